@@ -1,0 +1,109 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sallyport/store"
+)
+
+// End ends one session, on every host. It returns once Read and Live know; ending what is over or unknown is ErrNone.
+func (s *Sessions) End(ctx context.Context, id string, reason Reason) error {
+	s.mu.RLock()
+	e := s.sessions[id]
+	s.mu.RUnlock()
+	if e == nil {
+		return ErrNone
+	}
+	ended := false
+	err := s.update(ctx, func(w store.Writer) error {
+		ended = false
+		r, err := readRecord(w, e.record.Load().User, id)
+		switch {
+		case err != nil:
+			return err
+		case r.Reason != "":
+			return nil
+		}
+		ended = true
+		return s.end(w, r, reason)
+	})
+	switch {
+	case errors.Is(err, ErrNone):
+		return ErrNone
+	case err != nil:
+		return fmt.Errorf("ending session %s: %w", id, err)
+	case !ended:
+		return ErrNone
+	}
+	s.count(reason, 1)
+	return nil
+}
+
+// EndUser ends every session of a user and returns how many there were.
+func (s *Sessions) EndUser(ctx context.Context, user string, reason Reason) (n int, err error) {
+	err = s.update(ctx, func(w store.Writer) error {
+		n = 0
+		records, err := recordsOf(w, user)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if r.Reason != "" {
+				continue
+			}
+			n++
+			if err := s.end(w, r, reason); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ending the sessions of user %s: %w", user, err)
+	}
+	s.count(reason, n)
+	return n, nil
+}
+
+// end marks one record as ended.
+func (s *Sessions) end(w store.Writer, r record, reason Reason) error {
+	r.Reason, r.Ended = reason, s.clock.now()
+	return putRecord(w, r)
+}
+
+// makeRoom ends the oldest sessions of a user who already has as many as one may, and forgets the oldest ended ones
+// beyond as many again.
+func (s *Sessions) makeRoom(w store.Writer, user string, now time.Time) (replaced int, err error) {
+	records, err := recordsOf(w, user)
+	if err != nil {
+		return 0, err
+	}
+	live, ended := partition(records)
+	for ; len(live) >= s.settings.MaxSessions; live = live[1:] {
+		if err := s.end(w, live[0], ReasonReplaced); err != nil {
+			return 0, err
+		}
+		replaced++
+		ended = append(ended, live[0])
+	}
+	for ; len(ended) > s.settings.MaxSessions; ended = ended[1:] {
+		if err := forget(w, user, ended[0].ID); err != nil {
+			return 0, err
+		}
+	}
+	return replaced, nil
+}
+
+func partition(records []record) (live, ended []record) {
+	for _, r := range records {
+		if r.Reason == "" {
+			live = append(live, r)
+		} else {
+			ended = append(ended, r)
+		}
+	}
+	return live, ended
+}

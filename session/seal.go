@@ -1,0 +1,134 @@
+package session
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"sallyport/store"
+)
+
+// ErrSeal means a sealed value is not ours, was altered, is for another purpose or host, or has expired.
+var ErrSeal = errors.New("sealed value not accepted")
+
+// A sealed value is, in base64url:
+//
+//	key id (4) ‖ salt (16) ‖ nonce (12) ‖ AES-256-GCM of [expiry (8) ‖ plain] (… + 16)
+//
+// The AES key is HKDF-SHA-256 of the sealing key with that salt, so random nonces may never run out however many
+// values are sealed. What is authenticated beside the text is key id, purpose and host, each with its length.
+const (
+	keyIDLength  = 4
+	saltLength   = 16
+	sealedAtMost = 8 << 10 // characters; cookies are smaller
+)
+
+type sealer struct {
+	key []byte // 32 bytes
+	now func() time.Time
+}
+
+// sealingKey reads the sealing key, made the first time it is asked for. One that is damaged is replaced: all it
+// ever protects are values that live for minutes.
+func sealingKey(ctx context.Context, st store.Store) (key []byte, err error) {
+	_, err = st.Update(ctx, func(w store.Writer) error {
+		text, err := w.Get([]byte(keySealing))
+		if err == nil && len(text) == 32 {
+			key = append([]byte(nil), text...)
+			return nil
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged) {
+			return err
+		}
+		key = make([]byte, 32)
+		rand.Read(key)
+		return w.Put([]byte(keySealing), key)
+	})
+	return key, err
+}
+
+// Seal encrypts plain for one purpose and one host, to be opened within ttl.
+func (s *Sessions) Seal(purpose, host string, plain []byte, ttl time.Duration) (string, error) {
+	return s.sealer.seal(purpose, host, plain, ttl)
+}
+
+// Unseal opens what Seal sealed for the same purpose and host: ErrSeal for anything else.
+func (s *Sessions) Unseal(purpose, host, sealed string) ([]byte, error) {
+	return s.sealer.unseal(purpose, host, sealed)
+}
+
+func (s sealer) seal(purpose, host string, plain []byte, ttl time.Duration) (string, error) {
+	out := make([]byte, keyIDLength+saltLength, keyIDLength+saltLength+12+8+len(plain)+16)
+	copy(out, s.keyID())
+	rand.Read(out[keyIDLength:])
+	aead, err := s.aead(out[keyIDLength:])
+	if err != nil {
+		return "", fmt.Errorf("sealing a %s: %w", purpose, err)
+	}
+	text := binary.BigEndian.AppendUint64(nil, uint64(s.now().Add(ttl).UnixNano()))
+	out = append(out, aead.Seal(nil, nil, append(text, plain...), s.beside(purpose, host))...)
+	sealed := base64.RawURLEncoding.EncodeToString(out)
+	if len(sealed) > sealedAtMost {
+		return "", fmt.Errorf("sealing a %s: %d bytes are too many", purpose, len(plain))
+	}
+	return sealed, nil
+}
+
+func (s sealer) unseal(purpose, host, sealed string) ([]byte, error) {
+	if len(sealed) > sealedAtMost {
+		return nil, ErrSeal
+	}
+	in, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
+	if err != nil || len(in) < keyIDLength+saltLength || string(in[:keyIDLength]) != string(s.keyID()) {
+		return nil, ErrSeal
+	}
+	aead, err := s.aead(in[keyIDLength : keyIDLength+saltLength])
+	if err != nil {
+		return nil, ErrSeal
+	}
+	text, err := aead.Open(nil, nil, in[keyIDLength+saltLength:], s.beside(purpose, host))
+	if err != nil || len(text) < 8 {
+		return nil, ErrSeal
+	}
+	if expires := int64(binary.BigEndian.Uint64(text)); s.now().UnixNano() >= expires {
+		return nil, ErrSeal
+	}
+	return text[8:], nil
+}
+
+// aead is the cipher of one sealed value; it makes and carries its own nonce.
+func (s sealer) aead(salt []byte) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, s.key, salt, "sallyport sealed value", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// keyID names the key without telling anything of it.
+func (s sealer) keyID() []byte {
+	sum := sha256.Sum256(append([]byte("sallyport key id\x00"), s.key...))
+	return sum[:keyIDLength]
+}
+
+// beside is the data authenticated beside the text; lengths keep its parts apart.
+func (s sealer) beside(purpose, host string) []byte {
+	b := s.keyID()
+	for _, part := range []string{purpose, host} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
+		b = append(b, part...)
+	}
+	return b
+}
