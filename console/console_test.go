@@ -1,0 +1,173 @@
+package console_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"sallyport/console"
+)
+
+var keep = flag.String("keep", "", "a folder to write every page to, to look at")
+
+var alice = console.Who{Name: "Alice Ng", UserName: "alice@example.com"}
+
+// pages are one of each, by name.
+var pages = map[string]struct {
+	status int
+	write  func(*console.Pages, http.ResponseWriter)
+	says   []string
+}{
+	"denied": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+		p.Denied(w, console.Denied{Who: alice, Title: "You may not open this", Method: "DELETE",
+			URL: "https://grafana.example.com/api/dashboards/42", Why: "A rule refuses this to people in your groups.",
+			Owner: "observability@example.com", Request: "4f0c2a", SignOut: "/.sallyport/logout"})
+	}, []string{"Alice Ng", "alice@example.com", "DELETE https://grafana.example.com/api/dashboards/42",
+		"A rule refuses this", "mailto:observability@example.com", "4f0c2a", "/.sallyport/logout"}},
+	"denied without an owner": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+		p.Denied(w, console.Denied{Title: "Your account is not set up here", Why: "Nobody has told us of it yet.", Request: "77"})
+	}, []string{"Your account is not set up here", "the people who run this service"}},
+	"error": {http.StatusBadGateway, func(p *console.Pages, w http.ResponseWriter) {
+		p.Error(w, console.Error{Status: 502, Title: "The application does not answer", Detail: "It may be starting.", Request: "abc", Retry: "/x"})
+	}, []string{"502", "The application does not answer", "abc", `href="/x"`}},
+	"failed": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+		p.Failed(w, console.Failed{Status: 403, Title: "Signing in did not work", Why: "It took too long.", Request: "r1", Retry: "/.sallyport/login"})
+	}, []string{"Signing in did not work", "It took too long.", "/.sallyport/login"}},
+	"signout": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.SignOut(w, console.SignOut{Who: alice, Action: "/.sallyport/logout", ReturnTo: "https://a.example.com/b", Origin: "https://a.example.com"})
+	}, []string{`method="post"`, `action="/.sallyport/logout"`, `value="https://a.example.com/b"`, "Alice Ng"}},
+	"signedout": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.SignedOut(w, console.SignedOut{SignIn: "/", Provider: "https://idp.example.com/logout"})
+	}, []string{"You are signed out", "https://idp.example.com/logout"}},
+	"portal": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Portal(w, console.Portal{Who: alice, SignOut: "/.sallyport/logout", Expires: "18:30 UTC", Routes: []console.Route{
+			{Name: "grafana", URL: "https://grafana.example.com/", Owner: "observability@example.com"},
+			{Name: "wiki", URL: "https://wiki.example.com/team/", Owner: "The documentation people"}}})
+	}, []string{"grafana", "https://grafana.example.com/", "The documentation people", "18:30 UTC", `method="post"`}},
+	"empty portal": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Portal(w, console.Portal{Who: alice, SignOut: "/.sallyport/logout"})
+	}, []string{"Nothing is open to you"}},
+}
+
+func TestEveryPage(t *testing.T) {
+	p, err := console.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, page := range pages {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			page.write(p, w)
+			body := w.Body.String()
+			if *keep != "" {
+				os.WriteFile(filepath.Join(*keep, name+".html"), []byte(body), 0o600)
+			}
+			if w.Code != page.status {
+				t.Errorf("status %d, want %d", w.Code, page.status)
+			}
+			for _, says := range page.says {
+				if !strings.Contains(body, says) {
+					t.Errorf("does not say %q", says)
+				}
+			}
+			sealed(t, w.Header(), body)
+			accessible(t, body)
+		})
+	}
+}
+
+// sealed checks that the policy allows the page's own style and nothing else.
+func sealed(t *testing.T, h http.Header, body string) {
+	t.Helper()
+	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(body)
+	if style == nil {
+		t.Fatal("no style")
+	}
+	sum := sha256.Sum256([]byte(style[1]))
+	csp := h.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
+		if !strings.Contains(csp, want) {
+			t.Errorf("policy %q lacks %s", csp, want)
+		}
+	}
+	if strings.Contains(csp, "unsafe") || strings.Contains(csp, "script-src") {
+		t.Errorf("policy %q lets scripts or any style in", csp)
+	}
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"} {
+		if h.Get(name) != want {
+			t.Errorf("%s: %q, want %q", name, h.Get(name), want)
+		}
+	}
+	if strings.Contains(body, "<script") || strings.Contains(body, " style=") || strings.Contains(body, " onclick") {
+		t.Error("has a script or an inline style, which the policy refuses")
+	}
+}
+
+// accessible checks what a screen reader needs first: a language, a title, one heading, one main, labelled marks.
+func accessible(t *testing.T, body string) {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for n := range root.Descendants() {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		seen[n.Data]++
+		for _, a := range n.Attr {
+			if n.Data == "html" && a.Key == "lang" && a.Val == "en" {
+				seen["lang"]++
+			}
+		}
+	}
+	for _, once := range []string{"lang", "title", "h1", "main", "header"} {
+		if seen[once] != 1 {
+			t.Errorf("%d %s, want 1", seen[once], once)
+		}
+	}
+	if !strings.Contains(body, `name="viewport"`) {
+		t.Error("no viewport: unreadable on a telephone")
+	}
+}
+
+func TestHostileWordsStayWords(t *testing.T) {
+	p, err := console.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const evil = `"><img src=x onerror=alert(1)><script>alert(1)</script>{{.}}`
+	w := httptest.NewRecorder()
+	p.Denied(w, console.Denied{Who: console.Who{Name: evil, UserName: evil}, Title: evil, Method: evil, URL: evil, Why: evil,
+		Owner: evil, Request: evil, SignOut: "javascript:alert(1)"})
+	p.Portal(w, console.Portal{Who: console.Who{Name: evil}, Routes: []console.Route{{Name: evil, URL: "javascript:alert(1)", Owner: "a@b.example?cc=evil@x.example"}}})
+	p.SignOut(w, console.SignOut{Action: "/x", ReturnTo: evil})
+	p.Error(w, console.Error{Status: 500, Title: evil, Detail: evil, Retry: "data:text/html,x"})
+	root, err := html.Parse(strings.NewReader(w.Body.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range root.Descendants() {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		if n.Data == "img" || n.Data == "script" {
+			t.Errorf("an element <%s> came of words", n.Data)
+		}
+		for _, a := range n.Attr {
+			if strings.HasPrefix(a.Key, "on") || strings.HasPrefix(a.Val, "javascript:") || strings.HasPrefix(a.Val, "data:text") || strings.HasPrefix(a.Val, "mailto:a@b.example?") {
+				t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
+			}
+		}
+	}
+}
