@@ -1,0 +1,85 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"iter"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"sallyport/store"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sum covers key and value, so that a record that moved is damaged too.
+func sum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
+}
+
+func sealed(key, value []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(value)), sum(key, value)), value...)
+}
+
+func unseal(key, record []byte) ([]byte, error) {
+	if len(record) < 4 || binary.BigEndian.Uint32(record) != sum(key, record[4:]) {
+		return nil, fmt.Errorf("%w (key %q)", store.ErrDamaged, key)
+	}
+	return record[4:], nil
+}
+
+// reader reads one bbolt transaction.
+type reader struct {
+	data     *bbolt.Bucket
+	revision store.Revision
+}
+
+func newReader(tx *bbolt.Tx) *reader {
+	return &reader{tx.Bucket(dataBucket), store.Revision(binary.BigEndian.Uint64(tx.Bucket(metaBucket).Get(revisionKey)))}
+}
+
+func (r *reader) Revision() store.Revision { return r.revision }
+
+func (r *reader) Get(key []byte) ([]byte, error) {
+	record := r.data.Get(key)
+	if record == nil {
+		return nil, store.ErrNotFound
+	}
+	return unseal(key, record)
+}
+
+func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
+	return func(yield func(store.Entry, error) bool) {
+		if bytes.Compare(from, prefix) < 0 {
+			from = prefix
+		}
+		c := r.data.Cursor()
+		for k, record := c.Seek(from); k != nil && bytes.HasPrefix(k, prefix); k, record = c.Next() {
+			value, err := unseal(k, record)
+			if !yield(store.Entry{Key: k, Value: value}, err) {
+				return
+			}
+		}
+	}
+}
+
+// writer also remembers what it wrote, for the feed.
+type writer struct {
+	reader
+	writes []store.Write
+}
+
+func (w *writer) Put(key, value []byte) error {
+	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Value: append([]byte{}, value...)})
+	return w.data.Put(key, sealed(key, value))
+}
+
+func (w *writer) Delete(key []byte) error {
+	if w.data.Get(key) == nil {
+		return nil
+	}
+	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Deleted: true})
+	return w.data.Delete(key)
+}
