@@ -1,0 +1,411 @@
+package directory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sallyport/directory"
+	"sallyport/store/bolt"
+)
+
+// house is a directory that runs on a real file.
+type house struct {
+	*directory.Directory
+	store *bolt.Store
+	stop  func()
+}
+
+func open(t testing.TB, path string) *house {
+	t.Helper()
+	st, err := bolt.Open(path, bolt.Options{Init: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := directory.Open(context.Background(), st, "externalId")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = d.Run(ctx) }()
+	h := &house{Directory: d, store: st}
+	h.stop = func() { cancel(); <-done; _ = st.Close() }
+	return h
+}
+
+func newHouse(t testing.TB) *house {
+	h := open(t, filepath.Join(t.TempDir(), "store.db"))
+	t.Cleanup(h.stop)
+	return h
+}
+
+func (h *house) update(t testing.TB, fn func(*directory.Tx) error) {
+	t.Helper()
+	if err := h.Update(context.Background(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hire makes an active user and returns our id of theirs.
+func (h *house) hire(t testing.TB, name string) string {
+	t.Helper()
+	u := directory.User{UserName: name, ExternalID: "oid-" + name, Active: true}
+	h.update(t, func(tx *directory.Tx) error { u.ID = ""; return tx.PutUser(&u) })
+	return u.ID
+}
+
+func (h *house) form(t testing.TB, name string) string {
+	t.Helper()
+	g := directory.Group{DisplayName: name, ExternalID: "gid-" + name}
+	h.update(t, func(tx *directory.Tx) error { g.ID = ""; return tx.PutGroup(&g) })
+	return g.ID
+}
+
+func TestLookupSeesAChangeOnceUpdateReturns(t *testing.T) {
+	h := newHouse(t)
+	id := h.hire(t, "alice")
+	group := h.form(t, "sre")
+	h.update(t, func(tx *directory.Tx) error { _, err := tx.AddMembers(group, []string{id}); return err })
+
+	u, ok := h.Lookup("oid-alice")
+	if !ok || u.ID != id || !slices.Equal(u.GroupIDs, []string{"gid-sre"}) || !slices.Equal(u.GroupNames, []string{"sre"}) {
+		t.Fatalf("alice is %+v, %v", u, ok)
+	}
+	h.update(t, func(tx *directory.Tx) error { return tx.DeleteUser(id) })
+	if _, ok := h.Lookup("oid-alice"); ok {
+		t.Error("alice is found after her deletion")
+	}
+	if _, ok := h.ByID(id); ok {
+		t.Error("alice is found by id after her deletion")
+	}
+}
+
+func TestAKeyThatTwoUsersShareFindsNobody(t *testing.T) {
+	h := newHouse(t)
+	for _, name := range []string{"alice", "bob"} {
+		u := directory.User{UserName: name, ExternalID: "same", Active: true}
+		h.update(t, func(tx *directory.Tx) error { u.ID = ""; return tx.PutUser(&u) })
+	}
+	if u, ok := h.Lookup("same"); ok {
+		t.Errorf("found %s by a key that two share", u.UserName)
+	}
+}
+
+func TestUniqueNamesAreRefused(t *testing.T) {
+	h := newHouse(t)
+	h.hire(t, "Alice@example.com")
+	h.form(t, "Platform Team")
+	for name, fn := range map[string]func(*directory.Tx) error{
+		"userName in another case":    func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "alice@EXAMPLE.com"}) },
+		"userName in full width":      func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "ａlice@example.com"}) },
+		"displayName in another case": func(tx *directory.Tx) error { return tx.PutGroup(&directory.Group{DisplayName: "PLATFORM team"}) },
+		"externalId of another group": func(tx *directory.Tx) error { return tx.PutGroup(&directory.Group{DisplayName: "x", ExternalID: "gid-Platform Team"}) },
+	} {
+		var taken *directory.ErrTaken
+		if err := h.Update(context.Background(), fn); !errors.As(err, &taken) {
+			t.Errorf("%s: %v, want ErrTaken", name, err)
+		}
+	}
+}
+
+func TestEachDeactivationRaisesTheEpochAndKeepsMemberships(t *testing.T) {
+	h := newHouse(t)
+	id := h.hire(t, "alice")
+	group := h.form(t, "sre")
+	h.update(t, func(tx *directory.Tx) error { _, err := tx.AddMembers(group, []string{id}); return err })
+	for want := uint64(1); want <= 3; want++ {
+		for _, active := range []bool{false, true} {
+			h.update(t, func(tx *directory.Tx) error {
+				u, err := tx.User(id)
+				if err != nil {
+					return err
+				}
+				u.Active = active
+				return tx.PutUser(&u)
+			})
+		}
+		u, _ := h.ByID(id)
+		if u.Epoch != want || !u.Active || len(u.GroupIDs) != 1 {
+			t.Fatalf("after %d deactivations alice is %+v", want, u)
+		}
+	}
+}
+
+func TestAnUnchangedUserIsNotWritten(t *testing.T) {
+	h := newHouse(t)
+	id := h.hire(t, "alice")
+	before := h.Revision()
+	h.update(t, func(tx *directory.Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		return tx.PutUser(&u)
+	})
+	if h.Revision() != before {
+		t.Errorf("revision went from %d to %d", before, h.Revision())
+	}
+}
+
+func TestLookupDoesNotAllocate(t *testing.T) {
+	h := newHouse(t)
+	h.hire(t, "alice")
+	if n := testing.AllocsPerRun(1000, func() { h.Lookup("oid-alice") }); n != 0 {
+		t.Errorf("Lookup allocates %v times", n)
+	}
+}
+
+func TestRecordsComeInOrderAndAfterReopening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	h := open(t, path)
+	for i := range 5 {
+		h.update(t, func(tx *directory.Tx) error {
+			return tx.Record(directory.Record{Received: time.Unix(int64(i), 0), Event: fmt.Appendf(nil, "%d", i)})
+		})
+	}
+	h.stop()
+	h = open(t, path)
+	defer h.stop()
+	var got []string
+	for rec, err := range h.Records(context.Background(), 2) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, string(rec.Event)); len(got) == 3 {
+			break
+		}
+	}
+	if strings.Join(got, "") != "234" {
+		t.Errorf("records after revision 2 are %v", got)
+	}
+}
+
+// TestMemoryEqualsTheTruth makes random changes and compares memory with plain
+// maps after each, and again after the store was opened anew.
+func TestMemoryEqualsTheTruth(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		path := filepath.Join(t.TempDir(), fmt.Sprintf("store-%d.db", time.Now().UnixNano()))
+		h := open(t, path)
+		defer func() { h.stop() }()
+		m := &model{users: map[string]directory.User{}, groups: map[string]directory.Group{}, edges: map[string]map[string]bool{}}
+		rt.Repeat(map[string]func(*rapid.T){
+			"":              func(rt *rapid.T) { m.compare(rt, h) },
+			"hire":          func(rt *rapid.T) { m.putUser(rt, h, "") },
+			"change a user": func(rt *rapid.T) { m.putUser(rt, h, m.oneUser(rt)) },
+			"leave":         func(rt *rapid.T) { m.deleteUser(rt, h) },
+			"form":          func(rt *rapid.T) { m.putGroup(rt, h, "") },
+			"rename":        func(rt *rapid.T) { m.putGroup(rt, h, m.oneGroup(rt)) },
+			"dissolve":      func(rt *rapid.T) { m.deleteGroup(rt, h) },
+			"add members":   func(rt *rapid.T) { m.members(rt, h, (*directory.Tx).AddMembers, true) },
+			"drop members":  func(rt *rapid.T) { m.members(rt, h, (*directory.Tx).RemoveMembers, false) },
+			"set members":   func(rt *rapid.T) { m.setMembers(rt, h) },
+		})
+		h.stop()
+		h = open(t, path)
+		m.compare(rt, h)
+	})
+}
+
+// model is the same in plain maps; edges is group → user → true.
+type model struct {
+	users  map[string]directory.User
+	groups map[string]directory.Group
+	edges  map[string]map[string]bool
+}
+
+func oneOf[T any](rt *rapid.T, things map[string]T) string {
+	if len(things) == 0 {
+		rt.Skip("none yet")
+	}
+	return rapid.SampledFrom(slices.Sorted(maps.Keys(things))).Draw(rt, "one")
+}
+
+func (m *model) oneUser(rt *rapid.T) string  { return oneOf(rt, m.users) }
+func (m *model) oneGroup(rt *rapid.T) string { return oneOf(rt, m.groups) }
+
+func (m *model) putUser(rt *rapid.T, h *house, id string) {
+	u := directory.User{UserName: rapid.SampledFrom([]string{"a", "A", "b", "c", "d", "e f"}).Draw(rt, "name"),
+		ExternalID: rapid.SampledFrom([]string{"", "x", "y", "z"}).Draw(rt, "external"), Active: rapid.Bool().Draw(rt, "active")}
+	err := h.Update(context.Background(), func(tx *directory.Tx) error { u.ID = id; return tx.PutUser(&u) })
+	for other, had := range m.users {
+		if other != id && strings.EqualFold(had.UserName, u.UserName) {
+			var taken *directory.ErrTaken
+			if !errors.As(err, &taken) {
+				rt.Fatalf("a second %q gave %v", u.UserName, err)
+			}
+			return
+		}
+	}
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.users[u.ID] = u
+}
+
+func (m *model) deleteUser(rt *rapid.T, h *house) {
+	id := m.oneUser(rt)
+	if err := h.Update(context.Background(), func(tx *directory.Tx) error { return tx.DeleteUser(id) }); err != nil {
+		rt.Fatal(err)
+	}
+	delete(m.users, id)
+	for _, members := range m.edges {
+		delete(members, id)
+	}
+}
+
+func (m *model) putGroup(rt *rapid.T, h *house, id string) {
+	g := directory.Group{DisplayName: rapid.SampledFrom([]string{"g", "h", "i", "j"}).Draw(rt, "name")}
+	g.ExternalID = rapid.SampledFrom([]string{"", "ext-" + g.DisplayName}).Draw(rt, "external")
+	err := h.Update(context.Background(), func(tx *directory.Tx) error { g.ID = id; return tx.PutGroup(&g) })
+	for other, had := range m.groups {
+		if other != id && had.DisplayName == g.DisplayName {
+			var taken *directory.ErrTaken
+			if !errors.As(err, &taken) {
+				rt.Fatalf("a second %q gave %v", g.DisplayName, err)
+			}
+			return
+		}
+	}
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.groups[g.ID] = g
+	if id == "" {
+		m.edges[g.ID] = map[string]bool{}
+	}
+}
+
+func (m *model) deleteGroup(rt *rapid.T, h *house) {
+	id := m.oneGroup(rt)
+	if err := h.Update(context.Background(), func(tx *directory.Tx) error { return tx.DeleteGroup(id) }); err != nil {
+		rt.Fatal(err)
+	}
+	delete(m.groups, id)
+	delete(m.edges, id)
+}
+
+func (m *model) someUsers(rt *rapid.T) []string {
+	ids := append(slices.Sorted(maps.Keys(m.users)), strings.Repeat("0", 32))
+	return rapid.SliceOf(rapid.SampledFrom(ids)).Draw(rt, "users")
+}
+
+func (m *model) members(rt *rapid.T, h *house, change func(*directory.Tx, string, []string) (int, error), in bool) {
+	group, ids := m.oneGroup(rt), m.someUsers(rt)
+	var changed int
+	err := h.Update(context.Background(), func(tx *directory.Tx) (err error) { changed, err = change(tx, group, ids); return err })
+	if err != nil {
+		rt.Fatal(err)
+	}
+	want := 0
+	for _, id := range ids {
+		if _, exists := m.users[id]; exists && m.edges[group][id] != in {
+			want++
+			if m.edges[group][id] = in; !in {
+				delete(m.edges[group], id)
+			}
+		}
+	}
+	if changed != want {
+		rt.Fatalf("%d memberships changed, want %d", changed, want)
+	}
+}
+
+func (m *model) setMembers(rt *rapid.T, h *house) {
+	group, ids := m.oneGroup(rt), m.someUsers(rt)
+	err := h.Update(context.Background(), func(tx *directory.Tx) error { _, _, err := tx.SetMembers(group, ids); return err })
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.edges[group] = map[string]bool{}
+	for _, id := range ids {
+		if _, exists := m.users[id]; exists {
+			m.edges[group][id] = true
+		}
+	}
+}
+
+func (m *model) compare(rt *rapid.T, h *house) {
+	for id, want := range m.users {
+		u, ok := h.ByID(id)
+		if !ok || u.UserName != want.UserName || u.ExternalID != want.ExternalID || u.Active != want.Active || u.Damaged {
+			rt.Fatalf("memory has %+v, want %+v", u, want)
+		}
+		if got := pairs(u); !slices.Equal(got, m.groupsOf(id)) {
+			rt.Fatalf("%s is in %v, want %v", want.UserName, got, m.groupsOf(id))
+		}
+	}
+	m.compareLookups(rt, h)
+	m.compareTruth(rt, h)
+}
+
+func pairs(u *directory.User) (list []string) {
+	for i := range u.GroupIDs {
+		list = append(list, u.GroupIDs[i]+"="+u.GroupNames[i])
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (m *model) groupsOf(user string) (list []string) {
+	for id, g := range m.groups {
+		if m.edges[id][user] {
+			list = append(list, g.ExternalID+"="+g.DisplayName)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (m *model) compareLookups(rt *rapid.T, h *house) {
+	for _, key := range []string{"", "x", "y", "z"} {
+		var holders []string
+		for id, u := range m.users {
+			if key != "" && u.ExternalID == key {
+				holders = append(holders, id)
+			}
+		}
+		u, ok := h.Lookup(key)
+		if ok != (len(holders) == 1) || ok && u.ID != holders[0] {
+			rt.Fatalf("Lookup(%q) is %+v, %v; held by %v", key, u, ok, holders)
+		}
+	}
+}
+
+func (m *model) compareTruth(rt *rapid.T, h *house) {
+	err := h.View(context.Background(), func(tx *directory.Tx) error {
+		users, _ := tx.UserCount()
+		groups, _ := tx.GroupCount()
+		if users != len(m.users) || groups != len(m.groups) {
+			rt.Fatalf("%d users and %d groups are counted, want %d and %d", users, groups, len(m.users), len(m.groups))
+		}
+		for id := range m.groups {
+			g, err := tx.Group(id)
+			if err != nil {
+				return err
+			}
+			var members []string
+			for one, err := range tx.Members(id, "") {
+				if err != nil {
+					return err
+				}
+				members = append(members, one.ID)
+			}
+			if !slices.Equal(members, slices.Sorted(maps.Keys(m.edges[id]))) || g.Members != len(members) {
+				rt.Fatalf("group %s has members %v (counted %d), want %v", g.DisplayName, members, g.Members, m.edges[id])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+}

@@ -1,0 +1,108 @@
+package directory
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// The keys of the store. Ids stand in keys as their 16 bytes.
+//
+//	user/ID              a user          group/ID            a group
+//	member/GROUP MEMBER  an edge         memberof/USER GROUP its mirror
+//	name/FOLDED          userName → ID   gname/FOLDED        displayName → ID
+//	ext/EXTERNAL\0ID     externalId      gext/EXTERNAL       externalId → ID
+//	count/users|groups   how many        token/ID  record/REVISION
+const (
+	userKeys     = "user/"
+	groupKeys    = "group/"
+	memberKeys   = "member/"
+	memberOfKeys = "memberof/"
+	nameKeys     = "name/"
+	externalKeys = "ext/"
+	groupNames   = "gname/"
+	groupExts    = "gext/"
+	countKeys    = "count/"
+	tokenKeys    = "token/"
+	recordKeys   = "record/"
+)
+
+const idSize = 16
+
+// maxAttribute bounds the values that stand in keys, in bytes.
+const maxAttribute = 4096
+
+func newID() string {
+	id := make([]byte, idSize)
+	rand.Read(id) // never fails
+	return hex.EncodeToString(id)
+}
+
+// idKey is prefix with the ids as bytes; an id that is not one of ours has no key.
+func idKey(prefix string, ids ...string) ([]byte, error) {
+	key := make([]byte, 0, len(prefix)+idSize*len(ids))
+	key = append(key, prefix...)
+	for _, id := range ids {
+		if len(id) != 2*idSize || strings.ToLower(id) != id {
+			return nil, ErrNotFound
+		}
+		var err error
+		if key, err = hex.AppendDecode(key, []byte(id)); err != nil {
+			return nil, ErrNotFound
+		}
+	}
+	return key, nil
+}
+
+// idIn is the n-th id in a key after prefix.
+func idIn(key []byte, prefix string, n int) (string, bool) {
+	rest, ok := bytes.CutPrefix(key, []byte(prefix))
+	if !ok || len(rest) < idSize*(n+1) {
+		return "", false
+	}
+	return hex.EncodeToString(rest[idSize*n : idSize*(n+1)]), true
+}
+
+func textKey(prefix, text string) []byte { return append([]byte(prefix), text...) }
+
+func externalKey(external, id string) []byte {
+	return append(append([]byte(externalKeys), external...), "\x00"+id...)
+}
+
+func recordKey(revision uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte(recordKeys), revision)
+}
+
+// fold makes names that differ only in case, width or composition equal (RFC 7643 §2.2, RFC 8265 §3.3 in spirit).
+func fold(s string) string {
+	if ascii(s) {
+		return strings.ToLower(s)
+	}
+	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// bounded refuses values that cannot stand in a key.
+func bounded(attribute, value string) error {
+	if len(value) > maxAttribute {
+		return fmt.Errorf("%s is %d bytes long; at most %d can be kept", attribute, len(value), maxAttribute)
+	}
+	if strings.ContainsRune(value, 0) {
+		return fmt.Errorf("%s holds a NUL character", attribute)
+	}
+	return nil
+}

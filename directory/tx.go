@@ -1,0 +1,339 @@
+package directory
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"strconv"
+	"time"
+
+	"sallyport/store"
+)
+
+// Tx reads the truth and, within Update, changes it. What one Tx wrote, it reads.
+type Tx struct {
+	r   store.Reader
+	w   store.Writer // nil within View
+	now time.Time
+}
+
+// Now is the time of the change, UTC.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// Revision is the store's; within Update, the one being made.
+func (tx *Tx) Revision() uint64 { return uint64(tx.r.Revision()) }
+
+// User reads a user by our id.
+func (tx *Tx) User(id string) (User, error) {
+	u := User{}
+	return u, tx.read(userKeys, id, &u)
+}
+
+// read decodes the record of id, or gives ErrNotFound.
+func (tx *Tx) read(prefix, id string, into any) error {
+	key, err := idKey(prefix, id)
+	if err != nil {
+		return err
+	}
+	value, err := tx.r.Get(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(value, into)
+}
+
+// UserByName finds the user with this userName, whatever its case.
+func (tx *Tx) UserByName(userName string) (User, error) {
+	id, err := tx.pointer(nameKeys, fold(userName))
+	if err != nil {
+		return User{}, err
+	}
+	return tx.User(id)
+}
+
+// pointer is the id at an index key, or ErrNotFound.
+func (tx *Tx) pointer(prefix, text string) (string, error) {
+	if bounded("", text) != nil {
+		return "", ErrNotFound
+	}
+	id, err := tx.r.Get(textKey(prefix, text))
+	if errors.Is(err, store.ErrNotFound) {
+		return "", ErrNotFound
+	}
+	return string(id), err
+}
+
+// UsersByExternalID finds every user with exactly this externalId.
+func (tx *Tx) UsersByExternalID(external string) ([]User, error) {
+	if bounded("", external) != nil {
+		return nil, nil
+	}
+	var users []User
+	for e, err := range tx.r.Scan(externalKey(external, ""), nil) {
+		if err != nil {
+			return nil, err
+		}
+		u, err := tx.User(string(e.Value))
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
+
+// Users yields every user in the order of our ids, from the first that is not
+// below from ("" for all).
+func (tx *Tx) Users(from string) iter.Seq2[User, error] { return scan[User](tx, userKeys, from) }
+
+// Groups yields every group in the order of our ids.
+func (tx *Tx) Groups(from string) iter.Seq2[Group, error] { return scan[Group](tx, groupKeys, from) }
+
+func scan[T any](tx *Tx, prefix, from string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		start, _ := idKey(prefix, from) // "" or no id of ours: from the first
+		for e, err := range tx.r.Scan([]byte(prefix), start) {
+			var thing T
+			if err == nil {
+				err = json.Unmarshal(e.Value, &thing)
+			}
+			if !yield(thing, err) {
+				return
+			}
+		}
+	}
+}
+
+// UserCount is how many users there are.
+func (tx *Tx) UserCount() (int, error) { return tx.count("users") }
+
+// GroupCount is how many groups there are.
+func (tx *Tx) GroupCount() (int, error) { return tx.count("groups") }
+
+func (tx *Tx) count(what string) (int, error) {
+	value, err := tx.r.Get(textKey(countKeys, what))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(value))
+}
+
+func (tx *Tx) addCount(what string, n int) error {
+	had, err := tx.count(what)
+	if err != nil {
+		return err
+	}
+	return tx.w.Put(textKey(countKeys, what), strconv.AppendInt(nil, int64(had+n), 10))
+}
+
+// PutUser creates the user (ID empty) or replaces it. It sets ID, Epoch,
+// Version, Created and Modified in u. A user that is as it was is not written.
+// The userName of another user is refused with *ErrTaken.
+func (tx *Tx) PutUser(u *User) error {
+	if err := errors.Join(bounded("userName", u.UserName), bounded("externalId", u.ExternalID)); err != nil {
+		return err
+	}
+	old := User{}
+	if u.ID != "" {
+		var err error
+		if old, err = tx.User(u.ID); err != nil {
+			return err
+		}
+	}
+	u.Version, u.Created, u.Modified, u.Epoch = old.Version, old.Created, old.Modified, old.Epoch
+	if old.ID != "" && sameUser(&old, u) {
+		return nil
+	}
+	if old.Active && !u.Active {
+		u.Epoch++
+	}
+	return tx.writeUser(&old, u)
+}
+
+func sameUser(a, b *User) bool {
+	return a.ExternalID == b.ExternalID && a.UserName == b.UserName && a.DisplayName == b.DisplayName && a.Email == b.Email &&
+		a.Active == b.Active && reflect.DeepEqual(a.Roles, b.Roles) && string(a.Document) == string(b.Document)
+}
+
+func (tx *Tx) writeUser(old, u *User) error {
+	if err := tx.claim("userName", nameKeys, u.UserName, old.ID); err != nil {
+		return err
+	}
+	if old.ID == "" {
+		u.ID, u.Created = newID(), tx.now
+		if err := tx.addCount("users", 1); err != nil {
+			return err
+		}
+	}
+	u.Version, u.Modified = u.Version+1, tx.now
+	return errors.Join(
+		tx.move(nameKeys, fold(old.UserName), fold(u.UserName), u.ID),
+		tx.moveExternal(old.ExternalID, u.ExternalID, u.ID),
+		tx.write(userKeys, u.ID, u))
+}
+
+// claim refuses a name that another has.
+func (tx *Tx) claim(attribute, prefix, value, id string) error {
+	holder, err := tx.pointer(prefix, fold(value))
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && holder == id:
+		return nil
+	case err != nil:
+		return err
+	}
+	return &ErrTaken{attribute, value}
+}
+
+// move changes an index entry.
+func (tx *Tx) move(prefix, old, new, id string) error {
+	if old == new && old != "" {
+		return nil
+	}
+	if old != "" {
+		if err := tx.w.Delete(textKey(prefix, old)); err != nil {
+			return err
+		}
+	}
+	if new == "" {
+		return nil
+	}
+	return tx.w.Put(textKey(prefix, new), []byte(id))
+}
+
+func (tx *Tx) moveExternal(old, new, id string) error {
+	if old == new {
+		return nil
+	}
+	if old != "" {
+		if err := tx.w.Delete(externalKey(old, id)); err != nil {
+			return err
+		}
+	}
+	if new == "" {
+		return nil
+	}
+	return tx.w.Put(externalKey(new, id), []byte(id))
+}
+
+func (tx *Tx) write(prefix, id string, v any) error {
+	key, err := idKey(prefix, id)
+	if err != nil {
+		return err
+	}
+	value, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding a record: %w", err)
+	}
+	return tx.w.Put(key, value)
+}
+
+func (tx *Tx) remove(prefix string, ids ...string) error {
+	key, err := idKey(prefix, ids...)
+	if err != nil {
+		return err
+	}
+	return tx.w.Delete(key)
+}
+
+// DeleteUser removes the user and every membership of theirs.
+func (tx *Tx) DeleteUser(id string) error {
+	u, err := tx.User(id)
+	if err != nil {
+		return err
+	}
+	if err := tx.leaveAll(id); err != nil {
+		return err
+	}
+	return errors.Join(tx.move(nameKeys, fold(u.UserName), "", id), tx.moveExternal(u.ExternalID, "", id),
+		tx.addCount("users", -1), tx.remove(userKeys, id))
+}
+
+// Group reads a group by our id.
+func (tx *Tx) Group(id string) (Group, error) {
+	g := Group{}
+	return g, tx.read(groupKeys, id, &g)
+}
+
+// GroupByName finds the group with this displayName, whatever its case.
+func (tx *Tx) GroupByName(displayName string) (Group, error) {
+	return tx.groupBy(groupNames, fold(displayName))
+}
+
+// GroupByExternalID finds the group with exactly this externalId.
+func (tx *Tx) GroupByExternalID(external string) (Group, error) {
+	return tx.groupBy(groupExts, external)
+}
+
+func (tx *Tx) groupBy(prefix, text string) (Group, error) {
+	id, err := tx.pointer(prefix, text)
+	if err != nil {
+		return Group{}, err
+	}
+	return tx.Group(id)
+}
+
+// PutGroup creates the group (ID empty) or replaces it; its members stay. It
+// sets ID, Members, Version, Created and Modified in g. A group that is as it
+// was is not written. The displayName or externalId of another group is
+// refused with *ErrTaken.
+func (tx *Tx) PutGroup(g *Group) error {
+	if err := errors.Join(bounded("displayName", g.DisplayName), bounded("externalId", g.ExternalID)); err != nil {
+		return err
+	}
+	old := Group{}
+	if g.ID != "" {
+		var err error
+		if old, err = tx.Group(g.ID); err != nil {
+			return err
+		}
+	}
+	g.Members, g.Version, g.Created, g.Modified = old.Members, old.Version, old.Created, old.Modified
+	if old.ID != "" && old.ExternalID == g.ExternalID && old.DisplayName == g.DisplayName && string(old.Document) == string(g.Document) {
+		return nil
+	}
+	return tx.writeGroup(&old, g)
+}
+
+func (tx *Tx) writeGroup(old, g *Group) error {
+	if err := tx.claim("displayName", groupNames, g.DisplayName, old.ID); err != nil {
+		return err
+	}
+	if holder, err := tx.pointer(groupExts, g.ExternalID); g.ExternalID != "" && err == nil && holder != old.ID {
+		return &ErrTaken{"externalId", g.ExternalID}
+	}
+	if old.ID == "" {
+		g.ID, g.Created = newID(), tx.now
+		if err := tx.addCount("groups", 1); err != nil {
+			return err
+		}
+	}
+	g.Version, g.Modified = g.Version+1, tx.now
+	return errors.Join(
+		tx.move(groupNames, fold(old.DisplayName), fold(g.DisplayName), g.ID),
+		tx.move(groupExts, old.ExternalID, g.ExternalID, g.ID),
+		tx.write(groupKeys, g.ID, g))
+}
+
+// DeleteGroup removes the group, its members' edges and its own memberships.
+func (tx *Tx) DeleteGroup(id string) error {
+	g, err := tx.Group(id)
+	if err != nil {
+		return err
+	}
+	if _, _, err := tx.SetMembers(id, nil); err != nil {
+		return err
+	}
+	if err := tx.leaveAll(id); err != nil {
+		return err
+	}
+	return errors.Join(tx.move(groupNames, fold(g.DisplayName), "", id), tx.move(groupExts, g.ExternalID, "", id),
+		tx.addCount("groups", -1), tx.remove(groupKeys, id))
+}
