@@ -21,13 +21,13 @@ import (
 // bent is a real store with one thing about it bent.
 type bent struct {
 	store.Store
-	beforeUpdate func() error
+	beforeUpdate atomic.Pointer[func() error]
 	compacted    atomic.Pointer[chan struct{}] // once set, watching ends when it is closed
 }
 
 func (b *bent) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
-	if b.beforeUpdate != nil {
-		if err := b.beforeUpdate(); err != nil {
+	if before := b.beforeUpdate.Load(); before != nil {
+		if err := (*before)(); err != nil {
 			return 0, err
 		}
 	}
@@ -95,7 +95,8 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			b.beforeUpdate = func() error { return store.ErrPoisoned }
+			poisoned := func() error { return store.ErrPoisoned }
+			b.beforeUpdate.Store(&poisoned)
 			changed := s.Changed()
 			time.Sleep(time.Hour + 6*time.Second)
 			select {
@@ -128,19 +129,19 @@ func TestFaults(t *testing.T) {
 			if _, err := here.Read(cookie, app); err != nil {
 				t.Fatal(err)
 			}
-			ended := false
-			b.beforeUpdate = func() error {
-				if !ended {
-					ended = true
+			var ended atomic.Bool
+			end := func() error {
+				if ended.CompareAndSwap(false, true) {
 					return there.End(ctx, one.ID, session.ReasonLogout)
 				}
 				return nil
 			}
+			b.beforeUpdate.Store(&end)
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
 			for name, s := range map[string]*session.Sessions{"here": here, "there": there} {
-				if _, err := s.Read(cookie, app); !ended || !errors.Is(err, session.ErrEnded) {
-					t.Errorf("read %s: %v (ended there: %v)", name, err, ended)
+				if _, err := s.Read(cookie, app); !ended.Load() || !errors.Is(err, session.ErrEnded) {
+					t.Errorf("read %s: %v (ended there: %v)", name, err, ended.Load())
 				}
 			}
 		})
