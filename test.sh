@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# Tests everything, on a fresh Debian machine too: ./test.sh [go|browser|chart]...
+#
+# go       every Go test, under the race detector
+# browser  the demo in a real Chromium
+# chart    the Helm chart: lint, golden manifests, values that must be refused
+#
+# What is missing is installed where that can be done without asking: Chromium,
+# Node.js and a C compiler by apt-get (as root), playwright-core by npm into
+# browser/node_modules, helm by go install into .cache/.
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# go.mod names the toolchain; an environment that says "local" does not get a vote.
+GOTOOLCHAIN=$(sed -n 's/^toolchain //p' go.mod)
+export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
+readonly cache=$PWD/.cache
+readonly helm_version=v3.22.0
+readonly kube_version=1.34.0
+
+passed=0
+failed=0
+
+main() {
+  local stage
+  command -v go >/dev/null || die "Go 1.21 or newer is needed: https://go.dev/dl/"
+  for stage in "${@:-all}"; do
+    case $stage in
+      all) test_go; test_chart; test_browser ;;
+      go | browser | chart) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, browser, chart" ;;
+    esac
+  done
+  echo
+  echo "$passed passed, $failed failed"
+  ((failed == 0 && passed > 0))
+}
+
+# test_go counts packages.
+test_go() {
+  title "Go tests, race detector on"
+  need cc gcc libc6-dev
+  local log status=0 good bad
+  log=$(mktemp)
+  # The first limit is for all packages, the second for one.
+  CGO_ENABLED=1 timeout --signal=QUIT 35m go test -race -timeout 15m ./... 2>&1 | tee "$log" || status=$?
+  good=$(grep -c '^ok ' "$log" || true)
+  bad=$(grep -cE '^FAIL[[:space:]]+[^[:space:]]' "$log" || true)
+  rm -f "$log"
+  passed=$((passed + good))
+  failed=$((failed + bad))
+  if ((status != 0 && bad == 0)); then
+    fail "go test ended with status $status"
+  fi
+}
+
+test_browser() {
+  title "The demo in a browser"
+  need node nodejs npm
+  need npm npm
+  local browser=${CHROMIUM:-/usr/bin/chromium}
+  [[ -x $browser ]] || need chromium chromium
+  go build -o "$cache/bin/sallyport" ./cmd/sallyport || { fail "building sallyport"; return; }
+  npm --prefix browser ci --ignore-scripts --no-audit --no-fund --loglevel=error || { fail "npm ci"; return; }
+  check "the demo in a browser" env CHROMIUM="$browser" SALLYPORT="$cache/bin/sallyport" \
+    timeout 5m node --test --test-reporter=spec browser/demo.test.mjs
+}
+
+test_chart() {
+  title "The Helm chart"
+  install_helm || { fail "installing helm"; return; }
+  local values
+  for values in charts/sallyport/ci/*.yaml; do
+    check "lint $values" quietly "$cache/bin/helm" lint --strict --kube-version "$kube_version" charts/sallyport -f "$values"
+    check "golden $values" same_manifests "$values"
+  done
+  for values in charts/sallyport/ci/refused/*.yaml; do
+    check "refused $values" refused_values "$values"
+  done
+}
+
+# same_manifests compares what the chart makes with what it made when somebody last looked; UPDATE=1 looks again.
+same_manifests() {
+  local golden
+  golden=charts/sallyport/ci/golden/$(basename "$1")
+  if [[ ${UPDATE:-} ]]; then
+    render "$1" >"$golden"
+  fi
+  diff -u "$golden" <(render "$1")
+}
+
+# refused_values demands the error that the first line of the file announces.
+refused_values() {
+  local want out
+  want=$(sed -n '1s/^# want: //p' "$1")
+  if out=$(render "$1" 2>&1); then
+    echo "the chart took values that it must refuse"
+    return 1
+  fi
+  [[ -n $want && $out == *"$want"* ]] || { echo "want: $want"; echo "got:  $out"; return 1; }
+}
+
+render() {
+  "$cache/bin/helm" template sallyport charts/sallyport --namespace sallyport --kube-version "$kube_version" -f "$1"
+}
+
+install_helm() {
+  [[ -x $cache/bin/helm && -f $cache/helm-$helm_version ]] && return
+  mkdir -p "$cache/bin"
+  GOTOOLCHAIN=auto GOBIN=$cache/bin go install "helm.sh/helm/v3/cmd/helm@$helm_version" && touch "$cache/helm-$helm_version"
+}
+
+# need COMMAND PACKAGE...: install the packages if the command is missing.
+need() {
+  local command=$1
+  shift
+  command -v "$command" >/dev/null && return
+  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || die "$command is missing; install it (Debian: apt-get install $*)"
+  echo "installing $*"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$@" >/dev/null
+}
+
+# check NAME COMMAND...: run it and count.
+check() {
+  local name=$1
+  shift
+  if "$@"; then
+    passed=$((passed + 1))
+    echo "ok    $name"
+  else
+    fail "$name"
+  fi
+}
+
+# quietly COMMAND...: its output only if it fails.
+quietly() {
+  local out
+  out=$("$@" 2>&1) || { echo "$out"; return 1; }
+}
+
+fail() {
+  failed=$((failed + 1))
+  echo "FAIL  $1"
+}
+
+title() { printf '\n== %s\n' "$1"; }
+
+die() {
+  echo "test.sh: $1" >&2
+  exit 1
+}
+
+main "$@"
