@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const (
+	loginOrigin = "https://login.example.com"
+	appOrigin   = "https://app.example.com"
+	portOrigin  = "https://port.example.com:8443"
+)
+
+var testOrigins = origins{loginOrigin: "login.example.com", appOrigin: "app.example.com", portOrigin: "port.example.com"}
+
+// goodReturns are taken as they stand; each with where it leads when asked for on the login host.
+var goodReturns = map[string]string{
+	"/":                      loginOrigin + "/",
+	"/d/abc/board":           loginOrigin + "/d/abc/board",
+	"/d?orgId=1&from=now-6h": loginOrigin + "/d?orgId=1&from=now-6h",
+	"/a%20b/c%C3%A9":         loginOrigin + "/a%20b/c%C3%A9",
+	"/search?q=https://evil.example/&x=//evil.example": loginOrigin + "/search?q=https://evil.example/&x=//evil.example",
+	"/app/#/discover?_g=(a:b)":                         loginOrigin + "/app/#/discover?_g=(a:b)",
+	"/group%2Fproject/-/tree":                          loginOrigin + "/group%2Fproject/-/tree",
+	"/.well-known/x":                                   loginOrigin + "/.well-known/x",
+	"/user@example.com:80/":                            loginOrigin + "/user@example.com:80/",
+	"/x?y=%0d%0aSet-Cookie:a=b":                        loginOrigin + "/x?y=%0d%0aSet-Cookie:a=b",
+	appOrigin:                                          appOrigin + "/",
+	appOrigin + "/":                                    appOrigin + "/",
+	appOrigin + "/a/b?c=d":                             appOrigin + "/a/b?c=d",
+	loginOrigin + "/x":                                 loginOrigin + "/x",
+	portOrigin + "/x":                                  portOrigin + "/x",
+}
+
+// badReturns lead nowhere but to the front page. The faults are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
+// CVE-2021-21291 (oauth2-proxy), CVE-2026-83589 (OpenShift oauth-proxy), CVE-2021-32786, CVE-2021-39191
+// (mod_auth_openidc), CVE-2021-29651 (Pomerium), CVE-2025-67713, CVE-2026-55500 (Miniflux), CVE-2026-28512 (Pocket ID,
+// userinfo), CVE-2022-28923 (Caddy), and Ory's on the boundary of DNS labels.
+func badReturns() []string {
+	bad := []string{
+		"", " ", "evil.example", "evil.example/", "a", "?x", "#x", ".", "..", "./", "../", "./evil.example", ";//evil.example",
+		"//evil.example", "///evil.example", "////evil.example", "//evil.example/%2f..", "//evil.example/%2e%2e",
+		`/\evil.example`, `\/evil.example`, `\\evil.example`, `/\/evil.example`, `//\evil.example`, `\evil.example`, `/\\evil.example`, `///\evil.example`,
+		"/\t/evil.example", "/\n/evil.example", "/\r/evil.example", "/\t\\evil.example", "\t//evil.example", " //evil.example", "/ /evil.example",
+		"/\x00/evil.example", "\x00//evil.example", "/\x0b/evil.example", "/\x0c/evil.example", "/\x1f/evil.example", "/\x7f/evil.example",
+		"//evil.example\t", "/%09/evil.example", "/%0a/evil.example", "/%0d/evil.example", "/%00/evil.example", "/%5cevil.example", "/%5Cevil.example",
+		"/%2fevil.example", "/%2Fevil.example", "/%2f%2fevil.example", "/%5c%5cevil.example", "/%2f%5cevil.example", "/%5c/evil.example", "/%7f",
+		"%2f%2fevil.example", "%2Fevil.example", "%5c%5cevil.example", "/%", "/%zz", "/%2", "/%c0%af%zz",
+		"/.//evil.example", "/..//evil.example", "/../evil.example", "/./evil.example", "/a/..//evil.example", "/a//evil.example", "/a/../..//evil.example",
+		"/%2e/evil.example", "/%2e%2e//evil.example", "/.%2e/evil.example", "/%2e%2e%2fevil.example", "/a/%2e%2e/%2e%2e//evil.example", "/..", "/.", "/a/..",
+		"http:evil.example", "http:/evil.example", "http:///evil.example", "http://evil.example", "https:evil.example", "https:/evil.example", "https:///evil.example",
+		"https://evil.example", "https://evil.example/", "HTTPS://evil.example", "hTTps:evil.example", "https:\\evil.example", `https:\\evil.example`, `https:/\evil.example`,
+		"h\nttps://evil.example", "https:\n//evil.example", "ht\ttps://evil.example", "https://\tevil.example", "\x01https://evil.example", " https://app.example.com/",
+		"javascript:alert(1)", "JaVaScRiPt:alert(1)", "java\nscript:alert(1)", "\x01javascript:alert(1)", "javascript://app.example.com/%0aalert(1)", "javascript:///app.example.com",
+		"data:text/html,x", "data://app.example.com/x", "vbscript:x", "blob:https://app.example.com/x", "filesystem:https://app.example.com/x", "file:///etc/passwd", "file://app.example.com/x",
+		"ftp://app.example.com/", "ws://app.example.com/", "wss://app.example.com/", "about:blank", "mailto:a@evil.example", "view-source:https://app.example.com/",
+		"http://app.example.com/", "http://login.example.com/", "HTTPS://app.example.com/", "https://APP.example.com/", "https://app.example.com:443/", "https://app.example.com:80/", "https://app.example.com:/",
+		"https://port.example.com/", "https://port.example.com:8444/", "https://port.example.com:8443@evil.example/", "https://port.example.com:84430/",
+		"https://app.example.com.evil.example/", "https://app.example.com./", "https://evil.app.example.com/", "https://evilapp.example.com/", "https://app.example.comevil.example/", "https://app.example.com-evil.example/",
+		"https://app.example.com@evil.example/", "https://app.example.com:x@evil.example/", "https://user@app.example.com/", "https://user:pw@app.example.com/", "https://@app.example.com/", "https://:@app.example.com/", "https://evil.example@app.example.com/",
+		"https://app.example.com%40evil.example/", "https://app.example.com%2eevil.example/", "https://app.example.com%00.evil.example/", "https://app.example.com%2f.evil.example/", "https://app.example.com%5c.evil.example/", "https://app.example.com%23.evil.example/",
+		`https://app.example.com\@evil.example/`, `https://app.example.com\.evil.example/`, `https://app.example.com\evil`, `https://evil.example\@app.example.com/`, `https://evil.example\.app.example.com/`, "https://evil.example#@app.example.com/", "https://evil.example?@app.example.com/", "https://evil.example;@app.example.com/",
+		"https://app.example.com?x", "https://app.example.com#x", "https://app.example.com?@evil.example", "https://app.example.com//evil.example", `https://app.example.com/\evil.example`, "https://app.example.com/../x", "https://app.example.com/%2e%2e//x", "https://app.example.com/%0d%0ax", "https://app.example.com/%5cx",
+		"https://app.example.com/\r\nSet-Cookie: a=b", "/x\r\nLocation: https://evil.example", "/x\ny", "/é", "/\u2028/evil.example", "/\uff0fevil.example", "\uff0f\uff0fevil.example", "https://app\u3002example.com/", "https://ａpp.example.com/", "https://app.example.com\uff0f.evil.example/", "https://evil.example\u3002app.example.com/", "https://app\u00ad.example.com/",
+		"https://xn--app-.example.com/", "https://0x7f000001/", "https://127.0.0.1/", "https://[::1]/", "https://2130706433/", "//[::1]/", "//app.example.com/", "//app.example.com", "///app.example.com/", `/\app.example.com/`, "://app.example.com/", "https//app.example.com/", "https:app.example.com/", "https://app.example.com /", "https:// app.example.com/",
+		"<https://app.example.com/>", `"https://app.example.com/"`, `/"onmouseover=x`, "/<script>", "/a b", "/\xff", "/\xc0\xaf", "https://app.example.com/\xff", "[/x]", "(/x)", "null", "undefined", "@evil.example", ":80/", "::", "*",
+		"/" + strings.Repeat("a", longestReturn), appOrigin + "/" + strings.Repeat("a", longestReturn),
+	}
+	// Every white space and control a browser strips or ignores, in every place it could matter.
+	for _, c := range []string{"\t", "\n", "\r", "\x00", "\x08", "\x0b", "\x1c", " ", "\u00a0", "\u2003", "\ufeff", "%09", "%0A", "%0d", "%00", "%5C", `\`} {
+		bad = append(bad, c+"/x", "/"+c+"/evil.example", "/"+c+c+"evil.example", c+"//evil.example", "/"+c+`\evil.example`, "https:"+c+"//evil.example", "https://app.example.com"+c+"@evil.example/", "https://app.example.com"+c+".evil.example/")
+	}
+	return bad
+}
+
+func TestReturnTo(t *testing.T) {
+	t.Run("a place of ours is gone to", func(t *testing.T) {
+		for text, want := range goodReturns {
+			if p, ok := testOrigins.resolve(text, loginOrigin); !ok || p.String() != want {
+				t.Errorf("%q leads to %q (%v), want %q", text, p, ok, want)
+			}
+		}
+	})
+	t.Run("a path is gone to on the host it was asked on", func(t *testing.T) {
+		if p, ok := testOrigins.resolve("/x", appOrigin); !ok || p.String() != appOrigin+"/x" {
+			t.Errorf("leads to %q (%v)", p, ok)
+		}
+	})
+	t.Run("anything else leads to the front page", func(t *testing.T) {
+		for _, text := range badReturns() {
+			if p, ok := testOrigins.resolve(text, loginOrigin); ok || p.target != "/" || testOrigins[p.origin] == "" {
+				t.Errorf("%q leads to %q (%v)", text, p, ok)
+			}
+		}
+	})
+	t.Run("a browser stays on our origins", func(t *testing.T) {
+		var locations []string
+		for _, text := range badReturns() {
+			p, _ := testOrigins.resolve(text, loginOrigin)
+			locations = append(locations, p.String())
+		}
+		for text := range goodReturns {
+			p, _ := testOrigins.resolve(text, loginOrigin)
+			locations = append(locations, p.String())
+		}
+		for i, origin := range browserOrigins(t, locations, loginOrigin+"/.sallyport/callback") {
+			if testOrigins[origin] == "" {
+				t.Errorf("%q leads a browser to %s", locations[i], origin)
+			}
+		}
+	})
+	t.Run("the list holds what would lead a browser away", func(t *testing.T) {
+		away := 0
+		for _, origin := range browserOrigins(t, badReturns(), loginOrigin+"/.sallyport/callback") {
+			if testOrigins[origin] == "" {
+				away++
+			}
+		}
+		if away < 100 {
+			t.Errorf("only %d of %d would lead away: a weak list", away, len(badReturns()))
+		}
+	})
+}
+
+// browserOrigins asks Node's URL, which parses as browsers do, for the origin each text leads to from base.
+func browserOrigins(t *testing.T, texts []string, base string) []string {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("no node here to parse URLs as browsers do")
+	}
+	const script = `
+const [base, ...texts] = JSON.parse(require("fs").readFileSync(0));
+console.log(JSON.stringify(texts.map(t => { try { return new URL(t, base).origin } catch { return "invalid" } })));`
+	in, err := json.Marshal(append([]string{base}, texts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), node, "-e", script)
+	cmd.Stdin = bytes.NewReader(in)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	if err := json.Unmarshal(out, &got); err != nil || len(got) != len(texts) {
+		t.Fatalf("node answered %d of %d: %v", len(got), len(texts), err)
+	}
+	return got
+}
+
+func FuzzReturnTo(f *testing.F) {
+	for text := range goodReturns {
+		f.Add(text)
+	}
+	for _, text := range badReturns() {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, ok := testOrigins.resolve(text, loginOrigin)
+		u, err := url.Parse(p.String())
+		if err != nil {
+			t.Fatalf("%q leads to %q, which is no URL: %v", text, p, err)
+		}
+		if testOrigins[u.Scheme+"://"+u.Host] == "" || u.User != nil {
+			t.Errorf("%q leads to %q", text, p)
+		}
+		if !ok && p.target != "/" {
+			t.Errorf("%q is refused and leads to %q", text, p)
+		}
+		if strings.ContainsAny(p.String(), "\\\t\r\n\x00 ") || strings.HasPrefix(p.target, "//") {
+			t.Errorf("%q leads to %q", text, p)
+		}
+	})
+}
