@@ -1,0 +1,128 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"sallyport/policy"
+)
+
+// table is the settings in force, ready to be asked. It is replaced as a whole and never altered.
+type table struct {
+	public  *url.URL // scheme and host, with a port where it is not the scheme's own
+	host    string   // public's, canonical
+	trusted []netip.Prefix
+	headers IdentityHeaders
+	managed headerNames
+	hosts   map[string][]*route // by canonical host; longest path first
+	routes  []*route            // as written
+}
+
+// route is one of Settings.Routes, compiled.
+type route struct {
+	name     string
+	host     string
+	path     string // canonical, without a slash at its end except for the root
+	owner    string
+	policy   *policy.Policy
+	session  bool // accepts sessions
+	bearer   bool // accepts bearer tokens
+	pass     bool // passes Authorization on
+	lenient  bool // takes lenient paths
+	upstream *upstream
+	numbers  *routeNumbers
+}
+
+// find is the route of host whose path is the longest that path is under.
+func (t *table) find(host, path string) *route {
+	for _, r := range t.hosts[host] {
+		if under(path, r.path) {
+			return r
+		}
+	}
+	return nil
+}
+
+// knows says whether host is one of ours.
+func (t *table) knows(host string) bool {
+	_, ok := t.hosts[host]
+	return ok || host == t.host
+}
+
+// origin is where browsers find host: scheme and port are those of public_url for every host.
+func (t *table) origin(host string) string {
+	return t.public.Scheme + "://" + t.authority(host)
+}
+
+// authority is host with public_url's port, where that is not the scheme's own.
+func (t *table) authority(host string) string {
+	if port := t.public.Port(); port != "" {
+		return host + ":" + port
+	}
+	return host
+}
+
+// believes says whether what addr says about its clients is true.
+func (t *table) believes(addr netip.Addr) bool {
+	return slices.ContainsFunc(t.trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// compile makes the table of settings that Check found nothing wrong with.
+func compile(s Settings) (*table, error) {
+	public, err := parsePublicURL(s.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("public_url: %w", err)
+	}
+	t := &table{public: public, headers: s.IdentityHeaders, managed: managedNames(s.IdentityHeaders), hosts: map[string][]*route{}}
+	if t.host, err = canonicalHost(public.Host); err != nil {
+		return nil, fmt.Errorf("public_url: %w", err)
+	}
+	for _, text := range s.TrustedProxies {
+		p, err := parseTrusted(text)
+		if err != nil {
+			return nil, fmt.Errorf("trusted_proxies: %w", err)
+		}
+		t.trusted = append(t.trusted, p)
+	}
+	for _, written := range s.Routes {
+		r, err := compileRoute(written, s)
+		if err != nil {
+			return nil, fmt.Errorf("route %s: %w", written.Name, err)
+		}
+		t.routes = append(t.routes, r)
+		t.hosts[r.host] = append(t.hosts[r.host], r)
+	}
+	for _, routes := range t.hosts {
+		slices.SortStableFunc(routes, func(a, b *route) int { return len(b.path) - len(a.path) })
+	}
+	return t, nil
+}
+
+func compileRoute(w Route, s Settings) (*route, error) {
+	r := &route{name: w.Name, owner: w.Owner, pass: w.PassAuthorization, lenient: w.PathEncoding == lenientPaths}
+	accepts := func(word string) bool { return len(w.Accept) == 0 || slices.Contains(w.Accept, word) }
+	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
+	var err error
+	if r.host, err = hostName(w.Host); err != nil {
+		return nil, err
+	}
+	if r.path, err = routePath(w.Path); err != nil {
+		return nil, err
+	}
+	var rules []policy.Named
+	for _, p := range s.Policies {
+		if slices.Contains(w.Policy, p.Name) {
+			rules = append(rules, p)
+		}
+	}
+	if r.policy, err = policy.Compile(rules, policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
+		return nil, fmt.Errorf("policy %s: %w", strings.Join(w.Policy, ", "), err)
+	}
+	if r.upstream, err = newUpstream(w); err != nil {
+		return nil, fmt.Errorf("upstream: %w", err)
+	}
+	return r, nil
+}

@@ -1,0 +1,271 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"sallyport/policy"
+)
+
+// Settings are the parts of the configuration that say what is behind the door and who may pass. They are the
+// top-level keys of the file, so they can be inlined there.
+type Settings struct {
+	PublicURL       string          `yaml:"public_url" doc:"where login, callback, portal and console live, such as https://login.example.com"`
+	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed; none by default"`
+	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the headers by which an upstream learns who is calling"`
+	TrustGroupNames bool            `yaml:"trust_group_names" doc:"let rules name groups by name alone; whoever may rename groups then decides who passes"`
+	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
+	Routes          []Route         `yaml:"routes" doc:"host and path to upstream"`
+}
+
+// IdentityHeaders names the headers set for the upstream. An empty name means that header is not sent; every inbound
+// spelling of a named one is removed. Values are ASCII: any other byte, and "%", is percent-encoded (RFC 3986 §2.1),
+// and so is a comma inside one group of the list.
+type IdentityHeaders struct {
+	User      string `yaml:"user" doc:"carries userName"`
+	Email     string `yaml:"email" doc:"carries the e-mail address"`
+	Name      string `yaml:"name" doc:"carries the display name"`
+	Groups    string `yaml:"groups" doc:"carries the caller's groups that the route's policy names, separated by commas"`
+	Assertion string `yaml:"assertion" doc:"carries a signed JWT of the same, valid for a minute; its keys are at /.sallyport/jwks.json"`
+}
+
+// Route leads one host and path to an upstream.
+type Route struct {
+	Name              string        `yaml:"name" doc:"names the route in logs, metrics and the assertion's audience"`
+	Host              string        `yaml:"host" doc:"the exact host name, without a port"`
+	Path              string        `yaml:"path" doc:"whole leading segments of the path; / when absent"`
+	Upstream          Upstreams     `yaml:"upstream" doc:"http://, https:// or h2c:// with host and port, or a list of them"`
+	UpstreamCAFile    string        `yaml:"upstream_ca_file" kind:"file" doc:"PEM certificates that may sign an https upstream's, instead of the system's"`
+	Policy            []string      `yaml:"policy" doc:"names of policies; their rules count together"`
+	Accept            []string      `yaml:"accept" doc:"how callers may prove who they are: session, bearer; both when absent"`
+	Owner             string        `yaml:"owner" doc:"whom those who are denied may ask"`
+	PassAuthorization bool          `yaml:"pass_authorization" doc:"let the Authorization header through to the upstream"`
+	PathEncoding      string        `yaml:"path_encoding" doc:"strict (default), or lenient: let encoded slashes and the like through; not with anonymous rules"`
+	Timeout           time.Duration `yaml:"timeout" doc:"how long the upstream may take until its answer begins; 60s when absent"`
+}
+
+// Upstreams is one URL or a list of them; requests take turns.
+type Upstreams []string
+
+// UnmarshalYAML accepts a single URL as a list of one.
+func (u *Upstreams) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		*u = Upstreams{node.Value}
+		return nil
+	}
+	return node.Decode((*[]string)(u))
+}
+
+// The words of Route.Accept and Route.PathEncoding.
+const (
+	acceptSession  = "session"
+	acceptBearer   = "bearer"
+	strictPaths    = "strict"
+	lenientPaths   = "lenient"
+	defaultTimeout = time.Minute
+)
+
+// Defaults is what absent keys mean.
+func Defaults() Settings {
+	return Settings{IdentityHeaders: IdentityHeaders{
+		User:      "X-Forwarded-User",
+		Email:     "X-Forwarded-Email",
+		Name:      "X-Forwarded-Preferred-Username",
+		Groups:    "X-Forwarded-Groups",
+		Assertion: "X-Sallyport-Assertion",
+	}}
+}
+
+// Check reports every fault of s by its path, except those of the rules in Policies, which policy reports.
+func (s Settings) Check(fault func(path, problem string)) {
+	if _, err := parsePublicURL(s.PublicURL); err != nil {
+		fault("public_url", err.Error())
+	}
+	for i, text := range s.TrustedProxies {
+		if _, err := parseTrusted(text); err != nil {
+			fault(fmt.Sprintf("trusted_proxies[%d]", i), err.Error())
+		}
+	}
+	s.IdentityHeaders.check(fault)
+	if len(s.Routes) == 0 {
+		fault("routes", "no route leads anywhere; write at least one with name, host, upstream and policy")
+	}
+	for i, r := range s.Routes {
+		r.check(s, func(path, problem string) { fault(join(fmt.Sprintf("routes[%d]", i), path), problem) })
+	}
+	s.checkTwins(fault)
+}
+
+func join(node, path string) string {
+	if path == "" {
+		return node
+	}
+	return node + "." + path
+}
+
+// checkTwins reports routes that share a name, or host and path.
+func (s Settings) checkTwins(fault func(path, problem string)) {
+	names, places := map[string]int{}, map[string]int{}
+	for i, r := range s.Routes {
+		if first, taken := names[r.Name]; taken && r.Name != "" {
+			fault(fmt.Sprintf("routes[%d].name", i), fmt.Sprintf("routes[%d] is called %q too; give each its own name", first, r.Name))
+		} else {
+			names[r.Name] = i
+		}
+		host, hostErr := hostName(r.Host)
+		path, pathErr := routePath(r.Path)
+		if hostErr != nil || pathErr != nil {
+			continue
+		}
+		if first, taken := places[host+path]; taken {
+			fault(fmt.Sprintf("routes[%d].path", i), fmt.Sprintf("routes[%d] has the same host and path; requests can go to one of them only", first))
+		} else {
+			places[host+path] = i
+		}
+	}
+}
+
+func (r Route) check(s Settings, fault func(path, problem string)) {
+	if !validName(r.Name) {
+		fault("name", "a name is 1 to 63 lower-case letters, digits, dashes and dots, beginning with a letter or digit")
+	}
+	if _, err := hostName(r.Host); err != nil {
+		fault("host", err.Error())
+	}
+	if _, err := routePath(r.Path); err != nil {
+		fault("path", err.Error())
+	}
+	if len(r.Upstream) == 0 {
+		fault("upstream", "no upstream; write for example http://127.0.0.1:3000")
+	}
+	for i, text := range r.Upstream {
+		if _, err := parseUpstream(text); err != nil {
+			fault(upstreamPath(r, i), err.Error())
+		}
+	}
+	r.checkWords(fault)
+	r.checkPolicy(s, fault)
+}
+
+func upstreamPath(r Route, i int) string {
+	if len(r.Upstream) == 1 {
+		return "upstream"
+	}
+	return fmt.Sprintf("upstream[%d]", i)
+}
+
+func (r Route) checkWords(fault func(path, problem string)) {
+	for i, word := range r.Accept {
+		if word != acceptSession && word != acceptBearer {
+			fault(fmt.Sprintf("accept[%d]", i), fmt.Sprintf("%q is no way to prove who one is; write session or bearer", word))
+		}
+	}
+	if r.PathEncoding != "" && r.PathEncoding != strictPaths && r.PathEncoding != lenientPaths {
+		fault("path_encoding", fmt.Sprintf("%q is unknown; write strict or lenient", r.PathEncoding))
+	}
+	if r.Timeout < 0 || r.Timeout > time.Hour {
+		fault("timeout", "an upstream may take between 1ms and 1h until its answer begins; write for example 60s")
+	}
+}
+
+func (r Route) checkPolicy(s Settings, fault func(path, problem string)) {
+	if len(r.Policy) == 0 {
+		fault("policy", "nobody could pass; name at least one policy (one with allow: {anyone: true} is open to all)")
+	}
+	for i, name := range r.Policy {
+		at := slices.IndexFunc(s.Policies, func(p policy.Named) bool { return p.Name == name })
+		switch {
+		case at < 0:
+			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("there is no policy %q; add it under policies or correct the name", name))
+		case r.PathEncoding == lenientPaths && admitsAnyone(s.Policies[at]):
+			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("policy %q lets anyone in, which a route with lenient paths must not: an oddly encoded path could slip past a rule", name))
+		}
+	}
+}
+
+func admitsAnyone(p policy.Named) bool {
+	return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Allow != nil && r.Allow.Anyone })
+}
+
+func (h IdentityHeaders) check(fault func(path, problem string)) {
+	first := map[string]string{}
+	for key, name := range h.all() {
+		switch taken, twice := first[cgiName(name)]; {
+		case name == "":
+		case !validHeaderName(name):
+			fault("identity_headers."+key, fmt.Sprintf("%q cannot be a header's name; write letters, digits and dashes", name))
+		case reservedHeader(name):
+			fault("identity_headers."+key, fmt.Sprintf("%s has a meaning of its own in HTTP; choose another name", name))
+		case twice:
+			fault("identity_headers."+key, fmt.Sprintf("%s carries %s already; give each its own header", name, taken))
+		default:
+			first[cgiName(name)] = key
+		}
+	}
+}
+
+// all yields the key and name of each identity header, in order.
+func (h IdentityHeaders) all() func(yield func(key, name string) bool) {
+	return func(yield func(key, name string) bool) {
+		_ = yield("user", h.User) && yield("email", h.Email) && yield("name", h.Name) &&
+			yield("groups", h.Groups) && yield("assertion", h.Assertion)
+	}
+}
+
+func validName(name string) bool {
+	if len(name) == 0 || len(name) > 63 || strings.ContainsAny(name[:1], "-.") {
+		return false
+	}
+	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
+}
+
+// parsePublicURL accepts https://host[:port]; http only where the host is this machine.
+func parsePublicURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
+		return nil, fmt.Errorf("write scheme and host alone, such as https://login.example.com")
+	}
+	host, err := hostName(u.Hostname())
+	if err != nil {
+		return nil, err
+	}
+	local := host == "localhost" || strings.HasSuffix(host, ".localhost")
+	if u.Scheme != "https" && !(u.Scheme == "http" && local) {
+		return nil, fmt.Errorf("browsers keep the session's cookie over https only; write https:// (http:// is for localhost alone)")
+	}
+	origin := &url.URL{Scheme: u.Scheme, Host: host}
+	if port := u.Port(); port != "" && port != defaultPort(u.Scheme) {
+		origin.Host += ":" + port
+	}
+	return origin, nil
+}
+
+func defaultPort(scheme string) string {
+	if scheme == "https" {
+		return "443"
+	}
+	return "80"
+}
+
+// parseTrusted accepts a network, or one address; never everyone.
+func parseTrusted(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("%q is no network; write for example 10.0.0.0/8", text)
+	case p.Bits() == 0:
+		return p, fmt.Errorf("%s is everyone, who could then claim any address; write the networks of your own proxies", text)
+	case p.Addr().Is4In6():
+		return p, fmt.Errorf("%s is an IPv4 network in IPv6 clothes; write it as IPv4", text)
+	}
+	return p.Masked(), nil
+}

@@ -1,0 +1,95 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+
+	"sallyport/directory"
+	"sallyport/oidc"
+	"sallyport/session"
+)
+
+// visit is one request on its way through the door. What it says of the request is canonical: it is what is decided
+// on, recorded and forwarded; the *http.Request beside it is not looked at again for any of it.
+type visit struct {
+	id       string    // names the request to whoever asks about it
+	received time.Time // UTC
+	table    *table    // the settings in force when it came
+	method   string
+	host     string // lower-case ASCII, no port, no trailing dot; for IPv6 in brackets
+	path     string // as it goes to the upstream: one spelling for one path
+	query    string // as it came, with its leading "?"; "" if there was none
+	lenient  bool   // path is one that only a route with lenient paths takes
+	scheme   string // http or https, as the client sees it
+	address  string // the client's, without port
+	route    *route // nil at the door's own paths
+	caller   *caller
+	lapsed   string // the reason a cookie that was sent opens nothing; "" if none was
+}
+
+// caller is who has proved who they are, by exactly one of session and token. A nil *caller is nobody.
+type caller struct {
+	user    *directory.User  // what the directory knows of them; nil until it was asked
+	session *session.Session // nil for a bearer
+	token   *oidc.Identity   // nil for a session
+}
+
+// refusal is an answer that is a no.
+type refusal struct {
+	status int
+	reason string // from the closed set below
+	detail string // for the log; never for the caller
+	rule   string // the rule that refused; "" if none did
+}
+
+// The reasons of refusals. The set is closed: they are labels of metrics.
+const (
+	badHost             = "bad_host"
+	noRoute             = "no_route"
+	badPath             = "bad_path"
+	badRequest          = "bad_request"
+	methodRefused       = "method_refused"
+	notSignedIn         = "not_signed_in"
+	sessionEnded        = "session_ended"
+	sessionExpired      = "session_expired"
+	tokenRefused        = "token_refused"
+	unknownUser         = "unknown_user"
+	inactiveUser        = "inactive_user"
+	damagedRecord       = "damaged_record"
+	noRule              = "no_rule"
+	ruleDeny            = "rule_deny"
+	directoryStale      = "directory_stale"
+	providerUnavailable = "provider_unavailable"
+	auditUnavailable    = "audit_unavailable"
+	upstreamUnavailable = "upstream_unavailable"
+	upstreamTimeout     = "upstream_timeout"
+)
+
+// statuses is the one table that turns reasons into HTTP: doubt about the request is 400, about who is calling 401,
+// a no to somebody known 403, and not being able to tell 5xx.
+var statuses = map[string]int{
+	badHost:             http.StatusBadRequest,
+	noRoute:             http.StatusNotFound,
+	badPath:             http.StatusBadRequest,
+	badRequest:          http.StatusBadRequest,
+	methodRefused:       http.StatusMethodNotAllowed,
+	notSignedIn:         http.StatusUnauthorized,
+	sessionEnded:        http.StatusUnauthorized,
+	sessionExpired:      http.StatusUnauthorized,
+	tokenRefused:        http.StatusUnauthorized,
+	unknownUser:         http.StatusForbidden,
+	inactiveUser:        http.StatusForbidden,
+	damagedRecord:       http.StatusForbidden,
+	noRule:              http.StatusForbidden,
+	ruleDeny:            http.StatusForbidden,
+	directoryStale:      http.StatusServiceUnavailable,
+	providerUnavailable: http.StatusServiceUnavailable,
+	auditUnavailable:    http.StatusServiceUnavailable,
+	upstreamUnavailable: http.StatusBadGateway,
+	upstreamTimeout:     http.StatusGatewayTimeout,
+}
+
+// refused makes the refusal of a reason.
+func refused(reason, detail string) *refusal {
+	return &refusal{status: statuses[reason], reason: reason, detail: detail}
+}
