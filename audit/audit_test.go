@@ -1,0 +1,186 @@
+package audit_test
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sallyport/audit"
+)
+
+func write(t *testing.T, path string, users ...string) {
+	t.Helper()
+	l, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range users {
+		if err := l.Write(audit.Event{Time: time.Now().UTC(), Kind: audit.KindLogin, User: user, Path: "/<a>&"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheChainGoesOnAfterReopening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	write(t, path, "alice", "bob")
+	write(t, path, "carol")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := audit.Verify(bytes.NewReader(data)); n != 3 || err != nil {
+		t.Fatalf("%d lines, %v\n%s", n, err, data)
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+		t.Errorf("mode is %v", info.Mode())
+	}
+}
+
+func TestTamperingIsSeen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	write(t, path, "alice", "bob", "carol")
+	data, _ := os.ReadFile(path)
+	lines := strings.SplitAfter(string(data), "\n")
+	for name, forged := range map[string]string{
+		"a changed line":   strings.Replace(string(data), "bob", "eve", 1),
+		"a removed line":   lines[0] + lines[2],
+		"a repeated line":  lines[0] + lines[1] + lines[1] + lines[2],
+		"swapped lines":    lines[1] + lines[0] + lines[2],
+		"a cut first line": lines[1] + lines[2],
+		"no hash":          lines[0] + `{"seq":2,"kind":"login"}` + "\n",
+		"no JSON":          lines[0] + "hello\n",
+	} {
+		if n, err := audit.Verify(strings.NewReader(forged)); err == nil {
+			t.Errorf("%s passes as %d sound lines", name, n)
+		}
+		other := filepath.Join(t.TempDir(), "forged.jsonl")
+		if err := os.WriteFile(other, []byte(forged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := audit.Open(other); err == nil {
+			t.Errorf("%s is continued", name)
+		}
+	}
+}
+
+func TestATornLineIsCutOffAndTheCutRecorded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	write(t, path, "alice", "bob")
+	data, _ := os.ReadFile(path)
+	if err := os.WriteFile(path, data[:len(data)-20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "carol")
+	data, _ = os.ReadFile(path)
+	if n, err := audit.Verify(bytes.NewReader(data)); n != 3 || err != nil {
+		t.Fatalf("%d lines, %v\n%s", n, err, data)
+	}
+	if !bytes.Contains(data, []byte("torn_line_removed")) || bytes.Contains(data, []byte("bob")) {
+		t.Errorf("the record is\n%s", data)
+	}
+}
+
+func TestAnEventOfARevisionIsWrittenOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	for range 2 {
+		l, err := audit.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rev := uint64(1); rev <= 3; rev++ {
+			if err := l.Append([]byte(`{"kind":"scim","user":"u"}`), rev); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if l.LastRevision() != 3 {
+			t.Errorf("last revision is %d", l.LastRevision())
+		}
+		_ = l.Close()
+	}
+	data, _ := os.ReadFile(path)
+	if n, err := audit.Verify(bytes.NewReader(data)); n != 3 || err != nil {
+		t.Errorf("%d lines, %v", n, err)
+	}
+}
+
+func TestManyWritersMakeOneChain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				if err := l.Write(audit.Event{Kind: audit.KindDecision}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	_ = l.Close()
+	data, _ := os.ReadFile(path)
+	if n, err := audit.Verify(bytes.NewReader(data)); n != 400 || err != nil {
+		t.Errorf("%d lines, %v", n, err)
+	}
+}
+
+func TestAfterAFailedWriteNothingMoreIsWritten(t *testing.T) {
+	l, err := audit.Open(filepath.Join(t.TempDir(), "audit.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Write(audit.Event{Kind: audit.KindDecision}); err != nil {
+		t.Fatal(err)
+	}
+	release := fillDisk(t)
+	if err := l.Write(audit.Event{Kind: audit.KindDecision}); err == nil {
+		t.Error("a write to a full disk succeeds")
+	}
+	release()
+	if err := l.Write(audit.Event{Kind: audit.KindDecision}); err == nil {
+		t.Error("a write after a failed one succeeds: the failed line may be torn")
+	}
+}
+
+// fillDisk makes every write beyond the first bytes of a file fail, until the
+// returned function is called.
+func fillDisk(t *testing.T) (release func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var had syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &had); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 16, Max: had.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &had); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestALineWithoutEndIsRefusedWithoutReadingItAll(t *testing.T) {
+	f, err := os.Open("/dev/zero")
+	if err != nil {
+		t.Skip("no /dev/zero here")
+	}
+	defer f.Close()
+	if _, err := audit.Verify(f); err == nil {
+		t.Error("an endless line is sound")
+	}
+}
