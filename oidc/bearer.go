@@ -1,0 +1,103 @@
+package oidc
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxToken bounds a token's text, in bytes.
+const maxToken = 16 << 10
+
+// Bearer checks an access token that a caller brought (RFC 9068, and Entra's
+// forms of it).
+func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
+	k := p.known.Load()
+	if k == nil {
+		return Identity{}, errUnknown
+	}
+	id, err := p.bearer(ctx, k, token)
+	p.metrics.verified(err)
+	return id, err
+}
+
+func (p *Provider) bearer(ctx context.Context, k *known, token string) (Identity, error) {
+	if len(p.settings.APIAudiences) == 0 {
+		return Identity{}, refuse(WrongAudience, "no api_audiences are configured, so no bearer token is taken")
+	}
+	c, err := p.verify(ctx, k, token)
+	if err != nil {
+		return Identity{}, err
+	}
+	switch {
+	case !slices.ContainsFunc(p.settings.APIAudiences, c.Audience.has):
+		return Identity{}, refuse(WrongAudience, "the token is for another API")
+	case c.isIDToken(p.settings.ClientID):
+		return Identity{}, refuse(NotForAPIs, "it is an ID token; send an access token for the API")
+	}
+	return p.identity(c)
+}
+
+// verify checks what every token must have: form, signature, issuer, times, tenant.
+func (p *Provider) verify(ctx context.Context, k *known, token string) (*claims, error) {
+	if err := p.checkForm(token); err != nil {
+		return nil, err
+	}
+	payload, err := k.keys.VerifySignature(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	c := &claims{}
+	if json.Unmarshal(payload, c) != nil || json.Unmarshal(payload, &c.all) != nil {
+		return nil, refuse(Malformed, "the token's claims are not a JSON object of the usual types")
+	}
+	return c, p.checkClaims(c, time.Now())
+}
+
+// checkForm looks at the header before any work is done, and tells apart the
+// tokens that are often sent by mistake.
+func (p *Provider) checkForm(token string) error {
+	if len(token) > maxToken {
+		return refuse(Malformed, "the token is too large")
+	}
+	if strings.Count(token, ".") != 2 {
+		return refuse(Malformed, "the token is not a signed JWT (encrypted ones are not taken)")
+	}
+	head, _, _ := strings.Cut(token, ".")
+	data, err := base64.RawURLEncoding.DecodeString(head)
+	var h map[string]any
+	if err != nil || json.Unmarshal(data, &h) != nil {
+		return refuse(Malformed, "the token's header cannot be read")
+	}
+	switch {
+	case h["crit"] != nil:
+		return refuse(Malformed, "the token's header demands extensions that are not known")
+	case h["nonce"] != nil:
+		return refuse(NotForAPIs, "it is a token for Microsoft Graph, which only Graph can check; ask for one for your API's scope")
+	}
+	return nil
+}
+
+// skew is how far clocks may differ.
+const skew = time.Minute
+
+func (p *Provider) checkClaims(c *claims, now time.Time) error {
+	switch {
+	case c.Issuer != p.settings.Issuer && strings.HasPrefix(c.Issuer, "https://sts.windows.net/"):
+		return refuse(WrongVersion, "it is a v1.0 token; set requestedAccessTokenVersion (api.requestedAccessTokenVersion) to 2 in the API's manifest")
+	case c.Issuer != p.settings.Issuer:
+		return refuse(WrongIssuer, "the token is from another issuer")
+	case p.tenant != "" && c.Tenant != p.tenant:
+		return refuse(WrongTenant, "the token is of another tenant, or names none")
+	case c.Expires.IsZero():
+		return refuse(Expired, "the token has no exp")
+	case !now.Before(c.Expires.Time):
+		return refuse(Expired, "the token has expired")
+	case c.NotBefore.After(now.Add(skew)), c.Issued.After(now.Add(skew)):
+		return refuse(NotYetValid, "the token is of the future; compare the clocks")
+	}
+	return nil
+}
