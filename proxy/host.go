@@ -103,22 +103,65 @@ func hostName(text string) (string, error) {
 	return host, nil
 }
 
-// authority is the host a request is for. Where it says so twice, both must agree (RFC 9113 §8.3.1).
+// authority is the host a request is for. Where it says so more than once, all must agree (RFC 9113 §8.3.1).
 func authority(r *http.Request) (string, error) {
 	host, err := canonicalHost(r.Host)
-	if err != nil {
-		return "", err
+	if err != nil || r.URL.User != nil {
+		return "", errHost
 	}
-	for _, again := range append(r.Header["Host"], r.URL.Host) {
-		if again == "" {
-			continue
-		}
-		if other, err := canonicalHost(again); err != nil || other != host {
+	if !says(r.URL.Host, host) {
+		return "", errHost
+	}
+	for _, again := range r.Header["Host"] {
+		if !says(again, host) {
 			return "", errHost
 		}
 	}
-	if r.URL.User != nil {
-		return "", errHost
-	}
 	return host, nil
+}
+
+// says whether an authority, if there is one, is for host.
+func says(authority, host string) bool {
+	if authority == "" {
+		return true
+	}
+	other, err := canonicalHost(authority)
+	return err == nil && other == host
+}
+
+// requestTarget is the path and the query, with its "?", as they came.
+func requestTarget(r *http.Request) (path, query string, ok bool) {
+	text := r.RequestURI
+	if !strings.HasPrefix(text, "/") {
+		if text, ok = originForm(r); !ok {
+			return "", "", false
+		}
+	}
+	path = text
+	if at := strings.IndexByte(text, '?'); at >= 0 {
+		path, query = text[:at], text[at:]
+	}
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c == 0x7f || c == '#' {
+			return "", "", false
+		}
+	}
+	return path, query, true
+}
+
+// originForm is the target of a request in absolute form (RFC 9112 §3.2.2) without scheme and authority, which
+// net/http has made the request's host.
+func originForm(r *http.Request) (string, bool) {
+	scheme, rest, found := strings.Cut(r.RequestURI, "://")
+	if !found || r.ProtoMajor != 1 || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		return "", false
+	}
+	at := strings.IndexAny(rest, "/?#")
+	switch {
+	case at < 0:
+		return "/", true
+	case rest[at] == '/':
+		return rest[at:], true
+	}
+	return "/" + rest[at:], rest[at] == '?'
 }

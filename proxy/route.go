@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport/directory"
 	"sallyport/policy"
 )
 
@@ -34,6 +35,41 @@ type route struct {
 	lenient  bool // takes lenient paths
 	upstream *upstream
 	numbers  *routeNumbers
+
+	groupIDs, groupNames map[string]bool // that the policy names
+}
+
+// groups are those of the user's that the route's policy names, as it names them.
+func (r *route) groups(u *directory.User) []string {
+	var list []string
+	for i, id := range u.GroupIDs {
+		switch {
+		case r.groupIDs[id]:
+			list = append(list, id)
+		case r.groupNames[u.GroupNames[i]]:
+			list = append(list, u.GroupNames[i])
+		}
+	}
+	return list
+}
+
+// upstreamOf is the upstream of w: the one t has if it would be the same.
+func (t *table) upstreamOf(w Route) (*upstream, error) {
+	for _, r := range t.routes {
+		if r.upstream.same(w) {
+			return r.upstream, nil
+		}
+	}
+	return newUpstream(w)
+}
+
+// drop closes what t has open to upstreams that next does not keep.
+func (t *table) drop(next *table) {
+	for _, r := range t.routes {
+		if !slices.ContainsFunc(next.routes, func(n *route) bool { return n.upstream == r.upstream }) {
+			r.upstream.closeIdle()
+		}
+	}
 }
 
 // find is the route of host whose path is the longest that path is under.
@@ -70,13 +106,14 @@ func (t *table) believes(addr netip.Addr) bool {
 	return slices.ContainsFunc(t.trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// compile makes the table of settings that Check found nothing wrong with.
-func compile(s Settings) (*table, error) {
+// compile makes the table of settings that Check found nothing wrong with. What old has open to upstreams that stay
+// as they were is kept.
+func compile(s Settings, old *table) (*table, error) {
 	public, err := parsePublicURL(s.PublicURL)
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	t := &table{public: public, headers: s.IdentityHeaders, managed: managedNames(s.IdentityHeaders), hosts: map[string][]*route{}}
+	t := &table{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), hosts: map[string][]*route{}}
 	if t.host, err = canonicalHost(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
@@ -91,6 +128,9 @@ func compile(s Settings) (*table, error) {
 		r, err := compileRoute(written, s)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", written.Name, err)
+		}
+		if r.upstream, err = old.upstreamOf(written); err != nil {
+			return nil, fmt.Errorf("route %s: upstream: %w", written.Name, err)
 		}
 		t.routes = append(t.routes, r)
 		t.hosts[r.host] = append(t.hosts[r.host], r)
@@ -121,8 +161,14 @@ func compileRoute(w Route, s Settings) (*route, error) {
 	if r.policy, err = policy.Compile(rules, policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", strings.Join(w.Policy, ", "), err)
 	}
-	if r.upstream, err = newUpstream(w); err != nil {
-		return nil, fmt.Errorf("upstream: %w", err)
-	}
+	r.groupIDs, r.groupNames = setOf(r.policy.GroupIDs()), setOf(r.policy.GroupNames())
 	return r, nil
+}
+
+func setOf(words []string) map[string]bool {
+	m := make(map[string]bool, len(words))
+	for _, word := range words {
+		m[word] = true
+	}
+	return m
 }

@@ -20,9 +20,11 @@ type visit struct {
 	path     string // as it goes to the upstream: one spelling for one path
 	query    string // as it came, with its leading "?"; "" if there was none
 	lenient  bool   // path is one that only a route with lenient paths takes
+	door     bool   // it is for the door itself
 	scheme   string // http or https, as the client sees it
 	address  string // the client's, without port
-	route    *route // nil at the door's own paths
+	chain    string // address, and those of the believed proxies between: X-Forwarded-For
+	route    *route // nil at the door, and while not known
 	caller   *caller
 	lapsed   string // the reason a cookie that was sent opens nothing; "" if none was
 }

@@ -1,0 +1,268 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"sallyport/session"
+)
+
+// headerNames says which request headers may not pass: by CGI name (RFC 3875 §4.1.18, by which many applications
+// read headers), the one spelling of it that may, or "" if none may.
+type headerNames map[string]string
+
+// setByUs are headers that upstreams believe of a proxy, and those by which frameworks let a request be another than
+// the one we decided on. No spelling passes; some are set afterwards. All that begin with setByUsPrefix are too.
+var setByUs = []string{"Forwarded", "X-Real-Ip", "Proxy", "X-Original-Url", "X-Original-Uri", "X-Original-Method",
+	"X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override"}
+
+const setByUsPrefix = "X_FORWARDED_"
+
+// spelt are headers that pass in their own spelling only: another that an application took for them would say
+// something we did not look at.
+var spelt = []string{"Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect",
+	"Host", "Keep-Alive", "Origin", "Proxy-Authorization", "Proxy-Connection", "Referer", "Te", "Trailer", "Transfer-Encoding",
+	"Upgrade", "User-Agent", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version"}
+
+// longestName is longer than any name in headerNames.
+const longestName = 64
+
+// managedNames are the names for one table.
+func managedNames(identity IdentityHeaders) headerNames {
+	names := headerNames{}
+	for _, name := range spelt {
+		names[cgiName(name)] = name
+	}
+	for _, name := range setByUs {
+		names[cgiName(name)] = ""
+	}
+	for _, name := range Defaults().IdentityHeaders.all() { // also where others are sent: an upstream may know the usual ones
+		names[cgiName(name)] = ""
+	}
+	for _, name := range identity.all() {
+		if name != "" {
+			names[cgiName(name)] = ""
+		}
+	}
+	return names
+}
+
+// strip deletes every header that may not pass.
+func (n headerNames) strip(h http.Header) {
+	for key := range h {
+		if !n.passes(key) {
+			delete(h, key)
+		}
+	}
+}
+
+func (n headerNames) passes(key string) bool {
+	var room [longestName]byte
+	name := appendCGI(room[:0], key)
+	if strings.HasPrefix(string(name), setByUsPrefix) {
+		return false
+	}
+	spelling, known := n[string(name)]
+	return !known || spelling == key
+}
+
+// appendCGI appends the CGI name of key, or as much as could matter.
+func appendCGI(to []byte, key string) []byte {
+	for i := range min(len(key), longestName) {
+		c := key[i]
+		switch {
+		case 'a' <= c && c <= 'z':
+			c -= 'a' - 'A'
+		case 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		default:
+			c = '_'
+		}
+		to = append(to, c)
+	}
+	return to
+}
+
+func cgiName(key string) string { return string(appendCGI(nil, key)) }
+
+// validHeaderName says whether the configuration may name a header so.
+func validHeaderName(name string) bool {
+	return len(name) < longestName && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == "" &&
+		!strings.HasPrefix(name, "-")
+}
+
+// reservedHeader says whether name has a meaning that an identity must not take.
+func reservedHeader(name string) bool {
+	key := http.CanonicalHeaderKey(name)
+	return slices.Contains(spelt, key) || slices.Contains(setByUs, key) || strings.HasPrefix(key, "Content-") ||
+		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
+}
+
+// canonical is h with each name as net/http spells it.
+func (h IdentityHeaders) canonical() IdentityHeaders {
+	return IdentityHeaders{User: http.CanonicalHeaderKey(h.User), Email: http.CanonicalHeaderKey(h.Email),
+		Name: http.CanonicalHeaderKey(h.Name), Groups: http.CanonicalHeaderKey(h.Groups), Assertion: http.CanonicalHeaderKey(h.Assertion)}
+}
+
+// headerValue spells text so that it stays one value in every reader's eyes: printable ASCII is itself, all else,
+// "%", and spaces at either end are percent-encoded.
+func headerValue(text string) string { return encodeValue(text, false) }
+
+func encodeValue(text string, inList bool) string {
+	odd := func(i int) bool {
+		c := text[i]
+		return c < ' ' || c > '~' || c == '%' || c == ',' && inList || c == ' ' && (i == 0 || i == len(text)-1 || inList)
+	}
+	first := 0
+	for first < len(text) && !odd(first) {
+		first++
+	}
+	if first == len(text) {
+		return text
+	}
+	var out strings.Builder
+	out.WriteString(text[:first])
+	for i := first; i < len(text); i++ {
+		if !odd(i) {
+			out.WriteByte(text[i])
+			continue
+		}
+		out.WriteByte('%')
+		out.WriteByte(upperHex[text[i]>>4])
+		out.WriteByte(upperHex[text[i]&15])
+	}
+	return out.String()
+}
+
+// setIdentity tells the upstream who is calling. Nobody is told of nobody: then no header is set.
+func (t *table) setIdentity(h http.Header, r *route, c *caller) {
+	if c == nil {
+		return
+	}
+	set := func(name, value string) {
+		if name != "" && value != "" {
+			h[name] = []string{value}
+		}
+	}
+	set(t.headers.User, headerValue(c.user.UserName))
+	set(t.headers.Email, headerValue(c.user.Email))
+	set(t.headers.Name, headerValue(c.user.DisplayName))
+	if t.headers.Groups != "" {
+		set(t.headers.Groups, groupList(r.groups(c.user)))
+	}
+}
+
+// groupList joins groups by commas, with none inside any of them.
+func groupList(groups []string) string {
+	list := make([]string, len(groups))
+	for i, g := range groups {
+		list[i] = encodeValue(g, true)
+	}
+	return strings.Join(list, ",")
+}
+
+// withoutOurs is the lines of a Cookie header without our cookies; what remains is as it came, byte for byte.
+func withoutOurs(lines []string) []string {
+	if !slices.ContainsFunc(lines, mentionsOurs) {
+		return lines
+	}
+	var kept []string
+	for _, line := range lines {
+		if line = dropOurs(line); strings.Trim(line, "; \t") != "" {
+			kept = append(kept, line)
+		}
+	}
+	return kept
+}
+
+func dropOurs(line string) string {
+	if !mentionsOurs(line) {
+		return line
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(line, ";") {
+		if !mentionsOurs(pair) {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.TrimLeft(strings.Join(kept, ";"), " ")
+}
+
+// mentionsOurs says whether the name of one of our cookies stands anywhere in text: as a name, or where a lenient
+// parser might find one.
+func mentionsOurs(text string) bool {
+	const name = session.CookieName
+	for i := 0; i+len(name) <= len(text); i++ {
+		if text[i] == '_' && strings.EqualFold(text[i:i+len(name)], name) {
+			return true
+		}
+	}
+	return false
+}
+
+// cleanAnswer removes from an upstream's answer the cookies that are ours alone to set.
+func cleanAnswer(h http.Header) {
+	cookies := h["Set-Cookie"]
+	if !slices.ContainsFunc(cookies, setsOurs) {
+		return
+	}
+	if cookies = slices.DeleteFunc(slices.Clone(cookies), setsOurs); len(cookies) == 0 {
+		delete(h, "Set-Cookie")
+		return
+	}
+	h["Set-Cookie"] = cookies
+}
+
+func setsOurs(cookie string) bool {
+	pair, _, _ := strings.Cut(cookie, ";")
+	name, _, found := strings.Cut(pair, "=")
+	if !found || strings.TrimSpace(name) == "" { // a nameless cookie is sent back as its value alone
+		return mentionsOurs(pair)
+	}
+	return mentionsOurs(name)
+}
+
+// setForwarded tells the upstream where the request came from.
+func (v *visit) setForwarded(h http.Header) {
+	h["X-Forwarded-For"] = []string{v.chain}
+	h["X-Forwarded-Host"] = []string{v.table.authority(v.host)}
+	h["X-Forwarded-Proto"] = []string{v.scheme}
+}
+
+// origin fills in where a request came from: the address of the client, that of each believed proxy on the way, and
+// the scheme the client sees. What somebody not believed says of others is not repeated.
+func (v *visit) origin(r *http.Request) {
+	v.scheme = "http"
+	if r.TLS != nil {
+		v.scheme = "https"
+	}
+	peer := peerOf(r)
+	v.address, v.chain = peer.String(), peer.String()
+	if !v.table.believes(peer) {
+		return
+	}
+	if said := r.Header["X-Forwarded-Proto"]; len(said) == 1 && (said[0] == "http" || said[0] == "https") {
+		v.scheme = said[0]
+	}
+	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		addr, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			return
+		}
+		addr = addr.Unmap().WithZone("")
+		v.address, v.chain = addr.String(), addr.String()+", "+v.chain
+		if !v.table.believes(addr) {
+			return
+		}
+	}
+}
+
+func peerOf(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.IPv4Unspecified() // not TCP; believed by nobody, for 0.0.0.0/0 is refused
+	}
+	return peer.Addr().Unmap().WithZone("")
+}

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// liveRequest is one request on a route, from before it is decided on until its last byte.
+type liveRequest struct {
+	*visit
+	ctx    context.Context
+	cancel context.CancelFunc
+	reply  *reply
+	end    atomic.Pointer[refusal] // why it was cut, or left; whoever sets it first ends the request
+	batch  *batch                  // of cuts it belongs to; written before end
+}
+
+// left is the end of a request that nobody cut.
+var left = &refusal{}
+
+// cut ends the request, whatever it is doing: a hijacked connection, a stream, an upload. False if it was over.
+func (l *liveRequest) cut(x *refusal) bool {
+	if !l.end.CompareAndSwap(nil, x) {
+		return false
+	}
+	l.cancel()
+	l.reply.stop()
+	return true
+}
+
+// cutBy is why the request was cut, or nil.
+func (l *liveRequest) cutBy() *refusal {
+	if x := l.end.Load(); x != left {
+		return x
+	}
+	return nil
+}
+
+// liveSet is every request that was let in and is not over.
+type liveSet struct {
+	mu   sync.Mutex // guards live
+	live map[*liveRequest]struct{}
+}
+
+// enter puts a request into the set. It must be there before it is decided on: a change then either comes before the
+// decision, which sees it, or after, and finds the request here.
+func (s *liveSet) enter(v *visit, w *reply, r *http.Request) *liveRequest {
+	l := &liveRequest{visit: v, reply: w}
+	l.ctx, l.cancel = context.WithCancel(r.Context())
+	s.mu.Lock()
+	s.live[l] = struct{}{}
+	s.mu.Unlock()
+	v.route.numbers.live.Inc()
+	return l
+}
+
+// leave takes a request out that is over.
+func (s *liveSet) leave(l *liveRequest) {
+	s.mu.Lock()
+	delete(s.live, l)
+	s.mu.Unlock()
+	l.route.numbers.live.Dec()
+	l.cancel()
+	if !l.end.CompareAndSwap(nil, left) && l.batch != nil {
+		l.batch.gone()
+	}
+}
+
+// all lists the set.
+func (s *liveSet) all() []*liveRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*liveRequest, 0, len(s.live))
+	for l := range s.live {
+		list = append(list, l)
+	}
+	return list
+}
+
+// batch is the requests cut because of one change of the directory. It knows when the last of them is over.
+type batch struct {
+	received time.Time // when the change reached us; zero: not known
+	live     atomic.Int64
+	cuts     int
+	over     func(took time.Duration)
+}
+
+// gone says that one request of the batch is over.
+func (b *batch) gone() {
+	if b.live.Add(-1) == 0 && b.cuts > 0 && !b.received.IsZero() {
+		b.over(time.Since(b.received))
+	}
+}
+
+// add cuts a request as one of the batch.
+func (b *batch) add(l *liveRequest, x *refusal) bool {
+	b.live.Add(1)
+	l.batch = b
+	if l.cut(x) {
+		b.cuts++
+		return true
+	}
+	b.live.Add(-1)
+	return false
+}

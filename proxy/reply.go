@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// answerWithin is how long a client may take to take in that it was refused after a cut.
+const answerWithin = 5 * time.Second
+
+var errStopped = errors.New("the answer was cut off")
+
+// reply is the answer to one request. It can be stopped from outside at any moment, whatever the goroutine that
+// writes it is waiting for.
+type reply struct {
+	http.ResponseWriter
+	control  *http.ResponseController
+	hasBody  bool // the request's body may still be on its way
+	closing  bool // nothing more will be read from this HTTP/1 connection
+	refusing bool // what is written now is the door's own, and may follow a stop
+
+	mu      sync.Mutex // guards what follows
+	code    int        // of the answer; 0 before it
+	stopped bool
+	conn    net.Conn // the client's, once hijacked
+}
+
+func newReply(w http.ResponseWriter, r *http.Request) *reply {
+	hasBody := r.Body != nil && r.Body != http.NoBody
+	// A request that carried Content-Length beside Transfer-Encoding looks like any chunked one by now, and must be
+	// the last on its connection (RFC 9112 §6.1). Streams of unknown length are the others, and rarely share one.
+	chunked := r.ProtoMajor == 1 && len(r.TransferEncoding) > 0
+	return &reply{ResponseWriter: w, control: http.NewResponseController(w), hasBody: hasBody, closing: chunked}
+}
+
+// Unwrap lets an http.ResponseController reach what this does not do itself.
+func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader begins the answer, unless it was stopped before.
+func (w *reply) WriteHeader(code int) {
+	if code >= 200 && !w.begin(code) {
+		return
+	}
+	if w.closing && code >= 200 {
+		w.Header().Set("Connection", "close")
+	}
+	if code < 200 {
+		w.Header().Del("Set-Cookie")
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// begin notes the code of the answer; false if there must be none.
+func (w *reply) begin(code int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped && !w.refusing {
+		return false
+	}
+	if w.code == 0 {
+		w.code = code
+	}
+	return true
+}
+
+// Write writes a piece of the answer's body.
+func (w *reply) Write(p []byte) (int, error) {
+	if w.status() == 0 {
+		w.WriteHeader(http.StatusOK)
+		if w.status() == 0 {
+			return 0, errStopped
+		}
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Hijack hands over the connection, and remembers it to close it.
+func (w *reply) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.control.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		conn.Close()
+		return nil, nil, errStopped
+	}
+	w.conn, w.code = conn, http.StatusSwitchingProtocols
+	return conn, rw, nil
+}
+
+// status is the code of the answer, or 0 while there is none.
+func (w *reply) status() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.code
+}
+
+// stop ends the answer now. Whoever waits for the client, to take in what is written or to send more of a body,
+// waits no longer.
+func (w *reply) stop() {
+	w.mu.Lock()
+	conn, begun, first := w.conn, w.code != 0, !w.stopped
+	w.stopped = true
+	w.mu.Unlock()
+	switch past := time.Unix(1, 0); {
+	case !first:
+	case conn != nil:
+		conn.Close()
+	default:
+		if w.hasBody {
+			_ = w.control.SetReadDeadline(past)
+		}
+		if begun {
+			_ = w.control.SetWriteDeadline(past)
+		}
+	}
+}
+
+// refuse makes w ready for the door's own answer, in place of one that has not begun. False if it has.
+func (w *reply) refuse(r *http.Request) bool {
+	w.mu.Lock()
+	begun, stopped := w.code != 0, w.stopped
+	w.mu.Unlock()
+	if begun {
+		return false
+	}
+	clear(w.Header())
+	w.refusing = true
+	// What is left of the body is not waited for: the client may never send it.
+	w.closing = w.closing || w.hasBody && r.ProtoMajor == 1
+	if stopped {
+		_ = w.control.SetWriteDeadline(time.Now().Add(answerWithin))
+	}
+	return true
+}
