@@ -1,0 +1,82 @@
+package demo
+
+import (
+	"bytes"
+	"fmt"
+	"text/template"
+)
+
+const (
+	clientID     = "5a111900-0000-4000-8000-000000000001"
+	clientSecret = "a secret between two programs on loopback" // good for nothing else
+	secretFile   = "secrets/oidc"
+)
+
+// writeConfig is the sallyport.yaml of the demo. Groups are named by object ID, as they should be everywhere; the
+// names beside them are comments that Sallyport checks.
+func writeConfig(p places, ids map[string]string) ([]byte, error) {
+	group := func(name string) (string, error) {
+		if ids[name] == "" {
+			return "", fmt.Errorf("the demo has no group %q", name)
+		}
+		return fmt.Sprintf("{id: %s, name: %s}", ids[name], name), nil
+	}
+	t, err := template.New("sallyport.yaml").Funcs(template.FuncMap{"group": group}).Parse(configText)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	err = t.Execute(&text, struct {
+		places
+		ClientID, SecretFile string
+	}{p, clientID, secretFile})
+	return text.Bytes(), err
+}
+
+const configText = `# What the demo runs. Change it while it runs: within two seconds it is in force,
+# and live connections that it no longer allows are cut.
+public_url: {{.Public}}
+listen: {public: "{{.Listen}}", scim: "{{.SCIM}}", ops: "{{.Ops}}"}
+tls: {off: true}                       # loopback only; anywhere else, give it a certificate
+store: {bolt: {path: data/sallyport.db}}
+control: {socket: data/control.sock}
+audit: {file: data/audit.jsonl}
+
+oidc:
+  issuer: {{.Issuer}}
+  client_id: {{.ClientID}}
+  client_secret_file: {{.SecretFile}}
+  user_claim: oid                      # who signs in here ...
+  user_attribute: externalId           # ... is the user who was pushed with this
+session: {lifetime: 12h, idle: 1h}
+
+policies:
+  - name: operations
+    rules:
+      - allow: {groups: [{{group "Operations"}}]}
+  - name: orders
+    rules:
+      - allow: {groups: [{{group "Operations"}}, {{group "Research"}}]}
+      - deny:  {methods: [POST, PUT, PATCH, DELETE], unless_groups: [{{group "Administrators"}}]}
+  - name: staff
+    rules:
+      - allow: {groups: [{{group "All staff"}}]}
+
+routes:
+  - name: clock
+    host: clock.localhost
+    upstream: {{.Dashboard}}
+    policy: [operations]
+    owner: operations@castle-works.example
+  - name: orders
+    host: api.localhost
+    path: /orders
+    upstream: {{.API}}
+    policy: [orders]
+    owner: orders@castle-works.example
+  - name: whoami
+    host: whoami.localhost
+    upstream: {{.Identity}}
+    policy: [staff]
+    owner: people@castle-works.example
+`

@@ -1,0 +1,320 @@
+package demo_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sallyport/demo"
+)
+
+// target stands in for Sallyport's SCIM side: it keeps what is pushed and tells cut of each user made inactive.
+type target struct {
+	cut func(userName string)
+
+	mu    sync.Mutex // guards users
+	users map[string]map[string]any
+}
+
+func newTarget() *target {
+	return &target{cut: func(string) {}, users: map[string]map[string]any{}}
+}
+
+func (s *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Header.Get("Authorization") != "Bearer token" {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	var body map[string]any
+	_ = json.NewDecoder(r.Body).Decode(&body)
+	w.Header().Set("Content-Type", "application/scim+json")
+	switch {
+	case r.Method == "POST":
+		body["id"] = rand.Text()
+		s.users[body["id"].(string)] = body
+		w.WriteHeader(http.StatusCreated)
+		_ = json.NewEncoder(w).Encode(body)
+	case r.Method == "GET" && r.URL.Query().Has("filter"):
+		_, _ = io.WriteString(w, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":0,"Resources":[]}`)
+	case r.Method == "GET":
+		_ = json.NewEncoder(w).Encode(s.users[id])
+	case r.Method == "PATCH":
+		s.patch(id, body)
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func (s *target) patch(id string, body map[string]any) {
+	op := body["Operations"].([]any)[0].(map[string]any)
+	if op["path"] != "active" {
+		return
+	}
+	s.users[id]["active"] = op["value"] == "True" || op["value"] == true
+	if s.users[id]["active"] == false {
+		s.cut(s.users[id]["userName"].(string))
+	}
+}
+
+// world is a running demo whose tenant is connected to target.
+type world struct {
+	*demo.World
+	t      *testing.T
+	target *target
+	base   string // of the tenant's pages, without a trailing slash
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w, err := demo.New(demo.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = w.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-ended })
+	s := newTarget()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	if err := w.Connect(server.URL, "token", server.Client()); err != nil {
+		t.Fatal(err)
+	}
+	return &world{w, t, s, strings.TrimSuffix(w.URL(), "/")}
+}
+
+// state is what the pages draw, as far as the tests look.
+type state struct {
+	People []person
+	Pushes []struct {
+		What, Problem string
+		Clocks        int
+		Stopped       *float64
+		Waiting       bool
+		Exchanges     []struct{ Method, Body string }
+	}
+}
+
+type person struct {
+	ID, User, Team string
+	Active         bool
+	Clocks         int
+}
+
+// await reads the stream of states until one is as wanted.
+func (w *world) await(what string, wanted func(state) bool) state {
+	w.t.Helper()
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, "GET", w.base+"/state", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var last string
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		var s state
+		if err := json.Unmarshal([]byte(data), &s); err != nil {
+			w.t.Fatal(err)
+		}
+		if last = data; wanted(s) {
+			return s
+		}
+	}
+	w.t.Fatalf("never came: %s; last: %s", what, last)
+	return state{}
+}
+
+func (w *world) now() state { return w.await("any state", func(state) bool { return true }) }
+
+func (w *world) person(user string) string {
+	w.t.Helper()
+	for _, p := range w.now().People {
+		if p.User == user {
+			return p.ID
+		}
+	}
+	w.t.Fatalf("nobody is called %s", user)
+	return ""
+}
+
+// post does what a click does and returns the status.
+func (w *world) post(path string, form url.Values) int {
+	w.t.Helper()
+	resp, err := http.PostForm(w.base+path, form)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// openClock opens user's clock as Sallyport would, and returns how to cut it.
+func (w *world) openClock(user string) (cut func()) {
+	w.t.Helper()
+	at := regexp.MustCompile(`name: clock\n.*\n    upstream: http://(\S+)`).FindSubmatch(w.Config())
+	socket, _, err := websocket.Dial(context.Background(), "ws://"+string(at[1])+"/ticks",
+		&websocket.DialOptions{HTTPHeader: http.Header{"X-Forwarded-User": {user}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { socket.CloseNow() })
+	w.await("a ticking clock", func(s state) bool {
+		return slices.ContainsFunc(s.People, func(p person) bool { return p.User == user && p.Clocks == 1 })
+	})
+	return func() { socket.CloseNow() }
+}
+
+const ada = "ada.lovelace@castle-works.example"
+
+func TestOffboardingSaysHowLongTheClockTook(t *testing.T) {
+	w := newWorld(t)
+	cut := w.openClock(ada)
+	w.target.cut = func(user string) {
+		if user == ada {
+			cut()
+		}
+	}
+	if status := w.post("/people/"+w.person(ada)+"/offboard", nil); status != http.StatusNoContent {
+		t.Fatalf("offboarding answered %d", status)
+	}
+	s := w.await("the end of the clock", func(s state) bool { return !s.Pushes[0].Waiting })
+	p := s.Pushes[0]
+	if p.What != "Ada Lovelace offboarded" || p.Clocks != 1 || p.Stopped == nil || *p.Stopped <= 0 || p.Problem != "" {
+		t.Errorf("the push reads %+v", p)
+	}
+	if p.Exchanges[0].Method != "PATCH" || !strings.Contains(p.Exchanges[0].Body, `"False"`) {
+		t.Errorf("the push is not the one Entra makes: %+v", p.Exchanges)
+	}
+}
+
+func TestAClockThatTicksOnHasNoTime(t *testing.T) {
+	w := newWorld(t)
+	w.openClock(ada)
+	w.post("/people/"+w.person(ada)+"/move", url.Values{"team": {"Research"}})
+	p := w.now().Pushes[0]
+	if p.What != "Ada Lovelace moved to Research" || p.Clocks != 1 || p.Stopped != nil || p.Waiting {
+		t.Errorf("the push reads %+v", p)
+	}
+}
+
+func TestMovingLeavesOneTeamForAnother(t *testing.T) {
+	w := newWorld(t)
+	w.post("/people/"+w.person(ada)+"/move", url.Values{"team": {"Finance"}})
+	for _, p := range w.now().People {
+		if p.User == ada && p.Team != "Finance" {
+			t.Errorf("she is in %q", p.Team)
+		}
+	}
+}
+
+func TestOffboardedPeopleCanBeRestored(t *testing.T) {
+	w := newWorld(t)
+	id := w.person(ada)
+	for _, step := range []struct {
+		verb   string
+		active bool
+	}{{"offboard", false}, {"restore", true}} {
+		if status := w.post("/people/"+id+"/"+step.verb, nil); status != http.StatusNoContent {
+			t.Fatalf("%s answered %d", step.verb, status)
+		}
+		if got := w.now().People[0].Active; got != step.active {
+			t.Errorf("after %s, active is %v", step.verb, got)
+		}
+	}
+}
+
+func TestHiring(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		name, team string
+		status     int
+	}{
+		{"  Margaret   Hamilton ", "Operations", http.StatusNoContent},
+		{"Margaret Hamilton", "Research", http.StatusUnprocessableEntity}, // is there already
+		{"Émilie du Châtelet", "Research", http.StatusNoContent},
+		{"?!", "Research", http.StatusUnprocessableEntity},
+		{strings.Repeat("x", 61), "Research", http.StatusUnprocessableEntity},
+		{"Somebody Else", "Administrators", http.StatusUnprocessableEntity}, // no team
+	} {
+		if got := w.post("/hire", url.Values{"name": {c.name}, "team": {c.team}}); got != c.status {
+			t.Errorf("hiring %q into %s answered %d, want %d", c.name, c.team, got, c.status)
+		}
+	}
+	last := w.now().People[len(w.now().People)-2]
+	if last.User != "margaret.hamilton@castle-works.example" || last.Team != "Operations" {
+		t.Errorf("hired: %+v", last)
+	}
+}
+
+func TestOtherSitesCannotClickHere(t *testing.T) {
+	w := newWorld(t)
+	for name, alter := range map[string]func(*http.Request){
+		"from another origin":       func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
+		"from another site":         func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
+		"by a name that leads here": func(r *http.Request) { r.Host = "rebound.example" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			req, _ := http.NewRequest("POST", w.base+"/people/"+w.person(ada)+"/offboard", nil)
+			alter(req)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode < 400 || !w.now().People[0].Active {
+				t.Errorf("answered %d, active: %v", resp.StatusCode, w.now().People[0].Active)
+			}
+		})
+	}
+}
+
+func TestTakenPortsAreReplaced(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := l.Addr().(*net.TCPAddr).Port
+	w, err := demo.New(demo.Settings{Public: taken, SCIM: taken, Ops: taken, Tenant: taken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	_ = w.Run(ctx) // closes its listeners
+	if strings.Contains(string(w.Config())+w.URL(), ":"+strconv.Itoa(taken)) {
+		t.Errorf("the taken port %d is used:\n%s\n%s", taken, w.URL(), w.Config())
+	}
+}
