@@ -15,26 +15,23 @@ type place struct {
 // String is the URL of the place.
 func (p place) String() string { return p.origin + p.target }
 
-// origins are those a browser may be sent to, public_url's and each route's host's, and the host of each.
-type origins map[string]string
-
 // longest a return_to may be: it has to fit into a cookie, sealed.
 const longestReturn = 2048
 
-// resolve reads a return_to. A path is taken on origin here, a URL if its scheme, host and port are written exactly
-// as one of o; anything else is the front page here, and not ok. Go (RFC 3986) and browsers (the WHATWG URL
-// Standard) read odd URLs differently, so only what every parser reads alike is accepted at all: printable ASCII, no
-// backslash, one leading slash before and after a percent-decoding, no empty or dot segments.
-func (o origins) resolve(text, here string) (p place, ok bool) {
+// resolve reads a return_to. A path is taken on origin here, a URL if its scheme, host and port are written exactly as
+// those of public_url or a route; anything else is the front page here, and not ok. Go (RFC 3986) and browsers (the
+// WHATWG URL Standard) read odd URLs differently, so only what every parser reads alike is accepted at all: printable
+// ASCII, no backslash, one leading slash before and after a percent-decoding, no empty or dot segments.
+func (t *table) resolve(text, here string) (p place, ok bool) {
 	p = place{origin: here, target: "/"}
 	target := text
 	if !strings.HasPrefix(text, "/") {
 		scheme, rest, _ := strings.Cut(text, "://")
-		host, _, _ := strings.Cut(rest, "/")
-		if _, known := o[scheme+"://"+host]; !known {
+		authority, _, _ := strings.Cut(rest, "/")
+		if _, known := t.hostAt(scheme + "://" + authority); !known {
 			return p, false
 		}
-		p.origin, target = scheme+"://"+host, rest[len(host):]
+		p.origin, target = scheme+"://"+authority, rest[len(authority):]
 		if target == "" {
 			return p, true
 		}
@@ -44,6 +41,15 @@ func (o origins) resolve(text, here string) (p place, ok bool) {
 	}
 	p.target = target
 	return p, true
+}
+
+// hostAt is the host of ours that browsers find at origin.
+func (t *table) hostAt(origin string) (host string, ok bool) {
+	host, ok = strings.CutPrefix(origin, t.public.Scheme+"://")
+	if port := t.public.Port(); ok && port != "" {
+		host, ok = strings.CutSuffix(host, ":"+port)
+	}
+	return host, ok && t.knows(host)
 }
 
 // plainTarget says whether every parser reads target as a path, perhaps with a query, on the origin before it.

@@ -12,10 +12,11 @@ import (
 const (
 	loginOrigin = "https://login.example.com"
 	appOrigin   = "https://app.example.com"
-	portOrigin  = "https://port.example.com:8443"
 )
 
-var testOrigins = origins{loginOrigin: "login.example.com", appOrigin: "app.example.com", portOrigin: "port.example.com"}
+// testTable knows two hosts, at the port of https.
+var testTable = &table{public: &url.URL{Scheme: "https", Host: "login.example.com"}, host: "login.example.com",
+	hosts: map[string][]*route{"app.example.com": {{name: "app"}}}}
 
 // goodReturns are taken as they stand; each with where it leads when asked for on the login host.
 var goodReturns = map[string]string{
@@ -33,7 +34,6 @@ var goodReturns = map[string]string{
 	appOrigin + "/":                                    appOrigin + "/",
 	appOrigin + "/a/b?c=d":                             appOrigin + "/a/b?c=d",
 	loginOrigin + "/x":                                 loginOrigin + "/x",
-	portOrigin + "/x":                                  portOrigin + "/x",
 }
 
 // badReturns lead nowhere but to the front page. The faults are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
@@ -77,22 +77,33 @@ func badReturns() []string {
 	return bad
 }
 
+func ours(origin string) bool { return origin == loginOrigin || origin == appOrigin }
+
 func TestReturnTo(t *testing.T) {
 	t.Run("a place of ours is gone to", func(t *testing.T) {
 		for text, want := range goodReturns {
-			if p, ok := testOrigins.resolve(text, loginOrigin); !ok || p.String() != want {
+			if p, ok := testTable.resolve(text, loginOrigin); !ok || p.String() != want {
 				t.Errorf("%q leads to %q (%v), want %q", text, p, ok, want)
 			}
 		}
 	})
 	t.Run("a path is gone to on the host it was asked on", func(t *testing.T) {
-		if p, ok := testOrigins.resolve("/x", appOrigin); !ok || p.String() != appOrigin+"/x" {
+		if p, ok := testTable.resolve("/x", appOrigin); !ok || p.String() != appOrigin+"/x" {
 			t.Errorf("leads to %q (%v)", p, ok)
+		}
+	})
+	t.Run("where the login host has a port, so has every host", func(t *testing.T) {
+		ported := &table{public: &url.URL{Scheme: "https", Host: "login.example.com:8443"}, host: "login.example.com", hosts: testTable.hosts}
+		for text, want := range map[string]bool{"https://app.example.com:8443/x": true, "https://login.example.com:8443": true, "https://app.example.com/x": false,
+			"https://app.example.com:8444/x": false, "https://app.example.com:84430/x": false, "https://app.example.com:8443@evil.example/": false, "https://app.example.com:08443/": false} {
+			if p, ok := ported.resolve(text, "https://login.example.com:8443"); ok != want || ok && !strings.HasPrefix(p.String(), text) {
+				t.Errorf("%q leads to %q (%v)", text, p, ok)
+			}
 		}
 	})
 	t.Run("anything else leads to the front page", func(t *testing.T) {
 		for _, text := range badReturns() {
-			if p, ok := testOrigins.resolve(text, loginOrigin); ok || p.target != "/" || testOrigins[p.origin] == "" {
+			if p, ok := testTable.resolve(text, loginOrigin); ok || p.target != "/" || !ours(p.origin) {
 				t.Errorf("%q leads to %q (%v)", text, p, ok)
 			}
 		}
@@ -100,15 +111,15 @@ func TestReturnTo(t *testing.T) {
 	t.Run("a browser stays on our origins", func(t *testing.T) {
 		var locations []string
 		for _, text := range badReturns() {
-			p, _ := testOrigins.resolve(text, loginOrigin)
+			p, _ := testTable.resolve(text, loginOrigin)
 			locations = append(locations, p.String())
 		}
 		for text := range goodReturns {
-			p, _ := testOrigins.resolve(text, loginOrigin)
+			p, _ := testTable.resolve(text, loginOrigin)
 			locations = append(locations, p.String())
 		}
 		for i, origin := range browserOrigins(t, locations, loginOrigin+"/.sallyport/callback") {
-			if testOrigins[origin] == "" {
+			if !ours(origin) {
 				t.Errorf("%q leads a browser to %s", locations[i], origin)
 			}
 		}
@@ -116,7 +127,7 @@ func TestReturnTo(t *testing.T) {
 	t.Run("the list holds what would lead a browser away", func(t *testing.T) {
 		away := 0
 		for _, origin := range browserOrigins(t, badReturns(), loginOrigin+"/.sallyport/callback") {
-			if testOrigins[origin] == "" {
+			if !ours(origin) {
 				away++
 			}
 		}
@@ -161,12 +172,12 @@ func FuzzReturnTo(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		p, ok := testOrigins.resolve(text, loginOrigin)
+		p, ok := testTable.resolve(text, loginOrigin)
 		u, err := url.Parse(p.String())
 		if err != nil {
 			t.Fatalf("%q leads to %q, which is no URL: %v", text, p, err)
 		}
-		if testOrigins[u.Scheme+"://"+u.Host] == "" || u.User != nil {
+		if !ours(u.Scheme+"://"+u.Host) || u.User != nil {
 			t.Errorf("%q leads to %q", text, p)
 		}
 		if !ok && p.target != "/" {

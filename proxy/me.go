@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"sallyport/directory"
+)
+
+// me is who the proxy thinks somebody is, as it tells them.
+type me struct {
+	User     meUser     `json:"user"`
+	Groups   []meGroup  `json:"groups"`
+	Session  *meSession `json:"session,omitempty"` // of a browser
+	Token    *meToken   `json:"token,omitempty"`   // of a bearer
+	Revision uint64     `json:"directory_revision"`
+}
+
+type meUser struct {
+	ID          string   `json:"id"`
+	ExternalID  string   `json:"external_id,omitempty"`
+	UserName    string   `json:"user_name"`
+	DisplayName string   `json:"display_name,omitempty"`
+	Email       string   `json:"email,omitempty"`
+	Roles       []string `json:"roles,omitempty"`
+}
+
+type meGroup struct {
+	ID   string `json:"id,omitempty"` // the identity provider's
+	Name string `json:"name"`
+}
+
+type meSession struct {
+	ID            string    `json:"id"`
+	Began         time.Time `json:"began"`
+	Authenticated time.Time `json:"authenticated"`
+	Expires       time.Time `json:"expires"`
+}
+
+type meToken struct {
+	Issuer  string    `json:"issuer"`
+	Expires time.Time `json:"expires"`
+}
+
+// me tells a caller who they are taken for.
+func (p *Proxy) me(w http.ResponseWriter, r *http.Request, v *visit) {
+	user, x := p.identifyAtDoor(r, v)
+	if x != nil {
+		p.refuse(w, r, v, *x)
+		return
+	}
+	body, err := json.Marshal(meOf(v.caller, user, p.directory.Revision()))
+	if err != nil {
+		p.refuse(w, r, v, *refused(badRequest, err.Error()))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(append(body, '\n'))
+}
+
+// identifyAtDoor finds out who is calling one of the door's own paths, where a session and a token are both good.
+func (p *Proxy) identifyAtDoor(r *http.Request, v *visit) (*directory.User, *refusal) {
+	token, sent, err := bearerToken(r.Header)
+	var x *refusal
+	switch {
+	case err != nil:
+		x = refused(tokenRefused, err.Error())
+	case sent:
+		x = p.identifyBearer(r.Context(), v, token)
+	default:
+		x = p.identifySession(r.Header, v)
+	}
+	switch {
+	case x != nil:
+		return nil, x
+	case v.caller == nil && v.lapsed != "":
+		return nil, refused(v.lapsed, "")
+	case v.caller == nil:
+		return nil, refused(notSignedIn, "")
+	}
+	return p.known(v)
+}
+
+// known is the user a visit's caller is by what the directory says now.
+func (p *Proxy) known(v *visit) (*directory.User, *refusal) {
+	if err := p.directory.Fresh(); err != nil {
+		return nil, refused(directoryStale, err.Error())
+	}
+	return p.user(v.caller, v.received)
+}
+
+func meOf(c *caller, user *directory.User, revision uint64) me {
+	m := me{Groups: []meGroup{}, Revision: revision, User: meUser{ID: user.ID, ExternalID: user.ExternalID, UserName: user.UserName,
+		DisplayName: user.DisplayName, Email: user.Email, Roles: user.Roles}}
+	for i, id := range user.GroupIDs {
+		m.Groups = append(m.Groups, meGroup{ID: id, Name: user.GroupNames[i]})
+	}
+	if s := c.session; s != nil {
+		m.Session = &meSession{ID: s.ID, Began: s.Began, Authenticated: s.Authenticated, Expires: s.Expires}
+	}
+	if t := c.token; t != nil {
+		m.Token = &meToken{Issuer: t.Issuer, Expires: t.Expires}
+	}
+	return m
+}

@@ -1,0 +1,235 @@
+package proxy
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"sallyport/console"
+)
+
+// What the browsers and programs of the world send.
+const (
+	chromeAccept  = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7"
+	firefoxAccept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+)
+
+func TestNavigation(t *testing.T) {
+	for _, c := range []struct {
+		says      string
+		method    string
+		header    map[string]string
+		navigates bool
+		page      bool
+	}{
+		{"Chrome opens a page", "GET", map[string]string{"Accept": chromeAccept, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, true, true},
+		{"Firefox opens a page", "GET", map[string]string{"Accept": firefoxAccept, "Sec-Fetch-Mode": "navigate"}, true, true},
+		{"an old browser opens a page", "GET", map[string]string{"Accept": firefoxAccept}, true, true},
+		{"a browser posts a form", "POST", map[string]string{"Accept": chromeAccept, "Sec-Fetch-Mode": "navigate"}, false, true},
+		{"a script fetches", "GET", map[string]string{"Accept": "*/*", "Sec-Fetch-Mode": "cors"}, false, false},
+		{"a script fetches HTML", "GET", map[string]string{"Accept": "text/html", "Sec-Fetch-Mode": "same-origin"}, false, false},
+		{"a page loads an image", "GET", map[string]string{"Accept": "image/avif,image/webp,*/*", "Sec-Fetch-Mode": "no-cors"}, false, false},
+		{"a page opens a socket", "GET", map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-Fetch-Mode": "websocket"}, false, false},
+		{"an old page opens a socket", "GET", map[string]string{"Upgrade": "websocket", "Accept": "text/html"}, false, false},
+		{"jQuery asks for HTML", "GET", map[string]string{"Accept": "text/html, */*; q=0.01", "X-Requested-With": "XMLHttpRequest"}, false, false},
+		{"an old script asks for JSON", "GET", map[string]string{"Accept": "application/json, text/javascript, */*; q=0.01"}, false, false},
+		{"an API client likes JSON more", "GET", map[string]string{"Accept": "application/json, text/html;q=0.5"}, false, false},
+		{"curl", "GET", map[string]string{"Accept": "*/*"}, false, false},
+		{"Go's client", "GET", nil, false, false},
+		{"HTML refused by weight", "GET", map[string]string{"Accept": "text/html;q=0, application/json"}, false, false},
+		{"HTML with a mad weight", "GET", map[string]string{"Accept": "text/html;q=NaN"}, false, false},
+		{"HTML in capitals", "GET", map[string]string{"Accept": "TEXT/HTML; Q=0.3"}, true, true},
+		{"an event stream", "GET", map[string]string{"Accept": "text/event-stream"}, false, false},
+		{"HEAD for a page", "HEAD", map[string]string{"Accept": firefoxAccept}, false, true},
+	} {
+		t.Run(c.says, func(t *testing.T) {
+			r := httptest.NewRequest(c.method, "/x", nil)
+			for name, value := range c.header {
+				r.Header.Set(name, value)
+			}
+			if got := navigates(r, &visit{method: c.method}); got != c.navigates {
+				t.Errorf("navigates: %v", got)
+			}
+			if got := wantsPage(r); got != c.page {
+				t.Errorf("wants a page: %v", got)
+			}
+		})
+	}
+}
+
+// refusing is a door that can say no and nothing else.
+func refusing(t *testing.T) *Proxy {
+	t.Helper()
+	pages, err := console.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Proxy{pages: pages}
+}
+
+// every reason there is.
+func reasons() (all []refusal) {
+	for reason := range statuses {
+		all = append(all, *refused(reason, "for the log: s3cret"))
+	}
+	return append(all, refusal{status: 503, reason: sessionUnavailable, detail: "s3cret"}, refusal{status: 403, reason: crossOrigin, detail: "s3cret"})
+}
+
+func TestRefuse(t *testing.T) {
+	p := refusing(t)
+	answer := func(x refusal, v *visit, header ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(v.method, "https://app.example.com"+v.path, nil)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		w := httptest.NewRecorder()
+		v.id, v.table, v.host = "4f0c2a", testTable, "app.example.com"
+		p.refuse(w, r, v, x)
+		return w
+	}
+	api := func() *visit {
+		return &visit{method: "GET", path: "/a/b", query: "?token=s3cret", route: &route{bearer: true, owner: "owner@example.com"}}
+	}
+	both := func() *visit { v := api(); v.route.session = true; return v }
+
+	t.Run("every reason has words and a status", func(t *testing.T) {
+		for _, x := range reasons() {
+			if say := said[x.reason]; say.title == "" || say.text == "" || x.status < 400 {
+				t.Errorf("%s: %d %+v", x.reason, x.status, say)
+			}
+		}
+		if len(said) != len(reasons()) {
+			t.Errorf("%d reasons have words, there are %d", len(said), len(reasons()))
+		}
+	})
+	t.Run("a program gets a problem", func(t *testing.T) {
+		for _, x := range reasons() {
+			w := answer(x, api(), "Accept", "application/json")
+			var got problem
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			want := problem{Title: http.StatusText(x.status), Status: x.status, Detail: said[x.reason].text, Reason: x.reason, Request: "4f0c2a"}
+			if w.Code != x.status || got != want || w.Header().Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s: %d %+v", x.reason, w.Code, got)
+			}
+			common(t, x, w)
+		}
+	})
+	t.Run("a person gets a page", func(t *testing.T) {
+		for _, x := range reasons() {
+			w := answer(x, api(), "Accept", chromeAccept)
+			if w.Code != x.status || !strings.Contains(w.Body.String(), said[x.reason].title) || !strings.Contains(w.Body.String(), "4f0c2a") {
+				t.Errorf("%s: %d %s", x.reason, w.Code, w.Body)
+			}
+			if x.status == http.StatusForbidden && !(strings.Contains(w.Body.String(), "owner@example.com") && strings.Contains(w.Body.String(), "https://app.example.com/a/b")) {
+				t.Errorf("%s: does not say what was asked for and whom to ask", x.reason)
+			}
+			common(t, x, w)
+		}
+	})
+	t.Run("only a token that was sent is called invalid", func(t *testing.T) {
+		for reason, status := range statuses {
+			got := answer(*refused(reason, ""), api()).Header().Get("WWW-Authenticate")
+			want := ""
+			if status == 401 {
+				want = `Bearer realm="sallyport"`
+			}
+			if reason == tokenRefused {
+				want += `, error="invalid_token", error_description="It is invalid, has expired, or is meant for somebody else."`
+			}
+			if got != want {
+				t.Errorf("%s: %q", reason, got)
+			}
+		}
+	})
+	t.Run("a browser that is not signed in is sent to sign in", func(t *testing.T) {
+		for _, reason := range []string{notSignedIn, sessionEnded, sessionExpired} {
+			w := answer(*refused(reason, ""), both(), "Accept", chromeAccept)
+			to, err := url.Parse(w.Header().Get("Location"))
+			if err != nil || w.Code != http.StatusFound || to.Scheme+"://"+to.Host+to.Path != loginOrigin+loginPath {
+				t.Fatalf("%s: %d to %v", reason, w.Code, to)
+			}
+			if back := to.Query().Get("return_to"); back != appOrigin+"/a/b?token=s3cret" {
+				t.Errorf("comes back to %q", back)
+			}
+			var door *http.Cookie
+			for _, c := range w.Result().Cookies() {
+				if c.Name == doorCookie {
+					door = c
+				}
+			}
+			if door == nil || bindOf(door.Value) != to.Query().Get("bind") || !door.Secure || !door.HttpOnly || door.Path != "/" || door.Domain != "" {
+				t.Errorf("door cookie %+v for bind %q", door, to.Query().Get("bind"))
+			}
+			if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
+				t.Errorf("headers %v", w.Header())
+			}
+		}
+	})
+	t.Run("nobody is sent to sign in where that would not help", func(t *testing.T) {
+		for name, w := range map[string]*httptest.ResponseRecorder{
+			"a route for tokens alone": answer(*refused(notSignedIn, ""), api(), "Accept", chromeAccept),
+			"a token that is invalid":  answer(*refused(tokenRefused, ""), both(), "Accept", chromeAccept),
+			"a script":                 answer(*refused(notSignedIn, ""), both(), "Accept", "application/json"),
+			"a form": func() *httptest.ResponseRecorder {
+				v := both()
+				v.method = "POST"
+				return answer(*refused(notSignedIn, ""), v, "Accept", chromeAccept)
+			}(),
+		} {
+			if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" {
+				t.Errorf("%s: %d %v", name, w.Code, w.Header())
+			}
+		}
+	})
+	t.Run("tabs share a door cookie", func(t *testing.T) {
+		w := answer(*refused(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", doorCookie+"="+strings.Repeat("A", 43))
+		to, _ := url.Parse(w.Header().Get("Location"))
+		if len(w.Result().Cookies()) != 0 || to.Query().Get("bind") != bindOf(strings.Repeat("A", 43)) {
+			t.Errorf("a new one: %v", w.Header())
+		}
+		w = answer(*refused(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", doorCookie+"=chosen")
+		if len(w.Result().Cookies()) != 1 {
+			t.Error("a value nobody would draw is kept")
+		}
+	})
+	t.Run("odd queries come back escaped and long ones without", func(t *testing.T) {
+		for query, want := range map[string]string{
+			`?a="b"<c>\é`:                        "/a/b?a=%22b%22%3Cc%3E%5C%C3%A9",
+			"?" + strings.Repeat("x", 3000):      "/a/b",
+			"?ok=1|2{3}":                         "/a/b?ok=1|2{3}",
+			"?next=//evil.example&x=/../..%2f%0": "/a/b?next=//evil.example&x=/../..%2f%0",
+		} {
+			v := both()
+			v.query = query
+			to, _ := url.Parse(answer(*refused(notSignedIn, ""), v, "Accept", chromeAccept).Header().Get("Location"))
+			if back := to.Query().Get("return_to"); back != appOrigin+want {
+				t.Errorf("%q comes back to %q", query, back)
+			}
+		}
+	})
+}
+
+// common is what holds for every answer of ours.
+func common(t *testing.T, x refusal, w *httptest.ResponseRecorder) {
+	t.Helper()
+	if w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%s: may be cached", x.reason)
+	}
+	if (x.status == 401) != (w.Header().Get("WWW-Authenticate") != "") {
+		t.Errorf("%s: WWW-Authenticate %q", x.reason, w.Header().Get("WWW-Authenticate"))
+	}
+	if (x.status == 503) != (w.Header().Get("Retry-After") != "") {
+		t.Errorf("%s: Retry-After %q", x.reason, w.Header().Get("Retry-After"))
+	}
+	if (x.status == 405) != (w.Header().Get("Allow") != "") {
+		t.Errorf("%s: Allow %q", x.reason, w.Header().Get("Allow"))
+	}
+	if strings.Contains(w.Body.String(), "for the log") {
+		t.Errorf("%s: tells the caller what is for the log", x.reason)
+	}
+}
