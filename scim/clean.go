@@ -1,0 +1,286 @@
+package scim
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// clean makes a canonical document of what a client sent: names as in the
+// schema, values of the schema's types, nothing unassigned, nothing unknown.
+// This is the one place where deviations are put right; each is noted.
+type cleaner struct {
+	kind  *kindOfResource
+	notes *notes
+}
+
+// document cleans a whole resource.
+func (c *cleaner) document(in map[string]any) (map[string]any, error) {
+	out := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		if err := c.put(out, name, in[name]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// put cleans one member of a resource into out.
+func (c *cleaner) put(out map[string]any, name string, v any) error {
+	if strings.EqualFold(name, "schemas") {
+		return nil // follows from the data
+	}
+	if x := c.kind.extension(name); x != nil {
+		return c.putExtension(out, x, v)
+	}
+	urn, rest := c.kind.splitURN(name)
+	if urn == "" && strings.HasPrefix(strings.ToLower(name), "urn:") {
+		c.notes.add(quirkUnknownExtension)
+		return nil
+	}
+	first, sub, dotted := strings.Cut(rest, ".")
+	a, extension := c.kind.attributeAt(urn, first)
+	switch {
+	case a == nil || dotted && find(a.sub, sub) == nil:
+		c.notes.add(quirkUnknownAttribute)
+		return nil
+	case a.readOnly:
+		c.notes.add(quirkReadOnlyIgnored)
+		return nil
+	case a.never:
+		return nil
+	case dotted:
+		c.notes.add(quirkDottedKey)
+		v = map[string]any{sub: v}
+	}
+	if urn == "" && extension != "" {
+		c.notes.add(quirkBareExtension)
+	}
+	clean, err := c.value(a, v)
+	if err != nil || clean == nil {
+		return err
+	}
+	home := out
+	if extension != "" {
+		home = child(out, extension)
+	}
+	if had, ok := home[a.name].(map[string]any); ok && dotted {
+		maps.Copy(had, clean.(map[string]any))
+		return nil
+	}
+	home[a.name] = clean
+	return nil
+}
+
+func (c *cleaner) putExtension(out map[string]any, x *schema, v any) error {
+	values, ok := v.(map[string]any)
+	if !ok {
+		if v == nil {
+			return nil
+		}
+		return invalid("invalidValue", "%s must be an object.", x.urn)
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if err := c.put(out, x.urn+":"+name, values[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// child is the object at name, made if it is not there.
+func child(object map[string]any, name string) map[string]any {
+	inner, ok := object[name].(map[string]any)
+	if !ok {
+		inner = map[string]any{}
+		object[name] = inner
+	}
+	return inner
+}
+
+// value cleans the value of an attribute; nil means unassigned.
+func (c *cleaner) value(a *attribute, v any) (any, error) {
+	if a.multi {
+		return c.many(a, v)
+	}
+	if list, ok := v.([]any); ok {
+		switch len(list) {
+		case 0:
+			return nil, nil
+		case 1:
+			c.notes.add(quirkArrayOfOne)
+			v = list[0]
+		default:
+			return nil, invalid("invalidValue", "%s has one value, not %d.", a.name, len(list))
+		}
+	}
+	return c.one(a, v)
+}
+
+func (c *cleaner) many(a *attribute, v any) (any, error) {
+	list, ok := v.([]any)
+	if !ok {
+		if v == nil || v == "" {
+			return nil, nil
+		}
+		c.notes.add(quirkSingleForMany)
+		list = []any{v}
+	}
+	out := []any{}
+	for _, element := range list {
+		clean, err := c.one(a, element)
+		if err != nil {
+			return nil, err
+		}
+		if clean != nil && !slices.ContainsFunc(out, func(had any) bool { return sameJSON(had, clean) }) {
+			out = append(out, clean)
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	c.onePrimary(out, -1)
+	return out, nil
+}
+
+// onePrimary leaves one primary element: the one at keep, or the last.
+func (c *cleaner) onePrimary(list []any, keep int) {
+	for i := len(list) - 1; i >= 0; i-- {
+		element, ok := list[i].(map[string]any)
+		if !ok || element["primary"] != true {
+			continue
+		}
+		if keep < 0 {
+			keep = i
+		}
+		if i != keep {
+			c.notes.add(quirkPrimaryTwice)
+			element["primary"] = false
+		}
+	}
+}
+
+// one cleans a single value.
+func (c *cleaner) one(a *attribute, v any) (any, error) {
+	if v == nil {
+		return nil, nil
+	}
+	if a.kind == complexed {
+		return c.complex(a, v)
+	}
+	if object, ok := v.(map[string]any); ok { // {"$ref": null, "value": "x"}
+		inner, has := member(object, "value")
+		if !has {
+			return nil, invalid("invalidValue", "%s is a plain value, not an object.", a.name)
+		}
+		c.notes.add(quirkWrappedValue)
+		return c.value(a, inner)
+	}
+	if a.kind == boolean {
+		return c.boolean(a, v)
+	}
+	return c.text(a, v)
+}
+
+func (c *cleaner) complex(a *attribute, v any) (any, error) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		if v == "" {
+			c.notes.add(quirkEmptyString)
+			return nil, nil
+		}
+		if find(a.sub, "value") == nil {
+			return nil, invalid("invalidValue", "%s must be an object.", a.name)
+		}
+		c.notes.add(quirkBareValue)
+		object = map[string]any{"value": v}
+	}
+	out := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		sub := find(a.sub, name)
+		if sub == nil {
+			c.notes.add(quirkUnknownAttribute)
+			continue
+		}
+		if sub.readOnly {
+			continue
+		}
+		clean, err := c.value(sub, object[name])
+		if err != nil {
+			return nil, err
+		}
+		if clean != nil {
+			out[sub.name] = clean
+		}
+	}
+	if hollow(out) {
+		return nil, nil
+	}
+	return out, nil
+}
+
+// hollow says that an element holds nothing but what it would be about.
+func hollow(element map[string]any) bool {
+	for name := range element {
+		if name != "type" && name != "primary" && name != "$ref" {
+			return false
+		}
+	}
+	return true
+}
+
+// boolean: only true and false, in any case, are ever read as one; anything else
+// is refused, so that nothing unreadable activates anybody.
+func (c *cleaner) boolean(a *attribute, v any) (any, error) {
+	switch v := v.(type) {
+	case bool:
+		return v, nil
+	case string:
+		if v == "" {
+			c.notes.add(quirkEmptyString)
+			return nil, nil
+		}
+		if b, ok := booleanOf(v); ok {
+			c.notes.add(quirkBooleanString)
+			return b, nil
+		}
+	}
+	return nil, invalid("invalidValue", "%s is true or false, not %.100s.", a.name, jsonOf(v))
+}
+
+func booleanOf(s string) (value, ok bool) {
+	switch strings.ToLower(s) {
+	case "true":
+		return true, true
+	case "false":
+		return false, true
+	}
+	return false, false
+}
+
+func (c *cleaner) text(a *attribute, v any) (any, error) {
+	switch v := v.(type) {
+	case string:
+		if v == "" {
+			c.notes.add(quirkEmptyString)
+			return nil, nil
+		}
+		return v, nil
+	case json.Number, bool:
+		c.notes.add(quirkNumberString)
+		return fmt.Sprint(v), nil
+	}
+	return nil, invalid("invalidValue", "%s is a text.", a.name)
+}
+
+func jsonOf(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "?"
+	}
+	return string(data)
+}
+
+func sameJSON(a, b any) bool { return jsonOf(a) == jsonOf(b) }

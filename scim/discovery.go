@@ -1,0 +1,152 @@
+package scim
+
+import (
+	"net/http"
+	"strings"
+)
+
+var kinds = []*kindOfResource{&userKind, &groupKind}
+
+func (s *Server) serviceProviderConfig(e *exchange) (any, error) {
+	if err := noFilter(e); err != nil {
+		return nil, err
+	}
+	supported := func(yes bool) map[string]any { return map[string]any{"supported": yes} }
+	return map[string]any{
+		"schemas":        []string{"urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"},
+		"patch":          supported(true),
+		"bulk":           map[string]any{"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
+		"filter":         map[string]any{"supported": true, "maxResults": maxCount},
+		"changePassword": supported(false),
+		"sort":           supported(false),
+		"etag":           supported(true),
+		"authenticationSchemes": []any{map[string]any{"type": "oauthbearertoken", "name": "OAuth Bearer Token", "primary": true,
+			"description": "A token made by sallyport token create.", "specUri": "https://www.rfc-editor.org/info/rfc6750"}},
+		"meta": map[string]any{"resourceType": "ServiceProviderConfig", "location": e.base + "/ServiceProviderConfig"},
+	}, nil
+}
+
+// noFilter: discovery documents are not searched (RFC 7644 §4).
+func noFilter(e *exchange) error {
+	if e.URL.Query().Has("filter") {
+		return fail(http.StatusForbidden, "", "Discovery documents cannot be filtered.")
+	}
+	return nil
+}
+
+func listed(things []any) map[string]any {
+	return map[string]any{"schemas": []string{listURN}, "totalResults": len(things), "startIndex": 1, "itemsPerPage": len(things), "Resources": things}
+}
+
+func (s *Server) resourceTypes(e *exchange) (any, error) {
+	var things []any
+	for _, k := range kinds {
+		things = append(things, typeDocument(k, e))
+	}
+	return listed(things), noFilter(e)
+}
+
+func (s *Server) resourceType(e *exchange) (any, error) {
+	for _, k := range kinds {
+		if k.name == e.PathValue("name") {
+			return typeDocument(k, e), nil
+		}
+	}
+	return nil, fail(http.StatusNotFound, "", "There is no resource type %.100q.", e.PathValue("name"))
+}
+
+func typeDocument(k *kindOfResource, e *exchange) map[string]any {
+	out := map[string]any{
+		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:ResourceType"},
+		"id":      k.name, "name": k.name, "endpoint": "/" + k.endpoint, "description": k.core.description, "schema": k.core.urn,
+		"meta": map[string]any{"resourceType": "ResourceType", "location": e.base + "/ResourceTypes/" + k.name},
+	}
+	var extensions []any
+	for _, x := range k.extensions {
+		extensions = append(extensions, map[string]any{"schema": x.urn, "required": false})
+	}
+	if extensions != nil {
+		out["schemaExtensions"] = extensions
+	}
+	return out
+}
+
+func (s *Server) schemas(e *exchange) (any, error) {
+	var things []any
+	for _, known := range allSchemas() {
+		things = append(things, schemaDocument(known, e))
+	}
+	return listed(things), noFilter(e)
+}
+
+func (s *Server) schema(e *exchange) (any, error) {
+	for _, known := range allSchemas() {
+		if strings.EqualFold(known.urn, e.PathValue("urn")) {
+			return schemaDocument(known, e), nil
+		}
+	}
+	return nil, fail(http.StatusNotFound, "", "There is no schema %.100q.", e.PathValue("urn"))
+}
+
+func allSchemas() (all []schema) {
+	for _, k := range kinds {
+		all = append(append(all, k.core), k.extensions...)
+	}
+	return all
+}
+
+func schemaDocument(x schema, e *exchange) map[string]any {
+	return map[string]any{
+		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Schema"},
+		"id":      x.urn, "name": x.name, "description": x.description, "attributes": attributeDocuments(x.attributes),
+		"meta": map[string]any{"resourceType": "Schema", "location": e.base + "/Schemas/" + x.urn},
+	}
+}
+
+func attributeDocuments(attributes []attribute) []any {
+	list := []any{}
+	for _, a := range attributes {
+		list = append(list, a.document())
+	}
+	return list
+}
+
+// document is the attribute as RFC 7643 §7 describes it.
+func (a attribute) document() map[string]any {
+	description := a.description
+	if description == "" {
+		description = a.name
+	}
+	out := map[string]any{"name": a.name, "type": string(a.kind), "multiValued": a.multi, "description": description,
+		"required": a.required, "caseExact": a.caseExact, "mutability": a.mutability(), "returned": "default", "uniqueness": "none"}
+	if a.unique {
+		out["uniqueness"] = "server"
+	}
+	if a.never {
+		out["returned"] = "never"
+	}
+	if len(a.canonical) > 0 {
+		out["canonicalValues"] = a.canonical
+	}
+	if len(a.refers) > 0 {
+		out["referenceTypes"] = a.refers
+	} else if a.kind == reference {
+		out["referenceTypes"] = []string{"uri"}
+	}
+	if a.kind == complexed {
+		out["subAttributes"] = attributeDocuments(a.sub)
+	}
+	return out
+}
+
+func (a attribute) mutability() string {
+	switch {
+	case a.readOnly:
+		return "readOnly"
+	case a.immutable:
+		return "immutable"
+	case a.never:
+		return "writeOnly"
+	}
+	return "readWrite"
+}

@@ -1,0 +1,67 @@
+package scim
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	requests   *prometheus.CounterVec
+	durations  *prometheus.HistogramVec
+	operations *prometheus.CounterVec
+	quirks     *prometheus.CounterVec
+	last       prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_scim_requests_total",
+			Help: "SCIM requests."}, []string{"resource", "method", "code"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sallyport_scim_request_duration_seconds",
+			Help: "How long SCIM requests took.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}}, []string{"resource", "method"}),
+		operations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_scim_operations_total",
+			Help: "Changes asked for: changed, unchanged or refused."}, []string{"resource", "operation", "result"}),
+		quirks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_scim_quirks_total",
+			Help: "Deviations from the RFCs that were accepted, by name."}, []string{"quirk"}),
+		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_scim_last_request_timestamp_seconds",
+			Help: "When the last SCIM request with a valid token came."}),
+	}
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.durations, m.operations, m.quirks, m.last}
+}
+
+func (m *metrics) observe(e *exchange, status int, took time.Duration) {
+	resource, method := resourceLabel(e.URL.Path), methodLabel(e.Method)
+	m.requests.WithLabelValues(resource, method, strconv.Itoa(status)).Inc()
+	m.durations.WithLabelValues(resource, method).Observe(took.Seconds())
+	for q, n := range e.notes.seen {
+		m.quirks.WithLabelValues(string(q)).Add(float64(n))
+	}
+	if e.token.ID != "" {
+		m.last.Set(float64(e.received.UnixNano()) / 1e9)
+	}
+}
+
+// resourceLabel is from a closed set, whatever the path.
+func resourceLabel(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if slices.Contains([]string{"Users", "Groups", "Schemas", "ResourceTypes", "ServiceProviderConfig", "Bulk", "Me"}, first) {
+		return first
+	}
+	return "other"
+}
+
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
+}

@@ -1,0 +1,54 @@
+package scim
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"sallyport/audit"
+	"sallyport/directory"
+)
+
+// change is what the audit record says of a push.
+type change struct {
+	operation string // create, replace, patch, delete
+	result    string // unchanged, or what it came to: activated, deactivated, …
+	user      *directory.User
+	group     *directory.Group
+	detail    map[string]string
+}
+
+// record commits the event of a change with the change itself.
+func (s *Server) record(tx *directory.Tx, e *exchange, c change) error {
+	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Method: e.Method, Reason: c.operation, Revision: tx.Revision(),
+		Detail: map[string]string{"token": e.token.ID, "token_name": e.token.Name}}
+	for k, v := range c.detail {
+		event.Detail[k] = v
+	}
+	if c.result != "" {
+		event.Detail["result"] = c.result
+	}
+	if c.user != nil {
+		event.User, event.UserName = c.user.ID, c.user.UserName
+	}
+	if c.group != nil {
+		event.Group = c.group.ID
+		event.Detail["display_name"] = c.group.DisplayName
+	}
+	data, err := json.Marshal(event)
+	if err != nil {
+		return fmt.Errorf("encoding an audit event: %w", err)
+	}
+	return tx.Record(directory.Record{Received: e.received, Event: data})
+}
+
+// counted notes how a change ended.
+func (s *Server) counted(kind *kindOfResource, operation string, changed bool, err error) {
+	result := "unchanged"
+	switch {
+	case err != nil:
+		result = "refused"
+	case changed:
+		result = "changed"
+	}
+	s.metrics.operations.WithLabelValues(kind.name, operation, result).Inc()
+}

@@ -1,0 +1,257 @@
+// Package scim receives what identity providers push: SCIM 2.0 (RFC 7643, RFC
+// 7644) as Entra ID and Okta speak it.
+//
+// Every deviation we accept is put right in one place (clean.go), named and
+// counted; what is stored is canonical. A change is answered only when the
+// directory decides by it.
+package scim
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/directory"
+)
+
+// Bounds of a request's body, in bytes: Okta PUTs whole groups, and one of
+// 100,000 members has 9 to 14 MB.
+const (
+	maxBody      = 4 << 20
+	maxGroupBody = 32 << 20
+)
+
+const contentType = "application/scim+json"
+
+// Server answers SCIM requests below /scim/v2.
+type Server struct {
+	directory *directory.Directory
+	settings  Settings
+	log       *slog.Logger
+	metrics   *metrics
+	used      uses
+	mux       *http.ServeMux
+	now       func() time.Time
+}
+
+// New is a server on d.
+func New(d *directory.Directory, log *slog.Logger, s Settings) *Server {
+	server := &Server{directory: d, settings: s, log: log, metrics: newMetrics(), used: newUses(), now: time.Now}
+	server.mux = server.routes()
+	return server
+}
+
+// Collectors are the server's metrics.
+func (s *Server) Collectors() []prometheus.Collector { return s.metrics.collectors() }
+
+// exchange is one request and what is noted of it.
+type exchange struct {
+	*http.Request
+	token    directory.Token
+	received time.Time // UTC
+	base     string    // of resources' locations: https://host/scim/v2
+	notes    notes
+	etag     string // of the answer's resource
+	location string
+	status   int // of a successful answer; 0: 200
+}
+
+// answer is what a handler gives back: the body (nil: none), or why not.
+type answer func(*exchange) (any, error)
+
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	on := func(pattern string, h answer) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) })
+	}
+	users, groups := resource{&userKind, s}, resource{&groupKind, s}
+	on("POST /Users", s.createUser)
+	on("GET /Users", users.list)
+	on("GET /Users/{id}", users.show)
+	on("PUT /Users/{id}", s.replaceUser)
+	on("PATCH /Users/{id}", s.patchUser)
+	on("DELETE /Users/{id}", s.deleteUser)
+	on("POST /Groups", s.createGroup)
+	on("GET /Groups", groups.list)
+	on("GET /Groups/{id}", groups.show)
+	on("PUT /Groups/{id}", s.replaceGroup)
+	on("PATCH /Groups/{id}", s.patchGroup)
+	on("DELETE /Groups/{id}", s.deleteGroup)
+	on("GET /ServiceProviderConfig", s.serviceProviderConfig)
+	on("GET /ResourceTypes", s.resourceTypes)
+	on("GET /ResourceTypes/{name}", s.resourceType)
+	on("GET /Schemas", s.schemas)
+	on("GET /Schemas/{urn}", s.schema)
+	for _, path := range []string{"/Me", "/Bulk"} {
+		on(path, func(*exchange) (any, error) {
+			return nil, fail(http.StatusNotImplemented, "", "This service has no %s.", path)
+		})
+	}
+	on("/", s.unknown)
+	return mux
+}
+
+// unknown answers a path or method that no pattern takes. The methods that the
+// path would take are those the mux finds.
+func (s *Server) unknown(e *exchange) (any, error) {
+	var allowed []string
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		probe := e.Clone(e.Context())
+		probe.Method = method
+		if _, pattern := s.mux.Handler(probe); pattern != "/" && pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		return nil, fail(http.StatusNotFound, "", "There is nothing at %q; the endpoints are Users, Groups, ServiceProviderConfig, ResourceTypes and Schemas.", e.URL.Path)
+	}
+	return nil, &methodRefused{strings.Join(allowed, ", ")}
+}
+
+// methodRefused is a 405 with its Allow header.
+type methodRefused struct{ allow string }
+
+func (m *methodRefused) Error() string { return "The method is not one of " + m.allow + "." }
+
+// ServeHTTP takes /scim/v2/…, and /scim/… for those who left the version out.
+// It never redirects.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimSuffix(r.URL.Path, "/")
+	prefix := "/scim"
+	if path == "/scim/v2" || strings.HasPrefix(path, "/scim/v2/") {
+		prefix = "/scim/v2"
+	}
+	rest, ok := strings.CutPrefix(path, prefix)
+	if !ok || rest != "" && rest[0] != '/' || strings.Contains(rest, "//") || strings.Contains(rest, "/.") {
+		rest = "/nowhere"
+	}
+	if rest == "" {
+		rest = "/"
+	}
+	inner := r.Clone(r.Context())
+	inner.URL.Path, inner.URL.RawPath = rest, ""
+	s.mux.ServeHTTP(w, inner)
+}
+
+// serve is the way of every request: authenticate, handle, answer, count.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, h answer) {
+	e := &exchange{Request: r, received: s.now().UTC(), base: base(r)}
+	limit := int64(maxBody)
+	if strings.HasPrefix(r.URL.Path, "/Groups") {
+		limit = maxGroupBody
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	var body any
+	err := s.authenticate(e)
+	if err == nil {
+		body, err = h(e)
+	}
+	status := s.write(w, e, body, err)
+	s.metrics.observe(e, status, s.now().Sub(e.received))
+	level := slog.LevelDebug
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	s.log.Log(r.Context(), level, "scim request", "method", r.Method, "path", r.URL.Path, "code", status, "token", e.token.ID, "err", err)
+}
+
+// base is the URL that the client reaches us at.
+func base(r *http.Request) string {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host + "/scim/v2"
+}
+
+func (s *Server) write(w http.ResponseWriter, e *exchange, body any, err error) (status int) {
+	status = e.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	if err != nil {
+		status, body = s.refusal(w, err)
+	} else {
+		setUnlessEmpty(h, "ETag", e.etag)
+		setUnlessEmpty(h, "Location", e.location)
+	}
+	if body == nil {
+		h.Del("Content-Type")
+		w.WriteHeader(status)
+		return status
+	}
+	w.WriteHeader(status)
+	if e.Method == http.MethodHead {
+		return status
+	}
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		s.log.Debug("scim answer not delivered", "err", err)
+	}
+	return status
+}
+
+func setUnlessEmpty(h http.Header, name, value string) {
+	if value != "" {
+		h.Set(name, value)
+	}
+}
+
+func (s *Server) refusal(w http.ResponseWriter, err error) (status int, body any) {
+	var m *methodRefused
+	if errors.As(err, &m) {
+		w.Header().Set("Allow", m.allow)
+		err = &problem{http.StatusMethodNotAllowed, "", m.Error()}
+	}
+	p := problemOf(err)
+	switch p.status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="scim"`)
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", strconv.Itoa(30))
+	}
+	return p.status, p.body()
+}
+
+// body reads and decodes the request's JSON object.
+func (e *exchange) body() (map[string]any, error) {
+	media, _, err := mime.ParseMediaType(e.Header.Get("Content-Type"))
+	switch {
+	case e.Header.Get("Content-Type") == "", media == contentType && err == nil:
+	case media == "application/json" && err == nil:
+		e.notes.add(quirkPlainJSON)
+	default:
+		return nil, fail(http.StatusUnsupportedMediaType, "", "The body must be %s.", contentType)
+	}
+	data, err := io.ReadAll(e.Body)
+	if err != nil {
+		return nil, err
+	}
+	return decode(data)
+}
+
+// precondition checks If-Match against a version (RFC 7644 §3.14).
+func (e *exchange) precondition(version uint64) error {
+	want := e.Header.Get("If-Match")
+	if want == "" || want == "*" {
+		return nil
+	}
+	for tag := range strings.SplitSeq(want, ",") {
+		if strings.TrimSpace(tag) == etag(version) {
+			return nil
+		}
+	}
+	return fail(http.StatusPreconditionFailed, "", "The resource was changed since; its version is %s.", etag(version))
+}
+
+func etag(version uint64) string { return `W/"` + strconv.FormatUint(version, 10) + `"` }

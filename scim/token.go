@@ -1,0 +1,131 @@
+package scim
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"sallyport/directory"
+)
+
+// A token reads sallyport_scim_ and 43 characters of 256 random bits, then 6 of
+// a checksum, by which scanners for leaked secrets know a real one.
+const tokenPrefix = "sallyport_scim_"
+
+const tokenLength = len(tokenPrefix) + 43 + 6 // characters
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$`)
+
+// Mint makes a token that lives for ttl (0: for ever). secret is its text, which
+// is nowhere kept.
+func Mint(ctx context.Context, d *directory.Directory, name string, ttl time.Duration) (t directory.Token, secret string, err error) {
+	if !nameForm.MatchString(name) {
+		return t, "", fmt.Errorf("%q cannot be a token's name; write 1 to 63 letters, digits, dots, dashes, underscores and spaces", name)
+	}
+	if ttl < 0 {
+		return t, "", fmt.Errorf("a token cannot live for %s; write a time such as 8760h, or 0 for ever", ttl)
+	}
+	random := make([]byte, 32)
+	rand.Read(random) // never fails
+	secret = tokenPrefix + base64.RawURLEncoding.EncodeToString(random)
+	secret += checksum(secret)
+	err = d.Update(ctx, func(tx *directory.Tx) error {
+		t = directory.Token{Name: name, Digest: sha256.Sum256([]byte(secret))}
+		if ttl > 0 {
+			t.Expires = tx.Now().Add(ttl)
+		}
+		return tx.PutToken(&t)
+	})
+	if err != nil {
+		return t, "", fmt.Errorf("keeping the token's digest: %w", err)
+	}
+	return t, secret, nil
+}
+
+func checksum(text string) string {
+	sum := crc32.ChecksumIEEE([]byte(text))
+	return base64.RawURLEncoding.EncodeToString([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+}
+
+// List is every token.
+func List(ctx context.Context, d *directory.Directory) (tokens []directory.Token, err error) {
+	err = d.View(ctx, func(tx *directory.Tx) error {
+		for t, err := range tx.Tokens() {
+			if err != nil {
+				return err
+			}
+			tokens = append(tokens, t)
+		}
+		return nil
+	})
+	return tokens, err
+}
+
+// Revoke makes the token with this id worthless; it returns once no request is
+// let in by it any more.
+func Revoke(ctx context.Context, d *directory.Directory, id string) error {
+	err := d.Update(ctx, func(tx *directory.Tx) error { return tx.DeleteToken(id) })
+	if errors.Is(err, directory.ErrNotFound) {
+		return fmt.Errorf("no token has the id %q; `sallyport token list` shows them", id)
+	}
+	return err
+}
+
+// authenticate finds the live token that the request brings. The text is never
+// compared: its digest is looked up.
+func (s *Server) authenticate(e *exchange) error {
+	refused := fail(http.StatusUnauthorized, "", "The secret token is missing, wrong, expired or revoked. Make one with `sallyport token create` and paste it into the provisioning settings.")
+	values := e.Header.Values("Authorization")
+	if len(values) != 1 {
+		return refused
+	}
+	scheme, secret, _ := strings.Cut(values[0], " ")
+	secret = strings.TrimSpace(secret)
+	if !strings.EqualFold(scheme, "Bearer") || len(secret) != tokenLength {
+		return refused
+	}
+	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
+	if !ok || !t.Expires.IsZero() && !e.received.Before(t.Expires) {
+		return refused
+	}
+	e.token = t
+	s.touch(e)
+	return nil
+}
+
+// uses remembers when each token's last use was written down.
+type uses struct {
+	mu      *sync.Mutex // guards written
+	written map[string]time.Time
+}
+
+func newUses() uses { return uses{new(sync.Mutex), map[string]time.Time{}} }
+
+// touchEvery is how exact a token's last use is.
+const touchEvery = 10 * time.Minute
+
+// touch writes the token's use down, rarely.
+func (s *Server) touch(e *exchange) {
+	s.used.mu.Lock()
+	due := e.received.Sub(s.used.written[e.token.ID]) >= touchEvery
+	if due {
+		s.used.written[e.token.ID] = e.received
+	}
+	s.used.mu.Unlock()
+	if !due {
+		return
+	}
+	err := s.directory.Update(e.Context(), func(tx *directory.Tx) error { return tx.TouchToken(e.token.ID, e.received) })
+	if err != nil {
+		s.log.Warn("a token's last use was not written down", "token", e.token.ID, "err", err)
+	}
+}
