@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,13 +116,6 @@ func (a *assertions) jwks() []byte {
 		panic(err) // strings alone
 	}
 	return text
-}
-
-// serveKeys answers with the key set: public, and worth keeping for a while.
-func (p *Proxy) serveKeys(w http.ResponseWriter, _ *http.Request, _ *visit) {
-	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "public, max-age=60")
-	w.Write(p.assertions.jwks())
 }
 
 // of is the assertion that u is calling on r.

@@ -1,0 +1,56 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// overBoth runs a test over HTTP/1.1 and over HTTP/2.
+func overBoth(t *testing.T, w *world, f func(t *testing.T, c *http.Client)) {
+	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) { f(t, w.client(h2)) })
+	}
+}
+
+func TestWhoMayPass(t *testing.T) {
+	w := newWorld(t, nil)
+	_, alice := w.signIn("alice", appHost)
+	_, bob := w.signIn("bob", appHost)
+	_, elsewhere := w.signIn("alice", openHost)
+	bearer := "Bearer " + w.token("alice", nil)
+	overBoth(t, w, func(t *testing.T, c *http.Client) {
+		for _, row := range []struct {
+			says    string
+			url     string
+			headers []string
+			code    int
+			reason  string
+		}{
+			{"a member with a session", "https://" + appHost + "/", []string{"Cookie", alice}, 200, ""},
+			{"a member with a token", "https://" + appHost + "/", []string{"Authorization", bearer}, 200, ""},
+			{"nobody", "https://" + appHost + "/", nil, 401, notSignedIn},
+			{"somebody of no group", "https://" + appHost + "/", []string{"Cookie", bob}, 403, noRule},
+			{"a member where a rule denies", "https://" + appHost + "/secret/plan", []string{"Cookie", alice}, 403, ruleDeny},
+			{"a cookie of another host", "https://" + appHost + "/", []string{"Cookie", elsewhere}, 401, notSignedIn},
+			{"nobody where anyone may", "https://" + openHost + "/", nil, 200, ""},
+			{"a session where tokens are asked for", "https://" + apiHost + "/v1/x", []string{"Cookie", alice}, 401, notSignedIn},
+			{"a token where tokens are asked for", "https://" + apiHost + "/v1/x", []string{"Authorization", bearer}, 200, ""},
+			{"a made-up token beside a good cookie", "https://" + appHost + "/", []string{"Authorization", "Bearer x.y.z", "Cookie", alice}, 401, tokenRefused},
+			{"two tokens", "https://" + appHost + "/", []string{"Authorization", bearer, "Authorization", bearer}, 401, tokenRefused},
+			{"an unknown host", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, noRoute},
+			{"a path of no route", "https://" + apiHost + "/v10/x", []string{"Authorization", bearer}, 404, noRoute},
+			{"an odd path", "https://" + appHost + "/a%2fb", []string{"Cookie", alice}, 400, badPath},
+		} {
+			t.Run(row.says, func(t *testing.T) {
+				res, body := w.get(c, row.url, append([]string{"Accept", "application/json"}, row.headers...)...)
+				if res.StatusCode != row.code || row.reason != "" && !strings.Contains(body, row.reason) {
+					t.Errorf("%d %s", res.StatusCode, body)
+				}
+				if (res.Header.Get("X-Saw") != "") != (row.code == 200) {
+					t.Errorf("reached the upstream: %v", res.Header)
+				}
+			})
+		}
+	})
+}

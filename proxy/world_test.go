@@ -1,0 +1,402 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/audit"
+	"sallyport/console"
+	"sallyport/directory"
+	"sallyport/entratest"
+	"sallyport/oidc"
+	"sallyport/policy"
+	"sallyport/session"
+	"sallyport/store/bolt"
+)
+
+// Hosts and groups that every world has.
+const (
+	loginHost  = "login.example.com"
+	appHost    = "app.example.com"   // signed in, of group staff
+	openHost   = "open.example.com"  // anyone
+	apiHost    = "api.example.com"   // bearer tokens alone
+	lenientApp = "files.example.com" // signed in, of group staff; lenient paths
+	staff      = "61503835-0000-0000-0000-000000000001"
+	admins     = "61503835-0000-0000-0000-000000000002"
+	audience   = "api://sallyport"
+	patience   = 10 * time.Second // how long anything may take before it counts as never
+)
+
+// world is a proxy with all its rooms, real ones, between a real client and a real upstream.
+type world struct {
+	t         testing.TB
+	ctx       context.Context
+	proxy     *Proxy
+	directory *directory.Directory
+	sessions  *session.Sessions
+	provider  *oidc.Provider
+	tenant    *entratest.Tenant
+	record    string // path of the audit record
+	settings  Settings
+	front     *httptest.Server
+	upstream  *httptest.Server
+
+	mu      sync.Mutex // guards handler
+	handler http.Handler
+}
+
+// newWorld is a world with the usual people: alice of staff, bob of nothing. change, which may be nil, alters the
+// settings before they are in force.
+func newWorld(t testing.TB, change func(*Settings)) *world {
+	t.Helper()
+	w := &world{t: t, handler: http.HandlerFunc(mirror)}
+	w.upstream = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.behind().ServeHTTP(rw, r) }))
+	t.Cleanup(w.upstream.Close)
+	w.settings = usualSettings(w.upstream.URL)
+	if change != nil {
+		change(&w.settings)
+	}
+	w.openRooms()
+	w.push()
+	w.front = httptest.NewUnstartedServer(w.proxy)
+	w.front.EnableHTTP2 = true
+	w.front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	w.front.StartTLS()
+	t.Cleanup(w.front.CloseClientConnections) // streams would keep Close waiting
+	return w
+}
+
+func usualSettings(upstream string) Settings {
+	s := Defaults()
+	s.PublicURL = "https://" + loginHost
+	s.Policies = []policy.Named{
+		{Name: "staff", Rules: []policy.Rule{
+			{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: staff, Name: "Staff"}}}},
+			{Deny: &policy.Match{Paths: []string{"/secret/**"}, UnlessGroups: []policy.GroupRef{{ID: admins, Name: "Admins"}}}},
+		}},
+		{Name: "all", Rules: []policy.Rule{{Allow: &policy.Match{Anyone: true}}}},
+	}
+	s.Routes = []Route{
+		{Name: "app", Host: appHost, Upstream: Upstreams{upstream}, Policy: []string{"staff"}, Owner: "owner@example.com"},
+		{Name: "open", Host: openHost, Upstream: Upstreams{upstream}, Policy: []string{"all"}},
+		{Name: "api", Host: apiHost, Path: "/v1", Upstream: Upstreams{upstream}, Policy: []string{"staff"}, Accept: []string{"bearer"}},
+		{Name: "files", Host: lenientApp, Upstream: Upstreams{upstream}, Policy: []string{"staff"}, PathEncoding: "lenient"},
+	}
+	return s
+}
+
+func (w *world) openRooms() {
+	t := w.t
+	ctx, stop := context.WithCancel(context.Background())
+	w.ctx = ctx
+	st, err := bolt.Open(filepath.Join(t.TempDir(), "sallyport.db"), bolt.Options{Init: true})
+	w.must(err)
+	w.directory, err = directory.Open(ctx, st, "externalId")
+	w.must(err)
+	w.sessions, err = session.Open(ctx, st, session.Defaults())
+	w.must(err)
+	w.record = filepath.Join(t.TempDir(), "audit.jsonl")
+	record, err := audit.Open(w.record)
+	w.must(err)
+	w.openProvider()
+	pages, err := console.New()
+	w.must(err)
+	w.proxy, err = New(Parts{Directory: w.directory, Sessions: w.sessions, Provider: w.provider, Audit: record, Pages: pages,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	w.must(err)
+	w.must(w.proxy.Load(w.settings))
+	var running sync.WaitGroup
+	for _, run := range []func(context.Context) error{w.directory.Run, w.sessions.Run, w.provider.Run, w.proxy.Run} {
+		running.Go(func() {
+			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("a room ended: %v", err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		record.Close()
+		st.Close()
+	})
+}
+
+func (w *world) openProvider() {
+	t := w.t
+	var tenant *entratest.Tenant
+	issuer := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { tenant.ServeHTTP(rw, r) }))
+	t.Cleanup(issuer.Close)
+	tenant = entratest.New(issuer.URL, entratest.App{ClientID: "sallyport", Secret: "s3cret", RedirectURIs: []string{"https://" + loginHost + callbackPath}})
+	w.tenant = tenant
+	dir := t.TempDir()
+	secret, ca := filepath.Join(dir, "secret"), filepath.Join(dir, "ca.pem")
+	w.must(os.WriteFile(secret, []byte("s3cret\n"), 0o600))
+	w.must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issuer.Certificate().Raw}), 0o600))
+	s := oidc.Defaults()
+	s.Issuer, s.ClientID, s.ClientSecretFile, s.CAFile, s.APIAudiences = tenant.Issuer(), "sallyport", secret, ca, []string{audience}
+	public, err := url.Parse(w.settings.PublicURL)
+	w.must(err)
+	w.provider, err = oidc.New(s, public, slog.New(slog.DiscardHandler))
+	w.must(err)
+}
+
+// push makes the usual people and groups.
+func (w *world) push() {
+	w.update(func(tx *directory.Tx) error {
+		for id, name := range map[string]string{staff: "Staff", admins: "Admins"} {
+			if err := tx.PutGroup(&directory.Group{ExternalID: id, DisplayName: name}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.hire("alice", staff)
+	w.hire("bob")
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) update(f func(*directory.Tx) error) {
+	w.t.Helper()
+	w.must(w.directory.Update(w.ctx, f))
+}
+
+// hire puts somebody active into the tenant and the directory, and into groups.
+func (w *world) hire(name string, groups ...string) entratest.Person {
+	w.t.Helper()
+	p := w.tenant.Add(entratest.Person{UPN: name + "@example.com", Name: strings.ToUpper(name[:1]) + name[1:] + " Doe", Mail: name + "@example.com"})
+	w.update(func(tx *directory.Tx) error {
+		u := directory.User{ExternalID: p.OID, UserName: p.UPN, DisplayName: p.Name, Email: p.Mail, Active: true}
+		if err := tx.PutUser(&u); err != nil {
+			return err
+		}
+		for _, id := range groups {
+			g, err := tx.GroupByExternalID(id)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.AddMembers(g.ID, []string{u.ID}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return p
+}
+
+func (w *world) person(name string) entratest.Person {
+	w.t.Helper()
+	for _, p := range w.tenant.People() {
+		if p.UPN == name+"@example.com" {
+			return p
+		}
+	}
+	w.t.Fatalf("nobody is called %s", name)
+	return entratest.Person{}
+}
+
+func (w *world) user(name string) *directory.User {
+	w.t.Helper()
+	u, ok := w.directory.Lookup(w.person(name).OID)
+	if !ok {
+		w.t.Fatalf("the directory does not know %s", name)
+	}
+	return u
+}
+
+// setActive switches somebody's account on or off.
+func (w *world) setActive(name string, active bool) {
+	w.t.Helper()
+	id := w.user(name).ID
+	w.update(func(tx *directory.Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		u.Active = active
+		return tx.PutUser(&u)
+	})
+}
+
+// leave takes somebody out of a group.
+func (w *world) leave(name, group string) {
+	w.t.Helper()
+	id := w.user(name).ID
+	w.update(func(tx *directory.Tx) error {
+		g, err := tx.GroupByExternalID(group)
+		if err != nil {
+			return err
+		}
+		_, err = tx.RemoveMembers(g.ID, []string{id})
+		return err
+	})
+}
+
+// signIn begins a session of somebody and returns it with the Cookie header that shows it on host.
+func (w *world) signIn(name, host string) (session.Session, string) {
+	w.t.Helper()
+	u := w.user(name)
+	one, err := w.sessions.Begin(w.ctx, session.Session{User: u.ID, Epoch: u.Epoch, UserName: u.UserName})
+	w.must(err)
+	token, err := w.sessions.Grant(w.ctx, one.ID, host)
+	w.must(err)
+	return one, session.CookieName + "=" + token
+}
+
+// token is an access token of somebody, once the provider can check it.
+func (w *world) token(name string, change func(entratest.Claims)) string {
+	w.t.Helper()
+	text := w.tenant.AccessToken(w.person(name), audience, nil)
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // the provider is found in its own time
+		if _, err := w.provider.Bearer(w.ctx, text); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			w.t.Fatal(err)
+		}
+	}
+	return w.tenant.AccessToken(w.person(name), audience, change)
+}
+
+// behindIs says what the upstream does from now on.
+func (w *world) behindIs(h http.HandlerFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.handler = h
+}
+
+func (w *world) behind() http.Handler {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.handler
+}
+
+// client speaks HTTP/1.1 or, if h2, HTTP/2 to the front, whatever the host in the URL, and follows no redirects.
+func (w *world) client(h2 bool) *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!h2)
+	protocols.SetHTTP2(h2)
+	transport := &http.Transport{
+		Protocols: protocols,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, w.front.Listener.Addr().String())
+		},
+		TLSClientConfig:     &tls.Config{RootCAs: w.front.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"},
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 64,
+	}
+	w.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// get asks for a URL with headers, in pairs, and reads the whole answer.
+func (w *world) get(c *http.Client, url string, headers ...string) (*http.Response, string) {
+	w.t.Helper()
+	return w.send(c, http.MethodGet, url, nil, headers...)
+}
+
+func (w *world) send(c *http.Client, method, url string, body io.Reader, headers ...string) (*http.Response, string) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.ctx, method, url, body)
+	w.must(err)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header[headers[i]] = append(r.Header[headers[i]], headers[i+1])
+	}
+	res, err := c.Do(r)
+	w.must(err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	w.must(err)
+	return res, string(text)
+}
+
+// raw sends bytes over TLS and HTTP/1.1 and returns the connection.
+func (w *world) raw(text string) *tls.Conn {
+	w.t.Helper()
+	conn, err := tls.Dial("tcp", w.front.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	w.must(err)
+	w.t.Cleanup(func() { conn.Close() })
+	w.must(conn.SetDeadline(time.Now().Add(patience)))
+	_, err = io.WriteString(conn, text)
+	w.must(err)
+	return conn
+}
+
+// mirror answers with the request as the upstream saw it: its line, host and headers.
+func mirror(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Saw", r.Method+" "+r.RequestURI)
+	w.Header().Set("X-Saw-Host", r.Host)
+	_ = r.Header.Write(w)
+}
+
+// events reads what the audit record says of a kind.
+func (w *world) events(kind audit.Kind) (list []string) {
+	w.t.Helper()
+	text, err := os.ReadFile(w.record)
+	w.must(err)
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, `"kind":"`+string(kind)+`"`) {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
+// number is the sum of the values of a metric whose labels include all of the given, in pairs.
+func (w *world) number(name string, labels ...string) float64 {
+	w.t.Helper()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(w.proxy.Collectors()...)
+	families, err := reg.Gather()
+	w.must(err)
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			has := map[string]string{}
+			for _, l := range m.GetLabel() {
+				has[l.GetName()] = l.GetValue()
+			}
+			matches := true
+			for i := 0; i < len(labels); i += 2 {
+				matches = matches && has[labels[i]] == labels[i+1]
+			}
+			if matches {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return sum
+}
+
+// eventually waits until f holds.
+func (w *world) eventually(what string, f func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("never happened: %s", what)
+		}
+	}
+}
