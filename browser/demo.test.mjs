@@ -1,0 +1,156 @@
+// The demo, as a person meets it: a real Sallyport, a real Chromium.
+//   SALLYPORT  the binary; without it, go run builds one
+//   CHROMIUM   the browser; /usr/bin/chromium without it
+import assert from 'node:assert/strict';
+import {spawn} from 'node:child_process';
+import {fileURLToPath} from 'node:url';
+import {after, before, test} from 'node:test';
+import {chromium} from 'playwright-core';
+
+const patience = 15_000;
+const ada = 'ada.lovelace@castle-works.example';
+let demo, start, browser;
+
+before(async () => {
+  [demo, start] = await startDemo();
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    args: [
+      ...(process.getuid() === 0 ? ['--no-sandbox'] : []), // Chromium's sandbox does not work for root
+      '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync',
+    ],
+  });
+}, {timeout: 120_000});
+
+after(async () => {
+  await browser?.close();
+  if (!demo || demo.exitCode !== null) return;
+  const ended = new Promise(resolve => demo.once('exit', resolve));
+  demo.kill('SIGTERM');
+  await Promise.race([ended, new Promise(resolve => setTimeout(resolve, 5_000).unref())]);
+  demo.kill('SIGKILL');
+});
+
+// startDemo runs `sallyport demo` and waits for the address of its start page.
+function startDemo() {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  const [command, ...args] = process.env.SALLYPORT ? [process.env.SALLYPORT, 'demo'] : ['go', 'run', './cmd/sallyport', 'demo'];
+  const child = spawn(command, args, {cwd: root, stdio: ['ignore', 'pipe', 'pipe']});
+  return new Promise((resolve, reject) => {
+    let said = '';
+    const hear = data => {
+      said += data;
+      const address = /http:\/\/127\.0\.0\.1:\d+\/(?=[\s"]|$)/.exec(said);
+      if (address) resolve([child, address[0]]);
+    };
+    child.stdout.on('data', hear);
+    child.stderr.on('data', hear);
+    child.on('exit', code => reject(new Error(`the demo ended with ${code}:\n${said}`)));
+    child.on('error', reject);
+  });
+}
+
+// newPerson is a browser of its own, with its own cookies.
+async function newPerson(t) {
+  const context = await browser.newContext();
+  context.setDefaultTimeout(patience);
+  t.after(() => context.close());
+  return context;
+}
+
+// open visits the demo's application behind the link of the start page with this text.
+async function open(context, link) {
+  const page = await context.newPage();
+  await page.goto(start);
+  await page.goto(await page.getByRole('link', {name: link, exact: true}).first().getAttribute('href'));
+  return page;
+}
+
+const pick = (page, name) => page.getByRole('button', {name: new RegExp('^\\S*\\s*' + name)}).click();
+const clockIs = (page, state) => page.waitForSelector(`#dash[data-state=${state}]`, {timeout: patience});
+const tenantButton = (page, user, act) => page.locator(`[data-person="${user}"] [data-act=${act}]`);
+
+// ticks waits until the clock shows another time than now.
+async function ticks(page) {
+  await clockIs(page, 'ticking');
+  const shown = await page.textContent('#clock');
+  await page.waitForFunction(before => document.getElementById('clock').textContent !== before, shown);
+}
+
+test('offboarding stops the clock, and restoring lets her in again', {timeout: 90_000}, async t => {
+  const context = await newPerson(t);
+  const clock = await open(context, 'Open the clock');
+  await pick(clock, 'Ada Lovelace');
+  await ticks(clock);
+  assert.match(clock.url(), /^http:\/\/clock\.localhost:\d+\/$/, 'she came back to where she wanted to go');
+
+  const tenant = await context.newPage();
+  await tenant.goto(start + 'tenant');
+  await tenantButton(tenant, ada, 'offboard').click();
+  const verdict = tenant.locator('[data-stopped]').first();
+  await verdict.waitFor();
+  const took = Number(await verdict.getAttribute('data-stopped'));
+  t.diagnostic(`the clock stopped ${took} ms after the push left`);
+  assert.ok(took > 0, 'the tenant says how long it took');
+  await clockIs(clock, 'stopped');
+
+  await clock.reload();
+  assert.equal(await clock.locator('#clock').count(), 0, 'a reload does not show the clock');
+  if (await clock.getByRole('heading', {name: 'Pick an account'}).count()) {
+    await pick(clock, 'Ada Lovelace');
+  }
+  await clock.waitForURL(url => url.port !== new URL(start).port);
+  assert.equal(await clock.locator('#clock').count(), 0, 'nor does signing in');
+
+  await tenantButton(tenant, ada, 'restore').click();
+  await tenantButton(tenant, ada, 'offboard').waitFor();
+  const again = await open(context, 'Open the clock');
+  await pick(again, 'Ada Lovelace');
+  await ticks(again);
+});
+
+test('moving her out of the team stops the clock and tells her why', {timeout: 60_000}, async t => {
+  const context = await newPerson(t);
+  const clock = await open(context, 'Open the clock');
+  await pick(clock, 'Grace Hopper');
+  await ticks(clock);
+  const tenant = await context.newPage();
+  await tenant.goto(start + 'tenant');
+  await tenant.getByLabel('Move Grace Hopper to another team').selectOption('Finance');
+  await clockIs(clock, 'stopped');
+  const reload = await clock.reload();
+  assert.equal(reload.status(), 403);
+  await clock.getByText('operations@castle-works.example').waitFor();
+  await tenant.getByLabel('Move Grace Hopper to another team').selectOption('Operations');
+  await clock.goto(clock.url());
+  await ticks(clock);
+});
+
+test('who is in another team is turned away by name', {timeout: 60_000}, async t => {
+  const page = await open(await newPerson(t), 'Open the clock');
+  await pick(page, 'Alan Turing');
+  await page.getByText('Alan Turing').first().waitFor();
+  assert.equal(await page.locator('#clock').count(), 0);
+  await page.getByText('operations@castle-works.example').waitFor();
+});
+
+test('applications learn who calls from headers and from an assertion they can check', {timeout: 60_000}, async t => {
+  const page = await open(await newPerson(t), 'Who am I?');
+  await pick(page, 'Katherine Johnson');
+  await page.getByRole('heading', {name: 'Katherine Johnson'}).waitFor();
+  assert.match(await page.textContent('#verdict'), /are good/);
+  assert.match(await page.textContent('body'), /not here: it never reaches an application/);
+});
+
+test('signing out at one application ends the others', {timeout: 60_000}, async t => {
+  const context = await newPerson(t);
+  const clock = await open(context, 'Open the clock');
+  await pick(clock, 'Ada Lovelace');
+  await ticks(clock);
+  const whoami = await open(context, 'Who am I?');
+  await whoami.getByRole('heading', {name: 'Ada Lovelace'}).waitFor();
+  await whoami.getByRole('link', {name: 'Sign out'}).click();
+  await whoami.getByRole('button', {name: /sign out/i}).click();
+  await clockIs(clock, 'stopped');
+});
