@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// TestKillLosesNothingAcknowledged kills the server (SIGKILL) in the middle of a
+// thousand concurrent pushes, starts it again and asks for every one that was
+// acknowledged.
+func TestKillLosesNothingAcknowledged(t *testing.T) {
+	const writers, each = 8, 125
+	w := newWorld(t)
+	s := w.start("--init")
+	p := w.pusher(s)
+
+	var acked sync.Map // userName → id
+	var count atomic.Int64
+	var all sync.WaitGroup
+	for writer := range writers {
+		all.Go(func() {
+			for n := range each {
+				name := fmt.Sprintf("user-%d-%d@example.com", writer, n)
+				status, answer, err := p.try("POST", "/Users", map[string]any{
+					"schemas":  []string{"urn:ietf:params:scim:schemas:core:2.0:User"},
+					"userName": name, "externalId": name, "active": true})
+				if err != nil {
+					return // the server is gone
+				}
+				if status != http.StatusCreated {
+					t.Errorf("creating %s answered %d: %v", name, status, answer)
+					return
+				}
+				acked.Store(name, answer["id"])
+				if count.Add(1) == writers*each/2 {
+					go s.kill()
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := count.Load(); n < writers*each/2 {
+		t.Fatalf("only %d pushes were acknowledged before the kill", n)
+	}
+
+	again := w.start()
+	p = w.pusher(again)
+	acked.Range(func(name, id any) bool {
+		list := p.send("GET", "/Users?filter="+url.QueryEscape(fmt.Sprintf("userName eq %q", name)), nil, http.StatusOK)
+		found, _ := list["Resources"].([]any)
+		if len(found) != 1 || found[0].(map[string]any)["id"] != id {
+			t.Errorf("%v was acknowledged as %v and is lost: %v", name, id, list)
+		}
+		return true
+	})
+	again.verb("audit", "verify")
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"sallyport/audit"
+	"sallyport/config"
+	"sallyport/directory"
+	"sallyport/session"
+	"sallyport/store"
+	"sallyport/store/bolt"
+)
+
+// rooms are the durable parts, wired from the ground up: the store, what is
+// read from it into memory, and the audit record.
+type rooms struct {
+	store     *bolt.Store
+	directory *directory.Directory
+	sessions  *session.Sessions
+	record    *audit.Log
+	log       *slog.Logger
+}
+
+// openRooms opens everything that lives on disk. init allows a missing store
+// to be made.
+func openRooms(ctx context.Context, file *config.File, init bool, log *slog.Logger) (*rooms, error) {
+	st, err := bolt.Open(file.Store.Bolt.Path, bolt.Options{Init: init})
+	if errors.Is(err, store.ErrMissing) {
+		return nil, fmt.Errorf("%w; a first start is `sallyport serve --init`", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &rooms{store: st, log: log}
+	if err := r.open(ctx, file); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+func (r *rooms) open(ctx context.Context, file *config.File) (err error) {
+	if r.directory, err = directory.Open(ctx, r.store, file.OIDC.UserAttribute); err != nil {
+		return fmt.Errorf("loading the directory: %w", err)
+	}
+	if r.sessions, err = session.Open(ctx, r.store, file.Session); err != nil {
+		return fmt.Errorf("loading the sessions: %w", err)
+	}
+	if r.record, err = audit.Open(file.Audit.File); err != nil {
+		return fmt.Errorf("opening the audit record: %w", err)
+	}
+	return nil
+}
+
+// run keeps memory and disk in step until ctx ends.
+func (r *rooms) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.directory.Run(ctx) })
+	g.Go(func() error { return r.sessions.Run(ctx) })
+	g.Go(func() error { return r.record.Run(ctx) })
+	g.Go(func() error { return r.recordPushes(ctx) })
+	return g.Wait()
+}
+
+// recordPushes copies the records of SCIM changes, committed with the changes
+// themselves, into the audit record. After a crash it goes on where that ends.
+func (r *rooms) recordPushes(ctx context.Context) error {
+	for rec, err := range r.directory.Records(ctx, r.record.LastRevision()) {
+		if err != nil {
+			return err
+		}
+		if err := r.record.Append(rec.Event, rec.Revision); err != nil {
+			r.log.Error("a directory change is not in the audit record", "rev", rec.Revision, "err", err)
+			return fmt.Errorf("recording a directory change: %w", err)
+		}
+	}
+	return ctx.Err()
+}
+
+// during runs the rooms for as long as f takes, then closes them.
+func (r *rooms) during(ctx context.Context, f func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ignoreCancelled(r.run(ctx)) })
+	g.Go(func() error { defer stop(); return f(ctx) })
+	return errors.Join(g.Wait(), r.close())
+}
+
+func ignoreCancelled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (r *rooms) control(reload func(context.Context) error) *control {
+	return &control{store: r.store, directory: r.directory, sessions: r.sessions, record: r.record, reload: reload, log: r.log}
+}
+
+func (r *rooms) close() error {
+	var errs []error
+	if r.record != nil {
+		errs = append(errs, r.record.Close())
+	}
+	return errors.Join(append(errs, r.store.Close())...)
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// rootCommand builds the tree of verbs. Each verb lives in its own file.
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sallyport",
+		Short: "An identity-aware reverse proxy that hears from your identity provider who belongs",
+		Long: "Sallyport receives SCIM pushes from Entra ID or Okta, lets signed-in users and API callers\n" +
+			"reach the upstreams your policy allows, and shuts them out at once when they leave.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().StringP("config", "c", "sallyport.yaml", "the configuration `FILE`")
+	root.AddCommand(
+		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
+		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(),
+		auditCommand(), backupCommand(), storeCommand(), reloadCommand(), healthcheckCommand(), versionCommand(),
+	)
+	return root
+}
+
+// configPath is the value of -c, --config.
+func configPath(cmd *cobra.Command) string {
+	path, _ := cmd.Flags().GetString("config")
+	return path
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// binary is the real program, built once for all tests.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sallyport-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "sallyport")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// running is a real sallyport process that serves from folder dir.
+type running struct {
+	t      *testing.T
+	dir    string
+	cmd    *exec.Cmd
+	addrs  map[string]string // door name → address
+	stderr *bytes.Buffer
+	mu     sync.Mutex // guards stderr
+	exited chan error
+}
+
+// start runs `serve` in dir and returns once every door listens.
+func start(t *testing.T, dir string, flags ...string) *running {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{t: t, dir: dir, addrs: map[string]string{}, stderr: new(bytes.Buffer), exited: make(chan error, 1)}
+	r.cmd = exec.Command(path, append([]string{"serve", "-c", filepath.Join(dir, "sallyport.yaml")}, flags...)...)
+	pipe, err := r.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.kill)
+	r.awaitDoors(pipe)
+	return r
+}
+
+func (r *running) awaitDoors(pipe io.Reader) {
+	r.t.Helper()
+	listening := make(chan struct{})
+	go func() {
+		lines := bufio.NewScanner(pipe)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			r.mu.Lock()
+			r.stderr.WriteString(lines.Text() + "\n")
+			r.mu.Unlock()
+			var l struct{ Msg, Door, Addr string }
+			if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" {
+				r.addrs[l.Door] = l.Addr
+				if len(r.addrs) == 4 {
+					close(listening)
+				}
+			}
+		}
+		r.exited <- r.cmd.Wait()
+	}()
+	select {
+	case <-listening:
+	case err := <-r.exited:
+		r.exited <- err
+		r.t.Fatalf("the server ended: %v\n%s", err, r.log())
+	case <-time.After(30 * time.Second):
+		r.t.Fatalf("the server does not listen\n%s", r.log())
+	}
+}
+
+func (r *running) log() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stderr.String()
+}
+
+// kill ends the process at once, as a power cut would.
+func (r *running) kill() {
+	_ = r.cmd.Process.Kill()
+	<-r.exited
+	r.exited <- nil
+}
+
+// verb runs another sallyport verb on the same configuration.
+func (r *running) verb(args ...string) string {
+	r.t.Helper()
+	return verb(r.t, r.dir, args...)
+}
+
+func verb(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, append(args, "-c", filepath.Join(dir, "sallyport.yaml"))...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("sallyport %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
+	}
+	return out.String()
+}
+
+// authority signs certificates that the tests' clients trust.
+type authority struct {
+	pool *x509.CertPool
+	cert *x509.Certificate
+	pem  []byte
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key := newKey(t)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tests"}, IsCA: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return &authority{pool, cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key}
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// issue is a certificate and key, as PEM, for names.
+func (a *authority) issue(t *testing.T, names ...string) (cert, key []byte) {
+	t.Helper()
+	k := newKey(t)
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &k.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+// pair is the same as a tls.Certificate, for test servers.
+func (a *authority) pair(t *testing.T, names ...string) tls.Certificate {
+	t.Helper()
+	cert, key := a.issue(t, names...)
+	p, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// browser is a client with a cookie jar that resolves the names in hosts to
+// the addresses given there, and every other name as usual.
+func browser(t *testing.T, a *authority, hosts map[string]string) *http.Client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: a.pool},
+		ForceAttemptHTTP2: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if real, ok := hosts[addr]; ok {
+				addr = real
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Jar: jar, Transport: transport, Timeout: 0}
+}
+
+func writeFile(t *testing.T, dir, name string, content []byte) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

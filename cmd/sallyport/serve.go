@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/config"
+)
+
+func serveCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: "Run the server until SIGTERM or SIGINT, which let requests under way finish.\n" +
+			"SIGHUP reads the configuration again; so does a change of the file.",
+		Args: cobra.NoArgs,
+	}
+	init := c.Flags().Bool("init", false, "make a new, empty store if there is none")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		path := configPath(cmd)
+		file, err := config.Load(path)
+		if err != nil {
+			return err
+		}
+		log := newLogger(cmd.ErrOrStderr(), file.Log)
+		s, err := openServer(cmd.Context(), path, file, *init, log)
+		if err != nil {
+			return err
+		}
+		hup := make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		return s.Run(cmd.Context(), hup)
+	}
+	return c
+}
+
+func newLogger(out io.Writer, l config.Log) *slog.Logger {
+	var level slog.Level // info, unless the file says otherwise; its text was checked when the file was loaded
+	_ = level.UnmarshalText([]byte(l.Level))
+	o := &slog.HandlerOptions{Level: level}
+	if l.Format == "text" {
+		return slog.New(slog.NewTextHandler(out, o))
+	}
+	return slog.New(slog.NewJSONHandler(out, o))
+}
+
+// initCommand makes an empty store, for those who would rather not start with serve --init.
+func initCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "init",
+		Short: "Make a new, empty store where the configuration says",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file, err := config.Load(configPath(cmd))
+			if err != nil {
+				return err
+			}
+			r, err := openRooms(cmd.Context(), file, true, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			return r.during(cmd.Context(), func(context.Context) error { return nil })
+		},
+	}
+}
