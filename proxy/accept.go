@@ -20,7 +20,7 @@ func (p *Proxy) accept(w http.ResponseWriter, r *http.Request, v *visit) {
 		http.SetCookie(w, session.SetCookie(cookie))
 		redirect(w, http.StatusFound, to.String())
 	case !over(err):
-		p.refuse(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
+		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
 	default:
 		p.acceptFailed(w, r, v, to)
 	}

@@ -27,7 +27,7 @@ const (
 // a session that somebody else prepared.
 func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, v *visit) {
 	if v.host != v.table.host {
-		p.refuse(w, r, v, *refused(noRoute, "callback on a host other than the login host"))
+		p.turnDown(w, r, v, *refused(noRoute, "callback on a host other than the login host"))
 		return
 	}
 	q := queryOf(v)
@@ -67,7 +67,7 @@ func (p *Proxy) finishFailed(w http.ResponseWriter, r *http.Request, v *visit, t
 	if !errors.Is(err, oidc.ErrRefused) {
 		p.countLogin(loginFailed, providerUnavailable)
 		p.log.WarnContext(r.Context(), "login could not be finished", "err", err, "request", v.id)
-		p.refuse(w, r, v, *refused(providerUnavailable, err.Error()))
+		p.turnDown(w, r, v, *refused(providerUnavailable, err.Error()))
 		return
 	}
 	why := tokenRefused
@@ -111,14 +111,14 @@ func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, v *visit, reaso
 		e.User, e.UserName = v.caller.user.ID, v.caller.user.UserName
 	}
 	p.record(v, e)
-	p.refuse(w, r, v, x)
+	p.turnDown(w, r, v, x)
 }
 
 // welcome begins the session, records it, and only then gives the browser its cookie.
 func (p *Proxy) welcome(w http.ResponseWriter, r *http.Request, v *visit, f flow, to place) {
 	fail := func(reason string, err error) {
 		p.countLogin(loginFailed, reason)
-		p.refuse(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: reason, detail: err.Error()})
+		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: reason, detail: err.Error()})
 	}
 	user, identity := v.caller.user, v.caller.token
 	one, err := p.sessions.Begin(r.Context(), session.Session{User: user.ID, Epoch: user.Epoch, UserName: user.UserName,

@@ -42,7 +42,7 @@ func (p *Proxy) serveDoor(w http.ResponseWriter, r *http.Request, v *visit) {
 	case "/":
 		p.allow(w, r, v, p.portal, http.MethodGet, http.MethodHead)
 	default:
-		p.refuse(w, r, v, *refused(noRoute, "no such path of the door"))
+		p.turnDown(w, r, v, *refused(noRoute, "no such path of the door"))
 	}
 }
 
@@ -50,10 +50,16 @@ func (p *Proxy) serveDoor(w http.ResponseWriter, r *http.Request, v *visit) {
 func (p *Proxy) allow(w http.ResponseWriter, r *http.Request, v *visit, serve func(http.ResponseWriter, *http.Request, *visit), methods ...string) {
 	if !slices.Contains(methods, v.method) {
 		w.Header().Set("Allow", strings.Join(methods, ", "))
-		p.refuse(w, r, v, *refused(methodRefused, v.method+" on "+v.path))
+		p.turnDown(w, r, v, *refused(methodRefused, v.method+" on "+v.path))
 		return
 	}
 	serve(w, r, v)
+}
+
+// turnDown logs a refusal of the door's own and says no.
+func (p *Proxy) turnDown(w http.ResponseWriter, r *http.Request, v *visit, x refusal) {
+	p.tell(v, &x)
+	p.refuse(w, r, v, x)
 }
 
 // redirect sends the browser to a URL that was made or resolved here.

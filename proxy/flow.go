@@ -32,11 +32,11 @@ const (
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, v *visit, to place, bind string) {
 	location, f, err := p.provider.Begin(r.Context())
 	if err != nil {
-		p.refuse(w, r, v, *refused(providerUnavailable, err.Error()))
+		p.turnDown(w, r, v, *refused(providerUnavailable, err.Error()))
 		return
 	}
 	if err := p.keepFlow(w, r, v, flow{Flow: f, To: to.String(), Bind: bind, At: v.received.UnixNano()}); err != nil {
-		p.refuse(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
+		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
 		return
 	}
 	redirect(w, http.StatusFound, location)

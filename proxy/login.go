@@ -131,7 +131,7 @@ func (p *Proxy) onward(w http.ResponseWriter, r *http.Request, v *visit, one *se
 	case over(err):
 		p.begin(w, r, v, to, bind)
 	case err != nil:
-		p.refuse(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
+		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
 	default:
 		q := url.Values{"ticket": {ticket}, "return_to": {to.target}}
 		redirect(w, http.StatusFound, to.origin+acceptPath+"?"+q.Encode())

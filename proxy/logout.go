@@ -16,11 +16,11 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		p.refuse(w, r, v, refusal{status: http.StatusForbidden, reason: crossOrigin, detail: err.Error()})
+		p.turnDown(w, r, v, refusal{status: http.StatusForbidden, reason: crossOrigin, detail: err.Error()})
 		return
 	}
 	if err := p.endSession(r, v); err != nil {
-		p.refuse(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
+		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
 		return
 	}
 	http.SetCookie(w, session.ClearCookie())

@@ -47,12 +47,12 @@ type meToken struct {
 func (p *Proxy) me(w http.ResponseWriter, r *http.Request, v *visit) {
 	user, x := p.identifyAtDoor(r, v)
 	if x != nil {
-		p.refuse(w, r, v, *x)
+		p.turnDown(w, r, v, *x)
 		return
 	}
 	body, err := json.Marshal(meOf(v.caller, user, p.directory.Revision()))
 	if err != nil {
-		p.refuse(w, r, v, *refused(badRequest, err.Error()))
+		p.turnDown(w, r, v, *refused(badRequest, err.Error()))
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -12,7 +12,7 @@ import (
 func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, v *visit) {
 	user, x := p.identifyAtDoor(r, v)
 	if x != nil {
-		p.refuse(w, r, v, *x)
+		p.turnDown(w, r, v, *x)
 		return
 	}
 	page := console.Portal{Who: p.who(v), SignOut: logoutPath}

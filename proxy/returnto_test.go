@@ -36,11 +36,11 @@ var goodReturns = map[string]string{
 	loginOrigin + "/x":                                 loginOrigin + "/x",
 }
 
-// badReturns lead nowhere but to the front page. The faults are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
+// BadReturns lead nowhere but to the front page. The faults are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
 // CVE-2021-21291 (oauth2-proxy), CVE-2026-83589 (OpenShift oauth-proxy), CVE-2021-32786, CVE-2021-39191
 // (mod_auth_openidc), CVE-2021-29651 (Pomerium), CVE-2025-67713, CVE-2026-55500 (Miniflux), CVE-2026-28512 (Pocket ID,
 // userinfo), CVE-2022-28923 (Caddy), and Ory's on the boundary of DNS labels.
-func badReturns() []string {
+func BadReturns() []string {
 	bad := []string{
 		"", " ", "evil.example", "evil.example/", "a", "?x", "#x", ".", "..", "./", "../", "./evil.example", ";//evil.example",
 		"//evil.example", "///evil.example", "////evil.example", "//evil.example/%2f..", "//evil.example/%2e%2e",
@@ -102,7 +102,7 @@ func TestReturnTo(t *testing.T) {
 		}
 	})
 	t.Run("anything else leads to the front page", func(t *testing.T) {
-		for _, text := range badReturns() {
+		for _, text := range BadReturns() {
 			if p, ok := testTable.resolve(text, loginOrigin); ok || p.target != "/" || !ours(p.origin) {
 				t.Errorf("%q leads to %q (%v)", text, p, ok)
 			}
@@ -110,7 +110,7 @@ func TestReturnTo(t *testing.T) {
 	})
 	t.Run("a browser stays on our origins", func(t *testing.T) {
 		var locations []string
-		for _, text := range badReturns() {
+		for _, text := range BadReturns() {
 			p, _ := testTable.resolve(text, loginOrigin)
 			locations = append(locations, p.String())
 		}
@@ -126,13 +126,13 @@ func TestReturnTo(t *testing.T) {
 	})
 	t.Run("the list holds what would lead a browser away", func(t *testing.T) {
 		away := 0
-		for _, origin := range browserOrigins(t, badReturns(), loginOrigin+"/.sallyport/callback") {
+		for _, origin := range browserOrigins(t, BadReturns(), loginOrigin+"/.sallyport/callback") {
 			if !ours(origin) {
 				away++
 			}
 		}
 		if away < 100 {
-			t.Errorf("only %d of %d would lead away: a weak list", away, len(badReturns()))
+			t.Errorf("only %d of %d would lead away: a weak list", away, len(BadReturns()))
 		}
 	})
 }
@@ -168,7 +168,7 @@ func FuzzReturnTo(f *testing.F) {
 	for text := range goodReturns {
 		f.Add(text)
 	}
-	for _, text := range badReturns() {
+	for _, text := range BadReturns() {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -1,0 +1,447 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/audit"
+	"sallyport/console"
+	"sallyport/directory"
+	"sallyport/entratest"
+	"sallyport/oidc"
+	"sallyport/policy"
+	"sallyport/proxy"
+	"sallyport/session"
+	"sallyport/store"
+	"sallyport/store/bolt"
+)
+
+const (
+	loginHost = "login.example.com"
+	appHost   = "app.example.com"
+	wikiHost  = "wiki.example.com"
+	apiHost   = "api.example.com"
+	audience  = "api://sallyport"
+	navigate  = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+)
+
+// porch is a whole door: a real store on disk, a directory, an identity provider, applications, all over TLS.
+type porch struct {
+	t         *testing.T
+	store     store.Store
+	directory *directory.Directory
+	sessions  *session.Sessions
+	tenant    *entratest.Tenant
+	issuer    *httptest.Server
+	proxy     *proxy.Proxy
+	server    *httptest.Server
+	settings  proxy.Settings
+	auditFile string
+	log       *logBuffer
+
+	alice, bob, mallory, stranger entratest.Person // alice and mallory are SREs, bob is nothing, the stranger was not pushed
+	logins                        *countingHandler
+}
+
+// logBuffer is a log that several goroutines write.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// countingHandler counts the requests for a path that ends so.
+type countingHandler struct {
+	http.Handler
+	mu   sync.Mutex
+	n    map[string]int
+	down bool
+}
+
+func (c *countingHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	c.n[r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]]++
+	down := c.down
+	c.mu.Unlock()
+	if down {
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return
+	}
+	c.Handler.ServeHTTP(w, r)
+}
+
+func (c *countingHandler) count(name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n[name]
+}
+
+func (c *countingHandler) setDown(down bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = down
+}
+
+func must[V any](t testing.TB) func(V, error) V {
+	t.Helper()
+	return func(v V, err error) V {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// newPorch opens a door to two applications for browsers and one for programs.
+func newPorch(t *testing.T) *porch {
+	t.Helper()
+	h := &porch{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	run := func(name string, fn func(context.Context) error) {
+		running.Go(func() {
+			if err := fn(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	h.store = must[*bolt.Store](t)(bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{Init: true}))
+	h.directory = must[*directory.Directory](t)(directory.Open(ctx, h.store, "externalId"))
+	run("directory", h.directory.Run)
+	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults()))
+	run("sessions", h.sessions.Run)
+	record := must[*audit.Log](t)(audit.Open(h.auditFile))
+	provider := h.provide()
+	run("provider", provider.Run)
+	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Provider: provider,
+		Audit: record, Pages: must[*console.Pages](t)(console.New()), Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
+	h.settings = h.settingsFor()
+	if err := h.proxy.Load(h.settings); err != nil {
+		t.Fatal(err)
+	}
+	run("proxy", h.proxy.Run)
+	h.server = httptest.NewTLSServer(h.proxy)
+	t.Cleanup(func() {
+		h.server.Close()
+		cancel()
+		running.Wait()
+		record.Close()
+		h.store.Close()
+	})
+	h.people()
+	return h
+}
+
+// provide starts the identity provider and returns what speaks to it.
+func (h *porch) provide() *oidc.Provider {
+	h.t.Helper()
+	h.issuer = httptest.NewUnstartedServer(nil)
+	base := "https://" + h.issuer.Listener.Addr().String()
+	h.tenant = entratest.New(base, entratest.App{ClientID: "11111111-2222-3333-4444-555555555555", Secret: "canary-client-secret",
+		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback"}})
+	h.logins = &countingHandler{Handler: h.tenant, n: map[string]int{}}
+	h.issuer.Config.Handler = h.logins
+	h.issuer.StartTLS()
+	h.t.Cleanup(h.issuer.Close)
+
+	dir := h.t.TempDir()
+	write := func(name string, text []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			h.t.Fatal(err)
+		}
+		return path
+	}
+	settings := oidc.Defaults()
+	settings.Issuer, settings.ClientID = h.tenant.Issuer(), h.tenant.ClientID()
+	settings.ClientSecretFile = write("secret", []byte("canary-client-secret"))
+	settings.CAFile = write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.issuer.Certificate().Raw}))
+	settings.APIAudiences = []string{audience}
+	public := &url.URL{Scheme: "https", Host: loginHost}
+	return must[*oidc.Provider](h.t)(oidc.New(settings, public, slog.New(slog.NewTextHandler(h.log, nil))))
+}
+
+// settingsFor leads three hosts to an application that says what it saw.
+func (h *porch) settingsFor() proxy.Settings {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "the application saw "+r.Method+" "+r.URL.RequestURI()+" by "+r.Header.Get("X-Forwarded-User")+" with cookies "+r.Header.Get("Cookie"))
+	}))
+	h.t.Cleanup(app.Close)
+	sre := policy.Rule{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "g-sre", Name: "SRE"}}}}
+	s := proxy.Defaults()
+	s.PublicURL = "https://" + loginHost
+	s.Policies = []policy.Named{{Name: "sre", Rules: []policy.Rule{sre}},
+		{Name: "no-deleting", Rules: []policy.Rule{sre, {Deny: &policy.Match{Methods: []string{"DELETE"}}}}}}
+	s.Routes = []proxy.Route{
+		{Name: "app", Host: appHost, Upstream: proxy.Upstreams{app.URL}, Policy: []string{"no-deleting"}, Owner: "owner@example.com"},
+		{Name: "wiki", Host: wikiHost, Path: "/team", Upstream: proxy.Upstreams{app.URL}, Policy: []string{"sre"}},
+		{Name: "api", Host: apiHost, Upstream: proxy.Upstreams{app.URL}, Policy: []string{"sre"}, Accept: []string{"bearer"}},
+	}
+	return s
+}
+
+// people hires everybody and pushes all but the stranger.
+func (h *porch) people() {
+	h.t.Helper()
+	h.alice = h.tenant.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice Ng"})
+	h.bob = h.tenant.Add(entratest.Person{UPN: "bob@example.com", Name: "Bob Roe"})
+	h.mallory = h.tenant.Add(entratest.Person{UPN: "mallory@example.com", Name: "Mallory Poe"})
+	h.stranger = h.tenant.Add(entratest.Person{UPN: "stranger@example.com", Name: "A Stranger"})
+	h.change(func(tx *directory.Tx) error {
+		group := &directory.Group{ExternalID: "g-sre", DisplayName: "SRE"}
+		if err := tx.PutGroup(group); err != nil {
+			return err
+		}
+		for _, p := range []entratest.Person{h.alice, h.bob, h.mallory} {
+			u := &directory.User{ExternalID: p.OID, UserName: p.UPN, DisplayName: p.Name, Active: true}
+			if err := tx.PutUser(u); err != nil {
+				return err
+			}
+			if p.OID != h.bob.OID {
+				if _, err := tx.AddMembers(group.ID, []string{u.ID}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (h *porch) change(fn func(*directory.Tx) error) {
+	h.t.Helper()
+	if err := h.directory.Update(context.Background(), fn); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// setActive switches a user off or on.
+func (h *porch) setActive(userName string, active bool) {
+	h.t.Helper()
+	h.change(func(tx *directory.Tx) error {
+		u, err := tx.UserByName(userName)
+		if err != nil {
+			return err
+		}
+		u.Active = active
+		return tx.PutUser(&u)
+	})
+}
+
+// leave takes a user out of the SREs.
+func (h *porch) leave(userName string) {
+	h.t.Helper()
+	h.change(func(tx *directory.Tx) error {
+		u, err := tx.UserByName(userName)
+		if err != nil {
+			return err
+		}
+		g, err := tx.GroupByExternalID("g-sre")
+		if err != nil {
+			return err
+		}
+		_, err = tx.RemoveMembers(g.ID, []string{u.ID})
+		return err
+	})
+}
+
+func (h *porch) revision() (revision store.Revision) {
+	h.t.Helper()
+	if err := h.store.View(context.Background(), func(r store.Reader) error { revision = r.Revision(); return nil }); err != nil {
+		h.t.Fatal(err)
+	}
+	return revision
+}
+
+// events are the audit record's lines of a kind.
+func (h *porch) events(kind audit.Kind) (lines []string) {
+	h.t.Helper()
+	for line := range strings.Lines(string(must[[]byte](h.t)(os.ReadFile(h.auditFile)))) {
+		if strings.Contains(line, `"kind":"`+string(kind)+`"`) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// count is the value of logins_total for a result and a reason.
+func (h *porch) count(result, reason string) float64 {
+	h.t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(h.proxy.Collectors()...)
+	families, err := registry.Gather()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "sallyport_logins_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if labels["result"] == result && labels["reason"] == reason {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+// guest is one browser: a jar of cookies and a person in front of it.
+type guest struct {
+	t      *testing.T
+	porch  *porch
+	jar    *cookiejar.Jar
+	client *http.Client
+	person entratest.Person
+	path   []string // where the last visit led, URL by URL
+	setAll []string // every cookie that was ever set
+}
+
+// guest is a new browser in front of which sits person.
+func (h *porch) guest(person entratest.Person) *guest {
+	g := &guest{t: h.t, porch: h, person: person, jar: must[*cookiejar.Jar](h.t)(cookiejar.New(nil))}
+	transport := h.server.Client().Transport.(*http.Transport).Clone()
+	transport.TLSClientConfig.RootCAs.AddCert(h.issuer.Certificate())
+	transport.DialTLSContext = nil
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if strings.HasSuffix(addr, ".example.com:443") {
+			addr = h.server.Listener.Addr().String()
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}
+	h.t.Cleanup(transport.CloseIdleConnections)
+	g.client = &http.Client{Transport: transport, Jar: g.jar, Timeout: 20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return g
+}
+
+// page is an answer with its body read.
+type page struct {
+	*http.Response
+	body string
+}
+
+// ask sends one request, with header pairs, and follows nothing.
+func (g *guest) ask(method, target string, body io.Reader, header ...string) page {
+	g.t.Helper()
+	r := must[*http.Request](g.t)(http.NewRequest(method, target, body))
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp := must[*http.Response](g.t)(g.client.Do(r))
+	defer resp.Body.Close()
+	text := must[[]byte](g.t)(io.ReadAll(resp.Body))
+	for _, c := range resp.Cookies() {
+		g.setAll = append(g.setAll, c.Value)
+	}
+	return page{resp, string(text)}
+}
+
+// open goes to a page as a browser does, signing in as its person when the provider asks.
+func (g *guest) open(target string) page {
+	g.t.Helper()
+	g.path = nil
+	for range 20 {
+		p := g.step(target)
+		if next := p.Header.Get("Location"); next != "" && p.StatusCode/100 == 3 {
+			target = must[*url.URL](g.t)(p.Request.URL.Parse(next)).String()
+			continue
+		}
+		return p
+	}
+	g.t.Fatalf("goes in circles: %q", g.path)
+	return page{}
+}
+
+// step goes to a page and no further.
+func (g *guest) step(target string) page {
+	g.t.Helper()
+	g.path = append(g.path, target)
+	if strings.Contains(target, "/authorize?") {
+		target += "&account=" + url.QueryEscape(g.person.OID)
+	}
+	return g.ask("GET", target, nil, "Accept", navigate, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
+}
+
+// until goes from page to page until the next would contain part, and returns that URL.
+func (g *guest) until(target, part string) string {
+	g.t.Helper()
+	for range 20 {
+		if strings.Contains(target, part) {
+			return target
+		}
+		p := g.step(target)
+		next := p.Header.Get("Location")
+		if next == "" {
+			g.t.Fatalf("never came to %s: %d %s at %s", part, p.StatusCode, p.body, target)
+		}
+		target = must[*url.URL](g.t)(p.Request.URL.Parse(next)).String()
+	}
+	g.t.Fatalf("never came to %s", part)
+	return ""
+}
+
+// press posts the button of the sign-out page of a host, as the host's own page does.
+func (g *guest) press(host, form string, header ...string) page {
+	g.t.Helper()
+	header = append([]string{"Content-Type", "application/x-www-form-urlencoded", "Accept", navigate, "Sec-Fetch-Mode", "navigate",
+		"Sec-Fetch-Site", "same-origin", "Origin", "https://" + host}, header...)
+	return g.ask("POST", "https://"+host+"/.sallyport/logout", strings.NewReader(form), header...)
+}
+
+// cookie is the value of a cookie the browser would send to a host.
+func (g *guest) cookie(host, name string) string {
+	for _, c := range g.jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"}) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// names are the names of the cookies the browser would send to a host.
+func (g *guest) names(host string) (names []string) {
+	for _, c := range g.jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"}) {
+		names = append(names, c.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// plant puts a cookie into the browser.
+func (g *guest) plant(host, name, value string) {
+	g.jar.SetCookies(&url.URL{Scheme: "https", Host: host, Path: "/"}, []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
+}

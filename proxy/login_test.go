@@ -1,0 +1,739 @@
+package proxy_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"sallyport/audit"
+)
+
+const (
+	sessionCookie = "__Host-sallyport"
+	doorCookie    = "__Host-sallyport-door"
+	flowCookie    = "__Host-sallyport-flow-"
+)
+
+func TestLogin(t *testing.T) {
+	h := newPorch(t)
+
+	t.Run("brings a browser to the page it asked for", func(t *testing.T) {
+		g := h.guest(h.alice)
+		p := g.open("https://app.example.com/d/1?from=now-6h&to=now")
+		if p.StatusCode != 200 || !strings.HasPrefix(p.body, "the application saw GET /d/1?from=now-6h&to=now by alice@example.com with cookies") {
+			t.Fatalf("%d %s\nby way of %q", p.StatusCode, p.body, g.path)
+		}
+		if strings.Contains(p.body, "sallyport") {
+			t.Errorf("the application saw a cookie of ours: %s", p.body)
+		}
+		if got := g.names(appHost); !slices.Equal(got, []string{sessionCookie, doorCookie}) {
+			t.Errorf("cookies of the application's host: %q", got)
+		}
+		if got := g.names(loginHost); !slices.Equal(got, []string{sessionCookie}) {
+			t.Errorf("cookies of the login host: %q", got)
+		}
+		if p := g.step("https://app.example.com/again"); p.StatusCode != 200 {
+			t.Errorf("the next request: %d", p.StatusCode)
+		}
+	})
+
+	t.Run("is one for all hosts", func(t *testing.T) {
+		g := h.guest(h.alice)
+		g.open("https://app.example.com/")
+		asked := h.logins.count("authorize")
+		if p := g.open("https://wiki.example.com/team/x"); p.StatusCode != 200 {
+			t.Fatalf("%d %s", p.StatusCode, p.body)
+		}
+		if h.logins.count("authorize") != asked {
+			t.Error("the provider was asked again")
+		}
+		if a, w, l := g.cookie(appHost, sessionCookie), g.cookie(wikiHost, sessionCookie), g.cookie(loginHost, sessionCookie); a == w || a == l || w == l {
+			t.Error("hosts share a cookie")
+		}
+	})
+
+	t.Run("gives cookies that are worth nothing elsewhere", func(t *testing.T) {
+		g, thief := h.guest(h.alice), h.guest(h.bob)
+		g.open("https://app.example.com/")
+		for _, from := range []string{appHost, loginHost} {
+			thief.plant(wikiHost, sessionCookie, g.cookie(from, sessionCookie))
+			if p := thief.ask("GET", "https://wiki.example.com/team", nil); p.StatusCode != 401 {
+				t.Errorf("a cookie of %s opens the wiki: %d", from, p.StatusCode)
+			}
+		}
+	})
+
+	t.Run("sets cookies that keep to their host and from scripts", func(t *testing.T) {
+		g := h.guest(h.alice)
+		target := "https://app.example.com/"
+		seen := map[string]bool{}
+		for target != "" {
+			p := g.step(target)
+			for _, c := range p.Cookies() {
+				seen[strings.TrimRight(c.Name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrstuvwxyz_")] = true
+				if !strings.HasPrefix(c.Name, "__Host-sallyport") || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode {
+					t.Errorf("%s sets %+v", target, c)
+				}
+			}
+			if strings.Contains(target, "/.sallyport/") && (p.Header.Get("Cache-Control") != "no-store" || p.Header.Get("Referrer-Policy") != "no-referrer") {
+				t.Errorf("%s: %v", target, p.Header)
+			}
+			target = p.Header.Get("Location")
+		}
+		if len(seen) < 2 {
+			t.Errorf("saw only %v", seen)
+		}
+	})
+
+	t.Run("turns away who was not pushed", func(t *testing.T) {
+		g := h.guest(h.stranger)
+		before := len(h.sessions.List())
+		p := g.open("https://app.example.com/")
+		if p.StatusCode != 403 || !strings.Contains(p.body, "not set up here") || !strings.Contains(p.body, "A Stranger") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+		if got := g.names(loginHost); len(got) != 0 || len(h.sessions.List()) != before {
+			t.Errorf("has cookies %q; %d sessions, were %d", got, len(h.sessions.List()), before)
+		}
+	})
+
+	t.Run("turns away who was switched off, and does not switch them on", func(t *testing.T) {
+		h.setActive("bob@example.com", false)
+		g := h.guest(h.bob)
+		p := g.open("https://app.example.com/")
+		if p.StatusCode != 403 || !strings.Contains(p.body, "switched off") || g.cookie(loginHost, sessionCookie) != "" {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+		if u, ok := h.directory.Lookup(h.bob.OID); !ok || u.Active {
+			t.Error("is active again")
+		}
+		h.setActive("bob@example.com", true)
+	})
+
+	t.Run("lets in who belongs nowhere and shows them whom to ask", func(t *testing.T) {
+		g := h.guest(h.bob)
+		p := g.open("https://app.example.com/d/1?secret=1")
+		for _, want := range []string{"Bob Roe", "GET https://app.example.com/d/1", "owner@example.com", "You may not open this"} {
+			if !strings.Contains(p.body, want) {
+				t.Errorf("does not say %q", want)
+			}
+		}
+		if p.StatusCode != 403 || strings.Contains(p.body, "secret=1") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+
+	t.Run("begins a session of its own and ends the browser's older one", func(t *testing.T) {
+		g, attacker := h.guest(h.alice), h.guest(h.mallory)
+		attacker.open("https://app.example.com/")
+		planted := attacker.cookie(loginHost, sessionCookie)
+		callback := g.until("https://app.example.com/", "/.sallyport/callback?")
+		g.plant(loginHost, sessionCookie, planted) // while alice is signing in
+		if p := g.open(callback); p.StatusCode != 200 || !strings.Contains(p.body, "by alice@") {
+			t.Fatalf("%d %s", p.StatusCode, p.body)
+		}
+		if g.cookie(loginHost, sessionCookie) == planted {
+			t.Error("the login took over a session that somebody else prepared")
+		}
+		if p := attacker.ask("GET", "https://login.example.com/.sallyport/me", nil); p.StatusCode != 401 {
+			t.Errorf("the older session goes on: %d", p.StatusCode)
+		}
+	})
+
+	t.Run("in tabs side by side", func(t *testing.T) {
+		g := h.guest(h.alice)
+		one := g.until("https://app.example.com/one", "/.sallyport/callback?")
+		two := g.until("https://wiki.example.com/team/two", "/.sallyport/callback?")
+		if p := g.open(one); p.StatusCode != 200 || !strings.Contains(p.body, "GET /one ") {
+			t.Errorf("the first tab: %d %s", p.StatusCode, p.body)
+		}
+		if p := g.open(two); p.StatusCode != 200 || !strings.Contains(p.body, "GET /team/two ") {
+			t.Errorf("the second tab: %d %s", p.StatusCode, p.body)
+		}
+	})
+
+	t.Run("keeps at most five flows in a browser", func(t *testing.T) {
+		g := h.guest(h.alice)
+		var last string
+		for i := range 9 {
+			last = g.until(fmt.Sprintf("https://app.example.com/%d", i), "/authorize?")
+		}
+		flows := 0
+		for _, name := range g.names(loginHost) {
+			if strings.HasPrefix(name, flowCookie) {
+				flows++
+			}
+		}
+		if flows != 5 {
+			t.Errorf("%d flows are kept", flows)
+		}
+		if p := g.open(last); p.StatusCode != 200 || !strings.Contains(p.body, "GET /8 ") {
+			t.Errorf("the newest: %d %s", p.StatusCode, p.body)
+		}
+	})
+
+	t.Run("takes away flow cookies that open nothing", func(t *testing.T) {
+		g := h.guest(h.alice)
+		g.plant(loginHost, flowCookie+"AAAAAAAA", "rubbish")
+		g.until("https://login.example.com/.sallyport/login", "/authorize?")
+		if slices.Contains(g.names(loginHost), flowCookie+"AAAAAAAA") {
+			t.Error("rubbish is kept")
+		}
+	})
+
+	t.Run("leaves no trace of ours until somebody has signed in", func(t *testing.T) {
+		before, sessions := h.revision(), len(h.sessions.List())
+		for range 300 {
+			g := h.guest(h.alice)
+			g.until("https://app.example.com/", "/authorize?")
+		}
+		if after := h.revision(); after != before || len(h.sessions.List()) != sessions {
+			t.Errorf("the store went from revision %d to %d", before, after)
+		}
+	})
+
+	t.Run("is dead for ever once its user was switched off", func(t *testing.T) {
+		g := h.guest(h.alice)
+		g.open("https://app.example.com/")
+		h.setActive("alice@example.com", false)
+		if p := g.step("https://app.example.com/"); p.StatusCode != 403 || !strings.Contains(p.body, "switched off") {
+			t.Errorf("while off: %d", p.StatusCode)
+		}
+		h.setActive("alice@example.com", true)
+		if p := g.ask("GET", "https://app.example.com/", nil); p.StatusCode != 401 {
+			t.Errorf("the old cookie after: %d %s", p.StatusCode, p.body)
+		}
+		if p := g.open("https://app.example.com/"); p.StatusCode != 200 || !slices.ContainsFunc(g.path, func(s string) bool { return strings.Contains(s, "/authorize?") }) {
+			t.Errorf("did not have to sign in anew: %d by %q", p.StatusCode, g.path)
+		}
+	})
+
+	t.Run("cannot be finished while the provider is down, and says so", func(t *testing.T) {
+		g := h.guest(h.alice)
+		callback := g.until("https://app.example.com/", "/.sallyport/callback?")
+		h.logins.setDown(true)
+		defer h.logins.setDown(false)
+		if p := g.step(callback); p.StatusCode != 503 || p.Header.Get("Retry-After") == "" || g.cookie(loginHost, sessionCookie) != "" {
+			t.Errorf("%d %v", p.StatusCode, p.Header)
+		}
+	})
+
+	t.Run("refused by the provider comes to nothing", func(t *testing.T) {
+		g := h.guest(h.alice)
+		authorize := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", "/authorize?")))
+		q := url.Values{"state": {authorize.Query().Get("state")}, "error": {"access_denied"}, "error_description": {"<script>no</script>"}}
+		p := g.step("https://login.example.com/.sallyport/callback?" + q.Encode())
+		if p.StatusCode != 401 || g.cookie(loginHost, sessionCookie) != "" || strings.Contains(p.body, "<script>") || !strings.Contains(p.body, "return_to=https%3A%2F%2Fapp.example.com%2F") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+}
+
+func TestCallback(t *testing.T) {
+	h := newPorch(t)
+	const callback = "https://login.example.com/.sallyport/callback"
+
+	for name, query := range map[string]string{
+		"nothing":               "",
+		"no state":              "?code=x",
+		"a short state":         "?code=x&state=abc",
+		"a state nobody made":   "?code=x&state=" + strings.Repeat("A", 43),
+		"a state like a header": "?code=x&state=%0d%0aSet-Cookie:a=b",
+		"a state of semicolons": "?code=x&state=;;;;;;;;;;",
+	} {
+		t.Run("without a flow is refused: "+name, func(t *testing.T) {
+			g := h.guest(h.alice)
+			if p := g.step(callback + query); p.StatusCode != 400 || len(g.names(loginHost)) != 0 {
+				t.Errorf("%d, cookies %q", p.StatusCode, g.names(loginHost))
+			}
+		})
+	}
+
+	t.Run("is of the browser that set out", func(t *testing.T) {
+		g, victim := h.guest(h.mallory), h.guest(h.alice)
+		theirs := g.until("https://app.example.com/", callback+"?")
+		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(loginHost, sessionCookie) != "" {
+			t.Errorf("signed in as somebody else: %d", p.StatusCode)
+		}
+		victim.until("https://app.example.com/", "/authorize?") // with a flow of their own
+		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(loginHost, sessionCookie) != "" {
+			t.Errorf("signed in as somebody else: %d", p.StatusCode)
+		}
+	})
+
+	t.Run("with the flow of another login is refused", func(t *testing.T) {
+		g := h.guest(h.alice)
+		one := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
+		two := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
+		q := one.Query()
+		q.Set("code", two.Query().Get("code")) // another login's code: the verifier does not fit
+		if p := g.step(callback + "?" + q.Encode()); p.StatusCode != 401 || g.cookie(loginHost, sessionCookie) != "" {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+
+	t.Run("with a state altered past its first characters is refused", func(t *testing.T) {
+		g := h.guest(h.alice)
+		u := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
+		q := u.Query()
+		q.Set("state", q.Get("state")[:8]+strings.Repeat("A", len(q.Get("state"))-8))
+		if p := g.step(callback + "?" + q.Encode()); p.StatusCode != 400 {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+
+	t.Run("is good once", func(t *testing.T) {
+		g := h.guest(h.alice)
+		target := g.until("https://app.example.com/", callback+"?")
+		flow := ""
+		for _, name := range g.names(loginHost) {
+			if strings.HasPrefix(name, flowCookie) {
+				flow = name
+			}
+		}
+		kept := g.cookie(loginHost, flow)
+		if p := g.open(target); p.StatusCode != 200 {
+			t.Fatalf("%d", p.StatusCode)
+		}
+		if p := g.open(target); p.StatusCode != 200 || p.Request.URL.Path != "/" { // the button for going back
+			t.Errorf("again: %d at %s", p.StatusCode, p.Request.URL)
+		}
+		g.plant(loginHost, flow, kept) // as one who kept a copy would
+		if p := g.step(target); p.StatusCode != 401 {
+			t.Errorf("with a copy of the flow: %d", p.StatusCode)
+		}
+	})
+
+	t.Run("what is sealed for a flow is no session", func(t *testing.T) {
+		g := h.guest(h.alice)
+		state := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", "/authorize?"))).Query().Get("state")
+		sealed := g.cookie(loginHost, flowCookie+state[:8])
+		for _, value := range []string{state, sealed, g.cookie(appHost, doorCookie)} {
+			g.plant(loginHost, sessionCookie, value)
+			if p := g.ask("GET", "https://login.example.com/.sallyport/me", nil); p.StatusCode != 401 {
+				t.Errorf("%.20s… opens: %d", value, p.StatusCode)
+			}
+		}
+	})
+
+	t.Run("on another host is nothing", func(t *testing.T) {
+		if p := h.guest(h.alice).step("https://app.example.com/.sallyport/callback?code=x&state=" + strings.Repeat("A", 43)); p.StatusCode != 404 {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+
+	t.Run("keeps a thousand logins apart", func(t *testing.T) {
+		var all sync.WaitGroup
+		for i := range 40 {
+			all.Go(func() {
+				person := h.alice
+				if i%2 == 1 {
+					person = h.mallory
+				}
+				g := h.guest(person)
+				for range 5 {
+					p := g.open("https://app.example.com/")
+					if !strings.Contains(p.body, "by "+person.UPN) {
+						t.Errorf("%s got %d %s", person.UPN, p.StatusCode, p.body)
+					}
+					g.press(appHost, "")
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+func TestAccept(t *testing.T) {
+	h := newPorch(t)
+	const accept = "/.sallyport/accept?"
+
+	t.Run("takes a ticket of this browser alone", func(t *testing.T) {
+		g, victim := h.guest(h.mallory), h.guest(h.alice)
+		theirs := g.until("https://app.example.com/", accept)
+		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(appHost, sessionCookie) != "" {
+			t.Errorf("a stranger's link signs in: %d", p.StatusCode)
+		}
+		if p := g.step(theirs); p.StatusCode != 400 || g.cookie(appHost, sessionCookie) != "" {
+			t.Errorf("a ticket that was tried elsewhere is still good: %d", p.StatusCode)
+		}
+		if p := g.open("https://app.example.com/"); p.StatusCode != 200 {
+			t.Errorf("a new ticket: %d", p.StatusCode)
+		}
+	})
+
+	t.Run("takes a ticket once, and lets who is in go on", func(t *testing.T) {
+		g := h.guest(h.alice)
+		link := g.until("https://app.example.com/x", accept)
+		g.open(link)
+		first := g.cookie(appHost, sessionCookie)
+		if p := g.step(link); p.StatusCode != 302 || p.Header.Get("Location") != "https://app.example.com/x" || g.cookie(appHost, sessionCookie) != first {
+			t.Errorf("%d to %s", p.StatusCode, p.Header.Get("Location"))
+		}
+		g.plant(appHost, sessionCookie, "")
+		if p := g.step(link); p.StatusCode != 400 {
+			t.Errorf("without the session: %d", p.StatusCode)
+		}
+	})
+
+	t.Run("takes a ticket on its host alone", func(t *testing.T) {
+		g := h.guest(h.alice)
+		g.until("https://wiki.example.com/team", accept)
+		g.plant(wikiHost, doorCookie, g.cookie(appHost, doorCookie))
+		link := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", accept)))
+		link.Host = wikiHost
+		g.plant(wikiHost, doorCookie, g.cookie(appHost, doorCookie))
+		if p := g.step(link.String()); p.StatusCode != 400 || g.cookie(wikiHost, sessionCookie) != "" {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+
+	t.Run("says what is wrong to a browser that keeps no cookies, and does not send it in circles", func(t *testing.T) {
+		g := h.guest(h.alice)
+		link := g.until("https://app.example.com/", accept)
+		g.jar = nil
+		g.client.Jar = nil
+		if p := g.step(link); p.StatusCode != 400 || !strings.Contains(p.body, "accepts cookies") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+
+	t.Run("returns to its own host alone", func(t *testing.T) {
+		g := h.guest(h.alice)
+		for _, to := range []string{"https://wiki.example.com/team", "https://evil.example/", "//evil.example", `/\evil.example`, ""} {
+			g.plant(appHost, sessionCookie, "")
+			link := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", accept)))
+			q := link.Query()
+			q.Set("return_to", to)
+			link.RawQuery = q.Encode()
+			if p := g.step(link.String()); p.StatusCode != 302 || p.Header.Get("Location") != "https://app.example.com/" {
+				t.Errorf("%q: %d to %s", to, p.StatusCode, p.Header.Get("Location"))
+			}
+		}
+	})
+
+	t.Run("gives no session whose user has gone meanwhile", func(t *testing.T) {
+		g := h.guest(h.mallory)
+		link := g.until("https://app.example.com/", accept)
+		h.setActive("mallory@example.com", false)
+		g.step(link)
+		if p := g.ask("GET", "https://app.example.com/", nil); p.StatusCode != 403 {
+			t.Errorf("%d", p.StatusCode)
+		}
+		h.setActive("mallory@example.com", true)
+		if p := g.ask("GET", "https://app.example.com/", nil); p.StatusCode != 401 {
+			t.Errorf("revived: %d", p.StatusCode)
+		}
+	})
+}
+
+func TestLogout(t *testing.T) {
+	h := newPorch(t)
+	in := func(t *testing.T) *guest {
+		g := h.guest(h.alice)
+		g.open("https://app.example.com/")
+		g.open("https://wiki.example.com/team")
+		return g
+	}
+	out := func(t *testing.T, g *guest, want bool) {
+		t.Helper()
+		for _, target := range []string{"https://app.example.com/", "https://wiki.example.com/team", "https://login.example.com/.sallyport/me"} {
+			if p := g.ask("GET", target, nil); (p.StatusCode == 401) != want {
+				t.Errorf("%s: %d", target, p.StatusCode)
+			}
+		}
+	}
+
+	for _, host := range []string{appHost, wikiHost, loginHost} {
+		t.Run("on "+host+" ends the session everywhere", func(t *testing.T) {
+			g := in(t)
+			copied := h.guest(h.alice)
+			copied.plant(appHost, sessionCookie, g.cookie(appHost, sessionCookie))
+			p := g.press(host, "")
+			if p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") || !strings.Contains(p.body, "/oauth2/v2.0/logout") {
+				t.Errorf("%d %s", p.StatusCode, p.body)
+			}
+			if g.cookie(host, sessionCookie) != "" {
+				t.Error("the cookie is still there")
+			}
+			out(t, g, true)
+			if p := copied.ask("GET", "https://app.example.com/", nil); p.StatusCode != 401 {
+				t.Errorf("a copied cookie: %d", p.StatusCode)
+			}
+		})
+	}
+
+	t.Run("by a link asks first", func(t *testing.T) {
+		g := in(t)
+		p := g.step("https://app.example.com/.sallyport/logout?return_to=/x")
+		if p.StatusCode != 200 || !strings.Contains(p.body, `method="post"`) || !strings.Contains(p.body, "Alice Ng") || !strings.Contains(p.body, `value="https://app.example.com/x"`) {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+		out(t, g, false)
+	})
+
+	for name, header := range map[string][]string{
+		"another site":              {"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"},
+		"another host of ours":      {"Sec-Fetch-Site", "same-site", "Origin", "https://wiki.example.com"},
+		"an old browser elsewhere":  {"Sec-Fetch-Site", "", "Origin", "https://evil.example"},
+		"a sandboxed frame":         {"Sec-Fetch-Site", "cross-site", "Origin", "null"},
+		"an old sandboxed frame":    {"Sec-Fetch-Site", "", "Origin", "null"},
+		"a host that looks like it": {"Sec-Fetch-Site", "", "Origin", "https://app.example.com.evil.example"},
+	} {
+		t.Run("is not pressed by "+name, func(t *testing.T) {
+			g := in(t)
+			if p := g.press(appHost, "", header...); p.StatusCode != 403 {
+				t.Errorf("%d", p.StatusCode)
+			}
+			out(t, g, false)
+		})
+	}
+
+	t.Run("goes where it asks to, here", func(t *testing.T) {
+		for form, want := range map[string]string{
+			"return_to=/x": "https://app.example.com/x",
+			"return_to=https%3A%2F%2Fwiki.example.com%2F": "https://wiki.example.com/",
+			"return_to=https%3A%2F%2Flogin.example.com":   "https://login.example.com/",
+		} {
+			if p := h.guest(h.alice).press(appHost, form); p.StatusCode != 303 || p.Header.Get("Location") != want {
+				t.Errorf("%s: %d to %q", form, p.StatusCode, p.Header.Get("Location"))
+			}
+		}
+		if p := h.guest(h.alice).press(appHost, "return_to=https%3A%2F%2Fevil.example%2F"); p.StatusCode != 200 || p.Header.Get("Location") != "" {
+			t.Errorf("%d to %q", p.StatusCode, p.Header.Get("Location"))
+		}
+		if p := h.guest(h.alice).press(appHost, "return_to="+strings.Repeat("x", 1<<20)); p.StatusCode != 200 {
+			t.Errorf("a megabyte: %d", p.StatusCode)
+		}
+	})
+
+	t.Run("of a program answers without a page", func(t *testing.T) {
+		g := in(t)
+		if p := g.press(appHost, "", "Accept", "application/json", "Sec-Fetch-Mode", "cors"); p.StatusCode != 204 || p.body != "" {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+		out(t, g, true)
+	})
+
+	t.Run("by another method is refused", func(t *testing.T) {
+		g := in(t)
+		for _, method := range []string{"PUT", "DELETE", "PATCH", "OPTIONS", "logout"} {
+			if p := g.ask(method, "https://app.example.com/.sallyport/logout", nil); p.StatusCode != 405 || p.Header.Get("Allow") != "GET, HEAD, POST" {
+				t.Errorf("%s: %d, Allow %q", method, p.StatusCode, p.Header.Get("Allow"))
+			}
+		}
+		out(t, g, false)
+	})
+
+	t.Run("of nobody does no harm", func(t *testing.T) {
+		if p := h.guest(h.alice).press(appHost, ""); p.StatusCode != 200 {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+
+	t.Run("does not hold after a new login", func(t *testing.T) {
+		g := in(t)
+		g.press(appHost, "")
+		if p := g.open("https://app.example.com/"); p.StatusCode != 200 {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+}
+
+func TestMe(t *testing.T) {
+	h := newPorch(t)
+	g := h.guest(h.alice)
+	const url = "https://app.example.com/.sallyport/me"
+
+	t.Run("is a challenge to nobody", func(t *testing.T) {
+		p := g.ask("GET", url, nil, "Accept", "application/json")
+		if p.StatusCode != 401 || p.Header.Get("WWW-Authenticate") != `Bearer realm="sallyport"` || p.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%d %v", p.StatusCode, p.Header)
+		}
+	})
+	g.open("https://app.example.com/")
+	type answer struct {
+		User    map[string]any
+		Groups  []map[string]string
+		Session map[string]any
+		Token   map[string]any
+		Rev     uint64 `json:"directory_revision"`
+	}
+	read := func(t *testing.T, header ...string) (a answer) {
+		t.Helper()
+		p := g.ask("GET", url, nil, header...)
+		if p.StatusCode != 200 || p.Header.Get("Content-Type") != "application/json" || p.Header.Get("Cache-Control") != "no-store" {
+			t.Fatalf("%d %v", p.StatusCode, p.Header)
+		}
+		if err := json.Unmarshal([]byte(p.body), &a); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	t.Run("tells a browser who it is", func(t *testing.T) {
+		a := read(t)
+		if a.User["user_name"] != "alice@example.com" || a.User["display_name"] != "Alice Ng" || a.User["external_id"] != h.alice.OID || len(a.Session["id"].(string)) != 32 ||
+			len(a.Groups) != 1 || !maps.Equal(a.Groups[0], map[string]string{"id": "g-sre", "name": "SRE"}) || a.Rev != h.directory.Revision() || a.Token != nil {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("tells a program who it is for", func(t *testing.T) {
+		a := read(t, "Authorization", "Bearer "+h.tenant.AccessToken(h.mallory, audience, nil))
+		if a.User["user_name"] != "mallory@example.com" || a.Session != nil || a.Token["issuer"] != h.tenant.Issuer() {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("calls a bad token invalid", func(t *testing.T) {
+		for _, token := range []string{"x", h.tenant.AccessToken(h.alice, "api://other", nil), g.cookie(appHost, sessionCookie)} {
+			p := g.ask("GET", url, nil, "Authorization", "Bearer "+token)
+			if p.StatusCode != 401 || !strings.HasPrefix(p.Header.Get("WWW-Authenticate"), `Bearer realm="sallyport", error="invalid_token"`) {
+				t.Errorf("%.10s…: %d %q", token, p.StatusCode, p.Header.Get("WWW-Authenticate"))
+			}
+		}
+	})
+	t.Run("follows the directory at once", func(t *testing.T) {
+		h.leave("alice@example.com")
+		if a := read(t); len(a.Groups) != 0 {
+			t.Errorf("%+v", a)
+		}
+		h.setActive("alice@example.com", false)
+		if p := g.ask("GET", url, nil); p.StatusCode != 403 {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+}
+
+func TestPortal(t *testing.T) {
+	h := newPorch(t)
+	g := h.guest(h.alice)
+	t.Run("asks who one is", func(t *testing.T) {
+		if p := g.ask("GET", "https://login.example.com/", nil); p.StatusCode != 401 {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+	t.Run("lists what one may open", func(t *testing.T) {
+		p := g.open("https://login.example.com/")
+		if p.StatusCode != 200 || !strings.Contains(p.body, `href="https://app.example.com/"`) || !strings.Contains(p.body, `href="https://wiki.example.com/team"`) || strings.Contains(p.body, apiHost) {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+	t.Run("follows the groups", func(t *testing.T) {
+		h.leave("alice@example.com")
+		if p := g.open("https://login.example.com/"); p.StatusCode != 200 || !strings.Contains(p.body, "Nothing is open to you") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+	t.Run("takes no other method", func(t *testing.T) {
+		if p := g.ask("POST", "https://login.example.com/", nil); p.StatusCode != 405 {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+	t.Run("is on the login host alone", func(t *testing.T) {
+		if p := g.ask("GET", "https://wiki.example.com/", nil); p.StatusCode != 404 {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+}
+
+func TestMachines(t *testing.T) {
+	h := newPorch(t)
+	g := h.guest(h.alice)
+	for name, header := range map[string][]string{
+		"curl":     {"Accept", "*/*"},
+		"fetch":    {"Accept", "text/html", "Sec-Fetch-Mode", "cors"},
+		"XHR":      {"Accept", "text/html", "X-Requested-With", "XMLHttpRequest"},
+		"JSON":     {"Accept", "application/json"},
+		"a socket": {"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
+	} {
+		t.Run(name+" gets a challenge, not a login page", func(t *testing.T) {
+			p := g.ask("GET", "https://app.example.com/x", nil, header...)
+			if p.StatusCode != 401 || p.Header.Get("WWW-Authenticate") != `Bearer realm="sallyport"` || p.Header.Get("Location") != "" || len(p.Cookies()) != 0 {
+				t.Errorf("%d %v", p.StatusCode, p.Header)
+			}
+		})
+	}
+	t.Run("a browser at a route for tokens gets a page that says so", func(t *testing.T) {
+		if p := g.step("https://api.example.com/"); p.StatusCode != 401 || p.Header.Get("Location") != "" {
+			t.Errorf("%d %v", p.StatusCode, p.Header)
+		}
+	})
+	t.Run("a denied program gets a problem", func(t *testing.T) {
+		p := g.ask("GET", "https://api.example.com/x?a=s3cret", nil, "Authorization", "Bearer "+h.tenant.AccessToken(h.bob, audience, nil))
+		var got map[string]any
+		if err := json.Unmarshal([]byte(p.body), &got); err != nil || p.StatusCode != 403 || got["reason"] != "no_rule" || got["request"] == "" || got["status"] != 403.0 || strings.Contains(p.body, "s3cret") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+	t.Run("the keys of assertions are public", func(t *testing.T) {
+		p := g.ask("GET", "https://api.example.com/.sallyport/jwks.json", nil)
+		var set struct{ Keys []map[string]string }
+		if err := json.Unmarshal([]byte(p.body), &set); err != nil || p.StatusCode != 200 || len(set.Keys) == 0 || set.Keys[0]["crv"] != "P-256" || set.Keys[0]["d"] != "" {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+	t.Run("paths of the door that are none are not found", func(t *testing.T) {
+		for _, path := range []string{"/.sallyport/", "/.sallyport", "/.sallyport/x", "/.sallyport/login/x", "/.sallyport/Login"} {
+			if p := g.ask("GET", "https://app.example.com"+path, nil); p.StatusCode != 404 {
+				t.Errorf("%s: %d", path, p.StatusCode)
+			}
+		}
+	})
+}
+
+func TestLoginsAreRecorded(t *testing.T) {
+	h := newPorch(t)
+	g := h.guest(h.alice)
+	g.open("https://app.example.com/?q=canary-query")
+	g.open("https://wiki.example.com/team")
+	h.guest(h.stranger).open("https://app.example.com/")
+	h.guest(h.alice).step("https://login.example.com/.sallyport/callback?code=canary-code&state=canary-state-of-nobody")
+	sessions := h.sessions.List()
+	g.press(appHost, "")
+
+	logins, logouts := h.events(audit.KindLogin), h.events(audit.KindLogout)
+	t.Run("in the audit record", func(t *testing.T) {
+		if len(logins) != 2 || len(logouts) != 1 || len(sessions) != 1 {
+			t.Fatalf("logins %q, logouts %q, %d sessions", logins, logouts, len(sessions))
+		}
+		for line, wants := range map[string][]string{
+			logins[0]:  {`"decision":"allow"`, `"reason":"signed_in"`, `"user_name":"alice@example.com"`, `"session":"` + sessions[0].ID + `"`, `"address":"127.0.0.1"`},
+			logins[1]:  {`"decision":"deny"`, `"reason":"unknown_user"`, `"code":403`},
+			logouts[0]: {`"session":"` + sessions[0].ID + `"`, `"reason":"logout"`, `"user_name":"alice@example.com"`, `"host":"app.example.com"`},
+		} {
+			for _, want := range wants {
+				if !strings.Contains(line, want) {
+					t.Errorf("%s lacks %s", line, want)
+				}
+			}
+		}
+	})
+	t.Run("in the metrics", func(t *testing.T) {
+		for _, c := range []struct {
+			result, reason string
+			want           float64
+		}{{"allow", "signed_in", 1}, {"deny", "unknown_user", 1}, {"error", "unknown_flow", 1}} {
+			if got := h.count(c.result, c.reason); got != c.want {
+				t.Errorf("%s %s: %v, want %v", c.result, c.reason, got, c.want)
+			}
+		}
+	})
+	t.Run("without their secrets", func(t *testing.T) {
+		written := h.log.String() + string(must[[]byte](t)(os.ReadFile(h.auditFile)))
+		secrets := append(slices.Clone(g.setAll), "canary-query", "canary-code", "canary-state", "canary-client-secret")
+		for _, secret := range secrets {
+			if secret != "" && strings.Contains(written, secret) {
+				t.Errorf("%q was written down", secret)
+			}
+		}
+		if len(g.setAll) < 5 || len(written) < 100 {
+			t.Errorf("saw only %d cookies and %d bytes", len(g.setAll), len(written))
+		}
+	})
+}

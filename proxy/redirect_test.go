@@ -1,0 +1,98 @@
+package proxy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"sallyport/proxy"
+)
+
+// TestNobodyIsSentAway asks every door that redirects to send a browser elsewhere, and lets a parser that reads URLs
+// as browsers do judge each Location it answers with.
+func TestNobodyIsSentAway(t *testing.T) {
+	h := newPorch(t)
+	g := h.guest(h.alice)
+	g.open("https://app.example.com/")
+	ours := map[string]bool{"https://login.example.com": true, "https://app.example.com": true, "https://wiki.example.com": true, "https://api.example.com": true,
+		"https://" + h.issuer.Listener.Addr().String(): true}
+
+	type answer struct{ asked, base, location string }
+	var answers []answer
+	ask := func(method, target string) {
+		p := g.ask(method, target, nil, "Accept", navigate, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin")
+		if location, sent := p.Header["Location"]; sent {
+			answers = append(answers, answer{method + " " + target, p.Request.URL.String(), strings.Join(location, " ")})
+		}
+	}
+	for _, bad := range proxy.BadReturns() {
+		q := "?return_to=" + url.QueryEscape(bad)
+		ask("GET", "https://login.example.com/.sallyport/login"+q)
+		ask("GET", "https://app.example.com/.sallyport/login"+q)
+		ask("GET", "https://app.example.com/.sallyport/accept"+q)
+		ask("POST", "https://wiki.example.com/.sallyport/logout"+q)
+		if g.cookie(loginHost, sessionCookie) == "" {
+			t.Fatal("was signed out on the login host")
+		}
+	}
+	for _, path := range []string{"/%2f/evil.example", "//evil.example", "/..//evil.example", "/%5cevil.example", "/.%2e//evil.example", "/@evil.example", "/?//evil.example"} {
+		r := h.guest(h.alice)
+		p := r.ask("GET", "https://wiki.example.com/team"+path, nil, "Accept", navigate)
+		if location := p.Header.Get("Location"); location != "" {
+			answers = append(answers, answer{path, p.Request.URL.String(), location})
+		}
+	}
+	if len(answers) < 2*len(proxy.BadReturns()) {
+		t.Errorf("only %d redirects", len(answers))
+	}
+	var pairs [][2]string
+	for _, a := range answers {
+		pairs = append(pairs, [2]string{a.location, a.base})
+	}
+	for i, origin := range whatwg(t, pairs) {
+		if !ours[origin] {
+			t.Errorf("%s leads to %q: %s", answers[i].asked, answers[i].location, origin)
+		}
+	}
+}
+
+// TestEveryReturnSurvivesLogin logs in by way of each bad value and ends on a page of ours.
+func TestEveryReturnSurvivesLogin(t *testing.T) {
+	h := newPorch(t)
+	all := proxy.BadReturns()
+	for i := 0; i < len(all); i += 17 { // the whole way for some of each kind; the rest is judged by Location above
+		g := h.guest(h.alice)
+		p := g.open("https://login.example.com/.sallyport/login?return_to=" + url.QueryEscape(all[i]))
+		if p.StatusCode != 200 || p.Request.URL.String() != "https://login.example.com/" {
+			t.Errorf("%q ends at %s with %d", all[i], p.Request.URL, p.StatusCode)
+		}
+	}
+}
+
+// whatwg is the origin that each pair of a Location and its base leads to, by Node's URL.
+func whatwg(t *testing.T, pairs [][2]string) []string {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("no node here to parse URLs as browsers do")
+	}
+	in, err := json.Marshal(pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), node, "-e", `
+console.log(JSON.stringify(JSON.parse(require("fs").readFileSync(0)).map(([to, base]) => { try { return new URL(to, base).origin } catch { return "invalid" } })))`)
+	cmd.Stdin = bytes.NewReader(in)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var origins []string
+	if err := json.Unmarshal(out, &origins); err != nil || len(origins) != len(pairs) {
+		t.Fatalf("%d of %d: %v", len(origins), len(pairs), err)
+	}
+	return origins
+}
