@@ -71,5 +71,6 @@ func saveBackup(r *http.Response, path string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("backing up to %s: %w", path, err), os.Remove(part))
 	}
-	return os.Rename(part, path)
+	err = os.Link(part, path) // unlike a rename, this replaces nothing
+	return errors.Join(err, os.Remove(part))
 }

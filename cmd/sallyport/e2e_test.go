@@ -1,0 +1,335 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sallyport/entratest"
+)
+
+// cutWithin is how soon live requests must end once the push was answered.
+const cutWithin = 100 * time.Millisecond
+
+// stage is a company with alice in the group, signed in.
+type stage struct {
+	*world
+	server *running
+	push   *pusher
+	alice  string // our id of hers
+	group  string // our id of the group
+	person entratest.Person
+	her    *visitor
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{world: newWorld(t)}
+	s.server = s.start("--init")
+	s.push = s.pusher(s.server)
+	s.person = s.entra.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice"})
+	s.entra.SignIn(s.person.OID)
+	s.alice = s.push.hire("alice", s.person.OID)
+	s.group = s.push.form("Members", s.world.group)
+	s.push.member("Add", s.group, s.alice)
+	s.her = s.visitor(s.server)
+	s.her.signIn()
+	return s
+}
+
+// live is a request that goes on until somebody ends it; ended is closed when
+// the client notices.
+type live struct {
+	name  string
+	ended chan struct{}
+}
+
+// openAll opens a WebSocket, an event stream and a download, each proven to flow.
+func (s *stage) openAll(t *testing.T) []live {
+	return []live{s.openSocket(t), s.openStream(t, "/events"), s.openStream(t, "/download")}
+}
+
+func (s *stage) openSocket(t *testing.T) live {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop)
+	header := http.Header{}
+	for _, c := range s.her.cookies(appHost) {
+		header.Add("Cookie", c.String())
+	}
+	c, _, err := websocket.Dial(ctx, "wss://"+appHost+"/socket", &websocket.DialOptions{HTTPClient: s.her.client, HTTPHeader: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.CloseNow() })
+	if err := c.Write(ctx, websocket.MessageText, []byte("are you there?")); err != nil {
+		t.Fatal(err)
+	}
+	if _, data, err := c.Read(ctx); err != nil || string(data) != "are you there?" {
+		t.Fatalf("the socket echoes %q, %v", data, err)
+	}
+	l := live{"socket", make(chan struct{})}
+	go func() {
+		defer close(l.ended)
+		for {
+			if _, _, err := c.Read(ctx); err != nil {
+				return
+			}
+		}
+	}()
+	return l
+}
+
+func (s *stage) openStream(t *testing.T, path string) live {
+	t.Helper()
+	resp := s.her.get("https://"+appHost+path, "")
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s answers %s", path, resp.Status)
+	}
+	if _, err := io.ReadFull(resp.Body, make([]byte, 32)); err != nil {
+		t.Fatal(err)
+	}
+	l := live{path, make(chan struct{})}
+	go func() {
+		defer close(l.ended)
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}()
+	return l
+}
+
+// demandCut wants no further request let in, and returns how long after the
+// answer to the push the last live request ended.
+func (s *stage) demandCut(t *testing.T, lives []live, refused int) (slowest time.Duration) {
+	t.Helper()
+	answered := time.Now()
+	if code := s.her.fetch("/"); code != refused {
+		t.Errorf("the next request answers %d, want %d", code, refused)
+	}
+	deadline := time.After(5 * time.Second)
+	for _, l := range lives {
+		select {
+		case <-l.ended:
+			slowest = max(slowest, time.Since(answered))
+		case <-deadline:
+			t.Fatalf("the %s is not cut", l.name)
+		}
+	}
+	return slowest
+}
+
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		deed    func(*stage)
+		refused int // the status of the next request
+	}{
+		{"deactivated", func(s *stage) { s.push.setActive(s.alice, "False") }, http.StatusForbidden},
+		{"left the group", func(s *stage) { s.push.member("Remove", s.group, s.alice) }, http.StatusForbidden},
+		{"deleted", func(s *stage) { s.push.send("DELETE", "/Users/"+s.alice, nil, http.StatusNoContent) }, http.StatusForbidden},
+		{"the group deleted", func(s *stage) { s.push.send("DELETE", "/Groups/"+s.group, nil, http.StatusNoContent) }, http.StatusForbidden},
+		{"signed out", (*stage).signOut, http.StatusUnauthorized},
+		{"session ended by an operator", func(s *stage) { s.server.verb("sessions", "end", "--user", s.alice) }, http.StatusUnauthorized},
+		{"policy reloaded", func(s *stage) {
+			s.configure("61503835-0000-0000-0000-000000000002")
+			s.server.verb("reload")
+		}, http.StatusForbidden},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			// A busy machine may stall any one attempt; it does not stall three.
+			var took time.Duration
+			for range 3 {
+				s := newStage(t)
+				lives := s.openAll(t)
+				c.deed(s)
+				took = s.demandCut(t, lives, c.refused)
+				s.server.verb("audit", "verify")
+				if took <= cutWithin {
+					return
+				}
+			}
+			t.Errorf("live requests went on for %v", took)
+		})
+	}
+}
+
+// signOut does what the button does.
+func (s *stage) signOut() {
+	req, err := http.NewRequest(http.MethodPost, "https://"+appHost+"/.sallyport/logout", strings.NewReader(""))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", "https://"+appHost)
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	once := *s.her.client
+	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := once.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		s.t.Fatalf("signing out answers %s", resp.Status)
+	}
+}
+
+// TestReturning: after active:"True" access comes back without any membership
+// being pushed again, and the cookie from before stays dead.
+func TestReturning(t *testing.T) {
+	s := newStage(t)
+	old := s.her.cookies(appHost)
+	s.push.setActive(s.alice, "False")
+	fresh := s.visitor(s.server)
+	if status, body := fresh.visit("https://" + appHost + "/"); status != http.StatusForbidden {
+		t.Errorf("a login while deactivated ends with %d:\n%s", status, body)
+	}
+	s.push.setActive(s.alice, "True")
+
+	if code := s.her.fetch("/"); code != http.StatusUnauthorized {
+		t.Errorf("the old cookie answers %d", code)
+	}
+	fresh = s.visitor(s.server)
+	fresh.signIn()
+	for _, c := range fresh.cookies(appHost) {
+		for _, o := range old {
+			if c.Value == o.Value {
+				t.Error("the new session has the old cookie")
+			}
+		}
+	}
+	s.restart()
+	revenant := s.visitor(s.server)
+	revenant.client.Jar.SetCookies(mustURL(t, "https://"+appHost+"/"), secure(old))
+	if code := revenant.fetch("/"); code != http.StatusUnauthorized {
+		t.Errorf("after a restart the old cookie answers %d", code)
+	}
+}
+
+// restart kills the server and starts it again on the same files.
+func (s *stage) restart() {
+	s.server.kill()
+	s.server = s.start()
+}
+
+// TestBearer: a user's access token passes while the user may, and dies with
+// their membership.
+func TestBearer(t *testing.T) {
+	s := newStage(t)
+	token := s.entra.AccessToken(s.person, audience, nil)
+	ask := func(token string) int {
+		resp := s.her.get("https://"+apiHost+"/", token)
+		defer resp.Body.Close()
+		if resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") == "" {
+			t.Error("a 401 without WWW-Authenticate")
+		}
+		return resp.StatusCode
+	}
+	if code := ask(token); code != http.StatusOK {
+		t.Fatalf("a good token answers %d", code)
+	}
+	for name, bad := range map[string]string{
+		"none":                 "",
+		"another audience":     s.entra.AccessToken(s.person, "api://other", nil),
+		"an ID token":          s.entra.IDToken(s.person, "nonce", nil),
+		"unsigned":             s.entra.Unsigned(s.entra.Claims(s.person, audience)),
+		"HS256 by public key":  s.entra.Confused(s.entra.Claims(s.person, audience)),
+		"version 1":            s.entra.AccessTokenV1(s.person, audience, nil),
+		"expired":              s.entra.AccessToken(s.person, audience, func(c entratest.Claims) { c["exp"] = time.Now().Add(-time.Hour).Unix() }),
+		"another tenant":       s.entra.AccessToken(s.person, audience, func(c entratest.Claims) { c["tid"] = "00000000-0000-0000-0000-000000000000" }),
+		"garbage":              "garbage",
+		"a dot-separated mess": "a.b.c",
+	} {
+		if code := ask(bad); code != http.StatusUnauthorized {
+			t.Errorf("%s answers %d", name, code)
+		}
+	}
+	s.push.member("Remove", s.group, s.alice)
+	if code := ask(token); code != http.StatusForbidden {
+		t.Errorf("after leaving the group the token answers %d", code)
+	}
+}
+
+// TestOutsideTheDoor: unknown hosts, wrong tokens and malformed pushes get a
+// clear answer, and nothing changes.
+func TestOutsideTheDoor(t *testing.T) {
+	s := newStage(t)
+	resp := s.her.getHost("https://"+appHost+"/", "nowhere.test")
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("an unknown host answers %s", resp.Status)
+	}
+	wrong := *s.push
+	wrong.token = s.push.token[:len(s.push.token)-1] + "x"
+	wrong.send("GET", "/Users", nil, http.StatusUnauthorized)
+
+	for name, body := range map[string]map[string]any{
+		"no operations":     {"schemas": []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"}},
+		"unknown operation": patchOf(map[string]any{"op": "frob", "path": "active", "value": false}),
+		"no boolean":        patchOf(map[string]any{"op": "Replace", "path": "active", "value": "maybe"}),
+		"bad filter":        patchOf(map[string]any{"op": "Replace", "path": "emails[type eq", "value": "x"}),
+	} {
+		if status, answer, err := s.push.try("PATCH", "/Users/"+s.alice, body); err != nil || status != http.StatusBadRequest || answer["scimType"] == nil {
+			t.Errorf("%s answers %d %v, %v", name, status, answer, err)
+		}
+	}
+	status, _, err := s.push.try("POST", "/Users", map[string]any{"userName": strings.Repeat("x", 5<<20)})
+	if err == nil && status != http.StatusRequestEntityTooLarge {
+		t.Errorf("an oversized body answers %d", status)
+	}
+	if code := s.her.fetch("/"); code != http.StatusOK {
+		t.Errorf("alice, of whom nothing changed, gets %d", code)
+	}
+}
+
+func (v *visitor) getHost(target, host string) *http.Response {
+	v.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, target, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	req.Host = host
+	resp, err := v.client.Do(req)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp
+}
+
+// TestABadFileKeepsTheOldSettings: on reload, by verb and by content.
+func TestABadFileKeepsTheOldSettings(t *testing.T) {
+	s := newStage(t)
+	writeFile(t, s.dir, "sallyport.yaml", []byte("publik_url: https://login.test\n"))
+	status, _, err := s.push.try("GET", "/Users", nil)
+	if err != nil || status != http.StatusOK {
+		t.Errorf("pushes answer %d, %v", status, err)
+	}
+	if code := s.her.fetch("/"); code != http.StatusOK {
+		t.Errorf("alice gets %d under a file that is not in force", code)
+	}
+	s.configure(s.world.group)
+	s.server.verb("reload")
+	if code := s.her.fetch("/"); code != http.StatusOK {
+		t.Errorf("alice gets %d after the file was put right", code)
+	}
+}
+
+// TestASecondServerIsTold who has the store.
+func TestASecondServerIsTold(t *testing.T) {
+	s := newStage(t)
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := commandOutput(path, "serve", "-c", s.dir+"/sallyport.yaml")
+	var exit interface{ ExitCode() int }
+	if !errors.As(err, &exit) || exit.ExitCode() != exitError || !strings.Contains(out, "held by another process (process ") {
+		t.Errorf("a second server ends with %v:\n%s", err, out)
+	}
+}

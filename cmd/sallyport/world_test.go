@@ -1,0 +1,211 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"sallyport/entratest"
+)
+
+const (
+	loginHost = "login.test"
+	appHost   = "app.test"
+	apiHost   = "api.test"
+	audience  = "api://sallyport"
+)
+
+// world is a company's set-up around one real sallyport: a certificate
+// authority, an identity provider, an upstream, and a folder with a
+// configuration file.
+type world struct {
+	t        *testing.T
+	dir      string
+	ca       *authority
+	entra    *entratest.Tenant
+	upstream *httptest.Server
+	group    string // object ID of the group that may pass
+	token    string // for pushing, once one was made
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), ca: newAuthority(t), group: "61503835-0000-0000-0000-000000000001", upstream: newUpstream(t)}
+	w.serveEntra()
+	cert, key := w.ca.issue(t, loginHost, appHost, apiHost)
+	writeFile(t, w.dir, "tls.crt", cert)
+	writeFile(t, w.dir, "tls.key", key)
+	writeFile(t, w.dir, "ca.pem", w.ca.pem)
+	writeFile(t, w.dir, "secrets/oidc", []byte("the client secret\n"))
+	w.configure(w.group)
+	return w
+}
+
+// serveEntra runs the identity provider over TLS.
+func (w *world) serveEntra() {
+	var tenant *entratest.Tenant
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { tenant.ServeHTTP(rw, r) }))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{w.ca.pair(w.t, "entra.test")}}
+	server.StartTLS()
+	w.t.Cleanup(server.Close)
+	tenant = entratest.New(server.URL, entratest.App{ClientID: "5a111900-0000-4000-8000-000000000001", Secret: "the client secret",
+		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback"}})
+	w.entra = tenant
+}
+
+// configure writes a configuration that lets members of group pass.
+func (w *world) configure(group string) {
+	w.t.Helper()
+	writeFile(w.t, w.dir, "sallyport.yaml", fmt.Appendf(nil, `public_url: https://%s
+listen: {public: 127.0.0.1:0, scim: 127.0.0.1:0, ops: 127.0.0.1:0}
+tls: {cert_file: tls.crt, key_file: tls.key}
+store: {bolt: {path: data/sallyport.db}}
+control: {socket: data/control.sock}
+oidc:
+  issuer: %s
+  client_id: %s
+  client_secret_file: secrets/oidc
+  api_audiences: [%s]
+  ca_file: ca.pem
+policies:
+  - name: members
+    rules:
+      - allow: {groups: [{id: %s, name: Members}]}
+routes:
+  - name: app
+    host: %s
+    upstream: %s
+    policy: [members]
+    owner: owner@example.com
+  - name: api
+    host: %s
+    upstream: %s
+    accept: [bearer]
+    policy: [members]
+`, loginHost, w.entra.Issuer(), w.entra.ClientID(), audience, group, appHost, w.upstream.URL, apiHost, w.upstream.URL))
+}
+
+func (w *world) start(flags ...string) *running { return start(w.t, w.dir, flags...) }
+
+// pusher pushes to s, with a token made once for this world.
+func (w *world) pusher(s *running) *pusher {
+	w.t.Helper()
+	if w.token == "" {
+		var made struct{ Token string }
+		if err := json.Unmarshal([]byte(s.verb("token", "create", "entra", "-o", "json")), &made); err != nil {
+			w.t.Fatal(err)
+		}
+		w.token = made.Token
+	}
+	client := browser(w.t, w.ca, map[string]string{loginHost + ":443": s.addrs["scim"]})
+	return &pusher{t: w.t, base: "https://" + loginHost + "/scim/v2", token: w.token, client: client}
+}
+
+// visitor is somebody at their browser.
+type visitor struct {
+	t      *testing.T
+	client *http.Client
+	addr   string // of the public door
+	ca     *authority
+}
+
+func (w *world) visitor(s *running) *visitor {
+	public := s.addrs["public"]
+	hosts := map[string]string{}
+	for _, host := range []string{loginHost, appHost, apiHost} {
+		hosts[host+":443"] = public
+	}
+	return &visitor{w.t, browser(w.t, w.ca, hosts), public, w.ca}
+}
+
+// visit opens a page as a browser navigates, and follows redirects.
+func (v *visitor) visit(target string) (status int, body string) {
+	v.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, target, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Sec-Fetch-Mode", "navigate")
+	req.Header.Set("Sec-Fetch-Dest", "document")
+	resp, err := v.client.Do(req)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+// signIn opens the application and demands that it is reached.
+func (v *visitor) signIn() {
+	v.t.Helper()
+	if status, body := v.visit("https://" + appHost + "/"); status != http.StatusOK || !strings.HasPrefix(body, "hello ") {
+		v.t.Fatalf("signing in ends with %d:\n%s", status, body)
+	}
+}
+
+// fetch asks the application as a script does: without following anywhere.
+func (v *visitor) fetch(path string) int {
+	v.t.Helper()
+	resp := v.get("https://"+appHost+path, "")
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// get asks as a script does, with a bearer token if there is one.
+func (v *visitor) get(target, bearer string) *http.Response {
+	v.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, target, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/json")
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	once := *v.client
+	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := once.Do(req)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return resp
+}
+
+// cookies are those the browser would send to host.
+func (v *visitor) cookies(host string) []*http.Cookie {
+	return v.client.Jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"})
+}
+
+func mustURL(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// secure makes cookies read from a jar fit to be put into one again.
+func secure(cookies []*http.Cookie) (fit []*http.Cookie) {
+	for _, c := range cookies {
+		fit = append(fit, &http.Cookie{Name: c.Name, Value: c.Value, Path: "/", Secure: true})
+	}
+	return fit
+}
+
+func commandOutput(path string, args ...string) (string, error) {
+	out, err := exec.Command(path, args...).CombinedOutput()
+	return string(out), err
+}
