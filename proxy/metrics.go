@@ -17,15 +17,15 @@ const (
 
 // numbers are what the proxy counts. Every label has its values from a closed set.
 type numbers struct {
-	requests         *prometheus.CounterVec
-	seconds          *prometheus.HistogramVec
-	upstreamSeconds  *prometheus.HistogramVec
-	upstreamErrors   *prometheus.CounterVec
-	live             *prometheus.GaugeVec
-	cuts             *prometheus.CounterVec
-	decisions        *prometheus.CounterVec
-	logins           *prometheus.CounterVec
-	enforcement      prometheus.Histogram
+	requests        *prometheus.CounterVec
+	seconds         *prometheus.HistogramVec
+	upstreamSeconds *prometheus.HistogramVec
+	upstreamErrors  *prometheus.CounterVec
+	live            *prometheus.GaugeVec
+	cuts            *prometheus.CounterVec
+	decisions       *prometheus.CounterVec
+	logins          *prometheus.CounterVec
+	enforcement     prometheus.Histogram
 }
 
 func newNumbers() *numbers {
@@ -84,7 +84,9 @@ func (n *routeNumbers) decided(decision, reason string) {
 }
 
 // countLogin counts a login that came to an end.
-func (p *Proxy) countLogin(result, reason string) { p.numbers.logins.WithLabelValues(result, reason).Inc() }
+func (p *Proxy) countLogin(result, reason string) {
+	p.numbers.logins.WithLabelValues(result, reason).Inc()
+}
 
 // count counts a request that is over.
 func (p *Proxy) count(v *visit, code int) {

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	lookEvery  = time.Second // how late at most a request is cut whose credentials ran out
-	askEvery   = 60          // looks until everybody is asked anew: rules may speak of the time of day
+	lookEvery = time.Second // how late at most a request is cut whose credentials ran out
+	askEvery  = 60          // looks until everybody is asked anew: rules may speak of the time of day
 )
 
 // Run asks of every live request anew, whenever an answer may have changed, whether it may go on. It also replaces

@@ -1,0 +1,553 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sallyport/audit"
+	"sallyport/directory"
+	"sallyport/entratest"
+	"sallyport/policy"
+	"sallyport/session"
+)
+
+// stream is one live request: done is closed when the client sees its end, err then says how it ended.
+type stream struct {
+	done chan struct{}
+	err  error
+}
+
+func (s *stream) end(err error) { s.err = err; close(s.done) }
+
+// await fails unless c closes in time.
+func await(t testing.TB, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("never happened: %s", what)
+	}
+}
+
+// kind is a way in which a request may be live. open returns once it is, and both ends have seen a byte of it.
+type kind struct {
+	name string
+	open func(w *world, c *http.Client, url string, headers ...string) *stream
+	h1   bool // over HTTP/1.1 only
+}
+
+var kinds = []kind{
+	{name: "a WebSocket", open: openSocket, h1: true},
+	{name: "a WebSocket whose client reads nothing", open: openDeafSocket, h1: true},
+	{name: "an event stream", open: openEvents},
+	{name: "a download", open: openDownload},
+	{name: "a download whose client reads nothing", open: openStuckDownload},
+	{name: "an upload", open: openUpload},
+	{name: "an upload of known length", open: openSizedUpload},
+	{name: "a request the upstream has not answered", open: openPending},
+}
+
+// behindStreams makes the upstream hold a request of any kind open until the other side ends it. The channels close
+// when it has come and when it is over.
+func (w *world) behindStreams() (reached, gone chan struct{}) {
+	reached, gone = make(chan struct{}), make(chan struct{})
+	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		close(reached)
+		defer close(gone)
+		switch r.URL.Path {
+		case "/socket":
+			echo(rw, r)
+		case "/deaf":
+			flood(rw, r)
+		case "/events":
+			rw.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(rw, "data: tick\n\n")
+			http.NewResponseController(rw).Flush()
+			<-r.Context().Done()
+		case "/download":
+			rw.Header().Set("Content-Length", "1000000")
+			io.WriteString(rw, "0123456789")
+			http.NewResponseController(rw).Flush()
+			<-r.Context().Done()
+		case "/stuck":
+			for err := error(nil); err == nil; {
+				_, err = rw.Write(make([]byte, 64<<10))
+			}
+		case "/upload":
+			_, err := io.Copy(io.Discard, r.Body)
+			if err == nil {
+				w.t.Error("the upstream believes the upload was whole")
+			}
+		case "/pending":
+			<-r.Context().Done()
+		}
+	})
+	return reached, gone
+}
+
+func echo(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	for {
+		typ, data, err := c.Read(context.Background())
+		if err != nil || c.Write(context.Background(), typ, data) != nil {
+			return
+		}
+	}
+}
+
+// flood writes to a socket until it breaks.
+func flood(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	for err == nil {
+		err = c.Write(context.Background(), websocket.MessageBinary, make([]byte, 16<<10))
+	}
+}
+
+func dial(w *world, c *http.Client, url string, headers []string) *websocket.Conn {
+	w.t.Helper()
+	h := http.Header{}
+	for i := 0; i < len(headers); i += 2 {
+		h.Add(headers[i], headers[i+1])
+	}
+	ctx, stop := context.WithTimeout(w.ctx, patience)
+	defer stop()
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: c, HTTPHeader: h})
+	w.must(err)
+	w.t.Cleanup(func() { conn.CloseNow() })
+	return conn
+}
+
+func openSocket(w *world, c *http.Client, url string, headers ...string) *stream {
+	w.t.Helper()
+	conn := dial(w, c, url+"/socket", headers)
+	w.must(conn.Write(w.ctx, websocket.MessageText, []byte("hello")))
+	if _, data, err := conn.Read(w.ctx); err != nil || string(data) != "hello" {
+		w.t.Fatalf("echo: %q, %v", data, err)
+	}
+	s := &stream{done: make(chan struct{})}
+	go func() {
+		_, _, err := conn.Read(context.Background())
+		s.end(err)
+	}()
+	return s
+}
+
+// openDeafSocket fills every buffer on the way, so that only closing the connection can end it.
+func openDeafSocket(w *world, c *http.Client, url string, headers ...string) *stream {
+	w.t.Helper()
+	h := "GET /deaf HTTP/1.1\r\nHost: " + strings.TrimPrefix(url, "https://") + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	for i := 0; i < len(headers); i += 2 {
+		h += headers[i] + ": " + headers[i+1] + "\r\n"
+	}
+	conn := w.raw(h + "\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, 1)), nil)
+	if err == nil {
+		w.t.Fatalf("an answer of one byte: %v", res)
+	}
+	s := &stream{done: make(chan struct{})}
+	s.end(errors.New("the client does not look")) // the proxy and the upstream are looked at instead
+	return s
+}
+
+// read opens an answer and watches for its end.
+func openAnswer(w *world, c *http.Client, method, url string, body io.Reader, first int, headers []string) *stream {
+	w.t.Helper()
+	s := &stream{done: make(chan struct{})}
+	r, err := http.NewRequestWithContext(w.ctx, method, url, body)
+	w.must(err)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	res, err := c.Do(r)
+	w.must(err)
+	_, err = io.ReadFull(res.Body, make([]byte, first))
+	w.must(err)
+	go func() {
+		defer res.Body.Close()
+		_, err := io.Copy(io.Discard, res.Body)
+		s.end(err)
+	}()
+	return s
+}
+
+func openEvents(w *world, c *http.Client, url string, headers ...string) *stream {
+	return openAnswer(w, c, "GET", url+"/events", nil, len("data: tick\n\n"), headers)
+}
+
+func openDownload(w *world, c *http.Client, url string, headers ...string) *stream {
+	return openAnswer(w, c, "GET", url+"/download", nil, 10, headers)
+}
+
+// openStuckDownload reads one byte and no more, until the proxy has let go.
+func openStuckDownload(w *world, c *http.Client, url string, headers ...string) *stream {
+	w.t.Helper()
+	s := &stream{done: make(chan struct{})}
+	r, err := http.NewRequestWithContext(w.ctx, "GET", url+"/stuck", nil)
+	w.must(err)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	res, err := c.Do(r)
+	w.must(err)
+	_, err = io.ReadFull(res.Body, make([]byte, 1))
+	w.must(err)
+	go func() {
+		for w.number("sallyport_live_requests") != 0 {
+			time.Sleep(time.Millisecond)
+		}
+		_, err := io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		s.end(err)
+	}()
+	return s
+}
+
+// trickle is a body that never ends by itself.
+type trickle struct {
+	once    sync.Once
+	begun   chan struct{}
+	release chan struct{}
+	closing sync.Once
+}
+
+func newTrickle() *trickle { return &trickle{begun: make(chan struct{}), release: make(chan struct{})} }
+
+func (b *trickle) Read(p []byte) (n int, err error) {
+	b.once.Do(func() { n = copy(p, "0123456789") })
+	if n > 0 {
+		return n, nil
+	}
+	select {
+	case <-b.begun:
+	default:
+		close(b.begun)
+	}
+	<-b.release
+	return 0, errors.New("the client gave up")
+}
+
+// Close lets go of whoever reads, as a client's transport needs before it hears an answer.
+func (b *trickle) Close() error {
+	b.closing.Do(func() { close(b.release) })
+	return nil
+}
+
+func openBody(w *world, c *http.Client, url string, length int64, headers []string) *stream {
+	w.t.Helper()
+	s, b := &stream{done: make(chan struct{})}, newTrickle()
+	w.t.Cleanup(func() { b.Close() })
+	r, err := http.NewRequestWithContext(w.ctx, "POST", url+"/upload", b)
+	w.must(err)
+	r.ContentLength = length
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	go func() {
+		res, err := c.Do(r)
+		if err == nil {
+			err = fmt.Errorf("answered %d", res.StatusCode)
+			res.Body.Close()
+		}
+		s.end(err)
+	}()
+	await(w.t, "the upload begins", b.begun)
+	return s
+}
+
+func openUpload(w *world, c *http.Client, url string, headers ...string) *stream {
+	return openBody(w, c, url, -1, headers)
+}
+
+func openSizedUpload(w *world, c *http.Client, url string, headers ...string) *stream {
+	return openBody(w, c, url, 1<<30, headers)
+}
+
+func openPending(w *world, c *http.Client, url string, headers ...string) *stream {
+	w.t.Helper()
+	s := &stream{done: make(chan struct{})}
+	go func() {
+		r, err := http.NewRequestWithContext(w.ctx, "GET", url+"/pending", nil)
+		if err != nil {
+			s.end(err)
+			return
+		}
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Add(headers[i], headers[i+1])
+		}
+		res, err := c.Do(r)
+		if err == nil {
+			err = fmt.Errorf("answered %d", res.StatusCode)
+			res.Body.Close()
+		}
+		s.end(err)
+	}()
+	return s
+}
+
+// change is something that takes away somebody's right to be where they are.
+type change struct {
+	name   string
+	do     func(w *world, name string, one session.Session)
+	reason string
+}
+
+var changes = []change{
+	{"is deactivated", func(w *world, name string, _ session.Session) { w.setActive(name, false) }, inactiveUser},
+	{"is deleted", func(w *world, name string, _ session.Session) {
+		id := w.user(name).ID
+		w.update(func(tx *directory.Tx) error { return tx.DeleteUser(id) })
+	}, unknownUser},
+	{"leaves the group", func(w *world, name string, _ session.Session) { w.leave(name, staff) }, noRule},
+	{"signs out", func(w *world, _ string, one session.Session) {
+		w.must(w.sessions.End(w.ctx, one.ID, session.ReasonLogout))
+	}, sessionEnded},
+	{"loses the rule", func(w *world, _ string, _ session.Session) {
+		s := w.settings
+		s.Policies = slices.Clone(s.Policies)
+		s.Policies[0] = policy.Named{Name: "staff", Rules: []policy.Rule{{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: admins}}}}}}
+		w.must(w.proxy.Load(s))
+	}, noRule},
+	{"loses the route", func(w *world, _ string, _ session.Session) {
+		s := w.settings
+		s.Routes = s.Routes[1:]
+		w.must(w.proxy.Load(s))
+	}, noRoute},
+}
+
+// TestCut ends every kind of live request for every reason there is.
+func TestCut(t *testing.T) {
+	for _, k := range kinds {
+		for protocol, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+			if h2 && k.h1 {
+				continue
+			}
+			t.Run(k.name+"/"+protocol, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, nil)
+				for i, change := range changes {
+					t.Run(change.name, func(t *testing.T) { testCut(t, w, k, change, fmt.Sprintf("person%d", i), w.client(h2)) })
+					w.must(w.proxy.Load(w.settings))
+				}
+				w.eventually("every cut is recorded", func() bool { return len(w.events(audit.KindCut)) == len(changes) })
+				for i, line := range w.events(audit.KindCut) {
+					if !strings.Contains(line, `"reason":"`+changes[i].reason+`"`) || !strings.Contains(line, `"route":"app"`) {
+						t.Errorf("recorded for one who %s: %s", changes[i].name, line)
+					}
+				}
+			})
+		}
+	}
+}
+
+func testCut(t *testing.T, w *world, k kind, change change, name string, c *http.Client) {
+	reached, gone := w.behindStreams()
+	w.hire(name, staff)
+	one, cookie := w.signIn(name, appHost)
+	had := w.number("sallyport_cuts_total", "route", "app", "reason", change.reason)
+	s := k.open(w, c, "https://"+appHost, "Cookie", cookie)
+	await(t, "the upstream is reached", reached)
+	if n := w.number("sallyport_live_requests", "route", "app"); n != 1 {
+		t.Fatalf("%v requests are live", n)
+	}
+
+	change.do(w, name, one)
+	await(t, "the client sees the end", s.done)
+	if s.err == nil {
+		t.Error("the client believes the answer was whole")
+	}
+	await(t, "the upstream lets go", gone)
+	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+	w.eventually("the cut is counted", func() bool {
+		return w.number("sallyport_cuts_total", "route", "app", "reason", change.reason) == had+1
+	})
+	if res, _ := w.get(c, "https://"+appHost+"/pending", "Cookie", cookie, "Accept", "application/json"); res.StatusCode < 400 {
+		t.Errorf("the next request: %d", res.StatusCode)
+	}
+}
+
+// An upload is told why and its connection closed, instead of being read to the end.
+func TestACutUploadIsAnswered(t *testing.T) {
+	for _, k := range []kind{kinds[5], kinds[6]} {
+		w := newWorld(t, nil)
+		reached, _ := w.behindStreams()
+		_, cookie := w.signIn("alice", appHost)
+		s := k.open(w, w.client(false), "https://"+appHost, "Cookie", cookie)
+		await(t, "the upstream is reached", reached)
+		w.setActive("alice", false)
+		await(t, "the client sees the end", s.done)
+		if s.err.Error() != "answered 403" {
+			t.Errorf("%s: %v", k.name, s.err)
+		}
+	}
+}
+
+func TestATokenEndsByTheClock(t *testing.T) {
+	w := newWorld(t, nil)
+	w.behindStreams()
+	text := w.token("alice", func(c entratest.Claims) { c["exp"] = time.Now().Add(2 * time.Second).Unix() })
+	s := openEvents(w, w.client(true), "https://"+appHost, "Authorization", "Bearer "+text)
+	await(t, "the client sees the end", s.done)
+	w.eventually("the cut is counted", func() bool {
+		return w.number("sallyport_cuts_total", "route", "app", "reason", tokenRefused) == 1
+	})
+}
+
+// Nobody is cut whom the change does not concern.
+func TestOthersGoOn(t *testing.T) {
+	w := newWorld(t, nil)
+	w.hire("carol", staff)
+	w.behindIs(echo)
+	_, cookie := w.signIn("carol", appHost)
+	conn := dial(w, w.client(false), "https://"+appHost+"/socket", []string{"Cookie", cookie})
+	say := func() {
+		t.Helper()
+		w.must(conn.Write(w.ctx, websocket.MessageText, []byte("still here")))
+		if _, data, err := conn.Read(w.ctx); err != nil || string(data) != "still here" {
+			t.Fatalf("%q, %v", data, err)
+		}
+	}
+	say()
+	w.setActive("alice", false)
+	w.leave("carol", admins) // she never was in it
+	w.must(w.proxy.Load(w.settings))
+	say()
+	if n := w.number("sallyport_cuts_total"); n != 0 {
+		t.Errorf("%v cuts", n)
+	}
+}
+
+// Whoever comes back keeps nothing of before: access returns with a new login alone.
+func TestReactivationRevivesNoSession(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client(true)
+	_, old := w.signIn("alice", appHost)
+	w.setActive("alice", false)
+	if res, _ := w.get(c, "https://"+appHost+"/", "Cookie", old); res.StatusCode != 403 && res.StatusCode != 401 {
+		t.Errorf("while inactive: %d", res.StatusCode)
+	}
+	w.setActive("alice", true)
+	if res, _ := w.get(c, "https://"+appHost+"/", "Cookie", old, "Accept", "application/json"); res.StatusCode != 401 {
+		t.Errorf("with the old cookie: %d", res.StatusCode)
+	}
+	_, again := w.signIn("alice", appHost)
+	if res, _ := w.get(c, "https://"+appHost+"/", "Cookie", again); res.StatusCode != 200 {
+		t.Errorf("after a new login: %d", res.StatusCode)
+	}
+}
+
+// However entering and revoking fall together, nobody who entered stays.
+func TestNobodySlipsThroughARevocation(t *testing.T) {
+	w := newWorld(t, nil)
+	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(rw).Flush()
+		<-r.Context().Done()
+	})
+	const people, requests, rounds = 4, 8, 6
+	for round := range rounds {
+		var entering sync.WaitGroup
+		over := make(chan struct{}, people*requests)
+		begin := make(chan struct{})
+		c := w.client(round%2 == 0)
+		for person := range people {
+			name := fmt.Sprintf("round%dperson%d", round, person)
+			w.hire(name, staff)
+			_, cookie := w.signIn(name, appHost)
+			for range requests {
+				entering.Go(func() {
+					<-begin
+					r, _ := http.NewRequestWithContext(w.ctx, "GET", "https://"+appHost+"/", nil)
+					r.Header.Set("Cookie", cookie)
+					res, err := c.Do(r)
+					if err == nil {
+						_, _ = io.Copy(io.Discard, res.Body)
+						res.Body.Close()
+					}
+					over <- struct{}{}
+				})
+			}
+			entering.Go(func() {
+				<-begin
+				if person%2 == 0 {
+					w.setActive(name, false)
+				} else {
+					w.leave(name, staff)
+				}
+			})
+		}
+		close(begin)
+		for range people * requests {
+			select {
+			case <-over:
+			case <-time.After(patience):
+				t.Fatalf("round %d: %v requests are live though all users were revoked", round, w.number("sallyport_live_requests"))
+			}
+		}
+		entering.Wait()
+	}
+	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+}
+
+// The measure of offboarding begins when the push was received and ends with the last cut.
+func TestEnforcementIsMeasured(t *testing.T) {
+	w := newWorld(t, nil)
+	w.behindStreams()
+	_, cookie := w.signIn("alice", appHost)
+	s := openEvents(w, w.client(true), "https://"+appHost, "Cookie", cookie)
+	id := w.user("alice").ID
+	received := time.Now()
+	w.update(func(tx *directory.Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		u.Active = false
+		if err := tx.PutUser(&u); err != nil {
+			return err
+		}
+		return tx.Record(directory.Record{Received: received, Event: []byte(`{}`)})
+	})
+	await(t, "the client sees the end", s.done)
+	w.eventually("it is measured", func() bool { return w.number("sallyport_offboarding_enforcement_seconds") == 1 })
+}
+
+// A cut closes the client's connection even while hijacked and idle in both directions.
+func TestACutClosesTheConnectionItself(t *testing.T) {
+	w := newWorld(t, nil)
+	w.behindStreams()
+	_, cookie := w.signIn("alice", appHost)
+	conn := w.raw("GET /socket HTTP/1.1\r\nHost: " + appHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: " + cookie + "\r\n\r\n")
+	br := bufio.NewReader(conn)
+	res, err := http.ReadResponse(br, nil)
+	w.must(err)
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%d", res.StatusCode)
+	}
+	w.leave("alice", staff)
+	_, err = io.Copy(io.Discard, br)
+	var slow net.Error
+	if errors.As(err, &slow) && slow.Timeout() {
+		t.Error("still open")
+	}
+}
