@@ -95,19 +95,31 @@ test('offboarding stops the clock, and restoring lets her in again', {timeout: 9
   assert.ok(took > 0, 'the tenant says how long it took');
   await clockIs(clock, 'stopped');
 
-  await clock.reload();
-  assert.equal(await clock.locator('#clock').count(), 0, 'a reload does not show the clock');
-  if (await clock.getByRole('heading', {name: 'Pick an account'}).count()) {
-    await pick(clock, 'Ada Lovelace');
-  }
-  await clock.waitForURL(url => url.port !== new URL(start).port);
-  assert.equal(await clock.locator('#clock').count(), 0, 'nor does signing in');
+  const reload = await clock.reload();
+  assert.equal(reload.status(), 403, 'a reload is denied');
+  await clock.getByText('Ada Lovelace').waitFor();
+  assert.equal(await clock.locator('#clock').count(), 0);
 
   await tenantButton(tenant, ada, 'restore').click();
   await tenantButton(tenant, ada, 'offboard').waitFor();
-  const again = await open(context, 'Open the clock');
-  await pick(again, 'Ada Lovelace');
-  await ticks(again);
+  await clock.reload();
+  await pick(clock, 'Ada Lovelace'); // the old session stays dead: she has to sign in
+  await ticks(clock);
+});
+
+test('whoever is offboarded cannot sign in', {timeout: 60_000}, async t => {
+  const context = await newPerson(t);
+  const tenant = await context.newPage();
+  await tenant.goto(start + 'tenant');
+  const katherine = 'katherine.johnson@castle-works.example';
+  await tenantButton(tenant, katherine, 'offboard').click();
+  await tenantButton(tenant, katherine, 'restore').waitFor();
+  const whoami = await open(context, 'Who am I?');
+  await pick(whoami, 'Katherine Johnson');
+  await whoami.waitForURL(url => url.pathname === '/.sallyport/callback');
+  assert.equal(await whoami.locator('#verdict').count(), 0);
+  await tenantButton(tenant, katherine, 'restore').click();
+  await tenantButton(tenant, katherine, 'offboard').waitFor();
 });
 
 test('moving her out of the team stops the clock and tells her why', {timeout: 60_000}, async t => {

@@ -32,7 +32,7 @@ async function doorSays() {
     const answer = await fetch('/', {headers: {Accept: 'application/json'}, redirect: 'error'});
     if (answer.ok) return 'You may still come in: reload.';
     const problem = await answer.json().catch(() => ({}));
-    return `Asked again, the door says ${answer.status}: ${problem.detail || problem.title || answer.statusText}. Reload to see.`;
+    return `Asked again, the door says ${answer.status}: ${problem.detail || answer.statusText + '.'} Reload to see.`;
   } catch {
     return 'The door does not answer.';
   }
