@@ -60,19 +60,22 @@ test_browser() {
   need npm npm
   local browser=${CHROMIUM:-/usr/bin/chromium}
   [[ -x $browser ]] || need chromium chromium
-  go build -o "$cache/bin/sallyport" ./cmd/sallyport || { fail "building sallyport"; return; }
-  npm --prefix browser ci --ignore-scripts --no-audit --no-fund --loglevel=error || { fail "npm ci"; return; }
+  build_sallyport || return 0
+  npm --prefix browser ci --ignore-scripts --no-audit --no-fund --loglevel=error || { fail "npm ci"; return 0; }
   check "the demo in a browser" env CHROMIUM="$browser" SALLYPORT="$cache/bin/sallyport" \
     timeout 5m node --test --test-reporter=spec browser/demo.test.mjs
 }
 
 test_chart() {
   title "The Helm chart"
-  install_helm || { fail "installing helm"; return; }
+  need openssl openssl
+  install_helm || { fail "installing helm"; return 0; }
+  build_sallyport || return 0
   local values
   for values in charts/sallyport/ci/*.yaml; do
     check "lint $values" quietly "$cache/bin/helm" lint --strict --kube-version "$kube_version" charts/sallyport -f "$values"
     check "golden $values" same_manifests "$values"
+    check "config $values" sound_config "$values"
   done
   for values in charts/sallyport/ci/refused/*.yaml; do
     check "refused $values" refused_values "$values"
@@ -89,6 +92,21 @@ same_manifests() {
   diff -u "$golden" <(render "$1")
 }
 
+# sound_config has Sallyport itself check the file that the chart mounts, with the secrets it names in place.
+sound_config() {
+  local etc status=0
+  etc=$(mktemp -d)
+  mkdir "$etc/tls" "$etc/secrets"
+  echo secret >"$etc/secrets/oidc"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=login.example.com \
+    -keyout "$etc/tls/tls.key" -out "$etc/tls/tls.crt" 2>/dev/null
+  render "$1" -s templates/configmap.yaml | sed -n '/^  sallyport.yaml: |/,$ s/^    //p' |
+    sed "s|/etc/sallyport|$etc|g" >"$etc/sallyport.yaml"
+  quietly "$cache/bin/sallyport" validate -c "$etc/sallyport.yaml" || status=1
+  rm -rf "$etc"
+  return $status
+}
+
 # refused_values demands the error that the first line of the file announces.
 refused_values() {
   local want out
@@ -100,8 +118,13 @@ refused_values() {
   [[ -n $want && $out == *"$want"* ]] || { echo "want: $want"; echo "got:  $out"; return 1; }
 }
 
+# render VALUES [FLAG...]
 render() {
-  "$cache/bin/helm" template sallyport charts/sallyport --namespace sallyport --kube-version "$kube_version" -f "$1"
+  "$cache/bin/helm" template sallyport charts/sallyport --namespace sallyport --kube-version "$kube_version" -f "$@"
+}
+
+build_sallyport() {
+  go build -o "$cache/bin/sallyport" ./cmd/sallyport || { fail "building sallyport"; return 1; }
 }
 
 install_helm() {
