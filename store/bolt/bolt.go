@@ -26,6 +26,10 @@ import (
 // format is the layout of the file that this package writes.
 const format = 1
 
+// addressSpace is mapped at once, whatever the file's size: growing the map later
+// would make writers wait for every reader. It is no memory, only addresses.
+const addressSpace = 4 << 30
+
 var (
 	dataBucket  = []byte("data")
 	metaBucket  = []byte("meta")
@@ -46,11 +50,11 @@ type Store struct {
 	metrics *metrics
 	feed    *feed
 
-	commit sync.Mutex // held by whoever writes; guards poison
-	poison error
+	poison error // why no more is written; only who leads looks at it
 
-	mu    sync.Mutex // guards queue
+	mu    sync.Mutex // guards what follows
 	queue []*update
+	led   bool // somebody leads
 }
 
 // Open opens the file at path and takes it for this process alone.
@@ -87,7 +91,8 @@ func (s *Store) open(o Options) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return fmt.Errorf("making the store's folder: %w", err)
 	}
-	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: o.Timeout, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: o.Timeout,
+		FreelistType: bbolt.FreelistMapType, InitialMmapSize: addressSpace})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return fmt.Errorf("opening %s: %w%s", s.path, store.ErrLocked, s.holder())
 	}

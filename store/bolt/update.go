@@ -4,14 +4,15 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	bbolt "go.etcd.io/bbolt"
 
 	"sallyport/store"
 )
 
-// update is one call of Update that waits for its turn. Its result is written
-// under Store.commit.
+// update is one call of Update that waits for its turn. Its result is written by
+// the leader, before turn is given.
 type update struct {
 	ctx      context.Context
 	fn       func(store.Writer) error
@@ -19,31 +20,53 @@ type update struct {
 	revision store.Revision
 	err      error
 	finished bool
+	turn     chan struct{} // given when it is finished, or is to lead; holds one
 }
 
-// Update makes one revision of what fn writes. Whoever gets the file's turn
-// commits for all who wait, so that many writers share one fsync and a lone one
-// waits for nobody.
+// Update makes one revision of what fn writes. One of those who wait leads: it
+// commits for all who have come, and then lets the next lead. So many writers
+// share one fsync, and a lone one waits for nobody.
 func (s *Store) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
-	u := &update{ctx: ctx, fn: fn}
+	u := &update{ctx: ctx, fn: fn, turn: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.queue = append(s.queue, u)
+	leads := !s.led
+	s.led = true
 	s.mu.Unlock()
-
-	s.commit.Lock()
-	defer s.commit.Unlock()
+	if !leads {
+		<-u.turn
+	}
 	if !u.finished {
-		s.mu.Lock()
-		waiting := s.queue
-		s.queue = nil
-		s.mu.Unlock()
-		s.commitAll(waiting)
+		s.lead()
 	}
 	return u.revision, u.err
 }
 
+// lead commits what waits. Only one leads at a time.
+func (s *Store) lead() {
+	s.mu.Lock()
+	waiting := s.queue
+	s.queue = nil
+	s.mu.Unlock()
+	defer s.handOver(waiting)
+	s.commitAll(slices.Clone(waiting))
+}
+
+// handOver lets those who are finished go, and the first of those who came
+// meanwhile lead.
+func (s *Store) handOver(done []*update) {
+	for _, u := range done {
+		u.turn <- struct{}{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.led = len(s.queue) > 0; s.led {
+		s.queue[0].turn <- struct{}{}
+	}
+}
+
 // commitAll commits updates together. One that fails is taken out and the
-// others run again. The caller holds commit.
+// others run again. The caller leads.
 func (s *Store) commitAll(updates []*update) {
 	for len(updates) > 0 {
 		failed := s.attempt(updates)

@@ -1,0 +1,355 @@
+package bolt_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"sallyport/store"
+	"sallyport/store/bolt"
+	"sallyport/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv("STORE_TO_WRITE"); path != "" {
+		writeForEver(path)
+	}
+	os.Exit(m.Run())
+}
+
+func open(t testing.TB, path string) *bolt.Store {
+	t.Helper()
+	s, err := bolt.Open(path, bolt.Options{Init: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t, filepath.Join(t.TempDir(), "store.db")) })
+}
+
+func put(s *bolt.Store, key, value string) error {
+	_, err := s.Update(context.Background(), func(w store.Writer) error { return w.Put([]byte(key), []byte(value)) })
+	return err
+}
+
+// filled is a closed file with n records.
+func filled(t testing.TB, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := open(t, path)
+	_, err := s.Update(context.Background(), func(w store.Writer) error {
+		for i := range n {
+			if err := w.Put(fmt.Appendf(nil, "key-%06d", i), fmt.Appendf(nil, "the value of record number %d", i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAMissingOrEmptyFileIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty.db")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{empty, filepath.Join(dir, "missing.db")} {
+		_, err := bolt.Open(path, bolt.Options{})
+		if !errors.Is(err, store.ErrMissing) || !strings.Contains(err.Error(), "--init") || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s gives %v", path, err)
+		}
+		s, err := bolt.Open(path, bolt.Options{Init: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+	}
+}
+
+func TestASecondOpenerIsToldWhoHoldsIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := open(t, path)
+	defer s.Close()
+	_, err := bolt.Open(path, bolt.Options{Timeout: 10 * time.Millisecond})
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+		t.Errorf("the second opener is told %v", err)
+	}
+}
+
+// readAll reads every record and says how many were damaged; opening may fail too.
+func readAll(path string) (damaged int, err error) {
+	s, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		return 0, err
+	}
+	err = s.View(context.Background(), func(r store.Reader) error {
+		for _, err := range r.Scan(nil, nil) {
+			if errors.Is(err, store.ErrDamaged) {
+				damaged++
+			} else if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return damaged, errors.Join(err, s.Close())
+}
+
+func TestEveryFlippedBitInARecordIsSeen(t *testing.T) {
+	path := filled(t, 200)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 60 {
+		record := fmt.Appendf(nil, "the value of record number %d", n)
+		data := bytes.Clone(whole)
+		for at := 0; ; at++ { // in every copy of the page that the file has
+			i := bytes.Index(data[at:], record)
+			if i < 0 {
+				break
+			}
+			at += i
+			data[at+n%len(record)] ^= 1 << (n % 8)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if damaged, err := readAll(path); damaged == 0 && err == nil {
+			t.Errorf("a flipped bit in record %d goes unseen", n)
+		}
+	}
+}
+
+func TestNoDamageIsAPanic(t *testing.T) {
+	whole, err := os.ReadFile(filled(t, 2000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const used = 512 << 10 // the rest of the file is not written yet
+	dir := t.TempDir()
+	files := 0
+	try := func(name string, data []byte, size int) {
+		files++ // a failed opening may keep its lock: each damage has a file of its own
+		path := filepath.Join(dir, fmt.Sprint(files))
+		if err := errors.Join(os.WriteFile(path, data, 0o600), os.Truncate(path, int64(size))); err != nil {
+			t.Fatal(err)
+		}
+		s, err := bolt.Open(path, bolt.Options{})
+		if err != nil {
+			if !strings.Contains(err.Error(), path) {
+				t.Errorf("%s: the error does not name the file: %v", name, err)
+			}
+			return
+		}
+		_ = s.View(context.Background(), func(r store.Reader) error { // a panic ends the test
+			for range r.Scan(nil, nil) {
+			}
+			return nil
+		})
+		_ = s.Check(context.Background())
+		_ = s.Close()
+	}
+	for _, n := range []int{1, 100, 4095, 4096, 8191, 8192, 12288, 16384, used / 2} {
+		try(fmt.Sprintf("cut to %d bytes", n), whole[:n], n)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 60 {
+		data := bytes.Clone(whole[:used])
+		page := random.IntN(used / 4096)
+		for i := page * 4096; i < (page+1)*4096; i++ {
+			data[i] = byte(random.Uint32())
+		}
+		try(fmt.Sprintf("page %d random", page), data, len(whole))
+		clear(data[page*4096 : (page+1)*4096])
+		try(fmt.Sprintf("page %d zero", page), data, len(whole))
+	}
+}
+
+func TestANewerFormatIsRefusedUntouched(t *testing.T) {
+	path := filled(t, 1)
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte{0, 0, 0, 0, 0, 0, 0, 99})
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bolt.Open(path, bolt.Options{Init: true}); err == nil || !strings.Contains(err.Error(), "format is 99") {
+		t.Errorf("opening gives %v", err)
+	}
+}
+
+// TestAFullDiskPoisons: writes fail and stay refused, reads go on, and what was
+// acknowledged is there when the file is opened again.
+func TestAFullDiskPoisons(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := open(t, path)
+	if err := put(s, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	release := fillDisk(t)
+	if err := put(s, "b", strings.Repeat("x", 1<<20)); err == nil {
+		t.Fatal("a write to a full disk succeeds")
+	}
+	release()
+	if err := put(s, "c", "3"); !errors.Is(err, store.ErrPoisoned) {
+		t.Errorf("a write after it gives %v", err)
+	}
+	err := s.View(context.Background(), func(r store.Reader) error { _, err := r.Get([]byte("a")); return err })
+	if err != nil {
+		t.Errorf("a read after it gives %v", err)
+	}
+	_ = s.Close()
+	s = open(t, path)
+	defer s.Close()
+	err = s.View(context.Background(), func(r store.Reader) error {
+		if _, err := r.Get([]byte("b")); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the write that failed is there: %v", err)
+		}
+		_, err := r.Get([]byte("a"))
+		return err
+	})
+	if err := errors.Join(err, put(s, "d", "4")); err != nil {
+		t.Errorf("after reopening: %v", err)
+	}
+}
+
+// fillDisk makes all but the first pages of files unwritable until the returned
+// function is called.
+func fillDisk(t *testing.T) (release func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var had syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &had); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8192, Max: had.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &had); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// writeForEver writes numbered records and prints each number once it is acknowledged.
+func writeForEver(path string) {
+	s, err := bolt.Open(path, bolt.Options{Init: true})
+	if err != nil {
+		panic(err)
+	}
+	for n := 0; ; n++ {
+		if err := put(s, fmt.Sprintf("%09d", n), "x"); err != nil {
+			panic(err)
+		}
+		fmt.Println(n)
+	}
+}
+
+// TestKillLosesNothingAcknowledged kills a writing process again and again.
+func TestKillLosesNothingAcknowledged(t *testing.T) {
+	rounds := 20
+	if testing.Short() {
+		rounds = 3
+	}
+	for round := range rounds {
+		path := filepath.Join(t.TempDir(), fmt.Sprintf("store-%d.db", round))
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "STORE_TO_WRITE="+path)
+		pipe, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		acked := -1
+		for acked < 20+round*7 {
+			if _, err := fmt.Fscan(pipe, &acked); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = cmd.Process.Kill()
+		for {
+			n := 0
+			if _, err := fmt.Fscan(pipe, &n); err != nil {
+				break
+			}
+			acked = n
+		}
+		_ = cmd.Wait()
+		s := open(t, path)
+		err = s.View(context.Background(), func(r store.Reader) error {
+			for n := range acked {
+				if _, err := r.Get(fmt.Appendf(nil, "%09d", n)); err != nil {
+					return fmt.Errorf("record %d of %d: %w", n, acked, err)
+				}
+			}
+			return nil
+		})
+		if err := errors.Join(err, s.Check(context.Background()), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestABackupIsAStoreOfItsOwn(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store.db"))
+	defer s.Close()
+	if err := put(s, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	f, err := os.Create(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Backup(context.Background(), f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if damaged, err := readAll(copied); damaged != 0 || err != nil {
+		t.Errorf("the backup has %d damaged records, %v", damaged, err)
+	}
+}
+
+// BenchmarkUpdate makes one-record revisions from so many writers at once.
+func BenchmarkUpdate(b *testing.B) {
+	for _, writers := range []int{1, 8, 64} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			s := open(b, filepath.Join(b.TempDir(), "store.db"))
+			defer s.Close()
+			b.SetParallelism(max(1, writers/2)) // times GOMAXPROCS
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := put(s, fmt.Sprint(rand.Uint64()), "value"); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
