@@ -21,6 +21,7 @@ import (
 // What can go wrong, in this package's words.
 var (
 	ErrNotFound = errors.New("there is no such user, group or token")
+	ErrReadOnly = errors.New("the directory takes no changes")
 	ErrStale    = errors.New("the directory no longer follows the store")
 	ErrJoin     = errors.New("callers can be joined by externalId or userName")
 )
@@ -233,7 +234,10 @@ func (d *Directory) Update(ctx context.Context, fn func(*Tx) error) error {
 	rev, err := d.store.Update(ctx, func(w store.Writer) error {
 		return fn(&Tx{r: w, w: w, now: time.Now().UTC()})
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrPoisoned), errors.Is(err, store.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	case err != nil:
 		return err
 	}
 	return d.await(ctx, rev)

@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"sallyport/directory"
-	"sallyport/store"
 )
 
 // problem is an answer that is a no (RFC 7644 §3.12). Its detail is written for
@@ -42,7 +41,7 @@ func problemOf(err error) *problem {
 		return &problem{http.StatusNotFound, "", "There is no such resource."}
 	case errors.As(err, &large):
 		return &problem{http.StatusRequestEntityTooLarge, "", fmt.Sprintf("The request is larger than %d bytes.", large.Limit)}
-	case errors.Is(err, store.ErrPoisoned), errors.Is(err, directory.ErrStale):
+	case errors.Is(err, directory.ErrReadOnly), errors.Is(err, directory.ErrStale):
 		return &problem{http.StatusServiceUnavailable, "", "The directory takes no changes at the moment; nothing was changed."}
 	}
 	return &problem{http.StatusInternalServerError, "", "Something went wrong here; nothing was changed. The server's log says what."}

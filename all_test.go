@@ -1,0 +1,134 @@
+// Package sallyport holds only the tests of the house as a whole: its arrows, its
+// example, its documents.
+package sallyport
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sallyport/config"
+)
+
+// arrows says which of our packages each may import. It is complete.
+var arrows = map[string][]string{
+	"store": {}, "oidc": {}, "policy": {}, "audit": {}, "entratest": {},
+	"store/bolt": {"store"}, "store/storetest": {"store"},
+	"directory": {"store"}, "session": {"store"},
+	"scim":    {"directory", "audit"},
+	"console": {"directory", "session", "policy", "audit"},
+	"proxy":   {"directory", "session", "oidc", "policy", "audit", "console"},
+	"config":  {"proxy", "oidc", "session", "scim", "policy", "audit", "directory", "console"},
+	"demo":    {"entratest"},
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T) (all []listed) {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestArrows(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, "sallyport"), "/")
+		may, known := arrows[name]
+		if name == "cmd/sallyport" || name == "" {
+			continue
+		}
+		if !known {
+			t.Errorf("package %s is in no row of the arrows", name)
+		}
+		for _, imported := range p.Imports {
+			ours, is := strings.CutPrefix(imported, "sallyport/")
+			if is && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s, which it may not", name, ours)
+			}
+			if name != "oidc" && (strings.HasPrefix(imported, "github.com/coreos/go-oidc") || strings.HasPrefix(imported, "golang.org/x/oauth2")) {
+				t.Errorf("%s imports %s, which is oidc's alone", name, imported)
+			}
+		}
+	}
+}
+
+// TestExampleLoads: given the files it names.
+func TestExampleLoads(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"tls.crt": "x", "tls.key": "x", "secrets/oidc": "x", "sallyport.yaml": string(config.Example())} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := config.Load(filepath.Join(dir, "sallyport.yaml")); err != nil {
+		t.Error(err)
+	}
+}
+
+var direct = regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
+
+// TestEveryDependencyHasItsReason in docs/dependencies.md.
+func TestEveryDependencyHasItsReason(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons, err := os.ReadFile("docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range direct.FindAllStringSubmatch(string(mod), -1) {
+		if !strings.Contains(string(reasons), "`"+m[1]+"`") {
+			t.Errorf("docs/dependencies.md gives no reason for %s", m[1])
+		}
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+// TestDocumentsLinkToWhatIsThere: every relative link in our documents.
+func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+	documents, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, _ := filepath.Glob("docs/design/*.md")
+	for _, path := range append(append(documents, more...), "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "charts/sallyport/README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", path, m[1])
+			}
+		}
+	}
+}
