@@ -68,6 +68,9 @@ func respell(raw string) (path string, lenient bool, err error) {
 			c, encoded = byte(unhex[raw[i+1]]<<4|unhex[raw[i+2]]), true
 			i += 2
 		}
+		if !encoded && (c == '?' || c == '#') {
+			return "", false, errPath
+		}
 		decoded = append(decoded, c)
 		lenient = lenient || c == '\\' || c == ';' || encoded && strings.IndexByte("/.%#?", c) >= 0
 		spell(&out, c, encoded)
@@ -115,8 +118,8 @@ var unhex = func() (value [256]int8) {
 	return value
 }()
 
-// hasDotSegment says whether a reader who decodes path once or more, takes "\" for "/" or drops ";parameters" could
-// find a "." or ".." segment in it.
+// hasDotSegment says whether a reader who decodes path once or more, takes "\" for "/", drops ";parameters" or ends at a NUL
+// could find a "." or ".." segment in it.
 func hasDotSegment(path string, lenient bool) bool {
 	if !lenient {
 		return dotSegment(path)
@@ -139,7 +142,9 @@ func dotSegment(path string) bool {
 		return false
 	}
 	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
-		segment, _, _ = strings.Cut(segment, ";")
+		if end := strings.IndexAny(segment, ";\x00"); end >= 0 {
+			segment = segment[:end]
+		}
 		if segment == "." || segment == ".." {
 			return true
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -400,3 +401,5 @@ func (w *world) eventually(what string, f func() bool) {
 		}
 	}
 }
+
+func jsonUnmarshal(text string, v any) error { return json.Unmarshal([]byte(text), v) }
