@@ -108,7 +108,9 @@ func TestUniqueNamesAreRefused(t *testing.T) {
 		"userName in another case":    func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "alice@EXAMPLE.com"}) },
 		"userName in full width":      func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "ａlice@example.com"}) },
 		"displayName in another case": func(tx *directory.Tx) error { return tx.PutGroup(&directory.Group{DisplayName: "PLATFORM team"}) },
-		"externalId of another group": func(tx *directory.Tx) error { return tx.PutGroup(&directory.Group{DisplayName: "x", ExternalID: "gid-Platform Team"}) },
+		"externalId of another group": func(tx *directory.Tx) error {
+			return tx.PutGroup(&directory.Group{DisplayName: "x", ExternalID: "gid-Platform Team"})
+		},
 	} {
 		var taken *directory.ErrTaken
 		if err := h.Update(context.Background(), fn); !errors.As(err, &taken) {
