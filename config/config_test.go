@@ -1,0 +1,135 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"sallyport/config"
+)
+
+// TestFaults: every file of testdata/faults.txtar is refused with the messages
+// beside it, each with its place.
+func TestFaults(t *testing.T) {
+	archive, err := txtar.ParseFile("testdata/faults.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(archive.Files); i += 2 {
+		file, want := archive.Files[i], archive.Files[i+1]
+		t.Run(file.Name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), file.Name)
+			if err := os.WriteFile(path, file.Data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			loaded, err := config.Load(path)
+			var faults config.Faults
+			if loaded != nil || !errors.As(err, &faults) {
+				t.Fatalf("loading gives %v, %v", loaded, err)
+			}
+			got := strings.ReplaceAll(err.Error(), path, "FILE") + "\n"
+			for line := range strings.Lines(string(want.Data)) {
+				if !strings.Contains(got, strings.TrimSpace(line)) {
+					t.Errorf("no message reads\n%s\nin\n%s", line, got)
+				}
+			}
+		})
+	}
+}
+
+// good is a folder with the example and the files it names.
+func good(t *testing.T) (path string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string]string{"tls.crt": "x", "tls.key": "x", "secrets/oidc": "x", "sallyport.yaml": string(config.Example())} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "sallyport.yaml")
+}
+
+func TestPathsAreTakenFromTheFilesFolder(t *testing.T) {
+	path := good(t)
+	f, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(path)
+	for got, want := range map[string]string{f.TLS.CertFile: "tls.crt", f.Store.Bolt.Path: "data/sallyport.db",
+		f.Control.Socket: "data/control.sock", f.Audit.File: "data/audit.jsonl", f.OIDC.ClientSecretFile: "secrets/oidc"} {
+		if got != filepath.Join(dir, want) {
+			t.Errorf("%s is at %s", want, got)
+		}
+	}
+}
+
+func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
+	path := good(t)
+	dir := filepath.Dir(path)
+	for _, name := range []string{"tls.crt", "secrets/oidc"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := config.Load(path)
+	for _, want := range []string{"tls.cert_file: cannot be read", "oidc.client_secret_file: cannot be read", filepath.Join(dir, "secrets/oidc")} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+}
+
+func TestAFileTooLargeIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "large.yaml")
+	if err := os.WriteFile(path, make([]byte, 1<<20+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Load(path); err == nil || !strings.Contains(err.Error(), "1048576") {
+		t.Errorf("loading gives %v", err)
+	}
+}
+
+func TestTheSchemaKnowsEveryKeyOfTheExample(t *testing.T) {
+	data, err := config.Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Properties map[string]any
+	}
+	if err := json.Unmarshal(data, &schema); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(config.Example())) {
+		if key, _, ok := strings.Cut(line, ":"); ok && key != "" && key[0] >= 'a' && key[0] <= 'z' && schema.Properties[key] == nil {
+			t.Errorf("the schema does not know %s", key)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(config.Example())
+	archive, err := txtar.ParseFile("testdata/faults.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range archive.Files {
+		f.Add(file.Data)
+	}
+	path := filepath.Join(f.TempDir(), "sallyport.yaml")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if loaded, err := config.Load(path); (loaded == nil) == (err == nil) {
+			t.Errorf("loading gives %v, %v", loaded, err)
+		}
+	})
+}
