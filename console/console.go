@@ -65,7 +65,7 @@ type Denied struct {
 }
 
 // Denied writes a 403.
-func (p *Pages) Denied(w http.ResponseWriter, d Denied) { p.write(w, http.StatusForbidden, "denied", "", d) }
+func (p *Pages) Denied(w http.ResponseWriter, d Denied) { p.show(w, http.StatusForbidden, "denied", d) }
 
 // Error says that something did not work which is nobody's denial.
 type Error struct {
@@ -77,7 +77,7 @@ type Error struct {
 }
 
 // Error writes e with its status.
-func (p *Pages) Error(w http.ResponseWriter, e Error) { p.write(w, e.Status, "error", "", e) }
+func (p *Pages) Error(w http.ResponseWriter, e Error) { p.show(w, e.Status, "error", e) }
 
 // Failed says that signing in did not work.
 type Failed struct {
@@ -89,19 +89,20 @@ type Failed struct {
 }
 
 // Failed writes f with its status.
-func (p *Pages) Failed(w http.ResponseWriter, f Failed) { p.write(w, f.Status, "failed", "", f) }
+func (p *Pages) Failed(w http.ResponseWriter, f Failed) { p.show(w, f.Status, "failed", f) }
 
 // SignOut asks whether to sign out: links cannot do it, only the button can.
 type SignOut struct {
 	Who      Who
 	Action   string // where the button posts to
 	ReturnTo string // where to go afterwards; "" for nowhere
-	Origin   string // the origin of ReturnTo where it is another than Action's; a CSP source
 }
 
-// SignOut writes s.
+// SignOut writes s. Where it leads on to another place, the policy does not hold its form to this site: browsers
+// hold the redirects after a form to it too, and from that place they may lead to sign in again, anywhere.
 func (p *Pages) SignOut(w http.ResponseWriter, s SignOut) {
-	p.write(w, http.StatusOK, "signout", s.Origin, s)
+	p.headers(w.Header(), s.ReturnTo == "")
+	p.write(w, http.StatusOK, "signout", s)
 }
 
 // SignedOut says that the session is over on every host.
@@ -112,7 +113,7 @@ type SignedOut struct {
 
 // SignedOut writes s.
 func (p *Pages) SignedOut(w http.ResponseWriter, s SignedOut) {
-	p.write(w, http.StatusOK, "signedout", "", s)
+	p.show(w, http.StatusOK, "signedout", s)
 }
 
 // Portal lists what somebody may open.
@@ -131,28 +132,36 @@ type Route struct {
 }
 
 // Portal writes v.
-func (p *Pages) Portal(w http.ResponseWriter, v Portal) { p.write(w, http.StatusOK, "portal", "", v) }
+func (p *Pages) Portal(w http.ResponseWriter, v Portal) { p.show(w, http.StatusOK, "portal", v) }
 
-// write renders a page whole before the first byte leaves; formTarget is a further origin its form may lead to.
-func (p *Pages) write(w http.ResponseWriter, status int, name, formTarget string, v any) {
+// show writes a page whose forms stay on this site.
+func (p *Pages) show(w http.ResponseWriter, status int, name string, v any) {
+	p.headers(w.Header(), true)
+	p.write(w, status, name, v)
+}
+
+// write renders a page whole before the first byte leaves.
+func (p *Pages) write(w http.ResponseWriter, status int, name string, v any) {
 	var body bytes.Buffer
 	if err := p.pages[name].Execute(&body, v); err != nil {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
-	p.headers(w.Header(), formTarget)
 	w.WriteHeader(status)
 	w.Write(body.Bytes())
 }
 
-func (p *Pages) headers(h http.Header, formTarget string) {
+func (p *Pages) headers(h http.Header, formsStay bool) {
+	csp := "default-src 'none'; style-src " + p.style + "; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+	if formsStay {
+		csp += "; form-action 'self'"
+	}
+	h.Set("Content-Security-Policy", csp)
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", strings.TrimSpace("default-src 'none'; style-src "+p.style+
-		"; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self' "+formTarget))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // with none at all, browsers send a form's origin as null
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }

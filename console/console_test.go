@@ -43,8 +43,11 @@ var pages = map[string]struct {
 		p.Failed(w, console.Failed{Status: 403, Title: "Signing in did not work", Why: "It took too long.", Request: "r1", Retry: "/.sallyport/login"})
 	}, []string{"Signing in did not work", "It took too long.", "/.sallyport/login"}},
 	"signout": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
-		p.SignOut(w, console.SignOut{Who: alice, Action: "/.sallyport/logout", ReturnTo: "https://a.example.com/b", Origin: "https://a.example.com"})
+		p.SignOut(w, console.SignOut{Who: alice, Action: "/.sallyport/logout", ReturnTo: "https://a.example.com/b"})
 	}, []string{`method="post"`, `action="/.sallyport/logout"`, `value="https://a.example.com/b"`, "Alice Ng"}},
+	"signout for nowhere": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.SignOut(w, console.SignOut{Action: "/.sallyport/logout"})
+	}, []string{`method="post"`}},
 	"signedout": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
 		p.SignedOut(w, console.SignedOut{SignIn: "/", Provider: "https://idp.example.com/logout"})
 	}, []string{"You are signed out", "https://idp.example.com/logout"}},
@@ -94,15 +97,18 @@ func sealed(t *testing.T, h http.Header, body string) {
 	}
 	sum := sha256.Sum256([]byte(style[1]))
 	csp := h.Get("Content-Security-Policy")
-	for _, want := range []string{"default-src 'none'", "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
+	for _, want := range []string{"default-src 'none'", "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", "frame-ancestors 'none'", "base-uri 'none'"} {
 		if !strings.Contains(csp, want) {
 			t.Errorf("policy %q lacks %s", csp, want)
 		}
 	}
+	if leads := strings.Contains(body, `name="return_to"`); leads == strings.Contains(csp, "form-action 'self'") {
+		t.Errorf("policy %q for a form that leads on: %v", csp, leads)
+	}
 	if strings.Contains(csp, "unsafe") || strings.Contains(csp, "script-src") {
 		t.Errorf("policy %q lets scripts or any style in", csp)
 	}
-	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"} {
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin"} {
 		if h.Get(name) != want {
 			t.Errorf("%s: %q, want %q", name, h.Get(name), want)
 		}

@@ -42,7 +42,7 @@ type keys struct {
 
 // VerifySignature is the payload of a token that one of the keys signed.
 func (k *keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	signed, err := jose.ParseSigned(token, algorithms)
+	signed, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
 		return nil, refuse(reasonOf(err), "the token is not a JWT signed by an allowed algorithm")
 	}

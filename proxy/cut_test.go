@@ -103,6 +103,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.CloseNow()
+	c.SetReadLimit(-1)
 	for {
 		typ, data, err := c.Read(context.Background())
 		if err != nil || c.Write(context.Background(), typ, data) != nil {

@@ -75,16 +75,12 @@ func returnTo(w http.ResponseWriter, r *http.Request, v *visit) string {
 
 // askLogout shows the button.
 func (p *Proxy) askLogout(w http.ResponseWriter, r *http.Request, v *visit) {
-	here := v.table.origin(v.host)
 	ask := console.SignOut{Action: logoutPath}
 	if _, err := p.standing(r, v); err == nil {
 		ask.Who = p.who(v)
 	}
-	if to, ok := v.table.resolve(queryOf(v).Get("return_to"), here); ok {
+	if to, ok := v.table.resolve(queryOf(v).Get("return_to"), v.table.origin(v.host)); ok {
 		ask.ReturnTo = to.String()
-		if to.origin != here {
-			ask.Origin = to.origin
-		}
 	}
 	p.pages.SignOut(w, ask)
 }

@@ -16,7 +16,6 @@ import (
 type update struct {
 	ctx      context.Context
 	fn       func(store.Writer) error
-	writes   []store.Write
 	revision store.Revision
 	err      error
 	finished bool
