@@ -163,11 +163,7 @@ func (d *Directory) Lookup(key string) (*User, bool) {
 	if key == "" {
 		return nil, false
 	}
-	u, ok := d.index.Load().keys.find(key)
-	if !ok || d.keyOf(u) != key { // renamed since
-		return nil, false
-	}
-	return u, true
+	return d.index.Load().keys.find(key)
 }
 
 // keyOf is the user's value of the join attribute.

@@ -21,9 +21,9 @@ func (d *Directory) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading users and groups: %w", err)
 	}
-	keys := newKeys(l.users)
+	keys := newKeys()
 	for u := range l.users.all {
-		keys.add(d.keyOf(u), u.ID)
+		keys.add(d.keyOf(u), u, l.users)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -113,7 +113,7 @@ func (d *Directory) applyUser(w store.Write) {
 	if w.Deleted {
 		at.users.remove(id)
 		if had {
-			at.keys.remove(d.keyOf(old), id)
+			at.keys.remove(d.keyOf(old), id, at.users)
 		}
 		return
 	}
@@ -122,11 +122,16 @@ func (d *Directory) applyUser(w store.Write) {
 		u.Damaged = u.Damaged || old.Damaged // until the store was read again as a whole
 		u.groups, u.GroupIDs, u.GroupNames = old.groups, old.GroupIDs, old.GroupNames
 	}
-	at.users.put(u)
 	if had && d.keyOf(old) != d.keyOf(u) {
-		at.keys.remove(d.keyOf(old), id)
+		at.keys.remove(d.keyOf(old), id, at.users)
 	}
-	at.keys.add(d.keyOf(u), id)
+	d.place(at, u)
+}
+
+// place puts u in the place of what the user was before.
+func (d *Directory) place(at *index, u *User) {
+	at.users.put(u)
+	at.keys.add(d.keyOf(u), u, at.users)
 }
 
 // applyGroup replaces a group; its members are only concerned when what a
@@ -190,7 +195,7 @@ func (d *Directory) applyMoves(moves map[string]*membership) {
 				groups = append(groups, g)
 			}
 		}
-		at.users.put(old.with(groups))
+		d.place(at, old.with(groups))
 	}
 }
 
@@ -227,7 +232,7 @@ func (d *Directory) applyRegroup(regroup map[string]*Group) {
 				groups[i] = now
 			}
 		}
-		at.users.put(u.with(groups))
+		d.place(at, u.with(groups))
 	}
 }
 

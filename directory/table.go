@@ -2,6 +2,7 @@ package directory
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 )
 
@@ -63,16 +64,16 @@ func (t *table) all(yield func(*User) bool) {
 type keys struct {
 	seed   maphash.Seed
 	shards [shards]struct {
-		mu  sync.RWMutex // guards ids
-		ids map[string][]string
+		mu    sync.RWMutex // guards users
+		users map[string]*User
 	}
-	users *table
+	holders map[string][]string // who has each value, by id; for the one who changes it
 }
 
-func newKeys(users *table) *keys {
-	k := &keys{seed: maphash.MakeSeed(), users: users}
+func newKeys() *keys {
+	k := &keys{seed: maphash.MakeSeed(), holders: map[string][]string{}}
 	for i := range k.shards {
-		k.shards[i].ids = map[string][]string{}
+		k.shards[i].users = map[string]*User{}
 	}
 	return k
 }
@@ -80,42 +81,48 @@ func newKeys(users *table) *keys {
 func (k *keys) find(key string) (*User, bool) {
 	s := &k.shards[maphash.String(k.seed, key)%shards]
 	s.mu.RLock()
-	ids := s.ids[key]
+	u, ok := s.users[key]
 	s.mu.RUnlock()
-	if len(ids) != 1 {
-		return nil, false
-	}
-	return k.users.find(ids[0])
+	return u, ok
 }
 
-func (k *keys) add(key, id string) {
+// set makes u the user that key finds; nil: it finds nobody.
+func (k *keys) set(key string, u *User) {
+	s := &k.shards[maphash.String(k.seed, key)%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u == nil {
+		delete(s.users, key)
+	} else {
+		s.users[key] = u
+	}
+}
+
+// add notes that u has key.
+func (k *keys) add(key string, u *User, users *table) {
 	if key == "" {
 		return
 	}
-	s := &k.shards[maphash.String(k.seed, key)%shards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ids[key] = append(without(s.ids[key], id), id)
+	if !slices.Contains(k.holders[key], u.ID) {
+		k.holders[key] = append(k.holders[key], u.ID)
+	}
+	k.settle(key, users)
 }
 
-func (k *keys) remove(key, id string) {
-	s := &k.shards[maphash.String(k.seed, key)%shards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if rest := without(s.ids[key], id); len(rest) > 0 {
-		s.ids[key] = rest
-	} else {
-		delete(s.ids, key)
+// remove notes that the user with id has key no more.
+func (k *keys) remove(key, id string, users *table) {
+	rest := slices.DeleteFunc(k.holders[key], func(other string) bool { return other == id })
+	if k.holders[key] = rest; len(rest) == 0 {
+		delete(k.holders, key)
 	}
+	k.settle(key, users)
 }
 
-// without is a new list: readers may hold the old one.
-func without(ids []string, id string) []string {
-	var rest []string
-	for _, other := range ids {
-		if other != id {
-			rest = append(rest, other)
-		}
+// settle lets key find its one holder, or nobody.
+func (k *keys) settle(key string, users *table) {
+	var only *User
+	if ids := k.holders[key]; len(ids) == 1 {
+		only, _ = users.find(ids[0])
 	}
-	return rest
+	k.set(key, only)
 }
