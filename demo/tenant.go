@@ -168,37 +168,3 @@ func (t *tenant) observe(p entratest.Push) {
 	t.exchanges = append(t.exchanges, exchange{Method: p.Method, Path: p.Path, Body: p.Body, Status: p.Status,
 		Took: milliseconds(p.Took), Problem: p.Problem})
 }
-
-// state is what the pages draw.
-type state struct {
-	People []person `json:"people"`
-	Teams  []string `json:"teams"`
-	Pushes []push   `json:"pushes"`
-}
-
-type person struct {
-	ID     string `json:"id"`
-	User   string `json:"user"`
-	Name   string `json:"name"`
-	Title  string `json:"title"`
-	Team   string `json:"team"`
-	Active bool   `json:"active"`
-	Clocks int    `json:"clocks"` // that tick for them now
-}
-
-func (t *tenant) state() state {
-	s := state{People: []person{}, Teams: teams, Pushes: t.journal.all()}
-	groups := t.issuer.Teams()
-	for _, p := range t.issuer.People() {
-		in := slices.IndexFunc(groups, func(g entratest.Team) bool {
-			return slices.Contains(teams, g.Name) && slices.Contains(g.Members, p.OID)
-		})
-		team := ""
-		if in >= 0 {
-			team = groups[in].Name
-		}
-		s.People = append(s.People, person{ID: p.OID, User: p.UPN, Name: p.Name, Title: p.Title, Team: team,
-			Active: !p.Disabled, Clocks: len(t.clocks.of(p.UPN))})
-	}
-	return s
-}

@@ -6,10 +6,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,6 +23,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"sallyport/config"
 	"sallyport/demo"
 )
 
@@ -316,5 +320,28 @@ func TestTakenPortsAreReplaced(t *testing.T) {
 	_ = w.Run(ctx) // closes its listeners
 	if strings.Contains(string(w.Config())+w.URL(), ":"+strconv.Itoa(taken)) {
 		t.Errorf("the taken port %d is used:\n%s\n%s", taken, w.URL(), w.Config())
+	}
+}
+
+func TestTheConfigurationIsSound(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	files := map[string]string{"sallyport.yaml": string(w.Config())}
+	maps.Copy(files, w.Secrets())
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := config.Load(filepath.Join(dir, "sallyport.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Routes) != 3 {
+		t.Errorf("%d routes, want the three applications", len(file.Routes))
 	}
 }
