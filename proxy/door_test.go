@@ -56,6 +56,9 @@ type porch struct {
 	settings  proxy.Settings
 	auditFile string
 	log       *logBuffer
+	record    *audit.Log
+
+	stopDirectory, stopSessions func()
 
 	alice, bob, mallory, stranger entratest.Person // alice and mallory are SREs, bob is nothing, the stranger was not pushed
 	logins                        *countingHandler
@@ -128,23 +131,33 @@ func newPorch(t *testing.T) *porch {
 	h := &porch{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	run := func(name string, fn func(context.Context) error) {
+	run := func(name string, fn func(context.Context) error) (stop func()) {
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
 		running.Go(func() {
+			defer close(done)
 			if err := fn(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
+		return func() { cancel(); <-done }
 	}
 	h.store = must[*bolt.Store](t)(bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{Init: true}))
 	h.directory = must[*directory.Directory](t)(directory.Open(ctx, h.store, "externalId"))
-	run("directory", h.directory.Run)
+	h.stopDirectory = run("directory", h.directory.Run)
 	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults()))
-	run("sessions", h.sessions.Run)
-	record := must[*audit.Log](t)(audit.Open(h.auditFile))
+	h.stopSessions = run("sessions", h.sessions.Run)
+	h.record = must[*audit.Log](t)(audit.Open(h.auditFile))
 	provider := h.provide()
 	run("provider", provider.Run)
+	for tried := range 1000 { // until it has found the issuer
+		if _, _, err := provider.Begin(ctx); err == nil {
+			break
+		}
+		time.Sleep(time.Duration(tried) * time.Millisecond)
+	}
 	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Provider: provider,
-		Audit: record, Pages: must[*console.Pages](t)(console.New()), Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
+		Audit: h.record, Pages: must[*console.Pages](t)(console.New()), Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
 	h.settings = h.settingsFor()
 	if err := h.proxy.Load(h.settings); err != nil {
 		t.Fatal(err)
@@ -155,7 +168,7 @@ func newPorch(t *testing.T) *porch {
 		h.server.Close()
 		cancel()
 		running.Wait()
-		record.Close()
+		h.record.Close()
 		h.store.Close()
 	})
 	h.people()
@@ -280,6 +293,23 @@ func (h *porch) revision() (revision store.Revision) {
 		h.t.Fatal(err)
 	}
 	return revision
+}
+
+// write puts value in place of the first record under prefix.
+func (h *porch) write(prefix string, value []byte) {
+	h.t.Helper()
+	_, err := h.store.Update(context.Background(), func(w store.Writer) error {
+		for e, err := range w.Scan([]byte(prefix), nil) {
+			if err != nil {
+				return err
+			}
+			return w.Put(slices.Clone(e.Key), value)
+		}
+		return store.ErrNotFound
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // events are the audit record's lines of a kind.

@@ -28,10 +28,11 @@ func (p *Proxy) sendToLogin(w http.ResponseWriter, r *http.Request, v *visit) {
 	}
 }
 
-// sendTo sends a browser to the login host, to come back to a place.
+// sendTo sends a browser to the login host, to come back to a place. Only a place on this host can be said to be for
+// this browser; another sends the browser round again to say so.
 func (p *Proxy) sendTo(w http.ResponseWriter, r *http.Request, v *visit, to place) {
 	q := url.Values{"return_to": {to.String()}}
-	if v.host != v.table.host {
+	if v.host != v.table.host && to.origin == v.table.origin(v.host) {
 		q.Set("bind", bindOf(p.door(w, r)))
 	}
 	redirect(w, http.StatusFound, v.table.public.String()+loginPath+"?"+q.Encode())

@@ -59,6 +59,19 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
+	t.Run("may begin on any host of ours", func(t *testing.T) {
+		g := h.guest(h.alice)
+		for _, target := range []string{"https://app.example.com/.sallyport/login?return_to=/x", "https://login.example.com/.sallyport/login?return_to=https://app.example.com/x",
+			"https://wiki.example.com/.sallyport/login?return_to=https%3A%2F%2Fapp.example.com%2Fx"} {
+			for _, still := range []string{"nobody", "somebody"} {
+				if p := g.open(target); p.StatusCode != 200 || !strings.Contains(p.body, "GET /x by alice@") {
+					t.Errorf("as %s from %s: %d %s", still, target, p.StatusCode, p.body)
+				}
+			}
+			g.press(appHost, "")
+		}
+	})
+
 	t.Run("gives cookies that are worth nothing elsewhere", func(t *testing.T) {
 		g, thief := h.guest(h.alice), h.guest(h.bob)
 		g.open("https://app.example.com/")
@@ -502,14 +515,14 @@ func TestLogout(t *testing.T) {
 			"return_to=https%3A%2F%2Fwiki.example.com%2F": "https://wiki.example.com/",
 			"return_to=https%3A%2F%2Flogin.example.com":   "https://login.example.com/",
 		} {
-			if p := h.guest(h.alice).press(appHost, form); p.StatusCode != 303 || p.Header.Get("Location") != want {
+			if p := in(t).press(appHost, form); p.StatusCode != 303 || p.Header.Get("Location") != want {
 				t.Errorf("%s: %d to %q", form, p.StatusCode, p.Header.Get("Location"))
 			}
 		}
-		if p := h.guest(h.alice).press(appHost, "return_to=https%3A%2F%2Fevil.example%2F"); p.StatusCode != 200 || p.Header.Get("Location") != "" {
+		if p := in(t).press(appHost, "return_to=https%3A%2F%2Fevil.example%2F"); p.StatusCode != 200 || p.Header.Get("Location") != "" {
 			t.Errorf("%d to %q", p.StatusCode, p.Header.Get("Location"))
 		}
-		if p := h.guest(h.alice).press(appHost, "return_to="+strings.Repeat("x", 1<<20)); p.StatusCode != 200 {
+		if p := in(t).press(appHost, "return_to="+strings.Repeat("x", 1<<20)); p.StatusCode != 200 {
 			t.Errorf("a megabyte: %d", p.StatusCode)
 		}
 	})
@@ -533,9 +546,27 @@ func TestLogout(t *testing.T) {
 	})
 
 	t.Run("of nobody does no harm", func(t *testing.T) {
-		if p := h.guest(h.alice).press(appHost, ""); p.StatusCode != 200 {
+		g := h.guest(h.alice)
+		if p := g.press(loginHost, ""); p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") {
 			t.Errorf("%d", p.StatusCode)
 		}
+		if p := g.step("https://login.example.com/.sallyport/logout"); p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+
+	t.Run("where the cookie is of an older session finds the one that goes on", func(t *testing.T) {
+		g := in(t)
+		g.plant(appHost, sessionCookie, strings.Repeat("A", 43))
+		p := g.press(appHost, "")
+		if p.StatusCode != 303 || p.Header.Get("Location") != "https://login.example.com/.sallyport/logout?return_to=https%3A%2F%2Fapp.example.com%2F" {
+			t.Fatalf("%d to %s", p.StatusCode, p.Header.Get("Location"))
+		}
+		if p := g.step(p.Header.Get("Location")); !strings.Contains(p.body, "Alice Ng") || !strings.Contains(p.body, `method="post"`) {
+			t.Errorf("does not ask: %s", p.body)
+		}
+		g.press(loginHost, "")
+		out(t, g, true)
 	})
 
 	t.Run("does not hold after a new login", func(t *testing.T) {
@@ -734,6 +765,59 @@ func TestLoginsAreRecorded(t *testing.T) {
 		}
 		if len(g.setAll) < 5 || len(written) < 100 {
 			t.Errorf("saw only %d cookies and %d bytes", len(g.setAll), len(written))
+		}
+	})
+}
+
+func TestLoginInDoubt(t *testing.T) {
+	for name, c := range map[string]struct {
+		doubt  func(h *porch)
+		status int
+		says   string
+	}{
+		"a record of theirs is damaged": {func(h *porch) {
+			h.write("group/", []byte("{"))
+		}, 403, "cannot be read"},
+		"the directory no longer follows the store": {func(h *porch) { h.stopDirectory() }, 503, "not up to date"},
+		"sessions no longer follow the store":       {func(h *porch) { h.stopSessions() }, 503, "Sessions cannot be written"},
+		"what happens cannot be recorded":           {func(h *porch) { h.record.Close() }, 503, "the record cannot be written"},
+		"the provider is not there":                 {func(h *porch) { h.logins.setDown(true) }, 503, "does not answer"},
+	} {
+		t.Run("lets nobody in when "+name, func(t *testing.T) {
+			h := newPorch(t)
+			g := h.guest(h.alice)
+			callback := g.until("https://app.example.com/", "/.sallyport/callback?")
+			c.doubt(h)
+			p := g.step(callback)
+			if p.StatusCode != c.status || !strings.Contains(p.body, c.says) || g.cookie(loginHost, sessionCookie) != "" {
+				t.Errorf("%d, cookies %q: %s", p.StatusCode, g.names(loginHost), p.body)
+			}
+			if (c.status == 503) != (p.Header.Get("Retry-After") != "") {
+				t.Errorf("Retry-After %q", p.Header.Get("Retry-After"))
+			}
+			for _, one := range h.sessions.List() {
+				t.Errorf("left session %s", one.ID)
+			}
+		})
+	}
+
+	t.Run("signs nobody out who then would not be", func(t *testing.T) {
+		h := newPorch(t)
+		g := h.guest(h.alice)
+		g.open("https://app.example.com/")
+		h.stopSessions()
+		if p := g.press(appHost, ""); p.StatusCode != 503 || g.cookie(appHost, sessionCookie) == "" {
+			t.Errorf("%d", p.StatusCode)
+		}
+	})
+
+	t.Run("signs out also when that cannot be recorded", func(t *testing.T) {
+		h := newPorch(t)
+		g := h.guest(h.alice)
+		g.open("https://app.example.com/")
+		h.record.Close()
+		if p := g.press(appHost, ""); p.StatusCode != 200 || len(h.sessions.List()) != 0 {
+			t.Errorf("%d, %d sessions", p.StatusCode, len(h.sessions.List()))
 		}
 	})
 }

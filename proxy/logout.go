@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"net/url"
 
 	"sallyport/audit"
 	"sallyport/console"
@@ -19,46 +20,49 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, v *visit) {
 		p.turnDown(w, r, v, refusal{status: http.StatusForbidden, reason: crossOrigin, detail: err.Error()})
 		return
 	}
-	if err := p.endSession(r, v); err != nil {
+	ended, err := p.endSession(r, v)
+	if err != nil {
 		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
 		return
 	}
 	http.SetCookie(w, session.ClearCookie())
-	p.signedOut(w, r, v)
+	to, ok := v.table.resolve(returnTo(w, r, v), v.table.origin(v.host))
+	switch {
+	case !wantsPage(r) && !ok:
+		w.WriteHeader(http.StatusNoContent)
+	case !ended && v.host != v.table.host: // the login host may know of a session that this host's cookie is not of
+		redirect(w, http.StatusSeeOther, v.table.public.String()+logoutPath+"?"+url.Values{"return_to": {to.String()}}.Encode())
+	case ok:
+		redirect(w, http.StatusSeeOther, to.String())
+	default:
+		p.signedOut(w, v, "/")
+	}
 }
 
-// endSession ends the session of the browser's cookie, if there is one. That the record cannot be written is no
-// reason to keep somebody signed in.
-func (p *Proxy) endSession(r *http.Request, v *visit) error {
+// endSession ends the session of the browser's cookie, and says whether there was one. That the record cannot be
+// written is no reason to keep somebody signed in.
+func (p *Proxy) endSession(r *http.Request, v *visit) (ended bool, err error) {
 	cookie, ok := session.Cookie(r.Header)
 	if !ok {
-		return nil
+		return false, nil
 	}
 	one, err := p.sessions.Read(cookie, v.host)
 	switch {
 	case over(err):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	}
-	p.record(v, audit.Event{Kind: audit.KindLogout, User: one.User, UserName: one.UserName, Session: one.ID, Reason: string(session.ReasonLogout)})
+	_ = p.record(v, audit.Event{Kind: audit.KindLogout, User: one.User, UserName: one.UserName, Session: one.ID, Reason: string(session.ReasonLogout)})
 	if err := p.sessions.End(r.Context(), one.ID, session.ReasonLogout); err != nil && !over(err) {
-		return err
+		return false, err
 	}
-	return nil
+	return true, nil
 }
 
-// signedOut sends the browser where it asked to go, or says that it is done.
-func (p *Proxy) signedOut(w http.ResponseWriter, r *http.Request, v *visit) {
-	if to, ok := v.table.resolve(returnTo(w, r, v), v.table.origin(v.host)); ok {
-		redirect(w, http.StatusSeeOther, to.String())
-		return
-	}
-	if !wantsPage(r) {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	p.pages.SignedOut(w, console.SignedOut{SignIn: "/", Provider: p.provider.LogoutURL(v.table.public.String() + "/")})
+// signedOut says that it is done.
+func (p *Proxy) signedOut(w http.ResponseWriter, v *visit, signIn string) {
+	p.pages.SignedOut(w, console.SignedOut{SignIn: signIn, Provider: p.provider.LogoutURL(v.table.public.String() + "/")})
 }
 
 // returnTo is where a logout asks to go, in its form or its query.
@@ -73,14 +77,16 @@ func returnTo(w http.ResponseWriter, r *http.Request, v *visit) string {
 	return queryOf(v).Get("return_to")
 }
 
-// askLogout shows the button.
+// askLogout shows the button, or says that there is nothing to sign out of. Only the login host can be sure of that.
 func (p *Proxy) askLogout(w http.ResponseWriter, r *http.Request, v *visit) {
-	ask := console.SignOut{Action: logoutPath}
-	if _, err := p.standing(r, v); err == nil {
-		ask.Who = p.who(v)
+	to, ok := v.table.resolve(queryOf(v).Get("return_to"), v.table.origin(v.host))
+	_, err := p.standing(r, v)
+	switch {
+	case err != nil && v.host == v.table.host:
+		p.signedOut(w, v, to.String())
+	case ok:
+		p.pages.SignOut(w, console.SignOut{Who: p.who(v), Action: logoutPath, ReturnTo: to.String()})
+	default:
+		p.pages.SignOut(w, console.SignOut{Who: p.who(v), Action: logoutPath})
 	}
-	if to, ok := v.table.resolve(queryOf(v).Get("return_to"), v.table.origin(v.host)); ok {
-		ask.ReturnTo = to.String()
-	}
-	p.pages.SignOut(w, ask)
 }
