@@ -107,7 +107,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v = &visit{id: newID(), received: time.Now().UTC(), table: p.table.Load(), method: r.Method}
 		x = p.serve(answer, r, v)
 	}
-	if x != nil && x.reason != clientGone && answer.refuse(r) {
+	if x != nil && x.reason != clientGone && answer.refuse() {
 		p.tell(v, x)
 		p.refuse(answer, r, v, *x)
 	}
@@ -200,7 +200,8 @@ func (p *Proxy) finish(v *visit, w *reply, panicked any) {
 	if panicked != nil && panicked != http.ErrAbortHandler {
 		p.log.Error("request failed by a fault of ours", "err", panicked, "request", v.id, "stack", string(debug.Stack()))
 	}
-	if panicked != nil || code == 0 {
+	cutOff := w.release() && !w.refusing && w.conn == nil
+	if panicked != nil || code == 0 || cutOff {
 		panic(http.ErrAbortHandler)
 	}
 }

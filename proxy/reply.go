@@ -19,6 +19,7 @@ var errStopped = errors.New("the answer was cut off")
 type reply struct {
 	http.ResponseWriter
 	control  *http.ResponseController
+	http1    bool
 	hasBody  bool // the request's body may still be on its way
 	closing  bool // nothing more will be read from this HTTP/1 connection
 	refusing bool // what is written now is the door's own, and may follow a stop
@@ -27,14 +28,18 @@ type reply struct {
 	code    int        // of the answer; 0 before it
 	stopped bool
 	conn    net.Conn // the client's, once hijacked
+
+	outside sync.Mutex // held while control is used by another goroutine than the request's; guards over
+	over    bool       // the request is, and control must not be used again
 }
 
 func newReply(w http.ResponseWriter, r *http.Request) *reply {
 	hasBody := r.Body != nil && r.Body != http.NoBody
 	// A request that carried Content-Length beside Transfer-Encoding looks like any chunked one by now, and must be
 	// the last on its connection (RFC 9112 §6.1). Streams of unknown length are the others, and rarely share one.
-	chunked := r.ProtoMajor == 1 && len(r.TransferEncoding) > 0
-	return &reply{ResponseWriter: w, control: http.NewResponseController(w), hasBody: hasBody, closing: chunked}
+	http1 := r.ProtoMajor == 1
+	return &reply{ResponseWriter: w, control: http.NewResponseController(w), http1: http1, hasBody: hasBody,
+		closing: http1 && len(r.TransferEncoding) > 0}
 }
 
 // Unwrap lets an http.ResponseController reach what this does not do itself.
@@ -105,25 +110,53 @@ func (w *reply) status() int {
 // waits no longer.
 func (w *reply) stop() {
 	w.mu.Lock()
-	conn, begun, first := w.conn, w.code != 0, !w.stopped
+	conn, begun := w.conn, w.code != 0
 	w.stopped = true
 	w.mu.Unlock()
-	switch past := time.Unix(1, 0); {
-	case !first:
-	case conn != nil:
+	if conn != nil {
 		conn.Close()
-	default:
-		if w.hasBody {
-			_ = w.control.SetReadDeadline(past)
-		}
-		if begun {
-			_ = w.control.SetWriteDeadline(past)
-		}
+		return
+	}
+	if w.hasBody {
+		w.runOut(w.control.SetReadDeadline)
+	}
+	if begun && w.runOut(w.control.SetWriteDeadline) && w.http1 {
+		go w.insist()
 	}
 }
 
+// runOut lets a deadline pass at once, unless the request is over.
+func (w *reply) runOut(setDeadline func(time.Time) error) bool {
+	w.outside.Lock()
+	defer w.outside.Unlock()
+	if !w.over {
+		_ = setDeadline(time.Unix(1, 0))
+	}
+	return !w.over
+}
+
+// insist keeps the time of the connection run out. When a write fails, net/http closes the connection, and
+// crypto/tls then gives a client that reads nothing five seconds to take in its farewell.
+func (w *reply) insist() {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for w.runOut(w.control.SetWriteDeadline) {
+		<-again.C
+	}
+}
+
+// release says that the request is over. It returns whether its answer was stopped.
+func (w *reply) release() (stopped bool) {
+	w.outside.Lock()
+	w.over = true
+	w.outside.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopped
+}
+
 // refuse makes w ready for the door's own answer, in place of one that has not begun. False if it has.
-func (w *reply) refuse(r *http.Request) bool {
+func (w *reply) refuse() bool {
 	w.mu.Lock()
 	begun, stopped := w.code != 0, w.stopped
 	w.mu.Unlock()
@@ -133,7 +166,7 @@ func (w *reply) refuse(r *http.Request) bool {
 	clear(w.Header())
 	w.refusing = true
 	// What is left of the body is not waited for: the client may never send it.
-	w.closing = w.closing || w.hasBody && r.ProtoMajor == 1
+	w.closing = w.closing || w.hasBody && w.http1
 	if stopped {
 		_ = w.control.SetWriteDeadline(time.Now().Add(answerWithin))
 	}
