@@ -135,7 +135,7 @@ test('moving her out of the team stops the clock and tells her why', {timeout: 6
   assert.equal(reload.status(), 403);
   await clock.getByText('operations@castle-works.example').waitFor();
   await tenant.getByLabel('Move Grace Hopper to another team').selectOption('Operations');
-  await clock.goto(clock.url());
+  while ((await clock.goto(clock.url())).status() !== 200); // until the push has arrived
   await ticks(clock);
 });
 

@@ -32,6 +32,14 @@ type Person struct {
 	Disabled   bool // may not sign in
 }
 
+// Initial is the first letter of the name.
+func (p Person) Initial() string {
+	for _, r := range p.Name {
+		return string(r)
+	}
+	return "?"
+}
+
 // App is an application registration.
 type App struct {
 	ClientID     string

@@ -90,7 +90,7 @@ type batch struct {
 
 // gone says that one request of the batch is over.
 func (b *batch) gone() {
-	if b.live.Add(-1) == 0 && b.cuts > 0 && !b.received.IsZero() {
+	if b.live.Add(-1) == 0 && !b.received.IsZero() && b.cuts > 0 { // cuts last: only a batch that holds a place is done with it now
 		b.over(time.Since(b.received))
 	}
 }

@@ -53,6 +53,11 @@ func (r *rooms) open(ctx context.Context, file *config.File) (err error) {
 	if r.record, err = audit.Open(file.Audit.File); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
+	if known, has := r.record.LastRevision(), r.directory.Revision(); known > has {
+		return fmt.Errorf("the store %s is older than the audit record %s (revision %d, recorded up to %d): its changes would go unrecorded; "+
+			"if it was restored from a backup on purpose, move the audit record to where it is kept, and a new one begins",
+			file.Store.Bolt.Path, file.Audit.File, has, known)
+	}
 	return nil
 }
 

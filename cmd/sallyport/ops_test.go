@@ -1,0 +1,200 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+
+	"sallyport/config"
+)
+
+// metricNames are ours, by contract with those who scrape.
+var metricNames = strings.Fields(`http_requests_total http_request_duration_seconds upstream_request_duration_seconds upstream_errors_total
+live_requests cuts_total decisions_total logins_total sessions_active sessions_ended_total jwt_verifications_total jwks_refreshes_total
+scim_requests_total scim_request_duration_seconds scim_operations_total scim_quirks_total scim_last_request_timestamp_seconds
+directory_users directory_groups directory_memberships directory_revision offboarding_enforcement_seconds store_transactions_total
+store_size_bytes audit_events_total audit_write_errors_total config_last_reload_successful config_last_reload_success_timestamp_seconds build_info`)
+
+// described is every name that the rooms of a server may ever report.
+func described(t *testing.T, s *server) (names []string) {
+	t.Helper()
+	out := make(chan *prometheus.Desc, 1000)
+	s.registry.Describe(out)
+	close(out)
+	for d := range out {
+		_, rest, _ := strings.Cut(d.String(), `fqName: "`)
+		name, _, _ := strings.Cut(rest, `"`)
+		if ours, is := strings.CutPrefix(name, "sallyport_"); is {
+			names = append(names, ours)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func TestMetricsHaveTheirNames(t *testing.T) {
+	w := newWorld(t)
+	file, err := config.Load(w.dir + "/sallyport.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openServer(t.Context(), w.dir+"/sallyport.yaml", file, true, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.rooms.close()
+	slices.Sort(metricNames)
+	if got := described(t, s); !slices.Equal(got, metricNames) {
+		t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(metricNames, "\n"))
+	}
+	families, err := s.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	families = slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !strings.HasPrefix(f.GetName(), "sallyport_") })
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("lint finds %v, %v", problems, err)
+	}
+}
+
+// scrape is the text of /metrics.
+func scrape(t *testing.T, s *running) string {
+	t.Helper()
+	resp, err := http.Get("http://" + s.addrs["ops"] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// await asks until the scrape has text.
+func await(t *testing.T, s *running, text string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(20 * time.Second); ; {
+		got := scrape(t, s)
+		if strings.Contains(got, text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the metrics never have %q:\n%s", text, got)
+		}
+	}
+}
+
+// TestReloading: by SIGHUP and by the file's content alone, a bad file is
+// refused and shown, and a good one put in force.
+func TestReloading(t *testing.T) {
+	s := newStage(t)
+	const ok, bad = "sallyport_config_last_reload_successful 1\n", "sallyport_config_last_reload_successful 0\n"
+	hup := func() {
+		if err := s.server.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, s.server, ok)
+	writeFile(t, s.dir, "sallyport.yaml", []byte("publik_url: x\n"))
+	hup()
+	await(t, s.server, bad)
+	if code := s.her.fetch("/"); code != http.StatusOK {
+		t.Errorf("under a refused file alice gets %d", code)
+	}
+	lives := s.openAll(t)
+	s.configure("61503835-0000-0000-0000-000000000002") // nobody looks at it but the server
+	for _, l := range lives {
+		<-l.ended
+	}
+	await(t, s.server, ok)
+	if code := s.her.fetch("/"); code != http.StatusForbidden {
+		t.Errorf("under the new policy alice gets %d", code)
+	}
+}
+
+// TestStopping: SIGTERM lets the server end by itself, in order.
+func TestStopping(t *testing.T) {
+	s := newStage(t)
+	if err := s.server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	err := <-s.server.exited
+	s.server.exited <- nil
+	if err != nil {
+		t.Errorf("the server ends with %v\n%s", err, s.server.log())
+	}
+	verb(t, s.dir, "store", "check")
+	verb(t, s.dir, "audit", "verify")
+	if _, err := os.Stat(s.dir + "/data/sallyport.db.pid"); err == nil {
+		t.Error("the store's holder is still named")
+	}
+}
+
+// TestNothingSecretIsLogged: tokens, cookies and secrets stay out of logs,
+// metrics and the audit record.
+func TestNothingSecretIsLogged(t *testing.T) {
+	s := newStage(t)
+	token := s.entra.AccessToken(s.person, audience, nil)
+	_ = s.her.get("https://"+apiHost+"/?access_token="+token, token).Body.Close()
+	record, err := os.ReadFile(s.dir + "/data/audit.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := s.server.log() + scrape(t, s.server) + string(record)
+	hidden := []string{"the client secret", s.push.token, token}
+	for _, host := range []string{appHost, loginHost} {
+		for _, c := range s.her.cookies(host) {
+			hidden = append(hidden, c.Value)
+		}
+	}
+	for _, secret := range hidden {
+		if strings.Contains(shown, secret) {
+			t.Errorf("%.12s… shows", secret)
+		}
+	}
+	if len(hidden) < 5 {
+		t.Errorf("only %d secrets were looked for", len(hidden))
+	}
+}
+
+// TestAnOlderStoreIsNotTakenForTheNewest: a backup put in place is refused until
+// the audit record, which knows more, is moved aside.
+func TestAnOlderStoreIsNotTakenForTheNewest(t *testing.T) {
+	s := newStage(t)
+	s.server.verb("backup", s.dir+"/copy.db")
+	s.push.setActive(s.alice, "False")
+	await(t, s.server, `sallyport_audit_events_total{kind="scim"} 4`)
+	s.server.kill()
+	if err := os.Rename(s.dir+"/copy.db", s.dir+"/data/sallyport.db"); err != nil {
+		t.Fatal(err)
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := commandOutput(path, "serve", "-c", s.dir+"/sallyport.yaml")
+	if err == nil || !strings.Contains(out, "is older than the audit record") {
+		t.Errorf("the server ends with %v:\n%s", err, out)
+	}
+	if err := os.Rename(s.dir+"/data/audit.jsonl", s.dir+"/kept.jsonl"); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+}
