@@ -76,7 +76,7 @@ func (p *Proxy) finishFailed(w http.ResponseWriter, r *http.Request, v *visit, t
 	}
 	p.countLogin(loginDenied, why)
 	p.log.InfoContext(r.Context(), "login refused", "err", err, "request", v.id)
-	p.record(v, audit.Event{Kind: audit.KindLogin, Decision: loginDenied, Reason: why, Code: http.StatusUnauthorized})
+	_ = p.record(v, audit.Event{Kind: audit.KindLogin, Decision: loginDenied, Reason: why, Code: http.StatusUnauthorized})
 	p.notSignedIn(w, r, v, refusal{status: http.StatusUnauthorized, reason: tokenRefused, detail: err.Error()}, to.String(),
 		"The identity provider did not sign you in, or its answer could not be accepted. Begin again.")
 }
@@ -110,7 +110,7 @@ func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, v *visit, reaso
 	if v.caller.user != nil {
 		e.User, e.UserName = v.caller.user.ID, v.caller.user.UserName
 	}
-	p.record(v, e)
+	_ = p.record(v, e)
 	p.turnDown(w, r, v, x)
 }
 
@@ -131,7 +131,7 @@ func (p *Proxy) welcome(w http.ResponseWriter, r *http.Request, v *visit, f flow
 	err = p.record(v, audit.Event{Kind: audit.KindLogin, User: user.ID, UserName: user.UserName, Session: one.ID,
 		Decision: loginAllowed, Reason: signedIn, Code: http.StatusFound, Revision: p.directory.Revision()})
 	if err != nil {
-		p.sessions.End(r.Context(), one.ID, session.ReasonReplaced)
+		_ = p.sessions.End(r.Context(), one.ID, session.ReasonReplaced)
 		fail(auditUnavailable, err)
 		return
 	}

@@ -477,8 +477,10 @@ func TestLogout(t *testing.T) {
 				t.Error("the cookie is still there")
 			}
 			out(t, g, true)
-			if p := copied.ask("GET", "https://app.example.com/", nil); p.StatusCode != 401 {
-				t.Errorf("a copied cookie: %d", p.StatusCode)
+			for _, path := range []string{"/", "/.sallyport/me"} {
+				if p := copied.ask("GET", "https://app.example.com"+path, nil); p.StatusCode != 401 || !strings.Contains(p.body, `"reason":"session_ended"`) {
+					t.Errorf("a copied cookie on %s: %d %s", path, p.StatusCode, p.body)
+				}
 			}
 		})
 	}
