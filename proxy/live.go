@@ -14,16 +14,18 @@ type liveRequest struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	reply  *reply
-	end    atomic.Pointer[refusal] // why it was cut, or left; whoever sets it first ends the request
-	batch  *batch                  // of cuts it belongs to; written before end
+	end    atomic.Pointer[ending] // nil while it lives; set once
 }
 
-// left is the end of a request that nobody cut.
-var left = &refusal{}
+// ending is how a request ended: cut for a reason, as one of a batch, or just left.
+type ending struct {
+	reason *refusal // nil: nobody cut it
+	batch  *batch
+}
 
 // cut ends the request, whatever it is doing: a hijacked connection, a stream, an upload. False if it was over.
-func (l *liveRequest) cut(x *refusal) bool {
-	if !l.end.CompareAndSwap(nil, x) {
+func (l *liveRequest) cut(x *refusal, b *batch) bool {
+	if !l.end.CompareAndSwap(nil, &ending{x, b}) {
 		return false
 	}
 	l.cancel()
@@ -33,8 +35,8 @@ func (l *liveRequest) cut(x *refusal) bool {
 
 // cutBy is why the request was cut, or nil.
 func (l *liveRequest) cutBy() *refusal {
-	if x := l.end.Load(); x != left {
-		return x
+	if e := l.end.Load(); e != nil {
+		return e.reason
 	}
 	return nil
 }
@@ -64,8 +66,8 @@ func (s *liveSet) leave(l *liveRequest) {
 	s.mu.Unlock()
 	l.route.numbers.live.Dec()
 	l.cancel()
-	if !l.end.CompareAndSwap(nil, left) && l.batch != nil {
-		l.batch.gone()
+	if !l.end.CompareAndSwap(nil, new(ending)) {
+		l.end.Load().batch.gone()
 	}
 }
 
@@ -98,8 +100,7 @@ func (b *batch) gone() {
 // add cuts a request as one of the batch.
 func (b *batch) add(l *liveRequest, x *refusal) bool {
 	b.live.Add(1)
-	l.batch = b
-	if l.cut(x) {
+	if l.cut(x, b) {
 		b.cuts++
 		return true
 	}
