@@ -92,7 +92,7 @@ func parseUpstream(text string) (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
 		return nil, fmt.Errorf("%q: an upstream speaks http, https or h2c", text)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return nil, fmt.Errorf("%q: write scheme, host and port alone; paths go to the upstream as they come", text)
+		return nil, fmt.Errorf("%q: write scheme, host and port alone; paths go to the upstream as they come", u.Redacted())
 	}
 	if _, err := canonicalHost(u.Host); err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)

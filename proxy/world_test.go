@@ -54,9 +54,11 @@ type world struct {
 	provider  *oidc.Provider
 	tenant    *entratest.Tenant
 	record    string // path of the audit record
-	settings  Settings
-	front     *httptest.Server
-	upstream  *httptest.Server
+
+	stopDirectory context.CancelFunc // ends the directory's Run alone
+	settings      Settings
+	front         *httptest.Server
+	upstream      *httptest.Server
 
 	mu      sync.Mutex // guards handler
 	handler http.Handler
@@ -123,7 +125,10 @@ func (w *world) openRooms() {
 	w.must(err)
 	w.must(w.proxy.Load(w.settings))
 	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{w.directory.Run, w.sessions.Run, w.provider.Run, w.proxy.Run} {
+	following, stopFollowing := context.WithCancel(ctx)
+	w.stopDirectory = stopFollowing
+	follow := func(context.Context) error { return w.directory.Run(following) }
+	for _, run := range []func(context.Context) error{follow, w.sessions.Run, w.provider.Run, w.proxy.Run} {
 		running.Go(func() {
 			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("a room ended: %v", err)

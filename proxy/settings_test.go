@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+
+	"sallyport/policy"
+)
+
+// faultsOf lists the faults of settings as "path: problem".
+func faultsOf(s Settings) (list []string) {
+	s.Check(func(path, problem string) { list = append(list, path+": "+problem) })
+	return list
+}
+
+func TestUsualSettingsAreSound(t *testing.T) {
+	if faults := faultsOf(usualSettings("http://127.0.0.1:3000")); faults != nil {
+		t.Error(faults)
+	}
+}
+
+// TestFaults changes one thing in sound settings and expects one fault there, in words that say what to write.
+func TestFaults(t *testing.T) {
+	for _, c := range []struct {
+		says   string
+		change func(*Settings)
+		path   string
+		words  string
+	}{
+		{"no public_url", func(s *Settings) { s.PublicURL = "" }, "public_url", "https://login.example.com"},
+		{"a public_url in plain http", func(s *Settings) { s.PublicURL = "http://login.example.com" }, "public_url", "https://"},
+		{"a public_url with a path", func(s *Settings) { s.PublicURL = "https://login.example.com/x" }, "public_url", "alone"},
+		{"a public_url with a user", func(s *Settings) { s.PublicURL = "https://a@login.example.com" }, "public_url", "alone"},
+		{"a public_url with an odd host", func(s *Settings) { s.PublicURL = "https://lögin.example.com" }, "public_url", "xn--"},
+		{"everyone trusted", func(s *Settings) { s.TrustedProxies = []string{"10.0.0.0/8", "0.0.0.0/0"} }, "trusted_proxies[1]", "everyone"},
+		{"everyone trusted over IPv6", func(s *Settings) { s.TrustedProxies = []string{"::/0"} }, "trusted_proxies[0]", "everyone"},
+		{"IPv4 in IPv6 clothes trusted", func(s *Settings) { s.TrustedProxies = []string{"::ffff:10.0.0.0/104"} }, "trusted_proxies[0]", "as IPv4"},
+		{"a name trusted", func(s *Settings) { s.TrustedProxies = []string{"proxy.example.com"} }, "trusted_proxies[0]", "10.0.0.0/8"},
+		{"a header that is not one", func(s *Settings) { s.IdentityHeaders.User = "X User" }, "identity_headers.user", "letters, digits and dashes"},
+		{"a header of HTTP's own", func(s *Settings) { s.IdentityHeaders.Email = "content-length" }, "identity_headers.email", "meaning of its own"},
+		{"a header of ours", func(s *Settings) { s.IdentityHeaders.Email = "X-Forwarded-For" }, "identity_headers.email", "meaning of its own"},
+		{"one header for two", func(s *Settings) { s.IdentityHeaders.Groups = "x-forwarded-user" }, "identity_headers.groups", "carries user already"},
+		{"no routes", func(s *Settings) { s.Routes = nil }, "routes", "at least one"},
+		{"a route without name", func(s *Settings) { s.Routes[0].Name = "" }, "routes[0].name", "lower-case"},
+		{"a route called by a reserved name", func(s *Settings) { s.Routes[0].Name = "_none" }, "routes[0].name", "lower-case"},
+		{"two routes of a name", func(s *Settings) { s.Routes[1].Name = "app" }, "routes[1].name", `routes[0] is called "app" too`},
+		{"two routes of a host and path", func(s *Settings) { s.Routes[1].Host = "APP.example.com" }, "routes[1].path", "same host and path"},
+		{"a route without host", func(s *Settings) { s.Routes[0].Host = "" }, "routes[0].host", "app.example.com"},
+		{"a host with a port", func(s *Settings) { s.Routes[0].Host = "a.example:8443" }, "routes[0].host", "public_url's"},
+		{"a pattern for host", func(s *Settings) { s.Routes[0].Host = "*.example.com" }, "routes[0].host", "exact"},
+		{"a path with steps", func(s *Settings) { s.Routes[0].Path = "/a/../b" }, "routes[0].path", "/orders"},
+		{"a pattern for path", func(s *Settings) { s.Routes[0].Path = "/a/*" }, "routes[0].path", "whole segments"},
+		{"the door's path", func(s *Settings) { s.Routes[0].Path = "/.sallyport/x" }, "routes[0].path", "the door's own"},
+		{"no upstream", func(s *Settings) { s.Routes[0].Upstream = nil }, "routes[0].upstream", "http://127.0.0.1:3000"},
+		{"an upstream that is no URL", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"127.0.0.1:3000"} }, "routes[0].upstream", "http://127.0.0.1:3000"},
+		{"an upstream of another scheme", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"http://a", "ftp://a"} }, "routes[0].upstream[1]", "http, https or h2c"},
+		{"an upstream with a path", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"http://a/base"} }, "routes[0].upstream", "alone"},
+		{"an upstream with a password", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"http://u:s3cret@a"} }, "routes[0].upstream", "alone"},
+		{"no policy", func(s *Settings) { s.Routes[0].Policy = nil }, "routes[0].policy", "nobody could pass"},
+		{"an unknown policy", func(s *Settings) { s.Routes[0].Policy = []string{"staff", "stuff"} }, "routes[0].policy[1]", `no policy "stuff"`},
+		{"lenient paths for anyone", func(s *Settings) { s.Routes[3].Policy = []string{"staff", "all"} }, "routes[3].policy[1]", "lets anyone in"},
+		{"an unknown proof", func(s *Settings) { s.Routes[0].Accept = []string{"basic"} }, "routes[0].accept[0]", "session or bearer"},
+		{"an unknown encoding", func(s *Settings) { s.Routes[0].PathEncoding = "loose" }, "routes[0].path_encoding", "strict or lenient"},
+		{"a negative time-out", func(s *Settings) { s.Routes[0].Timeout = -1 }, "routes[0].timeout", "60s"},
+	} {
+		t.Run(c.says, func(t *testing.T) {
+			s := usualSettings("http://127.0.0.1:3000")
+			c.change(&s)
+			faults := faultsOf(s)
+			if len(faults) != 1 || !strings.HasPrefix(faults[0], c.path+": ") || !strings.Contains(faults[0], c.words) {
+				t.Errorf("%q", faults)
+			}
+			if strings.Contains(strings.Join(faults, ""), "s3cret") {
+				t.Error("tells a password")
+			}
+		})
+	}
+}
+
+func TestEveryFaultIsReportedAtOnce(t *testing.T) {
+	faults := faultsOf(Settings{PublicURL: "x", Routes: []Route{{}, {Accept: []string{"a", "b"}}}})
+	if len(faults) != 1+4+6 {
+		t.Errorf("%d: %s", len(faults), strings.Join(faults, "\n"))
+	}
+}
+
+func TestSettingsAreYAML(t *testing.T) {
+	const text = `
+public_url: https://login.example.com
+policies: [{name: sre, rules: [{allow: {groups: [{id: g1, name: SRE}]}}]}]
+routes:
+  - {name: grafana, host: grafana.example.com, path: /, upstream: "http://127.0.0.1:3000", policy: [sre], owner: o@example.com}
+  - {name: orders-api, host: api.example.com, path: /orders, upstream: ["http://a:1", "h2c://b:2"], accept: [bearer], policy: [sre], timeout: 5s}
+`
+	got := Defaults()
+	if err := yaml.Unmarshal([]byte(text), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := Defaults()
+	want.PublicURL = "https://login.example.com"
+	want.Policies = []policy.Named{{Name: "sre", Rules: []policy.Rule{{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "g1", Name: "SRE"}}}}}}}
+	want.Routes = []Route{
+		{Name: "grafana", Host: "grafana.example.com", Path: "/", Upstream: Upstreams{"http://127.0.0.1:3000"}, Policy: []string{"sre"}, Owner: "o@example.com"},
+		{Name: "orders-api", Host: "api.example.com", Path: "/orders", Upstream: Upstreams{"http://a:1", "h2c://b:2"}, Accept: []string{"bearer"}, Policy: []string{"sre"}, Timeout: 5e9},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if faults := faultsOf(got); faults != nil {
+		t.Error(faults)
+	}
+}
+
+// Settings that are not sound change nothing.
+func TestLoadIsAllOrNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	before := w.proxy.table.Load()
+	for _, change := range []func(*Settings){
+		func(s *Settings) { s.Routes[0].Host = "" },
+		func(s *Settings) { s.Routes[0].UpstreamCAFile = "/does/not/exist" },
+		func(s *Settings) { s.Policies[0].Rules = nil },
+		func(s *Settings) { s.PublicURL = "" },
+	} {
+		s := usualSettings(w.upstream.URL)
+		change(&s)
+		if err := w.proxy.Load(s); err == nil || w.proxy.table.Load() != before {
+			t.Errorf("%v", err)
+		}
+	}
+}
