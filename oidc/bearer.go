@@ -3,10 +3,11 @@ package oidc
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4/json" // unlike the standard one, exact about names and refusing the same name twice
 )
 
 // maxToken bounds a token's text, in bytes.
@@ -28,25 +29,26 @@ func (p *Provider) bearer(ctx context.Context, k *known, token string) (Identity
 	if len(p.settings.APIAudiences) == 0 {
 		return Identity{}, refuse(WrongAudience, "no api_audiences are configured, so no bearer token is taken")
 	}
-	c, err := p.verify(ctx, k, token)
+	c, err := p.verify(ctx, k, token, "jwt", "at+jwt")
 	if err != nil {
 		return Identity{}, err
 	}
 	switch {
-	case !slices.ContainsFunc(p.settings.APIAudiences, c.Audience.has):
-		return Identity{}, refuse(WrongAudience, "the token is for another API")
 	case c.isIDToken(p.settings.ClientID):
 		return Identity{}, refuse(NotForAPIs, "it is an ID token; send an access token for the API")
+	case !slices.ContainsFunc(p.settings.APIAudiences, c.Audience.has):
+		return Identity{}, refuse(WrongAudience, "the token is for another API")
 	}
 	return p.identity(c)
 }
 
-// verify checks what every token must have: form, signature, issuer, times, tenant.
-func (p *Provider) verify(ctx context.Context, k *known, token string) (*claims, error) {
-	if err := p.checkForm(token); err != nil {
+// verify checks what every token must have: form, one of kinds as its type,
+// signature, issuer, times, tenant.
+func (p *Provider) verify(ctx context.Context, k *known, token string, kinds ...string) (*claims, error) {
+	if err := checkForm(token, kinds); err != nil {
 		return nil, err
 	}
-	payload, err := k.keys.VerifySignature(ctx, token)
+	payload, err := k.keys.payload(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +61,7 @@ func (p *Provider) verify(ctx context.Context, k *known, token string) (*claims,
 
 // checkForm looks at the header before any work is done, and tells apart the
 // tokens that are often sent by mistake.
-func (p *Provider) checkForm(token string) error {
+func checkForm(token string, kinds []string) error {
 	if len(token) > maxToken {
 		return refuse(Malformed, "the token is too large")
 	}
@@ -67,7 +69,7 @@ func (p *Provider) checkForm(token string) error {
 		return refuse(Malformed, "the token is not a signed JWT (encrypted ones are not taken)")
 	}
 	head, _, _ := strings.Cut(token, ".")
-	data, err := base64.RawURLEncoding.DecodeString(head)
+	data, err := base64.RawURLEncoding.Strict().DecodeString(head)
 	var h map[string]any
 	if err != nil || json.Unmarshal(data, &h) != nil {
 		return refuse(Malformed, "the token's header cannot be read")
@@ -77,8 +79,19 @@ func (p *Provider) checkForm(token string) error {
 		return refuse(Malformed, "the token's header demands extensions that are not known")
 	case h["nonce"] != nil:
 		return refuse(NotForAPIs, "it is a token for Microsoft Graph, which only Graph can check; ask for one for your API's scope")
+	case !isKind(h["typ"], kinds):
+		return refuse(WrongType, "the token is of another type than is taken here")
 	}
 	return nil
+}
+
+// isKind compares a header's typ (RFC 8725 §3.11); most tokens have none or JWT.
+func isKind(typ any, kinds []string) bool {
+	if typ == nil {
+		return true
+	}
+	text, _ := typ.(string)
+	return slices.Contains(kinds, strings.TrimPrefix(strings.ToLower(text), "application/"))
 }
 
 // skew is how far clocks may differ.
@@ -86,15 +99,15 @@ const skew = time.Minute
 
 func (p *Provider) checkClaims(c *claims, now time.Time) error {
 	switch {
-	case c.Issuer != p.settings.Issuer && strings.HasPrefix(c.Issuer, "https://sts.windows.net/"):
-		return refuse(WrongVersion, "it is a v1.0 token; set requestedAccessTokenVersion (api.requestedAccessTokenVersion) to 2 in the API's manifest")
+	case c.Issuer != p.settings.Issuer && c.isVersion1():
+		return refuse(WrongVersion, "it is a v1.0 token; set api.requestedAccessTokenVersion to 2 in the manifest of the API's registration")
 	case c.Issuer != p.settings.Issuer:
 		return refuse(WrongIssuer, "the token is from another issuer")
 	case p.tenant != "" && c.Tenant != p.tenant:
 		return refuse(WrongTenant, "the token is of another tenant, or names none")
 	case c.Expires.IsZero():
 		return refuse(Expired, "the token has no exp")
-	case !now.Before(c.Expires.Time):
+	case !now.Before(c.Expires.Time): // without skew: it opens nothing after its last moment
 		return refuse(Expired, "the token has expired")
 	case c.NotBefore.After(now.Add(skew)), c.Issued.After(now.Add(skew)):
 		return refuse(NotYetValid, "the token is of the future; compare the clocks")

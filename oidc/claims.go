@@ -1,11 +1,14 @@
 package oidc
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
 )
 
 // claims are those of a token that we read.
@@ -64,31 +67,50 @@ func (i *instant) UnmarshalJSON(data []byte) error {
 }
 
 // isIDToken tells an ID token from an access token: only the former has a nonce
-// or hashes of what it came with, and, where the audience is the application that
-// signs people in, says nothing of a scope or of who asked for it.
+// or hashes of what it came with and, where its audience is the application that
+// signs people in, says neither what may be done nor how the asking application
+// proved itself. (An ID token may have azp, so that tells nothing.)
 func (c *claims) isIDToken(clientID string) bool {
 	if c.Nonce != "" || c.AccessTokenHash != "" || c.CodeHash != "" {
 		return true
 	}
-	asks := c.Party != "" || c.App != "" || c.all["scp"] != nil || c.all["scope"] != nil || c.all["client_id"] != nil
-	return c.Audience.has(clientID) && !asks
+	return c.Audience.has(clientID) && !c.hasAny("scp", "scope", "client_id", "azpacr", "appid")
 }
+
+// isVersion1 says whether Entra made the token for an API that asks for none of
+// the v2.0 endpoint's.
+func (c *claims) isVersion1() bool {
+	return strings.HasPrefix(c.Issuer, "https://sts.windows.net/") || c.hasAny("ver") && c.all["ver"] == "1.0"
+}
+
+func (c *claims) hasAny(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return c.all[name] != nil })
+}
+
+// app is the application that calls by itself; "" where a user does. Entra says so
+// by idtyp only if asked to, but then the subject is the application's own object
+// and nobody delegated a scope.
+func (c *claims) app() string {
+	alone := c.Subject != "" && c.all["oid"] == c.Subject && !c.hasAny("scp", "scope")
+	if c.TokenKind != "app" && !alone {
+		return ""
+	}
+	return cmp.Or(c.Party, c.App)
+}
+
+// longestKey bounds who somebody is, in bytes.
+const longestKey = 1024
 
 // identity is who the claims speak of.
 func (p *Provider) identity(c *claims) (Identity, error) {
 	key, _ := c.all[p.settings.UserClaim].(string)
-	if key == "" || len(key) > 1024 {
+	if key == "" || len(key) > longestKey {
 		return Identity{}, refuse(ClaimMissing, "the token has no usable claim "+p.settings.UserClaim)
 	}
 	id := Identity{Key: key, Issuer: c.Issuer, Subject: c.Subject, Name: c.Name, Email: c.Email, ProviderSession: c.ProviderSession,
-		Roles: c.Roles, Issued: c.Issued.Time, Authenticated: c.Authenticated.Time, Expires: c.Expires.Time}
+		Roles: c.Roles, App: c.app(), Issued: c.Issued.Time, Authenticated: c.Authenticated.Time, Expires: c.Expires.Time}
 	if id.Authenticated.IsZero() {
 		id.Authenticated = id.Issued
-	}
-	if c.TokenKind == "app" {
-		if id.App = c.Party; id.App == "" {
-			id.App = c.App
-		}
 	}
 	return id, nil
 }

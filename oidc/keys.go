@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,48 +18,47 @@ const (
 	keysMaxAge = 24 * time.Hour   // beyond it, keys that could not be refreshed count no more
 )
 
-// algorithms are those we accept, by the kind of key that each needs (go-jose
-// checks that key and algorithm fit).
+// algorithms are those we accept.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
 
-var errNoKeys = errors.New("the provider's keys are not known")
-
-// keys are the provider's public keys. Only the document at its jwks_uri is
-// ever fetched, and no token can make that happen more than once in keysApart.
+// keys are the provider's public keys, by id. Only the document at its jwks_uri
+// is ever fetched, and no token can make that happen more than once in keysApart.
 type keys struct {
 	url    string
 	client *http.Client
 	count  func(result string)
 
-	fetching sync.Mutex // held over a fetch
-
-	mu      sync.RWMutex // guards what follows
+	mu      sync.Mutex // guards what follows
 	byID    map[string][]jose.JSONWebKey
-	fetched time.Time // when byID was current
-	tried   time.Time // when a fetch was last begun
+	fetched time.Time     // when byID was current
+	tried   time.Time     // when the last fetch began
+	err     error         // of the last fetch
+	flying  chan struct{} // closed at the end of the fetch under way; nil when there is none
 }
 
-// VerifySignature is the payload of a token that one of the keys signed.
-func (k *keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+// payload is what a token carries, once one of the keys is found to have signed it.
+func (k *keys) payload(ctx context.Context, token string) ([]byte, error) {
 	signed, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
 		return nil, refuse(reasonOf(err), "the token is not a JWT signed by an allowed algorithm")
 	}
-	if len(signed.Signatures) != 1 {
-		return nil, refuse(Malformed, "the token does not have exactly one signature")
-	}
-	id := signed.Signatures[0].Header.KeyID
-	found, err := k.find(ctx, id)
+	header := signed.Signatures[0].Header
+	found, err := k.find(ctx, header.KeyID)
 	if err != nil {
 		return nil, err
 	}
+	tried := false
 	for _, key := range found {
+		if !fits(key, header.Algorithm) {
+			continue
+		}
+		tried = true
 		if payload, err := signed.Verify(key.Key); err == nil {
 			return payload, nil
 		}
 	}
-	if len(found) == 0 {
-		return nil, refuse(KeyUnknown, "the provider publishes no such key")
+	if !tried {
+		return nil, refuse(AlgRefused, "the key that the token names is not for the token's algorithm")
 	}
 	return nil, refuse(BadSignature, "the signature is not of the key that the token names")
 }
@@ -73,60 +71,78 @@ func reasonOf(err error) Reason {
 	return Malformed
 }
 
-// find gives the keys with an id, asking the provider anew for one it does not know.
+// find gives the keys with an id, at least one, asking the provider anew for an
+// id that it does not know.
 func (k *keys) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
-	if found, fresh := k.look(id); fresh && len(found) > 0 {
+	if found := k.look(id); found != nil {
 		return found, nil
 	}
 	err := k.refresh(ctx)
-	found, fresh := k.look(id)
-	if !fresh {
-		return nil, errors.Join(errNoKeys, err)
-	}
-	return found, nil
-}
-
-func (k *keys) look(id string) (found []jose.JSONWebKey, fresh bool) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.byID[id], !k.fetched.IsZero() && time.Since(k.fetched) < keysMaxAge
-}
-
-// refresh fetches the keys unless that was tried a moment ago. Who comes while a
-// fetch is under way waits for it.
-func (k *keys) refresh(ctx context.Context) error {
-	k.fetching.Lock()
-	defer k.fetching.Unlock()
-	k.mu.Lock()
-	soon := !k.tried.IsZero() && time.Since(k.tried) < keysApart
-	if !soon {
-		k.tried = time.Now()
-	}
-	k.mu.Unlock()
-	if soon {
-		return nil
-	}
-	byID, err := k.fetch(context.WithoutCancel(ctx))
-	if err != nil {
-		k.count("error")
-		return fmt.Errorf("fetching the provider's keys: %w", err)
-	}
-	k.count("ok")
-	k.mu.Lock()
-	k.byID, k.fetched = byID, time.Now()
-	k.mu.Unlock()
-	return nil
-}
-
-// maxKeys bounds how many keys a provider may publish.
-const maxKeys = 100
-
-func (k *keys) fetch(ctx context.Context) (map[string][]jose.JSONWebKey, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
-	if err != nil {
+	found := k.look(id)
+	switch {
+	case found != nil:
+		return found, nil
+	case err != nil: // the key may be a new one: we cannot tell
 		return nil, err
 	}
-	resp, err := k.client.Do(req)
+	return nil, refuse(KeyUnknown, "the provider publishes no such key")
+}
+
+// look is find from memory; nil where there is none or memory is too old.
+func (k *keys) look(id string) []jose.JSONWebKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fetched.IsZero() || time.Since(k.fetched) >= keysMaxAge {
+		return nil
+	}
+	return k.byID[id]
+}
+
+// refresh fetches the keys unless that was tried a moment ago; it gives the error
+// of the last fetch. Who comes while a fetch is under way waits for it, no longer
+// than ctx.
+func (k *keys) refresh(ctx context.Context) error {
+	k.mu.Lock()
+	if k.flying == nil {
+		if !k.tried.IsZero() && time.Since(k.tried) < keysApart {
+			defer k.mu.Unlock()
+			return k.err
+		}
+		k.tried, k.flying = time.Now(), make(chan struct{})
+		go k.fetch(k.flying) // on behalf of all who wait: it outlives any one of them, though not askTimeout
+	}
+	flying := k.flying
+	k.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the provider's keys: %w", ctx.Err())
+	case <-flying:
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.err
+}
+
+func (k *keys) fetch(done chan struct{}) {
+	byID, err := k.ask()
+	if err != nil {
+		err = fmt.Errorf("fetching the provider's keys: %w", err)
+		k.count("error")
+	} else {
+		k.count("ok")
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err = err; err == nil {
+		k.byID, k.fetched = byID, k.tried
+	}
+	k.flying = nil
+	close(done)
+}
+
+// ask is bounded by the client: askTimeout, answerSize, no redirects.
+func (k *keys) ask() (map[string][]jose.JSONWebKey, error) {
+	resp, err := k.client.Get(k.url)
 	if err != nil {
 		return nil, err
 	}
@@ -139,29 +155,4 @@ func (k *keys) fetch(ctx context.Context) (map[string][]jose.JSONWebKey, error) 
 		return nil, err
 	}
 	return readKeys(data)
-}
-
-// readKeys takes the usable keys; one of a kind we do not know is passed over
-// (RFC 7517 §5).
-func readKeys(data []byte) (map[string][]jose.JSONWebKey, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, fmt.Errorf("reading the key set: %w", err)
-	}
-	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("the key set has %d keys; at most %d are taken", len(set.Keys), maxKeys)
-	}
-	byID := map[string][]jose.JSONWebKey{}
-	for _, raw := range set.Keys {
-		var key jose.JSONWebKey
-		if key.UnmarshalJSON(raw) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
-			byID[key.KeyID] = append(byID[key.KeyID], key)
-		}
-	}
-	if len(byID) == 0 {
-		return nil, errors.New("the key set has no usable key")
-	}
-	return byID, nil
 }

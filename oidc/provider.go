@@ -14,7 +14,6 @@ import (
 	"time"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/oauth2"
 )
 
@@ -36,9 +35,9 @@ type Provider struct {
 // known is what discovery found out.
 type known struct {
 	keys     *keys
-	verifier *gooidc.IDTokenVerifier
 	oauth    oauth2.Config
-	logout   string // end_session_endpoint
+	logout   string // end_session_endpoint; "" where there is none
+	namesIss bool   // answers to a login always name the issuer (RFC 9207 §3)
 }
 
 // New reads the client secret and contacts nobody. publicURL is where the
@@ -57,12 +56,18 @@ func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
 		client: client, log: log, metrics: newMetrics()}, nil
 }
 
-var entraIssuer = regexp.MustCompile(`^https?://[^/]+/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})/v2\.0$`)
+// String names the provider, and nothing that is secret about it.
+func (p *Provider) String() string { return "oidc " + p.settings.Issuer }
 
-// tenantOf is the tenant ID in an Entra v2.0 issuer.
+// GoString is String.
+func (p *Provider) GoString() string { return p.String() }
+
+var entraIssuer = regexp.MustCompile(`^(?:https?://[^/]+/([0-9a-fA-F-]{36})/v2\.0|https://sts\.windows\.net/([0-9a-fA-F-]{36})/)$`)
+
+// tenantOf is the tenant ID in an issuer of Entra's.
 func tenantOf(issuer string) string {
 	if m := entraIssuer.FindStringSubmatch(issuer); m != nil {
-		return m[1]
+		return m[1] + m[2]
 	}
 	return ""
 }
@@ -76,33 +81,41 @@ const (
 // Run finds the provider and keeps its keys fresh until ctx ends. Until it is
 // found, nobody can log in; whoever is signed in goes on.
 func (p *Provider) Run(ctx context.Context) error {
-	pause := firstPause
-	for {
-		err := p.discover(ctx)
-		if err == nil {
-			break
-		}
-		p.log.Warn("identity provider not reached; trying again", "err", err, "took", pause.String())
-		if err := sleep(ctx, pause); err != nil {
-			return err
-		}
-		pause = min(2*pause, lastPause)
+	if err := p.find(ctx); err != nil {
+		return err
 	}
 	p.log.Info("identity provider found", "issuer", p.settings.Issuer)
 	for {
+		pause := keysEvery
 		if err := p.known.Load().keys.refresh(ctx); err != nil {
 			p.log.Warn("keys of the identity provider not refreshed", "err", err)
+			pause = lastPause
 		}
-		if err := sleep(ctx, keysEvery); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
 }
 
-// sleep waits for about d (up to a tenth more, so that replicas do not march in
-// step), or for the end of ctx.
+// find discovers the provider, however long that takes.
+func (p *Provider) find(ctx context.Context) error {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		found, err := p.discover(ctx)
+		if err == nil {
+			p.known.Store(found)
+			return nil
+		}
+		p.log.Warn("identity provider not reached; trying again", "err", err, "pause", pause.String())
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// sleep waits for d or up to a half less, so that replicas do not march in step,
+// or for the end of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d + rand.N(d/10))
+	timer := time.NewTimer(d - rand.N(d/2))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -112,57 +125,57 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// discover reads the provider's metadata (OpenID Connect Discovery 1.0 §4).
-func (p *Provider) discover(ctx context.Context) error {
-	ctx = gooidc.ClientContext(ctx, p.client)
-	found, err := gooidc.NewProvider(ctx, p.settings.Issuer)
+// discover reads the provider's metadata (OpenID Connect Discovery 1.0 §4), which
+// must name the very issuer that was asked.
+func (p *Provider) discover(ctx context.Context) (*known, error) {
+	found, err := gooidc.NewProvider(gooidc.ClientContext(ctx, p.client), p.settings.Issuer)
 	if err != nil {
-		return fmt.Errorf("reading the metadata of %s: %w", p.settings.Issuer, err)
+		return nil, fmt.Errorf("reading the metadata of %s: %s", p.settings.Issuer, plain(err.Error())) // it may quote the whole answer
 	}
 	var more struct {
-		Keys    string   `json:"jwks_uri"`
-		Logout  string   `json:"end_session_endpoint"`
-		Methods []string `json:"token_endpoint_auth_methods_supported"`
+		Keys     string   `json:"jwks_uri"`
+		Logout   string   `json:"end_session_endpoint"`
+		Methods  []string `json:"token_endpoint_auth_methods_supported"`
+		NamesIss bool     `json:"authorization_response_iss_parameter_supported"`
 	}
 	if err := found.Claims(&more); err != nil {
-		return fmt.Errorf("reading the metadata of %s: %w", p.settings.Issuer, err)
+		return nil, fmt.Errorf("reading the metadata of %s: %w", p.settings.Issuer, err)
 	}
 	endpoint := found.Endpoint()
-	for _, u := range []string{endpoint.AuthURL, endpoint.TokenURL, more.Keys} {
-		if problem := issuerSecure(u); problem != nil {
-			return problem
+	for name, u := range map[string]string{"authorization_endpoint": endpoint.AuthURL, "token_endpoint": endpoint.TokenURL, "jwks_uri": more.Keys} {
+		if !p.secure(u) {
+			return nil, fmt.Errorf("the metadata of %s has as its %s %s, which is not an https URL", p.settings.Issuer, name, plain(u))
 		}
 	}
-	endpoint.AuthStyle = oauth2.AuthStyleInHeader
+	if !p.secure(more.Logout) {
+		more.Logout = "" // a login is possible without
+	}
+	endpoint.AuthStyle = oauth2.AuthStyleInHeader // what every provider takes (RFC 6749 §2.3.1)
 	if slices.Contains(more.Methods, "client_secret_post") {
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
-	k := &known{logout: more.Logout, keys: &keys{url: more.Keys, client: p.client, count: p.metrics.refreshed}}
-	k.verifier = gooidc.NewVerifier(p.settings.Issuer, k.keys, &gooidc.Config{ClientID: p.settings.ClientID, SupportedSigningAlgs: algorithmNames()})
-	k.oauth = oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: string(p.secret), Endpoint: endpoint,
-		RedirectURL: p.callback, Scopes: p.settings.Scopes}
-	p.known.Store(k)
-	return nil
+	return &known{
+		keys: &keys{url: more.Keys, client: p.client, count: p.metrics.refreshed},
+		oauth: oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: string(p.secret), Endpoint: endpoint,
+			RedirectURL: p.callback, Scopes: p.settings.Scopes},
+		logout: more.Logout, namesIss: more.NamesIss,
+	}, nil
 }
 
-// issuerSecure refuses endpoints that anybody on the way could answer for.
-func issuerSecure(endpoint string) error {
+// secure says whether nobody on the way can answer for an endpoint: it is https,
+// or like the issuer itself on this very machine.
+func (p *Provider) secure(endpoint string) bool {
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
-		return fmt.Errorf("the provider's metadata names an endpoint that is not https: %q", endpoint)
+	if err != nil || u.Host == "" {
+		return false
 	}
-	return nil
-}
-
-func algorithmNames() (names []string) {
-	for _, a := range algorithms {
-		names = append(names, string(a))
-	}
-	return names
+	own, err := url.Parse(p.settings.Issuer)
+	return u.Scheme == "https" || err == nil && own.Scheme == "http" && u.Scheme == "http" && loopback(u.Hostname())
 }
 
 // LogoutURL is where a browser ends its session with the provider itself, to
-// come back to returnTo; "" where the provider has no such place.
+// come back to returnTo (which the provider may want to have been registered);
+// "" where the provider has no such place (RP-Initiated Logout 1.0 §2).
 func (p *Provider) LogoutURL(returnTo string) string {
 	k := p.known.Load()
 	if k == nil || k.logout == "" {
@@ -177,35 +190,4 @@ func (p *Provider) LogoutURL(returnTo string) string {
 	q.Set("post_logout_redirect_uri", returnTo)
 	u.RawQuery = q.Encode()
 	return u.String()
-}
-
-// Collectors are the provider's metrics.
-func (p *Provider) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{p.metrics.verifications, p.metrics.refreshes}
-}
-
-type metrics struct{ verifications, refreshes *prometheus.CounterVec }
-
-func newMetrics() *metrics {
-	return &metrics{
-		verifications: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_jwt_verifications_total",
-			Help: "Tokens checked, by result (ok, refused, error) and reason."}, []string{"result", "reason"}),
-		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_jwks_refreshes_total",
-			Help: "Fetches of the identity provider's keys, by result (ok, error)."}, []string{"result"}),
-	}
-}
-
-func (m *metrics) refreshed(result string) { m.refreshes.WithLabelValues(result).Inc() }
-
-// verified counts the outcome of checking one token.
-func (m *metrics) verified(err error) {
-	var r *Refusal
-	switch {
-	case err == nil:
-		m.verifications.WithLabelValues("ok", "").Inc()
-	case errors.As(err, &r):
-		m.verifications.WithLabelValues("refused", string(r.Reason)).Inc()
-	default:
-		m.verifications.WithLabelValues("error", "").Inc()
-	}
 }

@@ -21,6 +21,7 @@ const (
 	Expired       Reason = "expired"        // past its exp
 	NotYetValid   Reason = "not_yet_valid"  // before its nbf or iat
 	WrongIssuer   Reason = "wrong_issuer"   // from another issuer
+	WrongType     Reason = "wrong_type"     // a JWT of another kind, such as a logout token
 	WrongVersion  Reason = "wrong_version"  // a v1.0 token where v2.0 ones are expected
 	WrongAudience Reason = "wrong_audience" // for somebody else
 	WrongParty    Reason = "wrong_party"    // azp names another client

@@ -1,0 +1,38 @@
+package oidc
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Collectors are the provider's metrics.
+func (p *Provider) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{p.metrics.verifications, p.metrics.refreshes}
+}
+
+type metrics struct{ verifications, refreshes *prometheus.CounterVec }
+
+func newMetrics() *metrics {
+	return &metrics{
+		verifications: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_jwt_verifications_total",
+			Help: "Tokens checked, by result (ok, refused, error) and reason."}, []string{"result", "reason"}),
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_jwks_refreshes_total",
+			Help: "Fetches of the identity provider's keys, by result (ok, error)."}, []string{"result"}),
+	}
+}
+
+func (m *metrics) refreshed(result string) { m.refreshes.WithLabelValues(result).Inc() }
+
+// verified counts the outcome of checking one token.
+func (m *metrics) verified(err error) {
+	var r *Refusal
+	switch {
+	case err == nil:
+		m.verifications.WithLabelValues("ok", "").Inc()
+	case errors.As(err, &r):
+		m.verifications.WithLabelValues("refused", string(r.Reason)).Inc()
+	default:
+		m.verifications.WithLabelValues("error", "").Inc()
+	}
+}
