@@ -33,6 +33,11 @@ func (e *ErrTaken) Error() string {
 	return fmt.Sprintf("%s %q already exists", e.Attribute, e.Value)
 }
 
+// ErrUnkeepable says that a value cannot be kept as it is.
+type ErrUnkeepable struct{ Attribute, Problem string }
+
+func (e *ErrUnkeepable) Error() string { return e.Attribute + " " + e.Problem }
+
 // User is a user the identity provider pushed. One handed out by Lookup or ByID
 // is shared and never changes.
 type User struct {

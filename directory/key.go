@@ -99,10 +99,10 @@ func ascii(s string) bool {
 // bounded refuses values that cannot stand in a key.
 func bounded(attribute, value string) error {
 	if len(value) > maxAttribute {
-		return fmt.Errorf("%s is %d bytes long; at most %d can be kept", attribute, len(value), maxAttribute)
+		return &ErrUnkeepable{attribute, fmt.Sprintf("is %d bytes long; at most %d can be kept", len(value), maxAttribute)}
 	}
 	if strings.ContainsRune(value, 0) {
-		return fmt.Errorf("%s holds a NUL character", attribute)
+		return &ErrUnkeepable{attribute, "holds a NUL character"}
 	}
 	return nil
 }

@@ -329,7 +329,6 @@ func (c *cleaner) applyList(a *attribute, list []any, o operation) ([]any, error
 			list[at] = element
 		} else {
 			list = append(list, element)
-			at = len(list) - 1
 		}
 		c.settlePrimary(list, element)
 	}

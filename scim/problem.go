@@ -31,12 +31,15 @@ func invalid(kind, format string, args ...any) error {
 func problemOf(err error) *problem {
 	var p *problem
 	var taken *directory.ErrTaken
+	var unkeepable *directory.ErrUnkeepable
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &taken):
 		return &problem{http.StatusConflict, "uniqueness", taken.Error()}
+	case errors.As(err, &unkeepable):
+		return &problem{http.StatusBadRequest, "invalidValue", unkeepable.Error()}
 	case errors.Is(err, directory.ErrNotFound):
 		return &problem{http.StatusNotFound, "", "There is no such resource."}
 	case errors.As(err, &large):
