@@ -196,5 +196,11 @@ func TestAnOlderStoreIsNotTakenForTheNewest(t *testing.T) {
 	if err := os.Rename(s.dir+"/data/audit.jsonl", s.dir+"/kept.jsonl"); err != nil {
 		t.Fatal(err)
 	}
-	s.start()
+	s.server = s.start()
+	old := s.her.cookies(appHost)
+	her := s.visitor(s.server)
+	her.client.Jar.SetCookies(mustURL(t, "https://"+appHost+"/"), secure(old))
+	if code := her.fetch("/"); code != http.StatusUnauthorized {
+		t.Errorf("a session from before the backup answers %d", code)
+	}
 }

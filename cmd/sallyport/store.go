@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/config"
+	"sallyport/session"
+	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
@@ -56,6 +59,17 @@ func backupCommand() *cobra.Command {
 	}
 }
 
+// dropSessions takes the sessions out of a copy: one that is restored must not
+// let anybody in again who has since been shut out.
+func dropSessions(ctx context.Context, path string) error {
+	st, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		return err
+	}
+	_, err = st.Update(ctx, func(w store.Writer) error { return session.Clear(w) })
+	return errors.Join(err, st.Close())
+}
+
 // saveBackup writes beside path first, so that path is either whole or not there.
 func saveBackup(r *http.Response, path string) error {
 	part := path + ".part"
@@ -68,6 +82,9 @@ func saveBackup(r *http.Response, path string) error {
 		err = errors.New(problem)
 	}
 	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = dropSessions(r.Request.Context(), part)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("backing up to %s: %w", path, err), os.Remove(part))
 	}
