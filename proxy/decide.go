@@ -39,7 +39,11 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 			return a
 		}
 	}
-	a.decision = r.policy.Decide(question(v, a.user, now))
+	q := question(v, a.user, now)
+	if a.decision = r.policy.Decide(q); a.decision.Allow && v.lenient {
+		q.Path = loosest(v.path) // both ways to read it have to be allowed
+		a.decision = r.policy.Decide(q)
+	}
 	if !a.decision.Allow {
 		a.refusal = denied(v, c, a.decision)
 	}
@@ -48,7 +52,7 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 
 // question puts a visit by a user, nil for nobody, into the words of the rules.
 func question(v *visit, u *directory.User, now time.Time) *policy.Request {
-	q := &policy.Request{Anonymous: u == nil, Method: v.method, Host: v.host, Path: v.path, Time: now}
+	q := &policy.Request{Anonymous: u == nil, Method: v.method, Host: v.host, Path: readable(v.path), Time: now}
 	if u != nil {
 		q.UserID, q.UserName, q.ExternalID = u.ID, u.UserName, u.ExternalID
 		q.GroupIDs, q.GroupNames, q.Roles = u.GroupIDs, u.GroupNames, u.Roles

@@ -15,8 +15,8 @@ var errPath = errors.New("path is not one we can be sure to read as the upstream
 const upperHex = "0123456789ABCDEF"
 
 // canonicalPath gives the one spelling of the path raw, as it came in the request line: bytes that RFC 3986 §3.3 lets
-// stand in a path are themselves, all others are percent-encoded in upper case. It is what rules are matched with and,
-// byte for byte, what the upstream gets.
+// stand in a path are themselves, all others are percent-encoded in upper case. It is, byte for byte, what the upstream
+// gets, and what rules are matched with, as readable has it.
 //
 // Two readers of one path must not differ, so what some servers read in another way has no spelling at all: control
 // bytes, invalid percent-encoding or UTF-8, and dot segments however often encoded. Encoded "/ \ . ; % # ?", raw "\"
@@ -150,6 +150,30 @@ func dotSegment(path string) bool {
 		}
 	}
 	return false
+}
+
+// readable is a canonical path as rules are written: decoded, but for slashes inside a segment. No two strict paths
+// read alike.
+func readable(path string) string {
+	if strings.IndexByte(path, '%') < 0 {
+		return path
+	}
+	return decodeLoosely(strings.ReplaceAll(path, "%2F", "%252F"))
+}
+
+// loosest is a lenient path as a reader finds it who takes every slash, however written, for the end of a segment,
+// and drops parameters and empty segments.
+func loosest(path string) string {
+	var out strings.Builder
+	for segment := range strings.FieldsFuncSeq(decodeLoosely(path), func(r rune) bool { return r == '/' || r == '\\' }) {
+		bare, _, _ := strings.Cut(segment, ";")
+		out.WriteByte('/')
+		out.WriteString(bare)
+	}
+	if out.Len() == 0 || strings.HasSuffix(path, "/") {
+		out.WriteByte('/')
+	}
+	return out.String()
 }
 
 // decodeLoosely decodes what is encoded and leaves what is not.

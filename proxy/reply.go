@@ -39,7 +39,7 @@ func newReply(w http.ResponseWriter, r *http.Request) *reply {
 	// the last on its connection (RFC 9112 §6.1). Streams of unknown length are the others, and rarely share one.
 	http1 := r.ProtoMajor == 1
 	return &reply{ResponseWriter: w, control: http.NewResponseController(w), http1: http1, hasBody: hasBody,
-		closing: http1 && len(r.TransferEncoding) > 0}
+		closing: http1 && (len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)}
 }
 
 // Unwrap lets an http.ResponseController reach what this does not do itself.

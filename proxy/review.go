@@ -42,18 +42,17 @@ func (p *Proxy) Run(ctx context.Context) error {
 // review asks the question of every live request, and cuts those that may not go on.
 func (p *Proxy) review() {
 	p.reviewing.Lock()
-	defer p.reviewing.Unlock()
 	revision := p.directory.Revision() // before asking: what comes later is the next review's
 	changes := p.newBatch()
-	p.askAnew(p.live.all(), time.Now(), changes)
+	cut := p.askAnew(p.live.all(), time.Now(), changes)
 	p.reviewed = revision
 	changes.gone()
+	p.reviewing.Unlock()
+	p.recordCuts(cut, revision)
 }
 
 // expire asks those whose proof of who they are has run out by now.
 func (p *Proxy) expire(now time.Time) {
-	p.reviewing.Lock()
-	defer p.reviewing.Unlock()
 	overdue := func(l *liveRequest) bool { return l.caller != nil && !now.Before(l.caller.expires()) }
 	var late []*liveRequest
 	for _, l := range p.live.all() {
@@ -61,12 +60,12 @@ func (p *Proxy) expire(now time.Time) {
 			late = append(late, l)
 		}
 	}
-	p.askAnew(late, now, new(batch))
+	p.recordCuts(p.askAnew(late, now, new(batch)), p.directory.Revision())
 }
 
 // askAnew puts the question to live requests and cuts those that may not go on, as part of changes where only those
 // of the directory can be why.
-func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) {
+func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) map[*liveRequest]*refusal {
 	t, others := p.table.Load(), new(batch)
 	cut := map[*liveRequest]*refusal{}
 	for _, l := range live {
@@ -82,7 +81,7 @@ func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) {
 			cut[l] = x
 		}
 	}
-	p.recordCuts(cut)
+	return cut
 }
 
 // byDirectory are the reasons that only a change of the directory brings upon a live request, as long as the
@@ -99,8 +98,7 @@ func (p *Proxy) newBatch() *batch {
 
 // recordCuts writes down what was cut. Of all deeds these alone come before their record: nobody who may not be in
 // stays because a disk is slow.
-func (p *Proxy) recordCuts(cut map[*liveRequest]*refusal) {
-	revision := p.directory.Revision()
+func (p *Proxy) recordCuts(cut map[*liveRequest]*refusal, revision uint64) {
 	for l, x := range cut {
 		l.route.numbers.cut(x.reason)
 		e := audit.Event{Kind: audit.KindCut, Route: l.route.name, Rule: x.rule, Reason: x.reason, Revision: revision}

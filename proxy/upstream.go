@@ -88,7 +88,7 @@ func parseUpstream(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
-		return nil, fmt.Errorf("%q is no URL; write for example http://127.0.0.1:3000", text)
+		return nil, errors.New("this is no URL; write for example http://127.0.0.1:3000")
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
 		return nil, fmt.Errorf("%q: an upstream speaks http, https or h2c", text)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":

@@ -1,0 +1,122 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkThrough is one request of 1 KiB over loopback and back, on kept connections, client and upstream in the
+// same process: read it against the stock proxy of the same run.
+func BenchmarkThrough(b *testing.B) {
+	w := newWorld(b, nil)
+	page := []byte(strings.Repeat("x", 1<<10))
+	w.behindIs(func(rw http.ResponseWriter, _ *http.Request) { rw.Write(page) })
+	to, err := url.Parse(w.upstream.URL)
+	w.must(err)
+	transport := newTransport(time.Minute, new(tls.Config), "http")
+	stock := &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(to); pr.SetXForwarded() }, Transport: transport}
+	_, alice := w.signIn("alice", appHost)
+	bearer := "Bearer " + w.token("alice", nil)
+	for _, c := range []struct {
+		name    string
+		h       http.Handler
+		host    string
+		headers [2]string
+	}{
+		{"direct", w.upstream.Config.Handler, appHost, [2]string{"Cookie", alice}},
+		{"stock", stock, appHost, [2]string{"Cookie", alice}},
+		{"anonymous", w.proxy, openHost, [2]string{"Cookie", alice}},
+		{"session", w.proxy, appHost, [2]string{"Cookie", alice}},
+		{"bearer", w.proxy, apiHost, [2]string{"Authorization", bearer}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			front := httptest.NewServer(c.h)
+			defer front.Close()
+			client := front.Client()
+			client.Transport.(*http.Transport).MaxIdleConnsPerHost = 64
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					r, _ := http.NewRequest("GET", front.URL+"/v1/x", nil)
+					r.Host = c.host
+					r.Header.Set(c.headers[0], c.headers[1])
+					res, err := client.Do(r)
+					if err != nil {
+						b.Fatal(err)
+					}
+					n, _ := io.Copy(io.Discard, res.Body)
+					res.Body.Close()
+					if res.StatusCode != 200 || n != int64(len(page)) {
+						b.Fatal(res.Status, n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkAsk is the one question, as it is put to every request and to every live one: sessions, directory, rules.
+func BenchmarkAsk(b *testing.B) {
+	w := newWorld(b, nil)
+	one, _ := w.signIn("alice", appHost)
+	t := w.proxy.table.Load()
+	v := &visit{table: t, route: t.routes[0], method: "GET", host: appHost, path: "/d/abc/dashboard", caller: &caller{session: &one}}
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		if a := w.proxy.ask(t, v, now); a.refusal != nil {
+			b.Fatal(a.refusal.reason)
+		}
+	}
+}
+
+// BenchmarkCanonicalPath is what each request pays for having one spelling.
+func BenchmarkCanonicalPath(b *testing.B) {
+	for _, raw := range []string{"/api/v1/dashboards/uid/abcdef", "/wiki/Caf%c3%a9/a%20b"} {
+		b.Run(raw, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := canonicalPath(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkStrip is what each request pays for headers that may not pass.
+func BenchmarkStrip(b *testing.B) {
+	names := managedNames(Defaults().IdentityHeaders)
+	h := http.Header{}
+	for _, name := range []string{"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Cookie", "Referer", "Sec-Fetch-Mode", "Sec-Fetch-Site", "User-Agent", "X-Requested-With"} {
+		h.Set(name, "x")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		names.strip(h)
+	}
+}
+
+// BenchmarkReview is one review that has everybody of ten thousand live requests to ask, and nobody to cut.
+func BenchmarkReview(b *testing.B) {
+	w := newWorld(b, nil)
+	one, _ := w.signIn("alice", appHost)
+	t := w.proxy.table.Load()
+	for range 10_000 {
+		r := httptest.NewRequest("GET", "/", nil)
+		v := &visit{table: t, route: t.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: &one}}
+		w.proxy.live.enter(v, newReply(httptest.NewRecorder(), r), r)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.proxy.review()
+	}
+}
