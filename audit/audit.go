@@ -105,7 +105,7 @@ func (l *Log) readAll(r io.Reader) (good, torn int64, err error) {
 			return err
 		}
 		l.last = next
-		l.revision = max(l.revision, e.Revision)
+		l.noteRevision(e)
 		good += int64(len(line)) + 1
 		return nil
 	})
@@ -157,9 +157,17 @@ func (l *Log) Write(e Event) error {
 		return l.failure
 	}
 	l.last, l.unsynced = next, true
-	l.revision = max(l.revision, e.Revision)
+	l.noteRevision(e)
 	l.events.WithLabelValues(string(e.Kind)).Inc()
 	return nil
+}
+
+// noteRevision remembers the newest directory change. Other events name the
+// revision they were decided from, which says nothing of what is recorded.
+func (l *Log) noteRevision(e Event) {
+	if e.Kind == KindSCIM {
+		l.revision = max(l.revision, e.Revision)
+	}
 }
 
 // Append writes an event that is JSON already, as committed with a directory

@@ -113,6 +113,31 @@ func TestAnEventOfARevisionIsWrittenOnce(t *testing.T) {
 	}
 }
 
+// TestADecisionDoesNotHideAnEarlierChange: it names a revision, but records none.
+func TestADecisionDoesNotHideAnEarlierChange(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	for range 2 {
+		l, err := audit.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Write(audit.Event{Kind: audit.KindDecision, Revision: 9}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Append([]byte(`{"kind":"scim","user":"u"}`), 5); err != nil {
+			t.Fatal(err)
+		}
+		if l.LastRevision() != 5 {
+			t.Errorf("last revision is %d", l.LastRevision())
+		}
+		_ = l.Close()
+	}
+	data, _ := os.ReadFile(path)
+	if n := bytes.Count(data, []byte(`"kind":"scim"`)); n != 1 {
+		t.Errorf("the change is recorded %d times", n)
+	}
+}
+
 func TestManyWritersMakeOneChain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l, err := audit.Open(path)

@@ -72,6 +72,14 @@ func (tx *Tx) Record(rec Record) error {
 	return nil
 }
 
+// HasRecordFrom says whether a record of a change at or after revision is kept.
+func (tx *Tx) HasRecordFrom(revision uint64) (bool, error) {
+	for _, err := range tx.r.Scan([]byte(recordKeys), recordKey(revision)) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
 // recordsAtOnce bounds how long one read transaction of Records lasts.
 const recordsAtOnce = 256
 

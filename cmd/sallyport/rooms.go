@@ -53,12 +53,25 @@ func (r *rooms) open(ctx context.Context, file *config.File) (err error) {
 	if r.record, err = audit.Open(file.Audit.File); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
-	if known, has := r.record.LastRevision(), r.directory.Revision(); known > has {
-		return fmt.Errorf("the store %s is older than the audit record %s (revision %d, recorded up to %d): its changes would go unrecorded; "+
-			"if it was restored from a backup on purpose, move the audit record to where it is kept, and a new one begins",
-			file.Store.Bolt.Path, file.Audit.File, has, known)
+	return r.checkLineage(ctx, file)
+}
+
+// checkLineage refuses a store that does not have the newest change that the
+// audit record tells of: changes made from here on would seem to be recorded.
+func (r *rooms) checkLineage(ctx context.Context, file *config.File) error {
+	known := r.record.LastRevision()
+	if known == 0 {
+		return nil
 	}
-	return nil
+	return r.directory.View(ctx, func(tx *directory.Tx) error {
+		has, err := tx.HasRecordFrom(known)
+		if err != nil || has {
+			return err
+		}
+		return fmt.Errorf("the store %s is older than the audit record %s, which tells of a change (revision %d) that the store does not have; "+
+			"if it was restored from a backup on purpose, move the audit record to where it is kept, and a new one begins",
+			file.Store.Bolt.Path, file.Audit.File, known)
+	})
 }
 
 // run keeps memory and disk in step until ctx ends.
