@@ -12,8 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sallyport/config"
 )
@@ -57,12 +56,11 @@ func TestMetricsHaveTheirNames(t *testing.T) {
 	if got := described(t, s); !slices.Equal(got, metricNames) {
 		t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(metricNames, "\n"))
 	}
-	families, err := s.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
+	full := make([]string, len(metricNames))
+	for i, name := range metricNames {
+		full[i] = "sallyport_" + name
 	}
-	families = slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !strings.HasPrefix(f.GetName(), "sallyport_") })
-	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	problems, err := testutil.GatherAndLint(s.registry, full...)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint finds %v, %v", problems, err)
 	}
