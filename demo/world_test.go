@@ -3,9 +3,8 @@ package demo_test
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"encoding/json"
-	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -25,56 +24,59 @@ import (
 
 	"sallyport/config"
 	"sallyport/demo"
+	"sallyport/directory"
+	"sallyport/scim"
+	"sallyport/store/bolt"
 )
 
-// target stands in for Sallyport's SCIM side: it keeps what is pushed and tells cut of each user made inactive.
+// target is Sallyport's SCIM side; it tells cut of each user made inactive.
 type target struct {
-	cut func(userName string)
+	*directory.Directory
+	token string
+	scim  *scim.Server
 
-	mu    sync.Mutex // guards users
-	users map[string]map[string]any
+	mu  sync.Mutex // guards cut
+	cut func(userName string)
 }
 
-func newTarget() *target {
-	return &target{cut: func(string) {}, users: map[string]map[string]any{}}
+func newTarget(t *testing.T) *target {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	st, err := bolt.Open(filepath.Join(t.TempDir(), "db"), bolt.Options{Init: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := directory.Open(ctx, st, "externalId")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = d.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-ended; _ = st.Close() })
+	_, token, err := scim.Mint(ctx, d, "demo", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &target{Directory: d, token: token, scim: scim.New(d, slog.New(slog.DiscardHandler), scim.Defaults()), cut: func(string) {}}
 }
 
 func (s *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r.Header.Get("Authorization") != "Bearer token" {
-		w.WriteHeader(http.StatusUnauthorized)
+	s.scim.ServeHTTP(w, r)
+	u, known := s.ByID(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])
+	if r.Method != http.MethodPatch || !known || u.Active {
 		return
 	}
-	id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-	var body map[string]any
-	_ = json.NewDecoder(r.Body).Decode(&body)
-	w.Header().Set("Content-Type", "application/scim+json")
-	switch {
-	case r.Method == "POST":
-		body["id"] = rand.Text()
-		s.users[body["id"].(string)] = body
-		w.WriteHeader(http.StatusCreated)
-		_ = json.NewEncoder(w).Encode(body)
-	case r.Method == "GET" && r.URL.Query().Has("filter"):
-		_, _ = io.WriteString(w, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":0,"Resources":[]}`)
-	case r.Method == "GET":
-		_ = json.NewEncoder(w).Encode(s.users[id])
-	case r.Method == "PATCH":
-		s.patch(id, body)
-		w.WriteHeader(http.StatusNoContent)
-	}
+	s.mu.Lock()
+	cut := s.cut
+	s.mu.Unlock()
+	cut(u.UserName)
 }
 
-func (s *target) patch(id string, body map[string]any) {
-	op := body["Operations"].([]any)[0].(map[string]any)
-	if op["path"] != "active" {
-		return
-	}
-	s.users[id]["active"] = op["value"] == "True" || op["value"] == true
-	if s.users[id]["active"] == false {
-		s.cut(s.users[id]["userName"].(string))
-	}
+// onCut says what to do when somebody is made inactive.
+func (s *target) onCut(f func(userName string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut = f
 }
 
 // world is a running demo whose tenant is connected to target.
@@ -98,10 +100,10 @@ func newWorld(t *testing.T) *world {
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = w.Run(ctx) }()
 	t.Cleanup(func() { stop(); <-ended })
-	s := newTarget()
+	s := newTarget(t)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	if err := w.Connect(server.URL, "token", server.Client()); err != nil {
+	if err := w.Connect(server.URL+"/scim/v2", s.token, server.Client()); err != nil {
 		t.Fatal(err)
 	}
 	return &world{w, t, s, strings.TrimSuffix(w.URL(), "/")}
@@ -202,11 +204,11 @@ const ada = "ada.lovelace@castle-works.example"
 func TestOffboardingSaysHowLongTheClockTook(t *testing.T) {
 	w := newWorld(t)
 	cut := w.openClock(ada)
-	w.target.cut = func(user string) {
+	w.target.onCut(func(user string) {
 		if user == ada {
 			cut()
 		}
-	}
+	})
 	if status := w.post("/people/"+w.person(ada)+"/offboard", nil); status != http.StatusNoContent {
 		t.Fatalf("offboarding answered %d", status)
 	}

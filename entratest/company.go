@@ -99,36 +99,52 @@ func (c *Company) move(oid string, teams []string) error {
 	return nil
 }
 
-func (t *Tenant) setMember(team, oid string, in bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, g := range t.groups {
-		if g.OID == team {
-			g.Members = slices.DeleteFunc(g.Members, func(m string) bool { return m == oid })
-			if in {
-				g.Members = append(g.Members, oid)
-			}
-		}
-	}
-}
-
 // Offboard disables a person: they cannot sign in, and the target is told.
-func (c *Company) Offboard(oid string) error { return c.setActive(oid, false) }
-
-// Restore undoes Offboard; memberships are not pushed again.
-func (c *Company) Restore(oid string) error { return c.setActive(oid, true) }
-
-func (c *Company) setActive(oid string, active bool) error {
+func (c *Company) Offboard(oid string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, err := c.Tenant.change(oid, func(p *Person) { p.Disabled = !active }); err != nil {
+	if _, err := c.Tenant.change(oid, func(p *Person) { p.Disabled = true }); err != nil {
 		return err
 	}
 	id := c.remote[oid]
 	if id == "" {
 		return fmt.Errorf("%s was never pushed", oid)
 	}
-	return c.Provisioner.SetActive(id, active)
+	return c.Provisioner.Disable(id)
+}
+
+// Restore undoes Offboard; memberships are not pushed again.
+func (c *Company) Restore(oid string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	person, err := c.Tenant.change(oid, func(p *Person) { p.Disabled = false })
+	if err != nil {
+		return err
+	}
+	id, err := c.Provisioner.Restore(person)
+	if err == nil && id != c.remote[oid] {
+		err = fmt.Errorf("%s is restored under another id, %s instead of %s", person.UPN, id, c.remote[oid])
+	}
+	return err
+}
+
+// Update changes a person, and pushes what is different; their object ID stays.
+func (c *Company) Update(oid string, change func(*Person)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was, known := c.Tenant.Person(oid)
+	if id := c.remote[oid]; !known || id == "" {
+		return fmt.Errorf("%s was never pushed", oid)
+	}
+	now, err := c.Tenant.change(oid, func(p *Person) { change(p); p.OID, p.Disabled = was.OID, was.Disabled })
+	if err != nil {
+		return err
+	}
+	attributes := differences(was, now)
+	if len(attributes) == 0 {
+		return nil
+	}
+	return c.Provisioner.UpdateUser(c.remote[oid], attributes)
 }
 
 // Delete removes a person for good, here and at the target.
@@ -136,18 +152,12 @@ func (c *Company) Delete(oid string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := c.remote[oid]
+	if id == "" {
+		return fmt.Errorf("%s was never pushed", oid)
+	}
 	c.Tenant.drop(oid)
 	delete(c.remote, oid)
 	return c.Provisioner.DeleteUser(id)
-}
-
-func (t *Tenant) drop(oid string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.people = slices.DeleteFunc(t.people, func(p Person) bool { return p.OID == oid })
-	for _, g := range t.groups {
-		g.Members = slices.DeleteFunc(g.Members, func(m string) bool { return m == oid })
-	}
 }
 
 // Remote is the id the target gave to a person or team.

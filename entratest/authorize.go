@@ -1,0 +1,168 @@
+package entratest
+
+import (
+	"crypto/rand"
+	"embed"
+	"fmt"
+	"html/template"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+//go:embed pick.html
+var files embed.FS
+
+var pickPage = template.Must(template.New("pick.html").Funcs(template.FuncMap{"initials": initials, "hue": hue}).ParseFS(files, "pick.html"))
+
+// code is an authorization code: good once, for a minute.
+type code struct {
+	person      string
+	redirectURI string
+	nonce       string
+	challenge   string
+	scope       string
+	expires     time.Time
+}
+
+const codeLife = time.Minute
+
+// authorize shows the page to pick an account, or signs in whoever was picked.
+func (t *Tenant) authorize(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "the request cannot be read", http.StatusBadRequest)
+		return
+	}
+	q := r.Form
+	if problem := t.authorizeProblem(q); problem != "" {
+		http.Error(w, problem, http.StatusBadRequest) // never sent to a redirect URI that is not checked
+		return
+	}
+	t.mu.Lock()
+	who := t.selected
+	t.mu.Unlock()
+	if who == "" {
+		who = q.Get("account")
+	}
+	if who == "" && q.Get("prompt") != "none" {
+		t.pick(w, q)
+		return
+	}
+	http.Redirect(w, r, withQuery(q.Get("redirect_uri"), t.answer(who, q)), http.StatusFound)
+}
+
+// authorizeProblem is why a request gets no answer at all.
+func (t *Tenant) authorizeProblem(q url.Values) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case repeated(q) != "":
+		return fmt.Sprintf("AADSTS9000411: The request is not properly formatted. The parameter '%s' is duplicated.", repeated(q))
+	case q.Get("client_id") != t.app.ClientID:
+		return fmt.Sprintf("AADSTS700016: Application with identifier '%s' was not found in the directory.", q.Get("client_id"))
+	case !slices.Contains(t.app.RedirectURIs, q.Get("redirect_uri")):
+		return fmt.Sprintf("AADSTS50011: The redirect URI '%s' specified in the request does not match the redirect URIs configured for the application.", q.Get("redirect_uri"))
+	case q.Get("response_type") != "code":
+		return fmt.Sprintf("AADSTS700054: response_type '%s' is not enabled for the application.", q.Get("response_type"))
+	case q.Get("response_mode") != "" && q.Get("response_mode") != "query":
+		return fmt.Sprintf("response_mode '%s' is not offered here, though Entra has more than query.", q.Get("response_mode"))
+	case q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43:
+		return "AADSTS501481: a code_challenge of method S256 is required."
+	case !slices.Contains(strings.Fields(q.Get("scope")), "openid"):
+		return "AADSTS900144: the scope openid is required."
+	case q.Get("state") == "" || q.Get("nonce") == "":
+		return "a state and a nonce are required here, though Entra goes without."
+	}
+	return ""
+}
+
+// repeated is a parameter that is there twice, or "".
+func repeated(q url.Values) string {
+	for name, values := range q {
+		if len(values) > 1 {
+			return name
+		}
+	}
+	return ""
+}
+
+// answer is what goes back to the application: a code, or why there is none.
+func (t *Tenant) answer(who string, q url.Values) url.Values {
+	no := func(name, description string) url.Values {
+		return url.Values{"state": {q.Get("state")}, "error": {name}, "error_description": {description}}
+	}
+	p, known := t.Person(who)
+	switch {
+	case who == "":
+		return no("login_required", "AADSTS50058: A silent sign-in request was sent but no user is signed in.")
+	case !known:
+		return no("access_denied", "AADSTS50034: The user account does not exist in the directory.")
+	case p.Disabled:
+		return no("access_denied", "AADSTS50057: The user account is disabled.")
+	}
+	text := rand.Text()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.codes, func(_ string, c code) bool { return time.Now().After(c.expires) })
+	t.codes[text] = code{person: who, redirectURI: q.Get("redirect_uri"), nonce: q.Get("nonce"),
+		challenge: q.Get("code_challenge"), scope: q.Get("scope"), expires: time.Now().Add(codeLife)}
+	return url.Values{"state": {q.Get("state")}, "code": {text}, "session_state": {guid()}}
+}
+
+// pick is the page on which one clicks a face.
+func (t *Tenant) pick(w http.ResponseWriter, q url.Values) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	hidden := url.Values{}
+	for name, values := range q {
+		if name != "account" {
+			hidden[name] = values
+		}
+	}
+	_ = pickPage.Execute(w, struct { // the client went away
+		Action string
+		Hidden url.Values
+		People []Person
+	}{t.path("/oauth2/v2.0/authorize"), hidden, t.People()})
+}
+
+// initials are what a face shows.
+func initials(name string) string {
+	var out []rune
+	for _, word := range strings.Fields(name) {
+		out = append(out, unicode.ToUpper([]rune(word)[0]))
+	}
+	if len(out) > 2 {
+		out = []rune{out[0], out[len(out)-1]}
+	}
+	return string(out)
+}
+
+// hue is a face's colour in degrees: always the same for one person.
+func hue(oid string) (degrees int) {
+	for _, b := range []byte(oid) {
+		degrees = (degrees*31 + int(b)) % 360
+	}
+	return degrees
+}
+
+func withQuery(base string, q url.Values) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return base // a registered one
+	}
+	had := u.Query()
+	for k, v := range q {
+		had[k] = v
+	}
+	u.RawQuery = had.Encode()
+	return u.String()
+}

@@ -1,0 +1,56 @@
+package entratest
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+
+	jose "github.com/go-jose/go-jose/v4"
+)
+
+// Unsigned is the token that alg "none" makes.
+func (t *Tenant) Unsigned(c Claims) string {
+	return encode(map[string]any{"alg": "none", "typ": "JWT", "kid": t.newest().id}) + "." + encode(c) + "."
+}
+
+// Confused is signed by HS256 with the public key as the secret: the classic
+// confusion of algorithms.
+func (t *Tenant) Confused(c Claims) string {
+	k := t.newest()
+	der, err := x509.MarshalPKIXPublicKey(&k.key.PublicKey)
+	if err != nil {
+		panic(err)
+	}
+	text := encode(map[string]any{"alg": "HS256", "typ": "JWT", "kid": k.id}) + "." + encode(c)
+	mac := hmac.New(sha256.New, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	mac.Write([]byte(text))
+	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Forged is signed by somebody else under the id of the tenant's key, and brings
+// that somebody's key along in its header.
+func (t *Tenant) Forged(c Claims) string {
+	other := newKey()
+	other.id = t.newest().id
+	return other.sign(jose.RS256, c, map[string]any{"jwk": jose.JSONWebKey{Key: &other.key.PublicKey, KeyID: other.id}})
+}
+
+// Garbage names a key and has a signature of random bytes: what costs an attacker
+// nothing.
+func Garbage(keyID string, c Claims) string {
+	signature := make([]byte, 256)
+	rand.Read(signature) // never fails
+	return encode(map[string]any{"alg": "RS256", "typ": "JWT", "kid": keyID}) + "." + encode(c) + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func encode(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}

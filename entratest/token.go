@@ -1,0 +1,124 @@
+package entratest
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"time"
+)
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client went away
+}
+
+// no is how the token endpoint refuses (RFC 6749 §5.2, and what Entra adds).
+type no struct {
+	status            int
+	name, description string
+}
+
+func (n no) write(w http.ResponseWriter) {
+	writeJSON(w, n.status, map[string]any{"error": n.name, "error_description": n.description,
+		"timestamp": time.Now().UTC().Format("2006-01-02 15:04:05Z"), "trace_id": guid(), "correlation_id": guid()})
+}
+
+// token exchanges a code, once.
+func (t *Tenant) token(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		no{http.StatusBadRequest, "invalid_request", "AADSTS900144: the form cannot be read"}.write(w)
+		return
+	}
+	c, problem := t.redeem(r)
+	if problem != nil {
+		problem.write(w)
+		return
+	}
+	p, known := t.Person(c.person)
+	if !known || p.Disabled {
+		no{http.StatusBadRequest, "invalid_grant", "AADSTS50057: The user account is disabled."}.write(w)
+		return
+	}
+	t.mu.Lock()
+	alter := t.alter
+	t.mu.Unlock()
+	writeJSON(w, http.StatusOK, map[string]any{
+		"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "scope": c.scope,
+		"access_token": t.GraphToken(p), "id_token": t.IDToken(p, c.nonce, alter)})
+}
+
+// verifierForm is that of RFC 7636 §4.1.
+var verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
+
+// redeem takes the code that r names, whether or not all else is right.
+func (t *Tenant) redeem(r *http.Request) (code, *no) {
+	q := r.PostForm
+	invalid := func(description string) (code, *no) {
+		return code{}, &no{http.StatusBadRequest, "invalid_grant", description}
+	}
+	if len(r.URL.RawQuery) > 0 || repeated(q) != "" {
+		return code{}, &no{http.StatusBadRequest, "invalid_request", "AADSTS9000411: parameters belong into the body, each once."}
+	}
+	if !t.authentic(r) {
+		return code{}, &no{http.StatusUnauthorized, "invalid_client", "AADSTS7000215: Invalid client secret provided."}
+	}
+	t.mu.Lock()
+	c, ok := t.codes[q.Get("code")]
+	delete(t.codes, q.Get("code"))
+	t.mu.Unlock()
+	switch {
+	case q.Get("grant_type") != "authorization_code":
+		return code{}, &no{http.StatusBadRequest, "unsupported_grant_type", "AADSTS70003: The app requested an unsupported grant type."}
+	case !ok || time.Now().After(c.expires):
+		return invalid("AADSTS54005: OAuth2 Authorization code was already redeemed or has expired.")
+	case q.Get("redirect_uri") != c.redirectURI:
+		return invalid("AADSTS500112: The redirect URI does not match the one of the authorization request.")
+	case !verifierForm.MatchString(q.Get("code_verifier")) || challengeOf(q.Get("code_verifier")) != c.challenge:
+		return invalid("AADSTS501481: The Code_Verifier does not match the code_challenge supplied in the authorization request.")
+	}
+	return c, nil
+}
+
+// authentic says whether the client proved itself, in one of two ways, not both
+// (RFC 6749 §2.3).
+func (t *Tenant) authentic(r *http.Request) bool {
+	id, secret, basic := r.BasicAuth()
+	if basic && r.PostForm.Has("client_secret") {
+		return false
+	}
+	if basic {
+		id, _ = url.QueryUnescape(id)
+		secret, _ = url.QueryUnescape(secret)
+	} else {
+		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+	}
+	return id == t.app.ClientID && subtle.ConstantTimeCompare([]byte(secret), []byte(t.app.Secret)) == 1
+}
+
+func challengeOf(verifier string) string {
+	sum := sha256.Sum256([]byte(verifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// logout ends the browser's session with the tenant, of which there is none to
+// end: accounts are picked anew each time. It sends the browser on to a registered
+// redirect URI alone.
+func (t *Tenant) logout(w http.ResponseWriter, r *http.Request) {
+	to := r.URL.Query().Get("post_logout_redirect_uri")
+	t.mu.Lock()
+	registered := slices.Contains(t.app.RedirectURIs, to)
+	t.mu.Unlock()
+	if registered {
+		http.Redirect(w, r, to, http.StatusFound)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("You signed out of your account.\n")) // the client went away
+}
