@@ -2,11 +2,8 @@ package proxy
 
 import (
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
-
-	"sallyport/session"
 )
 
 // headerNames says which request headers may not pass: by CGI name (RFC 3875 §4.1.18, by which many applications
@@ -160,109 +157,4 @@ func groupList(groups []string) string {
 		list[i] = encodeValue(g, true)
 	}
 	return strings.Join(list, ",")
-}
-
-// withoutOurs is the lines of a Cookie header without our cookies; what remains is as it came, byte for byte.
-func withoutOurs(lines []string) []string {
-	if !slices.ContainsFunc(lines, mentionsOurs) {
-		return lines
-	}
-	var kept []string
-	for _, line := range lines {
-		if line = dropOurs(line); strings.Trim(line, "; \t") != "" {
-			kept = append(kept, line)
-		}
-	}
-	return kept
-}
-
-func dropOurs(line string) string {
-	if !mentionsOurs(line) {
-		return line
-	}
-	var kept []string
-	for pair := range strings.SplitSeq(line, ";") {
-		if !mentionsOurs(pair) {
-			kept = append(kept, pair)
-		}
-	}
-	return strings.TrimLeft(strings.Join(kept, ";"), " ")
-}
-
-// mentionsOurs says whether the name of one of our cookies stands anywhere in text: as a name, or where a lenient
-// parser might find one.
-func mentionsOurs(text string) bool {
-	const name = session.CookieName
-	for i := 0; i+len(name) <= len(text); i++ {
-		if text[i] == '_' && strings.EqualFold(text[i:i+len(name)], name) {
-			return true
-		}
-	}
-	return false
-}
-
-// cleanAnswer removes from an upstream's answer the cookies that are ours alone to set.
-func cleanAnswer(h http.Header) {
-	cookies := h["Set-Cookie"]
-	if !slices.ContainsFunc(cookies, setsOurs) {
-		return
-	}
-	if cookies = slices.DeleteFunc(slices.Clone(cookies), setsOurs); len(cookies) == 0 {
-		delete(h, "Set-Cookie")
-		return
-	}
-	h["Set-Cookie"] = cookies
-}
-
-func setsOurs(cookie string) bool {
-	pair, _, _ := strings.Cut(cookie, ";")
-	name, _, found := strings.Cut(pair, "=")
-	if !found || strings.TrimSpace(name) == "" { // a nameless cookie is sent back as its value alone
-		return mentionsOurs(pair)
-	}
-	return mentionsOurs(name)
-}
-
-// setForwarded tells the upstream where the request came from.
-func (v *visit) setForwarded(h http.Header) {
-	h["X-Forwarded-For"] = []string{v.chain}
-	h["X-Forwarded-Host"] = []string{v.table.authority(v.host)}
-	h["X-Forwarded-Proto"] = []string{v.scheme}
-}
-
-// origin fills in where a request came from: the address of the client, that of each believed proxy on the way, and
-// the scheme the client sees. What somebody not believed says of others is not repeated.
-func (v *visit) origin(r *http.Request) {
-	v.scheme = "http"
-	if r.TLS != nil {
-		v.scheme = "https"
-	}
-	peer := peerOf(r)
-	v.address, v.chain = peer.String(), peer.String()
-	if !v.table.believes(peer) {
-		return
-	}
-	if said := r.Header["X-Forwarded-Proto"]; len(said) == 1 && (said[0] == "http" || said[0] == "https") {
-		v.scheme = said[0]
-	}
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	for _, hop := range slices.Backward(hops) {
-		addr, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil {
-			return
-		}
-		addr = addr.Unmap().WithZone("")
-		v.address, v.chain = addr.String(), addr.String()+", "+v.chain
-		if !v.table.believes(addr) {
-			return
-		}
-	}
-}
-
-func peerOf(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.IPv4Unspecified() // not TCP; believed by nobody, for 0.0.0.0/0 is refused
-	}
-	return peer.Addr().Unmap().WithZone("")
 }

@@ -91,6 +91,7 @@ func (p *Proxy) Load(s Settings) error {
 	p.table.Store(t)
 	p.review()
 	old.drop(t)
+	p.warnOfGroups(s)
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -129,5 +131,25 @@ func TestLoadIsAllOrNothing(t *testing.T) {
 		if err := w.proxy.Load(s); err == nil || w.proxy.table.Load() != before {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// Groups that no push has brought, or that go by another name, are worth a word and no more.
+func TestGroupsThatAreNotThereAreToldOf(t *testing.T) {
+	w := newWorld(t, nil)
+	var text bytes.Buffer
+	w.proxy.log = slog.New(slog.NewTextHandler(&text, nil))
+	s := usualSettings(w.upstream.URL)
+	s.TrustGroupNames = true
+	s.Policies[0].Rules = append(s.Policies[0].Rules,
+		policy.Rule{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "gone", Name: "Gone"}, {ID: staff, Name: "Stuff"}, {Name: "Admins"}, {Name: "Nobody"}}}})
+	w.must(w.proxy.Load(s))
+	for _, want := range []string{"does not have\" group=gone name=Gone", "another name than it has\" group=" + staff + " name=Stuff has=Staff", "does not have\" group=\"\" name=Nobody"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("nothing of %s:\n%s", want, text.String())
+		}
+	}
+	if n := strings.Count(text.String(), "level=WARN"); n != 3 {
+		t.Errorf("%d warnings:\n%s", n, text.String())
 	}
 }

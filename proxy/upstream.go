@@ -1,19 +1,15 @@
 package proxy
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"reflect"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -138,129 +134,3 @@ func newTransport(timeout time.Duration, secure *tls.Config, scheme string) *htt
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
-
-// buffers are what answers are copied through.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) Get() []byte {
-	if buf, ok := b.pool.Get().(*[]byte); ok {
-		return *buf
-	}
-	return make([]byte, 32<<10)
-}
-
-func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
-
-// body is a request's, and remembers how reading it failed: then it was not the upstream's fault.
-type body struct {
-	io.ReadCloser
-	failed atomic.Bool
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		b.failed.Store(true)
-	}
-	return n, err
-}
-
-// passage is one request's way to the upstream and back.
-type passage struct {
-	*visit
-	proxy *Proxy
-	live  *liveRequest
-	reply *reply
-	body  *body
-	begun time.Time
-}
-
-// pass passes the request on and the answer back. It returns a refusal if the upstream gave no answer.
-func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
-	way := &passage{visit: l.visit, proxy: p, live: l, reply: w, begun: time.Now()}
-	r = r.WithContext(l.ctx)
-	if r.Body != nil && r.Body != http.NoBody {
-		way.body = &body{ReadCloser: r.Body}
-		r.Body = way.body
-	}
-	to := way.route.upstream.next()
-	through := &httputil.ReverseProxy{
-		Transport:      to.transport,
-		Rewrite:        func(pr *httputil.ProxyRequest) { way.rewrite(pr, to) },
-		ModifyResponse: way.answered,
-		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { x = way.failed(err) },
-		BufferPool:     &p.buffers,
-		FlushInterval:  flushEvery,
-		ErrorLog:       p.quiet,
-	}
-	through.ServeHTTP(w, r)
-	return x
-}
-
-// rewrite makes the request for the upstream out of the one that was decided on.
-func (w *passage) rewrite(pr *httputil.ProxyRequest, to *target) {
-	out := pr.Out
-	out.URL = &url.URL{Scheme: to.scheme, Host: to.host, Opaque: w.path}
-	if w.query != "" {
-		out.URL.RawQuery, out.URL.ForceQuery = w.query[1:], true
-	}
-	out.Host = w.table.authority(w.host)
-	out.Method = w.method
-	out.Trailer = nil // they come after the decision
-	keepWebSocket(pr.In, out)
-	w.table.managed.strip(out.Header)
-	if !w.route.pass {
-		delete(out.Header, "Authorization")
-	}
-	if cookies, sent := out.Header["Cookie"]; sent {
-		if out.Header["Cookie"] = withoutOurs(cookies); len(out.Header["Cookie"]) == 0 {
-			delete(out.Header, "Cookie")
-		}
-	}
-	w.setForwarded(out.Header)
-	w.table.setIdentity(out.Header, w.route, w.caller)
-	if name := w.table.headers.Assertion; name != "" && w.caller != nil {
-		out.Header[name] = []string{w.proxy.assertions.of(w.caller.user, w.route, w.table.public.String(), w.received)}
-	}
-}
-
-var errCut = errors.New("the request was cut")
-
-// answered looks at the upstream's answer before the client sees any of it.
-func (w *passage) answered(res *http.Response) error {
-	w.route.numbers.upstreamSeconds.Observe(time.Since(w.begun).Seconds())
-	if w.live.cutBy() != nil {
-		return errCut
-	}
-	if res.StatusCode == http.StatusSwitchingProtocols && !acceptsWebSocket(res) {
-		return errors.New("upstream switched to a protocol that nobody asked for")
-	}
-	cleanAnswer(res.Header)
-	return nil
-}
-
-// failed says what to answer when the upstream did not.
-func (w *passage) failed(err error) *refusal {
-	var slow net.Error
-	switch cut := w.live.cutBy(); {
-	case cut != nil:
-		return cut
-	case w.body != nil && w.body.failed.Load():
-		return refused(badRequest, fmt.Sprintf("reading the request's body: %v", err))
-	case w.live.ctx.Err() != nil:
-		return &refusal{status: statusClientGone, reason: clientGone}
-	}
-	reason := upstreamUnavailable
-	if errors.As(err, &slow) && slow.Timeout() || errors.Is(err, context.DeadlineExceeded) {
-		reason = upstreamTimeout
-	}
-	w.route.numbers.upstreamError(reason)
-	w.proxy.log.Warn("upstream gave no answer", "route", w.route.name, "err", err, "took", time.Since(w.begun))
-	return refused(reason, err.Error())
-}
-
-// clientGone is no refusal: nobody is there to be told.
-const (
-	clientGone       = "client_gone"
-	statusClientGone = 499
-)

@@ -370,6 +370,18 @@ func TestTwoLengthsEndTheConnection(t *testing.T) {
 	}
 }
 
+// After CONNECT a client may believe itself in a tunnel; nothing it says then is taken for a request.
+func TestConnectEndsTheConnection(t *testing.T) {
+	w := newWorld(t, nil)
+	conn := w.raw("CONNECT " + openHost + ":443 HTTP/1.1\r\nHost: " + openHost + ":443\r\n\r\nGET / HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
+	br := bufio.NewReader(conn)
+	res, err := http.ReadResponse(br, &http.Request{Method: "CONNECT"})
+	w.must(err)
+	if res.StatusCode != 405 || !res.Close || w.number("sallyport_decisions_total") != 0 {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+}
+
 func TestUpstreamProtocols(t *testing.T) {
 	seen := make(chan string, 1)
 	h := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { seen <- r.Proto + " " + r.RequestURI + " " + r.Host })

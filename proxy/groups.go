@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"cmp"
+	"slices"
+
+	"sallyport/policy"
+)
+
+// warnOfGroups logs the groups that rules name and the directory does not have, or has under another name. It is no
+// fault: the settings may be there before the first push. But such an allow lets nobody in, and such a deny holds
+// nobody back.
+func (p *Proxy) warnOfGroups(s Settings) {
+	names, ids := map[string]bool{}, map[string]string{}
+	for _, g := range p.directory.Groups() {
+		names[g.DisplayName], ids[g.ExternalID] = true, g.DisplayName
+	}
+	for _, ref := range groupsNamed(s.Policies) {
+		name, known := ids[ref.ID]
+		switch {
+		case ref.ID == "" && !names[ref.Name], ref.ID != "" && !known:
+			p.log.Warn("a rule names a group that the directory does not have", "group", ref.ID, "name", ref.Name)
+		case ref.ID != "" && ref.Name != "" && ref.Name != name:
+			p.log.Warn("a rule names a group by its id and another name than it has", "group", ref.ID, "name", ref.Name, "has", name)
+		}
+	}
+}
+
+// groupsNamed lists each group that some rule names, once.
+func groupsNamed(policies []policy.Named) (list []policy.GroupRef) {
+	for _, named := range policies {
+		for _, rule := range named.Rules {
+			for _, m := range []*policy.Match{rule.Allow, rule.Deny} {
+				if m != nil {
+					list = append(append(list, m.Groups...), m.UnlessGroups...)
+				}
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b policy.GroupRef) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name)) })
+	return slices.Compact(list)
+}
