@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -95,8 +96,16 @@ func (w *reply) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn.Close()
 		return nil, nil, errStopped
 	}
-	w.conn, w.code = conn, http.StatusSwitchingProtocols
+	w.conn, w.code = bare(conn), http.StatusSwitchingProtocols
 	return conn, rw, nil
+}
+
+// bare is the connection under TLS, which closes without a farewell that somebody might have to wait for.
+func bare(conn net.Conn) net.Conn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return conn
 }
 
 // status is the code of the answer, or 0 while there is none.
