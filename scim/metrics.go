@@ -25,7 +25,7 @@ func newMetrics() *metrics {
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sallyport_scim_request_duration_seconds",
 			Help: "How long SCIM requests took.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}}, []string{"resource", "method"}),
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_scim_operations_total",
-			Help: "Changes asked for: changed, unchanged or refused."}, []string{"resource", "operation", "result"}),
+			Help: "Changes asked for: changed, unchanged, refused, or held back by the brake."}, []string{"resource", "operation", "result"}),
 		quirks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_scim_quirks_total",
 			Help: "Deviations from the RFCs that were accepted, by name."}, []string{"quirk"}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_scim_last_request_timestamp_seconds",

@@ -30,12 +30,15 @@ func invalid(kind, format string, args ...any) error {
 // problemOf is the one table that turns errors into SCIM answers.
 func problemOf(err error) *problem {
 	var p *problem
+	var held *heldBack
 	var taken *directory.ErrTaken
 	var unkeepable *directory.ErrUnkeepable
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.As(err, &held):
+		return held.problem()
 	case errors.As(err, &taken):
 		return &problem{http.StatusConflict, "uniqueness", taken.Error()}
 	case errors.As(err, &unkeepable):

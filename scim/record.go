@@ -2,6 +2,7 @@ package scim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"sallyport/audit"
@@ -44,7 +45,10 @@ func (s *Server) record(tx *directory.Tx, e *exchange, c change) error {
 // counted notes how a change ended.
 func (s *Server) counted(kind *kindOfResource, operation string, changed bool, err error) {
 	result := "unchanged"
+	var held *heldBack
 	switch {
+	case errors.As(err, &held):
+		result = "held"
 	case err != nil:
 		result = "refused"
 	case changed:

@@ -16,6 +16,12 @@ import (
 // serve is a live SCIM server on a real store, and a token for it.
 func serve(t testing.TB) (base, token string, d *directory.Directory) {
 	t.Helper()
+	base, token, d, _ = serveWith(t, scim.Defaults())
+	return base, token, d
+}
+
+func serveWith(t testing.TB, settings scim.Settings) (base, token string, d *directory.Directory, server *scim.Server) {
+	t.Helper()
 	st, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true})
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +37,8 @@ func serve(t testing.TB) (base, token string, d *directory.Directory) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(scim.New(d, slog.New(slog.DiscardHandler), scim.Defaults()))
-	t.Cleanup(func() { server.Close(); cancel(); <-done; _ = st.Close() })
-	return server.URL + "/scim/v2", token, d
+	server = scim.New(d, slog.New(slog.DiscardHandler), settings)
+	listening := httptest.NewServer(server)
+	t.Cleanup(func() { listening.Close(); cancel(); <-done; _ = st.Close() })
+	return listening.URL + "/scim/v2", token, d, server
 }

@@ -38,13 +38,15 @@ type Server struct {
 	log       *slog.Logger
 	metrics   *metrics
 	used      uses
+	brake     brake
 	mux       *http.ServeMux
 	now       func() time.Time
 }
 
 // New is a server on d.
 func New(d *directory.Directory, log *slog.Logger, s Settings) *Server {
-	server := &Server{directory: d, settings: s, log: log, metrics: newMetrics(), used: newUses(), now: time.Now}
+	server := &Server{directory: d, settings: s, log: log, metrics: newMetrics(), used: newUses(), now: time.Now,
+		brake: brake{settings: s.MaxDeactivations, held: map[string]string{}}}
 	server.mux = server.routes()
 	return server
 }
@@ -214,6 +216,11 @@ func (s *Server) refusal(w http.ResponseWriter, err error) (status int, body any
 		err = &problem{http.StatusMethodNotAllowed, "", m.Error()}
 	}
 	p := problemOf(err)
+	var held *heldBack
+	if errors.As(err, &held) {
+		w.Header().Set("Retry-After", held.seconds())
+		return p.status, p.body()
+	}
 	switch p.status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="scim"`)

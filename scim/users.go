@@ -105,6 +105,7 @@ func (s *Server) patched(e *exchange, kind *kindOfResource, stored json.RawMessa
 func (s *Server) changeUser(e *exchange, operation string, f func(*directory.User) (map[string]any, error)) (any, error) {
 	var u directory.User
 	changed := false
+	leave := deactivation{server: s}
 	err := s.directory.Update(e.Context(), func(tx *directory.Tx) (err error) {
 		if u, err = s.user(tx, e); err != nil {
 			return err
@@ -117,6 +118,11 @@ func (s *Server) changeUser(e *exchange, operation string, f func(*directory.Use
 		if err := fillUser(&u, document); err != nil {
 			return err
 		}
+		if active && !u.Active {
+			if err := leave.of(&u); err != nil {
+				return err
+			}
+		}
 		if err := tx.PutUser(&u); err != nil {
 			return err
 		}
@@ -125,6 +131,7 @@ func (s *Server) changeUser(e *exchange, operation string, f func(*directory.Use
 		}
 		return s.record(tx, e, change{operation: operation, result: lifeOf(active, u.Active), user: &u})
 	})
+	leave.done(err)
 	s.counted(&userKind, operation, changed, err)
 	if err != nil {
 		return nil, err
@@ -153,16 +160,23 @@ func (s *Server) user(tx *directory.Tx, e *exchange) (directory.User, error) {
 }
 
 func (s *Server) deleteUser(e *exchange) (any, error) {
+	leave := deactivation{server: s}
 	err := s.directory.Update(e.Context(), func(tx *directory.Tx) error {
 		u, err := s.user(tx, e)
 		if err != nil {
 			return err
+		}
+		if u.Active {
+			if err := leave.of(&u); err != nil {
+				return err
+			}
 		}
 		if err := tx.DeleteUser(u.ID); err != nil {
 			return err
 		}
 		return s.record(tx, e, change{operation: "delete", user: &u})
 	})
+	leave.done(err)
 	s.counted(&userKind, "delete", true, err)
 	e.status = http.StatusNoContent
 	return nil, err

@@ -28,6 +28,7 @@ type control struct {
 	sessions  *session.Sessions
 	record    *audit.Log
 	reload    func(context.Context) error // nil when no server runs
+	push      *scim.Server                // nil when no server runs
 	log       *slog.Logger
 }
 
@@ -45,6 +46,8 @@ func (c *control) handler() http.Handler {
 	handle("DELETE /sessions/{id}", c.endSession)
 	handle("DELETE /users/{user}/sessions", c.endUserSessions)
 	handle("POST /reload", c.reloadConfig)
+	handle("GET /held", c.listHeld)
+	handle("DELETE /held", c.releaseHeld)
 	mux.HandleFunc("GET /backup", c.backup)
 	return mux
 }
@@ -200,9 +203,37 @@ func (c *control) endUserSessions(r *http.Request) (any, error) {
 	return map[string]int{"ended": n}, err
 }
 
+// heldView is a user whose deactivation is held back.
+type heldView struct {
+	UserName string `json:"userName"`
+}
+
+var errNoServer = errors.New("no server is running")
+
+func (c *control) listHeld(*http.Request) (any, error) {
+	if c.push == nil {
+		return nil, errNoServer
+	}
+	views := []heldView{}
+	for _, name := range c.push.Held() {
+		views = append(views, heldView{name})
+	}
+	return views, nil
+}
+
+func (c *control) releaseHeld(*http.Request) (any, error) {
+	if c.push == nil {
+		return nil, errNoServer
+	}
+	if err := c.note(audit.Event{Kind: audit.KindSCIM, Reason: "held deactivations released"}); err != nil {
+		return nil, err
+	}
+	return map[string]int{"released": c.push.Release()}, nil
+}
+
 func (c *control) reloadConfig(r *http.Request) (any, error) {
 	if c.reload == nil {
-		return nil, errors.New("no server is running; nothing to reload")
+		return nil, errNoServer
 	}
 	return struct{}{}, c.reload(r.Context())
 }

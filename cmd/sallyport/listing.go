@@ -63,6 +63,35 @@ func tokenRevokeCommand() *cobra.Command {
 	}
 }
 
+func scimCommand() *cobra.Command {
+	c := &cobra.Command{Use: "scim", Short: "What the identity provider pushes"}
+	held := &cobra.Command{Use: "held", Short: "Deactivations beyond scim.max_deactivations, which wait for a human"}
+	held.AddCommand(listCommand("list", "List the users whose deactivation is held", "/held", []string{"userName"},
+		func(h heldView) []string { return []string{h.UserName} }), releaseCommand())
+	c.AddCommand(held)
+	return c
+}
+
+func releaseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "release",
+		Short: "Let deactivations through again; the identity provider sends them anew by itself",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := newOperator(cmd)
+			if err != nil {
+				return err
+			}
+			var n struct{ Released int }
+			if err := o.ask(cmd.Context(), http.MethodDelete, "/held", nil, &n); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d released\n", n.Released)
+			return nil
+		},
+	}
+}
+
 func usersCommand() *cobra.Command {
 	c := &cobra.Command{Use: "users", Short: "The users your identity provider pushed"}
 	c.AddCommand(listCommand("list", "List the users", "/users", []string{"id", "userName", "externalId", "name", "active"},

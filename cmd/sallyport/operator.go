@@ -100,7 +100,7 @@ func (o *operator) alone(ctx context.Context, req *http.Request, use func(*http.
 		if err != nil {
 			return err
 		}
-		server := &http.Server{Handler: r.control(nil).handler(), ReadHeaderTimeout: headerTimeout}
+		server := &http.Server{Handler: r.control().handler(), ReadHeaderTimeout: headerTimeout}
 		go func() { _ = server.Serve(l) }()
 		defer server.Close()
 		defer os.Remove(o.file.Control.Socket)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -200,5 +201,32 @@ func TestAnOlderStoreIsNotTakenForTheNewest(t *testing.T) {
 	her.client.Jar.SetCookies(mustURL(t, "https://"+appHost+"/"), secure(old))
 	if code := her.fetch("/"); code != http.StatusUnauthorized {
 		t.Errorf("a session from before the backup answers %d", code)
+	}
+}
+
+// TestHeldDeactivations: the brake stops a flood, and the operator lets it on.
+func TestHeldDeactivations(t *testing.T) {
+	s := newStage(t)
+	var bobs []string
+	for i := range 51 {
+		bobs = append(bobs, s.push.hire(fmt.Sprintf("bob%d", i), fmt.Sprintf("oid-%d", i)))
+	}
+	for _, bob := range bobs[:50] {
+		s.push.setActive(bob, "False")
+	}
+	s.push.send("PATCH", "/Users/"+s.alice, patchOf(map[string]any{"op": "Replace", "path": "active", "value": "False"}), http.StatusServiceUnavailable)
+	if code := s.her.fetch("/"); code != http.StatusOK {
+		t.Errorf("alice, whose deactivation is held, gets %d", code)
+	}
+	if out := s.server.verb("scim", "held", "list", "-o", "csv"); out != "userName\nalice@example.com\n" {
+		t.Errorf("held are %q", out)
+	}
+	await(t, s.server, `sallyport_scim_operations_total{operation="patch",resource="User",result="held"} 1`)
+	if out := s.server.verb("scim", "held", "release"); out != "1 released\n" {
+		t.Errorf("the release says %q", out)
+	}
+	s.push.setActive(s.alice, "False")
+	if code := s.her.fetch("/"); code != http.StatusForbidden {
+		t.Errorf("alice gets %d after the release", code)
 	}
 }

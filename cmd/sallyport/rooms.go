@@ -116,8 +116,9 @@ func ignoreCancelled(err error) error {
 	return err
 }
 
-func (r *rooms) control(reload func(context.Context) error) *control {
-	return &control{store: r.store, directory: r.directory, sessions: r.sessions, record: r.record, reload: reload, log: r.log}
+// control answers operators from these rooms; a running server adds its own part.
+func (r *rooms) control() *control {
+	return &control{store: r.store, directory: r.directory, sessions: r.sessions, record: r.record, log: r.log}
 }
 
 func (r *rooms) close() error {

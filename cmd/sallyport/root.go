@@ -17,7 +17,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().StringP("config", "c", "sallyport.yaml", "the configuration `FILE`")
 	root.AddCommand(
 		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
-		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(),
+		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), scimCommand(),
 		auditCommand(), backupCommand(), storeCommand(), reloadCommand(), healthcheckCommand(), versionCommand(),
 	)
 	return root

@@ -156,12 +156,19 @@ func (s *server) doors() []*door {
 		newDoor("public", tcp(l.Public), http.HandlerFunc(public), secure, s.log),
 		newDoor("ops", tcp(l.Ops), s.ops(), nil, s.log),
 		newDoor("control", func() (net.Listener, error) { return listenControl(s.file.Control.Socket) },
-			s.rooms.control(s.reloader.Reload).handler(), nil, s.log),
+			s.control().handler(), nil, s.log),
 	}
 	if l.SCIM != "" {
 		doors = append(doors, newDoor("scim", tcp(l.SCIM), s.push, secure, s.log))
 	}
 	return doors
+}
+
+// control answers operators' verbs with what only a running server can do, too.
+func (s *server) control() *control {
+	c := s.rooms.control()
+	c.reload, c.push = s.reloader.Reload, s.push
+	return c
 }
 
 // withPushes answers SCIM on the public listener too, on public_url's host alone.
