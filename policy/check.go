@@ -112,7 +112,7 @@ func globProblem(path string) string {
 	segments := strings.Split(path[1:], "/")
 	for i, s := range segments {
 		if strings.Contains(s, "*") && s != "*" && (s != "**" || i != len(segments)-1) {
-			return fmt.Sprintf("%q: * stands for one whole segment, and ** only at the end for all that follows", path)
+			return fmt.Sprintf("%q: * stands for one whole segment, and /** only at the end, for the path before it and all below", path)
 		}
 	}
 	return ""

@@ -43,7 +43,7 @@ type Match struct {
 	Users        []string   `yaml:"users" doc:"these users, by userName or externalId, exactly"`
 	Roles        []string   `yaml:"roles" doc:"holders of any of these roles"`
 	Methods      []string   `yaml:"methods" doc:"these HTTP methods; when absent in an allow rule, the usual ones"`
-	Paths        []string   `yaml:"paths" doc:"these paths: whole segments, * for one segment, ** at the end for any depth"`
+	Paths        []string   `yaml:"paths" doc:"these paths: whole segments, * for one segment, /** at the end for the path before it and all below"`
 	When         string     `yaml:"when" doc:"a CEL condition on request and user"`
 	Anyone       bool       `yaml:"anyone" doc:"true: everybody, signed in or not"`
 }

@@ -99,23 +99,27 @@ func memberOfAny(q *Request, groups []GroupRef) bool {
 	return false
 }
 
-// glob is a pattern of whole segments: * stands for one segment, ** (only at the
-// end) for what follows, at least one segment.
+// glob is a pattern of whole segments: * stands for one segment; /** at the end
+// for the path before it and everything below. (A deny of /secret/** that left
+// /secret open would surprise whoever wrote it.)
 type glob string
 
 func (g glob) matches(path string) bool {
 	pattern := string(g)
 	for {
 		if pattern == "/**" {
-			return len(path) > 1 || path == "/"
+			return true
 		}
 		want, restPattern := segment(pattern)
 		got, restPath := segment(path)
 		if want != got && !(want == "/*" && len(got) > 1) {
 			return false
 		}
-		if restPattern == "" || restPath == "" {
-			return restPattern == restPath
+		if restPath == "" {
+			return restPattern == "" || restPattern == "/**"
+		}
+		if restPattern == "" {
+			return false
 		}
 		pattern, path = restPattern, restPath
 	}
