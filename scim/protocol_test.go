@@ -398,3 +398,26 @@ func TestConcurrentPatchesLoseNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestSearch: RFC 7644 §3.4.3; a search answers as the query does.
+func TestSearch(t *testing.T) {
+	c := newClient(t)
+	c.crowd(5)
+	_, byURL := c.do("GET", "/Users?filter=active+eq+true&startIndex=2&count=1&attributes=userName", "")
+	resp, byBody := c.do("POST", "/Users/.search", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+		"filter":"active eq true","startIndex":2,"count":1,"attributes":["userName"]}`)
+	if resp.StatusCode != http.StatusOK || fmt.Sprint(byURL) != fmt.Sprint(byBody) {
+		t.Errorf("the search answers %d\n%v\nand the query\n%v", resp.StatusCode, byBody, byURL)
+	}
+	if _, all := c.do("POST", "/Groups/.search", `{}`); all["totalResults"] != 0.0 {
+		t.Errorf("a search of groups answers %v", all)
+	}
+	for _, body := range []string{`{"filter":7}`, `{"filter":"nope"}`, `{"count":{}}`, `{"attributes":[1]}`, `[]`} {
+		if resp, _ := c.do("POST", "/Users/.search", body); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s answers %d", body, resp.StatusCode)
+		}
+	}
+	if resp, _ := c.do("GET", "/Users/.search", ""); resp.StatusCode == http.StatusOK {
+		t.Errorf("GET of a search answers %d", resp.StatusCode)
+	}
+}

@@ -77,12 +77,14 @@ func (s *Server) routes() *http.ServeMux {
 	users, groups := resource{&userKind, s}, resource{&groupKind, s}
 	on("POST /Users", s.createUser)
 	on("GET /Users", users.list)
+	on("POST /Users/.search", users.search)
 	on("GET /Users/{id}", users.show)
 	on("PUT /Users/{id}", s.replaceUser)
 	on("PATCH /Users/{id}", s.patchUser)
 	on("DELETE /Users/{id}", s.deleteUser)
 	on("POST /Groups", s.createGroup)
 	on("GET /Groups", groups.list)
+	on("POST /Groups/.search", groups.search)
 	on("GET /Groups/{id}", groups.show)
 	on("PUT /Groups/{id}", s.replaceGroup)
 	on("PATCH /Groups/{id}", s.patchGroup)
@@ -132,7 +134,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		prefix = "/scim/v2"
 	}
 	rest, ok := strings.CutPrefix(path, prefix)
-	if !ok || rest != "" && rest[0] != '/' || strings.Contains(rest, "//") || strings.Contains(rest, "/.") {
+	if !ok || rest != "" && rest[0] != '/' || strings.Contains(rest, "//") || strings.Contains(strings.TrimSuffix(rest, "/.search"), "/.") {
 		rest = "/nowhere"
 	}
 	if rest == "" {

@@ -1,0 +1,58 @@
+package scim
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+)
+
+// searchable are the members of a SearchRequest (RFC 7644 §3.4.3).
+var searchable = []string{"filter", "startIndex", "count", "attributes", "excludedAttributes"}
+
+// search answers POST …/.search: a query whose parameters stand in the body, so
+// that no personal data stands in a URL.
+func (r resource) search(e *exchange) (any, error) {
+	body, err := e.body()
+	if err != nil {
+		return nil, err
+	}
+	values := url.Values{}
+	for _, name := range searchable {
+		v, ok := member(body, name)
+		if !ok || v == nil {
+			continue
+		}
+		text, err := parameter(name, v)
+		if err != nil {
+			return nil, err
+		}
+		values.Set(name, text)
+	}
+	asked := *e
+	asked.Request = e.Clone(e.Context())
+	asked.URL.RawQuery = values.Encode()
+	answer, err := r.list(&asked)
+	e.notes = asked.notes
+	return answer, err
+}
+
+// parameter is a member of a SearchRequest as it would stand in a URL.
+func parameter(name string, v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case json.Number:
+		return v.String(), nil
+	case []any:
+		names := make([]string, len(v))
+		for i, one := range v {
+			text, ok := one.(string)
+			if !ok {
+				return "", invalid("invalidValue", "%s must be a list of names.", name)
+			}
+			names[i] = text
+		}
+		return strings.Join(names, ","), nil
+	}
+	return "", invalid("invalidValue", "%s has a value of another type than it should.", name)
+}
