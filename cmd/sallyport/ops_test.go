@@ -126,6 +126,7 @@ func TestReloading(t *testing.T) {
 	if code := s.her.fetch("/"); code != http.StatusForbidden {
 		t.Errorf("under the new policy alice gets %d", code)
 	}
+	await(t, s.server, `sallyport_audit_events_total{kind="config"} 1`)
 }
 
 // TestStopping: SIGTERM lets the server end by itself, in order.

@@ -83,6 +83,9 @@ func (s *server) apply(file *config.File) error {
 	if err != nil {
 		return err
 	}
+	if err := s.note(audit.KindConfig, "reloaded"); err != nil {
+		return err
+	}
 	if err := s.proxy.Load(file.Proxy()); err != nil {
 		return err
 	}
