@@ -65,7 +65,7 @@ func checkForm(token string, kinds []string) error {
 	if len(token) > maxToken {
 		return refuse(Malformed, "the token is too large")
 	}
-	if strings.Count(token, ".") != 2 {
+	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, foreign) {
 		return refuse(Malformed, "the token is not a signed JWT (encrypted ones are not taken)")
 	}
 	head, _, _ := strings.Cut(token, ".")
@@ -75,7 +75,7 @@ func checkForm(token string, kinds []string) error {
 		return refuse(Malformed, "the token's header cannot be read")
 	}
 	switch {
-	case h["crit"] != nil:
+	case h["crit"] != nil, h["b64"] != nil: // b64 is one of them (RFC 7797 §6)
 		return refuse(Malformed, "the token's header demands extensions that are not known")
 	case h["nonce"] != nil:
 		return refuse(NotForAPIs, "it is a token for Microsoft Graph, which only Graph can check; ask for one for your API's scope")
@@ -83,6 +83,12 @@ func checkForm(token string, kinds []string) error {
 		return refuse(WrongType, "the token is of another type than is taken here")
 	}
 	return nil
+}
+
+// foreign characters are in no JWT (RFC 7515 §2), though decoders skip some of
+// them: so that one token has one spelling.
+func foreign(r rune) bool {
+	return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
 }
 
 // isKind compares a header's typ (RFC 8725 §3.11); most tokens have none or JWT.

@@ -3,7 +3,6 @@ package oidc
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -24,13 +23,7 @@ func newClient(caFile string) (*http.Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	return &http.Client{
-		Timeout:   askTimeout,
-		Transport: bounded{transport},
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return errors.New("the provider answered with a redirect, which is not followed")
-		},
-	}, nil
+	return &http.Client{Timeout: askTimeout, Transport: careful{transport}}, nil
 }
 
 // roots are the certificates in path; nil, for the system's, where there is no path.
@@ -49,14 +42,19 @@ func roots(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// bounded is a transport whose answers end at answerSize.
-type bounded struct{ next http.RoundTripper }
+// careful is a transport whose answers end at answerSize and are no redirects.
+type careful struct{ next http.RoundTripper }
 
-// RoundTrip is next's, with a body that fails beyond answerSize.
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(r)
+// RoundTrip is next's. A redirect is an error here already: the client's own would
+// quote the Location, which may repeat what we sent.
+func (c careful) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := c.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
+	}
+	if resp.Header.Get("Location") != "" || resp.StatusCode/100 == 3 {
+		resp.Body.Close()
+		return nil, fmt.Errorf("the provider answered with a redirect (%d), which is not followed", resp.StatusCode)
 	}
 	resp.Body = http.MaxBytesReader(nil, resp.Body, answerSize)
 	return resp, nil

@@ -1,0 +1,283 @@
+package oidc_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	jose "github.com/go-jose/go-jose/v4"
+
+	"sallyport/entratest"
+	"sallyport/oidc"
+)
+
+// TestMadeUpKeysDoNotHammerTheProvider: whatever key ids tokens name, the
+// provider is asked once in thirty seconds at most, and nothing is kept
+// (CVE-2025-59936, CVE-2026-49998).
+func TestMadeUpKeysDoNotHammerTheProvider(t *testing.T) {
+	h := newHouse(t, nil)
+	if _, got := h.bearer(h.accessToken()); got != "" {
+		t.Fatal(got)
+	}
+	claims := h.entra.Claims(h.alice, audience)
+	before, memory := h.entra.KeyFetches(), heap()
+	var all sync.WaitGroup
+	for i := range 10 {
+		all.Go(func() {
+			for n := range 1000 {
+				if _, got := h.bearer(entratest.Garbage(fmt.Sprint(i, "-", n), claims)); got != oidc.KeyUnknown {
+					t.Errorf("a made-up key gives %q", got)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := h.entra.KeyFetches() - before; n > 1 {
+		t.Errorf("the provider was asked %d times", n)
+	}
+	if grown := int64(heap()) - int64(memory); grown > 1<<20 {
+		t.Errorf("memory grew by %d bytes", grown)
+	}
+}
+
+func rsaKey(t testing.TB, bits int) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func ecKey(t testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// sign signs raw text under the key id "k".
+func sign(t testing.TB, algorithm jose.SignatureAlgorithm, key any, payload []byte) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func published(keys ...jose.JSONWebKey) bend {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if at(r, keysPath) {
+			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: keys})
+		}
+		return at(r, keysPath)
+	}
+}
+
+// withKeys is a house whose issuer publishes these keys.
+func withKeys(t testing.TB, keys ...jose.JSONWebKey) *house {
+	h := newSite(t)
+	h.bend(published(keys...))
+	<-h.run()
+	return h
+}
+
+// TestKeysAreForWhatTheyArePublishedFor, not for what a token says (CVE-2026-44699,
+// CVE-2026-23518, CVE-2025-24976).
+func TestKeysAreForWhatTheyArePublishedFor(t *testing.T) {
+	strong, p256, p384 := rsaKey(t, 2048), ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384())
+	other := jose.JSONWebKey{Key: &rsaKey(t, 2048).PublicKey, KeyID: "other"}
+	k := func(key any, use, alg string) []jose.JSONWebKey {
+		return []jose.JSONWebKey{{Key: key, KeyID: "k", Use: use, Algorithm: alg}, other}
+	}
+	for _, c := range []struct {
+		name string
+		keys []jose.JSONWebKey
+		alg  jose.SignatureAlgorithm
+		key  any
+		want oidc.Reason
+	}{
+		{"RSA", k(&strong.PublicKey, "sig", ""), jose.RS256, strong, ""},
+		{"RSA for RS256", k(&strong.PublicKey, "", "RS256"), jose.RS256, strong, ""},
+		{"RSA for RS256, used by PS256", k(&strong.PublicKey, "", "RS256"), jose.PS256, strong, oidc.AlgRefused},
+		{"RSA by RS512", k(&strong.PublicKey, "", ""), jose.RS512, strong, oidc.AlgRefused},
+		{"RSA to encrypt by", k(&strong.PublicKey, "enc", ""), jose.RS256, strong, oidc.KeyUnknown},
+		{"P-256", k(&p256.PublicKey, "sig", "ES256"), jose.ES256, p256, ""},
+		{"P-384", k(&p384.PublicKey, "sig", ""), jose.ES384, p384, oidc.AlgRefused},
+		{"P-256 named by a token of RSA", k(&p256.PublicKey, "", ""), jose.RS256, strong, oidc.AlgRefused},
+		{"RSA named by a token of P-256", k(&strong.PublicKey, "", ""), jose.ES256, p256, oidc.AlgRefused},
+		{"a private key", k(strong, "sig", ""), jose.RS256, strong, oidc.KeyUnknown},
+		{"a shared secret", k([]byte("0123456789012345678901234567890123456789"), "", ""), jose.HS256, []byte("0123456789012345678901234567890123456789"), oidc.AlgRefused},
+		{"two of one id", append(k(&p256.PublicKey, "", ""), k(&strong.PublicKey, "", "")...), jose.RS256, strong, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := withKeys(t, c.keys...)
+			payload, _ := json.Marshal(h.entra.Claims(h.alice, audience))
+			if _, got := h.bearer(sign(t, c.alg, c.key, payload)); got != c.want {
+				t.Errorf("gives %q; want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestClaimsNamedTwice: a reader that took the first and one that took the last
+// would not agree.
+func TestClaimsNamedTwice(t *testing.T) {
+	key := rsaKey(t, 2048)
+	h := withKeys(t, jose.JSONWebKey{Key: &key.PublicKey, KeyID: "k"})
+	payload, _ := json.Marshal(h.entra.Claims(h.alice, audience))
+	twice := strings.Replace(string(payload), "{", `{"oid":"carol",`, 1)
+	if id, got := h.bearer(sign(t, jose.RS256, key, []byte(twice))); got != oidc.Malformed {
+		t.Errorf("gives %+v, %q", id, got)
+	}
+}
+
+// TestKeySetsThatCannotBeRead leave us in doubt, and refuse nobody.
+func TestKeySetsThatCannotBeRead(t *testing.T) {
+	many := make([]jose.JSONWebKey, 101)
+	for i := range many {
+		many[i] = jose.JSONWebKey{Key: &ecKey(t, elliptic.P256()).PublicKey, KeyID: fmt.Sprint(i)}
+	}
+	say := func(status int, body string) bend {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if at(r, keysPath) {
+				w.WriteHeader(status)
+				_, _ = w.Write([]byte(body))
+			}
+			return at(r, keysPath)
+		}
+	}
+	for name, b := range map[string]bend{
+		"none":                             published(),
+		"none that is usable":              published(jose.JSONWebKey{Key: []byte("secret"), KeyID: "x"}),
+		"a weak key":                       say(http.StatusOK, weakKey),
+		"too many":                         published(many...),
+		"a page":                           say(http.StatusOK, "<html>"),
+		"an error":                         say(http.StatusInternalServerError, `{"keys":[]}`),
+		"a mebibyte and more":              say(http.StatusOK, `{"keys":[`+strings.Repeat(" ", 1<<20)+`]}`),
+		"another place's (CVE-2026-49478)": func(w http.ResponseWriter, r *http.Request) bool { return redirected(w, r, keysPath) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newSite(t)
+			h.bend(b)
+			<-h.run()
+			if _, got := h.bearer(h.accessToken()); got != doubt {
+				t.Errorf("gives %q", got)
+			}
+		})
+	}
+}
+
+// weakKey is an RSA key of 1024 bits.
+const weakKey = `{"keys":[{"kty":"RSA","kid":"k","e":"AQAB","n":"` +
+	`4f5wg5l2hKsTeNem_V41fGnJm6gOdrj8ym3rFkEU_wT8RDtnSgFEZOQpHEgQ7JL38xUfU0Y3g6aYw9QT0hJ7mCpz9Er5qLaMXJwZxzHzAahlfA0icqabvJOMvQtzD6uQv6wPEyZtDTWiQi9AXwBpHssPnpYGIn20ZZuNlX2BrCl"}]}`
+
+// redirected sends a request for an endpoint elsewhere, where the right answer is.
+func redirected(w http.ResponseWriter, r *http.Request, endpoint string) bool {
+	if !at(r, endpoint) || r.URL.RawQuery == "there" {
+		return false
+	}
+	http.Redirect(w, r, r.URL.Path+"?there", http.StatusFound)
+	return true
+}
+
+// TestMetadataThatIsNotTheProviders is never believed.
+func TestMetadataThatIsNotTheProviders(t *testing.T) {
+	change := func(name string, value any) func(*house) bend {
+		return func(h *house) bend {
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				return at(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d[name] = value })
+			}
+		}
+	}
+	for name, b := range map[string]func(*house) bend{
+		"another issuer":         change("issuer", "https://evil.example.com"),
+		"issuer with a slash":    func(h *house) bend { return change("issuer", h.entra.Issuer()+"/")(h) },
+		"keys over plain http":   change("jwks_uri", "http://login.example.com/keys"),
+		"keys on this machine":   change("jwks_uri", "http://127.0.0.1/keys"),
+		"keys in a file":         change("jwks_uri", "file:///etc/passwd"),
+		"no keys":                change("jwks_uri", ""),
+		"tokens over plain http": change("token_endpoint", "http://login.example.com/token"),
+		"a script to authorize":  change("authorization_endpoint", "javascript:alert(1)"),
+		"elsewhere": func(*house) bend {
+			return func(w http.ResponseWriter, r *http.Request) bool { return redirected(w, r, metadataPath) }
+		},
+		"without end, and no URL": change("jwks_uri", strings.Repeat("x", 2<<20)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newSite(t)
+			h.bend(b(h))
+			failed := h.make(failedText)
+			h.start()
+			<-failed
+			if _, _, err := h.Begin(context.Background()); verdict(err) != doubt {
+				t.Errorf("a login begins: %v", err)
+			}
+			if len(h.log.String()) > 2000 {
+				t.Errorf("the log repeats the whole answer: %d bytes", len(h.log.String()))
+			}
+		})
+	}
+}
+
+func TestAScriptIsNoPlaceToLogOut(t *testing.T) {
+	h := newSite(t)
+	h.bend(func(w http.ResponseWriter, r *http.Request) bool {
+		return at(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d["end_session_endpoint"] = "javascript:alert(1)" })
+	})
+	<-h.run()
+	if to := h.LogoutURL(login); to != "" {
+		t.Errorf("logout leads to %s", to)
+	}
+}
+
+// TestBeforeDiscoveryNothingCanBeTold: doubt is not a refusal.
+func TestBeforeDiscoveryNothingCanBeTold(t *testing.T) {
+	h := newSite(t)
+	h.make(foundText)
+	_, _, begin := h.Begin(context.Background())
+	_, finish := h.Finish(context.Background(), oidc.Flow{}, nil)
+	_, bearer := h.Bearer(context.Background(), h.accessToken())
+	for _, err := range []error{begin, finish, bearer} {
+		if verdict(err) != doubt {
+			t.Errorf("gives %v", err)
+		}
+	}
+	if h.LogoutURL(login) != "" {
+		t.Error("there is a place to log out")
+	}
+}
+
+// FuzzKeySet: whatever a provider publishes, reading it does not panic, and takes
+// keys only when it says so.
+func FuzzKeySet(f *testing.F) {
+	data, _ := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+		{Key: &rsaKey(f, 2048).PublicKey, KeyID: "a", Use: "sig"}, {Key: &ecKey(f, elliptic.P256()).PublicKey, KeyID: "b"}}})
+	f.Add(data)
+	f.Add([]byte(weakKey))
+	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AAAA"},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"},{"kty":"RSA","n":"","e":""},null]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if n, err := oidc.UsableKeys(data); (err == nil) != (n > 0) {
+			t.Errorf("%d keys, %v", n, err)
+		}
+	})
+}

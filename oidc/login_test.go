@@ -1,0 +1,303 @@
+package oidc_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sallyport/entratest"
+	"sallyport/oidc"
+)
+
+func TestLogin(t *testing.T) {
+	h := newHouse(t, nil)
+	id, err := h.signIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.Key != h.alice.OID || id.Issuer != h.entra.Issuer() || id.Subject == "" || id.ProviderSession == "" || id.Authenticated.IsZero() || id.App != "" {
+		t.Errorf("identity is %+v", id)
+	}
+}
+
+func TestTheBrowserIsSentWithEverythingALoginNeeds(t *testing.T) {
+	h := newHouse(t, nil)
+	authURL, f, err := h.Begin(context.Background())
+	u, _ := url.Parse(authURL)
+	q := u.Query()
+	sum := sha256.Sum256([]byte(f.Verifier))
+	for name, want := range map[string]string{"response_type": "code", "client_id": clientID, "state": f.State, "nonce": f.Nonce,
+		"code_challenge_method": "S256", "code_challenge": base64.RawURLEncoding.EncodeToString(sum[:]),
+		"redirect_uri": login + "/.sallyport/callback", "scope": "openid profile email"} {
+		if q.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, q.Get(name), want)
+		}
+	}
+	_, again, _ := h.Begin(context.Background())
+	if err != nil || len(f.State) < 26 || f.State == again.State || f.Nonce == again.Nonce || f.Verifier == again.Verifier || strings.Contains(authURL, f.Verifier) {
+		t.Errorf("the flow could be guessed: %q, %v", authURL, err)
+	}
+}
+
+// TestAnswersToOtherLogins: CSRF, mix-up, injection of codes, replay.
+func TestAnswersToOtherLogins(t *testing.T) {
+	for name, c := range map[string]struct {
+		tamper func(*oidc.Flow, url.Values)
+		want   oidc.Reason
+	}{
+		"no state (CVE-2026-55512)":         {func(_ *oidc.Flow, q url.Values) { q.Del("state") }, oidc.WrongState},
+		"another state":                     {func(_ *oidc.Flow, q url.Values) { q.Set("state", "x") }, oidc.WrongState},
+		"two states":                        {func(_ *oidc.Flow, q url.Values) { q.Add("state", q.Get("state")) }, oidc.WrongState},
+		"two codes":                         {func(_ *oidc.Flow, q url.Values) { q.Add("code", "x") }, oidc.WrongState},
+		"an empty flow":                     {func(f *oidc.Flow, q url.Values) { *f = oidc.Flow{}; q.Set("state", "") }, oidc.WrongState},
+		"another issuer (RFC 9207)":         {func(_ *oidc.Flow, q url.Values) { q.Set("iss", "https://evil.example.com") }, oidc.WrongIssuer},
+		"an empty issuer":                   {func(_ *oidc.Flow, q url.Values) { q.Set("iss", "") }, oidc.WrongIssuer},
+		"two issuers":                       {func(_ *oidc.Flow, q url.Values) { q["iss"] = []string{"x", "y"} }, oidc.WrongState},
+		"the provider says no":              {func(_ *oidc.Flow, q url.Values) { q.Del("code"); q.Set("error", "access_denied") }, oidc.LoginRefused},
+		"an error and a code":               {func(_ *oidc.Flow, q url.Values) { q.Set("error", "access_denied") }, oidc.LoginRefused},
+		"the provider is in trouble":        {func(_ *oidc.Flow, q url.Values) { q.Set("error", "server_error") }, doubt},
+		"the provider is busy":              {func(_ *oidc.Flow, q url.Values) { q.Set("error", "temporarily_unavailable") }, doubt},
+		"no code":                           {func(_ *oidc.Flow, q url.Values) { q.Del("code") }, oidc.CodeRefused},
+		"a made-up code":                    {func(_ *oidc.Flow, q url.Values) { q.Set("code", "x") }, oidc.CodeRefused},
+		"another verifier (CVE-2024-23647)": {func(f *oidc.Flow, _ url.Values) { f.Verifier = strings.Repeat("v", 43) }, oidc.CodeRefused},
+		"no verifier":                       {func(f *oidc.Flow, _ url.Values) { f.Verifier = "" }, oidc.CodeRefused},
+		"another nonce":                     {func(f *oidc.Flow, _ url.Values) { f.Nonce = "x" }, oidc.WrongNonce},
+		"no nonce":                          {func(f *oidc.Flow, _ url.Values) { f.Nonce = "" }, oidc.WrongNonce},
+		"a parameter we do not know":        {func(_ *oidc.Flow, q url.Values) { q.Set("session_state", "x") }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, nil)
+			f, q := h.begin()
+			c.tamper(&f, q)
+			if id, err := h.Finish(context.Background(), f, q); verdict(err) != c.want {
+				t.Errorf("login gives %+v, %v; want %q", id, err, c.want)
+			}
+		})
+	}
+}
+
+func TestTheIssuerMustBeNamedWhereTheProviderAlwaysDoes(t *testing.T) {
+	h := newSite(t)
+	h.bend(func(w http.ResponseWriter, r *http.Request) bool {
+		return at(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d["authorization_response_iss_parameter_supported"] = true })
+	})
+	<-h.run()
+	for issuer, want := range map[string]oidc.Reason{"": oidc.WrongIssuer, h.entra.Issuer(): ""} {
+		f, q := h.begin()
+		if issuer != "" {
+			q.Set("iss", issuer)
+		}
+		if _, err := h.Finish(context.Background(), f, q); verdict(err) != want {
+			t.Errorf("iss %q gives %v", issuer, err)
+		}
+	}
+}
+
+// rewrite passes the issuer's answer on, changed.
+func (h *house) rewrite(w http.ResponseWriter, r *http.Request, change func(map[string]any)) bool {
+	record := httptest.NewRecorder()
+	h.entra.ServeHTTP(record, r)
+	var d map[string]any
+	if err := json.Unmarshal(record.Body.Bytes(), &d); err != nil {
+		h.t.Error(err)
+	}
+	change(d)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(record.Code)
+	_ = json.NewEncoder(w).Encode(d)
+	return true
+}
+
+func TestACodeIsGoodOnce(t *testing.T) {
+	h := newHouse(t, nil)
+	f, q := h.begin()
+	if _, err := h.Finish(context.Background(), f, q); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Finish(context.Background(), f, q); verdict(err) != oidc.CodeRefused {
+		t.Errorf("the second time gives %v", err)
+	}
+}
+
+// TestIDTokens: what the provider's own signature does not excuse.
+func TestIDTokens(t *testing.T) {
+	h := newHouse(t, nil)
+	set := func(name string, value any) func(entratest.Claims) {
+		return func(c entratest.Claims) { c[name] = value }
+	}
+	without := func(name string) func(entratest.Claims) {
+		return func(c entratest.Claims) { delete(c, name) }
+	}
+	for _, c := range []struct {
+		name  string
+		alter func(entratest.Claims)
+		want  oidc.Reason
+	}{
+		{"good", nil, ""},
+		{"for another application (CVE-2023-22482)", set("aud", "another"), oidc.WrongAudience},
+		{"for nobody (CVE-2026-55689)", without("aud"), oidc.WrongAudience},
+		{"for us and another, without azp", set("aud", []string{clientID, "another"}), oidc.WrongParty},
+		{"for us and another, issued to us", func(c entratest.Claims) { c["aud"], c["azp"] = []string{"another", clientID}, clientID }, ""},
+		{"issued to another (CVE-2024-5798)", set("azp", "another"), oidc.WrongParty},
+		{"of another issuer", set("iss", "https://evil.example.com"), oidc.WrongIssuer},
+		{"of another tenant (nOAuth)", set("tid", "00000000-0000-4000-8000-000000000000"), oidc.WrongTenant},
+		{"another nonce (GHSA-xc49)", set("nonce", "x"), oidc.WrongNonce},
+		{"no nonce", without("nonce"), oidc.WrongNonce},
+		{"expired", set("exp", time.Now().Add(-time.Second).Unix()), oidc.Expired},
+		{"no exp", without("exp"), oidc.Expired},
+		{"of the future", set("nbf", time.Now().Add(time.Hour).Unix()), oidc.NotYetValid},
+		{"a clock ten seconds fast", set("iat", time.Now().Add(10*time.Second).Unix()), ""},
+		{"no iat", without("iat"), oidc.ClaimMissing},
+		{"no sub", without("sub"), oidc.ClaimMissing},
+		{"no oid (CVE-2026-23990)", without("oid"), oidc.ClaimMissing},
+		{"a hash of another access token", set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), oidc.BadSignature},
+		{"carol's addresses, on alice (CVE-2023-3128, CVE-2026-40574)", func(c entratest.Claims) {
+			c["email"], c["upn"], c["preferred_username"], c["email_verified"] = "carol@example.com", "carol@example.com", "carol@example.com", "true"
+		}, ""},
+		{"groups, that give nothing", set("groups", []string{"admins"}), ""},
+		{"more groups than fit, at an address that is not asked", func(c entratest.Claims) {
+			c["_claim_names"], c["_claim_sources"] = map[string]any{"groups": "src1"}, map[string]any{"src1": map[string]any{"endpoint": "https://evil.example.com"}}
+		}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.entra.Alter(c.alter)
+			id, err := h.signIn()
+			if verdict(err) != c.want || c.want == "" && id.Key != h.alice.OID {
+				t.Errorf("login gives %+v, %v; want %q", id, err, c.want)
+			}
+		})
+	}
+}
+
+// TestTokenEndpoint: a provider that answers the code with something else. Only
+// its plain word that the code is no good refuses the caller.
+func TestTokenEndpoint(t *testing.T) {
+	h := newHouse(t, nil)
+	var nonce string
+	say := func(status int, contentType, body string) bend {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("Content-Type", contentType)
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(body))
+			return true
+		}
+	}
+	give := func(idToken func() string, access string) bend {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			body, _ := json.Marshal(map[string]any{"token_type": "Bearer", "access_token": access, "id_token": idToken()})
+			return say(http.StatusOK, "application/json", string(body))(w, r)
+		}
+	}
+	id := func(alter func(entratest.Claims)) string { return h.entra.IDToken(h.alice, nonce, alter) }
+	sum := sha256.Sum256([]byte("access"))
+	hash := base64.RawURLEncoding.EncodeToString(sum[:16])
+	hashed := func() string { return id(func(c entratest.Claims) { c["at_hash"] = hash }) }
+	for _, c := range []struct {
+		name string
+		bend bend
+		want oidc.Reason
+	}{
+		{"a hash that is right", give(hashed, "access"), ""},
+		{"a hash of another token", give(hashed, "another"), oidc.BadSignature},
+		{"no ID token", say(200, "application/json", `{"access_token":"x","token_type":"Bearer"}`), doubt},
+		{"an ID token that is no text", say(200, "application/json", `{"access_token":"x","token_type":"Bearer","id_token":7}`), doubt},
+		{"alg none", give(func() string { return h.entra.Unsigned(entratest.Claims{"nonce": nonce}) }, "x"), oidc.AlgRefused},
+		{"HS256 by the public key (CVE-2026-34950)", give(func() string { return h.entra.Confused(entratest.Claims{"nonce": nonce}) }, "x"), oidc.AlgRefused},
+		{"an encrypted one (CVE-2024-28180)", give(func() string { return "e30.e30.e30.e30.e30" }, "x"), oidc.Malformed},
+		{"a logout token", give(func() string {
+			return h.entra.Sign(entratest.Claims{"nonce": nonce, "aud": clientID}, map[string]any{"typ": "logout+jwt"})
+		}, "x"), oidc.WrongType},
+		{"an access token", give(func() string { return h.accessToken() }, "x"), oidc.WrongAudience},
+		{"another's key (CVE-2018-0114)", give(func() string { return h.entra.Forged(entratest.Claims{"nonce": nonce}) }, "x"), oidc.BadSignature},
+		{"invalid_grant", say(400, "application/json", `{"error":"invalid_grant"}`), oidc.CodeRefused},
+		{"our secret is wrong", say(401, "application/json", `{"error":"invalid_client"}`), doubt},
+		{"too many requests", say(429, "text/html", "slow down"), doubt},
+		{"a fault of its own", say(500, "text/html", "<h1>oops</h1>"), doubt},
+		{"a page", say(200, "text/html", "<h1>hello</h1>"), doubt},
+		{"a megabyte and more (CVE-2025-66506)", say(200, "application/json", `{"access_token":"`+strings.Repeat("x", 2<<20)), doubt},
+		{"elsewhere (CVE-2026-49478)", func(w http.ResponseWriter, r *http.Request) bool {
+			http.Redirect(w, r, "https://"+r.Host+"/another/token", http.StatusTemporaryRedirect)
+			return true
+		}, doubt},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			strayed := false
+			h.bend(func(w http.ResponseWriter, r *http.Request) bool {
+				strayed = strayed || strings.HasPrefix(r.URL.Path, "/another")
+				return at(r, tokenPath) && c.bend(w, r)
+			})
+			f, q := h.begin()
+			nonce = f.Nonce
+			if id, err := h.Finish(context.Background(), f, q); verdict(err) != c.want || strayed {
+				t.Errorf("login gives %+v, %v; want %q; followed: %v", id, err, c.want, strayed)
+			}
+		})
+	}
+}
+
+// TestCallbacksKeepTheirIdentity when a thousand come at once (CVE-2026-71326,
+// CVE-2026-33544).
+func TestCallbacksKeepTheirIdentity(t *testing.T) {
+	h := newHouse(t, nil)
+	h.entra.SignIn("")
+	gate := make(chan struct{}, 64)
+	var all sync.WaitGroup
+	for i := range 1000 {
+		person := h.entra.Add(entratest.Person{UPN: fmt.Sprintf("p%d@example.com", i)})
+		all.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			authURL, f, err := h.Begin(context.Background())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			id, err := h.Finish(context.Background(), f, h.authorize(authURL+"&account="+person.OID))
+			if err != nil || id.Key != person.OID {
+				t.Errorf("%s is %+v, %v", person.UPN, id, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestBegunLoginsAreNotKept: who begins logins without end costs no memory
+// (CVE-2026-67437).
+func TestBegunLoginsAreNotKept(t *testing.T) {
+	h := newHouse(t, nil)
+	before := heap()
+	for range 100_000 {
+		if _, _, err := h.Begin(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := int64(heap()) - int64(before); grown > 1<<20 {
+		t.Errorf("memory grew by %d bytes", grown)
+	}
+}
+
+// heap is how many bytes are in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func TestLogoutLeadsToTheProvider(t *testing.T) {
+	h := newHouse(t, nil)
+	u, err := url.Parse(h.LogoutURL(login + "/"))
+	if err != nil || !at(&http.Request{URL: u}, "/logout") || u.Query().Get("post_logout_redirect_uri") != login+"/" || u.Query().Get("client_id") != clientID {
+		t.Errorf("logout leads to %v, %v", u, err)
+	}
+}
