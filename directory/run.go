@@ -209,6 +209,7 @@ func (d *Directory) group(id string) (*Group, bool) {
 // with is a copy of u in other groups.
 func (u *User) with(groups []*Group) *User {
 	next := *u
+	sortGroups(groups)
 	next.join(groups)
 	return &next
 }
