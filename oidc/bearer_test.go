@@ -77,6 +77,7 @@ func TestAccessTokens(t *testing.T) {
 		{"critical extensions", header("crit", []string{"b64"}), oidc.Malformed},
 		{"a payload that is not encoded", header("b64", false), oidc.Malformed},
 		{"encrypted (CVE-2024-28180)", "e30.e30.e30.e30.e30", oidc.Malformed},
+		{"more than 16 KiB", set("filler", strings.Repeat("x", 16<<10)), oidc.Malformed},
 		{"two parts", "a.b", oidc.Malformed},
 		{"empty", "", oidc.Malformed},
 		{"JSON (CVE-2026-34986)", `{"payload":"e30","protected":"a.b.c","signature":""}`, oidc.Malformed},
@@ -149,8 +150,9 @@ func TestApplicationsAreToldFromUsers(t *testing.T) {
 func TestWithoutAudiencesNoBearerIsTaken(t *testing.T) {
 	h := newHouse(t, func(s *oidc.Settings) { s.APIAudiences = nil })
 	for _, token := range []string{h.accessToken(), h.entra.AccessToken(h.alice, "", nil)} {
-		if _, got := h.bearer(token); got != oidc.WrongAudience {
-			t.Errorf("gives %q", got)
+		_, err := h.Bearer(context.Background(), token)
+		if verdict(err) != oidc.WrongAudience || !strings.Contains(err.Error(), "api_audiences") {
+			t.Errorf("gives %v", err)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (h *house) start() (stop func()) {
 	return stop
 }
 
-// watcher closes seen when a message is logged.
+// watcher closes seen once a message is logged.
 type watcher struct {
 	slog.Handler
 	text string
@@ -143,10 +143,11 @@ type watcher struct {
 }
 
 func (w *watcher) Handle(ctx context.Context, r slog.Record) error {
+	err := w.Handler.Handle(ctx, r)
 	if r.Message == w.text {
 		w.once.Do(func() { close(w.seen) })
 	}
-	return w.Handler.Handle(ctx, r)
+	return err
 }
 
 type safeBuffer struct {

@@ -167,13 +167,19 @@ func TestKeySetsThatCannotBeRead(t *testing.T) {
 		}
 	}
 	for name, b := range map[string]bend{
-		"none":                             published(),
-		"none that is usable":              published(jose.JSONWebKey{Key: []byte("secret"), KeyID: "x"}),
-		"a weak key":                       say(http.StatusOK, weakKey),
-		"too many":                         published(many...),
-		"a page":                           say(http.StatusOK, "<html>"),
-		"an error":                         say(http.StatusInternalServerError, `{"keys":[]}`),
-		"a mebibyte and more":              say(http.StatusOK, `{"keys":[`+strings.Repeat(" ", 1<<20)+`]}`),
+		"none":                published(),
+		"none that is usable": published(jose.JSONWebKey{Key: []byte("secret"), KeyID: "x"}),
+		"another curve":       published(jose.JSONWebKey{Key: &ecKey(t, elliptic.P384()).PublicKey, KeyID: "k"}),
+		"a weak key":          say(http.StatusOK, weakKey),
+		"too many":            published(many...),
+		"a page":              say(http.StatusOK, "<html>"),
+		"an error":            say(http.StatusInternalServerError, `{"keys":[]}`),
+		"good ones after a mebibyte": func(w http.ResponseWriter, r *http.Request) bool {
+			if at(r, keysPath) {
+				_, _ = w.Write([]byte(strings.Repeat(" ", 1<<20)))
+			}
+			return false
+		},
 		"another place's (CVE-2026-49478)": func(w http.ResponseWriter, r *http.Request) bool { return redirected(w, r, keysPath) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -222,6 +228,13 @@ func TestMetadataThatIsNotTheProviders(t *testing.T) {
 			return func(w http.ResponseWriter, r *http.Request) bool { return redirected(w, r, metadataPath) }
 		},
 		"without end, and no URL": change("jwks_uri", strings.Repeat("x", 2<<20)),
+		"a long apology": func(*house) bend {
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				_, _ = w.Write([]byte(strings.Repeat("sorry ", 10_000)))
+				return true
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newSite(t)
