@@ -105,7 +105,7 @@ func (w *World) furnish(mine []net.Listener) (err error) {
 	journal := newJournal()
 	clocks := newClocks(journal.touch)
 	issuer := entratest.New(w.places.Tenant, entratest.App{ClientID: clientID, Secret: clientSecret,
-		RedirectURIs: []string{w.places.Public + "/.sallyport/callback"}})
+		RedirectURIs: []string{w.places.Public + "/.sallyport/callback", w.places.Public + "/"}})
 	w.places.Issuer = issuer.Issuer()
 	w.tenant = &tenant{issuer: issuer, groups: found(issuer), clocks: clocks, journal: journal}
 	if w.config, err = writeConfig(w.places, w.tenant.groups); err != nil {
