@@ -116,6 +116,7 @@ type Token struct {
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires,omitzero"` // zero: never
 	LastUsed time.Time `json:"lastUsed,omitzero"`
+	Parent   string    `json:"parent,omitempty"` // what this token was exchanged for and dies with; "" for one made by an operator
 }
 
 // Record is what is kept of a change, committed with the change itself.
@@ -222,6 +223,18 @@ func (d *Directory) Token(digest [32]byte) (Token, bool) {
 	defer d.mu.RUnlock()
 	t, ok := d.tokens[digest]
 	return t, ok
+}
+
+// TokenByID finds a provisioning token by its id.
+func (d *Directory) TokenByID(id string) (Token, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, t := range d.tokens {
+		if t.ID == id {
+			return t, true
+		}
+	}
+	return Token{}, false
 }
 
 // View runs fn on the truth.

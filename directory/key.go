@@ -19,6 +19,8 @@ import (
 //	name/FOLDED          userName → ID   gname/FOLDED        displayName → ID
 //	ext/EXTERNAL\0ID     externalId      gext/EXTERNAL       externalId → ID
 //	count/users|groups   how many        token/ID  record/REVISION
+//	held/USER            a held deactivation       left/TIME ID  a deactivation
+//	exchange/NUMBER      provisioning log          secret/PURPOSE
 const (
 	userKeys     = "user/"
 	groupKeys    = "group/"
@@ -31,6 +33,13 @@ const (
 	countKeys    = "count/"
 	tokenKeys    = "token/"
 	recordKeys   = "record/"
+
+	heldKeys      = "held/"
+	departureKeys = "left/"
+	exchangeKeys  = "exchange/"
+	secretKeys    = "secret/"
+
+	exchangesCounted = "exchanges" // after countKeys: how many there ever were
 )
 
 const idSize = 16

@@ -28,7 +28,7 @@ func (d *Directory) Run(ctx context.Context) error {
 	err := d.follow(ctx)
 	for errors.Is(err, store.ErrCompacted) {
 		if err = d.load(ctx); err == nil {
-			d.publish(d.applied, nil)
+			d.publish(d.applied, nil, true)
 			err = d.follow(ctx)
 		}
 	}
@@ -52,8 +52,9 @@ func (d *Directory) follow(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// publish tells those who wait that memory now shows revision.
-func (d *Directory) publish(revision store.Revision, received []arrival) {
+// publish tells those who wait that memory now shows revision; differs, that
+// Lookup may answer otherwise than before.
+func (d *Directory) publish(revision store.Revision, received []arrival, differs bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.applied = revision
@@ -63,8 +64,10 @@ func (d *Directory) publish(revision store.Revision, received []arrival) {
 	}
 	close(d.moved)
 	d.moved = make(chan struct{})
-	close(d.changed)
-	d.changed = make(chan struct{})
+	if differs {
+		close(d.changed)
+		d.changed = make(chan struct{})
+	}
 }
 
 // ReceivedAfter is when the earliest remembered change after rev reached us.
@@ -84,8 +87,10 @@ func (d *Directory) apply(change store.Change) {
 	moves := map[string]*membership{} // by user
 	regroup := map[string]*Group{}    // groups that read otherwise now, by id
 	var received []arrival
+	differs := false
 	for _, w := range change.Writes {
 		key := string(w.Key)
+		differs = differs || strings.HasPrefix(key, userKeys) || strings.HasPrefix(key, groupKeys) || strings.HasPrefix(key, memberOfKeys)
 		switch {
 		case strings.HasPrefix(key, userKeys):
 			d.applyUser(w)
@@ -103,7 +108,7 @@ func (d *Directory) apply(change store.Change) {
 	}
 	d.applyMoves(moves)
 	d.applyRegroup(regroup)
-	d.publish(change.Revision, received)
+	d.publish(change.Revision, received, differs)
 }
 
 func (d *Directory) applyUser(w store.Write) {

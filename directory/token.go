@@ -20,6 +20,12 @@ func (tx *Tx) PutToken(t *Token) error {
 	return tx.write(tokenKeys, t.ID, t)
 }
 
+// Token reads a token by its id.
+func (tx *Tx) Token(id string) (Token, error) {
+	t := Token{}
+	return t, tx.read(tokenKeys, id, &t)
+}
+
 // DeleteToken makes a token worthless.
 func (tx *Tx) DeleteToken(id string) error {
 	if err := tx.read(tokenKeys, id, &Token{}); err != nil {

@@ -94,6 +94,24 @@ func (tx *Tx) Users(from string) iter.Seq2[User, error] { return scan[User](tx, 
 // Groups yields every group in the order of our ids.
 func (tx *Tx) Groups(from string) iter.Seq2[Group, error] { return scan[Group](tx, groupKeys, from) }
 
+// UserIDs yields the ids of Users without reading them.
+func (tx *Tx) UserIDs(from string) iter.Seq2[string, error] { return tx.ids(userKeys, from) }
+
+// GroupIDs yields the ids of Groups without reading them.
+func (tx *Tx) GroupIDs(from string) iter.Seq2[string, error] { return tx.ids(groupKeys, from) }
+
+func (tx *Tx) ids(prefix, from string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		start, _ := idKey(prefix, from)
+		for e, err := range tx.r.Scan([]byte(prefix), start) {
+			id, _ := idIn(e.Key, prefix, 0)
+			if !yield(id, err) {
+				return
+			}
+		}
+	}
+}
+
 func scan[T any](tx *Tx, prefix, from string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		start, _ := idKey(prefix, from) // "" or no id of ours: from the first
