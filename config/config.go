@@ -169,6 +169,9 @@ func (f *File) check(fault func(path, problem string)) {
 	f.OIDC.Check(under("oidc"))
 	f.Session.Check(under("session"))
 	f.SCIM.Check(under("scim"))
+	if o := f.SCIM.OAuth; o != nil && o.Issuer != "" {
+		oidc.WorkloadSettings{Issuer: o.Issuer, CAFile: o.CAFile}.Check(under("scim.oauth"))
+	}
 	f.Audit.Check(under("audit"))
 	f.checkListen(under("listen"))
 	f.checkTLS(under("tls"))

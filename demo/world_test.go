@@ -57,7 +57,7 @@ func newTarget(t *testing.T) *target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &target{Directory: d, token: token, scim: scim.New(d, slog.New(slog.DiscardHandler), scim.Defaults()), cut: func(string) {}}
+	return &target{Directory: d, token: token, scim: scim.New(d, slog.New(slog.DiscardHandler), scim.Defaults(), nil), cut: func(string) {}}
 }
 
 func (s *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -43,7 +43,7 @@ func newTarget(t *testing.T) *target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &target{Directory: d, handler: scim.New(d, slog.New(slog.DiscardHandler), scim.Defaults())}
+	w := &target{Directory: d, handler: scim.New(d, slog.New(slog.DiscardHandler), scim.Defaults(), nil)}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.handler.ServeHTTP(rw, r) }))
 	t.Cleanup(func() { server.Close(); stop(); <-done; _ = st.Close() })
 	w.provisioner = entratest.Provisioner{BaseURL: server.URL + "/scim/v2", Token: token, Client: server.Client(),

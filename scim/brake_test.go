@@ -1,6 +1,7 @@
 package scim_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -8,17 +9,21 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/directory"
 	"sallyport/scim"
 )
 
 // TestTheBrake: beyond so many deactivations the next are held, whichever way
 // they come; everything else goes on, and an operator lets them through.
 func TestTheBrake(t *testing.T) {
-	base, token, _, server := serveWith(t, scim.Settings{MaxDeactivations: scim.Brake{Count: 2, Per: time.Hour}})
+	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.Brake{Count: 2, Per: time.Hour}})
 	c := &client{t, base, token}
 	var ids []string
 	for i := range 6 {
 		_, u := c.do("POST", "/Users", fmt.Sprintf(`{"userName":"u%d"}`, i))
+		if u["id"] == nil {
+			t.Fatal(u)
+		}
 		ids = append(ids, u["id"].(string))
 	}
 	set := func(i int, active bool) *http.Response {
@@ -47,7 +52,7 @@ func TestTheBrake(t *testing.T) {
 			t.Errorf("held user %d is %v", i, u)
 		}
 	}
-	if names := server.Held(); !slices.Equal(names, []string{"u2", "u3", "u4"}) {
+	if names := heldNames(t, d); !slices.Equal(names, []string{"u2", "u3", "u4"}) {
 		t.Errorf("held are %v", names)
 	}
 	if resp := set(0, true); resp.StatusCode != http.StatusOK {
@@ -59,11 +64,76 @@ func TestTheBrake(t *testing.T) {
 	if resp, _ := c.do("DELETE", "/Users/"+ids[1], ""); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("deleting the deactivated answers %d", resp.StatusCode)
 	}
-	if n := server.Release(); n != 3 {
-		t.Errorf("%d are released", n)
+	if n, err := scim.Release(context.Background(), d, nil); n != 3 || err != nil {
+		t.Errorf("%d are released, %v", n, err)
 	}
-	if resp := set(2, false); resp.StatusCode != http.StatusOK {
-		t.Errorf("after the release it answers %d", resp.StatusCode)
+	for i := 2; i < 5; i++ {
+		if _, u := c.do("GET", "/Users/"+ids[i], ""); u["active"] != false {
+			t.Errorf("released user %d is %v", i, u)
+		}
+		if resp := set(i, false); resp.StatusCode != http.StatusOK {
+			t.Errorf("the provider's next try answers %d", resp.StatusCode)
+		}
+	}
+	held("the next one", set(5, false))
+}
+
+func heldNames(t *testing.T, d *directory.Directory) (names []string) {
+	t.Helper()
+	held, err := scim.Held(context.Background(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range held {
+		names = append(names, h.UserName)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestWhatIsHeldWaitsForAHuman: neither time nor a restart lets it through, but
+// the provider may take it back, and a human may say no.
+func TestWhatIsHeldWaitsForAHuman(t *testing.T) {
+	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.Brake{Count: 1, Per: time.Nanosecond}})
+	c := &client{t, base, token}
+	_, u := c.do("POST", "/Users", `{"userName":"u"}`)
+	path := "/Users/" + u["id"].(string)
+	hold := func(h directory.Held) {
+		t.Helper()
+		if err := d.Update(context.Background(), func(tx *directory.Tx) error { return tx.PutHeld(h) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := func(active bool) int {
+		t.Helper()
+		resp, _ := c.do("PATCH", path, fmt.Sprintf(`{"Operations":[{"op":"replace","path":"active","value":%v}]}`, active))
+		return resp.StatusCode
+	}
+	h := directory.Held{ID: u["id"].(string), UserName: "u", Since: time.Now().Add(-48 * time.Hour)}
+	hold(h)
+	if got := set(false); got != http.StatusServiceUnavailable {
+		t.Errorf("two days later it answers %d", got)
+	}
+	if n, err := scim.Reject(context.Background(), d, []string{"U"}); n != 1 || err != nil {
+		t.Fatalf("%d are rejected, %v", n, err)
+	}
+	if got := set(false); got != http.StatusConflict {
+		t.Errorf("a rejected deactivation answers %d", got)
+	}
+	h.Rejected = time.Now().Add(-25 * time.Hour)
+	hold(h)
+	if got := set(false); got != http.StatusOK {
+		t.Errorf("a day after the rejection it answers %d", got)
+	}
+	if got := set(true); got != http.StatusOK {
+		t.Errorf("a reactivation answers %d", got)
+	}
+	hold(directory.Held{ID: h.ID, UserName: "u", Since: time.Now()})
+	if got := set(true); got != http.StatusOK || len(heldNames(t, d)) != 0 {
+		t.Errorf("taking it back answers %d, held are %v", got, heldNames(t, d))
+	}
+	if _, err := scim.Release(context.Background(), d, []string{"nobody"}); err == nil {
+		t.Error("what is held of nobody is released")
 	}
 }
 

@@ -100,8 +100,15 @@ func child(object map[string]any, name string) map[string]any {
 	return inner
 }
 
+// maxValues bounds the values of one attribute; members, who stand in no
+// document, are bounded by the body alone.
+const maxValues = 1000
+
 // value cleans the value of an attribute; nil means unassigned.
 func (c *cleaner) value(a *attribute, v any) (any, error) {
+	if a.name == membersName && a.multi {
+		return c.members(v)
+	}
 	if a.multi {
 		return c.many(a, v)
 	}
@@ -128,13 +135,17 @@ func (c *cleaner) many(a *attribute, v any) (any, error) {
 		c.notes.add(quirkSingleForMany)
 		list = []any{v}
 	}
-	out := []any{}
+	if len(list) > maxValues {
+		return nil, invalid("tooMany", "%s has %d values; at most %d are kept.", a.name, len(list), maxValues)
+	}
+	out, seen := []any{}, map[string]bool{}
 	for _, element := range list {
 		clean, err := c.one(a, element)
 		if err != nil {
 			return nil, err
 		}
-		if clean != nil && !slices.ContainsFunc(out, func(had any) bool { return sameJSON(had, clean) }) {
+		if text := jsonOf(clean); clean != nil && !seen[text] {
+			seen[text] = true
 			out = append(out, clean)
 		}
 	}
@@ -164,8 +175,11 @@ func (c *cleaner) onePrimary(list []any, keep int) {
 
 // one cleans a single value.
 func (c *cleaner) one(a *attribute, v any) (any, error) {
-	if v == nil {
+	switch id := v.(type) {
+	case nil:
 		return nil, nil
+	case memberID: // it was no member's after all
+		v = map[string]any{"value": string(id)}
 	}
 	if a.kind == complexed {
 		return c.complex(a, v)
@@ -178,8 +192,11 @@ func (c *cleaner) one(a *attribute, v any) (any, error) {
 		c.notes.add(quirkWrappedValue)
 		return c.value(a, inner)
 	}
-	if a.kind == boolean {
+	switch a.kind {
+	case boolean:
 		return c.boolean(a, v)
+	case integer, decimal:
+		return c.number(a, v)
 	}
 	return c.text(a, v)
 }
@@ -248,6 +265,26 @@ func (c *cleaner) boolean(a *attribute, v any) (any, error) {
 		}
 	}
 	return nil, invalid("invalidValue", "%s is true or false, not %.100s.", a.name, jsonOf(v))
+}
+
+// number reads numbers, also those that come as texts.
+func (c *cleaner) number(a *attribute, v any) (any, error) {
+	n, ok := v.(json.Number)
+	if s, text := v.(string); text {
+		if s == "" {
+			c.notes.add(quirkEmptyString)
+			return nil, nil
+		}
+		c.notes.add(quirkNumberText)
+		n, ok = json.Number(s), json.Valid([]byte(s))
+	}
+	if _, err := n.Float64(); !ok || err != nil {
+		return nil, invalid("invalidValue", "%s is a number, not %.100s.", a.name, jsonOf(v))
+	}
+	if _, err := n.Int64(); a.kind == integer && err != nil {
+		return nil, invalid("invalidValue", "%s is a whole number, not %.100s.", a.name, n)
+	}
+	return n, nil
 }
 
 func booleanOf(s string) (value, ok bool) {

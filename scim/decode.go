@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
-	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/transform"
 )
 
 const maxDepth = 32 // of nested JSON
@@ -14,18 +17,22 @@ const maxDepth = 32 // of nested JSON
 // decode reads one JSON object. Unlike encoding/json it refuses two members of
 // one object that are the same, or the same but for their case: which of them
 // is meant would be a guess.
-func decode(data []byte) (map[string]any, error) {
-	if !utf8.Valid(data) {
-		return nil, invalid("invalidSyntax", "The body is not UTF-8.")
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
+func decode(data []byte) (map[string]any, error) { return decodeFrom(bytes.NewReader(data), false) }
+
+// decodeFrom reads the object as it comes in. lean keeps of a group's members
+// their ids alone: one group may have 100,000.
+func decodeFrom(body io.Reader, lean bool) (map[string]any, error) {
+	d := &decoder{json.NewDecoder(transform.NewReader(body, encoding.UTF8Validator)), lean}
 	d.UseNumber()
-	v, err := decodeValue(d, 0)
+	v, err := d.value(0, "")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	switch _, err := d.Token(); {
+	case err == nil:
 		return nil, invalid("invalidSyntax", "Something follows the JSON object.")
+	case !errors.Is(err, io.EOF):
+		return nil, syntaxOf(err)
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -34,37 +41,42 @@ func decode(data []byte) (map[string]any, error) {
 	return object, nil
 }
 
-func decodeValue(d *json.Decoder, depth int) (any, error) {
+type decoder struct {
+	*json.Decoder
+	lean bool
+}
+
+// value reads one value; under is the name it stands at.
+func (d *decoder) value(depth int, under string) (any, error) {
 	if depth > maxDepth {
 		return nil, invalid("invalidSyntax", "The JSON is nested deeper than %d levels.", maxDepth)
 	}
 	token, err := d.Token()
 	if err != nil {
-		return nil, invalid("invalidSyntax", "The body is not JSON: %v.", err)
+		return nil, syntaxOf(err)
 	}
 	switch token {
 	case json.Delim('{'):
-		return decodeObject(d, depth)
+		return d.object(depth)
 	case json.Delim('['):
-		return decodeArray(d, depth)
+		return d.array(depth, d.lean && (strings.EqualFold(under, "members") || strings.EqualFold(under, "value")))
 	}
 	return token, nil
 }
 
-func decodeObject(d *json.Decoder, depth int) (any, error) {
-	object, seen := map[string]any{}, map[string]bool{}
+func (d *decoder) object(depth int) (any, error) {
+	object := map[string]any{}
+	var seen folded
 	for d.More() {
 		token, err := d.Token()
 		if err != nil {
-			return nil, invalid("invalidSyntax", "The body is not JSON: %v.", err)
+			return nil, syntaxOf(err)
 		}
 		name := token.(string)
-		folded := strings.ToLower(name)
-		if seen[folded] {
+		if !seen.add(name) {
 			return nil, invalid("invalidSyntax", "The member %q stands twice in one object.", name)
 		}
-		seen[folded] = true
-		if object[name], err = decodeValue(d, depth+1); err != nil {
+		if object[name], err = d.value(depth+1, name); err != nil {
 			return nil, err
 		}
 	}
@@ -72,12 +84,43 @@ func decodeObject(d *json.Decoder, depth int) (any, error) {
 	return object, syntaxOf(err)
 }
 
-func decodeArray(d *json.Decoder, depth int) (any, error) {
+// folded is a set of names whatever their case; a small one needs no map.
+type folded struct {
+	few  []string
+	many map[string]bool
+}
+
+func (f *folded) add(name string) bool {
+	if f.many == nil && len(f.few) < 16 {
+		for _, had := range f.few {
+			if strings.EqualFold(had, name) {
+				return false
+			}
+		}
+		f.few = append(f.few, name)
+		return true
+	}
+	if f.many == nil {
+		f.many = map[string]bool{}
+		for _, had := range f.few {
+			f.many[fold(had)] = true
+		}
+	}
+	name = fold(name)
+	had := f.many[name]
+	f.many[name] = true
+	return !had
+}
+
+func (d *decoder) array(depth int, members bool) (any, error) {
 	list := []any{}
 	for d.More() {
-		v, err := decodeValue(d, depth+1)
+		v, err := d.value(depth+1, "")
 		if err != nil {
 			return nil, err
+		}
+		if members {
+			v = leanMember(v)
 		}
 		list = append(list, v)
 	}
@@ -85,11 +128,42 @@ func decodeArray(d *json.Decoder, depth int) (any, error) {
 	return list, syntaxOf(err)
 }
 
-func syntaxOf(err error) error {
-	if err != nil {
-		return invalid("invalidSyntax", "The body is not JSON: %v.", err)
+// memberID is a member of whom only the id was kept.
+type memberID string
+
+// leanMember keeps of a member what is read of it.
+func leanMember(v any) any {
+	object, ok := v.(map[string]any)
+	if !ok || len(object) > 4 {
+		return v
 	}
-	return nil
+	id := ""
+	for name, v := range object {
+		switch {
+		case strings.EqualFold(name, "value"):
+			id, _ = v.(string)
+		case strings.EqualFold(name, "$ref"), strings.EqualFold(name, "display"), strings.EqualFold(name, "type"):
+		default:
+			return object
+		}
+	}
+	if id == "" {
+		return object
+	}
+	return memberID(strings.Clone(id))
+}
+
+// syntaxOf is what is wrong with a body that could not be read on.
+func syntaxOf(err error) error {
+	var p *problem
+	var large *http.MaxBytesError
+	switch {
+	case err == nil, errors.As(err, &p), errors.As(err, &large):
+		return err
+	case errors.Is(err, encoding.ErrInvalidUTF8):
+		return invalid("invalidSyntax", "The body is not UTF-8.")
+	}
+	return invalid("invalidSyntax", "The body is not JSON: %v.", err)
 }
 
 // member finds a member of an object whatever its name's case.

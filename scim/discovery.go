@@ -3,9 +3,8 @@ package scim
 import (
 	"net/http"
 	"strings"
+	"time"
 )
-
-var kinds = []*kindOfResource{&userKind, &groupKind}
 
 func (s *Server) serviceProviderConfig(e *exchange) (any, error) {
 	if err := noFilter(e); err != nil {
@@ -15,11 +14,14 @@ func (s *Server) serviceProviderConfig(e *exchange) (any, error) {
 	return map[string]any{
 		"schemas":        []string{"urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"},
 		"patch":          supported(true),
-		"bulk":           map[string]any{"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
+		"bulk":           map[string]any{"supported": true, "maxOperations": maxBulk, "maxPayloadSize": maxBody},
 		"filter":         map[string]any{"supported": true, "maxResults": maxCount},
 		"changePassword": supported(false),
-		"sort":           supported(false),
+		"sort":           supported(true),
 		"etag":           supported(true),
+		"pagination": map[string]any{"cursor": true, "index": true, "defaultPaginationMethod": "index",
+			"defaultPageSize": defaultCount, "maxPageSize": maxCount, "cursorTimeout": int(cursorLife / time.Second)},
+		"securityEvents": map[string]any{"asyncRequest": "none", "eventUris": []string{}},
 		"authenticationSchemes": []any{map[string]any{"type": "oauthbearertoken", "name": "OAuth Bearer Token", "primary": true,
 			"description": "A token made by sallyport token create.", "specUri": "https://www.rfc-editor.org/info/rfc6750"}},
 		"meta": map[string]any{"resourceType": "ServiceProviderConfig", "location": e.base + "/ServiceProviderConfig"},
@@ -40,14 +42,14 @@ func listed(things []any) map[string]any {
 
 func (s *Server) resourceTypes(e *exchange) (any, error) {
 	var things []any
-	for _, k := range kinds {
+	for _, k := range s.kinds.all() {
 		things = append(things, typeDocument(k, e))
 	}
 	return listed(things), noFilter(e)
 }
 
 func (s *Server) resourceType(e *exchange) (any, error) {
-	for _, k := range kinds {
+	for _, k := range s.kinds.all() {
 		if k.name == e.PathValue("name") {
 			return typeDocument(k, e), nil
 		}
@@ -73,14 +75,14 @@ func typeDocument(k *kindOfResource, e *exchange) map[string]any {
 
 func (s *Server) schemas(e *exchange) (any, error) {
 	var things []any
-	for _, known := range allSchemas() {
+	for _, known := range s.kinds.schemas() {
 		things = append(things, schemaDocument(known, e))
 	}
 	return listed(things), noFilter(e)
 }
 
 func (s *Server) schema(e *exchange) (any, error) {
-	for _, known := range allSchemas() {
+	for _, known := range s.kinds.schemas() {
 		if strings.EqualFold(known.urn, e.PathValue("urn")) {
 			return schemaDocument(known, e), nil
 		}
@@ -88,8 +90,8 @@ func (s *Server) schema(e *exchange) (any, error) {
 	return nil, fail(http.StatusNotFound, "", "There is no schema %.100q.", e.PathValue("urn"))
 }
 
-func allSchemas() (all []schema) {
-	for _, k := range kinds {
+func (k kinds) schemas() (all []schema) {
+	for _, k := range k.all() {
 		all = append(append(all, k.core), k.extensions...)
 	}
 	return all

@@ -25,6 +25,9 @@ func (c *cleaner) applyMany(home map[string]any, o operation) error {
 	if err != nil {
 		return err
 	}
+	if len(list) > maxValues {
+		return invalid("tooMany", "%s would have %d values; at most %d are kept.", a.name, len(list), maxValues)
+	}
 	if len(list) == 0 {
 		delete(home, a.name)
 	} else {
@@ -43,25 +46,31 @@ func (c *cleaner) applyList(a *attribute, list []any, o operation) ([]any, error
 	if o.op == "replace" {
 		return more, nil
 	}
+	at := map[string]int{}
+	for i, had := range list {
+		at[twinOf(had)] = i
+	}
 	for _, element := range more {
-		if slices.ContainsFunc(list, func(had any) bool { return sameJSON(had, element) }) {
-			continue
-		}
-		if at := slices.IndexFunc(list, func(had any) bool { return twins(had, element) }); at >= 0 {
-			list[at] = element
-		} else {
+		if i, had := at[twinOf(element)]; !had {
+			at[twinOf(element)] = len(list)
 			list = append(list, element)
+		} else if sameJSON(list[i], element) {
+			continue
+		} else {
+			list[i] = element
 		}
 		c.settlePrimary(list, element)
 	}
 	return list, nil
 }
 
-// twins have the same type and value and so are one (RFC 7643 §2.4).
-func twins(a, b any) bool {
-	x, ok1 := a.(map[string]any)
-	y, ok2 := b.(map[string]any)
-	return ok1 && ok2 && x["value"] != nil && x["value"] == y["value"] && x["type"] == y["type"]
+// twinOf is the same for elements with the same type and value, which are one
+// (RFC 7643 §2.4).
+func twinOf(element any) string {
+	if object, ok := element.(map[string]any); ok && object["value"] != nil {
+		return jsonOf([]any{object["type"], object["value"]})
+	}
+	return jsonOf(element)
 }
 
 // settlePrimary makes element the only primary one, if it is one.

@@ -26,16 +26,22 @@ type target struct {
 type parser struct {
 	lexer
 	kind  *kindOfResource
+	kinds []*kindOfResource // whose attributes may be named, though none of kind has them
 	notes *notes
 	depth int
 }
 
 // parseFilter parses a whole filter.
 func parseFilter(kind *kindOfResource, text string, n *notes) (*filter, error) {
+	return parseFilterAmong(kind, nil, text, n)
+}
+
+// parseFilterAmong parses a filter for one of the kinds that it looks at.
+func parseFilterAmong(kind *kindOfResource, kinds []*kindOfResource, text string, n *notes) (*filter, error) {
 	if len(text) > maxFilter {
 		return nil, invalid("invalidFilter", "The filter is longer than %d characters.", maxFilter)
 	}
-	p := &parser{lexer: lexer{text: text}, kind: kind, notes: n}
+	p := &parser{lexer: lexer{text: text}, kind: kind, kinds: kinds, notes: n}
 	f, err := p.or(nil)
 	if err != nil {
 		return nil, err
@@ -110,6 +116,9 @@ func (p *parser) comparison(name string, within *attribute) (*filter, error) {
 	at, err := p.resolve(name, within, "invalidFilter")
 	if err != nil {
 		return nil, err
+	}
+	if at.attribute.never {
+		return nil, invalid("invalidFilter", "Nothing is searched by %s.", at.attribute.name)
 	}
 	t, err := p.next()
 	if err != nil {
@@ -186,6 +195,13 @@ func (p *parser) fit(f *filter) error {
 		p.notes.add(quirkBooleanString)
 		f.value = b
 	}
+	if s, ok := f.value.(string); ok && (a.kind == integer || a.kind == decimal) {
+		if !json.Valid([]byte(s)) {
+			return invalid("invalidFilter", "%s is a number, not %q.", a.name, s)
+		}
+		p.notes.add(quirkNumberText)
+		f.value = json.Number(s)
+	}
 	ordered := f.op == "gt" || f.op == "ge" || f.op == "lt" || f.op == "le"
 	if ordered && (a.kind == boolean || a.kind == binary) {
 		return invalid("invalidFilter", "%s has no order to compare by.", a.name)
@@ -218,6 +234,9 @@ func (p *parser) resolve(name string, within *attribute, scimType string) (*targ
 	urn, rest := p.kind.splitURN(name)
 	first, sub, dotted := strings.Cut(rest, ".")
 	a, extension := p.kind.attributeAt(urn, first)
+	if t := p.elsewhere(name); a == nil && t != nil {
+		return t, nil
+	}
 	if a == nil {
 		return nil, invalid(scimType, "A %s has no attribute %q.", p.kind.name, name)
 	}
@@ -229,6 +248,32 @@ func (p *parser) resolve(name string, within *attribute, scimType string) (*targ
 		if t.sub = find(a.sub, sub); t.sub == nil {
 			return nil, invalid(scimType, "%s has no sub-attribute %q.", a.name, sub)
 		}
+	}
+	return t, nil
+}
+
+// elsewhere is the attribute of another kind, nil if none has it. No resource of
+// this kind has a value for it (RFC 7644 §3.4.2.1).
+func (p *parser) elsewhere(name string) *target {
+	for _, other := range p.kinds {
+		if other == p.kind {
+			continue
+		}
+		if t, err := (&parser{kind: other}).resolve(name, nil, ""); err == nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// parseSortBy resolves the attribute that a list is sorted by.
+func parseSortBy(kind *kindOfResource, kinds []*kindOfResource, name string, n *notes) (*target, error) {
+	t, err := (&parser{kind: kind, kinds: kinds, notes: n}).resolve(name, nil, "invalidPath")
+	if err != nil {
+		return nil, err
+	}
+	if a := t.compared(); a.kind == complexed || a.never || a.name == membersName || t.attribute.name == membersName {
+		return nil, invalid("invalidPath", "Nothing can be sorted by %q.", name)
 	}
 	return t, nil
 }

@@ -5,16 +5,18 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
-// subject is a resource that a filter looks at. isMember answers for members,
-// which no document holds.
+// subject is a resource that a filter looks at. isMember and members answer for
+// members, whom no document holds.
 type subject struct {
 	document map[string]any
 	isMember func(id string) (bool, error)
+	members  int
 }
 
 // matches evaluates f. Only isMember can fail.
@@ -37,8 +39,17 @@ func (s *subject) matches(f *filter) (bool, error) {
 }
 
 func (s *subject) matchesMember(f *filter) (bool, error) {
-	if f.op == "[]" {
-		f = f.left
+	switch f.op {
+	case "[]":
+		return s.matchesMember(f.left)
+	case "or":
+		left, err := s.matchesMember(f.left)
+		if err != nil || left {
+			return left, err
+		}
+		return s.matchesMember(f.right)
+	case "pr":
+		return s.members > 0, nil
 	}
 	id, ok := f.value.(string)
 	if f.op != "eq" || !ok || f.target.compared().name != "value" {
@@ -166,6 +177,9 @@ func inOrder(order int, op string) bool {
 
 // fold maps case and width away, as the directory does for names.
 func fold(s string) string {
+	if !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) {
+		return strings.ToLower(s)
+	}
 	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
 }
 

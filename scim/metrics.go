@@ -16,9 +16,11 @@ type metrics struct {
 	operations *prometheus.CounterVec
 	quirks     *prometheus.CounterVec
 	last       prometheus.Gauge
+	held       prometheus.GaugeFunc
+	unlogged   prometheus.Counter
 }
 
-func newMetrics() *metrics {
+func newMetrics(held func() float64) *metrics {
 	return &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_scim_requests_total",
 			Help: "SCIM requests."}, []string{"resource", "method", "code"}),
@@ -30,11 +32,15 @@ func newMetrics() *metrics {
 			Help: "Deviations from the RFCs that were accepted, by name."}, []string{"quirk"}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_scim_last_request_timestamp_seconds",
 			Help: "When the last SCIM request with a valid token came."}),
+		held: prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_scim_held_deactivations",
+			Help: "Deactivations that wait for a human: more came than scim.max_deactivations lets through."}, held),
+		unlogged: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_scim_unlogged_total",
+			Help: "Exchanges missing from the provisioning log, because they came faster than it is written."}),
 	}
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.durations, m.operations, m.quirks, m.last}
+	return []prometheus.Collector{m.requests, m.durations, m.operations, m.quirks, m.last, m.held, m.unlogged}
 }
 
 func (m *metrics) observe(e *exchange, status int, took time.Duration) {

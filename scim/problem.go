@@ -1,9 +1,11 @@
 package scim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 
 	"sallyport/directory"
@@ -15,13 +17,17 @@ type problem struct {
 	status int
 	kind   string // scimType; "" where there is none
 	detail string
+	shape  string // the detail without what the client sent; "" if that is all of it
 }
 
 func (p *problem) Error() string { return p.detail }
 
 func fail(status int, kind, format string, args ...any) error {
-	return &problem{status, kind, fmt.Sprintf(format, args...)}
+	return &problem{status, kind, fmt.Sprintf(format, args...), verbs.ReplaceAllString(format, "…")}
 }
+
+// verbs are what fmt puts values in the place of.
+var verbs = regexp.MustCompile(`%[.0-9]*[a-z]`)
 
 func invalid(kind, format string, args ...any) error {
 	return fail(http.StatusBadRequest, kind, format, args...)
@@ -40,18 +46,21 @@ func problemOf(err error) *problem {
 	case errors.As(err, &held):
 		return held.problem()
 	case errors.As(err, &taken):
-		return &problem{http.StatusConflict, "uniqueness", taken.Error()}
+		return &problem{http.StatusConflict, "uniqueness", taken.Error(), taken.Attribute + " … already exists"}
 	case errors.As(err, &unkeepable):
-		return &problem{http.StatusBadRequest, "invalidValue", unkeepable.Error()}
+		return &problem{status: http.StatusBadRequest, kind: "invalidValue", detail: unkeepable.Error()}
 	case errors.Is(err, directory.ErrNotFound):
-		return &problem{http.StatusNotFound, "", "There is no such resource."}
+		return &problem{status: http.StatusNotFound, detail: "There is no such resource."}
 	case errors.As(err, &large):
-		return &problem{http.StatusRequestEntityTooLarge, "", fmt.Sprintf("The request is larger than %d bytes.", large.Limit)}
+		return &problem{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("The request is larger than %d bytes.", large.Limit)}
 	case errors.Is(err, directory.ErrReadOnly), errors.Is(err, directory.ErrStale):
-		return &problem{http.StatusServiceUnavailable, "", "The directory takes no changes at the moment; nothing was changed."}
+		return &problem{status: http.StatusServiceUnavailable, detail: "The directory takes no changes at the moment; nothing was changed."}
 	}
-	return &problem{http.StatusInternalServerError, "", "Something went wrong here; nothing was changed. The server's log says what."}
+	return &problem{status: http.StatusInternalServerError, detail: "Something went wrong here; nothing was changed. The server's log says what."}
 }
+
+// redacted is the problem's detail without what the client sent.
+func (p *problem) redacted() string { return cmp.Or(p.shape, p.detail) }
 
 func (p *problem) body() map[string]any {
 	body := map[string]any{"schemas": []string{errorURN}, "status": strconv.Itoa(p.status), "detail": p.detail}

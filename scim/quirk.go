@@ -1,5 +1,7 @@
 package scim
 
+import "maps"
+
 // quirk is one named deviation from the RFCs that is accepted and counted.
 type quirk string
 
@@ -12,6 +14,7 @@ const (
 	quirkBareValue        quirk = "bare_value"        // "id" for {"value": "id"}
 	quirkWrappedValue     quirk = "wrapped_value"     // {"value": "x"} for "x"
 	quirkNumberString     quirk = "number_string"     // 7 for "7"
+	quirkNumberText       quirk = "number_text"       // "7" for 7
 	quirkEmptyString      quirk = "empty_string"      // "" for no value
 	quirkFilterCreates    quirk = "filter_creates"    // emails[type eq "work"].value on nothing
 	quirkRemoveListed     quirk = "remove_listed"     // remove members with a value
@@ -41,3 +44,6 @@ func (n *notes) add(q quirk) {
 	}
 	n.seen[q]++
 }
+
+// copied is the notes as they are now: what is tried again begins from them.
+func (n *notes) copied() notes { return notes{maps.Clone(n.seen)} }

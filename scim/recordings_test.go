@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/tools/txtar"
+
+	"sallyport/scim"
 )
 
 // client sends requests to a live server.
@@ -19,6 +21,9 @@ type client struct {
 	base  string
 	token string
 }
+
+// settingsWithoutBrake lets any number leave.
+var settingsWithoutBrake = scim.Settings{}
 
 func newClient(t testing.TB) *client {
 	base, token, _ := serve(t)

@@ -122,7 +122,7 @@ func contains(list []string, s string) bool {
 
 // renderUser is the answer to a change of a user.
 func (s *Server) renderUser(e *exchange, u *directory.User) (out any, err error) {
-	want, err := selected(&userKind, e)
+	want, err := selected(e.kinds.user, e)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (s *Server) renderUser(e *exchange, u *directory.User) (out any, err error)
 }
 
 func (s *Server) renderGroup(e *exchange, g *directory.Group) (out any, err error) {
-	want, err := selected(&groupKind, e)
+	want, err := selected(e.kinds.group, e)
 	if err != nil {
 		return nil, err
 	}
@@ -153,21 +153,29 @@ func userResource(tx *directory.Tx, e *exchange, u *directory.User, want selecti
 	if err != nil {
 		return nil, err
 	}
-	describe(out, &userKind, e, u.ID, u.Version, u.Created, u.Modified)
+	describe(out, e.kinds.user, e, u.ID, u.Version, u.Created, u.Modified)
 	if want.wants("groups") {
-		groups, err := tx.GroupsOf(u.ID)
-		if err != nil {
+		if err := addGroups(tx, e, u.ID, out); err != nil {
 			return nil, err
 		}
-		var list []any
-		for _, g := range groups {
-			list = append(list, map[string]any{"value": g.ID, "$ref": e.base + "/Groups/" + g.ID, "display": g.DisplayName, "type": "direct"})
-		}
-		if len(list) > 0 {
-			out["groups"] = list
-		}
 	}
-	return want.trim(&userKind, out), nil
+	return want.trim(e.kinds.user, out), nil
+}
+
+// addGroups adds the groups that a user is a direct member of.
+func addGroups(tx *directory.Tx, e *exchange, id string, out map[string]any) error {
+	groups, err := tx.GroupsOf(id)
+	if err != nil {
+		return err
+	}
+	var list []any
+	for _, g := range groups {
+		list = append(list, map[string]any{"value": g.ID, "$ref": e.base + "/Groups/" + g.ID, "display": g.DisplayName, "type": "direct"})
+	}
+	if len(list) > 0 {
+		out["groups"] = list
+	}
+	return nil
 }
 
 // groupResource is a group as it goes over the wire; its members are read only
@@ -177,7 +185,7 @@ func groupResource(tx *directory.Tx, e *exchange, g *directory.Group, want selec
 	if err != nil {
 		return nil, err
 	}
-	describe(out, &groupKind, e, g.ID, g.Version, g.Created, g.Modified)
+	describe(out, e.kinds.group, e, g.ID, g.Version, g.Created, g.Modified)
 	if want.wants("members") {
 		list := []any{}
 		for m, err := range tx.Members(g.ID, "") {
@@ -194,7 +202,7 @@ func groupResource(tx *directory.Tx, e *exchange, g *directory.Group, want selec
 			out["members"] = list
 		}
 	}
-	return want.trim(&groupKind, out), nil
+	return want.trim(e.kinds.group, out), nil
 }
 
 // describe adds what is ours: id, schemas and meta.

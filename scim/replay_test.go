@@ -22,6 +22,12 @@ func serve(t testing.TB) (base, token string, d *directory.Directory) {
 
 func serveWith(t testing.TB, settings scim.Settings) (base, token string, d *directory.Directory, server *scim.Server) {
 	t.Helper()
+	return serveFor(t, settings, nil)
+}
+
+// serveFor is serveWith that also takes tokens of workloads.
+func serveFor(t testing.TB, settings scim.Settings, workloads scim.Workloads) (base, token string, d *directory.Directory, server *scim.Server) {
+	t.Helper()
 	st, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true})
 	if err != nil {
 		t.Fatal(err)
@@ -37,8 +43,18 @@ func serveWith(t testing.TB, settings scim.Settings) (base, token string, d *dir
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = scim.New(d, slog.New(slog.DiscardHandler), settings)
+	server = scim.New(d, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), settings, workloads)
 	listening := httptest.NewServer(server)
-	t.Cleanup(func() { listening.Close(); cancel(); <-done; _ = st.Close() })
+	running, stop := context.WithCancel(ctx)
+	logged := make(chan struct{})
+	go func() { defer close(logged); _ = server.Run(running) }()
+	t.Cleanup(func() {
+		listening.Close()
+		stop()
+		<-logged
+		cancel()
+		<-done
+		_ = st.Close()
+	})
 	return listening.URL + "/scim/v2", token, d, server
 }

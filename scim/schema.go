@@ -1,6 +1,9 @@
 package scim
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // The schemas and messages we speak, by URN.
 const (
@@ -20,6 +23,8 @@ const (
 	boolean   kind = "boolean"
 	dateTime  kind = "dateTime"
 	binary    kind = "binary"
+	integer   kind = "integer"
+	decimal   kind = "decimal"
 	reference kind = "reference"
 	complexed kind = "complex"
 )
@@ -102,6 +107,21 @@ var common = []attribute{
 		{name: "version", kind: text, caseExact: true, readOnly: true},
 	}},
 }
+
+// kinds are the kinds of resource that a server keeps.
+type kinds struct{ user, group *kindOfResource }
+
+// kindsWith is the kinds, users with further extensions.
+func kindsWith(extensions []Extension) kinds {
+	user, group := userKind, groupKind
+	user.extensions = slices.Clone(user.extensions)
+	for _, x := range extensions {
+		user.extensions = append(user.extensions, x.schema())
+	}
+	return kinds{&user, &group}
+}
+
+func (k kinds) all() []*kindOfResource { return []*kindOfResource{k.user, k.group} }
 
 var userKind = kindOfResource{
 	name: "User", endpoint: "Users",

@@ -6,20 +6,24 @@ import (
 	"strings"
 )
 
-// searchable are the members of a SearchRequest (RFC 7644 §3.4.3).
-var searchable = []string{"filter", "startIndex", "count", "attributes", "excludedAttributes"}
-
 // search answers POST …/.search: a query whose parameters stand in the body, so
 // that no personal data stands in a URL.
 func (r resource) search(e *exchange) (any, error) {
+	return r.server.searchAmong(e, []*kindOfResource{r.kind})
+}
+
+// searchAll answers POST /.search : all kinds at once.
+func (s *Server) searchAll(e *exchange) (any, error) { return s.searchAmong(e, s.kinds.all()) }
+
+func (s *Server) searchAmong(e *exchange, kinds []*kindOfResource) (any, error) {
 	body, err := e.body()
 	if err != nil {
 		return nil, err
 	}
 	values := url.Values{}
-	for _, name := range searchable {
+	for _, name := range parameters {
 		v, ok := member(body, name)
-		if !ok || v == nil {
+		if !ok || v == nil && name != "cursor" {
 			continue
 		}
 		text, err := parameter(name, v)
@@ -31,7 +35,7 @@ func (r resource) search(e *exchange) (any, error) {
 	asked := *e
 	asked.Request = e.Clone(e.Context())
 	asked.URL.RawQuery = values.Encode()
-	answer, err := r.list(&asked)
+	answer, err := s.find(&asked, kinds)
 	e.notes = asked.notes
 	return answer, err
 }
@@ -39,6 +43,8 @@ func (r resource) search(e *exchange) (any, error) {
 // parameter is a member of a SearchRequest as it would stand in a URL.
 func parameter(name string, v any) (string, error) {
 	switch v := v.(type) {
+	case nil:
+		return "", nil
 	case string:
 		return v, nil
 	case json.Number:

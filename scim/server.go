@@ -9,7 +9,6 @@ package scim
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -35,18 +34,21 @@ const contentType = "application/scim+json"
 type Server struct {
 	directory *directory.Directory
 	settings  Settings
+	workloads Workloads // nil without scim.oauth
+	kinds     kinds
 	log       *slog.Logger
 	metrics   *metrics
 	used      uses
-	brake     brake
+	entries   chan Entry // of the provisioning log, to be written by Run
 	mux       *http.ServeMux
 	now       func() time.Time
 }
 
-// New is a server on d.
-func New(d *directory.Directory, log *slog.Logger, s Settings) *Server {
-	server := &Server{directory: d, settings: s, log: log, metrics: newMetrics(), used: newUses(), now: time.Now,
-		brake: brake{settings: s.MaxDeactivations, held: map[string]string{}}}
+// New is a server on d. workloads may be nil: then only tokens of Mint are taken.
+func New(d *directory.Directory, log *slog.Logger, s Settings, workloads Workloads) *Server {
+	server := &Server{directory: d, settings: s, workloads: workloads, kinds: kindsWith(s.Extensions), log: log, used: newUses(),
+		entries: make(chan Entry, unwritten), now: time.Now}
+	server.metrics = newMetrics(server.heldCount)
 	server.mux = server.routes()
 	return server
 }
@@ -58,12 +60,17 @@ func (s *Server) Collectors() []prometheus.Collector { return s.metrics.collecto
 type exchange struct {
 	*http.Request
 	token    directory.Token
-	received time.Time // UTC
-	base     string    // of resources' locations: https://host/scim/v2
+	kinds    kinds
+	received time.Time      // UTC
+	data     map[string]any // its body, where it was read already
+	base     string         // of resources' locations: https://host/scim/v2
 	notes    notes
 	etag     string // of the answer's resource
 	location string
-	status   int // of a successful answer; 0: 200
+	changes  []string // what the request changed
+
+	saysActive bool // it says of a user whether they are active
+	status     int  // of a successful answer; 0: 200
 }
 
 // answer is what a handler gives back: the body (nil: none), or why not.
@@ -74,7 +81,7 @@ func (s *Server) routes() *http.ServeMux {
 	on := func(pattern string, h answer) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) })
 	}
-	users, groups := resource{&userKind, s}, resource{&groupKind, s}
+	users, groups := resource{s.kinds.user, s}, resource{s.kinds.group, s}
 	on("POST /Users", s.createUser)
 	on("GET /Users", users.list)
 	on("POST /Users/.search", users.search)
@@ -89,16 +96,18 @@ func (s *Server) routes() *http.ServeMux {
 	on("PUT /Groups/{id}", s.replaceGroup)
 	on("PATCH /Groups/{id}", s.patchGroup)
 	on("DELETE /Groups/{id}", s.deleteGroup)
+	on("GET /{$}", s.listAll)
+	on("POST /.search", s.searchAll)
+	on("POST /Bulk", s.bulk)
 	on("GET /ServiceProviderConfig", s.serviceProviderConfig)
 	on("GET /ResourceTypes", s.resourceTypes)
 	on("GET /ResourceTypes/{name}", s.resourceType)
 	on("GET /Schemas", s.schemas)
 	on("GET /Schemas/{urn}", s.schema)
-	for _, path := range []string{"/Me", "/Bulk"} {
-		on(path, func(*exchange) (any, error) {
-			return nil, fail(http.StatusNotImplemented, "", "This service has no %s.", path)
-		})
-	}
+	on("/Me", func(*exchange) (any, error) {
+		return nil, fail(http.StatusNotImplemented, "", "A token is nobody's, so there is no /Me.")
+	})
+	mux.HandleFunc("POST /token", s.serveToken)
 	on("/", s.unknown)
 	return mux
 }
@@ -147,7 +156,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve is the way of every request: authenticate, handle, answer, count.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, h answer) {
-	e := &exchange{Request: r, received: s.now().UTC(), base: base(r)}
+	e := &exchange{Request: r, kinds: s.kinds, received: s.now().UTC(), base: base(r)}
 	limit := int64(maxBody)
 	if strings.HasPrefix(r.URL.Path, "/Groups") {
 		limit = maxGroupBody
@@ -158,8 +167,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h answer) {
 	if err == nil {
 		body, err = h(e)
 	}
+	s.hold(r.Context(), err)
 	status := s.write(w, e, body, err)
-	s.metrics.observe(e, status, s.now().Sub(e.received))
+	took := s.now().Sub(e.received)
+	s.metrics.observe(e, status, took)
+	s.enter(e, status, err, took)
 	level := slog.LevelDebug
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
@@ -215,7 +227,7 @@ func (s *Server) refusal(w http.ResponseWriter, err error) (status int, body any
 	var m *methodRefused
 	if errors.As(err, &m) {
 		w.Header().Set("Allow", m.allow)
-		err = &problem{http.StatusMethodNotAllowed, "", m.Error()}
+		err = &problem{status: http.StatusMethodNotAllowed, detail: m.Error()}
 	}
 	p := problemOf(err)
 	var held *heldBack
@@ -234,6 +246,9 @@ func (s *Server) refusal(w http.ResponseWriter, err error) (status int, body any
 
 // body reads and decodes the request's JSON object.
 func (e *exchange) body() (map[string]any, error) {
+	if e.data != nil {
+		return e.data, nil
+	}
 	media, _, err := mime.ParseMediaType(e.Header.Get("Content-Type"))
 	switch {
 	case e.Header.Get("Content-Type") == "", media == contentType && err == nil:
@@ -242,25 +257,33 @@ func (e *exchange) body() (map[string]any, error) {
 	default:
 		return nil, fail(http.StatusUnsupportedMediaType, "", "The body must be %s.", contentType)
 	}
-	data, err := io.ReadAll(e.Body)
-	if err != nil {
-		return nil, err
-	}
-	return decode(data)
+	return decodeFrom(e.Body, strings.HasPrefix(e.URL.Path, "/Groups"))
 }
 
 // precondition checks If-Match against a version (RFC 7644 §3.14).
 func (e *exchange) precondition(version uint64) error {
-	want := e.Header.Get("If-Match")
-	if want == "" || want == "*" {
-		return nil
+	if want := e.Header.Get("If-Match"); want != "" && !tagged(want, version) {
+		return fail(http.StatusPreconditionFailed, "", "The resource was changed since; its version is %s.", etag(version))
 	}
-	for tag := range strings.SplitSeq(want, ",") {
-		if strings.TrimSpace(tag) == etag(version) {
-			return nil
+	return nil
+}
+
+// notModified says whether the client has this version already.
+func (e *exchange) notModified(version uint64) bool {
+	have := e.Header.Get("If-None-Match")
+	return have != "" && tagged(have, version)
+}
+
+// tagged says whether a list of entity tags has the version's; * has all. Tags
+// are compared weakly (RFC 9110 §8.8.3.2), for ours are.
+func tagged(list string, version uint64) bool {
+	for tag := range strings.SplitSeq(list, ",") {
+		tag = strings.TrimSpace(tag)
+		if tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(etag(version), "W/") {
+			return true
 		}
 	}
-	return fail(http.StatusPreconditionFailed, "", "The resource was changed since; its version is %s.", etag(version))
+	return false
 }
 
 func etag(version uint64) string { return `W/"` + strconv.FormatUint(version, 10) + `"` }

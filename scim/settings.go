@@ -1,17 +1,31 @@
 package scim
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Settings is the scim node of the configuration.
 type Settings struct {
-	OnPublic         bool  `yaml:"on_public" doc:"answer on the public listener too, on public_url's host"`
-	MaxDeactivations Brake `yaml:"max_deactivations" doc:"beyond it, deactivations are held for a human"`
+	OnPublic         bool        `yaml:"on_public" doc:"answer on the public listener too, on public_url's host"`
+	MaxDeactivations Brake       `yaml:"max_deactivations" doc:"beyond it, deactivations are held for a human"`
+	Extensions       []Extension `yaml:"extensions" doc:"schemas of users beyond the enterprise one; policies read them as user.attributes[URN]"`
+	OAuth            *OAuth      `yaml:"oauth" doc:"tokens of an authorization server that are taken beside those of token create"`
 }
 
 // Brake is so many changes in so long a time.
 type Brake struct {
 	Count int           `yaml:"count" doc:"how many deactivations"`
 	Per   time.Duration `yaml:"per" doc:"in how long a time"`
+}
+
+// OAuth names whose access tokens may push, and whose assertions are exchanged
+// for a token of ours (RFC 7523 §2.2).
+type OAuth struct {
+	Issuer    string   `yaml:"issuer" doc:"the authorization server, exactly as its tokens name it"`
+	Audiences []string `yaml:"audiences" doc:"a token must name one of these as its audience"`
+	ClientIDs []string `yaml:"client_ids" doc:"the applications that may push: the token's azp, appid, client_id or, for a federated workload, sub"`
+	CAFile    string   `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the issuer's, instead of the system's"`
 }
 
 // Defaults is what absent keys mean.
@@ -24,5 +38,31 @@ func (s Settings) Check(fault func(path, problem string)) {
 	}
 	if s.MaxDeactivations.Per < 0 {
 		fault("max_deactivations.per", "is negative; write a time such as 10m")
+	}
+	s.checkExtensions(fault)
+	if s.OAuth != nil {
+		s.OAuth.check(fault)
+	}
+}
+
+func (o *OAuth) check(fault func(path, problem string)) {
+	if o.Issuer == "" {
+		fault("oauth.issuer", "is missing; write the issuer as its tokens name it, such as https://login.microsoftonline.com/TENANT-ID/v2.0")
+	}
+	for _, list := range []struct {
+		key, what string
+		values    []string
+	}{
+		{"audiences", "the audience of its tokens, such as api://sallyport-scim", o.Audiences},
+		{"client_ids", "the ID of each application that may push", o.ClientIDs},
+	} {
+		if len(list.values) == 0 {
+			fault("oauth."+list.key, "is missing; write "+list.what)
+		}
+		for i, v := range list.values {
+			if v == "" {
+				fault(fmt.Sprintf("oauth.%s[%d]", list.key, i), "is empty; write "+list.what)
+			}
+		}
 	}
 }

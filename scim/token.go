@@ -34,15 +34,9 @@ func Mint(ctx context.Context, d *directory.Directory, name string, ttl time.Dur
 	if ttl < 0 {
 		return t, "", fmt.Errorf("a token cannot live for %s; write a time such as 8760h, or 0 for ever", ttl)
 	}
-	random := make([]byte, 32)
-	rand.Read(random) // never fails
-	secret = tokenPrefix + base64.RawURLEncoding.EncodeToString(random)
-	secret += checksum(secret)
+	secret = newSecret()
 	err = d.Update(ctx, func(tx *directory.Tx) error {
-		t = directory.Token{Name: name, Digest: sha256.Sum256([]byte(secret))}
-		if ttl > 0 {
-			t.Expires = tx.Now().Add(ttl)
-		}
+		t = tokenOf(tx, name, secret, ttl)
 		return tx.PutToken(&t)
 	})
 	if err != nil {
@@ -54,6 +48,52 @@ func Mint(ctx context.Context, d *directory.Directory, name string, ttl time.Dur
 func checksum(text string) string {
 	sum := crc32.ChecksumIEEE([]byte(text))
 	return base64.RawURLEncoding.EncodeToString([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+}
+
+// Rotate makes a token of the same name that lives for ttl (0: for ever). The one
+// with this id lives on for overlap at most.
+func Rotate(ctx context.Context, d *directory.Directory, id string, ttl, overlap time.Duration) (t directory.Token, secret string, err error) {
+	if overlap < 0 || ttl < 0 {
+		return t, "", errors.New("a token cannot live for less than no time; write times such as 8760h and 24h")
+	}
+	secret = newSecret()
+	err = d.Update(ctx, func(tx *directory.Tx) error {
+		old, err := tx.Token(id)
+		if errors.Is(err, directory.ErrNotFound) {
+			return noToken(id)
+		}
+		if err != nil {
+			return err
+		}
+		if end := tx.Now().Add(overlap); old.Expires.IsZero() || old.Expires.After(end) {
+			old.Expires = end
+			if err := tx.PutToken(&old); err != nil {
+				return err
+			}
+		}
+		t = tokenOf(tx, old.Name, secret, ttl)
+		return tx.PutToken(&t)
+	})
+	return t, secret, err
+}
+
+func newSecret() string {
+	random := make([]byte, 32)
+	rand.Read(random) // never fails
+	secret := tokenPrefix + base64.RawURLEncoding.EncodeToString(random)
+	return secret + checksum(secret)
+}
+
+func tokenOf(tx *directory.Tx, name, secret string, ttl time.Duration) directory.Token {
+	t := directory.Token{Name: name, Digest: sha256.Sum256([]byte(secret))}
+	if ttl > 0 {
+		t.Expires = tx.Now().Add(ttl)
+	}
+	return t
+}
+
+func noToken(id string) error {
+	return fmt.Errorf("no token has the id %q; `sallyport token list` shows them", id)
 }
 
 // List is every token.
@@ -75,7 +115,7 @@ func List(ctx context.Context, d *directory.Directory) (tokens []directory.Token
 func Revoke(ctx context.Context, d *directory.Directory, id string) error {
 	err := d.Update(ctx, func(tx *directory.Tx) error { return tx.DeleteToken(id) })
 	if errors.Is(err, directory.ErrNotFound) {
-		return fmt.Errorf("no token has the id %q; `sallyport token list` shows them", id)
+		return noToken(id)
 	}
 	return err
 }
@@ -90,11 +130,18 @@ func (s *Server) authenticate(e *exchange) error {
 	}
 	scheme, secret, _ := strings.Cut(values[0], " ")
 	secret = strings.TrimSpace(secret)
-	if !strings.EqualFold(scheme, "Bearer") || len(secret) != tokenLength {
+	if !strings.EqualFold(scheme, "Bearer") {
 		return refused
 	}
+	if len(secret) != tokenLength || !strings.HasPrefix(secret, tokenPrefix) {
+		ok, err := s.workload(e, secret)
+		if err == nil && !ok {
+			err = refused
+		}
+		return err
+	}
 	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
-	if !ok || !t.Expires.IsZero() && !e.received.Before(t.Expires) {
+	if !ok || expired(t, e.received) || !s.parentLives(t, e.received) {
 		return refused
 	}
 	e.token = t

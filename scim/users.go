@@ -1,8 +1,11 @@
 package scim
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
 
 	"sallyport/directory"
 )
@@ -12,7 +15,10 @@ func documentOf(stored json.RawMessage) (map[string]any, error) {
 	if len(stored) == 0 {
 		return map[string]any{}, nil
 	}
-	return decode(stored)
+	d := json.NewDecoder(bytes.NewReader(stored))
+	d.UseNumber()
+	document := map[string]any{}
+	return document, d.Decode(&document)
 }
 
 func (s *Server) createUser(e *exchange) (any, error) {
@@ -20,7 +26,7 @@ func (s *Server) createUser(e *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := s.cleaned(e, &userKind, body)
+	document, err := s.cleaned(e, s.kinds.user, body)
 	if err != nil {
 		return nil, err
 	}
@@ -36,9 +42,10 @@ func (s *Server) createUser(e *exchange) (any, error) {
 		if err := tx.PutUser(&u); err != nil {
 			return err
 		}
+		e.changes = changesBetween(nil, document)
 		return s.record(tx, e, change{operation: "create", user: &u})
 	})
-	s.counted(&userKind, "create", true, err)
+	s.counted(s.kinds.user, "create", true, err)
 	if err != nil {
 		return nil, err
 	}
@@ -59,12 +66,13 @@ func (s *Server) replaceUser(e *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := s.cleaned(e, &userKind, body)
+	document, err := s.cleaned(e, s.kinds.user, body)
 	if err != nil {
 		return nil, err
 	}
+	_, e.saysActive = document["active"]
 	return s.changeUser(e, "replace", func(u *directory.User) (map[string]any, error) {
-		if _, said := document["active"]; !said { // nobody is activated unasked
+		if !e.saysActive { // nobody is activated unasked
 			document["active"] = u.Active
 		}
 		return document, nil
@@ -76,12 +84,15 @@ func (s *Server) patchUser(e *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	operations, err := parsePatch(&userKind, body, &e.notes)
+	operations, err := parsePatch(s.kinds.user, body, &e.notes)
 	if err != nil {
 		return nil, err
 	}
+	e.saysActive = slices.ContainsFunc(operations, func(o operation) bool {
+		return o.target.attribute != nil && o.target.attribute.name == "active"
+	})
 	return s.changeUser(e, "patch", func(u *directory.User) (map[string]any, error) {
-		return s.patched(e, &userKind, u.Document, operations)
+		return s.patched(e, s.kinds.user, u.Document, operations)
 	})
 }
 
@@ -105,12 +116,13 @@ func (s *Server) patched(e *exchange, kind *kindOfResource, stored json.RawMessa
 func (s *Server) changeUser(e *exchange, operation string, f func(*directory.User) (map[string]any, error)) (any, error) {
 	var u directory.User
 	changed := false
-	leave := deactivation{server: s}
+	parsed := e.notes.copied()
 	err := s.directory.Update(e.Context(), func(tx *directory.Tx) (err error) {
+		e.notes = parsed.copied()
 		if u, err = s.user(tx, e); err != nil {
 			return err
 		}
-		version, active := u.Version, u.Active
+		before := u
 		document, err := f(&u)
 		if err != nil {
 			return err
@@ -118,25 +130,44 @@ func (s *Server) changeUser(e *exchange, operation string, f func(*directory.Use
 		if err := fillUser(&u, document); err != nil {
 			return err
 		}
-		if active && !u.Active {
-			if err := leave.of(&u); err != nil {
-				return err
-			}
+		if err := s.settle(tx, e, &before, &u); err != nil {
+			return err
 		}
 		if err := tx.PutUser(&u); err != nil {
 			return err
 		}
-		if changed = u.Version != version; !changed {
+		if changed = u.Version != before.Version; !changed {
 			return nil
 		}
-		return s.record(tx, e, change{operation: operation, result: lifeOf(active, u.Active), user: &u})
+		if err := e.noteChanges(before.Document, document); err != nil {
+			return err
+		}
+		return s.record(tx, e, change{operation: operation, result: lifeOf(before.Active, u.Active), user: &u})
 	})
-	leave.done(err)
-	s.counted(&userKind, operation, changed, err)
+	s.counted(s.kinds.user, operation, changed, err)
 	if err != nil {
 		return nil, err
 	}
 	return s.renderUser(e, &u)
+}
+
+// settle asks the brake about a deactivation, and drops what it holds of a user
+// whom the provider calls active after all.
+func (s *Server) settle(tx *directory.Tx, e *exchange, before, after *directory.User) error {
+	switch {
+	case before.Active && !after.Active:
+		return s.mayLeave(tx, before)
+	case after.Active && e.saysActive:
+		return tx.DeleteHeld(after.ID)
+	}
+	return nil
+}
+
+// noteChanges notes what differs from the stored document.
+func (e *exchange) noteChanges(stored json.RawMessage, document map[string]any) error {
+	before, err := documentOf(stored)
+	e.changes = changesBetween(before, document)
+	return err
 }
 
 // lifeOf names what became of an account.
@@ -160,24 +191,23 @@ func (s *Server) user(tx *directory.Tx, e *exchange) (directory.User, error) {
 }
 
 func (s *Server) deleteUser(e *exchange) (any, error) {
-	leave := deactivation{server: s}
 	err := s.directory.Update(e.Context(), func(tx *directory.Tx) error {
 		u, err := s.user(tx, e)
 		if err != nil {
 			return err
 		}
 		if u.Active {
-			if err := leave.of(&u); err != nil {
+			if err := s.mayLeave(tx, &u); err != nil {
 				return err
 			}
 		}
-		if err := tx.DeleteUser(u.ID); err != nil {
+		if err := errors.Join(tx.DeleteHeld(u.ID), tx.DeleteUser(u.ID)); err != nil {
 			return err
 		}
+		e.changes = []string{"deleted"}
 		return s.record(tx, e, change{operation: "delete", user: &u})
 	})
-	leave.done(err)
-	s.counted(&userKind, "delete", true, err)
+	s.counted(s.kinds.user, "delete", true, err)
 	e.status = http.StatusNoContent
 	return nil, err
 }

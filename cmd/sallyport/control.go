@@ -14,7 +14,6 @@ import (
 
 	"sallyport/audit"
 	"sallyport/directory"
-	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store/bolt"
 )
@@ -28,7 +27,6 @@ type control struct {
 	sessions  *session.Sessions
 	record    *audit.Log
 	reload    func(context.Context) error // nil when no server runs
-	push      *scim.Server                // nil when no server runs
 	log       *slog.Logger
 }
 
@@ -40,6 +38,7 @@ func (c *control) handler() http.Handler {
 	handle("GET /tokens", c.listTokens)
 	handle("POST /tokens", c.createToken)
 	handle("DELETE /tokens/{id}", c.revokeToken)
+	handle("POST /tokens/{id}/successor", c.rotateToken)
 	handle("GET /users", c.listUsers)
 	handle("GET /groups", c.listGroups)
 	handle("GET /sessions", c.listSessions)
@@ -47,7 +46,10 @@ func (c *control) handler() http.Handler {
 	handle("DELETE /users/{user}/sessions", c.endUserSessions)
 	handle("POST /reload", c.reloadConfig)
 	handle("GET /held", c.listHeld)
-	handle("DELETE /held", c.releaseHeld)
+	handle("POST /held/release", c.releaseHeld)
+	handle("POST /held/reject", c.rejectHeld)
+	handle("GET /exchanges", c.listExchanges)
+	handle("GET /facts", c.facts)
 	mux.HandleFunc("GET /backup", c.backup)
 	return mux
 }
@@ -64,64 +66,6 @@ func (c *control) answer(w http.ResponseWriter, r *http.Request, f func(*http.Re
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		c.log.Debug("control answer not delivered", "err", err)
 	}
-}
-
-// tokenRequest asks for a new provisioning token.
-type tokenRequest struct {
-	Name string        `json:"name"`
-	TTL  time.Duration `json:"ttl"` // nanoseconds; 0: never expires
-}
-
-// tokenView is a provisioning token as operators see it; Token only at creation.
-type tokenView struct {
-	ID       string     `json:"id"`
-	Name     string     `json:"name"`
-	Token    string     `json:"token,omitempty"`
-	Created  time.Time  `json:"created"`
-	Expires  *time.Time `json:"expires"`
-	LastUsed *time.Time `json:"last_used,omitempty"`
-}
-
-func viewToken(t directory.Token) tokenView {
-	return tokenView{ID: t.ID, Name: t.Name, Created: t.Created, Expires: timeOrNil(t.Expires), LastUsed: timeOrNil(t.LastUsed)}
-}
-
-func timeOrNil(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func (c *control) createToken(r *http.Request) (any, error) {
-	var in tokenRequest
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		return nil, fmt.Errorf("reading the request: %w", err)
-	}
-	t, secret, err := scim.Mint(r.Context(), c.directory, in.Name, in.TTL)
-	if err != nil {
-		return nil, err
-	}
-	v := viewToken(t)
-	v.Token = secret
-	return v, c.note(audit.Event{Kind: audit.KindToken, Reason: "created", Detail: map[string]string{"token": t.ID, "name": t.Name}})
-}
-
-func (c *control) listTokens(r *http.Request) (any, error) {
-	tokens, err := scim.List(r.Context(), c.directory)
-	views := make([]tokenView, 0, len(tokens))
-	for _, t := range tokens {
-		views = append(views, viewToken(t))
-	}
-	return views, err
-}
-
-func (c *control) revokeToken(r *http.Request) (any, error) {
-	id := r.PathValue("id")
-	if err := scim.Revoke(r.Context(), c.directory, id); err != nil {
-		return nil, err
-	}
-	return struct{}{}, c.note(audit.Event{Kind: audit.KindToken, Reason: "revoked", Detail: map[string]string{"token": id}})
 }
 
 // userView is a user as operators see them.
@@ -203,33 +147,7 @@ func (c *control) endUserSessions(r *http.Request) (any, error) {
 	return map[string]int{"ended": n}, err
 }
 
-// heldView is a user whose deactivation is held back.
-type heldView struct {
-	UserName string `json:"userName"`
-}
-
 var errNoServer = errors.New("no server is running")
-
-func (c *control) listHeld(*http.Request) (any, error) {
-	if c.push == nil {
-		return nil, errNoServer
-	}
-	views := []heldView{}
-	for _, name := range c.push.Held() {
-		views = append(views, heldView{name})
-	}
-	return views, nil
-}
-
-func (c *control) releaseHeld(*http.Request) (any, error) {
-	if c.push == nil {
-		return nil, errNoServer
-	}
-	if err := c.note(audit.Event{Kind: audit.KindSCIM, Reason: "held deactivations released"}); err != nil {
-		return nil, err
-	}
-	return map[string]int{"released": c.push.Release()}, nil
-}
 
 func (c *control) reloadConfig(r *http.Request) (any, error) {
 	if c.reload == nil {

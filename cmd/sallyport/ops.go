@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -64,6 +65,23 @@ func healthcheckCommand() *cobra.Command {
 			return checkReady(cmd.Context(), file.Listen.Ops)
 		},
 	}
+}
+
+// readMetrics is the running server's metrics.
+func readMetrics(ctx context.Context, addr string) (string, error) {
+	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(addr)+"/metrics", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	return string(data), err
 }
 
 // checkReady asks the ops listener at addr.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,7 +23,7 @@ import (
 var metricNames = strings.Fields(`http_requests_total http_request_duration_seconds upstream_request_duration_seconds upstream_errors_total
 live_requests cuts_total decisions_total logins_total sessions_active sessions_ended_total jwt_verifications_total jwks_refreshes_total
 scim_requests_total scim_request_duration_seconds scim_operations_total scim_quirks_total scim_last_request_timestamp_seconds
-directory_users directory_groups directory_memberships directory_revision offboarding_enforcement_seconds store_transactions_total
+scim_held_deactivations scim_unlogged_total directory_users directory_groups directory_memberships directory_revision offboarding_enforcement_seconds store_transactions_total
 store_size_bytes audit_events_total audit_write_errors_total config_last_reload_successful config_last_reload_success_timestamp_seconds build_info`)
 
 // described is every name that the rooms of a server may ever report.
@@ -219,15 +220,80 @@ func TestHeldDeactivations(t *testing.T) {
 	if code := s.her.fetch("/"); code != http.StatusOK {
 		t.Errorf("alice, whose deactivation is held, gets %d", code)
 	}
-	if out := s.server.verb("scim", "held", "list", "-o", "csv"); out != "userName\nalice@example.com\n" {
+	if out := s.server.verb("scim", "held", "list", "-o", "csv"); !strings.Contains(out, s.alice+",alice@example.com,") || strings.Count(out, "\n") != 2 {
 		t.Errorf("held are %q", out)
 	}
 	await(t, s.server, `sallyport_scim_operations_total{operation="patch",resource="User",result="held"} 1`)
-	if out := s.server.verb("scim", "held", "release"); out != "1 released\n" {
+	await(t, s.server, "sallyport_scim_held_deactivations 1")
+	if out := s.server.verb("scim", "held", "release", "Alice@example.com"); out != "1 released\n" {
 		t.Errorf("the release says %q", out)
 	}
-	s.push.setActive(s.alice, "False")
 	if code := s.her.fetch("/"); code != http.StatusForbidden {
 		t.Errorf("alice gets %d after the release", code)
+	}
+	await(t, s.server, "sallyport_scim_held_deactivations 0")
+	s.push.setActive(s.alice, "False")
+}
+
+// TestTheProvisioningLog tells what was asked for and what came of it, without a
+// value that was sent.
+func TestTheProvisioningLog(t *testing.T) {
+	s := newStage(t)
+	s.push.send("POST", "/Users", map[string]any{"userName": "secret-name@example.com"}, http.StatusCreated)
+	s.push.send("POST", "/Users", map[string]any{"userName": "Secret-Name@example.com"}, http.StatusConflict)
+	s.push.send("GET", "/Users?filter=userName+eq+%22secret-name%40example.com%22", nil, http.StatusOK)
+	out := ""
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out, "filter=userName eq …") && time.Now().Before(deadline); {
+		out = s.server.verb("scim", "log", "-o", "json")
+	}
+	for _, want := range []string{`"target": "/Users?filter=userName eq …"`, `"problem": "userName … already exists"`, `"code": 409`, `"userName"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the log lacks %s:\n%s", want, out)
+		}
+	}
+	if strings.Contains(strings.ToLower(out), "secret-name") {
+		t.Errorf("the log tells values:\n%s", out)
+	}
+	if out := s.server.verb("scim", "log", "--refused", "-o", "csv"); strings.Count(out, "\n") != 2 {
+		t.Errorf("refused were %q", out)
+	}
+}
+
+// TestTokensAreReplacedWithoutAGap: both work until the overlap ends.
+func TestTokensAreReplacedWithoutAGap(t *testing.T) {
+	s := newStage(t)
+	var tokens []struct{ ID, Token string }
+	decodeJSON(t, s.server.verb("token", "list", "-o", "json"), &tokens)
+	var next struct{ ID, Token string }
+	decodeJSON(t, s.server.verb("token", "rotate", tokens[0].ID, "--overlap", "1h", "-o", "json"), &next)
+	s.push.send("GET", "/Users", nil, http.StatusOK)
+	s.push.token = next.Token
+	s.push.send("GET", "/Users", nil, http.StatusOK)
+	s.server.verb("token", "revoke", tokens[0].ID)
+	s.push.send("GET", "/Users", nil, http.StatusOK)
+}
+
+// TestDoctor finds what does not fit together.
+func TestDoctor(t *testing.T) {
+	s := newStage(t)
+	out, code := s.server.try("doctor", "-o", "csv")
+	for _, want := range []string{"discovery,ok", "keys,ok", "clock,ok", "certificate,", "tokens,ok", "users,ok", "groups in rules,"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor does not say %q (exit %d):\n%s", want, code, out)
+		}
+	}
+	for i := range 9 {
+		s.push.hire(fmt.Sprintf("nick%d", i), fmt.Sprintf("nick%d", i))
+	}
+	out, code = s.server.try("doctor", "-o", "csv")
+	if code != exitDenied || !strings.Contains(out, "externalId,fail") {
+		t.Errorf("with nicknames for externalId doctor exits with %d and says\n%s", code, out)
+	}
+}
+
+func decodeJSON(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%v in %s", err, text)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -120,6 +121,21 @@ func (r *running) kill() {
 func (r *running) verb(args ...string) string {
 	r.t.Helper()
 	return verb(r.t, r.dir, args...)
+}
+
+// try is verb for those that may say no.
+func (r *running) try(args ...string) (out string, code int) {
+	r.t.Helper()
+	path, err := binary()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cmd := exec.Command(path, append(args, "-c", filepath.Join(r.dir, "sallyport.yaml"))...)
+	data, err := cmd.Output()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		r.t.Fatal(err)
+	}
+	return string(data), cmd.ProcessState.ExitCode()
 }
 
 func verb(t *testing.T, dir string, args ...string) string {

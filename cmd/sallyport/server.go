@@ -31,11 +31,13 @@ type server struct {
 	provider *oidc.Provider
 	proxy    *proxy.Proxy
 	push     *scim.Server
-	reloader *reloader
-	registry *prometheus.Registry
-	cert     *certificate // nil where TLS is off
-	file     *config.File
-	log      *slog.Logger
+
+	workloads *oidc.Workloads // nil without scim.oauth
+	reloader  *reloader
+	registry  *prometheus.Registry
+	cert      *certificate // nil where TLS is off
+	file      *config.File
+	log       *slog.Logger
 }
 
 // openServer wires everything and starts nothing.
@@ -71,10 +73,27 @@ func (s *server) wire(path string) error {
 	if s.cert, err = loadCertificate(s.file.TLS); err != nil {
 		return err
 	}
-	s.push = scim.New(s.rooms.directory, s.log, s.file.SCIM)
+	if err := s.wirePushes(); err != nil {
+		return err
+	}
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	s.registry = s.metrics()
 	return s.proxy.Load(s.file.Proxy())
+}
+
+// wirePushes makes the SCIM server, with whoever else's tokens it takes.
+func (s *server) wirePushes() (err error) {
+	o := s.file.SCIM.OAuth
+	if o == nil {
+		s.push = scim.New(s.rooms.directory, s.log, s.file.SCIM, nil)
+		return nil
+	}
+	s.workloads, err = oidc.NewWorkloads(oidc.WorkloadSettings{Issuer: o.Issuer, Audiences: o.Audiences, ClientIDs: o.ClientIDs, CAFile: o.CAFile}, s.log)
+	if err != nil {
+		return fmt.Errorf("scim.oauth: %w", err)
+	}
+	s.push = scim.New(s.rooms.directory, s.log, s.file.SCIM, s.workloads)
+	return nil
 }
 
 // apply puts a freshly loaded configuration in force, all of it or none.
@@ -116,7 +135,11 @@ func (s *server) serve(stop, rooms context.Context, doors []*door, hup <-chan os
 	g, ctx := errgroup.WithContext(parts)
 	g.Go(func() error { return ignoreCancelled(s.provider.Run(ctx)) })
 	g.Go(func() error { return ignoreCancelled(s.proxy.Run(ctx)) })
+	g.Go(func() error { return ignoreCancelled(s.push.Run(ctx)) })
 	g.Go(func() error { return ignoreCancelled(s.reloader.Run(ctx, hup)) })
+	if s.workloads != nil {
+		g.Go(func() error { return ignoreCancelled(s.workloads.Run(ctx)) })
+	}
 	for _, d := range doors {
 		g.Go(func() error { return d.serve() })
 		s.log.Info("listening", "door", d.name, "addr", d.listener.Addr().String())
@@ -170,7 +193,7 @@ func (s *server) doors() []*door {
 // control answers operators' verbs with what only a running server can do, too.
 func (s *server) control() *control {
 	c := s.rooms.control()
-	c.reload, c.push = s.reloader.Reload, s.push
+	c.reload = s.reloader.Reload
 	return c
 }
 

@@ -1,0 +1,66 @@
+package scim
+
+import (
+	"errors"
+	"iter"
+
+	"sallyport/directory"
+)
+
+// indexed is an equality that every match must have and that an index answers.
+func (p *part) indexed() (attribute, value string) {
+	if p.filter == nil {
+		return "", ""
+	}
+	return indexedIn(p.filter)
+}
+
+func indexedIn(f *filter) (attribute, value string) {
+	if f.op == "and" {
+		if attribute, value = indexedIn(f.left); attribute != "" {
+			return attribute, value
+		}
+		return indexedIn(f.right)
+	}
+	text, ok := f.value.(string)
+	if f.op != "eq" || !ok || f.target.extension != "" {
+		return "", ""
+	}
+	switch name := f.target.attribute.name; name {
+	case "id", "externalId":
+		return name, text
+	case "userName", "displayName":
+		if f.target.attribute.unique {
+			return name, text
+		}
+	}
+	return "", ""
+}
+
+// mentions says whether a filter looks at an attribute.
+func mentions(f *filter, name string) bool {
+	return f != nil && (f.target != nil && f.target.attribute.name == name || mentions(f.left, name) || f.op != "[]" && mentions(f.right, name))
+}
+
+// one is a list of the thing found, or of none.
+func one[T any](thing T, err error) iter.Seq2[T, error] {
+	if errors.Is(err, directory.ErrNotFound) {
+		return several[T](nil, nil)
+	}
+	return several([]T{thing}, err)
+}
+
+func several[T any](things []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		if err != nil {
+			var none T
+			yield(none, err)
+			return
+		}
+		for _, t := range things {
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}

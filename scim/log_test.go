@@ -1,0 +1,58 @@
+package scim_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/scim"
+)
+
+// TestTheLogTellsShapes: what was asked, what came of it and what differs since;
+// no value but true and false.
+func TestTheLogTellsShapes(t *testing.T) {
+	base, token, d, server := serveWith(t, scim.Settings{MaxDeactivations: scim.Brake{Count: 1, Per: time.Hour}})
+	c := &client{t, base, token}
+	_, u := c.do("POST", "/Users", `{"userName":"canary-1","name":{"givenName":"canary-2"},"emails":[{"value":"canary-3"}],"`+enterprise+`":{"department":"canary-4"}}`)
+	id := u["id"].(string)
+	c.do("PATCH", "/Users/"+id, patch(`{"op":"Replace","path":"active","value":"False"},{"op":"replace","path":"title","value":"canary-5"}`))
+	c.do("GET", `/Users?filter=userName+eq+%22canary-6%22+and+not+(title+co+canary-7)&attributes=canary%0a8&canary=9`, "")
+	c.do("GET", "/Users/canary-10", "")
+	c.do("POST", "/Users", `{"userName":"Canary-1"}`)
+	c.do("POST", "/Users", `{"userName":"canary-11","active":"canary-12"}`)
+	c.do("PATCH", "/Users/"+id, patch(`{"op":"add","path":"canary-13","value":"x"},{"op":"canary-14","path":"title"}`))
+	_, g := c.do("POST", "/Groups", `{"displayName":"canary-15","members":[{"value":"`+id+`"},{"value":"canary-16"}]}`)
+	c.do("PATCH", "/Groups/"+g["id"].(string), patch(`{"op":"Remove","path":"members","value":[{"value":"`+id+`"}]}`))
+	(&client{t, base, "wrong"}).do("GET", "/Users/canary-17", "")
+	var entries []scim.Entry
+	for len(entries) < 9 { // an exchange is noted after its answer
+		var err error
+		server.WriteLog(t.Context())
+		if entries, err = scim.Log(t.Context(), d, 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var lines []string
+	for _, e := range slices.Backward(entries) {
+		lines = append(lines, strings.TrimSpace(fmt.Sprint(e.Method, " ", e.Target, " ", e.Code, " ", strings.Join(e.Changes, ", "), e.Problem, " ", strings.Join(e.QuirkNames(), ","))))
+	}
+	got := strings.ReplaceAll(strings.ReplaceAll(strings.Join(lines, "\n"), id, "ID"), g["id"].(string), "GID")
+	want := `POST /Users 201 active → true, emails, name, ` + enterprise + `:department, userName missing_schemas
+PATCH /Users/ID 200 active true → false, title boolean_string,missing_schemas,op_case
+GET /Users?attributes=…&…&filter=userName eq … and not ( title co … ) 400 The filter goes on where it should end, at ….
+GET /Users/… 404 Resource … not found.
+POST /Users 409 userName … already exists missing_schemas
+POST /Users 400 … is true or false, not …. missing_schemas
+PATCH /Users/ID 400 … is no operation; there are add, replace and remove. missing_schemas,unknown_attribute
+POST /Groups 201 displayName, members +1 -0 missing_schemas,unknown_member
+PATCH /Groups/GID 204 members +0 -1 missing_schemas,op_case,remove_listed`
+	want = strings.Replace(want, "The filter goes on where it should end, at ….", "A value is expected where the filter has …; strings stand in double quotes.", 1)
+	if got != want {
+		t.Errorf("the log is\n%s\nwant\n%s", got, want)
+	}
+	if strings.Contains(strings.ToLower(fmt.Sprintf("%+v", entries)), "canary") {
+		t.Errorf("the log tells values: %+v", entries)
+	}
+}

@@ -1,0 +1,177 @@
+package scim
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"sallyport/directory"
+)
+
+const membersName = "members"
+
+// members reads the ids of a group's members, however they are written; what
+// else is said of a member is ours to say.
+func (c *cleaner) members(v any) (any, error) {
+	list, ok := v.([]any)
+	if !ok {
+		if v == nil || v == "" {
+			return nil, nil
+		}
+		c.notes.add(quirkSingleForMany)
+		list = []any{v}
+	}
+	ids := make([]string, 0, len(list))
+	for _, one := range list {
+		id, err := c.member(one)
+		if err != nil {
+			return nil, err
+		}
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// member is the id of one member; "" where there is none.
+func (c *cleaner) member(v any) (string, error) {
+	switch v := v.(type) {
+	case memberID:
+		return string(v), nil
+	case string:
+		c.notes.add(quirkBareValue)
+		return v, nil
+	case nil:
+		return "", nil
+	case map[string]any:
+		id, _ := member(v, "value")
+		text, ok := id.(string)
+		if !ok && id != nil {
+			return "", invalid("invalidValue", "A member's value is an id, not %.100s.", jsonOf(id))
+		}
+		return text, nil
+	}
+	return "", invalid("invalidValue", "A member is an object with a value, not %.100s.", jsonOf(v))
+}
+
+// membersChange changes a group's members within a transaction, edge by edge:
+// never the whole.
+type membersChange struct {
+	tx             *directory.Tx
+	group          string
+	notes          *notes
+	added, removed int
+	some           []string // the first of those concerned, for the record
+}
+
+// apply carries out one operation on members.
+func (m *membersChange) apply(c *cleaner, o operation) error {
+	if o.target.sub != nil {
+		return invalid("mutability", "A member cannot be changed, only added and removed.")
+	}
+	if o.target.where != nil {
+		ids, ok := listedIDs(o.target.where)
+		if o.op != "remove" || !ok {
+			return invalid("invalidPath", "Members are removed by members[value eq \"ID\"].")
+		}
+		return m.remove(ids)
+	}
+	if o.op == "remove" && !o.given {
+		return m.set(nil)
+	}
+	clean, err := c.members(o.value)
+	if err != nil {
+		return err
+	}
+	ids, _ := clean.([]string)
+	switch o.op {
+	case "add":
+		return m.add(ids)
+	case "replace":
+		return m.set(ids)
+	}
+	m.notes.add(quirkRemoveListed)
+	return m.remove(ids)
+}
+
+// listedIDs are the ids in value eq "a" or value eq "b" ….
+func listedIDs(f *filter) ([]string, bool) {
+	if f.op == "or" {
+		left, ok1 := listedIDs(f.left)
+		right, ok2 := listedIDs(f.right)
+		return append(left, right...), ok1 && ok2
+	}
+	id, ok := f.value.(string)
+	return []string{id}, ok && f.op == "eq" && f.target.attribute.name == "value"
+}
+
+func (m *membersChange) add(ids []string) error {
+	n, err := m.tx.AddMembers(m.group, ids)
+	m.note(ids, n, 0)
+	if n < len(ids) {
+		err = m.noteUnknown(ids, err)
+	}
+	return err
+}
+
+func (m *membersChange) remove(ids []string) error {
+	n, err := m.tx.RemoveMembers(m.group, ids)
+	m.note(ids, 0, n)
+	return err
+}
+
+func (m *membersChange) set(ids []string) error {
+	added, removed, err := m.tx.SetMembers(m.group, ids)
+	m.note(ids, added, removed)
+	if added < len(ids) {
+		err = m.noteUnknown(ids, err)
+	}
+	return err
+}
+
+// noteUnknown counts the ids that name nothing; they were passed over.
+func (m *membersChange) noteUnknown(ids []string, err error) error {
+	for _, id := range ids {
+		if err != nil {
+			return err
+		}
+		var exists bool
+		if _, exists, err = m.tx.Exists(id); err == nil && !exists {
+			m.notes.add(quirkUnknownMember)
+		}
+	}
+	return err
+}
+
+// recordedMembers bounds how many ids a record names.
+const recordedMembers = 20
+
+func (m *membersChange) note(ids []string, added, removed int) {
+	m.added, m.removed = m.added+added, m.removed+removed
+	if added+removed > 0 {
+		m.some = append(m.some, ids[:min(len(ids), max(0, recordedMembers-len(m.some)))]...)
+	}
+}
+
+// changes is for the provisioning log.
+func (m *membersChange) changes() []string {
+	if m.added+m.removed == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("members +%d -%d", m.added, m.removed)}
+}
+
+func (m *membersChange) detail() map[string]string {
+	detail := map[string]string{}
+	if m.added > 0 {
+		detail["members_added"] = strconv.Itoa(m.added)
+	}
+	if m.removed > 0 {
+		detail["members_removed"] = strconv.Itoa(m.removed)
+	}
+	for i, id := range slices.Compact(slices.Sorted(slices.Values(m.some))) {
+		detail["member_"+strconv.Itoa(i+1)] = id
+	}
+	return detail
+}

@@ -1,0 +1,168 @@
+package scim
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// candidate is a resource that matches.
+type candidate struct {
+	part *part
+	id   string
+	key  key
+}
+
+// key is what a resource is sorted by.
+type key struct {
+	Assigned bool    `json:"a,omitempty"`
+	Number   float64 `json:"n,omitempty"` // of numbers and booleans
+	Text     string  `json:"t,omitempty"` // of everything else
+}
+
+// position is a place in a list: behind the candidate that it describes.
+type position struct {
+	begun bool   // false: before the first
+	Place int    `json:"p,omitempty"` // the candidate's part
+	ID    string `json:"i"`
+	Key   key    `json:"k,omitzero"`
+}
+
+// page collects the candidates to show.
+type page struct {
+	query  *query
+	sorted bool
+	skip   int
+	want   int // one more than is shown: is there a next page?
+	total  int
+	kept   []candidate
+}
+
+func newPage(q *query) *page {
+	p := &page{query: q, sorted: q.parts[0].by != nil, want: q.count + 1}
+	if q.cursor == nil {
+		p.skip = q.start - 1
+	}
+	return p
+}
+
+// full says that no later candidate can be shown; of a sorted list it never is.
+func (p *page) full() bool { return !p.sorted && len(p.kept) >= p.want }
+
+// offer takes a candidate if it may be on the page.
+func (p *page) offer(c candidate) {
+	p.total++
+	at := p.query.cursor
+	if at != nil && at.begun && p.query.compare(c.part.place, c.id, c.key, at.Place, at.ID, at.Key) <= 0 || p.full() {
+		return
+	}
+	if !p.sorted && p.skip > 0 {
+		p.skip--
+		return
+	}
+	p.kept = append(p.kept, c)
+	if enough := p.skip + p.want; len(p.kept) >= 2*enough+1000 {
+		p.sort()
+		p.kept = slices.Clip(p.kept[:enough])
+	}
+}
+
+func (p *page) sort() {
+	slices.SortFunc(p.kept, func(a, b candidate) int {
+		return p.query.compare(a.part.place, a.id, a.key, b.part.place, b.id, b.key)
+	})
+}
+
+// shown is the page.
+func (p *page) shown() []candidate {
+	if p.sorted {
+		p.sort()
+		p.kept = p.kept[min(p.skip, len(p.kept)):]
+		p.skip = 0
+	}
+	return p.kept[:min(len(p.kept), p.query.count)]
+}
+
+// last is the position behind the page; nil where nothing follows.
+func (p *page) last() *position {
+	if len(p.kept) <= p.query.count || p.query.count == 0 {
+		return nil
+	}
+	c := p.kept[p.query.count-1]
+	return &position{Place: c.part.place, ID: c.id, Key: c.key}
+}
+
+// compare orders by key, then kind, then id, so that every order is total. What is
+// unassigned comes last, and first when descending (RFC 7644 §3.4.2.3).
+func (q *query) compare(place1 int, id1 string, key1 key, place2 int, id2 string, key2 key) int {
+	order := key1.compare(key2)
+	if q.descending {
+		order = -order
+	}
+	return cmp.Or(order, cmp.Compare(place1, place2), strings.Compare(id1, id2))
+}
+
+func (k key) compare(other key) int {
+	if k.Assigned != other.Assigned {
+		if k.Assigned {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(k.Number, other.Number), strings.Compare(k.Text, other.Text))
+}
+
+// keyOf is what a document is sorted by: of many values the primary one, else the
+// first (RFC 7644 §3.4.2.3).
+func (p *part) keyOf(document map[string]any) key {
+	if p.by == nil {
+		return key{}
+	}
+	v := valueAt(document, p.by)
+	if list, ok := v.([]any); ok {
+		v = preferred(list)
+	}
+	a := p.by.compared()
+	if object, ok := v.(map[string]any); ok {
+		v = object[a.name]
+	}
+	switch v := v.(type) {
+	case bool:
+		if v {
+			return key{Assigned: true, Number: 1}
+		}
+		return key{Assigned: true}
+	case json.Number:
+		n, err := v.Float64()
+		return key{Assigned: err == nil, Number: n}
+	case string:
+		return key{Assigned: true, Text: sortText(v, a)}
+	}
+	return key{}
+}
+
+func sortText(s string, a *attribute) string {
+	if a.kind == dateTime {
+		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			return t.UTC().Format("2006-01-02T15:04:05.000000000Z")
+		}
+	}
+	if a.caseExact {
+		return s
+	}
+	return fold(s)
+}
+
+func preferred(list []any) any {
+	for _, one := range list {
+		if element, ok := one.(map[string]any); ok && element["primary"] == true {
+			return one
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list[0]
+}

@@ -1,0 +1,237 @@
+package scim_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"sallyport/scim"
+)
+
+// names are the userNames (displayNames of groups) on a page, in order.
+func names(answer map[string]any) (list []string) {
+	resources, _ := answer["Resources"].([]any)
+	for _, one := range resources {
+		r := one.(map[string]any)
+		if name, ok := r["userName"].(string); ok {
+			list = append(list, name)
+		} else {
+			list = append(list, fmt.Sprint(r["displayName"]))
+		}
+	}
+	return list
+}
+
+// TestSorting: RFC 7644 §3.4.2.3.
+func TestSorting(t *testing.T) {
+	c := newClient(t)
+	for _, body := range []string{
+		`{"userName":"b","title":"beta","active":true,"emails":[{"value":"z@x"},{"value":"a@x","primary":true}],"name":{"familyName":"Zeta"}}`,
+		`{"userName":"A","title":"Alpha","active":false,"emails":[{"value":"m@x"}],"name":{"familyName":"eta"}}`,
+		`{"userName":"c","active":true}`,
+	} {
+		c.do("POST", "/Users", body)
+	}
+	for query, want := range map[string]string{
+		"sortBy=userName":                          "A b c",
+		"sortBy=USERNAME&sortOrder=Descending":     "c b A",
+		"sortBy=title":                             "A b c", // unassigned last
+		"sortBy=title&sortOrder=descending":        "c b A", // and first
+		"sortBy=emails":                            "b A c", // by the primary one
+		"sortBy=emails.value&sortOrder=descending": "c A b",
+		"sortBy=name.familyName":                   "A b c",
+		"sortBy=active&filter=title+pr":            "A b",
+		"sortBy=urn:ietf:params:scim:schemas:core:2.0:User:userName&count=1":       "A",
+		"sortBy=userName&startIndex=2&count=1":                                     "b",
+		"sortBy=userName&startIndex=9":                                             "",
+		"sortBy=userName&sortOrder=descending&startIndex=3&attributes=displayName": "<nil>",
+	} {
+		_, answer := c.do("GET", "/Users?"+query, "")
+		if got := strings.Join(names(answer), " "); got != want {
+			t.Errorf("%s gives %q, want %q: %v", query, got, want, answer["detail"])
+		}
+	}
+	for query, want := range map[string]string{"sortBy=nothing": "invalidPath", "sortBy=name": "invalidPath", "sortBy=password": "invalidPath", "sortBy=userName&sortOrder=sideways": "invalidValue"} {
+		if resp, answer := c.do("GET", "/Users?"+query, ""); resp.StatusCode != http.StatusBadRequest || answer["scimType"] != want {
+			t.Errorf("%s answers %v", query, answer)
+		}
+	}
+}
+
+// TestSortedPagesShowEverybodyOnce, also when more than a page's worth is thrown
+// away on the way.
+func TestSortedPagesShowEverybodyOnce(t *testing.T) {
+	c := newClient(t)
+	const users = 1300
+	bulk := make([]string, 0, users)
+	for i := range users {
+		bulk = append(bulk, fmt.Sprintf(`{"method":"POST","path":"/Users","bulkId":"%d","data":{"userName":"u%04d","title":"%d"}}`, i, (i*617)%users, i%7))
+		if len(bulk) == 1000 || i == users-1 {
+			c.do("POST", "/Bulk", `{"Operations":[`+strings.Join(bulk, ",")+`]}`)
+			bulk = nil
+		}
+	}
+	var seen []string
+	for start := 1; start <= users; start += 100 {
+		_, answer := c.do("GET", fmt.Sprintf("/Users?sortBy=userName&startIndex=%d&count=100&attributes=userName", start), "")
+		if answer["totalResults"] != float64(users) {
+			t.Fatal(answer["totalResults"])
+		}
+		seen = append(seen, names(answer)...)
+	}
+	if len(seen) != users || !slices.IsSorted(seen) {
+		t.Errorf("%d are shown, sorted: %v", len(seen), slices.IsSorted(seen))
+	}
+}
+
+// walk follows cursors to the end and gives what the pages show.
+func (c *client) walk(path, query string) (all []string) {
+	c.t.Helper()
+	cursor := ""
+	for pages := 0; pages < 100; pages++ {
+		resp, answer := c.do("GET", path+"?"+query+"&cursor="+url.QueryEscape(cursor), "")
+		if resp.StatusCode != http.StatusOK {
+			c.t.Fatalf("page %d of %s answers %v", pages, query, answer)
+		}
+		if _, has := answer["startIndex"]; has {
+			c.t.Errorf("a page by cursor has a startIndex")
+		}
+		all = append(all, names(answer)...)
+		next, more := answer["nextCursor"].(string)
+		if !more {
+			return all
+		}
+		cursor = next
+	}
+	c.t.Fatal("the cursors never end")
+	return nil
+}
+
+// TestCursors: RFC 9865.
+func TestCursors(t *testing.T) {
+	base, token, d, _ := serveWith(t, scim.Defaults())
+	c := &client{t, base, token}
+	c.crowd(7)
+	for i := range 3 {
+		c.do("POST", "/Groups", fmt.Sprintf(`{"displayName":"g%d"}`, i))
+	}
+	for _, q := range []struct {
+		path, query string
+		want        int
+	}{
+		{"/Users", "count=2", 7}, {"/Users", "count=7", 7}, {"/Users", "count=100", 7}, {"/Users", "count=1&filter=active+eq+true", 4},
+		{"/Users", "count=2&sortBy=displayName&sortOrder=descending", 7}, {"/Users", "count=3&sortBy=active", 7},
+		{"/", "count=2", 10}, {"/", "count=3&sortBy=displayName", 10}, {"/Groups", "count=2", 3},
+	} {
+		got := c.walk(q.path, q.query)
+		if slices.Sort(got); len(slices.Compact(got)) != q.want {
+			t.Errorf("%s?%s shows %v", q.path, q.query, got)
+		}
+	}
+	if got := c.walk("/Users", "count=3&sortBy=userName&sortOrder=descending"); !slices.IsSortedFunc(got, func(a, b string) int { return strings.Compare(b, a) }) {
+		t.Errorf("descending is %v", got)
+	}
+
+	_, first := c.do("GET", "/Users?count=2&cursor=", "")
+	next := first["nextCursor"].(string)
+	if first["totalResults"] != 7.0 || first["itemsPerPage"] != 2.0 {
+		t.Errorf("the first page is %v", first)
+	}
+	if resp, _ := c.do("GET", "/Users?count=0&cursor", ""); resp.StatusCode != http.StatusOK {
+		t.Errorf("a page of nothing answers %d", resp.StatusCode)
+	}
+	_, byBody := c.do("POST", "/Users/.search", `{"count":2,"cursor":""}`)
+	if byBody["nextCursor"] == nil {
+		t.Errorf("a search by cursor answers %v", byBody)
+	}
+	for query, want := range map[string]string{
+		"count=3&cursor=" + next:                        "invalidCursor", // another query
+		"count=2&filter=active+pr&cursor=" + next:       "invalidCursor",
+		"count=2&cursor=" + next[:len(next)-2]:          "invalidCursor",
+		"count=2&cursor=" + next + "AA":                 "invalidCursor",
+		"count=2&cursor=x":                              "invalidCursor",
+		"startIndex=2&cursor=" + next:                   "invalidCursor",
+		"count=two&cursor=":                             "invalidCount",
+		"count=2&cursor=" + strings.Repeat("A", 20_000): "invalidCursor",
+	} {
+		if resp, answer := c.do("GET", "/Users?"+query, ""); resp.StatusCode != http.StatusBadRequest || answer["scimType"] != want {
+			t.Errorf("%.80s answers %v, want %s", query, answer, want)
+		}
+	}
+	_, other, err := scim.Mint(t.Context(), d, "other", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, answer := (&client{t, base, other}).do("GET", "/Users?count=2&cursor="+next, ""); answer["scimType"] != "invalidCursor" {
+		t.Errorf("another's cursor answers %d %v", resp.StatusCode, answer)
+	}
+}
+
+// TestACursorOutlivesChanges: whoever was there all the time is shown once,
+// whatever comes and goes meanwhile (RFC 9865 §2).
+func TestACursorOutlivesChanges(t *testing.T) {
+	c := newClient(t)
+	c.crowd(20)
+	_, page := c.do("GET", "/Users?count=5&cursor=", "")
+	shown := names(page)
+	var goes string
+	for _, one := range page["Resources"].([]any)[4:] { // the very one that the cursor stands behind
+		goes = one.(map[string]any)["id"].(string)
+	}
+	c.do("DELETE", "/Users/"+goes, "")
+	c.do("POST", "/Users", `{"userName":"late@example.com"}`)
+	for cursor, more := page["nextCursor"].(string), true; more; {
+		_, page = c.do("GET", "/Users?count=5&cursor="+cursor, "")
+		shown = append(shown, names(page)...)
+		cursor, more = page["nextCursor"].(string)
+	}
+	slices.Sort(shown)
+	shown = slices.DeleteFunc(shown, func(name string) bool { return name == "late@example.com" })
+	if before := len(shown); before != 20 || len(slices.Compact(shown)) != 20 {
+		t.Errorf("%d are shown, %d of them different", before, len(slices.Compact(shown)))
+	}
+}
+
+// TestTheRoot: RFC 7644 §3.4.2.1; what another kind of resource has, this one has
+// no value for.
+func TestTheRoot(t *testing.T) {
+	c := newClient(t)
+	c.crowd(2)
+	c.do("POST", "/Groups", `{"displayName":"User 1"}`)
+	for filter, want := range map[string]int{
+		`meta.resourceType eq "Group"`:                         1,
+		`displayName eq "user 1"`:                              2,
+		`userName pr`:                                          2,
+		`not (userName pr)`:                                    1,
+		`userName sw "u1" or displayName eq "User 1"`:          2,
+		`emails[type eq "work"] or members pr`:                 2,
+		`emails[type eq "work"].value eq "u1@work.example"`:    1,
+		`urn:ietf:params:scim:schemas:core:2.0:User:title pr`:  2,
+		`meta.resourceType eq "User" and userName eq "nobody"`: 0,
+		`foo pr`:  -1,
+		`emails[`: -1,
+	} {
+		resp, answer := c.do("GET", "/?filter="+url.QueryEscape(filter), "")
+		if want < 0 {
+			if resp.StatusCode != http.StatusBadRequest || answer["scimType"] != "invalidFilter" {
+				t.Errorf("%s answers %v", filter, answer)
+			}
+		} else if answer["totalResults"] != float64(want) {
+			t.Errorf("%s finds %v, want %d: %v", filter, answer["totalResults"], want, answer["detail"])
+		}
+	}
+	if _, answer := c.do("POST", "/.search", `{"filter":"displayName eq \"user 1\"","sortBy":"userName","attributes":["displayName"]}`); answer["totalResults"] != 2.0 {
+		t.Errorf("a search of all answers %v", answer)
+	}
+	_, all := c.do("GET", "?startIndex=3&count=5", "")
+	if all["totalResults"] != 3.0 || len(names(all)) != 1 {
+		t.Errorf("the root answers %v", all)
+	}
+	_, none := c.do("GET", "/?count=0", "")
+	if none["totalResults"] != 3.0 || len(names(none)) != 0 {
+		t.Errorf("a count of nothing answers %v", none)
+	}
+}
