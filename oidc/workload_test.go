@@ -1,0 +1,79 @@
+package oidc_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+
+	"sallyport/entratest"
+	"sallyport/oidc"
+)
+
+// TestWhoMayPush: an application's own token, of a listed application, for this
+// audience; never a user's, whichever application asked for it.
+func TestWhoMayPush(t *testing.T) {
+	h := newSite(t)
+	const app, principal, workload = "7a111900-0000-4000-8000-000000000007", "8a111900-0000-4000-8000-000000000008", "9a111900-0000-4000-8000-000000000009"
+	w, err := oidc.NewWorkloads(oidc.WorkloadSettings{Issuer: h.settings.Issuer, Audiences: []string{"api://scim"}, ClientIDs: []string{app, workload}, CAFile: h.settings.CAFile}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := h.entra.AppToken(app, principal, "api://scim", nil)
+	if _, err := w.Client(t.Context(), good); err == nil {
+		t.Error("a token is told before its issuer was asked")
+	}
+	runWorkloads(t, w, good)
+	set := func(name string, value any) func(entratest.Claims) {
+		return func(c entratest.Claims) { c[name] = value }
+	}
+	for _, c := range []struct {
+		name, token, want string
+	}{
+		{"its own", good, app},
+		{"a federated workload", h.entra.AppToken("another", workload, "api://scim", nil), workload},
+		{"a workload that has no application", h.entra.AppToken("", workload, "api://scim", func(c entratest.Claims) { delete(c, "azp"); delete(c, "oid") }), workload},
+		{"by RFC 9068", h.entra.AppToken("", app, "api://scim", func(c entratest.Claims) { delete(c, "azp"); delete(c, "oid"); c["client_id"], c["scope"] = app, "push" }), app},
+		{"another application", h.entra.AppToken("another", principal, "api://scim", nil), ""},
+		{"another audience", h.entra.AppToken(app, principal, "api://sallyport", nil), ""},
+		{"a user's, by that application", h.entra.AccessToken(h.alice, "api://scim", set("azp", app)), ""},
+		{"a user's, who calls themselves so", h.entra.AccessToken(h.alice, "api://scim", set("client_id", app)), ""},
+		{"a user's ID token", h.entra.IDToken(h.alice, "n", func(c entratest.Claims) { c["aud"], c["azp"] = "api://scim", app }), ""},
+		{"another issuer", h.entra.AppToken(app, principal, "api://scim", set("iss", "https://elsewhere.example")), ""},
+		{"expired", h.entra.AppToken(app, principal, "api://scim", set("exp", 1)), ""},
+		{"forged", h.entra.Forged(entratest.Claims{"iss": h.settings.Issuer, "sub": app, "aud": "api://scim"}), ""},
+		{"unsigned", h.entra.Unsigned(entratest.Claims{"iss": h.settings.Issuer, "sub": app, "aud": "api://scim"}), ""},
+		{"nothing", "", ""},
+	} {
+		if got, err := w.Client(t.Context(), c.token); got != c.want || err != nil {
+			t.Errorf("%s is %q, %v; want %q", c.name, got, err, c.want)
+		}
+	}
+}
+
+// runWorkloads runs w until it knows its issuer.
+func runWorkloads(t *testing.T, w *oidc.Workloads, token string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
+	})
+	for {
+		if _, err := w.Client(ctx, token); err == nil {
+			return
+		}
+	}
+}
+
+func TestProbe(t *testing.T) {
+	h := newHouse(t, nil)
+	probe, err := h.Probe(t.Context())
+	if err != nil || probe.Keys == 0 || probe.Skew.Abs().Seconds() > 5 {
+		t.Errorf("it finds %+v, %v", probe, err)
+	}
+}
