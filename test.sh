@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Tests everything, on a fresh Debian machine too: ./test.sh [go|browser|chart]...
+# Tests everything, on a fresh Debian machine too: ./test.sh [go|browser|chart|conformance]...
 #
-# go       every Go test, under the race detector
-# browser  the demo in a real Chromium
-# chart    the Helm chart: lint, golden manifests, values that must be refused
+# go           every Go test, under the race detector
+# browser      the demo in a real Chromium
+# chart        the Helm chart: lint, golden manifests, values that must be refused
+# conformance  other people's SCIM suites and libraries against a live server;
+#              only when asked for: it takes what they are today from PyPI and npm
 #
 # What is missing is installed where that can be done without asking: Chromium,
 # Node.js and a C compiler by apt-get (as root), playwright-core by npm into
@@ -27,8 +29,8 @@ main() {
   for stage in "${@:-all}"; do
     case $stage in
       all) test_go; test_chart; test_browser ;;
-      go | browser | chart) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, browser, chart" ;;
+      go | browser | chart | conformance) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, browser, chart, conformance" ;;
     esac
   done
   echo
@@ -80,6 +82,27 @@ test_chart() {
   for values in charts/sallyport/ci/refused/*.yaml; do
     check "refused $values" refused_values "$values"
   done
+}
+
+test_conformance() {
+  title "SCIM by other people's suites"
+  need node nodejs npm
+  build_sallyport || return 0
+  install_suites || { fail "installing the suites"; return 0; }
+  npm --prefix conformance ci --ignore-scripts --no-audit --no-fund --loglevel=error || { fail "npm ci"; return 0; }
+  local python=$cache/conformance/bin/python
+  check "scim2-tester and scim-sanity" timeout 10m "$python" conformance/live.py "$cache/bin/sallyport" "$python" conformance/suites.py
+  check "scim2-parse-filter and scim-patch" timeout 10m "$python" conformance/live.py "$cache/bin/sallyport" \
+    node --test --test-reporter=spec conformance/opinions.mjs
+}
+
+install_suites() {
+  cmp -s conformance/requirements.txt "$cache/conformance/installed" && return
+  python3 -c 'import ensurepip' 2>/dev/null || need ensurepip python3 python3-venv
+  rm -rf "$cache/conformance"
+  python3 -m venv "$cache/conformance" &&
+    "$cache/conformance/bin/pip" install --quiet --disable-pip-version-check -r conformance/requirements.txt &&
+    cp conformance/requirements.txt "$cache/conformance/installed"
 }
 
 # same_manifests compares what the chart makes with what it made when somebody last looked; UPDATE=1 looks again.

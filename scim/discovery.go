@@ -21,7 +21,6 @@ func (s *Server) serviceProviderConfig(e *exchange) (any, error) {
 		"etag":           supported(true),
 		"pagination": map[string]any{"cursor": true, "index": true, "defaultPaginationMethod": "index",
 			"defaultPageSize": defaultCount, "maxPageSize": maxCount, "cursorTimeout": int(cursorLife / time.Second)},
-		"securityEvents": map[string]any{"asyncRequest": "none", "eventUris": []string{}},
 		"authenticationSchemes": []any{map[string]any{"type": "oauthbearertoken", "name": "OAuth Bearer Token", "primary": true,
 			"description": "A token made by sallyport token create.", "specUri": "https://www.rfc-editor.org/info/rfc6750"}},
 		"meta": map[string]any{"resourceType": "ServiceProviderConfig", "location": e.base + "/ServiceProviderConfig"},
