@@ -45,7 +45,8 @@ type User struct {
 	ExternalID  string          `json:"externalId,omitempty"`
 	UserName    string          `json:"userName"`
 	DisplayName string          `json:"displayName,omitempty"`
-	Email       string          `json:"email,omitempty"`
+	Email       string          `json:"email,omitempty"`  // the one that upstreams are told
+	Emails      []string        `json:"emails,omitempty"` // all of them, for UsersByEmail
 	Active      bool            `json:"active"`
 	Epoch       uint64          `json:"epoch,omitempty"` // raised with each deactivation: sessions begun before are dead for ever
 	Roles       []string        `json:"roles,omitempty"`

@@ -18,6 +18,7 @@ import (
 //	member/GROUP MEMBER  an edge         memberof/USER GROUP its mirror
 //	name/FOLDED          userName → ID   gname/FOLDED        displayName → ID
 //	ext/EXTERNAL\0ID     externalId      gext/EXTERNAL       externalId → ID
+//	mail/FOLDED\0ID      e-mail address
 //	count/users|groups   how many        token/ID  record/REVISION
 //	held/USER            a held deactivation       left/TIME ID  a deactivation
 //	exchange/NUMBER      provisioning log          secret/PURPOSE
@@ -28,6 +29,7 @@ const (
 	memberOfKeys = "memberof/"
 	nameKeys     = "name/"
 	externalKeys = "ext/"
+	mailKeys     = "mail/"
 	groupNames   = "gname/"
 	groupExts    = "gext/"
 	countKeys    = "count/"
@@ -80,8 +82,9 @@ func idIn(key []byte, prefix string, n int) (string, bool) {
 
 func textKey(prefix, text string) []byte { return append([]byte(prefix), text...) }
 
-func externalKey(external, id string) []byte {
-	return append(append([]byte(externalKeys), external...), "\x00"+id...)
+// sharedKey is a key of an index whose values many may have.
+func sharedKey(prefix, value, id string) []byte {
+	return append(append([]byte(prefix), value...), "\x00"+id...)
 }
 
 func recordKey(revision uint64) []byte {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -70,11 +70,20 @@ func (tx *Tx) pointer(prefix, text string) (string, error) {
 
 // UsersByExternalID finds every user with exactly this externalId.
 func (tx *Tx) UsersByExternalID(external string) ([]User, error) {
-	if bounded("", external) != nil {
+	return tx.usersSharing(externalKeys, external)
+}
+
+// UsersByEmail finds every user with this e-mail address, whatever its case.
+func (tx *Tx) UsersByEmail(address string) ([]User, error) {
+	return tx.usersSharing(mailKeys, fold(address))
+}
+
+func (tx *Tx) usersSharing(prefix, value string) ([]User, error) {
+	if bounded("", value) != nil {
 		return nil, nil
 	}
 	var users []User
-	for e, err := range tx.r.Scan(externalKey(external, ""), nil) {
+	for e, err := range tx.r.Scan(sharedKey(prefix, value, ""), nil) {
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +187,7 @@ func (tx *Tx) PutUser(u *User) error {
 
 func sameUser(a, b *User) bool {
 	return a.ExternalID == b.ExternalID && a.UserName == b.UserName && a.DisplayName == b.DisplayName && a.Email == b.Email &&
-		a.Active == b.Active && reflect.DeepEqual(a.Roles, b.Roles) && string(a.Document) == string(b.Document)
+		a.Active == b.Active && slices.Equal(a.Roles, b.Roles) && slices.Equal(a.Emails, b.Emails) && string(a.Document) == string(b.Document)
 }
 
 func (tx *Tx) writeUser(old, u *User) error {
@@ -194,7 +203,8 @@ func (tx *Tx) writeUser(old, u *User) error {
 	u.Version, u.Modified = u.Version+1, tx.now
 	return errors.Join(
 		tx.move(nameKeys, fold(old.UserName), fold(u.UserName), u.ID),
-		tx.moveExternal(old.ExternalID, u.ExternalID, u.ID),
+		tx.moveShared(externalKeys, one(old.ExternalID), one(u.ExternalID), u.ID),
+		tx.moveShared(mailKeys, addresses(old), addresses(u), u.ID),
 		tx.write(userKeys, u.ID, u))
 }
 
@@ -226,19 +236,41 @@ func (tx *Tx) move(prefix, old, new, id string) error {
 	return tx.w.Put(textKey(prefix, new), []byte(id))
 }
 
-func (tx *Tx) moveExternal(old, new, id string) error {
-	if old == new {
-		return nil
-	}
-	if old != "" {
-		if err := tx.w.Delete(externalKey(old, id)); err != nil {
-			return err
+// moveShared changes the entries of an index whose values many may have.
+func (tx *Tx) moveShared(prefix string, old, new []string, id string) error {
+	for _, value := range old {
+		if !slices.Contains(new, value) {
+			if err := tx.w.Delete(sharedKey(prefix, value, id)); err != nil {
+				return err
+			}
 		}
 	}
-	if new == "" {
+	for _, value := range new {
+		if !slices.Contains(old, value) {
+			if err := tx.w.Put(sharedKey(prefix, value, id), []byte(id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// one is a list of value, or of nothing.
+func one(value string) []string {
+	if value == "" {
 		return nil
 	}
-	return tx.w.Put(externalKey(new, id), []byte(id))
+	return []string{value}
+}
+
+// addresses are the user's e-mail addresses as they stand in the index.
+func addresses(u *User) (folded []string) {
+	for _, address := range u.Emails {
+		if bounded("", address) == nil {
+			folded = append(folded, fold(address))
+		}
+	}
+	return folded
 }
 
 func (tx *Tx) write(prefix, id string, v any) error {
@@ -270,6 +302,7 @@ func (tx *Tx) DeleteUser(id string) error {
 	if err := tx.leaveAll(id); err != nil {
 		return err
 	}
-	return errors.Join(tx.move(nameKeys, fold(u.UserName), "", id), tx.moveExternal(u.ExternalID, "", id),
+	return errors.Join(tx.move(nameKeys, fold(u.UserName), "", id), tx.moveShared(externalKeys, one(u.ExternalID), nil, id),
+		tx.moveShared(mailKeys, addresses(&u), nil, id),
 		tx.addCount("users", -1), tx.remove(userKeys, id))
 }

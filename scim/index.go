@@ -22,9 +22,15 @@ func indexedIn(f *filter) (attribute, value string) {
 		}
 		return indexedIn(f.right)
 	}
+	if f.op == "[]" && f.target.attribute.name == "emails" {
+		return emailIn(f.left)
+	}
 	text, ok := f.value.(string)
 	if f.op != "eq" || !ok || f.target.extension != "" {
 		return "", ""
+	}
+	if f.target.attribute.name == "emails" && f.target.compared().name == "value" {
+		return "emails", text
 	}
 	switch name := f.target.attribute.name; name {
 	case "id", "externalId":
@@ -35,6 +41,22 @@ func indexedIn(f *filter) (attribute, value string) {
 		}
 	}
 	return "", ""
+}
+
+// emailIn is an address that every element which a value filter of emails finds
+// must have.
+func emailIn(f *filter) (attribute, value string) {
+	if f.op == "and" {
+		if attribute, value = emailIn(f.left); attribute != "" {
+			return attribute, value
+		}
+		return emailIn(f.right)
+	}
+	text, ok := f.value.(string)
+	if f.op != "eq" || !ok || f.target.attribute.name != "value" {
+		return "", ""
+	}
+	return "emails", text
 }
 
 // mentions says whether a filter looks at an attribute.

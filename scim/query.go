@@ -134,6 +134,9 @@ func (p *part) users(tx *directory.Tx) iter.Seq2[directory.User, error] {
 	case "externalId":
 		list, err := tx.UsersByExternalID(value)
 		return several(list, err)
+	case "emails":
+		list, err := tx.UsersByEmail(value)
+		return several(list, err)
 	}
 	return tx.Users("")
 }

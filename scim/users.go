@@ -225,7 +225,7 @@ func fillUser(u *directory.User, document map[string]any) error {
 	u.UserName, u.Document = userName, data
 	u.ExternalID, _ = document["externalId"].(string)
 	u.Active = document["active"] == true
-	u.Email = emailOf(document)
+	u.Email, u.Emails = emailOf(document)
 	u.Roles = rolesOf(document)
 	u.DisplayName, _ = document["displayName"].(string)
 	if name, ok := document["name"].(map[string]any); ok && u.DisplayName == "" {
@@ -237,9 +237,9 @@ func fillUser(u *directory.User, document map[string]any) error {
 	return nil
 }
 
-// emailOf is the primary address, else the work one, else the first.
-func emailOf(document map[string]any) string {
-	best, rank := "", -1
+// emailOf is the primary address, else the work one, else the first; and all.
+func emailOf(document map[string]any) (best string, all []string) {
+	rank := -1
 	list, _ := document["emails"].([]any)
 	for _, one := range list {
 		element, _ := one.(map[string]any)
@@ -251,11 +251,14 @@ func emailOf(document map[string]any) string {
 		if element["primary"] == true {
 			r = 2
 		}
+		if value != "" {
+			all = append(all, value)
+		}
 		if value != "" && r > rank {
 			best, rank = value, r
 		}
 	}
-	return best
+	return best, all
 }
 
 // rolesOf takes roles in all of Entra's mappings; one of them writes JSON into

@@ -28,7 +28,7 @@ type stage struct {
 	her    *visitor
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t testing.TB) *stage {
 	t.Helper()
 	s := &stage{world: newWorld(t)}
 	s.server = s.start("--init")

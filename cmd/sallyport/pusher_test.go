@@ -10,7 +10,7 @@ import (
 
 // pusher sends SCIM as Entra does, to the scim door at base.
 type pusher struct {
-	t      *testing.T
+	t      testing.TB
 	base   string
 	token  string
 	client *http.Client

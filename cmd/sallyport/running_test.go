@@ -44,7 +44,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // running is a real sallyport process that serves from folder dir.
 type running struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	cmd    *exec.Cmd
 	addrs  map[string]string // door name → address
@@ -54,7 +54,7 @@ type running struct {
 }
 
 // start runs `serve` in dir and returns once every door listens.
-func start(t *testing.T, dir string, flags ...string) *running {
+func start(t testing.TB, dir string, flags ...string) *running {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -138,7 +138,7 @@ func (r *running) try(args ...string) (out string, code int) {
 	return string(data), cmd.ProcessState.ExitCode()
 }
 
-func verb(t *testing.T, dir string, args ...string) string {
+func verb(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -161,7 +161,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	key := newKey(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tests"}, IsCA: true,
@@ -180,7 +180,7 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{pool, cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key}
 }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -190,7 +190,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 }
 
 // issue is a certificate and key, as PEM, for names.
-func (a *authority) issue(t *testing.T, names ...string) (cert, key []byte) {
+func (a *authority) issue(t testing.TB, names ...string) (cert, key []byte) {
 	t.Helper()
 	k := newKey(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]},
@@ -209,7 +209,7 @@ func (a *authority) issue(t *testing.T, names ...string) (cert, key []byte) {
 }
 
 // pair is the same as a tls.Certificate, for test servers.
-func (a *authority) pair(t *testing.T, names ...string) tls.Certificate {
+func (a *authority) pair(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
 	cert, key := a.issue(t, names...)
 	p, err := tls.X509KeyPair(cert, key)
@@ -221,7 +221,7 @@ func (a *authority) pair(t *testing.T, names ...string) tls.Certificate {
 
 // browser is a client with a cookie jar that resolves the names in hosts to
 // the addresses given there, and every other name as usual.
-func browser(t *testing.T, a *authority, hosts map[string]string) *http.Client {
+func browser(t testing.TB, a *authority, hosts map[string]string) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -241,7 +241,7 @@ func browser(t *testing.T, a *authority, hosts map[string]string) *http.Client {
 	return &http.Client{Jar: jar, Transport: transport, Timeout: 0}
 }
 
-func writeFile(t *testing.T, dir, name string, content []byte) {
+func writeFile(t testing.TB, dir, name string, content []byte) {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

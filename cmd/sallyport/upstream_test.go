@@ -13,7 +13,7 @@ import (
 
 // newUpstream is a dashboard with every kind of long answer: a WebSocket that
 // echoes, an SSE feed, a download that trickles, and an upload that is read for ever.
-func newUpstream(t *testing.T) *httptest.Server {
+func newUpstream(t testing.TB) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

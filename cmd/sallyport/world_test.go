@@ -26,7 +26,7 @@ const (
 // authority, an identity provider, an upstream, and a folder with a
 // configuration file.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	ca       *authority
 	entra    *entratest.Tenant
@@ -35,7 +35,7 @@ type world struct {
 	token    string // for pushing, once one was made
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), ca: newAuthority(t), group: "61503835-0000-0000-0000-000000000001", upstream: newUpstream(t)}
 	w.serveEntra()
@@ -110,7 +110,7 @@ func (w *world) pusher(s *running) *pusher {
 
 // visitor is somebody at their browser.
 type visitor struct {
-	t      *testing.T
+	t      testing.TB
 	client *http.Client
 	addr   string // of the public door
 	ca     *authority
@@ -188,7 +188,7 @@ func (v *visitor) cookies(host string) []*http.Cookie {
 	return v.client.Jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"})
 }
 
-func mustURL(t *testing.T, text string) *url.URL {
+func mustURL(t testing.TB, text string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(text)
 	if err != nil {
