@@ -19,6 +19,7 @@ const (
 	KindDecision Kind = "decision" // a request was let in or turned away
 	KindCut      Kind = "cut"      // a request that was let in was ended
 	KindEnd      Kind = "end"      // a session was ended early
+	KindSuspend  Kind = "suspend"  // an operator shut a user out, or took that back
 	KindSCIM     Kind = "scim"     // the identity provider changed the directory
 	KindToken    Kind = "token"    // a provisioning token was made or revoked
 	KindConfig   Kind = "config"   // the configuration was put in force, or refused

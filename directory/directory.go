@@ -60,9 +60,10 @@ type User struct {
 
 // memory is what only users from Lookup and ByID have.
 type memory struct {
-	Damaged    bool     `json:"-"` // a record of theirs fails its checksum: nothing may be decided in their favour
-	GroupIDs   []string `json:"-"` // externalId of each group they are a direct member of ("" if it has none), sorted
-	GroupNames []string `json:"-"` // displayName of each, in the order of GroupIDs
+	Damaged    bool        `json:"-"` // a record of theirs fails its checksum: nothing may be decided in their favour
+	Suspended  *Suspension `json:"-"` // nil: no operator shut them out
+	GroupIDs   []string    `json:"-"` // externalId of each group they are a direct member of ("" if it has none), sorted
+	GroupNames []string    `json:"-"` // displayName of each, in the order of GroupIDs
 
 	groups     []*Group
 	attributes *attributes

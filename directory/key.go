@@ -22,6 +22,7 @@ import (
 //	count/users|groups   how many        token/ID  record/REVISION
 //	held/USER            a held deactivation       left/TIME ID  a deactivation
 //	exchange/NUMBER      provisioning log          secret/PURPOSE
+//	suspended/USER       an operator's word against a user
 const (
 	userKeys     = "user/"
 	groupKeys    = "group/"
@@ -40,6 +41,7 @@ const (
 	departureKeys = "left/"
 	exchangeKeys  = "exchange/"
 	secretKeys    = "secret/"
+	suspendedKeys = "suspended/"
 
 	exchangesCounted = "exchanges" // after countKeys: how many there ever were
 )

@@ -21,7 +21,7 @@ func (d *Directory) load(ctx context.Context) error {
 	go func() { rest <- d.verify(ctx) }()
 	err := d.store.View(ctx, func(r store.Reader) error {
 		l.revision = r.Revision()
-		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadTokens(r))
+		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadTokens(r), l.loadSuspended(r))
 	})
 	verified := <-rest
 	if err := errors.Join(err, verified.err); err != nil {

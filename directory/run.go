@@ -90,7 +90,7 @@ func (d *Directory) apply(change store.Change) {
 	differs := false
 	for _, w := range change.Writes {
 		key := string(w.Key)
-		differs = differs || strings.HasPrefix(key, userKeys) || strings.HasPrefix(key, groupKeys) || strings.HasPrefix(key, memberOfKeys)
+		differs = differs || strings.HasPrefix(key, userKeys) || strings.HasPrefix(key, groupKeys) || strings.HasPrefix(key, memberOfKeys) || strings.HasPrefix(key, suspendedKeys)
 		switch {
 		case strings.HasPrefix(key, userKeys):
 			d.applyUser(w)
@@ -98,6 +98,8 @@ func (d *Directory) apply(change store.Change) {
 			d.applyGroup(w, regroup)
 		case strings.HasPrefix(key, memberOfKeys):
 			noteMove(w, moves)
+		case strings.HasPrefix(key, suspendedKeys):
+			d.applySuspension(w)
 		case strings.HasPrefix(key, tokenKeys):
 			d.applyToken(w)
 		case strings.HasPrefix(key, recordKeys) && !w.Deleted:
@@ -125,7 +127,7 @@ func (d *Directory) applyUser(w store.Write) {
 	u := newUser(id, w.Value, nil)
 	if had {
 		u.Damaged = u.Damaged || old.Damaged // until the store was read again as a whole
-		u.groups, u.GroupIDs, u.GroupNames = old.groups, old.GroupIDs, old.GroupNames
+		u.groups, u.GroupIDs, u.GroupNames, u.Suspended = old.groups, old.GroupIDs, old.GroupNames, old.Suspended
 	}
 	if had && d.keyOf(old) != d.keyOf(u) {
 		at.keys.remove(d.keyOf(old), id, at.users)

@@ -299,7 +299,7 @@ func (tx *Tx) DeleteUser(id string) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.leaveAll(id); err != nil {
+	if err := errors.Join(tx.leaveAll(id), tx.remove(suspendedKeys, id)); err != nil {
 		return err
 	}
 	return errors.Join(tx.move(nameKeys, fold(u.UserName), "", id), tx.moveShared(externalKeys, one(u.ExternalID), nil, id),

@@ -92,6 +92,8 @@ func (p *Proxy) admit(identity oidc.Identity) (*directory.User, string) {
 		return nil, unknownUser
 	case user.Damaged:
 		return user, damagedRecord
+	case user.Suspended != nil:
+		return user, suspendedUser
 	case !user.Active:
 		return user, inactiveUser
 	}

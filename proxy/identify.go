@@ -112,6 +112,8 @@ func (p *Proxy) user(c *caller, now time.Time) (*directory.User, *refusal) {
 		return nil, refused(unknownUser, "")
 	case u.Damaged:
 		return u, refused(damagedRecord, "")
+	case u.Suspended != nil:
+		return u, refused(suspendedUser, "")
 	case !u.Active:
 		return u, refused(inactiveUser, "")
 	}

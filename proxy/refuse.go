@@ -26,6 +26,7 @@ var said = map[string]words{
 	tokenRefused:        {"The access token was not accepted", "It is invalid, has expired, or is meant for somebody else."},
 	unknownUser:         {"Your account is not set up here", "You have proved who you are, but your organisation has not given your account access to anything here."},
 	inactiveUser:        {"Your account is switched off", "Your organisation has switched this account off, so nothing here is open to it."},
+	suspendedUser:       {"Your account is suspended", "The people who run this have suspended your account, so nothing here is open to it."},
 	damagedRecord:       {"Your account cannot be read", "The record of your account is damaged. Until it is repaired nothing is open to it."},
 	noRule:              {"You may not open this", "No rule lets you in here. Access is given to certain groups, and you are in none that may do this."},
 	ruleDeny:            {"You may not open this", "A rule refuses this to you, whatever your groups otherwise allow."},

@@ -86,7 +86,7 @@ func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) map[
 
 // byDirectory are the reasons that only a change of the directory brings upon a live request, as long as the
 // settings stay.
-var byDirectory = map[string]bool{unknownUser: true, inactiveUser: true, damagedRecord: true, noRule: true, ruleDeny: true}
+var byDirectory = map[string]bool{unknownUser: true, inactiveUser: true, suspendedUser: true, damagedRecord: true, noRule: true, ruleDeny: true}
 
 // newBatch is the batch of the changes since the last review. It holds one place of its own until all cuts are made.
 func (p *Proxy) newBatch() *batch {

@@ -57,6 +57,7 @@ const (
 	tokenRefused        = "token_refused"
 	unknownUser         = "unknown_user"
 	inactiveUser        = "inactive_user"
+	suspendedUser       = "suspended"
 	damagedRecord       = "damaged_record"
 	noRule              = "no_rule"
 	ruleDeny            = "rule_deny"
@@ -81,6 +82,7 @@ var statuses = map[string]int{
 	tokenRefused:        http.StatusUnauthorized,
 	unknownUser:         http.StatusForbidden,
 	inactiveUser:        http.StatusForbidden,
+	suspendedUser:       http.StatusForbidden,
 	damagedRecord:       http.StatusForbidden,
 	noRule:              http.StatusForbidden,
 	ruleDeny:            http.StatusForbidden,

@@ -40,6 +40,8 @@ func (c *control) handler() http.Handler {
 	handle("DELETE /tokens/{id}", c.revokeToken)
 	handle("POST /tokens/{id}/successor", c.rotateToken)
 	handle("GET /users", c.listUsers)
+	handle("POST /users/{user}/suspension", c.suspendUser)
+	handle("DELETE /users/{user}/suspension", c.unsuspendUser)
 	handle("GET /groups", c.listGroups)
 	handle("GET /sessions", c.listSessions)
 	handle("DELETE /sessions/{id}", c.endSession)
@@ -76,6 +78,7 @@ type userView struct {
 	Name       string `json:"displayName"`
 	Email      string `json:"email"`
 	Active     bool   `json:"active"`
+	Suspended  string `json:"suspended,omitempty"` // an operator's reason
 }
 
 func (c *control) listUsers(r *http.Request) (any, error) {
@@ -85,7 +88,13 @@ func (c *control) listUsers(r *http.Request) (any, error) {
 			if err != nil {
 				return err
 			}
-			views = append(views, userView{u.ID, u.UserName, u.ExternalID, u.DisplayName, u.Email, u.Active})
+			view := userView{ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, Name: u.DisplayName, Email: u.Email, Active: u.Active}
+			if s, err := tx.Suspension(u.ID); err == nil {
+				view.Suspended = s.Reason
+			} else if !errors.Is(err, directory.ErrNotFound) {
+				return err
+			}
+			views = append(views, view)
 		}
 		return nil
 	})
@@ -122,6 +131,9 @@ type sessionView struct {
 func (c *control) listSessions(*http.Request) (any, error) {
 	views := []sessionView{}
 	for _, s := range c.sessions.List() {
+		if u, ok := c.directory.ByID(s.User); !ok || !u.Active || u.Epoch != s.Epoch {
+			continue // over with its user's leaving
+		}
 		views = append(views, sessionView{s.ID, s.User, s.UserName, s.Address, s.Began, s.Used, s.Expires})
 	}
 	return views, nil

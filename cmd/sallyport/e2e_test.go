@@ -136,6 +136,9 @@ func TestCut(t *testing.T) {
 		{"the group deleted", func(s *stage) { s.push.send("DELETE", "/Groups/"+s.group, nil, http.StatusNoContent) }, http.StatusForbidden},
 		{"signed out", (*stage).signOut, http.StatusUnauthorized},
 		{"session ended by an operator", func(s *stage) { s.server.verb("sessions", "end", "--user", s.alice) }, http.StatusUnauthorized},
+		{"suspended", func(s *stage) {
+			s.server.verb("users", "suspend", "Alice@example.com", "--reason", "under investigation")
+		}, http.StatusUnauthorized},
 		{"policy reloaded", func(s *stage) {
 			s.configure("61503835-0000-0000-0000-000000000002")
 			s.server.verb("reload")

@@ -12,10 +12,10 @@ import (
 
 func usersCommand() *cobra.Command {
 	c := &cobra.Command{Use: "users", Short: "The users your identity provider pushed"}
-	c.AddCommand(listCommand("list", "List the users", "/users", []string{"id", "userName", "externalId", "name", "active"},
+	c.AddCommand(listCommand("list", "List the users", "/users", []string{"id", "userName", "externalId", "name", "active", "suspended"},
 		func(u userView) []string {
-			return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active)}
-		}))
+			return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active), u.Suspended}
+		}), suspendCommand(), unsuspendCommand())
 	return c
 }
 

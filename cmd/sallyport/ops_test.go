@@ -273,6 +273,43 @@ func TestTokensAreReplacedWithoutAGap(t *testing.T) {
 	s.push.send("GET", "/Users", nil, http.StatusOK)
 }
 
+// TestSuspend: an operator's word outweighs what the identity provider says, and
+// a restart; taken back, the old session stays dead.
+func TestSuspend(t *testing.T) {
+	s := newStage(t)
+	if out := s.server.verb("users", "suspend", s.alice, "--reason", "a canary reason"); out != "suspended; 1 sessions ended\n" {
+		t.Errorf("it says %q", out)
+	}
+	s.push.setActive(s.alice, "True")
+	s.push.send("PUT", "/Users/"+s.alice, map[string]any{"userName": "alice@example.com", "externalId": s.person.OID, "active": true}, http.StatusOK)
+	s.server.kill()
+	s.server = s.start()
+	s.push = s.pusher(s.server)
+	old := s.her.cookies(appHost)
+	her := s.visitor(s.server)
+	if status, body := her.visit("https://" + appHost + "/"); status != http.StatusForbidden || !strings.Contains(body, "suspended") || strings.Contains(body, "canary") {
+		t.Errorf("signing in gives %d:\n%s", status, body)
+	}
+	if out := s.server.verb("users", "list", "-o", "csv"); !strings.Contains(out, "true,a canary reason") {
+		t.Errorf("the list is %q", out)
+	}
+	s.server.verb("users", "unsuspend", "alice@example.com")
+	her.client.Jar.SetCookies(mustURL(t, "https://"+appHost+"/"), secure(old))
+	if code := her.fetch("/"); code != http.StatusUnauthorized {
+		t.Errorf("the old session gives %d", code)
+	}
+	again := s.visitor(s.server)
+	again.signIn()
+	for _, args := range [][]string{{"users", "suspend", "nobody", "--reason", "x"}, {"users", "suspend", s.alice, "--reason", " "}, {"users", "unsuspend", s.alice}} {
+		if _, code := s.server.try(args...); code != exitError {
+			t.Errorf("%v exits with %d", args, code)
+		}
+	}
+	if record, err := os.ReadFile(s.dir + "/data/audit.jsonl"); err != nil || !strings.Contains(string(record), "a canary reason") {
+		t.Errorf("the reason is not in the record: %v", err)
+	}
+}
+
 // TestDoctor finds what does not fit together.
 func TestDoctor(t *testing.T) {
 	s := newStage(t)
