@@ -26,6 +26,7 @@ type code struct {
 	nonce       string
 	challenge   string
 	scope       string
+	fresh       bool // max_age was asked for, so the ID token says when the user signed in
 	expires     time.Time
 }
 
@@ -109,7 +110,7 @@ func (t *Tenant) answer(who string, q url.Values) url.Values {
 	defer t.mu.Unlock()
 	maps.DeleteFunc(t.codes, func(_ string, c code) bool { return time.Now().After(c.expires) })
 	t.codes[text] = code{person: who, redirectURI: q.Get("redirect_uri"), nonce: q.Get("nonce"),
-		challenge: q.Get("code_challenge"), scope: q.Get("scope"), expires: time.Now().Add(codeLife)}
+		challenge: q.Get("code_challenge"), scope: q.Get("scope"), fresh: q.Get("max_age") != "", expires: time.Now().Add(codeLife)}
 	return url.Values{"state": {q.Get("state")}, "code": {text}, "session_state": {guid()}}
 }
 

@@ -49,6 +49,9 @@ func (t *Tenant) token(w http.ResponseWriter, r *http.Request) {
 	t.mu.Lock()
 	alter := t.alter
 	t.mu.Unlock()
+	if c.fresh {
+		alter = withAuthTime(alter)
+	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "scope": c.scope,
 		"access_token": t.GraphToken(p), "id_token": t.IDToken(p, c.nonce, alter)})
@@ -121,4 +124,15 @@ func (t *Tenant) logout(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write([]byte("You signed out of your account.\n")) // the client went away
+}
+
+// withAuthTime adds when the user signed in: now, for asking for max_age has them
+// sign in (OpenID Connect Core 1.0 §3.1.2.1).
+func withAuthTime(alter func(Claims)) func(Claims) {
+	return func(c Claims) {
+		c["auth_time"] = time.Now().Unix()
+		if alter != nil {
+			alter(c)
+		}
+	}
 }

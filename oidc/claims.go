@@ -109,7 +109,7 @@ func (p *Provider) identity(c *claims) (Identity, error) {
 	}
 	id := Identity{Key: key, Issuer: c.Issuer, Subject: c.Subject, Name: c.Name, Email: c.Email, ProviderSession: c.ProviderSession,
 		Roles: c.Roles, App: c.app(), Issued: c.Issued.Time, Authenticated: c.Authenticated.Time, Expires: c.Expires.Time}
-	if id.Authenticated.IsZero() {
+	if id.TimeKnown = !id.Authenticated.IsZero(); !id.TimeKnown {
 		id.Authenticated = id.Issued
 	}
 	return id, nil

@@ -207,7 +207,7 @@ func (h *house) authorize(authURL string) url.Values {
 
 func (h *house) begin() (oidc.Flow, url.Values) {
 	h.t.Helper()
-	authURL, f, err := h.Begin(context.Background())
+	authURL, f, err := h.Begin(context.Background(), 0)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func TestMetadataThatIsNotTheProviders(t *testing.T) {
 			failed := h.make(failedText)
 			h.start()
 			<-failed
-			if _, _, err := h.Begin(context.Background()); verdict(err) != doubt {
+			if _, _, err := h.Begin(context.Background(), 0); verdict(err) != doubt {
 				t.Errorf("a login begins: %v", err)
 			}
 			if len(h.log.String()) > 2000 {
@@ -267,7 +267,7 @@ func TestAScriptIsNoPlaceToLogOut(t *testing.T) {
 func TestBeforeDiscoveryNothingCanBeTold(t *testing.T) {
 	h := newSite(t)
 	h.make(foundText)
-	_, _, begin := h.Begin(context.Background())
+	_, _, begin := h.Begin(context.Background(), 0)
 	_, finish := h.Finish(context.Background(), oidc.Flow{}, nil)
 	_, bearer := h.Bearer(context.Background(), h.accessToken())
 	for _, err := range []error{begin, finish, bearer} {

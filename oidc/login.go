@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -21,7 +23,8 @@ import (
 type Flow struct {
 	State    string `json:"state"`
 	Nonce    string `json:"nonce"`
-	Verifier string `json:"verifier"` // of PKCE
+	Verifier string `json:"verifier"`          // of PKCE
+	MaxAge   int    `json:"max_age,omitempty"` // seconds since the user proved who they are, at most; 0: any
 }
 
 // String keeps the flow out of text.
@@ -34,14 +37,19 @@ func (Flow) GoString() string { return concealed }
 func (Flow) LogValue() slog.Value { return slog.StringValue(concealed) }
 
 // Begin is the URL to send the browser to (authorization code with PKCE: RFC
-// 7636, RFC 9700 §2.1.1).
-func (p *Provider) Begin(context.Context) (authURL string, f Flow, err error) {
+// 7636, RFC 9700 §2.1.1). With maxAge, the user is to prove who they are anew
+// unless they did no longer ago (OpenID Connect Core 1.0 §3.1.2.1).
+func (p *Provider) Begin(_ context.Context, maxAge time.Duration) (authURL string, f Flow, err error) {
 	k := p.known.Load()
 	if k == nil {
 		return "", Flow{}, errUnknown
 	}
-	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier()}
-	return k.oauth.AuthCodeURL(f.State, oauth2.S256ChallengeOption(f.Verifier), gooidc.Nonce(f.Nonce)), f, nil
+	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), MaxAge: int(maxAge / time.Second)}
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(f.Verifier), gooidc.Nonce(f.Nonce)}
+	if f.MaxAge > 0 {
+		options = append(options, oauth2.SetAuthURLParam("max_age", strconv.Itoa(f.MaxAge)), oauth2.SetAuthURLParam("prompt", "login"))
+	}
+	return k.oauth.AuthCodeURL(f.State, options...), f, nil
 }
 
 // Finish takes what the provider sent back with the browser.
@@ -69,7 +77,23 @@ func (p *Provider) finish(ctx context.Context, k *known, f Flow, q url.Values) (
 	if raw == "" {
 		return Identity{}, errors.New("the provider answered the code without an ID token; does the registration allow openid?")
 	}
-	return p.idToken(ctx, k, raw, token.AccessToken, f.Nonce)
+	id, err := p.idToken(ctx, k, raw, token.AccessToken, f.Nonce)
+	if err == nil && f.MaxAge > 0 {
+		err = recent(id, f.MaxAge)
+	}
+	return id, err
+}
+
+// recent refuses a login that is older than was asked for, or does not say how old
+// it is (OpenID Connect Core 1.0 §3.1.3.7, 13).
+func recent(id Identity, maxAge int) error {
+	switch {
+	case !id.TimeKnown:
+		return refuse(ClaimMissing, "the ID token has no auth_time, though max_age was asked for; with Entra, add the optional claim auth_time to ID tokens")
+	case time.Since(id.Authenticated) > time.Duration(maxAge)*time.Second+skew:
+		return refuse(TooOld, "the provider did not ask the user to sign in again")
+	}
+	return nil
 }
 
 // codeOf checks that q answers this login and has the provider's yes.

@@ -32,7 +32,7 @@ func TestLogin(t *testing.T) {
 
 func TestTheBrowserIsSentWithEverythingALoginNeeds(t *testing.T) {
 	h := newHouse(t, nil)
-	authURL, f, err := h.Begin(context.Background())
+	authURL, f, err := h.Begin(context.Background(), 0)
 	u, _ := url.Parse(authURL)
 	q := u.Query()
 	sum := sha256.Sum256([]byte(f.Verifier))
@@ -43,7 +43,7 @@ func TestTheBrowserIsSentWithEverythingALoginNeeds(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, q.Get(name), want)
 		}
 	}
-	_, again, _ := h.Begin(context.Background())
+	_, again, _ := h.Begin(context.Background(), 0)
 	if err != nil || len(f.State) < 26 || f.State == again.State || f.Nonce == again.Nonce || f.Verifier == again.Verifier || strings.Contains(authURL, f.Verifier) {
 		t.Errorf("the flow could be guessed: %q, %v", authURL, err)
 	}
@@ -260,7 +260,7 @@ func TestCallbacksKeepTheirIdentity(t *testing.T) {
 		all.Go(func() {
 			gate <- struct{}{}
 			defer func() { <-gate }()
-			authURL, f, err := h.Begin(context.Background())
+			authURL, f, err := h.Begin(context.Background(), 0)
 			if err != nil {
 				t.Error(err)
 				return
@@ -280,7 +280,7 @@ func TestBegunLoginsAreNotKept(t *testing.T) {
 	h := newHouse(t, nil)
 	before := heap()
 	for range 100_000 {
-		if _, _, err := h.Begin(context.Background()); err != nil {
+		if _, _, err := h.Begin(context.Background(), 0); err != nil {
 			t.Fatal(err)
 		}
 	}

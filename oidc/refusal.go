@@ -31,6 +31,7 @@ const (
 	WrongNonce    Reason = "wrong_nonce"    // of another login
 	WrongState    Reason = "wrong_state"    // the answer to another login
 	LoginRefused  Reason = "login_refused"  // the provider said no
+	TooOld        Reason = "too_old"        // a login longer ago than was asked for
 	CodeRefused   Reason = "code_refused"   // the provider does not take the code
 )
 
@@ -56,6 +57,7 @@ type Identity struct {
 	Roles           []string // app roles
 	App             string   // the application that calls, where no user does
 	Issued          time.Time
+	TimeKnown       bool      // Authenticated is the token's own auth_time
 	Authenticated   time.Time // when the user last proved who they are, as far as known
 	Expires         time.Time
 }

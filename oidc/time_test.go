@@ -96,7 +96,7 @@ func TestAProviderThatIsDownIsAskedLessAndLess(t *testing.T) {
 
 // signInHere is a login without a network.
 func (l *line) signInHere() (oidc.Identity, error) {
-	authURL, f, err := l.Begin(context.Background())
+	authURL, f, err := l.Begin(context.Background(), 0)
 	if err != nil {
 		return oidc.Identity{}, err
 	}

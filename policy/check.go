@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 )
 
 const modeReport = "report"
@@ -36,6 +37,9 @@ func (r Rule) check(o Options, fault func(path, problem string)) {
 	}
 	if r.Deny != nil {
 		r.Deny.check(o, func(path, problem string) { fault(".deny"+path, problem) })
+		if r.Deny.MaxAuthAge != 0 {
+			fault(".deny.max_auth_age", "belongs in an allow rule: it says how recent a login must be")
+		}
 		if r.Deny.Anyone {
 			fault(".deny.anyone", "means nothing in a deny rule; a deny rule without groups, users or roles is about everybody")
 		}
@@ -56,6 +60,12 @@ func (m *Match) checkAllow(fault func(path, problem string)) {
 }
 
 func (m *Match) check(o Options, fault func(path, problem string)) {
+	if m.MaxAuthAge != 0 && m.MaxAuthAge < leastAuthAge {
+		fault(".max_auth_age", fmt.Sprintf("is %s; write at least %s, or people sign in without end", m.MaxAuthAge, leastAuthAge))
+	}
+	if m.MaxAuthAge != 0 && m.Anyone {
+		fault(".max_auth_age", "asks for a login, and anyone for none; leave one of them out")
+	}
 	checkGroups("groups", m.Groups, o, fault)
 	checkGroups("unless_groups", m.UnlessGroups, o, fault)
 	checkTexts("users", m.Users, fault)
@@ -76,6 +86,9 @@ func (m *Match) check(o Options, fault func(path, problem string)) {
 		}
 	}
 }
+
+// leastAuthAge is how recent a login can be asked for at most.
+const leastAuthAge = time.Minute
 
 var methodForm = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
 

@@ -20,6 +20,8 @@ const (
 	RuleAllow Reason = "rule_allow" // the named rule allows, and none denies
 	RuleDeny  Reason = "rule_deny"  // the named rule denies
 	NoRule    Reason = "no_rule"    // no rule allows
+
+	LoginTooOld Reason = "login_too_old" // the named rule would allow, had the caller signed in more recently
 )
 
 // Named is a list of rules with a name, as written under policies.
@@ -38,14 +40,15 @@ type Rule struct {
 // Match says which requests a rule is about. Every part that is written must
 // match; within a part, one element suffices.
 type Match struct {
-	Groups       []GroupRef `yaml:"groups" doc:"members of any of these groups"`
-	UnlessGroups []GroupRef `yaml:"unless_groups" doc:"not members of any of these groups"`
-	Users        []string   `yaml:"users" doc:"these users, by userName or externalId, exactly"`
-	Roles        []string   `yaml:"roles" doc:"holders of any of these roles"`
-	Methods      []string   `yaml:"methods" doc:"these HTTP methods; when absent in an allow rule, the usual ones"`
-	Paths        []string   `yaml:"paths" doc:"these paths: whole segments, * for one segment, /** at the end for the path before it and all below"`
-	When         string     `yaml:"when" doc:"a CEL condition on request and user"`
-	Anyone       bool       `yaml:"anyone" doc:"true: everybody, signed in or not"`
+	Groups       []GroupRef    `yaml:"groups" doc:"members of any of these groups"`
+	UnlessGroups []GroupRef    `yaml:"unless_groups" doc:"not members of any of these groups"`
+	Users        []string      `yaml:"users" doc:"these users, by userName or externalId, exactly"`
+	Roles        []string      `yaml:"roles" doc:"holders of any of these roles"`
+	Methods      []string      `yaml:"methods" doc:"these HTTP methods; when absent in an allow rule, the usual ones"`
+	Paths        []string      `yaml:"paths" doc:"these paths: whole segments, * for one segment, /** at the end for the path before it and all below"`
+	When         string        `yaml:"when" doc:"a CEL condition on request and user"`
+	MaxAuthAge   time.Duration `yaml:"max_auth_age" doc:"callers who proved who they are no longer ago than this; in an allow rule"`
+	Anyone       bool          `yaml:"anyone" doc:"true: everybody, signed in or not"`
 }
 
 // GroupRef names a group: by the object ID that is pushed as its externalId, with
@@ -69,22 +72,23 @@ type Request struct {
 	Attributes                   func() map[string]any // the SCIM document; nil for none
 	Method, Host, Path           string                // Path is canonical
 	Time                         time.Time
+	Authenticated                time.Time // when the caller proved who they are; zero: not known
 }
 
 // Decision is the answer, with the rule it rests on ("sre[0]"; "" for NoRule).
 // Report is what it would be if rules in report mode counted; nil if the same.
 type Decision struct {
-	Allow  bool
-	Rule   string
-	Reason Reason
+	Verdict
 	Report *Verdict
 }
 
-// Verdict is a decision that is not in force.
+// Verdict is what rules come to.
 type Verdict struct {
 	Allow  bool
 	Rule   string
 	Reason Reason
+	MaxAge time.Duration // of LoginTooOld: how recent a login the rule asks for
+	Until  time.Time     // of an allow that a login must be recent for: when it is no more; zero: that does not matter
 }
 
 // Policy is a compiled list of rules; it never changes.
@@ -152,7 +156,7 @@ func (p *Policy) AllowsAnyone() bool { return p.anyone }
 // Decide answers. It has no effects and, without when, allocates nothing.
 func (p *Policy) Decide(r *Request) Decision {
 	v := p.verdict(r, false)
-	d := Decision{Allow: v.Allow, Rule: v.Rule, Reason: v.Reason}
+	d := Decision{Verdict: v}
 	if p.reports {
 		if would := p.verdict(r, true); would.Allow != v.Allow {
 			d.Report = &would
@@ -166,13 +170,23 @@ func (p *Policy) verdict(r *Request, reports bool) Verdict {
 	v := Verdict{Reason: NoRule}
 	for i := range p.rules {
 		rule := &p.rules[i]
-		if rule.report && !reports || v.Allow && rule.allow || rule.misses(r) != "" {
+		if rule.report && !reports || v.Allow && rule.allow {
+			continue
+		}
+		switch rule.misses(r) {
+		case "":
+		case partMaxAuthAge: // all else matches; the rule that asks for least is told
+			if v.Reason == NoRule || v.Reason == LoginTooOld && rule.maxAge > v.MaxAge {
+				v = Verdict{Rule: rule.name, Reason: LoginTooOld, MaxAge: rule.maxAge}
+			}
+			continue
+		default:
 			continue
 		}
 		if !rule.allow {
 			return Verdict{Rule: rule.name, Reason: RuleDeny}
 		}
-		v = Verdict{Allow: true, Rule: rule.name, Reason: RuleAllow}
+		v = Verdict{Allow: true, Rule: rule.name, Reason: RuleAllow, Until: rule.until(r)}
 	}
 	return v
 }

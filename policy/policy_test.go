@@ -312,3 +312,48 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+// TestMaxAuthAge: a recent login counts, an old one or one of an unknown time does
+// not; and it is told only where nothing else is missing.
+func TestMaxAuthAge(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	group := []policy.GroupRef{{ID: sre}}
+	quarter := policy.Rule{Allow: &policy.Match{Groups: group, MaxAuthAge: 15 * time.Minute}}
+	hour := policy.Rule{Allow: &policy.Match{Groups: group, MaxAuthAge: time.Hour}}
+	deny := policy.Rule{Deny: &policy.Match{Groups: group}}
+	for _, c := range []struct {
+		name   string
+		rules  []policy.Rule
+		in     bool
+		signed time.Time
+		want   policy.Reason
+		maxAge time.Duration
+	}{
+		{"recent", []policy.Rule{quarter}, true, now.Add(-14 * time.Minute), policy.RuleAllow, 0},
+		{"at the end", []policy.Rule{quarter}, true, now.Add(-15 * time.Minute), policy.LoginTooOld, 15 * time.Minute},
+		{"unknown", []policy.Rule{quarter}, true, time.Time{}, policy.LoginTooOld, 15 * time.Minute},
+		{"the least that helps is told", []policy.Rule{quarter, hour}, true, now.Add(-2 * time.Hour), policy.LoginTooOld, time.Hour},
+		{"one of two", []policy.Rule{quarter, hour}, true, now.Add(-30 * time.Minute), policy.RuleAllow, 0},
+		{"not in the group", []policy.Rule{quarter}, false, time.Time{}, policy.NoRule, 0},
+		{"denied anyway", []policy.Rule{quarter, deny}, true, time.Time{}, policy.RuleDeny, 0},
+	} {
+		p, err := policy.Compile([]policy.Named{{Name: "p", Rules: c.rules}}, policy.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &policy.Request{UserName: "u", Method: "GET", Path: "/", Time: now, Authenticated: c.signed}
+		if c.in {
+			r.GroupIDs, r.GroupNames = []string{sre}, []string{"SRE"}
+		}
+		d := p.Decide(r)
+		if d.Reason != c.want || d.Allow != (c.want == policy.RuleAllow) || d.MaxAge != c.maxAge || d.Allow == d.Until.IsZero() {
+			t.Errorf("%s gives %+v", c.name, d)
+		}
+	}
+	for _, r := range []policy.Rule{{Allow: &policy.Match{Groups: group, MaxAuthAge: time.Second}}, {Allow: &policy.Match{Groups: group, MaxAuthAge: -time.Hour}},
+		{Allow: &policy.Match{Anyone: true, MaxAuthAge: time.Hour}}, {Deny: &policy.Match{Groups: group, MaxAuthAge: time.Hour}}} {
+		if _, err := policy.Compile([]policy.Named{{Name: "p", Rules: []policy.Rule{r}}}, policy.Options{}); err == nil {
+			t.Errorf("%+v is taken", r)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // rule is one rule, compiled.
@@ -16,7 +17,11 @@ type rule struct {
 	methods              []string
 	paths                []glob
 	when                 *condition
+	maxAge               time.Duration // 0: a login of any age
 }
+
+// partMaxAuthAge is looked at last: who misses it alone may sign in again.
+const partMaxAuthAge = "max_auth_age"
 
 // usual are the methods that an allow rule without methods is about. Any other
 // must be named.
@@ -28,7 +33,7 @@ func compileRule(name string, written Rule) (rule, error) {
 		m, allow = written.Deny, false
 	}
 	r := rule{name: name, allow: allow, report: written.Mode == modeReport, anyone: m.Anyone,
-		groups: m.Groups, unlessGroups: m.UnlessGroups, users: m.Users, roles: m.Roles, methods: m.Methods}
+		groups: m.Groups, unlessGroups: m.UnlessGroups, users: m.Users, roles: m.Roles, methods: m.Methods, maxAge: m.MaxAuthAge}
 	if allow && len(r.methods) == 0 {
 		r.methods = usual
 	}
@@ -63,8 +68,19 @@ func (r *rule) misses(q *Request) string {
 		return "roles"
 	case r.when != nil && !r.when.holds(q, !r.allow):
 		return "when"
+	case r.maxAge > 0 && !q.Time.Before(r.until(q)):
+		return partMaxAuthAge
 	}
 	return ""
+}
+
+// until is when the caller's login is too old for the rule; zero where that does
+// not matter. A login of an unknown time is too old.
+func (r *rule) until(q *Request) time.Time {
+	if r.maxAge == 0 {
+		return time.Time{}
+	}
+	return q.Authenticated.Add(r.maxAge)
 }
 
 func (r *rule) matchesPath(path string) bool {

@@ -124,7 +124,7 @@ func (p *Proxy) welcome(w http.ResponseWriter, r *http.Request, v *visit, f flow
 	}
 	user, identity := v.caller.user, v.caller.token
 	one, err := p.sessions.Begin(r.Context(), session.Session{User: user.ID, Epoch: user.Epoch, UserName: user.UserName,
-		Subject: identity.Subject, ProviderSession: identity.ProviderSession, Address: v.address, Agent: r.UserAgent(), Authenticated: identity.Authenticated})
+		Subject: identity.Subject, ProviderSession: identity.ProviderSession, Address: v.address, Agent: r.UserAgent(), Authenticated: identity.Authenticated, Proven: identity.TimeKnown})
 	if err != nil {
 		fail(sessionUnavailable, err)
 		return
@@ -162,7 +162,7 @@ func (p *Proxy) replaceSession(ctx context.Context, r *http.Request, v *visit, o
 // notSignedIn tells that a login came to nothing, and where to begin again.
 func (p *Proxy) notSignedIn(w http.ResponseWriter, r *http.Request, v *visit, x refusal, to, why string) {
 	if x.status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", challenge(notSignedIn))
+		w.Header().Set("WWW-Authenticate", challenge(refusal{}))
 	}
 	if !wantsPage(r) {
 		writeProblem(w, v, x)

@@ -39,7 +39,7 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 			return a
 		}
 	}
-	q := question(v, a.user, now)
+	q := question(v, c, a.user, now)
 	if a.decision = r.policy.Decide(q); a.decision.Allow && v.lenient {
 		q.Path = loosest(v.path) // both ways to read it have to be allowed
 		a.decision = r.policy.Decide(q)
@@ -51,8 +51,8 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 }
 
 // question puts a visit by a user, nil for nobody, into the words of the rules.
-func question(v *visit, u *directory.User, now time.Time) *policy.Request {
-	q := &policy.Request{Anonymous: u == nil, Method: v.method, Host: v.host, Path: readable(v.path), Time: now}
+func question(v *visit, c *caller, u *directory.User, now time.Time) *policy.Request {
+	q := &policy.Request{Anonymous: u == nil, Method: v.method, Host: v.host, Path: readable(v.path), Time: now, Authenticated: c.authenticated()}
 	if u != nil {
 		q.UserID, q.UserName, q.ExternalID = u.ID, u.UserName, u.ExternalID
 		q.GroupIDs, q.GroupNames, q.Roles = u.GroupIDs, u.GroupNames, u.Roles
@@ -72,8 +72,20 @@ func denied(v *visit, c *caller, d policy.Decision) *refusal {
 		reason = notSignedIn
 	}
 	x := refused(reason, "")
-	x.rule = d.Rule
+	x.rule, x.maxAge = d.Rule, d.MaxAge
 	return x
+}
+
+// authenticated is when somebody proved who they are, as far as the provider said so.
+func (c *caller) authenticated() time.Time {
+	switch {
+	case c == nil:
+	case c.session != nil && c.session.Proven:
+		return c.session.Authenticated
+	case c.token != nil && c.token.TimeKnown:
+		return c.token.Authenticated
+	}
+	return time.Time{}
 }
 
 // succeeds says whether r is, under newer settings, the route that v is on: it leads to the same upstream.

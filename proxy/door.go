@@ -35,6 +35,8 @@ func (p *Proxy) serveDoor(w http.ResponseWriter, r *http.Request, v *visit) {
 		p.allow(w, r, v, p.accept, http.MethodGet)
 	case logoutPath:
 		p.allow(w, r, v, p.logout, http.MethodGet, http.MethodHead, http.MethodPost)
+	case backchannelPath:
+		p.allow(w, r, v, p.backchannel, http.MethodPost)
 	case mePath:
 		p.allow(w, r, v, p.me, http.MethodGet, http.MethodHead)
 	case jwksPath:

@@ -151,7 +151,7 @@ func newPorch(t *testing.T) *porch {
 	provider := h.provide()
 	run("provider", provider.Run)
 	for tried := range 1000 { // until it has found the issuer
-		if _, _, err := provider.Begin(ctx); err == nil {
+		if _, _, err := provider.Begin(ctx, 0); err == nil {
 			break
 		}
 		time.Sleep(time.Duration(tried) * time.Millisecond)

@@ -29,8 +29,8 @@ const (
 )
 
 // begin sends the browser to the identity provider.
-func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, v *visit, to place, bind string) {
-	location, f, err := p.provider.Begin(r.Context())
+func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, v *visit, to place, bind string, maxAge time.Duration) {
+	location, f, err := p.provider.Begin(r.Context(), maxAge)
 	if err != nil {
 		p.turnDown(w, r, v, *refused(providerUnavailable, err.Error()))
 		return

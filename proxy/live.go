@@ -15,6 +15,7 @@ type liveRequest struct {
 	cancel context.CancelFunc
 	reply  *reply
 	end    atomic.Pointer[ending] // nil while it lives; set once
+	until  atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
 }
 
 // ending is how a request ended: cut for a reason, as one of a batch, or just left.
@@ -31,6 +32,21 @@ func (l *liveRequest) cut(x *refusal, b *batch) bool {
 	l.cancel()
 	l.reply.stop()
 	return true
+}
+
+// askAt has the request asked again at a time; the zero time is never.
+func (l *liveRequest) askAt(t time.Time) {
+	if t.IsZero() {
+		l.until.Store(0)
+		return
+	}
+	l.until.Store(t.UnixNano())
+}
+
+// overdue says whether what let the request in may have run out by now.
+func (l *liveRequest) overdue(now time.Time) bool {
+	until := l.until.Load()
+	return until != 0 && now.UnixNano() >= until || l.caller != nil && !now.Before(l.caller.expires())
 }
 
 // cutBy is why the request was cut, or nil.

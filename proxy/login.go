@@ -7,7 +7,9 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"sallyport/session"
 )
@@ -18,11 +20,11 @@ import (
 const doorCookie = session.CookieName + "-door"
 
 // sendToLogin sends a browser from where it was refused to sign in, and to come back to the same address.
-func (p *Proxy) sendToLogin(w http.ResponseWriter, r *http.Request, v *visit) {
+func (p *Proxy) sendToLogin(w http.ResponseWriter, r *http.Request, v *visit, maxAge time.Duration) {
 	here := v.table.origin(v.host)
 	for _, target := range []string{v.path + escapeOdd(v.query), v.path, "/"} {
 		if to, ok := (v.table).resolve(here+target, here); ok {
-			p.sendTo(w, r, v, to)
+			p.sendTo(w, r, v, to, maxAge)
 			return
 		}
 	}
@@ -30,8 +32,11 @@ func (p *Proxy) sendToLogin(w http.ResponseWriter, r *http.Request, v *visit) {
 
 // sendTo sends a browser to the login host, to come back to a place. Only a place on this host can be said to be for
 // this browser; another sends the browser round again to say so.
-func (p *Proxy) sendTo(w http.ResponseWriter, r *http.Request, v *visit, to place) {
+func (p *Proxy) sendTo(w http.ResponseWriter, r *http.Request, v *visit, to place, maxAge time.Duration) {
 	q := url.Values{"return_to": {to.String()}}
+	if maxAge > 0 {
+		q.Set("max_age", strconv.Itoa(int(maxAge/time.Second)))
+	}
 	if v.host != v.table.host && to.origin == v.table.origin(v.host) {
 		q.Set("bind", bindOf(p.door(w, r)))
 	}
@@ -91,19 +96,32 @@ func escapeOdd(query string) string {
 func (p *Proxy) login(w http.ResponseWriter, r *http.Request, v *visit) {
 	q := queryOf(v)
 	to, _ := v.table.resolve(q.Get("return_to"), v.table.origin(v.host))
+	maxAge := maxAgeOf(q)
 	if v.host != v.table.host {
-		p.sendTo(w, r, v, to)
+		p.sendTo(w, r, v, to, maxAge)
 		return
 	}
 	bind := q.Get("bind")
 	if !tokenLike(bind) {
 		bind = ""
 	}
-	if one, err := p.standing(r, v); err == nil {
+	if one, err := p.standing(r, v); err == nil && (maxAge == 0 || one.Proven && v.received.Before(one.Authenticated.Add(maxAge))) {
 		p.onward(w, r, v, one, to, bind)
 		return
 	}
-	p.begin(w, r, v, to, bind)
+	p.begin(w, r, v, to, bind, maxAge)
+}
+
+// longestMaxAge bounds how old a login may be asked for; beyond it, any does.
+const longestMaxAge = 30 * 24 * time.Hour
+
+// maxAgeOf is how recent a login is asked for; 0: any.
+func maxAgeOf(q url.Values) time.Duration {
+	seconds, err := strconv.Atoi(q.Get("max_age"))
+	if err != nil || seconds <= 0 || seconds > int(longestMaxAge/time.Second) {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // standing is the session of the browser on this host, if the user it belongs to may still use it. It leaves what it
@@ -130,7 +148,7 @@ func (p *Proxy) onward(w http.ResponseWriter, r *http.Request, v *visit, one *se
 	ticket, err := p.sessions.Ticket(r.Context(), one.ID, host, bind)
 	switch {
 	case over(err):
-		p.begin(w, r, v, to, bind)
+		p.begin(w, r, v, to, bind, 0)
 	case err != nil:
 		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
 	default:

@@ -6,6 +6,7 @@ import (
 
 	"sallyport/console"
 	"sallyport/directory"
+	"sallyport/policy"
 )
 
 // portal lists what somebody may open, by the rules and groups of this moment.
@@ -33,5 +34,6 @@ func (p *Proxy) opens(v *visit, r *route, user *directory.User) bool {
 		return false
 	}
 	front := &visit{method: http.MethodGet, host: r.host, path: r.path}
-	return r.policy.Decide(question(front, user, time.Now())).Allow
+	d := r.policy.Decide(question(front, v.caller, user, time.Now()))
+	return d.Allow || d.Reason == policy.LoginTooOld // signing in again opens it
 }

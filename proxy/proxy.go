@@ -145,6 +145,7 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 	if a.refusal != nil {
 		return a.refusal
 	}
+	l.askAt(a.decision.Until)
 	return p.pass(w, r, l)
 }
 

@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"sallyport/console"
 )
@@ -28,6 +30,7 @@ var said = map[string]words{
 	inactiveUser:        {"Your account is switched off", "Your organisation has switched this account off, so nothing here is open to it."},
 	suspendedUser:       {"Your account is suspended", "The people who run this have suspended your account, so nothing here is open to it."},
 	damagedRecord:       {"Your account cannot be read", "The record of your account is damaged. Until it is repaired nothing is open to it."},
+	loginTooOld:         {"Please sign in again", "This asks for a more recent sign-in than yours. Sign in again to go on."},
 	noRule:              {"You may not open this", "No rule lets you in here. Access is given to certain groups, and you are in none that may do this."},
 	ruleDeny:            {"You may not open this", "A rule refuses this to you, whatever your groups otherwise allow."},
 	directoryStale:      {"We cannot tell right now", "The directory of people is not up to date, so nobody is let in. Try again in a moment."},
@@ -44,12 +47,12 @@ var said = map[string]words{
 func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, v *visit, x refusal) {
 	private(w.Header())
 	if x.status == http.StatusUnauthorized && x.reason != tokenRefused && v.takesSessions() && navigates(r, v) {
-		p.sendToLogin(w, r, v)
+		p.sendToLogin(w, r, v, x.maxAge)
 		return
 	}
 	switch x.status {
 	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", challenge(x.reason))
+		w.Header().Set("WWW-Authenticate", challenge(x))
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 	case http.StatusMethodNotAllowed:
@@ -72,9 +75,12 @@ func private(h http.Header) {
 }
 
 // challenge is the WWW-Authenticate of a 401; only a token that was sent is called invalid (RFC 6750 §3.1).
-func challenge(reason string) string {
-	if reason == tokenRefused {
+func challenge(x refusal) string {
+	switch x.reason {
+	case tokenRefused:
 		return `Bearer realm="sallyport", error="invalid_token", error_description="` + said[tokenRefused].text + `"`
+	case loginTooOld: // RFC 9470 §3
+		return fmt.Sprintf(`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="%s", max_age=%d`, said[loginTooOld].text, x.maxAge/time.Second)
 	}
 	return `Bearer realm="sallyport"`
 }

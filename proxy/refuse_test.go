@@ -141,6 +141,9 @@ func TestRefuse(t *testing.T) {
 			if reason == tokenRefused {
 				want += `, error="invalid_token", error_description="It is invalid, has expired, or is meant for somebody else."`
 			}
+			if reason == loginTooOld {
+				want += `, error="insufficient_user_authentication", error_description="This asks for a more recent sign-in than yours. Sign in again to go on.", max_age=0`
+			}
 			if got != want {
 				t.Errorf("%s: %q", reason, got)
 			}

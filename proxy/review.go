@@ -53,10 +53,9 @@ func (p *Proxy) review() {
 
 // expire asks those whose proof of who they are has run out by now.
 func (p *Proxy) expire(now time.Time) {
-	overdue := func(l *liveRequest) bool { return l.caller != nil && !now.Before(l.caller.expires()) }
 	var late []*liveRequest
 	for _, l := range p.live.all() {
-		if overdue(l) {
+		if l.overdue(now) {
 			late = append(late, l)
 		}
 	}
@@ -69,8 +68,10 @@ func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) map[
 	t, others := p.table.Load(), new(batch)
 	cut := map[*liveRequest]*refusal{}
 	for _, l := range live {
-		x := p.ask(t, l.visit, now).refusal
+		a := p.ask(t, l.visit, now)
+		x := a.refusal
 		if x == nil {
+			l.askAt(a.decision.Until)
 			continue
 		}
 		b := others

@@ -39,9 +39,10 @@ type caller struct {
 // refusal is an answer that is a no.
 type refusal struct {
 	status int
-	reason string // from the closed set below
-	detail string // for the log; never for the caller
-	rule   string // the rule that refused; "" if none did
+	reason string        // from the closed set below
+	detail string        // for the log; never for the caller
+	rule   string        // the rule that refused; "" if none did
+	maxAge time.Duration // of loginTooOld: how recent a login would do
 }
 
 // The reasons of refusals. The set is closed: they are labels of metrics.
@@ -59,6 +60,7 @@ const (
 	inactiveUser        = "inactive_user"
 	suspendedUser       = "suspended"
 	damagedRecord       = "damaged_record"
+	loginTooOld         = "login_too_old"
 	noRule              = "no_rule"
 	ruleDeny            = "rule_deny"
 	directoryStale      = "directory_stale"
@@ -84,6 +86,7 @@ var statuses = map[string]int{
 	inactiveUser:        http.StatusForbidden,
 	suspendedUser:       http.StatusForbidden,
 	damagedRecord:       http.StatusForbidden,
+	loginTooOld:         http.StatusUnauthorized,
 	noRule:              http.StatusForbidden,
 	ruleDeny:            http.StatusForbidden,
 	directoryStale:      http.StatusServiceUnavailable,

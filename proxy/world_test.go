@@ -263,7 +263,7 @@ func (w *world) leave(name, group string) {
 func (w *world) signIn(name, host string) (session.Session, string) {
 	w.t.Helper()
 	u := w.user(name)
-	one, err := w.sessions.Begin(w.ctx, session.Session{User: u.ID, Epoch: u.Epoch, UserName: u.UserName})
+	one, err := w.sessions.Begin(w.ctx, session.Session{User: u.ID, Epoch: u.Epoch, UserName: u.UserName, Subject: "subject of " + name, ProviderSession: newID()})
 	w.must(err)
 	token, err := w.sessions.Grant(w.ctx, one.ID, host)
 	w.must(err)

@@ -43,12 +43,13 @@ const (
 	ReasonIdle     Reason = "idle"     // nobody used it for a while
 	ReasonUser     Reason = "user"     // its user was deactivated, deleted or suspended
 	ReasonOperator Reason = "operator" // an operator ended it
+	ReasonProvider Reason = "provider" // the identity provider said that it is over
 	ReasonReplaced Reason = "replaced" // its user began more sessions than one may have
 )
 
 // Reasons lists the closed set.
 func Reasons() []Reason {
-	return []Reason{ReasonLogout, ReasonExpired, ReasonIdle, ReasonUser, ReasonOperator, ReasonReplaced}
+	return []Reason{ReasonLogout, ReasonExpired, ReasonIdle, ReasonUser, ReasonOperator, ReasonProvider, ReasonReplaced}
 }
 
 // Session is one login of one browser. A Session handed out is a copy or shared and never changes.
@@ -62,9 +63,10 @@ type Session struct {
 	Address         string    `json:"address,omitempty"`          // where the browser was at login
 	Agent           string    `json:"agent,omitempty"`            // what the browser called itself
 	Began           time.Time `json:"began"`
-	Authenticated   time.Time `json:"authenticated"` // when the provider last saw the user prove who they are
-	Used            time.Time `json:"used"`          // from Read and Live: up to a minute old; from List: exact
-	Expires         time.Time `json:"expires"`       // the end of its lifetime, whatever its use
+	Authenticated   time.Time `json:"authenticated"`    // when the provider last saw the user prove who they are
+	Proven          bool      `json:"proven,omitempty"` // Authenticated is the provider's word (auth_time), not a guess
+	Used            time.Time `json:"used"`             // from Read and Live: up to a minute old; from List: exact
+	Expires         time.Time `json:"expires"`          // the end of its lifetime, whatever its use
 }
 
 // Sessions is the set of all sessions. Its methods may be called concurrently.

@@ -246,7 +246,7 @@ func TestSession(t *testing.T) {
 			t.Errorf("%d records are kept, want 6", n)
 		}
 		want := "# HELP sallyport_sessions_ended_total Sessions that ended, by the reason why.\n# TYPE sallyport_sessions_ended_total counter\n"
-		for _, reason := range []string{"expired", "idle", "logout", "operator", "replaced", "user"} {
+		for _, reason := range []string{"expired", "idle", "logout", "operator", "provider", "replaced", "user"} {
 			n := 0
 			if reason == "replaced" {
 				n = 6

@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"sallyport/policy"
+	"sallyport/session"
+)
+
+// TestAStreamEndsWhenItsLoginGrowsOld: what let it in keeps it in, and no longer.
+func TestAStreamEndsWhenItsLoginGrowsOld(t *testing.T) {
+	w := newWorld(t, func(s *Settings) {
+		for i := range s.Policies {
+			for j := range s.Policies[i].Rules {
+				if m := s.Policies[i].Rules[j].Allow; m != nil && !m.Anyone {
+					recent := *m
+					recent.MaxAuthAge = time.Minute
+					s.Policies[i].Rules[j] = policy.Rule{Allow: &recent}
+				}
+			}
+		}
+	})
+	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(rw, "line\n")
+		rw.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	u := w.user("alice")
+	begin := func(s session.Session) string {
+		s.User, s.Epoch, s.UserName = u.ID, u.Epoch, u.UserName
+		one, err := w.sessions.Begin(w.ctx, s)
+		w.must(err)
+		token, err := w.sessions.Grant(w.ctx, one.ID, appHost)
+		w.must(err)
+		return session.CookieName + "=" + token
+	}
+	ask := func(cookie string) *http.Response {
+		req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, "https://"+appHost+"/", nil)
+		w.must(err)
+		req.Header.Set("Cookie", cookie)
+		resp, err := w.client(false).Do(req)
+		w.must(err)
+		return resp
+	}
+	almost := time.Now().Add(-59 * time.Second)
+	for name, s := range map[string]session.Session{"an unknown time": {Authenticated: time.Now()}, "long ago": {Authenticated: time.Now().Add(-time.Hour), Proven: true}} {
+		if resp := ask(begin(s)); resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") !=
+			`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="This asks for a more recent sign-in than yours. Sign in again to go on.", max_age=60` {
+			t.Errorf("%s gives %d %q", name, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
+		}
+	}
+	resp := ask(begin(session.Session{Authenticated: almost, Proven: true}))
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("a recent login gives %d", resp.StatusCode)
+	}
+	lines := bufio.NewReader(resp.Body)
+	if _, err := lines.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	_, err := lines.ReadString('\n') // until the stream is cut
+	if err == nil || time.Now().Before(almost.Add(time.Minute)) {
+		t.Errorf("the stream ended with %v after %s", err, time.Since(almost))
+	}
+	if n := w.number("sallyport_cuts_total", "route", "app", "reason", "login_too_old"); n != 1 {
+		t.Errorf("%v cuts are counted", n)
+	}
+}
