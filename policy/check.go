@@ -48,14 +48,14 @@ func (r Rule) check(o Options, fault func(path, problem string)) {
 
 // checkAllow refuses rules that let in more people than they seem to.
 func (m *Match) checkAllow(fault func(path, problem string)) {
-	named := len(m.Groups)+len(m.Users)+len(m.Roles) > 0
+	named := len(m.Groups)+len(m.Users)+len(m.Roles)+len(m.Apps) > 0
 	switch {
 	case m.Anyone && (named || len(m.UnlessGroups) > 0):
-		fault(".anyone", "is for everybody; leave out groups, unless_groups, users and roles, or leave out anyone")
+		fault(".anyone", "is for everybody; leave out groups, unless_groups, users, apps and roles, or leave out anyone")
 	case m.Anyone && strings.Contains(m.When, "user."):
 		fault(".when", "cannot ask about the user in a rule for anyone, who may not be signed in")
 	case !m.Anyone && !named && m.When == "":
-		fault("", "names no groups, users or roles; name some, or write anyone: true to open it to all")
+		fault("", "names no groups, users, apps or roles; name some, or write anyone: true to open it to all")
 	}
 }
 
@@ -70,6 +70,13 @@ func (m *Match) check(o Options, fault func(path, problem string)) {
 	checkGroups("unless_groups", m.UnlessGroups, o, fault)
 	checkTexts("users", m.Users, fault)
 	checkTexts("roles", m.Roles, fault)
+	checkTexts("apps", m.Apps, fault)
+	if len(m.Apps) > 0 && len(m.Groups)+len(m.UnlessGroups)+len(m.Users) > 0 {
+		fault(".apps", "cannot match together with groups, unless_groups or users, which no application has; write a rule of its own")
+	}
+	if len(m.Apps) > 0 && m.MaxAuthAge != 0 {
+		fault(".max_auth_age", "means nothing for applications, which do not sign in")
+	}
 	for i, method := range m.Methods {
 		if !methodForm.MatchString(method) {
 			fault(fmt.Sprintf(".methods[%d]", i), fmt.Sprintf("%q is not a method; methods are compared exactly, so write GET, POST and so on", method))

@@ -11,7 +11,8 @@ import (
 //
 //	request.method, request.host, request.path (strings), request.time (timestamp)
 //	user.id, user.userName, user.externalId (strings), user.groups, user.groupNames,
-//	user.roles (lists of strings), user.attributes (the SCIM document)
+//	user.roles (lists of strings), user.attributes (the SCIM document), user.app
+//	(the client ID of an application that calls for itself, else "")
 type condition struct{ program cel.Program }
 
 // costLimit bounds the work of one evaluation, in CEL's own units.
@@ -66,5 +67,5 @@ func userFacts(q *Request) map[string]any {
 		attributes = q.Attributes()
 	}
 	return map[string]any{"id": q.UserID, "userName": q.UserName, "externalId": q.ExternalID,
-		"groups": q.GroupIDs, "groupNames": q.GroupNames, "roles": q.Roles, "attributes": attributes}
+		"groups": q.GroupIDs, "groupNames": q.GroupNames, "roles": q.Roles, "attributes": attributes, "app": q.App}
 }

@@ -43,7 +43,8 @@ type Match struct {
 	Groups       []GroupRef    `yaml:"groups" doc:"members of any of these groups"`
 	UnlessGroups []GroupRef    `yaml:"unless_groups" doc:"not members of any of these groups"`
 	Users        []string      `yaml:"users" doc:"these users, by userName or externalId, exactly"`
-	Roles        []string      `yaml:"roles" doc:"holders of any of these roles"`
+	Roles        []string      `yaml:"roles" doc:"holders of any of these roles; with apps, roles that the token gives the application"`
+	Apps         []string      `yaml:"apps" doc:"these applications, by client ID, calling for themselves (client credentials)"`
 	Methods      []string      `yaml:"methods" doc:"these HTTP methods; when absent in an allow rule, the usual ones"`
 	Paths        []string      `yaml:"paths" doc:"these paths: whole segments, * for one segment, /** at the end for the path before it and all below"`
 	When         string        `yaml:"when" doc:"a CEL condition on request and user"`
@@ -65,7 +66,8 @@ type Options struct {
 
 // Request is all a decision depends on.
 type Request struct {
-	Anonymous                    bool // nobody has proved who they are; all of the user's fields are empty
+	Anonymous                    bool   // nobody has proved who they are; all of the user's fields are empty
+	App                          string // client ID of the application that calls for itself; then of the user's fields only Roles is set
 	UserID, UserName, ExternalID string
 	GroupIDs, GroupNames         []string // parallel; GroupIDs sorted, "" for a group that has none
 	Roles                        []string

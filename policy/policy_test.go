@@ -133,7 +133,7 @@ func TestWhatCannotBeMeantIsRefused(t *testing.T) {
 	for rules, want := range map[string]string{
 		`[{}]`:                        "exactly one of allow and deny",
 		`[{allow: {}}]`:               "anyone: true",
-		`[{allow: {methods: [GET]}}]`: "names no groups, users or roles",
+		`[{allow: {methods: [GET]}}]`: "names no groups, users, apps or roles",
 		`[{allow: {groups: [{id: x}]}, deny: {methods: [GET]}}]`: "exactly one of allow and deny",
 		`[{allow: {groups: [{}]}}]`:                              "names no group",
 		`[{allow: {groups: [{name: Admins}]}}]`:                  "trust_group_names",
@@ -354,6 +354,43 @@ func TestMaxAuthAge(t *testing.T) {
 		{Allow: &policy.Match{Anyone: true, MaxAuthAge: time.Hour}}, {Deny: &policy.Match{Groups: group, MaxAuthAge: time.Hour}}} {
 		if _, err := policy.Compile([]policy.Named{{Name: "p", Rules: []policy.Rule{r}}}, policy.Options{}); err == nil {
 			t.Errorf("%+v is taken", r)
+		}
+	}
+}
+
+// TestAnApplicationComesInByItsIDAlone, whatever else the rules allow, and whatever
+// roles it has.
+func TestAnApplicationComesInByItsIDAlone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rules := someRules(false).Draw(t, "rules")
+		for i := range rules {
+			if m := rules[i].Allow; m != nil {
+				m.Anyone = false
+			}
+		}
+		rules = append(rules, policy.Rule{Allow: &policy.Match{Roles: []string{"role"}}}, policy.Rule{Allow: &policy.Match{When: "true"}})
+		p, err := policy.Compile([]policy.Named{{Name: "p", Rules: rules}}, policy.Options{})
+		if err != nil {
+			t.Skip(err)
+		}
+		r := &policy.Request{App: "robot", Roles: []string{"role"}, Method: "GET", Path: "/", Time: time.Now()}
+		if d := p.Decide(r); d.Allow {
+			t.Fatalf("%+v lets an application in", d)
+		}
+	})
+	rule := policy.Rule{Allow: &policy.Match{Apps: []string{"robot"}}}
+	p, err := policy.Compile([]policy.Named{{Name: "p", Rules: []policy.Rule{rule}}}, policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for app, want := range map[string]bool{"robot": true, "Robot": false, "robot2": false, "": false} {
+		if d := p.Decide(&policy.Request{App: app, UserName: "robot", Method: "GET", Path: "/"}); d.Allow != want {
+			t.Errorf("%q gives %+v", app, d)
+		}
+	}
+	for _, m := range []*policy.Match{{Apps: []string{"a"}, Users: []string{"u"}}, {Apps: []string{"a"}, Groups: []policy.GroupRef{{ID: sre}}}, {Apps: []string{""}}, {Apps: []string{"a"}, Anyone: true}} {
+		if _, err := policy.Compile([]policy.Named{{Name: "p", Rules: []policy.Rule{{Allow: m}}}}, policy.Options{}); err == nil {
+			t.Errorf("%+v is taken", m)
 		}
 	}
 }

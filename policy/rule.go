@@ -13,7 +13,7 @@ type rule struct {
 	allow, report        bool
 	anyone               bool
 	groups, unlessGroups []GroupRef
-	users, roles         []string
+	users, roles, apps   []string
 	methods              []string
 	paths                []glob
 	when                 *condition
@@ -33,7 +33,7 @@ func compileRule(name string, written Rule) (rule, error) {
 		m, allow = written.Deny, false
 	}
 	r := rule{name: name, allow: allow, report: written.Mode == modeReport, anyone: m.Anyone,
-		groups: m.Groups, unlessGroups: m.UnlessGroups, users: m.Users, roles: m.Roles, methods: m.Methods, maxAge: m.MaxAuthAge}
+		groups: m.Groups, unlessGroups: m.UnlessGroups, users: m.Users, roles: m.Roles, apps: m.Apps, methods: m.Methods, maxAge: m.MaxAuthAge}
 	if allow && len(r.methods) == 0 {
 		r.methods = usual
 	}
@@ -47,13 +47,16 @@ func compileRule(name string, written Rule) (rule, error) {
 	return r, err
 }
 
-// misses is the part of the rule that r does not match, or "". An allow rule
+// misses is the part of the rule that r does not match, or "". An allow rule lets
+// an application in only by its ID, whatever roles it has. An allow rule
 // misses whoever is not signed in unless it says anyone; a deny rule holds for
 // them too, and its caller parts (which they cannot have) decide as written.
 func (r *rule) misses(q *Request) string {
 	switch {
 	case r.allow && q.Anonymous && !r.anyone:
 		return "anyone"
+	case r.allow && q.App != "" && !r.anyone && len(r.apps) == 0, len(r.apps) > 0 && !slices.Contains(r.apps, q.App):
+		return "apps"
 	case len(r.methods) > 0 && !slices.Contains(r.methods, q.Method):
 		return "methods"
 	case len(r.paths) > 0 && !r.matchesPath(q.Path):

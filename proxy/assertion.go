@@ -57,6 +57,7 @@ type jwk struct {
 type assertionKey struct {
 	route *route
 	user  *directory.User // never changes once handed out; other facts are another *User
+	app   string          // where no user calls
 }
 
 type assertion struct {
@@ -118,16 +119,16 @@ func (a *assertions) jwks() []byte {
 	return text
 }
 
-// of is the assertion that u is calling on r.
-func (a *assertions) of(u *directory.User, r *route, issuer string, now time.Time) string {
-	key := assertionKey{r, u}
+// of is the assertion that c is calling on r.
+func (a *assertions) of(c *caller, r *route, issuer string, now time.Time) string {
+	key := assertionKey{r, c.user, c.app()}
 	a.mu.Lock()
 	had, ok := a.made[key]
 	a.mu.Unlock()
 	if age := now.Sub(had.made); ok && age >= 0 && age < signedFor {
 		return had.text
 	}
-	text := a.keys.Load().now.sign(claimsOf(u, r, issuer, now))
+	text := a.keys.Load().now.sign(claimsOf(c, r, issuer, now))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.made) >= assertedMost {
@@ -146,18 +147,24 @@ type claims struct {
 	Email    string   `json:"email,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Groups   []string `json:"groups"`
+	App      string   `json:"app,omitempty"` // the client ID, where an application calls for itself
 	Issued   int64    `json:"iat"`
 	Before   int64    `json:"nbf"`
 	Expires  int64    `json:"exp"`
 }
 
-func claimsOf(u *directory.User, r *route, issuer string, now time.Time) claims {
-	groups := r.groups(u)
-	if groups == nil {
-		groups = []string{}
+func claimsOf(c *caller, r *route, issuer string, now time.Time) claims {
+	told := claims{Issuer: issuer, Audience: r.name, Groups: []string{}, Issued: now.Unix(), Before: now.Unix(), Expires: now.Add(assertedFor).Unix()}
+	if told.App = c.app(); told.App != "" {
+		told.Subject, told.UserName = appName(told.App), appName(told.App)
+		return told
 	}
-	return claims{Issuer: issuer, Audience: r.name, Subject: u.ID, UserName: u.UserName, Email: u.Email, Name: u.DisplayName,
-		Groups: groups, Issued: now.Unix(), Before: now.Unix(), Expires: now.Add(assertedFor).Unix()}
+	u := c.user
+	if groups := r.groups(u); groups != nil {
+		told.Groups = groups
+	}
+	told.Subject, told.UserName, told.Email, told.Name = u.ID, u.UserName, u.Email, u.DisplayName
+	return told
 }
 
 // sign makes a JWT (RFC 7515 §7.1) with ES256 (RFC 7518 §3.4).

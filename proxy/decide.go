@@ -50,9 +50,12 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 	return a
 }
 
-// question puts a visit by a user, nil for nobody, into the words of the rules.
+// question puts a visit by a user, nil for nobody and for an application, into the words of the rules.
 func question(v *visit, c *caller, u *directory.User, now time.Time) *policy.Request {
-	q := &policy.Request{Anonymous: u == nil, Method: v.method, Host: v.host, Path: readable(v.path), Time: now, Authenticated: c.authenticated()}
+	q := &policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: v.method, Host: v.host, Path: readable(v.path), Time: now, Authenticated: c.authenticated()}
+	if q.App != "" {
+		q.Roles = c.token.Roles
+	}
 	if u != nil {
 		q.UserID, q.UserName, q.ExternalID = u.ID, u.UserName, u.ExternalID
 		q.GroupIDs, q.GroupNames, q.Roles = u.GroupIDs, u.GroupNames, u.Roles
@@ -147,6 +150,8 @@ func (p *Proxy) name(e *audit.Event, v *visit) {
 	case c == nil:
 	case c.session != nil:
 		e.User, e.UserName, e.Session = c.session.User, c.session.UserName, c.session.ID
+	case c.app() != "":
+		e.UserName = appName(c.app())
 	default:
 		e.UserName = c.token.Name
 		if u, ok := p.directory.Lookup(c.token.Key); ok {

@@ -142,12 +142,24 @@ func (t *table) setIdentity(h http.Header, r *route, c *caller) {
 			h[name] = []string{value}
 		}
 	}
-	set(t.headers.User, headerValue(c.user.UserName))
+	if c.app() != "" {
+		set(t.headers.User, headerValue(appName(c.app())))
+		return
+	}
+	set(t.headers.User, userHeader(c.user.UserName))
 	set(t.headers.Email, headerValue(c.user.Email))
 	set(t.headers.Name, headerValue(c.user.DisplayName))
 	if t.headers.Groups != "" {
 		set(t.headers.Groups, groupList(r.groups(c.user)))
 	}
+}
+
+// userHeader is a userName as it goes to upstreams: never one that an application would have.
+func userHeader(userName string) string {
+	if rest, is := strings.CutPrefix(userName, appPrefix); is {
+		return headerValue(strings.TrimSuffix(appPrefix, ":")) + "%3A" + headerValue(rest)
+	}
+	return headerValue(userName)
 }
 
 // groupList joins groups by commas, with none inside any of them.

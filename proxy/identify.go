@@ -98,8 +98,11 @@ func lapse(err error) string {
 }
 
 // user is what the directory says now of somebody who proved who they are, or why they are refused whatever the
-// rules say. It reads memory only.
+// rules say; nil for an application. It reads memory only.
 func (p *Proxy) user(c *caller, now time.Time) (*directory.User, *refusal) {
+	if c.app() != "" {
+		return nil, p.proof(c, nil, now) // an application is nobody whom the directory knows
+	}
 	var u *directory.User
 	var ok bool
 	if c.session != nil {

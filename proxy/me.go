@@ -10,7 +10,8 @@ import (
 
 // me is who the proxy thinks somebody is, as it tells them.
 type me struct {
-	User     meUser     `json:"user"`
+	User     *meUser    `json:"user,omitempty"`
+	App      *meApp     `json:"app,omitempty"` // an application that calls for itself
 	Groups   []meGroup  `json:"groups"`
 	Session  *meSession `json:"session,omitempty"` // of a browser
 	Token    *meToken   `json:"token,omitempty"`   // of a bearer
@@ -24,6 +25,11 @@ type meUser struct {
 	DisplayName string   `json:"display_name,omitempty"`
 	Email       string   `json:"email,omitempty"`
 	Roles       []string `json:"roles,omitempty"`
+}
+
+type meApp struct {
+	ID    string   `json:"id"`
+	Roles []string `json:"roles,omitempty"`
 }
 
 type meGroup struct {
@@ -91,8 +97,14 @@ func (p *Proxy) known(v *visit) (*directory.User, *refusal) {
 }
 
 func meOf(c *caller, user *directory.User, revision uint64) me {
-	m := me{Groups: []meGroup{}, Revision: revision, User: meUser{ID: user.ID, ExternalID: user.ExternalID, UserName: user.UserName,
-		DisplayName: user.DisplayName, Email: user.Email, Roles: user.Roles}}
+	m := me{Groups: []meGroup{}, Revision: revision}
+	if c.app() != "" {
+		m.App = &meApp{c.app(), c.token.Roles}
+		m.Token = &meToken{Issuer: c.token.Issuer, Expires: c.token.Expires}
+		return m
+	}
+	m.User = &meUser{ID: user.ID, ExternalID: user.ExternalID, UserName: user.UserName,
+		DisplayName: user.DisplayName, Email: user.Email, Roles: user.Roles}
 	for i, id := range user.GroupIDs {
 		m.Groups = append(m.Groups, meGroup{ID: id, Name: user.GroupNames[i]})
 	}

@@ -94,7 +94,7 @@ func (w *passage) rewrite(pr *httputil.ProxyRequest, to *target) {
 	w.setForwarded(out.Header)
 	w.table.setIdentity(out.Header, w.route, w.caller)
 	if name := w.table.headers.Assertion; name != "" && w.caller != nil {
-		out.Header[name] = []string{w.proxy.assertions.of(w.caller.user, w.route, w.table.public.String(), w.received)}
+		out.Header[name] = []string{w.proxy.assertions.of(w.caller, w.route, w.table.public.String(), w.received)}
 	}
 }
 

@@ -139,6 +139,9 @@ func (p *Proxy) who(v *visit) console.Who {
 	if c == nil {
 		return console.Who{}
 	}
+	if c.app() != "" {
+		return console.Who{Name: "Application " + c.app()}
+	}
 	user, ok := c.user, c.user != nil
 	switch {
 	case ok:

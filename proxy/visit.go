@@ -36,6 +36,19 @@ type caller struct {
 	token   *oidc.Identity   // nil for a session
 }
 
+// app is the client ID of the application that calls for itself; "" where somebody else does.
+func (c *caller) app() string {
+	if c == nil || c.token == nil {
+		return ""
+	}
+	return c.token.App
+}
+
+// appPrefix begins what an application is called where users have their userName. No user is called so (userHeader).
+const appPrefix = "app:"
+
+func appName(id string) string { return appPrefix + id }
+
 // refusal is an answer that is a no.
 type refusal struct {
 	status int
