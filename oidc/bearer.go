@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"slices"
 	"strings"
@@ -16,12 +17,30 @@ const maxToken = 16 << 10
 // Bearer checks an access token that a caller brought (RFC 9068, and Entra's
 // forms of it).
 func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
+	if len(p.others) > 0 {
+		if other := p.others[issuerIn(token)]; other != nil {
+			return other.Bearer(ctx, token)
+		}
+	}
 	k := p.known.Load()
 	if k == nil {
 		return Identity{}, errUnknown
 	}
+	if len(token) > maxToken { // not even its digest is taken
+		err := refuse(Malformed, "the token is too large")
+		p.metrics.verified(err)
+		return Identity{}, err
+	}
+	digest, keys := sha256.Sum256([]byte(token)), k.keys.current()
+	if id, ok := p.remembered.find(digest, keys, time.Now()); ok {
+		p.metrics.verified(nil)
+		return id, nil
+	}
 	id, err := p.bearer(ctx, k, token)
 	p.metrics.verified(err)
+	if now := k.keys.current(); err == nil && now.Equal(keys) { // else: verified by keys that came meanwhile
+		p.remembered.keep(digest, memory{id, now})
+	}
 	return id, err
 }
 
@@ -39,7 +58,31 @@ func (p *Provider) bearer(ctx context.Context, k *known, token string) (Identity
 	case !slices.ContainsFunc(p.settings.APIAudiences, c.Audience.has):
 		return Identity{}, refuse(WrongAudience, "the token is for another API")
 	}
-	return p.identity(c)
+	id, err := p.identity(c)
+	if err == nil && p.appsOnly && id.App == "" {
+		return Identity{}, refuse(WrongIssuer, "users of that issuer are not taken here, only its applications")
+	}
+	return id, err
+}
+
+// issuerIn is what a token says of its issuer, before anything of it is believed:
+// it chooses who checks it.
+func issuerIn(token string) string {
+	if len(token) > maxToken {
+		return ""
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	data, err := base64.RawURLEncoding.Strict().DecodeString(parts[1])
+	var said struct {
+		Issuer string `json:"iss"`
+	}
+	if err != nil || json.Unmarshal(data, &said) != nil {
+		return ""
+	}
+	return said.Issuer
 }
 
 // verify checks what every token must have: form, one of kinds as its type,
@@ -62,9 +105,6 @@ func (p *Provider) verify(ctx context.Context, k *known, token string, kinds ...
 // checkForm looks at the header before any work is done, and tells apart the
 // tokens that are often sent by mistake.
 func checkForm(token string, kinds []string) error {
-	if len(token) > maxToken {
-		return refuse(Malformed, "the token is too large")
-	}
 	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, foreign) {
 		return refuse(Malformed, "the token is not a signed JWT (encrypted ones are not taken)")
 	}

@@ -15,6 +15,7 @@ import (
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+	"golang.org/x/sync/errgroup"
 )
 
 // errUnknown is the state before discovery.
@@ -30,6 +31,10 @@ type Provider struct {
 	log      *slog.Logger
 	metrics  *metrics
 	known    atomic.Pointer[known] // nil before discovery
+
+	remembered remembered
+	others     map[string]*Provider // further issuers of bearer tokens, by name
+	appsOnly   bool                 // of a further issuer: no user of its comes in
 }
 
 // known is what discovery found out.
@@ -52,8 +57,28 @@ func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
 		return nil, err
 	}
 	callback := publicURL.JoinPath("/.sallyport/callback")
-	return &Provider{settings: s, secret: secret, callback: callback.String(), tenant: tenantOf(s.Issuer),
-		client: client, log: log, metrics: newMetrics()}, nil
+	p := &Provider{settings: s, secret: secret, callback: callback.String(), tenant: tenantOf(s.Issuer),
+		client: client, log: log, metrics: newMetrics(), others: map[string]*Provider{}}
+	for _, more := range s.BearerIssuers {
+		if p.others[more.Issuer], err = p.further(more); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// further is an issuer whose tokens are taken, though nobody signs in there.
+func (p *Provider) further(s BearerIssuer) (*Provider, error) {
+	client, err := newClient(s.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	claim := s.UserClaim
+	if claim == "" {
+		claim = "sub" // of applications alone: it decides nothing
+	}
+	return &Provider{settings: Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim},
+		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, appsOnly: s.UserClaim == ""}, nil
 }
 
 // String names the provider, and nothing that is secret about it.
@@ -81,6 +106,15 @@ const (
 // Run finds the provider and keeps its keys fresh until ctx ends. Until it is
 // found, nobody can log in; whoever is signed in goes on.
 func (p *Provider) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, other := range p.others {
+		g.Go(func() error { return other.run(ctx) })
+	}
+	g.Go(func() error { return p.run(ctx) })
+	return g.Wait()
+}
+
+func (p *Provider) run(ctx context.Context) error {
 	if err := p.find(ctx); err != nil {
 		return err
 	}

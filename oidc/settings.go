@@ -15,14 +15,24 @@ import (
 
 // Settings is the oidc node of the configuration.
 type Settings struct {
-	Issuer           string   `yaml:"issuer" doc:"the provider's issuer, exactly as it stands in its tokens"`
-	ClientID         string   `yaml:"client_id" doc:"the application (client) ID"`
-	ClientSecretFile string   `yaml:"client_secret_file" kind:"file" doc:"a file that holds the client secret"`
-	APIAudiences     []string `yaml:"api_audiences" doc:"a bearer token must name one of these as its audience; none: bearer tokens are refused"`
-	UserClaim        string   `yaml:"user_claim" doc:"the claim that says who somebody is; oid for Entra ID"`
-	UserAttribute    string   `yaml:"user_attribute" doc:"the SCIM attribute that has the same value: externalId or userName"`
-	Scopes           []string `yaml:"scopes" doc:"scopes to ask for at login"`
-	CAFile           string   `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the provider's, instead of the system's"`
+	Issuer           string         `yaml:"issuer" doc:"the provider's issuer, exactly as it stands in its tokens"`
+	ClientID         string         `yaml:"client_id" doc:"the application (client) ID"`
+	ClientSecretFile string         `yaml:"client_secret_file" kind:"file" doc:"a file that holds the client secret"`
+	APIAudiences     []string       `yaml:"api_audiences" doc:"a bearer token must name one of these as its audience; none: bearer tokens are refused"`
+	UserClaim        string         `yaml:"user_claim" doc:"the claim that says who somebody is; oid for Entra ID"`
+	UserAttribute    string         `yaml:"user_attribute" doc:"the SCIM attribute that has the same value: externalId or userName"`
+	Scopes           []string       `yaml:"scopes" doc:"scopes to ask for at login"`
+	BearerIssuers    []BearerIssuer `yaml:"bearer_issuers" doc:"further issuers whose bearer tokens are taken; nobody signs in there"`
+	CAFile           string         `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the provider's, instead of the system's"`
+}
+
+// BearerIssuer is a further issuer of bearer tokens. A token is checked by the one
+// issuer that it names, never by another.
+type BearerIssuer struct {
+	Issuer    string   `yaml:"issuer" doc:"exactly as it stands in the tokens; for Entra's version 1.0 https://sts.windows.net/TENANT-ID/"`
+	Audiences []string `yaml:"audiences" doc:"a token must name one of these"`
+	UserClaim string   `yaml:"user_claim" doc:"the claim by which its users are those of the directory; absent: only its applications are taken"`
+	CAFile    string   `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the issuer's, instead of the system's"`
 }
 
 // Defaults is what absent keys mean.
@@ -52,18 +62,50 @@ func (s Settings) Check(fault func(path, problem string)) {
 		fault("scopes", "lacks openid, without which the provider does not say who signed in; write [openid, profile, email]")
 	}
 	s.checkJoin(fault)
+	s.checkBearerIssuers(fault)
 	if _, err := roots(s.CAFile); err != nil {
 		fault("ca_file", err.Error())
 	}
 }
 
+func (s Settings) checkBearerIssuers(fault func(path, problem string)) {
+	names := []string{s.Issuer}
+	for i, b := range s.BearerIssuers {
+		at := fmt.Sprintf("bearer_issuers[%d].", i)
+		if problem := issuerProblem(b.Issuer); problem != "" {
+			fault(at+"issuer", problem)
+		}
+		if slices.Contains(names, b.Issuer) {
+			fault(at+"issuer", "is named already; each issuer has one place")
+		}
+		names = append(names, b.Issuer)
+		if len(b.Audiences) == 0 || slices.Contains(b.Audiences, "") {
+			fault(at+"audiences", "is missing or has an empty one; write the audience of your API's tokens, such as api://sallyport")
+		}
+		if problem := claimProblem(b.UserClaim); b.UserClaim != "" && problem != "" {
+			fault(at+"user_claim", problem)
+		}
+		if _, err := roots(b.CAFile); err != nil {
+			fault(at+"ca_file", err.Error())
+		}
+	}
+}
+
+// claimProblem is why somebody must not be recognised by a claim.
+func claimProblem(claim string) string {
+	switch claim {
+	case "":
+		return "is empty; write the claim that never changes and is never given to another, such as oid"
+	case "email", "upn", "preferred_username", "unique_name", "name":
+		return fmt.Sprintf("%s can be changed by its bearer or given to another person; write oid or sub", claim)
+	}
+	return ""
+}
+
 // checkJoin is about what makes somebody at the provider a user here.
 func (s Settings) checkJoin(fault func(path, problem string)) {
-	switch s.UserClaim {
-	case "":
-		fault("user_claim", "is empty; write the claim that never changes and is never given to another, such as oid")
-	case "email", "upn", "preferred_username", "unique_name", "name":
-		fault("user_claim", fmt.Sprintf("%s can be changed by its bearer or given to another person; write oid or sub", s.UserClaim))
+	if problem := claimProblem(s.UserClaim); problem != "" {
+		fault("user_claim", problem)
 	}
 	if s.UserAttribute != "externalId" && s.UserAttribute != "userName" {
 		fault("user_attribute", fmt.Sprintf("%q cannot be joined by; write externalId or userName", s.UserAttribute))

@@ -1,0 +1,129 @@
+package oidc_test
+
+import (
+	"context"
+	"encoding/pem"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sallyport/entratest"
+	"sallyport/oidc"
+)
+
+// elsewhere is another tenant, served on its own.
+func elsewhere(t *testing.T, h *house) (*entratest.Tenant, string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	tenant := entratest.New("https://"+server.Listener.Addr().String(), entratest.App{ClientID: clientID})
+	server.Config.Handler = tenant
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return tenant, h.write("other.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+}
+
+// TestFurtherIssuers: a token is checked by the issuer that it names and by no
+// other (CVE-2024-8901, CVE-2026-49998); users of another tenant are nobody here
+// unless the settings say by what claim.
+func TestFurtherIssuers(t *testing.T) {
+	const other = "api://elsewhere"
+	for _, claim := range []string{"", "oid"} {
+		h := newSite(t)
+		tenant, ca := elsewhere(t, h)
+		bob := tenant.Add(entratest.Person{UPN: "bob@elsewhere.example"})
+		h.settings.BearerIssuers = []oidc.BearerIssuer{{Issuer: tenant.Issuer(), Audiences: []string{other}, UserClaim: claim, CAFile: ca},
+			{Issuer: "https://127.0.0.1:1/gone", Audiences: []string{other}}} // one that never answers stops nobody
+		<-h.run()
+		app := tenant.AppToken("a", "b", other, nil)
+		for h.verdictOf(app) == doubt { // until the other issuer is found, too
+		}
+		users := oidc.WrongIssuer
+		if claim != "" {
+			users = ""
+		}
+		for _, c := range []struct {
+			name, token string
+			want        oidc.Reason
+		}{
+			{"our own", h.accessToken(), ""},
+			{"an application of the other's", app, ""},
+			{"a user of the other's", tenant.AccessToken(bob, other, nil), users},
+			{"the other's, for our audience", tenant.AppToken("a", "b", audience, nil), oidc.WrongAudience},
+			{"ours, for the other's audience", h.entra.AppToken("a", "b", other, nil), oidc.WrongAudience},
+			{"the other's key, our name", tenant.AppToken("a", "b", audience, func(c entratest.Claims) { c["iss"] = h.entra.Issuer() }), oidc.KeyUnknown},
+			{"our key, the other's name", h.entra.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = tenant.Issuer() }), oidc.KeyUnknown},
+			{"a third's", tenant.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = "https://third.example" }), oidc.KeyUnknown},
+			{"the other's name with a slash", tenant.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = tenant.Issuer() + "/" }), oidc.KeyUnknown},
+			{"one that cannot be asked", tenant.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = "https://127.0.0.1:1/gone" }), doubt},
+		} {
+			if got := h.verdictOf(c.token); got != c.want {
+				t.Errorf("with the claim %q, %s gives %q, want %q", claim, c.name, got, c.want)
+			}
+		}
+	}
+}
+
+func (h *house) verdictOf(token string) oidc.Reason {
+	_, err := h.Bearer(context.Background(), token)
+	return verdict(err)
+}
+
+// TestATokenIsRememberedAsAWhole (CVE-2026-35039: the cache's key was a part of it),
+// and no longer than it says.
+func TestATokenIsRememberedAsAWhole(t *testing.T) {
+	h := newHouse(t, nil)
+	good := h.accessToken()
+	for range 3 {
+		if id, got := h.bearer(good); got != "" || id.Key != h.alice.OID {
+			t.Fatalf("a good token gives %+v, %q", id, got)
+		}
+	}
+	for name, token := range map[string]string{"a changed payload": tampered(good), "another signature": good[:len(good)-8] + "AAAAAAAA",
+		"no signature": good[:strings.LastIndexByte(good, '.')+1], "one character more": good + "A"} {
+		if _, got := h.bearer(token); got == "" {
+			t.Errorf("%s is taken for the token that was good", name)
+		}
+	}
+	short := h.entra.AccessToken(h.alice, audience, func(c entratest.Claims) { c["exp"] = time.Now().Add(time.Second).Unix() + 1 })
+	if _, got := h.bearer(short); got != "" {
+		t.Fatal(got)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, got := h.bearer(short); got == oidc.Expired {
+			break
+		} else if got != "" || time.Now().After(deadline) {
+			t.Fatalf("after its end it gives %q", got)
+		}
+	}
+}
+
+// TestManyAtOnceKeepTheirIdentity (CVE-2026-33496, CVE-2026-71326).
+func TestManyAtOnceKeepTheirIdentity(t *testing.T) {
+	h := newHouse(t, nil)
+	bob := h.entra.Add(entratest.Person{UPN: "bob@example.com"})
+	tokens := map[string]string{h.accessToken(): h.alice.OID, h.entra.AccessToken(bob, audience, nil): bob.OID}
+	var all sync.WaitGroup
+	for token, want := range tokens {
+		for range 500 {
+			all.Go(func() {
+				if id, err := h.Bearer(context.Background(), token); err != nil || id.Key != want {
+					t.Errorf("gives %q, %v", id.Key, err)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+func BenchmarkRememberedBearer(b *testing.B) {
+	h := newHouse(b, nil)
+	token := h.accessToken()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := h.Bearer(context.Background(), token); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
