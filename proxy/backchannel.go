@@ -26,9 +26,14 @@ func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, v *visit) {
 		p.turnDown(w, r, v, *refused(noRoute, "back-channel logout on a host other than the login host"))
 		return
 	}
+	if p.failures.Exhausted(v.address) {
+		p.turnDown(w, r, v, *refused(tooMany, "logout tokens that were refused"))
+		return
+	}
 	e, err := p.provider.Logout(r.Context(), logoutToken(w, r))
 	switch {
 	case errors.Is(err, oidc.ErrRefused):
+		p.failures.Take(v.address)
 		p.log.InfoContext(r.Context(), "logout token refused", "err", err, "request", v.id)
 		backchannelProblem(w, http.StatusBadRequest, "invalid_request", "The logout token was not accepted.")
 		return

@@ -30,6 +30,10 @@ const (
 
 // begin sends the browser to the identity provider.
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, v *visit, to place, bind string, maxAge time.Duration) {
+	if !p.starts.Take(v.address) {
+		p.turnDown(w, r, v, *refused(tooMany, "logins begun"))
+		return
+	}
 	location, f, err := p.provider.Begin(r.Context(), maxAge)
 	if err != nil {
 		p.turnDown(w, r, v, *refused(providerUnavailable, err.Error()))

@@ -56,6 +56,13 @@ func bearerToken(h http.Header) (token string, sent bool, err error) {
 }
 
 func (p *Proxy) identifyBearer(ctx context.Context, v *visit, token string) *refusal {
+	if who, ok := p.provider.Remembered(token); ok {
+		v.caller = &caller{token: &who}
+		return nil
+	}
+	if p.failures.Exhausted(v.address) { // a token that is known to be good passes all the same
+		return refused(tooMany, "bearer tokens that were refused")
+	}
 	ctx, stop := context.WithTimeout(ctx, provingWithin)
 	defer stop()
 	who, err := p.provider.Bearer(ctx, token)
@@ -64,6 +71,7 @@ func (p *Proxy) identifyBearer(ctx context.Context, v *visit, token string) *ref
 		v.caller = &caller{token: &who}
 		return nil
 	case errors.Is(err, oidc.ErrRefused):
+		p.failures.Take(v.address)
 		return refused(tokenRefused, err.Error())
 	}
 	return refused(providerUnavailable, err.Error())

@@ -75,6 +75,13 @@ func (s *liveSet) enter(v *visit, w *reply, r *http.Request) *liveRequest {
 	return l
 }
 
+// full says whether there are most requests already. A few more may come at once.
+func (s *liveSet) full(most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live) >= most
+}
+
 // leave takes a request out that is over.
 func (s *liveSet) leave(l *liveRequest) {
 	s.mu.Lock()

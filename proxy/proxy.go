@@ -53,10 +53,19 @@ type Proxy struct {
 	buffers    buffers
 	table      atomic.Pointer[table]
 	live       liveSet
+	starts     *Throttle // logins begun
+	failures   *Throttle // tokens refused
 
 	reviewing sync.Mutex // one review at a time; guards reviewed
 	reviewed  uint64     // the directory's revision that the last review saw
 }
+
+// How often one address may begin to sign in, and fail to prove who it is. Many
+// people may share an address, so it is far more than one person does.
+const (
+	startsPerSecond, startsAtOnce     = 20, 400
+	FailuresPerSecond, FailuresAtOnce = 5, 100
+)
 
 // New makes a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
@@ -67,6 +76,7 @@ func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, log: parts.Log, quiet: slog.NewLogLogger(parts.Log.Handler(), slog.LevelDebug),
 		numbers: newNumbers(), assertions: keys, live: liveSet{live: map[*liveRequest]struct{}{}},
+		starts: NewThrottle(startsPerSecond, startsAtOnce), failures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
 		reviewed: parts.Directory.Revision()}
 	p.table.Store(&table{public: &url.URL{Scheme: "https"}})
 	return p, nil
@@ -132,6 +142,9 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 	if x := p.identify(r, v); x != nil {
 		v.route.numbers.decided(verdictDeny, x.reason)
 		return x
+	}
+	if p.live.full(v.table.mostLive) {
+		return refused(overloaded, "")
 	}
 	l := p.live.enter(v, w, r) // before asking: a change after the answer finds the request here
 	defer p.live.leave(l)

@@ -22,6 +22,8 @@ var said = map[string]words{
 	badPath:             {"This address is not valid", "The path is written in a way that different servers read differently, so it is not passed on."},
 	badRequest:          {"The request is not valid", "It could not be understood."},
 	methodRefused:       {"That method is not accepted", "This address does not accept requests of that method."},
+	tooMany:             {"Too many attempts", "Too many attempts to sign in came from your network. Try again in a moment."},
+	overloaded:          {"Too much is going on", "There are more requests than can be served at once. Try again in a moment."},
 	notSignedIn:         {"You are not signed in", "Sign in and try again."},
 	sessionEnded:        {"Your session has ended", "You were signed out. Sign in and try again."},
 	sessionExpired:      {"Your session has expired", "You were signed in too long ago. Sign in and try again."},
@@ -53,7 +55,7 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, v *visit, x refus
 	switch x.status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", challenge(x))
-	case http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 	case http.StatusMethodNotAllowed:
 		if w.Header().Get("Allow") == "" {

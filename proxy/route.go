@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -20,6 +21,8 @@ type table struct {
 	managed headerNames
 	hosts   map[string][]*route // by canonical host; longest path first
 	routes  []*route            // as written
+
+	mostLive int // requests under way at once
 }
 
 // route is one of Settings.Routes, compiled.
@@ -113,7 +116,8 @@ func compile(s Settings, old *table) (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	t := &table{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), hosts: map[string][]*route{}}
+	t := &table{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), hosts: map[string][]*route{},
+		mostLive: cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests)}
 	if t.host, err = canonicalHost(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}

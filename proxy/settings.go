@@ -20,9 +20,20 @@ type Settings struct {
 	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed; none by default"`
 	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the headers by which an upstream learns who is calling"`
 	TrustGroupNames bool            `yaml:"trust_group_names" doc:"let rules name groups by name alone; whoever may rename groups then decides who passes"`
+	Limits          Limits          `yaml:"limits" doc:"how much is taken on at once"`
 	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
 	Routes          []Route         `yaml:"routes" doc:"host and path to upstream"`
 }
+
+// Limits bound what is taken on at once; the rest is answered with 503, so that
+// what was taken on can be served.
+type Limits struct {
+	LiveRequests int `yaml:"live_requests" doc:"requests under way on all routes, WebSockets and streams among them; count 64 KiB of memory for each"`
+	Connections  int `yaml:"connections" doc:"connections to the public listener; more wait to be taken"`
+}
+
+// defaultLimits are in force where nothing, or 0, is written.
+var defaultLimits = Limits{LiveRequests: 20_000, Connections: 30_000}
 
 // IdentityHeaders names the headers set for the upstream. An empty name means that header is not sent; every inbound
 // spelling of a named one is removed. Values are ASCII: any other byte, and "%", is percent-encoded (RFC 3986 §2.1),
@@ -73,7 +84,7 @@ const (
 
 // Defaults is what absent keys mean.
 func Defaults() Settings {
-	return Settings{IdentityHeaders: IdentityHeaders{
+	return Settings{Limits: defaultLimits, IdentityHeaders: IdentityHeaders{
 		User:      "X-Forwarded-User",
 		Email:     "X-Forwarded-Email",
 		Name:      "X-Forwarded-Preferred-Username",
@@ -90,6 +101,11 @@ func (s Settings) Check(fault func(path, problem string)) {
 	for i, text := range s.TrustedProxies {
 		if _, err := parseTrusted(text); err != nil {
 			fault(fmt.Sprintf("trusted_proxies[%d]", i), err.Error())
+		}
+	}
+	for key, n := range map[string]int{"live_requests": s.Limits.LiveRequests, "connections": s.Limits.Connections} {
+		if n < 0 {
+			fault("limits."+key, fmt.Sprintf("%d is negative; write a number such as 20000", n))
 		}
 	}
 	s.IdentityHeaders.check(fault)

@@ -65,6 +65,8 @@ const (
 	badPath             = "bad_path"
 	badRequest          = "bad_request"
 	methodRefused       = "method_refused"
+	tooMany             = "too_many_attempts"
+	overloaded          = "overloaded"
 	notSignedIn         = "not_signed_in"
 	sessionEnded        = "session_ended"
 	sessionExpired      = "session_expired"
@@ -91,6 +93,8 @@ var statuses = map[string]int{
 	badPath:             http.StatusBadRequest,
 	badRequest:          http.StatusBadRequest,
 	methodRefused:       http.StatusMethodNotAllowed,
+	tooMany:             http.StatusTooManyRequests,
+	overloaded:          http.StatusServiceUnavailable,
 	notSignedIn:         http.StatusUnauthorized,
 	sessionEnded:        http.StatusUnauthorized,
 	sessionExpired:      http.StatusUnauthorized,

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -118,6 +119,28 @@ func Revoke(ctx context.Context, d *directory.Directory, id string) error {
 		return noToken(id)
 	}
 	return err
+}
+
+// Knows says whether a request brings a live token of ours. It costs a digest, and
+// writes nothing down.
+func (s *Server) Knows(r *http.Request) bool {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	secret = strings.TrimSpace(secret)
+	if !strings.EqualFold(scheme, "Bearer") || len(secret) != tokenLength {
+		return false
+	}
+	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
+	return ok && !expired(t, s.now()) && s.parentLives(t, s.now())
+}
+
+// Refuse answers with 429: too many requests without a good token came.
+func (s *Server) Refuse(w http.ResponseWriter) {
+	p := &problem{status: http.StatusTooManyRequests, detail: "Too many requests with a wrong token came from this address. Try again in a moment."}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Retry-After", "5")
+	w.WriteHeader(p.status)
+	_ = json.NewEncoder(w).Encode(p.body())
 }
 
 // authenticate finds the live token that the request brings. The text is never

@@ -310,6 +310,27 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
+// TestWrongTokensMakeOneWait, and the identity provider's good one does not.
+func TestWrongTokensMakeOneWait(t *testing.T) {
+	s := newStage(t)
+	stranger := *s.push
+	stranger.token = "wrong"
+	last := 0
+	for range 300 {
+		var err error
+		if last, _, err = stranger.try("GET", "/Users", nil); err != nil {
+			t.Fatal(err)
+		}
+		if last == http.StatusTooManyRequests {
+			break
+		}
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("the last wrong token gives %d", last)
+	}
+	s.push.send("GET", "/Users", nil, http.StatusOK)
+}
+
 // TestDoctor finds what does not fit together.
 func TestDoctor(t *testing.T) {
 	s := newStage(t)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"sallyport/audit"
@@ -179,15 +180,26 @@ func (s *server) doors() []*door {
 	}
 	secure := s.cert.config()
 	doors := []*door{
-		newDoor("public", tcp(l.Public), http.HandlerFunc(public), secure, s.log),
+		newDoor("public", limited(tcp(l.Public), s.file.Limits.Connections), http.HandlerFunc(public), secure, s.log),
 		newDoor("ops", tcp(l.Ops), s.ops(), nil, s.log),
 		newDoor("control", func() (net.Listener, error) { return listenControl(s.file.Control.Socket) },
 			s.control().handler(), nil, s.log),
 	}
 	if l.SCIM != "" {
-		doors = append(doors, newDoor("scim", tcp(l.SCIM), s.push, secure, s.log))
+		doors = append(doors, newDoor("scim", tcp(l.SCIM), s.guarded(), secure, s.log))
 	}
 	return doors
+}
+
+// limited takes on at most so many connections at once; more wait.
+func limited(listen func() (net.Listener, error), most int) func() (net.Listener, error) {
+	return func() (net.Listener, error) {
+		l, err := listen()
+		if err != nil || most == 0 {
+			return l, err
+		}
+		return netutil.LimitListener(l, most), nil
+	}
 }
 
 // control answers operators' verbs with what only a running server can do, too.
@@ -200,14 +212,48 @@ func (s *server) control() *control {
 // withPushes answers SCIM on the public listener too, on public_url's host alone.
 func (s *server) withPushes(next http.HandlerFunc) http.HandlerFunc {
 	public, _ := url.Parse(s.file.PublicURL) // parsed before, in wire
+	pushes := s.guarded()
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Host == public.Host && isPush(r.URL.Path) {
-			s.push.ServeHTTP(w, r)
+			pushes.ServeHTTP(w, r)
 			return
 		}
 		next(w, r)
 	}
 }
+
+// guarded answers SCIM, and makes an address wait that goes on sending wrong
+// tokens. A good token passes all the same.
+func (s *server) guarded() http.Handler {
+	failures := proxy.NewThrottle(proxy.FailuresPerSecond, proxy.FailuresAtOnce)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		address, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if failures.Exhausted(address) && !s.push.Knows(r) {
+			s.push.Refuse(w)
+			return
+		}
+		watched := &statusWatcher{ResponseWriter: w}
+		s.push.ServeHTTP(watched, r)
+		if watched.status == http.StatusUnauthorized {
+			failures.Take(address)
+		}
+	})
+}
+
+// statusWatcher remembers what was answered.
+type statusWatcher struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader remembers the status.
+func (w *statusWatcher) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWatcher) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func isPush(path string) bool {
 	const root = "/scim"

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestThrottle: so many at once, then so many a second; one subscriber's IPv6
+// addresses are one; and a million strangers leave what is remembered bounded.
+func TestThrottle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := NewThrottle(2, 3)
+		takes := func(address string, want ...bool) {
+			t.Helper()
+			for i, w := range want {
+				if got := th.Take(address); got != w {
+					t.Errorf("take %d of %s is %v", i+1, address, got)
+				}
+			}
+		}
+		takes("192.0.2.1", true, true, true, false)
+		takes("192.0.2.2", true)
+		if !th.Exhausted("192.0.2.1") || !th.Exhausted("::ffff:192.0.2.1") || th.Exhausted("192.0.2.2") || th.Exhausted("192.0.2.3") {
+			t.Error("who is exhausted is not told right")
+		}
+		takes("2001:db8::1", true, true, true)
+		takes("2001:db8::ffff:1", false)
+		takes("2001:db8:0:1::1", true)
+		takes("not an address", true, true, true, true)
+		time.Sleep(time.Second)
+		takes("192.0.2.1", true, true, false)
+		for i := range 1_000_000 {
+			th.Take(fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255))
+		}
+		if n := len(th.young) + len(th.old); n > 2*throttledMost {
+			t.Errorf("%d are remembered", n)
+		}
+	})
+}
+
+// TestGuessingTokensMakesOneWait, and those with a good one known before do not.
+func TestGuessingTokensMakesOneWait(t *testing.T) {
+	const api = "https://" + apiHost + "/v1/x"
+	w := newWorld(t, nil)
+	good := []string{"Authorization", "Bearer " + w.token("alice", nil)}
+	if resp, _ := w.get(w.client(false), api, good...); resp.StatusCode != http.StatusOK {
+		t.Fatalf("a good token gives %d", resp.StatusCode)
+	}
+	c, refused := w.client(false), 0
+	for range 2 * FailuresAtOnce {
+		resp, _ := w.get(c, api, "Authorization", "Bearer guess.guess.guess")
+		if refused = resp.StatusCode; refused == http.StatusTooManyRequests {
+			if resp.Header.Get("Retry-After") == "" {
+				t.Error("it is not said when to try again")
+			}
+			break
+		}
+	}
+	if refused != http.StatusTooManyRequests {
+		t.Errorf("the last guess gives %d", refused)
+	}
+	if resp, _ := w.get(w.client(false), api, good...); resp.StatusCode != http.StatusOK {
+		t.Errorf("the good token gives %d", resp.StatusCode)
+	}
+	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusOK {
+		t.Errorf("a route that is open to all gives %d", resp.StatusCode)
+	}
+}
+
+// TestBeginningLoginsWithoutEndMakesOneWait.
+func TestBeginningLoginsWithoutEndMakesOneWait(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil) // the provider is found
+	c, last := w.client(true), 0
+	for range 3 * startsAtOnce {
+		resp, _ := w.get(c, "https://"+loginHost+"/.sallyport/login?return_to=/")
+		if last = resp.StatusCode; last == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Errorf("the last login begun gives %d", last)
+}
+
+// TestOverload: what is beyond the bound is turned away, and what is under way goes on.
+func TestOverload(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 3 })
+	inside, leave := make(chan struct{}), make(chan struct{})
+	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		inside <- struct{}{}
+		<-leave
+		_, _ = io.WriteString(rw, "done")
+	})
+	answers := make(chan int)
+	for range 3 {
+		go func() {
+			resp, _ := w.get(w.client(false), "https://"+openHost+"/")
+			answers <- resp.StatusCode
+		}()
+		<-inside
+	}
+	if resp, body := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("one more gives %d %s", resp.StatusCode, body)
+	}
+	close(leave)
+	for range 3 {
+		if code := <-answers; code != http.StatusOK {
+			t.Errorf("one that was under way gives %d", code)
+		}
+	}
+	go func() { <-inside }()
+	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusOK {
+		t.Errorf("afterwards it gives %d", resp.StatusCode)
+	}
+}
