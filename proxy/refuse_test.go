@@ -226,7 +226,7 @@ func common(t *testing.T, x refusal, w *httptest.ResponseRecorder) {
 	if (x.status == 401) != (w.Header().Get("WWW-Authenticate") != "") {
 		t.Errorf("%s: WWW-Authenticate %q", x.reason, w.Header().Get("WWW-Authenticate"))
 	}
-	if (x.status == 503) != (w.Header().Get("Retry-After") != "") {
+	if (x.status == 503 || x.status == 429) != (w.Header().Get("Retry-After") != "") {
 		t.Errorf("%s: Retry-After %q", x.reason, w.Header().Get("Retry-After"))
 	}
 	if (x.status == 405) != (w.Header().Get("Allow") != "") {
