@@ -97,7 +97,7 @@ func (w *reply) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, errStopped
 	}
 	w.conn, w.code = bare(conn), http.StatusSwitchingProtocols
-	return conn, rw, nil
+	return thrifty{conn}, rw, nil
 }
 
 // bare is the connection under TLS, which closes without a farewell that somebody might have to wait for.

@@ -3,6 +3,8 @@ package proxy
 import (
 	"crypto/sha1"
 	"encoding/base64"
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,6 +38,31 @@ func acceptsWebSocket(res *http.Response) bool {
 	sum := sha1.Sum([]byte(keys[0] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return isOne(res.Header["Upgrade"], "websocket") && hasToken(res.Header["Connection"], "upgrade") &&
 		slices.Equal(res.Header["Sec-Websocket-Accept"], []string{base64.StdEncoding.EncodeToString(sum[:])})
+}
+
+// thrifty is a connection that is copied to and from through little memory:
+// thousands of WebSockets may be open and idle.
+type thrifty struct{ net.Conn }
+
+// socketBuffer is what each direction of a WebSocket is copied through, in bytes.
+const socketBuffer = 4 << 10
+
+// ReadFrom copies what src says to the client.
+func (c thrifty) ReadFrom(src io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{c.Conn}, struct{ io.Reader }{src}, make([]byte, socketBuffer))
+}
+
+// WriteTo copies what the client says to dst.
+func (c thrifty) WriteTo(dst io.Writer) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{c.Conn}, make([]byte, socketBuffer))
+}
+
+// CloseWrite says that no more comes, where the connection can say so.
+func (c thrifty) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }
 
 func isOne(values []string, word string) bool {

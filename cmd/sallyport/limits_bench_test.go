@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// large is n, or few unless LARGE is set.
+func large(n, few int) int {
+	if os.Getenv("LARGE") == "" {
+		return few
+	}
+	return n
+}
+
+// status reads a number of the server's process from /proc, in KiB.
+func (r *running) status(b testing.TB, field string) float64 {
+	b.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
+	if err != nil {
+		b.Skip(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, field+":"); ok {
+			n, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// BenchmarkIdleSockets opens WebSockets and leaves them idle: what each takes of the
+// server's memory, and how long after the answer to the push that deactivates
+// their user the last of them, and the 99th of a hundred, ends.
+func BenchmarkIdleSockets(b *testing.B) {
+	n := large(8000, 500)
+	s := newStage(b)
+	before := s.server.status(b, "VmRSS")
+	ended := make(chan time.Time, n)
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	var all sync.WaitGroup
+	gate := make(chan struct{}, 32)
+	for range n {
+		all.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			s.holdSocket(ctx, b, ended)
+		})
+	}
+	all.Wait()
+	b.ReportMetric((s.server.status(b, "VmRSS")-before)/float64(n), "KiB/socket")
+	s.push.setActive(s.alice, "False")
+	answered := time.Now()
+	took := make([]time.Duration, n)
+	for i := range took {
+		took[i] = (<-ended).Sub(answered)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[n*99/100].Microseconds())/1000, "cut-p99-ms")
+	b.ReportMetric(float64(took[n-1].Microseconds())/1000, "cut-last-ms")
+	b.ReportMetric(float64(n), "sockets")
+}
+
+// holdSocket opens a socket and tells when it ends.
+func (s *stage) holdSocket(ctx context.Context, b testing.TB, ended chan<- time.Time) {
+	header := http.Header{}
+	for _, c := range s.her.cookies(appHost) {
+		header.Add("Cookie", c.String())
+	}
+	c, _, err := websocket.Dial(ctx, "wss://"+appHost+"/socket", &websocket.DialOptions{HTTPClient: s.her.client, HTTPHeader: header})
+	if err != nil {
+		b.Error(err)
+		ended <- time.Now()
+		return
+	}
+	go func() {
+		_, _, _ = c.Read(ctx)
+		ended <- time.Now()
+		_ = c.CloseNow()
+	}()
+}
+
+// BenchmarkSlowClients has many connections send a byte of a header now and then,
+// and compares what a good client sees with what it saw before.
+func BenchmarkSlowClients(b *testing.B) {
+	n := large(5000, 500)
+	s := newStage(b)
+	alone := s.p99(b)
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() { s.crawl(ctx) })
+	}
+	beside := s.p99(b)
+	stop()
+	all.Wait()
+	b.ReportMetric(float64(alone.Microseconds())/1000, "alone-p99-ms")
+	b.ReportMetric(float64(beside.Microseconds())/1000, "beside-p99-ms")
+	b.ReportMetric(float64(beside)/float64(alone), "ratio")
+	b.ReportMetric(float64(n), "slow-clients")
+}
+
+// p99 is the 99th of a hundred of a good client's requests, one after the other.
+func (s *stage) p99(b testing.TB) time.Duration {
+	const requests = 2000
+	took := make([]time.Duration, requests)
+	for i := range took {
+		begun := time.Now()
+		if status, err := s.askOne(); err != nil || status != http.StatusOK {
+			b.Fatalf("a good request gives %d, %v", status, err)
+		}
+		took[i] = time.Since(begun)
+	}
+	slices.Sort(took)
+	return took[requests*99/100]
+}
+
+// crawl sends a header that never ends, over one connection after the other.
+func (s *stage) crawl(ctx context.Context) {
+	for ctx.Err() == nil {
+		conn, err := (&tls.Dialer{NetDialer: &net.Dialer{}, Config: &tls.Config{InsecureSkipVerify: true, ServerName: appHost}}).DialContext(ctx, "tcp", s.server.addrs["public"])
+		if err != nil {
+			continue
+		}
+		_, err = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nX-Slow: ", appHost)
+		for err == nil && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+				_, err = conn.Write([]byte("x"))
+			}
+		}
+		_ = conn.Close()
+	}
+}
+
+// BenchmarkStrangers begins logins and sends made-up tokens without end: what that
+// takes of the server's memory, and how often it makes the provider be asked.
+func BenchmarkStrangers(b *testing.B) {
+	n := large(500_000, 5000)
+	s := newStage(b)
+	begun := s.her.get("https://"+loginHost+"/.sallyport/login?return_to=/", "")
+	_ = begun.Body.Close()
+	before := s.server.status(b, "VmRSS")
+	var all sync.WaitGroup
+	for worker := range 16 {
+		all.Go(func() {
+			v := s.visitor(s.server)
+			for i := worker; i < n; i += 16 {
+				resp := v.get("https://"+loginHost+"/.sallyport/login?return_to=/", "")
+				_ = resp.Body.Close()
+				resp = v.get("https://"+apiHost+"/", fmt.Sprintf("eyJhbGciOiJSUzI1NiIsImtpZCI6%s.e30.AAAA", directoryID(i)))
+				_ = resp.Body.Close()
+			}
+		})
+	}
+	all.Wait()
+	b.ReportMetric((s.server.status(b, "VmRSS")-before)/1024, "MiB-more")
+	b.ReportMetric(float64(n), "each")
+}
+
+func directoryID(i int) string { return fmt.Sprintf("%022d", i) }
