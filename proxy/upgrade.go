@@ -45,7 +45,7 @@ func acceptsWebSocket(res *http.Response) bool {
 type thrifty struct{ net.Conn }
 
 // socketBuffer is what each direction of a WebSocket is copied through, in bytes.
-const socketBuffer = 4 << 10
+const socketBuffer = 2 << 10
 
 // ReadFrom copies what src says to the client.
 func (c thrifty) ReadFrom(src io.Reader) (int64, error) {
