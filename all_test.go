@@ -132,3 +132,32 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// TestAdvisoriesNameTests: every test that docs/advisories.md names is there.
+func TestAdvisoriesNameTests(t *testing.T) {
+	page, err := os.ReadFile("docs/advisories.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sources strings.Builder
+	err = filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") {
+			var text []byte
+			text, err = os.ReadFile(path)
+			sources.Write(text)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)`").FindAllStringSubmatch(string(page), -1)
+	if len(named) < 40 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, n := range named {
+		if !strings.Contains(sources.String(), "\nfunc "+n[1]+"(") {
+			t.Errorf("docs/advisories.md names %s, and there is no such test", n[1])
+		}
+	}
+}

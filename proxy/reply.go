@@ -37,10 +37,11 @@ type reply struct {
 func newReply(w http.ResponseWriter, r *http.Request) *reply {
 	hasBody := r.Body != nil && r.Body != http.NoBody
 	// A request that carried Content-Length beside Transfer-Encoding looks like any chunked one by now, and must be
-	// the last on its connection (RFC 9112 §6.1). Streams of unknown length are the others, and rarely share one.
+	// the last on its connection (RFC 9112 §6.1). Streams of unknown length are the others, and rarely share one. So
+	// must one of HTTP/1.0, whose Transfer-Encoding net/http passes over.
 	http1 := r.ProtoMajor == 1
 	return &reply{ResponseWriter: w, control: http.NewResponseController(w), http1: http1, hasBody: hasBody,
-		closing: http1 && (len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)}
+		closing: http1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)}
 }
 
 // Unwrap lets an http.ResponseController reach what this does not do itself.

@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestSmuggling (CVE-2015-5739, CVE-2019-16276, CVE-2022-1705, CVE-2023-29406,
+// CVE-2025-22871, CVE-2023-27491, CVE-2026-88008, and Kettle's of 2019 to 2025): bytes
+// whose end two parsers might see in different places are refused, or are the last
+// on their connection. What stands behind them is never taken for a request.
+func TestSmuggling(t *testing.T) {
+	const behind = "GET /smuggled HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n"
+	start := func(method string) string { return method + " /first HTTP/1.1\r\nHost: " + openHost + "\r\n" }
+	for name, bytes := range map[string]string{
+		"both lengths":                    start("POST") + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + behind,
+		"both, the other way round":       start("POST") + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + behind,
+		"two lengths":                     start("POST") + "Content-Length: 0\r\nContent-Length: 50\r\n\r\n" + behind,
+		"a list of lengths":               start("POST") + "Content-Length: 0, 50\r\n\r\n" + behind,
+		"a signed length":                 start("POST") + "Content-Length: +0\r\n\r\n" + behind,
+		"a length in hex":                 start("POST") + "Content-Length: 0x0\r\n\r\n" + behind,
+		"a length with a tab":             start("POST") + "Content-Length: 0\t50\r\n\r\n" + behind,
+		"space before the colon":          start("POST") + "Content-Length : 50\r\n\r\n" + behind,
+		"a tab before the colon":          start("POST") + "Transfer-Encoding\t: chunked\r\n\r\n" + behind,
+		"a folded encoding":               start("POST") + "Transfer-Encoding:\r\n chunked\r\nContent-Length: 0\r\n\r\n" + behind,
+		"an unknown encoding":             start("POST") + "Transfer-Encoding: xchunked\r\n\r\n" + behind,
+		"two encodings":                   start("POST") + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + behind,
+		"a list of encodings":             start("POST") + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + behind,
+		"an encoding with a vertical tab": start("POST") + "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n" + behind,
+		"an encoding in quotes":           start("POST") + "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n" + behind,
+		"an encoding in HTTP/1.0":         "POST /first HTTP/1.0\r\nHost: " + openHost + "\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n" + behind,
+		"a chunk's size in decimal point": start("POST") + "Transfer-Encoding: chunked\r\n\r\n0.\r\n\r\n" + behind,
+		"a chunk's size without end":      start("POST") + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n" + behind,
+		"a negative chunk":                start("POST") + "Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n" + behind,
+		"a bare LF in an extension":       start("POST") + "Transfer-Encoding: chunked\r\n\r\n0;a\nb\r\n\r\n" + behind,
+		"a header without a name":         start("GET") + ": x\r\n\r\n" + behind,
+		"a header with a NUL":             start("GET") + "X: a\x00b\r\n\r\n" + behind,
+		"a header with a bare CR":         start("GET") + "X: a\rTransfer-Encoding: chunked\r\n\r\n" + behind,
+		"a request line of four words":    "GET /first HTTP/1.1 x\r\nHost: " + openHost + "\r\n\r\n" + behind,
+		"no host":                         "GET /first HTTP/1.1\r\n\r\n" + behind,
+		"two hosts":                       start("GET") + "Host: " + appHost + "\r\n\r\n" + behind,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			var mu sync.Mutex
+			var saw []string
+			w.behindIs(func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				mu.Lock()
+				saw = append(saw, r.RequestURI)
+				mu.Unlock()
+			})
+			conn := w.raw(bytes)
+			br := bufio.NewReader(conn)
+			answers := 0
+			for {
+				resp, err := http.ReadResponse(br, nil)
+				if err != nil {
+					break
+				}
+				answers++
+				_, _ = io.Copy(io.Discard, resp.Body)
+				if resp.Close {
+					break
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if answers > 1 || strings.Contains(strings.Join(saw, " "), "smuggled") {
+				t.Errorf("%d answers; the upstream sees %q", answers, saw)
+			}
+		})
+	}
+}
+
+// TestNothingButHostAndPathChoosesTheRule (CVE-2025-54576, CVE-2026-41059, CVE-2026-34457,
+// CVE-2026-9800, CVE-2026-55430, CVE-2026-40910, CVE-2020-14359): not the query, a fragment, another header, a
+// user agent that health checks have, nor a method in another case.
+func TestNothingButHostAndPathChoosesTheRule(t *testing.T) {
+	w := newWorld(t, nil)
+	var saw int
+	w.behindIs(func(http.ResponseWriter, *http.Request) { saw++ })
+	for name, request := range map[string]string{
+		"a query that names an open path":   "GET /x?y=/.proxy/denied&z=/public/ HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"a fragment":                        "GET /x#/public HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"a path that contains a known word": "GET /x/.proxy/denied HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"a health check's user agent":       "GET /x HTTP/1.1\r\nHost: " + appHost + "\r\nUser-Agent: GoogleHC/1.0\r\n",
+		"another host by a header":          "GET /x HTTP/1.1\r\nHost: " + appHost + "\r\nX-Forwarded-Host: " + openHost + "\r\nX-Host: " + openHost + "\r\nForwarded: host=" + openHost + "\r\n",
+		"another path by a header":          "GET /x HTTP/1.1\r\nHost: " + appHost + "\r\nX-Original-URL: /\r\nX-Rewrite-URL: /\r\nX-Forwarded-Uri: /\r\n",
+		"another user by a header":          "GET /x HTTP/1.1\r\nHost: " + appHost + "\r\nX-Forwarded-User: alice@example.com\r\nX-Forwarded-Groups: staff\r\nRemote-User: alice\r\n",
+		"a method in small letters":         "get /x HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"a method nobody knows":             "FOO /x HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"TRACE":                             "TRACE /x HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"metrics":                           "GET /metrics HTTP/1.1\r\nHost: " + loginHost + "\r\n",
+		"pprof":                             "GET /debug/pprof/ HTTP/1.1\r\nHost: " + loginHost + "\r\n",
+		"an ACME path, and out of it":       "GET /.well-known/acme-challenge/../../x HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"an absolute target elsewhere":      "GET https://" + appHost + "/x HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"a host nobody configured":          "GET /x HTTP/1.1\r\nHost: nowhere.example.com\r\n",
+	} {
+		resp, err := http.ReadResponse(bufio.NewReader(w.raw(request+"Connection: close\r\n\r\n")), nil)
+		if err != nil {
+			continue // no answer at all is a no
+		}
+		if resp.StatusCode < 300 {
+			t.Errorf("%s answers %d", name, resp.StatusCode)
+		}
+	}
+	if saw != 0 {
+		t.Errorf("the upstream sees %d requests", saw)
+	}
+}
