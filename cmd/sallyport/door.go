@@ -35,7 +35,7 @@ func newDoor(name string, listen func() (net.Listener, error), h http.Handler, s
 		Handler:           h,
 		TLSConfig:         secure,
 		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
+		ConnState:         newIdlers(idleTimeout).note,
 		MaxHeaderBytes:    headerBytes,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(log.With("door", name).Handler(), slog.LevelDebug),
