@@ -10,7 +10,7 @@ func (tx *Tx) Group(id string) (Group, error) {
 
 // GroupByName finds the group with this displayName, whatever its case.
 func (tx *Tx) GroupByName(displayName string) (Group, error) {
-	return tx.groupBy(groupNames, fold(displayName))
+	return tx.groupBy(groupNames, Fold(displayName))
 }
 
 // GroupByExternalID finds the group with exactly this externalId.
@@ -63,7 +63,7 @@ func (tx *Tx) writeGroup(old, g *Group) error {
 	}
 	g.Version, g.Modified = g.Version+1, tx.now
 	return errors.Join(
-		tx.move(groupNames, fold(old.DisplayName), fold(g.DisplayName), g.ID),
+		tx.move(groupNames, Fold(old.DisplayName), Fold(g.DisplayName), g.ID),
 		tx.move(groupExts, old.ExternalID, g.ExternalID, g.ID),
 		tx.write(groupKeys, g.ID, g))
 }
@@ -80,6 +80,6 @@ func (tx *Tx) DeleteGroup(id string) error {
 	if err := tx.leaveAll(id); err != nil {
 		return err
 	}
-	return errors.Join(tx.move(groupNames, fold(g.DisplayName), "", id), tx.move(groupExts, g.ExternalID, "", id),
+	return errors.Join(tx.move(groupNames, Fold(g.DisplayName), "", id), tx.move(groupExts, g.ExternalID, "", id),
 		tx.addCount("groups", -1), tx.remove(groupKeys, id))
 }

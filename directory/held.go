@@ -15,6 +15,9 @@ type Held struct {
 	Rejected time.Time `json:"rejected,omitzero"` // when a human said no; zero: nobody decided yet
 }
 
+// Waiting says that no human decided yet.
+func (h Held) Waiting() bool { return h.Rejected.IsZero() }
+
 // PutHeld keeps h until it is decided.
 func (tx *Tx) PutHeld(h Held) error { return tx.write(heldKeys, h.ID, h) }
 

@@ -93,8 +93,8 @@ func recordKey(revision uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte(recordKeys), revision)
 }
 
-// fold makes names that differ only in case, width or composition equal (RFC 7643 §2.2, RFC 8265 §3.3 in spirit).
-func fold(s string) string {
+// Fold makes names that differ only in case, width or composition equal (RFC 7643 §2.2, RFC 8265 §3.3 in spirit).
+func Fold(s string) string {
 	if ascii(s) {
 		return strings.ToLower(s)
 	}

@@ -49,7 +49,7 @@ func (tx *Tx) read(prefix, id string, into any) error {
 
 // UserByName finds the user with this userName, whatever its case.
 func (tx *Tx) UserByName(userName string) (User, error) {
-	id, err := tx.pointer(nameKeys, fold(userName))
+	id, err := tx.pointer(nameKeys, Fold(userName))
 	if err != nil {
 		return User{}, err
 	}
@@ -75,7 +75,7 @@ func (tx *Tx) UsersByExternalID(external string) ([]User, error) {
 
 // UsersByEmail finds every user with this e-mail address, whatever its case.
 func (tx *Tx) UsersByEmail(address string) ([]User, error) {
-	return tx.usersSharing(mailKeys, fold(address))
+	return tx.usersSharing(mailKeys, Fold(address))
 }
 
 func (tx *Tx) usersSharing(prefix, value string) ([]User, error) {
@@ -202,7 +202,7 @@ func (tx *Tx) writeUser(old, u *User) error {
 	}
 	u.Version, u.Modified = u.Version+1, tx.now
 	return errors.Join(
-		tx.move(nameKeys, fold(old.UserName), fold(u.UserName), u.ID),
+		tx.move(nameKeys, Fold(old.UserName), Fold(u.UserName), u.ID),
 		tx.moveShared(externalKeys, one(old.ExternalID), one(u.ExternalID), u.ID),
 		tx.moveShared(mailKeys, addresses(old), addresses(u), u.ID),
 		tx.write(userKeys, u.ID, u))
@@ -210,7 +210,7 @@ func (tx *Tx) writeUser(old, u *User) error {
 
 // claim refuses a name that another has.
 func (tx *Tx) claim(attribute, prefix, value, id string) error {
-	holder, err := tx.pointer(prefix, fold(value))
+	holder, err := tx.pointer(prefix, Fold(value))
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && holder == id:
 		return nil
@@ -267,7 +267,7 @@ func one(value string) []string {
 func addresses(u *User) (folded []string) {
 	for _, address := range u.Emails {
 		if bounded("", address) == nil {
-			folded = append(folded, fold(address))
+			folded = append(folded, Fold(address))
 		}
 	}
 	return folded
@@ -302,7 +302,7 @@ func (tx *Tx) DeleteUser(id string) error {
 	if err := errors.Join(tx.leaveAll(id), tx.remove(suspendedKeys, id)); err != nil {
 		return err
 	}
-	return errors.Join(tx.move(nameKeys, fold(u.UserName), "", id), tx.moveShared(externalKeys, one(u.ExternalID), nil, id),
+	return errors.Join(tx.move(nameKeys, Fold(u.UserName), "", id), tx.moveShared(externalKeys, one(u.ExternalID), nil, id),
 		tx.moveShared(mailKeys, addresses(&u), nil, id),
 		tx.addCount("users", -1), tx.remove(userKeys, id))
 }

@@ -15,12 +15,10 @@ import (
 const maxToken = 16 << 10
 
 // Bearer checks an access token that a caller brought (RFC 9068, and Entra's
-// forms of it).
+// forms of it), by the issuer that it names.
 func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
-	if len(p.others) > 0 {
-		if other := p.others[issuerIn(token)]; other != nil {
-			return other.Bearer(ctx, token)
-		}
+	if at := p.checker(token); at != p {
+		return at.Bearer(ctx, token)
 	}
 	k := p.known.Load()
 	if k == nil {
@@ -32,8 +30,7 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 		return Identity{}, err
 	}
 	digest, keys := sha256.Sum256([]byte(token)), k.keys.current()
-	if id, ok := p.remembered.find(digest, keys, time.Now()); ok {
-		p.metrics.verified(nil)
+	if id, ok := p.recall(digest, keys); ok {
 		return id, nil
 	}
 	id, err := p.bearer(ctx, k, token)
@@ -47,19 +44,30 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 // Remembered is the identity of a token that Bearer verified a while ago, if it is
 // still good. It asks nobody and costs little.
 func (p *Provider) Remembered(token string) (Identity, bool) {
-	at := p
-	if len(p.others) > 0 {
-		if other := p.others[issuerIn(token)]; other != nil {
-			at = other
-		}
-	}
+	at := p.checker(token)
 	k := at.known.Load()
 	if k == nil || len(token) > maxToken {
 		return Identity{}, false
 	}
-	id, ok := at.remembered.find(sha256.Sum256([]byte(token)), k.keys.current(), time.Now())
+	return at.recall(sha256.Sum256([]byte(token)), k.keys.current())
+}
+
+// checker is the provider that a token is checked by: that of the further issuer
+// which it names, else p.
+func (p *Provider) checker(token string) *Provider {
+	if len(p.others) > 0 {
+		if other := p.others[issuerIn(token)]; other != nil {
+			return other
+		}
+	}
+	return p
+}
+
+// recall is the identity of a remembered token, counted as verified.
+func (p *Provider) recall(digest [sha256.Size]byte, keys time.Time) (Identity, bool) {
+	id, ok := p.remembered.find(digest, keys, time.Now())
 	if ok {
-		at.metrics.verified(nil)
+		p.metrics.verified(nil)
 	}
 	return id, ok
 }

@@ -31,7 +31,7 @@ func (s *Server) mayLeave(tx *directory.Tx, u *directory.User) error {
 		return nil
 	}
 	switch h, err := tx.Held(u.ID); {
-	case err == nil && h.Rejected.IsZero():
+	case err == nil && h.Waiting():
 		return &heldBack{user: u, after: b.Per}
 	case err == nil && now.Sub(h.Rejected) < rejectionLasts:
 		return &heldBack{user: u, rejected: true}
@@ -78,7 +78,7 @@ func (s *Server) hold(ctx context.Context, err error) {
 	err = s.directory.Update(ctx, func(tx *directory.Tx) error {
 		had, err := tx.Held(h.user.ID)
 		switch {
-		case err == nil && had.Rejected.IsZero():
+		case err == nil && had.Waiting():
 			return nil
 		case err != nil && !errors.Is(err, directory.ErrNotFound):
 			return err
@@ -195,7 +195,7 @@ func (s *Server) heldCount() float64 {
 func choose(all []directory.Held, users []string) (chosen []directory.Held, err error) {
 	if len(users) == 0 {
 		for _, h := range all {
-			if h.Rejected.IsZero() {
+			if h.Waiting() {
 				chosen = append(chosen, h)
 			}
 		}

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	bulkRequestURN  = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 	bulkResponseURN = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 	bulkPrefix      = "bulkId:"
 
@@ -60,10 +59,9 @@ type bulkRun struct {
 }
 
 func parseBulk(s *Server, e *exchange, body map[string]any) (*bulkRun, error) {
-	raw, _ := member(body, "Operations")
-	list, ok := raw.([]any)
-	if !ok || len(list) == 0 {
-		return nil, invalid("invalidSyntax", "Operations must be a list of at least one operation.")
+	list, err := operationsIn(body)
+	if err != nil {
+		return nil, err
 	}
 	if len(list) > maxBulk {
 		return nil, fail(http.StatusRequestEntityTooLarge, "", "There are %d operations; at most %d (maxOperations) and %d bytes (maxPayloadSize) are taken at once.", len(list), maxBulk, maxBody)

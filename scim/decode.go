@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/transform"
+
+	"sallyport/directory"
 )
 
 const maxDepth = 32 // of nested JSON
@@ -103,10 +105,10 @@ func (f *folded) add(name string) bool {
 	if f.many == nil {
 		f.many = map[string]bool{}
 		for _, had := range f.few {
-			f.many[fold(had)] = true
+			f.many[directory.Fold(had)] = true
 		}
 	}
-	name = fold(name)
+	name = directory.Fold(name)
 	had := f.many[name]
 	f.many[name] = true
 	return !had

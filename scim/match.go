@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
+	"sallyport/directory"
 )
 
 // subject is a resource that a filter looks at. isMember and members answer for
@@ -138,7 +136,7 @@ func compareText(have, want, op string, a *attribute) bool {
 		}
 	}
 	if !a.caseExact {
-		have, want = fold(have), fold(want)
+		have, want = directory.Fold(have), directory.Fold(want)
 	}
 	switch op {
 	case "co":
@@ -173,14 +171,6 @@ func inOrder(order int, op string) bool {
 		return order <= 0
 	}
 	return false
-}
-
-// fold maps case and width away, as the directory does for names.
-func fold(s string) string {
-	if !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) {
-		return strings.ToLower(s)
-	}
-	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
 }
 
 // equalities are the attribute and value of each eq in a chain of ands; ok is

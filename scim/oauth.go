@@ -2,7 +2,6 @@ package scim
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,11 +122,8 @@ func (s *Server) client(r *http.Request) (parent, name string, err error) {
 	if !basic {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
-	if len(secret) != tokenLength {
-		return "", "", refused
-	}
-	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
-	if !ok || t.Parent != "" || id != t.ID && id != t.Name || expired(t, s.now()) {
+	t, ok := s.live(secret, s.now())
+	if !ok || t.Parent != "" || id != t.ID && id != t.Name {
 		return "", "", refused
 	}
 	return t.ID, t.Name, nil

@@ -26,10 +26,9 @@ func parsePatch(kind *kindOfResource, body map[string]any, n *notes) ([]operatio
 	if _, ok := member(body, "schemas"); !ok {
 		n.add(quirkMissingSchemas)
 	}
-	raw, _ := member(body, "Operations")
-	list, ok := raw.([]any)
-	if !ok || len(list) == 0 {
-		return nil, invalid("invalidSyntax", "Operations must be a list of at least one operation.")
+	list, err := operationsIn(body)
+	if err != nil {
+		return nil, err
 	}
 	if len(list) > maxOperations {
 		return nil, invalid("tooMany", "There are %d operations; at most %d are taken at once.", len(list), maxOperations)
@@ -47,6 +46,16 @@ func parsePatch(kind *kindOfResource, body map[string]any, n *notes) ([]operatio
 		operations = append(operations, more...)
 	}
 	return operations, nil
+}
+
+// operationsIn is the list of a PATCH or a bulk request.
+func operationsIn(body map[string]any) ([]any, error) {
+	raw, _ := member(body, "Operations")
+	list, ok := raw.([]any)
+	if !ok || len(list) == 0 {
+		return nil, invalid("invalidSyntax", "Operations must be a list of at least one operation.")
+	}
+	return list, nil
 }
 
 func parseOperation(kind *kindOfResource, object map[string]any, n *notes) ([]operation, error) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sallyport/directory"
 )
 
 // candidate is a resource that matches.
@@ -152,7 +154,7 @@ func sortText(s string, a *attribute) string {
 	if a.caseExact {
 		return s
 	}
-	return fold(s)
+	return directory.Fold(s)
 }
 
 func preferred(list []any) any {

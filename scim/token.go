@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -124,36 +123,46 @@ func Revoke(ctx context.Context, d *directory.Directory, id string) error {
 // Knows says whether a request brings a live token of ours. It costs a digest, and
 // writes nothing down.
 func (s *Server) Knows(r *http.Request) bool {
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	secret = strings.TrimSpace(secret)
-	if !strings.EqualFold(scheme, "Bearer") || len(secret) != tokenLength {
+	secret, ok := bearer(r.Header)
+	if !ok {
 		return false
 	}
-	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
-	return ok && !expired(t, s.now()) && s.parentLives(t, s.now())
+	_, ok = s.live(secret, s.now())
+	return ok
 }
 
 // Refuse answers with 429: too many requests without a good token came.
-func (s *Server) Refuse(w http.ResponseWriter) {
-	p := &problem{status: http.StatusTooManyRequests, detail: "Too many requests with a wrong token came from this address. Try again in a moment."}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Cache-Control", "no-store")
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "5")
-	w.WriteHeader(p.status)
-	_ = json.NewEncoder(w).Encode(p.body())
+	s.write(w, &exchange{Request: r}, nil, fail(http.StatusTooManyRequests, "", "Too many requests with a wrong token came from this address. Try again in a moment."))
 }
 
-// authenticate finds the live token that the request brings. The text is never
-// compared: its digest is looked up.
-func (s *Server) authenticate(e *exchange) error {
-	refused := fail(http.StatusUnauthorized, "", "The secret token is missing, wrong, expired or revoked. Make one with `sallyport token create` and paste it into the provisioning settings.")
-	values := e.Header.Values("Authorization")
+// bearer is the text of the one bearer token in a header.
+func bearer(h http.Header) (secret string, ok bool) {
+	values := h.Values("Authorization")
 	if len(values) != 1 {
-		return refused
+		return "", false
 	}
 	scheme, secret, _ := strings.Cut(values[0], " ")
-	secret = strings.TrimSpace(secret)
-	if !strings.EqualFold(scheme, "Bearer") {
+	return strings.TrimSpace(secret), strings.EqualFold(scheme, "Bearer")
+}
+
+// live finds the token of ours that secret is, if it is good now. The text is never
+// compared: its digest is looked up.
+func (s *Server) live(secret string, now time.Time) (directory.Token, bool) {
+	if len(secret) != tokenLength {
+		return directory.Token{}, false
+	}
+	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
+	return t, ok && !expired(t, now) && s.parentLives(t, now)
+}
+
+// authenticate finds the live token that the request brings: one of ours, or of
+// scim.oauth's issuer.
+func (s *Server) authenticate(e *exchange) error {
+	refused := fail(http.StatusUnauthorized, "", "The secret token is missing, wrong, expired or revoked. Make one with `sallyport token create` and paste it into the provisioning settings.")
+	secret, ok := bearer(e.Header)
+	if !ok {
 		return refused
 	}
 	if len(secret) != tokenLength || !strings.HasPrefix(secret, tokenPrefix) {
@@ -163,11 +172,10 @@ func (s *Server) authenticate(e *exchange) error {
 		}
 		return err
 	}
-	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
-	if !ok || expired(t, e.received) || !s.parentLives(t, e.received) {
+	if e.token, ok = s.live(secret, e.received); !ok {
+		e.token = directory.Token{}
 		return refused
 	}
-	e.token = t
 	s.touch(e)
 	return nil
 }

@@ -44,7 +44,7 @@ func (c *control) facts(r *http.Request) (any, error) {
 		return nil, err
 	}
 	for _, h := range held {
-		if h.Rejected.IsZero() {
+		if h.Waiting() {
 			f.Held++
 		}
 	}

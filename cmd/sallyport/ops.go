@@ -69,38 +69,37 @@ func healthcheckCommand() *cobra.Command {
 
 // readMetrics is the running server's metrics.
 func readMetrics(ctx context.Context, addr string) (string, error) {
-	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
-	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(addr)+"/metrics", nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	return string(data), err
+	_, body, err := askOps(ctx, addr, "/metrics")
+	return body, err
 }
 
 // checkReady asks the ops listener at addr.
 func checkReady(ctx context.Context, addr string) error {
-	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
-	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(addr)+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
+	status, _, err := askOps(ctx, addr, "/readyz")
 	if err != nil {
 		return fmt.Errorf("the server does not answer on its ops listener: %w", err)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server is not ready: %s", resp.Status)
+	if status != http.StatusOK {
+		return fmt.Errorf("the server is not ready: %d %s", status, http.StatusText(status))
 	}
 	return nil
+}
+
+// askOps asks the ops listener at addr.
+func askOps(ctx context.Context, addr, path string) (status int, body string, err error) {
+	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(addr)+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	return resp.StatusCode, string(data), err
 }
 
 // reachable turns "every address" into one that can be dialled.

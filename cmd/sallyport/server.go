@@ -229,7 +229,7 @@ func (s *server) guarded() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		address, _, _ := net.SplitHostPort(r.RemoteAddr)
 		if failures.Exhausted(address) && !s.push.Knows(r) {
-			s.push.Refuse(w)
+			s.push.Refuse(w, r)
 			return
 		}
 		watched := &statusWatcher{ResponseWriter: w}

@@ -25,20 +25,21 @@ func tokenCreateCommand() *cobra.Command {
 	ttl := c.Flags().Duration("expires-in", 365*24*time.Hour, "how long it is valid; 0 for ever")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		o, err := newOperator(cmd)
-		if err != nil {
-			return err
-		}
-		var t tokenView
-		if err := o.ask(cmd.Context(), http.MethodPost, "/tokens", tokenRequest{args[0], *ttl}, &t); err != nil {
-			return err
-		}
-		return showToken(cmd, t)
+		return mint(cmd, "/tokens", tokenRequest{args[0], *ttl})
 	}
 	return c
 }
 
-func showToken(cmd *cobra.Command, t tokenView) error {
+// mint asks for a new token and prints it.
+func mint(cmd *cobra.Command, path string, in any) error {
+	o, err := newOperator(cmd)
+	if err != nil {
+		return err
+	}
+	var t tokenView
+	if err := o.ask(cmd.Context(), http.MethodPost, path, in, &t); err != nil {
+		return err
+	}
 	fmt.Fprintln(cmd.ErrOrStderr(), "This token is shown once. Paste it into the provisioning settings as the secret token.")
 	return show(cmd, table{[]string{"id", "name", "token", "expires"},
 		[][]string{{t.ID, t.Name, t.Token, moment(t.Expires)}}, t})
@@ -54,15 +55,7 @@ func tokenRotateCommand() *cobra.Command {
 	overlap := c.Flags().Duration("overlap", 24*time.Hour, "how long the old one lives on")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		o, err := newOperator(cmd)
-		if err != nil {
-			return err
-		}
-		var t tokenView
-		if err := o.ask(cmd.Context(), http.MethodPost, "/tokens/"+url.PathEscape(args[0])+"/successor", rotation{*ttl, *overlap}, &t); err != nil {
-			return err
-		}
-		return showToken(cmd, t)
+		return mint(cmd, "/tokens/"+url.PathEscape(args[0])+"/successor", rotation{*ttl, *overlap})
 	}
 	return c
 }
