@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"proxy":   {"directory", "session", "oidc", "policy", "audit", "console"},
 	"config":  {"proxy", "oidc", "session", "scim", "policy", "audit", "directory", "console"},
 	"demo":    {"entratest"},
+	"bench":   {"entratest"}, // and the face over HTTP
 }
 
 type listed struct {

@@ -14,6 +14,7 @@ type liveRequest struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	reply  *reply
+	joined bool                   // it is a socket, which outlives the handler; set by that alone
 	end    atomic.Pointer[ending] // nil while it lives; set once
 	until  atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
 }
@@ -24,14 +25,19 @@ type ending struct {
 	batch  *batch
 }
 
-// cut ends the request, whatever it is doing: a hijacked connection, a stream, an upload. False if it was over.
+// cut says that the request is over, to the client of a socket too; stop must follow. False if it was over.
 func (l *liveRequest) cut(x *refusal, b *batch) bool {
 	if !l.end.CompareAndSwap(nil, &ending{x, b}) {
 		return false
 	}
+	l.reply.farewell()
+	return true
+}
+
+// stop ends what was cut, whatever it is doing: a socket, a stream, an upload.
+func (l *liveRequest) stop() {
 	l.cancel()
 	l.reply.stop()
-	return true
 }
 
 // askAt has the request asked again at a time; the zero time is never.

@@ -45,21 +45,24 @@ type passage struct {
 	*visit
 	proxy *Proxy
 	live  *liveRequest
+	reply *reply
 	body  *body
 	begun time.Time
+
+	through *httputil.ReverseProxy
 }
 
 // pass passes the request on and the answer back. It returns a refusal if the upstream gave no answer.
 func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
-	way := &passage{visit: l.visit, proxy: p, live: l, begun: time.Now()}
+	way := &passage{visit: l.visit, proxy: p, live: l, reply: w, begun: time.Now()}
 	r = r.WithContext(l.ctx)
 	if r.Body != nil && r.Body != http.NoBody {
 		way.body = &body{ReadCloser: r.Body}
 		r.Body = way.body
 	}
 	to := way.route.upstream.next()
-	through := &httputil.ReverseProxy{
-		Transport:      to.transport,
+	way.through = &httputil.ReverseProxy{
+		Transport:      to,
 		Rewrite:        func(pr *httputil.ProxyRequest) { way.rewrite(pr, to) },
 		ModifyResponse: way.answered,
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { x = way.failed(err) },
@@ -67,7 +70,7 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
 		FlushInterval:  flushEvery,
 		ErrorLog:       p.quiet,
 	}
-	through.ServeHTTP(w, r)
+	way.through.ServeHTTP(w, r)
 	return x
 }
 
@@ -106,10 +109,19 @@ func (w *passage) answered(res *http.Response) error {
 	if w.live.cutBy() != nil {
 		return errCut
 	}
-	if res.StatusCode == http.StatusSwitchingProtocols && !acceptsWebSocket(res) {
-		return errors.New("upstream switched to a protocol that nobody asked for")
+	if res.StatusCode < 100 {
+		return fmt.Errorf("upstream answered with the status %d, which there is not", res.StatusCode)
 	}
 	cleanAnswer(res.Header)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if !acceptsWebSocket(res) {
+			return errors.New("upstream switched to a protocol that nobody asked for")
+		}
+		return w.join(res)
+	}
+	if b, ok := res.Body.(*answerBody); ok && b.whole(res.ContentLength) {
+		w.through.FlushInterval = 0 // it goes out at once as it is
+	}
 	return nil
 }
 
@@ -117,9 +129,11 @@ func (w *passage) answered(res *http.Response) error {
 func (w *passage) failed(err error) *refusal {
 	var slow net.Error
 	switch cut := w.live.cutBy(); {
+	case errors.Is(err, errJoined):
+		return nil
 	case cut != nil:
 		return cut
-	case w.live.ctx.Err() != nil:
+	case w.live.ctx.Err() != nil, errors.Is(err, errStopped):
 		return &refusal{status: statusClientGone, reason: clientGone}
 	case w.body != nil && w.body.failed.Load():
 		return refused(badRequest, fmt.Sprintf("reading the request's body: %v", err))

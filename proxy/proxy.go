@@ -147,7 +147,11 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 		return refused(overloaded, "")
 	}
 	l := p.live.enter(v, w, r) // before asking: a change after the answer finds the request here
-	defer p.live.leave(l)
+	defer func() {
+		if !l.joined {
+			p.live.leave(l)
+		}
+	}()
 	if p.table.Load() != v.table {
 		return startOver
 	}
@@ -215,7 +219,7 @@ func (p *Proxy) finish(v *visit, w *reply, panicked any) {
 	if panicked != nil && panicked != http.ErrAbortHandler {
 		p.log.Error("request failed by a fault of ours", "err", panicked, "request", v.id, "stack", string(debug.Stack()))
 	}
-	cutOff := w.release() && !w.refusing && w.conn == nil
+	cutOff := w.release() && !w.refusing && w.taken == nil
 	if panicked != nil || code == 0 || cutOff {
 		panic(http.ErrAbortHandler)
 	}

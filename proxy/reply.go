@@ -1,9 +1,10 @@
 package proxy
 
 import (
-	"bufio"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -28,7 +29,7 @@ type reply struct {
 	mu      sync.Mutex // guards what follows
 	code    int        // of the answer; 0 before it
 	stopped bool
-	conn    net.Conn // the client's, once hijacked
+	taken   []io.Closer // the client's connection and the upstream's, once they are ours
 
 	outside sync.Mutex // held while control is used by another goroutine than the request's; guards over
 	over    bool       // the request is, and control must not be used again
@@ -85,20 +86,43 @@ func (w *reply) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Hijack hands over the connection, and remembers it to close it.
-func (w *reply) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// takeOver takes the client's connection away from net/http and sends a head over it. From then on, to stop is to
+// close it, and the other one with it. It returns what the client has said already, too.
+func (w *reply) takeOver(head *http.Response, other io.Closer) (conn net.Conn, early []byte, err error) {
 	conn, rw, err := w.control.Hijack()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("taking over the client's connection: %w", err)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stopped {
-		conn.Close()
+	if !w.holds(bare(conn), other) {
+		_ = conn.Close()
 		return nil, nil, errStopped
 	}
-	w.conn, w.code = bare(conn), http.StatusSwitchingProtocols
-	return thrifty{conn}, rw, nil
+	early = make([]byte, rw.Reader.Buffered())
+	_, err = io.ReadFull(rw, early)
+	if err = errors.Join(err, head.Write(rw), rw.Flush()); err != nil {
+		_ = conn.Close()
+		return nil, nil, fmt.Errorf("%w: %w", errStopped, err)
+	}
+	w.ResponseWriter, w.control = nil, nil // and the memory behind them
+	return conn, early, nil
+}
+
+// holds remembers what to close; false if the answer was stopped.
+func (w *reply) holds(closers ...io.Closer) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.code = http.StatusSwitchingProtocols
+	if !w.stopped {
+		w.taken = closers
+	}
+	return !w.stopped
+}
+
+// isSocket says whether the connection was taken over.
+func (w *reply) isSocket() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.taken != nil
 }
 
 // bare is the connection under TLS, which closes without a farewell that somebody might have to wait for.
@@ -116,15 +140,28 @@ func (w *reply) status() int {
 	return w.code
 }
 
+// farewell tells the client of a socket that it is over, as fast as can be told: to close a connection takes the
+// goroutine that reads from it, and thousands may have to be closed.
+func (w *reply) farewell() {
+	w.mu.Lock()
+	taken := w.taken
+	w.mu.Unlock()
+	if taken != nil {
+		_ = closeWrite(taken[0])
+	}
+}
+
 // stop ends the answer now. Whoever waits for the client, to take in what is written or to send more of a body,
 // waits no longer.
 func (w *reply) stop() {
 	w.mu.Lock()
-	conn, begun := w.conn, w.code != 0
+	taken, begun := w.taken, w.code != 0
 	w.stopped = true
 	w.mu.Unlock()
-	if conn != nil {
-		conn.Close()
+	if taken != nil {
+		for _, conn := range taken {
+			_ = conn.Close()
+		}
 		return
 	}
 	if w.hasBody {

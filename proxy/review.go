@@ -24,6 +24,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		for quiet := true; quiet; looks++ {
 			select {
 			case <-ctx.Done():
+				p.endSockets()
 				return ctx.Err()
 			case <-directory:
 				quiet = false
@@ -35,6 +36,15 @@ func (p *Proxy) Run(ctx context.Context) error {
 					p.expire(now)
 				}
 			}
+		}
+	}
+}
+
+// endSockets closes what nobody else knows of: net/http forgets a connection that became a socket.
+func (p *Proxy) endSockets() {
+	for _, l := range p.live.all() {
+		if l.reply.isSocket() {
+			l.stop()
 		}
 	}
 }
@@ -81,6 +91,9 @@ func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) map[
 		if b.add(l, x) {
 			cut[l] = x
 		}
+	}
+	for l := range cut {
+		l.stop()
 	}
 	return cut
 }

@@ -3,11 +3,12 @@ package proxy
 import (
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // wantsWebSocket says whether r is the opening handshake of RFC 6455 §4.1. Any other wish to switch protocols is not
@@ -40,29 +41,55 @@ func acceptsWebSocket(res *http.Response) bool {
 		slices.Equal(res.Header["Sec-Websocket-Accept"], []string{base64.StdEncoding.EncodeToString(sum[:])})
 }
 
-// thrifty is a connection that is copied to and from through little memory:
-// thousands of WebSockets may be open and idle.
-type thrifty struct{ net.Conn }
+// errJoined says that a request has become a socket, which goes on without it.
+var errJoined = errors.New("the client and the upstream are joined")
 
-// socketBuffer is what each direction of a WebSocket is copied through, in bytes.
+// socketBuffer is what each direction of a WebSocket is copied through, in bytes: thousands may be open and idle.
 const socketBuffer = 2 << 10
 
-// ReadFrom copies what src says to the client.
-func (c thrifty) ReadFrom(src io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{c.Conn}, struct{ io.Reader }{src}, make([]byte, socketBuffer))
-}
-
-// WriteTo copies what the client says to dst.
-func (c thrifty) WriteTo(dst io.Writer) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{c.Conn}, make([]byte, socketBuffer))
-}
-
-// CloseWrite says that no more comes, where the connection can say so.
-func (c thrifty) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+// join sends the client the upstream's 101, and has each told from then on what the other says. The request is over
+// with it, and all that net/http keeps for one: the live request stays until both have no more to say, one of them
+// fails, or it is cut.
+func (w *passage) join(res *http.Response) error {
+	upstream, ok := res.Body.(io.ReadWriteCloser)
+	if !ok {
+		return errors.New("the upstream's connection cannot be written to after a 101")
 	}
-	return nil
+	head := *res
+	head.Body, res.Body = nil, http.NoBody
+	client, early, err := w.reply.takeOver(&head, upstream)
+	if err != nil {
+		_ = upstream.Close()
+		return err
+	}
+	l := w.live
+	l.joined = true
+	var both sync.WaitGroup
+	both.Go(func() { talk(client, upstream) })
+	go func() {
+		talk(upstream, &switched{Conn: client, early: early})
+		both.Wait()
+		_, _ = upstream.Close(), client.Close()
+		w.proxy.live.leave(l)
+	}()
+	return errJoined
+}
+
+// talk passes on what one says until it says no more. If that fails, both are closed.
+func talk(to, from io.ReadWriteCloser) {
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, socketBuffer))
+	if err != nil || closeWrite(to) != nil {
+		_, _ = to.Close(), from.Close()
+	}
+}
+
+// closeWrite says that no more comes, or fails where a connection cannot say so.
+func closeWrite(conn any) error {
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
 
 func isOne(values []string, word string) bool {

@@ -29,9 +29,19 @@ type upstream struct {
 	turn    atomic.Uint32
 }
 
+// target is one place that requests may be sent to.
 type target struct {
 	scheme, host string
-	transport    *http.Transport
+	direct       *direct // nil where what it speaks is not plain HTTP/1.1
+	stock        *http.Transport
+}
+
+// RoundTrip sends a request to the target.
+func (t *target) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.direct.takes(r) {
+		return t.direct.RoundTrip(r)
+	}
+	return t.stock.RoundTrip(r)
 }
 
 // newUpstream makes the upstream of a route; it connects to nothing.
@@ -49,9 +59,14 @@ func newUpstream(w Route) (*upstream, error) {
 		if err != nil {
 			return nil, err
 		}
-		t := target{scheme: at.Scheme, host: at.Host, transport: newTransport(w.Timeout, secure, at.Scheme)}
-		if t.scheme == "h2c" {
+		t := target{scheme: at.Scheme, host: at.Host, stock: newTransport(w.Timeout, secure, at.Scheme)}
+		switch t.scheme {
+		case "h2c":
 			t.scheme = "http"
+		case "http":
+			if canTell {
+				t.direct = newDirect(withPort(at), w.Timeout)
+			}
 		}
 		u.targets = append(u.targets, t)
 	}
@@ -75,7 +90,10 @@ func (u *upstream) next() *target { return &u.targets[int(u.turn.Add(1))%len(u.t
 
 func (u *upstream) closeIdle() {
 	for _, t := range u.targets {
-		t.transport.CloseIdleConnections()
+		t.stock.CloseIdleConnections()
+		if t.direct != nil {
+			t.direct.CloseIdleConnections()
+		}
 	}
 }
 
@@ -94,6 +112,14 @@ func parseUpstream(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q: %w", text, err)
 	}
 	return u, nil
+}
+
+// withPort is where an upstream that speaks HTTP listens.
+func withPort(u *url.URL) string {
+	if u.Port() == "" {
+		return net.JoinHostPort(u.Hostname(), "80")
+	}
+	return u.Host
 }
 
 func upstreamTLS(caFile string) (*tls.Config, error) {

@@ -59,6 +59,7 @@ type world struct {
 	settings      Settings
 	front         *httptest.Server
 	upstream      *httptest.Server
+	upstreamCA    string // file; "" where it speaks HTTP
 
 	mu      sync.Mutex // guards handler
 	handler http.Handler
@@ -69,9 +70,11 @@ type world struct {
 func newWorld(t testing.TB, change func(*Settings)) *world {
 	t.Helper()
 	w := &world{t: t, handler: http.HandlerFunc(mirror)}
-	w.upstream = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.behind().ServeHTTP(rw, r) }))
-	t.Cleanup(w.upstream.Close)
+	w.openUpstream()
 	w.settings = usualSettings(w.upstream.URL)
+	for i := range w.settings.Routes {
+		w.settings.Routes[i].UpstreamCAFile = w.upstreamCA
+	}
 	if change != nil {
 		change(&w.settings)
 	}
@@ -83,6 +86,20 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 	w.front.StartTLS()
 	t.Cleanup(w.front.CloseClientConnections) // streams would keep Close waiting
 	return w
+}
+
+// openUpstream serves what is behind the door: over HTTP, which takes the direct way to it, or with UPSTREAM=https in
+// the environment over TLS, which takes the stock transport's. The same must hold of both.
+func (w *world) openUpstream() {
+	w.upstream = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.behind().ServeHTTP(rw, r) }))
+	w.t.Cleanup(w.upstream.Close)
+	if os.Getenv("UPSTREAM") != "https" {
+		w.upstream.Start()
+		return
+	}
+	w.upstream.StartTLS()
+	w.upstreamCA = filepath.Join(w.t.TempDir(), "ca.pem")
+	w.must(os.WriteFile(w.upstreamCA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.upstream.Certificate().Raw}), 0o600))
 }
 
 func usualSettings(upstream string) Settings {

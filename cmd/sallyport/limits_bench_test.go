@@ -45,7 +45,7 @@ func (r *running) status(b testing.TB, field string) float64 {
 // server's memory, and how long after the answer to the push that deactivates
 // their user the last of them, and the 99th of a hundred, ends.
 func BenchmarkIdleSockets(b *testing.B) {
-	n := large(8000, 500)
+	n := large(9500, 500)
 	s := newStage(b)
 	before := s.server.status(b, "VmRSS")
 	ended := make(chan time.Time, n)
@@ -89,6 +89,7 @@ func (s *stage) holdSocket(ctx context.Context, b testing.TB, ended chan<- time.
 	go func() {
 		_, _, _ = c.Read(ctx)
 		ended <- time.Now()
+		<-ctx.Done() // to close takes time that others would wait for
 		_ = c.CloseNow()
 	}()
 }

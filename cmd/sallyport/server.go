@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"sallyport/audit"
@@ -198,7 +197,7 @@ func limited(listen func() (net.Listener, error), most int) func() (net.Listener
 		if err != nil || most == 0 {
 			return l, err
 		}
-		return netutil.LimitListener(l, most), nil
+		return newCrowd(l, most), nil
 	}
 }
 

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"sallyport/entratest"
+)
+
+// The hosts of the company whose door is measured.
+const (
+	loginHost = "login.test"
+	appHost   = "app.test"
+	audience  = "api://sallyport"
+)
+
+// door is a running sallyport, over HTTP or over TLS.
+type door struct {
+	dir    string
+	binary string
+	secure bool
+	pid    int
+	addrs  map[string]string
+	entra  *entratest.Tenant
+}
+
+// addSallyport builds it and starts it twice: over HTTP and over TLS. Each serves one route that is open to all, under
+// /, and the same route to members alone.
+func (s *scene) addSallyport(ctx context.Context) error {
+	binary := filepath.Join(s.dir, "sallyport")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "sallyport/cmd/sallyport").CombinedOutput(); err != nil {
+		return fmt.Errorf("building: %w: %s", err, out)
+	}
+	var tenant *entratest.Tenant
+	s.issuer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tenant.ServeHTTP(w, r) }))
+	tenant = entratest.New(s.issuer.URL, entratest.App{ClientID: "5a111900-0000-4000-8000-000000000001", Secret: "secret",
+		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback"}})
+	alice := tenant.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice"})
+	tenant.SignIn(alice.OID)
+	bearer := "Authorization: Bearer " + tenant.AccessToken(alice, audience, nil)
+	for _, kind := range []struct {
+		name         string
+		secure, open bool
+		header       string
+	}{
+		{"sallyport, open route", false, true, ""}, {"sallyport, session", false, false, ""}, {"sallyport, bearer", false, false, bearer},
+		{"sallyport, session, TLS h2", true, false, ""},
+	} {
+		d := &door{dir: filepath.Join(s.dir, kind.name), binary: binary, secure: kind.secure, entra: tenant}
+		cookie, err := s.openDoor(ctx, d, alice, kind.open)
+		if err != nil {
+			return fmt.Errorf("%s: %w", kind.name, err)
+		}
+		one := subject{name: kind.name, url: "http://" + d.addrs["public"], pid: d.pid, header: kind.header, h2: kind.secure}
+		if kind.secure {
+			one.url = "https://" + d.addrs["public"]
+		}
+		if kind.header == "" && !kind.open {
+			one.header = cookie
+		}
+		s.subjects = append(s.subjects, one)
+	}
+	return nil
+}
+
+// openDoor starts a sallyport that knows a person, signs them in and returns the header with their session.
+func (s *scene) openDoor(ctx context.Context, d *door, who entratest.Person, open bool) (cookie string, err error) {
+	if err := d.configure(s, open); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, d.binary, "serve", "--init", "-c", d.file())
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	s.running = append(s.running, cmd)
+	d.pid = cmd.Process.Pid
+	if err := d.await(log); err != nil {
+		return "", err
+	}
+	if err := d.push(who); err != nil {
+		return "", err
+	}
+	if open {
+		return "", nil
+	}
+	return d.signIn()
+}
+
+func (d *door) file() string { return filepath.Join(d.dir, "sallyport.yaml") }
+
+const members = "61503835-0000-0000-0000-000000000001"
+
+func (d *door) configure(s *scene, open bool) error {
+	allow, security := "{groups: [{id: "+members+", name: Members}]}", "off: true"
+	if open {
+		allow = "{anyone: true}"
+	}
+	if d.secure {
+		security = fmt.Sprintf("cert_file: %s/tls.crt, key_file: %s/tls.key", s.dir, s.dir)
+	}
+	if err := os.Mkdir(d.dir, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "oidc"), []byte("secret\n"), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(d.file(), fmt.Appendf(nil, `public_url: https://%s
+listen: {public: 127.0.0.1:0, scim: 127.0.0.1:0, ops: 127.0.0.1:0}
+tls: {%s}
+trusted_proxies: [127.0.0.0/8]
+store: {bolt: {path: sallyport.db}}
+control: {socket: control.sock}
+oidc: {issuer: %s, client_id: %s, client_secret_file: oidc, api_audiences: [%s]}
+policies: [{name: members, rules: [{allow: %s}]}]
+routes: [{name: app, host: %s, upstream: "http://%s", policy: [members]}]
+`, loginHost, security, d.entra.Issuer(), d.entra.ClientID(), audience, allow, appHost, s.upstream), 0o600)
+}
+
+// await waits until every listener is open, and goes on reading the log.
+func (d *door) await(log io.Reader) error {
+	d.addrs = map[string]string{}
+	lines := bufio.NewScanner(log)
+	last := ""
+	for len(d.addrs) < 4 && lines.Scan() {
+		var l struct{ Msg, Door, Addr string }
+		if last = lines.Text(); json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" {
+			d.addrs[l.Door] = l.Addr
+		}
+	}
+	if len(d.addrs) < 4 {
+		return fmt.Errorf("it did not start: %s", last)
+	}
+	go func() { _, _ = io.Copy(io.Discard, log) }()
+	return nil
+}
+
+// push tells it of a person and their group, as Entra would.
+func (d *door) push(who entratest.Person) error {
+	out, err := exec.Command(d.binary, "token", "create", "bench", "-o", "json", "-c", d.file()).Output()
+	if err != nil {
+		return fmt.Errorf("making a token: %w", err)
+	}
+	var made struct{ Token string }
+	if err := json.Unmarshal(out, &made); err != nil {
+		return err
+	}
+	scheme := "http"
+	if d.secure {
+		scheme = "https"
+	}
+	p := &entratest.Provisioner{BaseURL: scheme + "://" + d.addrs["scim"] + "/scim/v2", Token: made.Token, Client: insecure()}
+	user, err := p.CreateUser(who)
+	if err != nil {
+		return err
+	}
+	group, err := p.CreateGroup(entratest.Team{OID: members, Name: "Members"})
+	if err != nil {
+		return err
+	}
+	return p.AddMembers(group, user)
+}
+
+func insecure() *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+}
+
+// signIn signs the person in, in a browser that believes the hosts are where the door is.
+func (d *door) signIn() (cookie string, err error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return "", err
+	}
+	client := &http.Client{Jar: jar, Transport: d}
+	r, err := http.NewRequest(http.MethodGet, "https://"+appHost+"/", nil)
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Accept", "text/html")
+	resp, err := client.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("signing in ends with %s", resp.Status)
+	}
+	for _, c := range jar.Cookies(&url.URL{Scheme: "https", Host: appHost, Path: "/"}) {
+		cookie = "Cookie: " + c.Name + "=" + c.Value
+	}
+	return cookie, nil
+}
+
+// RoundTrip brings requests for the door's hosts to where it listens.
+func (d *door) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host == appHost || r.URL.Host == loginHost {
+		host := r.URL.Host
+		r = r.Clone(r.Context())
+		r.Host, r.URL.Host = host, d.addrs["public"]
+		if !d.secure {
+			r.URL.Scheme = "http"
+		}
+	}
+	return insecure().Transport.RoundTrip(r)
+}
+
+// writeCertificate makes tls.crt and tls.key for all hosts; nobody checks who signed it.
+func writeCertificate(dir string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: appHost}, DNSNames: []string{appHost, loginHost},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if err := os.WriteFile(filepath.Join(dir, "tls.crt"), cert, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600)
+}
