@@ -16,11 +16,11 @@ func newStock(to string) http.Handler {
 			pr.SetXForwarded()
 		},
 		Transport:  &http.Transport{MaxIdleConns: 1024, MaxIdleConnsPerHost: 1024, DisableCompression: true},
-		BufferPool: &pool{sync.Pool{New: func() any { return make([]byte, 32<<10) }}},
+		BufferPool: &pool{sync.Pool{New: func() any { return new([32 << 10]byte) }}},
 	}
 }
 
 type pool struct{ sync.Pool }
 
-func (p *pool) Get() []byte  { return p.Pool.Get().([]byte) }
-func (p *pool) Put(b []byte) { p.Pool.Put(b) } //nolint:staticcheck // 24 bytes for 32 KiB
+func (p *pool) Get() []byte  { return p.Pool.Get().(*[32 << 10]byte)[:] }
+func (p *pool) Put(b []byte) { p.Pool.Put((*[32 << 10]byte)(b)) }
