@@ -30,6 +30,10 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 		a.refusal = refused(directoryStale, err.Error())
 		return a
 	}
+	if v.probe && r.probes {
+		a.decision.Allow, a.decision.Reason = true, preflightReason
+		return a
+	}
 	c := v.caller
 	if c != nil && !r.accepts(c) {
 		c = nil
@@ -49,6 +53,9 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 	}
 	return a
 }
+
+// preflightReason is why CORS preflight requests pass, where they do: no rule is asked.
+const preflightReason = policy.Reason("cors_preflight")
 
 // question puts a visit by a user, nil for nobody and for an application, into the words of the rules.
 func question(v *visit, c *caller, u *directory.User, now time.Time) *policy.Request {

@@ -118,9 +118,11 @@ func TestSettingsNeverMix(t *testing.T) {
 	open := w.settings
 	open.Routes = slices.Clone(open.Routes)
 	other := hostile(t, "HTTP/1.1 200 OK\r\nX-Saw: other\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-	open.Routes[0].Policy, open.Routes[0].Upstream = []string{"all"}, Upstreams{other}
+	open.Routes[0].Policy, open.Routes[0].Upstream, open.Routes[0].UpstreamTLS = []string{"all"}, Upstreams{other}, UpstreamTLS{}
 	var stop atomic.Bool
 	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer stop.Store(true)
 	for i := range 4 {
 		c := w.client(i%2 == 0)
 		asking.Go(func() {
@@ -142,8 +144,6 @@ func TestSettingsNeverMix(t *testing.T) {
 		w.must(w.proxy.Load(open))
 		w.must(w.proxy.Load(w.settings))
 	}
-	stop.Store(true)
-	asking.Wait()
 }
 
 func TestMetrics(t *testing.T) {

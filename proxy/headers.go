@@ -96,6 +96,12 @@ func reservedHeader(name string) bool {
 		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
 }
 
+// fixedHeader says whether a header says where a message ends, or for whom it is, or is a cookie of ours.
+func fixedHeader(name string) bool {
+	return slices.Contains([]string{"Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Connection", "Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade"},
+		http.CanonicalHeaderKey(name))
+}
+
 // canonical is h with each name as net/http spells it.
 func (h IdentityHeaders) canonical() IdentityHeaders {
 	return IdentityHeaders{User: http.CanonicalHeaderKey(h.User), Email: http.CanonicalHeaderKey(h.Email),

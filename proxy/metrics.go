@@ -26,6 +26,7 @@ type numbers struct {
 	decisions       *prometheus.CounterVec
 	logins          *prometheus.CounterVec
 	enforcement     prometheus.Histogram
+	ill             *prometheus.GaugeVec
 }
 
 func newNumbers() *numbers {
@@ -37,6 +38,8 @@ func newNumbers() *numbers {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}}, []string{"route"})
 	}
 	return &numbers{
+		ill: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sallyport_upstream_targets_down",
+			Help: "Places a route leads to that fail their health check."}, []string{"route"}),
 		requests:        counter("http_requests_total", "Requests answered.", "route", "method", "code"),
 		seconds:         histogram("http_request_duration_seconds", "From a request's headers to the last byte of its answer."),
 		upstreamSeconds: histogram("upstream_request_duration_seconds", "From passing a request on to the headers of the upstream's answer."),
@@ -55,7 +58,23 @@ func newNumbers() *numbers {
 // Collectors are the proxy's metrics.
 func (p *Proxy) Collectors() []prometheus.Collector {
 	n := p.numbers
-	return []prometheus.Collector{n.requests, n.seconds, n.upstreamSeconds, n.upstreamErrors, n.live, n.cuts, n.decisions, n.logins, n.enforcement}
+	return []prometheus.Collector{n.requests, n.seconds, n.upstreamSeconds, n.upstreamErrors, n.live, n.cuts, n.decisions, n.logins, n.enforcement, n.ill}
+}
+
+// countIll counts the targets of each route that fail their health check.
+func (n *numbers) countIll(t *table) {
+	for _, r := range t.routes {
+		if r.upstream.written.Health == nil {
+			continue
+		}
+		down := 0
+		for _, one := range r.upstream.targets {
+			if one.ill.Load() {
+				down++
+			}
+		}
+		n.ill.WithLabelValues(r.name).Set(float64(down))
+	}
 }
 
 // routeNumbers are the numbers of one route.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -43,6 +42,7 @@ func (b *body) Read(p []byte) (int, error) {
 // passage is one request's way to the upstream and back.
 type passage struct {
 	*visit
+	path  string // for the upstream
 	proxy *Proxy
 	live  *liveRequest
 	reply *reply
@@ -55,15 +55,23 @@ type passage struct {
 // pass passes the request on and the answer back. It returns a refusal if the upstream gave no answer.
 func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
 	way := &passage{visit: l.visit, proxy: p, live: l, reply: w, begun: time.Now()}
+	if way.path, x = way.route.rewritten(l.visit); x != nil {
+		return x
+	}
 	r = r.WithContext(l.ctx)
 	if r.Body != nil && r.Body != http.NoBody {
+		if most := int64(way.route.maxBody); most > 0 {
+			if r.ContentLength > most {
+				return refused(bodyTooLarge, "")
+			}
+			r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, most)
+		}
 		way.body = &body{ReadCloser: r.Body}
 		r.Body = way.body
 	}
-	to := way.route.upstream.next()
 	way.through = &httputil.ReverseProxy{
-		Transport:      to,
-		Rewrite:        func(pr *httputil.ProxyRequest) { way.rewrite(pr, to) },
+		Transport:      way.route.upstream,
+		Rewrite:        way.rewrite,
 		ModifyResponse: way.answered,
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { x = way.failed(err) },
 		BufferPool:     &p.buffers,
@@ -75,9 +83,9 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
 }
 
 // rewrite makes the request for the upstream out of the one that was decided on.
-func (w *passage) rewrite(pr *httputil.ProxyRequest, to *target) {
+func (w *passage) rewrite(pr *httputil.ProxyRequest) {
 	out := pr.Out
-	out.URL = &url.URL{Scheme: to.scheme, Host: to.host, Opaque: w.path}
+	out.URL = &url.URL{Opaque: w.path} // scheme and host are those of the target whose turn it is
 	if w.query != "" {
 		out.URL.RawQuery, out.URL.ForceQuery = w.query[1:], true
 	}
@@ -94,6 +102,7 @@ func (w *passage) rewrite(pr *httputil.ProxyRequest, to *target) {
 			delete(out.Header, "Cookie")
 		}
 	}
+	w.route.toUpstream.apply(out.Header)
 	w.setForwarded(out.Header)
 	w.table.setIdentity(out.Header, w.route, w.caller)
 	if name := w.table.headers.Assertion; name != "" && w.caller != nil {
@@ -113,6 +122,7 @@ func (w *passage) answered(res *http.Response) error {
 		return fmt.Errorf("upstream answered with the status %d, which there is not", res.StatusCode)
 	}
 	cleanAnswer(res.Header)
+	w.route.toClient.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if !acceptsWebSocket(res) {
 			return errors.New("upstream switched to a protocol that nobody asked for")
@@ -127,7 +137,7 @@ func (w *passage) answered(res *http.Response) error {
 
 // failed says what to answer when the upstream did not.
 func (w *passage) failed(err error) *refusal {
-	var slow net.Error
+	var tooLarge *http.MaxBytesError
 	switch cut := w.live.cutBy(); {
 	case errors.Is(err, errJoined):
 		return nil
@@ -135,11 +145,13 @@ func (w *passage) failed(err error) *refusal {
 		return cut
 	case w.live.ctx.Err() != nil, errors.Is(err, errStopped):
 		return &refusal{status: statusClientGone, reason: clientGone}
+	case errors.As(err, &tooLarge):
+		return refused(bodyTooLarge, "")
 	case w.body != nil && w.body.failed.Load():
 		return refused(badRequest, fmt.Sprintf("reading the request's body: %v", err))
 	}
 	reason := upstreamUnavailable
-	if errors.As(err, &slow) && slow.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+	if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
 		reason = upstreamTimeout
 	}
 	w.route.numbers.upstreamError(reason)

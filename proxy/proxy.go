@@ -139,7 +139,10 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 	if v.lenient && !v.route.lenient {
 		return refused(badPath, "written leniently")
 	}
-	if x := p.identify(r, v); x != nil {
+	if v.probe = v.route.probes && isPreflight(r); v.probe {
+		delete(r.Header, "Authorization")
+		delete(r.Header, "Cookie")
+	} else if x := p.identify(r, v); x != nil {
 		v.route.numbers.decided(verdictDeny, x.reason)
 		return x
 	}

@@ -24,6 +24,7 @@ var said = map[string]words{
 	methodRefused:       {"That method is not accepted", "This address does not accept requests of that method."},
 	tooMany:             {"Too many attempts", "Too many attempts to sign in came from your network. Try again in a moment."},
 	overloaded:          {"Too much is going on", "There are more requests than can be served at once. Try again in a moment."},
+	bodyTooLarge:        {"That is too large", "What you sent is larger than this application takes."},
 	notSignedIn:         {"You are not signed in", "Sign in and try again."},
 	sessionEnded:        {"Your session has ended", "You were signed out. Sign in and try again."},
 	sessionExpired:      {"Your session has expired", "You were signed in too long ago. Sign in and try again."},

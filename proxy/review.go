@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"sallyport/audit"
@@ -15,6 +16,9 @@ const (
 // Run asks of every live request anew, whenever an answer may have changed, whether it may go on. It also replaces
 // the key of assertions in time.
 func (p *Proxy) Run(ctx context.Context) error {
+	var upstreams sync.WaitGroup
+	defer upstreams.Wait()
+	upstreams.Go(func() { p.lookAfter(ctx) })
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for looks := 1; ; looks++ {

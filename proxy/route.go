@@ -32,13 +32,18 @@ type route struct {
 	path     string // canonical, without a slash at its end except for the root
 	owner    string
 	policy   *policy.Policy
-	session  bool // accepts sessions
-	bearer   bool // accepts bearer tokens
-	pass     bool // passes Authorization on
-	lenient  bool // takes lenient paths
+	session  bool   // accepts sessions
+	bearer   bool   // accepts bearer tokens
+	pass     bool   // passes Authorization on
+	lenient  bool   // takes lenient paths
+	probes   bool   // lets CORS preflight requests pass
+	maxBody  int    // bytes; 0: no bound
+	strip    string // leading segments that the upstream does not see; "" for none
+	add      string // and those it sees before the rest
 	upstream *upstream
 	numbers  *routeNumbers
 
+	toUpstream, toClient headerEdits
 	groupIDs, groupNames map[string]bool // that the policy names
 }
 
@@ -146,7 +151,8 @@ func compile(s Settings, old *table) (*table, error) {
 }
 
 func compileRoute(w Route, s Settings) (*route, error) {
-	r := &route{name: w.Name, owner: w.Owner, pass: w.PassAuthorization, lenient: w.PathEncoding == lenientPaths}
+	r := &route{name: w.Name, owner: w.Owner, pass: w.PassAuthorization, lenient: w.PathEncoding == lenientPaths,
+		probes: w.Preflight == passPreflight, maxBody: w.MaxBody, toUpstream: w.RequestHeaders.compile(), toClient: w.ResponseHeaders.compile()}
 	accepts := func(word string) bool { return len(w.Accept) == 0 || slices.Contains(w.Accept, word) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error
@@ -155,6 +161,9 @@ func compileRoute(w Route, s Settings) (*route, error) {
 	}
 	if r.path, err = routePath(w.Path); err != nil {
 		return nil, err
+	}
+	if r.strip, r.add, err = w.Rewrite.compile(); err != nil {
+		return nil, fmt.Errorf("rewrite: %w", err)
 	}
 	var rules []policy.Named
 	for _, p := range s.Policies {

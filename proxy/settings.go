@@ -4,11 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
-	"time"
-
-	"go.yaml.in/yaml/v4"
 
 	"sallyport/policy"
 )
@@ -45,42 +41,6 @@ type IdentityHeaders struct {
 	Groups    string `yaml:"groups" doc:"carries the caller's groups that the route's policy names, separated by commas"`
 	Assertion string `yaml:"assertion" doc:"carries a signed JWT of the same, valid for a minute; its keys are at /.sallyport/jwks.json"`
 }
-
-// Route leads one host and path to an upstream.
-type Route struct {
-	Name              string        `yaml:"name" doc:"names the route in logs, metrics and the assertion's audience"`
-	Host              string        `yaml:"host" doc:"the exact host name, without a port"`
-	Path              string        `yaml:"path" doc:"whole leading segments of the path; / when absent"`
-	Upstream          Upstreams     `yaml:"upstream" doc:"http://, https:// or h2c:// with host and port, or a list of them"`
-	UpstreamCAFile    string        `yaml:"upstream_ca_file" kind:"file" doc:"PEM certificates that may sign an https upstream's, instead of the system's"`
-	Policy            []string      `yaml:"policy" doc:"names of policies; their rules count together"`
-	Accept            []string      `yaml:"accept" doc:"how callers may prove who they are: session, bearer; both when absent"`
-	Owner             string        `yaml:"owner" doc:"whom those who are denied may ask"`
-	PassAuthorization bool          `yaml:"pass_authorization" doc:"let the Authorization header through to the upstream"`
-	PathEncoding      string        `yaml:"path_encoding" doc:"strict (default), or lenient: let encoded slashes and the like through; not with anonymous rules"`
-	Timeout           time.Duration `yaml:"timeout" doc:"how long the upstream may take until its answer begins; 60s when absent"`
-}
-
-// Upstreams is one URL or a list of them; requests take turns.
-type Upstreams []string
-
-// UnmarshalYAML accepts a single URL as a list of one.
-func (u *Upstreams) UnmarshalYAML(node *yaml.Node) error {
-	if node.Kind == yaml.ScalarNode {
-		*u = Upstreams{node.Value}
-		return nil
-	}
-	return node.Decode((*[]string)(u))
-}
-
-// The words of Route.Accept and Route.PathEncoding.
-const (
-	acceptSession  = "session"
-	acceptBearer   = "bearer"
-	strictPaths    = "strict"
-	lenientPaths   = "lenient"
-	defaultTimeout = time.Minute
-)
 
 // Defaults is what absent keys mean.
 func Defaults() Settings {
@@ -145,68 +105,6 @@ func (s Settings) checkTwins(fault func(path, problem string)) {
 			places[host+path] = i
 		}
 	}
-}
-
-func (r Route) check(s Settings, fault func(path, problem string)) {
-	if !validName(r.Name) {
-		fault("name", "a name is 1 to 63 lower-case letters, digits, dashes and dots, beginning with a letter or digit")
-	}
-	if _, err := hostName(r.Host); err != nil {
-		fault("host", err.Error())
-	}
-	if _, err := routePath(r.Path); err != nil {
-		fault("path", err.Error())
-	}
-	if len(r.Upstream) == 0 {
-		fault("upstream", "no upstream; write for example http://127.0.0.1:3000")
-	}
-	for i, text := range r.Upstream {
-		if _, err := parseUpstream(text); err != nil {
-			fault(upstreamPath(r, i), err.Error())
-		}
-	}
-	r.checkWords(fault)
-	r.checkPolicy(s, fault)
-}
-
-func upstreamPath(r Route, i int) string {
-	if len(r.Upstream) == 1 {
-		return "upstream"
-	}
-	return fmt.Sprintf("upstream[%d]", i)
-}
-
-func (r Route) checkWords(fault func(path, problem string)) {
-	for i, word := range r.Accept {
-		if word != acceptSession && word != acceptBearer {
-			fault(fmt.Sprintf("accept[%d]", i), fmt.Sprintf("%q is no way to prove who one is; write session or bearer", word))
-		}
-	}
-	if r.PathEncoding != "" && r.PathEncoding != strictPaths && r.PathEncoding != lenientPaths {
-		fault("path_encoding", fmt.Sprintf("%q is unknown; write strict or lenient", r.PathEncoding))
-	}
-	if r.Timeout < 0 || r.Timeout > time.Hour {
-		fault("timeout", "an upstream may take between 1ms and 1h until its answer begins; write for example 60s")
-	}
-}
-
-func (r Route) checkPolicy(s Settings, fault func(path, problem string)) {
-	if len(r.Policy) == 0 {
-		fault("policy", "nobody could pass; name at least one policy (one with allow: {anyone: true} is open to all)")
-	}
-	for i, name := range r.Policy {
-		at := slices.IndexFunc(s.Policies, func(p policy.Named) bool { return p.Name == name })
-		switch {
-		case at < 0:
-			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("there is no policy %q; add it under policies or correct the name", name))
-		case r.PathEncoding == lenientPaths && admitsAnyone(s.Policies[at]):
-			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("policy %q lets anyone in, which a route with lenient paths must not: an oddly encoded path could slip past a rule", name))
-		}
-	}
-}
-
-func admitsAnyone(p policy.Named) bool {
-	return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Allow != nil && r.Allow.Anyone })
 }
 
 func (h IdentityHeaders) check(fault func(path, problem string)) {

@@ -66,6 +66,28 @@ func TestFaults(t *testing.T) {
 		{"lenient paths for anyone", func(s *Settings) { s.Routes[3].Policy = []string{"staff", "all"} }, "routes[3].policy[1]", "lets anyone in"},
 		{"an unknown proof", func(s *Settings) { s.Routes[0].Accept = []string{"basic"} }, "routes[0].accept[0]", "session or bearer"},
 		{"an unknown encoding", func(s *Settings) { s.Routes[0].PathEncoding = "loose" }, "routes[0].path_encoding", "strict or lenient"},
+		{"TLS without https", func(s *Settings) { s.Routes[0].UpstreamTLS.ServerName = "a" }, "routes[0].upstream_tls", "https://"},
+		{"a certificate without a key", func(s *Settings) {
+			s.Routes[0].Upstream, s.Routes[0].UpstreamTLS.CertFile = Upstreams{"https://a"}, "x"
+		}, "routes[0].upstream_tls", "together"},
+		{"a host that is none", func(s *Settings) { s.Routes[0].UpstreamHost = "a b" }, "routes[0].upstream_host", "app.internal"},
+		{"a check of nothing", func(s *Settings) { s.Routes[0].Health = &Health{} }, "routes[0].health.path", "/healthz"},
+		{"checks without end", func(s *Settings) { s.Routes[0].Health = &Health{Path: "/x", Every: 1} }, "routes[0].health.every", "once a second"},
+		{"stripping what is not there", func(s *Settings) { s.Routes[0].Path, s.Routes[0].Rewrite = "/a", &Rewrite{Strip: "/b"} }, "routes[0].rewrite.strip", "/a"},
+		{"stripping more than is there", func(s *Settings) { s.Routes[0].Rewrite = &Rewrite{Strip: "/b"} }, "routes[0].rewrite.strip", "path"},
+		{"adding the door", func(s *Settings) { s.Routes[0].Rewrite = &Rewrite{Add: "/.sallyport"} }, "routes[0].rewrite.add", "the door's own"},
+		{"setting who is calling", func(s *Settings) {
+			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"x_forwarded-user", "root"}}
+		}, "routes[0].request_headers.set[0].name", "letters"},
+		{"setting who is calling, well spelt", func(s *Settings) {
+			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Forwarded-User", "root"}}
+		}, "routes[0].request_headers.set[0].name", "own"},
+		{"removing where it came from", func(s *Settings) { s.Routes[0].RequestHeaders.Remove = []string{"X-Forwarded-For"} }, "routes[0].request_headers.remove[0]", "own"},
+		{"setting where it ends", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Content-Length", "1"}} }, "routes[0].response_headers.set[0].name", "own"},
+		{"setting a cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Set-Cookie", "a=b"}} }, "routes[0].response_headers.set[0].name", "own"},
+		{"a value in two lines", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"X-A", "a\r\nX-B: b"}} }, "routes[0].response_headers.set[0].value", "ASCII"},
+		{"an unknown preflight", func(s *Settings) { s.Routes[0].Preflight = "yes" }, "routes[0].cors_preflight", "decide or pass"},
+		{"a negative body", func(s *Settings) { s.Routes[0].MaxBody = -1 }, "routes[0].max_body", "10485760"},
 		{"a negative time-out", func(s *Settings) { s.Routes[0].Timeout = -1 }, "routes[0].timeout", "60s"},
 	} {
 		t.Run(c.says, func(t *testing.T) {
@@ -122,7 +144,9 @@ func TestLoadIsAllOrNothing(t *testing.T) {
 	before := w.proxy.table.Load()
 	for _, change := range []func(*Settings){
 		func(s *Settings) { s.Routes[0].Host = "" },
-		func(s *Settings) { s.Routes[0].UpstreamCAFile = "/does/not/exist" },
+		func(s *Settings) {
+			s.Routes[0].Upstream, s.Routes[0].UpstreamTLS.CAFile = Upstreams{"https://127.0.0.1:1"}, "/does/not/exist"
+		},
 		func(s *Settings) { s.Policies[0].Rules = nil },
 		func(s *Settings) { s.PublicURL = "" },
 	} {

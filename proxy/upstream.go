@@ -1,14 +1,13 @@
 package proxy
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -24,76 +23,105 @@ const (
 
 // upstream is what a route leads to: one or more targets that take turns.
 type upstream struct {
-	written Route // what it was made of
-	targets []target
+	written Route             // what it was made of
+	files   [sha256.Size]byte // and what was in the files it names
+	targets []*target
 	turn    atomic.Uint32
-}
-
-// target is one place that requests may be sent to.
-type target struct {
-	scheme, host string
-	direct       *direct // nil where what it speaks is not plain HTTP/1.1
-	stock        *http.Transport
-}
-
-// RoundTrip sends a request to the target.
-func (t *target) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.direct.takes(r) {
-		return t.direct.RoundTrip(r)
-	}
-	return t.stock.RoundTrip(r)
 }
 
 // newUpstream makes the upstream of a route; it connects to nothing.
 func newUpstream(w Route) (*upstream, error) {
-	secure, err := upstreamTLS(w.UpstreamCAFile)
+	secure, files, err := w.UpstreamTLS.read()
 	if err != nil {
 		return nil, err
 	}
-	if w.Timeout == 0 {
-		w.Timeout = defaultTimeout
-	}
-	u := &upstream{written: upstreamPart(w)}
+	u := &upstream{written: upstreamPart(w), files: files}
 	for _, text := range w.Upstream {
 		at, err := parseUpstream(text)
 		if err != nil {
 			return nil, err
 		}
-		t := target{scheme: at.Scheme, host: at.Host, stock: newTransport(w.Timeout, secure, at.Scheme)}
-		switch t.scheme {
-		case "h2c":
-			t.scheme = "http"
-		case "http":
-			if canTell {
-				t.direct = newDirect(withPort(at), w.Timeout)
-			}
-		}
-		u.targets = append(u.targets, t)
+		u.targets = append(u.targets, newTarget(at, u.written.Timeout, secure))
 	}
 	return u, nil
 }
 
 // upstreamPart is what of a route its upstream depends on.
 func upstreamPart(w Route) Route {
-	return Route{Name: w.Name, Upstream: w.Upstream, UpstreamCAFile: w.UpstreamCAFile, Timeout: w.Timeout}
-}
-
-// same says whether an upstream made of w would be like u. Files may have changed, so one that reads any is not.
-func (u *upstream) same(w Route) bool {
-	if w.Timeout == 0 {
-		w.Timeout = defaultTimeout
+	part := Route{Name: w.Name, Upstream: w.Upstream, UpstreamTLS: w.UpstreamTLS, UpstreamHost: w.UpstreamHost, Timeout: cmp.Or(w.Timeout, defaultTimeout)}
+	if w.Health != nil {
+		part.Health = &Health{Path: w.Health.Path, Every: cmp.Or(w.Health.Every, defaultHealthEvery), Timeout: cmp.Or(w.Health.Timeout, defaultHealthTimeout)}
 	}
-	return w.UpstreamCAFile == "" && reflect.DeepEqual(u.written, upstreamPart(w))
+	return part
 }
 
-func (u *upstream) next() *target { return &u.targets[int(u.turn.Add(1))%len(u.targets)] }
+// same says whether an upstream made of w now would be like u.
+func (u *upstream) same(w Route) bool {
+	if !reflect.DeepEqual(u.written, upstreamPart(w)) {
+		return false
+	}
+	_, files, err := w.UpstreamTLS.read()
+	return err == nil && files == u.files
+}
+
+// RoundTrip sends a request to the target whose turn it is, and to the others if that cannot be reached or breaks off
+// before it answers, as far as the request may be sent again.
+func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
+	bodyless := r.Body == nil || r.Body == http.NoBody
+	for tried := 1; ; tried++ {
+		t := u.next(time.Now())
+		res, err := t.RoundTrip(u.aim(r, t))
+		if err == nil {
+			return res, nil
+		}
+		unreached := isDial(err)
+		if unreached {
+			t.rest(time.Now())
+		}
+		if tried == len(u.targets) || !bodyless || r.Context().Err() != nil || !unreached && (!repeatable(r.Method) || isTimeout(err)) {
+			return nil, err
+		}
+	}
+}
+
+// aim is r as it goes to t.
+func (u *upstream) aim(r *http.Request, t *target) *http.Request {
+	out, to := *r, *r.URL
+	to.Scheme, to.Host, out.URL = t.scheme, t.host, &to
+	switch u.written.UpstreamHost {
+	case "", publicHost:
+	case upstreamsHost:
+		out.Host = t.host
+	default:
+		out.Host = u.written.UpstreamHost
+	}
+	return &out
+}
+
+// repeatable says whether a request of a method may be sent twice (RFC 9110 §9.2.1).
+func repeatable(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
+}
+
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// next is the target whose turn it is, of those that are well; of all, if none is.
+func (u *upstream) next(now time.Time) *target {
+	turn := int(u.turn.Add(1))
+	for i := range u.targets {
+		if t := u.targets[(turn+i)%len(u.targets)]; t.well(now) {
+			return t
+		}
+	}
+	return u.targets[turn%len(u.targets)]
+}
 
 func (u *upstream) closeIdle() {
 	for _, t := range u.targets {
-		t.stock.CloseIdleConnections()
-		if t.direct != nil {
-			t.direct.CloseIdleConnections()
-		}
+		t.closeIdle()
 	}
 }
 
@@ -112,51 +140,4 @@ func parseUpstream(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q: %w", text, err)
 	}
 	return u, nil
-}
-
-// withPort is where an upstream that speaks HTTP listens.
-func withPort(u *url.URL) string {
-	if u.Port() == "" {
-		return net.JoinHostPort(u.Hostname(), "80")
-	}
-	return u.Host
-}
-
-func upstreamTLS(caFile string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return config, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading upstream_ca_file: %w", err)
-	}
-	config.RootCAs = x509.NewCertPool()
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", caFile)
-	}
-	return config, nil
-}
-
-// newTransport speaks to one target and nothing else: no proxy of the environment, no redirects, no other encoding
-// than the client asked for.
-func newTransport(timeout time.Duration, secure *tls.Config, scheme string) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(scheme != "h2c")
-	protocols.SetHTTP2(scheme == "https")
-	protocols.SetUnencryptedHTTP2(scheme == "h2c")
-	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:        secure.Clone(),
-		TLSHandshakeTimeout:    dialTimeout,
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxIdleConns:           idlePerTarget,
-		MaxIdleConnsPerHost:    idlePerTarget,
-		IdleConnTimeout:        idleTimeout,
-		ResponseHeaderTimeout:  timeout,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: answerHeaders,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
-	}
 }

@@ -405,9 +405,9 @@ func TestUpstreamProtocols(t *testing.T) {
 			change(&r)
 			s.Routes = append(s.Routes, r)
 		}
-		route("https", func(r *Route) { r.Upstream, r.UpstreamCAFile = Upstreams{secure.URL}, ca })
+		route("https", func(r *Route) { r.Upstream, r.UpstreamTLS.CAFile = Upstreams{secure.URL}, ca })
 		route("h2c", func(r *Route) { r.Upstream = Upstreams{strings.Replace(plain.URL, "http", "h2c", 1)} })
-		route("untrusted", func(r *Route) { r.Upstream = Upstreams{secure.URL} })
+		route("untrusted", func(r *Route) { r.Upstream, r.UpstreamTLS = Upstreams{secure.URL}, UpstreamTLS{} })
 	})
 	for _, name := range []string{"https", "h2c"} {
 		w.get(w.client(true), "https://"+name+".example.com/a%20b?c=%zz;d")

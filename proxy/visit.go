@@ -26,6 +26,7 @@ type visit struct {
 	chain    string // address, and those of the believed proxies between: X-Forwarded-For
 	route    *route // nil at the door, and while not known
 	caller   *caller
+	probe    bool   // a CORS preflight request that passes as nobody's
 	lapsed   string // the reason a cookie that was sent opens nothing; "" if none was
 }
 
@@ -67,6 +68,7 @@ const (
 	methodRefused       = "method_refused"
 	tooMany             = "too_many_attempts"
 	overloaded          = "overloaded"
+	bodyTooLarge        = "body_too_large"
 	notSignedIn         = "not_signed_in"
 	sessionEnded        = "session_ended"
 	sessionExpired      = "session_expired"
@@ -95,6 +97,7 @@ var statuses = map[string]int{
 	methodRefused:       http.StatusMethodNotAllowed,
 	tooMany:             http.StatusTooManyRequests,
 	overloaded:          http.StatusServiceUnavailable,
+	bodyTooLarge:        http.StatusRequestEntityTooLarge,
 	notSignedIn:         http.StatusUnauthorized,
 	sessionEnded:        http.StatusUnauthorized,
 	sessionExpired:      http.StatusUnauthorized,

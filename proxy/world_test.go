@@ -73,10 +73,15 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 	w.openUpstream()
 	w.settings = usualSettings(w.upstream.URL)
 	for i := range w.settings.Routes {
-		w.settings.Routes[i].UpstreamCAFile = w.upstreamCA
+		w.settings.Routes[i].UpstreamTLS.CAFile = w.upstreamCA
 	}
 	if change != nil {
 		change(&w.settings)
+	}
+	for i, r := range w.settings.Routes {
+		if w.upstreamCA != "" && !strings.HasPrefix(r.Upstream[0], "https:") {
+			w.settings.Routes[i].UpstreamTLS = UpstreamTLS{}
+		}
 	}
 	w.openRooms()
 	w.push()

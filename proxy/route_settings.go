@@ -1,0 +1,243 @@
+package proxy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"sallyport/policy"
+)
+
+// Route leads one host and path to an upstream.
+type Route struct {
+	Name              string        `yaml:"name" doc:"names the route in logs, metrics and the assertion's audience"`
+	Host              string        `yaml:"host" doc:"the exact host name, without a port"`
+	Path              string        `yaml:"path" doc:"whole leading segments of the path; / when absent"`
+	Upstream          Upstreams     `yaml:"upstream" doc:"http://, https:// or h2c:// with host and port, or a list of them"`
+	UpstreamTLS       UpstreamTLS   `yaml:"upstream_tls" doc:"how to speak TLS to an https upstream"`
+	UpstreamHost      string        `yaml:"upstream_host" doc:"the host an upstream is told: public (default; the one the client asked for), upstream (its own), or a name"`
+	Health            *Health       `yaml:"health" doc:"asks each upstream how it is, and sends requests to those that are well"`
+	Policy            []string      `yaml:"policy" doc:"names of policies; their rules count together"`
+	Accept            []string      `yaml:"accept" doc:"how callers may prove who they are: session, bearer; both when absent"`
+	Owner             string        `yaml:"owner" doc:"whom those who are denied may ask"`
+	PassAuthorization bool          `yaml:"pass_authorization" doc:"let the Authorization header through to the upstream"`
+	PathEncoding      string        `yaml:"path_encoding" doc:"strict (default), or lenient: let encoded slashes and the like through; not with anonymous rules"`
+	Timeout           time.Duration `yaml:"timeout" doc:"how long the upstream may take until its answer begins; 60s when absent"`
+	MaxBody           int           `yaml:"max_body" doc:"bytes a request's body may have; no bound when absent"`
+	Preflight         string        `yaml:"cors_preflight" doc:"decide (default): as on any request; pass: CORS preflight requests, which browsers send without saying who is there, reach the upstream"`
+	Rewrite           *Rewrite      `yaml:"rewrite" doc:"gives the upstream another path than the one that was decided on"`
+	RequestHeaders    HeaderEdits   `yaml:"request_headers" doc:"changes what the upstream is sent"`
+	ResponseHeaders   HeaderEdits   `yaml:"response_headers" doc:"changes what the client is sent"`
+}
+
+// Upstreams is one URL or a list of them; requests take turns.
+type Upstreams []string
+
+// UnmarshalYAML accepts a single URL as a list of one.
+func (u *Upstreams) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		*u = Upstreams{node.Value}
+		return nil
+	}
+	return node.Decode((*[]string)(u))
+}
+
+// UpstreamTLS is how the proxy and an https upstream prove to each other who they are.
+type UpstreamTLS struct {
+	CAFile     string `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the upstream's, instead of the system's"`
+	CertFile   string `yaml:"cert_file" kind:"file" doc:"PEM certificate that the proxy shows the upstream"`
+	KeyFile    string `yaml:"key_file" kind:"file" doc:"its key"`
+	ServerName string `yaml:"server_name" doc:"the name the upstream's certificate must be for; that of its URL when absent"`
+}
+
+// Health is how upstreams are asked how they are. One that does not answer with 200 to 399 twice in a row is sent
+// nothing until it does again, unless none is well.
+type Health struct {
+	Path    string        `yaml:"path" doc:"asked for by GET, without saying who is there; such as /healthz"`
+	Every   time.Duration `yaml:"every" doc:"10s when absent"`
+	Timeout time.Duration `yaml:"timeout" doc:"2s when absent"`
+}
+
+// Rewrite takes leading segments off a path and puts others before it.
+type Rewrite struct {
+	Strip string `yaml:"strip" doc:"leading segments to take off: the route's path, or the beginning of it"`
+	Add   string `yaml:"add" doc:"leading segments to put before what is left"`
+}
+
+// HeaderEdits removes headers, then sets others.
+type HeaderEdits struct {
+	Remove []string    `yaml:"remove" doc:"names"`
+	Set    []HeaderSet `yaml:"set" doc:"names and values, in place of whatever came"`
+}
+
+// HeaderSet is one header.
+type HeaderSet struct {
+	Name  string `yaml:"name"`
+	Value string `yaml:"value" doc:"printable ASCII"`
+}
+
+// The words of a Route.
+const (
+	acceptSession   = "session"
+	acceptBearer    = "bearer"
+	strictPaths     = "strict"
+	lenientPaths    = "lenient"
+	decidePreflight = "decide"
+	passPreflight   = "pass"
+	publicHost      = "public"
+	upstreamsHost   = "upstream"
+	defaultTimeout  = time.Minute
+
+	defaultHealthEvery   = 10 * time.Second
+	defaultHealthTimeout = 2 * time.Second
+)
+
+func (r Route) check(s Settings, fault func(path, problem string)) {
+	if !validName(r.Name) {
+		fault("name", "a name is 1 to 63 lower-case letters, digits, dashes and dots, beginning with a letter or digit")
+	}
+	if _, err := hostName(r.Host); err != nil {
+		fault("host", err.Error())
+	}
+	if _, err := routePath(r.Path); err != nil {
+		fault("path", err.Error())
+	}
+	if len(r.Upstream) == 0 {
+		fault("upstream", "no upstream; write for example http://127.0.0.1:3000")
+	}
+	for i, text := range r.Upstream {
+		if _, err := parseUpstream(text); err != nil {
+			fault(upstreamPath(r, i), err.Error())
+		}
+	}
+	r.checkWords(fault)
+	r.checkTLS(fault)
+	r.checkRewrite(fault)
+	r.Health.check(fault)
+	managed := managedNames(s.IdentityHeaders)
+	r.RequestHeaders.check("request_headers", managed, fault)
+	r.ResponseHeaders.check("response_headers", nil, fault)
+	r.checkPolicy(s, fault)
+}
+
+func (r Route) checkTLS(fault func(path, problem string)) {
+	t := r.UpstreamTLS
+	secure := slices.ContainsFunc(r.Upstream, func(u string) bool { return strings.HasPrefix(u, "https:") })
+	switch {
+	case t != UpstreamTLS{} && !secure:
+		fault("upstream_tls", "no upstream of this route is https://")
+	case (t.CertFile == "") != (t.KeyFile == ""):
+		fault("upstream_tls", "cert_file and key_file belong together; write both or neither")
+	}
+	if _, err := hostName(t.ServerName); err != nil && t.ServerName != "" {
+		fault("upstream_tls.server_name", err.Error())
+	}
+}
+
+func (r Route) checkRewrite(fault func(path, problem string)) {
+	if r.Rewrite == nil {
+		return
+	}
+	strip, err := routePath(r.Rewrite.Strip)
+	if err != nil {
+		fault("rewrite.strip", err.Error())
+	} else if path, err := routePath(r.Path); err == nil && !under(path, strip) {
+		fault("rewrite.strip", fmt.Sprintf("not every path of this route begins with %s; write its path %s or the beginning of it", strip, path))
+	}
+	if _, err := routePath(r.Rewrite.Add); err != nil {
+		fault("rewrite.add", err.Error())
+	}
+}
+
+func (h *Health) check(fault func(path, problem string)) {
+	if h == nil {
+		return
+	}
+	if h.Path == "" {
+		fault("health.path", "nothing to ask for; write a path such as /healthz")
+	} else if _, err := routePath(h.Path); err != nil {
+		fault("health.path", err.Error())
+	}
+	if h.Every < 0 || h.Every > 0 && h.Every < time.Second {
+		fault("health.every", "upstreams are asked once a second at most; write for example 10s")
+	}
+	if h.Timeout < 0 {
+		fault("health.timeout", "write for example 2s")
+	}
+}
+
+// check reports names that cannot be edited: those that say who is calling, and those that say where messages end.
+func (e HeaderEdits) check(at string, managed headerNames, fault func(path, problem string)) {
+	name := func(at, name string) {
+		spelling, known := managed[cgiName(name)]
+		switch {
+		case !validHeaderName(name) || name == "":
+			fault(at, fmt.Sprintf("%q cannot be a header's name; write letters, digits and dashes", name))
+		case fixedHeader(name) || known && spelling == "" || managed != nil && strings.HasPrefix(cgiName(name), setByUsPrefix):
+			fault(at, fmt.Sprintf("%s is the proxy's own to set or remove", name))
+		}
+	}
+	for i, one := range e.Remove {
+		name(fmt.Sprintf("%s.remove[%d]", at, i), one)
+	}
+	for i, one := range e.Set {
+		name(fmt.Sprintf("%s.set[%d].name", at, i), one.Name)
+		if strings.ContainsFunc(one.Value, func(c rune) bool { return c < ' ' || c > '~' }) {
+			fault(fmt.Sprintf("%s.set[%d].value", at, i), "a header's value is printable ASCII here")
+		}
+	}
+}
+
+func upstreamPath(r Route, i int) string {
+	if len(r.Upstream) == 1 {
+		return "upstream"
+	}
+	return fmt.Sprintf("upstream[%d]", i)
+}
+
+func (r Route) checkWords(fault func(path, problem string)) {
+	for i, word := range r.Accept {
+		if word != acceptSession && word != acceptBearer {
+			fault(fmt.Sprintf("accept[%d]", i), fmt.Sprintf("%q is no way to prove who one is; write session or bearer", word))
+		}
+	}
+	if r.PathEncoding != "" && r.PathEncoding != strictPaths && r.PathEncoding != lenientPaths {
+		fault("path_encoding", fmt.Sprintf("%q is unknown; write strict or lenient", r.PathEncoding))
+	}
+	if r.Preflight != "" && r.Preflight != decidePreflight && r.Preflight != passPreflight {
+		fault("cors_preflight", fmt.Sprintf("%q is unknown; write decide or pass", r.Preflight))
+	}
+	if r.MaxBody < 0 {
+		fault("max_body", "write a number of bytes such as 10485760, or nothing for no bound")
+	}
+	if named := r.UpstreamHost; named != "" && named != publicHost && named != upstreamsHost {
+		if _, err := canonicalHost(named); err != nil {
+			fault("upstream_host", fmt.Sprintf("%q is no host; write public, upstream, or a name such as app.internal", named))
+		}
+	}
+	if r.Timeout < 0 || r.Timeout > time.Hour {
+		fault("timeout", "an upstream may take between 1ms and 1h until its answer begins; write for example 60s")
+	}
+}
+
+func (r Route) checkPolicy(s Settings, fault func(path, problem string)) {
+	if len(r.Policy) == 0 {
+		fault("policy", "nobody could pass; name at least one policy (one with allow: {anyone: true} is open to all)")
+	}
+	for i, name := range r.Policy {
+		at := slices.IndexFunc(s.Policies, func(p policy.Named) bool { return p.Name == name })
+		switch {
+		case at < 0:
+			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("there is no policy %q; add it under policies or correct the name", name))
+		case r.PathEncoding == lenientPaths && admitsAnyone(s.Policies[at]):
+			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("policy %q lets anyone in, which a route with lenient paths must not: an oddly encoded path could slip past a rule", name))
+		}
+	}
+}
+
+func admitsAnyone(p policy.Named) bool {
+	return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Allow != nil && r.Allow.Anyone })
+}
