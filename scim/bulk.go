@@ -1,6 +1,8 @@
 package scim
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -29,7 +31,11 @@ type bulkOperation struct {
 // references to one another ask for.
 func (s *Server) bulk(e *exchange) (any, error) {
 	body, err := e.body()
-	if err != nil {
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, tooMuchInBulk("The request is too large")
+	case err != nil:
 		return nil, err
 	}
 	b, err := parseBulk(s, e, body)
@@ -64,7 +70,7 @@ func parseBulk(s *Server, e *exchange, body map[string]any) (*bulkRun, error) {
 		return nil, err
 	}
 	if len(list) > maxBulk {
-		return nil, fail(http.StatusRequestEntityTooLarge, "", "There are %d operations; at most %d (maxOperations) and %d bytes (maxPayloadSize) are taken at once.", len(list), maxBulk, maxBody)
+		return nil, tooMuchInBulk(fmt.Sprintf("There are %d operations", len(list)))
 	}
 	b := &bulkRun{server: s, exchange: e, made: map[string]string{}, expected: map[string]bool{}}
 	if v, has := member(body, "failOnErrors"); has && v != nil {
@@ -89,6 +95,11 @@ func parseBulk(s *Server, e *exchange, body map[string]any) (*bulkRun, error) {
 		b.operations = append(b.operations, o)
 	}
 	return b, nil
+}
+
+// tooMuchInBulk tells the limits (RFC 7644 §3.7.4).
+func tooMuchInBulk(what string) error {
+	return fail(http.StatusRequestEntityTooLarge, "", "%s; at most %d operations (maxOperations) and %d bytes (maxPayloadSize) are taken at once.", what, maxBulk, maxBody)
 }
 
 func parseBulkOperation(object map[string]any) *bulkOperation {
@@ -195,13 +206,10 @@ func (b *bulkRun) carryOut(o *bulkOperation, data map[string]any) {
 		b.refuse(o, err)
 		return
 	}
-	status := e.status
-	if status == 0 {
-		status = http.StatusOK
-	}
-	o.result = o.answer(status)
-	if e.location != "" {
-		o.result["location"], o.result["version"] = e.location, e.etag
+	o.result = o.answer(cmp.Or(e.status, http.StatusOK))
+	o.result["location"] = cmp.Or(e.location, e.base+e.URL.Path)
+	if e.etag != "" {
+		o.result["version"] = e.etag
 	}
 	if o.method == http.MethodPost {
 		b.made[o.bulkID] = e.location[strings.LastIndexByte(e.location, '/')+1:]
@@ -244,8 +252,9 @@ func (b *bulkRun) exchangeOf(o *bulkOperation, data map[string]any) (answer, *ex
 		return nil, nil, err
 	}
 	r := b.exchange.Clone(b.exchange.Context())
-	r.Method, r.URL = o.method, &url.URL{Path: path.(string)}
+	r.Method, r.URL = o.method, &url.URL{Path: "/" + strings.Trim(path.(string), "/")}
 	r.Header.Del("If-Match")
+	r.Header.Del("If-None-Match")
 	if o.version != "" {
 		r.Header.Set("If-Match", o.version)
 	}

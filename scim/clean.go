@@ -1,11 +1,13 @@
 package scim
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // clean makes a canonical document of what a client sent: names as in the
@@ -29,7 +31,7 @@ func (c *cleaner) document(in map[string]any) (map[string]any, error) {
 
 // put cleans one member of a resource into out.
 func (c *cleaner) put(out map[string]any, name string, v any) error {
-	if strings.EqualFold(name, "schemas") {
+	if same(name, "schemas") {
 		return nil // follows from the data
 	}
 	if x := c.kind.extension(name); x != nil {
@@ -77,7 +79,7 @@ func (c *cleaner) put(out map[string]any, name string, v any) error {
 func (c *cleaner) putExtension(out map[string]any, x *schema, v any) error {
 	values, ok := v.(map[string]any)
 	if !ok {
-		if v == nil {
+		if v == nil || v == "" {
 			return nil
 		}
 		return invalid("invalidValue", "%s must be an object.", x.urn)
@@ -138,22 +140,58 @@ func (c *cleaner) many(a *attribute, v any) (any, error) {
 	if len(list) > maxValues {
 		return nil, invalid("tooMany", "%s has %d values; at most %d are kept.", a.name, len(list), maxValues)
 	}
-	out, seen := []any{}, map[string]bool{}
+	out := []any{}
 	for _, element := range list {
 		clean, err := c.one(a, element)
 		if err != nil {
 			return nil, err
 		}
-		if text := jsonOf(clean); clean != nil && !seen[text] {
-			seen[text] = true
+		if clean != nil {
 			out = append(out, clean)
 		}
 	}
 	if len(out) == 0 {
 		return nil, nil
 	}
+	out = c.withoutTwins(out)
 	c.onePrimary(out, -1)
 	return out, nil
+}
+
+// withoutTwins makes one of elements with the same type and value (RFC 7643 §2.4).
+func (c *cleaner) withoutTwins(list []any) []any {
+	at, out := map[string]int{}, list[:0:0]
+	for _, element := range list {
+		twin := twinOf(element)
+		i, had := at[twin]
+		if !had {
+			at[twin] = len(out)
+			out = append(out, element)
+			continue
+		}
+		c.notes.add(quirkSameValueTwice)
+		out[i] = merged(out[i], element)
+	}
+	return out
+}
+
+// twinOf is the same for elements with the same type and value.
+func twinOf(element any) string {
+	if object, ok := element.(map[string]any); ok && object["value"] != nil {
+		return jsonOf([]any{object["type"], object["value"]})
+	}
+	return jsonOf(element)
+}
+
+// merged is an element with what its twin says besides.
+func merged(element, twin any) any {
+	object, ok := element.(map[string]any)
+	if !ok {
+		return element
+	}
+	both := maps.Clone(object)
+	maps.Copy(both, twin.(map[string]any))
+	return both
 }
 
 // onePrimary leaves one primary element: the one at keep, or the last.
@@ -197,6 +235,10 @@ func (c *cleaner) one(a *attribute, v any) (any, error) {
 		return c.boolean(a, v)
 	case integer, decimal:
 		return c.number(a, v)
+	case dateTime:
+		return c.instant(a, v)
+	case binary:
+		return c.binary(a, v)
 	}
 	return c.text(a, v)
 }
@@ -310,6 +352,46 @@ func (c *cleaner) text(a *attribute, v any) (any, error) {
 		return fmt.Sprint(v), nil
 	}
 	return nil, invalid("invalidValue", "%s is a text.", a.name)
+}
+
+// instant is a dateTime (RFC 7643 §2.3.5), in UTC as all of ours are.
+func (c *cleaner) instant(a *attribute, v any) (any, error) {
+	if v == "" {
+		return c.text(a, v)
+	}
+	text, _ := v.(string)
+	t, ok := instantOf(text)
+	if !ok {
+		return nil, invalid("invalidValue", "%s is a time such as 2026-01-02T03:04:05Z, not %.100s.", a.name, jsonOf(v))
+	}
+	return t.UTC().Format(time.RFC3339Nano), nil
+}
+
+// instantOf reads an xsd:dateTime; one without a zone is in UTC.
+func instantOf(text string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		t, err = time.Parse("2006-01-02T15:04:05", text)
+	}
+	return t, err == nil
+}
+
+// binary is base64, as it came (RFC 7643 §2.3.6).
+func (c *cleaner) binary(a *attribute, v any) (any, error) {
+	text, ok := v.(string)
+	if plain := strings.TrimRight(whitespace.Replace(text), "="); !ok || !isBase64(plain) {
+		return nil, invalid("invalidValue", "%s is base64, and this is not.", a.name)
+	}
+	return c.text(a, v)
+}
+
+// whitespace is what breaks long base64 into lines.
+var whitespace = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "")
+
+func isBase64(text string) bool {
+	_, err1 := base64.RawStdEncoding.DecodeString(text)
+	_, err2 := base64.RawURLEncoding.DecodeString(text)
+	return err1 == nil || err2 == nil
 }
 
 func jsonOf(v any) string {

@@ -174,7 +174,7 @@ func member(object map[string]any, name string) (any, bool) {
 		return v, true
 	}
 	for have, v := range object {
-		if strings.EqualFold(have, name) {
+		if same(have, name) {
 			return v, true
 		}
 	}

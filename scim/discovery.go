@@ -2,7 +2,6 @@ package scim
 
 import (
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -48,6 +47,9 @@ func (s *Server) resourceTypes(e *exchange) (any, error) {
 }
 
 func (s *Server) resourceType(e *exchange) (any, error) {
+	if err := noFilter(e); err != nil {
+		return nil, err
+	}
 	for _, k := range s.kinds.all() {
 		if k.name == e.PathValue("name") {
 			return typeDocument(k, e), nil
@@ -81,8 +83,11 @@ func (s *Server) schemas(e *exchange) (any, error) {
 }
 
 func (s *Server) schema(e *exchange) (any, error) {
+	if err := noFilter(e); err != nil {
+		return nil, err
+	}
 	for _, known := range s.kinds.schemas() {
-		if strings.EqualFold(known.urn, e.PathValue("urn")) {
+		if same(known.urn, e.PathValue("urn")) {
 			return schemaDocument(known, e), nil
 		}
 	}

@@ -51,26 +51,17 @@ func (c *cleaner) applyList(a *attribute, list []any, o operation) ([]any, error
 		at[twinOf(had)] = i
 	}
 	for _, element := range more {
-		if i, had := at[twinOf(element)]; !had {
+		i, had := at[twinOf(element)]
+		if had {
+			element = merged(list[i], element)
+			list[i] = element
+		} else {
 			at[twinOf(element)] = len(list)
 			list = append(list, element)
-		} else if sameJSON(list[i], element) {
-			continue
-		} else {
-			list[i] = element
 		}
 		c.settlePrimary(list, element)
 	}
 	return list, nil
-}
-
-// twinOf is the same for elements with the same type and value, which are one
-// (RFC 7643 §2.4).
-func twinOf(element any) string {
-	if object, ok := element.(map[string]any); ok && object["value"] != nil {
-		return jsonOf([]any{object["type"], object["value"]})
-	}
-	return jsonOf(element)
 }
 
 // settlePrimary makes element the only primary one, if it is one.

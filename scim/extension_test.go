@@ -13,7 +13,7 @@ const badgeURN = "urn:ietf:params:scim:schemas:extension:contoso:2.0:User"
 
 var badges = scim.Settings{Extensions: []scim.Extension{{URN: badgeURN, Name: "Contoso", Attributes: []scim.Attribute{
 	{Name: "badge"}, {Name: "floor", Type: "integer"}, {Name: "contractor", Type: "boolean"},
-	{Name: "sites", Multi: true}, {Name: "key", CaseExact: true}, {Name: "since", Type: "dateTime"},
+	{Name: "sites", Multi: true}, {Name: "key", CaseExact: true}, {Name: "since", Type: "dateTime"}, {Name: "blob", Type: "binary"},
 }}}}
 
 // TestADeclaredExtension: RFC 7643 §3.3, and how Entra writes to one: with a URN
@@ -22,10 +22,10 @@ func TestADeclaredExtension(t *testing.T) {
 	base, token, d, _ := serveWith(t, badges)
 	c := &client{t, base, token}
 	_, u := c.do("POST", "/Users", `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"u","externalId":"x",
-		"URN:ietf:params:scim:schemas:extension:CONTOSO:2.0:user":{"Badge":"B7","floor":"3","contractor":"True","sites":["a","b","a"],"unknown":1,"since":"2026-01-02T03:04:05Z"}}`)
+		"URN:ietf:params:scim:schemas:extension:CONTOSO:2.0:user":{"Badge":"B7","floor":"3","contractor":"True","sites":["a","b","a"],"unknown":1,"since":"2026-01-02T05:04:05+02:00","blob":"AQID"}}`)
 	path := "/Users/" + u["id"].(string)
 	compareJSON(t, "the answer", u, map[string]any{"schemas": []any{"urn:ietf:params:scim:schemas:core:2.0:User", badgeURN},
-		badgeURN: map[string]any{"badge": "B7", "floor": 3.0, "contractor": true, "sites": []any{"a", "b"}, "unknown": "(absent)"}})
+		badgeURN: map[string]any{"badge": "B7", "floor": 3.0, "contractor": true, "since": "2026-01-02T03:04:05Z", "blob": "AQID", "sites": []any{"a", "b"}, "unknown": "(absent)"}})
 	_, u = c.do("PATCH", path, `{"Operations":[
 		{"op":"Replace","path":"`+badgeURN+`:floor","value":4},
 		{"op":"Add","path":"`+badgeURN+`:sites","value":"c"},
@@ -49,9 +49,16 @@ func TestADeclaredExtension(t *testing.T) {
 			t.Errorf("%s finds %v, want %v: %v", filter, list["totalResults"], want, list["detail"])
 		}
 	}
-	for _, body := range []string{`{"userName":"v","` + badgeURN + `":{"floor":"three"}}`, `{"userName":"v","` + badgeURN + `":{"floor":3.5}}`, `{"userName":"v","` + badgeURN + `":{"contractor":"perhaps"}}`} {
+	for _, body := range []string{`{"userName":"v","` + badgeURN + `":{"floor":"three"}}`, `{"userName":"v","` + badgeURN + `":{"floor":3.5}}`, `{"userName":"v","` + badgeURN + `":{"contractor":"perhaps"}}`,
+		`{"userName":"v","` + badgeURN + `":{"since":"yesterday"}}`, `{"userName":"v","` + badgeURN + `":{"since":"2026-01-02"}}`, `{"userName":"v","` + badgeURN + `":{"since":5}}`,
+		`{"userName":"v","` + badgeURN + `":{"blob":"not base64!"}}`, `{"userName":"v","x509Certificates":[{"value":"no base-64!"}]}`} {
 		if resp, answer := c.do("POST", "/Users", body); resp.StatusCode != http.StatusBadRequest || answer["scimType"] != "invalidValue" {
 			t.Errorf("%s answers %v", body, answer)
+		}
+	}
+	for _, filter := range []string{badgeURN + `:floor co "3"`, badgeURN + `:floor gt "x"`, badgeURN + `:floor eq true`, badgeURN + `:blob gt "AQ"`} {
+		if resp, answer := c.do("GET", "/Users?filter="+url.QueryEscape(filter), ""); resp.StatusCode != 400 || answer["scimType"] != "invalidFilter" {
+			t.Errorf("%s answers %v", filter, answer)
 		}
 	}
 	user, _ := d.Lookup("x")

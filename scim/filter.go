@@ -2,7 +2,9 @@ package scim
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // filter is a parsed filter (RFC 7644 §3.4.2.2): a tree of and, or, not, of
@@ -38,7 +40,7 @@ func parseFilter(kind *kindOfResource, text string, n *notes) (*filter, error) {
 
 // parseFilterAmong parses a filter for one of the kinds that it looks at.
 func parseFilterAmong(kind *kindOfResource, kinds []*kindOfResource, text string, n *notes) (*filter, error) {
-	if len(text) > maxFilter {
+	if utf8.RuneCountInString(text) > maxFilter {
 		return nil, invalid("invalidFilter", "The filter is longer than %d characters.", maxFilter)
 	}
 	p := &parser{lexer: lexer{text: text}, kind: kind, kinds: kinds, notes: n}
@@ -114,6 +116,9 @@ func (p *parser) group(within *attribute) (*filter, error) {
 
 func (p *parser) comparison(name string, within *attribute) (*filter, error) {
 	at, err := p.resolve(name, within, "invalidFilter")
+	if x := p.kind.extension(name); x != nil && within == nil {
+		at, err = &target{attribute: &attribute{name: x.urn, kind: complexed}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -168,13 +173,13 @@ func (p *parser) operand(f *filter) (*filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
+	switch b, isBoolean := booleanOf(t.text); {
 	case t.kind == '"':
 		f.value = t.text
-	case t.kind == 'w' && t.text == "true":
-		f.value = true
-	case t.kind == 'w' && t.text == "false":
-		f.value = false
+	case t.kind == 'w' && isBoolean:
+		if f.value = b; t.text != fmt.Sprint(b) {
+			p.notes.add(quirkBooleanString)
+		}
 	case t.kind == 'w' && t.text == "null":
 		f.value = nil
 	case t.kind == 'w' && json.Valid([]byte(t.text)):
@@ -185,26 +190,66 @@ func (p *parser) operand(f *filter) (*filter, error) {
 	return f, p.fit(f)
 }
 
+// fit makes the value one of the attribute's type, or refuses the comparison: a
+// filter that can find nothing is a mistake of whoever wrote it.
 func (p *parser) fit(f *filter) error {
 	a := f.target.compared()
-	if s, ok := f.value.(string); ok && a.kind == boolean {
-		b, ok := booleanOf(s)
-		if !ok {
-			return invalid("invalidFilter", "%s is true or false, not %q.", a.name, s)
-		}
-		p.notes.add(quirkBooleanString)
-		f.value = b
-	}
-	if s, ok := f.value.(string); ok && (a.kind == integer || a.kind == decimal) {
-		if !json.Valid([]byte(s)) {
-			return invalid("invalidFilter", "%s is a number, not %q.", a.name, s)
-		}
-		p.notes.add(quirkNumberText)
-		f.value = json.Number(s)
-	}
 	ordered := f.op == "gt" || f.op == "ge" || f.op == "lt" || f.op == "le"
-	if ordered && (a.kind == boolean || a.kind == binary) {
+	equal := f.op == "eq" || f.op == "ne"
+	switch {
+	case f.value == nil && !equal:
+		return invalid("invalidFilter", "null is compared by eq and ne alone.")
+	case f.value == nil:
+		return nil
+	case a.kind == complexed:
+		return invalid("invalidFilter", "%s has parts; one of them can be compared, such as %s.%s.", a.name, a.name, a.partName())
+	case a.kind == boolean && !equal, a.kind == binary && ordered:
 		return invalid("invalidFilter", "%s has no order to compare by.", a.name)
+	case (a.kind == integer || a.kind == decimal) && !equal && !ordered:
+		return invalid("invalidFilter", "%s is a number; %s compares texts.", a.name, f.op)
+	}
+	return p.convert(f, a, equal || ordered)
+}
+
+// partName is one of a complex attribute's parts, for an example.
+func (a *attribute) partName() string {
+	if len(a.sub) == 0 {
+		return "value"
+	}
+	return a.sub[0].name
+}
+
+// convert makes the value one of a's type; whole says that it stands for a whole
+// value, not for a part of one.
+func (p *parser) convert(f *filter, a *attribute, whole bool) error {
+	text := fmt.Sprint(f.value)
+	_, isText := f.value.(string)
+	switch a.kind {
+	case boolean:
+		b, ok := booleanOf(text)
+		if !ok {
+			return invalid("invalidFilter", "%s is true or false, not %.100q.", a.name, text)
+		}
+		if isText {
+			p.notes.add(quirkBooleanString)
+		}
+		f.value = b
+	case integer, decimal:
+		if _, err := json.Number(text).Float64(); err != nil || !json.Valid([]byte(text)) {
+			return invalid("invalidFilter", "%s is a number, not %.100q.", a.name, text)
+		}
+		if isText {
+			p.notes.add(quirkNumberText)
+		}
+		f.value = json.Number(text)
+	default:
+		if _, ok := instantOf(text); a.kind == dateTime && whole && !ok {
+			return invalid("invalidFilter", "%s is a time such as 2026-01-02T03:04:05Z, not %.100q.", a.name, text)
+		}
+		if !isText {
+			p.notes.add(quirkNumberString)
+		}
+		f.value = text
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package scim
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"sallyport/directory"
 )
@@ -23,7 +24,7 @@ func (s *Server) createGroup(e *exchange) (any, error) {
 		if err := tx.PutGroup(&g); err != nil {
 			return err
 		}
-		m := membersChange{tx: tx, group: g.ID, notes: &e.notes}
+		m := membersChange{tx: tx, exchange: e, group: g.ID}
 		if err := m.set(members); err != nil {
 			return err
 		}
@@ -114,7 +115,7 @@ func (s *Server) changeGroup(e *exchange, operation string, f func(*directory.Gr
 			return err
 		}
 		before := g
-		m := &membersChange{tx: tx, group: g.ID, notes: &e.notes}
+		m := &membersChange{tx: tx, exchange: e, group: g.ID}
 		document, err := f(&g, m)
 		if err != nil {
 			return err
@@ -166,7 +167,7 @@ func (s *Server) deleteGroup(e *exchange) (any, error) {
 
 func fillGroup(g *directory.Group, document map[string]any) error {
 	name, _ := document["displayName"].(string)
-	if name == "" {
+	if strings.TrimSpace(name) == "" {
 		return invalid("invalidValue", "displayName is required.")
 	}
 	data, err := json.Marshal(document)

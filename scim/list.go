@@ -122,7 +122,7 @@ func (q *query) gatherGroups(tx *directory.Tx, p *part, page *page) error {
 		if err != nil {
 			return err
 		}
-		ok, err := p.matches(&subject{document, func(id string) (bool, error) { return tx.IsMember(g.ID, id) }, g.Members})
+		ok, err := p.matches(&subject{document, func(id string) (bool, error) { return tx.IsMember(g.ID, id) }, memberDocuments(tx, q.exchange, g.ID)})
 		if err != nil {
 			return err
 		}

@@ -3,8 +3,8 @@ package scim
 import (
 	"cmp"
 	"encoding/json"
+	"iter"
 	"strings"
-	"time"
 
 	"sallyport/directory"
 )
@@ -14,10 +14,10 @@ import (
 type subject struct {
 	document map[string]any
 	isMember func(id string) (bool, error)
-	members  int
+	members  iter.Seq2[map[string]any, error]
 }
 
-// matches evaluates f. Only isMember can fail.
+// matches evaluates f. Only isMember and members can fail.
 func (s *subject) matches(f *filter) (bool, error) {
 	switch f.op {
 	case "and", "or":
@@ -36,24 +36,32 @@ func (s *subject) matches(f *filter) (bool, error) {
 	return matchesValue(valueAt(s.document, f.target), f), nil
 }
 
+// matchesMember looks one member up, or looks at all of them.
 func (s *subject) matchesMember(f *filter) (bool, error) {
-	switch f.op {
-	case "[]":
-		return s.matchesMember(f.left)
-	case "or":
-		left, err := s.matchesMember(f.left)
-		if err != nil || left {
-			return left, err
+	if id, ok := memberIn(f); ok {
+		return s.isMember(id)
+	}
+	some := false
+	for m, err := range s.members {
+		if err != nil || matchesOne(m, f) {
+			return err == nil, err
 		}
-		return s.matchesMember(f.right)
-	case "pr":
-		return s.members > 0, nil
+		some = true
 	}
-	id, ok := f.value.(string)
-	if f.op != "eq" || !ok || f.target.compared().name != "value" {
-		return false, invalid("invalidFilter", "Groups can be searched by one member: members eq \"ID\".")
+	return !some && matchesOne(nil, f), nil
+}
+
+// memberIn is the id in members eq "ID", members.value eq "ID" and
+// members[value eq "ID"].
+func memberIn(f *filter) (id string, ok bool) {
+	if f.op == "[]" {
+		f = f.left
 	}
-	return s.isMember(id)
+	if f.op != "eq" || f.target.compared().name != "value" {
+		return "", false
+	}
+	id, ok = f.value.(string)
+	return id, ok
 }
 
 // valueAt is the attribute's value in a document, nil if unassigned.
@@ -83,8 +91,8 @@ func matchesOne(v any, f *filter) bool {
 		return ok && elementMatches(element, f.left)
 	}
 	if element, ok := v.(map[string]any); ok {
-		if f.op == "pr" && f.target.sub == nil {
-			return len(element) > 0
+		if f.target.sub == nil && (f.op == "pr" || f.value == nil) {
+			return (f.op == "eq") != (len(element) > 0)
 		}
 		v = element[f.target.compared().name]
 	}
@@ -129,9 +137,9 @@ func compare(v any, f *filter) bool {
 
 func compareText(have, want, op string, a *attribute) bool {
 	if a.kind == dateTime {
-		h, err1 := time.Parse(time.RFC3339Nano, have)
-		w, err2 := time.Parse(time.RFC3339Nano, want)
-		if err1 == nil && err2 == nil {
+		h, ok1 := instantOf(have)
+		w, ok2 := instantOf(want)
+		if ok1 && ok2 {
 			return inOrder(h.Compare(w), op)
 		}
 	}

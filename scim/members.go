@@ -59,8 +59,8 @@ func (c *cleaner) member(v any) (string, error) {
 // never the whole.
 type membersChange struct {
 	tx             *directory.Tx
+	exchange       *exchange
 	group          string
-	notes          *notes
 	added, removed int
 	some           []string // the first of those concerned, for the record
 }
@@ -71,9 +71,12 @@ func (m *membersChange) apply(c *cleaner, o operation) error {
 		return invalid("mutability", "A member cannot be changed, only added and removed.")
 	}
 	if o.target.where != nil {
-		ids, ok := listedIDs(o.target.where)
-		if o.op != "remove" || !ok {
-			return invalid("invalidPath", "Members are removed by members[value eq \"ID\"].")
+		if o.op != "remove" {
+			return invalid("invalidPath", "Members are removed by members[value eq \"ID\"], and added and replaced without a filter.")
+		}
+		ids, err := m.found(o.target.where)
+		if err != nil {
+			return err
 		}
 		return m.remove(ids)
 	}
@@ -91,8 +94,24 @@ func (m *membersChange) apply(c *cleaner, o operation) error {
 	case "replace":
 		return m.set(ids)
 	}
-	m.notes.add(quirkRemoveListed)
+	m.exchange.notes.add(quirkRemoveListed)
 	return m.remove(ids)
+}
+
+// found are the ids of the members that a value filter finds.
+func (m *membersChange) found(where *filter) (ids []string, err error) {
+	if ids, ok := listedIDs(where); ok {
+		return ids, nil
+	}
+	for one, err := range memberDocuments(m.tx, m.exchange, m.group) {
+		if err != nil {
+			return nil, err
+		}
+		if elementMatches(one, where) {
+			ids = append(ids, one["value"].(string))
+		}
+	}
+	return ids, nil
 }
 
 // listedIDs are the ids in value eq "a" or value eq "b" ….
@@ -138,7 +157,7 @@ func (m *membersChange) noteUnknown(ids []string, err error) error {
 		}
 		var exists bool
 		if _, exists, err = m.tx.Exists(id); err == nil && !exists {
-			m.notes.add(quirkUnknownMember)
+			m.exchange.notes.add(quirkUnknownMember)
 		}
 	}
 	return err

@@ -154,3 +154,17 @@ func TestWithoutOAuthOnlyOurTokensPush(t *testing.T) {
 		t.Errorf("an assertion answers %d", status)
 	}
 }
+
+// breaking is an issuer's keys that break us.
+type breaking struct{}
+
+func (breaking) Client(context.Context, string) (string, error) { panic("broken") }
+
+// TestWhatBreaksIsAnsweredToo: a fault of ours is a SCIM answer like any other.
+func TestWhatBreaksIsAnsweredToo(t *testing.T) {
+	base, _, _, _ := serveFor(t, scim.Settings{}, breaking{})
+	resp, answer := (&client{t, base, "some.other.token"}).do("GET", "/Users", "")
+	if resp.StatusCode != http.StatusInternalServerError || answer["status"] != "500" || answer["detail"] == "" {
+		t.Errorf("a panic answers %d %v", resp.StatusCode, answer)
+	}
+}

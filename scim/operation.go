@@ -69,6 +69,9 @@ func parseOperation(kind *kindOfResource, object map[string]any, n *notes) ([]op
 		n.add(quirkOpCase)
 	}
 	value, given := member(object, "value")
+	if !given && op != "remove" {
+		return nil, invalid("invalidValue", "The operation %s needs a value; null clears.", op)
+	}
 	rawPath, _ := member(object, "path")
 	path, isText := rawPath.(string)
 	switch {
@@ -92,8 +95,8 @@ func parsePathless(kind *kindOfResource, op string, value any, n *notes) (operat
 		return nil, invalid("invalidValue", "Without a path, the value must be an object.")
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
-		if strings.EqualFold(name, "schemas") {
-			continue
+		if same(name, "schemas") {
+			continue // follows from the data
 		}
 		t, err := parsePath(kind, name, n)
 		if err != nil {
@@ -134,33 +137,40 @@ func parsePath(kind *kindOfResource, path string, n *notes) (*target, error) {
 		n.add(quirkUnknownAttribute)
 		return nil, nil
 	}
-	return t, p.restOfPath(t)
+	known, err := p.restOfPath(t)
+	if err == nil && !known {
+		n.add(quirkUnknownAttribute)
+		return nil, nil
+	}
+	return t, err
 }
 
-// restOfPath reads [filter] and .sub.
-func (p *parser) restOfPath(t *target) error {
+// restOfPath reads [filter] and .sub; known is false for a sub-attribute that is
+// not in the schema.
+func (p *parser) restOfPath(t *target) (known bool, err error) {
 	next, err := p.next()
 	if err != nil || next.kind == 0 {
-		return err
+		return true, err
 	}
 	if next.kind != '[' || t.sub != nil || t.attribute.kind != complexed || !t.attribute.multi {
-		return invalid("invalidPath", "The path goes on where it should end, at %q.", next.text)
+		return false, invalid("invalidPath", "The path goes on where it should end, at %q.", next.text)
 	}
 	if t.where, err = p.or(t.attribute); err != nil {
-		return err
+		return false, err
 	}
 	if next, err = p.next(); err != nil || next.kind != ']' {
-		return invalid("invalidPath", "A ] is missing in the path.")
+		return false, invalid("invalidPath", "A ] is missing in the path.")
 	}
 	if next, err = p.next(); err != nil || next.kind == 0 {
-		return err
+		return true, err
 	}
 	sub, dotted := strings.CutPrefix(next.text, ".")
-	if t.sub = find(t.attribute.sub, sub); !dotted || t.sub == nil {
-		return invalid("invalidPath", "%s has no sub-attribute %q.", t.attribute.name, next.text)
+	if !dotted || sub == "" {
+		return false, invalid("invalidPath", "A sub-attribute is expected where the path has %q.", next.text)
 	}
 	if next, err = p.next(); err != nil || next.kind != 0 {
-		return invalid("invalidPath", "The path goes on where it should end, at %q.", next.text)
+		return false, invalid("invalidPath", "The path goes on where it should end, at %q.", next.text)
 	}
-	return nil
+	t.sub = find(t.attribute.sub, sub)
+	return t.sub != nil, nil
 }

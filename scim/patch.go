@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// prune drops elements that the operations left without content.
-func prune(kind *kindOfResource, document map[string]any) {
-	for _, a := range kind.core.attributes {
+// prune drops elements that the operations left without content, and twins.
+func (c *cleaner) prune(document map[string]any) {
+	for _, a := range c.kind.core.attributes {
 		list, ok := document[a.name].([]any)
 		if !ok || a.kind != complexed {
 			continue
@@ -16,7 +16,7 @@ func prune(kind *kindOfResource, document map[string]any) {
 			element, ok := one.(map[string]any)
 			return ok && hollow(element)
 		})
-		if document[a.name] = list; len(list) == 0 {
+		if document[a.name] = c.withoutTwins(list); len(list) == 0 {
 			delete(document, a.name)
 		}
 	}
@@ -53,6 +53,12 @@ func (c *cleaner) apply(document map[string]any, o operation) error {
 func (c *cleaner) applyExtension(document map[string]any, o operation) error {
 	if o.op == "remove" {
 		delete(document, o.target.extension)
+		return nil
+	}
+	if o.value == nil || o.value == "" {
+		if o.op == "replace" {
+			delete(document, o.target.extension)
+		}
 		return nil
 	}
 	values, ok := o.value.(map[string]any)

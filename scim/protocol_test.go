@@ -136,20 +136,35 @@ func TestPages(t *testing.T) {
 
 // TestSelection: RFC 7644 §3.9.
 func TestSelection(t *testing.T) {
-	c := newClient(t)
-	_, made := c.do("POST", "/Users", `{"userName":"u@x","title":"t","name":{"givenName":"G","familyName":"F"},
-		"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"department":"D","division":"V"},"emails":[{"value":"e@x","type":"work"}]}`)
+	base, token, _, _ := serveWith(t, scim.Settings{Extensions: []scim.Extension{{URN: badgeURN, Attributes: []scim.Attribute{{Name: "badge"}, {Name: "title"}}}}})
+	c := &client{t, base, token}
+	_, made := c.do("POST", "/Users", `{"userName":"u@x","title":"t","name":{"givenName":"G","familyName":"F"},"`+badgeURN+`":{"badge":"B","title":"T"},
+		"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"department":"D","division":"V","manager":{"value":"m","$ref":"r"}},"emails":[{"value":"e@x","type":"work"}]}`)
 	path := "/Users/" + made["id"].(string)
 	for query, want := range map[string]string{
+		"attributes=emails.display":                   "id schemas",
+		"attributes=nickName":                         "id schemas",
+		"attributes=active,":                          "active id schemas",
+		"attributes=name.given":                       "id schemas",
+		"attributes=schemas,id":                       "id schemas",
+		"attributes=" + enterprise + ":manager.value": "id schemas " + enterprise + "{manager{value}}",
+		"attributes=" + enterprise + ":manager":       "id schemas " + enterprise + "{manager{$ref value}}",
+		"attributes=department":                       "id schemas " + enterprise + "{department}",
+		"attributes=title":                            "id schemas title",
+		"attributes=title," + badgeURN + ":title":     "id schemas title " + badgeURN + "{title}",
+		"attributes=" + badgeURN:                      "id schemas " + badgeURN + "{badge title}",
+		"attributes=" + enterprise + ":nothing":       "id schemas",
+		"excludedAttributes=title,name.givenName,name.familyName,meta,emails.value,emails.type,active":                                        "id schemas " + badgeURN + "{badge title} " + enterprise + "{department division manager{$ref value}} userName",
+		"excludedAttributes=title,name,meta,emails,active," + badgeURN + ":title," + enterprise + ":manager.$ref," + enterprise + ":division": "id schemas " + badgeURN + "{badge} " + enterprise + "{department manager{value}} userName",
 		"attributes=userName":       "id schemas userName",
 		"attributes=USERNAME,title": "id schemas title userName",
 		"attributes=name.givenName": "id name{givenName} schemas",
 		"attributes=name":           "id name{familyName givenName} schemas",
 		"attributes=emails.value":   "emails[{value}] id schemas",
 		"attributes=nothing":        "id schemas",
-		"excludedAttributes=id,schemas,name,emails,meta,title,urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": "active id schemas userName",
-		"attributes=urn:ietf:params:scim:schemas:core:2.0:User:userName":                                                  "id schemas userName",
-		"attributes=urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department":                                "id schemas urn:ietf:params:scim:schemas:extension:enterprise:2.0:User{department}",
+		"excludedAttributes=id,schemas,name,emails,meta,title," + badgeURN + ",urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": "active id schemas userName",
+		"attributes=urn:ietf:params:scim:schemas:core:2.0:User:userName":                                                                   "id schemas userName",
+		"attributes=urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department":                                                 "id schemas urn:ietf:params:scim:schemas:extension:enterprise:2.0:User{department}",
 	} {
 		_, answer := c.do("GET", path+"?"+query, "")
 		if got := strings.TrimSuffix(strings.TrimPrefix(shape(answer), "{"), "}"); got != want {
@@ -253,6 +268,9 @@ func TestProblems(t *testing.T) {
 		{"many operations", "PATCH", "/Users/x", `{"Operations":[` + strings.Repeat(`{"op":"add","path":"title","value":"t"},`, 1000) + `{"op":"add","path":"title","value":"t"}]}`, "", 400, "tooMany"},
 		{"a filtered discovery", "GET", "/Schemas?filter=id+pr", "", "", 403, ""},
 		{"me", "GET", "/Me", "", "", 501, ""},
+		{"a long s in a name", "PATCH", "/Users/x", "{\"Operation\u017f\":[{\"op\":\"add\",\"path\":\"title\",\"value\":\"t\"}]}", "", 400, "invalidSyntax"},
+		{"a blank name", "POST", "/Users", `{"userName":" \t"}`, "", 400, "invalidValue"},
+		{"a blank group", "POST", "/Groups", `{"displayName":" "}`, "", 400, "invalidValue"},
 	} {
 		req, _ := http.NewRequest(p.method, c.base+p.path, strings.NewReader(p.body))
 		req.Header.Set("Authorization", "Bearer "+c.token)
@@ -299,7 +317,8 @@ func TestWhoMayPush(t *testing.T) {
 			req.Header.Add("Authorization", h)
 		}
 		resp, answer := c.send(req)
-		if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" || answer["status"] != "401" {
+		challenge := resp.Header.Get("WWW-Authenticate")
+		if resp.StatusCode != 401 || !strings.HasPrefix(challenge, "Bearer ") || strings.Contains(challenge, "invalid_token") != brought(headers) || answer["status"] != "401" {
 			t.Errorf("%s answers %d %v", name, resp.StatusCode, answer)
 		}
 	}
@@ -320,6 +339,11 @@ func TestWhoMayPush(t *testing.T) {
 			t.Errorf("a token may be called %q", name)
 		}
 	}
+}
+
+// brought says whether headers bring a token, be it a wrong one (RFC 6750 §3.1).
+func brought(headers []string) bool {
+	return len(headers) == 1 && strings.HasPrefix(headers[0], "Bearer ") && headers[0] != "Bearer "
 }
 
 // TestDiscovery: RFC 7644 §4; what is advertised is so.

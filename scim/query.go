@@ -173,7 +173,7 @@ func (p *part) userDocument(tx *directory.Tx, e *exchange, u *directory.User) (m
 		return nil, err
 	}
 	out["id"] = u.ID
-	if p.looksAt("meta") {
+	if p.looksAt("meta") || p.looksAt("schemas") {
 		describe(out, p.kind, e, u.ID, u.Version, u.Created, u.Modified)
 	}
 	if p.looksAt("groups") {
@@ -189,7 +189,7 @@ func (p *part) groupDocument(e *exchange, g *directory.Group) (map[string]any, e
 		return nil, err
 	}
 	out["id"] = g.ID
-	if p.looksAt("meta") {
+	if p.looksAt("meta") || p.looksAt("schemas") {
 		describe(out, p.kind, e, g.ID, g.Version, g.Created, g.Modified)
 	}
 	return out, nil

@@ -25,6 +25,7 @@ const (
 	quirkUnknownMember    quirk = "unknown_member"    // a member id that names nothing
 	quirkMissingSchemas   quirk = "missing_schemas"   // no schemas in the body
 	quirkPrimaryTwice     quirk = "primary_twice"     // the last one wins
+	quirkSameValueTwice   quirk = "same_value_twice"  // two of a type and value are one
 	quirkTypedCompare     quirk = "typed_compare"     // emails[type eq "work"].value eq "x" in a filter
 	quirkPlainJSON        quirk = "plain_json"        // Content-Type: application/json
 	quirkReadOnlyIgnored  quirk = "read_only_ignored" // id, meta or groups sent along

@@ -2,7 +2,9 @@ package scim
 
 import (
 	"errors"
+	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,49 +19,67 @@ func notFound(err error, id string) error {
 }
 
 // selection is which attributes an answer has (RFC 7644 §3.9).
-type selection struct {
-	only, without []string // lower-case names, URN-qualified names as their last part
+type selection struct{ only, without []named }
+
+// named is an attribute or sub-attribute, in lower case; only an extension's URN
+// stands for all of the extension.
+type named struct{ extension, attribute, sub string }
+
+// covers says whether n is other, or what other is a part of.
+func (n named) covers(other named) bool {
+	return n.extension == other.extension && (n.attribute == "" || n.attribute == other.attribute && (n.sub == "" || n.sub == other.sub))
+}
+
+// within is the part of n that is called name.
+func (n named) within(name string) named {
+	if n.attribute == "" {
+		n.attribute = strings.ToLower(name)
+	} else {
+		n.sub = strings.ToLower(name)
+	}
+	return n
 }
 
 // selected reads attributes and excludedAttributes.
 func selected(kind *kindOfResource, e *exchange) (selection, error) {
 	q := e.URL.Query()
-	names := func(parameter string) (list []string) {
-		for name := range strings.SplitSeq(strings.Join(q[parameter], ","), ",") {
-			if _, rest := kind.splitURN(strings.TrimSpace(name)); rest != "" {
-				list = append(list, strings.ToLower(rest))
-			} else if x := kind.extension(strings.TrimSpace(name)); x != nil {
-				list = append(list, strings.ToLower(x.urn))
-			}
-		}
-		return list
-	}
-	s := selection{names("attributes"), names("excludedAttributes")}
+	s := selection{kind.named(q["attributes"]), kind.named(q["excludedAttributes"])}
 	if len(s.only) > 0 && len(s.without) > 0 {
 		return s, invalid("invalidValue", "attributes and excludedAttributes exclude each other.")
 	}
 	return s, nil
 }
 
-// wants says whether an answer has attribute at all, so that costly ones are not
-// gathered in vain.
-func (s selection) wants(name string) bool {
-	name = strings.ToLower(name)
-	for _, n := range s.without {
-		if n == name {
-			return false
+// named reads lists of names, divided by commas.
+func (k *kindOfResource) named(lists []string) (all []named) {
+	for name := range strings.SplitSeq(strings.Join(lists, ","), ",") {
+		name = strings.TrimSpace(name)
+		if x := k.extension(name); x != nil {
+			all = append(all, named{extension: x.urn})
+			continue
 		}
-	}
-	if len(s.only) == 0 {
-		return true
-	}
-	for _, n := range s.only {
-		if n == name || strings.HasPrefix(n, name+".") {
-			return true
+		urn, rest := k.splitURN(name)
+		if rest == "" {
+			continue
 		}
+		first, sub, _ := strings.Cut(strings.ToLower(rest), ".")
+		_, extension := k.attributeAt(urn, first)
+		all = append(all, named{extension, first, sub})
 	}
-	return false
+	return all
 }
+
+// wants says whether an answer has the attribute at all, or something of it.
+func (s selection) wants(n named) bool {
+	if slices.ContainsFunc(s.without, func(w named) bool { return w.covers(n) }) {
+		return false
+	}
+	return len(s.only) == 0 || slices.ContainsFunc(s.only, func(o named) bool { return o.covers(n) || n.covers(o) })
+}
+
+// wantsAttribute says whether an answer has an attribute of the core schema, so
+// that costly ones are not gathered in vain.
+func (s selection) wantsAttribute(name string) bool { return s.wants(named{attribute: name}) }
 
 // trim takes away what was not asked for; id and schemas always stay.
 func (s selection) trim(kind *kindOfResource, resource map[string]any) map[string]any {
@@ -68,56 +88,52 @@ func (s selection) trim(kind *kindOfResource, resource map[string]any) map[strin
 	}
 	out := map[string]any{}
 	for name, v := range resource {
-		switch x := kind.extension(name); {
-		case name == "id" || name == "schemas":
+		n := named{}.within(name)
+		if kind.extension(name) != nil {
+			n = named{extension: name}
+		}
+		if name != "id" && name != "schemas" {
+			v = s.trimmed(n, v)
+		}
+		if v != nil {
 			out[name] = v
-		case x != nil && !s.wants(name):
-			if inner := s.trimObject("", v.(map[string]any)); len(inner) > 0 && (len(s.only) > 0) {
-				out[name] = inner
-			}
-		case x != nil && len(s.only) == 0:
-			out[name] = s.trimObject("", v.(map[string]any))
-		case s.wants(name):
-			out[name] = s.trimValue(strings.ToLower(name), v)
 		}
 	}
 	return out
 }
 
-func (s selection) trimValue(name string, v any) any {
+// trimmed is what is wanted of the value of n; nil for nothing.
+func (s selection) trimmed(n named, v any) any {
+	if !s.wants(n) {
+		return nil
+	}
 	switch v := v.(type) {
 	case map[string]any:
-		return s.trimObject(name, v)
-	case []any:
-		out := make([]any, len(v))
-		for i, one := range v {
-			out[i] = s.trimValue(name, one)
+		out := map[string]any{}
+		for name, inner := range v {
+			if kept := s.trimmed(n.within(name), inner); kept != nil {
+				out[name] = kept
+			}
 		}
-		return out
+		return orNil(out, len(out))
+	case []any:
+		var out []any
+		for _, one := range v {
+			if kept := s.trimmed(n, one); kept != nil {
+				out = append(out, kept)
+			}
+		}
+		return orNil(out, len(out))
 	}
 	return v
 }
 
-// trimObject keeps the sub-attributes of name that are wanted; name "" is an extension.
-func (s selection) trimObject(name string, object map[string]any) map[string]any {
-	whole := name != "" && len(s.only) > 0 && contains(s.only, name)
-	out := map[string]any{}
-	for sub, v := range object {
-		path := strings.ToLower(strings.TrimPrefix(name+"."+sub, "."))
-		if !contains(s.without, path) && (len(s.only) == 0 || whole || s.wants(path)) {
-			out[sub] = v
-		}
+// orNil is v, or nil where nothing is left of it.
+func orNil(v any, left int) any {
+	if left == 0 {
+		return nil
 	}
-	return out
-}
-
-func contains(list []string, s string) bool {
-	for _, one := range list {
-		if one == s {
-			return true
-		}
-	}
-	return false
+	return v
 }
 
 // renderUser is the answer to a change of a user.
@@ -154,7 +170,7 @@ func userResource(tx *directory.Tx, e *exchange, u *directory.User, want selecti
 		return nil, err
 	}
 	describe(out, e.kinds.user, e, u.ID, u.Version, u.Created, u.Modified)
-	if want.wants("groups") {
+	if want.wantsAttribute("groups") {
 		if err := addGroups(tx, e, u.ID, out); err != nil {
 			return nil, err
 		}
@@ -186,17 +202,13 @@ func groupResource(tx *directory.Tx, e *exchange, g *directory.Group, want selec
 		return nil, err
 	}
 	describe(out, e.kinds.group, e, g.ID, g.Version, g.Created, g.Modified)
-	if want.wants("members") {
+	if want.wantsAttribute("members") {
 		list := []any{}
-		for m, err := range tx.Members(g.ID, "") {
+		for m, err := range memberDocuments(tx, e, g.ID) {
 			if err != nil {
 				return nil, err
 			}
-			one := map[string]any{"value": m.ID, "type": "User", "$ref": e.base + "/Users/" + m.ID}
-			if m.IsGroup {
-				one["type"], one["$ref"] = "Group", e.base+"/Groups/"+m.ID
-			}
-			list = append(list, one)
+			list = append(list, m)
 		}
 		if len(list) > 0 {
 			out["members"] = list
@@ -205,9 +217,24 @@ func groupResource(tx *directory.Tx, e *exchange, g *directory.Group, want selec
 	return want.trim(e.kinds.group, out), nil
 }
 
+// memberDocuments are a group's members as they go over the wire.
+func memberDocuments(tx *directory.Tx, e *exchange, group string) iter.Seq2[map[string]any, error] {
+	return func(yield func(map[string]any, error) bool) {
+		for m, err := range tx.Members(group, "") {
+			one := map[string]any{"value": m.ID, "type": "User", "$ref": e.base + "/Users/" + m.ID}
+			if m.IsGroup {
+				one["type"], one["$ref"] = "Group", e.base+"/Groups/"+m.ID
+			}
+			if !yield(one, err) {
+				return
+			}
+		}
+	}
+}
+
 // describe adds what is ours: id, schemas and meta.
 func describe(out map[string]any, kind *kindOfResource, e *exchange, id string, version uint64, created, modified time.Time) {
-	schemas := []string{kind.core.urn}
+	schemas := []any{kind.core.urn}
 	for _, x := range kind.extensions {
 		if _, has := out[x.urn]; has {
 			schemas = append(schemas, x.urn)

@@ -58,7 +58,9 @@ var demands = []demand{
 		{`PUT /Users/{id} {"id":"mine","userName":"Ann@example.com","meta":{"created":"2000-01-01T00:00:00Z"},"groups":[{"value":"{gid}"}]}`, 200, map[string]any{"groups": "(absent)"}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"id","value":"x"}`), 400, errorOf("mutability")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"groups","value":[]}`), 400, errorOf("mutability")},
-		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"meta.created","value":"x"}`), 400, errorOf("mutability")}}},
+		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"meta.created","value":"x"}`), 400, errorOf("mutability")},
+		{`PATCH /Users/{id} ` + patch(`{"op":"remove","path":"schemas"}`), 400, errorOf("mutability")},
+		{`PATCH /Groups/{gid} ` + patch(`{"op":"add","path":"schemas","value":["urn:x"]}`), 400, errorOf("mutability")}}},
 	{"7643 §2.3: values have their types", []exchange{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"active","value":"maybe"}`), 400, errorOf("invalidValue")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"name","value":"Ann"}`), 400, errorOf("invalidValue")},
@@ -67,8 +69,18 @@ var demands = []demand{
 	{"7643 §2.4: at most one value is primary, and none is there twice", []exchange{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"emails","value":[{"value":"new@x","type":"other","primary":true},{"value":"ann@home.example","type":"home"}]}`), 200,
 			map[string]any{"emails": []any{map[string]any{"primary": false}, map[string]any{"type": "home"}, map[string]any{"primary": true}}}}}},
+	{"7643 §2.4: values of the same type and value are one", []exchange{
+		{`POST /Users {"userName":"twin","emails":[{"type":"work","value":"a@x","primary":true},{"type":"work","value":"a@x","display":"A"},{"type":"home","value":"a@x"}]}`, 201,
+			map[string]any{"emails": []any{map[string]any{"type": "work", "primary": true, "display": "A"}, map[string]any{"type": "home"}}}},
+		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"emails","value":[{"type":"work","value":"ann@work.example"}]}`), 200,
+			map[string]any{"emails": []any{map[string]any{"type": "work", "primary": true}, map[string]any{"type": "home"}}, "meta": map[string]any{"version": `W/"1"`}}},
+		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"emails.type","value":"work"},{"op":"replace","path":"emails.value","value":"b@x"}`), 200,
+			map[string]any{"emails": []any{map[string]any{"type": "work", "value": "b@x", "primary": true}}}}}},
 	{"7643 §2.5: null, an empty list and nothing are the same", []exchange{
 		{`PUT /Users/{id} {"userName":"a","title":null,"emails":[],"name":{}}`, 200, map[string]any{"title": "(absent)", "emails": "(absent)", "name": "(absent)"}},
+		{`POST /Users {"userName":"b","` + enterprise + `":""}`, 201, map[string]any{enterprise: "(absent)"}},
+		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"`+enterprise+`","value":null}`), 200, map[string]any{enterprise: "(absent)"}},
+		{`PATCH /Users/{id} ` + patch(`{"op":"add","value":{"`+enterprise+`":null}}`), 200, nil},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"displayName","value":null}`), 200, map[string]any{"displayName": "(absent)"}}}},
 	{"7643 §3: schemas name the schemas of what is there", []exchange{
 		{`GET /Users/{id}`, 200, map[string]any{"schemas": []any{coreUser, enterprise}}},
@@ -113,7 +125,24 @@ var demands = []demand{
 	{"7644 §3.4.2.2: what cannot be filtered by is refused, never everything returned", []exchange{
 		{`GET /Users?filter=nonsense+eq+"x"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=userName+is+"x"`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=active+gt+true`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=x509Certificates.value+gt+"x"`, 400, errorOf("invalidFilter")},
-		{`GET /Groups?filter=members.type+eq+"User"`, 400, errorOf("invalidFilter")}}},
+		{`GET /Users?filter=userName+eq+"a%zz"`, 400, errorOf("")}, {`GET /Users?filter=userName+eq+"a;b"`, 200, total(0)},
+		{`GET /Users?filter=active+co+"tr"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=active+eq+5`, 400, errorOf("invalidFilter")},
+		{`GET /Users?filter=meta.created+gt+"yesterday"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=userName+gt+null`, 400, errorOf("invalidFilter")},
+		{`GET /Users?filter=name+eq+"Ann"`, 400, errorOf("invalidFilter")}}},
+	{"7644 §3.4.2.2: schemas, whole extensions and complex attributes are filtered by", []exchange{
+		{`GET /Users?filter=schemas+eq+"` + strings.ToUpper(enterprise) + `"`, 200, total(1)}, {`GET /Users?filter=schemas+eq+"urn:other"`, 200, total(0)},
+		{`GET /Users?filter=` + enterprise + `+pr`, 200, total(1)}, {`GET /Users?filter=name+eq+null`, 200, total(0)}, {`GET /Users?filter=name+ne+null`, 200, total(1)},
+		{`GET /Users?filter=addresses+eq+null`, 200, total(1)}, {`GET /Users?filter=active+eq+True`, 200, total(1)}, {`GET /Users?filter=userName+ne+7`, 200, total(1)},
+		{`GET /Users?filter=meta.created+gt+"2020-01-01T00:00:00"`, 200, total(1)}}},
+	{"7644 §3.4.2.2: groups are filtered by whatever is said of a member", []exchange{
+		{`PATCH /Groups/{gid} ` + patch(`{"op":"add","path":"members","value":[{"value":"{id}"}]}`), 204, nil},
+		{`POST /Groups {"displayName":"Outer","members":[{"value":"{gid}"}]}`, 201, nil}, {`POST /Groups {"displayName":"Empty"}`, 201, nil},
+		{`GET /Groups?filter=members.type+eq+"User"`, 200, total(1)}, {`GET /Groups?filter=members[type+eq+"group"]`, 200, total(1)},
+		{`GET /Groups?filter=members[value+eq+"{id}"+and+type+eq+"User"]`, 200, total(1)}, {`GET /Groups?filter=members[value+eq+"{id}"+and+type+eq+"Group"]`, 200, total(0)},
+		{`GET /Groups?filter=members.value+sw+"{id}"`, 200, total(1)}, {`GET /Groups?filter=members.$ref+ew+"/Users/{id}"`, 200, total(1)},
+		{`GET /Groups?filter=members+ne+"{id}"`, 200, total(2)}, {`GET /Groups?filter=members+eq+null`, 200, total(1)}, {`GET /Groups?filter=not+(members+pr)`, 200, total(1)},
+		{`PATCH /Groups/{gid} ` + patch(`{"op":"remove","path":"members[type eq \"Group\"]"}`), 204, nil}, {`GET /Groups?filter=members+eq+"{id}"`, 200, total(1)},
+		{`PATCH /Groups/{gid} ` + patch(`{"op":"remove","path":"members[type eq \"User\"]"}`), 204, nil}, {`GET /Groups?filter=members+eq+"{id}"`, 200, total(0)}}},
 	{"7644 §3.4.2.4: pages", []exchange{
 		{`GET /Users?startIndex=0&count=-3`, 200, map[string]any{"startIndex": 1.0, "itemsPerPage": 0.0, "totalResults": 1.0}},
 		{`GET /Users?startIndex=50`, 200, map[string]any{"Resources": []any{}, "totalResults": 1.0}},
@@ -133,6 +162,13 @@ var demands = []demand{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"title","value":"3"},{"op":"fly","path":"title"}`), 400, errorOf("invalidSyntax")},
 		{`PATCH /Users/{id} {"Operations":[]}`, 400, errorOf("invalidSyntax")},
 		{`GET /Users/{id}`, 200, map[string]any{"title": "2"}}}},
+	{"7644 §3.5.2: add and replace have a value, and nothing is guessed in its place", []exchange{
+		{`PATCH /Groups/{gid} ` + patch(`{"op":"add","path":"members","value":[{"value":"{id}"}]}`), 204, nil},
+		{`PATCH /Groups/{gid} ` + patch(`{"op":"replace","path":"members"}`), 400, errorOf("invalidValue")},
+		{`GET /Groups?filter=members+eq+"{id}"`, 200, total(1)},
+		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"title"}`), 400, errorOf("invalidValue")},
+		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"active"}`), 400, errorOf("invalidValue")},
+		{`GET /Users/{id}`, 200, map[string]any{"active": true, "title": "Clerk"}}}},
 	{"7644 §3.5.2.1: add", []exchange{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","value":{"nickName":"A","name":{"middleName":"M"}}}`), 200, map[string]any{"nickName": "A", "name": map[string]any{"givenName": "Ann", "middleName": "M"}}}}},
 	{"7644 §3.5.2.2: remove", []exchange{
@@ -160,6 +196,7 @@ var demands = []demand{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":7,"value":"x"}`), 400, errorOf("invalidPath")}}},
 	{"7644 §4: discovery is not filtered, and cannot be changed", []exchange{
 		{`GET /Schemas?filter=id+pr`, 403, errorOf("")}, {`GET /ResourceTypes?filter=id+pr`, 403, errorOf("")}, {`GET /ServiceProviderConfig?filter=id+pr`, 403, errorOf("")},
+		{`GET /ResourceTypes/User?filter=id+pr`, 403, errorOf("")}, {`GET /Schemas/` + coreUser + `?filter=id+pr`, 403, errorOf("")},
 		{`POST /Schemas {}`, 405, errorOf("")}, {`DELETE /ServiceProviderConfig`, 405, errorOf("")}, {`GET /Schemas/urn:nothing`, 404, errorOf("")},
 		{`GET /ResourceTypes/Group`, 200, map[string]any{"endpoint": "/Groups"}},
 		{`GET /Schemas?startIndex=2&count=1&sortBy=id`, 200, map[string]any{"totalResults": 3.0}}}},
@@ -244,14 +281,16 @@ func TestHeaders(t *testing.T) {
 		want                int
 	}{
 		{"GET", "If-None-Match", "*", 304}, {"GET", "If-None-Match", `"no", ` + tag, 200}, {"PUT", "If-Match", tag, 412}, {"DELETE", "If-Match", `"nonsense"`, 412},
-		{"PUT", "If-Match", "*", 200},
+		{"PUT", "If-Match", "*", 200}, {"GET", "If-Match", `"nonsense"`, 412}, {"PUT", "If-None-Match", "*", 412}, {"DELETE", "If-None-Match", "*", 412},
+		{"GET", "Accept", "text/html, application/xml;q=0.9", 406}, {"GET", "Accept", "text/html,*/*;q=0.8", 200}, {"GET", "Accept", "APPLICATION/*", 200},
+		{"PUT", "Content-Encoding", "gzip", 415}, {"PUT", "Content-Encoding", "identity", 200},
 	} {
 		if resp := c.with(x.method, path, http.Header{x.name: {x.value}}, `{"userName":"Ann@example.com"}`); resp.StatusCode != x.want {
 			t.Errorf("%s with %s: %s answers %d, want %d", x.method, x.name, x.value, resp.StatusCode, x.want)
 		}
 	}
 	options, _ := c.do("OPTIONS", path, "")
-	if options.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(options.Header.Get("Allow"), "PATCH") {
+	if options.StatusCode != http.StatusMethodNotAllowed || options.Header.Get("Allow") != "GET, HEAD, PUT, PATCH, DELETE" {
 		t.Errorf("OPTIONS answers %d, Allow %q", options.StatusCode, options.Header.Get("Allow"))
 	}
 }
@@ -333,7 +372,7 @@ func TestTimesAreInUTC(t *testing.T) {
 func TestVersionsOfTheProtocol(t *testing.T) {
 	c := newClient(t)
 	root := strings.TrimSuffix(c.base, "/v2")
-	for base, want := range map[string]int{root: 200, root + "/v2": 200, root + "/v1": 404, root + "/v3": 404, root + "/v2/": 404, root + "//v2": 404} {
+	for base, want := range map[string]int{root: 200, root + "/v2": 200, root + "/v1": 404, root + "/v3": 404, root + "/v2/": 200, root + "/": 200, root + "//v2": 404, root + "/v2//": 404} {
 		if resp, _ := (&client{t, base, c.token}).do("GET", "/Users", ""); resp.StatusCode != want {
 			t.Errorf("%s answers %d, want %d", base, resp.StatusCode, want)
 		}

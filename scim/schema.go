@@ -40,7 +40,6 @@ type attribute struct {
 	readOnly    bool
 	immutable   bool
 	never       bool // returned never
-	request     bool // returned on request: costly
 	unique      bool
 	canonical   []string
 	refers      []string
@@ -63,17 +62,21 @@ type kindOfResource struct {
 
 func find(attributes []attribute, name string) *attribute {
 	for i := range attributes {
-		if strings.EqualFold(attributes[i].name, name) && len(attributes[i].name) == len(name) {
+		if same(attributes[i].name, name) {
 			return &attributes[i]
 		}
 	}
 	return nil
 }
 
+// same says whether two names are the same, whatever their case: that of ASCII,
+// for an ſ is no s in a name.
+func same(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
+
 // extension finds one of the kind's extensions by URN, whatever its case.
 func (k *kindOfResource) extension(urn string) *schema {
 	for i := range k.extensions {
-		if strings.EqualFold(k.extensions[i].urn, urn) {
+		if same(k.extensions[i].urn, urn) {
 			return &k.extensions[i]
 		}
 	}
@@ -95,8 +98,9 @@ func plural(name, description string, value attribute, types ...string) attribut
 	}}
 }
 
-// common are the attributes of every resource (RFC 7643 §3.1).
+// common are the attributes of every resource (RFC 7643 §3, §3.1).
 var common = []attribute{
+	{name: "schemas", kind: reference, description: "The schemas of what the resource has.", multi: true, readOnly: true},
 	{name: "id", kind: text, description: "Our identifier; never changes, never used again.", caseExact: true, readOnly: true},
 	{name: "externalId", kind: text, description: "The identity provider's identifier.", caseExact: true},
 	{name: "meta", kind: complexed, description: "Facts about the resource.", readOnly: true, sub: []attribute{
@@ -178,7 +182,7 @@ var enterpriseAttributes = []attribute{
 
 var groupAttributes = []attribute{
 	{name: "displayName", kind: text, description: "The group's name; unique, whatever its case.", required: true, unique: true},
-	{name: "members", kind: complexed, description: "The direct members.", multi: true, request: false, sub: []attribute{
+	{name: "members", kind: complexed, description: "The direct members.", multi: true, sub: []attribute{
 		{name: "value", kind: text, description: "The member's id.", caseExact: true, immutable: true},
 		{name: "$ref", kind: reference, caseExact: true, immutable: true, refers: []string{"User", "Group"}},
 		{name: "display", kind: text, readOnly: true},
@@ -188,7 +192,7 @@ var groupAttributes = []attribute{
 // attributeAt finds a top-level attribute of the kind, in its core schema or, with
 // urn, in an extension. ext is the extension's URN as it stands in documents.
 func (k *kindOfResource) attributeAt(urn, name string) (a *attribute, ext string) {
-	if urn == "" || strings.EqualFold(urn, k.core.urn) {
+	if urn == "" || same(urn, k.core.urn) {
 		if a = find(k.core.attributes, name); a == nil {
 			a = find(common, name)
 		}

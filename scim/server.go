@@ -7,11 +7,16 @@
 package scim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,6 +128,9 @@ func (s *Server) unknown(e *exchange) (any, error) {
 			allowed = append(allowed, method)
 		}
 	}
+	if len(allowed) > 0 && allowed[0] == "GET" {
+		allowed = slices.Insert(allowed, 1, "HEAD")
+	}
 	if len(allowed) == 0 {
 		return nil, fail(http.StatusNotFound, "", "There is nothing at %q; the endpoints are Users, Groups, ServiceProviderConfig, ResourceTypes and Schemas.", e.URL.Path)
 	}
@@ -143,6 +151,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		prefix = "/scim/v2"
 	}
 	rest, ok := strings.CutPrefix(path, prefix)
+	if strings.HasPrefix(rest, "//") {
+		rest = rest[1:] // the slash that somebody typed behind the tenant URL
+	}
 	if !ok || rest != "" && rest[0] != '/' || strings.Contains(rest, "//") || strings.Contains(strings.TrimSuffix(rest, "/.search"), "/.") {
 		rest = "/nowhere"
 	}
@@ -151,6 +162,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	inner := r.Clone(r.Context())
 	inner.URL.Path, inner.URL.RawPath = rest, ""
+	inner.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, ";", "%3B") // a filter's value may hold one
 	s.mux.ServeHTTP(w, inner)
 }
 
@@ -162,21 +174,61 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h answer) {
 		limit = maxGroupBody
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
-	var body any
-	err := s.authenticate(e)
-	if err == nil {
-		body, err = h(e)
-	}
+	body, err := s.answer(e, h)
 	s.hold(r.Context(), err)
 	status := s.write(w, e, body, err)
 	took := s.now().Sub(e.received)
 	s.metrics.observe(e, status, took)
 	s.enter(e, status, err, took)
 	level := slog.LevelDebug
-	if status >= http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		level = slog.LevelError
 	}
 	s.log.Log(r.Context(), level, "scim request", "method", r.Method, "path", r.URL.Path, "code", status, "token", e.token.ID, "err", err)
+}
+
+// answer is h's, to a request that may be made and can be read. A fault of ours is
+// an answer too.
+func (s *Server) answer(e *exchange, h answer) (body any, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+		}
+	}()
+	if err := s.authenticate(e); err != nil {
+		return nil, err
+	}
+	if err := e.readable(); err != nil {
+		return nil, err
+	}
+	return h(e)
+}
+
+// readable refuses what cannot be read or answered as it asks. A query that
+// cannot be read must not be taken for one that asks for everything.
+func (e *exchange) readable() error {
+	if _, err := url.ParseQuery(e.URL.RawQuery); err != nil {
+		return invalid("invalidValue", "The query in the URL cannot be read; percent signs and the like must be encoded.")
+	}
+	if accept := strings.Join(e.Header.Values("Accept"), ","); accept != "" && !acceptable(accept) {
+		return fail(http.StatusNotAcceptable, "", "Answers are %s; the Accept header does not take it.", contentType)
+	}
+	if coding := e.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return fail(http.StatusUnsupportedMediaType, "", "The body must come as it is, not encoded as %.20q.", coding)
+	}
+	return nil
+}
+
+// acceptable says whether an Accept header takes what we answer.
+func acceptable(accept string) bool {
+	for one := range strings.SplitSeq(accept, ",") {
+		media, _, _ := strings.Cut(one, ";")
+		switch strings.ToLower(strings.TrimSpace(media)) {
+		case "", "*/*", "application/*", contentType, "application/json":
+			return true
+		}
+	}
+	return false
 }
 
 // base is the URL that the client reaches us at.
@@ -189,15 +241,12 @@ func base(r *http.Request) string {
 }
 
 func (s *Server) write(w http.ResponseWriter, e *exchange, body any, err error) (status int) {
-	status = e.status
-	if status == 0 {
-		status = http.StatusOK
-	}
+	status = cmp.Or(e.status, http.StatusOK)
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
 	if err != nil {
-		status, body = s.refusal(w, err)
+		status, body = e.refusal(w, err)
 	} else {
 		setUnlessEmpty(h, "ETag", e.etag)
 		setUnlessEmpty(h, "Location", e.location)
@@ -223,7 +272,7 @@ func setUnlessEmpty(h http.Header, name, value string) {
 	}
 }
 
-func (s *Server) refusal(w http.ResponseWriter, err error) (status int, body any) {
+func (e *exchange) refusal(w http.ResponseWriter, err error) (status int, body any) {
 	var m *methodRefused
 	if errors.As(err, &m) {
 		w.Header().Set("Allow", m.allow)
@@ -237,11 +286,19 @@ func (s *Server) refusal(w http.ResponseWriter, err error) (status int, body any
 	}
 	switch p.status {
 	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="scim"`)
+		w.Header().Set("WWW-Authenticate", e.challenge())
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", strconv.Itoa(30))
 	}
 	return p.status, p.body()
+}
+
+// challenge asks for a token, and says if the one brought is no good (RFC 6750 §3).
+func (e *exchange) challenge() string {
+	if secret, ok := bearer(e.Header); ok && secret != "" {
+		return `Bearer realm="scim", error="invalid_token"`
+	}
+	return `Bearer realm="scim"`
 }
 
 // body reads and decodes the request's JSON object.
@@ -260,9 +317,12 @@ func (e *exchange) body() (map[string]any, error) {
 	return decodeFrom(e.Body, strings.HasPrefix(e.URL.Path, "/Groups"))
 }
 
-// precondition checks If-Match against a version (RFC 7644 §3.14).
+// precondition checks If-Match, and of a change If-None-Match too, against a
+// version (RFC 7644 §3.14, RFC 9110 §13.1).
 func (e *exchange) precondition(version uint64) error {
-	if want := e.Header.Get("If-Match"); want != "" && !tagged(want, version) {
+	want := e.Header.Get("If-Match")
+	reads := e.Method == http.MethodGet || e.Method == http.MethodHead
+	if want != "" && !tagged(want, version) || !reads && e.notModified(version) {
 		return fail(http.StatusPreconditionFailed, "", "The resource was changed since; its version is %s.", etag(version))
 	}
 	return nil

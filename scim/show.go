@@ -35,6 +35,9 @@ func (r resource) show(e *exchange) (out any, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.precondition(version); err != nil {
+		return nil, err
+	}
 	e.etag, e.location = etag(version), e.base+"/"+r.kind.endpoint+"/"+id
 	if e.notModified(version) {
 		e.status = http.StatusNotModified

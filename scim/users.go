@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"sallyport/directory"
 )
@@ -30,8 +31,9 @@ func (s *Server) createUser(e *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, said := document["active"]; !said {
-		document["active"] = true
+	if _, kept := document["active"]; !kept {
+		said, _ := member(body, "active")
+		document["active"] = said == nil
 	}
 	var u directory.User
 	err = s.directory.Update(e.Context(), func(tx *directory.Tx) error {
@@ -108,7 +110,7 @@ func (s *Server) patched(e *exchange, kind *kindOfResource, stored json.RawMessa
 			return nil, err
 		}
 	}
-	prune(kind, document)
+	c.prune(document)
 	return document, nil
 }
 
@@ -215,16 +217,17 @@ func (s *Server) deleteUser(e *exchange) (any, error) {
 // fillUser stores a document in u, with the attributes that decisions read.
 func fillUser(u *directory.User, document map[string]any) error {
 	userName, _ := document["userName"].(string)
-	if userName == "" {
+	if strings.TrimSpace(userName) == "" {
 		return invalid("invalidValue", "userName is required.")
 	}
+	u.Active = document["active"] == true
+	document["active"] = u.Active // said of everybody
 	data, err := json.Marshal(document)
 	if err != nil {
 		return err
 	}
 	u.UserName, u.Document = userName, data
 	u.ExternalID, _ = document["externalId"].(string)
-	u.Active = document["active"] == true
 	u.Email, u.Emails = emailOf(document)
 	u.Roles = rolesOf(document)
 	u.DisplayName, _ = document["displayName"].(string)

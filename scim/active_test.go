@@ -1,0 +1,40 @@
+package scim_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+)
+
+// TestOnlyTrueIsActive: whatever a client writes, nobody is activated who was not
+// said to be active, and everybody is said to be active or not.
+func TestOnlyTrueIsActive(t *testing.T) {
+	c := newClient(t)
+	for value, want := range map[string]any{ // nil: refused
+		`true`: true, `"TRUE"`: true, `["True"]`: true, `null`: true, `false`: false, `"fALSE"`: false, `""`: false, `[]`: false, `[null]`: false, `[""]`: false,
+		`{"value":""}`: false, `"yes"`: nil, `1`: nil, `"1"`: nil, `" true"`: nil, `{}`: nil, `[true,true]`: nil,
+	} {
+		resp, made := c.do("POST", "/Users", `{"userName":`+strconv.Quote(value)+`,"active":`+value+`}`)
+		if want == nil && resp.StatusCode != http.StatusBadRequest || want != nil && made["active"] != want {
+			t.Errorf("a user made with %s answers %d, active %v, want %v", value, resp.StatusCode, made["active"], want)
+		}
+	}
+	_, u := c.do("POST", "/Users", `{"userName":"u","active":false}`)
+	path := "/Users/" + u["id"].(string)
+	for _, value := range []string{`""`, `null`, `[]`, `[""]`, `[null]`, `"yes"`, `1`, `{}`, `{"value":null}`, `[{"value":""}]`} {
+		for _, operation := range []string{`{"op":"replace","path":"active","value":` + value + `}`, `{"op":"Add","value":{"active":` + value + `}}`, `{"op":"remove","path":"active","value":` + value + `}`} {
+			c.do("PATCH", path, patch(operation))
+			if _, now := c.do("GET", path, ""); now["active"] != false {
+				t.Errorf("after %s, active is %v", operation, now["active"])
+			}
+		}
+		c.do("PUT", path, `{"userName":"u","active":`+value+`}`)
+		if _, now := c.do("GET", path, ""); now["active"] != false {
+			t.Errorf("after a PUT of %s, active is %v", value, now["active"])
+		}
+	}
+	c.do("PATCH", path, patch(`{"op":"replace","path":"active","value":true}`))
+	if _, now := c.do("PATCH", path, patch(`{"op":"remove","path":"active"}`)); now["active"] != false {
+		t.Errorf("what is not said any more leaves active %v", now["active"])
+	}
+}
