@@ -18,7 +18,7 @@ import (
 //	member/GROUP MEMBER  an edge         memberof/USER GROUP its mirror
 //	name/FOLDED          userName → ID   gname/FOLDED        displayName → ID
 //	ext/EXTERNAL\0ID     externalId      gext/EXTERNAL       externalId → ID
-//	mail/FOLDED\0ID      e-mail address
+//	mail/FOLDED\0ID      e-mail address    dname/FOLDED\0ID   a user's displayName
 //	count/users|groups   how many        token/ID  record/REVISION
 //	held/USER            a held deactivation       left/TIME ID  a deactivation
 //	exchange/NUMBER      provisioning log          secret/PURPOSE
@@ -31,6 +31,7 @@ const (
 	nameKeys     = "name/"
 	externalKeys = "ext/"
 	mailKeys     = "mail/"
+	displayKeys  = "dname/"
 	groupNames   = "gname/"
 	groupExts    = "gext/"
 	countKeys    = "count/"
@@ -110,10 +111,13 @@ func ascii(s string) bool {
 	return true
 }
 
+// Indexed says whether those who have this value are found by an index of it.
+func Indexed(value string) bool { return bounded("", value) == nil }
+
 // bounded refuses values that cannot stand in a key.
 func bounded(attribute, value string) error {
-	if len(value) > maxAttribute {
-		return &ErrUnkeepable{attribute, fmt.Sprintf("is %d bytes long; at most %d can be kept", len(value), maxAttribute)}
+	if len(value) > maxAttribute || len(Fold(value)) > maxAttribute { // folded, one rune may be eighteen
+		return &ErrUnkeepable{attribute, fmt.Sprintf("is too long; at most %d bytes can be kept", maxAttribute)}
 	}
 	if strings.ContainsRune(value, 0) {
 		return &ErrUnkeepable{attribute, "holds a NUL character"}

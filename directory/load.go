@@ -49,7 +49,7 @@ type verdict struct {
 // is decided or changed by it. An edge that cannot be read could not be removed.
 func (d *Directory) verify(ctx context.Context) (v verdict) {
 	v.err = d.store.View(ctx, func(r store.Reader) error {
-		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, groupNames, groupExts, countKeys, recordKeys, heldKeys, departureKeys, secretKeys} {
+		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys, heldKeys, departureKeys, secretKeys} {
 			for e, err := range r.Scan([]byte(prefix), nil) {
 				if err != nil {
 					return fmt.Errorf("the record at %q: %w", e.Key, err)

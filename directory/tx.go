@@ -78,6 +78,11 @@ func (tx *Tx) UsersByEmail(address string) ([]User, error) {
 	return tx.usersSharing(mailKeys, Fold(address))
 }
 
+// UsersByDisplayName finds every user who is shown by this name, whatever its case.
+func (tx *Tx) UsersByDisplayName(name string) ([]User, error) {
+	return tx.usersSharing(displayKeys, Fold(name))
+}
+
 func (tx *Tx) usersSharing(prefix, value string) ([]User, error) {
 	if bounded("", value) != nil {
 		return nil, nil
@@ -204,7 +209,8 @@ func (tx *Tx) writeUser(old, u *User) error {
 	return errors.Join(
 		tx.move(nameKeys, Fold(old.UserName), Fold(u.UserName), u.ID),
 		tx.moveShared(externalKeys, one(old.ExternalID), one(u.ExternalID), u.ID),
-		tx.moveShared(mailKeys, addresses(old), addresses(u), u.ID),
+		tx.moveShared(mailKeys, folded(old.Emails...), folded(u.Emails...), u.ID),
+		tx.moveShared(displayKeys, folded(old.DisplayName), folded(u.DisplayName), u.ID),
 		tx.write(userKeys, u.ID, u))
 }
 
@@ -263,14 +269,14 @@ func one(value string) []string {
 	return []string{value}
 }
 
-// addresses are the user's e-mail addresses as they stand in the index.
-func addresses(u *User) (folded []string) {
-	for _, address := range u.Emails {
-		if bounded("", address) == nil {
-			folded = append(folded, Fold(address))
+// folded are the texts as they stand in an index: those that can stand in a key.
+func folded(texts ...string) (list []string) {
+	for _, text := range texts {
+		if text != "" && Indexed(text) {
+			list = append(list, Fold(text))
 		}
 	}
-	return folded
+	return list
 }
 
 func (tx *Tx) write(prefix, id string, v any) error {
@@ -303,6 +309,6 @@ func (tx *Tx) DeleteUser(id string) error {
 		return err
 	}
 	return errors.Join(tx.move(nameKeys, Fold(u.UserName), "", id), tx.moveShared(externalKeys, one(u.ExternalID), nil, id),
-		tx.moveShared(mailKeys, addresses(&u), nil, id),
+		tx.moveShared(mailKeys, folded(u.Emails...), nil, id), tx.moveShared(displayKeys, folded(u.DisplayName), nil, id),
 		tx.addCount("users", -1), tx.remove(userKeys, id))
 }

@@ -14,6 +14,14 @@ func (v *visit) setForwarded(h http.Header) {
 	h["X-Forwarded-Proto"] = []string{v.scheme}
 }
 
+// Origin is the address of the client that a request came from, and the scheme
+// that the client sees: believed proxies say so.
+func (p *Proxy) Origin(r *http.Request) (address, scheme string) {
+	v := visit{table: p.table.Load()}
+	v.origin(r)
+	return v.address, v.scheme
+}
+
 // origin fills in where a request came from: the address of the client, that of each believed proxy on the way, and
 // the scheme the client sees. What somebody not believed says of others is not repeated.
 func (v *visit) origin(r *http.Request) {

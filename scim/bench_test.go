@@ -171,7 +171,7 @@ func crowd(b testing.TB, d *directory.Directory, n int) (ids []string) {
 			made = nil
 			for i := len(ids); i < min(n, len(ids)+1000); i++ {
 				u := directory.User{UserName: fmt.Sprintf("user%07d@example.com", i), ExternalID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i),
-					DisplayName: "User", Emails: []string{fmt.Sprintf("user%07d@example.com", i)}, Active: true, Document: []byte(person(i))}
+					DisplayName: fmt.Sprintf("User %d", i), Emails: []string{fmt.Sprintf("user%07d@example.com", i)}, Active: true, Document: []byte(person(i))}
 				if err := tx.PutUser(&u); err != nil {
 					return err
 				}
@@ -207,7 +207,8 @@ func BenchmarkFind(b *testing.B) {
 				"userName":    "/Users?filter=" + url.QueryEscape(fmt.Sprintf(`userName eq "USER%07d@example.com"`, middle)),
 				"externalId":  "/Users?filter=" + url.QueryEscape(fmt.Sprintf(`externalId eq "00000000-0000-4000-8000-%012d"`, middle)),
 				"email":       "/Users?filter=" + url.QueryEscape(fmt.Sprintf(`emails[type eq "work"].value eq "USER%07d@example.com"`, middle)),
-				"displayName": "/Groups?excludedAttributes=members&filter=" + url.QueryEscape(`displayName eq "GROUP 50"`),
+				"displayName": "/Users?filter=" + url.QueryEscape(fmt.Sprintf(`displayName eq "USER %d"`, middle)),
+				"group":       "/Groups?excludedAttributes=members&filter=" + url.QueryEscape(`displayName eq "GROUP 50"`),
 				"a page":      "/Users?startIndex=1&count=100",
 			} {
 				b.Run(name, func(b *testing.B) {

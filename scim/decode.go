@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 
 	"golang.org/x/text/encoding"
@@ -162,6 +163,8 @@ func syntaxOf(err error) error {
 	switch {
 	case err == nil, errors.As(err, &p), errors.As(err, &large):
 		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fail(http.StatusRequestTimeout, "", "The body took longer than %s to come in.", bodyWithin)
 	case errors.Is(err, encoding.ErrInvalidUTF8):
 		return invalid("invalidSyntax", "The body is not UTF-8.")
 	}

@@ -14,6 +14,7 @@ func (s *Server) createGroup(e *exchange) (any, error) {
 		return nil, err
 	}
 	var g directory.Group
+	var m *membersChange
 	parsed := e.notes.copied()
 	err = s.directory.Update(e.Context(), func(tx *directory.Tx) error {
 		e.notes = parsed.copied()
@@ -24,7 +25,7 @@ func (s *Server) createGroup(e *exchange) (any, error) {
 		if err := tx.PutGroup(&g); err != nil {
 			return err
 		}
-		m := membersChange{tx: tx, exchange: e, group: g.ID}
+		m = &membersChange{tx: tx, exchange: e, group: g.ID}
 		if err := m.set(members); err != nil {
 			return err
 		}
@@ -38,6 +39,7 @@ func (s *Server) createGroup(e *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.remark(m)
 	e.status = http.StatusCreated
 	return s.renderGroup(e, &g)
 }
@@ -107,6 +109,7 @@ func (s *Server) patchGroup(e *exchange) (any, error) {
 // changeGroup replaces the group's document by what f makes of the group.
 func (s *Server) changeGroup(e *exchange, operation string, f func(*directory.Group, *membersChange) (map[string]any, error)) (directory.Group, error) {
 	var g directory.Group
+	var m *membersChange
 	changed := false
 	parsed := e.notes.copied()
 	err := s.directory.Update(e.Context(), func(tx *directory.Tx) (err error) {
@@ -115,7 +118,7 @@ func (s *Server) changeGroup(e *exchange, operation string, f func(*directory.Gr
 			return err
 		}
 		before := g
-		m := &membersChange{tx: tx, exchange: e, group: g.ID}
+		m = &membersChange{tx: tx, exchange: e, group: g.ID}
 		document, err := f(&g, m)
 		if err != nil {
 			return err
@@ -136,6 +139,9 @@ func (s *Server) changeGroup(e *exchange, operation string, f func(*directory.Gr
 		return s.record(tx, e, change{operation: operation, group: &g, detail: m.detail()})
 	})
 	s.counted(s.kinds.group, operation, changed, err)
+	if err == nil {
+		s.remark(m)
+	}
 	return g, err
 }
 

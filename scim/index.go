@@ -26,19 +26,15 @@ func indexedIn(f *filter) (attribute, value string) {
 		return emailIn(f.left)
 	}
 	text, ok := f.value.(string)
-	if f.op != "eq" || !ok || f.target.extension != "" {
+	if f.op != "eq" || !ok || !directory.Indexed(text) || f.target.extension != "" {
 		return "", ""
 	}
 	if f.target.attribute.name == "emails" && f.target.compared().name == "value" {
 		return "emails", text
 	}
 	switch name := f.target.attribute.name; name {
-	case "id", "externalId":
+	case "id", "externalId", "userName", "displayName":
 		return name, text
-	case "userName", "displayName":
-		if f.target.attribute.unique {
-			return name, text
-		}
 	}
 	return "", ""
 }
@@ -53,7 +49,7 @@ func emailIn(f *filter) (attribute, value string) {
 		return emailIn(f.right)
 	}
 	text, ok := f.value.(string)
-	if f.op != "eq" || !ok || f.target.attribute.name != "value" {
+	if f.op != "eq" || !ok || !directory.Indexed(text) || f.target.attribute.name != "value" {
 		return "", ""
 	}
 	return "emails", text

@@ -1,7 +1,10 @@
 package scim_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -54,5 +57,35 @@ PATCH /Groups/GID 204 members +0 -1 missing_schemas,op_case,remove_listed`
 	}
 	if strings.Contains(strings.ToLower(fmt.Sprintf("%+v", entries)), "canary") {
 		t.Errorf("the log tells values: %+v", entries)
+	}
+}
+
+// TestWhatMayBeASlipIsSaid: members that were never pushed, and a group of which
+// most is replaced away.
+func TestWhatMayBeASlipIsSaid(t *testing.T) {
+	var said bytes.Buffer
+	_, token, d, _ := serveWith(t, scim.Settings{})
+	server := scim.New(d, slog.New(slog.NewTextHandler(&said, nil)), scim.Settings{}, nil)
+	listening := httptest.NewServer(server)
+	defer listening.Close()
+	c := &client{t, listening.URL + "/scim/v2", token}
+	var members []string
+	for i := range 10 {
+		_, u := c.do("POST", "/Users", fmt.Sprintf(`{"userName":"u%d"}`, i))
+		members = append(members, fmt.Sprintf(`{"value":%q}`, u["id"]))
+	}
+	_, g := c.do("POST", "/Groups", `{"displayName":"g","members":[`+strings.Join(members, ",")+`]}`)
+	path := "/Groups/" + g["id"].(string)
+	replace := `{"op":"replace","path":"members","value":[`
+	c.do("PATCH", path, patch(replace+strings.Join(members[:5], ",")+`]}`))
+	if said.Len() > 0 {
+		t.Errorf("what is usual is remarked: %s", said.String())
+	}
+	c.do("PATCH", path, patch(`{"op":"add","path":"members","value":[`+strings.Join(members, ",")+`]}`))
+	c.do("PATCH", path, patch(replace+strings.Join(members[:4], ",")+`,{"value":"never"}]}`))
+	for _, want := range []string{"less than half", "never pushed"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("it is not said that %q: %s", want, said.String())
+		}
 	}
 }

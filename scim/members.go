@@ -63,6 +63,8 @@ type membersChange struct {
 	group          string
 	added, removed int
 	some           []string // the first of those concerned, for the record
+	unknown        int      // ids that name nothing
+	shrank         bool     // a replacement took most of many members away
 }
 
 // apply carries out one operation on members.
@@ -141,8 +143,13 @@ func (m *membersChange) remove(ids []string) error {
 }
 
 func (m *membersChange) set(ids []string) error {
+	before, err := m.tx.Group(m.group)
+	if err != nil {
+		return err
+	}
 	added, removed, err := m.tx.SetMembers(m.group, ids)
 	m.note(ids, added, removed)
+	m.shrank = m.shrank || before.Members >= manyMembers && 2*removed > before.Members
 	if added < len(ids) {
 		err = m.noteUnknown(ids, err)
 	}
@@ -158,6 +165,7 @@ func (m *membersChange) noteUnknown(ids []string, err error) error {
 		var exists bool
 		if _, exists, err = m.tx.Exists(id); err == nil && !exists {
 			m.exchange.notes.add(quirkUnknownMember)
+			m.unknown++
 		}
 	}
 	return err
@@ -173,6 +181,19 @@ func (m *membersChange) note(ids []string, added, removed int) {
 	}
 }
 
+// manyMembers is from how many members on it is remarked that most of them left.
+const manyMembers = 10
+
+// remark tells operators what may be a slip at the identity provider.
+func (s *Server) remark(m *membersChange) {
+	if m.unknown > 0 {
+		s.log.Warn("members that were never pushed were passed over", "group", m.group, "count", m.unknown)
+	}
+	if m.shrank {
+		s.log.Warn("a group was replaced by less than half of it", "group", m.group, "count", m.removed)
+	}
+}
+
 // changes is for the provisioning log.
 func (m *membersChange) changes() []string {
 	if m.added+m.removed == 0 {
@@ -185,6 +206,9 @@ func (m *membersChange) detail() map[string]string {
 	detail := map[string]string{}
 	if m.added > 0 {
 		detail["members_added"] = strconv.Itoa(m.added)
+	}
+	if m.unknown > 0 {
+		detail["members_unknown"] = strconv.Itoa(m.unknown)
 	}
 	if m.removed > 0 {
 		detail["members_removed"] = strconv.Itoa(m.removed)

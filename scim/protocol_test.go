@@ -261,6 +261,8 @@ func TestProblems(t *testing.T) {
 		{"another media type", "POST", "/Users", `{}`, "text/plain", 415, ""},
 		{"too large", "POST", "/Users", `{"userName":"` + strings.Repeat("x", 4<<20) + `"}`, "", 413, ""},
 		{"a name too long", "POST", "/Users", `{"userName":"` + strings.Repeat("x", 5000) + `"}`, "", 400, "invalidValue"},
+		{"a name too long once folded", "POST", "/Users", `{"userName":"` + strings.Repeat("\ufdfa", 1300) + `"}`, "", 400, "invalidValue"},
+		{"a group's likewise", "POST", "/Groups", `{"displayName":"` + strings.Repeat("\ufdfa", 1300) + `"}`, "", 400, "invalidValue"},
 		{"a NUL in a name", "POST", "/Users", `{"userName":"a\u0000b"}`, "", 400, "invalidValue"},
 		{"no name", "POST", "/Groups", `{}`, "", 400, "invalidValue"},
 		{"nobody to change", "PATCH", "/Users/x", `{"Operations":[{"op":"add","path":"title","value":"t"}]}`, "", 404, ""},

@@ -137,6 +137,9 @@ func (p *part) users(tx *directory.Tx) iter.Seq2[directory.User, error] {
 	case "emails":
 		list, err := tx.UsersByEmail(value)
 		return several(list, err)
+	case "displayName":
+		list, err := tx.UsersByDisplayName(value)
+		return several(list, err)
 	}
 	return tx.Users("")
 }

@@ -246,17 +246,22 @@ func TestAnIndexFindsWhatReadingAllWould(t *testing.T) {
 	c.do("DELETE", at(0), "")
 	c.do("PATCH", at(1), patch(`{"op":"replace","path":"emails[type eq \"work\"].value","value":"moved@x"}`))
 	c.do("PATCH", at(2), patch(`{"op":"add","path":"emails","value":{"type":"other","value":"MOVED@x"}}`))
+	long := strings.Repeat("\ufdfa", 1300) // folded, it is longer than a key may be
+	if resp, answer := c.do("PATCH", at(4), patch(`{"op":"replace","value":{"displayName":"`+long+`","emails":[{"value":"`+long+`"}]}}`)); resp.StatusCode != http.StatusOK {
+		t.Fatal(answer)
+	}
 	c.do("PUT", at(3), `{"userName":"renamed","externalId":"X0","emails":[{"value":"ｍoved@x","type":"work"}]}`)
-	for _, attribute := range []string{"userName", "externalId", "emails", "emails.value"} {
-		for _, value := range []string{"moved@x", "u1@work.example", "U2@HOME.example", "u3@example.com", "renamed", "X0", "x0", "X1", ""} {
+	for _, attribute := range []string{"userName", "externalId", "emails", "emails.value", "displayName"} {
+		for _, value := range []string{"moved@x", "u1@work.example", "U2@HOME.example", "u3@example.com", "renamed", "X0", "x0", "X1", "USER 4", "User 0", long, ""} {
 			filters := []string{fmt.Sprintf("%s eq %q", attribute, value)}
 			if attribute == "emails" {
 				filters = append(filters, fmt.Sprintf(`emails[type eq "work"].value eq %q`, value), fmt.Sprintf(`emails[value eq %q and type eq "other"]`, value),
 					fmt.Sprintf(`active pr and emails[not (type eq "work") and value eq %q]`, value), fmt.Sprintf(`emails[type eq "work" or value eq %q]`, value))
 			}
 			for _, f := range filters {
-				_, indexed := c.do("GET", "/Users?sortBy=userName&attributes=userName&filter="+url.QueryEscape(f), "")
-				_, read := c.do("GET", "/Users?sortBy=userName&attributes=userName&filter="+url.QueryEscape("not (not ("+f+"))"), "")
+				search := `{"sortBy":"userName","attributes":["userName"],"filter":%q}`
+				_, indexed := c.do("POST", "/Users/.search", fmt.Sprintf(search, f))
+				_, read := c.do("POST", "/Users/.search", fmt.Sprintf(search, "not (not ("+f+"))"))
 				if fmt.Sprint(names(indexed)) != fmt.Sprint(names(read)) {
 					t.Errorf("%s finds %v, and reading everybody %v", f, names(indexed), names(read))
 				}

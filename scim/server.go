@@ -33,6 +33,10 @@ const (
 	maxGroupBody = 32 << 20
 )
 
+// bodyWithin is how long a request's body may take to come in: one of 32 MiB at
+// half a MiB a second.
+const bodyWithin = time.Minute
+
 const contentType = "application/scim+json"
 
 // Server answers SCIM requests below /scim/v2.
@@ -143,7 +147,8 @@ type methodRefused struct{ allow string }
 func (m *methodRefused) Error() string { return "The method is not one of " + m.allow + "." }
 
 // ServeHTTP takes /scim/v2/…, and /scim/… for those who left the version out.
-// It never redirects.
+// It never redirects. A request whose URL has the scheme https came by TLS to
+// whoever passed it on.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	prefix := "/scim"
@@ -174,6 +179,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h answer) {
 		limit = maxGroupBody
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	_ = http.NewResponseController(w).SetReadDeadline(e.received.Add(bodyWithin)) // where a test's writer has none, it waits
 	body, err := s.answer(e, h)
 	s.hold(r.Context(), err)
 	status := s.write(w, e, body, err)
@@ -231,10 +237,11 @@ func acceptable(accept string) bool {
 	return false
 }
 
-// base is the URL that the client reaches us at.
+// base is the URL that the client reaches us at; in front of us, somebody may
+// have taken TLS off (Server.ServeHTTP).
 func base(r *http.Request) string {
 	scheme := "http"
-	if r.TLS != nil {
+	if r.TLS != nil || r.URL.Scheme == "https" {
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host + "/scim/v2"

@@ -226,7 +226,8 @@ func (s *server) withPushes(next http.HandlerFunc) http.HandlerFunc {
 func (s *server) guarded() http.Handler {
 	failures := proxy.NewThrottle(proxy.FailuresPerSecond, proxy.FailuresAtOnce)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		address, _, _ := net.SplitHostPort(r.RemoteAddr)
+		address, scheme := s.proxy.Origin(r)
+		r.URL.Scheme = scheme
 		if failures.Exhausted(address) && !s.push.Knows(r) {
 			s.push.Refuse(w, r)
 			return
