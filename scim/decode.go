@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,8 @@ import (
 
 const maxDepth = 32 // of nested JSON
 
+const byteOrderMark = "\ufeff" // may stand before JSON (RFC 8259 §8.1)
+
 // decode reads one JSON object. Unlike encoding/json it refuses two members of
 // one object that are the same, or the same but for their case: which of them
 // is meant would be a guess.
@@ -25,7 +28,11 @@ func decode(data []byte) (map[string]any, error) { return decodeFrom(bytes.NewRe
 // decodeFrom reads the object as it comes in. lean keeps of a group's members
 // their ids alone: one group may have 100,000.
 func decodeFrom(body io.Reader, lean bool) (map[string]any, error) {
-	d := &decoder{json.NewDecoder(transform.NewReader(body, encoding.UTF8Validator)), lean}
+	text := bufio.NewReader(transform.NewReader(body, encoding.UTF8Validator))
+	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = text.Discard(len(mark))
+	}
+	d := &decoder{json.NewDecoder(text), lean}
 	d.UseNumber()
 	v, err := d.value(0, "")
 	if err != nil {

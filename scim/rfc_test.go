@@ -116,6 +116,8 @@ var demands = []demand{
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"replace","path":"members.value","value":"x"}`), 400, errorOf("mutability")}}},
 	{"7643 §4.3: the manager's name is ours to say", []exchange{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"`+enterprise+`:manager","value":{"value":"26118915","displayName":"Boss"}}`), 200, map[string]any{enterprise: map[string]any{"manager": map[string]any{"value": "26118915", "displayName": "(absent)"}}}}}},
+	{"8259 §8.1: a byte order mark before the JSON is passed over", []exchange{
+		{"POST /Users \ufeff" + `{"userName":"marked"}`, 201, map[string]any{"userName": "marked"}}, {"POST /Users \ufeff", 400, errorOf("invalidSyntax")}}},
 	{"7644 §3.3: what is made is told, with where it is", []exchange{
 		{`POST /Users {"userName":"new"}`, 201, map[string]any{"userName": "new", "active": true, "meta": map[string]any{"resourceType": "User"}}},
 		{`POST / {"userName":"new"}`, 405, errorOf("")}, {`POST /Nowhere {}`, 404, errorOf("")},
