@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/transform"
@@ -23,15 +24,31 @@ const byteOrderMark = "\ufeff" // may stand before JSON (RFC 8259 §8.1)
 // decode reads one JSON object. Unlike encoding/json it refuses two members of
 // one object that are the same, or the same but for their case: which of them
 // is meant would be a guess.
-func decode(data []byte) (map[string]any, error) { return decodeFrom(bytes.NewReader(data), false) }
+func decode(data []byte) (map[string]any, error) {
+	if !utf8.Valid(data) {
+		return nil, syntaxOf(encoding.ErrInvalidUTF8)
+	}
+	return decodeText(bytes.NewReader(bytes.TrimPrefix(data, []byte(byteOrderMark))), false)
+}
 
-// decodeFrom reads the object as it comes in. lean keeps of a group's members
-// their ids alone: one group may have 100,000.
+// decodeFrom reads the object of a body. lean reads it as it comes in, and keeps
+// of a group's members their ids alone: one group may have 100,000.
 func decodeFrom(body io.Reader, lean bool) (map[string]any, error) {
+	if !lean {
+		data, err := io.ReadAll(body)
+		if err != nil {
+			return nil, syntaxOf(err)
+		}
+		return decode(data)
+	}
 	text := bufio.NewReader(transform.NewReader(body, encoding.UTF8Validator))
 	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
 		_, _ = text.Discard(len(mark))
 	}
+	return decodeText(text, true)
+}
+
+func decodeText(text io.Reader, lean bool) (map[string]any, error) {
 	d := &decoder{json.NewDecoder(text), lean}
 	d.UseNumber()
 	v, err := d.value(0, "")
