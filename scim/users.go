@@ -220,14 +220,13 @@ func fillUser(u *directory.User, document map[string]any) error {
 	if strings.TrimSpace(userName) == "" {
 		return invalid("invalidValue", "userName is required.")
 	}
-	u.Active = document["active"] == true
-	document["active"] = u.Active // said of everybody
 	data, err := json.Marshal(document)
 	if err != nil {
 		return err
 	}
 	u.UserName, u.Document = userName, data
 	u.ExternalID, _ = document["externalId"].(string)
+	u.Active = document["active"] == true
 	u.Email, u.Emails = emailOf(document)
 	u.Roles = rolesOf(document)
 	u.DisplayName, _ = document["displayName"].(string)
