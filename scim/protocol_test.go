@@ -313,6 +313,9 @@ func TestWhoMayPush(t *testing.T) {
 		"none": {}, "empty": {""}, "bearer alone": {"Bearer"}, "bearer and space": {"Bearer "}, "basic": {"Basic " + token},
 		"bare": {token}, "cut": {"Bearer " + token[:len(token)-1]}, "longer": {"Bearer " + token + "x"}, "another case": {"Bearer " + strings.ToUpper(token)},
 		"twice": {"Bearer " + token, "Bearer " + token}, "expired": {"Bearer " + expiring}, "revoked": {"Bearer " + gone}, "an id": {"Bearer " + expired.ID},
+		"a tab": {"Bearer\t" + token}, "a comma": {"Bearer " + token + ", Bearer " + token}, "quoted": {`Bearer "` + token + `"`}, "a parameter": {"Bearer token=" + token}, "another scheme": {"Token " + token},
+		"two words": {"Bearer x " + token}, "a wrong one first": {"Bearer x", "Bearer " + token}, "a non-breaking space": {"Bearer\u00a0" + token}, "the prefix": {"Bearer sallyport_scim_"},
+		"another checksum": {"Bearer " + token[:len(token)-6] + "AAAAAA"}, "an unsigned JWT": {"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0."}, "null": {"Bearer null"}, "percent signs": {"Bearer " + url.QueryEscape(token+"%00")},
 	} {
 		req, _ := http.NewRequest("GET", base+"/Users", nil)
 		for _, h := range headers {
@@ -323,6 +326,10 @@ func TestWhoMayPush(t *testing.T) {
 		if resp.StatusCode != 401 || !strings.HasPrefix(challenge, "Bearer ") || strings.Contains(challenge, "invalid_token") != brought(headers) || answer["status"] != "401" {
 			t.Errorf("%s answers %d %v", name, resp.StatusCode, answer)
 		}
+	}
+	stranger := &client{t, base, "wrong"}
+	if resp, _ := stranger.do("GET", "/Users?access_token="+token, ""); resp.StatusCode != 401 {
+		t.Errorf("a token in the URL answers %d", resp.StatusCode)
 	}
 	if resp, _ := c.do("GET", "/Users", ""); resp.StatusCode != 200 {
 		t.Errorf("a good token answers %d", resp.StatusCode)
