@@ -24,6 +24,11 @@ type target struct {
 	sub       *attribute // nil for none
 }
 
+// readOnly says whether what t points at is ours to say.
+func (t *target) readOnly() bool {
+	return t.attribute != nil && t.attribute.readOnly || t.sub != nil && t.sub.readOnly
+}
+
 // parser reads filters and paths of one kind of resource.
 type parser struct {
 	lexer
@@ -42,6 +47,9 @@ func parseFilter(kind *kindOfResource, text string, n *notes) (*filter, error) {
 func parseFilterAmong(kind *kindOfResource, kinds []*kindOfResource, text string, n *notes) (*filter, error) {
 	if utf8.RuneCountInString(text) > maxFilter {
 		return nil, invalid("invalidFilter", "The filter is longer than %d characters.", maxFilter)
+	}
+	if !utf8.ValidString(text) {
+		return nil, invalid("invalidFilter", "The filter is not UTF-8.")
 	}
 	p := &parser{lexer: lexer{text: text}, kind: kind, kinds: kinds, notes: n}
 	f, err := p.or(nil)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"sallyport/directory"
 )
@@ -50,9 +51,23 @@ func (c *cleaner) member(v any) (string, error) {
 		if !ok && id != nil {
 			return "", invalid("invalidValue", "A member's value is an id, not %.100s.", jsonOf(id))
 		}
+		if text == "" {
+			text = c.referred(v)
+		}
 		return text, nil
 	}
 	return "", invalid("invalidValue", "A member is an object with a value, not %.100s.", jsonOf(v))
+}
+
+// referred is the id at the end of a member's $ref.
+func (c *cleaner) referred(object map[string]any) string {
+	ref, _ := member(object, "$ref")
+	url, _ := ref.(string)
+	if url == "" {
+		return ""
+	}
+	c.notes.add(quirkRefForValue)
+	return url[strings.LastIndexByte(url, '/')+1:]
 }
 
 // membersChange changes a group's members within a transaction, edge by edge:

@@ -108,7 +108,7 @@ func parsePathless(kind *kindOfResource, op string, value any, n *notes) (operat
 		if t.sub != nil || t.where != nil {
 			n.add(quirkDottedKey)
 		}
-		if t.attribute != nil && t.attribute.readOnly {
+		if t.readOnly() {
 			n.add(quirkReadOnlyIgnored)
 			continue
 		}

@@ -28,7 +28,7 @@ func (c *cleaner) apply(document map[string]any, o operation) error {
 	if t.attribute == nil {
 		return c.applyExtension(document, o)
 	}
-	if t.attribute.readOnly || t.sub != nil && t.sub.readOnly {
+	if t.readOnly() {
 		return invalid("mutability", "%s cannot be changed from outside.", t.attribute.name)
 	}
 	if t.attribute.never {

@@ -23,6 +23,7 @@ const (
 	quirkUnknownAttribute quirk = "unknown_attribute" // passed over
 	quirkUnknownExtension quirk = "unknown_extension" // passed over
 	quirkUnknownMember    quirk = "unknown_member"    // a member id that names nothing
+	quirkRefForValue      quirk = "ref_for_value"     // a member's $ref without its value
 	quirkMissingSchemas   quirk = "missing_schemas"   // no schemas in the body
 	quirkPrimaryTwice     quirk = "primary_twice"     // the last one wins
 	quirkSameValueTwice   quirk = "same_value_twice"  // two of a type and value are one

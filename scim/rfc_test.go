@@ -59,6 +59,7 @@ var demands = []demand{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"id","value":"x"}`), 400, errorOf("mutability")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"groups","value":[]}`), 400, errorOf("mutability")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"meta.created","value":"x"}`), 400, errorOf("mutability")},
+		{`PATCH /Users/{id} ` + patch(`{"op":"replace","value":{"id":"x","groups":[],"meta.version":"x","`+enterprise+`:manager.displayName":"Boss","title":"t"}}`), 200, map[string]any{"id": "{id}", "title": "t"}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"remove","path":"schemas"}`), 400, errorOf("mutability")},
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"add","path":"schemas","value":["urn:x"]}`), 400, errorOf("mutability")}}},
 	{"7643 §2.3: values have their types", []exchange{
@@ -120,7 +121,7 @@ var demands = []demand{
 		{"POST /Users \ufeff" + `{"userName":"marked"}`, 201, map[string]any{"userName": "marked"}}, {"POST /Users \ufeff", 400, errorOf("invalidSyntax")}}},
 	{"7644 §3.3: what is made is told, with where it is", []exchange{
 		{`POST /Users {"userName":"new"}`, 201, map[string]any{"userName": "new", "active": true, "meta": map[string]any{"resourceType": "User"}}},
-		{`POST / {"userName":"new"}`, 405, errorOf("")}, {`POST /Nowhere {}`, 404, errorOf("")},
+		{`POST / {"userName":"new"}`, 404, errorOf("")}, {`PUT / {}`, 405, errorOf("")}, {`POST /Nowhere {}`, 404, errorOf("")},
 		{`POST /Users {"userName":"ann@example.com"}`, 409, errorOf("uniqueness")}, {`POST /Users {`, 400, errorOf("invalidSyntax")}}},
 	{"7644 §3.4.2: a query that finds nothing is answered", []exchange{
 		{`GET /Users?filter=userName+eq+"nobody"`, 200, map[string]any{"totalResults": 0.0, "Resources": []any{}, "schemas": []any{"urn:ietf:params:scim:api:messages:2.0:ListResponse"}}}}},
@@ -128,6 +129,7 @@ var demands = []demand{
 		{`GET /Users?filter=nonsense+eq+"x"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=userName+is+"x"`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=active+gt+true`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=x509Certificates.value+gt+"x"`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=userName+eq+"a%zz"`, 400, errorOf("")}, {`GET /Users?filter=userName+eq+"a;b"`, 200, total(0)},
+		{`GET /Users?filter=userName+eq+"%ff"`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=active+co+"tr"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=active+eq+5`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=meta.created+gt+"yesterday"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=userName+gt+null`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=name+eq+"Ann"`, 400, errorOf("invalidFilter")}}},
@@ -255,7 +257,7 @@ func TestHeaders(t *testing.T) {
 	c := newClient(t)
 	resp, u := c.do("POST", "/Users", theUser)
 	meta := u["meta"].(map[string]any)
-	if resp.Header.Get("Location") != meta["location"] || resp.Header.Get("ETag") != meta["version"] {
+	if resp.Header.Get("Location") != meta["location"] || resp.Header.Get("ETag") != meta["version"] || resp.Header.Get("Content-Location") != meta["location"] {
 		t.Errorf("a creation has the headers %v, and meta is %v", resp.Header, meta)
 	}
 	path := "/Users/" + u["id"].(string)

@@ -106,6 +106,9 @@ func (s *Server) routes() *http.ServeMux {
 	on("PATCH /Groups/{id}", s.patchGroup)
 	on("DELETE /Groups/{id}", s.deleteGroup)
 	on("GET /{$}", s.listAll)
+	on("POST /{$}", func(*exchange) (any, error) {
+		return nil, fail(http.StatusNotFound, "", "Nothing is made at the root; post to /Users or /Groups.")
+	})
 	on("POST /.search", s.searchAll)
 	on("POST /Bulk", s.bulk)
 	on("GET /ServiceProviderConfig", s.serviceProviderConfig)
@@ -257,6 +260,7 @@ func (s *Server) write(w http.ResponseWriter, e *exchange, body any, err error) 
 	} else {
 		setUnlessEmpty(h, "ETag", e.etag)
 		setUnlessEmpty(h, "Location", e.location)
+		setUnlessEmpty(h, "Content-Location", e.location) // RFC 7643 §3.1
 	}
 	if body == nil {
 		h.Del("Content-Type")
