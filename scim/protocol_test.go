@@ -249,6 +249,8 @@ func TestProblems(t *testing.T) {
 		{"nothing there", "GET", "/Nothing", "", "", 404, ""},
 		{"lower case", "GET", "/users", "", "", 404, ""},
 		{"a method", "PUT", "/Users", "{}", "", 405, ""},
+		{"a search by GET", "GET", "/Users/.search", "", "", 405, ""},
+		{"a search deleted", "DELETE", "/Groups/.search", "", "", 405, ""},
 		{"a strange method", "BREW", "/Users", "", "", 405, ""},
 		{"no JSON", "POST", "/Users", "hello", "", 400, "invalidSyntax"},
 		{"half of it", "POST", "/Users", `{"userName":`, "", 400, "invalidSyntax"},

@@ -105,6 +105,11 @@ func (s *Server) routes() *http.ServeMux {
 	on("PUT /Groups/{id}", s.replaceGroup)
 	on("PATCH /Groups/{id}", s.patchGroup)
 	on("DELETE /Groups/{id}", s.deleteGroup)
+	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE"} { // .search is nobody's id
+		for _, endpoint := range []string{"/Users", "/Groups"} {
+			on(method+" "+endpoint+"/.search", func(*exchange) (any, error) { return nil, &methodRefused{"POST"} })
+		}
+	}
 	on("GET /{$}", s.listAll)
 	on("POST /{$}", func(*exchange) (any, error) {
 		return nil, fail(http.StatusNotFound, "", "Nothing is made at the root; post to /Users or /Groups.")
