@@ -147,10 +147,7 @@ func (l *Log) Write(e Event) error {
 	if l.failure != nil {
 		return l.failure
 	}
-	line, next, err := l.last.append(e)
-	if err != nil {
-		return fmt.Errorf("encoding an audit event: %w", err)
-	}
+	line, next := l.last.append(e)
 	if _, err := l.file.Write(line); err != nil {
 		l.errors.Inc()
 		l.failure = fmt.Errorf("the audit record cannot be written, so nothing is done that belongs in it: %w", err)

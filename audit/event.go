@@ -66,18 +66,15 @@ type link struct {
 const hashMark = `,"hash":"`
 
 // append is the line that continues the chain with e, and the chain's new end.
-func (l link) append(e Event) ([]byte, link, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(line{Seq: l.seq + 1, Event: e, Prev: l.hash}); err != nil {
-		return nil, l, err
-	}
-	facts := bytes.TrimSuffix(buf.Bytes(), []byte("}\n"))
+func (l link) append(e Event) ([]byte, link) {
+	facts := line{Seq: l.seq + 1, Event: e, Prev: l.hash}.appendFacts(make([]byte, 0, usualLine))
 	hash := digest(facts)
 	whole := append(append(append(facts, hashMark...), hash...), "\"}\n"...)
-	return whole, link{l.seq + 1, hash}, nil
+	return whole, link{l.seq + 1, hash}
 }
+
+// usualLine is room for most lines, in bytes.
+const usualLine = 768
 
 func digest(facts []byte) string {
 	sum := sha256.Sum256(facts)

@@ -271,11 +271,6 @@ func (b *answerBody) Close() error {
 	return nil
 }
 
-// whole says whether all that is left of the body has arrived.
-func (b *answerBody) whole(length int64) bool {
-	return length >= 0 && int64(b.wire.in.Buffered()) >= length
-}
-
 func (b *answerBody) finish(whole bool) {
 	if b.over {
 		return

@@ -19,9 +19,7 @@ const setByUsPrefix = "X_FORWARDED_"
 
 // spelt are headers that pass in their own spelling only: another that an application took for them would say
 // something we did not look at.
-var spelt = []string{"Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect",
-	"Host", "Keep-Alive", "Origin", "Proxy-Authorization", "Proxy-Connection", "Referer", "Te", "Trailer", "Transfer-Encoding",
-	"Upgrade", "User-Agent", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version"}
+var spelt = []string{"Authorization", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host", "Origin", "Referer", "User-Agent", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version"}
 
 // longestName is longer than any name in headerNames.
 const longestName = 64
@@ -32,7 +30,7 @@ func managedNames(identity IdentityHeaders) headerNames {
 	for _, name := range spelt {
 		names[cgiName(name)] = name
 	}
-	for _, name := range setByUs {
+	for _, name := range slices.Concat(setByUs, hopByHop) {
 		names[cgiName(name)] = ""
 	}
 	for _, name := range Defaults().IdentityHeaders.all() { // also where others are sent: an upstream may know the usual ones
@@ -46,14 +44,22 @@ func managedNames(identity IdentityHeaders) headerNames {
 	return names
 }
 
-// strip deletes every header that may not pass.
-func (n headerNames) strip(h http.Header) {
-	for key := range h {
-		if !n.passes(key) {
-			delete(h, key)
+// passing are those of h that may pass, and that Connection does not keep from it.
+func (n headerNames) passing(h http.Header) http.Header {
+	out := make(http.Header, len(h)+setAtMost)
+	for name, values := range h {
+		if n.passes(name) {
+			out[name] = values
 		}
 	}
+	for _, name := range nominated(h["Connection"]) {
+		delete(out, name)
+	}
+	return out
 }
+
+// setAtMost is how many headers of ours a request usually gets.
+const setAtMost = 9
 
 func (n headerNames) passes(key string) bool {
 	var room [longestName]byte
@@ -92,7 +98,7 @@ func validHeaderName(name string) bool {
 // reservedHeader says whether name has a meaning that an identity must not take.
 func reservedHeader(name string) bool {
 	key := http.CanonicalHeaderKey(name)
-	return slices.Contains(spelt, key) || slices.Contains(setByUs, key) || strings.HasPrefix(key, "Content-") ||
+	return slices.Contains(spelt, key) || slices.Contains(setByUs, key) || slices.Contains(hopByHop, key) || strings.HasPrefix(key, "Content-") ||
 		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
 }
 

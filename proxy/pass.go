@@ -6,24 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// buffers are what answers are copied through.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) Get() []byte {
-	if buf, ok := b.pool.Get().(*[]byte); ok {
-		return *buf
-	}
-	return make([]byte, 32<<10)
-}
-
-func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
 
 // body is a request's, and remembers how reading it failed: then it was not the upstream's fault.
 type body struct {
@@ -48,17 +33,15 @@ type passage struct {
 	reply *reply
 	body  *body
 	begun time.Time
-
-	through *httputil.ReverseProxy
 }
 
 // pass passes the request on and the answer back. It returns a refusal if the upstream gave no answer.
-func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
+func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) *refusal {
 	way := &passage{visit: l.visit, proxy: p, live: l, reply: w, begun: time.Now()}
+	var x *refusal
 	if way.path, x = way.route.rewritten(l.visit); x != nil {
 		return x
 	}
-	r = r.WithContext(l.ctx)
 	if r.Body != nil && r.Body != http.NoBody {
 		if most := int64(way.route.maxBody); most > 0 {
 			if r.ContentLength > most {
@@ -69,45 +52,7 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
 		way.body = &body{ReadCloser: r.Body}
 		r.Body = way.body
 	}
-	way.through = &httputil.ReverseProxy{
-		Transport:      way.route.upstream,
-		Rewrite:        way.rewrite,
-		ModifyResponse: way.answered,
-		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { x = way.failed(err) },
-		BufferPool:     &p.buffers,
-		FlushInterval:  flushEvery,
-		ErrorLog:       p.quiet,
-	}
-	way.through.ServeHTTP(w, r)
-	return x
-}
-
-// rewrite makes the request for the upstream out of the one that was decided on.
-func (w *passage) rewrite(pr *httputil.ProxyRequest) {
-	out := pr.Out
-	out.URL = &url.URL{Opaque: w.path} // scheme and host are those of the target whose turn it is
-	if w.query != "" {
-		out.URL.RawQuery, out.URL.ForceQuery = w.query[1:], true
-	}
-	out.Host = w.table.authority(w.host)
-	out.Method = w.method
-	out.Trailer = nil // they come after the decision
-	keepWebSocket(pr.In, out)
-	w.table.managed.strip(out.Header)
-	if !w.route.pass {
-		delete(out.Header, "Authorization")
-	}
-	if cookies, sent := out.Header["Cookie"]; sent {
-		if out.Header["Cookie"] = withoutOurs(cookies); len(out.Header["Cookie"]) == 0 {
-			delete(out.Header, "Cookie")
-		}
-	}
-	w.route.toUpstream.apply(out.Header)
-	w.setForwarded(out.Header)
-	w.table.setIdentity(out.Header, w.route, w.caller)
-	if name := w.table.headers.Assertion; name != "" && w.caller != nil {
-		out.Header[name] = []string{w.proxy.assertions.of(w.caller, w.route, w.table.public.String(), w.received)}
-	}
+	return way.forward(r)
 }
 
 var errCut = errors.New("the request was cut")
@@ -121,6 +66,9 @@ func (w *passage) answered(res *http.Response) error {
 	if res.StatusCode < 100 {
 		return fmt.Errorf("upstream answered with the status %d, which there is not", res.StatusCode)
 	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		withoutHops(res.Header)
+	}
 	cleanAnswer(res.Header)
 	w.route.toClient.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
@@ -128,9 +76,6 @@ func (w *passage) answered(res *http.Response) error {
 			return errors.New("upstream switched to a protocol that nobody asked for")
 		}
 		return w.join(res)
-	}
-	if b, ok := res.Body.(*answerBody); ok && b.whole(res.ContentLength) {
-		w.through.FlushInterval = 0 // it goes out at once as it is
 	}
 	return nil
 }

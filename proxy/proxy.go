@@ -50,7 +50,7 @@ type Proxy struct {
 	quiet      *log.Logger
 	numbers    *numbers
 	assertions *assertions
-	buffers    buffers
+	buffers    sync.Pool // of *[32 << 10]byte, that answers are copied through
 	table      atomic.Pointer[table]
 	live       liveSet
 	starts     *Throttle // logins begun
@@ -76,7 +76,8 @@ func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, log: parts.Log, quiet: slog.NewLogLogger(parts.Log.Handler(), slog.LevelDebug),
 		numbers: newNumbers(), assertions: keys, live: liveSet{live: map[*liveRequest]struct{}{}},
-		starts: NewThrottle(startsPerSecond, startsAtOnce), failures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
+		buffers: sync.Pool{New: func() any { return new([32 << 10]byte) }},
+		starts:  NewThrottle(startsPerSecond, startsAtOnce), failures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
 		reviewed: parts.Directory.Revision()}
 	p.table.Store(&table{public: &url.URL{Scheme: "https"}})
 	return p, nil

@@ -86,6 +86,9 @@ func (w *reply) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
+// flush sends what was written so far.
+func (w *reply) flush() error { return w.control.Flush() }
+
 // takeOver takes the client's connection away from net/http and sends a head over it. From then on, to stop is to
 // close it, and the other one with it. It returns what the client has said already, too.
 func (w *reply) takeOver(head *http.Response, other io.Closer) (conn net.Conn, early []byte, err error) {

@@ -20,16 +20,6 @@ func wantsWebSocket(r *http.Request) bool {
 		isOne(r.Header["Sec-Websocket-Version"], "13") && len(r.Header["Sec-Websocket-Key"]) == 1
 }
 
-// keepWebSocket leaves in out the wish for a WebSocket, if that is what in is, and no other.
-func keepWebSocket(in, out *http.Request) {
-	if wantsWebSocket(in) {
-		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-		return
-	}
-	delete(out.Header, "Connection")
-	delete(out.Header, "Upgrade")
-}
-
 // acceptsWebSocket says whether a 101 is the answer to the handshake it answers (RFC 6455 §4.2.2).
 func acceptsWebSocket(res *http.Response) bool {
 	keys := res.Request.Header["Sec-Websocket-Key"]

@@ -18,7 +18,6 @@ const (
 	idleTimeout   = 90 * time.Second
 	idlePerTarget = 256       // kept connections to one target
 	answerHeaders = 256 << 10 // bytes of an upstream's headers
-	flushEvery    = 5 * time.Millisecond
 )
 
 // upstream is what a route leads to: one or more targets that take turns.

@@ -1,0 +1,34 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestLinesAreWhatJSONMakesOfThem: whoever reads the record may use any JSON parser, and older lines look the same.
+func TestLinesAreWhatJSONMakesOfThem(t *testing.T) {
+	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-z/<>&"\\ ]{0,20}`), rapid.Just("\xff\u2028\x00"))
+	rapid.Check(t, func(t *rapid.T) {
+		e := Event{Time: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).UTC(),
+			Kind: KindDecision, Code: rapid.IntRange(0, 599).Draw(t, "code"), Revision: rapid.Uint64().Draw(t, "rev"),
+			Detail: rapid.MapOfN(text, text, 0, 3).Draw(t, "detail")}
+		for _, field := range []*string{&e.Request, &e.User, &e.UserName, &e.Group, &e.Session, &e.Route, &e.Host, &e.Method, &e.Path, &e.Address,
+			&e.Decision, &e.Rule, &e.Reason} {
+			*field = text.Draw(t, "text")
+		}
+		one := line{Seq: rapid.Uint64().Draw(t, "seq"), Event: e, Prev: text.Draw(t, "prev")}
+		var want bytes.Buffer
+		enc := json.NewEncoder(&want)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(one); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(one.appendFacts(nil)) + "}\n"; got != want.String() {
+			t.Fatalf("%s\nwant %s", got, want.String())
+		}
+	})
+}
