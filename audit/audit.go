@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -47,8 +48,12 @@ type Log struct {
 	events *prometheus.CounterVec
 	errors prometheus.Counter
 
+	pen   sync.Mutex // held by who writes; guards spare, and batches that no longer wait
+	spare []byte     // room for lines, to be used again
+
 	mu       sync.Mutex // guards what follows
 	file     *os.File
+	waiting  *batch
 	last     link
 	revision uint64 // of the newest scim event
 	failure  error
@@ -65,7 +70,7 @@ func Open(path string) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit record: %w", err)
 	}
-	l := &Log{file: f, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
+	l := &Log{file: f, waiting: &batch{}, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
 		Help: "Events written to the audit record by kind."}, []string{"kind"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_write_errors_total",
 			Help: "Events that could not be written to the audit record."})}
@@ -142,20 +147,70 @@ func eachLine(r io.Reader, f func(line []byte, whole bool) error) error {
 // Write appends one event: the kernel has it when Write returns. After an error
 // nothing more is written until the record is opened again.
 func (l *Log) Write(e Event) error {
+	b, err := l.add(e)
+	if err == nil {
+		err = l.write(b)
+	}
+	if err == nil {
+		l.events.WithLabelValues(string(e.Kind)).Inc()
+	}
+	return err
+}
+
+// batch is lines that are written together, by whoever comes first of those who wait for it.
+type batch struct {
+	lines []byte
+	scim  Event // the newest of a directory change
+	over  bool
+	err   error
+}
+
+// add continues the chain by one line, which waits to be written.
+func (l *Log) add(e Event) (*batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failure != nil {
-		return l.failure
+		return nil, l.failure
 	}
-	line, next := l.last.append(e)
-	if _, err := l.file.Write(line); err != nil {
+	b := l.waiting
+	b.lines, l.last = l.last.append(b.lines, e)
+	if e.Kind == KindSCIM {
+		b.scim = e
+	}
+	return b, nil
+}
+
+// write returns when b is written, by us or together with an earlier line of it.
+func (l *Log) write(b *batch) error {
+	l.pen.Lock()
+	defer l.pen.Unlock()
+	if b.over {
+		return b.err
+	}
+	runtime.Gosched() // whoever has a line ready adds it: one system call writes them all
+	l.mu.Lock()
+	l.waiting = &batch{lines: l.spare[:0]}
+	b.err = l.failure
+	l.mu.Unlock()
+	if b.err == nil {
+		_, b.err = l.file.Write(b.lines)
+		b.err = l.wrote(b, b.err)
+	}
+	b.over, l.spare, b.lines = true, b.lines, nil
+	return b.err
+}
+
+// wrote notes what came of writing b.
+func (l *Log) wrote(b *batch, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
 		l.errors.Inc()
 		l.failure = fmt.Errorf("the audit record cannot be written, so nothing is done that belongs in it: %w", err)
 		return l.failure
 	}
-	l.last, l.unsynced = next, true
-	l.noteRevision(e)
-	l.events.WithLabelValues(string(e.Kind)).Inc()
+	l.unsynced = true
+	l.noteRevision(b.scim)
 	return nil
 }
 

@@ -65,16 +65,14 @@ type link struct {
 // hashMark stands between a line's facts and its hash; the hash covers all before it.
 const hashMark = `,"hash":"`
 
-// append is the line that continues the chain with e, and the chain's new end.
-func (l link) append(e Event) ([]byte, link) {
-	facts := line{Seq: l.seq + 1, Event: e, Prev: l.hash}.appendFacts(make([]byte, 0, usualLine))
-	hash := digest(facts)
-	whole := append(append(append(facts, hashMark...), hash...), "\"}\n"...)
-	return whole, link{l.seq + 1, hash}
+// append appends to lines the one that continues the chain with e, and returns the chain's new end.
+func (l link) append(lines []byte, e Event) ([]byte, link) {
+	begin := len(lines)
+	lines = line{Seq: l.seq + 1, Event: e, Prev: l.hash}.appendFacts(lines)
+	hash := digest(lines[begin:])
+	lines = append(append(append(lines, hashMark...), hash...), "\"}\n"...)
+	return lines, link{l.seq + 1, hash}
 }
-
-// usualLine is room for most lines, in bytes.
-const usualLine = 768
 
 func digest(facts []byte) string {
 	sum := sha256.Sum256(facts)

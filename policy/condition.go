@@ -64,7 +64,7 @@ func requestFacts(q *Request) map[string]any {
 func userFacts(q *Request) map[string]any {
 	attributes := map[string]any{}
 	if q.Attributes != nil {
-		attributes = q.Attributes()
+		attributes = q.Attributes.Attributes()
 	}
 	return map[string]any{"id": q.UserID, "userName": q.UserName, "externalId": q.ExternalID,
 		"groups": q.GroupIDs, "groupNames": q.GroupNames, "roles": q.Roles, "attributes": attributes, "app": q.App}

@@ -71,11 +71,14 @@ type Request struct {
 	UserID, UserName, ExternalID string
 	GroupIDs, GroupNames         []string // parallel; GroupIDs sorted, "" for a group that has none
 	Roles                        []string
-	Attributes                   func() map[string]any // the SCIM document; nil for none
-	Method, Host, Path           string                // Path is canonical
+	Attributes                   Attributes // nil for none
+	Method, Host, Path           string     // Path is canonical
 	Time                         time.Time
 	Authenticated                time.Time // when the caller proved who they are; zero: not known
 }
+
+// Attributes gives a user's SCIM document to the conditions that ask for it.
+type Attributes interface{ Attributes() map[string]any }
 
 // Decision is the answer, with the rule it rests on ("sre[0]"; "" for NoRule).
 // Report is what it would be if rules in report mode counted; nil if the same.

@@ -19,6 +19,11 @@ const (
 	contractor = "61503835-0000-0000-0000-000000000003"
 )
 
+// document is a user's SCIM document.
+type document map[string]any
+
+func (d document) Attributes() map[string]any { return d }
+
 func compile(t testing.TB, rules string) *policy.Policy {
 	t.Helper()
 	var written []policy.Rule
@@ -41,7 +46,7 @@ func ask(method, path string, groups ...string) *policy.Request {
 	}
 	return &policy.Request{UserID: "1", UserName: "alice@example.com", ExternalID: "oid-alice", GroupIDs: groups, GroupNames: names,
 		Roles: []string{"auditor"}, Method: method, Host: "app.example.com", Path: path,
-		Attributes: func() map[string]any { return map[string]any{"department": "Tools"} },
+		Attributes: document{"department": "Tools"},
 		Time:       time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 }
 

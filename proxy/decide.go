@@ -44,9 +44,9 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 		}
 	}
 	q := question(v, c, a.user, now)
-	if a.decision = r.policy.Decide(q); a.decision.Allow && v.lenient {
+	if a.decision = r.policy.Decide(&q); a.decision.Allow && v.lenient {
 		q.Path = loosest(v.path) // both ways to read it have to be allowed
-		a.decision = r.policy.Decide(q)
+		a.decision = r.policy.Decide(&q)
 	}
 	if !a.decision.Allow {
 		a.refusal = denied(v, c, a.decision)
@@ -58,15 +58,15 @@ func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
 const preflightReason = policy.Reason("cors_preflight")
 
 // question puts a visit by a user, nil for nobody and for an application, into the words of the rules.
-func question(v *visit, c *caller, u *directory.User, now time.Time) *policy.Request {
-	q := &policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: v.method, Host: v.host, Path: readable(v.path), Time: now, Authenticated: c.authenticated()}
+func question(v *visit, c *caller, u *directory.User, now time.Time) policy.Request {
+	q := policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: v.method, Host: v.host, Path: readable(v.path), Time: now, Authenticated: c.authenticated()}
 	if q.App != "" {
 		q.Roles = c.token.Roles
 	}
 	if u != nil {
 		q.UserID, q.UserName, q.ExternalID = u.ID, u.UserName, u.ExternalID
 		q.GroupIDs, q.GroupNames, q.Roles = u.GroupIDs, u.GroupNames, u.Roles
-		q.Attributes = u.Attributes
+		q.Attributes = u
 	}
 	return q
 }

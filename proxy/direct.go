@@ -124,7 +124,7 @@ func (w *wire) exchange(r *http.Request, within time.Duration) (res *http.Respon
 	if err := w.SetDeadline(time.Now().Add(min(within, requestSent))); err != nil {
 		return nil, false, err
 	}
-	if err := r.Write(w.out); err != nil {
+	if err := writeHead(w.out, r); err != nil {
 		return nil, false, err
 	}
 	if err := w.out.Flush(); err != nil {

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -212,6 +214,57 @@ func TestDirectClosesWhatIsIdle(t *testing.T) {
 	d.reap(time.Now().Add(idleTimeout))
 	if len(d.idle) != 0 || d.reaper != nil {
 		t.Error("kept for ever")
+	}
+}
+
+// TestHeads: what the upstream reads is what the stock transport would have it read; no part gets out of its line.
+func TestHeads(t *testing.T) {
+	written := func(write func(io.Writer, *http.Request) error, r *http.Request) (*http.Request, error) {
+		var out bytes.Buffer
+		if err := write(&out, r); err != nil {
+			return nil, err
+		}
+		return http.ReadRequest(bufio.NewReader(&out))
+	}
+	ours := func(to io.Writer, r *http.Request) error {
+		out := bufio.NewWriter(to)
+		return errors.Join(writeHead(out, r), out.Flush())
+	}
+	request := func(change func(*http.Request)) *http.Request {
+		r := &http.Request{Method: "GET", Host: "app.example.com", URL: &url.URL{Scheme: "http", Host: "10.0.0.1:80", Opaque: "/a%20b", RawQuery: "x=1"},
+			Header: http.Header{"Accept": {"a", "b"}, "User-Agent": {""}, "X": {""}, "Content-Length": {"7"}, "Host": {"other"}}}
+		change(r)
+		return r
+	}
+	for says, change := range map[string]func(*http.Request){
+		"as usual":   func(*http.Request) {},
+		"a browser":  func(r *http.Request) { r.Header["User-Agent"] = []string{"Mozilla/5.0"} },
+		"a question": func(r *http.Request) { r.Method, r.URL.RawQuery, r.URL.ForceQuery = "OPTIONS", "", true },
+		"a socket": func(r *http.Request) {
+			r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		},
+	} {
+		got, err := written(ours, request(change))
+		want, errStock := written(func(to io.Writer, r *http.Request) error { return r.Write(to) }, request(change))
+		if err != nil || errStock != nil {
+			t.Fatalf("%s: %v, %v", says, err, errStock)
+		}
+		if got.Method != want.Method || got.RequestURI != want.RequestURI || got.Host != want.Host || !reflect.DeepEqual(got.Header, want.Header) {
+			t.Errorf("%s: %v\nwant %v", says, got, want)
+		}
+	}
+	for says, change := range map[string]func(*http.Request){
+		"a value of two lines":  func(r *http.Request) { r.Header["X"] = []string{"a\r\nY: b"} },
+		"a value with a return": func(r *http.Request) { r.Header["X"] = []string{"a\rb"} },
+		"a name of two words":   func(r *http.Request) { r.Header["X: a\r\nY"] = []string{"b"} },
+		"a path of two words":   func(r *http.Request) { r.URL.Opaque = "/a HTTP/1.1" },
+		"a query of two lines":  func(r *http.Request) { r.URL.RawQuery = "a\r\nX: y" },
+		"a host of two lines":   func(r *http.Request) { r.Host = "a\nX: y" },
+		"a method of two words": func(r *http.Request) { r.Method = "GET /" },
+	} {
+		if got, err := written(ours, request(change)); !errors.Is(err, errOddHead) {
+			t.Errorf("%s: %v, %v", says, got, err)
+		}
 	}
 }
 

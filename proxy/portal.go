@@ -34,6 +34,7 @@ func (p *Proxy) opens(v *visit, r *route, user *directory.User) bool {
 		return false
 	}
 	front := &visit{method: http.MethodGet, host: r.host, path: r.path}
-	d := r.policy.Decide(question(front, v.caller, user, time.Now()))
+	q := question(front, v.caller, user, time.Now())
+	d := r.policy.Decide(&q)
 	return d.Allow || d.Reason == policy.LoginTooOld // signing in again opens it
 }
