@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,10 +30,13 @@ func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
 type body struct {
 	io.ReadCloser
 	failed atomic.Bool
+	asked  atomic.Int64 // nanoseconds since 1970 when the client was first waited for; 0: it is not
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	b.asked.Store(time.Now().UnixNano())
 	n, err := b.ReadCloser.Read(p)
+	b.asked.Store(0)
 	if err != nil && err != io.EOF {
 		b.failed.Store(true)
 	}
@@ -68,6 +72,9 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
 		}
 		way.body = &body{ReadCloser: r.Body}
 		r.Body = way.body
+		if !isGRPC(r) {
+			l.body.Store(way.body)
+		}
 	}
 	way.through = &httputil.ReverseProxy{
 		Transport:      way.route.upstream,
@@ -80,6 +87,11 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) (x *refusal) {
 	}
 	way.through.ServeHTTP(w, r)
 	return x
+}
+
+// isGRPC says whether the body is a stream of calls, between which hours may pass.
+func isGRPC(r *http.Request) bool {
+	return r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
 }
 
 // rewrite makes the request for the upstream out of the one that was decided on.

@@ -110,7 +110,7 @@ var startOver = &refusal{}
 
 // ServeHTTP answers one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := newReply(w, r)
+	answer := newReply(w, r, p.table.Load().stall)
 	var v *visit
 	defer func() { p.finish(v, answer, recover()) }()
 	x := startOver
@@ -130,6 +130,7 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 		return x
 	}
 	if v.door {
+		w.hurry()
 		p.serveDoor(w, r, v)
 		return nil
 	}

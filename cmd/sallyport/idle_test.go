@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -46,5 +47,32 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	defer idle.mu.Unlock()
 	if len(idle.timers) != 0 {
 		t.Errorf("%d timers are left", len(idle.timers))
+	}
+}
+
+// TestAPushThatNeverComes holds no connection to the listener of pushes, nor does one that is refused.
+func TestAPushThatNeverComes(t *testing.T) {
+	s := newStage(t)
+	for name, request := range map[string]string{
+		"without a token":            "POST /scim/v2/Users HTTP/1.1\r\nHost: " + loginHost + "\r\nContent-Length: 100\r\n\r\n",
+		"to the token endpoint":      "POST /scim/token HTTP/1.1\r\nHost: " + loginHost + "\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"to a path that is none":     "POST /nothing HTTP/1.1\r\nHost: " + loginHost + "\r\nContent-Length: 100\r\n\r\n",
+		"of a GET that is answered":  "GET /scim/v2/ServiceProviderConfig HTTP/1.1\r\nHost: " + loginHost + "\r\nAuthorization: Bearer " + s.push.token + "\r\nContent-Length: 100\r\n\r\n",
+		"with a token that is wrong": "PATCH /scim/v2/Users/1 HTTP/1.1\r\nHost: " + loginHost + "\r\nAuthorization: Bearer x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := tls.Dial("tcp", s.server.addrs["scim"], &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			_, _ = io.WriteString(conn, request)
+			answer, err := io.ReadAll(conn)
+			if wait := net.Error(nil); errors.As(err, &wait) && wait.Timeout() {
+				t.Errorf("the connection stays open: %.40q", answer)
+			}
+		})
 	}
 }
