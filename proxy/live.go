@@ -87,6 +87,7 @@ func (s *liveSet) enter(v *visit, w *reply, r *http.Request) *liveRequest {
 	s.mu.Lock()
 	s.live[l] = struct{}{}
 	s.mu.Unlock()
+	v.route.upstream.live.Add(1)
 	v.route.numbers.live.Inc()
 	return l
 }
@@ -103,6 +104,7 @@ func (s *liveSet) leave(l *liveRequest) {
 	s.mu.Lock()
 	delete(s.live, l)
 	s.mu.Unlock()
+	l.route.upstream.live.Add(-1)
 	l.route.numbers.live.Dec()
 	l.cancel()
 	if !l.end.CompareAndSwap(nil, new(ending)) {

@@ -147,7 +147,7 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 		v.route.numbers.decided(verdictDeny, x.reason)
 		return x
 	}
-	if p.live.full(v.table.mostLive) {
+	if p.live.full(v.table.mostLive) || v.route.upstream.full(v.table) {
 		return refused(overloaded, "")
 	}
 	l := p.live.enter(v, w, r) // before asking: a change after the answer finds the request here
