@@ -26,13 +26,9 @@ type ending struct {
 	batch  *batch
 }
 
-// cut says that the request is over, to the client of a socket too; stop must follow. False if it was over.
+// cut says that the request is over; endAll must follow. False if it was over.
 func (l *liveRequest) cut(x *refusal, b *batch) bool {
-	if !l.end.CompareAndSwap(nil, &ending{x, b}) {
-		return false
-	}
-	l.reply.farewell()
-	return true
+	return l.end.CompareAndSwap(nil, &ending{x, b})
 }
 
 // stop ends what was cut, whatever it is doing: a socket, a stream, an upload.

@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"context"
+	"maps"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,10 +102,25 @@ func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) map[
 			cut[l] = x
 		}
 	}
-	for l := range cut {
+	endAll(slices.Collect(maps.Keys(cut)))
+	return cut
+}
+
+// endAll ends what was cut. Every client is told before anything is closed, and on all cores: thousands may be open, and
+// to tell one takes a call of the kernel that wakes somebody.
+func endAll(cut []*liveRequest) {
+	var all sync.WaitGroup
+	for part := range slices.Chunk(cut, max(128, len(cut)/runtime.GOMAXPROCS(0)+1)) {
+		all.Go(func() {
+			for _, l := range part {
+				l.reply.farewell()
+			}
+		})
+	}
+	all.Wait()
+	for _, l := range cut {
 		l.stop()
 	}
-	return cut
 }
 
 // byDirectory are the reasons that only a change of the directory brings upon a live request, as long as the
