@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +89,13 @@ func (s *liveSet) enter(v *visit, w *reply, r *http.Request) *liveRequest {
 	v.route.numbers.live.Inc()
 	return l
 }
+
+// eachTakes is what a live request is counted as, in bytes; half of the memory there may be is theirs.
+const eachTakes = 64 << 10
+
+// mostByMemory is how many live requests the runtime's memory limit (GOMEMLIMIT) has room for: beyond it they are
+// refused, before there is no memory to refuse them with.
+func mostByMemory() int { return int(min(debug.SetMemoryLimit(-1)/2/eachTakes, math.MaxInt32)) }
 
 // full says whether there are most requests already. A few more may come at once.
 func (s *liveSet) full(most int) bool {

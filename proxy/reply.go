@@ -31,7 +31,8 @@ type reply struct {
 	hurried  bool // the rest of the body is waited for no longer than bodyWithin
 	stall    time.Duration
 
-	giving atomic.Int64 // nanoseconds since 1970 when the client was first offered what it still has not taken; 0: nothing is
+	frames atomic.Pointer[frames] // to the client of a socket
+	giving atomic.Int64           // nanoseconds since 1970 when the client was first offered what it still has not taken; 0: nothing is
 
 	mu      sync.Mutex // guards what follows
 	code    int        // of the answer; 0 before it
@@ -119,11 +120,15 @@ func (w *reply) FlushError() error {
 
 // takeOver takes the client's connection away from net/http and sends a head over it. From then on, to stop is to
 // close it, and the other one with it. It returns what the client has said already, too.
-func (w *reply) takeOver(head *http.Response, other io.Closer) (conn net.Conn, early []byte, err error) {
+func (w *reply) takeOver(head *http.Response, other io.Closer) (client *frames, early []byte, err error) {
 	conn, rw, err := w.control.Hijack()
 	if err != nil {
 		return nil, nil, fmt.Errorf("taking over the client's connection: %w", err)
 	}
+	client = &frames{Conn: conn}
+	client.mu.Lock() // until the head is out
+	defer client.mu.Unlock()
+	w.frames.Store(client)
 	if !w.holds(bare(conn), other) {
 		_ = conn.Close()
 		return nil, nil, errStopped
@@ -135,7 +140,7 @@ func (w *reply) takeOver(head *http.Response, other io.Closer) (conn net.Conn, e
 		return nil, nil, fmt.Errorf("%w: %w", errStopped, err)
 	}
 	w.ResponseWriter, w.control = nil, nil // and the memory behind them
-	return conn, early, nil
+	return client, early, nil
 }
 
 // holds remembers what to close; false if the answer was stopped.

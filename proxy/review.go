@@ -49,7 +49,17 @@ func (p *Proxy) Run(ctx context.Context) error {
 
 // endSockets closes what nobody else knows of: net/http forgets a connection that became a socket.
 func (p *Proxy) endSockets() {
-	for _, l := range p.live.all() {
+	const within = time.Second
+	live := p.live.all()
+	for _, l := range live {
+		if f := l.reply.frames.Load(); f != nil {
+			_ = f.SetWriteDeadline(time.Now().Add(within))
+		}
+	}
+	for _, l := range live {
+		if f := l.reply.frames.Load(); f != nil {
+			f.goAway()
+		}
 		if l.reply.isSocket() {
 			l.stop()
 		}

@@ -124,7 +124,7 @@ func compile(s Settings, old *table) (*table, error) {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
 	t := &table{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), hosts: map[string][]*route{},
-		mostLive: cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
+		mostLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), mostByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
 	if t.host, err = canonicalHost(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}

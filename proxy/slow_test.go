@@ -117,10 +117,10 @@ func TestAConnectionIsGoodAgain(t *testing.T) {
 	}
 }
 
-// frames is a client of HTTP/2 that lets the server send no byte of a body.
-type frames struct{ *http2.Framer }
+// streams is a client of HTTP/2 that lets the server send no byte of a body.
+type streams struct{ *http2.Framer }
 
-func (w *world) closedWindow() frames {
+func (w *world) closedWindow() streams {
 	w.t.Helper()
 	conn, err := tls.Dial("tcp", w.front.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	w.must(err)
@@ -130,10 +130,10 @@ func (w *world) closedWindow() frames {
 	w.must(err)
 	f := http2.NewFramer(conn, conn)
 	w.must(f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
-	return frames{f}
+	return streams{f}
 }
 
-func (f frames) ask(t *testing.T, id uint32, host, path string) {
+func (f streams) ask(t *testing.T, id uint32, host, path string) {
 	t.Helper()
 	var block strings.Builder
 	e := hpack.NewEncoder(&block)

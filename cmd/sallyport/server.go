@@ -179,7 +179,7 @@ func (s *server) doors() []*door {
 	}
 	secure := s.cert.config()
 	doors := []*door{
-		newDoor("public", limited(tcp(l.Public), s.file.Limits.Connections), http.HandlerFunc(public), secure, s.log),
+		newDoor("public", limited(tcp(l.Public), s.connections()), http.HandlerFunc(public), secure, s.log),
 		newDoor("ops", tcp(l.Ops), s.ops(), nil, s.log),
 		newDoor("control", func() (net.Listener, error) { return listenControl(s.file.Control.Socket) },
 			s.control().handler(), nil, s.log),
