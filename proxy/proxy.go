@@ -54,6 +54,7 @@ type Proxy struct {
 	table      atomic.Pointer[table]
 	live       liveSet
 	starts     *Throttle // logins begun
+	returns    *Throttle // and those that come back, of which one may be made to many times
 	failures   *Throttle // tokens refused
 
 	reviewing sync.Mutex // one review at a time; guards reviewed
@@ -76,7 +77,7 @@ func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, log: parts.Log, quiet: slog.NewLogLogger(parts.Log.Handler(), slog.LevelDebug),
 		numbers: newNumbers(), assertions: keys, live: liveSet{live: map[*liveRequest]struct{}{}},
-		starts: NewThrottle(startsPerSecond, startsAtOnce), failures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
+		starts: NewThrottle(startsPerSecond, startsAtOnce), returns: NewThrottle(startsPerSecond, startsAtOnce), failures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
 		reviewed: parts.Directory.Revision()}
 	p.table.Store(&table{public: &url.URL{Scheme: "https"}})
 	return p, nil

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sallyport/audit"
 	"sallyport/entratest"
 )
 
@@ -107,6 +108,26 @@ func TestBeginningLoginsWithoutEndMakesOneWait(t *testing.T) {
 		}
 	}
 	t.Errorf("the last login begun gives %d", last)
+}
+
+// TestComingBackWithoutEndMakesOneWait: a login that was begun once can be brought to a refusal over and over, and each
+// time the provider may be asked and the record gets a line.
+func TestComingBackWithoutEndMakesOneWait(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil) // the provider is found
+	c := w.client(true)
+	resp, _ := w.get(c, "https://"+loginHost+"/.sallyport/login?return_to=/")
+	to, err := resp.Location()
+	w.must(err)
+	flow := resp.Cookies()[0]
+	back := "https://" + loginHost + callbackPath + "?error=access_denied&state=" + to.Query().Get("state")
+	for range 3 * startsAtOnce {
+		resp, _ := w.get(c, back, "Cookie", flow.Name+"="+flow.Value)
+		if resp.StatusCode == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Errorf("the record has %d lines of it", len(w.events(audit.KindLogin)))
 }
 
 // TestOverload: what is beyond the bound is turned away, and what is under way goes on.

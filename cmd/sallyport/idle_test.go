@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"sync"
 	"testing"
 	"time"
 )
@@ -75,4 +77,27 @@ func TestAPushThatNeverComes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAHandshakeThatStalls is waited for as long as a request's headers are.
+func TestAHandshakeThatStalls(t *testing.T) {
+	s := newStage(t)
+	var all sync.WaitGroup
+	for _, door := range []string{"public", "scim"} {
+		for _, hello := range []string{"", "\x16\x03\x01", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"} {
+			conn, err := net.Dial("tcp", s.server.addrs[door])
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(2 * headerTimeout))
+				_, _ = io.WriteString(conn, hello)
+				if _, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("%s: after %x it waits for more", door, hello)
+				}
+			})
+		}
+	}
+	all.Wait()
 }
