@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -100,4 +102,26 @@ func TestAHandshakeThatStalls(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// TestACrowdOfIdleConnections: beyond so many, further ones end sooner.
+func TestACrowdOfIdleConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		idle := newIdlers(time.Minute)
+		idle.crowded = 2
+		begun, ended := time.Now(), make([]time.Duration, 4)
+		var all sync.WaitGroup
+		for i := range ended {
+			here, there := net.Pipe()
+			idle.note(here, http.StateIdle)
+			all.Go(func() {
+				_, _ = there.Read(make([]byte, 1))
+				ended[i] = time.Since(begun)
+			})
+		}
+		all.Wait()
+		if want := []time.Duration{time.Minute, time.Minute, crowdedAfter, crowdedAfter}; !slices.Equal(ended, want) {
+			t.Errorf("they end after %v", ended)
+		}
+	})
 }
