@@ -148,10 +148,13 @@ func (p *Proxy) user(c *caller, now time.Time) (*directory.User, *refusal) {
 
 // proof says whether the proof somebody gave still holds for the user it is of.
 func (p *Proxy) proof(c *caller, u *directory.User, now time.Time) *refusal {
-	if c.token != nil {
-		if !now.Before(c.token.Expires) {
-			return refused(tokenRefused, "expired")
-		}
+	switch {
+	case c.token == nil:
+	case !now.Before(c.token.Expires):
+		return refused(tokenRefused, "expired")
+	case u != nil && c.token.Issued.Before(u.Ended.Truncate(time.Second)): // tokens know no parts of one
+		return refused(tokenRefused, "issued before the user was deactivated")
+	default:
 		return nil
 	}
 	switch _, err := p.sessions.Live(c.session.ID); {
