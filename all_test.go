@@ -162,3 +162,12 @@ func TestAdvisoriesNameTests(t *testing.T) {
 		}
 	}
 }
+
+// TestAddressesAreNotParsed: net/mail takes long over some, and nothing is decided by one.
+func TestAddressesAreNotParsed(t *testing.T) {
+	for _, p := range packages(t) {
+		if slices.Contains(p.Imports, "net/mail") {
+			t.Errorf("%s imports net/mail", p.ImportPath)
+		}
+	}
+}

@@ -49,6 +49,7 @@ type User struct {
 	Emails      []string        `json:"emails,omitempty"` // all of them, for UsersByEmail
 	Active      bool            `json:"active"`
 	Epoch       uint64          `json:"epoch,omitempty"` // raised with each deactivation: sessions begun before are dead for ever
+	Ended       time.Time       `json:"ended,omitzero"`  // when it was last: tokens issued before are dead, too
 	Roles       []string        `json:"roles,omitempty"`
 	Document    json.RawMessage `json:"document,omitempty"` // the SCIM resource without id, meta and groups
 	Version     uint64          `json:"version"`

@@ -24,7 +24,7 @@ func (tx *Tx) Suspend(id, reason string) error {
 	if err != nil {
 		return err
 	}
-	u.Epoch++
+	u.Epoch, u.Ended = u.Epoch+1, tx.now
 	return errors.Join(tx.write(userKeys, id, &u), tx.write(suspendedKeys, id, Suspension{tx.now, reason}))
 }
 

@@ -167,7 +167,7 @@ func (tx *Tx) addCount(what string, n int) error {
 }
 
 // PutUser creates the user (ID empty) or replaces it. It sets ID, Epoch,
-// Version, Created and Modified in u. A user that is as it was is not written.
+// Ended, Version, Created and Modified in u. A user that is as it was is not written.
 // The userName of another user is refused with *ErrTaken.
 func (tx *Tx) PutUser(u *User) error {
 	if err := errors.Join(bounded("userName", u.UserName), bounded("externalId", u.ExternalID)); err != nil {
@@ -180,12 +180,12 @@ func (tx *Tx) PutUser(u *User) error {
 			return err
 		}
 	}
-	u.Version, u.Created, u.Modified, u.Epoch = old.Version, old.Created, old.Modified, old.Epoch
+	u.Version, u.Created, u.Modified, u.Epoch, u.Ended = old.Version, old.Created, old.Modified, old.Epoch, old.Ended
 	if old.ID != "" && sameUser(&old, u) {
 		return nil
 	}
 	if old.Active && !u.Active {
-		u.Epoch++
+		u.Epoch, u.Ended = u.Epoch+1, tx.now
 	}
 	return tx.writeUser(&old, u)
 }

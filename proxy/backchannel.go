@@ -26,12 +26,12 @@ func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, v *visit) {
 		p.turnDown(w, r, v, *refused(noRoute, "back-channel logout on a host other than the login host"))
 		return
 	}
-	if p.failures.Exhausted(v.address) {
-		p.turnDown(w, r, v, *refused(tooMany, "logout tokens that were refused"))
-		return
-	}
+	exhausted := p.failures.Exhausted(v.address)
 	e, err := p.provider.Logout(r.Context(), logoutToken(w, r))
 	switch {
+	case exhausted && err != nil:
+		p.turnDown(w, r, v, *refused(tooMany, "logout tokens that were refused"))
+		return
 	case errors.Is(err, oidc.ErrRefused):
 		p.failures.Take(v.address)
 		p.log.InfoContext(r.Context(), "logout token refused", "err", err, "request", v.id)

@@ -36,6 +36,10 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, v *visit) {
 		p.callbackWithoutFlow(w, r, v)
 		return
 	}
+	if !p.returns.Take(v.address) {
+		p.turnDown(w, r, v, *refused(tooMany, "logins come back"))
+		return
+	}
 	to, _ := v.table.resolve(f.To, v.table.origin(v.host))
 	identity, err := p.provider.Finish(r.Context(), f.Flow, q)
 	if err != nil {

@@ -457,6 +457,30 @@ func TestReactivationRevivesNoSession(t *testing.T) {
 	}
 }
 
+// A token from before somebody was switched off stays dead when they come back; one from after opens.
+func TestReactivationRevivesNoToken(t *testing.T) {
+	for name, out := range map[string]func(w *world){
+		"deactivated": func(w *world) { w.setActive("alice", false); w.setActive("alice", true) },
+		"suspended": func(w *world) {
+			id := w.user("alice").ID
+			w.update(func(tx *directory.Tx) error { return tx.Suspend(id, "a test") })
+			w.update(func(tx *directory.Tx) error { return tx.Unsuspend(id) })
+		},
+	} {
+		w := newWorld(t, nil)
+		asks := func(token string) int {
+			res, _ := w.get(w.client(true), "https://"+apiHost+"/v1/x", "Authorization", "Bearer "+token)
+			return res.StatusCode
+		}
+		old := w.token("alice", func(c entratest.Claims) { c["iat"] = time.Now().Add(-time.Minute).Unix() })
+		before := asks(old)
+		out(w)
+		if after, anew := asks(old), asks(w.token("alice", nil)); before != 200 || after != 401 || anew != 200 {
+			t.Errorf("%s: before %d, after %d, with a new one %d", name, before, after, anew)
+		}
+	}
+}
+
 // However entering and revoking fall together, nobody who entered stays.
 func TestNobodySlipsThroughARevocation(t *testing.T) {
 	w := newWorld(t, nil)

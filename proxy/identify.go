@@ -60,21 +60,36 @@ func (p *Proxy) identifyBearer(ctx context.Context, v *visit, token string) *ref
 		v.caller = &caller{token: &who}
 		return nil
 	}
-	if p.failures.Exhausted(v.address) { // a token that is known to be good passes all the same
-		return refused(tooMany, "bearer tokens that were refused")
+	patience, exhausted := provingWithin, p.failures.Exhausted(v.address)
+	if exhausted {
+		patience = 0 // others at the address may have good ones, which known keys tell
 	}
-	ctx, stop := context.WithTimeout(ctx, provingWithin)
+	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	who, err := p.provider.Bearer(ctx, token)
 	switch {
 	case err == nil:
 		v.caller = &caller{token: &who}
 		return nil
+	case exhausted:
+		return refused(tooMany, "bearer tokens that were refused")
 	case errors.Is(err, oidc.ErrRefused):
 		p.failures.Take(v.address)
-		return refused(tokenRefused, err.Error())
+		return refusedToken(err)
 	}
 	return refused(providerUnavailable, err.Error())
+}
+
+// tellable are the reasons for which a token is refused that its sender is told of: mistakes in setting up, of which
+// nobody learns anything that the token does not say.
+var tellable = map[oidc.Reason]bool{oidc.WrongVersion: true, oidc.NotForAPIs: true, oidc.Expired: true}
+
+func refusedToken(err error) *refusal {
+	x := refused(tokenRefused, err.Error())
+	if why := (*oidc.Refusal)(nil); errors.As(err, &why) && tellable[why.Reason] {
+		x.tell = why.Detail
+	}
+	return x
 }
 
 func (p *Proxy) identifySession(h http.Header, v *visit) *refusal {
@@ -133,10 +148,13 @@ func (p *Proxy) user(c *caller, now time.Time) (*directory.User, *refusal) {
 
 // proof says whether the proof somebody gave still holds for the user it is of.
 func (p *Proxy) proof(c *caller, u *directory.User, now time.Time) *refusal {
-	if c.token != nil {
-		if !now.Before(c.token.Expires) {
-			return refused(tokenRefused, "expired")
-		}
+	switch {
+	case c.token == nil:
+	case !now.Before(c.token.Expires):
+		return refused(tokenRefused, "expired")
+	case u != nil && c.token.Issued.Before(u.Ended.Truncate(time.Second)): // tokens know no parts of one
+		return refused(tokenRefused, "issued before the user was deactivated")
+	default:
 		return nil
 	}
 	switch _, err := p.sessions.Live(c.session.ID); {

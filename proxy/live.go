@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,7 @@ type liveRequest struct {
 	cancel context.CancelFunc
 	reply  *reply
 	joined bool                   // it is a socket, which outlives the handler; set by that alone
+	body   atomic.Pointer[body]   // whose sender must not pause for long; nil: none
 	end    atomic.Pointer[ending] // nil while it lives; set once
 	until  atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
 }
@@ -25,13 +28,9 @@ type ending struct {
 	batch  *batch
 }
 
-// cut says that the request is over, to the client of a socket too; stop must follow. False if it was over.
+// cut says that the request is over; endAll must follow. False if it was over.
 func (l *liveRequest) cut(x *refusal, b *batch) bool {
-	if !l.end.CompareAndSwap(nil, &ending{x, b}) {
-		return false
-	}
-	l.reply.farewell()
-	return true
+	return l.end.CompareAndSwap(nil, &ending{x, b})
 }
 
 // stop ends what was cut, whatever it is doing: a socket, a stream, an upload.
@@ -53,6 +52,15 @@ func (l *liveRequest) askAt(t time.Time) {
 func (l *liveRequest) overdue(now time.Time) bool {
 	until := l.until.Load()
 	return until != 0 && now.UnixNano() >= until || l.caller != nil && !now.Before(l.caller.expires())
+}
+
+// stalled says whether the client has let us wait for too long, to send more or to take in what is sent.
+func (l *liveRequest) stalled(now time.Time) bool {
+	since := l.reply.giving.Load()
+	if b := l.body.Load(); since == 0 && b != nil {
+		since = b.asked.Load()
+	}
+	return since != 0 && now.UnixNano()-since >= int64(l.reply.stall)
 }
 
 // cutBy is why the request was cut, or nil.
@@ -77,9 +85,17 @@ func (s *liveSet) enter(v *visit, w *reply, r *http.Request) *liveRequest {
 	s.mu.Lock()
 	s.live[l] = struct{}{}
 	s.mu.Unlock()
+	v.route.upstream.live.Add(1)
 	v.route.numbers.live.Inc()
 	return l
 }
+
+// eachTakes is what a live request is counted as, in bytes; half of the memory there may be is theirs.
+const eachTakes = 64 << 10
+
+// mostByMemory is how many live requests the runtime's memory limit (GOMEMLIMIT) has room for: beyond it they are
+// refused, before there is no memory to refuse them with.
+func mostByMemory() int { return int(min(debug.SetMemoryLimit(-1)/2/eachTakes, math.MaxInt32)) }
 
 // full says whether there are most requests already. A few more may come at once.
 func (s *liveSet) full(most int) bool {
@@ -93,6 +109,7 @@ func (s *liveSet) leave(l *liveRequest) {
 	s.mu.Lock()
 	delete(s.live, l)
 	s.mu.Unlock()
+	l.route.upstream.live.Add(-1)
 	l.route.numbers.live.Dec()
 	l.cancel()
 	if !l.end.CompareAndSwap(nil, new(ending)) {

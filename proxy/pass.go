@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -14,10 +15,13 @@ import (
 type body struct {
 	io.ReadCloser
 	failed atomic.Bool
+	asked  atomic.Int64 // nanoseconds since 1970 when the client was first waited for; 0: it is not
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	b.asked.Store(time.Now().UnixNano())
 	n, err := b.ReadCloser.Read(p)
+	b.asked.Store(0)
 	if err != nil && err != io.EOF {
 		b.failed.Store(true)
 	}
@@ -51,8 +55,16 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) *refusal {
 		}
 		way.body = &body{ReadCloser: r.Body}
 		r.Body = way.body
+		if !isGRPC(r) {
+			l.body.Store(way.body)
+		}
 	}
 	return way.forward(r)
+}
+
+// isGRPC says whether the body is a stream of calls, between which hours may pass.
+func isGRPC(r *http.Request) bool {
+	return r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
 }
 
 var errCut = errors.New("the request was cut")

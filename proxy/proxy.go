@@ -12,7 +12,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -47,13 +46,13 @@ type Proxy struct {
 	audit      *audit.Log
 	pages      *console.Pages
 	log        *slog.Logger
-	quiet      *log.Logger
 	numbers    *numbers
 	assertions *assertions
 	buffers    sync.Pool // of *[32 << 10]byte, that answers are copied through
 	table      atomic.Pointer[table]
 	live       liveSet
 	starts     *Throttle // logins begun
+	returns    *Throttle // and those that come back, of which one may be made to many times
 	failures   *Throttle // tokens refused
 
 	reviewing sync.Mutex // one review at a time; guards reviewed
@@ -74,10 +73,11 @@ func New(parts Parts) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
-		pages: parts.Pages, log: parts.Log, quiet: slog.NewLogLogger(parts.Log.Handler(), slog.LevelDebug),
+		pages: parts.Pages, log: parts.Log,
 		numbers: newNumbers(), assertions: keys, live: liveSet{live: map[*liveRequest]struct{}{}},
 		buffers: sync.Pool{New: func() any { return new([32 << 10]byte) }},
-		starts:  NewThrottle(startsPerSecond, startsAtOnce), failures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
+		starts:  NewThrottle(startsPerSecond, startsAtOnce), returns: NewThrottle(startsPerSecond, startsAtOnce),
+		failures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
 		reviewed: parts.Directory.Revision()}
 	p.table.Store(&table{public: &url.URL{Scheme: "https"}})
 	return p, nil
@@ -111,7 +111,7 @@ var startOver = &refusal{}
 
 // ServeHTTP answers one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := newReply(w, r)
+	answer := newReply(w, r, p.table.Load().stall)
 	var v *visit
 	defer func() { p.finish(v, answer, recover()) }()
 	x := startOver
@@ -131,6 +131,7 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 		return x
 	}
 	if v.door {
+		w.hurry()
 		p.serveDoor(w, r, v)
 		return nil
 	}
@@ -147,7 +148,7 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 		v.route.numbers.decided(verdictDeny, x.reason)
 		return x
 	}
-	if p.live.full(v.table.mostLive) {
+	if p.live.full(v.table.mostLive) || v.route.upstream.full(v.table) {
 		return refused(overloaded, "")
 	}
 	l := p.live.enter(v, w, r) // before asking: a change after the answer finds the request here

@@ -81,11 +81,20 @@ func private(h http.Header) {
 func challenge(x refusal) string {
 	switch x.reason {
 	case tokenRefused:
-		return `Bearer realm="sallyport", error="invalid_token", error_description="` + said[tokenRefused].text + `"`
+		return `Bearer realm="sallyport", error="invalid_token", error_description="` + x.text() + `"`
 	case loginTooOld: // RFC 9470 §3
 		return fmt.Sprintf(`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="%s", max_age=%d`, said[loginTooOld].text, x.maxAge/time.Second)
 	}
 	return `Bearer realm="sallyport"`
+}
+
+// text is what the caller is told.
+func (x refusal) text() string {
+	text := said[x.reason].text
+	if x.tell != "" {
+		text = strings.TrimSuffix(text, ".") + ": " + x.tell + "."
+	}
+	return text
 }
 
 // problem is RFC 9457's, of the type about:blank, with our reason and the request's id beside it.
@@ -98,7 +107,7 @@ type problem struct {
 }
 
 func writeProblem(w http.ResponseWriter, v *visit, x refusal) {
-	body, err := json.Marshal(problem{Title: http.StatusText(x.status), Status: x.status, Detail: said[x.reason].text, Reason: x.reason, Request: v.id})
+	body, err := json.Marshal(problem{Title: http.StatusText(x.status), Status: x.status, Detail: x.text(), Reason: x.reason, Request: v.id})
 	if err != nil {
 		body = []byte("{}")
 	}

@@ -8,11 +8,14 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// answerWithin is how long a client may take to take in that it was refused after a cut.
-const answerWithin = 5 * time.Second
+const (
+	answerWithin = 5 * time.Second // for a client to take in that it was refused after a cut
+	bodyWithin   = 5 * time.Second // for what is left of a body that nobody passes on
+)
 
 var errStopped = errors.New("the answer was cut off")
 
@@ -25,6 +28,11 @@ type reply struct {
 	hasBody  bool // the request's body may still be on its way
 	closing  bool // nothing more will be read from this HTTP/1 connection
 	refusing bool // what is written now is the door's own, and may follow a stop
+	hurried  bool // the rest of the body is waited for no longer than bodyWithin
+	stall    time.Duration
+
+	frames atomic.Pointer[frames] // to the client of a socket
+	giving atomic.Int64           // nanoseconds since 1970 when the client was first offered what it still has not taken; 0: nothing is
 
 	mu      sync.Mutex // guards what follows
 	code    int        // of the answer; 0 before it
@@ -35,14 +43,29 @@ type reply struct {
 	over    bool       // the request is, and control must not be used again
 }
 
-func newReply(w http.ResponseWriter, r *http.Request) *reply {
+func newReply(w http.ResponseWriter, r *http.Request, stall time.Duration) *reply {
 	hasBody := r.Body != nil && r.Body != http.NoBody
 	// A request that carried Content-Length beside Transfer-Encoding looks like any chunked one by now, and must be
 	// the last on its connection (RFC 9112 §6.1). Streams of unknown length are the others, and rarely share one. So
 	// must one of HTTP/1.0, whose Transfer-Encoding net/http passes over.
 	http1 := r.ProtoMajor == 1
-	return &reply{ResponseWriter: w, control: http.NewResponseController(w), http1: http1, hasBody: hasBody,
+	reply := &reply{ResponseWriter: w, control: http.NewResponseController(w), http1: http1, hasBody: hasBody, stall: stall,
 		closing: http1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)}
+	if http1 {
+		_ = reply.control.SetWriteDeadline(time.Time{}) // what the answer before was given
+	}
+	return reply
+}
+
+// hurry gives the client a while, and no more, to take in what is left of the answer and to send what is left of its
+// body. net/http waits for both after the request, for ever.
+func (w *reply) hurry() {
+	now := time.Now()
+	_ = w.control.SetWriteDeadline(now.Add(bodyWithin + w.stall)) // net/http waits for the body first
+	if w.hasBody && !w.hurried {
+		w.hurried = true
+		_ = w.control.SetReadDeadline(now.Add(bodyWithin))
+	}
 }
 
 // Unwrap lets an http.ResponseController reach what this does not do itself.
@@ -83,19 +106,29 @@ func (w *reply) Write(p []byte) (int, error) {
 			return 0, errStopped
 		}
 	}
+	w.giving.Store(time.Now().UnixNano())
+	defer w.giving.Store(0)
 	return w.ResponseWriter.Write(p)
 }
 
-// flush sends what was written so far.
-func (w *reply) flush() error { return w.control.Flush() }
+// flush sends what has been written so far.
+func (w *reply) flush() error {
+	w.giving.Store(time.Now().UnixNano())
+	defer w.giving.Store(0)
+	return w.control.Flush()
+}
 
 // takeOver takes the client's connection away from net/http and sends a head over it. From then on, to stop is to
 // close it, and the other one with it. It returns what the client has said already, too.
-func (w *reply) takeOver(head *http.Response, other io.Closer) (conn net.Conn, early []byte, err error) {
+func (w *reply) takeOver(head *http.Response, other io.Closer) (client *frames, early []byte, err error) {
 	conn, rw, err := w.control.Hijack()
 	if err != nil {
 		return nil, nil, fmt.Errorf("taking over the client's connection: %w", err)
 	}
+	client = &frames{Conn: conn}
+	client.mu.Lock() // until the head is out
+	defer client.mu.Unlock()
+	w.frames.Store(client)
 	if !w.holds(bare(conn), other) {
 		_ = conn.Close()
 		return nil, nil, errStopped
@@ -107,7 +140,7 @@ func (w *reply) takeOver(head *http.Response, other io.Closer) (conn net.Conn, e
 		return nil, nil, fmt.Errorf("%w: %w", errStopped, err)
 	}
 	w.ResponseWriter, w.control = nil, nil // and the memory behind them
-	return conn, early, nil
+	return client, early, nil
 }
 
 // holds remembers what to close; false if the answer was stopped.
@@ -198,6 +231,9 @@ func (w *reply) insist() {
 // release says that the request is over. It returns whether its answer was stopped.
 func (w *reply) release() (stopped bool) {
 	w.outside.Lock()
+	if w.control != nil {
+		w.hurry()
+	}
 	w.over = true
 	w.outside.Unlock()
 	w.mu.Lock()
@@ -217,6 +253,7 @@ func (w *reply) refuse() bool {
 	w.refusing = true
 	// What is left of the body is not waited for: the client may never send it.
 	w.closing = w.closing || w.hasBody && w.http1
+	w.hurry()
 	if stopped {
 		_ = w.control.SetWriteDeadline(time.Now().Add(answerWithin))
 	}

@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"context"
+	"maps"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +49,17 @@ func (p *Proxy) Run(ctx context.Context) error {
 
 // endSockets closes what nobody else knows of: net/http forgets a connection that became a socket.
 func (p *Proxy) endSockets() {
-	for _, l := range p.live.all() {
+	const within = time.Second
+	live := p.live.all()
+	for _, l := range live {
+		if f := l.reply.frames.Load(); f != nil {
+			_ = f.SetWriteDeadline(time.Now().Add(within))
+		}
+	}
+	for _, l := range live {
+		if f := l.reply.frames.Load(); f != nil {
+			f.goAway()
+		}
 		if l.reply.isSocket() {
 			l.stop()
 		}
@@ -65,10 +78,13 @@ func (p *Proxy) review() {
 	p.recordCuts(cut, revision)
 }
 
-// expire asks those whose proof of who they are has run out by now.
+// expire asks those whose proof of who they are has run out by now, and ends those whose client has stalled.
 func (p *Proxy) expire(now time.Time) {
 	var late []*liveRequest
 	for _, l := range p.live.all() {
+		if l.stalled(now) {
+			l.stop()
+		}
 		if l.overdue(now) {
 			late = append(late, l)
 		}
@@ -96,10 +112,25 @@ func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) map[
 			cut[l] = x
 		}
 	}
-	for l := range cut {
+	endAll(slices.Collect(maps.Keys(cut)))
+	return cut
+}
+
+// endAll ends what was cut. Every client is told before anything is closed, and on all cores: thousands may be open, and
+// to tell one takes a call of the kernel that wakes somebody.
+func endAll(cut []*liveRequest) {
+	var all sync.WaitGroup
+	for part := range slices.Chunk(cut, max(128, len(cut)/runtime.GOMAXPROCS(0)+1)) {
+		all.Go(func() {
+			for _, l := range part {
+				l.reply.farewell()
+			}
+		})
+	}
+	all.Wait()
+	for _, l := range cut {
 		l.stop()
 	}
-	return cut
 }
 
 // byDirectory are the reasons that only a change of the directory brings upon a live request, as long as the

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport/directory"
 	"sallyport/policy"
@@ -23,6 +24,7 @@ type table struct {
 	routes  []*route            // as written
 
 	mostLive int // requests under way at once
+	stall    time.Duration
 }
 
 // route is one of Settings.Routes, compiled.
@@ -122,7 +124,7 @@ func compile(s Settings, old *table) (*table, error) {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
 	t := &table{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), hosts: map[string][]*route{},
-		mostLive: cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests)}
+		mostLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), mostByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
 	if t.host, err = canonicalHost(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"sallyport/policy"
 )
@@ -26,10 +27,12 @@ type Settings struct {
 type Limits struct {
 	LiveRequests int `yaml:"live_requests" doc:"requests under way on all routes, WebSockets and streams among them; count 64 KiB of memory for each"`
 	Connections  int `yaml:"connections" doc:"connections to the public listener; more wait to be taken"`
+
+	Stall time.Duration `yaml:"stall" doc:"how long nothing may come of a request's body, or nothing be taken of an answer, until the request ends; streams of gRPC may send nothing for longer"`
 }
 
 // defaultLimits are in force where nothing, or 0, is written.
-var defaultLimits = Limits{LiveRequests: 20_000, Connections: 30_000}
+var defaultLimits = Limits{LiveRequests: 20_000, Connections: 30_000, Stall: time.Minute}
 
 // IdentityHeaders names the headers set for the upstream. An empty name means that header is not sent; every inbound
 // spelling of a named one is removed. Values are ASCII: any other byte, and "%", is percent-encoded (RFC 3986 §2.1),
@@ -67,6 +70,9 @@ func (s Settings) Check(fault func(path, problem string)) {
 		if n < 0 {
 			fault("limits."+key, fmt.Sprintf("%d is negative; write a number such as 20000", n))
 		}
+	}
+	if s.Limits.Stall < 0 {
+		fault("limits.stall", "write for example 1m")
 	}
 	s.IdentityHeaders.check(fault)
 	if len(s.Routes) == 0 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -78,8 +79,50 @@ func TestSocketsEndWithRun(t *testing.T) {
 	ctx, stop := context.WithCancel(w.ctx)
 	stop()
 	_ = w.proxy.Run(ctx)
-	if _, err := io.ReadAll(in); err != nil && !strings.Contains(err.Error(), "EOF") && !strings.Contains(err.Error(), "reset") {
+	last, err := io.ReadAll(in)
+	if err != nil && !strings.Contains(err.Error(), "EOF") && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
 	}
+	if string(last) != string(goingAway) {
+		t.Errorf("the last word is %x", last)
+	}
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+}
+
+// TestFramesAreFollowed: whatever pieces they come in, and a last word is said between two of them alone.
+func TestFramesAreFollowed(t *testing.T) {
+	for name, c := range map[string]struct {
+		said  string
+		whole bool
+	}{
+		"nothing":                    {"", true},
+		"an empty frame":             {"\x81\x00", true},
+		"a short one":                {"\x81\x02ok", true},
+		"two":                        {"\x81\x02ok\x82\x01x", true},
+		"one of 16 bits":             {"\x82\x7e\x01\x00" + strings.Repeat("x", 256), true},
+		"one of 64 bits":             {"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00" + strings.Repeat("x", 1<<16), true},
+		"one that is masked":         {"\x81\x82mask\x00\x00", true},
+		"half a head":                {"\x81", false},
+		"half a length":              {"\x82\x7f\x00\x00", false},
+		"a payload that lacks a bit": {"\x81\x03ok", false},
+		"and one after a whole one":  {"\x81\x00\x81\x01", false},
+	} {
+		for _, piece := range []int{1, 2, 3, 1 << 20} {
+			here, there := net.Pipe()
+			heard := make(chan string)
+			go func() {
+				text, _ := io.ReadAll(there)
+				heard <- string(text)
+			}()
+			f := &frames{Conn: here}
+			for p := range slices.Chunk([]byte(c.said), piece) {
+				_, _ = f.Write(p)
+			}
+			f.goAway()
+			_ = here.Close()
+			if text := <-heard; strings.HasSuffix(text, string(goingAway)) != c.whole {
+				t.Errorf("%s, in pieces of %d: ends with %x", name, piece, text[max(0, len(text)-6):])
+			}
+		}
+	}
 }

@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -51,7 +53,16 @@ func (t *target) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.direct.takes(r) {
 		return t.direct.RoundTrip(r)
 	}
-	return t.stock.RoundTrip(r)
+	return t.stock.RoundTrip(once(r))
+}
+
+// once is r so that the stock transport does not send it twice: it would any request without a body that names a key
+// of idempotence, whose word we do not take.
+func once(r *http.Request) *http.Request {
+	if (r.Body == nil || r.Body == http.NoBody) && !repeatable(r.Method) {
+		r.Body = io.NopCloser(strings.NewReader(""))
+	}
+	return r
 }
 
 func (t *target) closeIdle() {

@@ -4,9 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sallyport/audit"
+	"sallyport/entratest"
 )
 
 // TestThrottle: so many at once, then so many a second; one subscriber's IPv6
@@ -66,8 +71,28 @@ func TestGuessingTokensMakesOneWait(t *testing.T) {
 	if resp, _ := w.get(w.client(false), api, good...); resp.StatusCode != http.StatusOK {
 		t.Errorf("the good token gives %d", resp.StatusCode)
 	}
+	another := w.tenant.AccessToken(w.person("alice"), audience, func(c entratest.Claims) { c["uti"] = "another" })
+	if resp, _ := w.get(w.client(false), api, "Authorization", "Bearer "+another); resp.StatusCode != http.StatusOK {
+		t.Errorf("a good token that was never seen before gives %d", resp.StatusCode)
+	}
 	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("a route that is open to all gives %d", resp.StatusCode)
+	}
+}
+
+// TestATokenOfTheWrongVersionIsToldSo, in a sentence that its sender can act on.
+func TestATokenOfTheWrongVersionIsToldSo(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil) // the provider is found
+	text := w.tenant.AccessTokenV1(w.person("alice"), audience, nil)
+	resp, body := w.get(w.client(false), "https://"+apiHost+"/v1/x", "Authorization", "Bearer "+text)
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("it gives %d", resp.StatusCode)
+	}
+	for where, told := range map[string]string{"the problem": body, "WWW-Authenticate": resp.Header.Get("WWW-Authenticate")} {
+		if !strings.Contains(told, "it is a v1.0 token; set api.requestedAccessTokenVersion to 2") {
+			t.Errorf("%s says %q", where, told)
+		}
 	}
 }
 
@@ -83,6 +108,26 @@ func TestBeginningLoginsWithoutEndMakesOneWait(t *testing.T) {
 		}
 	}
 	t.Errorf("the last login begun gives %d", last)
+}
+
+// TestComingBackWithoutEndMakesOneWait: a login that was begun once can be brought to a refusal over and over, and each
+// time the provider may be asked and the record gets a line.
+func TestComingBackWithoutEndMakesOneWait(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil) // the provider is found
+	c := w.client(true)
+	resp, _ := w.get(c, "https://"+loginHost+"/.sallyport/login?return_to=/")
+	to, err := resp.Location()
+	w.must(err)
+	flow := resp.Cookies()[0]
+	back := "https://" + loginHost + callbackPath + "?error=access_denied&state=" + to.Query().Get("state")
+	for range 3 * startsAtOnce {
+		resp, _ := w.get(c, back, "Cookie", flow.Name+"="+flow.Value)
+		if resp.StatusCode == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Errorf("the record has %d lines of it", len(w.events(audit.KindLogin)))
 }
 
 // TestOverload: what is beyond the bound is turned away, and what is under way goes on.
@@ -115,4 +160,30 @@ func TestOverload(t *testing.T) {
 	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("afterwards it gives %d", resp.StatusCode)
 	}
+}
+
+// TestAHangingUpstreamLeavesRoom for the routes that do not lead to it.
+func TestAHangingUpstreamLeavesRoom(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 10 })
+	_, cookie := w.signIn("alice", appHost)
+	inside, leave := make(chan struct{}), make(chan struct{})
+	w.behindIs(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Host == openHost {
+			inside <- struct{}{}
+			<-leave
+		}
+	})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { w.get(w.client(false), "https://"+openHost+"/") })
+		<-inside
+	}
+	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("one more to the upstream that hangs gives %d", resp.StatusCode)
+	}
+	if resp, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie); resp.StatusCode != http.StatusOK {
+		t.Errorf("one to another gives %d", resp.StatusCode)
+	}
+	close(leave)
+	all.Wait()
 }

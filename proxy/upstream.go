@@ -26,6 +26,7 @@ type upstream struct {
 	files   [sha256.Size]byte // and what was in the files it names
 	targets []*target
 	turn    atomic.Uint32
+	live    atomic.Int64 // requests under way
 }
 
 // newUpstream makes the upstream of a route; it connects to nothing.
@@ -43,6 +44,12 @@ func newUpstream(w Route) (*upstream, error) {
 		u.targets = append(u.targets, newTarget(at, u.written.Timeout, secure))
 	}
 	return u, nil
+}
+
+// full says whether the upstream has its share of most requests already: where it is not the only one and hangs, the
+// others have room all the same.
+func (u *upstream) full(t *table) bool {
+	return len(t.routes) > 1 && u.live.Load() >= int64(t.mostLive-t.mostLive/5)
 }
 
 // upstreamPart is what of a route its upstream depends on.

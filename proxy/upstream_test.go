@@ -335,6 +335,26 @@ func TestUpstreamFailures(t *testing.T) {
 			t.Errorf("%d posts for 5", posts.Load())
 		}
 	})
+	t.Run("nor is one without a body, whatever key of idempotence it names", func(t *testing.T) {
+		w := newWorld(t, nil)
+		var posts atomic.Int64
+		w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method == "POST" {
+				posts.Add(1)
+				panic(http.ErrAbortHandler)
+			}
+		})
+		c := w.client(true)
+		for range 5 {
+			w.send(c, "PUT", "https://"+openHost+"/", nil) // leaves a connection of the stock transport
+			if res, _ := w.send(c, "POST", "https://"+openHost+"/", nil, "Idempotency-Key", "1"); res.StatusCode != 502 {
+				t.Errorf("%d", res.StatusCode)
+			}
+		}
+		if posts.Load() != 5 {
+			t.Errorf("%d posts for 5", posts.Load())
+		}
+	})
 	t.Run("a client that leaves takes its request along", func(t *testing.T) {
 		w := newWorld(t, nil)
 		reached, gone := w.behindStreams()

@@ -55,6 +55,7 @@ type refusal struct {
 	status int
 	reason string        // from the closed set below
 	detail string        // for the log; never for the caller
+	tell   string        // for the caller, beside what is said of the reason; "" if nothing
 	rule   string        // the rule that refused; "" if none did
 	maxAge time.Duration // of loginTooOld: how recent a login would do
 }

@@ -29,6 +29,7 @@ func serveCommand() *cobra.Command {
 			return err
 		}
 		log := newLogger(cmd.ErrOrStderr(), file.Log)
+		limitMemory("/sys/fs/cgroup/memory.max")
 		s, err := openServer(cmd.Context(), path, file, *init, log)
 		if err != nil {
 			return err

@@ -179,7 +179,7 @@ func (s *server) doors() []*door {
 	}
 	secure := s.cert.config()
 	doors := []*door{
-		newDoor("public", limited(tcp(l.Public), s.file.Limits.Connections), http.HandlerFunc(public), secure, s.log),
+		newDoor("public", limited(tcp(l.Public), s.connections()), http.HandlerFunc(public), secure, s.log),
 		newDoor("ops", tcp(l.Ops), s.ops(), nil, s.log),
 		newDoor("control", func() (net.Listener, error) { return listenControl(s.file.Control.Socket) },
 			s.control().handler(), nil, s.log),
@@ -228,16 +228,38 @@ func (s *server) guarded() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		address, scheme := s.proxy.Origin(r)
 		r.URL.Scheme = scheme
+		watched, done := inTime(w, r)
+		defer done()
 		if failures.Exhausted(address) && !s.push.Knows(r) {
-			s.push.Refuse(w, r)
+			s.push.Refuse(watched, r)
 			return
 		}
-		watched := &statusWatcher{ResponseWriter: w}
 		s.push.ServeHTTP(watched, r)
 		if watched.status == http.StatusUnauthorized {
 			failures.Take(address)
 		}
 	})
+}
+
+const (
+	pushWithin = time.Minute     // for a push to arrive, and for its answer to be taken: Entra waits no longer
+	restWithin = 5 * time.Second // for what is left of a push that was answered already
+)
+
+// inTime gives a push a while, and no more, to arrive and its answer to be taken.
+// done is called when it has been answered.
+func inTime(w http.ResponseWriter, r *http.Request) (watched *statusWatcher, done func()) {
+	control, within := http.NewResponseController(w), pushWithin
+	if len(r.Header["Authorization"]) == 0 {
+		within = restWithin
+	}
+	_ = control.SetWriteDeadline(time.Time{}) // what the answer before was given
+	_ = control.SetReadDeadline(time.Now().Add(within))
+	return &statusWatcher{ResponseWriter: w}, func() {
+		now := time.Now()
+		_ = control.SetWriteDeadline(now.Add(pushWithin))
+		_ = control.SetReadDeadline(now.Add(restWithin))
+	}
 }
 
 // statusWatcher remembers what was answered.

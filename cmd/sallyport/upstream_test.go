@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +22,7 @@ func newUpstream(t testing.TB) *httptest.Server {
 		fmt.Fprintf(w, "hello %s\n", r.Header.Get("X-Forwarded-User"))
 	})
 	mux.HandleFunc("/socket", echo)
+	mux.HandleFunc("/quiet", quiet)
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		trickle(w, r, "data: tick\n\n")
@@ -49,6 +52,22 @@ func echo(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// quiet is a WebSocket that says nothing, and costs as little as one can.
+func quiet(w http.ResponseWriter, r *http.Request) {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]))
+	_ = rw.Flush()
+	go func() {
+		_, _ = conn.Read(make([]byte, 1))
+		_ = conn.Close()
+	}()
 }
 
 func trickle(w http.ResponseWriter, r *http.Request, piece string) {

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sallyport/config"
+)
+
+// TestMemoryOfAContainer is what the heap stays below, unless somebody said otherwise.
+func TestMemoryOfAContainer(t *testing.T) {
+	had := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(had)
+	for _, c := range []struct {
+		file, env string
+		want      int64
+	}{{"268435456\n", "", 241591904 / 10 * 10}, {"max\n", "", math.MaxInt64}, {"", "", math.MaxInt64}, {"1000", "1GiB", math.MaxInt64}} {
+		debug.SetMemoryLimit(math.MaxInt64)
+		t.Setenv("GOMEMLIMIT", c.env)
+		file := filepath.Join(t.TempDir(), "memory.max")
+		if err := os.WriteFile(file, []byte(c.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		limitMemory(file)
+		if got := debug.SetMemoryLimit(-1); got/1000 != c.want/1000 {
+			t.Errorf("%q with GOMEMLIMIT=%q: %d", c.file, c.env, got)
+		}
+	}
+}
+
+// TestNoMoreConnectionsThanDescriptors are taken, and the log says so.
+func TestNoMoreConnectionsThanDescriptors(t *testing.T) {
+	var descriptors syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
+		t.Skip(err)
+	}
+	var said bytes.Buffer
+	s := &server{file: &config.File{}, log: slog.New(slog.NewTextHandler(&said, nil))}
+	s.file.Limits.Connections = 10
+	if n := s.connections(); n != 10 || said.Len() != 0 {
+		t.Errorf("%d, %s", n, said.String())
+	}
+	s.file.Limits.Connections = 1 << 30
+	if n := s.connections(); n > int(descriptors.Cur/2) || !strings.Contains(said.String(), "too few file descriptors") {
+		t.Errorf("%d, %s", n, said.String())
+	}
+}

@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"bufio"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// TestABodyThatNeverComes holds no connection: the request is answered, and its connection closed.
+func TestABodyThatNeverComes(t *testing.T) {
+	const form = "Content-Type: application/x-www-form-urlencoded\r\n"
+	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 2 * time.Second })
+	w.token("alice", nil) // the provider is found
+	w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	var all sync.WaitGroup
+	for name, head := range map[string]string{
+		"refused":                "POST / HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"to a host that is none": "POST / HTTP/1.1\r\nHost: nowhere.example.com\r\n",
+		"to a path that is none": "POST /a/../b HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"of a GET of the door's": "GET /.sallyport/jwks.json HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"to sign out":            "POST /.sallyport/logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
+		"of a logout token":      "POST /.sallyport/backchannel-logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
+		"that an upstream wants": "POST / HTTP/1.1\r\nHost: " + openHost + "\r\n",
+	} {
+		for how, body := range map[string]string{"by length": "Content-Length: 100\r\n\r\n", "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
+			conn := w.raw(head + body)
+			all.Go(func() {
+				answer, err := io.ReadAll(conn)
+				if isTimeout(err) {
+					t.Errorf("%s, %s: the connection stays open", name, how)
+				}
+				if !strings.HasPrefix(string(answer), "HTTP/1.1 ") && name != "that an upstream wants" {
+					t.Errorf("%s, %s: the answer is %q", name, how, answer)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// TestABodyMayTakeItsTime as long as something comes, and a gRPC stream may be silent.
+func TestABodyMayTakeItsTime(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
+	w.behindIs(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
+	for _, kind := range []string{"text/plain", "application/grpc"} {
+		body, feed := io.Pipe()
+		go func() {
+			pieces, pause := 5, 700*time.Millisecond
+			if kind == "application/grpc" {
+				pieces, pause = 1, 3*time.Second
+			}
+			for range pieces {
+				time.Sleep(pause)
+				_, _ = io.WriteString(feed, "x")
+			}
+			_ = feed.Close()
+		}()
+		res, text := w.send(w.client(true), "POST", "https://"+openHost+"/", body, "Content-Type", kind)
+		if res.StatusCode != 200 || strings.Trim(text, "x") != "" || text == "" {
+			t.Errorf("%s: %d %q", kind, res.StatusCode, text)
+		}
+	}
+}
+
+// TestAnAnswerNobodyTakes ends: over HTTP/1.1 where the client reads nothing, and over HTTP/2 where it opens no window
+// (CVE-2019-9511, CVE-2019-9517).
+func TestAnAnswerNobodyTakes(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
+	gone := make(chan struct{}, 1)
+	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/small" {
+			for err := error(nil); err == nil; {
+				_, err = rw.Write(make([]byte, 64<<10))
+			}
+			gone <- struct{}{}
+		}
+		_, _ = io.WriteString(rw, "small")
+	})
+	_ = w.raw("GET /large HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
+	await(t, "the answer over HTTP/1.1 ends", gone)
+	f := w.closedWindow()
+	for id, target := range []string{openHost + "/large", openHost + "/small", loginHost + "/.sallyport/jwks.json", "nowhere.example.com/"} {
+		host, path, _ := strings.Cut(target, "/")
+		f.ask(t, uint32(2*id+1), host, "/"+path)
+	}
+	for reset := 0; reset < 4; {
+		frame, err := f.ReadFrame()
+		w.must(err)
+		if _, is := frame.(*http2.RSTStreamFrame); is {
+			reset++
+		}
+	}
+	await(t, "the answer over HTTP/2 ends", gone)
+}
+
+// TestAConnectionIsGoodAgain after an answer that was slow to begin: what one answer was given is not the next's.
+func TestAConnectionIsGoodAgain(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 50 * time.Millisecond })
+	conn := w.raw("")
+	br := bufio.NewReader(conn)
+	for range 3 {
+		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+openHost+"\r\n\r\n")
+		w.must(err)
+		res, err := http.ReadResponse(br, nil)
+		w.must(err)
+		_, err = io.Copy(io.Discard, res.Body)
+		w.must(err)
+		time.Sleep(100 * time.Millisecond) // longer than one answer is given
+	}
+}
+
+// streams is a client of HTTP/2 that lets the server send no byte of a body.
+type streams struct{ *http2.Framer }
+
+func (w *world) closedWindow() streams {
+	w.t.Helper()
+	conn, err := tls.Dial("tcp", w.front.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	w.must(err)
+	w.t.Cleanup(func() { conn.Close() })
+	w.must(conn.SetDeadline(time.Now().Add(patience)))
+	_, err = io.WriteString(conn, http2.ClientPreface)
+	w.must(err)
+	f := http2.NewFramer(conn, conn)
+	w.must(f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
+	return streams{f}
+}
+
+func (f streams) ask(t *testing.T, id uint32, host, path string) {
+	t.Helper()
+	var block strings.Builder
+	e := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", host}, {":path", path}} {
+		if err := e.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true}); err != nil {
+		t.Fatal(err)
+	}
+}
