@@ -172,7 +172,8 @@ install_helm() {
 install_caddy() {
   [[ -x $cache/bin/caddy && -f $cache/caddy-$caddy_version ]] && return
   mkdir -p "$cache/bin"
-  GOTOOLCHAIN=auto GOBIN=$cache/bin go install "github.com/caddyserver/caddy/v2/cmd/caddy@$caddy_version" && touch "$cache/caddy-$caddy_version"
+  GOTOOLCHAIN=auto GOBIN=$cache/bin go install -tags nobadger,nomysql,nopgx \
+    "github.com/caddyserver/caddy/v2/cmd/caddy@$caddy_version" && touch "$cache/caddy-$caddy_version"
 }
 
 # daemon NAME: where it is; Debian keeps daemons where not every PATH looks.

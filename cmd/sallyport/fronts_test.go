@@ -106,7 +106,7 @@ func (f *fronted) trustFront() {
 		"tls: {cert_file: tls.crt, key_file: tls.key}", "tls: {off: true}\ntrusted_proxies: [127.0.0.1]\nforward_auth: {secret_file: secrets/front}",
 		f.upstream.URL, f.app.URL,
 		"name: Members}]}\n", "name: Members}]}\n      - deny: {paths: [/secret/**]}\n      - deny: {methods: [DELETE]}\n  - name: all\n    rules: [{allow: {anyone: true}}]\n",
-		"routes:\n", "routes:\n  - {name: open, host: "+openHost+", upstream: \""+f.app.URL+"\", policy: [all]}\n",
+		"routes:\n", "routes:\n  - {name: public, host: "+appHost+", path: /public, upstream: \""+f.app.URL+"\", policy: [all]}\n  - {name: open, host: "+openHost+", upstream: \""+f.app.URL+"\", policy: [all]}\n",
 	).Replace(string(text))
 	writeFile(f.t, f.dir, "sallyport.yaml", []byte(changed))
 	cert, key := f.ca.issue(f.t, loginHost, appHost)
@@ -325,10 +325,15 @@ func (f *fronted) overwrites(t *testing.T) {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
 	f.checkTold(t, body)
+	if res, body := f.from(outside).ask(t, "GET", appHost, "/public", each...); res.StatusCode != http.StatusOK || !passed(body) || strings.Contains(body, forged) {
+		t.Errorf("where nobody is told of nobody: %d %s", res.StatusCode, body)
+	}
 	for _, name := range all {
 		for _, spelling := range []string{strings.ToLower(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "."), strings.ReplaceAll(name, "-", "~"), strings.Replace(name, "-", "_", 1)} {
-			if _, body := f.her.ask(t, "GET", appHost, "/", spelling, forged); strings.Contains(body, forged) {
-				t.Errorf("%s reaches the application:\n%s", spelling, body)
+			for _, target := range []string{"/", "/public"} {
+				if _, body := f.her.ask(t, "GET", appHost, target, spelling, forged); strings.Contains(body, forged) {
+					t.Errorf("%s reaches the application:\n%s", spelling, body)
+				}
 			}
 			if _, body := f.her.ask(t, "GET", appHost, "/", spelling, forged, "Connection", "close, "+spelling); strings.Contains(body, forged) {
 				t.Errorf("%s, declared hop-by-hop, reaches the application:\n%s", spelling, body)
