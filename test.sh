@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Tests everything, on a fresh Debian machine too: ./test.sh [go|browser|chart|conformance]...
+# Tests everything, on a fresh Debian machine too: ./test.sh [go|browser|chart|fronts|conformance]...
 #
 # go           every Go test, under the race detector
 # browser      the demo in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be refused
+# fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
 # conformance  other people's SCIM suites and libraries against a live server;
 #              only when asked for: it takes what they are today from PyPI and npm
 #
 # What is missing is installed where that can be done without asking: Chromium,
-# Node.js and a C compiler by apt-get (as root), playwright-core by npm into
-# browser/node_modules, helm by go install into .cache/.
+# Node.js, nginx, HAProxy and a C compiler by apt-get (as root), playwright-core by
+# npm into browser/node_modules, helm and caddy by go install into .cache/.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -19,6 +20,7 @@ export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
 readonly cache=$PWD/.cache
 readonly helm_version=v3.22.0
 readonly kube_version=1.34.0
+readonly caddy_version=v2.11.9
 
 passed=0
 failed=0
@@ -28,9 +30,9 @@ main() {
   command -v go >/dev/null || die "Go 1.21 or newer is needed: https://go.dev/dl/"
   for stage in "${@:-all}"; do
     case $stage in
-      all) test_go; test_chart; test_browser ;;
-      go | browser | chart | conformance) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, browser, chart, conformance" ;;
+      all) test_go; test_chart; test_fronts; test_browser ;;
+      go | browser | chart | fronts | conformance) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, browser, chart, fronts, conformance" ;;
     esac
   done
   echo
@@ -84,6 +86,15 @@ test_chart() {
   for values in charts/sallyport/ci/refused/*.yaml; do
     check "refused $values" refused_values "$values"
   done
+}
+
+test_fronts() {
+  title "Forward-auth in real fronts"
+  need_daemon nginx || { fail "installing nginx"; return 0; }
+  need_daemon haproxy || { fail "installing haproxy"; return 0; }
+  install_caddy || { fail "installing caddy"; return 0; }
+  check "nginx, HAProxy and Caddy" env FRONTS=1 FRONT_NGINX="$(daemon nginx)" FRONT_HAPROXY="$(daemon haproxy)" \
+    FRONT_CADDY="$cache/bin/caddy" timeout 10m go test -count=1 -run '^(TestForwardAuth|TestBehindABalancer)$' ./cmd/sallyport
 }
 
 test_conformance() {
@@ -156,6 +167,23 @@ install_helm() {
   [[ -x $cache/bin/helm && -f $cache/helm-$helm_version ]] && return
   mkdir -p "$cache/bin"
   GOTOOLCHAIN=auto GOBIN=$cache/bin go install "helm.sh/helm/v3/cmd/helm@$helm_version" && touch "$cache/helm-$helm_version"
+}
+
+install_caddy() {
+  [[ -x $cache/bin/caddy && -f $cache/caddy-$caddy_version ]] && return
+  mkdir -p "$cache/bin"
+  GOTOOLCHAIN=auto GOBIN=$cache/bin go install -tags nobadger,nomysql,nopgx \
+    "github.com/caddyserver/caddy/v2/cmd/caddy@$caddy_version" && touch "$cache/caddy-$caddy_version"
+}
+
+# daemon NAME: where it is; Debian keeps daemons where not every PATH looks.
+daemon() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
+
+# need_daemon NAME: install the package of that name if it is missing, and let nothing of it run by itself.
+need_daemon() {
+  daemon "$1" >/dev/null && return
+  RUNLEVEL=1 need "$1" "$1"
+  daemon "$1" >/dev/null
 }
 
 # need COMMAND PACKAGE...: install the packages if the command is missing.

@@ -132,9 +132,7 @@ func (p *Proxy) note(v *visit, a answer) *refusal {
 	if a.refusal != nil {
 		e.Code = a.refusal.status
 	}
-	if would := a.decision.Report; would != nil {
-		e.Detail = reportDetail(would)
-	}
+	e.Detail = detailOf(v, a)
 	p.name(&e, v)
 	if err := p.record(v, e); err != nil && a.refusal == nil {
 		return refused(auditUnavailable, err.Error())
@@ -142,13 +140,22 @@ func (p *Proxy) note(v *visit, a answer) *refusal {
 	return nil
 }
 
-// reportDetail says what the decision would be if rules in report mode counted.
-func reportDetail(would *policy.Verdict) map[string]string {
-	decision := verdictDeny
-	if would.Allow {
-		decision = verdictAllow
+// detailOf says what the decision would be if rules in report mode counted, and which front asked for it.
+func detailOf(v *visit, a answer) map[string]string {
+	if a.decision.Report == nil && v.front == nil {
+		return nil
 	}
-	return map[string]string{"report_decision": decision, "report_rule": would.Rule, "report_reason": string(would.Reason)}
+	detail := map[string]string{}
+	if would := a.decision.Report; would != nil {
+		detail["report_decision"], detail["report_rule"], detail["report_reason"] = verdictDeny, would.Rule, string(would.Reason)
+		if would.Allow {
+			detail["report_decision"] = verdictAllow
+		}
+	}
+	if v.front != nil {
+		detail["front"] = v.front.address
+	}
+	return detail
 }
 
 // name writes who is calling into an event.

@@ -13,7 +13,7 @@ type headerNames map[string]string
 // setByUs are headers that upstreams believe of a proxy, and those by which frameworks let a request be another than
 // the one we decided on. No spelling passes; some are set afterwards. All that begin with setByUsPrefix are too.
 var setByUs = []string{"Forwarded", "X-Real-Ip", "Proxy", "X-Original-Url", "X-Original-Uri", "X-Original-Method",
-	"X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override"}
+	"X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override", secretHeader}
 
 const setByUsPrefix = "X_FORWARDED_"
 

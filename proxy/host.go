@@ -137,6 +137,11 @@ func requestTarget(r *http.Request) (path, query string, ok bool) {
 			return "", "", false
 		}
 	}
+	return splitTarget(text)
+}
+
+// splitTarget cuts a target in origin form in two (RFC 9112 §3.2.1).
+func splitTarget(text string) (path, query string, ok bool) {
 	path = text
 	if at := strings.IndexByte(text, '?'); at >= 0 {
 		path, query = text[:at], text[at:]

@@ -40,7 +40,12 @@ func (p *Proxy) sendTo(w http.ResponseWriter, r *http.Request, v *visit, to plac
 	if v.host != v.table.host && to.origin == v.table.origin(v.host) {
 		q.Set("bind", bindOf(p.door(w, r)))
 	}
-	redirect(w, http.StatusFound, v.table.public.String()+loginPath+"?"+q.Encode())
+	status := http.StatusFound
+	if v.front != nil && !v.front.redirects {
+		w.Header().Set("WWW-Authenticate", challenge(refusal{reason: notSignedIn}))
+		status = http.StatusUnauthorized
+	}
+	redirect(w, status, v.table.public.String()+loginPath+"?"+q.Encode())
 }
 
 // door is the browser's door cookie, given to it if it has none. Tabs that sign in side by side share it.

@@ -111,10 +111,10 @@ func (p *Proxy) countLogin(result, reason string) {
 func (p *Proxy) count(v *visit, code int) {
 	name := routeNone
 	switch {
+	case v.door, v.front != nil:
+		name = routeDoor
 	case v.route != nil:
 		name = v.route.name
-	case v.door:
-		name = routeDoor
 	}
 	if code == 0 {
 		code = statusClientGone

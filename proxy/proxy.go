@@ -141,7 +141,7 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 	if v.lenient && !v.route.lenient {
 		return refused(badPath, "written leniently")
 	}
-	if v.probe = v.route.probes && isPreflight(r); v.probe {
+	if v.probe = v.route.probes && v.front == nil && isPreflight(r); v.probe {
 		delete(r.Header, "Authorization")
 		delete(r.Header, "Cookie")
 	} else if x := p.identify(r, v); x != nil {
@@ -168,6 +168,9 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 		return a.refusal
 	}
 	l.askAt(a.decision.Until)
+	if v.front != nil {
+		return p.vouch(w, l)
+	}
 	return p.pass(w, r, l)
 }
 
@@ -191,7 +194,12 @@ func (v *visit) read(r *http.Request) *refusal {
 	if v.path, v.lenient, err = canonicalPath(raw); err != nil {
 		return refused(badPath, err.Error())
 	}
-	v.door = !v.lenient && v.atDoor()
+	if v.lenient && under(v.path, doorRoot) { // no route's, and a check of a lenient path must not look like one
+		return refused(badPath, "the door's own, written leniently")
+	}
+	if v.door = v.atDoor(); v.door && under(v.path, checkPath) {
+		return v.readCheck(r, raw)
+	}
 	return nil
 }
 

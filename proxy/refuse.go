@@ -18,6 +18,7 @@ type words struct{ title, text string }
 // said is the one table that turns reasons into words.
 var said = map[string]words{
 	badHost:             {"This address is not valid", "The request names no host that could be served."},
+	untrustedProxy:      {"Only a proxy may ask this", "Whether a request may pass is told only to the proxies that the configuration trusts."},
 	noRoute:             {"Nothing lives at this address", "No application is served here. Check the address for a typing mistake."},
 	badPath:             {"This address is not valid", "The path is written in a way that different servers read differently, so it is not passed on."},
 	badRequest:          {"The request is not valid", "It could not be understood."},

@@ -20,8 +20,11 @@ type table struct {
 	trusted []netip.Prefix
 	headers IdentityHeaders
 	managed headerNames
-	hosts   map[string][]*route // by canonical host; longest path first
-	routes  []*route            // as written
+	secret  secret // of fronts; nil: none is asked for
+
+	unspoken map[string]bool     // usual identity headers that are not sent, by CGI name
+	hosts    map[string][]*route // by canonical host; longest path first
+	routes   []*route            // as written
 
 	mostLive int // requests under way at once
 	stall    time.Duration
@@ -123,10 +126,13 @@ func compile(s Settings, old *table) (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	t := &table{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), hosts: map[string][]*route{},
+	t := &table{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), unspoken: unspoken(s.IdentityHeaders), hosts: map[string][]*route{},
 		mostLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), mostByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
 	if t.host, err = canonicalHost(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
+	}
+	if t.secret, err = readSecret(s.ForwardAuth.SecretFile); err != nil {
+		return nil, fmt.Errorf("forward_auth.secret_file: %w", err)
 	}
 	for _, text := range s.TrustedProxies {
 		p, err := parseTrusted(text)

@@ -14,12 +14,18 @@ import (
 // top-level keys of the file, so they can be inlined there.
 type Settings struct {
 	PublicURL       string          `yaml:"public_url" doc:"where login, callback, portal and console live, such as https://login.example.com"`
-	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed; none by default"`
+	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed, and who may ask at /.sallyport/check; none by default"`
+	ForwardAuth     ForwardAuth     `yaml:"forward_auth" doc:"how proxies of trusted_proxies ask at /.sallyport/check whether a request may pass"`
 	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the headers by which an upstream learns who is calling"`
 	TrustGroupNames bool            `yaml:"trust_group_names" doc:"let rules name groups by name alone; whoever may rename groups then decides who passes"`
 	Limits          Limits          `yaml:"limits" doc:"how much is taken on at once"`
 	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
 	Routes          []Route         `yaml:"routes" doc:"host and path to upstream"`
+}
+
+// ForwardAuth is how a front proves to be one. A client whom it passes on to us comes from its address, too.
+type ForwardAuth struct {
+	SecretFile string `yaml:"secret_file" kind:"file" doc:"a file with a line that fronts send as X-Sallyport-Secret; others are refused then, and these are told the assertion"`
 }
 
 // Limits bound what is taken on at once; the rest is answered with 503, so that
@@ -75,6 +81,9 @@ func (s Settings) Check(fault func(path, problem string)) {
 		fault("limits.stall", "write for example 1m")
 	}
 	s.IdentityHeaders.check(fault)
+	if _, err := readSecret(s.ForwardAuth.SecretFile); err != nil {
+		fault("forward_auth.secret_file", err.Error())
+	}
 	if len(s.Routes) == 0 {
 		fault("routes", "no route leads anywhere; write at least one with name, host, upstream and policy")
 	}

@@ -25,6 +25,7 @@ type visit struct {
 	address  string // the client's, without port
 	chain    string // address, and those of the believed proxies between: X-Forwarded-For
 	route    *route // nil at the door, and while not known
+	front    *front // who asks whether the request may pass; nil: it is here to pass
 	caller   *caller
 	probe    bool   // a CORS preflight request that passes as nobody's
 	lapsed   string // the reason a cookie that was sent opens nothing; "" if none was
@@ -91,6 +92,7 @@ const (
 // statuses is the one table that turns reasons into HTTP: doubt about the request is 400, about who is calling 401,
 // a no to somebody known 403, and not being able to tell 5xx.
 var statuses = map[string]int{
+	untrustedProxy:      http.StatusForbidden,
 	badHost:             http.StatusBadRequest,
 	noRoute:             http.StatusNotFound,
 	badPath:             http.StatusBadRequest,

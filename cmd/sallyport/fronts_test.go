@@ -1,0 +1,432 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/entratest"
+)
+
+// These tests run the snippets of docs/forward-auth.md, as they stand there, in the real nginx, HAProxy and Caddy. Where
+// those are, FRONT_NGINX, FRONT_HAPROXY and FRONT_CADDY say; ./test.sh fronts installs and names them.
+
+const (
+	openHost    = "open.test" // where anyone may pass; the fronts know no such site
+	frontSecret = "7c1f0a5e7c1f0a5e7c1f0a5e7c1f0a5e7c1f0a5e"
+	forged      = "forged-by-the-client"
+	outside     = "127.0.0.2" // where clients come from
+)
+
+// frontKind is a program that can be a front.
+type frontKind struct {
+	env   string // names its binary
+	block string // of docs/forward-auth.md
+	run   func(f *fronted, binary, snippet string) *exec.Cmd
+}
+
+var (
+	nginx    = frontKind{"FRONT_NGINX", "nginx", (*fronted).nginx}
+	haproxy  = frontKind{"FRONT_HAPROXY", "haproxy", (*fronted).haproxy}
+	caddy    = frontKind{"FRONT_CADDY", "caddyfile", (*fronted).caddy}
+	balancer = map[string]frontKind{
+		"nginx":   {"FRONT_NGINX", "nginx balancer", (*fronted).nginx},
+		"haproxy": {"FRONT_HAPROXY", "haproxy balancer", (*fronted).haproxy},
+	}
+)
+
+func (k frontKind) binary(t *testing.T) string {
+	t.Helper()
+	if os.Getenv("FRONTS") == "" {
+		t.Skip("./test.sh fronts runs this")
+	}
+	path := os.Getenv(k.env)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%s does not name the program: %v", k.env, err)
+	}
+	return path
+}
+
+// fronted is a company whose application a front stands before.
+type fronted struct {
+	*stage
+	app  *httptest.Server // tells what it was sent
+	addr string           // of the front
+}
+
+func newFronted(t *testing.T, kind frontKind) *fronted {
+	t.Helper()
+	binary := kind.binary(t)
+	f := &fronted{stage: &stage{world: newWorld(t)}, app: httptest.NewServer(mirror())}
+	t.Cleanup(f.app.Close)
+	f.trustFront()
+	f.server = f.start("--init")
+	f.push = f.pusher(f.server)
+	f.push.base = "http://" + f.server.addrs["scim"] + "/scim/v2"
+	f.alice, f.person = f.employ("alice")
+	f.stage.group = f.push.form("Members", f.world.group)
+	f.push.member("Add", f.stage.group, f.alice)
+	f.addr = freeAddr(t)
+	f.launch(kind, binary)
+	f.entra.SignIn(f.person.OID)
+	f.her = f.from(outside)
+	f.her.signIn()
+	return f
+}
+
+// employ puts somebody into the tenant and pushes them.
+func (f *fronted) employ(name string) (id string, p entratest.Person) {
+	p = f.entra.Add(entratest.Person{UPN: name + "@example.com", Name: name})
+	return f.push.hire(name, p.OID), p
+}
+
+// trustFront alters the configuration as docs/forward-auth.md says.
+func (f *fronted) trustFront() {
+	f.t.Helper()
+	file := filepath.Join(f.dir, "sallyport.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	writeFile(f.t, f.dir, "secrets/front", []byte(frontSecret+"\n"))
+	changed := strings.NewReplacer(
+		"tls: {cert_file: tls.crt, key_file: tls.key}", "tls: {off: true}\ntrusted_proxies: [127.0.0.1]\nforward_auth: {secret_file: secrets/front}",
+		f.upstream.URL, f.app.URL,
+		"name: Members}]}\n", "name: Members}]}\n      - deny: {paths: [/secret/**]}\n      - deny: {methods: [DELETE]}\n  - name: all\n    rules: [{allow: {anyone: true}}]\n",
+		"routes:\n", "routes:\n  - {name: public, host: "+appHost+", path: /public, upstream: \""+f.app.URL+"\", policy: [all]}\n  - {name: open, host: "+openHost+", upstream: \""+f.app.URL+"\", policy: [all]}\n",
+	).Replace(string(text))
+	writeFile(f.t, f.dir, "sallyport.yaml", []byte(changed))
+	cert, key := f.ca.issue(f.t, loginHost, appHost)
+	writeFile(f.t, f.dir, "front/site.crt", cert)
+	writeFile(f.t, f.dir, "front/site.key", key)
+	writeFile(f.t, f.dir, "front/site.pem", append(cert, key...))
+}
+
+// mirror is an application that says "hello", and what it was sent.
+func mirror() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "hello %s %s\n", r.Method, r.RequestURI)
+		_ = r.Header.Write(w)
+	})
+	mux.HandleFunc("/socket", echo)
+	return mux
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// snippet is a block of docs/forward-auth.md with this company's names and addresses in it.
+func (f *fronted) snippet(block string) string {
+	f.t.Helper()
+	page, err := os.ReadFile("../../docs/forward-auth.md")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?ms)^```"+block+"\n(.*?)^```$").FindAllSubmatch(page, -1)
+	if len(found) != 1 {
+		f.t.Fatalf("docs/forward-auth.md has %d blocks of %s", len(found), block)
+	}
+	_, port, _ := net.SplitHostPort(f.addr)
+	site := filepath.Join(f.dir, "front", "site")
+	return strings.NewReplacer("login.example.com", loginHost, "app.example.com", appHost, "THE-SECRET", frontSecret,
+		"127.0.0.1:8443", f.server.addrs["public"], "127.0.0.1:3000", f.app.Listener.Addr().String(),
+		"listen 443", "listen 127.0.0.1:"+port, "bind :443", "bind 127.0.0.1:"+port,
+		"site.crt", site+".crt", "site.key", site+".key", "site.pem", site+".pem",
+		"lua-load sallyport.lua", "lua-load "+filepath.Join(f.dir, "front", "sallyport.lua")).Replace(string(found[0][1]))
+}
+
+func (f *fronted) write(name, text string) string {
+	f.t.Helper()
+	writeFile(f.t, f.dir, "front/"+name, []byte(text))
+	return filepath.Join(f.dir, "front", name)
+}
+
+func (f *fronted) nginx(binary, snippet string) *exec.Cmd {
+	dir := filepath.Join(f.dir, "front")
+	around := fmt.Sprintf("daemon off; master_process off; pid %[1]s/pid; error_log stderr; events {}\nhttp { access_log off;\n", dir)
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		around += fmt.Sprintf("%s_temp_path %s/%s;\n", kind, dir, kind)
+	}
+	return exec.Command(binary, "-e", "stderr", "-p", dir, "-c", f.write("nginx.conf", around+snippet+"}\n"))
+}
+
+func (f *fronted) haproxy(binary, snippet string) *exec.Cmd {
+	f.write("sallyport.lua", f.snippet("lua"))
+	return exec.Command(binary, "-db", "-f", f.write("haproxy.cfg", snippet))
+}
+
+func (f *fronted) caddy(binary, snippet string) *exec.Cmd {
+	_, port, _ := net.SplitHostPort(f.addr)
+	around := "{\n\tadmin off\n\tauto_https disable_redirects\n\thttps_port " + port + "\n\tdefault_bind 127.0.0.1\n}\n"
+	cmd := exec.Command(binary, "run", "--adapter", "caddyfile", "--config", f.write("Caddyfile", around+snippet))
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+f.dir, "XDG_CONFIG_HOME="+f.dir)
+	return cmd
+}
+
+// launch runs the front until the test is over, and returns once it listens.
+func (f *fronted) launch(kind frontKind, binary string) {
+	f.t.Helper()
+	cmd := kind.run(f, binary, f.snippet(kind.block))
+	said := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	f.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+		if f.t.Failed() {
+			f.t.Logf("%s said:\n%s\nSallyport said:\n%s", kind.block, said, f.server.log())
+		}
+	})
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-ended:
+			f.t.Fatalf("%s ended:\n%s", kind.block, said)
+		default:
+		}
+		if conn, err := net.Dial("tcp", f.addr); err == nil {
+			_ = conn.Close()
+			return
+		} else if time.Now().After(deadline) {
+			f.t.Fatalf("%s does not listen: %v", kind.block, err)
+		}
+	}
+}
+
+// from is a visitor whose machine has that address, and for whom every site is at the front.
+func (f *fronted) from(address string) *visitor {
+	v := f.visitor(f.server)
+	v.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if host, _, _ := net.SplitHostPort(addr); strings.HasSuffix(host, ".test") {
+			addr = f.addr
+		}
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		return d.DialContext(ctx, network, addr)
+	}
+	return v
+}
+
+// ask sends a request for a raw target, as a script does, and follows nothing.
+func (v *visitor) ask(t testing.TB, method, host, target string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, "https://"+host+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, query, _ := strings.Cut(target, "?")
+	req.URL = &url.URL{Scheme: "https", Host: host, Opaque: path, RawQuery: query}
+	if strings.HasPrefix(path, "//") { // which net/http would take for the beginning of a host
+		req.URL.Opaque, req.URL.Path = "", path
+	}
+	req.Host = host
+	for _, c := range v.cookies(host) {
+		req.AddCookie(c)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header[headers[i]] = append(req.Header[headers[i]], headers[i+1])
+	}
+	plain := v.client.Transport.(*http.Transport).Clone() // over HTTP/1.1, which takes a header's name as it is written
+	plain.Protocols = new(http.Protocols)
+	plain.Protocols.SetHTTP1(true)
+	plain.ForceAttemptHTTP2 = false
+	plain.TLSClientConfig = &tls.Config{RootCAs: v.ca.pool}
+	defer plain.CloseIdleConnections()
+	resp, err := plain.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func passed(body string) bool { return strings.HasPrefix(body, "hello ") }
+
+// TestForwardAuth asks through each front what must hold whoever passes requests on.
+func TestForwardAuth(t *testing.T) {
+	for _, kind := range []frontKind{nginx, haproxy, caddy} {
+		t.Run(kind.block, func(t *testing.T) {
+			f := newFronted(t, kind)
+			t.Run("the application is told who calls", f.tellsWho)
+			t.Run("and never what a client says", f.overwrites)
+			t.Run("rules are asked about the request itself", f.asksAboutTheRequest)
+			t.Run("strangers are sent to sign in", f.sendsToSignIn)
+			t.Run("who is not of the group is denied", f.denies)
+			t.Run("a check is nothing for clients", f.hidesChecks)
+			t.Run("sockets pass", func(t *testing.T) { f.openSocket(t) })
+			t.Run("who is deactivated is denied next", func(t *testing.T) {
+				f.push.setActive(f.alice, "False")
+				if res, body := f.her.ask(t, "GET", appHost, "/"); res.StatusCode != http.StatusForbidden || passed(body) {
+					t.Errorf("%d %s", res.StatusCode, body)
+				}
+			})
+		})
+	}
+}
+
+func (f *fronted) tellsWho(t *testing.T) {
+	res, body := f.her.ask(t, "POST", appHost, "/a,b/%C3%A4?c=d&e=/x")
+	if res.StatusCode != http.StatusOK || !strings.HasPrefix(body, "hello POST /a,b/%C3%A4?c=d&e=/x\n") {
+		t.Fatalf("%d %s", res.StatusCode, body)
+	}
+	f.checkTold(t, body)
+	for _, gone := range []string{"__Host-sallyport=", frontSecret} {
+		if strings.Contains(body, gone) {
+			t.Errorf("the application sees %s:\n%s", gone, body)
+		}
+	}
+}
+
+// checkTold says that the application knows it is alice, and from whom.
+func (f *fronted) checkTold(t *testing.T, body string) {
+	t.Helper()
+	for _, want := range []string{"X-Forwarded-User: alice@example.com\r\n", "X-Sallyport-Assertion: ey", "X-Forwarded-Groups: " + f.world.group + "\r\n"} {
+		if strings.Count(body, want) != 1 {
+			t.Errorf("not once %q:\n%s", want, body)
+		}
+	}
+}
+
+func (f *fronted) overwrites(t *testing.T) {
+	all := []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups", "X-Sallyport-Assertion"}
+	var each []string
+	for _, name := range all {
+		each = append(each, name, forged)
+	}
+	res, body := f.her.ask(t, "GET", appHost, "/", each...)
+	if res.StatusCode != http.StatusOK || strings.Contains(body, forged) {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	f.checkTold(t, body)
+	if res, body := f.from(outside).ask(t, "GET", appHost, "/public", each...); res.StatusCode != http.StatusOK || !passed(body) || strings.Contains(body, forged) {
+		t.Errorf("where nobody is told of nobody: %d %s", res.StatusCode, body)
+	}
+	for _, name := range all {
+		for _, spelling := range []string{strings.ToLower(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "."), strings.ReplaceAll(name, "-", "~"), strings.Replace(name, "-", "_", 1)} {
+			for _, target := range []string{"/", "/public"} {
+				if _, body := f.her.ask(t, "GET", appHost, target, spelling, forged); strings.Contains(body, forged) {
+					t.Errorf("%s reaches the application:\n%s", spelling, body)
+				}
+			}
+			if _, body := f.her.ask(t, "GET", appHost, "/", spelling, forged, "Connection", "close, "+spelling); strings.Contains(body, forged) {
+				t.Errorf("%s, declared hop-by-hop, reaches the application:\n%s", spelling, body)
+			}
+		}
+		if _, body := f.her.ask(t, "GET", appHost, "/", name, forged, name, forged); strings.Contains(body, forged) {
+			t.Errorf("%s twice reaches the application:\n%s", name, body)
+		}
+	}
+}
+
+// asksAboutTheRequest says that nothing a client sends makes rules be asked about another request than is passed on.
+func (f *fronted) asksAboutTheRequest(t *testing.T) {
+	claims := [][]string{nil,
+		{"X-Forwarded-Uri", "/"}, {"X-Forwarded-Method", "GET"}, {"X-Forwarded-Host", openHost}, {"X-Forwarded-Host", openHost, "X-Forwarded-Uri", "/", "X-Forwarded-Method", "GET"},
+		{"X_Forwarded_Uri", "/"}, {"X_Forwarded_Host", openHost}, {"X-Original-Url", "/"}, {"X-Original-Method", "GET"}, {"X-Rewrite-Url", "/"},
+		{"Connection", "close, X-Forwarded-Uri"}, {"Connection", "close, X-Forwarded-Host"}, {"Forwarded", "host=" + openHost}, {"X-Sallyport-Secret", "x"}}
+	stranger := f.from(outside)
+	for _, claim := range claims {
+		for _, c := range []struct {
+			who            *visitor
+			method, target string
+		}{
+			{f.her, "GET", "/secret/x"}, {f.her, "GET", "/%73ecret/x"}, {f.her, "DELETE", "/"}, {f.her, "FROB", "/"}, {stranger, "GET", "/"},
+			{f.her, "GET", "/a%2Fb"}, {f.her, "GET", "/a/..%2fsecret/x"}, {f.her, "GET", "/a/%2e%2e/secret/x"}, {f.her, "GET", "//secret/x"}, {f.her, "GET", "/a;b"}, {f.her, "GET", "/a%00"}, {f.her, "GET", "/.sallyport%2Fx"},
+		} {
+			if res, body := c.who.ask(t, c.method, appHost, c.target, claim...); passed(body) || res.StatusCode < 400 {
+				t.Errorf("%s %s with %q: %d %s", c.method, c.target, claim, res.StatusCode, body)
+			}
+		}
+	}
+}
+
+func (f *fronted) sendsToSignIn(t *testing.T) {
+	v := f.from(outside)
+	res, body := v.ask(t, "GET", appHost, "/a?b=c&d", "Accept", "text/html", "Sec-Fetch-Mode", "navigate")
+	to, err := url.Parse(res.Header.Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusFound || to.Host != loginHost || to.Query().Get("return_to") != "https://"+appHost+"/a?b=c&d" || len(res.Header["Set-Cookie"]) != 1 {
+		t.Errorf("%d %v %s", res.StatusCode, res.Header, body)
+	}
+	if res, body := v.ask(t, "GET", appHost, "/", "Accept", "application/json"); res.StatusCode != http.StatusUnauthorized || passed(body) {
+		t.Errorf("a script: %d %s", res.StatusCode, body)
+	}
+}
+
+func (f *fronted) denies(t *testing.T) {
+	_, bob := f.employ("bob")
+	f.entra.SignIn(bob.OID)
+	if status, body := f.from(outside).visit("https://" + appHost + "/"); status != http.StatusForbidden || passed(body) {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// hidesChecks says that a client of the front is not told what the front is.
+func (f *fronted) hidesChecks(t *testing.T) {
+	claims := [][]string{nil, {"X-Forwarded-Method", "GET", "X-Forwarded-Proto", "https", "X-Forwarded-Host", appHost, "X-Forwarded-Uri", "/"}, {"X-Forwarded-Method", "GET", "X-Forwarded-Uri", "/"}}
+	for _, host := range []string{appHost, loginHost} {
+		for _, target := range []string{"/.sallyport/check", "/.sallyport/check?redirect=false", "/.sallyport/check/", "/.sallyport/check/a", "/.sallyport/%63heck", "/.sallyport/%63heck/a",
+			"/.sallyport//check", "/.sallyport/./check", "/.sallyport/x/../check", "/.sallyport/x/%2e%2e/check", "/.sallyport/check%2f", "/.sallyport/CHECK", "/%2esallyport/check", "/.sallyport/check;x", "//.sallyport/check"} {
+			for _, claim := range claims {
+				res, body := f.her.ask(t, "GET", host, target, claim...)
+				if res.StatusCode < 400 || res.StatusCode >= 500 || res.Header.Get("X-Sallyport-Assertion") != "" || res.Header.Get("X-Forwarded-User") != "" {
+					t.Errorf("%s%s with %q: %d %v %s", host, target, claim, res.StatusCode, res.Header, body)
+				}
+			}
+		}
+	}
+}
+
+// TestBehindABalancer: Sallyport is the proxy, and the front merely stands before it.
+func TestBehindABalancer(t *testing.T) {
+	for name, kind := range balancer {
+		t.Run(name, func(t *testing.T) {
+			f := newFronted(t, kind)
+			_, body := f.her.ask(t, "GET", appHost, "/", "X-Forwarded-For", "6.6.6.6", "X-Forwarded-User", forged, "X_Forwarded_User", forged)
+			if !strings.Contains(body, "X-Forwarded-For: "+outside+", 127.0.0.1\r\n") || !strings.Contains(body, "X-Forwarded-Proto: https\r\n") ||
+				strings.Contains(body, forged) || strings.Contains(body, "6.6.6.6") {
+				t.Errorf("%s", body)
+			}
+			f.checkTold(t, body)
+			t.Run("a check is nothing for clients", f.hidesChecks)
+			t.Run("sockets are cut", func(t *testing.T) {
+				socket := f.openSocket(t)
+				f.push.setActive(f.alice, "False")
+				select {
+				case <-socket.ended:
+				case <-time.After(10 * time.Second):
+					t.Error("the socket lives")
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,635 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/audit"
+)
+
+const frontSecret = "3f9b1c6d3f9b1c6d3f9b1c6d3f9b1c6d"
+
+// trusting lets 127.0.0.1 ask for others.
+func trusting(s *Settings) { s.TrustedProxies = []string{"127.0.0.1"} }
+
+// withSecret asks for a secret too.
+func withSecret(t testing.TB) func(*Settings) {
+	file := filepath.Join(t.TempDir(), "front")
+	if err := os.WriteFile(file, []byte(frontSecret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(s *Settings) { trusting(s); s.ForwardAuth.SecretFile = file }
+}
+
+const checkURL = "https://" + loginHost + checkPath
+
+// inHand is what a front says of a request in hand, in pairs.
+func inHand(method, target string) []string {
+	host, uri, _ := strings.Cut(strings.TrimPrefix(target, "https://"), "/")
+	return []string{saidMethod, method, saidProto, "https", saidHost, host, saidURI, "/" + uri, "X-Forwarded-For", "192.0.2.7"}
+}
+
+// without is pairs but for those of a name.
+func without(pairs []string, name string) (rest []string) {
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i] != name {
+			rest = append(rest, pairs[i], pairs[i+1])
+		}
+	}
+	return rest
+}
+
+// checkVouched says that an answer lets pass, with every identity header once.
+func checkVouched(t *testing.T, res *http.Response, want IdentityHeaders) {
+	t.Helper()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("answers %d", res.StatusCode)
+		return
+	}
+	names := Defaults().IdentityHeaders
+	for name, want := range map[string]string{names.User: want.User, names.Email: want.Email, names.Name: want.Name, names.Groups: want.Groups} {
+		if got := res.Header[name]; !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: %q, want one of %q", name, got, want)
+		}
+	}
+	if got := res.Header[names.Assertion]; len(got) != 1 || strings.HasPrefix(got[0], "ey") != (want.Assertion != "") {
+		t.Errorf("assertion: %q", got)
+	}
+	if len(res.Header["Set-Cookie"]) > 0 || res.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%v", res.Header)
+	}
+}
+
+var aliceIs = IdentityHeaders{User: "alice@example.com", Email: "alice@example.com", Name: "Alice Doe", Groups: staff}
+
+// TestCheck: what a front is told of a request in hand is what the request would meet here.
+func TestCheck(t *testing.T) {
+	w := newWorld(t, trusting)
+	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
+	_, alice := w.signIn("alice", appHost)
+	_, bob := w.signIn("bob", appHost)
+	_, files := w.signIn("alice", lenientApp)
+	token := "Bearer " + w.token("alice", nil)
+	const app, open, api = "https://" + appHost, "https://" + openHost, "https://" + apiHost
+	browser := []string{"Accept", chromeAccept, "Sec-Fetch-Mode", "navigate"}
+	for _, c := range []struct {
+		says   string
+		method string
+		target string
+		with   []string
+		code   int
+		reason string
+		who    IdentityHeaders
+	}{
+		{"of the group", "GET", app + "/", []string{"Cookie", alice}, 200, "", aliceIs},
+		{"with a query", "POST", app + "/a,b/c?d=/secret/x&e", []string{"Cookie", alice}, 200, "", aliceIs},
+		{"of the group, where a rule denies", "GET", app + "/secret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceIs},
+		{"however it is spelt", "GET", app + "/%73ecret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceIs},
+		{"by a method nobody named", "FROB", app + "/", []string{"Cookie", alice}, 403, noRule, aliceIs},
+		{"not of the group", "GET", app + "/", []string{"Cookie", bob}, 403, noRule, aliceIs},
+		{"nobody", "GET", app + "/", nil, 401, notSignedIn, aliceIs},
+		{"nobody, where anyone may", "GET", open + "/", nil, 200, "", IdentityHeaders{}},
+		{"a cookie of another host", "GET", open + "/", []string{"Cookie", alice}, 200, "", IdentityHeaders{}},
+		{"a made-up cookie", "GET", app + "/", []string{"Cookie", "__Host-sallyport=x"}, 401, notSignedIn, aliceIs},
+		{"a bearer token", "GET", api + "/v1/x", []string{"Authorization", token}, 200, "", aliceIs},
+		{"a cookie where tokens alone are good", "GET", api + "/v1/x", []string{"Cookie", alice}, 401, notSignedIn, aliceIs},
+		{"a bad token", "GET", api + "/v1/x", []string{"Authorization", "Bearer x.y.z"}, 401, tokenRefused, aliceIs},
+		{"two tokens", "GET", api + "/v1/x", []string{"Authorization", token, "Authorization", token}, 401, tokenRefused, aliceIs},
+		{"outside of the route's path", "GET", api + "/v2", []string{"Authorization", token}, 404, noRoute, aliceIs},
+		{"an unknown host", "GET", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, noRoute, aliceIs},
+		{"the login's own host", "GET", "https://" + loginHost + "/", []string{"Cookie", alice}, 404, noRoute, aliceIs},
+		{"the door's own paths", "GET", app + "/.sallyport/me", []string{"Cookie", alice}, 404, noRoute, aliceIs},
+		{"a check", "GET", app + "/.sallyport/check", []string{"Cookie", alice}, 404, noRoute, aliceIs},
+		{"a slash in a segment, where that may be", "GET", "https://" + lenientApp + "/a%2Fb", []string{"Cookie", files}, 200, "", aliceIs},
+		{"and where it may not", "GET", app + "/a%2Fb", []string{"Cookie", alice}, 400, badPath, aliceIs},
+		{"a denied slash in a segment", "GET", "https://" + lenientApp + "/secret%2Fb", []string{"Cookie", files}, 403, ruleDeny, aliceIs},
+	} {
+		t.Run(c.says, func(t *testing.T) {
+			overBoth(t, w, func(t *testing.T, client *http.Client) {
+				for form, at := range map[string]string{"at public_url": checkURL, "at its own host": c.target[:strings.Index(c.target[8:], "/")+8] + checkPath} {
+					if strings.Contains(at, "nowhere") {
+						continue
+					}
+					res, body := w.get(client, at, append(inHand(c.method, c.target), c.with...)...)
+					checkAnswer(t, form, res, body, c.code, c.reason, c.who)
+				}
+			})
+		})
+	}
+	t.Run("a browser is sent to sign in", func(t *testing.T) {
+		res, _ := w.get(w.client(true), checkURL, append(inHand("GET", app+"/a?b=c"), browser...)...)
+		to, err := url.Parse(res.Header.Get("Location"))
+		w.must(err)
+		if res.StatusCode != 302 || to.Host != loginHost || to.Query().Get("return_to") != app+"/a?b=c" || !strings.HasPrefix(res.Header.Get("Set-Cookie"), doorCookie) {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
+	})
+	t.Run("a browser behind a front that cannot redirect gets the same as a 401", func(t *testing.T) {
+		res, _ := w.get(w.client(true), checkURL+noRedirect, append(inHand("GET", app+"/a?b=c"), browser...)...)
+		if res.StatusCode != 401 || !strings.HasPrefix(res.Header.Get("Location"), "https://"+loginHost+loginPath+"?") ||
+			!strings.HasPrefix(res.Header.Get("Set-Cookie"), doorCookie) || res.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
+		for _, query := range []string{"?", "?x=y", "?redirect=true", "?redirect=false&x", "?return_to=/"} { // Caddy leaves that of the request in hand there
+			if res, _ := w.get(w.client(true), checkURL+query, append(inHand("GET", app+"/a"), browser...)...); res.StatusCode != 302 {
+				t.Errorf("%s: %d", query, res.StatusCode)
+			}
+		}
+		if res, _ := w.get(w.client(true), checkURL+noRedirect, inHand("GET", app+"/a")...); res.StatusCode != 401 || res.Header.Get("Location") != "" {
+			t.Errorf("a script: %d %v", res.StatusCode, res.Header)
+		}
+	})
+	t.Run("a form sent by somebody signed out is not navigated away", func(t *testing.T) {
+		if res, _ := w.get(w.client(true), checkURL, append(inHand("POST", app+"/a"), browser...)...); res.StatusCode != 401 {
+			t.Errorf("%d", res.StatusCode)
+		}
+	})
+	t.Run("the next check after a change knows of it", func(t *testing.T) {
+		w.setActive("alice", false)
+		if res, body := w.get(w.client(true), checkURL, append(inHand("GET", app+"/"), "Cookie", alice)...); res.StatusCode != 403 || !strings.Contains(body, inactiveUser) {
+			t.Errorf("%d %s", res.StatusCode, body)
+		}
+	})
+}
+
+func checkAnswer(t *testing.T, form string, res *http.Response, body string, code int, reason string, who IdentityHeaders) {
+	t.Helper()
+	if code == http.StatusOK {
+		checkVouched(t, res, who)
+		return
+	}
+	if res.StatusCode != code || !strings.Contains(body, `"reason":"`+reason+`"`) {
+		t.Errorf("%s: %d %s, want %d %s", form, res.StatusCode, body, code, reason)
+	}
+	for _, name := range Defaults().IdentityHeaders.all() {
+		if _, told := res.Header[name]; told {
+			t.Errorf("%s: a refusal tells %s", form, name)
+		}
+	}
+}
+
+// TestCheckByPath speaks Envoy's ext_authz over HTTP: the check is the request in hand, with checkPath before its path.
+func TestCheckByPath(t *testing.T) {
+	w := newWorld(t, trusting)
+	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
+	_, alice := w.signIn("alice", appHost)
+	_, files := w.signIn("alice", lenientApp)
+	const app = "https://" + appHost + checkPath
+	for _, c := range []struct {
+		says   string
+		method string
+		url    string
+		with   []string
+		code   int
+		reason string
+	}{
+		{"of the group", "GET", app + "/", nil, 200, ""},
+		{"a form", "POST", app + "/a?redirect=false", nil, 200, ""},
+		{"a method nobody named", "FROB", app + "/", nil, 403, noRule},
+		{"a rule denies", "GET", app + "/secret/x", nil, 403, ruleDeny},
+		{"spelt otherwise", "GET", app + "/%73ecret/x", nil, 403, ruleDeny},
+		{"its scheme said", "GET", app + "/", []string{saidProto, "https"}, 200, ""},
+		{"an odd scheme", "GET", app + "/", []string{saidProto, "ftp"}, 400, badRequest},
+		{"both forms: path", "GET", app + "/", []string{saidURI, "/"}, 400, badRequest},
+		{"both forms: method", "GET", app + "/", []string{saidMethod, "GET"}, 400, badRequest},
+		{"both forms: host", "GET", app + "/", []string{saidHost, appHost}, 400, badRequest},
+		{"both forms: another spelling", "GET", app + "/", []string{"X_Forwarded_Uri", "/"}, 400, badRequest},
+		{"an encoded slash", "GET", app + "/a%2Fb", nil, 400, badPath},
+		{"two slashes", "GET", app + "//secret/x", nil, 400, badPath},
+		{"a parameter", "GET", app + "/a;b", nil, 400, badPath},
+		{"a backslash", "GET", app + "/a%5Cb", nil, 400, badPath},
+		{"steps up", "GET", app + "/../secret/x", nil, 400, badPath},
+		{"encoded steps up", "GET", app + "/%2e%2e/%2e%2e/secret/x", nil, 400, badPath},
+		{"a path without its slash", "GET", app + "admin", nil, 404, noRoute},
+		{"a check of a check", "GET", app + checkPath, nil, 404, noRoute},
+		{"the check's own path spelt otherwise", "GET", "https://" + appHost + "/.sallyport/%63heck/", nil, 400, badPath},
+		{"the login host's own page", "GET", checkURL + "/", nil, 404, noRoute},
+		// A lenient route would take these for its own, were they not the door's: rules would read another path than the
+		// front passes on.
+		{"lenient, on a route that is", "GET", "https://" + lenientApp + checkPath + "/secret%2Fx", []string{"Cookie", files}, 400, badPath},
+		{"lenient before the path", "GET", "https://" + lenientApp + "/.sallyport//check/secret/x", []string{"Cookie", files}, 400, badPath},
+	} {
+		t.Run(c.says, func(t *testing.T) {
+			overBoth(t, w, func(t *testing.T, client *http.Client) {
+				with := append([]string{"Accept", "application/json"}, c.with...)
+				if !slices.Contains(with, "Cookie") {
+					with = append(with, "Cookie", alice)
+				}
+				res, body := w.send(client, c.method, c.url, nil, with...)
+				checkAnswer(t, c.says, res, body, c.code, c.reason, aliceIs)
+			})
+		})
+	}
+	t.Run("a browser is sent to sign in", func(t *testing.T) {
+		res, _ := w.get(w.client(true), app+"/a"+noRedirect, "Accept", chromeAccept, "Sec-Fetch-Mode", "navigate")
+		to, err := url.Parse(res.Header.Get("Location"))
+		w.must(err)
+		if res.StatusCode != 302 || to.Query().Get("return_to") != "https://"+appHost+"/a"+noRedirect {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
+	})
+}
+
+// TestCheckAsFrontsAsk sends what those send whom no test of ours can run, and what stands beside it.
+func TestCheckAsFrontsAsk(t *testing.T) {
+	w := newWorld(t, withSecret(t))
+	_, alice := w.signIn("alice", appHost)
+	browser := []string{"Cookie", alice, "Accept", chromeAccept, "Accept-Encoding", "gzip, br", "Sec-Fetch-Mode", "navigate", "Upgrade-Insecure-Requests", "1", "User-Agent", "Mozilla/5.0", secretHeader, frontSecret}
+	for says, c := range map[string]struct {
+		method, url string
+		with        []string
+	}{
+		"Traefik": {"GET", checkURL, append(inHand("POST", "https://"+appHost+"/a?b=c"), "X-Forwarded-Port", "443", "X-Forwarded-Server", "traefik-0", "X-Real-Ip", "192.0.2.7")},
+		"Envoy": {"POST", "https://" + appHost + checkPath + "/a?b=c", []string{"X-Forwarded-For", "192.0.2.7", saidProto, "https", "X-Envoy-Internal", "true", "X-Envoy-Expected-Rq-Timeout-Ms", "5000",
+			"X-Request-Id", "5b1e", "X-Forwarded-Client-Cert", "Hash=0", "Content-Length", "0"}},
+	} {
+		t.Run(says, func(t *testing.T) {
+			overBoth(t, w, func(t *testing.T, client *http.Client) {
+				res, _ := w.send(client, c.method, c.url, nil, append(c.with, browser...)...)
+				told := aliceIs
+				told.Assertion = "one"
+				checkVouched(t, res, told)
+			})
+			lines := w.events(audit.KindDecision)
+			if last := lines[len(lines)-1]; !strings.Contains(last, `"path":"/a"`) || !strings.Contains(last, `"method":"POST"`) || !strings.Contains(last, `"address":"192.0.2.7"`) {
+				t.Errorf("recorded %s", last)
+			}
+		})
+	}
+}
+
+// TestCheckTakesNothingOdd sends what a front says of the request in hand in every wrong way.
+func TestCheckTakesNothingOdd(t *testing.T) {
+	w := newWorld(t, trusting)
+	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
+	c := w.client(false)
+	good := inHand("GET", "https://"+openHost+"/a")
+	if res, _ := w.get(c, checkURL, good...); res.StatusCode != 200 {
+		t.Fatalf("the good one answers %d", res.StatusCode)
+	}
+	denied := func(says string, with ...string) {
+		t.Helper()
+		res, body := w.get(c, checkURL, with...)
+		if res.StatusCode != 400 && res.StatusCode != 405 {
+			t.Errorf("%s: %d %s", says, res.StatusCode, body)
+		}
+	}
+	for _, name := range []string{saidMethod, saidProto, saidHost, saidURI} {
+		rest := without(good, name)
+		value := good[slices.Index(good, name)+1]
+		denied(name+" missing", rest...)
+		denied(name+" empty", append(rest, name, "")...)
+		denied(name+" doubled", append(good, name, value)...)
+		denied(name+" listed", append(rest, name, value+", "+value)...)
+		denied(name+" not UTF-8", append(rest, name, value+"\xff")...)
+		denied(name+" with a control", append(rest, name, value+"\u0085")...)
+		for _, spelling := range spellings(name) {
+			if !strings.EqualFold(spelling, name) {
+				denied(spelling+" beside", append(good, spelling, value)...)
+				denied(spelling+" instead", append(rest, spelling, value)...)
+			}
+		}
+	}
+	for name, values := range map[string][]string{
+		saidMethod: {"CONNECT", "GET POST", "G\u00c9T", strings.Repeat("A", 33), "GET,", "(GET)"},
+		saidProto:  {"HTTPS", "ftp", "https,http", "https:", "wss"},
+		saidHost:   {"a b", openHost + ",x", openHost + "/", "u@" + openHost, openHost + ":", openHost + ":0", openHost + "..", "[::1", "*", openHost + "#"},
+		saidURI: {"a", "*", "https://" + openHost + "/a", "//" + openHost + "/a", "/a b", "/a#b", "/a?b#c", "/a?b c", "/a?\xff", "/a?\u0085", "/../a", "/%2e%2e/a", "/a/%2E", "/%", "/%0a", "/%ff",
+			"/a%00", "/a\\b", "/a;b", "/a%3Bb", "/a//b", "/a%2Fb", "/" + strings.Repeat("a", 9<<10)},
+	} {
+		for _, value := range values {
+			denied(fmt.Sprintf("%s: %.40q", name, value), append(without(good, name), name, value)...)
+		}
+	}
+	t.Run("in another form of asking", func(t *testing.T) {
+		for _, method := range []string{"POST", "PUT", "OPTIONS"} {
+			if res, _ := w.send(c, method, checkURL, nil, good...); res.StatusCode != 405 {
+				t.Errorf("%s: %d", method, res.StatusCode)
+			}
+		}
+		if res, _ := w.get(c, "https://"+loginHost+"/.sallyport/%63heck", good...); res.StatusCode != 400 {
+			t.Errorf("a path spelt otherwise: %d", res.StatusCode)
+		}
+		if res, _ := w.get(c, "https://"+appHost+checkPath, good...); res.StatusCode != 400 {
+			t.Errorf("at another host than it asks about: %d", res.StatusCode)
+		}
+		if res, _ := w.get(c, "https://nowhere.example.com"+checkPath, good...); res.StatusCode != 404 {
+			t.Errorf("at a host that is not ours: %d", res.StatusCode)
+		}
+	})
+}
+
+// TestCheckRefusesWhatTheFrontWouldPassOn: headers that could tell the application what we did not.
+func TestCheckRefusesWhatTheFrontWouldPassOn(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { trusting(s); s.IdentityHeaders.Email, s.IdentityHeaders.Name = "X-Mail", "" })
+	c := w.client(false)
+	good := inHand("GET", "https://"+openHost+"/a")
+	code := func(with ...string) int {
+		t.Helper()
+		res, _ := w.get(c, checkURL, append(slices.Clone(good), with...)...)
+		if res.StatusCode == 200 {
+			for _, name := range []string{"X-Forwarded-User", "X-Mail", "X-Forwarded-Groups", "X-Sallyport-Assertion"} {
+				if got := res.Header[name]; !slices.Equal(got, []string{""}) {
+					t.Errorf("%q: %s is %q", with, name, got)
+				}
+			}
+		}
+		return res.StatusCode
+	}
+	for _, name := range []string{"X-Forwarded-User", "X-Mail", "X-Forwarded-Groups", "X-Sallyport-Assertion", "X-Forwarded-Anything", "X-Forwarded-For", "Cookie", "Authorization", "Host", "Content-Length"} {
+		for _, spelling := range spellings(name) {
+			if !strings.EqualFold(spelling, name) && code(spelling, forged) != 400 {
+				t.Errorf("%s passes", spelling)
+			}
+		}
+	}
+	for _, name := range []string{"X-Forwarded-User", "X-Mail", "X-Forwarded-Groups", "X-Sallyport-Assertion"} {
+		if got := code(name, forged); got != 200 {
+			t.Errorf("%s, which the front overwrites: %d", name, got)
+		}
+		if got := code(name, forged, name, forged); got != 400 {
+			t.Errorf("%s twice: %d", name, got)
+		}
+	}
+	for _, name := range append([]string{"X-Forwarded-Email", "X-Forwarded-Preferred-Username"}, overrides...) {
+		if got := code(name, forged); got != 400 {
+			t.Errorf("%s, which the front would pass on: %d", name, got)
+		}
+	}
+	if got := code("X-Forwarded-For", "1.1.1.1"); got != 400 {
+		t.Errorf("X-Forwarded-For twice: %d", got)
+	}
+}
+
+// TestCheckIsForTrustedProxies: others are told nothing, whatever they send.
+func TestCheckIsForTrustedProxies(t *testing.T) {
+	for _, c := range []struct {
+		peer    string
+		trusted []string
+		code    int
+	}{
+		{"192.0.2.1:1", nil, 403},
+		{"127.0.0.1:1", nil, 403},
+		{"192.0.2.1:1", []string{"10.0.0.0/8"}, 403},
+		{"10.1.1.1:1", []string{"10.0.0.0/8"}, 200},
+		{"[::ffff:10.1.1.1]:1", []string{"10.0.0.0/8"}, 200},
+		{"[::ffff:192.0.2.1]:1", []string{"10.0.0.0/8"}, 403},
+		{"[fe80::1%eth0]:1", []string{"fe80::/10"}, 200},
+		{"[::1]:1", []string{"10.0.0.0/8"}, 403},
+		{"@", []string{"10.0.0.0/8"}, 403},
+		{"", []string{"10.0.0.0/8"}, 403},
+	} {
+		t.Run(fmt.Sprint(c.peer, " by ", c.trusted), func(t *testing.T) {
+			w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })
+			_, alice := w.signIn("alice", appHost)
+			for _, form := range [][]string{inHand("GET", "https://"+appHost+"/"), {"path"}, {"path", saidURI, "x"}} {
+				r := httptest.NewRequest("GET", "https://"+appHost+checkPath, nil)
+				if form[0] == "path" {
+					r = httptest.NewRequest("GET", "https://"+appHost+checkPath+"/", nil)
+					form = form[1:]
+				}
+				for i := 0; i < len(form)-1; i += 2 {
+					r.Header[form[i]] = []string{form[i+1]}
+				}
+				r.RemoteAddr = c.peer
+				r.Header.Set("Cookie", alice)
+				answer := httptest.NewRecorder()
+				w.proxy.ServeHTTP(answer, r)
+				want := c.code
+				if want == 200 && slices.Contains(form, "x") {
+					want = 400
+				}
+				if answer.Code != want || want == 403 && !strings.Contains(answer.Body.String(), untrustedProxy) {
+					t.Errorf("%q: %d %s", form, answer.Code, answer.Body)
+				}
+			}
+		})
+	}
+}
+
+// TestFrontsHaveASecret: with one, who does not send it is refused, and who does is told the assertion. Without one
+// nobody is: a client whom a front passes on to us looks like that front.
+func TestFrontsHaveASecret(t *testing.T) {
+	w := newWorld(t, withSecret(t))
+	_, alice := w.signIn("alice", appHost)
+	c := w.client(false)
+	ask := append(inHand("GET", "https://"+appHost+"/"), "Cookie", alice)
+	told := aliceIs
+	told.Assertion = "one"
+	res, _ := w.get(c, checkURL, append(ask, secretHeader, frontSecret)...)
+	checkVouched(t, res, told)
+	res, _ = w.get(c, "https://"+appHost+checkPath+"/", "Cookie", alice, secretHeader, frontSecret)
+	checkVouched(t, res, told)
+	for says, with := range map[string][]string{
+		"none":             nil,
+		"a wrong one":      {secretHeader, frontSecret + "x"},
+		"an empty one":     {secretHeader, ""},
+		"two":              {secretHeader, frontSecret, secretHeader, frontSecret},
+		"another spelling": {"X_Sallyport_Secret", frontSecret},
+	} {
+		if res, body := w.get(c, checkURL, append(ask, with...)...); res.StatusCode != 403 || !strings.Contains(body, untrustedProxy) {
+			t.Errorf("%s: %d %s", says, res.StatusCode, body)
+		}
+	}
+	t.Run("it reaches no upstream", func(t *testing.T) {
+		if _, seen := w.get(c, "https://"+openHost+"/", secretHeader, frontSecret); strings.Contains(seen, frontSecret) {
+			t.Error(seen)
+		}
+	})
+	t.Run("nobody has no assertion", func(t *testing.T) {
+		res, _ := w.get(c, checkURL, append(inHand("GET", "https://"+openHost+"/"), secretHeader, frontSecret)...)
+		checkVouched(t, res, IdentityHeaders{})
+	})
+	t.Run("without one, nobody is told an assertion", func(t *testing.T) {
+		w.settings.ForwardAuth.SecretFile = ""
+		w.must(w.proxy.Load(w.settings))
+		res, _ := w.get(c, checkURL, append(ask, secretHeader, frontSecret)...)
+		checkVouched(t, res, aliceIs)
+	})
+	t.Run("a file that holds none is a fault", func(t *testing.T) {
+		dir := t.TempDir()
+		for _, text := range []string{"", "short", strings.Repeat("a", 32) + "\nb", strings.Repeat("a b", 32)} {
+			file := filepath.Join(dir, "secret")
+			w.must(os.WriteFile(file, []byte(text), 0o600))
+			w.settings.ForwardAuth.SecretFile = file
+			if err := w.proxy.Load(w.settings); err == nil || !strings.Contains(err.Error(), "openssl rand") || text != "" && strings.Contains(err.Error(), text) {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+		w.settings.ForwardAuth.SecretFile = filepath.Join(dir, "missing")
+		if err := w.proxy.Load(w.settings); err == nil {
+			t.Error("a missing file is none")
+		}
+	})
+}
+
+// TestCheckIsRecorded as the request in hand, and counted as the door's.
+func TestCheckIsRecorded(t *testing.T) {
+	w := newWorld(t, trusting)
+	one, alice := w.signIn("alice", appHost)
+	w.get(w.client(true), checkURL, append(inHand("POST", "https://"+appHost+"/a?b"), "Cookie", alice)...)
+	w.get(w.client(true), checkURL, inHand("GET", "https://"+appHost+"/")...)
+	lines := w.events(audit.KindDecision)
+	if len(lines) != 1 {
+		t.Fatalf("recorded %q", lines)
+	}
+	for _, want := range []string{`"host":"` + appHost, `"path":"/a"`, `"method":"POST"`, `"address":"192.0.2.7"`, `"detail":{"front":"127.0.0.1"}`, one.ID, `"route":"app"`, `"decision":"allow"`} {
+		if !strings.Contains(lines[0], want) {
+			t.Errorf("no %s in %s", want, lines[0])
+		}
+	}
+	for _, c := range []struct {
+		metric string
+		labels []string
+		want   float64
+	}{
+		{"sallyport_http_requests_total", []string{"route", routeDoor, "code", "200"}, 1},
+		{"sallyport_http_requests_total", []string{"route", routeDoor, "code", "401"}, 1},
+		{"sallyport_http_requests_total", []string{"route", "app"}, 0},
+		{"sallyport_decisions_total", []string{"route", "app", "decision", "allow"}, 1},
+		{"sallyport_decisions_total", []string{"route", "app", "decision", "deny", "reason", notSignedIn}, 1},
+		{"sallyport_live_requests", nil, 0},
+	} {
+		w.eventually(fmt.Sprint(c), func() bool { return w.number(c.metric, c.labels...) == c.want })
+	}
+}
+
+// A preflight request that would pass as nobody's may have a body, which a check does not show.
+func TestCheckKnowsNoPreflight(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { trusting(s); s.Routes[0].Preflight = passPreflight })
+	asks := []string{"Origin", "https://other.example.com", "Access-Control-Request-Method", "DELETE"}
+	if res, _ := w.send(w.client(false), "OPTIONS", "https://"+appHost+"/", nil, asks...); res.StatusCode != 200 {
+		t.Fatalf("in person: %d", res.StatusCode)
+	}
+	if res, _ := w.send(w.client(false), "OPTIONS", "https://"+appHost+checkPath+"/", nil, asks...); res.StatusCode != 401 {
+		t.Errorf("by path: %d", res.StatusCode)
+	}
+	if res, _ := w.get(w.client(false), checkURL, append(inHand("OPTIONS", "https://"+appHost+"/"), asks...)...); res.StatusCode != 401 {
+		t.Errorf("by headers: %d", res.StatusCode)
+	}
+}
+
+// A change between decision and answer finds the check in the live set, and the front hears no yes.
+func TestCheckIsOvertakenByAChange(t *testing.T) {
+	w := newWorld(t, trusting)
+	answer := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", checkURL, nil)
+	table := w.proxy.table.Load()
+	v := &visit{table: table, route: table.routes[0], front: &front{}}
+	reply := newReply(answer, r, time.Minute)
+	l := w.proxy.live.enter(v, reply, r)
+	defer w.proxy.live.leave(l)
+	b := new(batch)
+	b.add(l, refused(inactiveUser, ""))
+	if x := w.proxy.vouch(reply, l); x == nil || x.reason != inactiveUser || reply.status() != 0 {
+		t.Errorf("%+v, %d", x, reply.status())
+	}
+}
+
+// FuzzCheck: whatever a front says, a yes is one that rules give to what others read in it, and tells every identity
+// header.
+func FuzzCheck(f *testing.F) {
+	for _, seed := range [][6]string{
+		{"GET", "https", appHost, "/", checkPath, ""},
+		{"GET", "https", appHost, "/secret/x", checkPath, ""},
+		{"POST", "http", openHost + ":443", "/a%20b?c=d", checkPath, ""},
+		{"GET", "https", "APP.example.com.", "/%73ecret/x", checkPath, "X-Forwarded-User: admin"},
+		{"GET", "https", appHost, "/a/../secret/x", checkPath, "X_Forwarded_Uri: /"},
+		{"GET", "https", lenientApp, "/a%2F..%2fsecret/x", checkPath, "X-Original-URL: /"},
+		{"DELETE", "", "", "", checkPath + "/secret/x", ""},
+		{"DELETE", "", "", "", checkPath + "/a;b//c", ""},
+		{"GET", "https", apiHost, "/v1", checkPath + "?redirect=false", "Authorization: Bearer x"},
+	} {
+		for who := range uint8(6) {
+			f.Add(seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], who)
+		}
+	}
+	w := newWorld(f, trusting)
+	cookies := map[string][]string{"": nil}
+	for _, name := range []string{"alice", "bob"} {
+		for _, host := range []string{appHost, lenientApp} {
+			_, cookie := w.signIn(name, host)
+			cookies[name] = append(cookies[name], cookie)
+		}
+	}
+	f.Fuzz(func(t *testing.T, method, proto, host, uri, at, extra string, who uint8) {
+		name, peer := []string{"", "alice", "bob"}[who%3], []string{"127.0.0.1:1", "192.0.2.1:1"}[who/3%2]
+		r := &http.Request{Method: "GET", ProtoMajor: 1, ProtoMinor: 1, Host: loginHost, RequestURI: at, RemoteAddr: peer, Header: http.Header{}, Body: http.NoBody}
+		r.URL = &url.URL{Path: "/"} // nothing reads it
+		own, _, _ := strings.Cut(at, "?")
+		byPath := strings.HasPrefix(own, checkPath+"/")
+		if byPath {
+			r.Method, r.Host = method, appHost
+			host, uri = appHost, strings.TrimPrefix(at, checkPath)
+		} else {
+			r.Header[saidMethod], r.Header[saidProto], r.Header[saidHost], r.Header[saidURI] = []string{method}, []string{proto}, []string{host}, []string{uri}
+		}
+		if key, value, found := strings.Cut(extra, ": "); found {
+			key = http.CanonicalHeaderKey(key)
+			r.Header[key] = append(r.Header[key], value)
+		}
+		if name != "" {
+			at := 0
+			if strings.HasPrefix(strings.ToLower(host), "files") {
+				at = 1
+			}
+			r.Header["Cookie"] = append(r.Header["Cookie"], cookies[name][at])
+		}
+		answer := httptest.NewRecorder()
+		func() {
+			defer func() {
+				if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
+					panic(fault)
+				}
+			}()
+			w.proxy.ServeHTTP(answer, r)
+		}()
+		if answer.Code/100 != 2 || !strings.HasPrefix(own, doorPaths+"check") {
+			return
+		}
+		for _, header := range Defaults().IdentityHeaders.all() {
+			if len(answer.Header()[header]) != 1 {
+				t.Errorf("a yes without %s: %v", header, answer.Header())
+			}
+		}
+		switch {
+		case !byPath && own != checkPath:
+			t.Errorf("a yes at %q", at)
+		case peer != "127.0.0.1:1":
+			t.Error("a yes to a stranger")
+		case !othersAllow(method, host, uri, name):
+			t.Errorf("a yes to %s of %q %q %q", name, method, host, uri)
+		}
+	})
+}
+
+// othersAllow says whether the usual rules let somebody do what Go's own readers find in a request.
+func othersAllow(method, host, uri, who string) bool {
+	u, err := url.ParseRequestURI(uri)
+	if err != nil || u.Host != "" || !strings.HasPrefix(uri, "/") {
+		return false
+	}
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	usual := slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, method)
+	clean := path.Clean(u.Path)
+	switch host {
+	case openHost:
+		return usual
+	case appHost, lenientApp:
+		return usual && who == "alice" && !strings.HasPrefix(clean, "/secret/") && !strings.HasPrefix(clean, "/.sallyport")
+	}
+	return false
+}
