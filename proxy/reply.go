@@ -22,9 +22,10 @@ type reply struct {
 	http.ResponseWriter
 	control  *http.ResponseController
 	http1    bool
-	hasBody  bool // the request's body may still be on its way
-	closing  bool // nothing more will be read from this HTTP/1 connection
-	refusing bool // what is written now is the door's own, and may follow a stop
+	hasBody  bool   // the request's body may still be on its way
+	strict   string // Strict-Transport-Security; "" for none of ours
+	closing  bool   // nothing more will be read from this HTTP/1 connection
+	refusing bool   // what is written now is the door's own, and may follow a stop
 
 	mu      sync.Mutex // guards what follows
 	code    int        // of the answer; 0 before it
@@ -55,6 +56,9 @@ func (w *reply) WriteHeader(code int) {
 	}
 	if w.closing && code >= 200 {
 		w.Header().Set("Connection", "close")
+	}
+	if w.strict != "" && code >= 200 {
+		w.Header().Set("Strict-Transport-Security", w.strict) // an upstream's own would bind every host of its name
 	}
 	if code < 200 {
 		w.Header().Del("Set-Cookie")

@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -18,6 +19,7 @@ type table struct {
 	host    string   // public's, canonical
 	trusted []netip.Prefix
 	headers IdentityHeaders
+	hsts    string // the header's value; "" for none
 	managed headerNames
 	hosts   map[string][]*route // by canonical host; longest path first
 	routes  []*route            // as written
@@ -96,6 +98,16 @@ func (t *table) knows(host string) bool {
 	return ok || host == t.host
 }
 
+// names are the hosts that are ours, in order.
+func (t *table) names() []string {
+	names := slices.Collect(maps.Keys(t.hosts))
+	if _, also := t.hosts[t.host]; !also && t.host != "" {
+		names = append(names, t.host)
+	}
+	slices.Sort(names)
+	return names
+}
+
 // origin is where browsers find host: scheme and port are those of public_url for every host.
 func (t *table) origin(host string) string {
 	return t.public.Scheme + "://" + t.authority(host)
@@ -126,6 +138,7 @@ func compile(s Settings, old *table) (*table, error) {
 	if t.host, err = canonicalHost(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
+	t.hsts = s.HSTS.header(public, t.host)
 	for _, text := range s.TrustedProxies {
 		p, err := parseTrusted(text)
 		if err != nil {
