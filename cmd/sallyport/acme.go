@@ -41,7 +41,8 @@ type orders struct {
 	kept      *keptCertificates
 	hosts     func() []string
 	log       *slog.Logger
-	failed    atomic.Int64 // orders
+	failed    atomic.Int64  // orders
+	wake      chan struct{} // the settings have changed
 
 	mu     sync.RWMutex // guards what follows
 	inUse  map[string]*tls.Certificate
@@ -60,7 +61,7 @@ func newOrders(a config.ACME, hosts func() []string, st store.Store, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	o := &orders{kept: newKeptCertificates(st, a.Directory(), log), hosts: hosts, log: log,
+	o := &orders{kept: newKeptCertificates(st, a.Directory(), log), hosts: hosts, log: log, wake: make(chan struct{}, 1),
 		inUse: map[string]*tls.Certificate{}, pauses: map[string]pause{}}
 	o.authority = &autocert.Manager{Prompt: autocert.AcceptTOS, Cache: o.kept, HostPolicy: o.ours, Email: a.Email,
 		Client: &acme.Client{DirectoryURL: a.Directory(), HTTPClient: client, UserAgent: "sallyport"}}
@@ -111,7 +112,16 @@ func (o *orders) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		case <-o.wake:
 		}
+	}
+}
+
+// again has Run look at the hosts now; it waits for nothing.
+func (o *orders) again() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -126,7 +126,9 @@ func answer(conn net.Conn) (string, error) {
 	return string(body), err
 }
 
-func (h *hall) count(reason string) float64 { return testutil.ToFloat64(h.refused.WithLabelValues(reason)) }
+func (h *hall) count(reason string) float64 {
+	return testutil.ToFloat64(h.refused.WithLabelValues(reason))
+}
 
 // TestATrustedProxySaysWhoIsCalling, in every way of either version, and nothing that is
 // none of them is believed. It may come in pieces.

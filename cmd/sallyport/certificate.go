@@ -29,10 +29,15 @@ func loadCertificate(t config.TLS) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// replace puts next in use for new connections. TLS, and whether it is from files,
-// is changed by a restart only, so with any of it otherwise it does nothing.
-func (c *certificates) replace(next *tls.Certificate) {
-	if c != nil && c.orders == nil && next != nil {
+// follow is told of new settings, and of the certificate that their files hold, if
+// they name some: it is for new connections. TLS, and whether it is from files, is
+// changed by a restart only.
+func (c *certificates) follow(next *tls.Certificate) {
+	switch {
+	case c == nil:
+	case c.orders != nil:
+		c.orders.again()
+	case next != nil:
 		c.file.Store(next)
 	}
 }

@@ -32,7 +32,7 @@ type reloader struct {
 	mu      sync.Mutex // guards what follows
 	started *config.File
 	latest  *config.File // the last without a fault: the files it names are looked at
-	seen    []byte // digest of the files when last looked at
+	seen    []byte       // digest of the files when last looked at
 
 	successful, successTime prometheus.Gauge
 }

@@ -129,7 +129,7 @@ func (s *server) apply(file *config.File) error {
 	if err := s.proxy.Load(file.Proxy()); err != nil {
 		return err
 	}
-	s.certs.replace(pair)
+	s.certs.follow(pair)
 	return nil
 }
 
