@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Tests everything, on a fresh Debian machine too: ./test.sh [go|browser|chart|conformance]...
+# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|conformance]...
 #
 # go           every Go test, under the race detector
+# tls          certificates from a real ACME server, clients announced by a real HAProxy
 # browser      the demo in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be refused
 # conformance  other people's SCIM suites and libraries against a live server;
 #              only when asked for: it takes what they are today from PyPI and npm
 #
 # What is missing is installed where that can be done without asking: Chromium,
-# Node.js and a C compiler by apt-get (as root), playwright-core by npm into
-# browser/node_modules, helm by go install into .cache/.
+# Node.js, HAProxy and a C compiler by apt-get (as root), playwright-core by npm into
+# browser/node_modules, helm and pebble by go install into .cache/.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -18,6 +19,7 @@ GOTOOLCHAIN=$(sed -n 's/^toolchain //p' go.mod)
 export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
 readonly cache=$PWD/.cache
 readonly helm_version=v3.22.0
+readonly pebble_version=v2.10.1
 readonly kube_version=1.34.0
 
 passed=0
@@ -28,9 +30,9 @@ main() {
   command -v go >/dev/null || die "Go 1.21 or newer is needed: https://go.dev/dl/"
   for stage in "${@:-all}"; do
     case $stage in
-      all) test_go; test_chart; test_browser ;;
-      go | browser | chart | conformance) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, browser, chart, conformance" ;;
+      all) test_go; test_tls; test_chart; test_browser ;;
+      go | tls | browser | chart | conformance) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, conformance" ;;
     esac
   done
   echo
@@ -56,6 +58,14 @@ test_go() {
   if ((status != 0 && bad == 0)); then
     fail "go test ended with status $status"
   fi
+}
+
+test_tls() {
+  title "Certificates and announced clients"
+  [[ -x /usr/sbin/haproxy ]] || need haproxy haproxy
+  install_pebble || { fail "installing pebble"; return 0; }
+  check "with Pebble and HAProxy" env PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
+    HAPROXY="$(PATH=$PATH:/usr/sbin command -v haproxy)" timeout 10m go test -count=1 -run 'ACME|Orders|Renewed|Balancer' ./cmd/sallyport
 }
 
 test_browser() {
@@ -156,6 +166,14 @@ install_helm() {
   [[ -x $cache/bin/helm && -f $cache/helm-$helm_version ]] && return
   mkdir -p "$cache/bin"
   GOTOOLCHAIN=auto GOBIN=$cache/bin go install "helm.sh/helm/v3/cmd/helm@$helm_version" && touch "$cache/helm-$helm_version"
+}
+
+install_pebble() {
+  [[ -x $cache/bin/pebble && -f $cache/pebble-$pebble_version ]] && return
+  mkdir -p "$cache/bin"
+  local module=github.com/letsencrypt/pebble/v2/cmd
+  GOTOOLCHAIN=auto GOBIN=$cache/bin go install "$module/pebble@$pebble_version" "$module/pebble-challtestsrv@$pebble_version" &&
+    touch "$cache/pebble-$pebble_version"
 }
 
 # need COMMAND PACKAGE...: install the packages if the command is missing.

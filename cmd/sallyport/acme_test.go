@@ -233,9 +233,9 @@ func earliest(certs map[string]*x509.Certificate) (first time.Time) {
 	return first
 }
 
-// TestCertificatesByHTTP01 where the authority does not reach the public listener, with an
+// TestACMEByHTTP01 where the authority does not reach the public listener, with an
 // account that is bound to another; browsers are sent on by the same listener.
-func TestCertificatesByHTTP01(t *testing.T) {
+func TestACMEByHTTP01(t *testing.T) {
 	const secret = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	w := newWorld(t)
 	a := w.newACMEAuthority(90*24*3600, func(settings map[string]any) {
