@@ -9,6 +9,10 @@ import (
 // sent to the same place over https, and nothing else is done.
 func (p *Proxy) ServePlain(w http.ResponseWriter, r *http.Request) {
 	answer := newReply(w, r)
+	answer.closing = true // there is nothing more to ask here
+	if answer.hasBody {
+		answer.runOut(answer.control.SetReadDeadline) // and no body to wait for
+	}
 	v := &visit{id: newID(), received: time.Now().UTC(), table: p.table.Load(), method: r.Method}
 	defer func() { p.finish(v, answer, recover()) }()
 	if x := v.secure(r); x != nil {

@@ -85,6 +85,22 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
+// TestPlainHTTPWaitsForNothing: not for a body that was announced, nor for another request.
+func TestPlainHTTPWaitsForNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.newPlain()
+	for _, head := range []string{"GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nContent-Length: 10\r\n", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"} {
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		w.must(err)
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		_, _ = io.WriteString(conn, head+"Host: "+appHost+"\r\n\r\n")
+		if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
+			t.Errorf("%q: %q, %v", head, answer, err)
+		}
+		_ = conn.Close()
+	}
+}
+
 // TestPlainHTTPFollowsTheSettings: a host is known as soon as there is a route to it.
 func TestPlainHTTPFollowsTheSettings(t *testing.T) {
 	w := newWorld(t, nil)

@@ -241,6 +241,20 @@ func (o *orders) missing() (n int) {
 	return n
 }
 
+// nothingElse answers no request on a connection that was opened to see a proof that a
+// name is ours (RFC 8737 §4).
+func (c *certificates) nothingElse(next http.Handler) http.Handler {
+	if c == nil || c.orders == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil && r.TLS.NegotiatedProtocol == acme.ALPNProto {
+			panic(http.ErrAbortHandler)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 const challengePath = "/.well-known/acme-challenge/"
 
 // challenges answers the authority's questions by HTTP-01 (RFC 8555 §8.3), and
@@ -255,11 +269,13 @@ func (o *orders) challenges(next http.Handler) http.Handler {
 		}
 		answer, err := o.kept.Get(r.Context(), token+tokenMark)
 		if err != nil {
+			w.Header().Set("Connection", "close")
 			http.NotFound(w, r)
 			return
 		}
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Connection", "close")
 		_, _ = w.Write(answer)
 	})
 }

@@ -44,8 +44,8 @@ func (a *acmeAuthority) said(text string) int {
 	return strings.Count(a.out.String(), text)
 }
 
-// orders is how many it was asked for.
-func (a *acmeAuthority) orders() int { return a.said("POST /order-plz -> calling handler()") }
+// orders is how many it has taken; it refuses some for their nonce, and has them sent again.
+func (a *acmeAuthority) orders() int { return a.said(`Added order "`) }
 
 // free is an address that nobody listens on.
 func free(t testing.TB) string {
@@ -139,6 +139,7 @@ func (a *acmeAuthority) fetchRoots(url string, ca *authority) *x509.CertPool {
 func (w *world) configureACME(a *acmeAuthority, listen, more string) {
 	w.t.Helper()
 	w.rewrite("listen: {public: 127.0.0.1:0, ", "listen: {"+listen+", ")
+	w.rewrite("ops: 127.0.0.1:0}", "ops: "+free(w.t)+"}") // where the doctor finds it
 	w.rewrite("tls: {cert_file: tls.crt, key_file: tls.key}",
 		fmt.Sprintf("tls: {acme: {accept_terms: true, email: ops@example.com, directory_url: %q, ca_file: ca.pem%s}}", a.directory, more))
 }
@@ -195,6 +196,9 @@ func TestCertificatesByACME(t *testing.T) {
 	}
 	await(t, s, fmt.Sprintf("sallyport_tls_certificate_expiry_timestamp_seconds %v\n", float64(earliest(got).Unix())))
 	a.strangers(t, s.addrs["public"])
+	if out, _ := s.try("doctor", "-o", "csv"); !strings.Contains(out, "certificate,ok,valid until ") {
+		t.Errorf("the doctor says\n%s", out)
+	}
 
 	s.kill()
 	s = w.start()
@@ -286,6 +290,9 @@ func TestOrdersThatFailAreNotRepeated(t *testing.T) {
 		if _, err := a.handshake(s.addrs["public"], appHost); err == nil || !strings.Contains(err.Error(), "remote error: tls") {
 			t.Errorf("without a certificate one gets %v", err)
 		}
+	}
+	if out, code := s.try("doctor", "-o", "csv"); code != exitDenied || !strings.Contains(out, "certificate,fail,3 hosts have none") {
+		t.Errorf("the doctor says\n%s", out)
 	}
 	s.verb("reload")
 	await(t, s, `sallyport_audit_events_total{kind="config"} 1`)

@@ -199,16 +199,18 @@ func (s *server) doors() []*door {
 	}
 	l, secure := s.file.Listen, s.certs.config()
 	doors := []*door{
-		newDoor("public", limited(s.tcp("public", l.Public), s.file.Limits.Connections), http.HandlerFunc(public), secure, s.log),
+		newDoor("public", limited(s.tcp("public", l.Public), s.file.Limits.Connections), s.certs.nothingElse(http.HandlerFunc(public)), secure, s.log),
 		newDoor("ops", s.tcp("ops", l.Ops), s.ops(), nil, s.log),
 		newDoor("control", func() (net.Listener, error) { return listenControl(s.file.Control.Socket) },
 			s.control().handler(), nil, s.log),
 	}
 	if l.SCIM != "" {
-		doors = append(doors, newDoor("scim", s.tcp("scim", l.SCIM), s.guarded(), secure, s.log))
+		doors = append(doors, newDoor("scim", s.tcp("scim", l.SCIM), s.certs.nothingElse(s.guarded()), secure, s.log))
 	}
 	if l.HTTP != "" {
-		doors = append(doors, newDoor("http", limited(s.tcp("http", l.HTTP), s.file.Limits.Connections), s.plain(), nil, s.log))
+		plain := newDoor("http", limited(s.tcp("http", l.HTTP), s.file.Limits.Connections), s.plain(), nil, s.log)
+		plain.server.ReadTimeout, plain.server.WriteTimeout = headerTimeout, headerTimeout // nothing is long there
+		doors = append(doors, plain)
 	}
 	return doors
 }
