@@ -125,23 +125,36 @@ func (o *orders) again() {
 	}
 }
 
-// look makes sure of each host's certificate, some at once.
+// look makes sure of each host's certificate. An order takes minutes, and no notice of
+// ctx, so one under way is not waited for when ctx ends.
 func (o *orders) look(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		o.secureAll(ctx)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+func (o *orders) secureAll(ctx context.Context) {
 	hosts := o.hosts()
 	o.forget(hosts)
 	var some errgroup.Group
 	some.SetLimit(ordersAtOnce)
 	for _, host := range hosts {
-		if ctx.Err() == nil && o.due(host) {
-			some.Go(func() error { o.secure(host); return nil })
+		if o.due(host) {
+			some.Go(func() error {
+				if ctx.Err() == nil {
+					o.secure(host)
+				}
+				return nil
+			})
 		}
 	}
-	done := make(chan struct{})
-	go func() { _ = some.Wait(); close(done) }()
-	select { // an order takes no notice of ctx, and minutes
-	case <-done:
-	case <-ctx.Done():
-	}
+	_ = some.Wait()
 }
 
 // forget what is known of hosts that are ours no more.
@@ -172,7 +185,7 @@ func (o *orders) secure(host string) {
 	if err != nil {
 		o.failed.Add(1)
 		until := o.postpone(host)
-		o.log.Error("no certificate for a host", "host", host, "err", err, "again", until.UTC().Format(time.RFC3339))
+		o.log.Error("no certificate for a host; see that the authority reaches its port 443, or 80 where listen.http is", "host", host, "err", err, "again", until.UTC().Format(time.RFC3339))
 		return
 	}
 	o.mu.Lock()

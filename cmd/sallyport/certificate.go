@@ -20,8 +20,11 @@ type certificates struct {
 	orders *orders // nil with files
 }
 
-// loadCertificate reads the files that t names.
+// loadCertificate reads the files that t names; nil where it names none.
 func loadCertificate(t config.TLS) (*tls.Certificate, error) {
+	if t.CertFile == "" {
+		return nil, nil
+	}
 	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("loading the TLS certificate (tls.cert_file %s, tls.key_file %s): %w", t.CertFile, t.KeyFile, err)

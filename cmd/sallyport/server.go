@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -116,12 +115,9 @@ func (s *server) wirePushes() (err error) {
 
 // apply puts a freshly loaded configuration in force, all of it or none.
 func (s *server) apply(file *config.File) error {
-	var pair *tls.Certificate
-	if file.TLS.CertFile != "" {
-		var err error
-		if pair, err = loadCertificate(file.TLS); err != nil {
-			return err
-		}
+	pair, err := loadCertificate(file.TLS)
+	if err != nil {
+		return err
 	}
 	if err := s.note(audit.KindConfig, "reloaded"); err != nil {
 		return err
