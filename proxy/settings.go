@@ -13,7 +13,7 @@ import (
 // top-level keys of the file, so they can be inlined there.
 type Settings struct {
 	PublicURL       string          `yaml:"public_url" doc:"where login, callback, portal and console live, such as https://login.example.com"`
-	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed; none by default"`
+	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For, X-Forwarded-Proto and PROXY protocol are believed; none by default"`
 	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the headers by which an upstream learns who is calling"`
 	HSTS            HSTS            `yaml:"hsts" doc:"tells browsers to come by https alone"`
 	TrustGroupNames bool            `yaml:"trust_group_names" doc:"let rules name groups by name alone; whoever may rename groups then decides who passes"`

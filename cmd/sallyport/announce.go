@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -30,10 +31,11 @@ type announcements struct {
 	believes func(netip.Addr) bool // asked anew for every connection
 	within   time.Duration         // for an announcement to arrive
 	refused  *prometheus.CounterVec
+	log      *slog.Logger
 }
 
-func newAnnouncements(believes func(netip.Addr) bool) *announcements {
-	a := &announcements{believes: believes, within: headerTimeout, refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+func newAnnouncements(believes func(netip.Addr) bool, log *slog.Logger) *announcements {
+	a := &announcements{believes: believes, within: headerTimeout, log: log, refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sallyport_proxy_protocol_refused_total", Help: "Connections closed for what was announced of them, or was not."}, []string{"reason"})}
 	for _, reason := range []string{unannounced, malformed, silent, untrusted} {
 		a.refused.WithLabelValues(reason)
@@ -110,6 +112,7 @@ func (c *announced) listen() {
 	if err != nil {
 		c.err, c.client, c.early = err, nil, nil
 		c.by.refused.WithLabelValues(reason).Inc()
+		c.by.log.Debug("connection refused", "reason", reason, "err", err, "peer", c.Conn.RemoteAddr().String())
 		_ = c.Conn.Close()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,7 +82,7 @@ type hall struct {
 
 func newHall(t testing.TB, trusts bool, secure *tls.Config) *hall {
 	t.Helper()
-	a := newAnnouncements(func(peer netip.Addr) bool { return trusts && peer == netip.MustParseAddr("127.0.0.1") })
+	a := newAnnouncements(func(peer netip.Addr) bool { return trusts && peer == netip.MustParseAddr("127.0.0.1") }, slog.New(slog.DiscardHandler))
 	d := newDoor("hall", limited(func() (net.Listener, error) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		return a.listener(l), err
@@ -203,32 +204,27 @@ func TestAnnouncementsCutShort(t *testing.T) {
 // their time runs out.
 func TestNobodyWaitsForTheSlow(t *testing.T) {
 	h := newHall(t, true, nil)
-	var slow []net.Conn
 	for _, said := range []string{"", "PROXY", "PROXY TCP4 203.0.113.7 10.0", v2(0x21, 0x11, client4...)[:20]} {
 		conn := h.dial(t)
 		_, _ = io.WriteString(conn, said)
-		slow = append(slow, conn)
 	}
 	conn := h.dial(t)
 	_, _ = io.WriteString(conn, "PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n"+question)
 	if got, err := answer(conn); err != nil || got != "203.0.113.7:4711" {
 		t.Errorf("behind slow ones the server sees %q, %v", got, err)
 	}
-	for _, conn := range slow { // they are still waited for
-		_, _ = io.WriteString(conn, "x")
-	}
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		defer near.Close()
-		a := newAnnouncements(func(netip.Addr) bool { return true })
-		go func() {
+		a := newAnnouncements(func(netip.Addr) bool { return true }, slog.New(slog.DiscardHandler))
+		var writer sync.WaitGroup
+		writer.Go(func() {
 			for { // a byte whenever one is taken, and never the last
 				if _, err := near.Write([]byte("P")); err != nil {
 					return
 				}
 				time.Sleep(a.within / 4)
 			}
-		}()
+		})
 		begun := time.Now()
 		c := &announced{Conn: far, by: a}
 		if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(begun) != a.within {
@@ -237,6 +233,8 @@ func TestNobodyWaitsForTheSlow(t *testing.T) {
 		if n := testutil.ToFloat64(a.refused.WithLabelValues(silent)); n != 1 {
 			t.Errorf("%v are refused as silent", n)
 		}
+		_ = near.Close()
+		writer.Wait()
 	})
 }
 
@@ -258,7 +256,7 @@ func TestAnnouncedClientsCanBeToldThatNoMoreComes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newCrowd(newAnnouncements(func(netip.Addr) bool { return true }).listener(plain), 1)
+	l := newCrowd(newAnnouncements(func(netip.Addr) bool { return true }, slog.New(slog.DiscardHandler)).listener(plain), 1)
 	defer l.Close()
 	client, err := net.Dial("tcp", plain.Addr().String())
 	if err != nil {
@@ -291,7 +289,7 @@ func FuzzAnnouncements(f *testing.F) {
 			_, _ = near.Write(said)
 			_ = near.Close()
 		}()
-		c := &announced{Conn: far, by: newAnnouncements(func(netip.Addr) bool { return trusts })}
+		c := &announced{Conn: far, by: newAnnouncements(func(netip.Addr) bool { return trusts }, slog.New(slog.DiscardHandler))}
 		addr := c.RemoteAddr()
 		heard, err := io.ReadAll(c)
 		_ = c.Close()
