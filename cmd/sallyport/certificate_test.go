@@ -8,8 +8,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -111,5 +114,37 @@ func TestHandshakes(t *testing.T) {
 	}
 	if _, is := ec.PrivateKey.(*ecdsa.PrivateKey); !is {
 		t.Error("the usual certificate has no ECDSA key")
+	}
+}
+
+// TestHandshakesThatStallEnd: whoever begins one and says no more has its time run out,
+// and nobody waits for it.
+func TestHandshakesThatStallEnd(t *testing.T) {
+	ca := newAuthority(t)
+	pair := ca.pair(t, appHost)
+	ours := &certificates{}
+	ours.file.Store(&pair)
+	d := newDoor("public", func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ours.config(), slog.New(slog.DiscardHandler))
+	d.server.ReadHeaderTimeout = 100 * time.Millisecond // of which the handshake has its part
+	if err := d.open(); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- d.serve() }()
+	for _, said := range []string{"", "\x16", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"} {
+		conn, err := net.Dial("tcp", d.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, said)
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Errorf("after %q it ends with %v", said, err)
+		}
+		_ = conn.Close()
+	}
+	_ = d.server.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
 
 	"sallyport/config"
 )
@@ -70,6 +70,20 @@ func shown(t testing.TB, addr, name string) *x509.Certificate {
 	return conn.ConnectionState().PeerCertificates[0]
 }
 
+// awaitLog waits until the log has text.
+func awaitLog(t *testing.T, s *running, text string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(20 * time.Second); !strings.Contains(s.log(), text); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the log never says %q:\n%s", text, s.log())
+		}
+	}
+}
+
 // TestCertificatesAreReplacedWhileServing: on both listeners; half of a replacement
 // changes nothing, and is shown.
 func TestCertificatesAreReplacedWhileServing(t *testing.T) {
@@ -83,9 +97,8 @@ func TestCertificatesAreReplacedWhileServing(t *testing.T) {
 			t.Errorf("half of a replacement is shown on the %s listener", door)
 		}
 	}
-	if log := s.server.log(); !strings.Contains(log, "the former settings stay in force") || !strings.Contains(log, "private key does not match public key") {
-		t.Errorf("the log does not say so:\n%s", log)
-	}
+	awaitLog(t, s.server, "the former settings stay in force")
+	awaitLog(t, s.server, "private key does not match public key")
 	if code := s.her.fetch("/"); code != http.StatusOK {
 		t.Errorf("alice gets %d", code)
 	}
@@ -106,13 +119,8 @@ func TestWhetherCertificatesComeFromFilesNeedsARestart(t *testing.T) {
 	s := w.start("--init")
 	old := shown(t, s.addrs["public"], appHost)
 	w.rewrite("tls: {cert_file: tls.crt, key_file: tls.key}", "tls: {acme: {accept_terms: true}}")
-	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	await(t, s, `sallyport_audit_events_total{kind="config"} 1`)
-	if log := s.log(); !strings.Contains(log, `"keys":"tls.acme"`) {
-		t.Errorf("the log does not say that tls.acme needs a restart:\n%s", log)
-	}
+	s.verb("reload")
+	awaitLog(t, s, `"keys":"tls.acme"`)
 	if !shown(t, s.addrs["public"], appHost).Equal(old) {
 		t.Error("another certificate is shown")
 	}
