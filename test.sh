@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Tests everything, on a fresh Debian machine too: ./test.sh [go|browser|chart|fronts|conformance]...
+# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|fronts|conformance]...
 #
 # go           every Go test, under the race detector
+# tls          certificates from a real ACME server, clients announced by a real HAProxy
 # browser      the demo in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be refused
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
@@ -10,7 +11,7 @@
 #
 # What is missing is installed where that can be done without asking: Chromium,
 # Node.js, nginx, HAProxy and a C compiler by apt-get (as root), playwright-core by
-# npm into browser/node_modules, helm and caddy by go install into .cache/.
+# npm into browser/node_modules, helm, caddy and pebble by go install into .cache/.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -19,6 +20,7 @@ GOTOOLCHAIN=$(sed -n 's/^toolchain //p' go.mod)
 export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
 readonly cache=$PWD/.cache
 readonly helm_version=v3.22.0
+readonly pebble_version=v2.10.1
 readonly kube_version=1.34.0
 readonly caddy_version=v2.11.9
 
@@ -30,9 +32,9 @@ main() {
   command -v go >/dev/null || die "Go 1.21 or newer is needed: https://go.dev/dl/"
   for stage in "${@:-all}"; do
     case $stage in
-      all) test_go; test_chart; test_fronts; test_browser ;;
-      go | browser | chart | fronts | conformance) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, browser, chart, fronts, conformance" ;;
+      all) test_go; test_tls; test_chart; test_fronts; test_browser ;;
+      go | tls | browser | chart | fronts | conformance) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, fronts, conformance" ;;
     esac
   done
   echo
@@ -58,6 +60,14 @@ test_go() {
   if ((status != 0 && bad == 0)); then
     fail "go test ended with status $status"
   fi
+}
+
+test_tls() {
+  title "Certificates and announced clients"
+  need_daemon haproxy || { fail "installing haproxy"; return 0; }
+  install_pebble || { fail "installing pebble"; return 0; }
+  check "with Pebble and HAProxy" env PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
+    HAPROXY="$(daemon haproxy)" timeout 10m go test -count=1 -run 'ACME|Orders|Renewed|Balancer$' ./cmd/sallyport
 }
 
 test_browser() {
@@ -94,7 +104,7 @@ test_fronts() {
   need_daemon haproxy || { fail "installing haproxy"; return 0; }
   install_caddy || { fail "installing caddy"; return 0; }
   check "nginx, HAProxy and Caddy" env FRONTS=1 FRONT_NGINX="$(daemon nginx)" FRONT_HAPROXY="$(daemon haproxy)" \
-    FRONT_CADDY="$cache/bin/caddy" timeout 10m go test -count=1 -run '^(TestForwardAuth|TestBehindABalancer)$' ./cmd/sallyport
+    FRONT_CADDY="$cache/bin/caddy" timeout 10m go test -count=1 -run '^(TestForwardAuth|TestBehindABalancerThatSpeaksHTTP)$' ./cmd/sallyport
 }
 
 test_conformance() {
@@ -167,6 +177,14 @@ install_helm() {
   [[ -x $cache/bin/helm && -f $cache/helm-$helm_version ]] && return
   mkdir -p "$cache/bin"
   GOTOOLCHAIN=auto GOBIN=$cache/bin go install "helm.sh/helm/v3/cmd/helm@$helm_version" && touch "$cache/helm-$helm_version"
+}
+
+install_pebble() {
+  [[ -x $cache/bin/pebble && -f $cache/pebble-$pebble_version ]] && return
+  mkdir -p "$cache/bin"
+  local module=github.com/letsencrypt/pebble/v2/cmd
+  GOTOOLCHAIN=auto GOBIN=$cache/bin go install "$module/pebble@$pebble_version" "$module/pebble-challtestsrv@$pebble_version" &&
+    touch "$cache/pebble-$pebble_version"
 }
 
 install_caddy() {

@@ -42,19 +42,9 @@ type Listen struct {
 	Public string `yaml:"public" doc:"applications and login"`
 	SCIM   string `yaml:"scim" doc:"SCIM alone; empty only with scim.on_public"`
 	Ops    string `yaml:"ops" doc:"/metrics, /healthz and /readyz, without authentication: never public"`
-}
+	HTTP   string `yaml:"http" doc:"sends browsers from http to https, and answers HTTP-01 of ACME; nothing else is served there. None when absent"`
 
-// TLS says where the certificate comes from: exactly one of files, acme and off.
-type TLS struct {
-	CertFile string `yaml:"cert_file" kind:"file" doc:"PEM certificate chain"`
-	KeyFile  string `yaml:"key_file" kind:"file" doc:"PEM private key"`
-	ACME     *ACME  `yaml:"acme" doc:"not in this version yet"`
-	Off      bool   `yaml:"off" doc:"true: plain HTTP, behind trusted_proxies or for localhost alone"`
-}
-
-// ACME is certificates by RFC 8555.
-type ACME struct {
-	Email string `yaml:"email" doc:"whom the authority may write to"`
+	ProxyProtocol []string `yaml:"proxy_protocol" doc:"listeners (public, scim, http) on which trusted_proxies say by the PROXY protocol, v1 or v2, who is calling, and must"`
 }
 
 // Store is the engine of the store: exactly one.
@@ -174,6 +164,7 @@ func (f *File) check(fault func(path, problem string)) {
 	}
 	f.Audit.Check(under("audit"))
 	f.checkListen(under("listen"))
+	f.checkAnnounced(under("listen.proxy_protocol"))
 	f.checkTLS(under("tls"))
 	f.checkStore(under("store"))
 	f.checkLog(under("log"))
@@ -198,53 +189,32 @@ func (f *File) checkPolicyNames(fault func(path, problem string)) {
 func (f *File) checkListen(fault func(path, problem string)) {
 	for _, l := range []struct{ key, addr, example string }{
 		{"public", f.Listen.Public, "0.0.0.0:8443"}, {"scim", f.Listen.SCIM, "0.0.0.0:8444"}, {"ops", f.Listen.Ops, "127.0.0.1:9090"},
+		{"http", f.Listen.HTTP, "0.0.0.0:80"},
 	} {
-		if l.addr == "" && l.key == "scim" && f.SCIM.OnPublic {
+		if l.addr == "" && (l.key == "scim" && f.SCIM.OnPublic || l.key == "http") {
 			continue
 		}
 		if _, port, err := net.SplitHostPort(l.addr); err != nil || port == "" {
 			fault(l.key, fmt.Sprintf("%q is no address to listen on; write host:port, such as %s", l.addr, l.example))
 		}
 	}
-}
-
-func (f *File) checkTLS(fault func(path, problem string)) {
-	t, local := f.TLS, f.localhost()
-	files := t.CertFile != "" || t.KeyFile != ""
-	switch {
-	case t.ACME != nil:
-		fault("acme", "is not in this version yet; write cert_file and key_file")
-	case t.Off && files:
-		fault("off", "is true although files are named; leave one of the two out")
-	case t.Off && len(f.TrustedProxies) == 0 && !local:
-		fault("off", "leaves passwords and cookies to whoever listens; name the proxies that speak TLS in trusted_proxies, or give cert_file and key_file")
-	case !t.Off && !files:
-		fault("", "says nothing of a certificate; write cert_file and key_file")
-	case !t.Off:
-		readable("cert_file", t.CertFile, fault)
-		readable("key_file", t.KeyFile, fault)
+	if f.Listen.HTTP != "" && strings.HasPrefix(f.PublicURL, "http://") {
+		fault("http", "has nowhere to send browsers, for public_url is http itself; leave it out")
 	}
 }
 
-func (f *File) localhost() bool {
-	_, host, _ := strings.Cut(f.PublicURL, "://")
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost")
-}
+// announcing are the listeners on which clients may be announced.
+var announcing = []string{"public", "scim", "http"}
 
-func readable(key, path string, fault func(path, problem string)) {
-	if path == "" {
-		fault(key, "is missing; write the path of a PEM file")
-		return
+func (f *File) checkAnnounced(fault func(path, problem string)) {
+	for i, name := range f.Listen.ProxyProtocol {
+		if !slices.Contains(announcing, name) {
+			fault(fmt.Sprintf("[%d]", i), fmt.Sprintf("%q is no listener that clients are announced to; write %s", name, strings.Join(announcing, ", ")))
+		}
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		fault(key, fmt.Sprintf("cannot be read: %v", err))
-		return
+	if len(f.Listen.ProxyProtocol) > 0 && len(f.TrustedProxies) == 0 {
+		fault("", "is believed of nobody; name the load balancers that send it in trusted_proxies")
 	}
-	_ = file.Close()
 }
 
 func (f *File) checkStore(fault func(path, problem string)) {

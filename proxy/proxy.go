@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"sync"
@@ -106,6 +107,12 @@ func (p *Proxy) Load(s Settings) error {
 	return nil
 }
 
+// Hosts are those that are ours by the settings in force: public_url's and every route's.
+func (p *Proxy) Hosts() []string { return p.table.Load().names() }
+
+// Believes says whether addr is in trusted_proxies, by the settings in force.
+func (p *Proxy) Believes(addr netip.Addr) bool { return p.table.Load().believes(addr) }
+
 // startOver says that new settings came before the request was in the live set; it begins again under them.
 var startOver = &refusal{}
 
@@ -127,7 +134,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve is the only road from a socket to an upstream. It returns why the request was not answered.
 func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
-	if x := v.read(r); x != nil { // host and path get their one spelling, or are refused
+	x := v.read(r) // host and path get their one spelling, or are refused
+	if w.strict = v.strict(); x != nil {
 		return x
 	}
 	if v.door {

@@ -30,6 +30,7 @@ type reply struct {
 	refusing bool // what is written now is the door's own, and may follow a stop
 	hurried  bool // the rest of the body is waited for no longer than bodyWithin
 	stall    time.Duration
+	strict   string // Strict-Transport-Security; "" for none of ours
 
 	frames atomic.Pointer[frames] // to the client of a socket
 	giving atomic.Int64           // nanoseconds since 1970 when the client was first offered what it still has not taken; 0: nothing is
@@ -78,6 +79,9 @@ func (w *reply) WriteHeader(code int) {
 	}
 	if w.closing && code >= 200 {
 		w.Header().Set("Connection", "close")
+	}
+	if w.strict != "" && code >= 200 {
+		w.Header().Set("Strict-Transport-Security", w.strict) // an upstream's own would bind every host of its name
 	}
 	if code < 200 {
 		w.Header().Del("Set-Cookie")

@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -19,6 +20,7 @@ type table struct {
 	host    string   // public's, canonical
 	trusted []netip.Prefix
 	headers IdentityHeaders
+	hsts    string // the header's value; "" for none
 	managed headerNames
 	secret  secret // of fronts; nil: none is asked for
 
@@ -101,6 +103,16 @@ func (t *table) knows(host string) bool {
 	return ok || host == t.host
 }
 
+// names are the hosts that are ours, in order.
+func (t *table) names() []string {
+	names := slices.Collect(maps.Keys(t.hosts))
+	if _, also := t.hosts[t.host]; !also && t.host != "" {
+		names = append(names, t.host)
+	}
+	slices.Sort(names)
+	return names
+}
+
 // origin is where browsers find host: scheme and port are those of public_url for every host.
 func (t *table) origin(host string) string {
 	return t.public.Scheme + "://" + t.authority(host)
@@ -134,6 +146,7 @@ func compile(s Settings, old *table) (*table, error) {
 	if t.secret, err = readSecret(s.ForwardAuth.SecretFile); err != nil {
 		return nil, fmt.Errorf("forward_auth.secret_file: %w", err)
 	}
+	t.hsts = s.HSTS.header(public, t.host)
 	for _, text := range s.TrustedProxies {
 		p, err := parseTrusted(text)
 		if err != nil {

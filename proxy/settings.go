@@ -14,9 +14,10 @@ import (
 // top-level keys of the file, so they can be inlined there.
 type Settings struct {
 	PublicURL       string          `yaml:"public_url" doc:"where login, callback, portal and console live, such as https://login.example.com"`
-	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed, and who may ask at /.sallyport/check; none by default"`
+	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For, X-Forwarded-Proto and PROXY protocol are believed, and who may ask at /.sallyport/check; none by default"`
 	ForwardAuth     ForwardAuth     `yaml:"forward_auth" doc:"how proxies of trusted_proxies ask at /.sallyport/check whether a request may pass"`
 	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the headers by which an upstream learns who is calling"`
+	HSTS            HSTS            `yaml:"hsts" doc:"tells browsers to come by https alone"`
 	TrustGroupNames bool            `yaml:"trust_group_names" doc:"let rules name groups by name alone; whoever may rename groups then decides who passes"`
 	Limits          Limits          `yaml:"limits" doc:"how much is taken on at once"`
 	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
@@ -53,7 +54,7 @@ type IdentityHeaders struct {
 
 // Defaults is what absent keys mean.
 func Defaults() Settings {
-	return Settings{Limits: defaultLimits, IdentityHeaders: IdentityHeaders{
+	return Settings{Limits: defaultLimits, HSTS: HSTS{MaxAge: aYear}, IdentityHeaders: IdentityHeaders{
 		User:      "X-Forwarded-User",
 		Email:     "X-Forwarded-Email",
 		Name:      "X-Forwarded-Preferred-Username",
@@ -84,6 +85,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 	if _, err := readSecret(s.ForwardAuth.SecretFile); err != nil {
 		fault("forward_auth.secret_file", err.Error())
 	}
+	s.HSTS.check(func(path, problem string) { fault(join("hsts", path), problem) })
 	if len(s.Routes) == 0 {
 		fault("routes", "no route leads anywhere; write at least one with name, host, upstream and policy")
 	}
@@ -164,8 +166,7 @@ func parsePublicURL(text string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	local := host == "localhost" || strings.HasSuffix(host, ".localhost")
-	if u.Scheme != "https" && !(u.Scheme == "http" && local) {
+	if u.Scheme != "https" && !(u.Scheme == "http" && isLocal(host)) {
 		return nil, fmt.Errorf("browsers keep the session's cookie over https only; write https:// (http:// is for localhost alone)")
 	}
 	origin := &url.URL{Scheme: u.Scheme, Host: host}
@@ -174,6 +175,9 @@ func parsePublicURL(text string) (*url.URL, error) {
 	}
 	return origin, nil
 }
+
+// isLocal says whether host is this machine's alone.
+func isLocal(host string) bool { return host == "localhost" || strings.HasSuffix(host, ".localhost") }
 
 func defaultPort(scheme string) string {
 	if scheme == "https" {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v4"
@@ -45,6 +46,11 @@ func TestFaults(t *testing.T) {
 		{"a header of HTTP's own", func(s *Settings) { s.IdentityHeaders.Email = "content-length" }, "identity_headers.email", "meaning of its own"},
 		{"a header of ours", func(s *Settings) { s.IdentityHeaders.Email = "X-Forwarded-For" }, "identity_headers.email", "meaning of its own"},
 		{"one header for two", func(s *Settings) { s.IdentityHeaders.Groups = "x-forwarded-user" }, "identity_headers.groups", "carries user already"},
+		{"strict for no time", func(s *Settings) { s.HSTS.MaxAge = time.Millisecond }, "hsts.max_age", "8760h"},
+		{"strict for less than no time", func(s *Settings) { s.HSTS.MaxAge = -time.Hour }, "hsts.max_age", "8760h"},
+		{"listed in browsers without subdomains", func(s *Settings) { s.HSTS.Preload = true }, "hsts.preload", "include_subdomains: true"},
+		{"listed in browsers for a day", func(s *Settings) { s.HSTS = HSTS{MaxAge: 24 * time.Hour, IncludeSubdomains: true, Preload: true} }, "hsts.preload", "8760h or more"},
+		{"subdomains strict for no time", func(s *Settings) { s.HSTS = HSTS{IncludeSubdomains: true} }, "hsts.include_subdomains", "max_age"},
 		{"no routes", func(s *Settings) { s.Routes = nil }, "routes", "at least one"},
 		{"a route without name", func(s *Settings) { s.Routes[0].Name = "" }, "routes[0].name", "lower-case"},
 		{"a route called by a reserved name", func(s *Settings) { s.Routes[0].Name = "_none" }, "routes[0].name", "lower-case"},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net"
 	"sync"
 )
@@ -52,10 +51,4 @@ func (p *placed) Close() error {
 }
 
 // CloseWrite says that no more comes.
-func (p *placed) CloseWrite() error {
-	half, ok := p.Conn.(interface{ CloseWrite() error })
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	return half.CloseWrite()
-}
+func (p *placed) CloseWrite() error { return closeWrite(p.Conn) }

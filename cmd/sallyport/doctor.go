@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func (d *doctor) note(check, state, format string, args ...any) {
 
 func (d *doctor) examine(ctx context.Context) {
 	d.checkProvider(ctx)
-	d.checkCertificate()
+	d.checkCertificate(ctx)
 	d.checkTokens(ctx)
 	var f facts
 	if err := d.operator.ask(ctx, http.MethodGet, "/facts", nil, &f); err != nil {
@@ -122,8 +123,12 @@ func (d *doctor) checkProvider(ctx context.Context) {
 	}
 }
 
-func (d *doctor) checkCertificate() {
-	if d.file.TLS.CertFile == "" {
+func (d *doctor) checkCertificate(ctx context.Context) {
+	switch {
+	case d.file.TLS.ACME != nil:
+		d.checkOrders(ctx)
+		return
+	case d.file.TLS.CertFile == "":
 		return
 	}
 	pair, err := tls.LoadX509KeyPair(d.file.TLS.CertFile, d.file.TLS.KeyFile)
@@ -136,14 +141,39 @@ func (d *doctor) checkCertificate() {
 		d.note("certificate", bad, "%v", err)
 		return
 	}
-	left := time.Until(leaf.NotAfter)
-	switch {
+	d.judgeExpiry(leaf.NotAfter, 14*24*time.Hour)
+}
+
+func (d *doctor) judgeExpiry(end time.Time, soon time.Duration) {
+	switch left := time.Until(end); {
 	case left <= 0:
-		d.note("certificate", bad, "it expired on %s", leaf.NotAfter.Format(time.DateOnly))
-	case left < 14*24*time.Hour:
-		d.note("certificate", warn, "it expires on %s", leaf.NotAfter.Format(time.DateOnly))
+		d.note("certificate", bad, "it expired on %s", end.Format(time.DateOnly))
+	case left < soon:
+		d.note("certificate", warn, "it expires on %s", end.Format(time.DateOnly))
 	default:
-		d.note("certificate", ok, "valid until %s", leaf.NotAfter.Format(time.DateOnly))
+		d.note("certificate", ok, "valid until %s", end.Format(time.DateOnly))
+	}
+}
+
+var (
+	withoutCertificate = regexp.MustCompile(`(?m)^sallyport_tls_hosts_without_certificate (.*)$`)
+	firstExpiry        = regexp.MustCompile(`(?m)^sallyport_tls_certificate_expiry_timestamp_seconds (.*)$`)
+)
+
+// checkOrders asks the running server what the ACME authority has given it.
+func (d *doctor) checkOrders(ctx context.Context) {
+	metrics, err := readMetrics(ctx, d.file.Listen.Ops)
+	if err != nil {
+		d.note("certificate", warn, "the running server's metrics cannot be read: %v", err)
+		return
+	}
+	if m := withoutCertificate.FindStringSubmatch(metrics); m != nil && m[1] != "0" {
+		d.note("certificate", bad, "%s hosts have none; the server's log says why the authority gives them none", m[1])
+		return
+	}
+	if m := firstExpiry.FindStringSubmatch(metrics); m != nil {
+		seconds, _ := strconv.ParseFloat(m[1], 64) // as it was written
+		d.judgeExpiry(time.Unix(int64(seconds), 0), 7*24*time.Hour)
 	}
 }
 

@@ -30,8 +30,14 @@ type stage struct {
 
 func newStage(t testing.TB) *stage {
 	t.Helper()
-	s := &stage{world: newWorld(t)}
-	s.server = s.start("--init")
+	w := newWorld(t)
+	return w.settle(w.start("--init"))
+}
+
+// settle has alice pushed to server, and signs her in there.
+func (w *world) settle(server *running) *stage {
+	w.t.Helper()
+	s := &stage{world: w, server: server}
 	s.push = s.pusher(s.server)
 	s.person = s.entra.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice"})
 	s.entra.SignIn(s.person.OID)

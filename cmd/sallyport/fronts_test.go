@@ -39,10 +39,10 @@ type frontKind struct {
 }
 
 var (
-	nginx    = frontKind{"FRONT_NGINX", "nginx", (*fronted).nginx}
-	haproxy  = frontKind{"FRONT_HAPROXY", "haproxy", (*fronted).haproxy}
-	caddy    = frontKind{"FRONT_CADDY", "caddyfile", (*fronted).caddy}
-	balancer = map[string]frontKind{
+	nginxFront   = frontKind{"FRONT_NGINX", "nginx", (*fronted).nginx}
+	haproxyFront = frontKind{"FRONT_HAPROXY", "haproxy", (*fronted).haproxy}
+	caddyFront   = frontKind{"FRONT_CADDY", "caddyfile", (*fronted).caddy}
+	balancers    = map[string]frontKind{
 		"nginx":   {"FRONT_NGINX", "nginx balancer", (*fronted).nginx},
 		"haproxy": {"FRONT_HAPROXY", "haproxy balancer", (*fronted).haproxy},
 	}
@@ -271,7 +271,7 @@ func passed(body string) bool { return strings.HasPrefix(body, "hello ") }
 
 // TestForwardAuth asks through each front what must hold whoever passes requests on.
 func TestForwardAuth(t *testing.T) {
-	for _, kind := range []frontKind{nginx, haproxy, caddy} {
+	for _, kind := range []frontKind{nginxFront, haproxyFront, caddyFront} {
 		t.Run(kind.block, func(t *testing.T) {
 			f := newFronted(t, kind)
 			t.Run("the application is told who calls", f.tellsWho)
@@ -406,9 +406,9 @@ func (f *fronted) hidesChecks(t *testing.T) {
 	}
 }
 
-// TestBehindABalancer: Sallyport is the proxy, and the front merely stands before it.
-func TestBehindABalancer(t *testing.T) {
-	for name, kind := range balancer {
+// TestBehindABalancerThatSpeaksHTTP: Sallyport is the proxy, and the front merely stands before it.
+func TestBehindABalancerThatSpeaksHTTP(t *testing.T) {
+	for name, kind := range balancers {
 		t.Run(name, func(t *testing.T) {
 			f := newFronted(t, kind)
 			_, body := f.her.ask(t, "GET", appHost, "/", "X-Forwarded-For", "6.6.6.6", "X-Forwarded-User", forged, "X_Forwarded_User", forged)

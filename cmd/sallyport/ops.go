@@ -26,7 +26,7 @@ func (s *server) metrics() *prometheus.Registry {
 	reg.MustRegister(build, s.reloader.successful, s.reloader.successTime,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, room := range []interface{ Collectors() []prometheus.Collector }{
-		s.rooms.store, s.rooms.directory, s.rooms.sessions, s.rooms.record, s.provider, s.proxy, s.push,
+		s.rooms.store, s.rooms.directory, s.rooms.sessions, s.rooms.record, s.provider, s.proxy, s.push, s.certs, s.announced,
 	} {
 		reg.MustRegister(room.Collectors()...)
 	}

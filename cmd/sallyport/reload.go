@@ -31,13 +31,14 @@ type reloader struct {
 
 	mu      sync.Mutex // guards what follows
 	started *config.File
-	seen    []byte // digest of the files when last looked at
+	latest  *config.File // the last without a fault: the files it names are looked at
+	seen    []byte       // digest of the files when last looked at
 
 	successful, successTime prometheus.Gauge
 }
 
 func newReloader(path string, file *config.File, apply func(*config.File) error, log *slog.Logger) *reloader {
-	r := &reloader{path: path, started: file, apply: apply, log: log,
+	r := &reloader{path: path, started: file, latest: file, apply: apply, log: log,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_config_last_reload_successful",
 			Help: "1 if the configuration file, when last read, was put in force; else 0."}),
 		successTime: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_config_last_reload_success_timestamp_seconds",
@@ -91,7 +92,7 @@ func (r *reloader) load() error {
 	if err != nil {
 		return err
 	}
-	r.seen = r.digest(file)
+	r.latest, r.seen = file, r.digest(file)
 	if err := r.apply(file); err != nil {
 		return err
 	}
@@ -110,6 +111,7 @@ func needRestart(old, new *config.File) (keys []string) {
 	}
 	changed("listen", old.Listen, new.Listen)
 	changed("tls.off", old.TLS.Off, new.TLS.Off)
+	changed("tls.acme", old.TLS.ACME, new.TLS.ACME)
 	changed("store", old.Store, new.Store)
 	changed("control", old.Control, new.Control)
 	changed("oidc", old.OIDC, new.OIDC)
@@ -123,7 +125,7 @@ func needRestart(old, new *config.File) (keys []string) {
 func (r *reloader) contentChanged() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.digest(r.started)
+	now := r.digest(r.latest)
 	if bytes.Equal(now, r.seen) {
 		return false
 	}

@@ -26,6 +26,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sallyport/config"
 )
 
 // binary is the real program, built once for all tests.
@@ -76,7 +78,7 @@ func start(t testing.TB, dir string, flags ...string) *running {
 
 func (r *running) awaitDoors(pipe io.Reader) {
 	r.t.Helper()
-	listening := make(chan struct{})
+	listening, doors := make(chan struct{}), doorsIn(r.t, r.dir)
 	go func() {
 		lines := bufio.NewScanner(pipe)
 		lines.Buffer(nil, 1<<20)
@@ -87,7 +89,7 @@ func (r *running) awaitDoors(pipe io.Reader) {
 			var l struct{ Msg, Door, Addr string }
 			if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" {
 				r.addrs[l.Door] = l.Addr
-				if len(r.addrs) == 4 {
+				if len(r.addrs) == doors {
 					close(listening)
 				}
 			}
@@ -102,6 +104,19 @@ func (r *running) awaitDoors(pipe io.Reader) {
 	case <-time.After(30 * time.Second):
 		r.t.Fatalf("the server does not listen\n%s", r.log())
 	}
+}
+
+// doorsIn is how many doors the configuration in dir opens.
+func doorsIn(t testing.TB, dir string) int {
+	t.Helper()
+	file, err := config.Load(filepath.Join(dir, "sallyport.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.Listen.HTTP != "" {
+		return 5
+	}
+	return 4
 }
 
 func (r *running) log() string {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +36,8 @@ type server struct {
 	workloads *oidc.Workloads // nil without scim.oauth
 	reloader  *reloader
 	registry  *prometheus.Registry
-	cert      *certificate // nil where TLS is off
+	certs     *certificates // nil where TLS is off
+	announced *announcements
 	file      *config.File
 	log       *slog.Logger
 }
@@ -70,15 +72,30 @@ func (s *server) wire(path string) error {
 	if err != nil {
 		return err
 	}
-	if s.cert, err = loadCertificate(s.file.TLS); err != nil {
+	if s.certs, err = s.openCertificates(); err != nil {
 		return err
 	}
+	s.announced = newAnnouncements(s.proxy.Believes, s.log)
 	if err := s.wirePushes(); err != nil {
 		return err
 	}
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	s.registry = s.metrics()
 	return s.proxy.Load(s.file.Proxy())
+}
+
+func (s *server) openCertificates() (c *certificates, err error) {
+	if s.file.TLS.Off {
+		return nil, nil
+	}
+	c = &certificates{}
+	if a := s.file.TLS.ACME; a != nil {
+		c.orders, err = newOrders(*a, s.proxy.Hosts, s.rooms.store, s.log)
+		return c, err
+	}
+	pair, err := loadCertificate(s.file.TLS)
+	c.file.Store(pair)
+	return c, err
 }
 
 // wirePushes makes the SCIM server, with whoever else's tokens it takes.
@@ -98,7 +115,7 @@ func (s *server) wirePushes() (err error) {
 
 // apply puts a freshly loaded configuration in force, all of it or none.
 func (s *server) apply(file *config.File) error {
-	cert, err := loadCertificate(file.TLS)
+	pair, err := loadCertificate(file.TLS)
 	if err != nil {
 		return err
 	}
@@ -108,7 +125,7 @@ func (s *server) apply(file *config.File) error {
 	if err := s.proxy.Load(file.Proxy()); err != nil {
 		return err
 	}
-	s.cert.replace(cert)
+	s.certs.follow(pair)
 	return nil
 }
 
@@ -139,6 +156,9 @@ func (s *server) serve(stop, rooms context.Context, doors []*door, hup <-chan os
 	g.Go(func() error { return ignoreCancelled(s.reloader.Run(ctx, hup)) })
 	if s.workloads != nil {
 		g.Go(func() error { return ignoreCancelled(s.workloads.Run(ctx)) })
+	}
+	if s.certs != nil && s.certs.orders != nil {
+		g.Go(func() error { return ignoreCancelled(s.certs.orders.Run(ctx)) })
 	}
 	for _, d := range doors {
 		g.Go(func() error { return d.serve() })
@@ -173,21 +193,42 @@ func (s *server) doors() []*door {
 	if s.file.SCIM.OnPublic {
 		public = s.withPushes(public)
 	}
-	l := s.file.Listen
-	tcp := func(addr string) func() (net.Listener, error) {
-		return func() (net.Listener, error) { return net.Listen("tcp", addr) }
-	}
-	secure := s.cert.config()
+	l, secure := s.file.Listen, s.certs.config()
 	doors := []*door{
-		newDoor("public", limited(tcp(l.Public), s.connections()), http.HandlerFunc(public), secure, s.log),
-		newDoor("ops", tcp(l.Ops), s.ops(), nil, s.log),
+		newDoor("public", limited(s.tcp("public", l.Public), s.connections()), s.certs.nothingElse(http.HandlerFunc(public)), secure, s.log),
+		newDoor("ops", s.tcp("ops", l.Ops), s.ops(), nil, s.log),
 		newDoor("control", func() (net.Listener, error) { return listenControl(s.file.Control.Socket) },
 			s.control().handler(), nil, s.log),
 	}
 	if l.SCIM != "" {
-		doors = append(doors, newDoor("scim", tcp(l.SCIM), s.guarded(), secure, s.log))
+		doors = append(doors, newDoor("scim", s.tcp("scim", l.SCIM), s.certs.nothingElse(s.guarded()), secure, s.log))
+	}
+	if l.HTTP != "" {
+		plain := newDoor("http", limited(s.tcp("http", l.HTTP), s.file.Limits.Connections), s.plain(), nil, s.log)
+		plain.server.ReadTimeout, plain.server.WriteTimeout = headerTimeout, headerTimeout // nothing is long there
+		doors = append(doors, plain)
 	}
 	return doors
+}
+
+// tcp listens for the door of that name, where clients may have to be announced.
+func (s *server) tcp(door, addr string) func() (net.Listener, error) {
+	return func() (net.Listener, error) {
+		l, err := net.Listen("tcp", addr)
+		if err != nil || !slices.Contains(s.file.Listen.ProxyProtocol, door) {
+			return l, err
+		}
+		return s.announced.listener(l), nil
+	}
+}
+
+// plain answers what comes without TLS.
+func (s *server) plain() http.Handler {
+	send := http.HandlerFunc(s.proxy.ServePlain)
+	if s.certs != nil && s.certs.orders != nil {
+		return s.certs.orders.challenges(send)
+	}
+	return send
 }
 
 // limited takes on at most so many connections at once; more wait.

@@ -21,6 +21,9 @@ func newUpstream(t testing.TB) *httptest.Server {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello %s\n", r.Header.Get("X-Forwarded-User"))
 	})
+	mux.HandleFunc("/where", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, r.Header["X-Forwarded-For"], r.Header["X-Forwarded-Proto"])
+	})
 	mux.HandleFunc("/socket", echo)
 	mux.HandleFunc("/quiet", quiet)
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {

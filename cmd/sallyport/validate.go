@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,11 @@ func validateCommand() *cobra.Command {
 			}
 			if _, err := loadCertificate(file.TLS); err != nil {
 				return err
+			}
+			if a := file.TLS.ACME; a != nil { // with what its files hold
+				if _, err := newOrders(*a, nil, nil, slog.New(slog.DiscardHandler)); err != nil {
+					return err
+				}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d policies\n", path, len(file.Routes), len(file.Policies))
 			return nil

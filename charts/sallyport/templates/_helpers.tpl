@@ -76,6 +76,12 @@ Whether the rest is right is for `sallyport validate` to say.
 {{- end -}}
 {{- end }}
 
+{{/* "true" where browsers are sent from http to https. */}}
+{{- define "sallyport.hasHttp" -}}
+{{- $c := include "sallyport.parsed" . | fromYaml -}}
+{{- if (default dict $c.listen).http -}}true{{- end -}}
+{{- end }}
+
 {{/* One of the two outward Services: include "sallyport.service" (list . "scim" "scim"), values key and port name. */}}
 {{- define "sallyport.service" -}}
 {{- $root := index . 0 -}}{{- $key := index . 1 -}}{{- $v := get $root.Values.services $key -}}
@@ -105,4 +111,9 @@ spec:
     - name: {{ $key }}
       port: {{ $v.port }}
       targetPort: {{ $key }}
+    {{- if and (eq $key "applications") (include "sallyport.hasHttp" $root) }}
+    - name: http
+      port: 80  # where browsers and ACME's HTTP-01 look
+      targetPort: http
+    {{- end }}
 {{- end }}

@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// acmeAuthority is a real ACME server, Pebble, with a DNS server by which every name is
+// 127.0.0.1. It looks for our names at ports of ours.
+type acmeAuthority struct {
+	t         testing.TB
+	directory string
+	roots     *x509.CertPool
+	public    string // address where it looks by TLS-ALPN-01
+	http      string // and by HTTP-01
+
+	mu  sync.Mutex // guards out
+	out bytes.Buffer
+}
+
+// Write takes what the server says of itself.
+func (a *acmeAuthority) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.out.Write(p)
+}
+
+func (a *acmeAuthority) said(text string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return strings.Count(a.out.String(), text)
+}
+
+// orders is how many it has taken; it refuses some for their nonce, and has them sent again.
+func (a *acmeAuthority) orders() int { return a.said(`Added order "`) }
+
+// free is an address that nobody listens on.
+func free(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
+
+// newACMEAuthority runs one whose certificates live for so many seconds. change alters
+// its settings.
+func (w *world) newACMEAuthority(lifetime int, change func(map[string]any)) *acmeAuthority {
+	w.t.Helper()
+	server, resolver := os.Getenv("PEBBLE"), os.Getenv("PEBBLE_CHALLTESTSRV")
+	if server == "" || resolver == "" {
+		w.t.Skip("PEBBLE and PEBBLE_CHALLTESTSRV do not name an ACME server and its resolver; ./test.sh tls makes them")
+	}
+	a := &acmeAuthority{t: w.t, public: free(w.t), http: free(w.t)}
+	listen, management, dns := free(w.t), free(w.t), free(w.t)
+	a.directory = "https://" + listen + "/dir"
+	cert, key := w.ca.issue(w.t, "localhost")
+	writeFile(w.t, w.dir, "acme/tls.crt", cert)
+	writeFile(w.t, w.dir, "acme/tls.key", key)
+	settings := map[string]any{"listenAddress": listen, "managementListenAddress": management,
+		"certificate": w.dir + "/acme/tls.crt", "privateKey": w.dir + "/acme/tls.key",
+		"httpPort": json.Number(portOf(a.http)), "tlsPort": json.Number(portOf(a.public)),
+		"keyAlgorithm": "ecdsa", "retryAfter": map[string]int{"authz": 1, "order": 1},
+		"profiles": map[string]any{"default": map[string]any{"description": "the only one", "validityPeriod": lifetime}}}
+	if change != nil {
+		change(settings)
+	}
+	text, err := json.Marshal(map[string]any{"pebble": settings})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	writeFile(w.t, w.dir, "acme/pebble.json", text)
+	a.run(resolver, "-dnsserver", dns, "-management", free(w.t), "-defaultIPv6", "", "-doh", "", "-http01", "", "-https01", "", "-tlsalpn01", "")
+	a.run(server, "-config", w.dir+"/acme/pebble.json", "-dnsserver", dns)
+	a.roots = a.fetchRoots("https://"+management+"/roots/0", w.ca)
+	return a
+}
+
+// run runs a program until the test is over.
+func (a *acmeAuthority) run(path string, args ...string) {
+	a.t.Helper()
+	cmd := exec.Command(path, args...)
+	cmd.Stdout, cmd.Stderr = a, a
+	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0")
+	if err := cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if a.t.Failed() {
+			a.t.Logf("the ACME server said:\n%s", a.out.String())
+		}
+	})
+}
+
+// fetchRoots waits for the server, and reads whose signature its certificates bear.
+func (a *acmeAuthority) fetchRoots(url string, ca *authority) *x509.CertPool {
+	a.t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool}}, Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(20 * time.Second); ; {
+		if resp, err := client.Get(url); err == nil {
+			pem, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			pool := x509.NewCertPool()
+			if pool.AppendCertsFromPEM(pem) {
+				return pool
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			a.t.Fatal("the ACME server does not answer")
+		}
+	}
+}
+
+// configureACME has certificates come from a.
+func (w *world) configureACME(a *acmeAuthority, listen, more string) {
+	w.t.Helper()
+	w.rewrite("listen: {public: 127.0.0.1:0, ", "listen: {"+listen+", ")
+	w.rewrite("ops: 127.0.0.1:0}", "ops: "+free(w.t)+"}") // where the doctor finds it
+	w.rewrite("tls: {cert_file: tls.crt, key_file: tls.key}",
+		fmt.Sprintf("tls: {acme: {accept_terms: true, email: ops@example.com, directory_url: %q, ca_file: ca.pem%s}}", a.directory, more))
+}
+
+// handshake is what the listener at addr shows for name to somebody who speaks protocols.
+func (a *acmeAuthority) handshake(addr, name string, protocols ...string) (*x509.Certificate, error) {
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 20 * time.Second}, "tcp", addr, &tls.Config{ServerName: name, RootCAs: a.roots, NextProtos: protocols})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0], nil
+}
+
+// strangers tries names that are not ours and demands that nothing comes of it.
+func (a *acmeAuthority) strangers(t *testing.T, addr string) {
+	t.Helper()
+	before := a.orders()
+	for _, name := range []string{"stranger.test", "www." + appHost, "127.0.0.1", "localhost"} {
+		for _, protocols := range [][]string{nil, {"h2"}, {"acme-tls/1"}} {
+			if _, err := a.handshake(addr, name, protocols...); err == nil || !strings.Contains(err.Error(), "remote error: tls") {
+				t.Errorf("%s, speaking %v, gets %v", name, protocols, err)
+			}
+		}
+	}
+	if _, err := a.handshake(addr, appHost, "acme-tls/1"); err == nil {
+		t.Error("nothing is asked, and still it is answered")
+	}
+	if n := a.orders() - before; n != 0 {
+		t.Errorf("strangers bring about %d orders", n)
+	}
+}
+
+// TestCertificatesByACME: for our own hosts alone, on both listeners, kept over a restart,
+// and soon for a host that is new.
+func TestCertificatesByACME(t *testing.T) {
+	w := newWorld(t)
+	a := w.newACMEAuthority(90*24*3600, nil)
+	w.configureACME(a, "public: "+a.public, "")
+	s := w.start("--init")
+	await(t, s, "sallyport_tls_hosts_without_certificate 0\n")
+	got := map[string]*x509.Certificate{}
+	for _, host := range []string{loginHost, appHost, apiHost} {
+		for _, door := range []string{"public", "scim"} {
+			cert, err := a.handshake(s.addrs[door], host)
+			if err != nil {
+				t.Fatalf("%s on the %s listener: %v", host, door, err)
+			}
+			got[host] = cert
+		}
+	}
+	if n := a.orders(); n != 3 {
+		t.Errorf("three certificates took %d orders", n)
+	}
+	await(t, s, fmt.Sprintf("sallyport_tls_certificate_expiry_timestamp_seconds %v\n", float64(earliest(got).Unix())))
+	a.strangers(t, s.addrs["public"])
+	if out, _ := s.try("doctor", "-o", "csv"); !strings.Contains(out, "certificate,ok,valid until ") {
+		t.Errorf("the doctor says\n%s", out)
+	}
+
+	s.kill()
+	s = w.start()
+	await(t, s, "sallyport_tls_hosts_without_certificate 0\n")
+	for host, cert := range got {
+		if again, err := a.handshake(s.addrs["public"], host); err != nil || !again.Equal(cert) {
+			t.Errorf("after a restart %s has another certificate: %v", host, err)
+		}
+	}
+	if n := a.orders(); n != 3 {
+		t.Errorf("a restart took %d orders", n-3)
+	}
+
+	w.rewrite("host: "+apiHost, "host: new.test")
+	s.verb("reload")
+	await(t, s, "sallyport_tls_hosts_without_certificate 0\n")
+	if _, err := a.handshake(s.addrs["public"], "new.test"); err != nil {
+		t.Errorf("a new host: %v", err)
+	}
+	if _, err := a.handshake(s.addrs["public"], apiHost); err == nil {
+		t.Error("a host that is ours no more is still shown a certificate")
+	}
+	if log := s.log(); strings.Contains(log, "PRIVATE") {
+		t.Errorf("a key is in the log:\n%s", log)
+	}
+	s.kill()
+	verb(t, w.dir, "store", "check")
+}
+
+func earliest(certs map[string]*x509.Certificate) (first time.Time) {
+	for _, c := range certs {
+		if first.IsZero() || c.NotAfter.Before(first) {
+			first = c.NotAfter
+		}
+	}
+	return first
+}
+
+// TestACMEByHTTP where the authority does not reach the public listener, with an
+// account that is bound to another; browsers are sent on by the same listener.
+func TestACMEByHTTP(t *testing.T) {
+	const secret = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+	w := newWorld(t)
+	a := w.newACMEAuthority(90*24*3600, func(settings map[string]any) {
+		settings["externalAccountBindingRequired"], settings["externalAccountMACKeys"] = true, map[string]string{"ours": secret}
+	})
+	writeFile(t, w.dir, "secrets/eab", []byte(secret+"\n"))
+	w.configureACME(a, "public: 127.0.0.1:0, http: "+a.http, ", eab: {key_id: ours, key_file: secrets/eab}")
+	s := w.start("--init")
+	await(t, s, "sallyport_tls_hosts_without_certificate 0\n")
+	if _, err := a.handshake(s.addrs["public"], appHost); err != nil {
+		t.Error(err)
+	}
+	a.strangers(t, s.addrs["public"])
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	defer client.CloseIdleConnections()
+	for target, want := range map[string]string{"/x?y": "308 https://app.test/x?y", "/.well-known/acme-challenge/nothing": "404 ",
+		"/.well-known/acme-challenge/acme_account+key": "404 ", "/.well-known/acme-challenge/" + appHost: "404 "} {
+		req, err := http.NewRequest(http.MethodGet, "http://"+s.addrs["http"]+target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = appHost
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := resp.Status[:4] + resp.Header.Get("Location"); got != want {
+			t.Errorf("%s gives %q, want %q", target, got, want)
+		}
+	}
+	if log := s.log() + scrape(t, s); strings.Contains(log, secret) || strings.Contains(log, "PRIVATE") {
+		t.Errorf("a key is in the log:\n%s", log)
+	}
+}
+
+// TestOrdersThatFailAreNotRepeated at once, however many ask for the name; nobody is
+// served without a certificate.
+func TestOrdersThatFailAreNotRepeated(t *testing.T) {
+	w := newWorld(t)
+	a := w.newACMEAuthority(90*24*3600, nil)
+	w.configureACME(a, "public: 127.0.0.1:0", "") // where it is not looked for
+	s := w.start("--init")
+	await(t, s, "sallyport_tls_orders_failed_total 3\n")
+	await(t, s, "sallyport_tls_hosts_without_certificate 3\n")
+	before := a.orders()
+	for range 20 {
+		if _, err := a.handshake(s.addrs["public"], appHost); err == nil || !strings.Contains(err.Error(), "remote error: tls") {
+			t.Errorf("without a certificate one gets %v", err)
+		}
+	}
+	if out, code := s.try("doctor", "-o", "csv"); code != exitDenied || !strings.Contains(out, "certificate,fail,3 hosts have none") {
+		t.Errorf("the doctor says\n%s", out)
+	}
+	s.verb("reload")
+	if n := a.orders() - before; n != 0 {
+		t.Errorf("%d more orders", n)
+	}
+	awaitLog(t, s, "no certificate for a host")
+	awaitLog(t, s, `"again":"`)
+	resp, err := http.Get("http://" + s.addrs["public"] + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusBadRequest { // net/http: "Client sent an HTTP request to an HTTPS server."
+		t.Errorf("without TLS one gets %s", resp.Status)
+	}
+}
+
+// TestCertificatesAreRenewed in time.
+func TestCertificatesAreRenewed(t *testing.T) {
+	w := newWorld(t)
+	a := w.newACMEAuthority(30, nil)
+	w.configureACME(a, "public: "+a.public, "")
+	s := w.start("--init")
+	await(t, s, "sallyport_tls_hosts_without_certificate 0\n")
+	old, err := a.handshake(s.addrs["public"], appHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); a.said("Issued certificate serial") < 6; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("nothing is renewed")
+		}
+	}
+	for deadline := time.After(time.Minute); ; {
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil { // it looks at what is new now, or in 15 seconds
+			t.Fatal(err)
+		}
+		if next, err := a.handshake(s.addrs["public"], appHost); err == nil && !next.Equal(old) && next.NotAfter.After(old.NotAfter) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the renewed certificate is not shown")
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// HSTS is Strict-Transport-Security (RFC 6797): what browsers have once been told over https, they do not forget until
+// max_age has passed.
+type HSTS struct {
+	MaxAge            time.Duration `yaml:"max_age" doc:"how long browsers come by https alone once they were told; 0s: they are told nothing. To take it back, write 1s for as long as it was"`
+	IncludeSubdomains bool          `yaml:"include_subdomains" doc:"for every name below our hosts too, whoever serves it"`
+	Preload           bool          `yaml:"preload" doc:"agree to be listed in browsers themselves, from where nobody is removed soon"`
+}
+
+const aYear = 365 * 24 * time.Hour
+
+func (s HSTS) check(fault func(path, problem string)) {
+	switch {
+	case s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < time.Second:
+		fault("max_age", fmt.Sprintf("%s is no time that browsers count; write one such as 8760h, or 0s to tell them nothing", s.MaxAge))
+	case s.Preload && (!s.IncludeSubdomains || s.MaxAge < aYear):
+		fault("preload", "is taken by browsers only with include_subdomains: true and a max_age of 8760h or more; write them too")
+	case s.IncludeSubdomains && s.MaxAge == 0:
+		fault("include_subdomains", "says nothing without max_age; write one such as 8760h")
+	}
+}
+
+// header is the header's value; "" where none is to be sent. A developer's own machine must not learn it: it would
+// hold for whatever else is served there.
+func (s HSTS) header(public *url.URL, host string) string {
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if s.MaxAge == 0 || public.Scheme != "https" || err == nil || isLocal(host) {
+		return ""
+	}
+	value := "max-age=" + strconv.Itoa(int(s.MaxAge/time.Second))
+	if s.IncludeSubdomains {
+		value += "; includeSubDomains"
+	}
+	if s.Preload {
+		value += "; preload"
+	}
+	return value
+}
+
+// strict is what the client is to be told, if it came by https to a host of ours.
+func (v *visit) strict() string {
+	if v.scheme != "https" || !v.table.knows(v.host) {
+		return ""
+	}
+	return v.table.hsts
+}

@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestBrowsersAreToldToComeByHTTPS in every answer of hosts of ours, whatever an upstream says of it; and in no other.
+func TestBrowsersAreToldToComeByHTTPS(t *testing.T) {
+	const ours, theirs = "max-age=31536000", "max-age=1; includeSubDomains; preload"
+	w := newWorld(t, nil)
+	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/says" {
+			rw.Header()["Strict-Transport-Security"] = []string{theirs, theirs}
+		}
+		_, _ = io.WriteString(rw, "here")
+	})
+	for _, h2 := range []bool{false, true} {
+		for target, want := range map[string]string{
+			"https://open.example.com/":                              ours,
+			"https://open.example.com/says":                          ours,
+			"https://open.example.com/a%2Fb":                         ours, // refused
+			"https://app.example.com/":                               ours, // not signed in
+			"https://app.example.com/.sallyport/me":                  ours,
+			"https://app.example.com/.sallyport/nothing":             ours,
+			"https://login.example.com/.sallyport/login?return_to=/": ours,
+			"https://login.example.com/nowhere":                      ours,
+			"https://unknown.example.com/":                           "",
+		} {
+			res, _ := w.get(w.client(h2), target)
+			if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); got != want {
+				t.Errorf("%s says %q, want %q", target, got, want)
+			}
+		}
+	}
+}
+
+// TestBrowsersAreToldByWhoeverSpeaksTLS: behind a trusted proxy, if that says so; without TLS nobody is told.
+func TestBrowsersAreToldByWhoeverSpeaksTLS(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		trusted []string
+		said    string
+		want    string
+	}{
+		{"a trusted proxy says https", []string{"127.0.0.0/8"}, "https", "max-age=31536000"},
+		{"a trusted proxy says http", []string{"127.0.0.0/8"}, "http", ""},
+		{"somebody else says https", nil, "https", ""},
+	} {
+		w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })
+		s := httptest.NewServer(w.proxy)
+		r, err := http.NewRequest(http.MethodGet, s.URL, nil)
+		w.must(err)
+		r.Host = openHost
+		r.Header.Set("X-Forwarded-Proto", c.said)
+		res, err := s.Client().Do(r)
+		w.must(err)
+		_ = res.Body.Close()
+		s.Close()
+		if got := res.Header.Get("Strict-Transport-Security"); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestWhatBrowsersAreTold by settings; with nothing of ours to say, the upstream's own word passes.
+func TestWhatBrowsersAreTold(t *testing.T) {
+	for _, c := range []struct {
+		hsts         HSTS
+		public, want string
+	}{
+		{HSTS{MaxAge: aYear}, "https://login.example.com", "max-age=31536000"},
+		{HSTS{MaxAge: time.Second}, "https://login.example.com", "max-age=1"},
+		{HSTS{MaxAge: 2 * aYear, IncludeSubdomains: true, Preload: true}, "https://login.example.com", "max-age=63072000; includeSubDomains; preload"},
+		{HSTS{}, "https://login.example.com", ""},
+		{HSTS{MaxAge: aYear}, "https://localhost:8443", ""},
+		{HSTS{MaxAge: aYear}, "https://login.localhost", ""},
+		{HSTS{MaxAge: aYear}, "http://localhost:8080", ""},
+		{HSTS{MaxAge: aYear}, "https://192.0.2.1", ""},
+		{HSTS{MaxAge: aYear}, "https://[2001:db8::1]", ""},
+	} {
+		public, err := url.Parse(c.public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, err := canonicalHost(public.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.hsts.header(public, host); got != c.want {
+			t.Errorf("%+v at %s: %q, want %q", c.hsts, c.public, got, c.want)
+		}
+	}
+	w := newWorld(t, func(s *Settings) { s.HSTS = HSTS{} })
+	w.behindIs(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Strict-Transport-Security", "max-age=5")
+	})
+	if res, _ := w.get(w.client(true), "https://open.example.com/"); res.Header.Get("Strict-Transport-Security") != "max-age=5" {
+		t.Errorf("the upstream's word does not pass: %v", res.Header)
+	}
+}
