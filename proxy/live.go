@@ -17,7 +17,6 @@ type liveRequest struct {
 	cancel context.CancelFunc
 	reply  *reply
 	joined bool                   // it is a socket, which outlives the handler; set by that alone
-	body   atomic.Pointer[body]   // whose sender must not pause for long; nil: none
 	end    atomic.Pointer[ending] // nil while it lives; set once
 	until  atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
 }
@@ -52,15 +51,6 @@ func (l *liveRequest) askAt(t time.Time) {
 func (l *liveRequest) overdue(now time.Time) bool {
 	until := l.until.Load()
 	return until != 0 && now.UnixNano() >= until || l.caller != nil && !now.Before(l.caller.expires())
-}
-
-// stalled says whether the client has let us wait for too long, to send more or to take in what is sent.
-func (l *liveRequest) stalled(now time.Time) bool {
-	since := l.reply.giving.Load()
-	if b := l.body.Load(); since == 0 && b != nil {
-		since = b.asked.Load()
-	}
-	return since != 0 && now.UnixNano()-since >= int64(l.reply.stall)
 }
 
 // cutBy is why the request was cut, or nil.

@@ -15,13 +15,15 @@ import (
 type body struct {
 	io.ReadCloser
 	failed atomic.Bool
-	asked  atomic.Int64 // nanoseconds since 1970 when the client was first waited for; 0: it is not
+	within time.Duration // for some more of it to come; 0: any
+	late   func()        // called when it has not
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	b.asked.Store(time.Now().UnixNano())
+	if b.within > 0 {
+		defer time.AfterFunc(b.within, b.late).Stop()
+	}
 	n, err := b.ReadCloser.Read(p)
-	b.asked.Store(0)
 	if err != nil && err != io.EOF {
 		b.failed.Store(true)
 	}
@@ -56,7 +58,7 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) *refusal {
 		way.body = &body{ReadCloser: r.Body}
 		r.Body = way.body
 		if !isGRPC(r) {
-			l.body.Store(way.body)
+			way.body.within, way.body.late = w.stall, l.stop
 		}
 	}
 	return way.forward(r)

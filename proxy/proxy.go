@@ -140,6 +140,9 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 	}
 	if v.door {
 		w.hurry()
+		if w.hasBody && !w.http1 {
+			r.Body = &body{ReadCloser: r.Body, within: bodyWithin, late: w.stop}
+		}
 		p.serveDoor(w, r, v)
 		return nil
 	}
@@ -235,6 +238,9 @@ func (p *Proxy) tell(v *visit, x *refusal) {
 // finish counts a request that is over. One that was begun to be answered and cannot be, or never was, ends without
 // the look of a whole answer: its connection or stream is torn down.
 func (p *Proxy) finish(v *visit, w *reply, panicked any) {
+	if panicked == nil {
+		w.drain()
+	}
 	code := w.status()
 	p.count(v, code)
 	if panicked != nil && panicked != http.ErrAbortHandler {

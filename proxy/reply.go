@@ -25,15 +25,15 @@ type reply struct {
 	http.ResponseWriter
 	control  *http.ResponseController
 	http1    bool
-	hasBody  bool // the request's body may still be on its way
-	closing  bool // nothing more will be read from this HTTP/1 connection
-	refusing bool // what is written now is the door's own, and may follow a stop
-	hurried  bool // the rest of the body is waited for no longer than bodyWithin
-	stall    time.Duration
-	strict   string // Strict-Transport-Security; "" for none of ours
+	hasBody  bool          // the request's body may still be on its way
+	closing  bool          // nothing more will be read from this HTTP/1 connection
+	refusing bool          // what is written now is the door's own, and may follow a stop
+	hurried  bool          // the rest of the body is waited for no longer than bodyWithin
+	unsent   bool          // some of the body may wait in a buffer
+	stall    time.Duration // how long the client may take to take in a piece of it
+	strict   string        // Strict-Transport-Security; "" for none of ours
 
 	frames atomic.Pointer[frames] // to the client of a socket
-	giving atomic.Int64           // nanoseconds since 1970 when the client was first offered what it still has not taken; 0: nothing is
 
 	mu      sync.Mutex // guards what follows
 	code    int        // of the answer; 0 before it
@@ -59,8 +59,12 @@ func newReply(w http.ResponseWriter, r *http.Request, stall time.Duration) *repl
 }
 
 // hurry gives the client a while, and no more, to take in what is left of the answer and to send what is left of its
-// body. net/http waits for both after the request, for ever.
+// body. net/http waits for both after the request, for ever. Over HTTP/2 it does not wait for the body, and drain sees
+// to the answer: a deadline there is a timer that keeps a connection in memory which was torn down.
 func (w *reply) hurry() {
+	if !w.http1 {
+		return
+	}
 	now := time.Now()
 	_ = w.control.SetWriteDeadline(now.Add(bodyWithin + w.stall)) // net/http waits for the body first
 	if w.hasBody && !w.hurried {
@@ -110,15 +114,22 @@ func (w *reply) Write(p []byte) (int, error) {
 			return 0, errStopped
 		}
 	}
-	w.giving.Store(time.Now().UnixNano())
-	defer w.giving.Store(0)
+	defer time.AfterFunc(w.stall, w.stop).Stop()
+	w.unsent = true
 	return w.ResponseWriter.Write(p)
+}
+
+// drain sends what is left of an answer over HTTP/2 while it can still be stopped.
+func (w *reply) drain() {
+	if !w.http1 && w.unsent {
+		_ = w.flush()
+	}
 }
 
 // flush sends what has been written so far.
 func (w *reply) flush() error {
-	w.giving.Store(time.Now().UnixNano())
-	defer w.giving.Store(0)
+	defer time.AfterFunc(w.stall, w.stop).Stop()
+	w.unsent = false
 	return w.control.Flush()
 }
 

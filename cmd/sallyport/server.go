@@ -294,8 +294,17 @@ func inTime(w http.ResponseWriter, r *http.Request) (watched *statusWatcher, don
 	if len(r.Header["Authorization"]) == 0 {
 		within = restWithin
 	}
+	if r.ContentLength != 0 {
+		_ = control.SetReadDeadline(time.Now().Add(within))
+	}
+	if r.ProtoMajor > 1 { // a write deadline there is a timer that outlives the connection
+		return &statusWatcher{ResponseWriter: w}, func() {
+			late := time.AfterFunc(pushWithin, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
+			defer late.Stop()
+			_ = control.Flush()
+		}
+	}
 	_ = control.SetWriteDeadline(time.Time{}) // what the answer before was given
-	_ = control.SetReadDeadline(time.Now().Add(within))
 	return &statusWatcher{ResponseWriter: w}, func() {
 		now := time.Now()
 		_ = control.SetWriteDeadline(now.Add(pushWithin))
