@@ -20,9 +20,9 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 	if at := p.checker(token); at != p {
 		return at.Bearer(ctx, token)
 	}
-	k := p.known.Load()
-	if k == nil {
-		return Identity{}, errUnknown
+	k, err := p.found(ctx)
+	if err != nil {
+		return Identity{}, err
 	}
 	if len(token) > maxToken { // not even its digest is taken
 		err := refuse(Malformed, "the token is too large")

@@ -267,9 +267,11 @@ func TestAScriptIsNoPlaceToLogOut(t *testing.T) {
 func TestBeforeDiscoveryNothingCanBeTold(t *testing.T) {
 	h := newSite(t)
 	h.make(foundText)
-	_, _, begin := h.Begin(context.Background(), 0)
-	_, finish := h.Finish(context.Background(), oidc.Flow{}, nil)
-	_, bearer := h.Bearer(context.Background(), h.accessToken())
+	gone, stop := context.WithCancel(t.Context())
+	stop() // who waits no longer
+	_, _, begin := h.Begin(gone, 0)
+	_, finish := h.Finish(gone, oidc.Flow{}, nil)
+	_, bearer := h.Bearer(gone, h.accessToken())
 	for _, err := range []error{begin, finish, bearer} {
 		if verdict(err) != doubt {
 			t.Errorf("gives %v", err)

@@ -39,10 +39,10 @@ func (Flow) LogValue() slog.Value { return slog.StringValue(concealed) }
 // Begin is the URL to send the browser to (authorization code with PKCE: RFC
 // 7636, RFC 9700 §2.1.1). With maxAge, the user is to prove who they are anew
 // unless they did no longer ago (OpenID Connect Core 1.0 §3.1.2.1).
-func (p *Provider) Begin(_ context.Context, maxAge time.Duration) (authURL string, f Flow, err error) {
-	k := p.known.Load()
-	if k == nil {
-		return "", Flow{}, errUnknown
+func (p *Provider) Begin(ctx context.Context, maxAge time.Duration) (authURL string, f Flow, err error) {
+	k, err := p.found(ctx)
+	if err != nil {
+		return "", Flow{}, err
 	}
 	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), MaxAge: int(maxAge / time.Second)}
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(f.Verifier), gooidc.Nonce(f.Nonce)}
@@ -54,9 +54,9 @@ func (p *Provider) Begin(_ context.Context, maxAge time.Duration) (authURL strin
 
 // Finish takes what the provider sent back with the browser.
 func (p *Provider) Finish(ctx context.Context, f Flow, q url.Values) (Identity, error) {
-	k := p.known.Load()
-	if k == nil {
-		return Identity{}, errUnknown
+	k, err := p.found(ctx)
+	if err != nil {
+		return Identity{}, err
 	}
 	id, err := p.finish(ctx, k, f, q)
 	p.metrics.verified(err)

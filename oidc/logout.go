@@ -21,9 +21,9 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 // A token that is sent again does no harm: it speaks of sessions that began before
 // it was issued, so nothing is remembered of it.
 func (p *Provider) Logout(ctx context.Context, token string) (Ending, error) {
-	k := p.known.Load()
-	if k == nil {
-		return Ending{}, errUnknown
+	k, err := p.found(ctx)
+	if err != nil {
+		return Ending{}, err
 	}
 	e, err := p.ending(ctx, k, token)
 	p.metrics.verified(err)

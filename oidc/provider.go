@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,8 @@ type Provider struct {
 	log      *slog.Logger
 	metrics  *metrics
 	known    atomic.Pointer[known] // nil before discovery
+	first    sync.Once             // the first try of discovery, which closes tried
+	tried    chan struct{}
 
 	remembered remembered
 	others     map[string]*Provider // further issuers of bearer tokens, by name
@@ -58,7 +61,7 @@ func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
 	}
 	callback := publicURL.JoinPath("/.sallyport/callback")
 	p := &Provider{settings: s, secret: secret, callback: callback.String(), tenant: tenantOf(s.Issuer),
-		client: client, log: log, metrics: newMetrics(), others: map[string]*Provider{}}
+		client: client, log: log, metrics: newMetrics(), tried: make(chan struct{}), others: map[string]*Provider{}}
 	for _, more := range s.BearerIssuers {
 		if p.others[more.Issuer], err = p.further(more); err != nil {
 			return nil, err
@@ -78,7 +81,7 @@ func (p *Provider) further(s BearerIssuer) (*Provider, error) {
 		claim = "sub" // of applications alone: it decides nothing
 	}
 	return &Provider{settings: Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim},
-		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, appsOnly: s.UserClaim == ""}, nil
+		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, tried: make(chan struct{}), appsOnly: s.UserClaim == ""}, nil
 }
 
 // String names the provider, and nothing that is secret about it.
@@ -133,17 +136,41 @@ func (p *Provider) run(ctx context.Context) error {
 
 // find discovers the provider, however long that takes.
 func (p *Provider) find(ctx context.Context) error {
+	defer p.first.Do(func() { close(p.tried) })
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		found, err := p.discover(ctx)
 		if err == nil {
 			p.known.Store(found)
 			return nil
 		}
+		p.first.Do(func() { close(p.tried) })
 		p.log.Warn("identity provider not reached; trying again", "err", err, "pause", pause.String())
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
+}
+
+// triedWithin is how long whoever comes right after the start waits for discovery.
+const triedWithin = 5 * time.Second
+
+// found is what discovery found out. As long as it is being tried for the first
+// time it is waited for: nobody should be turned away because we have just started.
+func (p *Provider) found(ctx context.Context) (*known, error) {
+	if k := p.known.Load(); k != nil {
+		return k, nil
+	}
+	late := time.NewTimer(triedWithin)
+	defer late.Stop()
+	select {
+	case <-p.tried:
+	case <-ctx.Done():
+	case <-late.C:
+	}
+	if k := p.known.Load(); k != nil {
+		return k, nil
+	}
+	return nil, errUnknown
 }
 
 // sleep waits for d or up to a half less, so that replicas do not march in step,

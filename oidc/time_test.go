@@ -226,3 +226,34 @@ func TestATokenDiesWithItsLastMoment(t *testing.T) {
 		}
 	})
 }
+
+// TestTheFirstTryIsWaitedFor: whoever comes in the moment of a start signs in, and where the provider is not to be had
+// they are told so when that is known, or after a few seconds.
+func TestTheFirstTryIsWaitedFor(t *testing.T) {
+	for says, c := range map[string]struct {
+		down, hangs bool
+		within      time.Duration
+		good        bool
+	}{
+		"it answers":     {false, false, 0, true},
+		"it is down":     {true, false, 0, false},
+		"nobody answers": {false, true, 5 * time.Second, false},
+	} {
+		t.Run(says, func(t *testing.T) {
+			inTime(t, func(t *testing.T, l *line) {
+				l.set(c.down, c.hangs)
+				begun := time.Now()
+				done := make(chan error)
+				go func() {
+					_, err := l.signInHere()
+					done <- err
+				}()
+				synctest.Wait() // they are there first
+				l.start()
+				if err := <-done; (err == nil) != c.good || time.Since(begun) > c.within {
+					t.Errorf("after %v: %v", time.Since(begun), err)
+				}
+			})
+		})
+	}
+}

@@ -41,7 +41,7 @@ func NewWorkloads(s WorkloadSettings, log *slog.Logger) (*Workloads, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{settings: Settings{Issuer: s.Issuer}, tenant: tenantOf(s.Issuer), client: client, log: log, metrics: newMetrics()}
+	p := &Provider{settings: Settings{Issuer: s.Issuer}, tenant: tenantOf(s.Issuer), client: client, log: log, metrics: newMetrics(), tried: make(chan struct{})}
 	return &Workloads{p, s.Audiences, s.ClientIDs}, nil
 }
 
@@ -51,9 +51,9 @@ func (w *Workloads) Run(ctx context.Context) error { return w.provider.Run(ctx) 
 // Client is the application that a token proves; "" with no error is a token that
 // is not taken. An error means that we could not tell.
 func (w *Workloads) Client(ctx context.Context, token string) (string, error) {
-	k := w.provider.known.Load()
-	if k == nil {
-		return "", errUnknown
+	k, err := w.provider.found(ctx)
+	if err != nil {
+		return "", err
 	}
 	c, err := w.provider.verify(ctx, k, token, "jwt", "at+jwt")
 	if errors.Is(err, ErrRefused) {
