@@ -43,13 +43,25 @@ func openRooms(ctx context.Context, file *config.File, init bool, log *slog.Logg
 	return r, nil
 }
 
-func (r *rooms) open(ctx context.Context, file *config.File) (err error) {
-	if r.directory, err = directory.Open(ctx, r.store, file.OIDC.UserAttribute); err != nil {
-		return fmt.Errorf("loading the directory: %w", err)
+// open reads users and sessions side by side: that is most of what a start takes.
+func (r *rooms) open(ctx context.Context, file *config.File) error {
+	g, reading := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		if r.directory, err = directory.Open(reading, r.store, file.OIDC.UserAttribute); err != nil {
+			return fmt.Errorf("loading the directory: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() (err error) {
+		if r.sessions, err = session.Open(reading, r.store, file.Session); err != nil {
+			return fmt.Errorf("loading the sessions: %w", err)
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return err
 	}
-	if r.sessions, err = session.Open(ctx, r.store, file.Session); err != nil {
-		return fmt.Errorf("loading the sessions: %w", err)
-	}
+	var err error
 	if r.record, err = audit.Open(file.Audit.File); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
