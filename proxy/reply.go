@@ -73,6 +73,13 @@ func (w *reply) hurry() {
 	}
 }
 
+// leaves says that an answer begins before the body was read, which may be nil, was read to its end. Then it is the last
+// on its connection: net/http would wait for the rest first, and a client that asked whether to send it (RFC 9110
+// §10.1.1) for the answer.
+func (w *reply) leaves(b *body) {
+	w.closing = w.closing || w.http1 && b != nil && !b.whole.Load()
+}
+
 // Unwrap lets an http.ResponseController reach what this does not do itself.
 func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
@@ -243,17 +250,23 @@ func (w *reply) insist() {
 	}
 }
 
-// release says that the request is over. It returns whether its answer was stopped.
+// release says that the request is over. It returns whether its answer was stopped. Then net/http, which looks for the
+// end of the body before it tears the connection down, waits for none.
 func (w *reply) release() (stopped bool) {
 	w.outside.Lock()
-	if w.control != nil {
+	defer w.outside.Unlock()
+	w.over = true
+	w.mu.Lock()
+	stopped = w.stopped
+	w.mu.Unlock()
+	switch {
+	case w.control == nil:
+	case stopped && !w.refusing && w.hasBody && w.http1:
+		_ = w.control.SetReadDeadline(time.Unix(1, 0))
+	default:
 		w.hurry()
 	}
-	w.over = true
-	w.outside.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.stopped
+	return stopped
 }
 
 // refuse makes w ready for the door's own answer, in place of one that has not begun. False if it has.
