@@ -178,6 +178,7 @@ func (e *earlyAnswers) send(code int, said textproto.MIMEHeader) error {
 	if e.over {
 		return nil
 	}
+	withoutHops(http.Header(said))
 	h := e.to.Header()
 	for name, values := range said {
 		h[name] = slices.Clone(values)

@@ -37,6 +37,7 @@ type reply struct {
 
 	mu      sync.Mutex // guards what follows
 	code    int        // of the answer; 0 before it
+	early   bool       // an answer before it is being written
 	stopped bool
 	taken   []io.Closer // the client's connection and the upstream's, once they are ours
 
@@ -91,13 +92,37 @@ func (w *reply) WriteHeader(code int) {
 	if w.closing && code >= 200 {
 		w.Header().Set("Connection", "close")
 	}
-	if w.strict != "" && code >= 200 {
-		w.Header().Set("Strict-Transport-Security", w.strict) // an upstream's own would bind every host of its name
-	}
+	w.bind(w.Header())
 	if code < 200 {
-		w.Header().Del("Set-Cookie")
+		w.writeEarly(code)
+		return
 	}
 	w.ResponseWriter.WriteHeader(code)
+}
+
+// bind says how browsers are to come, in place of the upstream, whose word would bind every host of its name.
+func (w *reply) bind(h http.Header) {
+	if w.strict != "" {
+		h["Strict-Transport-Security"] = []string{w.strict}
+	}
+}
+
+// writeEarly sends an answer that comes before the answer, and can be stopped meanwhile.
+func (w *reply) writeEarly(code int) {
+	defer time.AfterFunc(w.stall, w.stop).Stop()
+	defer w.setEarly(false)
+	if stopped := w.setEarly(true); stopped {
+		return
+	}
+	w.Header().Del("Set-Cookie")
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *reply) setEarly(early bool) (stopped bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.early = early
+	return w.stopped
 }
 
 // begin notes the code of the answer; false if there must be none.
@@ -147,6 +172,7 @@ func (w *reply) takeOver(head *http.Response, other io.Closer) (client *frames, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("taking over the client's connection: %w", err)
 	}
+	w.bind(head.Header)
 	client = &frames{Conn: conn}
 	client.mu.Lock() // until the head is out
 	defer client.mu.Unlock()
@@ -213,7 +239,7 @@ func (w *reply) farewell() {
 // waits no longer.
 func (w *reply) stop() {
 	w.mu.Lock()
-	taken, begun := w.taken, w.code != 0
+	taken, begun, early := w.taken, w.code != 0, w.early
 	w.stopped = true
 	w.mu.Unlock()
 	if taken != nil {
@@ -225,7 +251,7 @@ func (w *reply) stop() {
 	if w.hasBody {
 		w.runOut(w.control.SetReadDeadline)
 	}
-	if begun && w.runOut(w.control.SetWriteDeadline) && w.http1 {
+	if (begun || early) && w.runOut(w.control.SetWriteDeadline) && w.http1 && begun {
 		go w.insist()
 	}
 }

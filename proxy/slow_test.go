@@ -140,6 +140,16 @@ func TestAnAnswerNobodyTakes(t *testing.T) {
 	await(t, "the answer over HTTP/2 ends", gone)
 }
 
+// TestEarlyAnswersNobodyTakes end like others, and so does a request that is cut meanwhile.
+func TestEarlyAnswersNobodyTakes(t *testing.T) {
+	w := newWorld(t, func(s *Settings) {
+		s.Limits.Stall = time.Second
+		s.Routes[1].Upstream = Upstreams{hostile(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 100<<10)+"\r\n\r\n", 200))}
+	})
+	_ = w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 0\r\n\r\n")
+	w.eventually("it is counted", func() bool { return w.number("sallyport_http_requests_total", "route", "open") == 1 })
+}
+
 // TestAConnectionIsGoodAgain after an answer that was slow to begin: what one answer was given is not the next's.
 func TestAConnectionIsGoodAgain(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 50 * time.Millisecond })
