@@ -76,6 +76,7 @@ func (w *passage) outgoing(in *http.Request, ctx context.Context) *http.Request 
 
 // give sends the client the upstream's answer as it comes in. Where it breaks off, so does ours.
 func (w *passage) give(res *http.Response) {
+	w.reply.leaves(w.body)
 	h := w.reply.Header()
 	for name, values := range res.Header {
 		h[name] = values
@@ -177,6 +178,7 @@ func (e *earlyAnswers) send(code int, said textproto.MIMEHeader) error {
 	if e.over {
 		return nil
 	}
+	withoutHops(http.Header(said))
 	h := e.to.Header()
 	for name, values := range said {
 		h[name] = slices.Clone(values)

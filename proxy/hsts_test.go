@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +37,28 @@ func TestBrowsersAreToldToComeByHTTPS(t *testing.T) {
 			if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); got != want {
 				t.Errorf("%s says %q, want %q", target, got, want)
 			}
+		}
+	}
+}
+
+// TestEarlyAnswersAndSocketsSayNothingElse: what comes before an answer, or in place of one, is one too, and says no more
+// of its connection than others.
+func TestEarlyAnswersAndSocketsSayNothingElse(t *testing.T) {
+	const says = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n"
+	early := "HTTP/1.1 103 Early Hints\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: timeout=5\r\nLink: </a.css>\r\n" + says + "\r\n"
+	w := newWorld(t, func(s *Settings) {
+		s.Routes[1].Upstream = Upstreams{hostile(t, early+"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"+says+"\r\n")}
+	})
+	in := bufio.NewReader(w.raw(handshake))
+	for _, want := range []int{http.StatusEarlyHints, http.StatusSwitchingProtocols} {
+		res, err := http.ReadResponse(in, nil)
+		w.must(err)
+		if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); res.StatusCode != want || got != "max-age=31536000" {
+			t.Errorf("%d says %q", res.StatusCode, got)
+		}
+		if want == http.StatusEarlyHints && (len(res.Header) != 2 || res.Header.Get("Link") == "") {
+			t.Errorf("early: %v", res.Header)
 		}
 	}
 }

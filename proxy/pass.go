@@ -11,23 +11,37 @@ import (
 	"time"
 )
 
-// body is a request's, and remembers how reading it failed: then it was not the upstream's fault.
+// body is a request's, and remembers how reading it ended: if it failed, that was not the upstream's fault.
 type body struct {
-	io.ReadCloser
-	failed atomic.Bool
-	within time.Duration // for some more of it to come; 0: any
-	late   func()        // called when it has not
+	io.Reader
+	whole, failed, closed atomic.Bool
+	within                time.Duration // for some more of it to come; 0: any
+	late                  func()        // called when it has not
 }
 
+// Read reads on, unless it was closed.
 func (b *body) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	if b.within > 0 {
 		defer time.AfterFunc(b.within, b.late).Stop()
 	}
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	n, err := b.Reader.Read(p)
+	switch {
+	case err == io.EOF:
+		b.whole.Store(true)
+	case err != nil:
 		b.failed.Store(true)
 	}
 	return n, err
+}
+
+// Close says that no more of it is wanted, and waits for nothing: net/http's own body would read on to its end, which
+// the client may never send.
+func (b *body) Close() error {
+	b.closed.Store(true)
+	return nil
 }
 
 // passage is one request's way to the upstream and back.
@@ -53,9 +67,9 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) *refusal {
 			if r.ContentLength > most {
 				return refused(bodyTooLarge, "")
 			}
-			r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, most)
+			r.Body = http.MaxBytesReader(nil, r.Body, most) // not w: it is read while w is written to
 		}
-		way.body = &body{ReadCloser: r.Body}
+		way.body = &body{Reader: r.Body}
 		r.Body = way.body
 		if !isGRPC(r) {
 			way.body.within, way.body.late = w.stall, l.stop

@@ -141,7 +141,7 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 	if v.door {
 		w.hurry()
 		if w.hasBody && !w.http1 {
-			r.Body = &body{ReadCloser: r.Body, within: bodyWithin, late: w.stop}
+			r.Body = &body{Reader: r.Body, within: bodyWithin, late: w.stop}
 		}
 		p.serveDoor(w, r, v)
 		return nil

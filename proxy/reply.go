@@ -37,6 +37,7 @@ type reply struct {
 
 	mu      sync.Mutex // guards what follows
 	code    int        // of the answer; 0 before it
+	early   bool       // an answer before it is being written
 	stopped bool
 	taken   []io.Closer // the client's connection and the upstream's, once they are ours
 
@@ -73,6 +74,13 @@ func (w *reply) hurry() {
 	}
 }
 
+// leaves says that an answer begins before the body was read, which may be nil, was read to its end. Then it is the last
+// on its connection: net/http would wait for the rest first, and a client that asked whether to send it (RFC 9110
+// §10.1.1) for the answer.
+func (w *reply) leaves(b *body) {
+	w.closing = w.closing || w.http1 && b != nil && !b.whole.Load()
+}
+
 // Unwrap lets an http.ResponseController reach what this does not do itself.
 func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
@@ -84,13 +92,37 @@ func (w *reply) WriteHeader(code int) {
 	if w.closing && code >= 200 {
 		w.Header().Set("Connection", "close")
 	}
-	if w.strict != "" && code >= 200 {
-		w.Header().Set("Strict-Transport-Security", w.strict) // an upstream's own would bind every host of its name
-	}
+	w.bind(w.Header())
 	if code < 200 {
-		w.Header().Del("Set-Cookie")
+		w.writeEarly(code)
+		return
 	}
 	w.ResponseWriter.WriteHeader(code)
+}
+
+// bind says how browsers are to come, in place of the upstream, whose word would bind every host of its name.
+func (w *reply) bind(h http.Header) {
+	if w.strict != "" {
+		h["Strict-Transport-Security"] = []string{w.strict}
+	}
+}
+
+// writeEarly sends an answer that comes before the answer, and can be stopped meanwhile.
+func (w *reply) writeEarly(code int) {
+	defer time.AfterFunc(w.stall, w.stop).Stop()
+	defer w.setEarly(false)
+	if stopped := w.setEarly(true); stopped {
+		return
+	}
+	w.Header().Del("Set-Cookie")
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *reply) setEarly(early bool) (stopped bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.early = early
+	return w.stopped
 }
 
 // begin notes the code of the answer; false if there must be none.
@@ -140,6 +172,7 @@ func (w *reply) takeOver(head *http.Response, other io.Closer) (client *frames, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("taking over the client's connection: %w", err)
 	}
+	w.bind(head.Header)
 	client = &frames{Conn: conn}
 	client.mu.Lock() // until the head is out
 	defer client.mu.Unlock()
@@ -206,7 +239,7 @@ func (w *reply) farewell() {
 // waits no longer.
 func (w *reply) stop() {
 	w.mu.Lock()
-	taken, begun := w.taken, w.code != 0
+	taken, begun, early := w.taken, w.code != 0, w.early
 	w.stopped = true
 	w.mu.Unlock()
 	if taken != nil {
@@ -218,7 +251,7 @@ func (w *reply) stop() {
 	if w.hasBody {
 		w.runOut(w.control.SetReadDeadline)
 	}
-	if begun && w.runOut(w.control.SetWriteDeadline) && w.http1 {
+	if (begun || early) && w.runOut(w.control.SetWriteDeadline) && w.http1 && begun {
 		go w.insist()
 	}
 }
@@ -243,17 +276,23 @@ func (w *reply) insist() {
 	}
 }
 
-// release says that the request is over. It returns whether its answer was stopped.
+// release says that the request is over. It returns whether its answer was stopped. Then net/http, which looks for the
+// end of the body before it tears the connection down, waits for none.
 func (w *reply) release() (stopped bool) {
 	w.outside.Lock()
-	if w.control != nil {
+	defer w.outside.Unlock()
+	w.over = true
+	w.mu.Lock()
+	stopped = w.stopped
+	w.mu.Unlock()
+	switch {
+	case w.control == nil:
+	case stopped && !w.refusing && w.hasBody && w.http1:
+		_ = w.control.SetReadDeadline(time.Unix(1, 0))
+	default:
 		w.hurry()
 	}
-	w.over = true
-	w.outside.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.stopped
+	return stopped
 }
 
 // refuse makes w ready for the door's own answer, in place of one that has not begun. False if it has.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -44,6 +45,44 @@ func TestABodyThatNeverComes(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// TestABodyThatNobodyWantsIsNotWaitedFor: an upstream that answers before it has read it, or cannot be reached, is
+// answered for at once, whatever the client still has to send. What comes then is not taken for a request.
+func TestABodyThatNobodyWantsIsNotWaitedFor(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	w := newWorld(t, func(s *Settings) {
+		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + nobody.Addr().String()}
+		s.Routes[1].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
+	})
+	for host, want := range map[string]int{appHost: 502, openHost: 401} {
+		for name, rest := range map[string]string{
+			"a client that asks first":     "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+			"one in the middle of much":    "Content-Length: 1000000\r\n\r\n" + strings.Repeat("x", 8<<10),
+			"one in the middle of little":  "Content-Length: 20000\r\n\r\n" + strings.Repeat("x", 8<<10),
+			"one in the middle of a chunk": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nhe",
+		} {
+			conn := w.raw("POST / HTTP/1.1\r\nHost: " + host + "\r\n" + rest)
+			br := bufio.NewReader(conn)
+			res, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Errorf("%s of %s: %v", name, host, err)
+				continue
+			}
+			if _, err := io.ReadAll(res.Body); err != nil || res.StatusCode != want || !res.Close {
+				t.Errorf("%s of %s: %d, %v; the last: %v", name, host, res.StatusCode, err, res.Close)
+			}
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
+			_ = conn.CloseWrite()
+			if again, err := http.ReadResponse(br, nil); err == nil {
+				t.Errorf("%s of %s: then %d", name, host, again.StatusCode)
+			}
+		}
+	}
 }
 
 // TestABodyMayTakeItsTime as long as something comes, and a gRPC stream may be silent.
@@ -99,6 +138,16 @@ func TestAnAnswerNobodyTakes(t *testing.T) {
 		}
 	}
 	await(t, "the answer over HTTP/2 ends", gone)
+}
+
+// TestEarlyAnswersNobodyTakes end like others, and so does a request that is cut meanwhile.
+func TestEarlyAnswersNobodyTakes(t *testing.T) {
+	w := newWorld(t, func(s *Settings) {
+		s.Limits.Stall = time.Second
+		s.Routes[1].Upstream = Upstreams{hostile(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 100<<10)+"\r\n\r\n", 200))}
+	})
+	_ = w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 0\r\n\r\n")
+	w.eventually("it is counted", func() bool { return w.number("sallyport_http_requests_total", "route", "open") == 1 })
 }
 
 // TestAConnectionIsGoodAgain after an answer that was slow to begin: what one answer was given is not the next's.

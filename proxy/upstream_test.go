@@ -72,9 +72,6 @@ func TestStreaming(t *testing.T) {
 			}
 		})
 		t.Run("an upload is answered while it goes on", func(t *testing.T) {
-			if !c.Transport.(*http.Transport).Protocols.HTTP2() {
-				t.Skip("net/http's HTTP/1.1 is half duplex")
-			}
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 				http.NewResponseController(rw).EnableFullDuplex()
 				http.NewResponseController(rw).Flush()
