@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,8 +62,9 @@ type assertionKey struct {
 }
 
 type assertion struct {
-	text string
-	made time.Time
+	text    string
+	headers http.Header // all that say who is calling, the assertion among them; never altered
+	made    time.Time
 }
 
 func newAssertions(now time.Time) (*assertions, error) {
@@ -119,23 +121,27 @@ func (a *assertions) jwks() []byte {
 	return text
 }
 
-// of is the assertion that c is calling on r.
-func (a *assertions) of(c *caller, r *route, issuer string, now time.Time) string {
+// of is the assertion that c is calling on r, a route of t.
+func (a *assertions) of(t *table, c *caller, r *route, now time.Time) assertion {
 	key := assertionKey{r, c.user, c.app()}
 	a.mu.Lock()
 	had, ok := a.made[key]
 	a.mu.Unlock()
 	if age := now.Sub(had.made); ok && age >= 0 && age < signedFor {
-		return had.text
+		return had
 	}
-	text := a.keys.Load().now.sign(claimsOf(c, r, issuer, now))
+	one := assertion{a.keys.Load().now.sign(claimsOf(c, r, t.public.String(), now)), http.Header{}, now}
+	t.setIdentity(one.headers, r, c)
+	if name := t.headers.Assertion; name != "" {
+		one.headers[name] = []string{one.text}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.made) >= assertedMost {
 		clear(a.made)
 	}
-	a.made[key] = assertion{text, now}
-	return text
+	a.made[key] = one
+	return one
 }
 
 // claims are what an upstream is told; the names are those of OpenID Connect Core §5.1.

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -207,9 +208,11 @@ func (p *Proxy) vouch(w *reply, l *liveRequest) *refusal {
 			h[name] = []string{""}
 		}
 	}
-	l.table.setIdentity(h, l.route, l.caller)
-	if name := l.table.headers.Assertion; name != "" && l.front.proven && l.caller != nil {
-		h[name] = []string{p.assertions.of(l.caller, l.route, l.table.public.String(), l.received)}
+	if l.caller != nil {
+		maps.Copy(h, p.assertions.of(l.table, l.caller, l.route, l.received).headers)
+	}
+	if name := l.table.headers.Assertion; name != "" && !l.front.proven {
+		h[name] = []string{""}
 	}
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)

@@ -35,13 +35,13 @@ type wire struct {
 	budget int64 // bytes that may still be read; for heads
 	used   bool  // it has brought an answer before
 	since  time.Time
+	until  time.Time // when its deadline is; zero: it has none
 }
 
 const (
-	wireBuffer  = 4 << 10
-	mostEarly   = 5 // answers of 1xx before the real one
-	unlimited   = 1 << 62
-	requestSent = 30 * time.Second // for a head to be taken by the upstream
+	wireBuffer = 4 << 10
+	mostEarly  = 5 // answers of 1xx before the real one
+	unlimited  = 1 << 62
 )
 
 var errLongHead = errors.New("the upstream's headers are too long")
@@ -121,7 +121,8 @@ func (d *direct) over(w *wire, r *http.Request) (*http.Response, error) {
 
 // exchange writes the request and reads the head of the answer. clean says that there is one way only to read it.
 func (w *wire) exchange(r *http.Request, within time.Duration) (res *http.Response, clean bool, err error) {
-	if err := w.SetDeadline(time.Now().Add(min(within, requestSent))); err != nil {
+	w.until = time.Now().Add(within)
+	if err := w.SetDeadline(w.until); err != nil {
 		return nil, false, err
 	}
 	if err := writeHead(w.out, r); err != nil {
@@ -129,9 +130,6 @@ func (w *wire) exchange(r *http.Request, within time.Duration) (res *http.Respon
 	}
 	if err := w.out.Flush(); err != nil {
 		return nil, false, err
-	}
-	if within > requestSent {
-		_ = w.SetReadDeadline(time.Now().Add(within))
 	}
 	for range mostEarly + 1 {
 		w.budget = answerHeaders
@@ -142,13 +140,27 @@ func (w *wire) exchange(r *http.Request, within time.Duration) (res *http.Respon
 		switched := res.StatusCode == http.StatusSwitchingProtocols && len(r.Header["Upgrade"]) > 0
 		if switched || res.StatusCode < 100 || res.StatusCode >= 200 {
 			w.budget = unlimited
-			return res, clean, w.SetDeadline(time.Time{})
+			if w.holds(res) {
+				return res, clean, nil // nothing is waited for any more
+			}
+			return res, clean, w.lift()
 		}
 		if err := early(r, res); err != nil {
 			return nil, false, err
 		}
 	}
 	return nil, false, errors.New("the upstream gives no answer but early ones")
+}
+
+// holds says whether all of an answer has arrived.
+func (w *wire) holds(res *http.Response) bool {
+	return res.Body == http.NoBody || res.ContentLength >= 0 && int64(w.in.Buffered()) >= res.ContentLength
+}
+
+// lift lets w take as long as it likes from now on.
+func (w *wire) lift() error {
+	w.until = time.Time{}
+	return w.SetDeadline(w.until)
 }
 
 // early passes an answer of 1xx on (RFC 9110 §15.2).
@@ -296,7 +308,7 @@ func (d *direct) take(now time.Time) *wire {
 		d.idle[last] = nil
 		d.idle = d.idle[:last]
 		d.mu.Unlock()
-		if now.Sub(w.since) < idleTimeout && silent(w.Conn) {
+		if now.Sub(w.since) < idleTimeout && (now.Before(w.until) || w.lift() == nil) && silent(w.Conn) {
 			return w
 		}
 		_ = w.Close()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -46,14 +47,15 @@ func (w *passage) outgoing(in *http.Request, ctx context.Context) *http.Request 
 	if out.ContentLength == 0 {
 		out.Body = nil
 	}
-	h := w.table.managed.passing(in.Header)
-	if hasToken(in.Header["Te"], "trailers") { // gRPC asks for it
+	trailers, socket := hasToken(in.Header["Te"], "trailers"), wantsWebSocket(in) // gRPC asks for the former
+	h := w.table.managed.strip(in.Header)
+	if trailers {
 		h["Te"] = []string{"trailers"}
 	}
 	if _, sent := h["User-Agent"]; !sent {
 		h["User-Agent"] = []string{""} // and not the library's
 	}
-	if wantsWebSocket(in) {
+	if socket {
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
 	if !w.route.pass {
@@ -66,9 +68,8 @@ func (w *passage) outgoing(in *http.Request, ctx context.Context) *http.Request 
 	}
 	w.route.toUpstream.apply(h)
 	w.setForwarded(h)
-	w.table.setIdentity(h, w.route, w.caller)
-	if name := w.table.headers.Assertion; name != "" && w.caller != nil {
-		h[name] = []string{w.proxy.assertions.of(w.caller, w.route, w.table.public.String(), w.received)}
+	if w.caller != nil { // nobody is told of nobody
+		maps.Copy(h, w.proxy.assertions.of(w.table, w.caller, w.route, w.received).headers)
 	}
 	out.Header = h
 	return out

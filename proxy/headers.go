@@ -44,22 +44,19 @@ func managedNames(identity IdentityHeaders) headerNames {
 	return names
 }
 
-// passing are those of h that may pass, and that Connection does not keep from it.
-func (n headerNames) passing(h http.Header) http.Header {
-	out := make(http.Header, len(h)+setAtMost)
-	for name, values := range h {
-		if n.passes(name) {
-			out[name] = values
+// strip takes from h what may not pass, and what its Connection keeps from it.
+func (n headerNames) strip(h http.Header) http.Header {
+	hops := nominated(h["Connection"])
+	for name := range h {
+		if !n.passes(name) {
+			delete(h, name)
 		}
 	}
-	for _, name := range nominated(h["Connection"]) {
-		delete(out, name)
+	for _, name := range hops {
+		delete(h, name)
 	}
-	return out
+	return h
 }
-
-// setAtMost is how many headers of ours a request usually gets.
-const setAtMost = 9
 
 func (n headerNames) passes(key string) bool {
 	var room [longestName]byte

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -84,6 +85,7 @@ type routeNumbers struct {
 	live            prometheus.Gauge
 	seconds         prometheus.Observer
 	upstreamSeconds prometheus.Observer
+	usual           atomic.Pointer[lastDecision]
 }
 
 // route is the numbers of the route of that name.
@@ -99,7 +101,19 @@ func (n *routeNumbers) upstreamError(reason string) {
 }
 
 func (n *routeNumbers) decided(decision, reason string) {
-	n.all.decisions.WithLabelValues(n.name, decision, reason).Inc()
+	if usual := n.usual.Load(); usual != nil && usual.decision == decision && usual.reason == reason {
+		usual.Inc() // looking it up costs more than the decision
+		return
+	}
+	c := n.all.decisions.WithLabelValues(n.name, decision, reason)
+	n.usual.Store(&lastDecision{decision, reason, c})
+	c.Inc()
+}
+
+// lastDecision is the counter that was used last.
+type lastDecision struct {
+	decision, reason string
+	prometheus.Counter
 }
 
 // countLogin counts a login that came to an end.

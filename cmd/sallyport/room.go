@@ -11,9 +11,16 @@ import (
 	"sallyport/proxy"
 )
 
+// garbage is how much may lie about before it is collected, in hundredths of what is in use: twice what Go has by
+// itself, since most of what a request takes is garbage when it is over. GOGC says otherwise.
+const garbage = 200
+
 // limitMemory keeps the heap below what a container may have, which file says, unless GOMEMLIMIT says otherwise: too
 // many requests are then refused before the kernel ends the process.
 func limitMemory(file string) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
