@@ -274,8 +274,10 @@ func (l *Log) sync() {
 	}
 }
 
-// Close forces the record to the disk and closes it.
+// Close forces the record to the disk and closes it. What is being written is part of it.
 func (l *Log) Close() error {
+	l.pen.Lock()
+	defer l.pen.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failure == nil {

@@ -201,6 +201,7 @@ func (p *Proxy) vouch(w *reply, l *liveRequest) *refusal {
 	if cut := l.cutBy(); cut != nil {
 		return cut
 	}
+	w.leaves(nil)
 	h := w.Header()
 	private(h)
 	for _, name := range l.table.headers.all() {

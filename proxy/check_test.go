@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"net/http"
@@ -471,6 +472,22 @@ func TestFrontsHaveASecret(t *testing.T) {
 			t.Error("a missing file is none")
 		}
 	})
+}
+
+// TestACheckWaitsForNoBody: some fronts leave the length of a body in a check, and keep the body.
+func TestACheckWaitsForNoBody(t *testing.T) {
+	w := newWorld(t, trusting)
+	var check strings.Builder
+	check.WriteString("GET " + checkPath + " HTTP/1.1\r\nHost: " + loginHost + "\r\nContent-Length: 10\r\n")
+	said := inHand("POST", "https://"+openHost+"/")
+	for i := 0; i < len(said); i += 2 {
+		check.WriteString(said[i] + ": " + said[i+1] + "\r\n")
+	}
+	res, err := http.ReadResponse(bufio.NewReader(w.raw(check.String()+"\r\n")), nil)
+	w.must(err)
+	if res.StatusCode != http.StatusOK || !res.Close {
+		t.Errorf("%d, the last: %v", res.StatusCode, res.Close)
+	}
 }
 
 // TestCheckIsRecorded as the request in hand, and counted as the door's.

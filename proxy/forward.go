@@ -102,12 +102,22 @@ func (w *passage) give(res *http.Response) {
 		return
 	}
 	_ = w.reply.flush() // a short answer has trailers too
-	for name, values := range res.Trailer {
-		if len(res.Trailer) != announced {
-			name = http.TrailerPrefix + name
-		}
-		h[name] = values
+	prefix := ""
+	if len(res.Trailer) != announced {
+		prefix = http.TrailerPrefix
 	}
+	cleanTrailer(res.Trailer)
+	for name, values := range res.Trailer {
+		h[prefix+name] = values
+	}
+}
+
+// cleanTrailer removes what only a head may say (RFC 9110 §6.5.1).
+func cleanTrailer(h http.Header) {
+	for _, name := range hopByHop {
+		delete(h, name)
+	}
+	delete(h, "Content-Length")
 	cleanAnswer(h)
 }
 

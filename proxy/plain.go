@@ -12,6 +12,7 @@ func (p *Proxy) ServePlain(w http.ResponseWriter, r *http.Request) {
 	answer.closing = true // there is nothing more to ask here
 	if answer.hasBody {
 		answer.runOut(answer.control.SetReadDeadline) // and no body to wait for
+		answer.hurried = true
 	}
 	v := &visit{id: newID(), received: time.Now().UTC(), table: p.table.Load(), method: r.Method}
 	defer func() { p.finish(v, answer, recover()) }()

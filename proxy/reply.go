@@ -74,11 +74,12 @@ func (w *reply) hurry() {
 	}
 }
 
-// leaves says that an answer begins before the body was read, which may be nil, was read to its end. Then it is the last
-// on its connection: net/http would wait for the rest first, and a client that asked whether to send it (RFC 9110
-// §10.1.1) for the answer.
-func (w *reply) leaves(b *body) {
-	w.closing = w.closing || w.http1 && b != nil && !b.whole.Load()
+// leaves says that an answer begins that does not wait for what is left of the request's body; read, which may be nil,
+// is what it was read by. It is the last on its connection then: net/http would wait for the rest first, and a client
+// that asked whether to send it (RFC 9110 §10.1.1) for the answer.
+func (w *reply) leaves(read *body) {
+	whole := read != nil && read.whole.Load()
+	w.closing = w.closing || w.http1 && w.hasBody && !whole
 }
 
 // Unwrap lets an http.ResponseController reach what this does not do itself.
@@ -305,8 +306,7 @@ func (w *reply) refuse() bool {
 	}
 	clear(w.Header())
 	w.refusing = true
-	// What is left of the body is not waited for: the client may never send it.
-	w.closing = w.closing || w.hasBody && w.http1
+	w.leaves(nil)
 	w.hurry()
 	if stopped {
 		_ = w.control.SetWriteDeadline(time.Now().Add(answerWithin))

@@ -6,7 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -57,10 +57,17 @@ func (t *target) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // once is r so that the stock transport does not send it twice: it would any request without a body that names a key
-// of idempotence, whose word we do not take.
+// of idempotence, whose word we do not take. In small letters it does not see the name.
 func once(r *http.Request) *http.Request {
-	if (r.Body == nil || r.Body == http.NoBody) && !repeatable(r.Method) {
-		r.Body = io.NopCloser(strings.NewReader(""))
+	if r.Body != nil && r.Body != http.NoBody || repeatable(r.Method) {
+		return r
+	}
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if key, named := r.Header[name]; named {
+			r.Header = maps.Clone(r.Header) // others may be sent it, too
+			delete(r.Header, name)
+			r.Header[strings.ToLower(name)] = key
+		}
 	}
 	return r
 }

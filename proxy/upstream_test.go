@@ -116,6 +116,21 @@ func TestStreaming(t *testing.T) {
 				t.Errorf("%q, trailers %v, %d hints", body, res.Trailer, hints)
 			}
 		})
+		t.Run("trailers say nothing of connections, lengths and cookies", func(t *testing.T) {
+			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+				conn, _, err := rw.(http.Hijacker).Hijack()
+				w.must(err)
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n"+
+					"X-Sum: 1\r\nConnection: X-Sum\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\nSet-Cookie: __Host-sallyport=1\r\n\r\n")
+			})
+			res := w.open(c, "GET", "/", nil)
+			body, err := io.ReadAll(res.Body)
+			w.must(err)
+			if len(res.Trailer) != 1 || res.Trailer.Get("X-Sum") != "1" || string(body) != "body" {
+				t.Errorf("%q, trailers %v", body, res.Trailer)
+			}
+		})
 		t.Run("what a client sends after the decision in trailers does not pass", func(t *testing.T) {
 			var seen http.Header
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); seen = r.Trailer.Clone() })
@@ -351,6 +366,19 @@ func TestUpstreamFailures(t *testing.T) {
 		if posts.Load() != 5 {
 			t.Errorf("%d posts for 5", posts.Load())
 		}
+	})
+	t.Run("a request without a body has none, and says so", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(rw, r.TransferEncoding, r.Header["Content-Length"], r.ContentLength, r.Header["Idempotency-Key"])
+		})
+		overBoth(t, w, func(t *testing.T, c *http.Client) {
+			for method, want := range map[string]string{"POST": "[] [0] 0 [1]", "DELETE": "[] [] 0 [1]", "GET": "[] [] 0 [1]"} {
+				if _, body := w.send(c, method, "https://"+openHost+"/", nil, "Idempotency-Key", "1"); body != want {
+					t.Errorf("%s: %s", method, body)
+				}
+			}
+		})
 	})
 	t.Run("a client that leaves takes its request along", func(t *testing.T) {
 		w := newWorld(t, nil)
