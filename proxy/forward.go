@@ -44,8 +44,8 @@ func (w *passage) outgoing(in *http.Request, ctx context.Context) *http.Request 
 	}
 	out.Host, out.Method, out.Close = w.table.authority(w.host), w.method, false
 	out.Trailer = nil // they come after the decision
-	if out.ContentLength == 0 {
-		out.Body = nil
+	if out.Body = nil; w.body != nil && in.ContentLength != 0 {
+		out.Body = w.body
 	}
 	trailers, socket := hasToken(in.Header["Te"], "trailers"), wantsWebSocket(in) // gRPC asks for the former
 	h := w.table.managed.strip(in.Header)

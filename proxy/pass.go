@@ -63,14 +63,13 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) *refusal {
 		return x
 	}
 	if r.Body != nil && r.Body != http.NoBody {
+		way.body = &body{Reader: r.Body} // r keeps its own: net/http looks at how far that was read
 		if most := int64(way.route.maxBody); most > 0 {
 			if r.ContentLength > most {
 				return refused(bodyTooLarge, "")
 			}
-			r.Body = http.MaxBytesReader(nil, r.Body, most) // not w: it is read while w is written to
+			way.body.Reader = http.MaxBytesReader(nil, r.Body, most) // not w: it is read while w is written to
 		}
-		way.body = &body{Reader: r.Body}
-		r.Body = way.body
 		if !isGRPC(r) {
 			way.body.within, way.body.late = w.stall, l.stop
 		}
