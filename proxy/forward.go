@@ -17,8 +17,8 @@ import (
 func (w *passage) forward(in *http.Request) *refusal {
 	early := &earlyAnswers{to: w.reply}
 	out := w.outgoing(in, early.watch(w.live.ctx))
-	if out.Body != nil {
-		defer out.Body.Close() // whatever the upstream left of it
+	if w.body != nil {
+		defer w.leaveBody()
 	}
 	res, err := w.route.upstream.RoundTrip(out)
 	early.end()

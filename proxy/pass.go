@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,10 +18,13 @@ type body struct {
 	whole, failed, closed atomic.Bool
 	within                time.Duration // for some more of it to come; 0: any
 	late                  func()        // called when it has not
+	reading               sync.Mutex    // held while it is read
 }
 
 // Read reads on, unless it was closed.
 func (b *body) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
@@ -80,6 +84,20 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) *refusal {
 // isGRPC says whether the body is a stream of calls, between which hours may pass.
 func isGRPC(r *http.Request) bool {
 	return r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+}
+
+// leaveBody returns when nobody reads the request's body any more, and nobody will. Over HTTP/1, a read that outlived
+// its request would have net/http forget how long it may wait for the rest.
+func (w *passage) leaveBody() {
+	_ = w.body.Close()
+	if !w.reply.http1 {
+		return
+	}
+	if !w.body.reading.TryLock() {
+		w.reply.readNoMore()
+		w.body.reading.Lock()
+	}
+	w.body.reading.Unlock() // who reads on is told that it is closed
 }
 
 var errCut = errors.New("the request was cut")

@@ -267,6 +267,9 @@ func (w *reply) runOut(setDeadline func(time.Time) error) bool {
 	return !w.over
 }
 
+// readNoMore ends whatever waits for more of the request's body.
+func (w *reply) readNoMore() { w.runOut(w.control.SetReadDeadline) }
+
 // insist keeps the time of the connection run out. When a write fails, net/http closes the connection, and
 // crypto/tls then gives a client that reads nothing five seconds to take in its farewell.
 func (w *reply) insist() {

@@ -18,18 +18,23 @@ import (
 // TestABodyThatNeverComes holds no connection: the request is answered, and its connection closed.
 func TestABodyThatNeverComes(t *testing.T) {
 	const form = "Content-Type: application/x-www-form-urlencoded\r\n"
-	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 2 * time.Second })
+	w := newWorld(t, func(s *Settings) {
+		s.Limits.Stall = 2 * time.Second
+		s.Routes[3].Policy, s.Routes[3].PathEncoding = []string{"all"}, ""
+		s.Routes[3].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
+	})
 	w.token("alice", nil) // the provider is found
 	w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	var all sync.WaitGroup
 	for name, head := range map[string]string{
-		"refused":                "POST / HTTP/1.1\r\nHost: " + appHost + "\r\n",
-		"to a host that is none": "POST / HTTP/1.1\r\nHost: nowhere.example.com\r\n",
-		"to a path that is none": "POST /a/../b HTTP/1.1\r\nHost: " + openHost + "\r\n",
-		"of a GET of the door's": "GET /.sallyport/jwks.json HTTP/1.1\r\nHost: " + appHost + "\r\n",
-		"to sign out":            "POST /.sallyport/logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
-		"of a logout token":      "POST /.sallyport/backchannel-logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
-		"that an upstream wants": "POST / HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"refused":                         "POST / HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"to a host that is none":          "POST / HTTP/1.1\r\nHost: nowhere.example.com\r\n",
+		"to a path that is none":          "POST /a/../b HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"of a GET of the door's":          "GET /.sallyport/jwks.json HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"to sign out":                     "POST /.sallyport/logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
+		"of a logout token":               "POST /.sallyport/backchannel-logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
+		"that an upstream is not told of": "POST / HTTP/1.1\r\nHost: " + lenientApp + "\r\nExpect: 100-continue\r\n",
+		"that an upstream wants":          "POST / HTTP/1.1\r\nHost: " + openHost + "\r\n",
 	} {
 		for how, body := range map[string]string{"by length": "Content-Length: 100\r\n\r\n", "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
 			conn := w.raw(head + body)

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/audit"
+)
+
+// TestARecordIsSoundWhileItIsWritten: a reader may see the first half of a line.
+func TestARecordIsSoundWhileItIsWritten(t *testing.T) {
+	whole := writtenRecord(t, 3000)
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	written := make(chan error, 1)
+	go func() {
+		var err error
+		for line := range bytes.Lines(whole) {
+			for _, part := range [][]byte{line[:len(line)/2], line[len(line)/2:]} {
+				if _, failed := f.Write(part); failed != nil {
+					err = failed
+				}
+			}
+		}
+		written <- err
+	}()
+	for {
+		if err := verifyAudit(new(cobra.Command), path); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-written:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
+	}
+}
+
+// TestATornRecordIsNotSound however long one waits for the rest of its line.
+func TestATornRecordIsNotSound(t *testing.T) {
+	whole := writtenRecord(t, 3)
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	if err := os.WriteFile(path, whole[:len(whole)-1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := verifyAudit(new(cobra.Command), path); err == nil {
+		t.Error("it is sound")
+	}
+}
+
+// writtenRecord is a record of so many events.
+func writtenRecord(t *testing.T, events int) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range events {
+		if err := l.Write(audit.Event{Time: time.Now().UTC(), Kind: audit.KindDecision}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
