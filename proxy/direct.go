@@ -152,8 +152,11 @@ func (w *wire) exchange(r *http.Request, within time.Duration) (res *http.Respon
 	return nil, false, errors.New("the upstream gives no answer but early ones")
 }
 
-// holds says whether all of an answer has arrived.
+// holds says whether all of an answer has arrived; of a socket it never has.
 func (w *wire) holds(res *http.Response) bool {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return false
+	}
 	return res.Body == http.NoBody || res.ContentLength >= 0 && int64(w.in.Buffered()) >= res.ContentLength
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const handshake = "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
@@ -65,6 +66,21 @@ func TestSocketsLoseNothing(t *testing.T) {
 		t.Errorf("%d of %d bytes come, %v", len(got), len(want), err)
 	}
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+}
+
+// TestSocketsOutliveTheTimeOfAnAnswer: both may be silent for longer than an upstream may take to answer.
+func TestSocketsOutliveTheTimeOfAnAnswer(t *testing.T) {
+	w := newWorld(t, func(s *Settings) {
+		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{joins(t, "")}, 100*time.Millisecond
+	})
+	conn := w.raw(handshake)
+	in := bufio.NewReader(conn)
+	_, err := http.ReadResponse(in, nil)
+	w.must(err)
+	w.must(conn.SetReadDeadline(time.Now().Add(time.Second)))
+	if _, err := in.ReadByte(); !isTimeout(err) {
+		t.Errorf("the socket ends: %v", err)
+	}
 }
 
 // TestSocketsEndWithRun: whoever stops the server waits for nobody's socket.
