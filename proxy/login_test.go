@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"sallyport/audit"
+	"sallyport/directory"
 )
 
 const (
@@ -779,6 +780,7 @@ func TestLoginInDoubt(t *testing.T) {
 	}{
 		"a record of theirs is damaged": {func(h *porch) {
 			h.write("group/", []byte("{"))
+			h.change(func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "later"}) }) // memory has what came before, too
 		}, 403, "cannot be read"},
 		"the directory no longer follows the store": {func(h *porch) { h.stopDirectory() }, 503, "not up to date"},
 		"sessions no longer follow the store":       {func(h *porch) { h.stopSessions() }, 503, "Sessions cannot be written"},
