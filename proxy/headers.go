@@ -141,11 +141,8 @@ func encodeValue(text string, inList bool) string {
 	return out.String()
 }
 
-// setIdentity tells the upstream who is calling. Nobody is told of nobody: then no header is set.
+// setIdentity tells the upstream who is calling.
 func (t *table) setIdentity(h http.Header, r *route, c *caller) {
-	if c == nil {
-		return
-	}
 	set := func(name, value string) {
 		if name != "" && value != "" {
 			h[name] = []string{value}
