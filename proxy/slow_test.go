@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/tls"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -55,13 +54,8 @@ func TestABodyThatNeverComes(t *testing.T) {
 // TestABodyThatNobodyWantsIsNotWaitedFor: an upstream that answers before it has read it, or cannot be reached, is
 // answered for at once, whatever the client still has to send. What comes then is not taken for a request.
 func TestABodyThatNobodyWantsIsNotWaitedFor(t *testing.T) {
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody.Close()
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + nobody.Addr().String()}
+		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + silentAddress(t)}
 		s.Routes[1].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
 	})
 	for host, want := range map[string]int{appHost: 502, openHost: 401} {

@@ -285,6 +285,18 @@ func TestUpstreamsCannotSwitchByThemselves(t *testing.T) {
 	}
 }
 
+// dropsPosts has the upstream break off at every POST, and counts them.
+func dropsPosts(w *world) *atomic.Int64 {
+	posts := new(atomic.Int64)
+	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			posts.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+	})
+	return posts
+}
+
 func TestUpstreamFailures(t *testing.T) {
 	t.Run("nobody listens", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -329,13 +341,7 @@ func TestUpstreamFailures(t *testing.T) {
 	})
 	t.Run("a POST is never sent twice", func(t *testing.T) {
 		w := newWorld(t, nil)
-		var posts atomic.Int64
-		w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
-			if r.Method == "POST" {
-				posts.Add(1)
-				panic(http.ErrAbortHandler)
-			}
-		})
+		posts := dropsPosts(w)
 		c := w.client(true)
 		for range 5 {
 			w.get(c, "https://"+openHost+"/") // leaves a connection to be used again
@@ -349,13 +355,7 @@ func TestUpstreamFailures(t *testing.T) {
 	})
 	t.Run("nor is one without a body, whatever key of idempotence it names", func(t *testing.T) {
 		w := newWorld(t, nil)
-		var posts atomic.Int64
-		w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
-			if r.Method == "POST" {
-				posts.Add(1)
-				panic(http.ErrAbortHandler)
-			}
-		})
+		posts := dropsPosts(w)
 		c := w.client(true)
 		for range 5 {
 			w.send(c, "PUT", "https://"+openHost+"/", nil) // leaves a connection of the stock transport

@@ -79,7 +79,7 @@ func newFronted(t *testing.T, kind frontKind) *fronted {
 	f.alice, f.person = f.employ("alice")
 	f.stage.group = f.push.form("Members", f.world.group)
 	f.push.member("Add", f.stage.group, f.alice)
-	f.addr = freeAddr(t)
+	f.addr = free(t)
 	f.launch(kind, binary)
 	f.entra.SignIn(f.person.OID)
 	f.her = f.from(outside)
@@ -124,16 +124,6 @@ func mirror() http.Handler {
 	})
 	mux.HandleFunc("/socket", echo)
 	return mux
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // snippet is a block of docs/forward-auth.md with this company's names and addresses in it.
