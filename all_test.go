@@ -1,5 +1,5 @@
-// Package sallyport holds only the tests of the house as a whole: its arrows, its
-// example, its documents.
+// Package sallyport holds only tests of the repository as a whole: which package imports which, whether the examples
+// load, whether the documents are true.
 package sallyport
 
 import (
@@ -61,8 +61,8 @@ func packages(t *testing.T) (all []listed) {
 	}
 }
 
-// TestArrows compares the imports of every package with the table in docs/architecture.md.
-func TestArrows(t *testing.T) {
+// TestImports_FollowArchitecture compares the imports of every package with the table in docs/architecture.md.
+func TestImports_FollowArchitecture(t *testing.T) {
 	allowed := allowedImports(t)
 	found := map[string]bool{}
 	for _, p := range packages(t) {
@@ -92,27 +92,83 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// TestExampleLoads: given the files it names.
-func TestExampleLoads(t *testing.T) {
+// namedFiles are the files that the examples name. One content serves for all of them: it is long enough for a secret.
+var namedFiles = []string{"tls.crt", "tls.key", "secrets/oidc", "secrets/front"}
+
+// load writes text as a configuration, beside the files that the examples name, and loads it.
+func load(t *testing.T, text []byte) error {
+	t.Helper()
 	dir := t.TempDir()
-	for name, content := range map[string]string{"tls.crt": "x", "tls.key": "x", "secrets/oidc": "x", "sallyport.yaml": string(config.Example())} {
+	write := func(name string, content []byte) {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := config.Load(filepath.Join(dir, "sallyport.yaml")); err != nil {
+	for _, name := range namedFiles {
+		write(name, []byte(strings.Repeat("x", 64)))
+	}
+	write("sallyport.yaml", text)
+	_, err := config.Load(filepath.Join(dir, "sallyport.yaml"))
+	return err
+}
+
+func TestConfigExample_Loads(t *testing.T) {
+	if err := load(t, config.Example()); err != nil {
 		t.Error(err)
 	}
 }
 
-var direct = regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
+func TestExamples_Load(t *testing.T) {
+	files, err := filepath.Glob("examples/*.yaml")
+	if err != nil || len(files) < 6 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	index, err := os.ReadFile("examples/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := load(t, text); err != nil {
+				t.Error(err)
+			}
+			if !strings.Contains(string(index), "]("+filepath.Base(file)+")") {
+				t.Errorf("examples/README.md does not list %s", file)
+			}
+		})
+	}
+}
 
-// TestEveryDependencyHasItsReason in docs/dependencies.md.
-func TestEveryDependencyHasItsReason(t *testing.T) {
+// TestDockerignore_LetsEveryPackageIn compares .dockerignore with the packages that the binary is built from.
+func TestDockerignore_LetsEveryPackageIn(t *testing.T) {
+	ignore, err := os.ReadFile(".dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "list", "-deps", "./cmd/sallyport").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range strings.Fields(string(out)) {
+		name, ok := strings.CutPrefix(path, "sallyport/")
+		folder, _, _ := strings.Cut(name, "/")
+		if ok && !strings.Contains(string(ignore), "\n!"+folder+"\n") {
+			t.Errorf(".dockerignore leaves %s out, which the binary is built from", folder)
+		}
+	}
+}
+
+var directDependency = regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
+
+func TestDependencies_HaveReasons(t *testing.T) {
 	mod, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +177,7 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range direct.FindAllStringSubmatch(string(mod), -1) {
+	for _, m := range directDependency.FindAllStringSubmatch(string(mod), -1) {
 		if !strings.Contains(string(reasons), "`"+m[1]+"`") {
 			t.Errorf("docs/dependencies.md gives no reason for %s", m[1])
 		}
@@ -130,14 +186,14 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
-// TestDocumentsLinkToWhatIsThere: every relative link in our documents.
-func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+// TestDocuments_LinkToExistingFiles follows every relative link in the documents.
+func TestDocuments_LinkToExistingFiles(t *testing.T) {
 	documents, err := filepath.Glob("docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	more, _ := filepath.Glob("docs/design/*.md")
-	for _, path := range append(append(documents, more...), "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "charts/sallyport/README.md") {
+	for _, path := range append(append(documents, more...), "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "charts/sallyport/README.md", "examples/README.md") {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Error(err)
@@ -145,14 +201,14 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
-				t.Errorf("%s links to %s, which is not there", path, m[1])
+				t.Errorf("%s links to %s, which does not exist", path, m[1])
 			}
 		}
 	}
 }
 
-// TestAdvisoriesNameTests: every test that docs/advisories.md names is there.
-func TestAdvisoriesNameTests(t *testing.T) {
+// TestAdvisories_NameExistingTests looks for every test that docs/advisories.md names.
+func TestAdvisories_NameExistingTests(t *testing.T) {
 	page, err := os.ReadFile("docs/advisories.md")
 	if err != nil {
 		t.Fatal(err)
@@ -169,19 +225,19 @@ func TestAdvisoriesNameTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)`").FindAllStringSubmatch(string(page), -1)
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9_]+)[`/]").FindAllStringSubmatch(string(page), -1)
 	if len(named) < 40 {
 		t.Errorf("only %d tests are named", len(named))
 	}
 	for _, n := range named {
 		if !strings.Contains(sources.String(), "\nfunc "+n[1]+"(") {
-			t.Errorf("docs/advisories.md names %s, and there is no such test", n[1])
+			t.Errorf("docs/advisories.md names %s, but there is no such test", n[1])
 		}
 	}
 }
 
-// TestAddressesAreNotParsed: net/mail takes long over some, and nothing is decided by one.
-func TestAddressesAreNotParsed(t *testing.T) {
+// TestImports_WithoutNetMail: parsing a hostile e-mail address takes long, and no decision needs it.
+func TestImports_WithoutNetMail(t *testing.T) {
 	for _, p := range packages(t) {
 		if slices.Contains(p.Imports, "net/mail") {
 			t.Errorf("%s imports net/mail", p.ImportPath)

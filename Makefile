@@ -1,0 +1,34 @@
+# Thin names for the commands of this repository; the work is done by the scripts they call.
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty)
+FUZZTIME ?= 30s
+export GOTOOLCHAIN ?= $(shell sed -n 's/^toolchain //p' go.mod)
+
+.PHONY: help test lint vulnerabilities fuzz mutants bench demo release
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+test: ## every test; installs what is missing on Debian
+	./test.sh
+
+lint: ## the linters that .ci/run runs
+	.ci/run lint
+
+vulnerabilities: ## known vulnerabilities in what the binary calls
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
+
+mutants: ## how many mutants of the deciding packages the tests kill
+	.ci/mutants
+
+bench: ## what a request costs, beside others in one run
+	$(GO) run ./bench
+
+demo: ## a company in front of a real Sallyport on this machine
+	$(GO) run ./cmd/sallyport demo
+
+release: ## static binaries and their checksums in .cache/release
+	.ci/release $(VERSION)
