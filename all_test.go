@@ -244,3 +244,31 @@ func TestImports_WithoutNetMail(t *testing.T) {
 		}
 	}
 }
+
+// TestDesignIndex_NamesEveryPage compares docs/design/README.md with the pages: each has a row with its status and
+// date, and says both itself.
+func TestDesignIndex_NamesEveryPage(t *testing.T) {
+	index, err := os.ReadFile("docs/design/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("docs/design/[0-9]*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatal(pages, err)
+	}
+	for _, page := range pages {
+		row := regexp.MustCompile(`(?m)^\| \[\d{3}: [^]]+\]\(` + regexp.QuoteMeta(filepath.Base(page)) + `\) \| [^|]+ \| (\d{4}-\d\d-\d\d) \|$`)
+		found := row.FindSubmatch(index)
+		if found == nil {
+			t.Errorf("docs/design/README.md has no row with status and date for %s", page)
+			continue
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "\nStatus: in force since "+string(found[1])) && !strings.Contains(string(text), "\nStatus: superseded") {
+			t.Errorf("%s does not tell the status and date of its row", page)
+		}
+	}
+}
