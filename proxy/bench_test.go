@@ -113,7 +113,7 @@ func BenchmarkReview(b *testing.B) {
 	for range 10_000 {
 		r := httptest.NewRequest("GET", "/", nil)
 		v := &visit{table: t, route: t.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: &one}}
-		w.proxy.live.enter(v, newReply(httptest.NewRecorder(), r, time.Minute), r)
+		w.proxy.live.enter(v, newResponseWriter(httptest.NewRecorder(), r, time.Minute), r)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -197,11 +197,11 @@ func unspoken(h IdentityHeaders) map[string]bool {
 // vouch tells the front that the request may pass, and who is calling. Every identity header is in the answer, empty
 // ones too: what it overwrites in the front's hand came from the client. The assertion is for a front that has proved to
 // be one; a client whom a front passed on to us must not hold it.
-func (p *Proxy) vouch(w *reply, l *liveRequest) *refusal {
+func (p *Proxy) vouch(w *responseWriter, l *liveRequest) *refusal {
 	if cut := l.cutBy(); cut != nil {
 		return cut
 	}
-	w.leaves(nil)
+	w.closeIfBodyUnread(nil)
 	h := w.Header()
 	private(h)
 	for _, name := range l.table.headers.all() {

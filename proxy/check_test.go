@@ -116,7 +116,7 @@ func TestCheck(t *testing.T) {
 		{"a denied slash in a segment", "GET", "https://" + lenientApp + "/secret%2Fb", []string{"Cookie", files}, 403, ruleDeny, aliceIs},
 	} {
 		t.Run(c.says, func(t *testing.T) {
-			overBoth(t, w, func(t *testing.T, client *http.Client) {
+			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
 				for form, at := range map[string]string{"at public_url": checkURL, "at its own host": c.target[:strings.Index(c.target[8:], "/")+8] + checkPath} {
 					if strings.Contains(at, "nowhere") {
 						continue
@@ -221,7 +221,7 @@ func TestCheckByPath(t *testing.T) {
 		{"lenient before the path", "GET", "https://" + lenientApp + "/.sallyport//check/secret/x", []string{"Cookie", files}, 400, badPath},
 	} {
 		t.Run(c.says, func(t *testing.T) {
-			overBoth(t, w, func(t *testing.T, client *http.Client) {
+			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
 				with := append([]string{"Accept", "application/json"}, c.with...)
 				if !slices.Contains(with, "Cookie") {
 					with = append(with, "Cookie", alice)
@@ -255,7 +255,7 @@ func TestCheckAsFrontsAsk(t *testing.T) {
 			"X-Request-Id", "5b1e", "X-Forwarded-Client-Cert", "Hash=0", "Content-Length", "0"}},
 	} {
 		t.Run(says, func(t *testing.T) {
-			overBoth(t, w, func(t *testing.T, client *http.Client) {
+			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
 				res, _ := w.send(client, c.method, c.url, nil, append(c.with, browser...)...)
 				told := aliceIs
 				told.Assertion = "one"
@@ -543,7 +543,7 @@ func TestCheckIsOvertakenByAChange(t *testing.T) {
 	r := httptest.NewRequest("GET", checkURL, nil)
 	table := w.proxy.table.Load()
 	v := &visit{table: table, route: table.routes[0], front: &front{}}
-	reply := newReply(answer, r, time.Minute)
+	reply := newResponseWriter(answer, r, time.Minute)
 	l := w.proxy.live.enter(v, reply, r)
 	defer w.proxy.live.leave(l)
 	b := new(batch)

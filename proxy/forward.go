@@ -14,7 +14,7 @@ import (
 )
 
 // forward sends the request to the upstream, and its answer to the client. It returns a refusal if there was none.
-func (w *passage) forward(in *http.Request) *refusal {
+func (w *exchange) forward(in *http.Request) *refusal {
 	early := &earlyAnswers{to: w.reply}
 	out := w.outgoing(in, early.watch(w.live.ctx))
 	if w.body != nil {
@@ -36,7 +36,7 @@ func (w *passage) forward(in *http.Request) *refusal {
 
 // outgoing makes the request for the upstream out of the one that was decided on. Of the target whose turn it is,
 // scheme and host are still to come.
-func (w *passage) outgoing(in *http.Request, ctx context.Context) *http.Request {
+func (w *exchange) outgoing(in *http.Request, ctx context.Context) *http.Request {
 	out := in.WithContext(ctx)
 	out.URL = &url.URL{Opaque: w.path}
 	if w.query != "" {
@@ -76,8 +76,8 @@ func (w *passage) outgoing(in *http.Request, ctx context.Context) *http.Request 
 }
 
 // give sends the client the upstream's answer as it comes in. Where it breaks off, so does ours.
-func (w *passage) give(res *http.Response) {
-	w.reply.leaves(w.body)
+func (w *exchange) give(res *http.Response) {
+	w.reply.closeIfBodyUnread(w.body)
 	h := w.reply.Header()
 	for name, values := range res.Header {
 		h[name] = values
@@ -122,7 +122,7 @@ func cleanTrailer(h http.Header) {
 }
 
 // copy sends on what comes, at once: nobody knows when more will.
-func (w *passage) copy(from io.Reader) error {
+func (w *exchange) copy(from io.Reader) error {
 	buf := w.proxy.buffers.Get().(*[32 << 10]byte)
 	defer w.proxy.buffers.Put(buf)
 	for {
@@ -148,8 +148,8 @@ func (w *passage) copy(from io.Reader) error {
 var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
 	"Transfer-Encoding", "Upgrade"}
 
-// withoutHops removes what an answer says of its connection alone, and what it says is of it.
-func withoutHops(h http.Header) {
+// removeHopByHop removes what an answer says of its connection alone, and what it says is of it.
+func removeHopByHop(h http.Header) {
 	for _, name := range nominated(h["Connection"]) {
 		delete(h, name)
 	}
@@ -189,7 +189,7 @@ func (e *earlyAnswers) send(code int, said textproto.MIMEHeader) error {
 	if e.over {
 		return nil
 	}
-	withoutHops(http.Header(said))
+	removeHopByHop(http.Header(said))
 	h := e.to.Header()
 	for name, values := range said {
 		h[name] = slices.Clone(values)

@@ -18,13 +18,13 @@ func (v *visit) setForwarded(h http.Header) {
 // that the client sees: believed proxies say so.
 func (p *Proxy) Origin(r *http.Request) (address, scheme string) {
 	v := visit{table: p.table.Load()}
-	v.origin(r)
+	v.setOrigin(r)
 	return v.address, v.scheme
 }
 
-// origin fills in where a request came from: the address of the client, that of each believed proxy on the way, and
+// setOrigin fills in where a request came from: the address of the client, that of each believed proxy on the way, and
 // the scheme the client sees. What somebody not believed says of others is not repeated.
-func (v *visit) origin(r *http.Request) {
+func (v *visit) setOrigin(r *http.Request) {
 	v.scheme = "http"
 	if r.TLS != nil {
 		v.scheme = "https"

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// frames is a WebSocket's client as its upstream writes to it. It follows where one frame ends and the next begins
+// frameTracker is a WebSocket's client as its upstream writes to it. It follows where one frame ends and the next begins
 // (RFC 6455 §5.2), so that the proxy can say a last word of its own between two.
-type frames struct {
+type frameTracker struct {
 	net.Conn
 
 	mu   sync.Mutex // held while something is written; guards what follows
@@ -17,17 +17,17 @@ type frames struct {
 }
 
 // Write passes on what the upstream says.
-func (f *frames) Write(p []byte) (int, error) {
+func (f *frameTracker) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.follow(p)
+	f.track(p)
 	return f.Conn.Write(p)
 }
 
 // CloseWrite says that no more comes.
-func (f *frames) CloseWrite() error { return closeWrite(f.Conn) }
+func (f *frameTracker) CloseWrite() error { return closeWrite(f.Conn) }
 
-func (f *frames) follow(p []byte) {
+func (f *frameTracker) track(p []byte) {
 	for len(p) > 0 {
 		if f.left > 0 {
 			n := min(f.left, uint64(len(p)))
@@ -68,15 +68,15 @@ func payload(head []byte) (length uint64, whole bool) {
 	return length, true
 }
 
-// goingAway is a close frame with the code 1001 (RFC 6455 §7.4.1).
-var goingAway = []byte{0x88, 2, 1001 >> 8, 1001 & 0xff}
+// goingAwayFrame is a close frame with the code 1001 (RFC 6455 §7.4.1).
+var goingAwayFrame = []byte{0x88, 2, 1001 >> 8, 1001 & 0xff}
 
-// goAway tells the client that the server stops, unless the upstream is in the middle of saying something. What is
+// sendGoingAway tells the client that the server stops, unless the upstream is in the middle of saying something. What is
 // being written has until the write deadline to be taken.
-func (f *frames) goAway() {
+func (f *frameTracker) sendGoingAway() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.seen == 0 && f.left == 0 {
-		_, _ = f.Conn.Write(goingAway)
+		_, _ = f.Conn.Write(goingAwayFrame)
 	}
 }

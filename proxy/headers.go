@@ -17,9 +17,9 @@ var setByUs = []string{"Forwarded", "X-Real-Ip", "Proxy", "X-Original-Url", "X-O
 
 const setByUsPrefix = "X_FORWARDED_"
 
-// spelt are headers that pass in their own spelling only: another that an application took for them would say
+// exactHeaders are headers that pass in their own spelling only: another that an application took for them would say
 // something we did not look at.
-var spelt = []string{"Authorization", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host", "Origin", "Referer", "User-Agent", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version"}
+var exactHeaders = []string{"Authorization", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host", "Origin", "Referer", "User-Agent", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version"}
 
 // longestName is longer than any name in headerNames.
 const longestName = 64
@@ -27,7 +27,7 @@ const longestName = 64
 // managedNames are the names for one table.
 func managedNames(identity IdentityHeaders) headerNames {
 	names := headerNames{}
-	for _, name := range spelt {
+	for _, name := range exactHeaders {
 		names[cgiName(name)] = name
 	}
 	for _, name := range slices.Concat(setByUs, hopByHop) {
@@ -95,7 +95,7 @@ func validHeaderName(name string) bool {
 // reservedHeader says whether name has a meaning that an identity must not take.
 func reservedHeader(name string) bool {
 	key := http.CanonicalHeaderKey(name)
-	return slices.Contains(spelt, key) || slices.Contains(setByUs, key) || slices.Contains(hopByHop, key) || strings.HasPrefix(key, "Content-") ||
+	return slices.Contains(exactHeaders, key) || slices.Contains(setByUs, key) || slices.Contains(hopByHop, key) || strings.HasPrefix(key, "Content-") ||
 		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
 }
 

@@ -49,7 +49,7 @@ func TestIdentityHeadersAreOurs(t *testing.T) {
 			all[spelling] = []string{forged}
 		}
 	}
-	overBoth(t, w, func(t *testing.T, c *http.Client) {
+	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 		for who, host := range map[string]string{"signed in": appHost, "nobody": openHost} {
 			t.Run(who, func(t *testing.T) {
 				for _, batch := range batches(all, 100) {

@@ -22,9 +22,9 @@ func (p *Proxy) checkHealth(ctx context.Context, now time.Time) {
 			}
 			t.checked = now
 			all.Go(func() {
-				was := t.ill.Load()
+				was := t.unhealthy.Load()
 				t.check(ctx, h, r.healthHost())
-				if is := t.ill.Load(); is != was && ctx.Err() == nil {
+				if is := t.unhealthy.Load(); is != was && ctx.Err() == nil {
 					p.log.Warn("the health of an upstream changed", "route", r.name, "upstream", t.host, "well", !is)
 				}
 			})
@@ -46,8 +46,8 @@ func (r *route) healthHost() string {
 	}
 }
 
-// lookAfter checks the health of upstreams until ctx ends.
-func (p *Proxy) lookAfter(ctx context.Context) {
+// runHealthChecks checks the health of upstreams until ctx ends.
+func (p *Proxy) runHealthChecks(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {

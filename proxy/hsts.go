@@ -47,8 +47,8 @@ func (s HSTS) header(public *url.URL, host string) string {
 	return value
 }
 
-// strict is what the client is to be told, if it came by https to a host of ours.
-func (v *visit) strict() string {
+// hstsHeader is what the client is to be told, if it came by https to a host of ours.
+func (v *visit) hstsHeader() string {
 	if v.scheme != "https" || !v.table.knows(v.host) {
 		return ""
 	}

@@ -13,12 +13,12 @@ import (
 // liveRequest is one request on a route, from before it is decided on until its last byte.
 type liveRequest struct {
 	*visit
-	ctx    context.Context
-	cancel context.CancelFunc
-	reply  *reply
-	joined bool                   // it is a socket, which outlives the handler; set by that alone
-	end    atomic.Pointer[ending] // nil while it lives; set once
-	until  atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
+	ctx      context.Context
+	cancel   context.CancelFunc
+	rw       *responseWriter
+	tunneled bool                   // it is a socket, which outlives the handler; set by that alone
+	end      atomic.Pointer[ending] // nil while it lives; set once
+	until    atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
 }
 
 // ending is how a request ended: cut for a reason, as one of a batch, or just left.
@@ -35,7 +35,7 @@ func (l *liveRequest) cut(x *refusal, b *batch) bool {
 // stop ends what was cut, whatever it is doing: a socket, a stream, an upload.
 func (l *liveRequest) stop() {
 	l.cancel()
-	l.reply.stop()
+	l.rw.stop()
 }
 
 // askAt has the request asked again at a time; the zero time is never.
@@ -69,8 +69,8 @@ type liveSet struct {
 
 // enter puts a request into the set. It must be there before it is decided on: a change then either comes before the
 // decision, which sees it, or after, and finds the request here.
-func (s *liveSet) enter(v *visit, w *reply, r *http.Request) *liveRequest {
-	l := &liveRequest{visit: v, reply: w}
+func (s *liveSet) enter(v *visit, w *responseWriter, r *http.Request) *liveRequest {
+	l := &liveRequest{visit: v, rw: w}
 	l.ctx, l.cancel = context.WithCancel(r.Context())
 	s.mu.Lock()
 	s.live[l] = struct{}{}

@@ -70,7 +70,7 @@ func (n *numbers) countIll(t *table) {
 		}
 		down := 0
 		for _, one := range r.upstream.targets {
-			if one.ill.Load() {
+			if one.unhealthy.Load() {
 				down++
 			}
 		}

@@ -12,24 +12,24 @@ import (
 	"time"
 )
 
-// body is a request's, and remembers how reading it ended: if it failed, that was not the upstream's fault.
-type body struct {
+// requestBody is a request's, and remembers how reading it ended: if it failed, that was not the upstream's fault.
+type requestBody struct {
 	io.Reader
 	whole, failed, closed atomic.Bool
-	within                time.Duration // for some more of it to come; 0: any
-	late                  func()        // called when it has not
+	stallTimeout          time.Duration // for some more of it to come; 0: any
+	onStall               func()        // called when it has not
 	reading               sync.Mutex    // held while it is read
 }
 
 // Read reads on, unless it was closed.
-func (b *body) Read(p []byte) (int, error) {
+func (b *requestBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	if b.within > 0 {
-		defer time.AfterFunc(b.within, b.late).Stop()
+	if b.stallTimeout > 0 {
+		defer time.AfterFunc(b.stallTimeout, b.onStall).Stop()
 	}
 	n, err := b.Reader.Read(p)
 	switch {
@@ -43,31 +43,31 @@ func (b *body) Read(p []byte) (int, error) {
 
 // Close says that no more of it is wanted, and waits for nothing: net/http's own body would read on to its end, which
 // the client may never send.
-func (b *body) Close() error {
+func (b *requestBody) Close() error {
 	b.closed.Store(true)
 	return nil
 }
 
-// passage is one request's way to the upstream and back.
-type passage struct {
+// exchange is one request's way to the upstream and back.
+type exchange struct {
 	*visit
 	path  string // for the upstream
 	proxy *Proxy
 	live  *liveRequest
-	reply *reply
-	body  *body
+	reply *responseWriter
+	body  *requestBody
 	begun time.Time
 }
 
-// pass passes the request on and the answer back. It returns a refusal if the upstream gave no answer.
-func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) *refusal {
-	way := &passage{visit: l.visit, proxy: p, live: l, reply: w, begun: time.Now()}
+// forward passes the request on and the answer back. It returns a refusal if the upstream gave no answer.
+func (p *Proxy) forward(w *responseWriter, r *http.Request, l *liveRequest) *refusal {
+	way := &exchange{visit: l.visit, proxy: p, live: l, reply: w, begun: time.Now()}
 	var x *refusal
-	if way.path, x = way.route.rewritten(l.visit); x != nil {
+	if way.path, x = way.route.rewritePath(l.visit); x != nil {
 		return x
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		way.body = &body{Reader: r.Body} // r keeps its own: net/http looks at how far that was read
+		way.body = &requestBody{Reader: r.Body} // r keeps its own: net/http looks at how far that was read
 		if most := int64(way.route.maxBody); most > 0 {
 			if r.ContentLength > most {
 				return refused(bodyTooLarge, "")
@@ -75,7 +75,7 @@ func (p *Proxy) pass(w *reply, r *http.Request, l *liveRequest) *refusal {
 			way.body.Reader = http.MaxBytesReader(nil, r.Body, most) // not w: it is read while w is written to
 		}
 		if !isGRPC(r) {
-			way.body.within, way.body.late = w.stall, l.stop
+			way.body.stallTimeout, way.body.onStall = w.stall, l.stop
 		}
 	}
 	return way.forward(r)
@@ -88,13 +88,13 @@ func isGRPC(r *http.Request) bool {
 
 // leaveBody returns when nobody reads the request's body any more, and nobody will. Over HTTP/1, a read that outlived
 // its request would have net/http forget how long it may wait for the rest.
-func (w *passage) leaveBody() {
+func (w *exchange) leaveBody() {
 	_ = w.body.Close()
 	if !w.reply.http1 {
 		return
 	}
 	if !w.body.reading.TryLock() {
-		w.reply.readNoMore()
+		w.reply.stopReading()
 		w.body.reading.Lock()
 	}
 	w.body.reading.Unlock() // who reads on is told that it is closed
@@ -103,7 +103,7 @@ func (w *passage) leaveBody() {
 var errCut = errors.New("the request was cut")
 
 // answered looks at the upstream's answer before the client sees any of it.
-func (w *passage) answered(res *http.Response) error {
+func (w *exchange) answered(res *http.Response) error {
 	w.route.numbers.upstreamSeconds.Observe(time.Since(w.begun).Seconds())
 	if w.live.cutBy() != nil {
 		return errCut
@@ -112,7 +112,7 @@ func (w *passage) answered(res *http.Response) error {
 		return fmt.Errorf("upstream answered with the status %d, which there is not", res.StatusCode)
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
-		withoutHops(res.Header)
+		removeHopByHop(res.Header)
 	}
 	cleanAnswer(res.Header)
 	w.route.toClient.apply(res.Header)
@@ -120,16 +120,16 @@ func (w *passage) answered(res *http.Response) error {
 		if !acceptsWebSocket(res) {
 			return errors.New("upstream switched to a protocol that nobody asked for")
 		}
-		return w.join(res)
+		return w.tunnel(res)
 	}
 	return nil
 }
 
 // failed says what to answer when the upstream did not.
-func (w *passage) failed(err error) *refusal {
+func (w *exchange) failed(err error) *refusal {
 	var tooLarge *http.MaxBytesError
 	switch cut := w.live.cutBy(); {
-	case errors.Is(err, errJoined):
+	case errors.Is(err, errTunneled):
 		return nil
 	case cut != nil:
 		return cut

@@ -8,10 +8,10 @@ import (
 // ServePlain answers what comes without TLS where only TLS should: a browser that wants to see something of ours is
 // sent to the same place over https, and nothing else is done.
 func (p *Proxy) ServePlain(w http.ResponseWriter, r *http.Request) {
-	answer := newReply(w, r, p.table.Load().stall)
+	answer := newResponseWriter(w, r, p.table.Load().stall)
 	answer.closing = true // there is nothing more to ask here
 	if answer.hasBody {
-		answer.runOut(answer.control.SetReadDeadline) // and no body to wait for
+		answer.expireDeadline(answer.control.SetReadDeadline) // and no body to wait for
 		answer.hurried = true
 	}
 	v := &visit{id: newID(), received: time.Now().UTC(), table: p.table.Load(), method: r.Method}

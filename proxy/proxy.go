@@ -118,7 +118,7 @@ var startOver = &refusal{}
 
 // ServeHTTP answers one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := newReply(w, r, p.table.Load().stall)
+	answer := newResponseWriter(w, r, p.table.Load().stall)
 	var v *visit
 	defer func() { p.finish(v, answer, recover()) }()
 	x := startOver
@@ -126,22 +126,22 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v = &visit{id: newID(), received: time.Now().UTC(), table: p.table.Load(), method: r.Method}
 		x = p.serve(answer, r, v)
 	}
-	if x != nil && x.reason != clientGone && answer.refuse() {
+	if x != nil && x.reason != clientGone && answer.startDenial() {
 		p.tell(v, x)
 		p.refuse(answer, r, v, *x)
 	}
 }
 
 // serve is the only road from a socket to an upstream. It returns why the request was not answered.
-func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
+func (p *Proxy) serve(w *responseWriter, r *http.Request, v *visit) *refusal {
 	x := v.read(r) // host and path get their one spelling, or are refused
-	if w.strict = v.strict(); x != nil {
+	if w.hsts = v.hstsHeader(); x != nil {
 		return x
 	}
 	if v.door {
-		w.hurry()
+		w.limitDrain()
 		if w.hasBody && !w.http1 {
-			r.Body = &body{Reader: r.Body, within: bodyWithin, late: w.stop}
+			r.Body = &requestBody{Reader: r.Body, stallTimeout: drainTimeout, onStall: w.stop}
 		}
 		p.serveDoor(w, r, v)
 		return nil
@@ -164,7 +164,7 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 	}
 	l := p.live.enter(v, w, r) // before asking: a change after the answer finds the request here
 	defer func() {
-		if !l.joined {
+		if !l.tunneled {
 			p.live.leave(l)
 		}
 	}()
@@ -182,14 +182,14 @@ func (p *Proxy) serve(w *reply, r *http.Request, v *visit) *refusal {
 	if v.front != nil {
 		return p.vouch(w, l)
 	}
-	return p.pass(w, r, l)
+	return p.forward(w, r, l)
 }
 
 const longestMethod = 32 // bytes
 
 // read takes from r what is decided on. r is not looked at again for any of it.
 func (v *visit) read(r *http.Request) *refusal {
-	v.origin(r)
+	v.setOrigin(r)
 	var err error
 	if v.host, err = authority(r); err != nil {
 		return refused(badHost, err.Error())
@@ -237,9 +237,9 @@ func (p *Proxy) tell(v *visit, x *refusal) {
 
 // finish counts a request that is over. One that was begun to be answered and cannot be, or never was, ends without
 // the look of a whole answer: its connection or stream is torn down.
-func (p *Proxy) finish(v *visit, w *reply, panicked any) {
+func (p *Proxy) finish(v *visit, w *responseWriter, panicked any) {
 	if panicked == nil {
-		w.drain()
+		w.flushPending()
 	}
 	code := w.status()
 	p.count(v, code)

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	answerWithin = 5 * time.Second // for a client to take in that it was refused after a cut
-	bodyWithin   = 5 * time.Second // for what is left of a body that nobody passes on
+	denialTimeout = 5 * time.Second // for a client to take in that it was refused after a cut
+	drainTimeout  = 5 * time.Second // for what is left of a body that nobody passes on
 )
 
 var errStopped = errors.New("the answer was cut off")
 
-// reply is the answer to one request. It can be stopped from outside at any moment, whatever the goroutine that
+// responseWriter is the answer to one request. It can be stopped from outside at any moment, whatever the goroutine that
 // writes it is waiting for.
-type reply struct {
+type responseWriter struct {
 	http.ResponseWriter
 	control  *http.ResponseController
 	http1    bool
@@ -31,9 +31,9 @@ type reply struct {
 	hurried  bool          // the rest of the body is waited for no longer than bodyWithin
 	unsent   bool          // some of the body may wait in a buffer
 	stall    time.Duration // how long the client may take to take in a piece of it
-	strict   string        // Strict-Transport-Security; "" for none of ours
+	hsts     string        // Strict-Transport-Security; "" for none of ours
 
-	frames atomic.Pointer[frames] // to the client of a socket
+	frames atomic.Pointer[frameTracker] // to the client of a socket
 
 	mu      sync.Mutex // guards what follows
 	code    int        // of the answer; 0 before it
@@ -45,13 +45,13 @@ type reply struct {
 	over    bool       // the request is, and control must not be used again
 }
 
-func newReply(w http.ResponseWriter, r *http.Request, stall time.Duration) *reply {
+func newResponseWriter(w http.ResponseWriter, r *http.Request, stall time.Duration) *responseWriter {
 	hasBody := r.Body != nil && r.Body != http.NoBody
 	// A request that carried Content-Length beside Transfer-Encoding looks like any chunked one by now, and must be
 	// the last on its connection (RFC 9112 §6.1). Streams of unknown length are the others, and rarely share one. So
 	// must one of HTTP/1.0, whose Transfer-Encoding net/http passes over.
 	http1 := r.ProtoMajor == 1
-	reply := &reply{ResponseWriter: w, control: http.NewResponseController(w), http1: http1, hasBody: hasBody, stall: stall,
+	reply := &responseWriter{ResponseWriter: w, control: http.NewResponseController(w), http1: http1, hasBody: hasBody, stall: stall,
 		closing: http1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)}
 	if http1 {
 		_ = reply.control.SetWriteDeadline(time.Time{}) // what the answer before was given
@@ -59,57 +59,57 @@ func newReply(w http.ResponseWriter, r *http.Request, stall time.Duration) *repl
 	return reply
 }
 
-// hurry gives the client a while, and no more, to take in what is left of the answer and to send what is left of its
+// limitDrain gives the client a while, and no more, to take in what is left of the answer and to send what is left of its
 // body. net/http waits for both after the request, for ever. Over HTTP/2 it does not wait for the body, and drain sees
 // to the answer: a deadline there is a timer that keeps a connection in memory which was torn down.
-func (w *reply) hurry() {
+func (w *responseWriter) limitDrain() {
 	if !w.http1 {
 		return
 	}
 	now := time.Now()
-	_ = w.control.SetWriteDeadline(now.Add(bodyWithin + w.stall)) // net/http waits for the body first
+	_ = w.control.SetWriteDeadline(now.Add(drainTimeout + w.stall)) // net/http waits for the body first
 	if w.hasBody && !w.hurried {
 		w.hurried = true
-		_ = w.control.SetReadDeadline(now.Add(bodyWithin))
+		_ = w.control.SetReadDeadline(now.Add(drainTimeout))
 	}
 }
 
-// leaves says that an answer begins that does not wait for what is left of the request's body; read, which may be nil,
+// closeIfBodyUnread says that an answer begins that does not wait for what is left of the request's body; read, which may be nil,
 // is what it was read by. It is the last on its connection then: net/http would wait for the rest first, and a client
 // that asked whether to send it (RFC 9110 §10.1.1) for the answer.
-func (w *reply) leaves(read *body) {
+func (w *responseWriter) closeIfBodyUnread(read *requestBody) {
 	whole := read != nil && read.whole.Load()
 	w.closing = w.closing || w.http1 && w.hasBody && !whole
 }
 
 // Unwrap lets an http.ResponseController reach what this does not do itself.
-func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader begins the answer, unless it was stopped before.
-func (w *reply) WriteHeader(code int) {
+func (w *responseWriter) WriteHeader(code int) {
 	if code >= 200 && !w.begin(code) {
 		return
 	}
 	if w.closing && code >= 200 {
 		w.Header().Set("Connection", "close")
 	}
-	w.bind(w.Header())
+	w.setHSTS(w.Header())
 	if code < 200 {
-		w.writeEarly(code)
+		w.writeInformational(code)
 		return
 	}
 	w.ResponseWriter.WriteHeader(code)
 }
 
-// bind says how browsers are to come, in place of the upstream, whose word would bind every host of its name.
-func (w *reply) bind(h http.Header) {
-	if w.strict != "" {
-		h["Strict-Transport-Security"] = []string{w.strict}
+// setHSTS says how browsers are to come, in place of the upstream, whose word would setHSTS every host of its name.
+func (w *responseWriter) setHSTS(h http.Header) {
+	if w.hsts != "" {
+		h["Strict-Transport-Security"] = []string{w.hsts}
 	}
 }
 
-// writeEarly sends an answer that comes before the answer, and can be stopped meanwhile.
-func (w *reply) writeEarly(code int) {
+// writeInformational sends an answer that comes before the answer, and can be stopped meanwhile.
+func (w *responseWriter) writeInformational(code int) {
 	defer time.AfterFunc(w.stall, w.stop).Stop()
 	defer w.setEarly(false)
 	if stopped := w.setEarly(true); stopped {
@@ -119,7 +119,7 @@ func (w *reply) writeEarly(code int) {
 	w.ResponseWriter.WriteHeader(code)
 }
 
-func (w *reply) setEarly(early bool) (stopped bool) {
+func (w *responseWriter) setEarly(early bool) (stopped bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.early = early
@@ -127,7 +127,7 @@ func (w *reply) setEarly(early bool) (stopped bool) {
 }
 
 // begin notes the code of the answer; false if there must be none.
-func (w *reply) begin(code int) bool {
+func (w *responseWriter) begin(code int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped && !w.refusing {
@@ -140,7 +140,7 @@ func (w *reply) begin(code int) bool {
 }
 
 // Write writes a piece of the answer's body.
-func (w *reply) Write(p []byte) (int, error) {
+func (w *responseWriter) Write(p []byte) (int, error) {
 	if w.status() == 0 {
 		w.WriteHeader(http.StatusOK)
 		if w.status() == 0 {
@@ -152,33 +152,33 @@ func (w *reply) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// drain sends what is left of an answer over HTTP/2 while it can still be stopped.
-func (w *reply) drain() {
+// flushPending sends what is left of an answer over HTTP/2 while it can still be stopped.
+func (w *responseWriter) flushPending() {
 	if !w.http1 && w.unsent {
 		_ = w.flush()
 	}
 }
 
 // flush sends what has been written so far.
-func (w *reply) flush() error {
+func (w *responseWriter) flush() error {
 	defer time.AfterFunc(w.stall, w.stop).Stop()
 	w.unsent = false
 	return w.control.Flush()
 }
 
-// takeOver takes the client's connection away from net/http and sends a head over it. From then on, to stop is to
+// hijack takes the client's connection away from net/http and sends a head over it. From then on, to stop is to
 // close it, and the other one with it. It returns what the client has said already, too.
-func (w *reply) takeOver(head *http.Response, other io.Closer) (client *frames, early []byte, err error) {
+func (w *responseWriter) hijack(head *http.Response, other io.Closer) (client *frameTracker, early []byte, err error) {
 	conn, rw, err := w.control.Hijack()
 	if err != nil {
 		return nil, nil, fmt.Errorf("taking over the client's connection: %w", err)
 	}
-	w.bind(head.Header)
-	client = &frames{Conn: conn}
+	w.setHSTS(head.Header)
+	client = &frameTracker{Conn: conn}
 	client.mu.Lock() // until the head is out
 	defer client.mu.Unlock()
 	w.frames.Store(client)
-	if !w.holds(bare(conn), other) {
+	if !w.holds(rawConn(conn), other) {
 		_ = conn.Close()
 		return nil, nil, errStopped
 	}
@@ -193,7 +193,7 @@ func (w *reply) takeOver(head *http.Response, other io.Closer) (client *frames, 
 }
 
 // holds remembers what to close; false if the answer was stopped.
-func (w *reply) holds(closers ...io.Closer) bool {
+func (w *responseWriter) holds(closers ...io.Closer) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.code = http.StatusSwitchingProtocols
@@ -203,15 +203,15 @@ func (w *reply) holds(closers ...io.Closer) bool {
 	return !w.stopped
 }
 
-// isSocket says whether the connection was taken over.
-func (w *reply) isSocket() bool {
+// isHijacked says whether the connection was taken over.
+func (w *responseWriter) isHijacked() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.taken != nil
 }
 
-// bare is the connection under TLS, which closes without a farewell that somebody might have to wait for.
-func bare(conn net.Conn) net.Conn {
+// rawConn is the connection under TLS, which closes without a farewell that somebody might have to wait for.
+func rawConn(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
 		return secure.NetConn()
 	}
@@ -219,15 +219,15 @@ func bare(conn net.Conn) net.Conn {
 }
 
 // status is the code of the answer, or 0 while there is none.
-func (w *reply) status() int {
+func (w *responseWriter) status() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.code
 }
 
-// farewell tells the client of a socket that it is over, as fast as can be told: to close a connection takes the
+// halfClose tells the client of a socket that it is over, as fast as can be told: to close a connection takes the
 // goroutine that reads from it, and thousands may have to be closed.
-func (w *reply) farewell() {
+func (w *responseWriter) halfClose() {
 	w.mu.Lock()
 	taken := w.taken
 	w.mu.Unlock()
@@ -238,7 +238,7 @@ func (w *reply) farewell() {
 
 // stop ends the answer now. Whoever waits for the client, to take in what is written or to send more of a body,
 // waits no longer.
-func (w *reply) stop() {
+func (w *responseWriter) stop() {
 	w.mu.Lock()
 	taken, begun, early := w.taken, w.code != 0, w.early
 	w.stopped = true
@@ -250,15 +250,15 @@ func (w *reply) stop() {
 		return
 	}
 	if w.hasBody {
-		w.runOut(w.control.SetReadDeadline)
+		w.expireDeadline(w.control.SetReadDeadline)
 	}
-	if (begun || early) && w.runOut(w.control.SetWriteDeadline) && w.http1 && begun {
-		go w.insist()
+	if (begun || early) && w.expireDeadline(w.control.SetWriteDeadline) && w.http1 && begun {
+		go w.keepExpired()
 	}
 }
 
-// runOut lets a deadline pass at once, unless the request is over.
-func (w *reply) runOut(setDeadline func(time.Time) error) bool {
+// expireDeadline lets a deadline pass at once, unless the request is over.
+func (w *responseWriter) expireDeadline(setDeadline func(time.Time) error) bool {
 	w.outside.Lock()
 	defer w.outside.Unlock()
 	if !w.over {
@@ -267,22 +267,22 @@ func (w *reply) runOut(setDeadline func(time.Time) error) bool {
 	return !w.over
 }
 
-// readNoMore ends whatever waits for more of the request's body.
-func (w *reply) readNoMore() { w.runOut(w.control.SetReadDeadline) }
+// stopReading ends whatever waits for more of the request's body.
+func (w *responseWriter) stopReading() { w.expireDeadline(w.control.SetReadDeadline) }
 
-// insist keeps the time of the connection run out. When a write fails, net/http closes the connection, and
+// keepExpired keeps the time of the connection run out. When a write fails, net/http closes the connection, and
 // crypto/tls then gives a client that reads nothing five seconds to take in its farewell.
-func (w *reply) insist() {
+func (w *responseWriter) keepExpired() {
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
-	for w.runOut(w.control.SetWriteDeadline) {
+	for w.expireDeadline(w.control.SetWriteDeadline) {
 		<-again.C
 	}
 }
 
 // release says that the request is over. It returns whether its answer was stopped. Then net/http, which looks for the
 // end of the body before it tears the connection down, waits for none.
-func (w *reply) release() (stopped bool) {
+func (w *responseWriter) release() (stopped bool) {
 	w.outside.Lock()
 	defer w.outside.Unlock()
 	w.over = true
@@ -294,13 +294,13 @@ func (w *reply) release() (stopped bool) {
 	case stopped && !w.refusing && w.hasBody && w.http1:
 		_ = w.control.SetReadDeadline(time.Unix(1, 0))
 	default:
-		w.hurry()
+		w.limitDrain()
 	}
 	return stopped
 }
 
-// refuse makes w ready for the door's own answer, in place of one that has not begun. False if it has.
-func (w *reply) refuse() bool {
+// startDenial makes w ready for the door's own answer, in place of one that has not begun. False if it has.
+func (w *responseWriter) startDenial() bool {
 	w.mu.Lock()
 	begun, stopped := w.code != 0, w.stopped
 	w.mu.Unlock()
@@ -309,10 +309,10 @@ func (w *reply) refuse() bool {
 	}
 	clear(w.Header())
 	w.refusing = true
-	w.leaves(nil)
-	w.hurry()
+	w.closeIfBodyUnread(nil)
+	w.limitDrain()
 	if stopped {
-		_ = w.control.SetWriteDeadline(time.Now().Add(answerWithin))
+		_ = w.control.SetWriteDeadline(time.Now().Add(denialTimeout))
 	}
 	return true
 }

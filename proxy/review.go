@@ -21,7 +21,7 @@ const (
 func (p *Proxy) Run(ctx context.Context) error {
 	var upstreams sync.WaitGroup
 	defer upstreams.Wait()
-	upstreams.Go(func() { p.lookAfter(ctx) })
+	upstreams.Go(func() { p.runHealthChecks(ctx) })
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for looks := 1; ; looks++ {
@@ -52,15 +52,15 @@ func (p *Proxy) endSockets() {
 	const within = time.Second
 	live := p.live.all()
 	for _, l := range live {
-		if f := l.reply.frames.Load(); f != nil {
+		if f := l.rw.frames.Load(); f != nil {
 			_ = f.SetWriteDeadline(time.Now().Add(within))
 		}
 	}
 	for _, l := range live {
-		if f := l.reply.frames.Load(); f != nil {
-			f.goAway()
+		if f := l.rw.frames.Load(); f != nil {
+			f.sendGoingAway()
 		}
-		if l.reply.isSocket() {
+		if l.rw.isHijacked() {
 			l.stop()
 		}
 	}
@@ -120,7 +120,7 @@ func endAll(cut []*liveRequest) {
 	for part := range slices.Chunk(cut, max(128, len(cut)/runtime.GOMAXPROCS(0)+1)) {
 		all.Go(func() {
 			for _, l := range part {
-				l.reply.farewell()
+				l.rw.halfClose()
 			}
 		})
 	}

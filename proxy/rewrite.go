@@ -19,9 +19,9 @@ func (r *Rewrite) compile() (strip, add string, err error) {
 	return strings.TrimSuffix(strip, "/"), strings.TrimSuffix(add, "/"), nil
 }
 
-// rewritten is the path of a visit as the upstream sees it. Where it is another than was decided on, it has to be as
+// rewritePath is the path of a visit as the upstream sees it. Where it is another than was decided on, it has to be as
 // canonical as that one.
-func (r *route) rewritten(v *visit) (string, *refusal) {
+func (r *route) rewritePath(v *visit) (string, *refusal) {
 	if r.strip == "" && r.add == "" {
 		return v.path, nil
 	}

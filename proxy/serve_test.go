@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// overBoth runs a test over HTTP/1.1 and over HTTP/2.
-func overBoth(t *testing.T, w *world, f func(t *testing.T, c *http.Client)) {
+// bothProtocols runs a test over HTTP/1.1 and over HTTP/2.
+func bothProtocols(t *testing.T, w *world, f func(t *testing.T, c *http.Client)) {
 	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) { f(t, w.client(h2)) })
 	}
@@ -19,7 +19,7 @@ func TestWhoMayPass(t *testing.T) {
 	_, bob := w.signIn("bob", appHost)
 	_, elsewhere := w.signIn("alice", openHost)
 	bearer := "Bearer " + w.token("alice", nil)
-	overBoth(t, w, func(t *testing.T, c *http.Client) {
+	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 		for _, row := range []struct {
 			says    string
 			url     string

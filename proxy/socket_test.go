@@ -99,7 +99,7 @@ func TestSocketsEndWithRun(t *testing.T) {
 	if err != nil && !strings.Contains(err.Error(), "EOF") && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
 	}
-	if string(last) != string(goingAway) {
+	if string(last) != string(goingAwayFrame) {
 		t.Errorf("the last word is %x", last)
 	}
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
@@ -130,13 +130,13 @@ func TestFramesAreFollowed(t *testing.T) {
 				text, _ := io.ReadAll(there)
 				heard <- string(text)
 			}()
-			f := &frames{Conn: here}
+			f := &frameTracker{Conn: here}
 			for p := range slices.Chunk([]byte(c.said), piece) {
 				_, _ = f.Write(p)
 			}
-			f.goAway()
+			f.sendGoingAway()
 			_ = here.Close()
-			if text := <-heard; strings.HasSuffix(text, string(goingAway)) != c.whole {
+			if text := <-heard; strings.HasSuffix(text, string(goingAwayFrame)) != c.whole {
 				t.Errorf("%s, in pieces of %d: ends with %x", name, piece, text[max(0, len(text)-6):])
 			}
 		}

@@ -22,10 +22,10 @@ type target struct {
 	direct       *direct // nil where what it speaks is not plain HTTP/1.1
 	stock        *http.Transport
 
-	rested  atomic.Int64 // nanoseconds since 1970 until which others are asked first: it could not be reached
-	ill     atomic.Bool  // its health check says so
-	failed  int          // checks in a row; the checker's alone
-	checked time.Time    // when it was asked last; likewise
+	rested    atomic.Int64 // nanoseconds since 1970 until which others are asked first: it could not be reached
+	unhealthy atomic.Bool  // its health check says so
+	failed    int          // checks in a row; the checker's alone
+	checked   time.Time    // when it was asked last; likewise
 }
 
 // newTarget makes a target; it connects to nothing.
@@ -84,10 +84,12 @@ const restFor = 5 * time.Second
 
 func (t *target) rest(now time.Time) { t.rested.Store(now.Add(restFor).UnixNano()) }
 
-func (t *target) well(now time.Time) bool { return !t.ill.Load() && now.UnixNano() >= t.rested.Load() }
+func (t *target) well(now time.Time) bool {
+	return !t.unhealthy.Load() && now.UnixNano() >= t.rested.Load()
+}
 
-// illAfter is how many checks in a row have to fail.
-const illAfter = 2
+// unhealthyAfter is how many checks in a row have to fail.
+const unhealthyAfter = 2
 
 // check asks the target how it is.
 func (t *target) check(ctx context.Context, h *Health, host string) {
@@ -110,7 +112,7 @@ func (t *target) check(ctx context.Context, h *Health, host string) {
 	} else {
 		t.failed++
 	}
-	t.ill.Store(t.failed >= illAfter)
+	t.unhealthy.Store(t.failed >= unhealthyAfter)
 }
 
 // read makes of the files what TLS needs, and a digest of what is in them.

@@ -36,7 +36,7 @@ func (w *world) open(c *http.Client, method, path string, body io.Reader) *http.
 
 func TestStreaming(t *testing.T) {
 	w := newWorld(t, nil)
-	overBoth(t, w, func(t *testing.T, c *http.Client) {
+	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 		t.Run("an event is seen as it happens", func(t *testing.T) {
 			more := make(chan struct{})
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -322,7 +322,7 @@ func TestUpstreamFailures(t *testing.T) {
 		w := newWorld(t, func(s *Settings) {
 			s.Routes[1].Upstream = Upstreams{hostile(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\nX\r\n")}
 		})
-		overBoth(t, w, func(t *testing.T, c *http.Client) {
+		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 			res := w.open(c, "GET", "/", nil)
 			if _, err := io.ReadAll(res.Body); err == nil {
 				t.Error("looks whole")
@@ -372,7 +372,7 @@ func TestUpstreamFailures(t *testing.T) {
 		w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(rw, r.TransferEncoding, r.Header["Content-Length"], r.ContentLength, r.Header["Idempotency-Key"])
 		})
-		overBoth(t, w, func(t *testing.T, c *http.Client) {
+		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 			for method, want := range map[string]string{"POST": "[] [0] 0 [1]", "DELETE": "[] [] 0 [1]", "GET": "[] [] 0 [1]"} {
 				if _, body := w.send(c, method, "https://"+openHost+"/", nil, "Idempotency-Key", "1"); body != want {
 					t.Errorf("%s: %s", method, body)
