@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	assertedFor  = time.Minute      // how long an assertion is valid
-	signedFor    = 30 * time.Second // how long one is used again for the same user and route
-	signingFor   = 24 * time.Hour   // how long a key signs
-	assertedMost = 10_000           // assertions remembered
+	assertionLifetime  = time.Minute      // how long an assertion is valid
+	assertionReuse     = 30 * time.Second // how long one is used again for the same user and route
+	signingKeyLifetime = 24 * time.Hour   // how long a key signs
+	maxAssertions      = 10_000           // assertions remembered
 )
 
 // assertions signs who is calling, for upstreams that believe a signature and not a network (RFC 7519). Its keys
@@ -34,8 +34,8 @@ type assertions struct {
 
 // signingKeys are the key that signs and the one that did before, whose assertions may still be on their way.
 type signingKeys struct {
-	now, before *signingKey
-	since       time.Time
+	current, previous *signingKey
+	since             time.Time
 }
 
 type signingKey struct {
@@ -73,7 +73,7 @@ func newAssertions(now time.Time) (*assertions, error) {
 		return nil, err
 	}
 	a := &assertions{made: map[assertionKey]assertion{}}
-	a.keys.Store(&signingKeys{now: first, since: now})
+	a.keys.Store(&signingKeys{current: first, since: now})
 	return a, nil
 }
 
@@ -97,22 +97,22 @@ func newSigningKey() (*signingKey, error) {
 // rotate takes a new key if the present one has signed for long enough.
 func (a *assertions) rotate(now time.Time) {
 	old := a.keys.Load()
-	if now.Sub(old.since) < signingFor {
+	if now.Sub(old.since) < signingKeyLifetime {
 		return
 	}
 	next, err := newSigningKey()
 	if err != nil {
 		return // the present one is as good; tried again in a second
 	}
-	a.keys.Store(&signingKeys{now: next, before: old.now, since: now})
+	a.keys.Store(&signingKeys{current: next, previous: old.current, since: now})
 }
 
 // jwks is the key set for /.sallyport/jwks.json (RFC 7517 §5).
 func (a *assertions) jwks() []byte {
 	keys := a.keys.Load()
-	set := []jwk{keys.now.jwk}
-	if keys.before != nil {
-		set = append(set, keys.before.jwk)
+	set := []jwk{keys.current.jwk}
+	if keys.previous != nil {
+		set = append(set, keys.previous.jwk)
 	}
 	text, err := json.Marshal(map[string][]jwk{"keys": set})
 	if err != nil {
@@ -122,22 +122,22 @@ func (a *assertions) jwks() []byte {
 }
 
 // of is the assertion that c is calling on r, a route of t.
-func (a *assertions) of(t *table, c *caller, r *route, now time.Time) assertion {
+func (a *assertions) forCaller(rt *routing, c *caller, r *route, now time.Time) assertion {
 	key := assertionKey{r, c.user, c.app()}
 	a.mu.Lock()
 	had, ok := a.made[key]
 	a.mu.Unlock()
-	if age := now.Sub(had.made); ok && age >= 0 && age < signedFor {
+	if age := now.Sub(had.made); ok && age >= 0 && age < assertionReuse {
 		return had
 	}
-	one := assertion{a.keys.Load().now.sign(claimsOf(c, r, t.public.String(), now)), http.Header{}, now}
-	t.setIdentity(one.headers, r, c)
-	if name := t.headers.Assertion; name != "" {
+	one := assertion{a.keys.Load().current.sign(claimsOf(c, r, rt.public.String(), now)), http.Header{}, now}
+	rt.setIdentity(one.headers, r, c)
+	if name := rt.headers.Assertion; name != "" {
 		one.headers[name] = []string{one.text}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.made) >= assertedMost {
+	if len(a.made) >= maxAssertions {
 		clear(a.made)
 	}
 	a.made[key] = one
@@ -160,13 +160,13 @@ type claims struct {
 }
 
 func claimsOf(c *caller, r *route, issuer string, now time.Time) claims {
-	told := claims{Issuer: issuer, Audience: r.name, Groups: []string{}, Issued: now.Unix(), Before: now.Unix(), Expires: now.Add(assertedFor).Unix()}
+	told := claims{Issuer: issuer, Audience: r.name, Groups: []string{}, Issued: now.Unix(), Before: now.Unix(), Expires: now.Add(assertionLifetime).Unix()}
 	if told.App = c.app(); told.App != "" {
 		told.Subject, told.UserName = appName(told.App), appName(told.App)
 		return told
 	}
 	u := c.user
-	if groups := r.groups(u); groups != nil {
+	if groups := r.groupsOf(u); groups != nil {
 		told.Groups = groups
 	}
 	told.Subject, told.UserName, told.Email, told.Name = u.ID, u.UserName, u.Email, u.DisplayName

@@ -67,13 +67,13 @@ func BenchmarkThrough(b *testing.B) {
 func BenchmarkAsk(b *testing.B) {
 	w := newWorld(b, nil)
 	one, _ := w.signIn("alice", appHost)
-	t := w.proxy.table.Load()
-	v := &visit{table: t, route: t.routes[0], method: "GET", host: appHost, path: "/d/abc/dashboard", caller: &caller{session: &one}}
+	rt := w.proxy.routing.Load()
+	req := &request{routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/d/abc/dashboard", caller: &caller{session: &one}}
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		if a := w.proxy.ask(t, v, now); a.refusal != nil {
-			b.Fatal(a.refusal.reason)
+		if out := w.proxy.decide(rt, req, now); out.denial != nil {
+			b.Fatal(out.denial.reason)
 		}
 	}
 }
@@ -109,11 +109,11 @@ func BenchmarkStrip(b *testing.B) {
 func BenchmarkReview(b *testing.B) {
 	w := newWorld(b, nil)
 	one, _ := w.signIn("alice", appHost)
-	t := w.proxy.table.Load()
+	rt := w.proxy.routing.Load()
 	for range 10_000 {
 		r := httptest.NewRequest("GET", "/", nil)
-		v := &visit{table: t, route: t.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: &one}}
-		w.proxy.live.enter(v, newResponseWriter(httptest.NewRecorder(), r, time.Minute), r)
+		req := &request{routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: &one}}
+		w.proxy.live.enter(req, newResponseWriter(httptest.NewRecorder(), r, time.Minute), r)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

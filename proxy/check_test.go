@@ -37,7 +37,7 @@ const checkURL = "https://" + loginHost + checkPath
 // inHand is what a front says of a request in hand, in pairs.
 func inHand(method, target string) []string {
 	host, uri, _ := strings.Cut(strings.TrimPrefix(target, "https://"), "/")
-	return []string{saidMethod, method, saidProto, "https", saidHost, host, saidURI, "/" + uri, "X-Forwarded-For", "192.0.2.7"}
+	return []string{hdrForwardedMethod, method, hdrForwardedProto, "https", hdrForwardedHost, host, hdrForwardedURI, "/" + uri, "X-Forwarded-For", "192.0.2.7"}
 }
 
 // without is pairs but for those of a name.
@@ -131,14 +131,14 @@ func TestCheck(t *testing.T) {
 		res, _ := w.get(w.client(true), checkURL, append(inHand("GET", app+"/a?b=c"), browser...)...)
 		to, err := url.Parse(res.Header.Get("Location"))
 		w.must(err)
-		if res.StatusCode != 302 || to.Host != loginHost || to.Query().Get("return_to") != app+"/a?b=c" || !strings.HasPrefix(res.Header.Get("Set-Cookie"), doorCookie) {
+		if res.StatusCode != 302 || to.Host != loginHost || to.Query().Get("return_to") != app+"/a?b=c" || !strings.HasPrefix(res.Header.Get("Set-Cookie"), bindingCookie) {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
 	})
 	t.Run("a browser behind a front that cannot redirect gets the same as a 401", func(t *testing.T) {
 		res, _ := w.get(w.client(true), checkURL+noRedirect, append(inHand("GET", app+"/a?b=c"), browser...)...)
 		if res.StatusCode != 401 || !strings.HasPrefix(res.Header.Get("Location"), "https://"+loginHost+loginPath+"?") ||
-			!strings.HasPrefix(res.Header.Get("Set-Cookie"), doorCookie) || res.Header.Get("WWW-Authenticate") == "" {
+			!strings.HasPrefix(res.Header.Get("Set-Cookie"), bindingCookie) || res.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
 		for _, query := range []string{"?", "?x=y", "?redirect=true", "?redirect=false&x", "?return_to=/"} { // Caddy leaves that of the request in hand there
@@ -199,11 +199,11 @@ func TestCheckByPath(t *testing.T) {
 		{"a method nobody named", "FROB", app + "/", nil, 403, noRule},
 		{"a rule denies", "GET", app + "/secret/x", nil, 403, ruleDeny},
 		{"spelt otherwise", "GET", app + "/%73ecret/x", nil, 403, ruleDeny},
-		{"its scheme said", "GET", app + "/", []string{saidProto, "https"}, 200, ""},
-		{"an odd scheme", "GET", app + "/", []string{saidProto, "ftp"}, 400, badRequest},
-		{"both forms: path", "GET", app + "/", []string{saidURI, "/"}, 400, badRequest},
-		{"both forms: method", "GET", app + "/", []string{saidMethod, "GET"}, 400, badRequest},
-		{"both forms: host", "GET", app + "/", []string{saidHost, appHost}, 400, badRequest},
+		{"its scheme said", "GET", app + "/", []string{hdrForwardedProto, "https"}, 200, ""},
+		{"an odd scheme", "GET", app + "/", []string{hdrForwardedProto, "ftp"}, 400, badRequest},
+		{"both forms: path", "GET", app + "/", []string{hdrForwardedURI, "/"}, 400, badRequest},
+		{"both forms: method", "GET", app + "/", []string{hdrForwardedMethod, "GET"}, 400, badRequest},
+		{"both forms: host", "GET", app + "/", []string{hdrForwardedHost, appHost}, 400, badRequest},
 		{"both forms: another spelling", "GET", app + "/", []string{"X_Forwarded_Uri", "/"}, 400, badRequest},
 		{"an encoded slash", "GET", app + "/a%2Fb", nil, 400, badPath},
 		{"two slashes", "GET", app + "//secret/x", nil, 400, badPath},
@@ -251,7 +251,7 @@ func TestCheckAsFrontsAsk(t *testing.T) {
 		with        []string
 	}{
 		"Traefik": {"GET", checkURL, append(inHand("POST", "https://"+appHost+"/a?b=c"), "X-Forwarded-Port", "443", "X-Forwarded-Server", "traefik-0", "X-Real-Ip", "192.0.2.7")},
-		"Envoy": {"POST", "https://" + appHost + checkPath + "/a?b=c", []string{"X-Forwarded-For", "192.0.2.7", saidProto, "https", "X-Envoy-Internal", "true", "X-Envoy-Expected-Rq-Timeout-Ms", "5000",
+		"Envoy": {"POST", "https://" + appHost + checkPath + "/a?b=c", []string{"X-Forwarded-For", "192.0.2.7", hdrForwardedProto, "https", "X-Envoy-Internal", "true", "X-Envoy-Expected-Rq-Timeout-Ms", "5000",
 			"X-Request-Id", "5b1e", "X-Forwarded-Client-Cert", "Hash=0", "Content-Length", "0"}},
 	} {
 		t.Run(says, func(t *testing.T) {
@@ -285,7 +285,7 @@ func TestCheckTakesNothingOdd(t *testing.T) {
 			t.Errorf("%s: %d %s", says, res.StatusCode, body)
 		}
 	}
-	for _, name := range []string{saidMethod, saidProto, saidHost, saidURI} {
+	for _, name := range []string{hdrForwardedMethod, hdrForwardedProto, hdrForwardedHost, hdrForwardedURI} {
 		rest := without(good, name)
 		value := good[slices.Index(good, name)+1]
 		denied(name+" missing", rest...)
@@ -302,10 +302,10 @@ func TestCheckTakesNothingOdd(t *testing.T) {
 		}
 	}
 	for name, values := range map[string][]string{
-		saidMethod: {"CONNECT", "GET POST", "G\u00c9T", strings.Repeat("A", 33), "GET,", "(GET)"},
-		saidProto:  {"HTTPS", "ftp", "https,http", "https:", "wss"},
-		saidHost:   {"a b", openHost + ",x", openHost + "/", "u@" + openHost, openHost + ":", openHost + ":0", openHost + "..", "[::1", "*", openHost + "#"},
-		saidURI: {"a", "*", "https://" + openHost + "/a", "//" + openHost + "/a", "/a b", "/a#b", "/a?b#c", "/a?b c", "/a?\xff", "/a?\u0085", "/../a", "/%2e%2e/a", "/a/%2E", "/%", "/%0a", "/%ff",
+		hdrForwardedMethod: {"CONNECT", "GET POST", "G\u00c9T", strings.Repeat("A", 33), "GET,", "(GET)"},
+		hdrForwardedProto:  {"HTTPS", "ftp", "https,http", "https:", "wss"},
+		hdrForwardedHost:   {"a b", openHost + ",x", openHost + "/", "u@" + openHost, openHost + ":", openHost + ":0", openHost + "..", "[::1", "*", openHost + "#"},
+		hdrForwardedURI: {"a", "*", "https://" + openHost + "/a", "//" + openHost + "/a", "/a b", "/a#b", "/a?b#c", "/a?b c", "/a?\xff", "/a?\u0085", "/../a", "/%2e%2e/a", "/a/%2E", "/%", "/%0a", "/%ff",
 			"/a%00", "/a\\b", "/a;b", "/a%3Bb", "/a//b", "/a%2Fb", "/" + strings.Repeat("a", 9<<10)},
 	} {
 		for _, value := range values {
@@ -362,7 +362,7 @@ func TestCheckRefusesWhatTheFrontWouldPassOn(t *testing.T) {
 			t.Errorf("%s twice: %d", name, got)
 		}
 	}
-	for _, name := range append([]string{"X-Forwarded-Email", "X-Forwarded-Preferred-Username"}, overrides...) {
+	for _, name := range append([]string{"X-Forwarded-Email", "X-Forwarded-Preferred-Username"}, overrideHeaders...) {
 		if got := code(name, forged); got != 400 {
 			t.Errorf("%s, which the front would pass on: %d", name, got)
 		}
@@ -393,7 +393,7 @@ func TestCheckIsForTrustedProxies(t *testing.T) {
 		t.Run(fmt.Sprint(c.peer, " by ", c.trusted), func(t *testing.T) {
 			w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })
 			_, alice := w.signIn("alice", appHost)
-			for _, form := range [][]string{inHand("GET", "https://"+appHost+"/"), {"path"}, {"path", saidURI, "x"}} {
+			for _, form := range [][]string{inHand("GET", "https://"+appHost+"/"), {"path"}, {"path", hdrForwardedURI, "x"}} {
 				r := httptest.NewRequest("GET", "https://"+appHost+checkPath, nil)
 				if form[0] == "path" {
 					r = httptest.NewRequest("GET", "https://"+appHost+checkPath+"/", nil)
@@ -510,8 +510,8 @@ func TestCheckIsRecorded(t *testing.T) {
 		labels []string
 		want   float64
 	}{
-		{"sallyport_http_requests_total", []string{"route", routeDoor, "code", "200"}, 1},
-		{"sallyport_http_requests_total", []string{"route", routeDoor, "code", "401"}, 1},
+		{"sallyport_http_requests_total", []string{"route", routeInternal, "code", "200"}, 1},
+		{"sallyport_http_requests_total", []string{"route", routeInternal, "code", "401"}, 1},
 		{"sallyport_http_requests_total", []string{"route", "app"}, 0},
 		{"sallyport_decisions_total", []string{"route", "app", "decision", "allow"}, 1},
 		{"sallyport_decisions_total", []string{"route", "app", "decision", "deny", "reason", notSignedIn}, 1},
@@ -541,15 +541,15 @@ func TestCheckIsOvertakenByAChange(t *testing.T) {
 	w := newWorld(t, trusting)
 	answer := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", checkURL, nil)
-	table := w.proxy.table.Load()
-	v := &visit{table: table, route: table.routes[0], front: &front{}}
+	table := w.proxy.routing.Load()
+	req := &request{routing: table, route: table.routes[0], authClient: &authClient{}}
 	reply := newResponseWriter(answer, r, time.Minute)
-	l := w.proxy.live.enter(v, reply, r)
-	defer w.proxy.live.leave(l)
+	live := w.proxy.live.enter(req, reply, r)
+	defer w.proxy.live.leave(live)
 	b := new(batch)
-	b.add(l, refused(inactiveUser, ""))
-	if x := w.proxy.vouch(reply, l); x == nil || x.reason != inactiveUser || reply.status() != 0 {
-		t.Errorf("%+v, %d", x, reply.status())
+	b.add(live, deny(inactiveUser, ""))
+	if denied := w.proxy.writeAllowed(reply, live); denied == nil || denied.reason != inactiveUser || reply.status() != 0 {
+		t.Errorf("%+v, %d", denied, reply.status())
 	}
 }
 
@@ -589,7 +589,7 @@ func FuzzCheck(f *testing.F) {
 			r.Method, r.Host = method, appHost
 			host, uri = appHost, strings.TrimPrefix(at, checkPath)
 		} else {
-			r.Header[saidMethod], r.Header[saidProto], r.Header[saidHost], r.Header[saidURI] = []string{method}, []string{proto}, []string{host}, []string{uri}
+			r.Header[hdrForwardedMethod], r.Header[hdrForwardedProto], r.Header[hdrForwardedHost], r.Header[hdrForwardedURI] = []string{method}, []string{proto}, []string{host}, []string{uri}
 		}
 		if key, value, found := strings.Cut(extra, ": "); found {
 			key = http.CanonicalHeaderKey(key)
@@ -611,7 +611,7 @@ func FuzzCheck(f *testing.F) {
 			}()
 			w.proxy.ServeHTTP(answer, r)
 		}()
-		if answer.Code/100 != 2 || !strings.HasPrefix(own, doorPaths+"check") {
+		if answer.Code/100 != 2 || !strings.HasPrefix(own, internalPrefix+"check") {
 			return
 		}
 		for _, header := range Defaults().IdentityHeaders.all() {

@@ -9,57 +9,57 @@ import (
 )
 
 // answer is what the question came to.
-type answer struct {
+type outcome struct {
 	user     *directory.User
 	decision policy.Decision
-	refusal  *refusal // nil: let in
+	denial   *denial // nil: let in
 }
 
 // ask is the one question: may this visit be here, by t and all that the directory and the sessions say now? It is
 // asked before a request is let in and again, of every live one, whenever the answer may differ. It reads memory
 // only and changes nothing, neither in v.
-func (p *Proxy) ask(t *table, v *visit, now time.Time) (a answer) {
-	r := v.route
-	if t != v.table {
-		if r = t.find(v.host, v.path); !r.succeeds(v) {
-			a.refusal = refused(noRoute, "the route has changed")
-			return a
+func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
+	r := req.route
+	if rt != req.routing {
+		if r = rt.find(req.host, req.path); !r.continues(req) {
+			out.denial = deny(noRoute, "the route has changed")
+			return out
 		}
 	}
 	if err := p.directory.Fresh(); err != nil {
-		a.refusal = refused(directoryStale, err.Error())
-		return a
+		out.denial = deny(directoryStale, err.Error())
+		return out
 	}
-	if v.probe && r.probes {
-		a.decision.Allow, a.decision.Reason = true, preflightReason
-		return a
+	if req.preflight && r.passPreflights {
+		out.decision.Allow, out.decision.Reason = true, preflightReason
+		return out
 	}
-	c := v.caller
+	c := req.caller
 	if c != nil && !r.accepts(c) {
 		c = nil
 	}
 	if c != nil {
-		if a.user, a.refusal = p.user(c, now); a.refusal != nil {
-			return a
+		if out.user, out.denial = p.checkUser(c, now); out.denial != nil {
+			return out
 		}
 	}
-	q := question(v, c, a.user, now)
-	if a.decision = r.policy.Decide(&q); a.decision.Allow && v.lenient {
-		q.Path = loosest(v.path) // both ways to read it have to be allowed
-		a.decision = r.policy.Decide(&q)
+	q := policyRequest(req, c, out.user, now)
+	if out.decision = r.policy.Decide(&q); out.decision.Allow && req.lenient {
+		q.Path = loosest(req.path) // both ways to read it have to be allowed
+		out.decision = r.policy.Decide(&q)
 	}
-	if !a.decision.Allow {
-		a.refusal = denied(v, c, a.decision)
+	if !out.decision.Allow {
+		out.denial = denialByRule(req, c, out.decision)
 	}
-	return a
+	return out
 }
 
 // preflightReason is why CORS preflight requests pass, where they do: no rule is asked.
 const preflightReason = policy.Reason("cors_preflight")
 
 // question puts a visit by a user, nil for nobody and for an application, into the words of the rules.
-func question(v *visit, c *caller, u *directory.User, now time.Time) policy.Request {
-	q := policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: v.method, Host: v.host, Path: readable(v.path), Time: now, Authenticated: c.authenticated()}
+func policyRequest(req *request, c *caller, u *directory.User, now time.Time) policy.Request {
+	q := policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: req.method, Host: req.host, Path: readable(req.path), Time: now, Authenticated: c.authenticated()}
 	if q.App != "" {
 		q.Roles = c.token.Roles
 	}
@@ -73,17 +73,17 @@ func question(v *visit, c *caller, u *directory.User, now time.Time) policy.Requ
 
 // denied turns a no of the rules into a refusal. Nobody is not told that they may not, but that they should say who
 // they are.
-func denied(v *visit, c *caller, d policy.Decision) *refusal {
+func denialByRule(req *request, c *caller, d policy.Decision) *denial {
 	reason := string(d.Reason)
 	switch {
-	case c == nil && v.lapsed != "":
-		reason = v.lapsed
+	case c == nil && req.sessionError != "":
+		reason = req.sessionError
 	case c == nil:
 		reason = notSignedIn
 	}
-	x := refused(reason, "")
-	x.rule, x.maxAge = d.Rule, d.MaxAge
-	return x
+	denied := deny(reason, "")
+	denied.rule, denied.maxAge = d.Rule, d.MaxAge
+	return denied
 }
 
 // authenticated is when somebody proved who they are, as far as the provider said so.
@@ -99,8 +99,8 @@ func (c *caller) authenticated() time.Time {
 }
 
 // succeeds says whether r is, under newer settings, the route that v is on: it leads to the same upstream.
-func (r *route) succeeds(v *visit) bool {
-	return r != nil && r.upstream == v.route.upstream && (r.lenient || !v.lenient)
+func (r *route) continues(req *request) bool {
+	return r != nil && r.upstream == req.route.upstream && (r.lenient || !req.lenient)
 }
 
 func (r *route) accepts(c *caller) bool {
@@ -109,58 +109,58 @@ func (r *route) accepts(c *caller) bool {
 
 // What is said of a decision in metrics and records.
 const (
-	verdictAllow = "allow"
-	verdictDeny  = "deny"
+	decisionAllow = "allow"
+	decisionDeny  = "deny"
 )
 
 // note counts an answer and, if it is about somebody or lets a request in, records it: before the deed, and if it
 // cannot be recorded, instead of it.
-func (p *Proxy) note(v *visit, a answer) *refusal {
-	reason, verdict := string(a.decision.Reason), verdictAllow
-	if a.refusal != nil {
-		reason, verdict = a.refusal.reason, verdictDeny
+func (p *Proxy) recordDecision(req *request, out outcome) *denial {
+	reason, verdict := string(out.decision.Reason), decisionAllow
+	if out.denial != nil {
+		reason, verdict = out.denial.reason, decisionDeny
 	}
-	if v.caller != nil {
-		v.caller.user = a.user
+	if req.caller != nil {
+		req.caller.user = out.user
 	}
-	v.route.numbers.decided(verdict, reason)
-	if v.caller == nil && a.refusal != nil {
+	req.route.metrics.countDecision(verdict, reason)
+	if req.caller == nil && out.denial != nil {
 		return nil // strangers leave no trace they could fill a disk with
 	}
-	e := audit.Event{Kind: audit.KindDecision, Route: v.route.name, Decision: verdict, Reason: reason,
-		Rule: a.decision.Rule, Revision: p.directory.Revision()}
-	if a.refusal != nil {
-		e.Code = a.refusal.status
+	e := audit.Event{Kind: audit.KindDecision, Route: req.route.name, Decision: verdict, Reason: reason,
+		Rule: out.decision.Rule, Revision: p.directory.Revision()}
+	if out.denial != nil {
+		e.Code = out.denial.status
 	}
-	e.Detail = detailOf(v, a)
-	p.name(&e, v)
-	if err := p.record(v, e); err != nil && a.refusal == nil {
-		return refused(auditUnavailable, err.Error())
+	e.Detail = detailOf(req, out)
+	p.setCaller(&e, req)
+	if err := p.record(req, e); err != nil && out.denial == nil {
+		return deny(auditUnavailable, err.Error())
 	}
 	return nil
 }
 
 // detailOf says what the decision would be if rules in report mode counted, and which front asked for it.
-func detailOf(v *visit, a answer) map[string]string {
-	if a.decision.Report == nil && v.front == nil {
+func detailOf(req *request, out outcome) map[string]string {
+	if out.decision.Report == nil && req.authClient == nil {
 		return nil
 	}
 	detail := map[string]string{}
-	if would := a.decision.Report; would != nil {
-		detail["report_decision"], detail["report_rule"], detail["report_reason"] = verdictDeny, would.Rule, string(would.Reason)
+	if would := out.decision.Report; would != nil {
+		detail["report_decision"], detail["report_rule"], detail["report_reason"] = decisionDeny, would.Rule, string(would.Reason)
 		if would.Allow {
-			detail["report_decision"] = verdictAllow
+			detail["report_decision"] = decisionAllow
 		}
 	}
-	if v.front != nil {
-		detail["front"] = v.front.address
+	if req.authClient != nil {
+		detail["front"] = req.authClient.address
 	}
 	return detail
 }
 
 // name writes who is calling into an event.
-func (p *Proxy) name(e *audit.Event, v *visit) {
-	switch c := v.caller; {
+func (p *Proxy) setCaller(e *audit.Event, req *request) {
+	switch c := req.caller; {
 	case c == nil:
 	case c.session != nil:
 		e.User, e.UserName, e.Session = c.session.User, c.session.UserName, c.session.ID

@@ -159,9 +159,9 @@ func TestMetrics(t *testing.T) {
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) { rw.WriteHeader(799) })
 	w.get(c, "https://"+openHost+"/")
 	w.proxy.countLogin("allow", "signed_in")
-	w.proxy.table.Load().routes[0].numbers.cut(noRule)
-	w.proxy.table.Load().routes[0].numbers.upstreamError(upstreamTimeout)
-	w.proxy.numbers.enforcement.Observe(1)
+	w.proxy.routing.Load().routes[0].metrics.countCut(noRule)
+	w.proxy.routing.Load().routes[0].metrics.countUpstreamError(upstreamTimeout)
+	w.proxy.metrics.enforcement.Observe(1)
 	for _, labels := range [][]string{{"route", "app", "method", "GET", "code", "200"}, {"route", "_none", "method", "GET", "code", "404"},
 		{"route", "_door", "method", "GET", "code", "200"}, {"route", "_none", "method", "other"}, {"route", "open", "code", "other"}} {
 		if w.number("sallyport_http_requests_total", labels...) != 1 {

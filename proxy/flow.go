@@ -25,42 +25,42 @@ const (
 	flowCookie   = session.CookieName + "-flow-"
 	flowPurpose  = "flow"
 	flowLifetime = 15 * time.Minute
-	flowsKept    = 5 // in one browser
+	maxFlows     = 5 // in one browser
 )
 
 // begin sends the browser to the identity provider.
-func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, v *visit, to place, bind string, maxAge time.Duration) {
-	if !p.starts.Take(v.address) {
-		p.turnDown(w, r, v, *refused(tooMany, "logins begun"))
+func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget, bind string, maxAge time.Duration) {
+	if !p.loginStarts.Take(req.address) {
+		p.turnDown(w, r, req, *deny(tooMany, "logins begun"))
 		return
 	}
 	location, f, err := p.provider.Begin(r.Context(), maxAge)
 	if err != nil {
-		p.turnDown(w, r, v, *refused(providerUnavailable, err.Error()))
+		p.turnDown(w, r, req, *deny(providerUnavailable, err.Error()))
 		return
 	}
-	if err := p.keepFlow(w, r, v, flow{Flow: f, To: to.String(), Bind: bind, At: v.received.UnixNano()}); err != nil {
-		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
+	if err := p.storeFlow(w, r, req, flow{Flow: f, To: target.String(), Bind: bind, At: req.received.UnixNano()}); err != nil {
+		p.turnDown(w, r, req, denial{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
 		return
 	}
 	redirect(w, http.StatusFound, location)
 }
 
 // keepFlow seals f into a cookie and takes away the oldest beyond those kept.
-func (p *Proxy) keepFlow(w http.ResponseWriter, r *http.Request, v *visit, f flow) error {
+func (p *Proxy) storeFlow(w http.ResponseWriter, r *http.Request, req *request, f flow) error {
 	text, err := json.Marshal(f)
 	if err != nil {
 		return err
 	}
-	sealed, err := p.sessions.Seal(flowPurpose, v.host, text, flowLifetime)
+	sealed, err := p.sessions.Seal(flowPurpose, req.host, text, flowLifetime)
 	if err != nil {
 		return err
 	}
-	for _, name := range p.surplusFlows(r, v) {
-		http.SetCookie(w, withAge(ourCookie(name, ""), -1))
+	for _, name := range p.surplusFlows(r, req) {
+		http.SetCookie(w, withAge(newCookie(name, ""), -1))
 	}
 	name, _ := flowName(f.State)
-	http.SetCookie(w, withAge(ourCookie(name, sealed), int(flowLifetime/time.Second)))
+	http.SetCookie(w, withAge(newCookie(name, sealed), int(flowLifetime/time.Second)))
 	return nil
 }
 
@@ -81,7 +81,7 @@ func flowName(state string) (name string, ok bool) {
 
 // surplusFlows are the names of flow cookies that must go to make room for one more: those that open no more, and
 // the oldest.
-func (p *Proxy) surplusFlows(r *http.Request, v *visit) (names []string) {
+func (p *Proxy) surplusFlows(r *http.Request, req *request) (names []string) {
 	type kept struct {
 		name string
 		at   int64
@@ -91,7 +91,7 @@ func (p *Proxy) surplusFlows(r *http.Request, v *visit) (names []string) {
 		if !strings.HasPrefix(c.Name, flowCookie) {
 			continue
 		}
-		f, ok := p.openFlow(v, c.Value)
+		f, ok := p.openFlow(req, c.Value)
 		if !ok {
 			f.At = 0
 		}
@@ -99,15 +99,15 @@ func (p *Proxy) surplusFlows(r *http.Request, v *visit) (names []string) {
 	}
 	slices.SortFunc(all, func(a, b kept) int { return cmp.Compare(a.at, b.at) })
 	for i, one := range all {
-		if one.at == 0 || len(all)-i >= flowsKept {
+		if one.at == 0 || len(all)-i >= maxFlows {
 			names = append(names, one.name)
 		}
 	}
 	return names
 }
 
-func (p *Proxy) openFlow(v *visit, sealed string) (f flow, ok bool) {
-	text, err := p.sessions.Unseal(flowPurpose, v.host, sealed)
+func (p *Proxy) openFlow(req *request, sealed string) (f flow, ok bool) {
+	text, err := p.sessions.Unseal(flowPurpose, req.host, sealed)
 	if err != nil || json.Unmarshal(text, &f) != nil {
 		return flow{}, false
 	}
@@ -115,7 +115,7 @@ func (p *Proxy) openFlow(v *visit, sealed string) (f flow, ok bool) {
 }
 
 // takeFlow is the flow of this browser with a state; its cookie is taken away, whatever comes of it.
-func (p *Proxy) takeFlow(w http.ResponseWriter, r *http.Request, v *visit, state string) (flow, bool) {
+func (p *Proxy) consumeFlow(w http.ResponseWriter, r *http.Request, req *request, state string) (flow, bool) {
 	name, ok := flowName(state)
 	if !ok {
 		return flow{}, false
@@ -124,7 +124,7 @@ func (p *Proxy) takeFlow(w http.ResponseWriter, r *http.Request, v *visit, state
 	if !ok {
 		return flow{}, false
 	}
-	http.SetCookie(w, withAge(ourCookie(name, ""), -1))
-	f, ok := p.openFlow(v, sealed)
+	http.SetCookie(w, withAge(newCookie(name, ""), -1))
+	f, ok := p.openFlow(req, sealed)
 	return f, ok && f.State == state
 }

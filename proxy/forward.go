@@ -14,7 +14,7 @@ import (
 )
 
 // forward sends the request to the upstream, and its answer to the client. It returns a refusal if there was none.
-func (w *exchange) forward(in *http.Request) *refusal {
+func (w *exchange) forward(in *http.Request) *denial {
 	early := &earlyAnswers{to: w.reply}
 	out := w.outgoing(in, early.watch(w.live.ctx))
 	if w.body != nil {
@@ -42,13 +42,13 @@ func (w *exchange) outgoing(in *http.Request, ctx context.Context) *http.Request
 	if w.query != "" {
 		out.URL.RawQuery, out.URL.ForceQuery = w.query[1:], true
 	}
-	out.Host, out.Method, out.Close = w.table.authority(w.host), w.method, false
+	out.Host, out.Method, out.Close = w.routing.authority(w.host), w.method, false
 	out.Trailer = nil // they come after the decision
 	if out.Body = nil; w.body != nil && in.ContentLength != 0 {
 		out.Body = w.body
 	}
 	trailers, socket := hasToken(in.Header["Te"], "trailers"), wantsWebSocket(in) // gRPC asks for the former
-	h := w.table.managed.strip(in.Header)
+	h := w.routing.managed.strip(in.Header)
 	if trailers {
 		h["Te"] = []string{"trailers"}
 	}
@@ -58,18 +58,18 @@ func (w *exchange) outgoing(in *http.Request, ctx context.Context) *http.Request
 	if socket {
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
-	if !w.route.pass {
+	if !w.route.passAuthorization {
 		delete(h, "Authorization")
 	}
 	if cookies, sent := h["Cookie"]; sent {
-		if h["Cookie"] = withoutOurs(cookies); len(h["Cookie"]) == 0 {
+		if h["Cookie"] = stripOurCookies(cookies); len(h["Cookie"]) == 0 {
 			delete(h, "Cookie")
 		}
 	}
-	w.route.toUpstream.apply(h)
+	w.route.requestEdits.apply(h)
 	w.setForwarded(h)
 	if w.caller != nil { // nobody is told of nobody
-		maps.Copy(h, w.proxy.assertions.of(w.table, w.caller, w.route, w.received).headers)
+		maps.Copy(h, w.proxy.assertions.forCaller(w.routing, w.caller, w.route, w.received).headers)
 	}
 	out.Header = h
 	return out
@@ -118,7 +118,7 @@ func cleanTrailer(h http.Header) {
 		delete(h, name)
 	}
 	delete(h, "Content-Length")
-	cleanAnswer(h)
+	stripOurSetCookies(h)
 }
 
 // copy sends on what comes, at once: nobody knows when more will.

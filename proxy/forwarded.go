@@ -8,34 +8,34 @@ import (
 )
 
 // setForwarded tells the upstream where the request came from.
-func (v *visit) setForwarded(h http.Header) {
-	h["X-Forwarded-For"] = []string{v.chain}
-	h["X-Forwarded-Host"] = []string{v.table.authority(v.host)}
-	h["X-Forwarded-Proto"] = []string{v.scheme}
+func (req *request) setForwarded(h http.Header) {
+	h["X-Forwarded-For"] = []string{req.chain}
+	h["X-Forwarded-Host"] = []string{req.routing.authority(req.host)}
+	h["X-Forwarded-Proto"] = []string{req.scheme}
 }
 
 // Origin is the address of the client that a request came from, and the scheme
 // that the client sees: believed proxies say so.
 func (p *Proxy) Origin(r *http.Request) (address, scheme string) {
-	v := visit{table: p.table.Load()}
-	v.setOrigin(r)
-	return v.address, v.scheme
+	req := request{routing: p.routing.Load()}
+	req.setOrigin(r)
+	return req.address, req.scheme
 }
 
 // setOrigin fills in where a request came from: the address of the client, that of each believed proxy on the way, and
 // the scheme the client sees. What somebody not believed says of others is not repeated.
-func (v *visit) setOrigin(r *http.Request) {
-	v.scheme = "http"
+func (req *request) setOrigin(r *http.Request) {
+	req.scheme = "http"
 	if r.TLS != nil {
-		v.scheme = "https"
+		req.scheme = "https"
 	}
 	peer := peerOf(r)
-	v.address, v.chain = peer.String(), peer.String()
-	if !v.table.believes(peer) {
+	req.address, req.chain = peer.String(), peer.String()
+	if !req.routing.trusts(peer) {
 		return
 	}
 	if said := r.Header["X-Forwarded-Proto"]; len(said) == 1 && (said[0] == "http" || said[0] == "https") {
-		v.scheme = said[0]
+		req.scheme = said[0]
 	}
 	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for _, hop := range slices.Backward(hops) {
@@ -44,8 +44,8 @@ func (v *visit) setOrigin(r *http.Request) {
 			return
 		}
 		addr = addr.Unmap().WithZone("")
-		v.address, v.chain = addr.String(), addr.String()+", "+v.chain
-		if !v.table.believes(addr) {
+		req.address, req.chain = addr.String(), addr.String()+", "+req.chain
+		if !req.routing.trusts(addr) {
 			return
 		}
 	}

@@ -142,21 +142,21 @@ func encodeValue(text string, inList bool) string {
 }
 
 // setIdentity tells the upstream who is calling.
-func (t *table) setIdentity(h http.Header, r *route, c *caller) {
+func (rt *routing) setIdentity(h http.Header, r *route, c *caller) {
 	set := func(name, value string) {
 		if name != "" && value != "" {
 			h[name] = []string{value}
 		}
 	}
 	if c.app() != "" {
-		set(t.headers.User, headerValue(appName(c.app())))
+		set(rt.headers.User, headerValue(appName(c.app())))
 		return
 	}
-	set(t.headers.User, userHeader(c.user.UserName))
-	set(t.headers.Email, headerValue(c.user.Email))
-	set(t.headers.Name, headerValue(c.user.DisplayName))
-	if t.headers.Groups != "" {
-		set(t.headers.Groups, groupList(r.groups(c.user)))
+	set(rt.headers.User, userHeader(c.user.UserName))
+	set(rt.headers.Email, headerValue(c.user.Email))
+	set(rt.headers.Name, headerValue(c.user.DisplayName))
+	if rt.headers.Groups != "" {
+		set(rt.headers.Groups, groupList(r.groupsOf(c.user)))
 	}
 }
 

@@ -170,12 +170,12 @@ func TestCookiesOfOursStayHere(t *testing.T) {
 	}
 	t.Run("whatever their spelling", func(t *testing.T) {
 		for _, sent := range []string{"__host-SALLYPORT=x", " __Host-sallyport =x", "__Host-sallyport-door", "=__Host-sallyport=x", "\t__Host-sallyport\t=x", `"__Host-sallyport"=x`} {
-			if got := withoutOurs([]string{"a=1; " + sent, sent, "b=2"}); !slices.Equal(got, []string{"a=1", "b=2"}) {
+			if got := stripOurCookies([]string{"a=1; " + sent, sent, "b=2"}); !slices.Equal(got, []string{"a=1", "b=2"}) {
 				t.Errorf("%q: %q", sent, got)
 			}
 		}
 		kept := []string{`a="b; c"; $Version=1`, "x=__Host-", "_=_; __=__"}
-		if got := withoutOurs(kept); !slices.Equal(got, kept) {
+		if got := stripOurCookies(kept); !slices.Equal(got, kept) {
 			t.Errorf("%q", got)
 		}
 	})
@@ -366,13 +366,13 @@ func TestAssertionKeysRotate(t *testing.T) {
 	w := newWorld(t, nil)
 	a := w.proxy.assertions
 	first := a.keys.Load()
-	a.rotate(first.since.Add(signingFor / 2))
+	a.rotate(first.since.Add(signingKeyLifetime / 2))
 	if a.keys.Load() != first {
 		t.Error("changed too soon")
 	}
-	a.rotate(first.since.Add(signingFor))
+	a.rotate(first.since.Add(signingKeyLifetime))
 	second := a.keys.Load()
-	if second.now.jwk.ID == first.now.jwk.ID || second.before != first.now {
+	if second.current.jwk.ID == first.current.jwk.ID || second.previous != first.current {
 		t.Error("did not change")
 	}
 	var keys jose.JSONWebKeySet
@@ -386,11 +386,11 @@ func FuzzCookieHeader(f *testing.F) {
 	f.Add("a=1; __Host-sallyport=x; b=2")
 	f.Add(`x="; __Host-sallyport=y; "`)
 	f.Fuzz(func(t *testing.T, line string) {
-		got := withoutOurs([]string{line})
-		if slices.ContainsFunc(got, mentionsOurs) {
+		got := stripOurCookies([]string{line})
+		if slices.ContainsFunc(got, mentionsOurCookie) {
 			t.Errorf("%q leaves %q", line, got)
 		}
-		if !mentionsOurs(line) && !slices.Equal(got, []string{line}) {
+		if !mentionsOurCookie(line) && !slices.Equal(got, []string{line}) {
 			t.Errorf("%q became %q", line, got)
 		}
 		r := http.Request{Header: http.Header{"Cookie": got}}

@@ -10,7 +10,7 @@ import (
 func (p *Proxy) checkHealth(ctx context.Context, now time.Time) {
 	var all sync.WaitGroup
 	seen := map[*upstream]bool{}
-	for _, r := range p.table.Load().routes {
+	for _, r := range p.routing.Load().routes {
 		h := r.upstream.written.Health
 		if h == nil || seen[r.upstream] {
 			continue
@@ -31,7 +31,7 @@ func (p *Proxy) checkHealth(ctx context.Context, now time.Time) {
 		}
 	}
 	all.Wait()
-	p.numbers.countIll(p.table.Load())
+	p.metrics.countTargetsDown(p.routing.Load())
 }
 
 // healthHost is the host that a check asks for: what the route's requests do.
@@ -48,7 +48,7 @@ func (r *route) healthHost() string {
 
 // runHealthChecks checks the health of upstreams until ctx ends.
 func (p *Proxy) runHealthChecks(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
 	for {
 		select {

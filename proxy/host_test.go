@@ -152,11 +152,11 @@ func TestManyHosts(t *testing.T) {
 		}
 	})
 	for _, host := range []string{"r0.example.com", "R999.EXAMPLE.com", "r500.example.com.:1"} {
-		if got, err := canonicalHost(host); err != nil || w.proxy.table.Load().find(got, "/x") == nil {
+		if got, err := canonicalHost(host); err != nil || w.proxy.routing.Load().find(got, "/x") == nil {
 			t.Errorf("%s is not found", host)
 		}
 	}
-	if w.proxy.table.Load().find("r1000.example.com", "/") != nil {
+	if w.proxy.routing.Load().find("r1000.example.com", "/") != nil {
 		t.Error("r1000.example.com is found")
 	}
 }

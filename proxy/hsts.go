@@ -48,9 +48,9 @@ func (s HSTS) header(public *url.URL, host string) string {
 }
 
 // hstsHeader is what the client is to be told, if it came by https to a host of ours.
-func (v *visit) hstsHeader() string {
-	if v.scheme != "https" || !v.table.knows(v.host) {
+func (req *request) hstsHeader() string {
+	if req.scheme != "https" || !req.routing.hasHost(req.host) {
 		return ""
 	}
-	return v.table.hsts
+	return req.routing.hsts
 }

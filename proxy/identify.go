@@ -13,24 +13,24 @@ import (
 )
 
 const (
-	longestToken  = 16 << 10        // bytes; Entra's largest are a tenth of it
-	provingWithin = 5 * time.Second // keys may have to be fetched
+	maxTokenBytes = 16 << 10        // bytes; Entra's largest are a tenth of it
+	bearerTimeout = 5 * time.Second // keys may have to be fetched
 )
 
 // identify finds out who proves to be calling, in a way the route accepts: a bearer token if there is one, else the
 // session of a cookie. Nobody proving anything is no refusal yet; a proof that fails is.
-func (p *Proxy) identify(r *http.Request, v *visit) *refusal {
-	if v.route.bearer {
+func (p *Proxy) identify(r *http.Request, req *request) *denial {
+	if req.route.bearer {
 		token, sent, err := bearerToken(r.Header)
 		switch {
 		case err != nil:
-			return refused(tokenRefused, err.Error())
+			return deny(tokenRefused, err.Error())
 		case sent:
-			return p.identifyBearer(r.Context(), v, token)
+			return p.identifyBearer(r.Context(), req, token)
 		}
 	}
-	if v.route.session {
-		return p.identifySession(r.Header, v)
+	if req.route.session {
+		return p.identifySession(r.Header, req)
 	}
 	return nil
 }
@@ -49,18 +49,18 @@ func bearerToken(h http.Header) (token string, sent bool, err error) {
 		return "", false, nil
 	}
 	token = strings.Trim(token, " ")
-	if token == "" || len(token) > longestToken {
+	if token == "" || len(token) > maxTokenBytes {
 		return "", true, errors.New("no token, or too long a one")
 	}
 	return token, true, nil
 }
 
-func (p *Proxy) identifyBearer(ctx context.Context, v *visit, token string) *refusal {
+func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string) *denial {
 	if who, ok := p.provider.Remembered(token); ok {
-		v.caller = &caller{token: &who}
+		req.caller = &caller{token: &who}
 		return nil
 	}
-	patience, exhausted := provingWithin, p.failures.Exhausted(v.address)
+	patience, exhausted := bearerTimeout, p.authFailures.Exhausted(req.address)
 	if exhausted {
 		patience = 0 // others at the address may have good ones, which known keys tell
 	}
@@ -69,48 +69,48 @@ func (p *Proxy) identifyBearer(ctx context.Context, v *visit, token string) *ref
 	who, err := p.provider.Bearer(ctx, token)
 	switch {
 	case err == nil:
-		v.caller = &caller{token: &who}
+		req.caller = &caller{token: &who}
 		return nil
 	case exhausted:
-		return refused(tooMany, "bearer tokens that were refused")
+		return deny(tooMany, "bearer tokens that were refused")
 	case errors.Is(err, oidc.ErrRefused):
-		p.failures.Take(v.address)
-		return refusedToken(err)
+		p.authFailures.Take(req.address)
+		return invalidToken(err)
 	}
-	return refused(providerUnavailable, err.Error())
+	return deny(providerUnavailable, err.Error())
 }
 
 // tellable are the reasons for which a token is refused that its sender is told of: mistakes in setting up, of which
 // nobody learns anything that the token does not say.
-var tellable = map[oidc.Reason]bool{oidc.WrongVersion: true, oidc.NotForAPIs: true, oidc.Expired: true}
+var disclosable = map[oidc.Reason]bool{oidc.WrongVersion: true, oidc.NotForAPIs: true, oidc.Expired: true}
 
-func refusedToken(err error) *refusal {
-	x := refused(tokenRefused, err.Error())
-	if why := (*oidc.Refusal)(nil); errors.As(err, &why) && tellable[why.Reason] {
-		x.tell = why.Detail
+func invalidToken(err error) *denial {
+	denied := deny(tokenRefused, err.Error())
+	if why := (*oidc.Refusal)(nil); errors.As(err, &why) && disclosable[why.Reason] {
+		denied.disclosed = why.Detail
 	}
-	return x
+	return denied
 }
 
-func (p *Proxy) identifySession(h http.Header, v *visit) *refusal {
+func (p *Proxy) identifySession(h http.Header, req *request) *denial {
 	cookie, ok := session.Cookie(h)
 	if !ok {
 		return nil
 	}
-	one, err := p.sessions.Read(cookie, v.host)
+	current, err := p.sessions.Read(cookie, req.host)
 	if err == nil {
-		v.caller = &caller{session: one}
+		req.caller = &caller{session: current}
 		return nil
 	}
-	if !over(err) {
-		return refused(directoryStale, err.Error())
+	if !isGone(err) {
+		return deny(directoryStale, err.Error())
 	}
-	v.lapsed = lapse(err)
+	req.sessionError = sessionErrorReason(err)
 	return nil
 }
 
 // lapse is the reason for which a session that is over opens nothing.
-func lapse(err error) string {
+func sessionErrorReason(err error) string {
 	switch {
 	case errors.Is(err, session.ErrExpired):
 		return sessionExpired
@@ -122,9 +122,9 @@ func lapse(err error) string {
 
 // user is what the directory says now of somebody who proved who they are, or why they are refused whatever the
 // rules say; nil for an application. It reads memory only.
-func (p *Proxy) user(c *caller, now time.Time) (*directory.User, *refusal) {
+func (p *Proxy) checkUser(c *caller, now time.Time) (*directory.User, *denial) {
 	if c.app() != "" {
-		return nil, p.proof(c, nil, now) // an application is nobody whom the directory knows
+		return nil, p.checkCredential(c, nil, now) // an application is nobody whom the directory knows
 	}
 	var u *directory.User
 	var ok bool
@@ -135,37 +135,37 @@ func (p *Proxy) user(c *caller, now time.Time) (*directory.User, *refusal) {
 	}
 	switch {
 	case !ok:
-		return nil, refused(unknownUser, "")
+		return nil, deny(unknownUser, "")
 	case u.Damaged:
-		return u, refused(damagedRecord, "")
+		return u, deny(damagedRecord, "")
 	case u.Suspended != nil:
-		return u, refused(suspendedUser, "")
+		return u, deny(suspendedUser, "")
 	case !u.Active:
-		return u, refused(inactiveUser, "")
+		return u, deny(inactiveUser, "")
 	}
-	return u, p.proof(c, u, now)
+	return u, p.checkCredential(c, u, now)
 }
 
 // proof says whether the proof somebody gave still holds for the user it is of.
-func (p *Proxy) proof(c *caller, u *directory.User, now time.Time) *refusal {
+func (p *Proxy) checkCredential(c *caller, u *directory.User, now time.Time) *denial {
 	switch {
 	case c.token == nil:
 	case !now.Before(c.token.Expires):
-		return refused(tokenRefused, "expired")
+		return deny(tokenRefused, "expired")
 	case u != nil && c.token.Issued.Before(u.Ended.Truncate(time.Second)): // tokens know no parts of one
-		return refused(tokenRefused, "issued before the user was deactivated")
+		return deny(tokenRefused, "issued before the user was deactivated")
 	default:
 		return nil
 	}
 	switch _, err := p.sessions.Live(c.session.ID); {
-	case err != nil && !over(err):
-		return refused(directoryStale, err.Error())
+	case err != nil && !isGone(err):
+		return deny(directoryStale, err.Error())
 	case errors.Is(err, session.ErrExpired):
-		return refused(sessionExpired, "")
+		return deny(sessionExpired, "")
 	case err != nil:
-		return refused(sessionEnded, "")
+		return deny(sessionEnded, "")
 	case c.session.Epoch != u.Epoch:
-		return refused(sessionEnded, "begun before the user was deactivated")
+		return deny(sessionEnded, "begun before the user was deactivated")
 	}
 	return nil
 }

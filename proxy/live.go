@@ -12,51 +12,51 @@ import (
 
 // liveRequest is one request on a route, from before it is decided on until its last byte.
 type liveRequest struct {
-	*visit
-	ctx      context.Context
-	cancel   context.CancelFunc
-	rw       *responseWriter
-	tunneled bool                   // it is a socket, which outlives the handler; set by that alone
-	end      atomic.Pointer[ending] // nil while it lives; set once
-	until    atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
+	*request
+	ctx         context.Context
+	cancel      context.CancelFunc
+	rw          *responseWriter
+	tunneled    bool                   // it is a socket, which outlives the handler; set by that alone
+	end         atomic.Pointer[ending] // nil while it lives; set once
+	decideAgain atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
 }
 
 // ending is how a request ended: cut for a reason, as one of a batch, or just left.
 type ending struct {
-	reason *refusal // nil: nobody cut it
+	denial *denial // nil: nobody cut it
 	batch  *batch
 }
 
 // cut says that the request is over; endAll must follow. False if it was over.
-func (l *liveRequest) cut(x *refusal, b *batch) bool {
-	return l.end.CompareAndSwap(nil, &ending{x, b})
+func (live *liveRequest) cut(denied *denial, b *batch) bool {
+	return live.end.CompareAndSwap(nil, &ending{denied, b})
 }
 
 // stop ends what was cut, whatever it is doing: a socket, a stream, an upload.
-func (l *liveRequest) stop() {
-	l.cancel()
-	l.rw.stop()
+func (live *liveRequest) stop() {
+	live.cancel()
+	live.rw.stop()
 }
 
 // askAt has the request asked again at a time; the zero time is never.
-func (l *liveRequest) askAt(t time.Time) {
+func (live *liveRequest) decideAgainAt(t time.Time) {
 	if t.IsZero() {
-		l.until.Store(0)
+		live.decideAgain.Store(0)
 		return
 	}
-	l.until.Store(t.UnixNano())
+	live.decideAgain.Store(t.UnixNano())
 }
 
 // overdue says whether what let the request in may have run out by now.
-func (l *liveRequest) overdue(now time.Time) bool {
-	until := l.until.Load()
-	return until != 0 && now.UnixNano() >= until || l.caller != nil && !now.Before(l.caller.expires())
+func (live *liveRequest) overdue(now time.Time) bool {
+	until := live.decideAgain.Load()
+	return until != 0 && now.UnixNano() >= until || live.caller != nil && !now.Before(live.caller.expires())
 }
 
 // cutBy is why the request was cut, or nil.
-func (l *liveRequest) cutBy() *refusal {
-	if e := l.end.Load(); e != nil {
-		return e.reason
+func (live *liveRequest) cutBy() *denial {
+	if e := live.end.Load(); e != nil {
+		return e.denial
 	}
 	return nil
 }
@@ -69,23 +69,23 @@ type liveSet struct {
 
 // enter puts a request into the set. It must be there before it is decided on: a change then either comes before the
 // decision, which sees it, or after, and finds the request here.
-func (s *liveSet) enter(v *visit, w *responseWriter, r *http.Request) *liveRequest {
-	l := &liveRequest{visit: v, rw: w}
-	l.ctx, l.cancel = context.WithCancel(r.Context())
+func (s *liveSet) enter(req *request, w *responseWriter, r *http.Request) *liveRequest {
+	live := &liveRequest{request: req, rw: w}
+	live.ctx, live.cancel = context.WithCancel(r.Context())
 	s.mu.Lock()
-	s.live[l] = struct{}{}
+	s.live[live] = struct{}{}
 	s.mu.Unlock()
-	v.route.upstream.live.Add(1)
-	v.route.numbers.live.Inc()
-	return l
+	req.route.upstream.live.Add(1)
+	req.route.metrics.live.Inc()
+	return live
 }
 
 // eachTakes is what a live request is counted as, in bytes; half of the memory there may be is theirs.
-const eachTakes = 64 << 10
+const bytesPerLive = 64 << 10
 
 // mostByMemory is how many live requests the runtime's memory limit (GOMEMLIMIT) has room for: beyond it they are
 // refused, before there is no memory to refuse them with.
-func mostByMemory() int { return int(min(debug.SetMemoryLimit(-1)/2/eachTakes, math.MaxInt32)) }
+func maxLiveByMemory() int { return int(min(debug.SetMemoryLimit(-1)/2/bytesPerLive, math.MaxInt32)) }
 
 // full says whether there are most requests already. A few more may come at once.
 func (s *liveSet) full(most int) bool {
@@ -95,15 +95,15 @@ func (s *liveSet) full(most int) bool {
 }
 
 // leave takes a request out that is over.
-func (s *liveSet) leave(l *liveRequest) {
+func (s *liveSet) leave(live *liveRequest) {
 	s.mu.Lock()
-	delete(s.live, l)
+	delete(s.live, live)
 	s.mu.Unlock()
-	l.route.upstream.live.Add(-1)
-	l.route.numbers.live.Dec()
-	l.cancel()
-	if !l.end.CompareAndSwap(nil, new(ending)) {
-		l.end.Load().batch.gone()
+	live.route.upstream.live.Add(-1)
+	live.route.metrics.live.Dec()
+	live.cancel()
+	if !live.end.CompareAndSwap(nil, new(ending)) {
+		live.end.Load().batch.release()
 	}
 }
 
@@ -112,8 +112,8 @@ func (s *liveSet) all() []*liveRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]*liveRequest, 0, len(s.live))
-	for l := range s.live {
-		list = append(list, l)
+	for live := range s.live {
+		list = append(list, live)
 	}
 	return list
 }
@@ -123,20 +123,20 @@ type batch struct {
 	received time.Time // when the change reached us; zero: not known
 	live     atomic.Int64
 	cuts     int
-	over     func(took time.Duration)
+	done     func(took time.Duration)
 }
 
 // gone says that one request of the batch is over.
-func (b *batch) gone() {
+func (b *batch) release() {
 	if b.live.Add(-1) == 0 && !b.received.IsZero() && b.cuts > 0 { // cuts last: only a batch that holds a place is done with it now
-		b.over(time.Since(b.received))
+		b.done(time.Since(b.received))
 	}
 }
 
 // add cuts a request as one of the batch.
-func (b *batch) add(l *liveRequest, x *refusal) bool {
+func (b *batch) add(live *liveRequest, denied *denial) bool {
 	b.live.Add(1)
-	if l.cut(x, b) {
+	if live.cut(denied, b) {
 		b.cuts++
 		return true
 	}

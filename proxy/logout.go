@@ -11,62 +11,62 @@ import (
 
 // logout ends the session on every host. A link only shows the button that does it: pressing it is a POST from this
 // very site, so that no other site can sign anybody out.
-func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.method != http.MethodPost {
-		p.askLogout(w, r, v)
+func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) {
+	if req.method != http.MethodPost {
+		p.askLogout(w, r, req)
 		return
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		p.turnDown(w, r, v, refusal{status: http.StatusForbidden, reason: crossOrigin, detail: err.Error()})
+		p.turnDown(w, r, req, denial{status: http.StatusForbidden, reason: crossOrigin, detail: err.Error()})
 		return
 	}
-	ended, err := p.endSession(r, v)
+	ended, err := p.endSession(r, req)
 	if err != nil {
-		p.turnDown(w, r, v, refusal{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
+		p.turnDown(w, r, req, denial{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
 		return
 	}
 	http.SetCookie(w, session.ClearCookie())
-	to, ok := v.table.resolve(returnTo(w, r, v), v.table.origin(v.host))
+	target, ok := req.routing.resolve(returnTo(w, r, req), req.routing.origin(req.host))
 	switch {
 	case !wantsPage(r) && !ok:
 		w.WriteHeader(http.StatusNoContent)
-	case !ended && v.host != v.table.host: // the login host may know of a session that this host's cookie is not of
-		redirect(w, http.StatusSeeOther, v.table.public.String()+logoutPath+"?"+url.Values{"return_to": {to.String()}}.Encode())
+	case !ended && req.host != req.routing.host: // the login host may know of a session that this host's cookie is not of
+		redirect(w, http.StatusSeeOther, req.routing.public.String()+logoutPath+"?"+url.Values{"return_to": {target.String()}}.Encode())
 	case ok:
-		redirect(w, http.StatusSeeOther, to.String())
+		redirect(w, http.StatusSeeOther, target.String())
 	default:
-		p.signedOut(w, v, "/")
+		p.signedOut(w, req, "/")
 	}
 }
 
 // endSession ends the session of the browser's cookie, and says whether there was one. That the record cannot be
 // written is no reason to keep somebody signed in.
-func (p *Proxy) endSession(r *http.Request, v *visit) (ended bool, err error) {
+func (p *Proxy) endSession(r *http.Request, req *request) (ended bool, err error) {
 	cookie, ok := session.Cookie(r.Header)
 	if !ok {
 		return false, nil
 	}
-	one, err := p.sessions.Read(cookie, v.host)
+	current, err := p.sessions.Read(cookie, req.host)
 	switch {
-	case over(err):
+	case isGone(err):
 		return false, nil
 	case err != nil:
 		return false, err
 	}
-	_ = p.record(v, audit.Event{Kind: audit.KindLogout, User: one.User, UserName: one.UserName, Session: one.ID, Reason: string(session.ReasonLogout)})
-	if err := p.sessions.End(r.Context(), one.ID, session.ReasonLogout); err != nil && !over(err) {
+	_ = p.record(req, audit.Event{Kind: audit.KindLogout, User: current.User, UserName: current.UserName, Session: current.ID, Reason: string(session.ReasonLogout)})
+	if err := p.sessions.End(r.Context(), current.ID, session.ReasonLogout); err != nil && !isGone(err) {
 		return false, err
 	}
 	return true, nil
 }
 
 // signedOut says that it is done.
-func (p *Proxy) signedOut(w http.ResponseWriter, v *visit, signIn string) {
-	p.pages.SignedOut(w, console.SignedOut{SignIn: signIn, Provider: p.provider.LogoutURL(v.table.public.String() + "/")})
+func (p *Proxy) signedOut(w http.ResponseWriter, req *request, signIn string) {
+	p.pages.SignedOut(w, console.SignedOut{SignIn: signIn, Provider: p.provider.LogoutURL(req.routing.public.String() + "/")})
 }
 
 // returnTo is where a logout asks to go, in its form or its query.
-func returnTo(w http.ResponseWriter, r *http.Request, v *visit) string {
+func returnTo(w http.ResponseWriter, r *http.Request, req *request) string {
 	const most = 8 << 10
 	r.Body = http.MaxBytesReader(w, r.Body, most)
 	if r.ParseForm() == nil {
@@ -74,19 +74,19 @@ func returnTo(w http.ResponseWriter, r *http.Request, v *visit) string {
 			return text
 		}
 	}
-	return queryOf(v).Get("return_to")
+	return queryOf(req).Get("return_to")
 }
 
 // askLogout shows the button, or says that there is nothing to sign out of. Only the login host can be sure of that.
-func (p *Proxy) askLogout(w http.ResponseWriter, r *http.Request, v *visit) {
-	to, ok := v.table.resolve(queryOf(v).Get("return_to"), v.table.origin(v.host))
-	_, err := p.standing(r, v)
+func (p *Proxy) askLogout(w http.ResponseWriter, r *http.Request, req *request) {
+	target, ok := req.routing.resolve(queryOf(req).Get("return_to"), req.routing.origin(req.host))
+	_, err := p.currentSession(r, req)
 	switch {
-	case err != nil && v.host == v.table.host:
-		p.signedOut(w, v, to.String())
+	case err != nil && req.host == req.routing.host:
+		p.signedOut(w, req, target.String())
 	case ok:
-		p.pages.SignOut(w, console.SignOut{Who: p.who(v), Action: logoutPath, ReturnTo: to.String()})
+		p.pages.SignOut(w, console.SignOut{Who: p.who(req), Action: logoutPath, ReturnTo: target.String()})
 	default:
-		p.pages.SignOut(w, console.SignOut{Who: p.who(v), Action: logoutPath})
+		p.pages.SignOut(w, console.SignOut{Who: p.who(req), Action: logoutPath})
 	}
 }

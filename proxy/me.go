@@ -50,15 +50,15 @@ type meToken struct {
 }
 
 // me tells a caller who they are taken for.
-func (p *Proxy) me(w http.ResponseWriter, r *http.Request, v *visit) {
-	user, x := p.identifyAtDoor(r, v)
-	if x != nil {
-		p.turnDown(w, r, v, *x)
+func (p *Proxy) me(w http.ResponseWriter, r *http.Request, req *request) {
+	user, denied := p.identifyInternal(r, req)
+	if denied != nil {
+		p.turnDown(w, r, req, *denied)
 		return
 	}
-	body, err := json.Marshal(meOf(v.caller, user, p.directory.Revision()))
+	body, err := json.Marshal(meOf(req.caller, user, p.directory.Revision()))
 	if err != nil {
-		p.turnDown(w, r, v, *refused(badRequest, err.Error()))
+		p.turnDown(w, r, req, *deny(badRequest, err.Error()))
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -66,34 +66,34 @@ func (p *Proxy) me(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 // identifyAtDoor finds out who is calling one of the door's own paths, where a session and a token are both good.
-func (p *Proxy) identifyAtDoor(r *http.Request, v *visit) (*directory.User, *refusal) {
+func (p *Proxy) identifyInternal(r *http.Request, req *request) (*directory.User, *denial) {
 	token, sent, err := bearerToken(r.Header)
-	var x *refusal
+	var denied *denial
 	switch {
 	case err != nil:
-		x = refused(tokenRefused, err.Error())
+		denied = deny(tokenRefused, err.Error())
 	case sent:
-		x = p.identifyBearer(r.Context(), v, token)
+		denied = p.identifyBearer(r.Context(), req, token)
 	default:
-		x = p.identifySession(r.Header, v)
+		denied = p.identifySession(r.Header, req)
 	}
 	switch {
-	case x != nil:
-		return nil, x
-	case v.caller == nil && v.lapsed != "":
-		return nil, refused(v.lapsed, "")
-	case v.caller == nil:
-		return nil, refused(notSignedIn, "")
+	case denied != nil:
+		return nil, denied
+	case req.caller == nil && req.sessionError != "":
+		return nil, deny(req.sessionError, "")
+	case req.caller == nil:
+		return nil, deny(notSignedIn, "")
 	}
-	return p.known(v)
+	return p.currentUser(req)
 }
 
 // known is the user a visit's caller is by what the directory says now.
-func (p *Proxy) known(v *visit) (*directory.User, *refusal) {
+func (p *Proxy) currentUser(req *request) (*directory.User, *denial) {
 	if err := p.directory.Fresh(); err != nil {
-		return nil, refused(directoryStale, err.Error())
+		return nil, deny(directoryStale, err.Error())
 	}
-	return p.user(v.caller, v.received)
+	return p.checkUser(req.caller, req.received)
 }
 
 func meOf(c *caller, user *directory.User, revision uint64) me {

@@ -12,12 +12,12 @@ import (
 
 // Values of the label route that are no route's name.
 const (
-	routeNone = "_none" // host unknown, or the request unreadable
-	routeDoor = "_door" // the door's own paths
+	routeNone     = "_none" // host unknown, or the request unreadable
+	routeInternal = "_door" // the door's own paths
 )
 
 // numbers are what the proxy counts. Every label has its values from a closed set.
-type numbers struct {
+type metrics struct {
 	requests        *prometheus.CounterVec
 	seconds         *prometheus.HistogramVec
 	upstreamSeconds *prometheus.HistogramVec
@@ -27,10 +27,10 @@ type numbers struct {
 	decisions       *prometheus.CounterVec
 	logins          *prometheus.CounterVec
 	enforcement     prometheus.Histogram
-	ill             *prometheus.GaugeVec
+	targetsDown     *prometheus.GaugeVec
 }
 
-func newNumbers() *numbers {
+func newMetrics() *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_" + name, Help: help}, labels)
 	}
@@ -38,8 +38,8 @@ func newNumbers() *numbers {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sallyport_" + name, Help: help,
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}}, []string{"route"})
 	}
-	return &numbers{
-		ill: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sallyport_upstream_targets_down",
+	return &metrics{
+		targetsDown: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sallyport_upstream_targets_down",
 			Help: "Places a route leads to that fail their health check."}, []string{"route"}),
 		requests:        counter("http_requests_total", "Requests answered.", "route", "method", "code"),
 		seconds:         histogram("http_request_duration_seconds", "From a request's headers to the last byte of its answer."),
@@ -58,13 +58,13 @@ func newNumbers() *numbers {
 
 // Collectors are the proxy's metrics.
 func (p *Proxy) Collectors() []prometheus.Collector {
-	n := p.numbers
-	return []prometheus.Collector{n.requests, n.seconds, n.upstreamSeconds, n.upstreamErrors, n.live, n.cuts, n.decisions, n.logins, n.enforcement, n.ill}
+	m := p.metrics
+	return []prometheus.Collector{m.requests, m.seconds, m.upstreamSeconds, m.upstreamErrors, m.live, m.cuts, m.decisions, m.logins, m.enforcement, m.targetsDown}
 }
 
 // countIll counts the targets of each route that fail their health check.
-func (n *numbers) countIll(t *table) {
-	for _, r := range t.routes {
+func (m *metrics) countTargetsDown(rt *routing) {
+	for _, r := range rt.routes {
 		if r.upstream.written.Health == nil {
 			continue
 		}
@@ -74,39 +74,39 @@ func (n *numbers) countIll(t *table) {
 				down++
 			}
 		}
-		n.ill.WithLabelValues(r.name).Set(float64(down))
+		m.targetsDown.WithLabelValues(r.name).Set(float64(down))
 	}
 }
 
 // routeNumbers are the numbers of one route.
-type routeNumbers struct {
+type routeMetrics struct {
 	name            string
-	all             *numbers
+	all             *metrics
 	live            prometheus.Gauge
 	seconds         prometheus.Observer
 	upstreamSeconds prometheus.Observer
-	usual           atomic.Pointer[lastDecision]
+	last            atomic.Pointer[lastDecision]
 }
 
 // route is the numbers of the route of that name.
-func (n *numbers) route(name string) *routeNumbers {
-	return &routeNumbers{name: name, all: n, live: n.live.WithLabelValues(name), seconds: n.seconds.WithLabelValues(name),
-		upstreamSeconds: n.upstreamSeconds.WithLabelValues(name)}
+func (m *metrics) route(name string) *routeMetrics {
+	return &routeMetrics{name: name, all: m, live: m.live.WithLabelValues(name), seconds: m.seconds.WithLabelValues(name),
+		upstreamSeconds: m.upstreamSeconds.WithLabelValues(name)}
 }
 
-func (n *routeNumbers) cut(reason string) { n.all.cuts.WithLabelValues(n.name, reason).Inc() }
+func (m *routeMetrics) countCut(reason string) { m.all.cuts.WithLabelValues(m.name, reason).Inc() }
 
-func (n *routeNumbers) upstreamError(reason string) {
-	n.all.upstreamErrors.WithLabelValues(n.name, reason).Inc()
+func (m *routeMetrics) countUpstreamError(reason string) {
+	m.all.upstreamErrors.WithLabelValues(m.name, reason).Inc()
 }
 
-func (n *routeNumbers) decided(decision, reason string) {
-	if usual := n.usual.Load(); usual != nil && usual.decision == decision && usual.reason == reason {
+func (m *routeMetrics) countDecision(decision, reason string) {
+	if usual := m.last.Load(); usual != nil && usual.decision == decision && usual.reason == reason {
 		usual.Inc() // looking it up costs more than the decision
 		return
 	}
-	c := n.all.decisions.WithLabelValues(n.name, decision, reason)
-	n.usual.Store(&lastDecision{decision, reason, c})
+	c := m.all.decisions.WithLabelValues(m.name, decision, reason)
+	m.last.Store(&lastDecision{decision, reason, c})
 	c.Inc()
 }
 
@@ -118,31 +118,31 @@ type lastDecision struct {
 
 // countLogin counts a login that came to an end.
 func (p *Proxy) countLogin(result, reason string) {
-	p.numbers.logins.WithLabelValues(result, reason).Inc()
+	p.metrics.logins.WithLabelValues(result, reason).Inc()
 }
 
 // count counts a request that is over.
-func (p *Proxy) count(v *visit, code int) {
+func (p *Proxy) count(req *request, code int) {
 	name := routeNone
 	switch {
-	case v.door, v.front != nil:
-		name = routeDoor
-	case v.route != nil:
-		name = v.route.name
+	case req.internal, req.authClient != nil:
+		name = routeInternal
+	case req.route != nil:
+		name = req.route.name
 	}
 	if code == 0 {
 		code = statusClientGone
 	}
-	p.numbers.requests.WithLabelValues(name, methodLabel(v.method), codeLabel(code)).Inc()
-	p.numbers.seconds.WithLabelValues(name).Observe(time.Since(v.received).Seconds())
+	p.metrics.requests.WithLabelValues(name, methodLabel(req.method), codeLabel(code)).Inc()
+	p.metrics.seconds.WithLabelValues(name).Observe(time.Since(req.received).Seconds())
 }
 
-var usualMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+var knownMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect}
 
 // methodLabel is a method as a label: callers can make up as many as they like.
 func methodLabel(method string) string {
-	if slices.Contains(usualMethods, method) {
+	if slices.Contains(knownMethods, method) {
 		return method
 	}
 	return "other"

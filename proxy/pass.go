@@ -50,7 +50,7 @@ func (b *requestBody) Close() error {
 
 // exchange is one request's way to the upstream and back.
 type exchange struct {
-	*visit
+	*request
 	path  string // for the upstream
 	proxy *Proxy
 	live  *liveRequest
@@ -60,22 +60,22 @@ type exchange struct {
 }
 
 // forward passes the request on and the answer back. It returns a refusal if the upstream gave no answer.
-func (p *Proxy) forward(w *responseWriter, r *http.Request, l *liveRequest) *refusal {
-	way := &exchange{visit: l.visit, proxy: p, live: l, reply: w, begun: time.Now()}
-	var x *refusal
-	if way.path, x = way.route.rewritePath(l.visit); x != nil {
-		return x
+func (p *Proxy) forward(w *responseWriter, r *http.Request, live *liveRequest) *denial {
+	way := &exchange{request: live.request, proxy: p, live: live, reply: w, begun: time.Now()}
+	var denied *denial
+	if way.path, denied = way.route.rewritePath(live.request); denied != nil {
+		return denied
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		way.body = &requestBody{Reader: r.Body} // r keeps its own: net/http looks at how far that was read
 		if most := int64(way.route.maxBody); most > 0 {
 			if r.ContentLength > most {
-				return refused(bodyTooLarge, "")
+				return deny(bodyTooLarge, "")
 			}
 			way.body.Reader = http.MaxBytesReader(nil, r.Body, most) // not w: it is read while w is written to
 		}
 		if !isGRPC(r) {
-			way.body.stallTimeout, way.body.onStall = w.stall, l.stop
+			way.body.stallTimeout, way.body.onStall = w.stall, live.stop
 		}
 	}
 	return way.forward(r)
@@ -104,7 +104,7 @@ var errCut = errors.New("the request was cut")
 
 // answered looks at the upstream's answer before the client sees any of it.
 func (w *exchange) answered(res *http.Response) error {
-	w.route.numbers.upstreamSeconds.Observe(time.Since(w.begun).Seconds())
+	w.route.metrics.upstreamSeconds.Observe(time.Since(w.begun).Seconds())
 	if w.live.cutBy() != nil {
 		return errCut
 	}
@@ -114,8 +114,8 @@ func (w *exchange) answered(res *http.Response) error {
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		removeHopByHop(res.Header)
 	}
-	cleanAnswer(res.Header)
-	w.route.toClient.apply(res.Header)
+	stripOurSetCookies(res.Header)
+	w.route.responseEdits.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if !acceptsWebSocket(res) {
 			return errors.New("upstream switched to a protocol that nobody asked for")
@@ -126,7 +126,7 @@ func (w *exchange) answered(res *http.Response) error {
 }
 
 // failed says what to answer when the upstream did not.
-func (w *exchange) failed(err error) *refusal {
+func (w *exchange) failed(err error) *denial {
 	var tooLarge *http.MaxBytesError
 	switch cut := w.live.cutBy(); {
 	case errors.Is(err, errTunneled):
@@ -134,19 +134,19 @@ func (w *exchange) failed(err error) *refusal {
 	case cut != nil:
 		return cut
 	case w.live.ctx.Err() != nil, errors.Is(err, errStopped):
-		return &refusal{status: statusClientGone, reason: clientGone}
+		return &denial{status: statusClientGone, reason: clientGone}
 	case errors.As(err, &tooLarge):
-		return refused(bodyTooLarge, "")
+		return deny(bodyTooLarge, "")
 	case w.body != nil && w.body.failed.Load():
-		return refused(badRequest, fmt.Sprintf("reading the request's body: %v", err))
+		return deny(badRequest, fmt.Sprintf("reading the request's body: %v", err))
 	}
 	reason := upstreamUnavailable
 	if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
 		reason = upstreamTimeout
 	}
-	w.route.numbers.upstreamError(reason)
+	w.route.metrics.countUpstreamError(reason)
 	w.proxy.log.Warn("upstream gave no answer", "route", w.route.name, "err", err, "took", time.Since(w.begun))
-	return refused(reason, err.Error())
+	return deny(reason, err.Error())
 }
 
 // clientGone is no refusal: nobody is there to be told.

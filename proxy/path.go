@@ -202,8 +202,8 @@ func routePath(text string) (string, error) {
 	if err != nil || lenient {
 		return "", fmt.Errorf("%q is no path requests could have; write for example /orders", text)
 	}
-	if under(path, doorRoot) || under(doorRoot, path) && path != "/" {
-		return "", fmt.Errorf("%s is the door's own; choose another path", doorRoot)
+	if under(path, internalRoot) || under(internalRoot, path) && path != "/" {
+		return "", fmt.Errorf("%s is the door's own; choose another path", internalRoot)
 	}
 	if path != "/" {
 		path = strings.TrimSuffix(path, "/")

@@ -41,20 +41,20 @@ type Parts struct {
 
 // Proxy is the front door. It knows no host until Load.
 type Proxy struct {
-	directory  *directory.Directory
-	sessions   *session.Sessions
-	provider   *oidc.Provider
-	audit      *audit.Log
-	pages      *console.Pages
-	log        *slog.Logger
-	numbers    *numbers
-	assertions *assertions
-	buffers    sync.Pool // of *[32 << 10]byte, that answers are copied through
-	table      atomic.Pointer[table]
-	live       liveSet
-	starts     *Throttle // logins begun
-	returns    *Throttle // and those that come back, of which one may be made to many times
-	failures   *Throttle // tokens refused
+	directory    *directory.Directory
+	sessions     *session.Sessions
+	provider     *oidc.Provider
+	audit        *audit.Log
+	pages        *console.Pages
+	log          *slog.Logger
+	metrics      *metrics
+	assertions   *assertions
+	buffers      sync.Pool // of *[32 << 10]byte, that answers are copied through
+	routing      atomic.Pointer[routing]
+	live         liveSet
+	loginStarts  *Throttle // logins begun
+	loginReturns *Throttle // and those that come back, of which one may be made to many times
+	authFailures *Throttle // tokens refused
 
 	reviewing sync.Mutex // one review at a time; guards reviewed
 	reviewed  uint64     // the directory's revision that the last review saw
@@ -75,12 +75,12 @@ func New(parts Parts) (*Proxy, error) {
 	}
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, log: parts.Log,
-		numbers: newNumbers(), assertions: keys, live: liveSet{live: map[*liveRequest]struct{}{}},
-		buffers: sync.Pool{New: func() any { return new([32 << 10]byte) }},
-		starts:  NewThrottle(startsPerSecond, startsAtOnce), returns: NewThrottle(startsPerSecond, startsAtOnce),
-		failures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
-		reviewed: parts.Directory.Revision()}
-	p.table.Store(&table{public: &url.URL{Scheme: "https"}})
+		metrics: newMetrics(), assertions: keys, live: liveSet{live: map[*liveRequest]struct{}{}},
+		buffers:     sync.Pool{New: func() any { return new([32 << 10]byte) }},
+		loginStarts: NewThrottle(startsPerSecond, startsAtOnce), loginReturns: NewThrottle(startsPerSecond, startsAtOnce),
+		authFailures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
+		reviewed:     parts.Directory.Revision()}
+	p.routing.Store(&routing{public: &url.URL{Scheme: "https"}})
 	return p, nil
 }
 
@@ -92,159 +92,159 @@ func (p *Proxy) Load(s Settings) error {
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	old := p.table.Load()
-	t, err := compile(s, old)
+	old := p.routing.Load()
+	rt, err := compile(s, old)
 	if err != nil {
 		return err
 	}
-	for _, r := range t.routes {
-		r.numbers = p.numbers.route(r.name)
+	for _, r := range rt.routes {
+		r.metrics = p.metrics.route(r.name)
 	}
-	p.table.Store(t)
+	p.routing.Store(rt)
 	p.review()
-	old.drop(t)
+	old.closeUnused(rt)
 	p.warnOfGroups(s)
 	return nil
 }
 
 // Hosts are those that are ours by the settings in force: public_url's and every route's.
-func (p *Proxy) Hosts() []string { return p.table.Load().names() }
+func (p *Proxy) Hosts() []string { return p.routing.Load().hostNames() }
 
 // Believes says whether addr is in trusted_proxies, by the settings in force.
-func (p *Proxy) Believes(addr netip.Addr) bool { return p.table.Load().believes(addr) }
+func (p *Proxy) Trusts(addr netip.Addr) bool { return p.routing.Load().trusts(addr) }
 
 // startOver says that new settings came before the request was in the live set; it begins again under them.
-var startOver = &refusal{}
+var reloaded = &denial{}
 
 // ServeHTTP answers one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := newResponseWriter(w, r, p.table.Load().stall)
-	var v *visit
-	defer func() { p.finish(v, answer, recover()) }()
-	x := startOver
-	for x == startOver {
-		v = &visit{id: newID(), received: time.Now().UTC(), table: p.table.Load(), method: r.Method}
-		x = p.serve(answer, r, v)
+	answer := newResponseWriter(w, r, p.routing.Load().stall)
+	var req *request
+	defer func() { p.finish(req, answer, recover()) }()
+	denied := reloaded
+	for denied == reloaded {
+		req = &request{id: newID(), received: time.Now().UTC(), routing: p.routing.Load(), method: r.Method}
+		denied = p.serve(answer, r, req)
 	}
-	if x != nil && x.reason != clientGone && answer.startDenial() {
-		p.tell(v, x)
-		p.refuse(answer, r, v, *x)
+	if denied != nil && denied.reason != clientGone && answer.startDenial() {
+		p.logDenial(req, denied)
+		p.writeDenial(answer, r, req, *denied)
 	}
 }
 
 // serve is the only road from a socket to an upstream. It returns why the request was not answered.
-func (p *Proxy) serve(w *responseWriter, r *http.Request, v *visit) *refusal {
-	x := v.read(r) // host and path get their one spelling, or are refused
-	if w.hsts = v.hstsHeader(); x != nil {
-		return x
+func (p *Proxy) serve(w *responseWriter, r *http.Request, req *request) *denial {
+	denied := req.read(r) // host and path get their one spelling, or are refused
+	if w.hsts = req.hstsHeader(); denied != nil {
+		return denied
 	}
-	if v.door {
+	if req.internal {
 		w.limitDrain()
 		if w.hasBody && !w.http1 {
 			r.Body = &requestBody{Reader: r.Body, stallTimeout: drainTimeout, onStall: w.stop}
 		}
-		p.serveDoor(w, r, v)
+		p.serveInternal(w, r, req)
 		return nil
 	}
-	if v.route = v.table.find(v.host, v.path); v.route == nil {
-		return refused(noRoute, "")
+	if req.route = req.routing.find(req.host, req.path); req.route == nil {
+		return deny(noRoute, "")
 	}
-	if v.lenient && !v.route.lenient {
-		return refused(badPath, "written leniently")
+	if req.lenient && !req.route.lenient {
+		return deny(badPath, "written leniently")
 	}
-	if v.probe = v.route.probes && v.front == nil && isPreflight(r); v.probe {
+	if req.preflight = req.route.passPreflights && req.authClient == nil && isPreflight(r); req.preflight {
 		delete(r.Header, "Authorization")
 		delete(r.Header, "Cookie")
-	} else if x := p.identify(r, v); x != nil {
-		v.route.numbers.decided(verdictDeny, x.reason)
-		return x
+	} else if denied := p.identify(r, req); denied != nil {
+		req.route.metrics.countDecision(decisionDeny, denied.reason)
+		return denied
 	}
-	if p.live.full(v.table.mostLive) || v.route.upstream.full(v.table) {
-		return refused(overloaded, "")
+	if p.live.full(req.routing.maxLive) || req.route.upstream.full(req.routing) {
+		return deny(overloaded, "")
 	}
-	l := p.live.enter(v, w, r) // before asking: a change after the answer finds the request here
+	live := p.live.enter(req, w, r) // before asking: a change after the answer finds the request here
 	defer func() {
-		if !l.tunneled {
-			p.live.leave(l)
+		if !live.tunneled {
+			p.live.leave(live)
 		}
 	}()
-	if p.table.Load() != v.table {
-		return startOver
+	if p.routing.Load() != req.routing {
+		return reloaded
 	}
-	a := p.ask(v.table, v, v.received)
-	if x := p.note(v, a); x != nil { // before the deed
-		return x
+	out := p.decide(req.routing, req, req.received)
+	if denied := p.recordDecision(req, out); denied != nil { // before the deed
+		return denied
 	}
-	if a.refusal != nil {
-		return a.refusal
+	if out.denial != nil {
+		return out.denial
 	}
-	l.askAt(a.decision.Until)
-	if v.front != nil {
-		return p.vouch(w, l)
+	live.decideAgainAt(out.decision.Until)
+	if req.authClient != nil {
+		return p.writeAllowed(w, live)
 	}
-	return p.forward(w, r, l)
+	return p.forward(w, r, live)
 }
 
-const longestMethod = 32 // bytes
+const maxMethodBytes = 32 // bytes
 
 // read takes from r what is decided on. r is not looked at again for any of it.
-func (v *visit) read(r *http.Request) *refusal {
-	v.setOrigin(r)
+func (req *request) read(r *http.Request) *denial {
+	req.setOrigin(r)
 	var err error
-	if v.host, err = authority(r); err != nil {
-		return refused(badHost, err.Error())
+	if req.host, err = authority(r); err != nil {
+		return deny(badHost, err.Error())
 	}
-	if v.method == http.MethodConnect || len(v.method) > longestMethod {
-		return refused(methodRefused, "")
+	if req.method == http.MethodConnect || len(req.method) > maxMethodBytes {
+		return deny(methodRefused, "")
 	}
 	raw, query, ok := requestTarget(r)
 	if !ok {
-		return refused(badPath, "target is not a path with an optional query")
+		return deny(badPath, "target is not a path with an optional query")
 	}
-	v.query = query
-	if v.path, v.lenient, err = canonicalPath(raw); err != nil {
-		return refused(badPath, err.Error())
+	req.query = query
+	if req.path, req.lenient, err = canonicalPath(raw); err != nil {
+		return deny(badPath, err.Error())
 	}
-	if v.lenient && under(v.path, doorRoot) { // no route's, and a check of a lenient path must not look like one
-		return refused(badPath, "the door's own, written leniently")
+	if req.lenient && under(req.path, internalRoot) { // no route's, and a check of a lenient path must not look like one
+		return deny(badPath, "the door's own, written leniently")
 	}
-	if v.door = v.atDoor(); v.door && under(v.path, checkPath) {
-		return v.readCheck(r, raw)
+	if req.internal = req.isInternal(); req.internal && under(req.path, checkPath) {
+		return req.readCheck(r, raw)
 	}
 	return nil
 }
 
-const doorRoot = "/.sallyport"
+const internalRoot = "/.sallyport"
 
 // atDoor says whether the visit is to the door itself: its paths on every host of ours, and the front page of
 // public_url's where no route is.
-func (v *visit) atDoor() bool {
-	if under(v.path, doorRoot) {
-		return v.table.knows(v.host)
+func (req *request) isInternal() bool {
+	if under(req.path, internalRoot) {
+		return req.routing.hasHost(req.host)
 	}
-	return v.path == "/" && v.host == v.table.host && v.table.find(v.host, v.path) == nil
+	return req.path == "/" && req.host == req.routing.host && req.routing.find(req.host, req.path) == nil
 }
 
 // tell logs a refusal: failings of ours or an upstream's loudly, all others quietly.
-func (p *Proxy) tell(v *visit, x *refusal) {
+func (p *Proxy) logDenial(req *request, denied *denial) {
 	level := slog.LevelDebug
-	if x.status >= http.StatusInternalServerError {
+	if denied.status >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
-	p.log.Log(context.Background(), level, "request refused", "reason", x.reason, "err", x.detail, "rule", x.rule,
-		"host", v.host, "request", v.id)
+	p.log.Log(context.Background(), level, "request refused", "reason", denied.reason, "err", denied.detail, "rule", denied.rule,
+		"host", req.host, "request", req.id)
 }
 
 // finish counts a request that is over. One that was begun to be answered and cannot be, or never was, ends without
 // the look of a whole answer: its connection or stream is torn down.
-func (p *Proxy) finish(v *visit, w *responseWriter, panicked any) {
+func (p *Proxy) finish(req *request, w *responseWriter, panicked any) {
 	if panicked == nil {
 		w.flushPending()
 	}
 	code := w.status()
-	p.count(v, code)
+	p.count(req, code)
 	if panicked != nil && panicked != http.ErrAbortHandler {
-		p.log.Error("request failed by a fault of ours", "err", panicked, "request", v.id, "stack", string(debug.Stack()))
+		p.log.Error("request failed by a fault of ours", "err", panicked, "request", req.id, "stack", string(debug.Stack()))
 	}
 	cutOff := w.release() && !w.refusing && w.taken == nil
 	if panicked != nil || code == 0 || cutOff {

@@ -7,54 +7,54 @@ import (
 
 // place is where a browser goes when login or logout is done. It is always written whole, origin first: nothing a
 // caller sent can then be read as another host, however a browser reads paths.
-type place struct {
+type redirectTarget struct {
 	origin string // such as https://grafana.example.com
-	target string // path and query; begins with one slash
+	path   string // path and query; begins with one slash
 }
 
 // String is the URL of the place.
-func (p place) String() string { return p.origin + p.target }
+func (target redirectTarget) String() string { return target.origin + target.path }
 
 // longest a return_to may be: it has to fit into a cookie, sealed.
-const longestReturn = 2048
+const maxReturnTo = 2048
 
 // resolve reads a return_to. A path is taken on origin here, a URL if its scheme, host and port are written exactly as
 // those of public_url or a route; anything else is the front page here, and not ok. Go (RFC 3986) and browsers (the
 // WHATWG URL Standard) read odd URLs differently, so only what every parser reads alike is accepted at all: printable
 // ASCII, no backslash, one leading slash before and after a percent-decoding, no empty or dot segments.
-func (t *table) resolve(text, here string) (p place, ok bool) {
-	p = place{origin: here, target: "/"}
-	target := text
+func (rt *routing) resolve(text, here string) (target redirectTarget, ok bool) {
+	target = redirectTarget{origin: here, path: "/"}
+	path := text
 	if !strings.HasPrefix(text, "/") {
 		scheme, rest, _ := strings.Cut(text, "://")
 		authority, _, _ := strings.Cut(rest, "/")
-		if _, known := t.hostAt(scheme + "://" + authority); !known {
-			return p, false
+		if _, ok := rt.hostOfOrigin(scheme + "://" + authority); !ok {
+			return target, false
 		}
-		p.origin, target = scheme+"://"+authority, rest[len(authority):]
-		if target == "" {
-			return p, true
+		target.origin, path = scheme+"://"+authority, rest[len(authority):]
+		if path == "" {
+			return target, true
 		}
 	}
-	if !plainTarget(target) {
-		return p, false
+	if !plainTarget(path) {
+		return target, false
 	}
-	p.target = target
-	return p, true
+	target.path = path
+	return target, true
 }
 
 // hostAt is the host of ours that browsers find at origin.
-func (t *table) hostAt(origin string) (host string, ok bool) {
-	host, ok = strings.CutPrefix(origin, t.public.Scheme+"://")
-	if port := t.public.Port(); ok && port != "" {
+func (rt *routing) hostOfOrigin(origin string) (host string, ok bool) {
+	host, ok = strings.CutPrefix(origin, rt.public.Scheme+"://")
+	if port := rt.public.Port(); ok && port != "" {
 		host, ok = strings.CutSuffix(host, ":"+port)
 	}
-	return host, ok && t.knows(host)
+	return host, ok && rt.hasHost(host)
 }
 
 // plainTarget says whether every parser reads target as a path, perhaps with a query, on the origin before it.
 func plainTarget(target string) bool {
-	if len(target) > longestReturn || !printable(target) {
+	if len(target) > maxReturnTo || !printable(target) {
 		return false
 	}
 	before, fragment, _ := strings.Cut(target, "#")

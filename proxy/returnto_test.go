@@ -15,7 +15,7 @@ const (
 )
 
 // testTable knows two hosts, at the port of https.
-var testTable = &table{public: &url.URL{Scheme: "https", Host: "login.example.com"}, host: "login.example.com",
+var testTable = &routing{public: &url.URL{Scheme: "https", Host: "login.example.com"}, host: "login.example.com",
 	hosts: map[string][]*route{"app.example.com": {{name: "app"}}}}
 
 // goodReturns are taken as they stand; each with where it leads when asked for on the login host.
@@ -68,7 +68,7 @@ func BadReturns() []string {
 		"https://app.example.com/\r\nSet-Cookie: a=b", "/x\r\nLocation: https://evil.example", "/x\ny", "/é", "/\u2028/evil.example", "/\uff0fevil.example", "\uff0f\uff0fevil.example", "https://app\u3002example.com/", "https://ａpp.example.com/", "https://app.example.com\uff0f.evil.example/", "https://evil.example\u3002app.example.com/", "https://app\u00ad.example.com/",
 		"https://xn--app-.example.com/", "https://0x7f000001/", "https://127.0.0.1/", "https://[::1]/", "https://2130706433/", "//[::1]/", "//app.example.com/", "//app.example.com", "///app.example.com/", `/\app.example.com/`, "://app.example.com/", "https//app.example.com/", "https:app.example.com/", "https://app.example.com /", "https:// app.example.com/",
 		"<https://app.example.com/>", `"https://app.example.com/"`, `/"onmouseover=x`, "/<script>", "/a b", "/\xff", "/\xc0\xaf", "https://app.example.com/\xff", "[/x]", "(/x)", "null", "undefined", "@evil.example", ":80/", "::", "*",
-		"/" + strings.Repeat("a", longestReturn), appOrigin + "/" + strings.Repeat("a", longestReturn),
+		"/" + strings.Repeat("a", maxReturnTo), appOrigin + "/" + strings.Repeat("a", maxReturnTo),
 	}
 	// Every white space and control a browser strips or ignores, in every place it could matter.
 	for _, c := range []string{"\t", "\n", "\r", "\x00", "\x08", "\x0b", "\x1c", " ", "\u00a0", "\u2003", "\ufeff", "%09", "%0A", "%0d", "%00", "%5C", `\`} {
@@ -82,41 +82,41 @@ func ours(origin string) bool { return origin == loginOrigin || origin == appOri
 func TestReturnTo(t *testing.T) {
 	t.Run("a place of ours is gone to", func(t *testing.T) {
 		for text, want := range goodReturns {
-			if p, ok := testTable.resolve(text, loginOrigin); !ok || p.String() != want {
-				t.Errorf("%q leads to %q (%v), want %q", text, p, ok, want)
+			if target, ok := testTable.resolve(text, loginOrigin); !ok || target.String() != want {
+				t.Errorf("%q leads to %q (%v), want %q", text, target, ok, want)
 			}
 		}
 	})
 	t.Run("a path is gone to on the host it was asked on", func(t *testing.T) {
-		if p, ok := testTable.resolve("/x", appOrigin); !ok || p.String() != appOrigin+"/x" {
-			t.Errorf("leads to %q (%v)", p, ok)
+		if target, ok := testTable.resolve("/x", appOrigin); !ok || target.String() != appOrigin+"/x" {
+			t.Errorf("leads to %q (%v)", target, ok)
 		}
 	})
 	t.Run("where the login host has a port, so has every host", func(t *testing.T) {
-		ported := &table{public: &url.URL{Scheme: "https", Host: "login.example.com:8443"}, host: "login.example.com", hosts: testTable.hosts}
+		ported := &routing{public: &url.URL{Scheme: "https", Host: "login.example.com:8443"}, host: "login.example.com", hosts: testTable.hosts}
 		for text, want := range map[string]bool{"https://app.example.com:8443/x": true, "https://login.example.com:8443": true, "https://app.example.com/x": false,
 			"https://app.example.com:8444/x": false, "https://app.example.com:84430/x": false, "https://app.example.com:8443@evil.example/": false, "https://app.example.com:08443/": false} {
-			if p, ok := ported.resolve(text, "https://login.example.com:8443"); ok != want || ok && !strings.HasPrefix(p.String(), text) {
-				t.Errorf("%q leads to %q (%v)", text, p, ok)
+			if target, ok := ported.resolve(text, "https://login.example.com:8443"); ok != want || ok && !strings.HasPrefix(target.String(), text) {
+				t.Errorf("%q leads to %q (%v)", text, target, ok)
 			}
 		}
 	})
 	t.Run("anything else leads to the front page", func(t *testing.T) {
 		for _, text := range BadReturns() {
-			if p, ok := testTable.resolve(text, loginOrigin); ok || p.target != "/" || !ours(p.origin) {
-				t.Errorf("%q leads to %q (%v)", text, p, ok)
+			if target, ok := testTable.resolve(text, loginOrigin); ok || target.path != "/" || !ours(target.origin) {
+				t.Errorf("%q leads to %q (%v)", text, target, ok)
 			}
 		}
 	})
 	t.Run("a browser stays on our origins", func(t *testing.T) {
 		var locations []string
 		for _, text := range BadReturns() {
-			p, _ := testTable.resolve(text, loginOrigin)
-			locations = append(locations, p.String())
+			target, _ := testTable.resolve(text, loginOrigin)
+			locations = append(locations, target.String())
 		}
 		for text := range goodReturns {
-			p, _ := testTable.resolve(text, loginOrigin)
-			locations = append(locations, p.String())
+			target, _ := testTable.resolve(text, loginOrigin)
+			locations = append(locations, target.String())
 		}
 		for i, origin := range browserOrigins(t, locations, loginOrigin+"/.sallyport/callback") {
 			if !ours(origin) {
@@ -172,19 +172,19 @@ func FuzzReturnTo(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		p, ok := testTable.resolve(text, loginOrigin)
-		u, err := url.Parse(p.String())
+		target, ok := testTable.resolve(text, loginOrigin)
+		u, err := url.Parse(target.String())
 		if err != nil {
-			t.Fatalf("%q leads to %q, which is no URL: %v", text, p, err)
+			t.Fatalf("%q leads to %q, which is no URL: %v", text, target, err)
 		}
 		if !ours(u.Scheme+"://"+u.Host) || u.User != nil {
-			t.Errorf("%q leads to %q", text, p)
+			t.Errorf("%q leads to %q", text, target)
 		}
-		if !ok && p.target != "/" {
-			t.Errorf("%q is refused and leads to %q", text, p)
+		if !ok && target.path != "/" {
+			t.Errorf("%q is refused and leads to %q", text, target)
 		}
-		if strings.ContainsAny(p.String(), "\\\t\r\n\x00 ") || strings.HasPrefix(p.target, "//") {
-			t.Errorf("%q leads to %q", text, p)
+		if strings.ContainsAny(target.String(), "\\\t\r\n\x00 ") || strings.HasPrefix(target.path, "//") {
+			t.Errorf("%q leads to %q", text, target)
 		}
 	})
 }

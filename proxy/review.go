@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	lookEvery = time.Second // how late at most a request is cut whose credentials ran out
-	askEvery  = 60          // looks until everybody is asked anew: rules may speak of the time of day
+	expireEvery = time.Second // how late at most a request is cut whose credentials ran out
+	reviewEvery = 60          // looks until everybody is asked anew: rules may speak of the time of day
 )
 
 // Run asks of every live request anew, whenever an answer may have changed, whether it may go on. It also replaces
@@ -22,7 +22,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	var upstreams sync.WaitGroup
 	defer upstreams.Wait()
 	upstreams.Go(func() { p.runHealthChecks(ctx) })
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
 	for looks := 1; ; looks++ {
 		// Both are taken before looking: a change from now on wakes us again.
@@ -31,7 +31,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		for quiet := true; quiet; looks++ {
 			select {
 			case <-ctx.Done():
-				p.endSockets()
+				p.closeHijacked()
 				return ctx.Err()
 			case <-directory:
 				quiet = false
@@ -39,7 +39,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 				quiet = false
 			case now := <-tick.C:
 				p.assertions.rotate(now)
-				if quiet = looks%askEvery != 0; quiet {
+				if quiet = looks%reviewEvery != 0; quiet {
 					p.expire(now)
 				}
 			}
@@ -48,20 +48,20 @@ func (p *Proxy) Run(ctx context.Context) error {
 }
 
 // endSockets closes what nobody else knows of: net/http forgets a connection that became a socket.
-func (p *Proxy) endSockets() {
+func (p *Proxy) closeHijacked() {
 	const within = time.Second
 	live := p.live.all()
-	for _, l := range live {
-		if f := l.rw.frames.Load(); f != nil {
+	for _, live := range live {
+		if f := live.rw.frames.Load(); f != nil {
 			_ = f.SetWriteDeadline(time.Now().Add(within))
 		}
 	}
-	for _, l := range live {
-		if f := l.rw.frames.Load(); f != nil {
+	for _, live := range live {
+		if f := live.rw.frames.Load(); f != nil {
 			f.sendGoingAway()
 		}
-		if l.rw.isHijacked() {
-			l.stop()
+		if live.rw.isHijacked() {
+			live.stop()
 		}
 	}
 }
@@ -71,9 +71,9 @@ func (p *Proxy) review() {
 	p.reviewing.Lock()
 	revision := p.directory.Revision() // before asking: what comes later is the next review's
 	changes := p.newBatch()
-	cut := p.askAnew(p.live.all(), time.Now(), changes)
+	cut := p.decideAgain(p.live.all(), time.Now(), changes)
 	p.reviewed = revision
-	changes.gone()
+	changes.release()
 	p.reviewing.Unlock()
 	p.recordCuts(cut, revision)
 }
@@ -81,32 +81,32 @@ func (p *Proxy) review() {
 // expire asks those whose proof of who they are has run out by now.
 func (p *Proxy) expire(now time.Time) {
 	var late []*liveRequest
-	for _, l := range p.live.all() {
-		if l.overdue(now) {
-			late = append(late, l)
+	for _, live := range p.live.all() {
+		if live.overdue(now) {
+			late = append(late, live)
 		}
 	}
-	p.recordCuts(p.askAnew(late, now, new(batch)), p.directory.Revision())
+	p.recordCuts(p.decideAgain(late, now, new(batch)), p.directory.Revision())
 }
 
 // askAnew puts the question to live requests and cuts those that may not go on, as part of changes where only those
 // of the directory can be why.
-func (p *Proxy) askAnew(live []*liveRequest, now time.Time, changes *batch) map[*liveRequest]*refusal {
-	t, others := p.table.Load(), new(batch)
-	cut := map[*liveRequest]*refusal{}
-	for _, l := range live {
-		a := p.ask(t, l.visit, now)
-		x := a.refusal
-		if x == nil {
-			l.askAt(a.decision.Until)
+func (p *Proxy) decideAgain(live []*liveRequest, now time.Time, changes *batch) map[*liveRequest]*denial {
+	rt, others := p.routing.Load(), new(batch)
+	cut := map[*liveRequest]*denial{}
+	for _, live := range live {
+		out := p.decide(rt, live.request, now)
+		denied := out.denial
+		if denied == nil {
+			live.decideAgainAt(out.decision.Until)
 			continue
 		}
 		b := others
-		if byDirectory[x.reason] {
+		if byDirectory[denied.reason] {
 			b = changes
 		}
-		if b.add(l, x) {
-			cut[l] = x
+		if b.add(live, denied) {
+			cut[live] = denied
 		}
 	}
 	endAll(slices.Collect(maps.Keys(cut)))
@@ -119,14 +119,14 @@ func endAll(cut []*liveRequest) {
 	var all sync.WaitGroup
 	for part := range slices.Chunk(cut, max(128, len(cut)/runtime.GOMAXPROCS(0)+1)) {
 		all.Go(func() {
-			for _, l := range part {
-				l.rw.halfClose()
+			for _, live := range part {
+				live.rw.halfClose()
 			}
 		})
 	}
 	all.Wait()
-	for _, l := range cut {
-		l.stop()
+	for _, live := range cut {
+		live.stop()
 	}
 }
 
@@ -136,7 +136,7 @@ var byDirectory = map[string]bool{unknownUser: true, inactiveUser: true, suspend
 
 // newBatch is the batch of the changes since the last review. It holds one place of its own until all cuts are made.
 func (p *Proxy) newBatch() *batch {
-	b := &batch{over: func(took time.Duration) { p.numbers.enforcement.Observe(took.Seconds()) }}
+	b := &batch{done: func(took time.Duration) { p.metrics.enforcement.Observe(took.Seconds()) }}
 	b.received, _ = p.directory.ReceivedAfter(p.reviewed)
 	b.live.Store(1)
 	return b
@@ -144,12 +144,12 @@ func (p *Proxy) newBatch() *batch {
 
 // recordCuts writes down what was cut. Of all deeds these alone come before their record: nobody who may not be in
 // stays because a disk is slow.
-func (p *Proxy) recordCuts(cut map[*liveRequest]*refusal, revision uint64) {
-	for l, x := range cut {
-		l.route.numbers.cut(x.reason)
-		e := audit.Event{Kind: audit.KindCut, Route: l.route.name, Rule: x.rule, Reason: x.reason, Revision: revision}
-		p.name(&e, l.visit)
-		_ = p.record(l.visit, e) // logged there
-		p.log.Info("live request cut", "route", l.route.name, "user", e.User, "reason", x.reason, "request", l.id)
+func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
+	for live, denied := range cut {
+		live.route.metrics.countCut(denied.reason)
+		e := audit.Event{Kind: audit.KindCut, Route: live.route.name, Rule: denied.rule, Reason: denied.reason, Revision: revision}
+		p.setCaller(&e, live.request)
+		_ = p.record(live.request, e) // logged there
+		p.log.Info("live request cut", "route", live.route.name, "user", e.User, "reason", denied.reason, "request", live.id)
 	}
 }

@@ -21,17 +21,17 @@ func (r *Rewrite) compile() (strip, add string, err error) {
 
 // rewritePath is the path of a visit as the upstream sees it. Where it is another than was decided on, it has to be as
 // canonical as that one.
-func (r *route) rewritePath(v *visit) (string, *refusal) {
-	if r.strip == "" && r.add == "" {
-		return v.path, nil
+func (r *route) rewritePath(req *request) (string, *denial) {
+	if r.stripPath == "" && r.addPath == "" {
+		return req.path, nil
 	}
-	path := r.add + strings.TrimPrefix(v.path, r.strip)
+	path := r.addPath + strings.TrimPrefix(req.path, r.stripPath)
 	if path == "" {
 		path = "/"
 	}
 	again, lenient, err := canonicalPath(path)
-	if err != nil || again != path || lenient && !v.lenient || under(path, doorRoot) {
-		return "", refused(badPath, "not a path any more when it is rewritten")
+	if err != nil || again != path || lenient && !req.lenient || under(path, internalRoot) {
+		return "", deny(badPath, "not a path any more when it is rewritten")
 	}
 	return path, nil
 }

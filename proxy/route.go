@@ -15,47 +15,47 @@ import (
 )
 
 // table is the settings in force, ready to be asked. It is replaced as a whole and never altered.
-type table struct {
-	public  *url.URL // scheme and host, with a port where it is not the scheme's own
-	host    string   // public's, canonical
-	trusted []netip.Prefix
-	headers IdentityHeaders
-	hsts    string // the header's value; "" for none
-	managed headerNames
-	secret  secret // of fronts; nil: none is asked for
+type routing struct {
+	public         *url.URL // scheme and host, with a port where it is not the scheme's own
+	host           string   // public's, canonical
+	trustedProxies []netip.Prefix
+	headers        IdentityHeaders
+	hsts           string // the header's value; "" for none
+	managed        headerNames
+	secret         secret // of fronts; nil: none is asked for
 
-	unspoken map[string]bool     // usual identity headers that are not sent, by CGI name
-	hosts    map[string][]*route // by canonical host; longest path first
-	routes   []*route            // as written
+	unusedIdentityHeaders map[string]bool     // usual identity headers that are not sent, by CGI name
+	hosts                 map[string][]*route // by canonical host; longest path first
+	routes                []*route            // as written
 
-	mostLive int // requests under way at once
-	stall    time.Duration
+	maxLive int // requests under way at once
+	stall   time.Duration
 }
 
 // route is one of Settings.Routes, compiled.
 type route struct {
-	name     string
-	host     string
-	path     string // canonical, without a slash at its end except for the root
-	owner    string
-	policy   *policy.Policy
-	session  bool   // accepts sessions
-	bearer   bool   // accepts bearer tokens
-	pass     bool   // passes Authorization on
-	lenient  bool   // takes lenient paths
-	probes   bool   // lets CORS preflight requests pass
-	maxBody  int    // bytes; 0: no bound
-	strip    string // leading segments that the upstream does not see; "" for none
-	add      string // and those it sees before the rest
-	upstream *upstream
-	numbers  *routeNumbers
+	name              string
+	host              string
+	path              string // canonical, without a slash at its end except for the root
+	owner             string
+	policy            *policy.Policy
+	session           bool   // accepts sessions
+	bearer            bool   // accepts bearer tokens
+	passAuthorization bool   // passes Authorization on
+	lenient           bool   // takes lenient paths
+	passPreflights    bool   // lets CORS preflight requests pass
+	maxBody           int    // bytes; 0: no bound
+	stripPath         string // leading segments that the upstream does not see; "" for none
+	addPath           string // and those it sees before the rest
+	upstream          *upstream
+	metrics           *routeMetrics
 
-	toUpstream, toClient headerEdits
-	groupIDs, groupNames map[string]bool // that the policy names
+	requestEdits, responseEdits headerEdits
+	groupIDs, groupNames        map[string]bool // that the policy names
 }
 
 // groups are those of the user's that the route's policy names, as it names them.
-func (r *route) groups(u *directory.User) []string {
+func (r *route) groupsOf(u *directory.User) []string {
 	var list []string
 	for i, id := range u.GroupIDs {
 		switch {
@@ -69,8 +69,8 @@ func (r *route) groups(u *directory.User) []string {
 }
 
 // upstreamOf is the upstream of w: the one t has if it would be the same.
-func (t *table) upstreamOf(w Route) (*upstream, error) {
-	for _, r := range t.routes {
+func (rt *routing) upstreamOf(w Route) (*upstream, error) {
+	for _, r := range rt.routes {
 		if r.upstream.same(w) {
 			return r.upstream, nil
 		}
@@ -79,8 +79,8 @@ func (t *table) upstreamOf(w Route) (*upstream, error) {
 }
 
 // drop closes what t has open to upstreams that next does not keep.
-func (t *table) drop(next *table) {
-	for _, r := range t.routes {
+func (rt *routing) closeUnused(next *routing) {
+	for _, r := range rt.routes {
 		if !slices.ContainsFunc(next.routes, func(n *route) bool { return n.upstream == r.upstream }) {
 			r.upstream.closeIdle()
 		}
@@ -88,8 +88,8 @@ func (t *table) drop(next *table) {
 }
 
 // find is the route of host whose path is the longest that path is under.
-func (t *table) find(host, path string) *route {
-	for _, r := range t.hosts[host] {
+func (rt *routing) find(host, path string) *route {
+	for _, r := range rt.hosts[host] {
 		if under(path, r.path) {
 			return r
 		}
@@ -98,61 +98,61 @@ func (t *table) find(host, path string) *route {
 }
 
 // knows says whether host is one of ours.
-func (t *table) knows(host string) bool {
-	_, ok := t.hosts[host]
-	return ok || host == t.host
+func (rt *routing) hasHost(host string) bool {
+	_, ok := rt.hosts[host]
+	return ok || host == rt.host
 }
 
 // names are the hosts that are ours, in order.
-func (t *table) names() []string {
-	names := slices.Collect(maps.Keys(t.hosts))
-	if _, also := t.hosts[t.host]; !also && t.host != "" {
-		names = append(names, t.host)
+func (rt *routing) hostNames() []string {
+	names := slices.Collect(maps.Keys(rt.hosts))
+	if _, also := rt.hosts[rt.host]; !also && rt.host != "" {
+		names = append(names, rt.host)
 	}
 	slices.Sort(names)
 	return names
 }
 
 // origin is where browsers find host: scheme and port are those of public_url for every host.
-func (t *table) origin(host string) string {
-	return t.public.Scheme + "://" + t.authority(host)
+func (rt *routing) origin(host string) string {
+	return rt.public.Scheme + "://" + rt.authority(host)
 }
 
 // authority is host with public_url's port, where that is not the scheme's own.
-func (t *table) authority(host string) string {
-	if port := t.public.Port(); port != "" {
+func (rt *routing) authority(host string) string {
+	if port := rt.public.Port(); port != "" {
 		return host + ":" + port
 	}
 	return host
 }
 
 // believes says whether what addr says about its clients is true.
-func (t *table) believes(addr netip.Addr) bool {
-	return slices.ContainsFunc(t.trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
+func (rt *routing) trusts(addr netip.Addr) bool {
+	return slices.ContainsFunc(rt.trustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // compile makes the table of settings that Check found nothing wrong with. What old has open to upstreams that stay
 // as they were is kept.
-func compile(s Settings, old *table) (*table, error) {
+func compile(s Settings, old *routing) (*routing, error) {
 	public, err := parsePublicURL(s.PublicURL)
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	t := &table{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), unspoken: unspoken(s.IdentityHeaders), hosts: map[string][]*route{},
-		mostLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), mostByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
-	if t.host, err = canonicalHost(public.Host); err != nil {
+	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
+		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
+	if rt.host, err = canonicalHost(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	if t.secret, err = readSecret(s.ForwardAuth.SecretFile); err != nil {
+	if rt.secret, err = readSecret(s.ForwardAuth.SecretFile); err != nil {
 		return nil, fmt.Errorf("forward_auth.secret_file: %w", err)
 	}
-	t.hsts = s.HSTS.header(public, t.host)
+	rt.hsts = s.HSTS.header(public, rt.host)
 	for _, text := range s.TrustedProxies {
 		p, err := parseTrusted(text)
 		if err != nil {
 			return nil, fmt.Errorf("trusted_proxies: %w", err)
 		}
-		t.trusted = append(t.trusted, p)
+		rt.trustedProxies = append(rt.trustedProxies, p)
 	}
 	for _, written := range s.Routes {
 		r, err := compileRoute(written, s)
@@ -162,18 +162,18 @@ func compile(s Settings, old *table) (*table, error) {
 		if r.upstream, err = old.upstreamOf(written); err != nil {
 			return nil, fmt.Errorf("route %s: upstream: %w", written.Name, err)
 		}
-		t.routes = append(t.routes, r)
-		t.hosts[r.host] = append(t.hosts[r.host], r)
+		rt.routes = append(rt.routes, r)
+		rt.hosts[r.host] = append(rt.hosts[r.host], r)
 	}
-	for _, routes := range t.hosts {
+	for _, routes := range rt.hosts {
 		slices.SortStableFunc(routes, func(a, b *route) int { return len(b.path) - len(a.path) })
 	}
-	return t, nil
+	return rt, nil
 }
 
 func compileRoute(w Route, s Settings) (*route, error) {
-	r := &route{name: w.Name, owner: w.Owner, pass: w.PassAuthorization, lenient: w.PathEncoding == lenientPaths,
-		probes: w.Preflight == passPreflight, maxBody: w.MaxBody, toUpstream: w.RequestHeaders.compile(), toClient: w.ResponseHeaders.compile()}
+	r := &route{name: w.Name, owner: w.Owner, passAuthorization: w.PassAuthorization, lenient: w.PathEncoding == lenientPaths,
+		passPreflights: w.Preflight == passPreflight, maxBody: w.MaxBody, requestEdits: w.RequestHeaders.compile(), responseEdits: w.ResponseHeaders.compile()}
 	accepts := func(word string) bool { return len(w.Accept) == 0 || slices.Contains(w.Accept, word) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error
@@ -183,7 +183,7 @@ func compileRoute(w Route, s Settings) (*route, error) {
 	if r.path, err = routePath(w.Path); err != nil {
 		return nil, err
 	}
-	if r.strip, r.add, err = w.Rewrite.compile(); err != nil {
+	if r.stripPath, r.addPath, err = w.Rewrite.compile(); err != nil {
 		return nil, fmt.Errorf("rewrite: %w", err)
 	}
 	var rules []policy.Named

@@ -87,7 +87,7 @@ func TestAnotherUpstreamIsAsked(t *testing.T) {
 func TestAnUpstreamThatCannotBeReachedRests(t *testing.T) {
 	good := newMember(t)
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + silentAddress(t)} })
-	bad := w.proxy.table.Load().routes[1].upstream.targets[1]
+	bad := w.proxy.routing.Load().routes[1].upstream.targets[1]
 	c := w.client(true)
 	w.get(c, "https://"+openHost+"/")
 	if bad.well(time.Now()) || !bad.well(time.Now().Add(restFor)) {
@@ -286,14 +286,14 @@ func TestClientCertificate(t *testing.T) {
 	if res, body := w.get(w.client(true), "https://"+openHost+"/"); res.StatusCode != 200 || body != "sallyport" {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
-	before := w.proxy.table.Load().routes[1].upstream
+	before := w.proxy.routing.Load().routes[1].upstream
 	w.must(w.proxy.Load(w.settings))
-	if w.proxy.table.Load().routes[1].upstream != before {
+	if w.proxy.routing.Load().routes[1].upstream != before {
 		t.Error("files that stay the same make another upstream")
 	}
 	certificate(t, filepath.Join(dir, "ours"), "sallyport two")
 	w.must(w.proxy.Load(w.settings))
-	if w.proxy.table.Load().routes[1].upstream == before {
+	if w.proxy.routing.Load().routes[1].upstream == before {
 		t.Error("another certificate is not taken")
 	}
 	w.settings.Routes[1].UpstreamTLS.CertFile, w.settings.Routes[1].UpstreamTLS.KeyFile = "", ""

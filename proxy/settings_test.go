@@ -147,7 +147,7 @@ routes:
 // Settings that are not sound change nothing.
 func TestLoadIsAllOrNothing(t *testing.T) {
 	w := newWorld(t, nil)
-	before := w.proxy.table.Load()
+	before := w.proxy.routing.Load()
 	for _, change := range []func(*Settings){
 		func(s *Settings) { s.Routes[0].Host = "" },
 		func(s *Settings) {
@@ -158,7 +158,7 @@ func TestLoadIsAllOrNothing(t *testing.T) {
 	} {
 		s := usualSettings(w.upstream.URL)
 		change(&s)
-		if err := w.proxy.Load(s); err == nil || w.proxy.table.Load() != before {
+		if err := w.proxy.Load(s); err == nil || w.proxy.routing.Load() != before {
 			t.Errorf("%v", err)
 		}
 	}

@@ -52,15 +52,15 @@ func (w *exchange) tunnel(res *http.Response) error {
 		_ = upstream.Close()
 		return err
 	}
-	l := w.live
-	l.tunneled = true
+	live := w.live
+	live.tunneled = true
 	var both sync.WaitGroup
 	both.Go(func() { copyHalf(client, upstream) })
 	go func() {
 		copyHalf(upstream, &switched{Conn: client, early: early})
 		both.Wait()
 		_, _ = upstream.Close(), client.Close()
-		w.proxy.live.leave(l)
+		w.proxy.live.leave(live)
 	}()
 	return errTunneled
 }

@@ -48,8 +48,8 @@ func newUpstream(w Route) (*upstream, error) {
 
 // full says whether the upstream has its share of most requests already: where it is not the only one and hangs, the
 // others have room all the same.
-func (u *upstream) full(t *table) bool {
-	return len(t.routes) > 1 && u.live.Load() >= int64(t.mostLive-t.mostLive/5)
+func (u *upstream) full(rt *routing) bool {
+	return len(rt.routes) > 1 && u.live.Load() >= int64(rt.maxLive-rt.maxLive/5)
 }
 
 // upstreamPart is what of a route its upstream depends on.

@@ -522,7 +522,7 @@ func TestTheEnvironmentNamesNoProxy(t *testing.T) {
 // A fault of ours ends the request, not the server, and does not look like an answer.
 func TestAPanicEndsOneRequest(t *testing.T) {
 	w := newWorld(t, nil)
-	w.proxy.table.Load().routes[1].policy = nil
+	w.proxy.routing.Load().routes[1].policy = nil
 	c := w.client(false)
 	r, _ := http.NewRequestWithContext(w.ctx, "GET", "https://"+openHost+"/", nil)
 	var eof error

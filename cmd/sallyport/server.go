@@ -75,7 +75,7 @@ func (s *server) wire(path string) error {
 	if s.certs, err = s.openCertificates(); err != nil {
 		return err
 	}
-	s.announced = newAnnouncements(s.proxy.Believes, s.log)
+	s.announced = newAnnouncements(s.proxy.Trusts, s.log)
 	if err := s.wirePushes(); err != nil {
 		return err
 	}

@@ -13,10 +13,10 @@ import (
 )
 
 // words are what people and programs are told of a reason; they never say more than the caller may know.
-type words struct{ title, text string }
+type denyText struct{ title, text string }
 
 // said is the one table that turns reasons into words.
-var said = map[string]words{
+var denyTexts = map[string]denyText{
 	badHost:             {"This address is not valid", "The request names no host that could be served."},
 	untrustedProxy:      {"Only a proxy may ask this", "Whether a request may pass is told only to the proxies that the configuration trusts."},
 	noRoute:             {"Nothing lives at this address", "No application is served here. Check the address for a typing mistake."},
@@ -48,15 +48,15 @@ var said = map[string]words{
 
 // refuse answers no: a browser going somewhere without being signed in is sent to sign in, people get a page, and
 // programs a problem (RFC 9457).
-func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, v *visit, x refusal) {
+func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request, denied denial) {
 	private(w.Header())
-	if x.status == http.StatusUnauthorized && x.reason != tokenRefused && v.takesSessions() && navigates(r, v) {
-		p.sendToLogin(w, r, v, x.maxAge)
+	if denied.status == http.StatusUnauthorized && denied.reason != tokenRefused && req.acceptsSessions() && navigates(r, req) {
+		p.sendToLogin(w, r, req, denied.maxAge)
 		return
 	}
-	switch x.status {
+	switch denied.status {
 	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", challenge(x))
+		w.Header().Set("WWW-Authenticate", challenge(denied))
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 	case http.StatusMethodNotAllowed:
@@ -65,10 +65,10 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, v *visit, x refus
 		}
 	}
 	if wantsPage(r) {
-		p.refusePage(w, v, x)
+		p.writeDenialPage(w, req, denied)
 		return
 	}
-	writeProblem(w, v, x)
+	writeProblem(w, req, denied)
 }
 
 // private keeps an answer of ours out of every cache and its address out of other sites.
@@ -79,21 +79,21 @@ func private(h http.Header) {
 }
 
 // challenge is the WWW-Authenticate of a 401; only a token that was sent is called invalid (RFC 6750 §3.1).
-func challenge(x refusal) string {
-	switch x.reason {
+func challenge(denied denial) string {
+	switch denied.reason {
 	case tokenRefused:
-		return `Bearer realm="sallyport", error="invalid_token", error_description="` + x.text() + `"`
+		return `Bearer realm="sallyport", error="invalid_token", error_description="` + denied.text() + `"`
 	case loginTooOld: // RFC 9470 §3
-		return fmt.Sprintf(`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="%s", max_age=%d`, said[loginTooOld].text, x.maxAge/time.Second)
+		return fmt.Sprintf(`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="%s", max_age=%d`, denyTexts[loginTooOld].text, denied.maxAge/time.Second)
 	}
 	return `Bearer realm="sallyport"`
 }
 
 // text is what the caller is told.
-func (x refusal) text() string {
-	text := said[x.reason].text
-	if x.tell != "" {
-		text = strings.TrimSuffix(text, ".") + ": " + x.tell + "."
+func (denied denial) text() string {
+	text := denyTexts[denied.reason].text
+	if denied.disclosed != "" {
+		text = strings.TrimSuffix(text, ".") + ": " + denied.disclosed + "."
 	}
 	return text
 }
@@ -107,48 +107,48 @@ type problem struct {
 	Request string `json:"request"`
 }
 
-func writeProblem(w http.ResponseWriter, v *visit, x refusal) {
-	body, err := json.Marshal(problem{Title: http.StatusText(x.status), Status: x.status, Detail: x.text(), Reason: x.reason, Request: v.id})
+func writeProblem(w http.ResponseWriter, req *request, denied denial) {
+	body, err := json.Marshal(problem{Title: http.StatusText(denied.status), Status: denied.status, Detail: denied.text(), Reason: denied.reason, Request: req.id})
 	if err != nil {
 		body = []byte("{}")
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
-	w.WriteHeader(x.status)
+	w.WriteHeader(denied.status)
 	w.Write(append(body, '\n'))
 }
 
 // refusePage says no to people.
-func (p *Proxy) refusePage(w http.ResponseWriter, v *visit, x refusal) {
-	say := said[x.reason]
-	switch x.status {
+func (p *Proxy) writeDenialPage(w http.ResponseWriter, req *request, denied denial) {
+	say := denyTexts[denied.reason]
+	switch denied.status {
 	case http.StatusForbidden:
-		p.pages.Denied(w, p.denied(v, x))
+		p.pages.Denied(w, p.denied(req, denied))
 	case http.StatusUnauthorized:
-		p.pages.Failed(w, console.Failed{Status: x.status, Title: say.title, Why: say.text, Request: v.id, Retry: loginPath + "?return_to=" + url.QueryEscape(v.path)})
+		p.pages.Failed(w, console.Failed{Status: denied.status, Title: say.title, Why: say.text, Request: req.id, Retry: loginPath + "?return_to=" + url.QueryEscape(req.path)})
 	default:
-		e := console.Error{Status: x.status, Title: say.title, Detail: say.text, Request: v.id}
-		if x.status >= http.StatusInternalServerError && v.method == http.MethodGet {
-			e.Retry = v.path + v.query
+		e := console.Error{Status: denied.status, Title: say.title, Detail: say.text, Request: req.id}
+		if denied.status >= http.StatusInternalServerError && req.method == http.MethodGet {
+			e.Retry = req.path + req.query
 		}
 		p.pages.Error(w, e)
 	}
 }
 
-func (p *Proxy) denied(v *visit, x refusal) console.Denied {
-	d := console.Denied{Who: p.who(v), Title: said[x.reason].title, Method: v.method, Why: said[x.reason].text, Request: v.id}
-	if v.route != nil {
-		d.URL, d.Owner = v.table.origin(v.host)+v.path, v.route.owner
+func (p *Proxy) denied(req *request, denied denial) console.Denied {
+	d := console.Denied{Who: p.who(req), Title: denyTexts[denied.reason].title, Method: req.method, Why: denyTexts[denied.reason].text, Request: req.id}
+	if req.route != nil {
+		d.URL, d.Owner = req.routing.origin(req.host)+req.path, req.route.owner
 	}
-	if v.caller != nil && v.caller.session != nil {
-		d.SignOut = logoutPath + "?return_to=" + url.QueryEscape(v.path)
+	if req.caller != nil && req.caller.session != nil {
+		d.SignOut = logoutPath + "?return_to=" + url.QueryEscape(req.path)
 	}
 	return d
 }
 
 // who names a caller to themselves.
-func (p *Proxy) who(v *visit) console.Who {
-	c := v.caller
+func (p *Proxy) who(req *request) console.Who {
+	c := req.caller
 	if c == nil {
 		return console.Who{}
 	}
@@ -175,12 +175,12 @@ func (p *Proxy) who(v *visit) console.Who {
 }
 
 // takesSessions says whether signing in would help: not where a route takes bearer tokens alone.
-func (v *visit) takesSessions() bool { return v.route == nil || v.route.session }
+func (req *request) acceptsSessions() bool { return req.route == nil || req.route.session }
 
 // navigates says whether a browser is going to a page, as opposed to a page, a script or a program asking for
 // something: browsers say so (Fetch Metadata §2.2); of those that do not, a GET for HTML that is no XMLHttpRequest.
-func navigates(r *http.Request, v *visit) bool {
-	if v.method != http.MethodGet || r.Header.Get("Upgrade") != "" {
+func navigates(r *http.Request, req *request) bool {
+	if req.method != http.MethodGet || r.Header.Get("Upgrade") != "" {
 		return false
 	}
 	if mode := r.Header["Sec-Fetch-Mode"]; len(mode) > 0 {

@@ -50,7 +50,7 @@ func TestNavigation(t *testing.T) {
 			for name, value := range c.header {
 				r.Header.Set(name, value)
 			}
-			if got := navigates(r, &visit{method: c.method}); got != c.navigates {
+			if got := navigates(r, &request{method: c.method}); got != c.navigates {
 				t.Errorf("navigates: %v", got)
 			}
 			if got := wantsPage(r); got != c.page {
@@ -71,69 +71,69 @@ func refusing(t *testing.T) *Proxy {
 }
 
 // every reason there is.
-func reasons() (all []refusal) {
+func reasons() (all []denial) {
 	for reason := range statuses {
-		all = append(all, *refused(reason, "for the log: s3cret"))
+		all = append(all, *deny(reason, "for the log: s3cret"))
 	}
-	return append(all, refusal{status: 503, reason: sessionUnavailable, detail: "s3cret"}, refusal{status: 403, reason: crossOrigin, detail: "s3cret"})
+	return append(all, denial{status: 503, reason: sessionUnavailable, detail: "s3cret"}, denial{status: 403, reason: crossOrigin, detail: "s3cret"})
 }
 
 func TestRefuse(t *testing.T) {
 	p := refusing(t)
-	answer := func(x refusal, v *visit, header ...string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(v.method, "https://app.example.com"+v.path, nil)
+	answer := func(denied denial, req *request, header ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(req.method, "https://app.example.com"+req.path, nil)
 		for i := 0; i < len(header); i += 2 {
 			r.Header.Set(header[i], header[i+1])
 		}
 		w := httptest.NewRecorder()
-		v.id, v.table, v.host = "4f0c2a", testTable, "app.example.com"
-		p.refuse(w, r, v, x)
+		req.id, req.routing, req.host = "4f0c2a", testTable, "app.example.com"
+		p.writeDenial(w, r, req, denied)
 		return w
 	}
-	api := func() *visit {
-		return &visit{method: "GET", path: "/a/b", query: "?token=s3cret", route: &route{bearer: true, owner: "owner@example.com"}}
+	api := func() *request {
+		return &request{method: "GET", path: "/a/b", query: "?token=s3cret", route: &route{bearer: true, owner: "owner@example.com"}}
 	}
-	both := func() *visit { v := api(); v.route.session = true; return v }
+	both := func() *request { req := api(); req.route.session = true; return req }
 
 	t.Run("every reason has words and a status", func(t *testing.T) {
-		for _, x := range reasons() {
-			if say := said[x.reason]; say.title == "" || say.text == "" || x.status < 400 {
-				t.Errorf("%s: %d %+v", x.reason, x.status, say)
+		for _, denied := range reasons() {
+			if say := denyTexts[denied.reason]; say.title == "" || say.text == "" || denied.status < 400 {
+				t.Errorf("%s: %d %+v", denied.reason, denied.status, say)
 			}
 		}
-		if len(said) != len(reasons()) {
-			t.Errorf("%d reasons have words, there are %d", len(said), len(reasons()))
+		if len(denyTexts) != len(reasons()) {
+			t.Errorf("%d reasons have words, there are %d", len(denyTexts), len(reasons()))
 		}
 	})
 	t.Run("a program gets a problem", func(t *testing.T) {
-		for _, x := range reasons() {
-			w := answer(x, api(), "Accept", "application/json")
+		for _, denied := range reasons() {
+			w := answer(denied, api(), "Accept", "application/json")
 			var got problem
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatal(err)
 			}
-			want := problem{Title: http.StatusText(x.status), Status: x.status, Detail: said[x.reason].text, Reason: x.reason, Request: "4f0c2a"}
-			if w.Code != x.status || got != want || w.Header().Get("Content-Type") != "application/problem+json" {
-				t.Errorf("%s: %d %+v", x.reason, w.Code, got)
+			want := problem{Title: http.StatusText(denied.status), Status: denied.status, Detail: denyTexts[denied.reason].text, Reason: denied.reason, Request: "4f0c2a"}
+			if w.Code != denied.status || got != want || w.Header().Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s: %d %+v", denied.reason, w.Code, got)
 			}
-			common(t, x, w)
+			common(t, denied, w)
 		}
 	})
 	t.Run("a person gets a page", func(t *testing.T) {
-		for _, x := range reasons() {
-			w := answer(x, api(), "Accept", chromeAccept)
-			if w.Code != x.status || !strings.Contains(w.Body.String(), said[x.reason].title) || !strings.Contains(w.Body.String(), "4f0c2a") {
-				t.Errorf("%s: %d %s", x.reason, w.Code, w.Body)
+		for _, denied := range reasons() {
+			w := answer(denied, api(), "Accept", chromeAccept)
+			if w.Code != denied.status || !strings.Contains(w.Body.String(), denyTexts[denied.reason].title) || !strings.Contains(w.Body.String(), "4f0c2a") {
+				t.Errorf("%s: %d %s", denied.reason, w.Code, w.Body)
 			}
-			if x.status == http.StatusForbidden && !(strings.Contains(w.Body.String(), "owner@example.com") && strings.Contains(w.Body.String(), "https://app.example.com/a/b")) {
-				t.Errorf("%s: does not say what was asked for and whom to ask", x.reason)
+			if denied.status == http.StatusForbidden && !(strings.Contains(w.Body.String(), "owner@example.com") && strings.Contains(w.Body.String(), "https://app.example.com/a/b")) {
+				t.Errorf("%s: does not say what was asked for and whom to ask", denied.reason)
 			}
-			common(t, x, w)
+			common(t, denied, w)
 		}
 	})
 	t.Run("only a token that was sent is called invalid", func(t *testing.T) {
 		for reason, status := range statuses {
-			got := answer(*refused(reason, ""), api()).Header().Get("WWW-Authenticate")
+			got := answer(*deny(reason, ""), api()).Header().Get("WWW-Authenticate")
 			want := ""
 			if status == 401 {
 				want = `Bearer realm="sallyport"`
@@ -151,7 +151,7 @@ func TestRefuse(t *testing.T) {
 	})
 	t.Run("a browser that is not signed in is sent to sign in", func(t *testing.T) {
 		for _, reason := range []string{notSignedIn, sessionEnded, sessionExpired} {
-			w := answer(*refused(reason, ""), both(), "Accept", chromeAccept)
+			w := answer(*deny(reason, ""), both(), "Accept", chromeAccept)
 			to, err := url.Parse(w.Header().Get("Location"))
 			if err != nil || w.Code != http.StatusFound || to.Scheme+"://"+to.Host+to.Path != loginOrigin+loginPath {
 				t.Fatalf("%s: %d to %v", reason, w.Code, to)
@@ -161,11 +161,11 @@ func TestRefuse(t *testing.T) {
 			}
 			var door *http.Cookie
 			for _, c := range w.Result().Cookies() {
-				if c.Name == doorCookie {
+				if c.Name == bindingCookie {
 					door = c
 				}
 			}
-			if door == nil || bindOf(door.Value) != to.Query().Get("bind") || !door.Secure || !door.HttpOnly || door.Path != "/" || door.Domain != "" {
+			if door == nil || bindingOf(door.Value) != to.Query().Get("bind") || !door.Secure || !door.HttpOnly || door.Path != "/" || door.Domain != "" {
 				t.Errorf("door cookie %+v for bind %q", door, to.Query().Get("bind"))
 			}
 			if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
@@ -175,13 +175,13 @@ func TestRefuse(t *testing.T) {
 	})
 	t.Run("nobody is sent to sign in where that would not help", func(t *testing.T) {
 		for name, w := range map[string]*httptest.ResponseRecorder{
-			"a route for tokens alone": answer(*refused(notSignedIn, ""), api(), "Accept", chromeAccept),
-			"a token that is invalid":  answer(*refused(tokenRefused, ""), both(), "Accept", chromeAccept),
-			"a script":                 answer(*refused(notSignedIn, ""), both(), "Accept", "application/json"),
+			"a route for tokens alone": answer(*deny(notSignedIn, ""), api(), "Accept", chromeAccept),
+			"a token that is invalid":  answer(*deny(tokenRefused, ""), both(), "Accept", chromeAccept),
+			"a script":                 answer(*deny(notSignedIn, ""), both(), "Accept", "application/json"),
 			"a form": func() *httptest.ResponseRecorder {
-				v := both()
-				v.method = "POST"
-				return answer(*refused(notSignedIn, ""), v, "Accept", chromeAccept)
+				req := both()
+				req.method = "POST"
+				return answer(*deny(notSignedIn, ""), req, "Accept", chromeAccept)
 			}(),
 		} {
 			if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" {
@@ -190,12 +190,12 @@ func TestRefuse(t *testing.T) {
 		}
 	})
 	t.Run("tabs share a door cookie", func(t *testing.T) {
-		w := answer(*refused(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", doorCookie+"="+strings.Repeat("A", 43))
+		w := answer(*deny(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", bindingCookie+"="+strings.Repeat("A", 43))
 		to, _ := url.Parse(w.Header().Get("Location"))
-		if len(w.Result().Cookies()) != 0 || to.Query().Get("bind") != bindOf(strings.Repeat("A", 43)) {
+		if len(w.Result().Cookies()) != 0 || to.Query().Get("bind") != bindingOf(strings.Repeat("A", 43)) {
 			t.Errorf("a new one: %v", w.Header())
 		}
-		w = answer(*refused(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", doorCookie+"=chosen")
+		w = answer(*deny(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", bindingCookie+"=chosen")
 		if len(w.Result().Cookies()) != 1 {
 			t.Error("a value nobody would draw is kept")
 		}
@@ -207,9 +207,9 @@ func TestRefuse(t *testing.T) {
 			"?ok=1|2{3}":                         "/a/b?ok=1|2{3}",
 			"?next=//evil.example&x=/../..%2f%0": "/a/b?next=//evil.example&x=/../..%2f%0",
 		} {
-			v := both()
-			v.query = query
-			to, _ := url.Parse(answer(*refused(notSignedIn, ""), v, "Accept", chromeAccept).Header().Get("Location"))
+			req := both()
+			req.query = query
+			to, _ := url.Parse(answer(*deny(notSignedIn, ""), req, "Accept", chromeAccept).Header().Get("Location"))
 			if back := to.Query().Get("return_to"); back != appOrigin+want {
 				t.Errorf("%q comes back to %q", query, back)
 			}
@@ -218,21 +218,21 @@ func TestRefuse(t *testing.T) {
 }
 
 // common is what holds for every answer of ours.
-func common(t *testing.T, x refusal, w *httptest.ResponseRecorder) {
+func common(t *testing.T, denied denial, w *httptest.ResponseRecorder) {
 	t.Helper()
 	if w.Header().Get("Cache-Control") != "no-store" {
-		t.Errorf("%s: may be cached", x.reason)
+		t.Errorf("%s: may be cached", denied.reason)
 	}
-	if (x.status == 401) != (w.Header().Get("WWW-Authenticate") != "") {
-		t.Errorf("%s: WWW-Authenticate %q", x.reason, w.Header().Get("WWW-Authenticate"))
+	if (denied.status == 401) != (w.Header().Get("WWW-Authenticate") != "") {
+		t.Errorf("%s: WWW-Authenticate %q", denied.reason, w.Header().Get("WWW-Authenticate"))
 	}
-	if (x.status == 503 || x.status == 429) != (w.Header().Get("Retry-After") != "") {
-		t.Errorf("%s: Retry-After %q", x.reason, w.Header().Get("Retry-After"))
+	if (denied.status == 503 || denied.status == 429) != (w.Header().Get("Retry-After") != "") {
+		t.Errorf("%s: Retry-After %q", denied.reason, w.Header().Get("Retry-After"))
 	}
-	if (x.status == 405) != (w.Header().Get("Allow") != "") {
-		t.Errorf("%s: Allow %q", x.reason, w.Header().Get("Allow"))
+	if (denied.status == 405) != (w.Header().Get("Allow") != "") {
+		t.Errorf("%s: Allow %q", denied.reason, w.Header().Get("Allow"))
 	}
 	if strings.Contains(w.Body.String(), "for the log") {
-		t.Errorf("%s: tells the caller what is for the log", x.reason)
+		t.Errorf("%s: tells the caller what is for the log", denied.reason)
 	}
 }

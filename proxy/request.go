@@ -11,24 +11,24 @@ import (
 
 // visit is one request on its way through the door. What it says of the request is canonical: it is what is decided
 // on, recorded and forwarded; the *http.Request beside it is not looked at again for any of it.
-type visit struct {
-	id       string    // names the request to whoever asks about it
-	received time.Time // UTC
-	table    *table    // the settings in force when it came
-	method   string
-	host     string // lower-case ASCII, no port, no trailing dot; for IPv6 in brackets
-	path     string // as it goes to the upstream: one spelling for one path
-	query    string // as it came, with its leading "?"; "" if there was none
-	lenient  bool   // path is one that only a route with lenient paths takes
-	door     bool   // it is for the door itself
-	scheme   string // http or https, as the client sees it
-	address  string // the client's, without port
-	chain    string // address, and those of the believed proxies between: X-Forwarded-For
-	route    *route // nil at the door, and while not known
-	front    *front // who asks whether the request may pass; nil: it is here to pass
-	caller   *caller
-	probe    bool   // a CORS preflight request that passes as nobody's
-	lapsed   string // the reason a cookie that was sent opens nothing; "" if none was
+type request struct {
+	id           string    // names the request to whoever asks about it
+	received     time.Time // UTC
+	routing      *routing  // the settings in force when it came
+	method       string
+	host         string      // lower-case ASCII, no port, no trailing dot; for IPv6 in brackets
+	path         string      // as it goes to the upstream: one spelling for one path
+	query        string      // as it came, with its leading "?"; "" if there was none
+	lenient      bool        // path is one that only a route with lenient paths takes
+	internal     bool        // it is for the door itself
+	scheme       string      // http or https, as the client sees it
+	address      string      // the client's, without port
+	chain        string      // address, and those of the believed proxies between: X-Forwarded-For
+	route        *route      // nil at the door, and while not known
+	authClient   *authClient // who asks whether the request may pass; nil: it is here to pass
+	caller       *caller
+	preflight    bool   // a CORS preflight request that passes as nobody's
+	sessionError string // the reason a cookie that was sent opens nothing; "" if none was
 }
 
 // caller is who has proved who they are, by exactly one of session and token. A nil *caller is nobody.
@@ -52,13 +52,13 @@ const appPrefix = "app:"
 func appName(id string) string { return appPrefix + id }
 
 // refusal is an answer that is a no.
-type refusal struct {
-	status int
-	reason string        // from the closed set below
-	detail string        // for the log; never for the caller
-	tell   string        // for the caller, beside what is said of the reason; "" if nothing
-	rule   string        // the rule that refused; "" if none did
-	maxAge time.Duration // of loginTooOld: how recent a login would do
+type denial struct {
+	status    int
+	reason    string        // from the closed set below
+	detail    string        // for the log; never for the caller
+	disclosed string        // for the caller, beside what is said of the reason; "" if nothing
+	rule      string        // the rule that refused; "" if none did
+	maxAge    time.Duration // of loginTooOld: how recent a login would do
 }
 
 // The reasons of refusals. The set is closed: they are labels of metrics.
@@ -120,6 +120,6 @@ var statuses = map[string]int{
 }
 
 // refused makes the refusal of a reason.
-func refused(reason, detail string) *refusal {
-	return &refusal{status: statuses[reason], reason: reason, detail: detail}
+func deny(reason, detail string) *denial {
+	return &denial{status: statuses[reason], reason: reason, detail: detail}
 }
