@@ -23,22 +23,22 @@ const (
 type bulkOperation struct {
 	method, path, bulkID, version string
 	data                          map[string]any
-	refers                        []string       // the bulkIds in path and data
+	references                    []string       // the bulkIds in path and data
 	result                        map[string]any // nil until it was carried out
 }
 
 // bulk carries many operations out, each by itself, in the order that their
 // references to one another ask for.
-func (s *Server) bulk(e *exchange) (any, error) {
-	body, err := e.body()
+func (s *Server) bulk(req *request) (any, error) {
+	body, err := req.body()
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, tooMuchInBulk("The request is too large")
+		return nil, bulkTooLarge("The request is too large")
 	case err != nil:
 		return nil, err
 	}
-	b, err := parseBulk(s, e, body)
+	b, err := parseBulk(s, req, body)
 	if err != nil {
 		return nil, err
 	}
@@ -49,30 +49,30 @@ func (s *Server) bulk(e *exchange) (any, error) {
 			results = append(results, o.result)
 		}
 	}
-	e.changes = []string{fmt.Sprintf("%d operations, %d refused", len(results), b.refused)}
+	req.changes = []string{fmt.Sprintf("%d operations, %d refused", len(results), b.rejected)}
 	return map[string]any{"schemas": []string{bulkResponseURN}, "Operations": results}, nil
 }
 
 // bulkRun is a /Bulk request under way.
 type bulkRun struct {
 	server     *Server
-	exchange   *exchange
+	request    *request
 	operations []*bulkOperation
-	made       map[string]string // bulkId → id
-	expected   map[string]bool   // bulkIds of creations that may still succeed
-	refused    int
+	created    map[string]string // bulkId → id
+	pending    map[string]bool   // bulkIds of creations that may still succeed
+	rejected   int
 	limit      int // failOnErrors; 0: none
 }
 
-func parseBulk(s *Server, e *exchange, body map[string]any) (*bulkRun, error) {
+func parseBulk(s *Server, req *request, body map[string]any) (*bulkRun, error) {
 	list, err := operationsIn(body)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) > maxBulk {
-		return nil, tooMuchInBulk(fmt.Sprintf("There are %d operations", len(list)))
+		return nil, bulkTooLarge(fmt.Sprintf("There are %d operations", len(list)))
 	}
-	b := &bulkRun{server: s, exchange: e, made: map[string]string{}, expected: map[string]bool{}}
+	b := &bulkRun{server: s, request: req, created: map[string]string{}, pending: map[string]bool{}}
 	if v, has := member(body, "failOnErrors"); has && v != nil {
 		n, err := strconv.Atoi(fmt.Sprint(v))
 		if err != nil || n < 0 {
@@ -87,10 +87,10 @@ func parseBulk(s *Server, e *exchange, body map[string]any) (*bulkRun, error) {
 		}
 		o := parseBulkOperation(object)
 		if o.method == http.MethodPost && o.bulkID != "" {
-			if b.expected[o.bulkID] {
+			if b.pending[o.bulkID] {
 				return nil, invalid("invalidValue", "Two operations have the bulkId %q.", o.bulkID)
 			}
-			b.expected[o.bulkID] = true
+			b.pending[o.bulkID] = true
 		}
 		b.operations = append(b.operations, o)
 	}
@@ -98,7 +98,7 @@ func parseBulk(s *Server, e *exchange, body map[string]any) (*bulkRun, error) {
 }
 
 // tooMuchInBulk tells the limits (RFC 7644 §3.7.4).
-func tooMuchInBulk(what string) error {
+func bulkTooLarge(what string) error {
 	return fail(http.StatusRequestEntityTooLarge, "", "%s; at most %d operations (maxOperations) and %d bytes (maxPayloadSize) are taken at once.", what, maxBulk, maxBody)
 }
 
@@ -112,7 +112,7 @@ func parseBulkOperation(object map[string]any) *bulkOperation {
 	data, _ := member(object, "data")
 	o.data, _ = data.(map[string]any)
 	replaceReferences([]any{o.path, o.data}, func(id string) (string, bool) {
-		o.refers = append(o.refers, id)
+		o.references = append(o.references, id)
 		return "", false
 	})
 	return o
@@ -130,57 +130,57 @@ func (b *bulkRun) run() {
 			if b.stopped() {
 				return
 			}
-			if b.waits(o) {
+			if b.mustWait(o) {
 				still = append(still, o)
 			} else {
-				b.carryOut(o, o.data)
+				b.execute(o, o.data)
 			}
 		}
 		if len(still) == len(waiting) {
-			o := b.breakCircle(still)
+			o := b.breakCycle(still)
 			still = slices.DeleteFunc(still, func(other *bulkOperation) bool { return other == o })
 			incomplete = append(incomplete, o)
 		}
 		waiting = still
 	}
 	for _, o := range incomplete {
-		b.complete(o)
+		b.completeReferences(o)
 	}
 }
 
-func (b *bulkRun) stopped() bool { return b.limit > 0 && b.refused >= b.limit }
+func (b *bulkRun) stopped() bool { return b.limit > 0 && b.rejected >= b.limit }
 
 // waits says whether o refers to something that may yet be made.
-func (b *bulkRun) waits(o *bulkOperation) bool {
-	return slices.ContainsFunc(o.refers, func(id string) bool {
-		_, made := b.made[id]
-		return !made && b.expected[id]
+func (b *bulkRun) mustWait(o *bulkOperation) bool {
+	return slices.ContainsFunc(o.references, func(id string) bool {
+		_, made := b.created[id]
+		return !made && b.pending[id]
 	})
 }
 
 // breakCircle creates one of those that wait for one another, without what it
 // waits for.
-func (b *bulkRun) breakCircle(waiting []*bulkOperation) *bulkOperation {
+func (b *bulkRun) breakCycle(waiting []*bulkOperation) *bulkOperation {
 	for _, o := range waiting {
 		if o.method == http.MethodPost {
-			b.carryOut(o, b.stripped(o.data).(map[string]any))
+			b.execute(o, b.withoutUnresolved(o.data).(map[string]any))
 			return o
 		}
 	}
 	o := waiting[0]
-	b.refuse(o, fail(http.StatusConflict, "", "The operation refers to one that refers back to it."))
+	b.reject(o, fail(http.StatusConflict, "", "The operation refers to one that refers back to it."))
 	return o
 }
 
 // complete gives a resource the references that it was made without.
-func (b *bulkRun) complete(o *bulkOperation) {
-	id, made := b.made[o.bulkID]
+func (b *bulkRun) completeReferences(o *bulkOperation) {
+	id, made := b.created[o.bulkID]
 	if !made || b.stopped() {
 		return
 	}
 	whole := *o
 	whole.method, whole.path, whole.version = http.MethodPut, "/"+strings.Trim(o.path, "/")+"/"+id, ""
-	b.carryOut(&whole, o.data)
+	b.execute(&whole, o.data)
 	if whole.result["response"] != nil {
 		o.result["status"], o.result["response"] = whole.result["status"], whole.result["response"]
 		return
@@ -189,34 +189,34 @@ func (b *bulkRun) complete(o *bulkOperation) {
 }
 
 // carryOut does one operation as if it had come alone.
-func (b *bulkRun) carryOut(o *bulkOperation, data map[string]any) {
-	h, e, err := b.exchangeOf(o, data)
+func (b *bulkRun) execute(o *bulkOperation, data map[string]any) {
+	h, req, err := b.requestFor(o, data)
 	if err == nil {
-		_, err = h(e)
-		b.server.hold(b.exchange.Context(), err)
+		_, err = h(req)
+		b.server.recordHold(b.request.Context(), err)
 	}
-	if e != nil {
-		for q, n := range e.notes.seen {
+	if req != nil {
+		for q, n := range req.notes.seen {
 			for range n {
-				b.exchange.notes.add(q)
+				b.request.notes.add(q)
 			}
 		}
 	}
 	if err != nil {
-		b.refuse(o, err)
+		b.reject(o, err)
 		return
 	}
-	o.result = o.answer(cmp.Or(e.status, http.StatusOK))
-	o.result["location"] = cmp.Or(e.location, e.base+e.URL.Path)
-	if e.etag != "" {
-		o.result["version"] = e.etag
+	o.result = o.response(cmp.Or(req.status, http.StatusOK))
+	o.result["location"] = cmp.Or(req.location, req.base+req.URL.Path)
+	if req.etag != "" {
+		o.result["version"] = req.etag
 	}
 	if o.method == http.MethodPost {
-		b.made[o.bulkID] = e.location[strings.LastIndexByte(e.location, '/')+1:]
+		b.created[o.bulkID] = req.location[strings.LastIndexByte(req.location, '/')+1:]
 	}
 }
 
-func (o *bulkOperation) answer(status int) map[string]any {
+func (o *bulkOperation) response(status int) map[string]any {
 	out := map[string]any{"method": o.method, "status": strconv.Itoa(status)}
 	if o.bulkID != "" {
 		out["bulkId"] = o.bulkID
@@ -224,21 +224,21 @@ func (o *bulkOperation) answer(status int) map[string]any {
 	return out
 }
 
-func (b *bulkRun) refuse(o *bulkOperation, err error) {
-	b.refused++
+func (b *bulkRun) reject(o *bulkOperation, err error) {
+	b.rejected++
 	if o.method == http.MethodPost {
-		delete(b.expected, o.bulkID)
+		delete(b.pending, o.bulkID)
 	}
 	p := problemOf(err)
-	o.result = o.answer(p.status)
+	o.result = o.response(p.status)
 	o.result["response"] = p.body()
 	if path, err := b.resolved(o.path); err == nil && o.method != http.MethodPost {
-		o.result["location"] = b.exchange.base + "/" + strings.TrimPrefix(path.(string), "/")
+		o.result["location"] = b.request.base + "/" + strings.TrimPrefix(path.(string), "/")
 	}
 }
 
 // exchangeOf is the operation as a request of its own, and what answers it.
-func (b *bulkRun) exchangeOf(o *bulkOperation, data map[string]any) (answer, *exchange, error) {
+func (b *bulkRun) requestFor(o *bulkOperation, data map[string]any) (handlerFunc, *request, error) {
 	path, err := b.resolved(o.path)
 	if err != nil {
 		return nil, nil, err
@@ -247,11 +247,11 @@ func (b *bulkRun) exchangeOf(o *bulkOperation, data map[string]any) (answer, *ex
 	if err != nil {
 		return nil, nil, err
 	}
-	h, id, err := b.server.bulkAnswer(o, path.(string))
+	h, id, err := b.server.bulkHandler(o, path.(string))
 	if err != nil {
 		return nil, nil, err
 	}
-	r := b.exchange.Clone(b.exchange.Context())
+	r := b.request.Clone(b.request.Context())
 	r.Method, r.URL = o.method, &url.URL{Path: "/" + strings.Trim(path.(string), "/")}
 	r.Header.Del("If-Match")
 	r.Header.Del("If-None-Match")
@@ -259,17 +259,17 @@ func (b *bulkRun) exchangeOf(o *bulkOperation, data map[string]any) (answer, *ex
 		r.Header.Set("If-Match", o.version)
 	}
 	r.SetPathValue("id", id)
-	e := &exchange{Request: r, kinds: b.exchange.kinds, token: b.exchange.token, received: b.exchange.received, base: b.exchange.base}
-	e.data, _ = whole.(map[string]any)
-	return h, e, nil
+	req := &request{Request: r, kinds: b.request.kinds, token: b.request.token, received: b.request.received, base: b.request.base}
+	req.data, _ = whole.(map[string]any)
+	return h, req, nil
 }
 
 // bulkAnswer is what answers a method at a path, and the id in the path.
-func (s *Server) bulkAnswer(o *bulkOperation, path string) (answer, string, error) {
+func (s *Server) bulkHandler(o *bulkOperation, path string) (handlerFunc, string, error) {
 	endpoint, id, _ := strings.Cut(strings.Trim(path, "/"), "/")
-	table := map[string]map[string]answer{
-		s.kinds.user.endpoint:  {"POST": s.createUser, "PUT": s.replaceUser, "PATCH": s.patchUser, "DELETE": s.deleteUser},
-		s.kinds.group.endpoint: {"POST": s.createGroup, "PUT": s.replaceGroup, "PATCH": s.patchGroup, "DELETE": s.deleteGroup},
+	table := map[string]map[string]handlerFunc{
+		s.types.user.endpoint:  {"POST": s.createUser, "PUT": s.replaceUser, "PATCH": s.patchUser, "DELETE": s.deleteUser},
+		s.types.group.endpoint: {"POST": s.createGroup, "PUT": s.replaceGroup, "PATCH": s.patchGroup, "DELETE": s.deleteGroup},
 	}
 	h := table[endpoint][o.method]
 	switch {
@@ -289,7 +289,7 @@ func (s *Server) bulkAnswer(o *bulkOperation, path string) (answer, string, erro
 func (b *bulkRun) resolved(v any) (any, error) {
 	var failure error
 	out := replaceReferences(v, func(id string) (string, bool) {
-		made, ok := b.made[id]
+		made, ok := b.created[id]
 		if !ok {
 			failure = fail(http.StatusConflict, "", "Nothing was made by the bulkId %.100q.", id)
 		}
@@ -299,9 +299,9 @@ func (b *bulkRun) resolved(v any) (any, error) {
 }
 
 // stripped is v without what refers to something not made yet.
-func (b *bulkRun) stripped(v any) any {
+func (b *bulkRun) withoutUnresolved(v any) any {
 	return replaceReferences(v, func(id string) (string, bool) {
-		made, ok := b.made[id]
+		made, ok := b.created[id]
 		return made, ok
 	})
 }

@@ -108,7 +108,7 @@ const maxValues = 1000
 
 // value cleans the value of an attribute; nil means unassigned.
 func (c *cleaner) value(a *attribute, v any) (any, error) {
-	if a.name == membersName && a.multi {
+	if a.name == membersAttribute && a.multi {
 		return c.members(v)
 	}
 	if a.multi {

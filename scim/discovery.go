@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-func (s *Server) serviceProviderConfig(e *exchange) (any, error) {
-	if err := noFilter(e); err != nil {
+func (s *Server) serviceProviderConfig(req *request) (any, error) {
+	if err := noFilter(req); err != nil {
 		return nil, err
 	}
 	supported := func(yes bool) map[string]any { return map[string]any{"supported": yes} }
@@ -19,16 +19,16 @@ func (s *Server) serviceProviderConfig(e *exchange) (any, error) {
 		"sort":           supported(true),
 		"etag":           supported(true),
 		"pagination": map[string]any{"cursor": true, "index": true, "defaultPaginationMethod": "index",
-			"defaultPageSize": defaultCount, "maxPageSize": maxCount, "cursorTimeout": int(cursorLife / time.Second)},
+			"defaultPageSize": defaultCount, "maxPageSize": maxCount, "cursorTimeout": int(cursorLifetime / time.Second)},
 		"authenticationSchemes": []any{map[string]any{"type": "oauthbearertoken", "name": "OAuth Bearer Token", "primary": true,
 			"description": "A token made by sallyport token create.", "specUri": "https://www.rfc-editor.org/info/rfc6750"}},
-		"meta": map[string]any{"resourceType": "ServiceProviderConfig", "location": e.base + "/ServiceProviderConfig"},
+		"meta": map[string]any{"resourceType": "ServiceProviderConfig", "location": req.base + "/ServiceProviderConfig"},
 	}, nil
 }
 
 // noFilter: discovery documents are not searched (RFC 7644 §4).
-func noFilter(e *exchange) error {
-	if e.URL.Query().Has("filter") {
+func noFilter(req *request) error {
+	if req.URL.Query().Has("filter") {
 		return fail(http.StatusForbidden, "", "Discovery documents cannot be filtered.")
 	}
 	return nil
@@ -38,31 +38,31 @@ func listed(things []any) map[string]any {
 	return map[string]any{"schemas": []string{listURN}, "totalResults": len(things), "startIndex": 1, "itemsPerPage": len(things), "Resources": things}
 }
 
-func (s *Server) resourceTypes(e *exchange) (any, error) {
+func (s *Server) resourceTypes(req *request) (any, error) {
 	var things []any
-	for _, k := range s.kinds.all() {
-		things = append(things, typeDocument(k, e))
+	for _, k := range s.types.all() {
+		things = append(things, typeDocument(k, req))
 	}
-	return listed(things), noFilter(e)
+	return listed(things), noFilter(req)
 }
 
-func (s *Server) resourceType(e *exchange) (any, error) {
-	if err := noFilter(e); err != nil {
+func (s *Server) resourceType(req *request) (any, error) {
+	if err := noFilter(req); err != nil {
 		return nil, err
 	}
-	for _, k := range s.kinds.all() {
-		if k.name == e.PathValue("name") {
-			return typeDocument(k, e), nil
+	for _, k := range s.types.all() {
+		if k.name == req.PathValue("name") {
+			return typeDocument(k, req), nil
 		}
 	}
-	return nil, fail(http.StatusNotFound, "", "There is no resource type %.100q.", e.PathValue("name"))
+	return nil, fail(http.StatusNotFound, "", "There is no resource type %.100q.", req.PathValue("name"))
 }
 
-func typeDocument(k *kindOfResource, e *exchange) map[string]any {
+func typeDocument(k *kindOfResource, req *request) map[string]any {
 	out := map[string]any{
 		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:ResourceType"},
 		"id":      k.name, "name": k.name, "endpoint": "/" + k.endpoint, "description": k.core.description, "schema": k.core.urn,
-		"meta": map[string]any{"resourceType": "ResourceType", "location": e.base + "/ResourceTypes/" + k.name},
+		"meta": map[string]any{"resourceType": "ResourceType", "location": req.base + "/ResourceTypes/" + k.name},
 	}
 	var extensions []any
 	for _, x := range k.extensions {
@@ -74,24 +74,24 @@ func typeDocument(k *kindOfResource, e *exchange) map[string]any {
 	return out
 }
 
-func (s *Server) schemas(e *exchange) (any, error) {
+func (s *Server) schemas(req *request) (any, error) {
 	var things []any
-	for _, known := range s.kinds.schemas() {
-		things = append(things, schemaDocument(known, e))
+	for _, known := range s.types.schemas() {
+		things = append(things, schemaDocument(known, req))
 	}
-	return listed(things), noFilter(e)
+	return listed(things), noFilter(req)
 }
 
-func (s *Server) schema(e *exchange) (any, error) {
-	if err := noFilter(e); err != nil {
+func (s *Server) schema(req *request) (any, error) {
+	if err := noFilter(req); err != nil {
 		return nil, err
 	}
-	for _, known := range s.kinds.schemas() {
-		if same(known.urn, e.PathValue("urn")) {
-			return schemaDocument(known, e), nil
+	for _, known := range s.types.schemas() {
+		if same(known.urn, req.PathValue("urn")) {
+			return schemaDocument(known, req), nil
 		}
 	}
-	return nil, fail(http.StatusNotFound, "", "There is no schema %.100q.", e.PathValue("urn"))
+	return nil, fail(http.StatusNotFound, "", "There is no schema %.100q.", req.PathValue("urn"))
 }
 
 func (k kinds) schemas() (all []schema) {
@@ -101,11 +101,11 @@ func (k kinds) schemas() (all []schema) {
 	return all
 }
 
-func schemaDocument(x schema, e *exchange) map[string]any {
+func schemaDocument(x schema, req *request) map[string]any {
 	return map[string]any{
 		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Schema"},
 		"id":      x.urn, "name": x.name, "description": x.description, "attributes": attributeDocuments(x.attributes),
-		"meta": map[string]any{"resourceType": "Schema", "location": e.base + "/Schemas/" + x.urn},
+		"meta": map[string]any{"resourceType": "Schema", "location": req.base + "/Schemas/" + x.urn},
 	}
 }
 

@@ -325,7 +325,7 @@ func parseSortBy(kind *kindOfResource, kinds []*kindOfResource, name string, n *
 	if err != nil {
 		return nil, err
 	}
-	if a := t.compared(); a.kind == complexed || a.never || a.name == membersName || t.attribute.name == membersName {
+	if a := t.compared(); a.kind == complexed || a.never || a.name == membersAttribute || t.attribute.name == membersAttribute {
 		return nil, invalid("invalidPath", "Nothing can be sorted by %q.", name)
 	}
 	return t, nil

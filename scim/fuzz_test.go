@@ -63,7 +63,7 @@ func FuzzPatch(f *testing.F) {
 		f.Add(seed)
 	}
 	const stored = `{"userName":"x","active":false,"emails":[{"type":"work","value":"a","primary":true}],"name":{"familyName":"F"}}`
-	server := &Server{kinds: kindsWith(nil)}
+	server := &Server{types: kindsWith(nil)}
 	f.Fuzz(func(t *testing.T, text string) {
 		body, err := decode([]byte(text))
 		if err != nil {
@@ -73,7 +73,7 @@ func FuzzPatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		once, err := server.patched(&exchange{kinds: server.kinds}, &userKind, json.RawMessage(stored), operations)
+		once, err := server.patched(&request{kinds: server.types}, &userKind, json.RawMessage(stored), operations)
 		if err != nil {
 			return
 		}
@@ -84,7 +84,7 @@ func FuzzPatch(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if twice, err := server.patched(&exchange{kinds: server.kinds}, &userKind, data, operations); err == nil && setsOnly(operations) && !maps.EqualFunc(once, twice, sameJSON) {
+		if twice, err := server.patched(&request{kinds: server.types}, &userKind, data, operations); err == nil && setsOnly(operations) && !maps.EqualFunc(once, twice, sameJSON) {
 			t.Fatalf("%s gives\n%s and then\n%s", text, data, jsonOf(twice))
 		}
 	})

@@ -8,7 +8,7 @@ import (
 )
 
 // indexed is an equality that every match must have and that an index answers.
-func (p *part) indexed() (attribute, value string) {
+func (p *subquery) indexed() (attribute, value string) {
 	if p.filter == nil {
 		return "", ""
 	}
@@ -56,19 +56,19 @@ func emailIn(f *filter) (attribute, value string) {
 }
 
 // mentions says whether a filter looks at an attribute.
-func mentions(f *filter, name string) bool {
-	return f != nil && (f.target != nil && f.target.attribute.name == name || mentions(f.left, name) || f.op != "[]" && mentions(f.right, name))
+func usesAttribute(f *filter, name string) bool {
+	return f != nil && (f.target != nil && f.target.attribute.name == name || usesAttribute(f.left, name) || f.op != "[]" && usesAttribute(f.right, name))
 }
 
 // one is a list of the thing found, or of none.
-func one[T any](thing T, err error) iter.Seq2[T, error] {
+func optional[T any](thing T, err error) iter.Seq2[T, error] {
 	if errors.Is(err, directory.ErrNotFound) {
-		return several[T](nil, nil)
+		return sequence[T](nil, nil)
 	}
-	return several([]T{thing}, err)
+	return sequence([]T{thing}, err)
 }
 
-func several[T any](things []T, err error) iter.Seq2[T, error] {
+func sequence[T any](things []T, err error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err != nil {
 			var none T

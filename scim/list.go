@@ -3,30 +3,32 @@ package scim
 import "sallyport/directory"
 
 // resource reads one kind of resource.
-type resource struct {
+type endpoint struct {
 	kind   *kindOfResource
 	server *Server
 }
 
 // list answers GET /Users and GET /Groups.
-func (r resource) list(e *exchange) (any, error) { return r.server.find(e, []*kindOfResource{r.kind}) }
+func (r endpoint) list(req *request) (any, error) {
+	return r.server.find(req, []*kindOfResource{r.kind})
+}
 
 // listAll answers GET / : all kinds at once (RFC 7644 §3.4.2.1).
-func (s *Server) listAll(e *exchange) (any, error) { return s.find(e, s.kinds.all()) }
+func (s *Server) listAll(req *request) (any, error) { return s.find(req, s.types.all()) }
 
 // find answers a query with the resources of kinds that match it.
-func (s *Server) find(e *exchange, kinds []*kindOfResource) (any, error) {
-	q, err := s.query(e, kinds)
+func (s *Server) find(req *request, kinds []*kindOfResource) (any, error) {
+	q, err := s.query(req, kinds)
 	if err != nil {
 		return nil, err
 	}
 	var page *page
 	found := []any{}
-	err = s.directory.View(e.Context(), func(tx *directory.Tx) (err error) {
-		if page, err = q.gather(tx); err != nil {
+	err = s.directory.View(req.Context(), func(tx *directory.Tx) (err error) {
+		if page, err = q.collect(tx); err != nil {
 			return err
 		}
-		for _, c := range page.shown() {
+		for _, c := range page.items() {
 			out, err := q.render(tx, c)
 			if err != nil {
 				return err
@@ -43,7 +45,7 @@ func (s *Server) find(e *exchange, kinds []*kindOfResource) (any, error) {
 		answer["startIndex"] = q.start
 		return answer, nil
 	}
-	next, err := s.nextCursor(e, q, page)
+	next, err := s.nextCursor(req, q, page)
 	if next != "" {
 		answer["nextCursor"] = next
 	}
@@ -51,17 +53,17 @@ func (s *Server) find(e *exchange, kinds []*kindOfResource) (any, error) {
 }
 
 // gather looks at everything that may match.
-func (q *query) gather(tx *directory.Tx) (*page, error) {
+func (q *query) collect(tx *directory.Tx) (*page, error) {
 	page := newPage(q)
-	for i := range q.parts {
-		p := &q.parts[i]
+	for i := range q.subqueries {
+		p := &q.subqueries[i]
 		var err error
-		if p.filter == nil && p.by == nil {
-			err = q.gatherIDs(tx, p, page)
+		if p.filter == nil && p.sortBy == nil {
+			err = q.collectIDs(tx, p, page)
 		} else if p.kind.name == userKind.name {
-			err = q.gatherUsers(tx, p, page)
+			err = q.collectUsers(tx, p, page)
 		} else {
-			err = q.gatherGroups(tx, p, page)
+			err = q.collectGroups(tx, p, page)
 		}
 		if err != nil {
 			return nil, err
@@ -71,7 +73,7 @@ func (q *query) gather(tx *directory.Tx) (*page, error) {
 }
 
 // gatherIDs pages through all of a kind, reading no more than ids.
-func (q *query) gatherIDs(tx *directory.Tx, p *part, page *page) error {
+func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 	count, ids := tx.UserCount, tx.UserIDs
 	if p.kind.name == groupKind.name {
 		count, ids = tx.GroupCount, tx.GroupIDs
@@ -81,11 +83,11 @@ func (q *query) gatherIDs(tx *directory.Tx, p *part, page *page) error {
 		return err
 	}
 	before := page.total
-	for id, err := range ids(q.resumeAt(p)) {
+	for id, err := range ids(q.resumeFrom(p)) {
 		if err != nil {
 			return err
 		}
-		if page.offer(candidate{part: p, id: id}); page.full() {
+		if page.add(candidate{subquery: p, id: id}); page.full() {
 			break
 		}
 	}
@@ -93,12 +95,12 @@ func (q *query) gatherIDs(tx *directory.Tx, p *part, page *page) error {
 	return nil
 }
 
-func (q *query) gatherUsers(tx *directory.Tx, p *part, page *page) error {
+func (q *query) collectUsers(tx *directory.Tx, p *subquery, page *page) error {
 	for u, err := range p.users(tx) {
 		if err != nil {
 			return err
 		}
-		document, err := p.userDocument(tx, q.exchange, &u)
+		document, err := p.userDocument(tx, q.request, &u)
 		if err != nil {
 			return err
 		}
@@ -107,27 +109,27 @@ func (q *query) gatherUsers(tx *directory.Tx, p *part, page *page) error {
 			return err
 		}
 		if ok {
-			page.offer(candidate{p, u.ID, p.keyOf(document)})
+			page.add(candidate{p, u.ID, p.keyOf(document)})
 		}
 	}
 	return nil
 }
 
-func (q *query) gatherGroups(tx *directory.Tx, p *part, page *page) error {
+func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 	for g, err := range p.groups(tx) {
 		if err != nil {
 			return err
 		}
-		document, err := p.groupDocument(q.exchange, &g)
+		document, err := p.groupDocument(q.request, &g)
 		if err != nil {
 			return err
 		}
-		ok, err := p.matches(&subject{document, func(id string) (bool, error) { return tx.IsMember(g.ID, id) }, memberDocuments(tx, q.exchange, g.ID)})
+		ok, err := p.matches(&subject{document, func(id string) (bool, error) { return tx.IsMember(g.ID, id) }, memberDocuments(tx, q.request, g.ID)})
 		if err != nil {
 			return err
 		}
 		if ok {
-			page.offer(candidate{p, g.ID, p.keyOf(document)})
+			page.add(candidate{p, g.ID, p.keyOf(document)})
 		}
 	}
 	return nil
@@ -135,16 +137,16 @@ func (q *query) gatherGroups(tx *directory.Tx, p *part, page *page) error {
 
 // render is a candidate as it goes over the wire.
 func (q *query) render(tx *directory.Tx, c candidate) (any, error) {
-	if c.part.kind.name == userKind.name {
+	if c.subquery.kind.name == userKind.name {
 		u, err := tx.User(c.id)
 		if err != nil {
 			return nil, err
 		}
-		return userResource(tx, q.exchange, &u, c.part.want)
+		return userResource(tx, q.request, &u, c.subquery.want)
 	}
 	g, err := tx.Group(c.id)
 	if err != nil {
 		return nil, err
 	}
-	return groupResource(tx, q.exchange, &g, c.part.want)
+	return groupResource(tx, q.request, &g, c.subquery.want)
 }

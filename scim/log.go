@@ -16,7 +16,7 @@ import (
 
 // Entry is one exchange in the provisioning log. It tells names and shapes, never
 // a value that the client sent, but for true and false.
-type Entry struct {
+type LogEntry struct {
 	Time         time.Time     `json:"time"` // when the request came, UTC
 	Token        string        `json:"token"`
 	Method       string        `json:"method"`
@@ -30,7 +30,7 @@ type Entry struct {
 }
 
 // QuirkNames are the names of the entry's quirks, sorted.
-func (e Entry) QuirkNames() (names []string) {
+func (e LogEntry) QuirkNames() (names []string) {
 	for _, q := range slices.Sorted(maps.Keys(e.Quirks)) {
 		names = append(names, string(q))
 	}
@@ -38,12 +38,12 @@ func (e Entry) QuirkNames() (names []string) {
 }
 
 // Log is the newest n entries of the provisioning log, the newest first.
-func Log(ctx context.Context, d *directory.Directory, n int) ([]Entry, error) {
+func Log(ctx context.Context, d *directory.Directory, n int) ([]LogEntry, error) {
 	raw, err := d.Exchanges(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, len(raw))
+	entries := make([]LogEntry, len(raw))
 	for i, one := range raw {
 		if err := json.Unmarshal(one, &entries[i]); err != nil {
 			return nil, fmt.Errorf("reading the provisioning log: %w", err)
@@ -53,13 +53,13 @@ func Log(ctx context.Context, d *directory.Directory, n int) ([]Entry, error) {
 }
 
 const (
-	unwritten = 4096        // entries that may wait to be written; more are counted and dropped
-	writeLog  = time.Second // how often they are
+	logQueue    = 4096        // entries that may wait to be written; more are counted and dropped
+	logInterval = time.Second // how often they are
 )
 
 // Run writes the provisioning log until ctx ends, and then what is left of it.
 func (s *Server) Run(ctx context.Context) error {
-	tick := time.NewTicker(writeLog)
+	tick := time.NewTicker(logInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -102,16 +102,16 @@ func (s *Server) waiting() (batch []json.RawMessage) {
 
 // enter puts an exchange into the provisioning log, if its token was good:
 // strangers leave no trace in the store.
-func (s *Server) enter(e *exchange, status int, err error, took time.Duration) {
-	if e.token.ID == "" {
+func (s *Server) enter(req *request, status int, err error, took time.Duration) {
+	if req.token.ID == "" {
 		return
 	}
-	entry := Entry{Time: e.received, Token: e.token.Name, Method: methodLabel(e.Method), Target: redactedTarget(e.Request), Code: status,
-		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: e.notes.seen, Changes: e.changes}
-	if id := e.PathValue("id"); ourID.MatchString(id) {
+	entry := LogEntry{Time: req.received, Token: req.token.Name, Method: methodLabel(req.Method), Target: redactedTarget(req.Request), Code: status,
+		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.notes.seen, Changes: req.changes}
+	if id := req.PathValue("id"); ourID.MatchString(id) {
 		entry.Resource = id
-	} else if i := strings.LastIndexByte(e.location, '/'); i >= 0 {
-		entry.Resource = e.location[i+1:]
+	} else if i := strings.LastIndexByte(req.location, '/'); i >= 0 {
+		entry.Resource = req.location[i+1:]
 	}
 	if err != nil {
 		entry.Problem = problemOf(err).redacted()
@@ -119,7 +119,7 @@ func (s *Server) enter(e *exchange, status int, err error, took time.Duration) {
 	select {
 	case s.entries <- entry:
 	default:
-		s.metrics.unlogged.Inc()
+		s.metrics.dropped.Inc()
 	}
 }
 
@@ -133,7 +133,7 @@ func redactedTarget(r *http.Request) string {
 	var segments []string
 	for segment := range strings.SplitSeq(strings.TrimPrefix(r.URL.Path, "/"), "/") {
 		switch {
-		case ourID.MatchString(segment), segment == "", slices.Contains(endpoints, segment), strings.HasPrefix(segment, "urn:ietf:params:scim:schemas:"):
+		case ourID.MatchString(segment), segment == "", slices.Contains(knownSegments, segment), strings.HasPrefix(segment, "urn:ietf:params:scim:schemas:"):
 		default:
 			segment = "…"
 		}
@@ -151,7 +151,7 @@ func redactedTarget(r *http.Request) string {
 	return out
 }
 
-var endpoints = []string{"Users", "Groups", "Bulk", "Me", ".search", "ServiceProviderConfig", "ResourceTypes", "Schemas", "User", "Group"}
+var knownSegments = []string{"Users", "Groups", "Bulk", "Me", ".search", "ServiceProviderConfig", "ResourceTypes", "Schemas", "User", "Group"}
 
 func parameterShape(name, value string) string {
 	switch {

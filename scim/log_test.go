@@ -16,7 +16,7 @@ import (
 // TestTheLogTellsShapes: what was asked, what came of it and what differs since;
 // no value but true and false.
 func TestTheLogTellsShapes(t *testing.T) {
-	base, token, d, server := serveWith(t, scim.Settings{MaxDeactivations: scim.Brake{Count: 1, Per: time.Hour}})
+	base, token, d, server := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}})
 	c := &client{t, base, token}
 	_, u := c.do("POST", "/Users", `{"userName":"canary-1","name":{"givenName":"canary-2"},"emails":[{"value":"canary-3"}],"`+enterprise+`":{"department":"canary-4"}}`)
 	id := u["id"].(string)
@@ -29,7 +29,7 @@ func TestTheLogTellsShapes(t *testing.T) {
 	_, g := c.do("POST", "/Groups", `{"displayName":"canary-15","members":[{"value":"`+id+`"},{"value":"canary-16"}]}`)
 	c.do("PATCH", "/Groups/"+g["id"].(string), patch(`{"op":"Remove","path":"members","value":[{"value":"`+id+`"}]}`))
 	(&client{t, base, "wrong"}).do("GET", "/Users/canary-17", "")
-	var entries []scim.Entry
+	var entries []scim.LogEntry
 	for len(entries) < 9 { // an exchange is noted after its answer
 		var err error
 		server.WriteLog(t.Context())

@@ -9,7 +9,7 @@ import (
 	"sallyport/directory"
 )
 
-const membersName = "members"
+const membersAttribute = "members"
 
 // members reads the ids of a group's members, however they are written; what
 // else is said of a member is ours to say.
@@ -74,10 +74,10 @@ func (c *cleaner) referred(object map[string]any) string {
 // never the whole.
 type membersChange struct {
 	tx             *directory.Tx
-	exchange       *exchange
+	request        *request
 	group          string
 	added, removed int
-	some           []string // the first of those concerned, for the record
+	sample         []string // the first of those concerned, for the record
 	unknown        int      // ids that name nothing
 	shrank         bool     // a replacement took most of many members away
 }
@@ -91,7 +91,7 @@ func (m *membersChange) apply(c *cleaner, o operation) error {
 		if o.op != "remove" {
 			return invalid("invalidPath", "Members are removed by members[value eq \"ID\"], and added and replaced without a filter.")
 		}
-		ids, err := m.found(o.target.where)
+		ids, err := m.findMembers(o.target.where)
 		if err != nil {
 			return err
 		}
@@ -111,16 +111,16 @@ func (m *membersChange) apply(c *cleaner, o operation) error {
 	case "replace":
 		return m.set(ids)
 	}
-	m.exchange.notes.add(quirkRemoveListed)
+	m.request.notes.add(quirkRemoveListed)
 	return m.remove(ids)
 }
 
 // found are the ids of the members that a value filter finds.
-func (m *membersChange) found(where *filter) (ids []string, err error) {
+func (m *membersChange) findMembers(where *filter) (ids []string, err error) {
 	if ids, ok := listedIDs(where); ok {
 		return ids, nil
 	}
-	for one, err := range memberDocuments(m.tx, m.exchange, m.group) {
+	for one, err := range memberDocuments(m.tx, m.request, m.group) {
 		if err != nil {
 			return nil, err
 		}
@@ -144,16 +144,16 @@ func listedIDs(f *filter) ([]string, bool) {
 
 func (m *membersChange) add(ids []string) error {
 	n, err := m.tx.AddMembers(m.group, ids)
-	m.note(ids, n, 0)
+	m.countChanges(ids, n, 0)
 	if n < len(ids) {
-		err = m.noteUnknown(ids, err)
+		err = m.countUnknown(ids, err)
 	}
 	return err
 }
 
 func (m *membersChange) remove(ids []string) error {
 	n, err := m.tx.RemoveMembers(m.group, ids)
-	m.note(ids, 0, n)
+	m.countChanges(ids, 0, n)
 	return err
 }
 
@@ -163,23 +163,23 @@ func (m *membersChange) set(ids []string) error {
 		return err
 	}
 	added, removed, err := m.tx.SetMembers(m.group, ids)
-	m.note(ids, added, removed)
+	m.countChanges(ids, added, removed)
 	m.shrank = m.shrank || before.Members >= manyMembers && 2*removed > before.Members
 	if added < len(ids) {
-		err = m.noteUnknown(ids, err)
+		err = m.countUnknown(ids, err)
 	}
 	return err
 }
 
 // noteUnknown counts the ids that name nothing; they were passed over.
-func (m *membersChange) noteUnknown(ids []string, err error) error {
+func (m *membersChange) countUnknown(ids []string, err error) error {
 	for _, id := range ids {
 		if err != nil {
 			return err
 		}
 		var exists bool
 		if _, exists, err = m.tx.Exists(id); err == nil && !exists {
-			m.exchange.notes.add(quirkUnknownMember)
+			m.request.notes.add(quirkUnknownMember)
 			m.unknown++
 		}
 	}
@@ -189,10 +189,10 @@ func (m *membersChange) noteUnknown(ids []string, err error) error {
 // recordedMembers bounds how many ids a record names.
 const recordedMembers = 20
 
-func (m *membersChange) note(ids []string, added, removed int) {
+func (m *membersChange) countChanges(ids []string, added, removed int) {
 	m.added, m.removed = m.added+added, m.removed+removed
 	if added+removed > 0 {
-		m.some = append(m.some, ids[:min(len(ids), max(0, recordedMembers-len(m.some)))]...)
+		m.sample = append(m.sample, ids[:min(len(ids), max(0, recordedMembers-len(m.sample)))]...)
 	}
 }
 
@@ -200,7 +200,7 @@ func (m *membersChange) note(ids []string, added, removed int) {
 const manyMembers = 10
 
 // remark tells operators what may be a slip at the identity provider.
-func (s *Server) remark(m *membersChange) {
+func (s *Server) warn(m *membersChange) {
 	if m.unknown > 0 {
 		s.log.Warn("members that were never pushed were passed over", "group", m.group, "count", m.unknown)
 	}
@@ -228,7 +228,7 @@ func (m *membersChange) detail() map[string]string {
 	if m.removed > 0 {
 		detail["members_removed"] = strconv.Itoa(m.removed)
 	}
-	for i, id := range slices.Compact(slices.Sorted(slices.Values(m.some))) {
+	for i, id := range slices.Compact(slices.Sorted(slices.Values(m.sample))) {
 		detail["member_"+strconv.Itoa(i+1)] = id
 	}
 	return detail

@@ -17,7 +17,7 @@ type metrics struct {
 	quirks     *prometheus.CounterVec
 	last       prometheus.Gauge
 	held       prometheus.GaugeFunc
-	unlogged   prometheus.Counter
+	dropped    prometheus.Counter
 }
 
 func newMetrics(held func() float64) *metrics {
@@ -34,24 +34,24 @@ func newMetrics(held func() float64) *metrics {
 			Help: "When the last SCIM request with a valid token came."}),
 		held: prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_scim_held_deactivations",
 			Help: "Deactivations that wait for a human: more came than scim.max_deactivations lets through."}, held),
-		unlogged: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_scim_unlogged_total",
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_scim_unlogged_total",
 			Help: "Exchanges missing from the provisioning log, because they came faster than it is written."}),
 	}
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.durations, m.operations, m.quirks, m.last, m.held, m.unlogged}
+	return []prometheus.Collector{m.requests, m.durations, m.operations, m.quirks, m.last, m.held, m.dropped}
 }
 
-func (m *metrics) observe(e *exchange, status int, took time.Duration) {
-	resource, method := resourceLabel(e.URL.Path), methodLabel(e.Method)
+func (m *metrics) observe(req *request, status int, took time.Duration) {
+	resource, method := resourceLabel(req.URL.Path), methodLabel(req.Method)
 	m.requests.WithLabelValues(resource, method, strconv.Itoa(status)).Inc()
 	m.durations.WithLabelValues(resource, method).Observe(took.Seconds())
-	for q, n := range e.notes.seen {
+	for q, n := range req.notes.seen {
 		m.quirks.WithLabelValues(string(q)).Add(float64(n))
 	}
-	if e.token.ID != "" {
-		m.last.Set(float64(e.received.UnixNano()) / 1e9)
+	if req.token.ID != "" {
+		m.last.Set(float64(req.received.UnixNano()) / 1e9)
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 
 // candidate is a resource that matches.
 type candidate struct {
-	part *part
-	id   string
-	key  key
+	subquery *subquery
+	id       string
+	key      key
 }
 
 // key is what a resource is sorted by.
@@ -27,23 +27,23 @@ type key struct {
 // position is a place in a list: behind the candidate that it describes.
 type position struct {
 	begun bool   // false: before the first
-	Place int    `json:"p,omitempty"` // the candidate's part
+	Index int    `json:"p,omitempty"` // the candidate's part
 	ID    string `json:"i"`
 	Key   key    `json:"k,omitzero"`
 }
 
 // page collects the candidates to show.
 type page struct {
-	query  *query
-	sorted bool
-	skip   int
-	want   int // one more than is shown: is there a next page?
-	total  int
-	kept   []candidate
+	query      *query
+	sorted     bool
+	skip       int
+	want       int // one more than is shown: is there a next page?
+	total      int
+	candidates []candidate
 }
 
 func newPage(q *query) *page {
-	p := &page{query: q, sorted: q.parts[0].by != nil, want: q.count + 1}
+	p := &page{query: q, sorted: q.subqueries[0].sortBy != nil, want: q.count + 1}
 	if q.cursor == nil {
 		p.skip = q.start - 1
 	}
@@ -51,49 +51,49 @@ func newPage(q *query) *page {
 }
 
 // full says that no later candidate can be shown; of a sorted list it never is.
-func (p *page) full() bool { return !p.sorted && len(p.kept) >= p.want }
+func (p *page) full() bool { return !p.sorted && len(p.candidates) >= p.want }
 
 // offer takes a candidate if it may be on the page.
-func (p *page) offer(c candidate) {
+func (p *page) add(c candidate) {
 	p.total++
 	at := p.query.cursor
-	if at != nil && at.begun && p.query.compare(c.part.place, c.id, c.key, at.Place, at.ID, at.Key) <= 0 || p.full() {
+	if at != nil && at.begun && p.query.compare(c.subquery.index, c.id, c.key, at.Index, at.ID, at.Key) <= 0 || p.full() {
 		return
 	}
 	if !p.sorted && p.skip > 0 {
 		p.skip--
 		return
 	}
-	p.kept = append(p.kept, c)
-	if enough := p.skip + p.want; len(p.kept) >= 2*enough+1000 {
+	p.candidates = append(p.candidates, c)
+	if enough := p.skip + p.want; len(p.candidates) >= 2*enough+1000 {
 		p.sort()
-		p.kept = slices.Clip(p.kept[:enough])
+		p.candidates = slices.Clip(p.candidates[:enough])
 	}
 }
 
 func (p *page) sort() {
-	slices.SortFunc(p.kept, func(a, b candidate) int {
-		return p.query.compare(a.part.place, a.id, a.key, b.part.place, b.id, b.key)
+	slices.SortFunc(p.candidates, func(a, b candidate) int {
+		return p.query.compare(a.subquery.index, a.id, a.key, b.subquery.index, b.id, b.key)
 	})
 }
 
 // shown is the page.
-func (p *page) shown() []candidate {
+func (p *page) items() []candidate {
 	if p.sorted {
 		p.sort()
-		p.kept = p.kept[min(p.skip, len(p.kept)):]
+		p.candidates = p.candidates[min(p.skip, len(p.candidates)):]
 		p.skip = 0
 	}
-	return p.kept[:min(len(p.kept), p.query.count)]
+	return p.candidates[:min(len(p.candidates), p.query.count)]
 }
 
 // last is the position behind the page; nil where nothing follows.
 func (p *page) last() *position {
-	if len(p.kept) <= p.query.count || p.query.count == 0 {
+	if len(p.candidates) <= p.query.count || p.query.count == 0 {
 		return nil
 	}
-	c := p.kept[p.query.count-1]
-	return &position{Place: c.part.place, ID: c.id, Key: c.key}
+	c := p.candidates[p.query.count-1]
+	return &position{Index: c.subquery.index, ID: c.id, Key: c.key}
 }
 
 // compare orders by key, then kind, then id, so that every order is total. What is
@@ -118,15 +118,15 @@ func (k key) compare(other key) int {
 
 // keyOf is what a document is sorted by: of many values the primary one, else the
 // first (RFC 7644 §3.4.2.3).
-func (p *part) keyOf(document map[string]any) key {
-	if p.by == nil {
+func (p *subquery) keyOf(document map[string]any) key {
+	if p.sortBy == nil {
 		return key{}
 	}
-	v := valueAt(document, p.by)
+	v := valueAt(document, p.sortBy)
 	if list, ok := v.([]any); ok {
 		v = preferred(list)
 	}
-	a := p.by.compared()
+	a := p.sortBy.compared()
 	if object, ok := v.(map[string]any); ok {
 		v = object[a.name]
 	}

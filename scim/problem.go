@@ -36,7 +36,7 @@ func invalid(kind, format string, args ...any) error {
 // problemOf is the one table that turns errors into SCIM answers.
 func problemOf(err error) *problem {
 	var p *problem
-	var held *heldBack
+	var held *heldError
 	var taken *directory.ErrTaken
 	var unkeepable *directory.ErrUnkeepable
 	var large *http.MaxBytesError

@@ -19,9 +19,9 @@ const (
 
 // query is what is asked for (RFC 7644 §3.4.2, RFC 9865 §2).
 type query struct {
-	exchange   *exchange
-	parts      []part // one for each kind of resource
-	start      int    // 1 is the first
+	request    *request
+	subqueries []subquery // one for each kind of resource
+	start      int        // 1 is the first
 	count      int
 	descending bool
 	cursor     *position // where to go on; nil where pages are counted
@@ -29,17 +29,17 @@ type query struct {
 }
 
 // part is a query as one kind of resource understands it.
-type part struct {
+type subquery struct {
 	kind   *kindOfResource
-	place  int // among the parts
+	index  int // among the parts
 	filter *filter
-	by     *target // sortBy; nil: in the order of ids
+	sortBy *target // sortBy; nil: in the order of ids
 	want   selection
 }
 
-func (s *Server) query(e *exchange, kinds []*kindOfResource) (*query, error) {
-	values := e.URL.Query()
-	q := &query{exchange: e, text: fixed(e.URL.Path, values)}
+func (s *Server) query(req *request, kinds []*kindOfResource) (*query, error) {
+	values := req.URL.Query()
+	q := &query{request: req, text: stableParameters(req.URL.Path, values)}
 	if err := q.readPage(values); err != nil {
 		return nil, err
 	}
@@ -50,20 +50,20 @@ func (s *Server) query(e *exchange, kinds []*kindOfResource) (*query, error) {
 		return nil, invalid("invalidValue", "sortOrder is ascending or descending, not %.40q.", order)
 	}
 	for i, kind := range kinds {
-		p := part{kind: kind, place: i}
-		if err := p.read(e, values, kinds); err != nil {
+		p := subquery{kind: kind, index: i}
+		if err := p.read(req, values, kinds); err != nil {
 			return nil, err
 		}
-		q.parts = append(q.parts, p)
+		q.subqueries = append(q.subqueries, p)
 	}
 	if values.Has("cursor") {
-		return q, s.openCursor(e, q, values.Get("cursor"))
+		return q, s.openCursor(req, q, values.Get("cursor"))
 	}
 	return q, nil
 }
 
 // fixed is the parameters that must not change between pages.
-func fixed(path string, values url.Values) string {
+func stableParameters(path string, values url.Values) string {
 	kept := url.Values{}
 	for _, name := range parameters {
 		if name != "cursor" && values.Has(name) {
@@ -109,55 +109,55 @@ func number(text string, absent int, name, fault string) (int, error) {
 
 // read understands filter, sortBy and attributes. What only another of kinds has
 // is unassigned here.
-func (p *part) read(e *exchange, values url.Values, kinds []*kindOfResource) (err error) {
+func (p *subquery) read(req *request, values url.Values, kinds []*kindOfResource) (err error) {
 	if text := values.Get("filter"); text != "" {
-		if p.filter, err = parseFilterAmong(p.kind, kinds, text, &e.notes); err != nil {
+		if p.filter, err = parseFilterAmong(p.kind, kinds, text, &req.notes); err != nil {
 			return err
 		}
 	}
 	if name := values.Get("sortBy"); name != "" {
-		if p.by, err = parseSortBy(p.kind, kinds, name, &e.notes); err != nil {
+		if p.sortBy, err = parseSortBy(p.kind, kinds, name, &req.notes); err != nil {
 			return err
 		}
 	}
-	p.want, err = selected(p.kind, e)
+	p.want, err = selected(p.kind, req)
 	return err
 }
 
 // users are those that may match.
-func (p *part) users(tx *directory.Tx) iter.Seq2[directory.User, error] {
+func (p *subquery) users(tx *directory.Tx) iter.Seq2[directory.User, error] {
 	switch attribute, value := p.indexed(); attribute {
 	case "id":
-		return one(tx.User(value))
+		return optional(tx.User(value))
 	case "userName":
-		return one(tx.UserByName(value))
+		return optional(tx.UserByName(value))
 	case "externalId":
 		list, err := tx.UsersByExternalID(value)
-		return several(list, err)
+		return sequence(list, err)
 	case "emails":
 		list, err := tx.UsersByEmail(value)
-		return several(list, err)
+		return sequence(list, err)
 	case "displayName":
 		list, err := tx.UsersByDisplayName(value)
-		return several(list, err)
+		return sequence(list, err)
 	}
 	return tx.Users("")
 }
 
 // groups are those that may match.
-func (p *part) groups(tx *directory.Tx) iter.Seq2[directory.Group, error] {
+func (p *subquery) groups(tx *directory.Tx) iter.Seq2[directory.Group, error] {
 	switch attribute, value := p.indexed(); attribute {
 	case "id":
-		return one(tx.Group(value))
+		return optional(tx.Group(value))
 	case "displayName":
-		return one(tx.GroupByName(value))
+		return optional(tx.GroupByName(value))
 	case "externalId":
-		return one(tx.GroupByExternalID(value))
+		return optional(tx.GroupByExternalID(value))
 	}
 	return tx.Groups("")
 }
 
-func (p *part) matches(s *subject) (bool, error) {
+func (p *subquery) matches(s *subject) (bool, error) {
 	if p.filter == nil {
 		return true, nil
 	}
@@ -165,35 +165,35 @@ func (p *part) matches(s *subject) (bool, error) {
 }
 
 // looksAt says whether the filter or the order needs an attribute.
-func (p *part) looksAt(name string) bool {
-	return mentions(p.filter, name) || p.by != nil && p.by.attribute.name == name
+func (p *subquery) needs(name string) bool {
+	return usesAttribute(p.filter, name) || p.sortBy != nil && p.sortBy.attribute.name == name
 }
 
 // userDocument is as much of a user as the query looks at.
-func (p *part) userDocument(tx *directory.Tx, e *exchange, u *directory.User) (map[string]any, error) {
-	out, err := documentOf(u.Document)
+func (p *subquery) userDocument(tx *directory.Tx, req *request, u *directory.User) (map[string]any, error) {
+	out, err := decodeDocument(u.Document)
 	if err != nil {
 		return nil, err
 	}
 	out["id"] = u.ID
-	if p.looksAt("meta") || p.looksAt("schemas") {
-		describe(out, p.kind, e, u.ID, u.Version, u.Created, u.Modified)
+	if p.needs("meta") || p.needs("schemas") {
+		describe(out, p.kind, req, u.ID, u.Version, u.Created, u.Modified)
 	}
-	if p.looksAt("groups") {
-		err = addGroups(tx, e, u.ID, out)
+	if p.needs("groups") {
+		err = addGroups(tx, req, u.ID, out)
 	}
 	return out, err
 }
 
 // groupDocument is as much of a group as the query looks at.
-func (p *part) groupDocument(e *exchange, g *directory.Group) (map[string]any, error) {
-	out, err := documentOf(g.Document)
+func (p *subquery) groupDocument(req *request, g *directory.Group) (map[string]any, error) {
+	out, err := decodeDocument(g.Document)
 	if err != nil {
 		return nil, err
 	}
 	out["id"] = g.ID
-	if p.looksAt("meta") || p.looksAt("schemas") {
-		describe(out, p.kind, e, g.ID, g.Version, g.Created, g.Modified)
+	if p.needs("meta") || p.needs("schemas") {
+		describe(out, p.kind, req, g.ID, g.Version, g.Created, g.Modified)
 	}
 	return out, nil
 }

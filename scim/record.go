@@ -19,9 +19,9 @@ type change struct {
 }
 
 // record commits the event of a change with the change itself.
-func (s *Server) record(tx *directory.Tx, e *exchange, c change) error {
-	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Method: e.Method, Reason: c.operation, Revision: tx.Revision(),
-		Detail: map[string]string{"token": e.token.ID, "token_name": e.token.Name}}
+func (s *Server) record(tx *directory.Tx, req *request, c change) error {
+	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
+		Detail: map[string]string{"token": req.token.ID, "token_name": req.token.Name}}
 	for k, v := range c.detail {
 		event.Detail[k] = v
 	}
@@ -39,13 +39,13 @@ func (s *Server) record(tx *directory.Tx, e *exchange, c change) error {
 	if err != nil {
 		return fmt.Errorf("encoding an audit event: %w", err)
 	}
-	return tx.Record(directory.Record{Received: e.received, Event: data})
+	return tx.Record(directory.Record{Received: req.received, Event: data})
 }
 
 // counted notes how a change ended.
-func (s *Server) counted(kind *kindOfResource, operation string, changed bool, err error) {
+func (s *Server) count(kind *kindOfResource, operation string, changed bool, err error) {
 	result := "unchanged"
-	var held *heldBack
+	var held *heldError
 	switch {
 	case errors.As(err, &held):
 		result = "held"

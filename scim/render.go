@@ -41,8 +41,8 @@ func (n named) within(name string) named {
 }
 
 // selected reads attributes and excludedAttributes.
-func selected(kind *kindOfResource, e *exchange) (selection, error) {
-	q := e.URL.Query()
+func selected(kind *kindOfResource, req *request) (selection, error) {
+	q := req.URL.Query()
 	s := selection{kind.named(q["attributes"]), kind.named(q["excludedAttributes"])}
 	if len(s.only) > 0 && len(s.without) > 0 {
 		return s, invalid("invalidValue", "attributes and excludedAttributes exclude each other.")
@@ -137,56 +137,56 @@ func orNil(v any, left int) any {
 }
 
 // renderUser is the answer to a change of a user.
-func (s *Server) renderUser(e *exchange, u *directory.User) (out any, err error) {
-	want, err := selected(e.kinds.user, e)
+func (s *Server) renderUser(req *request, u *directory.User) (out any, err error) {
+	want, err := selected(req.kinds.user, req)
 	if err != nil {
 		return nil, err
 	}
-	err = s.directory.View(e.Context(), func(tx *directory.Tx) error {
-		out, err = userResource(tx, e, u, want)
+	err = s.directory.View(req.Context(), func(tx *directory.Tx) error {
+		out, err = userResource(tx, req, u, want)
 		return err
 	})
-	e.etag, e.location = etag(u.Version), e.base+"/Users/"+u.ID
+	req.etag, req.location = etag(u.Version), req.base+"/Users/"+u.ID
 	return out, err
 }
 
-func (s *Server) renderGroup(e *exchange, g *directory.Group) (out any, err error) {
-	want, err := selected(e.kinds.group, e)
+func (s *Server) renderGroup(req *request, g *directory.Group) (out any, err error) {
+	want, err := selected(req.kinds.group, req)
 	if err != nil {
 		return nil, err
 	}
-	err = s.directory.View(e.Context(), func(tx *directory.Tx) error {
-		out, err = groupResource(tx, e, g, want)
+	err = s.directory.View(req.Context(), func(tx *directory.Tx) error {
+		out, err = groupResource(tx, req, g, want)
 		return err
 	})
-	e.etag, e.location = etag(g.Version), e.base+"/Groups/"+g.ID
+	req.etag, req.location = etag(g.Version), req.base+"/Groups/"+g.ID
 	return out, err
 }
 
 // userResource is a user as it goes over the wire.
-func userResource(tx *directory.Tx, e *exchange, u *directory.User, want selection) (map[string]any, error) {
-	out, err := documentOf(u.Document)
+func userResource(tx *directory.Tx, req *request, u *directory.User, want selection) (map[string]any, error) {
+	out, err := decodeDocument(u.Document)
 	if err != nil {
 		return nil, err
 	}
-	describe(out, e.kinds.user, e, u.ID, u.Version, u.Created, u.Modified)
+	describe(out, req.kinds.user, req, u.ID, u.Version, u.Created, u.Modified)
 	if want.wantsAttribute("groups") {
-		if err := addGroups(tx, e, u.ID, out); err != nil {
+		if err := addGroups(tx, req, u.ID, out); err != nil {
 			return nil, err
 		}
 	}
-	return want.trim(e.kinds.user, out), nil
+	return want.trim(req.kinds.user, out), nil
 }
 
 // addGroups adds the groups that a user is a direct member of.
-func addGroups(tx *directory.Tx, e *exchange, id string, out map[string]any) error {
+func addGroups(tx *directory.Tx, req *request, id string, out map[string]any) error {
 	groups, err := tx.GroupsOf(id)
 	if err != nil {
 		return err
 	}
 	var list []any
 	for _, g := range groups {
-		list = append(list, map[string]any{"value": g.ID, "$ref": e.base + "/Groups/" + g.ID, "display": g.DisplayName, "type": "direct"})
+		list = append(list, map[string]any{"value": g.ID, "$ref": req.base + "/Groups/" + g.ID, "display": g.DisplayName, "type": "direct"})
 	}
 	if len(list) > 0 {
 		out["groups"] = list
@@ -196,15 +196,15 @@ func addGroups(tx *directory.Tx, e *exchange, id string, out map[string]any) err
 
 // groupResource is a group as it goes over the wire; its members are read only
 // if they are wanted.
-func groupResource(tx *directory.Tx, e *exchange, g *directory.Group, want selection) (map[string]any, error) {
-	out, err := documentOf(g.Document)
+func groupResource(tx *directory.Tx, req *request, g *directory.Group, want selection) (map[string]any, error) {
+	out, err := decodeDocument(g.Document)
 	if err != nil {
 		return nil, err
 	}
-	describe(out, e.kinds.group, e, g.ID, g.Version, g.Created, g.Modified)
+	describe(out, req.kinds.group, req, g.ID, g.Version, g.Created, g.Modified)
 	if want.wantsAttribute("members") {
 		list := []any{}
-		for m, err := range memberDocuments(tx, e, g.ID) {
+		for m, err := range memberDocuments(tx, req, g.ID) {
 			if err != nil {
 				return nil, err
 			}
@@ -214,16 +214,16 @@ func groupResource(tx *directory.Tx, e *exchange, g *directory.Group, want selec
 			out["members"] = list
 		}
 	}
-	return want.trim(e.kinds.group, out), nil
+	return want.trim(req.kinds.group, out), nil
 }
 
 // memberDocuments are a group's members as they go over the wire.
-func memberDocuments(tx *directory.Tx, e *exchange, group string) iter.Seq2[map[string]any, error] {
+func memberDocuments(tx *directory.Tx, req *request, group string) iter.Seq2[map[string]any, error] {
 	return func(yield func(map[string]any, error) bool) {
 		for m, err := range tx.Members(group, "") {
-			one := map[string]any{"value": m.ID, "type": "User", "$ref": e.base + "/Users/" + m.ID}
+			one := map[string]any{"value": m.ID, "type": "User", "$ref": req.base + "/Users/" + m.ID}
 			if m.IsGroup {
-				one["type"], one["$ref"] = "Group", e.base+"/Groups/"+m.ID
+				one["type"], one["$ref"] = "Group", req.base+"/Groups/"+m.ID
 			}
 			if !yield(one, err) {
 				return
@@ -233,7 +233,7 @@ func memberDocuments(tx *directory.Tx, e *exchange, group string) iter.Seq2[map[
 }
 
 // describe adds what is ours: id, schemas and meta.
-func describe(out map[string]any, kind *kindOfResource, e *exchange, id string, version uint64, created, modified time.Time) {
+func describe(out map[string]any, kind *kindOfResource, req *request, id string, version uint64, created, modified time.Time) {
 	schemas := []any{kind.core.urn}
 	for _, x := range kind.extensions {
 		if _, has := out[x.urn]; has {
@@ -242,7 +242,7 @@ func describe(out map[string]any, kind *kindOfResource, e *exchange, id string, 
 	}
 	out["schemas"], out["id"] = schemas, id
 	out["meta"] = map[string]any{"resourceType": kind.name, "created": instant(created), "lastModified": instant(modified),
-		"location": e.base + "/" + kind.endpoint + "/" + id, "version": etag(version)}
+		"location": req.base + "/" + kind.endpoint + "/" + id, "version": etag(version)}
 }
 
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -18,9 +18,9 @@ const (
 	enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 )
 
-// exchange is one request and what must be answered: status, then what the body
+// step is one request and what must be answered: status, then what the body
 // must have ("(absent)": what it must not).
-type exchange struct {
+type step struct {
 	request string // "METHOD path body"; {id} is the user's, {gid} the group's
 	status  int
 	has     map[string]any
@@ -30,7 +30,7 @@ type exchange struct {
 // with the user and the group below.
 type demand struct {
 	about     string
-	exchanges []exchange
+	exchanges []step
 }
 
 const theUser = `{"schemas":["` + coreUser + `"],"userName":"Ann@example.com","externalId":"Ext-1","title":"Clerk","active":true,"name":{"givenName":"Ann","familyName":"Lee"},
@@ -51,10 +51,10 @@ func total(n int) map[string]any { return map[string]any{"totalResults": float64
 // demands are those of RFC 7643 (§2-§8) and RFC 7644 (§2-§5) that one exchange
 // can show; the others have tests of their own below and beside.
 var demands = []demand{
-	{"7643 §2.1: names of attributes have no case", []exchange{
+	{"7643 §2.1: names of attributes have no case", []step{
 		{`PATCH /Users/{id} {"operations":[{"OP":"REPLACE","Path":"DISPLAYNAME","Value":"x"}]}`, 200, map[string]any{"displayName": "x"}},
 		{`GET /Users?filter=USERNAME+EQ+"ann@example.com"&attributes=USERNAME`, 200, total(1)}}},
-	{"7643 §2.2: what is read-only stays as it is", []exchange{
+	{"7643 §2.2: what is read-only stays as it is", []step{
 		{`PUT /Users/{id} {"id":"mine","userName":"Ann@example.com","meta":{"created":"2000-01-01T00:00:00Z"},"groups":[{"value":"{gid}"}]}`, 200, map[string]any{"groups": "(absent)"}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"id","value":"x"}`), 400, errorOf("mutability")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"groups","value":[]}`), 400, errorOf("mutability")},
@@ -62,70 +62,70 @@ var demands = []demand{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","value":{"id":"x","groups":[],"meta.version":"x","`+enterprise+`:manager.displayName":"Boss","title":"t"}}`), 200, map[string]any{"id": "{id}", "title": "t"}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"remove","path":"schemas"}`), 400, errorOf("mutability")},
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"add","path":"schemas","value":["urn:x"]}`), 400, errorOf("mutability")}}},
-	{"7643 §2.3: values have their types", []exchange{
+	{"7643 §2.3: values have their types", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"active","value":"maybe"}`), 400, errorOf("invalidValue")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"name","value":"Ann"}`), 400, errorOf("invalidValue")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"title","value":["a","b"]}`), 400, errorOf("invalidValue")},
 		{`GET /Users/{id}`, 200, map[string]any{"active": true, "title": "Clerk"}}}},
-	{"7643 §2.4: at most one value is primary, and none is there twice", []exchange{
+	{"7643 §2.4: at most one value is primary, and none is there twice", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"emails","value":[{"value":"new@x","type":"other","primary":true},{"value":"ann@home.example","type":"home"}]}`), 200,
 			map[string]any{"emails": []any{map[string]any{"primary": false}, map[string]any{"type": "home"}, map[string]any{"primary": true}}}}}},
-	{"7643 §2.4: values of the same type and value are one", []exchange{
+	{"7643 §2.4: values of the same type and value are one", []step{
 		{`POST /Users {"userName":"twin","emails":[{"type":"work","value":"a@x","primary":true},{"type":"work","value":"a@x","display":"A"},{"type":"home","value":"a@x"}]}`, 201,
 			map[string]any{"emails": []any{map[string]any{"type": "work", "primary": true, "display": "A"}, map[string]any{"type": "home"}}}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"emails","value":[{"type":"work","value":"ann@work.example"}]}`), 200,
 			map[string]any{"emails": []any{map[string]any{"type": "work", "primary": true}, map[string]any{"type": "home"}}, "meta": map[string]any{"version": `W/"1"`}}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"emails.type","value":"work"},{"op":"replace","path":"emails.value","value":"b@x"}`), 200,
 			map[string]any{"emails": []any{map[string]any{"type": "work", "value": "b@x", "primary": true}}}}}},
-	{"7643 §2.5: null, an empty list and nothing are the same", []exchange{
+	{"7643 §2.5: null, an empty list and nothing are the same", []step{
 		{`PUT /Users/{id} {"userName":"a","title":null,"emails":[],"name":{}}`, 200, map[string]any{"title": "(absent)", "emails": "(absent)", "name": "(absent)"}},
 		{`POST /Users {"userName":"b","` + enterprise + `":""}`, 201, map[string]any{enterprise: "(absent)"}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"`+enterprise+`","value":null}`), 200, map[string]any{enterprise: "(absent)"}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","value":{"`+enterprise+`":null}}`), 200, nil},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"displayName","value":null}`), 200, map[string]any{"displayName": "(absent)"}}}},
-	{"7643 §3: schemas name the schemas of what is there", []exchange{
+	{"7643 §3: schemas name the schemas of what is there", []step{
 		{`GET /Users/{id}`, 200, map[string]any{"schemas": []any{coreUser, enterprise}}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"remove","path":"`+enterprise+`:department"}`), 200, map[string]any{"schemas": []any{coreUser}, enterprise: "(absent)"}}}},
-	{"7643 §3.1: the id is ours, and externalId is none", []exchange{
+	{"7643 §3.1: the id is ours, and externalId is none", []step{
 		{`GET /Users/Ext-1`, 404, errorOf("")},
 		{`POST /Users {"id":"{id}","userName":"other","externalId":"{id}"}`, 201, nil},
 		{`GET /Users/{id}`, 200, map[string]any{"userName": "Ann@example.com"}}}},
-	{"7643 §3.3: extensions are named by URN, whatever its case", []exchange{
+	{"7643 §3.3: extensions are named by URN, whatever its case", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"`+strings.ToUpper(enterprise)+`:DEPARTMENT","value":"D2"}`), 200, map[string]any{enterprise: map[string]any{"department": "D2"}}}}},
-	{"7643 §4.1.1: userName is required and unique, whatever its case and width", []exchange{
+	{"7643 §4.1.1: userName is required and unique, whatever its case and width", []step{
 		{`POST /Users {"displayName":"nobody"}`, 400, errorOf("invalidValue")},
 		{`POST /Users {"userName":"ANN@EXAMPLE.COM"}`, 409, errorOf("uniqueness")},
 		{`POST /Users {"userName":"ａnn@example.com"}`, 409, errorOf("uniqueness")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"remove","path":"userName"}`), 400, errorOf("mutability")}}},
-	{"7643 §4.1.1: a password is taken, and never seen again", []exchange{
+	{"7643 §4.1.1: a password is taken, and never seen again", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"password","value":"hunter2"}`), 200, map[string]any{"password": "(absent)"}},
 		{`GET /Users?filter=password+eq+"hunter2"`, 400, errorOf("invalidFilter")},
 		{`GET /Users/{id}?attributes=password`, 200, map[string]any{"password": "(absent)"}}}},
-	{"7643 §4.1.2: groups of a user are computed, and direct", []exchange{
+	{"7643 §4.1.2: groups of a user are computed, and direct", []step{
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"add","path":"members","value":[{"value":"{id}"}]}`), 204, nil},
 		{`GET /Users/{id}`, 200, map[string]any{"groups": []any{map[string]any{"value": "{gid}", "display": "Staff", "type": "direct"}}}},
 		{`GET /Users?filter=groups.display+eq+"staff"`, 200, total(1)}}},
-	{"7643 §4.1.2: every attribute of a user is kept as sent", []exchange{
+	{"7643 §4.1.2: every attribute of a user is kept as sent", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","value":{"phoneNumbers":[{"value":"tel:+1-201-555-0123","type":"work"}],"ims":[{"value":"x","type":"xmpp"}],
 			"photos":[{"value":"https://x/p","type":"photo"}],"addresses":[{"type":"work","country":"US"}],"entitlements":[{"value":"e"}],"roles":[{"value":"r"}],"x509Certificates":[{"value":"MIID"}],
 			"locale":"not-a-locale","timezone":"Mars","profileUrl":"no url"}`+`}`), 200, map[string]any{"locale": "not-a-locale", "timezone": "Mars", "profileUrl": "no url",
 			"x509Certificates": []any{map[string]any{"value": "MIID"}}, "entitlements": []any{map[string]any{"value": "e"}}, "photos": []any{map[string]any{"type": "photo"}}}}}},
-	{"7643 §4.2: a group has a name and members of two types", []exchange{
+	{"7643 §4.2: a group has a name and members of two types", []step{
 		{`POST /Groups {"members":[]}`, 400, errorOf("invalidValue")},
 		{`POST /Groups {"displayName":"STAFF"}`, 409, errorOf("uniqueness")},
 		{`POST /Groups {"displayName":"Outer","members":[{"value":"{gid}"}]}`, 201, map[string]any{"members": []any{map[string]any{"value": "{gid}", "type": "Group"}}}},
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"replace","path":"members.value","value":"x"}`), 400, errorOf("mutability")}}},
-	{"7643 §4.3: the manager's name is ours to say", []exchange{
+	{"7643 §4.3: the manager's name is ours to say", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"`+enterprise+`:manager","value":{"value":"26118915","displayName":"Boss"}}`), 200, map[string]any{enterprise: map[string]any{"manager": map[string]any{"value": "26118915", "displayName": "(absent)"}}}}}},
-	{"8259 §8.1: a byte order mark before the JSON is passed over", []exchange{
+	{"8259 §8.1: a byte order mark before the JSON is passed over", []step{
 		{"POST /Users \ufeff" + `{"userName":"marked"}`, 201, map[string]any{"userName": "marked"}}, {"POST /Users \ufeff", 400, errorOf("invalidSyntax")}}},
-	{"7644 §3.3: what is made is told, with where it is", []exchange{
+	{"7644 §3.3: what is made is told, with where it is", []step{
 		{`POST /Users {"userName":"new"}`, 201, map[string]any{"userName": "new", "active": true, "meta": map[string]any{"resourceType": "User"}}},
 		{`POST / {"userName":"new"}`, 404, errorOf("")}, {`PUT / {}`, 405, errorOf("")}, {`POST /Nowhere {}`, 404, errorOf("")},
 		{`POST /Users {"userName":"ann@example.com"}`, 409, errorOf("uniqueness")}, {`POST /Users {`, 400, errorOf("invalidSyntax")}}},
-	{"7644 §3.4.2: a query that finds nothing is answered", []exchange{
+	{"7644 §3.4.2: a query that finds nothing is answered", []step{
 		{`GET /Users?filter=userName+eq+"nobody"`, 200, map[string]any{"totalResults": 0.0, "Resources": []any{}, "schemas": []any{"urn:ietf:params:scim:api:messages:2.0:ListResponse"}}}}},
-	{"7644 §3.4.2.2: what cannot be filtered by is refused, never everything returned", []exchange{
+	{"7644 §3.4.2.2: what cannot be filtered by is refused, never everything returned", []step{
 		{`GET /Users?filter=nonsense+eq+"x"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=userName+is+"x"`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=active+gt+true`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=x509Certificates.value+gt+"x"`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=userName+eq+"a%zz"`, 400, errorOf("")}, {`GET /Users?filter=userName+eq+"a;b"`, 200, total(0)},
@@ -133,12 +133,12 @@ var demands = []demand{
 		{`GET /Users?filter=active+co+"tr"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=active+eq+5`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=meta.created+gt+"yesterday"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=userName+gt+null`, 400, errorOf("invalidFilter")},
 		{`GET /Users?filter=name+eq+"Ann"`, 400, errorOf("invalidFilter")}}},
-	{"7644 §3.4.2.2: schemas, whole extensions and complex attributes are filtered by", []exchange{
+	{"7644 §3.4.2.2: schemas, whole extensions and complex attributes are filtered by", []step{
 		{`GET /Users?filter=schemas+eq+"` + strings.ToUpper(enterprise) + `"`, 200, total(1)}, {`GET /Users?filter=schemas+eq+"urn:other"`, 200, total(0)},
 		{`GET /Users?filter=` + enterprise + `+pr`, 200, total(1)}, {`GET /Users?filter=name+eq+null`, 200, total(0)}, {`GET /Users?filter=name+ne+null`, 200, total(1)},
 		{`GET /Users?filter=addresses+eq+null`, 200, total(1)}, {`GET /Users?filter=active+eq+True`, 200, total(1)}, {`GET /Users?filter=userName+ne+7`, 200, total(1)},
 		{`GET /Users?filter=meta.created+gt+"2020-01-01T00:00:00"`, 200, total(1)}}},
-	{"7644 §3.4.2.2: groups are filtered by whatever is said of a member", []exchange{
+	{"7644 §3.4.2.2: groups are filtered by whatever is said of a member", []step{
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"add","path":"members","value":[{"value":"{id}"}]}`), 204, nil},
 		{`POST /Groups {"displayName":"Outer","members":[{"value":"{gid}"}]}`, 201, nil}, {`POST /Groups {"displayName":"Empty"}`, 201, nil},
 		{`GET /Groups?filter=members.type+eq+"User"`, 200, total(1)}, {`GET /Groups?filter=members[type+eq+"group"]`, 200, total(1)},
@@ -147,58 +147,58 @@ var demands = []demand{
 		{`GET /Groups?filter=members+ne+"{id}"`, 200, total(2)}, {`GET /Groups?filter=members+eq+null`, 200, total(1)}, {`GET /Groups?filter=not+(members+pr)`, 200, total(1)},
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"remove","path":"members[type eq \"Group\"]"}`), 204, nil}, {`GET /Groups?filter=members+eq+"{id}"`, 200, total(1)},
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"remove","path":"members[type eq \"User\"]"}`), 204, nil}, {`GET /Groups?filter=members+eq+"{id}"`, 200, total(0)}}},
-	{"7644 §3.4.2.4: pages", []exchange{
+	{"7644 §3.4.2.4: pages", []step{
 		{`GET /Users?startIndex=0&count=-3`, 200, map[string]any{"startIndex": 1.0, "itemsPerPage": 0.0, "totalResults": 1.0}},
 		{`GET /Users?startIndex=50`, 200, map[string]any{"Resources": []any{}, "totalResults": 1.0}},
 		{`GET /Users?count=many`, 400, errorOf("invalidValue")}}},
-	{"7644 §3.9: attributes that an answer has", []exchange{
+	{"7644 §3.9: attributes that an answer has", []step{
 		{`GET /Users/{id}?attributes=name.givenName`, 200, map[string]any{"name": map[string]any{"givenName": "Ann", "familyName": "(absent)"}, "userName": "(absent)", "id": "{id}"}},
 		{`GET /Users/{id}?excludedAttributes=emails,id,schemas`, 200, map[string]any{"emails": "(absent)", "id": "{id}", "userName": "Ann@example.com"}},
 		{`GET /Users/{id}?attributes=title&excludedAttributes=name`, 400, errorOf("invalidValue")},
 		{`PATCH /Users/{id}?attributes=title ` + patch(`{"op":"add","path":"title","value":"x"}`), 200, map[string]any{"title": "x", "userName": "(absent)"}},
 		{`PUT /Users/{id}?excludedAttributes=meta {"userName":"a"}`, 200, map[string]any{"meta": "(absent)"}},
 		{`POST /Users?attributes=userName {"userName":"b"}`, 201, map[string]any{"userName": "b", "meta": "(absent)"}}}},
-	{"7644 §3.5.1: a PUT replaces everything, and makes nothing", []exchange{
+	{"7644 §3.5.1: a PUT replaces everything, and makes nothing", []step{
 		{`PUT /Users/{id} {"userName":"Ann@example.com"}`, 200, map[string]any{"title": "(absent)", "emails": "(absent)", enterprise: "(absent)", "active": true}},
 		{`PUT /Users/0123456789abcdef0123456789abcdef {"userName":"new"}`, 404, errorOf("")}}},
-	{"7644 §3.5.2: operations are done in order, all or none", []exchange{
+	{"7644 §3.5.2: operations are done in order, all or none", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"title","value":"1"},{"op":"replace","path":"title","value":"2"}`), 200, map[string]any{"title": "2"}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"title","value":"3"},{"op":"fly","path":"title"}`), 400, errorOf("invalidSyntax")},
 		{`PATCH /Users/{id} {"Operations":[]}`, 400, errorOf("invalidSyntax")},
 		{`GET /Users/{id}`, 200, map[string]any{"title": "2"}}}},
-	{"7644 §3.5.2: add and replace have a value, and nothing is guessed in its place", []exchange{
+	{"7644 §3.5.2: add and replace have a value, and nothing is guessed in its place", []step{
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"add","path":"members","value":[{"value":"{id}"}]}`), 204, nil},
 		{`PATCH /Groups/{gid} ` + patch(`{"op":"replace","path":"members"}`), 400, errorOf("invalidValue")},
 		{`GET /Groups?filter=members+eq+"{id}"`, 200, total(1)},
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"title"}`), 400, errorOf("invalidValue")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"active"}`), 400, errorOf("invalidValue")},
 		{`GET /Users/{id}`, 200, map[string]any{"active": true, "title": "Clerk"}}}},
-	{"7644 §3.5.2.1: add", []exchange{
+	{"7644 §3.5.2.1: add", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","value":{"nickName":"A","name":{"middleName":"M"}}}`), 200, map[string]any{"nickName": "A", "name": map[string]any{"givenName": "Ann", "middleName": "M"}}}}},
-	{"7644 §3.5.2.2: remove", []exchange{
+	{"7644 §3.5.2.2: remove", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"remove"}`), 400, errorOf("noTarget")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"remove","path":"nickName"}`), 200, nil},
 		{`PATCH /Users/{id} ` + patch(`{"op":"remove","path":"emails[type eq \"home\"]"}`), 200, map[string]any{"emails": []any{map[string]any{"type": "work"}}}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"remove","path":"emails[type eq \"work\"]"}`), 200, map[string]any{"emails": "(absent)"}}}},
-	{"7644 §3.5.2.3: replace", []exchange{
+	{"7644 §3.5.2.3: replace", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"emails[type eq \"work\"].value","value":"w@x"}`), 200, map[string]any{"emails": []any{map[string]any{"value": "w@x", "primary": true}, map[string]any{"type": "home"}}}},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"emails[value co \"nothing\"].display","value":"x"}`), 400, errorOf("noTarget")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"replace","path":"emails","value":[{"value":"only@x"}]}`), 200, map[string]any{"emails": []any{map[string]any{"value": "only@x"}}}}}},
-	{"7644 §3.6: what is deleted is gone, and its name free", []exchange{
+	{"7644 §3.6: what is deleted is gone, and its name free", []step{
 		{`DELETE /Users/{id}`, 204, nil}, {`GET /Users/{id}`, 404, errorOf("")}, {`DELETE /Users/{id}`, 404, errorOf("")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"title","value":"x"}`), 404, errorOf("")}, {`GET /Users?filter=externalId+eq+"Ext-1"`, 200, total(0)},
 		{`POST /Users {"userName":"ann@example.com"}`, 201, nil}}},
-	{"7644 §3.8: media types", []exchange{
+	{"7644 §3.8: media types", []step{
 		{`GET /Users.json`, 404, errorOf("")}}},
-	{"7644 §3.10: names may begin with their URN", []exchange{
+	{"7644 §3.10: names may begin with their URN", []step{
 		{`GET /Users?filter=` + coreUser + `:name.familyName+eq+"lee"+and+` + enterprise + `:department+eq+"d1"`, 200, total(1)},
 		{`GET /Users/{id}?attributes=` + coreUser + `:userName,` + enterprise + `:department`, 200, map[string]any{"userName": "Ann@example.com", enterprise: map[string]any{"department": "D1"}, "title": "(absent)"}}}},
-	{"7644 §3.11: /Me is nobody", []exchange{{`GET /Me`, 501, errorOf("")}, {`PATCH /Me {}`, 501, errorOf("")}}},
-	{"7644 §3.12: paths and values that are none", []exchange{
+	{"7644 §3.11: /Me is nobody", []step{{`GET /Me`, 501, errorOf("")}, {`PATCH /Me {}`, 501, errorOf("")}}},
+	{"7644 §3.12: paths and values that are none", []step{
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"emails[type eq","value":"x"}`), 400, nil},
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":"title[a eq \"b\"]","value":"x"}`), 400, errorOf("invalidPath")},
 		{`PATCH /Users/{id} ` + patch(`{"op":"add","path":7,"value":"x"}`), 400, errorOf("invalidPath")}}},
-	{"7644 §4: discovery is not filtered, and cannot be changed", []exchange{
+	{"7644 §4: discovery is not filtered, and cannot be changed", []step{
 		{`GET /Schemas?filter=id+pr`, 403, errorOf("")}, {`GET /ResourceTypes?filter=id+pr`, 403, errorOf("")}, {`GET /ServiceProviderConfig?filter=id+pr`, 403, errorOf("")},
 		{`GET /ResourceTypes/User?filter=id+pr`, 403, errorOf("")}, {`GET /Schemas/` + coreUser + `?filter=id+pr`, 403, errorOf("")},
 		{`POST /Schemas {}`, 405, errorOf("")}, {`DELETE /ServiceProviderConfig`, 405, errorOf("")}, {`GET /Schemas/urn:nothing`, 404, errorOf("")},

@@ -8,15 +8,15 @@ import (
 
 // search answers POST …/.search: a query whose parameters stand in the body, so
 // that no personal data stands in a URL.
-func (r resource) search(e *exchange) (any, error) {
-	return r.server.searchAmong(e, []*kindOfResource{r.kind})
+func (r endpoint) search(req *request) (any, error) {
+	return r.server.searchAmong(req, []*kindOfResource{r.kind})
 }
 
 // searchAll answers POST /.search : all kinds at once.
-func (s *Server) searchAll(e *exchange) (any, error) { return s.searchAmong(e, s.kinds.all()) }
+func (s *Server) searchAll(req *request) (any, error) { return s.searchAmong(req, s.types.all()) }
 
-func (s *Server) searchAmong(e *exchange, kinds []*kindOfResource) (any, error) {
-	body, err := e.body()
+func (s *Server) searchAmong(req *request, kinds []*kindOfResource) (any, error) {
+	body, err := req.body()
 	if err != nil {
 		return nil, err
 	}
@@ -32,11 +32,11 @@ func (s *Server) searchAmong(e *exchange, kinds []*kindOfResource) (any, error) 
 		}
 		values.Set(name, text)
 	}
-	asked := *e
-	asked.Request = e.Clone(e.Context())
-	asked.URL.RawQuery = values.Encode()
-	answer, err := s.find(&asked, kinds)
-	e.notes = asked.notes
+	query := *req
+	query.Request = req.Clone(req.Context())
+	query.URL.RawQuery = values.Encode()
+	answer, err := s.find(&query, kinds)
+	req.notes = query.notes
 	return answer, err
 }
 

@@ -44,19 +44,19 @@ type Server struct {
 	directory *directory.Directory
 	settings  Settings
 	workloads Workloads // nil without scim.oauth
-	kinds     kinds
+	types     kinds
 	log       *slog.Logger
 	metrics   *metrics
-	used      uses
-	entries   chan Entry // of the provisioning log, to be written by Run
+	used      lastUses
+	entries   chan LogEntry // of the provisioning log, to be written by Run
 	mux       *http.ServeMux
 	now       func() time.Time
 }
 
 // New is a server on d. workloads may be nil: then only tokens of Mint are taken.
 func New(d *directory.Directory, log *slog.Logger, s Settings, workloads Workloads) *Server {
-	server := &Server{directory: d, settings: s, workloads: workloads, kinds: kindsWith(s.Extensions), log: log, used: newUses(),
-		entries: make(chan Entry, unwritten), now: time.Now}
+	server := &Server{directory: d, settings: s, workloads: workloads, types: kindsWith(s.Extensions), log: log, used: newLastUses(),
+		entries: make(chan LogEntry, logQueue), now: time.Now}
 	server.metrics = newMetrics(server.heldCount)
 	server.mux = server.routes()
 	return server
@@ -66,7 +66,7 @@ func New(d *directory.Directory, log *slog.Logger, s Settings, workloads Workloa
 func (s *Server) Collectors() []prometheus.Collector { return s.metrics.collectors() }
 
 // exchange is one request and what is noted of it.
-type exchange struct {
+type request struct {
 	*http.Request
 	token    directory.Token
 	kinds    kinds
@@ -78,19 +78,19 @@ type exchange struct {
 	location string
 	changes  []string // what the request changed
 
-	saysActive bool // it says of a user whether they are active
+	setsActive bool // it says of a user whether they are active
 	status     int  // of a successful answer; 0: 200
 }
 
 // answer is what a handler gives back: the body (nil: none), or why not.
-type answer func(*exchange) (any, error)
+type handlerFunc func(*request) (any, error)
 
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	on := func(pattern string, h answer) {
+	on := func(pattern string, h handlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) })
 	}
-	users, groups := resource{s.kinds.user, s}, resource{s.kinds.group, s}
+	users, groups := endpoint{s.types.user, s}, endpoint{s.types.group, s}
 	on("POST /Users", s.createUser)
 	on("GET /Users", users.list)
 	on("POST /Users/.search", users.search)
@@ -107,11 +107,11 @@ func (s *Server) routes() *http.ServeMux {
 	on("DELETE /Groups/{id}", s.deleteGroup)
 	for _, method := range []string{"GET", "PUT", "PATCH", "DELETE"} { // .search is nobody's id
 		for _, endpoint := range []string{"/Users", "/Groups"} {
-			on(method+" "+endpoint+"/.search", func(*exchange) (any, error) { return nil, &methodRefused{"POST"} })
+			on(method+" "+endpoint+"/.search", func(*request) (any, error) { return nil, &methodNotAllowed{"POST"} })
 		}
 	}
 	on("GET /{$}", s.listAll)
-	on("POST /{$}", func(*exchange) (any, error) {
+	on("POST /{$}", func(*request) (any, error) {
 		return nil, fail(http.StatusNotFound, "", "Nothing is made at the root; post to /Users or /Groups.")
 	})
 	on("POST /.search", s.searchAll)
@@ -121,20 +121,20 @@ func (s *Server) routes() *http.ServeMux {
 	on("GET /ResourceTypes/{name}", s.resourceType)
 	on("GET /Schemas", s.schemas)
 	on("GET /Schemas/{urn}", s.schema)
-	on("/Me", func(*exchange) (any, error) {
+	on("/Me", func(*request) (any, error) {
 		return nil, fail(http.StatusNotImplemented, "", "A token is nobody's, so there is no /Me.")
 	})
 	mux.HandleFunc("POST /token", s.serveToken)
-	on("/", s.unknown)
+	on("/", s.unknownEndpoint)
 	return mux
 }
 
 // unknown answers a path or method that no pattern takes. The methods that the
 // path would take are those the mux finds.
-func (s *Server) unknown(e *exchange) (any, error) {
+func (s *Server) unknownEndpoint(req *request) (any, error) {
 	var allowed []string
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-		probe := e.Clone(e.Context())
+		probe := req.Clone(req.Context())
 		probe.Method = method
 		if _, pattern := s.mux.Handler(probe); pattern != "/" && pattern != "" {
 			allowed = append(allowed, method)
@@ -144,15 +144,15 @@ func (s *Server) unknown(e *exchange) (any, error) {
 		allowed = slices.Insert(allowed, 1, "HEAD")
 	}
 	if len(allowed) == 0 {
-		return nil, fail(http.StatusNotFound, "", "There is nothing at %q; the endpoints are Users, Groups, ServiceProviderConfig, ResourceTypes and Schemas.", e.URL.Path)
+		return nil, fail(http.StatusNotFound, "", "There is nothing at %q; the endpoints are Users, Groups, ServiceProviderConfig, ResourceTypes and Schemas.", req.URL.Path)
 	}
-	return nil, &methodRefused{strings.Join(allowed, ", ")}
+	return nil, &methodNotAllowed{strings.Join(allowed, ", ")}
 }
 
 // methodRefused is a 405 with its Allow header.
-type methodRefused struct{ allow string }
+type methodNotAllowed struct{ allow string }
 
-func (m *methodRefused) Error() string { return "The method is not one of " + m.allow + "." }
+func (m *methodNotAllowed) Error() string { return "The method is not one of " + m.allow + "." }
 
 // ServeHTTP takes /scim/v2/…, and /scim/… for those who left the version out.
 // It never redirects. A request whose URL has the scheme https came by TLS to
@@ -180,54 +180,54 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // serve is the way of every request: authenticate, handle, answer, count.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, h answer) {
-	e := &exchange{Request: r, kinds: s.kinds, received: s.now().UTC(), base: base(r)}
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, h handlerFunc) {
+	req := &request{Request: r, kinds: s.types, received: s.now().UTC(), base: base(r)}
 	limit := int64(maxBody)
 	if strings.HasPrefix(r.URL.Path, "/Groups") {
 		limit = maxGroupBody
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
-	_ = http.NewResponseController(w).SetReadDeadline(e.received.Add(bodyWithin)) // where a test's writer has none, it waits
-	body, err := s.answer(e, h)
-	s.hold(r.Context(), err)
-	status := s.write(w, e, body, err)
-	took := s.now().Sub(e.received)
-	s.metrics.observe(e, status, took)
-	s.enter(e, status, err, took)
+	_ = http.NewResponseController(w).SetReadDeadline(req.received.Add(bodyWithin)) // where a test's writer has none, it waits
+	body, err := s.answer(req, h)
+	s.recordHold(r.Context(), err)
+	status := s.write(w, req, body, err)
+	took := s.now().Sub(req.received)
+	s.metrics.observe(req, status, took)
+	s.enter(req, status, err, took)
 	level := slog.LevelDebug
 	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		level = slog.LevelError
 	}
-	s.log.Log(r.Context(), level, "scim request", "method", r.Method, "path", r.URL.Path, "code", status, "token", e.token.ID, "err", err)
+	s.log.Log(r.Context(), level, "scim request", "method", r.Method, "path", r.URL.Path, "code", status, "token", req.token.ID, "err", err)
 }
 
 // answer is h's, to a request that may be made and can be read. A fault of ours is
 // an answer too.
-func (s *Server) answer(e *exchange, h answer) (body any, err error) {
+func (s *Server) answer(req *request, h handlerFunc) (body any, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
 		}
 	}()
-	if err := s.authenticate(e); err != nil {
+	if err := s.authenticate(req); err != nil {
 		return nil, err
 	}
-	if err := e.readable(); err != nil {
+	if err := req.readable(); err != nil {
 		return nil, err
 	}
-	return h(e)
+	return h(req)
 }
 
 // readable refuses what cannot be read or answered as it asks. A query that
 // cannot be read must not be taken for one that asks for everything.
-func (e *exchange) readable() error {
-	if _, err := url.ParseQuery(e.URL.RawQuery); err != nil {
+func (req *request) readable() error {
+	if _, err := url.ParseQuery(req.URL.RawQuery); err != nil {
 		return invalid("invalidValue", "The query in the URL cannot be read; percent signs and the like must be encoded.")
 	}
-	if accept := strings.Join(e.Header.Values("Accept"), ","); accept != "" && !acceptable(accept) {
+	if accept := strings.Join(req.Header.Values("Accept"), ","); accept != "" && !acceptable(accept) {
 		return fail(http.StatusNotAcceptable, "", "Answers are %s; the Accept header does not take it.", contentType)
 	}
-	if coding := e.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if coding := req.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return fail(http.StatusUnsupportedMediaType, "", "The body must come as it is, not encoded as %.20q.", coding)
 	}
 	return nil
@@ -255,17 +255,17 @@ func base(r *http.Request) string {
 	return scheme + "://" + r.Host + "/scim/v2"
 }
 
-func (s *Server) write(w http.ResponseWriter, e *exchange, body any, err error) (status int) {
-	status = cmp.Or(e.status, http.StatusOK)
+func (s *Server) write(w http.ResponseWriter, req *request, body any, err error) (status int) {
+	status = cmp.Or(req.status, http.StatusOK)
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
 	if err != nil {
-		status, body = e.refusal(w, err)
+		status, body = req.errorResponse(w, err)
 	} else {
-		setUnlessEmpty(h, "ETag", e.etag)
-		setUnlessEmpty(h, "Location", e.location)
-		setUnlessEmpty(h, "Content-Location", e.location) // RFC 7643 §3.1
+		setUnlessEmpty(h, "ETag", req.etag)
+		setUnlessEmpty(h, "Location", req.location)
+		setUnlessEmpty(h, "Content-Location", req.location) // RFC 7643 §3.1
 	}
 	if body == nil {
 		h.Del("Content-Type")
@@ -273,7 +273,7 @@ func (s *Server) write(w http.ResponseWriter, e *exchange, body any, err error) 
 		return status
 	}
 	w.WriteHeader(status)
-	if e.Method == http.MethodHead {
+	if req.Method == http.MethodHead {
 		return status
 	}
 	if err := json.NewEncoder(w).Encode(body); err != nil {
@@ -288,21 +288,21 @@ func setUnlessEmpty(h http.Header, name, value string) {
 	}
 }
 
-func (e *exchange) refusal(w http.ResponseWriter, err error) (status int, body any) {
-	var m *methodRefused
+func (req *request) errorResponse(w http.ResponseWriter, err error) (status int, body any) {
+	var m *methodNotAllowed
 	if errors.As(err, &m) {
 		w.Header().Set("Allow", m.allow)
 		err = &problem{status: http.StatusMethodNotAllowed, detail: m.Error()}
 	}
 	p := problemOf(err)
-	var held *heldBack
+	var held *heldError
 	if errors.As(err, &held) {
 		w.Header().Set("Retry-After", held.seconds())
 		return p.status, p.body()
 	}
 	switch p.status {
 	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", e.challenge())
+		w.Header().Set("WWW-Authenticate", req.challenge())
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", strconv.Itoa(30))
 	}
@@ -310,49 +310,49 @@ func (e *exchange) refusal(w http.ResponseWriter, err error) (status int, body a
 }
 
 // challenge asks for a token, and says if the one brought is no good (RFC 6750 §3).
-func (e *exchange) challenge() string {
-	if secret, ok := bearer(e.Header); ok && secret != "" {
+func (req *request) challenge() string {
+	if secret, ok := bearer(req.Header); ok && secret != "" {
 		return `Bearer realm="scim", error="invalid_token"`
 	}
 	return `Bearer realm="scim"`
 }
 
 // body reads and decodes the request's JSON object.
-func (e *exchange) body() (map[string]any, error) {
-	if e.data != nil {
-		return e.data, nil
+func (req *request) body() (map[string]any, error) {
+	if req.data != nil {
+		return req.data, nil
 	}
-	media, _, err := mime.ParseMediaType(e.Header.Get("Content-Type"))
+	media, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	switch {
-	case e.Header.Get("Content-Type") == "", media == contentType && err == nil:
+	case req.Header.Get("Content-Type") == "", media == contentType && err == nil:
 	case media == "application/json" && err == nil:
-		e.notes.add(quirkPlainJSON)
+		req.notes.add(quirkPlainJSON)
 	default:
 		return nil, fail(http.StatusUnsupportedMediaType, "", "The body must be %s.", contentType)
 	}
-	return decodeFrom(e.Body, strings.HasPrefix(e.URL.Path, "/Groups"))
+	return decodeFrom(req.Body, strings.HasPrefix(req.URL.Path, "/Groups"))
 }
 
 // precondition checks If-Match, and of a change If-None-Match too, against a
 // version (RFC 7644 §3.14, RFC 9110 §13.1).
-func (e *exchange) precondition(version uint64) error {
-	want := e.Header.Get("If-Match")
-	reads := e.Method == http.MethodGet || e.Method == http.MethodHead
-	if want != "" && !tagged(want, version) || !reads && e.notModified(version) {
+func (req *request) precondition(version uint64) error {
+	want := req.Header.Get("If-Match")
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
+	if want != "" && !etagListed(want, version) || !reads && req.notModified(version) {
 		return fail(http.StatusPreconditionFailed, "", "The resource was changed since; its version is %s.", etag(version))
 	}
 	return nil
 }
 
 // notModified says whether the client has this version already.
-func (e *exchange) notModified(version uint64) bool {
-	have := e.Header.Get("If-None-Match")
-	return have != "" && tagged(have, version)
+func (req *request) notModified(version uint64) bool {
+	have := req.Header.Get("If-None-Match")
+	return have != "" && etagListed(have, version)
 }
 
 // tagged says whether a list of entity tags has the version's; * has all. Tags
 // are compared weakly (RFC 9110 §8.8.3.2), for ours are.
-func tagged(list string, version uint64) bool {
+func etagListed(list string, version uint64) bool {
 	for tag := range strings.SplitSeq(list, ",") {
 		tag = strings.TrimSpace(tag)
 		if tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(etag(version), "W/") {

@@ -7,14 +7,14 @@ import (
 
 // Settings is the scim node of the configuration.
 type Settings struct {
-	OnPublic         bool        `yaml:"on_public" doc:"answer on the public listener too, on public_url's host"`
-	MaxDeactivations Brake       `yaml:"max_deactivations" doc:"beyond it, deactivations are held for a human"`
-	Extensions       []Extension `yaml:"extensions" doc:"schemas of users beyond the enterprise one; policies read them as user.attributes[URN]"`
-	OAuth            *OAuth      `yaml:"oauth" doc:"tokens of an authorization server that are taken beside those of token create"`
+	OnPublic         bool              `yaml:"on_public" doc:"answer on the public listener too, on public_url's host"`
+	MaxDeactivations DeactivationLimit `yaml:"max_deactivations" doc:"beyond it, deactivations are held for a human"`
+	Extensions       []Extension       `yaml:"extensions" doc:"schemas of users beyond the enterprise one; policies read them as user.attributes[URN]"`
+	OAuth            *OAuth            `yaml:"oauth" doc:"tokens of an authorization server that are taken beside those of token create"`
 }
 
 // Brake is so many changes in so long a time.
-type Brake struct {
+type DeactivationLimit struct {
 	Count int           `yaml:"count" doc:"how many deactivations"`
 	Per   time.Duration `yaml:"per" doc:"in how long a time"`
 }
@@ -29,7 +29,7 @@ type OAuth struct {
 }
 
 // Defaults is what absent keys mean.
-func Defaults() Settings { return Settings{MaxDeactivations: Brake{50, 10 * time.Minute}} }
+func Defaults() Settings { return Settings{MaxDeactivations: DeactivationLimit{50, 10 * time.Minute}} }
 
 // Check reports every fault of s.
 func (s Settings) Check(fault func(path, problem string)) {

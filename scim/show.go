@@ -7,21 +7,21 @@ import (
 )
 
 // show answers one resource by id.
-func (r resource) show(e *exchange) (out any, err error) {
-	want, err := selected(r.kind, e)
+func (r endpoint) show(req *request) (out any, err error) {
+	want, err := selected(r.kind, req)
 	if err != nil {
 		return nil, err
 	}
-	id := e.PathValue("id")
+	id := req.PathValue("id")
 	var version uint64
-	err = r.server.directory.View(e.Context(), func(tx *directory.Tx) error {
-		if r.kind == e.kinds.user {
+	err = r.server.directory.View(req.Context(), func(tx *directory.Tx) error {
+		if r.kind == req.kinds.user {
 			u, err := tx.User(id)
 			if err != nil {
 				return notFound(err, id)
 			}
 			version = u.Version
-			out, err = userResource(tx, e, &u, want)
+			out, err = userResource(tx, req, &u, want)
 			return err
 		}
 		g, err := tx.Group(id)
@@ -29,18 +29,18 @@ func (r resource) show(e *exchange) (out any, err error) {
 			return notFound(err, id)
 		}
 		version = g.Version
-		out, err = groupResource(tx, e, &g, want)
+		out, err = groupResource(tx, req, &g, want)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := e.precondition(version); err != nil {
+	if err := req.precondition(version); err != nil {
 		return nil, err
 	}
-	e.etag, e.location = etag(version), e.base+"/"+r.kind.endpoint+"/"+id
-	if e.notModified(version) {
-		e.status = http.StatusNotModified
+	req.etag, req.location = etag(version), req.base+"/"+r.kind.endpoint+"/"+id
+	if req.notModified(version) {
+		req.status = http.StatusNotModified
 		return nil, nil
 	}
 	return out, nil

@@ -23,12 +23,12 @@ const tokenPrefix = "sallyport_scim_"
 
 const tokenLength = len(tokenPrefix) + 43 + 6 // characters
 
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$`)
+var tokenNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$`)
 
 // Mint makes a token that lives for ttl (0: for ever). secret is its text, which
 // is nowhere kept.
 func Mint(ctx context.Context, d *directory.Directory, name string, ttl time.Duration) (t directory.Token, secret string, err error) {
-	if !nameForm.MatchString(name) {
+	if !tokenNamePattern.MatchString(name) {
 		return t, "", fmt.Errorf("%q cannot be a token's name; write 1 to 63 letters, digits, dots, dashes, underscores and spaces", name)
 	}
 	if ttl < 0 {
@@ -127,14 +127,14 @@ func (s *Server) Knows(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	_, ok = s.live(secret, s.now())
+	_, ok = s.validToken(secret, s.now())
 	return ok
 }
 
 // Refuse answers with 429: too many requests without a good token came.
 func (s *Server) Refuse(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "5")
-	s.write(w, &exchange{Request: r}, nil, fail(http.StatusTooManyRequests, "", "Too many requests with a wrong token came from this address. Try again in a moment."))
+	s.write(w, &request{Request: r}, nil, fail(http.StatusTooManyRequests, "", "Too many requests with a wrong token came from this address. Try again in a moment."))
 }
 
 // bearer is the text of the one bearer token in a header.
@@ -149,61 +149,61 @@ func bearer(h http.Header) (secret string, ok bool) {
 
 // live finds the token of ours that secret is, if it is good now. The text is never
 // compared: its digest is looked up.
-func (s *Server) live(secret string, now time.Time) (directory.Token, bool) {
+func (s *Server) validToken(secret string, now time.Time) (directory.Token, bool) {
 	if len(secret) != tokenLength {
 		return directory.Token{}, false
 	}
 	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
-	return t, ok && !expired(t, now) && s.parentLives(t, now)
+	return t, ok && !expired(t, now) && s.parentValid(t, now)
 }
 
 // authenticate finds the live token that the request brings: one of ours, or of
 // scim.oauth's issuer.
-func (s *Server) authenticate(e *exchange) error {
+func (s *Server) authenticate(req *request) error {
 	refused := fail(http.StatusUnauthorized, "", "The secret token is missing, wrong, expired or revoked. Make one with `sallyport token create` and paste it into the provisioning settings.")
-	secret, ok := bearer(e.Header)
+	secret, ok := bearer(req.Header)
 	if !ok {
 		return refused
 	}
 	if len(secret) != tokenLength || !strings.HasPrefix(secret, tokenPrefix) {
-		ok, err := s.workload(e, secret)
+		ok, err := s.authenticateWorkload(req, secret)
 		if err == nil && !ok {
 			err = refused
 		}
 		return err
 	}
-	if e.token, ok = s.live(secret, e.received); !ok {
-		e.token = directory.Token{}
+	if req.token, ok = s.validToken(secret, req.received); !ok {
+		req.token = directory.Token{}
 		return refused
 	}
-	s.touch(e)
+	s.recordUse(req)
 	return nil
 }
 
 // uses remembers when each token's last use was written down.
-type uses struct {
+type lastUses struct {
 	mu      *sync.Mutex // guards written
 	written map[string]time.Time
 }
 
-func newUses() uses { return uses{new(sync.Mutex), map[string]time.Time{}} }
+func newLastUses() lastUses { return lastUses{new(sync.Mutex), map[string]time.Time{}} }
 
 // touchEvery is how exact a token's last use is.
-const touchEvery = 10 * time.Minute
+const useInterval = 10 * time.Minute
 
 // touch writes the token's use down, rarely.
-func (s *Server) touch(e *exchange) {
+func (s *Server) recordUse(req *request) {
 	s.used.mu.Lock()
-	due := e.received.Sub(s.used.written[e.token.ID]) >= touchEvery
+	due := req.received.Sub(s.used.written[req.token.ID]) >= useInterval
 	if due {
-		s.used.written[e.token.ID] = e.received
+		s.used.written[req.token.ID] = req.received
 	}
 	s.used.mu.Unlock()
 	if !due {
 		return
 	}
-	err := s.directory.Update(e.Context(), func(tx *directory.Tx) error { return tx.TouchToken(e.token.ID, e.received) })
+	err := s.directory.Update(req.Context(), func(tx *directory.Tx) error { return tx.TouchToken(req.token.ID, req.received) })
 	if err != nil {
-		s.log.Warn("a token's last use was not written down", "token", e.token.ID, "err", err)
+		s.log.Warn("a token's last use was not written down", "token", req.token.ID, "err", err)
 	}
 }

@@ -26,7 +26,7 @@ func (w *timed) SetReadDeadline(t time.Time) error {
 func TestABodyMustComeInSoon(t *testing.T) {
 	_, token, _, server := serveWith(t, scim.Settings{})
 	w := &timed{ResponseRecorder: httptest.NewRecorder()}
-	server.ServeHTTP(w, request(token, "POST", "/scim/v2/Users", `{"userName":"u"}`))
+	server.ServeHTTP(w, newRequest(token, "POST", "/scim/v2/Users", `{"userName":"u"}`))
 	if w.Code != http.StatusCreated || w.within <= 0 || w.within > time.Minute {
 		t.Errorf("a creation answers %d, and its body might have taken %s", w.Code, w.within)
 	}
@@ -37,7 +37,7 @@ func TestABodyMustComeInSoon(t *testing.T) {
 func TestLocationsAreAsTheClientSees(t *testing.T) {
 	_, token, _, server := serveWith(t, scim.Settings{})
 	for scheme, want := range map[string]string{"": "http://scim.example.com/scim/v2/Users/", "https": "https://scim.example.com/scim/v2/Users/"} {
-		r := request(token, "POST", "/scim/Users", `{"userName":"`+want+`"}`)
+		r := newRequest(token, "POST", "/scim/Users", `{"userName":"`+want+`"}`)
 		r.Host, r.URL.Scheme = "scim.example.com", scheme
 		w := httptest.NewRecorder()
 		server.ServeHTTP(w, r)
@@ -47,7 +47,7 @@ func TestLocationsAreAsTheClientSees(t *testing.T) {
 	}
 }
 
-func request(token, method, path, body string) *http.Request {
+func newRequest(token, method, path, body string) *http.Request {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+token)
 	return r

@@ -12,7 +12,7 @@ import (
 )
 
 // document is what is stored of a resource, as an object.
-func documentOf(stored json.RawMessage) (map[string]any, error) {
+func decodeDocument(stored json.RawMessage) (map[string]any, error) {
 	if len(stored) == 0 {
 		return map[string]any{}, nil
 	}
@@ -22,12 +22,12 @@ func documentOf(stored json.RawMessage) (map[string]any, error) {
 	return document, d.Decode(&document)
 }
 
-func (s *Server) createUser(e *exchange) (any, error) {
-	body, err := e.body()
+func (s *Server) createUser(req *request) (any, error) {
+	body, err := req.body()
 	if err != nil {
 		return nil, err
 	}
-	document, err := s.cleaned(e, s.kinds.user, body)
+	document, err := s.normalize(req, s.types.user, body)
 	if err != nil {
 		return nil, err
 	}
@@ -36,75 +36,75 @@ func (s *Server) createUser(e *exchange) (any, error) {
 		document["active"] = said == nil
 	}
 	var u directory.User
-	err = s.directory.Update(e.Context(), func(tx *directory.Tx) error {
+	err = s.directory.Update(req.Context(), func(tx *directory.Tx) error {
 		u = directory.User{}
-		if err := fillUser(&u, document); err != nil {
+		if err := setUserDocument(&u, document); err != nil {
 			return err
 		}
 		if err := tx.PutUser(&u); err != nil {
 			return err
 		}
-		e.changes = changesBetween(nil, document)
-		return s.record(tx, e, change{operation: "create", user: &u})
+		req.changes = changesBetween(nil, document)
+		return s.record(tx, req, change{operation: "create", user: &u})
 	})
-	s.counted(s.kinds.user, "create", true, err)
+	s.count(s.types.user, "create", true, err)
 	if err != nil {
 		return nil, err
 	}
-	e.status = http.StatusCreated
-	return s.renderUser(e, &u)
+	req.status = http.StatusCreated
+	return s.renderUser(req, &u)
 }
 
 // cleaned is the canonical document of a body that is a whole resource.
-func (s *Server) cleaned(e *exchange, kind *kindOfResource, body map[string]any) (map[string]any, error) {
+func (s *Server) normalize(req *request, kind *kindOfResource, body map[string]any) (map[string]any, error) {
 	if _, ok := member(body, "schemas"); !ok {
-		e.notes.add(quirkMissingSchemas)
+		req.notes.add(quirkMissingSchemas)
 	}
-	return (&cleaner{kind, &e.notes}).document(body)
+	return (&cleaner{kind, &req.notes}).document(body)
 }
 
-func (s *Server) replaceUser(e *exchange) (any, error) {
-	body, err := e.body()
+func (s *Server) replaceUser(req *request) (any, error) {
+	body, err := req.body()
 	if err != nil {
 		return nil, err
 	}
-	document, err := s.cleaned(e, s.kinds.user, body)
+	document, err := s.normalize(req, s.types.user, body)
 	if err != nil {
 		return nil, err
 	}
-	_, e.saysActive = document["active"]
-	return s.changeUser(e, "replace", func(u *directory.User) (map[string]any, error) {
-		if !e.saysActive { // nobody is activated unasked
+	_, req.setsActive = document["active"]
+	return s.changeUser(req, "replace", func(u *directory.User) (map[string]any, error) {
+		if !req.setsActive { // nobody is activated unasked
 			document["active"] = u.Active
 		}
 		return document, nil
 	})
 }
 
-func (s *Server) patchUser(e *exchange) (any, error) {
-	body, err := e.body()
+func (s *Server) patchUser(req *request) (any, error) {
+	body, err := req.body()
 	if err != nil {
 		return nil, err
 	}
-	operations, err := parsePatch(s.kinds.user, body, &e.notes)
+	operations, err := parsePatch(s.types.user, body, &req.notes)
 	if err != nil {
 		return nil, err
 	}
-	e.saysActive = slices.ContainsFunc(operations, func(o operation) bool {
+	req.setsActive = slices.ContainsFunc(operations, func(o operation) bool {
 		return o.target.attribute != nil && o.target.attribute.name == "active"
 	})
-	return s.changeUser(e, "patch", func(u *directory.User) (map[string]any, error) {
-		return s.patched(e, s.kinds.user, u.Document, operations)
+	return s.changeUser(req, "patch", func(u *directory.User) (map[string]any, error) {
+		return s.patched(req, s.types.user, u.Document, operations)
 	})
 }
 
 // patched is a stored document after operations.
-func (s *Server) patched(e *exchange, kind *kindOfResource, stored json.RawMessage, operations []operation) (map[string]any, error) {
-	document, err := documentOf(stored)
+func (s *Server) patched(req *request, kind *kindOfResource, stored json.RawMessage, operations []operation) (map[string]any, error) {
+	document, err := decodeDocument(stored)
 	if err != nil {
 		return nil, err
 	}
-	c := &cleaner{kind, &e.notes}
+	c := &cleaner{kind, &req.notes}
 	for _, o := range operations {
 		if err := c.apply(document, o); err != nil {
 			return nil, err
@@ -115,13 +115,13 @@ func (s *Server) patched(e *exchange, kind *kindOfResource, stored json.RawMessa
 }
 
 // changeUser replaces the user's document by what f makes of the user.
-func (s *Server) changeUser(e *exchange, operation string, f func(*directory.User) (map[string]any, error)) (any, error) {
+func (s *Server) changeUser(req *request, operation string, f func(*directory.User) (map[string]any, error)) (any, error) {
 	var u directory.User
 	changed := false
-	parsed := e.notes.copied()
-	err := s.directory.Update(e.Context(), func(tx *directory.Tx) (err error) {
-		e.notes = parsed.copied()
-		if u, err = s.user(tx, e); err != nil {
+	parsed := req.notes.copied()
+	err := s.directory.Update(req.Context(), func(tx *directory.Tx) (err error) {
+		req.notes = parsed.copied()
+		if u, err = s.user(tx, req); err != nil {
 			return err
 		}
 		before := u
@@ -129,10 +129,10 @@ func (s *Server) changeUser(e *exchange, operation string, f func(*directory.Use
 		if err != nil {
 			return err
 		}
-		if err := fillUser(&u, document); err != nil {
+		if err := setUserDocument(&u, document); err != nil {
 			return err
 		}
-		if err := s.settle(tx, e, &before, &u); err != nil {
+		if err := s.resolveHold(tx, req, &before, &u); err != nil {
 			return err
 		}
 		if err := tx.PutUser(&u); err != nil {
@@ -141,39 +141,39 @@ func (s *Server) changeUser(e *exchange, operation string, f func(*directory.Use
 		if changed = u.Version != before.Version; !changed {
 			return nil
 		}
-		if err := e.noteChanges(before.Document, document); err != nil {
+		if err := req.noteChanges(before.Document, document); err != nil {
 			return err
 		}
-		return s.record(tx, e, change{operation: operation, result: lifeOf(before.Active, u.Active), user: &u})
+		return s.record(tx, req, change{operation: operation, result: activation(before.Active, u.Active), user: &u})
 	})
-	s.counted(s.kinds.user, operation, changed, err)
+	s.count(s.types.user, operation, changed, err)
 	if err != nil {
 		return nil, err
 	}
-	return s.renderUser(e, &u)
+	return s.renderUser(req, &u)
 }
 
 // settle asks the brake about a deactivation, and drops what it holds of a user
 // whom the provider calls active after all.
-func (s *Server) settle(tx *directory.Tx, e *exchange, before, after *directory.User) error {
+func (s *Server) resolveHold(tx *directory.Tx, req *request, before, after *directory.User) error {
 	switch {
 	case before.Active && !after.Active:
-		return s.mayLeave(tx, before)
-	case after.Active && e.saysActive:
+		return s.checkDeactivation(tx, before)
+	case after.Active && req.setsActive:
 		return tx.DeleteHeld(after.ID)
 	}
 	return nil
 }
 
 // noteChanges notes what differs from the stored document.
-func (e *exchange) noteChanges(stored json.RawMessage, document map[string]any) error {
-	before, err := documentOf(stored)
-	e.changes = changesBetween(before, document)
+func (req *request) noteChanges(stored json.RawMessage, document map[string]any) error {
+	before, err := decodeDocument(stored)
+	req.changes = changesBetween(before, document)
 	return err
 }
 
 // lifeOf names what became of an account.
-func lifeOf(before, after bool) string {
+func activation(before, after bool) string {
 	switch {
 	case before && !after:
 		return "deactivated"
@@ -184,38 +184,38 @@ func lifeOf(before, after bool) string {
 }
 
 // user reads the user that the request's path names, in the version it wants.
-func (s *Server) user(tx *directory.Tx, e *exchange) (directory.User, error) {
-	u, err := tx.User(e.PathValue("id"))
+func (s *Server) user(tx *directory.Tx, req *request) (directory.User, error) {
+	u, err := tx.User(req.PathValue("id"))
 	if err != nil {
-		return u, notFound(err, e.PathValue("id"))
+		return u, notFound(err, req.PathValue("id"))
 	}
-	return u, e.precondition(u.Version)
+	return u, req.precondition(u.Version)
 }
 
-func (s *Server) deleteUser(e *exchange) (any, error) {
-	err := s.directory.Update(e.Context(), func(tx *directory.Tx) error {
-		u, err := s.user(tx, e)
+func (s *Server) deleteUser(req *request) (any, error) {
+	err := s.directory.Update(req.Context(), func(tx *directory.Tx) error {
+		u, err := s.user(tx, req)
 		if err != nil {
 			return err
 		}
 		if u.Active {
-			if err := s.mayLeave(tx, &u); err != nil {
+			if err := s.checkDeactivation(tx, &u); err != nil {
 				return err
 			}
 		}
 		if err := errors.Join(tx.DeleteHeld(u.ID), tx.DeleteUser(u.ID)); err != nil {
 			return err
 		}
-		e.changes = []string{"deleted"}
-		return s.record(tx, e, change{operation: "delete", user: &u})
+		req.changes = []string{"deleted"}
+		return s.record(tx, req, change{operation: "delete", user: &u})
 	})
-	s.counted(s.kinds.user, "delete", true, err)
-	e.status = http.StatusNoContent
+	s.count(s.types.user, "delete", true, err)
+	req.status = http.StatusNoContent
 	return nil, err
 }
 
 // fillUser stores a document in u, with the attributes that decisions read.
-func fillUser(u *directory.User, document map[string]any) error {
+func setUserDocument(u *directory.User, document map[string]any) error {
 	userName, _ := document["userName"].(string)
 	if strings.TrimSpace(userName) == "" {
 		return invalid("invalidValue", "userName is required.")

@@ -64,12 +64,12 @@ func scimLogCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var entries []scim.Entry
+		var entries []scim.LogEntry
 		if err := o.ask(cmd.Context(), http.MethodGet, "/exchanges?n="+strconv.Itoa(*n), nil, &entries); err != nil {
 			return err
 		}
 		if *refused {
-			entries = slices.DeleteFunc(entries, func(e scim.Entry) bool { return e.Code < 400 })
+			entries = slices.DeleteFunc(entries, func(e scim.LogEntry) bool { return e.Code < 400 })
 		}
 		slices.Reverse(entries) // the newest stands where one looks
 		return show(cmd, logTable(entries))
@@ -77,7 +77,7 @@ func scimLogCommand() *cobra.Command {
 	return c
 }
 
-func logTable(entries []scim.Entry) table {
+func logTable(entries []scim.LogEntry) table {
 	t := table{heads: []string{"time", "token", "request", "code", "ms", "changes", "quirks"}, values: entries}
 	for _, e := range entries {
 		outcome := strings.Join(e.Changes, ", ")

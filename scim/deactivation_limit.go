@@ -22,19 +22,19 @@ import (
 
 // rejectionLasts is how long a human's no stands: long enough to mend a mistake at
 // the identity provider, short enough not to shield somebody for ever.
-const rejectionLasts = 24 * time.Hour
+const rejectionLifetime = 24 * time.Hour
 
 // mayLeave lets one deactivation of u through, or is a *heldBack.
-func (s *Server) mayLeave(tx *directory.Tx, u *directory.User) error {
+func (s *Server) checkDeactivation(tx *directory.Tx, u *directory.User) error {
 	b, now := s.settings.MaxDeactivations, tx.Now()
 	if b.Count == 0 || b.Per == 0 {
 		return nil
 	}
 	switch h, err := tx.Held(u.ID); {
 	case err == nil && h.Waiting():
-		return &heldBack{user: u, after: b.Per}
-	case err == nil && now.Sub(h.Rejected) < rejectionLasts:
-		return &heldBack{user: u, rejected: true}
+		return &heldError{user: u, after: b.Per}
+	case err == nil && now.Sub(h.Rejected) < rejectionLifetime:
+		return &heldError{user: u, rejected: true}
 	case err != nil && !errors.Is(err, directory.ErrNotFound):
 		return err
 	}
@@ -43,21 +43,21 @@ func (s *Server) mayLeave(tx *directory.Tx, u *directory.User) error {
 		return err
 	}
 	if n >= b.Count {
-		return &heldBack{user: u, after: first.Add(b.Per).Sub(now)}
+		return &heldError{user: u, after: first.Add(b.Per).Sub(now)}
 	}
 	return errors.Join(tx.NoteDeparture(u.ID, now.Add(-b.Per)), tx.DeleteHeld(u.ID))
 }
 
 // heldBack is a deactivation that waits for a human, or was rejected by one.
-type heldBack struct {
+type heldError struct {
 	user     *directory.User
 	after    time.Duration // when to try again
 	rejected bool
 }
 
-func (h *heldBack) Error() string { return h.problem().detail }
+func (h *heldError) Error() string { return h.problem().detail }
 
-func (h *heldBack) problem() *problem {
+func (h *heldError) problem() *problem {
 	if h.rejected {
 		return &problem{status: http.StatusConflict, detail: "An operator rejected this deactivation; nothing was changed. " +
 			"If it is meant, an operator lets it through with `sallyport scim held release`."}
@@ -67,11 +67,11 @@ func (h *heldBack) problem() *problem {
 }
 
 // seconds is for Retry-After: whole, and at least one.
-func (h *heldBack) seconds() string { return fmt.Sprint(int(h.after/time.Second) + 1) }
+func (h *heldError) seconds() string { return fmt.Sprint(int(h.after/time.Second) + 1) }
 
 // hold keeps what an error says is held, so that a human can decide about it.
-func (s *Server) hold(ctx context.Context, err error) {
-	var h *heldBack
+func (s *Server) recordHold(ctx context.Context, err error) {
+	var h *heldError
 	if !errors.As(err, &h) || h.rejected {
 		return
 	}
@@ -127,12 +127,12 @@ func deactivate(tx *directory.Tx, u *directory.User) error {
 	if !u.Active {
 		return nil
 	}
-	document, err := documentOf(u.Document)
+	document, err := decodeDocument(u.Document)
 	if err != nil {
 		return err
 	}
 	document["active"] = false
-	if err := fillUser(u, document); err != nil {
+	if err := setUserDocument(u, document); err != nil {
 		return err
 	}
 	if err := tx.PutUser(u); err != nil {

@@ -16,7 +16,7 @@ import (
 // TestTheBrake: beyond so many deactivations the next are held, whichever way
 // they come; everything else goes on, and an operator lets them through.
 func TestTheBrake(t *testing.T) {
-	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.Brake{Count: 2, Per: time.Hour}})
+	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 2, Per: time.Hour}})
 	c := &client{t, base, token}
 	var ids []string
 	for i := range 6 {
@@ -94,7 +94,7 @@ func heldNames(t *testing.T, d *directory.Directory) (names []string) {
 // TestWhatIsHeldWaitsForAHuman: neither time nor a restart lets it through, but
 // the provider may take it back, and a human may say no.
 func TestWhatIsHeldWaitsForAHuman(t *testing.T) {
-	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.Brake{Count: 1, Per: time.Nanosecond}})
+	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Nanosecond}})
 	c := &client{t, base, token}
 	_, u := c.do("POST", "/Users", `{"userName":"u"}`)
 	path := "/Users/" + u["id"].(string)
@@ -139,7 +139,7 @@ func TestWhatIsHeldWaitsForAHuman(t *testing.T) {
 
 // TestAFailedChangeDoesNotUseTheBrakeUp: what did not come about is not counted.
 func TestAFailedChangeDoesNotUseTheBrakeUp(t *testing.T) {
-	base, token, _, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.Brake{Count: 1, Per: time.Hour}})
+	base, token, _, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}})
 	c := &client{t, base, token}
 	_, _ = c.do("POST", "/Users", `{"userName":"taken"}`)
 	_, u := c.do("POST", "/Users", `{"userName":"u"}`)
