@@ -33,7 +33,7 @@ func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, req *request
 		p.turnDown(w, r, req, *deny(tooMany, "logout tokens that were refused"))
 		return
 	case errors.Is(err, oidc.ErrRefused):
-		p.authFailures.Take(req.address)
+		p.authFailures.Allow(req.address)
 		p.log.InfoContext(r.Context(), "logout token refused", "err", err, "request", req.id)
 		backchannelProblem(w, http.StatusBadRequest, "invalid_request", "The logout token was not accepted.")
 		return

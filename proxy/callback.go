@@ -36,7 +36,7 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) {
 		p.callbackWithoutFlow(w, r, req)
 		return
 	}
-	if !p.loginReturns.Take(req.address) {
+	if !p.loginReturns.Allow(req.address) {
 		p.turnDown(w, r, req, *deny(tooMany, "logins come back"))
 		return
 	}

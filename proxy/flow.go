@@ -30,7 +30,7 @@ const (
 
 // begin sends the browser to the identity provider.
 func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget, bind string, maxAge time.Duration) {
-	if !p.loginStarts.Take(req.address) {
+	if !p.loginStarts.Allow(req.address) {
 		p.turnDown(w, r, req, *deny(tooMany, "logins begun"))
 		return
 	}

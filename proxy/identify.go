@@ -74,7 +74,7 @@ func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string) 
 	case exhausted:
 		return deny(tooMany, "bearer tokens that were refused")
 	case errors.Is(err, oidc.ErrRefused):
-		p.authFailures.Take(req.address)
+		p.authFailures.Allow(req.address)
 		return invalidToken(err)
 	}
 	return deny(providerUnavailable, err.Error())

@@ -27,6 +27,7 @@ import (
 	"sallyport/directory"
 	"sallyport/oidc"
 	"sallyport/session"
+	"sallyport/throttle"
 )
 
 // Parts are what a Proxy stands on.
@@ -52,20 +53,17 @@ type Proxy struct {
 	buffers      sync.Pool // of *[32 << 10]byte, that answers are copied through
 	routing      atomic.Pointer[routing]
 	live         liveSet
-	loginStarts  *Throttle // logins begun
-	loginReturns *Throttle // and those that come back, of which one may be made to many times
-	authFailures *Throttle // tokens refused
+	loginStarts  *throttle.Throttle // logins that an address starts
+	loginReturns *throttle.Throttle // callbacks; one login can be replayed many times
+	authFailures *throttle.Throttle // tokens that were rejected
 
 	reviewing sync.Mutex // one review at a time; guards reviewed
 	reviewed  uint64     // the directory's revision that the last review saw
 }
 
-// How often one address may begin to sign in, and fail to prove who it is. Many
-// people may share an address, so it is far more than one person does.
-const (
-	startsPerSecond, startsAtOnce     = 20, 400
-	FailuresPerSecond, FailuresAtOnce = 5, 100
-)
+// How often one address may start a login, and finish one. Many people may share an address, so the limit is far above
+// what one person does.
+const loginsPerSecond, loginBurst = 20, 400
 
 // New makes a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
@@ -77,8 +75,8 @@ func New(parts Parts) (*Proxy, error) {
 		pages: parts.Pages, log: parts.Log,
 		metrics: newMetrics(), assertions: keys, live: liveSet{live: map[*liveRequest]struct{}{}},
 		buffers:     sync.Pool{New: func() any { return new([32 << 10]byte) }},
-		loginStarts: NewThrottle(startsPerSecond, startsAtOnce), loginReturns: NewThrottle(startsPerSecond, startsAtOnce),
-		authFailures: NewThrottle(FailuresPerSecond, FailuresAtOnce),
+		loginStarts: throttle.New(loginsPerSecond, loginBurst), loginReturns: throttle.New(loginsPerSecond, loginBurst),
+		authFailures: throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
 		reviewed:     parts.Directory.Revision()}
 	p.routing.Store(&routing{public: &url.URL{Scheme: "https"}})
 	return p, nil

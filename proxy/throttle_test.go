@@ -1,51 +1,16 @@
 package proxy
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"sallyport/audit"
 	"sallyport/entratest"
+	"sallyport/throttle"
 )
-
-// TestThrottle: so many at once, then so many a second; one subscriber's IPv6
-// addresses are one; and a million strangers leave what is remembered bounded.
-func TestThrottle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		th := NewThrottle(2, 3)
-		takes := func(address string, want ...bool) {
-			t.Helper()
-			for i, w := range want {
-				if got := th.Take(address); got != w {
-					t.Errorf("take %d of %s is %v", i+1, address, got)
-				}
-			}
-		}
-		takes("192.0.2.1", true, true, true, false)
-		takes("192.0.2.2", true)
-		if !th.Exhausted("192.0.2.1") || !th.Exhausted("::ffff:192.0.2.1") || th.Exhausted("192.0.2.2") || th.Exhausted("192.0.2.3") {
-			t.Error("who is exhausted is not told right")
-		}
-		takes("2001:db8::1", true, true, true)
-		takes("2001:db8::ffff:1", false)
-		takes("2001:db8:0:1::1", true)
-		takes("not an address", true, true, true, true)
-		time.Sleep(time.Second)
-		takes("192.0.2.1", true, true, false)
-		for i := range 1_000_000 {
-			th.Take(fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255))
-		}
-		if n := len(th.young) + len(th.old); n > 2*throttledMost {
-			t.Errorf("%d are remembered", n)
-		}
-	})
-}
 
 // TestGuessingTokensMakesOneWait, and those with a good one known before do not.
 func TestGuessingTokensMakesOneWait(t *testing.T) {
@@ -56,7 +21,7 @@ func TestGuessingTokensMakesOneWait(t *testing.T) {
 		t.Fatalf("a good token gives %d", resp.StatusCode)
 	}
 	c, refused := w.client(false), 0
-	for range 2 * FailuresAtOnce {
+	for range 2 * throttle.FailuresBurst {
 		resp, _ := w.get(c, api, "Authorization", "Bearer guess.guess.guess")
 		if refused = resp.StatusCode; refused == http.StatusTooManyRequests {
 			if resp.Header.Get("Retry-After") == "" {
@@ -101,7 +66,7 @@ func TestBeginningLoginsWithoutEndMakesOneWait(t *testing.T) {
 	w := newWorld(t, nil)
 	w.token("alice", nil) // the provider is found
 	c, last := w.client(true), 0
-	for range 3 * startsAtOnce {
+	for range 3 * loginBurst {
 		resp, _ := w.get(c, "https://"+loginHost+"/.sallyport/login?return_to=/")
 		if last = resp.StatusCode; last == http.StatusTooManyRequests {
 			return
@@ -121,7 +86,7 @@ func TestComingBackWithoutEndMakesOneWait(t *testing.T) {
 	w.must(err)
 	flow := resp.Cookies()[0]
 	back := "https://" + loginHost + callbackPath + "?error=access_denied&state=" + to.Query().Get("state")
-	for range 3 * startsAtOnce {
+	for range 3 * loginBurst {
 		resp, _ := w.get(c, back, "Cookie", flow.Name+"="+flow.Value)
 		if resp.StatusCode == http.StatusTooManyRequests {
 			return

@@ -21,6 +21,7 @@ import (
 	"sallyport/oidc"
 	"sallyport/proxy"
 	"sallyport/scim"
+	"sallyport/throttle"
 )
 
 // grace is how long requests under way may take to finish once we are told to stop.
@@ -265,7 +266,7 @@ func (s *server) withPushes(next http.HandlerFunc) http.HandlerFunc {
 // guarded answers SCIM, and makes an address wait that goes on sending wrong
 // tokens. A good token passes all the same.
 func (s *server) guarded() http.Handler {
-	failures := proxy.NewThrottle(proxy.FailuresPerSecond, proxy.FailuresAtOnce)
+	failures := throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		address, scheme := s.proxy.Origin(r)
 		r.URL.Scheme = scheme
@@ -277,7 +278,7 @@ func (s *server) guarded() http.Handler {
 		}
 		s.push.ServeHTTP(watched, r)
 		if watched.status == http.StatusUnauthorized {
-			failures.Take(address)
+			failures.Allow(address)
 		}
 	})
 }
