@@ -18,6 +18,14 @@ type cleaner struct {
 	notes *notes
 }
 
+// normalize is the canonical document of a body that is a whole resource.
+func normalize(kind *kindOfResource, body map[string]any, n *notes) (map[string]any, error) {
+	if _, ok := member(body, "schemas"); !ok {
+		n.add(quirkMissingSchemas)
+	}
+	return (&cleaner{kind, n}).document(body)
+}
+
 // document cleans a whole resource.
 func (c *cleaner) document(in map[string]any) (map[string]any, error) {
 	out := map[string]any{}
@@ -48,10 +56,10 @@ func (c *cleaner) put(out map[string]any, name string, v any) error {
 	case a == nil || dotted && find(a.sub, sub) == nil:
 		c.notes.add(quirkUnknownAttribute)
 		return nil
-	case a.readOnly:
+	case a.mutability == readOnly:
 		c.notes.add(quirkReadOnlyIgnored)
 		return nil
-	case a.never:
+	case a.mutability == writeOnly:
 		return nil
 	case dotted:
 		c.notes.add(quirkDottedKey)
@@ -108,7 +116,7 @@ const maxValues = 1000
 
 // value cleans the value of an attribute; nil means unassigned.
 func (c *cleaner) value(a *attribute, v any) (any, error) {
-	if a.name == membersAttribute && a.multi {
+	if a.name == membersAttribute && a.multi && a.kind == complexed {
 		return c.members(v)
 	}
 	if a.multi {
@@ -263,7 +271,7 @@ func (c *cleaner) complex(a *attribute, v any) (any, error) {
 			c.notes.add(quirkUnknownAttribute)
 			continue
 		}
-		if sub.readOnly {
+		if sub.mutability == readOnly {
 			continue
 		}
 		clean, err := c.value(sub, object[name])

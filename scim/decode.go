@@ -6,15 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
-	"os"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/transform"
-
-	"sallyport/directory"
 )
 
 const maxDepth = 32 // of nested JSON
@@ -130,13 +127,24 @@ func (f *folded) add(name string) bool {
 	if f.many == nil {
 		f.many = map[string]bool{}
 		for _, had := range f.few {
-			f.many[directory.Fold(had)] = true
+			f.many[foldName(had)] = true
 		}
 	}
-	name = directory.Fold(name)
+	name = foldName(name)
 	had := f.many[name]
 	f.many[name] = true
 	return !had
+}
+
+// foldName is the same for names that strings.EqualFold calls equal.
+func foldName(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, name)
 }
 
 func (d *decoder) array(depth int, members bool) (any, error) {
@@ -180,19 +188,17 @@ func leanMember(v any) any {
 	return memberID(strings.Clone(id))
 }
 
-// syntaxOf is what is wrong with a body that could not be read on.
+// syntaxOf is what is wrong with a body that could not be read on. What the
+// reader itself failed with stays as it is.
 func syntaxOf(err error) error {
-	var p *problem
-	var large *http.MaxBytesError
+	var syntax *json.SyntaxError
 	switch {
-	case err == nil, errors.As(err, &p), errors.As(err, &large):
-		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fail(http.StatusRequestTimeout, "", "The body took longer than %s to come in.", bodyWithin)
 	case errors.Is(err, encoding.ErrInvalidUTF8):
 		return invalid("invalidSyntax", "The body is not UTF-8.")
+	case errors.As(err, &syntax), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return invalid("invalidSyntax", "The body is not JSON: %v.", err)
 	}
-	return invalid("invalidSyntax", "The body is not JSON: %v.", err)
+	return err
 }
 
 // member finds a member of an object whatever its name's case.

@@ -41,7 +41,7 @@ func listed(things []any) map[string]any {
 func (s *Server) resourceTypes(req *request) (any, error) {
 	var things []any
 	for _, k := range s.types.all() {
-		things = append(things, typeDocument(k, req))
+		things = append(things, k.document(req.base))
 	}
 	return listed(things), noFilter(req)
 }
@@ -52,32 +52,16 @@ func (s *Server) resourceType(req *request) (any, error) {
 	}
 	for _, k := range s.types.all() {
 		if k.name == req.PathValue("name") {
-			return typeDocument(k, req), nil
+			return k.document(req.base), nil
 		}
 	}
 	return nil, fail(http.StatusNotFound, "", "There is no resource type %.100q.", req.PathValue("name"))
 }
 
-func typeDocument(k *kindOfResource, req *request) map[string]any {
-	out := map[string]any{
-		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:ResourceType"},
-		"id":      k.name, "name": k.name, "endpoint": "/" + k.endpoint, "description": k.core.description, "schema": k.core.urn,
-		"meta": map[string]any{"resourceType": "ResourceType", "location": req.base + "/ResourceTypes/" + k.name},
-	}
-	var extensions []any
-	for _, x := range k.extensions {
-		extensions = append(extensions, map[string]any{"schema": x.urn, "required": false})
-	}
-	if extensions != nil {
-		out["schemaExtensions"] = extensions
-	}
-	return out
-}
-
 func (s *Server) schemas(req *request) (any, error) {
 	var things []any
 	for _, known := range s.types.schemas() {
-		things = append(things, schemaDocument(known, req))
+		things = append(things, known.document(req.base))
 	}
 	return listed(things), noFilter(req)
 }
@@ -88,71 +72,8 @@ func (s *Server) schema(req *request) (any, error) {
 	}
 	for _, known := range s.types.schemas() {
 		if same(known.urn, req.PathValue("urn")) {
-			return schemaDocument(known, req), nil
+			return known.document(req.base), nil
 		}
 	}
 	return nil, fail(http.StatusNotFound, "", "There is no schema %.100q.", req.PathValue("urn"))
-}
-
-func (k kinds) schemas() (all []schema) {
-	for _, k := range k.all() {
-		all = append(append(all, k.core), k.extensions...)
-	}
-	return all
-}
-
-func schemaDocument(x schema, req *request) map[string]any {
-	return map[string]any{
-		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Schema"},
-		"id":      x.urn, "name": x.name, "description": x.description, "attributes": attributeDocuments(x.attributes),
-		"meta": map[string]any{"resourceType": "Schema", "location": req.base + "/Schemas/" + x.urn},
-	}
-}
-
-func attributeDocuments(attributes []attribute) []any {
-	list := []any{}
-	for _, a := range attributes {
-		list = append(list, a.document())
-	}
-	return list
-}
-
-// document is the attribute as RFC 7643 §7 describes it.
-func (a attribute) document() map[string]any {
-	description := a.description
-	if description == "" {
-		description = a.name
-	}
-	out := map[string]any{"name": a.name, "type": string(a.kind), "multiValued": a.multi, "description": description,
-		"required": a.required, "caseExact": a.caseExact, "mutability": a.mutability(), "returned": "default", "uniqueness": "none"}
-	if a.unique {
-		out["uniqueness"] = "server"
-	}
-	if a.never {
-		out["returned"] = "never"
-	}
-	if len(a.canonical) > 0 {
-		out["canonicalValues"] = a.canonical
-	}
-	if len(a.refers) > 0 {
-		out["referenceTypes"] = a.refers
-	} else if a.kind == reference {
-		out["referenceTypes"] = []string{"uri"}
-	}
-	if a.kind == complexed {
-		out["subAttributes"] = attributeDocuments(a.sub)
-	}
-	return out
-}
-
-func (a attribute) mutability() string {
-	switch {
-	case a.readOnly:
-		return "readOnly"
-	case a.immutable:
-		return "immutable"
-	case a.never:
-		return "writeOnly"
-	}
-	return "readWrite"
 }

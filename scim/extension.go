@@ -76,6 +76,14 @@ func (x Extension) checkAttributes(fault func(path, problem string)) {
 	}
 }
 
+// schemas are the extensions as the server works with them.
+func (s Settings) schemas() (list []schema) {
+	for _, x := range s.Extensions {
+		list = append(list, x.schema())
+	}
+	return list
+}
+
 // schema is the extension as the server works with it.
 func (x Extension) schema() schema {
 	s := schema{urn: x.URN, name: x.Name, description: "Declared in the configuration."}

@@ -18,15 +18,16 @@ type filter struct {
 
 // target is what a filter or a PATCH path points at.
 type target struct {
-	extension string     // URN; "" for the core schema
-	attribute *attribute // nil only where the whole extension is meant
-	where     *filter    // value filter; nil for none
-	sub       *attribute // nil for none
+	extension string              // URN; "" for the core schema
+	attribute *attribute          // nil only where the whole extension is meant
+	where     *filter             // value filter; nil for none
+	sub       *attribute          // nil for none
+	fold      func(string) string // makes texts equal that differ in case alone
 }
 
 // readOnly says whether what t points at is ours to say.
 func (t *target) readOnly() bool {
-	return t.attribute != nil && t.attribute.readOnly || t.sub != nil && t.sub.readOnly
+	return t.attribute != nil && t.attribute.mutability == readOnly || t.sub != nil && t.sub.mutability == readOnly
 }
 
 // parser reads filters and paths of one kind of resource.
@@ -36,11 +37,6 @@ type parser struct {
 	kinds []*kindOfResource // whose attributes may be named, though none of kind has them
 	notes *notes
 	depth int
-}
-
-// parseFilter parses a whole filter.
-func parseFilter(kind *kindOfResource, text string, n *notes) (*filter, error) {
-	return parseFilterAmong(kind, nil, text, n)
 }
 
 // parseFilterAmong parses a filter for one of the kinds that it looks at.
@@ -130,7 +126,7 @@ func (p *parser) comparison(name string, within *attribute) (*filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at.attribute.never {
+	if at.attribute.mutability == writeOnly {
 		return nil, invalid("invalidFilter", "Nothing is searched by %s.", at.attribute.name)
 	}
 	t, err := p.next()
@@ -280,7 +276,7 @@ func (t *target) compared() *attribute {
 func (p *parser) resolve(name string, within *attribute, scimType string) (*target, error) {
 	if within != nil {
 		if a := find(within.sub, name); a != nil {
-			return &target{attribute: a}, nil
+			return &target{attribute: a, fold: p.kind.fold}, nil
 		}
 		return nil, invalid(scimType, "%s has no sub-attribute %q.", within.name, name)
 	}
@@ -296,7 +292,7 @@ func (p *parser) resolve(name string, within *attribute, scimType string) (*targ
 	if extension != "" && urn == "" {
 		p.notes.add(quirkBareExtension)
 	}
-	t := &target{extension: extension, attribute: a}
+	t := &target{extension: extension, attribute: a, fold: p.kind.fold}
 	if dotted {
 		if t.sub = find(a.sub, sub); t.sub == nil {
 			return nil, invalid(scimType, "%s has no sub-attribute %q.", a.name, sub)
@@ -325,7 +321,7 @@ func parseSortBy(kind *kindOfResource, kinds []*kindOfResource, name string, n *
 	if err != nil {
 		return nil, err
 	}
-	if a := t.compared(); a.kind == complexed || a.never || a.name == membersAttribute || t.attribute.name == membersAttribute {
+	if a := t.compared(); a.kind == complexed || a.mutability == writeOnly || a.name == membersAttribute || t.attribute.name == membersAttribute {
 		return nil, invalid("invalidPath", "Nothing can be sorted by %q.", name)
 	}
 	return t, nil

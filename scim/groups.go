@@ -50,7 +50,7 @@ func (s *Server) groupBody(req *request) (map[string]any, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	document, err := s.normalize(req, s.types.group, body)
+	document, err := normalize(s.types.group, body, &req.notes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,14 +83,13 @@ func (s *Server) patchGroup(req *request) (any, error) {
 		return nil, err
 	}
 	g, err := s.changeGroup(req, "patch", func(g *directory.Group, m *membersChange) (map[string]any, error) {
-		c := &cleaner{s.types.group, &req.notes}
 		var others []operation
 		for _, o := range operations {
 			if o.target.attribute == nil || o.target.attribute.name != membersAttribute {
 				others = append(others, o)
 				continue
 			}
-			if err := m.apply(c, o); err != nil {
+			if err := m.apply(o); err != nil {
 				return nil, err
 			}
 		}

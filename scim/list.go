@@ -60,7 +60,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 		var err error
 		if p.filter == nil && p.sortBy == nil {
 			err = q.collectIDs(tx, p, page)
-		} else if p.kind.name == userKind.name {
+		} else if p.kind == q.request.kinds.user {
 			err = q.collectUsers(tx, p, page)
 		} else {
 			err = q.collectGroups(tx, p, page)
@@ -75,7 +75,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 // gatherIDs pages through all of a kind, reading no more than ids.
 func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 	count, ids := tx.UserCount, tx.UserIDs
-	if p.kind.name == groupKind.name {
+	if p.kind == q.request.kinds.group {
 		count, ids = tx.GroupCount, tx.GroupIDs
 	}
 	total, err := count()
@@ -109,7 +109,7 @@ func (q *query) collectUsers(tx *directory.Tx, p *subquery, page *page) error {
 			return err
 		}
 		if ok {
-			page.add(candidate{p, u.ID, p.keyOf(document)})
+			page.add(candidate{p, u.ID, sortKey(document, p.sortBy)})
 		}
 	}
 	return nil
@@ -129,7 +129,7 @@ func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 			return err
 		}
 		if ok {
-			page.add(candidate{p, g.ID, p.keyOf(document)})
+			page.add(candidate{p, g.ID, sortKey(document, p.sortBy)})
 		}
 	}
 	return nil
@@ -137,7 +137,7 @@ func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 
 // render is a candidate as it goes over the wire.
 func (q *query) render(tx *directory.Tx, c candidate) (any, error) {
-	if c.subquery.kind.name == userKind.name {
+	if c.subquery.kind == q.request.kinds.user {
 		u, err := tx.User(c.id)
 		if err != nil {
 			return nil, err

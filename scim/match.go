@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 	"strings"
-
-	"sallyport/directory"
 )
 
 // subject is a resource that a filter looks at. isMember and members answer for
@@ -120,14 +118,13 @@ func compare(v any, f *filter) bool {
 	case f.value == nil || v == nil: // eq null is "not present"; other comparisons with nothing fail
 		return f.op == "eq" && v == nil && f.value == nil || f.op == "ne" && (v == nil) != (f.value == nil)
 	}
-	a := f.target.compared()
 	switch want := f.value.(type) {
 	case bool:
 		have, ok := v.(bool)
 		return ok && (f.op == "eq" && have == want || f.op == "ne" && have != want)
 	case string:
 		have, ok := v.(string)
-		return ok && compareText(have, want, f.op, a)
+		return ok && compareText(have, want, f)
 	case json.Number:
 		have, ok := v.(json.Number)
 		return ok && compareNumber(have, want, f.op)
@@ -135,7 +132,8 @@ func compare(v any, f *filter) bool {
 	return false
 }
 
-func compareText(have, want, op string, a *attribute) bool {
+func compareText(have, want string, f *filter) bool {
+	a, op := f.target.compared(), f.op
 	if a.kind == dateTime {
 		h, ok1 := instantOf(have)
 		w, ok2 := instantOf(want)
@@ -144,7 +142,7 @@ func compareText(have, want, op string, a *attribute) bool {
 		}
 	}
 	if !a.caseExact {
-		have, want = directory.Fold(have), directory.Fold(want)
+		have, want = f.target.fold(have), f.target.fold(want)
 	}
 	switch op {
 	case "co":

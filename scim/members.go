@@ -4,71 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"sallyport/directory"
 )
-
-const membersAttribute = "members"
-
-// members reads the ids of a group's members, however they are written; what
-// else is said of a member is ours to say.
-func (c *cleaner) members(v any) (any, error) {
-	list, ok := v.([]any)
-	if !ok {
-		if v == nil || v == "" {
-			return nil, nil
-		}
-		c.notes.add(quirkSingleForMany)
-		list = []any{v}
-	}
-	ids := make([]string, 0, len(list))
-	for _, one := range list {
-		id, err := c.member(one)
-		if err != nil {
-			return nil, err
-		}
-		if id != "" {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
-}
-
-// member is the id of one member; "" where there is none.
-func (c *cleaner) member(v any) (string, error) {
-	switch v := v.(type) {
-	case memberID:
-		return string(v), nil
-	case string:
-		c.notes.add(quirkBareValue)
-		return v, nil
-	case nil:
-		return "", nil
-	case map[string]any:
-		id, _ := member(v, "value")
-		text, ok := id.(string)
-		if !ok && id != nil {
-			return "", invalid("invalidValue", "A member's value is an id, not %.100s.", jsonOf(id))
-		}
-		if text == "" {
-			text = c.referred(v)
-		}
-		return text, nil
-	}
-	return "", invalid("invalidValue", "A member is an object with a value, not %.100s.", jsonOf(v))
-}
-
-// referred is the id at the end of a member's $ref.
-func (c *cleaner) referred(object map[string]any) string {
-	ref, _ := member(object, "$ref")
-	url, _ := ref.(string)
-	if url == "" {
-		return ""
-	}
-	c.notes.add(quirkRefForValue)
-	return url[strings.LastIndexByte(url, '/')+1:]
-}
 
 // membersChange changes a group's members within a transaction, edge by edge:
 // never the whole.
@@ -83,7 +21,7 @@ type membersChange struct {
 }
 
 // apply carries out one operation on members.
-func (m *membersChange) apply(c *cleaner, o operation) error {
+func (m *membersChange) apply(o operation) error {
 	if o.target.sub != nil {
 		return invalid("mutability", "A member cannot be changed, only added and removed.")
 	}
@@ -100,11 +38,10 @@ func (m *membersChange) apply(c *cleaner, o operation) error {
 	if o.op == "remove" && !o.given {
 		return m.set(nil)
 	}
-	clean, err := c.members(o.value)
+	ids, err := memberIDs(o.value, &m.request.notes)
 	if err != nil {
 		return err
 	}
-	ids, _ := clean.([]string)
 	switch o.op {
 	case "add":
 		return m.add(ids)

@@ -2,12 +2,8 @@ package scim
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
-	"time"
-
-	"sallyport/directory"
 )
 
 // candidate is a resource that matches.
@@ -15,13 +11,6 @@ type candidate struct {
 	subquery *subquery
 	id       string
 	key      key
-}
-
-// key is what a resource is sorted by.
-type key struct {
-	Assigned bool    `json:"a,omitempty"`
-	Number   float64 `json:"n,omitempty"` // of numbers and booleans
-	Text     string  `json:"t,omitempty"` // of everything else
 }
 
 // position is a place in a list: behind the candidate that it describes.
@@ -104,67 +93,4 @@ func (q *query) compare(place1 int, id1 string, key1 key, place2 int, id2 string
 		order = -order
 	}
 	return cmp.Or(order, cmp.Compare(place1, place2), strings.Compare(id1, id2))
-}
-
-func (k key) compare(other key) int {
-	if k.Assigned != other.Assigned {
-		if k.Assigned {
-			return -1
-		}
-		return 1
-	}
-	return cmp.Or(cmp.Compare(k.Number, other.Number), strings.Compare(k.Text, other.Text))
-}
-
-// keyOf is what a document is sorted by: of many values the primary one, else the
-// first (RFC 7644 §3.4.2.3).
-func (p *subquery) keyOf(document map[string]any) key {
-	if p.sortBy == nil {
-		return key{}
-	}
-	v := valueAt(document, p.sortBy)
-	if list, ok := v.([]any); ok {
-		v = preferred(list)
-	}
-	a := p.sortBy.compared()
-	if object, ok := v.(map[string]any); ok {
-		v = object[a.name]
-	}
-	switch v := v.(type) {
-	case bool:
-		if v {
-			return key{Assigned: true, Number: 1}
-		}
-		return key{Assigned: true}
-	case json.Number:
-		n, err := v.Float64()
-		return key{Assigned: err == nil, Number: n}
-	case string:
-		return key{Assigned: true, Text: sortText(v, a)}
-	}
-	return key{}
-}
-
-func sortText(s string, a *attribute) string {
-	if a.kind == dateTime {
-		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-			return t.UTC().Format("2006-01-02T15:04:05.000000000Z")
-		}
-	}
-	if a.caseExact {
-		return s
-	}
-	return directory.Fold(s)
-}
-
-func preferred(list []any) any {
-	for _, one := range list {
-		if element, ok := one.(map[string]any); ok && element["primary"] == true {
-			return one
-		}
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	return list[0]
 }

@@ -5,6 +5,18 @@ import (
 	"slices"
 )
 
+// applyPatch carries out operations on a document, all of them or, where it fails, an unknown part.
+func applyPatch(kind *kindOfResource, document map[string]any, operations []operation, n *notes) error {
+	c := &cleaner{kind, n}
+	for _, o := range operations {
+		if err := c.apply(document, o); err != nil {
+			return err
+		}
+	}
+	c.prune(document)
+	return nil
+}
+
 // prune drops elements that the operations left without content, and twins.
 func (c *cleaner) prune(document map[string]any) {
 	for _, a := range c.kind.core.attributes {
@@ -31,7 +43,7 @@ func (c *cleaner) apply(document map[string]any, o operation) error {
 	if t.readOnly() {
 		return invalid("mutability", "%s cannot be changed from outside.", t.attribute.name)
 	}
-	if t.attribute.never {
+	if t.attribute.mutability == writeOnly {
 		return nil // a password: taken and thrown away
 	}
 	home := document

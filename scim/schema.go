@@ -10,9 +10,6 @@ const (
 	userURN       = "urn:ietf:params:scim:schemas:core:2.0:User"
 	groupURN      = "urn:ietf:params:scim:schemas:core:2.0:Group"
 	enterpriseURN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-	listURN       = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
-	patchURN      = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-	errorURN      = "urn:ietf:params:scim:api:messages:2.0:Error"
 )
 
 // kind is the data type of an attribute (RFC 7643 §2.3).
@@ -29,6 +26,16 @@ const (
 	complexed kind = "complex"
 )
 
+// mutability says who may change an attribute (RFC 7643 §7).
+type mutability string
+
+const (
+	readWrite mutability = ""
+	readOnly  mutability = "readOnly"
+	immutable mutability = "immutable"
+	writeOnly mutability = "writeOnly" // never returned
+)
+
 // attribute is one attribute of a schema, with its characteristics (RFC 7643 §7).
 type attribute struct {
 	name        string
@@ -37,9 +44,7 @@ type attribute struct {
 	multi       bool
 	required    bool
 	caseExact   bool
-	readOnly    bool
-	immutable   bool
-	never       bool // returned never
+	mutability  mutability
 	unique      bool
 	canonical   []string
 	refers      []string
@@ -58,6 +63,7 @@ type kindOfResource struct {
 	endpoint   string // Users
 	core       schema
 	extensions []schema
+	fold       func(string) string
 }
 
 func find(attributes []attribute, name string) *attribute {
@@ -100,28 +106,26 @@ func plural(name, description string, value attribute, types ...string) attribut
 
 // common are the attributes of every resource (RFC 7643 §3, §3.1).
 var common = []attribute{
-	{name: "schemas", kind: reference, description: "The schemas of what the resource has.", multi: true, readOnly: true},
-	{name: "id", kind: text, description: "Our identifier; never changes, never used again.", caseExact: true, readOnly: true},
+	{name: "schemas", kind: reference, description: "The schemas of what the resource has.", multi: true, mutability: readOnly},
+	{name: "id", kind: text, description: "Our identifier; never changes, never used again.", caseExact: true, mutability: readOnly},
 	{name: "externalId", kind: text, description: "The identity provider's identifier.", caseExact: true},
-	{name: "meta", kind: complexed, description: "Facts about the resource.", readOnly: true, sub: []attribute{
-		{name: "resourceType", kind: text, caseExact: true, readOnly: true},
-		{name: "created", kind: dateTime, readOnly: true},
-		{name: "lastModified", kind: dateTime, readOnly: true},
-		{name: "location", kind: reference, caseExact: true, readOnly: true},
-		{name: "version", kind: text, caseExact: true, readOnly: true},
+	{name: "meta", kind: complexed, description: "Facts about the resource.", mutability: readOnly, sub: []attribute{
+		{name: "resourceType", kind: text, caseExact: true, mutability: readOnly},
+		{name: "created", kind: dateTime, mutability: readOnly},
+		{name: "lastModified", kind: dateTime, mutability: readOnly},
+		{name: "location", kind: reference, caseExact: true, mutability: readOnly},
+		{name: "version", kind: text, caseExact: true, mutability: readOnly},
 	}},
 }
 
 // kinds are the kinds of resource that a server keeps.
 type kinds struct{ user, group *kindOfResource }
 
-// kindsWith is the kinds, users with further extensions.
-func kindsWith(extensions []Extension) kinds {
+// newKinds is the kinds, users with further extensions.
+func newKinds(fold func(string) string, extensions ...schema) kinds {
 	user, group := userKind, groupKind
-	user.extensions = slices.Clone(user.extensions)
-	for _, x := range extensions {
-		user.extensions = append(user.extensions, x.schema())
-	}
+	user.fold, group.fold = fold, fold
+	user.extensions = append(slices.Clone(user.extensions), extensions...)
 	return kinds{&user, &group}
 }
 
@@ -152,7 +156,7 @@ var userAttributes = []attribute{
 	str("locale", "Where the user is, for dates and numbers."),
 	str("timezone", "The user's time zone."),
 	{name: "active", kind: boolean, description: "Whether the user may sign in anywhere."},
-	{name: "password", kind: text, description: "Taken and thrown away: there are no passwords here.", caseExact: true, never: true},
+	{name: "password", kind: text, description: "Taken and thrown away: there are no passwords here.", caseExact: true, mutability: writeOnly},
 	plural("emails", "E-mail addresses.", attribute{kind: text}, "work", "home", "other"),
 	plural("phoneNumbers", "Telephone numbers.", attribute{kind: text}, "work", "home", "mobile", "fax", "pager", "other"),
 	plural("ims", "Instant messaging addresses.", attribute{kind: text}),
@@ -162,10 +166,10 @@ var userAttributes = []attribute{
 		str("postalCode", "Postal code."), str("country", "Country."),
 		{name: "type", kind: text, description: "What kind of address this is.", canonical: []string{"work", "home", "other"}},
 		{name: "primary", kind: boolean, description: "Whether this is the preferred one."}}},
-	{name: "groups", kind: complexed, description: "The groups the user is a direct member of.", multi: true, readOnly: true, sub: []attribute{
-		{name: "value", kind: text, caseExact: true, readOnly: true},
-		{name: "$ref", kind: reference, caseExact: true, readOnly: true, refers: []string{"Group"}},
-		{name: "display", kind: text, readOnly: true}, {name: "type", kind: text, readOnly: true, canonical: []string{"direct"}}}},
+	{name: "groups", kind: complexed, description: "The groups the user is a direct member of.", multi: true, mutability: readOnly, sub: []attribute{
+		{name: "value", kind: text, caseExact: true, mutability: readOnly},
+		{name: "$ref", kind: reference, caseExact: true, mutability: readOnly, refers: []string{"Group"}},
+		{name: "display", kind: text, mutability: readOnly}, {name: "type", kind: text, mutability: readOnly, canonical: []string{"direct"}}}},
 	plural("entitlements", "Things the user has.", attribute{kind: text}),
 	plural("roles", "Roles the user holds.", attribute{kind: text}),
 	plural("x509Certificates", "Certificates of the user.", attribute{kind: binary, caseExact: true}),
@@ -177,16 +181,16 @@ var enterpriseAttributes = []attribute{
 	{name: "manager", kind: complexed, description: "The user's manager.", sub: []attribute{
 		{name: "value", kind: text, description: "The manager's id.", caseExact: true},
 		{name: "$ref", kind: reference, caseExact: true, refers: []string{"User"}},
-		{name: "displayName", kind: text, description: "The manager's name.", readOnly: true}}},
+		{name: "displayName", kind: text, description: "The manager's name.", mutability: readOnly}}},
 }
 
 var groupAttributes = []attribute{
 	{name: "displayName", kind: text, description: "The group's name; unique, whatever its case.", required: true, unique: true},
 	{name: "members", kind: complexed, description: "The direct members.", multi: true, sub: []attribute{
-		{name: "value", kind: text, description: "The member's id.", caseExact: true, immutable: true},
-		{name: "$ref", kind: reference, caseExact: true, immutable: true, refers: []string{"User", "Group"}},
-		{name: "display", kind: text, readOnly: true},
-		{name: "type", kind: text, immutable: true, canonical: []string{"User", "Group"}}}},
+		{name: "value", kind: text, description: "The member's id.", caseExact: true, mutability: immutable},
+		{name: "$ref", kind: reference, caseExact: true, mutability: immutable, refers: []string{"User", "Group"}},
+		{name: "display", kind: text, mutability: readOnly},
+		{name: "type", kind: text, mutability: immutable, canonical: []string{"User", "Group"}}}},
 }
 
 // attributeAt finds a top-level attribute of the kind, in its core schema or, with

@@ -15,6 +15,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -55,7 +56,7 @@ type Server struct {
 
 // New is a server on d. workloads may be nil: then only tokens of Mint are taken.
 func New(d *directory.Directory, log *slog.Logger, s Settings, workloads Workloads) *Server {
-	server := &Server{directory: d, settings: s, workloads: workloads, types: kindsWith(s.Extensions), log: log, used: newLastUses(),
+	server := &Server{directory: d, settings: s, workloads: workloads, types: newKinds(directory.Fold, s.schemas()...), log: log, used: newLastUses(),
 		entries: make(chan LogEntry, logQueue), now: time.Now}
 	server.metrics = newMetrics(server.heldCount)
 	server.mux = server.routes()
@@ -330,7 +331,21 @@ func (req *request) body() (map[string]any, error) {
 	default:
 		return nil, fail(http.StatusUnsupportedMediaType, "", "The body must be %s.", contentType)
 	}
-	return decodeFrom(req.Body, strings.HasPrefix(req.URL.Path, "/Groups"))
+	body, err := decodeFrom(req.Body, strings.HasPrefix(req.URL.Path, "/Groups"))
+	return body, bodyError(err)
+}
+
+// bodyError returns the response to a body that could not be read.
+func bodyError(err error) error {
+	var invalidBody *problem
+	var large *http.MaxBytesError
+	switch {
+	case err == nil, errors.As(err, &invalidBody), errors.As(err, &large):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fail(http.StatusRequestTimeout, "", "The body took longer than %s to come in.", bodyWithin)
+	}
+	return invalid("invalidSyntax", "The body cannot be read: %v.", err)
 }
 
 // precondition checks If-Match, and of a change If-None-Match too, against a

@@ -27,7 +27,7 @@ func (s *Server) createUser(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := s.normalize(req, s.types.user, body)
+	document, err := normalize(s.types.user, body, &req.notes)
 	if err != nil {
 		return nil, err
 	}
@@ -55,20 +55,12 @@ func (s *Server) createUser(req *request) (any, error) {
 	return s.renderUser(req, &u)
 }
 
-// cleaned is the canonical document of a body that is a whole resource.
-func (s *Server) normalize(req *request, kind *kindOfResource, body map[string]any) (map[string]any, error) {
-	if _, ok := member(body, "schemas"); !ok {
-		req.notes.add(quirkMissingSchemas)
-	}
-	return (&cleaner{kind, &req.notes}).document(body)
-}
-
 func (s *Server) replaceUser(req *request) (any, error) {
 	body, err := req.body()
 	if err != nil {
 		return nil, err
 	}
-	document, err := s.normalize(req, s.types.user, body)
+	document, err := normalize(s.types.user, body, &req.notes)
 	if err != nil {
 		return nil, err
 	}
@@ -104,14 +96,7 @@ func (s *Server) patched(req *request, kind *kindOfResource, stored json.RawMess
 	if err != nil {
 		return nil, err
 	}
-	c := &cleaner{kind, &req.notes}
-	for _, o := range operations {
-		if err := c.apply(document, o); err != nil {
-			return nil, err
-		}
-	}
-	c.prune(document)
-	return document, nil
+	return document, applyPatch(kind, document, operations, &req.notes)
 }
 
 // changeUser replaces the user's document by what f makes of the user.
