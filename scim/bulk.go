@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"sallyport/scim/internal/schema"
 )
 
 const (
@@ -65,7 +67,7 @@ type bulkRun struct {
 }
 
 func parseBulk(s *Server, req *request, body map[string]any) (*bulkRun, error) {
-	list, err := operationsIn(body)
+	list, err := schema.Operations(body)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func parseBulk(s *Server, req *request, body map[string]any) (*bulkRun, error) {
 		return nil, bulkTooLarge(fmt.Sprintf("There are %d operations", len(list)))
 	}
 	b := &bulkRun{server: s, request: req, created: map[string]string{}, pending: map[string]bool{}}
-	if v, has := member(body, "failOnErrors"); has && v != nil {
+	if v, has := schema.Member(body, "failOnErrors"); has && v != nil {
 		n, err := strconv.Atoi(fmt.Sprint(v))
 		if err != nil || n < 0 {
 			return nil, invalid("invalidValue", "failOnErrors is a whole number.")
@@ -104,12 +106,12 @@ func bulkTooLarge(what string) error {
 
 func parseBulkOperation(object map[string]any) *bulkOperation {
 	word := func(name string) string {
-		v, _ := member(object, name)
+		v, _ := schema.Member(object, name)
 		text, _ := v.(string)
 		return text
 	}
 	o := &bulkOperation{method: strings.ToUpper(word("method")), path: word("path"), bulkID: word("bulkId"), version: word("version")}
-	data, _ := member(object, "data")
+	data, _ := schema.Member(object, "data")
 	o.data, _ = data.(map[string]any)
 	replaceReferences([]any{o.path, o.data}, func(id string) (string, bool) {
 		o.references = append(o.references, id)
@@ -196,9 +198,9 @@ func (b *bulkRun) execute(o *bulkOperation, data map[string]any) {
 		b.server.recordHold(b.request.Context(), err)
 	}
 	if req != nil {
-		for q, n := range req.notes.seen {
+		for q, n := range req.notes.Counts {
 			for range n {
-				b.request.notes.add(q)
+				b.request.notes.Add(q)
 			}
 		}
 	}
@@ -268,8 +270,8 @@ func (b *bulkRun) requestFor(o *bulkOperation, data map[string]any) (handlerFunc
 func (s *Server) bulkHandler(o *bulkOperation, path string) (handlerFunc, string, error) {
 	endpoint, id, _ := strings.Cut(strings.Trim(path, "/"), "/")
 	table := map[string]map[string]handlerFunc{
-		s.types.user.endpoint:  {"POST": s.createUser, "PUT": s.replaceUser, "PATCH": s.patchUser, "DELETE": s.deleteUser},
-		s.types.group.endpoint: {"POST": s.createGroup, "PUT": s.replaceGroup, "PATCH": s.patchGroup, "DELETE": s.deleteGroup},
+		s.types.User.Endpoint:  {"POST": s.createUser, "PUT": s.replaceUser, "PATCH": s.patchUser, "DELETE": s.deleteUser},
+		s.types.Group.Endpoint: {"POST": s.createGroup, "PUT": s.replaceGroup, "PATCH": s.patchGroup, "DELETE": s.deleteGroup},
 	}
 	h := table[endpoint][o.method]
 	switch {
@@ -313,7 +315,7 @@ func replaceReferences(v any, f func(id string) (string, bool)) any {
 	switch v := v.(type) {
 	case string:
 		return replaceReference(v, f)
-	case memberID:
+	case schema.MemberID:
 		return replaceReference(string(v), f)
 	case []any:
 		out := make([]any, 0, len(v))

@@ -3,6 +3,8 @@ package scim
 import (
 	"net/http"
 	"time"
+
+	"sallyport/scim/internal/schema"
 )
 
 func (s *Server) serviceProviderConfig(req *request) (any, error) {
@@ -40,8 +42,8 @@ func listed(things []any) map[string]any {
 
 func (s *Server) resourceTypes(req *request) (any, error) {
 	var things []any
-	for _, k := range s.types.all() {
-		things = append(things, k.document(req.base))
+	for _, k := range s.types.All() {
+		things = append(things, k.Document(req.base))
 	}
 	return listed(things), noFilter(req)
 }
@@ -50,9 +52,9 @@ func (s *Server) resourceType(req *request) (any, error) {
 	if err := noFilter(req); err != nil {
 		return nil, err
 	}
-	for _, k := range s.types.all() {
-		if k.name == req.PathValue("name") {
-			return k.document(req.base), nil
+	for _, k := range s.types.All() {
+		if k.Name == req.PathValue("name") {
+			return k.Document(req.base), nil
 		}
 	}
 	return nil, fail(http.StatusNotFound, "", "There is no resource type %.100q.", req.PathValue("name"))
@@ -60,8 +62,8 @@ func (s *Server) resourceType(req *request) (any, error) {
 
 func (s *Server) schemas(req *request) (any, error) {
 	var things []any
-	for _, known := range s.types.schemas() {
-		things = append(things, known.document(req.base))
+	for _, known := range s.types.Schemas() {
+		things = append(things, known.Document(req.base))
 	}
 	return listed(things), noFilter(req)
 }
@@ -70,9 +72,9 @@ func (s *Server) schema(req *request) (any, error) {
 	if err := noFilter(req); err != nil {
 		return nil, err
 	}
-	for _, known := range s.types.schemas() {
-		if same(known.urn, req.PathValue("urn")) {
-			return known.document(req.base), nil
+	for _, known := range s.types.Schemas() {
+		if schema.EqualNames(known.URN, req.PathValue("urn")) {
+			return known.Document(req.base), nil
 		}
 	}
 	return nil, fail(http.StatusNotFound, "", "There is no schema %.100q.", req.PathValue("urn"))

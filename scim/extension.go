@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"sallyport/scim/internal/schema"
 )
 
 // Extension is a schema of users that the configuration declares (RFC 7643 §3.3).
@@ -26,7 +28,7 @@ type Attribute struct {
 var (
 	urnForm       = regexp.MustCompile(`^urn:[A-Za-z0-9][A-Za-z0-9-]{1,31}(:[A-Za-z0-9_.-]+)+$`)
 	attributeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
-	plainKinds    = []kind{text, boolean, integer, decimal, dateTime, reference, binary}
+	plainKinds    = []schema.DataType{schema.String, schema.Boolean, schema.Integer, schema.Decimal, schema.DateTime, schema.Reference, schema.Binary}
 )
 
 // Bounds of what a configuration declares.
@@ -40,7 +42,7 @@ func (s Settings) checkExtensions(fault func(path, problem string)) {
 		fault("extensions", fmt.Sprintf("are %d; at most %d are taken", len(s.Extensions), maxExtensions))
 		return
 	}
-	taken := []string{strings.ToLower(userURN), strings.ToLower(groupURN), strings.ToLower(enterpriseURN)}
+	taken := []string{strings.ToLower(schema.UserURN), strings.ToLower(schema.GroupURN), strings.ToLower(schema.EnterpriseURN)}
 	for i, x := range s.Extensions {
 		under := func(path, problem string) { fault(fmt.Sprintf("extensions[%d]%s", i, path), problem) }
 		urn := strings.ToLower(x.URN)
@@ -70,14 +72,14 @@ func (x Extension) checkAttributes(fault func(path, problem string)) {
 		} else {
 			seen[folded] = true
 		}
-		if a.Type != "" && !slices.Contains(plainKinds, kind(a.Type)) {
+		if a.Type != "" && !slices.Contains(plainKinds, schema.DataType(a.Type)) {
 			fault(at+".type", fmt.Sprintf("%q is unknown; write string, boolean, integer, decimal, dateTime, reference or binary", a.Type))
 		}
 	}
 }
 
 // schemas are the extensions as the server works with them.
-func (s Settings) schemas() (list []schema) {
+func (s Settings) schemas() (list []schema.Schema) {
 	for _, x := range s.Extensions {
 		list = append(list, x.schema())
 	}
@@ -85,19 +87,19 @@ func (s Settings) schemas() (list []schema) {
 }
 
 // schema is the extension as the server works with it.
-func (x Extension) schema() schema {
-	s := schema{urn: x.URN, name: x.Name, description: "Declared in the configuration."}
-	if s.name == "" {
+func (x Extension) schema() schema.Schema {
+	s := schema.Schema{URN: x.URN, Name: x.Name, Description: "Declared in the configuration."}
+	if s.Name == "" {
 		parts := strings.Split(x.URN, ":")
-		s.name = strings.Join(parts[max(0, len(parts)-3):], ":")
+		s.Name = strings.Join(parts[max(0, len(parts)-3):], ":")
 	}
 	for _, a := range x.Attributes {
-		k := kind(a.Type)
+		k := schema.DataType(a.Type)
 		if k == "" {
-			k = text
+			k = schema.String
 		}
-		s.attributes = append(s.attributes, attribute{name: a.Name, kind: k, multi: a.Multi, description: a.Description,
-			caseExact: a.CaseExact || k == reference || k == binary})
+		s.Attributes = append(s.Attributes, schema.Attribute{Name: a.Name, Type: k, MultiValued: a.Multi, Description: a.Description,
+			CaseExact: a.CaseExact || k == schema.Reference || k == schema.Binary})
 	}
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 func (s *Server) createGroup(req *request) (any, error) {
@@ -15,9 +16,9 @@ func (s *Server) createGroup(req *request) (any, error) {
 	}
 	var g directory.Group
 	var m *membersChange
-	parsed := req.notes.copied()
+	parsed := req.notes.Clone()
 	err = s.directory.Update(req.Context(), func(tx *directory.Tx) error {
-		req.notes = parsed.copied()
+		req.notes = parsed.Clone()
 		g = directory.Group{}
 		if err := setGroupDocument(&g, document); err != nil {
 			return err
@@ -32,10 +33,10 @@ func (s *Server) createGroup(req *request) (any, error) {
 		if g, err = tx.Group(g.ID); err != nil {
 			return err
 		}
-		req.changes = append(changesBetween(nil, document), m.changes()...)
+		req.changes = append(schema.Changes(nil, document), m.changes()...)
 		return s.record(tx, req, change{operation: "create", group: &g, detail: m.detail()})
 	})
-	s.count(s.types.group, "create", true, err)
+	s.count(s.types.Group, "create", true, err)
 	if err != nil {
 		return nil, err
 	}
@@ -50,12 +51,12 @@ func (s *Server) groupBody(req *request) (map[string]any, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	document, err := normalize(s.types.group, body, &req.notes)
+	document, err := schema.Normalize(s.types.Group, body, &req.notes)
 	if err != nil {
 		return nil, nil, err
 	}
-	members, _ := document[membersAttribute].([]string)
-	delete(document, membersAttribute)
+	members, _ := document[schema.MembersAttribute].([]string)
+	delete(document, schema.MembersAttribute)
 	return document, members, nil
 }
 
@@ -78,14 +79,14 @@ func (s *Server) patchGroup(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	operations, err := parsePatch(s.types.group, body, &req.notes)
+	operations, err := schema.ParsePatch(s.types.Group, body, &req.notes)
 	if err != nil {
 		return nil, err
 	}
 	g, err := s.changeGroup(req, "patch", func(g *directory.Group, m *membersChange) (map[string]any, error) {
-		var others []operation
+		var others []schema.Operation
 		for _, o := range operations {
-			if o.target.attribute == nil || o.target.attribute.name != membersAttribute {
+			if o.Path.Attribute == nil || o.Path.Attribute.Name != schema.MembersAttribute {
 				others = append(others, o)
 				continue
 			}
@@ -93,7 +94,7 @@ func (s *Server) patchGroup(req *request) (any, error) {
 				return nil, err
 			}
 		}
-		return s.patched(req, s.types.group, g.Document, others)
+		return s.patched(req, s.types.Group, g.Document, others)
 	})
 	if err != nil {
 		return nil, err
@@ -110,9 +111,9 @@ func (s *Server) changeGroup(req *request, operation string, f func(*directory.G
 	var g directory.Group
 	var m *membersChange
 	changed := false
-	parsed := req.notes.copied()
+	parsed := req.notes.Clone()
 	err := s.directory.Update(req.Context(), func(tx *directory.Tx) (err error) {
-		req.notes = parsed.copied()
+		req.notes = parsed.Clone()
 		if g, err = s.group(tx, req); err != nil {
 			return err
 		}
@@ -137,7 +138,7 @@ func (s *Server) changeGroup(req *request, operation string, f func(*directory.G
 		req.changes = append(req.changes, m.changes()...)
 		return s.record(tx, req, change{operation: operation, group: &g, detail: m.detail()})
 	})
-	s.count(s.types.group, operation, changed, err)
+	s.count(s.types.Group, operation, changed, err)
 	if err == nil {
 		s.warn(m)
 	}
@@ -165,7 +166,7 @@ func (s *Server) deleteGroup(req *request) (any, error) {
 		req.changes = []string{"deleted"}
 		return s.record(tx, req, change{operation: "delete", group: &g})
 	})
-	s.count(s.types.group, "delete", true, err)
+	s.count(s.types.Group, "delete", true, err)
 	req.status = http.StatusNoContent
 	return nil, err
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // indexed is an equality that every match must have and that an index answers.
@@ -15,24 +16,24 @@ func (p *subquery) indexed() (attribute, value string) {
 	return indexedIn(p.filter)
 }
 
-func indexedIn(f *filter) (attribute, value string) {
-	if f.op == "and" {
-		if attribute, value = indexedIn(f.left); attribute != "" {
+func indexedIn(f *schema.Filter) (attribute, value string) {
+	if f.Op == "and" {
+		if attribute, value = indexedIn(f.Left); attribute != "" {
 			return attribute, value
 		}
-		return indexedIn(f.right)
+		return indexedIn(f.Right)
 	}
-	if f.op == "[]" && f.target.attribute.name == "emails" {
-		return emailIn(f.left)
+	if f.Op == "[]" && f.Path.Attribute.Name == "emails" {
+		return emailIn(f.Left)
 	}
-	text, ok := f.value.(string)
-	if f.op != "eq" || !ok || !directory.Indexed(text) || f.target.extension != "" {
+	text, ok := f.Value.(string)
+	if f.Op != "eq" || !ok || !directory.Indexed(text) || f.Path.Extension != "" {
 		return "", ""
 	}
-	if f.target.attribute.name == "emails" && f.target.compared().name == "value" {
+	if f.Path.Attribute.Name == "emails" && f.Path.Compared().Name == "value" {
 		return "emails", text
 	}
-	switch name := f.target.attribute.name; name {
+	switch name := f.Path.Attribute.Name; name {
 	case "id", "externalId", "userName", "displayName":
 		return name, text
 	}
@@ -41,23 +42,23 @@ func indexedIn(f *filter) (attribute, value string) {
 
 // emailIn is an address that every element which a value filter of emails finds
 // must have.
-func emailIn(f *filter) (attribute, value string) {
-	if f.op == "and" {
-		if attribute, value = emailIn(f.left); attribute != "" {
+func emailIn(f *schema.Filter) (attribute, value string) {
+	if f.Op == "and" {
+		if attribute, value = emailIn(f.Left); attribute != "" {
 			return attribute, value
 		}
-		return emailIn(f.right)
+		return emailIn(f.Right)
 	}
-	text, ok := f.value.(string)
-	if f.op != "eq" || !ok || !directory.Indexed(text) || f.target.attribute.name != "value" {
+	text, ok := f.Value.(string)
+	if f.Op != "eq" || !ok || !directory.Indexed(text) || f.Path.Attribute.Name != "value" {
 		return "", ""
 	}
 	return "emails", text
 }
 
 // mentions says whether a filter looks at an attribute.
-func usesAttribute(f *filter, name string) bool {
-	return f != nil && (f.target != nil && f.target.attribute.name == name || usesAttribute(f.left, name) || f.op != "[]" && usesAttribute(f.right, name))
+func usesAttribute(f *schema.Filter, name string) bool {
+	return f != nil && (f.Path != nil && f.Path.Attribute.Name == name || usesAttribute(f.Left, name) || f.Op != "[]" && usesAttribute(f.Right, name))
 }
 
 // one is a list of the thing found, or of none.

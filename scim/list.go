@@ -1,23 +1,26 @@
 package scim
 
-import "sallyport/directory"
+import (
+	"sallyport/directory"
+	"sallyport/scim/internal/schema"
+)
 
 // resource reads one kind of resource.
 type endpoint struct {
-	kind   *kindOfResource
+	kind   *schema.ResourceType
 	server *Server
 }
 
 // list answers GET /Users and GET /Groups.
 func (r endpoint) list(req *request) (any, error) {
-	return r.server.find(req, []*kindOfResource{r.kind})
+	return r.server.find(req, []*schema.ResourceType{r.kind})
 }
 
 // listAll answers GET / : all kinds at once (RFC 7644 §3.4.2.1).
-func (s *Server) listAll(req *request) (any, error) { return s.find(req, s.types.all()) }
+func (s *Server) listAll(req *request) (any, error) { return s.find(req, s.types.All()) }
 
 // find answers a query with the resources of kinds that match it.
-func (s *Server) find(req *request, kinds []*kindOfResource) (any, error) {
+func (s *Server) find(req *request, kinds []*schema.ResourceType) (any, error) {
 	q, err := s.query(req, kinds)
 	if err != nil {
 		return nil, err
@@ -60,7 +63,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 		var err error
 		if p.filter == nil && p.sortBy == nil {
 			err = q.collectIDs(tx, p, page)
-		} else if p.kind == q.request.kinds.user {
+		} else if p.kind == q.request.kinds.User {
 			err = q.collectUsers(tx, p, page)
 		} else {
 			err = q.collectGroups(tx, p, page)
@@ -75,7 +78,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 // gatherIDs pages through all of a kind, reading no more than ids.
 func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 	count, ids := tx.UserCount, tx.UserIDs
-	if p.kind == q.request.kinds.group {
+	if p.kind == q.request.kinds.Group {
 		count, ids = tx.GroupCount, tx.GroupIDs
 	}
 	total, err := count()
@@ -104,12 +107,12 @@ func (q *query) collectUsers(tx *directory.Tx, p *subquery, page *page) error {
 		if err != nil {
 			return err
 		}
-		ok, err := p.matches(&subject{document: document})
+		ok, err := p.matches(&schema.Subject{Document: document})
 		if err != nil {
 			return err
 		}
 		if ok {
-			page.add(candidate{p, u.ID, sortKey(document, p.sortBy)})
+			page.add(candidate{p, u.ID, schema.SortKeyOf(document, p.sortBy)})
 		}
 	}
 	return nil
@@ -124,12 +127,13 @@ func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 		if err != nil {
 			return err
 		}
-		ok, err := p.matches(&subject{document, func(id string) (bool, error) { return tx.IsMember(g.ID, id) }, memberDocuments(tx, q.request, g.ID)})
+		ok, err := p.matches(&schema.Subject{Document: document, IsMember: func(id string) (bool, error) { return tx.IsMember(g.ID, id) },
+			Members: memberDocuments(tx, q.request, g.ID)})
 		if err != nil {
 			return err
 		}
 		if ok {
-			page.add(candidate{p, g.ID, sortKey(document, p.sortBy)})
+			page.add(candidate{p, g.ID, schema.SortKeyOf(document, p.sortBy)})
 		}
 	}
 	return nil
@@ -137,7 +141,7 @@ func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 
 // render is a candidate as it goes over the wire.
 func (q *query) render(tx *directory.Tx, c candidate) (any, error) {
-	if c.subquery.kind == q.request.kinds.user {
+	if c.subquery.kind == q.request.kinds.User {
 		u, err := tx.User(c.id)
 		if err != nil {
 			return nil, err

@@ -12,21 +12,22 @@ import (
 	"time"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // Entry is one exchange in the provisioning log. It tells names and shapes, never
 // a value that the client sent, but for true and false.
 type LogEntry struct {
-	Time         time.Time     `json:"time"` // when the request came, UTC
-	Token        string        `json:"token"`
-	Method       string        `json:"method"`
-	Target       string        `json:"target"` // below /scim/v2; values in filters are left out
-	Code         int           `json:"code"`
-	Problem      string        `json:"problem,omitempty"` // why it was refused
-	Milliseconds float64       `json:"milliseconds"`
-	Quirks       map[quirk]int `json:"quirks,omitempty"`
-	Resource     string        `json:"resource,omitempty"` // the id of what was asked for or made
-	Changes      []string      `json:"changes,omitempty"`  // what differs since: attributes, "members +2 -1"
+	Time         time.Time            `json:"time"` // when the request came, UTC
+	Token        string               `json:"token"`
+	Method       string               `json:"method"`
+	Target       string               `json:"target"` // below /scim/v2; values in filters are left out
+	Code         int                  `json:"code"`
+	Problem      string               `json:"problem,omitempty"` // why it was refused
+	Milliseconds float64              `json:"milliseconds"`
+	Quirks       map[schema.Quirk]int `json:"quirks,omitempty"`
+	Resource     string               `json:"resource,omitempty"` // the id of what was asked for or made
+	Changes      []string             `json:"changes,omitempty"`  // what differs since: attributes, "members +2 -1"
 }
 
 // QuirkNames are the names of the entry's quirks, sorted.
@@ -107,7 +108,7 @@ func (s *Server) enter(req *request, status int, err error, took time.Duration) 
 		return
 	}
 	entry := LogEntry{Time: req.received, Token: req.token.Name, Method: methodLabel(req.Method), Target: redactedTarget(req.Request), Code: status,
-		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.notes.seen, Changes: req.changes}
+		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.notes.Counts, Changes: req.changes}
 	if id := req.PathValue("id"); ourID.MatchString(id) {
 		entry.Resource = id
 	} else if i := strings.LastIndexByte(req.location, '/'); i >= 0 {
@@ -156,7 +157,7 @@ var knownSegments = []string{"Users", "Groups", "Bulk", "Me", ".search", "Servic
 func parameterShape(name, value string) string {
 	switch {
 	case name == "filter":
-		return "filter=" + filterShape(value)
+		return "filter=" + schema.RedactFilter(value)
 	case name == "cursor":
 		return "cursor"
 	case !slices.Contains(parameters, name):

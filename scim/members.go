@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // membersChange changes a group's members within a transaction, edge by edge:
@@ -21,39 +22,39 @@ type membersChange struct {
 }
 
 // apply carries out one operation on members.
-func (m *membersChange) apply(o operation) error {
-	if o.target.sub != nil {
+func (m *membersChange) apply(o schema.Operation) error {
+	if o.Path.Sub != nil {
 		return invalid("mutability", "A member cannot be changed, only added and removed.")
 	}
-	if o.target.where != nil {
-		if o.op != "remove" {
+	if o.Path.Filter != nil {
+		if o.Op != "remove" {
 			return invalid("invalidPath", "Members are removed by members[value eq \"ID\"], and added and replaced without a filter.")
 		}
-		ids, err := m.findMembers(o.target.where)
+		ids, err := m.findMembers(o.Path.Filter)
 		if err != nil {
 			return err
 		}
 		return m.remove(ids)
 	}
-	if o.op == "remove" && !o.given {
+	if o.Op == "remove" && !o.HasValue {
 		return m.set(nil)
 	}
-	ids, err := memberIDs(o.value, &m.request.notes)
+	ids, err := schema.MemberIDs(o.Value, &m.request.notes)
 	if err != nil {
 		return err
 	}
-	switch o.op {
+	switch o.Op {
 	case "add":
 		return m.add(ids)
 	case "replace":
 		return m.set(ids)
 	}
-	m.request.notes.add(quirkRemoveListed)
+	m.request.notes.Add(schema.QuirkRemoveListed)
 	return m.remove(ids)
 }
 
 // found are the ids of the members that a value filter finds.
-func (m *membersChange) findMembers(where *filter) (ids []string, err error) {
+func (m *membersChange) findMembers(where *schema.Filter) (ids []string, err error) {
 	if ids, ok := listedIDs(where); ok {
 		return ids, nil
 	}
@@ -61,7 +62,7 @@ func (m *membersChange) findMembers(where *filter) (ids []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if elementMatches(one, where) {
+		if schema.MatchesElement(one, where) {
 			ids = append(ids, one["value"].(string))
 		}
 	}
@@ -69,14 +70,14 @@ func (m *membersChange) findMembers(where *filter) (ids []string, err error) {
 }
 
 // listedIDs are the ids in value eq "a" or value eq "b" ….
-func listedIDs(f *filter) ([]string, bool) {
-	if f.op == "or" {
-		left, ok1 := listedIDs(f.left)
-		right, ok2 := listedIDs(f.right)
+func listedIDs(f *schema.Filter) ([]string, bool) {
+	if f.Op == "or" {
+		left, ok1 := listedIDs(f.Left)
+		right, ok2 := listedIDs(f.Right)
 		return append(left, right...), ok1 && ok2
 	}
-	id, ok := f.value.(string)
-	return []string{id}, ok && f.op == "eq" && f.target.attribute.name == "value"
+	id, ok := f.Value.(string)
+	return []string{id}, ok && f.Op == "eq" && f.Path.Attribute.Name == "value"
 }
 
 func (m *membersChange) add(ids []string) error {
@@ -116,7 +117,7 @@ func (m *membersChange) countUnknown(ids []string, err error) error {
 		}
 		var exists bool
 		if _, exists, err = m.tx.Exists(id); err == nil && !exists {
-			m.request.notes.add(quirkUnknownMember)
+			m.request.notes.Add(schema.QuirkUnknownMember)
 			m.unknown++
 		}
 	}

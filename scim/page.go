@@ -4,21 +4,23 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"sallyport/scim/internal/schema"
 )
 
 // candidate is a resource that matches.
 type candidate struct {
 	subquery *subquery
 	id       string
-	key      key
+	key      schema.SortKey
 }
 
 // position is a place in a list: behind the candidate that it describes.
 type position struct {
-	begun bool   // false: before the first
-	Index int    `json:"p,omitempty"` // the candidate's part
-	ID    string `json:"i"`
-	Key   key    `json:"k,omitzero"`
+	begun bool           // false: before the first
+	Index int            `json:"p,omitempty"` // the candidate's part
+	ID    string         `json:"i"`
+	Key   schema.SortKey `json:"k,omitzero"`
 }
 
 // page collects the candidates to show.
@@ -87,8 +89,8 @@ func (p *page) last() *position {
 
 // compare orders by key, then kind, then id, so that every order is total. What is
 // unassigned comes last, and first when descending (RFC 7644 §3.4.2.3).
-func (q *query) compare(place1 int, id1 string, key1 key, place2 int, id2 string, key2 key) int {
-	order := key1.compare(key2)
+func (q *query) compare(place1 int, id1 string, key1 schema.SortKey, place2 int, id2 string, key2 schema.SortKey) int {
+	order := key1.Compare(key2)
 	if q.descending {
 		order = -order
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // problem is an answer that is a no (RFC 7644 §3.12). Its detail is written for
@@ -36,6 +37,7 @@ func invalid(kind, format string, args ...any) error {
 // problemOf is the one table that turns errors into SCIM answers.
 func problemOf(err error) *problem {
 	var p *problem
+	var rejected *schema.Error
 	var held *heldError
 	var taken *directory.ErrTaken
 	var unkeepable *directory.ErrUnkeepable
@@ -43,6 +45,8 @@ func problemOf(err error) *problem {
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.As(err, &rejected):
+		return &problem{http.StatusBadRequest, rejected.Type, rejected.Detail, rejected.Shape}
 	case errors.As(err, &held):
 		return held.problem()
 	case errors.As(err, &taken):

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // Bounds of one page.
@@ -30,14 +31,14 @@ type query struct {
 
 // part is a query as one kind of resource understands it.
 type subquery struct {
-	kind   *kindOfResource
+	kind   *schema.ResourceType
 	index  int // among the parts
-	filter *filter
-	sortBy *target // sortBy; nil: in the order of ids
-	want   selection
+	filter *schema.Filter
+	sortBy *schema.Path // sortBy; nil: in the order of ids
+	want   schema.Selection
 }
 
-func (s *Server) query(req *request, kinds []*kindOfResource) (*query, error) {
+func (s *Server) query(req *request, kinds []*schema.ResourceType) (*query, error) {
 	values := req.URL.Query()
 	q := &query{request: req, text: stableParameters(req.URL.Path, values)}
 	if err := q.readPage(values); err != nil {
@@ -109,14 +110,14 @@ func number(text string, absent int, name, fault string) (int, error) {
 
 // read understands filter, sortBy and attributes. What only another of kinds has
 // is unassigned here.
-func (p *subquery) read(req *request, values url.Values, kinds []*kindOfResource) (err error) {
+func (p *subquery) read(req *request, values url.Values, kinds []*schema.ResourceType) (err error) {
 	if text := values.Get("filter"); text != "" {
-		if p.filter, err = parseFilterAmong(p.kind, kinds, text, &req.notes); err != nil {
+		if p.filter, err = schema.ParseFilter(p.kind, kinds, text, &req.notes); err != nil {
 			return err
 		}
 	}
 	if name := values.Get("sortBy"); name != "" {
-		if p.sortBy, err = parseSortBy(p.kind, kinds, name, &req.notes); err != nil {
+		if p.sortBy, err = schema.ParseSortBy(p.kind, kinds, name, &req.notes); err != nil {
 			return err
 		}
 	}
@@ -157,16 +158,16 @@ func (p *subquery) groups(tx *directory.Tx) iter.Seq2[directory.Group, error] {
 	return tx.Groups("")
 }
 
-func (p *subquery) matches(s *subject) (bool, error) {
+func (p *subquery) matches(s *schema.Subject) (bool, error) {
 	if p.filter == nil {
 		return true, nil
 	}
-	return s.matches(p.filter)
+	return s.Matches(p.filter)
 }
 
 // looksAt says whether the filter or the order needs an attribute.
 func (p *subquery) needs(name string) bool {
-	return usesAttribute(p.filter, name) || p.sortBy != nil && p.sortBy.attribute.name == name
+	return usesAttribute(p.filter, name) || p.sortBy != nil && p.sortBy.Attribute.Name == name
 }
 
 // userDocument is as much of a user as the query looks at.

@@ -46,7 +46,7 @@ func shown(t *testing.T, file string) (quirks []string) {
 // TestEveryQuirkIsDocumentedAndShown: each has a row in docs/entra.md, which names
 // a recording in which it is counted.
 func TestEveryQuirkIsDocumentedAndShown(t *testing.T) {
-	source, err := os.ReadFile("quirk.go")
+	source, err := os.ReadFile("internal/schema/quirk.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestEveryQuirkIsDocumentedAndShown(t *testing.T) {
 			counted[file] = shown(t, filepath.Join("testdata/recordings", file+".txtar"))
 		}
 	}
-	for _, m := range regexp.MustCompile(`quirk = "([a-z_]+)"`).FindAllStringSubmatch(string(source), -1) {
+	for _, m := range regexp.MustCompile(`Quirk = "([a-z_]+)"`).FindAllStringSubmatch(string(source), -1) {
 		switch file, documented := rows[m[1]]; {
 		case !documented:
 			t.Errorf("the quirk %s is not in docs/entra.md", m[1])

@@ -7,6 +7,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // change is what the audit record says of a push.
@@ -43,7 +44,7 @@ func (s *Server) record(tx *directory.Tx, req *request, c change) error {
 }
 
 // counted notes how a change ended.
-func (s *Server) count(kind *kindOfResource, operation string, changed bool, err error) {
+func (s *Server) count(kind *schema.ResourceType, operation string, changed bool, err error) {
 	result := "unchanged"
 	var held *heldError
 	switch {
@@ -54,5 +55,5 @@ func (s *Server) count(kind *kindOfResource, operation string, changed bool, err
 	case changed:
 		result = "changed"
 	}
-	s.metrics.operations.WithLabelValues(kind.name, operation, result).Inc()
+	s.metrics.operations.WithLabelValues(kind.Name, operation, result).Inc()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // The messages of SCIM that are no resources, by URN (RFC 7644 §3.4.2, §3.12).
@@ -23,14 +24,14 @@ func notFound(err error, id string) error {
 }
 
 // selected reads attributes and excludedAttributes.
-func selected(kind *kindOfResource, req *request) (selection, error) {
+func selected(kind *schema.ResourceType, req *request) (schema.Selection, error) {
 	q := req.URL.Query()
-	return parseSelection(kind, q["attributes"], q["excludedAttributes"])
+	return schema.ParseSelection(kind, q["attributes"], q["excludedAttributes"])
 }
 
 // renderUser is the answer to a change of a user.
 func (s *Server) renderUser(req *request, u *directory.User) (out any, err error) {
-	want, err := selected(req.kinds.user, req)
+	want, err := selected(req.kinds.User, req)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func (s *Server) renderUser(req *request, u *directory.User) (out any, err error
 }
 
 func (s *Server) renderGroup(req *request, g *directory.Group) (out any, err error) {
-	want, err := selected(req.kinds.group, req)
+	want, err := selected(req.kinds.Group, req)
 	if err != nil {
 		return nil, err
 	}
@@ -56,18 +57,18 @@ func (s *Server) renderGroup(req *request, g *directory.Group) (out any, err err
 }
 
 // userResource is a user as it goes over the wire.
-func userResource(tx *directory.Tx, req *request, u *directory.User, want selection) (map[string]any, error) {
+func userResource(tx *directory.Tx, req *request, u *directory.User, want schema.Selection) (map[string]any, error) {
 	out, err := decodeDocument(u.Document)
 	if err != nil {
 		return nil, err
 	}
-	describe(out, req.kinds.user, req, u.ID, u.Version, u.Created, u.Modified)
-	if want.wantsAttribute("groups") {
+	describe(out, req.kinds.User, req, u.ID, u.Version, u.Created, u.Modified)
+	if want.Includes("groups") {
 		if err := addGroups(tx, req, u.ID, out); err != nil {
 			return nil, err
 		}
 	}
-	return want.trim(req.kinds.user, out), nil
+	return want.Trim(req.kinds.User, out), nil
 }
 
 // addGroups adds the groups that a user is a direct member of.
@@ -88,13 +89,13 @@ func addGroups(tx *directory.Tx, req *request, id string, out map[string]any) er
 
 // groupResource is a group as it goes over the wire; its members are read only
 // if they are wanted.
-func groupResource(tx *directory.Tx, req *request, g *directory.Group, want selection) (map[string]any, error) {
+func groupResource(tx *directory.Tx, req *request, g *directory.Group, want schema.Selection) (map[string]any, error) {
 	out, err := decodeDocument(g.Document)
 	if err != nil {
 		return nil, err
 	}
-	describe(out, req.kinds.group, req, g.ID, g.Version, g.Created, g.Modified)
-	if want.wantsAttribute("members") {
+	describe(out, req.kinds.Group, req, g.ID, g.Version, g.Created, g.Modified)
+	if want.Includes("members") {
 		list := []any{}
 		for m, err := range memberDocuments(tx, req, g.ID) {
 			if err != nil {
@@ -106,7 +107,7 @@ func groupResource(tx *directory.Tx, req *request, g *directory.Group, want sele
 			out["members"] = list
 		}
 	}
-	return want.trim(req.kinds.group, out), nil
+	return want.Trim(req.kinds.Group, out), nil
 }
 
 // memberDocuments are a group's members as they go over the wire.
@@ -125,16 +126,16 @@ func memberDocuments(tx *directory.Tx, req *request, group string) iter.Seq2[map
 }
 
 // describe adds what is ours: id, schemas and meta.
-func describe(out map[string]any, kind *kindOfResource, req *request, id string, version uint64, created, modified time.Time) {
-	schemas := []any{kind.core.urn}
-	for _, x := range kind.extensions {
-		if _, has := out[x.urn]; has {
-			schemas = append(schemas, x.urn)
+func describe(out map[string]any, kind *schema.ResourceType, req *request, id string, version uint64, created, modified time.Time) {
+	schemas := []any{kind.Core.URN}
+	for _, x := range kind.Extensions {
+		if _, has := out[x.URN]; has {
+			schemas = append(schemas, x.URN)
 		}
 	}
 	out["schemas"], out["id"] = schemas, id
-	out["meta"] = map[string]any{"resourceType": kind.name, "created": instant(created), "lastModified": instant(modified),
-		"location": req.base + "/" + kind.endpoint + "/" + id, "version": etag(version)}
+	out["meta"] = map[string]any{"resourceType": kind.Name, "created": instant(created), "lastModified": instant(modified),
+		"location": req.base + "/" + kind.Endpoint + "/" + id, "version": etag(version)}
 }
 
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

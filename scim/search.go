@@ -4,25 +4,27 @@ import (
 	"encoding/json"
 	"net/url"
 	"strings"
+
+	"sallyport/scim/internal/schema"
 )
 
 // search answers POST …/.search: a query whose parameters stand in the body, so
 // that no personal data stands in a URL.
 func (r endpoint) search(req *request) (any, error) {
-	return r.server.searchAmong(req, []*kindOfResource{r.kind})
+	return r.server.searchAmong(req, []*schema.ResourceType{r.kind})
 }
 
 // searchAll answers POST /.search : all kinds at once.
-func (s *Server) searchAll(req *request) (any, error) { return s.searchAmong(req, s.types.all()) }
+func (s *Server) searchAll(req *request) (any, error) { return s.searchAmong(req, s.types.All()) }
 
-func (s *Server) searchAmong(req *request, kinds []*kindOfResource) (any, error) {
+func (s *Server) searchAmong(req *request, kinds []*schema.ResourceType) (any, error) {
 	body, err := req.body()
 	if err != nil {
 		return nil, err
 	}
 	values := url.Values{}
 	for _, name := range parameters {
-		v, ok := member(body, name)
+		v, ok := schema.Member(body, name)
 		if !ok || v == nil && name != "cursor" {
 			continue
 		}

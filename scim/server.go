@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // Bounds of a request's body, in bytes: Okta PUTs whole groups, and one of
@@ -45,7 +46,7 @@ type Server struct {
 	directory *directory.Directory
 	settings  Settings
 	workloads Workloads // nil without scim.oauth
-	types     kinds
+	types     schema.Types
 	log       *slog.Logger
 	metrics   *metrics
 	used      lastUses
@@ -56,7 +57,7 @@ type Server struct {
 
 // New is a server on d. workloads may be nil: then only tokens of Mint are taken.
 func New(d *directory.Directory, log *slog.Logger, s Settings, workloads Workloads) *Server {
-	server := &Server{directory: d, settings: s, workloads: workloads, types: newKinds(directory.Fold, s.schemas()...), log: log, used: newLastUses(),
+	server := &Server{directory: d, settings: s, workloads: workloads, types: schema.New(directory.Fold, s.schemas()...), log: log, used: newLastUses(),
 		entries: make(chan LogEntry, logQueue), now: time.Now}
 	server.metrics = newMetrics(server.heldCount)
 	server.mux = server.routes()
@@ -70,11 +71,11 @@ func (s *Server) Collectors() []prometheus.Collector { return s.metrics.collecto
 type request struct {
 	*http.Request
 	token    directory.Token
-	kinds    kinds
+	kinds    schema.Types
 	received time.Time      // UTC
 	data     map[string]any // its body, where it was read already
 	base     string         // of resources' locations: https://host/scim/v2
-	notes    notes
+	notes    schema.Quirks
 	etag     string // of the answer's resource
 	location string
 	changes  []string // what the request changed
@@ -91,7 +92,7 @@ func (s *Server) routes() *http.ServeMux {
 	on := func(pattern string, h handlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) })
 	}
-	users, groups := endpoint{s.types.user, s}, endpoint{s.types.group, s}
+	users, groups := endpoint{s.types.User, s}, endpoint{s.types.Group, s}
 	on("POST /Users", s.createUser)
 	on("GET /Users", users.list)
 	on("POST /Users/.search", users.search)
@@ -327,17 +328,17 @@ func (req *request) body() (map[string]any, error) {
 	switch {
 	case req.Header.Get("Content-Type") == "", media == contentType && err == nil:
 	case media == "application/json" && err == nil:
-		req.notes.add(quirkPlainJSON)
+		req.notes.Add(schema.QuirkPlainJSON)
 	default:
 		return nil, fail(http.StatusUnsupportedMediaType, "", "The body must be %s.", contentType)
 	}
-	body, err := decodeFrom(req.Body, strings.HasPrefix(req.URL.Path, "/Groups"))
+	body, err := schema.DecodeReader(req.Body, strings.HasPrefix(req.URL.Path, "/Groups"))
 	return body, bodyError(err)
 }
 
 // bodyError returns the response to a body that could not be read.
 func bodyError(err error) error {
-	var invalidBody *problem
+	var invalidBody *schema.Error
 	var large *http.MaxBytesError
 	switch {
 	case err == nil, errors.As(err, &invalidBody), errors.As(err, &large):

@@ -15,7 +15,7 @@ func (r endpoint) show(req *request) (out any, err error) {
 	id := req.PathValue("id")
 	var version uint64
 	err = r.server.directory.View(req.Context(), func(tx *directory.Tx) error {
-		if r.kind == req.kinds.user {
+		if r.kind == req.kinds.User {
 			u, err := tx.User(id)
 			if err != nil {
 				return notFound(err, id)
@@ -38,7 +38,7 @@ func (r endpoint) show(req *request) (out any, err error) {
 	if err := req.precondition(version); err != nil {
 		return nil, err
 	}
-	req.etag, req.location = etag(version), req.base+"/"+r.kind.endpoint+"/"+id
+	req.etag, req.location = etag(version), req.base+"/"+r.kind.Endpoint+"/"+id
 	if req.notModified(version) {
 		req.status = http.StatusNotModified
 		return nil, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"sallyport/directory"
+	"sallyport/scim/internal/schema"
 )
 
 // document is what is stored of a resource, as an object.
@@ -27,12 +28,12 @@ func (s *Server) createUser(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := normalize(s.types.user, body, &req.notes)
+	document, err := schema.Normalize(s.types.User, body, &req.notes)
 	if err != nil {
 		return nil, err
 	}
 	if _, kept := document["active"]; !kept {
-		said, _ := member(body, "active")
+		said, _ := schema.Member(body, "active")
 		document["active"] = said == nil
 	}
 	var u directory.User
@@ -44,10 +45,10 @@ func (s *Server) createUser(req *request) (any, error) {
 		if err := tx.PutUser(&u); err != nil {
 			return err
 		}
-		req.changes = changesBetween(nil, document)
+		req.changes = schema.Changes(nil, document)
 		return s.record(tx, req, change{operation: "create", user: &u})
 	})
-	s.count(s.types.user, "create", true, err)
+	s.count(s.types.User, "create", true, err)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func (s *Server) replaceUser(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := normalize(s.types.user, body, &req.notes)
+	document, err := schema.Normalize(s.types.User, body, &req.notes)
 	if err != nil {
 		return nil, err
 	}
@@ -78,34 +79,34 @@ func (s *Server) patchUser(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	operations, err := parsePatch(s.types.user, body, &req.notes)
+	operations, err := schema.ParsePatch(s.types.User, body, &req.notes)
 	if err != nil {
 		return nil, err
 	}
-	req.setsActive = slices.ContainsFunc(operations, func(o operation) bool {
-		return o.target.attribute != nil && o.target.attribute.name == "active"
+	req.setsActive = slices.ContainsFunc(operations, func(o schema.Operation) bool {
+		return o.Path.Attribute != nil && o.Path.Attribute.Name == "active"
 	})
 	return s.changeUser(req, "patch", func(u *directory.User) (map[string]any, error) {
-		return s.patched(req, s.types.user, u.Document, operations)
+		return s.patched(req, s.types.User, u.Document, operations)
 	})
 }
 
 // patched is a stored document after operations.
-func (s *Server) patched(req *request, kind *kindOfResource, stored json.RawMessage, operations []operation) (map[string]any, error) {
+func (s *Server) patched(req *request, kind *schema.ResourceType, stored json.RawMessage, operations []schema.Operation) (map[string]any, error) {
 	document, err := decodeDocument(stored)
 	if err != nil {
 		return nil, err
 	}
-	return document, applyPatch(kind, document, operations, &req.notes)
+	return document, schema.ApplyPatch(kind, document, operations, &req.notes)
 }
 
 // changeUser replaces the user's document by what f makes of the user.
 func (s *Server) changeUser(req *request, operation string, f func(*directory.User) (map[string]any, error)) (any, error) {
 	var u directory.User
 	changed := false
-	parsed := req.notes.copied()
+	parsed := req.notes.Clone()
 	err := s.directory.Update(req.Context(), func(tx *directory.Tx) (err error) {
-		req.notes = parsed.copied()
+		req.notes = parsed.Clone()
 		if u, err = s.user(tx, req); err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func (s *Server) changeUser(req *request, operation string, f func(*directory.Us
 		}
 		return s.record(tx, req, change{operation: operation, result: activation(before.Active, u.Active), user: &u})
 	})
-	s.count(s.types.user, operation, changed, err)
+	s.count(s.types.User, operation, changed, err)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +154,7 @@ func (s *Server) resolveHold(tx *directory.Tx, req *request, before, after *dire
 // noteChanges notes what differs from the stored document.
 func (req *request) noteChanges(stored json.RawMessage, document map[string]any) error {
 	before, err := decodeDocument(stored)
-	req.changes = changesBetween(before, document)
+	req.changes = schema.Changes(before, document)
 	return err
 }
 
@@ -194,7 +195,7 @@ func (s *Server) deleteUser(req *request) (any, error) {
 		req.changes = []string{"deleted"}
 		return s.record(tx, req, change{operation: "delete", user: &u})
 	})
-	s.count(s.types.user, "delete", true, err)
+	s.count(s.types.User, "delete", true, err)
 	req.status = http.StatusNoContent
 	return nil, err
 }

@@ -1,18 +1,18 @@
-package scim
+package schema
 
 import "strings"
 
-const membersAttribute = "members"
+const MembersAttribute = "members"
 
 // members reads the ids of a group's members, however they are written; what
 // else is said of a member is ours to say.
-func (c *cleaner) members(v any) (any, error) {
+func (c *normalizer) members(v any) (any, error) {
 	list, ok := v.([]any)
 	if !ok {
 		if v == nil || v == "" {
 			return nil, nil
 		}
-		c.notes.add(quirkSingleForMany)
+		c.notes.Add(QuirkSingleForMany)
 		list = []any{v}
 	}
 	ids := make([]string, 0, len(list))
@@ -29,24 +29,24 @@ func (c *cleaner) members(v any) (any, error) {
 }
 
 // memberIDs reads the ids in the value of an operation on members.
-func memberIDs(v any, n *notes) ([]string, error) {
-	clean, err := (&cleaner{notes: n}).members(v)
+func MemberIDs(v any, n *Quirks) ([]string, error) {
+	clean, err := (&normalizer{notes: n}).members(v)
 	ids, _ := clean.([]string)
 	return ids, err
 }
 
 // member is the id of one member; "" where there is none.
-func (c *cleaner) member(v any) (string, error) {
+func (c *normalizer) member(v any) (string, error) {
 	switch v := v.(type) {
-	case memberID:
+	case MemberID:
 		return string(v), nil
 	case string:
-		c.notes.add(quirkBareValue)
+		c.notes.Add(QuirkBareValue)
 		return v, nil
 	case nil:
 		return "", nil
 	case map[string]any:
-		id, _ := member(v, "value")
+		id, _ := Member(v, "value")
 		text, ok := id.(string)
 		if !ok && id != nil {
 			return "", invalid("invalidValue", "A member's value is an id, not %.100s.", jsonOf(id))
@@ -60,12 +60,12 @@ func (c *cleaner) member(v any) (string, error) {
 }
 
 // referred is the id at the end of a member's $ref.
-func (c *cleaner) referred(object map[string]any) string {
-	ref, _ := member(object, "$ref")
+func (c *normalizer) referred(object map[string]any) string {
+	ref, _ := Member(object, "$ref")
 	url, _ := ref.(string)
 	if url == "" {
 		return ""
 	}
-	c.notes.add(quirkRefForValue)
+	c.notes.Add(QuirkRefForValue)
 	return url[strings.LastIndexByte(url, '/')+1:]
 }

@@ -1,4 +1,4 @@
-package scim
+package schema
 
 import (
 	"cmp"
@@ -9,38 +9,38 @@ import (
 
 // subject is a resource that a filter looks at. isMember and members answer for
 // members, whom no document holds.
-type subject struct {
-	document map[string]any
-	isMember func(id string) (bool, error)
-	members  iter.Seq2[map[string]any, error]
+type Subject struct {
+	Document map[string]any
+	IsMember func(id string) (bool, error)
+	Members  iter.Seq2[map[string]any, error]
 }
 
 // matches evaluates f. Only isMember and members can fail.
-func (s *subject) matches(f *filter) (bool, error) {
-	switch f.op {
+func (s *Subject) Matches(f *Filter) (bool, error) {
+	switch f.Op {
 	case "and", "or":
-		left, err := s.matches(f.left)
-		if err != nil || left == (f.op == "or") {
+		left, err := s.Matches(f.Left)
+		if err != nil || left == (f.Op == "or") {
 			return left, err
 		}
-		return s.matches(f.right)
+		return s.Matches(f.Right)
 	case "not":
-		inner, err := s.matches(f.left)
+		inner, err := s.Matches(f.Left)
 		return !inner, err
 	}
-	if f.target.attribute.name == "members" && s.isMember != nil {
+	if f.Path.Attribute.Name == "members" && s.IsMember != nil {
 		return s.matchesMember(f)
 	}
-	return matchesValue(valueAt(s.document, f.target), f), nil
+	return matchesValue(valueAt(s.Document, f.Path), f), nil
 }
 
 // matchesMember looks one member up, or looks at all of them.
-func (s *subject) matchesMember(f *filter) (bool, error) {
+func (s *Subject) matchesMember(f *Filter) (bool, error) {
 	if id, ok := memberIn(f); ok {
-		return s.isMember(id)
+		return s.IsMember(id)
 	}
 	some := false
-	for m, err := range s.members {
+	for m, err := range s.Members {
 		if err != nil || matchesOne(m, f) {
 			return err == nil, err
 		}
@@ -51,27 +51,27 @@ func (s *subject) matchesMember(f *filter) (bool, error) {
 
 // memberIn is the id in members eq "ID", members.value eq "ID" and
 // members[value eq "ID"].
-func memberIn(f *filter) (id string, ok bool) {
-	if f.op == "[]" {
-		f = f.left
+func memberIn(f *Filter) (id string, ok bool) {
+	if f.Op == "[]" {
+		f = f.Left
 	}
-	if f.op != "eq" || f.target.compared().name != "value" {
+	if f.Op != "eq" || f.Path.Compared().Name != "value" {
 		return "", false
 	}
-	id, ok = f.value.(string)
+	id, ok = f.Value.(string)
 	return id, ok
 }
 
 // valueAt is the attribute's value in a document, nil if unassigned.
-func valueAt(document map[string]any, t *target) any {
-	if t.extension != "" {
-		document, _ = document[t.extension].(map[string]any)
+func valueAt(document map[string]any, t *Path) any {
+	if t.Extension != "" {
+		document, _ = document[t.Extension].(map[string]any)
 	}
-	return document[t.attribute.name]
+	return document[t.Attribute.Name]
 }
 
 // matchesValue: of a multi-valued attribute, any element that matches suffices.
-func matchesValue(v any, f *filter) bool {
+func matchesValue(v any, f *Filter) bool {
 	if list, ok := v.([]any); ok {
 		for _, one := range list {
 			if matchesOne(one, f) {
@@ -83,66 +83,66 @@ func matchesValue(v any, f *filter) bool {
 	return matchesOne(v, f)
 }
 
-func matchesOne(v any, f *filter) bool {
-	if f.op == "[]" {
+func matchesOne(v any, f *Filter) bool {
+	if f.Op == "[]" {
 		element, ok := v.(map[string]any)
-		return ok && elementMatches(element, f.left)
+		return ok && MatchesElement(element, f.Left)
 	}
 	if element, ok := v.(map[string]any); ok {
-		if f.target.sub == nil && (f.op == "pr" || f.value == nil) {
-			return (f.op == "eq") != (len(element) > 0)
+		if f.Path.Sub == nil && (f.Op == "pr" || f.Value == nil) {
+			return (f.Op == "eq") != (len(element) > 0)
 		}
-		v = element[f.target.compared().name]
+		v = element[f.Path.Compared().Name]
 	}
 	return compare(v, f)
 }
 
 // elementMatches evaluates a value filter on one element.
-func elementMatches(element map[string]any, f *filter) bool {
-	switch f.op {
+func MatchesElement(element map[string]any, f *Filter) bool {
+	switch f.Op {
 	case "and":
-		return elementMatches(element, f.left) && elementMatches(element, f.right)
+		return MatchesElement(element, f.Left) && MatchesElement(element, f.Right)
 	case "or":
-		return elementMatches(element, f.left) || elementMatches(element, f.right)
+		return MatchesElement(element, f.Left) || MatchesElement(element, f.Right)
 	case "not":
-		return !elementMatches(element, f.left)
+		return !MatchesElement(element, f.Left)
 	}
-	return compare(element[f.target.attribute.name], f)
+	return compare(element[f.Path.Attribute.Name], f)
 }
 
 // compare compares one plain value.
-func compare(v any, f *filter) bool {
+func compare(v any, f *Filter) bool {
 	switch {
-	case f.op == "pr":
+	case f.Op == "pr":
 		return v != nil && v != ""
-	case f.value == nil || v == nil: // eq null is "not present"; other comparisons with nothing fail
-		return f.op == "eq" && v == nil && f.value == nil || f.op == "ne" && (v == nil) != (f.value == nil)
+	case f.Value == nil || v == nil: // eq null is "not present"; other comparisons with nothing fail
+		return f.Op == "eq" && v == nil && f.Value == nil || f.Op == "ne" && (v == nil) != (f.Value == nil)
 	}
-	switch want := f.value.(type) {
+	switch want := f.Value.(type) {
 	case bool:
 		have, ok := v.(bool)
-		return ok && (f.op == "eq" && have == want || f.op == "ne" && have != want)
+		return ok && (f.Op == "eq" && have == want || f.Op == "ne" && have != want)
 	case string:
 		have, ok := v.(string)
 		return ok && compareText(have, want, f)
 	case json.Number:
 		have, ok := v.(json.Number)
-		return ok && compareNumber(have, want, f.op)
+		return ok && compareNumber(have, want, f.Op)
 	}
 	return false
 }
 
-func compareText(have, want string, f *filter) bool {
-	a, op := f.target.compared(), f.op
-	if a.kind == dateTime {
+func compareText(have, want string, f *Filter) bool {
+	a, op := f.Path.Compared(), f.Op
+	if a.Type == DateTime {
 		h, ok1 := instantOf(have)
 		w, ok2 := instantOf(want)
 		if ok1 && ok2 {
 			return inOrder(h.Compare(w), op)
 		}
 	}
-	if !a.caseExact {
-		have, want = f.target.fold(have), f.target.fold(want)
+	if !a.CaseExact {
+		have, want = f.Path.fold(have), f.Path.fold(want)
 	}
 	switch op {
 	case "co":
@@ -181,14 +181,14 @@ func inOrder(order int, op string) bool {
 
 // equalities are the attribute and value of each eq in a chain of ands; ok is
 // false for any other filter.
-func equalities(f *filter) (list []*filter, ok bool) {
-	switch f.op {
+func equalities(f *Filter) (list []*Filter, ok bool) {
+	switch f.Op {
 	case "and":
-		left, ok1 := equalities(f.left)
-		right, ok2 := equalities(f.right)
+		left, ok1 := equalities(f.Left)
+		right, ok2 := equalities(f.Right)
 		return append(left, right...), ok1 && ok2
 	case "eq":
-		return []*filter{f}, f.value != nil
+		return []*Filter{f}, f.Value != nil
 	}
 	return nil, false
 }

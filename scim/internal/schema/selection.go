@@ -1,4 +1,4 @@
-package scim
+package schema
 
 import (
 	"slices"
@@ -6,19 +6,19 @@ import (
 )
 
 // selection is which attributes an answer has (RFC 7644 §3.9).
-type selection struct{ only, without []named }
+type Selection struct{ only, without []attributeName }
 
 // named is an attribute or sub-attribute, in lower case; only an extension's URN
 // stands for all of the extension.
-type named struct{ extension, attribute, sub string }
+type attributeName struct{ extension, attribute, sub string }
 
 // covers says whether n is other, or what other is a part of.
-func (n named) covers(other named) bool {
+func (n attributeName) covers(other attributeName) bool {
 	return n.extension == other.extension && (n.attribute == "" || n.attribute == other.attribute && (n.sub == "" || n.sub == other.sub))
 }
 
 // within is the part of n that is called name.
-func (n named) within(name string) named {
+func (n attributeName) within(name string) attributeName {
 	if n.attribute == "" {
 		n.attribute = strings.ToLower(name)
 	} else {
@@ -28,8 +28,8 @@ func (n named) within(name string) named {
 }
 
 // selected reads attributes and excludedAttributes.
-func parseSelection(kind *kindOfResource, attributes, excluded []string) (selection, error) {
-	s := selection{kind.named(attributes), kind.named(excluded)}
+func ParseSelection(kind *ResourceType, attributes, excluded []string) (Selection, error) {
+	s := Selection{kind.named(attributes), kind.named(excluded)}
 	if len(s.only) > 0 && len(s.without) > 0 {
 		return s, invalid("invalidValue", "attributes and excludedAttributes exclude each other.")
 	}
@@ -37,11 +37,11 @@ func parseSelection(kind *kindOfResource, attributes, excluded []string) (select
 }
 
 // named reads lists of names, divided by commas.
-func (k *kindOfResource) named(lists []string) (all []named) {
+func (k *ResourceType) named(lists []string) (all []attributeName) {
 	for name := range strings.SplitSeq(strings.Join(lists, ","), ",") {
 		name = strings.TrimSpace(name)
-		if x := k.extension(name); x != nil {
-			all = append(all, named{extension: x.urn})
+		if x := k.Extension(name); x != nil {
+			all = append(all, attributeName{extension: x.URN})
 			continue
 		}
 		urn, rest := k.splitURN(name)
@@ -50,33 +50,33 @@ func (k *kindOfResource) named(lists []string) (all []named) {
 		}
 		first, sub, _ := strings.Cut(strings.ToLower(rest), ".")
 		_, extension := k.attributeAt(urn, first)
-		all = append(all, named{extension, first, sub})
+		all = append(all, attributeName{extension, first, sub})
 	}
 	return all
 }
 
 // wants says whether an answer has the attribute at all, or something of it.
-func (s selection) wants(n named) bool {
-	if slices.ContainsFunc(s.without, func(w named) bool { return w.covers(n) }) {
+func (s Selection) includesName(n attributeName) bool {
+	if slices.ContainsFunc(s.without, func(w attributeName) bool { return w.covers(n) }) {
 		return false
 	}
-	return len(s.only) == 0 || slices.ContainsFunc(s.only, func(o named) bool { return o.covers(n) || n.covers(o) })
+	return len(s.only) == 0 || slices.ContainsFunc(s.only, func(o attributeName) bool { return o.covers(n) || n.covers(o) })
 }
 
 // wantsAttribute says whether an answer has an attribute of the core schema, so
 // that costly ones are not gathered in vain.
-func (s selection) wantsAttribute(name string) bool { return s.wants(named{attribute: name}) }
+func (s Selection) Includes(name string) bool { return s.includesName(attributeName{attribute: name}) }
 
 // trim takes away what was not asked for; id and schemas always stay.
-func (s selection) trim(kind *kindOfResource, resource map[string]any) map[string]any {
+func (s Selection) Trim(kind *ResourceType, resource map[string]any) map[string]any {
 	if len(s.only)+len(s.without) == 0 {
 		return resource
 	}
 	out := map[string]any{}
 	for name, v := range resource {
-		n := named{}.within(name)
-		if kind.extension(name) != nil {
-			n = named{extension: name}
+		n := attributeName{}.within(name)
+		if kind.Extension(name) != nil {
+			n = attributeName{extension: name}
 		}
 		if name != "id" && name != "schemas" {
 			v = s.trimmed(n, v)
@@ -89,8 +89,8 @@ func (s selection) trim(kind *kindOfResource, resource map[string]any) map[strin
 }
 
 // trimmed is what is wanted of the value of n; nil for nothing.
-func (s selection) trimmed(n named, v any) any {
-	if !s.wants(n) {
+func (s Selection) trimmed(n attributeName, v any) any {
+	if !s.includesName(n) {
 		return nil
 	}
 	switch v := v.(type) {

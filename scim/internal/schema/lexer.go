@@ -1,4 +1,4 @@
-package scim
+package schema
 
 import (
 	"encoding/json"

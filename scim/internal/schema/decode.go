@@ -1,4 +1,4 @@
-package scim
+package schema
 
 import (
 	"bufio"
@@ -21,7 +21,7 @@ const byteOrderMark = "\ufeff" // may stand before JSON (RFC 8259 §8.1)
 // decode reads one JSON object. Unlike encoding/json it refuses two members of
 // one object that are the same, or the same but for their case: which of them
 // is meant would be a guess.
-func decode(data []byte) (map[string]any, error) {
+func Decode(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, syntaxOf(encoding.ErrInvalidUTF8)
 	}
@@ -30,13 +30,13 @@ func decode(data []byte) (map[string]any, error) {
 
 // decodeFrom reads the object of a body. lean reads it as it comes in, and keeps
 // of a group's members their ids alone: one group may have 100,000.
-func decodeFrom(body io.Reader, lean bool) (map[string]any, error) {
+func DecodeReader(body io.Reader, lean bool) (map[string]any, error) {
 	if !lean {
 		data, err := io.ReadAll(body)
 		if err != nil {
 			return nil, syntaxOf(err)
 		}
-		return decode(data)
+		return Decode(data)
 	}
 	text := bufio.NewReader(transform.NewReader(body, encoding.UTF8Validator))
 	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
@@ -90,7 +90,7 @@ func (d *decoder) value(depth int, under string) (any, error) {
 
 func (d *decoder) object(depth int) (any, error) {
 	object := map[string]any{}
-	var seen folded
+	var seen nameSet
 	for d.More() {
 		token, err := d.Token()
 		if err != nil {
@@ -109,12 +109,12 @@ func (d *decoder) object(depth int) (any, error) {
 }
 
 // folded is a set of names whatever their case; a small one needs no map.
-type folded struct {
+type nameSet struct {
 	few  []string
 	many map[string]bool
 }
 
-func (f *folded) add(name string) bool {
+func (f *nameSet) add(name string) bool {
 	if f.many == nil && len(f.few) < 16 {
 		for _, had := range f.few {
 			if strings.EqualFold(had, name) {
@@ -164,7 +164,7 @@ func (d *decoder) array(depth int, members bool) (any, error) {
 }
 
 // memberID is a member of whom only the id was kept.
-type memberID string
+type MemberID string
 
 // leanMember keeps of a member what is read of it.
 func leanMember(v any) any {
@@ -185,7 +185,7 @@ func leanMember(v any) any {
 	if id == "" {
 		return object
 	}
-	return memberID(strings.Clone(id))
+	return MemberID(strings.Clone(id))
 }
 
 // syntaxOf is what is wrong with a body that could not be read on. What the
@@ -202,12 +202,12 @@ func syntaxOf(err error) error {
 }
 
 // member finds a member of an object whatever its name's case.
-func member(object map[string]any, name string) (any, bool) {
+func Member(object map[string]any, name string) (any, bool) {
 	if v, ok := object[name]; ok {
 		return v, true
 	}
 	for have, v := range object {
-		if same(have, name) {
+		if EqualNames(have, name) {
 			return v, true
 		}
 	}

@@ -1,7 +1,8 @@
-package scim
+package schema
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -16,23 +17,23 @@ func FuzzFilter(f *testing.F) {
 	for _, seed := range filterSeeds {
 		f.Add(seed)
 	}
-	document, err := decode([]byte(`{"userName":"x","active":true,"emails":[{"type":"work","value":"x"}],"name":{"givenName":"G"},"meta":{"created":"2020-01-01T00:00:00Z"}}`))
+	document, err := Decode([]byte(`{"userName":"x","active":true,"emails":[{"type":"work","value":"x"}],"name":{"givenName":"G"},"meta":{"created":"2020-01-01T00:00:00Z"}}`))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, kind := range newKinds(strings.ToLower).all() {
-			parsed, err := parseFilterAmong(kind, nil, text, &notes{})
+		for _, kind := range New(strings.ToLower).All() {
+			parsed, err := ParseFilter(kind, nil, text, &Quirks{})
 			if (parsed == nil) == (err == nil) {
 				t.Fatalf("parsing gives %v, %v", parsed, err)
 			}
 			if err != nil {
-				if p := problemOf(err); p.status != 400 {
-					t.Fatalf("a bad filter answers %d", p.status)
+				if !rejects(err) {
+					t.Fatalf("a bad filter gives %v", err)
 				}
 				continue
 			}
-			_, _ = (&subject{document: document, isMember: func(string) (bool, error) { return false, nil }}).matches(parsed)
+			_, _ = (&Subject{Document: document, IsMember: func(string) (bool, error) { return false, nil }}).Matches(parsed)
 		}
 	})
 }
@@ -42,12 +43,18 @@ func FuzzPath(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		for _, kind := range newKinds(strings.ToLower).all() {
-			if _, err := parsePath(kind, path, &notes{}); err != nil && problemOf(err).status != 400 {
-				t.Fatalf("a bad path answers %d", problemOf(err).status)
+		for _, kind := range New(strings.ToLower).All() {
+			if _, err := ParsePath(kind, path, &Quirks{}); err != nil && !rejects(err) {
+				t.Fatalf("a bad path gives %v", err)
 			}
 		}
 	})
+}
+
+// rejects reports whether err is an [Error], hence a response with status 400.
+func rejects(err error) bool {
+	var e *Error
+	return errors.As(err, &e)
 }
 
 // FuzzPatch applies any PATCH to a user: it never panics, applying it again
@@ -64,13 +71,13 @@ func FuzzPatch(f *testing.F) {
 		f.Add(seed)
 	}
 	const stored = `{"userName":"x","active":false,"emails":[{"type":"work","value":"a","primary":true}],"name":{"familyName":"F"}}`
-	user := newKinds(strings.ToLower).user
+	user := New(strings.ToLower).User
 	f.Fuzz(func(t *testing.T, text string) {
-		body, err := decode([]byte(text))
+		body, err := Decode([]byte(text))
 		if err != nil {
 			return
 		}
-		operations, err := parsePatch(user, body, &notes{})
+		operations, err := ParsePatch(user, body, &Quirks{})
 		if err != nil {
 			return
 		}
@@ -91,17 +98,17 @@ func FuzzPatch(f *testing.F) {
 	})
 }
 
-func patched(kind *kindOfResource, stored []byte, operations []operation) (map[string]any, error) {
-	document, err := decode(stored)
+func patched(kind *ResourceType, stored []byte, operations []Operation) (map[string]any, error) {
+	document, err := Decode(stored)
 	if err != nil {
 		return nil, err
 	}
-	return document, applyPatch(kind, document, operations, &notes{})
+	return document, ApplyPatch(kind, document, operations, &Quirks{})
 }
 
-func speaksOfActive(operations []operation) bool {
+func speaksOfActive(operations []Operation) bool {
 	for _, o := range operations {
-		if o.target.attribute == nil || o.target.attribute.name == "active" {
+		if o.Path.Attribute == nil || o.Path.Attribute.Name == "active" {
 			return true
 		}
 	}
@@ -110,13 +117,13 @@ func speaksOfActive(operations []operation) bool {
 
 // setsOnly: operations after which the same operations have nothing left to do.
 // Filters are left out: what an operation changes may be what a filter looks at.
-func setsOnly(operations []operation) bool {
+func setsOnly(operations []Operation) bool {
 	seen := map[string]bool{}
 	for _, o := range operations {
-		if o.target.attribute == nil || o.target.where != nil || seen[o.target.attribute.name] {
+		if o.Path.Attribute == nil || o.Path.Filter != nil || seen[o.Path.Attribute.Name] {
 			return false
 		}
-		seen[o.target.attribute.name] = true
+		seen[o.Path.Attribute.Name] = true
 	}
 	return true
 }

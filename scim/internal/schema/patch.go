@@ -1,4 +1,4 @@
-package scim
+package schema
 
 import (
 	"maps"
@@ -10,30 +10,30 @@ import (
 const maxOperations = 1000
 
 // operation is one of a PATCH (RFC 7644 §3.5.2), with its path resolved.
-type operation struct {
-	op     string // add, replace or remove
-	target *target
-	value  any
-	given  bool // a value was given, if only null
+type Operation struct {
+	Op       string // add, replace or remove
+	Path     *Path
+	Value    any
+	HasValue bool // a value was given, if only null
 }
 
 // parsePatch reads the body of a PATCH. An operation without path becomes one
 // for each member of its value.
-func parsePatch(kind *kindOfResource, body map[string]any, n *notes) ([]operation, error) {
+func ParsePatch(kind *ResourceType, body map[string]any, n *Quirks) ([]Operation, error) {
 	if _, ok := body["Operations"]; !ok {
-		n.add(quirkPatchOpsCase)
+		n.Add(QuirkPatchOpsCase)
 	}
-	if _, ok := member(body, "schemas"); !ok {
-		n.add(quirkMissingSchemas)
+	if _, ok := Member(body, "schemas"); !ok {
+		n.Add(QuirkMissingSchemas)
 	}
-	list, err := operationsIn(body)
+	list, err := Operations(body)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) > maxOperations {
 		return nil, invalid("tooMany", "There are %d operations; at most %d are taken at once.", len(list), maxOperations)
 	}
-	var operations []operation
+	var operations []Operation
 	for i, one := range list {
 		object, ok := one.(map[string]any)
 		if !ok {
@@ -49,8 +49,8 @@ func parsePatch(kind *kindOfResource, body map[string]any, n *notes) ([]operatio
 }
 
 // operationsIn is the list of a PATCH or a bulk request.
-func operationsIn(body map[string]any) ([]any, error) {
-	raw, _ := member(body, "Operations")
+func Operations(body map[string]any) ([]any, error) {
+	raw, _ := Member(body, "Operations")
 	list, ok := raw.([]any)
 	if !ok || len(list) == 0 {
 		return nil, invalid("invalidSyntax", "Operations must be a list of at least one operation.")
@@ -58,61 +58,61 @@ func operationsIn(body map[string]any) ([]any, error) {
 	return list, nil
 }
 
-func parseOperation(kind *kindOfResource, object map[string]any, n *notes) ([]operation, error) {
-	word, _ := member(object, "op")
+func parseOperation(kind *ResourceType, object map[string]any, n *Quirks) ([]Operation, error) {
+	word, _ := Member(object, "op")
 	name, _ := word.(string)
 	op := strings.ToLower(name)
 	if op != "add" && op != "replace" && op != "remove" {
 		return nil, invalid("invalidSyntax", "%q is no operation; there are add, replace and remove.", name)
 	}
 	if op != name {
-		n.add(quirkOpCase)
+		n.Add(QuirkOpCase)
 	}
-	value, given := member(object, "value")
+	value, given := Member(object, "value")
 	if !given && op != "remove" {
 		return nil, invalid("invalidValue", "The operation %s needs a value; null clears.", op)
 	}
-	rawPath, _ := member(object, "path")
+	rawPath, _ := Member(object, "path")
 	path, isText := rawPath.(string)
 	switch {
 	case rawPath != nil && !isText:
 		return nil, invalid("invalidPath", "A path must be a string.")
 	case path != "":
-		t, err := parsePath(kind, path, n)
+		t, err := ParsePath(kind, path, n)
 		if err != nil || t == nil {
 			return nil, err
 		}
-		return []operation{{op, t, value, given}}, nil
+		return []Operation{{op, t, value, given}}, nil
 	case op == "remove":
 		return nil, invalid("noTarget", "A remove must say what, by its path.")
 	}
 	return parsePathless(kind, op, value, n)
 }
 
-func parsePathless(kind *kindOfResource, op string, value any, n *notes) (operations []operation, err error) {
+func parsePathless(kind *ResourceType, op string, value any, n *Quirks) (operations []Operation, err error) {
 	members, ok := value.(map[string]any)
 	if !ok {
 		return nil, invalid("invalidValue", "Without a path, the value must be an object.")
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
-		if same(name, "schemas") {
+		if EqualNames(name, "schemas") {
 			continue // follows from the data
 		}
-		t, err := parsePath(kind, name, n)
+		t, err := ParsePath(kind, name, n)
 		if err != nil {
 			return nil, err
 		}
 		if t == nil {
 			continue
 		}
-		if t.sub != nil || t.where != nil {
-			n.add(quirkDottedKey)
+		if t.Sub != nil || t.Filter != nil {
+			n.Add(QuirkDottedKey)
 		}
-		if t.readOnly() {
-			n.add(quirkReadOnlyIgnored)
+		if t.isReadOnly() {
+			n.Add(QuirkReadOnlyIgnored)
 			continue
 		}
-		operations = append(operations, operation{op, t, members[name], true})
+		operations = append(operations, Operation{op, t, members[name], true})
 	}
 	return operations, nil
 }
@@ -120,12 +120,12 @@ func parsePathless(kind *kindOfResource, op string, value any, n *notes) (operat
 // parsePath resolves a PATCH path. One that names an attribute we do not know
 // gives nil: it is noted and passed over, for Entra would fail the whole user for
 // 28 days otherwise.
-func parsePath(kind *kindOfResource, path string, n *notes) (*target, error) {
+func ParsePath(kind *ResourceType, path string, n *Quirks) (*Path, error) {
 	if len(path) > maxFilter {
 		return nil, invalid("invalidPath", "The path is longer than %d characters.", maxFilter)
 	}
-	if x := kind.extension(path); x != nil {
-		return &target{extension: x.urn}, nil
+	if x := kind.Extension(path); x != nil {
+		return &Path{Extension: x.URN}, nil
 	}
 	p := &parser{lexer: lexer{text: path}, kind: kind, notes: n}
 	first, err := p.next()
@@ -134,12 +134,12 @@ func parsePath(kind *kindOfResource, path string, n *notes) (*target, error) {
 	}
 	t, err := p.resolve(first.text, nil, "invalidPath")
 	if err != nil {
-		n.add(quirkUnknownAttribute)
+		n.Add(QuirkUnknownAttribute)
 		return nil, nil
 	}
 	known, err := p.restOfPath(t)
 	if err == nil && !known {
-		n.add(quirkUnknownAttribute)
+		n.Add(QuirkUnknownAttribute)
 		return nil, nil
 	}
 	return t, err
@@ -147,15 +147,15 @@ func parsePath(kind *kindOfResource, path string, n *notes) (*target, error) {
 
 // restOfPath reads [filter] and .sub; known is false for a sub-attribute that is
 // not in the schema.
-func (p *parser) restOfPath(t *target) (known bool, err error) {
+func (p *parser) restOfPath(t *Path) (known bool, err error) {
 	next, err := p.next()
 	if err != nil || next.kind == 0 {
 		return true, err
 	}
-	if next.kind != '[' || t.sub != nil || t.attribute.kind != complexed || !t.attribute.multi {
+	if next.kind != '[' || t.Sub != nil || t.Attribute.Type != Complex || !t.Attribute.MultiValued {
 		return false, invalid("invalidPath", "The path goes on where it should end, at %q.", next.text)
 	}
-	if t.where, err = p.or(t.attribute); err != nil {
+	if t.Filter, err = p.or(t.Attribute); err != nil {
 		return false, err
 	}
 	if next, err = p.next(); err != nil || next.kind != ']' {
@@ -171,6 +171,6 @@ func (p *parser) restOfPath(t *target) (known bool, err error) {
 	if next, err = p.next(); err != nil || next.kind != 0 {
 		return false, invalid("invalidPath", "The path goes on where it should end, at %q.", next.text)
 	}
-	t.sub = find(t.attribute.sub, sub)
-	return t.sub != nil, nil
+	t.Sub = find(t.Attribute.SubAttributes, sub)
+	return t.Sub != nil, nil
 }

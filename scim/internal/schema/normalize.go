@@ -1,4 +1,4 @@
-package scim
+package schema
 
 import (
 	"encoding/base64"
@@ -13,21 +13,21 @@ import (
 // clean makes a canonical document of what a client sent: names as in the
 // schema, values of the schema's types, nothing unassigned, nothing unknown.
 // This is the one place where deviations are put right; each is noted.
-type cleaner struct {
-	kind  *kindOfResource
-	notes *notes
+type normalizer struct {
+	kind  *ResourceType
+	notes *Quirks
 }
 
 // normalize is the canonical document of a body that is a whole resource.
-func normalize(kind *kindOfResource, body map[string]any, n *notes) (map[string]any, error) {
-	if _, ok := member(body, "schemas"); !ok {
-		n.add(quirkMissingSchemas)
+func Normalize(kind *ResourceType, body map[string]any, n *Quirks) (map[string]any, error) {
+	if _, ok := Member(body, "schemas"); !ok {
+		n.Add(QuirkMissingSchemas)
 	}
-	return (&cleaner{kind, n}).document(body)
+	return (&normalizer{kind, n}).document(body)
 }
 
 // document cleans a whole resource.
-func (c *cleaner) document(in map[string]any) (map[string]any, error) {
+func (c *normalizer) document(in map[string]any) (map[string]any, error) {
 	out := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		if err := c.put(out, name, in[name]); err != nil {
@@ -38,35 +38,35 @@ func (c *cleaner) document(in map[string]any) (map[string]any, error) {
 }
 
 // put cleans one member of a resource into out.
-func (c *cleaner) put(out map[string]any, name string, v any) error {
-	if same(name, "schemas") {
+func (c *normalizer) put(out map[string]any, name string, v any) error {
+	if EqualNames(name, "schemas") {
 		return nil // follows from the data
 	}
-	if x := c.kind.extension(name); x != nil {
+	if x := c.kind.Extension(name); x != nil {
 		return c.putExtension(out, x, v)
 	}
 	urn, rest := c.kind.splitURN(name)
 	if urn == "" && strings.HasPrefix(strings.ToLower(name), "urn:") {
-		c.notes.add(quirkUnknownExtension)
+		c.notes.Add(QuirkUnknownExtension)
 		return nil
 	}
 	first, sub, dotted := strings.Cut(rest, ".")
 	a, extension := c.kind.attributeAt(urn, first)
 	switch {
-	case a == nil || dotted && find(a.sub, sub) == nil:
-		c.notes.add(quirkUnknownAttribute)
+	case a == nil || dotted && find(a.SubAttributes, sub) == nil:
+		c.notes.Add(QuirkUnknownAttribute)
 		return nil
-	case a.mutability == readOnly:
-		c.notes.add(quirkReadOnlyIgnored)
+	case a.Mutability == ReadOnly:
+		c.notes.Add(QuirkReadOnlyIgnored)
 		return nil
-	case a.mutability == writeOnly:
+	case a.Mutability == WriteOnly:
 		return nil
 	case dotted:
-		c.notes.add(quirkDottedKey)
+		c.notes.Add(QuirkDottedKey)
 		v = map[string]any{sub: v}
 	}
 	if urn == "" && extension != "" {
-		c.notes.add(quirkBareExtension)
+		c.notes.Add(QuirkBareExtension)
 	}
 	clean, err := c.value(a, v)
 	if err != nil || clean == nil {
@@ -76,24 +76,24 @@ func (c *cleaner) put(out map[string]any, name string, v any) error {
 	if extension != "" {
 		home = child(out, extension)
 	}
-	if had, ok := home[a.name].(map[string]any); ok && dotted {
+	if had, ok := home[a.Name].(map[string]any); ok && dotted {
 		maps.Copy(had, clean.(map[string]any))
 		return nil
 	}
-	home[a.name] = clean
+	home[a.Name] = clean
 	return nil
 }
 
-func (c *cleaner) putExtension(out map[string]any, x *schema, v any) error {
+func (c *normalizer) putExtension(out map[string]any, x *Schema, v any) error {
 	values, ok := v.(map[string]any)
 	if !ok {
 		if v == nil || v == "" {
 			return nil
 		}
-		return invalid("invalidValue", "%s must be an object.", x.urn)
+		return invalid("invalidValue", "%s must be an object.", x.URN)
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if err := c.put(out, x.urn+":"+name, values[name]); err != nil {
+		if err := c.put(out, x.URN+":"+name, values[name]); err != nil {
 			return err
 		}
 	}
@@ -115,11 +115,11 @@ func child(object map[string]any, name string) map[string]any {
 const maxValues = 1000
 
 // value cleans the value of an attribute; nil means unassigned.
-func (c *cleaner) value(a *attribute, v any) (any, error) {
-	if a.name == membersAttribute && a.multi && a.kind == complexed {
+func (c *normalizer) value(a *Attribute, v any) (any, error) {
+	if a.Name == MembersAttribute && a.MultiValued && a.Type == Complex {
 		return c.members(v)
 	}
-	if a.multi {
+	if a.MultiValued {
 		return c.many(a, v)
 	}
 	if list, ok := v.([]any); ok {
@@ -127,26 +127,26 @@ func (c *cleaner) value(a *attribute, v any) (any, error) {
 		case 0:
 			return nil, nil
 		case 1:
-			c.notes.add(quirkArrayOfOne)
+			c.notes.Add(QuirkArrayOfOne)
 			v = list[0]
 		default:
-			return nil, invalid("invalidValue", "%s has one value, not %d.", a.name, len(list))
+			return nil, invalid("invalidValue", "%s has one value, not %d.", a.Name, len(list))
 		}
 	}
 	return c.one(a, v)
 }
 
-func (c *cleaner) many(a *attribute, v any) (any, error) {
+func (c *normalizer) many(a *Attribute, v any) (any, error) {
 	list, ok := v.([]any)
 	if !ok {
 		if v == nil || v == "" {
 			return nil, nil
 		}
-		c.notes.add(quirkSingleForMany)
+		c.notes.Add(QuirkSingleForMany)
 		list = []any{v}
 	}
 	if len(list) > maxValues {
-		return nil, invalid("tooMany", "%s has %d values; at most %d are kept.", a.name, len(list), maxValues)
+		return nil, invalid("tooMany", "%s has %d values; at most %d are kept.", a.Name, len(list), maxValues)
 	}
 	out := []any{}
 	for _, element := range list {
@@ -161,30 +161,30 @@ func (c *cleaner) many(a *attribute, v any) (any, error) {
 	if len(out) == 0 {
 		return nil, nil
 	}
-	out = c.withoutTwins(out)
+	out = c.mergeDuplicates(out)
 	c.onePrimary(out, -1)
 	return out, nil
 }
 
 // withoutTwins makes one of elements with the same type and value (RFC 7643 §2.4).
-func (c *cleaner) withoutTwins(list []any) []any {
+func (c *normalizer) mergeDuplicates(list []any) []any {
 	at, out := map[string]int{}, list[:0:0]
 	for _, element := range list {
-		twin := twinOf(element)
+		twin := identity(element)
 		i, had := at[twin]
 		if !had {
 			at[twin] = len(out)
 			out = append(out, element)
 			continue
 		}
-		c.notes.add(quirkSameValueTwice)
+		c.notes.Add(QuirkSameValueTwice)
 		out[i] = merged(out[i], element)
 	}
 	return out
 }
 
 // twinOf is the same for elements with the same type and value.
-func twinOf(element any) string {
+func identity(element any) string {
 	if object, ok := element.(map[string]any); ok && object["value"] != nil {
 		return jsonOf([]any{object["type"], object["value"]})
 	}
@@ -203,7 +203,7 @@ func merged(element, twin any) any {
 }
 
 // onePrimary leaves one primary element: the one at keep, or the last.
-func (c *cleaner) onePrimary(list []any, keep int) {
+func (c *normalizer) onePrimary(list []any, keep int) {
 	for i := len(list) - 1; i >= 0; i-- {
 		element, ok := list[i].(map[string]any)
 		if !ok || element["primary"] != true {
@@ -213,65 +213,65 @@ func (c *cleaner) onePrimary(list []any, keep int) {
 			keep = i
 		}
 		if i != keep {
-			c.notes.add(quirkPrimaryTwice)
+			c.notes.Add(QuirkPrimaryTwice)
 			element["primary"] = false
 		}
 	}
 }
 
 // one cleans a single value.
-func (c *cleaner) one(a *attribute, v any) (any, error) {
+func (c *normalizer) one(a *Attribute, v any) (any, error) {
 	switch id := v.(type) {
 	case nil:
 		return nil, nil
-	case memberID: // it was no member's after all
+	case MemberID: // it was no member's after all
 		v = map[string]any{"value": string(id)}
 	}
-	if a.kind == complexed {
+	if a.Type == Complex {
 		return c.complex(a, v)
 	}
 	if object, ok := v.(map[string]any); ok { // {"$ref": null, "value": "x"}
-		inner, has := member(object, "value")
+		inner, has := Member(object, "value")
 		if !has {
-			return nil, invalid("invalidValue", "%s is a plain value, not an object.", a.name)
+			return nil, invalid("invalidValue", "%s is a plain value, not an object.", a.Name)
 		}
-		c.notes.add(quirkWrappedValue)
+		c.notes.Add(QuirkWrappedValue)
 		return c.value(a, inner)
 	}
-	switch a.kind {
-	case boolean:
+	switch a.Type {
+	case Boolean:
 		return c.boolean(a, v)
-	case integer, decimal:
+	case Integer, Decimal:
 		return c.number(a, v)
-	case dateTime:
+	case DateTime:
 		return c.instant(a, v)
-	case binary:
+	case Binary:
 		return c.binary(a, v)
 	}
 	return c.text(a, v)
 }
 
-func (c *cleaner) complex(a *attribute, v any) (any, error) {
+func (c *normalizer) complex(a *Attribute, v any) (any, error) {
 	object, ok := v.(map[string]any)
 	if !ok {
 		if v == "" {
-			c.notes.add(quirkEmptyString)
+			c.notes.Add(QuirkEmptyString)
 			return nil, nil
 		}
-		if find(a.sub, "value") == nil {
-			return nil, invalid("invalidValue", "%s must be an object.", a.name)
+		if find(a.SubAttributes, "value") == nil {
+			return nil, invalid("invalidValue", "%s must be an object.", a.Name)
 		}
-		c.notes.add(quirkBareValue)
+		c.notes.Add(QuirkBareValue)
 		object = map[string]any{"value": v}
 	}
 	out := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		sub := find(a.sub, name)
+		sub := find(a.SubAttributes, name)
 		if sub == nil {
-			c.notes.add(quirkUnknownAttribute)
+			c.notes.Add(QuirkUnknownAttribute)
 			continue
 		}
-		if sub.mutability == readOnly {
+		if sub.Mutability == ReadOnly {
 			continue
 		}
 		clean, err := c.value(sub, object[name])
@@ -279,17 +279,17 @@ func (c *cleaner) complex(a *attribute, v any) (any, error) {
 			return nil, err
 		}
 		if clean != nil {
-			out[sub.name] = clean
+			out[sub.Name] = clean
 		}
 	}
-	if hollow(out) {
+	if isEmpty(out) {
 		return nil, nil
 	}
 	return out, nil
 }
 
 // hollow says that an element holds nothing but what it would be about.
-func hollow(element map[string]any) bool {
+func isEmpty(element map[string]any) bool {
 	for name := range element {
 		if name != "type" && name != "primary" && name != "$ref" {
 			return false
@@ -300,39 +300,39 @@ func hollow(element map[string]any) bool {
 
 // boolean: only true and false, in any case, are ever read as one; anything else
 // is refused, so that nothing unreadable activates anybody.
-func (c *cleaner) boolean(a *attribute, v any) (any, error) {
+func (c *normalizer) boolean(a *Attribute, v any) (any, error) {
 	switch v := v.(type) {
 	case bool:
 		return v, nil
 	case string:
 		if v == "" {
-			c.notes.add(quirkEmptyString)
+			c.notes.Add(QuirkEmptyString)
 			return nil, nil
 		}
 		if b, ok := booleanOf(v); ok {
-			c.notes.add(quirkBooleanString)
+			c.notes.Add(QuirkBooleanString)
 			return b, nil
 		}
 	}
-	return nil, invalid("invalidValue", "%s is true or false, not %.100s.", a.name, jsonOf(v))
+	return nil, invalid("invalidValue", "%s is true or false, not %.100s.", a.Name, jsonOf(v))
 }
 
 // number reads numbers, also those that come as texts.
-func (c *cleaner) number(a *attribute, v any) (any, error) {
+func (c *normalizer) number(a *Attribute, v any) (any, error) {
 	n, ok := v.(json.Number)
 	if s, text := v.(string); text {
 		if s == "" {
-			c.notes.add(quirkEmptyString)
+			c.notes.Add(QuirkEmptyString)
 			return nil, nil
 		}
-		c.notes.add(quirkNumberText)
+		c.notes.Add(QuirkNumberText)
 		n, ok = json.Number(s), json.Valid([]byte(s))
 	}
 	if _, err := n.Float64(); !ok || err != nil {
-		return nil, invalid("invalidValue", "%s is a number, not %.100s.", a.name, jsonOf(v))
+		return nil, invalid("invalidValue", "%s is a number, not %.100s.", a.Name, jsonOf(v))
 	}
-	if _, err := n.Int64(); a.kind == integer && err != nil {
-		return nil, invalid("invalidValue", "%s is a whole number, not %.100s.", a.name, n)
+	if _, err := n.Int64(); a.Type == Integer && err != nil {
+		return nil, invalid("invalidValue", "%s is a whole number, not %.100s.", a.Name, n)
 	}
 	return n, nil
 }
@@ -347,30 +347,30 @@ func booleanOf(s string) (value, ok bool) {
 	return false, false
 }
 
-func (c *cleaner) text(a *attribute, v any) (any, error) {
+func (c *normalizer) text(a *Attribute, v any) (any, error) {
 	switch v := v.(type) {
 	case string:
 		if v == "" {
-			c.notes.add(quirkEmptyString)
+			c.notes.Add(QuirkEmptyString)
 			return nil, nil
 		}
 		return v, nil
 	case json.Number, bool:
-		c.notes.add(quirkNumberString)
+		c.notes.Add(QuirkNumberString)
 		return fmt.Sprint(v), nil
 	}
-	return nil, invalid("invalidValue", "%s is a text.", a.name)
+	return nil, invalid("invalidValue", "%s is a text.", a.Name)
 }
 
 // instant is a dateTime (RFC 7643 §2.3.5), in UTC as all of ours are.
-func (c *cleaner) instant(a *attribute, v any) (any, error) {
+func (c *normalizer) instant(a *Attribute, v any) (any, error) {
 	if v == "" {
 		return c.text(a, v)
 	}
 	text, _ := v.(string)
 	t, ok := instantOf(text)
 	if !ok {
-		return nil, invalid("invalidValue", "%s is a time such as 2026-01-02T03:04:05Z, not %.100s.", a.name, jsonOf(v))
+		return nil, invalid("invalidValue", "%s is a time such as 2026-01-02T03:04:05Z, not %.100s.", a.Name, jsonOf(v))
 	}
 	return t.UTC().Format(time.RFC3339Nano), nil
 }
@@ -385,10 +385,10 @@ func instantOf(text string) (time.Time, bool) {
 }
 
 // binary is base64, as it came (RFC 7643 §2.3.6).
-func (c *cleaner) binary(a *attribute, v any) (any, error) {
+func (c *normalizer) binary(a *Attribute, v any) (any, error) {
 	text, ok := v.(string)
 	if plain := strings.TrimRight(whitespace.Replace(text), "="); !ok || !isBase64(plain) {
-		return nil, invalid("invalidValue", "%s is base64, and this is not.", a.name)
+		return nil, invalid("invalidValue", "%s is base64, and this is not.", a.Name)
 	}
 	return c.text(a, v)
 }

@@ -1,4 +1,4 @@
-package scim
+package schema
 
 import (
 	"cmp"
@@ -7,13 +7,13 @@ import (
 )
 
 // key is what a resource is sorted by.
-type key struct {
+type SortKey struct {
 	Assigned bool    `json:"a,omitempty"`
 	Number   float64 `json:"n,omitempty"` // of numbers and booleans
 	Text     string  `json:"t,omitempty"` // of everything else
 }
 
-func (k key) compare(other key) int {
+func (k SortKey) Compare(other SortKey) int {
 	if k.Assigned != other.Assigned {
 		if k.Assigned {
 			return -1
@@ -25,41 +25,41 @@ func (k key) compare(other key) int {
 
 // keyOf is what a document is sorted by: of many values the primary one, else the
 // first (RFC 7644 §3.4.2.3).
-func sortKey(document map[string]any, by *target) key {
+func SortKeyOf(document map[string]any, by *Path) SortKey {
 	if by == nil {
-		return key{}
+		return SortKey{}
 	}
 	v := valueAt(document, by)
 	if list, ok := v.([]any); ok {
 		v = preferred(list)
 	}
-	a := by.compared()
+	a := by.Compared()
 	if object, ok := v.(map[string]any); ok {
-		v = object[a.name]
+		v = object[a.Name]
 	}
 	switch v := v.(type) {
 	case bool:
 		if v {
-			return key{Assigned: true, Number: 1}
+			return SortKey{Assigned: true, Number: 1}
 		}
-		return key{Assigned: true}
+		return SortKey{Assigned: true}
 	case json.Number:
 		n, err := v.Float64()
-		return key{Assigned: err == nil, Number: n}
+		return SortKey{Assigned: err == nil, Number: n}
 	case string:
-		return key{Assigned: true, Text: by.sortText(v)}
+		return SortKey{Assigned: true, Text: by.sortText(v)}
 	}
-	return key{}
+	return SortKey{}
 }
 
-func (t *target) sortText(s string) string {
-	a := t.compared()
-	if a.kind == dateTime {
+func (t *Path) sortText(s string) string {
+	a := t.Compared()
+	if a.Type == DateTime {
 		if instant, ok := instantOf(s); ok {
 			return instant.UTC().Format("2006-01-02T15:04:05.000000000Z")
 		}
 	}
-	if a.caseExact {
+	if a.CaseExact {
 		return s
 	}
 	return t.fold(s)

@@ -1,4 +1,4 @@
-package scim
+package schema
 
 import (
 	"maps"
@@ -6,19 +6,19 @@ import (
 )
 
 // applyMany changes a multi-valued attribute.
-func (c *cleaner) applyMany(home map[string]any, o operation) error {
-	a := o.target.attribute
-	list, _ := home[a.name].([]any)
+func (c *normalizer) applyMany(home map[string]any, o Operation) error {
+	a := o.Path.Attribute
+	list, _ := home[a.Name].([]any)
 	list = slices.Clone(list)
 	var err error
 	switch {
-	case o.target.where != nil || o.target.sub != nil:
+	case o.Path.Filter != nil || o.Path.Sub != nil:
 		list, err = c.applyElements(list, o)
-	case o.op == "remove" && !o.given:
+	case o.Op == "remove" && !o.HasValue:
 		list = nil
-	case o.op == "remove":
-		c.notes.add(quirkReplaceWithValue)
-		list, err = c.removeListed(a, list, o.value)
+	case o.Op == "remove":
+		c.notes.Add(QuirkReplaceWithValue)
+		list, err = c.removeListed(a, list, o.Value)
 	default:
 		list, err = c.applyList(a, list, o)
 	}
@@ -26,37 +26,37 @@ func (c *cleaner) applyMany(home map[string]any, o operation) error {
 		return err
 	}
 	if len(list) > maxValues {
-		return invalid("tooMany", "%s would have %d values; at most %d are kept.", a.name, len(list), maxValues)
+		return invalid("tooMany", "%s would have %d values; at most %d are kept.", a.Name, len(list), maxValues)
 	}
 	if len(list) == 0 {
-		delete(home, a.name)
+		delete(home, a.Name)
 	} else {
-		home[a.name] = list
+		home[a.Name] = list
 	}
 	return nil
 }
 
 // applyList adds to or replaces all elements.
-func (c *cleaner) applyList(a *attribute, list []any, o operation) ([]any, error) {
-	clean, err := c.many(a, o.value)
+func (c *normalizer) applyList(a *Attribute, list []any, o Operation) ([]any, error) {
+	clean, err := c.many(a, o.Value)
 	if err != nil {
 		return nil, err
 	}
 	more, _ := clean.([]any)
-	if o.op == "replace" {
+	if o.Op == "replace" {
 		return more, nil
 	}
 	at := map[string]int{}
 	for i, had := range list {
-		at[twinOf(had)] = i
+		at[identity(had)] = i
 	}
 	for _, element := range more {
-		i, had := at[twinOf(element)]
+		i, had := at[identity(element)]
 		if had {
 			element = merged(list[i], element)
 			list[i] = element
 		} else {
-			at[twinOf(element)] = len(list)
+			at[identity(element)] = len(list)
 			list = append(list, element)
 		}
 		c.settlePrimary(list, element)
@@ -65,7 +65,7 @@ func (c *cleaner) applyList(a *attribute, list []any, o operation) ([]any, error
 }
 
 // settlePrimary makes element the only primary one, if it is one.
-func (c *cleaner) settlePrimary(list []any, element any) {
+func (c *normalizer) settlePrimary(list []any, element any) {
 	object, ok := element.(map[string]any)
 	if !ok || object["primary"] != true {
 		return
@@ -78,7 +78,7 @@ func (c *cleaner) settlePrimary(list []any, element any) {
 }
 
 // removeListed removes exactly the elements whose value is listed, never all.
-func (c *cleaner) removeListed(a *attribute, list []any, value any) ([]any, error) {
+func (c *normalizer) removeListed(a *Attribute, list []any, value any) ([]any, error) {
 	if value == nil {
 		return nil, nil
 	}
@@ -102,11 +102,11 @@ func valueOf(element any) any {
 
 // applyElements changes the elements that a value filter finds (or, without
 // one, all of them).
-func (c *cleaner) applyElements(list []any, o operation) ([]any, error) {
+func (c *normalizer) applyElements(list []any, o Operation) ([]any, error) {
 	found := false
 	for i, one := range list {
 		element, ok := one.(map[string]any)
-		if !ok || o.target.where != nil && !elementMatches(element, o.target.where) {
+		if !ok || o.Path.Filter != nil && !MatchesElement(element, o.Path.Filter) {
 			continue
 		}
 		found = true
@@ -121,26 +121,26 @@ func (c *cleaner) applyElements(list []any, o operation) ([]any, error) {
 		}
 	}
 	list = slices.DeleteFunc(list, func(one any) bool { return one == nil })
-	if found || o.op == "remove" {
+	if found || o.Op == "remove" {
 		return list, nil
 	}
 	return c.create(list, o)
 }
 
 // changed is an element after the operation; an empty one goes.
-func (c *cleaner) changed(element map[string]any, o operation) (map[string]any, error) {
-	if o.target.sub != nil {
-		return element, c.setSub(element, o.target.sub, o)
+func (c *normalizer) changed(element map[string]any, o Operation) (map[string]any, error) {
+	if o.Path.Sub != nil {
+		return element, c.setSub(element, o.Path.Sub, o)
 	}
-	if o.op == "remove" {
+	if o.Op == "remove" {
 		return nil, nil
 	}
-	clean, err := c.one(o.target.attribute, o.value)
+	clean, err := c.one(o.Path.Attribute, o.Value)
 	if err != nil {
 		return nil, err
 	}
 	values, _ := clean.(map[string]any)
-	if o.op == "add" {
+	if o.Op == "add" {
 		maps.Copy(element, values)
 		return element, nil
 	}
@@ -149,18 +149,18 @@ func (c *cleaner) changed(element map[string]any, o operation) (map[string]any, 
 
 // create makes the element that a filter of equalities describes: Entra writes
 // emails[type eq "work"].value whether or not there is a work address.
-func (c *cleaner) create(list []any, o operation) ([]any, error) {
+func (c *normalizer) create(list []any, o Operation) ([]any, error) {
 	element := map[string]any{}
-	if o.target.where != nil {
-		equal, ok := equalities(o.target.where)
+	if o.Path.Filter != nil {
+		equal, ok := equalities(o.Path.Filter)
 		if !ok {
-			return nil, invalid("noTarget", "No element of %s matches the path.", o.target.attribute.name)
+			return nil, invalid("noTarget", "No element of %s matches the path.", o.Path.Attribute.Name)
 		}
 		for _, e := range equal {
-			element[e.target.attribute.name] = e.value
+			element[e.Path.Attribute.Name] = e.Value
 		}
 	}
-	c.notes.add(quirkFilterCreates)
+	c.notes.Add(QuirkFilterCreates)
 	element, err := c.changedNew(element, o)
 	if err != nil {
 		return nil, err
@@ -170,11 +170,11 @@ func (c *cleaner) create(list []any, o operation) ([]any, error) {
 	return list, nil
 }
 
-func (c *cleaner) changedNew(element map[string]any, o operation) (map[string]any, error) {
-	if o.target.sub != nil {
-		return element, c.setSub(element, o.target.sub, o)
+func (c *normalizer) changedNew(element map[string]any, o Operation) (map[string]any, error) {
+	if o.Path.Sub != nil {
+		return element, c.setSub(element, o.Path.Sub, o)
 	}
-	clean, err := c.one(o.target.attribute, o.value)
+	clean, err := c.one(o.Path.Attribute, o.Value)
 	values, _ := clean.(map[string]any)
 	maps.Copy(element, values)
 	return element, err

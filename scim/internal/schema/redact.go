@@ -1,14 +1,18 @@
-package scim
+package schema
 
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
 
+// plainName matches what a word of a filter may be to be shown.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9$._:,-]{1,200}$`)
+
 // filterShape is a filter's attributes and operators (RFC 7644 §7.5.2).
-func filterShape(text string) string {
+func RedactFilter(text string) string {
 	l := lexer{text: text}
 	var words []string
 	for value := false; len(words) < 50; {
@@ -34,7 +38,7 @@ func compares(word string) bool {
 }
 
 // changesBetween names the attributes that differ between two documents.
-func changesBetween(before, after map[string]any) (changes []string) {
+func Changes(before, after map[string]any) (changes []string) {
 	names := map[string]any{}
 	maps.Copy(names, before)
 	maps.Copy(names, after)
@@ -45,7 +49,7 @@ func changesBetween(before, after map[string]any) (changes []string) {
 		switch {
 		case sameJSON(old, now):
 		case strings.HasPrefix(name, "urn:") && (is1 || is2):
-			for _, sub := range changesBetween(inner1, inner2) {
+			for _, sub := range Changes(inner1, inner2) {
 				changes = append(changes, name+":"+sub)
 			}
 		default:
