@@ -18,6 +18,7 @@ func (l line) appendFacts(to []byte) []byte {
 	to = l.Time.AppendFormat(to, time.RFC3339Nano)
 	to = append(to, `","kind":`...)
 	to = appendText(to, string(l.Kind))
+	to = appendActor(to, l.Actor)
 	for _, fact := range [...]struct{ name, text string }{
 		{`,"request":`, l.Request}, {`,"user":`, l.User}, {`,"user_name":`, l.UserName}, {`,"group":`, l.Group}, {`,"session":`, l.Session},
 		{`,"route":`, l.Route}, {`,"host":`, l.Host}, {`,"method":`, l.Method}, {`,"path":`, l.Path}, {`,"address":`, l.Address},
@@ -42,6 +43,18 @@ func appendFact(to []byte, name, text string) []byte {
 		return to
 	}
 	return appendText(append(to, name...), text)
+}
+
+func appendActor(to []byte, a Actor) []byte {
+	if a == (Actor{}) {
+		return to
+	}
+	to = append(to, `,"actor":{`...)
+	begin := len(to)
+	to = appendFact(to, `,"kind":`, string(a.Kind))
+	to = appendFact(to, `,"name":`, a.Name)
+	to = appendFact(to, `,"address":`, a.Address)
+	return append(slices.Delete(to, begin, begin+1), '}') // without the first comma
 }
 
 func appendDetail(to []byte, detail map[string]string) []byte {

@@ -27,10 +27,27 @@ const (
 	KindStop     Kind = "stop"     // the server stopped
 )
 
+// Actor is who acts on Sallyport itself, and from where: an operator, or the server by itself.
+type Actor struct {
+	Kind    ActorKind `json:"kind,omitempty"`
+	Name    string    `json:"name,omitempty"`
+	Address string    `json:"address,omitempty"`
+}
+
+// ActorKind is what an actor is; the set is closed.
+type ActorKind string
+
+// The kinds of actors.
+const (
+	ActorOperator ActorKind = "operator" // a user of the system that Sallyport runs on; Name is that user's
+	ActorSystem   ActorKind = "system"   // the server itself; Name is what caused it to act
+)
+
 // Event is one line of the record. It holds no secret and no query string.
 type Event struct {
 	Time     time.Time         `json:"time"`
 	Kind     Kind              `json:"kind"`
+	Actor    Actor             `json:"actor,omitzero"`    // who did it, where somebody acts on Sallyport itself
 	Request  string            `json:"request,omitempty"` // the id shown to the caller
 	User     string            `json:"user,omitempty"`    // the directory's id
 	UserName string            `json:"user_name,omitempty"`
