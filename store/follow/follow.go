@@ -1,0 +1,213 @@
+// Package follow keeps a copy of a store in memory equal to the store.
+//
+// What must hold: memory goes through the store's revisions in order and is the
+// store's content at each of them; whoever waits for a revision learns that
+// memory has it, or why it never will.
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"sallyport/store"
+)
+
+// ErrEnded means that [Mirror.Run] has ended: memory no longer follows the store.
+// An error that is ErrEnded also wraps the reason.
+var ErrEnded = errors.New("memory no longer follows the store")
+
+// errRunning is the error of a second Run of one Mirror.
+var errRunning = errors.New("the mirror of the store is running already")
+
+// Load reads the whole store, replaces memory by what it read and returns the
+// revision that it read.
+type Load func(context.Context) (store.Revision, error)
+
+// Apply brings memory from the revision before change to that of change. It
+// reports whether a read of memory may give another result than before.
+type Apply func(change store.Change) (changed bool)
+
+// Mirror is memory that follows a store. Its methods may be called concurrently.
+//
+// Load and Apply are never called at the same time, and readers may read memory
+// while they run: a Mirror does not lock memory.
+type Mirror struct {
+	store store.Store
+	load  Load
+	apply Apply
+
+	ended atomic.Pointer[error] // why Run ended; nil while memory may be trusted
+
+	mu       sync.Mutex // guards the fields below
+	revision store.Revision
+	running  bool
+	moved    chan struct{} // closed when revision grows or Run ends
+	changed  chan struct{} // closed when reads may give other results
+}
+
+// New loads memory and returns its Mirror. Memory follows the store once
+// [Mirror.Run] runs.
+func New(ctx context.Context, st store.Store, load Load, apply Apply) (*Mirror, error) {
+	m := &Mirror{store: st, load: load, apply: apply, moved: make(chan struct{}), changed: make(chan struct{})}
+	revision, err := load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.revision = revision
+	return m, nil
+}
+
+// Revision returns the store's revision that memory has.
+func (m *Mirror) Revision() store.Revision {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.revision
+}
+
+// Changed returns a channel that is closed when a read of memory may give
+// another result than before. Take it before reading, or a change in between is
+// missed.
+func (m *Mirror) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
+// Notify closes the channel of [Mirror.Changed], for changes of what memory
+// means that do not come from the store, such as the passing of time.
+func (m *Mirror) Notify() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	renew(&m.changed)
+}
+
+// Err returns nil while memory may be trusted. Once Run has ended it returns an
+// error that is [ErrEnded] and wraps the reason. It takes no lock.
+func (m *Mirror) Err() error {
+	if err := m.ended.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Wait returns once memory has revision. It returns an error that is [ErrEnded]
+// if Run ended before, or the error of ctx.
+func (m *Mirror) Wait(ctx context.Context, revision store.Revision) error {
+	for {
+		m.mu.Lock()
+		has, moved, ended := m.revision >= revision, m.moved, m.Err()
+		m.mu.Unlock()
+		switch {
+		case has:
+			return nil
+		case ended != nil:
+			return ended
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Run applies every change of the store to memory, in order, and loads memory
+// again when changes were missed. It returns when ctx ends or the store fails;
+// then everybody who waits is told, and memory may no longer be trusted. A Run
+// after another has ended loads memory first.
+func (m *Mirror) Run(ctx context.Context) error {
+	if err := m.begin(); err != nil {
+		return err
+	}
+	err := m.run(ctx)
+	m.end(err)
+	return err
+}
+
+func (m *Mirror) run(ctx context.Context) error {
+	if m.Err() != nil {
+		if err := m.reload(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		err := m.watch(ctx)
+		if !errors.Is(err, store.ErrCompacted) {
+			return err
+		}
+		if err := m.reload(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// watch applies changes until the store has no more to give.
+func (m *Mirror) watch(ctx context.Context) error {
+	revision := m.Revision()
+	for change, err := range m.store.Watch(ctx, revision) {
+		if err != nil {
+			return err
+		}
+		if change.Revision != revision+1 {
+			return fmt.Errorf("the store gave revision %d after %d", change.Revision, revision)
+		}
+		revision = change.Revision
+		m.advance(revision, m.apply(change))
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errors.New("the store gives no more changes")
+}
+
+// reload loads memory again and trusts it.
+func (m *Mirror) reload(ctx context.Context) error {
+	revision, err := m.load(ctx)
+	if err != nil {
+		return fmt.Errorf("loading memory again: %w", err)
+	}
+	m.ended.Store(nil)
+	m.advance(revision, true)
+	return nil
+}
+
+// advance records that memory has revision and wakes those who wait.
+func (m *Mirror) advance(revision store.Revision, changed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revision = revision
+	renew(&m.moved)
+	if changed {
+		renew(&m.changed)
+	}
+}
+
+func (m *Mirror) begin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.running {
+		return errRunning
+	}
+	m.running = true
+	return nil
+}
+
+// end records why Run ended and tells everybody who waits.
+func (m *Mirror) end(reason error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ended := fmt.Errorf("%w: %w", ErrEnded, reason)
+	m.ended.Store(&ended)
+	m.running = false
+	renew(&m.moved)
+	renew(&m.changed)
+}
+
+// renew closes a channel that others wait on and makes the next.
+func renew(ch *chan struct{}) {
+	close(*ch)
+	*ch = make(chan struct{})
+}
