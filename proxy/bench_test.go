@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/canonical"
 )
 
 // BenchmarkThrough is one request of 1 KiB over loopback and back, on kept connections, client and upstream in the
@@ -84,7 +86,7 @@ func BenchmarkCanonicalPath(b *testing.B) {
 		b.Run(raw, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := canonicalPath(raw); err != nil {
+				if _, _, err := canonical.Path(raw); err != nil {
 					b.Fatal(err)
 				}
 			}

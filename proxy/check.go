@@ -10,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"sallyport/proxy/internal/canonical"
 )
 
 // Forward-auth: another proxy, the front, has a request in hand and asks at checkPath whether it may pass. What it says
@@ -108,7 +110,7 @@ func (req *request) readCheckHeaders(h http.Header) *denial {
 		return deny(badRequest, hdrForwardedProto+" is neither http nor https")
 	}
 	var err error
-	if req.host, err = canonicalHost(h[hdrForwardedHost][0]); err != nil {
+	if req.host, err = canonical.Host(h[hdrForwardedHost][0]); err != nil {
 		return deny(badHost, hdrForwardedHost+": "+err.Error())
 	}
 	return req.readCheckTarget(h[hdrForwardedURI][0])
@@ -116,16 +118,12 @@ func (req *request) readCheckHeaders(h http.Header) *denial {
 
 // takeTarget takes path and query as a front wrote them. No request line could have held a space or a control byte.
 func (req *request) readCheckTarget(text string) *denial {
-	if strings.Contains(text, " ") || !speakable([]byte(text)) {
-		return deny(badPath, hdrForwardedURI+" is not a target")
-	}
-	raw, query, ok := splitTarget(text)
-	if !ok {
-		return deny(badPath, hdrForwardedURI+" is not a path with an optional query")
+	raw, query, err := canonical.ForwardedTarget(text)
+	if err != nil {
+		return deny(badPath, hdrForwardedURI+": "+err.Error())
 	}
 	req.query = query
-	var err error
-	if req.path, req.lenient, err = canonicalPath(raw); err != nil {
+	if req.path, req.lenient, err = canonical.Path(raw); err != nil {
 		return deny(badPath, hdrForwardedURI+": "+err.Error())
 	}
 	return nil
@@ -143,7 +141,7 @@ func (req *request) readCheckPath(h http.Header) *denial {
 		return deny(badRequest, hdrForwardedProto+" is neither http nor https")
 	}
 	rest := strings.TrimPrefix(req.path, checkPath)
-	path, lenient, err := canonicalPath(rest)
+	path, lenient, err := canonical.Path(rest)
 	if err != nil || lenient || path != rest {
 		return deny(badPath, "no path by itself when it is taken out of a check's")
 	}

@@ -6,6 +6,7 @@ import (
 	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/policy"
+	"sallyport/proxy/internal/canonical"
 )
 
 // answer is what the question came to.
@@ -45,7 +46,7 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 	}
 	q := policyRequest(req, c, out.user, now)
 	if out.decision = r.policy.Decide(&q); out.decision.Allow && req.lenient {
-		q.Path = loosest(req.path) // both ways to read it have to be allowed
+		q.Path = canonical.LenientReading(req.path) // both ways to read it have to be allowed
 		out.decision = r.policy.Decide(&q)
 	}
 	if !out.decision.Allow {
@@ -59,7 +60,7 @@ const preflightReason = policy.Reason("cors_preflight")
 
 // question puts a visit by a user, nil for nobody and for an application, into the words of the rules.
 func policyRequest(req *request, c *caller, u *directory.User, now time.Time) policy.Request {
-	q := policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: req.method, Host: req.host, Path: readable(req.path), Time: now, Authenticated: c.authenticated()}
+	q := policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Time: now, Authenticated: c.authenticated()}
 	if q.App != "" {
 		q.Roles = c.token.Roles
 	}

@@ -111,6 +111,8 @@ func (h IdentityHeaders) canonical() IdentityHeaders {
 		Name: http.CanonicalHeaderKey(h.Name), Groups: http.CanonicalHeaderKey(h.Groups), Assertion: http.CanonicalHeaderKey(h.Assertion)}
 }
 
+const upperHex = "0123456789ABCDEF"
+
 // headerValue spells text so that it stays one value in every reader's eyes: printable ASCII is itself, all else,
 // "%", and spaces at either end are percent-encoded.
 func headerValue(text string) string { return encodeValue(text, false) }

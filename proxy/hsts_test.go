@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/canonical"
 )
 
 // TestBrowsersAreToldToComeByHTTPS in every answer of hosts of ours, whatever an upstream says of it; and in no other.
@@ -111,7 +113,7 @@ func TestWhatBrowsersAreTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		host, err := canonicalHost(public.Host)
+		host, err := canonical.Host(public.Host)
 		if err != nil {
 			t.Fatal(err)
 		}

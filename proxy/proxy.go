@@ -26,6 +26,7 @@ import (
 	"sallyport/console"
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/proxy/internal/canonical"
 	"sallyport/session"
 	"sallyport/throttle"
 )
@@ -189,24 +190,23 @@ const maxMethodBytes = 32 // bytes
 func (req *request) read(r *http.Request) *denial {
 	req.setOrigin(r)
 	var err error
-	if req.host, err = authority(r); err != nil {
+	if req.host, err = canonical.RequestHost(r); err != nil {
 		return deny(badHost, err.Error())
 	}
 	if req.method == http.MethodConnect || len(req.method) > maxMethodBytes {
 		return deny(methodRefused, "")
 	}
-	raw, query, ok := requestTarget(r)
-	if !ok {
-		return deny(badPath, "target is not a path with an optional query")
-	}
-	req.query = query
-	if req.path, req.lenient, err = canonicalPath(raw); err != nil {
+	var raw string
+	if raw, req.query, err = canonical.RequestTarget(r); err != nil {
 		return deny(badPath, err.Error())
 	}
-	if req.lenient && under(req.path, internalRoot) { // no route's, and a check of a lenient path must not look like one
+	if req.path, req.lenient, err = canonical.Path(raw); err != nil {
+		return deny(badPath, err.Error())
+	}
+	if req.lenient && canonical.Under(req.path, internalRoot) { // no route's, and a check of a lenient path must not look like one
 		return deny(badPath, "the door's own, written leniently")
 	}
-	if req.internal = req.isInternal(); req.internal && under(req.path, checkPath) {
+	if req.internal = req.isInternal(); req.internal && canonical.Under(req.path, checkPath) {
 		return req.readCheck(r, raw)
 	}
 	return nil
@@ -217,7 +217,7 @@ const internalRoot = "/.sallyport"
 // atDoor says whether the visit is to the door itself: its paths on every host of ours, and the front page of
 // public_url's where no route is.
 func (req *request) isInternal() bool {
-	if under(req.path, internalRoot) {
+	if canonical.Under(req.path, internalRoot) {
 		return req.routing.hasHost(req.host)
 	}
 	return req.path == "/" && req.host == req.routing.host && req.routing.find(req.host, req.path) == nil

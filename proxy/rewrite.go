@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http"
 	"strings"
+
+	"sallyport/proxy/internal/canonical"
 )
 
 // compile makes canonical what r says; a nil *Rewrite says nothing.
@@ -29,8 +31,8 @@ func (r *route) rewritePath(req *request) (string, *denial) {
 	if path == "" {
 		path = "/"
 	}
-	again, lenient, err := canonicalPath(path)
-	if err != nil || again != path || lenient && !req.lenient || under(path, internalRoot) {
+	again, lenient, err := canonical.Path(path)
+	if err != nil || again != path || lenient && !req.lenient || canonical.Under(path, internalRoot) {
 		return "", deny(badPath, "not a path any more when it is rewritten")
 	}
 	return path, nil

@@ -12,6 +12,7 @@ import (
 
 	"sallyport/directory"
 	"sallyport/policy"
+	"sallyport/proxy/internal/canonical"
 )
 
 // table is the settings in force, ready to be asked. It is replaced as a whole and never altered.
@@ -90,7 +91,7 @@ func (rt *routing) closeUnused(next *routing) {
 // find is the route of host whose path is the longest that path is under.
 func (rt *routing) find(host, path string) *route {
 	for _, r := range rt.hosts[host] {
-		if under(path, r.path) {
+		if canonical.Under(path, r.path) {
 			return r
 		}
 	}
@@ -140,7 +141,7 @@ func compile(s Settings, old *routing) (*routing, error) {
 	}
 	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
-	if rt.host, err = canonicalHost(public.Host); err != nil {
+	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
 	if rt.secret, err = readSecret(s.ForwardAuth.SecretFile); err != nil {
@@ -177,7 +178,7 @@ func compileRoute(w Route, s Settings) (*route, error) {
 	accepts := func(word string) bool { return len(w.Accept) == 0 || slices.Contains(w.Accept, word) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error
-	if r.host, err = hostName(w.Host); err != nil {
+	if r.host, err = canonical.HostName(w.Host); err != nil {
 		return nil, err
 	}
 	if r.path, err = routePath(w.Path); err != nil {

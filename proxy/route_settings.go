@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sallyport/policy"
+	"sallyport/proxy/internal/canonical"
 )
 
 // Route leads one host and path to an upstream.
@@ -99,7 +100,7 @@ func (r Route) check(s Settings, fault func(path, problem string)) {
 	if !validName(r.Name) {
 		fault("name", "a name is 1 to 63 lower-case letters, digits, dashes and dots, beginning with a letter or digit")
 	}
-	if _, err := hostName(r.Host); err != nil {
+	if _, err := canonical.HostName(r.Host); err != nil {
 		fault("host", err.Error())
 	}
 	if _, err := routePath(r.Path); err != nil {
@@ -132,7 +133,7 @@ func (r Route) checkTLS(fault func(path, problem string)) {
 	case (t.CertFile == "") != (t.KeyFile == ""):
 		fault("upstream_tls", "cert_file and key_file belong together; write both or neither")
 	}
-	if _, err := hostName(t.ServerName); err != nil && t.ServerName != "" {
+	if _, err := canonical.HostName(t.ServerName); err != nil && t.ServerName != "" {
 		fault("upstream_tls.server_name", err.Error())
 	}
 }
@@ -144,7 +145,7 @@ func (r Route) checkRewrite(fault func(path, problem string)) {
 	strip, err := routePath(r.Rewrite.Strip)
 	if err != nil {
 		fault("rewrite.strip", err.Error())
-	} else if path, err := routePath(r.Path); err == nil && !under(path, strip) {
+	} else if path, err := routePath(r.Path); err == nil && !canonical.Under(path, strip) {
 		fault("rewrite.strip", fmt.Sprintf("not every path of this route begins with %s; write its path %s or the beginning of it", strip, path))
 	}
 	if _, err := routePath(r.Rewrite.Add); err != nil {
@@ -214,7 +215,7 @@ func (r Route) checkWords(fault func(path, problem string)) {
 		fault("max_body", "write a number of bytes such as 10485760, or nothing for no bound")
 	}
 	if named := r.UpstreamHost; named != "" && named != publicHost && named != upstreamsHost {
-		if _, err := canonicalHost(named); err != nil {
+		if _, err := canonical.Host(named); err != nil {
 			fault("upstream_host", fmt.Sprintf("%q is no host; write public, upstream, or a name such as app.internal", named))
 		}
 	}
@@ -240,4 +241,13 @@ func (r Route) checkPolicy(s Settings, fault func(path, problem string)) {
 
 func admitsAnyone(p policy.Named) bool {
 	return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Allow != nil && r.Allow.Anyone })
+}
+
+// routePath returns the canonical path of a route. Our own paths are no route's.
+func routePath(text string) (string, error) {
+	path, err := canonical.Prefix(text)
+	if err == nil && path != "/" && (canonical.Under(path, internalRoot) || canonical.Under(internalRoot, path)) {
+		return "", fmt.Errorf("%s belongs to Sallyport; choose another path", internalRoot)
+	}
+	return path, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport/policy"
+	"sallyport/proxy/internal/canonical"
 )
 
 // Settings are the parts of the configuration that say what is behind the door and who may pass. They are the
@@ -111,7 +112,7 @@ func (s Settings) checkTwins(fault func(path, problem string)) {
 		} else {
 			names[r.Name] = i
 		}
-		host, hostErr := hostName(r.Host)
+		host, hostErr := canonical.HostName(r.Host)
 		path, pathErr := routePath(r.Path)
 		if hostErr != nil || pathErr != nil {
 			continue
@@ -162,7 +163,7 @@ func parsePublicURL(text string) (*url.URL, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
 		return nil, fmt.Errorf("write scheme and host alone, such as https://login.example.com")
 	}
-	host, err := hostName(u.Hostname())
+	host, err := canonical.HostName(u.Hostname())
 	if err != nil {
 		return nil, err
 	}

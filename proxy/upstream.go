@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/internal/canonical"
 )
 
 const (
@@ -142,7 +144,7 @@ func parseUpstream(text string) (*url.URL, error) {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
 		return nil, fmt.Errorf("%q: write scheme, host and port alone; paths go to the upstream as they come", u.Redacted())
 	}
-	if _, err := canonicalHost(u.Host); err != nil {
+	if _, err := canonical.Host(u.Host); err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)
 	}
 	return u, nil
