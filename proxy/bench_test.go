@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +21,7 @@ func BenchmarkThrough(b *testing.B) {
 	w.behindIs(func(rw http.ResponseWriter, _ *http.Request) { rw.Write(page) })
 	to, err := url.Parse(w.upstream.URL)
 	w.must(err)
-	transport := newTransport(time.Minute, new(tls.Config), "http")
+	transport := &http.Transport{DisableCompression: true, MaxIdleConns: 256, MaxIdleConnsPerHost: 256, ResponseHeaderTimeout: time.Minute}
 	stock := &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(to); pr.SetXForwarded() }, Transport: transport}
 	_, alice := w.signIn("alice", appHost)
 	bearer := "Bearer " + w.token("alice", nil)

@@ -6,44 +6,21 @@ import (
 	"time"
 )
 
-// checkHealth asks every target whose time has come how it is, all at once, and waits for their answers.
+// checkHealth checks the targets of all upstreams that are due, in parallel, and waits for the results.
 func (p *Proxy) checkHealth(ctx context.Context, now time.Time) {
 	var all sync.WaitGroup
-	seen := map[*upstream]bool{}
-	for _, r := range p.routing.Load().routes {
-		h := r.upstream.written.Health
-		if h == nil || seen[r.upstream] {
+	for _, r := range p.routing.Load().routes { // no two share an upstream: its settings include the name of the route
+		if r.upstream.settings.Health == nil {
 			continue
 		}
-		seen[r.upstream] = true
-		for _, t := range r.upstream.targets {
-			if now.Sub(t.checked) < h.Every {
-				continue
-			}
-			t.checked = now
-			all.Go(func() {
-				was := t.unhealthy.Load()
-				t.check(ctx, h, r.healthHost())
-				if is := t.unhealthy.Load(); is != was && ctx.Err() == nil {
-					p.log.Warn("the health of an upstream changed", "route", r.name, "upstream", t.host, "well", !is)
-				}
+		all.Go(func() {
+			r.upstream.CheckHealth(ctx, now, r.host, func(target string, healthy bool) {
+				p.log.Warn("the health of an upstream changed", "route", r.name, "upstream", target, "healthy", healthy)
 			})
-		}
+		})
 	}
 	all.Wait()
 	p.metrics.countTargetsDown(p.routing.Load())
-}
-
-// healthHost is the host that a check asks for: what the route's requests do.
-func (r *route) healthHost() string {
-	switch named := r.upstream.written.UpstreamHost; named {
-	case "", publicHost:
-		return r.host
-	case upstreamsHost:
-		return ""
-	default:
-		return named
-	}
 }
 
 // runHealthChecks checks the health of upstreams until ctx ends.

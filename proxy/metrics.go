@@ -65,16 +65,9 @@ func (p *Proxy) Collectors() []prometheus.Collector {
 // countIll counts the targets of each route that fail their health check.
 func (m *metrics) countTargetsDown(rt *routing) {
 	for _, r := range rt.routes {
-		if r.upstream.written.Health == nil {
-			continue
+		if down, ok := r.upstream.Unhealthy(); ok {
+			m.targetsDown.WithLabelValues(r.name).Set(float64(down))
 		}
-		down := 0
-		for _, one := range r.upstream.targets {
-			if one.unhealthy.Load() {
-				down++
-			}
-		}
-		m.targetsDown.WithLabelValues(r.name).Set(float64(down))
 	}
 }
 

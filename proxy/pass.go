@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/internal/upstream"
 )
 
 // requestBody is a request's, and remembers how reading it ended: if it failed, that was not the upstream's fault.
@@ -141,7 +143,7 @@ func (w *exchange) failed(err error) *denial {
 		return deny(badRequest, fmt.Sprintf("reading the request's body: %v", err))
 	}
 	reason := upstreamUnavailable
-	if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
+	if upstream.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
 		reason = upstreamTimeout
 	}
 	w.route.metrics.countUpstreamError(reason)

@@ -48,7 +48,7 @@ type route struct {
 	maxBody           int    // bytes; 0: no bound
 	stripPath         string // leading segments that the upstream does not see; "" for none
 	addPath           string // and those it sees before the rest
-	upstream          *upstream
+	upstream          *routeUpstream
 	metrics           *routeMetrics
 
 	requestEdits, responseEdits headerEdits
@@ -70,7 +70,7 @@ func (r *route) groupsOf(u *directory.User) []string {
 }
 
 // upstreamOf is the upstream of w: the one t has if it would be the same.
-func (rt *routing) upstreamOf(w Route) (*upstream, error) {
+func (rt *routing) upstreamOf(w Route) (*routeUpstream, error) {
 	for _, r := range rt.routes {
 		if r.upstream.same(w) {
 			return r.upstream, nil
@@ -83,7 +83,7 @@ func (rt *routing) upstreamOf(w Route) (*upstream, error) {
 func (rt *routing) closeUnused(next *routing) {
 	for _, r := range rt.routes {
 		if !slices.ContainsFunc(next.routes, func(n *route) bool { return n.upstream == r.upstream }) {
-			r.upstream.closeIdle()
+			r.upstream.CloseIdleConnections()
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"sallyport/proxy/internal/upstream"
 )
 
 // TestABodyThatNeverComes holds no connection: the request is answered, and its connection closed.
@@ -39,7 +41,7 @@ func TestABodyThatNeverComes(t *testing.T) {
 			conn := w.raw(head + body)
 			all.Go(func() {
 				answer, err := io.ReadAll(conn)
-				if isTimeout(err) {
+				if upstream.IsTimeout(err) {
 					t.Errorf("%s, %s: the connection stays open", name, how)
 				}
 				if !strings.HasPrefix(string(answer), "HTTP/1.1 ") && name != "that an upstream wants" {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/upstream"
 )
 
 const handshake = "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
@@ -48,8 +50,8 @@ func joins(t *testing.T, greeting string) string {
 // answer, nor what is on its way when one has no more to say.
 func TestSocketsLoseNothing(t *testing.T) {
 	const greeting, early = "hello", "I could not wait"
-	upstream := joins(t, greeting)
-	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{upstream} })
+	url := joins(t, greeting)
+	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
 	conn := w.raw(handshake + early)
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)
@@ -78,15 +80,15 @@ func TestSocketsOutliveTheTimeOfAnAnswer(t *testing.T) {
 	_, err := http.ReadResponse(in, nil)
 	w.must(err)
 	w.must(conn.SetReadDeadline(time.Now().Add(time.Second)))
-	if _, err := in.ReadByte(); !isTimeout(err) {
+	if _, err := in.ReadByte(); !upstream.IsTimeout(err) {
 		t.Errorf("the socket ends: %v", err)
 	}
 }
 
 // TestSocketsEndWithRun: whoever stops the server waits for nobody's socket.
 func TestSocketsEndWithRun(t *testing.T) {
-	upstream := joins(t, "")
-	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{upstream} })
+	url := joins(t, "")
+	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
 	conn := w.raw(handshake)
 	in := bufio.NewReader(conn)
 	if res, err := http.ReadResponse(in, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {

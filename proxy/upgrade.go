@@ -57,7 +57,7 @@ func (w *exchange) tunnel(res *http.Response) error {
 	var both sync.WaitGroup
 	both.Go(func() { copyHalf(client, upstream) })
 	go func() {
-		copyHalf(upstream, &switched{Conn: client, early: early})
+		copyHalf(upstream, &bufferedConn{frameTracker: client, buffered: early})
 		both.Wait()
 		_, _ = upstream.Close(), client.Close()
 		w.proxy.live.leave(live)
@@ -96,4 +96,20 @@ func hasToken(values []string, token string) bool {
 		}
 	}
 	return false
+}
+
+// bufferedConn is the connection of a client, and the bytes that were read from it along with the handshake.
+type bufferedConn struct {
+	*frameTracker
+	buffered []byte
+}
+
+// Read returns the buffered bytes first.
+func (c *bufferedConn) Read(p []byte) (int, error) {
+	if len(c.buffered) == 0 {
+		return c.frameTracker.Read(p)
+	}
+	n := copy(p, c.buffered)
+	c.buffered = c.buffered[n:]
+	return n, nil
 }

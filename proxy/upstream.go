@@ -3,146 +3,113 @@ package proxy
 import (
 	"cmp"
 	"crypto/sha256"
-	"errors"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"sync/atomic"
-	"time"
 
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/upstream"
 )
 
-const (
-	dialTimeout   = 5 * time.Second
-	idleTimeout   = 90 * time.Second
-	idlePerTarget = 256       // kept connections to one target
-	answerHeaders = 256 << 10 // bytes of an upstream's headers
-)
-
-// upstream is what a route leads to: one or more targets that take turns.
-type upstream struct {
-	written Route             // what it was made of
-	files   [sha256.Size]byte // and what was in the files it names
-	targets []*target
-	turn    atomic.Uint32
-	live    atomic.Int64 // requests under way
+// routeUpstream is the upstream of a route. A reload keeps it, and its connections, while its settings stay the same.
+type routeUpstream struct {
+	*upstream.Upstream
+	settings Route             // the part of the route that the upstream depends on
+	files    [sha256.Size]byte // digest of the files that the settings name
+	live     atomic.Int64      // requests under way
 }
 
-// newUpstream makes the upstream of a route; it connects to nothing.
-func newUpstream(w Route) (*upstream, error) {
-	secure, files, err := w.UpstreamTLS.read()
+// newUpstream returns the upstream of a route. It connects to nothing.
+func newUpstream(r Route) (*routeUpstream, error) {
+	config, files, err := r.UpstreamTLS.read()
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{written: upstreamPart(w), files: files}
-	for _, text := range w.Upstream {
-		at, err := parseUpstream(text)
+	s := upstreamSettings(r)
+	c := upstream.Config{TLS: config, Timeout: s.Timeout}
+	switch s.UpstreamHost {
+	case "", publicHost:
+	case upstreamsHost:
+		c.Host = upstream.TargetHost
+	default:
+		c.Host = s.UpstreamHost
+	}
+	if s.Health != nil {
+		c.Health = &upstream.Health{Path: s.Health.Path, Every: s.Health.Every, Timeout: s.Health.Timeout}
+	}
+	for _, text := range r.Upstream {
+		target, err := parseUpstream(text)
 		if err != nil {
 			return nil, err
 		}
-		u.targets = append(u.targets, newTarget(at, u.written.Timeout, secure))
+		c.Targets = append(c.Targets, target)
 	}
-	return u, nil
+	return &routeUpstream{Upstream: upstream.New(c), settings: s, files: files}, nil
 }
 
-// full says whether the upstream has its share of most requests already: where it is not the only one and hangs, the
-// others have room all the same.
-func (u *upstream) full(rt *routing) bool {
-	return len(rt.routes) > 1 && u.live.Load() >= int64(rt.maxLive-rt.maxLive/5)
-}
-
-// upstreamPart is what of a route its upstream depends on.
-func upstreamPart(w Route) Route {
-	part := Route{Name: w.Name, Upstream: w.Upstream, UpstreamTLS: w.UpstreamTLS, UpstreamHost: w.UpstreamHost, Timeout: cmp.Or(w.Timeout, defaultTimeout)}
-	if w.Health != nil {
-		part.Health = &Health{Path: w.Health.Path, Every: cmp.Or(w.Health.Every, defaultHealthEvery), Timeout: cmp.Or(w.Health.Timeout, defaultHealthTimeout)}
+// upstreamSettings returns the part of a route that its upstream depends on, with the defaults filled in.
+func upstreamSettings(r Route) Route {
+	s := Route{Name: r.Name, Upstream: r.Upstream, UpstreamTLS: r.UpstreamTLS, UpstreamHost: r.UpstreamHost, Timeout: cmp.Or(r.Timeout, defaultTimeout)}
+	if r.Health != nil {
+		s.Health = &Health{Path: r.Health.Path, Every: cmp.Or(r.Health.Every, defaultHealthEvery), Timeout: cmp.Or(r.Health.Timeout, defaultHealthTimeout)}
 	}
-	return part
+	return s
 }
 
-// same says whether an upstream made of w now would be like u.
-func (u *upstream) same(w Route) bool {
-	if !reflect.DeepEqual(u.written, upstreamPart(w)) {
+// same reports whether an upstream made from r now would equal u.
+func (u *routeUpstream) same(r Route) bool {
+	if !reflect.DeepEqual(u.settings, upstreamSettings(r)) {
 		return false
 	}
-	_, files, err := w.UpstreamTLS.read()
+	_, files, err := r.UpstreamTLS.read()
 	return err == nil && files == u.files
 }
 
-// RoundTrip sends a request to the target whose turn it is, and to the others if that cannot be reached or breaks off
-// before it answers, as far as the request may be sent again.
-func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
-	bodyless := r.Body == nil || r.Body == http.NoBody
-	for tried := 1; ; tried++ {
-		t := u.next(time.Now())
-		res, err := t.RoundTrip(u.aim(r, t))
-		if err == nil {
-			return res, nil
+// full reports whether the upstream has its share of the live requests. One that hangs leaves a fifth of the limit to
+// the others.
+func (u *routeUpstream) full(rt *routing) bool {
+	return len(rt.routes) > 1 && u.live.Load() >= int64(rt.maxLive-rt.maxLive/5)
+}
+
+// read returns the TLS configuration that the files contain, and a digest of the files.
+func (s UpstreamTLS) read() (*tls.Config, [sha256.Size]byte, error) {
+	config, sum := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.ServerName}, sha256.New()
+	content := map[string][]byte{}
+	for _, file := range []string{s.CAFile, s.CertFile, s.KeyFile} {
+		if file == "" {
+			continue
 		}
-		unreached := isDial(err)
-		if unreached {
-			t.rest(time.Now())
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, [sha256.Size]byte{}, fmt.Errorf("reading a file of upstream_tls: %w", err)
 		}
-		if tried == len(u.targets) || !bodyless || r.Context().Err() != nil || !unreached && (!repeatable(r.Method) || isTimeout(err)) {
-			return nil, err
-		}
+		content[file] = text
+		fmt.Fprintf(sum, "%d\n%s", len(text), text)
 	}
-}
-
-// aim is r as it goes to t.
-func (u *upstream) aim(r *http.Request, t *target) *http.Request {
-	out, to := *r, *r.URL
-	to.Scheme, to.Host, out.URL = t.scheme, t.host, &to
-	switch u.written.UpstreamHost {
-	case "", publicHost:
-	case upstreamsHost:
-		out.Host = t.host
-	default:
-		out.Host = u.written.UpstreamHost
-	}
-	return &out
-}
-
-// repeatable says whether a request of a method may be sent twice (RFC 9110 §9.2.1).
-func repeatable(method string) bool {
-	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
-}
-
-func isDial(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
-}
-
-// next is the target whose turn it is, of those that are well; of all, if none is.
-func (u *upstream) next(now time.Time) *target {
-	turn := int(u.turn.Add(1))
-	for i := range u.targets {
-		if t := u.targets[(turn+i)%len(u.targets)]; t.well(now) {
-			return t
+	if s.CAFile != "" {
+		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(content[s.CAFile]) {
+			return nil, [sha256.Size]byte{}, fmt.Errorf("%s holds no certificate in PEM form", s.CAFile)
 		}
 	}
-	return u.targets[turn%len(u.targets)]
-}
-
-func (u *upstream) closeIdle() {
-	for _, t := range u.targets {
-		t.closeIdle()
+	if s.CertFile != "" {
+		pair, err := tls.X509KeyPair(content[s.CertFile], content[s.KeyFile])
+		if err != nil {
+			return nil, [sha256.Size]byte{}, fmt.Errorf("upstream_tls: cert_file %s and key_file %s: %w", s.CertFile, s.KeyFile, err)
+		}
+		config.Certificates = []tls.Certificate{pair}
 	}
+	return config, [sha256.Size]byte(sum.Sum(nil)), nil
 }
 
-// parseUpstream reads scheme, host and port of an upstream.
+// parseUpstream returns the URL of a target: scheme, host and port.
 func parseUpstream(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.Opaque != "":
-		return nil, errors.New("this is no URL; write for example http://127.0.0.1:3000")
-	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
-		return nil, fmt.Errorf("%q: an upstream speaks http, https or h2c", text)
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return nil, fmt.Errorf("%q: write scheme, host and port alone; paths go to the upstream as they come", u.Redacted())
+	u, err := upstream.ParseTarget(text)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := canonical.Host(u.Host); err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)

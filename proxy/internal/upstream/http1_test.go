@@ -1,0 +1,299 @@
+package upstream
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// script is a target that sends each request the next of its responses, whatever the connection, and counts the
+// connections. It closes a connection after a response that ends in closing, and when it has no response left.
+type script struct {
+	addr   string
+	dialed atomic.Int64
+
+	mu        sync.Mutex // guards responses
+	responses []string
+}
+
+const closing = "\x00close"
+
+func newScript(t testing.TB, responses ...string) *script {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	s := &script{addr: l.Addr().String(), responses: responses}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.dialed.Add(1)
+			go s.serve(conn)
+		}
+	}()
+	return s
+}
+
+func (s *script) next() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.responses) == 0 {
+		return closing
+	}
+	text := s.responses[0]
+	s.responses = s.responses[1:]
+	return text
+}
+
+func (s *script) serve(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	for {
+		if _, err := http.ReadRequest(in); err != nil {
+			return
+		}
+		text, last := strings.CutSuffix(s.next(), closing)
+		if _, err := io.WriteString(conn, text); err != nil || last {
+			return
+		}
+	}
+}
+
+// get sends one GET request and reads the response to its end.
+func get(ctx context.Context, through http.RoundTripper, addr string) (res *http.Response, body []byte, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if res, err = through.RoundTrip(r); err != nil {
+		return nil, nil, err
+	}
+	defer res.Body.Close()
+	body, err = io.ReadAll(res.Body)
+	return res, body, err
+}
+
+const okResponse = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+// TestHTTP1Transport_ReusesConnection checks after which responses a connection is used again, and which are the last on theirs.
+func TestHTTP1Transport_ReusesConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		first  string // response
+		dialed int64  // connections for two requests
+		body   string // of the first response
+	}{
+		"a length":                      {okResponse, 1, "ok"},
+		"chunks":                        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 1, "ok"},
+		"chunks and trailers":           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", 1, "ok"},
+		"no body":                       {"HTTP/1.1 204 No Content\r\n\r\n", 1, ""},
+		"not modified":                  {"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 1, ""},
+		"after an informational one":    {"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + okResponse, 1, "ok"},
+		"a body up to the close":        {"HTTP/1.1 200 OK\r\n\r\nok" + closing, 2, "ok"},
+		"connection: close":             {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"HTTP/1.0":                      {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"a second response unasked":     {okResponse + okResponse, 2, "ok"},
+		"a length and chunks":           {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 2, "ok"},
+		"the same length twice":         {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"a folded line":                 {"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"lines that end in a bare LF":   {"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", 2, "ok"},
+		"a head longer than the buffer": {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*connBuffer) + "\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"a close after the response":    {okResponse + closing, 2, "ok"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t, c.first, okResponse)
+			d := newHTTP1Transport(s.addr, time.Minute)
+			defer d.CloseIdleConnections()
+			_, body, err := get(t.Context(), d, s.addr)
+			if err != nil || string(body) != c.body {
+				t.Fatalf("%q, %v", body, err)
+			}
+			if _, body, err := get(t.Context(), d, s.addr); err != nil || string(body) != "ok" {
+				t.Fatalf("the next request: %q, %v", body, err)
+			}
+			if n := s.dialed.Load(); n != c.dialed {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
+// TestHTTP1Transport_Retries checks that a request is sent again, once, only if an idle connection was closed before any of the response arrived.
+func TestHTTP1Transport_Retries(t *testing.T) {
+	s := newScript(t, okResponse, closing, okResponse) // the connection is closed after the second request was read
+	d := newHTTP1Transport(s.addr, time.Minute)
+	for range 2 {
+		if _, body, err := get(t.Context(), d, s.addr); err != nil || string(body) != "ok" {
+			t.Fatalf("%q, %v", body, err)
+		}
+	}
+	if n := s.dialed.Load(); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+	s = newScript(t, okResponse, "HTTP/1.1 200 OK\r\nContent-"+closing, okResponse)
+	d = newHTTP1Transport(s.addr, time.Minute)
+	if _, _, err := get(t.Context(), d, s.addr); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := get(t.Context(), d, s.addr); err == nil {
+		t.Error("a request is repeated after a response that broke off")
+	}
+	s = newScript(t, closing, okResponse)
+	if _, _, err := get(t.Context(), newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
+		t.Error("a request is repeated after a new connection was closed")
+	}
+}
+
+// TestHTTP1Transport_PassesInformational checks that informational responses are passed on, up to a limit.
+func TestHTTP1Transport_PassesInformational(t *testing.T) {
+	const hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+	var links []string
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		links = append(links, h.Get("Link"))
+		return nil
+	}})
+	s := newScript(t, strings.Repeat(hint, maxInformational)+okResponse)
+	if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err != nil || len(links) != maxInformational {
+		t.Errorf("%q, %v", links, err)
+	}
+	s = newScript(t, strings.Repeat(hint, maxInformational+1)+okResponse)
+	if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
+		t.Error("informational responses without end are accepted")
+	}
+}
+
+// TestHTTP1Transport_EndsWithContext checks that the end of the context ends the request, whatever the request waits for.
+func TestHTTP1Transport_EndsWithContext(t *testing.T) {
+	for name, response := range map[string]string{"before the response": "", "in its header": "HTTP/1.1 200", "in its body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t, response)
+			ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			defer stop()
+			if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
+				t.Error("the request goes on")
+			}
+		})
+	}
+	s := newScript(t, "")
+	_, _, err := get(t.Context(), newHTTP1Transport(s.addr, 20*time.Millisecond), s.addr)
+	if !IsTimeout(err) {
+		t.Errorf("a slow target: %v", err)
+	}
+}
+
+// TestHTTP1Transport_ClosesIdle checks that idle connections are closed after a while.
+func TestHTTP1Transport_ClosesIdle(t *testing.T) {
+	s := newScript(t, okResponse, okResponse)
+	d := newHTTP1Transport(s.addr, time.Minute)
+	if _, _, err := get(t.Context(), d, s.addr); err != nil {
+		t.Fatal(err)
+	}
+	d.reap(time.Now().Add(idleTimeout - time.Second))
+	if len(d.idle) != 1 {
+		t.Fatal("closed too soon")
+	}
+	d.reap(time.Now().Add(idleTimeout))
+	if len(d.idle) != 0 || d.reaper != nil {
+		t.Error("an idle connection is never closed")
+	}
+}
+
+// TestWriteRequestHead checks that the target reads the same as from net/http's transport, and that no part of a request
+// gets out of its line.
+func TestWriteRequestHead(t *testing.T) {
+	written := func(write func(io.Writer, *http.Request) error, r *http.Request) (*http.Request, error) {
+		var out bytes.Buffer
+		if err := write(&out, r); err != nil {
+			return nil, err
+		}
+		return http.ReadRequest(bufio.NewReader(&out))
+	}
+	ours := func(to io.Writer, r *http.Request) error {
+		out := bufio.NewWriter(to)
+		return errors.Join(writeRequestHead(out, r), out.Flush())
+	}
+	request := func(change func(*http.Request)) *http.Request {
+		r := &http.Request{Method: "GET", Host: "app.example.com", URL: &url.URL{Scheme: "http", Host: "10.0.0.1:80", Opaque: "/a%20b", RawQuery: "x=1"},
+			Header: http.Header{"Accept": {"a", "b"}, "User-Agent": {""}, "X": {""}, "Content-Length": {"7"}, "Host": {"other"}}}
+		change(r)
+		return r
+	}
+	for name, change := range map[string]func(*http.Request){
+		"a GET":     func(*http.Request) {},
+		"a browser": func(r *http.Request) { r.Header["User-Agent"] = []string{"Mozilla/5.0"} },
+		"OPTIONS":   func(r *http.Request) { r.Method, r.URL.RawQuery, r.URL.ForceQuery = "OPTIONS", "", true },
+		"a WebSocket": func(r *http.Request) {
+			r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		},
+	} {
+		got, err := written(ours, request(change))
+		want, errStock := written(func(to io.Writer, r *http.Request) error { return r.Write(to) }, request(change))
+		if err != nil || errStock != nil {
+			t.Fatalf("%s: %v, %v", name, err, errStock)
+		}
+		if got.Method != want.Method || got.RequestURI != want.RequestURI || got.Host != want.Host || !reflect.DeepEqual(got.Header, want.Header) {
+			t.Errorf("%s: %v\nwant %v", name, got, want)
+		}
+	}
+	for name, change := range map[string]func(*http.Request){
+		"a value of two lines":  func(r *http.Request) { r.Header["X"] = []string{"a\r\nY: b"} },
+		"a value with a return": func(r *http.Request) { r.Header["X"] = []string{"a\rb"} },
+		"a name of two words":   func(r *http.Request) { r.Header["X: a\r\nY"] = []string{"b"} },
+		"a path of two words":   func(r *http.Request) { r.URL.Opaque = "/a HTTP/1.1" },
+		"a query of two lines":  func(r *http.Request) { r.URL.RawQuery = "a\r\nX: y" },
+		"a host of two lines":   func(r *http.Request) { r.Host = "a\nX: y" },
+		"a method of two words": func(r *http.Request) { r.Method = "GET /" },
+	} {
+		if got, err := written(ours, request(change)); !errors.Is(err, errInvalidRequest) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+// FuzzHTTP1Transport checks that our transport reads any response as net/http's transport does.
+func FuzzHTTP1Transport(f *testing.F) {
+	f.Fuzz(func(t *testing.T, response []byte) {
+		if bytes.HasSuffix(response, []byte(closing)) || len(response) > 64<<10 {
+			t.Skip()
+		}
+		s := newScript(t, string(response)+closing, string(response)+closing)
+		stock := newStockTransport(time.Minute, nil, "http")
+		defer stock.CloseIdleConnections()
+		ours, ourBody, ourErr := get(t.Context(), newHTTP1Transport(s.addr, time.Minute), s.addr)
+		theirs, theirBody, theirErr := get(t.Context(), stock, s.addr)
+		if theirs != nil && theirs.StatusCode == http.StatusSwitchingProtocols {
+			if ourErr == nil {
+				t.Error("ours accepts a switch of protocols that nobody asked for")
+			}
+			return
+		}
+		if (ourErr == nil) != (theirErr == nil) && !errors.Is(theirErr, io.ErrUnexpectedEOF) {
+			t.Fatalf("ours: %v, stock: %v", ourErr, theirErr)
+		}
+		if ourErr != nil || theirErr != nil {
+			return
+		}
+		if ours.StatusCode != theirs.StatusCode || !bytes.Equal(ourBody, theirBody) || !maps.EqualFunc(ours.Header, theirs.Header, slices.Equal) {
+			t.Errorf("ours: %d %v %q; stock: %d %v %q", ours.StatusCode, ours.Header, ourBody, theirs.StatusCode, theirs.Header, theirBody)
+		}
+	})
+}

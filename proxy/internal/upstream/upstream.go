@@ -1,0 +1,188 @@
+// Package upstream sends requests to the servers behind the proxy: it balances them over the targets of a route, tries
+// another target where that is safe, keeps connections open and checks the health of the targets.
+//
+// A request is sent a second time only if it cannot have had an effect: the target could not be reached, or the method
+// is safe (RFC 9110 §9.2.1) and no part of a response had arrived. GET, HEAD and OPTIONS requests without a body go to
+// an http target over a transport of our own (http1.go), which runs on the goroutine of the request; every other
+// request goes over net/http's. A fuzz test holds the two to the same reading of any response.
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	dialTimeout    = 5 * time.Second
+	idleTimeout    = 90 * time.Second
+	maxIdleConns   = 256       // to one target
+	MaxHeaderBytes = 256 << 10 // of the header of a response, and of an informational one
+)
+
+// Config describes an upstream.
+type Config struct {
+	Targets []*url.URL  // as [ParseTarget] returns them; at least one
+	TLS     *tls.Config // for https targets; nil for the system's defaults
+	Host    string      // the Host that targets are sent; "" keeps the request's, [TargetHost] is the target's own
+	Timeout time.Duration
+	Health  *Health // nil: the targets are not checked
+}
+
+// TargetHost as the Host of a [Config] sends each target its own host and port.
+const TargetHost = "upstream"
+
+// Health says how the targets of an upstream are checked.
+type Health struct {
+	Path    string
+	Every   time.Duration
+	Timeout time.Duration
+}
+
+// Upstream is one or more targets that serve the same requests.
+type Upstream struct {
+	targets []*target
+	host    string
+	health  *Health
+	turn    atomic.Uint32 // of the round robin
+}
+
+// New returns an upstream. It connects to nothing.
+func New(c Config) *Upstream {
+	u := &Upstream{host: c.Host, health: c.Health}
+	for _, t := range c.Targets {
+		u.targets = append(u.targets, newTarget(t, c.Timeout, c.TLS))
+	}
+	return u
+}
+
+// ParseTarget returns the URL of a target: scheme, host and port, and nothing else. The caller checks the host.
+func ParseTarget(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Opaque != "":
+		return nil, errors.New("this is no URL; write for example http://127.0.0.1:3000")
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
+		return nil, fmt.Errorf("%q: an upstream speaks http, https or h2c", text)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
+		return nil, fmt.Errorf("%q: write scheme, host and port alone; paths go to the upstream as they come", u.Redacted())
+	}
+	return u, nil
+}
+
+// RoundTrip sends a request to the next target. If that target cannot be reached, or fails before it responds, and the
+// request may be sent again, RoundTrip tries the others, each once. It does not follow redirects.
+func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
+	hasBody := r.Body != nil && r.Body != http.NoBody
+	for tried := 1; ; tried++ {
+		t := u.next(time.Now())
+		res, err := t.RoundTrip(u.rewriteFor(t, r))
+		if err == nil {
+			return res, nil
+		}
+		unreached := isDial(err)
+		if unreached {
+			t.backOff(time.Now())
+		}
+		repeatable := !hasBody && (unreached || isSafe(r.Method) && !IsTimeout(err))
+		if tried == len(u.targets) || !repeatable || r.Context().Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// rewriteFor returns a copy of r that is addressed to t. It shares the header with r.
+func (u *Upstream) rewriteFor(t *target, r *http.Request) *http.Request {
+	out, to := *r, *r.URL
+	to.Scheme, to.Host, out.URL = t.scheme, t.host, &to
+	switch u.host {
+	case "":
+	case TargetHost:
+		out.Host = t.host
+	default:
+		out.Host = u.host
+	}
+	return &out
+}
+
+// next returns the next target that is available; if none is, the next of all.
+func (u *Upstream) next(now time.Time) *target {
+	turn := int(u.turn.Add(1))
+	for i := range u.targets {
+		if t := u.targets[(turn+i)%len(u.targets)]; t.available(now) {
+			return t
+		}
+	}
+	return u.targets[turn%len(u.targets)]
+}
+
+// CheckHealth checks all targets that are due, in parallel, and returns when it has all results. It calls changed,
+// possibly from several goroutines at once, for each target whose health is another than before. host is the Host that
+// the checks ask for where the Config does not name one. Calls must not overlap.
+func (u *Upstream) CheckHealth(ctx context.Context, now time.Time, host string, changed func(target string, healthy bool)) {
+	if u.health == nil {
+		return
+	}
+	if u.host != "" {
+		host = u.host
+	}
+	var all sync.WaitGroup
+	for _, t := range u.targets {
+		if now.Sub(t.checked) < u.health.Every {
+			continue
+		}
+		t.checked = now
+		all.Go(func() {
+			before := t.unhealthy.Load()
+			t.check(ctx, u.health, host)
+			if after := t.unhealthy.Load(); after != before && ctx.Err() == nil {
+				changed(t.host, !after)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Unhealthy returns how many targets fail their health check. ok is false if targets are not checked.
+func (u *Upstream) Unhealthy() (n int, ok bool) {
+	for _, t := range u.targets {
+		if t.unhealthy.Load() {
+			n++
+		}
+	}
+	return n, u.health != nil
+}
+
+// CloseIdleConnections closes the connections that wait for a request.
+func (u *Upstream) CloseIdleConnections() {
+	for _, t := range u.targets {
+		t.stock.CloseIdleConnections()
+		if t.http1 != nil {
+			t.http1.CloseIdleConnections()
+		}
+	}
+}
+
+// IsTimeout reports whether err says that a deadline passed.
+func IsTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// isDial reports whether err says that no connection could be made, so that nothing was sent.
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// isSafe reports whether a method is defined to have no effect (RFC 9110 §9.2.1).
+func isSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
+}
