@@ -12,10 +12,10 @@ import (
 //	request.method, request.host, request.path (strings), request.time (timestamp)
 //	user.id, user.userName, user.externalId (strings), user.groups, user.groupNames,
 //	user.roles (lists of strings), user.attributes (the SCIM document), user.app
-//	(the client ID of an application that calls for itself, else "")
+//	(the client ID of an application that calls for itself, otherwise "")
 type condition struct{ program cel.Program }
 
-// costLimit bounds the work of one evaluation, in CEL's own units.
+// costLimit bounds the work of one evaluation, in the units of CEL.
 const costLimit = 100_000
 
 var environment = sync.OnceValues(func() (*cel.Env, error) {
@@ -44,28 +44,29 @@ func compileCondition(text string) (*condition, error) {
 	return &condition{program}, nil
 }
 
-// holds evaluates; doubt is what an error, or an answer that is no boolean, counts as.
-func (c *condition) holds(q *Request, doubt bool) bool {
-	out, _, err := c.program.Eval(map[string]any{"request": requestFacts(q), "user": userFacts(q)})
+// holds evaluates the condition. It returns onError if that fails or the result is
+// not a boolean.
+func (c *condition) holds(req *Request, onError bool) bool {
+	out, _, err := c.program.Eval(map[string]any{"request": requestVars(req), "user": userVars(req)})
 	if err != nil {
-		return doubt
+		return onError
 	}
-	answer, ok := out.Value().(bool)
+	holds, ok := out.Value().(bool)
 	if !ok {
-		return doubt
+		return onError
 	}
-	return answer
+	return holds
 }
 
-func requestFacts(q *Request) map[string]any {
-	return map[string]any{"method": q.Method, "host": q.Host, "path": q.Path, "time": q.Time.UTC()}
+func requestVars(req *Request) map[string]any {
+	return map[string]any{"method": req.Method, "host": req.Host, "path": req.Path, "time": req.Time.UTC()}
 }
 
-func userFacts(q *Request) map[string]any {
+func userVars(req *Request) map[string]any {
 	attributes := map[string]any{}
-	if q.Attributes != nil {
-		attributes = q.Attributes.Attributes()
+	if req.Attributes != nil {
+		attributes = req.Attributes.Attributes()
 	}
-	return map[string]any{"id": q.UserID, "userName": q.UserName, "externalId": q.ExternalID,
-		"groups": q.GroupIDs, "groupNames": q.GroupNames, "roles": q.Roles, "attributes": attributes, "app": q.App}
+	return map[string]any{"id": req.UserID, "userName": req.UserName, "externalId": req.ExternalID,
+		"groups": req.GroupIDs, "groupNames": req.GroupNames, "roles": req.Roles, "attributes": attributes, "app": req.App}
 }

@@ -1,8 +1,8 @@
-// Package policy decides: given who is calling and what they ask for, may they?
+// Package policy decides whether a caller may make a request.
 //
 // A decision is a pure function of the rules and the request. Nothing is allowed
-// that no rule allows, and one rule that denies outweighs all that allow. What
-// cannot be evaluated never works in the caller's favour.
+// unless a rule allows it, and one rule that denies outweighs all that allow.
+// Whatever cannot be evaluated counts against the caller.
 package policy
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Reason says why a decision is as it is; the set is closed.
+// Reason is why a request was allowed or denied; the set is closed.
 type Reason string
 
 // The reasons of decisions.
@@ -24,21 +24,22 @@ const (
 	LoginTooOld Reason = "login_too_old" // the named rule would allow, had the caller signed in more recently
 )
 
-// Named is a list of rules with a name, as written under policies.
+// Named is a list of rules with a name: one entry under policies.
 type Named struct {
 	Name  string `yaml:"name" doc:"what routes call it"`
 	Rules []Rule `yaml:"rules" doc:"allow and deny rules; their order does not matter"`
 }
 
-// Rule is one rule as written: exactly one of Allow and Deny.
+// Rule is one rule as written. It has exactly one of Allow and Deny.
 type Rule struct {
 	Allow *Match `yaml:"allow" doc:"callers and requests that may pass"`
 	Deny  *Match `yaml:"deny" doc:"callers and requests that may not, whatever else allows them"`
 	Mode  string `yaml:"mode" doc:"report: decide and record, but do not enforce"`
 }
 
-// Match says which requests a rule is about. Every part that is written must
-// match; within a part, one element suffices.
+// Match says which requests a rule applies to. Every part that is written must
+// match; within a part, one element suffices. The table of parts in parts.go has
+// one entry for each field.
 type Match struct {
 	Groups       []GroupRef    `yaml:"groups" doc:"members of any of these groups"`
 	UnlessGroups []GroupRef    `yaml:"unless_groups" doc:"not members of any of these groups"`
@@ -52,51 +53,52 @@ type Match struct {
 	Anyone       bool          `yaml:"anyone" doc:"true: everybody, signed in or not"`
 }
 
-// GroupRef names a group: by the object ID that is pushed as its externalId, with
-// its name as a comment; or by name alone where group names are trusted.
+// GroupRef names a group by its object ID, which the identity provider pushes as
+// externalId. The name beside an ID is a comment; where group names are trusted, a
+// name may stand alone.
 type GroupRef struct {
 	ID   string `yaml:"id" doc:"the group's object ID (SCIM externalId)"`
 	Name string `yaml:"name" doc:"the group's displayName: a comment beside id, or alone with trust_group_names"`
 }
 
-// Options are what Compile needs to know beside the rules.
+// Options say what rules may contain.
 type Options struct {
 	TrustGroupNames bool // a rule may name a group by its displayName alone
 }
 
-// Request is all a decision depends on.
+// Request holds everything that a decision depends on.
 type Request struct {
-	Anonymous                    bool   // nobody has proved who they are; all of the user's fields are empty
-	App                          string // client ID of the application that calls for itself; then of the user's fields only Roles is set
+	Anonymous                    bool   // the caller is not signed in; all fields of the user are empty
+	App                          string // client ID of an application that calls for itself; of the fields of the user, only Roles is set then
 	UserID, UserName, ExternalID string
-	GroupIDs, GroupNames         []string // parallel; GroupIDs sorted, "" for a group that has none
+	GroupIDs, GroupNames         []string // of the same groups; GroupIDs is sorted, and "" for a group without an ID
 	Roles                        []string
-	Attributes                   Attributes // nil for none
+	Attributes                   Attributes // nil if there are none
 	Method, Host, Path           string     // Path is canonical
 	Time                         time.Time
-	Authenticated                time.Time // when the caller proved who they are; zero: not known
+	Authenticated                time.Time // when the caller last signed in; zero if unknown
 }
 
-// Attributes gives a user's SCIM document to the conditions that ask for it.
+// Attributes returns the SCIM document of a user, for conditions that read it.
 type Attributes interface{ Attributes() map[string]any }
 
-// Decision is the answer, with the rule it rests on ("sre[0]"; "" for NoRule).
-// Report is what it would be if rules in report mode counted; nil if the same.
+// Decision is the outcome with the rules in force. Report is the outcome if rules
+// in report mode were in force too; nil if they would change nothing.
 type Decision struct {
 	Verdict
 	Report *Verdict
 }
 
-// Verdict is what rules come to.
+// Verdict is an outcome and the rule it rests on, such as "sre[0]"; "" for NoRule.
 type Verdict struct {
 	Allow  bool
 	Rule   string
 	Reason Reason
-	MaxAge time.Duration // of LoginTooOld: how recent a login the rule asks for
-	Until  time.Time     // of an allow that a login must be recent for: when it is no more; zero: that does not matter
+	MaxAge time.Duration // with LoginTooOld: the oldest login that the rule accepts
+	Until  time.Time     // of a rule with max_auth_age that allows: when the login becomes too old; else zero
 }
 
-// Policy is a compiled list of rules; it never changes.
+// Policy is a compiled list of rules. It is immutable.
 type Policy struct {
 	rules   []rule
 	reports bool // some rule is in report mode
@@ -105,7 +107,7 @@ type Policy struct {
 	anyone  bool
 }
 
-// Compile turns rules into a policy, or says everything that is wrong with them.
+// Compile compiles rules. Its error lists every fault of them.
 func Compile(lists []Named, o Options) (*Policy, error) {
 	if err := faults(lists, o); err != nil {
 		return nil, err
@@ -117,7 +119,7 @@ func Compile(lists []Named, o Options) (*Policy, error) {
 			if err != nil {
 				return nil, err
 			}
-			p.add(r)
+			p.add(r, written)
 		}
 	}
 	slices.Sort(p.ids)
@@ -136,11 +138,15 @@ func faults(lists []Named, o Options) error {
 	return errors.Join(errs...)
 }
 
-func (p *Policy) add(r rule) {
+func (p *Policy) add(r rule, written Rule) {
 	p.rules = append(p.rules, r)
 	p.reports = p.reports || r.report
-	p.anyone = p.anyone || r.allow && r.anyone && !r.report
-	for _, g := range slices.Concat(r.groups, r.unlessGroups) {
+	m := written.Deny
+	if r.allow {
+		m = written.Allow
+		p.anyone = p.anyone || m.Anyone && !r.report
+	}
+	for _, g := range slices.Concat(m.Groups, m.UnlessGroups) {
 		if g.ID != "" {
 			p.ids = append(p.ids, g.ID)
 		} else {
@@ -149,38 +155,40 @@ func (p *Policy) add(r rule) {
 	}
 }
 
-// GroupIDs are the object IDs of the groups that the rules name, sorted.
+// GroupIDs returns the object IDs of the groups that the rules name, sorted.
 func (p *Policy) GroupIDs() []string { return p.ids }
 
-// GroupNames are the names of the groups that the rules name by name alone, sorted.
+// GroupNames returns the names of the groups that the rules name without an ID, sorted.
 func (p *Policy) GroupNames() []string { return p.names }
 
-// AllowsAnyone says whether some rule lets callers in who are not signed in.
+// AllowsAnyone reports whether a rule in force allows callers who are not signed in.
 func (p *Policy) AllowsAnyone() bool { return p.anyone }
 
-// Decide answers. It has no effects and, without when, allocates nothing.
-func (p *Policy) Decide(r *Request) Decision {
-	v := p.verdict(r, false)
+// Decide decides about a request. It has no side effects; it allocates only to
+// evaluate conditions.
+func (p *Policy) Decide(req *Request) Decision {
+	v := p.verdict(req, false)
 	d := Decision{Verdict: v}
 	if p.reports {
-		if would := p.verdict(r, true); would.Allow != v.Allow {
+		if would := p.verdict(req, true); would.Allow != v.Allow {
 			d.Report = &would
 		}
 	}
 	return d
 }
 
-// verdict decides with the rules in force and, if asked, those in report mode.
-func (p *Policy) verdict(r *Request, reports bool) Verdict {
+// verdict decides by the rules in force and, if reports is set, by those in report
+// mode too.
+func (p *Policy) verdict(req *Request, reports bool) Verdict {
 	v := Verdict{Reason: NoRule}
 	for i := range p.rules {
 		rule := &p.rules[i]
 		if rule.report && !reports || v.Allow && rule.allow {
 			continue
 		}
-		switch rule.misses(r) {
+		switch rule.misses(req) {
 		case "":
-		case partMaxAuthAge: // all else matches; the rule that asks for least is told
+		case partMaxAuthAge: // everything else matches; report the rule that accepts the oldest login
 			if v.Reason == NoRule || v.Reason == LoginTooOld && rule.maxAge > v.MaxAge {
 				v = Verdict{Rule: rule.name, Reason: LoginTooOld, MaxAge: rule.maxAge}
 			}
@@ -191,12 +199,12 @@ func (p *Policy) verdict(r *Request, reports bool) Verdict {
 		if !rule.allow {
 			return Verdict{Rule: rule.name, Reason: RuleDeny}
 		}
-		v = Verdict{Allow: true, Rule: rule.name, Reason: RuleAllow, Until: rule.until(r)}
+		v = Verdict{Allow: true, Rule: rule.name, Reason: RuleAllow, Until: rule.until(req)}
 	}
 	return v
 }
 
-// Step is what one rule made of a request.
+// Step is how one rule applies to a request.
 type Step struct {
 	Rule    string `json:"rule"`
 	Effect  string `json:"effect"` // allow or deny
@@ -205,12 +213,12 @@ type Step struct {
 	Missed  string `json:"missed,omitempty"` // the part that did not match
 }
 
-// Explain is the trace of a decision: every rule, in order.
-func (p *Policy) Explain(r *Request) []Step {
+// Explain returns one step for every rule, in their order.
+func (p *Policy) Explain(req *Request) []Step {
 	steps := make([]Step, 0, len(p.rules))
 	for i := range p.rules {
 		rule := &p.rules[i]
-		missed := rule.misses(r)
+		missed := rule.misses(req)
 		s := Step{Rule: rule.name, Effect: "deny", Matched: missed == "", Missed: missed}
 		if rule.allow {
 			s.Effect = "allow"

@@ -1,0 +1,283 @@
+package policy
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// part is one part of a rule, such as groups or paths.
+type part struct {
+	key     string // the YAML key in Match
+	names   bool   // it names callers; an allow rule needs such a part, a condition, or anyone
+	ofUsers bool   // no application can match it
+	inDeny  string // why it is a mistake in a deny rule; "" if it is none
+
+	written func(*Match) bool
+	check   func(*Match, Options, faultFunc)                // reports faults below the part's key; nil if there can be none
+	compile func(*Match, bool) (func(*Request) bool, error) // returns the part of an allow rule (true) or deny rule (false); nil if it matches every request
+}
+
+// faultFunc receives one fault: the path of a node in the configuration, and the problem.
+type faultFunc func(path, problem string)
+
+const partMaxAuthAge = "max_auth_age"
+
+// parts lists every part of a rule, in the order of evaluation; Explain names the
+// first one that does not match. To add a part, add its field to [Match] and its
+// entry here: checks, error texts and decisions are derived from this table.
+//
+// max_auth_age stays last: only a caller who misses nothing else is told that
+// signing in again would help.
+var parts = [...]part{
+	{key: "anyone", inDeny: "means nothing in a deny rule; a deny rule without groups, users or roles is about everybody",
+		written: func(m *Match) bool { return m.Anyone }, compile: compileAnyone},
+	{key: "apps", names: true,
+		written: func(m *Match) bool { return len(m.Apps) > 0 }, check: checkApps, compile: compileApps},
+	{key: "methods",
+		written: func(m *Match) bool { return len(m.Methods) > 0 }, check: checkMethods, compile: compileMethods},
+	{key: "paths",
+		written: func(m *Match) bool { return len(m.Paths) > 0 }, check: checkPaths, compile: compilePaths},
+	{key: "users", names: true, ofUsers: true,
+		written: func(m *Match) bool { return len(m.Users) > 0 }, check: checkUsers, compile: compileUsers},
+	{key: "groups", names: true, ofUsers: true,
+		written: func(m *Match) bool { return len(m.Groups) > 0 }, check: checkGroups, compile: compileGroups},
+	{key: "unless_groups", ofUsers: true,
+		written: func(m *Match) bool { return len(m.UnlessGroups) > 0 }, check: checkUnlessGroups, compile: compileUnlessGroups},
+	{key: "roles", names: true,
+		written: func(m *Match) bool { return len(m.Roles) > 0 }, check: checkRoles, compile: compileRoles},
+	{key: "when",
+		written: func(m *Match) bool { return m.When != "" }, check: checkWhen, compile: compileWhen},
+	{key: partMaxAuthAge, inDeny: "belongs in an allow rule: it says how recent a login must be",
+		written: func(m *Match) bool { return m.MaxAuthAge != 0 }, check: checkMaxAuthAge, compile: compileMaxAuthAge},
+}
+
+// compileAnyone keeps callers who are not signed in out of every allow rule that
+// does not say anyone. A deny rule applies to them too; its other parts decide.
+func compileAnyone(m *Match, allow bool) (func(*Request) bool, error) {
+	if !allow || m.Anyone {
+		return nil, nil
+	}
+	return func(req *Request) bool { return !req.Anonymous }, nil
+}
+
+// compileApps lets an application in by its client ID alone, whatever roles it
+// has: an allow rule without apps is for users, unless it says anyone.
+func compileApps(m *Match, allow bool) (func(*Request) bool, error) {
+	switch {
+	case len(m.Apps) > 0:
+		return func(req *Request) bool { return slices.Contains(m.Apps, req.App) }, nil
+	case allow && !m.Anyone:
+		return func(req *Request) bool { return req.App == "" }, nil
+	}
+	return nil, nil
+}
+
+func checkApps(m *Match, _ Options, fault faultFunc) { checkTexts(m.Apps, fault) }
+
+// usualMethods are the methods of an allow rule that names none. Every other
+// method must be named.
+var usualMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
+
+func compileMethods(m *Match, allow bool) (func(*Request) bool, error) {
+	methods := m.Methods
+	if len(methods) == 0 {
+		if !allow {
+			return nil, nil
+		}
+		methods = usualMethods
+	}
+	return func(req *Request) bool { return slices.Contains(methods, req.Method) }, nil
+}
+
+var methodForm = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
+
+func checkMethods(m *Match, _ Options, fault faultFunc) {
+	for i, method := range m.Methods {
+		if !methodForm.MatchString(method) {
+			fault(index(i), fmt.Sprintf("%q is not a method; methods are compared exactly, so write GET, POST and so on", method))
+		}
+	}
+}
+
+func compilePaths(m *Match, _ bool) (func(*Request) bool, error) {
+	if len(m.Paths) == 0 {
+		return nil, nil
+	}
+	var patterns []glob
+	for _, path := range m.Paths {
+		patterns = append(patterns, parseGlob(path))
+	}
+	return func(req *Request) bool {
+		for i := range patterns {
+			if patterns[i].matches(req.Path) {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+func checkPaths(m *Match, _ Options, fault faultFunc) {
+	for i, path := range m.Paths {
+		if problem := globProblem(path); problem != "" {
+			fault(index(i), problem)
+		}
+	}
+}
+
+// compileUsers compares exactly. No rule has an empty name, so a caller without a
+// userName or an externalId cannot match one by its absence.
+func compileUsers(m *Match, _ bool) (func(*Request) bool, error) {
+	if len(m.Users) == 0 {
+		return nil, nil
+	}
+	return func(req *Request) bool {
+		return slices.ContainsFunc(m.Users, func(user string) bool { return user == req.UserName || user == req.ExternalID })
+	}, nil
+}
+
+func checkUsers(m *Match, _ Options, fault faultFunc) { checkTexts(m.Users, fault) }
+
+func compileGroups(m *Match, _ bool) (func(*Request) bool, error) {
+	return memberOfAny(m.Groups), nil
+}
+
+func checkGroups(m *Match, o Options, fault faultFunc) { checkGroupRefs(m.Groups, o, fault) }
+
+func compileUnlessGroups(m *Match, _ bool) (func(*Request) bool, error) {
+	member := memberOfAny(m.UnlessGroups)
+	if member == nil {
+		return nil, nil
+	}
+	return func(req *Request) bool { return !member(req) }, nil
+}
+
+func checkUnlessGroups(m *Match, o Options, fault faultFunc) {
+	checkGroupRefs(m.UnlessGroups, o, fault)
+}
+
+// memberOfAny returns a function that reports whether the caller is a member of
+// one of groups; nil if groups is empty.
+func memberOfAny(groups []GroupRef) func(*Request) bool {
+	var ids, names []string
+	for _, g := range groups {
+		if g.ID != "" {
+			ids = append(ids, g.ID)
+		} else {
+			names = append(names, g.Name)
+		}
+	}
+	switch {
+	case len(groups) == 0:
+		return nil
+	case len(ids) == 1 && len(names) == 0:
+		id := ids[0]
+		return func(req *Request) bool { return contains(req.GroupIDs, id) }
+	}
+	return func(req *Request) bool {
+		for _, id := range ids {
+			if contains(req.GroupIDs, id) {
+				return true
+			}
+		}
+		for _, name := range names {
+			if slices.Contains(req.GroupNames, name) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// contains searches sorted by plain comparison: slices.BinarySearch also orders NaN,
+// which makes every comparison of strings slower.
+func contains(sorted []string, text string) bool {
+	low, high := 0, len(sorted)
+	for low < high {
+		middle := (low + high) / 2
+		if sorted[middle] < text {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low < len(sorted) && sorted[low] == text
+}
+
+func checkGroupRefs(groups []GroupRef, o Options, fault faultFunc) {
+	for i, g := range groups {
+		switch {
+		case g.ID == "" && g.Name == "":
+			fault(index(i), "names no group; write id: with the group's object ID")
+		case g.ID == "" && !o.TrustGroupNames:
+			fault(index(i)+".name", fmt.Sprintf("%q alone does not say which group: names can be taken by another; write id: with its object ID, or set trust_group_names: true", g.Name))
+		case strings.TrimSpace(g.ID) != g.ID:
+			fault(index(i)+".id", "begins or ends with a space")
+		}
+	}
+}
+
+func compileRoles(m *Match, _ bool) (func(*Request) bool, error) {
+	if len(m.Roles) == 0 {
+		return nil, nil
+	}
+	return func(req *Request) bool {
+		return slices.ContainsFunc(m.Roles, func(role string) bool { return slices.Contains(req.Roles, role) })
+	}, nil
+}
+
+func checkRoles(m *Match, _ Options, fault faultFunc) { checkTexts(m.Roles, fault) }
+
+// compileWhen counts a condition that cannot be evaluated as false in an allow
+// rule and as true in a deny rule.
+func compileWhen(m *Match, allow bool) (func(*Request) bool, error) {
+	if m.When == "" {
+		return nil, nil
+	}
+	c, err := compileCondition(m.When)
+	if err != nil {
+		return nil, err
+	}
+	return func(req *Request) bool { return c.holds(req, !allow) }, nil
+}
+
+func checkWhen(m *Match, _ Options, fault faultFunc) {
+	if m.When == "" {
+		return
+	}
+	if _, err := compileCondition(m.When); err != nil {
+		fault("", err.Error())
+	}
+}
+
+// minAuthAge is the shortest max_auth_age: a shorter one would send people from
+// one login to the next.
+const minAuthAge = time.Minute
+
+// compileMaxAuthAge counts a login at an unknown time as too old.
+func compileMaxAuthAge(m *Match, _ bool) (func(*Request) bool, error) {
+	if m.MaxAuthAge == 0 {
+		return nil, nil
+	}
+	return func(req *Request) bool { return req.Time.Before(req.Authenticated.Add(m.MaxAuthAge)) }, nil
+}
+
+func checkMaxAuthAge(m *Match, _ Options, fault faultFunc) {
+	if m.MaxAuthAge != 0 && m.MaxAuthAge < minAuthAge {
+		fault("", fmt.Sprintf("is %s; write at least %s, or people sign in without end", m.MaxAuthAge, minAuthAge))
+	}
+}
+
+func checkTexts(texts []string, fault faultFunc) {
+	for i, text := range texts {
+		if text == "" || strings.TrimSpace(text) != text {
+			fault(index(i), "is empty, or begins or ends with a space")
+		}
+	}
+}
+
+func index(i int) string { return fmt.Sprintf("[%d]", i) }
