@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -50,14 +51,20 @@ func newTarget(t *testing.T) *target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = d.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended; _ = st.Close() })
-	_, token, err := scim.Mint(ctx, d, "demo", 0)
+	p, err := scim.Open(ctx, st, d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &target{Directory: d, token: token, scim: scim.New(d, slog.New(slog.DiscardHandler), scim.Defaults(), nil), cut: func(string) {}}
+	var running sync.WaitGroup
+	running.Go(func() { _ = d.Run(ctx) })
+	running.Go(func() { _ = p.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait(); _ = st.Close() })
+	token, text, err := scim.NewToken("demo", 0)
+	if err := errors.Join(err, p.AddToken(ctx, token)); err != nil {
+		t.Fatal(err)
+	}
+	server := scim.New(scim.Parts{Provisioning: p, Settings: scim.Defaults(), Log: slog.New(slog.DiscardHandler)})
+	return &target{Directory: d, token: text, scim: server, cut: func(string) {}}
 }
 
 func (s *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -20,7 +20,7 @@ import (
 
 // What can go wrong, in this package's words.
 var (
-	ErrNotFound = errors.New("there is no such user, group or token")
+	ErrNotFound = errors.New("there is no such user or group")
 	ErrReadOnly = errors.New("the directory takes no changes")
 	ErrStale    = errors.New("the directory no longer follows the store")
 	ErrJoin     = errors.New("callers can be joined by externalId or userName")
@@ -111,17 +111,6 @@ type Member struct {
 	IsGroup bool
 }
 
-// Token lets an identity provider push. Only the digest of its text is kept.
-type Token struct {
-	ID       string    `json:"id"`
-	Name     string    `json:"name"`
-	Digest   [32]byte  `json:"digest"` // SHA-256 of the text
-	Created  time.Time `json:"created"`
-	Expires  time.Time `json:"expires,omitzero"` // zero: never
-	LastUsed time.Time `json:"lastUsed,omitzero"`
-	Parent   string    `json:"parent,omitempty"` // what this token was exchanged for and dies with; "" for one made by an operator
-}
-
 // Record is what is kept of a change, committed with the change itself.
 type Record struct {
 	Revision uint64          `json:"-"`
@@ -138,7 +127,6 @@ type Directory struct {
 
 	mu       sync.RWMutex // guards what follows
 	groups   map[string]*Group
-	tokens   map[[32]byte]Token
 	applied  store.Revision
 	received []arrival
 	moved    chan struct{} // closed when applied grows
@@ -217,27 +205,6 @@ func (d *Directory) Groups() []Group {
 		list = append(list, *g)
 	}
 	return list
-}
-
-// Token finds the provisioning token whose text has this digest. The caller
-// checks whether it has expired.
-func (d *Directory) Token(digest [32]byte) (Token, bool) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	t, ok := d.tokens[digest]
-	return t, ok
-}
-
-// TokenByID finds a provisioning token by its id.
-func (d *Directory) TokenByID(id string) (Token, bool) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for _, t := range d.tokens {
-		if t.ID == id {
-			return t, true
-		}
-	}
-	return Token{}, false
 }
 
 // View runs fn on the truth.

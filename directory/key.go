@@ -19,10 +19,10 @@ import (
 //	name/FOLDED          userName → ID   gname/FOLDED        displayName → ID
 //	ext/EXTERNAL\0ID     externalId      gext/EXTERNAL       externalId → ID
 //	mail/FOLDED\0ID      e-mail address    dname/FOLDED\0ID   a user's displayName
-//	count/users|groups   how many        token/ID  record/REVISION
-//	held/USER            a held deactivation       left/TIME ID  a deactivation
-//	exchange/NUMBER      provisioning log          secret/PURPOSE
+//	count/users|groups   how many        record/REVISION
 //	suspended/USER       an operator's word against a user
+//
+// Package scim keeps token/, held/, left/, exchange/, secret/ and count/exchanges.
 const (
 	userKeys     = "user/"
 	groupKeys    = "group/"
@@ -35,16 +35,9 @@ const (
 	groupNames   = "gname/"
 	groupExts    = "gext/"
 	countKeys    = "count/"
-	tokenKeys    = "token/"
 	recordKeys   = "record/"
 
-	heldKeys      = "held/"
-	departureKeys = "left/"
-	exchangeKeys  = "exchange/"
-	secretKeys    = "secret/"
 	suspendedKeys = "suspended/"
-
-	exchangesCounted = "exchanges" // after countKeys: how many there ever were
 )
 
 const idSize = 16

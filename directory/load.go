@@ -16,12 +16,12 @@ import (
 
 // load reads the whole store into fresh memory and then puts it in place.
 func (d *Directory) load(ctx context.Context) error {
-	l := &loading{users: newTable(), groups: map[string]*Group{}, ranks: map[[idSize]byte]rank{}, tokens: map[[32]byte]Token{}}
+	l := &loading{users: newTable(), groups: map[string]*Group{}, ranks: map[[idSize]byte]rank{}}
 	rest := make(chan verdict, 1)
 	go func() { rest <- d.verify(ctx) }()
 	err := d.store.View(ctx, func(r store.Reader) error {
 		l.revision = r.Revision()
-		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadTokens(r), l.loadSuspended(r))
+		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadSuspended(r))
 	})
 	verified := <-rest
 	if err := errors.Join(err, verified.err); err != nil {
@@ -35,7 +35,7 @@ func (d *Directory) load(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.index.Store(&index{l.users, keys})
-	d.groups, d.tokens, d.applied = l.groups, l.tokens, l.revision
+	d.groups, d.applied = l.groups, l.revision
 	return nil
 }
 
@@ -49,7 +49,7 @@ type verdict struct {
 // is decided or changed by it. An edge that cannot be read could not be removed.
 func (d *Directory) verify(ctx context.Context) (v verdict) {
 	v.err = d.store.View(ctx, func(r store.Reader) error {
-		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys, heldKeys, departureKeys, secretKeys} {
+		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys} {
 			for e, err := range r.Scan([]byte(prefix), nil) {
 				if err != nil {
 					return fmt.Errorf("the record at %q: %w", e.Key, err)
@@ -85,7 +85,6 @@ type loading struct {
 	users    *table
 	groups   map[string]*Group
 	ranks    map[[idSize]byte]rank // by the bytes of the id, as they stand in edges
-	tokens   map[[32]byte]Token
 	revision store.Revision
 }
 
@@ -216,19 +215,6 @@ func (l *loading) enrol(member [idSize]byte, groups []rank, damaged bool) {
 	}
 	u.Damaged = u.Damaged || damaged
 	u.join(sorted)
-}
-
-func (l *loading) loadTokens(r store.Reader) error {
-	for e, err := range r.Scan([]byte(tokenKeys), nil) {
-		t := Token{}
-		if err == nil {
-			err = json.Unmarshal(e.Value, &t)
-		}
-		if err == nil { // a damaged token opens nothing
-			l.tokens[t.Digest] = t
-		}
-	}
-	return nil
 }
 
 // join makes sorted groups the user's, with the parallel slices that decisions

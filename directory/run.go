@@ -100,8 +100,6 @@ func (d *Directory) apply(change store.Change) {
 			noteMove(w, moves)
 		case strings.HasPrefix(key, suspendedKeys):
 			d.applySuspension(w)
-		case strings.HasPrefix(key, tokenKeys):
-			d.applyToken(w)
 		case strings.HasPrefix(key, recordKeys) && !w.Deleted:
 			if rec, err := decodeRecord(store.Entry{Key: w.Key, Value: w.Value}); err == nil {
 				received = append(received, arrival{change.Revision, rec.Received})
@@ -241,21 +239,6 @@ func (d *Directory) applyRegroup(regroup map[string]*Group) {
 			}
 		}
 		d.place(at, u.with(groups))
-	}
-}
-
-func (d *Directory) applyToken(w store.Write) {
-	id, _ := idIn(w.Key, tokenKeys, 0)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for digest, t := range d.tokens {
-		if t.ID == id {
-			delete(d.tokens, digest)
-		}
-	}
-	t := Token{}
-	if !w.Deleted && json.Unmarshal(w.Value, &t) == nil {
-		d.tokens[t.Digest] = t
 	}
 }
 

@@ -22,6 +22,10 @@ type Tx struct {
 // Now is the time of the change, UTC.
 func (tx *Tx) Now() time.Time { return tx.now }
 
+// Writer returns the transaction of the store, for records that other packages commit together with a change of the
+// directory. Each package writes below its own keys alone. It is nil within View.
+func (tx *Tx) Writer() store.Writer { return tx.w }
+
 // Revision is the store's; within Update, the one being made.
 func (tx *Tx) Revision() uint64 { return uint64(tx.r.Revision()) }
 

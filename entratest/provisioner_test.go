@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"sallyport/directory"
@@ -37,16 +39,21 @@ func newTarget(t *testing.T) *target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() { defer close(done); _ = d.Run(ctx) }()
-	_, token, err := scim.Mint(ctx, d, "entra", 0)
+	p, err := scim.Open(ctx, st, d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &target{Directory: d, handler: scim.New(d, slog.New(slog.DiscardHandler), scim.Defaults(), nil)}
+	var running sync.WaitGroup
+	running.Go(func() { _ = d.Run(ctx) })
+	running.Go(func() { _ = p.Run(ctx) })
+	token, text, err := scim.NewToken("entra", 0)
+	if err := errors.Join(err, p.AddToken(ctx, token)); err != nil {
+		t.Fatal(err)
+	}
+	w := &target{Directory: d, handler: scim.New(scim.Parts{Provisioning: p, Settings: scim.Defaults(), Log: slog.New(slog.DiscardHandler)})}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.handler.ServeHTTP(rw, r) }))
-	t.Cleanup(func() { server.Close(); stop(); <-done; _ = st.Close() })
-	w.provisioner = entratest.Provisioner{BaseURL: server.URL + "/scim/v2", Token: token, Client: server.Client(),
+	t.Cleanup(func() { server.Close(); stop(); running.Wait(); _ = st.Close() })
+	w.provisioner = entratest.Provisioner{BaseURL: server.URL + "/scim/v2", Token: text, Client: server.Client(),
 		Observe: func(p entratest.Push) { w.pushes = append(w.pushes, p) }}
 	return w
 }

@@ -163,7 +163,7 @@ func BenchmarkPutOfALargeGroup(b *testing.B) {
 }
 
 // crowd makes users without the door.
-func crowd(b testing.TB, d *directory.Directory, n int) (ids []string) {
+func crowd(b testing.TB, d *tenant, n int) (ids []string) {
 	b.Helper()
 	for len(ids) < n {
 		var made []string

@@ -83,7 +83,7 @@ func (q *query) associatedData() []byte { return []byte(q.request.token.ID + "\x
 
 // cursorLock seals cursors with a key that lives as long as the store.
 func (s *Server) cursorAEAD(req *request) (cipher.AEAD, error) {
-	secret, err := s.directory.Secret(req.Context(), "cursor")
+	secret, err := s.provisioning.secret(req.Context(), "cursor")
 	if err != nil {
 		return nil, fmt.Errorf("finding the key of cursors: %w", err)
 	}

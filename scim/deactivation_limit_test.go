@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"sallyport/directory"
 	"sallyport/scim"
 )
 
@@ -64,7 +63,7 @@ func TestTheBrake(t *testing.T) {
 	if resp, _ := c.do("DELETE", "/Users/"+ids[1], ""); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("deleting the deactivated answers %d", resp.StatusCode)
 	}
-	if n, err := scim.Release(context.Background(), d, nil); n != 3 || err != nil {
+	if n, err := d.Release(context.Background(), nil); n != 3 || err != nil {
 		t.Errorf("%d are released, %v", n, err)
 	}
 	for i := 2; i < 5; i++ {
@@ -78,9 +77,9 @@ func TestTheBrake(t *testing.T) {
 	held("the next one", set(5, false))
 }
 
-func heldNames(t *testing.T, d *directory.Directory) (names []string) {
+func heldNames(t *testing.T, d *tenant) (names []string) {
 	t.Helper()
-	held, err := scim.Held(context.Background(), d)
+	held, err := d.Holds(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,9 +97,9 @@ func TestWhatIsHeldWaitsForAHuman(t *testing.T) {
 	c := &client{t, base, token}
 	_, u := c.do("POST", "/Users", `{"userName":"u"}`)
 	path := "/Users/" + u["id"].(string)
-	hold := func(h directory.Held) {
+	hold := func(h scim.Hold) {
 		t.Helper()
-		if err := d.Update(context.Background(), func(tx *directory.Tx) error { return tx.PutHeld(h) }); err != nil {
+		if err := d.PutHold(context.Background(), h); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,12 +108,12 @@ func TestWhatIsHeldWaitsForAHuman(t *testing.T) {
 		resp, _ := c.do("PATCH", path, fmt.Sprintf(`{"Operations":[{"op":"replace","path":"active","value":%v}]}`, active))
 		return resp.StatusCode
 	}
-	h := directory.Held{ID: u["id"].(string), UserName: "u", Since: time.Now().Add(-48 * time.Hour)}
+	h := scim.Hold{ID: u["id"].(string), UserName: "u", Since: time.Now().Add(-48 * time.Hour)}
 	hold(h)
 	if got := set(false); got != http.StatusServiceUnavailable {
 		t.Errorf("two days later it answers %d", got)
 	}
-	if n, err := scim.Reject(context.Background(), d, []string{"U"}); n != 1 || err != nil {
+	if n, err := d.Reject(context.Background(), []string{"U"}); n != 1 || err != nil {
 		t.Fatalf("%d are rejected, %v", n, err)
 	}
 	if got := set(false); got != http.StatusConflict {
@@ -128,11 +127,11 @@ func TestWhatIsHeldWaitsForAHuman(t *testing.T) {
 	if got := set(true); got != http.StatusOK {
 		t.Errorf("a reactivation answers %d", got)
 	}
-	hold(directory.Held{ID: h.ID, UserName: "u", Since: time.Now()})
+	hold(scim.Hold{ID: h.ID, UserName: "u", Since: time.Now()})
 	if got := set(true); got != http.StatusOK || len(heldNames(t, d)) != 0 {
 		t.Errorf("taking it back answers %d, held are %v", got, heldNames(t, d))
 	}
-	if _, err := scim.Release(context.Background(), d, []string{"nobody"}); err == nil {
+	if _, err := d.Release(context.Background(), []string{"nobody"}); err == nil {
 		t.Error("what is held of nobody is released")
 	}
 }

@@ -3,34 +3,34 @@ package scim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"sallyport/directory"
 	"sallyport/scim/internal/schema"
+	"sallyport/store"
 )
 
-// Entry is one exchange in the provisioning log. It tells names and shapes, never
-// a value that the client sent, but for true and false.
+// LogEntry is one request in the provisioning log. It holds names and shapes, never a value that the client sent,
+// except true and false.
 type LogEntry struct {
-	Time         time.Time            `json:"time"` // when the request came, UTC
+	Time         time.Time            `json:"time"` // when the request arrived, UTC
 	Token        string               `json:"token"`
 	Method       string               `json:"method"`
-	Target       string               `json:"target"` // below /scim/v2; values in filters are left out
+	Target       string               `json:"target"` // below /scim/v2; the values in filters are left out
 	Code         int                  `json:"code"`
-	Problem      string               `json:"problem,omitempty"` // why it was refused
+	Problem      string               `json:"problem,omitempty"` // why it was rejected
 	Milliseconds float64              `json:"milliseconds"`
 	Quirks       map[schema.Quirk]int `json:"quirks,omitempty"`
-	Resource     string               `json:"resource,omitempty"` // the id of what was asked for or made
-	Changes      []string             `json:"changes,omitempty"`  // what differs since: attributes, "members +2 -1"
+	Resource     string               `json:"resource,omitempty"` // the ID of the resource that was asked for or created
+	Changes      []string             `json:"changes,omitempty"`  // what it changed: attributes, "members +2 -1"
 }
 
-// QuirkNames are the names of the entry's quirks, sorted.
+// QuirkNames returns the names of the entry's quirks, sorted.
 func (e LogEntry) QuirkNames() (names []string) {
 	for _, q := range slices.Sorted(maps.Keys(e.Quirks)) {
 		names = append(names, string(q))
@@ -38,36 +38,86 @@ func (e LogEntry) QuirkNames() (names []string) {
 	return names
 }
 
-// Log is the newest n entries of the provisioning log, the newest first.
-func Log(ctx context.Context, d *directory.Directory, n int) ([]LogEntry, error) {
-	raw, err := d.Exchanges(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]LogEntry, len(raw))
-	for i, one := range raw {
-		if err := json.Unmarshal(one, &entries[i]); err != nil {
-			return nil, fmt.Errorf("reading the provisioning log: %w", err)
+const (
+	logSize     = 10_000      // entries that the provisioning log keeps
+	logQueue    = 4096        // entries that may wait to be written; more are dropped and counted
+	logInterval = time.Second // how often entries are written
+)
+
+// Log returns the newest n entries of the provisioning log, the newest first.
+func (p *Provisioning) Log(ctx context.Context, n int) (entries []LogEntry, err error) {
+	err = p.store.View(ctx, func(r store.Reader) error {
+		entries = []LogEntry{}
+		count, err := logCount(r)
+		if err != nil {
+			return err
 		}
+		for e, err := range r.Scan([]byte(logKeys), logKey(uint64(max(0, count-max(0, n))))) {
+			if err != nil {
+				return err
+			}
+			var entry LogEntry
+			if err := json.Unmarshal(e.Value, &entry); err != nil {
+				return err
+			}
+			entries = append(entries, entry)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the provisioning log: %w", err)
 	}
+	slices.Reverse(entries)
 	return entries, nil
 }
 
-const (
-	logQueue    = 4096        // entries that may wait to be written; more are counted and dropped
-	logInterval = time.Second // how often they are
-)
+// logCount returns how many entries were ever written.
+func logCount(r store.Reader) (int, error) {
+	value, err := r.Get([]byte(logCountKey))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(value))
+}
 
-// Run writes the provisioning log until ctx ends, and then what is left of it.
+// appendLog adds encoded entries to the provisioning log, the oldest first, and deletes those beyond its size.
+func (p *Provisioning) appendLog(ctx context.Context, entries []json.RawMessage) error {
+	entries = entries[max(0, len(entries)-logSize):]
+	_, err := p.store.Update(ctx, func(w store.Writer) error {
+		count, err := logCount(w)
+		if err != nil {
+			return err
+		}
+		for i, entry := range entries {
+			n := uint64(count + i)
+			if err := w.Put(logKey(n), entry); err != nil {
+				return err
+			}
+			if n < logSize {
+				continue
+			}
+			if err := w.Delete(logKey(n - logSize)); err != nil {
+				return err
+			}
+		}
+		return w.Put([]byte(logCountKey), strconv.AppendInt(nil, int64(count+len(entries)), 10))
+	})
+	return err
+}
+
+// Run writes the provisioning log until ctx ends, and then the entries that still wait.
 func (s *Server) Run(ctx context.Context) error {
-	tick := time.NewTicker(logInterval)
-	defer tick.Stop()
+	ticker := time.NewTicker(logInterval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			s.writeLog(context.WithoutCancel(ctx))
 			return ctx.Err()
-		case <-tick.C:
+		case <-ticker.C:
 			s.writeLog(ctx)
 		}
 	}
@@ -75,23 +125,23 @@ func (s *Server) Run(ctx context.Context) error {
 
 // writeLog writes the entries that wait now.
 func (s *Server) writeLog(ctx context.Context) {
-	batch := s.waiting()
+	batch := s.queuedEntries()
 	if len(batch) == 0 {
 		return
 	}
-	if err := s.directory.AppendExchanges(ctx, batch); err != nil {
-		s.log.Warn("the provisioning log was not written", "err", err)
+	if err := s.provisioning.appendLog(ctx, batch); err != nil {
+		s.log.Warn("provisioning log not written", "err", err)
 	}
 }
 
-// waiting takes the entries that wait now.
-func (s *Server) waiting() (batch []json.RawMessage) {
+// queuedEntries takes the entries that wait now, encoded.
+func (s *Server) queuedEntries() (batch []json.RawMessage) {
 	for {
 		select {
 		case entry := <-s.entries:
 			data, err := json.Marshal(entry)
 			if err != nil {
-				s.log.Error("an entry of the provisioning log cannot be written", "err", err)
+				s.log.Error("provisioning log entry not encoded", "err", err)
 				continue
 			}
 			batch = append(batch, data)
@@ -101,19 +151,14 @@ func (s *Server) waiting() (batch []json.RawMessage) {
 	}
 }
 
-// enter puts an exchange into the provisioning log, if its token was good:
-// strangers leave no trace in the store.
-func (s *Server) enter(req *request, status int, err error, took time.Duration) {
+// logRequest queues a request for the provisioning log if its token was valid: others must not be able to fill the
+// store.
+func (s *Server) logRequest(req *request, status int, err error, took time.Duration) {
 	if req.token.ID == "" {
 		return
 	}
 	entry := LogEntry{Time: req.received, Token: req.token.Name, Method: methodLabel(req.Method), Target: redactedTarget(req.Request), Code: status,
-		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.notes.Counts, Changes: req.changes}
-	if id := req.PathValue("id"); ourID.MatchString(id) {
-		entry.Resource = id
-	} else if i := strings.LastIndexByte(req.location, '/'); i >= 0 {
-		entry.Resource = req.location[i+1:]
-	}
+		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.notes.Counts, Changes: req.changes, Resource: req.resourceID()}
 	if err != nil {
 		entry.Problem = problemOf(err).redacted()
 	}
@@ -124,49 +169,13 @@ func (s *Server) enter(req *request, status int, err error, took time.Duration) 
 	}
 }
 
-var (
-	ourID     = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	plainName = regexp.MustCompile(`^[A-Za-z0-9$._:,-]{1,200}$`)
-)
-
-// redactedTarget is what a request asked for, without the values in it.
-func redactedTarget(r *http.Request) string {
-	var segments []string
-	for segment := range strings.SplitSeq(strings.TrimPrefix(r.URL.Path, "/"), "/") {
-		switch {
-		case ourID.MatchString(segment), segment == "", slices.Contains(knownSegments, segment), strings.HasPrefix(segment, "urn:ietf:params:scim:schemas:"):
-		default:
-			segment = "…"
-		}
-		segments = append(segments, segment)
+// resourceID returns the ID of the resource that the request names or created.
+func (req *request) resourceID() string {
+	if id := req.PathValue("id"); ourID.MatchString(id) {
+		return id
 	}
-	out := "/" + strings.Join(segments, "/")
-	query := r.URL.Query()
-	for i, name := range slices.Sorted(maps.Keys(query)) {
-		separator := "&"
-		if i == 0 {
-			separator = "?"
-		}
-		out += separator + parameterShape(name, query.Get(name))
+	if i := strings.LastIndexByte(req.location, '/'); i >= 0 {
+		return req.location[i+1:]
 	}
-	return out
+	return ""
 }
-
-var knownSegments = []string{"Users", "Groups", "Bulk", "Me", ".search", "ServiceProviderConfig", "ResourceTypes", "Schemas", "User", "Group"}
-
-func parameterShape(name, value string) string {
-	switch {
-	case name == "filter":
-		return "filter=" + schema.RedactFilter(value)
-	case name == "cursor":
-		return "cursor"
-	case !slices.Contains(parameters, name):
-		return "…"
-	case plainName.MatchString(value):
-		return name + "=" + value
-	}
-	return name + "=…"
-}
-
-// parameters are those of a query (RFC 7644 §3.4.2, RFC 9865 §2).
-var parameters = []string{"filter", "sortBy", "sortOrder", "startIndex", "count", "cursor", "attributes", "excludedAttributes"}

@@ -33,7 +33,7 @@ func TestTheLogTellsShapes(t *testing.T) {
 	for len(entries) < 9 { // an exchange is noted after its answer
 		var err error
 		server.WriteLog(t.Context())
-		if entries, err = scim.Log(t.Context(), d, 100); err != nil {
+		if entries, err = d.Log(t.Context(), 100); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,7 +65,7 @@ PATCH /Groups/GID 204 members +0 -1 missing_schemas,op_case,remove_listed`
 func TestWhatMayBeASlipIsSaid(t *testing.T) {
 	var said bytes.Buffer
 	_, token, d, _ := serveWith(t, scim.Settings{})
-	server := scim.New(d, slog.New(slog.NewTextHandler(&said, nil)), scim.Settings{}, nil)
+	server := scim.New(scim.Parts{Provisioning: d.Provisioning, Log: slog.New(slog.NewTextHandler(&said, nil))})
 	listening := httptest.NewServer(server)
 	defer listening.Close()
 	c := &client{t, listening.URL + "/scim/v2", token}

@@ -11,24 +11,24 @@ import (
 	"strings"
 	"time"
 
-	"sallyport/directory"
+	"sallyport/store"
 )
 
-// Workloads proves which application a token of another issuer stands for; "" is
-// a token that is not taken, an error that nobody could tell.
+// Workloads tells which application an access token of another issuer stands for: "" if the token is not valid, an
+// error if that could not be found out.
 type Workloads interface {
 	Client(ctx context.Context, token string) (string, error)
 }
 
 const (
 	issuedLifetime  = time.Hour
-	maxIssuedTokens = 1000     // live tokens of the token endpoint
-	maxForm         = 64 << 10 // bytes of a request for one
+	maxIssuedTokens = 1000     // valid tokens of the token endpoint
+	maxForm         = 64 << 10 // bytes of a request to the token endpoint
 	jwtBearer       = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	federatedPrefix = "oauth:" // begins the parent of a token that an assertion was exchanged for
+	federatedPrefix = "oauth:" // precedes the client in the Parent of a token that an assertion was exchanged for
 )
 
-// workload authenticates a request by an access token of scim.oauth's issuer.
+// authenticateWorkload authenticates a request by an access token of scim.oauth's issuer.
 func (s *Server) authenticateWorkload(req *request, token string) (bool, error) {
 	if s.workloads == nil {
 		return false, nil
@@ -40,47 +40,47 @@ func (s *Server) authenticateWorkload(req *request, token string) (bool, error) 
 	if client == "" {
 		return false, nil
 	}
-	req.token = directory.Token{ID: federatedPrefix + client, Name: client}
+	req.token = Token{ID: federatedPrefix + client, Name: client}
 	return true, nil
 }
 
-// tokenProblem is an error answer of the token endpoint (RFC 6749 §5.2).
+// tokenError is an error response of the token endpoint (RFC 6749 §5.2).
 type tokenError struct {
 	code        int
 	Kind        string `json:"error"`
 	Description string `json:"error_description"`
 }
 
-func (p *tokenError) Error() string { return p.Description }
+func (e *tokenError) Error() string { return e.Description }
 
-// serveToken is the token endpoint (RFC 6749 §4.4): it exchanges a token of token
-// create (as client secret), or an assertion of scim.oauth's issuer, for one that
-// lives an hour.
+// serveToken is the token endpoint (RFC 6749 §4.4). It exchanges a token of `sallyport token create` (as the client
+// secret), or an assertion of scim.oauth's issuer, for a token that expires within an hour.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	answer, err := s.exchangeToken(r)
-	var refused *tokenError
+	body, err := s.exchangeToken(r)
+	var rejected *tokenError
 	switch {
-	case errors.As(err, &refused):
-		if refused.code == http.StatusUnauthorized {
+	case errors.As(err, &rejected):
+		if rejected.code == http.StatusUnauthorized {
 			h.Set("WWW-Authenticate", `Basic realm="scim"`)
 		}
-		w.WriteHeader(refused.code)
-		answer = refused
+		w.WriteHeader(rejected.code)
+		body = rejected
 	case err != nil:
-		s.log.Error("a provisioning token was not issued", "err", err)
+		s.log.Error("provisioning token not issued", "err", err)
 		h.Set("Retry-After", "30")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		answer = &tokenError{Kind: "temporarily_unavailable", Description: "No token can be issued at the moment."}
+		body = &tokenError{Kind: "temporarily_unavailable", Description: "No token can be issued at the moment."}
 	}
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		s.log.Debug("token answer not delivered", "err", err)
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		s.log.Debug("token response not delivered", "err", err)
 	}
 }
 
+// exchangeToken returns the body of a successful response of the token endpoint.
 func (s *Server) exchangeToken(r *http.Request) (any, error) {
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media != "application/x-www-form-urlencoded" || r.ParseForm() != nil {
@@ -88,7 +88,7 @@ func (s *Server) exchangeToken(r *http.Request) (any, error) {
 	}
 	for name, values := range r.PostForm {
 		if len(values) > 1 {
-			return nil, &tokenError{http.StatusBadRequest, "invalid_request", fmt.Sprintf("The parameter %.40q stands twice.", name)}
+			return nil, &tokenError{http.StatusBadRequest, "invalid_request", fmt.Sprintf("The parameter %.40q is there twice.", name)}
 		}
 	}
 	if r.PostForm.Get("grant_type") != "client_credentials" {
@@ -98,23 +98,23 @@ func (s *Server) exchangeToken(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := s.issueToken(r.Context(), parent, name)
+	text, err := s.issueToken(r.Context(), parent, name)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"access_token": secret, "token_type": "Bearer", "expires_in": int(issuedLifetime / time.Second)}, nil
+	return map[string]any{"access_token": text, "token_type": "Bearer", "expires_in": int(issuedLifetime / time.Second)}, nil
 }
 
-// client is who asks for a token, by what they bring: an assertion or a secret.
+// client authenticates who asks for a token, by an assertion or a secret. parent is what the token will expire with.
 func (s *Server) client(r *http.Request) (parent, name string, err error) {
-	refused := &tokenError{http.StatusUnauthorized, "invalid_client", "The client is not known, or what it brings does not prove it."}
+	unauthorized := &tokenError{http.StatusUnauthorized, "invalid_client", "The client is unknown, or its credentials are not valid."}
 	if kind := r.PostForm.Get("client_assertion_type"); kind != "" {
 		if kind != jwtBearer || s.workloads == nil {
-			return "", "", refused
+			return "", "", unauthorized
 		}
 		client, err := s.workloads.Client(r.Context(), r.PostForm.Get("client_assertion"))
 		if err == nil && client == "" {
-			err = refused
+			err = unauthorized
 		}
 		return federatedPrefix + client, client, err
 	}
@@ -124,63 +124,57 @@ func (s *Server) client(r *http.Request) (parent, name string, err error) {
 	}
 	t, ok := s.validToken(secret, s.now())
 	if !ok || t.Parent != "" || id != t.ID && id != t.Name {
-		return "", "", refused
+		return "", "", unauthorized
 	}
 	return t.ID, t.Name, nil
 }
 
-func expired(t directory.Token, now time.Time) bool {
-	return !t.Expires.IsZero() && !now.Before(t.Expires)
-}
-
-// issue makes a token that lives as long as its parent, and an hour at most.
-func (s *Server) issueToken(ctx context.Context, parent, name string) (secret string, err error) {
-	secret = newSecret()
-	err = s.directory.Update(ctx, func(tx *directory.Tx) error {
-		if err := deleteExpiredTokens(tx); err != nil {
+// issueToken stores a token for the client, which expires with its parent and within an hour.
+func (s *Server) issueToken(ctx context.Context, parent, name string) (text string, err error) {
+	t, text := newToken(name, issuedLifetime, s.now().UTC())
+	t.Parent = parent
+	return text, s.provisioning.update(ctx, func(w store.Writer) error {
+		if err := deleteExpiredTokens(w, t.Created); err != nil {
 			return err
 		}
-		t := tokenOf(tx, name, secret, issuedLifetime)
-		t.Parent = parent
-		return tx.PutToken(&t)
+		return writeToken(w, t)
 	})
-	return secret, err
 }
 
-// sweepIssued deletes issued tokens that have expired, and refuses when too many live.
-func deleteExpiredTokens(tx *directory.Tx) error {
-	var gone []string
-	live := 0
-	for t, err := range tx.Tokens() {
+// deleteExpiredTokens deletes issued tokens that have expired. It is an error if too many others are valid.
+func deleteExpiredTokens(w store.Writer, now time.Time) error {
+	var expired []string
+	valid := 0
+	for t, err := range records[Token](w, tokenKeys) {
 		switch {
 		case err != nil:
 			return err
 		case t.Parent == "":
-		case expired(t, tx.Now()):
-			gone = append(gone, t.ID)
+		case t.expired(now):
+			expired = append(expired, t.ID)
 		default:
-			live++
+			valid++
 		}
 	}
-	if live >= maxIssuedTokens {
+	if valid >= maxIssuedTokens {
 		return &tokenError{http.StatusTooManyRequests, "temporarily_unavailable", "Too many tokens are in use; use one until it expires."}
 	}
-	for _, id := range gone {
-		if err := tx.DeleteToken(id); err != nil {
+	for _, id := range expired {
+		if err := deleteRecord(w, tokenKeys, id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// parentLives says whether what an issued token was exchanged for is still good.
-func (s *Server) parentValid(t directory.Token, now time.Time) bool {
+// parentValid reports whether what an issued token was exchanged for is still valid.
+func (s *Server) parentValid(t Token, now time.Time) bool {
 	if t.Parent == "" {
 		return true
 	}
-	if client, federated := strings.CutPrefix(t.Parent, federatedPrefix); federated {
+	if client, ok := strings.CutPrefix(t.Parent, federatedPrefix); ok {
 		return s.settings.OAuth != nil && slices.Contains(s.settings.OAuth.ClientIDs, client)
 	}
-	parent, ok := s.directory.TokenByID(t.Parent)
-	return ok && !expired(parent, now)
+	parent, ok := s.provisioning.tokens.byID(t.Parent)
+	return ok && !parent.expired(now)
 }

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"sallyport/directory"
 	"sallyport/scim"
 )
 
@@ -29,7 +28,7 @@ func (issuer) Client(_ context.Context, token string) (string, error) {
 
 var federated = scim.Settings{OAuth: &scim.OAuth{Issuer: "https://issuer.example", Audiences: []string{"api://scim"}, ClientIDs: []string{"app"}}}
 
-func serveFederated(t *testing.T) (*client, *directory.Directory) {
+func serveFederated(t *testing.T) (*client, *tenant) {
 	t.Helper()
 	base, token, d, _ := serveFor(t, federated, issuer{})
 	return &client{t, base, token}, d
@@ -77,11 +76,11 @@ func (c *client) ask(form url.Values, header http.Header) (int, map[string]any) 
 // TestTheTokenEndpoint: RFC 6749 §4.4 and §5.2, RFC 7523 §2.2.
 func TestTheTokenEndpoint(t *testing.T) {
 	c, d := serveFederated(t)
-	minted, secret, err := scim.Mint(t.Context(), d, "gallery", 0)
+	minted, secret, err := d.mint("gallery", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, expired, err := scim.Mint(t.Context(), d, "expired", time.Nanosecond)
+	_, expired, err := d.mint("expired", time.Nanosecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +134,7 @@ func TestTheTokenEndpoint(t *testing.T) {
 	if status, _ := c.ask(grant("client_id", "gallery", "client_secret", issued), http.Header{}); status != 401 {
 		t.Errorf("an issued token is taken for a secret: %d", status)
 	}
-	if err := scim.Revoke(t.Context(), d, minted.ID); err != nil {
+	if err := d.RevokeToken(t.Context(), minted.ID); err != nil {
 		t.Fatal(err)
 	}
 	if resp, _ := (&client{t, c.base, issued}).do("GET", "/Users", ""); resp.StatusCode != 401 {

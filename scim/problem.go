@@ -10,6 +10,7 @@ import (
 
 	"sallyport/directory"
 	"sallyport/scim/internal/schema"
+	"sallyport/store"
 )
 
 // problem is an answer that is a no (RFC 7644 §3.12). Its detail is written for
@@ -57,7 +58,7 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusNotFound, detail: "There is no such resource."}
 	case errors.As(err, &large):
 		return &problem{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("The request is larger than %d bytes.", large.Limit)}
-	case errors.Is(err, directory.ErrReadOnly), errors.Is(err, directory.ErrStale):
+	case errors.Is(err, directory.ErrReadOnly), errors.Is(err, directory.ErrStale), errors.Is(err, store.ErrPoisoned), errors.Is(err, store.ErrClosed):
 		return &problem{status: http.StatusServiceUnavailable, detail: "The directory takes no changes at the moment; nothing was changed."}
 	}
 	return &problem{status: http.StatusInternalServerError, detail: "Something went wrong here; nothing was changed. The server's log says what."}

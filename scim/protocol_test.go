@@ -299,15 +299,15 @@ func TestProblems(t *testing.T) {
 // one, was taken).
 func TestWhoMayPush(t *testing.T) {
 	base, token, d := serve(t)
-	expired, expiring, err := scim.Mint(context.Background(), d, "expiring", time.Nanosecond)
+	expired, expiring, err := d.mint("expiring", time.Nanosecond)
 	if err != nil {
 		t.Fatal(err)
 	}
-	revoked, gone, err := scim.Mint(context.Background(), d, "revoked", 0)
+	revoked, gone, err := d.mint("revoked", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := scim.Revoke(context.Background(), d, revoked.ID); err != nil {
+	if err := d.RevokeToken(context.Background(), revoked.ID); err != nil {
 		t.Fatal(err)
 	}
 	c := &client{t, base, token}
@@ -336,7 +336,7 @@ func TestWhoMayPush(t *testing.T) {
 	if resp, _ := c.do("GET", "/Users", ""); resp.StatusCode != 200 {
 		t.Errorf("a good token answers %d", resp.StatusCode)
 	}
-	tokens, err := scim.List(context.Background(), d)
+	tokens, err := d.Tokens(context.Background())
 	if err != nil || len(tokens) != 2 {
 		t.Fatalf("tokens are %v, %v", tokens, err)
 	}
@@ -346,7 +346,7 @@ func TestWhoMayPush(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", " ", "a\nb", strings.Repeat("x", 64)} {
-		if _, _, err := scim.Mint(context.Background(), d, name, 0); err == nil {
+		if _, _, err := scim.NewToken(name, 0); err == nil {
 			t.Errorf("a token may be called %q", name)
 		}
 	}

@@ -5,55 +5,84 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"sallyport/directory"
 	"sallyport/scim"
+	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
-// serve is a live SCIM server on a real store, and a token for it.
-func serve(t testing.TB) (base, token string, d *directory.Directory) {
+// serve returns a live SCIM server on a real store, and a token for it.
+func serve(t testing.TB) (base, token string, d *tenant) {
 	t.Helper()
 	base, token, d, _ = serveWith(t, scim.Defaults())
 	return base, token, d
 }
 
-func serveWith(t testing.TB, settings scim.Settings) (base, token string, d *directory.Directory, server *scim.Server) {
+func serveWith(t testing.TB, settings scim.Settings) (base, token string, d *tenant, server *scim.Server) {
 	t.Helper()
 	return serveFor(t, settings, nil)
 }
 
-// serveFor is serveWith that also takes tokens of workloads.
-func serveFor(t testing.TB, settings scim.Settings, workloads scim.Workloads) (base, token string, d *directory.Directory, server *scim.Server) {
+// tenant is the directory and what SCIM keeps beside it, in one store.
+type tenant struct {
+	*directory.Directory
+	*scim.Provisioning
+}
+
+func openTenant(t testing.TB, st store.Store) *tenant {
+	t.Helper()
+	d, err := directory.Open(context.Background(), st, "externalId")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := scim.Open(context.Background(), st, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tenant{d, p}
+}
+
+// mint stores a new token and returns it with its text.
+func (d *tenant) mint(name string, ttl time.Duration) (scim.Token, string, error) {
+	t, text, err := scim.NewToken(name, ttl)
+	if err != nil {
+		return t, "", err
+	}
+	return t, text, d.AddToken(context.Background(), t)
+}
+
+// serveFor is serveWith that also accepts tokens of workloads.
+func serveFor(t testing.TB, settings scim.Settings, workloads scim.Workloads) (base, token string, d *tenant, server *scim.Server) {
 	t.Helper()
 	st, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err = directory.Open(context.Background(), st, "externalId")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d = openTenant(t, st)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = d.Run(ctx) }()
-	_, token, err = scim.Mint(ctx, d, "test", time.Hour)
+	var running sync.WaitGroup
+	running.Go(func() { _ = d.Directory.Run(ctx) })
+	running.Go(func() { _ = d.Provisioning.Run(ctx) })
+	_, token, err = d.mint("test", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = scim.New(d, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), settings, workloads)
+	server = scim.New(scim.Parts{Provisioning: d.Provisioning, Settings: settings, Workloads: workloads,
+		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))})
 	listening := httptest.NewServer(server)
-	running, stop := context.WithCancel(ctx)
+	serving, stop := context.WithCancel(ctx)
 	logged := make(chan struct{})
-	go func() { defer close(logged); _ = server.Run(running) }()
+	go func() { defer close(logged); _ = server.Run(serving) }()
 	t.Cleanup(func() {
 		listening.Close()
 		stop()
 		<-logged
 		cancel()
-		<-done
+		running.Wait()
 		_ = st.Close()
 	})
 	return listening.URL + "/scim/v2", token, d, server

@@ -43,25 +43,35 @@ const contentType = "application/scim+json"
 
 // Server answers SCIM requests below /scim/v2.
 type Server struct {
-	directory *directory.Directory
-	settings  Settings
-	workloads Workloads // nil without scim.oauth
-	types     schema.Types
-	log       *slog.Logger
-	metrics   *metrics
-	used      lastUses
-	entries   chan LogEntry // of the provisioning log, to be written by Run
-	mux       *http.ServeMux
-	now       func() time.Time
+	provisioning *Provisioning
+	directory    *directory.Directory // the provisioning's
+	settings     Settings
+	workloads    Workloads // nil without scim.oauth
+	types        schema.Types
+	log          *slog.Logger
+	metrics      *metrics
+	lastUses     lastUses
+	entries      chan LogEntry // of the provisioning log, to be written by Run
+	mux          *http.ServeMux
+	now          func() time.Time
 }
 
-// New is a server on d. workloads may be nil: then only tokens of Mint are taken.
-func New(d *directory.Directory, log *slog.Logger, s Settings, workloads Workloads) *Server {
-	server := &Server{directory: d, settings: s, workloads: workloads, types: schema.New(directory.Fold, s.schemas()...), log: log, used: newLastUses(),
+// Parts are what a server is made of.
+type Parts struct {
+	Provisioning *Provisioning
+	Settings     Settings
+	Workloads    Workloads // nil without scim.oauth: then only tokens of ours are valid
+	Log          *slog.Logger
+}
+
+// New returns a server that starts nothing.
+func New(p Parts) *Server {
+	s := &Server{provisioning: p.Provisioning, directory: p.Provisioning.directory, settings: p.Settings, workloads: p.Workloads,
+		types: schema.New(directory.Fold, p.Settings.schemas()...), log: p.Log, lastUses: lastUses{stored: map[string]time.Time{}},
 		entries: make(chan LogEntry, logQueue), now: time.Now}
-	server.metrics = newMetrics(server.heldCount)
-	server.mux = server.routes()
-	return server
+	s.metrics = newMetrics(s.pendingHoldCount)
+	s.mux = s.routes()
+	return s
 }
 
 // Collectors are the server's metrics.
@@ -70,7 +80,7 @@ func (s *Server) Collectors() []prometheus.Collector { return s.metrics.collecto
 // exchange is one request and what is noted of it.
 type request struct {
 	*http.Request
-	token    directory.Token
+	token    Token
 	kinds    schema.Types
 	received time.Time      // UTC
 	data     map[string]any // its body, where it was read already
@@ -195,7 +205,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h handlerFunc) {
 	status := s.write(w, req, body, err)
 	took := s.now().Sub(req.received)
 	s.metrics.observe(req, status, took)
-	s.enter(req, status, err, took)
+	s.logRequest(req, status, err, took)
 	level := slog.LevelDebug
 	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		level = slog.LevelError
@@ -299,7 +309,7 @@ func (req *request) errorResponse(w http.ResponseWriter, err error) (status int,
 	p := problemOf(err)
 	var held *heldError
 	if errors.As(err, &held) {
-		w.Header().Set("Retry-After", held.seconds())
+		w.Header().Set("Retry-After", held.retryAfter())
 		return p.status, p.body()
 	}
 	switch p.status {

@@ -5,44 +5,72 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"net/http"
 	"regexp"
-	"strings"
-	"sync"
 	"time"
 
-	"sallyport/directory"
+	"sallyport/store"
 )
 
-// A token reads sallyport_scim_ and 43 characters of 256 random bits, then 6 of
-// a checksum, by which scanners for leaked secrets know a real one.
-const tokenPrefix = "sallyport_scim_"
+// Token lets an identity provider push. Only the digest of its text is stored.
+type Token struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	Digest   [32]byte  `json:"digest"` // SHA-256 of the text
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires,omitzero"` // zero: never
+	LastUsed time.Time `json:"lastUsed,omitzero"`
+	Parent   string    `json:"parent,omitempty"` // what the token was exchanged for and expires with; "" for an operator's token
+}
 
-const tokenLength = len(tokenPrefix) + 43 + 6 // characters
+// expired reports whether the token has expired.
+func (t Token) expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
+
+// The text of a token is tokenPrefix, 256 random bits in 43 characters, and a checksum in 6, by which scanners for
+// leaked secrets recognize it.
+const (
+	tokenPrefix = "sallyport_scim_"
+	tokenLength = len(tokenPrefix) + 43 + 6 // characters
+)
 
 var tokenNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$`)
 
-// Mint makes a token that lives for ttl (0: for ever). secret is its text, which
-// is nowhere kept.
-func Mint(ctx context.Context, d *directory.Directory, name string, ttl time.Duration) (t directory.Token, secret string, err error) {
+// NewToken returns a token that expires after ttl (0: never), and its text, which is stored nowhere. The token is
+// valid once [Provisioning.AddToken] or [Provisioning.RotateToken] has stored it.
+func NewToken(name string, ttl time.Duration) (t Token, text string, err error) {
 	if !tokenNamePattern.MatchString(name) {
 		return t, "", fmt.Errorf("%q cannot be a token's name; write 1 to 63 letters, digits, dots, dashes, underscores and spaces", name)
 	}
 	if ttl < 0 {
 		return t, "", fmt.Errorf("a token cannot live for %s; write a time such as 8760h, or 0 for ever", ttl)
 	}
-	secret = newSecret()
-	err = d.Update(ctx, func(tx *directory.Tx) error {
-		t = tokenOf(tx, name, secret, ttl)
-		return tx.PutToken(&t)
-	})
-	if err != nil {
-		return t, "", fmt.Errorf("keeping the token's digest: %w", err)
+	t, text = newToken(name, ttl, time.Now().UTC())
+	return t, text, nil
+}
+
+func newToken(name string, ttl time.Duration, now time.Time) (t Token, text string) {
+	text = newTokenText()
+	t = Token{ID: newID(), Name: name, Digest: sha256.Sum256([]byte(text)), Created: now}
+	if ttl > 0 {
+		t.Expires = now.Add(ttl)
 	}
-	return t, secret, nil
+	return t, text
+}
+
+func newID() string {
+	id := make([]byte, idSize)
+	rand.Read(id) // never fails
+	return hex.EncodeToString(id)
+}
+
+func newTokenText() string {
+	random := make([]byte, 32)
+	rand.Read(random) // never fails
+	text := tokenPrefix + base64.RawURLEncoding.EncodeToString(random)
+	return text + checksum(text)
 }
 
 func checksum(text string) string {
@@ -50,56 +78,69 @@ func checksum(text string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
 }
 
-// Rotate makes a token of the same name that lives for ttl (0: for ever). The one
-// with this id lives on for overlap at most.
-func Rotate(ctx context.Context, d *directory.Directory, id string, ttl, overlap time.Duration) (t directory.Token, secret string, err error) {
-	if overlap < 0 || ttl < 0 {
-		return t, "", errors.New("a token cannot live for less than no time; write times such as 8760h and 24h")
+// AddToken stores a token; when it returns, the token is valid.
+func (p *Provisioning) AddToken(ctx context.Context, t Token) error {
+	err := p.update(ctx, func(w store.Writer) error { return writeToken(w, t) })
+	if err != nil {
+		return fmt.Errorf("storing the token's digest: %w", err)
 	}
-	secret = newSecret()
-	err = d.Update(ctx, func(tx *directory.Tx) error {
-		old, err := tx.Token(id)
-		if errors.Is(err, directory.ErrNotFound) {
-			return noToken(id)
-		}
-		if err != nil {
+	return nil
+}
+
+// RotateToken stores the successor of the token with this id, which expires after overlap at the latest.
+func (p *Provisioning) RotateToken(ctx context.Context, id string, successor Token, overlap time.Duration) error {
+	if overlap < 0 {
+		return errors.New("a token cannot live for less than no time; write times such as 8760h and 24h")
+	}
+	return p.update(ctx, func(w store.Writer) error {
+		old, ok, err := readToken(w, id)
+		switch {
+		case err != nil:
 			return err
+		case !ok:
+			return unknownToken(id)
 		}
-		if end := tx.Now().Add(overlap); old.Expires.IsZero() || old.Expires.After(end) {
+		if end := time.Now().UTC().Add(overlap); old.Expires.IsZero() || old.Expires.After(end) {
 			old.Expires = end
-			if err := tx.PutToken(&old); err != nil {
+			if err := writeToken(w, old); err != nil {
 				return err
 			}
 		}
-		t = tokenOf(tx, old.Name, secret, ttl)
-		return tx.PutToken(&t)
+		return writeToken(w, successor)
 	})
-	return t, secret, err
 }
 
-func newSecret() string {
-	random := make([]byte, 32)
-	rand.Read(random) // never fails
-	secret := tokenPrefix + base64.RawURLEncoding.EncodeToString(random)
-	return secret + checksum(secret)
+// RevokeToken deletes the token with this id; when it returns, no request is accepted with the token any more.
+func (p *Provisioning) RevokeToken(ctx context.Context, id string) error {
+	return p.update(ctx, func(w store.Writer) error {
+		_, ok, err := readToken(w, id)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return unknownToken(id)
+		}
+		return deleteRecord(w, tokenKeys, id)
+	})
 }
 
-func tokenOf(tx *directory.Tx, name, secret string, ttl time.Duration) directory.Token {
-	t := directory.Token{Name: name, Digest: sha256.Sum256([]byte(secret))}
-	if ttl > 0 {
-		t.Expires = tx.Now().Add(ttl)
-	}
-	return t
+// Token returns the token with this id.
+func (p *Provisioning) Token(ctx context.Context, id string) (t Token, err error) {
+	err = p.store.View(ctx, func(r store.Reader) (err error) {
+		var ok bool
+		if t, ok, err = readToken(r, id); err == nil && !ok {
+			err = unknownToken(id)
+		}
+		return err
+	})
+	return t, err
 }
 
-func noToken(id string) error {
-	return fmt.Errorf("no token has the id %q; `sallyport token list` shows them", id)
-}
-
-// List is every token.
-func List(ctx context.Context, d *directory.Directory) (tokens []directory.Token, err error) {
-	err = d.View(ctx, func(tx *directory.Tx) error {
-		for t, err := range tx.Tokens() {
+// Tokens returns every token.
+func (p *Provisioning) Tokens(ctx context.Context) (tokens []Token, err error) {
+	err = p.store.View(ctx, func(r store.Reader) error {
+		tokens = nil
+		for t, err := range records[Token](r, tokenKeys) {
 			if err != nil {
 				return err
 			}
@@ -110,100 +151,12 @@ func List(ctx context.Context, d *directory.Directory) (tokens []directory.Token
 	return tokens, err
 }
 
-// Revoke makes the token with this id worthless; it returns once no request is
-// let in by it any more.
-func Revoke(ctx context.Context, d *directory.Directory, id string) error {
-	err := d.Update(ctx, func(tx *directory.Tx) error { return tx.DeleteToken(id) })
-	if errors.Is(err, directory.ErrNotFound) {
-		return noToken(id)
-	}
-	return err
+func unknownToken(id string) error {
+	return fmt.Errorf("no token has the id %q; `sallyport token list` shows them", id)
 }
 
-// Knows says whether a request brings a live token of ours. It costs a digest, and
-// writes nothing down.
-func (s *Server) Knows(r *http.Request) bool {
-	secret, ok := bearer(r.Header)
-	if !ok {
-		return false
-	}
-	_, ok = s.validToken(secret, s.now())
-	return ok
+func readToken(r store.Reader, id string) (t Token, ok bool, err error) {
+	return readRecord[Token](r, tokenKeys, id)
 }
 
-// Refuse answers with 429: too many requests without a good token came.
-func (s *Server) Refuse(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Retry-After", "5")
-	s.write(w, &request{Request: r}, nil, fail(http.StatusTooManyRequests, "", "Too many requests with a wrong token came from this address. Try again in a moment."))
-}
-
-// bearer is the text of the one bearer token in a header.
-func bearer(h http.Header) (secret string, ok bool) {
-	values := h.Values("Authorization")
-	if len(values) != 1 {
-		return "", false
-	}
-	scheme, secret, _ := strings.Cut(values[0], " ")
-	return strings.TrimSpace(secret), strings.EqualFold(scheme, "Bearer")
-}
-
-// live finds the token of ours that secret is, if it is good now. The text is never
-// compared: its digest is looked up.
-func (s *Server) validToken(secret string, now time.Time) (directory.Token, bool) {
-	if len(secret) != tokenLength {
-		return directory.Token{}, false
-	}
-	t, ok := s.directory.Token(sha256.Sum256([]byte(secret)))
-	return t, ok && !expired(t, now) && s.parentValid(t, now)
-}
-
-// authenticate finds the live token that the request brings: one of ours, or of
-// scim.oauth's issuer.
-func (s *Server) authenticate(req *request) error {
-	refused := fail(http.StatusUnauthorized, "", "The secret token is missing, wrong, expired or revoked. Make one with `sallyport token create` and paste it into the provisioning settings.")
-	secret, ok := bearer(req.Header)
-	if !ok {
-		return refused
-	}
-	if len(secret) != tokenLength || !strings.HasPrefix(secret, tokenPrefix) {
-		ok, err := s.authenticateWorkload(req, secret)
-		if err == nil && !ok {
-			err = refused
-		}
-		return err
-	}
-	if req.token, ok = s.validToken(secret, req.received); !ok {
-		req.token = directory.Token{}
-		return refused
-	}
-	s.recordUse(req)
-	return nil
-}
-
-// uses remembers when each token's last use was written down.
-type lastUses struct {
-	mu      *sync.Mutex // guards written
-	written map[string]time.Time
-}
-
-func newLastUses() lastUses { return lastUses{new(sync.Mutex), map[string]time.Time{}} }
-
-// touchEvery is how exact a token's last use is.
-const useInterval = 10 * time.Minute
-
-// touch writes the token's use down, rarely.
-func (s *Server) recordUse(req *request) {
-	s.used.mu.Lock()
-	due := req.received.Sub(s.used.written[req.token.ID]) >= useInterval
-	if due {
-		s.used.written[req.token.ID] = req.received
-	}
-	s.used.mu.Unlock()
-	if !due {
-		return
-	}
-	err := s.directory.Update(req.Context(), func(tx *directory.Tx) error { return tx.TouchToken(req.token.ID, req.received) })
-	if err != nil {
-		s.log.Warn("a token's last use was not written down", "token", req.token.ID, "err", err)
-	}
-}
+func writeToken(w store.Writer, t Token) error { return writeRecord(w, tokenKeys, t.ID, t) }

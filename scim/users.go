@@ -146,7 +146,7 @@ func (s *Server) resolveHold(tx *directory.Tx, req *request, before, after *dire
 	case before.Active && !after.Active:
 		return s.checkDeactivation(tx, before)
 	case after.Active && req.setsActive:
-		return tx.DeleteHeld(after.ID)
+		return deleteHold(tx.Writer(), after.ID)
 	}
 	return nil
 }
@@ -189,7 +189,7 @@ func (s *Server) deleteUser(req *request) (any, error) {
 				return err
 			}
 		}
-		if err := errors.Join(tx.DeleteHeld(u.ID), tx.DeleteUser(u.ID)); err != nil {
+		if err := errors.Join(deleteHold(tx.Writer(), u.ID), tx.DeleteUser(u.ID)); err != nil {
 			return err
 		}
 		req.changes = []string{"deleted"}

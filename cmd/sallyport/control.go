@@ -14,6 +14,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/directory"
+	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store/bolt"
 )
@@ -24,6 +25,7 @@ import (
 type control struct {
 	store     *bolt.Store
 	directory *directory.Directory
+	scim      *scim.Provisioning
 	sessions  *session.Sessions
 	record    *audit.Log
 	reload    func(context.Context) error // nil when no server runs

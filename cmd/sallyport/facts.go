@@ -39,16 +39,16 @@ func (c *control) facts(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	held, err := scim.Held(r.Context(), c.directory)
+	held, err := c.scim.Holds(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	for _, h := range held {
-		if h.Waiting() {
+		if h.Pending() {
 			f.Held++
 		}
 	}
-	return f, f.readLog(r, c.directory)
+	return f, f.readLog(r, c.scim)
 }
 
 func (f *facts) countUsers(tx *directory.Tx) error {
@@ -95,8 +95,8 @@ func (f *facts) findNested(tx *directory.Tx) error {
 	return nil
 }
 
-func (f *facts) readLog(r *http.Request, d *directory.Directory) error {
-	entries, err := scim.Log(r.Context(), d, latest)
+func (f *facts) readLog(r *http.Request, p *scim.Provisioning) error {
+	entries, err := p.Log(r.Context(), latest)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"sallyport/audit"
-	"sallyport/directory"
 	"sallyport/scim"
 )
 
@@ -33,7 +32,7 @@ type tokenView struct {
 	Issued   string     `json:"issued_for,omitempty"` // what it was exchanged for at the token endpoint
 }
 
-func viewToken(t directory.Token) tokenView {
+func viewToken(t scim.Token) tokenView {
 	return tokenView{ID: t.ID, Name: t.Name, Created: t.Created, Expires: timeOrNil(t.Expires), LastUsed: timeOrNil(t.LastUsed), Issued: t.Parent}
 }
 
@@ -49,8 +48,11 @@ func (c *control) createToken(r *http.Request) (any, error) {
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		return nil, fmt.Errorf("reading the request: %w", err)
 	}
-	t, secret, err := scim.Mint(r.Context(), c.directory, in.Name, in.TTL)
+	t, secret, err := scim.NewToken(in.Name, in.TTL)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.scim.AddToken(r.Context(), t); err != nil {
 		return nil, err
 	}
 	v := viewToken(t)
@@ -59,7 +61,7 @@ func (c *control) createToken(r *http.Request) (any, error) {
 }
 
 func (c *control) listTokens(r *http.Request) (any, error) {
-	tokens, err := scim.List(r.Context(), c.directory)
+	tokens, err := c.scim.Tokens(r.Context())
 	views := make([]tokenView, 0, len(tokens))
 	for _, t := range tokens {
 		views = append(views, viewToken(t))
@@ -69,7 +71,7 @@ func (c *control) listTokens(r *http.Request) (any, error) {
 
 func (c *control) revokeToken(r *http.Request) (any, error) {
 	id := r.PathValue("id")
-	if err := scim.Revoke(r.Context(), c.directory, id); err != nil {
+	if err := c.scim.RevokeToken(r.Context(), id); err != nil {
 		return nil, err
 	}
 	return struct{}{}, c.note(audit.Event{Kind: audit.KindToken, Reason: "revoked", Detail: map[string]string{"token": id}})
@@ -83,8 +85,15 @@ func (c *control) rotateToken(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("reading the request: %w", err)
 	}
 	id := r.PathValue("id")
-	t, secret, err := scim.Rotate(r.Context(), c.directory, id, in.TTL, in.Overlap)
+	old, err := c.scim.Token(r.Context(), id)
 	if err != nil {
+		return nil, err
+	}
+	t, secret, err := scim.NewToken(old.Name, in.TTL)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.scim.RotateToken(r.Context(), id, t, in.Overlap); err != nil {
 		return nil, err
 	}
 	v := viewToken(t)
@@ -107,7 +116,7 @@ type heldView struct {
 }
 
 func (c *control) listHeld(r *http.Request) (any, error) {
-	held, err := scim.Held(r.Context(), c.directory)
+	held, err := c.scim.Holds(r.Context())
 	views := make([]heldView, 0, len(held))
 	for _, h := range held {
 		views = append(views, heldView{h.ID, h.UserName, h.Since, timeOrNil(h.Rejected)})
@@ -121,15 +130,15 @@ type decision struct {
 }
 
 func (c *control) releaseHeld(r *http.Request) (any, error) {
-	return c.decide(r, "released", scim.Release)
+	return c.decide(r, "released", c.scim.Release)
 }
 
 func (c *control) rejectHeld(r *http.Request) (any, error) {
-	return c.decide(r, "rejected", scim.Reject)
+	return c.decide(r, "rejected", c.scim.Reject)
 }
 
-// decider is scim.Release or scim.Reject.
-type decider func(context.Context, *directory.Directory, []string) (int, error)
+// decider is Release or Reject of [scim.Provisioning].
+type decider func(context.Context, []string) (int, error)
 
 func (c *control) decide(r *http.Request, word string, carryOut decider) (any, error) {
 	var in decision
@@ -146,7 +155,7 @@ func (c *control) decide(r *http.Request, word string, carryOut decider) (any, e
 	if err := c.note(audit.Event{Kind: audit.KindSCIM, Reason: "held deactivations " + word, Detail: detail}); err != nil {
 		return nil, err
 	}
-	n, err := carryOut(r.Context(), c.directory, in.Users)
+	n, err := carryOut(r.Context(), in.Users)
 	return map[string]int{word: n}, err
 }
 
@@ -155,5 +164,5 @@ func (c *control) listExchanges(r *http.Request) (any, error) {
 	if err != nil || n < 1 {
 		return nil, fmt.Errorf("the number of entries must be 1 or more")
 	}
-	return scim.Log(r.Context(), c.directory, n)
+	return c.scim.Log(r.Context(), n)
 }

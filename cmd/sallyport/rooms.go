@@ -11,6 +11,7 @@ import (
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/directory"
+	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store"
 	"sallyport/store/bolt"
@@ -21,6 +22,7 @@ import (
 type rooms struct {
 	store     *bolt.Store
 	directory *directory.Directory
+	scim      *scim.Provisioning
 	sessions  *session.Sessions
 	record    *audit.Log
 	log       *slog.Logger
@@ -62,6 +64,9 @@ func (r *rooms) open(ctx context.Context, file *config.File) error {
 		return err
 	}
 	var err error
+	if r.scim, err = scim.Open(ctx, r.store, r.directory); err != nil {
+		return err
+	}
 	if r.record, err = audit.Open(file.Audit.File); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
@@ -90,6 +95,7 @@ func (r *rooms) checkLineage(ctx context.Context, file *config.File) error {
 func (r *rooms) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.directory.Run(ctx) })
+	g.Go(func() error { return r.scim.Run(ctx) })
 	g.Go(func() error { return r.sessions.Run(ctx) })
 	g.Go(func() error { return r.record.Run(ctx) })
 	g.Go(func() error { return r.recordPushes(ctx) })
@@ -130,7 +136,7 @@ func ignoreCancelled(err error) error {
 
 // control answers operators from these rooms; a running server adds its own part.
 func (r *rooms) control() *control {
-	return &control{store: r.store, directory: r.directory, sessions: r.sessions, record: r.record, log: r.log}
+	return &control{store: r.store, directory: r.directory, scim: r.scim, sessions: r.sessions, record: r.record, log: r.log}
 }
 
 func (r *rooms) close() error {

@@ -103,14 +103,14 @@ func (s *server) openCertificates() (c *certificates, err error) {
 func (s *server) wirePushes() (err error) {
 	o := s.file.SCIM.OAuth
 	if o == nil {
-		s.push = scim.New(s.rooms.directory, s.log, s.file.SCIM, nil)
+		s.push = scim.New(scim.Parts{Provisioning: s.rooms.scim, Settings: s.file.SCIM, Log: s.log})
 		return nil
 	}
 	s.workloads, err = oidc.NewWorkloads(oidc.WorkloadSettings{Issuer: o.Issuer, Audiences: o.Audiences, ClientIDs: o.ClientIDs, CAFile: o.CAFile}, s.log)
 	if err != nil {
 		return fmt.Errorf("scim.oauth: %w", err)
 	}
-	s.push = scim.New(s.rooms.directory, s.log, s.file.SCIM, s.workloads)
+	s.push = scim.New(scim.Parts{Provisioning: s.rooms.scim, Settings: s.file.SCIM, Workloads: s.workloads, Log: s.log})
 	return nil
 }
 

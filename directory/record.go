@@ -7,45 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"sallyport/store"
 )
-
-// PutToken keeps a token (ID empty: a new one, whose ID is set).
-func (tx *Tx) PutToken(t *Token) error {
-	if t.ID == "" {
-		t.ID, t.Created = newID(), tx.now
-	}
-	return tx.write(tokenKeys, t.ID, t)
-}
-
-// Token reads a token by its id.
-func (tx *Tx) Token(id string) (Token, error) {
-	t := Token{}
-	return t, tx.read(tokenKeys, id, &t)
-}
-
-// DeleteToken makes a token worthless.
-func (tx *Tx) DeleteToken(id string) error {
-	if err := tx.read(tokenKeys, id, &Token{}); err != nil {
-		return err
-	}
-	return tx.remove(tokenKeys, id)
-}
-
-// TouchToken notes when a token was used.
-func (tx *Tx) TouchToken(id string, used time.Time) error {
-	t := Token{}
-	if err := tx.read(tokenKeys, id, &t); err != nil {
-		return err
-	}
-	t.LastUsed = used
-	return tx.write(tokenKeys, id, &t)
-}
-
-// Tokens yields every token.
-func (tx *Tx) Tokens() iter.Seq2[Token, error] { return scan[Token](tx, tokenKeys, "") }
 
 // keptRecords is how many records of changes are kept.
 const keptRecords = 10_000

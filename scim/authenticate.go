@@ -1,0 +1,112 @@
+package scim
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"sallyport/store"
+)
+
+// bearer returns the text of the one bearer token in a header.
+func bearer(h http.Header) (text string, ok bool) {
+	values := h.Values("Authorization")
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, text, _ := strings.Cut(values[0], " ")
+	return strings.TrimSpace(text), strings.EqualFold(scheme, "Bearer")
+}
+
+// authenticate sets the token that the request brings: one of ours, or one of scim.oauth's issuer.
+func (s *Server) authenticate(req *request) error {
+	unauthorized := fail(http.StatusUnauthorized, "", "The secret token is missing, wrong, expired or revoked. Make one with `sallyport token create` and paste it into the provisioning settings.")
+	text, ok := bearer(req.Header)
+	if !ok {
+		return unauthorized
+	}
+	if len(text) != tokenLength || !strings.HasPrefix(text, tokenPrefix) {
+		ok, err := s.authenticateWorkload(req, text)
+		if err == nil && !ok {
+			err = unauthorized
+		}
+		return err
+	}
+	t, ok := s.validToken(text, req.received)
+	if !ok {
+		return unauthorized
+	}
+	req.token = t
+	s.recordUse(req)
+	return nil
+}
+
+// validToken returns the token of ours with this text, if it is valid now. The text is never compared: its digest is
+// looked up.
+func (s *Server) validToken(text string, now time.Time) (Token, bool) {
+	if len(text) != tokenLength {
+		return Token{}, false
+	}
+	t, ok := s.provisioning.tokens.byDigest(sha256.Sum256([]byte(text)))
+	if !ok || t.expired(now) || !s.parentValid(t, now) {
+		return Token{}, false
+	}
+	return t, true
+}
+
+// hasValidToken reports whether a request brings a valid token of ours. It costs a digest and writes nothing.
+func (s *Server) hasValidToken(r *http.Request) bool {
+	text, ok := bearer(r.Header)
+	if ok {
+		_, ok = s.validToken(text, s.now())
+	}
+	return ok
+}
+
+// lastUses remembers when each token's last use was stored.
+type lastUses struct {
+	mu     sync.Mutex // guards stored
+	stored map[string]time.Time
+}
+
+// useInterval is the precision of a token's last use: it is not stored more often.
+const useInterval = 10 * time.Minute
+
+// due reports whether a use of a token now is to be stored, and if so takes it as stored.
+func (u *lastUses) due(id string, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now.Sub(u.stored[id]) < useInterval {
+		return false
+	}
+	u.stored[id] = now
+	return true
+}
+
+// recordUse stores the time of the token's last use, at most once in useInterval.
+func (s *Server) recordUse(req *request) {
+	if !s.lastUses.due(req.token.ID, req.received) {
+		return
+	}
+	if err := s.provisioning.setLastUse(req.Context(), req.token.ID, req.received); err != nil {
+		s.log.Warn("last use of a token not stored", "token", req.token.ID, "err", err)
+	}
+}
+
+func (p *Provisioning) setLastUse(ctx context.Context, id string, used time.Time) error {
+	_, err := p.store.Update(ctx, func(w store.Writer) error {
+		t, ok, err := readToken(w, id)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return unknownToken(id) // revoked meanwhile
+		}
+		t.LastUsed = used
+		return writeToken(w, t)
+	})
+	return err
+}

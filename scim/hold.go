@@ -1,0 +1,156 @@
+package scim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"sallyport/audit"
+	"sallyport/directory"
+	"sallyport/store"
+)
+
+// Hold is a deactivation that the identity provider asked for and that waits for an operator.
+type Hold struct {
+	ID       string    `json:"id"` // the user's
+	UserName string    `json:"userName"`
+	Since    time.Time `json:"since"`             // when it was first asked for
+	Rejected time.Time `json:"rejected,omitzero"` // when an operator rejected it; zero: undecided
+}
+
+// Pending reports whether no operator has decided yet.
+func (h Hold) Pending() bool { return h.Rejected.IsZero() }
+
+// readHold returns the hold of a user's deactivation; ok is false if there is none.
+func readHold(r store.Reader, user string) (h Hold, ok bool, err error) {
+	return readRecord[Hold](r, holdKeys, user)
+}
+
+func writeHold(w store.Writer, h Hold) error { return writeRecord(w, holdKeys, h.ID, h) }
+
+// deleteHold removes a user's hold, if there is one.
+func deleteHold(w store.Writer, user string) error {
+	if _, ok, err := readHold(w, user); err == nil && !ok {
+		return nil // nothing is written, so that an unchanged user makes no revision
+	}
+	return deleteRecord(w, holdKeys, user)
+}
+
+// Holds returns every hold, decided or not.
+func (p *Provisioning) Holds(ctx context.Context) (holds []Hold, err error) {
+	err = p.store.View(ctx, func(r store.Reader) error {
+		holds = []Hold{}
+		for h, err := range records[Hold](r, holdKeys) {
+			if err != nil {
+				return err
+			}
+			holds = append(holds, h)
+		}
+		return nil
+	})
+	return holds, err
+}
+
+// Release carries out the held deactivations of the users named by userName or ID, or all that are undecided if none
+// is named. It returns how many there were.
+func (p *Provisioning) Release(ctx context.Context, users []string) (int, error) {
+	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) error {
+		u, err := tx.User(h.ID)
+		if errors.Is(err, directory.ErrNotFound) {
+			return deleteHold(tx.Writer(), h.ID)
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(deactivate(tx, &u), deleteHold(tx.Writer(), h.ID))
+	})
+}
+
+// deactivate makes u inactive because an operator released the deactivation, and records that.
+func deactivate(tx *directory.Tx, u *directory.User) error {
+	if !u.Active {
+		return nil
+	}
+	document, err := decodeDocument(u.Document)
+	if err != nil {
+		return err
+	}
+	document["active"] = false
+	if err := setUserDocument(u, document); err != nil {
+		return err
+	}
+	if err := tx.PutUser(u); err != nil {
+		return err
+	}
+	event, err := json.Marshal(audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Reason: "release", Revision: tx.Revision(),
+		User: u.ID, UserName: u.UserName, Detail: map[string]string{"result": "deactivated"}})
+	if err != nil {
+		return err
+	}
+	return tx.Record(directory.Record{Received: tx.Now(), Event: event})
+}
+
+// Reject rejects held deactivations for a day: the users stay active, and the identity provider is told so.
+// It chooses them as [Provisioning.Release] does.
+func (p *Provisioning) Reject(ctx context.Context, users []string) (int, error) {
+	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) error {
+		h.Rejected = tx.Now()
+		return writeHold(tx.Writer(), h)
+	})
+}
+
+// decide calls f with each chosen hold, in a transaction of its own.
+func (p *Provisioning) decide(ctx context.Context, users []string, f func(*directory.Tx, Hold) error) (n int, err error) {
+	all, err := p.Holds(ctx)
+	if err != nil {
+		return 0, err
+	}
+	chosen, err := chooseHolds(all, users)
+	if err != nil {
+		return 0, err
+	}
+	for _, h := range chosen {
+		err := p.directory.Update(ctx, func(tx *directory.Tx) error {
+			if _, ok, err := readHold(tx.Writer(), h.ID); err == nil && !ok {
+				return nil // the identity provider withdrew it meanwhile
+			}
+			return f(tx, h)
+		})
+		if err != nil {
+			return n, fmt.Errorf("deciding about %s: %w", h.UserName, err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// chooseHolds returns the holds of the users named by userName or ID, or the undecided ones if none is named.
+func chooseHolds(all []Hold, users []string) (chosen []Hold, err error) {
+	if len(users) == 0 {
+		return pendingHolds(all), nil
+	}
+	for _, name := range users {
+		found := false
+		for _, h := range all {
+			if h.ID == name || strings.EqualFold(h.UserName, name) {
+				chosen, found = append(chosen, h), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("no deactivation of %q is held; `sallyport scim held list` shows those that are", name)
+		}
+	}
+	return chosen, nil
+}
+
+func pendingHolds(all []Hold) (pending []Hold) {
+	for _, h := range all {
+		if h.Pending() {
+			pending = append(pending, h)
+		}
+	}
+	return pending
+}
