@@ -198,9 +198,9 @@ func (b *bulkRun) execute(o *bulkOperation, data map[string]any) {
 		b.server.recordHold(b.request.Context(), err)
 	}
 	if req != nil {
-		for q, n := range req.notes.Counts {
+		for q, n := range req.quirks.Counts {
 			for range n {
-				b.request.notes.Add(q)
+				b.request.quirks.Add(q)
 			}
 		}
 	}
@@ -261,7 +261,7 @@ func (b *bulkRun) requestFor(o *bulkOperation, data map[string]any) (handlerFunc
 		r.Header.Set("If-Match", o.version)
 	}
 	r.SetPathValue("id", id)
-	req := &request{Request: r, kinds: b.request.kinds, token: b.request.token, received: b.request.received, base: b.request.base}
+	req := &request{Request: r, types: b.request.types, token: b.request.token, received: b.request.received, base: b.request.base}
 	req.data, _ = whole.(map[string]any)
 	return h, req, nil
 }

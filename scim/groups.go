@@ -16,9 +16,9 @@ func (s *Server) createGroup(req *request) (any, error) {
 	}
 	var g directory.Group
 	var m *membersChange
-	parsed := req.notes.Clone()
+	parsed := req.quirks.Clone()
 	err = s.directory.Update(req.Context(), func(tx *directory.Tx) error {
-		req.notes = parsed.Clone()
+		req.quirks = parsed.Clone()
 		g = directory.Group{}
 		if err := setGroupDocument(&g, document); err != nil {
 			return err
@@ -51,7 +51,7 @@ func (s *Server) groupBody(req *request) (map[string]any, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	document, err := schema.Normalize(s.types.Group, body, &req.notes)
+	document, err := schema.Normalize(s.types.Group, body, &req.quirks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,7 +79,7 @@ func (s *Server) patchGroup(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	operations, err := schema.ParsePatch(s.types.Group, body, &req.notes)
+	operations, err := schema.ParsePatch(s.types.Group, body, &req.quirks)
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +111,9 @@ func (s *Server) changeGroup(req *request, operation string, f func(*directory.G
 	var g directory.Group
 	var m *membersChange
 	changed := false
-	parsed := req.notes.Clone()
+	parsed := req.quirks.Clone()
 	err := s.directory.Update(req.Context(), func(tx *directory.Tx) (err error) {
-		req.notes = parsed.Clone()
+		req.quirks = parsed.Clone()
 		if g, err = s.group(tx, req); err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 		var err error
 		if p.filter == nil && p.sortBy == nil {
 			err = q.collectIDs(tx, p, page)
-		} else if p.kind == q.request.kinds.User {
+		} else if p.kind == q.request.types.User {
 			err = q.collectUsers(tx, p, page)
 		} else {
 			err = q.collectGroups(tx, p, page)
@@ -78,7 +78,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 // gatherIDs pages through all of a kind, reading no more than ids.
 func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 	count, ids := tx.UserCount, tx.UserIDs
-	if p.kind == q.request.kinds.Group {
+	if p.kind == q.request.types.Group {
 		count, ids = tx.GroupCount, tx.GroupIDs
 	}
 	total, err := count()
@@ -141,7 +141,7 @@ func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 
 // render is a candidate as it goes over the wire.
 func (q *query) render(tx *directory.Tx, c candidate) (any, error) {
-	if c.subquery.kind == q.request.kinds.User {
+	if c.subquery.kind == q.request.types.User {
 		u, err := tx.User(c.id)
 		if err != nil {
 			return nil, err

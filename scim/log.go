@@ -158,7 +158,7 @@ func (s *Server) logRequest(req *request, status int, err error, took time.Durat
 		return
 	}
 	entry := LogEntry{Time: req.received, Token: req.token.Name, Method: methodLabel(req.Method), Target: redactedTarget(req.Request), Code: status,
-		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.notes.Counts, Changes: req.changes, Resource: req.resourceID()}
+		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.quirks.Counts, Changes: req.changes, Resource: req.resourceID()}
 	if err != nil {
 		entry.Problem = problemOf(err).redacted()
 	}

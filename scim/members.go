@@ -39,7 +39,7 @@ func (m *membersChange) apply(o schema.Operation) error {
 	if o.Op == "remove" && !o.HasValue {
 		return m.set(nil)
 	}
-	ids, err := schema.MemberIDs(o.Value, &m.request.notes)
+	ids, err := schema.MemberIDs(o.Value, &m.request.quirks)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (m *membersChange) apply(o schema.Operation) error {
 	case "replace":
 		return m.set(ids)
 	}
-	m.request.notes.Add(schema.QuirkRemoveListed)
+	m.request.quirks.Add(schema.QuirkRemoveListed)
 	return m.remove(ids)
 }
 
@@ -117,7 +117,7 @@ func (m *membersChange) countUnknown(ids []string, err error) error {
 		}
 		var exists bool
 		if _, exists, err = m.tx.Exists(id); err == nil && !exists {
-			m.request.notes.Add(schema.QuirkUnknownMember)
+			m.request.quirks.Add(schema.QuirkUnknownMember)
 			m.unknown++
 		}
 	}

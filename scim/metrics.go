@@ -47,7 +47,7 @@ func (m *metrics) observe(req *request, status int, took time.Duration) {
 	resource, method := resourceLabel(req.URL.Path), methodLabel(req.Method)
 	m.requests.WithLabelValues(resource, method, strconv.Itoa(status)).Inc()
 	m.durations.WithLabelValues(resource, method).Observe(took.Seconds())
-	for q, n := range req.notes.Counts {
+	for q, n := range req.quirks.Counts {
 		m.quirks.WithLabelValues(string(q)).Add(float64(n))
 	}
 	if req.token.ID != "" {

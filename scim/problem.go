@@ -13,33 +13,36 @@ import (
 	"sallyport/store"
 )
 
-// problem is an answer that is a no (RFC 7644 §3.12). Its detail is written for
-// the administrator who reads it in the identity provider's provisioning log.
+// problem is an error response (RFC 7644 §3.12). Its detail is written for the administrator who reads it in the
+// identity provider's provisioning log.
 type problem struct {
 	status int
-	kind   string // scimType; "" where there is none
+	kind   string // scimType; "" if there is none
 	detail string
-	shape  string // the detail without what the client sent; "" if that is all of it
+	shape  string // the detail without what the client sent; "" if the client's words are not in it
 }
 
 func (p *problem) Error() string { return p.detail }
 
+// fail returns a problem whose shape has an ellipsis in the place of each value.
 func fail(status int, kind, format string, args ...any) error {
 	return &problem{status, kind, fmt.Sprintf(format, args...), verbs.ReplaceAllString(format, "…")}
 }
 
-// verbs are what fmt puts values in the place of.
+// verbs matches what fmt replaces by values.
 var verbs = regexp.MustCompile(`%[.0-9]*[a-z]`)
 
+// invalid returns a problem with status 400.
 func invalid(kind, format string, args ...any) error {
 	return fail(http.StatusBadRequest, kind, format, args...)
 }
 
-// problemOf is the one table that turns errors into SCIM answers.
+// problemOf returns the response for err. It is the one table from errors to SCIM.
 func problemOf(err error) *problem {
 	var p *problem
 	var rejected *schema.Error
 	var held *heldError
+	var method *methodNotAllowed
 	var taken *directory.ErrTaken
 	var unkeepable *directory.ErrUnkeepable
 	var large *http.MaxBytesError
@@ -50,6 +53,8 @@ func problemOf(err error) *problem {
 		return &problem{http.StatusBadRequest, rejected.Type, rejected.Detail, rejected.Shape}
 	case errors.As(err, &held):
 		return held.problem()
+	case errors.As(err, &method):
+		return &problem{status: http.StatusMethodNotAllowed, detail: method.Error()}
 	case errors.As(err, &taken):
 		return &problem{http.StatusConflict, "uniqueness", taken.Error(), taken.Attribute + " … already exists"}
 	case errors.As(err, &unkeepable):
@@ -64,7 +69,7 @@ func problemOf(err error) *problem {
 	return &problem{status: http.StatusInternalServerError, detail: "Something went wrong here; nothing was changed. The server's log says what."}
 }
 
-// redacted is the problem's detail without what the client sent.
+// redacted returns the problem's detail without what the client sent.
 func (p *problem) redacted() string { return cmp.Or(p.shape, p.detail) }
 
 func (p *problem) body() map[string]any {

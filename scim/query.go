@@ -112,12 +112,12 @@ func number(text string, absent int, name, fault string) (int, error) {
 // is unassigned here.
 func (p *subquery) read(req *request, values url.Values, kinds []*schema.ResourceType) (err error) {
 	if text := values.Get("filter"); text != "" {
-		if p.filter, err = schema.ParseFilter(p.kind, kinds, text, &req.notes); err != nil {
+		if p.filter, err = schema.ParseFilter(p.kind, kinds, text, &req.quirks); err != nil {
 			return err
 		}
 	}
 	if name := values.Get("sortBy"); name != "" {
-		if p.sortBy, err = schema.ParseSortBy(p.kind, kinds, name, &req.notes); err != nil {
+		if p.sortBy, err = schema.ParseSortBy(p.kind, kinds, name, &req.quirks); err != nil {
 			return err
 		}
 	}

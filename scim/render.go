@@ -31,7 +31,7 @@ func selected(kind *schema.ResourceType, req *request) (schema.Selection, error)
 
 // renderUser is the answer to a change of a user.
 func (s *Server) renderUser(req *request, u *directory.User) (out any, err error) {
-	want, err := selected(req.kinds.User, req)
+	want, err := selected(req.types.User, req)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (s *Server) renderUser(req *request, u *directory.User) (out any, err error
 }
 
 func (s *Server) renderGroup(req *request, g *directory.Group) (out any, err error) {
-	want, err := selected(req.kinds.Group, req)
+	want, err := selected(req.types.Group, req)
 	if err != nil {
 		return nil, err
 	}
@@ -62,13 +62,13 @@ func userResource(tx *directory.Tx, req *request, u *directory.User, want schema
 	if err != nil {
 		return nil, err
 	}
-	describe(out, req.kinds.User, req, u.ID, u.Version, u.Created, u.Modified)
+	describe(out, req.types.User, req, u.ID, u.Version, u.Created, u.Modified)
 	if want.Includes("groups") {
 		if err := addGroups(tx, req, u.ID, out); err != nil {
 			return nil, err
 		}
 	}
-	return want.Trim(req.kinds.User, out), nil
+	return want.Trim(req.types.User, out), nil
 }
 
 // addGroups adds the groups that a user is a direct member of.
@@ -94,7 +94,7 @@ func groupResource(tx *directory.Tx, req *request, g *directory.Group, want sche
 	if err != nil {
 		return nil, err
 	}
-	describe(out, req.kinds.Group, req, g.ID, g.Version, g.Created, g.Modified)
+	describe(out, req.types.Group, req, g.ID, g.Version, g.Created, g.Modified)
 	if want.Includes("members") {
 		list := []any{}
 		for m, err := range memberDocuments(tx, req, g.ID) {
@@ -107,7 +107,7 @@ func groupResource(tx *directory.Tx, req *request, g *directory.Group, want sche
 			out["members"] = list
 		}
 	}
-	return want.Trim(req.kinds.Group, out), nil
+	return want.Trim(req.types.Group, out), nil
 }
 
 // memberDocuments are a group's members as they go over the wire.

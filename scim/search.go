@@ -38,7 +38,7 @@ func (s *Server) searchAmong(req *request, kinds []*schema.ResourceType) (any, e
 	query.Request = req.Clone(req.Context())
 	query.URL.RawQuery = values.Encode()
 	answer, err := s.find(&query, kinds)
-	req.notes = query.notes
+	req.quirks = query.quirks
 	return answer, err
 }
 

@@ -15,7 +15,7 @@ func (r endpoint) show(req *request) (out any, err error) {
 	id := req.PathValue("id")
 	var version uint64
 	err = r.server.directory.View(req.Context(), func(tx *directory.Tx) error {
-		if r.kind == req.kinds.User {
+		if r.kind == req.types.User {
 			u, err := tx.User(id)
 			if err != nil {
 				return notFound(err, id)

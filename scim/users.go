@@ -28,7 +28,7 @@ func (s *Server) createUser(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := schema.Normalize(s.types.User, body, &req.notes)
+	document, err := schema.Normalize(s.types.User, body, &req.quirks)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (s *Server) replaceUser(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := schema.Normalize(s.types.User, body, &req.notes)
+	document, err := schema.Normalize(s.types.User, body, &req.quirks)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s *Server) patchUser(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	operations, err := schema.ParsePatch(s.types.User, body, &req.notes)
+	operations, err := schema.ParsePatch(s.types.User, body, &req.quirks)
 	if err != nil {
 		return nil, err
 	}
@@ -97,16 +97,16 @@ func (s *Server) patched(req *request, kind *schema.ResourceType, stored json.Ra
 	if err != nil {
 		return nil, err
 	}
-	return document, schema.ApplyPatch(kind, document, operations, &req.notes)
+	return document, schema.ApplyPatch(kind, document, operations, &req.quirks)
 }
 
 // changeUser replaces the user's document by what f makes of the user.
 func (s *Server) changeUser(req *request, operation string, f func(*directory.User) (map[string]any, error)) (any, error) {
 	var u directory.User
 	changed := false
-	parsed := req.notes.Clone()
+	parsed := req.quirks.Clone()
 	err := s.directory.Update(req.Context(), func(tx *directory.Tx) (err error) {
-		req.notes = parsed.Clone()
+		req.quirks = parsed.Clone()
 		if u, err = s.user(tx, req); err != nil {
 			return err
 		}

@@ -21,7 +21,6 @@ import (
 	"sallyport/oidc"
 	"sallyport/proxy"
 	"sallyport/scim"
-	"sallyport/throttle"
 )
 
 // grace is how long requests under way may take to finish once we are told to stop.
@@ -103,14 +102,14 @@ func (s *server) openCertificates() (c *certificates, err error) {
 func (s *server) wirePushes() (err error) {
 	o := s.file.SCIM.OAuth
 	if o == nil {
-		s.push = scim.New(scim.Parts{Provisioning: s.rooms.scim, Settings: s.file.SCIM, Log: s.log})
+		s.push = scim.New(scim.Parts{Provisioning: s.rooms.scim, Settings: s.file.SCIM, Origin: s.proxy.Origin, Log: s.log})
 		return nil
 	}
 	s.workloads, err = oidc.NewWorkloads(oidc.WorkloadSettings{Issuer: o.Issuer, Audiences: o.Audiences, ClientIDs: o.ClientIDs, CAFile: o.CAFile}, s.log)
 	if err != nil {
 		return fmt.Errorf("scim.oauth: %w", err)
 	}
-	s.push = scim.New(scim.Parts{Provisioning: s.rooms.scim, Settings: s.file.SCIM, Workloads: s.workloads, Log: s.log})
+	s.push = scim.New(scim.Parts{Provisioning: s.rooms.scim, Settings: s.file.SCIM, Workloads: s.workloads, Origin: s.proxy.Origin, Log: s.log})
 	return nil
 }
 
@@ -202,7 +201,7 @@ func (s *server) doors() []*door {
 			s.control().handler(), nil, s.log),
 	}
 	if l.SCIM != "" {
-		doors = append(doors, newDoor("scim", s.tcp("scim", l.SCIM), s.certs.nothingElse(s.guarded()), secure, s.log))
+		doors = append(doors, newDoor("scim", s.tcp("scim", l.SCIM), s.certs.nothingElse(s.push), secure, s.log))
 	}
 	if l.HTTP != "" {
 		plain := newDoor("http", limited(s.tcp("http", l.HTTP), s.file.Limits.Connections), s.plain(), nil, s.log)
@@ -253,80 +252,14 @@ func (s *server) control() *control {
 // withPushes answers SCIM on the public listener too, on public_url's host alone.
 func (s *server) withPushes(next http.HandlerFunc) http.HandlerFunc {
 	public, _ := url.Parse(s.file.PublicURL) // parsed before, in wire
-	pushes := s.guarded()
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Host == public.Host && isPush(r.URL.Path) {
-			pushes.ServeHTTP(w, r)
+			s.push.ServeHTTP(w, r)
 			return
 		}
 		next(w, r)
 	}
 }
-
-// guarded answers SCIM, and makes an address wait that goes on sending wrong
-// tokens. A good token passes all the same.
-func (s *server) guarded() http.Handler {
-	failures := throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		address, scheme := s.proxy.Origin(r)
-		r.URL.Scheme = scheme
-		watched, done := inTime(w, r)
-		defer done()
-		if failures.Exhausted(address) && !s.push.Knows(r) {
-			s.push.Refuse(watched, r)
-			return
-		}
-		s.push.ServeHTTP(watched, r)
-		if watched.status == http.StatusUnauthorized {
-			failures.Allow(address)
-		}
-	})
-}
-
-const (
-	pushWithin = time.Minute     // for a push to arrive, and for its answer to be taken: Entra waits no longer
-	restWithin = 5 * time.Second // for what is left of a push that was answered already
-)
-
-// inTime gives a push a while, and no more, to arrive and its answer to be taken.
-// done is called when it has been answered.
-func inTime(w http.ResponseWriter, r *http.Request) (watched *statusWatcher, done func()) {
-	control, within := http.NewResponseController(w), pushWithin
-	if len(r.Header["Authorization"]) == 0 {
-		within = restWithin
-	}
-	if r.ContentLength != 0 {
-		_ = control.SetReadDeadline(time.Now().Add(within))
-	}
-	if r.ProtoMajor > 1 { // a write deadline there is a timer that outlives the connection
-		return &statusWatcher{ResponseWriter: w}, func() {
-			late := time.AfterFunc(pushWithin, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
-			defer late.Stop()
-			_ = control.Flush()
-		}
-	}
-	_ = control.SetWriteDeadline(time.Time{}) // what the answer before was given
-	return &statusWatcher{ResponseWriter: w}, func() {
-		now := time.Now()
-		_ = control.SetWriteDeadline(now.Add(pushWithin))
-		_ = control.SetReadDeadline(now.Add(restWithin))
-	}
-}
-
-// statusWatcher remembers what was answered.
-type statusWatcher struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader remembers the status.
-func (w *statusWatcher) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap is for http.ResponseController.
-func (w *statusWatcher) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func isPush(path string) bool {
 	const root = "/scim"

@@ -1,0 +1,86 @@
+package scim_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/scim"
+	"sallyport/throttle"
+)
+
+// timed is a writer that knows by when the body must have come in.
+type timed struct {
+	*httptest.ResponseRecorder
+	within time.Duration
+}
+
+// SetReadDeadline is what http.ResponseController asks for.
+func (w *timed) SetReadDeadline(t time.Time) error {
+	w.within = time.Until(t)
+	return nil
+}
+
+// TestServer_BodyHasDeadline: nobody holds a connection by a body that never ends.
+func TestServer_BodyHasDeadline(t *testing.T) {
+	_, token, _, server := serveWith(t, scim.Settings{})
+	w := &timed{ResponseRecorder: httptest.NewRecorder()}
+	server.ServeHTTP(w, newRequest(token, "POST", "/scim/v2/Users", `{"userName":"u"}`))
+	if w.Code != http.StatusCreated || w.within <= 0 || w.within > time.Minute {
+		t.Errorf("a creation answers %d, and its body might have taken %s", w.Code, w.within)
+	}
+}
+
+// TestServer_LocationHasClientsScheme: behind a proxy that terminates TLS, the URLs in responses are https all the same
+// (RFC 7643 §3.1).
+func TestServer_LocationHasClientsScheme(t *testing.T) {
+	_, token, d, _ := serveWith(t, scim.Settings{})
+	for _, scheme := range []string{"http", "https"} {
+		server := scim.New(scim.Parts{Provisioning: d.Provisioning, Log: slog.New(slog.DiscardHandler),
+			Origin: func(*http.Request) (string, string) { return "192.0.2.1", scheme }})
+		want := scheme + "://scim.example.com/scim/v2/Users/"
+		r := newRequest(token, "POST", "/scim/Users", `{"userName":"`+want+`"}`)
+		r.Host = "scim.example.com"
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, r)
+		if got := w.Header().Get("Location"); !strings.HasPrefix(got, want) {
+			t.Errorf("by %q, the location is %q, want %s…", scheme, got, want)
+		}
+	}
+}
+
+// TestServer_ThrottlesInvalidTokens by the client's address, but no valid token.
+func TestServer_ThrottlesInvalidTokens(t *testing.T) {
+	_, token, d, _ := serveWith(t, scim.Settings{})
+	server := scim.New(scim.Parts{Provisioning: d.Provisioning, Log: slog.New(slog.DiscardHandler),
+		Origin: func(r *http.Request) (string, string) { return r.Header.Get("Client"), "https" }})
+	send := func(client, token string) *httptest.ResponseRecorder {
+		r, w := newRequest(token, "GET", "/scim/v2/Users", ""), httptest.NewRecorder()
+		r.Header.Set("Client", client)
+		server.ServeHTTP(w, r)
+		return w
+	}
+	for i := range throttle.FailuresBurst {
+		if w := send("192.0.2.1", "wrong"); w.Code != http.StatusUnauthorized {
+			t.Fatalf("invalid token %d is answered with %d", i, w.Code)
+		}
+	}
+	if w := send("192.0.2.1", "wrong"); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+		t.Errorf("after %d invalid tokens the next is answered with %d, Retry-After %q", throttle.FailuresBurst, w.Code, w.Header().Get("Retry-After"))
+	}
+	if w := send("192.0.2.1", token); w.Code != http.StatusOK {
+		t.Errorf("a valid token from that address is answered with %d", w.Code)
+	}
+	if w := send("192.0.2.2", "wrong"); w.Code != http.StatusUnauthorized {
+		t.Errorf("another address is answered with %d", w.Code)
+	}
+}
+
+func newRequest(token, method, path, body string) *http.Request {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
+}
