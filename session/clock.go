@@ -38,8 +38,8 @@ func (c *clock) nanos() int64 {
 // now is the time, in UTC.
 func (c *clock) now() time.Time { return time.Unix(0, c.nanos()).UTC() }
 
-// reach makes the clock read no earlier than t: what the store remembers has already been.
-func (c *clock) reach(t time.Time) {
+// atLeast makes the clock read no earlier than t: what the store remembers has already been.
+func (c *clock) atLeast(t time.Time) {
 	_, run := c.read()
 	c.lead(t.UnixNano() - run)
 }

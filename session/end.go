@@ -11,9 +11,7 @@ import (
 
 // End ends one session, on every host. It returns once Read and Live know; ending what is over or unknown is ErrNone.
 func (s *Sessions) End(ctx context.Context, id string, reason Reason) error {
-	s.mu.RLock()
-	e := s.sessions[id]
-	s.mu.RUnlock()
+	e := s.entry(id)
 	if e == nil {
 		return ErrNone
 	}

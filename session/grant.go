@@ -36,9 +36,7 @@ func (s *Sessions) Grant(ctx context.Context, id, host string) (cookie string, e
 
 // liveIn reads a session's record from the store and says whether it lives.
 func (s *Sessions) liveIn(r store.Reader, id string) (record, error) {
-	s.mu.RLock()
-	e := s.sessions[id]
-	s.mu.RUnlock()
+	e := s.entry(id)
 	if e == nil {
 		return record{}, ErrNone
 	}

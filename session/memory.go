@@ -4,43 +4,57 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"sallyport/store"
+	"sallyport/store/follow"
 )
 
-// load reads all of the store into fresh memory and swaps it in.
-func (s *Sessions) load(ctx context.Context) error {
-	m := &Sessions{sessions: map[string]*entry{}, tokens: map[digest]grant{}}
-	err := s.store.View(ctx, func(r store.Reader) error {
-		m.revision = r.Revision()
-		for _, prefix := range []string{prefixOf, prefixGrant} { // sessions before what points at them
-			if err := m.read(r, prefix); err != nil {
+// memory is what Read and Live answer from: every session record, and what each
+// token opens.
+type memory struct {
+	sessions map[string]*entry // by id
+	tokens   map[digest]grant
+}
+
+func newMemory() memory {
+	return memory{sessions: map[string]*entry{}, tokens: map[digest]grant{}}
+}
+
+// recordsFirst is the order in which keys are read: a token points at a session.
+var recordsFirst = []string{prefixOf, prefixGrant}
+
+// load reads the whole store and replaces memory. A session keeps the later of
+// the two times of use.
+func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error) {
+	loaded := newMemory()
+	err = s.store.View(ctx, func(r store.Reader) error {
+		revision = r.Revision()
+		for _, prefix := range recordsFirst {
+			if err := loaded.read(r, prefix); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, e := range m.sessions {
-		s.clock.reach(e.record.Load().Used)
-		if old := s.sessions[id]; old != nil {
-			raise(e, old.used.Load())
+	for id, e := range loaded.sessions {
+		s.clock.atLeast(e.record.Load().Used)
+		if old := s.memory.sessions[id]; old != nil {
+			e.touch(old.used.Load())
 		}
 	}
-	s.sessions, s.tokens = m.sessions, m.tokens
-	s.advance(m.revision, true)
-	return nil
+	s.memory = loaded
+	return revision, nil
 }
 
-// read takes every record under prefix into memory. A damaged one opens nothing.
-func (s *Sessions) read(r store.Reader, prefix string) error {
+// read reads every record under prefix. A damaged one opens nothing.
+func (m *memory) read(r store.Reader, prefix string) error {
 	for e, err := range r.Scan([]byte(prefix), nil) {
 		if errors.Is(err, store.ErrDamaged) {
 			continue
@@ -48,164 +62,121 @@ func (s *Sessions) read(r store.Reader, prefix string) error {
 		if err != nil {
 			return err
 		}
-		s.apply(store.Write{Key: e.Key, Value: e.Value})
+		m.apply(store.Write{Key: e.Key, Value: e.Value})
 	}
 	return nil
 }
 
-// follow brings every change of the store into memory, in order, until ctx ends or the store fails.
-func (s *Sessions) follow(ctx context.Context) error {
-	for {
-		s.mu.RLock()
-		after := s.revision
-		s.mu.RUnlock()
-		err := s.watch(ctx, after)
-		if !errors.Is(err, store.ErrCompacted) {
-			return err
-		}
-		if err := s.load(ctx); err != nil {
-			return fmt.Errorf("loading sessions anew: %w", err)
-		}
-	}
-}
-
-func (s *Sessions) watch(ctx context.Context, after store.Revision) error {
-	for change, err := range s.store.Watch(ctx, after) {
-		if err != nil {
-			return err
-		}
-		s.take(change)
-	}
-	return ctx.Err()
-}
-
-// take applies one change, sessions before the tokens that point at them.
-func (s *Sessions) take(change store.Change) {
+// apply brings one change of the store into memory and reports whether a session
+// may have ended by it.
+func (s *Sessions) apply(change store.Change) (ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	over := false
-	for _, prefix := range []string{prefixOf, prefixGrant} {
+	for _, prefix := range recordsFirst {
 		for _, w := range change.Writes {
 			if strings.HasPrefix(string(w.Key), prefix) {
-				over = s.apply(w) || over
+				ended = s.memory.apply(w) || ended
 			}
 		}
 	}
-	s.advance(change.Revision, over)
+	return ended
 }
 
-// advance says that memory has everything up to revision, and wakes who waits for it.
-func (s *Sessions) advance(revision store.Revision, over bool) {
-	s.revision = max(s.revision, revision)
-	if s.moved != nil {
-		close(s.moved)
-	}
-	s.moved = make(chan struct{})
-	if over {
-		s.change()
-	}
-}
-
-// change closes Changed and opens the next; mu is held.
-func (s *Sessions) change() {
-	if s.changed != nil {
-		close(s.changed)
-	}
-	s.changed = make(chan struct{})
-}
-
-// apply takes one write into memory and says whether a session may have ended by it.
-func (s *Sessions) apply(w store.Write) (over bool) {
+// apply brings one write into memory and reports whether a session may have
+// ended by it.
+func (m *memory) apply(w store.Write) (ended bool) {
 	key := string(w.Key)
 	switch {
 	case strings.HasPrefix(key, prefixOf) && w.Deleted:
-		_, id, _ := strings.Cut(strings.TrimPrefix(key, prefixOf), "/")
-		return s.drop(id)
+		return m.remove(idInKey(key))
 	case strings.HasPrefix(key, prefixOf):
-		return s.keep(key, w.Value)
+		return m.applyRecord(key, w.Value)
 	case strings.HasPrefix(key, prefixGrant):
-		s.applyGrant(w)
+		m.applyGrant(w)
 	}
 	return false
 }
 
-// keep takes a record into memory; one that cannot be read is no session.
-func (s *Sessions) keep(key string, value []byte) (over bool) {
+// idInKey returns the session's id in the key of its record.
+func idInKey(key string) string {
+	_, id, _ := strings.Cut(strings.TrimPrefix(key, prefixOf), "/")
+	return id
+}
+
+// applyRecord stores a session's record; one that cannot be read, or that stands
+// at another session's key, is no session.
+func (m *memory) applyRecord(key string, value []byte) (ended bool) {
 	r := new(record)
 	if json.Unmarshal(value, r) != nil || key != string(recordKey(r.User, r.ID)) {
-		_, id, _ := strings.Cut(strings.TrimPrefix(key, prefixOf), "/")
-		return s.drop(id)
+		return m.remove(idInKey(key))
 	}
-	e := s.sessions[r.ID]
+	e := m.sessions[r.ID]
 	if e == nil {
 		e = new(entry)
-		s.sessions[r.ID] = e
+		m.sessions[r.ID] = e
 	}
-	raise(e, r.Used.UnixNano())
+	e.touch(r.Used.UnixNano())
 	e.record.Store(r)
 	return r.Reason != ""
 }
 
-func (s *Sessions) drop(id string) (over bool) {
-	e := s.sessions[id]
+func (m *memory) remove(id string) (ended bool) {
+	e := m.sessions[id]
 	if e == nil {
 		return false
 	}
 	for _, d := range e.tokens {
-		delete(s.tokens, d)
+		delete(m.tokens, d)
 	}
-	delete(s.sessions, id)
+	delete(m.sessions, id)
 	return true
 }
 
-func (s *Sessions) applyGrant(w store.Write) {
+func (m *memory) applyGrant(w store.Write) {
 	id, d, ok := parseTokenKey(prefixGrant, w.Key)
 	if !ok {
 		return
 	}
-	if old, had := s.tokens[d]; had {
-		old.entry.tokens = slices.DeleteFunc(old.entry.tokens, func(x digest) bool { return x == d })
-		delete(s.tokens, d)
+	if old, ok := m.tokens[d]; ok {
+		old.entry.tokens = slices.DeleteFunc(old.entry.tokens, func(other digest) bool { return other == d })
+		delete(m.tokens, d)
 	}
 	var g grantRecord
-	e := s.sessions[id]
+	e := m.sessions[id]
 	if e == nil || w.Deleted || json.Unmarshal(w.Value, &g) != nil {
 		return
 	}
 	e.tokens = append(e.tokens, d)
-	s.tokens[d] = grant{entry: e, host: g.Host}
+	m.tokens[d] = grant{entry: e, host: g.Host}
 }
 
-// raise makes e used no earlier than used.
-func raise(e *entry, used int64) {
+// touch makes used the entry's last use, unless a later one is known.
+func (e *entry) touch(used int64) {
 	for {
-		had := e.used.Load()
-		if used <= had || e.used.CompareAndSwap(had, used) {
+		last := e.used.Load()
+		if used <= last || e.used.CompareAndSwap(last, used) {
 			return
 		}
 	}
 }
 
-// update commits fn and returns once memory has the commit.
+// entry returns the entry of the session with id, or nil.
+func (s *Sessions) entry(id string) *entry {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.memory.sessions[id]
+}
+
+// update commits what fn writes and returns once memory has it.
 func (s *Sessions) update(ctx context.Context, fn func(store.Writer) error) error {
 	revision, err := s.store.Update(ctx, fn)
 	if err != nil {
 		return err
 	}
-	for {
-		s.mu.RLock()
-		reached, moved, stopped := s.revision >= revision, s.moved, s.stopped
-		s.mu.RUnlock()
-		switch {
-		case reached:
-			return nil
-		case stopped != nil:
-			return stopped
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := s.mirror.Wait(ctx, revision); errors.Is(err, follow.ErrEnded) {
+		return ErrStopped
+	} else if err != nil {
+		return err
 	}
+	return nil
 }

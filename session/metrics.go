@@ -26,7 +26,7 @@ func (s *Sessions) active() (n int) {
 	now := s.clock.now()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, e := range s.sessions {
+	for _, e := range s.memory.sessions {
 		if s.standing(e, e.record.Load(), now) == nil {
 			n++
 		}

@@ -9,19 +9,18 @@ func (s *Sessions) Read(cookie, host string) (*Session, error) {
 		return nil, ErrNone
 	}
 	s.mu.RLock()
-	g, found := s.tokens[d]
-	stopped := s.stopped
+	g, ok := s.memory.tokens[d]
 	s.mu.RUnlock()
 	switch {
-	case stopped != nil:
-		return nil, stopped
-	case !found || g.host != host:
+	case s.mirror.Err() != nil:
+		return nil, ErrStopped
+	case !ok || g.host != host:
 		return nil, ErrNone
 	}
 	r, now := g.entry.record.Load(), s.clock.now()
 	if err := s.standing(g.entry, r, now); err != nil {
 		return nil, err
 	}
-	raise(g.entry, now.UnixNano())
+	g.entry.touch(now.UnixNano())
 	return &r.Session, nil
 }

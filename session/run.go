@@ -20,20 +20,14 @@ const (
 // store fails. After it nothing may be decided from memory: Read and Live answer ErrStopped.
 func (s *Sessions) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.follow(ctx) })
-	g.Go(func() error { return s.tend(ctx) })
-	err := g.Wait()
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = ErrStopped
-	s.advance(s.revision, true)
-	return err
+	g.Go(func() error { return s.mirror.Run(ctx) })
+	g.Go(func() error { return s.maintain(ctx) })
+	return g.Wait()
 }
 
-// tend sweeps and writes uses down. A store that will not write now is asked again at the next turn; memory
+// maintain sweeps and writes uses down. A store that will not write now is asked again at the next turn; memory
 // denies what expired all the same.
-func (s *Sessions) tend(ctx context.Context) error {
+func (s *Sessions) maintain(ctx context.Context) error {
 	sweep, write := time.NewTicker(sweepEvery), time.NewTicker(writeEvery)
 	defer sweep.Stop()
 	defer write.Stop()

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/store"
+	"sallyport/store/follow"
 )
 
 // ErrNone means the cookie, ticket or id names no session here: nobody is signed in.
@@ -77,13 +78,10 @@ type Sessions struct {
 	sealer   sealer
 	counts   *prometheus.CounterVec
 
-	mu       sync.RWMutex // guards what follows
-	sessions map[string]*entry
-	tokens   map[digest]grant
-	revision store.Revision
-	moved    chan struct{} // closed when revision grows
-	changed  chan struct{} // closed when Live may answer otherwise
-	stopped  error
+	mirror *follow.Mirror // brings every change of the store into memory
+
+	mu     sync.RWMutex // guards memory
+	memory memory
 }
 
 // entry is one session in memory. Its record is replaced, never altered.
@@ -102,13 +100,13 @@ type grant struct {
 // Open reads every session in st into memory and makes the sealing key if there is none.
 func Open(ctx context.Context, st store.Store, settings Settings) (*Sessions, error) {
 	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(system()), counts: newCounts(),
-		moved: make(chan struct{}), changed: make(chan struct{})}
+		memory: newMemory()}
 	key, err := sealingKey(ctx, st)
 	if err != nil {
 		return nil, fmt.Errorf("reading the sealing key of sessions: %w", err)
 	}
 	s.sealer = sealer{key: key, now: s.clock.now}
-	if err := s.load(ctx); err != nil {
+	if s.mirror, err = follow.New(ctx, st, s.load, s.apply); err != nil {
 		return nil, fmt.Errorf("loading sessions: %w", err)
 	}
 	return s, nil
@@ -146,12 +144,10 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 // Live answers whether a session still stands, without raising its use: nil error and the session, or ErrNone,
 // ErrExpired, ErrEnded, ErrStopped. Memory only.
 func (s *Sessions) Live(id string) (*Session, error) {
-	s.mu.RLock()
-	e, stopped := s.sessions[id], s.stopped
-	s.mu.RUnlock()
+	e := s.entry(id)
 	switch {
-	case stopped != nil:
-		return nil, stopped
+	case s.mirror.Err() != nil:
+		return nil, ErrStopped
 	case e == nil:
 		return nil, ErrNone
 	}
@@ -192,7 +188,7 @@ func (s *Sessions) List() []Session {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []Session
-	for _, e := range s.sessions {
+	for _, e := range s.memory.sessions {
 		if r := e.record.Load(); s.standing(e, r, now) == nil {
 			one := r.Session
 			one.Used = time.Unix(0, e.used.Load()).UTC()
@@ -203,11 +199,7 @@ func (s *Sessions) List() []Session {
 }
 
 // Changed is closed when Live may answer otherwise than before: take it before asking.
-func (s *Sessions) Changed() <-chan struct{} {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.changed
-}
+func (s *Sessions) Changed() <-chan struct{} { return s.mirror.Changed() }
 
 // short keeps at most 256 bytes of what a browser or provider sent, as valid UTF-8.
 func short(text string) string {

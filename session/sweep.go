@@ -19,9 +19,7 @@ const (
 func (s *Sessions) sweep(ctx context.Context) error {
 	overdue, forgotten := s.due(s.clock.now())
 	if len(overdue) > 0 {
-		s.mu.Lock()
-		s.change() // live requests hear of it even when the store will not write
-		s.mu.Unlock()
+		s.mirror.Notify() // live requests hear of it even when the store will not write
 	}
 	for chunk := range slices.Chunk(overdue, mostAtOnce) {
 		if err := s.endOverdue(ctx, chunk); err != nil {
@@ -49,7 +47,7 @@ func (s *Sessions) sweep(ctx context.Context) error {
 func (s *Sessions) due(now time.Time) (overdue, forgotten []*entry) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, e := range s.sessions {
+	for _, e := range s.memory.sessions {
 		r := e.record.Load()
 		switch {
 		case r.Reason == "" && s.over(r, e.used.Load(), now) != "":
@@ -107,7 +105,7 @@ func (s *Sessions) used() []*entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []*entry
-	for _, e := range s.sessions {
+	for _, e := range s.memory.sessions {
 		if r := e.record.Load(); r.Reason == "" && e.used.Load() > r.Used.UnixNano() {
 			list = append(list, e)
 		}
