@@ -160,7 +160,7 @@ func (p *Proxy) replaceSession(ctx context.Context, r *http.Request, req *reques
 			}
 		}
 	}
-	return p.sessions.Grant(ctx, one.ID, req.host)
+	return p.sessions.NewToken(ctx, one.ID, req.host)
 }
 
 // notSignedIn tells that a login came to nothing, and where to begin again.

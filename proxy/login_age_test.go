@@ -34,7 +34,7 @@ func TestAStreamEndsWhenItsLoginGrowsOld(t *testing.T) {
 		s.User, s.Epoch, s.UserName = u.ID, u.Epoch, u.UserName
 		one, err := w.sessions.Begin(w.ctx, s)
 		w.must(err)
-		token, err := w.sessions.Grant(w.ctx, one.ID, appHost)
+		token, err := w.sessions.NewToken(w.ctx, one.ID, appHost)
 		w.must(err)
 		return session.CookieName + "=" + token
 	}

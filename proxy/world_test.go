@@ -287,7 +287,7 @@ func (w *world) signIn(name, host string) (session.Session, string) {
 	u := w.user(name)
 	one, err := w.sessions.Begin(w.ctx, session.Session{User: u.ID, Epoch: u.Epoch, UserName: u.UserName, Subject: "subject of " + name, ProviderSession: newID()})
 	w.must(err)
-	token, err := w.sessions.Grant(w.ctx, one.ID, host)
+	token, err := w.sessions.NewToken(w.ctx, one.ID, host)
 	w.must(err)
 	return one, session.CookieName + "=" + token
 }

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// clock may leap ahead of the wall's clock and never goes back or falls behind: it runs with the monotonic clock
-// and takes up whatever lead the wall gains. Set the wall back and nothing lives longer; set it forward and back
-// again and what expired stays expired.
+// clock may leap ahead with the wall clock, but never goes back and never falls behind it: it runs with the
+// monotonic clock and adopts whatever lead the wall clock gains. Setting the wall clock back makes no session live
+// longer; setting it forward and back again revives no session that expired.
 type clock struct {
-	read   func() (wall, run int64) // nanoseconds since 1970 by the wall; by the monotonic clock since some start
-	origin atomic.Int64             // what wall-run was when it was greatest
+	read   func() (wall, run int64) // nanoseconds since 1970 by the wall clock; by the monotonic clock since some start
+	origin atomic.Int64             // the greatest wall-run seen
 }
 
 func newClock(read func() (wall, run int64)) *clock {
@@ -19,8 +19,8 @@ func newClock(read func() (wall, run int64)) *clock {
 	return c
 }
 
-// system reads the machine's clocks.
-func system() func() (wall, run int64) {
+// systemClock reads the machine's clocks.
+func systemClock() func() (wall, run int64) {
 	start := time.Now()
 	return func() (wall, run int64) {
 		now := time.Now()
@@ -28,26 +28,27 @@ func system() func() (wall, run int64) {
 	}
 }
 
-// nanos is the time in nanoseconds since 1970.
+// nanos returns the time in nanoseconds since 1970.
 func (c *clock) nanos() int64 {
 	wall, run := c.read()
-	c.lead(wall - run)
+	c.raiseOrigin(wall - run)
 	return c.origin.Load() + run
 }
 
-// now is the time, in UTC.
+// now returns the time, in UTC.
 func (c *clock) now() time.Time { return time.Unix(0, c.nanos()).UTC() }
 
-// atLeast makes the clock read no earlier than t: what the store remembers has already been.
+// atLeast makes the clock read no earlier than t. A time that the store holds has already passed, whatever the wall
+// clock reads.
 func (c *clock) atLeast(t time.Time) {
 	_, run := c.read()
-	c.lead(t.UnixNano() - run)
+	c.raiseOrigin(t.UnixNano() - run)
 }
 
-func (c *clock) lead(origin int64) {
+func (c *clock) raiseOrigin(origin int64) {
 	for {
-		had := c.origin.Load()
-		if origin <= had || c.origin.CompareAndSwap(had, origin) {
+		current := c.origin.Load()
+		if origin <= current || c.origin.CompareAndSwap(current, origin) {
 			return
 		}
 	}

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// CookieName is the cookie that holds a session's token, on each host by itself. The prefix makes browsers take it
-// only over TLS, for the whole host, and from that host alone (RFC 6265bis §4.1.3.2).
+// CookieName is the name of the cookie that holds a session's token, on each host its own. Browsers accept a cookie
+// whose name begins with __Host- only over TLS, for all paths, and from that host alone (RFC 6265bis §4.1.3.2).
 const CookieName = "__Host-sallyport"
 
-// Cookie is the value of the session cookie in header, if there is exactly one and it has the shape of a token.
+// Cookie returns the value of the session cookie in header, if there is exactly one and it has the form of a token.
 func Cookie(header http.Header) (value string, ok bool) {
 	if value, ok = OneCookie(header, CookieName); ok {
 		_, ok = digestOf(value)
@@ -17,8 +17,9 @@ func Cookie(header http.Header) (value string, ok bool) {
 	return value, ok
 }
 
-// OneCookie is the value of the cookie called name, if there is exactly one. Two of them, or one beside another that
-// merely looks like it, are nobody's: whoever could plant a second must not choose which is read.
+// OneCookie returns the value of the cookie called name, if there is exactly one. If there are two, or another whose
+// name differs only in case or white space, it returns none: an attacker who can plant a second cookie must not
+// choose which of them is read.
 func OneCookie(header http.Header, name string) (value string, ok bool) {
 	seen := 0
 	for _, line := range header["Cookie"] {
@@ -33,13 +34,13 @@ func OneCookie(header http.Header, name string) (value string, ok bool) {
 	return value, ok && seen == 1
 }
 
-// SetCookie is the cookie to give a browser for a token from Grant or Redeem. It lasts as long as the browser runs;
-// how long the session lasts is known here, not there.
+// SetCookie returns the cookie that gives a browser a token from NewToken or Redeem. The browser drops it when it
+// quits; the server alone decides how long the session lasts.
 func SetCookie(token string) *http.Cookie {
 	return &http.Cookie{Name: CookieName, Value: token, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 }
 
-// ClearCookie is the cookie that takes the session's away.
+// ClearCookie returns the cookie that makes a browser delete the session cookie.
 func ClearCookie() *http.Cookie {
 	c := SetCookie("")
 	c.MaxAge = -1

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"sallyport/store"
 )
 
-// End ends one session, on every host. It returns once Read and Live know; ending what is over or unknown is ErrNone.
+// End ends one session, on every host. It returns once Read and Live report the end. A session that has ended
+// already, or that is unknown, is [ErrNone].
 func (s *Sessions) End(ctx context.Context, id string, reason Reason) error {
 	e := s.entry(id)
 	if e == nil {
@@ -66,15 +66,15 @@ func (s *Sessions) EndUser(ctx context.Context, user string, reason Reason) (n i
 	return n, nil
 }
 
-// end marks one record as ended.
+// end writes the record of a session that has ended.
 func (s *Sessions) end(w store.Writer, r record, reason Reason) error {
 	r.Reason, r.Ended = reason, s.clock.now()
 	return putRecord(w, r)
 }
 
-// makeRoom ends the oldest sessions of a user who already has as many as one may, and forgets the oldest ended ones
-// beyond as many again.
-func (s *Sessions) makeRoom(w store.Writer, user string, now time.Time) (replaced int, err error) {
+// limitSessions ends the oldest sessions of a user, so that one more stays within MaxSessions, and deletes the
+// oldest ended ones beyond that number.
+func (s *Sessions) limitSessions(w store.Writer, user string) (replaced int, err error) {
 	records, err := recordsOf(w, user)
 	if err != nil {
 		return 0, err
@@ -88,7 +88,7 @@ func (s *Sessions) makeRoom(w store.Writer, user string, now time.Time) (replace
 		ended = append(ended, live[0])
 	}
 	for ; len(ended) > s.settings.MaxSessions; ended = ended[1:] {
-		if err := forget(w, user, ended[0].ID); err != nil {
+		if err := deleteSession(w, user, ended[0].ID); err != nil {
 			return 0, err
 		}
 	}

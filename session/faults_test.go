@@ -90,7 +90,7 @@ func TestFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cookie, err := s.Grant(ctx, one.ID, app)
+			cookie, err := s.NewToken(ctx, one.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +121,7 @@ func TestFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cookie, err := here.Grant(ctx, one.ID, app)
+			cookie, err := here.NewToken(ctx, one.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +157,7 @@ func TestFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			kept, err := there.Grant(ctx, first.ID, app)
+			kept, err := there.NewToken(ctx, first.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func TestFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			missed, err := there.Grant(ctx, second.ID, app)
+			missed, err := there.NewToken(ctx, second.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -96,7 +96,7 @@ func play(t *testing.T, rt *rapid.T, settings session.Settings) {
 					t.Skip("one is enough")
 				}
 			}
-			cookie, err := h.Grant(ctx, id, host)
+			cookie, err := h.NewToken(ctx, id, host)
 			same(t, "Grant", err, m.live(id))
 			if err == nil {
 				m.tokens[cookie] = modelToken{id, host}

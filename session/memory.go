@@ -6,24 +6,37 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"sallyport/store"
 	"sallyport/store/follow"
 )
 
-// memory is what Read and Live answer from: every session record, and what each
-// token opens.
+// memory is what Read and Live read: every session, and the session of each token.
 type memory struct {
 	sessions map[string]*entry // by id
-	tokens   map[digest]grant
+	tokens   map[digest]hostToken
+}
+
+// entry is one session in memory. Its record is replaced, never altered.
+type entry struct {
+	record atomic.Pointer[record]
+	used   atomic.Int64 // when it was last used, in nanoseconds since 1970
+	tokens []digest
+}
+
+// hostToken is a token in memory: the session it belongs to, on one host.
+type hostToken struct {
+	entry *entry
+	host  string
 }
 
 func newMemory() memory {
-	return memory{sessions: map[string]*entry{}, tokens: map[digest]grant{}}
+	return memory{sessions: map[string]*entry{}, tokens: map[digest]hostToken{}}
 }
 
-// recordsFirst is the order in which keys are read: a token points at a session.
-var recordsFirst = []string{prefixOf, prefixGrant}
+// inOrder are the prefixes that memory follows, sessions before the tokens that refer to them.
+var inOrder = []string{prefixSession, prefixToken}
 
 // load reads the whole store and replaces memory. A session keeps the later of
 // the two times of use.
@@ -31,7 +44,7 @@ func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error
 	loaded := newMemory()
 	err = s.store.View(ctx, func(r store.Reader) error {
 		revision = r.Revision()
-		for _, prefix := range recordsFirst {
+		for _, prefix := range inOrder {
 			if err := loaded.read(r, prefix); err != nil {
 				return err
 			}
@@ -53,7 +66,7 @@ func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error
 	return revision, nil
 }
 
-// read reads every record under prefix. A damaged one opens nothing.
+// read reads every record under prefix. Damaged records are left out: they give nobody access.
 func (m *memory) read(r store.Reader, prefix string) error {
 	for e, err := range r.Scan([]byte(prefix), nil) {
 		if errors.Is(err, store.ErrDamaged) {
@@ -72,7 +85,7 @@ func (m *memory) read(r store.Reader, prefix string) error {
 func (s *Sessions) apply(change store.Change) (ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, prefix := range recordsFirst {
+	for _, prefix := range inOrder {
 		for _, w := range change.Writes {
 			if strings.HasPrefix(string(w.Key), prefix) {
 				ended = s.memory.apply(w) || ended
@@ -87,20 +100,14 @@ func (s *Sessions) apply(change store.Change) (ended bool) {
 func (m *memory) apply(w store.Write) (ended bool) {
 	key := string(w.Key)
 	switch {
-	case strings.HasPrefix(key, prefixOf) && w.Deleted:
+	case strings.HasPrefix(key, prefixSession) && w.Deleted:
 		return m.remove(idInKey(key))
-	case strings.HasPrefix(key, prefixOf):
+	case strings.HasPrefix(key, prefixSession):
 		return m.applyRecord(key, w.Value)
-	case strings.HasPrefix(key, prefixGrant):
-		m.applyGrant(w)
+	case strings.HasPrefix(key, prefixToken):
+		m.applyToken(w)
 	}
 	return false
-}
-
-// idInKey returns the session's id in the key of its record.
-func idInKey(key string) string {
-	_, id, _ := strings.Cut(strings.TrimPrefix(key, prefixOf), "/")
-	return id
 }
 
 // applyRecord stores a session's record; one that cannot be read, or that stands
@@ -132,8 +139,8 @@ func (m *memory) remove(id string) (ended bool) {
 	return true
 }
 
-func (m *memory) applyGrant(w store.Write) {
-	id, d, ok := parseTokenKey(prefixGrant, w.Key)
+func (m *memory) applyToken(w store.Write) {
+	id, d, ok := parseTokenKey(prefixToken, w.Key)
 	if !ok {
 		return
 	}
@@ -141,13 +148,13 @@ func (m *memory) applyGrant(w store.Write) {
 		old.entry.tokens = slices.DeleteFunc(old.entry.tokens, func(other digest) bool { return other == d })
 		delete(m.tokens, d)
 	}
-	var g grantRecord
+	var t tokenRecord
 	e := m.sessions[id]
-	if e == nil || w.Deleted || json.Unmarshal(w.Value, &g) != nil {
+	if e == nil || w.Deleted || json.Unmarshal(w.Value, &t) != nil {
 		return
 	}
 	e.tokens = append(e.tokens, d)
-	m.tokens[d] = grant{entry: e, host: g.Host}
+	m.tokens[d] = hostToken{entry: e, host: t.Host}
 }
 
 // touch makes used the entry's last use, unless a later one is known.

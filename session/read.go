@@ -1,26 +1,105 @@
 package session
 
-// Read finds the session a cookie's value opens on host: ErrNone, ErrExpired, ErrEnded, or ErrStopped (doubt: not a
-// denial). It reads memory only, and counts as use of the session. host is compared byte for byte with the host of
-// the grant.
+import (
+	"time"
+
+	"sallyport/store"
+)
+
+// Read returns the session that a cookie's value belongs to on host, or ErrNone, ErrExpired, ErrEnded, or ErrStopped
+// (which is doubt, not a denial). It reads memory only and counts as use of the session. host must equal the host of
+// the token byte for byte.
 func (s *Sessions) Read(cookie, host string) (*Session, error) {
 	d, ok := digestOf(cookie)
 	if !ok {
 		return nil, ErrNone
 	}
 	s.mu.RLock()
-	g, ok := s.memory.tokens[d]
+	t, ok := s.memory.tokens[d]
 	s.mu.RUnlock()
 	switch {
 	case s.mirror.Err() != nil:
 		return nil, ErrStopped
-	case !ok || g.host != host:
+	case !ok || t.host != host:
 		return nil, ErrNone
 	}
-	r, now := g.entry.record.Load(), s.clock.now()
-	if err := s.standing(g.entry, r, now); err != nil {
+	r, now := t.entry.record.Load(), s.clock.now()
+	if err := s.check(t.entry, r, now); err != nil {
 		return nil, err
 	}
-	g.entry.touch(now.UnixNano())
+	t.entry.touch(now.UnixNano())
 	return &r.Session, nil
 }
+
+// Live returns a session if it may still be used, or ErrNone, ErrExpired, ErrEnded, or ErrStopped. It reads memory
+// only and does not count as use.
+func (s *Sessions) Live(id string) (*Session, error) {
+	e := s.entry(id)
+	switch {
+	case s.mirror.Err() != nil:
+		return nil, ErrStopped
+	case e == nil:
+		return nil, ErrNone
+	}
+	r := e.record.Load()
+	if err := s.check(e, r, s.clock.now()); err != nil {
+		return nil, err
+	}
+	return &r.Session, nil
+}
+
+// check returns nil if the session of e, whose record is r, may be used at now, or ErrExpired or ErrEnded.
+func (s *Sessions) check(e *entry, r *record, now time.Time) error {
+	switch {
+	case r.Reason == ReasonExpired || r.Reason == ReasonIdle:
+		return ErrExpired
+	case r.Reason != "":
+		return ErrEnded
+	case s.expiry(r, e.used.Load(), now) != "":
+		return ErrExpired
+	}
+	return nil
+}
+
+// checkIn reads a session's record from the store and checks it like Live.
+func (s *Sessions) checkIn(r store.Reader, id string) (record, error) {
+	e := s.entry(id)
+	if e == nil {
+		return record{}, ErrNone
+	}
+	stored, err := readRecord(r, e.record.Load().User, id)
+	if err != nil {
+		return record{}, err
+	}
+	return stored, s.check(e, &stored, s.clock.now())
+}
+
+// expiry returns why a session that was last used at used, in nanoseconds since 1970, has expired at now, or "".
+func (s *Sessions) expiry(r *record, used int64, now time.Time) Reason {
+	switch {
+	case !now.Before(r.Expires):
+		return ReasonExpired
+	case now.UnixNano()-used >= int64(s.settings.Idle):
+		return ReasonIdle
+	}
+	return ""
+}
+
+// List returns a copy of every live session, in no order; Used is exact.
+func (s *Sessions) List() []Session {
+	now := s.clock.now()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var list []Session
+	for _, e := range s.memory.sessions {
+		if r := e.record.Load(); s.check(e, r, now) == nil {
+			live := r.Session
+			live.Used = time.Unix(0, e.used.Load()).UTC()
+			list = append(list, live)
+		}
+	}
+	return list
+}
+
+// Changed returns a channel that is closed when Live may give another result than before. Take it before asking.
+func (s *Sessions) Changed() <-chan struct{} { return s.mirror.Changed() }

@@ -12,48 +12,55 @@ import (
 	"sallyport/store"
 )
 
-// Keys, each under one prefix of ours:
+// The keys of this package in the store:
 //
-//	session/of/<user>/<id>           a record
-//	session/grant/<id>/<digest>      what a token opens
+//	session/of/<user>/<id>           a session
+//	session/grant/<id>/<digest>      the host that a token is for
 //	session/ticket/<id>/<digest>     what a ticket may be redeemed for
 //	session/key                      the sealing key
 const (
-	prefixAll    = "session/"
-	prefixOf     = "session/of/"
-	prefixGrant  = "session/grant/"
-	prefixTicket = "session/ticket/"
-	keySealing   = "session/key"
+	prefixAll     = "session/"
+	prefixSession = "session/of/"
+	prefixToken   = "session/grant/"
+	prefixTicket  = "session/ticket/"
+	keySealing    = "session/key"
 )
 
-// record is a session as stored. One that has ended stays, with its reason, until its lifetime is over: a cookie
-// still about is then told that it ended.
+// record is a session as stored. One that has ended is kept with its reason until its lifetime is over, so that a
+// browser that still has the cookie is told that its session ended.
 type record struct {
 	Session
 	Reason Reason    `json:"reason,omitempty"` // why it ended; "" while it lives
 	Ended  time.Time `json:"ended,omitzero"`
 }
 
-// grantRecord is what the store remembers of a token.
-type grantRecord struct {
+// tokenRecord is what the store keeps of a token.
+type tokenRecord struct {
 	Host string    `json:"host"`
 	Made time.Time `json:"made"`
 }
 
-// ticketRecord is what the store remembers of a ticket.
+// ticketRecord is what the store keeps of a ticket.
 type ticketRecord struct {
 	Host    string    `json:"host"`
 	Bind    string    `json:"bind"`
 	Expires time.Time `json:"expires"`
 }
 
-func recordKey(user, id string) []byte { return []byte(prefixOf + user + "/" + id) }
+func recordKey(user, id string) []byte { return []byte(prefixSession + user + "/" + id) }
 
+// idInKey returns the session's id in the key of its record.
+func idInKey(key string) string {
+	_, id, _ := strings.Cut(strings.TrimPrefix(key, prefixSession), "/")
+	return id
+}
+
+// tokenKey returns the key of a token or ticket, by its prefix.
 func tokenKey(prefix, id string, d digest) []byte {
 	return []byte(prefix + id + "/" + hex.EncodeToString(d[:]))
 }
 
-// parseTokenKey undoes tokenKey.
+// parseTokenKey is the inverse of tokenKey.
 func parseTokenKey(prefix string, key []byte) (id string, d digest, ok bool) {
 	id, text, ok := strings.Cut(strings.TrimPrefix(string(key), prefix), "/")
 	bits, err := hex.DecodeString(text)
@@ -63,9 +70,9 @@ func parseTokenKey(prefix string, key []byte) (id string, d digest, ok bool) {
 	return id, digest(bits), true
 }
 
-func putRecord(w store.Writer, r record) error { return put(w, recordKey(r.User, r.ID), r) }
+func putRecord(w store.Writer, r record) error { return putJSON(w, recordKey(r.User, r.ID), r) }
 
-func put(w store.Writer, key []byte, value any) error {
+func putJSON(w store.Writer, key []byte, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return err
@@ -73,17 +80,17 @@ func put(w store.Writer, key []byte, value any) error {
 	return w.Put(key, text)
 }
 
-// readRecord reads one session's record: ErrNone if there is none.
+// readRecord reads one session's record, or returns ErrNone.
 func readRecord(r store.Reader, user, id string) (record, error) {
-	var one record
-	err := read(r, recordKey(user, id), &one)
+	var stored record
+	err := readJSON(r, recordKey(user, id), &stored)
 	if errors.Is(err, store.ErrNotFound) {
-		return one, ErrNone
+		return stored, ErrNone
 	}
-	return one, err
+	return stored, err
 }
 
-func read(r store.Reader, key []byte, value any) error {
+func readJSON(r store.Reader, key []byte, value any) error {
 	text, err := r.Get(key)
 	if err != nil {
 		return err
@@ -94,28 +101,28 @@ func read(r store.Reader, key []byte, value any) error {
 	return nil
 }
 
-// recordsOf reads every record of a user, oldest first. A damaged one is nobody's session: it is left out.
+// recordsOf reads every record of a user, oldest first. It leaves damaged ones out: they are no sessions.
 func recordsOf(r store.Reader, user string) ([]record, error) {
 	var all []record
-	for e, err := range r.Scan([]byte(prefixOf+user+"/"), nil) {
-		var one record
+	for e, err := range r.Scan([]byte(prefixSession+user+"/"), nil) {
+		var stored record
 		switch {
 		case errors.Is(err, store.ErrDamaged):
 			continue
 		case err != nil:
 			return nil, err
-		case json.Unmarshal(e.Value, &one) != nil:
+		case json.Unmarshal(e.Value, &stored) != nil:
 			continue
 		}
-		all = append(all, one)
+		all = append(all, stored)
 	}
 	slices.SortFunc(all, func(a, b record) int { return a.Began.Compare(b.Began) })
 	return all, nil
 }
 
-// forget deletes a session and every token and ticket of it.
-func forget(w store.Writer, user, id string) error {
-	for _, prefix := range []string{prefixGrant, prefixTicket} {
+// deleteSession deletes a session with all its tokens and tickets.
+func deleteSession(w store.Writer, user, id string) error {
+	for _, prefix := range []string{prefixToken, prefixTicket} {
 		if err := deleteAll(w, prefix+id+"/"); err != nil {
 			return err
 		}
@@ -123,7 +130,7 @@ func forget(w store.Writer, user, id string) error {
 	return w.Delete(recordKey(user, id))
 }
 
-// deleteAll deletes every key with prefix, damaged or not.
+// deleteAll deletes every key with prefix, also of damaged records.
 func deleteAll(w store.Writer, prefix string) error {
 	var keys [][]byte
 	for e, err := range w.Scan([]byte(prefix), nil) {
@@ -140,6 +147,6 @@ func deleteAll(w store.Writer, prefix string) error {
 	return nil
 }
 
-// Clear forgets every session, token, ticket and the sealing key. Whoever puts an older copy of the store in
-// place calls it on the copy before serving from it, so that no session ended since comes back to life.
+// Clear deletes every session, token, ticket and key. Call it on an older copy of the store before serving from the
+// copy: otherwise sessions that ended since the copy was made would be live again.
 func Clear(w store.Writer) error { return deleteAll(w, prefixAll) }

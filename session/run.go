@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	sweepEvery = 5 * time.Second // how late at most a live request of a session that expired is cut
-	writeEvery = time.Minute     // how much use is forgotten at most when the process dies
+	sweepEvery = 5 * time.Second // a live request is cut at most this long after its session expired
+	writeEvery = time.Minute     // a crash loses at most the uses of this long
 )
 
-// Run keeps memory in step with the store, ends what expired and writes down what was used, until ctx ends or the
-// store fails. After it nothing may be decided from memory: Read and Live answer ErrStopped.
+// Run brings every change of the store into memory, ends expired sessions and stores when sessions were used, until
+// ctx ends or the store fails. After that nothing may be decided from memory: Read and Live return ErrStopped.
 func (s *Sessions) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.mirror.Run(ctx) })
@@ -25,8 +25,8 @@ func (s *Sessions) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// maintain sweeps and writes uses down. A store that will not write now is asked again at the next turn; memory
-// denies what expired all the same.
+// maintain sweeps and stores uses, at intervals. After an error it tries again at the next interval: even if the
+// store accepts no writes, Read and Live deny sessions that have expired.
 func (s *Sessions) maintain(ctx context.Context) error {
 	sweep, write := time.NewTicker(sweepEvery), time.NewTicker(writeEvery)
 	defer sweep.Stop()
@@ -42,7 +42,7 @@ func (s *Sessions) maintain(ctx context.Context) error {
 			err = errors.Join(s.writeUses(ctx), s.sweepTickets(ctx))
 		}
 		if errors.Is(err, store.ErrClosed) {
-			return fmt.Errorf("keeping sessions: %w", err)
+			return fmt.Errorf("maintaining sessions: %w", err)
 		}
 	}
 }

@@ -16,19 +16,20 @@ import (
 	"sallyport/store"
 )
 
-// ErrSeal means a sealed value is not ours, was altered, is for another purpose or host, or has expired.
+// ErrSeal means that a sealed value was not sealed with our key, was altered, is for another purpose or host, or has
+// expired.
 var ErrSeal = errors.New("sealed value not accepted")
 
 // A sealed value is, in base64url:
 //
 //	key id (4) ‖ salt (16) ‖ nonce (12) ‖ AES-256-GCM of [expiry (8) ‖ plain] (… + 16)
 //
-// The AES key is HKDF-SHA-256 of the sealing key with that salt, so random nonces may never run out however many
-// values are sealed. What is authenticated beside the text is key id, purpose and host, each with its length.
+// The AES key is HKDF-SHA-256 of the sealing key with that salt, so that a random nonce is safe however many values
+// are sealed. The additional authenticated data is the key id, and the purpose and host, each with its length.
 const (
-	keyIDLength  = 4
-	saltLength   = 16
-	sealedAtMost = 8 << 10 // characters; cookies are smaller
+	keyIDLength = 4
+	saltLength  = 16
+	maxSealed   = 8 << 10 // characters; cookies are smaller
 )
 
 type sealer struct {
@@ -36,8 +37,8 @@ type sealer struct {
 	now func() time.Time
 }
 
-// sealingKey reads the sealing key, made the first time it is asked for. One that is damaged is replaced: all it
-// ever protects are values that live for minutes.
+// sealingKey reads the sealing key, and makes it if there is none. A damaged one is replaced: the values that it
+// protects live for minutes only.
 func sealingKey(ctx context.Context, st store.Store) (key []byte, err error) {
 	_, err = st.Update(ctx, func(w store.Writer) error {
 		text, err := w.Get([]byte(keySealing))
@@ -55,12 +56,12 @@ func sealingKey(ctx context.Context, st store.Store) (key []byte, err error) {
 	return key, err
 }
 
-// Seal encrypts plain for one purpose and one host, to be opened within ttl.
+// Seal encrypts plain for one purpose and one host. Unseal opens the result until ttl has passed.
 func (s *Sessions) Seal(purpose, host string, plain []byte, ttl time.Duration) (string, error) {
 	return s.sealer.seal(purpose, host, plain, ttl)
 }
 
-// Unseal opens what Seal sealed for the same purpose and host: ErrSeal for anything else.
+// Unseal decrypts a value that Seal sealed for the same purpose and host, or returns ErrSeal.
 func (s *Sessions) Unseal(purpose, host, sealed string) ([]byte, error) {
 	return s.sealer.unseal(purpose, host, sealed)
 }
@@ -74,16 +75,16 @@ func (s sealer) seal(purpose, host string, plain []byte, ttl time.Duration) (str
 		return "", fmt.Errorf("sealing a %s: %w", purpose, err)
 	}
 	text := binary.BigEndian.AppendUint64(nil, uint64(s.now().Add(ttl).UnixNano()))
-	out = append(out, aead.Seal(nil, nil, append(text, plain...), s.beside(purpose, host))...)
+	out = append(out, aead.Seal(nil, nil, append(text, plain...), s.additionalData(purpose, host))...)
 	sealed := base64.RawURLEncoding.EncodeToString(out)
-	if len(sealed) > sealedAtMost {
-		return "", fmt.Errorf("sealing a %s: %d bytes are too many", purpose, len(plain))
+	if len(sealed) > maxSealed {
+		return "", fmt.Errorf("sealing a %s: %d bytes are too many for a cookie", purpose, len(plain))
 	}
 	return sealed, nil
 }
 
 func (s sealer) unseal(purpose, host, sealed string) ([]byte, error) {
-	if len(sealed) > sealedAtMost {
+	if len(sealed) > maxSealed {
 		return nil, ErrSeal
 	}
 	in, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
@@ -94,7 +95,7 @@ func (s sealer) unseal(purpose, host, sealed string) ([]byte, error) {
 	if err != nil {
 		return nil, ErrSeal
 	}
-	text, err := aead.Open(nil, nil, in[keyIDLength+saltLength:], s.beside(purpose, host))
+	text, err := aead.Open(nil, nil, in[keyIDLength+saltLength:], s.additionalData(purpose, host))
 	if err != nil || len(text) < 8 {
 		return nil, ErrSeal
 	}
@@ -104,7 +105,7 @@ func (s sealer) unseal(purpose, host, sealed string) ([]byte, error) {
 	return text[8:], nil
 }
 
-// aead is the cipher of one sealed value; it makes and carries its own nonce.
+// aead returns the cipher of one sealed value. It makes the nonce and puts it before the ciphertext.
 func (s sealer) aead(salt []byte) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, s.key, salt, "sallyport sealed value", 32)
 	if err != nil {
@@ -117,14 +118,14 @@ func (s sealer) aead(salt []byte) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-// keyID names the key without telling anything of it.
+// keyID names the key without revealing anything about it.
 func (s sealer) keyID() []byte {
 	sum := sha256.Sum256(append([]byte("sallyport key id\x00"), s.key...))
 	return sum[:keyIDLength]
 }
 
-// beside is the data authenticated beside the text; lengths keep its parts apart.
-func (s sealer) beside(purpose, host string) []byte {
+// additionalData returns the additional authenticated data; lengths separate its parts.
+func (s sealer) additionalData(purpose, host string) []byte {
 	b := s.keyID()
 	for _, part := range []string{purpose, host} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))

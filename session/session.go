@@ -1,9 +1,9 @@
-// Package session remembers who has signed in, on which browser, until they sign out or we end it.
+// Package session remembers who has signed in, in which browser, until they sign out or the session ends.
 //
-// One session is one login of one browser. The browser holds an opaque 256-bit token for each host it visits; the
-// store holds the SHA-256 of each. Read answers from memory; everything else commits first and returns once memory
-// has the commit. Memory advances in revision order, in Run and nowhere else: what changes the store while Run is
-// not running waits for its context to end.
+// One session is one login of one browser. The browser holds an opaque 256-bit token for each host; the store holds
+// the SHA-256 of each. Read and Live read memory alone. Every other method commits first and returns once memory has
+// the commit. Only Run brings commits into memory, in the order of revisions: while Run does not run, a method that
+// commits waits until its context ends.
 package session
 
 import (
@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -22,16 +21,16 @@ import (
 	"sallyport/store/follow"
 )
 
-// ErrNone means the cookie, ticket or id names no session here: nobody is signed in.
+// ErrNone means that the cookie, ticket or id belongs to no session: nobody is signed in.
 var ErrNone = errors.New("no such session")
 
-// ErrExpired means the session outlived its lifetime or was left idle too long.
+// ErrExpired means that the session reached its lifetime or was idle for too long.
 var ErrExpired = errors.New("session has expired")
 
-// ErrEnded means the session was ended before its time: by logout, by an operator, by its user's leaving.
+// ErrEnded means that the session was ended before its time: by logout, by an operator, with its user.
 var ErrEnded = errors.New("session has ended")
 
-// ErrStopped means Run has ended and memory no longer follows the store; nothing may be decided from it.
+// ErrStopped means that Run has ended and memory no longer follows the store: nothing may be decided from it.
 var ErrStopped = errors.New("sessions no longer follow the store")
 
 // Reason says why a session ended; the set is closed.
@@ -41,33 +40,33 @@ type Reason string
 const (
 	ReasonLogout   Reason = "logout"   // its user signed out
 	ReasonExpired  Reason = "expired"  // it reached its lifetime
-	ReasonIdle     Reason = "idle"     // nobody used it for a while
+	ReasonIdle     Reason = "idle"     // it was not used for its idle time
 	ReasonUser     Reason = "user"     // its user was deactivated, deleted or suspended
 	ReasonOperator Reason = "operator" // an operator ended it
-	ReasonProvider Reason = "provider" // the identity provider said that it is over
-	ReasonReplaced Reason = "replaced" // its user began more sessions than one may have
+	ReasonProvider Reason = "provider" // the identity provider sent a logout token
+	ReasonReplaced Reason = "replaced" // its user began more sessions than one user may have
 )
 
-// Reasons lists the closed set.
+// Reasons returns every reason.
 func Reasons() []Reason {
 	return []Reason{ReasonLogout, ReasonExpired, ReasonIdle, ReasonUser, ReasonOperator, ReasonProvider, ReasonReplaced}
 }
 
-// Session is one login of one browser. A Session handed out is a copy or shared and never changes.
+// Session is one login of one browser. A Session that this package returns is a copy, or is shared and never changes.
 type Session struct {
-	ID              string    `json:"id"`                         // 32 hex digits; names the session, opens nothing
+	ID              string    `json:"id"`                         // 32 hex digits; it names the session and proves nothing
 	User            string    `json:"user"`                       // the directory's id of the user
-	Epoch           uint64    `json:"epoch"`                      // the user's epoch at login; an older one is dead for ever
-	UserName        string    `json:"user_name"`                  // for people who read lists
+	Epoch           uint64    `json:"epoch"`                      // the user's epoch at login; a session of an older epoch is never valid again
+	UserName        string    `json:"user_name"`                  // for lists that people read
 	Subject         string    `json:"subject"`                    // the provider's sub
 	ProviderSession string    `json:"provider_session,omitempty"` // the provider's sid
-	Address         string    `json:"address,omitempty"`          // where the browser was at login
-	Agent           string    `json:"agent,omitempty"`            // what the browser called itself
+	Address         string    `json:"address,omitempty"`          // the client address at login
+	Agent           string    `json:"agent,omitempty"`            // the User-Agent at login
 	Began           time.Time `json:"began"`
-	Authenticated   time.Time `json:"authenticated"`    // when the provider last saw the user prove who they are
-	Proven          bool      `json:"proven,omitempty"` // Authenticated is the provider's word (auth_time), not a guess
+	Authenticated   time.Time `json:"authenticated"`    // when the user last proved to the provider who they are
+	Proven          bool      `json:"proven,omitempty"` // whether Authenticated is the provider's auth_time, not our guess
 	Used            time.Time `json:"used"`             // from Read and Live: up to a minute old; from List: exact
-	Expires         time.Time `json:"expires"`          // the end of its lifetime, whatever its use
+	Expires         time.Time `json:"expires"`          // the end of its lifetime, however much it is used
 }
 
 // Sessions is the set of all sessions. Its methods may be called concurrently.
@@ -76,7 +75,7 @@ type Sessions struct {
 	settings Settings
 	clock    *clock
 	sealer   sealer
-	counts   *prometheus.CounterVec
+	ended    *prometheus.CounterVec
 
 	mirror *follow.Mirror // brings every change of the store into memory
 
@@ -84,22 +83,9 @@ type Sessions struct {
 	memory memory
 }
 
-// entry is one session in memory. Its record is replaced, never altered.
-type entry struct {
-	record atomic.Pointer[record]
-	used   atomic.Int64 // nanoseconds since 1970, raised by Read
-	tokens []digest
-}
-
-// grant is what one token opens.
-type grant struct {
-	entry *entry
-	host  string
-}
-
-// Open reads every session in st into memory and makes the sealing key if there is none.
+// Open reads every session in st into memory, and makes the sealing key if there is none.
 func Open(ctx context.Context, st store.Store, settings Settings) (*Sessions, error) {
-	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(system()), counts: newCounts(),
+	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(systemClock()), ended: newEndedCounter(),
 		memory: newMemory()}
 	key, err := sealingKey(ctx, st)
 	if err != nil {
@@ -112,9 +98,9 @@ func Open(ctx context.Context, st store.Store, settings Settings) (*Sessions, er
 	return s, nil
 }
 
-// Begin starts a session for n.User and returns it with its ID and times. What n says of ID, Began, Used and
-// Expires is ignored, so no login ever continues an older session. Beyond the most one user may have, the oldest
-// are ended.
+// Begin starts a session for n.User and returns it with its ID and times. It ignores ID, Began, Used and Expires in
+// n, so that no login ever continues an older session. If the user has more sessions than one user may have, the
+// oldest are ended.
 func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 	if n.User == "" || strings.Contains(n.User, "/") {
 		return Session{}, fmt.Errorf("beginning a session: %q is not a user's id", n.User)
@@ -124,12 +110,12 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 	if n.Authenticated.IsZero() || n.Authenticated.After(now) {
 		n.Authenticated = now
 	}
-	n.UserName, n.Agent, n.Address = short(n.UserName), short(n.Agent), short(n.Address)
-	n.Subject, n.ProviderSession = short(n.Subject), short(n.ProviderSession)
+	n.UserName, n.Agent, n.Address = truncate(n.UserName), truncate(n.Agent), truncate(n.Address)
+	n.Subject, n.ProviderSession = truncate(n.Subject), truncate(n.ProviderSession)
 
 	replaced := 0
 	err := s.update(ctx, func(w store.Writer) (err error) {
-		if replaced, err = s.makeRoom(w, n.User, now); err != nil {
+		if replaced, err = s.limitSessions(w, n.User); err != nil {
 			return err
 		}
 		return putRecord(w, record{Session: n})
@@ -141,72 +127,12 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 	return n, nil
 }
 
-// Live answers whether a session still stands, without raising its use: nil error and the session, or ErrNone,
-// ErrExpired, ErrEnded, ErrStopped. Memory only.
-func (s *Sessions) Live(id string) (*Session, error) {
-	e := s.entry(id)
-	switch {
-	case s.mirror.Err() != nil:
-		return nil, ErrStopped
-	case e == nil:
-		return nil, ErrNone
-	}
-	r := e.record.Load()
-	if err := s.standing(e, r, s.clock.now()); err != nil {
-		return nil, err
-	}
-	return &r.Session, nil
-}
-
-// standing says whether the session of e lives at now.
-func (s *Sessions) standing(e *entry, r *record, now time.Time) error {
-	switch {
-	case r.Reason == ReasonExpired || r.Reason == ReasonIdle:
-		return ErrExpired
-	case r.Reason != "":
-		return ErrEnded
-	case s.over(r, e.used.Load(), now) != "":
-		return ErrExpired
-	}
-	return nil
-}
-
-// over is the reason a session is past its time at now, or "". used is when it was last used, in nanoseconds.
-func (s *Sessions) over(r *record, used int64, now time.Time) Reason {
-	switch {
-	case !now.Before(r.Expires):
-		return ReasonExpired
-	case now.UnixNano()-used >= int64(s.settings.Idle):
-		return ReasonIdle
-	}
-	return ""
-}
-
-// List copies every live session, in no order; Used is exact.
-func (s *Sessions) List() []Session {
-	now := s.clock.now()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var list []Session
-	for _, e := range s.memory.sessions {
-		if r := e.record.Load(); s.standing(e, r, now) == nil {
-			one := r.Session
-			one.Used = time.Unix(0, e.used.Load()).UTC()
-			list = append(list, one)
-		}
-	}
-	return list
-}
-
-// Changed is closed when Live may answer otherwise than before: take it before asking.
-func (s *Sessions) Changed() <-chan struct{} { return s.mirror.Changed() }
-
-// short keeps at most 256 bytes of what a browser or provider sent, as valid UTF-8.
-func short(text string) string {
-	const most = 256
-	if len(text) > most {
-		text = text[:most]
-		for len(text) > 0 && !utf8.ValidString(text[max(0, len(text)-utf8.UTFMax):]) && len(text) > most-utf8.UTFMax {
+// truncate returns at most 256 bytes of a text that a browser or provider sent, as valid UTF-8.
+func truncate(text string) string {
+	const maxBytes = 256
+	if len(text) > maxBytes {
+		text = text[:maxBytes]
+		for len(text) > 0 && !utf8.ValidString(text[max(0, len(text)-utf8.UTFMax):]) && len(text) > maxBytes-utf8.UTFMax {
 			text = text[:len(text)-1]
 		}
 	}

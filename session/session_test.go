@@ -81,7 +81,7 @@ func (h *house) begin(user string) session.Session {
 
 func (h *house) grant(id, host string) string {
 	h.t.Helper()
-	cookie, err := h.Grant(context.Background(), id, host)
+	cookie, err := h.NewToken(context.Background(), id, host)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestSession(t *testing.T) {
 		if err := h.End(ctx, one.ID, session.ReasonLogout); !errors.Is(err, session.ErrNone) {
 			t.Errorf("ending it twice: %v", err)
 		}
-		if _, err := h.Grant(ctx, one.ID, app); !errors.Is(err, session.ErrEnded) {
+		if _, err := h.NewToken(ctx, one.ID, app); !errors.Is(err, session.ErrEnded) {
 			t.Errorf("a grant of an ended session: %v", err)
 		}
 		if _, err := h.Ticket(ctx, one.ID, app, "b"); !errors.Is(err, session.ErrEnded) {

@@ -2,14 +2,14 @@ package session
 
 import "time"
 
-// Settings is the session node of the configuration.
+// Settings are the session settings of the configuration file.
 type Settings struct {
 	Lifetime    time.Duration `yaml:"lifetime" doc:"how long a session lasts at most, whatever its use, such as 12h"`
 	Idle        time.Duration `yaml:"idle" doc:"how long a session lasts without being used, such as 1h"`
 	MaxSessions int           `yaml:"max_sessions" doc:"how many live sessions one user may have; beyond it the oldest end"`
 }
 
-// Defaults is what an absent node means: 12 hours, 1 hour idle, 50 sessions a user.
+// Defaults returns the settings that apply if the file has none: 12 hours, 1 hour idle, 50 sessions a user.
 func Defaults() Settings {
 	return Settings{Lifetime: 12 * time.Hour, Idle: time.Hour, MaxSessions: 50}
 }
@@ -28,13 +28,13 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
-// Check reports every fault of s by its path.
+// Check reports every fault of s with its path.
 func (s Settings) Check(fault func(path, problem string)) {
-	const longest = 30 * 24 * time.Hour
-	if s.Lifetime < time.Minute || s.Lifetime > longest {
+	const maxLifetime = 30 * 24 * time.Hour
+	if s.Lifetime < time.Minute || s.Lifetime > maxLifetime {
 		fault("lifetime", "a session lasts between 1m and 720h; write for example 12h")
 	}
-	if s.Idle < time.Minute || s.Idle > longest {
+	if s.Idle < time.Minute || s.Idle > maxLifetime {
 		fault("idle", "a session may be idle between 1m and 720h; write for example 1h")
 	}
 	if s.Idle > s.Lifetime && s.Lifetime >= time.Minute {

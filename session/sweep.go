@@ -11,26 +11,26 @@ import (
 )
 
 const (
-	mostAtOnce = 1000      // records a transaction
-	remembered = time.Hour // how long after its lifetime a cookie still hears that its session is over
+	batchSize = 1000      // records in one transaction
+	keepEnded = time.Hour // how long after its lifetime a browser is still told that its session ended
 )
 
-// sweep ends what is past its time, and forgets what is long over.
+// sweep ends the sessions that have expired and deletes those that ended long ago.
 func (s *Sessions) sweep(ctx context.Context) error {
-	overdue, forgotten := s.due(s.clock.now())
-	if len(overdue) > 0 {
-		s.mirror.Notify() // live requests hear of it even when the store will not write
+	expired, obsolete := s.due(s.clock.now())
+	if len(expired) > 0 {
+		s.mirror.Notify() // live requests are reviewed even if the store accepts no writes
 	}
-	for chunk := range slices.Chunk(overdue, mostAtOnce) {
-		if err := s.endOverdue(ctx, chunk); err != nil {
+	for batch := range slices.Chunk(expired, batchSize) {
+		if err := s.endExpired(ctx, batch); err != nil {
 			return err
 		}
 	}
-	for chunk := range slices.Chunk(forgotten, mostAtOnce) {
+	for batch := range slices.Chunk(obsolete, batchSize) {
 		err := s.update(ctx, func(w store.Writer) error {
-			for _, e := range chunk {
+			for _, e := range batch {
 				r := e.record.Load()
-				if err := forget(w, r.User, r.ID); err != nil {
+				if err := deleteSession(w, r.User, r.ID); err != nil {
 					return err
 				}
 			}
@@ -43,28 +43,29 @@ func (s *Sessions) sweep(ctx context.Context) error {
 	return nil
 }
 
-// due lists the sessions past their time but not ended, and those that ended so long ago that nobody asks.
-func (s *Sessions) due(now time.Time) (overdue, forgotten []*entry) {
+// due returns the sessions that have expired but not ended yet, and those that ended so long ago that no browser
+// needs to be told.
+func (s *Sessions) due(now time.Time) (expired, obsolete []*entry) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, e := range s.memory.sessions {
 		r := e.record.Load()
 		switch {
-		case r.Reason == "" && s.over(r, e.used.Load(), now) != "":
-			overdue = append(overdue, e)
-		case r.Reason != "" && now.After(r.Expires.Add(remembered)):
-			forgotten = append(forgotten, e)
+		case r.Reason == "" && s.expiry(r, e.used.Load(), now) != "":
+			expired = append(expired, e)
+		case r.Reason != "" && now.After(r.Expires.Add(keepEnded)):
+			obsolete = append(obsolete, e)
 		}
 	}
-	return overdue, forgotten
+	return expired, obsolete
 }
 
-func (s *Sessions) endOverdue(ctx context.Context, chunk []*entry) error {
+func (s *Sessions) endExpired(ctx context.Context, batch []*entry) error {
 	ended := map[Reason]int{}
 	err := s.update(ctx, func(w store.Writer) error {
 		clear(ended)
-		return s.rewrite(w, chunk, func(r *record, used int64) bool {
-			r.Reason = s.over(r, used, s.clock.now())
+		return s.rewrite(w, batch, func(r *record, used int64) bool {
+			r.Reason = s.expiry(r, used, s.clock.now())
 			r.Ended = s.clock.now()
 			if r.Reason != "" {
 				ended[r.Reason]++
@@ -81,11 +82,11 @@ func (s *Sessions) endOverdue(ctx context.Context, chunk []*entry) error {
 	return nil
 }
 
-// writeUses writes down when each session was last used, where the store does not know yet.
+// writeUses stores when each session was last used, where memory has a later time than the store.
 func (s *Sessions) writeUses(ctx context.Context) error {
-	for chunk := range slices.Chunk(s.used(), mostAtOnce) {
+	for batch := range slices.Chunk(s.usedSinceWritten(), batchSize) {
 		err := s.update(ctx, func(w store.Writer) error {
-			return s.rewrite(w, chunk, func(r *record, used int64) bool {
+			return s.rewrite(w, batch, func(r *record, used int64) bool {
 				later := used > r.Used.UnixNano()
 				if later {
 					r.Used = time.Unix(0, used).UTC()
@@ -100,8 +101,8 @@ func (s *Sessions) writeUses(ctx context.Context) error {
 	return nil
 }
 
-// used lists the live sessions used since their record was written.
-func (s *Sessions) used() []*entry {
+// usedSinceWritten returns the live sessions that were used since their record was written, in the order of keys.
+func (s *Sessions) usedSinceWritten() []*entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []*entry
@@ -110,17 +111,18 @@ func (s *Sessions) used() []*entry {
 			list = append(list, e)
 		}
 	}
-	slices.SortFunc(list, func(a, b *entry) int { // neighbours in the store are cheapest written together
+	slices.SortFunc(list, func(a, b *entry) int { // keys that are close to each other are cheapest written together
 		return slices.Compare(recordKey(a.record.Load().User, a.record.Load().ID), recordKey(b.record.Load().User, b.record.Load().ID))
 	})
 	return list
 }
 
-// rewrite changes the records of live sessions where change says so; used is the latest use known.
+// rewrite writes the records of live sessions for which change reports that it changed them; used is the latest use
+// known.
 func (s *Sessions) rewrite(w store.Writer, entries []*entry, change func(r *record, used int64) bool) error {
 	for _, e := range entries {
-		had := e.record.Load()
-		r, err := readRecord(w, had.User, had.ID)
+		known := e.record.Load()
+		r, err := readRecord(w, known.User, known.ID)
 		switch {
 		case errors.Is(err, ErrNone) || errors.Is(err, store.ErrDamaged):
 			continue
@@ -136,29 +138,15 @@ func (s *Sessions) rewrite(w store.Writer, entries []*entry, change func(r *reco
 	return nil
 }
 
-// sweepTickets deletes the tickets nobody came for.
+// sweepTickets deletes the tickets that have expired.
 func (s *Sessions) sweepTickets(ctx context.Context) error {
-	var stale [][]byte
-	err := s.store.View(ctx, func(r store.Reader) error {
-		now := s.clock.now()
-		stale = nil
-		for e, err := range r.Scan([]byte(prefixTicket), nil) {
-			var t ticketRecord
-			if err != nil && !errors.Is(err, store.ErrDamaged) {
-				return err
-			}
-			if err != nil || json.Unmarshal(e.Value, &t) != nil || !now.Before(t.Expires) {
-				stale = append(stale, slices.Clone(e.Key))
-			}
-		}
-		return nil
-	})
+	expired, err := s.expiredTickets(ctx)
 	if err != nil {
 		return err
 	}
-	for chunk := range slices.Chunk(stale, mostAtOnce) {
+	for batch := range slices.Chunk(expired, batchSize) {
 		err := s.update(ctx, func(w store.Writer) error {
-			for _, key := range chunk {
+			for _, key := range batch {
 				if err := w.Delete(key); err != nil {
 					return err
 				}
@@ -170,4 +158,22 @@ func (s *Sessions) sweepTickets(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// expiredTickets returns the keys of the tickets that have expired or are damaged.
+func (s *Sessions) expiredTickets(ctx context.Context) (keys [][]byte, err error) {
+	now := s.clock.now()
+	err = s.store.View(ctx, func(r store.Reader) error {
+		for e, err := range r.Scan([]byte(prefixTicket), nil) {
+			var t ticketRecord
+			if err != nil && !errors.Is(err, store.ErrDamaged) {
+				return err
+			}
+			if err != nil || json.Unmarshal(e.Value, &t) != nil || !now.Before(t.Expires) {
+				keys = append(keys, slices.Clone(e.Key))
+			}
+		}
+		return nil
+	})
+	return keys, err
 }

@@ -1,33 +1,85 @@
 package session
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sallyport/store"
 )
 
-// tokenLength is the length of a token as text: 256 random bits in base64url without padding.
-const tokenLength = 43
+const (
+	tokenLength = 43 // characters of a token: 256 random bits in base64url without padding
+	maxTokens   = 4  // tokens of one session on one host: tabs that log in at the same time each get one
+)
 
-// digest is the SHA-256 of a token as text: all the store ever knows of it.
+// digest is the SHA-256 of a token's text. The store never holds more of it.
 type digest [sha256.Size]byte
 
-// newToken makes 256 random bits as text. crypto/rand never fails; the program dies instead.
+// NewToken makes a token that proves to host that a browser has the session: the value of its cookie there. Only the
+// caller ever has its text; the store holds its SHA-256.
+func (s *Sessions) NewToken(ctx context.Context, id, host string) (token string, err error) {
+	token = newToken()
+	err = s.update(ctx, func(w store.Writer) error {
+		if _, err := s.checkIn(w, id); err != nil {
+			return err
+		}
+		return s.putToken(w, id, host, token)
+	})
+	if err != nil {
+		return "", fmt.Errorf("making a token of a session for %s: %w", host, err)
+	}
+	return token, nil
+}
+
+// putToken stores a token and deletes the oldest of that session on that host beyond maxTokens.
+func (s *Sessions) putToken(w store.Writer, id, host, token string) error {
+	type stored struct {
+		key  []byte
+		made time.Time
+	}
+	var tokens []stored
+	for e, err := range w.Scan([]byte(prefixToken+id+"/"), nil) {
+		var t tokenRecord
+		if err != nil && !errors.Is(err, store.ErrDamaged) {
+			return err
+		}
+		if err == nil && json.Unmarshal(e.Value, &t) == nil && t.Host == host {
+			tokens = append(tokens, stored{slices.Clone(e.Key), t.Made})
+		}
+	}
+	slices.SortFunc(tokens, func(a, b stored) int { return a.made.Compare(b.made) })
+	for ; len(tokens) >= maxTokens; tokens = tokens[1:] {
+		if err := w.Delete(tokens[0].key); err != nil {
+			return err
+		}
+	}
+	d, _ := digestOf(token)
+	return putJSON(w, tokenKey(prefixToken, id, d), tokenRecord{Host: host, Made: s.clock.now()})
+}
+
+// newToken returns 256 random bits as text. crypto/rand never fails; it ends the program instead.
 func newToken() string {
 	var bits [32]byte
 	rand.Read(bits[:])
 	return base64.RawURLEncoding.EncodeToString(bits[:])
 }
 
-// newID makes the name of a session: 128 random bits in hex.
+// newID returns the name of a session: 128 random bits in hex.
 func newID() string {
 	var bits [16]byte
 	rand.Read(bits[:])
 	return hex.EncodeToString(bits[:])
 }
 
-// digestOf is the digest of text if it has the shape of a token: exact length, base64url characters only.
+// digestOf returns the digest of text if it has the form of a token: its exact length, base64url characters only.
 func digestOf(text string) (digest, bool) {
 	if len(text) != tokenLength {
 		return digest{}, false
