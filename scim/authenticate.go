@@ -28,6 +28,9 @@ func (s *Server) authenticate(req *request) error {
 	if !ok {
 		return unauthorized
 	}
+	if err := s.provisioning.mirror.Err(); err != nil {
+		return err // a token in memory may have been revoked
+	}
 	if len(text) != tokenLength || !strings.HasPrefix(text, tokenPrefix) {
 		ok, err := s.authenticateWorkload(req, text)
 		if err == nil && !ok {

@@ -107,6 +107,9 @@ func (s *Server) exchangeToken(r *http.Request) (any, error) {
 
 // client authenticates who asks for a token, by an assertion or a secret. parent is what the token will expire with.
 func (s *Server) client(r *http.Request) (parent, name string, err error) {
+	if err := s.provisioning.mirror.Err(); err != nil {
+		return "", "", err // a token in memory may have been revoked
+	}
 	unauthorized := &tokenError{http.StatusUnauthorized, "invalid_client", "The client is unknown, or its credentials are not valid."}
 	if kind := r.PostForm.Get("client_assertion_type"); kind != "" {
 		if kind != jwtBearer || s.workloads == nil {

@@ -11,6 +11,7 @@ import (
 	"sallyport/directory"
 	"sallyport/scim/internal/schema"
 	"sallyport/store"
+	"sallyport/store/follow"
 )
 
 // problem is an error response (RFC 7644 §3.12). Its detail is written for the administrator who reads it in the
@@ -63,10 +64,20 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusNotFound, detail: "There is no such resource."}
 	case errors.As(err, &large):
 		return &problem{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("The request is larger than %d bytes.", large.Limit)}
-	case errors.Is(err, directory.ErrReadOnly), errors.Is(err, directory.ErrStale), errors.Is(err, store.ErrPoisoned), errors.Is(err, store.ErrClosed):
+	case unavailable(err):
 		return &problem{status: http.StatusServiceUnavailable, detail: "The directory takes no changes at the moment; nothing was changed."}
 	}
 	return &problem{status: http.StatusInternalServerError, detail: "Something went wrong here; nothing was changed. The server's log says what."}
+}
+
+// unavailable reports whether err means that the store takes no changes, or that memory no longer follows it.
+func unavailable(err error) bool {
+	for _, cause := range []error{directory.ErrReadOnly, directory.ErrStale, store.ErrPoisoned, store.ErrClosed, follow.ErrEnded} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
 }
 
 // redacted returns the problem's detail without what the client sent.

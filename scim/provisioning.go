@@ -2,12 +2,11 @@ package scim
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 
 	"sallyport/directory"
 	"sallyport/store"
+	"sallyport/store/follow"
 )
 
 // Provisioning is what the store keeps for SCIM beside the directory: tokens, held deactivations, the provisioning log
@@ -15,92 +14,44 @@ import (
 type Provisioning struct {
 	store     store.Store
 	directory *directory.Directory
-	tokens    tokenIndex
-
-	mu       sync.Mutex // guards what follows
-	applied  store.Revision
-	advanced chan struct{} // closed when applied grows
-	failure  error         // why the tokens in memory are no longer current
+	tokens    tokenIndex     // kept equal to the store by mirror
+	mirror    *follow.Mirror // once it has ended, tokens are no longer current and every request is rejected
 }
 
 // Open reads the tokens in st into memory and checks the other records of provisioning, so that damage is found before
 // anything is decided by them. d is the directory in the same store.
 func Open(ctx context.Context, st store.Store, d *directory.Directory) (*Provisioning, error) {
-	p := &Provisioning{store: st, directory: d, advanced: make(chan struct{})}
-	if err := p.load(ctx, checkRecords); err != nil {
+	p := &Provisioning{store: st, directory: d}
+	var err error
+	if p.mirror, err = follow.New(ctx, st, p.load, p.tokens.apply); err != nil {
 		return nil, fmt.Errorf("loading provisioning records: %w; restore a backup", err)
 	}
 	return p, nil
 }
 
-// load reads the tokens into memory, unless check fails.
-func (p *Provisioning) load(ctx context.Context, check func(store.Reader) error) error {
-	return p.store.View(ctx, func(r store.Reader) error {
-		if err := check(r); err != nil {
+// Run keeps the tokens in memory equal to the store until ctx ends.
+func (p *Provisioning) Run(ctx context.Context) error { return p.mirror.Run(ctx) }
+
+// load reads the tokens into memory, unless another record is damaged.
+func (p *Provisioning) load(ctx context.Context) (rev store.Revision, err error) {
+	err = p.store.View(ctx, func(r store.Reader) error {
+		if err := checkRecords(r); err != nil {
 			return err
 		}
 		p.tokens.load(r)
-		p.advance(r.Revision())
+		rev = r.Revision()
 		return nil
 	})
-}
-
-// Run keeps the tokens in memory equal to the store until ctx ends. After that they are no longer current, and nobody
-// is let in by them.
-func (p *Provisioning) Run(ctx context.Context) error {
-	err := p.follow(ctx)
-	for errors.Is(err, store.ErrCompacted) {
-		if err = p.load(ctx, checkRecords); err == nil {
-			err = p.follow(ctx)
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.failure = err
-	close(p.advanced)
-	p.advanced = make(chan struct{})
-	return err
-}
-
-func (p *Provisioning) follow(ctx context.Context) error {
-	for change, err := range p.store.Watch(ctx, p.applied) {
-		if err != nil {
-			return err
-		}
-		p.tokens.apply(change)
-		p.advance(change.Revision)
-	}
-	return ctx.Err()
-}
-
-func (p *Provisioning) advance(rev store.Revision) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.applied = rev
-	close(p.advanced)
-	p.advanced = make(chan struct{})
+	return rev, err
 }
 
 // update changes the store and returns once the tokens in memory show the change.
 func (p *Provisioning) update(ctx context.Context, fn func(store.Writer) error) error {
 	rev, err := p.store.Update(ctx, fn)
-	for err == nil {
-		p.mu.Lock()
-		applied, advanced, failure := p.applied, p.advanced, p.failure
-		p.mu.Unlock()
-		switch {
-		case applied >= rev:
-			return nil
-		case failure != nil:
-			return failure
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-advanced:
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	return p.mirror.Wait(ctx, rev)
 }
 
 // checkRecords returns an error if a record is damaged without which a decision could be wrong. A damaged token is

@@ -43,21 +43,23 @@ func (x *tokenIndex) load(r store.Reader) {
 	x.tokens, x.digests = next.tokens, next.digests
 }
 
-// apply puts one change of the store into the index.
-func (x *tokenIndex) apply(change store.Change) {
+// apply puts one change of the store into the index. It reports whether a token changed.
+func (x *tokenIndex) apply(change store.Change) (changed bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	for _, write := range change.Writes {
 		id, ok := idIn(write.Key, tokenKeys)
 		if !ok {
 			continue
 		}
-		x.mu.Lock()
+		changed = true
 		x.remove(id)
 		var t Token
 		if !write.Deleted && json.Unmarshal(write.Value, &t) == nil {
 			x.put(t)
 		}
-		x.mu.Unlock()
 	}
+	return changed
 }
 
 // put wants the lock held.
