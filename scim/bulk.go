@@ -67,7 +67,7 @@ type bulkRun struct {
 }
 
 func parseBulk(s *Server, req *request, body map[string]any) (*bulkRun, error) {
-	list, err := schema.Operations(body)
+	list, err := schema.OperationList(body)
 	if err != nil {
 		return nil, err
 	}

@@ -112,7 +112,7 @@ func (q *query) collectUsers(tx *directory.Tx, p *subquery, page *page) error {
 			return err
 		}
 		if ok {
-			page.add(candidate{p, u.ID, schema.SortKeyOf(document, p.sortBy)})
+			page.add(candidate{p, u.ID, p.sortBy.SortKey(document)})
 		}
 	}
 	return nil
@@ -133,7 +133,7 @@ func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 			return err
 		}
 		if ok {
-			page.add(candidate{p, g.ID, schema.SortKeyOf(document, p.sortBy)})
+			page.add(candidate{p, g.ID, p.sortBy.SortKey(document)})
 		}
 	}
 	return nil

@@ -62,7 +62,7 @@ func (m *membersChange) findMembers(where *schema.Filter) (ids []string, err err
 		if err != nil {
 			return nil, err
 		}
-		if schema.MatchesElement(one, where) {
+		if where.MatchesElement(one) {
 			ids = append(ids, one["value"].(string))
 		}
 	}

@@ -162,7 +162,7 @@ func (p *subquery) matches(s *schema.Subject) (bool, error) {
 	if p.filter == nil {
 		return true, nil
 	}
-	return s.Matches(p.filter)
+	return p.filter.Matches(s)
 }
 
 // looksAt says whether the filter or the order needs an attribute.

@@ -5,147 +5,151 @@ import (
 	"slices"
 )
 
-// applyPatch carries out operations on a document, all of them or, where it fails, an unknown part.
-func ApplyPatch(kind *ResourceType, document map[string]any, operations []Operation, n *Quirks) error {
-	c := &normalizer{kind, n}
+// ApplyPatch applies operations to a document that [Normalize] or ApplyPatch made, in order. After an error the
+// document is in an undefined state. It does not apply operations on the members of a group, which no document holds.
+func ApplyPatch(rt *ResourceType, document map[string]any, operations []Operation, quirks *Quirks) error {
+	n := &normalizer{rt, quirks}
 	for _, o := range operations {
-		if err := c.apply(document, o); err != nil {
+		if err := n.apply(document, o); err != nil {
 			return err
 		}
 	}
-	c.prune(document)
+	n.prune(document)
 	return nil
 }
 
-// prune drops elements that the operations left without content, and twins.
-func (c *normalizer) prune(document map[string]any) {
-	for _, a := range c.kind.Core.Attributes {
+// prune removes elements that the operations left without content, and merges those that they made equal.
+func (n *normalizer) prune(document map[string]any) {
+	for _, a := range n.resourceType.Core.Attributes {
 		list, ok := document[a.Name].([]any)
 		if !ok || a.Type != Complex {
 			continue
 		}
-		list = slices.DeleteFunc(list, func(one any) bool {
-			element, ok := one.(map[string]any)
+		list = slices.DeleteFunc(list, func(v any) bool {
+			element, ok := v.(map[string]any)
 			return ok && isEmpty(element)
 		})
-		if document[a.Name] = c.mergeDuplicates(list); len(list) == 0 {
+		if document[a.Name] = n.mergeDuplicates(list); len(list) == 0 {
 			delete(document, a.Name)
 		}
 	}
 }
 
-// apply carries out one operation on a document.
-func (c *normalizer) apply(document map[string]any, o Operation) error {
-	t := o.Path
-	if t.Attribute == nil {
-		return c.applyExtension(document, o)
+// apply applies one operation.
+func (n *normalizer) apply(document map[string]any, o Operation) error {
+	path := o.Path
+	if path.Attribute == nil {
+		return n.applyExtension(document, o)
 	}
-	if t.isReadOnly() {
-		return invalid("mutability", "%s cannot be changed from outside.", t.Attribute.Name)
+	if path.isReadOnly() {
+		return invalid("mutability", "%s cannot be changed from outside.", path.Attribute.Name)
 	}
-	if t.Attribute.Mutability == WriteOnly {
-		return nil // a password: taken and thrown away
+	if path.Attribute.Mutability == WriteOnly {
+		return nil // a password is accepted and thrown away
 	}
-	home := document
-	if t.Extension != "" {
-		home = child(document, t.Extension)
+	parent := document
+	if path.Extension != "" {
+		parent = object(document, path.Extension)
 		defer func() {
-			if len(home) == 0 {
-				delete(document, t.Extension)
+			if len(parent) == 0 {
+				delete(document, path.Extension)
 			}
 		}()
 	}
-	if t.Attribute.MultiValued {
-		return c.applyMany(home, o)
+	if path.Attribute.MultiValued {
+		return n.applyMultiValued(parent, o)
 	}
-	return c.applyOne(home, o)
+	return n.applySingleValued(parent, o)
 }
 
-// applyExtension sets or clears a whole extension, member by member.
-func (c *normalizer) applyExtension(document map[string]any, o Operation) error {
+// applyExtension applies an operation on a whole extension to each of its attributes.
+func (n *normalizer) applyExtension(document map[string]any, o Operation) error {
+	extension := o.Path.Extension
 	if o.Op == "remove" {
-		delete(document, o.Path.Extension)
+		delete(document, extension)
 		return nil
 	}
 	if o.Value == nil || o.Value == "" {
 		if o.Op == "replace" {
-			delete(document, o.Path.Extension)
+			delete(document, extension)
 		}
 		return nil
 	}
 	values, ok := o.Value.(map[string]any)
 	if !ok {
-		return invalid("invalidValue", "%s must be an object.", o.Path.Extension)
+		return invalid("invalidValue", "%s must be an object.", extension)
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		a, extension := c.kind.attributeAt(o.Path.Extension, name)
+		a, _ := n.resourceType.attribute(extension, name)
 		if a == nil {
-			c.notes.Add(QuirkUnknownAttribute)
+			n.quirks.Add(QuirkUnknownAttribute)
 			continue
 		}
-		if err := c.apply(document, Operation{o.Op, &Path{Extension: extension, Attribute: a}, values[name], true}); err != nil {
+		path := &Path{Extension: extension, Attribute: a, fold: n.resourceType.fold}
+		if err := n.apply(document, Operation{o.Op, path, values[name], true}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// applyOne changes a single-valued attribute.
-func (c *normalizer) applyOne(home map[string]any, o Operation) error {
-	a, sub := o.Path.Attribute, o.Path.Sub
-	if o.Op == "remove" {
-		if a.Required {
-			return invalid("mutability", "%s is required and cannot be removed.", a.Name)
-		}
-		if sub == nil {
-			delete(home, a.Name)
-			return nil
-		}
+// applySingleValued applies an operation on a single-valued attribute, or on a sub-attribute of one.
+func (n *normalizer) applySingleValued(parent map[string]any, o Operation) error {
+	a := o.Path.Attribute
+	switch {
+	case o.Op == "remove" && a.Required:
+		return invalid("mutability", "%s is required and cannot be removed.", a.Name)
+	case o.Path.Sub != nil:
+		return n.applySub(parent, o)
+	case o.Op == "remove":
+		delete(parent, a.Name)
+		return nil
 	}
-	if sub != nil {
-		return c.applySub(home, a, sub, o)
-	}
-	clean, err := c.value(a, o.Value)
+	value, err := n.value(a, o.Value)
 	if err != nil {
 		return err
 	}
-	switch now := clean.(type) {
+	switch value := value.(type) {
 	case nil:
 		if a.Required {
 			return invalid("invalidValue", "%s is required and cannot be empty.", a.Name)
 		}
-		delete(home, a.Name)
-	case map[string]any: // the others of its sub-attributes stay (RFC 7644 §3.5.2.3)
-		maps.Copy(child(home, a.Name), now)
+		delete(parent, a.Name)
+	case map[string]any: // sub-attributes that the value does not have stay (RFC 7644 §3.5.2.3)
+		maps.Copy(object(parent, a.Name), value)
 	default:
-		home[a.Name] = now
+		parent[a.Name] = value
 	}
 	return nil
 }
 
-func (c *normalizer) applySub(home map[string]any, a, sub *Attribute, o Operation) error {
-	object := child(home, a.Name)
-	if err := c.setSub(object, sub, o); err != nil {
+func (n *normalizer) applySub(parent map[string]any, o Operation) error {
+	a := o.Path.Attribute
+	inner := object(parent, a.Name)
+	if err := n.setSub(inner, o); err != nil {
 		return err
 	}
-	if len(object) == 0 {
-		delete(home, a.Name)
+	if len(inner) == 0 {
+		delete(parent, a.Name)
 	}
 	return nil
 }
 
-func (c *normalizer) setSub(object map[string]any, sub *Attribute, o Operation) error {
-	var clean any
-	if o.Op != "remove" {
-		var err error
-		if clean, err = c.value(sub, o.Value); err != nil {
-			return err
-		}
+// setSub sets or removes the sub-attribute of an object that the path names.
+func (n *normalizer) setSub(object map[string]any, o Operation) error {
+	sub := o.Path.Sub
+	if o.Op == "remove" {
+		delete(object, sub.Name)
+		return nil
 	}
-	if clean == nil {
+	value, err := n.value(sub, o.Value)
+	if err != nil {
+		return err
+	}
+	if value == nil {
 		delete(object, sub.Name)
 	} else {
-		object[sub.Name] = clean
+		object[sub.Name] = value
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -16,29 +15,28 @@ import (
 
 const maxDepth = 32 // of nested JSON
 
-const byteOrderMark = "\ufeff" // may stand before JSON (RFC 8259 §8.1)
+const byteOrderMark = "\ufeff" // may precede JSON (RFC 8259 §8.1)
 
-// decode reads one JSON object. Unlike encoding/json it refuses two members of
-// one object that are the same, or the same but for their case: which of them
-// is meant would be a guess.
+// Decode parses one JSON object. Numbers become [json.Number]. Unlike encoding/json it rejects an object in which two
+// names are equal, or differ in case alone: which of the values is meant would be a guess.
 func Decode(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
-		return nil, syntaxOf(encoding.ErrInvalidUTF8)
+		return nil, syntaxError(encoding.ErrInvalidUTF8)
 	}
 	return decodeText(bytes.NewReader(bytes.TrimPrefix(data, []byte(byteOrderMark))), false)
 }
 
-// decodeFrom reads the object of a body. lean reads it as it comes in, and keeps
-// of a group's members their ids alone: one group may have 100,000.
-func DecodeReader(body io.Reader, lean bool) (map[string]any, error) {
+// DecodeReader parses one JSON object that r has. An error of r itself is returned as it is. If lean, the object is
+// parsed while it is read, and of a group's members only the ids are kept, as [MemberID]: a group may have 100,000.
+func DecodeReader(r io.Reader, lean bool) (map[string]any, error) {
 	if !lean {
-		data, err := io.ReadAll(body)
+		data, err := io.ReadAll(r)
 		if err != nil {
-			return nil, syntaxOf(err)
+			return nil, err
 		}
 		return Decode(data)
 	}
-	text := bufio.NewReader(transform.NewReader(body, encoding.UTF8Validator))
+	text := bufio.NewReader(transform.NewReader(r, encoding.UTF8Validator))
 	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
 		_, _ = text.Discard(len(mark))
 	}
@@ -56,7 +54,7 @@ func decodeText(text io.Reader, lean bool) (map[string]any, error) {
 	case err == nil:
 		return nil, invalid("invalidSyntax", "Something follows the JSON object.")
 	case !errors.Is(err, io.EOF):
-		return nil, syntaxOf(err)
+		return nil, syntaxError(err)
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -70,34 +68,34 @@ type decoder struct {
 	lean bool
 }
 
-// value reads one value; under is the name it stands at.
-func (d *decoder) value(depth int, under string) (any, error) {
+// value decodes one value. name is the name of the object's member that it is the value of.
+func (d *decoder) value(depth int, name string) (any, error) {
 	if depth > maxDepth {
 		return nil, invalid("invalidSyntax", "The JSON is nested deeper than %d levels.", maxDepth)
 	}
 	token, err := d.Token()
 	if err != nil {
-		return nil, syntaxOf(err)
+		return nil, syntaxError(err)
 	}
 	switch token {
 	case json.Delim('{'):
 		return d.object(depth)
 	case json.Delim('['):
-		return d.array(depth, d.lean && (strings.EqualFold(under, "members") || strings.EqualFold(under, "value")))
+		return d.array(depth, d.lean && (strings.EqualFold(name, MembersAttribute) || strings.EqualFold(name, "value")))
 	}
 	return token, nil
 }
 
 func (d *decoder) object(depth int) (any, error) {
 	object := map[string]any{}
-	var seen nameSet
+	var names nameSet
 	for d.More() {
 		token, err := d.Token()
 		if err != nil {
-			return nil, syntaxOf(err)
+			return nil, syntaxError(err)
 		}
 		name := token.(string)
-		if !seen.add(name) {
+		if !names.add(name) {
 			return nil, invalid("invalidSyntax", "The member %q stands twice in one object.", name)
 		}
 		if object[name], err = d.value(depth+1, name); err != nil {
@@ -105,46 +103,7 @@ func (d *decoder) object(depth int) (any, error) {
 		}
 	}
 	_, err := d.Token()
-	return object, syntaxOf(err)
-}
-
-// folded is a set of names whatever their case; a small one needs no map.
-type nameSet struct {
-	few  []string
-	many map[string]bool
-}
-
-func (f *nameSet) add(name string) bool {
-	if f.many == nil && len(f.few) < 16 {
-		for _, had := range f.few {
-			if strings.EqualFold(had, name) {
-				return false
-			}
-		}
-		f.few = append(f.few, name)
-		return true
-	}
-	if f.many == nil {
-		f.many = map[string]bool{}
-		for _, had := range f.few {
-			f.many[foldName(had)] = true
-		}
-	}
-	name = foldName(name)
-	had := f.many[name]
-	f.many[name] = true
-	return !had
-}
-
-// foldName is the same for names that strings.EqualFold calls equal.
-func foldName(name string) string {
-	return strings.Map(func(r rune) rune {
-		least := r
-		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
-			least = min(least, next)
-		}
-		return least
-	}, name)
+	return object, syntaxError(err)
 }
 
 func (d *decoder) array(depth int, members bool) (any, error) {
@@ -160,13 +119,13 @@ func (d *decoder) array(depth int, members bool) (any, error) {
 		list = append(list, v)
 	}
 	_, err := d.Token()
-	return list, syntaxOf(err)
+	return list, syntaxError(err)
 }
 
-// memberID is a member of whom only the id was kept.
+// MemberID is a member of a group of which only the id was kept.
 type MemberID string
 
-// leanMember keeps of a member what is read of it.
+// leanMember returns a [MemberID] if v is a member and nothing else in it is of use.
 func leanMember(v any) any {
 	object, ok := v.(map[string]any)
 	if !ok || len(object) > 4 {
@@ -188,9 +147,8 @@ func leanMember(v any) any {
 	return MemberID(strings.Clone(id))
 }
 
-// syntaxOf is what is wrong with a body that could not be read on. What the
-// reader itself failed with stays as it is.
-func syntaxOf(err error) error {
+// syntaxError returns an [Error] for JSON that cannot be parsed. An error of the reader is returned as it is.
+func syntaxError(err error) error {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.Is(err, encoding.ErrInvalidUTF8):
@@ -201,13 +159,13 @@ func syntaxOf(err error) error {
 	return err
 }
 
-// member finds a member of an object whatever its name's case.
+// Member returns an object's member of that name, ignoring the name's case.
 func Member(object map[string]any, name string) (any, bool) {
 	if v, ok := object[name]; ok {
 		return v, true
 	}
-	for have, v := range object {
-		if EqualNames(have, name) {
+	for other, v := range object {
+		if EqualNames(other, name) {
 			return v, true
 		}
 	}

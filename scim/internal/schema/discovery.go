@@ -2,14 +2,15 @@ package schema
 
 import "cmp"
 
-func (k *ResourceType) Document(base string) map[string]any {
+// Document returns the resource type as GET /ResourceTypes shows it (RFC 7643 §6). base is the URL of the server.
+func (rt *ResourceType) Document(base string) map[string]any {
 	out := map[string]any{
 		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:ResourceType"},
-		"id":      k.Name, "name": k.Name, "endpoint": "/" + k.Endpoint, "description": k.Core.Description, "schema": k.Core.URN,
-		"meta": map[string]any{"resourceType": "ResourceType", "location": base + "/ResourceTypes/" + k.Name},
+		"id":      rt.Name, "name": rt.Name, "endpoint": "/" + rt.Endpoint, "description": rt.Core.Description, "schema": rt.Core.URN,
+		"meta": map[string]any{"resourceType": "ResourceType", "location": base + "/ResourceTypes/" + rt.Name},
 	}
 	var extensions []any
-	for _, x := range k.Extensions {
+	for _, x := range rt.Extensions {
 		extensions = append(extensions, map[string]any{"schema": x.URN, "required": false})
 	}
 	if extensions != nil {
@@ -18,37 +19,26 @@ func (k *ResourceType) Document(base string) map[string]any {
 	return out
 }
 
-func (k Types) Schemas() (all []Schema) {
-	for _, k := range k.All() {
-		all = append(append(all, k.Core), k.Extensions...)
-	}
-	return all
-}
-
-func (x Schema) Document(base string) map[string]any {
+// Document returns the schema as GET /Schemas shows it (RFC 7643 §7). base is the URL of the server.
+func (s Schema) Document(base string) map[string]any {
 	return map[string]any{
 		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Schema"},
-		"id":      x.URN, "name": x.Name, "description": x.Description, "attributes": attributeDocuments(x.Attributes),
-		"meta": map[string]any{"resourceType": "Schema", "location": base + "/Schemas/" + x.URN},
+		"id":      s.URN, "name": s.Name, "description": s.Description, "attributes": attributeDocuments(s.Attributes),
+		"meta": map[string]any{"resourceType": "Schema", "location": base + "/Schemas/" + s.URN},
 	}
 }
 
 func attributeDocuments(attributes []Attribute) []any {
 	list := []any{}
 	for _, a := range attributes {
-		list = append(list, a.Document())
+		list = append(list, a.document())
 	}
 	return list
 }
 
-// document is the attribute as RFC 7643 §7 describes it.
-func (a Attribute) Document() map[string]any {
-	description := a.Description
-	if description == "" {
-		description = a.Name
-	}
-	out := map[string]any{"name": a.Name, "type": string(a.Type), "multiValued": a.MultiValued, "description": description,
-		"required": a.Required, "caseExact": a.CaseExact, "mutability": string(cmp.Or(a.Mutability, "readWrite")), "returned": "default", "uniqueness": "none"}
+func (a Attribute) document() map[string]any {
+	out := map[string]any{"name": a.Name, "type": string(a.Type), "multiValued": a.MultiValued, "description": cmp.Or(a.Description, a.Name),
+		"required": a.Required, "caseExact": a.CaseExact, "mutability": cmp.Or(string(a.Mutability), "readWrite"), "returned": "default", "uniqueness": "none"}
 	if a.Unique {
 		out["uniqueness"] = "server"
 	}

@@ -5,47 +5,55 @@ import (
 	"strings"
 )
 
+// lexer splits a filter or a path into tokens.
+type lexer struct {
+	text   string
+	offset int // where the next token begins, or the space before it
+	start  int // where the last token began
+}
+
+// token is a word, a quoted string, one of the signs ( ) [ ], or the end.
+type token struct {
+	kind byte   // tokenWord, tokenString, tokenEnd or the sign itself
+	text string // a string is decoded
+}
+
 const (
-	maxFilter      = 16_384 // characters
-	maxFilterDepth = 32     // of parentheses, not and value filters
+	tokenEnd    = 0
+	tokenWord   = 'w'
+	tokenString = '"'
 )
 
-// lexer cuts a filter or path into words, strings and the signs ( ) [ ].
-type lexer struct {
-	text string
-	at   int
+// isWord reports whether the token is the word, ignoring case.
+func (t token) isWord(word string) bool {
+	return t.kind == tokenWord && strings.EqualFold(t.text, word)
 }
 
-// token is one piece: sign, quoted string (kind '"'), or word (kind 'w'); kind 0 is the end.
-type token struct {
-	kind byte
-	text string // of a string: decoded
-}
-
+// next returns the next token and moves behind it.
 func (l *lexer) next() (token, error) {
-	for l.at < len(l.text) && l.text[l.at] == ' ' {
-		l.at++
+	for l.offset < len(l.text) && l.text[l.offset] == ' ' {
+		l.offset++
 	}
-	if l.at == len(l.text) {
+	l.start = l.offset
+	if l.offset == len(l.text) {
 		return token{}, nil
 	}
-	switch c := l.text[l.at]; c {
+	switch c := l.text[l.offset]; c {
 	case '(', ')', '[', ']':
-		l.at++
+		l.offset++
 		return token{c, string(c)}, nil
 	case '"':
 		return l.quoted()
 	}
-	start := l.at
-	for l.at < len(l.text) && !strings.ContainsRune(` ()[]"`, rune(l.text[l.at])) {
-		l.at++
+	for l.offset < len(l.text) && !strings.ContainsRune(` ()[]"`, rune(l.text[l.offset])) {
+		l.offset++
 	}
-	return token{'w', l.text[start:l.at]}, nil
+	return token{tokenWord, l.text[l.start:l.offset]}, nil
 }
 
-// quoted reads a JSON string (RFC 7644 §3.4.2.2 takes JSON's escapes).
+// quoted reads a string, which has the escapes of JSON (RFC 7644 §3.4.2.2).
 func (l *lexer) quoted() (token, error) {
-	end := l.at + 1
+	end := l.offset + 1
 	for end < len(l.text) && l.text[end] != '"' {
 		if l.text[end] == '\\' {
 			end++
@@ -53,20 +61,29 @@ func (l *lexer) quoted() (token, error) {
 		end++
 	}
 	if end >= len(l.text) {
-		return token{}, invalid("invalidFilter", "A string in the filter has no closing quote.")
+		return token{}, l.invalid("invalidFilter", "A string in the filter has no closing quote.")
 	}
 	var s string
-	if err := json.Unmarshal([]byte(l.text[l.at:end+1]), &s); err != nil {
-		return token{}, invalid("invalidFilter", "A string in the filter is not a JSON string.")
+	if err := json.Unmarshal([]byte(l.text[l.offset:end+1]), &s); err != nil {
+		return token{}, l.invalid("invalidFilter", "A string in the filter is not a JSON string.")
 	}
-	l.at = end + 1
-	return token{'"', s}, nil
+	l.offset = end + 1
+	return token{tokenString, s}, nil
 }
 
-// peek looks at the next piece without taking it.
+// peek returns the next token and does not move.
 func (l *lexer) peek() (token, error) {
-	at := l.at
+	offset := l.offset
 	t, err := l.next()
-	l.at = at
+	l.offset = offset
 	return t, err
+}
+
+// invalid returns an [Error] whose detail says where the last token began.
+func (l *lexer) invalid(scimType, format string, args ...any) error {
+	err := invalid(scimType, format, args...)
+	if len(l.text) > 0 {
+		err.at(l.text[:l.start])
+	}
+	return err
 }

@@ -7,51 +7,52 @@ import (
 	"strings"
 )
 
-// subject is a resource that a filter looks at. isMember and members answer for
-// members, whom no document holds.
+// Subject is a resource that a filter is evaluated on. No document holds the members of a group, so they are asked for.
 type Subject struct {
 	Document map[string]any
-	IsMember func(id string) (bool, error)
-	Members  iter.Seq2[map[string]any, error]
+	IsMember func(id string) (bool, error)    // nil for resources without members
+	Members  iter.Seq2[map[string]any, error] // as objects with value, type and $ref
 }
 
-// matches evaluates f. Only isMember and members can fail.
-func (s *Subject) Matches(f *Filter) (bool, error) {
+// Matches reports whether the filter matches a resource. Only IsMember and Members can fail.
+func (f *Filter) Matches(s *Subject) (bool, error) {
 	switch f.Op {
 	case "and", "or":
-		left, err := s.Matches(f.Left)
+		left, err := f.Left.Matches(s)
 		if err != nil || left == (f.Op == "or") {
 			return left, err
 		}
-		return s.Matches(f.Right)
+		return f.Right.Matches(s)
 	case "not":
-		inner, err := s.Matches(f.Left)
+		inner, err := f.Left.Matches(s)
 		return !inner, err
 	}
-	if f.Path.Attribute.Name == "members" && s.IsMember != nil {
-		return s.matchesMember(f)
+	if f.Path.Attribute.Name == MembersAttribute && s.IsMember != nil {
+		return f.matchesMember(s)
 	}
-	return matchesValue(valueAt(s.Document, f.Path), f), nil
+	return f.matchesValue(f.Path.valueIn(s.Document)), nil
 }
 
-// matchesMember looks one member up, or looks at all of them.
-func (s *Subject) matchesMember(f *Filter) (bool, error) {
-	if id, ok := memberIn(f); ok {
+// matchesMember looks up one member if the filter names one by its id. Otherwise it reads the members until one matches.
+func (f *Filter) matchesMember(s *Subject) (bool, error) {
+	if id, ok := f.memberID(); ok {
 		return s.IsMember(id)
 	}
-	some := false
-	for m, err := range s.Members {
-		if err != nil || matchesOne(m, f) {
-			return err == nil, err
+	empty := true
+	for member, err := range s.Members {
+		if err != nil {
+			return false, err
 		}
-		some = true
+		if f.matchesOne(member) {
+			return true, nil
+		}
+		empty = false
 	}
-	return !some && matchesOne(nil, f), nil
+	return empty && f.matchesOne(nil), nil
 }
 
-// memberIn is the id in members eq "ID", members.value eq "ID" and
-// members[value eq "ID"].
-func memberIn(f *Filter) (id string, ok bool) {
+// memberID returns the id in members eq "ID", members.value eq "ID" and members[value eq "ID"].
+func (f *Filter) memberID() (id string, ok bool) {
 	if f.Op == "[]" {
 		f = f.Left
 	}
@@ -62,61 +63,55 @@ func memberIn(f *Filter) (id string, ok bool) {
 	return id, ok
 }
 
-// valueAt is the attribute's value in a document, nil if unassigned.
-func valueAt(document map[string]any, t *Path) any {
-	if t.Extension != "" {
-		document, _ = document[t.Extension].(map[string]any)
+// matchesValue reports whether a value matches; of a multi-valued attribute, whether any element does.
+func (f *Filter) matchesValue(v any) bool {
+	list, ok := v.([]any)
+	if !ok {
+		return f.matchesOne(v)
 	}
-	return document[t.Attribute.Name]
-}
-
-// matchesValue: of a multi-valued attribute, any element that matches suffices.
-func matchesValue(v any, f *Filter) bool {
-	if list, ok := v.([]any); ok {
-		for _, one := range list {
-			if matchesOne(one, f) {
-				return true
-			}
+	for _, element := range list {
+		if f.matchesOne(element) {
+			return true
 		}
-		return len(list) == 0 && matchesOne(nil, f)
 	}
-	return matchesOne(v, f)
+	return len(list) == 0 && f.matchesOne(nil)
 }
 
-func matchesOne(v any, f *Filter) bool {
+func (f *Filter) matchesOne(v any) bool {
+	element, isObject := v.(map[string]any)
 	if f.Op == "[]" {
-		element, ok := v.(map[string]any)
-		return ok && MatchesElement(element, f.Left)
+		return isObject && f.Left.MatchesElement(element)
 	}
-	if element, ok := v.(map[string]any); ok {
+	if isObject {
 		if f.Path.Sub == nil && (f.Op == "pr" || f.Value == nil) {
 			return (f.Op == "eq") != (len(element) > 0)
 		}
 		v = element[f.Path.Compared().Name]
 	}
-	return compare(v, f)
+	return f.compare(v)
 }
 
-// elementMatches evaluates a value filter on one element.
-func MatchesElement(element map[string]any, f *Filter) bool {
+// MatchesElement reports whether the operand of a value filter matches an element.
+func (f *Filter) MatchesElement(element map[string]any) bool {
 	switch f.Op {
 	case "and":
-		return MatchesElement(element, f.Left) && MatchesElement(element, f.Right)
+		return f.Left.MatchesElement(element) && f.Right.MatchesElement(element)
 	case "or":
-		return MatchesElement(element, f.Left) || MatchesElement(element, f.Right)
+		return f.Left.MatchesElement(element) || f.Right.MatchesElement(element)
 	case "not":
-		return !MatchesElement(element, f.Left)
+		return !f.Left.MatchesElement(element)
 	}
-	return compare(element[f.Path.Attribute.Name], f)
+	return f.compare(element[f.Path.Attribute.Name])
 }
 
-// compare compares one plain value.
-func compare(v any, f *Filter) bool {
+// compare compares one plain value. An unassigned value equals null, and nothing else.
+func (f *Filter) compare(v any) bool {
 	switch {
 	case f.Op == "pr":
 		return v != nil && v != ""
-	case f.Value == nil || v == nil: // eq null is "not present"; other comparisons with nothing fail
-		return f.Op == "eq" && v == nil && f.Value == nil || f.Op == "ne" && (v == nil) != (f.Value == nil)
+	case f.Value == nil || v == nil:
+		bothNull := v == nil && f.Value == nil
+		return f.Op == "eq" && bothNull || f.Op == "ne" && !bothNull
 	}
 	switch want := f.Value.(type) {
 	case bool:
@@ -124,7 +119,7 @@ func compare(v any, f *Filter) bool {
 		return ok && (f.Op == "eq" && have == want || f.Op == "ne" && have != want)
 	case string:
 		have, ok := v.(string)
-		return ok && compareText(have, want, f)
+		return ok && f.compareText(have, want)
 	case json.Number:
 		have, ok := v.(json.Number)
 		return ok && compareNumber(have, want, f.Op)
@@ -132,19 +127,19 @@ func compare(v any, f *Filter) bool {
 	return false
 }
 
-func compareText(have, want string, f *Filter) bool {
-	a, op := f.Path.Compared(), f.Op
+func (f *Filter) compareText(have, want string) bool {
+	a := f.Path.Compared()
 	if a.Type == DateTime {
-		h, ok1 := instantOf(have)
-		w, ok2 := instantOf(want)
-		if ok1 && ok2 {
-			return inOrder(h.Compare(w), op)
+		haveTime, ok := parseDateTime(have)
+		wantTime, wantOK := parseDateTime(want)
+		if ok && wantOK {
+			return orderMatches(haveTime.Compare(wantTime), f.Op)
 		}
 	}
 	if !a.CaseExact {
 		have, want = f.Path.fold(have), f.Path.fold(want)
 	}
-	switch op {
+	switch f.Op {
 	case "co":
 		return strings.Contains(have, want)
 	case "sw":
@@ -152,16 +147,17 @@ func compareText(have, want string, f *Filter) bool {
 	case "ew":
 		return strings.HasSuffix(have, want)
 	}
-	return inOrder(strings.Compare(have, want), op)
+	return orderMatches(strings.Compare(have, want), f.Op)
 }
 
 func compareNumber(have, want json.Number, op string) bool {
-	h, err1 := have.Float64()
-	w, err2 := want.Float64()
-	return err1 == nil && err2 == nil && inOrder(cmp.Compare(h, w), op)
+	h, err := have.Float64()
+	w, wantErr := want.Float64()
+	return err == nil && wantErr == nil && orderMatches(cmp.Compare(h, w), op)
 }
 
-func inOrder(order int, op string) bool {
+// orderMatches reports whether the operator holds for two values of which cmp.Compare returned order.
+func orderMatches(order int, op string) bool {
 	switch op {
 	case "eq":
 		return order == 0
@@ -177,18 +173,4 @@ func inOrder(order int, op string) bool {
 		return order <= 0
 	}
 	return false
-}
-
-// equalities are the attribute and value of each eq in a chain of ands; ok is
-// false for any other filter.
-func equalities(f *Filter) (list []*Filter, ok bool) {
-	switch f.Op {
-	case "and":
-		left, ok1 := equalities(f.Left)
-		right, ok2 := equalities(f.Right)
-		return append(left, right...), ok1 && ok2
-	case "eq":
-		return []*Filter{f}, f.Value != nil
-	}
-	return nil, false
 }

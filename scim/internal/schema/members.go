@@ -2,22 +2,23 @@ package schema
 
 import "strings"
 
-const MembersAttribute = "members"
+// MemberIDs returns the ids in the value of an operation on members. A nil value has none.
+func MemberIDs(v any, quirks *Quirks) ([]string, error) {
+	ids, err := (&normalizer{quirks: quirks}).members(v)
+	list, _ := ids.([]string)
+	return list, err
+}
 
-// members reads the ids of a group's members, however they are written; what
-// else is said of a member is ours to say.
-func (c *normalizer) members(v any) (any, error) {
-	list, ok := v.([]any)
-	if !ok {
-		if v == nil || v == "" {
-			return nil, nil
-		}
-		c.notes.Add(QuirkSingleForMany)
-		list = []any{v}
+// members returns the ids of a group's members as a []string, in whatever form a client wrote them; nil if v is
+// unassigned. What else a client says of a member is ignored, since the server knows it better.
+func (n *normalizer) members(v any) (any, error) {
+	list, err := n.list(v)
+	if list == nil || err != nil {
+		return nil, err
 	}
 	ids := make([]string, 0, len(list))
-	for _, one := range list {
-		id, err := c.member(one)
+	for _, element := range list {
+		id, err := n.memberID(element)
 		if err != nil {
 			return nil, err
 		}
@@ -28,44 +29,37 @@ func (c *normalizer) members(v any) (any, error) {
 	return ids, nil
 }
 
-// memberIDs reads the ids in the value of an operation on members.
-func MemberIDs(v any, n *Quirks) ([]string, error) {
-	clean, err := (&normalizer{notes: n}).members(v)
-	ids, _ := clean.([]string)
-	return ids, err
-}
-
-// member is the id of one member; "" where there is none.
-func (c *normalizer) member(v any) (string, error) {
+// memberID returns the id of one member; "" if there is none.
+func (n *normalizer) memberID(v any) (string, error) {
 	switch v := v.(type) {
 	case MemberID:
 		return string(v), nil
 	case string:
-		c.notes.Add(QuirkBareValue)
+		n.quirks.Add(QuirkBareValue)
 		return v, nil
 	case nil:
 		return "", nil
 	case map[string]any:
-		id, _ := Member(v, "value")
-		text, ok := id.(string)
-		if !ok && id != nil {
-			return "", invalid("invalidValue", "A member's value is an id, not %.100s.", jsonOf(id))
+		value, _ := Member(v, "value")
+		id, ok := value.(string)
+		if !ok && value != nil {
+			return "", invalid("invalidValue", "A member's value is an id, not %.100s.", jsonOf(value))
 		}
-		if text == "" {
-			text = c.referred(v)
+		if id == "" {
+			id = n.referencedID(v)
 		}
-		return text, nil
+		return id, nil
 	}
 	return "", invalid("invalidValue", "A member is an object with a value, not %.100s.", jsonOf(v))
 }
 
-// referred is the id at the end of a member's $ref.
-func (c *normalizer) referred(object map[string]any) string {
-	ref, _ := Member(object, "$ref")
+// referencedID returns the id at the end of a member's $ref.
+func (n *normalizer) referencedID(member map[string]any) string {
+	ref, _ := Member(member, "$ref")
 	url, _ := ref.(string)
 	if url == "" {
 		return ""
 	}
-	c.notes.Add(QuirkRefForValue)
+	n.quirks.Add(QuirkRefForValue)
 	return url[strings.LastIndexByte(url, '/')+1:]
 }

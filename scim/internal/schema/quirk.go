@@ -2,10 +2,10 @@ package schema
 
 import "maps"
 
-// quirk is one named deviation from the RFCs that is accepted and counted.
+// Quirk is one named deviation from the RFCs that is accepted and counted.
 type Quirk string
 
-// The quirks, by who is known to show them (docs/entra.md has the exchanges).
+// The quirks. docs/entra.md names who is known to show them and has the requests.
 const (
 	QuirkOpCase           Quirk = "op_case"           // "Add", "Replace", "Remove"
 	QuirkBooleanString    Quirk = "boolean_string"    // "False" for false
@@ -16,36 +16,37 @@ const (
 	QuirkNumberString     Quirk = "number_string"     // 7 for "7"
 	QuirkNumberText       Quirk = "number_text"       // "7" for 7
 	QuirkEmptyString      Quirk = "empty_string"      // "" for no value
-	QuirkFilterCreates    Quirk = "filter_creates"    // emails[type eq "work"].value on nothing
-	QuirkRemoveListed     Quirk = "remove_listed"     // remove members with a value
+	QuirkFilterCreates    Quirk = "filter_creates"    // emails[type eq "work"].value where there is no such element
+	QuirkRemoveListed     Quirk = "remove_listed"     // remove of members with a value
 	QuirkDottedKey        Quirk = "dotted_key"        // {"name.givenName": …} without a path
 	QuirkBareExtension    Quirk = "bare_extension"    // path "manager" without its URN
-	QuirkUnknownAttribute Quirk = "unknown_attribute" // passed over
-	QuirkUnknownExtension Quirk = "unknown_extension" // passed over
-	QuirkUnknownMember    Quirk = "unknown_member"    // a member id that names nothing
+	QuirkUnknownAttribute Quirk = "unknown_attribute" // ignored
+	QuirkUnknownExtension Quirk = "unknown_extension" // ignored
+	QuirkUnknownMember    Quirk = "unknown_member"    // the id of a member that does not exist
 	QuirkRefForValue      Quirk = "ref_for_value"     // a member's $ref without its value
 	QuirkMissingSchemas   Quirk = "missing_schemas"   // no schemas in the body
-	QuirkPrimaryTwice     Quirk = "primary_twice"     // the last one wins
-	QuirkSameValueTwice   Quirk = "same_value_twice"  // two of a type and value are one
+	QuirkPrimaryTwice     Quirk = "primary_twice"     // two primary elements; the last one stays primary
+	QuirkSameValueTwice   Quirk = "same_value_twice"  // two elements of the same type and value; they become one
 	QuirkTypedCompare     Quirk = "typed_compare"     // emails[type eq "work"].value eq "x" in a filter
 	QuirkPlainJSON        Quirk = "plain_json"        // Content-Type: application/json
 	QuirkReadOnlyIgnored  Quirk = "read_only_ignored" // id, meta or groups sent along
-	QuirkPatchOpsCase     Quirk = "operations_case"   // "operations" for "Operations"
-	QuirkReplaceWithValue Quirk = "remove_with_value" // remove of a plain value that is listed
+	QuirkOperationsCase   Quirk = "operations_case"   // "operations" for "Operations"
+	QuirkRemoveWithValue  Quirk = "remove_with_value" // remove of some elements, listed in the value
 )
 
-// notes collects the quirks of one request.
+// Quirks counts the quirks of one request. Its methods may be called on nil, which counts nothing.
 type Quirks struct{ Counts map[Quirk]int }
 
-func (n *Quirks) Add(q Quirk) {
-	if n == nil {
+// Add counts q once more.
+func (qs *Quirks) Add(q Quirk) {
+	if qs == nil {
 		return
 	}
-	if n.Counts == nil {
-		n.Counts = map[Quirk]int{}
+	if qs.Counts == nil {
+		qs.Counts = map[Quirk]int{}
 	}
-	n.Counts[q]++
+	qs.Counts[q]++
 }
 
-// copied is the notes as they are now: what is tried again begins from them.
-func (n *Quirks) Clone() Quirks { return Quirks{maps.Clone(n.Counts)} }
+// Clone returns a copy, from which a transaction that is tried again can begin.
+func (qs *Quirks) Clone() Quirks { return Quirks{maps.Clone(qs.Counts)} }

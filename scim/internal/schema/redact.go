@@ -1,72 +1,34 @@
 package schema
 
 import (
-	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 )
 
-// plainName matches what a word of a filter may be to be shown.
+// plainName matches the words of a filter that may be shown.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9$._:,-]{1,200}$`)
 
-// filterShape is a filter's attributes and operators (RFC 7644 §7.5.2).
+// maxRedacted bounds the tokens of a filter that are shown.
+const maxRedacted = 50
+
+// RedactFilter returns the attributes and operators of a filter, without the values, which may be personal data
+// (RFC 7644 §7.5.2). The filter need not be valid.
 func RedactFilter(text string) string {
 	l := lexer{text: text}
 	var words []string
-	for value := false; len(words) < 50; {
+	for isValue := false; len(words) < maxRedacted; {
 		t, err := l.next()
 		if err != nil {
 			return "(unreadable)"
 		}
 		switch {
-		case t.kind == 0:
+		case t.kind == tokenEnd:
 			return strings.Join(words, " ")
-		case value || t.kind == '"' || t.kind == 'w' && !plainName.MatchString(t.text):
-			words, value = append(words, "…"), false
+		case isValue || t.kind == tokenString || t.kind == tokenWord && !plainName.MatchString(t.text):
+			words, isValue = append(words, "…"), false
 		default:
-			words, value = append(words, t.text), t.kind == 'w' && compares(strings.ToLower(t.text))
+			words, isValue = append(words, t.text), t.kind == tokenWord && isComparison(strings.ToLower(t.text))
 		}
 	}
 	return strings.Join(words, " ") + " …"
-}
-
-// compares says whether a word is an operator that a value follows.
-func compares(word string) bool {
-	return slices.Contains([]string{"eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"}, word)
-}
-
-// changesBetween names the attributes that differ between two documents.
-func Changes(before, after map[string]any) (changes []string) {
-	names := map[string]any{}
-	maps.Copy(names, before)
-	maps.Copy(names, after)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		old, now := before[name], after[name]
-		inner1, is1 := old.(map[string]any)
-		inner2, is2 := now.(map[string]any)
-		switch {
-		case sameJSON(old, now):
-		case strings.HasPrefix(name, "urn:") && (is1 || is2):
-			for _, sub := range Changes(inner1, inner2) {
-				changes = append(changes, name+":"+sub)
-			}
-		default:
-			changes = append(changes, name+flip(old, now))
-		}
-	}
-	return changes
-}
-
-// flip tells of a boolean what it was and is.
-func flip(old, now any) string {
-	b, is := now.(bool)
-	if !is {
-		return ""
-	}
-	if was, had := old.(bool); had {
-		return fmt.Sprintf(" %t → %t", was, b)
-	}
-	return fmt.Sprintf(" → %t", b)
 }

@@ -5,20 +5,48 @@ import (
 	"strings"
 )
 
-// selection is which attributes an answer has (RFC 7644 §3.9).
-type Selection struct{ only, without []attributeName }
+// Selection says which attributes a response has (RFC 7644 §3.9).
+type Selection struct{ only, excluded []attributeName }
 
-// named is an attribute or sub-attribute, in lower case; only an extension's URN
-// stands for all of the extension.
+// attributeName names an attribute or a sub-attribute, in lower case. If it has no attribute, it stands for the whole
+// extension.
 type attributeName struct{ extension, attribute, sub string }
 
-// covers says whether n is other, or what other is a part of.
+// ParseSelection parses the parameters attributes and excludedAttributes. Each may be given several times, and each is
+// a list of names with commas between them.
+func ParseSelection(rt *ResourceType, attributes, excludedAttributes []string) (Selection, error) {
+	s := Selection{rt.attributeNames(attributes), rt.attributeNames(excludedAttributes)}
+	if len(s.only) > 0 && len(s.excluded) > 0 {
+		return s, invalid("invalidValue", "attributes and excludedAttributes exclude each other.")
+	}
+	return s, nil
+}
+
+func (rt *ResourceType) attributeNames(lists []string) (names []attributeName) {
+	for name := range strings.SplitSeq(strings.Join(lists, ","), ",") {
+		name = strings.TrimSpace(name)
+		if x := rt.Extension(name); x != nil {
+			names = append(names, attributeName{extension: x.URN})
+			continue
+		}
+		urn, rest := rt.splitURN(name)
+		if rest == "" {
+			continue
+		}
+		first, sub, _ := strings.Cut(strings.ToLower(rest), ".")
+		_, extension := rt.attribute(urn, first)
+		names = append(names, attributeName{extension, first, sub})
+	}
+	return names
+}
+
+// covers reports whether n is other, or other is a part of n.
 func (n attributeName) covers(other attributeName) bool {
 	return n.extension == other.extension && (n.attribute == "" || n.attribute == other.attribute && (n.sub == "" || n.sub == other.sub))
 }
 
-// within is the part of n that is called name.
-func (n attributeName) within(name string) attributeName {
+// part returns the name of the part of n that is called name.
+func (n attributeName) part(name string) attributeName {
 	if n.attribute == "" {
 		n.attribute = strings.ToLower(name)
 	} else {
@@ -27,59 +55,31 @@ func (n attributeName) within(name string) attributeName {
 	return n
 }
 
-// selected reads attributes and excludedAttributes.
-func ParseSelection(kind *ResourceType, attributes, excluded []string) (Selection, error) {
-	s := Selection{kind.named(attributes), kind.named(excluded)}
-	if len(s.only) > 0 && len(s.without) > 0 {
-		return s, invalid("invalidValue", "attributes and excludedAttributes exclude each other.")
-	}
-	return s, nil
+// Includes reports whether a response has an attribute of the core schema, or a part of it.
+func (s Selection) Includes(name string) bool {
+	return s.includes(attributeName{attribute: strings.ToLower(name)})
 }
 
-// named reads lists of names, divided by commas.
-func (k *ResourceType) named(lists []string) (all []attributeName) {
-	for name := range strings.SplitSeq(strings.Join(lists, ","), ",") {
-		name = strings.TrimSpace(name)
-		if x := k.Extension(name); x != nil {
-			all = append(all, attributeName{extension: x.URN})
-			continue
-		}
-		urn, rest := k.splitURN(name)
-		if rest == "" {
-			continue
-		}
-		first, sub, _ := strings.Cut(strings.ToLower(rest), ".")
-		_, extension := k.attributeAt(urn, first)
-		all = append(all, attributeName{extension, first, sub})
-	}
-	return all
-}
-
-// wants says whether an answer has the attribute at all, or something of it.
-func (s Selection) includesName(n attributeName) bool {
-	if slices.ContainsFunc(s.without, func(w attributeName) bool { return w.covers(n) }) {
+func (s Selection) includes(n attributeName) bool {
+	if slices.ContainsFunc(s.excluded, func(e attributeName) bool { return e.covers(n) }) {
 		return false
 	}
 	return len(s.only) == 0 || slices.ContainsFunc(s.only, func(o attributeName) bool { return o.covers(n) || n.covers(o) })
 }
 
-// wantsAttribute says whether an answer has an attribute of the core schema, so
-// that costly ones are not gathered in vain.
-func (s Selection) Includes(name string) bool { return s.includesName(attributeName{attribute: name}) }
-
-// trim takes away what was not asked for; id and schemas always stay.
-func (s Selection) Trim(kind *ResourceType, resource map[string]any) map[string]any {
-	if len(s.only)+len(s.without) == 0 {
+// Trim returns the resource without what was not asked for. Its id and schemas always stay.
+func (s Selection) Trim(rt *ResourceType, resource map[string]any) map[string]any {
+	if len(s.only)+len(s.excluded) == 0 {
 		return resource
 	}
 	out := map[string]any{}
 	for name, v := range resource {
-		n := attributeName{}.within(name)
-		if kind.Extension(name) != nil {
+		n := attributeName{}.part(name)
+		if rt.Extension(name) != nil {
 			n = attributeName{extension: name}
 		}
 		if name != "id" && name != "schemas" {
-			v = s.trimmed(n, v)
+			v = s.trimValue(n, v)
 		}
 		if v != nil {
 			out[name] = v
@@ -88,35 +88,33 @@ func (s Selection) Trim(kind *ResourceType, resource map[string]any) map[string]
 	return out
 }
 
-// trimmed is what is wanted of the value of n; nil for nothing.
-func (s Selection) trimmed(n attributeName, v any) any {
-	if !s.includesName(n) {
+// trimValue returns what is to be shown of the value of n; nil for nothing.
+func (s Selection) trimValue(n attributeName, v any) any {
+	if !s.includes(n) {
 		return nil
 	}
 	switch v := v.(type) {
 	case map[string]any:
 		out := map[string]any{}
 		for name, inner := range v {
-			if kept := s.trimmed(n.within(name), inner); kept != nil {
-				out[name] = kept
+			if trimmed := s.trimValue(n.part(name), inner); trimmed != nil {
+				out[name] = trimmed
 			}
 		}
-		return orNil(out, len(out))
+		if len(out) > 0 {
+			return out
+		}
+		return nil
 	case []any:
 		var out []any
-		for _, one := range v {
-			if kept := s.trimmed(n, one); kept != nil {
-				out = append(out, kept)
+		for _, element := range v {
+			if trimmed := s.trimValue(n, element); trimmed != nil {
+				out = append(out, trimmed)
 			}
 		}
-		return orNil(out, len(out))
-	}
-	return v
-}
-
-// orNil is v, or nil where nothing is left of it.
-func orNil(v any, left int) any {
-	if left == 0 {
+		if len(out) > 0 {
+			return out
+		}
 		return nil
 	}
 	return v

@@ -3,16 +3,18 @@ package schema
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
-// key is what a resource is sorted by.
+// SortKey is what a resource is sorted by. Cursors hold it as JSON.
 type SortKey struct {
 	Assigned bool    `json:"a,omitempty"`
 	Number   float64 `json:"n,omitempty"` // of numbers and booleans
 	Text     string  `json:"t,omitempty"` // of everything else
 }
 
+// Compare orders two keys. What is unassigned comes last (RFC 7644 §3.4.2.3).
 func (k SortKey) Compare(other SortKey) int {
 	if k.Assigned != other.Assigned {
 		if k.Assigned {
@@ -23,19 +25,18 @@ func (k SortKey) Compare(other SortKey) int {
 	return cmp.Or(cmp.Compare(k.Number, other.Number), strings.Compare(k.Text, other.Text))
 }
 
-// keyOf is what a document is sorted by: of many values the primary one, else the
-// first (RFC 7644 §3.4.2.3).
-func SortKeyOf(document map[string]any, by *Path) SortKey {
-	if by == nil {
+// SortKey returns what a document is sorted by: of many values the primary one, else the first (RFC 7644 §3.4.2.3). If
+// the path is nil, all keys are equal.
+func (p *Path) SortKey(document map[string]any) SortKey {
+	if p == nil {
 		return SortKey{}
 	}
-	v := valueAt(document, by)
+	v := p.valueIn(document)
 	if list, ok := v.([]any); ok {
 		v = preferred(list)
 	}
-	a := by.Compared()
 	if object, ok := v.(map[string]any); ok {
-		v = object[a.Name]
+		v = object[p.Compared().Name]
 	}
 	switch v := v.(type) {
 	case bool:
@@ -44,32 +45,32 @@ func SortKeyOf(document map[string]any, by *Path) SortKey {
 		}
 		return SortKey{Assigned: true}
 	case json.Number:
-		n, err := v.Float64()
-		return SortKey{Assigned: err == nil, Number: n}
+		number, err := v.Float64()
+		return SortKey{Assigned: err == nil, Number: number}
 	case string:
-		return SortKey{Assigned: true, Text: by.sortText(v)}
+		return SortKey{Assigned: true, Text: p.sortText(v)}
 	}
 	return SortKey{}
 }
 
-func (t *Path) sortText(s string) string {
-	a := t.Compared()
+// sortText returns a text that has the order of the attribute's values.
+func (p *Path) sortText(s string) string {
+	a := p.Compared()
 	if a.Type == DateTime {
-		if instant, ok := instantOf(s); ok {
-			return instant.UTC().Format("2006-01-02T15:04:05.000000000Z")
+		if t, ok := parseDateTime(s); ok {
+			return t.UTC().Format("2006-01-02T15:04:05.000000000Z")
 		}
 	}
 	if a.CaseExact {
 		return s
 	}
-	return t.fold(s)
+	return p.fold(s)
 }
 
+// preferred returns the primary element, else the first; nil if there is none.
 func preferred(list []any) any {
-	for _, one := range list {
-		if element, ok := one.(map[string]any); ok && element["primary"] == true {
-			return one
-		}
+	if i := slices.IndexFunc(list, isPrimary); i >= 0 {
+		return list[i]
 	}
 	if len(list) == 0 {
 		return nil
