@@ -145,9 +145,9 @@ func (d *door) await(log io.Reader) error {
 	lines := bufio.NewScanner(log)
 	last := ""
 	for len(d.addrs) < 4 && lines.Scan() {
-		var l struct{ Msg, Door, Addr string }
+		var l struct{ Msg, Server, Addr string }
 		if last = lines.Text(); json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" {
-			d.addrs[l.Door] = l.Addr
+			d.addrs[l.Server] = l.Addr
 		}
 	}
 	if len(d.addrs) < 4 {

@@ -7,7 +7,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,6 +14,7 @@ import (
 	"strings"
 
 	"sallyport/audit"
+	"sallyport/listen"
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy"
@@ -26,8 +26,9 @@ import (
 type File struct {
 	proxy.Settings `yaml:",inline"`
 
-	Listen  Listen           `yaml:"listen" doc:"the addresses to listen on"`
-	TLS     TLS              `yaml:"tls" doc:"how the public and scim listeners speak TLS"`
+	Listen  listen.Settings  `yaml:"listen" doc:"the addresses to listen on"`
+	TLS     listen.TLS       `yaml:"tls" doc:"how the public and scim listeners speak TLS"`
+	Limits  Limits           `yaml:"limits" doc:"how much is accepted at once"`
 	Store   Store            `yaml:"store" doc:"where users, groups and sessions are kept"`
 	Control Control          `yaml:"control" doc:"how operators' verbs reach the running server"`
 	OIDC    oidc.Settings    `yaml:"oidc" doc:"the identity provider that signs people in"`
@@ -37,14 +38,10 @@ type File struct {
 	Log     Log              `yaml:"log" doc:"what is written to standard error"`
 }
 
-// Listen is where the server listens.
-type Listen struct {
-	Public string `yaml:"public" doc:"applications and login"`
-	SCIM   string `yaml:"scim" doc:"SCIM alone; empty only with scim.on_public"`
-	Ops    string `yaml:"ops" doc:"/metrics, /healthz and /readyz, without authentication: never public"`
-	HTTP   string `yaml:"http" doc:"sends browsers from http to https, and answers HTTP-01 of ACME; nothing else is served there. None when absent"`
-
-	ProxyProtocol []string `yaml:"proxy_protocol" doc:"listeners (public, scim, http) on which trusted_proxies say by the PROXY protocol, v1 or v2, who is calling, and must"`
+// Limits bound what is accepted at once: those of the proxy and those of the listeners, in one section.
+type Limits struct {
+	Proxy  proxy.Limits  `yaml:",inline"`
+	Listen listen.Limits `yaml:",inline"`
 }
 
 // Store is the engine of the store: exactly one.
@@ -78,12 +75,25 @@ func defaults() *File {
 	return &File{
 		Settings: proxy.Defaults(), OIDC: oidc.Defaults(), Session: session.Defaults(), SCIM: scim.Defaults(), Audit: audit.Defaults(),
 		Control: Control{"data/control.sock"}, Log: Log{"info", "json"},
-		Listen: Listen{Ops: "127.0.0.1:9090"},
+		Listen: listen.Settings{Ops: "127.0.0.1:9090"}, Limits: Limits{proxy.Defaults().Limits, listen.DefaultLimits()},
 	}
 }
 
-// Proxy is the part of the file that says what is behind the door and who may pass.
-func (f *File) Proxy() proxy.Settings { return f.Settings }
+// Proxy returns the settings of the proxy.
+func (f *File) Proxy() proxy.Settings {
+	s := f.Settings
+	s.Limits = f.Limits.Proxy
+	return s
+}
+
+// site returns what the checks of package listen need of the other packages' settings.
+func (f *File) site() listen.Site {
+	s := listen.Site{PublicURL: f.PublicURL, TrustedProxies: f.TrustedProxies, SCIMOnPublic: f.SCIM.OnPublic}
+	for _, r := range f.Routes {
+		s.RouteHosts = append(s.RouteHosts, r.Host)
+	}
+	return s
+}
 
 // maxSize bounds a configuration file, in bytes.
 const maxSize = 1 << 20
@@ -151,7 +161,7 @@ func (f *File) check(fault func(path, problem string)) {
 	under := func(node string) func(path, problem string) {
 		return func(path, problem string) { fault(join(node, path), problem) }
 	}
-	f.Settings.Check(fault)
+	f.Proxy().Check(fault)
 	for i, p := range f.Policies {
 		p.Check(policy.Options{TrustGroupNames: f.TrustGroupNames}, under(fmt.Sprintf("policies[%d]", i)))
 	}
@@ -163,9 +173,9 @@ func (f *File) check(fault func(path, problem string)) {
 		oidc.WorkloadSettings{Issuer: o.Issuer, CAFile: o.CAFile}.Check(under("scim.oauth"))
 	}
 	f.Audit.Check(under("audit"))
-	f.checkListen(under("listen"))
-	f.checkAnnounced(under("listen.proxy_protocol"))
-	f.checkTLS(under("tls"))
+	f.Listen.Check(f.site(), under("listen"))
+	f.TLS.Check(f.site(), under("tls"))
+	f.Limits.Listen.Check(under("limits"))
 	f.checkStore(under("store"))
 	f.checkLog(under("log"))
 }
@@ -183,37 +193,6 @@ func (f *File) checkPolicyNames(fault func(path, problem string)) {
 		if first < i && p.Name != "" {
 			fault(fmt.Sprintf("policies[%d].name", i), fmt.Sprintf("policies[%d] is called %q too; give each its own name", first, p.Name))
 		}
-	}
-}
-
-func (f *File) checkListen(fault func(path, problem string)) {
-	for _, l := range []struct{ key, addr, example string }{
-		{"public", f.Listen.Public, "0.0.0.0:8443"}, {"scim", f.Listen.SCIM, "0.0.0.0:8444"}, {"ops", f.Listen.Ops, "127.0.0.1:9090"},
-		{"http", f.Listen.HTTP, "0.0.0.0:80"},
-	} {
-		if l.addr == "" && (l.key == "scim" && f.SCIM.OnPublic || l.key == "http") {
-			continue
-		}
-		if _, port, err := net.SplitHostPort(l.addr); err != nil || port == "" {
-			fault(l.key, fmt.Sprintf("%q is no address to listen on; write host:port, such as %s", l.addr, l.example))
-		}
-	}
-	if f.Listen.HTTP != "" && strings.HasPrefix(f.PublicURL, "http://") {
-		fault("http", "has nowhere to send browsers, for public_url is http itself; leave it out")
-	}
-}
-
-// announcing are the listeners on which clients may be announced.
-var announcing = []string{"public", "scim", "http"}
-
-func (f *File) checkAnnounced(fault func(path, problem string)) {
-	for i, name := range f.Listen.ProxyProtocol {
-		if !slices.Contains(announcing, name) {
-			fault(fmt.Sprintf("[%d]", i), fmt.Sprintf("%q is no listener that clients are announced to; write %s", name, strings.Join(announcing, ", ")))
-		}
-	}
-	if len(f.Listen.ProxyProtocol) > 0 && len(f.TrustedProxies) == 0 {
-		fault("", "is believed of nobody; name the load balancers that send it in trusted_proxies")
 	}
 }
 

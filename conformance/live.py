@@ -25,13 +25,13 @@ routes: [{name: none, host: none.localhost, upstream: http://127.0.0.1:1, policy
 
 def address(server):
     """The address of the scim listener, from the server's log."""
-    doors = {}
+    addresses = {}
     for line in server.stderr:
         entry = json.loads(line)
         if entry.get("msg") == "listening":
-            doors[entry["door"]] = entry["addr"]
-        if len(doors) == 4:
-            return doors["scim"]
+            addresses[entry["server"]] = entry["addr"]
+        if len(addresses) == 4:
+            return addresses["scim"]
     sys.exit("the server ended before it listened")
 
 

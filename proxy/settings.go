@@ -20,7 +20,7 @@ type Settings struct {
 	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the headers by which an upstream learns who is calling"`
 	HSTS            HSTS            `yaml:"hsts" doc:"tells browsers to come by https alone"`
 	TrustGroupNames bool            `yaml:"trust_group_names" doc:"let rules name groups by name alone; whoever may rename groups then decides who passes"`
-	Limits          Limits          `yaml:"limits" doc:"how much is taken on at once"`
+	Limits          Limits          `yaml:"-"` // config reads it from the section "limits", which it shares with package listen
 	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
 	Routes          []Route         `yaml:"routes" doc:"host and path to upstream"`
 }
@@ -34,13 +34,12 @@ type ForwardAuth struct {
 // what was taken on can be served.
 type Limits struct {
 	LiveRequests int `yaml:"live_requests" doc:"requests under way on all routes, WebSockets and streams among them; count 64 KiB of memory for each"`
-	Connections  int `yaml:"connections" doc:"connections to the public listener; more wait to be taken"`
 
 	Stall time.Duration `yaml:"stall" doc:"how long nothing may come of a request's body, or nothing be taken of an answer, until the request ends; streams of gRPC may send nothing for longer"`
 }
 
 // defaultLimits are in force where nothing, or 0, is written.
-var defaultLimits = Limits{LiveRequests: 20_000, Connections: 30_000, Stall: time.Minute}
+var defaultLimits = Limits{LiveRequests: 20_000, Stall: time.Minute}
 
 // IdentityHeaders names the headers set for the upstream. An empty name means that header is not sent; every inbound
 // spelling of a named one is removed. Values are ASCII: any other byte, and "%", is percent-encoded (RFC 3986 §2.1),
@@ -74,10 +73,8 @@ func (s Settings) Check(fault func(path, problem string)) {
 			fault(fmt.Sprintf("trusted_proxies[%d]", i), err.Error())
 		}
 	}
-	for key, n := range map[string]int{"live_requests": s.Limits.LiveRequests, "connections": s.Limits.Connections} {
-		if n < 0 {
-			fault("limits."+key, fmt.Sprintf("%d is negative; write a number such as 20000", n))
-		}
+	if n := s.Limits.LiveRequests; n < 0 {
+		fault("limits.live_requests", fmt.Sprintf("%d is negative; write a number such as 20000", n))
 	}
 	if s.Limits.Stall < 0 {
 		fault("limits.stall", "write for example 1m")

@@ -173,9 +173,9 @@ func (a *acmeAuthority) strangers(t *testing.T, addr string) {
 	}
 }
 
-// TestCertificatesByACME: for our own hosts alone, on both listeners, kept over a restart,
+// TestACME_IssuesForConfiguredHosts: for our own hosts alone, on both listeners, kept over a restart,
 // and soon for a host that is new.
-func TestCertificatesByACME(t *testing.T) {
+func TestACME_IssuesForConfiguredHosts(t *testing.T) {
 	w := newWorld(t)
 	a := w.newACMEAuthority(90*24*3600, nil)
 	w.configureACME(a, "public: "+a.public, "")
@@ -237,9 +237,9 @@ func earliest(certs map[string]*x509.Certificate) (first time.Time) {
 	return first
 }
 
-// TestACMEByHTTP where the authority does not reach the public listener, with an
+// TestACME_HTTPChallenge where the authority does not reach the public listener, with an
 // account that is bound to another; browsers are sent on by the same listener.
-func TestACMEByHTTP(t *testing.T) {
+func TestACME_HTTPChallenge(t *testing.T) {
 	const secret = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	w := newWorld(t)
 	a := w.newACMEAuthority(90*24*3600, func(settings map[string]any) {
@@ -276,9 +276,9 @@ func TestACMEByHTTP(t *testing.T) {
 	}
 }
 
-// TestOrdersThatFailAreNotRepeated at once, however many ask for the name; nobody is
+// TestACME_FailedOrdersAreNotRepeated at once, however many ask for the name; nobody is
 // served without a certificate.
-func TestOrdersThatFailAreNotRepeated(t *testing.T) {
+func TestACME_FailedOrdersAreNotRepeated(t *testing.T) {
 	w := newWorld(t)
 	a := w.newACMEAuthority(90*24*3600, nil)
 	w.configureACME(a, "public: 127.0.0.1:0", "") // where it is not looked for
@@ -299,7 +299,7 @@ func TestOrdersThatFailAreNotRepeated(t *testing.T) {
 		t.Errorf("%d more orders", n)
 	}
 	awaitLog(t, s, "no certificate for a host")
-	awaitLog(t, s, `"again":"`)
+	awaitLog(t, s, `"retry":"`)
 	resp, err := http.Get("http://" + s.addrs["public"] + "/")
 	if err != nil {
 		t.Fatal(err)
@@ -310,8 +310,8 @@ func TestOrdersThatFailAreNotRepeated(t *testing.T) {
 	}
 }
 
-// TestCertificatesAreRenewed in time.
-func TestCertificatesAreRenewed(t *testing.T) {
+// TestACME_RenewsCertificates in time.
+func TestACME_RenewsCertificates(t *testing.T) {
 	w := newWorld(t)
 	a := w.newACMEAuthority(30, nil)
 	w.configureACME(a, "public: "+a.public, "")

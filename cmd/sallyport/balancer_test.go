@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// balancerAddress is where balancers connect to us from; browsers come from 127.0.0.1.
+// balancerAddress is the address from which balancers connect to the server; browsers connect from 127.0.0.1.
 const balancerAddress = "127.0.0.2"
 
-// balancer is a load balancer that lets TCP through to backend and says whose it is. It
-// returns its own address.
+// balancer starts a load balancer that forwards TCP connections to backend and names the client by the PROXY protocol.
+// It returns the balancer's own address.
 type balancer func(w *world, backend string) string
 
-// homemade announces by a version's text or bytes.
-func homemade(announce func(client *net.TCPAddr) string) balancer {
+// testBalancer returns a balancer that sends the header that makeHeader returns for a client.
+func testBalancer(makeHeader func(client *net.TCPAddr) string) balancer {
 	return func(w *world, backend string) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -33,14 +33,14 @@ func homemade(announce func(client *net.TCPAddr) string) balancer {
 				if err != nil {
 					return
 				}
-				go letThrough(client, backend, announce(client.RemoteAddr().(*net.TCPAddr)))
+				go forward(client, backend, makeHeader(client.RemoteAddr().(*net.TCPAddr)))
 			}
 		}()
 		return l.Addr().String()
 	}
 }
 
-func letThrough(client net.Conn, backend, announcement string) {
+func forward(client net.Conn, backend, header string) {
 	defer client.Close()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(balancerAddress)}}
 	server, err := d.Dial("tcp", backend)
@@ -48,7 +48,7 @@ func letThrough(client net.Conn, backend, announcement string) {
 		return
 	}
 	defer server.Close()
-	_, _ = io.WriteString(server, announcement)
+	_, _ = io.WriteString(server, header)
 	go func() {
 		_, _ = io.Copy(server, client)
 		_ = server.(*net.TCPConn).CloseWrite()
@@ -56,20 +56,21 @@ func letThrough(client net.Conn, backend, announcement string) {
 	_, _ = io.Copy(client, server)
 }
 
-func version1(client *net.TCPAddr) string {
+func headerV1(client *net.TCPAddr) string {
 	return fmt.Sprintf("PROXY TCP4 %s 127.0.0.1 %d 443\r\n", client.IP, client.Port)
 }
 
-func version2(client *net.TCPAddr) string {
-	return v2(0x21, 0x11, append(append([]byte{}, client.IP.To4()...), 127, 0, 0, 1, byte(client.Port>>8), byte(client.Port), 1, 0xbb)...)
+func headerV2(client *net.TCPAddr) string {
+	addresses := append(append([]byte{}, client.IP.To4()...), 127, 0, 0, 1, byte(client.Port>>8), byte(client.Port), 1, 0xbb)
+	return "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + string(addresses)
 }
 
-// haproxy runs a real one, which announces as option says, and looks whether we are well.
+// haproxy returns a balancer that is a real HAProxy; option selects the version. It also checks the health of the server.
 func haproxy(option string) balancer {
 	return func(w *world, backend string) string {
 		program := os.Getenv("HAPROXY")
 		if program == "" {
-			w.t.Skip("HAPROXY does not name one; ./test.sh tls finds it")
+			w.t.Skip("HAPROXY does not name the program; ./test.sh tls sets it")
 		}
 		listen := free(w.t)
 		file := fmt.Sprintf("haproxy-%s.cfg", portOf(listen))
@@ -105,45 +106,44 @@ func awaitListener(t testing.TB, addr string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("nobody listens on %s", addr)
+			t.Fatalf("nothing listens on %s", addr)
 		}
 	}
 }
 
-// TestBehindABalancer that speaks the PROXY protocol: everything works as without, the
-// client's address is the one announced, nobody else's word counts for it, and all that is
-// open is cut as ever.
-func TestBehindABalancer(t *testing.T) {
-	for name, front := range map[string]balancer{"version 1": homemade(version1), "version 2": homemade(version2),
+// TestBalancer_PROXYProtocol: behind a balancer that speaks the PROXY protocol, everything works as without one; the
+// client's address is the one in the header; no other peer may send a header; live requests are cut as usual.
+func TestBalancer_PROXYProtocol(t *testing.T) {
+	for name, start := range map[string]balancer{"version 1": testBalancer(headerV1), "version 2": testBalancer(headerV2),
 		"HAProxy, version 1": haproxy("send-proxy"), "HAProxy, version 2": haproxy("send-proxy-v2 proxy-v2-options ssl,unique-id")} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, proxy_protocol: [public, scim]}\ntrusted_proxies: ["+balancerAddress+"]")
 			server := w.start("--init")
-			bare := server.addrs["public"]
-			for _, door := range []string{"public", "scim"} {
-				server.addrs[door] = front(w, server.addrs[door])
+			direct := server.addrs["public"]
+			for _, name := range []string{"public", "scim"} {
+				server.addrs[name] = start(w, server.addrs[name])
 			}
 			s := w.settle(server)
-			if got := s.whereFrom(t); got != "[127.0.0.1] [https]\n" {
-				t.Errorf("the upstream hears that the client is %s", got)
+			if got := s.clientAddress(t); got != "[127.0.0.1] [https]\n" {
+				t.Errorf("the upstream sees the client address %s", got)
 			}
 			lives := s.openAll(t)
 			s.push.setActive(s.alice, "False")
 			s.demandCut(t, lives, http.StatusForbidden)
-			for _, reason := range []string{unannounced, malformed, untrusted} {
+			for _, reason := range []string{"unannounced", "malformed", "untrusted"} {
 				await(t, server, fmt.Sprintf("sallyport_proxy_protocol_refused_total{reason=%q} 0\n", reason))
 			}
-			refusedFrom(t, bare, balancerAddress, "")
+			demandRejected(t, direct, balancerAddress, "")
 			await(t, server, `sallyport_proxy_protocol_refused_total{reason="unannounced"} 1`+"\n")
-			refusedFrom(t, bare, "127.0.0.1", version1(&net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 1}))
+			demandRejected(t, direct, "127.0.0.1", headerV1(&net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 1}))
 			await(t, server, `sallyport_proxy_protocol_refused_total{reason="untrusted"} 1`+"\n")
 		})
 	}
 }
 
-// whereFrom is what the upstream hears of the client's address, which claims another.
-func (s *stage) whereFrom(t *testing.T) string {
+// clientAddress returns the client address and scheme that the upstream sees for a request that claims another address.
+func (s *stage) clientAddress(t *testing.T) string {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "https://"+appHost+"/where", nil)
 	if err != nil {
@@ -162,9 +162,9 @@ func (s *stage) whereFrom(t *testing.T) string {
 	return string(body)
 }
 
-// refusedFrom connects from an address, says something that is no announcement of that
-// address's to make, and demands that the connection is closed.
-func refusedFrom(t *testing.T, addr, from, said string) {
+// demandRejected connects to addr from an address that must not send header, sends it and more, and demands that the
+// connection is closed.
+func demandRejected(t *testing.T, addr, from, header string) {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := d.Dial("tcp", addr)
@@ -172,26 +172,25 @@ func refusedFrom(t *testing.T, addr, from, said string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, _ = io.WriteString(conn, said+strings.Repeat("x", shortestAnnouncement))
+	_, _ = io.WriteString(conn, header+strings.Repeat("x", 12)) // no header is shorter
 	if n, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Errorf("%d bytes come back", n)
 	}
 }
 
-// TestTrustedProxiesFollowReloads: whoever is trusted from now on must announce, on its
-// next connection.
-func TestTrustedProxiesFollowReloads(t *testing.T) {
+// TestBalancer_TrustedProxiesFollowReload: a proxy that becomes trusted must send a header on its next connection.
+func TestBalancer_TrustedProxiesFollowReload(t *testing.T) {
 	w := newWorld(t)
 	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, proxy_protocol: [public]}\ntrusted_proxies: [192.0.2.1]")
 	s := w.start("--init")
-	announcement := version1(&net.TCPAddr{IP: net.ParseIP("192.0.2.7"), Port: 1})
-	refusedFrom(t, s.addrs["public"], balancerAddress, announcement)
+	header := headerV1(&net.TCPAddr{IP: net.ParseIP("192.0.2.7"), Port: 1})
+	demandRejected(t, s.addrs["public"], balancerAddress, header)
 	await(t, s, `sallyport_proxy_protocol_refused_total{reason="untrusted"} 1`+"\n")
 	w.rewrite("trusted_proxies: [192.0.2.1]", "trusted_proxies: ["+balancerAddress+"]")
 	s.verb("reload")
-	refusedFrom(t, s.addrs["public"], balancerAddress, "")
+	demandRejected(t, s.addrs["public"], balancerAddress, "")
 	await(t, s, `sallyport_proxy_protocol_refused_total{reason="unannounced"} 1`+"\n")
 	if out, code := s.try("validate"); code != exitOK {
-		t.Errorf("the file is not sound: %s", out)
+		t.Errorf("validate rejects the file: %s", out)
 	}
 }

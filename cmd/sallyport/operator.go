@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/config"
+	"sallyport/listen"
 )
 
 // operator sends a verb's question to the control of the running server, or,
@@ -91,7 +92,7 @@ func nobodyListens(err error) bool {
 // (whose lock makes sure that no server runs) and answers on the same socket.
 func (o *operator) alone(ctx context.Context, req *http.Request, use func(*http.Response) error) error {
 	quiet := slog.New(slog.DiscardHandler)
-	r, err := openRooms(ctx, o.file, false, quiet)
+	r, err := openComponents(ctx, o.file, false, quiet)
 	if err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func (o *operator) alone(ctx context.Context, req *http.Request, use func(*http.
 		if err != nil {
 			return err
 		}
-		server := &http.Server{Handler: r.control().handler(), ReadHeaderTimeout: headerTimeout}
+		server := &http.Server{Handler: r.control().handler(), ReadHeaderTimeout: listen.HeaderTimeout}
 		go func() { _ = server.Serve(l) }()
 		defer server.Close()
 		defer os.Remove(o.file.Control.Socket)

@@ -17,7 +17,7 @@ import (
 	"sallyport/config"
 )
 
-// metrics gathers what every room counts.
+// metrics returns a registry with the metrics of every part.
 func (s *server) metrics() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_build_info", Help: "1; the labels say what is running.",
@@ -25,16 +25,16 @@ func (s *server) metrics() *prometheus.Registry {
 	build.Set(1)
 	reg.MustRegister(build, s.reloader.successful, s.reloader.successTime,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, room := range []interface{ Collectors() []prometheus.Collector }{
-		s.rooms.store, s.rooms.directory, s.rooms.sessions, s.rooms.record, s.provider, s.proxy, s.push, s.certs, s.announced,
+	for _, part := range []interface{ Collectors() []prometheus.Collector }{
+		s.components.store, s.components.directory, s.components.sessions, s.components.record, s.provider, s.proxy, s.scim, s.certs, s.proxyProto,
 	} {
-		reg.MustRegister(room.Collectors()...)
+		reg.MustRegister(part.Collectors()...)
 	}
 	return reg
 }
 
-// ops is the operators' listener: no authentication, so never public.
-func (s *server) ops() http.Handler {
+// opsHandler serves operators, without authentication: it must never be public.
+func (s *server) opsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{Registry: s.registry}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -45,7 +45,7 @@ func (s *server) ops() http.Handler {
 // ready answers whether decisions can be made now. The identity provider being
 // away does not count: those signed in go on working.
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
-	if err := s.rooms.directory.Fresh(); err != nil {
+	if err := s.components.directory.Fresh(); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}

@@ -54,7 +54,7 @@ func TestMetricsHaveTheirNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.rooms.close()
+	defer s.components.close()
 	slices.Sort(metricNames)
 	if got := described(t, s); !slices.Equal(got, metricNames) {
 		t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(metricNames, "\n"))

@@ -49,13 +49,13 @@ type running struct {
 	t      testing.TB
 	dir    string
 	cmd    *exec.Cmd
-	addrs  map[string]string // door name → address
+	addrs  map[string]string // by the name of the listener
 	stderr *bytes.Buffer
 	mu     sync.Mutex // guards stderr
 	exited chan error
 }
 
-// start runs `serve` in dir and returns once every door listens.
+// start runs `serve` in dir and returns once every listener is open.
 func start(t testing.TB, dir string, flags ...string) *running {
 	t.Helper()
 	path, err := binary()
@@ -72,13 +72,13 @@ func start(t testing.TB, dir string, flags ...string) *running {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.kill)
-	r.awaitDoors(pipe)
+	r.awaitListeners(pipe)
 	return r
 }
 
-func (r *running) awaitDoors(pipe io.Reader) {
+func (r *running) awaitListeners(pipe io.Reader) {
 	r.t.Helper()
-	listening, doors := make(chan struct{}), doorsIn(r.t, r.dir)
+	listening, count := make(chan struct{}), listenersIn(r.t, r.dir)
 	go func() {
 		lines := bufio.NewScanner(pipe)
 		lines.Buffer(nil, 1<<20)
@@ -86,10 +86,10 @@ func (r *running) awaitDoors(pipe io.Reader) {
 			r.mu.Lock()
 			r.stderr.WriteString(lines.Text() + "\n")
 			r.mu.Unlock()
-			var l struct{ Msg, Door, Addr string }
+			var l struct{ Msg, Server, Addr string }
 			if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" {
-				r.addrs[l.Door] = l.Addr
-				if len(r.addrs) == doors {
+				r.addrs[l.Server] = l.Addr
+				if len(r.addrs) == count {
 					close(listening)
 				}
 			}
@@ -106,8 +106,8 @@ func (r *running) awaitDoors(pipe io.Reader) {
 	}
 }
 
-// doorsIn is how many doors the configuration in dir opens.
-func doorsIn(t testing.TB, dir string) int {
+// listenersIn returns how many listeners the configuration in dir opens.
+func listenersIn(t testing.TB, dir string) int {
 	t.Helper()
 	file, err := config.Load(filepath.Join(dir, "sallyport.yaml"))
 	if err != nil {

@@ -63,7 +63,7 @@ func initCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := openRooms(cmd.Context(), file, true, slog.New(slog.DiscardHandler))
+			r, err := openComponents(cmd.Context(), file, true, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
 			}

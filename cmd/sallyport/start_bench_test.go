@@ -61,8 +61,8 @@ func (w *world) fill(ctx context.Context) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var running errgroup.Group
-	running.Go(func() error { return ignoreCancelled(d.Run(ctx)) })
-	running.Go(func() error { return ignoreCancelled(sessions.Run(ctx)) })
+	running.Go(func() error { return ignoreCanceled(d.Run(ctx)) })
+	running.Go(func() error { return ignoreCanceled(sessions.Run(ctx)) })
 	if err = employ(ctx, d); err == nil {
 		err = signInAll(ctx, d, sessions)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -20,13 +19,8 @@ func validateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := loadCertificate(file.TLS); err != nil {
+			if err := file.TLS.CheckFiles(); err != nil {
 				return err
-			}
-			if a := file.TLS.ACME; a != nil { // with what its files hold
-				if _, err := newOrders(*a, nil, nil, slog.New(slog.DiscardHandler)); err != nil {
-					return err
-				}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d policies\n", path, len(file.Routes), len(file.Policies))
 			return nil

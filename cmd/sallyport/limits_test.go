@@ -43,12 +43,12 @@ func TestNoMoreConnectionsThanDescriptors(t *testing.T) {
 	}
 	var said bytes.Buffer
 	s := &server{file: &config.File{}, log: slog.New(slog.NewTextHandler(&said, nil))}
-	s.file.Limits.Connections = 10
-	if n := s.connections(); n != 10 || said.Len() != 0 {
+	s.file.Limits.Listen.Connections = 10
+	if n := s.maxConnections(); n != 10 || said.Len() != 0 {
 		t.Errorf("%d, %s", n, said.String())
 	}
-	s.file.Limits.Connections = 1 << 30
-	if n := s.connections(); n > int(descriptors.Cur/2) || !strings.Contains(said.String(), "too few file descriptors") {
+	s.file.Limits.Listen.Connections = 1 << 30
+	if n := s.maxConnections(); n > int(descriptors.Cur/2) || !strings.Contains(said.String(), "too few file descriptors") {
 		t.Errorf("%d, %s", n, said.String())
 	}
 }

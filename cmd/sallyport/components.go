@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"sallyport/audit"
+	"sallyport/config"
+	"sallyport/directory"
+	"sallyport/scim"
+	"sallyport/session"
+	"sallyport/store"
+	"sallyport/store/bolt"
+)
+
+// components are the durable parts: the store, what is read from it into memory, and the audit record.
+type components struct {
+	store        *bolt.Store
+	directory    *directory.Directory
+	provisioning *scim.Provisioning
+	sessions     *session.Sessions
+	record       *audit.Log
+	log          *slog.Logger
+}
+
+// openComponents opens everything that is kept on disk. With init, it creates a store that is missing.
+func openComponents(ctx context.Context, file *config.File, init bool, log *slog.Logger) (*components, error) {
+	st, err := bolt.Open(file.Store.Bolt.Path, bolt.Options{Init: init})
+	if errors.Is(err, store.ErrMissing) {
+		return nil, fmt.Errorf("%w; start with `sallyport serve --init` the first time", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &components{store: st, log: log}
+	if err := c.open(ctx, file); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// open reads users and sessions concurrently, since that takes most of the time of a start.
+func (c *components) open(ctx context.Context, file *config.File) error {
+	g, reading := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		if c.directory, err = directory.Open(reading, c.store, file.OIDC.UserAttribute); err != nil {
+			return fmt.Errorf("loading the directory: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() (err error) {
+		if c.sessions, err = session.Open(reading, c.store, file.Session); err != nil {
+			return fmt.Errorf("loading the sessions: %w", err)
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	var err error
+	if c.provisioning, err = scim.Open(ctx, c.store, c.directory); err != nil {
+		return err
+	}
+	if c.record, err = audit.Open(file.Audit.File); err != nil {
+		return fmt.Errorf("opening the audit record: %w", err)
+	}
+	return c.checkLineage(ctx, file)
+}
+
+// checkLineage returns an error if the store lacks the newest change that the audit record contains. Otherwise the
+// record would already hold the revisions that new changes get, and the new changes would not be recorded.
+func (c *components) checkLineage(ctx context.Context, file *config.File) error {
+	recorded := c.record.LastRevision()
+	if recorded == 0 {
+		return nil
+	}
+	return c.directory.View(ctx, func(tx *directory.Tx) error {
+		ok, err := tx.HasRecordFrom(recorded)
+		if err != nil || ok {
+			return err
+		}
+		return fmt.Errorf("the store %s is older than the audit record %s: the record contains a change (revision %d) that the store does not have; "+
+			"if the store was restored from a backup on purpose, move the audit record elsewhere, and a new one is begun",
+			file.Store.Bolt.Path, file.Audit.File, recorded)
+	})
+}
+
+// run keeps memory and the audit record equal to the store until ctx ends.
+func (c *components) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.directory.Run(ctx) })
+	g.Go(func() error { return c.provisioning.Run(ctx) })
+	g.Go(func() error { return c.sessions.Run(ctx) })
+	g.Go(func() error { return c.record.Run(ctx) })
+	g.Go(func() error { return c.recordPushes(ctx) })
+	return g.Wait()
+}
+
+// recordPushes copies the records of SCIM changes, which are committed with the changes themselves, to the audit
+// record. It continues after the last revision that the audit record contains.
+func (c *components) recordPushes(ctx context.Context) error {
+	for rec, err := range c.directory.Records(ctx, c.record.LastRevision()) {
+		if err != nil {
+			return err
+		}
+		if err := c.record.Append(rec.Event, rec.Revision); err != nil {
+			c.log.Error("a directory change could not be written to the audit record", "rev", rec.Revision, "err", err)
+			return fmt.Errorf("recording a directory change: %w", err)
+		}
+	}
+	return ctx.Err()
+}
+
+// during runs the components until f returns, then closes them.
+func (c *components) during(ctx context.Context, f func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ignoreCanceled(c.run(ctx)) })
+	g.Go(func() error { defer stop(); return f(ctx) })
+	return errors.Join(g.Wait(), c.close())
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// control returns the handler of operators' requests, without what only a running server can do.
+func (c *components) control() *control {
+	return &control{store: c.store, directory: c.directory, scim: c.provisioning, sessions: c.sessions, record: c.record, log: c.log}
+}
+
+func (c *components) close() error {
+	var errs []error
+	if c.record != nil {
+		errs = append(errs, c.record.Close())
+	}
+	return errors.Join(append(errs, c.store.Close())...)
+}

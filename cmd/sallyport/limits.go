@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// gcPercent is GOGC unless it is set in the environment. It is twice Go's default, since most of what a request
+// allocates is garbage when the request ends.
+const gcPercent = 200
+
+// limitMemory keeps the heap below the memory limit of the container, which is read from file, unless GOMEMLIMIT is set.
+// The proxy then rejects requests before the kernel kills the process.
+func limitMemory(file string) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return // not in a container
+	}
+	if limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && limit > 0 {
+		debug.SetMemoryLimit(limit / 10 * 9)
+	}
+}
+
+// ownDescriptors is the number of file descriptors reserved for the process itself.
+const ownDescriptors = 100
+
+// maxConnections returns how many connections the public listener accepts at once: limits.connections, or fewer if the
+// process has too few file descriptors. A connection needs two, its own and one to the upstream.
+func (s *server) maxConnections() int {
+	limit := s.file.Limits.Listen.MaxConnections()
+	var descriptors syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
+		return limit
+	}
+	available := max(1, (int(min(descriptors.Cur, 1<<30))-ownDescriptors)/2)
+	if limit <= available {
+		return limit
+	}
+	s.log.Warn("there are too few file descriptors for limits.connections; raise the limit (LimitNOFILE of systemd, ulimit -n)",
+		"connections", available, "limits.connections", limit, "descriptors", descriptors.Cur)
+	return available
+}

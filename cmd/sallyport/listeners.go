@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"sallyport/listen"
+)
+
+// servers returns what listens where. The operators' servers, ops and control, never use TLS or the PROXY protocol.
+func (s *server) servers() []listen.Options {
+	addrs := s.file.Listen
+	all := []listen.Options{
+		{Name: "public", Addr: addrs.Public, Handler: s.publicHandler(), Certificates: s.certs, MaxConnections: s.maxConnections()},
+		{Name: "ops", Addr: addrs.Ops, Handler: s.opsHandler()},
+		{Name: "control", Listen: func() (net.Listener, error) { return listenControl(s.file.Control.Socket) }, Handler: s.control().handler()},
+	}
+	if addrs.SCIM != "" {
+		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.scim, Certificates: s.certs})
+	}
+	if addrs.HTTP != "" {
+		all = append(all, listen.Options{Name: "http", Addr: addrs.HTTP, Handler: s.redirectHandler(),
+			MaxConnections: s.file.Limits.Listen.MaxConnections(), RequestTimeout: listen.HeaderTimeout})
+	}
+	for i, o := range all {
+		all[i].Log = s.log
+		if slices.Contains(s.file.Listen.ProxyProtocol, o.Name) {
+			all[i].ProxyProtocol = s.proxyProto
+		}
+	}
+	return all
+}
+
+// openServers opens every listener, or none.
+func (s *server) openServers() (servers []*listen.Server, err error) {
+	for _, o := range s.servers() {
+		opened, err := listen.Open(o)
+		if err != nil {
+			for _, other := range servers {
+				_ = other.Close()
+			}
+			return nil, err
+		}
+		servers = append(servers, opened)
+	}
+	return servers, nil
+}
+
+// runServers serves until ctx ends or one of the servers fails, and then shuts all of them down.
+func (s *server) runServers(ctx context.Context, servers []*listen.Server) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, srv := range servers {
+		g.Go(func() error { return srv.Run(ctx) })
+		s.log.Info("listening", "server", srv.Name(), "addr", srv.Addr().String())
+	}
+	return g.Wait()
+}
+
+// publicHandler serves the applications and, with scim.on_public, SCIM as well.
+func (s *server) publicHandler() http.Handler {
+	if s.file.SCIM.OnPublic {
+		return s.withSCIM(s.proxy.ServeHTTP)
+	}
+	return s.proxy
+}
+
+// withSCIM returns a handler that serves SCIM on the host of public_url, and passes every other request to next.
+func (s *server) withSCIM(next http.HandlerFunc) http.HandlerFunc {
+	publicURL, _ := url.Parse(s.file.PublicURL) // wire has parsed it already
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == publicURL.Host && isSCIM(r.URL.Path) {
+			s.scim.ServeHTTP(w, r)
+			return
+		}
+		next(w, r)
+	}
+}
+
+func isSCIM(path string) bool { return path == "/scim" || strings.HasPrefix(path, "/scim/") }
+
+// redirectHandler serves requests that come without TLS.
+func (s *server) redirectHandler() http.Handler {
+	return s.certs.HTTPChallenges(http.HandlerFunc(s.proxy.ServePlain))
+}
+
+// control returns the handler of operators' requests, with what only a running server can do.
+func (s *server) control() *control {
+	c := s.components.control()
+	c.reload = s.reloader.Reload
+	return c
+}

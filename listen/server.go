@@ -1,0 +1,138 @@
+// Package listen opens the sockets of Sallyport and runs the HTTP servers on them: TLS certificates, limits on
+// connections, the PROXY protocol and ACME are decided here.
+//
+// Everything a client can do before its request is handled must be bounded here: how many connections it opens, how
+// long each may be idle, how long headers may take, how large they may be. A server that handles requests of unlimited
+// length (WebSockets, streams) has no timeout for the whole request; its handler sets deadlines instead.
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Grace is how long requests under way may take to finish once a [Server] is told to stop.
+const Grace = 30 * time.Second
+
+// HeaderTimeout is how long a client may take for the TLS handshake and the headers of a request.
+const HeaderTimeout = 10 * time.Second
+
+const (
+	idleTimeout   = 2 * time.Minute // for the next request on a connection
+	maxHeaderSize = 64 << 10        // bytes, all headers of a request together
+	maxStreams    = 100             // HTTP/2 streams on one connection
+)
+
+// Options describe a [Server]. Name, Addr or Listen, Handler and Log are required.
+type Options struct {
+	Name    string                       // in log messages and errors
+	Addr    string                       // TCP address to listen on
+	Listen  func() (net.Listener, error) // opens the listener instead of Addr
+	Handler http.Handler
+	Log     *slog.Logger
+
+	Certificates   *Certificates  // nil means plain HTTP
+	ProxyProtocol  *ProxyProtocol // nil means that no PROXY protocol header is read
+	MaxConnections int            // further connections wait to be accepted; 0 means no limit
+	RequestTimeout time.Duration  // for reading a whole request, and for writing its response; 0 means none
+
+	ConnContext func(context.Context, net.Conn) context.Context // as in http.Server
+}
+
+// Server is an HTTP server on an open listener. It serves once [Server.Run] is called.
+type Server struct {
+	name     string
+	listener net.Listener
+	http     *http.Server
+	cancel   context.CancelFunc // ends the contexts of all requests
+}
+
+// Open opens the listener that o describes and returns a server for it. The caller must call Run or Close.
+func Open(o Options) (*Server, error) {
+	l, err := o.listen()
+	if err != nil {
+		return nil, fmt.Errorf("opening the %s listener: %w", o.Name, err)
+	}
+	if o.ProxyProtocol != nil {
+		l = o.ProxyProtocol.Listener(l)
+	}
+	if o.MaxConnections > 0 {
+		l = newLimitListener(l, o.MaxConnections)
+	}
+	base, cancel := context.WithCancel(context.Background())
+	return &Server{name: o.Name, listener: l, cancel: cancel, http: &http.Server{
+		Handler:           o.Certificates.rejectChallengeConns(o.Handler),
+		TLSConfig:         o.Certificates.tlsConfig(),
+		ReadHeaderTimeout: HeaderTimeout,
+		ReadTimeout:       o.RequestTimeout,
+		WriteTimeout:      o.RequestTimeout,
+		ConnState:         newIdleTracker(idleTimeout).track,
+		MaxHeaderBytes:    maxHeaderSize,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog:          slog.NewLogLogger(o.Log.With("server", o.Name).Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       o.ConnContext,
+	}}, nil
+}
+
+func (o Options) listen() (net.Listener, error) {
+	if o.Listen != nil {
+		return o.Listen()
+	}
+	return net.Listen("tcp", o.Addr)
+}
+
+// Name returns the name of the server.
+func (s *Server) Name() string { return s.name }
+
+// Addr returns the address of the listener.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close closes the listener of a server that does not run.
+func (s *Server) Close() error {
+	s.cancel()
+	return s.listener.Close()
+}
+
+// Run serves until ctx ends or the listener fails. Requests under way may then take up to [Grace] to finish; those that
+// take longer are ended. Run returns nil if ctx ended.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.serve() }()
+	select {
+	case err := <-served:
+		s.shutDown()
+		return err
+	case <-ctx.Done():
+		s.shutDown()
+		return <-served
+	}
+}
+
+func (s *Server) serve() error {
+	var err error
+	if s.http.TLSConfig != nil {
+		err = s.http.ServeTLS(s.listener, "", "")
+	} else {
+		err = s.http.Serve(s.listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serving on the %s listener: %w", s.name, err)
+}
+
+// shutDown lets requests under way finish within the grace period, then ends what is left. [http.Server.Shutdown] does
+// not track hijacked connections (WebSockets): canceling the context of their request ends them.
+func (s *Server) shutDown() {
+	ctx, stop := context.WithTimeout(context.Background(), Grace)
+	defer stop()
+	_ = s.http.Shutdown(ctx)
+	s.cancel()
+	_ = s.http.Close()
+}

@@ -1,0 +1,200 @@
+package listen
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Settings are the addresses to listen on: the section "listen" of the configuration.
+type Settings struct {
+	Public string `yaml:"public" doc:"applications and login"`
+	SCIM   string `yaml:"scim" doc:"SCIM alone; empty only with scim.on_public"`
+	Ops    string `yaml:"ops" doc:"/metrics, /healthz and /readyz, without authentication: never public"`
+	HTTP   string `yaml:"http" doc:"redirects browsers from http to https and responds to HTTP-01 challenges of ACME; serves nothing else. None when absent"`
+
+	ProxyProtocol []string `yaml:"proxy_protocol" doc:"listeners (public, scim, http) on which trusted_proxies must name the client by the PROXY protocol, version 1 or 2"`
+}
+
+// TLS is where certificates come from: exactly one of files, acme and off. It is the section "tls" of the configuration.
+type TLS struct {
+	CertFile string `yaml:"cert_file" kind:"file" doc:"PEM certificate chain"`
+	KeyFile  string `yaml:"key_file" kind:"file" doc:"PEM private key"`
+	ACME     *ACME  `yaml:"acme" doc:"certificates for public_url's host and every route's, obtained and renewed by ACME (RFC 8555)"`
+	Off      bool   `yaml:"off" doc:"true: plain HTTP, behind trusted_proxies or for localhost alone"`
+}
+
+// ACME is how certificates are obtained.
+type ACME struct {
+	Email        string `yaml:"email" doc:"contact address for the authority"`
+	AcceptTerms  bool   `yaml:"accept_terms" doc:"true: you have read the authority's terms of service and agree to them; required"`
+	DirectoryURL string `yaml:"directory_url" doc:"the authority; Let's Encrypt when absent"`
+	CAFile       string `yaml:"ca_file" kind:"file" doc:"PEM certificates that sign the authority's own server certificate; the system's when absent"`
+	EAB          *EAB   `yaml:"eab" doc:"external account binding, if the authority requires it"`
+}
+
+// EAB binds the ACME account to an account that the authority knows already.
+type EAB struct {
+	KeyID   string `yaml:"key_id" doc:"identifier of the key, as the authority gave it"`
+	KeyFile string `yaml:"key_file" kind:"file" doc:"a file that holds the HMAC key, in base64url as the authority gave it"`
+}
+
+const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+
+// Directory returns the URL of the authority's directory.
+func (a ACME) Directory() string { return cmp.Or(a.DirectoryURL, letsEncrypt) }
+
+// Limits are the keys of the section "limits" that concern connections.
+type Limits struct {
+	Connections int `yaml:"connections" doc:"connections to the public listener; more wait to be accepted"`
+}
+
+const defaultConnections = 30_000
+
+// DefaultLimits returns the limits that apply if none are configured.
+func DefaultLimits() Limits { return Limits{Connections: defaultConnections} }
+
+// MaxConnections returns the limit of connections: the default if it is configured as 0.
+func (l Limits) MaxConnections() int { return cmp.Or(l.Connections, defaultConnections) }
+
+// Check reports every fault of l by its path.
+func (l Limits) Check(fault func(path, problem string)) {
+	if l.Connections < 0 {
+		fault("connections", fmt.Sprintf("%d is negative; write a number such as %d", l.Connections, defaultConnections))
+	}
+}
+
+// Site is the part of the configuration that other packages own and that the checks of this package need.
+type Site struct {
+	PublicURL      string
+	RouteHosts     []string
+	TrustedProxies []string
+	SCIMOnPublic   bool
+}
+
+// Check reports every fault of s by its path.
+func (s Settings) Check(site Site, fault func(path, problem string)) {
+	for _, l := range []struct{ key, addr, example string }{
+		{"public", s.Public, "0.0.0.0:8443"}, {"scim", s.SCIM, "0.0.0.0:8444"}, {"ops", s.Ops, "127.0.0.1:9090"},
+		{"http", s.HTTP, "0.0.0.0:80"},
+	} {
+		if l.addr == "" && (l.key == "scim" && site.SCIMOnPublic || l.key == "http") {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(l.addr); err != nil || port == "" {
+			fault(l.key, fmt.Sprintf("%q is not an address to listen on; write host:port, such as %s", l.addr, l.example))
+		}
+	}
+	if s.HTTP != "" && strings.HasPrefix(site.PublicURL, "http://") {
+		fault("http", "cannot redirect browsers to https, since public_url is http itself; remove this key")
+	}
+	s.checkProxyProtocol(site, fault)
+}
+
+// proxyProtocolListeners are the listeners that can read the PROXY protocol.
+var proxyProtocolListeners = []string{"public", "scim", "http"}
+
+func (s Settings) checkProxyProtocol(site Site, fault func(path, problem string)) {
+	for i, name := range s.ProxyProtocol {
+		if !slices.Contains(proxyProtocolListeners, name) {
+			fault(fmt.Sprintf("proxy_protocol[%d]", i), fmt.Sprintf("%q is not a listener that reads the PROXY protocol; write %s", name, strings.Join(proxyProtocolListeners, ", ")))
+		}
+	}
+	if len(s.ProxyProtocol) > 0 && len(site.TrustedProxies) == 0 {
+		fault("proxy_protocol", "has no effect, since no proxy is trusted; name the load balancers that send it in trusted_proxies")
+	}
+}
+
+// Check reports every fault of t by its path.
+func (t TLS) Check(site Site, fault func(path, problem string)) {
+	files := t.CertFile != "" || t.KeyFile != ""
+	switch {
+	case t.ACME != nil && (files || t.Off):
+		fault("acme", "stands beside files or off; remove one of the two")
+	case t.ACME != nil:
+		t.ACME.check(site, func(path, problem string) { fault(strings.TrimSuffix("acme."+path, "."), problem) })
+	case t.Off && files:
+		fault("off", "is true although files are named; remove one of the two")
+	case t.Off && len(site.TrustedProxies) == 0 && !isLocalhost(site.PublicURL):
+		fault("off", "sends passwords and cookies in clear text; name the proxies that speak TLS in trusted_proxies, or write cert_file and key_file")
+	case !t.Off && !files:
+		fault("", "names no certificate; write cert_file and key_file, or acme")
+	case !t.Off:
+		checkReadable("cert_file", t.CertFile, fault)
+		checkReadable("key_file", t.KeyFile, fault)
+	}
+}
+
+func (a ACME) check(site Site, fault func(path, problem string)) {
+	if !a.AcceptTerms {
+		fault("accept_terms", "is not true; read the terms of service of "+a.Directory()+", and write accept_terms: true if you agree")
+	}
+	if a.Email != "" && (strings.Count(a.Email, "@") != 1 || strings.ContainsAny(a.Email, " ,?&<>")) {
+		fault("email", fmt.Sprintf("%q is not an e-mail address; write one, such as ops@example.com", a.Email))
+	}
+	if u, err := url.Parse(a.Directory()); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		fault("directory_url", fmt.Sprintf("%q is not the https URL of an ACME directory; write one, such as %s", a.DirectoryURL, letsEncrypt))
+	}
+	if a.CAFile != "" {
+		checkReadable("ca_file", a.CAFile, fault)
+	}
+	if a.EAB != nil {
+		if a.EAB.KeyID == "" {
+			fault("eab.key_id", "is missing; the authority gives it to you together with the key")
+		}
+		checkReadable("eab.key_file", a.EAB.KeyFile, fault)
+	}
+	checkDomainNames(site, fault)
+}
+
+// checkDomainNames reports the first host for which no authority issues a certificate.
+func checkDomainNames(site Site, fault func(path, problem string)) {
+	hosts := []string{}
+	if u, err := url.Parse(site.PublicURL); err == nil {
+		hosts = append(hosts, u.Hostname())
+	}
+	for _, host := range append(hosts, site.RouteHosts...) {
+		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || !strings.Contains(strings.Trim(host, "."), ".") || strings.Contains(host, "_") {
+			fault("", fmt.Sprintf("cannot get a certificate for %q; ACME authorities issue them for domain names only: write cert_file and key_file instead", host))
+			return
+		}
+	}
+}
+
+func isLocalhost(publicURL string) bool {
+	_, host, _ := strings.Cut(publicURL, "://")
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+func checkReadable(key, path string, fault func(path, problem string)) {
+	if path == "" {
+		fault(key, "is missing; write the path of a file")
+		return
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		fault(key, fmt.Sprintf("cannot be read: %v", err))
+		return
+	}
+	_ = file.Close()
+}
+
+// CheckFiles loads the files that t names, and returns an error if one does not hold what it should.
+func (t TLS) CheckFiles() error {
+	if _, err := LoadCertificate(t); err != nil || t.ACME == nil {
+		return err
+	}
+	if _, err := acmeHTTPClient(t.ACME.CAFile); err != nil || t.ACME.EAB == nil {
+		return err
+	}
+	_, err := readEAB(*t.ACME.EAB)
+	return err
+}
