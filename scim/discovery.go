@@ -7,11 +7,12 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
+// serviceProviderConfig handles GET /ServiceProviderConfig (RFC 7643 §5, RFC 9865 §3).
 func (s *Server) serviceProviderConfig(req *request) (any, error) {
 	if err := noFilter(req); err != nil {
 		return nil, err
 	}
-	supported := func(yes bool) map[string]any { return map[string]any{"supported": yes} }
+	supported := func(ok bool) map[string]any { return map[string]any{"supported": ok} }
 	return map[string]any{
 		"schemas":        []string{"urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"},
 		"patch":          supported(true),
@@ -28,7 +29,7 @@ func (s *Server) serviceProviderConfig(req *request) (any, error) {
 	}, nil
 }
 
-// noFilter: discovery documents are not searched (RFC 7644 §4).
+// noFilter rejects a filter: discovery documents cannot be searched (RFC 7644 §4).
 func noFilter(req *request) error {
 	if req.URL.Query().Has("filter") {
 		return fail(http.StatusForbidden, "", "Discovery documents cannot be filtered.")
@@ -36,45 +37,50 @@ func noFilter(req *request) error {
 	return nil
 }
 
-func listed(things []any) map[string]any {
-	return map[string]any{"schemas": []string{listURN}, "totalResults": len(things), "startIndex": 1, "itemsPerPage": len(things), "Resources": things}
+// listResponse returns all of documents on one page.
+func listResponse(documents []any) map[string]any {
+	return map[string]any{"schemas": []string{listURN}, "totalResults": len(documents), "startIndex": 1, "itemsPerPage": len(documents), "Resources": documents}
 }
 
+// resourceTypes handles GET /ResourceTypes.
 func (s *Server) resourceTypes(req *request) (any, error) {
-	var things []any
-	for _, k := range s.types.All() {
-		things = append(things, k.Document(req.base))
+	var documents []any
+	for _, rt := range s.types.All() {
+		documents = append(documents, rt.Document(req.base))
 	}
-	return listed(things), noFilter(req)
+	return listResponse(documents), noFilter(req)
 }
 
+// resourceType handles GET /ResourceTypes/{name}.
 func (s *Server) resourceType(req *request) (any, error) {
 	if err := noFilter(req); err != nil {
 		return nil, err
 	}
-	for _, k := range s.types.All() {
-		if k.Name == req.PathValue("name") {
-			return k.Document(req.base), nil
+	for _, rt := range s.types.All() {
+		if rt.Name == req.PathValue("name") {
+			return rt.Document(req.base), nil
 		}
 	}
 	return nil, fail(http.StatusNotFound, "", "There is no resource type %.100q.", req.PathValue("name"))
 }
 
+// schemas handles GET /Schemas.
 func (s *Server) schemas(req *request) (any, error) {
-	var things []any
-	for _, known := range s.types.Schemas() {
-		things = append(things, known.Document(req.base))
+	var documents []any
+	for _, x := range s.types.Schemas() {
+		documents = append(documents, x.Document(req.base))
 	}
-	return listed(things), noFilter(req)
+	return listResponse(documents), noFilter(req)
 }
 
+// schema handles GET /Schemas/{urn}.
 func (s *Server) schema(req *request) (any, error) {
 	if err := noFilter(req); err != nil {
 		return nil, err
 	}
-	for _, known := range s.types.Schemas() {
-		if schema.EqualNames(known.URN, req.PathValue("urn")) {
-			return known.Document(req.base), nil
+	for _, x := range s.types.Schemas() {
+		if schema.EqualNames(x.URN, req.PathValue("urn")) {
+			return x.Document(req.base), nil
 		}
 	}
 	return nil, fail(http.StatusNotFound, "", "There is no schema %.100q.", req.PathValue("urn"))

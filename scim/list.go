@@ -7,13 +7,13 @@ import (
 
 // resource reads one kind of resource.
 type endpoint struct {
-	kind   *schema.ResourceType
-	server *Server
+	resourceType *schema.ResourceType
+	server       *Server
 }
 
 // list answers GET /Users and GET /Groups.
 func (r endpoint) list(req *request) (any, error) {
-	return r.server.find(req, []*schema.ResourceType{r.kind})
+	return r.server.find(req, []*schema.ResourceType{r.resourceType})
 }
 
 // listAll answers GET / : all kinds at once (RFC 7644 §3.4.2.1).
@@ -63,7 +63,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 		var err error
 		if p.filter == nil && p.sortBy == nil {
 			err = q.collectIDs(tx, p, page)
-		} else if p.kind == q.request.types.User {
+		} else if p.resourceType == q.request.types.User {
 			err = q.collectUsers(tx, p, page)
 		} else {
 			err = q.collectGroups(tx, p, page)
@@ -78,7 +78,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 // gatherIDs pages through all of a kind, reading no more than ids.
 func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 	count, ids := tx.UserCount, tx.UserIDs
-	if p.kind == q.request.types.Group {
+	if p.resourceType == q.request.types.Group {
 		count, ids = tx.GroupCount, tx.GroupIDs
 	}
 	total, err := count()
@@ -141,7 +141,7 @@ func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 
 // render is a candidate as it goes over the wire.
 func (q *query) render(tx *directory.Tx, c candidate) (any, error) {
-	if c.subquery.kind == q.request.types.User {
+	if c.subquery.resourceType == q.request.types.User {
 		u, err := tx.User(c.id)
 		if err != nil {
 			return nil, err

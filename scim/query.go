@@ -18,30 +18,31 @@ const (
 	maxCount     = 1000
 )
 
-// query is what is asked for (RFC 7644 §3.4.2, RFC 9865 §2).
+// query is a request for a list of resources (RFC 7644 §3.4.2, RFC 9865 §2).
 type query struct {
 	request    *request
-	subqueries []subquery // one for each kind of resource
-	start      int        // 1 is the first
+	subqueries []subquery // one for each resource type
+	start      int        // of the page; 1 is the first resource
 	count      int
 	descending bool
-	cursor     *position // where to go on; nil where pages are counted
-	text       string    // all that must stay the same from page to page
+	cursor     *position // behind which the page begins; nil if it begins at start
+	text       string    // what must stay the same from page to page
 }
 
-// part is a query as one kind of resource understands it.
+// subquery is what a query means for one resource type.
 type subquery struct {
-	kind   *schema.ResourceType
-	index  int // among the parts
-	filter *schema.Filter
-	sortBy *schema.Path // sortBy; nil: in the order of ids
-	want   schema.Selection
+	resourceType *schema.ResourceType
+	index        int // among the subqueries
+	filter       *schema.Filter
+	sortBy       *schema.Path // nil: in the order of the ids
+	want         schema.Selection
 }
 
-func (s *Server) query(req *request, kinds []*schema.ResourceType) (*query, error) {
+// query parses the parameters of a query for resources of some types.
+func (s *Server) query(req *request, types []*schema.ResourceType) (*query, error) {
 	values := req.URL.Query()
 	q := &query{request: req, text: stableParameters(req.URL.Path, values)}
-	if err := q.readPage(values); err != nil {
+	if err := q.parsePage(values); err != nil {
 		return nil, err
 	}
 	switch order := values.Get("sortOrder"); {
@@ -50,9 +51,9 @@ func (s *Server) query(req *request, kinds []*schema.ResourceType) (*query, erro
 	case order != "" && !strings.EqualFold(order, "ascending"):
 		return nil, invalid("invalidValue", "sortOrder is ascending or descending, not %.40q.", order)
 	}
-	for i, kind := range kinds {
-		p := subquery{kind: kind, index: i}
-		if err := p.read(req, values, kinds); err != nil {
+	for i, rt := range types {
+		p := subquery{resourceType: rt, index: i}
+		if err := p.parse(req, values, types); err != nil {
 			return nil, err
 		}
 		q.subqueries = append(q.subqueries, p)
@@ -63,35 +64,37 @@ func (s *Server) query(req *request, kinds []*schema.ResourceType) (*query, erro
 	return q, nil
 }
 
-// fixed is the parameters that must not change between pages.
+// stableParameters returns the parameters that must not change from page to page, as a text.
 func stableParameters(path string, values url.Values) string {
-	kept := url.Values{}
+	stable := url.Values{}
 	for _, name := range parameters {
 		if name != "cursor" && values.Has(name) {
-			kept[name] = values[name]
+			stable[name] = values[name]
 		}
 	}
-	return path + "?" + kept.Encode()
+	return path + "?" + stable.Encode()
 }
 
-func (q *query) readPage(values url.Values) (err error) {
-	fault := "invalidValue"
+// parsePage parses startIndex and count. Values out of range mean the nearest that is in range (RFC 7644 §3.4.2.4).
+func (q *query) parsePage(values url.Values) (err error) {
+	scimType := "invalidValue"
 	if values.Has("cursor") {
-		if fault = "invalidCount"; values.Has("startIndex") {
+		if scimType = "invalidCount"; values.Has("startIndex") {
 			return invalid("invalidCursor", "A page is asked for by cursor or by startIndex, not by both.")
 		}
 	}
-	if q.start, err = number(values.Get("startIndex"), 1, "startIndex", fault); err != nil {
+	if q.start, err = parseNumber(values.Get("startIndex"), 1, "startIndex", scimType); err != nil {
 		return err
 	}
-	if q.count, err = number(values.Get("count"), defaultCount, "count", fault); err != nil {
+	if q.count, err = parseNumber(values.Get("count"), defaultCount, "count", scimType); err != nil {
 		return err
 	}
 	q.start, q.count = max(1, q.start), min(max(0, q.count), maxCount)
 	return nil
 }
 
-func number(text string, absent int, name, fault string) (int, error) {
+// parseNumber parses the parameter of that name. If it is not there, its value is absent.
+func parseNumber(text string, absent int, name, scimType string) (int, error) {
 	if text == "" {
 		return absent, nil
 	}
@@ -103,29 +106,29 @@ func number(text string, absent int, name, fault string) (int, error) {
 		return math.MaxInt32, nil
 	}
 	if err != nil {
-		return 0, invalid(fault, "%s is a whole number, not %.40q.", name, text)
+		return 0, invalid(scimType, "%s is a whole number, not %.40q.", name, text)
 	}
 	return min(n, math.MaxInt32), nil
 }
 
-// read understands filter, sortBy and attributes. What only another of kinds has
-// is unassigned here.
-func (p *subquery) read(req *request, values url.Values, kinds []*schema.ResourceType) (err error) {
+// parse parses filter, sortBy, attributes and excludedAttributes. An attribute that only another of types has is
+// unassigned in resources of this type.
+func (p *subquery) parse(req *request, values url.Values, types []*schema.ResourceType) (err error) {
 	if text := values.Get("filter"); text != "" {
-		if p.filter, err = schema.ParseFilter(p.kind, kinds, text, &req.quirks); err != nil {
+		if p.filter, err = schema.ParseFilter(p.resourceType, types, text, &req.quirks); err != nil {
 			return err
 		}
 	}
 	if name := values.Get("sortBy"); name != "" {
-		if p.sortBy, err = schema.ParseSortBy(p.kind, kinds, name, &req.quirks); err != nil {
+		if p.sortBy, err = schema.ParseSortBy(p.resourceType, types, name, &req.quirks); err != nil {
 			return err
 		}
 	}
-	p.want, err = selected(p.kind, req)
+	p.want, err = selection(p.resourceType, req)
 	return err
 }
 
-// users are those that may match.
+// users returns the users that may match: by an index if the filter allows it.
 func (p *subquery) users(tx *directory.Tx) iter.Seq2[directory.User, error] {
 	switch attribute, value := p.indexed(); attribute {
 	case "id":
@@ -145,7 +148,7 @@ func (p *subquery) users(tx *directory.Tx) iter.Seq2[directory.User, error] {
 	return tx.Users("")
 }
 
-// groups are those that may match.
+// groups returns the groups that may match.
 func (p *subquery) groups(tx *directory.Tx) iter.Seq2[directory.Group, error] {
 	switch attribute, value := p.indexed(); attribute {
 	case "id":
@@ -158,6 +161,7 @@ func (p *subquery) groups(tx *directory.Tx) iter.Seq2[directory.Group, error] {
 	return tx.Groups("")
 }
 
+// matches reports whether a resource matches the filter.
 func (p *subquery) matches(s *schema.Subject) (bool, error) {
 	if p.filter == nil {
 		return true, nil
@@ -165,12 +169,12 @@ func (p *subquery) matches(s *schema.Subject) (bool, error) {
 	return p.filter.Matches(s)
 }
 
-// looksAt says whether the filter or the order needs an attribute.
+// needs reports whether the filter or the order needs an attribute.
 func (p *subquery) needs(name string) bool {
 	return usesAttribute(p.filter, name) || p.sortBy != nil && p.sortBy.Attribute.Name == name
 }
 
-// userDocument is as much of a user as the query looks at.
+// userDocument returns as much of a user as the filter and the order need.
 func (p *subquery) userDocument(tx *directory.Tx, req *request, u *directory.User) (map[string]any, error) {
 	out, err := decodeDocument(u.Document)
 	if err != nil {
@@ -178,7 +182,7 @@ func (p *subquery) userDocument(tx *directory.Tx, req *request, u *directory.Use
 	}
 	out["id"] = u.ID
 	if p.needs("meta") || p.needs("schemas") {
-		describe(out, p.kind, req, u.ID, u.Version, u.Created, u.Modified)
+		describe(out, p.resourceType, req, u.ID, u.Version, u.Created, u.Modified)
 	}
 	if p.needs("groups") {
 		err = addGroups(tx, req, u.ID, out)
@@ -186,7 +190,7 @@ func (p *subquery) userDocument(tx *directory.Tx, req *request, u *directory.Use
 	return out, err
 }
 
-// groupDocument is as much of a group as the query looks at.
+// groupDocument returns as much of a group, but for its members, as the filter and the order need.
 func (p *subquery) groupDocument(req *request, g *directory.Group) (map[string]any, error) {
 	out, err := decodeDocument(g.Document)
 	if err != nil {
@@ -194,7 +198,7 @@ func (p *subquery) groupDocument(req *request, g *directory.Group) (map[string]a
 	}
 	out["id"] = g.ID
 	if p.needs("meta") || p.needs("schemas") {
-		describe(out, p.kind, req, g.ID, g.Version, g.Created, g.Modified)
+		describe(out, p.resourceType, req, g.ID, g.Version, g.Created, g.Modified)
 	}
 	return out, nil
 }

@@ -10,12 +10,13 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
-// The messages of SCIM that are no resources, by URN (RFC 7644 §3.4.2, §3.12).
+// The messages of SCIM, by URN (RFC 7644 §3.4.2, §3.12).
 const (
 	listURN  = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 	errorURN = "urn:ietf:params:scim:api:messages:2.0:Error"
 )
 
+// notFound returns a 404 that names the id if err is [directory.ErrNotFound], else err.
 func notFound(err error, id string) error {
 	if errors.Is(err, directory.ErrNotFound) {
 		return fail(http.StatusNotFound, "", "Resource %.100s not found.", id)
@@ -23,15 +24,15 @@ func notFound(err error, id string) error {
 	return err
 }
 
-// selected reads attributes and excludedAttributes.
-func selected(kind *schema.ResourceType, req *request) (schema.Selection, error) {
+// selection reads the parameters attributes and excludedAttributes.
+func selection(rt *schema.ResourceType, req *request) (schema.Selection, error) {
 	q := req.URL.Query()
-	return schema.ParseSelection(kind, q["attributes"], q["excludedAttributes"])
+	return schema.ParseSelection(rt, q["attributes"], q["excludedAttributes"])
 }
 
-// renderUser is the answer to a change of a user.
+// renderUser returns the body of the response to a change of a user.
 func (s *Server) renderUser(req *request, u *directory.User) (out any, err error) {
-	want, err := selected(req.types.User, req)
+	want, err := selection(req.types.User, req)
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +44,9 @@ func (s *Server) renderUser(req *request, u *directory.User) (out any, err error
 	return out, err
 }
 
+// renderGroup returns the body of the response to a change of a group.
 func (s *Server) renderGroup(req *request, g *directory.Group) (out any, err error) {
-	want, err := selected(req.types.Group, req)
+	want, err := selection(req.types.Group, req)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func (s *Server) renderGroup(req *request, g *directory.Group) (out any, err err
 	return out, err
 }
 
-// userResource is a user as it goes over the wire.
+// userResource returns a user as the client sees it.
 func userResource(tx *directory.Tx, req *request, u *directory.User, want schema.Selection) (map[string]any, error) {
 	out, err := decodeDocument(u.Document)
 	if err != nil {
@@ -71,7 +73,7 @@ func userResource(tx *directory.Tx, req *request, u *directory.User, want schema
 	return want.Trim(req.types.User, out), nil
 }
 
-// addGroups adds the groups that a user is a direct member of.
+// addGroups adds to out the groups that a user is a direct member of.
 func addGroups(tx *directory.Tx, req *request, id string, out map[string]any) error {
 	groups, err := tx.GroupsOf(id)
 	if err != nil {
@@ -87,8 +89,7 @@ func addGroups(tx *directory.Tx, req *request, id string, out map[string]any) er
 	return nil
 }
 
-// groupResource is a group as it goes over the wire; its members are read only
-// if they are wanted.
+// groupResource returns a group as the client sees it. The members are read only if the response has them.
 func groupResource(tx *directory.Tx, req *request, g *directory.Group, want schema.Selection) (map[string]any, error) {
 	out, err := decodeDocument(g.Document)
 	if err != nil {
@@ -96,7 +97,7 @@ func groupResource(tx *directory.Tx, req *request, g *directory.Group, want sche
 	}
 	describe(out, req.types.Group, req, g.ID, g.Version, g.Created, g.Modified)
 	if want.Includes("members") {
-		list := []any{}
+		var list []any
 		for m, err := range memberDocuments(tx, req, g.ID) {
 			if err != nil {
 				return nil, err
@@ -110,32 +111,33 @@ func groupResource(tx *directory.Tx, req *request, g *directory.Group, want sche
 	return want.Trim(req.types.Group, out), nil
 }
 
-// memberDocuments are a group's members as they go over the wire.
+// memberDocuments returns a group's members as the client sees them.
 func memberDocuments(tx *directory.Tx, req *request, group string) iter.Seq2[map[string]any, error] {
 	return func(yield func(map[string]any, error) bool) {
 		for m, err := range tx.Members(group, "") {
-			one := map[string]any{"value": m.ID, "type": "User", "$ref": req.base + "/Users/" + m.ID}
+			document := map[string]any{"value": m.ID, "type": "User", "$ref": req.base + "/Users/" + m.ID}
 			if m.IsGroup {
-				one["type"], one["$ref"] = "Group", req.base+"/Groups/"+m.ID
+				document["type"], document["$ref"] = "Group", req.base+"/Groups/"+m.ID
 			}
-			if !yield(one, err) {
+			if !yield(document, err) {
 				return
 			}
 		}
 	}
 }
 
-// describe adds what is ours: id, schemas and meta.
-func describe(out map[string]any, kind *schema.ResourceType, req *request, id string, version uint64, created, modified time.Time) {
-	schemas := []any{kind.Core.URN}
-	for _, x := range kind.Extensions {
-		if _, has := out[x.URN]; has {
+// describe adds the attributes that the server assigns: id, schemas and meta.
+func describe(out map[string]any, rt *schema.ResourceType, req *request, id string, version uint64, created, modified time.Time) {
+	schemas := []any{rt.Core.URN}
+	for _, x := range rt.Extensions {
+		if _, ok := out[x.URN]; ok {
 			schemas = append(schemas, x.URN)
 		}
 	}
 	out["schemas"], out["id"] = schemas, id
-	out["meta"] = map[string]any{"resourceType": kind.Name, "created": instant(created), "lastModified": instant(modified),
-		"location": req.base + "/" + kind.Endpoint + "/" + id, "version": etag(version)}
+	out["meta"] = map[string]any{"resourceType": rt.Name, "created": formatTime(created), "lastModified": formatTime(modified),
+		"location": req.base + "/" + rt.Endpoint + "/" + id, "version": etag(version)}
 }
 
-func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+// formatTime formats a time as a dateTime in UTC (RFC 7643 §2.3.5).
+func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -11,7 +11,7 @@ import (
 // search answers POST …/.search: a query whose parameters stand in the body, so
 // that no personal data stands in a URL.
 func (r endpoint) search(req *request) (any, error) {
-	return r.server.searchAmong(req, []*schema.ResourceType{r.kind})
+	return r.server.searchAmong(req, []*schema.ResourceType{r.resourceType})
 }
 
 // searchAll answers POST /.search : all kinds at once.
