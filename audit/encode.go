@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// appendFacts appends a line of the record up to its hash. A line is written for every request, so it is put together
-// by hand; what comes out is what encoding/json makes of a line, byte for byte.
-func (l line) appendFacts(to []byte) []byte {
+// appendFields appends a line up to its hash. It is written by hand because every
+// request has a line; the result equals that of encoding/json, byte for byte.
+func (l line) appendFields(to []byte) []byte {
 	to = append(to, `{"seq":`...)
 	to = strconv.AppendUint(to, l.Seq, 10)
 	to = append(to, `,"time":"`...)
@@ -19,18 +19,18 @@ func (l line) appendFacts(to []byte) []byte {
 	to = append(to, `","kind":`...)
 	to = appendText(to, string(l.Kind))
 	to = appendActor(to, l.Actor)
-	for _, fact := range [...]struct{ name, text string }{
+	for _, field := range [...]struct{ name, text string }{
 		{`,"request":`, l.Request}, {`,"user":`, l.User}, {`,"user_name":`, l.UserName}, {`,"group":`, l.Group}, {`,"session":`, l.Session},
 		{`,"route":`, l.Route}, {`,"host":`, l.Host}, {`,"method":`, l.Method}, {`,"path":`, l.Path}, {`,"address":`, l.Address},
 	} {
-		to = appendFact(to, fact.name, fact.text)
+		to = appendField(to, field.name, field.text)
 	}
 	if l.Code != 0 {
 		to = strconv.AppendInt(append(to, `,"code":`...), int64(l.Code), 10)
 	}
-	to = appendFact(to, `,"decision":`, l.Decision)
-	to = appendFact(to, `,"rule":`, l.Rule)
-	to = appendFact(to, `,"reason":`, l.Reason)
+	to = appendField(to, `,"decision":`, l.Decision)
+	to = appendField(to, `,"rule":`, l.Rule)
+	to = appendField(to, `,"reason":`, l.Reason)
 	if l.Revision != 0 {
 		to = strconv.AppendUint(append(to, `,"rev":`...), l.Revision, 10)
 	}
@@ -38,7 +38,7 @@ func (l line) appendFacts(to []byte) []byte {
 	return appendText(append(to, `,"prev":`...), l.Prev)
 }
 
-func appendFact(to []byte, name, text string) []byte {
+func appendField(to []byte, name, text string) []byte {
 	if text == "" {
 		return to
 	}
@@ -51,9 +51,9 @@ func appendActor(to []byte, a Actor) []byte {
 	}
 	to = append(to, `,"actor":{`...)
 	begin := len(to)
-	to = appendFact(to, `,"kind":`, string(a.Kind))
-	to = appendFact(to, `,"name":`, a.Name)
-	to = appendFact(to, `,"address":`, a.Address)
+	to = appendField(to, `,"kind":`, string(a.Kind))
+	to = appendField(to, `,"name":`, a.Name)
+	to = appendField(to, `,"address":`, a.Address)
 	return append(slices.Delete(to, begin, begin+1), '}') // without the first comma
 }
 
@@ -72,22 +72,23 @@ func appendDetail(to []byte, detail map[string]string) []byte {
 	return append(to, '}')
 }
 
-// appendText appends text as a JSON string. Only plain ASCII is quick; the rest is encoding/json's to spell.
+// appendText appends text as a JSON string: plain ASCII directly, anything else as
+// encoding/json writes it.
 func appendText(to []byte, text string) []byte {
 	for i := range len(text) {
 		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return append(to, spelt(text)...)
+			return append(to, encodeText(text)...)
 		}
 	}
 	return append(append(append(to, '"'), text...), '"')
 }
 
-func spelt(text string) []byte {
+func encodeText(text string) []byte {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(text); err != nil {
-		panic(err) // a string always can be
+		panic(err) // cannot happen: every string can be encoded
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }

@@ -9,8 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestLinesAreWhatJSONMakesOfThem: whoever reads the record may use any JSON parser, and older lines look the same.
-func TestLinesAreWhatJSONMakesOfThem(t *testing.T) {
+// TestAppendFields_EqualsEncodingJSON: any JSON parser can read the record, and lines
+// that earlier versions wrote with encoding/json have the same form.
+func TestAppendFields_EqualsEncodingJSON(t *testing.T) {
 	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-z/<>&"\\ ]{0,20}`), rapid.Just("\xff\u2028\x00"))
 	rapid.Check(t, func(t *rapid.T) {
 		e := Event{Time: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).UTC(),
@@ -21,14 +22,14 @@ func TestLinesAreWhatJSONMakesOfThem(t *testing.T) {
 			&e.Decision, &e.Rule, &e.Reason} {
 			*field = text.Draw(t, "text")
 		}
-		one := line{Seq: rapid.Uint64().Draw(t, "seq"), Event: e, Prev: text.Draw(t, "prev")}
+		l := line{Seq: rapid.Uint64().Draw(t, "seq"), Event: e, Prev: text.Draw(t, "prev")}
 		var want bytes.Buffer
 		enc := json.NewEncoder(&want)
 		enc.SetEscapeHTML(false)
-		if err := enc.Encode(one); err != nil {
+		if err := enc.Encode(l); err != nil {
 			t.Fatal(err)
 		}
-		if got := string(one.appendFacts(nil)) + "}\n"; got != want.String() {
+		if got := string(l.appendFields(nil)) + "}\n"; got != want.String() {
 			t.Fatalf("%s\nwant %s", got, want.String())
 		}
 	})

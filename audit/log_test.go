@@ -30,7 +30,7 @@ func write(t *testing.T, path string, users ...string) {
 	}
 }
 
-func TestTheChainGoesOnAfterReopening(t *testing.T) {
+func TestOpen_ContinuesChain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	write(t, path, "alice", "bob")
 	write(t, path, "carol")
@@ -46,7 +46,7 @@ func TestTheChainGoesOnAfterReopening(t *testing.T) {
 	}
 }
 
-func TestTamperingIsSeen(t *testing.T) {
+func TestVerify_DetectsTampering(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	write(t, path, "alice", "bob", "carol")
 	data, _ := os.ReadFile(path)
@@ -61,19 +61,19 @@ func TestTamperingIsSeen(t *testing.T) {
 		"no JSON":          lines[0] + "hello\n",
 	} {
 		if n, err := audit.Verify(strings.NewReader(forged)); err == nil {
-			t.Errorf("%s passes as %d sound lines", name, n)
+			t.Errorf("%s passes with %d lines", name, n)
 		}
 		other := filepath.Join(t.TempDir(), "forged.jsonl")
 		if err := os.WriteFile(other, []byte(forged), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := audit.Open(other); err == nil {
-			t.Errorf("%s is continued", name)
+			t.Errorf("Open accepts %s", name)
 		}
 	}
 }
 
-func TestATornLineIsCutOffAndTheCutRecorded(t *testing.T) {
+func TestOpen_RemovesTornLineAndRecordsIt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	write(t, path, "alice", "bob")
 	data, _ := os.ReadFile(path)
@@ -90,7 +90,7 @@ func TestATornLineIsCutOffAndTheCutRecorded(t *testing.T) {
 	}
 }
 
-func TestAnEventOfARevisionIsWrittenOnce(t *testing.T) {
+func TestAppend_WritesEachRevisionOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	for range 2 {
 		l, err := audit.Open(path)
@@ -113,8 +113,9 @@ func TestAnEventOfARevisionIsWrittenOnce(t *testing.T) {
 	}
 }
 
-// TestADecisionDoesNotHideAnEarlierChange: it names a revision, but records none.
-func TestADecisionDoesNotHideAnEarlierChange(t *testing.T) {
+// TestAppend_IgnoresRevisionsOfDecisions: a decision names the revision that it was
+// decided from, which may be newer than the last change in the record.
+func TestAppend_IgnoresRevisionsOfDecisions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	for range 2 {
 		l, err := audit.Open(path)
@@ -138,7 +139,7 @@ func TestADecisionDoesNotHideAnEarlierChange(t *testing.T) {
 	}
 }
 
-func TestManyWritersMakeOneChain(t *testing.T) {
+func TestWrite_ConcurrentWritersMakeOneChain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l, err := audit.Open(path)
 	if err != nil {
@@ -162,7 +163,7 @@ func TestManyWritersMakeOneChain(t *testing.T) {
 	}
 }
 
-func TestAfterAFailedWriteNothingMoreIsWritten(t *testing.T) {
+func TestWrite_FailsAfterFailedWrite(t *testing.T) {
 	l, err := audit.Open(filepath.Join(t.TempDir(), "audit.jsonl"))
 	if err != nil {
 		t.Fatal(err)
@@ -180,32 +181,31 @@ func TestAfterAFailedWriteNothingMoreIsWritten(t *testing.T) {
 	}
 }
 
-// fillDisk makes every write beyond the first bytes of a file fail, until the
-// returned function is called.
+// fillDisk makes writes fail beyond the first bytes of a file, until release is called.
 func fillDisk(t *testing.T) (release func()) {
 	t.Helper()
 	signal.Ignore(syscall.SIGXFSZ)
-	var had syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &had); err != nil {
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 16, Max: had.Max}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 16, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &had); err != nil {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func TestALineWithoutEndIsRefusedWithoutReadingItAll(t *testing.T) {
+func TestVerify_RejectsEndlessLine(t *testing.T) {
 	f, err := os.Open("/dev/zero")
 	if err != nil {
 		t.Skip("no /dev/zero here")
 	}
 	defer f.Close()
 	if _, err := audit.Verify(f); err == nil {
-		t.Error("an endless line is sound")
+		t.Error("an endless line passes")
 	}
 }

@@ -1,0 +1,243 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// syncEvery is the interval at which written lines are forced to the disk.
+const syncEvery = time.Second
+
+// Log is an open audit record. Its methods may be called concurrently.
+type Log struct {
+	events *prometheus.CounterVec
+	errors prometheus.Counter
+
+	writeMu sync.Mutex // held during a write to the file; guards buf, and batches that are no longer pending
+	buf     []byte     // of the last batch, for the next one
+
+	mu       sync.Mutex // guards the fields below; never held over I/O; taken after writeMu
+	file     *os.File
+	pending  *batch
+	last     link
+	revision uint64 // of the newest directory change
+	failure  error  // ends all writing
+	unsynced bool
+}
+
+// Open continues the record at path, or begins one. If a crash left the last line
+// incomplete, Open removes it and records that; any other fault is an error.
+func Open(path string) (*Log, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of the audit record: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the audit record: %w", err)
+	}
+	l := &Log{file: f, pending: &batch{}, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
+		Help: "Events written to the audit record by kind."}, []string{"kind"}),
+		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_write_errors_total",
+			Help: "Events that could not be written to the audit record."})}
+	if err := l.resume(path); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return l, nil
+}
+
+// resume reads the whole record and removes an incomplete last line.
+func (l *Log) resume(path string) error {
+	good, torn, err := l.readAll(l.file)
+	if err != nil {
+		return fmt.Errorf("%s: %w; keep the file for an investigation: move it elsewhere, and the server begins a new record", path, err)
+	}
+	if err := l.file.Truncate(good); err != nil {
+		return fmt.Errorf("removing the incomplete last line of the audit record: %w", err)
+	}
+	if _, err := l.file.Seek(good, io.SeekStart); err != nil {
+		return fmt.Errorf("finding the end of the audit record: %w", err)
+	}
+	if torn > 0 {
+		return l.Write(Event{Time: time.Now().UTC(), Kind: KindStart, Reason: "torn_line_removed",
+			Detail: map[string]string{"bytes": fmt.Sprint(torn)}})
+	}
+	return nil
+}
+
+// readAll follows the chain to its end. It returns the length of the complete lines
+// and of an incomplete last one.
+func (l *Log) readAll(r io.Reader) (good, torn int64, err error) {
+	err = eachLine(r, func(line []byte, whole bool) error {
+		if !whole {
+			torn = int64(len(line))
+			return nil
+		}
+		next, e, err := l.last.follow(line)
+		if err != nil {
+			return err
+		}
+		l.last = next
+		l.noteRevision(e)
+		good += int64(len(line)) + 1
+		return nil
+	})
+	return good, torn, err
+}
+
+// Write appends one event. When it returns, the kernel has the line; [Log.Run]
+// forces it to the disk. After an error, every Write fails until the record is
+// opened again.
+func (l *Log) Write(e Event) error {
+	b, err := l.add(e)
+	if err == nil {
+		err = l.write(b)
+	}
+	if err == nil {
+		l.events.WithLabelValues(string(e.Kind)).Inc()
+	}
+	return err
+}
+
+// batch is lines that are written by one system call. Of the writers that wait for a
+// batch, the first to hold writeMu writes it.
+type batch struct {
+	lines []byte
+	scim  Event // the last event of a directory change, if any
+	done  bool
+	err   error // of the write
+}
+
+// add appends a line to the chain and to the pending batch.
+func (l *Log) add(e Event) (*batch, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failure != nil {
+		return nil, l.failure
+	}
+	b := l.pending
+	b.lines, l.last = l.last.append(b.lines, e)
+	if e.Kind == KindSCIM {
+		b.scim = e
+	}
+	return b, nil
+}
+
+// write returns when b was written, by this call or that of another writer.
+func (l *Log) write(b *batch) error {
+	l.writeMu.Lock()
+	defer l.writeMu.Unlock()
+	if b.done {
+		return b.err
+	}
+	runtime.Gosched() // lets other writers add their lines to this batch
+	l.mu.Lock()
+	l.pending = &batch{lines: l.buf[:0]}
+	b.err = l.failure
+	l.mu.Unlock()
+	if b.err == nil {
+		_, b.err = l.file.Write(b.lines)
+		b.err = l.finish(b, b.err)
+	}
+	b.done, l.buf, b.lines = true, b.lines, nil
+	return b.err
+}
+
+// finish records the result of writing b.
+func (l *Log) finish(b *batch, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.errors.Inc()
+		l.failure = fmt.Errorf("the audit record cannot be written, so nothing is done that belongs in it: %w", err)
+		return l.failure
+	}
+	l.unsynced = true
+	l.noteRevision(b.scim)
+	return nil
+}
+
+// noteRevision keeps the revision of the newest directory change. The revision of any
+// other event is the one that it was decided from, and not that of a recorded change.
+func (l *Log) noteRevision(e Event) {
+	if e.Kind == KindSCIM {
+		l.revision = max(l.revision, e.Revision)
+	}
+}
+
+// Append writes the event, encoded as JSON, that was committed with the directory
+// change at revision. It does nothing if revision is at or before [Log.LastRevision]:
+// that event was written before.
+func (l *Log) Append(event []byte, revision uint64) error {
+	if revision <= l.LastRevision() {
+		return nil
+	}
+	var e Event
+	if err := json.Unmarshal(event, &e); err != nil {
+		return fmt.Errorf("reading the event of revision %d: %w", revision, err)
+	}
+	e.Revision = revision
+	return l.Write(e)
+}
+
+// LastRevision returns the revision of the newest directory change in the record.
+func (l *Log) LastRevision() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.revision
+}
+
+// Run forces written lines to the disk every second, until ctx ends.
+func (l *Log) Run(ctx context.Context) error {
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			l.sync()
+		}
+	}
+}
+
+// sync forces written lines to the disk. A failure ends all writing.
+func (l *Log) sync() {
+	l.mu.Lock()
+	unsynced, f := l.unsynced, l.file
+	l.unsynced = false
+	l.mu.Unlock()
+	if !unsynced {
+		return
+	}
+	if err := f.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
+		l.errors.Inc()
+		l.mu.Lock()
+		l.failure = fmt.Errorf("the audit record cannot be forced to the disk, so nothing is done that belongs in it: %w", err)
+		l.mu.Unlock()
+	}
+}
+
+// Close waits for a write under way, forces the record to the disk and closes it.
+func (l *Log) Close() error {
+	l.writeMu.Lock()
+	defer l.writeMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failure == nil {
+		l.failure = os.ErrClosed
+	}
+	return errors.Join(l.file.Sync(), l.file.Close())
+}
+
+// Collectors returns the metrics of the log.
+func (l *Log) Collectors() []prometheus.Collector { return []prometheus.Collector{l.events, l.errors} }
