@@ -16,6 +16,7 @@ const (
 	KindSCIM     Kind = "scim"     // the identity provider changed the directory
 	KindToken    Kind = "token"    // a provisioning token was made or revoked
 	KindConfig   Kind = "config"   // the configuration was loaded, or rejected
+	KindBackup   Kind = "backup"   // an operator copied the store
 	KindStart    Kind = "start"    // the server started
 	KindStop     Kind = "stop"     // the server stopped
 )

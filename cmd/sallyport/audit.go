@@ -14,10 +14,10 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	c := &cobra.Command{Use: "audit", Short: "The record of who was let in, turned away, cut and changed"}
+	c := &cobra.Command{Use: "audit", Short: "Check the record of who was allowed, denied and cut, and of what was changed"}
 	c.AddCommand(&cobra.Command{
 		Use:   "verify [FILE]",
-		Short: "Check that no line of the record was changed, removed or put in",
+		Short: "Check that no line of the record was changed, removed or inserted",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := auditPath(cmd, args)
@@ -53,20 +53,21 @@ func verifyAudit(cmd *cobra.Command, path string) error {
 	}
 	n, err := audit.Verify(io.LimitReader(f, size))
 	if err != nil {
-		return fmt.Errorf("%w: %s is not sound after %d good lines: %v", errDenied, path, n, err)
+		return fmt.Errorf("%w: %s is not sound after %d sound lines: %v", errDenied, path, n, err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d lines\n", path, n)
 	return nil
 }
 
 const (
-	lineWithin = time.Second // for a line that is being written
-	lookAgain  = 5 * time.Millisecond
+	lineTimeout  = time.Second // for the rest of a line that is being written
+	lineInterval = 5 * time.Millisecond
 )
 
-// wholeSize is how long a record is that may be growing: up to the end of a line, unless that does not come.
+// wholeSize returns the size of a record that may be growing, up to the end of a line. If the end of the last line does
+// not come, it is the size of the file.
 func wholeSize(f *os.File) (int64, error) {
-	for end := time.Now().Add(lineWithin); ; time.Sleep(lookAgain) {
+	for deadline := time.Now().Add(lineTimeout); ; time.Sleep(lineInterval) {
 		info, err := f.Stat()
 		switch {
 		case err != nil:
@@ -80,7 +81,7 @@ func wholeSize(f *os.File) (int64, error) {
 		if _, err := f.ReadAt(last[:], info.Size()-1); err != nil {
 			return 0, err
 		}
-		if last[0] == '\n' || time.Now().After(end) {
+		if last[0] == '\n' || time.Now().After(deadline) {
 			return info.Size(), nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/directory"
@@ -132,9 +133,10 @@ func ignoreCanceled(err error) error {
 	return err
 }
 
-// control returns the handler of operators' requests, without what only a running server can do.
-func (c *components) control() *control {
-	return &control{store: c.store, directory: c.directory, scim: c.provisioning, sessions: c.sessions, record: c.record, log: c.log}
+// admin returns what acts for operators. reload is nil if no server runs.
+func (c *components) admin(reload func(context.Context) error) *admin.Admin {
+	return admin.New(admin.Parts{Directory: c.directory, Sessions: c.sessions, Provisioning: c.provisioning, Audit: c.record,
+		Store: c.store, Version: version, Reload: reload})
 }
 
 func (c *components) close() error {

@@ -10,193 +10,258 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
-	"sallyport/audit"
-	"sallyport/directory"
-	"sallyport/scim"
-	"sallyport/session"
-	"sallyport/store/bolt"
+	"sallyport/admin"
 )
 
-// control answers the operator's verbs: over the Unix socket of a running
-// server, or within the verb's own process when no server runs. Whoever can
-// open the socket (mode 0600) may do all of it.
+// control serves operators' commands over HTTP: on the Unix socket of a running server, or within the command's own
+// process if no server runs. Whoever can open the socket (mode 0600) may do everything; the actor of each action is the
+// user who opened the connection.
 type control struct {
-	store     *bolt.Store
-	directory *directory.Directory
-	scim      *scim.Provisioning
-	sessions  *session.Sessions
-	record    *audit.Log
-	reload    func(context.Context) error // nil when no server runs
-	log       *slog.Logger
+	admin *admin.Admin
+	log   *slog.Logger
 }
+
+// operation is what the control socket does for one pattern. Its result becomes JSON.
+type operation func(ctx context.Context, actor admin.Actor, r *http.Request) (any, error)
 
 func (c *control) handler() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { c.answer(w, r, f) })
+	for pattern, op := range c.operations() {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, op) })
 	}
-	handle("GET /tokens", c.listTokens)
-	handle("POST /tokens", c.createToken)
-	handle("DELETE /tokens/{id}", c.revokeToken)
-	handle("POST /tokens/{id}/successor", c.rotateToken)
-	handle("GET /users", c.listUsers)
-	handle("POST /users/{user}/suspension", c.suspendUser)
-	handle("DELETE /users/{user}/suspension", c.unsuspendUser)
-	handle("GET /groups", c.listGroups)
-	handle("GET /sessions", c.listSessions)
-	handle("DELETE /sessions/{id}", c.endSession)
-	handle("DELETE /users/{user}/sessions", c.endUserSessions)
-	handle("POST /reload", c.reloadConfig)
-	handle("GET /held", c.listHeld)
-	handle("POST /held/release", c.releaseHeld)
-	handle("POST /held/reject", c.rejectHeld)
-	handle("GET /exchanges", c.listExchanges)
-	handle("GET /facts", c.facts)
 	mux.HandleFunc("GET /backup", c.backup)
 	return mux
 }
 
-// answer writes what f returned as JSON; errors become {"error": …}.
-func (c *control) answer(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, error)) {
-	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
-	v, err := f(r)
-	w.Header().Set("Content-Type", "application/json")
+func (c *control) operations() map[string]operation {
+	return map[string]operation{
+		"GET /users":     query(c.admin.Users),
+		"GET /groups":    query(c.admin.Groups),
+		"GET /sessions":  query(c.admin.Sessions),
+		"GET /tokens":    query(c.admin.Tokens),
+		"GET /held":      query(c.admin.Holds),
+		"GET /facts":     query(c.admin.Stats),
+		"GET /exchanges": c.provisioningLog,
+
+		"POST /users/{user}/suspension":   c.suspend,
+		"DELETE /users/{user}/suspension": c.unsuspend,
+		"DELETE /users/{user}/sessions":   c.endUserSessions,
+		"DELETE /sessions/{id}":           c.endSession,
+		"POST /tokens":                    c.createToken,
+		"POST /tokens/{id}/successor":     c.rotateToken,
+		"DELETE /tokens/{id}":             c.revokeToken,
+		"POST /held/release":              c.releaseHeld,
+		"POST /held/reject":               c.rejectHeld,
+		"POST /reload":                    c.reload,
+	}
+}
+
+// query is an operation that only reads.
+func query[T any](read func(context.Context, admin.Actor) (T, error)) operation {
+	return func(ctx context.Context, actor admin.Actor, _ *http.Request) (any, error) { return read(ctx, actor) }
+}
+
+const maxControlBody = 64 << 10 // bytes
+
+// serve writes the result of op as JSON, or its error as {"error": …}.
+func (c *control) serve(w http.ResponseWriter, r *http.Request, op operation) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
+	actor, err := peerActor(r.Context())
 	if err != nil {
-		w.WriteHeader(http.StatusUnprocessableEntity)
-		v = map[string]string{"error": err.Error()}
+		c.respond(w, http.StatusInternalServerError, errorBody{err.Error()})
+		return
 	}
-	if err := json.NewEncoder(w).Encode(v); err != nil {
-		c.log.Debug("control answer not delivered", "err", err)
+	result, err := op(r.Context(), actor, r)
+	if err != nil {
+		c.respond(w, http.StatusUnprocessableEntity, errorBody{err.Error()})
+		return
+	}
+	c.respond(w, http.StatusOK, result)
+}
+
+// errorBody is the body of every response that reports an error.
+type errorBody struct {
+	Error string `json:"error"`
+}
+
+func (c *control) respond(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		c.log.Debug("the response on the control socket was not delivered", "err", err)
 	}
 }
 
-// userView is a user as operators see them.
-type userView struct {
-	ID         string `json:"id"`
-	UserName   string `json:"userName"`
-	ExternalID string `json:"externalId"`
-	Name       string `json:"displayName"`
-	Email      string `json:"email"`
-	Active     bool   `json:"active"`
-	Suspended  string `json:"suspended,omitempty"` // an operator's reason
-}
-
-func (c *control) listUsers(r *http.Request) (any, error) {
-	views := []userView{}
-	err := c.directory.View(r.Context(), func(tx *directory.Tx) error {
-		for u, err := range tx.Users("") {
-			if err != nil {
-				return err
-			}
-			view := userView{ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, Name: u.DisplayName, Email: u.Email, Active: u.Active}
-			if s, err := tx.Suspension(u.ID); err == nil {
-				view.Suspended = s.Reason
-			} else if !errors.Is(err, directory.ErrNotFound) {
-				return err
-			}
-			views = append(views, view)
-		}
-		return nil
-	})
-	return views, err
-}
-
-// groupView is a group as operators see it.
-type groupView struct {
-	ID         string `json:"id"`
-	Name       string `json:"displayName"`
-	ExternalID string `json:"externalId"`
-	Members    int    `json:"members"`
-}
-
-func (c *control) listGroups(*http.Request) (any, error) {
-	views := []groupView{}
-	for _, g := range c.directory.Groups() {
-		views = append(views, groupView{g.ID, g.DisplayName, g.ExternalID, g.Members})
+// decodeBody reads the body of a request.
+func decodeBody[T any](r *http.Request) (body T, err error) {
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		return body, fmt.Errorf("reading the request: %w", err)
 	}
-	return views, nil
+	return body, nil
 }
 
-// sessionView is a session as operators see it.
-type sessionView struct {
-	ID       string    `json:"id"`
-	User     string    `json:"user"`
-	UserName string    `json:"userName"`
-	Address  string    `json:"address"`
-	Began    time.Time `json:"began"`
-	Used     time.Time `json:"used"`
-	Expires  time.Time `json:"expires"`
-}
-
-func (c *control) listSessions(*http.Request) (any, error) {
-	views := []sessionView{}
-	for _, s := range c.sessions.List() {
-		if u, ok := c.directory.ByID(s.User); !ok || !u.Active || u.Epoch != s.Epoch {
-			continue // over with its user's leaving
-		}
-		views = append(views, sessionView{s.ID, s.User, s.UserName, s.Address, s.Began, s.Used, s.Expires})
+// The bodies of responses that count.
+type (
+	endedCount struct {
+		Ended int `json:"ended"`
 	}
-	return views, nil
+	suspendedCount struct {
+		SessionsEnded int `json:"sessions_ended"`
+	}
+	releasedCount struct {
+		Released int `json:"released"`
+	}
+	rejectedCount struct {
+		Rejected int `json:"rejected"`
+	}
+)
+
+// suspension says why a user is suspended.
+type suspension struct {
+	Reason string `json:"reason"`
 }
 
-func (c *control) endSession(r *http.Request) (any, error) {
-	id := r.PathValue("id")
-	if _, err := c.sessions.Live(id); err != nil {
-		return nil, fmt.Errorf("no live session has the id %q; `sallyport sessions list` shows them", id)
-	}
-	if err := c.note(audit.Event{Kind: audit.KindEnd, Session: id, Reason: string(session.ReasonOperator)}); err != nil {
+func (c *control) suspend(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[suspension](r)
+	if err != nil {
 		return nil, err
 	}
-	return map[string]int{"ended": 1}, c.sessions.End(r.Context(), id, session.ReasonOperator)
+	ended, err := c.admin.Suspend(ctx, actor, r.PathValue("user"), body.Reason)
+	return suspendedCount{ended}, err
 }
 
-func (c *control) endUserSessions(r *http.Request) (any, error) {
-	user := r.PathValue("user")
-	if err := c.note(audit.Event{Kind: audit.KindEnd, User: user, Reason: string(session.ReasonOperator)}); err != nil {
+func (c *control) unsuspend(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	return struct{}{}, c.admin.Unsuspend(ctx, actor, r.PathValue("user"))
+}
+
+func (c *control) endSession(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	return endedCount{1}, c.admin.EndSession(ctx, actor, r.PathValue("id"))
+}
+
+func (c *control) endUserSessions(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	ended, err := c.admin.EndUserSessions(ctx, actor, r.PathValue("user"))
+	return endedCount{ended}, err
+}
+
+// newToken asks for a token.
+type newToken struct {
+	Name string        `json:"name"`
+	TTL  time.Duration `json:"ttl"` // nanoseconds; 0: the token never expires
+}
+
+func (c *control) createToken(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[newToken](r)
+	if err != nil {
 		return nil, err
 	}
-	n, err := c.sessions.EndUser(r.Context(), user, session.ReasonOperator)
-	return map[string]int{"ended": n}, err
+	return c.admin.CreateToken(ctx, actor, body.Name, body.TTL)
 }
 
-var errNoServer = errors.New("no server is running")
+// rotation asks for the successor of a token.
+type rotation struct {
+	TTL     time.Duration `json:"ttl"`     // of the successor, nanoseconds; 0: it never expires
+	Overlap time.Duration `json:"overlap"` // after which the old token expires
+}
 
-func (c *control) reloadConfig(r *http.Request) (any, error) {
-	if c.reload == nil {
-		return nil, errNoServer
+func (c *control) rotateToken(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[rotation](r)
+	if err != nil {
+		return nil, err
 	}
-	return struct{}{}, c.reload(r.Context())
+	return c.admin.RotateToken(ctx, actor, r.PathValue("id"), body.TTL, body.Overlap)
 }
 
+func (c *control) revokeToken(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	return struct{}{}, c.admin.RevokeToken(ctx, actor, r.PathValue("id"))
+}
+
+// holdDecision names the users whose held deactivation is decided about; none means all.
+type holdDecision struct {
+	Users []string `json:"users"`
+}
+
+func (c *control) releaseHeld(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[holdDecision](r)
+	if err != nil {
+		return nil, err
+	}
+	released, err := c.admin.Release(ctx, actor, body.Users)
+	return releasedCount{released}, err
+}
+
+func (c *control) rejectHeld(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[holdDecision](r)
+	if err != nil {
+		return nil, err
+	}
+	rejected, err := c.admin.Reject(ctx, actor, body.Users)
+	return rejectedCount{rejected}, err
+}
+
+func (c *control) provisioningLog(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	n, err := strconv.Atoi(r.URL.Query().Get("n"))
+	if err != nil {
+		n = 0 // which is too few
+	}
+	return c.admin.ProvisioningLog(ctx, actor, n)
+}
+
+func (c *control) reload(ctx context.Context, actor admin.Actor, _ *http.Request) (any, error) {
+	return struct{}{}, c.admin.Reload(ctx, actor)
+}
+
+// backupError is the trailer that says why a copy is not whole.
+const backupError = "Sallyport-Error"
+
+// backup writes a copy of the store. An error before the first byte is a response like any other; after that, it is in
+// the trailer.
 func (c *control) backup(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Trailer", "Sallyport-Error")
-	if err := c.store.Backup(r.Context(), w); err != nil {
-		w.Header().Set("Sallyport-Error", err.Error())
-		c.log.Error("backup failed", "err", err)
+	out := &backupWriter{w: w}
+	actor, err := peerActor(r.Context())
+	if err == nil {
+		err = c.admin.Backup(r.Context(), actor, out)
 	}
+	switch {
+	case err == nil:
+		return
+	case !out.begun:
+		c.respond(w, http.StatusUnprocessableEntity, errorBody{err.Error()})
+	default:
+		w.Header().Set(backupError, err.Error())
+	}
+	c.log.Error("backup failed", "err", err)
 }
 
-// note writes an audit event about what an operator does.
-func (c *control) note(e audit.Event) error {
-	e.Time = time.Now().UTC()
-	return c.record.Write(e)
+// backupWriter sets the headers of the response when the copy begins.
+type backupWriter struct {
+	w     http.ResponseWriter
+	begun bool
 }
 
-// listenControl opens the control socket. A socket left behind by a server
-// that is gone is replaced; one that answers means another server runs.
+func (b *backupWriter) Write(p []byte) (int, error) {
+	if !b.begun {
+		b.begun = true
+		b.w.Header().Set("Content-Type", "application/octet-stream")
+		b.w.Header().Set("Trailer", backupError)
+	}
+	return b.w.Write(p)
+}
+
+// listenControl opens the control socket. It replaces a socket that a former server left behind, but not one that
+// accepts connections: then another server runs.
 func listenControl(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the control socket's folder: %w", err)
+		return nil, fmt.Errorf("making the folder of the control socket: %w", err)
 	}
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("control socket %s is answered by another server; stop it, or give control.socket another path", path)
+		return nil, fmt.Errorf("another server listens on the control socket %s; stop it, or give control.socket another path", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("removing the control socket a former server left: %w", err)
+		return nil, fmt.Errorf("removing the control socket of a former server: %w", err)
 	}
 	return listenPrivate(path)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"sallyport/admin"
 	"sallyport/config"
 	"sallyport/demo"
 )
@@ -19,7 +20,7 @@ import (
 func demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show it all on this machine: a make-believe company, its identity provider and three applications",
+		Short: "Try Sallyport on this machine, with a company, its identity provider and three applications",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := os.MkdirTemp("", "sallyport-demo-")
@@ -35,8 +36,7 @@ func demoCommand() *cobra.Command {
 	}
 }
 
-// runDemo runs the demo's world and the real server, from a configuration file
-// in dir like any other.
+// runDemo runs the demo's identity provider and applications, and the real server with a configuration file in dir.
 func runDemo(cmd *cobra.Command, dir string) error {
 	settings := demo.Defaults()
 	settings.Folder = dir
@@ -47,7 +47,7 @@ func runDemo(cmd *cobra.Command, dir string) error {
 	if err := world.Listen(); err != nil {
 		return err
 	}
-	path, err := furnish(dir, world)
+	path, err := writeDemoFiles(dir, world)
 	if err != nil {
 		return err
 	}
@@ -62,12 +62,12 @@ func runDemo(cmd *cobra.Command, dir string) error {
 	g, ctx := errgroup.WithContext(cmd.Context())
 	g.Go(func() error { return world.Run(ctx) })
 	g.Go(func() error { return s.Run(ctx, nil) })
-	g.Go(func() error { return populate(ctx, cmd, world, &operator{file}) })
+	g.Go(func() error { return pushDemoUsers(ctx, cmd, world, &controlClient{file}) })
 	return g.Wait()
 }
 
-// furnish writes the configuration and the secrets it names, and returns its path.
-func furnish(dir string, world *demo.World) (path string, err error) {
+// writeDemoFiles writes the configuration and the secrets that it names, and returns the path of the configuration.
+func writeDemoFiles(dir string, world *demo.World) (path string, err error) {
 	files := map[string][]byte{"sallyport.yaml": world.Config()}
 	for name, secret := range world.Secrets() {
 		files[name] = []byte(secret)
@@ -84,23 +84,23 @@ func furnish(dir string, world *demo.World) (path string, err error) {
 	return filepath.Join(dir, "sallyport.yaml"), nil
 }
 
-// populate has the make-believe company push everybody, once the server is ready.
-func populate(ctx context.Context, cmd *cobra.Command, world *demo.World, o *operator) error {
-	if err := awaitReady(ctx, o.file.Listen.Ops); err != nil {
+// pushDemoUsers waits until the server is ready and then has the identity provider push its users and groups.
+func pushDemoUsers(ctx context.Context, cmd *cobra.Command, world *demo.World, client *controlClient) error {
+	if err := awaitReady(ctx, client.file.Listen.Ops); err != nil {
 		return err
 	}
-	var t tokenView
-	if err := o.ask(ctx, http.MethodPost, "/tokens", tokenRequest{Name: "demo"}, &t); err != nil {
+	var t admin.Token
+	if err := client.call(ctx, http.MethodPost, "/tokens", newToken{Name: "demo"}, &t); err != nil {
 		return err
 	}
-	if err := world.Connect("http://"+o.file.Listen.SCIM+"/scim/v2", t.Token, http.DefaultClient); err != nil {
-		return fmt.Errorf("pushing the make-believe company: %w", err)
+	if err := world.Connect("http://"+client.file.Listen.SCIM+"/scim/v2", string(t.Text), http.DefaultClient); err != nil {
+		return fmt.Errorf("pushing the users of the demo: %w", err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Sallyport is ready. Open %s in a browser; stop with Ctrl-C.\n", world.URL())
 	return nil
 }
 
-// awaitReady asks until the server answers.
+// awaitReady returns once the server is ready.
 func awaitReady(ctx context.Context, addr string) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -19,7 +19,8 @@ func (s *server) servers() []listen.Options {
 	all := []listen.Options{
 		{Name: "public", Addr: addrs.Public, Handler: s.publicHandler(), Certificates: s.certs, MaxConnections: s.maxConnections()},
 		{Name: "ops", Addr: addrs.Ops, Handler: s.opsHandler()},
-		{Name: "control", Listen: func() (net.Listener, error) { return listenControl(s.file.Control.Socket) }, Handler: s.control().handler()},
+		{Name: "control", Listen: func() (net.Listener, error) { return listenControl(s.file.Control.Socket) }, Handler: s.control().handler(),
+			ConnContext: withPeer},
 	}
 	if addrs.SCIM != "" {
 		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.scim, Certificates: s.certs})
@@ -89,9 +90,5 @@ func (s *server) redirectHandler() http.Handler {
 	return s.certs.HTTPChallenges(http.HandlerFunc(s.proxy.ServePlain))
 }
 
-// control returns the handler of operators' requests, with what only a running server can do.
-func (s *server) control() *control {
-	c := s.components.control()
-	c.reload = s.reloader.Reload
-	return c
-}
+// control serves operators' commands.
+func (s *server) control() *control { return &control{admin: s.admin, log: s.log} }

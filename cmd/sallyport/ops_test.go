@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sallyport/audit"
 	"sallyport/config"
 )
 
@@ -128,7 +130,44 @@ func TestReloading(t *testing.T) {
 	if code := s.her.fetch("/"); code != http.StatusForbidden {
 		t.Errorf("under the new policy alice gets %d", code)
 	}
-	await(t, s.server, `sallyport_audit_events_total{kind="config"} 1`)
+	s.demandReloads(t)
+}
+
+// demandReloads demands that the record tells of reloads that were refused and, at last, of one that was done.
+func (s *stage) demandReloads(t *testing.T) {
+	t.Helper()
+	var reasons []string
+	for _, e := range s.record(t) {
+		if e.Kind != audit.KindConfig {
+			continue
+		}
+		reasons = append(reasons, e.Reason)
+		if e.Actor != causeSignal && e.Actor != causeChange {
+			t.Errorf("the actor of %s is %+v", e.Reason, e.Actor)
+		}
+		if e.Reason == "refused" && !strings.Contains(e.Detail["error"], "publik_url") {
+			t.Errorf("the refusal does not name the fault: %v", e.Detail)
+		}
+	}
+	got := strings.Join(reasons, " ")
+	if !regexp.MustCompile(`^(attempted refused )+attempted reloaded$`).MatchString(got) {
+		t.Errorf("the record tells of reloads that were %s", got)
+	}
+}
+
+// record returns the audit record of the server.
+func (w *world) record(t *testing.T) (events []audit.Event) {
+	t.Helper()
+	data, err := os.ReadFile(w.dir + "/data/audit.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		var e audit.Event
+		decodeJSON(t, line, &e)
+		events = append(events, e)
+	}
+	return events
 }
 
 // TestStopping: SIGTERM lets the server end by itself, in order.

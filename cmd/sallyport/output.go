@@ -12,8 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// table is what the listing verbs print: rows under headings, and the same
-// facts as values for the machine-readable forms.
+// table is what commands print: rows below headings, and the same as values for the formats that programs read.
 type table struct {
 	heads  []string
 	rows   [][]string
@@ -21,14 +20,14 @@ type table struct {
 }
 
 func addOutputFlag(cmd *cobra.Command) {
-	cmd.Flags().StringP("output", "o", "table", "`FORM` of the output: table, json, yaml or csv")
+	cmd.Flags().StringP("output", "o", "table", "`FORMAT` of the output: table, json, yaml or csv")
 }
 
-// show prints t in the form that -o asks for.
-func show(cmd *cobra.Command, t table) error {
-	form, _ := cmd.Flags().GetString("output")
+// printTable prints t in the format that -o names.
+func printTable(cmd *cobra.Command, t table) error {
+	format, _ := cmd.Flags().GetString("output")
 	out := cmd.OutOrStdout()
-	switch form {
+	switch format {
 	case "table":
 		return writeTable(out, t)
 	case "json":
@@ -42,7 +41,7 @@ func show(cmd *cobra.Command, t table) error {
 		}
 		return w.Error()
 	}
-	return fmt.Errorf("--output %q is not known; write table, json, yaml or csv", form)
+	return fmt.Errorf("--output %q is not known; write table, json, yaml or csv", format)
 }
 
 func writeTable(out io.Writer, t table) error {
@@ -57,8 +56,8 @@ func writeTable(out io.Writer, t table) error {
 	return w.Flush()
 }
 
-// printable replaces control characters, so that a name pushed to us cannot
-// move the cursor of whoever lists it.
+// printable replaces control characters, so that the name of a user or group cannot move the cursor of the operator's
+// terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || (r >= 0x7f && r < 0xa0) {
@@ -74,17 +73,17 @@ func writeJSON(out io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// writeYAML goes by way of JSON, so that both forms have the same keys.
+// writeYAML converts JSON, so that both formats have the same keys.
 func writeYAML(out io.Writer, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	var plain any
-	if err := json.Unmarshal(data, &plain); err != nil {
+	var decoded any
+	if err := json.Unmarshal(data, &decoded); err != nil {
 		return err
 	}
-	data, err = yaml.Marshal(plain)
+	data, err = yaml.Marshal(decoded)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,15 +18,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"sallyport/admin"
 	"sallyport/config"
 )
 
-// pollEvery is how often the files are looked at for a change of content.
-const pollEvery = 2 * time.Second
+// pollInterval is how often the files are compared with what was last read.
+const pollInterval = 2 * time.Second
 
-// reloader keeps the running settings equal to the file's: on SIGHUP, on the
-// reload verb, and when the content of the file (or of a certificate) changes.
-// A file that does not load changes nothing.
+// What makes the server reload without an operator's command, as the actor of the reload.
+var (
+	causeSignal = admin.System("SIGHUP")
+	causeChange = admin.System("changed file")
+)
+
+// reloader keeps the settings in force equal to the configuration file. A file with a fault changes nothing.
 type reloader struct {
 	path  string
 	apply func(*config.File) error
@@ -31,8 +39,8 @@ type reloader struct {
 
 	mu      sync.Mutex // guards what follows
 	started *config.File
-	latest  *config.File // the last without a fault: the files it names are looked at
-	seen    []byte       // digest of the files when last looked at
+	latest  *config.File // the last without a fault; the files that it names are watched
+	seen    []byte       // digest of the watched files when they were last compared
 
 	successful, successTime prometheus.Gauge
 }
@@ -54,25 +62,32 @@ func (r *reloader) succeeded() {
 	r.successTime.SetToCurrentTime()
 }
 
-// Run reloads on every signal from hup and on every change of content.
-func (r *reloader) Run(ctx context.Context, hup <-chan os.Signal) error {
-	tick := time.NewTicker(pollEvery)
+// Run calls reload for every signal from hup and every change of a watched file, until ctx ends.
+func (r *reloader) Run(ctx context.Context, hup <-chan os.Signal, reload func(context.Context, admin.Actor) error) error {
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-hup:
-			_ = r.Reload(ctx) // logged and counted there
+			r.logReload(causeSignal, reload(ctx, causeSignal))
 		case <-tick.C:
 			if r.contentChanged() {
-				_ = r.Reload(ctx)
+				r.logReload(causeChange, reload(ctx, causeChange))
 			}
 		}
 	}
 }
 
-// Reload reads the file now and puts it in force, or keeps what is in force and says why.
+// logReload logs a reload that could not be recorded; Reload logs everything else.
+func (r *reloader) logReload(cause admin.Actor, err error) {
+	if errors.Is(err, admin.ErrNotRecorded) {
+		r.log.Error("a reload could not be recorded", "cause", cause.Name, "err", err)
+	}
+}
+
+// Reload reads the file and puts it in force. If it has a fault, the settings in force stay, and the error says why.
 func (r *reloader) Reload(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,11 +103,15 @@ func (r *reloader) Reload(context.Context) error {
 }
 
 func (r *reloader) load() error {
+	r.seen = r.digest(r.latest) // before the file is read, so that a change from now on is seen
 	file, err := config.Load(r.path)
 	if err != nil {
 		return err
 	}
-	r.latest, r.seen = file, r.digest(file)
+	if !slices.Equal(r.watched(file), r.watched(r.latest)) {
+		r.seen = r.digest(file)
+	}
+	r.latest = file
 	if err := r.apply(file); err != nil {
 		return err
 	}
@@ -102,7 +121,7 @@ func (r *reloader) load() error {
 	return nil
 }
 
-// needRestart names the changed keys that a running server cannot change.
+// needRestart returns the changed keys that a running server cannot change.
 func needRestart(old, new *config.File) (keys []string) {
 	changed := func(key string, a, b any) {
 		if !reflect.DeepEqual(a, b) {
@@ -133,12 +152,16 @@ func (r *reloader) contentChanged() bool {
 	return true
 }
 
-// digest is of the content of the configuration file and of the certificate it
-// names. A file that cannot be read counts as empty: reading it again later
-// shows a change.
+// watched returns the paths of the configuration file and of the certificate that it names.
+func (r *reloader) watched(file *config.File) []string {
+	return []string{r.path, file.TLS.CertFile, file.TLS.KeyFile}
+}
+
+// digest returns a digest of the watched files. A file that cannot be read counts as empty, so that the digest changes
+// once it can be read again.
 func (r *reloader) digest(file *config.File) []byte {
 	h := sha256.New()
-	for _, path := range []string{r.path, file.TLS.CertFile, file.TLS.KeyFile} {
+	for _, path := range r.watched(file) {
 		data, _ := os.ReadFile(path)
 		fmt.Fprintf(h, "%d:", len(data))
 		h.Write(data)
@@ -152,11 +175,11 @@ func reloadCommand() *cobra.Command {
 		Short: "Have the running server read its configuration again",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := newOperator(cmd)
+			client, err := newControlClient(cmd)
 			if err != nil {
 				return err
 			}
-			return o.ask(cmd.Context(), "POST", "/reload", nil, nil)
+			return client.call(cmd.Context(), http.MethodPost, "/reload", nil, nil)
 		},
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/console"
@@ -31,6 +32,7 @@ type server struct {
 	certs      *listen.Certificates
 	proxyProto *listen.ProxyProtocol
 	reloader   *reloader
+	admin      *admin.Admin
 	registry   *prometheus.Registry
 
 	file *config.File
@@ -75,6 +77,7 @@ func (s *server) wire(path string) error {
 	}
 	s.proxyProto = listen.NewProxyProtocol(s.proxy.Trusts, s.log)
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
+	s.admin = s.components.admin(s.reloader.Reload)
 	s.registry = s.metrics()
 	return s.proxy.Load(s.file.Proxy())
 }
@@ -97,9 +100,6 @@ func (s *server) wireSCIM() (err error) {
 func (s *server) apply(file *config.File) error {
 	cert, err := listen.LoadCertificate(file.TLS)
 	if err != nil {
-		return err
-	}
-	if err := s.recordEvent(audit.KindConfig, "reloaded"); err != nil {
 		return err
 	}
 	if err := s.proxy.Load(file.Proxy()); err != nil {
@@ -134,7 +134,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g.Go(func() error { return ignoreCanceled(s.proxy.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.scim.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.certs.Run(ctx)) })
-	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup)) })
+	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.admin.Reload)) })
 	if s.workloads != nil {
 		g.Go(func() error { return ignoreCanceled(s.workloads.Run(ctx)) })
 	}

@@ -11,7 +11,7 @@ import (
 func validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate",
-		Short: "Check the configuration file and everything it names",
+		Short: "Check the configuration file and the files that it names",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path := configPath(cmd)
@@ -29,7 +29,7 @@ func validateCommand() *cobra.Command {
 }
 
 func configCommand() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "What a configuration file looks like"}
+	c := &cobra.Command{Use: "config", Short: "Print an example or the schema of the configuration file"}
 	c.AddCommand(&cobra.Command{
 		Use:   "example",
 		Short: "Print a configuration file with every part explained",

@@ -1,0 +1,71 @@
+// Package admin does what operators and administrators do to a running Sallyport: suspend users, end sessions, create
+// and revoke provisioning tokens, decide about held deactivations, reload the configuration, copy the store.
+//
+// Every method names its [Actor]. Whatever changes something goes through perform, which records the action before it
+// is done: if the record cannot be written, nothing is done. The control socket's API stands on this package.
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"sallyport/audit"
+	"sallyport/directory"
+	"sallyport/scim"
+	"sallyport/session"
+)
+
+// Actor is who acts, and from where.
+type Actor = audit.Actor
+
+// Operator returns the actor for a user of the system that Sallyport runs on.
+func Operator(name, address string) Actor {
+	return Actor{Kind: audit.ActorOperator, Name: name, Address: address}
+}
+
+// System returns the actor for what the server does by itself. cause says why it does it.
+func System(cause string) Actor { return Actor{Kind: audit.ActorSystem, Name: cause} }
+
+// ErrNoServer means that an action needs a running server, and none runs.
+var ErrNoServer = errors.New("no server is running")
+
+// ErrNoActor means that an action was asked for in nobody's name.
+var ErrNoActor = errors.New("nobody is named as the one who acts")
+
+// ErrNotRecorded means that an event could not be written to the audit record. Unless the error says otherwise, nothing
+// was done.
+var ErrNotRecorded = errors.New("the audit record cannot be written")
+
+// Backuper is a store that can write a consistent copy of itself.
+type Backuper interface {
+	Backup(ctx context.Context, w io.Writer) error
+}
+
+// Parts are what an [Admin] acts on.
+type Parts struct {
+	Directory    *directory.Directory
+	Sessions     *session.Sessions
+	Provisioning *scim.Provisioning
+	Audit        *audit.Log
+	Store        Backuper
+	Version      string                      // of this program; recorded with every reload
+	Reload       func(context.Context) error // nil if no server runs
+}
+
+// Admin acts for operators and administrators. Its methods may be called concurrently.
+type Admin struct {
+	directory    *directory.Directory
+	sessions     *session.Sessions
+	provisioning *scim.Provisioning
+	audit        *audit.Log
+	store        Backuper
+	version      string
+	reload       func(context.Context) error // nil if no server runs
+}
+
+// New returns an Admin that acts on p.
+func New(p Parts) *Admin {
+	return &Admin{directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
+		store: p.Store, version: p.Version, reload: p.Reload}
+}

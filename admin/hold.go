@@ -1,0 +1,70 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"sallyport/audit"
+	"sallyport/scim"
+)
+
+// Hold is a held deactivation as operators see it.
+type Hold struct {
+	ID       string     `json:"id"` // the user's
+	UserName string     `json:"userName"`
+	Since    time.Time  `json:"since"`
+	Rejected *time.Time `json:"rejected"` // nil: undecided
+}
+
+// Holds returns the held deactivations, and those that were rejected lately.
+func (a *Admin) Holds(ctx context.Context, _ Actor) ([]Hold, error) {
+	stored, err := a.provisioning.Holds(ctx)
+	holds := make([]Hold, 0, len(stored))
+	for _, h := range stored {
+		holds = append(holds, Hold{h.ID, h.UserName, h.Since, timeOrNil(h.Rejected)})
+	}
+	return holds, err
+}
+
+// Release carries out the held deactivations of users, each a userName or an id, or of all users if none is named. It
+// returns how many there were.
+func (a *Admin) Release(ctx context.Context, actor Actor, users []string) (released int, err error) {
+	err = a.perform(ctx, actor, holdAction("released", users), func(ctx context.Context) (err error) {
+		released, err = a.provisioning.Release(ctx, users)
+		return err
+	})
+	return released, err
+}
+
+// Reject rejects held deactivations for a day, of the same users as [Admin.Release] would: they stay active.
+func (a *Admin) Reject(ctx context.Context, actor Actor, users []string) (rejected int, err error) {
+	err = a.perform(ctx, actor, holdAction("rejected", users), func(ctx context.Context) (err error) {
+		rejected, err = a.provisioning.Reject(ctx, users)
+		return err
+	})
+	return rejected, err
+}
+
+// namedInDetail bounds how many users an event names. The event of each deactivation names its user.
+const namedInDetail = 20
+
+func holdAction(decision string, users []string) action {
+	detail := map[string]string{"users": "all"}
+	if len(users) > 0 {
+		detail["users"] = strconv.Itoa(len(users))
+		for i, user := range users[:min(len(users), namedInDetail)] {
+			detail["user_"+strconv.Itoa(i+1)] = user
+		}
+	}
+	return action{event: audit.Event{Kind: audit.KindSCIM, Reason: "held deactivations " + decision, Detail: detail}}
+}
+
+// ProvisioningLog returns the newest n entries of the provisioning log, the newest first.
+func (a *Admin) ProvisioningLog(ctx context.Context, _ Actor, n int) ([]scim.LogEntry, error) {
+	if n < 1 {
+		return nil, errors.New("the number of entries must be 1 or more")
+	}
+	return a.provisioning.Log(ctx, n)
+}

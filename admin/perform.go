@@ -1,0 +1,87 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"sallyport/audit"
+)
+
+// action is something to do, and the events that tell of it.
+type action struct {
+	event  audit.Event // written before the action; its reason says what is to be done
+	done   string      // the reason of a second event after success; "": none
+	failed string      // the reason of a second event after a failure; "": reasonFailed
+}
+
+// reasonFailed is the reason of an event that says that an action recorded before was not done, or not wholly.
+const reasonFailed = "failed"
+
+// perform records a and then calls act. Nothing that an operator can change is changed in any other way.
+//
+// The event is written before act is called, so that nothing is ever done that is not recorded: if the event cannot be
+// written, act is not called and nothing was done. The event therefore tells of what is about to be done. If act fails,
+// a second event of the same kind, actor and subject says so: its reason is "failed", and its detail holds the reason
+// of the first event ("action") and the error's text ("error"). After a crash between the event and the action, the
+// event stands alone: the record may tell of an action that was not done, but never omits one that was.
+//
+// If the second event cannot be written, the error that perform returns says so too. An [audit.Log] accepts no event
+// after a failed write, so from then on every further action is rejected.
+//
+// act is not cancelled when ctx is: whoever asked for the action may go away, but the recorded action is still done.
+func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(context.Context) error) error {
+	if actor.Kind == "" || actor.Name == "" {
+		return ErrNoActor
+	}
+	if err := a.record(actor, todo.event); err != nil {
+		return fmt.Errorf("nothing was done: %w: %w", ErrNotRecorded, err)
+	}
+	err := act(context.WithoutCancel(ctx))
+	outcome := todo.event
+	switch {
+	case err != nil:
+		outcome = failure(todo, err)
+	case todo.done != "":
+		outcome.Reason = todo.done
+	default:
+		return nil
+	}
+	if lost := a.record(actor, outcome); lost != nil {
+		return errors.Join(err, fmt.Errorf("the action is recorded, but its outcome is not: %w: %w", ErrNotRecorded, lost))
+	}
+	return err
+}
+
+// failure returns the event that says that todo failed with err.
+func failure(todo action, err error) audit.Event {
+	e := todo.event
+	e.Detail = maps.Clone(e.Detail)
+	if e.Detail == nil {
+		e.Detail = map[string]string{}
+	}
+	e.Detail["action"], e.Detail["error"] = e.Reason, shorten(err.Error())
+	e.Reason = reasonFailed
+	if todo.failed != "" {
+		e.Reason = todo.failed
+	}
+	return e
+}
+
+func (a *Admin) record(actor Actor, e audit.Event) error {
+	e.Time, e.Actor = time.Now().UTC(), actor
+	return a.audit.Write(e)
+}
+
+// maxErrorText bounds the text of an error in the record, in bytes.
+const maxErrorText = 2000
+
+func shorten(text string) string {
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText] + "…"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}

@@ -1,0 +1,26 @@
+package admin
+
+import (
+	"context"
+	"io"
+
+	"sallyport/audit"
+)
+
+// Reload has the running server read its configuration again. The record says that a reload was attempted, and then
+// that the configuration was reloaded or, with its faults, refused.
+func (a *Admin) Reload(ctx context.Context, actor Actor) error {
+	if a.reload == nil {
+		return ErrNoServer
+	}
+	e := audit.Event{Kind: audit.KindConfig, Reason: "attempted", Detail: map[string]string{"version": a.version}}
+	return a.perform(ctx, actor, action{event: e, done: "reloaded", failed: "refused"}, a.reload)
+}
+
+// Backup writes a consistent copy of the store to w. If nothing was written to w, no copy was begun.
+func (a *Admin) Backup(ctx context.Context, actor Actor, w io.Writer) error {
+	e := audit.Event{Kind: audit.KindBackup, Reason: "copied"}
+	return a.perform(ctx, actor, action{event: e}, func(context.Context) error {
+		return a.store.Backup(ctx, w) // ends when the reader of the copy has gone
+	})
+}

@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"time"
+
+	"sallyport/directory"
+	"sallyport/scim"
+)
+
+// Stats are the figures of the directory and of provisioning that `sallyport doctor` judges.
+type Stats struct {
+	Users             int        `json:"users"`
+	Active            int        `json:"active"`
+	GUIDs             int        `json:"guids"`               // users whose externalId is a GUID
+	WithoutExternalID int        `json:"without_external_id"` // users who have none
+	Shared            int        `json:"shared"`              // users whose externalId another user has too
+	Nested            []string   `json:"nested"`              // groups that have groups as members
+	LastPush          *time.Time `json:"last_push"`           // nil: none in the provisioning log
+	Held              int        `json:"held"`                // undecided deactivations
+	Refused           int        `json:"refused"`             // pushes that failed, among Exchanges
+	Exchanges         int        `json:"exchanges"`           // the newest pushes in the provisioning log
+}
+
+var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// statsPushes is how many of the newest pushes Stats counts.
+const statsPushes = 500
+
+// Stats counts what is stored now.
+func (a *Admin) Stats(ctx context.Context, _ Actor) (Stats, error) {
+	s := Stats{Nested: []string{}}
+	err := a.directory.View(ctx, func(tx *directory.Tx) error {
+		if err := s.countUsers(tx); err != nil {
+			return err
+		}
+		return s.findNested(tx)
+	})
+	if err != nil {
+		return Stats{}, err
+	}
+	if err := s.countPushes(ctx, a.provisioning); err != nil {
+		return Stats{}, err
+	}
+	return s, nil
+}
+
+func (s *Stats) countUsers(tx *directory.Tx) error {
+	sharing := map[string]int{} // users by externalId
+	for u, err := range tx.Users("") {
+		if err != nil {
+			return err
+		}
+		s.Users++
+		if u.Active {
+			s.Active++
+		}
+		switch {
+		case u.ExternalID == "":
+			s.WithoutExternalID++
+		case guid.MatchString(u.ExternalID):
+			s.GUIDs++
+		}
+		sharing[u.ExternalID]++
+	}
+	for external, users := range sharing {
+		if external != "" && users > 1 {
+			s.Shared += users
+		}
+	}
+	return nil
+}
+
+func (s *Stats) findNested(tx *directory.Tx) error {
+	for g, err := range tx.Groups("") {
+		if err != nil {
+			return err
+		}
+		for m, err := range tx.Members(g.ID, "") {
+			if err != nil {
+				return err
+			}
+			if m.IsGroup {
+				s.Nested = append(s.Nested, g.DisplayName)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Stats) countPushes(ctx context.Context, p *scim.Provisioning) error {
+	holds, err := p.Holds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range holds {
+		if h.Pending() {
+			s.Held++
+		}
+	}
+	entries, err := p.Log(ctx, statsPushes)
+	if err != nil {
+		return err
+	}
+	s.Exchanges = len(entries)
+	for _, e := range entries {
+		if e.Code >= http.StatusBadRequest && e.Code != http.StatusNotFound {
+			s.Refused++
+		}
+	}
+	if len(entries) > 0 {
+		s.LastPush = &entries[0].Time
+	}
+	return nil
+}

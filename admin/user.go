@@ -1,0 +1,137 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"sallyport/audit"
+	"sallyport/directory"
+	"sallyport/session"
+)
+
+// User is a user as operators see them.
+type User struct {
+	ID         string `json:"id"`
+	UserName   string `json:"userName"`
+	ExternalID string `json:"externalId"`
+	Name       string `json:"displayName"`
+	Email      string `json:"email"`
+	Active     bool   `json:"active"`
+	Suspended  string `json:"suspended,omitempty"` // why; "" if the user is not suspended
+}
+
+// Users returns every user.
+func (a *Admin) Users(ctx context.Context, _ Actor) ([]User, error) {
+	users := []User{}
+	err := a.directory.View(ctx, func(tx *directory.Tx) error {
+		for u, err := range tx.Users("") {
+			if err != nil {
+				return err
+			}
+			user := User{ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, Name: u.DisplayName, Email: u.Email, Active: u.Active}
+			if s, err := tx.Suspension(u.ID); err == nil {
+				user.Suspended = s.Reason
+			} else if !errors.Is(err, directory.ErrNotFound) {
+				return err
+			}
+			users = append(users, user)
+		}
+		return nil
+	})
+	return users, err
+}
+
+// Group is a group as operators see it.
+type Group struct {
+	ID         string `json:"id"`
+	Name       string `json:"displayName"`
+	ExternalID string `json:"externalId"`
+	Members    int    `json:"members"`
+}
+
+// Groups returns every group.
+func (a *Admin) Groups(context.Context, Actor) ([]Group, error) {
+	groups := []Group{}
+	for _, g := range a.directory.Groups() {
+		groups = append(groups, Group{g.ID, g.DisplayName, g.ExternalID, g.Members})
+	}
+	return groups, nil
+}
+
+const maxReason = 500 // bytes
+
+// Suspend denies a user everything until Unsuspend, whatever the identity provider says: the next request is denied,
+// live requests are cut, and no session is valid any more. It returns how many sessions it ended. user is a userName or
+// an id.
+func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (ended int, err error) {
+	why = strings.TrimSpace(why)
+	if why == "" || len(why) > maxReason {
+		return 0, fmt.Errorf("say why, in at most %d characters: it is recorded", maxReason)
+	}
+	u, err := a.findUser(ctx, user)
+	if err != nil {
+		return 0, err
+	}
+	e := audit.Event{Kind: audit.KindSuspend, User: u.ID, UserName: u.UserName, Reason: "suspended", Detail: map[string]string{"why": why}}
+	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
+		if err := a.directory.Update(ctx, func(tx *directory.Tx) error { return tx.Suspend(u.ID, why) }); err != nil {
+			return fmt.Errorf("suspending %s: %w", u.UserName, err)
+		}
+		var err error
+		if ended, err = a.sessions.EndUser(ctx, u.ID, session.ReasonUser); err != nil {
+			return fmt.Errorf("%s is suspended, but their sessions are still stored: %w", u.UserName, err)
+		}
+		return nil
+	})
+	return ended, err
+}
+
+// Unsuspend ends the suspension of a user, who must sign in again. user is a userName or an id.
+func (a *Admin) Unsuspend(ctx context.Context, actor Actor, user string) error {
+	u, err := a.findUser(ctx, user)
+	if err != nil {
+		return err
+	}
+	if err := a.checkSuspended(ctx, u); err != nil {
+		return err
+	}
+	e := audit.Event{Kind: audit.KindSuspend, User: u.ID, UserName: u.UserName, Reason: "unsuspended"}
+	return a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
+		err := a.directory.Update(ctx, func(tx *directory.Tx) error { return tx.Unsuspend(u.ID) })
+		if errors.Is(err, directory.ErrNotFound) {
+			return notSuspended(u)
+		}
+		return err
+	})
+}
+
+func (a *Admin) checkSuspended(ctx context.Context, u directory.User) error {
+	err := a.directory.View(ctx, func(tx *directory.Tx) error {
+		_, err := tx.Suspension(u.ID)
+		return err
+	})
+	if errors.Is(err, directory.ErrNotFound) {
+		return notSuspended(u)
+	}
+	return err
+}
+
+func notSuspended(u directory.User) error {
+	return fmt.Errorf("%s is not suspended; `sallyport users list` shows who is", u.UserName)
+}
+
+// findUser returns the user with this userName or id.
+func (a *Admin) findUser(ctx context.Context, name string) (u directory.User, err error) {
+	err = a.directory.View(ctx, func(tx *directory.Tx) error {
+		if u, err = tx.UserByName(name); errors.Is(err, directory.ErrNotFound) {
+			u, err = tx.User(name)
+		}
+		return err
+	})
+	if errors.Is(err, directory.ErrNotFound) {
+		err = fmt.Errorf("nobody has the userName or id %q; `sallyport users list` shows who there is", name)
+	}
+	return u, err
+}

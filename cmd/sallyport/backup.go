@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/session"
+	"sallyport/store"
+	"sallyport/store/bolt"
+)
+
+func backupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Write a consistent copy of the store to FILE, whether the server runs or not",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := newControlClient(cmd)
+			if err != nil {
+				return err
+			}
+			return client.send(cmd.Context(), http.MethodGet, "/backup", new(bytes.Buffer), func(resp *http.Response) error {
+				if err := responseError(resp); err != nil {
+					return fmt.Errorf("backing up to %s: %w", args[0], err)
+				}
+				return saveBackup(resp, args[0])
+			})
+		},
+	}
+}
+
+// saveBackup writes the copy to a file beside path first, so that path is whole or does not exist.
+func saveBackup(resp *http.Response, path string) error {
+	part := path + ".part"
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, resp.Body)
+	if text := resp.Trailer.Get(backupError); err == nil && text != "" {
+		err = errors.New(text)
+	}
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = dropSessions(resp.Request.Context(), part)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("backing up to %s: %w", path, err), os.Remove(part))
+	}
+	err = os.Link(part, path) // unlike a rename, a link replaces nothing
+	return errors.Join(err, os.Remove(part))
+}
+
+// dropSessions deletes the sessions from a copy: a session that was ended after the copy was made must not be valid
+// again once the copy is restored.
+func dropSessions(ctx context.Context, path string) error {
+	st, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		return err
+	}
+	_, err = st.Update(ctx, func(w store.Writer) error { return session.Clear(w) })
+	return errors.Join(err, st.Close())
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"sallyport/admin"
+	"sallyport/policy"
+)
+
+const (
+	tokenWarning    = 30 * 24 * time.Hour // before the end of a token
+	maxPushAge      = 24 * time.Hour
+	minObjectIDs    = 90 // percent
+	namedInReport   = 5
+	externalIDField = "externalId"
+)
+
+// checkTokens reports whether an identity provider can push, and for how long.
+func (d *doctor) checkTokens(ctx context.Context) {
+	var tokens []admin.Token
+	if err := d.client.call(ctx, http.MethodGet, "/tokens", nil, &tokens); err != nil {
+		d.report("tokens", stateFail, "%v", err)
+		return
+	}
+	valid, expiring := 0, ""
+	for _, t := range tokens {
+		if t.Expires != nil && time.Until(*t.Expires) <= 0 {
+			continue
+		}
+		valid++
+		if t.Expires != nil && time.Until(*t.Expires) < tokenWarning && t.Issued == "" {
+			expiring = fmt.Sprintf("%s expires on %s", t.Name, t.Expires.Format(time.DateOnly))
+		}
+	}
+	switch {
+	case valid == 0 && d.file.SCIM.OAuth == nil:
+		d.report("tokens", stateFail, "no token lets an identity provider push; create one with `sallyport token create entra`")
+	case expiring != "":
+		d.report("tokens", stateWarn, "%s; replace it without a gap with `sallyport token rotate`", expiring)
+	default:
+		d.report("tokens", stateOK, "%d valid", valid)
+	}
+}
+
+// checkUsers reports whether those who sign in are found among those who were pushed.
+func (d *doctor) checkUsers(s admin.Stats) {
+	if s.Users == 0 {
+		d.report("users", stateFail, "no user was pushed yet; assign users and groups to the provisioning application and start it")
+		return
+	}
+	d.report("users", stateOK, "%d, of whom %d are active", s.Users, s.Active)
+	if d.file.OIDC.UserAttribute != externalIDField {
+		return
+	}
+	if d.file.OIDC.UserClaim == "oid" {
+		d.reportObjectIDs(100 * s.GUIDs / s.Users)
+	} else if s.WithoutExternalID > 0 {
+		d.report("externalId", stateWarn, "%d users have none and cannot sign in", s.WithoutExternalID)
+	}
+	if s.Shared > 0 {
+		d.report("externalId shared", stateWarn, "%d users have the same one as another user; none of them can sign in", s.Shared)
+	}
+}
+
+func (d *doctor) reportObjectIDs(percent int) {
+	const advice = "; map externalId to objectId in the provisioning application, then restart provisioning"
+	switch {
+	case percent < minObjectIDs:
+		d.report("externalId", stateFail, "%d%% are object IDs (GUIDs), by which users are found%s", percent, advice)
+	case percent < 100:
+		d.report("externalId", stateWarn, "%d%% are object IDs (GUIDs), by which users are found%s", percent, advice)
+	default:
+		d.report("externalId", stateOK, "%d%% are object IDs (GUIDs), by which users are found", percent)
+	}
+}
+
+func (d *doctor) checkPushes(s admin.Stats) {
+	switch {
+	case s.LastPush == nil:
+		d.report("last push", stateFail, "the identity provider has not sent any request yet")
+	case time.Since(*s.LastPush) > maxPushAge:
+		d.report("last push", stateWarn, "%s ago; Entra pushes changes about every 40 minutes: is provisioning paused or in quarantine?", time.Since(*s.LastPush).Round(time.Hour))
+	default:
+		d.report("last push", stateOK, "%s ago", time.Since(*s.LastPush).Round(time.Second))
+	}
+	if s.Refused > 0 {
+		d.report("refused pushes", stateWarn, "%d of the latest %d; `sallyport scim log --refused` says why", s.Refused, s.Exchanges)
+	}
+	if s.Held > 0 {
+		d.report("held", stateWarn, "%d deactivations wait for an operator; `sallyport scim held list` shows them", s.Held)
+	}
+}
+
+// checkGroups reports whether the groups that rules name were pushed and have members, none of which are groups.
+func (d *doctor) checkGroups(ctx context.Context, s admin.Stats) {
+	var groups []admin.Group
+	if err := d.client.call(ctx, http.MethodGet, "/groups", nil, &groups); err != nil {
+		d.report("groups", stateFail, "%v", err)
+		return
+	}
+	switch missing, empty := compareGroups(d.groupsInRules(), groups); {
+	case len(missing) > 0:
+		d.report("groups in rules", stateWarn, "never pushed, so that the rules that name them match nobody: %s", strings.Join(missing, ", "))
+	case len(empty) > 0:
+		d.report("groups in rules", stateWarn, "without members: %s (are the people in nested groups?)", strings.Join(empty, ", "))
+	default:
+		d.report("groups in rules", stateOK, "%d groups were pushed; all that rules name are among them", len(groups))
+	}
+	if len(s.Nested) > 0 {
+		d.report("nested groups", stateWarn, "%s: members of the groups within them are not members here, and Entra does not push them; assign those groups themselves",
+			strings.Join(s.Nested[:min(namedInReport, len(s.Nested))], ", "))
+	}
+}
+
+// compareGroups returns labels of the named groups that were not pushed, and of those that have no members.
+func compareGroups(named []policy.GroupRef, pushed []admin.Group) (missing, empty []string) {
+	for _, ref := range named {
+		i := slices.IndexFunc(pushed, func(g admin.Group) bool {
+			return ref.ID != "" && g.ExternalID == ref.ID || ref.ID == "" && g.Name == ref.Name
+		})
+		switch label := strings.TrimSpace(ref.ID + " " + ref.Name); {
+		case i < 0:
+			missing = append(missing, label)
+		case pushed[i].Members == 0:
+			empty = append(empty, label)
+		}
+	}
+	return missing, empty
+}
+
+// groupsInRules returns the groups that rules name, each once.
+func (d *doctor) groupsInRules() (named []policy.GroupRef) {
+	for _, p := range d.file.Policies {
+		for _, r := range p.Rules {
+			for _, m := range []*policy.Match{r.Allow, r.Deny} {
+				if m == nil {
+					continue
+				}
+				for _, g := range slices.Concat(m.Groups, m.UnlessGroups) {
+					if !slices.Contains(named, g) {
+						named = append(named, g)
+					}
+				}
+			}
+		}
+	}
+	return named
+}

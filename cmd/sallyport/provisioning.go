@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/admin"
+	"sallyport/scim"
+)
+
+func scimCommand() *cobra.Command {
+	c := &cobra.Command{Use: "scim", Short: "Show what the identity provider pushed, and decide about held deactivations"}
+	held := &cobra.Command{Use: "held", Short: "Decide about deactivations beyond scim.max_deactivations, which wait for an operator"}
+	held.AddCommand(heldListCommand(), heldReleaseCommand(), heldRejectCommand())
+	c.AddCommand(held, scimLogCommand())
+	return c
+}
+
+func heldListCommand() *cobra.Command {
+	return listCommand("list", "List the users whose deactivation is held or was rejected", "/held",
+		[]string{"id", "userName", "since", "rejected"}, func(h admin.Hold) []string {
+			rejected := ""
+			if h.Rejected != nil {
+				rejected = formatTime(h.Rejected)
+			}
+			return []string{h.ID, h.UserName, formatTime(&h.Since), rejected}
+		})
+}
+
+func heldReleaseCommand() *cobra.Command {
+	return heldCommand("release", "Carry out held deactivations now: of the named users, or of all",
+		func(cmd *cobra.Command, client *controlClient, users []string) error {
+			var count releasedCount
+			err := client.call(cmd.Context(), http.MethodPost, "/held/release", holdDecision{users}, &count)
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d released\n", count.Released)
+			}
+			return err
+		})
+}
+
+func heldRejectCommand() *cobra.Command {
+	return heldCommand("reject", "Reject held deactivations for a day, of the named users, or of all: they stay active",
+		func(cmd *cobra.Command, client *controlClient, users []string) error {
+			var count rejectedCount
+			err := client.call(cmd.Context(), http.MethodPost, "/held/reject", holdDecision{users}, &count)
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d rejected\n", count.Rejected)
+			}
+			return err
+		})
+}
+
+func heldCommand(use, short string, decide func(*cobra.Command, *controlClient, []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:   use + " [USER...]",
+		Short: short,
+		Long:  short + ". A USER is a userName or an ID, as `scim held list` shows them.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := newControlClient(cmd)
+			if err != nil {
+				return err
+			}
+			return decide(cmd, client, args)
+		},
+	}
+}
+
+func scimLogCommand() *cobra.Command {
+	c := &cobra.Command{Use: "log", Short: "Show the latest pushes and their results: names of attributes, but no values", Args: cobra.NoArgs}
+	n := c.Flags().Int("last", 100, "how many pushes to show; 10,000 are kept")
+	refused := c.Flags().Bool("refused", false, "only those that were refused")
+	addOutputFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := newControlClient(cmd)
+		if err != nil {
+			return err
+		}
+		var entries []scim.LogEntry
+		if err := client.call(cmd.Context(), http.MethodGet, "/exchanges?n="+strconv.Itoa(*n), nil, &entries); err != nil {
+			return err
+		}
+		if *refused {
+			entries = slices.DeleteFunc(entries, func(e scim.LogEntry) bool { return e.Code < http.StatusBadRequest })
+		}
+		slices.Reverse(entries) // the newest last, next to the prompt
+		return printTable(cmd, logTable(entries))
+	}
+	return c
+}
+
+func logTable(entries []scim.LogEntry) table {
+	t := table{heads: []string{"time", "token", "request", "code", "ms", "changes", "quirks"}, values: entries}
+	for _, e := range entries {
+		result := strings.Join(e.Changes, ", ")
+		if e.Problem != "" {
+			result = e.Problem
+		}
+		t.rows = append(t.rows, []string{e.Time.UTC().Format(time.RFC3339), e.Token, e.Method + " " + e.Target, strconv.Itoa(e.Code),
+			strconv.FormatFloat(e.Milliseconds, 'f', 1, 64), result, strings.Join(e.QuirkNames(), " ")})
+	}
+	return t
+}

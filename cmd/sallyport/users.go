@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/admin"
+)
+
+func usersCommand() *cobra.Command {
+	c := &cobra.Command{Use: "users", Short: "List, suspend and unsuspend users"}
+	c.AddCommand(listCommand("list", "List the users that the identity provider pushed", "/users",
+		[]string{"id", "userName", "externalId", "name", "active", "suspended"},
+		func(u admin.User) []string {
+			return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active), u.Suspended}
+		}), suspendCommand(), unsuspendCommand())
+	return c
+}
+
+func groupsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "groups", Short: "List groups"}
+	c.AddCommand(listCommand("list", "List the groups that the identity provider pushed", "/groups",
+		[]string{"id", "name", "externalId", "members"},
+		func(g admin.Group) []string {
+			return []string{g.ID, g.Name, g.ExternalID, strconv.Itoa(g.Members)}
+		}))
+	return c
+}
+
+func suspendCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "suspend USER",
+		Short: "Deny a user everything at once, whatever the identity provider says, until unsuspend",
+		Long: "Deny a user (userName or ID) everything at once, whatever the identity provider says, until unsuspend. Their live requests are cut,\n" +
+			"and their sessions end for ever. A suspension survives a restart and every push, except the deletion of the user.",
+		Args: cobra.ExactArgs(1),
+	}
+	reason := c.Flags().String("reason", "", "why; it is recorded (required)")
+	_ = c.MarkFlagRequired("reason")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := newControlClient(cmd)
+		if err != nil {
+			return err
+		}
+		var count suspendedCount
+		if err := client.call(cmd.Context(), http.MethodPost, suspensionPath(args[0]), suspension{*reason}, &count); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "suspended; %d sessions ended\n", count.SessionsEnded)
+		return nil
+	}
+	return c
+}
+
+func unsuspendCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "unsuspend USER",
+		Short: "End a suspension: the user may do again what the rules allow, after signing in again",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := newControlClient(cmd)
+			if err != nil {
+				return err
+			}
+			return client.call(cmd.Context(), http.MethodDelete, suspensionPath(args[0]), nil, nil)
+		},
+	}
+}
+
+func suspensionPath(user string) string { return "/users/" + url.PathEscape(user) + "/suspension" }
