@@ -1,14 +1,13 @@
 package scim
 
 import (
-	"encoding/json"
 	"net/http"
-	"strings"
 
 	"sallyport/directory"
 	"sallyport/scim/internal/schema"
 )
 
+// createGroup handles POST /Groups (RFC 7644 §3.3).
 func (s *Server) createGroup(req *request) (any, error) {
 	document, members, err := s.groupBody(req)
 	if err != nil {
@@ -18,7 +17,7 @@ func (s *Server) createGroup(req *request) (any, error) {
 	var m *membersChange
 	parsed := req.quirks.Clone()
 	err = s.directory.Update(req.Context(), func(tx *directory.Tx) error {
-		req.quirks = parsed.Clone()
+		req.quirks = parsed.Clone() // the transaction may run again
 		g = directory.Group{}
 		if err := setGroupDocument(&g, document); err != nil {
 			return err
@@ -34,18 +33,18 @@ func (s *Server) createGroup(req *request) (any, error) {
 			return err
 		}
 		req.changes = append(schema.Changes(nil, document), m.changes()...)
-		return s.record(tx, req, change{operation: "create", group: &g, detail: m.detail()})
+		return s.recordEvent(tx, req, change{operation: "create", group: &g, detail: m.detail()})
 	})
-	s.count(s.types.Group, "create", true, err)
+	s.countOperation(s.types.Group, "create", true, err)
 	if err != nil {
 		return nil, err
 	}
-	s.warn(m)
+	s.warnAboutMembers(m)
 	req.status = http.StatusCreated
 	return s.renderGroup(req, &g)
 }
 
-// groupBody reads a whole group: its document and the ids of its members.
+// groupBody returns the document in a body that is a whole group, and the IDs of its members.
 func (s *Server) groupBody(req *request) (map[string]any, []string, error) {
 	body, err := req.body()
 	if err != nil {
@@ -60,12 +59,13 @@ func (s *Server) groupBody(req *request) (map[string]any, []string, error) {
 	return document, members, nil
 }
 
+// replaceGroup handles PUT /Groups/{id} (RFC 7644 §3.5.1).
 func (s *Server) replaceGroup(req *request) (any, error) {
 	document, members, err := s.groupBody(req)
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.changeGroup(req, "replace", func(g *directory.Group, m *membersChange) (map[string]any, error) {
+	g, err := s.updateGroup(req, "replace", func(g *directory.Group, m *membersChange) (map[string]any, error) {
 		return document, m.set(members)
 	})
 	if err != nil {
@@ -74,6 +74,7 @@ func (s *Server) replaceGroup(req *request) (any, error) {
 	return s.renderGroup(req, &g)
 }
 
+// patchGroup handles PATCH /Groups/{id} (RFC 7644 §3.5.2).
 func (s *Server) patchGroup(req *request) (any, error) {
 	body, err := req.body()
 	if err != nil {
@@ -83,7 +84,7 @@ func (s *Server) patchGroup(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.changeGroup(req, "patch", func(g *directory.Group, m *membersChange) (map[string]any, error) {
+	g, err := s.updateGroup(req, "patch", func(g *directory.Group, m *membersChange) (map[string]any, error) {
 		var others []schema.Operation
 		for _, o := range operations {
 			if o.Path.Attribute == nil || o.Path.Attribute.Name != schema.MembersAttribute {
@@ -94,7 +95,7 @@ func (s *Server) patchGroup(req *request) (any, error) {
 				return nil, err
 			}
 		}
-		return s.patched(req, s.types.Group, g.Document, others)
+		return s.applyPatch(req, s.types.Group, g.Document, others)
 	})
 	if err != nil {
 		return nil, err
@@ -103,18 +104,19 @@ func (s *Server) patchGroup(req *request) (any, error) {
 		return s.renderGroup(req, &g)
 	}
 	req.status, req.etag, req.location = http.StatusNoContent, etag(g.Version), req.base+"/Groups/"+g.ID
-	return nil, nil // members are not read for an answer that Entra throws away
+	return nil, nil // without members, which are costly to read and which Entra ID ignores
 }
 
-// changeGroup replaces the group's document by what f makes of the group.
-func (s *Server) changeGroup(req *request, operation string, f func(*directory.Group, *membersChange) (map[string]any, error)) (directory.Group, error) {
+// updateGroup replaces the document of the group that the request names by the result of f, which may also change its
+// members, in one transaction with the audit event.
+func (s *Server) updateGroup(req *request, operation string, f func(*directory.Group, *membersChange) (map[string]any, error)) (directory.Group, error) {
 	var g directory.Group
 	var m *membersChange
 	changed := false
 	parsed := req.quirks.Clone()
 	err := s.directory.Update(req.Context(), func(tx *directory.Tx) (err error) {
-		req.quirks = parsed.Clone()
-		if g, err = s.group(tx, req); err != nil {
+		req.quirks = parsed.Clone() // the transaction may run again
+		if g, err = s.requestedGroup(tx, req); err != nil {
 			return err
 		}
 		before := g
@@ -132,21 +134,21 @@ func (s *Server) changeGroup(req *request, operation string, f func(*directory.G
 		if changed = g.Version != before.Version; !changed {
 			return nil
 		}
-		if err := req.noteChanges(before.Document, document); err != nil {
+		if err := req.recordChanges(before.Document, document); err != nil {
 			return err
 		}
 		req.changes = append(req.changes, m.changes()...)
-		return s.record(tx, req, change{operation: operation, group: &g, detail: m.detail()})
+		return s.recordEvent(tx, req, change{operation: operation, group: &g, detail: m.detail()})
 	})
-	s.count(s.types.Group, operation, changed, err)
+	s.countOperation(s.types.Group, operation, changed, err)
 	if err == nil {
-		s.warn(m)
+		s.warnAboutMembers(m)
 	}
 	return g, err
 }
 
-// group reads the group that the request's path names, in the version it wants.
-func (s *Server) group(tx *directory.Tx, req *request) (directory.Group, error) {
+// requestedGroup returns the group that the request's path names, if it has the version that the request demands.
+func (s *Server) requestedGroup(tx *directory.Tx, req *request) (directory.Group, error) {
 	g, err := tx.Group(req.PathValue("id"))
 	if err != nil {
 		return g, notFound(err, req.PathValue("id"))
@@ -154,9 +156,10 @@ func (s *Server) group(tx *directory.Tx, req *request) (directory.Group, error) 
 	return g, req.precondition(g.Version)
 }
 
+// deleteGroup handles DELETE /Groups/{id} (RFC 7644 §3.6).
 func (s *Server) deleteGroup(req *request) (any, error) {
 	err := s.directory.Update(req.Context(), func(tx *directory.Tx) error {
-		g, err := s.group(tx, req)
+		g, err := s.requestedGroup(tx, req)
 		if err != nil {
 			return err
 		}
@@ -164,23 +167,9 @@ func (s *Server) deleteGroup(req *request) (any, error) {
 			return err
 		}
 		req.changes = []string{"deleted"}
-		return s.record(tx, req, change{operation: "delete", group: &g})
+		return s.recordEvent(tx, req, change{operation: "delete", group: &g})
 	})
-	s.count(s.types.Group, "delete", true, err)
+	s.countOperation(s.types.Group, "delete", true, err)
 	req.status = http.StatusNoContent
 	return nil, err
-}
-
-func setGroupDocument(g *directory.Group, document map[string]any) error {
-	name, _ := document["displayName"].(string)
-	if strings.TrimSpace(name) == "" {
-		return invalid("invalidValue", "displayName is required.")
-	}
-	data, err := json.Marshal(document)
-	if err != nil {
-		return err
-	}
-	g.DisplayName, g.Document = name, data
-	g.ExternalID, _ = document["externalId"].(string)
-	return nil
 }

@@ -9,19 +9,19 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
-// membersChange changes a group's members within a transaction, edge by edge:
-// never the whole.
+// membersChange changes the members of a group within a transaction. It writes single memberships, never the whole
+// list, and collects what it did.
 type membersChange struct {
 	tx             *directory.Tx
 	request        *request
 	group          string
 	added, removed int
-	sample         []string // the first of those concerned, for the record
-	unknown        int      // ids that name nothing
-	shrank         bool     // a replacement took most of many members away
+	sample         []string // the first members that were concerned, for the record
+	unknown        int      // IDs that name no user or group
+	shrank         bool     // a replacement removed most of many members
 }
 
-// apply carries out one operation on members.
+// apply applies one PATCH operation on the attribute members.
 func (m *membersChange) apply(o schema.Operation) error {
 	if o.Path.Sub != nil {
 		return invalid("mutability", "A member cannot be changed, only added and removed.")
@@ -53,24 +53,24 @@ func (m *membersChange) apply(o schema.Operation) error {
 	return m.remove(ids)
 }
 
-// found are the ids of the members that a value filter finds.
+// findMembers returns the IDs of the members that a value filter matches.
 func (m *membersChange) findMembers(where *schema.Filter) (ids []string, err error) {
 	if ids, ok := listedIDs(where); ok {
 		return ids, nil
 	}
-	for one, err := range memberDocuments(m.tx, m.request, m.group) {
+	for member, err := range memberDocuments(m.tx, m.request, m.group) {
 		if err != nil {
 			return nil, err
 		}
-		if where.MatchesElement(one) {
-			ids = append(ids, one["value"].(string))
+		if where.MatchesElement(member) {
+			ids = append(ids, member["value"].(string))
 		}
 	}
 	return ids, nil
 }
 
-// listedIDs are the ids in value eq "a" or value eq "b" ….
-func listedIDs(f *schema.Filter) ([]string, bool) {
+// listedIDs returns the IDs in a filter value eq "a" or value eq "b" …; ok is false for other filters.
+func listedIDs(f *schema.Filter) (ids []string, ok bool) {
 	if f.Op == "or" {
 		left, ok1 := listedIDs(f.Left)
 		right, ok2 := listedIDs(f.Right)
@@ -80,6 +80,7 @@ func listedIDs(f *schema.Filter) ([]string, bool) {
 	return []string{id}, ok && f.Op == "eq" && f.Path.Attribute.Name == "value"
 }
 
+// add makes users and groups members.
 func (m *membersChange) add(ids []string) error {
 	n, err := m.tx.AddMembers(m.group, ids)
 	m.countChanges(ids, n, 0)
@@ -89,12 +90,14 @@ func (m *membersChange) add(ids []string) error {
 	return err
 }
 
+// remove ends memberships.
 func (m *membersChange) remove(ids []string) error {
 	n, err := m.tx.RemoveMembers(m.group, ids)
 	m.countChanges(ids, 0, n)
 	return err
 }
 
+// set replaces all members.
 func (m *membersChange) set(ids []string) error {
 	before, err := m.tx.Group(m.group)
 	if err != nil {
@@ -109,14 +112,14 @@ func (m *membersChange) set(ids []string) error {
 	return err
 }
 
-// noteUnknown counts the ids that name nothing; they were passed over.
+// countUnknown counts the IDs that name no user or group; they were ignored. It does nothing if err is not nil.
 func (m *membersChange) countUnknown(ids []string, err error) error {
 	for _, id := range ids {
 		if err != nil {
 			return err
 		}
-		var exists bool
-		if _, exists, err = m.tx.Exists(id); err == nil && !exists {
+		var ok bool
+		if _, ok, err = m.tx.Exists(id); err == nil && !ok {
 			m.request.quirks.Add(schema.QuirkUnknownMember)
 			m.unknown++
 		}
@@ -124,9 +127,10 @@ func (m *membersChange) countUnknown(ids []string, err error) error {
 	return err
 }
 
-// recordedMembers bounds how many ids a record names.
+// recordedMembers is how many members an audit event names at most.
 const recordedMembers = 20
 
+// countChanges adds to what was done, with ids as the members concerned.
 func (m *membersChange) countChanges(ids []string, added, removed int) {
 	m.added, m.removed = m.added+added, m.removed+removed
 	if added+removed > 0 {
@@ -134,20 +138,20 @@ func (m *membersChange) countChanges(ids []string, added, removed int) {
 	}
 }
 
-// manyMembers is from how many members on it is remarked that most of them left.
+// manyMembers is how many members a group must have before the removal of most of them is logged as a warning.
 const manyMembers = 10
 
-// remark tells operators what may be a slip at the identity provider.
-func (s *Server) warn(m *membersChange) {
+// warnAboutMembers logs what may be a mistake at the identity provider.
+func (s *Server) warnAboutMembers(m *membersChange) {
 	if m.unknown > 0 {
-		s.log.Warn("members that were never pushed were passed over", "group", m.group, "count", m.unknown)
+		s.log.Warn("unknown members ignored; they were never pushed", "group", m.group, "count", m.unknown)
 	}
 	if m.shrank {
-		s.log.Warn("a group was replaced by less than half of it", "group", m.group, "count", m.removed)
+		s.log.Warn("group replaced by less than half of its members", "group", m.group, "count", m.removed)
 	}
 }
 
-// changes is for the provisioning log.
+// changes describes the change for the provisioning log.
 func (m *membersChange) changes() []string {
 	if m.added+m.removed == 0 {
 		return nil
@@ -155,6 +159,7 @@ func (m *membersChange) changes() []string {
 	return []string{fmt.Sprintf("members +%d -%d", m.added, m.removed)}
 }
 
+// detail describes the change for the audit record.
 func (m *membersChange) detail() map[string]string {
 	detail := map[string]string{}
 	if m.added > 0 {

@@ -10,17 +10,17 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
-// change is what the audit record says of a push.
+// change is what the audit record tells about a push.
 type change struct {
 	operation string // create, replace, patch, delete
-	result    string // unchanged, or what it came to: activated, deactivated, …
+	result    string // activated, deactivated, or ""
 	user      *directory.User
 	group     *directory.Group
 	detail    map[string]string
 }
 
-// record commits the event of a change with the change itself.
-func (s *Server) record(tx *directory.Tx, req *request, c change) error {
+// recordEvent stores the audit event of a change in the transaction of the change.
+func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
 	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
 		Detail: map[string]string{"token": req.token.ID, "token_name": req.token.Name}}
 	for k, v := range c.detail {
@@ -43,8 +43,8 @@ func (s *Server) record(tx *directory.Tx, req *request, c change) error {
 	return tx.Record(directory.Record{Received: req.received, Event: data})
 }
 
-// counted notes how a change ended.
-func (s *Server) count(kind *schema.ResourceType, operation string, changed bool, err error) {
+// countOperation counts a change by its result.
+func (s *Server) countOperation(kind *schema.ResourceType, operation string, changed bool, err error) {
 	result := "unchanged"
 	var held *heldError
 	switch {
