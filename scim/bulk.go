@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,21 +15,19 @@ import (
 
 const (
 	bulkResponseURN = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
-	bulkPrefix      = "bulkId:"
-
-	maxBulk = 1000 // operations of one request
+	maxBulk         = 1000 // operations of one request
 )
 
-// bulkOperation is one of a /Bulk request (RFC 7644 §3.7).
+// bulkOperation is one operation of a bulk request (RFC 7644 §3.7).
 type bulkOperation struct {
 	method, path, bulkID, version string
 	data                          map[string]any
-	references                    []string       // the bulkIds in path and data
-	result                        map[string]any // nil until it was carried out
+	references                    []string       // the bulkIds that path and data refer to
+	result                        map[string]any // nil until the operation was executed
 }
 
-// bulk carries many operations out, each by itself, in the order that their
-// references to one another ask for.
+// bulk handles POST /Bulk. Each operation is a transaction of its own; an operation is executed after those that create
+// what it refers to.
 func (s *Server) bulk(req *request) (any, error) {
 	body, err := req.body()
 	var large *http.MaxBytesError
@@ -55,15 +52,15 @@ func (s *Server) bulk(req *request) (any, error) {
 	return map[string]any{"schemas": []string{bulkResponseURN}, "Operations": results}, nil
 }
 
-// bulkRun is a /Bulk request under way.
+// bulkRun is the execution of a bulk request.
 type bulkRun struct {
-	server     *Server
-	request    *request
-	operations []*bulkOperation
-	created    map[string]string // bulkId → id
-	pending    map[string]bool   // bulkIds of creations that may still succeed
-	rejected   int
-	limit      int // failOnErrors; 0: none
+	server      *Server
+	request     *request
+	operations  []*bulkOperation
+	created     map[string]string // by bulkId, the ID of what was created
+	pending     map[string]bool   // bulkIds of creations that may still succeed
+	rejected    int
+	maxRejected int // failOnErrors; 0: no limit
 }
 
 func parseBulk(s *Server, req *request, body map[string]any) (*bulkRun, error) {
@@ -75,15 +72,15 @@ func parseBulk(s *Server, req *request, body map[string]any) (*bulkRun, error) {
 		return nil, bulkTooLarge(fmt.Sprintf("There are %d operations", len(list)))
 	}
 	b := &bulkRun{server: s, request: req, created: map[string]string{}, pending: map[string]bool{}}
-	if v, has := schema.Member(body, "failOnErrors"); has && v != nil {
+	if v, ok := schema.Member(body, "failOnErrors"); ok && v != nil {
 		n, err := strconv.Atoi(fmt.Sprint(v))
 		if err != nil || n < 0 {
 			return nil, invalid("invalidValue", "failOnErrors is a whole number.")
 		}
-		b.limit = n
+		b.maxRejected = n
 	}
-	for i, one := range list {
-		object, ok := one.(map[string]any)
+	for i, item := range list {
+		object, ok := item.(map[string]any)
 		if !ok {
 			return nil, invalid("invalidSyntax", "Operation %d is not an object.", i+1)
 		}
@@ -99,18 +96,18 @@ func parseBulk(s *Server, req *request, body map[string]any) (*bulkRun, error) {
 	return b, nil
 }
 
-// tooMuchInBulk tells the limits (RFC 7644 §3.7.4).
+// bulkTooLarge is the error of a request beyond the limits, which it tells (RFC 7644 §3.7.4).
 func bulkTooLarge(what string) error {
-	return fail(http.StatusRequestEntityTooLarge, "", "%s; at most %d operations (maxOperations) and %d bytes (maxPayloadSize) are taken at once.", what, maxBulk, maxBody)
+	return fail(http.StatusRequestEntityTooLarge, "", "%s; at most %d operations (maxOperations) and %d bytes (maxPayloadSize) are accepted at once.", what, maxBulk, maxBody)
 }
 
 func parseBulkOperation(object map[string]any) *bulkOperation {
-	word := func(name string) string {
+	textOf := func(name string) string {
 		v, _ := schema.Member(object, name)
 		text, _ := v.(string)
 		return text
 	}
-	o := &bulkOperation{method: strings.ToUpper(word("method")), path: word("path"), bulkID: word("bulkId"), version: word("version")}
+	o := &bulkOperation{method: strings.ToUpper(textOf("method")), path: textOf("path"), bulkID: textOf("bulkId"), version: textOf("version")}
 	data, _ := schema.Member(object, "data")
 	o.data, _ = data.(map[string]any)
 	replaceReferences([]any{o.path, o.data}, func(id string) (string, bool) {
@@ -120,48 +117,48 @@ func parseBulkOperation(object map[string]any) *bulkOperation {
 	return o
 }
 
-// run carries everything out. What refers to something not made yet waits. Where
-// all that is left waits for one another, one of them is made without its
-// references and completed once they exist.
+// run executes the operations. One that refers to something that is not created yet waits. If all that remain wait for
+// one another, one of them is created without its references, which are added once they exist.
 func (b *bulkRun) run() {
 	waiting := b.operations
 	var incomplete []*bulkOperation
 	for len(waiting) > 0 && !b.stopped() {
-		var still []*bulkOperation
+		var blocked []*bulkOperation
 		for _, o := range waiting {
 			if b.stopped() {
 				return
 			}
 			if b.mustWait(o) {
-				still = append(still, o)
+				blocked = append(blocked, o)
 			} else {
 				b.execute(o, o.data)
 			}
 		}
-		if len(still) == len(waiting) {
-			o := b.breakCycle(still)
-			still = slices.DeleteFunc(still, func(other *bulkOperation) bool { return other == o })
+		if len(blocked) == len(waiting) {
+			o := b.breakCycle(blocked)
+			blocked = slices.DeleteFunc(blocked, func(other *bulkOperation) bool { return other == o })
 			incomplete = append(incomplete, o)
 		}
-		waiting = still
+		waiting = blocked
 	}
 	for _, o := range incomplete {
 		b.completeReferences(o)
 	}
 }
 
-func (b *bulkRun) stopped() bool { return b.limit > 0 && b.rejected >= b.limit }
+// stopped reports whether as many operations were rejected as the client allows.
+func (b *bulkRun) stopped() bool { return b.maxRejected > 0 && b.rejected >= b.maxRejected }
 
-// waits says whether o refers to something that may yet be made.
+// mustWait reports whether o refers to something that may still be created.
 func (b *bulkRun) mustWait(o *bulkOperation) bool {
 	return slices.ContainsFunc(o.references, func(id string) bool {
-		_, made := b.created[id]
-		return !made && b.pending[id]
+		_, ok := b.created[id]
+		return !ok && b.pending[id]
 	})
 }
 
-// breakCircle creates one of those that wait for one another, without what it
-// waits for.
+// breakCycle executes one of the operations that wait for one another, without the references that it waits for, and
+// returns it. If none of them creates anything, it rejects the first.
 func (b *bulkRun) breakCycle(waiting []*bulkOperation) *bulkOperation {
 	for _, o := range waiting {
 		if o.method == http.MethodPost {
@@ -174,23 +171,23 @@ func (b *bulkRun) breakCycle(waiting []*bulkOperation) *bulkOperation {
 	return o
 }
 
-// complete gives a resource the references that it was made without.
+// completeReferences adds the references that a resource was created without.
 func (b *bulkRun) completeReferences(o *bulkOperation) {
-	id, made := b.created[o.bulkID]
-	if !made || b.stopped() {
+	id, ok := b.created[o.bulkID]
+	if !ok || b.stopped() {
 		return
 	}
-	whole := *o
-	whole.method, whole.path, whole.version = http.MethodPut, "/"+strings.Trim(o.path, "/")+"/"+id, ""
-	b.execute(&whole, o.data)
-	if whole.result["response"] != nil {
-		o.result["status"], o.result["response"] = whole.result["status"], whole.result["response"]
+	put := *o
+	put.method, put.path, put.version = http.MethodPut, "/"+strings.Trim(o.path, "/")+"/"+id, ""
+	b.execute(&put, o.data)
+	if put.result["response"] != nil {
+		o.result["status"], o.result["response"] = put.result["status"], put.result["response"]
 		return
 	}
-	o.result["version"] = whole.result["version"]
+	o.result["version"] = put.result["version"]
 }
 
-// carryOut does one operation as if it had come alone.
+// execute executes one operation as a request of its own would be.
 func (b *bulkRun) execute(o *bulkOperation, data map[string]any) {
 	h, req, err := b.requestFor(o, data)
 	if err == nil {
@@ -208,7 +205,7 @@ func (b *bulkRun) execute(o *bulkOperation, data map[string]any) {
 		b.reject(o, err)
 		return
 	}
-	o.result = o.response(cmp.Or(req.status, http.StatusOK))
+	o.result = o.newResult(cmp.Or(req.status, http.StatusOK))
 	o.result["location"] = cmp.Or(req.location, req.base+req.URL.Path)
 	if req.etag != "" {
 		o.result["version"] = req.etag
@@ -218,7 +215,8 @@ func (b *bulkRun) execute(o *bulkOperation, data map[string]any) {
 	}
 }
 
-func (o *bulkOperation) response(status int) map[string]any {
+// newResult returns the operation's part of the response.
+func (o *bulkOperation) newResult(status int) map[string]any {
 	out := map[string]any{"method": o.method, "status": strconv.Itoa(status)}
 	if o.bulkID != "" {
 		out["bulkId"] = o.bulkID
@@ -226,26 +224,27 @@ func (o *bulkOperation) response(status int) map[string]any {
 	return out
 }
 
+// reject sets err as the result of o.
 func (b *bulkRun) reject(o *bulkOperation, err error) {
 	b.rejected++
 	if o.method == http.MethodPost {
 		delete(b.pending, o.bulkID)
 	}
 	p := problemOf(err)
-	o.result = o.response(p.status)
+	o.result = o.newResult(p.status)
 	o.result["response"] = p.body()
-	if path, err := b.resolved(o.path); err == nil && o.method != http.MethodPost {
+	if path, err := b.resolve(o.path); err == nil && o.method != http.MethodPost {
 		o.result["location"] = b.request.base + "/" + strings.TrimPrefix(path.(string), "/")
 	}
 }
 
-// exchangeOf is the operation as a request of its own, and what answers it.
+// requestFor returns an operation as a request, and its handler.
 func (b *bulkRun) requestFor(o *bulkOperation, data map[string]any) (handlerFunc, *request, error) {
-	path, err := b.resolved(o.path)
+	path, err := b.resolve(o.path)
 	if err != nil {
 		return nil, nil, err
 	}
-	whole, err := b.resolved(data)
+	body, err := b.resolve(data)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -262,11 +261,11 @@ func (b *bulkRun) requestFor(o *bulkOperation, data map[string]any) (handlerFunc
 	}
 	r.SetPathValue("id", id)
 	req := &request{Request: r, types: b.request.types, token: b.request.token, received: b.request.received, base: b.request.base}
-	req.data, _ = whole.(map[string]any)
+	req.data, _ = body.(map[string]any)
 	return h, req, nil
 }
 
-// bulkAnswer is what answers a method at a path, and the id in the path.
+// bulkHandler returns the handler of an operation at a path, and the ID in the path.
 func (s *Server) bulkHandler(o *bulkOperation, path string) (handlerFunc, string, error) {
 	endpoint, id, _ := strings.Cut(strings.Trim(path, "/"), "/")
 	table := map[string]map[string]handlerFunc{
@@ -276,7 +275,7 @@ func (s *Server) bulkHandler(o *bulkOperation, path string) (handlerFunc, string
 	h := table[endpoint][o.method]
 	switch {
 	case h == nil:
-		return nil, "", invalid("invalidValue", "%.20q of %.100q is no operation of a bulk request; there are POST, PUT, PATCH and DELETE of Users and Groups.", o.method, path)
+		return nil, "", invalid("invalidValue", "%.20q of %.100q is not an operation of a bulk request; there are POST, PUT, PATCH and DELETE of Users and Groups.", o.method, path)
 	case (o.method == http.MethodPost) != (id == "") || strings.Contains(id, "/"):
 		return nil, "", invalid("invalidPath", "The path %.100q does not fit %s.", path, o.method)
 	case o.method == http.MethodPost && o.bulkID == "":
@@ -285,67 +284,4 @@ func (s *Server) bulkHandler(o *bulkOperation, path string) (handlerFunc, string
 		return nil, "", invalid("invalidValue", "A %s needs data, which is an object.", o.method)
 	}
 	return h, id, nil
-}
-
-// resolved is v with ids in the place of bulkIds.
-func (b *bulkRun) resolved(v any) (any, error) {
-	var failure error
-	out := replaceReferences(v, func(id string) (string, bool) {
-		made, ok := b.created[id]
-		if !ok {
-			failure = fail(http.StatusConflict, "", "Nothing was made by the bulkId %.100q.", id)
-		}
-		return made, true
-	})
-	return out, failure
-}
-
-// stripped is v without what refers to something not made yet.
-func (b *bulkRun) withoutUnresolved(v any) any {
-	return replaceReferences(v, func(id string) (string, bool) {
-		made, ok := b.created[id]
-		return made, ok
-	})
-}
-
-// replaceReferences copies v, with what f gives in the place of each bulkId: in a
-// text that is one (members, manager) and in a path's segment. Where f gives
-// nothing, the value goes, and an element with it.
-func replaceReferences(v any, f func(id string) (string, bool)) any {
-	switch v := v.(type) {
-	case string:
-		return replaceReference(v, f)
-	case schema.MemberID:
-		return replaceReference(string(v), f)
-	case []any:
-		out := make([]any, 0, len(v))
-		for _, one := range v {
-			if now := replaceReferences(one, f); now != nil {
-				out = append(out, now)
-			}
-		}
-		return out
-	case map[string]any:
-		out := maps.Clone(v)
-		for name, one := range v {
-			out[name] = replaceReferences(one, f)
-		}
-		if v["value"] != nil && out["value"] == nil {
-			return nil
-		}
-		return out
-	}
-	return v
-}
-
-func replaceReference(text string, f func(id string) (string, bool)) any {
-	before, id, is := strings.Cut(text, bulkPrefix)
-	if !is || before != "" && !strings.HasSuffix(before, "/") {
-		return text
-	}
-	now, ok := f(id)
-	if !ok {
-		return nil
-	}
-	return before + now
 }

@@ -8,7 +8,7 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
-// indexed is an equality that every match must have and that an index answers.
+// indexed returns an attribute and a value that every match must have and by which an index finds it; "" if there is none.
 func (p *subquery) indexed() (attribute, value string) {
 	if p.filter == nil {
 		return "", ""
@@ -40,8 +40,7 @@ func indexedIn(f *schema.Filter) (attribute, value string) {
 	return "", ""
 }
 
-// emailIn is an address that every element which a value filter of emails finds
-// must have.
+// emailIn returns the address that every element must have that a value filter of emails matches, as indexedIn does.
 func emailIn(f *schema.Filter) (attribute, value string) {
 	if f.Op == "and" {
 		if attribute, value = emailIn(f.Left); attribute != "" {
@@ -56,12 +55,12 @@ func emailIn(f *schema.Filter) (attribute, value string) {
 	return "emails", text
 }
 
-// mentions says whether a filter looks at an attribute.
+// usesAttribute reports whether a filter uses an attribute.
 func usesAttribute(f *schema.Filter, name string) bool {
 	return f != nil && (f.Path != nil && f.Path.Attribute.Name == name || usesAttribute(f.Left, name) || f.Op != "[]" && usesAttribute(f.Right, name))
 }
 
-// one is a list of the thing found, or of none.
+// optional yields what a lookup found, or nothing if it found nothing.
 func optional[T any](thing T, err error) iter.Seq2[T, error] {
 	if errors.Is(err, directory.ErrNotFound) {
 		return sequence[T](nil, nil)
@@ -69,6 +68,7 @@ func optional[T any](thing T, err error) iter.Seq2[T, error] {
 	return sequence([]T{thing}, err)
 }
 
+// sequence yields the things, or err if there is one.
 func sequence[T any](things []T, err error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err != nil {

@@ -5,23 +5,23 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
-// resource reads one kind of resource.
+// endpoint serves the resources of one type.
 type endpoint struct {
 	resourceType *schema.ResourceType
 	server       *Server
 }
 
-// list answers GET /Users and GET /Groups.
-func (r endpoint) list(req *request) (any, error) {
-	return r.server.find(req, []*schema.ResourceType{r.resourceType})
+// list handles GET /Users and GET /Groups.
+func (e endpoint) list(req *request) (any, error) {
+	return e.server.find(req, []*schema.ResourceType{e.resourceType})
 }
 
-// listAll answers GET / : all kinds at once (RFC 7644 §3.4.2.1).
+// listAll handles GET /, which searches all types of resources (RFC 7644 §3.4.2.1).
 func (s *Server) listAll(req *request) (any, error) { return s.find(req, s.types.All()) }
 
-// find answers a query with the resources of kinds that match it.
-func (s *Server) find(req *request, kinds []*schema.ResourceType) (any, error) {
-	q, err := s.query(req, kinds)
+// find returns one page of the resources of types that match the query of the request.
+func (s *Server) find(req *request, types []*schema.ResourceType) (any, error) {
+	q, err := s.query(req, types)
 	if err != nil {
 		return nil, err
 	}
@@ -43,19 +43,19 @@ func (s *Server) find(req *request, kinds []*schema.ResourceType) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := map[string]any{"schemas": []string{listURN}, "totalResults": page.total, "itemsPerPage": len(found), "Resources": found}
+	body := map[string]any{"schemas": []string{listURN}, "totalResults": page.total, "itemsPerPage": len(found), "Resources": found}
 	if q.cursor == nil {
-		answer["startIndex"] = q.start
-		return answer, nil
+		body["startIndex"] = q.start
+		return body, nil
 	}
 	next, err := s.nextCursor(req, q, page)
 	if next != "" {
-		answer["nextCursor"] = next
+		body["nextCursor"] = next
 	}
-	return answer, err
+	return body, err
 }
 
-// gather looks at everything that may match.
+// collect returns the page of the resources that match.
 func (q *query) collect(tx *directory.Tx) (*page, error) {
 	page := newPage(q)
 	for i := range q.subqueries {
@@ -75,7 +75,7 @@ func (q *query) collect(tx *directory.Tx) (*page, error) {
 	return page, nil
 }
 
-// gatherIDs pages through all of a kind, reading no more than ids.
+// collectIDs collects all resources of a type, in the order of IDs, without reading them.
 func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 	count, ids := tx.UserCount, tx.UserIDs
 	if p.resourceType == q.request.types.Group {
@@ -90,7 +90,7 @@ func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 		if err != nil {
 			return err
 		}
-		if page.add(candidate{subquery: p, id: id}); page.full() {
+		if page.add(newCandidate(p, id, schema.SortKey{})); page.full() {
 			break
 		}
 	}
@@ -98,6 +98,7 @@ func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 	return nil
 }
 
+// collectUsers collects the users that match.
 func (q *query) collectUsers(tx *directory.Tx, p *subquery, page *page) error {
 	for u, err := range p.users(tx) {
 		if err != nil {
@@ -112,12 +113,13 @@ func (q *query) collectUsers(tx *directory.Tx, p *subquery, page *page) error {
 			return err
 		}
 		if ok {
-			page.add(candidate{p, u.ID, p.sortBy.SortKey(document)})
+			page.add(newCandidate(p, u.ID, p.sortBy.SortKey(document)))
 		}
 	}
 	return nil
 }
 
+// collectGroups collects the groups that match.
 func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 	for g, err := range p.groups(tx) {
 		if err != nil {
@@ -133,22 +135,22 @@ func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
 			return err
 		}
 		if ok {
-			page.add(candidate{p, g.ID, p.sortBy.SortKey(document)})
+			page.add(newCandidate(p, g.ID, p.sortBy.SortKey(document)))
 		}
 	}
 	return nil
 }
 
-// render is a candidate as it goes over the wire.
+// render returns the resource of a candidate as the response has it.
 func (q *query) render(tx *directory.Tx, c candidate) (any, error) {
 	if c.subquery.resourceType == q.request.types.User {
-		u, err := tx.User(c.id)
+		u, err := tx.User(c.ID)
 		if err != nil {
 			return nil, err
 		}
 		return userResource(tx, q.request, &u, c.subquery.want)
 	}
-	g, err := tx.Group(c.id)
+	g, err := tx.Group(c.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -27,15 +27,15 @@ func newMetrics(held func() float64) *metrics {
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sallyport_scim_request_duration_seconds",
 			Help: "How long SCIM requests took.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}}, []string{"resource", "method"}),
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_scim_operations_total",
-			Help: "Changes asked for: changed, unchanged, refused, or held back by the brake."}, []string{"resource", "operation", "result"}),
+			Help: "Changes asked for: changed, unchanged, refused, or held by scim.max_deactivations."}, []string{"resource", "operation", "result"}),
 		quirks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_scim_quirks_total",
 			Help: "Deviations from the RFCs that were accepted, by name."}, []string{"quirk"}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_scim_last_request_timestamp_seconds",
-			Help: "When the last SCIM request with a valid token came."}),
+			Help: "When the last SCIM request with a valid token arrived."}),
 		held: prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_scim_held_deactivations",
 			Help: "Deactivations that wait for a human: more came than scim.max_deactivations lets through."}, held),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_scim_unlogged_total",
-			Help: "Exchanges missing from the provisioning log, because they came faster than it is written."}),
+			Help: "Requests missing from the provisioning log, because they arrived faster than it is written."}),
 	}
 }
 
@@ -43,6 +43,7 @@ func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.durations, m.operations, m.quirks, m.last, m.held, m.dropped}
 }
 
+// observe counts a request.
 func (m *metrics) observe(req *request, status int, took time.Duration) {
 	resource, method := resourceLabel(req.URL.Path), methodLabel(req.Method)
 	m.requests.WithLabelValues(resource, method, strconv.Itoa(status)).Inc()
@@ -55,7 +56,7 @@ func (m *metrics) observe(req *request, status int, took time.Duration) {
 	}
 }
 
-// resourceLabel is from a closed set, whatever the path.
+// resourceLabel returns the label of a path, from a closed set.
 func resourceLabel(path string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if slices.Contains([]string{"Users", "Groups", "Schemas", "ResourceTypes", "ServiceProviderConfig", "Bulk", "Me"}, first) {
@@ -64,6 +65,7 @@ func resourceLabel(path string) string {
 	return "other"
 }
 
+// methodLabel returns the label of a method, from a closed set.
 func methodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:

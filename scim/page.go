@@ -8,47 +8,49 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
-// candidate is a resource that matches.
+// candidate is a resource that matches the query.
 type candidate struct {
 	subquery *subquery
-	id       string
-	key      schema.SortKey
+	position
 }
 
-// position is a place in a list: behind the candidate that it describes.
+// position is the place of a resource in the results of a query. Cursors hold it as JSON.
 type position struct {
-	begun bool           // false: before the first
-	Index int            `json:"p,omitempty"` // the candidate's part
+	Index int            `json:"p,omitempty"` // of the resource's subquery
 	ID    string         `json:"i"`
 	Key   schema.SortKey `json:"k,omitzero"`
 }
 
-// page collects the candidates to show.
+// newCandidate returns the candidate of a resource; key is its sort key.
+func newCandidate(p *subquery, id string, key schema.SortKey) candidate {
+	return candidate{p, position{p.index, id, key}}
+}
+
+// page collects the resources of one page of results.
 type page struct {
 	query      *query
 	sorted     bool
-	skip       int
-	want       int // one more than is shown: is there a next page?
+	skip       int // how many results precede the page
+	wanted     int // one more than the page has: it tells whether there is a next page
 	total      int
 	candidates []candidate
 }
 
 func newPage(q *query) *page {
-	p := &page{query: q, sorted: q.subqueries[0].sortBy != nil, want: q.count + 1}
+	p := &page{query: q, sorted: q.subqueries[0].sortBy != nil, wanted: q.count + 1}
 	if q.cursor == nil {
 		p.skip = q.start - 1
 	}
 	return p
 }
 
-// full says that no later candidate can be shown; of a sorted list it never is.
-func (p *page) full() bool { return !p.sorted && len(p.candidates) >= p.want }
+// full reports whether no later candidate can be on the page; a sorted page is never full.
+func (p *page) full() bool { return !p.sorted && len(p.candidates) >= p.wanted }
 
-// offer takes a candidate if it may be on the page.
+// add counts a candidate, and keeps it if it may be on the page.
 func (p *page) add(c candidate) {
 	p.total++
-	at := p.query.cursor
-	if at != nil && at.begun && p.query.compare(c.subquery.index, c.id, c.key, at.Index, at.ID, at.Key) <= 0 || p.full() {
+	if last := p.query.cursor.last(); last != nil && p.query.compare(&c.position, last) <= 0 || p.full() {
 		return
 	}
 	if !p.sorted && p.skip > 0 {
@@ -56,7 +58,7 @@ func (p *page) add(c candidate) {
 		return
 	}
 	p.candidates = append(p.candidates, c)
-	if enough := p.skip + p.want; len(p.candidates) >= 2*enough+1000 {
+	if enough := p.skip + p.wanted; len(p.candidates) >= 2*enough+1000 {
 		p.sort()
 		p.candidates = slices.Clip(p.candidates[:enough])
 	}
@@ -64,11 +66,11 @@ func (p *page) add(c candidate) {
 
 func (p *page) sort() {
 	slices.SortFunc(p.candidates, func(a, b candidate) int {
-		return p.query.compare(a.subquery.index, a.id, a.key, b.subquery.index, b.id, b.key)
+		return p.query.compare(&a.position, &b.position)
 	})
 }
 
-// shown is the page.
+// items returns the resources on the page.
 func (p *page) items() []candidate {
 	if p.sorted {
 		p.sort()
@@ -78,21 +80,20 @@ func (p *page) items() []candidate {
 	return p.candidates[:min(len(p.candidates), p.query.count)]
 }
 
-// last is the position behind the page; nil where nothing follows.
+// last returns the position of the last resource on the page; nil if no page follows.
 func (p *page) last() *position {
 	if len(p.candidates) <= p.query.count || p.query.count == 0 {
 		return nil
 	}
-	c := p.candidates[p.query.count-1]
-	return &position{Index: c.subquery.index, ID: c.id, Key: c.key}
+	return &p.candidates[p.query.count-1].position
 }
 
-// compare orders by key, then kind, then id, so that every order is total. What is
-// unassigned comes last, and first when descending (RFC 7644 §3.4.2.3).
-func (q *query) compare(place1 int, id1 string, key1 schema.SortKey, place2 int, id2 string, key2 schema.SortKey) int {
-	order := key1.Compare(key2)
+// compare orders results by sort key, then type of resource, then ID, so that the order is total. Resources without the
+// attribute come last, or first if the order is descending (RFC 7644 §3.4.2.3).
+func (q *query) compare(a, b *position) int {
+	order := a.Key.Compare(b.Key)
 	if q.descending {
 		order = -order
 	}
-	return cmp.Or(order, cmp.Compare(place1, place2), strings.Compare(id1, id2))
+	return cmp.Or(order, cmp.Compare(a.Index, b.Index), strings.Compare(a.ID, b.ID))
 }

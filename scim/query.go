@@ -25,8 +25,8 @@ type query struct {
 	start      int        // of the page; 1 is the first resource
 	count      int
 	descending bool
-	cursor     *position // behind which the page begins; nil if it begins at start
-	text       string    // what must stay the same from page to page
+	cursor     *cursor // nil: the page is asked for by startIndex
+	identity   string  // the parameters that must be the same for every page
 }
 
 // subquery is what a query means for one resource type.
@@ -41,7 +41,7 @@ type subquery struct {
 // query parses the parameters of a query for resources of some types.
 func (s *Server) query(req *request, types []*schema.ResourceType) (*query, error) {
 	values := req.URL.Query()
-	q := &query{request: req, text: stableParameters(req.URL.Path, values)}
+	q := &query{request: req, identity: stableParameters(req.URL.Path, values)}
 	if err := q.parsePage(values); err != nil {
 		return nil, err
 	}

@@ -8,16 +8,17 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
-// search answers POST …/.search: a query whose parameters stand in the body, so
-// that no personal data stands in a URL.
-func (r endpoint) search(req *request) (any, error) {
-	return r.server.searchAmong(req, []*schema.ResourceType{r.resourceType})
+// search handles POST /Users/.search and POST /Groups/.search (RFC 7644 §3.4.3): a query whose parameters are in the body,
+// so that no personal data is in a URL.
+func (e endpoint) search(req *request) (any, error) {
+	return e.server.searchAmong(req, []*schema.ResourceType{e.resourceType})
 }
 
-// searchAll answers POST /.search : all kinds at once.
+// searchAll handles POST /.search, which searches all types of resources.
 func (s *Server) searchAll(req *request) (any, error) { return s.searchAmong(req, s.types.All()) }
 
-func (s *Server) searchAmong(req *request, kinds []*schema.ResourceType) (any, error) {
+// searchAmong finds resources of types by the parameters in the body.
+func (s *Server) searchAmong(req *request, types []*schema.ResourceType) (any, error) {
 	body, err := req.body()
 	if err != nil {
 		return nil, err
@@ -34,15 +35,15 @@ func (s *Server) searchAmong(req *request, kinds []*schema.ResourceType) (any, e
 		}
 		values.Set(name, text)
 	}
-	query := *req
-	query.Request = req.Clone(req.Context())
-	query.URL.RawQuery = values.Encode()
-	answer, err := s.find(&query, kinds)
-	req.quirks = query.quirks
-	return answer, err
+	get := *req // the same search as a GET
+	get.Request = req.Clone(req.Context())
+	get.URL.RawQuery = values.Encode()
+	list, err := s.find(&get, types)
+	req.quirks = get.quirks
+	return list, err
 }
 
-// parameter is a member of a SearchRequest as it would stand in a URL.
+// parameter returns the value of a SearchRequest's member as a URL has it.
 func parameter(name string, v any) (string, error) {
 	switch v := v.(type) {
 	case nil:
@@ -53,8 +54,8 @@ func parameter(name string, v any) (string, error) {
 		return v.String(), nil
 	case []any:
 		names := make([]string, len(v))
-		for i, one := range v {
-			text, ok := one.(string)
+		for i, item := range v {
+			text, ok := item.(string)
 			if !ok {
 				return "", invalid("invalidValue", "%s must be a list of names.", name)
 			}

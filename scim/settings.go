@@ -13,14 +13,14 @@ type Settings struct {
 	OAuth            *OAuth            `yaml:"oauth" doc:"tokens of an authorization server that are taken beside those of token create"`
 }
 
-// Brake is so many changes in so long a time.
+// DeactivationLimit is how many deactivations are carried out in how long a time.
 type DeactivationLimit struct {
 	Count int           `yaml:"count" doc:"how many deactivations"`
 	Per   time.Duration `yaml:"per" doc:"in how long a time"`
 }
 
-// OAuth names whose access tokens may push, and whose assertions are exchanged
-// for a token of ours (RFC 7523 §2.2).
+// OAuth names an authorization server whose access tokens are accepted, and whose assertions are exchanged for a token of
+// ours (RFC 7523 §2.2).
 type OAuth struct {
 	Issuer    string   `yaml:"issuer" doc:"the authorization server, exactly as its tokens name it"`
 	Audiences []string `yaml:"audiences" doc:"a token must name one of these as its audience"`
@@ -28,7 +28,7 @@ type OAuth struct {
 	CAFile    string   `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the issuer's, instead of the system's"`
 }
 
-// Defaults is what absent keys mean.
+// Defaults returns the settings that absent keys have.
 func Defaults() Settings { return Settings{MaxDeactivations: DeactivationLimit{50, 10 * time.Minute}} }
 
 // Check reports every fault of s.

@@ -6,16 +6,16 @@ import (
 	"sallyport/directory"
 )
 
-// show handles GET of one resource (RFC 7644 §3.4.1).
-func (r endpoint) show(req *request) (out any, err error) {
-	want, err := selection(r.resourceType, req)
+// show handles GET /Users/{id} and GET /Groups/{id} (RFC 7644 §3.4.1).
+func (e endpoint) show(req *request) (out any, err error) {
+	want, err := selection(e.resourceType, req)
 	if err != nil {
 		return nil, err
 	}
 	id := req.PathValue("id")
 	var version uint64
-	err = r.server.directory.View(req.Context(), func(tx *directory.Tx) error {
-		if r.resourceType == req.types.User {
+	err = e.server.directory.View(req.Context(), func(tx *directory.Tx) error {
+		if e.resourceType == req.types.User {
 			u, err := tx.User(id)
 			if err != nil {
 				return notFound(err, id)
@@ -38,7 +38,7 @@ func (r endpoint) show(req *request) (out any, err error) {
 	if err := req.precondition(version); err != nil {
 		return nil, err
 	}
-	req.etag, req.location = etag(version), req.base+"/"+r.resourceType.Endpoint+"/"+id
+	req.etag, req.location = etag(version), req.base+"/"+e.resourceType.Endpoint+"/"+id
 	if req.notModified(version) {
 		req.status = http.StatusNotModified
 		return nil, nil

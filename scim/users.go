@@ -191,4 +191,3 @@ func (s *Server) deleteUser(req *request) (any, error) {
 	req.status = http.StatusNoContent
 	return nil, err
 }
-
