@@ -17,22 +17,22 @@ import (
 )
 
 const (
-	assertionLifetime  = time.Minute      // how long an assertion is valid
-	assertionReuse     = 30 * time.Second // how long one is used again for the same user and route
-	signingKeyLifetime = 24 * time.Hour   // how long a key signs
-	maxAssertions      = 10_000           // assertions remembered
+	assertionLifetime  = time.Minute
+	assertionReuse     = 30 * time.Second // an assertion is sent again for the same user and route
+	signingKeyLifetime = 24 * time.Hour   // a key signs assertions
+	maxAssertions      = 10_000           // in the cache
 )
 
-// assertions signs who is calling, for upstreams that believe a signature and not a network (RFC 7519). Its keys
-// live in memory alone: with each start there are new ones, which upstreams find under a new kid.
+// assertions signs who is calling, for upstreams that trust a signature rather than a network (RFC 7519). Its keys are in
+// memory alone: each start makes new ones, which upstreams find under a new kid.
 type assertions struct {
 	keys atomic.Pointer[signingKeys]
 
-	mu   sync.Mutex // guards made
-	made map[assertionKey]assertion
+	mu    sync.Mutex // guards cache
+	cache map[assertionKey]assertion
 }
 
-// signingKeys are the key that signs and the one that did before, whose assertions may still be on their way.
+// signingKeys are the key that signs, and the previous one, which verifies assertions that are still on their way.
 type signingKeys struct {
 	current, previous *signingKey
 	since             time.Time
@@ -41,10 +41,10 @@ type signingKeys struct {
 type signingKey struct {
 	private *ecdsa.PrivateKey
 	jwk     jwk
-	header  string // of every JWT it signs, encoded
+	header  string // the encoded header of every JWT that it signs
 }
 
-// jwk is RFC 7517's, for a P-256 key.
+// jwk is a P-256 key in the form of RFC 7517.
 type jwk struct {
 	KeyType   string `json:"kty"`
 	Curve     string `json:"crv"`
@@ -57,13 +57,13 @@ type jwk struct {
 
 type assertionKey struct {
 	route *route
-	user  *directory.User // never changes once handed out; other facts are another *User
-	app   string          // where no user calls
+	user  *directory.User // immutable: a user that changed is another *User
+	app   string          // set if an application calls for itself
 }
 
 type assertion struct {
 	text    string
-	headers http.Header // all that say who is calling, the assertion among them; never altered
+	headers http.Header // all identity headers, including the assertion; immutable
 	made    time.Time
 }
 
@@ -72,7 +72,7 @@ func newAssertions(now time.Time) (*assertions, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &assertions{made: map[assertionKey]assertion{}}
+	a := &assertions{cache: map[assertionKey]assertion{}}
 	a.keys.Store(&signingKeys{current: first, since: now})
 	return a, nil
 }
@@ -80,11 +80,11 @@ func newAssertions(now time.Time) (*assertions, error) {
 func newSigningKey() (*signingKey, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making a key for assertions: %w", err)
+		return nil, fmt.Errorf("generating a key for assertions: %w", err)
 	}
 	point, err := private.PublicKey.Bytes() // 4 ‖ X ‖ Y (SEC 1 §2.3.3)
 	if err != nil {
-		return nil, fmt.Errorf("making a key for assertions: %w", err)
+		return nil, fmt.Errorf("generating a key for assertions: %w", err)
 	}
 	k := &signingKey{private: private, jwk: jwk{KeyType: "EC", Curve: "P-256", Use: "sig", Algorithm: "ES256",
 		X: base64url(point[1:33]), Y: base64url(point[33:])}}
@@ -94,7 +94,7 @@ func newSigningKey() (*signingKey, error) {
 	return k, nil
 }
 
-// rotate takes a new key if the present one has signed for long enough.
+// rotate makes a new key if the current one is older than signingKeyLifetime.
 func (a *assertions) rotate(now time.Time) {
 	old := a.keys.Load()
 	if now.Sub(old.since) < signingKeyLifetime {
@@ -102,12 +102,12 @@ func (a *assertions) rotate(now time.Time) {
 	}
 	next, err := newSigningKey()
 	if err != nil {
-		return // the present one is as good; tried again in a second
+		return // the current key stays; rotate is called again in a second
 	}
 	a.keys.Store(&signingKeys{current: next, previous: old.current, since: now})
 }
 
-// jwks is the key set for /.sallyport/jwks.json (RFC 7517 §5).
+// jwks returns the key set for /.sallyport/jwks.json (RFC 7517 §5).
 func (a *assertions) jwks() []byte {
 	keys := a.keys.Load()
 	set := []jwk{keys.current.jwk}
@@ -116,74 +116,74 @@ func (a *assertions) jwks() []byte {
 	}
 	text, err := json.Marshal(map[string][]jwk{"keys": set})
 	if err != nil {
-		panic(err) // strings alone
+		panic(err) // cannot happen: there are only strings
 	}
 	return text
 }
 
-// of is the assertion that c is calling on r, a route of t.
+// forCaller returns the assertion that c is calling on r, a route of rt.
 func (a *assertions) forCaller(rt *routing, c *caller, r *route, now time.Time) assertion {
 	key := assertionKey{r, c.user, c.app()}
 	a.mu.Lock()
-	had, ok := a.made[key]
+	cached, ok := a.cache[key]
 	a.mu.Unlock()
-	if age := now.Sub(had.made); ok && age >= 0 && age < assertionReuse {
-		return had
+	if age := now.Sub(cached.made); ok && age >= 0 && age < assertionReuse {
+		return cached
 	}
-	one := assertion{a.keys.Load().current.sign(claimsOf(c, r, rt.public.String(), now)), http.Header{}, now}
-	rt.setIdentity(one.headers, r, c)
+	fresh := assertion{a.keys.Load().current.sign(claimsOf(c, r, rt.public.String(), now)), http.Header{}, now}
+	rt.setIdentity(fresh.headers, r, c)
 	if name := rt.headers.Assertion; name != "" {
-		one.headers[name] = []string{one.text}
+		fresh.headers[name] = []string{fresh.text}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.made) >= maxAssertions {
-		clear(a.made)
+	if len(a.cache) >= maxAssertions {
+		clear(a.cache)
 	}
-	a.made[key] = one
-	return one
+	a.cache[key] = fresh
+	return fresh
 }
 
-// claims are what an upstream is told; the names are those of OpenID Connect Core §5.1.
+// claims are the claims of an assertion, with the names of OpenID Connect Core §5.1.
 type claims struct {
 	Issuer   string   `json:"iss"`
 	Audience string   `json:"aud"`
-	Subject  string   `json:"sub"` // our id of the user: never another's, whatever is renamed
+	Subject  string   `json:"sub"` // our id of the user, which is never given to another user
 	UserName string   `json:"preferred_username"`
 	Email    string   `json:"email,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Groups   []string `json:"groups"`
-	App      string   `json:"app,omitempty"` // the client ID, where an application calls for itself
+	App      string   `json:"app,omitempty"` // the client ID, if an application calls for itself
 	Issued   int64    `json:"iat"`
 	Before   int64    `json:"nbf"`
 	Expires  int64    `json:"exp"`
 }
 
 func claimsOf(c *caller, r *route, issuer string, now time.Time) claims {
-	told := claims{Issuer: issuer, Audience: r.name, Groups: []string{}, Issued: now.Unix(), Before: now.Unix(), Expires: now.Add(assertionLifetime).Unix()}
-	if told.App = c.app(); told.App != "" {
-		told.Subject, told.UserName = appName(told.App), appName(told.App)
-		return told
+	cl := claims{Issuer: issuer, Audience: r.name, Groups: []string{}, Issued: now.Unix(), Before: now.Unix(), Expires: now.Add(assertionLifetime).Unix()}
+	if cl.App = c.app(); cl.App != "" {
+		cl.Subject, cl.UserName = appName(cl.App), appName(cl.App)
+		return cl
 	}
 	u := c.user
 	if groups := r.groupsOf(u); groups != nil {
-		told.Groups = groups
+		cl.Groups = groups
 	}
-	told.Subject, told.UserName, told.Email, told.Name = u.ID, u.UserName, u.Email, u.DisplayName
-	return told
+	cl.Subject, cl.UserName, cl.Email, cl.Name = u.ID, u.UserName, u.Email, u.DisplayName
+	return cl
 }
 
-// sign makes a JWT (RFC 7515 §7.1) with ES256 (RFC 7518 §3.4).
+// sign returns a JWT (RFC 7515 §7.1) with ES256 (RFC 7518 §3.4).
 func (k *signingKey) sign(c claims) string {
 	payload, err := json.Marshal(c)
 	if err != nil {
-		panic(err) // strings and numbers alone
+		panic(err) // cannot happen: there are only strings and numbers
 	}
 	text := k.header + "." + base64url(payload)
 	sum := sha256.Sum256([]byte(text))
 	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
 	if err != nil {
-		panic(err) // a key of ours and a digest of the right length
+		panic(err) // cannot happen: the key is ours and the digest has the right length
 	}
 	var signature [64]byte
 	r.FillBytes(signature[:32])

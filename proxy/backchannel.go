@@ -13,45 +13,43 @@ import (
 )
 
 const (
-	backchannelPath = internalPrefix + "backchannel-logout"
-	maxLogoutForm   = 32 << 10    // bytes of the form
-	clockSkew       = time.Minute // between the provider's clock and ours
+	maxLogoutForm = 32 << 10    // bytes
+	clockSkew     = time.Minute // between the provider's clock and ours
 )
 
-// backchannel ends sessions on the identity provider's word (OpenID Connect
-// Back-Channel Logout 1.0 §2.5). It happens on the login host alone. A token that
-// is refused leaves nothing behind.
-func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, req *request) {
+// backchannel ends the sessions that the identity provider names in a logout token (OpenID Connect Back-Channel Logout
+// 1.0 §2.5), on the login host alone. Apart from a denial, it responds in the form of §2.8. A rejected token is logged,
+// but not recorded.
+func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	if req.host != req.routing.host {
-		p.turnDown(w, r, req, *deny(noRoute, "back-channel logout on a host other than the login host"))
-		return
+		return deny(noRoute, "back-channel logout on a host other than the login host")
 	}
-	exhausted := p.authFailures.Exhausted(req.address)
-	e, err := p.provider.Logout(r.Context(), logoutToken(w, r))
+	exhausted := p.throttles.failures.Exhausted(req.address)
+	logout, err := p.provider.Logout(r.Context(), logoutToken(w, r))
 	switch {
 	case exhausted && err != nil:
-		p.turnDown(w, r, req, *deny(tooMany, "logout tokens that were refused"))
-		return
+		return deny(tooMany, "logout tokens that were rejected")
 	case errors.Is(err, oidc.ErrRefused):
-		p.authFailures.Allow(req.address)
-		p.log.InfoContext(r.Context(), "logout token refused", "err", err, "request", req.id)
-		backchannelProblem(w, http.StatusBadRequest, "invalid_request", "The logout token was not accepted.")
-		return
+		p.throttles.failures.Allow(req.address)
+		p.log.InfoContext(r.Context(), "logout token rejected", "err", err, "request", req.id)
+		writeLogoutError(w, http.StatusBadRequest, "invalid_request", "The logout token was not accepted.")
+		return nil
 	case err != nil:
-		p.log.WarnContext(r.Context(), "logout token not checked", "err", err, "request", req.id)
+		p.log.WarnContext(r.Context(), "logout token not verified", "err", err, "request", req.id)
 		w.Header().Set("Retry-After", "5")
-		backchannelProblem(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The logout token cannot be checked at the moment.")
-		return
+		writeLogoutError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The logout token cannot be verified at the moment.")
+		return nil
 	}
-	if err := p.endSessionsOf(r, req, e); err != nil {
+	if err := p.endSessionsOf(r, req, logout); err != nil {
 		p.log.ErrorContext(r.Context(), "sessions not ended by back-channel logout", "err", err, "request", req.id)
-		backchannelProblem(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The sessions could not be ended at the moment.")
-		return
+		writeLogoutError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The sessions could not be ended at the moment.")
+		return nil
 	}
 	w.WriteHeader(http.StatusOK)
+	return nil
 }
 
-// logoutToken is the token in the form, "" if there is none or more than one.
+// logoutToken returns the token in the form; "" if there is none or more than one.
 func logoutToken(w http.ResponseWriter, r *http.Request) string {
 	r.Body = http.MaxBytesReader(w, r.Body, maxLogoutForm)
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -61,11 +59,11 @@ func logoutToken(w http.ResponseWriter, r *http.Request) string {
 	return r.PostForm.Get("logout_token")
 }
 
-// endFor ends every session that e speaks of: those begun before it.
-func (p *Proxy) endSessionsOf(r *http.Request, req *request, e oidc.Ending) error {
+// endSessionsOf ends every session that the logout token names and that started before it was issued.
+func (p *Proxy) endSessionsOf(r *http.Request, req *request, logout oidc.Ending) error {
 	for _, s := range p.sessions.List() {
-		speaksOf := (e.ProviderSession == "" || s.ProviderSession == e.ProviderSession) && (e.Subject == "" || s.Subject == e.Subject)
-		if !speaksOf || s.Began.After(e.Issued.Add(clockSkew)) {
+		named := (logout.ProviderSession == "" || s.ProviderSession == logout.ProviderSession) && (logout.Subject == "" || s.Subject == logout.Subject)
+		if !named || s.Began.After(logout.Issued.Add(clockSkew)) {
 			continue
 		}
 		_ = p.record(req, audit.Event{Kind: audit.KindLogout, User: s.User, UserName: s.UserName, Session: s.ID, Reason: string(session.ReasonProvider)})
@@ -76,8 +74,8 @@ func (p *Proxy) endSessionsOf(r *http.Request, req *request, e oidc.Ending) erro
 	return nil
 }
 
-func backchannelProblem(w http.ResponseWriter, status int, kind, description string) {
+func writeLogoutError(w http.ResponseWriter, status int, code, description string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": kind, "error_description": description})
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": code, "error_description": description})
 }

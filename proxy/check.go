@@ -14,15 +14,15 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// Forward-auth: another proxy, the front, has a request in hand and asks at checkPath whether it may pass. What it says
-// of that request takes the place of its own in the visit, which then goes the way of every other: nothing but its end
-// differs, where the front is told who is calling instead of an upstream.
+// Forward-auth: a front proxy holds a request and asks at checkPath whether the request is allowed. The request that it
+// asks about replaces the check request; from then on it is processed like any other, except that the result goes to the
+// front proxy instead of an upstream.
 //
-// Whatever follows checkPath in the path is the path that is asked about (the form of Envoy's ext_authz); if nothing
-// does, the headers of said do (the form of everybody else). A request in both forms is in neither.
-const checkPath = internalPrefix + "check"
+// The path that is asked about follows checkPath in the path of the check (the form of Envoy's ext_authz). If nothing
+// follows, the X-Forwarded-* headers describe the request (the form of all other proxies). A check in both forms is
+// rejected.
 
-// What a front says of the request in hand. Each has to be there once.
+// The headers with which a front proxy describes a request. Each must be sent exactly once.
 const (
 	hdrForwardedMethod = "X-Forwarded-Method"
 	hdrForwardedProto  = "X-Forwarded-Proto"
@@ -31,146 +31,148 @@ const (
 )
 
 const (
-	secretHeader = "X-Sallyport-Secret" // by which a front proves that it is one
-	noRedirect   = "?redirect=false"    // asks for 401 in place of 302, for fronts that cannot hand on the latter
+	secretHeader = "X-Sallyport-Secret" // with which a front proxy authenticates
+	noRedirect   = "?redirect=false"    // asks for 401 in place of 302, for front proxies that cannot relay a redirect
 )
 
-// untrustedProxy is the reason for which somebody is not told whether a request may pass.
-const untrustedProxy = "untrusted_proxy"
-
-// front is who asks whether a request may pass that is not sent to us.
+// authClient is the front proxy that asks whether a request is allowed.
 type authClient struct {
-	address         string // its own
-	authenticated   bool   // it has the secret: it is no client who was passed on to us
-	relaysRedirects bool   // it hands a redirect on to the browser
+	address         string
+	authenticated   bool // by the shared secret, hence not a client that was proxied to us
+	relaysRedirects bool // it relays a redirect to the browser
 }
 
-// readCheck takes from a check the request that is asked about; raw is the check's own path as it came. What the check
-// itself is for is not looked at again.
+// readCheck replaces req, a check request, with the request that is asked about. raw is the path of the check as the
+// client wrote it.
 func (req *request) readCheck(r *http.Request, raw string) *denial {
-	asked := *req
-	var denied *denial
-	if asked.authClient, denied = req.newAuthClient(r); denied != nil {
+	client, denied := req.newAuthClient(r)
+	if denied != nil {
 		return denied
 	}
-	if !strings.HasPrefix(raw, checkPath) {
-		return deny(badPath, "a check's own path is not written as it is") // a front that guards it would not know it
+	if !strings.HasPrefix(raw, checkPath) { // a front proxy that protects checkPath would not recognize it
+		return deny(badPath, "the path of a check is not written literally")
 	}
 	if name := req.routing.spoofedHeader(r.Header); name != "" {
-		return deny(badRequest, "check with a misleading header "+name)
+		return deny(badRequest, "check with the conflicting header "+name)
 	}
+	var asked *request
 	if req.path == checkPath {
-		denied = asked.readCheckHeaders(r.Header)
+		asked, denied = req.askedByHeaders(r.Header)
 	} else {
-		denied = asked.readCheckPath(r.Header)
+		asked, denied = req.askedByPath(r.Header, client)
+	}
+	if denied != nil {
+		return denied
 	}
 	switch {
-	case denied != nil:
-		return denied
 	case req.host != asked.host && req.host != req.routing.host:
 		return deny(badHost, "check at another host of ours than it asks about")
-	case !asked.routing.hasHost(asked.host), asked.isInternal():
-		return deny(noRoute, "check of what no route leads to")
+	case !req.routing.hasHost(asked.host), asked.isInternal():
+		return deny(noRoute, "check of a request that no route serves")
 	}
-	asked.internal = false
-	*req = asked
+	asked.internal, asked.authClient = false, client
+	*req = *asked
 	return nil
 }
 
-// frontOf is who asks, if they may: trusted_proxies alone, and of these, where there is a secret, those who have it.
+// newAuthClient returns the front proxy that sent a check. It must be in trusted_proxies and, if there is a secret, must
+// send it.
 func (req *request) newAuthClient(r *http.Request) (*authClient, *denial) {
 	peer := peerOf(r)
-	client := &authClient{address: peer.String(), relaysRedirects: req.query != noRedirect} // some leave the query of the request in hand there
+	// Some front proxies append the query of the request that they ask about, so only this exact query counts.
+	client := &authClient{address: peer.String(), relaysRedirects: req.query != noRedirect}
 	if !req.routing.trusts(peer) {
 		return nil, deny(untrustedProxy, "check by "+client.address+", which is not in trusted_proxies")
 	}
 	if req.routing.secret == nil {
 		return client, nil
 	}
-	if client.authenticated = req.routing.secret.matches(r.Header); !client.authenticated {
+	if client.authenticated = req.routing.secret.sentIn(r.Header); !client.authenticated {
 		return nil, deny(untrustedProxy, "check by "+client.address+" without the secret of forward_auth.secret_file in "+secretHeader)
 	}
 	return client, nil
 }
 
-// takeHeaders takes what is asked about from the headers.
-func (req *request) readCheckHeaders(h http.Header) *denial {
+// askedByHeaders returns the request that the X-Forwarded-* headers describe.
+func (req *request) askedByHeaders(h http.Header) (*request, *denial) {
 	if req.method != http.MethodGet && req.method != http.MethodHead {
-		return deny(methodRefused, "check by "+req.method)
+		return nil, deny(methodRefused, "check by "+req.method)
 	}
 	for _, name := range []string{hdrForwardedMethod, hdrForwardedProto, hdrForwardedHost, hdrForwardedURI} {
-		if len(h[name]) != 1 { // misleads said that no more came, in no other spelling
-			return deny(badRequest, "check without "+name)
+		if len(h[name]) != 1 { // spoofedHeader rejected duplicates and other spellings
+			return nil, deny(badRequest, "check without "+name)
 		}
 	}
-	if req.method = h[hdrForwardedMethod][0]; !isMethod(req.method) {
-		return deny(methodRefused, "check of an odd method")
+	method, scheme := h[hdrForwardedMethod][0], h[hdrForwardedProto][0]
+	if !isMethod(method) {
+		return nil, deny(methodRefused, hdrForwardedMethod+" is not a method")
 	}
-	if req.scheme = h[hdrForwardedProto][0]; req.scheme != "http" && req.scheme != "https" {
-		return deny(badRequest, hdrForwardedProto+" is neither http nor https")
+	if !isWebScheme(scheme) {
+		return nil, deny(badRequest, hdrForwardedProto+" is neither http nor https")
 	}
-	var err error
-	if req.host, err = canonical.Host(h[hdrForwardedHost][0]); err != nil {
-		return deny(badHost, hdrForwardedHost+": "+err.Error())
-	}
-	return req.readCheckTarget(h[hdrForwardedURI][0])
-}
-
-// takeTarget takes path and query as a front wrote them. No request line could have held a space or a control byte.
-func (req *request) readCheckTarget(text string) *denial {
-	raw, query, err := canonical.ForwardedTarget(text)
+	host, err := canonical.Host(h[hdrForwardedHost][0])
 	if err != nil {
-		return deny(badPath, hdrForwardedURI+": "+err.Error())
+		return nil, deny(badHost, hdrForwardedHost+": "+err.Error())
 	}
-	req.query = query
-	if req.path, req.lenient, err = canonical.Path(raw); err != nil {
-		return deny(badPath, hdrForwardedURI+": "+err.Error())
+	raw, query, err := canonical.ForwardedTarget(h[hdrForwardedURI][0])
+	if err != nil {
+		return nil, deny(badPath, hdrForwardedURI+": "+err.Error())
 	}
-	return nil
+	path, lenient, err := canonical.Path(raw)
+	if err != nil {
+		return nil, deny(badPath, hdrForwardedURI+": "+err.Error())
+	}
+	asked := req.forTarget(method, host, path)
+	asked.scheme, asked.query, asked.lenient = scheme, query, lenient
+	return asked, nil
 }
 
-// takePath takes what is asked about from the check itself: method, host and query are its own. The path is what
-// follows checkPath, and strict, since the whole of it is.
-func (req *request) readCheckPath(h http.Header) *denial {
+// askedByPath returns the request that the check itself describes: its method, host and query are those of the check.
+// Its path follows checkPath, and is strict because the whole path of the check is.
+func (req *request) askedByPath(h http.Header, client *authClient) (*request, *denial) {
 	for _, name := range []string{hdrForwardedMethod, hdrForwardedHost, hdrForwardedURI} {
 		if len(h[name]) > 0 {
-			return deny(badRequest, "check that says by its path and by "+name+" what it asks about")
+			return nil, deny(badRequest, "check that describes its request both by its path and by "+name)
 		}
 	}
-	if said := h[hdrForwardedProto]; len(said) > 0 && said[0] != "http" && said[0] != "https" {
-		return deny(badRequest, hdrForwardedProto+" is neither http nor https")
+	if schemes := h[hdrForwardedProto]; len(schemes) > 0 && !isWebScheme(schemes[0]) {
+		return nil, deny(badRequest, hdrForwardedProto+" is neither http nor https")
 	}
-	rest := strings.TrimPrefix(req.path, checkPath)
-	path, lenient, err := canonical.Path(rest)
-	if err != nil || lenient || path != rest {
-		return deny(badPath, "no path by itself when it is taken out of a check's")
+	raw := strings.TrimPrefix(req.path, checkPath)
+	path, lenient, err := canonical.Path(raw)
+	if err != nil || lenient || path != raw {
+		return nil, deny(badPath, "what follows the path of a check is no canonical path")
 	}
-	req.path = path
-	req.authClient.relaysRedirects = true // the query is not about the answer
-	return nil
+	client.relaysRedirects = true // the query belongs to the request that is asked about
+	asked := req.forTarget(req.method, req.host, path)
+	asked.query = req.query
+	return asked, nil
 }
 
-// methodLike says whether text could be the method of a request that is let in.
+func isWebScheme(scheme string) bool { return scheme == "http" || scheme == "https" }
+
+// isMethod reports whether text could be the method of a request that is let in.
 func isMethod(text string) bool {
 	return text != "" && len(text) <= maxMethodBytes && text != http.MethodConnect &&
 		strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
-// overrides are headers by which an application could see another request than was decided on. Passing one on, we
-// drop them; a front does not.
+// overrideHeaders are headers that frameworks use to override method or path. We strip them when forwarding; a front
+// proxy does not, so a check with one is rejected.
 var overrideHeaders = []string{"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Rewrite-Url", "X-Http-Method",
 	"X-Http-Method-Override", "X-Method-Override"}
 
-// misleads names a header of the request in hand that could make the application believe what we did not say: another
-// spelling of a header of ours, which the front would not overwrite, a second one, one of overrides, or a usual identity
-// header under which we say nothing. It is "" if there is none.
+// spoofedHeader returns the name of a header that could make the application believe what we did not decide; "" if there
+// is none. The front proxy forwards the request with the headers of the client, so these are rejected: another spelling
+// of a header of ours, which the front proxy would not overwrite; a duplicate of one; one of overrideHeaders; and a
+// usual identity header that this configuration does not set.
 func (rt *routing) spoofedHeader(h http.Header) string {
 	for key, lines := range h {
 		name := cgiName(key)
-		spelling, known := rt.managed[name]
-		ours := strings.HasPrefix(name, setByUsPrefix) || known && spelling == ""
+		spelling, managed := rt.managed[name]
+		ours := strings.HasPrefix(name, setByUsPrefix) || managed && spelling == ""
 		switch {
-		case (ours || known) && !validHeaderName(key),
+		case (ours || managed) && !validHeaderName(key),
 			ours && len(lines) > 1,
 			slices.Contains(overrideHeaders, key),
 			rt.unusedIdentityHeaders[name]:
@@ -180,7 +182,7 @@ func (rt *routing) spoofedHeader(h http.Header) string {
 	return ""
 }
 
-// unspoken are the usual identity headers, by CGI name, that h does not send.
+// unusedIdentityHeaders returns the usual identity headers, by CGI name, that h does not set.
 func unusedIdentityHeaders(h IdentityHeaders) map[string]bool {
 	names := map[string]bool{}
 	for _, name := range Defaults().IdentityHeaders.all() {
@@ -192,12 +194,12 @@ func unusedIdentityHeaders(h IdentityHeaders) map[string]bool {
 	return names
 }
 
-// vouch tells the front that the request may pass, and who is calling. Every identity header is in the answer, empty
-// ones too: what it overwrites in the front's hand came from the client. The assertion is for a front that has proved to
-// be one; a client whom a front passed on to us must not hold it.
+// writeAllowed tells the front proxy that the request is allowed and who is calling. The response holds every identity
+// header, even if empty, because the front proxy overwrites what the client sent with it. The assertion is only for a
+// front proxy that has authenticated: a client that was proxied to us must not obtain it.
 func (p *Proxy) writeAllowed(w *responseWriter, live *liveRequest) *denial {
-	if cut := live.cutBy(); cut != nil {
-		return cut
+	if denied := live.cutBy(); denied != nil {
+		return denied
 	}
 	w.closeIfBodyUnread(nil)
 	h := w.Header()
@@ -215,15 +217,15 @@ func (p *Proxy) writeAllowed(w *responseWriter, live *liveRequest) *denial {
 	}
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
-	_ = w.control.Flush() // while it is live: no answer leaves that a change has overtaken
+	_ = w.control.Flush() // while the request is live: no response is sent after a change that denies it
 	return nil
 }
 
-// secret is the SHA-256 of what fronts have to send; nil: none is asked for.
+// secret is the SHA-256 of the secret that front proxies send; nil if there is none.
 type secret []byte
 
-// in says whether the headers have the secret, once.
-func (s secret) matches(h http.Header) bool {
+// sentIn reports whether the headers hold the secret, once.
+func (s secret) sentIn(h http.Header) bool {
 	lines := h[secretHeader]
 	if len(lines) != 1 {
 		return false
@@ -232,17 +234,17 @@ func (s secret) matches(h http.Header) bool {
 	return subtle.ConstantTimeCompare(sum[:], s) == 1
 }
 
-// shortestSecret is 128 bits in hexadecimal.
+// minSecretBytes is the length of 128 bits in hexadecimal.
 const minSecretBytes = 32
 
-// readSecret reads the file a setting names, if it names one. Its errors do not tell what it holds.
+// readSecret reads the secret from the file at path; nil if path is empty. Its errors do not reveal what the file holds.
 func readSecret(path string) (secret, error) {
 	if path == "" {
 		return nil, nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the secret of fronts: %w", err)
+		return nil, fmt.Errorf("reading the secret of forward-auth: %w", err)
 	}
 	line := strings.TrimRight(string(text), "\r\n")
 	if len(line) < minSecretBytes || strings.ContainsFunc(line, func(c rune) bool { return c <= ' ' || c > '~' }) {

@@ -89,7 +89,7 @@ func TestCheck(t *testing.T) {
 		target string
 		with   []string
 		code   int
-		reason string
+		reason Reason
 		who    IdentityHeaders
 	}{
 		{"of the group", "GET", app + "/", []string{"Cookie", alice}, 200, "", aliceIs},
@@ -157,19 +157,19 @@ func TestCheck(t *testing.T) {
 	})
 	t.Run("the next check after a change knows of it", func(t *testing.T) {
 		w.setActive("alice", false)
-		if res, body := w.get(w.client(true), checkURL, append(inHand("GET", app+"/"), "Cookie", alice)...); res.StatusCode != 403 || !strings.Contains(body, inactiveUser) {
+		if res, body := w.get(w.client(true), checkURL, append(inHand("GET", app+"/"), "Cookie", alice)...); res.StatusCode != 403 || !strings.Contains(body, string(inactiveUser)) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
 }
 
-func checkAnswer(t *testing.T, form string, res *http.Response, body string, code int, reason string, who IdentityHeaders) {
+func checkAnswer(t *testing.T, form string, res *http.Response, body string, code int, reason Reason, who IdentityHeaders) {
 	t.Helper()
 	if code == http.StatusOK {
 		checkVouched(t, res, who)
 		return
 	}
-	if res.StatusCode != code || !strings.Contains(body, `"reason":"`+reason+`"`) {
+	if res.StatusCode != code || !strings.Contains(body, `"reason":"`+string(reason)+`"`) {
 		t.Errorf("%s: %d %s, want %d %s", form, res.StatusCode, body, code, reason)
 	}
 	for _, name := range Defaults().IdentityHeaders.all() {
@@ -192,7 +192,7 @@ func TestCheckByPath(t *testing.T) {
 		url    string
 		with   []string
 		code   int
-		reason string
+		reason Reason
 	}{
 		{"of the group", "GET", app + "/", nil, 200, ""},
 		{"a form", "POST", app + "/a?redirect=false", nil, 200, ""},
@@ -410,7 +410,7 @@ func TestCheckIsForTrustedProxies(t *testing.T) {
 				if want == 200 && slices.Contains(form, "x") {
 					want = 400
 				}
-				if answer.Code != want || want == 403 && !strings.Contains(answer.Body.String(), untrustedProxy) {
+				if answer.Code != want || want == 403 && !strings.Contains(answer.Body.String(), string(untrustedProxy)) {
 					t.Errorf("%q: %d %s", form, answer.Code, answer.Body)
 				}
 			}
@@ -438,7 +438,7 @@ func TestFrontsHaveASecret(t *testing.T) {
 		"two":              {secretHeader, frontSecret, secretHeader, frontSecret},
 		"another spelling": {"X_Sallyport_Secret", frontSecret},
 	} {
-		if res, body := w.get(c, checkURL, append(ask, with...)...); res.StatusCode != 403 || !strings.Contains(body, untrustedProxy) {
+		if res, body := w.get(c, checkURL, append(ask, with...)...); res.StatusCode != 403 || !strings.Contains(body, string(untrustedProxy)) {
 			t.Errorf("%s: %d %s", says, res.StatusCode, body)
 		}
 	}
@@ -514,7 +514,7 @@ func TestCheckIsRecorded(t *testing.T) {
 		{"sallyport_http_requests_total", []string{"route", routeInternal, "code", "401"}, 1},
 		{"sallyport_http_requests_total", []string{"route", "app"}, 0},
 		{"sallyport_decisions_total", []string{"route", "app", "decision", "allow"}, 1},
-		{"sallyport_decisions_total", []string{"route", "app", "decision", "deny", "reason", notSignedIn}, 1},
+		{"sallyport_decisions_total", []string{"route", "app", "decision", "deny", "reason", string(notSignedIn)}, 1},
 		{"sallyport_live_requests", nil, 0},
 	} {
 		w.eventually(fmt.Sprint(c), func() bool { return w.number(c.metric, c.labels...) == c.want })

@@ -8,34 +8,34 @@ import (
 	"sallyport/session"
 )
 
-// withoutOurs is the lines of a Cookie header without our cookies; what remains is as it came, byte for byte.
+// stripOurCookies returns the lines of a Cookie header without our cookies. The others stay byte for byte as they are.
 func stripOurCookies(lines []string) []string {
 	if !slices.ContainsFunc(lines, mentionsOurCookie) {
 		return lines
 	}
-	var kept []string
+	var rest []string
 	for _, line := range lines {
 		if line = stripOurCookiesLine(line); strings.Trim(line, "; \t") != "" {
-			kept = append(kept, line)
+			rest = append(rest, line)
 		}
 	}
-	return kept
+	return rest
 }
 
 func stripOurCookiesLine(line string) string {
 	if !mentionsOurCookie(line) {
 		return line
 	}
-	var kept []string
+	var rest []string
 	for pair := range strings.SplitSeq(line, ";") {
 		if !mentionsOurCookie(pair) {
-			kept = append(kept, pair)
+			rest = append(rest, pair)
 		}
 	}
-	return strings.TrimLeft(strings.Join(kept, ";"), " ")
+	return strings.TrimLeft(strings.Join(rest, ";"), " ")
 }
 
-// mentionsOurs says whether the name of one of our cookies stands anywhere in text: as a name, or where a lenient
+// mentionsOurCookie reports whether the name of one of our cookies is anywhere in text: as a name, or where a lenient
 // parser might find one.
 func mentionsOurCookie(text string) bool {
 	const name = session.CookieName
@@ -47,7 +47,7 @@ func mentionsOurCookie(text string) bool {
 	return false
 }
 
-// cleanAnswer removes from an upstream's answer the cookies that are ours alone to set.
+// stripOurSetCookies removes from the headers of a response the cookies that only we may set.
 func stripOurSetCookies(h http.Header) {
 	cookies := h["Set-Cookie"]
 	if !slices.ContainsFunc(cookies, setsOurCookie) {
@@ -63,7 +63,7 @@ func stripOurSetCookies(h http.Header) {
 func setsOurCookie(cookie string) bool {
 	pair, _, _ := strings.Cut(cookie, ";")
 	name, _, found := strings.Cut(pair, "=")
-	if !found || strings.TrimSpace(name) == "" { // a nameless cookie is sent back as its value alone
+	if !found || strings.TrimSpace(name) == "" { // a browser sends a cookie without a name as its value alone
 		return mentionsOurCookie(pair)
 	}
 	return mentionsOurCookie(name)

@@ -310,7 +310,7 @@ func openPending(w *world, c *http.Client, url string, headers ...string) *strea
 type change struct {
 	name   string
 	do     func(w *world, name string, one session.Session)
-	reason string
+	reason Reason
 }
 
 var changes = []change{
@@ -352,7 +352,7 @@ func TestCut(t *testing.T) {
 				}
 				w.eventually("every cut is recorded", func() bool { return len(w.events(audit.KindCut)) == len(changes) })
 				for i, line := range w.events(audit.KindCut) {
-					if !strings.Contains(line, `"reason":"`+changes[i].reason+`"`) || !strings.Contains(line, `"route":"app"`) {
+					if !strings.Contains(line, `"reason":"`+string(changes[i].reason)+`"`) || !strings.Contains(line, `"route":"app"`) {
 						t.Errorf("recorded for one who %s: %s", changes[i].name, line)
 					}
 				}
@@ -365,7 +365,7 @@ func testCut(t *testing.T, w *world, k kind, change change, name string, c *http
 	reached, gone := w.behindStreams()
 	w.hire(name, staff)
 	one, cookie := w.signIn(name, appHost)
-	had := w.number("sallyport_cuts_total", "route", "app", "reason", change.reason)
+	had := w.number("sallyport_cuts_total", "route", "app", "reason", string(change.reason))
 	s := k.open(w, c, "https://"+appHost, "Cookie", cookie)
 	await(t, "the upstream is reached", reached)
 	if n := w.number("sallyport_live_requests", "route", "app"); n != 1 {
@@ -380,7 +380,7 @@ func testCut(t *testing.T, w *world, k kind, change change, name string, c *http
 	await(t, "the upstream lets go", gone)
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
 	w.eventually("the cut is counted", func() bool {
-		return w.number("sallyport_cuts_total", "route", "app", "reason", change.reason) == had+1
+		return w.number("sallyport_cuts_total", "route", "app", "reason", string(change.reason)) == had+1
 	})
 	if res, _ := w.get(c, "https://"+appHost+"/pending", "Cookie", cookie, "Accept", "application/json"); res.StatusCode < 400 {
 		t.Errorf("the next request: %d", res.StatusCode)
@@ -410,7 +410,7 @@ func TestATokenEndsByTheClock(t *testing.T) {
 	s := openEvents(w, w.client(true), "https://"+appHost, "Authorization", "Bearer "+text)
 	await(t, "the client sees the end", s.done)
 	w.eventually("the cut is counted", func() bool {
-		return w.number("sallyport_cuts_total", "route", "app", "reason", tokenRefused) == 1
+		return w.number("sallyport_cuts_total", "route", "app", "reason", string(tokenRefused)) == 1
 	})
 }
 

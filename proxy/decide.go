@@ -9,16 +9,16 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// answer is what the question came to.
+// outcome is what [Proxy.decide] returns.
 type outcome struct {
 	user     *directory.User
 	decision policy.Decision
-	denial   *denial // nil: let in
+	denial   *denial // nil: the request is allowed
 }
 
-// ask is the one question: may this visit be here, by t and all that the directory and the sessions say now? It is
-// asked before a request is let in and again, of every live one, whenever the answer may differ. It reads memory
-// only and changes nothing, neither in v.
+// decide reports whether req is allowed by rt and by what the directory and the sessions say now. It is asked before a
+// request is let in, and again for every live request whenever its outcome may change. It is pure: it reads memory only
+// and has no side effects, not even in req.
 func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 	r := req.route
 	if rt != req.routing {
@@ -46,21 +46,23 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 	}
 	q := policyRequest(req, c, out.user, now)
 	if out.decision = r.policy.Decide(&q); out.decision.Allow && req.lenient {
-		q.Path = canonical.LenientReading(req.path) // both ways to read it have to be allowed
+		q.Path = canonical.LenientReading(req.path) // every reading of the path must be allowed
 		out.decision = r.policy.Decide(&q)
 	}
 	if !out.decision.Allow {
-		out.denial = denialByRule(req, c, out.decision)
+		out.denial = denialByPolicy(req, c, out.decision)
 	}
 	return out
 }
 
-// preflightReason is why CORS preflight requests pass, where they do: no rule is asked.
+// preflightReason is the reason of CORS preflight requests that a route lets through: no rule decides them.
 const preflightReason = policy.Reason("cors_preflight")
 
-// question puts a visit by a user, nil for nobody and for an application, into the words of the rules.
+// policyRequest returns the request that the rules decide. The user is nil for an anonymous caller and for an
+// application.
 func policyRequest(req *request, c *caller, u *directory.User, now time.Time) policy.Request {
-	q := policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Time: now, Authenticated: c.authenticated()}
+	q := policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: req.method, Host: req.host,
+		Path: canonical.Decoded(req.path), Time: now, Authenticated: c.authenticated()}
 	if q.App != "" {
 		q.Roles = c.token.Roles
 	}
@@ -72,84 +74,68 @@ func policyRequest(req *request, c *caller, u *directory.User, now time.Time) po
 	return q
 }
 
-// denied turns a no of the rules into a refusal. Nobody is not told that they may not, but that they should say who
-// they are.
-func denialByRule(req *request, c *caller, d policy.Decision) *denial {
-	reason := string(d.Reason)
+// denialByPolicy turns a decision that does not allow into a denial. An anonymous caller gets 401, not 403: signing in
+// may help.
+func denialByPolicy(req *request, c *caller, d policy.Decision) *denial {
+	reason := Reason(d.Reason)
 	switch {
 	case c == nil && req.sessionError != "":
 		reason = req.sessionError
 	case c == nil:
 		reason = notSignedIn
 	}
-	denied := deny(reason, "")
-	denied.rule, denied.maxAge = d.Rule, d.MaxAge
-	return denied
+	return &denial{reason: reason, rule: d.Rule, maxAge: d.MaxAge}
 }
 
-// authenticated is when somebody proved who they are, as far as the provider said so.
-func (c *caller) authenticated() time.Time {
-	switch {
-	case c == nil:
-	case c.session != nil && c.session.Proven:
-		return c.session.Authenticated
-	case c.token != nil && c.token.TimeKnown:
-		return c.token.Authenticated
-	}
-	return time.Time{}
-}
-
-// succeeds says whether r is, under newer settings, the route that v is on: it leads to the same upstream.
+// continues reports whether r, under newer settings, is still the route of req: it leads to the same upstream.
 func (r *route) continues(req *request) bool {
 	return r != nil && r.upstream == req.route.upstream && (r.lenient || !req.lenient)
 }
 
+// accepts reports whether the route accepts the way in which the caller authenticated.
 func (r *route) accepts(c *caller) bool {
 	return c.session != nil && r.session || c.token != nil && r.bearer
 }
 
-// What is said of a decision in metrics and records.
+// The decisions in metrics and audit events.
 const (
 	decisionAllow = "allow"
 	decisionDeny  = "deny"
 )
 
-// note counts an answer and, if it is about somebody or lets a request in, records it: before the deed, and if it
-// cannot be recorded, instead of it.
+// recordDecision counts and records a decision and returns why the request must not go on. The event is written before
+// the request is forwarded; if it cannot be written, the request is denied. Anonymous denials are counted only, so that
+// they cannot fill the disk.
 func (p *Proxy) recordDecision(req *request, out outcome) *denial {
-	reason, verdict := string(out.decision.Reason), decisionAllow
+	decision, reason, code := decisionAllow, Reason(out.decision.Reason), 0
 	if out.denial != nil {
-		reason, verdict = out.denial.reason, decisionDeny
+		decision, reason, code = decisionDeny, out.denial.reason, out.denial.status()
 	}
 	if req.caller != nil {
 		req.caller.user = out.user
 	}
-	req.route.metrics.countDecision(verdict, reason)
+	req.route.metrics.countDecision(decision, reason)
 	if req.caller == nil && out.denial != nil {
-		return nil // strangers leave no trace they could fill a disk with
+		return out.denial
 	}
-	e := audit.Event{Kind: audit.KindDecision, Route: req.route.name, Decision: verdict, Reason: reason,
-		Rule: out.decision.Rule, Revision: p.directory.Revision()}
-	if out.denial != nil {
-		e.Code = out.denial.status
-	}
-	e.Detail = detailOf(req, out)
+	e := audit.Event{Kind: audit.KindDecision, Route: req.route.name, Decision: decision, Reason: string(reason),
+		Rule: out.decision.Rule, Revision: p.directory.Revision(), Code: code, Detail: decisionDetail(req, out)}
 	p.setCaller(&e, req)
 	if err := p.record(req, e); err != nil && out.denial == nil {
 		return deny(auditUnavailable, err.Error())
 	}
-	return nil
+	return out.denial
 }
 
-// detailOf says what the decision would be if rules in report mode counted, and which front asked for it.
-func detailOf(req *request, out outcome) map[string]string {
+// decisionDetail returns what the decision would be if rules in report mode counted, and which front proxy asked.
+func decisionDetail(req *request, out outcome) map[string]string {
 	if out.decision.Report == nil && req.authClient == nil {
 		return nil
 	}
 	detail := map[string]string{}
-	if would := out.decision.Report; would != nil {
-		detail["report_decision"], detail["report_rule"], detail["report_reason"] = decisionDeny, would.Rule, string(would.Reason)
-		if would.Allow {
+	if report := out.decision.Report; report != nil {
+		detail["report_decision"], detail["report_rule"], detail["report_reason"] = decisionDeny, report.Rule, string(report.Reason)
+		if report.Allow {
 			detail["report_decision"] = decisionAllow
 		}
 	}
@@ -159,7 +145,7 @@ func detailOf(req *request, out outcome) map[string]string {
 	return detail
 }
 
-// name writes who is calling into an event.
+// setCaller writes into an event who made the request.
 func (p *Proxy) setCaller(e *audit.Event, req *request) {
 	switch c := req.caller; {
 	case c == nil:
@@ -173,4 +159,14 @@ func (p *Proxy) setCaller(e *audit.Event, req *request) {
 			e.User, e.UserName = u.ID, u.UserName
 		}
 	}
+}
+
+// record writes an audit event about req. It logs the error that it returns.
+func (p *Proxy) record(req *request, e audit.Event) error {
+	e.Time, e.Request, e.Host, e.Method, e.Path, e.Address = req.received, req.id, req.host, req.method, req.path, req.address
+	err := p.audit.Write(e)
+	if err != nil {
+		p.log.Error("audit event not written", "err", err, "request", req.id)
+	}
+	return err
 }

@@ -59,7 +59,7 @@ func TestDoubtIsNoYes(t *testing.T) {
 		_, alice := w.signIn("alice", appHost)
 		w.must(w.proxy.audit.Close())
 		res, body := w.get(w.client(true), "https://"+appHost+"/", "Cookie", alice, "Accept", "application/json")
-		if res.StatusCode != 503 || !strings.Contains(body, auditUnavailable) || res.Header.Get("X-Saw") != "" {
+		if res.StatusCode != 503 || !strings.Contains(body, string(auditUnavailable)) || res.Header.Get("X-Saw") != "" {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
@@ -73,7 +73,7 @@ func TestDoubtIsNoYes(t *testing.T) {
 		await(t, "the stream is cut", s.done)
 		await(t, "the upstream lets go", gone)
 		res, body := w.get(w.client(true), "https://"+appHost+"/", "Cookie", alice, "Accept", "application/json")
-		if res.StatusCode != 503 || !strings.Contains(body, directoryStale) {
+		if res.StatusCode != 503 || !strings.Contains(body, string(directoryStale)) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
@@ -163,7 +163,7 @@ func TestMetrics(t *testing.T) {
 	w.proxy.routing.Load().routes[0].metrics.countUpstreamError(upstreamTimeout)
 	w.proxy.metrics.enforcement.Observe(1)
 	for _, labels := range [][]string{{"route", "app", "method", "GET", "code", "200"}, {"route", "_none", "method", "GET", "code", "404"},
-		{"route", "_door", "method", "GET", "code", "200"}, {"route", "_none", "method", "other"}, {"route", "open", "code", "other"}} {
+		{"route", "_internal", "method", "GET", "code", "200"}, {"route", "_none", "method", "other"}, {"route", "open", "code", "other"}} {
 		if w.number("sallyport_http_requests_total", labels...) != 1 {
 			t.Errorf("%v not counted once", labels)
 		}

@@ -11,15 +11,15 @@ import (
 	"sallyport/console"
 )
 
-// What the browsers and programs of the world send.
+// The Accept headers of browsers.
 const (
 	chromeAccept  = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7"
 	firefoxAccept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 )
 
-func TestNavigation(t *testing.T) {
+func TestNavigates(t *testing.T) {
 	for _, c := range []struct {
-		says      string
+		name      string
 		method    string
 		header    map[string]string
 		navigates bool
@@ -45,7 +45,7 @@ func TestNavigation(t *testing.T) {
 		{"an event stream", "GET", map[string]string{"Accept": "text/event-stream"}, false, false},
 		{"HEAD for a page", "HEAD", map[string]string{"Accept": firefoxAccept}, false, true},
 	} {
-		t.Run(c.says, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			r := httptest.NewRequest(c.method, "/x", nil)
 			for name, value := range c.header {
 				r.Header.Set(name, value)
@@ -60,8 +60,8 @@ func TestNavigation(t *testing.T) {
 	}
 }
 
-// refusing is a door that can say no and nothing else.
-func refusing(t *testing.T) *Proxy {
+// newPagesProxy returns a proxy that can write the responses of denials and nothing else.
+func newPagesProxy(t *testing.T) *Proxy {
 	t.Helper()
 	pages, err := console.New()
 	if err != nil {
@@ -70,17 +70,17 @@ func refusing(t *testing.T) *Proxy {
 	return &Proxy{pages: pages}
 }
 
-// every reason there is.
-func reasons() (all []denial) {
-	for reason := range statuses {
-		all = append(all, *deny(reason, "for the log: s3cret"))
+// everyDenial returns a denial for every reason.
+func everyDenial() (all []*denial) {
+	for reason := range meanings {
+		all = append(all, deny(reason, "for the log: s3cret"))
 	}
-	return append(all, denial{status: 503, reason: sessionUnavailable, detail: "s3cret"}, denial{status: 403, reason: crossOrigin, detail: "s3cret"})
+	return all
 }
 
-func TestRefuse(t *testing.T) {
-	p := refusing(t)
-	answer := func(denied denial, req *request, header ...string) *httptest.ResponseRecorder {
+func TestDenial(t *testing.T) {
+	p := newPagesProxy(t)
+	respond := func(denied *denial, req *request, header ...string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(req.method, "https://app.example.com"+req.path, nil)
 		for i := 0; i < len(header); i += 2 {
 			r.Header.Set(header[i], header[i+1])
@@ -95,51 +95,41 @@ func TestRefuse(t *testing.T) {
 	}
 	both := func() *request { req := api(); req.route.session = true; return req }
 
-	t.Run("every reason has words and a status", func(t *testing.T) {
-		for _, denied := range reasons() {
-			if say := denyTexts[denied.reason]; say.title == "" || say.text == "" || denied.status < 400 {
-				t.Errorf("%s: %d %+v", denied.reason, denied.status, say)
-			}
-		}
-		if len(denyTexts) != len(reasons()) {
-			t.Errorf("%d reasons have words, there are %d", len(denyTexts), len(reasons()))
-		}
-	})
-	t.Run("a program gets a problem", func(t *testing.T) {
-		for _, denied := range reasons() {
-			w := answer(denied, api(), "Accept", "application/json")
+	t.Run("program_gets_problem", func(t *testing.T) {
+		for _, denied := range everyDenial() {
+			w := respond(denied, api(), "Accept", "application/json")
 			var got problem
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatal(err)
 			}
-			want := problem{Title: http.StatusText(denied.status), Status: denied.status, Detail: denyTexts[denied.reason].text, Reason: denied.reason, Request: "4f0c2a"}
-			if w.Code != denied.status || got != want || w.Header().Get("Content-Type") != "application/problem+json" {
+			want := problem{Title: http.StatusText(denied.status()), Status: denied.status(), Detail: meanings[denied.reason].text, Reason: denied.reason, Request: "4f0c2a"}
+			if w.Code != denied.status() || got != want || w.Header().Get("Content-Type") != "application/problem+json" {
 				t.Errorf("%s: %d %+v", denied.reason, w.Code, got)
 			}
-			common(t, denied, w)
+			checkCommon(t, denied, w)
 		}
 	})
-	t.Run("a person gets a page", func(t *testing.T) {
-		for _, denied := range reasons() {
-			w := answer(denied, api(), "Accept", chromeAccept)
-			if w.Code != denied.status || !strings.Contains(w.Body.String(), denyTexts[denied.reason].title) || !strings.Contains(w.Body.String(), "4f0c2a") {
+	t.Run("person_gets_page", func(t *testing.T) {
+		for _, denied := range everyDenial() {
+			w := respond(denied, api(), "Accept", chromeAccept)
+			if w.Code != denied.status() || !strings.Contains(w.Body.String(), meanings[denied.reason].title) || !strings.Contains(w.Body.String(), "4f0c2a") {
 				t.Errorf("%s: %d %s", denied.reason, w.Code, w.Body)
 			}
-			if denied.status == http.StatusForbidden && !(strings.Contains(w.Body.String(), "owner@example.com") && strings.Contains(w.Body.String(), "https://app.example.com/a/b")) {
-				t.Errorf("%s: does not say what was asked for and whom to ask", denied.reason)
+			if denied.status() == http.StatusForbidden && !(strings.Contains(w.Body.String(), "owner@example.com") && strings.Contains(w.Body.String(), "https://app.example.com/a/b")) {
+				t.Errorf("%s: the page does not say what was asked for and whom to ask", denied.reason)
 			}
-			common(t, denied, w)
+			checkCommon(t, denied, w)
 		}
 	})
-	t.Run("only a token that was sent is called invalid", func(t *testing.T) {
-		for reason, status := range statuses {
-			got := answer(*deny(reason, ""), api()).Header().Get("WWW-Authenticate")
+	t.Run("only_sent_token_is_called_invalid", func(t *testing.T) {
+		for reason, m := range meanings {
+			got := respond(deny(reason, ""), api()).Header().Get("WWW-Authenticate")
 			want := ""
-			if status == 401 {
+			if m.status == 401 {
 				want = `Bearer realm="sallyport"`
 			}
 			if reason == tokenRefused {
-				want += `, error="invalid_token", error_description="It is invalid, has expired, or is meant for somebody else."`
+				want += `, error="invalid_token", error_description="It is invalid, has expired, or is meant for another service."`
 			}
 			if reason == loginTooOld {
 				want += `, error="insufficient_user_authentication", error_description="This asks for a more recent sign-in than yours. Sign in again to go on.", max_age=0`
@@ -149,9 +139,9 @@ func TestRefuse(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a browser that is not signed in is sent to sign in", func(t *testing.T) {
-		for _, reason := range []string{notSignedIn, sessionEnded, sessionExpired} {
-			w := answer(*deny(reason, ""), both(), "Accept", chromeAccept)
+	t.Run("browser_is_redirected_to_login", func(t *testing.T) {
+		for _, reason := range []Reason{notSignedIn, sessionEnded, sessionExpired} {
+			w := respond(deny(reason, ""), both(), "Accept", chromeAccept)
 			to, err := url.Parse(w.Header().Get("Location"))
 			if err != nil || w.Code != http.StatusFound || to.Scheme+"://"+to.Host+to.Path != loginOrigin+loginPath {
 				t.Fatalf("%s: %d to %v", reason, w.Code, to)
@@ -159,29 +149,29 @@ func TestRefuse(t *testing.T) {
 			if back := to.Query().Get("return_to"); back != appOrigin+"/a/b?token=s3cret" {
 				t.Errorf("comes back to %q", back)
 			}
-			var door *http.Cookie
+			var binding *http.Cookie
 			for _, c := range w.Result().Cookies() {
 				if c.Name == bindingCookie {
-					door = c
+					binding = c
 				}
 			}
-			if door == nil || bindingOf(door.Value) != to.Query().Get("bind") || !door.Secure || !door.HttpOnly || door.Path != "/" || door.Domain != "" {
-				t.Errorf("door cookie %+v for bind %q", door, to.Query().Get("bind"))
+			if binding == nil || bindingOf(binding.Value) != to.Query().Get("bind") || !binding.Secure || !binding.HttpOnly || binding.Path != "/" || binding.Domain != "" {
+				t.Errorf("binding cookie %+v for bind %q", binding, to.Query().Get("bind"))
 			}
 			if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
 				t.Errorf("headers %v", w.Header())
 			}
 		}
 	})
-	t.Run("nobody is sent to sign in where that would not help", func(t *testing.T) {
+	t.Run("no_redirect_where_login_would_not_help", func(t *testing.T) {
 		for name, w := range map[string]*httptest.ResponseRecorder{
-			"a route for tokens alone": answer(*deny(notSignedIn, ""), api(), "Accept", chromeAccept),
-			"a token that is invalid":  answer(*deny(tokenRefused, ""), both(), "Accept", chromeAccept),
-			"a script":                 answer(*deny(notSignedIn, ""), both(), "Accept", "application/json"),
+			"a route for tokens alone": respond(deny(notSignedIn, ""), api(), "Accept", chromeAccept),
+			"a token that is invalid":  respond(deny(tokenRefused, ""), both(), "Accept", chromeAccept),
+			"a script":                 respond(deny(notSignedIn, ""), both(), "Accept", "application/json"),
 			"a form": func() *httptest.ResponseRecorder {
 				req := both()
 				req.method = "POST"
-				return answer(*deny(notSignedIn, ""), req, "Accept", chromeAccept)
+				return respond(deny(notSignedIn, ""), req, "Accept", chromeAccept)
 			}(),
 		} {
 			if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" {
@@ -189,18 +179,18 @@ func TestRefuse(t *testing.T) {
 			}
 		}
 	})
-	t.Run("tabs share a door cookie", func(t *testing.T) {
-		w := answer(*deny(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", bindingCookie+"="+strings.Repeat("A", 43))
+	t.Run("tabs_share_binding_cookie", func(t *testing.T) {
+		w := respond(deny(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", bindingCookie+"="+strings.Repeat("A", 43))
 		to, _ := url.Parse(w.Header().Get("Location"))
 		if len(w.Result().Cookies()) != 0 || to.Query().Get("bind") != bindingOf(strings.Repeat("A", 43)) {
-			t.Errorf("a new one: %v", w.Header())
+			t.Errorf("another binding cookie was set: %v", w.Header())
 		}
-		w = answer(*deny(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", bindingCookie+"=chosen")
+		w = respond(deny(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", bindingCookie+"=chosen")
 		if len(w.Result().Cookies()) != 1 {
-			t.Error("a value nobody would draw is kept")
+			t.Error("a binding cookie that is not random was kept")
 		}
 	})
-	t.Run("odd queries come back escaped and long ones without", func(t *testing.T) {
+	t.Run("return_to_escapes_odd_queries_and_drops_long_ones", func(t *testing.T) {
 		for query, want := range map[string]string{
 			`?a="b"<c>\é`:                        "/a/b?a=%22b%22%3Cc%3E%5C%C3%A9",
 			"?" + strings.Repeat("x", 3000):      "/a/b",
@@ -209,7 +199,7 @@ func TestRefuse(t *testing.T) {
 		} {
 			req := both()
 			req.query = query
-			to, _ := url.Parse(answer(*deny(notSignedIn, ""), req, "Accept", chromeAccept).Header().Get("Location"))
+			to, _ := url.Parse(respond(deny(notSignedIn, ""), req, "Accept", chromeAccept).Header().Get("Location"))
 			if back := to.Query().Get("return_to"); back != appOrigin+want {
 				t.Errorf("%q comes back to %q", query, back)
 			}
@@ -217,22 +207,22 @@ func TestRefuse(t *testing.T) {
 	})
 }
 
-// common is what holds for every answer of ours.
-func common(t *testing.T, denied denial, w *httptest.ResponseRecorder) {
+// checkCommon checks what holds for the response of every denial.
+func checkCommon(t *testing.T, denied *denial, w *httptest.ResponseRecorder) {
 	t.Helper()
 	if w.Header().Get("Cache-Control") != "no-store" {
-		t.Errorf("%s: may be cached", denied.reason)
+		t.Errorf("%s: the response may be cached", denied.reason)
 	}
-	if (denied.status == 401) != (w.Header().Get("WWW-Authenticate") != "") {
+	if (denied.status() == 401) != (w.Header().Get("WWW-Authenticate") != "") {
 		t.Errorf("%s: WWW-Authenticate %q", denied.reason, w.Header().Get("WWW-Authenticate"))
 	}
-	if (denied.status == 503 || denied.status == 429) != (w.Header().Get("Retry-After") != "") {
+	if (denied.status() == 503 || denied.status() == 429) != (w.Header().Get("Retry-After") != "") {
 		t.Errorf("%s: Retry-After %q", denied.reason, w.Header().Get("Retry-After"))
 	}
-	if (denied.status == 405) != (w.Header().Get("Allow") != "") {
+	if (denied.status() == 405) != (w.Header().Get("Allow") != "") {
 		t.Errorf("%s: Allow %q", denied.reason, w.Header().Get("Allow"))
 	}
 	if strings.Contains(w.Body.String(), "for the log") {
-		t.Errorf("%s: tells the caller what is for the log", denied.reason)
+		t.Errorf("%s: the caller is told what is for the log", denied.reason)
 	}
 }

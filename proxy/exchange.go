@@ -136,7 +136,7 @@ func (w *exchange) failed(err error) *denial {
 	case cut != nil:
 		return cut
 	case w.live.ctx.Err() != nil, errors.Is(err, errStopped):
-		return &denial{status: statusClientGone, reason: clientGone}
+		return deny(clientGone, "")
 	case errors.As(err, &tooLarge):
 		return deny(bodyTooLarge, "")
 	case w.body != nil && w.body.failed.Load():
@@ -150,9 +150,3 @@ func (w *exchange) failed(err error) *denial {
 	w.proxy.log.Warn("upstream gave no answer", "route", w.route.name, "err", err, "took", time.Since(w.begun))
 	return deny(reason, err.Error())
 }
-
-// clientGone is no refusal: nobody is there to be told.
-const (
-	clientGone       = "client_gone"
-	statusClientGone = 499
-)

@@ -12,8 +12,9 @@ import (
 	"sallyport/session"
 )
 
-// flow is one login under way. It lives in a sealed cookie on the login host, so that whoever begins a million of
-// them fills no memory of ours. The cookie's name carries the beginning of state: tabs do not disturb each other.
+// flow is a login that was started and has not come back. It lives in a sealed cookie on the login host, so that
+// abandoned logins use no memory of the server. The name of the cookie holds the beginning of state, so that logins in
+// several tabs do not overwrite each other.
 type flow struct {
 	oidc.Flow
 	To   string `json:"to"`
@@ -28,25 +29,23 @@ const (
 	maxFlows     = 5 // in one browser
 )
 
-// begin sends the browser to the identity provider.
-func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget, bind string, maxAge time.Duration) {
-	if !p.loginStarts.Allow(req.address) {
-		p.turnDown(w, r, req, *deny(tooMany, "logins begun"))
-		return
+// beginLogin redirects the browser to the identity provider.
+func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget, binding string, maxAge time.Duration) *denial {
+	if !p.throttles.logins.Allow(req.address) {
+		return deny(tooMany, "logins started")
 	}
 	location, f, err := p.provider.Begin(r.Context(), maxAge)
 	if err != nil {
-		p.turnDown(w, r, req, *deny(providerUnavailable, err.Error()))
-		return
+		return deny(providerUnavailable, err.Error())
 	}
-	if err := p.storeFlow(w, r, req, flow{Flow: f, To: target.String(), Bind: bind, At: req.received.UnixNano()}); err != nil {
-		p.turnDown(w, r, req, denial{status: http.StatusServiceUnavailable, reason: sessionUnavailable, detail: err.Error()})
-		return
+	if err := p.storeFlow(w, r, req, flow{Flow: f, To: target.String(), Bind: binding, At: req.received.UnixNano()}); err != nil {
+		return deny(sessionUnavailable, err.Error())
 	}
 	redirect(w, http.StatusFound, location)
+	return nil
 }
 
-// keepFlow seals f into a cookie and takes away the oldest beyond those kept.
+// storeFlow seals f into a cookie and deletes the oldest flow cookies beyond maxFlows.
 func (p *Proxy) storeFlow(w http.ResponseWriter, r *http.Request, req *request, f flow) error {
 	text, err := json.Marshal(f)
 	if err != nil {
@@ -57,19 +56,19 @@ func (p *Proxy) storeFlow(w http.ResponseWriter, r *http.Request, req *request, 
 		return err
 	}
 	for _, name := range p.surplusFlows(r, req) {
-		http.SetCookie(w, withAge(newCookie(name, ""), -1))
+		http.SetCookie(w, withMaxAge(newCookie(name, ""), -1))
 	}
 	name, _ := flowName(f.State)
-	http.SetCookie(w, withAge(newCookie(name, sealed), int(flowLifetime/time.Second)))
+	http.SetCookie(w, withMaxAge(newCookie(name, sealed), int(flowLifetime/time.Second)))
 	return nil
 }
 
-func withAge(c *http.Cookie, seconds int) *http.Cookie {
+func withMaxAge(c *http.Cookie, seconds int) *http.Cookie {
 	c.MaxAge = seconds
 	return c
 }
 
-// flowName is the name of the cookie of the flow with a state.
+// flowName returns the name of the cookie for the flow with a state. It reports false if the state cannot be ours.
 func flowName(state string) (name string, ok bool) {
 	const characters = 8
 	if len(state) < characters {
@@ -79,34 +78,34 @@ func flowName(state string) (name string, ok bool) {
 	return flowCookie + head, strings.Trim(head, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
-// surplusFlows are the names of flow cookies that must go to make room for one more: those that open no more, and
+// surplusFlows returns the names of the flow cookies to delete before another is set: those that cannot be unsealed, and
 // the oldest.
 func (p *Proxy) surplusFlows(r *http.Request, req *request) (names []string) {
-	type kept struct {
+	type stored struct {
 		name string
 		at   int64
 	}
-	var all []kept
+	var all []stored
 	for _, c := range r.Cookies() {
 		if !strings.HasPrefix(c.Name, flowCookie) {
 			continue
 		}
-		f, ok := p.openFlow(req, c.Value)
+		f, ok := p.unsealFlow(req, c.Value)
 		if !ok {
 			f.At = 0
 		}
-		all = append(all, kept{c.Name, f.At})
+		all = append(all, stored{c.Name, f.At})
 	}
-	slices.SortFunc(all, func(a, b kept) int { return cmp.Compare(a.at, b.at) })
-	for i, one := range all {
-		if one.at == 0 || len(all)-i >= maxFlows {
-			names = append(names, one.name)
+	slices.SortFunc(all, func(a, b stored) int { return cmp.Compare(a.at, b.at) })
+	for i, s := range all {
+		if s.at == 0 || len(all)-i >= maxFlows {
+			names = append(names, s.name)
 		}
 	}
 	return names
 }
 
-func (p *Proxy) openFlow(req *request, sealed string) (f flow, ok bool) {
+func (p *Proxy) unsealFlow(req *request, sealed string) (f flow, ok bool) {
 	text, err := p.sessions.Unseal(flowPurpose, req.host, sealed)
 	if err != nil || json.Unmarshal(text, &f) != nil {
 		return flow{}, false
@@ -114,7 +113,8 @@ func (p *Proxy) openFlow(req *request, sealed string) (f flow, ok bool) {
 	return f, true
 }
 
-// takeFlow is the flow of this browser with a state; its cookie is taken away, whatever comes of it.
+// consumeFlow returns the flow of this browser with a state, and deletes its cookie: a flow is valid once, whatever
+// comes of the login.
 func (p *Proxy) consumeFlow(w http.ResponseWriter, r *http.Request, req *request, state string) (flow, bool) {
 	name, ok := flowName(state)
 	if !ok {
@@ -124,7 +124,7 @@ func (p *Proxy) consumeFlow(w http.ResponseWriter, r *http.Request, req *request
 	if !ok {
 		return flow{}, false
 	}
-	http.SetCookie(w, withAge(newCookie(name, ""), -1))
-	f, ok := p.openFlow(req, sealed)
+	http.SetCookie(w, withMaxAge(newCookie(name, ""), -1))
+	f, ok := p.unsealFlow(req, sealed)
 	return f, ok && f.State == state
 }

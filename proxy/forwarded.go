@@ -17,8 +17,7 @@ func (req *request) setForwarded(h http.Header) {
 // Origin is the address of the client that a request came from, and the scheme
 // that the client sees: believed proxies say so.
 func (p *Proxy) Origin(r *http.Request) (address, scheme string) {
-	req := request{routing: p.routing.Load()}
-	req.setOrigin(r)
+	req := newRequest(r, p.routing.Load())
 	return req.address, req.scheme
 }
 

@@ -7,26 +7,26 @@ import (
 	"sallyport/policy"
 )
 
-// warnOfGroups logs the groups that rules name and the directory does not have, or has under another name. It is no
-// fault: the settings may be there before the first push. But such an allow lets nobody in, and such a deny holds
-// nobody back.
+// warnOfGroups logs the groups that rules name and that the directory does not have, or has under another name. That is
+// no error: the settings may be in force before the first push. But such an allow lets nobody in, and such a deny stops
+// nobody.
 func (p *Proxy) warnOfGroups(s Settings) {
 	names, ids := map[string]bool{}, map[string]string{}
 	for _, g := range p.directory.Groups() {
 		names[g.DisplayName], ids[g.ExternalID] = true, g.DisplayName
 	}
 	for _, ref := range groupsNamed(s.Policies) {
-		name, known := ids[ref.ID]
+		name, ok := ids[ref.ID]
 		switch {
-		case ref.ID == "" && !names[ref.Name], ref.ID != "" && !known:
+		case ref.ID == "" && !names[ref.Name], ref.ID != "" && !ok:
 			p.log.Warn("a rule names a group that the directory does not have", "group", ref.ID, "name", ref.Name)
 		case ref.ID != "" && ref.Name != "" && ref.Name != name:
-			p.log.Warn("a rule names a group by its id and another name than it has", "group", ref.ID, "name", ref.Name, "has", name)
+			p.log.Warn("a rule names a group by its id and by another name than the directory has", "group", ref.ID, "name", ref.Name, "has", name)
 		}
 	}
 }
 
-// groupsNamed lists each group that some rule names, once.
+// groupsNamed returns the groups that rules name, each once.
 func groupsNamed(policies []policy.Named) (list []policy.GroupRef) {
 	for _, named := range policies {
 		for _, rule := range named.Rules {

@@ -13,19 +13,34 @@ import (
 )
 
 const (
-	maxTokenBytes = 16 << 10        // bytes; Entra's largest are a tenth of it
-	bearerTimeout = 5 * time.Second // keys may have to be fetched
+	maxTokenBytes = 16 << 10        // Entra's largest tokens are a tenth of it
+	bearerTimeout = 5 * time.Second // the keys of the issuer may have to be fetched
 )
 
-// identify finds out who proves to be calling, in a way the route accepts: a bearer token if there is one, else the
-// session of a cookie. Nobody proving anything is no refusal yet; a proof that fails is.
+// identify sets the caller of req, in a way that the route accepts. Missing credentials are not an error here; invalid
+// ones are. A CORS preflight request that the route lets through loses its credentials and has no caller.
 func (p *Proxy) identify(r *http.Request, req *request) *denial {
+	if req.route.passPreflights && req.authClient == nil && isPreflight(r) {
+		req.preflight = true
+		delete(r.Header, "Authorization")
+		delete(r.Header, "Cookie")
+		return nil
+	}
+	denied := p.authenticate(r, req)
+	if denied != nil {
+		req.route.metrics.countDecision(decisionDeny, denied.reason)
+	}
+	return denied
+}
+
+// authenticate verifies the bearer token if there is one, and otherwise the session cookie.
+func (p *Proxy) authenticate(r *http.Request, req *request) *denial {
 	if req.route.bearer {
-		token, sent, err := bearerToken(r.Header)
+		token, ok, err := bearerToken(r.Header)
 		switch {
 		case err != nil:
 			return deny(tokenRefused, err.Error())
-		case sent:
+		case ok:
 			return p.identifyBearer(r.Context(), req, token)
 		}
 	}
@@ -35,8 +50,9 @@ func (p *Proxy) identify(r *http.Request, req *request) *denial {
 	return nil
 }
 
-// bearerToken is the token of the Authorization header (RFC 6750 §2.1), if that is of the scheme Bearer.
-func bearerToken(h http.Header) (token string, sent bool, err error) {
+// bearerToken returns the token of the Authorization header (RFC 6750 §2.1). It reports false if there is no such header,
+// or one of another scheme.
+func bearerToken(h http.Header) (token string, ok bool, err error) {
 	lines := h["Authorization"]
 	if len(lines) == 0 {
 		return "", false, nil
@@ -50,48 +66,52 @@ func bearerToken(h http.Header) (token string, sent bool, err error) {
 	}
 	token = strings.Trim(token, " ")
 	if token == "" || len(token) > maxTokenBytes {
-		return "", true, errors.New("no token, or too long a one")
+		return "", true, errors.New("the token is empty or too long")
 	}
 	return token, true, nil
 }
 
+// identifyBearer sets the caller to whom the token identifies. A client that sent too many invalid tokens still gets
+// through with a valid one, if no key has to be fetched to verify it: others may share its address.
 func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string) *denial {
-	if who, ok := p.provider.Remembered(token); ok {
-		req.caller = &caller{token: &who}
+	if identity, ok := p.provider.Remembered(token); ok {
+		req.caller = &caller{token: &identity}
 		return nil
 	}
-	patience, exhausted := bearerTimeout, p.authFailures.Exhausted(req.address)
+	timeout, exhausted := bearerTimeout, p.throttles.failures.Exhausted(req.address)
 	if exhausted {
-		patience = 0 // others at the address may have good ones, which known keys tell
+		timeout = 0
 	}
-	ctx, stop := context.WithTimeout(ctx, patience)
-	defer stop()
-	who, err := p.provider.Bearer(ctx, token)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	identity, err := p.provider.Bearer(ctx, token)
 	switch {
 	case err == nil:
-		req.caller = &caller{token: &who}
+		req.caller = &caller{token: &identity}
 		return nil
 	case exhausted:
-		return deny(tooMany, "bearer tokens that were refused")
+		return deny(tooMany, "bearer tokens that were rejected")
 	case errors.Is(err, oidc.ErrRefused):
-		p.authFailures.Allow(req.address)
-		return invalidToken(err)
+		p.throttles.failures.Allow(req.address)
+		return rejectedToken(err)
 	}
 	return deny(providerUnavailable, err.Error())
 }
 
-// tellable are the reasons for which a token is refused that its sender is told of: mistakes in setting up, of which
-// nobody learns anything that the token does not say.
+// disclosable are the reasons for which a token is rejected that its sender is told: configuration mistakes, which
+// reveal nothing that the token does not say.
 var disclosable = map[oidc.Reason]bool{oidc.WrongVersion: true, oidc.NotForAPIs: true, oidc.Expired: true}
 
-func invalidToken(err error) *denial {
+func rejectedToken(err error) *denial {
 	denied := deny(tokenRefused, err.Error())
-	if why := (*oidc.Refusal)(nil); errors.As(err, &why) && disclosable[why.Reason] {
-		denied.disclosed = why.Detail
+	if refusal := (*oidc.Refusal)(nil); errors.As(err, &refusal) && disclosable[refusal.Reason] {
+		denied.disclosed = refusal.Detail
 	}
 	return denied
 }
 
+// identifySession sets the caller to the user of the session cookie. A cookie that is not valid leaves the request
+// anonymous, with its sessionError.
 func (p *Proxy) identifySession(h http.Header, req *request) *denial {
 	cookie, ok := session.Cookie(h)
 	if !ok {
@@ -105,12 +125,12 @@ func (p *Proxy) identifySession(h http.Header, req *request) *denial {
 	if !isGone(err) {
 		return deny(directoryStale, err.Error())
 	}
-	req.sessionError = sessionErrorReason(err)
+	req.sessionError = sessionReason(err)
 	return nil
 }
 
-// lapse is the reason for which a session that is over opens nothing.
-func sessionErrorReason(err error) string {
+// sessionReason returns why a session that is gone is not valid.
+func sessionReason(err error) Reason {
 	switch {
 	case errors.Is(err, session.ErrExpired):
 		return sessionExpired
@@ -120,39 +140,48 @@ func sessionErrorReason(err error) string {
 	return notSignedIn
 }
 
-// user is what the directory says now of somebody who proved who they are, or why they are refused whatever the
-// rules say; nil for an application. It reads memory only.
+// checkUser returns what the directory says of a caller, or why the caller is denied whatever the rules say. The user is
+// nil for an application. It reads memory only.
 func (p *Proxy) checkUser(c *caller, now time.Time) (*directory.User, *denial) {
-	if c.app() != "" {
-		return nil, p.checkCredential(c, nil, now) // an application is nobody whom the directory knows
+	if c.app() != "" { // the directory knows users only
+		return nil, p.checkCredential(c, nil, now)
 	}
-	var u *directory.User
+	var user *directory.User
 	var ok bool
 	if c.session != nil {
-		u, ok = p.directory.ByID(c.session.User)
+		user, ok = p.directory.ByID(c.session.User)
 	} else {
-		u, ok = p.directory.Lookup(c.token.Key)
+		user, ok = p.directory.Lookup(c.token.Key)
 	}
-	switch {
-	case !ok:
+	if !ok {
 		return nil, deny(unknownUser, "")
-	case u.Damaged:
-		return u, deny(damagedRecord, "")
-	case u.Suspended != nil:
-		return u, deny(suspendedUser, "")
-	case !u.Active:
-		return u, deny(inactiveUser, "")
 	}
-	return u, p.checkCredential(c, u, now)
+	if reason := userReason(user); reason != "" {
+		return user, deny(reason, "")
+	}
+	return user, p.checkCredential(c, user, now)
 }
 
-// proof says whether the proof somebody gave still holds for the user it is of.
-func (p *Proxy) checkCredential(c *caller, u *directory.User, now time.Time) *denial {
+// userReason returns why a user may not use anything, or "".
+func userReason(user *directory.User) Reason {
+	switch {
+	case user.Damaged:
+		return damagedRecord
+	case user.Suspended != nil:
+		return suspendedUser
+	case !user.Active:
+		return inactiveUser
+	}
+	return ""
+}
+
+// checkCredential returns why the session or the token of a caller is no longer valid for the user, or nil.
+func (p *Proxy) checkCredential(c *caller, user *directory.User, now time.Time) *denial {
 	switch {
 	case c.token == nil:
 	case !now.Before(c.token.Expires):
 		return deny(tokenRefused, "expired")
-	case u != nil && c.token.Issued.Before(u.Ended.Truncate(time.Second)): // tokens know no parts of one
+	case user != nil && c.token.Issued.Before(user.Ended.Truncate(time.Second)): // iat has whole-second precision
 		return deny(tokenRefused, "issued before the user was deactivated")
 	default:
 		return nil
@@ -164,16 +193,8 @@ func (p *Proxy) checkCredential(c *caller, u *directory.User, now time.Time) *de
 		return deny(sessionExpired, "")
 	case err != nil:
 		return deny(sessionEnded, "")
-	case c.session.Epoch != u.Epoch:
-		return deny(sessionEnded, "begun before the user was deactivated")
+	case c.session.Epoch != user.Epoch:
+		return deny(sessionEnded, "started before the user was deactivated")
 	}
 	return nil
-}
-
-// expires is when the proof ends by itself.
-func (c *caller) expires() time.Time {
-	if c.session != nil {
-		return c.session.Expires
-	}
-	return c.token.Expires
 }

@@ -3,65 +3,56 @@ package proxy
 import (
 	"net/http"
 	"slices"
-	"strings"
 )
 
-// The door's own paths, on every host.
+// Our own paths, on every host that we serve.
 const (
-	internalPrefix = "/.sallyport/"
-	loginPath      = internalPrefix + "login"
-	callbackPath   = internalPrefix + "callback"
-	acceptPath     = internalPrefix + "accept"
-	logoutPath     = internalPrefix + "logout"
-	mePath         = internalPrefix + "me"
-	jwksPath       = internalPrefix + "jwks.json"
+	internalRoot    = "/.sallyport"
+	internalPrefix  = internalRoot + "/"
+	loginPath       = internalPrefix + "login"
+	callbackPath    = internalPrefix + "callback"
+	acceptPath      = internalPrefix + "accept"
+	logoutPath      = internalPrefix + "logout"
+	mePath          = internalPrefix + "me"
+	jwksPath        = internalPrefix + "jwks.json"
+	checkPath       = internalPrefix + "check"
+	backchannelPath = internalPrefix + "backchannel-logout"
 )
 
-// Reasons only the door's own paths have.
-const (
-	sessionUnavailable = "session_unavailable" // sessions cannot be written, or no longer follow the store
-	crossOrigin        = "cross_origin"        // another site tried to press a button of ours
-)
+// endpoint is what handles one of our own paths. A handler either responds or returns why it does not; it never does
+// both.
+type endpoint struct {
+	methods []string
+	handle  func(p *Proxy, w http.ResponseWriter, r *http.Request, req *request) *denial
+}
 
-// serveDoor answers the door's own paths, and the portal at the root of public_url where no route is.
-func (p *Proxy) serveInternal(w http.ResponseWriter, r *http.Request, req *request) {
+// endpoints are our own paths, without checkPath: a check is decided like the request that it asks about.
+var endpoints = map[string]endpoint{
+	loginPath:       {[]string{http.MethodGet, http.MethodHead}, (*Proxy).login},
+	callbackPath:    {[]string{http.MethodGet}, (*Proxy).callback},
+	acceptPath:      {[]string{http.MethodGet}, (*Proxy).accept},
+	logoutPath:      {[]string{http.MethodGet, http.MethodHead, http.MethodPost}, (*Proxy).logout},
+	backchannelPath: {[]string{http.MethodPost}, (*Proxy).backchannel},
+	mePath:          {[]string{http.MethodGet, http.MethodHead}, (*Proxy).me},
+	jwksPath:        {[]string{http.MethodGet, http.MethodHead}, (*Proxy).jwks},
+	"/":             {[]string{http.MethodGet, http.MethodHead}, (*Proxy).portal}, // of public_url, where no route is
+}
+
+// serveInternal serves our own paths.
+func (p *Proxy) serveInternal(w *responseWriter, r *http.Request, req *request) *denial {
+	w.limitDrain()
+	if w.hasBody && !w.http1 {
+		r.Body = &requestBody{Reader: r.Body, stallTimeout: drainTimeout, onStall: w.stop}
+	}
 	private(w.Header())
-	switch req.path {
-	case loginPath:
-		p.allow(w, r, req, p.login, http.MethodGet, http.MethodHead)
-	case callbackPath:
-		p.allow(w, r, req, p.callback, http.MethodGet)
-	case acceptPath:
-		p.allow(w, r, req, p.accept, http.MethodGet)
-	case logoutPath:
-		p.allow(w, r, req, p.logout, http.MethodGet, http.MethodHead, http.MethodPost)
-	case backchannelPath:
-		p.allow(w, r, req, p.backchannel, http.MethodPost)
-	case mePath:
-		p.allow(w, r, req, p.me, http.MethodGet, http.MethodHead)
-	case jwksPath:
-		p.allow(w, r, req, p.jwks, http.MethodGet, http.MethodHead)
-	case "/":
-		p.allow(w, r, req, p.portal, http.MethodGet, http.MethodHead)
-	default:
-		p.turnDown(w, r, req, *deny(noRoute, "no such path of the door"))
+	e, ok := endpoints[req.path]
+	if !ok {
+		return deny(noRoute, "no such internal path")
 	}
-}
-
-// allow calls serve if the request's method is one of methods.
-func (p *Proxy) allow(w http.ResponseWriter, r *http.Request, req *request, serve func(http.ResponseWriter, *http.Request, *request), methods ...string) {
-	if !slices.Contains(methods, req.method) {
-		w.Header().Set("Allow", strings.Join(methods, ", "))
-		p.turnDown(w, r, req, *deny(methodRefused, req.method+" on "+req.path))
-		return
+	if !slices.Contains(e.methods, req.method) {
+		return &denial{reason: methodRefused, detail: req.method + " on " + req.path, methods: e.methods}
 	}
-	serve(w, r, req)
-}
-
-// turnDown logs a refusal of the door's own and says no.
-func (p *Proxy) turnDown(w http.ResponseWriter, r *http.Request, req *request, denied denial) {
-	p.logDenial(req, &denied)
-	p.writeDenial(w, r, req, denied)
+	return e.handle(p, w, r, req)
 }
 
 // redirect sends the browser to a URL that was made or resolved here.
@@ -71,8 +62,9 @@ func redirect(w http.ResponseWriter, status int, location string) {
 	w.WriteHeader(status)
 }
 
-// jwks publishes the keys of assertions, for upstreams and whoever else checks them.
-func (p *Proxy) jwks(w http.ResponseWriter, _ *http.Request, _ *request) {
+// jwks publishes the keys of assertions for upstreams.
+func (p *Proxy) jwks(w http.ResponseWriter, _ *http.Request, _ *request) *denial {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Write(p.assertions.jwks())
+	_, _ = w.Write(p.assertions.jwks())
+	return nil
 }

@@ -10,133 +10,141 @@ import (
 	"time"
 )
 
-// liveRequest is one request on a route, from before it is decided on until its last byte.
+// liveRequest is a request on a route, from before it is decided until its last byte.
 type liveRequest struct {
 	*request
 	ctx         context.Context
 	cancel      context.CancelFunc
 	rw          *responseWriter
-	tunneled    bool                   // it is a socket, which outlives the handler; set by that alone
-	end         atomic.Pointer[ending] // nil while it lives; set once
-	decideAgain atomic.Int64           // nanoseconds since 1970 when it has to be asked again; 0: not by itself
+	tunneled    bool                   // a WebSocket, which outlives the handler; only the handler sets it
+	end         atomic.Pointer[ending] // nil while the request is live; set once
+	decideAgain atomic.Int64           // when the request must be decided again, in nanoseconds since 1970; 0: never
 }
 
-// ending is how a request ended: cut for a reason, as one of a batch, or just left.
+// ending is how a request ended: it was cut for a reason, as one of a batch, or it finished.
 type ending struct {
-	denial *denial // nil: nobody cut it
+	denial *denial // nil: it was not cut
 	batch  *batch
 }
 
-// cut says that the request is over; endAll must follow. False if it was over.
-func (live *liveRequest) cut(denied *denial, b *batch) bool {
-	return live.end.CompareAndSwap(nil, &ending{denied, b})
+// cut marks the request as cut; the caller must then call endAll. It reports false if the request had ended before.
+func (l *liveRequest) cut(denied *denial, b *batch) bool {
+	return l.end.CompareAndSwap(nil, &ending{denied, b})
 }
 
-// stop ends what was cut, whatever it is doing: a socket, a stream, an upload.
-func (live *liveRequest) stop() {
-	live.cancel()
-	live.rw.stop()
+// stop ends a request that was cut, whatever it is doing: a WebSocket, a stream, an upload.
+func (l *liveRequest) stop() {
+	l.cancel()
+	l.rw.stop()
 }
 
-// askAt has the request asked again at a time; the zero time is never.
-func (live *liveRequest) decideAgainAt(t time.Time) {
+// decideAgainAt sets when the request must be decided again. The zero time is never.
+func (l *liveRequest) decideAgainAt(t time.Time) {
 	if t.IsZero() {
-		live.decideAgain.Store(0)
+		l.decideAgain.Store(0)
 		return
 	}
-	live.decideAgain.Store(t.UnixNano())
+	l.decideAgain.Store(t.UnixNano())
 }
 
-// overdue says whether what let the request in may have run out by now.
-func (live *liveRequest) overdue(now time.Time) bool {
-	until := live.decideAgain.Load()
-	return until != 0 && now.UnixNano() >= until || live.caller != nil && !now.Before(live.caller.expires())
+// isDue reports whether the request must be decided again, because what let it in may have expired.
+func (l *liveRequest) isDue(now time.Time) bool {
+	due := l.decideAgain.Load()
+	return due != 0 && now.UnixNano() >= due || l.caller != nil && !now.Before(l.caller.expires())
 }
 
-// cutBy is why the request was cut, or nil.
-func (live *liveRequest) cutBy() *denial {
-	if e := live.end.Load(); e != nil {
+// cutBy returns why the request was cut, or nil.
+func (l *liveRequest) cutBy() *denial {
+	if e := l.end.Load(); e != nil {
 		return e.denial
 	}
 	return nil
 }
 
-// liveSet is every request that was let in and is not over.
+// liveSet holds every request that was let in and has not ended.
 type liveSet struct {
 	mu   sync.Mutex // guards live
 	live map[*liveRequest]struct{}
 }
 
-// enter puts a request into the set. It must be there before it is decided on: a change then either comes before the
-// decision, which sees it, or after, and finds the request here.
+// enter adds a request to the set, before it is decided. A change then comes either before the decision, which sees it,
+// or after, and finds the request in the set.
 func (s *liveSet) enter(req *request, w *responseWriter, r *http.Request) *liveRequest {
-	live := &liveRequest{request: req, rw: w}
-	live.ctx, live.cancel = context.WithCancel(r.Context())
+	l := &liveRequest{request: req, rw: w}
+	l.ctx, l.cancel = context.WithCancel(r.Context())
 	s.mu.Lock()
-	s.live[live] = struct{}{}
+	s.live[l] = struct{}{}
 	s.mu.Unlock()
 	req.route.upstream.live.Add(1)
 	req.route.metrics.live.Inc()
-	return live
+	return l
 }
 
-// eachTakes is what a live request is counted as, in bytes; half of the memory there may be is theirs.
-const bytesPerLive = 64 << 10
-
-// mostByMemory is how many live requests the runtime's memory limit (GOMEMLIMIT) has room for: beyond it they are
-// refused, before there is no memory to refuse them with.
-func maxLiveByMemory() int { return int(min(debug.SetMemoryLimit(-1)/2/bytesPerLive, math.MaxInt32)) }
-
-// full says whether there are most requests already. A few more may come at once.
-func (s *liveSet) full(most int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.live) >= most
-}
-
-// leave takes a request out that is over.
-func (s *liveSet) leave(live *liveRequest) {
-	s.mu.Lock()
-	delete(s.live, live)
-	s.mu.Unlock()
-	live.route.upstream.live.Add(-1)
-	live.route.metrics.live.Dec()
-	live.cancel()
-	if !live.end.CompareAndSwap(nil, new(ending)) {
-		live.end.Load().batch.release()
+// leaveUnlessTunneled removes a request whose handler returns. A tunnel goes on, and leaves when it ends.
+func (s *liveSet) leaveUnlessTunneled(l *liveRequest) {
+	if !l.tunneled {
+		s.leave(l)
 	}
 }
 
-// all lists the set.
+// leave removes a request that has ended.
+func (s *liveSet) leave(l *liveRequest) {
+	s.mu.Lock()
+	delete(s.live, l)
+	s.mu.Unlock()
+	l.route.upstream.live.Add(-1)
+	l.route.metrics.live.Dec()
+	l.cancel()
+	if !l.end.CompareAndSwap(nil, new(ending)) {
+		l.end.Load().batch.release()
+	}
+}
+
+// bytesPerLive is what a live request is assumed to need. Live requests may use half of the memory limit.
+const bytesPerLive = 64 << 10
+
+// maxLiveByMemory returns how many live requests fit into the memory limit of the runtime (GOMEMLIMIT). Further requests
+// are denied before memory runs out.
+func maxLiveByMemory() int { return int(min(debug.SetMemoryLimit(-1)/2/bytesPerLive, math.MaxInt32)) }
+
+// full reports whether the set holds limit requests. Requests that come at the same moment may exceed the limit slightly.
+func (s *liveSet) full(limit int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live) >= limit
+}
+
+// all returns the requests in the set.
 func (s *liveSet) all() []*liveRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]*liveRequest, 0, len(s.live))
-	for live := range s.live {
-		list = append(list, live)
+	for l := range s.live {
+		list = append(list, l)
 	}
 	return list
 }
 
-// batch is the requests cut because of one change of the directory. It knows when the last of them is over.
+// batch is the requests that were cut because of one change of the directory. It calls done when the last has ended.
 type batch struct {
-	received time.Time // when the change reached us; zero: not known
+	received time.Time // when the change was received; zero: unknown
 	live     atomic.Int64
 	cuts     int
 	done     func(took time.Duration)
 }
 
-// gone says that one request of the batch is over.
+// release marks one request of the batch as ended.
 func (b *batch) release() {
-	if b.live.Add(-1) == 0 && !b.received.IsZero() && b.cuts > 0 { // cuts last: only a batch that holds a place is done with it now
+	// cuts is checked last: it is final once the batch's own reference was released.
+	if b.live.Add(-1) == 0 && !b.received.IsZero() && b.cuts > 0 {
 		b.done(time.Since(b.received))
 	}
 }
 
-// add cuts a request as one of the batch.
-func (b *batch) add(live *liveRequest, denied *denial) bool {
+// add cuts a request as part of the batch. It reports false if the request had ended before.
+func (b *batch) add(l *liveRequest, denied *denial) bool {
 	b.live.Add(1)
-	if live.cut(denied, b) {
+	if l.cut(denied, b) {
 		b.cuts++
 		return true
 	}

@@ -66,6 +66,6 @@ func TestAStreamEndsWhenItsLoginGrowsOld(t *testing.T) {
 		t.Errorf("the stream ended with %v after %s", err, time.Since(almost))
 	}
 	w.eventually("the cut is counted", func() bool { // after the deed
-		return w.number("sallyport_cuts_total", "route", "app", "reason", loginTooOld) == 1
+		return w.number("sallyport_cuts_total", "route", "app", "reason", string(loginTooOld)) == 1
 	})
 }

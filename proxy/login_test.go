@@ -785,7 +785,7 @@ func TestLoginInDoubt(t *testing.T) {
 		"the directory no longer follows the store": {func(h *porch) { h.stopDirectory() }, 503, "not up to date"},
 		"sessions no longer follow the store":       {func(h *porch) { h.stopSessions() }, 503, "Sessions cannot be written"},
 		"what happens cannot be recorded":           {func(h *porch) { h.record.Close() }, 503, "the record cannot be written"},
-		"the provider is not there":                 {func(h *porch) { h.logins.setDown(true) }, 503, "does not answer"},
+		"the provider is not there":                 {func(h *porch) { h.logins.setDown(true) }, 503, "does not respond"},
 	} {
 		t.Run("lets nobody in when "+name, func(t *testing.T) {
 			h := newPorch(t)

@@ -8,13 +8,13 @@ import (
 	"sallyport/directory"
 )
 
-// me is who the proxy thinks somebody is, as it tells them.
+// me is the JSON of /.sallyport/me: who the proxy takes the caller for.
 type me struct {
 	User     *meUser    `json:"user,omitempty"`
-	App      *meApp     `json:"app,omitempty"` // an application that calls for itself
+	App      *meApp     `json:"app,omitempty"` // set if an application calls for itself
 	Groups   []meGroup  `json:"groups"`
-	Session  *meSession `json:"session,omitempty"` // of a browser
-	Token    *meToken   `json:"token,omitempty"`   // of a bearer
+	Session  *meSession `json:"session,omitempty"` // set if a browser calls
+	Token    *meToken   `json:"token,omitempty"`   // set if a bearer token was sent
 	Revision uint64     `json:"directory_revision"`
 }
 
@@ -33,7 +33,7 @@ type meApp struct {
 }
 
 type meGroup struct {
-	ID   string `json:"id,omitempty"` // the identity provider's
+	ID   string `json:"id,omitempty"` // that of the identity provider
 	Name string `json:"name"`
 }
 
@@ -49,30 +49,30 @@ type meToken struct {
 	Expires time.Time `json:"expires"`
 }
 
-// me tells a caller who they are taken for.
-func (p *Proxy) me(w http.ResponseWriter, r *http.Request, req *request) {
+// me tells callers who they are taken for.
+func (p *Proxy) me(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	user, denied := p.identifyInternal(r, req)
 	if denied != nil {
-		p.turnDown(w, r, req, *denied)
-		return
+		return denied
 	}
 	body, err := json.Marshal(meOf(req.caller, user, p.directory.Revision()))
 	if err != nil {
-		p.turnDown(w, r, req, *deny(badRequest, err.Error()))
-		return
+		return deny(badRequest, err.Error())
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(append(body, '\n'))
+	_, _ = w.Write(append(body, '\n'))
+	return nil
 }
 
-// identifyAtDoor finds out who is calling one of the door's own paths, where a session and a token are both good.
+// identifyInternal sets the caller of a request for one of our own paths, which accept both sessions and bearer tokens,
+// and returns the user; nil for an application. An anonymous caller is denied.
 func (p *Proxy) identifyInternal(r *http.Request, req *request) (*directory.User, *denial) {
-	token, sent, err := bearerToken(r.Header)
+	token, ok, err := bearerToken(r.Header)
 	var denied *denial
 	switch {
 	case err != nil:
 		denied = deny(tokenRefused, err.Error())
-	case sent:
+	case ok:
 		denied = p.identifyBearer(r.Context(), req, token)
 	default:
 		denied = p.identifySession(r.Header, req)
@@ -88,7 +88,7 @@ func (p *Proxy) identifyInternal(r *http.Request, req *request) (*directory.User
 	return p.currentUser(req)
 }
 
-// known is the user a visit's caller is by what the directory says now.
+// currentUser returns what the directory says now of the caller of req.
 func (p *Proxy) currentUser(req *request) (*directory.User, *denial) {
 	if err := p.directory.Fresh(); err != nil {
 		return nil, deny(directoryStale, err.Error())

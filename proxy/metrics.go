@@ -10,13 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Values of the label route that are no route's name.
+// The values of the label route that are no name of a route.
 const (
-	routeNone     = "_none" // host unknown, or the request unreadable
-	routeInternal = "_door" // the door's own paths
+	routeNone     = "_none"     // the host is unknown, or the request invalid
+	routeInternal = "_internal" // our own paths
 )
 
-// numbers are what the proxy counts. Every label has its values from a closed set.
+// metrics are the metrics of the proxy. The values of every label come from a closed set.
 type metrics struct {
 	requests        *prometheus.CounterVec
 	seconds         *prometheus.HistogramVec
@@ -40,29 +40,29 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		targetsDown: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sallyport_upstream_targets_down",
-			Help: "Places a route leads to that fail their health check."}, []string{"route"}),
-		requests:        counter("http_requests_total", "Requests answered.", "route", "method", "code"),
-		seconds:         histogram("http_request_duration_seconds", "From a request's headers to the last byte of its answer."),
-		upstreamSeconds: histogram("upstream_request_duration_seconds", "From passing a request on to the headers of the upstream's answer."),
-		upstreamErrors:  counter("upstream_errors_total", "Requests let in that the upstream did not answer.", "route", "reason"),
+			Help: "Upstream servers of a route that fail their health check."}, []string{"route"}),
+		requests:        counter("http_requests_total", "Requests that ended.", "route", "method", "code"),
+		seconds:         histogram("http_request_duration_seconds", "From the headers of a request to the last byte of the response."),
+		upstreamSeconds: histogram("upstream_request_duration_seconds", "From forwarding a request to the headers of the upstream's response."),
+		upstreamErrors:  counter("upstream_errors_total", "Requests that were let in and got no response from the upstream.", "route", "reason"),
 		live: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sallyport_live_requests",
-			Help: "Requests on a route that are not over, streams and sockets among them."}, []string{"route"}),
-		cuts:      counter("cuts_total", "Live requests ended because they were no longer allowed.", "route", "reason"),
-		decisions: counter("decisions_total", "Requests let in or turned away.", "route", "decision", "reason"),
-		logins:    counter("logins_total", "Logins that came to an end.", "result", "reason"),
+			Help: "Requests on a route that have not ended, including streams and WebSockets."}, []string{"route"}),
+		cuts:      counter("cuts_total", "Live requests that were cut because they were no longer allowed.", "route", "reason"),
+		decisions: counter("decisions_total", "Requests that were allowed or denied.", "route", "decision", "reason"),
+		logins:    counter("logins_total", "Logins that ended.", "result", "reason"),
 		enforcement: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sallyport_offboarding_enforcement_seconds",
 			Help:    "From receiving a change of the directory to the end of the last live request it no longer allows.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}}),
 	}
 }
 
-// Collectors are the proxy's metrics.
+// Collectors returns the metrics of the proxy.
 func (p *Proxy) Collectors() []prometheus.Collector {
 	m := p.metrics
 	return []prometheus.Collector{m.requests, m.seconds, m.upstreamSeconds, m.upstreamErrors, m.live, m.cuts, m.decisions, m.logins, m.enforcement, m.targetsDown}
 }
 
-// countIll counts the targets of each route that fail their health check.
+// countTargetsDown counts the targets of each route that fail their health check.
 func (m *metrics) countTargetsDown(rt *routing) {
 	for _, r := range rt.routes {
 		if down, ok := r.upstream.Unhealthy(); ok {
@@ -71,7 +71,7 @@ func (m *metrics) countTargetsDown(rt *routing) {
 	}
 }
 
-// routeNumbers are the numbers of one route.
+// routeMetrics are the metrics of one route.
 type routeMetrics struct {
 	name            string
 	all             *metrics
@@ -81,40 +81,45 @@ type routeMetrics struct {
 	last            atomic.Pointer[lastDecision]
 }
 
-// route is the numbers of the route of that name.
+// route returns the metrics of the route with a name.
 func (m *metrics) route(name string) *routeMetrics {
 	return &routeMetrics{name: name, all: m, live: m.live.WithLabelValues(name), seconds: m.seconds.WithLabelValues(name),
 		upstreamSeconds: m.upstreamSeconds.WithLabelValues(name)}
 }
 
-func (m *routeMetrics) countCut(reason string) { m.all.cuts.WithLabelValues(m.name, reason).Inc() }
-
-func (m *routeMetrics) countUpstreamError(reason string) {
-	m.all.upstreamErrors.WithLabelValues(m.name, reason).Inc()
+func (m *routeMetrics) countCut(reason Reason) {
+	m.all.cuts.WithLabelValues(m.name, string(reason)).Inc()
 }
 
-func (m *routeMetrics) countDecision(decision, reason string) {
-	if usual := m.last.Load(); usual != nil && usual.decision == decision && usual.reason == reason {
-		usual.Inc() // looking it up costs more than the decision
+func (m *routeMetrics) countUpstreamError(reason Reason) {
+	m.all.upstreamErrors.WithLabelValues(m.name, string(reason)).Inc()
+}
+
+// countDecision counts a decision. Most decisions on a route are the same, and looking up a counter takes longer than
+// deciding, so the counter that was used last is kept.
+func (m *routeMetrics) countDecision(decision string, reason Reason) {
+	if last := m.last.Load(); last != nil && last.decision == decision && last.reason == reason {
+		last.Inc()
 		return
 	}
-	c := m.all.decisions.WithLabelValues(m.name, decision, reason)
+	c := m.all.decisions.WithLabelValues(m.name, decision, string(reason))
 	m.last.Store(&lastDecision{decision, reason, c})
 	c.Inc()
 }
 
-// lastDecision is the counter that was used last.
+// lastDecision is the counter of the last decision.
 type lastDecision struct {
-	decision, reason string
+	decision string
+	reason   Reason
 	prometheus.Counter
 }
 
-// countLogin counts a login that came to an end.
+// countLogin counts a login that ended.
 func (p *Proxy) countLogin(result, reason string) {
 	p.metrics.logins.WithLabelValues(result, reason).Inc()
 }
 
-// count counts a request that is over.
+// count counts a request that ended.
 func (p *Proxy) count(req *request, code int) {
 	name := routeNone
 	switch {
@@ -133,7 +138,7 @@ func (p *Proxy) count(req *request, code int) {
 var knownMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect}
 
-// methodLabel is a method as a label: callers can make up as many as they like.
+// methodLabel returns a method as a label. Clients can invent methods, so unknown ones are "other".
 func methodLabel(method string) string {
 	if slices.Contains(knownMethods, method) {
 		return method
@@ -141,7 +146,7 @@ func methodLabel(method string) string {
 	return "other"
 }
 
-// codeLabel is an answer's code as a label: upstreams can make up many.
+// codeLabel returns a status code as a label. Upstreams can invent codes, so unknown ones are "other".
 func codeLabel(code int) string {
 	if http.StatusText(code) == "" && code != statusClientGone {
 		return "other"

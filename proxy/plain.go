@@ -1,33 +1,32 @@
 package proxy
 
-import (
-	"net/http"
-	"time"
-)
+import "net/http"
 
-// ServePlain answers what comes without TLS where only TLS should: a browser that wants to see something of ours is
-// sent to the same place over https, and nothing else is done.
+// ServePlain handles a request that came without TLS where only TLS should: it redirects a browser to the same URL over
+// https, and does nothing else.
 func (p *Proxy) ServePlain(w http.ResponseWriter, r *http.Request) {
-	answer := newResponseWriter(w, r, p.routing.Load().stall)
-	answer.closing = true // there is nothing more to ask here
-	if answer.hasBody {
-		answer.expireDeadline(answer.control.SetReadDeadline) // and no body to wait for
-		answer.hurried = true
+	rw := newResponseWriter(w, r, p.routing.Load().stall)
+	rw.closing = true // no second request is served on this connection
+	if rw.hasBody {   // nor is the body read
+		rw.expireDeadline(rw.control.SetReadDeadline)
+		rw.hurried = true
 	}
-	req := &request{id: newID(), received: time.Now().UTC(), routing: p.routing.Load(), method: r.Method}
-	defer func() { p.finish(req, answer, recover()) }()
-	if denied := req.redirectableToHTTPS(r); denied != nil {
-		answer.Header().Set("Allow", "GET, HEAD")
-		p.turnDown(answer, r, req, *denied)
-		return
-	}
-	redirect(answer, http.StatusPermanentRedirect, req.routing.origin(req.host)+req.path+req.query)
+	p.handle(rw, r, servePlain)
 }
 
-// secure says why v cannot be sent on. A host that is ours and a path in its one spelling lead nowhere else. What would
-// bring a body is not sent on: it has been seen by everybody, and whoever sends it should learn that.
-func (req *request) redirectableToHTTPS(r *http.Request) *denial {
-	if denied := req.read(r); denied != nil {
+func servePlain(w *responseWriter, r *http.Request, req *request) *denial {
+	if denied := req.checkPlain(r); denied != nil {
+		return denied
+	}
+	redirect(w, http.StatusPermanentRedirect, req.routing.origin(req.host)+req.path+req.query)
+	return nil
+}
+
+// checkPlain returns why req cannot be redirected to https, or nil. A host of ours and a canonical path lead nowhere
+// else. A method that could carry a body is denied instead: everybody has seen the body, and its sender should learn
+// that.
+func (req *request) checkPlain(r *http.Request) *denial {
+	if denied := req.readTarget(r); denied != nil {
 		return denied
 	}
 	if !req.routing.hasHost(req.host) || req.routing.public.Scheme != "https" {
@@ -35,10 +34,10 @@ func (req *request) redirectableToHTTPS(r *http.Request) *denial {
 	}
 	req.internal = true
 	if req.method != http.MethodGet && req.method != http.MethodHead {
-		return deny(methodRefused, req.method+" without TLS")
+		return &denial{reason: methodRefused, detail: req.method + " without TLS", methods: []string{http.MethodGet, http.MethodHead}}
 	}
 	if route := req.routing.find(req.host, req.path); req.lenient && (route == nil || !route.lenient) {
-		return deny(badPath, "written leniently")
+		return deny(badPath, "lenient spelling on a route with strict paths")
 	}
 	return nil
 }

@@ -9,32 +9,32 @@ import (
 	"sallyport/policy"
 )
 
-// portal lists what somebody may open, by the rules and groups of this moment.
-func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) {
+// portal lists the applications that the caller may open, by the rules and groups of this moment.
+func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	user, denied := p.identifyInternal(r, req)
 	if denied != nil {
-		p.turnDown(w, r, req, *denied)
-		return
+		return denied
 	}
 	page := console.Portal{Who: p.who(req), SignOut: logoutPath}
 	if s := req.caller.session; s != nil {
 		page.Expires = s.Expires.Format("2 January 15:04 MST")
 	}
-	for _, r := range req.routing.routes {
-		if p.canOpen(req, r, user) {
-			page.Routes = append(page.Routes, console.Route{Name: r.name, URL: req.routing.origin(r.host) + r.path, Owner: r.owner})
+	for _, route := range req.routing.routes {
+		if canOpen(req, route, user) {
+			page.Routes = append(page.Routes, console.Route{Name: route.name, URL: req.routing.origin(route.host) + route.path, Owner: route.owner})
 		}
 	}
 	p.pages.Portal(w, page)
+	return nil
 }
 
-// opens says whether a user's browser may open the front page of a route.
-func (p *Proxy) canOpen(req *request, r *route, user *directory.User) bool {
+// canOpen reports whether the caller's browser may open the first page of a route. A login that is too old does not
+// count: the browser is asked to sign in again.
+func canOpen(req *request, r *route, user *directory.User) bool {
 	if !r.session {
 		return false
 	}
-	front := &request{method: http.MethodGet, host: r.host, path: r.path}
-	q := policyRequest(front, req.caller, user, time.Now())
+	q := policyRequest(req.forTarget(http.MethodGet, r.host, r.path), req.caller, user, time.Now())
 	d := r.policy.Decide(&q)
-	return d.Allow || d.Reason == policy.LoginTooOld // signing in again opens it
+	return d.Allow || d.Reason == policy.LoginTooOld
 }

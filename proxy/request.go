@@ -1,44 +1,126 @@
 package proxy
 
 import (
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/proxy/internal/canonical"
 	"sallyport/session"
 )
 
-// visit is one request on its way through the door. What it says of the request is canonical: it is what is decided
-// on, recorded and forwarded; the *http.Request beside it is not looked at again for any of it.
+// request holds the facts of one request. They are canonical: they are what is decided, recorded and forwarded. The
+// *http.Request beside it is not consulted again for any of them.
 type request struct {
-	id           string    // names the request to whoever asks about it
-	received     time.Time // UTC
-	routing      *routing  // the settings in force when it came
-	method       string
-	host         string      // lower-case ASCII, no port, no trailing dot; for IPv6 in brackets
-	path         string      // as it goes to the upstream: one spelling for one path
-	query        string      // as it came, with its leading "?"; "" if there was none
-	lenient      bool        // path is one that only a route with lenient paths takes
-	internal     bool        // it is for the door itself
-	scheme       string      // http or https, as the client sees it
-	address      string      // the client's, without port
-	chain        string      // address, and those of the believed proxies between: X-Forwarded-For
-	route        *route      // nil at the door, and while not known
-	authClient   *authClient // who asks whether the request may pass; nil: it is here to pass
-	caller       *caller
-	preflight    bool   // a CORS preflight request that passes as nobody's
-	sessionError string // the reason a cookie that was sent opens nothing; "" if none was
+	id       string    // for the log, the record and the caller; not secret
+	received time.Time // UTC
+	routing  *routing  // the settings in force when the request came
+	scheme   string    // http or https, as the client sees it
+	address  string    // of the client, without port
+	chain    string    // X-Forwarded-For: address, and those of the trusted proxies between
+	method   string
+	host     string // canonical
+	path     string // canonical; sent to the upstream byte for byte
+	query    string // as the client wrote it, with its leading "?"; "" if there is none
+	lenient  bool   // only a route with lenient paths accepts the path
+
+	internal     bool        // the request is for a path of ours
+	authClient   *authClient // the front proxy that asks whether the request is allowed; nil for any other request
+	route        *route      // nil for internal requests, and until it is found
+	preflight    bool        // a CORS preflight request that the route lets through without a caller
+	caller       *caller     // nil for an anonymous request
+	sessionError Reason      // why the session cookie that was sent is not valid; "" if none was sent
 }
 
-// caller is who has proved who they are, by exactly one of session and token. A nil *caller is nobody.
+// newRequest returns the facts of r that cannot be wrong. [request.readTarget] reads the others.
+func newRequest(r *http.Request, rt *routing) *request {
+	req := &request{id: newID(), received: time.Now().UTC(), routing: rt, method: r.Method}
+	req.setOrigin(r)
+	return req
+}
+
+// forTarget returns the facts of another request that is decided in place of req: by the same client, at the same time.
+func (req *request) forTarget(method, host, path string) *request {
+	other := *req
+	other.method, other.host, other.path, other.query, other.lenient = method, host, path, "", false
+	return &other
+}
+
+// newID returns a random name for a request.
+func newID() string {
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+	return hex.EncodeToString(id[:])
+}
+
+const maxMethodBytes = 32
+
+// readTarget reads host, path and query of r. A path below /.sallyport is internal; one below /.sallyport/check puts the
+// request that a front proxy asks about in place of req.
+func (req *request) readTarget(r *http.Request) *denial {
+	var err error
+	if req.host, err = canonical.RequestHost(r); err != nil {
+		return deny(badHost, err.Error())
+	}
+	if req.method == http.MethodConnect || len(req.method) > maxMethodBytes {
+		return deny(methodRefused, "")
+	}
+	raw, query, err := canonical.RequestTarget(r)
+	if err != nil {
+		return deny(badPath, err.Error())
+	}
+	req.query = query
+	if req.path, req.lenient, err = canonical.Path(raw); err != nil {
+		return deny(badPath, err.Error())
+	}
+	// A lenient spelling of an internal path is neither internal nor a route's: a route with lenient paths must not
+	// receive it, and a check of a lenient path must not look like one.
+	if req.lenient && canonical.Under(req.path, internalRoot) {
+		return deny(badPath, "lenient spelling of an internal path")
+	}
+	if req.internal = req.isInternal(); req.internal && canonical.Under(req.path, checkPath) {
+		return req.readCheck(r, raw)
+	}
+	return nil
+}
+
+// isInternal reports whether req is for a path of ours: one below /.sallyport on any host we serve, or the portal at the
+// root of public_url where no route is.
+func (req *request) isInternal() bool {
+	if canonical.Under(req.path, internalRoot) {
+		return req.routing.hasHost(req.host)
+	}
+	return req.path == "/" && req.host == req.routing.host && req.routing.find(req.host, req.path) == nil
+}
+
+// findRoute sets the route of req.
+func (req *request) findRoute() *denial {
+	req.route = req.routing.find(req.host, req.path)
+	switch {
+	case req.route == nil:
+		return deny(noRoute, "")
+	case req.lenient && !req.route.lenient:
+		return deny(badPath, "lenient spelling on a route with strict paths")
+	}
+	return nil
+}
+
+// acceptsSessions reports whether signing in would help. It would not on a route that accepts bearer tokens alone.
+func (req *request) acceptsSessions() bool { return req.route == nil || req.route.session }
+
+// caller is who proved who they are, by exactly one of session and token. A nil *caller is anonymous.
 type caller struct {
-	user    *directory.User  // what the directory knows of them; nil until it was asked
-	session *session.Session // nil for a bearer
+	user    *directory.User  // what the directory says of them; nil until it was asked, and for an application
+	session *session.Session // nil for a bearer token
 	token   *oidc.Identity   // nil for a session
 }
 
-// app is the client ID of the application that calls for itself; "" where somebody else does.
+// app returns the client ID of an application that calls for itself; "" if a user calls.
 func (c *caller) app() string {
 	if c == nil || c.token == nil {
 		return ""
@@ -46,80 +128,28 @@ func (c *caller) app() string {
 	return c.token.App
 }
 
-// appPrefix begins what an application is called where users have their userName. No user is called so (userHeader).
+// authenticated returns when the caller last signed in; zero if the provider did not say.
+func (c *caller) authenticated() time.Time {
+	switch {
+	case c == nil:
+	case c.session != nil && c.session.Proven:
+		return c.session.Authenticated
+	case c.token != nil && c.token.TimeKnown:
+		return c.token.Authenticated
+	}
+	return time.Time{}
+}
+
+// expires returns when the session or the token expires.
+func (c *caller) expires() time.Time {
+	if c.session != nil {
+		return c.session.Expires
+	}
+	return c.token.Expires
+}
+
+// appPrefix begins the name of an application where users have their userName. No userName that is sent to an upstream
+// begins with it (userHeader).
 const appPrefix = "app:"
 
 func appName(id string) string { return appPrefix + id }
-
-// refusal is an answer that is a no.
-type denial struct {
-	status    int
-	reason    string        // from the closed set below
-	detail    string        // for the log; never for the caller
-	disclosed string        // for the caller, beside what is said of the reason; "" if nothing
-	rule      string        // the rule that refused; "" if none did
-	maxAge    time.Duration // of loginTooOld: how recent a login would do
-}
-
-// The reasons of refusals. The set is closed: they are labels of metrics.
-const (
-	badHost             = "bad_host"
-	noRoute             = "no_route"
-	badPath             = "bad_path"
-	badRequest          = "bad_request"
-	methodRefused       = "method_refused"
-	tooMany             = "too_many_attempts"
-	overloaded          = "overloaded"
-	bodyTooLarge        = "body_too_large"
-	notSignedIn         = "not_signed_in"
-	sessionEnded        = "session_ended"
-	sessionExpired      = "session_expired"
-	tokenRefused        = "token_refused"
-	unknownUser         = "unknown_user"
-	inactiveUser        = "inactive_user"
-	suspendedUser       = "suspended"
-	damagedRecord       = "damaged_record"
-	loginTooOld         = "login_too_old"
-	noRule              = "no_rule"
-	ruleDeny            = "rule_deny"
-	directoryStale      = "directory_stale"
-	providerUnavailable = "provider_unavailable"
-	auditUnavailable    = "audit_unavailable"
-	upstreamUnavailable = "upstream_unavailable"
-	upstreamTimeout     = "upstream_timeout"
-)
-
-// statuses is the one table that turns reasons into HTTP: doubt about the request is 400, about who is calling 401,
-// a no to somebody known 403, and not being able to tell 5xx.
-var statuses = map[string]int{
-	untrustedProxy:      http.StatusForbidden,
-	badHost:             http.StatusBadRequest,
-	noRoute:             http.StatusNotFound,
-	badPath:             http.StatusBadRequest,
-	badRequest:          http.StatusBadRequest,
-	methodRefused:       http.StatusMethodNotAllowed,
-	tooMany:             http.StatusTooManyRequests,
-	overloaded:          http.StatusServiceUnavailable,
-	bodyTooLarge:        http.StatusRequestEntityTooLarge,
-	notSignedIn:         http.StatusUnauthorized,
-	sessionEnded:        http.StatusUnauthorized,
-	sessionExpired:      http.StatusUnauthorized,
-	tokenRefused:        http.StatusUnauthorized,
-	unknownUser:         http.StatusForbidden,
-	inactiveUser:        http.StatusForbidden,
-	suspendedUser:       http.StatusForbidden,
-	damagedRecord:       http.StatusForbidden,
-	loginTooOld:         http.StatusUnauthorized,
-	noRule:              http.StatusForbidden,
-	ruleDeny:            http.StatusForbidden,
-	directoryStale:      http.StatusServiceUnavailable,
-	providerUnavailable: http.StatusServiceUnavailable,
-	auditUnavailable:    http.StatusServiceUnavailable,
-	upstreamUnavailable: http.StatusBadGateway,
-	upstreamTimeout:     http.StatusGatewayTimeout,
-}
-
-// refused makes the refusal of a reason.
-func deny(reason, detail string) *denial {
-	return &denial{status: statuses[reason], reason: reason, detail: detail}
-}

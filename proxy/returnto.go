@@ -5,23 +5,25 @@ import (
 	"strings"
 )
 
-// place is where a browser goes when login or logout is done. It is always written whole, origin first: nothing a
-// caller sent can then be read as another host, however a browser reads paths.
+// redirectTarget is where a browser continues after a login or a logout. It is always written in full, origin first:
+// then nothing that a caller sent can be read as another host, however a browser parses paths.
 type redirectTarget struct {
 	origin string // such as https://grafana.example.com
 	path   string // path and query; begins with one slash
 }
 
-// String is the URL of the place.
+// String returns the URL of the target.
 func (target redirectTarget) String() string { return target.origin + target.path }
 
-// longest a return_to may be: it has to fit into a cookie, sealed.
+// maxReturnTo is the length of the longest return_to, in bytes. It has to fit into a sealed cookie.
 const maxReturnTo = 2048
 
-// resolve reads a return_to. A path is taken on origin here, a URL if its scheme, host and port are written exactly as
-// those of public_url or a route; anything else is the front page here, and not ok. Go (RFC 3986) and browsers (the
-// WHATWG URL Standard) read odd URLs differently, so only what every parser reads alike is accepted at all: printable
-// ASCII, no backslash, one leading slash before and after a percent-decoding, no empty or dot segments.
+// resolve parses a return_to. A path belongs to the origin here; a URL is accepted if its scheme, host and port are
+// written exactly as those of public_url or of a route. Anything else is the root of here, and not ok.
+//
+// Go (RFC 3986) and browsers (the WHATWG URL Standard) parse unusual URLs differently. Only what every parser reads alike
+// is accepted: printable ASCII without backslashes, one leading slash both before and after percent-decoding, no empty
+// segments and no dot segments.
 func (rt *routing) resolve(text, here string) (target redirectTarget, ok bool) {
 	target = redirectTarget{origin: here, path: "/"}
 	path := text
@@ -36,14 +38,14 @@ func (rt *routing) resolve(text, here string) (target redirectTarget, ok bool) {
 			return target, true
 		}
 	}
-	if !plainTarget(path) {
+	if !isPlainTarget(path) {
 		return target, false
 	}
 	target.path = path
 	return target, true
 }
 
-// hostAt is the host of ours that browsers find at origin.
+// hostOfOrigin returns the host of ours that browsers find at origin.
 func (rt *routing) hostOfOrigin(origin string) (host string, ok bool) {
 	host, ok = strings.CutPrefix(origin, rt.public.Scheme+"://")
 	if port := rt.public.Port(); ok && port != "" {
@@ -52,20 +54,22 @@ func (rt *routing) hostOfOrigin(origin string) (host string, ok bool) {
 	return host, ok && rt.hasHost(host)
 }
 
-// plainTarget says whether every parser reads target as a path, perhaps with a query, on the origin before it.
-func plainTarget(target string) bool {
-	if len(target) > maxReturnTo || !printable(target) {
+// isPlainTarget reports whether every parser reads target as a path, perhaps with a query and a fragment, of the origin
+// before it.
+func isPlainTarget(target string) bool {
+	if len(target) > maxReturnTo || !isPrintable(target) {
 		return false
 	}
-	before, fragment, _ := strings.Cut(target, "#")
-	path, _, _ := strings.Cut(before, "?")
+	beforeFragment, fragment, _ := strings.Cut(target, "#")
+	path, _, _ := strings.Cut(beforeFragment, "?")
 	decoded, err := url.PathUnescape(path)
-	_, odd := url.PathUnescape(fragment)
-	return err == nil && odd == nil && plainPath(path) && plainPath(decoded)
+	_, fragmentErr := url.PathUnescape(fragment)
+	return err == nil && fragmentErr == nil && isPlainPath(path) && isPlainPath(decoded)
 }
 
-// plainPath says whether path is a slash and segments none of which is empty, dots, or odd.
-func plainPath(path string) bool {
+// isPlainPath reports whether path is a slash and segments, none of which is empty, a dot segment, or holds a backslash
+// or a control character.
+func isPlainPath(path string) bool {
 	if !strings.HasPrefix(path, "/") || strings.Contains(path, "//") {
 		return false
 	}
@@ -82,8 +86,9 @@ func plainPath(path string) bool {
 	return true
 }
 
-// printable says whether text is printable ASCII without space, backslash or the marks that delimit URLs in text.
-func printable(text string) bool {
+// isPrintable reports whether text is printable ASCII without spaces, backslashes and the characters that delimit URLs in
+// text.
+func isPrintable(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == '"' || c == '<' || c == '>' {
 			return false

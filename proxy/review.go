@@ -12,34 +12,34 @@ import (
 )
 
 const (
-	expireEvery = time.Second // how late at most a request is cut whose credentials ran out
-	reviewEvery = 60          // looks until everybody is asked anew: rules may speak of the time of day
+	expireEvery = time.Second // a request whose credentials expired is cut this much later at most
+	reviewEvery = 60          // in units of expireEvery: rules may depend on the time of day
 )
 
-// Run asks of every live request anew, whenever an answer may have changed, whether it may go on. It also replaces
-// the key of assertions in time.
+// Run reviews all live requests whenever their outcome may change, checks the health of upstreams, and replaces the key
+// of assertions in time.
 func (p *Proxy) Run(ctx context.Context) error {
 	var upstreams sync.WaitGroup
 	defer upstreams.Wait()
 	upstreams.Go(func() { p.runHealthChecks(ctx) })
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
-	for looks := 1; ; looks++ {
-		// Both are taken before looking: a change from now on wakes us again.
+	for ticks := 1; ; ticks++ {
+		// Both channels are taken before the review, so that a change from now on starts another one.
 		directory, sessions := p.directory.Changed(), p.sessions.Changed()
 		p.review()
-		for quiet := true; quiet; looks++ {
+		for unchanged := true; unchanged; ticks++ {
 			select {
 			case <-ctx.Done():
 				p.closeHijacked()
 				return ctx.Err()
 			case <-directory:
-				quiet = false
+				unchanged = false
 			case <-sessions:
-				quiet = false
+				unchanged = false
 			case now := <-tick.C:
 				p.assertions.rotate(now)
-				if quiet = looks%reviewEvery != 0; quiet {
+				if unchanged = ticks%reviewEvery != 0; unchanged {
 					p.expire(now)
 				}
 			}
@@ -47,29 +47,30 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 }
 
-// endSockets closes what nobody else knows of: net/http forgets a connection that became a socket.
+// closeHijacked closes the connections that became tunnels: net/http no longer knows them. Each client first gets a close
+// frame that says that the server is going away.
 func (p *Proxy) closeHijacked() {
-	const within = time.Second
+	const timeout = time.Second
 	live := p.live.all()
-	for _, live := range live {
-		if f := live.rw.frames.Load(); f != nil {
-			_ = f.SetWriteDeadline(time.Now().Add(within))
+	for _, l := range live {
+		if f := l.rw.frames.Load(); f != nil {
+			_ = f.SetWriteDeadline(time.Now().Add(timeout))
 		}
 	}
-	for _, live := range live {
-		if f := live.rw.frames.Load(); f != nil {
+	for _, l := range live {
+		if f := l.rw.frames.Load(); f != nil {
 			f.sendGoingAway()
 		}
-		if live.rw.isHijacked() {
-			live.stop()
+		if l.rw.isHijacked() {
+			l.stop()
 		}
 	}
 }
 
-// review asks the question of every live request, and cuts those that may not go on.
+// review decides every live request again and cuts those that are now denied.
 func (p *Proxy) review() {
 	p.reviewing.Lock()
-	revision := p.directory.Revision() // before asking: what comes later is the next review's
+	revision := p.directory.Revision() // before deciding: a later change belongs to the next review
 	changes := p.newBatch()
 	cut := p.decideAgain(p.live.all(), time.Now(), changes)
 	p.reviewed = revision
@@ -78,63 +79,63 @@ func (p *Proxy) review() {
 	p.recordCuts(cut, revision)
 }
 
-// expire asks those whose proof of who they are has run out by now.
+// expire decides again the live requests whose credentials or recent login may have expired.
 func (p *Proxy) expire(now time.Time) {
-	var late []*liveRequest
-	for _, live := range p.live.all() {
-		if live.overdue(now) {
-			late = append(late, live)
+	var due []*liveRequest
+	for _, l := range p.live.all() {
+		if l.isDue(now) {
+			due = append(due, l)
 		}
 	}
-	p.recordCuts(p.decideAgain(late, now, new(batch)), p.directory.Revision())
+	p.recordCuts(p.decideAgain(due, now, new(batch)), p.directory.Revision())
 }
 
-// askAnew puts the question to live requests and cuts those that may not go on, as part of changes where only those
-// of the directory can be why.
+// decideAgain decides live requests again and cuts those that are now denied. The cuts that only a change of the
+// directory can explain become part of changes.
 func (p *Proxy) decideAgain(live []*liveRequest, now time.Time, changes *batch) map[*liveRequest]*denial {
 	rt, others := p.routing.Load(), new(batch)
 	cut := map[*liveRequest]*denial{}
-	for _, live := range live {
-		out := p.decide(rt, live.request, now)
-		denied := out.denial
-		if denied == nil {
-			live.decideAgainAt(out.decision.Until)
+	for _, l := range live {
+		out := p.decide(rt, l.request, now)
+		if out.denial == nil {
+			l.decideAgainAt(out.decision.Until)
 			continue
 		}
 		b := others
-		if byDirectory[denied.reason] {
+		if byDirectory[out.denial.reason] {
 			b = changes
 		}
-		if b.add(live, denied) {
-			cut[live] = denied
+		if b.add(l, out.denial) {
+			cut[l] = out.denial
 		}
 	}
 	endAll(slices.Collect(maps.Keys(cut)))
 	return cut
 }
 
-// endAll ends what was cut. Every client is told before anything is closed, and on all cores: thousands may be open, and
-// to tell one takes a call of the kernel that wakes somebody.
+// endAll ends requests that were cut. It tells every client before it closes any connection, and it does so on all cores:
+// there may be thousands, and each takes a system call that wakes a thread.
 func endAll(cut []*liveRequest) {
 	var all sync.WaitGroup
 	for part := range slices.Chunk(cut, max(128, len(cut)/runtime.GOMAXPROCS(0)+1)) {
 		all.Go(func() {
-			for _, live := range part {
-				live.rw.halfClose()
+			for _, l := range part {
+				l.rw.halfClose()
 			}
 		})
 	}
 	all.Wait()
-	for _, live := range cut {
-		live.stop()
+	for _, l := range cut {
+		l.stop()
 	}
 }
 
-// byDirectory are the reasons that only a change of the directory brings upon a live request, as long as the
-// settings stay.
-var byDirectory = map[string]bool{unknownUser: true, inactiveUser: true, suspendedUser: true, damagedRecord: true, noRule: true, ruleDeny: true}
+// byDirectory are the reasons for which only a change of the directory cuts a live request, as long as the settings stay
+// the same.
+var byDirectory = map[Reason]bool{unknownUser: true, inactiveUser: true, suspendedUser: true, damagedRecord: true, noRule: true, ruleDeny: true}
 
-// newBatch is the batch of the changes since the last review. It holds one place of its own until all cuts are made.
+// newBatch returns the batch for the changes since the last review. It holds a reference of its own until all cuts are
+// made.
 func (p *Proxy) newBatch() *batch {
 	b := &batch{done: func(took time.Duration) { p.metrics.enforcement.Observe(took.Seconds()) }}
 	b.received, _ = p.directory.ReceivedAfter(p.reviewed)
@@ -142,14 +143,14 @@ func (p *Proxy) newBatch() *batch {
 	return b
 }
 
-// recordCuts writes down what was cut. Of all deeds these alone come before their record: nobody who may not be in
-// stays because a disk is slow.
+// recordCuts records the requests that were cut. Cuts are the only actions that come before their record: nobody who was
+// denied stays because a disk is slow.
 func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
-	for live, denied := range cut {
-		live.route.metrics.countCut(denied.reason)
-		e := audit.Event{Kind: audit.KindCut, Route: live.route.name, Rule: denied.rule, Reason: denied.reason, Revision: revision}
-		p.setCaller(&e, live.request)
-		_ = p.record(live.request, e) // logged there
-		p.log.Info("live request cut", "route", live.route.name, "user", e.User, "reason", denied.reason, "request", live.id)
+	for l, denied := range cut {
+		l.route.metrics.countCut(denied.reason)
+		e := audit.Event{Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision}
+		p.setCaller(&e, l.request)
+		_ = p.record(l.request, e) // record logs the error
+		p.log.Info("live request cut", "route", l.route.name, "user", e.User, "reason", denied.reason, "request", l.id)
 	}
 }

@@ -174,7 +174,7 @@ func TestGroupsThatAreNotThereAreToldOf(t *testing.T) {
 	s.Policies[0].Rules = append(s.Policies[0].Rules,
 		policy.Rule{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "gone", Name: "Gone"}, {ID: staff, Name: "Stuff"}, {Name: "Admins"}, {Name: "Nobody"}}}})
 	w.must(w.proxy.Load(s))
-	for _, want := range []string{"does not have\" group=gone name=Gone", "another name than it has\" group=" + staff + " name=Stuff has=Staff", "does not have\" group=\"\" name=Nobody"} {
+	for _, want := range []string{"does not have\" group=gone name=Gone", "by another name than the directory has\" group=" + staff + " name=Stuff has=Staff", "does not have\" group=\"\" name=Nobody"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("nothing of %s:\n%s", want, text.String())
 		}

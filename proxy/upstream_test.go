@@ -279,7 +279,7 @@ func TestUpstreamsCannotSwitchByThemselves(t *testing.T) {
 				body, _ := io.ReadAll(res.Body)
 				t.Errorf("%d %s", res.StatusCode, body)
 			}
-			if c.code == 502 && w.number("sallyport_upstream_errors_total", "route", "open", "reason", upstreamUnavailable) != 1 {
+			if c.code == 502 && w.number("sallyport_upstream_errors_total", "route", "open", "reason", string(upstreamUnavailable)) != 1 {
 				t.Error("not counted")
 			}
 		})
@@ -315,7 +315,7 @@ func TestUpstreamFailures(t *testing.T) {
 		l.Close()
 		w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{"http://" + l.Addr().String()} })
 		res, body := w.get(w.client(true), "https://"+openHost+"/")
-		if res.StatusCode != 502 || !strings.Contains(body, upstreamUnavailable) || strings.Contains(body, l.Addr().String()) {
+		if res.StatusCode != 502 || !strings.Contains(body, string(upstreamUnavailable)) || strings.Contains(body, l.Addr().String()) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
@@ -323,7 +323,7 @@ func TestUpstreamFailures(t *testing.T) {
 		w := newWorld(t, func(s *Settings) { s.Routes[1].Timeout = 50 * time.Millisecond })
 		w.behindIs(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		res, body := w.get(w.client(true), "https://"+openHost+"/")
-		if res.StatusCode != 504 || !strings.Contains(body, upstreamTimeout) || w.number("sallyport_upstream_errors_total", "reason", upstreamTimeout) != 1 {
+		if res.StatusCode != 504 || !strings.Contains(body, string(upstreamTimeout)) || w.number("sallyport_upstream_errors_total", "reason", string(upstreamTimeout)) != 1 {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})

@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// navigates reports whether a browser is opening a page, as opposed to a page, a script or a program that fetches
+// something. Browsers say so (Fetch Metadata §2.2); without that, a GET for HTML that is no XMLHttpRequest counts.
+func navigates(r *http.Request, req *request) bool {
+	if req.method != http.MethodGet || r.Header.Get("Upgrade") != "" {
+		return false
+	}
+	if mode := r.Header["Sec-Fetch-Mode"]; len(mode) > 0 {
+		return mode[0] == "navigate"
+	}
+	return wantsPage(r)
+}
+
+// wantsPage reports whether a person would read the response: it is not for a script, and the client accepts HTML and
+// does not prefer JSON to it.
+func wantsPage(r *http.Request) bool {
+	if r.Header.Get("X-Requested-With") != "" || r.Header.Get("Upgrade") != "" {
+		return false
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	html := max(quality(r, "text/html"), quality(r, "application/xhtml+xml"))
+	return html > 0 && html >= max(quality(r, "application/json"), quality(r, "application/problem+json"))
+}
+
+// quality returns the weight that the Accept header gives to a media type by its name, from 0 to 1 (RFC 9110 §12.5.1).
+// Wildcards do not count: programs send them.
+func quality(r *http.Request, media string) float64 {
+	for _, line := range r.Header["Accept"] {
+		for part := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(name), media) {
+				return weight(params)
+			}
+		}
+	}
+	return 0
+}
+
+// weight returns the q parameter; 1 if there is none, 0 if it is invalid.
+func weight(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(param, "=")
+		if strings.EqualFold(strings.TrimSpace(name), "q") {
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil || q < 0 || q > 1 {
+				return 0
+			}
+			return q
+		}
+	}
+	return 1
+}
