@@ -1,8 +1,7 @@
-// Package config reads the configuration file: one YAML document, composed of
-// the rooms' own settings, strictly.
+// Package config reads the configuration file: one YAML document, composed of the settings of the other packages.
 //
-// A file is taken whole or not at all, and all that is wrong with it is said at
-// once, each with file:line:column and what to write instead.
+// A file is accepted as a whole or not at all. All its mistakes are reported at once, each with file:line:column and
+// what to write instead. Each package checks its own settings; this package checks what concerns several of them.
 package config
 
 import (
@@ -29,12 +28,12 @@ type File struct {
 	Listen  listen.Settings  `yaml:"listen" doc:"the addresses to listen on"`
 	TLS     listen.TLS       `yaml:"tls" doc:"how the public and scim listeners speak TLS"`
 	Limits  Limits           `yaml:"limits" doc:"how much is accepted at once"`
-	Store   Store            `yaml:"store" doc:"where users, groups and sessions are kept"`
-	Control Control          `yaml:"control" doc:"how operators' verbs reach the running server"`
+	Store   Store            `yaml:"store" doc:"where users, groups and sessions are stored"`
+	Control Control          `yaml:"control" doc:"how the operator's verbs reach the running server"`
 	OIDC    oidc.Settings    `yaml:"oidc" doc:"the identity provider that signs people in"`
 	Session session.Settings `yaml:"session" doc:"how long people stay signed in"`
 	SCIM    scim.Settings    `yaml:"scim" doc:"what the identity provider pushes"`
-	Audit   audit.Settings   `yaml:"audit" doc:"the record of who was let in, turned away, cut and changed"`
+	Audit   audit.Settings   `yaml:"audit" doc:"the record of requests, logins, cuts and changes"`
 	Log     Log              `yaml:"log" doc:"what is written to standard error"`
 }
 
@@ -44,23 +43,23 @@ type Limits struct {
 	Listen listen.Limits `yaml:",inline"`
 }
 
-// Store is the engine of the store: exactly one.
+// Store selects the engine of the store: exactly one.
 type Store struct {
 	Bolt     *Bolt     `yaml:"bolt" doc:"one file on the local disk"`
-	Postgres *Postgres `yaml:"postgres" doc:"not in this version yet"`
+	Postgres *Postgres `yaml:"postgres" doc:"reserved; this version rejects it"`
 }
 
-// Bolt is the engine of a single machine.
+// Bolt is the engine for one server.
 type Bolt struct {
-	Path string `yaml:"path" kind:"file" doc:"the file; its folder is made if need be"`
+	Path string `yaml:"path" kind:"file" doc:"the file; its folder is created if needed"`
 }
 
-// Postgres is the engine of several machines.
+// Postgres is the engine for several servers.
 type Postgres struct {
 	URLFile string `yaml:"url_file" kind:"file" doc:"a file that holds the connection URL"`
 }
 
-// Control is the operators' socket.
+// Control is the socket for the operator's verbs.
 type Control struct {
 	Socket string `yaml:"socket" kind:"file" doc:"a Unix socket, mode 0600"`
 }
@@ -95,11 +94,10 @@ func (f *File) site() listen.Site {
 	return s
 }
 
-// maxSize bounds a configuration file, in bytes.
+// maxSize is the largest size of a configuration file, in bytes.
 const maxSize = 1 << 20
 
-// Load reads the file at path. Every error is complete: a Faults where the
-// content is wrong.
+// Load reads the file at path. If its content has mistakes, the error is a [Faults] with all of them.
 func Load(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -119,12 +117,12 @@ func Load(path string) (*File, error) {
 	return parse(path, dir, data)
 }
 
-// parse reads data, which was found in a file called name in dir.
+// parse parses data, the content of the file name. Relative paths in it start at dir.
 func parse(name, dir string, data []byte) (*File, error) {
-	d := &decoder{name: name, places: map[string]place{}}
+	d := &decoder{name: name, positions: map[string]position{}}
 	f := defaults()
 	if d.document(data, reflect.ValueOf(f).Elem()) {
-		absolute(reflect.ValueOf(f).Elem(), dir)
+		makeAbsolute(reflect.ValueOf(f).Elem(), dir)
 		f.check(d.fault)
 	}
 	if len(d.faults) > 0 {
@@ -133,16 +131,16 @@ func parse(name, dir string, data []byte) (*File, error) {
 	return f, nil
 }
 
-// absolute makes every path in the settings absolute, from the file's own folder.
-func absolute(v reflect.Value, dir string) {
+// makeAbsolute makes every path in the settings absolute, starting at dir.
+func makeAbsolute(v reflect.Value, dir string) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			absolute(v.Elem(), dir)
+			makeAbsolute(v.Elem(), dir)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			absolute(v.Index(i), dir)
+			makeAbsolute(v.Index(i), dir)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
@@ -151,12 +149,12 @@ func absolute(v reflect.Value, dir string) {
 				value.SetString(filepath.Join(dir, value.String()))
 				continue
 			}
-			absolute(value, dir)
+			makeAbsolute(value, dir)
 		}
 	}
 }
 
-// check asks every room about its part, and what no room can know.
+// check reports the mistakes that each package finds in its settings, and those that concern several packages.
 func (f *File) check(fault func(path, problem string)) {
 	under := func(node string) func(path, problem string) {
 		return func(path, problem string) { fault(join(node, path), problem) }
@@ -180,6 +178,7 @@ func (f *File) check(fault func(path, problem string)) {
 	f.checkLog(under("log"))
 }
 
+// join returns the path of a key below node. path may be empty, or begin with an index.
 func join(node, path string) string {
 	if path == "" || path[0] == '[' {
 		return node + path
@@ -191,7 +190,7 @@ func (f *File) checkPolicyNames(fault func(path, problem string)) {
 	for i, p := range f.Policies {
 		first := slices.IndexFunc(f.Policies, func(other policy.Named) bool { return other.Name == p.Name })
 		if first < i && p.Name != "" {
-			fault(fmt.Sprintf("policies[%d].name", i), fmt.Sprintf("policies[%d] is called %q too; give each its own name", first, p.Name))
+			fault(fmt.Sprintf("policies[%d].name", i), fmt.Sprintf("policies[%d] has the name %q too; give each policy its own name", first, p.Name))
 		}
 	}
 }
@@ -201,7 +200,7 @@ func (f *File) checkStore(fault func(path, problem string)) {
 	case f.Store.Postgres != nil:
 		fault("postgres", "is not in this version yet; write bolt: {path: data/sallyport.db}")
 	case f.Store.Bolt == nil || f.Store.Bolt.Path == "":
-		fault("", "does not say where; write bolt: {path: data/sallyport.db}")
+		fault("", "names no file; write bolt: {path: data/sallyport.db}")
 	}
 	if f.Control.Socket == "" {
 		fault("", "needs control.socket beside it; write control: {socket: data/control.sock}")

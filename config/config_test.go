@@ -1,7 +1,6 @@
 package config_test
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,9 +12,9 @@ import (
 	"sallyport/config"
 )
 
-// TestFaults: every file of testdata/faults.txtar is refused with the messages
-// beside it, each with its place.
-func TestFaults(t *testing.T) {
+// TestLoad_ReportsEveryFault: every file of testdata/faults.txtar is rejected with the messages beside it, each with its
+// position.
+func TestLoad_ReportsEveryFault(t *testing.T) {
 	archive, err := txtar.ParseFile("testdata/faults.txtar")
 	if err != nil {
 		t.Fatal(err)
@@ -42,8 +41,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// good is a folder with the example and the files it names.
-func good(t *testing.T) (path string) {
+// writeExample writes the example and the files it names to a folder, and returns the path of the example.
+func writeExample(t *testing.T) (path string) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range map[string]string{"tls.crt": "x", "tls.key": "x", "secrets/oidc": "x", "sallyport.yaml": string(config.Example())} {
@@ -55,8 +54,8 @@ func good(t *testing.T) (path string) {
 	return filepath.Join(dir, "sallyport.yaml")
 }
 
-func TestPathsAreTakenFromTheFilesFolder(t *testing.T) {
-	path := good(t)
+func TestLoad_PathsStartAtTheFilesFolder(t *testing.T) {
+	path := writeExample(t)
 	f, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -70,8 +69,8 @@ func TestPathsAreTakenFromTheFilesFolder(t *testing.T) {
 	}
 }
 
-func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
-	path := good(t)
+func TestLoad_NamesUnreadableFiles(t *testing.T) {
+	path := writeExample(t)
 	dir := filepath.Dir(path)
 	for _, name := range []string{"tls.crt", "secrets/oidc"} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
@@ -86,31 +85,13 @@ func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
 	}
 }
 
-func TestAFileTooLargeIsRefused(t *testing.T) {
+func TestLoad_RejectsLargeFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large.yaml")
 	if err := os.WriteFile(path, make([]byte, 1<<20+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := config.Load(path); err == nil || !strings.Contains(err.Error(), "1048576") {
 		t.Errorf("loading gives %v", err)
-	}
-}
-
-func TestTheSchemaKnowsEveryKeyOfTheExample(t *testing.T) {
-	data, err := config.Schema()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var schema struct {
-		Properties map[string]any
-	}
-	if err := json.Unmarshal(data, &schema); err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(config.Example())) {
-		if key, _, ok := strings.Cut(line, ":"); ok && key != "" && key[0] >= 'a' && key[0] <= 'z' && schema.Properties[key] == nil {
-			t.Errorf("the schema does not know %s", key)
-		}
 	}
 }
 

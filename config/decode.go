@@ -15,7 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Fault is one thing wrong with a file.
+// Fault is one mistake in a file.
 type Fault struct {
 	File      string
 	Line, Col int
@@ -30,47 +30,51 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s: %s", f.File, f.Line, f.Col, f.Path, f.Problem)
 }
 
-// Faults is everything wrong with a file, in the order of its lines.
+// Faults are all mistakes in a file, in the order of its lines.
 type Faults []Fault
 
 func (f Faults) Error() string {
 	lines := make([]string, len(f))
-	for i, one := range f {
-		lines[i] = one.String()
+	for i, fault := range f {
+		lines[i] = fault.String()
 	}
 	return strings.Join(lines, "\n")
 }
 
-// place is where a key or element stands.
-type place struct{ line, col int }
+// position is where a key or an element begins in the file.
+type position struct{ line, col int }
 
-// decoder fills settings from YAML nodes, remembering where each came from.
+var start = position{1, 1}
+
+func positionOf(n *yaml.Node) position { return position{n.Line, n.Column} }
+
+// decoder decodes YAML nodes into settings, and remembers the position of each by its path.
 type decoder struct {
-	name   string
-	places map[string]place
-	faults Faults
+	name      string // of the file
+	positions map[string]position
+	faults    Faults
 }
 
-// fault notes a problem with what stands at path, or, where nothing stands
-// there, with what it would stand in.
+// fault adds a problem with the value at path. If the file has no such value, the position is that of the nearest
+// value that contains it.
 func (d *decoder) fault(path, problem string) {
-	d.faultAt(d.placeOf(path), path, problem)
+	d.faultAt(d.nearestPosition(path), path, problem)
 }
 
-func (d *decoder) faultAt(at place, path, problem string) {
-	d.faults = append(d.faults, Fault{d.name, at.line, at.col, path, problem})
+func (d *decoder) faultAt(pos position, path, problem string) {
+	d.faults = append(d.faults, Fault{d.name, pos.line, pos.col, path, problem})
 }
 
-func (d *decoder) placeOf(path string) place {
+func (d *decoder) nearestPosition(path string) position {
 	for {
-		if at, ok := d.places[path]; ok {
-			return at
+		if pos, ok := d.positions[path]; ok {
+			return pos
 		}
-		cut := strings.LastIndexAny(path, ".[")
-		if cut <= 0 {
-			return place{1, 1}
+		end := strings.LastIndexAny(path, ".[")
+		if end <= 0 {
+			return start
 		}
-		path = path[:cut]
+		path = path[:end]
 	}
 }
 
@@ -84,35 +88,35 @@ func (d *decoder) sorted() Faults {
 	return d.faults
 }
 
-// document decodes the one document of data into v and says whether it was YAML
-// at all.
+// document decodes the one document in data into v. It reports whether data is a YAML document at all.
 func (d *decoder) document(data []byte, v reflect.Value) bool {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var root, second yaml.Node
 	err := dec.Decode(&root)
 	if errors.Is(err, io.EOF) || err == nil && len(root.Content) == 0 {
-		d.faultAt(place{1, 1}, "", "the file is empty; `sallyport config example` prints one to begin with")
+		d.faultAt(start, "", "the file is empty; `sallyport config example` prints one to start with")
 		return false
 	}
 	if err != nil {
-		d.faultAt(place{lineOf(err), 1}, "", "is not YAML: "+strings.TrimPrefix(err.Error(), "yaml: "))
+		d.faultAt(position{lineOf(err), 1}, "", "is not YAML: "+strings.TrimPrefix(err.Error(), "yaml: "))
 		return false
 	}
 	if err := dec.Decode(&second); err == nil || !errors.Is(err, io.EOF) {
-		at := place{1, 1}
+		pos := start
 		if len(second.Content) > 0 {
-			at = place{second.Content[0].Line, second.Content[0].Column}
+			pos = positionOf(second.Content[0])
 		}
-		d.faultAt(at, "", "a second document begins here; write one document, without ---")
+		d.faultAt(pos, "", "a second document begins here; write one document, without ---")
 	}
 	d.value(root.Content[0], v, "")
 	return true
 }
 
-var lineForm = regexp.MustCompile(`line (\d+)`)
+var linePattern = regexp.MustCompile(`line (\d+)`)
 
+// lineOf returns the line that a YAML error names, or 1.
 func lineOf(err error) int {
-	if m := lineForm.FindStringSubmatch(err.Error()); m != nil {
+	if m := linePattern.FindStringSubmatch(err.Error()); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			return n
 		}
@@ -122,23 +126,23 @@ func lineOf(err error) int {
 
 var unmarshaler = reflect.TypeFor[yaml.Unmarshaler]()
 
-// value decodes a node into v, which stands at path.
+// value decodes n, the value at path, into v.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
-	at := place{n.Line, n.Column}
+	pos := positionOf(n)
 	if path != "" {
-		d.places[path] = at
+		d.positions[path] = pos
 	}
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		d.faultAt(at, path, "anchors and aliases are not taken; write the value out")
+		d.faultAt(pos, path, "anchors and aliases are not supported; write the value out")
 		return
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
-		return // as if it were not there
+		return // as if the key were absent
 	case v.CanAddr() && v.Addr().Type().Implements(unmarshaler):
 		if err := v.Addr().Interface().(yaml.Unmarshaler).UnmarshalYAML(n); err != nil {
-			d.faultAt(at, path, "must be one text or a list of texts")
+			d.faultAt(pos, path, "must be a text or a list of texts")
 		}
-		d.elements(n, path)
+		d.rememberElements(n, path)
 		return
 	}
 	switch v.Kind() {
@@ -156,36 +160,36 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// elements remembers where the elements of a list stand.
-func (d *decoder) elements(n *yaml.Node, path string) {
+// rememberElements remembers the positions of the elements of a list.
+func (d *decoder) rememberElements(n *yaml.Node, path string) {
 	if n.Kind == yaml.SequenceNode {
-		for i, one := range n.Content {
-			d.places[fmt.Sprintf("%s[%d]", path, i)] = place{one.Line, one.Column}
+		for i, element := range n.Content {
+			d.positions[fmt.Sprintf("%s[%d]", path, i)] = positionOf(element)
 		}
 	}
 }
 
 func (d *decoder) object(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.MappingNode {
-		d.faultAt(place{n.Line, n.Column}, path, "must have keys of its own: "+strings.Join(keysOf(v.Type()), ", "))
+		d.faultAt(positionOf(n), path, "must have keys of its own: "+strings.Join(keysOf(v.Type()), ", "))
 		return
 	}
-	seen := map[string]int{}
+	lines := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		at := place{key.Line, key.Column}
+		pos := positionOf(key)
 		inner := join(path, key.Value)
 		if path == "" {
 			inner = key.Value
 		}
-		if line, twice := seen[key.Value]; twice {
-			d.faultAt(at, inner, fmt.Sprintf("stands in line %d already; write it once", line))
+		if line, ok := lines[key.Value]; ok {
+			d.faultAt(pos, inner, fmt.Sprintf("is already in line %d; write it once", line))
 			continue
 		}
-		seen[key.Value] = key.Line
+		lines[key.Value] = key.Line
 		field, ok := fieldOf(v, key.Value)
 		if !ok {
-			d.faultAt(at, inner, "is no key here; "+suggest(key.Value, keysOf(v.Type())))
+			d.faultAt(pos, inner, "is not a key here; "+suggest(key.Value, keysOf(v.Type())))
 			continue
 		}
 		d.value(value, field, inner)
@@ -194,12 +198,12 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, path string) {
 
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.SequenceNode {
-		d.faultAt(place{n.Line, n.Column}, path, "must be a list; write it in [ ], or each element after a dash")
+		d.faultAt(positionOf(n), path, "must be a list; write it in [ ], or each element after a dash")
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
-	for i, one := range n.Content {
-		d.value(one, list.Index(i), fmt.Sprintf("%s[%d]", path, i))
+	for i, element := range n.Content {
+		d.value(element, list.Index(i), fmt.Sprintf("%s[%d]", path, i))
 	}
 	v.Set(list)
 }
@@ -207,19 +211,19 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	want := map[reflect.Kind]string{reflect.String: "a text", reflect.Bool: "true or false", reflect.Int: "a whole number"}[v.Kind()]
 	if v.Type() == reflect.TypeFor[time.Duration]() {
-		want = "a time such as 90s, 10m or 12h"
+		want = "a duration such as 90s, 10m or 12h"
 	}
-	bad := n.Kind != yaml.ScalarNode
-	if !bad && v.Kind() == reflect.String {
+	isScalar := n.Kind == yaml.ScalarNode
+	if isScalar && v.Kind() == reflect.String {
 		v.SetString(n.Value)
 		return
 	}
-	if bad || n.Decode(v.Addr().Interface()) != nil {
-		d.faultAt(place{n.Line, n.Column}, path, "must be "+want)
+	if !isScalar || n.Decode(v.Addr().Interface()) != nil {
+		d.faultAt(positionOf(n), path, "must be "+want)
 	}
 }
 
-// fieldOf finds the field of a key, in inlined structs too.
+// fieldOf returns the field of v for key, which may be a field of an inlined struct.
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	for i := range v.NumField() {
 		name, inline := keyOf(v.Type().Field(i))
@@ -235,6 +239,8 @@ func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
+// keyOf returns the key of a field, or "" if it has none. inline reports whether the keys of the field's own fields
+// stand in its place.
 func keyOf(f reflect.StructField) (name string, inline bool) {
 	name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 	if name == "-" {
@@ -243,6 +249,7 @@ func keyOf(f reflect.StructField) (name string, inline bool) {
 	return name, option == "inline"
 }
 
+// keysOf returns the keys of a struct.
 func keysOf(t reflect.Type) (keys []string) {
 	for i := range t.NumField() {
 		name, inline := keyOf(t.Field(i))
@@ -255,7 +262,7 @@ func keysOf(t reflect.Type) (keys []string) {
 	return keys
 }
 
-// suggest is what to write instead of an unknown key.
+// suggest returns what to write instead of an unknown key: the most similar of the known keys, or all of them.
 func suggest(key string, known []string) string {
 	best, least := "", 4
 	for _, k := range known {
@@ -269,7 +276,7 @@ func suggest(key string, known []string) string {
 	return "the keys here are " + strings.Join(known, ", ")
 }
 
-// distance is how many letters must be put in, taken out or changed.
+// distance returns the Levenshtein distance between a and b: how many letters must be inserted, removed or replaced.
 func distance(a, b string) int {
 	if len(a) > 64 {
 		return len(a)

@@ -10,12 +10,11 @@ import (
 //go:embed example.yaml
 var example []byte
 
-// Example is a configuration file with every part explained. It loads, given the
-// files it names.
+// Example returns a configuration file that shows every key. It loads if the files that it names exist.
 func Example() []byte { return example }
 
-// Schema is the JSON Schema (2020-12) of the configuration file, for editors.
-// Load checks more than it can say.
+// Schema returns the JSON Schema (2020-12) of the configuration file, for editors. [Load] checks more than a schema can
+// express.
 func Schema() ([]byte, error) {
 	s := schemaOf(reflect.TypeFor[File]())
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -24,7 +23,7 @@ func Schema() ([]byte, error) {
 }
 
 func schemaOf(t reflect.Type) map[string]any {
-	if reflect.PointerTo(t).Implements(unmarshaler) { // one text or a list of them
+	if reflect.PointerTo(t).Implements(unmarshaler) { // a text or a list of texts
 		text := map[string]any{"type": "string"}
 		return map[string]any{"anyOf": []any{text, map[string]any{"type": "array", "items": text}}}
 	}
@@ -47,7 +46,7 @@ func schemaOf(t reflect.Type) map[string]any {
 	return map[string]any{"type": "string"}
 }
 
-// describe adds a struct's keys to properties.
+// describe adds the keys of a struct to properties.
 func describe(t reflect.Type, properties map[string]any) {
 	for i := range t.NumField() {
 		field := t.Field(i)
