@@ -104,7 +104,7 @@ test_fronts() {
   need_daemon haproxy || { fail "installing haproxy"; return 0; }
   install_caddy || { fail "installing caddy"; return 0; }
   check "nginx, HAProxy and Caddy" env FRONTS=1 FRONT_NGINX="$(daemon nginx)" FRONT_HAPROXY="$(daemon haproxy)" \
-    FRONT_CADDY="$cache/bin/caddy" timeout 10m go test -count=1 -run '^(TestForwardAuth|TestBehindABalancerThatSpeaksHTTP)$' ./cmd/sallyport
+    FRONT_CADDY="$cache/bin/caddy" timeout 10m go test -count=1 -run '^(TestForwardAuth|TestHTTPBalancer)$' ./cmd/sallyport
 }
 
 test_conformance() {

@@ -128,9 +128,9 @@ func TestBalancer_PROXYProtocol(t *testing.T) {
 			if got := s.clientAddress(t); got != "[127.0.0.1] [https]\n" {
 				t.Errorf("the upstream sees the client address %s", got)
 			}
-			lives := s.openAll(t)
+			requests := s.openAll(t)
 			s.push.setActive(s.alice, "False")
-			s.demandCut(t, lives, http.StatusForbidden)
+			s.demandCut(t, requests, http.StatusForbidden)
 			for _, reason := range []string{"unannounced", "malformed", "untrusted"} {
 				await(t, server, fmt.Sprintf("sallyport_proxy_protocol_refused_total{reason=%q} 0\n", reason))
 			}
@@ -150,7 +150,7 @@ func (s *stage) clientAddress(t *testing.T) string {
 		t.Fatal(err)
 	}
 	req.Header.Set("X-Forwarded-For", "192.0.2.66")
-	resp, err := s.her.client.Do(req)
+	resp, err := s.browser.client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (s *stage) pushOne(n int) (int, error) {
 }
 
 func (s *stage) askOne() (int, error) {
-	resp, err := s.her.client.Get("https://" + appHost + "/")
+	resp, err := s.browser.client.Get("https://" + appHost + "/")
 	if err != nil {
 		return 0, err
 	}

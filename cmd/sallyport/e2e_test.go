@@ -20,12 +20,12 @@ const cutWithin = 100 * time.Millisecond
 // stage is a company with alice in the group, signed in.
 type stage struct {
 	*world
-	server *running
-	push   *pusher
-	alice  string // our id of hers
-	group  string // our id of the group
-	person entratest.Person
-	her    *visitor
+	server  *running
+	push    *pusher
+	alice   string // our id of hers
+	group   string // our id of the group
+	person  entratest.Person
+	browser *browser
 }
 
 func newStage(t testing.TB) *stage {
@@ -44,32 +44,32 @@ func (w *world) settle(server *running) *stage {
 	s.alice = s.push.hire("alice", s.person.OID)
 	s.group = s.push.form("Members", s.world.group)
 	s.push.member("Add", s.group, s.alice)
-	s.her = s.visitor(s.server)
-	s.her.signIn()
+	s.browser = s.newBrowser(s.server)
+	s.browser.signIn()
 	return s
 }
 
 // live is a request that goes on until somebody ends it; ended is closed when
 // the client notices.
-type live struct {
+type liveRequest struct {
 	name  string
 	ended chan struct{}
 }
 
 // openAll opens a WebSocket, an event stream and a download, each proven to flow.
-func (s *stage) openAll(t *testing.T) []live {
-	return []live{s.openSocket(t), s.openStream(t, "/events"), s.openStream(t, "/download")}
+func (s *stage) openAll(t *testing.T) []liveRequest {
+	return []liveRequest{s.openSocket(t), s.openStream(t, "/events"), s.openStream(t, "/download")}
 }
 
-func (s *stage) openSocket(t *testing.T) live {
+func (s *stage) openSocket(t *testing.T) liveRequest {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
 	header := http.Header{}
-	for _, c := range s.her.cookies(appHost) {
+	for _, c := range s.browser.cookies(appHost) {
 		header.Add("Cookie", c.String())
 	}
-	c, _, err := websocket.Dial(ctx, "wss://"+appHost+"/socket", &websocket.DialOptions{HTTPClient: s.her.client, HTTPHeader: header})
+	c, _, err := websocket.Dial(ctx, "wss://"+appHost+"/socket", &websocket.DialOptions{HTTPClient: s.browser.client, HTTPHeader: header})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func (s *stage) openSocket(t *testing.T) live {
 	if _, data, err := c.Read(ctx); err != nil || string(data) != "are you there?" {
 		t.Fatalf("the socket echoes %q, %v", data, err)
 	}
-	l := live{"socket", make(chan struct{})}
+	l := liveRequest{"socket", make(chan struct{})}
 	go func() {
 		defer close(l.ended)
 		for {
@@ -92,9 +92,9 @@ func (s *stage) openSocket(t *testing.T) live {
 	return l
 }
 
-func (s *stage) openStream(t *testing.T, path string) live {
+func (s *stage) openStream(t *testing.T, path string) liveRequest {
 	t.Helper()
-	resp := s.her.get("https://"+appHost+path, "")
+	resp := s.browser.get("https://"+appHost+path, "")
 	t.Cleanup(func() { _ = resp.Body.Close() })
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s answers %s", path, resp.Status)
@@ -102,7 +102,7 @@ func (s *stage) openStream(t *testing.T, path string) live {
 	if _, err := io.ReadFull(resp.Body, make([]byte, 32)); err != nil {
 		t.Fatal(err)
 	}
-	l := live{path, make(chan struct{})}
+	l := liveRequest{path, make(chan struct{})}
 	go func() {
 		defer close(l.ended)
 		_, _ = io.Copy(io.Discard, resp.Body)
@@ -112,14 +112,14 @@ func (s *stage) openStream(t *testing.T, path string) live {
 
 // demandCut wants no further request let in, and returns how long after the
 // answer to the push the last live request ended.
-func (s *stage) demandCut(t *testing.T, lives []live, refused int) (slowest time.Duration) {
+func (s *stage) demandCut(t *testing.T, requests []liveRequest, refused int) (slowest time.Duration) {
 	t.Helper()
 	answered := time.Now()
-	if code := s.her.fetch("/"); code != refused {
+	if code := s.browser.fetch("/"); code != refused {
 		t.Errorf("the next request answers %d, want %d", code, refused)
 	}
 	deadline := time.After(5 * time.Second)
-	for _, l := range lives {
+	for _, l := range requests {
 		select {
 		case <-l.ended:
 			slowest = max(slowest, time.Since(answered))
@@ -155,9 +155,9 @@ func TestCut(t *testing.T) {
 			var took time.Duration
 			for range 3 {
 				s := newStage(t)
-				lives := s.openAll(t)
+				requests := s.openAll(t)
 				c.deed(s)
-				took = s.demandCut(t, lives, c.refused)
+				took = s.demandCut(t, requests, c.refused)
 				s.server.verb("audit", "verify")
 				if took <= cutWithin {
 					return
@@ -177,7 +177,7 @@ func (s *stage) signOut() {
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Origin", "https://"+appHost)
 	req.Header.Set("Sec-Fetch-Site", "same-origin")
-	once := *s.her.client
+	once := *s.browser.client
 	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, err := once.Do(req)
 	if err != nil {
@@ -189,22 +189,22 @@ func (s *stage) signOut() {
 	}
 }
 
-// TestReturning: after active:"True" access comes back without any membership
+// TestReactivation_OldCookieStaysInvalid: after active:"True" access comes back without any membership
 // being pushed again, and the cookie from before stays dead.
-func TestReturning(t *testing.T) {
+func TestReactivation_OldCookieStaysInvalid(t *testing.T) {
 	s := newStage(t)
-	old := s.her.cookies(appHost)
+	old := s.browser.cookies(appHost)
 	s.push.setActive(s.alice, "False")
-	fresh := s.visitor(s.server)
-	if status, body := fresh.visit("https://" + appHost + "/"); status != http.StatusForbidden {
+	fresh := s.newBrowser(s.server)
+	if status, body := fresh.navigate("https://" + appHost + "/"); status != http.StatusForbidden {
 		t.Errorf("a login while deactivated ends with %d:\n%s", status, body)
 	}
 	s.push.setActive(s.alice, "True")
 
-	if code := s.her.fetch("/"); code != http.StatusUnauthorized {
+	if code := s.browser.fetch("/"); code != http.StatusUnauthorized {
 		t.Errorf("the old cookie answers %d", code)
 	}
-	fresh = s.visitor(s.server)
+	fresh = s.newBrowser(s.server)
 	fresh.signIn()
 	for _, c := range fresh.cookies(appHost) {
 		for _, o := range old {
@@ -214,8 +214,8 @@ func TestReturning(t *testing.T) {
 		}
 	}
 	s.restart()
-	revenant := s.visitor(s.server)
-	revenant.client.Jar.SetCookies(mustURL(t, "https://"+appHost+"/"), secure(old))
+	revenant := s.newBrowser(s.server)
+	revenant.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
 	if code := revenant.fetch("/"); code != http.StatusUnauthorized {
 		t.Errorf("after a restart the old cookie answers %d", code)
 	}
@@ -227,13 +227,13 @@ func (s *stage) restart() {
 	s.server = s.start()
 }
 
-// TestBearer: a user's access token passes while the user may, and dies with
+// TestBearer_EndsWithMembership: a user's access token passes while the user may, and dies with
 // their membership.
-func TestBearer(t *testing.T) {
+func TestBearer_EndsWithMembership(t *testing.T) {
 	s := newStage(t)
 	token := s.entra.AccessToken(s.person, audience, nil)
 	ask := func(token string) int {
-		resp := s.her.get("https://"+apiHost+"/", token)
+		resp := s.browser.get("https://"+apiHost+"/", token)
 		defer resp.Body.Close()
 		if resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") == "" {
 			t.Error("a 401 without WWW-Authenticate")
@@ -265,11 +265,11 @@ func TestBearer(t *testing.T) {
 	}
 }
 
-// TestOutsideTheDoor: unknown hosts, wrong tokens and malformed pushes get a
+// TestInvalidRequests_ChangeNothing: unknown hosts, wrong tokens and malformed pushes get a
 // clear answer, and nothing changes.
-func TestOutsideTheDoor(t *testing.T) {
+func TestInvalidRequests_ChangeNothing(t *testing.T) {
 	s := newStage(t)
-	resp := s.her.getHost("https://"+appHost+"/", "nowhere.test")
+	resp := s.browser.getHost("https://"+appHost+"/", "nowhere.test")
 	if resp.StatusCode != http.StatusNotFound {
 		t.Errorf("an unknown host answers %s", resp.Status)
 	}
@@ -291,12 +291,12 @@ func TestOutsideTheDoor(t *testing.T) {
 	if err == nil && status != http.StatusRequestEntityTooLarge {
 		t.Errorf("an oversized body answers %d", status)
 	}
-	if code := s.her.fetch("/"); code != http.StatusOK {
+	if code := s.browser.fetch("/"); code != http.StatusOK {
 		t.Errorf("alice, of whom nothing changed, gets %d", code)
 	}
 }
 
-func (v *visitor) getHost(target, host string) *http.Response {
+func (v *browser) getHost(target, host string) *http.Response {
 	v.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
@@ -311,32 +311,32 @@ func (v *visitor) getHost(target, host string) *http.Response {
 	return resp
 }
 
-// TestABadFileKeepsTheOldSettings: on reload, by verb and by content.
-func TestABadFileKeepsTheOldSettings(t *testing.T) {
+// TestReload_InvalidFileKeepsSettings: on reload, by verb and by content.
+func TestReload_InvalidFileKeepsSettings(t *testing.T) {
 	s := newStage(t)
 	writeFile(t, s.dir, "sallyport.yaml", []byte("publik_url: https://login.test\n"))
 	status, _, err := s.push.try("GET", "/Users", nil)
 	if err != nil || status != http.StatusOK {
 		t.Errorf("pushes answer %d, %v", status, err)
 	}
-	if code := s.her.fetch("/"); code != http.StatusOK {
+	if code := s.browser.fetch("/"); code != http.StatusOK {
 		t.Errorf("alice gets %d under a file that is not in force", code)
 	}
 	s.configure(s.world.group)
 	s.server.verb("reload")
-	if code := s.her.fetch("/"); code != http.StatusOK {
+	if code := s.browser.fetch("/"); code != http.StatusOK {
 		t.Errorf("alice gets %d after the file was put right", code)
 	}
 }
 
-// TestASecondServerIsTold who has the store.
-func TestASecondServerIsTold(t *testing.T) {
+// TestServer_SecondOnSameStoreIsRejected who has the store.
+func TestServer_SecondOnSameStoreIsRejected(t *testing.T) {
 	s := newStage(t)
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := commandOutput(path, "serve", "-c", s.dir+"/sallyport.yaml")
+	out, err := runCommand(path, "serve", "-c", s.dir+"/sallyport.yaml")
 	var exit interface{ ExitCode() int }
 	if !errors.As(err, &exit) || exit.ExitCode() != exitError || !strings.Contains(out, "held by another process (process ") {
 		t.Errorf("a second server ends with %v:\n%s", err, out)

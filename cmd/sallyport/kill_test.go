@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// TestKillLosesNothingAcknowledged kills the server (SIGKILL) in the middle of a
+// TestKill_LosesNothingAcknowledged kills the server (SIGKILL) in the middle of a
 // thousand concurrent pushes, starts it again and asks for every one that was
 // acknowledged.
-func TestKillLosesNothingAcknowledged(t *testing.T) {
+func TestKill_LosesNothingAcknowledged(t *testing.T) {
 	const writers, each = 8, 125
 	w := newWorld(t)
 	s := w.start("--init")

@@ -136,7 +136,7 @@ func (s *stage) openQuiet(conn *tls.Conn) error {
 		return err
 	}
 	r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-WebSocket-Version": {"13"}, "Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
-	for _, c := range s.her.cookies(appHost) {
+	for _, c := range s.browser.cookies(appHost) {
 		r.AddCookie(c)
 	}
 	if err := r.Write(conn); err != nil {
@@ -209,13 +209,13 @@ func (s *stage) crawl(ctx context.Context) {
 func BenchmarkStrangers(b *testing.B) {
 	n := large(500_000, 5000)
 	s := newStage(b)
-	begun := s.her.get("https://"+loginHost+"/.sallyport/login?return_to=/", "")
+	begun := s.browser.get("https://"+loginHost+"/.sallyport/login?return_to=/", "")
 	_ = begun.Body.Close()
 	before := s.server.status(b, "VmRSS")
 	var all sync.WaitGroup
 	for worker := range 16 {
 		all.Go(func() {
-			v := s.visitor(s.server)
+			v := s.newBrowser(s.server)
 			for i := worker; i < n; i += 16 {
 				resp := v.get("https://"+loginHost+"/.sallyport/login?return_to=/", "")
 				_ = resp.Body.Close()

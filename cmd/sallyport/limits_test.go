@@ -14,8 +14,8 @@ import (
 	"sallyport/config"
 )
 
-// TestMemoryOfAContainer is what the heap stays below, unless somebody said otherwise.
-func TestMemoryOfAContainer(t *testing.T) {
+// TestLimitMemory_FollowsContainer is what the heap stays below, unless somebody said otherwise.
+func TestLimitMemory_FollowsContainer(t *testing.T) {
 	had := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(had)
 	for _, c := range []struct {
@@ -35,8 +35,8 @@ func TestMemoryOfAContainer(t *testing.T) {
 	}
 }
 
-// TestNoMoreConnectionsThanDescriptors are taken, and the log says so.
-func TestNoMoreConnectionsThanDescriptors(t *testing.T) {
+// TestMaxConnections_FollowsDescriptors are taken, and the log says so.
+func TestMaxConnections_FollowsDescriptors(t *testing.T) {
 	var descriptors syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
 		t.Skip(err)

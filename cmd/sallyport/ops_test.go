@@ -46,7 +46,7 @@ func described(t *testing.T, s *server) (names []string) {
 	return slices.Compact(names)
 }
 
-func TestMetricsHaveTheirNames(t *testing.T) {
+func TestMetrics_HaveContractedNames(t *testing.T) {
 	w := newWorld(t)
 	file, err := config.Load(w.dir + "/sallyport.yaml")
 	if err != nil {
@@ -104,9 +104,9 @@ func await(t *testing.T, s *running, text string) {
 	}
 }
 
-// TestReloading: by SIGHUP and by the file's content alone, a bad file is
+// TestReload_BySignalAndByContent: by SIGHUP and by the file's content alone, a bad file is
 // refused and shown, and a good one put in force.
-func TestReloading(t *testing.T) {
+func TestReload_BySignalAndByContent(t *testing.T) {
 	s := newStage(t)
 	const ok, bad = "sallyport_config_last_reload_successful 1\n", "sallyport_config_last_reload_successful 0\n"
 	hup := func() {
@@ -118,16 +118,16 @@ func TestReloading(t *testing.T) {
 	writeFile(t, s.dir, "sallyport.yaml", []byte("publik_url: x\n"))
 	hup()
 	await(t, s.server, bad)
-	if code := s.her.fetch("/"); code != http.StatusOK {
+	if code := s.browser.fetch("/"); code != http.StatusOK {
 		t.Errorf("under a refused file alice gets %d", code)
 	}
-	lives := s.openAll(t)
+	requests := s.openAll(t)
 	s.configure("61503835-0000-0000-0000-000000000002") // nobody looks at it but the server
-	for _, l := range lives {
+	for _, l := range requests {
 		<-l.ended
 	}
 	await(t, s.server, ok)
-	if code := s.her.fetch("/"); code != http.StatusForbidden {
+	if code := s.browser.fetch("/"); code != http.StatusForbidden {
 		t.Errorf("under the new policy alice gets %d", code)
 	}
 	s.demandReloads(t)
@@ -170,8 +170,8 @@ func (w *world) record(t *testing.T) (events []audit.Event) {
 	return events
 }
 
-// TestStopping: SIGTERM lets the server end by itself, in order.
-func TestStopping(t *testing.T) {
+// TestServer_StopsOnSIGTERM: SIGTERM lets the server end by itself, in order.
+func TestServer_StopsOnSIGTERM(t *testing.T) {
 	s := newStage(t)
 	if err := s.server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -188,12 +188,12 @@ func TestStopping(t *testing.T) {
 	}
 }
 
-// TestNothingSecretIsLogged: tokens, cookies and secrets stay out of logs,
+// TestServer_LogsNoSecrets: tokens, cookies and secrets stay out of logs,
 // metrics and the audit record.
-func TestNothingSecretIsLogged(t *testing.T) {
+func TestServer_LogsNoSecrets(t *testing.T) {
 	s := newStage(t)
 	token := s.entra.AccessToken(s.person, audience, nil)
-	_ = s.her.get("https://"+apiHost+"/?access_token="+token, token).Body.Close()
+	_ = s.browser.get("https://"+apiHost+"/?access_token="+token, token).Body.Close()
 	record, err := os.ReadFile(s.dir + "/data/audit.jsonl")
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	shown := s.server.log() + scrape(t, s.server) + string(record)
 	hidden := []string{"the client secret", s.push.token, token}
 	for _, host := range []string{appHost, loginHost} {
-		for _, c := range s.her.cookies(host) {
+		for _, c := range s.browser.cookies(host) {
 			hidden = append(hidden, c.Value)
 		}
 	}
@@ -215,9 +215,9 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 }
 
-// TestAnOlderStoreIsNotTakenForTheNewest: a backup put in place is refused until
+// TestServer_RejectsStoreOlderThanRecord: a backup put in place is refused until
 // the audit record, which knows more, is moved aside.
-func TestAnOlderStoreIsNotTakenForTheNewest(t *testing.T) {
+func TestServer_RejectsStoreOlderThanRecord(t *testing.T) {
 	s := newStage(t)
 	s.server.verb("backup", s.dir+"/copy.db")
 	s.push.setActive(s.alice, "False")
@@ -230,7 +230,7 @@ func TestAnOlderStoreIsNotTakenForTheNewest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := commandOutput(path, "serve", "-c", s.dir+"/sallyport.yaml")
+	out, err := runCommand(path, "serve", "-c", s.dir+"/sallyport.yaml")
 	if err == nil || !strings.Contains(out, "is older than the audit record") {
 		t.Errorf("the server ends with %v:\n%s", err, out)
 	}
@@ -238,16 +238,16 @@ func TestAnOlderStoreIsNotTakenForTheNewest(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.server = s.start()
-	old := s.her.cookies(appHost)
-	her := s.visitor(s.server)
-	her.client.Jar.SetCookies(mustURL(t, "https://"+appHost+"/"), secure(old))
+	old := s.browser.cookies(appHost)
+	her := s.newBrowser(s.server)
+	her.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
 	if code := her.fetch("/"); code != http.StatusUnauthorized {
 		t.Errorf("a session from before the backup answers %d", code)
 	}
 }
 
-// TestHeldDeactivations: the brake stops a flood, and the operator lets it on.
-func TestHeldDeactivations(t *testing.T) {
+// TestSCIM_HoldsDeactivationsBeyondLimit: the brake stops a flood, and the operator lets it on.
+func TestSCIM_HoldsDeactivationsBeyondLimit(t *testing.T) {
 	s := newStage(t)
 	var bobs []string
 	for i := range 51 {
@@ -257,7 +257,7 @@ func TestHeldDeactivations(t *testing.T) {
 		s.push.setActive(bob, "False")
 	}
 	s.push.send("PATCH", "/Users/"+s.alice, patchOf(map[string]any{"op": "Replace", "path": "active", "value": "False"}), http.StatusServiceUnavailable)
-	if code := s.her.fetch("/"); code != http.StatusOK {
+	if code := s.browser.fetch("/"); code != http.StatusOK {
 		t.Errorf("alice, whose deactivation is held, gets %d", code)
 	}
 	if out := s.server.verb("scim", "held", "list", "-o", "csv"); !strings.Contains(out, s.alice+",alice@example.com,") || strings.Count(out, "\n") != 2 {
@@ -268,16 +268,16 @@ func TestHeldDeactivations(t *testing.T) {
 	if out := s.server.verb("scim", "held", "release", "Alice@example.com"); out != "1 released\n" {
 		t.Errorf("the release says %q", out)
 	}
-	if code := s.her.fetch("/"); code != http.StatusForbidden {
+	if code := s.browser.fetch("/"); code != http.StatusForbidden {
 		t.Errorf("alice gets %d after the release", code)
 	}
 	await(t, s.server, "sallyport_scim_held_deactivations 0")
 	s.push.setActive(s.alice, "False")
 }
 
-// TestTheProvisioningLog tells what was asked for and what came of it, without a
+// TestProvisioningLog_HasNoValues tells what was asked for and what came of it, without a
 // value that was sent.
-func TestTheProvisioningLog(t *testing.T) {
+func TestProvisioningLog_HasNoValues(t *testing.T) {
 	s := newStage(t)
 	s.push.send("POST", "/Users", map[string]any{"userName": "secret-name@example.com"}, http.StatusCreated)
 	s.push.send("POST", "/Users", map[string]any{"userName": "Secret-Name@example.com"}, http.StatusConflict)
@@ -299,8 +299,8 @@ func TestTheProvisioningLog(t *testing.T) {
 	}
 }
 
-// TestTokensAreReplacedWithoutAGap: both work until the overlap ends.
-func TestTokensAreReplacedWithoutAGap(t *testing.T) {
+// TestTokenRotate_BothTokensWorkDuringOverlap: both work until the overlap ends.
+func TestTokenRotate_BothTokensWorkDuringOverlap(t *testing.T) {
 	s := newStage(t)
 	var tokens []struct{ ID, Token string }
 	decodeJSON(t, s.server.verb("token", "list", "-o", "json"), &tokens)
@@ -313,9 +313,9 @@ func TestTokensAreReplacedWithoutAGap(t *testing.T) {
 	s.push.send("GET", "/Users", nil, http.StatusOK)
 }
 
-// TestSuspend: an operator's word outweighs what the identity provider says, and
+// TestSuspend_OutweighsIdentityProvider: an operator's word outweighs what the identity provider says, and
 // a restart; taken back, the old session stays dead.
-func TestSuspend(t *testing.T) {
+func TestSuspend_OutweighsIdentityProvider(t *testing.T) {
 	s := newStage(t)
 	if out := s.server.verb("users", "suspend", s.alice, "--reason", "a canary reason"); out != "suspended; 1 sessions ended\n" {
 		t.Errorf("it says %q", out)
@@ -325,20 +325,20 @@ func TestSuspend(t *testing.T) {
 	s.server.kill()
 	s.server = s.start()
 	s.push = s.pusher(s.server)
-	old := s.her.cookies(appHost)
-	her := s.visitor(s.server)
-	if status, body := her.visit("https://" + appHost + "/"); status != http.StatusForbidden || !strings.Contains(body, "suspended") || strings.Contains(body, "canary") {
+	old := s.browser.cookies(appHost)
+	her := s.newBrowser(s.server)
+	if status, body := her.navigate("https://" + appHost + "/"); status != http.StatusForbidden || !strings.Contains(body, "suspended") || strings.Contains(body, "canary") {
 		t.Errorf("signing in gives %d:\n%s", status, body)
 	}
 	if out := s.server.verb("users", "list", "-o", "csv"); !strings.Contains(out, "true,a canary reason") {
 		t.Errorf("the list is %q", out)
 	}
 	s.server.verb("users", "unsuspend", "alice@example.com")
-	her.client.Jar.SetCookies(mustURL(t, "https://"+appHost+"/"), secure(old))
+	her.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
 	if code := her.fetch("/"); code != http.StatusUnauthorized {
 		t.Errorf("the old session gives %d", code)
 	}
-	again := s.visitor(s.server)
+	again := s.newBrowser(s.server)
 	again.signIn()
 	for _, args := range [][]string{{"users", "suspend", "nobody", "--reason", "x"}, {"users", "suspend", s.alice, "--reason", " "}, {"users", "unsuspend", s.alice}} {
 		if _, code := s.server.try(args...); code != exitError {
@@ -350,8 +350,8 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
-// TestWrongTokensMakeOneWait, and the identity provider's good one does not.
-func TestWrongTokensMakeOneWait(t *testing.T) {
+// TestSCIM_ThrottlesInvalidTokens, and the identity provider's good one does not.
+func TestSCIM_ThrottlesInvalidTokens(t *testing.T) {
 	s := newStage(t)
 	stranger := *s.push
 	stranger.token = "wrong"
@@ -371,8 +371,8 @@ func TestWrongTokensMakeOneWait(t *testing.T) {
 	s.push.send("GET", "/Users", nil, http.StatusOK)
 }
 
-// TestDoctor finds what does not fit together.
-func TestDoctor(t *testing.T) {
+// TestDoctor_FindsMismatches finds what does not fit together.
+func TestDoctor_FindsMismatches(t *testing.T) {
 	s := newStage(t)
 	out, code := s.server.try("doctor", "-o", "csv")
 	for _, want := range []string{"discovery,ok", "keys,ok", "clock,ok", "certificate,", "tokens,ok", "users,ok", "groups in rules,"} {

@@ -99,7 +99,7 @@ func TestCertificatesAreReplacedWhileServing(t *testing.T) {
 	}
 	awaitLog(t, s.server, "the former settings stay in force")
 	awaitLog(t, s.server, "private key does not match public key")
-	if code := s.her.fetch("/"); code != http.StatusOK {
+	if code := s.browser.fetch("/"); code != http.StatusOK {
 		t.Errorf("alice gets %d", code)
 	}
 	writeFile(t, s.dir, "tls.key", key)

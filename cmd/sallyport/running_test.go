@@ -236,7 +236,7 @@ func (a *authority) pair(t testing.TB, names ...string) tls.Certificate {
 
 // browser is a client with a cookie jar that resolves the names in hosts to
 // the addresses given there, and every other name as usual.
-func browser(t testing.TB, a *authority, hosts map[string]string) *http.Client {
+func newClient(t testing.TB, a *authority, hosts map[string]string) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {

@@ -64,7 +64,7 @@ func (s *stage) attack(b testing.TB, lasts time.Duration) (n tally) {
 			})
 		}
 	}
-	stranger, pusher := s.visitor(s.server), *s.push
+	stranger, pusher := s.newBrowser(s.server), *s.push
 	pusher.token = "wrong"
 	repeat(2, func(_ context.Context, i int) {
 		quietly(stranger.client, "https://"+loginHost+"/.sallyport/login?return_to=/", "")
@@ -198,7 +198,7 @@ type weight struct{ memory, descriptors, goroutines float64 } // memory in MiB
 // weigh waits until what was under way is over: idle connections last two minutes.
 func (s *stage) weigh(b testing.TB) weight {
 	b.Helper()
-	s.her.client.CloseIdleConnections()
+	s.browser.client.CloseIdleConnections()
 	var w weight
 	for range 150 {
 		metrics, err := readMetrics(b.Context(), s.server.addrs["ops"])

@@ -104,29 +104,29 @@ func (w *world) pusher(s *running) *pusher {
 		}
 		w.token = made.Token
 	}
-	client := browser(w.t, w.ca, map[string]string{loginHost + ":443": s.addrs["scim"]})
+	client := newClient(w.t, w.ca, map[string]string{loginHost + ":443": s.addrs["scim"]})
 	return &pusher{t: w.t, base: "https://" + loginHost + "/scim/v2", token: w.token, client: client}
 }
 
-// visitor is somebody at their browser.
-type visitor struct {
+// browser is somebody at their browser.
+type browser struct {
 	t      testing.TB
 	client *http.Client
 	addr   string // of the public door
 	ca     *authority
 }
 
-func (w *world) visitor(s *running) *visitor {
+func (w *world) newBrowser(s *running) *browser {
 	public := s.addrs["public"]
 	hosts := map[string]string{}
 	for _, host := range []string{loginHost, appHost, apiHost} {
 		hosts[host+":443"] = public
 	}
-	return &visitor{w.t, browser(w.t, w.ca, hosts), public, w.ca}
+	return &browser{w.t, newClient(w.t, w.ca, hosts), public, w.ca}
 }
 
-// visit opens a page as a browser navigates, and follows redirects.
-func (v *visitor) visit(target string) (status int, body string) {
+// navigate opens a page as a browser navigates, and follows redirects.
+func (v *browser) navigate(target string) (status int, body string) {
 	v.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
@@ -148,15 +148,15 @@ func (v *visitor) visit(target string) (status int, body string) {
 }
 
 // signIn opens the application and demands that it is reached.
-func (v *visitor) signIn() {
+func (v *browser) signIn() {
 	v.t.Helper()
-	if status, body := v.visit("https://" + appHost + "/"); status != http.StatusOK || !strings.HasPrefix(body, "hello ") {
+	if status, body := v.navigate("https://" + appHost + "/"); status != http.StatusOK || !strings.HasPrefix(body, "hello ") {
 		v.t.Fatalf("signing in ends with %d:\n%s", status, body)
 	}
 }
 
 // fetch asks the application as a script does: without following anywhere.
-func (v *visitor) fetch(path string) int {
+func (v *browser) fetch(path string) int {
 	v.t.Helper()
 	resp := v.get("https://"+appHost+path, "")
 	_ = resp.Body.Close()
@@ -164,7 +164,7 @@ func (v *visitor) fetch(path string) int {
 }
 
 // get asks as a script does, with a bearer token if there is one.
-func (v *visitor) get(target, bearer string) *http.Response {
+func (v *browser) get(target, bearer string) *http.Response {
 	v.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
@@ -184,11 +184,11 @@ func (v *visitor) get(target, bearer string) *http.Response {
 }
 
 // cookies are those the browser would send to host.
-func (v *visitor) cookies(host string) []*http.Cookie {
+func (v *browser) cookies(host string) []*http.Cookie {
 	return v.client.Jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"})
 }
 
-func mustURL(t testing.TB, text string) *url.URL {
+func mustParseURL(t testing.TB, text string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(text)
 	if err != nil {
@@ -205,7 +205,7 @@ func secure(cookies []*http.Cookie) (fit []*http.Cookie) {
 	return fit
 }
 
-func commandOutput(path string, args ...string) (string, error) {
+func runCommand(path string, args ...string) (string, error) {
 	out, err := exec.Command(path, args...).CombinedOutput()
 	return string(out), err
 }

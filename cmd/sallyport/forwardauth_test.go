@@ -26,29 +26,29 @@ import (
 
 const (
 	openHost    = "open.test" // where anyone may pass; the fronts know no such site
-	frontSecret = "7c1f0a5e7c1f0a5e7c1f0a5e7c1f0a5e7c1f0a5e"
+	proxySecret = "7c1f0a5e7c1f0a5e7c1f0a5e7c1f0a5e7c1f0a5e"
 	forged      = "forged-by-the-client"
 	outside     = "127.0.0.2" // where clients come from
 )
 
-// frontKind is a program that can be a front.
-type frontKind struct {
+// authProxy is a program that can be a front.
+type authProxy struct {
 	env   string // names its binary
 	block string // of docs/forward-auth.md
-	run   func(f *fronted, binary, snippet string) *exec.Cmd
+	run   func(f *proxied, binary, snippet string) *exec.Cmd
 }
 
 var (
-	nginxFront   = frontKind{"FRONT_NGINX", "nginx", (*fronted).nginx}
-	haproxyFront = frontKind{"FRONT_HAPROXY", "haproxy", (*fronted).haproxy}
-	caddyFront   = frontKind{"FRONT_CADDY", "caddyfile", (*fronted).caddy}
-	balancers    = map[string]frontKind{
-		"nginx":   {"FRONT_NGINX", "nginx balancer", (*fronted).nginx},
-		"haproxy": {"FRONT_HAPROXY", "haproxy balancer", (*fronted).haproxy},
+	nginxProxy   = authProxy{"FRONT_NGINX", "nginx", (*proxied).nginx}
+	haproxyProxy = authProxy{"FRONT_HAPROXY", "haproxy", (*proxied).haproxy}
+	caddyProxy   = authProxy{"FRONT_CADDY", "caddyfile", (*proxied).caddy}
+	balancers    = map[string]authProxy{
+		"nginx":   {"FRONT_NGINX", "nginx balancer", (*proxied).nginx},
+		"haproxy": {"FRONT_HAPROXY", "haproxy balancer", (*proxied).haproxy},
 	}
 )
 
-func (k frontKind) binary(t *testing.T) string {
+func (k authProxy) binary(t *testing.T) string {
 	t.Helper()
 	if os.Getenv("FRONTS") == "" {
 		t.Skip("./test.sh fronts runs this")
@@ -60,19 +60,19 @@ func (k frontKind) binary(t *testing.T) string {
 	return path
 }
 
-// fronted is a company whose application a front stands before.
-type fronted struct {
+// proxied is a company whose application a front stands before.
+type proxied struct {
 	*stage
 	app  *httptest.Server // tells what it was sent
 	addr string           // of the front
 }
 
-func newFronted(t *testing.T, kind frontKind) *fronted {
+func newProxied(t *testing.T, kind authProxy) *proxied {
 	t.Helper()
 	binary := kind.binary(t)
-	f := &fronted{stage: &stage{world: newWorld(t)}, app: httptest.NewServer(mirror())}
+	f := &proxied{stage: &stage{world: newWorld(t)}, app: httptest.NewServer(mirror())}
 	t.Cleanup(f.app.Close)
-	f.trustFront()
+	f.trustProxy()
 	f.server = f.start("--init")
 	f.push = f.pusher(f.server)
 	f.push.base = "http://" + f.server.addrs["scim"] + "/scim/v2"
@@ -82,26 +82,26 @@ func newFronted(t *testing.T, kind frontKind) *fronted {
 	f.addr = free(t)
 	f.launch(kind, binary)
 	f.entra.SignIn(f.person.OID)
-	f.her = f.from(outside)
-	f.her.signIn()
+	f.browser = f.from(outside)
+	f.browser.signIn()
 	return f
 }
 
 // employ puts somebody into the tenant and pushes them.
-func (f *fronted) employ(name string) (id string, p entratest.Person) {
+func (f *proxied) employ(name string) (id string, p entratest.Person) {
 	p = f.entra.Add(entratest.Person{UPN: name + "@example.com", Name: name})
 	return f.push.hire(name, p.OID), p
 }
 
-// trustFront alters the configuration as docs/forward-auth.md says.
-func (f *fronted) trustFront() {
+// trustProxy alters the configuration as docs/forward-auth.md says.
+func (f *proxied) trustProxy() {
 	f.t.Helper()
 	file := filepath.Join(f.dir, "sallyport.yaml")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	writeFile(f.t, f.dir, "secrets/front", []byte(frontSecret+"\n"))
+	writeFile(f.t, f.dir, "secrets/front", []byte(proxySecret+"\n"))
 	changed := strings.NewReplacer(
 		"tls: {cert_file: tls.crt, key_file: tls.key}", "tls: {off: true}\ntrusted_proxies: [127.0.0.1]\nforward_auth: {secret_file: secrets/front}",
 		f.upstream.URL, f.app.URL,
@@ -127,7 +127,7 @@ func mirror() http.Handler {
 }
 
 // snippet is a block of docs/forward-auth.md with this company's names and addresses in it.
-func (f *fronted) snippet(block string) string {
+func (f *proxied) snippet(block string) string {
 	f.t.Helper()
 	page, err := os.ReadFile("../../docs/forward-auth.md")
 	if err != nil {
@@ -139,20 +139,20 @@ func (f *fronted) snippet(block string) string {
 	}
 	_, port, _ := net.SplitHostPort(f.addr)
 	site := filepath.Join(f.dir, "front", "site")
-	return strings.NewReplacer("login.example.com", loginHost, "app.example.com", appHost, "THE-SECRET", frontSecret,
+	return strings.NewReplacer("login.example.com", loginHost, "app.example.com", appHost, "THE-SECRET", proxySecret,
 		"127.0.0.1:8443", f.server.addrs["public"], "127.0.0.1:3000", f.app.Listener.Addr().String(),
 		"listen 443", "listen 127.0.0.1:"+port, "bind :443", "bind 127.0.0.1:"+port,
 		"site.crt", site+".crt", "site.key", site+".key", "site.pem", site+".pem",
 		"lua-load sallyport.lua", "lua-load "+filepath.Join(f.dir, "front", "sallyport.lua")).Replace(string(found[0][1]))
 }
 
-func (f *fronted) write(name, text string) string {
+func (f *proxied) write(name, text string) string {
 	f.t.Helper()
 	writeFile(f.t, f.dir, "front/"+name, []byte(text))
 	return filepath.Join(f.dir, "front", name)
 }
 
-func (f *fronted) nginx(binary, snippet string) *exec.Cmd {
+func (f *proxied) nginx(binary, snippet string) *exec.Cmd {
 	dir := filepath.Join(f.dir, "front")
 	around := fmt.Sprintf("daemon off; master_process off; pid %[1]s/pid; error_log stderr; events {}\nhttp { access_log off;\n", dir)
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
@@ -161,12 +161,12 @@ func (f *fronted) nginx(binary, snippet string) *exec.Cmd {
 	return exec.Command(binary, "-e", "stderr", "-p", dir, "-c", f.write("nginx.conf", around+snippet+"}\n"))
 }
 
-func (f *fronted) haproxy(binary, snippet string) *exec.Cmd {
+func (f *proxied) haproxy(binary, snippet string) *exec.Cmd {
 	f.write("sallyport.lua", f.snippet("lua"))
 	return exec.Command(binary, "-db", "-f", f.write("haproxy.cfg", snippet))
 }
 
-func (f *fronted) caddy(binary, snippet string) *exec.Cmd {
+func (f *proxied) caddy(binary, snippet string) *exec.Cmd {
 	_, port, _ := net.SplitHostPort(f.addr)
 	around := "{\n\tadmin off\n\tauto_https disable_redirects\n\thttps_port " + port + "\n\tdefault_bind 127.0.0.1\n}\n"
 	cmd := exec.Command(binary, "run", "--adapter", "caddyfile", "--config", f.write("Caddyfile", around+snippet))
@@ -175,7 +175,7 @@ func (f *fronted) caddy(binary, snippet string) *exec.Cmd {
 }
 
 // launch runs the front until the test is over, and returns once it listens.
-func (f *fronted) launch(kind frontKind, binary string) {
+func (f *proxied) launch(kind authProxy, binary string) {
 	f.t.Helper()
 	cmd := kind.run(f, binary, f.snippet(kind.block))
 	said := new(bytes.Buffer)
@@ -208,8 +208,8 @@ func (f *fronted) launch(kind frontKind, binary string) {
 }
 
 // from is a visitor whose machine has that address, and for whom every site is at the front.
-func (f *fronted) from(address string) *visitor {
-	v := f.visitor(f.server)
+func (f *proxied) from(address string) *browser {
+	v := f.newBrowser(f.server)
 	v.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if host, _, _ := net.SplitHostPort(addr); strings.HasSuffix(host, ".test") {
 			addr = f.addr
@@ -221,7 +221,7 @@ func (f *fronted) from(address string) *visitor {
 }
 
 // ask sends a request for a raw target, as a script does, and follows nothing.
-func (v *visitor) ask(t testing.TB, method, host, target string, headers ...string) (*http.Response, string) {
+func (v *browser) ask(t testing.TB, method, host, target string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest(method, "https://"+host+"/", nil)
 	if err != nil {
@@ -261,9 +261,9 @@ func passed(body string) bool { return strings.HasPrefix(body, "hello ") }
 
 // TestForwardAuth asks through each front what must hold whoever passes requests on.
 func TestForwardAuth(t *testing.T) {
-	for _, kind := range []frontKind{nginxFront, haproxyFront, caddyFront} {
+	for _, kind := range []authProxy{nginxProxy, haproxyProxy, caddyProxy} {
 		t.Run(kind.block, func(t *testing.T) {
-			f := newFronted(t, kind)
+			f := newProxied(t, kind)
 			t.Run("the application is told who calls", f.tellsWho)
 			t.Run("and never what a client says", f.overwrites)
 			t.Run("rules are asked about the request itself", f.asksAboutTheRequest)
@@ -273,7 +273,7 @@ func TestForwardAuth(t *testing.T) {
 			t.Run("sockets pass", func(t *testing.T) { f.openSocket(t) })
 			t.Run("who is deactivated is denied next", func(t *testing.T) {
 				f.push.setActive(f.alice, "False")
-				if res, body := f.her.ask(t, "GET", appHost, "/"); res.StatusCode != http.StatusForbidden || passed(body) {
+				if res, body := f.browser.ask(t, "GET", appHost, "/"); res.StatusCode != http.StatusForbidden || passed(body) {
 					t.Errorf("%d %s", res.StatusCode, body)
 				}
 			})
@@ -281,13 +281,13 @@ func TestForwardAuth(t *testing.T) {
 	}
 }
 
-func (f *fronted) tellsWho(t *testing.T) {
-	res, body := f.her.ask(t, "POST", appHost, "/a,b/%C3%A4?c=d&e=/x")
+func (f *proxied) tellsWho(t *testing.T) {
+	res, body := f.browser.ask(t, "POST", appHost, "/a,b/%C3%A4?c=d&e=/x")
 	if res.StatusCode != http.StatusOK || !strings.HasPrefix(body, "hello POST /a,b/%C3%A4?c=d&e=/x\n") {
 		t.Fatalf("%d %s", res.StatusCode, body)
 	}
 	f.checkTold(t, body)
-	for _, gone := range []string{"__Host-sallyport=", frontSecret} {
+	for _, gone := range []string{"__Host-sallyport=", proxySecret} {
 		if strings.Contains(body, gone) {
 			t.Errorf("the application sees %s:\n%s", gone, body)
 		}
@@ -295,7 +295,7 @@ func (f *fronted) tellsWho(t *testing.T) {
 }
 
 // checkTold says that the application knows it is alice, and from whom.
-func (f *fronted) checkTold(t *testing.T, body string) {
+func (f *proxied) checkTold(t *testing.T, body string) {
 	t.Helper()
 	for _, want := range []string{"X-Forwarded-User: alice@example.com\r\n", "X-Sallyport-Assertion: ey", "X-Forwarded-Groups: " + f.world.group + "\r\n"} {
 		if strings.Count(body, want) != 1 {
@@ -304,13 +304,13 @@ func (f *fronted) checkTold(t *testing.T, body string) {
 	}
 }
 
-func (f *fronted) overwrites(t *testing.T) {
+func (f *proxied) overwrites(t *testing.T) {
 	all := []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups", "X-Sallyport-Assertion"}
 	var each []string
 	for _, name := range all {
 		each = append(each, name, forged)
 	}
-	res, body := f.her.ask(t, "GET", appHost, "/", each...)
+	res, body := f.browser.ask(t, "GET", appHost, "/", each...)
 	if res.StatusCode != http.StatusOK || strings.Contains(body, forged) {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
@@ -321,22 +321,22 @@ func (f *fronted) overwrites(t *testing.T) {
 	for _, name := range all {
 		for _, spelling := range []string{strings.ToLower(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "."), strings.ReplaceAll(name, "-", "~"), strings.Replace(name, "-", "_", 1)} {
 			for _, target := range []string{"/", "/public"} {
-				if _, body := f.her.ask(t, "GET", appHost, target, spelling, forged); strings.Contains(body, forged) {
+				if _, body := f.browser.ask(t, "GET", appHost, target, spelling, forged); strings.Contains(body, forged) {
 					t.Errorf("%s reaches the application:\n%s", spelling, body)
 				}
 			}
-			if _, body := f.her.ask(t, "GET", appHost, "/", spelling, forged, "Connection", "close, "+spelling); strings.Contains(body, forged) {
+			if _, body := f.browser.ask(t, "GET", appHost, "/", spelling, forged, "Connection", "close, "+spelling); strings.Contains(body, forged) {
 				t.Errorf("%s, declared hop-by-hop, reaches the application:\n%s", spelling, body)
 			}
 		}
-		if _, body := f.her.ask(t, "GET", appHost, "/", name, forged, name, forged); strings.Contains(body, forged) {
+		if _, body := f.browser.ask(t, "GET", appHost, "/", name, forged, name, forged); strings.Contains(body, forged) {
 			t.Errorf("%s twice reaches the application:\n%s", name, body)
 		}
 	}
 }
 
 // asksAboutTheRequest says that nothing a client sends makes rules be asked about another request than is passed on.
-func (f *fronted) asksAboutTheRequest(t *testing.T) {
+func (f *proxied) asksAboutTheRequest(t *testing.T) {
 	claims := [][]string{nil,
 		{"X-Forwarded-Uri", "/"}, {"X-Forwarded-Method", "GET"}, {"X-Forwarded-Host", openHost}, {"X-Forwarded-Host", openHost, "X-Forwarded-Uri", "/", "X-Forwarded-Method", "GET"},
 		{"X_Forwarded_Uri", "/"}, {"X_Forwarded_Host", openHost}, {"X-Original-Url", "/"}, {"X-Original-Method", "GET"}, {"X-Rewrite-Url", "/"},
@@ -344,11 +344,11 @@ func (f *fronted) asksAboutTheRequest(t *testing.T) {
 	stranger := f.from(outside)
 	for _, claim := range claims {
 		for _, c := range []struct {
-			who            *visitor
+			who            *browser
 			method, target string
 		}{
-			{f.her, "GET", "/secret/x"}, {f.her, "GET", "/%73ecret/x"}, {f.her, "DELETE", "/"}, {f.her, "FROB", "/"}, {stranger, "GET", "/"},
-			{f.her, "GET", "/a%2Fb"}, {f.her, "GET", "/a/..%2fsecret/x"}, {f.her, "GET", "/a/%2e%2e/secret/x"}, {f.her, "GET", "//secret/x"}, {f.her, "GET", "/a;b"}, {f.her, "GET", "/a%00"}, {f.her, "GET", "/.sallyport%2Fx"},
+			{f.browser, "GET", "/secret/x"}, {f.browser, "GET", "/%73ecret/x"}, {f.browser, "DELETE", "/"}, {f.browser, "FROB", "/"}, {stranger, "GET", "/"},
+			{f.browser, "GET", "/a%2Fb"}, {f.browser, "GET", "/a/..%2fsecret/x"}, {f.browser, "GET", "/a/%2e%2e/secret/x"}, {f.browser, "GET", "//secret/x"}, {f.browser, "GET", "/a;b"}, {f.browser, "GET", "/a%00"}, {f.browser, "GET", "/.sallyport%2Fx"},
 		} {
 			if res, body := c.who.ask(t, c.method, appHost, c.target, claim...); passed(body) || res.StatusCode < 400 {
 				t.Errorf("%s %s with %q: %d %s", c.method, c.target, claim, res.StatusCode, body)
@@ -357,7 +357,7 @@ func (f *fronted) asksAboutTheRequest(t *testing.T) {
 	}
 }
 
-func (f *fronted) sendsToSignIn(t *testing.T) {
+func (f *proxied) sendsToSignIn(t *testing.T) {
 	v := f.from(outside)
 	res, body := v.ask(t, "GET", appHost, "/a?b=c&d", "Accept", "text/html", "Sec-Fetch-Mode", "navigate")
 	to, err := url.Parse(res.Header.Get("Location"))
@@ -372,22 +372,22 @@ func (f *fronted) sendsToSignIn(t *testing.T) {
 	}
 }
 
-func (f *fronted) denies(t *testing.T) {
+func (f *proxied) denies(t *testing.T) {
 	_, bob := f.employ("bob")
 	f.entra.SignIn(bob.OID)
-	if status, body := f.from(outside).visit("https://" + appHost + "/"); status != http.StatusForbidden || passed(body) {
+	if status, body := f.from(outside).navigate("https://" + appHost + "/"); status != http.StatusForbidden || passed(body) {
 		t.Errorf("%d %s", status, body)
 	}
 }
 
 // hidesChecks says that a client of the front is not told what the front is.
-func (f *fronted) hidesChecks(t *testing.T) {
+func (f *proxied) hidesChecks(t *testing.T) {
 	claims := [][]string{nil, {"X-Forwarded-Method", "GET", "X-Forwarded-Proto", "https", "X-Forwarded-Host", appHost, "X-Forwarded-Uri", "/"}, {"X-Forwarded-Method", "GET", "X-Forwarded-Uri", "/"}}
 	for _, host := range []string{appHost, loginHost} {
 		for _, target := range []string{"/.sallyport/check", "/.sallyport/check?redirect=false", "/.sallyport/check/", "/.sallyport/check/a", "/.sallyport/%63heck", "/.sallyport/%63heck/a",
 			"/.sallyport//check", "/.sallyport/./check", "/.sallyport/x/../check", "/.sallyport/x/%2e%2e/check", "/.sallyport/check%2f", "/.sallyport/CHECK", "/%2esallyport/check", "/.sallyport/check;x", "//.sallyport/check"} {
 			for _, claim := range claims {
-				res, body := f.her.ask(t, "GET", host, target, claim...)
+				res, body := f.browser.ask(t, "GET", host, target, claim...)
 				if res.StatusCode < 400 || res.StatusCode >= 500 || res.Header.Get("X-Sallyport-Assertion") != "" || res.Header.Get("X-Forwarded-User") != "" {
 					t.Errorf("%s%s with %q: %d %v %s", host, target, claim, res.StatusCode, res.Header, body)
 				}
@@ -396,12 +396,12 @@ func (f *fronted) hidesChecks(t *testing.T) {
 	}
 }
 
-// TestBehindABalancerThatSpeaksHTTP: Sallyport is the proxy, and the front merely stands before it.
-func TestBehindABalancerThatSpeaksHTTP(t *testing.T) {
+// TestHTTPBalancer: Sallyport is the proxy, and the front merely stands before it.
+func TestHTTPBalancer(t *testing.T) {
 	for name, kind := range balancers {
 		t.Run(name, func(t *testing.T) {
-			f := newFronted(t, kind)
-			_, body := f.her.ask(t, "GET", appHost, "/", "X-Forwarded-For", "6.6.6.6", "X-Forwarded-User", forged, "X_Forwarded_User", forged)
+			f := newProxied(t, kind)
+			_, body := f.browser.ask(t, "GET", appHost, "/", "X-Forwarded-For", "6.6.6.6", "X-Forwarded-User", forged, "X_Forwarded_User", forged)
 			if !strings.Contains(body, "X-Forwarded-For: "+outside+", 127.0.0.1\r\n") || !strings.Contains(body, "X-Forwarded-Proto: https\r\n") ||
 				strings.Contains(body, forged) || strings.Contains(body, "6.6.6.6") {
 				t.Errorf("%s", body)
@@ -414,7 +414,7 @@ func TestBehindABalancerThatSpeaksHTTP(t *testing.T) {
 				select {
 				case <-socket.ended:
 				case <-time.After(10 * time.Second):
-					t.Error("the socket lives")
+					t.Error("the socket requests")
 				}
 			})
 		})
