@@ -9,7 +9,7 @@ import (
 func (n *normalizer) applyMultiValued(parent map[string]any, o Operation) error {
 	a := o.Path.Attribute
 	list, _ := parent[a.Name].([]any)
-	list, err := n.changedList(slices.Clone(list), o)
+	list, err := n.changedList(list, o)
 	if err != nil {
 		return err
 	}

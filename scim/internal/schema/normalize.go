@@ -112,6 +112,11 @@ func (n *normalizer) value(a *Attribute, v any) (any, error) {
 	if a.MultiValued {
 		return n.elements(a, v)
 	}
+	return n.unlisted(a, v)
+}
+
+// unlisted normalizes one value, which may stand in a list of one.
+func (n *normalizer) unlisted(a *Attribute, v any) (any, error) {
 	if list, ok := v.([]any); ok {
 		switch len(list) {
 		case 0:
@@ -143,7 +148,7 @@ func (n *normalizer) single(a *Attribute, v any) (any, error) {
 			return nil, invalid("invalidValue", "%s is a plain value, not an object.", a.Name)
 		}
 		n.quirks.Add(QuirkWrappedValue)
-		return n.value(a, inner)
+		return n.unlisted(a, inner)
 	}
 	return n.plain(a, v)
 }
