@@ -14,16 +14,17 @@ import (
 	"sallyport/proxy/internal/upstream"
 )
 
-// requestBody is a request's, and remembers how reading it ended: if it failed, that was not the upstream's fault.
+// requestBody is the body of a request. It remembers how reading it ended: a failure is not the upstream's fault.
 type requestBody struct {
 	io.Reader
-	whole, failed, closed atomic.Bool
-	stallTimeout          time.Duration // for some more of it to come; 0: any
-	onStall               func()        // called when it has not
-	reading               sync.Mutex    // held while it is read
+	complete, failed, closed atomic.Bool
+	received                 atomic.Int64  // bytes read so far
+	stallTimeout             time.Duration // for one read; 0: none
+	onStall                  func()        // called when a read takes longer
+	reading                  sync.Mutex    // held during a read
 }
 
-// Read reads on, unless it was closed.
+// Read reads the body, unless it was closed.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
@@ -34,119 +35,140 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		defer time.AfterFunc(b.stallTimeout, b.onStall).Stop()
 	}
 	n, err := b.Reader.Read(p)
+	b.received.Add(int64(n))
 	switch {
 	case err == io.EOF:
-		b.whole.Store(true)
+		b.complete.Store(true)
 	case err != nil:
 		b.failed.Store(true)
 	}
 	return n, err
 }
 
-// Close says that no more of it is wanted, and waits for nothing: net/http's own body would read on to its end, which
-// the client may never send.
+// Close makes further reads fail. It does not wait: the body of net/http would read on to its end, which the client may
+// never send.
 func (b *requestBody) Close() error {
 	b.closed.Store(true)
 	return nil
 }
 
-// exchange is one request's way to the upstream and back.
+// exchange is one request to the upstream and its response.
 type exchange struct {
 	*request
 	path  string // for the upstream
 	proxy *Proxy
 	live  *liveRequest
-	reply *responseWriter
-	body  *requestBody
+	rw    *responseWriter
+	body  *requestBody // nil: there is none
 	begun time.Time
+	sent  int64   // bytes of the response body
+	by    endedBy // the side that ended it
 }
 
-// forward passes the request on and the answer back. It returns a refusal if the upstream gave no answer.
+// forward sends the request to the upstream and the response to the client. It returns a denial if there is no response
+// from the upstream.
 func (p *Proxy) forward(w *responseWriter, r *http.Request, live *liveRequest) *denial {
-	way := &exchange{request: live.request, proxy: p, live: live, reply: w, begun: time.Now()}
+	ex := &exchange{request: live.request, proxy: p, live: live, rw: w, begun: time.Now(), by: byError}
 	var denied *denial
-	if way.path, denied = way.route.rewritePath(live.request); denied != nil {
+	if ex.path, denied = ex.route.rewritePath(live.request); denied != nil {
 		return denied
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		way.body = &requestBody{Reader: r.Body} // r keeps its own: net/http looks at how far that was read
-		if most := int64(way.route.maxBody); most > 0 {
-			if r.ContentLength > most {
+		ex.body = &requestBody{Reader: r.Body} // r keeps its own body: net/http checks how far that was read
+		if limit := int64(ex.route.maxBody); limit > 0 {
+			if r.ContentLength > limit {
 				return deny(bodyTooLarge, "")
 			}
-			way.body.Reader = http.MaxBytesReader(nil, r.Body, most) // not w: it is read while w is written to
+			ex.body.Reader = http.MaxBytesReader(nil, r.Body, limit) // without w, which is written to at the same time
 		}
 		if !isGRPC(r) {
-			way.body.stallTimeout, way.body.onStall = w.stall, live.stop
+			ex.body.stallTimeout, ex.body.onStall = w.stall, func() { live.stop(byStall) }
 		}
 	}
-	return way.forward(r)
+	defer ex.end()
+	return ex.roundTrip(r)
 }
 
-// isGRPC says whether the body is a stream of calls, between which hours may pass.
+// end reports the end of the exchange, unless it goes on as a tunnel.
+func (ex *exchange) end() {
+	if ex.live.tunneled {
+		return
+	}
+	var received int64
+	if ex.body != nil {
+		received = ex.body.received.Load()
+	}
+	ex.reportEnd(ex.by, received, ex.sent)
+}
+
+// isGRPC reports whether the body is a stream of gRPC messages, between which hours may pass.
 func isGRPC(r *http.Request) bool {
 	return r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
 }
 
-// leaveBody returns when nobody reads the request's body any more, and nobody will. Over HTTP/1, a read that outlived
-// its request would have net/http forget how long it may wait for the rest.
-func (w *exchange) leaveBody() {
-	_ = w.body.Close()
-	if !w.reply.http1 {
+// closeBody returns when nothing reads the request body any more, and nothing will. Over HTTP/1, a read that outlives
+// its request would make net/http forget the deadline for the rest of the body.
+func (ex *exchange) closeBody() {
+	_ = ex.body.Close()
+	if !ex.rw.http1 {
 		return
 	}
-	if !w.body.reading.TryLock() {
-		w.reply.stopReading()
-		w.body.reading.Lock()
+	if !ex.body.reading.TryLock() {
+		ex.rw.stopReading()
+		ex.body.reading.Lock()
 	}
-	w.body.reading.Unlock() // who reads on is told that it is closed
+	ex.body.reading.Unlock()
 }
 
 var errCut = errors.New("the request was cut")
 
-// answered looks at the upstream's answer before the client sees any of it.
-func (w *exchange) answered(res *http.Response) error {
-	w.route.metrics.upstreamSeconds.Observe(time.Since(w.begun).Seconds())
-	if w.live.cutBy() != nil {
+// checkResponse prepares the upstream's response for the client, or returns an error if the client must not see it.
+func (ex *exchange) checkResponse(res *http.Response) error {
+	ex.route.metrics.upstreamSeconds.Observe(time.Since(ex.begun).Seconds())
+	if ex.live.cutBy() != nil {
 		return errCut
 	}
 	if res.StatusCode < 100 {
-		return fmt.Errorf("upstream answered with the status %d, which there is not", res.StatusCode)
+		return fmt.Errorf("the upstream sent the invalid status %d", res.StatusCode)
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		removeHopByHop(res.Header)
 	}
 	stripOurSetCookies(res.Header)
-	w.route.responseEdits.apply(res.Header)
+	ex.route.responseEdits.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if !acceptsWebSocket(res) {
-			return errors.New("upstream switched to a protocol that nobody asked for")
+			return errors.New("the upstream switched to a protocol that the request did not ask for")
 		}
-		return w.tunnel(res)
+		return ex.tunnel(res)
 	}
 	return nil
 }
 
-// failed says what to answer when the upstream did not.
-func (w *exchange) failed(err error) *denial {
+// fail returns the denial for an exchange without a response, and notes who ended the exchange.
+func (ex *exchange) fail(err error) *denial {
 	var tooLarge *http.MaxBytesError
-	switch cut := w.live.cutBy(); {
+	switch cut := ex.live.cutBy(); {
 	case errors.Is(err, errTunneled):
 		return nil
 	case cut != nil:
 		return cut
-	case w.live.ctx.Err() != nil, errors.Is(err, errStopped):
+	case ex.live.ctx.Err() != nil, errors.Is(err, errStopped):
+		ex.by = byClient
 		return deny(clientGone, "")
 	case errors.As(err, &tooLarge):
 		return deny(bodyTooLarge, "")
-	case w.body != nil && w.body.failed.Load():
-		return deny(badRequest, fmt.Sprintf("reading the request's body: %v", err))
+	case ex.body != nil && ex.body.failed.Load():
+		ex.by = byClient
+		return deny(badRequest, fmt.Sprintf("reading the request body: %v", err))
 	}
 	reason := upstreamUnavailable
 	if upstream.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
 		reason = upstreamTimeout
+	} else {
+		ex.by = byUpstream
 	}
-	w.route.metrics.countUpstreamError(reason)
-	w.proxy.log.Warn("upstream gave no answer", "route", w.route.name, "err", err, "took", time.Since(w.begun))
+	ex.route.metrics.countUpstreamError(reason)
+	ex.proxy.log.Warn("no response from the upstream", "route", ex.route.name, "err", err, "took", time.Since(ex.begun))
 	return deny(reason, err.Error())
 }

@@ -13,86 +13,90 @@ import (
 	"sync"
 )
 
-// forward sends the request to the upstream, and its answer to the client. It returns a refusal if there was none.
-func (w *exchange) forward(in *http.Request) *denial {
-	early := &earlyAnswers{to: w.reply}
-	out := w.outgoing(in, early.watch(w.live.ctx))
-	if w.body != nil {
-		defer w.leaveBody()
+// roundTrip sends the request to the upstream and the response to the client. It returns a denial if there is no
+// response from the upstream.
+func (ex *exchange) roundTrip(in *http.Request) *denial {
+	informational := &informationalResponses{to: ex.rw}
+	out := ex.upstreamRequest(in, informational.trace(ex.live.ctx))
+	if ex.body != nil {
+		defer ex.closeBody()
 	}
-	res, err := w.route.upstream.RoundTrip(out)
-	early.end()
+	res, err := ex.route.upstream.RoundTrip(out)
+	informational.end()
 	if err == nil {
-		if err = w.answered(res); err != nil {
+		if err = ex.checkResponse(res); err != nil {
 			_ = res.Body.Close()
 		}
 	}
 	if err != nil {
-		return w.failed(err)
+		return ex.fail(err)
 	}
-	w.give(res)
+	ex.writeResponse(res)
 	return nil
 }
 
-// outgoing makes the request for the upstream out of the one that was decided on. Of the target whose turn it is,
-// scheme and host are still to come.
-func (w *exchange) outgoing(in *http.Request, ctx context.Context) *http.Request {
+// upstreamRequest returns the request for the upstream, made from the request that was decided on. The upstream fills in
+// scheme and host of the target.
+func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http.Request {
 	out := in.WithContext(ctx)
-	out.URL = &url.URL{Opaque: w.path}
-	if w.query != "" {
-		out.URL.RawQuery, out.URL.ForceQuery = w.query[1:], true
+	out.URL = &url.URL{Opaque: ex.path}
+	if ex.query != "" {
+		out.URL.RawQuery, out.URL.ForceQuery = ex.query[1:], true
 	}
-	out.Host, out.Method, out.Close = w.routing.authority(w.host), w.method, false
-	out.Trailer = nil // they come after the decision
-	if out.Body = nil; w.body != nil && in.ContentLength != 0 {
-		out.Body = w.body
+	out.Host, out.Method, out.Close = ex.routing.authority(ex.host), ex.method, false
+	out.Trailer = nil // trailers arrive after the decision
+	if out.Body = nil; ex.body != nil && in.ContentLength != 0 {
+		out.Body = ex.body
 	}
-	trailers, socket := hasToken(in.Header["Te"], "trailers"), wantsWebSocket(in) // gRPC asks for the former
-	h := w.routing.managed.strip(in.Header)
+	trailers, webSocket := hasToken(in.Header["Te"], "trailers"), wantsWebSocket(in) // gRPC asks for trailers
+	h := ex.routing.managed.strip(in.Header)
 	if trailers {
 		h["Te"] = []string{"trailers"}
 	}
-	if _, sent := h["User-Agent"]; !sent {
-		h["User-Agent"] = []string{""} // and not the library's
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = []string{""} // or net/http would send its own
 	}
-	if socket {
+	if webSocket {
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
-	if !w.route.passAuthorization {
+	if !ex.route.passAuthorization {
 		delete(h, "Authorization")
 	}
-	if cookies, sent := h["Cookie"]; sent {
+	if cookies, ok := h["Cookie"]; ok {
 		if h["Cookie"] = stripOurCookies(cookies); len(h["Cookie"]) == 0 {
 			delete(h, "Cookie")
 		}
 	}
-	w.route.requestEdits.apply(h)
-	w.setForwarded(h)
-	if w.caller != nil { // nobody is told of nobody
-		maps.Copy(h, w.proxy.assertions.forCaller(w.routing, w.caller, w.route, w.received).headers)
+	ex.route.requestEdits.apply(h)
+	ex.setForwarded(h)
+	if ex.caller != nil {
+		maps.Copy(h, ex.proxy.assertions.forCaller(ex.routing, ex.caller, ex.route, ex.received).headers)
 	}
 	out.Header = h
 	return out
 }
 
-// give sends the client the upstream's answer as it comes in. Where it breaks off, so does ours.
-func (w *exchange) give(res *http.Response) {
-	w.reply.closeIfBodyUnread(w.body)
-	h := w.reply.Header()
+// writeResponse sends the client the response of the upstream as it arrives. If that breaks off, writeResponse panics, so
+// that the client's response breaks off too.
+func (ex *exchange) writeResponse(res *http.Response) {
+	ex.rw.closeIfBodyUnread(ex.body)
+	h := ex.rw.Header()
 	for name, values := range res.Header {
 		h[name] = values
 	}
-	announced := len(res.Trailer)
+	declared := len(res.Trailer)
 	for name := range res.Trailer {
 		h["Trailer"] = append(h["Trailer"], name)
 	}
-	w.reply.WriteHeader(res.StatusCode)
+	ex.rw.WriteHeader(res.StatusCode)
 	var err error
-	if res.ContentLength < 0 && res.Body != http.NoBody { // the first piece may be a while in coming
-		err = w.reply.flush()
+	if res.ContentLength < 0 && res.Body != http.NoBody { // the first bytes of the body may take a while
+		if err = ex.rw.flush(); err != nil {
+			ex.by = byClient
+		}
 	}
 	if err == nil {
-		err = w.copy(res.Body)
+		err = ex.copyBody(res.Body)
 	}
 	_ = res.Body.Close()
 	if err != nil {
@@ -101,9 +105,9 @@ func (w *exchange) give(res *http.Response) {
 	if len(res.Trailer) == 0 {
 		return
 	}
-	_ = w.reply.flush() // a short answer has trailers too
+	_ = ex.rw.flush() // makes a short response chunked, which trailers need
 	prefix := ""
-	if len(res.Trailer) != announced {
+	if len(res.Trailer) != declared {
 		prefix = http.TrailerPrefix
 	}
 	cleanTrailer(res.Trailer)
@@ -112,7 +116,7 @@ func (w *exchange) give(res *http.Response) {
 	}
 }
 
-// cleanTrailer removes what only a head may say (RFC 9110 §6.5.1).
+// cleanTrailer removes the fields that must not stand in a trailer (RFC 9110 §6.5.1).
 func cleanTrailer(h http.Header) {
 	for _, name := range hopByHop {
 		delete(h, name)
@@ -121,36 +125,43 @@ func cleanTrailer(h http.Header) {
 	stripOurSetCookies(h)
 }
 
-// copy sends on what comes, at once: nobody knows when more will.
-func (w *exchange) copy(from io.Reader) error {
-	buf := w.proxy.buffers.Get().(*[32 << 10]byte)
-	defer w.proxy.buffers.Put(buf)
+// copyBody sends the body on as it arrives. It flushes after each read, since the next may take a while. It notes whose
+// side ended the body.
+func (ex *exchange) copyBody(from io.Reader) error {
+	buf := ex.proxy.buffers.Get().(*[32 << 10]byte)
+	defer ex.proxy.buffers.Put(buf)
 	for {
 		n, err := from.Read(buf[:])
 		if n > 0 {
-			if _, err := w.reply.Write(buf[:n]); err != nil {
+			if _, err := ex.rw.Write(buf[:n]); err != nil {
+				ex.by = byClient
 				return err
 			}
+			ex.sent += int64(n)
 		}
-		switch {
-		case err == io.EOF:
-			return nil
-		case err != nil:
+		if err != nil {
+			if ex.by = byUpstream; err == io.EOF {
+				return nil
+			}
+			if ex.live.ctx.Err() != nil { // the read failed because the client went away
+				ex.by = byClient
+			}
 			return err
 		}
-		if err := w.reply.flush(); err != nil {
+		if err := ex.rw.flush(); err != nil {
+			ex.by = byClient
 			return err
 		}
 	}
 }
 
-// hopByHop are headers that are about one connection and go no further (RFC 9110 §7.6.1).
+// hopByHop are the headers that concern one connection and are not forwarded (RFC 9110 §7.6.1).
 var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
 	"Transfer-Encoding", "Upgrade"}
 
-// removeHopByHop removes what an answer says of its connection alone, and what it says is of it.
+// removeHopByHop removes the headers that concern one connection, and those that its Connection header names.
 func removeHopByHop(h http.Header) {
-	for _, name := range nominated(h["Connection"]) {
+	for _, name := range connectionOptions(h["Connection"]) {
 		delete(h, name)
 	}
 	for _, name := range hopByHop {
@@ -158,8 +169,8 @@ func removeHopByHop(h http.Header) {
 	}
 }
 
-// nominated are the headers that a Connection header names (RFC 9110 §7.6.1).
-func nominated(connection []string) (names []string) {
+// connectionOptions returns the headers that a Connection header names (RFC 9110 §7.6.1).
+func connectionOptions(connection []string) (names []string) {
 	for _, line := range connection {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = textproto.TrimString(name); name != "" && !strings.EqualFold(name, "keep-alive") && !strings.EqualFold(name, "close") {
@@ -170,37 +181,39 @@ func nominated(connection []string) (names []string) {
 	return names
 }
 
-// earlyAnswers are those of 1xx, which come before the answer (RFC 9110 §15.2), on whatever goroutine reads them.
-type earlyAnswers struct {
+// informationalResponses sends the client the 1xx responses of the upstream (RFC 9110 §15.2). They may arrive on another
+// goroutine than the request's.
+type informationalResponses struct {
 	to http.ResponseWriter
 
-	mu   sync.Mutex // guards over
-	over bool       // the answer itself is here
+	mu    sync.Mutex // guards ended; held while one is sent
+	ended bool       // the final response has arrived
 }
 
-// watch has them sent to the client while a request made in ctx waits for its answer.
-func (e *earlyAnswers) watch(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: e.send})
+// trace returns a context in which a request hands its informational responses to i.
+func (i *informationalResponses) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: i.send})
 }
 
-func (e *earlyAnswers) send(code int, said textproto.MIMEHeader) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.over {
+func (i *informationalResponses) send(code int, header textproto.MIMEHeader) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ended {
 		return nil
 	}
-	removeHopByHop(http.Header(said))
-	h := e.to.Header()
-	for name, values := range said {
+	removeHopByHop(http.Header(header))
+	h := i.to.Header()
+	for name, values := range header {
 		h[name] = slices.Clone(values)
 	}
-	e.to.WriteHeader(code)
+	i.to.WriteHeader(code)
 	clear(h)
 	return nil
 }
 
-func (e *earlyAnswers) end() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.over = true
+// end makes send do nothing from now on. It waits for one that is being sent.
+func (i *informationalResponses) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ended = true
 }

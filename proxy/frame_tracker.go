@@ -5,18 +5,18 @@ import (
 	"sync"
 )
 
-// frameTracker is a WebSocket's client as its upstream writes to it. It follows where one frame ends and the next begins
-// (RFC 6455 §5.2), so that the proxy can say a last word of its own between two.
+// frameTracker is the connection to the client of a WebSocket. It tracks where the frames end that are written to it (RFC
+// 6455 §5.2), so that the proxy can send a close frame of its own between two of them.
 type frameTracker struct {
 	net.Conn
 
-	mu   sync.Mutex // held while something is written; guards what follows
-	head [14]byte   // of the frame that has begun to come,
-	seen int        // as much as has
-	left uint64     // of the payload under way
+	mu      sync.Mutex // held during a write; guards what follows
+	header  [14]byte   // of the current frame, as far as it has arrived
+	n       int        // bytes of header that have arrived
+	payload uint64     // bytes of the current payload that are still to come
 }
 
-// Write passes on what the upstream says.
+// Write writes bytes from the upstream.
 func (f *frameTracker) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -24,45 +24,45 @@ func (f *frameTracker) Write(p []byte) (int, error) {
 	return f.Conn.Write(p)
 }
 
-// CloseWrite says that no more comes.
+// CloseWrite shuts down the writing side of the connection.
 func (f *frameTracker) CloseWrite() error { return closeWrite(f.Conn) }
 
 func (f *frameTracker) track(p []byte) {
 	for len(p) > 0 {
-		if f.left > 0 {
-			n := min(f.left, uint64(len(p)))
-			f.left, p = f.left-n, p[n:]
+		if f.payload > 0 {
+			n := min(f.payload, uint64(len(p)))
+			f.payload, p = f.payload-n, p[n:]
 			continue
 		}
-		f.head[f.seen] = p[0]
-		f.seen, p = f.seen+1, p[1:]
-		if length, whole := payload(f.head[:f.seen]); whole {
-			f.seen, f.left = 0, length
+		f.header[f.n] = p[0]
+		f.n, p = f.n+1, p[1:]
+		if length, ok := payloadLength(f.header[:f.n]); ok {
+			f.n, f.payload = 0, length
 		}
 	}
 }
 
-// payload is how many bytes follow a frame's head, once that is whole.
-func payload(head []byte) (length uint64, whole bool) {
-	if len(head) < 2 {
+// payloadLength returns the length of a frame's payload. ok is false if the header is not complete.
+func payloadLength(header []byte) (length uint64, ok bool) {
+	if len(header) < 2 {
 		return 0, false
 	}
-	size, more := 2, 0 // the head's, and of it the length's
-	switch head[1] & 0x7f {
+	size, extended := 2, 0 // bytes of the header, and of the extended length in it
+	switch header[1] & 0x7f {
 	case 126:
-		more = 2
+		extended = 2
 	case 127:
-		more = 8
+		extended = 8
 	default:
-		length = uint64(head[1] & 0x7f)
+		length = uint64(header[1] & 0x7f)
 	}
-	if size += more; head[1]&0x80 != 0 {
+	if size += extended; header[1]&0x80 != 0 {
 		size += 4 // the mask
 	}
-	if len(head) < size {
+	if len(header) < size {
 		return 0, false
 	}
-	for _, b := range head[2 : 2+more] {
+	for _, b := range header[2 : 2+extended] {
 		length = length<<8 | uint64(b)
 	}
 	return length, true
@@ -71,12 +71,12 @@ func payload(head []byte) (length uint64, whole bool) {
 // goingAwayFrame is a close frame with the code 1001 (RFC 6455 §7.4.1).
 var goingAwayFrame = []byte{0x88, 2, 1001 >> 8, 1001 & 0xff}
 
-// sendGoingAway tells the client that the server stops, unless the upstream is in the middle of saying something. What is
-// being written has until the write deadline to be taken.
+// sendGoingAway tells the client that the server stops, unless a frame is incomplete. The write deadline bounds how long
+// it waits for a write that is under way.
 func (f *frameTracker) sendGoingAway() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.seen == 0 && f.left == 0 {
+	if f.n == 0 && f.payload == 0 {
 		_, _ = f.Conn.Write(goingAwayFrame)
 	}
 }

@@ -46,7 +46,7 @@ func managedNames(identity IdentityHeaders) headerNames {
 
 // strip takes from h what may not pass, and what its Connection keeps from it.
 func (n headerNames) strip(h http.Header) http.Header {
-	hops := nominated(h["Connection"])
+	hops := connectionOptions(h["Connection"])
 	for name := range h {
 		if !n.passes(name) {
 			delete(h, name)

@@ -42,7 +42,7 @@ var endpoints = map[string]endpoint{
 func (p *Proxy) serveInternal(w *responseWriter, r *http.Request, req *request) *denial {
 	w.limitDrain()
 	if w.hasBody && !w.http1 {
-		r.Body = &requestBody{Reader: r.Body, stallTimeout: drainTimeout, onStall: w.stop}
+		r.Body = &requestBody{Reader: r.Body, stallTimeout: drainTimeout, onStall: func() { w.stop(byStall) }}
 	}
 	private(w.Header())
 	e, ok := endpoints[req.path]

@@ -32,10 +32,11 @@ func (l *liveRequest) cut(denied *denial, b *batch) bool {
 	return l.end.CompareAndSwap(nil, &ending{denied, b})
 }
 
-// stop ends a request that was cut, whatever it is doing: a WebSocket, a stream, an upload.
-func (l *liveRequest) stop() {
+// stop ends the request, whatever it is doing: a WebSocket, a stream, an upload. It stops the writer first: the end of the
+// context wakes the goroutine of the request, which must find the writer stopped.
+func (l *liveRequest) stop(by endedBy) {
+	l.rw.stop(by)
 	l.cancel()
-	l.rw.stop()
 }
 
 // decideAgainAt sets when the request must be decided again. The zero time is never.

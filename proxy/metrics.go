@@ -24,6 +24,7 @@ type metrics struct {
 	upstreamErrors  *prometheus.CounterVec
 	live            *prometheus.GaugeVec
 	cuts            *prometheus.CounterVec
+	liveEnded       *prometheus.CounterVec
 	decisions       *prometheus.CounterVec
 	logins          *prometheus.CounterVec
 	enforcement     prometheus.Histogram
@@ -48,6 +49,7 @@ func newMetrics() *metrics {
 		live: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sallyport_live_requests",
 			Help: "Requests on a route that have not ended, including streams and WebSockets."}, []string{"route"}),
 		cuts:      counter("cuts_total", "Live requests that were cut because they were no longer allowed.", "route", "reason"),
+		liveEnded: counter("live_ended_total", "WebSockets, streams and other exchanges of over a second that ended, by who ended them.", "route", "by"),
 		decisions: counter("decisions_total", "Requests that were allowed or denied.", "route", "decision", "reason"),
 		logins:    counter("logins_total", "Logins that ended.", "result", "reason"),
 		enforcement: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sallyport_offboarding_enforcement_seconds",
@@ -59,7 +61,7 @@ func newMetrics() *metrics {
 // Collectors returns the metrics of the proxy.
 func (p *Proxy) Collectors() []prometheus.Collector {
 	m := p.metrics
-	return []prometheus.Collector{m.requests, m.seconds, m.upstreamSeconds, m.upstreamErrors, m.live, m.cuts, m.decisions, m.logins, m.enforcement, m.targetsDown}
+	return []prometheus.Collector{m.requests, m.seconds, m.upstreamSeconds, m.upstreamErrors, m.live, m.cuts, m.liveEnded, m.decisions, m.logins, m.enforcement, m.targetsDown}
 }
 
 // countTargetsDown counts the targets of each route that fail their health check.
@@ -89,6 +91,10 @@ func (m *metrics) route(name string) *routeMetrics {
 
 func (m *routeMetrics) countCut(reason Reason) {
 	m.all.cuts.WithLabelValues(m.name, string(reason)).Inc()
+}
+
+func (m *routeMetrics) countEnd(by endedBy) {
+	m.all.liveEnded.WithLabelValues(m.name, string(by)).Inc()
 }
 
 func (m *routeMetrics) countUpstreamError(reason Reason) {

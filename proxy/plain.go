@@ -6,11 +6,7 @@ import "net/http"
 // https, and does nothing else.
 func (p *Proxy) ServePlain(w http.ResponseWriter, r *http.Request) {
 	rw := newResponseWriter(w, r, p.routing.Load().stall)
-	rw.closing = true // no second request is served on this connection
-	if rw.hasBody {   // nor is the body read
-		rw.expireDeadline(rw.control.SetReadDeadline)
-		rw.hurried = true
-	}
+	rw.discardBody()
 	p.handle(rw, r, servePlain)
 }
 

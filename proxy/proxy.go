@@ -50,6 +50,7 @@ type Proxy struct {
 	buffers    sync.Pool // of *[32 << 10]byte, through which responses are copied
 	routing    atomic.Pointer[routing]
 	live       liveSet
+	stopping   atomic.Bool // Run has ended
 	throttles  throttles
 
 	reviewing sync.Mutex // one review at a time; guards reviewed
@@ -204,13 +205,11 @@ func (p *Proxy) finish(req *request, w *responseWriter, panicked any) {
 	if panicked == nil {
 		w.flushPending()
 	}
-	code := w.status()
-	p.count(req, code)
+	p.count(req, w.status())
 	if panicked != nil && panicked != http.ErrAbortHandler {
 		p.log.Error("request failed by a fault of the proxy", "err", panicked, "request", req.id, "stack", string(debug.Stack()))
 	}
-	cutOff := w.release() && !w.refusing && w.taken == nil
-	if panicked != nil || code == 0 || cutOff {
+	if abort := w.release(); panicked != nil || abort {
 		panic(http.ErrAbortHandler)
 	}
 }

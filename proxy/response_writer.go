@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -8,309 +9,281 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 const (
-	denialTimeout = 5 * time.Second // for a client to take in that it was refused after a cut
-	drainTimeout  = 5 * time.Second // for what is left of a body that nobody passes on
+	denialTimeout = 5 * time.Second // for the client to read a denial after its request was stopped
+	drainTimeout  = 5 * time.Second // for the client to send the rest of a body that nobody reads
 )
 
-var errStopped = errors.New("the answer was cut off")
+var errStopped = errors.New("the response was stopped")
 
-// responseWriter is the answer to one request. It can be stopped from outside at any moment, whatever the goroutine that
-// writes it is waiting for.
+// responseState says how far a response has come. [responseWriter] is the state machine:
+//
+//	open           no response has begun
+//	informational  a 1xx response is being written; the final response has not begun
+//	responding     the final response has begun
+//	hijacked       the connection is a tunnel, no longer net/http's
+//	stopped        stopped before the final response began; only a denial may follow
+//	denying        a denial will be the response; it has not begun
+//	denied         the denial has begun
+//	aborted        stopped after the response began, which must not look complete
+//	closed         the tunnel was closed
+//	released       the handler has returned; the connection is net/http's again
+//
+// The events, the states in which they have an effect, and what they do in all others:
+//
+//	WriteHeader(1xx)           open → informational → open                 nothing
+//	WriteHeader(final), Write  open → responding, denying → denied         Write goes on in responding and denied, else errStopped
+//	hijack                     open → hijacked                             errStopped
+//	stop                       open, informational → stopped,              nothing: a denial has a deadline of its own
+//	                           responding → aborted, hijacked → closed
+//	a write stalls             informational → stopped,                    nothing
+//	                           responding, denied → aborted
+//	startDenial                open, stopped → denying                     false
+//	release                    all but hijacked and closed → released      nothing
+//
+// So there is one final response at most, and after a stop nothing is written but a denial. release tells the caller to
+// tear down the connection if the response is missing or was cut short.
+type responseState uint8
+
+const (
+	stateOpen responseState = iota
+	stateInformational
+	stateResponding
+	stateHijacked
+	stateStopped
+	stateDenying
+	stateDenied
+	stateAborted
+	stateClosed
+	stateReleased
+)
+
+// responseWriter writes the response to one request. Another goroutine may stop it at any time, whatever the goroutine
+// that writes is waiting for.
 type responseWriter struct {
 	http.ResponseWriter
-	control  *http.ResponseController
-	http1    bool
-	hasBody  bool          // the request's body may still be on its way
-	closing  bool          // nothing more will be read from this HTTP/1 connection
-	refusing bool          // what is written now is the door's own, and may follow a stop
-	hurried  bool          // the rest of the body is waited for no longer than bodyWithin
-	unsent   bool          // some of the body may wait in a buffer
-	stall    time.Duration // how long the client may take to take in a piece of it
-	hsts     string        // Strict-Transport-Security; "" for none of ours
+	control *http.ResponseController
 
-	frames atomic.Pointer[frameTracker] // to the client of a socket
+	// Facts of the request. They are set before the first event and do not change.
+	http1      bool
+	hasBody    bool          // the client may not have sent all of the body yet
+	lastOnConn bool          // the HTTP/1 connection is closed after the response
+	stall      time.Duration // how long the client may take to receive one write
+	hsts       string        // value of Strict-Transport-Security; "" for none
 
-	mu      sync.Mutex // guards what follows
-	code    int        // of the answer; 0 before it
-	early   bool       // an answer before it is being written
-	stopped bool
-	taken   []io.Closer // the client's connection and the upstream's, once they are ours
+	// Used by the goroutine of the request alone.
+	unflushed int       // bytes written since the last flush
+	drainBy   time.Time // the deadline for the rest of the request body; zero: none is set
 
-	outside sync.Mutex // held while control is used by another goroutine than the request's; guards over
-	over    bool       // the request is, and control must not be used again
+	mu        sync.Mutex // guards what follows, and the deadlines that control sets
+	state     responseState
+	code      int // of the final response; 0 before it has begun
+	stoppedBy endedBy
+	client    *frameTracker // in hijacked and closed
+	upstream  io.Closer     // likewise
 }
 
 func newResponseWriter(w http.ResponseWriter, r *http.Request, stall time.Duration) *responseWriter {
-	hasBody := r.Body != nil && r.Body != http.NoBody
-	// A request that carried Content-Length beside Transfer-Encoding looks like any chunked one by now, and must be
-	// the last on its connection (RFC 9112 §6.1). Streams of unknown length are the others, and rarely share one. So
-	// must one of HTTP/1.0, whose Transfer-Encoding net/http passes over.
-	http1 := r.ProtoMajor == 1
-	reply := &responseWriter{ResponseWriter: w, control: http.NewResponseController(w), http1: http1, hasBody: hasBody, stall: stall,
-		closing: http1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)}
-	if http1 {
-		_ = reply.control.SetWriteDeadline(time.Time{}) // what the answer before was given
+	rw := &responseWriter{ResponseWriter: w, control: http.NewResponseController(w), http1: r.ProtoMajor == 1,
+		hasBody: r.Body != nil && r.Body != http.NoBody, stall: stall}
+	// A request with both Content-Length and Transfer-Encoding must be the last on its connection (RFC 9112 §6.1), and
+	// so must one of HTTP/1.0, whose Transfer-Encoding net/http ignores. net/http has removed the Content-Length, so
+	// every chunked request counts as such a request.
+	rw.lastOnConn = rw.http1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)
+	if rw.http1 {
+		_ = rw.control.SetWriteDeadline(time.Time{}) // the previous response on this connection had one
 	}
-	return reply
+	return rw
 }
 
-// limitDrain gives the client a while, and no more, to take in what is left of the answer and to send what is left of its
-// body. net/http waits for both after the request, for ever. Over HTTP/2 it does not wait for the body, and drain sees
-// to the answer: a deadline there is a timer that keeps a connection in memory which was torn down.
-func (w *responseWriter) limitDrain() {
-	if !w.http1 {
-		return
-	}
-	now := time.Now()
-	_ = w.control.SetWriteDeadline(now.Add(drainTimeout + w.stall)) // net/http waits for the body first
-	if w.hasBody && !w.hurried {
-		w.hurried = true
-		_ = w.control.SetReadDeadline(now.Add(drainTimeout))
-	}
-}
-
-// closeIfBodyUnread says that an answer begins that does not wait for what is left of the request's body; read, which may be nil,
-// is what it was read by. It is the last on its connection then: net/http would wait for the rest first, and a client
-// that asked whether to send it (RFC 9110 §10.1.1) for the answer.
-func (w *responseWriter) closeIfBodyUnread(read *requestBody) {
-	whole := read != nil && read.whole.Load()
-	w.closing = w.closing || w.http1 && w.hasBody && !whole
-}
-
-// Unwrap lets an http.ResponseController reach what this does not do itself.
-func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// WriteHeader begins the answer, unless it was stopped before.
+// WriteHeader begins the final response, or writes an informational one. It does nothing if the state does not allow it.
 func (w *responseWriter) WriteHeader(code int) {
-	if code >= 200 && !w.begin(code) {
-		return
-	}
-	if w.closing && code >= 200 {
-		w.Header().Set("Connection", "close")
-	}
-	w.setHSTS(w.Header())
 	if code < 200 {
 		w.writeInformational(code)
 		return
 	}
+	if !w.begin(code) {
+		return
+	}
+	if w.lastOnConn {
+		w.Header().Set("Connection", "close")
+	}
+	w.setHSTS(w.Header())
 	w.ResponseWriter.WriteHeader(code)
 }
 
-// setHSTS says how browsers are to come, in place of the upstream, whose word would setHSTS every host of its name.
+// begin moves to the state in which the final response may be written, and reports whether there is one.
+func (w *responseWriter) begin(code int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.state {
+	case stateOpen:
+		w.state = stateResponding
+	case stateDenying:
+		w.state = stateDenied
+	default:
+		return false
+	}
+	w.code = code
+	return true
+}
+
+// setHSTS sets Strict-Transport-Security. It replaces the upstream's, which could bind other hosts of the domain too.
 func (w *responseWriter) setHSTS(h http.Header) {
 	if w.hsts != "" {
 		h["Strict-Transport-Security"] = []string{w.hsts}
 	}
 }
 
-// writeInformational sends an answer that comes before the answer, and can be stopped meanwhile.
+// writeInformational writes a 1xx response. The goroutine that reads from the upstream may call it.
 func (w *responseWriter) writeInformational(code int) {
-	defer time.AfterFunc(w.stall, w.stop).Stop()
-	defer w.setEarly(false)
-	if stopped := w.setEarly(true); stopped {
+	if !w.move(stateOpen, stateInformational) {
 		return
 	}
+	defer w.move(stateInformational, stateOpen)
+	defer time.AfterFunc(w.stall, w.writeStalled).Stop()
 	w.Header().Del("Set-Cookie")
+	w.setHSTS(w.Header())
 	w.ResponseWriter.WriteHeader(code)
 }
 
-func (w *responseWriter) setEarly(early bool) (stopped bool) {
+// move changes the state if it is from, and reports whether it was.
+func (w *responseWriter) move(from, to responseState) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.early = early
-	return w.stopped
-}
-
-// begin notes the code of the answer; false if there must be none.
-func (w *responseWriter) begin(code int) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stopped && !w.refusing {
+	if w.state != from {
 		return false
 	}
-	if w.code == 0 {
-		w.code = code
-	}
+	w.state = to
 	return true
 }
 
-// Write writes a piece of the answer's body.
+// Write writes a part of the body, and begins a response of 200 if none has begun.
 func (w *responseWriter) Write(p []byte) (int, error) {
-	if w.status() == 0 {
-		w.WriteHeader(http.StatusOK)
-		if w.status() == 0 {
-			return 0, errStopped
-		}
+	if !w.writable() {
+		return 0, errStopped
 	}
-	defer time.AfterFunc(w.stall, w.stop).Stop()
-	w.unsent = true
+	defer time.AfterFunc(w.stall, w.writeStalled).Stop()
+	w.unflushed += len(p)
 	return w.ResponseWriter.Write(p)
 }
 
-// flushPending sends what is left of an answer over HTTP/2 while it can still be stopped.
+// flush sends what was written so far, and begins a response of 200 if none has begun.
+func (w *responseWriter) flush() error {
+	if !w.writable() {
+		return errStopped
+	}
+	defer time.AfterFunc(w.stall, w.writeStalled).Stop()
+	w.unflushed = 0
+	return w.control.Flush()
+}
+
+// writable reports whether the body may be written. If no response has begun, it begins one of 200 first.
+func (w *responseWriter) writable() bool {
+	switch w.currentState() {
+	case stateOpen, stateDenying:
+		w.WriteHeader(http.StatusOK)
+	case stateResponding, stateDenied:
+		return true
+	}
+	state := w.currentState()
+	return state == stateResponding || state == stateDenied
+}
+
+func (w *responseWriter) currentState() responseState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}
+
+// flushPending sends the rest of a response over HTTP/2 while stop can still end it. For HTTP/1, release sets a deadline.
 func (w *responseWriter) flushPending() {
-	if !w.http1 && w.unsent {
+	if !w.http1 && w.unflushed > 0 {
 		_ = w.flush()
 	}
 }
 
-// flush sends what has been written so far.
-func (w *responseWriter) flush() error {
-	defer time.AfterFunc(w.stall, w.stop).Stop()
-	w.unsent = false
-	return w.control.Flush()
-}
-
-// hijack takes the client's connection away from net/http and sends a head over it. From then on, to stop is to
-// close it, and the other one with it. It returns what the client has said already, too.
-func (w *responseWriter) hijack(head *http.Response, other io.Closer) (client *frameTracker, early []byte, err error) {
-	conn, rw, err := w.control.Hijack()
-	if err != nil {
-		return nil, nil, fmt.Errorf("taking over the client's connection: %w", err)
-	}
-	w.setHSTS(head.Header)
-	client = &frameTracker{Conn: conn}
-	client.mu.Lock() // until the head is out
-	defer client.mu.Unlock()
-	w.frames.Store(client)
-	if !w.holds(rawConn(conn), other) {
-		_ = conn.Close()
-		return nil, nil, errStopped
-	}
-	early = make([]byte, rw.Reader.Buffered())
-	_, err = io.ReadFull(rw, early)
-	if err = errors.Join(err, head.Write(rw), rw.Flush()); err != nil {
-		_ = conn.Close()
-		return nil, nil, fmt.Errorf("%w: %w", errStopped, err)
-	}
-	w.ResponseWriter, w.control = nil, nil // and the memory behind them
-	return client, early, nil
-}
-
-// holds remembers what to close; false if the answer was stopped.
-func (w *responseWriter) holds(closers ...io.Closer) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.code = http.StatusSwitchingProtocols
-	if !w.stopped {
-		w.taken = closers
-	}
-	return !w.stopped
-}
-
-// isHijacked says whether the connection was taken over.
-func (w *responseWriter) isHijacked() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.taken != nil
-}
-
-// rawConn is the connection under TLS, which closes without a farewell that somebody might have to wait for.
-func rawConn(conn net.Conn) net.Conn {
-	if secure, ok := conn.(*tls.Conn); ok {
-		return secure.NetConn()
-	}
-	return conn
-}
-
-// status is the code of the answer, or 0 while there is none.
+// status returns the status code of the final response, or 0 if none has begun.
 func (w *responseWriter) status() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.code
 }
 
-// halfClose tells the client of a socket that it is over, as fast as can be told: to close a connection takes the
-// goroutine that reads from it, and thousands may have to be closed.
+// hijack takes the client's connection from net/http and writes the head of a 101 response to it. From then on stop
+// closes that connection and the upstream's. buffered is what the client sent along with its request.
+func (w *responseWriter) hijack(head *http.Response, upstream io.Closer) (client *frameTracker, buffered []byte, err error) {
+	client, rw, err := w.takeConn(upstream)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer client.mu.Unlock() // takeConn locked it: nothing else may be written before the head
+	w.setHSTS(head.Header)
+	buffered = make([]byte, rw.Reader.Buffered())
+	_, err = io.ReadFull(rw, buffered)
+	if err = errors.Join(err, head.Write(rw), rw.Flush()); err != nil {
+		_ = client.Conn.Close()
+		return nil, nil, fmt.Errorf("%w: %w", errStopped, err)
+	}
+	return client, buffered, nil
+}
+
+// takeConn moves to hijacked. It returns the client with its mutex locked.
+func (w *responseWriter) takeConn(upstream io.Closer) (*frameTracker, *bufio.ReadWriter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state != stateOpen {
+		return nil, nil, errStopped
+	}
+	conn, rw, err := w.control.Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("hijacking the client's connection: %w", err)
+	}
+	client := &frameTracker{Conn: conn}
+	client.mu.Lock()
+	w.state, w.code, w.client, w.upstream = stateHijacked, http.StatusSwitchingProtocols, client, upstream
+	w.ResponseWriter, w.control = nil, nil // lets the memory behind them go
+	return client, rw, nil
+}
+
+// hijacked returns the client's side of a tunnel, or nil if there is none.
+func (w *responseWriter) hijacked() *frameTracker {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.client
+}
+
+// halfClose tells the client of a tunnel at once that the tunnel ends. Closing the connection has to wake the goroutine
+// that reads from it, which takes longer where thousands are to be closed.
 func (w *responseWriter) halfClose() {
-	w.mu.Lock()
-	taken := w.taken
-	w.mu.Unlock()
-	if taken != nil {
-		_ = closeWrite(taken[0])
+	if client := w.hijacked(); client != nil {
+		_ = closeWrite(rawConn(client.Conn))
 	}
 }
 
-// stop ends the answer now. Whoever waits for the client, to take in what is written or to send more of a body,
-// waits no longer.
-func (w *responseWriter) stop() {
-	w.mu.Lock()
-	taken, begun, early := w.taken, w.code != 0, w.early
-	w.stopped = true
-	w.mu.Unlock()
-	if taken != nil {
-		for _, conn := range taken {
-			_ = conn.Close()
-		}
-		return
+// rawConn returns the connection under TLS. Closing it waits for no TLS alert to be sent.
+func rawConn(conn net.Conn) net.Conn {
+	if tlsConn, ok := conn.(*tls.Conn); ok {
+		return tlsConn.NetConn()
 	}
-	if w.hasBody {
-		w.expireDeadline(w.control.SetReadDeadline)
-	}
-	if (begun || early) && w.expireDeadline(w.control.SetWriteDeadline) && w.http1 && begun {
-		go w.keepExpired()
-	}
+	return conn
 }
 
-// expireDeadline lets a deadline pass at once, unless the request is over.
-func (w *responseWriter) expireDeadline(setDeadline func(time.Time) error) bool {
-	w.outside.Lock()
-	defer w.outside.Unlock()
-	if !w.over {
-		_ = setDeadline(time.Unix(1, 0))
-	}
-	return !w.over
-}
-
-// stopReading ends whatever waits for more of the request's body.
-func (w *responseWriter) stopReading() { w.expireDeadline(w.control.SetReadDeadline) }
-
-// keepExpired keeps the time of the connection run out. When a write fails, net/http closes the connection, and
-// crypto/tls then gives a client that reads nothing five seconds to take in its farewell.
-func (w *responseWriter) keepExpired() {
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for w.expireDeadline(w.control.SetWriteDeadline) {
-		<-again.C
-	}
-}
-
-// release says that the request is over. It returns whether its answer was stopped. Then net/http, which looks for the
-// end of the body before it tears the connection down, waits for none.
-func (w *responseWriter) release() (stopped bool) {
-	w.outside.Lock()
-	defer w.outside.Unlock()
-	w.over = true
-	w.mu.Lock()
-	stopped = w.stopped
-	w.mu.Unlock()
-	switch {
-	case w.control == nil:
-	case stopped && !w.refusing && w.hasBody && w.http1:
-		_ = w.control.SetReadDeadline(time.Unix(1, 0))
-	default:
-		w.limitDrain()
-	}
-	return stopped
-}
-
-// startDenial makes w ready for the door's own answer, in place of one that has not begun. False if it has.
+// startDenial prepares w for a denial in place of the response, and reports whether no response has begun yet.
 func (w *responseWriter) startDenial() bool {
 	w.mu.Lock()
-	begun, stopped := w.code != 0, w.stopped
-	w.mu.Unlock()
-	if begun {
+	defer w.mu.Unlock()
+	stopped := w.state == stateStopped
+	if !stopped && w.state != stateOpen {
 		return false
 	}
+	w.state = stateDenying
 	clear(w.Header())
-	w.refusing = true
 	w.closeIfBodyUnread(nil)
-	w.limitDrain()
+	w.setDrainDeadlines()
 	if stopped {
 		_ = w.control.SetWriteDeadline(time.Now().Add(denialTimeout))
 	}

@@ -51,18 +51,17 @@ func (p *Proxy) Run(ctx context.Context) error {
 // frame that says that the server is going away.
 func (p *Proxy) closeHijacked() {
 	const timeout = time.Second
+	p.stopping.Store(true)
 	live := p.live.all()
 	for _, l := range live {
-		if f := l.rw.frames.Load(); f != nil {
-			_ = f.SetWriteDeadline(time.Now().Add(timeout))
+		if client := l.rw.hijacked(); client != nil {
+			_ = client.SetWriteDeadline(time.Now().Add(timeout))
 		}
 	}
 	for _, l := range live {
-		if f := l.rw.frames.Load(); f != nil {
-			f.sendGoingAway()
-		}
-		if l.rw.isHijacked() {
-			l.stop()
+		if client := l.rw.hijacked(); client != nil {
+			client.sendGoingAway()
+			l.stop(byShutdown)
 		}
 	}
 }
@@ -126,7 +125,7 @@ func endAll(cut []*liveRequest) {
 	}
 	all.Wait()
 	for _, l := range cut {
-		l.stop()
+		l.stop(byCut)
 	}
 }
 

@@ -9,10 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
-// wantsWebSocket says whether r is the opening handshake of RFC 6455 §4.1. Any other wish to switch protocols is not
-// passed on: after the switch nobody looks at the bytes any more.
+// wantsWebSocket reports whether r is the opening handshake of a WebSocket (RFC 6455 §4.1). No other upgrade is
+// forwarded: after one, the proxy could not tell what the bytes mean.
 func wantsWebSocket(r *http.Request) bool {
 	return r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) && r.Method == http.MethodGet &&
 		r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
@@ -20,7 +21,7 @@ func wantsWebSocket(r *http.Request) bool {
 		isSingle(r.Header["Sec-Websocket-Version"], "13") && len(r.Header["Sec-Websocket-Key"]) == 1
 }
 
-// acceptsWebSocket says whether a 101 is the answer to the handshake it answers (RFC 6455 §4.2.2).
+// acceptsWebSocket reports whether a 101 completes the handshake of its request (RFC 6455 §4.2.2).
 func acceptsWebSocket(res *http.Response) bool {
 	keys := res.Request.Header["Sec-Websocket-Key"]
 	if len(keys) != 1 || !isSingle(res.Request.Header["Upgrade"], "websocket") {
@@ -31,71 +32,86 @@ func acceptsWebSocket(res *http.Response) bool {
 		slices.Equal(res.Header["Sec-Websocket-Accept"], []string{base64.StdEncoding.EncodeToString(sum[:])})
 }
 
-// errTunneled says that a request has become a socket, which goes on without it.
-var errTunneled = errors.New("the client and the upstream are joined")
+// errTunneled ends an exchange that goes on as a tunnel.
+var errTunneled = errors.New("the exchange has become a tunnel")
 
-// socketBuffer is what each direction of a WebSocket is copied through, in bytes: thousands may be open and idle.
-const socketBuffer = 2 << 10
+// tunnelBuffer is the size of the buffer of one direction of a tunnel. It is small because thousands may be idle.
+const tunnelBuffer = 2 << 10
 
-// tunnel sends the client the upstream's 101, and has each told from then on what the other says. The request is over
-// with it, and all that net/http keeps for one: the live request stays until both have no more to say, one of them
-// fails, or it is cut.
-func (w *exchange) tunnel(res *http.Response) error {
+// tunnel sends the client the 101 of the upstream and then copies bytes both ways, on goroutines of its own. The handler
+// returns meanwhile, and with it goes the memory that net/http keeps for a request. The request stays live until both
+// sides have ended, one of them fails, or it is cut.
+func (ex *exchange) tunnel(res *http.Response) error {
 	upstream, ok := res.Body.(io.ReadWriteCloser)
 	if !ok {
 		return errors.New("the upstream's connection cannot be written to after a 101")
 	}
 	head := *res
 	head.Body, res.Body = nil, http.NoBody
-	client, early, err := w.reply.hijack(&head, upstream)
+	client, buffered, err := ex.rw.hijack(&head, upstream)
 	if err != nil {
 		_ = upstream.Close()
 		return err
 	}
-	live := w.live
-	live.tunneled = true
-	var both sync.WaitGroup
-	both.Go(func() { copyHalf(client, upstream) })
-	go func() {
-		copyHalf(upstream, &bufferedConn{frameTracker: client, buffered: early})
-		both.Wait()
-		_, _ = upstream.Close(), client.Close()
-		w.proxy.live.leave(live)
-	}()
+	ex.live.tunneled = true
+	go ex.runTunnel(&bufferedConn{frameTracker: client, buffered: buffered}, upstream)
 	return errTunneled
 }
 
-// copyHalf passes on what one says until it says no more. If that fails, both are closed.
-func copyHalf(to, from io.ReadWriteCloser) {
-	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, socketBuffer))
-	if err != nil || closeWrite(to) != nil {
-		_, _ = to.Close(), from.Close()
+// runTunnel copies both ways until both directions have ended.
+func (ex *exchange) runTunnel(client *bufferedConn, upstream io.ReadWriteCloser) {
+	var first atomic.Pointer[endedBy] // the side that ended first
+	var received, sent int64
+	var both sync.WaitGroup
+	both.Go(func() {
+		n, by := copyHalf(side{client, byClient}, side{upstream, byUpstream})
+		first.CompareAndSwap(nil, &by)
+		sent = n
+	})
+	n, by := copyHalf(side{upstream, byUpstream}, side{client, byClient})
+	first.CompareAndSwap(nil, &by)
+	received = n
+	both.Wait()
+	_, _ = upstream.Close(), client.Close()
+	ex.proxy.live.leave(ex.live)
+	ex.reportEnd(*first.Load(), received, sent)
+}
+
+// side is one of the two ends of a tunnel.
+type side struct {
+	io.ReadWriteCloser
+	name endedBy
+}
+
+// copyHalf copies from one side of a tunnel to the other, and closes the writing side of to when from ends. If reading
+// or writing fails, it closes both. It returns how many bytes it copied, and which side ended the copying.
+func copyHalf(to, from side) (n int64, by endedBy) {
+	buf := make([]byte, tunnelBuffer)
+	for {
+		read, err := from.Read(buf)
+		if read > 0 {
+			if _, err := to.Write(buf[:read]); err != nil {
+				_, _ = to.Close(), from.Close()
+				return n, to.name
+			}
+			n += int64(read)
+		}
+		if err != nil {
+			if err != io.EOF || closeWrite(to.ReadWriteCloser) != nil {
+				_, _ = to.Close(), from.Close()
+			}
+			return n, from.name
+		}
 	}
 }
 
-// closeWrite says that no more comes, or fails where a connection cannot say so.
+// closeWrite shuts down the writing side of a connection. It fails if the connection cannot do that.
 func closeWrite(conn any) error {
 	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok {
 		return errors.ErrUnsupported
 	}
 	return half.CloseWrite()
-}
-
-func isSingle(values []string, word string) bool {
-	return len(values) == 1 && strings.EqualFold(strings.Trim(values[0], " \t"), word)
-}
-
-// hasToken says whether a comma-separated header has the token.
-func hasToken(values []string, token string) bool {
-	for _, line := range values {
-		for word := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.Trim(word, " \t"), token) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // bufferedConn is the connection of a client, and the bytes that were read from it along with the handshake.
@@ -112,4 +128,21 @@ func (c *bufferedConn) Read(p []byte) (int, error) {
 	n := copy(p, c.buffered)
 	c.buffered = c.buffered[n:]
 	return n, nil
+}
+
+// isSingle reports whether a header has one value, which is the given word.
+func isSingle(values []string, word string) bool {
+	return len(values) == 1 && strings.EqualFold(strings.Trim(values[0], " \t"), word)
+}
+
+// hasToken reports whether a comma-separated header contains the token.
+func hasToken(values []string, token string) bool {
+	for _, line := range values {
+		for word := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.Trim(word, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
 }
