@@ -18,19 +18,36 @@ func ApplyPatch(rt *ResourceType, document map[string]any, operations []Operatio
 	return nil
 }
 
-// prune removes elements that the operations left without content, and merges those that they made equal.
+// prune makes the document canonical again: it removes what the operations left without content, and merges elements
+// that they made equal. It comes after the last operation, since one may give content to what another left without.
 func (n *normalizer) prune(document map[string]any) {
-	for _, a := range n.resourceType.Core.Attributes {
-		list, ok := document[a.Name].([]any)
-		if !ok || a.Type != Complex {
+	n.pruneObject(document, n.resourceType.Core.Attributes)
+	for _, x := range n.resourceType.Extensions {
+		values, ok := document[x.URN].(map[string]any)
+		if !ok {
 			continue
 		}
-		list = slices.DeleteFunc(list, func(v any) bool {
-			element, ok := v.(map[string]any)
-			return ok && isEmpty(element)
-		})
-		if document[a.Name] = n.mergeDuplicates(list); len(list) == 0 {
-			delete(document, a.Name)
+		if n.pruneObject(values, x.Attributes); len(values) == 0 {
+			delete(document, x.URN)
+		}
+	}
+}
+
+func (n *normalizer) pruneObject(object map[string]any, attributes []Attribute) {
+	for _, a := range attributes {
+		switch v := object[a.Name].(type) {
+		case map[string]any:
+			if isEmpty(v) {
+				delete(object, a.Name)
+			}
+		case []any:
+			list := n.mergeDuplicates(slices.DeleteFunc(v, func(v any) bool {
+				element, ok := v.(map[string]any)
+				return ok && isEmpty(element)
+			}))
+			if object[a.Name] = list; len(list) == 0 {
+				delete(object, a.Name)
+			}
 		}
 	}
 }

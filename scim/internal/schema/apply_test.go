@@ -67,6 +67,10 @@ func TestApplyPatch(t *testing.T) {
 		{`{"op":"replace","path":"$E:department","value":null}`, `{"$E":null}`, ""},
 		{`{"op":"remove","path":"$E:manager.value"}`, `{}`, ""},
 		{`{"op":"remove","path":"$E"}`, `{"$E":null}`, ""},
+		{`{"op":"add","path":"$E:manager.$ref","value":"../Users/M"}`, `{}`, ""}, // nothing but a reference
+		{`{"op":"replace","path":"$E","value":{"department":null}},{"op":"add","path":"$E:manager.$ref","value":"../Users/M"}`, `{"$E":null}`, ""},
+		{`{"op":"add","path":"$E:manager.$ref","value":"r"},{"op":"add","path":"$E:manager.value","value":"M"}`,
+			`{"$E":{"department":"D1","manager":{"$ref":"r","value":"M"}}}`, ""},
 		{`{"op":"remove","path":"$E","value":{"department":"D1"}}`, `{"$E":null}`, ""},
 		{`{"op":"replace","path":"$E","value":null}`, `{"$E":null}`, ""},
 		{`{"op":"replace","path":"$E","value":""}`, `{"$E":null}`, ""},

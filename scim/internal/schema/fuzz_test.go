@@ -1,51 +1,58 @@
 package schema
 
 import (
-	"encoding/json"
 	"errors"
+	"iter"
 	"maps"
-	"strings"
 	"testing"
 )
 
-var filterSeeds = []string{
-	`userName eq "x"`, `emails[type eq "work"].value eq "x"`, `not (active eq "True") and (a or b)`, `members[value eq"x"]`,
-	`urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value pr`, `name.`, `"`, `((((`, `a[b[c]]`, `active eq null`, `meta.created gt "2020-01-01T00:00:00Z"`,
-}
+// The corpora are in testdata/fuzz; each file is named for what it shows.
 
+// FuzzFilter parses any filter for each resource type and evaluates it: it never panics, what it rejects is an
+// [Error], and not ( … ) is the opposite of what it negates.
 func FuzzFilter(f *testing.F) {
-	for _, seed := range filterSeeds {
-		f.Add(seed)
-	}
-	document, err := Decode([]byte(`{"userName":"x","active":true,"emails":[{"type":"work","value":"x"}],"name":{"givenName":"G"},"meta":{"created":"2020-01-01T00:00:00Z"}}`))
-	if err != nil {
-		f.Fatal(err)
-	}
+	document := mustDecode(f, subjectDocument)
+	subject := &Subject{Document: document, IsMember: func(id string) (bool, error) { return id == "a", nil }, Members: iter.Seq2[map[string]any, error](
+		func(yield func(map[string]any, error) bool) {
+			_ = yield(map[string]any{"value": "a", "type": "User"}, nil) && yield(map[string]any{"value": "b", "type": "Group"}, nil)
+		})}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, kind := range New(strings.ToLower).All() {
-			parsed, err := ParseFilter(kind, nil, text, &Quirks{})
-			if (parsed == nil) == (err == nil) {
-				t.Fatalf("parsing gives %v, %v", parsed, err)
-			}
+		_ = RedactFilter(text)
+		for _, rt := range testTypes.All() {
+			filter, err := ParseFilter(rt, testTypes.All(), text, &Quirks{})
 			if err != nil {
-				if !rejects(err) {
-					t.Fatalf("a bad filter gives %v", err)
+				if filter != nil || !rejects(err) {
+					t.Fatalf("parsing %q gives %v, %v", text, filter, err)
 				}
 				continue
 			}
-			_, _ = parsed.Matches(&Subject{Document: document, IsMember: func(string) (bool, error) { return false, nil }})
+			matches, err := filter.Matches(subject)
+			if err != nil {
+				t.Fatalf("evaluating %q: %v", text, err)
+			}
+			negated, err := ParseFilter(rt, testTypes.All(), "not ("+text+")", &Quirks{})
+			if err != nil {
+				continue // it is too deep or too long now
+			}
+			if opposite, err := negated.Matches(subject); err != nil || opposite == matches {
+				t.Fatalf("%q and its opposite match: %t, %t, %v", text, matches, opposite, err)
+			}
 		}
 	})
 }
 
+// FuzzPath parses any path for each resource type: it gives a path, an [Error], or counts an unknown attribute.
 func FuzzPath(f *testing.F) {
-	for _, seed := range append(filterSeeds, "members", "emails[type eq \"work\"].value", "name.familyName", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User") {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		for _, kind := range New(strings.ToLower).All() {
-			if _, err := ParsePath(kind, path, &Quirks{}); err != nil && !rejects(err) {
-				t.Fatalf("a bad path gives %v", err)
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, rt := range testTypes.All() {
+			var quirks Quirks
+			path, err := ParsePath(rt, text, &quirks)
+			switch {
+			case err != nil && (path != nil || !rejects(err)):
+				t.Fatalf("%q gives %v, %v", text, path, err)
+			case err == nil && (path == nil) != (quirks.Counts[QuirkUnknownAttribute] > 0):
+				t.Fatalf("%q gives %v and the quirks %v", text, path, quirks.Counts)
 			}
 		}
 	})
@@ -57,67 +64,55 @@ func rejects(err error) bool {
 	return errors.As(err, &e)
 }
 
-// FuzzPatch applies any PATCH to a user: it never panics, applying it again
-// changes nothing, and nobody is activated who is not asked to be.
+// FuzzPatch applies any PATCH to a user: it never panics, what it rejects is an [Error], applying it again changes
+// nothing, the result is canonical, and nobody is activated unless the PATCH says so.
 func FuzzPatch(f *testing.F) {
-	for _, seed := range []string{
-		`{"Operations":[{"op":"Replace","path":"emails[type eq \"work\"].value","value":"b"}]}`,
-		`{"Operations":[{"op":"add","value":{"name.givenName":"x","active":"False"}}]}`,
-		`{"Operations":[{"op":"Remove","path":"emails","value":[{"value":"a"}]},{"op":"add","path":"emails","value":"c"}]}`,
-		`{"Operations":[{"op":"replace","path":"active","value":[{"value":"true"}]}]}`,
-		`{"Operations":[{"op":"replace","path":"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User","value":{"manager":""}}]}`,
-		`{"Operations":[{"op":"add","path":"roles[primary eq \"True\"].value","value":"v"}]}`,
-	} {
-		f.Add(seed)
-	}
 	const stored = `{"userName":"x","active":false,"emails":[{"type":"work","value":"a","primary":true}],"name":{"familyName":"F"}}`
-	user := New(strings.ToLower).User
 	f.Fuzz(func(t *testing.T, text string) {
 		body, err := Decode([]byte(text))
 		if err != nil {
 			return
 		}
-		operations, err := ParsePatch(user, body, &Quirks{})
+		operations, err := ParsePatch(testTypes.User, body, &Quirks{})
 		if err != nil {
+			if operations != nil || !rejects(err) {
+				t.Fatalf("parsing %s gives %v, %v", text, operations, err)
+			}
 			return
 		}
-		once, err := patched(user, []byte(stored), operations)
-		if err != nil {
+		once := mustDecode(t, stored)
+		if err := ApplyPatch(testTypes.User, once, operations, &Quirks{}); err != nil {
+			if !rejects(err) {
+				t.Fatalf("applying %s: %v", text, err)
+			}
 			return
 		}
-		if once["active"] == true && !speaksOfActive(operations) {
+		if once["active"] == true && !setsActive(operations) {
 			t.Fatalf("%s activates", text)
 		}
-		data, err := json.Marshal(once)
-		if err != nil {
-			t.Fatal(err)
+		if canonical, err := Normalize(testTypes.User, once, nil); err != nil || !maps.EqualFunc(once, canonical, equalJSON) {
+			t.Fatalf("%s gives\n%s, whose canonical form is\n%s, %v", text, jsonOf(once), jsonOf(canonical), err)
 		}
-		if twice, err := patched(user, data, operations); err == nil && setsOnly(operations) && !maps.EqualFunc(once, twice, equalJSON) {
-			t.Fatalf("%s gives\n%s and then\n%s", text, data, jsonOf(twice))
+		twice := mustDecode(t, jsonOf(once))
+		if err := ApplyPatch(testTypes.User, twice, operations, &Quirks{}); err == nil && isRepeatable(operations) && !maps.EqualFunc(once, twice, equalJSON) {
+			t.Fatalf("%s gives\n%s and then\n%s", text, jsonOf(once), jsonOf(twice))
 		}
 	})
 }
 
-func patched(kind *ResourceType, stored []byte, operations []Operation) (map[string]any, error) {
-	document, err := Decode(stored)
-	if err != nil {
-		return nil, err
-	}
-	return document, ApplyPatch(kind, document, operations, &Quirks{})
-}
-
-func speaksOfActive(operations []Operation) bool {
+// setsActive reports whether an operation is about active. One without an attribute is about a whole extension.
+func setsActive(operations []Operation) bool {
 	for _, o := range operations {
-		if o.Path.Attribute == nil || o.Path.Attribute.Name == "active" {
+		if o.Path.Attribute != nil && o.Path.Attribute.Name == "active" {
 			return true
 		}
 	}
 	return false
 }
 
-// setsOnly: operations after which the same operations have nothing left to do.
-// Filters are left out: what an operation changes may be what a filter looks at.
-func setsOnly(operations []Operation) bool {
+// isRepeatable reports whether the operations have nothing left to do once they were applied. It is false for filters,
+// since an operation may change what a filter looks at.
+func isRepeatable(operations []Operation) bool {
 	seen := map[string]bool{}
 	for _, o := range operations {
 		if o.Path.Attribute == nil || o.Path.Filter != nil || seen[o.Path.Attribute.Name] {
