@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// TestOnlyTrueIsActive: whatever a client writes, nobody is activated who was not
-// said to be active.
-func TestOnlyTrueIsActive(t *testing.T) {
+// TestUser_ActiveOnlyIfTrue: whatever a client writes, only true activates a user.
+func TestUser_ActiveOnlyIfTrue(t *testing.T) {
 	c := newClient(t)
 	for value, want := range map[string]any{ // nil: refused
 		`true`: true, `"TRUE"`: true, `["True"]`: true, `null`: true, `false`: false, `"fALSE"`: false, `""`: false, `[]`: false, `[null]`: false, `[""]`: false,
@@ -16,7 +15,7 @@ func TestOnlyTrueIsActive(t *testing.T) {
 	} {
 		resp, made := c.do("POST", "/Users", `{"userName":`+strconv.Quote(value)+`,"active":`+value+`}`)
 		if want == nil && resp.StatusCode != http.StatusBadRequest || want != nil && made["active"] != want {
-			t.Errorf("a user made with %s answers %d, active %v, want %v", value, resp.StatusCode, made["active"], want)
+			t.Errorf("a user made with %s: status %d, active %v, want %v", value, resp.StatusCode, made["active"], want)
 		}
 	}
 	_, u := c.do("POST", "/Users", `{"userName":"u","active":false}`)

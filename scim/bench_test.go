@@ -20,7 +20,7 @@ import (
 // pushers is how many clients push at once.
 const pushers = 64
 
-// quick sends requests and looks at their status alone.
+// quick sends requests and reads only the status of their responses.
 type quick struct {
 	base, token string
 	client      *http.Client
@@ -46,14 +46,13 @@ func (q *quick) send(b testing.TB, method, path, body string, want int) string {
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, resp.Body)
 	if resp.StatusCode != want {
-		b.Errorf("%s %s answers %d", method, path, resp.StatusCode)
+		b.Errorf("%s %s: status %d", method, path, resp.StatusCode)
 	}
 	location := resp.Header.Get("Location")
 	return location[strings.LastIndexByte(location, '/')+1:]
 }
 
-// each calls f with 0 to n-1, from many goroutines, and reports how many a second
-// and the slowest hundredth.
+// each calls f with 0 to n-1 from many goroutines, and reports the calls per second and the 99th percentile.
 func each(b *testing.B, what string, n int, f func(i int)) {
 	b.Helper()
 	var next atomic.Int64
@@ -75,14 +74,14 @@ func each(b *testing.B, what string, n int, f func(i int)) {
 	b.ReportMetric(float64(took[n*99/100].Microseconds())/1000, what+"-p99-ms")
 }
 
-// BenchmarkInitialLoad pushes a whole large tenant through the HTTP door: 100,000
+// BenchmarkInitialLoad pushes a whole large tenant over HTTP: 100,000
 // users, 20,000 groups, 2,000,000 memberships in PATCHes of 100.
 func BenchmarkInitialLoad(b *testing.B) {
 	users, groups, perPatch, patches := 2000, 200, 100, 200
 	if os.Getenv("LARGE") != "" {
 		users, groups, patches = 100_000, 20_000, 20_000
 	}
-	base, token, d, _ := serveWith(b, settingsWithoutBrake)
+	base, token, d, _ := serveWith(b, settingsWithoutLimit)
 	q := newQuick(base, token)
 	for round := 0; b.Loop(); round++ {
 		ids, teams := make([]string, users), make([]string, groups)
@@ -112,7 +111,7 @@ func person(i int) string {
 
 // BenchmarkPush is one durable change a round, from many clients.
 func BenchmarkPush(b *testing.B) {
-	base, token, _, _ := serveWith(b, settingsWithoutBrake)
+	base, token, _, _ := serveWith(b, settingsWithoutLimit)
 	q := newQuick(base, token)
 	id := q.send(b, "POST", "/Users", person(0), http.StatusCreated)
 	b.Run("user PATCH", func(b *testing.B) {
@@ -136,16 +135,15 @@ func BenchmarkPush(b *testing.B) {
 
 var created atomic.Int64
 
-// BenchmarkPutOfALargeGroup is Okta's: the whole of 100,000 members each time, of
-// whom one differs.
+// BenchmarkPutOfALargeGroup replaces a group as Okta does: all 100,000 members each time, of whom one differs.
 func BenchmarkPutOfALargeGroup(b *testing.B) {
 	members := 5000
 	if os.Getenv("LARGE") != "" {
 		members = 100_000
 	}
-	base, token, d, _ := serveWith(b, settingsWithoutBrake)
+	base, token, d, _ := serveWith(b, settingsWithoutLimit)
 	q := newQuick(base, token)
-	ids := crowd(b, d, members+1)
+	ids := createUsers(b, d, members+1)
 	var list []string
 	for _, id := range ids[1:] {
 		list = append(list, fmt.Sprintf(`{"value":%q,"display":"user@example.com","$ref":"https://scim.example.com/scim/v2/Users/%s","type":"User"}`, id, id))
@@ -162,8 +160,8 @@ func BenchmarkPutOfALargeGroup(b *testing.B) {
 	}
 }
 
-// crowd makes users without the door.
-func crowd(b testing.TB, d *tenant, n int) (ids []string) {
+// createUsers creates users in the directory itself.
+func createUsers(b testing.TB, d *tenant, n int) (ids []string) {
 	b.Helper()
 	for len(ids) < n {
 		var made []string
@@ -187,8 +185,7 @@ func crowd(b testing.TB, d *tenant, n int) (ids []string) {
 	return ids
 }
 
-// BenchmarkFind searches among few and among many: what an index answers takes
-// the same time.
+// BenchmarkFind searches among few and among many users: a search by an index takes as long among many.
 func BenchmarkFind(b *testing.B) {
 	sizes := []int{1000}
 	if os.Getenv("LARGE") != "" {
@@ -196,8 +193,8 @@ func BenchmarkFind(b *testing.B) {
 	}
 	for _, size := range sizes {
 		b.Run(fmt.Sprintf("users=%d", size), func(b *testing.B) {
-			base, token, d, _ := serveWith(b, settingsWithoutBrake)
-			crowd(b, d, size)
+			base, token, d, _ := serveWith(b, settingsWithoutLimit)
+			createUsers(b, d, size)
 			q := newQuick(base, token)
 			for i := range 100 {
 				q.send(b, "POST", "/Groups", fmt.Sprintf(`{"displayName":"group %d","externalId":"g%d"}`, i, i), http.StatusCreated)
@@ -221,15 +218,15 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-// BenchmarkUnindexed reads everybody: a filter that no index answers, a sorted
-// page, and the last page by index.
+// BenchmarkUnindexed reads all users: for a filter without an index, a sorted page, and the last page by
+// startIndex.
 func BenchmarkUnindexed(b *testing.B) {
 	size := 2000
 	if os.Getenv("LARGE") != "" {
 		size = 100_000
 	}
-	base, token, d, _ := serveWith(b, settingsWithoutBrake)
-	crowd(b, d, size)
+	base, token, d, _ := serveWith(b, settingsWithoutLimit)
+	createUsers(b, d, size)
 	q := newQuick(base, token)
 	for name, query := range map[string]string{
 		"filter":        "/Users?filter=" + url.QueryEscape(`title eq "nobody"`),

@@ -38,41 +38,41 @@ func TestBulk(t *testing.T) {
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			c := newClient(t)
-			resp, answer := c.do("POST", "/Bulk", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],"Operations":[`+b.operations+`]`+b.more+`}`)
+			resp, result := c.do("POST", "/Bulk", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],"Operations":[`+b.operations+`]`+b.more+`}`)
 			if resp.StatusCode != http.StatusOK {
-				t.Fatal(answer)
+				t.Fatal(result)
 			}
 			var got []string
-			for _, one := range answer["Operations"].([]any) {
+			for _, one := range result["Operations"].([]any) {
 				o := one.(map[string]any)
 				got = append(got, o["status"].(string))
 				created := o["method"] == "POST" && o["status"] == "201"
 				if created && (o["location"] == nil || o["version"] == nil || o["bulkId"] == nil) {
-					t.Errorf("a creation is answered %v", o)
+					t.Errorf("the result of a creation is %v", o)
 				}
 				if o["location"] == nil && o["method"] == "DELETE" && o["status"] != "400" {
-					t.Errorf("a deletion is answered %v", o)
+					t.Errorf("the result of a deletion is %v", o)
 				}
 				if o["status"].(string) >= "400" && o["response"].(map[string]any)["detail"] == "" {
-					t.Errorf("a refusal is answered %v", o)
+					t.Errorf("the result of a rejected operation is %v", o)
 				}
 			}
 			if strings.Join(got, " ") != b.want {
-				t.Errorf("answers %v, want %s:\n%v", got, b.want, answer)
+				t.Errorf("the results are %v, want %s:\n%v", got, b.want, result)
 			}
 		})
 	}
 }
 
-// TestACircleIsWhole: both know each other afterwards, and the version told is the last.
-func TestACircleIsWhole(t *testing.T) {
+// TestBulk_ResolvesCycle: both resources refer to each other afterwards, and the version in the result is the last.
+func TestBulk_ResolvesCycle(t *testing.T) {
 	c := newClient(t)
-	_, answer := c.do("POST", "/Bulk", `{"Operations":[
+	_, result := c.do("POST", "/Bulk", `{"Operations":[
 		{"method":"POST","path":"/Groups","bulkId":"g","data":{"displayName":"g","members":[{"value":"bulkId:h"},{"value":"bulkId:u"}]}},
 		{"method":"POST","path":"/Groups","bulkId":"h","data":{"displayName":"h","members":[{"value":"bulkId:g"}]}},
 		{"method":"POST","path":"/Users","bulkId":"u","data":{"userName":"u","urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"manager":{"value":"bulkId:u"}}}}]}`)
 	ids := map[string]string{}
-	for _, one := range answer["Operations"].([]any) {
+	for _, one := range result["Operations"].([]any) {
 		o := one.(map[string]any)
 		location := o["location"].(string)
 		_, now := c.do("GET", location[strings.Index(location, "/scim/v2")+len("/scim/v2"):], "")
@@ -91,7 +91,7 @@ func TestACircleIsWhole(t *testing.T) {
 	compareJSON(t, "the manager", u["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"], map[string]any{"manager": map[string]any{"value": ids["u"]}})
 }
 
-// members are the ids of a group's members, as one text that does not depend on their order.
+// members returns the IDs of a group's members as one string that does not depend on their order.
 func members(group map[string]any) string {
 	set := map[string]bool{}
 	list, _ := group["members"].([]any)
@@ -101,8 +101,8 @@ func members(group map[string]any) string {
 	return fmt.Sprint(set)
 }
 
-// TestBulkIsBounded: RFC 7644 §3.7.4.
-func TestBulkIsBounded(t *testing.T) {
+// TestBulk_IsBounded: RFC 7644 §3.7.4.
+func TestBulk_IsBounded(t *testing.T) {
 	c := newClient(t)
 	many := strings.Repeat(`{"method":"DELETE","path":"/Users/x"},`, 1000) + `{"method":"DELETE","path":"/Users/x"}`
 	for name, b := range map[string]struct {
@@ -115,9 +115,9 @@ func TestBulkIsBounded(t *testing.T) {
 		"one bulkId twice":     {`{"Operations":[{"method":"POST","path":"/Users","bulkId":"a","data":{"userName":"a"}},{"method":"POST","path":"/Users","bulkId":"a","data":{"userName":"b"}}]}`, http.StatusBadRequest},
 		"failOnErrors as text": {`{"failOnErrors":"x","Operations":[{"method":"DELETE","path":"/Users/x"}]}`, http.StatusBadRequest},
 	} {
-		resp, answer := c.do("POST", "/Bulk", b.body)
-		if detail, _ := answer["detail"].(string); resp.StatusCode != b.want || detail == "" || b.want == http.StatusRequestEntityTooLarge && !strings.Contains(detail, "maxPayloadSize") {
-			t.Errorf("%s answers %d %v", name, resp.StatusCode, answer)
+		resp, result := c.do("POST", "/Bulk", b.body)
+		if detail, _ := result["detail"].(string); resp.StatusCode != b.want || detail == "" || b.want == http.StatusRequestEntityTooLarge && !strings.Contains(detail, "maxPayloadSize") {
+			t.Errorf("%s: status %d %v", name, resp.StatusCode, result)
 		}
 	}
 	if _, all := c.do("GET", "/Users", ""); all["totalResults"] != 0.0 {

@@ -12,9 +12,9 @@ import (
 	"sallyport/scim"
 )
 
-// TestTheBrake: beyond so many deactivations the next are held, whichever way
-// they come; everything else goes on, and an operator lets them through.
-func TestTheBrake(t *testing.T) {
+// TestDeactivationLimit_HoldsBeyond: deactivations beyond the limit are held, whichever
+// request asks for them; other changes are not, and an operator can release what is held.
+func TestDeactivationLimit_HoldsBeyond(t *testing.T) {
 	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 2, Per: time.Hour}})
 	c := &client{t, base, token}
 	var ids []string
@@ -33,12 +33,12 @@ func TestTheBrake(t *testing.T) {
 		t.Helper()
 		wait, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 		if resp.StatusCode != http.StatusServiceUnavailable || err != nil || wait < 1 || wait > 3600 {
-			t.Errorf("%s answers %d, Retry-After %q", how, resp.StatusCode, resp.Header.Get("Retry-After"))
+			t.Errorf("%s: status %d, Retry-After %q", how, resp.StatusCode, resp.Header.Get("Retry-After"))
 		}
 	}
 	for i := range 2 {
 		if resp := set(i, false); resp.StatusCode != http.StatusOK {
-			t.Fatalf("deactivation %d answers %d", i, resp.StatusCode)
+			t.Fatalf("deactivation %d: status %d", i, resp.StatusCode)
 		}
 	}
 	held("PATCH", set(2, false))
@@ -52,16 +52,16 @@ func TestTheBrake(t *testing.T) {
 		}
 	}
 	if names := heldNames(t, d); !slices.Equal(names, []string{"u2", "u3", "u4"}) {
-		t.Errorf("held are %v", names)
+		t.Errorf("the holds are %v", names)
 	}
 	if resp := set(0, true); resp.StatusCode != http.StatusOK {
-		t.Errorf("a reactivation answers %d", resp.StatusCode)
+		t.Errorf("a reactivation: status %d", resp.StatusCode)
 	}
 	if resp := set(1, false); resp.StatusCode != http.StatusOK {
-		t.Errorf("deactivating the deactivated answers %d", resp.StatusCode)
+		t.Errorf("deactivating the deactivated: status %d", resp.StatusCode)
 	}
 	if resp, _ := c.do("DELETE", "/Users/"+ids[1], ""); resp.StatusCode != http.StatusNoContent {
-		t.Errorf("deleting the deactivated answers %d", resp.StatusCode)
+		t.Errorf("deleting the deactivated: status %d", resp.StatusCode)
 	}
 	if n, err := d.Release(context.Background(), nil); n != 3 || err != nil {
 		t.Errorf("%d are released, %v", n, err)
@@ -71,7 +71,7 @@ func TestTheBrake(t *testing.T) {
 			t.Errorf("released user %d is %v", i, u)
 		}
 		if resp := set(i, false); resp.StatusCode != http.StatusOK {
-			t.Errorf("the provider's next try answers %d", resp.StatusCode)
+			t.Errorf("the provider's next try: status %d", resp.StatusCode)
 		}
 	}
 	held("the next one", set(5, false))
@@ -90,9 +90,9 @@ func heldNames(t *testing.T, d *tenant) (names []string) {
 	return names
 }
 
-// TestWhatIsHeldWaitsForAHuman: neither time nor a restart lets it through, but
-// the provider may take it back, and a human may say no.
-func TestWhatIsHeldWaitsForAHuman(t *testing.T) {
+// TestDeactivationLimit_HoldWaitsForOperator: it does not expire, but the
+// identity provider may withdraw it, and an operator may reject it.
+func TestDeactivationLimit_HoldWaitsForOperator(t *testing.T) {
 	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Nanosecond}})
 	c := &client{t, base, token}
 	_, u := c.do("POST", "/Users", `{"userName":"u"}`)
@@ -111,33 +111,33 @@ func TestWhatIsHeldWaitsForAHuman(t *testing.T) {
 	h := scim.Hold{ID: u["id"].(string), UserName: "u", Since: time.Now().Add(-48 * time.Hour)}
 	hold(h)
 	if got := set(false); got != http.StatusServiceUnavailable {
-		t.Errorf("two days later it answers %d", got)
+		t.Errorf("two days later it: status %d", got)
 	}
 	if n, err := d.Reject(context.Background(), []string{"U"}); n != 1 || err != nil {
 		t.Fatalf("%d are rejected, %v", n, err)
 	}
 	if got := set(false); got != http.StatusConflict {
-		t.Errorf("a rejected deactivation answers %d", got)
+		t.Errorf("a rejected deactivation: status %d", got)
 	}
 	h.Rejected = time.Now().Add(-25 * time.Hour)
 	hold(h)
 	if got := set(false); got != http.StatusOK {
-		t.Errorf("a day after the rejection it answers %d", got)
+		t.Errorf("a day after the rejection it: status %d", got)
 	}
 	if got := set(true); got != http.StatusOK {
-		t.Errorf("a reactivation answers %d", got)
+		t.Errorf("a reactivation: status %d", got)
 	}
 	hold(scim.Hold{ID: h.ID, UserName: "u", Since: time.Now()})
 	if got := set(true); got != http.StatusOK || len(heldNames(t, d)) != 0 {
-		t.Errorf("taking it back answers %d, held are %v", got, heldNames(t, d))
+		t.Errorf("taking it back: status %d, held are %v", got, heldNames(t, d))
 	}
 	if _, err := d.Release(context.Background(), []string{"nobody"}); err == nil {
 		t.Error("what is held of nobody is released")
 	}
 }
 
-// TestAFailedChangeDoesNotUseTheBrakeUp: what did not come about is not counted.
-func TestAFailedChangeDoesNotUseTheBrakeUp(t *testing.T) {
+// TestDeactivationLimit_IgnoresFailedChanges: a deactivation that failed is not counted.
+func TestDeactivationLimit_IgnoresFailedChanges(t *testing.T) {
 	base, token, _, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}})
 	c := &client{t, base, token}
 	_, _ = c.do("POST", "/Users", `{"userName":"taken"}`)
@@ -145,10 +145,10 @@ func TestAFailedChangeDoesNotUseTheBrakeUp(t *testing.T) {
 	path := "/Users/" + u["id"].(string)
 	for range 3 {
 		if resp, _ := c.do("PUT", path, `{"userName":"taken","active":false}`); resp.StatusCode != http.StatusConflict {
-			t.Fatalf("a taken name answers %d", resp.StatusCode)
+			t.Fatalf("a taken name: status %d", resp.StatusCode)
 		}
 	}
 	if resp, _ := c.do("PUT", path, `{"userName":"u","active":false}`); resp.StatusCode != http.StatusOK {
-		t.Errorf("the first deactivation answers %d", resp.StatusCode)
+		t.Errorf("the first deactivation: status %d", resp.StatusCode)
 	}
 }

@@ -8,36 +8,67 @@ import (
 // How long a client may take. net/http bounds neither the body of a request nor the reading of a response.
 const (
 	bodyTimeout     = time.Minute     // to send the body: 32 MiB at half a MiB a second
-	responseTimeout = time.Minute     // to read the response: Entra ID waits no longer
+	responseTimeout = time.Minute     // to read the response once it begins: Entra ID waits no longer
 	drainTimeout    = 5 * time.Second // to send a body without credentials, or what is left of one after the response
 )
 
-// setDeadlines bounds how long the client may take to send the request's body. The caller calls finish once the response
-// was written; that bounds how long the client may take to read it, and to send the rest of its body.
-// Errors are ignored: they mean that a test's ResponseWriter has no deadlines.
-func setDeadlines(w http.ResponseWriter, r *http.Request) (finish func()) {
-	control, timeout := http.NewResponseController(w), bodyTimeout
+// responseWriter sets the deadlines of a request and remembers the status of its response. Errors of deadlines are
+// ignored: they mean that a test's ResponseWriter has none.
+type responseWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	http2   bool
+	status  int         // 0: the response has not begun
+	expire  *time.Timer // resets an HTTP/2 stream whose response is not read in time
+}
+
+// newResponseWriter bounds how long the client may take to send the body of r. The caller calls finish when the request
+// was handled.
+func newResponseWriter(w http.ResponseWriter, r *http.Request) *responseWriter {
+	rw := &responseWriter{ResponseWriter: w, control: http.NewResponseController(w), http2: r.ProtoMajor > 1}
+	timeout := bodyTimeout
 	if len(r.Header["Authorization"]) == 0 {
 		timeout = drainTimeout
 	}
 	if r.ContentLength != 0 {
-		_ = control.SetReadDeadline(time.Now().Add(timeout))
+		_ = rw.control.SetReadDeadline(time.Now().Add(timeout))
 	}
-	if r.ProtoMajor > 1 {
-		return func() { flushWithin(control, responseTimeout) }
+	if !rw.http2 {
+		_ = rw.control.SetWriteDeadline(time.Time{}) // clear the one of the previous response on this connection
 	}
-	_ = control.SetWriteDeadline(time.Time{}) // clear the one of the previous response on this connection
-	return func() {
-		now := time.Now()
-		_ = control.SetWriteDeadline(now.Add(responseTimeout))
-		_ = control.SetReadDeadline(now.Add(drainTimeout))
-	}
+	return rw
 }
 
-// flushWithin flushes an HTTP/2 response, and resets the stream if the client does not read it in time. A write deadline
-// in the future would not do: on HTTP/2 it is a timer that outlives the connection.
-func flushWithin(control *http.ResponseController, timeout time.Duration) {
-	expire := time.AfterFunc(timeout, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
-	defer expire.Stop()
-	_ = control.Flush()
+// WriteHeader begins the response; from then on the client must read it in time.
+func (w *responseWriter) WriteHeader(status int) {
+	w.status = status
+	if w.http2 { // a write deadline in the future would be a timer that outlives the connection
+		w.expire = time.AfterFunc(responseTimeout, func() { _ = w.control.SetWriteDeadline(time.Unix(1, 0)) })
+	} else {
+		_ = w.control.SetWriteDeadline(time.Now().Add(responseTimeout))
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write begins the response if WriteHeader has not.
+func (w *responseWriter) Write(data []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(data)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// finish bounds how long the client may take to send the rest of its body, which net/http reads after the response.
+func (w *responseWriter) finish() {
+	if !w.http2 {
+		_ = w.control.SetReadDeadline(time.Now().Add(drainTimeout))
+		return
+	}
+	_ = w.control.Flush()
+	if w.expire != nil {
+		w.expire.Stop()
+	}
 }

@@ -16,15 +16,15 @@ var badges = scim.Settings{Extensions: []scim.Extension{{URN: badgeURN, Name: "C
 	{Name: "sites", Multi: true}, {Name: "key", CaseExact: true}, {Name: "since", Type: "dateTime"}, {Name: "blob", Type: "binary"},
 }}}}
 
-// TestADeclaredExtension: RFC 7643 §3.3, and how Entra writes to one: with a URN
-// that schemas does not name, and by URN:attribute.
-func TestADeclaredExtension(t *testing.T) {
+// TestExtension_Declared: RFC 7643 §3.3, and how Entra ID writes to one: with a URN
+// that is not in schemas, and by URN:attribute.
+func TestExtension_Declared(t *testing.T) {
 	base, token, d, _ := serveWith(t, badges)
 	c := &client{t, base, token}
 	_, u := c.do("POST", "/Users", `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"u","externalId":"x",
 		"URN:ietf:params:scim:schemas:extension:CONTOSO:2.0:user":{"Badge":"B7","floor":"3","contractor":"True","sites":["a","b","a"],"unknown":1,"since":"2026-01-02T05:04:05+02:00","blob":"AQID"}}`)
 	path := "/Users/" + u["id"].(string)
-	compareJSON(t, "the answer", u, map[string]any{"schemas": []any{"urn:ietf:params:scim:schemas:core:2.0:User", badgeURN},
+	compareJSON(t, "the response", u, map[string]any{"schemas": []any{"urn:ietf:params:scim:schemas:core:2.0:User", badgeURN},
 		badgeURN: map[string]any{"badge": "B7", "floor": 3.0, "contractor": true, "since": "2026-01-02T03:04:05Z", "blob": "AQID", "sites": []any{"a", "b"}, "unknown": "(absent)"}})
 	_, u = c.do("PATCH", path, `{"Operations":[
 		{"op":"Replace","path":"`+badgeURN+`:floor","value":4},
@@ -52,13 +52,13 @@ func TestADeclaredExtension(t *testing.T) {
 	for _, body := range []string{`{"userName":"v","` + badgeURN + `":{"floor":"three"}}`, `{"userName":"v","` + badgeURN + `":{"floor":3.5}}`, `{"userName":"v","` + badgeURN + `":{"contractor":"perhaps"}}`,
 		`{"userName":"v","` + badgeURN + `":{"since":"yesterday"}}`, `{"userName":"v","` + badgeURN + `":{"since":"2026-01-02"}}`, `{"userName":"v","` + badgeURN + `":{"since":5}}`,
 		`{"userName":"v","` + badgeURN + `":{"blob":"not base64!"}}`, `{"userName":"v","x509Certificates":[{"value":"no base-64!"}]}`} {
-		if resp, answer := c.do("POST", "/Users", body); resp.StatusCode != http.StatusBadRequest || answer["scimType"] != "invalidValue" {
-			t.Errorf("%s answers %v", body, answer)
+		if resp, result := c.do("POST", "/Users", body); resp.StatusCode != http.StatusBadRequest || result["scimType"] != "invalidValue" {
+			t.Errorf("%s is answered by %v", body, result)
 		}
 	}
 	for _, filter := range []string{badgeURN + `:floor co "3"`, badgeURN + `:floor gt "x"`, badgeURN + `:floor eq true`, badgeURN + `:blob gt "AQ"`} {
-		if resp, answer := c.do("GET", "/Users?filter="+url.QueryEscape(filter), ""); resp.StatusCode != 400 || answer["scimType"] != "invalidFilter" {
-			t.Errorf("%s answers %v", filter, answer)
+		if resp, result := c.do("GET", "/Users?filter="+url.QueryEscape(filter), ""); resp.StatusCode != 400 || result["scimType"] != "invalidFilter" {
+			t.Errorf("%s finds %v", filter, result)
 		}
 	}
 	user, _ := d.Lookup("x")
@@ -74,8 +74,8 @@ func TestADeclaredExtension(t *testing.T) {
 	}
 }
 
-// TestExtensionsAreChecked: what cannot be declared is said with its place.
-func TestExtensionsAreChecked(t *testing.T) {
+// TestExtension_SettingsAreChecked: a fault is reported with its place in the file.
+func TestExtension_SettingsAreChecked(t *testing.T) {
 	for want, x := range map[string]scim.Extension{
 		"extensions[0].urn":                {URN: "contoso", Attributes: []scim.Attribute{{Name: "a"}}},
 		"extensions[0].urn ":               {URN: "urn:ietf:params:scim:schemas:core:2.0:User", Attributes: []scim.Attribute{{Name: "a"}}},

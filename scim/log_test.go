@@ -13,9 +13,9 @@ import (
 	"sallyport/scim"
 )
 
-// TestTheLogTellsShapes: what was asked, what came of it and what differs since;
-// no value but true and false.
-func TestTheLogTellsShapes(t *testing.T) {
+// TestLog_HoldsNoValues: the log tells what was requested, the result and what
+// changed, but no value except true and false.
+func TestLog_HoldsNoValues(t *testing.T) {
 	base, token, d, server := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}})
 	c := &client{t, base, token}
 	_, u := c.do("POST", "/Users", `{"userName":"canary-1","name":{"givenName":"canary-2"},"emails":[{"value":"canary-3"}],"`+enterprise+`":{"department":"canary-4"}}`)
@@ -30,7 +30,7 @@ func TestTheLogTellsShapes(t *testing.T) {
 	c.do("PATCH", "/Groups/"+g["id"].(string), patch(`{"op":"Remove","path":"members","value":[{"value":"`+id+`"}]}`))
 	(&client{t, base, "wrong"}).do("GET", "/Users/canary-17", "")
 	var entries []scim.LogEntry
-	for len(entries) < 9 { // an exchange is noted after its answer
+	for len(entries) < 9 { // a request is logged after its response
 		var err error
 		server.WriteLog(t.Context())
 		if entries, err = d.Log(t.Context(), 100); err != nil {
@@ -56,16 +56,16 @@ PATCH /Groups/GID 204 members +0 -1 missing_schemas,op_case,remove_listed`
 		t.Errorf("the log is\n%s\nwant\n%s", got, want)
 	}
 	if strings.Contains(strings.ToLower(fmt.Sprintf("%+v", entries)), "canary") {
-		t.Errorf("the log tells values: %+v", entries)
+		t.Errorf("the log holds values: %+v", entries)
 	}
 }
 
-// TestWhatMayBeASlipIsSaid: members that were never pushed, and a group of which
-// most is replaced away.
-func TestWhatMayBeASlipIsSaid(t *testing.T) {
-	var said bytes.Buffer
+// TestServer_WarnsAboutLikelyMistakes: members that were never pushed, and a group most of
+// whose members are removed by a replacement.
+func TestServer_WarnsAboutLikelyMistakes(t *testing.T) {
+	var logged bytes.Buffer
 	_, token, d, _ := serveWith(t, scim.Settings{})
-	server := scim.New(scim.Parts{Provisioning: d.Provisioning, Log: slog.New(slog.NewTextHandler(&said, nil))})
+	server := scim.New(scim.Parts{Provisioning: d.Provisioning, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 	listening := httptest.NewServer(server)
 	defer listening.Close()
 	c := &client{t, listening.URL + "/scim/v2", token}
@@ -78,14 +78,14 @@ func TestWhatMayBeASlipIsSaid(t *testing.T) {
 	path := "/Groups/" + g["id"].(string)
 	replace := `{"op":"replace","path":"members","value":[`
 	c.do("PATCH", path, patch(replace+strings.Join(members[:5], ",")+`]}`))
-	if said.Len() > 0 {
-		t.Errorf("what is usual is remarked: %s", said.String())
+	if logged.Len() > 0 {
+		t.Errorf("a usual change is warned about: %s", logged.String())
 	}
 	c.do("PATCH", path, patch(`{"op":"add","path":"members","value":[`+strings.Join(members, ",")+`]}`))
 	c.do("PATCH", path, patch(replace+strings.Join(members[:4], ",")+`,{"value":"never"}]}`))
 	for _, want := range []string{"less than half", "never pushed"} {
-		if !strings.Contains(said.String(), want) {
-			t.Errorf("it is not said that %q: %s", want, said.String())
+		if !strings.Contains(logged.String(), want) {
+			t.Errorf("there is no warning %q: %s", want, logged.String())
 		}
 	}
 }

@@ -14,14 +14,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is the directory as a plain map would have it.
+// model is the directory as plain maps.
 type model struct {
 	*rapid.T
 	c      *client
 	users  map[string]*modelUser      // by id
 	groups map[string]map[string]bool // members by group
 	names  map[string]string          // a group's displayName by id
-	gone   []string                   // ids that must never answer again
+	gone   []string                   // deleted IDs, which must never be used again
 }
 
 type modelUser struct {
@@ -41,11 +41,11 @@ func (m *model) anyUser() string  { return m.pick(slices.Collect(maps.Keys(m.use
 func (m *model) anyGroup() string { return m.pick(slices.Collect(maps.Keys(m.groups))) }
 
 func (m *model) send(want int, method, path, body string) map[string]any {
-	resp, answer := m.c.do(method, path, body)
+	resp, result := m.c.do(method, path, body)
 	if resp.StatusCode != want {
-		m.Fatalf("%s %s %s answers %d, want %d: %v", method, path, body, resp.StatusCode, want, answer)
+		m.Fatalf("%s %s %s: status %d, want %d: %v", method, path, body, resp.StatusCode, want, result)
 	}
-	return answer
+	return result
 }
 
 func (m *model) taken(name, except string) bool {
@@ -57,7 +57,7 @@ func (m *model) taken(name, except string) bool {
 	return false
 }
 
-// drawName is one of few, so that names collide, in any case of letters.
+// drawName returns one of a few names, in any case of letters, so that names collide.
 func (m *model) drawName() string {
 	return rapid.SampledFrom([]string{"ann", "Ann", "bob", "BOB", "cid", "dan"}).Draw(m.T, "name")
 }
@@ -68,9 +68,9 @@ func (m *model) CreateUser(*rapid.T) {
 	if m.taken(name, "") {
 		want = http.StatusConflict
 	}
-	answer := m.send(want, "POST", "/Users", fmt.Sprintf(`{"userName":%q,"active":"True"}`, name))
+	result := m.send(want, "POST", "/Users", fmt.Sprintf(`{"userName":%q,"active":"True"}`, name))
 	if want == http.StatusCreated {
-		id := answer["id"].(string)
+		id := result["id"].(string)
 		if m.users[id] != nil || slices.Contains(m.gone, id) {
 			m.Fatalf("the id %s is used again", id)
 		}
@@ -135,8 +135,8 @@ func (m *model) DeleteGroup(*rapid.T) {
 	m.forget(id)
 }
 
-// Members changes a group's members in one of the ways that clients do; ids that
-// name nothing are passed over.
+// Members changes a group's members in one of the ways that clients do; unknown IDs
+// are ignored.
 func (m *model) Members(*rapid.T) {
 	group := m.anyGroup()
 	all := append(slices.Sorted(maps.Keys(m.users)), slices.Sorted(maps.Keys(m.groups))...)
@@ -244,10 +244,10 @@ func ids(list any) map[string]bool {
 	return set
 }
 
-// TestTheDirectoryIsAMap: whatever is done through the door, in whatever order,
-// what is read is what a plain map would have.
-func TestTheDirectoryIsAMap(t *testing.T) {
-	base, token, _, _ := serveWith(t, settingsWithoutBrake)
+// TestServer_BehavesAsAMap: whatever is done over HTTP, in whatever order, a client reads
+// what a plain map would hold.
+func TestServer_BehavesAsAMap(t *testing.T) {
+	base, token, _, _ := serveWith(t, settingsWithoutLimit)
 	rapid.Check(t, func(rt *rapid.T) {
 		c := &client{t, base, token}
 		c.empty()
@@ -269,10 +269,10 @@ func (c *client) empty() {
 	}
 }
 
-// TestConcurrentMemberChangesAreAsIfInSomeOrder, a thousand times: many clients
-// change one group at once. Each member is one client's alone, so the last that
-// this client said of it must hold.
-func TestConcurrentMemberChangesAreAsIfInSomeOrder(t *testing.T) {
+// TestMembers_ConcurrentChangesAreSerializable, a thousand times: many clients
+// change one group at once. Each member is changed by one client alone, so this
+// client's last change must hold.
+func TestMembers_ConcurrentChangesAreSerializable(t *testing.T) {
 	rounds := 1000
 	if testing.Short() {
 		rounds = 50

@@ -13,7 +13,7 @@ import (
 	"sallyport/scim"
 )
 
-// issuer knows one token: that of the application "app"; "broken" cannot be told.
+// issuer accepts one token, of the application "app"; it cannot tell about "broken.jwt".
 type issuer struct{}
 
 func (issuer) Client(_ context.Context, token string) (string, error) {
@@ -34,21 +34,21 @@ func serveFederated(t *testing.T) (*client, *tenant) {
 	return &client{t, base, token}, d
 }
 
-// TestAnotherIssuersTokensPush: RFC 6749 §4.4.
-func TestAnotherIssuersTokensPush(t *testing.T) {
+// TestWorkload_TokensAreAccepted: RFC 6749 §4.4.
+func TestWorkload_TokensAreAccepted(t *testing.T) {
 	c, _ := serveFederated(t)
 	for token, want := range map[string]int{"good.jwt": 200, "bad.jwt": 401, "broken.jwt": 503, "": 401, c.token: 200} {
 		if resp, _ := (&client{t, c.base, token}).do("GET", "/Users", ""); resp.StatusCode != want {
-			t.Errorf("%q answers %d, want %d", token, resp.StatusCode, want)
+			t.Errorf("%q: status %d, want %d", token, resp.StatusCode, want)
 		}
 	}
 	if resp, _ := (&client{t, c.base, "good.jwt"}).do("POST", "/Users", `{"userName":"u"}`); resp.StatusCode != http.StatusCreated {
-		t.Errorf("a push answers %d", resp.StatusCode)
+		t.Errorf("a push: status %d", resp.StatusCode)
 	}
 }
 
-// ask asks the token endpoint.
-func (c *client) ask(form url.Values, header http.Header) (int, map[string]any) {
+// requestToken sends a request to the token endpoint.
+func (c *client) requestToken(form url.Values, header http.Header) (int, map[string]any) {
 	c.t.Helper()
 	req, err := http.NewRequest(http.MethodPost, strings.TrimSuffix(c.base, "/v2")+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
@@ -63,18 +63,18 @@ func (c *client) ask(form url.Values, header http.Header) (int, map[string]any) 
 		c.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var answer map[string]any
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	var result map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&result); err != nil {
 		c.t.Fatal(err)
 	}
 	if resp.Header.Get("Cache-Control") != "no-store" {
 		c.t.Error("a token may be cached")
 	}
-	return resp.StatusCode, answer
+	return resp.StatusCode, result
 }
 
-// TestTheTokenEndpoint: RFC 6749 §4.4 and §5.2, RFC 7523 §2.2.
-func TestTheTokenEndpoint(t *testing.T) {
+// TestTokenEndpoint: RFC 6749 §4.4 and §5.2, RFC 7523 §2.2.
+func TestTokenEndpoint(t *testing.T) {
 	c, d := serveFederated(t)
 	minted, secret, err := d.mint("gallery", 0)
 	if err != nil {
@@ -118,52 +118,52 @@ func TestTheTokenEndpoint(t *testing.T) {
 		{"no form", grant(), http.Header{"Content-Type": {"application/json"}}, 400, "invalid_request"},
 		{"a form without end", grant("filler", strings.Repeat("x", 100_000)), http.Header{}, 400, "invalid_request"},
 	} {
-		status, answer := c.ask(x.form, x.header)
-		kind, _ := answer["error"].(string)
+		status, result := c.requestToken(x.form, x.header)
+		kind, _ := result["error"].(string)
 		if status != x.status || kind != x.kind {
-			t.Errorf("%s answers %d %v", x.name, status, answer)
+			t.Errorf("%s: status %d %v", x.name, status, result)
 		}
 		if status == 200 {
-			good[x.name] = answer["access_token"].(string)
+			good[x.name] = result["access_token"].(string)
 			if resp, _ := (&client{t, c.base, good[x.name]}).do("GET", "/Users", ""); resp.StatusCode != 200 {
-				t.Errorf("the token of %s answers %d", x.name, resp.StatusCode)
+				t.Errorf("the token of %s: status %d", x.name, resp.StatusCode)
 			}
 		}
 	}
 	issued := good["a secret by Basic"]
-	if status, _ := c.ask(grant("client_id", "gallery", "client_secret", issued), http.Header{}); status != 401 {
+	if status, _ := c.requestToken(grant("client_id", "gallery", "client_secret", issued), http.Header{}); status != 401 {
 		t.Errorf("an issued token is taken for a secret: %d", status)
 	}
 	if err := d.RevokeToken(t.Context(), minted.ID); err != nil {
 		t.Fatal(err)
 	}
 	if resp, _ := (&client{t, c.base, issued}).do("GET", "/Users", ""); resp.StatusCode != 401 {
-		t.Errorf("after its parent is revoked, a token answers %d", resp.StatusCode)
+		t.Errorf("after its parent is revoked, a token: status %d", resp.StatusCode)
 	}
 }
 
-// TestWithoutOAuthOnlyOurTokensPush.
-func TestWithoutOAuthOnlyOurTokensPush(t *testing.T) {
+// TestWorkload_RejectedWithoutOAuth: without scim.oauth only our own tokens are accepted.
+func TestWorkload_RejectedWithoutOAuth(t *testing.T) {
 	c := newClient(t)
 	if resp, _ := (&client{t, c.base, "good.jwt"}).do("GET", "/Users", ""); resp.StatusCode != 401 {
-		t.Errorf("a foreign token answers %d", resp.StatusCode)
+		t.Errorf("a foreign token: status %d", resp.StatusCode)
 	}
 	form := url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {"good.jwt"}}
-	if status, _ := c.ask(form, http.Header{}); status != 401 {
-		t.Errorf("an assertion answers %d", status)
+	if status, _ := c.requestToken(form, http.Header{}); status != 401 {
+		t.Errorf("an assertion: status %d", status)
 	}
 }
 
-// breaking is an issuer's keys that break us.
-type breaking struct{}
+// panicking is an issuer whose check panics.
+type panicking struct{}
 
-func (breaking) Client(context.Context, string) (string, error) { panic("broken") }
+func (panicking) Client(context.Context, string) (string, error) { panic("broken") }
 
-// TestWhatBreaksIsAnsweredToo: a fault of ours is a SCIM answer like any other.
-func TestWhatBreaksIsAnsweredToo(t *testing.T) {
-	base, _, _, _ := serveFor(t, scim.Settings{}, breaking{})
-	resp, answer := (&client{t, base, "some.other.token"}).do("GET", "/Users", "")
-	if resp.StatusCode != http.StatusInternalServerError || answer["status"] != "500" || answer["detail"] == "" {
-		t.Errorf("a panic answers %d %v", resp.StatusCode, answer)
+// TestServer_PanicIsAnError: a panic is answered with a SCIM error like any other.
+func TestServer_PanicIsAnError(t *testing.T) {
+	base, _, _, _ := serveFor(t, scim.Settings{}, panicking{})
+	resp, result := (&client{t, base, "some.other.token"}).do("GET", "/Users", "")
+	if resp.StatusCode != http.StatusInternalServerError || result["status"] != "500" || result["detail"] == "" {
+		t.Errorf("a panic: status %d %v", resp.StatusCode, result)
 	}
 }

@@ -14,21 +14,21 @@ import (
 	"sallyport/scim"
 )
 
-// crowd makes users u0 … un-1, of whom every other is inactive.
-func (c *client) crowd(n int) {
+// createUsers creates users u0 … un-1, of whom every other is inactive.
+func (c *client) createUsers(n int) {
 	for i := range n {
 		body := fmt.Sprintf(`{"userName":"u%d@example.com","externalId":"X%d","displayName":"User %d","active":%v,"title":"a \"quoted\" title",
 			"emails":[{"type":"work","value":"u%d@work.example"},{"type":"home","value":"u%d@home.example"}]}`, i, i, i, i%2 == 0, i, i)
-		if resp, answer := c.do("POST", "/Users", body); resp.StatusCode != http.StatusCreated {
-			c.t.Fatal(answer)
+		if resp, result := c.do("POST", "/Users", body); resp.StatusCode != http.StatusCreated {
+			c.t.Fatal(result)
 		}
 	}
 }
 
-// TestFilters: RFC 7644 §3.4.2.2, row by row.
-func TestFilters(t *testing.T) {
+// TestFilter: RFC 7644 §3.4.2.2, row by row.
+func TestFilter(t *testing.T) {
 	c := newClient(t)
-	c.crowd(4)
+	c.createUsers(4)
 	for filter, want := range map[string]int{ // -1: refused
 		`userName eq "u1@example.com"`:                               1,
 		`USERNAME EQ "U1@EXAMPLE.COM"`:                               1,
@@ -81,21 +81,21 @@ func TestFilters(t *testing.T) {
 		strings.Repeat("(", 20_000) + `userName pr` + strings.Repeat(")", 20_000): -1,
 		strings.Repeat("not (", 40) + `userName pr` + strings.Repeat(")", 40):     -1,
 	} {
-		resp, answer := c.do("GET", "/Users?filter="+url.QueryEscape(filter), "")
+		resp, result := c.do("GET", "/Users?filter="+url.QueryEscape(filter), "")
 		if want < 0 {
-			if resp.StatusCode != http.StatusBadRequest || answer["scimType"] != "invalidFilter" {
-				t.Errorf("%.80s answers %d %v, want invalidFilter", filter, resp.StatusCode, answer)
+			if resp.StatusCode != http.StatusBadRequest || result["scimType"] != "invalidFilter" {
+				t.Errorf("%.80s: status %d %v, want invalidFilter", filter, resp.StatusCode, result)
 			}
-		} else if answer["totalResults"] != float64(want) {
-			t.Errorf("%.80s finds %v, want %d: %v", filter, answer["totalResults"], want, answer["detail"])
+		} else if result["totalResults"] != float64(want) {
+			t.Errorf("%.80s finds %v, want %d: %v", filter, result["totalResults"], want, result["detail"])
 		}
 	}
 }
 
-// TestPages: RFC 7644 §3.4.2.4.
-func TestPages(t *testing.T) {
+// TestPage: RFC 7644 §3.4.2.4.
+func TestPage(t *testing.T) {
 	c := newClient(t)
-	c.crowd(7)
+	c.createUsers(7)
 	for query, want := range map[string][3]int{ // startIndex, itemsPerPage, totalResults
 		"":                                {1, 7, 7},
 		"startIndex=1&count=3":            {1, 3, 7},
@@ -110,24 +110,24 @@ func TestPages(t *testing.T) {
 		"filter=active+eq+true&count=2":   {1, 2, 4},
 		"startIndex=99999999999999999999": {1<<31 - 1, 0, 7},
 	} {
-		_, answer := c.do("GET", "/Users?"+query, "")
-		got := [3]any{answer["startIndex"], answer["itemsPerPage"], answer["totalResults"]}
+		_, result := c.do("GET", "/Users?"+query, "")
+		got := [3]any{result["startIndex"], result["itemsPerPage"], result["totalResults"]}
 		if fmt.Sprint(got) != fmt.Sprint([3]float64{float64(want[0]), float64(want[1]), float64(want[2])}) {
 			t.Errorf("%q gives %v, want %v", query, got, want)
 		}
-		if answer["Resources"] == nil {
+		if result["Resources"] == nil {
 			t.Errorf("%q gives no Resources", query)
 		}
 	}
 	for _, query := range []string{"startIndex=x", "count=1.5", "count=ten"} {
-		if resp, answer := c.do("GET", "/Users?"+query, ""); resp.StatusCode != 400 || answer["scimType"] != "invalidValue" {
-			t.Errorf("%q answers %d %v", query, resp.StatusCode, answer)
+		if resp, result := c.do("GET", "/Users?"+query, ""); resp.StatusCode != 400 || result["scimType"] != "invalidValue" {
+			t.Errorf("%q: status %d %v", query, resp.StatusCode, result)
 		}
 	}
 	seen := map[any]bool{}
 	for start := 1; start <= 7; start++ {
-		_, answer := c.do("GET", fmt.Sprintf("/Users?count=1&startIndex=%d", start), "")
-		seen[answer["Resources"].([]any)[0].(map[string]any)["id"]] = true
+		_, result := c.do("GET", fmt.Sprintf("/Users?count=1&startIndex=%d", start), "")
+		seen[result["Resources"].([]any)[0].(map[string]any)["id"]] = true
 	}
 	if len(seen) != 7 {
 		t.Errorf("seven pages of one show %d users", len(seen))
@@ -166,17 +166,17 @@ func TestSelection(t *testing.T) {
 		"attributes=urn:ietf:params:scim:schemas:core:2.0:User:userName":                                                                   "id schemas userName",
 		"attributes=urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department":                                                 "id schemas urn:ietf:params:scim:schemas:extension:enterprise:2.0:User{department}",
 	} {
-		_, answer := c.do("GET", path+"?"+query, "")
-		if got := strings.TrimSuffix(strings.TrimPrefix(shape(answer), "{"), "}"); got != want {
+		_, result := c.do("GET", path+"?"+query, "")
+		if got := strings.TrimSuffix(strings.TrimPrefix(shape(result), "{"), "}"); got != want {
 			t.Errorf("%s gives %s, want %s", query, got, want)
 		}
 	}
 	if resp, _ := c.do("GET", path+"?attributes=id&excludedAttributes=name", ""); resp.StatusCode != 400 {
-		t.Errorf("both at once answer %d", resp.StatusCode)
+		t.Errorf("attributes with excludedAttributes: status %d", resp.StatusCode)
 	}
 }
 
-// shape is the names in a JSON value, sorted.
+// shape returns the names in a JSON value, sorted.
 func shape(v any) string {
 	switch v := v.(type) {
 	case map[string]any:
@@ -203,8 +203,8 @@ func shape(v any) string {
 	return ""
 }
 
-// TestVersions: RFC 7644 §3.14.
-func TestVersions(t *testing.T) {
+// TestVersion: RFC 7644 §3.14.
+func TestVersion(t *testing.T) {
 	c := newClient(t)
 	resp, made := c.do("POST", "/Users", `{"userName":"u@x"}`)
 	path := "/Users/" + made["id"].(string)
@@ -233,13 +233,13 @@ func TestVersions(t *testing.T) {
 		{"DELETE", "If-Match", "*", "", 204},
 	} {
 		if got := with(step.method, step.header, step.value, step.body); got != step.want {
-			t.Errorf("%s with %s %s answers %d, want %d", step.method, step.header, step.value, got, step.want)
+			t.Errorf("%s with %s %s: status %d, want %d", step.method, step.header, step.value, got, step.want)
 		}
 	}
 }
 
-// TestProblems: RFC 7644 §3.12; every no has a SCIM body.
-func TestProblems(t *testing.T) {
+// TestProblem_HasSCIMBody: RFC 7644 §3.12; every error has a SCIM body.
+func TestProblem_HasSCIMBody(t *testing.T) {
 	c := newClient(t)
 	for _, p := range []struct {
 		name, method, path, body, media string
@@ -281,23 +281,23 @@ func TestProblems(t *testing.T) {
 		if p.media != "" {
 			req.Header.Set("Content-Type", p.media)
 		}
-		resp, answer := c.send(req)
-		scimType, _ := answer["scimType"].(string)
-		if resp.StatusCode != p.want || scimType != p.scimType || answer["status"] != fmt.Sprint(p.want) || answer["detail"] == "" {
-			t.Errorf("%s answers %d %.300v, want %d %s", p.name, resp.StatusCode, answer, p.want, p.scimType)
+		resp, result := c.send(req)
+		scimType, _ := result["scimType"].(string)
+		if resp.StatusCode != p.want || scimType != p.scimType || result["status"] != fmt.Sprint(p.want) || result["detail"] == "" {
+			t.Errorf("%s: status %d %.300v, want %d %s", p.name, resp.StatusCode, result, p.want, p.scimType)
 		}
 		if p.want == 405 && resp.Header.Get("Allow") == "" {
 			t.Errorf("%s: 405 without Allow", p.name)
 		}
 	}
-	if _, answer := c.do("GET", "/Users", ""); answer["totalResults"] != 0.0 {
-		t.Errorf("refused requests left %v users", answer["totalResults"])
+	if _, result := c.do("GET", "/Users", ""); result["totalResults"] != 0.0 {
+		t.Errorf("refused requests left %v users", result["totalResults"])
 	}
 }
 
-// TestWhoMayPush: RFC 6750, and CVE-2025-4210 and kin (no bearer, or an empty
-// one, was taken).
-func TestWhoMayPush(t *testing.T) {
+// TestAuthentication: RFC 6750, and CVE-2025-4210 and kin (a missing or empty
+// bearer token was accepted).
+func TestAuthentication(t *testing.T) {
 	base, token, d := serve(t)
 	expired, expiring, err := d.mint("expiring", time.Nanosecond)
 	if err != nil {
@@ -323,18 +323,18 @@ func TestWhoMayPush(t *testing.T) {
 		for _, h := range headers {
 			req.Header.Add("Authorization", h)
 		}
-		resp, answer := c.send(req)
+		resp, result := c.send(req)
 		challenge := resp.Header.Get("WWW-Authenticate")
-		if resp.StatusCode != 401 || !strings.HasPrefix(challenge, "Bearer ") || strings.Contains(challenge, "invalid_token") != brought(headers) || answer["status"] != "401" {
-			t.Errorf("%s answers %d %v", name, resp.StatusCode, answer)
+		if resp.StatusCode != 401 || !strings.HasPrefix(challenge, "Bearer ") || strings.Contains(challenge, "invalid_token") != brought(headers) || result["status"] != "401" {
+			t.Errorf("%s: status %d %v", name, resp.StatusCode, result)
 		}
 	}
 	stranger := &client{t, base, "wrong"}
 	if resp, _ := stranger.do("GET", "/Users?access_token="+token, ""); resp.StatusCode != 401 {
-		t.Errorf("a token in the URL answers %d", resp.StatusCode)
+		t.Errorf("a token in the URL: status %d", resp.StatusCode)
 	}
 	if resp, _ := c.do("GET", "/Users", ""); resp.StatusCode != 200 {
-		t.Errorf("a good token answers %d", resp.StatusCode)
+		t.Errorf("a good token: status %d", resp.StatusCode)
 	}
 	tokens, err := d.Tokens(context.Background())
 	if err != nil || len(tokens) != 2 {
@@ -352,12 +352,12 @@ func TestWhoMayPush(t *testing.T) {
 	}
 }
 
-// brought says whether headers bring a token, be it a wrong one (RFC 6750 §3.1).
+// brought reports whether headers have a token, valid or not (RFC 6750 §3.1).
 func brought(headers []string) bool {
 	return len(headers) == 1 && strings.HasPrefix(headers[0], "Bearer ") && headers[0] != "Bearer "
 }
 
-// TestDiscovery: RFC 7644 §4; what is advertised is so.
+// TestDiscovery: RFC 7644 §4; the server supports what it advertises.
 func TestDiscovery(t *testing.T) {
 	c := newClient(t)
 	_, config := c.do("GET", "/ServiceProviderConfig", "")
@@ -369,17 +369,17 @@ func TestDiscovery(t *testing.T) {
 		checkAttributes(t, one.(map[string]any)["attributes"].([]any))
 		id := one.(map[string]any)["id"].(string)
 		if resp, single := c.do("GET", "/Schemas/"+id, ""); resp.StatusCode != 200 || single["id"] != id {
-			t.Errorf("schema %s answers %d", id, resp.StatusCode)
+			t.Errorf("schema %s: status %d", id, resp.StatusCode)
 		}
 	}
 	_, types := c.do("GET", "/ResourceTypes", "")
 	for _, one := range types["Resources"].([]any) {
 		name := one.(map[string]any)["name"].(string)
 		if resp, _ := c.do("GET", "/ResourceTypes/"+name, ""); resp.StatusCode != 200 {
-			t.Errorf("type %s answers %d", name, resp.StatusCode)
+			t.Errorf("type %s: status %d", name, resp.StatusCode)
 		}
 		if resp, _ := c.do("GET", one.(map[string]any)["endpoint"].(string), ""); resp.StatusCode != 200 {
-			t.Errorf("the endpoint of %s answers %d", name, resp.StatusCode)
+			t.Errorf("the endpoint of %s: status %d", name, resp.StatusCode)
 		}
 	}
 }
@@ -399,8 +399,8 @@ func checkAttributes(t *testing.T, attributes []any) {
 	}
 }
 
-// TestConcurrentPatchesLoseNothing: many add and remove members of one group at once.
-func TestConcurrentPatchesLoseNothing(t *testing.T) {
+// TestPatch_LosesNoConcurrentChange: many add and remove members of one group at once.
+func TestPatch_LosesNoConcurrentChange(t *testing.T) {
 	c := newClient(t)
 	_, group := c.do("POST", "/Groups", `{"displayName":"g"}`)
 	path := "/Groups/" + group["id"].(string)
@@ -434,25 +434,25 @@ func TestConcurrentPatchesLoseNothing(t *testing.T) {
 	}
 }
 
-// TestSearch: RFC 7644 §3.4.3; a search answers as the query does.
+// TestSearch: RFC 7644 §3.4.3; a search finds what the query finds.
 func TestSearch(t *testing.T) {
 	c := newClient(t)
-	c.crowd(5)
+	c.createUsers(5)
 	_, byURL := c.do("GET", "/Users?filter=active+eq+true&startIndex=2&count=1&attributes=userName", "")
 	resp, byBody := c.do("POST", "/Users/.search", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
 		"filter":"active eq true","startIndex":2,"count":1,"attributes":["userName"]}`)
 	if resp.StatusCode != http.StatusOK || fmt.Sprint(byURL) != fmt.Sprint(byBody) {
-		t.Errorf("the search answers %d\n%v\nand the query\n%v", resp.StatusCode, byBody, byURL)
+		t.Errorf("the search: status %d\n%v\nand the query\n%v", resp.StatusCode, byBody, byURL)
 	}
 	if _, all := c.do("POST", "/Groups/.search", `{}`); all["totalResults"] != 0.0 {
-		t.Errorf("a search of groups answers %v", all)
+		t.Errorf("a search of groups finds %v", all)
 	}
 	for _, body := range []string{`{"filter":7}`, `{"filter":"nope"}`, `{"count":{}}`, `{"attributes":[1]}`, `[]`} {
 		if resp, _ := c.do("POST", "/Users/.search", body); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s answers %d", body, resp.StatusCode)
+			t.Errorf("%s: status %d", body, resp.StatusCode)
 		}
 	}
 	if resp, _ := c.do("GET", "/Users/.search", ""); resp.StatusCode == http.StatusOK {
-		t.Errorf("GET of a search answers %d", resp.StatusCode)
+		t.Errorf("GET of a search: status %d", resp.StatusCode)
 	}
 }

@@ -91,7 +91,7 @@ func TestOpen_ReadsExistingLayout(t *testing.T) {
 	w := httptest.NewRecorder()
 	server.ServeHTTP(w, newRequest(text, "GET", "/scim/v2/Users", ""))
 	if w.Code != http.StatusOK {
-		t.Errorf("the token is answered with %d", w.Code)
+		t.Errorf("the token: status %d", w.Code)
 	}
 }
 
@@ -122,12 +122,12 @@ func TestServer_RejectsAllWithoutCurrentTokens(t *testing.T) {
 		return w.Code
 	}
 	if code := get(text); code != http.StatusOK {
-		t.Errorf("before, the token is answered with %d", code)
+		t.Errorf("before, the token: status %d", code)
 	}
 	stop()
 	for name, token := range map[string]string{"valid": text, "invalid": "wrong"} {
 		if code := get(token); code != http.StatusServiceUnavailable {
-			t.Errorf("afterwards, the %s token is answered with %d", name, code)
+			t.Errorf("afterwards, the %s token: status %d", name, code)
 		}
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"sallyport/scim"
 )
 
-// names are the userNames (displayNames of groups) on a page, in order.
-func names(answer map[string]any) (list []string) {
-	resources, _ := answer["Resources"].([]any)
+// names returns the userNames (displayNames of groups) on a page, in order.
+func names(result map[string]any) (list []string) {
+	resources, _ := result["Resources"].([]any)
 	for _, one := range resources {
 		r := one.(map[string]any)
 		if name, ok := r["userName"].(string); ok {
@@ -25,8 +25,8 @@ func names(answer map[string]any) (list []string) {
 	return list
 }
 
-// TestSorting: RFC 7644 §3.4.2.3.
-func TestSorting(t *testing.T) {
+// TestSort: RFC 7644 §3.4.2.3.
+func TestSort(t *testing.T) {
 	c := newClient(t)
 	for _, body := range []string{
 		`{"userName":"b","title":"beta","active":true,"emails":[{"value":"z@x"},{"value":"a@x","primary":true}],"name":{"familyName":"Zeta"}}`,
@@ -49,21 +49,21 @@ func TestSorting(t *testing.T) {
 		"sortBy=userName&startIndex=9":                                             "",
 		"sortBy=userName&sortOrder=descending&startIndex=3&attributes=displayName": "<nil>",
 	} {
-		_, answer := c.do("GET", "/Users?"+query, "")
-		if got := strings.Join(names(answer), " "); got != want {
-			t.Errorf("%s gives %q, want %q: %v", query, got, want, answer["detail"])
+		_, result := c.do("GET", "/Users?"+query, "")
+		if got := strings.Join(names(result), " "); got != want {
+			t.Errorf("%s gives %q, want %q: %v", query, got, want, result["detail"])
 		}
 	}
 	for query, want := range map[string]string{"sortBy=nothing": "invalidPath", "sortBy=name": "invalidPath", "sortBy=password": "invalidPath", "sortBy=userName&sortOrder=sideways": "invalidValue"} {
-		if resp, answer := c.do("GET", "/Users?"+query, ""); resp.StatusCode != http.StatusBadRequest || answer["scimType"] != want {
-			t.Errorf("%s answers %v", query, answer)
+		if resp, result := c.do("GET", "/Users?"+query, ""); resp.StatusCode != http.StatusBadRequest || result["scimType"] != want {
+			t.Errorf("%s is answered by %v", query, result)
 		}
 	}
 }
 
-// TestSortedPagesShowEverybodyOnce, also when more than a page's worth is thrown
-// away on the way.
-func TestSortedPagesShowEverybodyOnce(t *testing.T) {
+// TestSort_PagesShowEverybodyOnce, also when candidates beyond the page are dropped
+// meanwhile.
+func TestSort_PagesShowEverybodyOnce(t *testing.T) {
 	c := newClient(t)
 	const users = 1300
 	bulk := make([]string, 0, users)
@@ -76,31 +76,31 @@ func TestSortedPagesShowEverybodyOnce(t *testing.T) {
 	}
 	var seen []string
 	for start := 1; start <= users; start += 100 {
-		_, answer := c.do("GET", fmt.Sprintf("/Users?sortBy=userName&startIndex=%d&count=100&attributes=userName", start), "")
-		if answer["totalResults"] != float64(users) {
-			t.Fatal(answer["totalResults"])
+		_, result := c.do("GET", fmt.Sprintf("/Users?sortBy=userName&startIndex=%d&count=100&attributes=userName", start), "")
+		if result["totalResults"] != float64(users) {
+			t.Fatal(result["totalResults"])
 		}
-		seen = append(seen, names(answer)...)
+		seen = append(seen, names(result)...)
 	}
 	if len(seen) != users || !slices.IsSorted(seen) {
 		t.Errorf("%d are shown, sorted: %v", len(seen), slices.IsSorted(seen))
 	}
 }
 
-// walk follows cursors to the end and gives what the pages show.
+// walk follows the cursors to the last page and returns what is on the pages.
 func (c *client) walk(path, query string) (all []string) {
 	c.t.Helper()
 	cursor := ""
 	for pages := 0; pages < 100; pages++ {
-		resp, answer := c.do("GET", path+"?"+query+"&cursor="+url.QueryEscape(cursor), "")
+		resp, result := c.do("GET", path+"?"+query+"&cursor="+url.QueryEscape(cursor), "")
 		if resp.StatusCode != http.StatusOK {
-			c.t.Fatalf("page %d of %s answers %v", pages, query, answer)
+			c.t.Fatalf("page %d of %s is %v", pages, query, result)
 		}
-		if _, has := answer["startIndex"]; has {
+		if _, has := result["startIndex"]; has {
 			c.t.Errorf("a page by cursor has a startIndex")
 		}
-		all = append(all, names(answer)...)
-		next, more := answer["nextCursor"].(string)
+		all = append(all, names(result)...)
+		next, more := result["nextCursor"].(string)
 		if !more {
 			return all
 		}
@@ -110,11 +110,11 @@ func (c *client) walk(path, query string) (all []string) {
 	return nil
 }
 
-// TestCursors: RFC 9865.
-func TestCursors(t *testing.T) {
+// TestCursor: RFC 9865.
+func TestCursor(t *testing.T) {
 	base, token, d, _ := serveWith(t, scim.Defaults())
 	c := &client{t, base, token}
-	c.crowd(7)
+	c.createUsers(7)
 	for i := range 3 {
 		c.do("POST", "/Groups", fmt.Sprintf(`{"displayName":"g%d"}`, i))
 	}
@@ -141,11 +141,11 @@ func TestCursors(t *testing.T) {
 		t.Errorf("the first page is %v", first)
 	}
 	if resp, _ := c.do("GET", "/Users?count=0&cursor", ""); resp.StatusCode != http.StatusOK {
-		t.Errorf("a page of nothing answers %d", resp.StatusCode)
+		t.Errorf("a page of nothing: status %d", resp.StatusCode)
 	}
 	_, byBody := c.do("POST", "/Users/.search", `{"count":2,"cursor":""}`)
 	if byBody["nextCursor"] == nil {
-		t.Errorf("a search by cursor answers %v", byBody)
+		t.Errorf("a search by cursor finds %v", byBody)
 	}
 	for query, want := range map[string]string{
 		"count=3&cursor=" + next:                        "invalidCursor", // another query
@@ -157,24 +157,24 @@ func TestCursors(t *testing.T) {
 		"count=two&cursor=":                             "invalidCount",
 		"count=2&cursor=" + strings.Repeat("A", 20_000): "invalidCursor",
 	} {
-		if resp, answer := c.do("GET", "/Users?"+query, ""); resp.StatusCode != http.StatusBadRequest || answer["scimType"] != want {
-			t.Errorf("%.80s answers %v, want %s", query, answer, want)
+		if resp, result := c.do("GET", "/Users?"+query, ""); resp.StatusCode != http.StatusBadRequest || result["scimType"] != want {
+			t.Errorf("%.80s is answered by %v, want %s", query, result, want)
 		}
 	}
 	_, other, err := d.mint("other", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp, answer := (&client{t, base, other}).do("GET", "/Users?count=2&cursor="+next, ""); answer["scimType"] != "invalidCursor" {
-		t.Errorf("another's cursor answers %d %v", resp.StatusCode, answer)
+	if resp, result := (&client{t, base, other}).do("GET", "/Users?count=2&cursor="+next, ""); result["scimType"] != "invalidCursor" {
+		t.Errorf("another's cursor: status %d %v", resp.StatusCode, result)
 	}
 }
 
-// TestACursorOutlivesChanges: whoever was there all the time is shown once,
-// whatever comes and goes meanwhile (RFC 9865 §2).
-func TestACursorOutlivesChanges(t *testing.T) {
+// TestCursor_OutlivesChanges: a resource that exists all the time is on one page,
+// whatever is created and deleted meanwhile (RFC 9865 §2).
+func TestCursor_OutlivesChanges(t *testing.T) {
 	c := newClient(t)
-	c.crowd(20)
+	c.createUsers(20)
 	_, page := c.do("GET", "/Users?count=5&cursor=", "")
 	shown := names(page)
 	var goes string
@@ -195,11 +195,10 @@ func TestACursorOutlivesChanges(t *testing.T) {
 	}
 }
 
-// TestTheRoot: RFC 7644 §3.4.2.1; what another kind of resource has, this one has
-// no value for.
-func TestTheRoot(t *testing.T) {
+// TestRootQuery: RFC 7644 §3.4.2.1; an attribute of another type is unassigned.
+func TestRootQuery(t *testing.T) {
 	c := newClient(t)
-	c.crowd(2)
+	c.createUsers(2)
 	c.do("POST", "/Groups", `{"displayName":"User 1"}`)
 	for filter, want := range map[string]int{
 		`meta.resourceType eq "Group"`:                         1,
@@ -214,32 +213,32 @@ func TestTheRoot(t *testing.T) {
 		`foo pr`:  -1,
 		`emails[`: -1,
 	} {
-		resp, answer := c.do("GET", "/?filter="+url.QueryEscape(filter), "")
+		resp, result := c.do("GET", "/?filter="+url.QueryEscape(filter), "")
 		if want < 0 {
-			if resp.StatusCode != http.StatusBadRequest || answer["scimType"] != "invalidFilter" {
-				t.Errorf("%s answers %v", filter, answer)
+			if resp.StatusCode != http.StatusBadRequest || result["scimType"] != "invalidFilter" {
+				t.Errorf("%s finds %v", filter, result)
 			}
-		} else if answer["totalResults"] != float64(want) {
-			t.Errorf("%s finds %v, want %d: %v", filter, answer["totalResults"], want, answer["detail"])
+		} else if result["totalResults"] != float64(want) {
+			t.Errorf("%s finds %v, want %d: %v", filter, result["totalResults"], want, result["detail"])
 		}
 	}
-	if _, answer := c.do("POST", "/.search", `{"filter":"displayName eq \"user 1\"","sortBy":"userName","attributes":["displayName"]}`); answer["totalResults"] != 2.0 {
-		t.Errorf("a search of all answers %v", answer)
+	if _, result := c.do("POST", "/.search", `{"filter":"displayName eq \"user 1\"","sortBy":"userName","attributes":["displayName"]}`); result["totalResults"] != 2.0 {
+		t.Errorf("a search of all types finds %v", result)
 	}
 	_, all := c.do("GET", "?startIndex=3&count=5", "")
 	if all["totalResults"] != 3.0 || len(names(all)) != 1 {
-		t.Errorf("the root answers %v", all)
+		t.Errorf("the root finds %v", all)
 	}
 	_, none := c.do("GET", "/?count=0", "")
 	if none["totalResults"] != 3.0 || len(names(none)) != 0 {
-		t.Errorf("a count of nothing answers %v", none)
+		t.Errorf("a count of 0 finds %v", none)
 	}
 }
 
-// TestAnIndexFindsWhatReadingAllWould: not (not (f)) asks no index.
-func TestAnIndexFindsWhatReadingAllWould(t *testing.T) {
+// TestIndex_FindsWhatAScanFinds: not (not (f)) uses no index.
+func TestIndex_FindsWhatAScanFinds(t *testing.T) {
 	c := newClient(t)
-	c.crowd(6)
+	c.createUsers(6)
 	_, page := c.do("GET", "/Users?count=6", "")
 	resources := page["Resources"].([]any)
 	at := func(i int) string { return "/Users/" + resources[i].(map[string]any)["id"].(string) }
@@ -247,8 +246,8 @@ func TestAnIndexFindsWhatReadingAllWould(t *testing.T) {
 	c.do("PATCH", at(1), patch(`{"op":"replace","path":"emails[type eq \"work\"].value","value":"moved@x"}`))
 	c.do("PATCH", at(2), patch(`{"op":"add","path":"emails","value":{"type":"other","value":"MOVED@x"}}`))
 	long := strings.Repeat("\ufdfa", 1300) // folded, it is longer than a key may be
-	if resp, answer := c.do("PATCH", at(4), patch(`{"op":"replace","value":{"displayName":"`+long+`","emails":[{"value":"`+long+`"}]}}`)); resp.StatusCode != http.StatusOK {
-		t.Fatal(answer)
+	if resp, result := c.do("PATCH", at(4), patch(`{"op":"replace","value":{"displayName":"`+long+`","emails":[{"value":"`+long+`"}]}}`)); resp.StatusCode != http.StatusOK {
+		t.Fatal(result)
 	}
 	c.do("PUT", at(3), `{"userName":"renamed","externalId":"X0","emails":[{"value":"ｍoved@x","type":"work"}]}`)
 	for _, attribute := range []string{"userName", "externalId", "emails", "emails.value", "displayName"} {

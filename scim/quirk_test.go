@@ -13,14 +13,14 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-// shown replays a recording and gives the quirks that were counted.
+// shown replays a recording and returns the quirks that were counted.
 func shown(t *testing.T, file string) (quirks []string) {
 	t.Helper()
 	archive, err := txtar.ParseFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, token, _, server := serveWith(t, settingsWithoutBrake)
+	base, token, _, server := serveWith(t, settingsWithoutLimit)
 	c := &client{t, base, token}
 	replay(t, c, archive.Files)
 	if strings.HasSuffix(file, "entra-validator.txtar") { // no text form tells of a header
@@ -43,9 +43,9 @@ func shown(t *testing.T, file string) (quirks []string) {
 	return quirks
 }
 
-// TestEveryQuirkIsDocumentedAndShown: each has a row in docs/entra.md, which names
+// TestQuirk_IsDocumentedAndRecorded: each has a row in docs/entra.md, which names
 // a recording in which it is counted.
-func TestEveryQuirkIsDocumentedAndShown(t *testing.T) {
+func TestQuirk_IsDocumentedAndRecorded(t *testing.T) {
 	source, err := os.ReadFile("internal/schema/quirk.go")
 	if err != nil {
 		t.Fatal(err)

@@ -22,15 +22,15 @@ type client struct {
 	token string
 }
 
-// settingsWithoutBrake lets any number leave.
-var settingsWithoutBrake = scim.Settings{}
+// settingsWithoutLimit allow any number of deactivations.
+var settingsWithoutLimit = scim.Settings{}
 
 func newClient(t testing.TB) *client {
 	base, token, _ := serve(t)
 	return &client{t, base, token}
 }
 
-// do sends one request and decodes the answer, whatever it is.
+// do sends a request and decodes the body of the response, if it is JSON.
 func (c *client) do(method, path, body string) (*http.Response, map[string]any) {
 	c.t.Helper()
 	req, err := http.NewRequest(method, c.base+path, strings.NewReader(body))
@@ -55,20 +55,19 @@ func (c *client) send(req *http.Request) (*http.Response, map[string]any) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	var answer map[string]any
+	var result map[string]any
 	if len(data) > 0 {
-		if err := json.Unmarshal(data, &answer); err != nil {
-			c.t.Fatalf("%s %s answers %s with %q", req.Method, req.URL, resp.Status, data)
+		if err := json.Unmarshal(data, &result); err != nil {
+			c.t.Fatalf("%s %s: status %s, body %q", req.Method, req.URL, resp.Status, data)
 		}
 		if got := resp.Header.Get("Content-Type"); got != "application/scim+json" {
-			c.t.Errorf("%s %s answers as %q", req.Method, req.URL, got)
+			c.t.Errorf("%s %s: Content-Type %q", req.Method, req.URL, got)
 		}
 	}
-	return resp, answer
+	return resp, result
 }
 
-// TestRecordings replays every story in testdata/recordings (its README says how
-// to read them).
+// TestRecordings replays every recording in testdata/recordings; the README there explains them.
 func TestRecordings(t *testing.T) {
 	files, err := filepath.Glob("testdata/recordings/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -86,45 +85,45 @@ func TestRecordings(t *testing.T) {
 }
 
 func replay(t *testing.T, c *client, files []txtar.File) {
-	kept := map[string]string{}
+	saved := map[string]string{}
 	for i := 0; i+1 < len(files); i += 2 {
 		request, want := files[i], files[i+1]
-		method, path, _ := strings.Cut(fill(request.Name, kept), " ")
+		method, path, _ := strings.Cut(fill(request.Name, saved), " ")
 		path, stranger := strings.CutSuffix(path, " (wrong token)")
 		c := *c
 		if stranger {
 			c.token = "wrong"
 		}
-		resp, answer := c.do(method, path, strings.TrimSpace(fill(string(request.Data), kept)))
+		resp, result := c.do(method, path, strings.TrimSpace(fill(string(request.Data), saved)))
 		name := fmt.Sprintf("exchange %d, %s %s", i/2+1, method, path)
 		words := strings.Fields(want.Name)
 		if fmt.Sprint(resp.StatusCode) != words[0] {
-			t.Fatalf("%s answers %d, want %s: %v", name, resp.StatusCode, words[0], answer)
+			t.Fatalf("%s: status %d, want %s: %v", name, resp.StatusCode, words[0], result)
 		}
 		for _, keep := range words[1:] {
 			variable, member, _ := strings.Cut(keep, "=")
-			kept[variable] = fmt.Sprint(dig(answer, member))
+			saved[variable] = fmt.Sprint(dig(result, member))
 		}
 		if body := bytes.TrimSpace(want.Data); len(body) > 0 {
 			var wanted any
-			if err := json.Unmarshal([]byte(fill(string(body), kept)), &wanted); err != nil {
+			if err := json.Unmarshal([]byte(fill(string(body), saved)), &wanted); err != nil {
 				t.Fatalf("%s: what is wanted is no JSON: %v", name, err)
 			}
-			compareJSON(t, name, answer, wanted)
+			compareJSON(t, name, result, wanted)
 		}
 	}
 }
 
-func fill(text string, kept map[string]string) string {
-	for name, value := range kept {
+func fill(text string, saved map[string]string) string {
+	for name, value := range saved {
 		quoted, _ := json.Marshal(value)
 		text = strings.ReplaceAll(text, "{{"+name+"}}", string(quoted[1:len(quoted)-1]))
 	}
 	return text
 }
 
-func dig(answer map[string]any, path string) any {
-	var v any = answer
+func dig(result map[string]any, path string) any {
+	var v any = result
 	for name := range strings.SplitSeq(path, ".") {
 		object, _ := v.(map[string]any)
 		v = object[name]
@@ -132,7 +131,7 @@ func dig(answer map[string]any, path string) any {
 	return v
 }
 
-// compareJSON wants got to have everything that want has.
+// compareJSON fails the test unless got has everything that want has.
 func compareJSON(t *testing.T, where string, got, want any) {
 	t.Helper()
 	switch want := want.(type) {

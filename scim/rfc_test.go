@@ -18,19 +18,18 @@ const (
 	enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 )
 
-// step is one request and what must be answered: status, then what the body
-// must have ("(absent)": what it must not).
+// step is one request and the response that it must get: the status, then what the body must have ("(absent)": must not
+// have).
 type step struct {
 	request string // "METHOD path body"; {id} is the user's, {gid} the group's
 	status  int
 	has     map[string]any
 }
 
-// demand is a requirement of the RFCs and exchanges that show it. Each begins
-// with the user and the group below.
+// demand is a requirement of the RFCs and the requests that show it. Each begins with the user and the group below.
 type demand struct {
-	about     string
-	exchanges []step
+	about string
+	steps []step
 }
 
 const theUser = `{"schemas":["` + coreUser + `"],"userName":"Ann@example.com","externalId":"Ext-1","title":"Clerk","active":true,"name":{"givenName":"Ann","familyName":"Lee"},
@@ -48,8 +47,8 @@ func patch(operations string) string { return `{"Operations":[` + operations + `
 
 func total(n int) map[string]any { return map[string]any{"totalResults": float64(n)} }
 
-// demands are those of RFC 7643 (§2-§8) and RFC 7644 (§2-§5) that one exchange
-// can show; the others have tests of their own below and beside.
+// demands are those of RFC 7643 (§2-§8) and RFC 7644 (§2-§5) that a few
+// requests can show; the others have tests of their own.
 var demands = []demand{
 	{"7643 §2.1: names of attributes have no case", []step{
 		{`PATCH /Users/{id} {"operations":[{"OP":"REPLACE","Path":"DISPLAYNAME","Value":"x"}]}`, 200, map[string]any{"displayName": "x"}},
@@ -123,7 +122,7 @@ var demands = []demand{
 		{`POST /Users {"userName":"new"}`, 201, map[string]any{"userName": "new", "active": true, "meta": map[string]any{"resourceType": "User"}}},
 		{`POST / {"userName":"new"}`, 404, errorOf("")}, {`PUT / {}`, 405, errorOf("")}, {`POST /Nowhere {}`, 404, errorOf("")},
 		{`POST /Users {"userName":"ann@example.com"}`, 409, errorOf("uniqueness")}, {`POST /Users {`, 400, errorOf("invalidSyntax")}}},
-	{"7644 §3.4.2: a query that finds nothing is answered", []step{
+	{"7644 §3.4.2: a query that finds nothing succeeds", []step{
 		{`GET /Users?filter=userName+eq+"nobody"`, 200, map[string]any{"totalResults": 0.0, "Resources": []any{}, "schemas": []any{"urn:ietf:params:scim:api:messages:2.0:ListResponse"}}}}},
 	{"7644 §3.4.2.2: what cannot be filtered by is refused, never everything returned", []step{
 		{`GET /Users?filter=nonsense+eq+"x"`, 400, errorOf("invalidFilter")}, {`GET /Users?filter=userName+is+"x"`, 400, errorOf("invalidFilter")},
@@ -151,7 +150,7 @@ var demands = []demand{
 		{`GET /Users?startIndex=0&count=-3`, 200, map[string]any{"startIndex": 1.0, "itemsPerPage": 0.0, "totalResults": 1.0}},
 		{`GET /Users?startIndex=50`, 200, map[string]any{"Resources": []any{}, "totalResults": 1.0}},
 		{`GET /Users?count=many`, 400, errorOf("invalidValue")}}},
-	{"7644 §3.9: attributes that an answer has", []step{
+	{"7644 §3.9: attributes in a response", []step{
 		{`GET /Users/{id}?attributes=name.givenName`, 200, map[string]any{"name": map[string]any{"givenName": "Ann", "familyName": "(absent)"}, "userName": "(absent)", "id": "{id}"}},
 		{`GET /Users/{id}?excludedAttributes=emails,id,schemas`, 200, map[string]any{"emails": "(absent)", "id": "{id}", "userName": "Ann@example.com"}},
 		{`GET /Users/{id}?attributes=title&excludedAttributes=name`, 400, errorOf("invalidValue")},
@@ -213,25 +212,25 @@ func TestRFC(t *testing.T) {
 			_, user := c.do("POST", "/Users", theUser)
 			_, group := c.do("POST", "/Groups", `{"displayName":"Staff"}`)
 			fill := strings.NewReplacer("{id}", user["id"].(string), "{gid}", group["id"].(string))
-			for _, x := range d.exchanges {
+			for _, x := range d.steps {
 				method, rest, _ := strings.Cut(fill.Replace(x.request), " ")
 				path, body, _ := strings.Cut(rest, " ")
 				path = strings.ReplaceAll(path, `"`, "%22")
-				resp, answer := c.do(method, path, body)
+				resp, result := c.do(method, path, body)
 				if resp.StatusCode != x.status {
-					t.Errorf("%s answers %d, want %d: %v", x.request, resp.StatusCode, x.status, answer)
+					t.Errorf("%s: status %d, want %d: %v", x.request, resp.StatusCode, x.status, result)
 					continue
 				}
-				if x.status >= 400 && (answer["status"] != fmt.Sprint(x.status) || answer["detail"] == "") {
-					t.Errorf("%s answers %v", x.request, answer)
+				if x.status >= 400 && (result["status"] != fmt.Sprint(x.status) || result["detail"] == "") {
+					t.Errorf("%s is answered by %v", x.request, result)
 				}
-				compareJSON(t, x.request, answer, filled(fill, x.has))
+				compareJSON(t, x.request, result, filled(fill, x.has))
 			}
 		})
 	}
 }
 
-// filled is want with ids in it.
+// filled returns want with the IDs in it.
 func filled(fill *strings.Replacer, want any) any {
 	switch want := want.(type) {
 	case string:
@@ -271,12 +270,12 @@ func TestHeaders(t *testing.T) {
 		"no Content-Type": {}, "gzip": {"Accept-Encoding": {"gzip"}}, "an odd Accept": {"Accept": {"application/scim+json, application/json;q=0.9"}},
 	} {
 		if resp := c.with(http.MethodPatch, path, header, patch(`{"op":"replace","path":"title","value":"`+name+`"}`)); resp.StatusCode != 200 {
-			t.Errorf("%s answers %d", name, resp.StatusCode)
+			t.Errorf("%s: status %d", name, resp.StatusCode)
 		}
 	}
 	for _, media := range []string{"text/plain", "application/xml", "application/scim+xml", "multipart/form-data; boundary=x", "application/scim+json; charset=\""} {
 		if resp := c.with(http.MethodPatch, path, http.Header{"Content-Type": {media}}, "{}"); resp.StatusCode != http.StatusUnsupportedMediaType {
-			t.Errorf("%s answers %d", media, resp.StatusCode)
+			t.Errorf("%s: status %d", media, resp.StatusCode)
 		}
 	}
 	tag := get.Header.Get("ETag")
@@ -290,12 +289,12 @@ func TestHeaders(t *testing.T) {
 		{"PUT", "Content-Encoding", "gzip", 415}, {"PUT", "Content-Encoding", "identity", 200},
 	} {
 		if resp := c.with(x.method, path, http.Header{x.name: {x.value}}, `{"userName":"Ann@example.com"}`); resp.StatusCode != x.want {
-			t.Errorf("%s with %s: %s answers %d, want %d", x.method, x.name, x.value, resp.StatusCode, x.want)
+			t.Errorf("%s with %s: %s: status %d, want %d", x.method, x.name, x.value, resp.StatusCode, x.want)
 		}
 	}
 	options, _ := c.do("OPTIONS", path, "")
 	if options.StatusCode != http.StatusMethodNotAllowed || options.Header.Get("Allow") != "GET, HEAD, PUT, PATCH, DELETE" {
-		t.Errorf("OPTIONS answers %d, Allow %q", options.StatusCode, options.Header.Get("Allow"))
+		t.Errorf("OPTIONS: status %d, Allow %q", options.StatusCode, options.Header.Get("Allow"))
 	}
 }
 
@@ -315,8 +314,8 @@ func (c *client) with(method, path string, header http.Header, body string) *htt
 	return resp
 }
 
-// TestAChangeOfNothingChangesNothing: RFC 7644 §3.5.2.1.
-func TestAChangeOfNothingChangesNothing(t *testing.T) {
+// TestPatch_WithoutEffectChangesNothing: RFC 7644 §3.5.2.1.
+func TestPatch_WithoutEffectChangesNothing(t *testing.T) {
 	c := newClient(t)
 	_, u := c.do("POST", "/Users", theUser)
 	_, g := c.do("POST", "/Groups", `{"displayName":"Staff","members":[{"value":"`+u["id"].(string)+`"}]}`)
@@ -336,8 +335,8 @@ func TestAChangeOfNothingChangesNothing(t *testing.T) {
 	}
 }
 
-// TestWhatIsAdvertisedIsSo: RFC 7643 §5, RFC 9865 §3.
-func TestWhatIsAdvertisedIsSo(t *testing.T) {
+// TestDiscovery_AdvertisesWhatHolds: RFC 7643 §5, RFC 9865 §3.
+func TestDiscovery_AdvertisesWhatHolds(t *testing.T) {
 	c := newClient(t)
 	_, config := c.do("GET", "/ServiceProviderConfig", "")
 	compareJSON(t, "the configuration", config, map[string]any{
@@ -346,7 +345,7 @@ func TestWhatIsAdvertisedIsSo(t *testing.T) {
 		"filter":     map[string]any{"supported": true, "maxResults": 1000.0},
 		"pagination": map[string]any{"cursor": true, "index": true, "defaultPaginationMethod": "index", "maxPageSize": 1000.0, "defaultPageSize": 100.0, "cursorTimeout": 3600.0},
 	})
-	c.crowd(101)
+	c.createUsers(101)
 	if _, page := c.do("GET", "/Users", ""); page["itemsPerPage"] != 100.0 || page["nextCursor"] != nil {
 		t.Errorf("without a method, a page has %v and the cursor %v", page["itemsPerPage"], page["nextCursor"])
 	}
@@ -360,35 +359,35 @@ func TestWhatIsAdvertisedIsSo(t *testing.T) {
 	}
 }
 
-var moment = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`)
+var timePattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`)
 
-// TestTimesAreInUTC: RFC 7643 §2.3.5.
-func TestTimesAreInUTC(t *testing.T) {
+// TestMeta_TimesAreUTC: RFC 7643 §2.3.5.
+func TestMeta_TimesAreUTC(t *testing.T) {
 	c := newClient(t)
 	_, u := c.do("POST", "/Users", theUser)
 	meta := u["meta"].(map[string]any)
-	if !moment.MatchString(meta["created"].(string)) || !moment.MatchString(meta["lastModified"].(string)) {
+	if !timePattern.MatchString(meta["created"].(string)) || !timePattern.MatchString(meta["lastModified"].(string)) {
 		t.Errorf("meta is %v", meta)
 	}
 }
 
-// TestVersionsOfTheProtocol: RFC 7644 §3.13.
-func TestVersionsOfTheProtocol(t *testing.T) {
+// TestProtocolVersion: RFC 7644 §3.13.
+func TestProtocolVersion(t *testing.T) {
 	c := newClient(t)
 	root := strings.TrimSuffix(c.base, "/v2")
 	for base, want := range map[string]int{root: 200, root + "/v2": 200, root + "/v1": 404, root + "/v3": 404, root + "/v2/": 200, root + "/": 200, root + "//v2": 404, root + "/v2//": 404} {
 		if resp, _ := (&client{t, base, c.token}).do("GET", "/Users", ""); resp.StatusCode != want {
-			t.Errorf("%s answers %d, want %d", base, resp.StatusCode, want)
+			t.Errorf("%s: status %d, want %d", base, resp.StatusCode, want)
 		}
 	}
 	if resp, _ := c.do("GET", "/Users/?aadOptscim062020", ""); resp.StatusCode != 200 {
-		t.Errorf("a slash at the end and Entra's flag answer %d", resp.StatusCode)
+		t.Errorf("a slash at the end and Entra's flag: status %d", resp.StatusCode)
 	}
 }
 
-// TestNothingSecretIsWritten: neither a password nor a token is in the store, nor
-// in any answer (RFC 7643 §9.2).
-func TestNothingSecretIsWritten(t *testing.T) {
+// TestServer_StoresNoSecret: neither a password nor a token is in the store, nor
+// in any response (RFC 7643 §9.2).
+func TestServer_StoresNoSecret(t *testing.T) {
 	base, token, d, _ := serveWith(t, scim.Defaults())
 	c := &client{t, base, token}
 	_, u := c.do("POST", "/Users", `{"userName":"u","password":"hunter2-canary"}`)
@@ -398,12 +397,12 @@ func TestNothingSecretIsWritten(t *testing.T) {
 	c.do("GET", "/Users?filter="+url.QueryEscape(`password eq "hunter2-canary"`), "")
 	_, now := c.do("GET", path, "")
 	stored, _ := d.ByID(u["id"].(string))
-	for where, text := range map[string]string{"the answer": fmt.Sprint(now), "the store": string(stored.Document)} {
+	for where, text := range map[string]string{"the response": fmt.Sprint(now), "the store": string(stored.Document)} {
 		if strings.Contains(text, "canary") {
 			t.Errorf("%s tells the password: %s", where, text)
 		}
 	}
 	if bytes.Contains([]byte(fmt.Sprint(now)), []byte(token)) {
-		t.Error("the answer tells the token")
+		t.Error("the response has the token")
 	}
 }

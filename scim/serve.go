@@ -25,10 +25,10 @@ func connectionOrigin(r *http.Request) (address, scheme string) {
 // ServeHTTP handles a request below /scim/v2, or below /scim if the client left the version out. It never redirects.
 // It delays an address that keeps sending invalid tokens, but no request with a valid one.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer setDeadlines(w, r)()
+	rw := newResponseWriter(w, r)
+	defer rw.finish()
 	address, scheme := s.origin(r)
 	r = canonicalURL(r, scheme)
-	rw := &statusRecorder{ResponseWriter: w}
 	if s.authFailures.Exhausted(address) && !s.hasValidToken(r) {
 		s.rejectThrottled(rw, r)
 		return
@@ -68,21 +68,6 @@ func (s *Server) rejectThrottled(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "5")
 	s.write(w, &request{Request: r}, nil, fail(http.StatusTooManyRequests, "", "Too many requests with a wrong token came from this address. Try again in a moment."))
 }
-
-// statusRecorder remembers the status of the response.
-type statusRecorder struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader remembers the status.
-func (w *statusRecorder) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap is for [http.ResponseController].
-func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // serve handles a request by h, writes the response, and counts and logs the request.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, h handlerFunc) {

@@ -12,25 +12,25 @@ import (
 	"sallyport/throttle"
 )
 
-// timed is a writer that knows by when the body must have come in.
+// timed is a ResponseWriter that remembers the deadline of the body.
 type timed struct {
 	*httptest.ResponseRecorder
 	within time.Duration
 }
 
-// SetReadDeadline is what http.ResponseController asks for.
+// SetReadDeadline is for [http.ResponseController].
 func (w *timed) SetReadDeadline(t time.Time) error {
 	w.within = time.Until(t)
 	return nil
 }
 
-// TestServer_BodyHasDeadline: nobody holds a connection by a body that never ends.
+// TestServer_BodyHasDeadline: a body that never ends does not hold a connection.
 func TestServer_BodyHasDeadline(t *testing.T) {
 	_, token, _, server := serveWith(t, scim.Settings{})
 	w := &timed{ResponseRecorder: httptest.NewRecorder()}
 	server.ServeHTTP(w, newRequest(token, "POST", "/scim/v2/Users", `{"userName":"u"}`))
 	if w.Code != http.StatusCreated || w.within <= 0 || w.within > time.Minute {
-		t.Errorf("a creation answers %d, and its body might have taken %s", w.Code, w.within)
+		t.Errorf("a creation: status %d, and its body had %s", w.Code, w.within)
 	}
 }
 
@@ -65,17 +65,17 @@ func TestServer_ThrottlesInvalidTokens(t *testing.T) {
 	}
 	for i := range throttle.FailuresBurst {
 		if w := send("192.0.2.1", "wrong"); w.Code != http.StatusUnauthorized {
-			t.Fatalf("invalid token %d is answered with %d", i, w.Code)
+			t.Fatalf("invalid token %d: status %d", i, w.Code)
 		}
 	}
 	if w := send("192.0.2.1", "wrong"); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
-		t.Errorf("after %d invalid tokens the next is answered with %d, Retry-After %q", throttle.FailuresBurst, w.Code, w.Header().Get("Retry-After"))
+		t.Errorf("after %d invalid tokens the next: status %d, Retry-After %q", throttle.FailuresBurst, w.Code, w.Header().Get("Retry-After"))
 	}
 	if w := send("192.0.2.1", token); w.Code != http.StatusOK {
-		t.Errorf("a valid token from that address is answered with %d", w.Code)
+		t.Errorf("a valid token from that address: status %d", w.Code)
 	}
 	if w := send("192.0.2.2", "wrong"); w.Code != http.StatusUnauthorized {
-		t.Errorf("another address is answered with %d", w.Code)
+		t.Errorf("another address: status %d", w.Code)
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestAnExternalIDIsNoID: an identity provider may write whatever it likes into
-// externalId, and adopts nobody by it (CVE-2025-41115: "1" was user 1).
-func TestAnExternalIDIsNoID(t *testing.T) {
+// TestExternalID_IsNotAnID: whatever an identity provider writes into externalId,
+// it cannot take over another user by it (CVE-2025-41115: "1" was user 1).
+func TestExternalID_IsNotAnID(t *testing.T) {
 	c := newClient(t)
 	_, carol := c.do("POST", "/Users", `{"userName":"carol","externalId":"7d420df3-9995-4831-a406-ecf8166f5f6a","emails":[{"value":"carol@example.com"}]}`)
 	id := carol["id"].(string)
@@ -20,7 +20,7 @@ func TestAnExternalIDIsNoID(t *testing.T) {
 		"../Users/" + id, "user/" + id, "*", `"`, `\`, "<script>", `id pr`, "é", "\u202e" + id, strings.Repeat("1", 4096)} {
 		resp, made := c.do("POST", "/Users", `{"userName":"u`+strconv.Itoa(i)+`","emails":[{"value":"carol@example.com"}],"externalId":`+quoted(external)+`}`)
 		if resp.StatusCode != http.StatusCreated || made["id"] == id || made["id"] == external || made["externalId"] != external {
-			t.Errorf("externalId %.40q answers %d %.200v", external, resp.StatusCode, made)
+			t.Errorf("externalId %.40q: status %d %.200v", external, resp.StatusCode, made)
 			continue
 		}
 		if resp, _ := c.do("GET", "/Users/"+url.PathEscape(external), ""); external != id && resp.StatusCode != http.StatusNotFound {
@@ -35,15 +35,15 @@ func TestAnExternalIDIsNoID(t *testing.T) {
 	}
 }
 
-// quoted is text as a JSON string.
+// quoted returns text as a JSON string.
 func quoted(text string) string {
 	data, _ := json.Marshal(text)
 	return string(data)
 }
 
-// TestNothingInternalIsPatched: no path reaches what is ours to say. What is
-// read-only is refused as such; what is in no schema is passed over.
-func TestNothingInternalIsPatched(t *testing.T) {
+// TestPatch_CannotReachInternals: no path reaches what the server keeps. A read-only
+// attribute is rejected; an attribute of no schema is ignored.
+func TestPatch_CannotReachInternals(t *testing.T) {
 	c := newClient(t)
 	_, u := c.do("POST", "/Users", `{"userName":"u","externalId":"x","active":false}`)
 	_, g := c.do("POST", "/Groups", `{"displayName":"g","members":[{"value":"`+u["id"].(string)+`"}]}`)
@@ -57,10 +57,10 @@ func TestNothingInternalIsPatched(t *testing.T) {
 	} {
 		for _, name := range append(also, readOnly...) {
 			for _, op := range []string{"add", "replace", "remove"} {
-				resp, answer := c.do("PATCH", path, patch(`{"op":"`+op+`","path":`+quoted(name)+`,"value":"x"}`))
+				resp, result := c.do("PATCH", path, patch(`{"op":"`+op+`","path":`+quoted(name)+`,"value":"x"}`))
 				urn := strings.HasPrefix(name, "urn:") && path == group
-				if !urn && (resp.StatusCode != http.StatusBadRequest || answer["scimType"] != "mutability") {
-					t.Errorf("%s of %s answers %d %v", op, name, resp.StatusCode, answer)
+				if !urn && (resp.StatusCode != http.StatusBadRequest || result["scimType"] != "mutability") {
+					t.Errorf("%s of %s: status %d %v", op, name, resp.StatusCode, result)
 				}
 			}
 		}
