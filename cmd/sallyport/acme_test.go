@@ -18,37 +18,39 @@ import (
 	"time"
 )
 
-// acmeAuthority is a real ACME server, Pebble, with a DNS server by which every name is
-// 127.0.0.1. It looks for our names at ports of ours.
+// acmeAuthority is a real ACME server, Pebble, with a DNS server that resolves every name to 127.0.0.1. It validates
+// hosts at the ports of this test.
 type acmeAuthority struct {
 	t         testing.TB
 	directory string
 	roots     *x509.CertPool
-	public    string // address where it looks by TLS-ALPN-01
-	http      string // and by HTTP-01
+	public    string // address that it validates by TLS-ALPN-01
+	http      string // address that it validates by HTTP-01
 
 	mu  sync.Mutex // guards out
 	out bytes.Buffer
 }
 
-// Write takes what the server says of itself.
+// Write collects the output of the server.
 func (a *acmeAuthority) Write(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.out.Write(p)
 }
 
-func (a *acmeAuthority) said(text string) int {
+// logged returns how often text is in the output of the server.
+func (a *acmeAuthority) logged(text string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return strings.Count(a.out.String(), text)
 }
 
-// orders is how many it has taken; it refuses some for their nonce, and has them sent again.
-func (a *acmeAuthority) orders() int { return a.said(`Added order "`) }
+// orderCount returns how many orders the server has accepted. It rejects some requests for their nonce; those are sent
+// again and not counted.
+func (a *acmeAuthority) orderCount() int { return a.logged(`Added order "`) }
 
-// free is an address that nobody listens on.
-func free(t testing.TB) string {
+// freeAddr returns an address that nothing listens on.
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -60,16 +62,15 @@ func free(t testing.TB) string {
 
 func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 
-// newACMEAuthority runs one whose certificates live for so many seconds. change alters
-// its settings.
+// newACMEAuthority runs an authority whose certificates are valid for lifetime seconds. change alters its settings.
 func (w *world) newACMEAuthority(lifetime int, change func(map[string]any)) *acmeAuthority {
 	w.t.Helper()
 	server, resolver := os.Getenv("PEBBLE"), os.Getenv("PEBBLE_CHALLTESTSRV")
 	if server == "" || resolver == "" {
-		w.t.Skip("PEBBLE and PEBBLE_CHALLTESTSRV do not name an ACME server and its resolver; ./test.sh tls makes them")
+		w.t.Skip("PEBBLE and PEBBLE_CHALLTESTSRV do not name an ACME server and its resolver; ./test.sh tls installs them")
 	}
-	a := &acmeAuthority{t: w.t, public: free(w.t), http: free(w.t)}
-	listen, management, dns := free(w.t), free(w.t), free(w.t)
+	a := &acmeAuthority{t: w.t, public: freeAddr(w.t), http: freeAddr(w.t)}
+	listen, management, dns := freeAddr(w.t), freeAddr(w.t), freeAddr(w.t)
 	a.directory = "https://" + listen + "/dir"
 	cert, key := w.ca.issue(w.t, "localhost")
 	writeFile(w.t, w.dir, "acme/tls.crt", cert)
@@ -87,13 +88,13 @@ func (w *world) newACMEAuthority(lifetime int, change func(map[string]any)) *acm
 		w.t.Fatal(err)
 	}
 	writeFile(w.t, w.dir, "acme/pebble.json", text)
-	a.run(resolver, "-dnsserver", dns, "-management", free(w.t), "-defaultIPv6", "", "-doh", "", "-http01", "", "-https01", "", "-tlsalpn01", "")
+	a.run(resolver, "-dnsserver", dns, "-management", freeAddr(w.t), "-defaultIPv6", "", "-doh", "", "-http01", "", "-https01", "", "-tlsalpn01", "")
 	a.run(server, "-config", w.dir+"/acme/pebble.json", "-dnsserver", dns)
 	a.roots = a.fetchRoots("https://"+management+"/roots/0", w.ca)
 	return a
 }
 
-// run runs a program until the test is over.
+// run runs a program until the test ends.
 func (a *acmeAuthority) run(path string, args ...string) {
 	a.t.Helper()
 	cmd := exec.Command(path, args...)
@@ -106,12 +107,12 @@ func (a *acmeAuthority) run(path string, args ...string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if a.t.Failed() {
-			a.t.Logf("the ACME server said:\n%s", a.out.String())
+			a.t.Logf("output of the ACME server:\n%s", a.out.String())
 		}
 	})
 }
 
-// fetchRoots waits for the server, and reads whose signature its certificates bear.
+// fetchRoots waits for the server, and returns the root certificates of those that it issues.
 func (a *acmeAuthority) fetchRoots(url string, ca *authority) *x509.CertPool {
 	a.t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool}}, Timeout: 5 * time.Second}
@@ -130,21 +131,21 @@ func (a *acmeAuthority) fetchRoots(url string, ca *authority) *x509.CertPool {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			a.t.Fatal("the ACME server does not answer")
+			a.t.Fatal("the ACME server does not respond")
 		}
 	}
 }
 
-// configureACME has certificates come from a.
+// configureACME configures a as the source of certificates.
 func (w *world) configureACME(a *acmeAuthority, listen, more string) {
 	w.t.Helper()
 	w.rewrite("listen: {public: 127.0.0.1:0, ", "listen: {"+listen+", ")
-	w.rewrite("ops: 127.0.0.1:0}", "ops: "+free(w.t)+"}") // where the doctor finds it
+	w.rewrite("ops: 127.0.0.1:0}", "ops: "+freeAddr(w.t)+"}") // so that the doctor knows the port
 	w.rewrite("tls: {cert_file: tls.crt, key_file: tls.key}",
 		fmt.Sprintf("tls: {acme: {accept_terms: true, email: ops@example.com, directory_url: %q, ca_file: ca.pem%s}}", a.directory, more))
 }
 
-// handshake is what the listener at addr shows for name to somebody who speaks protocols.
+// handshake returns the certificate that the listener at addr presents for name to a client that offers protocols.
 func (a *acmeAuthority) handshake(addr, name string, protocols ...string) (*x509.Certificate, error) {
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 20 * time.Second}, "tcp", addr, &tls.Config{ServerName: name, RootCAs: a.roots, NextProtos: protocols})
 	if err != nil {
@@ -154,27 +155,27 @@ func (a *acmeAuthority) handshake(addr, name string, protocols ...string) (*x509
 	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
-// strangers tries names that are not ours and demands that nothing comes of it.
-func (a *acmeAuthority) strangers(t *testing.T, addr string) {
+// demandNoOrders connects with names that are not configured, and demands that handshakes fail and cause no order.
+func (a *acmeAuthority) demandNoOrders(t *testing.T, addr string) {
 	t.Helper()
-	before := a.orders()
+	before := a.orderCount()
 	for _, name := range []string{"stranger.test", "www." + appHost, "127.0.0.1", "localhost"} {
 		for _, protocols := range [][]string{nil, {"h2"}, {"acme-tls/1"}} {
 			if _, err := a.handshake(addr, name, protocols...); err == nil || !strings.Contains(err.Error(), "remote error: tls") {
-				t.Errorf("%s, speaking %v, gets %v", name, protocols, err)
+				t.Errorf("%s, offering %v, gets %v", name, protocols, err)
 			}
 		}
 	}
 	if _, err := a.handshake(addr, appHost, "acme-tls/1"); err == nil {
-		t.Error("nothing is asked, and still it is answered")
+		t.Error("there is no challenge, but the handshake succeeds")
 	}
-	if n := a.orders() - before; n != 0 {
-		t.Errorf("strangers bring about %d orders", n)
+	if n := a.orderCount() - before; n != 0 {
+		t.Errorf("handshakes for other names cause %d orders", n)
 	}
 }
 
-// TestACME_IssuesForConfiguredHosts: for our own hosts alone, on both listeners, kept over a restart,
-// and soon for a host that is new.
+// TestACME_IssuesForConfiguredHosts: only configured hosts get certificates, on both listeners; certificates survive a
+// restart; a host that is added gets one soon.
 func TestACME_IssuesForConfiguredHosts(t *testing.T) {
 	w := newWorld(t)
 	a := w.newACMEAuthority(90*24*3600, nil)
@@ -183,21 +184,21 @@ func TestACME_IssuesForConfiguredHosts(t *testing.T) {
 	await(t, s, "sallyport_tls_hosts_without_certificate 0\n")
 	got := map[string]*x509.Certificate{}
 	for _, host := range []string{loginHost, appHost, apiHost} {
-		for _, door := range []string{"public", "scim"} {
-			cert, err := a.handshake(s.addrs[door], host)
+		for _, name := range []string{"public", "scim"} {
+			cert, err := a.handshake(s.addrs[name], host)
 			if err != nil {
-				t.Fatalf("%s on the %s listener: %v", host, door, err)
+				t.Fatalf("%s on the %s listener: %v", host, name, err)
 			}
 			got[host] = cert
 		}
 	}
-	if n := a.orders(); n != 3 {
+	if n := a.orderCount(); n != 3 {
 		t.Errorf("three certificates took %d orders", n)
 	}
 	await(t, s, fmt.Sprintf("sallyport_tls_certificate_expiry_timestamp_seconds %v\n", float64(earliest(got).Unix())))
-	a.strangers(t, s.addrs["public"])
+	a.demandNoOrders(t, s.addrs["public"])
 	if out, _ := s.try("doctor", "-o", "csv"); !strings.Contains(out, "certificate,ok,valid until ") {
-		t.Errorf("the doctor says\n%s", out)
+		t.Errorf("the doctor reports\n%s", out)
 	}
 
 	s.kill()
@@ -208,7 +209,7 @@ func TestACME_IssuesForConfiguredHosts(t *testing.T) {
 			t.Errorf("after a restart %s has another certificate: %v", host, err)
 		}
 	}
-	if n := a.orders(); n != 3 {
+	if n := a.orderCount(); n != 3 {
 		t.Errorf("a restart took %d orders", n-3)
 	}
 
@@ -219,7 +220,7 @@ func TestACME_IssuesForConfiguredHosts(t *testing.T) {
 		t.Errorf("a new host: %v", err)
 	}
 	if _, err := a.handshake(s.addrs["public"], apiHost); err == nil {
-		t.Error("a host that is ours no more is still shown a certificate")
+		t.Error("a host that is no longer configured still has a certificate")
 	}
 	if log := s.log(); strings.Contains(log, "PRIVATE") {
 		t.Errorf("a key is in the log:\n%s", log)
@@ -237,22 +238,22 @@ func earliest(certs map[string]*x509.Certificate) (first time.Time) {
 	return first
 }
 
-// TestACME_HTTPChallenge where the authority does not reach the public listener, with an
-// account that is bound to another; browsers are sent on by the same listener.
+// TestACME_HTTPChallenge: if the authority cannot reach the public listener, it validates hosts by HTTP-01, with external
+// account binding; the same listener redirects browsers.
 func TestACME_HTTPChallenge(t *testing.T) {
 	const secret = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	w := newWorld(t)
 	a := w.newACMEAuthority(90*24*3600, func(settings map[string]any) {
-		settings["externalAccountBindingRequired"], settings["externalAccountMACKeys"] = true, map[string]string{"ours": secret}
+		settings["externalAccountBindingRequired"], settings["externalAccountMACKeys"] = true, map[string]string{"key-1": secret}
 	})
 	writeFile(t, w.dir, "secrets/eab", []byte(secret+"\n"))
-	w.configureACME(a, "public: 127.0.0.1:0, http: "+a.http, ", eab: {key_id: ours, key_file: secrets/eab}")
+	w.configureACME(a, "public: 127.0.0.1:0, http: "+a.http, ", eab: {key_id: key-1, key_file: secrets/eab}")
 	s := w.start("--init")
 	await(t, s, "sallyport_tls_hosts_without_certificate 0\n")
 	if _, err := a.handshake(s.addrs["public"], appHost); err != nil {
 		t.Error(err)
 	}
-	a.strangers(t, s.addrs["public"])
+	a.demandNoOrders(t, s.addrs["public"])
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	for target, want := range map[string]string{"/x?y": "308 https://app.test/x?y", "/.well-known/acme-challenge/nothing": "404 ",
@@ -276,26 +277,26 @@ func TestACME_HTTPChallenge(t *testing.T) {
 	}
 }
 
-// TestACME_FailedOrdersAreNotRepeated at once, however many ask for the name; nobody is
-// served without a certificate.
+// TestACME_FailedOrdersAreNotRepeated: handshakes and reloads do not repeat a failed order at once, and without a
+// certificate no handshake succeeds.
 func TestACME_FailedOrdersAreNotRepeated(t *testing.T) {
 	w := newWorld(t)
 	a := w.newACMEAuthority(90*24*3600, nil)
-	w.configureACME(a, "public: 127.0.0.1:0", "") // where it is not looked for
+	w.configureACME(a, "public: 127.0.0.1:0", "") // a port that the authority does not validate
 	s := w.start("--init")
 	await(t, s, "sallyport_tls_orders_failed_total 3\n")
 	await(t, s, "sallyport_tls_hosts_without_certificate 3\n")
-	before := a.orders()
+	before := a.orderCount()
 	for range 20 {
 		if _, err := a.handshake(s.addrs["public"], appHost); err == nil || !strings.Contains(err.Error(), "remote error: tls") {
-			t.Errorf("without a certificate one gets %v", err)
+			t.Errorf("without a certificate the handshake gives %v", err)
 		}
 	}
 	if out, code := s.try("doctor", "-o", "csv"); code != exitDenied || !strings.Contains(out, "certificate,fail,3 hosts have none") {
-		t.Errorf("the doctor says\n%s", out)
+		t.Errorf("the doctor reports\n%s", out)
 	}
 	s.verb("reload")
-	if n := a.orders() - before; n != 0 {
+	if n := a.orderCount() - before; n != 0 {
 		t.Errorf("%d more orders", n)
 	}
 	awaitLog(t, s, "no certificate for a host")
@@ -306,11 +307,11 @@ func TestACME_FailedOrdersAreNotRepeated(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusBadRequest { // net/http: "Client sent an HTTP request to an HTTPS server."
-		t.Errorf("without TLS one gets %s", resp.Status)
+		t.Errorf("without TLS the response is %s", resp.Status)
 	}
 }
 
-// TestACME_RenewsCertificates in time.
+// TestACME_RenewsCertificates: a certificate is renewed before it expires, and put into use.
 func TestACME_RenewsCertificates(t *testing.T) {
 	w := newWorld(t)
 	a := w.newACMEAuthority(30, nil)
@@ -323,15 +324,15 @@ func TestACME_RenewsCertificates(t *testing.T) {
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(time.Minute); a.said("Issued certificate serial") < 6; {
+	for deadline := time.After(time.Minute); a.logged("Issued certificate serial") < 6; {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("nothing is renewed")
+			t.Fatal("no certificate is renewed")
 		}
 	}
 	for deadline := time.After(time.Minute); ; {
-		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil { // it looks at what is new now, or in 15 seconds
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil { // makes it look for renewed certificates now rather than within 15 seconds
 			t.Fatal(err)
 		}
 		if next, err := a.handshake(s.addrs["public"], appHost); err == nil && !next.Equal(old) && next.NotAfter.After(old.NotAfter) {
@@ -340,7 +341,7 @@ func TestACME_RenewsCertificates(t *testing.T) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("the renewed certificate is not shown")
+			t.Fatal("the renewed certificate is not presented")
 		}
 	}
 }

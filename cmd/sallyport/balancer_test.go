@@ -72,7 +72,7 @@ func haproxy(option string) balancer {
 		if program == "" {
 			w.t.Skip("HAPROXY does not name the program; ./test.sh tls sets it")
 		}
-		listen := free(w.t)
+		listen := freeAddr(w.t)
 		file := fmt.Sprintf("haproxy-%s.cfg", portOf(listen))
 		writeFile(w.t, w.dir, file, fmt.Appendf(nil, `defaults
   mode tcp

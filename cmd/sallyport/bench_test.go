@@ -10,40 +10,39 @@ import (
 	"time"
 )
 
-// The load that is offered, whatever becomes of it.
+// The load that is offered, however long requests take.
 const (
 	pushesPerSecond   = 200
 	requestsPerSecond = 2000
 	loadLasts         = 10 * time.Second
 )
 
-// BenchmarkPushesBesideRequests pushes and asks at once, over TLS, on one real
-// server: member changes of one group, changes of users and matching queries
-// beside proxied requests of a signed-in user. It reports what was reached, the
-// 50th and 99th percentile of both, and answers of 500 and above.
+// BenchmarkPushesBesideRequests pushes and sends proxied requests at the same time, over TLS, on one real server: changes
+// of the members of one group, changes of users and filters, beside the requests of a signed-in user. It reports the
+// rates that were reached, the 50th and 99th percentile of both, and the number of responses of 500 and above.
 func BenchmarkPushesBesideRequests(b *testing.B) {
 	s := newStage(b)
 	for i := range 200 {
-		s.push.hire(fmt.Sprintf("crowd%d", i), fmt.Sprintf("crowd-%d", i))
+		s.push.hire(fmt.Sprintf("load%d", i), fmt.Sprintf("load-%d", i))
 	}
 	for b.Loop() {
 		var all sync.WaitGroup
 		var pushes, requests load
 		all.Go(func() { pushes.offer(pushesPerSecond, s.pushOne) })
-		all.Go(func() { requests.offer(requestsPerSecond, func(int) (int, error) { return s.askOne() }) })
+		all.Go(func() { requests.offer(requestsPerSecond, func(int) (int, error) { return s.requestOne() }) })
 		all.Wait()
 		pushes.report(b, "push")
 		requests.report(b, "request")
 	}
 }
 
-// pushOne is what a provisioning cycle does, in turn.
+// pushOne sends one of the requests of a provisioning cycle, chosen by n.
 func (s *stage) pushOne(n int) (int, error) {
 	var status int
 	var err error
 	switch n % 4 {
 	case 0:
-		status, _, err = s.push.try("GET", fmt.Sprintf("/Users?filter=userName+eq+%%22crowd%d%%40example.com%%22", n%200), nil)
+		status, _, err = s.push.try("GET", fmt.Sprintf("/Users?filter=userName+eq+%%22load%d%%40example.com%%22", n%200), nil)
 	case 1:
 		status, _, err = s.push.try("POST", "/Users", map[string]any{"userName": fmt.Sprintf("load-%d-%d@example.com", time.Now().UnixNano(), n), "active": true})
 	case 2:
@@ -54,7 +53,8 @@ func (s *stage) pushOne(n int) (int, error) {
 	return status, err
 }
 
-func (s *stage) askOne() (int, error) {
+// requestOne sends one proxied request and returns its status.
+func (s *stage) requestOne() (int, error) {
 	resp, err := s.browser.client.Get("https://" + appHost + "/")
 	if err != nil {
 		return 0, err
@@ -62,7 +62,7 @@ func (s *stage) askOne() (int, error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
-// load is offered at an even pace, and what it took is written down.
+// load offers requests at an even rate and records how long each took.
 type load struct {
 	mu       sync.Mutex // guards took
 	took     []time.Duration
@@ -70,34 +70,34 @@ type load struct {
 	elapsed  time.Duration
 }
 
-// offer does one, rate times a second, without waiting for the one before.
-func (l *load) offer(rate int, one func(int) (int, error)) {
-	begun := time.Now()
+// offer calls send rate times a second, without waiting for earlier calls.
+func (l *load) offer(rate int, send func(int) (int, error)) {
+	start := time.Now()
 	var all sync.WaitGroup
 	for n := range rate * int(loadLasts/time.Second) {
-		due := begun.Add(time.Duration(n) * time.Second / time.Duration(rate))
+		due := start.Add(time.Duration(n) * time.Second / time.Duration(rate))
 		time.Sleep(time.Until(due))
 		all.Go(func() {
-			status, err := one(n)
+			status, err := send(n)
 			if err != nil || status >= http.StatusInternalServerError {
 				l.failures.Add(1)
 			}
 			l.mu.Lock()
-			l.took = append(l.took, time.Since(due)) // from when it was due: a queue counts
+			l.took = append(l.took, time.Since(due)) // since it was due, so that waiting counts
 			l.mu.Unlock()
 		})
 	}
 	all.Wait()
-	l.elapsed = time.Since(begun)
+	l.elapsed = time.Since(start)
 }
 
 func (l *load) report(b *testing.B, name string) {
 	slices.Sort(l.took)
-	at := func(share float64) float64 {
+	percentile := func(share float64) float64 {
 		return float64(l.took[int(share*float64(len(l.took)-1))].Microseconds()) / 1000
 	}
 	b.ReportMetric(float64(len(l.took))/l.elapsed.Seconds(), name+"/s")
-	b.ReportMetric(at(0.5), name+"-p50-ms")
-	b.ReportMetric(at(0.99), name+"-p99-ms")
+	b.ReportMetric(percentile(0.5), name+"-p50-ms")
+	b.ReportMetric(percentile(0.99), name+"-p99-ms")
 	b.ReportMetric(float64(l.failures.Load()), name+"-5xx")
 }

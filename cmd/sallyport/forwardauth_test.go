@@ -79,7 +79,7 @@ func newProxied(t *testing.T, kind authProxy) *proxied {
 	f.alice, f.person = f.employ("alice")
 	f.stage.group = f.push.form("Members", f.world.group)
 	f.push.member("Add", f.stage.group, f.alice)
-	f.addr = free(t)
+	f.addr = freeAddr(t)
 	f.launch(kind, binary)
 	f.entra.SignIn(f.person.OID)
 	f.browser = f.from(outside)

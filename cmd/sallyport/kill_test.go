@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// TestKill_LosesNothingAcknowledged kills the server (SIGKILL) in the middle of a
-// thousand concurrent pushes, starts it again and asks for every one that was
-// acknowledged.
+// TestKill_LosesNothingAcknowledged kills the server (SIGKILL) in the middle of a thousand concurrent pushes, starts it
+// again and looks for every user whose creation was acknowledged.
 func TestKill_LosesNothingAcknowledged(t *testing.T) {
 	const writers, each = 8, 125
 	w := newWorld(t)
@@ -25,17 +24,17 @@ func TestKill_LosesNothingAcknowledged(t *testing.T) {
 		all.Go(func() {
 			for n := range each {
 				name := fmt.Sprintf("user-%d-%d@example.com", writer, n)
-				status, answer, err := p.try("POST", "/Users", map[string]any{
+				status, body, err := p.try("POST", "/Users", map[string]any{
 					"schemas":  []string{"urn:ietf:params:scim:schemas:core:2.0:User"},
 					"userName": name, "externalId": name, "active": true})
 				if err != nil {
-					return // the server is gone
+					return // the server was killed
 				}
 				if status != http.StatusCreated {
-					t.Errorf("creating %s answered %d: %v", name, status, answer)
+					t.Errorf("creating %s gives %d: %v", name, status, body)
 					return
 				}
-				acked.Store(name, answer["id"])
+				acked.Store(name, body["id"])
 				if count.Add(1) == writers*each/2 {
 					go s.kill()
 				}

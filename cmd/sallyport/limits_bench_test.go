@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// large is n, or few unless LARGE is set.
+// large returns n if LARGE is set, else few.
 func large(n, few int) int {
 	if os.Getenv("LARGE") == "" {
 		return few
@@ -24,7 +24,7 @@ func large(n, few int) int {
 	return n
 }
 
-// status reads a number of the server's process from /proc, in KiB.
+// status returns a field of /proc/PID/status of the server, in KiB.
 func (r *running) status(b testing.TB, field string) float64 {
 	b.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
@@ -40,9 +40,8 @@ func (r *running) status(b testing.TB, field string) float64 {
 	return 0
 }
 
-// BenchmarkIdleSockets opens WebSockets and leaves them idle: what each takes of the
-// server's memory, and how long after the answer to the push that deactivates
-// their user the last of them, and the 99th of a hundred, ends.
+// BenchmarkIdleSockets opens WebSockets and leaves them idle. It reports the memory of the server for each, and how long
+// after the response to the push that deactivates their user the last of them ends, and the 99th of a hundred.
 func BenchmarkIdleSockets(b *testing.B) {
 	n := large(9500, 500)
 	s := newStage(b)
@@ -62,10 +61,10 @@ func BenchmarkIdleSockets(b *testing.B) {
 	all.Wait()
 	b.ReportMetric((s.server.status(b, "VmRSS")-before)/float64(n), "KiB/socket")
 	s.push.setActive(s.alice, "False")
-	answered := time.Now()
+	pushed := time.Now()
 	took := make([]time.Duration, n)
 	for i := range took {
-		took[i] = (<-ended).Sub(answered)
+		took[i] = (<-ended).Sub(pushed)
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[n*99/100].Microseconds())/1000, "cut-p99-ms")
@@ -73,8 +72,8 @@ func BenchmarkIdleSockets(b *testing.B) {
 	b.ReportMetric(float64(n), "sockets")
 }
 
-// BenchmarkBareSockets is what the kernel alone takes: as many local connections are
-// told that no more comes, and the 99th of a hundred who wait for it hears of it.
+// BenchmarkBareSockets measures the kernel alone, for comparison: it half-closes as many local connections, and reports
+// when the 99th of a hundred clients has read the end.
 func BenchmarkBareSockets(b *testing.B) {
 	n := large(9500, 500)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -98,20 +97,19 @@ func BenchmarkBareSockets(b *testing.B) {
 			ended <- time.Now()
 		}()
 	}
-	begun, took := time.Now(), make([]time.Duration, n)
+	start, took := time.Now(), make([]time.Duration, n)
 	for _, conn := range here {
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}
 	for i := range took {
-		took[i] = (<-ended).Sub(begun)
+		took[i] = (<-ended).Sub(start)
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[n*99/100].Microseconds())/1000, "cut-p99-ms")
 }
 
-// holdSocket opens a socket and tells when it ends: when anything comes over its
-// connection, which nobody decrypts, so that what is measured is the server and not
-// its clients, who live on the same two cores.
+// holdSocket opens a WebSocket and reports when it ends: when any byte arrives on its connection. Nothing is decrypted, so
+// that the server is measured and not its clients, which share its cores.
 func (s *stage) holdSocket(ctx context.Context, b testing.TB, ended chan<- time.Time) {
 	conn, err := tls.Dial("tcp", s.server.addrs["public"], &tls.Config{RootCAs: s.ca.pool, ServerName: appHost, NextProtos: []string{"http/1.1"}})
 	if err == nil {
@@ -125,7 +123,7 @@ func (s *stage) holdSocket(ctx context.Context, b testing.TB, ended chan<- time.
 	go func() {
 		_, _ = conn.NetConn().Read(make([]byte, 1))
 		ended <- time.Now()
-		<-ctx.Done() // to close takes time that others would wait for
+		<-ctx.Done() // closing now would delay the others
 		_ = conn.NetConn().Close()
 	}()
 }
@@ -144,13 +142,13 @@ func (s *stage) openQuiet(conn *tls.Conn) error {
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), r)
 	if err == nil && resp.StatusCode != http.StatusSwitchingProtocols {
-		err = fmt.Errorf("a socket is answered with %s", resp.Status)
+		err = fmt.Errorf("the response to the WebSocket handshake is %s", resp.Status)
 	}
 	return err
 }
 
-// BenchmarkSlowClients has many connections send a byte of a header now and then,
-// and compares what a good client sees with what it saw before.
+// BenchmarkSlowClients opens many connections that send one byte of a header per second, and compares the latency of a
+// well-behaved client with its latency before.
 func BenchmarkSlowClients(b *testing.B) {
 	n := large(5000, 500)
 	s := newStage(b)
@@ -170,22 +168,22 @@ func BenchmarkSlowClients(b *testing.B) {
 	b.ReportMetric(float64(n), "slow-clients")
 }
 
-// p99 is the 99th of a hundred of a good client's requests, one after the other.
+// p99 returns the 99th percentile of the latency of a well-behaved client's requests, sent one after the other.
 func (s *stage) p99(b testing.TB) time.Duration {
 	const requests = 2000
 	took := make([]time.Duration, requests)
 	for i := range took {
-		begun := time.Now()
-		if status, err := s.askOne(); err != nil || status != http.StatusOK {
-			b.Fatalf("a good request gives %d, %v", status, err)
+		start := time.Now()
+		if status, err := s.requestOne(); err != nil || status != http.StatusOK {
+			b.Fatalf("a valid request gives %d, %v", status, err)
 		}
-		took[i] = time.Since(begun)
+		took[i] = time.Since(start)
 	}
 	slices.Sort(took)
 	return took[requests*99/100]
 }
 
-// crawl sends a header that never ends, over one connection after the other.
+// crawl sends a header that never ends, on one connection after the other.
 func (s *stage) crawl(ctx context.Context) {
 	for ctx.Err() == nil {
 		conn, err := (&tls.Dialer{NetDialer: &net.Dialer{}, Config: &tls.Config{InsecureSkipVerify: true, ServerName: appHost}}).DialContext(ctx, "tcp", s.server.addrs["public"])
@@ -204,13 +202,13 @@ func (s *stage) crawl(ctx context.Context) {
 	}
 }
 
-// BenchmarkStrangers begins logins and sends made-up tokens without end: what that
-// takes of the server's memory, and how often it makes the provider be asked.
+// BenchmarkStrangers begins logins and sends invented tokens, many of each. It reports how much more memory the server
+// uses afterwards.
 func BenchmarkStrangers(b *testing.B) {
 	n := large(500_000, 5000)
 	s := newStage(b)
-	begun := s.browser.get("https://"+loginHost+"/.sallyport/login?return_to=/", "")
-	_ = begun.Body.Close()
+	login := s.browser.get("https://"+loginHost+"/.sallyport/login?return_to=/", "")
+	_ = login.Body.Close()
 	before := s.server.status(b, "VmRSS")
 	var all sync.WaitGroup
 	for worker := range 16 {

@@ -14,10 +14,10 @@ import (
 	"sallyport/config"
 )
 
-// TestLimitMemory_FollowsContainer is what the heap stays below, unless somebody said otherwise.
+// TestLimitMemory_FollowsContainer: the heap is limited below the memory of the container, unless GOMEMLIMIT is set.
 func TestLimitMemory_FollowsContainer(t *testing.T) {
-	had := debug.SetMemoryLimit(-1)
-	defer debug.SetMemoryLimit(had)
+	old := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(old)
 	for _, c := range []struct {
 		file, env string
 		want      int64
@@ -35,20 +35,21 @@ func TestLimitMemory_FollowsContainer(t *testing.T) {
 	}
 }
 
-// TestMaxConnections_FollowsDescriptors are taken, and the log says so.
+// TestMaxConnections_FollowsDescriptors: no more connections are accepted than there are file descriptors for, and the
+// log says so.
 func TestMaxConnections_FollowsDescriptors(t *testing.T) {
 	var descriptors syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
 		t.Skip(err)
 	}
-	var said bytes.Buffer
-	s := &server{file: &config.File{}, log: slog.New(slog.NewTextHandler(&said, nil))}
+	var logged bytes.Buffer
+	s := &server{file: &config.File{}, log: slog.New(slog.NewTextHandler(&logged, nil))}
 	s.file.Limits.Listen.Connections = 10
-	if n := s.maxConnections(); n != 10 || said.Len() != 0 {
-		t.Errorf("%d, %s", n, said.String())
+	if n := s.maxConnections(); n != 10 || logged.Len() != 0 {
+		t.Errorf("%d, %s", n, logged.String())
 	}
 	s.file.Limits.Listen.Connections = 1 << 30
-	if n := s.maxConnections(); n > int(descriptors.Cur/2) || !strings.Contains(said.String(), "too few file descriptors") {
-		t.Errorf("%d, %s", n, said.String())
+	if n := s.maxConnections(); n > int(descriptors.Cur/2) || !strings.Contains(logged.String(), "too few file descriptors") {
+		t.Errorf("%d, %s", n, logged.String())
 	}
 }

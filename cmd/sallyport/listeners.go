@@ -13,7 +13,7 @@ import (
 	"sallyport/listen"
 )
 
-// servers returns what listens where. The operators' servers, ops and control, never use TLS or the PROXY protocol.
+// servers returns the options of each server. Those for operators, ops and control, use neither TLS nor the PROXY protocol.
 func (s *server) servers() []listen.Options {
 	addrs := s.file.Listen
 	all := []listen.Options{

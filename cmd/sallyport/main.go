@@ -1,8 +1,8 @@
-// Command sallyport is the whole product in one binary: the server that
-// receives SCIM pushes and guards upstreams, and the verbs that operate it.
+// Command sallyport is the whole product in one binary: the server, which receives SCIM pushes and controls access to
+// upstreams, and the verbs that operate it.
 //
-// This package only parses arguments, wires rooms together from the ground up
-// and turns results into exit codes; nothing here decides anything about access.
+// This package parses arguments, connects the other packages and turns results into exit codes. It must not decide
+// anything about access. Only this package starts long-lived goroutines.
 package main
 
 import (
@@ -17,12 +17,12 @@ import (
 
 // Exit codes of every verb.
 const (
-	exitOK     = 0 // yes, or done
-	exitError  = 1 // it could not be done; standard error says why
-	exitDenied = 2 // it was done, and the answer is no (denied, unsound)
+	exitOK     = 0 // done, or the result is positive
+	exitError  = 1 // failed; standard error says why
+	exitDenied = 2 // done, but the result is negative (denied, unsound)
 )
 
-// errDenied marks an answer of "no" that is not a failure of the verb itself.
+// errDenied means that the result of a verb is negative although the verb itself did not fail.
 var errDenied = errors.New("denied")
 
 func main() {
@@ -31,7 +31,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is main as a function of its surroundings, so that tests can call it.
+// run is main with everything it uses as a parameter, so that tests can call it.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	root := rootCommand()
 	root.SetArgs(args)

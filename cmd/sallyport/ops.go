@@ -20,7 +20,7 @@ import (
 // metrics returns a registry with the metrics of every part.
 func (s *server) metrics() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
-	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_build_info", Help: "1; the labels say what is running.",
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_build_info", Help: "Always 1; the labels name the running version.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": commit(), "goversion": runtime.Version()}})
 	build.Set(1)
 	reg.MustRegister(build, s.reloader.successful, s.reloader.successTime,
@@ -42,8 +42,8 @@ func (s *server) opsHandler() http.Handler {
 	return mux
 }
 
-// ready answers whether decisions can be made now. The identity provider being
-// away does not count: those signed in go on working.
+// ready reports whether the proxy can decide requests now. An unreachable identity provider does not matter: people who
+// are signed in can go on working.
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	if err := s.components.directory.Fresh(); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
@@ -55,7 +55,7 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 func healthcheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Ask the running server whether it is ready (for container health checks)",
+		Short: "Check that the running server is ready (for container health checks)",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := config.Load(configPath(cmd))
@@ -67,17 +67,17 @@ func healthcheckCommand() *cobra.Command {
 	}
 }
 
-// readMetrics is the running server's metrics.
+// readMetrics returns the metrics of the running server.
 func readMetrics(ctx context.Context, addr string) (string, error) {
-	_, body, err := askOps(ctx, addr, "/metrics")
+	_, body, err := getOps(ctx, addr, "/metrics")
 	return body, err
 }
 
-// checkReady asks the ops listener at addr.
+// checkReady returns an error if the server with the ops listener at addr is not ready.
 func checkReady(ctx context.Context, addr string) error {
-	status, _, err := askOps(ctx, addr, "/readyz")
+	status, _, err := getOps(ctx, addr, "/readyz")
 	if err != nil {
-		return fmt.Errorf("the server does not answer on its ops listener: %w", err)
+		return fmt.Errorf("the server does not respond on its ops listener: %w", err)
 	}
 	if status != http.StatusOK {
 		return fmt.Errorf("the server is not ready: %d %s", status, http.StatusText(status))
@@ -85,11 +85,11 @@ func checkReady(ctx context.Context, addr string) error {
 	return nil
 }
 
-// askOps asks the ops listener at addr.
-func askOps(ctx context.Context, addr, path string) (status int, body string, err error) {
+// getOps sends a GET request to the ops listener at addr.
+func getOps(ctx context.Context, addr, path string) (status int, body string, err error) {
 	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(addr)+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+dialAddr(addr)+path, nil)
 	if err != nil {
 		return 0, "", err
 	}
@@ -102,8 +102,8 @@ func askOps(ctx context.Context, addr, path string) (status int, body string, er
 	return resp.StatusCode, string(data), err
 }
 
-// reachable turns "every address" into one that can be dialled.
-func reachable(addr string) string {
+// dialAddr returns an address that can be dialed for a listener's address: localhost in place of an unspecified one.
+func dialAddr(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return addr

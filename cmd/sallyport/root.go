@@ -4,13 +4,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// rootCommand builds the tree of verbs. Each verb lives in its own file.
+// rootCommand returns the tree of verbs.
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sallyport",
-		Short: "An identity-aware reverse proxy that hears from your identity provider who belongs",
+		Short: "An identity-aware reverse proxy that follows your identity provider",
 		Long: "Sallyport receives SCIM pushes from Entra ID or Okta, lets signed-in users and API callers\n" +
-			"reach the upstreams your policy allows, and shuts them out at once when they leave.",
+			"reach the upstreams your policy allows, and ends their access at once when they leave.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -23,7 +23,7 @@ func rootCommand() *cobra.Command {
 	return root
 }
 
-// configPath is the value of -c, --config.
+// configPath returns the value of -c, --config.
 func configPath(cmd *cobra.Command) string {
 	path, _ := cmd.Flags().GetString("config")
 	return path

@@ -30,7 +30,7 @@ import (
 	"sallyport/config"
 )
 
-// binary is the real program, built once for all tests.
+// binary returns the path of the real program, which is built once for all tests.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "sallyport-")
 	if err != nil {
@@ -55,7 +55,7 @@ type running struct {
 	exited chan error
 }
 
-// start runs `serve` in dir and returns once every listener is open.
+// start runs `sallyport serve` in dir, and returns when every listener is open.
 func start(t testing.TB, dir string, flags ...string) *running {
 	t.Helper()
 	path, err := binary()
@@ -125,20 +125,20 @@ func (r *running) log() string {
 	return r.stderr.String()
 }
 
-// kill ends the process at once, as a power cut would.
+// kill ends the process at once, as a power failure would.
 func (r *running) kill() {
 	_ = r.cmd.Process.Kill()
 	<-r.exited
 	r.exited <- nil
 }
 
-// verb runs another sallyport verb on the same configuration.
+// verb runs another verb with the same configuration, and demands that it succeeds.
 func (r *running) verb(args ...string) string {
 	r.t.Helper()
 	return verb(r.t, r.dir, args...)
 }
 
-// try is verb for those that may say no.
+// try runs a verb that may fail, and returns its exit code.
 func (r *running) try(args ...string) (out string, code int) {
 	r.t.Helper()
 	path, err := binary()
@@ -204,7 +204,7 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-// issue is a certificate and key, as PEM, for names.
+// issue returns a certificate for names and its key, as PEM.
 func (a *authority) issue(t testing.TB, names ...string) (cert, key []byte) {
 	t.Helper()
 	k := newKey(t)
@@ -223,7 +223,7 @@ func (a *authority) issue(t testing.TB, names ...string) (cert, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// pair is the same as a tls.Certificate, for test servers.
+// pair returns the same as a tls.Certificate, for test servers.
 func (a *authority) pair(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
 	cert, key := a.issue(t, names...)
@@ -234,8 +234,8 @@ func (a *authority) pair(t testing.TB, names ...string) tls.Certificate {
 	return p
 }
 
-// browser is a client with a cookie jar that resolves the names in hosts to
-// the addresses given there, and every other name as usual.
+// newClient returns a client with a cookie jar. It connects to the addresses in hosts for the names there, and resolves
+// other names as usual.
 func newClient(t testing.TB, a *authority, hosts map[string]string) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
@@ -246,8 +246,8 @@ func newClient(t testing.TB, a *authority, hosts map[string]string) *http.Client
 		TLSClientConfig:   &tls.Config{RootCAs: a.pool},
 		ForceAttemptHTTP2: true,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if real, ok := hosts[addr]; ok {
-				addr = real
+			if known, ok := hosts[addr]; ok {
+				addr = known
 			}
 			return new(net.Dialer).DialContext(ctx, network, addr)
 		},

@@ -17,11 +17,11 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
-		Long: "Run the server until SIGTERM or SIGINT, which let requests under way finish.\n" +
-			"SIGHUP reads the configuration again; so does a change of the file.",
+		Long: "Run the server until SIGTERM or SIGINT; requests under way may then finish.\n" +
+			"The configuration is read again on SIGHUP and when the file changes.",
 		Args: cobra.NoArgs,
 	}
-	init := c.Flags().Bool("init", false, "make a new, empty store if there is none")
+	init := c.Flags().Bool("init", false, "create an empty store if there is none")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		path := configPath(cmd)
 		file, err := config.Load(path)
@@ -43,7 +43,7 @@ func serveCommand() *cobra.Command {
 }
 
 func newLogger(out io.Writer, l config.Log) *slog.Logger {
-	var level slog.Level // info, unless the file says otherwise; its text was checked when the file was loaded
+	var level slog.Level // the zero value is info; the text was checked when the file was loaded
 	_ = level.UnmarshalText([]byte(l.Level))
 	o := &slog.HandlerOptions{Level: level}
 	if l.Format == "text" {
@@ -52,11 +52,11 @@ func newLogger(out io.Writer, l config.Log) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(out, o))
 }
 
-// initCommand makes an empty store, for those who would rather not start with serve --init.
+// initCommand creates an empty store without starting the server.
 func initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init",
-		Short: "Make a new, empty store where the configuration says",
+		Short: "Create an empty store at the configured path",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := config.Load(configPath(cmd))

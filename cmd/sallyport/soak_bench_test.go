@@ -20,35 +20,34 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// BenchmarkSoak attacks a server in many ways at once, for 10 minutes with LARGE set
-// and 10 seconds without, beside a good client. Then it compares memory,
-// descriptors and goroutines with what they were before.
+// BenchmarkSoak attacks a server in many ways at once, for 10 minutes with LARGE set and 10 seconds without, beside a
+// well-behaved client. Then it compares memory, descriptors and goroutines with those before.
 func BenchmarkSoak(b *testing.B) {
-	lasts := 10 * time.Second
+	duration := 10 * time.Second
 	if os.Getenv("LARGE") != "" {
-		lasts = 10 * time.Minute
+		duration = 10 * time.Minute
 	}
 	s := newStage(b)
-	s.attack(b, 2*time.Second) // what is remembered, up to its bounds, counts as there before
-	before := s.weigh(b)
-	n := s.attack(b, lasts)
-	after := s.weigh(b)
+	s.attack(b, 2*time.Second) // fills the bounded caches, so that they do not count as growth
+	before := s.measure(b)
+	n := s.attack(b, duration)
+	after := s.measure(b)
 	b.ReportMetric(float64(n.attacks), "attacks")
 	b.ReportMetric(float64(n.good), "good-requests")
 	b.ReportMetric(float64(n.bad), "good-requests-failed")
 	b.ReportMetric(after.memory-before.memory, "MiB-more")
 	b.ReportMetric(after.descriptors-before.descriptors, "descriptors-more")
 	b.ReportMetric(after.goroutines-before.goroutines, "goroutines-more")
-	if status, err := s.askOne(); err != nil || status != http.StatusOK {
-		b.Errorf("afterwards a good request gives %d, %v", status, err)
+	if status, err := s.requestOne(); err != nil || status != http.StatusOK {
+		b.Errorf("afterwards a valid request gives %d, %v", status, err)
 	}
 }
 
 type tally struct{ attacks, good, bad int }
 
-// attack does everything at once for a while.
-func (s *stage) attack(b testing.TB, lasts time.Duration) (n tally) {
-	ctx, stop := context.WithTimeout(b.Context(), lasts)
+// attack runs all attacks at once for duration.
+func (s *stage) attack(b testing.TB, duration time.Duration) (n tally) {
+	ctx, stop := context.WithTimeout(b.Context(), duration)
 	defer stop()
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -67,13 +66,13 @@ func (s *stage) attack(b testing.TB, lasts time.Duration) (n tally) {
 	stranger, pusher := s.newBrowser(s.server), *s.push
 	pusher.token = "wrong"
 	repeat(2, func(_ context.Context, i int) {
-		quietly(stranger.client, "https://"+loginHost+"/.sallyport/login?return_to=/", "")
+		getAndDiscard(stranger.client, "https://"+loginHost+"/.sallyport/login?return_to=/", "")
 	})
 	repeat(2, func(_ context.Context, i int) {
-		quietly(stranger.client, "https://"+apiHost+"/", fmt.Sprintf("eyJhbGciOiJSUzI1NiIsImtpZCI6%022d.e30.AAAA", i))
+		getAndDiscard(stranger.client, "https://"+apiHost+"/", fmt.Sprintf("eyJhbGciOiJSUzI1NiIsImtpZCI6%022d.e30.AAAA", i))
 	})
 	repeat(1, func(context.Context, int) { _, _, _ = pusher.try("GET", "/Users", nil) })
-	repeat(2, func(ctx context.Context, i int) { s.rawBytes(ctx, odd[i%len(odd)]) })
+	repeat(2, func(ctx context.Context, i int) { s.rawBytes(ctx, malformed[i%len(malformed)]) })
 	repeat(2, s.resetRapidly)
 	repeat(1, s.continueWithoutEnd)
 	for range 200 {
@@ -81,7 +80,7 @@ func (s *stage) attack(b testing.TB, lasts time.Duration) (n tally) {
 	}
 	all.Go(func() {
 		for ctx.Err() == nil {
-			if status, err := s.askOne(); err != nil || status != http.StatusOK {
+			if status, err := s.requestOne(); err != nil || status != http.StatusOK {
 				n.bad++
 			}
 			n.good++
@@ -92,8 +91,8 @@ func (s *stage) attack(b testing.TB, lasts time.Duration) (n tally) {
 	return n
 }
 
-// quietly asks and throws the answer away.
-func quietly(c *http.Client, target, bearer string) {
+// getAndDiscard sends a GET request and discards the response.
+func getAndDiscard(c *http.Client, target, bearer string) {
 	req, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
 		return
@@ -109,7 +108,8 @@ func quietly(c *http.Client, target, bearer string) {
 	}
 }
 
-var odd = []string{
+// malformed are requests that are malformed, ambiguous or too large.
+var malformed = []string{
 	"POST / HTTP/1.1\r\nHost: " + appHost + "\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
 	"GET /%2e%2e/%00 HTTP/1.1\r\nHost: " + appHost + "\r\n\r\n",
 	"CONNECT " + appHost + ":443 HTTP/1.1\r\nHost: " + appHost + "\r\n\r\n",
@@ -120,8 +120,8 @@ var odd = []string{
 	strings.Repeat("\x00", 1000),
 }
 
-// secret dials the public door over TLS.
-func (s *stage) secret(ctx context.Context, protocol string) (net.Conn, error) {
+// dialTLS connects to the public listener over TLS.
+func (s *stage) dialTLS(ctx context.Context, protocol string) (net.Conn, error) {
 	d := tls.Dialer{NetDialer: &net.Dialer{}, Config: &tls.Config{InsecureSkipVerify: true, ServerName: appHost, NextProtos: []string{protocol}}}
 	conn, err := d.DialContext(ctx, "tcp", s.server.addrs["public"])
 	if err == nil {
@@ -131,7 +131,7 @@ func (s *stage) secret(ctx context.Context, protocol string) (net.Conn, error) {
 }
 
 func (s *stage) rawBytes(ctx context.Context, text string) {
-	conn, err := s.secret(ctx, "http/1.1")
+	conn, err := s.dialTLS(ctx, "http/1.1")
 	if err != nil {
 		return
 	}
@@ -140,9 +140,9 @@ func (s *stage) rawBytes(ctx context.Context, text string) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(bufio.NewReader(conn), 64<<10))
 }
 
-// framer begins HTTP/2.
+// framer opens an HTTP/2 connection.
 func (s *stage) framer(ctx context.Context) (*http2.Framer, net.Conn, error) {
-	conn, err := s.secret(ctx, "h2")
+	conn, err := s.dialTLS(ctx, "h2")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,7 +154,7 @@ func (s *stage) framer(ctx context.Context) (*http2.Framer, net.Conn, error) {
 	return f, conn, f.WriteSettings()
 }
 
-// resetRapidly opens streams and takes them back (CVE-2023-39325).
+// resetRapidly opens streams and resets them at once (CVE-2023-39325).
 func (s *stage) resetRapidly(ctx context.Context, _ int) {
 	f, conn, err := s.framer(ctx)
 	if conn != nil {
@@ -192,29 +192,30 @@ func headerBlock() []byte {
 	return []byte(block.String())
 }
 
-// weight is what a server holds.
-type weight struct{ memory, descriptors, goroutines float64 } // memory in MiB
+// usage is what a server uses.
+type usage struct{ memory, descriptors, goroutines float64 } // memory in MiB
 
-// weigh waits until what was under way is over: idle connections last two minutes.
-func (s *stage) weigh(b testing.TB) weight {
+// measure waits until connections have ended, which takes up to two minutes when they are idle, and returns the usage.
+func (s *stage) measure(b testing.TB) usage {
 	b.Helper()
 	s.browser.client.CloseIdleConnections()
-	var w weight
+	var u usage
 	for range 150 {
 		metrics, err := readMetrics(b.Context(), s.server.addrs["ops"])
 		if err != nil {
 			b.Fatal(err)
 		}
-		now := weight{s.server.status(b, "VmRSS") / 1024, number(metrics, "process_open_fds"), number(metrics, "go_goroutines")}
-		if w.goroutines != 0 && now.goroutines >= w.goroutines && now.descriptors >= w.descriptors {
+		now := usage{s.server.status(b, "VmRSS") / 1024, number(metrics, "process_open_fds"), number(metrics, "go_goroutines")}
+		if u.goroutines != 0 && now.goroutines >= u.goroutines && now.descriptors >= u.descriptors {
 			return now
 		}
-		w = now
+		u = now
 		time.Sleep(time.Second)
 	}
-	return w
+	return u
 }
 
+// number returns the value of a metric without labels, or 0.
 func number(metrics, name string) float64 {
 	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(metrics)
 	if m == nil {

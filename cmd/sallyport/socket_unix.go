@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// listenPrivate listens on a Unix socket that only our own user may open: it is
-// made under a mask that leaves others nothing, so there is no moment of openness.
+// listenPrivate listens on a Unix socket that only the process's own user can open. The file mode creation mask is set
+// before the socket is created, so others cannot open it even for a moment.
 func listenPrivate(path string) (net.Listener, error) {
 	defer syscall.Umask(syscall.Umask(0o177))
 	l, err := net.Listen("unix", path)

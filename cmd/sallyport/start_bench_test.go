@@ -17,11 +17,11 @@ import (
 
 const (
 	companySize  = 10_000 // users
-	sessionsEach = 2
+	sessionsEach = 2      // of each user
 )
 
-// BenchmarkStart starts the real program with a company in its store, and reports how long it takes until every
-// listener is open, and what it holds in memory then, the pages of its file apart.
+// BenchmarkStart starts the real program with a company in its store. It reports how long it takes until every listener
+// is open, and the memory in use then, without the pages of the file.
 func BenchmarkStart(b *testing.B) {
 	w := newWorld(b)
 	w.start("--init").kill()
@@ -30,9 +30,9 @@ func BenchmarkStart(b *testing.B) {
 	}
 	var took, resident float64
 	for b.Loop() {
-		begun := time.Now()
+		start := time.Now()
 		s := w.start()
-		took += time.Since(begun).Seconds() * 1000
+		took += time.Since(start).Seconds() * 1000
 		resident += (s.status(b, "RssAnon")) / 1024
 		s.kill()
 	}
@@ -40,7 +40,7 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(resident/float64(b.N), "MiB-resident")
 }
 
-// fill puts the company into the store that nobody has open.
+// fill writes the company to the store, which no process has open.
 func (w *world) fill(ctx context.Context) error {
 	file, err := config.Load(filepath.Join(w.dir, "sallyport.yaml"))
 	if err != nil {
@@ -63,7 +63,7 @@ func (w *world) fill(ctx context.Context) error {
 	var running errgroup.Group
 	running.Go(func() error { return ignoreCanceled(d.Run(ctx)) })
 	running.Go(func() error { return ignoreCanceled(sessions.Run(ctx)) })
-	if err = employ(ctx, d); err == nil {
+	if err = createUsers(ctx, d); err == nil {
 		err = signInAll(ctx, d, sessions)
 	}
 	stop()
@@ -73,7 +73,8 @@ func (w *world) fill(ctx context.Context) error {
 	return err
 }
 
-func employ(ctx context.Context, d *directory.Directory) error {
+// createUsers creates the users of the company.
+func createUsers(ctx context.Context, d *directory.Directory) error {
 	return d.Update(ctx, func(tx *directory.Tx) error {
 		for i := range companySize {
 			name := fmt.Sprintf("user%05d", i)
@@ -86,13 +87,14 @@ func employ(ctx context.Context, d *directory.Directory) error {
 	})
 }
 
+// signInAll begins the sessions of all users.
 func signInAll(ctx context.Context, d *directory.Directory, sessions *session.Sessions) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(64) // they share an fsync
+	g.SetLimit(64) // they share one fsync
 	for i := range companySize {
 		u, ok := d.Lookup(fmt.Sprintf("user%05d", i))
 		if !ok {
-			return fmt.Errorf("user %d is not there", i)
+			return fmt.Errorf("user %d does not exist", i)
 		}
 		for range sessionsEach {
 			g.Go(func() error {

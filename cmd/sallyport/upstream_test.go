@@ -13,8 +13,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// newUpstream is a dashboard with every kind of long answer: a WebSocket that
-// echoes, an SSE feed, a download that trickles, and an upload that is read for ever.
+// newUpstream returns an application with every kind of long exchange: a WebSocket that echoes, a stream of server-sent
+// events, a slow download, and an upload that is read until it ends.
 func newUpstream(t testing.TB) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -43,6 +43,7 @@ func newUpstream(t testing.TB) *httptest.Server {
 	return s
 }
 
+// echo is a WebSocket that returns every message.
 func echo(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -57,7 +58,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// quiet is a WebSocket that says nothing, and costs as little as one can.
+// quiet is a WebSocket that sends nothing and uses as little memory as possible.
 func quiet(w http.ResponseWriter, r *http.Request) {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -73,6 +74,7 @@ func quiet(w http.ResponseWriter, r *http.Request) {
 	}()
 }
 
+// trickle writes piece again and again until the client goes away.
 func trickle(w http.ResponseWriter, r *http.Request, piece string) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -14,7 +14,7 @@ var version = "0.1.0-dev"
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print what this binary is",
+		Short: "Print the version of this binary",
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintf(cmd.OutOrStdout(), "sallyport %s (%s, %s, %s/%s)\n",
@@ -23,7 +23,7 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// commit is the revision the binary was built from, where the build recorded it.
+// commit returns the revision the binary was built from, if the build recorded it.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

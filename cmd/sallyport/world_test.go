@@ -22,17 +22,16 @@ const (
 	audience  = "api://sallyport"
 )
 
-// world is a company's set-up around one real sallyport: a certificate
-// authority, an identity provider, an upstream, and a folder with a
-// configuration file.
+// world is the environment of one real sallyport: a certificate authority, an identity provider, an upstream, and a
+// folder with a configuration file.
 type world struct {
 	t        testing.TB
 	dir      string
 	ca       *authority
 	entra    *entratest.Tenant
 	upstream *httptest.Server
-	group    string // object ID of the group that may pass
-	token    string // for pushing, once one was made
+	group    string // object ID of the group that the policy allows
+	token    string // for pushes; empty until the first is created
 }
 
 func newWorld(t testing.TB) *world {
@@ -60,7 +59,7 @@ func (w *world) serveEntra() {
 	w.entra = tenant
 }
 
-// configure writes a configuration that lets members of group pass.
+// configure writes a configuration that allows the members of group.
 func (w *world) configure(group string) {
 	w.t.Helper()
 	writeFile(w.t, w.dir, "sallyport.yaml", fmt.Appendf(nil, `public_url: https://%s
@@ -94,25 +93,25 @@ routes:
 
 func (w *world) start(flags ...string) *running { return start(w.t, w.dir, flags...) }
 
-// pusher pushes to s, with a token made once for this world.
+// pusher returns a client that pushes to s, with one token for all clients of this world.
 func (w *world) pusher(s *running) *pusher {
 	w.t.Helper()
 	if w.token == "" {
-		var made struct{ Token string }
-		if err := json.Unmarshal([]byte(s.verb("token", "create", "entra", "-o", "json")), &made); err != nil {
+		var created struct{ Token string }
+		if err := json.Unmarshal([]byte(s.verb("token", "create", "entra", "-o", "json")), &created); err != nil {
 			w.t.Fatal(err)
 		}
-		w.token = made.Token
+		w.token = created.Token
 	}
 	client := newClient(w.t, w.ca, map[string]string{loginHost + ":443": s.addrs["scim"]})
 	return &pusher{t: w.t, base: "https://" + loginHost + "/scim/v2", token: w.token, client: client}
 }
 
-// browser is somebody at their browser.
+// browser is a person's browser.
 type browser struct {
 	t      testing.TB
 	client *http.Client
-	addr   string // of the public door
+	addr   string // of the public listener
 	ca     *authority
 }
 
@@ -125,67 +124,67 @@ func (w *world) newBrowser(s *running) *browser {
 	return &browser{w.t, newClient(w.t, w.ca, hosts), public, w.ca}
 }
 
-// navigate opens a page as a browser navigates, and follows redirects.
-func (v *browser) navigate(target string) (status int, body string) {
-	v.t.Helper()
+// navigate opens a page as a browser does, and follows redirects.
+func (b *browser) navigate(target string) (status int, body string) {
+	b.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
-		v.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	req.Header.Set("Accept", "text/html")
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	req.Header.Set("Sec-Fetch-Dest", "document")
-	resp, err := v.client.Do(req)
+	resp, err := b.client.Do(req)
 	if err != nil {
-		v.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
-		v.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	return resp.StatusCode, string(data)
 }
 
-// signIn opens the application and demands that it is reached.
-func (v *browser) signIn() {
-	v.t.Helper()
-	if status, body := v.navigate("https://" + appHost + "/"); status != http.StatusOK || !strings.HasPrefix(body, "hello ") {
-		v.t.Fatalf("signing in ends with %d:\n%s", status, body)
+// signIn opens the application, and demands that its page is shown.
+func (b *browser) signIn() {
+	b.t.Helper()
+	if status, body := b.navigate("https://" + appHost + "/"); status != http.StatusOK || !strings.HasPrefix(body, "hello ") {
+		b.t.Fatalf("signing in ends with %d:\n%s", status, body)
 	}
 }
 
-// fetch asks the application as a script does: without following anywhere.
-func (v *browser) fetch(path string) int {
-	v.t.Helper()
-	resp := v.get("https://"+appHost+path, "")
+// fetch sends a request to the application as a script does, follows no redirect, and returns the status.
+func (b *browser) fetch(path string) int {
+	b.t.Helper()
+	resp := b.get("https://"+appHost+path, "")
 	_ = resp.Body.Close()
 	return resp.StatusCode
 }
 
-// get asks as a script does, with a bearer token if there is one.
-func (v *browser) get(target, bearer string) *http.Response {
-	v.t.Helper()
+// get sends a request as a script does, with a bearer token unless it is empty, and follows no redirect.
+func (b *browser) get(target, bearer string) *http.Response {
+	b.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
-		v.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	req.Header.Set("Accept", "application/json")
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	once := *v.client
+	once := *b.client
 	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, err := once.Do(req)
 	if err != nil {
-		v.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	return resp
 }
 
-// cookies are those the browser would send to host.
-func (v *browser) cookies(host string) []*http.Cookie {
-	return v.client.Jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"})
+// cookies returns the cookies that the browser sends to host.
+func (b *browser) cookies(host string) []*http.Cookie {
+	return b.client.Jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"})
 }
 
 func mustParseURL(t testing.TB, text string) *url.URL {
@@ -197,12 +196,12 @@ func mustParseURL(t testing.TB, text string) *url.URL {
 	return u
 }
 
-// secure makes cookies read from a jar fit to be put into one again.
-func secure(cookies []*http.Cookie) (fit []*http.Cookie) {
+// secure returns cookies read from a jar as they must be to be put into another.
+func secure(cookies []*http.Cookie) (complete []*http.Cookie) {
 	for _, c := range cookies {
-		fit = append(fit, &http.Cookie{Name: c.Name, Value: c.Value, Path: "/", Secure: true})
+		complete = append(complete, &http.Cookie{Name: c.Name, Value: c.Value, Path: "/", Secure: true})
 	}
-	return fit
+	return complete
 }
 
 func runCommand(path string, args ...string) (string, error) {
