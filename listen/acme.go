@@ -27,7 +27,7 @@ const (
 	reconcileEvery = 15 * time.Second // finds hosts without a certificate, and certificates that were renewed
 	firstBackoff   = 2 * time.Minute  // after a failed order; autocert itself remembers a failure for a minute
 	maxBackoff     = 2 * time.Hour    // authorities limit failures by the hour
-	maxOrders      = 4                // at the same time
+	maxConcurrent  = 4                // at the same time
 )
 
 // acmeManager obtains a certificate for each configured host from an ACME authority, and renews it.
@@ -141,7 +141,7 @@ func (m *acmeManager) obtainAll(ctx context.Context) {
 	hosts := m.hosts()
 	m.forgetOthers(hosts)
 	var g errgroup.Group
-	g.SetLimit(maxOrders)
+	g.SetLimit(maxConcurrent)
 	for _, host := range hosts {
 		if m.due(host) {
 			g.Go(func() error {

@@ -155,8 +155,8 @@ func (a *acmeAuthority) handshake(addr, name string, protocols ...string) (*x509
 	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
-// demandNoOrders connects with names that are not configured, and demands that handshakes fail and cause no order.
-func (a *acmeAuthority) demandNoOrders(t *testing.T, addr string) {
+// demandNoOrder connects with names that are not configured, and demands that handshakes fail and cause no order.
+func (a *acmeAuthority) demandNoOrder(t *testing.T, addr string) {
 	t.Helper()
 	before := a.orderCount()
 	for _, name := range []string{"stranger.test", "www." + appHost, "127.0.0.1", "localhost"} {
@@ -196,7 +196,7 @@ func TestACME_IssuesForConfiguredHosts(t *testing.T) {
 		t.Errorf("three certificates took %d orders", n)
 	}
 	await(t, s, fmt.Sprintf("sallyport_tls_certificate_expiry_timestamp_seconds %v\n", float64(earliest(got).Unix())))
-	a.demandNoOrders(t, s.addrs["public"])
+	a.demandNoOrder(t, s.addrs["public"])
 	if out, _ := s.try("doctor", "-o", "csv"); !strings.Contains(out, "certificate,ok,valid until ") {
 		t.Errorf("the doctor reports\n%s", out)
 	}
@@ -253,7 +253,7 @@ func TestACME_HTTPChallenge(t *testing.T) {
 	if _, err := a.handshake(s.addrs["public"], appHost); err != nil {
 		t.Error(err)
 	}
-	a.demandNoOrders(t, s.addrs["public"])
+	a.demandNoOrder(t, s.addrs["public"])
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	for target, want := range map[string]string{"/x?y": "308 https://app.test/x?y", "/.well-known/acme-challenge/nothing": "404 ",
@@ -277,9 +277,9 @@ func TestACME_HTTPChallenge(t *testing.T) {
 	}
 }
 
-// TestACME_FailedOrdersAreNotRepeated: handshakes and reloads do not repeat a failed order at once, and without a
+// TestACME_FailedOrderIsNotRepeated: handshakes and reloads do not repeat a failed order at once, and without a
 // certificate no handshake succeeds.
-func TestACME_FailedOrdersAreNotRepeated(t *testing.T) {
+func TestACME_FailedOrderIsNotRepeated(t *testing.T) {
 	w := newWorld(t)
 	a := w.newACMEAuthority(90*24*3600, nil)
 	w.configureACME(a, "public: 127.0.0.1:0", "") // a port that the authority does not validate

@@ -14,18 +14,18 @@ import (
 	"sallyport/entratest"
 )
 
-// cutWithin is how soon live requests must end once the push was answered.
+// cutWithin is how soon live requests must end after the response to the push.
 const cutWithin = 100 * time.Millisecond
 
-// stage is a company with alice in the group, signed in.
+// stage is a world with a running server, where Alice is a member of the group and signed in.
 type stage struct {
 	*world
 	server  *running
 	push    *pusher
-	alice   string // our id of hers
-	group   string // our id of the group
+	alice   string // SCIM id of Alice
+	group   string // SCIM id of the group
 	person  entratest.Person
-	browser *browser
+	browser *browser // Alice's
 }
 
 func newStage(t testing.TB) *stage {
@@ -34,7 +34,7 @@ func newStage(t testing.TB) *stage {
 	return w.settle(w.start("--init"))
 }
 
-// settle has alice pushed to server, and signs her in there.
+// settle pushes Alice and the group to server, and signs her in.
 func (w *world) settle(server *running) *stage {
 	w.t.Helper()
 	s := &stage{world: w, server: server}
@@ -49,14 +49,13 @@ func (w *world) settle(server *running) *stage {
 	return s
 }
 
-// live is a request that goes on until somebody ends it; ended is closed when
-// the client notices.
+// liveRequest is a request without an end of its own. ended is closed when the client reads its end.
 type liveRequest struct {
 	name  string
 	ended chan struct{}
 }
 
-// openAll opens a WebSocket, an event stream and a download, each proven to flow.
+// openAll opens a WebSocket, an event stream and a download, and demands that data flows on each.
 func (s *stage) openAll(t *testing.T) []liveRequest {
 	return []liveRequest{s.openSocket(t), s.openStream(t, "/events"), s.openStream(t, "/download")}
 }
@@ -97,7 +96,7 @@ func (s *stage) openStream(t *testing.T, path string) liveRequest {
 	resp := s.browser.get("https://"+appHost+path, "")
 	t.Cleanup(func() { _ = resp.Body.Close() })
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s answers %s", path, resp.Status)
+		t.Fatalf("%s gives %s", path, resp.Status)
 	}
 	if _, err := io.ReadFull(resp.Body, make([]byte, 32)); err != nil {
 		t.Fatal(err)
@@ -110,19 +109,19 @@ func (s *stage) openStream(t *testing.T, path string) liveRequest {
 	return l
 }
 
-// demandCut wants no further request let in, and returns how long after the
-// answer to the push the last live request ended.
-func (s *stage) demandCut(t *testing.T, requests []liveRequest, refused int) (slowest time.Duration) {
+// demandCut demands that the next request gets the status denied, and that the live requests end. It returns how long
+// after the response to the push the last of them ended.
+func (s *stage) demandCut(t *testing.T, requests []liveRequest, denied int) (slowest time.Duration) {
 	t.Helper()
-	answered := time.Now()
-	if code := s.browser.fetch("/"); code != refused {
-		t.Errorf("the next request answers %d, want %d", code, refused)
+	pushed := time.Now()
+	if code := s.browser.fetch("/"); code != denied {
+		t.Errorf("the next request gives %d, want %d", code, denied)
 	}
 	deadline := time.After(5 * time.Second)
 	for _, l := range requests {
 		select {
 		case <-l.ended:
-			slowest = max(slowest, time.Since(answered))
+			slowest = max(slowest, time.Since(pushed))
 		case <-deadline:
 			t.Fatalf("the %s is not cut", l.name)
 		}
@@ -130,45 +129,46 @@ func (s *stage) demandCut(t *testing.T, requests []liveRequest, refused int) (sl
 	return slowest
 }
 
+// TestCut: every change that denies a caller also ends the caller's live requests, at once.
 func TestCut(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		deed    func(*stage)
-		refused int // the status of the next request
+		name   string
+		change func(*stage)
+		denied int // the status of the next request
 	}{
 		{"deactivated", func(s *stage) { s.push.setActive(s.alice, "False") }, http.StatusForbidden},
-		{"left the group", func(s *stage) { s.push.member("Remove", s.group, s.alice) }, http.StatusForbidden},
+		{"left_group", func(s *stage) { s.push.member("Remove", s.group, s.alice) }, http.StatusForbidden},
 		{"deleted", func(s *stage) { s.push.send("DELETE", "/Users/"+s.alice, nil, http.StatusNoContent) }, http.StatusForbidden},
-		{"the group deleted", func(s *stage) { s.push.send("DELETE", "/Groups/"+s.group, nil, http.StatusNoContent) }, http.StatusForbidden},
-		{"signed out", (*stage).signOut, http.StatusUnauthorized},
-		{"session ended by an operator", func(s *stage) { s.server.verb("sessions", "end", "--user", s.alice) }, http.StatusUnauthorized},
+		{"group_deleted", func(s *stage) { s.push.send("DELETE", "/Groups/"+s.group, nil, http.StatusNoContent) }, http.StatusForbidden},
+		{"signed_out", (*stage).signOut, http.StatusUnauthorized},
+		{"session_ended_by_operator", func(s *stage) { s.server.verb("sessions", "end", "--user", s.alice) }, http.StatusUnauthorized},
 		{"suspended", func(s *stage) {
 			s.server.verb("users", "suspend", "Alice@example.com", "--reason", "under investigation")
 		}, http.StatusUnauthorized},
-		{"policy reloaded", func(s *stage) {
+		{"policy_reloaded", func(s *stage) {
 			s.configure("61503835-0000-0000-0000-000000000002")
 			s.server.verb("reload")
 		}, http.StatusForbidden},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// A busy machine may stall any one attempt; it does not stall three.
+			// A busy machine may delay one attempt, but hardly three.
 			var took time.Duration
 			for range 3 {
 				s := newStage(t)
 				requests := s.openAll(t)
-				c.deed(s)
-				took = s.demandCut(t, requests, c.refused)
+				c.change(s)
+				took = s.demandCut(t, requests, c.denied)
 				s.server.verb("audit", "verify")
 				if took <= cutWithin {
 					return
 				}
 			}
-			t.Errorf("live requests went on for %v", took)
+			t.Errorf("live requests end after %v", took)
 		})
 	}
 }
 
-// signOut does what the button does.
+// signOut sends the request of the sign-out button.
 func (s *stage) signOut() {
 	req, err := http.NewRequest(http.MethodPost, "https://"+appHost+"/.sallyport/logout", strings.NewReader(""))
 	if err != nil {
@@ -185,12 +185,12 @@ func (s *stage) signOut() {
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode >= http.StatusBadRequest {
-		s.t.Fatalf("signing out answers %s", resp.Status)
+		s.t.Fatalf("signing out gives %s", resp.Status)
 	}
 }
 
-// TestReactivation_OldCookieStaysInvalid: after active:"True" access comes back without any membership
-// being pushed again, and the cookie from before stays dead.
+// TestReactivation_OldCookieStaysInvalid: after active:"True", Alice has access again without a push of her memberships,
+// but the cookie from before stays invalid.
 func TestReactivation_OldCookieStaysInvalid(t *testing.T) {
 	s := newStage(t)
 	old := s.browser.cookies(appHost)
@@ -202,7 +202,7 @@ func TestReactivation_OldCookieStaysInvalid(t *testing.T) {
 	s.push.setActive(s.alice, "True")
 
 	if code := s.browser.fetch("/"); code != http.StatusUnauthorized {
-		t.Errorf("the old cookie answers %d", code)
+		t.Errorf("the old cookie gives %d", code)
 	}
 	fresh = s.newBrowser(s.server)
 	fresh.signIn()
@@ -214,10 +214,10 @@ func TestReactivation_OldCookieStaysInvalid(t *testing.T) {
 		}
 	}
 	s.restart()
-	revenant := s.newBrowser(s.server)
-	revenant.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
-	if code := revenant.fetch("/"); code != http.StatusUnauthorized {
-		t.Errorf("after a restart the old cookie answers %d", code)
+	other := s.newBrowser(s.server)
+	other.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
+	if code := other.fetch("/"); code != http.StatusUnauthorized {
+		t.Errorf("after a restart the old cookie gives %d", code)
 	}
 }
 
@@ -227,12 +227,12 @@ func (s *stage) restart() {
 	s.server = s.start()
 }
 
-// TestBearer_EndsWithMembership: a user's access token passes while the user may, and dies with
-// their membership.
+// TestBearer_EndsWithMembership: a user's access token is accepted while the user is a member of the group; invalid tokens
+// are rejected.
 func TestBearer_EndsWithMembership(t *testing.T) {
 	s := newStage(t)
 	token := s.entra.AccessToken(s.person, audience, nil)
-	ask := func(token string) int {
+	status := func(token string) int {
 		resp := s.browser.get("https://"+apiHost+"/", token)
 		defer resp.Body.Close()
 		if resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") == "" {
@@ -240,10 +240,10 @@ func TestBearer_EndsWithMembership(t *testing.T) {
 		}
 		return resp.StatusCode
 	}
-	if code := ask(token); code != http.StatusOK {
-		t.Fatalf("a good token answers %d", code)
+	if code := status(token); code != http.StatusOK {
+		t.Fatalf("a valid token gives %d", code)
 	}
-	for name, bad := range map[string]string{
+	for name, invalid := range map[string]string{
 		"none":                 "",
 		"another audience":     s.entra.AccessToken(s.person, "api://other", nil),
 		"an ID token":          s.entra.IDToken(s.person, "nonce", nil),
@@ -255,81 +255,81 @@ func TestBearer_EndsWithMembership(t *testing.T) {
 		"garbage":              "garbage",
 		"a dot-separated mess": "a.b.c",
 	} {
-		if code := ask(bad); code != http.StatusUnauthorized {
-			t.Errorf("%s answers %d", name, code)
+		if code := status(invalid); code != http.StatusUnauthorized {
+			t.Errorf("%s gives %d", name, code)
 		}
 	}
 	s.push.member("Remove", s.group, s.alice)
-	if code := ask(token); code != http.StatusForbidden {
-		t.Errorf("after leaving the group the token answers %d", code)
+	if code := status(token); code != http.StatusForbidden {
+		t.Errorf("after leaving the group the token gives %d", code)
 	}
 }
 
-// TestInvalidRequests_ChangeNothing: unknown hosts, wrong tokens and malformed pushes get a
-// clear answer, and nothing changes.
+// TestInvalidRequests_ChangeNothing: requests for unknown hosts, invalid tokens and malformed pushes get the right status,
+// and nothing changes.
 func TestInvalidRequests_ChangeNothing(t *testing.T) {
 	s := newStage(t)
 	resp := s.browser.getHost("https://"+appHost+"/", "nowhere.test")
 	if resp.StatusCode != http.StatusNotFound {
-		t.Errorf("an unknown host answers %s", resp.Status)
+		t.Errorf("an unknown host gives %s", resp.Status)
 	}
-	wrong := *s.push
-	wrong.token = s.push.token[:len(s.push.token)-1] + "x"
-	wrong.send("GET", "/Users", nil, http.StatusUnauthorized)
+	invalid := *s.push
+	invalid.token = s.push.token[:len(s.push.token)-1] + "x"
+	invalid.send("GET", "/Users", nil, http.StatusUnauthorized)
 
-	for name, body := range map[string]map[string]any{
+	for name, patch := range map[string]map[string]any{
 		"no operations":     {"schemas": []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"}},
 		"unknown operation": patchOf(map[string]any{"op": "frob", "path": "active", "value": false}),
 		"no boolean":        patchOf(map[string]any{"op": "Replace", "path": "active", "value": "maybe"}),
 		"bad filter":        patchOf(map[string]any{"op": "Replace", "path": "emails[type eq", "value": "x"}),
 	} {
-		if status, answer, err := s.push.try("PATCH", "/Users/"+s.alice, body); err != nil || status != http.StatusBadRequest || answer["scimType"] == nil {
-			t.Errorf("%s answers %d %v, %v", name, status, answer, err)
+		if status, body, err := s.push.try("PATCH", "/Users/"+s.alice, patch); err != nil || status != http.StatusBadRequest || body["scimType"] == nil {
+			t.Errorf("%s gives %d %v, %v", name, status, body, err)
 		}
 	}
 	status, _, err := s.push.try("POST", "/Users", map[string]any{"userName": strings.Repeat("x", 5<<20)})
 	if err == nil && status != http.StatusRequestEntityTooLarge {
-		t.Errorf("an oversized body answers %d", status)
+		t.Errorf("an oversized body gives %d", status)
 	}
 	if code := s.browser.fetch("/"); code != http.StatusOK {
-		t.Errorf("alice, of whom nothing changed, gets %d", code)
+		t.Errorf("Alice, who was not changed, gets %d", code)
 	}
 }
 
-func (v *browser) getHost(target, host string) *http.Response {
-	v.t.Helper()
+func (b *browser) getHost(target, host string) *http.Response {
+	b.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
-		v.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	req.Host = host
-	resp, err := v.client.Do(req)
+	resp, err := b.client.Do(req)
 	if err != nil {
-		v.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	_ = resp.Body.Close()
 	return resp
 }
 
-// TestReload_InvalidFileKeepsSettings: on reload, by verb and by content.
+// TestReload_InvalidFileKeepsSettings: a file with a mistake changes nothing, and does not prevent a later reload.
 func TestReload_InvalidFileKeepsSettings(t *testing.T) {
 	s := newStage(t)
 	writeFile(t, s.dir, "sallyport.yaml", []byte("publik_url: https://login.test\n"))
 	status, _, err := s.push.try("GET", "/Users", nil)
 	if err != nil || status != http.StatusOK {
-		t.Errorf("pushes answer %d, %v", status, err)
+		t.Errorf("pushes get %d, %v", status, err)
 	}
 	if code := s.browser.fetch("/"); code != http.StatusOK {
-		t.Errorf("alice gets %d under a file that is not in force", code)
+		t.Errorf("with an invalid file, Alice gets %d", code)
 	}
 	s.configure(s.world.group)
 	s.server.verb("reload")
 	if code := s.browser.fetch("/"); code != http.StatusOK {
-		t.Errorf("alice gets %d after the file was put right", code)
+		t.Errorf("with the corrected file, Alice gets %d", code)
 	}
 }
 
-// TestServer_SecondOnSameStoreIsRejected who has the store.
+// TestServer_SecondOnSameStoreIsRejected: the error names the process that holds the store.
 func TestServer_SecondOnSameStoreIsRejected(t *testing.T) {
 	s := newStage(t)
 	path, err := binary()

@@ -21,20 +21,20 @@ import (
 	"sallyport/entratest"
 )
 
-// These tests run the snippets of docs/forward-auth.md, as they stand there, in the real nginx, HAProxy and Caddy. Where
-// those are, FRONT_NGINX, FRONT_HAPROXY and FRONT_CADDY say; ./test.sh fronts installs and names them.
+// These tests run the snippets of docs/forward-auth.md unchanged in the real nginx, HAProxy and Caddy. FRONT_NGINX,
+// FRONT_HAPROXY and FRONT_CADDY name the programs; ./test.sh fronts installs them and sets the variables.
 
 const (
-	openHost    = "open.test" // where anyone may pass; the fronts know no such site
+	openHost    = "open.test" // a host that Sallyport serves without authentication and the front proxies do not serve
 	proxySecret = "7c1f0a5e7c1f0a5e7c1f0a5e7c1f0a5e7c1f0a5e"
 	forged      = "forged-by-the-client"
-	outside     = "127.0.0.2" // where clients come from
+	outside     = "127.0.0.2" // address of clients
 )
 
-// authProxy is a program that can be a front.
+// authProxy is a program that can be the front proxy.
 type authProxy struct {
-	env   string // names its binary
-	block string // of docs/forward-auth.md
+	env   string // variable that names the program
+	block string // language of its snippet in docs/forward-auth.md
 	run   func(f *proxied, binary, snippet string) *exec.Cmd
 }
 
@@ -60,11 +60,11 @@ func (k authProxy) binary(t *testing.T) string {
 	return path
 }
 
-// proxied is a company whose application a front stands before.
+// proxied is a stage whose application is behind a front proxy.
 type proxied struct {
 	*stage
-	app  *httptest.Server // tells what it was sent
-	addr string           // of the front
+	app  *httptest.Server // responds with the request it received
+	addr string           // of the front proxy
 }
 
 func newProxied(t *testing.T, kind authProxy) *proxied {
@@ -76,7 +76,7 @@ func newProxied(t *testing.T, kind authProxy) *proxied {
 	f.server = f.start("--init")
 	f.push = f.pusher(f.server)
 	f.push.base = "http://" + f.server.addrs["scim"] + "/scim/v2"
-	f.alice, f.person = f.employ("alice")
+	f.alice, f.person = f.addUser("alice")
 	f.stage.group = f.push.form("Members", f.world.group)
 	f.push.member("Add", f.stage.group, f.alice)
 	f.addr = freeAddr(t)
@@ -87,13 +87,13 @@ func newProxied(t *testing.T, kind authProxy) *proxied {
 	return f
 }
 
-// employ puts somebody into the tenant and pushes them.
-func (f *proxied) employ(name string) (id string, p entratest.Person) {
+// addUser adds a person to the tenant and pushes them.
+func (f *proxied) addUser(name string) (id string, p entratest.Person) {
 	p = f.entra.Add(entratest.Person{UPN: name + "@example.com", Name: name})
 	return f.push.hire(name, p.OID), p
 }
 
-// trustProxy alters the configuration as docs/forward-auth.md says.
+// trustProxy changes the configuration as docs/forward-auth.md describes.
 func (f *proxied) trustProxy() {
 	f.t.Helper()
 	file := filepath.Join(f.dir, "sallyport.yaml")
@@ -115,7 +115,7 @@ func (f *proxied) trustProxy() {
 	writeFile(f.t, f.dir, "front/site.pem", append(cert, key...))
 }
 
-// mirror is an application that says "hello", and what it was sent.
+// mirror returns an application that responds with "hello" and the request it received.
 func mirror() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -126,7 +126,7 @@ func mirror() http.Handler {
 	return mux
 }
 
-// snippet is a block of docs/forward-auth.md with this company's names and addresses in it.
+// snippet returns a block of docs/forward-auth.md with the names and addresses of this test.
 func (f *proxied) snippet(block string) string {
 	f.t.Helper()
 	page, err := os.ReadFile("../../docs/forward-auth.md")
@@ -174,12 +174,12 @@ func (f *proxied) caddy(binary, snippet string) *exec.Cmd {
 	return cmd
 }
 
-// launch runs the front until the test is over, and returns once it listens.
+// launch runs the front proxy until the test ends, and returns when it listens.
 func (f *proxied) launch(kind authProxy, binary string) {
 	f.t.Helper()
 	cmd := kind.run(f, binary, f.snippet(kind.block))
-	said := new(bytes.Buffer)
-	cmd.Stdout, cmd.Stderr = said, said
+	output := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
@@ -189,13 +189,13 @@ func (f *proxied) launch(kind authProxy, binary string) {
 		_ = cmd.Process.Kill()
 		<-ended
 		if f.t.Failed() {
-			f.t.Logf("%s said:\n%s\nSallyport said:\n%s", kind.block, said, f.server.log())
+			f.t.Logf("output of %s:\n%s\noutput of Sallyport:\n%s", kind.block, output, f.server.log())
 		}
 	})
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-ended:
-			f.t.Fatalf("%s ended:\n%s", kind.block, said)
+			f.t.Fatalf("%s ended:\n%s", kind.block, output)
 		default:
 		}
 		if conn, err := net.Dial("tcp", f.addr); err == nil {
@@ -207,21 +207,21 @@ func (f *proxied) launch(kind authProxy, binary string) {
 	}
 }
 
-// from is a visitor whose machine has that address, and for whom every site is at the front.
+// from returns a browser at an address, which reaches every site through the front proxy.
 func (f *proxied) from(address string) *browser {
-	v := f.newBrowser(f.server)
-	v.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	b := f.newBrowser(f.server)
+	b.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if host, _, _ := net.SplitHostPort(addr); strings.HasSuffix(host, ".test") {
 			addr = f.addr
 		}
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
 		return d.DialContext(ctx, network, addr)
 	}
-	return v
+	return b
 }
 
-// ask sends a request for a raw target, as a script does, and follows nothing.
-func (v *browser) ask(t testing.TB, method, host, target string, headers ...string) (*http.Response, string) {
+// ask sends a request for a raw target as a script does, and follows no redirect.
+func (b *browser) ask(t testing.TB, method, host, target string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest(method, "https://"+host+"/", nil)
 	if err != nil {
@@ -229,21 +229,21 @@ func (v *browser) ask(t testing.TB, method, host, target string, headers ...stri
 	}
 	path, query, _ := strings.Cut(target, "?")
 	req.URL = &url.URL{Scheme: "https", Host: host, Opaque: path, RawQuery: query}
-	if strings.HasPrefix(path, "//") { // which net/http would take for the beginning of a host
+	if strings.HasPrefix(path, "//") { // net/http would treat it as a host
 		req.URL.Opaque, req.URL.Path = "", path
 	}
 	req.Host = host
-	for _, c := range v.cookies(host) {
+	for _, c := range b.cookies(host) {
 		req.AddCookie(c)
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header[headers[i]] = append(req.Header[headers[i]], headers[i+1])
 	}
-	plain := v.client.Transport.(*http.Transport).Clone() // over HTTP/1.1, which takes a header's name as it is written
+	plain := b.client.Transport.(*http.Transport).Clone() // HTTP/1.1 sends the names of headers as they are written
 	plain.Protocols = new(http.Protocols)
 	plain.Protocols.SetHTTP1(true)
 	plain.ForceAttemptHTTP2 = false
-	plain.TLSClientConfig = &tls.Config{RootCAs: v.ca.pool}
+	plain.TLSClientConfig = &tls.Config{RootCAs: b.ca.pool}
 	defer plain.CloseIdleConnections()
 	resp, err := plain.RoundTrip(req)
 	if err != nil {
@@ -257,23 +257,24 @@ func (v *browser) ask(t testing.TB, method, host, target string, headers ...stri
 	return resp, string(body)
 }
 
-func passed(body string) bool { return strings.HasPrefix(body, "hello ") }
+// reachedApp reports whether a response is the application's.
+func reachedApp(body string) bool { return strings.HasPrefix(body, "hello ") }
 
-// TestForwardAuth asks through each front what must hold whoever passes requests on.
+// TestForwardAuth: what holds for requests that Sallyport forwards holds behind each front proxy too.
 func TestForwardAuth(t *testing.T) {
 	for _, kind := range []authProxy{nginxProxy, haproxyProxy, caddyProxy} {
 		t.Run(kind.block, func(t *testing.T) {
 			f := newProxied(t, kind)
-			t.Run("the application is told who calls", f.tellsWho)
-			t.Run("and never what a client says", f.overwrites)
-			t.Run("rules are asked about the request itself", f.asksAboutTheRequest)
-			t.Run("strangers are sent to sign in", f.sendsToSignIn)
-			t.Run("who is not of the group is denied", f.denies)
-			t.Run("a check is nothing for clients", f.hidesChecks)
-			t.Run("sockets pass", func(t *testing.T) { f.openSocket(t) })
-			t.Run("who is deactivated is denied next", func(t *testing.T) {
+			t.Run("identity_headers", f.identityHeaders)
+			t.Run("forged_headers", f.forgedHeaders)
+			t.Run("rules_apply_to_the_request_itself", f.rulesApplyToRequest)
+			t.Run("anonymous", f.anonymous)
+			t.Run("not_in_group", f.notInGroup)
+			t.Run("checks_are_hidden", f.hidesChecks)
+			t.Run("websocket", func(t *testing.T) { f.openSocket(t) })
+			t.Run("deactivated", func(t *testing.T) {
 				f.push.setActive(f.alice, "False")
-				if res, body := f.browser.ask(t, "GET", appHost, "/"); res.StatusCode != http.StatusForbidden || passed(body) {
+				if res, body := f.browser.ask(t, "GET", appHost, "/"); res.StatusCode != http.StatusForbidden || reachedApp(body) {
 					t.Errorf("%d %s", res.StatusCode, body)
 				}
 			})
@@ -281,12 +282,12 @@ func TestForwardAuth(t *testing.T) {
 	}
 }
 
-func (f *proxied) tellsWho(t *testing.T) {
+func (f *proxied) identityHeaders(t *testing.T) {
 	res, body := f.browser.ask(t, "POST", appHost, "/a,b/%C3%A4?c=d&e=/x")
 	if res.StatusCode != http.StatusOK || !strings.HasPrefix(body, "hello POST /a,b/%C3%A4?c=d&e=/x\n") {
 		t.Fatalf("%d %s", res.StatusCode, body)
 	}
-	f.checkTold(t, body)
+	f.demandIdentity(t, body)
 	for _, gone := range []string{"__Host-sallyport=", proxySecret} {
 		if strings.Contains(body, gone) {
 			t.Errorf("the application sees %s:\n%s", gone, body)
@@ -294,8 +295,8 @@ func (f *proxied) tellsWho(t *testing.T) {
 	}
 }
 
-// checkTold says that the application knows it is alice, and from whom.
-func (f *proxied) checkTold(t *testing.T, body string) {
+// demandIdentity demands that the application received the identity headers of Alice, once.
+func (f *proxied) demandIdentity(t *testing.T, body string) {
 	t.Helper()
 	for _, want := range []string{"X-Forwarded-User: alice@example.com\r\n", "X-Sallyport-Assertion: ey", "X-Forwarded-Groups: " + f.world.group + "\r\n"} {
 		if strings.Count(body, want) != 1 {
@@ -304,7 +305,7 @@ func (f *proxied) checkTold(t *testing.T, body string) {
 	}
 }
 
-func (f *proxied) overwrites(t *testing.T) {
+func (f *proxied) forgedHeaders(t *testing.T) {
 	all := []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups", "X-Sallyport-Assertion"}
 	var each []string
 	for _, name := range all {
@@ -314,9 +315,9 @@ func (f *proxied) overwrites(t *testing.T) {
 	if res.StatusCode != http.StatusOK || strings.Contains(body, forged) {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
-	f.checkTold(t, body)
-	if res, body := f.from(outside).ask(t, "GET", appHost, "/public", each...); res.StatusCode != http.StatusOK || !passed(body) || strings.Contains(body, forged) {
-		t.Errorf("where nobody is told of nobody: %d %s", res.StatusCode, body)
+	f.demandIdentity(t, body)
+	if res, body := f.from(outside).ask(t, "GET", appHost, "/public", each...); res.StatusCode != http.StatusOK || !reachedApp(body) || strings.Contains(body, forged) {
+		t.Errorf("on an anonymous route: %d %s", res.StatusCode, body)
 	}
 	for _, name := range all {
 		for _, spelling := range []string{strings.ToLower(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "."), strings.ReplaceAll(name, "-", "~"), strings.Replace(name, "-", "_", 1)} {
@@ -335,29 +336,29 @@ func (f *proxied) overwrites(t *testing.T) {
 	}
 }
 
-// asksAboutTheRequest says that nothing a client sends makes rules be asked about another request than is passed on.
-func (f *proxied) asksAboutTheRequest(t *testing.T) {
+// rulesApplyToRequest demands that no header makes the decision be about another request than the one that is forwarded.
+func (f *proxied) rulesApplyToRequest(t *testing.T) {
 	claims := [][]string{nil,
 		{"X-Forwarded-Uri", "/"}, {"X-Forwarded-Method", "GET"}, {"X-Forwarded-Host", openHost}, {"X-Forwarded-Host", openHost, "X-Forwarded-Uri", "/", "X-Forwarded-Method", "GET"},
 		{"X_Forwarded_Uri", "/"}, {"X_Forwarded_Host", openHost}, {"X-Original-Url", "/"}, {"X-Original-Method", "GET"}, {"X-Rewrite-Url", "/"},
 		{"Connection", "close, X-Forwarded-Uri"}, {"Connection", "close, X-Forwarded-Host"}, {"Forwarded", "host=" + openHost}, {"X-Sallyport-Secret", "x"}}
-	stranger := f.from(outside)
+	anonymous := f.from(outside)
 	for _, claim := range claims {
 		for _, c := range []struct {
 			who            *browser
 			method, target string
 		}{
-			{f.browser, "GET", "/secret/x"}, {f.browser, "GET", "/%73ecret/x"}, {f.browser, "DELETE", "/"}, {f.browser, "FROB", "/"}, {stranger, "GET", "/"},
+			{f.browser, "GET", "/secret/x"}, {f.browser, "GET", "/%73ecret/x"}, {f.browser, "DELETE", "/"}, {f.browser, "FROB", "/"}, {anonymous, "GET", "/"},
 			{f.browser, "GET", "/a%2Fb"}, {f.browser, "GET", "/a/..%2fsecret/x"}, {f.browser, "GET", "/a/%2e%2e/secret/x"}, {f.browser, "GET", "//secret/x"}, {f.browser, "GET", "/a;b"}, {f.browser, "GET", "/a%00"}, {f.browser, "GET", "/.sallyport%2Fx"},
 		} {
-			if res, body := c.who.ask(t, c.method, appHost, c.target, claim...); passed(body) || res.StatusCode < 400 {
+			if res, body := c.who.ask(t, c.method, appHost, c.target, claim...); reachedApp(body) || res.StatusCode < 400 {
 				t.Errorf("%s %s with %q: %d %s", c.method, c.target, claim, res.StatusCode, body)
 			}
 		}
 	}
 }
 
-func (f *proxied) sendsToSignIn(t *testing.T) {
+func (f *proxied) anonymous(t *testing.T) {
 	v := f.from(outside)
 	res, body := v.ask(t, "GET", appHost, "/a?b=c&d", "Accept", "text/html", "Sec-Fetch-Mode", "navigate")
 	to, err := url.Parse(res.Header.Get("Location"))
@@ -367,20 +368,20 @@ func (f *proxied) sendsToSignIn(t *testing.T) {
 	if res.StatusCode != http.StatusFound || to.Host != loginHost || to.Query().Get("return_to") != "https://"+appHost+"/a?b=c&d" || len(res.Header["Set-Cookie"]) != 1 {
 		t.Errorf("%d %v %s", res.StatusCode, res.Header, body)
 	}
-	if res, body := v.ask(t, "GET", appHost, "/", "Accept", "application/json"); res.StatusCode != http.StatusUnauthorized || passed(body) {
+	if res, body := v.ask(t, "GET", appHost, "/", "Accept", "application/json"); res.StatusCode != http.StatusUnauthorized || reachedApp(body) {
 		t.Errorf("a script: %d %s", res.StatusCode, body)
 	}
 }
 
-func (f *proxied) denies(t *testing.T) {
-	_, bob := f.employ("bob")
+func (f *proxied) notInGroup(t *testing.T) {
+	_, bob := f.addUser("bob")
 	f.entra.SignIn(bob.OID)
-	if status, body := f.from(outside).navigate("https://" + appHost + "/"); status != http.StatusForbidden || passed(body) {
+	if status, body := f.from(outside).navigate("https://" + appHost + "/"); status != http.StatusForbidden || reachedApp(body) {
 		t.Errorf("%d %s", status, body)
 	}
 }
 
-// hidesChecks says that a client of the front is not told what the front is.
+// hidesChecks demands that a client of the front proxy cannot send checks itself.
 func (f *proxied) hidesChecks(t *testing.T) {
 	claims := [][]string{nil, {"X-Forwarded-Method", "GET", "X-Forwarded-Proto", "https", "X-Forwarded-Host", appHost, "X-Forwarded-Uri", "/"}, {"X-Forwarded-Method", "GET", "X-Forwarded-Uri", "/"}}
 	for _, host := range []string{appHost, loginHost} {
@@ -396,7 +397,8 @@ func (f *proxied) hidesChecks(t *testing.T) {
 	}
 }
 
-// TestHTTPBalancer: Sallyport is the proxy, and the front merely stands before it.
+// TestHTTPBalancer: behind a load balancer that speaks HTTP, the application sees the client's address, and live requests
+// are cut.
 func TestHTTPBalancer(t *testing.T) {
 	for name, kind := range balancers {
 		t.Run(name, func(t *testing.T) {
@@ -406,9 +408,9 @@ func TestHTTPBalancer(t *testing.T) {
 				strings.Contains(body, forged) || strings.Contains(body, "6.6.6.6") {
 				t.Errorf("%s", body)
 			}
-			f.checkTold(t, body)
-			t.Run("a check is nothing for clients", f.hidesChecks)
-			t.Run("sockets are cut", func(t *testing.T) {
+			f.demandIdentity(t, body)
+			t.Run("checks_are_hidden", f.hidesChecks)
+			t.Run("websocket_is_cut", func(t *testing.T) {
 				socket := f.openSocket(t)
 				f.push.setActive(f.alice, "False")
 				select {

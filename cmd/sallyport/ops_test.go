@@ -21,7 +21,7 @@ import (
 	"sallyport/config"
 )
 
-// metricNames are ours, by contract with those who scrape.
+// metricNames are the names of all metrics, without their prefix. They are a contract with those who use them.
 var metricNames = strings.Fields(`http_requests_total http_request_duration_seconds upstream_request_duration_seconds upstream_errors_total
 upstream_targets_down live_requests cuts_total live_ended_total decisions_total logins_total sessions_active sessions_ended_total jwt_verifications_total jwks_refreshes_total
 scim_requests_total scim_request_duration_seconds scim_operations_total scim_quirks_total scim_last_request_timestamp_seconds
@@ -29,7 +29,7 @@ scim_held_deactivations scim_unlogged_total directory_users directory_groups dir
 store_size_bytes audit_events_total audit_write_errors_total config_last_reload_successful config_last_reload_success_timestamp_seconds build_info
 tls_certificate_expiry_timestamp_seconds tls_hosts_without_certificate tls_orders_failed_total proxy_protocol_refused_total`)
 
-// described is every name that the rooms of a server may ever report.
+// described returns the name of every metric that a server can report.
 func described(t *testing.T, s *server) (names []string) {
 	t.Helper()
 	out := make(chan *prometheus.Desc, 1000)
@@ -38,8 +38,8 @@ func described(t *testing.T, s *server) (names []string) {
 	for d := range out {
 		_, rest, _ := strings.Cut(d.String(), `fqName: "`)
 		name, _, _ := strings.Cut(rest, `"`)
-		if ours, is := strings.CutPrefix(name, "sallyport_"); is {
-			names = append(names, ours)
+		if rest, ok := strings.CutPrefix(name, "sallyport_"); ok {
+			names = append(names, rest)
 		}
 	}
 	slices.Sort(names)
@@ -71,7 +71,7 @@ func TestMetrics_HaveContractedNames(t *testing.T) {
 	}
 }
 
-// scrape is the text of /metrics.
+// scrape returns the text of /metrics.
 func scrape(t *testing.T, s *running) string {
 	t.Helper()
 	resp, err := http.Get("http://" + s.addrs["ops"] + "/metrics")
@@ -86,7 +86,7 @@ func scrape(t *testing.T, s *running) string {
 	return string(data)
 }
 
-// await asks until the scrape has text.
+// await waits until the metrics contain text.
 func await(t *testing.T, s *running, text string) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -99,13 +99,13 @@ func await(t *testing.T, s *running, text string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("the metrics never have %q:\n%s", text, got)
+			t.Fatalf("the metrics do not contain %q:\n%s", text, got)
 		}
 	}
 }
 
-// TestReload_BySignalAndByContent: by SIGHUP and by the file's content alone, a bad file is
-// refused and shown, and a good one put in force.
+// TestReload_BySignalAndByContent: on SIGHUP, and when the content of the file changes, an invalid file is rejected and
+// counted, and a valid one is put in force.
 func TestReload_BySignalAndByContent(t *testing.T) {
 	s := newStage(t)
 	const ok, bad = "sallyport_config_last_reload_successful 1\n", "sallyport_config_last_reload_successful 0\n"
@@ -119,16 +119,16 @@ func TestReload_BySignalAndByContent(t *testing.T) {
 	hup()
 	await(t, s.server, bad)
 	if code := s.browser.fetch("/"); code != http.StatusOK {
-		t.Errorf("under a refused file alice gets %d", code)
+		t.Errorf("with an invalid file, Alice gets %d", code)
 	}
 	requests := s.openAll(t)
-	s.configure("61503835-0000-0000-0000-000000000002") // nobody looks at it but the server
+	s.configure("61503835-0000-0000-0000-000000000002") // without a signal
 	for _, l := range requests {
 		<-l.ended
 	}
 	await(t, s.server, ok)
 	if code := s.browser.fetch("/"); code != http.StatusForbidden {
-		t.Errorf("under the new policy alice gets %d", code)
+		t.Errorf("with the new policy, Alice gets %d", code)
 	}
 	s.demandReloads(t)
 }
@@ -170,7 +170,7 @@ func (w *world) record(t *testing.T) (events []audit.Event) {
 	return events
 }
 
-// TestServer_StopsOnSIGTERM: SIGTERM lets the server end by itself, in order.
+// TestServer_StopsOnSIGTERM: on SIGTERM the server ends without an error, and leaves a sound store and record.
 func TestServer_StopsOnSIGTERM(t *testing.T) {
 	s := newStage(t)
 	if err := s.server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -184,12 +184,11 @@ func TestServer_StopsOnSIGTERM(t *testing.T) {
 	verb(t, s.dir, "store", "check")
 	verb(t, s.dir, "audit", "verify")
 	if _, err := os.Stat(s.dir + "/data/sallyport.db.pid"); err == nil {
-		t.Error("the store's holder is still named")
+		t.Error("the file that names the holder of the store still exists")
 	}
 }
 
-// TestServer_LogsNoSecrets: tokens, cookies and secrets stay out of logs,
-// metrics and the audit record.
+// TestServer_LogsNoSecrets: tokens, cookies and secrets are not in logs, metrics or the audit record.
 func TestServer_LogsNoSecrets(t *testing.T) {
 	s := newStage(t)
 	token := s.entra.AccessToken(s.person, audience, nil)
@@ -198,25 +197,25 @@ func TestServer_LogsNoSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := s.server.log() + scrape(t, s.server) + string(record)
-	hidden := []string{"the client secret", s.push.token, token}
+	public := s.server.log() + scrape(t, s.server) + string(record)
+	secrets := []string{"the client secret", s.push.token, token}
 	for _, host := range []string{appHost, loginHost} {
 		for _, c := range s.browser.cookies(host) {
-			hidden = append(hidden, c.Value)
+			secrets = append(secrets, c.Value)
 		}
 	}
-	for _, secret := range hidden {
-		if strings.Contains(shown, secret) {
-			t.Errorf("%.12s… shows", secret)
+	for _, secret := range secrets {
+		if strings.Contains(public, secret) {
+			t.Errorf("%.12s… is not kept secret", secret)
 		}
 	}
-	if len(hidden) < 5 {
-		t.Errorf("only %d secrets were looked for", len(hidden))
+	if len(secrets) < 5 {
+		t.Errorf("only %d secrets were looked for", len(secrets))
 	}
 }
 
-// TestServer_RejectsStoreOlderThanRecord: a backup put in place is refused until
-// the audit record, which knows more, is moved aside.
+// TestServer_RejectsStoreOlderThanRecord: a backup in place of the store is rejected until the audit record, which
+// contains later changes, is moved elsewhere.
 func TestServer_RejectsStoreOlderThanRecord(t *testing.T) {
 	s := newStage(t)
 	s.server.verb("backup", s.dir+"/copy.db")
@@ -239,14 +238,14 @@ func TestServer_RejectsStoreOlderThanRecord(t *testing.T) {
 	}
 	s.server = s.start()
 	old := s.browser.cookies(appHost)
-	her := s.newBrowser(s.server)
-	her.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
-	if code := her.fetch("/"); code != http.StatusUnauthorized {
-		t.Errorf("a session from before the backup answers %d", code)
+	alice := s.newBrowser(s.server)
+	alice.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
+	if code := alice.fetch("/"); code != http.StatusUnauthorized {
+		t.Errorf("a session from before the backup gives %d", code)
 	}
 }
 
-// TestSCIM_HoldsDeactivationsBeyondLimit: the brake stops a flood, and the operator lets it on.
+// TestSCIM_HoldsDeactivationsBeyondLimit: deactivations beyond the limit change nothing until an operator releases them.
 func TestSCIM_HoldsDeactivationsBeyondLimit(t *testing.T) {
 	s := newStage(t)
 	var bobs []string
@@ -258,25 +257,24 @@ func TestSCIM_HoldsDeactivationsBeyondLimit(t *testing.T) {
 	}
 	s.push.send("PATCH", "/Users/"+s.alice, patchOf(map[string]any{"op": "Replace", "path": "active", "value": "False"}), http.StatusServiceUnavailable)
 	if code := s.browser.fetch("/"); code != http.StatusOK {
-		t.Errorf("alice, whose deactivation is held, gets %d", code)
+		t.Errorf("Alice, whose deactivation is held, gets %d", code)
 	}
 	if out := s.server.verb("scim", "held", "list", "-o", "csv"); !strings.Contains(out, s.alice+",alice@example.com,") || strings.Count(out, "\n") != 2 {
-		t.Errorf("held are %q", out)
+		t.Errorf("the list of holds is %q", out)
 	}
 	await(t, s.server, `sallyport_scim_operations_total{operation="patch",resource="User",result="held"} 1`)
 	await(t, s.server, "sallyport_scim_held_deactivations 1")
 	if out := s.server.verb("scim", "held", "release", "Alice@example.com"); out != "1 released\n" {
-		t.Errorf("the release says %q", out)
+		t.Errorf("the release prints %q", out)
 	}
 	if code := s.browser.fetch("/"); code != http.StatusForbidden {
-		t.Errorf("alice gets %d after the release", code)
+		t.Errorf("after the release Alice gets %d", code)
 	}
 	await(t, s.server, "sallyport_scim_held_deactivations 0")
 	s.push.setActive(s.alice, "False")
 }
 
-// TestProvisioningLog_HasNoValues tells what was asked for and what came of it, without a
-// value that was sent.
+// TestProvisioningLog_HasNoValues: the log shows requests and their results, but no value that was sent.
 func TestProvisioningLog_HasNoValues(t *testing.T) {
 	s := newStage(t)
 	s.push.send("POST", "/Users", map[string]any{"userName": "secret-name@example.com"}, http.StatusCreated)
@@ -292,14 +290,14 @@ func TestProvisioningLog_HasNoValues(t *testing.T) {
 		}
 	}
 	if strings.Contains(strings.ToLower(out), "secret-name") {
-		t.Errorf("the log tells values:\n%s", out)
+		t.Errorf("the log contains values:\n%s", out)
 	}
 	if out := s.server.verb("scim", "log", "--refused", "-o", "csv"); strings.Count(out, "\n") != 2 {
-		t.Errorf("refused were %q", out)
+		t.Errorf("the rejected requests are %q", out)
 	}
 }
 
-// TestTokenRotate_BothTokensWorkDuringOverlap: both work until the overlap ends.
+// TestTokenRotate_BothTokensWorkDuringOverlap: the old and the new token both work until the old one is revoked.
 func TestTokenRotate_BothTokensWorkDuringOverlap(t *testing.T) {
 	s := newStage(t)
 	var tokens []struct{ ID, Token string }
@@ -313,12 +311,12 @@ func TestTokenRotate_BothTokensWorkDuringOverlap(t *testing.T) {
 	s.push.send("GET", "/Users", nil, http.StatusOK)
 }
 
-// TestSuspend_OutweighsIdentityProvider: an operator's word outweighs what the identity provider says, and
-// a restart; taken back, the old session stays dead.
+// TestSuspend_OutweighsIdentityProvider: a suspension holds although the identity provider activates the user, and after
+// a restart. When it is lifted, the old session stays invalid.
 func TestSuspend_OutweighsIdentityProvider(t *testing.T) {
 	s := newStage(t)
 	if out := s.server.verb("users", "suspend", s.alice, "--reason", "a canary reason"); out != "suspended; 1 sessions ended\n" {
-		t.Errorf("it says %q", out)
+		t.Errorf("it prints %q", out)
 	}
 	s.push.setActive(s.alice, "True")
 	s.push.send("PUT", "/Users/"+s.alice, map[string]any{"userName": "alice@example.com", "externalId": s.person.OID, "active": true}, http.StatusOK)
@@ -326,16 +324,16 @@ func TestSuspend_OutweighsIdentityProvider(t *testing.T) {
 	s.server = s.start()
 	s.push = s.pusher(s.server)
 	old := s.browser.cookies(appHost)
-	her := s.newBrowser(s.server)
-	if status, body := her.navigate("https://" + appHost + "/"); status != http.StatusForbidden || !strings.Contains(body, "suspended") || strings.Contains(body, "canary") {
+	alice := s.newBrowser(s.server)
+	if status, body := alice.navigate("https://" + appHost + "/"); status != http.StatusForbidden || !strings.Contains(body, "suspended") || strings.Contains(body, "canary") {
 		t.Errorf("signing in gives %d:\n%s", status, body)
 	}
 	if out := s.server.verb("users", "list", "-o", "csv"); !strings.Contains(out, "true,a canary reason") {
 		t.Errorf("the list is %q", out)
 	}
 	s.server.verb("users", "unsuspend", "alice@example.com")
-	her.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
-	if code := her.fetch("/"); code != http.StatusUnauthorized {
+	alice.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost+"/"), secure(old))
+	if code := alice.fetch("/"); code != http.StatusUnauthorized {
 		t.Errorf("the old session gives %d", code)
 	}
 	again := s.newBrowser(s.server)
@@ -350,7 +348,7 @@ func TestSuspend_OutweighsIdentityProvider(t *testing.T) {
 	}
 }
 
-// TestSCIM_ThrottlesInvalidTokens, and the identity provider's good one does not.
+// TestSCIM_ThrottlesInvalidTokens: many invalid tokens get 429, while the identity provider's valid one still works.
 func TestSCIM_ThrottlesInvalidTokens(t *testing.T) {
 	s := newStage(t)
 	stranger := *s.push
@@ -366,18 +364,18 @@ func TestSCIM_ThrottlesInvalidTokens(t *testing.T) {
 		}
 	}
 	if last != http.StatusTooManyRequests {
-		t.Errorf("the last wrong token gives %d", last)
+		t.Errorf("the last invalid token gives %d", last)
 	}
 	s.push.send("GET", "/Users", nil, http.StatusOK)
 }
 
-// TestDoctor_FindsMismatches finds what does not fit together.
+// TestDoctor_FindsMismatches: doctor reports checks that succeed, and identifiers that do not match.
 func TestDoctor_FindsMismatches(t *testing.T) {
 	s := newStage(t)
 	out, code := s.server.try("doctor", "-o", "csv")
 	for _, want := range []string{"discovery,ok", "keys,ok", "clock,ok", "certificate,", "tokens,ok", "users,ok", "groups in rules,"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("doctor does not say %q (exit %d):\n%s", want, code, out)
+			t.Errorf("doctor does not report %q (exit %d):\n%s", want, code, out)
 		}
 	}
 	for i := range 9 {
@@ -385,7 +383,7 @@ func TestDoctor_FindsMismatches(t *testing.T) {
 	}
 	out, code = s.server.try("doctor", "-o", "csv")
 	if code != exitDenied || !strings.Contains(out, "externalId,fail") {
-		t.Errorf("with nicknames for externalId doctor exits with %d and says\n%s", code, out)
+		t.Errorf("with nicknames for externalId doctor exits with %d and reports\n%s", code, out)
 	}
 }
 
