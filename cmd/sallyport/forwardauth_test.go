@@ -416,7 +416,7 @@ func TestHTTPBalancer(t *testing.T) {
 				select {
 				case <-socket.ended:
 				case <-time.After(10 * time.Second):
-					t.Error("the socket requests")
+					t.Error("the WebSocket is not cut")
 				}
 			})
 		})
