@@ -1,7 +1,8 @@
-// Package console is what people see of the door itself: who they are, what they may open, why they may not.
+// Package console shows people the pages of Sallyport itself: which applications they may open, and why a request was
+// denied.
 //
-// Every page is one html/template in one layout with one embedded style sheet that the Content-Security-Policy
-// names by its hash. No script, nothing from elsewhere: a page that needs either does not belong here.
+// Every page is one html/template in one layout, with one embedded style sheet that the Content-Security-Policy allows by
+// its hash. A page never needs a script or anything from another site.
 package console
 
 import (
@@ -24,7 +25,7 @@ type Pages struct {
 	style string // the hash of the style sheet, as a CSP source
 }
 
-// names are the pages, each a file pages/NAME.html.
+// names are the names of the pages; each is a file pages/NAME.html.
 var names = []string{"denied", "error", "failed", "portal", "signout", "signedout"}
 
 // New parses the embedded pages.
@@ -46,40 +47,40 @@ func New() (*Pages, error) {
 	return p, nil
 }
 
-// Who is the person a page speaks to; the zero Who is nobody known.
+// Who is the person who reads a page. The zero Who is unknown.
 type Who struct {
-	Name     string // what to call them
+	Name     string // how the page addresses them
 	UserName string // what they sign in with
 }
 
-// Denied says no to somebody we know, and whom to ask.
+// Denied is the page for a person who is known and may not do what they asked for.
 type Denied struct {
 	Who     Who
 	Title   string // what happened, in a few words
-	Method  string // what they asked for
-	URL     string // without its query
-	Why     string // the kind of rule that refused, as a sentence
-	Owner   string // whom to ask: an e-mail address or a few words; "" if the route names nobody
+	Method  string // of the request
+	URL     string // of the request, without its query
+	Why     string // the kind of rule that denied, as a sentence
+	Owner   string // whom to ask: an e-mail address or a few words; "" if the route has no owner
 	Request string // the request's id
-	SignOut string // where to sign out, to come back as somebody else; "" for no such link
+	SignOut string // where to sign out and return as another user; "" for no link
 }
 
-// Denied writes a 403.
+// Denied writes d with status 403.
 func (p *Pages) Denied(w http.ResponseWriter, d Denied) { p.show(w, http.StatusForbidden, "denied", d) }
 
-// Error says that something did not work which is nobody's denial.
+// Error is the page for a request that could not be served.
 type Error struct {
 	Status  int
 	Title   string
 	Detail  string
 	Request string
-	Retry   string // where to try again; "" if that would not help
+	Retry   string // where to try again; "" if that does not help
 }
 
 // Error writes e with its status.
 func (p *Pages) Error(w http.ResponseWriter, e Error) { p.show(w, e.Status, "error", e) }
 
-// Failed says that signing in did not work.
+// Failed is the page for a login that failed.
 type Failed struct {
 	Status  int
 	Title   string
@@ -91,24 +92,24 @@ type Failed struct {
 // Failed writes f with its status.
 func (p *Pages) Failed(w http.ResponseWriter, f Failed) { p.show(w, f.Status, "failed", f) }
 
-// SignOut asks whether to sign out: links cannot do it, only the button can.
+// SignOut is the page with the button to sign out. A link alone cannot sign out.
 type SignOut struct {
 	Who      Who
 	Action   string // where the button posts to
 	ReturnTo string // where to go afterwards; "" for nowhere
 }
 
-// SignOut writes s. Where it leads on to another place, the policy does not hold its form to this site: browsers
-// hold the redirects after a form to it too, and from that place they may lead to sign in again, anywhere.
+// SignOut writes s. If s has a ReturnTo, the Content-Security-Policy does not restrict form-action: browsers apply it to
+// the redirects after the form as well, and those may lead to a login anywhere.
 func (p *Pages) SignOut(w http.ResponseWriter, s SignOut) {
 	p.headers(w.Header(), s.ReturnTo == "")
 	p.write(w, http.StatusOK, "signout", s)
 }
 
-// SignedOut says that the session is over on every host.
+// SignedOut is the page after the session has ended on every host.
 type SignedOut struct {
 	SignIn   string // where to sign in again
-	Provider string // where to sign out at the identity provider too; "" if it has no such place
+	Provider string // where to sign out at the identity provider; "" if it has no such page
 }
 
 // SignedOut writes s.
@@ -116,11 +117,11 @@ func (p *Pages) SignedOut(w http.ResponseWriter, s SignedOut) {
 	p.show(w, http.StatusOK, "signedout", s)
 }
 
-// Portal lists what somebody may open.
+// Portal is the page with the applications that a person may open.
 type Portal struct {
 	Who     Who
 	Routes  []Route
-	Expires string // when the session ends at the latest, for people
+	Expires string // when the session ends at the latest, as text
 	SignOut string // where the button posts to
 }
 
@@ -131,29 +132,32 @@ type Route struct {
 	Owner string
 }
 
-// Portal writes v.
-func (p *Pages) Portal(w http.ResponseWriter, v Portal) { p.show(w, http.StatusOK, "portal", v) }
-
-// show writes a page whose forms stay on this site.
-func (p *Pages) show(w http.ResponseWriter, status int, name string, v any) {
-	p.headers(w.Header(), true)
-	p.write(w, status, name, v)
+// Portal writes portal.
+func (p *Pages) Portal(w http.ResponseWriter, portal Portal) {
+	p.show(w, http.StatusOK, "portal", portal)
 }
 
-// write renders a page whole before the first byte leaves.
-func (p *Pages) write(w http.ResponseWriter, status int, name string, v any) {
+// show writes a page whose forms may only post to this site.
+func (p *Pages) show(w http.ResponseWriter, status int, name string, content any) {
+	p.headers(w.Header(), true)
+	p.write(w, status, name, content)
+}
+
+// write renders the whole page before it writes the first byte.
+func (p *Pages) write(w http.ResponseWriter, status int, name string, content any) {
 	var body bytes.Buffer
-	if err := p.pages[name].Execute(&body, v); err != nil {
+	if err := p.pages[name].Execute(&body, content); err != nil {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
 	w.WriteHeader(status)
-	w.Write(body.Bytes())
+	_, _ = w.Write(body.Bytes())
 }
 
-func (p *Pages) headers(h http.Header, formsStay bool) {
+// headers sets the headers of a page. selfForms restricts its forms to this site.
+func (p *Pages) headers(h http.Header, selfForms bool) {
 	csp := "default-src 'none'; style-src " + p.style + "; img-src data:; base-uri 'none'; frame-ancestors 'none'"
-	if formsStay {
+	if selfForms {
 		csp += "; form-action 'self'"
 	}
 	h.Set("Content-Security-Policy", csp)
@@ -161,12 +165,12 @@ func (p *Pages) headers(h http.Header, formsStay bool) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "same-origin") // with none at all, browsers send a form's origin as null
+	h.Set("Referrer-Policy", "same-origin") // with no-referrer, browsers send the origin of a form as null
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// address is the mailto: link of an owner that is an e-mail address, or "".
+// address returns a mailto: link if the owner is an e-mail address, or "".
 func address(owner string) string {
 	name, host, ok := strings.Cut(owner, "@")
 	if !ok || name == "" || !strings.Contains(host, ".") || strings.ContainsAny(owner, " ,;:<>()[]?&%\"'\\/") || strings.Contains(host, "@") {

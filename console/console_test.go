@@ -17,28 +17,28 @@ import (
 	"sallyport/console"
 )
 
-var keep = flag.String("keep", "", "a folder to write every page to, to look at")
+var keep = flag.String("keep", "", "a directory to write every page to")
 
 var alice = console.Who{Name: "Alice Ng", UserName: "alice@example.com"}
 
-// pages are one of each, by name.
+// pages holds an example of every page, by name.
 var pages = map[string]struct {
 	status int
 	write  func(*console.Pages, http.ResponseWriter)
-	says   []string
+	want   []string
 }{
 	"denied": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
 		p.Denied(w, console.Denied{Who: alice, Title: "You may not open this", Method: "DELETE",
-			URL: "https://grafana.example.com/api/dashboards/42", Why: "A rule refuses this to people in your groups.",
+			URL: "https://grafana.example.com/api/dashboards/42", Why: "A rule denies this to people in your groups.",
 			Owner: "observability@example.com", Request: "4f0c2a", SignOut: "/.sallyport/logout"})
 	}, []string{"Alice Ng", "alice@example.com", "DELETE https://grafana.example.com/api/dashboards/42",
-		"A rule refuses this", "mailto:observability@example.com", "4f0c2a", "/.sallyport/logout"}},
+		"A rule denies this", "mailto:observability@example.com", "4f0c2a", "/.sallyport/logout"}},
 	"denied without an owner": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
 		p.Denied(w, console.Denied{Title: "Your account is not set up here", Why: "Nobody has told us of it yet.", Request: "77"})
 	}, []string{"Your account is not set up here", "the people who run this service"}},
 	"error": {http.StatusBadGateway, func(p *console.Pages, w http.ResponseWriter) {
-		p.Error(w, console.Error{Status: 502, Title: "The application does not answer", Detail: "It may be starting.", Request: "abc", Retry: "/x"})
-	}, []string{"502", "The application does not answer", "abc", `href="/x"`}},
+		p.Error(w, console.Error{Status: 502, Title: "The application does not respond", Detail: "It may be starting.", Request: "abc", Retry: "/x"})
+	}, []string{"502", "The application does not respond", "abc", `href="/x"`}},
 	"failed": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
 		p.Failed(w, console.Failed{Status: 403, Title: "Signing in did not work", Why: "It took too long.", Request: "r1", Retry: "/.sallyport/login"})
 	}, []string{"Signing in did not work", "It took too long.", "/.sallyport/login"}},
@@ -58,10 +58,10 @@ var pages = map[string]struct {
 	}, []string{"grafana", "https://grafana.example.com/", "The documentation people", "18:30 UTC", `method="post"`}},
 	"empty portal": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
 		p.Portal(w, console.Portal{Who: alice, SignOut: "/.sallyport/logout"})
-	}, []string{"Nothing is open to you"}},
+	}, []string{"You may not open any application"}},
 }
 
-func TestEveryPage(t *testing.T) {
+func TestPages(t *testing.T) {
 	p, err := console.New()
 	if err != nil {
 		t.Fatal(err)
@@ -77,19 +77,19 @@ func TestEveryPage(t *testing.T) {
 			if w.Code != page.status {
 				t.Errorf("status %d, want %d", w.Code, page.status)
 			}
-			for _, says := range page.says {
-				if !strings.Contains(body, says) {
-					t.Errorf("does not say %q", says)
+			for _, want := range page.want {
+				if !strings.Contains(body, want) {
+					t.Errorf("the page lacks %q", want)
 				}
 			}
-			sealed(t, w.Header(), body)
-			accessible(t, body)
+			checkPolicy(t, w.Header(), body)
+			checkAccessible(t, body)
 		})
 	}
 }
 
-// sealed checks that the policy allows the page's own style and nothing else.
-func sealed(t *testing.T, h http.Header, body string) {
+// checkPolicy checks that the Content-Security-Policy allows the page's own style sheet and nothing else.
+func checkPolicy(t *testing.T, h http.Header, body string) {
 	t.Helper()
 	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(body)
 	if style == nil {
@@ -102,8 +102,8 @@ func sealed(t *testing.T, h http.Header, body string) {
 			t.Errorf("policy %q lacks %s", csp, want)
 		}
 	}
-	if leads := strings.Contains(body, `name="return_to"`); leads == strings.Contains(csp, "form-action 'self'") {
-		t.Errorf("policy %q for a form that leads on: %v", csp, leads)
+	if redirects := strings.Contains(body, `name="return_to"`); redirects == strings.Contains(csp, "form-action 'self'") {
+		t.Errorf("policy %q for a form that redirects: %v", csp, redirects)
 	}
 	if strings.Contains(csp, "unsafe") || strings.Contains(csp, "script-src") {
 		t.Errorf("policy %q lets scripts or any style in", csp)
@@ -114,12 +114,12 @@ func sealed(t *testing.T, h http.Header, body string) {
 		}
 	}
 	if strings.Contains(body, "<script") || strings.Contains(body, " style=") || strings.Contains(body, " onclick") {
-		t.Error("has a script or an inline style, which the policy refuses")
+		t.Error("the page has a script or an inline style, which the policy forbids")
 	}
 }
 
-// accessible checks what a screen reader needs first: a language, a title, one heading, one main, labelled marks.
-func accessible(t *testing.T, body string) {
+// checkAccessible checks what a screen reader needs first: a language, a title, one heading, one main element.
+func checkAccessible(t *testing.T, body string) {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(body))
 	if err != nil {
@@ -137,17 +137,17 @@ func accessible(t *testing.T, body string) {
 			}
 		}
 	}
-	for _, once := range []string{"lang", "title", "h1", "main", "header"} {
-		if seen[once] != 1 {
-			t.Errorf("%d %s, want 1", seen[once], once)
+	for _, element := range []string{"lang", "title", "h1", "main", "header"} {
+		if seen[element] != 1 {
+			t.Errorf("%d %s, want 1", seen[element], element)
 		}
 	}
 	if !strings.Contains(body, `name="viewport"`) {
-		t.Error("no viewport: unreadable on a telephone")
+		t.Error("the page has no viewport, so it is unreadable on a telephone")
 	}
 }
 
-func TestHostileWordsStayWords(t *testing.T) {
+func TestPages_EscapeText(t *testing.T) {
 	p, err := console.New()
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestHostileWordsStayWords(t *testing.T) {
 			continue
 		}
 		if n.Data == "img" || n.Data == "script" {
-			t.Errorf("an element <%s> came of words", n.Data)
+			t.Errorf("text became an element <%s>", n.Data)
 		}
 		for _, a := range n.Attr {
 			if strings.HasPrefix(a.Key, "on") || strings.HasPrefix(a.Val, "javascript:") || strings.HasPrefix(a.Val, "data:text") || strings.HasPrefix(a.Val, "mailto:a@b.example?") {

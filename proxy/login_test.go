@@ -660,7 +660,7 @@ func TestPortal(t *testing.T) {
 	})
 	t.Run("follows the groups", func(t *testing.T) {
 		h.leave("alice@example.com")
-		if p := g.open("https://login.example.com/"); p.StatusCode != 200 || !strings.Contains(p.body, "Nothing is open to you") {
+		if p := g.open("https://login.example.com/"); p.StatusCode != 200 || !strings.Contains(p.body, "You may not open any application") {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}
 	})

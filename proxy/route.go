@@ -15,25 +15,25 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// table is the settings in force, ready to be asked. It is replaced as a whole and never altered.
+// routing is the compiled settings in force. It is immutable: new settings replace it as a whole.
 type routing struct {
 	public         *url.URL // scheme and host, with a port where it is not the scheme's own
-	host           string   // public's, canonical
+	host           string   // that of public, canonical
 	trustedProxies []netip.Prefix
 	headers        IdentityHeaders
-	hsts           string // the header's value; "" for none
+	hsts           string // value of Strict-Transport-Security; "" for none
 	managed        headerNames
-	secret         secret // of fronts; nil: none is asked for
+	secret         secret // of front proxies; nil: none is required
 
-	unusedIdentityHeaders map[string]bool     // usual identity headers that are not sent, by CGI name
+	unusedIdentityHeaders map[string]bool     // usual identity headers that are not set, by CGI name
 	hosts                 map[string][]*route // by canonical host; longest path first
-	routes                []*route            // as written
+	routes                []*route            // in the order of the file
 
-	maxLive int // requests under way at once
-	stall   time.Duration
+	maxLive int           // live requests at once
+	stall   time.Duration // see Limits
 }
 
-// route is one of Settings.Routes, compiled.
+// route is a compiled [Route].
 type route struct {
 	name              string
 	host              string
@@ -42,12 +42,12 @@ type route struct {
 	policy            *policy.Policy
 	session           bool   // accepts sessions
 	bearer            bool   // accepts bearer tokens
-	passAuthorization bool   // passes Authorization on
-	lenient           bool   // takes lenient paths
-	passPreflights    bool   // lets CORS preflight requests pass
-	maxBody           int    // bytes; 0: no bound
-	stripPath         string // leading segments that the upstream does not see; "" for none
-	addPath           string // and those it sees before the rest
+	passAuthorization bool   // forwards the Authorization header
+	lenient           bool   // accepts lenient paths
+	passPreflights    bool   // lets CORS preflight requests through without a caller
+	maxBody           int    // bytes; 0: no limit
+	stripPath         string // leading segments that the upstream does not receive; "" for none
+	addPath           string // leading segments that it receives instead
 	upstream          *routeUpstream
 	metrics           *routeMetrics
 
@@ -55,7 +55,7 @@ type route struct {
 	groupIDs, groupNames        map[string]bool // that the policy names
 }
 
-// groups are those of the user's that the route's policy names, as it names them.
+// groupsOf returns the groups of a user that the route's policy names, as the policy names them.
 func (r *route) groupsOf(u *directory.User) []string {
 	var list []string
 	for i, id := range u.GroupIDs {
@@ -69,7 +69,7 @@ func (r *route) groupsOf(u *directory.User) []string {
 	return list
 }
 
-// upstreamOf is the upstream of w: the one t has if it would be the same.
+// upstreamOf returns the upstream of w: an existing one if it would be the same, so that its connections are kept.
 func (rt *routing) upstreamOf(w Route) (*routeUpstream, error) {
 	for _, r := range rt.routes {
 		if r.upstream.same(w) {
@@ -79,7 +79,7 @@ func (rt *routing) upstreamOf(w Route) (*routeUpstream, error) {
 	return newUpstream(w)
 }
 
-// drop closes what t has open to upstreams that next does not keep.
+// closeUnused closes the idle connections to upstreams that next does not use.
 func (rt *routing) closeUnused(next *routing) {
 	for _, r := range rt.routes {
 		if !slices.ContainsFunc(next.routes, func(n *route) bool { return n.upstream == r.upstream }) {
@@ -88,7 +88,7 @@ func (rt *routing) closeUnused(next *routing) {
 	}
 }
 
-// find is the route of host whose path is the longest that path is under.
+// find returns the route of host with the longest path that contains path, or nil.
 func (rt *routing) find(host, path string) *route {
 	for _, r := range rt.hosts[host] {
 		if canonical.Under(path, r.path) {
@@ -98,28 +98,28 @@ func (rt *routing) find(host, path string) *route {
 	return nil
 }
 
-// knows says whether host is one of ours.
+// hasHost reports whether host is that of public_url or of a route.
 func (rt *routing) hasHost(host string) bool {
 	_, ok := rt.hosts[host]
 	return ok || host == rt.host
 }
 
-// names are the hosts that are ours, in order.
+// hostNames returns the hosts of public_url and of the routes, sorted.
 func (rt *routing) hostNames() []string {
 	names := slices.Collect(maps.Keys(rt.hosts))
-	if _, also := rt.hosts[rt.host]; !also && rt.host != "" {
+	if _, ok := rt.hosts[rt.host]; !ok && rt.host != "" {
 		names = append(names, rt.host)
 	}
 	slices.Sort(names)
 	return names
 }
 
-// origin is where browsers find host: scheme and port are those of public_url for every host.
+// origin returns the origin at which browsers find host. Every host has the scheme and port of public_url.
 func (rt *routing) origin(host string) string {
 	return rt.public.Scheme + "://" + rt.authority(host)
 }
 
-// authority is host with public_url's port, where that is not the scheme's own.
+// authority returns host with the port of public_url, unless it is the default port.
 func (rt *routing) authority(host string) string {
 	if port := rt.public.Port(); port != "" {
 		return host + ":" + port
@@ -127,13 +127,13 @@ func (rt *routing) authority(host string) string {
 	return host
 }
 
-// believes says whether what addr says about its clients is true.
+// trusts reports whether addr is in trusted_proxies.
 func (rt *routing) trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(rt.trustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// compile makes the table of settings that Check found nothing wrong with. What old has open to upstreams that stay
-// as they were is kept.
+// compile compiles settings that [Settings.Check] accepted. Upstreams that did not change keep the connections that old
+// has.
 func compile(s Settings, old *routing) (*routing, error) {
 	public, err := parsePublicURL(s.PublicURL)
 	if err != nil {
@@ -155,16 +155,16 @@ func compile(s Settings, old *routing) (*routing, error) {
 		}
 		rt.trustedProxies = append(rt.trustedProxies, p)
 	}
-	for _, written := range s.Routes {
-		r, err := compileRoute(written, s)
+	for _, r := range s.Routes {
+		compiled, err := compileRoute(r, s)
 		if err != nil {
-			return nil, fmt.Errorf("route %s: %w", written.Name, err)
+			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
-		if r.upstream, err = old.upstreamOf(written); err != nil {
-			return nil, fmt.Errorf("route %s: upstream: %w", written.Name, err)
+		if compiled.upstream, err = old.upstreamOf(r); err != nil {
+			return nil, fmt.Errorf("route %s: upstream: %w", r.Name, err)
 		}
-		rt.routes = append(rt.routes, r)
-		rt.hosts[r.host] = append(rt.hosts[r.host], r)
+		rt.routes = append(rt.routes, compiled)
+		rt.hosts[compiled.host] = append(rt.hosts[compiled.host], compiled)
 	}
 	for _, routes := range rt.hosts {
 		slices.SortStableFunc(routes, func(a, b *route) int { return len(b.path) - len(a.path) })
@@ -175,7 +175,7 @@ func compile(s Settings, old *routing) (*routing, error) {
 func compileRoute(w Route, s Settings) (*route, error) {
 	r := &route{name: w.Name, owner: w.Owner, passAuthorization: w.PassAuthorization, lenient: w.PathEncoding == lenientPaths,
 		passPreflights: w.Preflight == passPreflight, maxBody: w.MaxBody, requestEdits: w.RequestHeaders.compile(), responseEdits: w.ResponseHeaders.compile()}
-	accepts := func(word string) bool { return len(w.Accept) == 0 || slices.Contains(w.Accept, word) }
+	accepts := func(kind string) bool { return len(w.Accept) == 0 || slices.Contains(w.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error
 	if r.host, err = canonical.HostName(w.Host); err != nil {

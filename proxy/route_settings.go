@@ -19,17 +19,17 @@ type Route struct {
 	Path              string        `yaml:"path" doc:"whole leading segments of the path; / when absent"`
 	Upstream          Upstreams     `yaml:"upstream" doc:"http://, https:// or h2c:// with host and port, or a list of them"`
 	UpstreamTLS       UpstreamTLS   `yaml:"upstream_tls" doc:"how to speak TLS to an https upstream"`
-	UpstreamHost      string        `yaml:"upstream_host" doc:"the host an upstream is told: public (default; the one the client asked for), upstream (its own), or a name"`
-	Health            *Health       `yaml:"health" doc:"asks each upstream how it is, and sends requests to those that are well"`
-	Policy            []string      `yaml:"policy" doc:"names of policies; their rules count together"`
+	UpstreamHost      string        `yaml:"upstream_host" doc:"the Host header for the upstream: public (default; the one the client asked for), upstream (its own), or a name"`
+	Health            *Health       `yaml:"health" doc:"checks the health of each upstream, and sends requests to those that are healthy"`
+	Policy            []string      `yaml:"policy" doc:"names of policies; their rules apply together"`
 	Accept            []string      `yaml:"accept" doc:"how callers may prove who they are: session, bearer; both when absent"`
-	Owner             string        `yaml:"owner" doc:"whom those who are denied may ask"`
-	PassAuthorization bool          `yaml:"pass_authorization" doc:"let the Authorization header through to the upstream"`
+	Owner             string        `yaml:"owner" doc:"whom a person may ask who was denied"`
+	PassAuthorization bool          `yaml:"pass_authorization" doc:"forward the Authorization header to the upstream"`
 	PathEncoding      string        `yaml:"path_encoding" doc:"strict (default), or lenient: let encoded slashes and the like through; not with anonymous rules"`
-	Timeout           time.Duration `yaml:"timeout" doc:"how long the upstream may take until its answer begins; 60s when absent"`
-	MaxBody           int           `yaml:"max_body" doc:"bytes a request's body may have; no bound when absent"`
-	Preflight         string        `yaml:"cors_preflight" doc:"decide (default): as on any request; pass: CORS preflight requests, which browsers send without saying who is there, reach the upstream"`
-	Rewrite           *Rewrite      `yaml:"rewrite" doc:"gives the upstream another path than the one that was decided on"`
+	Timeout           time.Duration `yaml:"timeout" doc:"how long the upstream may take to begin its response; 60s when absent"`
+	MaxBody           int           `yaml:"max_body" doc:"bytes that a request's body may have; no limit when absent"`
+	Preflight         string        `yaml:"cors_preflight" doc:"decide (default): like any request; pass: CORS preflight requests, which browsers send without credentials, reach the upstream"`
+	Rewrite           *Rewrite      `yaml:"rewrite" doc:"gives the upstream another path than the one that was decided"`
 	RequestHeaders    HeaderEdits   `yaml:"request_headers" doc:"changes what the upstream is sent"`
 	ResponseHeaders   HeaderEdits   `yaml:"response_headers" doc:"changes what the client is sent"`
 }
@@ -46,32 +46,32 @@ func (u *Upstreams) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*[]string)(u))
 }
 
-// UpstreamTLS is how the proxy and an https upstream prove to each other who they are.
+// UpstreamTLS is how the proxy and an https upstream authenticate each other.
 type UpstreamTLS struct {
-	CAFile     string `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the upstream's, instead of the system's"`
-	CertFile   string `yaml:"cert_file" kind:"file" doc:"PEM certificate that the proxy shows the upstream"`
-	KeyFile    string `yaml:"key_file" kind:"file" doc:"its key"`
-	ServerName string `yaml:"server_name" doc:"the name the upstream's certificate must be for; that of its URL when absent"`
+	CAFile     string `yaml:"ca_file" kind:"file" doc:"PEM certificates of the authorities that may sign the upstream's certificate, instead of the system's"`
+	CertFile   string `yaml:"cert_file" kind:"file" doc:"PEM certificate with which the proxy authenticates to the upstream"`
+	KeyFile    string `yaml:"key_file" kind:"file" doc:"PEM key of cert_file"`
+	ServerName string `yaml:"server_name" doc:"the name in the upstream's certificate; that of its URL when absent"`
 }
 
-// Health is how upstreams are asked how they are. One that does not answer with 200 to 399 twice in a row is sent
-// nothing until it does again, unless none is well.
+// Health is how the health of upstreams is checked. One that fails to respond with 200 to 399 twice in a row receives no
+// requests until it succeeds again, unless all fail.
 type Health struct {
-	Path    string        `yaml:"path" doc:"asked for by GET, without saying who is there; such as /healthz"`
+	Path    string        `yaml:"path" doc:"the path of a GET without credentials, such as /healthz"`
 	Every   time.Duration `yaml:"every" doc:"10s when absent"`
 	Timeout time.Duration `yaml:"timeout" doc:"2s when absent"`
 }
 
-// Rewrite takes leading segments off a path and puts others before it.
+// Rewrite replaces leading segments of a path.
 type Rewrite struct {
-	Strip string `yaml:"strip" doc:"leading segments to take off: the route's path, or the beginning of it"`
-	Add   string `yaml:"add" doc:"leading segments to put before what is left"`
+	Strip string `yaml:"strip" doc:"leading segments to remove: the route's path, or the beginning of it"`
+	Add   string `yaml:"add" doc:"leading segments to put before the rest"`
 }
 
 // HeaderEdits removes headers, then sets others.
 type HeaderEdits struct {
 	Remove []string    `yaml:"remove" doc:"names"`
-	Set    []HeaderSet `yaml:"set" doc:"names and values, in place of whatever came"`
+	Set    []HeaderSet `yaml:"set" doc:"names and values, in place of what was sent"`
 }
 
 // HeaderSet is one header.
@@ -80,7 +80,7 @@ type HeaderSet struct {
 	Value string `yaml:"value" doc:"printable ASCII"`
 }
 
-// The words of a Route.
+// The values of a Route's keys.
 const (
 	acceptSession   = "session"
 	acceptBearer    = "bearer"
@@ -114,7 +114,7 @@ func (r Route) check(s Settings, fault func(path, problem string)) {
 			fault(upstreamPath(r, i), err.Error())
 		}
 	}
-	r.checkWords(fault)
+	r.checkValues(fault)
 	r.checkTLS(fault)
 	r.checkRewrite(fault)
 	r.Health.check(fault)
@@ -158,36 +158,36 @@ func (h *Health) check(fault func(path, problem string)) {
 		return
 	}
 	if h.Path == "" {
-		fault("health.path", "nothing to ask for; write a path such as /healthz")
+		fault("health.path", "no path to check; write one such as /healthz")
 	} else if _, err := routePath(h.Path); err != nil {
 		fault("health.path", err.Error())
 	}
 	if h.Every < 0 || h.Every > 0 && h.Every < time.Second {
-		fault("health.every", "upstreams are asked once a second at most; write for example 10s")
+		fault("health.every", "upstreams are checked once a second at most; write for example 10s")
 	}
 	if h.Timeout < 0 {
 		fault("health.timeout", "write for example 2s")
 	}
 }
 
-// check reports names that cannot be edited: those that say who is calling, and those that say where messages end.
-func (e HeaderEdits) check(at string, managed headerNames, fault func(path, problem string)) {
-	name := func(at, name string) {
-		spelling, known := managed[cgiName(name)]
+// check reports headers that cannot be edited: those that identify the caller, and those that frame messages.
+func (e HeaderEdits) check(key string, managed headerNames, fault func(path, problem string)) {
+	checkName := func(at, name string) {
+		spelling, ok := managed[cgiName(name)]
 		switch {
 		case !validHeaderName(name) || name == "":
-			fault(at, fmt.Sprintf("%q cannot be a header's name; write letters, digits and dashes", name))
-		case fixedHeader(name) || known && spelling == "" || managed != nil && strings.HasPrefix(cgiName(name), setByUsPrefix):
-			fault(at, fmt.Sprintf("%s is the proxy's own to set or remove", name))
+			fault(at, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
+		case fixedHeader(name) || ok && spelling == "" || managed != nil && strings.HasPrefix(cgiName(name), setByUsPrefix):
+			fault(at, fmt.Sprintf("only the proxy itself may set or remove %s", name))
 		}
 	}
-	for i, one := range e.Remove {
-		name(fmt.Sprintf("%s.remove[%d]", at, i), one)
+	for i, name := range e.Remove {
+		checkName(fmt.Sprintf("%s.remove[%d]", key, i), name)
 	}
-	for i, one := range e.Set {
-		name(fmt.Sprintf("%s.set[%d].name", at, i), one.Name)
-		if strings.ContainsFunc(one.Value, func(c rune) bool { return c < ' ' || c > '~' }) {
-			fault(fmt.Sprintf("%s.set[%d].value", at, i), "a header's value is printable ASCII here")
+	for i, set := range e.Set {
+		checkName(fmt.Sprintf("%s.set[%d].name", key, i), set.Name)
+		if strings.ContainsFunc(set.Value, func(c rune) bool { return c < ' ' || c > '~' }) {
+			fault(fmt.Sprintf("%s.set[%d].value", key, i), "the value of a header must be printable ASCII here")
 		}
 	}
 }
@@ -199,10 +199,10 @@ func upstreamPath(r Route, i int) string {
 	return fmt.Sprintf("upstream[%d]", i)
 }
 
-func (r Route) checkWords(fault func(path, problem string)) {
-	for i, word := range r.Accept {
-		if word != acceptSession && word != acceptBearer {
-			fault(fmt.Sprintf("accept[%d]", i), fmt.Sprintf("%q is no way to prove who one is; write session or bearer", word))
+func (r Route) checkValues(fault func(path, problem string)) {
+	for i, kind := range r.Accept {
+		if kind != acceptSession && kind != acceptBearer {
+			fault(fmt.Sprintf("accept[%d]", i), fmt.Sprintf("%q is not a way to authenticate; write session or bearer", kind))
 		}
 	}
 	if r.PathEncoding != "" && r.PathEncoding != strictPaths && r.PathEncoding != lenientPaths {
@@ -212,28 +212,28 @@ func (r Route) checkWords(fault func(path, problem string)) {
 		fault("cors_preflight", fmt.Sprintf("%q is unknown; write decide or pass", r.Preflight))
 	}
 	if r.MaxBody < 0 {
-		fault("max_body", "write a number of bytes such as 10485760, or nothing for no bound")
+		fault("max_body", "write a number of bytes such as 10485760, or nothing for no limit")
 	}
-	if named := r.UpstreamHost; named != "" && named != publicHost && named != upstreamsHost {
-		if _, err := canonical.Host(named); err != nil {
-			fault("upstream_host", fmt.Sprintf("%q is no host; write public, upstream, or a name such as app.internal", named))
+	if host := r.UpstreamHost; host != "" && host != publicHost && host != upstreamsHost {
+		if _, err := canonical.Host(host); err != nil {
+			fault("upstream_host", fmt.Sprintf("%q is not a host; write public, upstream, or a name such as app.internal", host))
 		}
 	}
 	if r.Timeout < 0 || r.Timeout > time.Hour {
-		fault("timeout", "an upstream may take between 1ms and 1h until its answer begins; write for example 60s")
+		fault("timeout", "an upstream may take between 1ms and 1h to begin its response; write for example 60s")
 	}
 }
 
 func (r Route) checkPolicy(s Settings, fault func(path, problem string)) {
 	if len(r.Policy) == 0 {
-		fault("policy", "nobody could pass; name at least one policy (one with allow: {anyone: true} is open to all)")
+		fault("policy", "nobody would be let in; name at least one policy (one with allow: {anyone: true} is open to all)")
 	}
 	for i, name := range r.Policy {
-		at := slices.IndexFunc(s.Policies, func(p policy.Named) bool { return p.Name == name })
+		index := slices.IndexFunc(s.Policies, func(p policy.Named) bool { return p.Name == name })
 		switch {
-		case at < 0:
+		case index < 0:
 			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("there is no policy %q; add it under policies or correct the name", name))
-		case r.PathEncoding == lenientPaths && admitsAnyone(s.Policies[at]):
+		case r.PathEncoding == lenientPaths && admitsAnyone(s.Policies[index]):
 			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("policy %q lets anyone in, which a route with lenient paths must not: an oddly encoded path could slip past a rule", name))
 		}
 	}
@@ -243,7 +243,7 @@ func admitsAnyone(p policy.Named) bool {
 	return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Allow != nil && r.Allow.Anyone })
 }
 
-// routePath returns the canonical path of a route. Our own paths are no route's.
+// routePath returns the canonical path of a route. A route cannot have one of our own paths.
 func routePath(text string) (string, error) {
 	path, err := canonical.Prefix(text)
 	if err == nil && path != "/" && (canonical.Under(path, internalRoot) || canonical.Under(internalRoot, path)) {

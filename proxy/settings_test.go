@@ -67,7 +67,7 @@ func TestFaults(t *testing.T) {
 		{"an upstream of another scheme", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"http://a", "ftp://a"} }, "routes[0].upstream[1]", "http, https or h2c"},
 		{"an upstream with a path", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"http://a/base"} }, "routes[0].upstream", "alone"},
 		{"an upstream with a password", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"http://u:s3cret@a"} }, "routes[0].upstream", "alone"},
-		{"no policy", func(s *Settings) { s.Routes[0].Policy = nil }, "routes[0].policy", "nobody could pass"},
+		{"no policy", func(s *Settings) { s.Routes[0].Policy = nil }, "routes[0].policy", "nobody would be let in"},
 		{"an unknown policy", func(s *Settings) { s.Routes[0].Policy = []string{"staff", "stuff"} }, "routes[0].policy[1]", `no policy "stuff"`},
 		{"lenient paths for anyone", func(s *Settings) { s.Routes[3].Policy = []string{"staff", "all"} }, "routes[3].policy[1]", "lets anyone in"},
 		{"an unknown proof", func(s *Settings) { s.Routes[0].Accept = []string{"basic"} }, "routes[0].accept[0]", "session or bearer"},
@@ -87,10 +87,10 @@ func TestFaults(t *testing.T) {
 		}, "routes[0].request_headers.set[0].name", "letters"},
 		{"setting who is calling, well spelt", func(s *Settings) {
 			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Forwarded-User", "root"}}
-		}, "routes[0].request_headers.set[0].name", "own"},
-		{"removing where it came from", func(s *Settings) { s.Routes[0].RequestHeaders.Remove = []string{"X-Forwarded-For"} }, "routes[0].request_headers.remove[0]", "own"},
-		{"setting where it ends", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Content-Length", "1"}} }, "routes[0].response_headers.set[0].name", "own"},
-		{"setting a cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Set-Cookie", "a=b"}} }, "routes[0].response_headers.set[0].name", "own"},
+		}, "routes[0].request_headers.set[0].name", "only the proxy itself may set or remove"},
+		{"removing where it came from", func(s *Settings) { s.Routes[0].RequestHeaders.Remove = []string{"X-Forwarded-For"} }, "routes[0].request_headers.remove[0]", "only the proxy itself may set or remove"},
+		{"setting where it ends", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Content-Length", "1"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
+		{"setting a cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Set-Cookie", "a=b"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
 		{"a value in two lines", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"X-A", "a\r\nX-B: b"}} }, "routes[0].response_headers.set[0].value", "ASCII"},
 		{"an unknown preflight", func(s *Settings) { s.Routes[0].Preflight = "yes" }, "routes[0].cors_preflight", "decide or pass"},
 		{"a negative body", func(s *Settings) { s.Routes[0].MaxBody = -1 }, "routes[0].max_body", "10485760"},
