@@ -388,7 +388,7 @@ func testCut(t *testing.T, w *world, k kind, change change, name string, c *http
 }
 
 // An upload is told why and its connection closed, instead of being read to the end.
-func TestACutUploadIsAnswered(t *testing.T) {
+func TestCut_DeniesUpload(t *testing.T) {
 	for _, k := range []kind{kinds[5], kinds[6]} {
 		w := newWorld(t, nil)
 		reached, _ := w.behindStreams()
@@ -403,7 +403,7 @@ func TestACutUploadIsAnswered(t *testing.T) {
 	}
 }
 
-func TestATokenEndsByTheClock(t *testing.T) {
+func TestCut_TokenExpires(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindStreams()
 	text := w.token("alice", func(c entratest.Claims) { c["exp"] = time.Now().Add(2 * time.Second).Unix() })
@@ -415,7 +415,7 @@ func TestATokenEndsByTheClock(t *testing.T) {
 }
 
 // Nobody is cut whom the change does not concern.
-func TestOthersGoOn(t *testing.T) {
+func TestCut_SparesOthers(t *testing.T) {
 	w := newWorld(t, nil)
 	w.hire("carol", staff)
 	w.behindIs(echo)
@@ -439,7 +439,7 @@ func TestOthersGoOn(t *testing.T) {
 }
 
 // Whoever comes back keeps nothing of before: access returns with a new login alone.
-func TestReactivationRevivesNoSession(t *testing.T) {
+func TestReactivation_RevivesNoSession(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.client(true)
 	_, old := w.signIn("alice", appHost)
@@ -458,7 +458,7 @@ func TestReactivationRevivesNoSession(t *testing.T) {
 }
 
 // A token from before somebody was switched off stays dead when they come back; one from after opens.
-func TestReactivationRevivesNoToken(t *testing.T) {
+func TestReactivation_RevivesNoToken(t *testing.T) {
 	for name, out := range map[string]func(w *world){
 		"deactivated": func(w *world) { w.setActive("alice", false); w.setActive("alice", true) },
 		"suspended": func(w *world) {
@@ -482,7 +482,7 @@ func TestReactivationRevivesNoToken(t *testing.T) {
 }
 
 // However entering and revoking fall together, nobody who entered stays.
-func TestNobodySlipsThroughARevocation(t *testing.T) {
+func TestCut_MissesNoRequest(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(rw).Flush()
@@ -534,7 +534,7 @@ func TestNobodySlipsThroughARevocation(t *testing.T) {
 }
 
 // The measure of offboarding begins when the push was received and ends with the last cut.
-func TestEnforcementIsMeasured(t *testing.T) {
+func TestCut_MeasuresEnforcement(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindStreams()
 	_, cookie := w.signIn("alice", appHost)
@@ -557,7 +557,7 @@ func TestEnforcementIsMeasured(t *testing.T) {
 }
 
 // A cut closes the client's connection even while hijacked and idle in both directions.
-func TestACutClosesTheConnectionItself(t *testing.T) {
+func TestCut_ClosesConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindStreams()
 	_, cookie := w.signIn("alice", appHost)

@@ -14,15 +14,15 @@ func (req *request) setForwarded(h http.Header) {
 	h["X-Forwarded-Proto"] = []string{req.scheme}
 }
 
-// Origin is the address of the client that a request came from, and the scheme
-// that the client sees: believed proxies say so.
+// Origin returns the address of the client of a request, and the scheme that the client sees. Trusted proxies may
+// report both.
 func (p *Proxy) Origin(r *http.Request) (address, scheme string) {
 	req := newRequest(r, p.routing.Load())
 	return req.address, req.scheme
 }
 
-// setOrigin fills in where a request came from: the address of the client, that of each believed proxy on the way, and
-// the scheme the client sees. What somebody not believed says of others is not repeated.
+// setOrigin sets the address of the client, the chain of trusted proxies between, and the scheme that the client sees. It
+// reads the X-Forwarded-* headers from the nearest hop on, and ignores what a hop that is not trusted reports.
 func (req *request) setOrigin(r *http.Request) {
 	req.scheme = "http"
 	if r.TLS != nil {
@@ -33,8 +33,8 @@ func (req *request) setOrigin(r *http.Request) {
 	if !req.routing.trusts(peer) {
 		return
 	}
-	if said := r.Header["X-Forwarded-Proto"]; len(said) == 1 && (said[0] == "http" || said[0] == "https") {
-		req.scheme = said[0]
+	if proto := r.Header["X-Forwarded-Proto"]; len(proto) == 1 && (proto[0] == "http" || proto[0] == "https") {
+		req.scheme = proto[0]
 	}
 	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for _, hop := range slices.Backward(hops) {
@@ -50,10 +50,11 @@ func (req *request) setOrigin(r *http.Request) {
 	}
 }
 
+// peerOf returns the address at the other end of the connection.
 func peerOf(r *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.IPv4Unspecified() // not TCP; believed by nobody, for 0.0.0.0/0 is refused
+		return netip.IPv4Unspecified() // not TCP; never trusted, since the settings reject 0.0.0.0/0
 	}
 	return peer.Addr().Unmap().WithZone("")
 }

@@ -61,8 +61,8 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// TestGRPCCallersAreKnown: by their token, told no in gRPC's words, and cut when they leave.
-func TestGRPCCallersAreKnown(t *testing.T) {
+// TestGRPC_Callers: by their token, told no in gRPC's words, and cut when they leave.
+func TestGRPC_Callers(t *testing.T) {
 	w, _, client := grpcWorld(t, appHost)
 	if _, err := client.Check(w.ctx, &grpc_health_v1.HealthCheckRequest{}); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("nobody gets %v", err)

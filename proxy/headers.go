@@ -6,25 +6,25 @@ import (
 	"strings"
 )
 
-// headerNames says which request headers may not pass: by CGI name (RFC 3875 §4.1.18, by which many applications
-// read headers), the one spelling of it that may, or "" if none may.
+// headerNames says which request headers are not forwarded. The key is a CGI name (RFC 3875 §4.1.18), by which many
+// applications read headers; the value is the one spelling that is forwarded, or "" if none is.
 type headerNames map[string]string
 
-// setByUs are headers that upstreams believe of a proxy, and those by which frameworks let a request be another than
-// the one we decided on. No spelling passes; some are set afterwards. All that begin with setByUsPrefix are too.
+// setByUs are headers that upstreams trust from a proxy, and headers that frameworks use to override method or path. No
+// spelling is forwarded; some are set afterwards. The headers that begin with setByUsPrefix belong to them.
 var setByUs = []string{"Forwarded", "X-Real-Ip", "Proxy", "X-Original-Url", "X-Original-Uri", "X-Original-Method",
 	"X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override", secretHeader}
 
 const setByUsPrefix = "X_FORWARDED_"
 
-// exactHeaders are headers that pass in their own spelling only: another that an application took for them would say
-// something we did not look at.
+// exactHeaders are headers that are forwarded only in canonical spelling. CGI-style applications would take a variant,
+// such as Content_Length, for the header itself, with a value that was not checked.
 var exactHeaders = []string{"Authorization", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host", "Origin", "Referer", "User-Agent", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version"}
 
-// longestName is longer than any name in headerNames.
-const longestName = 64
+// maxNameBytes is more than the length of any name in headerNames.
+const maxNameBytes = 64
 
-// managedNames are the names for one table.
+// managedNames returns the names for settings with these identity headers.
 func managedNames(identity IdentityHeaders) headerNames {
 	names := headerNames{}
 	for _, name := range exactHeaders {
@@ -33,7 +33,7 @@ func managedNames(identity IdentityHeaders) headerNames {
 	for _, name := range slices.Concat(setByUs, hopByHop) {
 		names[cgiName(name)] = ""
 	}
-	for _, name := range Defaults().IdentityHeaders.all() { // also where others are sent: an upstream may know the usual ones
+	for _, name := range Defaults().IdentityHeaders.all() { // even if the settings name others: an upstream may trust the usual ones
 		names[cgiName(name)] = ""
 	}
 	for _, name := range identity.all() {
@@ -44,7 +44,7 @@ func managedNames(identity IdentityHeaders) headerNames {
 	return names
 }
 
-// strip takes from h what may not pass, and what its Connection keeps from it.
+// strip removes from h the headers that are not forwarded, and those that its Connection header names.
 func (n headerNames) strip(h http.Header) http.Header {
 	hops := connectionOptions(h["Connection"])
 	for name := range h {
@@ -58,19 +58,20 @@ func (n headerNames) strip(h http.Header) http.Header {
 	return h
 }
 
+// passes reports whether the header of that name is forwarded.
 func (n headerNames) passes(key string) bool {
-	var room [longestName]byte
-	name := appendCGI(room[:0], key)
+	var buf [maxNameBytes]byte
+	name := appendCGI(buf[:0], key)
 	if strings.HasPrefix(string(name), setByUsPrefix) {
 		return false
 	}
-	spelling, known := n[string(name)]
-	return !known || spelling == key
+	spelling, ok := n[string(name)]
+	return !ok || spelling == key
 }
 
-// appendCGI appends the CGI name of key, or as much as could matter.
+// appendCGI appends the CGI name of key, up to maxNameBytes.
 func appendCGI(to []byte, key string) []byte {
-	for i := range min(len(key), longestName) {
+	for i := range min(len(key), maxNameBytes) {
 		c := key[i]
 		switch {
 		case 'a' <= c && c <= 'z':
@@ -86,26 +87,26 @@ func appendCGI(to []byte, key string) []byte {
 
 func cgiName(key string) string { return string(appendCGI(nil, key)) }
 
-// validHeaderName says whether the configuration may name a header so.
+// validHeaderName reports whether the configuration may use the name for a header.
 func validHeaderName(name string) bool {
-	return len(name) < longestName && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == "" &&
+	return len(name) < maxNameBytes && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == "" &&
 		!strings.HasPrefix(name, "-")
 }
 
-// reservedHeader says whether name has a meaning that an identity must not take.
+// reservedHeader reports whether the header has a meaning of its own, so that it cannot carry an identity.
 func reservedHeader(name string) bool {
 	key := http.CanonicalHeaderKey(name)
 	return slices.Contains(exactHeaders, key) || slices.Contains(setByUs, key) || slices.Contains(hopByHop, key) || strings.HasPrefix(key, "Content-") ||
 		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
 }
 
-// fixedHeader says whether a header says where a message ends, or for whom it is, or is a cookie of ours.
+// fixedHeader reports whether the settings must not edit the header: it frames or routes messages, or sets cookies.
 func fixedHeader(name string) bool {
 	return slices.Contains([]string{"Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Connection", "Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade"},
 		http.CanonicalHeaderKey(name))
 }
 
-// canonical is h with each name as net/http spells it.
+// canonical returns h with canonical names.
 func (h IdentityHeaders) canonical() IdentityHeaders {
 	return IdentityHeaders{User: http.CanonicalHeaderKey(h.User), Email: http.CanonicalHeaderKey(h.Email),
 		Name: http.CanonicalHeaderKey(h.Name), Groups: http.CanonicalHeaderKey(h.Groups), Assertion: http.CanonicalHeaderKey(h.Assertion)}
@@ -113,17 +114,18 @@ func (h IdentityHeaders) canonical() IdentityHeaders {
 
 const upperHex = "0123456789ABCDEF"
 
-// headerValue spells text so that it stays one value in every reader's eyes: printable ASCII is itself, all else,
-// "%", and spaces at either end are percent-encoded.
+// headerValue encodes text so that every parser reads it as one value. Printable ASCII stays; everything else, "%" and
+// spaces at either end are percent-encoded.
 func headerValue(text string) string { return encodeValue(text, false) }
 
+// encodeValue encodes a value; inList also encodes commas and spaces.
 func encodeValue(text string, inList bool) string {
-	odd := func(i int) bool {
+	needsEncoding := func(i int) bool {
 		c := text[i]
 		return c < ' ' || c > '~' || c == '%' || c == ',' && inList || c == ' ' && (i == 0 || i == len(text)-1 || inList)
 	}
 	first := 0
-	for first < len(text) && !odd(first) {
+	for first < len(text) && !needsEncoding(first) {
 		first++
 	}
 	if first == len(text) {
@@ -132,7 +134,7 @@ func encodeValue(text string, inList bool) string {
 	var out strings.Builder
 	out.WriteString(text[:first])
 	for i := first; i < len(text); i++ {
-		if !odd(i) {
+		if !needsEncoding(i) {
 			out.WriteByte(text[i])
 			continue
 		}
@@ -143,7 +145,7 @@ func encodeValue(text string, inList bool) string {
 	return out.String()
 }
 
-// setIdentity tells the upstream who is calling.
+// setIdentity sets the headers that tell the upstream who the caller is.
 func (rt *routing) setIdentity(h http.Header, r *route, c *caller) {
 	set := func(name, value string) {
 		if name != "" && value != "" {
@@ -162,15 +164,15 @@ func (rt *routing) setIdentity(h http.Header, r *route, c *caller) {
 	}
 }
 
-// userHeader is a userName as it goes to upstreams: never one that an application would have.
+// userHeader returns the header value of a userName. It never equals that of an application.
 func userHeader(userName string) string {
-	if rest, is := strings.CutPrefix(userName, appPrefix); is {
+	if rest, ok := strings.CutPrefix(userName, appPrefix); ok {
 		return headerValue(strings.TrimSuffix(appPrefix, ":")) + "%3A" + headerValue(rest)
 	}
 	return headerValue(userName)
 }
 
-// groupList joins groups by commas, with none inside any of them.
+// groupList joins groups by commas. Commas inside a group are encoded.
 func groupList(groups []string) string {
 	list := make([]string, len(groups))
 	for i, g := range groups {

@@ -38,9 +38,9 @@ func spellings(name string) (list []string) {
 
 const forged = "forged-by-the-client"
 
-// TestIdentityHeadersAreOurs sends every spelling of every managed name, signed in, as nobody, and with a WebSocket's
+// TestIdentityHeaders_CannotBeForged sends every spelling of every managed name, signed in, as nobody, and with a WebSocket's
 // handshake, over HTTP/1.1 and HTTP/2.
-func TestIdentityHeadersAreOurs(t *testing.T) {
+func TestIdentityHeaders_CannotBeForged(t *testing.T) {
 	w := newWorld(t, nil)
 	_, alice := w.signIn("alice", appHost)
 	all := http.Header{}
@@ -123,7 +123,7 @@ func checkIdentity(t *testing.T, seen string, alice bool) {
 }
 
 // Headers a client declares hop-by-hop are its own, never ours (RFC 9110 §7.6.1).
-func TestConnectionCannotDropIdentity(t *testing.T) {
+func TestIdentityHeaders_SurviveConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	_, alice := w.signIn("alice", appHost)
 	c := w.client(false)
@@ -140,7 +140,7 @@ func TestConnectionCannotDropIdentity(t *testing.T) {
 	}
 }
 
-func TestCookiesOfOursStayHere(t *testing.T) {
+func TestCookies_OursAreNotForwarded(t *testing.T) {
 	w := newWorld(t, nil)
 	_, alice := w.signIn("alice", appHost)
 	door := "__Host-sallyport-door=" + strings.Repeat("A", 43)
@@ -182,7 +182,7 @@ func TestCookiesOfOursStayHere(t *testing.T) {
 }
 
 // An upstream can set cookies of its own, never ours.
-func TestUpstreamsSetNoCookieOfOurs(t *testing.T) {
+func TestCookies_UpstreamCannotSetOurs(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 		for _, c := range []string{"app=1; Path=/", "__Host-sallyport=evil; Path=/; Secure", "__host-Sallyport-door=evil", " __Host-sallyport =x", "=__Host-sallyport=x", "__Host-sallyport", "b=__Host-sallyport"} {
@@ -197,7 +197,7 @@ func TestUpstreamsSetNoCookieOfOurs(t *testing.T) {
 	}
 }
 
-func TestAuthorizationPassesOnlyWhereAllowed(t *testing.T) {
+func TestAuthorization_ForwardedOnlyWhereAllowed(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		pass := s.Routes[1]
 		pass.Name, pass.Host, pass.PassAuthorization, pass.Accept = "pass", "pass.example.com", true, []string{"session"}
@@ -216,7 +216,7 @@ func TestAuthorizationPassesOnlyWhereAllowed(t *testing.T) {
 }
 
 // Other spellings of what frames or routes a request are dropped; everything else passes as it came.
-func TestOtherHeadersPass(t *testing.T) {
+func TestHeaders_OthersAreForwarded(t *testing.T) {
 	w := newWorld(t, nil)
 	_, seen := w.get(w.client(false), "https://"+openHost+"/", "api_key", "1", "X.Custom", "2", "X-Custom", "3", "Content_Length", "4", "Content.Length", "5",
 		"Transfer_Encoding", "chunked", "Accept-Language", "de", "X-Forwarder", "6", "User_Agent", "7", "Proxy", "8", "Sec_WebSocket_Key", "9", "X-Request-Id", "10")
@@ -232,7 +232,7 @@ func TestOtherHeadersPass(t *testing.T) {
 	}
 }
 
-func TestHeaderValues(t *testing.T) {
+func TestHeaderValue(t *testing.T) {
 	for text, want := range map[string]string{
 		"alice@example.com":     "alice@example.com",
 		"Alice Doe":             "Alice Doe",

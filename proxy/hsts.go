@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// HSTS is Strict-Transport-Security (RFC 6797): what browsers have once been told over https, they do not forget until
-// max_age has passed.
+// HSTS is the setting of Strict-Transport-Security (RFC 6797). A browser that received it uses https alone until max_age
+// has passed.
 type HSTS struct {
 	MaxAge            time.Duration `yaml:"max_age" doc:"how long browsers come by https alone once they were told; 0s: they are told nothing. To take it back, write 1s for as long as it was"`
 	IncludeSubdomains bool          `yaml:"include_subdomains" doc:"for every name below our hosts too, whoever serves it"`
@@ -22,16 +22,16 @@ const aYear = 365 * 24 * time.Hour
 func (s HSTS) check(fault func(path, problem string)) {
 	switch {
 	case s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < time.Second:
-		fault("max_age", fmt.Sprintf("%s is no time that browsers count; write one such as 8760h, or 0s to tell them nothing", s.MaxAge))
+		fault("max_age", fmt.Sprintf("%s is shorter than the second that browsers count in; write a duration such as 8760h, or 0s for no header", s.MaxAge))
 	case s.Preload && (!s.IncludeSubdomains || s.MaxAge < aYear):
-		fault("preload", "is taken by browsers only with include_subdomains: true and a max_age of 8760h or more; write them too")
+		fault("preload", "browsers accept this only with include_subdomains: true and a max_age of 8760h or more; write them too")
 	case s.IncludeSubdomains && s.MaxAge == 0:
-		fault("include_subdomains", "says nothing without max_age; write one such as 8760h")
+		fault("include_subdomains", "has no effect without max_age; write one such as 8760h")
 	}
 }
 
-// header is the header's value; "" where none is to be sent. A developer's own machine must not learn it: it would
-// hold for whatever else is served there.
+// header returns the value of the header, or "" if none must be sent. On a developer's own machine the header would hold
+// for everything else that is served there, so it is not sent.
 func (s HSTS) header(public *url.URL, host string) string {
 	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	if s.MaxAge == 0 || public.Scheme != "https" || err == nil || isLocal(host) {
@@ -47,7 +47,7 @@ func (s HSTS) header(public *url.URL, host string) string {
 	return value
 }
 
-// hstsHeader is what the client is to be told, if it came by https to a host of ours.
+// hstsHeader returns the value of the header for the response, which is "" unless the client used https and a host of ours.
 func (req *request) hstsHeader() string {
 	if req.scheme != "https" || !req.routing.hasHost(req.host) {
 		return ""

@@ -13,8 +13,8 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// TestBrowsersAreToldToComeByHTTPS in every answer of hosts of ours, whatever an upstream says of it; and in no other.
-func TestBrowsersAreToldToComeByHTTPS(t *testing.T) {
+// TestHSTS_OnEveryResponse in every answer of hosts of ours, whatever an upstream says of it; and in no other.
+func TestHSTS_OnEveryResponse(t *testing.T) {
 	const ours, theirs = "max-age=31536000", "max-age=1; includeSubDomains; preload"
 	w := newWorld(t, nil)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -43,9 +43,9 @@ func TestBrowsersAreToldToComeByHTTPS(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswersAndSocketsSayNothingElse: what comes before an answer, or in place of one, is one too, and says no more
+// TestHSTS_OnInformationalAndSwitching: what comes before an answer, or in place of one, is one too, and says no more
 // of its connection than others.
-func TestEarlyAnswersAndSocketsSayNothingElse(t *testing.T) {
+func TestHSTS_OnInformationalAndSwitching(t *testing.T) {
 	const says = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n"
 	early := "HTTP/1.1 103 Early Hints\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: timeout=5\r\nLink: </a.css>\r\n" + says + "\r\n"
 	w := newWorld(t, func(s *Settings) {
@@ -65,8 +65,8 @@ func TestEarlyAnswersAndSocketsSayNothingElse(t *testing.T) {
 	}
 }
 
-// TestBrowsersAreToldByWhoeverSpeaksTLS: behind a trusted proxy, if that says so; without TLS nobody is told.
-func TestBrowsersAreToldByWhoeverSpeaksTLS(t *testing.T) {
+// TestHSTS_BehindTrustedProxy: behind a trusted proxy, if that says so; without TLS nobody is told.
+func TestHSTS_BehindTrustedProxy(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		trusted []string
@@ -93,8 +93,8 @@ func TestBrowsersAreToldByWhoeverSpeaksTLS(t *testing.T) {
 	}
 }
 
-// TestWhatBrowsersAreTold by settings; with nothing of ours to say, the upstream's own word passes.
-func TestWhatBrowsersAreTold(t *testing.T) {
+// TestHSTS_Settings by settings; with nothing of ours to say, the upstream's own word passes.
+func TestHSTS_Settings(t *testing.T) {
 	for _, c := range []struct {
 		hsts         HSTS
 		public, want string

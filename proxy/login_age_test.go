@@ -11,8 +11,8 @@ import (
 	"sallyport/session"
 )
 
-// TestAStreamEndsWhenItsLoginGrowsOld: what let it in keeps it in, and no longer.
-func TestAStreamEndsWhenItsLoginGrowsOld(t *testing.T) {
+// TestCut_LoginTooOld: what let it in keeps it in, and no longer.
+func TestCut_LoginTooOld(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		for i := range s.Policies {
 			for j := range s.Policies[i].Rules {

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestGoodRequestsPass: what applications' own browsers and clients send reaches the
+// TestForward_RecordedRequests: what applications' own browsers and clients send reaches the
 // upstream as it was sent (testdata/good/README.md).
-func TestGoodRequestsPass(t *testing.T) {
+func TestForward_RecordedRequests(t *testing.T) {
 	files, err := filepath.Glob("testdata/good/*.txt")
 	if err != nil || len(files) < 15 {
 		t.Fatal(files, err)

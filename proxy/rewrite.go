@@ -7,7 +7,7 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// compile makes canonical what r says; a nil *Rewrite says nothing.
+// compile returns both parts in canonical form. A nil *Rewrite has none.
 func (r *Rewrite) compile() (strip, add string, err error) {
 	if r == nil {
 		return "", "", nil
@@ -21,8 +21,8 @@ func (r *Rewrite) compile() (strip, add string, err error) {
 	return strings.TrimSuffix(strip, "/"), strings.TrimSuffix(add, "/"), nil
 }
 
-// rewritePath is the path of a visit as the upstream sees it. Where it is another than was decided on, it has to be as
-// canonical as that one.
+// rewritePath returns the path that is sent to the upstream. If the rewrite changes the path that was decided on, the
+// result must be canonical too.
 func (r *route) rewritePath(req *request) (string, *denial) {
 	if r.stripPath == "" && r.addPath == "" {
 		return req.path, nil
@@ -31,14 +31,14 @@ func (r *route) rewritePath(req *request) (string, *denial) {
 	if path == "" {
 		path = "/"
 	}
-	again, lenient, err := canonical.Path(path)
-	if err != nil || again != path || lenient && !req.lenient || canonical.Under(path, internalRoot) {
-		return "", deny(badPath, "not a path any more when it is rewritten")
+	normalized, lenient, err := canonical.Path(path)
+	if err != nil || normalized != path || lenient && !req.lenient || canonical.Under(path, internalRoot) {
+		return "", deny(badPath, "the rewritten path is not canonical")
 	}
 	return path, nil
 }
 
-// headerEdits are HeaderEdits with their names as net/http spells them.
+// headerEdits are [HeaderEdits] with canonical names.
 type headerEdits struct {
 	remove []string
 	set    http.Header
@@ -49,8 +49,8 @@ func (e HeaderEdits) compile() headerEdits {
 	for _, name := range e.Remove {
 		c.remove = append(c.remove, http.CanonicalHeaderKey(name))
 	}
-	for _, one := range e.Set {
-		c.set.Add(one.Name, one.Value)
+	for _, header := range e.Set {
+		c.set.Add(header.Name, header.Value)
 	}
 	return c
 }
@@ -64,8 +64,7 @@ func (e headerEdits) apply(h http.Header) {
 	}
 }
 
-// isPreflight says whether r is what a browser asks on behalf of another site's page, before it asks what the page
-// wants (Fetch §3.3.2). It never says who is there.
+// isPreflight reports whether r is a CORS preflight request (Fetch §3.3.2), which a browser sends without credentials.
 func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
 		len(r.Header["Origin"]) == 1 && len(r.Header["Access-Control-Request-Method"]) == 1

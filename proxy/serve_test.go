@@ -13,7 +13,7 @@ func bothProtocols(t *testing.T, w *world, f func(t *testing.T, c *http.Client))
 	}
 }
 
-func TestWhoMayPass(t *testing.T) {
+func TestServe_Access(t *testing.T) {
 	w := newWorld(t, nil)
 	_, alice := w.signIn("alice", appHost)
 	_, bob := w.signIn("bob", appHost)

@@ -77,10 +77,10 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// TestNothingButHostAndPathChoosesTheRule (CVE-2025-54576, CVE-2026-41059, CVE-2026-34457,
+// TestRoute_ChosenByHostAndPathAlone (CVE-2025-54576, CVE-2026-41059, CVE-2026-34457,
 // CVE-2026-9800, CVE-2026-55430, CVE-2026-40910, CVE-2020-14359): not the query, a fragment, another header, a
 // user agent that health checks have, nor a method in another case.
-func TestNothingButHostAndPathChoosesTheRule(t *testing.T) {
+func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var saw int
 	w.behindIs(func(http.ResponseWriter, *http.Request) { saw++ })

@@ -16,8 +16,8 @@ import (
 	"sallyport/proxy/internal/upstream"
 )
 
-// TestABodyThatNeverComes holds no connection: the request is answered, and its connection closed.
-func TestABodyThatNeverComes(t *testing.T) {
+// TestRequestBody_NeverArrives holds no connection: the request is answered, and its connection closed.
+func TestRequestBody_NeverArrives(t *testing.T) {
 	const form = "Content-Type: application/x-www-form-urlencoded\r\n"
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = 2 * time.Second
@@ -53,9 +53,9 @@ func TestABodyThatNeverComes(t *testing.T) {
 	all.Wait()
 }
 
-// TestABodyThatNobodyWantsIsNotWaitedFor: an upstream that answers before it has read it, or cannot be reached, is
+// TestRequestBody_UnreadIsNotAwaited: an upstream that answers before it has read it, or cannot be reached, is
 // answered for at once, whatever the client still has to send. What comes then is not taken for a request.
-func TestABodyThatNobodyWantsIsNotWaitedFor(t *testing.T) {
+func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + silentAddress(t)}
 		s.Routes[1].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
@@ -92,8 +92,8 @@ func TestABodyThatNobodyWantsIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// TestABodyMayTakeItsTime as long as something comes, and a gRPC stream may be silent.
-func TestABodyMayTakeItsTime(t *testing.T) {
+// TestRequestBody_MayBeSlow as long as something comes, and a gRPC stream may be silent.
+func TestRequestBody_MayBeSlow(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
 	for _, kind := range []string{"text/plain", "application/grpc"} {
@@ -116,9 +116,9 @@ func TestABodyMayTakeItsTime(t *testing.T) {
 	}
 }
 
-// TestAnAnswerNobodyTakes ends: over HTTP/1.1 where the client reads nothing, and over HTTP/2 where it opens no window
+// TestResponse_Stalls ends: over HTTP/1.1 where the client reads nothing, and over HTTP/2 where it opens no window
 // (CVE-2019-9511, CVE-2019-9517).
-func TestAnAnswerNobodyTakes(t *testing.T) {
+func TestResponse_Stalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	gone := make(chan struct{}, 1)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -147,8 +147,8 @@ func TestAnAnswerNobodyTakes(t *testing.T) {
 	await(t, "the answer over HTTP/2 ends", gone)
 }
 
-// TestEarlyAnswersNobodyTakes end like others, and so does a request that is cut meanwhile.
-func TestEarlyAnswersNobodyTakes(t *testing.T) {
+// TestResponse_InformationalStalls end like others, and so does a request that is cut meanwhile.
+func TestResponse_InformationalStalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = time.Second
 		s.Routes[1].Upstream = Upstreams{hostile(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 100<<10)+"\r\n\r\n", 200))}
@@ -157,8 +157,8 @@ func TestEarlyAnswersNobodyTakes(t *testing.T) {
 	w.eventually("it is counted", func() bool { return w.number("sallyport_http_requests_total", "route", "open") == 1 })
 }
 
-// TestAConnectionIsGoodAgain after an answer that was slow to begin: what one answer was given is not the next's.
-func TestAConnectionIsGoodAgain(t *testing.T) {
+// TestResponse_ResetsDeadlines after an answer that was slow to begin: what one answer was given is not the next's.
+func TestResponse_ResetsDeadlines(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 50 * time.Millisecond })
 	conn := w.raw("")
 	br := bufio.NewReader(conn)

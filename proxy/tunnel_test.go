@@ -17,8 +17,9 @@ import (
 const handshake = "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// joins is an upstream that takes a handshake, says something with its 101, and repeats what it is told.
-func joins(t *testing.T, greeting string) string {
+// acceptWebSockets returns the URL of an upstream that accepts the handshake of RFC 6455 §1.3 and then calls f with the
+// connection and its reader.
+func acceptWebSockets(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -37,20 +38,30 @@ func joins(t *testing.T, greeting string) string {
 				if _, err := http.ReadRequest(in); err != nil {
 					return
 				}
-				_, _ = io.WriteString(conn, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-					"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"+greeting) // RFC 6455 §1.3
-				_, _ = io.Copy(conn, in)
+				f(conn, in)
 			}()
 		}
 	}()
 	return "http://" + l.Addr().String()
 }
 
-// TestSocketsLoseNothing: neither what the client says before it was answered, nor what the upstream says with its
+// switching is the 101 to handshake.
+const switching = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+
+// echoTunnel returns the URL of an upstream that sends a greeting along with its 101 and repeats what it receives.
+func echoTunnel(t *testing.T, greeting string) string {
+	t.Helper()
+	return acceptWebSockets(t, func(conn io.ReadWriteCloser, in io.Reader) {
+		_, _ = io.WriteString(conn, switching+greeting)
+		_, _ = io.Copy(conn, in)
+	})
+}
+
+// TestTunnel_LosesNothing: neither what the client says before it was answered, nor what the upstream says with its
 // answer, nor what is on its way when one has no more to say.
-func TestSocketsLoseNothing(t *testing.T) {
+func TestTunnel_LosesNothing(t *testing.T) {
 	const greeting, early = "hello", "I could not wait"
-	url := joins(t, greeting)
+	url := echoTunnel(t, greeting)
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
 	conn := w.raw(handshake + early)
 	in := bufio.NewReader(conn)
@@ -70,10 +81,10 @@ func TestSocketsLoseNothing(t *testing.T) {
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
 }
 
-// TestSocketsOutliveTheTimeOfAnAnswer: both may be silent for longer than an upstream may take to answer.
-func TestSocketsOutliveTheTimeOfAnAnswer(t *testing.T) {
+// TestTunnel_OutlivesTimeout: both may be silent for longer than an upstream may take to answer.
+func TestTunnel_OutlivesTimeout(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{joins(t, "")}, 100*time.Millisecond
+		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{echoTunnel(t, "")}, 100*time.Millisecond
 	})
 	conn := w.raw(handshake)
 	in := bufio.NewReader(conn)
@@ -85,9 +96,9 @@ func TestSocketsOutliveTheTimeOfAnAnswer(t *testing.T) {
 	}
 }
 
-// TestSocketsEndWithRun: whoever stops the server waits for nobody's socket.
-func TestSocketsEndWithRun(t *testing.T) {
-	url := joins(t, "")
+// TestTunnel_EndsWithRun: whoever stops the server waits for nobody's socket.
+func TestTunnel_EndsWithRun(t *testing.T) {
+	url := echoTunnel(t, "")
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
 	conn := w.raw(handshake)
 	in := bufio.NewReader(conn)
@@ -107,8 +118,8 @@ func TestSocketsEndWithRun(t *testing.T) {
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
 }
 
-// TestFramesAreFollowed: whatever pieces they come in, and a last word is said between two of them alone.
-func TestFramesAreFollowed(t *testing.T) {
+// TestFrameTracker: whatever pieces they come in, and a last word is said between two of them alone.
+func TestFrameTracker(t *testing.T) {
 	for name, c := range map[string]struct {
 		said  string
 		whole bool

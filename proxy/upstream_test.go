@@ -35,7 +35,7 @@ func (w *world) open(c *http.Client, method, path string, body io.Reader) *http.
 	return res
 }
 
-func TestStreaming(t *testing.T) {
+func TestForward_Streams(t *testing.T) {
 	w := newWorld(t, nil)
 	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 		t.Run("an event is seen as it happens", func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestStreaming(t *testing.T) {
 	})
 }
 
-func TestWebSocketsCarryBothWays(t *testing.T) {
+func TestTunnel_CarriesBothWays(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindIs(echo)
 	conn := dial(w, w.client(false), "https://"+openHost+"/", nil)
@@ -186,7 +186,7 @@ func TestWebSocketsCarryBothWays(t *testing.T) {
 }
 
 // Only WebSockets may switch protocols: after any other switch bytes would pass that nobody looks at.
-func TestUpgradesAreWebSocketsAlone(t *testing.T) {
+func TestUpgrade_WebSocketsAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var upgrade atomic.Pointer[string]
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -245,7 +245,7 @@ func hostile(t *testing.T, text string) string {
 }
 
 // An upstream cannot switch to what was not asked for, nor answer the handshake wrongly.
-func TestUpstreamsCannotSwitchByThemselves(t *testing.T) {
+func TestUpgrade_UpstreamCannotSwitchUnasked(t *testing.T) {
 	const accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" // of the key below (RFC 6455 §1.3)
 	for says, c := range map[string]struct {
 		answer string
@@ -306,7 +306,7 @@ func dropsPosts(w *world) *atomic.Int64 {
 	return posts
 }
 
-func TestUpstreamFailures(t *testing.T) {
+func TestUpstream_Failures(t *testing.T) {
 	t.Run("nobody listens", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -402,7 +402,7 @@ func TestUpstreamFailures(t *testing.T) {
 
 // Content-Length beside Transfer-Encoding is how requests are smuggled: such a request is the last on its connection
 // (RFC 9112 §6.1).
-func TestTwoLengthsEndTheConnection(t *testing.T) {
+func TestSmuggling_TwoLengthsEndConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	var bodies []string
 	w.behindIs(func(_ http.ResponseWriter, r *http.Request) {
@@ -424,7 +424,7 @@ func TestTwoLengthsEndTheConnection(t *testing.T) {
 }
 
 // After CONNECT a client may believe itself in a tunnel; nothing it says then is taken for a request.
-func TestConnectEndsTheConnection(t *testing.T) {
+func TestConnect_EndsConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	conn := w.raw("CONNECT " + openHost + ":443 HTTP/1.1\r\nHost: " + openHost + ":443\r\n\r\nGET / HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
 	br := bufio.NewReader(conn)
@@ -435,7 +435,7 @@ func TestConnectEndsTheConnection(t *testing.T) {
 	}
 }
 
-func TestUpstreamProtocols(t *testing.T) {
+func TestUpstream_Protocols(t *testing.T) {
 	seen := make(chan string, 1)
 	h := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { seen <- r.Proto + " " + r.RequestURI + " " + r.Host })
 	secure := httptest.NewUnstartedServer(h)
@@ -474,7 +474,7 @@ func TestUpstreamProtocols(t *testing.T) {
 	}
 }
 
-func TestUpstreamsTakeTurns(t *testing.T) {
+func TestUpstream_RoundRobin(t *testing.T) {
 	var counts [2]atomic.Int64
 	var urls Upstreams
 	for i := range counts {
@@ -493,7 +493,7 @@ func TestUpstreamsTakeTurns(t *testing.T) {
 }
 
 // A reload keeps connections to upstreams that stay, and never follows one somewhere it was not sent.
-func TestReloadKeepsConnections(t *testing.T) {
+func TestUpstream_ReloadKeepsConnections(t *testing.T) {
 	w := newWorld(t, nil)
 	peers := map[string]bool{}
 	w.behindIs(func(_ http.ResponseWriter, r *http.Request) { peers[r.RemoteAddr] = true })
@@ -508,7 +508,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 }
 
 // Redirects of an upstream are the client's affair.
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestForward_FollowsNoRedirect(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, "http://169.254.169.254/latest/meta-data", http.StatusFound)
@@ -519,7 +519,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 }
 
 // A fault of ours ends the request, not the server, and does not look like an answer.
-func TestAPanicEndsOneRequest(t *testing.T) {
+func TestPanic_EndsOneRequest(t *testing.T) {
 	w := newWorld(t, nil)
 	w.proxy.routing.Load().routes[1].policy = nil
 	c := w.client(false)

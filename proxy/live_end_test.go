@@ -1,0 +1,254 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// logBuffer collects the lines of a logger.
+type logBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// ends returns the lines about live connections that ended.
+func (l *logBuffer) ends(t *testing.T) (list []map[string]any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.b.String()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry["msg"] == "live connection ended" {
+			list = append(list, entry)
+		}
+	}
+	return list
+}
+
+// logDebug makes the proxy log at debug.
+func (w *world) logDebug() *logBuffer {
+	l := new(logBuffer)
+	w.proxy.log = slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return l
+}
+
+// lived is longer than an exchange must last to be reported.
+const lived = longLived + 200*time.Millisecond
+
+// openTunnel opens a WebSocket whose upstream repeats what it receives, and returns the client's side.
+func (w *world) openTunnel(headers string) (conn interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}, in *bufio.Reader) {
+	w.t.Helper()
+	c := w.raw(strings.Replace(handshake, "Upgrade: websocket", headers+"Upgrade: websocket", 1))
+	in = bufio.NewReader(c)
+	res, err := http.ReadResponse(in, nil)
+	w.must(err)
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		w.t.Fatal(res.Status)
+	}
+	return c, in
+}
+
+// stream opens a response that ends as its upstream wants, and returns it after lived.
+func (w *world) stream(c *http.Client) *http.Response {
+	w.t.Helper()
+	res := w.open(c, "GET", "/", nil)
+	time.Sleep(lived)
+	return res
+}
+
+// endlessStream makes the upstream send one piece, and no more until it is cut off.
+func endlessStream(rw http.ResponseWriter, r *http.Request) {
+	_, _ = io.WriteString(rw, piece)
+	_ = http.NewResponseController(rw).Flush()
+	<-r.Context().Done()
+}
+
+// TestLiveEnd checks for each way in which a live connection can end that it is counted and logged, once and rightly.
+func TestLiveEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		by       endedBy
+		settings func(t *testing.T, s *Settings)
+		run      func(w *world)
+		received float64 // bytes, as logged
+		sent     float64 // -1: any
+	}{
+		"tunnel/client": {by: byClient, received: 5, sent: 5, settings: echoUpstream, run: func(w *world) {
+			conn, in := w.openTunnel("")
+			_, err := io.WriteString(conn, "hello")
+			w.must(err)
+			_, err = io.ReadFull(in, make([]byte, 5))
+			w.must(err)
+			time.Sleep(lived)
+			w.must(conn.CloseWrite())
+		}},
+		"tunnel/upstream": {by: byUpstream, sent: 3, settings: func(t *testing.T, s *Settings) {
+			s.Routes[1].Upstream = Upstreams{closingTunnel(t, "bye", lived)}
+		}, run: func(w *world) {
+			conn, in := w.openTunnel("")
+			_, _ = io.Copy(io.Discard, in)
+			w.must(conn.Close())
+		}},
+		"tunnel/cut": {by: byCut, settings: echoUpstream, run: func(w *world) {
+			w.openTunnel("")
+			time.Sleep(lived)
+			s := w.settings
+			s.Routes = s.Routes[:1]
+			w.must(w.proxy.Load(s))
+		}},
+		"tunnel/shutdown": {by: byShutdown, sent: 0, settings: echoUpstream, run: func(w *world) {
+			w.openTunnel("")
+			time.Sleep(lived)
+			ctx, stop := context.WithCancel(w.ctx)
+			stop()
+			_ = w.proxy.Run(ctx)
+		}},
+		"stream/client": {by: byClient, sent: 10, run: func(w *world) {
+			w.behindIs(endlessStream)
+			w.must(w.stream(w.client(true)).Body.Close())
+		}},
+		"stream/upstream": {by: byUpstream, sent: 10, run: func(w *world) {
+			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+				_ = http.NewResponseController(rw).Flush()
+				time.Sleep(lived)
+				_, _ = io.WriteString(rw, piece)
+			})
+			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
+		}},
+		"stream/upstream breaks off": {by: byUpstream, sent: 10, run: func(w *world) {
+			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(rw, piece)
+				_ = http.NewResponseController(rw).Flush()
+				time.Sleep(lived)
+				panic(http.ErrAbortHandler)
+			})
+			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
+		}},
+		"stream/cut": {by: byCut, sent: 10, run: func(w *world) {
+			w.behindIs(endlessStream)
+			w.stream(w.client(true))
+			s := w.settings
+			s.Routes = s.Routes[:1]
+			w.must(w.proxy.Load(s))
+		}},
+		"stream/shutdown": {by: byShutdown, sent: 10, run: func(w *world) {
+			w.behindIs(endlessStream)
+			w.stream(w.client(true))
+			ctx, stop := context.WithCancel(w.ctx)
+			stop()
+			_ = w.proxy.Run(ctx)
+			w.front.CloseClientConnections()
+		}},
+		"stream/stall": {by: byStall, sent: -1, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
+			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+				for err := error(nil); err == nil; {
+					_, err = rw.Write(make([]byte, 64<<10))
+				}
+			})
+			w.open(w.client(true), "GET", "/", nil)
+		}},
+		"upload/stall": {by: byStall, received: 10, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
+			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+			w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
+		}},
+		"upload/client": {by: byClient, received: 10, run: func(w *world) {
+			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+			conn := w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
+			time.Sleep(lived)
+			w.must(conn.Close())
+		}},
+		"request/error": {by: byError, settings: func(_ *testing.T, s *Settings) { s.Routes[1].Timeout = lived }, run: func(w *world) {
+			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			if res := w.open(w.client(true), "GET", "/", nil); res.StatusCode != http.StatusGatewayTimeout {
+				w.t.Error(res.Status)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(s *Settings) {
+				if c.settings != nil {
+					c.settings(t, s)
+				}
+			})
+			log := w.logDebug()
+			c.run(w)
+			w.eventually("it is counted and logged", func() bool {
+				return w.number("sallyport_live_ended_total") == 1 && len(log.ends(t)) == 1
+			})
+			if w.number("sallyport_live_ended_total", "route", "open", "by", string(c.by)) != 1 {
+				t.Error("counted as another end")
+			}
+			got := log.ends(t)[0]
+			if got["by"] != string(c.by) || got["route"] != "open" || got["host"] != openHost || got["level"] != "DEBUG" || got["request"] == "" {
+				t.Errorf("logged %v", got)
+			}
+			if got["received"] != c.received || c.sent >= 0 && got["sent"] != c.sent {
+				t.Errorf("bytes are logged as %v and %v, want %v and %v", got["received"], got["sent"], c.received, c.sent)
+			}
+			if took := time.Duration(got["took"].(float64)); took < longLived || took > patience {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+// TestLiveEnd_NamesTheUser checks that the line of a caller's connection says whose it was.
+func TestLiveEnd_NamesTheUser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	log := w.logDebug()
+	w.behindIs(endlessStream)
+	_, cookie := w.signIn("alice", appHost)
+	r, err := http.NewRequestWithContext(w.ctx, "GET", "https://"+appHost+"/", nil)
+	w.must(err)
+	r.Header.Set("Cookie", cookie)
+	res, err := w.client(true).Do(r)
+	w.must(err)
+	time.Sleep(lived)
+	w.must(res.Body.Close())
+	w.eventually("it is logged", func() bool { return len(log.ends(t)) == 1 })
+	if got := log.ends(t)[0]; got["user"] != w.user("alice").ID {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestLiveEnd_IgnoresShort checks that a request of less than a second is neither counted nor logged.
+func TestLiveEnd_IgnoresShort(t *testing.T) {
+	w := newWorld(t, nil)
+	log := w.logDebug()
+	w.get(w.client(true), "https://"+openHost+"/")
+	if n := w.number("sallyport_live_ended_total"); n != 0 || len(log.ends(t)) != 0 {
+		t.Errorf("%v counted, %v logged", n, log.ends(t))
+	}
+}
+
+func echoUpstream(t *testing.T, s *Settings) { s.Routes[1].Upstream = Upstreams{echoTunnel(t, "")} }
+
+// closingTunnel returns the URL of an upstream that accepts a WebSocket, sends some bytes and closes it after a while.
+func closingTunnel(t *testing.T, text string, after time.Duration) string {
+	t.Helper()
+	return acceptWebSockets(t, func(conn io.ReadWriteCloser, _ io.Reader) {
+		_, _ = io.WriteString(conn, switching+text)
+		time.Sleep(after)
+	})
+}
