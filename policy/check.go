@@ -43,7 +43,7 @@ func (r Rule) check(o Options, fault faultFunc) {
 // check reports the faults of each part by itself, and of parts that exclude each other.
 func (m *Match) check(o Options, fault faultFunc) {
 	for i := range parts {
-		if p := &parts[i]; p.check != nil {
+		if p := &parts[i]; p.check != nil && p.written(m) {
 			p.check(m, o, below("."+p.key, fault))
 		}
 	}

@@ -27,6 +27,21 @@ func TestCompile_RejectsMistakes(t *testing.T) {
 		`[{allow: {roles: [x], when: 'request.nope('}}]`:         "is not a condition",
 		`[{allow: {roles: [x], when: '1 + 1'}}]`:                 "true or false",
 		`[{allow: {roles: [x]}, mode: dry-run}]`:                 "write report",
+		`[{allow: {roles: [x], paths: [/a/..]}}]`:                "dot segment",
+		`[{allow: {roles: [x], paths: [/a//b]}}]`:                "empty or dot segment",
+		`[{allow: {roles: [x], paths: ['/a%2f']}}]`:              "a canonical path cannot have",
+		`[{allow: {groups: [{id: ' x'}]}}]`:                      "groups[0].id: begins or ends with a space",
+		`[{deny: {unless_groups: [{id: y}, {id: 'x '}]}}]`:       "unless_groups[1].id: begins or ends with a space",
+		`[{allow: {users: [u, '']}}]`:                            "users[1]: is empty",
+		`[{allow: {roles: [' x']}}]`:                             "roles[0]: is empty, or begins or ends with a space",
+		`[{allow: {apps: ['']}}]`:                                "apps[0]: is empty",
+		`[{allow: {apps: [a], groups: [{id: x}]}}]`:              "cannot match together with users, groups or unless_groups",
+		`[{allow: {apps: [a], users: [u]}}]`:                     "apps: cannot match together",
+		`[{allow: {apps: [a], max_auth_age: 1h}}]`:               "max_auth_age: means nothing for applications",
+		`[{allow: {anyone: true, max_auth_age: 1h}}]`:            "max_auth_age: asks for a login",
+		`[{allow: {anyone: true, unless_groups: [{id: x}]}}]`:    "leave out apps, users, groups, unless_groups and roles",
+		`[{allow: {roles: [x], max_auth_age: 59s}}]`:             "write at least 1m0s",
+		`[{deny: {max_auth_age: 1h}}]`:                           "deny.max_auth_age: belongs in an allow rule",
 		`[{deny: {anyone: true}}]`:                               "means nothing in a deny rule",
 	} {
 		var written []policy.Rule
@@ -36,6 +51,29 @@ func TestCompile_RejectsMistakes(t *testing.T) {
 		_, err := policy.Compile([]policy.Named{{Name: "p", Rules: written}}, policy.Options{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", rules, err, want)
+		}
+	}
+}
+
+func TestCompile_AcceptsLimits(t *testing.T) {
+	for _, rules := range []string{
+		`[{allow: {roles: [x], max_auth_age: 1m}}]`,
+		`[{allow: {when: 'true'}}]`,
+		`[{allow: {anyone: true, when: 'request.path == "/"'}}]`,
+		`[{deny: {}}]`,
+		`[{allow: {apps: [a], roles: [x]}}]`,
+		`[{allow: {groups: [{id: x, name: ' any comment '}]}}]`,
+	} {
+		compile(t, rules)
+	}
+}
+
+// TestCompile_RejectsListsWithoutNameOrRules: both faults are reported at once.
+func TestCompile_RejectsListsWithoutNameOrRules(t *testing.T) {
+	for name, ok := range map[string]bool{"": false, "-a": false, "a b": false, strings.Repeat("a", 64): false, strings.Repeat("a", 63): true} {
+		_, err := policy.Compile([]policy.Named{{Name: name}}, policy.Options{})
+		if err == nil || strings.Contains(err.Error(), "name: must be 1 to 63") == ok || !strings.Contains(err.Error(), "policies[0].rules: has no rule") {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }

@@ -17,9 +17,13 @@ type part struct {
 	inDeny  string // why it is a mistake in a deny rule; "" if it is none
 
 	written func(*Match) bool
-	check   func(*Match, Options, faultFunc)                // reports faults below the part's key; nil if there can be none
-	compile func(*Match, bool) (func(*Request) bool, error) // returns the part of an allow rule (true) or deny rule (false); nil if it matches every request
+	check   func(*Match, Options, faultFunc) // reports faults of a part that is written, below its key; nil if it can have none
+	compile func(m *Match, allow bool) (matcher, error)
+	absent  func(m *Match, allow bool) matcher // what an absent part stands for; nil if for nothing
 }
+
+// matcher reports whether a part matches a request; nil if it matches every request.
+type matcher func(*Request) bool
 
 // faultFunc receives one fault: the path of a node in the configuration, and the problem.
 type faultFunc func(path, problem string)
@@ -34,11 +38,11 @@ const partMaxAuthAge = "max_auth_age"
 // signing in again would help.
 var parts = [...]part{
 	{key: "anyone", inDeny: "means nothing in a deny rule; a deny rule without groups, users or roles is about everybody",
-		written: func(m *Match) bool { return m.Anyone }, compile: compileAnyone},
+		written: func(m *Match) bool { return m.Anyone }, compile: matchAll, absent: signedInOnly},
 	{key: "apps", names: true,
-		written: func(m *Match) bool { return len(m.Apps) > 0 }, check: checkApps, compile: compileApps},
+		written: func(m *Match) bool { return len(m.Apps) > 0 }, check: checkApps, compile: compileApps, absent: usersOnly},
 	{key: "methods",
-		written: func(m *Match) bool { return len(m.Methods) > 0 }, check: checkMethods, compile: compileMethods},
+		written: func(m *Match) bool { return len(m.Methods) > 0 }, check: checkMethods, compile: compileMethods, absent: usualMethodsOnly},
 	{key: "paths",
 		written: func(m *Match) bool { return len(m.Paths) > 0 }, check: checkPaths, compile: compilePaths},
 	{key: "users", names: true, ofUsers: true,
@@ -55,42 +59,56 @@ var parts = [...]part{
 		written: func(m *Match) bool { return m.MaxAuthAge != 0 }, check: checkMaxAuthAge, compile: compileMaxAuthAge},
 }
 
-// compileAnyone keeps callers who are not signed in out of every allow rule that
-// does not say anyone. A deny rule applies to them too; its other parts decide.
-func compileAnyone(m *Match, allow bool) (func(*Request) bool, error) {
-	if !allow || m.Anyone {
-		return nil, nil
-	}
-	return func(req *Request) bool { return !req.Anonymous }, nil
-}
-
-// compileApps lets an application in by its client ID alone, whatever roles it
-// has: an allow rule without apps is for users, unless it says anyone.
-func compileApps(m *Match, allow bool) (func(*Request) bool, error) {
+// matcher compiles the part of a rule, as written or by its absence.
+func (p *part) matcher(m *Match, allow bool) (matcher, error) {
 	switch {
-	case len(m.Apps) > 0:
-		return func(req *Request) bool { return slices.Contains(m.Apps, req.App) }, nil
-	case allow && !m.Anyone:
-		return func(req *Request) bool { return req.App == "" }, nil
+	case p.written(m):
+		return p.compile(m, allow)
+	case p.absent != nil:
+		return p.absent(m, allow), nil
 	}
 	return nil, nil
 }
 
+func matchAll(*Match, bool) (matcher, error) { return nil, nil }
+
+// signedInOnly keeps callers who are not signed in out of every allow rule that
+// does not say anyone. A deny rule applies to them too; its other parts decide.
+func signedInOnly(_ *Match, allow bool) matcher {
+	if !allow {
+		return nil
+	}
+	return func(req *Request) bool { return !req.Anonymous }
+}
+
+func compileApps(m *Match, _ bool) (matcher, error) {
+	return func(req *Request) bool { return slices.Contains(m.Apps, req.App) }, nil
+}
+
+// usersOnly keeps applications out of every allow rule that names neither them nor
+// anyone, whatever roles they have.
+func usersOnly(m *Match, allow bool) matcher {
+	if !allow || m.Anyone {
+		return nil
+	}
+	return func(req *Request) bool { return req.App == "" }
+}
+
 func checkApps(m *Match, _ Options, fault faultFunc) { checkTexts(m.Apps, fault) }
+
+func compileMethods(m *Match, _ bool) (matcher, error) {
+	return func(req *Request) bool { return slices.Contains(m.Methods, req.Method) }, nil
+}
 
 // usualMethods are the methods of an allow rule that names none. Every other
 // method must be named.
 var usualMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
 
-func compileMethods(m *Match, allow bool) (func(*Request) bool, error) {
-	methods := m.Methods
-	if len(methods) == 0 {
-		if !allow {
-			return nil, nil
-		}
-		methods = usualMethods
+func usualMethodsOnly(_ *Match, allow bool) matcher {
+	if !allow {
+		return nil
 	}
-	return func(req *Request) bool { return slices.Contains(methods, req.Method) }, nil
+	return func(req *Request) bool { return slices.Contains(usualMethods, req.Method) }
 }
 
 var methodForm = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
@@ -103,10 +121,7 @@ func checkMethods(m *Match, _ Options, fault faultFunc) {
 	}
 }
 
-func compilePaths(m *Match, _ bool) (func(*Request) bool, error) {
-	if len(m.Paths) == 0 {
-		return nil, nil
-	}
+func compilePaths(m *Match, _ bool) (matcher, error) {
 	var patterns []glob
 	for _, path := range m.Paths {
 		patterns = append(patterns, parseGlob(path))
@@ -131,10 +146,7 @@ func checkPaths(m *Match, _ Options, fault faultFunc) {
 
 // compileUsers compares exactly. No rule has an empty name, so a caller without a
 // userName or an externalId cannot match one by its absence.
-func compileUsers(m *Match, _ bool) (func(*Request) bool, error) {
-	if len(m.Users) == 0 {
-		return nil, nil
-	}
+func compileUsers(m *Match, _ bool) (matcher, error) {
 	return func(req *Request) bool {
 		return slices.ContainsFunc(m.Users, func(user string) bool { return user == req.UserName || user == req.ExternalID })
 	}, nil
@@ -142,17 +154,14 @@ func compileUsers(m *Match, _ bool) (func(*Request) bool, error) {
 
 func checkUsers(m *Match, _ Options, fault faultFunc) { checkTexts(m.Users, fault) }
 
-func compileGroups(m *Match, _ bool) (func(*Request) bool, error) {
+func compileGroups(m *Match, _ bool) (matcher, error) {
 	return memberOfAny(m.Groups), nil
 }
 
 func checkGroups(m *Match, o Options, fault faultFunc) { checkGroupRefs(m.Groups, o, fault) }
 
-func compileUnlessGroups(m *Match, _ bool) (func(*Request) bool, error) {
+func compileUnlessGroups(m *Match, _ bool) (matcher, error) {
 	member := memberOfAny(m.UnlessGroups)
-	if member == nil {
-		return nil, nil
-	}
 	return func(req *Request) bool { return !member(req) }, nil
 }
 
@@ -160,9 +169,8 @@ func checkUnlessGroups(m *Match, o Options, fault faultFunc) {
 	checkGroupRefs(m.UnlessGroups, o, fault)
 }
 
-// memberOfAny returns a function that reports whether the caller is a member of
-// one of groups; nil if groups is empty.
-func memberOfAny(groups []GroupRef) func(*Request) bool {
+// memberOfAny matches the members of one of groups.
+func memberOfAny(groups []GroupRef) matcher {
 	var ids, names []string
 	for _, g := range groups {
 		if g.ID != "" {
@@ -170,13 +178,6 @@ func memberOfAny(groups []GroupRef) func(*Request) bool {
 		} else {
 			names = append(names, g.Name)
 		}
-	}
-	switch {
-	case len(groups) == 0:
-		return nil
-	case len(ids) == 1 && len(names) == 0:
-		id := ids[0]
-		return func(req *Request) bool { return contains(req.GroupIDs, id) }
 	}
 	return func(req *Request) bool {
 		for _, id := range ids {
@@ -221,10 +222,7 @@ func checkGroupRefs(groups []GroupRef, o Options, fault faultFunc) {
 	}
 }
 
-func compileRoles(m *Match, _ bool) (func(*Request) bool, error) {
-	if len(m.Roles) == 0 {
-		return nil, nil
-	}
+func compileRoles(m *Match, _ bool) (matcher, error) {
 	return func(req *Request) bool {
 		return slices.ContainsFunc(m.Roles, func(role string) bool { return slices.Contains(req.Roles, role) })
 	}, nil
@@ -234,10 +232,7 @@ func checkRoles(m *Match, _ Options, fault faultFunc) { checkTexts(m.Roles, faul
 
 // compileWhen counts a condition that cannot be evaluated as false in an allow
 // rule and as true in a deny rule.
-func compileWhen(m *Match, allow bool) (func(*Request) bool, error) {
-	if m.When == "" {
-		return nil, nil
-	}
+func compileWhen(m *Match, allow bool) (matcher, error) {
 	c, err := compileCondition(m.When)
 	if err != nil {
 		return nil, err
@@ -246,9 +241,6 @@ func compileWhen(m *Match, allow bool) (func(*Request) bool, error) {
 }
 
 func checkWhen(m *Match, _ Options, fault faultFunc) {
-	if m.When == "" {
-		return
-	}
 	if _, err := compileCondition(m.When); err != nil {
 		fault("", err.Error())
 	}
@@ -259,15 +251,12 @@ func checkWhen(m *Match, _ Options, fault faultFunc) {
 const minAuthAge = time.Minute
 
 // compileMaxAuthAge counts a login at an unknown time as too old.
-func compileMaxAuthAge(m *Match, _ bool) (func(*Request) bool, error) {
-	if m.MaxAuthAge == 0 {
-		return nil, nil
-	}
+func compileMaxAuthAge(m *Match, _ bool) (matcher, error) {
 	return func(req *Request) bool { return req.Time.Before(req.Authenticated.Add(m.MaxAuthAge)) }, nil
 }
 
 func checkMaxAuthAge(m *Match, _ Options, fault faultFunc) {
-	if m.MaxAuthAge != 0 && m.MaxAuthAge < minAuthAge {
+	if m.MaxAuthAge < minAuthAge {
 		fault("", fmt.Sprintf("is %s; write at least %s, or people sign in without end", m.MaxAuthAge, minAuthAge))
 	}
 }

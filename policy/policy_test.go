@@ -80,6 +80,7 @@ func TestPolicy_Decide(t *testing.T) {
 		{"two segments for *", reports, newRequest("GET", "/reports/q3/raw"), "deny no_rule"},
 		{"parent of /*", reports, newRequest("GET", "/reports"), "deny no_rule"},
 		{"empty segment for *", reports, newRequest("GET", "/reports/"), "deny no_rule"},
+		{"empty segment before another", `[{allow: {roles: [auditor], paths: ['/*']}}]`, newRequest("GET", "//a"), "deny no_rule"},
 		{"longer segment", reports, newRequest("GET", "/reportsx/q3"), "deny no_rule"},
 		{"another method", reports, newRequest("POST", "/reports/q3"), "deny no_rule"},
 		{"/** at depth", `[{allow: {roles: [auditor], paths: [/a/**]}}]`, newRequest("GET", "/a/b/c"), "allow rule_allow p[0]"},
@@ -130,6 +131,35 @@ func TestReportMode_ReportsWithoutEnforcing(t *testing.T) {
 	}
 	if open := compile(t, `[{allow: {anyone: true}, mode: report}]`); open.AllowsAnyone() || open.Decide(&policy.Request{Anonymous: true, Method: "GET", Path: "/"}).Allow {
 		t.Error("a rule in report mode allows everybody")
+	}
+}
+
+func TestPolicy_ListsItsGroups(t *testing.T) {
+	p := compile(t, `[{allow: {groups: [{id: b, name: ignored}, {name: Staff}]}}, {deny: {unless_groups: [{id: a}, {id: b}, {name: Admins}]}}]`)
+	if want := []string{"a", "b"}; !slices.Equal(p.GroupIDs(), want) {
+		t.Errorf("GroupIDs() = %q, want %q", p.GroupIDs(), want)
+	}
+	if want := []string{"Admins", "Staff"}; !slices.Equal(p.GroupNames(), want) {
+		t.Errorf("GroupNames() = %q, want %q", p.GroupNames(), want)
+	}
+}
+
+func TestPolicy_AllowsAnyone(t *testing.T) {
+	for rules, want := range map[string]bool{
+		`[{allow: {roles: [x]}}, {allow: {anyone: true, paths: [/public/**]}}]`: true,
+		`[{allow: {roles: [x]}}, {deny: {methods: [DELETE]}}]`:                  false,
+		`[{allow: {anyone: true}, mode: report}]`:                               false,
+	} {
+		if got := compile(t, rules).AllowsAnyone(); got != want {
+			t.Errorf("AllowsAnyone() = %v for %s", got, rules)
+		}
+	}
+}
+
+func TestMaxAuthAge_ReportsFirstOfEqualRules(t *testing.T) {
+	p := compile(t, `[{allow: {roles: [auditor], max_auth_age: 1m}}, {allow: {roles: [auditor], max_auth_age: 1m}}]`)
+	if d := p.Decide(newRequest("GET", "/")); d.Reason != policy.LoginTooOld || d.Rule != "p[0]" || d.MaxAge != time.Minute {
+		t.Errorf("decision is %+v", d)
 	}
 }
 

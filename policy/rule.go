@@ -12,7 +12,7 @@ type rule struct {
 
 type compiledPart struct {
 	key     string
-	matches func(*Request) bool
+	matches matcher
 }
 
 func compileRule(name string, written Rule) (rule, error) {
@@ -22,7 +22,7 @@ func compileRule(name string, written Rule) (rule, error) {
 	}
 	r := rule{name: name, allow: allow, report: written.Mode == modeReport, maxAge: m.MaxAuthAge}
 	for i := range parts {
-		matches, err := parts[i].compile(m, allow)
+		matches, err := parts[i].matcher(m, allow)
 		if err != nil {
 			return rule{}, err
 		}
