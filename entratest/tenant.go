@@ -39,9 +39,20 @@ type Tenant struct {
 
 // New makes a tenant that will be served at base, with one registered app.
 func New(base string, app App) *Tenant {
+	return newTenant(base, app, newKey())
+}
+
+// sharedKey is the first key of the tenants of NewSharingKey.
+var sharedKey = sync.OnceValue(newKey)
+
+// NewSharingKey is New for tests that make many tenants: making an RSA key takes
+// long, so all of these tenants begin with the same one. A test in which two tenants
+// must not trust each other's tokens needs New for one of them.
+func NewSharingKey(base string, app App) *Tenant { return newTenant(base, app, sharedKey()) }
+
+func newTenant(base string, app App, key signingKey) *Tenant {
 	app.RedirectURIs = slices.Clone(app.RedirectURIs)
-	t := &Tenant{ID: guid(), url: base, app: app, codes: map[string]code{}}
-	t.Rotate()
+	t := &Tenant{ID: guid(), url: base, app: app, codes: map[string]code{}, keys: []signingKey{key}}
 	t.mux = t.routes()
 	return t
 }

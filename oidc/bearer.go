@@ -8,75 +8,75 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4/json" // unlike the standard one, exact about names and refusing the same name twice
+	"github.com/go-jose/go-jose/v4/json" // unlike encoding/json, it matches names exactly and rejects duplicates
 )
 
-// maxToken bounds a token's text, in bytes.
+// maxToken is the size limit of a token, in bytes.
 const maxToken = 16 << 10
 
-// Bearer checks an access token that a caller brought (RFC 9068, and Entra's
-// forms of it), by the issuer that it names.
+// Bearer verifies an access token (RFC 9068, and the forms of Entra) as a token of
+// the issuer that it names.
 func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
-	if at := p.checker(token); at != p {
-		return at.Bearer(ctx, token)
+	if issuer := p.providerFor(token); issuer != p {
+		return issuer.Bearer(ctx, token)
 	}
-	k, err := p.found(ctx)
+	m, err := p.discovered(ctx)
 	if err != nil {
 		return Identity{}, err
 	}
-	if len(token) > maxToken { // not even its digest is taken
+	if len(token) > maxToken { // before the work of hashing it
 		err := refuse(Malformed, "the token is too large")
 		p.metrics.verified(err)
 		return Identity{}, err
 	}
-	digest, keys := sha256.Sum256([]byte(token)), k.keys.current()
-	if id, ok := p.recall(digest, keys); ok {
+	digest, keys := sha256.Sum256([]byte(token)), m.keys.current()
+	if id, ok := p.cachedIdentity(digest, keys); ok {
 		return id, nil
 	}
-	id, err := p.bearer(ctx, k, token)
+	id, err := p.bearer(ctx, m, token)
 	p.metrics.verified(err)
-	if now := k.keys.current(); err == nil && now.Equal(keys) { // else: verified by keys that came meanwhile
-		p.remembered.keep(digest, memory{id, now})
+	if now := m.keys.current(); err == nil && now.Equal(keys) { // otherwise a refresh came in between, and we cannot tell which keys verified it
+		p.cache.put(digest, cachedToken{id, now})
 	}
 	return id, err
 }
 
-// Remembered is the identity of a token that Bearer verified a while ago, if it is
-// still good. It asks nobody and costs little.
-func (p *Provider) Remembered(token string) (Identity, bool) {
-	at := p.checker(token)
-	k := at.known.Load()
-	if k == nil || len(token) > maxToken {
+// Cached returns the identity of a token that [Provider.Bearer] verified before, if
+// the token is still valid. It does no I/O and verifies no signature.
+func (p *Provider) Cached(token string) (Identity, bool) {
+	issuer := p.providerFor(token)
+	m := issuer.metadata.Load()
+	if m == nil || len(token) > maxToken {
 		return Identity{}, false
 	}
-	return at.recall(sha256.Sum256([]byte(token)), k.keys.current())
+	return issuer.cachedIdentity(sha256.Sum256([]byte(token)), m.keys.current())
 }
 
-// checker is the provider that a token is checked by: that of the further issuer
-// which it names, else p.
-func (p *Provider) checker(token string) *Provider {
-	if len(p.others) > 0 {
-		if other := p.others[issuerIn(token)]; other != nil {
+// providerFor returns the provider that must verify a token: that of the bearer
+// issuer that the token names, otherwise p.
+func (p *Provider) providerFor(token string) *Provider {
+	if len(p.bearerIssuers) > 0 {
+		if other := p.bearerIssuers[unverifiedIssuer(token)]; other != nil {
 			return other
 		}
 	}
 	return p
 }
 
-// recall is the identity of a remembered token, counted as verified.
-func (p *Provider) recall(digest [sha256.Size]byte, keys time.Time) (Identity, bool) {
-	id, ok := p.remembered.find(digest, keys, time.Now())
+// cachedIdentity returns the identity of a cached token and counts a verification.
+func (p *Provider) cachedIdentity(digest [sha256.Size]byte, keys time.Time) (Identity, bool) {
+	id, ok := p.cache.get(digest, keys, time.Now())
 	if ok {
 		p.metrics.verified(nil)
 	}
 	return id, ok
 }
 
-func (p *Provider) bearer(ctx context.Context, k *known, token string) (Identity, error) {
+func (p *Provider) bearer(ctx context.Context, m *metadata, token string) (Identity, error) {
 	if len(p.settings.APIAudiences) == 0 {
-		return Identity{}, refuse(WrongAudience, "no api_audiences are configured, so no bearer token is taken")
+		return Identity{}, refuse(WrongAudience, "no api_audiences are configured, so bearer tokens are rejected")
 	}
-	c, err := p.verify(ctx, k, token, "jwt", "at+jwt")
+	c, err := p.verify(ctx, m, token, "jwt", "at+jwt")
 	if err != nil {
 		return Identity{}, err
 	}
@@ -88,14 +88,14 @@ func (p *Provider) bearer(ctx context.Context, k *known, token string) (Identity
 	}
 	id, err := p.identity(c)
 	if err == nil && p.appsOnly && id.App == "" {
-		return Identity{}, refuse(WrongIssuer, "users of that issuer are not taken here, only its applications")
+		return Identity{}, refuse(WrongIssuer, "only applications of that issuer are accepted, and no users")
 	}
 	return id, err
 }
 
-// issuerIn is what a token says of its issuer, before anything of it is believed:
-// it chooses who checks it.
-func issuerIn(token string) string {
+// unverifiedIssuer returns the iss of a token that is not verified yet. It only
+// selects the provider that verifies the token.
+func unverifiedIssuer(token string) string {
 	if len(token) > maxToken {
 		return ""
 	}
@@ -104,22 +104,22 @@ func issuerIn(token string) string {
 		return ""
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(parts[1])
-	var said struct {
+	var c struct {
 		Issuer string `json:"iss"`
 	}
-	if err != nil || json.Unmarshal(data, &said) != nil {
+	if err != nil || json.Unmarshal(data, &c) != nil {
 		return ""
 	}
-	return said.Issuer
+	return c.Issuer
 }
 
-// verify checks what every token must have: form, one of kinds as its type,
-// signature, issuer, times, tenant.
-func (p *Provider) verify(ctx context.Context, k *known, token string, kinds ...string) (*claims, error) {
-	if err := checkForm(token, kinds); err != nil {
+// verify checks what all kinds of tokens have in common: form, type (one of types),
+// signature, issuer, times and tenant.
+func (p *Provider) verify(ctx context.Context, m *metadata, token string, types ...string) (*claims, error) {
+	if err := checkForm(token, types); err != nil {
 		return nil, err
 	}
-	payload, err := k.keys.payload(ctx, token)
+	payload, err := m.keys.payload(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -130,11 +130,11 @@ func (p *Provider) verify(ctx context.Context, k *known, token string, kinds ...
 	return c, p.checkClaims(c, time.Now())
 }
 
-// checkForm looks at the header before any work is done, and tells apart the
-// tokens that are often sent by mistake.
-func checkForm(token string, kinds []string) error {
-	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, foreign) {
-		return refuse(Malformed, "the token is not a signed JWT (encrypted ones are not taken)")
+// checkForm checks the form and the header of a token before any costly work. It has
+// reasons of their own for tokens that are often sent by mistake.
+func checkForm(token string, types []string) error {
+	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, notInJWT) {
+		return refuse(Malformed, "the token is not a signed JWT (encrypted ones are not accepted)")
 	}
 	head, _, _ := strings.Cut(token, ".")
 	data, err := base64.RawURLEncoding.Strict().DecodeString(head)
@@ -143,32 +143,33 @@ func checkForm(token string, kinds []string) error {
 		return refuse(Malformed, "the token's header cannot be read")
 	}
 	switch {
-	case h["crit"] != nil, h["b64"] != nil: // b64 is one of them (RFC 7797 §6)
+	case h["crit"] != nil, h["b64"] != nil: // b64 is an extension too (RFC 7797 §6)
 		return refuse(Malformed, "the token's header demands extensions that are not known")
 	case h["nonce"] != nil:
 		return refuse(NotForAPIs, "it is a token for Microsoft Graph, which only Graph can check; ask for one for your API's scope")
-	case !isKind(h["typ"], kinds):
-		return refuse(WrongType, "the token is of another type than is taken here")
+	case !isType(h["typ"], types):
+		return refuse(WrongType, "the token has a type that is not accepted here")
 	}
 	return nil
 }
 
-// foreign characters are in no JWT (RFC 7515 §2), though decoders skip some of
-// them: so that one token has one spelling.
-func foreign(r rune) bool {
+// notInJWT reports whether r cannot occur in a JWT (RFC 7515 §2). Decoders skip some
+// such characters, which would give one token several spellings.
+func notInJWT(r rune) bool {
 	return !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
 }
 
-// isKind compares a header's typ (RFC 8725 §3.11); most tokens have none or JWT.
-func isKind(typ any, kinds []string) bool {
+// isType reports whether typ is one of types (RFC 8725 §3.11). A missing typ is
+// accepted: most tokens have none.
+func isType(typ any, types []string) bool {
 	if typ == nil {
 		return true
 	}
 	text, _ := typ.(string)
-	return slices.Contains(kinds, strings.TrimPrefix(strings.ToLower(text), "application/"))
+	return slices.Contains(types, strings.TrimPrefix(strings.ToLower(text), "application/"))
 }
 
-// skew is how far clocks may differ.
+// skew is the tolerance for differences between the provider's clock and ours.
 const skew = time.Minute
 
 func (p *Provider) checkClaims(c *claims, now time.Time) error {
@@ -178,13 +179,13 @@ func (p *Provider) checkClaims(c *claims, now time.Time) error {
 	case c.Issuer != p.settings.Issuer:
 		return refuse(WrongIssuer, "the token is from another issuer")
 	case p.tenant != "" && c.Tenant != p.tenant:
-		return refuse(WrongTenant, "the token is of another tenant, or names none")
+		return refuse(WrongTenant, "the token is from another tenant, or names none")
 	case c.Expires.IsZero():
 		return refuse(Expired, "the token has no exp")
-	case !now.Before(c.Expires.Time): // without skew: it opens nothing after its last moment
+	case !now.Before(c.Expires.Time): // without skew: a token is useless after its exp
 		return refuse(Expired, "the token has expired")
 	case c.NotBefore.After(now.Add(skew)), c.Issued.After(now.Add(skew)):
-		return refuse(NotYetValid, "the token is of the future; compare the clocks")
+		return refuse(NotYetValid, "the token is from the future; compare the clocks")
 	}
 	return nil
 }

@@ -13,9 +13,9 @@ import (
 	"sallyport/oidc"
 )
 
-// TestAccessTokens is one row a fault that somebody shipped.
-func TestAccessTokens(t *testing.T) {
-	h := newHouse(t, nil)
+// TestBearer_AccessTokens has a row for each fault that some product had.
+func TestBearer_AccessTokens(t *testing.T) {
+	h := startFixture(t, nil)
 	access := func(alter func(entratest.Claims)) string { return h.entra.AccessToken(h.alice, audience, alter) }
 	set := func(name string, value any) string {
 		return access(func(c entratest.Claims) { c[name] = value })
@@ -93,17 +93,17 @@ func TestAccessTokens(t *testing.T) {
 	}
 }
 
-// tampered has another payload under the same signature.
+// tampered returns the token with another payload under the same signature.
 func tampered(token string) string {
 	parts := strings.Split(token, ".")
 	parts[1] = parts[1][:20] + "AAAA" + parts[1][24:]
 	return strings.Join(parts, ".")
 }
 
-// TestAnEmailDecidesNothing: a token of alice that claims carol's address is
-// still alice's (CVE-2023-3128, CVE-2026-55075, nOAuth).
-func TestAnEmailDecidesNothing(t *testing.T) {
-	h := newHouse(t, nil)
+// TestBearer_IgnoresEmail: a token of alice that has the address of carol still
+// identifies alice (CVE-2023-3128, CVE-2026-55075, nOAuth).
+func TestBearer_IgnoresEmail(t *testing.T) {
+	h := startFixture(t, nil)
 	token := h.entra.AccessToken(h.alice, audience, func(c entratest.Claims) {
 		c["email"], c["upn"], c["preferred_username"], c["email_verified"] = "carol@example.com", "carol@example.com", "carol@example.com", "true"
 	})
@@ -112,10 +112,10 @@ func TestAnEmailDecidesNothing(t *testing.T) {
 	}
 }
 
-// TestOneRegistrationForLoginAndAPI: the audience of Entra's v2.0 access tokens is
-// then the client ID, as that of ID tokens is.
-func TestOneRegistrationForLoginAndAPI(t *testing.T) {
-	h := newHouse(t, func(s *oidc.Settings) { s.APIAudiences = []string{clientID} })
+// TestBearer_ClientIDAsAudience: with one registration for login and API, Entra's
+// access tokens have the client ID as audience, like ID tokens.
+func TestBearer_ClientIDAsAudience(t *testing.T) {
+	h := startFixture(t, func(s *oidc.Settings) { s.APIAudiences = []string{clientID} })
 	app := "7a111900-0000-4000-8000-000000000007"
 	for _, c := range []struct {
 		name, token string
@@ -133,8 +133,8 @@ func TestOneRegistrationForLoginAndAPI(t *testing.T) {
 	}
 }
 
-func TestApplicationsAreToldFromUsers(t *testing.T) {
-	h := newHouse(t, nil)
+func TestBearer_DistinguishesApplications(t *testing.T) {
+	h := startFixture(t, nil)
 	const app, principal = "7a111900-0000-4000-8000-000000000007", "8a111900-0000-4000-8000-000000000008"
 	for name, alter := range map[string]func(entratest.Claims){
 		"as Entra does by default": nil,
@@ -147,19 +147,19 @@ func TestApplicationsAreToldFromUsers(t *testing.T) {
 	}
 }
 
-func TestWithoutAudiencesNoBearerIsTaken(t *testing.T) {
-	h := newHouse(t, func(s *oidc.Settings) { s.APIAudiences = nil })
+func TestBearer_RejectsWithoutAudiences(t *testing.T) {
+	h := startFixture(t, func(s *oidc.Settings) { s.APIAudiences = nil })
 	for _, token := range []string{h.accessToken(), h.entra.AccessToken(h.alice, "", nil)} {
 		_, err := h.Bearer(context.Background(), token)
-		if verdict(err) != oidc.WrongAudience || !strings.Contains(err.Error(), "api_audiences") {
+		if reasonOf(err) != oidc.WrongAudience || !strings.Contains(err.Error(), "api_audiences") {
 			t.Errorf("gives %v", err)
 		}
 	}
 }
 
-// TestWhatMakesParsersWork costs little here: at most a mebibyte for each.
-func TestWhatMakesParsersWork(t *testing.T) {
-	h := newHouse(t, nil)
+// TestBearer_BoundsParsing: hostile tokens cost at most a mebibyte of allocations.
+func TestBearer_BoundsParsing(t *testing.T) {
+	h := startFixture(t, nil)
 	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 	good := part(`{"alg":"RS256","kid":"x"}`)
 	for name, token := range map[string]string{
@@ -177,7 +177,7 @@ func TestWhatMakesParsersWork(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range times {
-			if _, got := h.bearer(token); got == "" || got == doubt {
+			if _, got := h.bearer(token); got == "" || got == unknown {
 				t.Errorf("%s gives %q", name, got)
 			}
 		}
@@ -188,12 +188,12 @@ func TestWhatMakesParsersWork(t *testing.T) {
 	}
 }
 
-// TestNothingATokenNamesIsAsked: only the provider's own endpoints are (CVE-2025-59936,
+// TestBearer_FetchesNothingThatTokensName, only the provider's own endpoints (CVE-2025-59936,
 // CVE-2026-32301, CVE-2025-52477).
-func TestNothingATokenNamesIsAsked(t *testing.T) {
-	h := newHouse(t, nil)
+func TestBearer_FetchesNothingThatTokensName(t *testing.T) {
+	h := startFixture(t, nil)
 	asked := make(chan string, 100)
-	h.bend(func(_ http.ResponseWriter, r *http.Request) bool { asked <- r.URL.Path; return false })
+	h.override(func(_ http.ResponseWriter, r *http.Request) bool { asked <- r.URL.Path; return false })
 	elsewhere := strings.TrimSuffix(h.entra.Issuer(), "/v2.0") + "/elsewhere"
 	for _, name := range []string{"jku", "x5u"} {
 		claims := h.entra.Claims(h.alice, audience)
@@ -211,7 +211,7 @@ func TestNothingATokenNamesIsAsked(t *testing.T) {
 }
 
 func BenchmarkBearer(b *testing.B) {
-	h := newHouse(b, nil)
+	h := startFixture(b, nil)
 	tokens := make([]string, 20_000) // more than are remembered
 	for i := range tokens {
 		tokens[i] = h.accessToken()
@@ -226,7 +226,7 @@ func BenchmarkBearer(b *testing.B) {
 
 // FuzzBearer: no text that the provider did not sign for us is taken, whatever it is.
 func FuzzBearer(f *testing.F) {
-	h := newHouse(f, nil)
+	h := startFixture(f, nil)
 	claims := h.entra.Claims(h.alice, audience)
 	f.Add(h.entra.AccessToken(h.alice, "api://other", nil))
 	f.Add(h.entra.IDToken(h.alice, "n", nil))
@@ -240,7 +240,7 @@ func FuzzBearer(f *testing.F) {
 	f.Add("e30.e30.")
 	f.Add("eyJhbGciOiJSUzI1NiIsImNyaXQiOlsiYjY0Il19.e30.e30")
 	f.Fuzz(func(t *testing.T, token string) {
-		if id, err := h.Bearer(context.Background(), token); verdict(err) == "" || verdict(err) == doubt {
+		if id, err := h.Bearer(context.Background(), token); reasonOf(err) == "" || reasonOf(err) == unknown {
 			t.Errorf("gives %+v, %v", id, err)
 		}
 	})

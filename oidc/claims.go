@@ -11,26 +11,26 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 )
 
-// claims are those of a token that we read.
+// claims are the claims of a token that we read; all has every claim.
 type claims struct {
-	Issuer          string   `json:"iss"`
-	Subject         string   `json:"sub"`
-	Audience        audience `json:"aud"`
-	Party           string   `json:"azp"`
-	App             string   `json:"appid"`
-	Expires         instant  `json:"exp"`
-	NotBefore       instant  `json:"nbf"`
-	Issued          instant  `json:"iat"`
-	Authenticated   instant  `json:"auth_time"`
-	Nonce           string   `json:"nonce"`
-	AccessTokenHash string   `json:"at_hash"`
-	CodeHash        string   `json:"c_hash"`
-	Tenant          string   `json:"tid"`
-	ProviderSession string   `json:"sid"`
-	Name            string   `json:"name"`
-	Email           string   `json:"email"`
-	Roles           []string `json:"roles"`
-	TokenKind       string   `json:"idtyp"`
+	Issuer          string      `json:"iss"`
+	Subject         string      `json:"sub"`
+	Audience        audience    `json:"aud"`
+	Party           string      `json:"azp"`
+	App             string      `json:"appid"`
+	Expires         numericDate `json:"exp"`
+	NotBefore       numericDate `json:"nbf"`
+	Issued          numericDate `json:"iat"`
+	Authenticated   numericDate `json:"auth_time"`
+	Nonce           string      `json:"nonce"`
+	AccessTokenHash string      `json:"at_hash"`
+	CodeHash        string      `json:"c_hash"`
+	Tenant          string      `json:"tid"`
+	ProviderSession string      `json:"sid"`
+	Name            string      `json:"name"`
+	Email           string      `json:"email"`
+	Roles           []string    `json:"roles"`
+	TokenKind       string      `json:"idtyp"`
 
 	all map[string]any
 }
@@ -40,21 +40,21 @@ type audience []string
 
 func (a audience) has(s string) bool { return slices.Contains(a, s) }
 
-// UnmarshalJSON takes both forms.
+// UnmarshalJSON accepts both forms.
 func (a *audience) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*a = audience{one}
+	var single string
+	if json.Unmarshal(data, &single) == nil {
+		*a = audience{single}
 		return nil
 	}
 	return json.Unmarshal(data, (*[]string)(a))
 }
 
-// instant is a NumericDate (RFC 7519 §2).
-type instant struct{ time.Time }
+// numericDate is a NumericDate (RFC 7519 §2): seconds since 1970.
+type numericDate struct{ time.Time }
 
-// UnmarshalJSON takes seconds since 1970, with or without a fraction.
-func (i *instant) UnmarshalJSON(data []byte) error {
+// UnmarshalJSON drops a fraction of a second.
+func (d *numericDate) UnmarshalJSON(data []byte) error {
 	var seconds float64
 	if err := json.Unmarshal(data, &seconds); err != nil {
 		return err
@@ -62,14 +62,14 @@ func (i *instant) UnmarshalJSON(data []byte) error {
 	if math.Abs(seconds) > 1<<40 {
 		return fmt.Errorf("a time of %g seconds is out of range", seconds)
 	}
-	i.Time = time.Unix(int64(seconds), 0).UTC()
+	d.Time = time.Unix(int64(seconds), 0).UTC()
 	return nil
 }
 
-// isIDToken tells an ID token from an access token: only the former has a nonce
-// or hashes of what it came with and, where its audience is the application that
-// signs people in, says neither what may be done nor how the asking application
-// proved itself. (An ID token may have azp, so that tells nothing.)
+// isIDToken reports whether the claims are of an ID token and not of an access token.
+// Only an ID token has a nonce, at_hash or c_hash. If the audience is the application
+// that signs people in, only an access token has scopes or says how the client
+// authenticated. (Both may have azp.)
 func (c *claims) isIDToken(clientID string) bool {
 	if c.Nonce != "" || c.AccessTokenHash != "" || c.CodeHash != "" {
 		return true
@@ -77,8 +77,8 @@ func (c *claims) isIDToken(clientID string) bool {
 	return c.Audience.has(clientID) && !c.hasAny("scp", "scope", "client_id", "azpacr", "appid")
 }
 
-// isVersion1 says whether Entra made the token for an API that asks for none of
-// the v2.0 endpoint's.
+// isVersion1 reports whether Entra issued the token in its v1.0 format, which it does
+// unless the registration of the API asks for v2.0.
 func (c *claims) isVersion1() bool {
 	return strings.HasPrefix(c.Issuer, "https://sts.windows.net/") || c.hasAny("ver") && c.all["ver"] == "1.0"
 }
@@ -87,24 +87,24 @@ func (c *claims) hasAny(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return c.all[name] != nil })
 }
 
-// app is the application that calls by itself; "" where a user does. Entra says so
-// by idtyp only if asked to, but then the subject is the application's own object
-// and nobody delegated a scope.
+// app returns the client ID of an application that calls for itself; "" if a user
+// calls. Entra sets idtyp only where it is configured. Without it, a token whose
+// subject is its oid and that has no delegated scope is an application's.
 func (c *claims) app() string {
-	alone := c.Subject != "" && c.all["oid"] == c.Subject && !c.hasAny("scp", "scope")
-	if c.TokenKind != "app" && !alone {
+	ownSubject := c.Subject != "" && c.all["oid"] == c.Subject && !c.hasAny("scp", "scope")
+	if c.TokenKind != "app" && !ownSubject {
 		return ""
 	}
 	return cmp.Or(c.Party, c.App)
 }
 
-// longestKey bounds who somebody is, in bytes.
-const longestKey = 1024
+// maxKeyLength is the size limit of the value of user_claim, in bytes.
+const maxKeyLength = 1024
 
-// identity is who the claims speak of.
+// identity returns the identity that the claims state.
 func (p *Provider) identity(c *claims) (Identity, error) {
 	key, _ := c.all[p.settings.UserClaim].(string)
-	if key == "" || len(key) > longestKey {
+	if key == "" || len(key) > maxKeyLength {
 		return Identity{}, refuse(ClaimMissing, "the token has no usable claim "+p.settings.UserClaim)
 	}
 	id := Identity{Key: key, Issuer: c.Issuer, Subject: c.Subject, Name: c.Name, Email: c.Email, ProviderSession: c.ProviderSession,

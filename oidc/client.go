@@ -10,24 +10,25 @@ import (
 )
 
 const (
-	askTimeout = 10 * time.Second // for one answer of the provider
-	answerSize = 1 << 20          // of one answer, in bytes
+	requestTimeout = 10 * time.Second // of one request to the provider
+	maxResponse    = 1 << 20          // body of one response, in bytes
 )
 
-// newClient asks the provider: with its CA, following no redirects, reading
-// bounded answers.
+// newClient returns a client for requests to the provider. It trusts the CA in
+// caFile, follows no redirects and bounds the size of responses.
 func newClient(caFile string) (*http.Client, error) {
-	pool, err := roots(caFile)
+	pool, err := certPool(caFile)
 	if err != nil {
 		return nil, fmt.Errorf("oidc.ca_file %w", err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	return &http.Client{Timeout: askTimeout, Transport: careful{transport}}, nil
+	return &http.Client{Timeout: requestTimeout, Transport: limitedTransport{transport}}, nil
 }
 
-// roots are the certificates in path; nil, for the system's, where there is no path.
-func roots(path string) (*x509.CertPool, error) {
+// certPool returns the certificates in path; nil, which means those of the system, if
+// path is empty.
+func certPool(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -42,20 +43,20 @@ func roots(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// careful is a transport whose answers end at answerSize and are no redirects.
-type careful struct{ next http.RoundTripper }
+// limitedTransport bounds responses by maxResponse and rejects redirects.
+type limitedTransport struct{ next http.RoundTripper }
 
-// RoundTrip is next's. A redirect is an error here already: the client's own would
-// quote the Location, which may repeat what we sent.
-func (c careful) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.next.RoundTrip(r)
+// RoundTrip rejects redirects itself because the error of [http.Client] would quote the
+// Location, which may repeat a secret that we sent.
+func (t limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
 	if resp.Header.Get("Location") != "" || resp.StatusCode/100 == 3 {
 		resp.Body.Close()
-		return nil, fmt.Errorf("the provider answered with a redirect (%d), which is not followed", resp.StatusCode)
+		return nil, fmt.Errorf("the provider responded with a redirect (%d), which is not followed", resp.StatusCode)
 	}
-	resp.Body = http.MaxBytesReader(nil, resp.Body, answerSize)
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxResponse)
 	return resp, nil
 }

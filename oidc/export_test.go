@@ -2,11 +2,11 @@ package oidc
 
 import "net/http"
 
-// Through makes the provider's requests go through next, for tests in which time
-// is made up; the bound on answers stays.
-func (p *Provider) Through(next http.RoundTripper) { p.client.Transport = careful{next} }
+// Through sends the provider's requests to next, for tests in fake time. The bound on
+// responses stays.
+func (p *Provider) Through(next http.RoundTripper) { p.client.Transport = limitedTransport{next} }
 
-// UsableKeys is how many keys are taken of a key set.
+// UsableKeys returns the number of usable keys in a key set.
 func UsableKeys(data []byte) (n int, err error) {
 	byID, err := readKeys(data)
 	for _, keys := range byID {

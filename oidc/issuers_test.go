@@ -13,8 +13,8 @@ import (
 	"sallyport/oidc"
 )
 
-// elsewhere is another tenant, served on its own.
-func elsewhere(t *testing.T, h *house) (*entratest.Tenant, string) {
+// elsewhere returns another tenant with its own server, key and certificate.
+func elsewhere(t *testing.T, h *fixture) (*entratest.Tenant, string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	tenant := entratest.New("https://"+server.Listener.Addr().String(), entratest.App{ClientID: clientID})
@@ -24,20 +24,20 @@ func elsewhere(t *testing.T, h *house) (*entratest.Tenant, string) {
 	return tenant, h.write("other.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 }
 
-// TestFurtherIssuers: a token is checked by the issuer that it names and by no
-// other (CVE-2024-8901, CVE-2026-49998); users of another tenant are nobody here
-// unless the settings say by what claim.
-func TestFurtherIssuers(t *testing.T) {
+// TestBearerIssuers: a token is verified as one of the issuer that it names and of no
+// other (CVE-2024-8901, CVE-2026-49998). Users of another tenant are rejected unless
+// the settings name a claim for them.
+func TestBearerIssuers(t *testing.T) {
 	const other = "api://elsewhere"
 	for _, claim := range []string{"", "oid"} {
-		h := newSite(t)
+		h := newFixture(t)
 		tenant, ca := elsewhere(t, h)
 		bob := tenant.Add(entratest.Person{UPN: "bob@elsewhere.example"})
 		h.settings.BearerIssuers = []oidc.BearerIssuer{{Issuer: tenant.Issuer(), Audiences: []string{other}, UserClaim: claim, CAFile: ca},
 			{Issuer: "https://127.0.0.1:1/gone", Audiences: []string{other}}} // one that never answers stops nobody
 		<-h.run()
 		app := tenant.AppToken("a", "b", other, nil)
-		for h.verdictOf(app) == doubt { // until the other issuer is found, too
+		for h.bearerReason(app) == unknown { // until the other issuer is found, too
 		}
 		users := oidc.WrongIssuer
 		if claim != "" {
@@ -56,24 +56,24 @@ func TestFurtherIssuers(t *testing.T) {
 			{"our key, the other's name", h.entra.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = tenant.Issuer() }), oidc.KeyUnknown},
 			{"a third's", tenant.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = "https://third.example" }), oidc.KeyUnknown},
 			{"the other's name with a slash", tenant.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = tenant.Issuer() + "/" }), oidc.KeyUnknown},
-			{"one that cannot be asked", tenant.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = "https://127.0.0.1:1/gone" }), doubt},
+			{"one that cannot be asked", tenant.AppToken("a", "b", other, func(c entratest.Claims) { c["iss"] = "https://127.0.0.1:1/gone" }), unknown},
 		} {
-			if got := h.verdictOf(c.token); got != c.want {
+			if got := h.bearerReason(c.token); got != c.want {
 				t.Errorf("with the claim %q, %s gives %q, want %q", claim, c.name, got, c.want)
 			}
 		}
 	}
 }
 
-func (h *house) verdictOf(token string) oidc.Reason {
+func (h *fixture) bearerReason(token string) oidc.Reason {
 	_, err := h.Bearer(context.Background(), token)
-	return verdict(err)
+	return reasonOf(err)
 }
 
-// TestATokenIsRememberedAsAWhole (CVE-2026-35039: the cache's key was a part of it),
-// and no longer than it says.
-func TestATokenIsRememberedAsAWhole(t *testing.T) {
-	h := newHouse(t, nil)
+// TestCache_KeyIsWholeToken (CVE-2026-35039: the key was a part of it), and an entry
+// expires with its token.
+func TestCache_KeyIsWholeToken(t *testing.T) {
+	h := startFixture(t, nil)
 	good := h.accessToken()
 	for range 3 {
 		if id, got := h.bearer(good); got != "" || id.Key != h.alice.OID {
@@ -99,9 +99,9 @@ func TestATokenIsRememberedAsAWhole(t *testing.T) {
 	}
 }
 
-// TestManyAtOnceKeepTheirIdentity (CVE-2026-33496, CVE-2026-71326).
-func TestManyAtOnceKeepTheirIdentity(t *testing.T) {
-	h := newHouse(t, nil)
+// TestBearer_ConcurrentIdentities (CVE-2026-33496, CVE-2026-71326).
+func TestBearer_ConcurrentIdentities(t *testing.T) {
+	h := startFixture(t, nil)
 	bob := h.entra.Add(entratest.Person{UPN: "bob@example.com"})
 	tokens := map[string]string{h.accessToken(): h.alice.OID, h.entra.AccessToken(bob, audience, nil): bob.OID}
 	var all sync.WaitGroup
@@ -117,8 +117,8 @@ func TestManyAtOnceKeepTheirIdentity(t *testing.T) {
 	all.Wait()
 }
 
-func BenchmarkRememberedBearer(b *testing.B) {
-	h := newHouse(b, nil)
+func BenchmarkCachedBearer(b *testing.B) {
+	h := startFixture(b, nil)
 	token := h.accessToken()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -13,54 +13,54 @@ import (
 )
 
 const (
-	keysEvery  = 10 * time.Minute // between refreshes; a key that was withdrawn dies with the next
-	keysApart  = 30 * time.Second // between fetches at the least, whatever keys tokens name
-	keysMaxAge = 24 * time.Hour   // beyond it, keys that could not be refreshed count no more
+	refreshInterval    = 10 * time.Minute // a key that the provider withdrew is rejected after the next refresh
+	minRefreshInterval = 30 * time.Second // however many unknown keys tokens name
+	keysMaxAge         = 24 * time.Hour   // keys that could not be refreshed for so long are not used
 )
 
-// algorithms are those we accept.
+// algorithms are the signature algorithms that we accept.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
 
-// keys are the provider's public keys, by id. Only the document at its jwks_uri
-// is ever fetched, and no token can make that happen more than once in keysApart.
+// keys are the provider's public keys, by id. Only the document at its jwks_uri is
+// ever fetched; tokens can cause at most one fetch in minRefreshInterval.
 type keys struct {
 	url    string
 	client *http.Client
 	count  func(result string)
 
-	mu      sync.Mutex // guards what follows
-	byID    map[string][]jose.JSONWebKey
-	fetched time.Time     // when byID was current
-	tried   time.Time     // when the last fetch began
-	err     error         // of the last fetch
-	flying  chan struct{} // closed at the end of the fetch under way; nil when there is none
+	mu       sync.Mutex // guards the fields below
+	byID     map[string][]jose.JSONWebKey
+	fetched  time.Time     // when the fetch of byID began
+	tried    time.Time     // when the last fetch began
+	err      error         // of the last fetch
+	inFlight chan struct{} // closed when the fetch under way ends; nil if there is none
 }
 
-// payload is what a token carries, once one of the keys is found to have signed it.
+// payload returns the payload of a token that one of the keys signed.
 func (k *keys) payload(ctx context.Context, token string) ([]byte, error) {
 	signed, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
 		return nil, refuse(reasonOf(err), "the token is not a JWT signed by an allowed algorithm")
 	}
 	header := signed.Signatures[0].Header
-	found, err := k.find(ctx, header.KeyID)
+	named, err := k.lookup(ctx, header.KeyID)
 	if err != nil {
 		return nil, err
 	}
-	tried := false
-	for _, key := range found {
-		if !fits(key, header.Algorithm) {
+	fitting := false
+	for _, key := range named {
+		if !isAllowedFor(key, header.Algorithm) {
 			continue
 		}
-		tried = true
+		fitting = true
 		if payload, err := signed.Verify(key.Key); err == nil {
 			return payload, nil
 		}
 	}
-	if !tried {
-		return nil, refuse(AlgRefused, "the key that the token names is not for the token's algorithm")
+	if !fitting {
+		return nil, refuse(AlgRefused, "the key that the token names must not be used with the token's algorithm")
 	}
-	return nil, refuse(BadSignature, "the signature is not of the key that the token names")
+	return nil, refuse(BadSignature, "the signature was not made with the key that the token names")
 }
 
 func reasonOf(err error) Reason {
@@ -71,25 +71,26 @@ func reasonOf(err error) Reason {
 	return Malformed
 }
 
-// find gives the keys with an id, at least one, asking the provider anew for an
-// id that it does not know.
-func (k *keys) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
-	if found := k.look(id); found != nil {
-		return found, nil
+// lookup returns the keys with an id, at least one. If the id is unknown, it fetches
+// the keys again.
+func (k *keys) lookup(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
+	if named := k.cached(id); named != nil {
+		return named, nil
 	}
 	err := k.refresh(ctx)
-	found := k.look(id)
+	named := k.cached(id)
 	switch {
-	case found != nil:
-		return found, nil
-	case err != nil: // the key may be a new one: we cannot tell
+	case named != nil:
+		return named, nil
+	case err != nil: // we cannot tell whether the key is a new one
 		return nil, err
 	}
 	return nil, refuse(KeyUnknown, "the provider publishes no such key")
 }
 
-// look is find from memory; nil where there is none or memory is too old.
-func (k *keys) look(id string) []jose.JSONWebKey {
+// cached returns the keys with an id that were fetched before; nil if there are none
+// or they are too old.
+func (k *keys) cached(id string) []jose.JSONWebKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fetched.IsZero() || time.Since(k.fetched) >= keysMaxAge {
@@ -98,25 +99,25 @@ func (k *keys) look(id string) []jose.JSONWebKey {
 	return k.byID[id]
 }
 
-// refresh fetches the keys unless that was tried a moment ago; it gives the error
-// of the last fetch. Who comes while a fetch is under way waits for it, no longer
-// than ctx.
+// refresh fetches the keys, unless the last attempt began less than
+// minRefreshInterval ago. It returns the error of the last attempt. Callers share a
+// fetch that is under way; each waits for it until its ctx ends.
 func (k *keys) refresh(ctx context.Context) error {
 	k.mu.Lock()
-	if k.flying == nil {
-		if !k.tried.IsZero() && time.Since(k.tried) < keysApart {
+	if k.inFlight == nil {
+		if !k.tried.IsZero() && time.Since(k.tried) < minRefreshInterval {
 			defer k.mu.Unlock()
 			return k.err
 		}
-		k.tried, k.flying = time.Now(), make(chan struct{})
-		go k.fetch(k.flying) // on behalf of all who wait: it outlives any one of them, though not askTimeout
+		k.tried, k.inFlight = time.Now(), make(chan struct{})
+		go k.fetch(k.inFlight) // not bound to ctx, since others may wait for it too; requestTimeout bounds it
 	}
-	flying := k.flying
+	inFlight := k.inFlight
 	k.mu.Unlock()
 	select {
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the provider's keys: %w", ctx.Err())
-	case <-flying:
+	case <-inFlight:
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -124,7 +125,7 @@ func (k *keys) refresh(ctx context.Context) error {
 }
 
 func (k *keys) fetch(done chan struct{}) {
-	byID, err := k.ask()
+	byID, err := k.download()
 	if err != nil {
 		err = fmt.Errorf("fetching the provider's keys: %w", err)
 		k.count("error")
@@ -136,23 +137,34 @@ func (k *keys) fetch(done chan struct{}) {
 	if k.err = err; err == nil {
 		k.byID, k.fetched = byID, k.tried
 	}
-	k.flying = nil
+	k.inFlight = nil
 	close(done)
 }
 
-// ask is bounded by the client: askTimeout, answerSize, no redirects.
-func (k *keys) ask() (map[string][]jose.JSONWebKey, error) {
+// download fetches the key set; the client bounds it by requestTimeout and maxResponse
+// and follows no redirects.
+func (k *keys) download() (map[string][]jose.JSONWebKey, error) {
 	resp, err := k.client.Get(k.url)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %s", k.url, resp.Status)
+		return nil, fmt.Errorf("%s responded with %s", k.url, resp.Status)
 	}
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, err
 	}
 	return readKeys(data)
+}
+
+// current returns when the keys now in use were fetched; zero if they are too old.
+func (k *keys) current() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.fetched) >= keysMaxAge {
+		return time.Time{}
+	}
+	return k.fetched
 }

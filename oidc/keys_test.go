@@ -19,11 +19,11 @@ import (
 	"sallyport/oidc"
 )
 
-// TestMadeUpKeysDoNotHammerTheProvider: whatever key ids tokens name, the
-// provider is asked once in thirty seconds at most, and nothing is kept
-// (CVE-2025-59936, CVE-2026-49998).
-func TestMadeUpKeysDoNotHammerTheProvider(t *testing.T) {
-	h := newHouse(t, nil)
+// TestKeys_UnknownIDsCauseOneFetch: whatever key ids tokens name, there is at most one
+// fetch in thirty seconds, and nothing stays in memory (CVE-2025-59936,
+// CVE-2026-49998).
+func TestKeys_UnknownIDsCauseOneFetch(t *testing.T) {
+	h := startFixture(t, nil)
 	if _, got := h.bearer(h.accessToken()); got != "" {
 		t.Fatal(got)
 	}
@@ -34,7 +34,7 @@ func TestMadeUpKeysDoNotHammerTheProvider(t *testing.T) {
 		all.Go(func() {
 			for n := range 1000 {
 				if _, got := h.bearer(entratest.Garbage(fmt.Sprint(i, "-", n), claims)); got != oidc.KeyUnknown {
-					t.Errorf("a made-up key gives %q", got)
+					t.Errorf("an unknown key gives %q", got)
 				}
 			}
 		})
@@ -84,26 +84,26 @@ func sign(t testing.TB, algorithm jose.SignatureAlgorithm, key any, payload []by
 	return text
 }
 
-func published(keys ...jose.JSONWebKey) bend {
+func published(keys ...jose.JSONWebKey) override {
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		if at(r, keysPath) {
+		if isFor(r, keysPath) {
 			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: keys})
 		}
-		return at(r, keysPath)
+		return isFor(r, keysPath)
 	}
 }
 
-// withKeys is a house whose issuer publishes these keys.
-func withKeys(t testing.TB, keys ...jose.JSONWebKey) *house {
-	h := newSite(t)
-	h.bend(published(keys...))
+// withKeys returns a fixture whose issuer publishes these keys.
+func withKeys(t testing.TB, keys ...jose.JSONWebKey) *fixture {
+	h := newFixture(t)
+	h.override(published(keys...))
 	<-h.run()
 	return h
 }
 
-// TestKeysAreForWhatTheyArePublishedFor, not for what a token says (CVE-2026-44699,
-// CVE-2026-23518, CVE-2025-24976).
-func TestKeysAreForWhatTheyArePublishedFor(t *testing.T) {
+// TestKeys_UseAndAlgorithm: a key is used as it was published, not as a token says
+// (CVE-2026-44699, CVE-2026-23518, CVE-2025-24976).
+func TestKeys_UseAndAlgorithm(t *testing.T) {
 	strong, p256, p384 := rsaKey(t, 2048), ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384())
 	other := jose.JSONWebKey{Key: &rsaKey(t, 2048).PublicKey, KeyID: "other"}
 	k := func(key any, use, alg string) []jose.JSONWebKey {
@@ -139,9 +139,9 @@ func TestKeysAreForWhatTheyArePublishedFor(t *testing.T) {
 	}
 }
 
-// TestClaimsNamedTwice: a reader that took the first and one that took the last
-// would not agree.
-func TestClaimsNamedTwice(t *testing.T) {
+// TestBearer_RejectsDuplicateClaims: parsers differ in whether the first or the last
+// one counts.
+func TestBearer_RejectsDuplicateClaims(t *testing.T) {
 	key := rsaKey(t, 2048)
 	h := withKeys(t, jose.JSONWebKey{Key: &key.PublicKey, KeyID: "k"})
 	payload, _ := json.Marshal(h.entra.Claims(h.alice, audience))
@@ -151,31 +151,31 @@ func TestClaimsNamedTwice(t *testing.T) {
 	}
 }
 
-// TestKeySetsThatCannotBeRead leave us in doubt, and refuse nobody.
-func TestKeySetsThatCannotBeRead(t *testing.T) {
+// TestKeys_UnusableSets: a key set that cannot be used is an error and no refusal.
+func TestKeys_UnusableSets(t *testing.T) {
 	many := make([]jose.JSONWebKey, 101)
 	for i := range many {
 		many[i] = jose.JSONWebKey{Key: &ecKey(t, elliptic.P256()).PublicKey, KeyID: fmt.Sprint(i)}
 	}
-	say := func(status int, body string) bend {
+	respond := func(status int, body string) override {
 		return func(w http.ResponseWriter, r *http.Request) bool {
-			if at(r, keysPath) {
+			if isFor(r, keysPath) {
 				w.WriteHeader(status)
 				_, _ = w.Write([]byte(body))
 			}
-			return at(r, keysPath)
+			return isFor(r, keysPath)
 		}
 	}
-	for name, b := range map[string]bend{
+	for name, b := range map[string]override{
 		"none":                published(),
 		"none that is usable": published(jose.JSONWebKey{Key: []byte("secret"), KeyID: "x"}),
 		"another curve":       published(jose.JSONWebKey{Key: &ecKey(t, elliptic.P384()).PublicKey, KeyID: "k"}),
-		"a weak key":          say(http.StatusOK, weakKey),
+		"a weak key":          respond(http.StatusOK, weakKey),
 		"too many":            published(many...),
-		"a page":              say(http.StatusOK, "<html>"),
-		"an error":            say(http.StatusInternalServerError, `{"keys":[]}`),
+		"a page":              respond(http.StatusOK, "<html>"),
+		"an error":            respond(http.StatusInternalServerError, `{"keys":[]}`),
 		"good ones after a mebibyte": func(w http.ResponseWriter, r *http.Request) bool {
-			if at(r, keysPath) {
+			if isFor(r, keysPath) {
 				_, _ = w.Write([]byte(strings.Repeat(" ", 1<<20)))
 			}
 			return false
@@ -183,10 +183,10 @@ func TestKeySetsThatCannotBeRead(t *testing.T) {
 		"another place's (CVE-2026-49478)": func(w http.ResponseWriter, r *http.Request) bool { return redirected(w, r, keysPath) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newSite(t)
-			h.bend(b)
+			h := newFixture(t)
+			h.override(b)
 			<-h.run()
-			if _, got := h.bearer(h.accessToken()); got != doubt {
+			if _, got := h.bearer(h.accessToken()); got != unknown {
 				t.Errorf("gives %q", got)
 			}
 		})
@@ -197,38 +197,37 @@ func TestKeySetsThatCannotBeRead(t *testing.T) {
 const weakKey = `{"keys":[{"kty":"RSA","kid":"k","e":"AQAB","n":"` +
 	`4f5wg5l2hKsTeNem_V41fGnJm6gOdrj8ym3rFkEU_wT8RDtnSgFEZOQpHEgQ7JL38xUfU0Y3g6aYw9QT0hJ7mCpz9Er5qLaMXJwZxzHzAahlfA0icqabvJOMvQtzD6uQv6wPEyZtDTWiQi9AXwBpHssPnpYGIn20ZZuNlX2BrCl"}]}`
 
-// redirected sends a request for an endpoint elsewhere, where the right answer is.
+// redirected redirects a request for an endpoint to where the right response is.
 func redirected(w http.ResponseWriter, r *http.Request, endpoint string) bool {
-	if !at(r, endpoint) || r.URL.RawQuery == "there" {
+	if !isFor(r, endpoint) || r.URL.RawQuery == "there" {
 		return false
 	}
 	http.Redirect(w, r, r.URL.Path+"?there", http.StatusFound)
 	return true
 }
 
-// TestMetadataThatIsNotTheProviders is never believed.
-func TestMetadataThatIsNotTheProviders(t *testing.T) {
-	change := func(name string, value any) func(*house) bend {
-		return func(h *house) bend {
+func TestDiscovery_RejectsBadMetadata(t *testing.T) {
+	change := func(name string, value any) func(*fixture) override {
+		return func(h *fixture) override {
 			return func(w http.ResponseWriter, r *http.Request) bool {
-				return at(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d[name] = value })
+				return isFor(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d[name] = value })
 			}
 		}
 	}
-	for name, b := range map[string]func(*house) bend{
+	for name, b := range map[string]func(*fixture) override{
 		"another issuer":         change("issuer", "https://evil.example.com"),
-		"issuer with a slash":    func(h *house) bend { return change("issuer", h.entra.Issuer()+"/")(h) },
+		"issuer with a slash":    func(h *fixture) override { return change("issuer", h.entra.Issuer()+"/")(h) },
 		"keys over plain http":   change("jwks_uri", "http://login.example.com/keys"),
 		"keys on this machine":   change("jwks_uri", "http://127.0.0.1/keys"),
 		"keys in a file":         change("jwks_uri", "file:///etc/passwd"),
 		"no keys":                change("jwks_uri", ""),
 		"tokens over plain http": change("token_endpoint", "http://login.example.com/token"),
 		"a script to authorize":  change("authorization_endpoint", "javascript:alert(1)"),
-		"elsewhere": func(*house) bend {
+		"elsewhere": func(*fixture) override {
 			return func(w http.ResponseWriter, r *http.Request) bool { return redirected(w, r, metadataPath) }
 		},
 		"without end, and no URL": change("jwks_uri", strings.Repeat("x", 2<<20)),
-		"a long apology": func(*house) bend {
+		"a long apology": func(*fixture) override {
 			return func(w http.ResponseWriter, r *http.Request) bool {
 				w.WriteHeader(http.StatusServiceUnavailable)
 				_, _ = w.Write([]byte(strings.Repeat("sorry ", 10_000)))
@@ -237,25 +236,25 @@ func TestMetadataThatIsNotTheProviders(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newSite(t)
-			h.bend(b(h))
-			failed := h.make(failedText)
+			h := newFixture(t)
+			h.override(b(h))
+			failed := h.newProvider(failedText)
 			h.start()
 			<-failed
-			if _, _, err := h.Begin(context.Background(), 0); verdict(err) != doubt {
+			if _, _, err := h.Begin(context.Background(), 0); reasonOf(err) != unknown {
 				t.Errorf("a login begins: %v", err)
 			}
 			if len(h.log.String()) > 2000 {
-				t.Errorf("the log repeats the whole answer: %d bytes", len(h.log.String()))
+				t.Errorf("the log repeats the whole response: %d bytes", len(h.log.String()))
 			}
 		})
 	}
 }
 
-func TestAScriptIsNoPlaceToLogOut(t *testing.T) {
-	h := newSite(t)
-	h.bend(func(w http.ResponseWriter, r *http.Request) bool {
-		return at(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d["end_session_endpoint"] = "javascript:alert(1)" })
+func TestDiscovery_DropsInsecureLogoutURL(t *testing.T) {
+	h := newFixture(t)
+	h.override(func(w http.ResponseWriter, r *http.Request) bool {
+		return isFor(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d["end_session_endpoint"] = "javascript:alert(1)" })
 	})
 	<-h.run()
 	if to := h.LogoutURL(login); to != "" {
@@ -263,27 +262,26 @@ func TestAScriptIsNoPlaceToLogOut(t *testing.T) {
 	}
 }
 
-// TestBeforeDiscoveryNothingCanBeTold: doubt is not a refusal.
-func TestBeforeDiscoveryNothingCanBeTold(t *testing.T) {
-	h := newSite(t)
-	h.make(foundText)
+// TestDiscovery_UnknownBefore: before discovery, errors are no refusals.
+func TestDiscovery_UnknownBefore(t *testing.T) {
+	h := newFixture(t)
+	h.newProvider(foundText)
 	gone, stop := context.WithCancel(t.Context())
-	stop() // who waits no longer
+	stop() // a caller who waits no longer
 	_, _, begin := h.Begin(gone, 0)
 	_, finish := h.Finish(gone, oidc.Flow{}, nil)
 	_, bearer := h.Bearer(gone, h.accessToken())
 	for _, err := range []error{begin, finish, bearer} {
-		if verdict(err) != doubt {
+		if reasonOf(err) != unknown {
 			t.Errorf("gives %v", err)
 		}
 	}
 	if h.LogoutURL(login) != "" {
-		t.Error("there is a place to log out")
+		t.Error("there is a logout URL")
 	}
 }
 
-// FuzzKeySet: whatever a provider publishes, reading it does not panic, and takes
-// keys only when it says so.
+// FuzzKeySet: reading a key set never panics, and returns either keys or an error.
 func FuzzKeySet(f *testing.F) {
 	data, _ := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
 		{Key: &rsaKey(f, 2048).PublicKey, KeyID: "a", Use: "sig"}, {Key: &ecKey(f, elliptic.P256()).PublicKey, KeyID: "b"}}})

@@ -13,13 +13,13 @@ import (
 
 const (
 	maxKeys    = 100  // in one key set
-	leastRSA   = 2048 // bits (RFC 7518 §3.3)
-	mostRSA    = 8192 // bits; checking a signature by a larger one takes too long
+	minRSABits = 2048 // bits (RFC 7518 §3.3)
+	maxRSABits = 8192 // bits; verifying with a larger key takes too long
 	signingUse = "sig"
 )
 
-// readKeys takes the usable keys by id; one of a kind we do not know is passed
-// over (RFC 7517 §5).
+// readKeys returns the usable keys of a key set, by id. It ignores keys of unknown
+// types (RFC 7517 §5).
 func readKeys(data []byte) (map[string][]jose.JSONWebKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -28,7 +28,7 @@ func readKeys(data []byte) (map[string][]jose.JSONWebKey, error) {
 		return nil, fmt.Errorf("reading the key set: %w", err)
 	}
 	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("the key set has %d keys; at most %d are taken", len(set.Keys), maxKeys)
+		return nil, fmt.Errorf("the key set has %d keys; at most %d are allowed", len(set.Keys), maxKeys)
 	}
 	byID := map[string][]jose.JSONWebKey{}
 	for _, raw := range set.Keys {
@@ -43,23 +43,23 @@ func readKeys(data []byte) (map[string][]jose.JSONWebKey, error) {
 	return byID, nil
 }
 
-// usable keys are public, for signatures, and strong enough.
+// usable reports whether a key is public, for signatures, and strong enough.
 func usable(key jose.JSONWebKey) bool {
 	if !key.Valid() || key.Use != "" && key.Use != signingUse {
 		return false
 	}
 	switch k := key.Key.(type) {
 	case *rsa.PublicKey:
-		return k.N.BitLen() >= leastRSA && k.N.BitLen() <= mostRSA
+		return k.N.BitLen() >= minRSABits && k.N.BitLen() <= maxRSABits
 	case *ecdsa.PublicKey:
 		return k.Curve == elliptic.P256()
 	}
 	return false
 }
 
-// fits says whether a token may be signed by key with algorithm: the kind of key
-// decides, and what the provider published it for, never the token alone.
-func fits(key jose.JSONWebKey, algorithm string) bool {
+// isAllowedFor reports whether key may verify a signature by algorithm. The type of
+// the key and the algorithm it was published for decide that, never the token.
+func isAllowedFor(key jose.JSONWebKey, algorithm string) bool {
 	if key.Algorithm != "" && key.Algorithm != algorithm {
 		return false
 	}

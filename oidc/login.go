@@ -18,29 +18,29 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Flow is one login under way. Its fields are secret until the login ends; the
-// caller seals it into the browser's cookie. It does not print.
+// Flow is the state of one login under way. Its fields are secret until the login
+// ends; the caller seals them into a cookie. Printing a Flow does not show them.
 type Flow struct {
 	State    string `json:"state"`
 	Nonce    string `json:"nonce"`
 	Verifier string `json:"verifier"`          // of PKCE
-	MaxAge   int    `json:"max_age,omitempty"` // seconds since the user proved who they are, at most; 0: any
+	MaxAge   int    `json:"max_age,omitempty"` // the oldest sign-in that is accepted, in seconds; 0 for any
 }
 
 // String keeps the flow out of text.
-func (Flow) String() string { return concealed }
+func (Flow) String() string { return redacted }
 
 // GoString keeps the flow out of %#v.
-func (Flow) GoString() string { return concealed }
+func (Flow) GoString() string { return redacted }
 
 // LogValue keeps the flow out of slog.
-func (Flow) LogValue() slog.Value { return slog.StringValue(concealed) }
+func (Flow) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// Begin is the URL to send the browser to (authorization code with PKCE: RFC
-// 7636, RFC 9700 §2.1.1). With maxAge, the user is to prove who they are anew
-// unless they did no longer ago (OpenID Connect Core 1.0 §3.1.2.1).
+// Begin returns the URL to which the browser must be redirected (authorization code
+// with PKCE: RFC 7636, RFC 9700 §2.1.1). With maxAge, the user must sign in again
+// unless their last sign-in is more recent (OpenID Connect Core 1.0 §3.1.2.1).
 func (p *Provider) Begin(ctx context.Context, maxAge time.Duration) (authURL string, f Flow, err error) {
-	k, err := p.found(ctx)
+	m, err := p.discovered(ctx)
 	if err != nil {
 		return "", Flow{}, err
 	}
@@ -49,44 +49,44 @@ func (p *Provider) Begin(ctx context.Context, maxAge time.Duration) (authURL str
 	if f.MaxAge > 0 {
 		options = append(options, oauth2.SetAuthURLParam("max_age", strconv.Itoa(f.MaxAge)), oauth2.SetAuthURLParam("prompt", "login"))
 	}
-	return k.oauth.AuthCodeURL(f.State, options...), f, nil
+	return m.oauth.AuthCodeURL(f.State, options...), f, nil
 }
 
-// Finish takes what the provider sent back with the browser.
+// Finish completes a login with the query parameters of the callback.
 func (p *Provider) Finish(ctx context.Context, f Flow, q url.Values) (Identity, error) {
-	k, err := p.found(ctx)
+	m, err := p.discovered(ctx)
 	if err != nil {
 		return Identity{}, err
 	}
-	id, err := p.finish(ctx, k, f, q)
+	id, err := p.finish(ctx, m, f, q)
 	p.metrics.verified(err)
 	return id, err
 }
 
-func (p *Provider) finish(ctx context.Context, k *known, f Flow, q url.Values) (Identity, error) {
-	code, err := p.codeOf(k, f, q)
+func (p *Provider) finish(ctx context.Context, m *metadata, f Flow, q url.Values) (Identity, error) {
+	code, err := p.checkCallback(m, f, q)
 	if err != nil {
 		return Identity{}, err
 	}
 	ctx = gooidc.ClientContext(ctx, p.client)
-	token, err := k.oauth.Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
+	token, err := m.oauth.Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
 	if err != nil {
 		return Identity{}, exchangeError(err)
 	}
 	raw, _ := token.Extra("id_token").(string)
 	if raw == "" {
-		return Identity{}, errors.New("the provider answered the code without an ID token; does the registration allow openid?")
+		return Identity{}, errors.New("the token response has no ID token; does the registration allow openid?")
 	}
-	id, err := p.idToken(ctx, k, raw, token.AccessToken, f.Nonce)
+	id, err := p.idToken(ctx, m, raw, token.AccessToken, f.Nonce)
 	if err == nil && f.MaxAge > 0 {
-		err = recent(id, f.MaxAge)
+		err = checkAuthAge(id, f.MaxAge)
 	}
 	return id, err
 }
 
-// recent refuses a login that is older than was asked for, or does not say how old
-// it is (OpenID Connect Core 1.0 §3.1.3.7, 13).
-func recent(id Identity, maxAge int) error {
+// checkAuthAge rejects a sign-in that is older than maxAge, or of unknown age (OpenID
+// Connect Core 1.0 §3.1.3.7, 13).
+func checkAuthAge(id Identity, maxAge int) error {
 	switch {
 	case !id.TimeKnown:
 		return refuse(ClaimMissing, "the ID token has no auth_time, though max_age was asked for; with Entra, add the optional claim auth_time to ID tokens")
@@ -96,64 +96,64 @@ func recent(id Identity, maxAge int) error {
 	return nil
 }
 
-// codeOf checks that q answers this login and has the provider's yes.
-func (p *Provider) codeOf(k *known, f Flow, q url.Values) (string, error) {
+// checkCallback checks that q belongs to this login and returns its code.
+func (p *Provider) checkCallback(m *metadata, f Flow, q url.Values) (string, error) {
 	for _, name := range []string{"state", "code", "error", "iss"} {
 		if len(q[name]) > 1 {
-			return "", refuse(WrongState, "the answer has "+name+" twice")
+			return "", refuse(WrongState, "the callback has "+name+" twice")
 		}
 	}
 	switch {
-	case f.State == "" || !same(q.Get("state"), f.State):
-		return "", refuse(WrongState, "the answer is not to this login")
-	case (q.Has("iss") || k.namesIss) && q.Get("iss") != p.settings.Issuer: // RFC 9207 §2.4
-		return "", refuse(WrongIssuer, "the answer comes from another issuer")
+	case f.State == "" || !equal(q.Get("state"), f.State):
+		return "", refuse(WrongState, "the callback does not belong to this login")
+	case (q.Has("iss") || m.namesIss) && q.Get("iss") != p.settings.Issuer: // RFC 9207 §2.4
+		return "", refuse(WrongIssuer, "the callback comes from another issuer")
 	case q.Has("error"):
-		return "", answerError(q)
+		return "", callbackError(q)
 	case q.Get("code") == "":
-		return "", refuse(CodeRefused, "the answer has no code")
+		return "", refuse(CodeRefused, "the callback has no code")
 	}
 	return q.Get("code"), nil
 }
 
-// same compares secrets in constant time.
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+// equal compares secrets in constant time.
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// answerError tells a provider that says no from one that is in trouble (RFC 6749
-// §4.1.2.1).
-func answerError(q url.Values) error {
-	said := "the provider said " + plain(q.Get("error")) + ": " + plain(q.Get("error_description"))
+// callbackError is a refusal, unless the error parameter means that the provider
+// itself failed (RFC 6749 §4.1.2.1).
+func callbackError(q url.Values) error {
+	text := "the provider reports " + quoted(q.Get("error")) + ": " + quoted(q.Get("error_description"))
 	switch q.Get("error") {
 	case "server_error", "temporarily_unavailable":
-		return errors.New(said)
+		return errors.New(text)
 	}
-	return refuse(LoginRefused, said)
+	return refuse(LoginRefused, text)
 }
 
-// plain makes text from outside fit for a log line.
-func plain(text string) string { return fmt.Sprintf("%.300q", text) }
+// quoted makes text from outside safe for a log line.
+func quoted(text string) string { return fmt.Sprintf("%.300q", text) }
 
-// exchangeError tells a code the provider refused from a provider that could not
-// say. It quotes no answer: that may hold what it should not.
+// exchangeError is a refusal if the provider rejected the code, and another error if
+// the exchange failed. It never quotes the response, which may repeat secrets.
 func exchangeError(err error) error {
-	var said *oauth2.RetrieveError
-	var way *url.Error // names the endpoint and what broke
+	var retrieveErr *oauth2.RetrieveError
+	var urlErr *url.Error // names the endpoint and the failure
 	switch {
-	case errors.As(err, &said) && said.ErrorCode == "invalid_grant":
-		return refuse(CodeRefused, "the provider does not take the code: it is used, expired or another's")
-	case said != nil && said.Response.StatusCode < http.StatusInternalServerError:
-		return fmt.Errorf("the provider answered the code with %s %s; check client_id, client_secret_file and the redirect URI", said.Response.Status, plain(said.ErrorCode))
-	case said != nil:
-		return fmt.Errorf("the provider answered the code with %s", said.Response.Status)
-	case errors.As(err, &way):
-		return fmt.Errorf("exchanging the code: %w", way)
+	case errors.As(err, &retrieveErr) && retrieveErr.ErrorCode == "invalid_grant":
+		return refuse(CodeRefused, "the provider rejects the code: it was used, has expired, or was issued to another client")
+	case retrieveErr != nil && retrieveErr.Response.StatusCode < http.StatusInternalServerError:
+		return fmt.Errorf("the provider rejected the exchange of the code with %s %s; check client_id, client_secret_file and the redirect URI", retrieveErr.Response.Status, quoted(retrieveErr.ErrorCode))
+	case retrieveErr != nil:
+		return fmt.Errorf("the exchange of the code failed with %s", retrieveErr.Response.Status)
+	case errors.As(err, &urlErr):
+		return fmt.Errorf("exchanging the code: %w", urlErr)
 	}
-	return errors.New("the provider answered the code with something that is no token response")
+	return errors.New("the response to the code is not a token response")
 }
 
 // idToken checks an ID token (OpenID Connect Core 1.0 §3.1.3.7).
-func (p *Provider) idToken(ctx context.Context, k *known, raw, access, nonce string) (Identity, error) {
-	c, err := p.verify(ctx, k, raw, "jwt")
+func (p *Provider) idToken(ctx context.Context, m *metadata, raw, access, nonce string) (Identity, error) {
+	c, err := p.verify(ctx, m, raw, "jwt")
 	if err != nil {
 		return Identity{}, err
 	}
@@ -164,25 +164,25 @@ func (p *Provider) idToken(ctx context.Context, k *known, raw, access, nonce str
 }
 
 func (p *Provider) checkIDToken(c *claims, access, nonce string) error {
-	us := p.settings.ClientID
+	clientID := p.settings.ClientID
 	switch {
-	case !c.Audience.has(us):
+	case !c.Audience.has(clientID):
 		return refuse(WrongAudience, "the ID token is for another application")
-	case len(c.Audience) > 1 && c.Party == "", c.Party != "" && c.Party != us:
+	case len(c.Audience) > 1 && c.Party == "", c.Party != "" && c.Party != clientID:
 		return refuse(WrongParty, "the ID token was issued to another application")
-	case nonce == "" || !same(c.Nonce, nonce):
-		return refuse(WrongNonce, "the ID token is of another login")
+	case nonce == "" || !equal(c.Nonce, nonce):
+		return refuse(WrongNonce, "the ID token belongs to another login")
 	case c.Subject == "" || c.Issued.IsZero():
 		return refuse(ClaimMissing, "the ID token has no sub or no iat")
-	case c.AccessTokenHash != "" && !same(c.AccessTokenHash, hashOf(access)):
-		return refuse(BadSignature, "the access token is not the one the ID token was made with")
+	case c.AccessTokenHash != "" && !equal(c.AccessTokenHash, accessTokenHash(access)):
+		return refuse(BadSignature, "the at_hash of the ID token does not match the access token")
 	}
 	return nil
 }
 
-// hashOf is the at_hash of an access token (OpenID Connect Core 1.0 §3.1.3.6); each
-// of our algorithms goes with SHA-256.
-func hashOf(access string) string {
+// accessTokenHash returns the at_hash of an access token (OpenID Connect Core 1.0
+// §3.1.3.6). All algorithms that we accept imply SHA-256.
+func accessTokenHash(access string) string {
 	sum := sha256.Sum256([]byte(access))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }

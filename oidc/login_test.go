@@ -20,7 +20,7 @@ import (
 )
 
 func TestLogin(t *testing.T) {
-	h := newHouse(t, nil)
+	h := startFixture(t, nil)
 	id, err := h.signIn()
 	if err != nil {
 		t.Fatal(err)
@@ -30,8 +30,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-func TestTheBrowserIsSentWithEverythingALoginNeeds(t *testing.T) {
-	h := newHouse(t, nil)
+func TestBegin_AuthorizationURL(t *testing.T) {
+	h := startFixture(t, nil)
 	authURL, f, err := h.Begin(context.Background(), 0)
 	u, _ := url.Parse(authURL)
 	q := u.Query()
@@ -49,8 +49,8 @@ func TestTheBrowserIsSentWithEverythingALoginNeeds(t *testing.T) {
 	}
 }
 
-// TestAnswersToOtherLogins: CSRF, mix-up, injection of codes, replay.
-func TestAnswersToOtherLogins(t *testing.T) {
+// TestFinish_RejectsForeignCallbacks: CSRF, mix-up, code injection, replay.
+func TestFinish_RejectsForeignCallbacks(t *testing.T) {
 	for name, c := range map[string]struct {
 		tamper func(*oidc.Flow, url.Values)
 		want   oidc.Reason
@@ -65,8 +65,8 @@ func TestAnswersToOtherLogins(t *testing.T) {
 		"two issuers":                       {func(_ *oidc.Flow, q url.Values) { q["iss"] = []string{"x", "y"} }, oidc.WrongState},
 		"the provider says no":              {func(_ *oidc.Flow, q url.Values) { q.Del("code"); q.Set("error", "access_denied") }, oidc.LoginRefused},
 		"an error and a code":               {func(_ *oidc.Flow, q url.Values) { q.Set("error", "access_denied") }, oidc.LoginRefused},
-		"the provider is in trouble":        {func(_ *oidc.Flow, q url.Values) { q.Set("error", "server_error") }, doubt},
-		"the provider is busy":              {func(_ *oidc.Flow, q url.Values) { q.Set("error", "temporarily_unavailable") }, doubt},
+		"the provider is in trouble":        {func(_ *oidc.Flow, q url.Values) { q.Set("error", "server_error") }, unknown},
+		"the provider is busy":              {func(_ *oidc.Flow, q url.Values) { q.Set("error", "temporarily_unavailable") }, unknown},
 		"no code":                           {func(_ *oidc.Flow, q url.Values) { q.Del("code") }, oidc.CodeRefused},
 		"a made-up code":                    {func(_ *oidc.Flow, q url.Values) { q.Set("code", "x") }, oidc.CodeRefused},
 		"another verifier (CVE-2024-23647)": {func(f *oidc.Flow, _ url.Values) { f.Verifier = strings.Repeat("v", 43) }, oidc.CodeRefused},
@@ -76,20 +76,20 @@ func TestAnswersToOtherLogins(t *testing.T) {
 		"a parameter we do not know":        {func(_ *oidc.Flow, q url.Values) { q.Set("session_state", "x") }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, nil)
+			h := startFixture(t, nil)
 			f, q := h.begin()
 			c.tamper(&f, q)
-			if id, err := h.Finish(context.Background(), f, q); verdict(err) != c.want {
+			if id, err := h.Finish(context.Background(), f, q); reasonOf(err) != c.want {
 				t.Errorf("login gives %+v, %v; want %q", id, err, c.want)
 			}
 		})
 	}
 }
 
-func TestTheIssuerMustBeNamedWhereTheProviderAlwaysDoes(t *testing.T) {
-	h := newSite(t)
-	h.bend(func(w http.ResponseWriter, r *http.Request) bool {
-		return at(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d["authorization_response_iss_parameter_supported"] = true })
+func TestFinish_RequiresIssWhereSupported(t *testing.T) {
+	h := newFixture(t)
+	h.override(func(w http.ResponseWriter, r *http.Request) bool {
+		return isFor(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d["authorization_response_iss_parameter_supported"] = true })
 	})
 	<-h.run()
 	for issuer, want := range map[string]oidc.Reason{"": oidc.WrongIssuer, h.entra.Issuer(): ""} {
@@ -97,14 +97,14 @@ func TestTheIssuerMustBeNamedWhereTheProviderAlwaysDoes(t *testing.T) {
 		if issuer != "" {
 			q.Set("iss", issuer)
 		}
-		if _, err := h.Finish(context.Background(), f, q); verdict(err) != want {
+		if _, err := h.Finish(context.Background(), f, q); reasonOf(err) != want {
 			t.Errorf("iss %q gives %v", issuer, err)
 		}
 	}
 }
 
-// rewrite passes the issuer's answer on, changed.
-func (h *house) rewrite(w http.ResponseWriter, r *http.Request, change func(map[string]any)) bool {
+// rewrite passes the response of the issuer on, with changes.
+func (h *fixture) rewrite(w http.ResponseWriter, r *http.Request, change func(map[string]any)) bool {
 	record := httptest.NewRecorder()
 	h.entra.ServeHTTP(record, r)
 	var d map[string]any
@@ -118,20 +118,20 @@ func (h *house) rewrite(w http.ResponseWriter, r *http.Request, change func(map[
 	return true
 }
 
-func TestACodeIsGoodOnce(t *testing.T) {
-	h := newHouse(t, nil)
+func TestFinish_CodeWorksOnce(t *testing.T) {
+	h := startFixture(t, nil)
 	f, q := h.begin()
 	if _, err := h.Finish(context.Background(), f, q); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Finish(context.Background(), f, q); verdict(err) != oidc.CodeRefused {
+	if _, err := h.Finish(context.Background(), f, q); reasonOf(err) != oidc.CodeRefused {
 		t.Errorf("the second time gives %v", err)
 	}
 }
 
-// TestIDTokens: what the provider's own signature does not excuse.
-func TestIDTokens(t *testing.T) {
-	h := newHouse(t, nil)
+// TestFinish_IDTokens: a valid signature does not make every ID token valid.
+func TestFinish_IDTokens(t *testing.T) {
+	h := startFixture(t, nil)
 	set := func(name string, value any) func(entratest.Claims) {
 		return func(c entratest.Claims) { c[name] = value }
 	}
@@ -172,19 +172,19 @@ func TestIDTokens(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h.entra.Alter(c.alter)
 			id, err := h.signIn()
-			if verdict(err) != c.want || c.want == "" && id.Key != h.alice.OID {
+			if reasonOf(err) != c.want || c.want == "" && id.Key != h.alice.OID {
 				t.Errorf("login gives %+v, %v; want %q", id, err, c.want)
 			}
 		})
 	}
 }
 
-// TestTokenEndpoint: a provider that answers the code with something else. Only
-// its plain word that the code is no good refuses the caller.
-func TestTokenEndpoint(t *testing.T) {
-	h := newHouse(t, nil)
+// TestFinish_TokenEndpoint: odd token responses. Only an explicit invalid_grant, or an
+// invalid ID token, is a refusal.
+func TestFinish_TokenEndpoint(t *testing.T) {
+	h := startFixture(t, nil)
 	var nonce string
-	say := func(status int, contentType, body string) bend {
+	respond := func(status int, contentType, body string) override {
 		return func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Content-Type", contentType)
 			w.WriteHeader(status)
@@ -192,10 +192,10 @@ func TestTokenEndpoint(t *testing.T) {
 			return true
 		}
 	}
-	give := func(idToken func() string, access string) bend {
+	respondWithToken := func(idToken func() string, access string) override {
 		return func(w http.ResponseWriter, r *http.Request) bool {
 			body, _ := json.Marshal(map[string]any{"token_type": "Bearer", "access_token": access, "id_token": idToken()})
-			return say(http.StatusOK, "application/json", string(body))(w, r)
+			return respond(http.StatusOK, "application/json", string(body))(w, r)
 		}
 	}
 	id := func(alter func(entratest.Claims)) string { return h.entra.IDToken(h.alice, nonce, alter) }
@@ -203,55 +203,55 @@ func TestTokenEndpoint(t *testing.T) {
 	hash := base64.RawURLEncoding.EncodeToString(sum[:16])
 	hashed := func() string { return id(func(c entratest.Claims) { c["at_hash"] = hash }) }
 	for _, c := range []struct {
-		name string
-		bend bend
-		want oidc.Reason
+		name     string
+		override override
+		want     oidc.Reason
 	}{
-		{"a hash that is right", give(hashed, "access"), ""},
-		{"a hash of another token", give(hashed, "another"), oidc.BadSignature},
-		{"no ID token", say(200, "application/json", `{"access_token":"x","token_type":"Bearer"}`), doubt},
-		{"an ID token that is no text", say(200, "application/json", `{"access_token":"x","token_type":"Bearer","id_token":7}`), doubt},
-		{"alg none", give(func() string { return h.entra.Unsigned(entratest.Claims{"nonce": nonce}) }, "x"), oidc.AlgRefused},
-		{"HS256 by the public key (CVE-2026-34950)", give(func() string { return h.entra.Confused(entratest.Claims{"nonce": nonce}) }, "x"), oidc.AlgRefused},
-		{"an encrypted one (CVE-2024-28180)", give(func() string { return "e30.e30.e30.e30.e30" }, "x"), oidc.Malformed},
-		{"a logout token", give(func() string {
+		{"a hash that is right", respondWithToken(hashed, "access"), ""},
+		{"a hash of another token", respondWithToken(hashed, "another"), oidc.BadSignature},
+		{"no ID token", respond(200, "application/json", `{"access_token":"x","token_type":"Bearer"}`), unknown},
+		{"an ID token that is no text", respond(200, "application/json", `{"access_token":"x","token_type":"Bearer","id_token":7}`), unknown},
+		{"alg none", respondWithToken(func() string { return h.entra.Unsigned(entratest.Claims{"nonce": nonce}) }, "x"), oidc.AlgRefused},
+		{"HS256 by the public key (CVE-2026-34950)", respondWithToken(func() string { return h.entra.Confused(entratest.Claims{"nonce": nonce}) }, "x"), oidc.AlgRefused},
+		{"an encrypted one (CVE-2024-28180)", respondWithToken(func() string { return "e30.e30.e30.e30.e30" }, "x"), oidc.Malformed},
+		{"a logout token", respondWithToken(func() string {
 			return h.entra.Sign(entratest.Claims{"nonce": nonce, "aud": clientID}, map[string]any{"typ": "logout+jwt"})
 		}, "x"), oidc.WrongType},
-		{"an access token", give(func() string { return h.accessToken() }, "x"), oidc.WrongAudience},
-		{"another's key (CVE-2018-0114)", give(func() string { return h.entra.Forged(entratest.Claims{"nonce": nonce}) }, "x"), oidc.BadSignature},
-		{"invalid_grant", say(400, "application/json", `{"error":"invalid_grant"}`), oidc.CodeRefused},
-		{"our secret is wrong", say(401, "application/json", `{"error":"invalid_client"}`), doubt},
-		{"too many requests", say(429, "text/html", "slow down"), doubt},
-		{"a fault of its own", say(500, "text/html", "<h1>oops</h1>"), doubt},
-		{"a page", say(200, "text/html", "<h1>hello</h1>"), doubt},
+		{"an access token", respondWithToken(func() string { return h.accessToken() }, "x"), oidc.WrongAudience},
+		{"another's key (CVE-2018-0114)", respondWithToken(func() string { return h.entra.Forged(entratest.Claims{"nonce": nonce}) }, "x"), oidc.BadSignature},
+		{"invalid_grant", respond(400, "application/json", `{"error":"invalid_grant"}`), oidc.CodeRefused},
+		{"our secret is wrong", respond(401, "application/json", `{"error":"invalid_client"}`), unknown},
+		{"too many requests", respond(429, "text/html", "slow down"), unknown},
+		{"a fault of its own", respond(500, "text/html", "<h1>oops</h1>"), unknown},
+		{"a page", respond(200, "text/html", "<h1>hello</h1>"), unknown},
 		{"a right answer after a megabyte (CVE-2025-66506)", func(w http.ResponseWriter, r *http.Request) bool {
 			_, _ = w.Write([]byte(strings.Repeat(" ", 1<<20)))
 			return false
-		}, doubt},
+		}, unknown},
 		{"elsewhere (CVE-2026-49478)", func(w http.ResponseWriter, r *http.Request) bool {
 			http.Redirect(w, r, "https://"+r.Host+"/another/token", http.StatusTemporaryRedirect)
 			return true
-		}, doubt},
+		}, unknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			strayed := false
-			h.bend(func(w http.ResponseWriter, r *http.Request) bool {
+			h.override(func(w http.ResponseWriter, r *http.Request) bool {
 				strayed = strayed || strings.HasPrefix(r.URL.Path, "/another")
-				return at(r, tokenPath) && c.bend(w, r)
+				return isFor(r, tokenPath) && c.override(w, r)
 			})
 			f, q := h.begin()
 			nonce = f.Nonce
-			if id, err := h.Finish(context.Background(), f, q); verdict(err) != c.want || strayed {
+			if id, err := h.Finish(context.Background(), f, q); reasonOf(err) != c.want || strayed {
 				t.Errorf("login gives %+v, %v; want %q; followed: %v", id, err, c.want, strayed)
 			}
 		})
 	}
 }
 
-// TestCallbacksKeepTheirIdentity when a thousand come at once (CVE-2026-71326,
-// CVE-2026-33544).
-func TestCallbacksKeepTheirIdentity(t *testing.T) {
-	h := newHouse(t, nil)
+// TestFinish_ConcurrentIdentities: a thousand concurrent logins keep their identities
+// (CVE-2026-71326, CVE-2026-33544).
+func TestFinish_ConcurrentIdentities(t *testing.T) {
+	h := startFixture(t, nil)
 	h.entra.SignIn("")
 	gate := make(chan struct{}, 64)
 	var all sync.WaitGroup
@@ -274,10 +274,9 @@ func TestCallbacksKeepTheirIdentity(t *testing.T) {
 	all.Wait()
 }
 
-// TestBegunLoginsAreNotKept: who begins logins without end costs no memory
-// (CVE-2026-67437).
-func TestBegunLoginsAreNotKept(t *testing.T) {
-	h := newHouse(t, nil)
+// TestBegin_UsesNoMemory: abandoned logins cost no memory (CVE-2026-67437).
+func TestBegin_UsesNoMemory(t *testing.T) {
+	h := startFixture(t, nil)
 	before := heap()
 	for range 100_000 {
 		if _, _, err := h.Begin(context.Background(), 0); err != nil {
@@ -289,7 +288,7 @@ func TestBegunLoginsAreNotKept(t *testing.T) {
 	}
 }
 
-// heap is how many bytes are in use.
+// heap returns the number of bytes in use.
 func heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -297,10 +296,10 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-func TestLogoutLeadsToTheProvider(t *testing.T) {
-	h := newHouse(t, nil)
+func TestLogoutURL(t *testing.T) {
+	h := startFixture(t, nil)
 	u, err := url.Parse(h.LogoutURL(login + "/"))
-	if err != nil || !at(&http.Request{URL: u}, "/logout") || u.Query().Get("post_logout_redirect_uri") != login+"/" || u.Query().Get("client_id") != clientID {
+	if err != nil || !isFor(&http.Request{URL: u}, "/logout") || u.Query().Get("post_logout_redirect_uri") != login+"/" || u.Query().Get("client_id") != clientID {
 		t.Errorf("logout leads to %v, %v", u, err)
 	}
 }

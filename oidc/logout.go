@@ -5,49 +5,49 @@ import (
 	"time"
 )
 
-// Ending is what a logout token says: that a session at the provider is over, or
-// all of a subject's.
-type Ending struct {
-	Subject         string // "" where only the session is named
-	ProviderSession string // sid; "" for all of the subject's
+// LogoutToken says that one session at the provider has ended, or all sessions of a
+// subject.
+type LogoutToken struct {
+	Subject         string // "" if only the session is named
+	ProviderSession string // sid; "" for all sessions of the subject
 	Issued          time.Time
 }
 
-// logoutEvent is the member of events that makes a token one of logout.
+// logoutEvent is the member of events that every logout token has.
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
-// Logout checks a logout token (OpenID Connect Back-Channel Logout 1.0 §2.6).
+// Logout verifies a logout token (OpenID Connect Back-Channel Logout 1.0 §2.6).
 //
-// A token that is sent again does no harm: it speaks of sessions that began before
-// it was issued, so nothing is remembered of it.
-func (p *Provider) Logout(ctx context.Context, token string) (Ending, error) {
-	k, err := p.found(ctx)
+// Replays need no detection: a token only ends sessions that began before it was
+// issued.
+func (p *Provider) Logout(ctx context.Context, token string) (LogoutToken, error) {
+	m, err := p.discovered(ctx)
 	if err != nil {
-		return Ending{}, err
+		return LogoutToken{}, err
 	}
-	e, err := p.ending(ctx, k, token)
+	t, err := p.logoutToken(ctx, m, token)
 	p.metrics.verified(err)
-	return e, err
+	return t, err
 }
 
-func (p *Provider) ending(ctx context.Context, k *known, token string) (Ending, error) {
-	c, err := p.verify(ctx, k, token, "logout+jwt", "jwt")
+func (p *Provider) logoutToken(ctx context.Context, m *metadata, token string) (LogoutToken, error) {
+	c, err := p.verify(ctx, m, token, "logout+jwt", "jwt")
 	if err != nil {
-		return Ending{}, err
+		return LogoutToken{}, err
 	}
 	events, _ := c.all["events"].(map[string]any)
-	_, is := events[logoutEvent].(map[string]any)
+	_, ok := events[logoutEvent].(map[string]any)
 	switch {
 	case !c.Audience.has(p.settings.ClientID):
-		return Ending{}, refuse(WrongAudience, "the logout token is for another application")
-	case !is:
-		return Ending{}, refuse(WrongType, "the token has no logout event")
+		return LogoutToken{}, refuse(WrongAudience, "the logout token is for another application")
+	case !ok:
+		return LogoutToken{}, refuse(WrongType, "the token has no logout event")
 	case c.hasAny("nonce"):
-		return Ending{}, refuse(WrongType, "the token has a nonce, which no logout token has")
+		return LogoutToken{}, refuse(WrongType, "the token has a nonce, which logout tokens must not have")
 	case c.Issued.IsZero() || c.text("jti") == "":
-		return Ending{}, refuse(ClaimMissing, "the logout token has no iat or no jti")
+		return LogoutToken{}, refuse(ClaimMissing, "the logout token has no iat or no jti")
 	case c.Subject == "" && c.ProviderSession == "":
-		return Ending{}, refuse(ClaimMissing, "the logout token names neither a session nor a subject")
+		return LogoutToken{}, refuse(ClaimMissing, "the logout token names neither a session nor a subject")
 	}
-	return Ending{c.Subject, c.ProviderSession, c.Issued.Time}, nil
+	return LogoutToken{c.Subject, c.ProviderSession, c.Issued.Time}, nil
 }

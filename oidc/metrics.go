@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Collectors are the provider's metrics.
+// Collectors returns the metrics of the provider.
 func (p *Provider) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{p.metrics.verifications, p.metrics.refreshes}
 }
@@ -24,7 +24,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) refreshed(result string) { m.refreshes.WithLabelValues(result).Inc() }
 
-// verified counts the outcome of checking one token.
+// verified counts the result of one verification.
 func (m *metrics) verified(err error) {
 	var r *Refusal
 	switch {

@@ -7,35 +7,35 @@ import (
 	"time"
 )
 
-// Probe is what asking the provider now finds out.
+// Probe is the result of [Provider.Probe].
 type Probe struct {
-	Keys int           // how many keys it signs with that we can use
-	Skew time.Duration // how far its clock is ahead of ours, to the second
+	Keys int           // number of usable keys that it publishes
+	Skew time.Duration // by which its clock is ahead of ours, to the second
 }
 
-// Probe asks the provider for its metadata and keys, beside what Run does.
+// Probe fetches the metadata and keys now, without effect on what Run fetched.
 func (p *Provider) Probe(ctx context.Context) (Probe, error) {
-	found, err := p.discover(ctx)
+	m, err := p.discover(ctx)
 	if err != nil {
 		return Probe{}, err
 	}
-	keys, err := found.keys.ask()
+	keys, err := m.keys.download()
 	if err != nil {
 		return Probe{}, err
 	}
 	probe := Probe{Keys: len(keys)}
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, found.keys.url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, m.keys.url, nil)
 	if err != nil {
 		return probe, err
 	}
-	asked := time.Now()
+	sent := time.Now()
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return probe, fmt.Errorf("asking for the time: %w", err)
+		return probe, fmt.Errorf("reading the clock of the provider: %w", err)
 	}
 	defer resp.Body.Close()
-	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		probe.Skew = at.Sub(asked).Round(time.Second)
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		probe.Skew = date.Sub(sent).Round(time.Second)
 	}
 	return probe, nil
 }

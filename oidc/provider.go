@@ -19,37 +19,37 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// errUnknown is the state before discovery.
-var errUnknown = errors.New("the identity provider has not answered yet")
+// errNotDiscovered is returned before the first successful discovery.
+var errNotDiscovered = errors.New("the metadata of the identity provider is not known yet")
 
-// Provider is the identity provider, as far as it is known.
+// Provider is a client of the identity provider.
 type Provider struct {
-	settings Settings
-	secret   Secret
-	callback string
-	tenant   string // of an Entra issuer; "" for others
-	client   *http.Client
-	log      *slog.Logger
-	metrics  *metrics
-	known    atomic.Pointer[known] // nil before discovery
-	first    sync.Once             // the first try of discovery, which closes tried
-	tried    chan struct{}
+	settings   Settings
+	secret     Secret
+	callback   string
+	tenant     string // of an issuer of Entra; otherwise ""
+	client     *http.Client
+	log        *slog.Logger
+	metrics    *metrics
+	metadata   atomic.Pointer[metadata] // nil before discovery
+	firstTry   sync.Once                // closes firstTried
+	firstTried chan struct{}
 
-	remembered remembered
-	others     map[string]*Provider // further issuers of bearer tokens, by name
-	appsOnly   bool                 // of a further issuer: no user of its comes in
+	cache         tokenCache
+	bearerIssuers map[string]*Provider // of bearer_issuers, by issuer
+	appsOnly      bool                 // of a bearer issuer without user_claim: its users are rejected
 }
 
-// known is what discovery found out.
-type known struct {
+// metadata is the result of discovery.
+type metadata struct {
 	keys     *keys
 	oauth    oauth2.Config
-	logout   string // end_session_endpoint; "" where there is none
-	namesIss bool   // answers to a login always name the issuer (RFC 9207 §3)
+	logout   string // end_session_endpoint; "" if there is none
+	namesIss bool   // callbacks always have iss (RFC 9207 §3)
 }
 
-// New reads the client secret and contacts nobody. publicURL is where the
-// callback lives.
+// New reads the client secret. It does not contact the provider; [Provider.Run] does.
+// The callback is below publicURL.
 func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
 	secret, err := readSecret(s.ClientSecretFile)
 	if err != nil {
@@ -61,38 +61,38 @@ func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
 	}
 	callback := publicURL.JoinPath("/.sallyport/callback")
 	p := &Provider{settings: s, secret: secret, callback: callback.String(), tenant: tenantOf(s.Issuer),
-		client: client, log: log, metrics: newMetrics(), tried: make(chan struct{}), others: map[string]*Provider{}}
-	for _, more := range s.BearerIssuers {
-		if p.others[more.Issuer], err = p.further(more); err != nil {
+		client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{}), bearerIssuers: map[string]*Provider{}}
+	for _, b := range s.BearerIssuers {
+		if p.bearerIssuers[b.Issuer], err = p.newBearerIssuer(b); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-// further is an issuer whose tokens are taken, though nobody signs in there.
-func (p *Provider) further(s BearerIssuer) (*Provider, error) {
+// newBearerIssuer returns a provider that verifies bearer tokens only.
+func (p *Provider) newBearerIssuer(s BearerIssuer) (*Provider, error) {
 	client, err := newClient(s.CAFile)
 	if err != nil {
 		return nil, err
 	}
 	claim := s.UserClaim
 	if claim == "" {
-		claim = "sub" // of applications alone: it decides nothing
+		claim = "sub" // appsOnly is set, so this claim decides nothing
 	}
 	return &Provider{settings: Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim},
-		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, tried: make(chan struct{}), appsOnly: s.UserClaim == ""}, nil
+		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, firstTried: make(chan struct{}), appsOnly: s.UserClaim == ""}, nil
 }
 
-// String names the provider, and nothing that is secret about it.
+// String returns the issuer, without secrets.
 func (p *Provider) String() string { return "oidc " + p.settings.Issuer }
 
-// GoString is String.
+// GoString keeps secrets out of %#v.
 func (p *Provider) GoString() string { return p.String() }
 
 var entraIssuer = regexp.MustCompile(`^(?:https?://[^/]+/([0-9a-fA-F-]{36})/v2\.0|https://sts\.windows\.net/([0-9a-fA-F-]{36})/)$`)
 
-// tenantOf is the tenant ID in an issuer of Entra's.
+// tenantOf returns the tenant ID in an issuer of Entra, or "".
 func tenantOf(issuer string) string {
 	if m := entraIssuer.FindStringSubmatch(issuer); m != nil {
 		return m[1] + m[2]
@@ -100,17 +100,17 @@ func tenantOf(issuer string) string {
 	return ""
 }
 
-// Between attempts to reach the provider: doubled from the first to the last.
+// The pause between attempts to reach the provider doubles from minPause to maxPause.
 const (
-	firstPause = time.Second
-	lastPause  = time.Minute
+	minPause = time.Second
+	maxPause = time.Minute
 )
 
-// Run finds the provider and keeps its keys fresh until ctx ends. Until it is
-// found, nobody can log in; whoever is signed in goes on.
+// Run discovers the provider and keeps its keys fresh until ctx ends. Before
+// discovery succeeds, logins fail; sessions are not affected.
 func (p *Provider) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, other := range p.others {
+	for _, other := range p.bearerIssuers {
 		g.Go(func() error { return other.run(ctx) })
 	}
 	g.Go(func() error { return p.run(ctx) })
@@ -118,15 +118,15 @@ func (p *Provider) Run(ctx context.Context) error {
 }
 
 func (p *Provider) run(ctx context.Context) error {
-	if err := p.find(ctx); err != nil {
+	if err := p.discoverUntilFound(ctx); err != nil {
 		return err
 	}
 	p.log.Info("identity provider found", "issuer", p.settings.Issuer)
 	for {
-		pause := keysEvery
-		if err := p.known.Load().keys.refresh(ctx); err != nil {
+		pause := refreshInterval
+		if err := p.metadata.Load().keys.refresh(ctx); err != nil {
 			p.log.Warn("keys of the identity provider not refreshed", "err", err)
-			pause = lastPause
+			pause = maxPause
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return err
@@ -134,16 +134,16 @@ func (p *Provider) run(ctx context.Context) error {
 	}
 }
 
-// find discovers the provider, however long that takes.
-func (p *Provider) find(ctx context.Context) error {
-	defer p.first.Do(func() { close(p.tried) })
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		found, err := p.discover(ctx)
+// discoverUntilFound retries discovery until it succeeds or ctx ends.
+func (p *Provider) discoverUntilFound(ctx context.Context) error {
+	defer p.firstTry.Do(func() { close(p.firstTried) })
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		m, err := p.discover(ctx)
 		if err == nil {
-			p.known.Store(found)
+			p.metadata.Store(m)
 			return nil
 		}
-		p.first.Do(func() { close(p.tried) })
+		p.firstTry.Do(func() { close(p.firstTried) })
 		p.log.Warn("identity provider not reached; trying again", "err", err, "pause", pause.String())
 		if err := sleep(ctx, pause); err != nil {
 			return err
@@ -151,30 +151,30 @@ func (p *Provider) find(ctx context.Context) error {
 	}
 }
 
-// triedWithin is how long whoever comes right after the start waits for discovery.
-const triedWithin = 5 * time.Second
+// firstTryTimeout is how long requests wait for the first attempt at discovery.
+const firstTryTimeout = 5 * time.Second
 
-// found is what discovery found out. As long as it is being tried for the first
-// time it is waited for: nobody should be turned away because we have just started.
-func (p *Provider) found(ctx context.Context) (*known, error) {
-	if k := p.known.Load(); k != nil {
-		return k, nil
+// discovered returns the metadata. During the first attempt at discovery it waits, so
+// that logins do not fail just because the server has started a moment ago.
+func (p *Provider) discovered(ctx context.Context) (*metadata, error) {
+	if m := p.metadata.Load(); m != nil {
+		return m, nil
 	}
-	late := time.NewTimer(triedWithin)
-	defer late.Stop()
+	timeout := time.NewTimer(firstTryTimeout)
+	defer timeout.Stop()
 	select {
-	case <-p.tried:
+	case <-p.firstTried:
 	case <-ctx.Done():
-	case <-late.C:
+	case <-timeout.C:
 	}
-	if k := p.known.Load(); k != nil {
-		return k, nil
+	if m := p.metadata.Load(); m != nil {
+		return m, nil
 	}
-	return nil, errUnknown
+	return nil, errNotDiscovered
 }
 
-// sleep waits for d or up to a half less, so that replicas do not march in step,
-// or for the end of ctx.
+// sleep waits for a random time between half of d and d, so that replicas do not act
+// at the same time. It returns early if ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d - rand.N(d/2))
 	defer timer.Stop()
@@ -186,63 +186,63 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// discover reads the provider's metadata (OpenID Connect Discovery 1.0 §4), which
-// must name the very issuer that was asked.
-func (p *Provider) discover(ctx context.Context) (*known, error) {
-	found, err := gooidc.NewProvider(gooidc.ClientContext(ctx, p.client), p.settings.Issuer)
+// discover reads the provider's metadata (OpenID Connect Discovery 1.0 §4), whose
+// issuer must equal the configured one.
+func (p *Provider) discover(ctx context.Context) (*metadata, error) {
+	provider, err := gooidc.NewProvider(gooidc.ClientContext(ctx, p.client), p.settings.Issuer)
 	if err != nil {
-		return nil, fmt.Errorf("reading the metadata of %s: %s", p.settings.Issuer, plain(err.Error())) // it may quote the whole answer
+		return nil, fmt.Errorf("reading the metadata of %s: %s", p.settings.Issuer, quoted(err.Error())) // the error may quote the whole response
 	}
-	var more struct {
+	var extra struct {
 		Keys     string   `json:"jwks_uri"`
 		Logout   string   `json:"end_session_endpoint"`
 		Methods  []string `json:"token_endpoint_auth_methods_supported"`
 		NamesIss bool     `json:"authorization_response_iss_parameter_supported"`
 	}
-	if err := found.Claims(&more); err != nil {
+	if err := provider.Claims(&extra); err != nil {
 		return nil, fmt.Errorf("reading the metadata of %s: %w", p.settings.Issuer, err)
 	}
-	endpoint := found.Endpoint()
-	for name, u := range map[string]string{"authorization_endpoint": endpoint.AuthURL, "token_endpoint": endpoint.TokenURL, "jwks_uri": more.Keys} {
-		if !p.secure(u) {
-			return nil, fmt.Errorf("the metadata of %s has as its %s %s, which is not an https URL", p.settings.Issuer, name, plain(u))
+	endpoint := provider.Endpoint()
+	for name, u := range map[string]string{"authorization_endpoint": endpoint.AuthURL, "token_endpoint": endpoint.TokenURL, "jwks_uri": extra.Keys} {
+		if !p.isSecure(u) {
+			return nil, fmt.Errorf("the metadata of %s has as its %s %s, which is not an https URL", p.settings.Issuer, name, quoted(u))
 		}
 	}
-	if !p.secure(more.Logout) {
-		more.Logout = "" // a login is possible without
+	if !p.isSecure(extra.Logout) {
+		extra.Logout = "" // a login does not need it
 	}
-	endpoint.AuthStyle = oauth2.AuthStyleInHeader // what every provider takes (RFC 6749 §2.3.1)
-	if slices.Contains(more.Methods, "client_secret_post") {
+	endpoint.AuthStyle = oauth2.AuthStyleInHeader // every provider must support it (RFC 6749 §2.3.1)
+	if slices.Contains(extra.Methods, "client_secret_post") {
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
-	return &known{
-		keys: &keys{url: more.Keys, client: p.client, count: p.metrics.refreshed},
+	return &metadata{
+		keys: &keys{url: extra.Keys, client: p.client, count: p.metrics.refreshed},
 		oauth: oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: string(p.secret), Endpoint: endpoint,
 			RedirectURL: p.callback, Scopes: p.settings.Scopes},
-		logout: more.Logout, namesIss: more.NamesIss,
+		logout: extra.Logout, namesIss: extra.NamesIss,
 	}, nil
 }
 
-// secure says whether nobody on the way can answer for an endpoint: it is https,
-// or like the issuer itself on this very machine.
-func (p *Provider) secure(endpoint string) bool {
+// isSecure reports whether an endpoint is https or, if the issuer itself is http,
+// on the loopback interface.
+func (p *Provider) isSecure(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" {
 		return false
 	}
-	own, err := url.Parse(p.settings.Issuer)
-	return u.Scheme == "https" || err == nil && own.Scheme == "http" && u.Scheme == "http" && loopback(u.Hostname())
+	issuer, err := url.Parse(p.settings.Issuer)
+	return u.Scheme == "https" || err == nil && issuer.Scheme == "http" && u.Scheme == "http" && isLoopback(u.Hostname())
 }
 
-// LogoutURL is where a browser ends its session with the provider itself, to
-// come back to returnTo (which the provider may want to have been registered);
-// "" where the provider has no such place (RP-Initiated Logout 1.0 §2).
+// LogoutURL returns the URL at which the browser ends its session with the provider
+// and returns to returnTo, which may have to be registered there. It is "" if the
+// provider has no such endpoint (RP-Initiated Logout 1.0 §2).
 func (p *Provider) LogoutURL(returnTo string) string {
-	k := p.known.Load()
-	if k == nil || k.logout == "" {
+	m := p.metadata.Load()
+	if m == nil || m.logout == "" {
 		return ""
 	}
-	u, err := url.Parse(k.logout)
+	u, err := url.Parse(m.logout)
 	if err != nil {
 		return ""
 	}

@@ -6,36 +6,37 @@ import (
 	"time"
 )
 
-// ErrRefused is every *Refusal: the caller is not who they say, or not provably.
+// ErrRefused matches every [*Refusal]: the caller has not proved who they are.
 var ErrRefused = errors.New("identity refused")
 
-// Reason says why a proof was refused; the set is closed.
+// Reason is why a proof of identity was rejected; the set is closed.
 type Reason string
 
 // The reasons of refusals.
 const (
 	Malformed     Reason = "malformed"      // not a signed JWT, or too large
 	AlgRefused    Reason = "alg_refused"    // signed by an algorithm that is not allowed
-	KeyUnknown    Reason = "key_unknown"    // signed by a key the provider does not publish
-	BadSignature  Reason = "bad_signature"  // the signature is not of that key
+	KeyUnknown    Reason = "key_unknown"    // signed with a key that the provider does not publish
+	BadSignature  Reason = "bad_signature"  // the signature was not made with that key
 	Expired       Reason = "expired"        // past its exp
 	NotYetValid   Reason = "not_yet_valid"  // before its nbf or iat
 	WrongIssuer   Reason = "wrong_issuer"   // from another issuer
-	WrongType     Reason = "wrong_type"     // a JWT of another kind, such as a logout token
+	WrongType     Reason = "wrong_type"     // a JWT of another type, such as a logout token
 	WrongVersion  Reason = "wrong_version"  // a v1.0 token where v2.0 ones are expected
-	WrongAudience Reason = "wrong_audience" // for somebody else
+	WrongAudience Reason = "wrong_audience" // for another audience
 	WrongParty    Reason = "wrong_party"    // azp names another client
-	WrongTenant   Reason = "wrong_tenant"   // of another tenant
+	WrongTenant   Reason = "wrong_tenant"   // from another tenant
 	NotForAPIs    Reason = "not_for_apis"   // an ID token or one for Microsoft Graph, sent as an access token
-	ClaimMissing  Reason = "claim_missing"  // does not say who the user is
-	WrongNonce    Reason = "wrong_nonce"    // of another login
-	WrongState    Reason = "wrong_state"    // the answer to another login
-	LoginRefused  Reason = "login_refused"  // the provider said no
-	TooOld        Reason = "too_old"        // a login longer ago than was asked for
-	CodeRefused   Reason = "code_refused"   // the provider does not take the code
+	ClaimMissing  Reason = "claim_missing"  // lacks a claim that is needed, such as user_claim
+	WrongNonce    Reason = "wrong_nonce"    // belongs to another login
+	WrongState    Reason = "wrong_state"    // the callback of another login
+	LoginRefused  Reason = "login_refused"  // the provider denied the login
+	TooOld        Reason = "too_old"        // the sign-in is older than max_age
+	CodeRefused   Reason = "code_refused"   // the provider rejects the code
 )
 
-// Refusal is a proof that proves nothing. Detail is for the log; it quotes no token.
+// Refusal is the error for an invalid proof of identity. Detail is for the log; it
+// quotes no token.
 type Refusal struct {
 	Reason Reason
 	Detail string
@@ -43,21 +44,21 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("identity refused (%s): %s", r.Reason, r.Detail) }
 
-// Is makes errors.Is(err, ErrRefused) hold.
+// Is reports whether target is [ErrRefused].
 func (r *Refusal) Is(target error) bool { return target == ErrRefused }
 
 func refuse(reason Reason, detail string) error { return &Refusal{reason, detail} }
 
-// Identity is who somebody has proved to be.
+// Identity is a caller as the identity provider describes them.
 type Identity struct {
-	Key             string // the value of user_claim, for the directory
+	Key             string // the value of user_claim; finds the user in the directory
 	Issuer, Subject string
-	Name, Email     string   // as the token has them: to show, never to decide by
+	Name, Email     string   // for display only; decisions must not depend on them
 	ProviderSession string   // sid
 	Roles           []string // app roles
-	App             string   // the application that calls, where no user does
+	App             string   // client ID of an application that calls for itself; "" for a user
 	Issued          time.Time
-	TimeKnown       bool      // Authenticated is the token's own auth_time
-	Authenticated   time.Time // when the user last proved who they are, as far as known
+	TimeKnown       bool      // Authenticated is the auth_time of the token, not its iat
+	Authenticated   time.Time // when the user last signed in, as far as known
 	Expires         time.Time
 }

@@ -8,24 +8,24 @@ import (
 	"strings"
 )
 
-// Secret is text that never shows: not in logs, errors, or dumps of settings.
+// Secret is text that is never printed: not in logs, errors or dumps of settings.
 type Secret string
 
-const concealed = "[secret]"
+const redacted = "[secret]"
 
 // String keeps the secret out of text.
-func (Secret) String() string { return concealed }
+func (Secret) String() string { return redacted }
 
 // GoString keeps the secret out of %#v.
-func (Secret) GoString() string { return concealed }
+func (Secret) GoString() string { return redacted }
 
 // MarshalText keeps the secret out of JSON and YAML.
-func (Secret) MarshalText() ([]byte, error) { return []byte(concealed), nil }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // LogValue keeps the secret out of slog.
-func (Secret) LogValue() slog.Value { return slog.StringValue(concealed) }
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// readSecret reads the one line that path holds.
+// readSecret reads a file that holds a secret on its only line.
 func readSecret(path string) (Secret, error) {
 	if path == "" {
 		return "", errors.New("is missing; write the path of a file that holds the client secret")

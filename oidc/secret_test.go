@@ -17,10 +17,10 @@ import (
 	"sallyport/oidc"
 )
 
-// TestSecretsDoNotShow in errors, logs, metrics, or whatever is printed; not even
-// when the provider repeats them to us (CVE-2026-42507, CVE-2025-25294).
-func TestSecretsDoNotShow(t *testing.T) {
-	h := newHouse(t, nil)
+// TestSecrets_AreNeverPrinted in errors, logs, metrics or values, even if the provider
+// repeats them (CVE-2026-42507, CVE-2025-25294).
+func TestSecrets_AreNeverPrinted(t *testing.T) {
+	h := startFixture(t, nil)
 	var shown strings.Builder
 	show := func(err error) { fmt.Fprintln(&shown, err) }
 	token := h.entra.AccessToken(h.alice, "api://other", nil)
@@ -30,7 +30,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 	}
 	hidden := []string{secret, token, strings.Split(token, ".")[1]}
 	for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusInternalServerError, http.StatusFound} {
-		h.bend(func(w http.ResponseWriter, r *http.Request) bool { return at(r, tokenPath) && parrot(w, r, status) })
+		h.override(func(w http.ResponseWriter, r *http.Request) bool { return isFor(r, tokenPath) && echo(w, r, status) })
 		f, q := h.begin()
 		_, err := h.Finish(context.Background(), f, q)
 		show(err)
@@ -49,19 +49,19 @@ func TestSecretsDoNotShow(t *testing.T) {
 	}
 }
 
-// parrot answers with all that it was sent.
-func parrot(w http.ResponseWriter, r *http.Request, status int) bool {
+// echo responds with everything it received.
+func echo(w http.ResponseWriter, r *http.Request, status int) bool {
 	body, _ := io.ReadAll(r.Body)
 	form, _ := url.ParseQuery(string(body))
-	answer, _ := json.Marshal(map[string]any{"error": "server_error", "error_description": string(body), "form": form})
+	data, _ := json.Marshal(map[string]any{"error": "server_error", "error_description": string(body), "form": form})
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Location", "/elsewhere?"+string(body))
 	w.WriteHeader(status)
-	_, _ = w.Write(answer)
+	_, _ = w.Write(data)
 	return true
 }
 
-func gathered(t *testing.T, h *house) string {
+func gathered(t *testing.T, h *fixture) string {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(h.Collectors()...)
@@ -72,8 +72,8 @@ func gathered(t *testing.T, h *house) string {
 	return fmt.Sprint(families)
 }
 
-func TestOutcomesAreCounted(t *testing.T) {
-	h := newHouse(t, nil)
+func TestMetrics_CountResults(t *testing.T) {
+	h := startFixture(t, nil)
 	h.bearer(h.accessToken())
 	h.bearer("x")
 	all := gathered(t, h)
@@ -84,7 +84,7 @@ func TestOutcomesAreCounted(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreErrRefused(t *testing.T) {
+func TestRefusal_IsErrRefused(t *testing.T) {
 	err := fmt.Errorf("wrapped: %w", &oidc.Refusal{Reason: oidc.Expired, Detail: "x"})
 	if !errors.Is(err, oidc.ErrRefused) || errors.Is(io.EOF, oidc.ErrRefused) {
 		t.Errorf("%v", err)

@@ -1,8 +1,8 @@
-// Package oidc proves who a caller is: by sending their browser to the identity
-// provider, or by checking the bearer token they bring.
+// Package oidc establishes who a caller is: by a login at the identity provider, or by
+// a bearer token.
 //
-// What is wrong with the caller's proof is a *Refusal (errors.Is ErrRefused);
-// every other error means that we could not tell.
+// If the caller's proof is invalid, the error is a [*Refusal] and matches
+// [ErrRefused]. Every other error means that the proof could not be checked.
 package oidc
 
 import (
@@ -26,8 +26,8 @@ type Settings struct {
 	CAFile           string         `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the provider's, instead of the system's"`
 }
 
-// BearerIssuer is a further issuer of bearer tokens. A token is checked by the one
-// issuer that it names, never by another.
+// BearerIssuer is another issuer of bearer tokens. A token is verified as one of the
+// issuer that it names, and of no other.
 type BearerIssuer struct {
 	Issuer    string   `yaml:"issuer" doc:"exactly as it stands in the tokens; for Entra's version 1.0 https://sts.windows.net/TENANT-ID/"`
 	Audiences []string `yaml:"audiences" doc:"a token must name one of these"`
@@ -35,12 +35,12 @@ type BearerIssuer struct {
 	CAFile    string   `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the issuer's, instead of the system's"`
 }
 
-// Defaults is what absent keys mean.
+// Defaults returns the values of absent keys.
 func Defaults() Settings {
 	return Settings{UserClaim: "oid", UserAttribute: "externalId", Scopes: []string{openID, "profile", "email"}}
 }
 
-const openID = "openid" // the scope that makes a login one of OpenID Connect
+const openID = "openid" // the scope of every OpenID Connect login
 
 // Check reports every fault of s.
 func (s Settings) Check(fault func(path, problem string)) {
@@ -63,7 +63,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 	}
 	s.checkJoin(fault)
 	s.checkBearerIssuers(fault)
-	if _, err := roots(s.CAFile); err != nil {
+	if _, err := certPool(s.CAFile); err != nil {
 		fault("ca_file", err.Error())
 	}
 }
@@ -71,27 +71,27 @@ func (s Settings) Check(fault func(path, problem string)) {
 func (s Settings) checkBearerIssuers(fault func(path, problem string)) {
 	names := []string{s.Issuer}
 	for i, b := range s.BearerIssuers {
-		at := fmt.Sprintf("bearer_issuers[%d].", i)
+		prefix := fmt.Sprintf("bearer_issuers[%d].", i)
 		if problem := issuerProblem(b.Issuer); problem != "" {
-			fault(at+"issuer", problem)
+			fault(prefix+"issuer", problem)
 		}
 		if slices.Contains(names, b.Issuer) {
-			fault(at+"issuer", "is named already; each issuer has one place")
+			fault(prefix+"issuer", "is configured twice; remove one of the two")
 		}
 		names = append(names, b.Issuer)
 		if len(b.Audiences) == 0 || slices.Contains(b.Audiences, "") {
-			fault(at+"audiences", "is missing or has an empty one; write the audience of your API's tokens, such as api://sallyport")
+			fault(prefix+"audiences", "is missing or has an empty one; write the audience of your API's tokens, such as api://sallyport")
 		}
 		if problem := claimProblem(b.UserClaim); b.UserClaim != "" && problem != "" {
-			fault(at+"user_claim", problem)
+			fault(prefix+"user_claim", problem)
 		}
-		if _, err := roots(b.CAFile); err != nil {
-			fault(at+"ca_file", err.Error())
+		if _, err := certPool(b.CAFile); err != nil {
+			fault(prefix+"ca_file", err.Error())
 		}
 	}
 }
 
-// claimProblem is why somebody must not be recognised by a claim.
+// claimProblem returns why a claim must not identify a user, or "".
 func claimProblem(claim string) string {
 	switch claim {
 	case "":
@@ -102,7 +102,7 @@ func claimProblem(claim string) string {
 	return ""
 }
 
-// checkJoin is about what makes somebody at the provider a user here.
+// checkJoin checks how an identity is joined with a user of the directory.
 func (s Settings) checkJoin(fault func(path, problem string)) {
 	if problem := claimProblem(s.UserClaim); problem != "" {
 		fault("user_claim", problem)
@@ -117,14 +117,14 @@ func issuerProblem(issuer string) string {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(issuer, "?# "):
 		return "is not the URL of an issuer; write it as in the tokens, such as https://login.microsoftonline.com/TENANT-ID/v2.0"
-	case u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
-		return "must be https, or anybody on the way could answer for the provider"
+	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+		return "must be https, or anybody on the network path could pose as the provider"
 	}
 	return tenantProblem(u)
 }
 
-// tenantProblem is why Entra's tokens never have this issuer, or have it for
-// people of every organisation.
+// tenantProblem returns why tokens of Entra never have this issuer, or why people of
+// every organisation have it; otherwise "".
 func tenantProblem(u *url.URL) string {
 	tenant, version, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	for _, shared := range []string{"common", "organizations", "consumers"} {
@@ -143,7 +143,7 @@ func tenantProblem(u *url.URL) string {
 	return ""
 }
 
-func loopback(host string) bool {
+func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }

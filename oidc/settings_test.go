@@ -8,13 +8,13 @@ import (
 	"sallyport/oidc"
 )
 
-func TestSettingsThatCannotBeMeant(t *testing.T) {
+func TestSettings_RejectsMistakes(t *testing.T) {
 	dir := t.TempDir()
-	h := &house{t: t}
+	h := &fixture{t: t}
 	good, empty := h.write("secret", []byte(secret)), h.write("empty", nil)
 	issuer := func(text string) func(*oidc.Settings) { return func(s *oidc.Settings) { s.Issuer = text } }
 	for _, c := range []struct {
-		path, says string
+		path, want string
 		alter      func(*oidc.Settings)
 	}{
 		{"issuer", "is not the URL", issuer("")},
@@ -45,13 +45,13 @@ func TestSettingsThatCannotBeMeant(t *testing.T) {
 		c.alter(&s)
 		var paths, problems []string
 		s.Check(func(path, problem string) { paths, problems = append(paths, path), append(problems, problem) })
-		if len(paths) != 1 || paths[0] != c.path || !strings.Contains(problems[0], c.says) {
-			t.Errorf("%s %s: faults are at %v: %v", c.path, c.says, paths, problems)
+		if len(paths) != 1 || paths[0] != c.path || !strings.Contains(problems[0], c.want) {
+			t.Errorf("%s %s: faults are at %v: %v", c.path, c.want, paths, problems)
 		}
 	}
 }
 
-func TestAllFaultsAreReportedAtOnce(t *testing.T) {
+func TestSettings_ReportsAllFaults(t *testing.T) {
 	n := 0
 	oidc.Settings{APIAudiences: []string{""}}.Check(func(_, _ string) { n++ })
 	if n != 7 {

@@ -15,19 +15,19 @@ import (
 	"sallyport/oidc"
 )
 
-// line leads to the issuer without a network, so that time can be made up.
-type line struct {
-	*house
+// offline is a transport that reaches the issuer without a network, for fake time.
+type offline struct {
+	*fixture
 	mu    sync.Mutex
-	down  bool           // nobody answers
-	hangs bool           // nobody answers, ever
+	down  bool           // connections fail
+	hangs bool           // responses never come
 	asked map[string]int // by endpoint
 }
 
-func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
+func (l *offline) RoundTrip(r *http.Request) (*http.Response, error) {
 	l.mu.Lock()
 	for _, endpoint := range []string{metadataPath, keysPath} {
-		if at(r, endpoint) {
+		if isFor(r, endpoint) {
 			l.asked[endpoint]++
 		}
 	}
@@ -41,67 +41,67 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection refused")
 	}
 	record := httptest.NewRecorder()
-	l.house.ServeHTTP(record, r)
+	l.fixture.ServeHTTP(record, r)
 	return record.Result(), nil
 }
 
-func (l *line) set(down, hangs bool) {
+func (l *offline) set(down, hangs bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down, l.hangs = down, hangs
 }
 
-func (l *line) count(endpoint string) int {
+func (l *offline) count(endpoint string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.asked[endpoint]
 }
 
-// inTime runs a test in made-up time; its provider is made and not yet running.
-func inTime(t *testing.T, test func(t *testing.T, l *line)) {
+// inFakeTime runs a test in a synctest bubble, with a provider that does not run yet.
+func inFakeTime(t *testing.T, test func(t *testing.T, l *offline)) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &house{t: t, log: new(safeBuffer)}
-		h.found("https://login.example.org")
-		l := &line{house: h, asked: map[string]int{}}
-		h.make(foundText)
+		h := &fixture{t: t, log: new(safeBuffer)}
+		h.setUp("https://login.example.org")
+		l := &offline{fixture: h, asked: map[string]int{}}
+		h.newProvider(foundText)
 		h.Through(l)
 		test(t, l)
 	})
 }
 
-// later lets time pass and everything happen that is due.
-func later(d time.Duration) {
+// advance lets time pass and waits until everything that is due has happened.
+func advance(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// TestAProviderThatIsDownIsAskedLessAndLess, and found soon after it is back.
-func TestAProviderThatIsDownIsAskedLessAndLess(t *testing.T) {
-	inTime(t, func(t *testing.T, l *line) {
+// TestDiscovery_BacksOff, but finds the provider within a minute of its return.
+func TestDiscovery_BacksOff(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.set(true, false)
 		l.start()
-		later(30 * time.Second)
+		advance(30 * time.Second)
 		soon := l.count(metadataPath)
-		later(time.Hour)
+		advance(time.Hour)
 		if n := l.count(metadataPath) - soon; soon < 4 || soon > 12 || n < 60 || n > 121 {
 			t.Errorf("asked %d times in half a minute, %d in the hour after", soon, n)
 		}
 		l.set(false, false)
-		later(time.Minute + time.Second)
+		advance(time.Minute + time.Second)
 		if _, err := l.signInHere(); err != nil {
 			t.Errorf("no login a minute after the provider is back: %v", err)
 		}
 	})
 }
 
-// signInHere is a login without a network.
-func (l *line) signInHere() (oidc.Identity, error) {
+// signInHere makes a login without a network.
+func (l *offline) signInHere() (oidc.Identity, error) {
 	authURL, f, err := l.Begin(context.Background(), 0)
 	if err != nil {
 		return oidc.Identity{}, err
 	}
 	record := httptest.NewRecorder()
-	l.house.ServeHTTP(record, httptest.NewRequest(http.MethodGet, authURL, nil))
+	l.fixture.ServeHTTP(record, httptest.NewRequest(http.MethodGet, authURL, nil))
 	back, err := record.Result().Location()
 	if err != nil {
 		return oidc.Identity{}, err
@@ -109,16 +109,16 @@ func (l *line) signInHere() (oidc.Identity, error) {
 	return l.Finish(context.Background(), f, back.Query())
 }
 
-// TestOneFetchInThirtySeconds, however long the attack lasts.
-func TestOneFetchInThirtySeconds(t *testing.T) {
-	inTime(t, func(t *testing.T, l *line) {
+// TestKeys_OneFetchInThirtySeconds, however long the attack lasts.
+func TestKeys_OneFetchInThirtySeconds(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.start()
-		later(time.Second)
+		advance(time.Second)
 		before := l.count(keysPath)
 		for i := range 600 {
-			later(100 * time.Millisecond)
+			advance(100 * time.Millisecond)
 			if _, got := l.bearer(entratest.Garbage(fmt.Sprint(i), entratest.Claims{})); got != oidc.KeyUnknown {
-				t.Fatalf("a made-up key gives %q", got)
+				t.Fatalf("an unknown key gives %q", got)
 			}
 		}
 		if n := l.count(keysPath) - before; n != 2 {
@@ -127,11 +127,11 @@ func TestOneFetchInThirtySeconds(t *testing.T) {
 	})
 }
 
-// TestANewKeyIsTakenAtOnce, if the provider was not asked a moment ago.
-func TestANewKeyIsTakenAtOnce(t *testing.T) {
-	inTime(t, func(t *testing.T, l *line) {
+// TestKeys_NewKeyIsFetched, unless a fetch began less than thirty seconds ago.
+func TestKeys_NewKeyIsFetched(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.start()
-		later(31 * time.Second)
+		advance(31 * time.Second)
 		l.entra.Rotate()
 		if _, got := l.bearer(l.accessToken()); got != "" {
 			t.Errorf("gives %q", got)
@@ -139,56 +139,56 @@ func TestANewKeyIsTakenAtOnce(t *testing.T) {
 	})
 }
 
-// TestAWithdrawnKeyDies with the next refresh (CVE-2025-22149).
-func TestAWithdrawnKeyDies(t *testing.T) {
-	inTime(t, func(t *testing.T, l *line) {
+// TestKeys_WithdrawnKeyIsRejected after the next refresh (CVE-2025-22149).
+func TestKeys_WithdrawnKeyIsRejected(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.start()
-		later(time.Second)
+		advance(time.Second)
 		token := l.accessToken()
 		l.entra.Rotate()
 		l.entra.Withdraw()
-		later(10 * time.Minute)
+		advance(10 * time.Minute)
 		if _, got := l.bearer(token); got != oidc.KeyUnknown {
 			t.Errorf("gives %q", got)
 		}
 	})
 }
 
-// TestAnOutageIsLivedThrough: for a day known keys are good; what they do not
-// tell, and everything after that day, is doubt.
-func TestAnOutageIsLivedThrough(t *testing.T) {
-	inTime(t, func(t *testing.T, l *line) {
+// TestKeys_SurviveOutage: known keys are used for a day. Unknown keys, and all keys
+// after that day, are no refusal but another error.
+func TestKeys_SurviveOutage(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.start()
-		later(time.Second)
+		advance(time.Second)
 		l.set(true, false)
-		later(23 * time.Hour)
+		advance(23 * time.Hour)
 		if _, got := l.bearer(l.accessToken()); got != "" {
 			t.Errorf("after 23 hours gives %q", got)
 		}
-		if _, got := l.bearer(entratest.Garbage("new", entratest.Claims{})); got != doubt {
+		if _, got := l.bearer(entratest.Garbage("new", entratest.Claims{})); got != unknown {
 			t.Errorf("a key that may be new gives %q", got)
 		}
-		later(2 * time.Hour)
-		if _, got := l.bearer(l.accessToken()); got != doubt {
+		advance(2 * time.Hour)
+		if _, got := l.bearer(l.accessToken()); got != unknown {
 			t.Errorf("after 25 hours gives %q", got)
 		}
-		if _, err := l.signInHere(); verdict(err) != doubt {
+		if _, err := l.signInHere(); reasonOf(err) != unknown {
 			t.Errorf("a login gives %v", err)
 		}
 		l.set(false, false)
-		later(time.Minute + time.Second)
+		advance(time.Minute + time.Second)
 		if _, got := l.bearer(l.accessToken()); got != "" {
 			t.Errorf("after the outage gives %q", got)
 		}
 	})
 }
 
-// TestWhoWaitsGoesWhenTheyWant: a provider that hangs holds nobody beyond their
-// own time, and is asked once for all who wait.
-func TestWhoWaitsGoesWhenTheyWant(t *testing.T) {
-	inTime(t, func(t *testing.T, l *line) {
+// TestKeys_WaitersLeaveAtTheirDeadline: callers wait for a provider that hangs no
+// longer than their context, and share one fetch.
+func TestKeys_WaitersLeaveAtTheirDeadline(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.start()
-		later(time.Minute)
+		advance(time.Minute)
 		l.set(false, true)
 		before := l.count(keysPath)
 		ctx, stop := context.WithTimeout(context.Background(), time.Second)
@@ -197,7 +197,7 @@ func TestWhoWaitsGoesWhenTheyWant(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 100 {
 			all.Go(func() {
-				if _, err := l.Bearer(ctx, entratest.Garbage(fmt.Sprint(i), entratest.Claims{})); verdict(err) != doubt {
+				if _, err := l.Bearer(ctx, entratest.Garbage(fmt.Sprint(i), entratest.Claims{})); reasonOf(err) != unknown {
 					t.Errorf("gives %v", err)
 				}
 			})
@@ -206,41 +206,40 @@ func TestWhoWaitsGoesWhenTheyWant(t *testing.T) {
 		if took := time.Since(began); took != time.Second || l.count(keysPath)-before != 1 {
 			t.Errorf("waited %v for %d fetches", took, l.count(keysPath)-before)
 		}
-		later(10 * time.Second) // the fetch gives up
+		advance(10 * time.Second) // the fetch gives up
 	})
 }
 
-// TestATokenDiesWithItsLastMoment.
-func TestATokenDiesWithItsLastMoment(t *testing.T) {
-	inTime(t, func(t *testing.T, l *line) {
+func TestBearer_ExpiresExactly(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.start()
-		later(time.Second)
+		advance(time.Second)
 		token := l.entra.AccessToken(l.alice, audience, func(c entratest.Claims) { c["exp"] = time.Now().Add(time.Minute).Unix() })
-		later(59 * time.Second)
+		advance(59 * time.Second)
 		if _, got := l.bearer(token); got != "" {
 			t.Errorf("in its last second gives %q", got)
 		}
-		later(time.Second)
+		advance(time.Second)
 		if _, got := l.bearer(token); got != oidc.Expired {
 			t.Errorf("after it gives %q", got)
 		}
 	})
 }
 
-// TestTheFirstTryIsWaitedFor: whoever comes in the moment of a start signs in, and where the provider is not to be had
-// they are told so when that is known, or after a few seconds.
-func TestTheFirstTryIsWaitedFor(t *testing.T) {
-	for says, c := range map[string]struct {
+// TestBegin_WaitsForFirstDiscovery: a login right after the start succeeds. If the
+// provider cannot be reached, it fails once that is known, or after five seconds.
+func TestBegin_WaitsForFirstDiscovery(t *testing.T) {
+	for name, c := range map[string]struct {
 		down, hangs bool
 		within      time.Duration
-		good        bool
+		ok          bool
 	}{
-		"it answers":     {false, false, 0, true},
-		"it is down":     {true, false, 0, false},
-		"nobody answers": {false, true, 5 * time.Second, false},
+		"reachable": {false, false, 0, true},
+		"down":      {true, false, 0, false},
+		"hangs":     {false, true, 5 * time.Second, false},
 	} {
-		t.Run(says, func(t *testing.T) {
-			inTime(t, func(t *testing.T, l *line) {
+		t.Run(name, func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, l *offline) {
 				l.set(c.down, c.hangs)
 				begun := time.Now()
 				done := make(chan error)
@@ -248,9 +247,9 @@ func TestTheFirstTryIsWaitedFor(t *testing.T) {
 					_, err := l.signInHere()
 					done <- err
 				}()
-				synctest.Wait() // they are there first
+				synctest.Wait() // the login begins before Run
 				l.start()
-				if err := <-done; (err == nil) != c.good || time.Since(begun) > c.within {
+				if err := <-done; (err == nil) != c.ok || time.Since(begun) > c.within {
 					t.Errorf("after %v: %v", time.Since(begun), err)
 				}
 			})

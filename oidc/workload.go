@@ -8,54 +8,53 @@ import (
 	"slices"
 )
 
-// Workloads checks the tokens by which applications, not people, prove who they
-// are: access tokens of client credentials (RFC 6749 §4.4, RFC 9068) and the
-// assertions of federated workloads (RFC 7523 §2.2).
+// Workloads verifies tokens of applications: access tokens of client credentials (RFC
+// 6749 §4.4, RFC 9068) and assertions of federated workloads (RFC 7523 §2.2).
 type Workloads struct {
 	provider  *Provider
 	audiences []string
 	clients   []string
 }
 
-// WorkloadSettings names the applications that are taken.
+// WorkloadSettings says which applications are accepted.
 type WorkloadSettings struct {
 	Issuer    string
-	Audiences []string // a token names one of these
-	ClientIDs []string // its application, or its subject, is one of these
+	Audiences []string // a token must name one of these
+	ClientIDs []string // its application or its subject must be one of these
 	CAFile    string
 }
 
-// Check reports every fault of s that the issuer's settings can have.
+// Check reports the faults of Issuer and CAFile.
 func (s WorkloadSettings) Check(fault func(path, problem string)) {
 	if problem := issuerProblem(s.Issuer); problem != "" {
 		fault("issuer", problem)
 	}
-	if _, err := roots(s.CAFile); err != nil {
+	if _, err := certPool(s.CAFile); err != nil {
 		fault("ca_file", err.Error())
 	}
 }
 
-// NewWorkloads contacts nobody.
+// NewWorkloads does not contact the issuer; [Workloads.Run] does.
 func NewWorkloads(s WorkloadSettings, log *slog.Logger) (*Workloads, error) {
 	client, err := newClient(s.CAFile)
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{settings: Settings{Issuer: s.Issuer}, tenant: tenantOf(s.Issuer), client: client, log: log, metrics: newMetrics(), tried: make(chan struct{})}
+	p := &Provider{settings: Settings{Issuer: s.Issuer}, tenant: tenantOf(s.Issuer), client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{})}
 	return &Workloads{p, s.Audiences, s.ClientIDs}, nil
 }
 
-// Run finds the issuer and keeps its keys fresh until ctx ends.
+// Run discovers the issuer and keeps its keys fresh until ctx ends.
 func (w *Workloads) Run(ctx context.Context) error { return w.provider.Run(ctx) }
 
-// Client is the application that a token proves; "" with no error is a token that
-// is not taken. An error means that we could not tell.
+// Client returns the client ID or subject of the application that a token proves; ""
+// if the token is rejected. An error means that the token could not be checked.
 func (w *Workloads) Client(ctx context.Context, token string) (string, error) {
-	k, err := w.provider.found(ctx)
+	m, err := w.provider.discovered(ctx)
 	if err != nil {
 		return "", err
 	}
-	c, err := w.provider.verify(ctx, k, token, "jwt", "at+jwt")
+	c, err := w.provider.verify(ctx, m, token, "jwt", "at+jwt")
 	if errors.Is(err, ErrRefused) {
 		return "", nil
 	}
@@ -74,7 +73,7 @@ func (w *Workloads) Client(ctx context.Context, token string) (string, error) {
 	return "", nil
 }
 
-// text is a claim that is a text, or "".
+// text returns the value of a claim that is a string, or "".
 func (c *claims) text(name string) string {
 	s, _ := c.all[name].(string)
 	return s

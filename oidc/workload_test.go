@@ -10,18 +10,20 @@ import (
 	"sallyport/oidc"
 )
 
-// TestWhoMayPush: an application's own token, of a listed application, for this
-// audience; never a user's, whichever application asked for it.
-func TestWhoMayPush(t *testing.T) {
-	h := newSite(t)
+// TestWorkloads_Client accepts tokens of listed applications for this audience, and no
+// token of a user, whichever application requested it.
+func TestWorkloads_Client(t *testing.T) {
+	h := newFixture(t)
 	const app, principal, workload = "7a111900-0000-4000-8000-000000000007", "8a111900-0000-4000-8000-000000000008", "9a111900-0000-4000-8000-000000000009"
 	w, err := oidc.NewWorkloads(oidc.WorkloadSettings{Issuer: h.settings.Issuer, Audiences: []string{"api://scim"}, ClientIDs: []string{app, workload}, CAFile: h.settings.CAFile}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	good := h.entra.AppToken(app, principal, "api://scim", nil)
-	if _, err := w.Client(t.Context(), good); err == nil {
-		t.Error("a token is told before its issuer was asked")
+	gone, stop := context.WithCancel(t.Context())
+	stop() // a caller who does not wait for the first discovery
+	if _, err := w.Client(gone, good); err == nil {
+		t.Error("a token is verified before discovery")
 	}
 	runWorkloads(t, w, good)
 	set := func(name string, value any) func(entratest.Claims) {
@@ -71,7 +73,7 @@ func runWorkloads(t *testing.T, w *oidc.Workloads, token string) {
 }
 
 func TestProbe(t *testing.T) {
-	h := newHouse(t, nil)
+	h := startFixture(t, nil)
 	probe, err := h.Probe(t.Context())
 	if err != nil || probe.Keys == 0 || probe.Skew.Abs().Seconds() > 5 {
 		t.Errorf("it finds %+v, %v", probe, err)

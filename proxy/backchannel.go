@@ -60,7 +60,7 @@ func logoutToken(w http.ResponseWriter, r *http.Request) string {
 }
 
 // endSessionsOf ends every session that the logout token names and that started before it was issued.
-func (p *Proxy) endSessionsOf(r *http.Request, req *request, logout oidc.Ending) error {
+func (p *Proxy) endSessionsOf(r *http.Request, req *request, logout oidc.LogoutToken) error {
 	for _, s := range p.sessions.List() {
 		named := (logout.ProviderSession == "" || s.ProviderSession == logout.ProviderSession) && (logout.Subject == "" || s.Subject == logout.Subject)
 		if !named || s.Began.After(logout.Issued.Add(clockSkew)) {

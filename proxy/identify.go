@@ -74,7 +74,7 @@ func bearerToken(h http.Header) (token string, ok bool, err error) {
 // identifyBearer sets the caller to whom the token identifies. A client that sent too many invalid tokens still gets
 // through with a valid one, if no key has to be fetched to verify it: others may share its address.
 func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string) *denial {
-	if identity, ok := p.provider.Remembered(token); ok {
+	if identity, ok := p.provider.Cached(token); ok {
 		req.caller = &caller{token: &identity}
 		return nil
 	}

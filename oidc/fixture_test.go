@@ -27,34 +27,34 @@ const (
 	login    = "https://login.example.com"
 )
 
-// house is a provider, and an issuer that serves over TLS.
-type house struct {
+// fixture is a provider and its issuer, which serves over TLS.
+type fixture struct {
 	*oidc.Provider
-	t        testing.TB
-	entra    *entratest.Tenant
-	alice    entratest.Person
-	settings oidc.Settings
-	log      *safeBuffer
-	client   *http.Client // alice's browser: follows nothing
-	bent     atomic.Pointer[bend]
+	t          testing.TB
+	entra      *entratest.Tenant
+	alice      entratest.Person
+	settings   oidc.Settings
+	log        *safeBuffer
+	client     *http.Client // the browser of alice; follows no redirects
+	overridden atomic.Pointer[override]
 }
 
-// bend answers in the issuer's place; false leaves a request to it.
-type bend func(w http.ResponseWriter, r *http.Request) bool
+// override responds in place of the issuer; false passes the request on to it.
+type override func(w http.ResponseWriter, r *http.Request) bool
 
-func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if b := h.bent.Load(); b != nil && (*b)(w, r) {
+func (h *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if o := h.overridden.Load(); o != nil && (*o)(w, r) {
 		return
 	}
 	h.entra.ServeHTTP(w, r)
 }
 
-func (h *house) bend(b bend) { h.bent.Store(&b) }
+func (h *fixture) override(o override) { h.overridden.Store(&o) }
 
-// newHouse is one whose provider has been found.
-func newHouse(t testing.TB, alter func(*oidc.Settings)) *house {
+// startFixture returns a fixture after discovery.
+func startFixture(t testing.TB, alter func(*oidc.Settings)) *fixture {
 	t.Helper()
-	h := newSite(t)
+	h := newFixture(t)
 	if alter != nil {
 		alter(&h.settings)
 	}
@@ -62,24 +62,24 @@ func newHouse(t testing.TB, alter func(*oidc.Settings)) *house {
 	return h
 }
 
-// newSite is a house before its provider runs.
-func newSite(t testing.TB) *house {
+// newFixture returns a fixture whose provider does not run yet.
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	h := &house{t: t, log: new(safeBuffer)}
+	h := &fixture{t: t, log: new(safeBuffer)}
 	server := httptest.NewUnstartedServer(h)
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	h.client = server.Client()
 	h.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	h.found(server.URL)
+	h.setUp(server.URL)
 	h.settings.CAFile = h.write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	return h
 }
 
-// found makes the tenant at base, and settings for it.
-func (h *house) found(base string) {
-	h.entra = entratest.New(base, entratest.App{ClientID: clientID, Secret: secret, RedirectURIs: []string{login + "/.sallyport/callback"}})
+// setUp makes the tenant at base, and settings for it.
+func (h *fixture) setUp(base string) {
+	h.entra = entratest.NewSharingKey(base, entratest.App{ClientID: clientID, Secret: secret, RedirectURIs: []string{login + "/.sallyport/callback"}})
 	h.alice = h.entra.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice"})
 	h.entra.SignIn(h.alice.OID)
 	h.settings = oidc.Defaults()
@@ -87,7 +87,7 @@ func (h *house) found(base string) {
 	h.settings.ClientSecretFile = h.write("secret", []byte(secret+"\n"))
 }
 
-func (h *house) write(name string, data []byte) (path string) {
+func (h *fixture) write(name string, data []byte) (path string) {
 	h.t.Helper()
 	path = filepath.Join(h.t.TempDir(), name)
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -96,36 +96,36 @@ func (h *house) write(name string, data []byte) (path string) {
 	return path
 }
 
-// What the provider logs.
+// Messages that the provider logs.
 const (
 	foundText  = "identity provider found"
 	failedText = "identity provider not reached; trying again"
 )
 
-// make builds the provider; seen is closed once it logs text.
-func (h *house) make(text string) (seen <-chan struct{}) {
+// newProvider makes the provider; logged is closed once it logs text.
+func (h *fixture) newProvider(text string) (logged <-chan struct{}) {
 	h.t.Helper()
 	public, _ := url.Parse(login)
-	said := make(chan struct{})
-	watch := &watcher{Handler: slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}), text: text, seen: said}
+	done := make(chan struct{})
+	watch := &watcher{Handler: slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}), text: text, seen: done}
 	p, err := oidc.New(h.settings, public, slog.New(watch))
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.Provider = p
-	return said
+	return done
 }
 
-// run makes and runs the provider; seen is closed once it has found its issuer.
-func (h *house) run() (seen <-chan struct{}) {
+// run makes and runs the provider; logged is closed after discovery.
+func (h *fixture) run() (logged <-chan struct{}) {
 	h.t.Helper()
-	seen = h.make(foundText)
+	logged = h.newProvider(foundText)
 	h.start()
-	return seen
+	return logged
 }
 
 // start runs the provider until stop, or the end of the test.
-func (h *house) start() (stop func()) {
+func (h *fixture) start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.Run(ctx) }()
@@ -134,7 +134,7 @@ func (h *house) start() (stop func()) {
 	return stop
 }
 
-// watcher closes seen once a message is logged.
+// watcher closes seen once the message text is logged.
 type watcher struct {
 	slog.Handler
 	text string
@@ -167,11 +167,11 @@ func (b *safeBuffer) String() string {
 	return b.text.String()
 }
 
-// doubt stands for an error that is no refusal.
-const doubt oidc.Reason = "could not tell"
+// unknown stands for an error that is not a refusal.
+const unknown oidc.Reason = "unknown"
 
-// verdict is why err refuses, doubt, or "" for a yes.
-func verdict(err error) oidc.Reason {
+// reasonOf returns the reason of a refusal, unknown for another error, or "".
+func reasonOf(err error) oidc.Reason {
 	var r *oidc.Refusal
 	switch {
 	case err == nil:
@@ -179,18 +179,18 @@ func verdict(err error) oidc.Reason {
 	case errors.As(err, &r) && errors.Is(err, oidc.ErrRefused):
 		return r.Reason
 	}
-	return doubt
+	return unknown
 }
 
-func (h *house) bearer(token string) (oidc.Identity, oidc.Reason) {
+func (h *fixture) bearer(token string) (oidc.Identity, oidc.Reason) {
 	id, err := h.Bearer(context.Background(), token)
-	return id, verdict(err)
+	return id, reasonOf(err)
 }
 
-func (h *house) accessToken() string { return h.entra.AccessToken(h.alice, audience, nil) }
+func (h *fixture) accessToken() string { return h.entra.AccessToken(h.alice, audience, nil) }
 
-// authorize sends a browser to the provider and returns what comes back.
-func (h *house) authorize(authURL string) url.Values {
+// authorize sends the browser to the provider and returns the query of the callback.
+func (h *fixture) authorize(authURL string) url.Values {
 	resp, err := h.client.Get(authURL)
 	if err != nil {
 		h.t.Error(err)
@@ -199,13 +199,13 @@ func (h *house) authorize(authURL string) url.Values {
 	defer resp.Body.Close()
 	back, err := resp.Location()
 	if err != nil {
-		h.t.Errorf("the provider answers %s without sending back", resp.Status)
+		h.t.Errorf("the provider responds %s without a redirect", resp.Status)
 		return nil
 	}
 	return back.Query()
 }
 
-func (h *house) begin() (oidc.Flow, url.Values) {
+func (h *fixture) begin() (oidc.Flow, url.Values) {
 	h.t.Helper()
 	authURL, f, err := h.Begin(context.Background(), 0)
 	if err != nil {
@@ -214,15 +214,15 @@ func (h *house) begin() (oidc.Flow, url.Values) {
 	return f, h.authorize(authURL)
 }
 
-// signIn is a whole login.
-func (h *house) signIn() (oidc.Identity, error) {
+// signIn makes a complete login.
+func (h *fixture) signIn() (oidc.Identity, error) {
 	h.t.Helper()
 	f, q := h.begin()
 	return h.Finish(context.Background(), f, q)
 }
 
-// at says whether a request goes to an endpoint.
-func at(r *http.Request, endpoint string) bool { return strings.HasSuffix(r.URL.Path, endpoint) }
+// isFor reports whether a request goes to an endpoint.
+func isFor(r *http.Request, endpoint string) bool { return strings.HasSuffix(r.URL.Path, endpoint) }
 
 const (
 	metadataPath = "/openid-configuration"
