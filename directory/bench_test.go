@@ -58,8 +58,8 @@ func populate(ctx context.Context, d *directory.Directory) error {
 			made = nil
 			for i := range 1000 {
 				n := len(users) + i
-				u := directory.User{UserName: fmt.Sprintf("user%06d@example.com", n), ExternalID: oid(n), DisplayName: fmt.Sprintf("User %d", n),
-					Email: fmt.Sprintf("user%06d@example.com", n), Active: true, Document: fmt.Appendf(nil, document, n, oid(n), n, n)}
+				u := directory.User{UserName: fmt.Sprintf("user%06d@example.com", n), ExternalID: oid(n), Active: true,
+					Document: fmt.Appendf(nil, document, n, oid(n), n, n)}
 				if err := tx.PutUser(&u); err != nil {
 					return err
 				}

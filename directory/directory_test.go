@@ -112,9 +112,9 @@ func TestUniqueNamesAreRefused(t *testing.T) {
 			return tx.PutGroup(&directory.Group{DisplayName: "x", ExternalID: "gid-Platform Team"})
 		},
 	} {
-		var taken *directory.ErrTaken
+		var taken *directory.ConflictError
 		if err := h.Update(context.Background(), fn); !errors.As(err, &taken) {
-			t.Errorf("%s: %v, want ErrTaken", name, err)
+			t.Errorf("%s: %v, want a ConflictError", name, err)
 		}
 	}
 }
@@ -240,7 +240,7 @@ func (m *model) putUser(rt *rapid.T, h *house, id string) {
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { u.ID = id; return tx.PutUser(&u) })
 	for other, had := range m.users {
 		if other != id && strings.EqualFold(had.UserName, u.UserName) {
-			var taken *directory.ErrTaken
+			var taken *directory.ConflictError
 			if !errors.As(err, &taken) {
 				rt.Fatalf("a second %q gave %v", u.UserName, err)
 			}
@@ -270,7 +270,7 @@ func (m *model) putGroup(rt *rapid.T, h *house, id string) {
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { g.ID = id; return tx.PutGroup(&g) })
 	for other, had := range m.groups {
 		if other != id && had.DisplayName == g.DisplayName {
-			var taken *directory.ErrTaken
+			var taken *directory.ConflictError
 			if !errors.As(err, &taken) {
 				rt.Fatalf("a second %q gave %v", g.DisplayName, err)
 			}

@@ -8,12 +8,12 @@ func (tx *Tx) Group(id string) (Group, error) {
 	return g, tx.read(groupKeys, id, &g)
 }
 
-// GroupByName finds the group with this displayName, whatever its case.
+// GroupByName returns the group with this displayName, ignoring case.
 func (tx *Tx) GroupByName(displayName string) (Group, error) {
 	return tx.groupBy(groupNames, Fold(displayName))
 }
 
-// GroupByExternalID finds the group with exactly this externalId.
+// GroupByExternalID returns the group with exactly this externalId.
 func (tx *Tx) GroupByExternalID(external string) (Group, error) {
 	return tx.groupBy(groupExts, external)
 }
@@ -27,9 +27,9 @@ func (tx *Tx) groupBy(prefix, text string) (Group, error) {
 }
 
 // PutGroup creates the group (ID empty) or replaces it; its members stay. It
-// sets ID, Members, Version, Created and Modified in g. A group that is as it
-// was is not written. The displayName or externalId of another group is
-// refused with *ErrTaken.
+// sets ID, Members, Version, Created and Modified in g. It does not write a group
+// that has not changed. It returns a *[ConflictError] if another group has the
+// displayName or the externalId.
 func (tx *Tx) PutGroup(g *Group) error {
 	if err := errors.Join(bounded("displayName", g.DisplayName), bounded("externalId", g.ExternalID)); err != nil {
 		return err
@@ -42,8 +42,10 @@ func (tx *Tx) PutGroup(g *Group) error {
 		}
 	}
 	g.Members, g.Version, g.Created, g.Modified = old.Members, old.Version, old.Created, old.Modified
-	if old.ID != "" && old.ExternalID == g.ExternalID && old.DisplayName == g.DisplayName && string(old.Document) == string(g.Document) {
-		return nil
+	if old.ID != "" {
+		if same, err := sameRecord(&old, g); err != nil || same {
+			return err
+		}
 	}
 	return tx.writeGroup(&old, g)
 }
@@ -53,7 +55,7 @@ func (tx *Tx) writeGroup(old, g *Group) error {
 		return err
 	}
 	if holder, err := tx.pointer(groupExts, g.ExternalID); g.ExternalID != "" && err == nil && holder != old.ID {
-		return &ErrTaken{"externalId", g.ExternalID}
+		return &ConflictError{"externalId", g.ExternalID}
 	}
 	if old.ID == "" {
 		g.ID, g.Created = newID(), tx.now
@@ -68,7 +70,7 @@ func (tx *Tx) writeGroup(old, g *Group) error {
 		tx.write(groupKeys, g.ID, g))
 }
 
-// DeleteGroup removes the group, its members' edges and its own memberships.
+// DeleteGroup removes the group, the edges of its members and its own memberships.
 func (tx *Tx) DeleteGroup(id string) error {
 	g, err := tx.Group(id)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// The keys of the store. Ids stand in keys as their 16 bytes.
+// The keys of this package in the store. Keys contain ids as their 16 bytes.
 //
 //	user/ID              a user          group/ID            a group
 //	member/GROUP MEMBER  an edge         memberof/USER GROUP its mirror
@@ -20,7 +20,7 @@ import (
 //	ext/EXTERNAL\0ID     externalId      gext/EXTERNAL       externalId → ID
 //	mail/FOLDED\0ID      e-mail address    dname/FOLDED\0ID   a user's displayName
 //	count/users|groups   how many        record/REVISION
-//	suspended/USER       an operator's word against a user
+//	suspended/USER       an operator's suspension of a user
 //
 // Package scim keeps token/, held/, left/, exchange/, secret/ and count/exchanges.
 const (
@@ -42,7 +42,7 @@ const (
 
 const idSize = 16
 
-// maxAttribute bounds the values that stand in keys, in bytes.
+// maxAttribute bounds the values that keys contain, in bytes.
 const maxAttribute = 4096
 
 func newID() string {
@@ -51,7 +51,8 @@ func newID() string {
 	return hex.EncodeToString(id)
 }
 
-// idKey is prefix with the ids as bytes; an id that is not one of ours has no key.
+// idKey returns prefix followed by the bytes of the ids, or ErrNotFound if one is
+// not an id of ours.
 func idKey(prefix string, ids ...string) ([]byte, error) {
 	key := make([]byte, 0, len(prefix)+idSize*len(ids))
 	key = append(key, prefix...)
@@ -67,7 +68,7 @@ func idKey(prefix string, ids ...string) ([]byte, error) {
 	return key, nil
 }
 
-// idIn is the n-th id in a key after prefix.
+// idIn returns the n-th id after prefix in a key.
 func idIn(key []byte, prefix string, n int) (string, bool) {
 	rest, ok := bytes.CutPrefix(key, []byte(prefix))
 	if !ok || len(rest) < idSize*(n+1) {
@@ -78,7 +79,7 @@ func idIn(key []byte, prefix string, n int) (string, bool) {
 
 func textKey(prefix, text string) []byte { return append([]byte(prefix), text...) }
 
-// sharedKey is a key of an index whose values many may have.
+// sharedKey returns a key of an index in which many may have a value.
 func sharedKey(prefix, value, id string) []byte {
 	return append(append([]byte(prefix), value...), "\x00"+id...)
 }
@@ -87,7 +88,8 @@ func recordKey(revision uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte(recordKeys), revision)
 }
 
-// Fold makes names that differ only in case, width or composition equal (RFC 7643 §2.2, RFC 8265 §3.3 in spirit).
+// Fold returns the same text for names that differ only in case, width or composition (RFC 7643 §2.2, and in the
+// spirit of RFC 8265 §3.3).
 func Fold(s string) string {
 	if ascii(s) {
 		return strings.ToLower(s)
@@ -104,16 +106,16 @@ func ascii(s string) bool {
 	return true
 }
 
-// Indexed says whether those who have this value are found by an index of it.
+// Indexed reports whether an index can contain value.
 func Indexed(value string) bool { return bounded("", value) == nil }
 
-// bounded refuses values that cannot stand in a key.
+// bounded returns a *InvalidError for a value that no key can contain.
 func bounded(attribute, value string) error {
-	if len(value) > maxAttribute || len(Fold(value)) > maxAttribute { // folded, one rune may be eighteen
-		return &ErrUnkeepable{attribute, fmt.Sprintf("is too long; at most %d bytes can be kept", maxAttribute)}
+	if len(value) > maxAttribute || len(Fold(value)) > maxAttribute { // folding may turn one rune into eighteen
+		return &InvalidError{attribute, fmt.Sprintf("is too long; at most %d bytes can be stored", maxAttribute)}
 	}
 	if strings.ContainsRune(value, 0) {
-		return &ErrUnkeepable{attribute, "holds a NUL character"}
+		return &InvalidError{attribute, "contains a NUL character"}
 	}
 	return nil
 }

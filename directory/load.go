@@ -3,7 +3,6 @@ package directory
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,40 +13,41 @@ import (
 	"sallyport/store"
 )
 
-// load reads the whole store into fresh memory and then puts it in place.
-func (d *Directory) load(ctx context.Context) error {
-	l := &loading{users: newTable(), groups: map[string]*Group{}, ranks: map[[idSize]byte]rank{}}
-	rest := make(chan verdict, 1)
-	go func() { rest <- d.verify(ctx) }()
+// load reads the whole store and replaces memory.
+func (d *Directory) load(ctx context.Context) (store.Revision, error) {
+	l := &loader{users: newUserIndex(), groups: map[string]*Group{}, ordered: map[[idSize]byte]orderedGroup{}}
+	verifying := make(chan verification, 1)
+	go func() { verifying <- d.verify(ctx) }()
 	err := d.store.View(ctx, func(r store.Reader) error {
 		l.revision = r.Revision()
-		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadSuspended(r))
+		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadSuspensions(r))
 	})
-	verified := <-rest
+	verified := <-verifying
 	if err := errors.Join(err, verified.err); err != nil {
-		return fmt.Errorf("loading users and groups: %w; restore a backup", err)
+		return 0, fmt.Errorf("loading users and groups: %w; restore a backup", err)
 	}
-	l.distrust(verified.members)
-	keys := newKeys()
+	l.markDamaged(verified.damagedMembers)
+	keys := newJoinIndex()
 	for u := range l.users.all {
 		keys.add(d.keyOf(u), u, l.users)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.index.Store(&index{l.users, keys})
-	d.groups, d.applied = l.groups, l.revision
-	return nil
+	d.groups = l.groups
+	return l.revision, nil
 }
 
-// verdict is what verify found: the users whose edges are damaged, and anything worse.
-type verdict struct {
-	members []string
-	err     error
+// verification is what verify found.
+type verification struct {
+	damagedMembers []string // users with a damaged edge
+	err            error    // damage that no single user can be denied for
 }
 
-// verify reads what memory does not need, so that damage is known before anything
-// is decided or changed by it. An edge that cannot be read could not be removed.
-func (d *Directory) verify(ctx context.Context) (v verdict) {
+// verify reads the records that memory does not need, so that damage is known
+// before anything is decided or changed. An edge that cannot be read cannot be
+// removed either.
+func (d *Directory) verify(ctx context.Context) (v verification) {
 	v.err = d.store.View(ctx, func(r store.Reader) error {
 		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys} {
 			for e, err := range r.Scan([]byte(prefix), nil) {
@@ -62,17 +62,32 @@ func (d *Directory) verify(ctx context.Context) (v verdict) {
 			}
 			id, ok := idIn(e.Key, memberKeys, 1)
 			if !ok {
-				return fmt.Errorf("a membership's key is damaged: %q: %w", e.Key, err)
+				return fmt.Errorf("the key of a membership is damaged: %q: %w", e.Key, err)
 			}
-			v.members = append(v.members, id)
+			v.damagedMembers = append(v.damagedMembers, id)
 		}
 		return nil
 	})
 	return v
 }
 
-// distrust marks users of whom a record is damaged.
-func (l *loading) distrust(ids []string) {
+// loader builds new memory.
+type loader struct {
+	users    *userIndex
+	groups   map[string]*Group
+	ordered  map[[idSize]byte]orderedGroup // by the bytes of the id, as edges have them
+	revision store.Revision
+}
+
+// orderedGroup is a group with its position in the order of a user's groups: two
+// million edges are sorted by number, not by text.
+type orderedGroup struct {
+	group    *Group
+	position int
+}
+
+// markDamaged marks users with a damaged record.
+func (l *loader) markDamaged(ids []string) {
 	for _, id := range ids {
 		if u, ok := l.users.find(id); ok {
 			u.Damaged = true
@@ -80,150 +95,105 @@ func (l *loading) distrust(ids []string) {
 	}
 }
 
-// loading is memory in the making.
-type loading struct {
-	users    *table
-	groups   map[string]*Group
-	ranks    map[[idSize]byte]rank // by the bytes of the id, as they stand in edges
-	revision store.Revision
-}
-
-// rank is a group with its place in the order of a user's groups: two million
-// edges are sorted by number, not by text.
-type rank struct {
-	group *Group
-	place int
-}
-
-func (l *loading) loadGroups(r store.Reader) error {
+func (l *loader) loadGroups(r store.Reader) error {
 	for e, err := range r.Scan([]byte(groupKeys), nil) {
 		id, ok := idIn(e.Key, groupKeys, 0)
 		if !ok {
-			return fmt.Errorf("a group's key is damaged: %q: %w", e.Key, store.ErrDamaged)
+			return fmt.Errorf("the key of a group is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
-		g := &Group{}
-		if err == nil {
-			err = json.Unmarshal(e.Value, g)
-		}
-		if err != nil { // its members are as doubtful as the group
-			g = &Group{ID: id, damaged: true}
-		}
-		g.Document = nil // memory needs none of it
-		l.groups[id] = g
+		l.groups[id] = newGroup(id, e.Value, err)
 	}
-	l.rank()
+	l.orderGroups()
 	return nil
 }
 
-// rank gives every group its place.
-func (l *loading) rank() {
+// orderGroups gives every group its position.
+func (l *loader) orderGroups() {
 	all := slices.Collect(maps.Values(l.groups))
 	sortGroups(all)
-	for place, g := range all {
+	for position, g := range all {
 		var id [idSize]byte
 		if _, err := hex.Decode(id[:], []byte(g.ID)); err == nil {
-			l.ranks[id] = rank{g, place}
+			l.ordered[id] = orderedGroup{g, position}
 		}
 	}
 }
 
-// loadUsers decodes on every processor: decoding is most of the time a start takes.
-func (l *loading) loadUsers(r store.Reader) error {
-	type raw struct {
+// loadUsers decodes on every processor, because decoding takes most of the time
+// of a start.
+func (l *loader) loadUsers(r store.Reader) error {
+	type record struct {
 		id    string
 		value []byte
 		err   error
 	}
-	work := make(chan []raw, 4)
-	var all sync.WaitGroup
+	work := make(chan []record, 4)
+	var decoders sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		all.Go(func() {
+		decoders.Go(func() {
 			for batch := range work {
-				for _, one := range batch {
-					l.users.put(newUser(one.id, one.value, one.err))
+				for _, rec := range batch {
+					l.users.put(newUser(rec.id, rec.value, rec.err))
 				}
 			}
 		})
 	}
-	var batch []raw
+	var batch []record
 	var fault error
 	for e, err := range r.Scan([]byte(userKeys), nil) {
 		id, ok := idIn(e.Key, userKeys, 0)
 		if !ok {
-			fault = fmt.Errorf("a user's key is damaged: %q: %w", e.Key, store.ErrDamaged)
+			fault = fmt.Errorf("the key of a user is damaged: %q: %w", e.Key, store.ErrDamaged)
 			break
 		}
-		if batch = append(batch, raw{id, e.Value, err}); len(batch) == 512 {
+		if batch = append(batch, record{id, e.Value, err}); len(batch) == 512 {
 			work <- batch
 			batch = nil
 		}
 	}
 	work <- batch
 	close(work)
-	all.Wait()
+	decoders.Wait()
 	return fault
 }
 
-// newUser decodes a user's record; one that cannot be read is a damaged user.
-func newUser(id string, value []byte, err error) *User {
-	u := &User{}
-	if err == nil {
-		err = json.Unmarshal(value, u)
-	}
-	if err != nil || u.ID != id {
-		u = &User{ID: id, memory: memory{Damaged: true}}
-	}
-	u.attributes = &attributes{}
-	return u
-}
-
-// loadMembers reads the mirror edges, which come sorted by user.
-func (l *loading) loadMembers(r store.Reader) error {
+// loadMembers reads the mirrored edges, which are sorted by member.
+func (l *loader) loadMembers(r store.Reader) error {
 	var member [idSize]byte
-	var groups []rank
+	var groups []orderedGroup
 	damaged := false
 	for e, err := range r.Scan([]byte(memberOfKeys), nil) {
 		edge := e.Key[len(memberOfKeys):]
 		if len(edge) != 2*idSize {
-			return fmt.Errorf("a membership's key is damaged: %q: %w", e.Key, store.ErrDamaged)
+			return fmt.Errorf("the key of a membership is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
 		if [idSize]byte(edge) != member {
-			l.enrol(member, groups, damaged)
+			l.setGroups(member, groups, damaged)
 			member, groups, damaged = [idSize]byte(edge), groups[:0], false
 		}
-		g, known := l.ranks[[idSize]byte(edge[idSize:])]
-		if err != nil || !known {
+		g, ok := l.ordered[[idSize]byte(edge[idSize:])]
+		if err != nil || !ok {
 			damaged = true
 			continue
 		}
 		groups = append(groups, g)
 	}
-	l.enrol(member, groups, damaged)
+	l.setGroups(member, groups, damaged)
 	return nil
 }
 
-// enrol makes groups those of a user; edges of nested groups are nobody's.
-func (l *loading) enrol(member [idSize]byte, groups []rank, damaged bool) {
+// setGroups makes groups those of a member, if it is a user: the groups of a
+// group are not loaded.
+func (l *loader) setGroups(member [idSize]byte, groups []orderedGroup, damaged bool) {
 	u, ok := l.users.find(hex.EncodeToString(member[:]))
 	if !ok {
 		return
 	}
-	slices.SortFunc(groups, func(a, b rank) int { return a.place - b.place })
+	slices.SortFunc(groups, func(a, b orderedGroup) int { return a.position - b.position })
 	sorted := make([]*Group, len(groups))
 	for i, g := range groups {
 		sorted[i] = g.group
 	}
 	u.Damaged = u.Damaged || damaged
-	u.join(sorted)
-}
-
-// join makes sorted groups the user's, with the parallel slices that decisions
-// read. Only for a user nobody else has yet.
-func (u *User) join(groups []*Group) {
-	u.groups = groups
-	u.GroupIDs, u.GroupNames = make([]string, len(groups)), make([]string, len(groups))
-	for i, g := range groups {
-		u.GroupIDs[i], u.GroupNames[i] = g.ExternalID, g.DisplayName
-		u.Damaged = u.Damaged || g.damaged
-	}
+	u.setGroups(sorted)
 }

@@ -12,7 +12,7 @@ import (
 // isGroup is the value of an edge to a group; an edge to a user has none.
 const isGroup = "g"
 
-// Exists says what id names: a user, a group or nothing.
+// Exists returns what id names: a user, a group or nothing.
 func (tx *Tx) Exists(id string) (m Member, ok bool, err error) {
 	for _, kind := range []struct {
 		prefix string
@@ -33,15 +33,15 @@ func (tx *Tx) Exists(id string) (m Member, ok bool, err error) {
 	return Member{}, false, nil
 }
 
-// Members yields the direct members of a group in the order of their ids, from
-// the first that is not below from ("" for all).
+// Members yields the direct members of a group in the order of their ids,
+// beginning with from ("" for all).
 func (tx *Tx) Members(group, from string) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) {
 		prefix, err := idKey(memberKeys, group)
 		if err != nil {
 			return
 		}
-		start, _ := idKey(memberKeys, group, from) // "" or no id of ours: from the first
+		start, _ := idKey(memberKeys, group, from) // nil for "" and for no id of ours: from the first
 		for e, err := range tx.r.Scan(prefix, start) {
 			id, ok := idIn(e.Key, memberKeys, 1)
 			if !ok {
@@ -54,7 +54,7 @@ func (tx *Tx) Members(group, from string) iter.Seq2[Member, error] {
 	}
 }
 
-// IsMember says whether member is a direct member of group.
+// IsMember reports whether member is a direct member of group.
 func (tx *Tx) IsMember(group, member string) (bool, error) {
 	key, err := idKey(memberKeys, group, member)
 	if err != nil {
@@ -67,7 +67,7 @@ func (tx *Tx) IsMember(group, member string) (bool, error) {
 	return err == nil, err
 }
 
-// GroupsOf lists the groups that a user (or group) is a direct member of.
+// GroupsOf returns the groups that a user or group is a direct member of.
 func (tx *Tx) GroupsOf(member string) ([]Group, error) {
 	prefix, err := idKey(memberOfKeys, member)
 	if err != nil {
@@ -88,26 +88,26 @@ func (tx *Tx) GroupsOf(member string) ([]Group, error) {
 	return groups, nil
 }
 
-// AddMembers makes each id a direct member of group and returns how many were
-// not one before. Ids that name nothing are passed over.
+// AddMembers makes each id a direct member of group and returns how many were not
+// before. It ignores ids that name nothing.
 func (tx *Tx) AddMembers(group string, ids []string) (int, error) {
 	return tx.changeMembers(group, ids, nil)
 }
 
-// RemoveMembers ends the membership of each id in group and returns how many
-// there were to end.
+// RemoveMembers ends the membership of each id in group and returns how many were
+// members.
 func (tx *Tx) RemoveMembers(group string, ids []string) (int, error) {
 	return tx.changeMembers(group, nil, ids)
 }
 
-// SetMembers makes ids the direct members of group, all of them and no others.
+// SetMembers makes ids the only direct members of group.
 func (tx *Tx) SetMembers(group string, ids []string) (added, removed int, err error) {
-	had, err := tx.memberIDs(group)
+	before, err := tx.memberIDs(group)
 	if err != nil {
 		return 0, 0, err
 	}
-	ids = sortedOnce(ids)
-	join, leave := difference(ids, had), difference(had, ids)
+	ids = sortedSet(ids)
+	join, leave := difference(ids, before), difference(before, ids)
 	if _, err := tx.Group(group); err != nil {
 		return 0, 0, err
 	}
@@ -132,7 +132,7 @@ func (tx *Tx) memberIDs(group string) (ids []string, err error) {
 	return ids, nil
 }
 
-// difference is what sorted a has and sorted b has not.
+// difference returns the elements of sorted a that sorted b lacks.
 func difference(a, b []string) (only []string) {
 	for _, id := range a {
 		for len(b) > 0 && b[0] < id {
@@ -145,24 +145,24 @@ func difference(a, b []string) (only []string) {
 	return only
 }
 
-func sortedOnce(ids []string) []string { return slices.Compact(slices.Sorted(slices.Values(ids))) }
+func sortedSet(ids []string) []string { return slices.Compact(slices.Sorted(slices.Values(ids))) }
 
 func (tx *Tx) changeMembers(group string, join, leave []string) (changed int, err error) {
 	if _, err := tx.Group(group); err != nil {
 		return 0, err
 	}
-	added, err := tx.link(group, sortedOnce(join))
+	added, err := tx.link(group, sortedSet(join))
 	if err != nil {
 		return 0, err
 	}
-	removed, err := tx.unlink(group, sortedOnce(leave))
+	removed, err := tx.unlink(group, sortedSet(leave))
 	if err != nil {
 		return 0, err
 	}
 	return added + removed, tx.recount(group, added, removed)
 }
 
-// recount raises the group's version when its members changed.
+// recount updates the group's count of members and its version, if members changed.
 func (tx *Tx) recount(group string, added, removed int) error {
 	if added+removed == 0 {
 		return nil
@@ -177,8 +177,9 @@ func (tx *Tx) recount(group string, added, removed int) error {
 	return tx.write(groupKeys, group, &g)
 }
 
-// link writes the edges of sorted ids that exist and are not there yet. Edges
-// are written in the order of their keys: bbolt is quadratic otherwise.
+// link writes the edges of sorted ids, but for those that name nothing or that are
+// members already. It writes edges in the order of their keys: bbolt takes
+// quadratic time otherwise.
 func (tx *Tx) link(group string, ids []string) (int, error) {
 	var fresh []Member
 	for _, id := range ids {
@@ -200,18 +201,19 @@ func (tx *Tx) link(group string, ids []string) (int, error) {
 func (tx *Tx) unlink(group string, ids []string) (int, error) {
 	var gone []Member
 	for _, id := range ids {
-		is, err := tx.IsMember(group, id)
+		member, err := tx.IsMember(group, id)
 		if err != nil {
 			return 0, err
 		}
-		if is {
+		if member {
 			gone = append(gone, Member{ID: id})
 		}
 	}
 	return len(gone), tx.eachEdge(group, gone, func(key, _ []byte) error { return tx.w.Delete(key) })
 }
 
-// eachEdge does do with the key and value of each member's edge, then of each mirror.
+// eachEdge calls do with the key and value of each member's edge, then of each
+// mirrored edge.
 func (tx *Tx) eachEdge(group string, members []Member, do func(key, value []byte) error) error {
 	for _, mirror := range []bool{false, true} {
 		for _, m := range members {
@@ -235,7 +237,7 @@ func (tx *Tx) eachEdge(group string, members []Member, do func(key, value []byte
 	return nil
 }
 
-// leaveAll ends every membership of a member.
+// leaveAll removes a member from every group.
 func (tx *Tx) leaveAll(member string) error {
 	groups, err := tx.GroupsOf(member)
 	if err != nil {
@@ -249,7 +251,7 @@ func (tx *Tx) leaveAll(member string) error {
 	return nil
 }
 
-// edgeOf is the user and group of a mirror key.
+// edgeOf returns the member and group in the key of a mirrored edge.
 func edgeOf(key []byte) (member, group string, ok bool) {
 	rest := key[len(memberOfKeys):]
 	if len(rest) != 2*idSize {

@@ -13,7 +13,7 @@ func newMetrics() *metrics {
 	}
 }
 
-// Collectors are the directory's metrics, counted when they are asked for.
+// Collectors returns the directory's metrics, which are counted on each scrape.
 func (d *Directory) Collectors() []prometheus.Collector { return []prometheus.Collector{census{d}} }
 
 // census counts the directory.

@@ -7,15 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"time"
 
 	"sallyport/store"
 )
 
-// keptRecords is how many records of changes are kept.
-const keptRecords = 10_000
+// maxRecords is how many records of changes are stored.
+const maxRecords = 10_000
 
-// Record keeps rec with the change being made, under its revision, and drops
-// the oldest beyond the kept number.
+// Record is the record of a change, committed with the change itself.
+type Record struct {
+	Revision uint64          `json:"-"`
+	Received time.Time       `json:"received"` // when the request that made the change arrived
+	Event    json.RawMessage `json:"event"`    // the audit event; this package does not read it
+}
+
+// Record stores rec with the change under way, under its revision, and deletes a
+// few of the oldest beyond maxRecords.
 func (tx *Tx) Record(rec Record) error {
 	value, err := json.Marshal(rec)
 	if err != nil {
@@ -24,12 +33,12 @@ func (tx *Tx) Record(rec Record) error {
 	if err := tx.w.Put(recordKey(tx.Revision()), value); err != nil {
 		return err
 	}
-	if tx.Revision() <= keptRecords {
+	if tx.Revision() <= maxRecords {
 		return nil
 	}
 	var old [][]byte
 	for e := range tx.r.Scan([]byte(recordKeys), nil) {
-		if len(old) == 4 || string(e.Key) > string(recordKey(tx.Revision()-keptRecords)) {
+		if len(old) == 4 || string(e.Key) > string(recordKey(tx.Revision()-maxRecords)) {
 			break
 		}
 		old = append(old, e.Key)
@@ -42,7 +51,8 @@ func (tx *Tx) Record(rec Record) error {
 	return nil
 }
 
-// HasRecordFrom says whether a record of a change at or after revision is kept.
+// HasRecordFrom reports whether a record of a change at or after revision is
+// stored.
 func (tx *Tx) HasRecordFrom(revision uint64) (bool, error) {
 	for _, err := range tx.r.Scan([]byte(recordKeys), recordKey(revision)) {
 		return err == nil, err
@@ -50,17 +60,15 @@ func (tx *Tx) HasRecordFrom(revision uint64) (bool, error) {
 	return false, nil
 }
 
-// recordsAtOnce bounds how long one read transaction of Records lasts.
-const recordsAtOnce = 256
+// recordBatch bounds how long one read transaction of Records lasts.
+const recordBatch = 256
 
-// Records yields the kept records of changes after a revision, in order, and
+// Records yields the stored records of changes after a revision, in order, and
 // waits for more until ctx ends.
 func (d *Directory) Records(ctx context.Context, after uint64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
-			d.mu.RLock()
-			moved, failure := d.moved, d.failure
-			d.mu.RUnlock()
+			seen := d.mirror.Revision() // before reading, or a record in between is missed
 			batch, err := d.recordsAfter(ctx, after)
 			if err != nil {
 				yield(Record{}, err)
@@ -75,15 +83,9 @@ func (d *Directory) Records(ctx context.Context, after uint64) iter.Seq2[Record,
 			if len(batch) > 0 {
 				continue
 			}
-			if failure != nil {
-				yield(Record{}, failure)
+			if err := d.mirror.Wait(ctx, seen+1); err != nil {
+				yield(Record{}, stale(err))
 				return
-			}
-			select {
-			case <-ctx.Done():
-				yield(Record{}, ctx.Err())
-				return
-			case <-moved:
 			}
 		}
 	}
@@ -99,7 +101,7 @@ func (d *Directory) recordsAfter(ctx context.Context, after uint64) (batch []Rec
 			if err != nil {
 				return err
 			}
-			if batch = append(batch, rec); len(batch) == recordsAtOnce {
+			if batch = append(batch, rec); len(batch) == recordBatch {
 				return nil
 			}
 		}
@@ -114,4 +116,38 @@ func decodeRecord(e store.Entry) (rec Record, err error) {
 	}
 	rec.Revision = binary.BigEndian.Uint64(e.Key[len(recordKeys):])
 	return rec, json.Unmarshal(e.Value, &rec)
+}
+
+// receipt is when the request that made a revision arrived.
+type receipt struct {
+	revision store.Revision
+	received time.Time
+}
+
+// maxReceipts is how many of the newest receipts memory keeps.
+const maxReceipts = 1024
+
+func (d *Directory) addReceipts(receipts []receipt) {
+	if len(receipts) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.receipts = append(d.receipts, receipts...)
+	if extra := len(d.receipts) - maxReceipts; extra > 0 {
+		d.receipts = slices.Delete(d.receipts, 0, extra)
+	}
+}
+
+// ReceivedAfter returns when the request of the earliest change after revision
+// arrived, as far back as memory goes.
+func (d *Directory) ReceivedAfter(revision uint64) (time.Time, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, r := range d.receipts {
+		if uint64(r.revision) > revision {
+			return r.received, true
+		}
+	}
+	return time.Time{}, false
 }

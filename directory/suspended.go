@@ -9,26 +9,26 @@ import (
 	"sallyport/store"
 )
 
-// Suspension is an operator's word that a user may not come in, whatever the
-// identity provider says of them. It goes with the user: who is deleted and made
+// Suspension is an operator's decision to deny a user everything, whatever the
+// identity provider pushes. It ends when the user is deleted: a user who is made
 // again has another id.
 type Suspension struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
 }
 
-// Suspend shuts a user out until Unsuspend. Sessions begun before are dead for
-// ever. Suspending again changes the reason.
+// Suspend denies a user everything until Unsuspend. Sessions begun before are
+// never valid again. Suspending again changes the reason.
 func (tx *Tx) Suspend(id, reason string) error {
 	u, err := tx.User(id)
 	if err != nil {
 		return err
 	}
-	u.Epoch, u.Ended = u.Epoch+1, tx.now
+	u.Epoch, u.DeactivatedAt = u.Epoch+1, tx.now
 	return errors.Join(tx.write(userKeys, id, &u), tx.write(suspendedKeys, id, Suspension{tx.now, reason}))
 }
 
-// Unsuspend takes the word back, or gives ErrNotFound.
+// Unsuspend ends a suspension, or returns ErrNotFound.
 func (tx *Tx) Unsuspend(id string) error {
 	if _, err := tx.Suspension(id); err != nil {
 		return err
@@ -36,15 +36,15 @@ func (tx *Tx) Unsuspend(id string) error {
 	return tx.remove(suspendedKeys, id)
 }
 
-// Suspension is the word about a user, or ErrNotFound.
+// Suspension returns the suspension of a user, or ErrNotFound.
 func (tx *Tx) Suspension(id string) (Suspension, error) {
 	s := Suspension{}
 	return s, tx.read(suspendedKeys, id, &s)
 }
 
-// loadSuspended puts the words about users into memory. One that cannot be read
-// still shuts its user out.
-func (l *loading) loadSuspended(r store.Reader) error {
+// loadSuspensions brings suspensions into memory. One that cannot be read still
+// suspends its user.
+func (l *loader) loadSuspensions(r store.Reader) error {
 	for e, err := range r.Scan([]byte(suspendedKeys), nil) {
 		id, ok := idIn(e.Key, suspendedKeys, 0)
 		if !ok {
@@ -65,11 +65,11 @@ func readSuspension(value []byte, err error) *Suspension {
 	return s
 }
 
-// applySuspension replaces the user with one who is suspended, or no more.
+// applySuspension replaces the user by one who is, or is no longer, suspended.
 func (d *Directory) applySuspension(w store.Write) {
-	at := d.index.Load()
+	idx := d.index.Load()
 	id, _ := idIn(w.Key, suspendedKeys, 0)
-	old, ok := at.users.find(id)
+	old, ok := idx.users.find(id)
 	if !ok {
 		return // deleted in the same change
 	}
@@ -78,5 +78,5 @@ func (d *Directory) applySuspension(w store.Write) {
 	if !w.Deleted {
 		next.Suspended = readSuspension(w.Value, nil)
 	}
-	d.place(at, &next)
+	d.replace(idx, &next)
 }

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,46 +13,56 @@ import (
 	"sallyport/store"
 )
 
-// Tx reads the truth and, within Update, changes it. What one Tx wrote, it reads.
+// Tx reads the store and, within Update, changes it. It reads what it has written.
 type Tx struct {
 	r   store.Reader
 	w   store.Writer // nil within View
 	now time.Time
 }
 
-// Now is the time of the change, UTC.
+// Now returns the time of the change, in UTC.
 func (tx *Tx) Now() time.Time { return tx.now }
 
 // Writer returns the transaction of the store, for records that other packages commit together with a change of the
 // directory. Each package writes below its own keys alone. It is nil within View.
 func (tx *Tx) Writer() store.Writer { return tx.w }
 
-// Revision is the store's; within Update, the one being made.
+// Revision returns the store's revision; within Update, the one being made.
 func (tx *Tx) Revision() uint64 { return uint64(tx.r.Revision()) }
 
 // User reads a user by our id.
 func (tx *Tx) User(id string) (User, error) {
 	u := User{}
-	return u, tx.read(userKeys, id, &u)
+	value, err := tx.get(userKeys, id)
+	if err != nil {
+		return u, err
+	}
+	return u, decodeUser(value, &u)
 }
 
-// read decodes the record of id, or gives ErrNotFound.
-func (tx *Tx) read(prefix, id string, into any) error {
+// get returns the record of id, or ErrNotFound.
+func (tx *Tx) get(prefix, id string) ([]byte, error) {
 	key, err := idKey(prefix, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	value, err := tx.r.Get(key)
 	if errors.Is(err, store.ErrNotFound) {
-		return ErrNotFound
+		return nil, ErrNotFound
 	}
+	return value, err
+}
+
+// read decodes the record of id, or returns ErrNotFound.
+func (tx *Tx) read(prefix, id string, into any) error {
+	value, err := tx.get(prefix, id)
 	if err != nil {
 		return err
 	}
 	return json.Unmarshal(value, into)
 }
 
-// UserByName finds the user with this userName, whatever its case.
+// UserByName returns the user with this userName, ignoring case.
 func (tx *Tx) UserByName(userName string) (User, error) {
 	id, err := tx.pointer(nameKeys, Fold(userName))
 	if err != nil {
@@ -60,7 +71,7 @@ func (tx *Tx) UserByName(userName string) (User, error) {
 	return tx.User(id)
 }
 
-// pointer is the id at an index key, or ErrNotFound.
+// pointer returns the id at an index key, or ErrNotFound.
 func (tx *Tx) pointer(prefix, text string) (string, error) {
 	if bounded("", text) != nil {
 		return "", ErrNotFound
@@ -72,17 +83,17 @@ func (tx *Tx) pointer(prefix, text string) (string, error) {
 	return string(id), err
 }
 
-// UsersByExternalID finds every user with exactly this externalId.
+// UsersByExternalID returns every user with exactly this externalId.
 func (tx *Tx) UsersByExternalID(external string) ([]User, error) {
 	return tx.usersSharing(externalKeys, external)
 }
 
-// UsersByEmail finds every user with this e-mail address, whatever its case.
+// UsersByEmail returns every user with this e-mail address, ignoring case.
 func (tx *Tx) UsersByEmail(address string) ([]User, error) {
 	return tx.usersSharing(mailKeys, Fold(address))
 }
 
-// UsersByDisplayName finds every user who is shown by this name, whatever its case.
+// UsersByDisplayName returns every user with this display name, ignoring case.
 func (tx *Tx) UsersByDisplayName(name string) ([]User, error) {
 	return tx.usersSharing(displayKeys, Fold(name))
 }
@@ -105,12 +116,14 @@ func (tx *Tx) usersSharing(prefix, value string) ([]User, error) {
 	return users, nil
 }
 
-// Users yields every user in the order of our ids, from the first that is not
-// below from ("" for all).
-func (tx *Tx) Users(from string) iter.Seq2[User, error] { return scan[User](tx, userKeys, from) }
+// Users yields every user in the order of our ids, beginning with from ("" for
+// all).
+func (tx *Tx) Users(from string) iter.Seq2[User, error] { return scan(tx, userKeys, from, decodeUser) }
 
-// Groups yields every group in the order of our ids.
-func (tx *Tx) Groups(from string) iter.Seq2[Group, error] { return scan[Group](tx, groupKeys, from) }
+// Groups yields every group in the order of our ids, beginning with from.
+func (tx *Tx) Groups(from string) iter.Seq2[Group, error] {
+	return scan(tx, groupKeys, from, func(record []byte, g *Group) error { return json.Unmarshal(record, g) })
+}
 
 // UserIDs yields the ids of Users without reading them.
 func (tx *Tx) UserIDs(from string) iter.Seq2[string, error] { return tx.ids(userKeys, from) }
@@ -130,25 +143,25 @@ func (tx *Tx) ids(prefix, from string) iter.Seq2[string, error] {
 	}
 }
 
-func scan[T any](tx *Tx, prefix, from string) iter.Seq2[T, error] {
+func scan[T any](tx *Tx, prefix, from string, decode func([]byte, *T) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		start, _ := idKey(prefix, from) // "" or no id of ours: from the first
+		start, _ := idKey(prefix, from) // nil for "" and for no id of ours: from the first
 		for e, err := range tx.r.Scan([]byte(prefix), start) {
-			var thing T
+			var decoded T
 			if err == nil {
-				err = json.Unmarshal(e.Value, &thing)
+				err = decode(e.Value, &decoded)
 			}
-			if !yield(thing, err) {
+			if !yield(decoded, err) {
 				return
 			}
 		}
 	}
 }
 
-// UserCount is how many users there are.
+// UserCount returns how many users there are.
 func (tx *Tx) UserCount() (int, error) { return tx.count("users") }
 
-// GroupCount is how many groups there are.
+// GroupCount returns how many groups there are.
 func (tx *Tx) GroupCount() (int, error) { return tx.count("groups") }
 
 func (tx *Tx) count(what string) (int, error) {
@@ -163,16 +176,17 @@ func (tx *Tx) count(what string) (int, error) {
 }
 
 func (tx *Tx) addCount(what string, n int) error {
-	had, err := tx.count(what)
+	before, err := tx.count(what)
 	if err != nil {
 		return err
 	}
-	return tx.w.Put(textKey(countKeys, what), strconv.AppendInt(nil, int64(had+n), 10))
+	return tx.w.Put(textKey(countKeys, what), strconv.AppendInt(nil, int64(before+n), 10))
 }
 
 // PutUser creates the user (ID empty) or replaces it. It sets ID, Epoch,
-// Ended, Version, Created and Modified in u. A user that is as it was is not written.
-// The userName of another user is refused with *ErrTaken.
+// DeactivatedAt, Version, Created, Modified and the derived fields in u. It does
+// not write a user that has not changed. It returns a *[ConflictError] if another
+// user has the userName.
 func (tx *Tx) PutUser(u *User) error {
 	if err := errors.Join(bounded("userName", u.UserName), bounded("externalId", u.ExternalID)); err != nil {
 		return err
@@ -184,19 +198,30 @@ func (tx *Tx) PutUser(u *User) error {
 			return err
 		}
 	}
-	u.Version, u.Created, u.Modified, u.Epoch, u.Ended = old.Version, old.Created, old.Modified, old.Epoch, old.Ended
-	if old.ID != "" && sameUser(&old, u) {
-		return nil
+	u.Version, u.Created, u.Modified, u.Epoch, u.DeactivatedAt = old.Version, old.Created, old.Modified, old.Epoch, old.DeactivatedAt
+	u.derive()
+	if old.ID != "" {
+		if same, err := sameRecord(&old, u); err != nil || same {
+			return err
+		}
 	}
 	if old.Active && !u.Active {
-		u.Epoch, u.Ended = u.Epoch+1, tx.now
+		u.Epoch, u.DeactivatedAt = u.Epoch+1, tx.now
 	}
 	return tx.writeUser(&old, u)
 }
 
-func sameUser(a, b *User) bool {
-	return a.ExternalID == b.ExternalID && a.UserName == b.UserName && a.DisplayName == b.DisplayName && a.Email == b.Email &&
-		a.Active == b.Active && slices.Equal(a.Roles, b.Roles) && slices.Equal(a.Emails, b.Emails) && string(a.Document) == string(b.Document)
+// sameRecord reports whether a and b are stored as the same bytes.
+func sameRecord(a, b any) (bool, error) {
+	before, err := json.Marshal(a)
+	if err != nil {
+		return false, fmt.Errorf("encoding a record: %w", err)
+	}
+	after, err := json.Marshal(b)
+	if err != nil {
+		return false, fmt.Errorf("encoding a record: %w", err)
+	}
+	return bytes.Equal(before, after), nil
 }
 
 func (tx *Tx) writeUser(old, u *User) error {
@@ -212,13 +237,13 @@ func (tx *Tx) writeUser(old, u *User) error {
 	u.Version, u.Modified = u.Version+1, tx.now
 	return errors.Join(
 		tx.move(nameKeys, Fold(old.UserName), Fold(u.UserName), u.ID),
-		tx.moveShared(externalKeys, one(old.ExternalID), one(u.ExternalID), u.ID),
+		tx.moveShared(externalKeys, listOf(old.ExternalID), listOf(u.ExternalID), u.ID),
 		tx.moveShared(mailKeys, folded(old.Emails...), folded(u.Emails...), u.ID),
 		tx.moveShared(displayKeys, folded(old.DisplayName), folded(u.DisplayName), u.ID),
 		tx.write(userKeys, u.ID, u))
 }
 
-// claim refuses a name that another has.
+// claim returns a *ConflictError if another user or group has the name.
 func (tx *Tx) claim(attribute, prefix, value, id string) error {
 	holder, err := tx.pointer(prefix, Fold(value))
 	switch {
@@ -227,7 +252,7 @@ func (tx *Tx) claim(attribute, prefix, value, id string) error {
 	case err != nil:
 		return err
 	}
-	return &ErrTaken{attribute, value}
+	return &ConflictError{attribute, value}
 }
 
 // move changes an index entry.
@@ -246,7 +271,7 @@ func (tx *Tx) move(prefix, old, new, id string) error {
 	return tx.w.Put(textKey(prefix, new), []byte(id))
 }
 
-// moveShared changes the entries of an index whose values many may have.
+// moveShared changes the entries of an index in which many may have a value.
 func (tx *Tx) moveShared(prefix string, old, new []string, id string) error {
 	for _, value := range old {
 		if !slices.Contains(new, value) {
@@ -265,15 +290,15 @@ func (tx *Tx) moveShared(prefix string, old, new []string, id string) error {
 	return nil
 }
 
-// one is a list of value, or of nothing.
-func one(value string) []string {
+// listOf returns a list of value, or nil if it is empty.
+func listOf(value string) []string {
 	if value == "" {
 		return nil
 	}
 	return []string{value}
 }
 
-// folded are the texts as they stand in an index: those that can stand in a key.
+// folded returns the texts as an index has them, without those that fit in no key.
 func folded(texts ...string) (list []string) {
 	for _, text := range texts {
 		if text != "" && Indexed(text) {
@@ -303,7 +328,7 @@ func (tx *Tx) remove(prefix string, ids ...string) error {
 	return tx.w.Delete(key)
 }
 
-// DeleteUser removes the user and every membership of theirs.
+// DeleteUser removes the user with every membership.
 func (tx *Tx) DeleteUser(id string) error {
 	u, err := tx.User(id)
 	if err != nil {
@@ -312,7 +337,7 @@ func (tx *Tx) DeleteUser(id string) error {
 	if err := errors.Join(tx.leaveAll(id), tx.remove(suspendedKeys, id)); err != nil {
 		return err
 	}
-	return errors.Join(tx.move(nameKeys, Fold(u.UserName), "", id), tx.moveShared(externalKeys, one(u.ExternalID), nil, id),
+	return errors.Join(tx.move(nameKeys, Fold(u.UserName), "", id), tx.moveShared(externalKeys, listOf(u.ExternalID), nil, id),
 		tx.moveShared(mailKeys, folded(u.Emails...), nil, id), tx.moveShared(displayKeys, folded(u.DisplayName), nil, id),
 		tx.addCount("users", -1), tx.remove(userKeys, id))
 }

@@ -336,7 +336,7 @@ func TestAssertion(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		d.Email = "dana.new@example.com"
+		d.Document = []byte(`{"displayName":"Dana Doe","emails":[{"value":"dana.new@example.com"}]}`)
 		return tx.PutUser(&d)
 	})
 	parsed, err = jwt.ParseSigned(assertion(), []jose.SignatureAlgorithm{jose.ES256})

@@ -181,7 +181,7 @@ func (p *Proxy) checkCredential(c *caller, user *directory.User, now time.Time) 
 	case c.token == nil:
 	case !now.Before(c.token.Expires):
 		return deny(tokenRefused, "expired")
-	case user != nil && c.token.Issued.Before(user.Ended.Truncate(time.Second)): // iat has whole-second precision
+	case user != nil && c.token.Issued.Before(user.DeactivatedAt.Truncate(time.Second)): // iat has whole-second precision
 		return deny(tokenRefused, "issued before the user was deactivated")
 	default:
 		return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -236,7 +237,7 @@ func (h *porch) people() {
 			return err
 		}
 		for _, p := range []entratest.Person{h.alice, h.bob, h.mallory} {
-			u := &directory.User{ExternalID: p.OID, UserName: p.UPN, DisplayName: p.Name, Active: true}
+			u := &directory.User{ExternalID: p.OID, UserName: p.UPN, Active: true, Document: fmt.Appendf(nil, `{"displayName":%q}`, p.Name)}
 			if err := tx.PutUser(u); err != nil {
 				return err
 			}

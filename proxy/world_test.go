@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -210,12 +211,17 @@ func (w *world) update(f func(*directory.Tx) error) {
 	w.must(w.directory.Update(w.ctx, f))
 }
 
+// userDocument is the SCIM document of a person.
+func userDocument(p entratest.Person) []byte {
+	return fmt.Appendf(nil, `{"displayName":%q,"emails":[{"type":"work","value":%q}]}`, p.Name, p.Mail)
+}
+
 // hire puts somebody active into the tenant and the directory, and into groups.
 func (w *world) hire(name string, groups ...string) entratest.Person {
 	w.t.Helper()
 	p := w.tenant.Add(entratest.Person{UPN: name + "@example.com", Name: strings.ToUpper(name[:1]) + name[1:] + " Doe", Mail: name + "@example.com"})
 	w.update(func(tx *directory.Tx) error {
-		u := directory.User{ExternalID: p.OID, UserName: p.UPN, DisplayName: p.Name, Email: p.Mail, Active: true}
+		u := directory.User{ExternalID: p.OID, UserName: p.UPN, Active: true, Document: userDocument(p)}
 		if err := tx.PutUser(&u); err != nil {
 			return err
 		}

@@ -44,8 +44,8 @@ func problemOf(err error) *problem {
 	var rejected *schema.Error
 	var held *heldError
 	var method *methodNotAllowed
-	var taken *directory.ErrTaken
-	var unkeepable *directory.ErrUnkeepable
+	var taken *directory.ConflictError
+	var unkeepable *directory.InvalidError
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):

@@ -1,0 +1,159 @@
+package directory
+
+import (
+	"slices"
+	"strings"
+
+	"sallyport/store"
+)
+
+// inDecisions are the prefixes of keys whose records decisions depend on.
+var inDecisions = []string{userKeys, groupKeys, memberOfKeys, suspendedKeys}
+
+// apply brings one change of the store into memory and reports whether Lookup may
+// give another result than before. Users are replaced, never altered.
+func (d *Directory) apply(change store.Change) (changed bool) {
+	memberships := map[string]*membershipChange{} // by user
+	groups := map[string]*Group{}                 // those that decisions read something else of, by id
+	var receipts []receipt
+	for _, w := range change.Writes {
+		key := string(w.Key)
+		changed = changed || slices.ContainsFunc(inDecisions, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+		switch {
+		case strings.HasPrefix(key, userKeys):
+			d.applyUser(w)
+		case strings.HasPrefix(key, groupKeys):
+			d.applyGroup(w, groups)
+		case strings.HasPrefix(key, memberOfKeys):
+			collectMembership(w, memberships)
+		case strings.HasPrefix(key, suspendedKeys):
+			d.applySuspension(w)
+		case strings.HasPrefix(key, recordKeys) && !w.Deleted:
+			if rec, err := decodeRecord(store.Entry{Key: w.Key, Value: w.Value}); err == nil {
+				receipts = append(receipts, receipt{change.Revision, rec.Received})
+			}
+		}
+	}
+	d.applyMemberships(memberships)
+	d.applyGroupChanges(groups)
+	d.addReceipts(receipts)
+	return changed
+}
+
+func (d *Directory) applyUser(w store.Write) {
+	idx := d.index.Load()
+	id, _ := idIn(w.Key, userKeys, 0)
+	old, ok := idx.users.find(id)
+	if w.Deleted {
+		idx.users.remove(id)
+		if ok {
+			idx.keys.remove(d.keyOf(old), id, idx.users)
+		}
+		return
+	}
+	u := newUser(id, w.Value, nil)
+	if ok {
+		u.Damaged = u.Damaged || old.Damaged // until the whole store is read again
+		u.groups, u.GroupIDs, u.GroupNames, u.Suspended = old.groups, old.GroupIDs, old.GroupNames, old.Suspended
+	}
+	if ok && d.keyOf(old) != d.keyOf(u) {
+		idx.keys.remove(d.keyOf(old), id, idx.users)
+	}
+	d.replace(idx, u)
+}
+
+// replace puts u in place of the user with the same id.
+func (d *Directory) replace(idx *index, u *User) {
+	idx.users.put(u)
+	idx.keys.add(d.keyOf(u), u, idx.users)
+}
+
+// applyGroup replaces a group, and adds it to changed if decisions read something
+// else of it than before.
+func (d *Directory) applyGroup(w store.Write, changed map[string]*Group) {
+	id, _ := idIn(w.Key, groupKeys, 0)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.groups[id]
+	if w.Deleted {
+		delete(d.groups, id)
+		return
+	}
+	g := newGroup(id, w.Value, nil)
+	d.groups[id] = g
+	if old != nil && !sameForDecisions(old, g) {
+		changed[id] = g
+	}
+}
+
+// membershipChange is what changes for one member: the ids of groups.
+type membershipChange struct{ added, removed []string }
+
+func collectMembership(w store.Write, changes map[string]*membershipChange) {
+	member, group, ok := edgeOf(w.Key)
+	if !ok {
+		return
+	}
+	m := changes[member]
+	if m == nil {
+		m = &membershipChange{}
+		changes[member] = m
+	}
+	isGroup := func(g string) bool { return g == group }
+	m.added, m.removed = slices.DeleteFunc(m.added, isGroup), slices.DeleteFunc(m.removed, isGroup)
+	if w.Deleted {
+		m.removed = append(m.removed, group)
+	} else {
+		m.added = append(m.added, group)
+	}
+}
+
+func (d *Directory) applyMemberships(changes map[string]*membershipChange) {
+	idx := d.index.Load()
+	for id, m := range changes {
+		old, ok := idx.users.find(id)
+		if !ok {
+			continue // a nested group, or a user deleted in the same change
+		}
+		groups := slices.DeleteFunc(slices.Clone(old.groups), func(g *Group) bool {
+			return slices.Contains(m.removed, g.ID) || slices.Contains(m.added, g.ID)
+		})
+		for _, group := range m.added {
+			if g, ok := d.group(group); ok {
+				groups = append(groups, g)
+			}
+		}
+		d.replace(idx, old.withGroups(groups))
+	}
+}
+
+func (d *Directory) group(id string) (*Group, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	g, ok := d.groups[id]
+	return g, ok
+}
+
+// applyGroupChanges replaces the members of changed groups by users who are in
+// the new state of the group.
+func (d *Directory) applyGroupChanges(changed map[string]*Group) {
+	if len(changed) == 0 {
+		return
+	}
+	idx := d.index.Load()
+	var members []*User
+	for u := range idx.users.all {
+		if slices.ContainsFunc(u.groups, func(g *Group) bool { return changed[g.ID] != nil }) {
+			members = append(members, u)
+		}
+	}
+	for _, u := range members {
+		groups := slices.Clone(u.groups)
+		for i, g := range groups {
+			if next := changed[g.ID]; next != nil {
+				groups[i] = next
+			}
+		}
+		d.replace(idx, u.withGroups(groups))
+	}
+}

@@ -1,0 +1,207 @@
+package directory
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"iter"
+	"unicode/utf8"
+)
+
+// derive computes the derived fields from the document and the userName. A value
+// that does not have the type that the SCIM schema gives it counts as absent.
+//
+// A start derives them for every user. Reading the few attributes where they stand
+// takes a fraction of the time and memory that decoding the document takes.
+func (u *User) derive() {
+	var displayName, formatted string
+	var emails, roles []element
+	for attribute, value := range membersOf(u.Document) {
+		switch string(attribute) {
+		case `"displayName"`:
+			displayName = textOf(value)
+		case `"name"`:
+			formatted = ""
+			for name, value := range membersOf(value) {
+				if string(name) == `"formatted"` {
+					formatted = textOf(value)
+				}
+			}
+		case `"emails"`:
+			emails = elementsOf(value)
+		case `"roles"`:
+			roles = elementsOf(value)
+		}
+	}
+	u.Derived = Derived{DisplayName: cmp.Or(displayName, formatted, u.UserName), Roles: rolesOf(roles)}
+	u.Email, u.Emails = emailsOf(emails)
+}
+
+// element is an element of a multi-valued SCIM attribute.
+type element struct {
+	value   string
+	isWork  bool // its type is "work"
+	primary bool
+}
+
+// elementsOf reads a multi-valued attribute, without the elements that are no
+// objects.
+func elementsOf(list []byte) (elements []element) {
+	for item := range itemsOf(list) {
+		var e element
+		for name, value := range membersOf(item) {
+			switch string(name) {
+			case `"value"`:
+				e.value = textOf(value)
+			case `"type"`:
+				e.isWork = string(value) == `"work"`
+			case `"primary"`:
+				e.primary = string(value) == "true"
+			}
+		}
+		elements = append(elements, e)
+	}
+	return elements
+}
+
+// emailsOf returns the primary address, else the work address, else the first;
+// and all of them.
+func emailsOf(list []element) (best string, all []string) {
+	bestRank := -1
+	for _, e := range list {
+		if e.value == "" {
+			continue
+		}
+		rank := 0
+		if e.isWork {
+			rank = 1
+		}
+		if e.primary {
+			rank = 2
+		}
+		all = append(all, e.value)
+		if rank > bestRank {
+			best, bestRank = e.value, rank
+		}
+	}
+	return best, all
+}
+
+// rolesOf returns the roles in all of Entra's mappings; one of them writes a JSON
+// object into the value.
+func rolesOf(list []element) (roles []string) {
+	for _, e := range list {
+		role := e.value
+		var inner struct{ Value string }
+		if len(role) > 0 && role[0] == '{' && json.Unmarshal([]byte(role), &inner) == nil {
+			role = inner.Value
+		}
+		if role != "" {
+			roles = append(roles, role)
+		}
+	}
+	return roles
+}
+
+// textOf returns the text of a JSON string, or "" for any other value.
+func textOf(value []byte) (text string) {
+	if len(value) < 2 || value[0] != '"' {
+		return ""
+	}
+	if plain := value[1 : len(value)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
+		return string(plain)
+	}
+	_ = json.Unmarshal(value, &text)
+	return text
+}
+
+// membersOf yields the members of a JSON object as they are written, names in
+// their quotes. It yields nothing for another value, and stops where the text is
+// not JSON.
+func membersOf(object []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		rest := skipSpace(object)
+		for open := byte('{'); len(rest) > 0 && rest[0] == open; open = ',' {
+			var name, value []byte
+			name, rest = nextValue(rest[1:])
+			if len(name) == 0 || len(rest) == 0 || rest[0] != ':' {
+				return
+			}
+			value, rest = nextValue(rest[1:])
+			if len(value) == 0 || !yield(name, value) {
+				return
+			}
+		}
+	}
+}
+
+// itemsOf yields the objects of a JSON array as they are written.
+func itemsOf(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		rest := skipSpace(array)
+		for open := byte('['); len(rest) > 0 && rest[0] == open; open = ',' {
+			var item []byte
+			item, rest = nextValue(rest[1:])
+			if len(item) == 0 || item[0] == '{' && !yield(item) {
+				return
+			}
+		}
+	}
+}
+
+// nextValue returns the JSON value that text begins with and what follows it, both
+// without leading white space.
+func nextValue(text []byte) (value, rest []byte) {
+	text = skipSpace(text)
+	n := valueLength(text)
+	return text[:n], skipSpace(text[n:])
+}
+
+func skipSpace(text []byte) []byte { return bytes.TrimLeft(text, " \t\r\n") }
+
+// valueLength returns the length of the JSON value that text begins with, or 0 if
+// it does not end.
+func valueLength(text []byte) int {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			end := stringLength(text[i:])
+			if end == 0 {
+				return 0
+			}
+			if depth == 0 {
+				return i + end
+			}
+			i += end - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ':', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return 0
+}
+
+// stringLength returns the length of the JSON string that text begins with, or 0
+// if it does not end.
+func stringLength(text []byte) int {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return 0
+}

@@ -1,0 +1,56 @@
+package directory
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Group is a group that the identity provider pushed.
+type Group struct {
+	ID          string          `json:"id"`
+	ExternalID  string          `json:"externalId,omitempty"`
+	DisplayName string          `json:"displayName"`
+	Document    json.RawMessage `json:"document,omitempty"` // the SCIM resource without id, meta and members
+	Members     int             `json:"members"`            // how many direct members it has
+	Version     uint64          `json:"version"`
+	Created     time.Time       `json:"created"`
+	Modified    time.Time       `json:"modified"`
+
+	damaged bool
+}
+
+// Member is a direct member of a group: a user, or a group, whose own members are
+// not members of the first.
+type Member struct {
+	ID      string
+	IsGroup bool
+}
+
+// newGroup returns the group at id as memory has it: without its document. One
+// that cannot be read is a damaged group, whose members are damaged users.
+func newGroup(id string, record []byte, err error) *Group {
+	g := &Group{}
+	if err == nil {
+		err = json.Unmarshal(record, g)
+	}
+	if err != nil {
+		g = &Group{ID: id, damaged: true}
+	}
+	g.Document = nil
+	return g
+}
+
+// sameForDecisions reports whether decisions read the same of two states of a
+// group.
+func sameForDecisions(a, b *Group) bool {
+	return a.ExternalID == b.ExternalID && a.DisplayName == b.DisplayName && a.damaged == b.damaged
+}
+
+func sortGroups(groups []*Group) {
+	slices.SortFunc(groups, func(a, b *Group) int {
+		return cmp.Or(strings.Compare(a.ExternalID, b.ExternalID), strings.Compare(a.ID, b.ID))
+	})
+}

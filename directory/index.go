@@ -1,0 +1,128 @@
+package directory
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+)
+
+const shards = 256
+
+// userIndex finds users by id. It is sharded so that a reader waits at most for
+// the replacement of one user, never for a large change.
+type userIndex struct {
+	seed   maphash.Seed
+	shards [shards]struct {
+		mu    sync.RWMutex // guards users
+		users map[string]*User
+	}
+}
+
+func newUserIndex() *userIndex {
+	x := &userIndex{seed: maphash.MakeSeed()}
+	for i := range x.shards {
+		x.shards[i].users = map[string]*User{}
+	}
+	return x
+}
+
+func (x *userIndex) find(id string) (*User, bool) {
+	s := &x.shards[maphash.String(x.seed, id)%shards]
+	s.mu.RLock()
+	u, ok := s.users[id]
+	s.mu.RUnlock()
+	return u, ok
+}
+
+func (x *userIndex) put(u *User) {
+	s := &x.shards[maphash.String(x.seed, u.ID)%shards]
+	s.mu.Lock()
+	s.users[u.ID] = u
+	s.mu.Unlock()
+}
+
+func (x *userIndex) remove(id string) {
+	s := &x.shards[maphash.String(x.seed, id)%shards]
+	s.mu.Lock()
+	delete(s.users, id)
+	s.mu.Unlock()
+}
+
+// all yields every user. Only the goroutine that changes the index may call it.
+func (x *userIndex) all(yield func(*User) bool) {
+	for i := range x.shards {
+		for _, u := range x.shards[i].users {
+			if !yield(u) {
+				return
+			}
+		}
+	}
+}
+
+// joinIndex finds users by the value of the join attribute. A value that several
+// users have finds none of them.
+type joinIndex struct {
+	seed   maphash.Seed
+	shards [shards]struct {
+		mu    sync.RWMutex // guards users
+		users map[string]*User
+	}
+	holders map[string][]string // ids of the users with each value; only for the goroutine that changes the index
+}
+
+func newJoinIndex() *joinIndex {
+	x := &joinIndex{seed: maphash.MakeSeed(), holders: map[string][]string{}}
+	for i := range x.shards {
+		x.shards[i].users = map[string]*User{}
+	}
+	return x
+}
+
+func (x *joinIndex) find(key string) (*User, bool) {
+	s := &x.shards[maphash.String(x.seed, key)%shards]
+	s.mu.RLock()
+	u, ok := s.users[key]
+	s.mu.RUnlock()
+	return u, ok
+}
+
+// set makes u the user that key finds; nil: it finds no user.
+func (x *joinIndex) set(key string, u *User) {
+	s := &x.shards[maphash.String(x.seed, key)%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u == nil {
+		delete(s.users, key)
+	} else {
+		s.users[key] = u
+	}
+}
+
+// add records that u has key.
+func (x *joinIndex) add(key string, u *User, users *userIndex) {
+	if key == "" {
+		return
+	}
+	if !slices.Contains(x.holders[key], u.ID) {
+		x.holders[key] = append(x.holders[key], u.ID)
+	}
+	x.resolve(key, users)
+}
+
+// remove records that the user with id no longer has key.
+func (x *joinIndex) remove(key, id string, users *userIndex) {
+	rest := slices.DeleteFunc(x.holders[key], func(other string) bool { return other == id })
+	if x.holders[key] = rest; len(rest) == 0 {
+		delete(x.holders, key)
+	}
+	x.resolve(key, users)
+}
+
+// resolve makes key find its only holder, or no user.
+func (x *joinIndex) resolve(key string, users *userIndex) {
+	var only *User
+	if ids := x.holders[key]; len(ids) == 1 {
+		only, _ = users.find(ids[0])
+	}
+	x.set(key, only)
+}

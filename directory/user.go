@@ -1,0 +1,111 @@
+package directory
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+)
+
+// User is a user that the identity provider pushed. One that Lookup or ByID
+// returns is shared and never changes.
+//
+// Only the fields with a name in JSON are stored. The others are computed from
+// Document when the user is read, so that a new one needs no migration.
+type User struct {
+	ID            string          `json:"id"` // ours: 32 hex digits of 128 random bits, never used again
+	ExternalID    string          `json:"externalId,omitempty"`
+	UserName      string          `json:"userName"`
+	Active        bool            `json:"active"`
+	Epoch         uint64          `json:"epoch,omitempty"`    // raised by each deactivation; sessions of an earlier epoch are never valid again
+	DeactivatedAt time.Time       `json:"ended,omitzero"`     // when Epoch was last raised; tokens issued before are not valid either
+	Document      json.RawMessage `json:"document,omitempty"` // the SCIM resource without id, meta and groups
+	Version       uint64          `json:"version"`
+	Created       time.Time       `json:"created"`
+	Modified      time.Time       `json:"modified"`
+
+	Derived
+	inMemory
+}
+
+// Derived is what follows from a user's document and userName.
+type Derived struct {
+	DisplayName string   `json:"-"` // displayName, else name.formatted, else userName
+	Email       string   `json:"-"` // the address that upstreams are told: the primary one, else the work one, else the first
+	Emails      []string `json:"-"` // every address, for UsersByEmail
+	Roles       []string `json:"-"`
+}
+
+// inMemory is what only users from Lookup and ByID have.
+type inMemory struct {
+	Damaged    bool        `json:"-"` // a record of the user fails its checksum: no decision may allow the user anything
+	Suspended  *Suspension `json:"-"` // nil: no operator suspended the user
+	GroupIDs   []string    `json:"-"` // externalId of each group that the user is a direct member of ("" if it has none), sorted
+	GroupNames []string    `json:"-"` // displayName of each, in the order of GroupIDs
+
+	groups     []*Group
+	attributes *attributes
+}
+
+// attributes is a document decoded on first use.
+type attributes struct {
+	once    sync.Once
+	decoded map[string]any
+}
+
+// Attributes returns the user's SCIM document, decoded. It is shared: do not
+// change it.
+func (u *User) Attributes() map[string]any {
+	if u.attributes == nil {
+		return decode(u.Document)
+	}
+	u.attributes.once.Do(func() { u.attributes.decoded = decode(u.Document) })
+	return u.attributes.decoded
+}
+
+func decode(document []byte) map[string]any {
+	decoded := map[string]any{}
+	_ = json.Unmarshal(document, &decoded) // absent or unreadable: no attributes
+	return decoded
+}
+
+// decodeUser decodes a stored user and computes the derived fields.
+func decodeUser(record []byte, u *User) error {
+	if err := json.Unmarshal(record, u); err != nil {
+		return err
+	}
+	u.derive()
+	return nil
+}
+
+// newUser returns the user at id as memory has it; one that cannot be read is a
+// damaged user.
+func newUser(id string, record []byte, err error) *User {
+	u := &User{}
+	if err == nil {
+		err = decodeUser(record, u)
+	}
+	if err != nil || u.ID != id {
+		u = &User{ID: id, inMemory: inMemory{Damaged: true}}
+	}
+	u.attributes = &attributes{}
+	return u
+}
+
+// setGroups makes sorted groups those of the user, with the parallel slices that
+// decisions read. The user must not be shared yet.
+func (u *User) setGroups(groups []*Group) {
+	u.groups = groups
+	u.GroupIDs, u.GroupNames = make([]string, len(groups)), make([]string, len(groups))
+	for i, g := range groups {
+		u.GroupIDs[i], u.GroupNames[i] = g.ExternalID, g.DisplayName
+		u.Damaged = u.Damaged || g.damaged
+	}
+}
+
+// withGroups returns a copy of the user in other groups.
+func (u *User) withGroups(groups []*Group) *User {
+	next := *u
+	sortGroups(groups)
+	next.setGroups(groups)
+	return &next
+}
