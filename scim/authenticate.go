@@ -3,6 +3,7 @@ package scim
 import (
 	"context"
 	"crypto/sha256"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -78,12 +79,20 @@ type lastUses struct {
 // useInterval is the precision of a token's last use: it is not stored more often.
 const useInterval = 10 * time.Minute
 
+// maxRemembered is how many tokens are remembered before those are forgotten that were not used lately: the token
+// endpoint issues new ones all the time.
+const maxRemembered = 2 * maxIssuedTokens
+
 // due reports whether a use of a token now is to be stored, and if so takes it as stored.
 func (u *lastUses) due(id string, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if now.Sub(u.stored[id]) < useInterval {
+	recent := func(stored time.Time) bool { return now.Sub(stored) < useInterval }
+	if recent(u.stored[id]) {
 		return false
+	}
+	if len(u.stored) >= maxRemembered {
+		maps.DeleteFunc(u.stored, func(_ string, stored time.Time) bool { return !recent(stored) })
 	}
 	u.stored[id] = now
 	return true

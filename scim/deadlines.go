@@ -64,7 +64,11 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 // finish bounds how long the client may take to send the rest of its body, which net/http reads after the response.
 func (w *responseWriter) finish() {
 	if !w.http2 {
-		_ = w.control.SetReadDeadline(time.Now().Add(drainTimeout))
+		now := time.Now()
+		_ = w.control.SetReadDeadline(now.Add(drainTimeout))
+		if w.status == 0 { // net/http begins the response
+			_ = w.control.SetWriteDeadline(now.Add(responseTimeout))
+		}
 		return
 	}
 	_ = w.control.Flush()
