@@ -2,20 +2,20 @@
 # Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|fronts|conformance]...
 #
 # go           every Go test, under the race detector
-# tls          certificates from a real ACME server, clients announced by a real HAProxy
+# tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
 # browser      the demo in a real Chromium
-# chart        the Helm chart: lint, golden manifests, values that must be refused
+# chart        the Helm chart: lint, golden manifests, values that must be rejected
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
-# conformance  other people's SCIM suites and libraries against a live server;
-#              only when asked for: it takes what they are today from PyPI and npm
+# conformance  SCIM suites and libraries of other projects against a running server;
+#              only when named, since it downloads them from PyPI and npm
 #
-# What is missing is installed where that can be done without asking: Chromium,
+# Missing programs are installed where that needs no question: Chromium,
 # Node.js, nginx, HAProxy and a C compiler by apt-get (as root), playwright-core by
 # npm into browser/node_modules, helm, caddy and pebble by go install into .cache/.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# go.mod names the toolchain; an environment that says "local" does not get a vote.
+# go.mod names the toolchain, even if the environment says "local".
 GOTOOLCHAIN=$(sed -n 's/^toolchain //p' go.mod)
 export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
 readonly cache=$PWD/.cache
@@ -50,7 +50,7 @@ test_go() {
   log=$(mktemp)
   # The first limit is for all packages, the second for one.
   CGO_ENABLED=1 timeout --signal=QUIT 35m go test -race -timeout 15m ./... 2>&1 | tee "$log" || status=$?
-  # The proxy once more, with upstreams that it speaks TLS to: those take another way.
+  # The proxy once more, with upstreams over TLS, which uses another code path.
   UPSTREAM=https timeout --signal=QUIT 10m go test ./proxy 2>&1 | tee -a "$log" || status=$?
   good=$(grep -c '^ok ' "$log" || true)
   bad=$(grep -cE '^FAIL[[:space:]]+[^[:space:]]' "$log" || true)
@@ -63,7 +63,7 @@ test_go() {
 }
 
 test_tls() {
-  title "Certificates and announced clients"
+  title "Certificates by ACME, clients by the PROXY protocol"
   need_daemon haproxy || { fail "installing haproxy"; return 0; }
   install_pebble || { fail "installing pebble"; return 0; }
   check "with Pebble and HAProxy" env PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
@@ -99,7 +99,7 @@ test_chart() {
 }
 
 test_fronts() {
-  title "Forward-auth in real fronts"
+  title "Forward-auth in real front proxies"
   need_daemon nginx || { fail "installing nginx"; return 0; }
   need_daemon haproxy || { fail "installing haproxy"; return 0; }
   install_caddy || { fail "installing caddy"; return 0; }
@@ -108,7 +108,7 @@ test_fronts() {
 }
 
 test_conformance() {
-  title "SCIM by other people's suites"
+  title "SCIM suites of other projects"
   need node nodejs npm
   build_sallyport || return 0
   install_suites || { fail "installing the suites"; return 0; }
@@ -128,7 +128,7 @@ install_suites() {
     cp conformance/requirements.txt "$cache/conformance/installed"
 }
 
-# same_manifests compares what the chart makes with what it made when somebody last looked; UPDATE=1 looks again.
+# same_manifests compares the manifests of the chart with the golden ones; UPDATE=1 replaces those.
 same_manifests() {
   local golden
   golden=charts/sallyport/ci/golden/$(basename "$1")
@@ -138,7 +138,7 @@ same_manifests() {
   diff -u "$golden" <(render "$1")
 }
 
-# sound_config has Sallyport itself check the file that the chart mounts, with the secrets it names in place.
+# sound_config runs `sallyport validate` on the file that the chart mounts, with the secrets it names in place.
 sound_config() {
   local etc status=0
   etc=$(mktemp -d)
@@ -153,12 +153,12 @@ sound_config() {
   return $status
 }
 
-# refused_values demands the error that the first line of the file announces.
+# refused_values demands the error that the first line of the file names.
 refused_values() {
   local want out
   want=$(sed -n '1s/^# want: //p' "$1")
   if out=$(render "$1" 2>&1); then
-    echo "the chart took values that it must refuse"
+    echo "the chart accepts values that it must reject"
     return 1
   fi
   [[ -n $want && $out == *"$want"* ]] || { echo "want: $want"; echo "got:  $out"; return 1; }
@@ -194,10 +194,10 @@ install_caddy() {
     "github.com/caddyserver/caddy/v2/cmd/caddy@$caddy_version" && touch "$cache/caddy-$caddy_version"
 }
 
-# daemon NAME: where it is; Debian keeps daemons where not every PATH looks.
+# daemon NAME: prints its path; Debian keeps daemons in folders that are not in every PATH.
 daemon() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
 
-# need_daemon NAME: install the package of that name if it is missing, and let nothing of it run by itself.
+# need_daemon NAME: install the package of that name if it is missing, without starting its service.
 need_daemon() {
   daemon "$1" >/dev/null && return
   RUNLEVEL=1 need "$1" "$1"
@@ -227,7 +227,7 @@ check() {
   fi
 }
 
-# quietly COMMAND...: its output only if it fails.
+# quietly COMMAND...: run it and print its output only if it fails.
 quietly() {
   local out
   out=$("$@" 2>&1) || { echo "$out"; return 1; }

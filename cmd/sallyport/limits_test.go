@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,5 +52,19 @@ func TestMaxConnections_FollowsDescriptors(t *testing.T) {
 	s.file.Limits.Listen.Connections = 1 << 30
 	if n := s.maxConnections(); n > int(descriptors.Cur/2) || !strings.Contains(logged.String(), "too few file descriptors") {
 		t.Errorf("%d, %s", n, logged.String())
+	}
+}
+
+// TestReload_NamesConnectionLimitAsRestart: a changed limits.connections is one of the settings that need a restart.
+func TestReload_NamesConnectionLimitAsRestart(t *testing.T) {
+	old, changed := &config.File{}, &config.File{}
+	changed.Limits.Listen.Connections = 10
+	if keys := needRestart(old, changed); !slices.Equal(keys, []string{"limits.connections"}) {
+		t.Errorf("the keys are %v", keys)
+	}
+	changed.Limits = old.Limits
+	changed.Limits.Proxy.LiveRequests = 10
+	if keys := needRestart(old, changed); len(keys) > 0 {
+		t.Errorf("the keys are %v", keys)
 	}
 }

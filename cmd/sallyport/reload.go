@@ -129,6 +129,7 @@ func needRestart(old, new *config.File) (keys []string) {
 		}
 	}
 	changed("listen", old.Listen, new.Listen)
+	changed("limits.connections", old.Limits.Listen, new.Limits.Listen)
 	changed("tls.off", old.TLS.Off, new.TLS.Off)
 	changed("tls.acme", old.TLS.ACME, new.TLS.ACME)
 	changed("store", old.Store, new.Store)
