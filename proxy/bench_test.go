@@ -13,8 +13,8 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// BenchmarkThrough is one request of 1 KiB over loopback and back, on kept connections, client and upstream in the
-// same process: read it against the stock proxy of the same run.
+// BenchmarkThrough measures one request over loopback with a response of 1 KiB, on idle connections, with client and
+// upstream in the same process. Compare it with the stock proxy of the same run.
 func BenchmarkThrough(b *testing.B) {
 	w := newWorld(b, nil)
 	page := []byte(strings.Repeat("x", 1<<10))
@@ -38,15 +38,15 @@ func BenchmarkThrough(b *testing.B) {
 		{"bearer", w.proxy, apiHost, [2]string{"Authorization", bearer}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			front := httptest.NewServer(c.h)
-			defer front.Close()
-			client := front.Client()
+			server := httptest.NewServer(c.h)
+			defer server.Close()
+			client := server.Client()
 			client.Transport.(*http.Transport).MaxIdleConnsPerHost = 64
 			b.ReportAllocs()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					r, _ := http.NewRequest("GET", front.URL+"/v1/x", nil)
+					r, _ := http.NewRequest("GET", server.URL+"/v1/x", nil)
 					r.Host = c.host
 					r.Header.Set(c.headers[0], c.headers[1])
 					res, err := client.Do(r)
@@ -64,7 +64,7 @@ func BenchmarkThrough(b *testing.B) {
 	}
 }
 
-// BenchmarkAsk is the one question, as it is put to every request and to every live one: sessions, directory, rules.
+// BenchmarkAsk measures one decision: session, directory and rules.
 func BenchmarkAsk(b *testing.B) {
 	w := newWorld(b, nil)
 	one, _ := w.signIn("alice", appHost)
@@ -79,7 +79,7 @@ func BenchmarkAsk(b *testing.B) {
 	}
 }
 
-// BenchmarkCanonicalPath is what each request pays for having one spelling.
+// BenchmarkCanonicalPath measures the normalization of a path.
 func BenchmarkCanonicalPath(b *testing.B) {
 	for _, raw := range []string{"/api/v1/dashboards/uid/abcdef", "/wiki/Caf%c3%a9/a%20b"} {
 		b.Run(raw, func(b *testing.B) {
@@ -93,7 +93,7 @@ func BenchmarkCanonicalPath(b *testing.B) {
 	}
 }
 
-// BenchmarkStrip is what each request pays for headers that may not pass.
+// BenchmarkStrip measures the removal of the headers that are not forwarded.
 func BenchmarkStrip(b *testing.B) {
 	names := managedNames(Defaults().IdentityHeaders)
 	h := http.Header{}
@@ -106,7 +106,7 @@ func BenchmarkStrip(b *testing.B) {
 	}
 }
 
-// BenchmarkReview is one review that has everybody of ten thousand live requests to ask, and nobody to cut.
+// BenchmarkReview measures one review of ten thousand live requests that cuts none.
 func BenchmarkReview(b *testing.B) {
 	w := newWorld(b, nil)
 	one, _ := w.signIn("alice", appHost)

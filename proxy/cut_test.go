@@ -23,7 +23,7 @@ import (
 	"sallyport/session"
 )
 
-// stream is one live request: done is closed when the client sees its end, err then says how it ended.
+// stream is one live request. done is closed when the client sees its end; err then tells how it ended.
 type stream struct {
 	done chan struct{}
 	err  error
@@ -31,7 +31,7 @@ type stream struct {
 
 func (s *stream) end(err error) { s.err = err; close(s.done) }
 
-// await fails unless c closes in time.
+// await waits until c is closed, and fails if that takes too long.
 func await(t testing.TB, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
@@ -41,7 +41,7 @@ func await(t testing.TB, what string, c <-chan struct{}) {
 	}
 }
 
-// kind is a way in which a request may be live. open returns once it is, and both ends have seen a byte of it.
+// kind is a kind of live request. open returns once the request is live and both ends have seen a byte of it.
 type kind struct {
 	name string
 	open func(w *world, c *http.Client, url string, headers ...string) *stream
@@ -59,8 +59,8 @@ var kinds = []kind{
 	{name: "a request the upstream has not answered", open: openPending},
 }
 
-// behindStreams makes the upstream hold a request of any kind open until the other side ends it. The channels close
-// when it has come and when it is over.
+// behindStreams makes the upstream hold a request of any kind open until the other side ends it. The channels are closed
+// when the request has arrived and when it has ended.
 func (w *world) behindStreams() (reached, gone chan struct{}) {
 	reached, gone = make(chan struct{}), make(chan struct{})
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -88,7 +88,7 @@ func (w *world) behindStreams() (reached, gone chan struct{}) {
 		case "/upload":
 			_, err := io.Copy(io.Discard, r.Body)
 			if err == nil {
-				w.t.Error("the upstream believes the upload was whole")
+				w.t.Error("the upload looks complete to the upstream")
 			}
 		case "/pending":
 			<-r.Context().Done()
@@ -112,7 +112,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// flood writes to a socket until it breaks.
+// flood writes to a WebSocket until a write fails.
 func flood(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -153,7 +153,8 @@ func openSocket(w *world, c *http.Client, url string, headers ...string) *stream
 	return s
 }
 
-// openDeafSocket fills every buffer on the way, so that only closing the connection can end it.
+// openDeafSocket opens a WebSocket whose client reads nothing. All buffers fill up, so that only closing the connection
+// can end it.
 func openDeafSocket(w *world, c *http.Client, url string, headers ...string) *stream {
 	w.t.Helper()
 	h := "GET /deaf HTTP/1.1\r\nHost: " + strings.TrimPrefix(url, "https://") + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -164,15 +165,15 @@ func openDeafSocket(w *world, c *http.Client, url string, headers ...string) *st
 	conn := w.raw(h + "\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, 1)), nil)
 	if err == nil {
-		w.t.Fatalf("an answer of one byte: %v", res)
+		w.t.Fatalf("a response of one byte: %v", res)
 	}
 	s := &stream{done: make(chan struct{})}
-	s.end(errors.New("the client does not look")) // the proxy and the upstream are looked at instead
+	s.end(errors.New("the client does not read")) // the test looks at the proxy and the upstream instead
 	return s
 }
 
-// read opens an answer and watches for its end.
-func openAnswer(w *world, c *http.Client, method, url string, body io.Reader, first int, headers []string) *stream {
+// openResponse sends a request, reads the first bytes of the response and waits for its end.
+func openResponse(w *world, c *http.Client, method, url string, body io.Reader, first int, headers []string) *stream {
 	w.t.Helper()
 	s := &stream{done: make(chan struct{})}
 	r, err := http.NewRequestWithContext(w.ctx, method, url, body)
@@ -193,14 +194,14 @@ func openAnswer(w *world, c *http.Client, method, url string, body io.Reader, fi
 }
 
 func openEvents(w *world, c *http.Client, url string, headers ...string) *stream {
-	return openAnswer(w, c, "GET", url+"/events", nil, len("data: tick\n\n"), headers)
+	return openResponse(w, c, "GET", url+"/events", nil, len("data: tick\n\n"), headers)
 }
 
 func openDownload(w *world, c *http.Client, url string, headers ...string) *stream {
-	return openAnswer(w, c, "GET", url+"/download", nil, 10, headers)
+	return openResponse(w, c, "GET", url+"/download", nil, 10, headers)
 }
 
-// openStuckDownload reads one byte and no more, until the proxy has let go.
+// openStuckDownload reads one byte, and the rest only after the proxy has ended the request.
 func openStuckDownload(w *world, c *http.Client, url string, headers ...string) *stream {
 	w.t.Helper()
 	s := &stream{done: make(chan struct{})}
@@ -224,7 +225,7 @@ func openStuckDownload(w *world, c *http.Client, url string, headers ...string) 
 	return s
 }
 
-// trickle is a body that never ends by itself.
+// trickle is a request body that does not end by itself.
 type trickle struct {
 	once    sync.Once
 	begun   chan struct{}
@@ -248,7 +249,7 @@ func (b *trickle) Read(p []byte) (n int, err error) {
 	return 0, errors.New("the client gave up")
 }
 
-// Close lets go of whoever reads, as a client's transport needs before it hears an answer.
+// Close ends a read that is under way. A client's transport needs that before it returns a response.
 func (b *trickle) Close() error {
 	b.closing.Do(func() { close(b.release) })
 	return nil
@@ -267,7 +268,7 @@ func openBody(w *world, c *http.Client, url string, length int64, headers []stri
 	go func() {
 		res, err := c.Do(r)
 		if err == nil {
-			err = fmt.Errorf("answered %d", res.StatusCode)
+			err = fmt.Errorf("status %d", res.StatusCode)
 			res.Body.Close()
 		}
 		s.end(err)
@@ -298,7 +299,7 @@ func openPending(w *world, c *http.Client, url string, headers ...string) *strea
 		}
 		res, err := c.Do(r)
 		if err == nil {
-			err = fmt.Errorf("answered %d", res.StatusCode)
+			err = fmt.Errorf("status %d", res.StatusCode)
 			res.Body.Close()
 		}
 		s.end(err)
@@ -306,7 +307,7 @@ func openPending(w *world, c *http.Client, url string, headers ...string) *strea
 	return s
 }
 
-// change is something that takes away somebody's right to be where they are.
+// change is an event that takes the access of a user away.
 type change struct {
 	name   string
 	do     func(w *world, name string, one session.Session)
@@ -336,7 +337,7 @@ var changes = []change{
 	}, noRoute},
 }
 
-// TestCut ends every kind of live request for every reason there is.
+// TestCut checks that every change ends every kind of live request.
 func TestCut(t *testing.T) {
 	for _, k := range kinds {
 		for protocol, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
@@ -375,7 +376,7 @@ func testCut(t *testing.T, w *world, k kind, change change, name string, c *http
 	change.do(w, name, one)
 	await(t, "the client sees the end", s.done)
 	if s.err == nil {
-		t.Error("the client believes the answer was whole")
+		t.Error("the response looks complete to the client")
 	}
 	await(t, "the upstream lets go", gone)
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
@@ -387,7 +388,7 @@ func testCut(t *testing.T, w *world, k kind, change change, name string, c *http
 	}
 }
 
-// An upload is told why and its connection closed, instead of being read to the end.
+// TestCut_DeniesUpload checks that an upload that is cut gets a denial, and is not read to its end.
 func TestCut_DeniesUpload(t *testing.T) {
 	for _, k := range []kind{kinds[5], kinds[6]} {
 		w := newWorld(t, nil)
@@ -397,7 +398,7 @@ func TestCut_DeniesUpload(t *testing.T) {
 		await(t, "the upstream is reached", reached)
 		w.setActive("alice", false)
 		await(t, "the client sees the end", s.done)
-		if s.err.Error() != "answered 403" {
+		if s.err.Error() != "status 403" {
 			t.Errorf("%s: %v", k.name, s.err)
 		}
 	}
@@ -414,7 +415,7 @@ func TestCut_TokenExpires(t *testing.T) {
 	})
 }
 
-// Nobody is cut whom the change does not concern.
+// TestCut_SparesOthers checks that a change cuts only the requests that it concerns.
 func TestCut_SparesOthers(t *testing.T) {
 	w := newWorld(t, nil)
 	w.hire("carol", staff)
@@ -438,7 +439,7 @@ func TestCut_SparesOthers(t *testing.T) {
 	}
 }
 
-// Whoever comes back keeps nothing of before: access returns with a new login alone.
+// TestReactivation_RevivesNoSession checks that a reactivated user has access only after a new login.
 func TestReactivation_RevivesNoSession(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.client(true)
@@ -457,7 +458,8 @@ func TestReactivation_RevivesNoSession(t *testing.T) {
 	}
 }
 
-// A token from before somebody was switched off stays dead when they come back; one from after opens.
+// TestReactivation_RevivesNoToken checks that a token from before a deactivation or suspension stays invalid, and that a
+// new one is valid.
 func TestReactivation_RevivesNoToken(t *testing.T) {
 	for name, out := range map[string]func(w *world){
 		"deactivated": func(w *world) { w.setActive("alice", false); w.setActive("alice", true) },
@@ -481,7 +483,7 @@ func TestReactivation_RevivesNoToken(t *testing.T) {
 	}
 }
 
-// However entering and revoking fall together, nobody who entered stays.
+// TestCut_MissesNoRequest checks that no request survives a revocation that happens while it enters.
 func TestCut_MissesNoRequest(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -491,7 +493,7 @@ func TestCut_MissesNoRequest(t *testing.T) {
 	const people, requests, rounds = 4, 8, 6
 	for round := range rounds {
 		var entering sync.WaitGroup
-		over := make(chan struct{}, people*requests)
+		ended := make(chan struct{}, people*requests)
 		begin := make(chan struct{})
 		c := w.client(round%2 == 0)
 		for person := range people {
@@ -508,7 +510,7 @@ func TestCut_MissesNoRequest(t *testing.T) {
 						_, _ = io.Copy(io.Discard, res.Body)
 						res.Body.Close()
 					}
-					over <- struct{}{}
+					ended <- struct{}{}
 				})
 			}
 			entering.Go(func() {
@@ -523,7 +525,7 @@ func TestCut_MissesNoRequest(t *testing.T) {
 		close(begin)
 		for range people * requests {
 			select {
-			case <-over:
+			case <-ended:
 			case <-time.After(patience):
 				t.Fatalf("round %d: %v requests are live though all users were revoked", round, w.number("sallyport_live_requests"))
 			}
@@ -533,7 +535,7 @@ func TestCut_MissesNoRequest(t *testing.T) {
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
 }
 
-// The measure of offboarding begins when the push was received and ends with the last cut.
+// TestCut_MeasuresEnforcement checks that the metric measures from the receipt of the push to the last cut.
 func TestCut_MeasuresEnforcement(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindStreams()
@@ -556,7 +558,7 @@ func TestCut_MeasuresEnforcement(t *testing.T) {
 	w.eventually("it is measured", func() bool { return w.number("sallyport_offboarding_enforcement_seconds") == 1 })
 }
 
-// A cut closes the client's connection even while hijacked and idle in both directions.
+// TestCut_ClosesConnection checks that a cut closes the client's connection even if it is hijacked and idle both ways.
 func TestCut_ClosesConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindStreams()

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// grpcWorld has a real gRPC service behind it, over HTTP/2 without encryption, and a client of it in front.
+// grpcWorld returns a world whose upstream is a real gRPC service over h2c, the service, and a client of the proxy.
 func grpcWorld(t *testing.T, host string) (*world, *health.Server, grpc_health_v1.HealthClient) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -38,7 +38,7 @@ func grpcWorld(t *testing.T, host string) (*world, *health.Server, grpc_health_v
 	return w, service, grpc_health_v1.NewHealthClient(conn)
 }
 
-// TestGRPC: calls and streams, with the status that gRPC has in trailers.
+// TestGRPC checks calls and streams, and the status that gRPC sends in trailers.
 func TestGRPC(t *testing.T) {
 	w, service, client := grpcWorld(t, openHost)
 	service.SetServingStatus("app", grpc_health_v1.HealthCheckResponse_SERVING)
@@ -47,7 +47,7 @@ func TestGRPC(t *testing.T) {
 		t.Errorf("%v, %v", res, err)
 	}
 	if _, err := client.Check(w.ctx, &grpc_health_v1.HealthCheckRequest{Service: "nobody"}); status.Code(err) != codes.NotFound {
-		t.Errorf("an error of the service's comes as %v", err)
+		t.Errorf("an error of the service arrives as %v", err)
 	}
 	ctx, stop := context.WithTimeout(w.ctx, 10*time.Second)
 	defer stop()
@@ -61,11 +61,11 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// TestGRPC_Callers: by their token, told no in gRPC's words, and cut when they leave.
+// TestGRPC_Callers checks that callers are identified by their token, denied with a status of gRPC, and cut.
 func TestGRPC_Callers(t *testing.T) {
 	w, _, client := grpcWorld(t, appHost)
 	if _, err := client.Check(w.ctx, &grpc_health_v1.HealthCheckRequest{}); status.Code(err) != codes.Unauthenticated {
-		t.Errorf("nobody gets %v", err)
+		t.Errorf("an anonymous caller gets %v", err)
 	}
 	as := func(name string) context.Context {
 		return metadata.AppendToOutgoingContext(w.ctx, "authorization", "Bearer "+w.token(name, nil))

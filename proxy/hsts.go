@@ -12,9 +12,9 @@ import (
 // HSTS is the setting of Strict-Transport-Security (RFC 6797). A browser that received it uses https alone until max_age
 // has passed.
 type HSTS struct {
-	MaxAge            time.Duration `yaml:"max_age" doc:"how long browsers come by https alone once they were told; 0s: they are told nothing. To take it back, write 1s for as long as it was"`
-	IncludeSubdomains bool          `yaml:"include_subdomains" doc:"for every name below our hosts too, whoever serves it"`
-	Preload           bool          `yaml:"preload" doc:"agree to be listed in browsers themselves, from where nobody is removed soon"`
+	MaxAge            time.Duration `yaml:"max_age" doc:"how long browsers use https alone after a response; 0s: no header is sent. To take it back, write 1s for as long as it was"`
+	IncludeSubdomains bool          `yaml:"include_subdomains" doc:"for all names below the hosts too, whoever serves them"`
+	Preload           bool          `yaml:"preload" doc:"consent to the lists built into browsers; removal from them takes months"`
 }
 
 const aYear = 365 * 24 * time.Hour

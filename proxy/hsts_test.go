@@ -13,7 +13,8 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// TestHSTS_OnEveryResponse in every answer of hosts of ours, whatever an upstream says of it; and in no other.
+// TestHSTS_OnEveryResponse checks that every response of our hosts has the header, in place of the upstream's, and that
+// no other response has it.
 func TestHSTS_OnEveryResponse(t *testing.T) {
 	const ours, theirs = "max-age=31536000", "max-age=1; includeSubDomains; preload"
 	w := newWorld(t, nil)
@@ -27,7 +28,7 @@ func TestHSTS_OnEveryResponse(t *testing.T) {
 		for target, want := range map[string]string{
 			"https://open.example.com/":                              ours,
 			"https://open.example.com/says":                          ours,
-			"https://open.example.com/a%2Fb":                         ours, // refused
+			"https://open.example.com/a%2Fb":                         ours, // denied
 			"https://app.example.com/":                               ours, // not signed in
 			"https://app.example.com/.sallyport/me":                  ours,
 			"https://app.example.com/.sallyport/nothing":             ours,
@@ -43,14 +44,14 @@ func TestHSTS_OnEveryResponse(t *testing.T) {
 	}
 }
 
-// TestHSTS_OnInformationalAndSwitching: what comes before an answer, or in place of one, is one too, and says no more
-// of its connection than others.
+// TestHSTS_OnInformationalAndSwitching checks that informational responses and the 101 of a WebSocket have our header, and
+// that informational responses have no hop-by-hop headers.
 func TestHSTS_OnInformationalAndSwitching(t *testing.T) {
-	const says = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n"
-	early := "HTTP/1.1 103 Early Hints\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: timeout=5\r\nLink: </a.css>\r\n" + says + "\r\n"
+	const header = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n"
+	informational := "HTTP/1.1 103 Early Hints\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: timeout=5\r\nLink: </a.css>\r\n" + header + "\r\n"
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[1].Upstream = Upstreams{hostile(t, early+"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"+says+"\r\n")}
+		s.Routes[1].Upstream = Upstreams{hostile(t, informational+"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"+header+"\r\n")}
 	})
 	in := bufio.NewReader(w.raw(handshake))
 	for _, want := range []int{http.StatusEarlyHints, http.StatusSwitchingProtocols} {
@@ -60,12 +61,12 @@ func TestHSTS_OnInformationalAndSwitching(t *testing.T) {
 			t.Errorf("%d says %q", res.StatusCode, got)
 		}
 		if want == http.StatusEarlyHints && (len(res.Header) != 2 || res.Header.Get("Link") == "") {
-			t.Errorf("early: %v", res.Header)
+			t.Errorf("informational: %v", res.Header)
 		}
 	}
 }
 
-// TestHSTS_BehindTrustedProxy: behind a trusted proxy, if that says so; without TLS nobody is told.
+// TestHSTS_BehindTrustedProxy checks that a trusted proxy, and no other, decides whether the client used TLS.
 func TestHSTS_BehindTrustedProxy(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -93,7 +94,7 @@ func TestHSTS_BehindTrustedProxy(t *testing.T) {
 	}
 }
 
-// TestHSTS_Settings by settings; with nothing of ours to say, the upstream's own word passes.
+// TestHSTS_Settings checks the header for each setting. Without one, the upstream's header is forwarded.
 func TestHSTS_Settings(t *testing.T) {
 	for _, c := range []struct {
 		hsts         HSTS
@@ -126,6 +127,6 @@ func TestHSTS_Settings(t *testing.T) {
 		rw.Header().Set("Strict-Transport-Security", "max-age=5")
 	})
 	if res, _ := w.get(w.client(true), "https://open.example.com/"); res.Header.Get("Strict-Transport-Security") != "max-age=5" {
-		t.Errorf("the upstream's word does not pass: %v", res.Header)
+		t.Errorf("the upstream's header is not forwarded: %v", res.Header)
 	}
 }

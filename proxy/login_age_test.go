@@ -11,7 +11,7 @@ import (
 	"sallyport/session"
 )
 
-// TestCut_LoginTooOld: what let it in keeps it in, and no longer.
+// TestCut_LoginTooOld checks that a stream is cut when its login becomes older than a rule allows.
 func TestCut_LoginTooOld(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		for i := range s.Policies {
@@ -65,7 +65,7 @@ func TestCut_LoginTooOld(t *testing.T) {
 	if err == nil || time.Now().Before(almost.Add(time.Minute)) {
 		t.Errorf("the stream ended with %v after %s", err, time.Since(almost))
 	}
-	w.eventually("the cut is counted", func() bool { // after the deed
+	w.eventually("the cut is counted", func() bool { // after the cut
 		return w.number("sallyport_cuts_total", "route", "app", "reason", string(loginTooOld)) == 1
 	})
 }

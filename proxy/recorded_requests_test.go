@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestForward_RecordedRequests: what applications' own browsers and clients send reaches the
-// upstream as it was sent (testdata/good/README.md).
+// TestForward_RecordedRequests checks that requests as browsers and clients of real applications send them reach the
+// upstream unchanged (testdata/good/README.md).
 func TestForward_RecordedRequests(t *testing.T) {
 	files, err := filepath.Glob("testdata/good/*.txt")
 	if err != nil || len(files) < 15 {
@@ -53,7 +53,7 @@ func TestForward_RecordedRequests(t *testing.T) {
 			defer resp.Body.Close()
 			if resp.StatusCode != http.StatusOK {
 				text, _ := io.ReadAll(resp.Body)
-				t.Fatalf("it answers %d: %s", resp.StatusCode, text)
+				t.Fatalf("status %d: %s", resp.StatusCode, text)
 			}
 			got := <-saw
 			if got.line != line || got.body != body {

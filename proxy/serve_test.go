@@ -21,7 +21,7 @@ func TestServe_Access(t *testing.T) {
 	bearer := "Bearer " + w.token("alice", nil)
 	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 		for _, row := range []struct {
-			says    string
+			name    string
 			url     string
 			headers []string
 			code    int
@@ -29,20 +29,20 @@ func TestServe_Access(t *testing.T) {
 		}{
 			{"a member with a session", "https://" + appHost + "/", []string{"Cookie", alice}, 200, ""},
 			{"a member with a token", "https://" + appHost + "/", []string{"Authorization", bearer}, 200, ""},
-			{"nobody", "https://" + appHost + "/", nil, 401, string(notSignedIn)},
-			{"somebody of no group", "https://" + appHost + "/", []string{"Cookie", bob}, 403, string(noRule)},
+			{"an anonymous caller", "https://" + appHost + "/", nil, 401, string(notSignedIn)},
+			{"a user in no group", "https://" + appHost + "/", []string{"Cookie", bob}, 403, string(noRule)},
 			{"a member where a rule denies", "https://" + appHost + "/secret/plan", []string{"Cookie", alice}, 403, string(ruleDeny)},
 			{"a cookie of another host", "https://" + appHost + "/", []string{"Cookie", elsewhere}, 401, string(notSignedIn)},
-			{"nobody where anyone may", "https://" + openHost + "/", nil, 200, ""},
-			{"a session where tokens are asked for", "https://" + apiHost + "/v1/x", []string{"Cookie", alice}, 401, string(notSignedIn)},
-			{"a token where tokens are asked for", "https://" + apiHost + "/v1/x", []string{"Authorization", bearer}, 200, ""},
-			{"a made-up token beside a good cookie", "https://" + appHost + "/", []string{"Authorization", "Bearer x.y.z", "Cookie", alice}, 401, string(tokenRefused)},
+			{"an anonymous caller where anyone may", "https://" + openHost + "/", nil, 200, ""},
+			{"a session on a route for tokens", "https://" + apiHost + "/v1/x", []string{"Cookie", alice}, 401, string(notSignedIn)},
+			{"a token on a route for tokens", "https://" + apiHost + "/v1/x", []string{"Authorization", bearer}, 200, ""},
+			{"an invalid token beside a valid cookie", "https://" + appHost + "/", []string{"Authorization", "Bearer x.y.z", "Cookie", alice}, 401, string(tokenRefused)},
 			{"two tokens", "https://" + appHost + "/", []string{"Authorization", bearer, "Authorization", bearer}, 401, string(tokenRefused)},
 			{"an unknown host", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, string(noRoute)},
-			{"a path of no route", "https://" + apiHost + "/v10/x", []string{"Authorization", bearer}, 404, string(noRoute)},
-			{"an odd path", "https://" + appHost + "/a%2fb", []string{"Cookie", alice}, 400, string(badPath)},
+			{"a path without a route", "https://" + apiHost + "/v10/x", []string{"Authorization", bearer}, 404, string(noRoute)},
+			{"an ambiguous path", "https://" + appHost + "/a%2fb", []string{"Cookie", alice}, 400, string(badPath)},
 		} {
-			t.Run(row.says, func(t *testing.T) {
+			t.Run(row.name, func(t *testing.T) {
 				res, body := w.get(c, row.url, append([]string{"Accept", "application/json"}, row.headers...)...)
 				if res.StatusCode != row.code || row.reason != "" && !strings.Contains(body, row.reason) {
 					t.Errorf("%d %s", res.StatusCode, body)

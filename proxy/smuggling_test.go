@@ -9,16 +9,15 @@ import (
 	"testing"
 )
 
-// TestSmuggling (CVE-2015-5739, CVE-2019-16276, CVE-2022-1705, CVE-2023-29406,
-// CVE-2025-22871, CVE-2023-27491, CVE-2026-88008, and Kettle's of 2019 to 2025): bytes
-// whose end two parsers might see in different places are refused, or are the last
-// on their connection. What stands behind them is never taken for a request.
+// TestSmuggling (CVE-2015-5739, CVE-2019-16276, CVE-2022-1705, CVE-2023-29406, CVE-2025-22871, CVE-2023-27491,
+// CVE-2026-88008, and Kettle's of 2019 to 2025) checks that a request that two parsers could end at different bytes is
+// rejected or is the last on its connection. The bytes after it are never read as a request.
 func TestSmuggling(t *testing.T) {
 	const behind = "GET /smuggled HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n"
 	start := func(method string) string { return method + " /first HTTP/1.1\r\nHost: " + openHost + "\r\n" }
 	for name, bytes := range map[string]string{
 		"both lengths":                    start("POST") + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + behind,
-		"both, the other way round":       start("POST") + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + behind,
+		"both lengths, reversed":          start("POST") + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + behind,
 		"two lengths":                     start("POST") + "Content-Length: 0\r\nContent-Length: 50\r\n\r\n" + behind,
 		"a list of lengths":               start("POST") + "Content-Length: 0, 50\r\n\r\n" + behind,
 		"a signed length":                 start("POST") + "Content-Length: +0\r\n\r\n" + behind,
@@ -56,13 +55,13 @@ func TestSmuggling(t *testing.T) {
 			})
 			conn := w.raw(bytes)
 			br := bufio.NewReader(conn)
-			answers := 0
+			responses := 0
 			for {
 				resp, err := http.ReadResponse(br, nil)
 				if err != nil {
 					break
 				}
-				answers++
+				responses++
 				_, _ = io.Copy(io.Discard, resp.Body)
 				if resp.Close {
 					break
@@ -70,16 +69,16 @@ func TestSmuggling(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if answers > 1 || strings.Contains(strings.Join(saw, " "), "smuggled") {
-				t.Errorf("%d answers; the upstream sees %q", answers, saw)
+			if responses > 1 || strings.Contains(strings.Join(saw, " "), "smuggled") {
+				t.Errorf("%d responses; the upstream sees %q", responses, saw)
 			}
 		})
 	}
 }
 
 // TestRoute_ChosenByHostAndPathAlone (CVE-2025-54576, CVE-2026-41059, CVE-2026-34457,
-// CVE-2026-9800, CVE-2026-55430, CVE-2026-40910, CVE-2020-14359): not the query, a fragment, another header, a
-// user agent that health checks have, nor a method in another case.
+// CVE-2026-9800, CVE-2026-55430, CVE-2026-40910, CVE-2020-14359) checks that no query, fragment, other header, user agent
+// or spelling of the method chooses the route or the rule.
 func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var saw int
@@ -103,10 +102,10 @@ func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 	} {
 		resp, err := http.ReadResponse(bufio.NewReader(w.raw(request+"Connection: close\r\n\r\n")), nil)
 		if err != nil {
-			continue // no answer at all is a no
+			continue // no response is a rejection too
 		}
 		if resp.StatusCode < 300 {
-			t.Errorf("%s answers %d", name, resp.StatusCode)
+			t.Errorf("%s: status %d", name, resp.StatusCode)
 		}
 	}
 	if saw != 0 {

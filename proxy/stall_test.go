@@ -16,7 +16,8 @@ import (
 	"sallyport/proxy/internal/upstream"
 )
 
-// TestRequestBody_NeverArrives holds no connection: the request is answered, and its connection closed.
+// TestRequestBody_NeverArrives checks that a body that never arrives holds no connection: the request gets its response,
+// and the connection is closed.
 func TestRequestBody_NeverArrives(t *testing.T) {
 	const form = "Content-Type: application/x-www-form-urlencoded\r\n"
 	w := newWorld(t, func(s *Settings) {
@@ -24,28 +25,28 @@ func TestRequestBody_NeverArrives(t *testing.T) {
 		s.Routes[3].Policy, s.Routes[3].PathEncoding = []string{"all"}, ""
 		s.Routes[3].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
 	})
-	w.token("alice", nil) // the provider is found
+	w.token("alice", nil) // waits until the provider was discovered
 	w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	var all sync.WaitGroup
 	for name, head := range map[string]string{
-		"refused":                         "POST / HTTP/1.1\r\nHost: " + appHost + "\r\n",
-		"to a host that is none":          "POST / HTTP/1.1\r\nHost: nowhere.example.com\r\n",
-		"to a path that is none":          "POST /a/../b HTTP/1.1\r\nHost: " + openHost + "\r\n",
-		"of a GET of the door's":          "GET /.sallyport/jwks.json HTTP/1.1\r\nHost: " + appHost + "\r\n",
-		"to sign out":                     "POST /.sallyport/logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
-		"of a logout token":               "POST /.sallyport/backchannel-logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
-		"that an upstream is not told of": "POST / HTTP/1.1\r\nHost: " + lenientApp + "\r\nExpect: 100-continue\r\n",
-		"that an upstream wants":          "POST / HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"denied":                       "POST / HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"to an unknown host":           "POST / HTTP/1.1\r\nHost: nowhere.example.com\r\n",
+		"to an invalid path":           "POST /a/../b HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"to an internal path, GET":     "GET /.sallyport/jwks.json HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"to the logout page":           "POST /.sallyport/logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
+		"to back-channel logout":       "POST /.sallyport/backchannel-logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
+		"to an upstream that responds": "POST / HTTP/1.1\r\nHost: " + lenientApp + "\r\nExpect: 100-continue\r\n",
+		"to an upstream that reads it": "POST / HTTP/1.1\r\nHost: " + openHost + "\r\n",
 	} {
 		for how, body := range map[string]string{"by length": "Content-Length: 100\r\n\r\n", "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
 			conn := w.raw(head + body)
 			all.Go(func() {
-				answer, err := io.ReadAll(conn)
+				response, err := io.ReadAll(conn)
 				if upstream.IsTimeout(err) {
 					t.Errorf("%s, %s: the connection stays open", name, how)
 				}
-				if !strings.HasPrefix(string(answer), "HTTP/1.1 ") && name != "that an upstream wants" {
-					t.Errorf("%s, %s: the answer is %q", name, how, answer)
+				if !strings.HasPrefix(string(response), "HTTP/1.1 ") && name != "to an upstream that reads it" {
+					t.Errorf("%s, %s: the response is %q", name, how, response)
 				}
 			})
 		}
@@ -53,8 +54,8 @@ func TestRequestBody_NeverArrives(t *testing.T) {
 	all.Wait()
 }
 
-// TestRequestBody_UnreadIsNotAwaited: an upstream that answers before it has read it, or cannot be reached, is
-// answered for at once, whatever the client still has to send. What comes then is not taken for a request.
+// TestRequestBody_UnreadIsNotAwaited checks that the response is sent at once if the upstream responds before it has read
+// the body, or cannot be reached. Bytes that arrive later are not read as a request.
 func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + silentAddress(t)}
@@ -69,7 +70,7 @@ func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 		} {
 			conn := w.raw("")
 			if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: "+host+"\r\n"+rest); err != nil {
-				t.Errorf("%s of %s is not listened to: %v", name, host, err)
+				t.Errorf("%s to %s: writing the request: %v", name, host, err)
 			}
 			br := bufio.NewReader(conn)
 			res, err := http.ReadResponse(br, nil)
@@ -92,7 +93,8 @@ func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 	}
 }
 
-// TestRequestBody_MayBeSlow as long as something comes, and a gRPC stream may be silent.
+// TestRequestBody_MayBeSlow checks that a body may take long as long as some of it arrives, and that a gRPC stream may
+// pause for longer.
 func TestRequestBody_MayBeSlow(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
@@ -116,8 +118,8 @@ func TestRequestBody_MayBeSlow(t *testing.T) {
 	}
 }
 
-// TestResponse_Stalls ends: over HTTP/1.1 where the client reads nothing, and over HTTP/2 where it opens no window
-// (CVE-2019-9511, CVE-2019-9517).
+// TestResponse_Stalls checks that a response ends whose client reads nothing, over HTTP/1.1, or opens no window, over
+// HTTP/2 (CVE-2019-9511, CVE-2019-9517).
 func TestResponse_Stalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	gone := make(chan struct{}, 1)
@@ -131,7 +133,7 @@ func TestResponse_Stalls(t *testing.T) {
 		_, _ = io.WriteString(rw, "small")
 	})
 	_ = w.raw("GET /large HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
-	await(t, "the answer over HTTP/1.1 ends", gone)
+	await(t, "the response over HTTP/1.1 ends", gone)
 	f := w.closedWindow()
 	for id, target := range []string{openHost + "/large", openHost + "/small", loginHost + "/.sallyport/jwks.json", "nowhere.example.com/"} {
 		host, path, _ := strings.Cut(target, "/")
@@ -140,14 +142,14 @@ func TestResponse_Stalls(t *testing.T) {
 	for reset := 0; reset < 4; {
 		frame, err := f.ReadFrame()
 		w.must(err)
-		if _, is := frame.(*http2.RSTStreamFrame); is {
+		if _, ok := frame.(*http2.RSTStreamFrame); ok {
 			reset++
 		}
 	}
-	await(t, "the answer over HTTP/2 ends", gone)
+	await(t, "the response over HTTP/2 ends", gone)
 }
 
-// TestResponse_InformationalStalls end like others, and so does a request that is cut meanwhile.
+// TestResponse_InformationalStalls checks that a request ends whose client does not read the informational responses.
 func TestResponse_InformationalStalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = time.Second
@@ -157,7 +159,7 @@ func TestResponse_InformationalStalls(t *testing.T) {
 	w.eventually("it is counted", func() bool { return w.number("sallyport_http_requests_total", "route", "open") == 1 })
 }
 
-// TestResponse_ResetsDeadlines after an answer that was slow to begin: what one answer was given is not the next's.
+// TestResponse_ResetsDeadlines checks that the deadlines of one response do not apply to the next on the connection.
 func TestResponse_ResetsDeadlines(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 50 * time.Millisecond })
 	conn := w.raw("")
@@ -169,11 +171,11 @@ func TestResponse_ResetsDeadlines(t *testing.T) {
 		w.must(err)
 		_, err = io.Copy(io.Discard, res.Body)
 		w.must(err)
-		time.Sleep(100 * time.Millisecond) // longer than one answer is given
+		time.Sleep(100 * time.Millisecond) // longer than one response may take
 	}
 }
 
-// streams is a client of HTTP/2 that lets the server send no byte of a body.
+// streams is a client of HTTP/2 whose window lets the server send no byte of a body.
 type streams struct{ *http2.Framer }
 
 func (w *world) closedWindow() streams {

@@ -57,13 +57,13 @@ func echoTunnel(t *testing.T, greeting string) string {
 	})
 }
 
-// TestTunnel_LosesNothing: neither what the client says before it was answered, nor what the upstream says with its
-// answer, nor what is on its way when one has no more to say.
+// TestTunnel_LosesNothing checks that bytes arrive that the client sends along with its handshake, that the upstream
+// sends along with its 101, and that are under way when one side closes its writing side.
 func TestTunnel_LosesNothing(t *testing.T) {
-	const greeting, early = "hello", "I could not wait"
+	const greeting, ahead = "hello", "I could not wait"
 	url := echoTunnel(t, greeting)
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
-	conn := w.raw(handshake + early)
+	conn := w.raw(handshake + ahead)
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)
 	w.must(err)
@@ -75,13 +75,13 @@ func TestTunnel_LosesNothing(t *testing.T) {
 	w.must(err)
 	w.must(conn.CloseWrite())
 	got, err := io.ReadAll(in)
-	if want := greeting + early + long; err != nil || string(got) != want {
+	if want := greeting + ahead + long; err != nil || string(got) != want {
 		t.Errorf("%d of %d bytes come, %v", len(got), len(want), err)
 	}
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
 }
 
-// TestTunnel_OutlivesTimeout: both may be silent for longer than an upstream may take to answer.
+// TestTunnel_OutlivesTimeout checks that a tunnel may be idle for longer than the upstream may take to respond.
 func TestTunnel_OutlivesTimeout(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{echoTunnel(t, "")}, 100*time.Millisecond
@@ -92,11 +92,11 @@ func TestTunnel_OutlivesTimeout(t *testing.T) {
 	w.must(err)
 	w.must(conn.SetReadDeadline(time.Now().Add(time.Second)))
 	if _, err := in.ReadByte(); !upstream.IsTimeout(err) {
-		t.Errorf("the socket ends: %v", err)
+		t.Errorf("the tunnel ends: %v", err)
 	}
 }
 
-// TestTunnel_EndsWithRun: whoever stops the server waits for nobody's socket.
+// TestTunnel_EndsWithRun checks that the server closes its tunnels when it stops, with a close frame.
 func TestTunnel_EndsWithRun(t *testing.T) {
 	url := echoTunnel(t, "")
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
@@ -113,16 +113,17 @@ func TestTunnel_EndsWithRun(t *testing.T) {
 		t.Error(err)
 	}
 	if string(last) != string(goingAwayFrame) {
-		t.Errorf("the last word is %x", last)
+		t.Errorf("the last bytes are %x", last)
 	}
 	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
 }
 
-// TestFrameTracker: whatever pieces they come in, and a last word is said between two of them alone.
+// TestFrameTracker checks that frames are tracked however they are split, and that the close frame is only sent between
+// two of them.
 func TestFrameTracker(t *testing.T) {
 	for name, c := range map[string]struct {
-		said  string
-		whole bool
+		written  string
+		complete bool
 	}{
 		"nothing":                    {"", true},
 		"an empty frame":             {"\x81\x00", true},
@@ -138,18 +139,18 @@ func TestFrameTracker(t *testing.T) {
 	} {
 		for _, piece := range []int{1, 2, 3, 1 << 20} {
 			here, there := net.Pipe()
-			heard := make(chan string)
+			read := make(chan string)
 			go func() {
 				text, _ := io.ReadAll(there)
-				heard <- string(text)
+				read <- string(text)
 			}()
 			f := &frameTracker{Conn: here}
-			for p := range slices.Chunk([]byte(c.said), piece) {
+			for p := range slices.Chunk([]byte(c.written), piece) {
 				_, _ = f.Write(p)
 			}
 			f.sendGoingAway()
 			_ = here.Close()
-			if text := <-heard; strings.HasSuffix(text, string(goingAwayFrame)) != c.whole {
+			if text := <-read; strings.HasSuffix(text, string(goingAwayFrame)) != c.complete {
 				t.Errorf("%s, in pieces of %d: ends with %x", name, piece, text[max(0, len(text)-6):])
 			}
 		}

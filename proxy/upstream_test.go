@@ -24,7 +24,7 @@ import (
 	"sallyport/proxy/internal/upstream"
 )
 
-// open asks the open route and returns the answer unread.
+// open sends a request to the open route and returns the response unread.
 func (w *world) open(c *http.Client, method, path string, body io.Reader) *http.Response {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.ctx, method, "https://"+openHost+path, body)
@@ -38,7 +38,7 @@ func (w *world) open(c *http.Client, method, path string, body io.Reader) *http.
 func TestForward_Streams(t *testing.T) {
 	w := newWorld(t, nil)
 	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
-		t.Run("an event is seen as it happens", func(t *testing.T) {
+		t.Run("an event arrives at once", func(t *testing.T) {
 			more := make(chan struct{})
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Content-Type", "text/event-stream")
@@ -55,7 +55,7 @@ func TestForward_Streams(t *testing.T) {
 				more <- struct{}{}
 			}
 		})
-		t.Run("a piece of an answer of known length is seen as it comes", func(t *testing.T) {
+		t.Run("a part of a response with a length arrives at once", func(t *testing.T) {
 			more := make(chan struct{})
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Content-Length", "20")
@@ -72,7 +72,7 @@ func TestForward_Streams(t *testing.T) {
 				more <- struct{}{}
 			}
 		})
-		t.Run("an upload is answered while it goes on", func(t *testing.T) {
+		t.Run("an upload gets its response while it goes on", func(t *testing.T) {
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 				http.NewResponseController(rw).EnableFullDuplex()
 				http.NewResponseController(rw).Flush()
@@ -83,16 +83,16 @@ func TestForward_Streams(t *testing.T) {
 			})
 			body, pen := io.Pipe()
 			res := w.open(c, "POST", "/", body)
-			answers := bufio.NewReader(res.Body)
+			lines := bufio.NewReader(res.Body)
 			for _, word := range []string{"one", "two"} {
 				fmt.Fprintln(pen, word)
-				if line, err := answers.ReadString('\n'); err != nil || line != strings.ToUpper(word)+"\n" {
+				if line, err := lines.ReadString('\n'); err != nil || line != strings.ToUpper(word)+"\n" {
 					t.Fatalf("%q, %v", line, err)
 				}
 			}
 			pen.Close()
 		})
-		t.Run("trailers and early hints pass", func(t *testing.T) {
+		t.Run("trailers and early hints are forwarded", func(t *testing.T) {
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Link", "</a.css>; rel=preload")
 				rw.WriteHeader(http.StatusEarlyHints)
@@ -117,7 +117,7 @@ func TestForward_Streams(t *testing.T) {
 				t.Errorf("%q, trailers %v, %d hints", body, res.Trailer, hints)
 			}
 		})
-		t.Run("trailers say nothing of connections, lengths and cookies", func(t *testing.T) {
+		t.Run("trailers cannot carry framing or cookies", func(t *testing.T) {
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 				conn, _, err := rw.(http.Hijacker).Hijack()
 				w.must(err)
@@ -132,7 +132,7 @@ func TestForward_Streams(t *testing.T) {
 				t.Errorf("%q, trailers %v", body, res.Trailer)
 			}
 		})
-		t.Run("what a client sends after the decision in trailers does not pass", func(t *testing.T) {
+		t.Run("trailers of a request are not forwarded", func(t *testing.T) {
 			var seen http.Header
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); seen = r.Trailer.Clone() })
 			r, _ := http.NewRequestWithContext(w.ctx, "POST", "https://"+openHost+"/", struct{ io.Reader }{strings.NewReader("x")})
@@ -144,7 +144,7 @@ func TestForward_Streams(t *testing.T) {
 				t.Errorf("upstream saw %v", seen)
 			}
 		})
-		t.Run("methods, bodies, codes and encodings are the client's and the upstream's affair", func(t *testing.T) {
+		t.Run("methods, bodies, codes and encodings are forwarded unchanged", func(t *testing.T) {
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				rw.Header().Set("Content-Encoding", "br")
@@ -159,7 +159,7 @@ func TestForward_Streams(t *testing.T) {
 				}
 			}
 		})
-		t.Run("a client may wait to be told to go on", func(t *testing.T) {
+		t.Run("a client may wait for 100 Continue", func(t *testing.T) {
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) { io.Copy(rw, r.Body) })
 			if _, body := w.send(c, "PUT", "https://"+openHost+"/x", strings.NewReader("body"), "Expect", "100-continue"); body != "body" {
 				t.Errorf("%q", body)
@@ -185,7 +185,7 @@ func TestTunnel_CarriesBothWays(t *testing.T) {
 	w.eventually("it is counted", func() bool { return w.number("sallyport_http_requests_total", "route", "open", "code", "101") == 1 })
 }
 
-// Only WebSockets may switch protocols: after any other switch bytes would pass that nobody looks at.
+// TestUpgrade_WebSocketsAlone checks that no other upgrade than a WebSocket's is forwarded.
 func TestUpgrade_WebSocketsAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var upgrade atomic.Pointer[string]
@@ -218,7 +218,7 @@ func TestUpgrade_WebSocketsAlone(t *testing.T) {
 	}
 }
 
-// hostile is an upstream that answers whatever comes with text.
+// hostile returns the URL of an upstream that answers every request with the given bytes.
 func hostile(t *testing.T, text string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -244,33 +244,33 @@ func hostile(t *testing.T, text string) string {
 	return "http://" + l.Addr().String()
 }
 
-// An upstream cannot switch to what was not asked for, nor answer the handshake wrongly.
+// TestUpgrade_UpstreamCannotSwitchUnasked checks that a 101 is only forwarded if it completes a handshake.
 func TestUpgrade_UpstreamCannotSwitchUnasked(t *testing.T) {
 	const accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" // of the key below (RFC 6455 §1.3)
-	for says, c := range map[string]struct {
-		answer string
-		socket bool
-		code   int
+	for name, c := range map[string]struct {
+		response  string
+		webSocket bool
+		code      int
 	}{
-		"right":                    {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 101},
-		"to a plain request":       {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + accept + "\r\n", false, 502},
-		"to h2c":                   {"HTTP/1.1 101 x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
-		"without saying to what":   {"HTTP/1.1 101 x\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
-		"to two":                   {"HTTP/1.1 101 x\r\nUpgrade: websocket, h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
-		"without accepting":        {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", true, 502},
-		"accepting another":        {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", true, 502},
-		"nonsense":                 {"SSH-2.0-OpenSSH\r\n\r\n", false, 502},
-		"nothing":                  {"\r\n", false, 502},
-		"headers without end":      {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*upstream.MaxHeaderBytes) + "\r\n\r\n", false, 502},
-		"no such status":           {"HTTP/1.1 099 x\r\nContent-Length: 0\r\n\r\n", false, 502},
-		"two lengths":              {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false, 502},
-		"a refusal of a handshake": {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", true, 403},
+		"right":                  {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 101},
+		"to a plain request":     {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + accept + "\r\n", false, 502},
+		"to h2c":                 {"HTTP/1.1 101 x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
+		"without saying to what": {"HTTP/1.1 101 x\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
+		"to two":                 {"HTTP/1.1 101 x\r\nUpgrade: websocket, h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
+		"without accepting":      {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", true, 502},
+		"accepting another":      {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", true, 502},
+		"nonsense":               {"SSH-2.0-OpenSSH\r\n\r\n", false, 502},
+		"nothing":                {"\r\n", false, 502},
+		"headers without end":    {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*upstream.MaxHeaderBytes) + "\r\n\r\n", false, 502},
+		"no such status":         {"HTTP/1.1 099 x\r\nContent-Length: 0\r\n\r\n", false, 502},
+		"two lengths":            {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false, 502},
+		"a denied handshake":     {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", true, 403},
 	} {
-		t.Run(says, func(t *testing.T) {
-			url := hostile(t, c.answer)
+		t.Run(name, func(t *testing.T) {
+			url := hostile(t, c.response)
 			w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
 			lines := "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nAccept: application/json\r\n"
-			if c.socket {
+			if c.webSocket {
 				lines += "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 			}
 			res, err := http.ReadResponse(bufio.NewReader(w.raw(lines+"\r\n")), nil)
@@ -294,7 +294,7 @@ func closesConnections(t *testing.T) string {
 	return s.Listener.Addr().String()
 }
 
-// dropsPosts has the upstream break off at every POST, and counts them.
+// dropsPosts makes the upstream close the connection at every POST, and counts the POSTs.
 func dropsPosts(w *world) *atomic.Int64 {
 	posts := new(atomic.Int64)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -319,7 +319,7 @@ func TestUpstream_Failures(t *testing.T) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
-	t.Run("no answer in time", func(t *testing.T) {
+	t.Run("no response in time", func(t *testing.T) {
 		w := newWorld(t, func(s *Settings) { s.Routes[1].Timeout = 50 * time.Millisecond })
 		w.behindIs(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		res, body := w.get(w.client(true), "https://"+openHost+"/")
@@ -327,18 +327,18 @@ func TestUpstream_Failures(t *testing.T) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
-	t.Run("an answer that breaks off does not look whole", func(t *testing.T) {
+	t.Run("a response that breaks off does not look complete", func(t *testing.T) {
 		w := newWorld(t, func(s *Settings) {
 			s.Routes[1].Upstream = Upstreams{hostile(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\nX\r\n")}
 		})
 		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 			res := w.open(c, "GET", "/", nil)
 			if _, err := io.ReadAll(res.Body); err == nil {
-				t.Error("looks whole")
+				t.Error("looks complete")
 			}
 		})
 	})
-	t.Run("a body that is malformed is the client's fault", func(t *testing.T) {
+	t.Run("a malformed body is the client's fault", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.behindIs(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
 		conn := w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
@@ -362,7 +362,7 @@ func TestUpstream_Failures(t *testing.T) {
 			t.Errorf("%d posts for 5", posts.Load())
 		}
 	})
-	t.Run("nor is one without a body, whatever key of idempotence it names", func(t *testing.T) {
+	t.Run("a POST without a body is never sent twice, whatever its Idempotency-Key", func(t *testing.T) {
 		w := newWorld(t, nil)
 		posts := dropsPosts(w)
 		c := w.client(true)
@@ -376,7 +376,7 @@ func TestUpstream_Failures(t *testing.T) {
 			t.Errorf("%d posts for 5", posts.Load())
 		}
 	})
-	t.Run("a request without a body has none, and says so", func(t *testing.T) {
+	t.Run("a request without a body is forwarded without one", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(rw, r.TransferEncoding, r.Header["Content-Length"], r.ContentLength, r.Header["Idempotency-Key"])
@@ -389,7 +389,7 @@ func TestUpstream_Failures(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a client that leaves takes its request along", func(t *testing.T) {
+	t.Run("a client that goes away ends its request", func(t *testing.T) {
 		w := newWorld(t, nil)
 		reached, gone := w.behindStreams()
 		conn := w.raw("GET /pending HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
@@ -400,8 +400,8 @@ func TestUpstream_Failures(t *testing.T) {
 	})
 }
 
-// Content-Length beside Transfer-Encoding is how requests are smuggled: such a request is the last on its connection
-// (RFC 9112 §6.1).
+// TestSmuggling_TwoLengthsEndConnection checks that a request with Content-Length and Transfer-Encoding is the last on its
+// connection (RFC 9112 §6.1).
 func TestSmuggling_TwoLengthsEndConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	var bodies []string
@@ -423,7 +423,8 @@ func TestSmuggling_TwoLengthsEndConnection(t *testing.T) {
 	}
 }
 
-// After CONNECT a client may believe itself in a tunnel; nothing it says then is taken for a request.
+// TestConnect_EndsConnection checks that nothing after a CONNECT is read as a request: the client may believe that it has
+// a tunnel.
 func TestConnect_EndsConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	conn := w.raw("CONNECT " + openHost + ":443 HTTP/1.1\r\nHost: " + openHost + ":443\r\n\r\nGET / HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
@@ -492,7 +493,7 @@ func TestUpstream_RoundRobin(t *testing.T) {
 	}
 }
 
-// A reload keeps connections to upstreams that stay, and never follows one somewhere it was not sent.
+// TestUpstream_ReloadKeepsConnections checks that a reload keeps the connections to upstreams that stay the same.
 func TestUpstream_ReloadKeepsConnections(t *testing.T) {
 	w := newWorld(t, nil)
 	peers := map[string]bool{}
@@ -507,7 +508,7 @@ func TestUpstream_ReloadKeepsConnections(t *testing.T) {
 	}
 }
 
-// Redirects of an upstream are the client's affair.
+// TestForward_FollowsNoRedirect checks that a redirect of the upstream is left to the client.
 func TestForward_FollowsNoRedirect(t *testing.T) {
 	w := newWorld(t, nil)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -518,7 +519,7 @@ func TestForward_FollowsNoRedirect(t *testing.T) {
 	}
 }
 
-// A fault of ours ends the request, not the server, and does not look like an answer.
+// TestPanic_EndsOneRequest checks that a panic ends its request, not the server, and does not look like a response.
 func TestPanic_EndsOneRequest(t *testing.T) {
 	w := newWorld(t, nil)
 	w.proxy.routing.Load().routes[1].policy = nil
