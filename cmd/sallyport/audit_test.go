@@ -12,8 +12,8 @@ import (
 	"sallyport/audit"
 )
 
-// TestARecordIsSoundWhileItIsWritten: a reader may see the first half of a line.
-func TestARecordIsSoundWhileItIsWritten(t *testing.T) {
+// TestAuditVerify_AcceptsGrowingRecord reads a record while half lines are written to it.
+func TestAuditVerify_AcceptsGrowingRecord(t *testing.T) {
 	whole := writtenRecord(t, 3000)
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	f, err := os.Create(path)
@@ -48,8 +48,8 @@ func TestARecordIsSoundWhileItIsWritten(t *testing.T) {
 	}
 }
 
-// TestATornRecordIsNotSound however long one waits for the rest of its line.
-func TestATornRecordIsNotSound(t *testing.T) {
+// TestAuditVerify_RejectsTornLine: the rest of the last line never comes.
+func TestAuditVerify_RejectsTornLine(t *testing.T) {
 	whole := writtenRecord(t, 3)
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	if err := os.WriteFile(path, whole[:len(whole)-1], 0o600); err != nil {
@@ -60,7 +60,7 @@ func TestATornRecordIsNotSound(t *testing.T) {
 	}
 }
 
-// writtenRecord is a record of so many events.
+// writtenRecord returns a record with so many events.
 func writtenRecord(t *testing.T, events int) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "audit.jsonl")

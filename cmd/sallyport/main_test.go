@@ -9,8 +9,3 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"sallyport": main})
 }
-
-// TestVerbs runs every script in testdata/script: the verbs as an operator types them.
-func TestVerbs(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
-}

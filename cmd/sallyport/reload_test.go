@@ -13,9 +13,9 @@ import (
 	"sallyport/config"
 )
 
-// TestTheFilesLookedAtAreThoseInForce: once other certificate files are named, their
-// content is what counts, and the former files' is not.
-func TestTheFilesLookedAtAreThoseInForce(t *testing.T) {
+// TestReloader_WatchesFilesInForce names other certificate files: from then on their content is watched, and no longer
+// that of the former ones.
+func TestReloader_WatchesFilesInForce(t *testing.T) {
 	w := newWorld(t)
 	path := w.dir + "/sallyport.yaml"
 	file, err := config.Load(path)
@@ -34,7 +34,7 @@ func TestTheFilesLookedAtAreThoseInForce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.contentChanged() {
-		t.Error("it is read again although nothing has changed")
+		t.Error("nothing has changed, and it is seen as a change")
 	}
 	writeFile(t, w.dir, "other.crt", append(cert, '\n'))
 	if !r.contentChanged() {
@@ -43,6 +43,49 @@ func TestTheFilesLookedAtAreThoseInForce(t *testing.T) {
 	writeFile(t, w.dir, "tls.crt", append(cert, '\n'))
 	if _ = r.contentChanged(); r.contentChanged() {
 		t.Error("a change of the former certificate is seen")
+	}
+}
+
+// TestReloader_ReadsFaultyFileOnce reloads a file with a fault: it is not read again before it changes.
+func TestReloader_ReadsFaultyFileOnce(t *testing.T) {
+	w := newWorld(t)
+	path := w.dir + "/sallyport.yaml"
+	file, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReloader(path, file, func(*config.File) error { return nil }, slog.New(slog.DiscardHandler))
+	writeFile(t, w.dir, "sallyport.yaml", []byte("publik_url: x\n"))
+	if err := r.Reload(t.Context()); err == nil {
+		t.Fatal("a file with a fault is put in force")
+	}
+	if r.contentChanged() {
+		t.Error("a file with a fault is read twice")
+	}
+	writeFile(t, w.dir, "sallyport.yaml", sound)
+	if !r.contentChanged() {
+		t.Error("it is not seen that the fault is gone")
+	}
+}
+
+// TestReloader_SeesChangeDuringReload changes the file while it is put in force: the change is not lost.
+func TestReloader_SeesChangeDuringReload(t *testing.T) {
+	w := newWorld(t)
+	path := w.dir + "/sallyport.yaml"
+	file, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReloader(path, file, func(*config.File) error { w.rewrite("owner@example.com", "other@example.com"); return nil }, slog.New(slog.DiscardHandler))
+	if err := r.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !r.contentChanged() {
+		t.Error("the change is lost")
 	}
 }
 
@@ -59,10 +102,10 @@ func (w *world) rewrite(old, new string) {
 	writeFile(w.t, w.dir, "sallyport.yaml", []byte(strings.Replace(string(data), old, new, 1)))
 }
 
-// shown is the certificate that the listener at addr shows for name.
-func shown(t testing.TB, addr, name string) *x509.Certificate {
+// certificateAt returns the certificate that the listener at addr presents for name.
+func certificateAt(t testing.TB, addr, name string) *x509.Certificate {
 	t.Helper()
-	conn, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // whoever signed it
+	conn, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // any issuer will do
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,17 +127,17 @@ func awaitLog(t *testing.T, s *running, text string) {
 	}
 }
 
-// TestCertificatesAreReplacedWhileServing: on both listeners; half of a replacement
-// changes nothing, and is shown.
-func TestCertificatesAreReplacedWhileServing(t *testing.T) {
+// TestReload_ReplacesCertificates replaces the certificate before its key: until both fit together, both listeners
+// keep the former certificate, and the log says why.
+func TestReload_ReplacesCertificates(t *testing.T) {
 	s := newStage(t)
-	old := shown(t, s.server.addrs["public"], appHost)
+	old := certificateAt(t, s.server.addrs["public"], appHost)
 	cert, key := s.ca.issue(t, loginHost, appHost, apiHost)
-	writeFile(t, s.dir, "tls.crt", cert) // the key is still the former one's
+	writeFile(t, s.dir, "tls.crt", cert) // the key is still that of the former certificate
 	await(t, s.server, "sallyport_config_last_reload_successful 0\n")
-	for _, door := range []string{"public", "scim"} {
-		if !shown(t, s.server.addrs[door], appHost).Equal(old) {
-			t.Errorf("half of a replacement is shown on the %s listener", door)
+	for _, listener := range []string{"public", "scim"} {
+		if !certificateAt(t, s.server.addrs[listener], appHost).Equal(old) {
+			t.Errorf("a certificate without its key is presented on the %s listener", listener)
 		}
 	}
 	awaitLog(t, s.server, "the former settings stay in force")
@@ -104,24 +147,24 @@ func TestCertificatesAreReplacedWhileServing(t *testing.T) {
 	}
 	writeFile(t, s.dir, "tls.key", key)
 	await(t, s.server, "sallyport_config_last_reload_successful 1\n")
-	for _, door := range []string{"public", "scim"} {
-		if shown(t, s.server.addrs[door], appHost).Equal(old) {
-			t.Errorf("the former certificate is shown on the %s listener", door)
+	for _, listener := range []string{"public", "scim"} {
+		if certificateAt(t, s.server.addrs[listener], appHost).Equal(old) {
+			t.Errorf("the former certificate is presented on the %s listener", listener)
 		}
 	}
 	await(t, s.server, "sallyport_tls_certificate_expiry_timestamp_seconds ")
 	s.push.send("GET", "/Users", nil, http.StatusOK)
 }
 
-// TestWhetherCertificatesComeFromFilesNeedsARestart, and nothing breaks meanwhile.
-func TestWhetherCertificatesComeFromFilesNeedsARestart(t *testing.T) {
+// TestReload_KeepsTheSourceOfCertificates changes from files to ACME, which needs a restart.
+func TestReload_KeepsTheSourceOfCertificates(t *testing.T) {
 	w := newWorld(t)
 	s := w.start("--init")
-	old := shown(t, s.addrs["public"], appHost)
+	old := certificateAt(t, s.addrs["public"], appHost)
 	w.rewrite("tls: {cert_file: tls.crt, key_file: tls.key}", "tls: {acme: {accept_terms: true}}")
 	s.verb("reload")
 	awaitLog(t, s, `"keys":"tls.acme"`)
-	if !shown(t, s.addrs["public"], appHost).Equal(old) {
-		t.Error("another certificate is shown")
+	if !certificateAt(t, s.addrs["public"], appHost).Equal(old) {
+		t.Error("another certificate is presented")
 	}
 }
