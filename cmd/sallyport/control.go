@@ -219,20 +219,20 @@ const backupError = "Sallyport-Error"
 // backup writes a copy of the store. An error before the first byte is a response like any other; after that, it is in
 // the trailer.
 func (c *control) backup(w http.ResponseWriter, r *http.Request) {
-	out := &backupWriter{w: w}
 	actor, err := peerActor(r.Context())
-	if err == nil {
-		err = c.admin.Backup(r.Context(), actor, out)
-	}
-	switch {
-	case err == nil:
+	if err != nil {
+		c.respond(w, http.StatusInternalServerError, errorBody{err.Error()})
 		return
-	case !out.begun:
-		c.respond(w, http.StatusUnprocessableEntity, errorBody{err.Error()})
-	default:
-		w.Header().Set(backupError, err.Error())
 	}
-	c.log.Error("backup failed", "err", err)
+	out := &backupWriter{w: w}
+	if err := c.admin.Backup(r.Context(), actor, out); err != nil {
+		c.log.Error("backup failed", "err", err)
+		if out.begun {
+			w.Header().Set(backupError, err.Error())
+			return
+		}
+		c.respond(w, http.StatusUnprocessableEntity, errorBody{err.Error()})
+	}
 }
 
 // backupWriter sets the headers of the response when the copy begins.
