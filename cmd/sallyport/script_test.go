@@ -76,7 +76,7 @@ func prepareScript(w *world, env *testscript.Env) error {
 		return err
 	}
 	for _, name := range []string{"public", "scim", "ops"} {
-		addr := free(w.t)
+		addr := freeAddr(w.t)
 		s.server.addrs[name] = addr
 		s.rewrite(name+": 127.0.0.1:0", name+": "+addr)
 		env.Setenv(strings.ToUpper(name), addr)
@@ -87,14 +87,14 @@ func prepareScript(w *world, env *testscript.Env) error {
 
 func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
 
-func usage(ts *testscript.TestScript, ok bool, text string) {
+func scriptUsage(ts *testscript.TestScript, ok bool, text string) {
 	if !ok {
 		ts.Fatalf("usage: %s", text)
 	}
 }
 
 func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 1, "exits CODE COMMAND ARG...")
+	scriptUsage(ts, !neg && len(args) > 1, "exits CODE COMMAND ARG...")
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	code := 0
@@ -107,14 +107,14 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptReady(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 0, "ready")
+	scriptUsage(ts, !neg && len(args) == 0, "ready")
 	ctx, stop := context.WithTimeout(context.Background(), readyTimeout)
 	defer stop()
 	ts.Check(awaitReady(ctx, scriptOf(ts).server.addrs["ops"]))
 }
 
 func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 1, "until TEXT COMMAND ARG...")
+	scriptUsage(ts, !neg && len(args) > 1, "until TEXT COMMAND ARG...")
 	path, err := exec.LookPath(args[1])
 	ts.Check(err)
 	ctx, stop := context.WithTimeout(context.Background(), readyTimeout)
@@ -154,7 +154,7 @@ func (s *script) scim(ts *testscript.TestScript) *pusher {
 }
 
 func scriptPush(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 0, "push NAME...")
+	scriptUsage(ts, !neg && len(args) > 0, "push NAME...")
 	s := scriptOf(ts)
 	pusher := s.scim(ts)
 	group := pusher.form("Members", s.group)
@@ -168,7 +168,7 @@ func scriptPush(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptDeactivate(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, len(args) == 1, "[!] deactivate NAME")
+	scriptUsage(ts, len(args) == 1, "[!] deactivate NAME")
 	body := patchOf(map[string]any{"op": "Replace", "path": "active", "value": "False"})
 	status, _, err := scriptOf(ts).scim(ts).try("PATCH", "/Users/"+ts.Getenv(args[0]), body)
 	ts.Check(err)
@@ -183,14 +183,14 @@ func scriptDeactivate(ts *testscript.TestScript, neg bool, args []string) {
 
 // scriptSignIn may be used by one script only: the identity provider, which all share, signs one person in.
 func scriptSignIn(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 1, "signin NAME")
+	scriptUsage(ts, !neg && len(args) == 1, "signin NAME")
 	s := scriptOf(ts)
 	s.entra.SignIn(s.people[args[0]].OID)
 	s.newBrowser(s.server).signIn()
 }
 
 func scriptCapture(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 2, "capture VAR PATTERN")
+	scriptUsage(ts, !neg && len(args) == 2, "capture VAR PATTERN")
 	pattern, err := regexp.Compile("(?m)" + args[1])
 	ts.Check(err)
 	match := pattern.FindStringSubmatch(ts.ReadFile("stdout"))
