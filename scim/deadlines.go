@@ -33,13 +33,11 @@ func newResponseWriter(w http.ResponseWriter, r *http.Request) *responseWriter {
 	if r.ContentLength != 0 {
 		_ = rw.control.SetReadDeadline(time.Now().Add(timeout))
 	}
-	if !rw.http2 {
-		_ = rw.control.SetWriteDeadline(time.Time{}) // clear the one of the previous response on this connection
-	}
 	return rw
 }
 
-// WriteHeader begins the response; from then on the client must read it in time.
+// WriteHeader begins the response; from then on the client must read it in time. net/http clears the deadline before the
+// next request on the connection.
 func (w *responseWriter) WriteHeader(status int) {
 	w.status = status
 	if w.http2 { // a write deadline in the future would be a timer that outlives the connection

@@ -122,6 +122,36 @@ func TestServer_BoundsHowLongClientsMayTake(t *testing.T) {
 	}
 }
 
+// TestServer_KeepsConnectionBetweenRequests: the deadlines of one request do not end the next on the same connection.
+func TestServer_KeepsConnectionBetweenRequests(t *testing.T) {
+	serveOnPipes(t, func(t *testing.T, dial func() net.Conn, token string) {
+		conn := dial()
+		defer conn.Close()
+		br := bufio.NewReader(conn)
+		for i := range 3 {
+			_, _ = io.WriteString(conn, "GET /scim/v2/Schemas HTTP/1.1\r\nHost: scim.example.com\r\nAuthorization: Bearer "+token+"\r\n\r\n")
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Fatalf("request %d: %v", i, err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatalf("request %d: status %d, %v", i, resp.StatusCode, err)
+			}
+			time.Sleep(2 * time.Minute)
+		}
+		const body = `{"userName":"u"}`
+		_, _ = fmt.Fprintf(conn, "POST /scim/v2/Users HTTP/1.1\r\nHost: scim.example.com\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", token, len(body))
+		if line, err := br.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
+			t.Fatalf("the body is asked for by %q, %v", line, err)
+		}
+		_, _ = br.ReadString('\n')
+		_, _ = io.WriteString(conn, body)
+		if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != http.StatusCreated {
+			t.Errorf("after 100 Continue: %v, %v", resp, err)
+		}
+	})
+}
+
 // TestServer_BoundsHowLongResponsesAreRead: a client that does not read its response loses the connection, or with HTTP/2
 // the stream.
 func TestServer_BoundsHowLongResponsesAreRead(t *testing.T) {
