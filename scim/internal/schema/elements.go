@@ -1,6 +1,9 @@
 package schema
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // elements normalizes the values of a multi-valued attribute: no two of them are equal, and at most one is primary. It
 // returns nil, not an empty list, if there are none.
@@ -79,13 +82,13 @@ func merged(element, duplicate any) any {
 // lastPrimary leaves only the last of the primary elements primary (RFC 7643 §2.4 allows one).
 func (n *normalizer) lastPrimary(list []any) {
 	found := false
-	for i := len(list) - 1; i >= 0; i-- {
-		if !isPrimary(list[i]) {
+	for _, element := range slices.Backward(list) {
+		if !isPrimary(element) {
 			continue
 		}
 		if found {
 			n.quirks.Add(QuirkPrimaryTwice)
-			list[i].(map[string]any)["primary"] = false
+			element.(map[string]any)["primary"] = false
 		}
 		found = true
 	}

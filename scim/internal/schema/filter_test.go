@@ -8,14 +8,14 @@ import (
 
 // tree writes a filter with all its parentheses.
 func tree(f *Filter) string {
-	switch {
-	case f.Op == "and" || f.Op == "or":
+	switch f.Op {
+	case "and", "or":
 		return "(" + tree(f.Left) + " " + f.Op + " " + tree(f.Right) + ")"
-	case f.Op == "not":
+	case "not":
 		return "not(" + tree(f.Left) + ")"
-	case f.Op == "[]":
+	case "[]":
 		return pathText(f.Path) + "[" + tree(f.Left) + "]"
-	case f.Op == "pr":
+	case "pr":
 		return pathText(f.Path) + " pr"
 	}
 	return fmt.Sprintf("%s %s %T:%v", pathText(f.Path), f.Op, f.Value, f.Value)
@@ -276,6 +276,9 @@ func TestParseSortBy(t *testing.T) {
 	} {
 		_, err := ParseSortBy(testTypes.User, nil, name, nil)
 		checkError(t, name, err, "invalidPath: "+want)
+	}
+	if _, err := ParseSortBy(testTypes.User, nil, "foo", nil); err == nil || err.Error() != `A User has no attribute "foo".` {
+		t.Errorf("the error is %v", err) // a name alone has no place to tell
 	}
 	for _, name := range []string{"members", "members.value", "members.display"} {
 		_, err := ParseSortBy(testTypes.Group, nil, name, nil)

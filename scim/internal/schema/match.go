@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -69,12 +70,7 @@ func (f *Filter) matchesValue(v any) bool {
 	if !ok {
 		return f.matchesOne(v)
 	}
-	for _, element := range list {
-		if f.matchesOne(element) {
-			return true
-		}
-	}
-	return len(list) == 0 && f.matchesOne(nil)
+	return slices.ContainsFunc(list, f.matchesOne) || len(list) == 0 && f.matchesOne(nil)
 }
 
 func (f *Filter) matchesOne(v any) bool {

@@ -18,6 +18,7 @@ func TestNormalize(t *testing.T) {
 		{`{"foo":1,"name":{"foo":1,"givenName":"A"},"name.foo":1,"userName.x":1}`, `{"name":{"givenName":"A"}}`, "unknown_attribute"},
 		{`{"name":{"foo":1}}`, `{}`, "unknown_attribute"},
 		{`{"urn:other:User":{"a":1},"URN:other:b":1}`, `{}`, "unknown_extension"},
+		{`{"urn:":"x"}`, `{}`, "unknown_extension"},
 		{`{"urn":"x"}`, `{}`, "unknown_attribute"},
 		{`{"id":"x","meta":{"created":"x"},"groups":[{"value":"x"}],"meta.version":"x"}`, `{}`, "read_only_ignored"},
 		{`{"password":"hunter2"}`, `{}`, ""},
@@ -242,8 +243,8 @@ func TestNormalize_Group(t *testing.T) {
 	}
 }
 
-// TestNormalize_TakesMembersForElements: the lean decoder cannot tell which attribute a list belongs to.
-func TestNormalize_TakesMembersForElements(t *testing.T) {
+// TestNormalize_AcceptsMemberIDs: the lean decoder cannot tell which attribute a list belongs to.
+func TestNormalize_AcceptsMemberIDs(t *testing.T) {
 	body, err := DecodeReader(strings.NewReader(`{"emails":{"value":[{"value":"a"}]},"members":[{"value":"b"}]}`), true)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ func TestRedactFilter(t *testing.T) {
 		`userName EQ "ann"`:                    `userName EQ …`,
 		`userName pr`:                          `userName pr`,
 		`active eq true`:                       `active eq …`, // a value even if it is a word
-		`userName eq secret and title pr`:      `userName eq … and title pr`,
+		`userName eq ann and title pr`:         `userName eq … and title pr`,
 		`"ann" eq userName`:                    `… eq …`,
 		`not (title co "x") or emails[a ne 1]`: `not ( title co … ) or emails [ a ne … ]`,
 		`naïve pr`:                             `… pr`,

@@ -69,7 +69,7 @@ func (s Selection) includes(n attributeName) bool {
 
 // Trim returns the resource without what was not asked for. Its id and schemas always stay.
 func (s Selection) Trim(rt *ResourceType, resource map[string]any) map[string]any {
-	if len(s.only)+len(s.excluded) == 0 {
+	if len(s.only) == 0 && len(s.excluded) == 0 {
 		return resource
 	}
 	out := map[string]any{}

@@ -20,6 +20,7 @@ func TestSelection(t *testing.T) {
 		{[]string{"name.givenName,name.familyName"}, nil, `{"id":"1","schemas":["$U"],"name":{"givenName":"A","familyName":"B"}}`},
 		{[]string{"name"}, nil, `{"id":"1","schemas":["$U"],"name":{"givenName":"A","familyName":"B"}}`},
 		{[]string{"name.middleName"}, nil, `{"id":"1","schemas":["$U"]}`},
+		{[]string{"emails.display"}, nil, `{"id":"1","schemas":["$U"]}`},
 		{[]string{"emails.type"}, nil, `{"id":"1","schemas":["$U"],"emails":[{"type":"work"}]}`},
 		{[]string{"$U:title"}, nil, `{"id":"1","schemas":["$U"],"title":"T"}`},
 		{[]string{"$U:"}, nil, resource},

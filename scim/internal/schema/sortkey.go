@@ -3,7 +3,6 @@ package schema
 import (
 	"cmp"
 	"encoding/json"
-	"slices"
 	"strings"
 )
 
@@ -69,8 +68,10 @@ func (p *Path) sortText(s string) string {
 
 // preferred returns the primary element, else the first; nil if there is none.
 func preferred(list []any) any {
-	if i := slices.IndexFunc(list, isPrimary); i >= 0 {
-		return list[i]
+	for _, element := range list {
+		if isPrimary(element) {
+			return element
+		}
 	}
 	if len(list) == 0 {
 		return nil
