@@ -46,7 +46,7 @@ func TestGRPC(t *testing.T) {
 	if err != nil || res.Status != grpc_health_v1.HealthCheckResponse_SERVING {
 		t.Errorf("%v, %v", res, err)
 	}
-	if _, err := client.Check(w.ctx, &grpc_health_v1.HealthCheckRequest{Service: "nobody"}); status.Code(err) != codes.NotFound {
+	if _, err := client.Check(w.ctx, &grpc_health_v1.HealthCheckRequest{Service: "unknown"}); status.Code(err) != codes.NotFound {
 		t.Errorf("an error of the service arrives as %v", err)
 	}
 	ctx, stop := context.WithTimeout(w.ctx, 10*time.Second)

@@ -50,7 +50,7 @@ func TestIdentityHeaders_CannotBeForged(t *testing.T) {
 		}
 	}
 	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
-		for who, host := range map[string]string{"signed in": appHost, "nobody": openHost} {
+		for who, host := range map[string]string{"signed in": appHost, "anonymous": openHost} {
 			t.Run(who, func(t *testing.T) {
 				for _, batch := range batches(all, 100) {
 					pairs := append(batch, "Cookie", alice)
@@ -66,7 +66,7 @@ func TestIdentityHeaders_CannotBeForged(t *testing.T) {
 	t.Run("with an upgrade", func(t *testing.T) {
 		var seen http.Header
 		w.behindIs(func(rw http.ResponseWriter, r *http.Request) { seen = r.Header; echo(rw, r) })
-		for who, host := range map[string]string{"signed in": appHost, "nobody": openHost} {
+		for who, host := range map[string]string{"signed in": appHost, "anonymous": openHost} {
 			for _, batch := range batches(all, 100) {
 				conn := dial(w, w.client(false), "https://"+host+"/", append(batch, "Cookie", alice))
 				var text strings.Builder

@@ -19,7 +19,7 @@ func TestHSTS_OnEveryResponse(t *testing.T) {
 	const ours, theirs = "max-age=31536000", "max-age=1; includeSubDomains; preload"
 	w := newWorld(t, nil)
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/says" {
+		if r.URL.Path == "/sets" {
 			rw.Header()["Strict-Transport-Security"] = []string{theirs, theirs}
 		}
 		_, _ = io.WriteString(rw, "here")
@@ -27,7 +27,7 @@ func TestHSTS_OnEveryResponse(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		for target, want := range map[string]string{
 			"https://open.example.com/":                              ours,
-			"https://open.example.com/says":                          ours,
+			"https://open.example.com/sets":                          ours,
 			"https://open.example.com/a%2Fb":                         ours, // denied
 			"https://app.example.com/":                               ours, // not signed in
 			"https://app.example.com/.sallyport/me":                  ours,
@@ -38,7 +38,7 @@ func TestHSTS_OnEveryResponse(t *testing.T) {
 		} {
 			res, _ := w.get(w.client(h2), target)
 			if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); got != want {
-				t.Errorf("%s says %q, want %q", target, got, want)
+				t.Errorf("%s sends %q, want %q", target, got, want)
 			}
 		}
 	}
@@ -58,7 +58,7 @@ func TestHSTS_OnInformationalAndSwitching(t *testing.T) {
 		res, err := http.ReadResponse(in, nil)
 		w.must(err)
 		if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); res.StatusCode != want || got != "max-age=31536000" {
-			t.Errorf("%d says %q", res.StatusCode, got)
+			t.Errorf("%d sends %q", res.StatusCode, got)
 		}
 		if want == http.StatusEarlyHints && (len(res.Header) != 2 || res.Header.Get("Link") == "") {
 			t.Errorf("informational: %v", res.Header)
@@ -76,7 +76,7 @@ func TestHSTS_BehindTrustedProxy(t *testing.T) {
 	}{
 		{"a trusted proxy says https", []string{"127.0.0.0/8"}, "https", "max-age=31536000"},
 		{"a trusted proxy says http", []string{"127.0.0.0/8"}, "http", ""},
-		{"somebody else says https", nil, "https", ""},
+		{"another proxy says https", nil, "https", ""},
 	} {
 		w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })
 		s := httptest.NewServer(w.proxy)

@@ -212,7 +212,7 @@ func TestLiveEnd(t *testing.T) {
 	}
 }
 
-// TestLiveEnd_NamesTheUser checks that the line of a caller's connection says whose it was.
+// TestLiveEnd_NamesTheUser checks that the line has the user of the connection.
 func TestLiveEnd_NamesTheUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

@@ -14,7 +14,7 @@ import (
 
 const (
 	denialTimeout = 5 * time.Second // for the client to read a denial after its request was stopped
-	drainTimeout  = 5 * time.Second // for the client to send the rest of a body that nobody reads
+	drainTimeout  = 5 * time.Second // for the client to send the rest of a body that is not read
 )
 
 var errStopped = errors.New("the response was stopped")

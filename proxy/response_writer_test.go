@@ -76,7 +76,7 @@ func (m *model) apply(e event, code int) {
 	}
 }
 
-// play does one event to w, and fails if its result is not what the model says of the state before it.
+// play does one event to w, and fails if the result is not the one that the model has.
 func play(t *rapid.T, w *responseWriter, m *model, e event, code int) {
 	before := m.state
 	m.apply(e, code)
@@ -203,7 +203,7 @@ func (s *handlerServer) ask(t *rapid.T, post bool, h http.HandlerFunc) received 
 }
 
 // TestResponseWriter_FollowsItsStates plays random events against a real server. Each must lead to the state that the
-// table says, and the client must see the one response that the model says, complete or visibly broken off.
+// table has, and the client must see the one response that the model has, complete or visibly broken off.
 func TestResponseWriter_FollowsItsStates(t *testing.T) {
 	s := newHandlerServer(t, false)
 	rapid.Check(t, func(t *rapid.T) {

@@ -92,13 +92,13 @@ func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 		"another path by a header":          "GET /x HTTP/1.1\r\nHost: " + appHost + "\r\nX-Original-URL: /\r\nX-Rewrite-URL: /\r\nX-Forwarded-Uri: /\r\n",
 		"another user by a header":          "GET /x HTTP/1.1\r\nHost: " + appHost + "\r\nX-Forwarded-User: alice@example.com\r\nX-Forwarded-Groups: staff\r\nRemote-User: alice\r\n",
 		"a method in small letters":         "get /x HTTP/1.1\r\nHost: " + openHost + "\r\n",
-		"a method nobody knows":             "FOO /x HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"an unknown method":                 "FOO /x HTTP/1.1\r\nHost: " + openHost + "\r\n",
 		"TRACE":                             "TRACE /x HTTP/1.1\r\nHost: " + openHost + "\r\n",
 		"metrics":                           "GET /metrics HTTP/1.1\r\nHost: " + loginHost + "\r\n",
 		"pprof":                             "GET /debug/pprof/ HTTP/1.1\r\nHost: " + loginHost + "\r\n",
 		"an ACME path, and out of it":       "GET /.well-known/acme-challenge/../../x HTTP/1.1\r\nHost: " + appHost + "\r\n",
 		"an absolute target elsewhere":      "GET https://" + appHost + "/x HTTP/1.1\r\nHost: " + openHost + "\r\n",
-		"a host nobody configured":          "GET /x HTTP/1.1\r\nHost: nowhere.example.com\r\n",
+		"an unknown host":                   "GET /x HTTP/1.1\r\nHost: nowhere.example.com\r\n",
 	} {
 		resp, err := http.ReadResponse(bufio.NewReader(w.raw(request+"Connection: close\r\n\r\n")), nil)
 		if err != nil {

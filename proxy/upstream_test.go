@@ -218,7 +218,7 @@ func TestUpgrade_WebSocketsAlone(t *testing.T) {
 	}
 }
 
-// hostile returns the URL of an upstream that answers every request with the given bytes.
+// hostile returns the URL of an upstream that sends the given bytes to every request.
 func hostile(t *testing.T, text string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -307,7 +307,7 @@ func dropsPosts(w *world) *atomic.Int64 {
 }
 
 func TestUpstream_Failures(t *testing.T) {
-	t.Run("nobody listens", func(t *testing.T) {
+	t.Run("unreachable", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

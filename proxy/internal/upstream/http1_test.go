@@ -282,7 +282,7 @@ func FuzzHTTP1Transport(f *testing.F) {
 		theirs, theirBody, theirErr := get(t.Context(), stock, s.addr)
 		if theirs != nil && theirs.StatusCode == http.StatusSwitchingProtocols {
 			if ourErr == nil {
-				t.Error("ours accepts a switch of protocols that nobody asked for")
+				t.Error("ours accepts a switch of protocols that was not asked for")
 			}
 			return
 		}
