@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"sallyport/admin"
+	"sallyport/audit"
 )
 
 func TestUsers_ShowSuspensions(t *testing.T) {
@@ -153,5 +155,27 @@ func TestStats_CountUsersAndPushes(t *testing.T) {
 	}
 	if _, err := w.ProvisioningLog(t.Context(), ada, 10); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRelease_NamesTheActorOfEachDeactivation reads the records that are committed with the changes themselves.
+func TestRelease_NamesTheActorOfEachDeactivation(t *testing.T) {
+	w := newWorld(t)
+	held := w.holdDeactivation()
+	if released, err := w.Release(t.Context(), ada, nil); err != nil || released != 1 {
+		t.Fatalf("%d are released, %v", released, err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	for rec, err := range w.directory.Records(ctx, 0) {
+		must(t, err)
+		var e audit.Event
+		must(t, json.Unmarshal(rec.Event, &e))
+		if e.Reason == "release" {
+			if e.User != held || e.Actor != ada {
+				t.Errorf("the deactivation of %s is recorded as %+v", held, e)
+			}
+			return
+		}
 	}
 }

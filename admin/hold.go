@@ -32,7 +32,7 @@ func (a *Admin) Holds(ctx context.Context, _ Actor) ([]Hold, error) {
 // returns how many there were.
 func (a *Admin) Release(ctx context.Context, actor Actor, users []string) (released int, err error) {
 	err = a.perform(ctx, actor, holdAction("released", users), func(ctx context.Context) (err error) {
-		released, err = a.provisioning.Release(ctx, users)
+		released, err = a.provisioning.Release(ctx, actor, users)
 		return err
 	})
 	return released, err

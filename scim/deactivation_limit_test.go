@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/audit"
 	"sallyport/scim"
 )
 
@@ -63,7 +64,7 @@ func TestDeactivationLimit_HoldsBeyond(t *testing.T) {
 	if resp, _ := c.do("DELETE", "/Users/"+ids[1], ""); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("deleting the deactivated: status %d", resp.StatusCode)
 	}
-	if n, err := d.Release(context.Background(), nil); n != 3 || err != nil {
+	if n, err := d.Release(context.Background(), audit.Actor{}, nil); n != 3 || err != nil {
 		t.Errorf("%d are released, %v", n, err)
 	}
 	for i := 2; i < 5; i++ {
@@ -131,7 +132,7 @@ func TestDeactivationLimit_HoldWaitsForOperator(t *testing.T) {
 	if got := set(true); got != http.StatusOK || len(heldNames(t, d)) != 0 {
 		t.Errorf("taking it back: status %d, held are %v", got, heldNames(t, d))
 	}
-	if _, err := d.Release(context.Background(), []string{"nobody"}); err == nil {
+	if _, err := d.Release(context.Background(), audit.Actor{}, []string{"nobody"}); err == nil {
 		t.Error("what is held of nobody is released")
 	}
 }

@@ -55,8 +55,8 @@ func (p *Provisioning) Holds(ctx context.Context) (holds []Hold, err error) {
 }
 
 // Release carries out the held deactivations of the users named by userName or ID, or all that are undecided if none
-// is named. It returns how many there were.
-func (p *Provisioning) Release(ctx context.Context, users []string) (int, error) {
+// is named. It returns how many there were. The record of each names the actor who released it.
+func (p *Provisioning) Release(ctx context.Context, actor audit.Actor, users []string) (int, error) {
 	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) error {
 		u, err := tx.User(h.ID)
 		if errors.Is(err, directory.ErrNotFound) {
@@ -65,12 +65,12 @@ func (p *Provisioning) Release(ctx context.Context, users []string) (int, error)
 		if err != nil {
 			return err
 		}
-		return errors.Join(deactivate(tx, &u), deleteHold(tx.Writer(), h.ID))
+		return errors.Join(deactivate(tx, &u, actor), deleteHold(tx.Writer(), h.ID))
 	})
 }
 
-// deactivate makes u inactive because an operator released the deactivation, and records that.
-func deactivate(tx *directory.Tx, u *directory.User) error {
+// deactivate makes u inactive because actor released the deactivation, and records that.
+func deactivate(tx *directory.Tx, u *directory.User, actor audit.Actor) error {
 	if !u.Active {
 		return nil
 	}
@@ -85,7 +85,7 @@ func deactivate(tx *directory.Tx, u *directory.User) error {
 	if err := tx.PutUser(u); err != nil {
 		return err
 	}
-	event, err := json.Marshal(audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Reason: "release", Revision: tx.Revision(),
+	event, err := json.Marshal(audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Actor: actor, Reason: "release", Revision: tx.Revision(),
 		User: u.ID, UserName: u.UserName, Detail: map[string]string{"result": "deactivated"}})
 	if err != nil {
 		return err
