@@ -18,7 +18,7 @@ import (
 // the user is active after all. Its state is in the store, so a restart does not reset the limit.
 
 // rejectionLifetime is how long a rejection holds: long enough to correct a mistake at the identity provider, short
-// enough that it does not keep somebody active for ever.
+// enough that it does not keep a user active for ever.
 const rejectionLifetime = 24 * time.Hour
 
 // checkDeactivation counts a deactivation of u and allows it, or returns a *heldError.
@@ -95,7 +95,7 @@ func (h *heldError) problem() *problem {
 		return &problem{status: http.StatusConflict, detail: "An operator rejected this deactivation; nothing was changed. " +
 			"If it is meant, an operator lets it through with `sallyport scim held release`."}
 	}
-	return &problem{status: http.StatusServiceUnavailable, detail: "This deactivation is held: too many came in a short time (scim.max_deactivations). " +
+	return &problem{status: http.StatusServiceUnavailable, detail: "This deactivation is held: too many were asked for in a short time (scim.max_deactivations). " +
 		"Nothing was changed. If they are meant, an operator lets them through with `sallyport scim held release`."}
 }
 

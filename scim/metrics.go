@@ -33,7 +33,7 @@ func newMetrics(held func() float64) *metrics {
 		last: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_scim_last_request_timestamp_seconds",
 			Help: "When the last SCIM request with a valid token arrived."}),
 		held: prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_scim_held_deactivations",
-			Help: "Deactivations that wait for a human: more came than scim.max_deactivations lets through."}, held),
+			Help: "Deactivations that wait for an operator: more were asked for than scim.max_deactivations allows."}, held),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_scim_unlogged_total",
 			Help: "Requests missing from the provisioning log, because they arrived faster than it is written."}),
 	}

@@ -44,8 +44,8 @@ func problemOf(err error) *problem {
 	var rejected *schema.Error
 	var held *heldError
 	var method *methodNotAllowed
-	var taken *directory.ConflictError
-	var unkeepable *directory.InvalidError
+	var conflict *directory.ConflictError
+	var unstorable *directory.InvalidError
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
@@ -56,10 +56,10 @@ func problemOf(err error) *problem {
 		return held.problem()
 	case errors.As(err, &method):
 		return &problem{status: http.StatusMethodNotAllowed, detail: method.Error()}
-	case errors.As(err, &taken):
-		return &problem{http.StatusConflict, "uniqueness", taken.Error(), taken.Attribute + " … already exists"}
-	case errors.As(err, &unkeepable):
-		return &problem{status: http.StatusBadRequest, kind: "invalidValue", detail: unkeepable.Error()}
+	case errors.As(err, &conflict):
+		return &problem{http.StatusConflict, "uniqueness", conflict.Error(), conflict.Attribute + " … already exists"}
+	case errors.As(err, &unstorable):
+		return &problem{status: http.StatusBadRequest, kind: "invalidValue", detail: unstorable.Error()}
 	case errors.Is(err, directory.ErrNotFound):
 		return &problem{status: http.StatusNotFound, detail: "There is no such resource."}
 	case errors.As(err, &large):
@@ -67,7 +67,7 @@ func problemOf(err error) *problem {
 	case unavailable(err):
 		return &problem{status: http.StatusServiceUnavailable, detail: "The directory takes no changes at the moment; nothing was changed."}
 	}
-	return &problem{status: http.StatusInternalServerError, detail: "Something went wrong here; nothing was changed. The server's log says what."}
+	return &problem{status: http.StatusInternalServerError, detail: "Something went wrong in the server; nothing was changed. The server's log tells what."}
 }
 
 // unavailable reports whether err means that the store takes no changes, or that memory no longer follows it.

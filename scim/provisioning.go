@@ -55,7 +55,7 @@ func (p *Provisioning) update(ctx context.Context, fn func(store.Writer) error) 
 }
 
 // checkRecords returns an error if a record is damaged without which a decision could be wrong. A damaged token is
-// harmless: it lets nobody in.
+// harmless: it authenticates no request.
 func checkRecords(r store.Reader) error {
 	for _, prefix := range []string{holdKeys, deactivationKeys, secretKeys} {
 		for e, err := range r.Scan([]byte(prefix), nil) {

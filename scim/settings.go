@@ -7,10 +7,10 @@ import (
 
 // Settings is the scim node of the configuration.
 type Settings struct {
-	OnPublic         bool              `yaml:"on_public" doc:"answer on the public listener too, on public_url's host"`
-	MaxDeactivations DeactivationLimit `yaml:"max_deactivations" doc:"beyond it, deactivations are held for a human"`
+	OnPublic         bool              `yaml:"on_public" doc:"serve SCIM on the public listener too, on public_url's host"`
+	MaxDeactivations DeactivationLimit `yaml:"max_deactivations" doc:"beyond it, deactivations are held for an operator"`
 	Extensions       []Extension       `yaml:"extensions" doc:"schemas of users beyond the enterprise one; policies read them as user.attributes[URN]"`
-	OAuth            *OAuth            `yaml:"oauth" doc:"tokens of an authorization server that are taken beside those of token create"`
+	OAuth            *OAuth            `yaml:"oauth" doc:"an authorization server whose tokens are accepted beside those of token create"`
 }
 
 // DeactivationLimit is how many deactivations are carried out in how long a time.

@@ -30,7 +30,7 @@ func (x *tokenIndex) byID(id string) (Token, bool) {
 	return x.tokens[digest], ok
 }
 
-// load replaces the index by the tokens in the store. A damaged token is left out: it lets nobody in.
+// load replaces the index by the tokens in the store. A damaged token is left out: it authenticates no request.
 func (x *tokenIndex) load(r store.Reader) {
 	next := tokenIndex{tokens: map[[32]byte]Token{}, digests: map[string][32]byte{}}
 	for t, err := range records[Token](r, tokenKeys) {
