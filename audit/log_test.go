@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sallyport/audit"
 )
@@ -207,5 +210,63 @@ func TestVerify_RejectsEndlessLine(t *testing.T) {
 	defer f.Close()
 	if _, err := audit.Verify(f); err == nil {
 		t.Error("an endless line passes")
+	}
+}
+
+// TestVerify_SaysWhatIsWrong: the last line must be complete too.
+func TestVerify_SaysWhatIsWrong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	write(t, path, "alice", "bob")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(data), "\n")
+	for record, want := range map[string]string{
+		strings.TrimSuffix(string(data), "\n"):             "line 2 does not end in a newline",
+		lines[0] + "hello\n":                               "line 2 has no hash",
+		lines[0] + `,"hash":"x"}` + "\n":                   "line 2 is not JSON",
+		lines[1]:                                           "line 1 does not follow the line before",
+		lines[0] + lines[0]:                                "line 2 does not follow the line before",
+		strings.Replace(string(data), "alice", "carol", 1): "line 1 was changed",
+		lines[0] + strings.Repeat("x", 1<<20) + "\n":       "longer than 1048576 bytes",
+	} {
+		_, err := audit.Verify(strings.NewReader(record))
+		if !errors.Is(err, audit.ErrBroken) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.200q: %v, want %q", record, err, want)
+		}
+	}
+}
+
+func TestClose_EndsWriting(t *testing.T) {
+	l, err := audit.Open(filepath.Join(t.TempDir(), "audit.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Write(audit.Event{Kind: audit.KindLogin}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Write(audit.Event{Kind: audit.KindLogin}); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Write after Close: %v", err)
+	}
+	events, failures := l.Collectors()[0], l.Collectors()[1]
+	if n := testutil.ToFloat64(events); n != 1 {
+		t.Errorf("%v events are counted, want 1", n)
+	}
+	if n := testutil.ToFloat64(failures); n != 0 {
+		t.Errorf("%v failed writes are counted, want none: nothing was written", n)
+	}
+}
+
+func TestSettings_RequireFile(t *testing.T) {
+	var faults []string
+	fault := func(path, _ string) { faults = append(faults, path) }
+	audit.Defaults().Check(fault)
+	audit.Settings{}.Check(fault)
+	if len(faults) != 1 || faults[0] != "file" {
+		t.Errorf("faults are at %q, want one at file", faults)
 	}
 }
