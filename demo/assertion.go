@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// assertion is the signed word of the door about a caller, checked as an
-// upstream should check it (RFC 7519, RFC 7518 §3.4): signature, issuer,
-// audience, lifetime.
+// assertion holds the claims of the JWT in which Sallyport asserts who the caller is.
+// verifier checks it as every upstream should (RFC 7519, RFC 7518 §3.4): signature,
+// issuer, audience, lifetime.
 type assertion struct {
 	Issuer   string   `json:"iss"`
 	Audience audience `json:"aud"`
@@ -34,24 +34,24 @@ type assertion struct {
 type audience []string
 
 func (a *audience) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*a = audience{one}
+	var single string
+	if json.Unmarshal(data, &single) == nil {
+		*a = audience{single}
 		return nil
 	}
 	return json.Unmarshal(data, (*[]string)(a))
 }
 
-// verifier checks assertions against the door's published keys.
+// verifier checks assertions with the keys that Sallyport publishes.
 type verifier struct {
 	client *http.Client
 	keys   string // URL of the JWK set
 	issuer string
-	route  string // the audience that is us
+	route  string // the expected audience
 }
 
-// verify returns what token says, and an error if it must not be believed.
-// The words are returned even then, so that a page can show them.
+// verify returns the claims of a token, and an error if it is invalid. The claims are
+// returned even then, so that a page can show them.
 func (v *verifier) verify(ctx context.Context, token string) (assertion, error) {
 	var a assertion
 	parts := strings.Split(token, ".")
@@ -70,7 +70,7 @@ func (v *verifier) verify(ctx context.Context, token string) (assertion, error) 
 		return a, err
 	}
 	if !signed(key, parts[0]+"."+parts[1], parts[2]) {
-		return a, errors.New("its signature is not the door's")
+		return a, errors.New("its signature was not made by Sallyport")
 	}
 	return a, v.check(a, time.Now())
 }
@@ -104,7 +104,7 @@ func signed(key *ecdsa.PublicKey, text, signature string) bool {
 	return ecdsa.Verify(key, sum[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:]))
 }
 
-// key fetches the door's keys and picks kid. A real upstream would keep them.
+// key fetches the keys of Sallyport and returns kid. A real upstream would cache them.
 func (v *verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.keys, nil)
 	if err != nil {
@@ -112,29 +112,29 @@ func (v *verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	}
 	resp, err := v.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("fetching the door's keys: %w", err)
+		return nil, fmt.Errorf("fetching Sallyport's keys: %w", err)
 	}
 	defer resp.Body.Close()
 	var set struct{ Keys []jwk }
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&set); err != nil {
-		return nil, fmt.Errorf("reading the door's keys at %s: %w", v.keys, err)
+		return nil, fmt.Errorf("reading Sallyport's keys at %s: %w", v.keys, err)
 	}
 	for _, k := range set.Keys {
 		if k.Kid == kid {
 			return k.public()
 		}
 	}
-	return nil, fmt.Errorf("the door at %s has no key %q", v.keys, kid)
+	return nil, fmt.Errorf("Sallyport has, at %s, no key %q", v.keys, kid)
 }
 
-// jwk is a P-256 public key as RFC 7518 §6.2 writes it.
+// jwk is a P-256 public key (RFC 7518 §6.2).
 type jwk struct{ Kty, Crv, Kid, X, Y string }
 
 func (k jwk) public() (*ecdsa.PublicKey, error) {
 	x, errX := base64.RawURLEncoding.DecodeString(k.X)
 	y, errY := base64.RawURLEncoding.DecodeString(k.Y)
 	if k.Kty != "EC" || k.Crv != "P-256" || errX != nil || errY != nil || len(x) != 32 || len(y) != 32 {
-		return nil, fmt.Errorf("key %q is no P-256 key", k.Kid)
+		return nil, fmt.Errorf("key %q is not a P-256 key", k.Kid)
 	}
 	return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), bytes.Join([][]byte{{4}, x, y}, nil))
 }

@@ -25,7 +25,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// assert signs claims as the door does.
+// assert signs claims as Sallyport does.
 func assert(t *testing.T, key any, alg jose.SignatureAlgorithm, kid string, claims map[string]any) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", kid))
@@ -41,17 +41,17 @@ func assert(t *testing.T, key any, alg jose.SignatureAlgorithm, kid string, clai
 	return text
 }
 
-// newVerifier is one whose door publishes key as "a".
+// newVerifier returns a verifier whose Sallyport publishes key as "a".
 func newVerifier(t *testing.T, key *ecdsa.PrivateKey) *verifier {
 	t.Helper()
-	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "a", Algorithm: "ES256"}}})
 	}))
-	t.Cleanup(door.Close)
-	return &verifier{client: door.Client(), keys: door.URL, issuer: issuer, route: "whoami"}
+	t.Cleanup(server.Close)
+	return &verifier{client: server.Client(), keys: server.URL, issuer: issuer, route: "whoami"}
 }
 
-func TestAssertionsAreBelievedOnlyWhole(t *testing.T) {
+func TestAssertion_Verify(t *testing.T) {
 	key, other := newKey(t), newKey(t)
 	claims := func(alter func(map[string]any)) map[string]any {
 		c := map[string]any{"iss": issuer, "aud": "whoami", "sub": "1", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix()}
@@ -61,17 +61,17 @@ func TestAssertionsAreBelievedOnlyWhole(t *testing.T) {
 	same := func(map[string]any) {}
 	good := assert(t, key, jose.ES256, "a", claims(same))
 	cases := map[string]struct{ token, problem string }{
-		"as the door makes it": {good, ""},
-		"audience as a list":   {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["aud"] = []string{"whoami"} })), ""},
-		"none":                 {"", "three parts"},
-		"another key's":        {assert(t, other, jose.ES256, "a", claims(same)), "signature"},
-		"an unknown key's":     {assert(t, key, jose.ES256, "b", claims(same)), "no key"},
-		"another algorithm":    {assert(t, []byte(strings.Repeat("k", 32)), jose.HS256, "a", claims(same)), "algorithm"},
-		"another issuer's":     {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["iss"] = "http://evil" })), "issuer"},
-		"another route's":      {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["aud"] = "orders" })), "meant for"},
-		"two routes'":          {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["aud"] = []string{"whoami", "orders"} })), "meant for"},
-		"expired":              {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["exp"] = time.Now().Add(-time.Minute).Unix() })), "expired"},
-		"cut short":            {good[:len(good)-4], "signature"},
+		"valid":              {good, ""},
+		"audience as a list": {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["aud"] = []string{"whoami"} })), ""},
+		"none":               {"", "three parts"},
+		"another key's":      {assert(t, other, jose.ES256, "a", claims(same)), "signature"},
+		"an unknown key's":   {assert(t, key, jose.ES256, "b", claims(same)), "no key"},
+		"another algorithm":  {assert(t, []byte(strings.Repeat("k", 32)), jose.HS256, "a", claims(same)), "algorithm"},
+		"another issuer's":   {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["iss"] = "http://evil" })), "issuer"},
+		"another route's":    {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["aud"] = "orders" })), "meant for"},
+		"two routes'":        {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["aud"] = []string{"whoami", "orders"} })), "meant for"},
+		"expired":            {assert(t, key, jose.ES256, "a", claims(func(c map[string]any) { c["exp"] = time.Now().Add(-time.Minute).Unix() })), "expired"},
+		"cut short":          {good[:len(good)-4], "signature"},
 	}
 	v := newVerifier(t, key)
 	for name, c := range cases {
@@ -79,9 +79,9 @@ func TestAssertionsAreBelievedOnlyWhole(t *testing.T) {
 			_, err := v.verify(t.Context(), c.token)
 			switch {
 			case c.problem == "" && err != nil:
-				t.Errorf("refused: %v", err)
+				t.Errorf("rejected: %v", err)
 			case c.problem != "" && (err == nil || !strings.Contains(err.Error(), c.problem)):
-				t.Errorf("want a refusal over its %s, got %v", c.problem, err)
+				t.Errorf("want an error about its %s, got %v", c.problem, err)
 			}
 		})
 	}
@@ -92,10 +92,10 @@ func FuzzAssertion(f *testing.F) {
 	f.Add("a.b.c")
 	f.Add("e30.e30.")
 	f.Add("eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.e30.AAAA")
-	v := &verifier{client: &http.Client{Transport: noKeys{}}, keys: "http://door", issuer: issuer, route: "whoami"}
+	v := &verifier{client: &http.Client{Transport: noKeys{}}, keys: "http://sallyport", issuer: issuer, route: "whoami"}
 	f.Fuzz(func(t *testing.T, token string) {
 		if _, err := v.verify(t.Context(), token); err == nil {
-			t.Errorf("%q is believed though nobody signed it", token)
+			t.Errorf("%q is accepted though nobody signed it", token)
 		}
 	})
 }

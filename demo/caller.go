@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// caller is who a request comes from, as Sallyport says in its identity
-// headers. An upstream may believe them because Sallyport removes every such
-// header that a caller sent, and because nobody else can reach the upstream;
-// where that second half is in doubt, it checks the assertion (see assertion.go).
+// caller is the caller of a request according to Sallyport's identity headers. An
+// upstream may trust them because Sallyport removes all such headers from requests,
+// and because nobody else can reach the upstream. Where others might, the upstream
+// must verify the assertion (see assertion.go).
 type caller struct {
 	UserName, Email, Name string
 	Groups                []string

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// clocks knows which clocks tick, and for whom. A clock is one WebSocket at
-// the dashboard; it stops when the dashboard sees its connection end.
+// clocks holds the clocks that tick now. A clock is one WebSocket of the dashboard; it
+// stops when the dashboard sees the connection end.
 type clocks struct {
-	changed func() // told after every start and stop
+	changed func() // called after every start and stop
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards ticking
 	ticking map[*clock]struct{}
 }
 
 type clock struct {
-	user    string        // the user name that came with the request
-	stopped chan struct{} // closed once at is set
-	at      time.Time     // when it stopped
+	user      string        // from the identity headers of the request
+	stopped   chan struct{} // closed once stoppedAt is set
+	stoppedAt time.Time
 }
 
 func newClocks(changed func()) *clocks {
@@ -33,16 +33,16 @@ func (c *clocks) start(user string) *clock {
 	return k
 }
 
-func (c *clocks) stop(k *clock, at time.Time) {
+func (c *clocks) stop(k *clock, stoppedAt time.Time) {
 	c.mu.Lock()
 	delete(c.ticking, k)
 	c.mu.Unlock()
-	k.at = at
+	k.stoppedAt = stoppedAt
 	close(k.stopped)
 	c.changed()
 }
 
-// of are the clocks that tick for user now.
+// of returns the clocks that tick for a user now.
 func (c *clocks) of(user string) []*clock {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,15 +55,15 @@ func (c *clocks) of(user string) []*clock {
 	return found
 }
 
-// stops waits until every one of ks has stopped, at most for patience, and
-// returns how long after from the last of them did; ok is false if one ticks on.
-func stops(ks []*clock, from time.Time, patience time.Duration) (took time.Duration, ok bool) {
-	deadline := time.NewTimer(patience)
+// awaitStops waits until all clocks have stopped, for at most timeout, and returns how
+// long after from the last one stopped. ok is false if one still ticks.
+func awaitStops(ks []*clock, from time.Time, timeout time.Duration) (took time.Duration, ok bool) {
+	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
 	for _, k := range ks {
 		select {
 		case <-k.stopped:
-			took = max(took, k.at.Sub(from))
+			took = max(took, k.stoppedAt.Sub(from))
 		case <-deadline.C:
 			return 0, false
 		}

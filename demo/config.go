@@ -12,9 +12,9 @@ const (
 	secretFile   = "secrets/oidc"
 )
 
-// writeConfig is the sallyport.yaml of the demo. Groups are named by object ID, as they should be everywhere; the
-// names beside them are comments that Sallyport checks.
-func writeConfig(p places, ids map[string]string) ([]byte, error) {
+// writeConfig returns the sallyport.yaml of the demo. It names groups by object ID, as every configuration should;
+// the names beside them are comments that Sallyport checks.
+func writeConfig(p endpoints, ids map[string]string) ([]byte, error) {
 	group := func(name string) (string, error) {
 		if ids[name] == "" {
 			return "", fmt.Errorf("the demo has no group %q", name)
@@ -27,7 +27,7 @@ func writeConfig(p places, ids map[string]string) ([]byte, error) {
 	}
 	var text bytes.Buffer
 	err = t.Execute(&text, struct {
-		places
+		endpoints
 		ClientID, SecretFile string
 	}{p, clientID, secretFile})
 	return text.Bytes(), err
@@ -71,7 +71,7 @@ routes:
   - name: orders
     host: api.localhost
     path: /orders
-    upstream: {{.API}}
+    upstream: {{.Backend}}
     policy: [orders]
     owner: orders@castle-works.example
   - name: whoami

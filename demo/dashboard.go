@@ -14,12 +14,11 @@ const (
 	newsEvery = 2 * time.Second
 )
 
-// dashboard is the first upstream: a page with a clock that ticks over a
-// WebSocket and a feed of news over server-sent events. It knows nothing of
-// who may see it; that is the door's business.
+// dashboard is the first upstream: a page with a clock over a WebSocket and news over
+// server-sent events. It has no access control of its own; Sallyport decides.
 type dashboard struct {
 	clocks *clocks
-	origin string // of the browsers that may open a socket: host:port
+	origin string // host:port of the pages that may open a WebSocket
 	pages  *pages
 }
 
@@ -34,11 +33,11 @@ func (d *dashboard) handler() http.Handler {
 	return mux
 }
 
-// serveTicks sends the time until somebody ends the connection, and notes when that was.
+// serveTicks sends the time until the connection ends, and records when that was.
 func (d *dashboard) serveTicks(w http.ResponseWriter, r *http.Request) {
 	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: []string{d.origin}})
 	if err != nil {
-		return // Accept has answered
+		return // Accept has responded
 	}
 	defer socket.CloseNow()
 	k := d.clocks.start(callerOf(r).UserName)
@@ -58,7 +57,7 @@ func (d *dashboard) serveTicks(w http.ResponseWriter, r *http.Request) {
 	d.clocks.stop(k, time.Now())
 }
 
-// headlines are what the make-believe company has to tell, over and over.
+// headlines are the news of the company, sent in a loop.
 var headlines = []string{
 	"orders-api: release 412 is out on 3 of 3 machines",
 	"db-2: replica caught up, 14 ms behind",

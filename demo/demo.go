@@ -1,8 +1,8 @@
-// Package demo is everything around Sallyport that `sallyport demo` needs to show it: an identity provider to sign in
-// at by clicking a face, a make-believe Entra tenant that pushes its changes by SCIM, and three small applications.
+// Package demo contains what `sallyport demo` runs around Sallyport to show it: an identity provider, a fictional
+// company in Entra that pushes its changes by SCIM, and three small applications.
 //
-// It talks to Sallyport over HTTP alone, as the real ones would, and listens on loopback alone, because here anybody
-// may be anybody. The times it shows are taken by one clock in one process; see deed in tenant.go for what they span.
+// It uses Sallyport over HTTP only, and listens on loopback only, because anybody can sign in as anybody. The times
+// that it shows are read from one clock in one process; [tenant.do] says what they span.
 package demo
 
 import (
@@ -18,28 +18,28 @@ import (
 	"sallyport/entratest"
 )
 
-// Settings say where the demo lives. Ports are wishes: one that is taken is replaced by a free one.
+// Settings are the ports and the folder of the demo. A port that is in use is replaced by a free one.
 type Settings struct {
 	Public int    // Sallyport's listener for login and applications
 	SCIM   int    // Sallyport's listener for pushes
 	Ops    int    // Sallyport's listener for metrics
 	Tenant int    // the start page, the tenant page and the identity provider
-	Folder string // where the configuration lies, for the start page to name
+	Folder string // of the configuration, to show on the start page
 	Log    *slog.Logger
 }
 
-// Defaults are the ports that people can remember.
+// Defaults returns ports that are easy to remember.
 func Defaults() Settings { return Settings{Public: 8080, SCIM: 8081, Ops: 8082, Tenant: 8090} }
 
-// World is the demo's surroundings of one Sallyport. Its life: New, Listen, then a Sallyport is run from Config and
-// Secrets while Run runs, and Connect pushes everybody to it.
-type World struct {
-	settings Settings
-	pages    *pages
-	places   places
-	tenant   *tenant
-	servers  []server
-	config   []byte
+// Demo is what surrounds one Sallyport. Call New and Listen, start Sallyport with Config and Secrets while Run runs,
+// and then Connect, which pushes everybody to it.
+type Demo struct {
+	settings  Settings
+	pages     *pages
+	endpoints endpoints
+	tenant    *tenant
+	servers   []server
+	config    []byte
 }
 
 type server struct {
@@ -47,25 +47,25 @@ type server struct {
 	handler  http.Handler
 }
 
-// places are the URLs (and, where a configuration wants them, addresses) of everything.
-type places struct {
-	Public, Clock, Orders, Whoami string // as browsers say them
-	Listen, SCIM, Ops             string // Sallyport's listeners: host:port
-	Dashboard, API, Identity      string // the upstreams behind it
-	Tenant, Issuer                string // ours
+// endpoints are the URLs and addresses of everything that runs.
+type endpoints struct {
+	Public, Clock, API, Whoami   string // URLs for browsers
+	Listen, SCIM, Ops            string // host:port of Sallyport's listeners
+	Dashboard, Backend, Identity string // upstreams
+	Tenant, Issuer               string // of the identity provider
 }
 
-// New makes a world that does not listen yet.
-func New(s Settings) (*World, error) {
+// New returns a demo that does not listen yet.
+func New(s Settings) (*Demo, error) {
 	pages, err := newPages()
 	if err != nil {
 		return nil, err
 	}
-	return &World{settings: s, pages: pages}, nil
+	return &Demo{settings: s, pages: pages}, nil
 }
 
-// Listen takes the ports. After it, URL, Config and Secrets have their answers.
-func (w *World) Listen() error {
+// Listen opens the listeners. URL, Config and Secrets are valid after it.
+func (w *Demo) Listen() error {
 	mine, err := listenAll(w.settings.Tenant, 0, 0, 0)
 	if err != nil {
 		return fmt.Errorf("opening the demo's listeners on 127.0.0.1: %w", err)
@@ -74,72 +74,72 @@ func (w *World) Listen() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("looking for free ports on 127.0.0.1: %w", err), closeAll(mine))
 	}
-	w.places = layOut(mine, theirs)
-	if err := w.furnish(mine); err != nil {
+	w.endpoints = layOut(mine, theirs)
+	if err := w.addServers(mine); err != nil {
 		return errors.Join(err, closeAll(mine))
 	}
 	return nil
 }
 
-// layOut names the places: the tenant and the three upstreams are ours; login and applications, pushes and metrics
-// are Sallyport's.
-func layOut(mine []net.Listener, theirs []int) places {
+// layOut returns the endpoints: our listeners are the tenant and the three upstreams; Sallyport's ports are those of
+// the public, scim and ops listeners.
+func layOut(mine []net.Listener, theirs []int) endpoints {
 	port := theirs[0]
-	return places{
+	return endpoints{
 		Public:    fmt.Sprintf("http://localhost:%d", port),
 		Clock:     fmt.Sprintf("http://clock.localhost:%d/", port),
-		Orders:    fmt.Sprintf("http://api.localhost:%d/orders", port),
+		API:       fmt.Sprintf("http://api.localhost:%d/orders", port),
 		Whoami:    fmt.Sprintf("http://whoami.localhost:%d/", port),
 		Listen:    fmt.Sprintf("127.0.0.1:%d", port),
 		SCIM:      fmt.Sprintf("127.0.0.1:%d", theirs[1]),
 		Ops:       fmt.Sprintf("127.0.0.1:%d", theirs[2]),
 		Tenant:    "http://" + mine[0].Addr().String(),
 		Dashboard: "http://" + mine[1].Addr().String(),
-		API:       "http://" + mine[2].Addr().String(),
+		Backend:   "http://" + mine[2].Addr().String(),
 		Identity:  "http://" + mine[3].Addr().String(),
 	}
 }
 
-// furnish puts something behind each of our listeners.
-func (w *World) furnish(mine []net.Listener) (err error) {
+// addServers makes a handler for each of our listeners.
+func (w *Demo) addServers(mine []net.Listener) (err error) {
 	journal := newJournal()
 	clocks := newClocks(journal.touch)
-	issuer := entratest.New(w.places.Tenant, entratest.App{ClientID: clientID, Secret: clientSecret,
-		RedirectURIs: []string{w.places.Public + "/.sallyport/callback", w.places.Public + "/"}})
-	w.places.Issuer = issuer.Issuer()
-	w.tenant = &tenant{issuer: issuer, groups: found(issuer), clocks: clocks, journal: journal}
-	if w.config, err = writeConfig(w.places, w.tenant.groups); err != nil {
+	issuer := entratest.New(w.endpoints.Tenant, entratest.App{ClientID: clientID, Secret: clientSecret,
+		RedirectURIs: []string{w.endpoints.Public + "/.sallyport/callback", w.endpoints.Public + "/"}})
+	w.endpoints.Issuer = issuer.Issuer()
+	w.tenant = &tenant{issuer: issuer, groups: addGroups(issuer), clocks: clocks, journal: journal}
+	if w.config, err = writeConfig(w.endpoints, w.tenant.groups); err != nil {
 		return err
 	}
 	whoami := &whoami{pages: w.pages, verifier: &verifier{client: &http.Client{Timeout: 5 * time.Second},
-		keys: w.places.Public + "/.sallyport/jwks.json", issuer: w.places.Public, route: "whoami"}}
-	dashboard := &dashboard{clocks: clocks, origin: hostOf(w.places.Clock), pages: w.pages}
+		keys: w.endpoints.Public + "/.sallyport/jwks.json", issuer: w.endpoints.Public, route: "whoami"}}
+	dashboard := &dashboard{clocks: clocks, origin: hostOf(w.endpoints.Clock), pages: w.pages}
 	w.servers = []server{
-		{mine[0], w.office()},
+		{mine[0], w.tenantHandler()},
 		{mine[1], dashboard.handler()},
-		{mine[2], newOrders().handler()},
+		{mine[2], newAPI().handler()},
 		{mine[3], whoami.handler()},
 	}
 	return nil
 }
 
-// URL is the start page.
-func (w *World) URL() string { return w.places.Tenant + "/" }
+// URL returns the URL of the start page.
+func (w *Demo) URL() string { return w.endpoints.Tenant + "/" }
 
-// Config is the text of a sallyport.yaml for this world; the files it names relative to itself are Secrets.
-func (w *World) Config() []byte { return w.config }
+// Config returns a sallyport.yaml for this demo. The files that it names are those of Secrets.
+func (w *Demo) Config() []byte { return w.config }
 
-// Secrets are the contents of the secret files that Config names, by path relative to it.
-func (w *World) Secrets() map[string]string { return map[string]string{secretFile: clientSecret} }
+// Secrets returns the contents of the secret files that Config names, by their path relative to it.
+func (w *Demo) Secrets() map[string]string { return map[string]string{secretFile: clientSecret} }
 
-// Connect tells the tenant where to push and pushes everybody, as Entra's initial cycle does: base is Sallyport's SCIM
-// URL, token a provisioning token. It returns once Sallyport knows them all.
-func (w *World) Connect(base, token string, client *http.Client) error {
+// Connect makes the tenant push to base, Sallyport's SCIM URL, with a provisioning token, and pushes everybody, like
+// the initial cycle of Entra.
+func (w *Demo) Connect(base, token string, client *http.Client) error {
 	return w.tenant.connect(entratest.Provisioner{BaseURL: base, Token: token, Client: client})
 }
 
 // Run serves until ctx ends.
-func (w *World) Run(ctx context.Context) error {
+func (w *Demo) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var all sync.WaitGroup
@@ -153,7 +153,7 @@ func (w *World) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func (w *World) log() *slog.Logger {
+func (w *Demo) log() *slog.Logger {
 	if w.settings.Log == nil {
 		return slog.New(slog.DiscardHandler)
 	}

@@ -5,44 +5,45 @@ import (
 	"time"
 )
 
-// journal is what was done in the tenant and what came of it, newest first,
-// and the news that something changed for the pages that watch.
+// journal lists the changes in the tenant and their results, newest first, and wakes
+// the pages that watch it.
 type journal struct {
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	pushes  []*push
-	last    int           // the newest push's ID
+	last    int           // ID of the newest push
 	changed chan struct{} // closed and replaced at each change
 }
 
-const journalLength = 40 // pushes kept
+const journalLength = 40 // pushes
 
-// push is one deed in the tenant: the SCIM requests it took and, where a
-// person's access ended, when their clocks stopped. Times are milliseconds.
+// push is one change in the tenant: its SCIM requests and, if it ended a person's
+// access, when their clocks stopped. Durations are in milliseconds.
 type push struct {
 	ID        int        `json:"id"`
 	At        time.Time  `json:"at"`
 	What      string     `json:"what"`
 	Exchanges []exchange `json:"exchanges"`
-	Answered  float64    `json:"answered"` // from the first request leaving to the answer to the last change
-	Clocks    int        `json:"clocks"`   // that ticked for the person when the push left
-	Stopped   *float64   `json:"stopped"`  // from the first request leaving to the last clock's stop; null: they tick on, or not known yet
+	Responded float64    `json:"answered"` // from the first request to the response to the last change
+	Clocks    int        `json:"clocks"`   // that ticked for the person when the push began
+	Stopped   *float64   `json:"stopped"`  // from the first request to the stop of the last clock; null if one still ticks, or not known yet
 	Waiting   bool       `json:"waiting"`  // still watching the clocks
 	Problem   string     `json:"problem"`  // why the push failed
 }
 
-// exchange is one SCIM request and what came of it.
+// exchange is a SCIM request and its result.
 type exchange struct {
 	Method  string  `json:"method"`
 	Path    string  `json:"path"`
 	Body    string  `json:"body"`
 	Status  int     `json:"status"`
 	Took    float64 `json:"took"`    // milliseconds
-	Problem string  `json:"problem"` // what was wrong with the answer
+	Problem string  `json:"problem"` // with the response
 }
 
 func newJournal() *journal { return &journal{changed: make(chan struct{})} }
 
-// watch returns a channel closed at the next change; take it before looking.
+// watch returns a channel that is closed at the next change. Call it before reading
+// the state, or a change in between is missed.
 func (j *journal) watch() <-chan struct{} {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -52,10 +53,10 @@ func (j *journal) watch() <-chan struct{} {
 func (j *journal) touch() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell()
+	j.notify()
 }
 
-func (j *journal) tell() {
+func (j *journal) notify() {
 	close(j.changed)
 	j.changed = make(chan struct{})
 }
@@ -67,15 +68,15 @@ func (j *journal) add(p *push) {
 	p.ID = j.last
 	j.pushes = append([]*push{p}, j.pushes...)
 	j.pushes = j.pushes[:min(len(j.pushes), journalLength)]
-	j.tell()
+	j.notify()
 }
 
-// amend changes p, which pages may be reading.
+// amend changes p under the lock, since pages may be reading it.
 func (j *journal) amend(p *push, change func(*push)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	change(p)
-	j.tell()
+	j.notify()
 }
 
 func (j *journal) all() []push {

@@ -12,7 +12,7 @@ import (
 //go:embed pages
 var files embed.FS
 
-// pages are the demo's own web pages; not one byte of them comes from elsewhere.
+// pages are the web pages of the demo. They load nothing from other servers.
 type pages struct {
 	templates *template.Template
 	static    fs.FS
@@ -43,7 +43,7 @@ func (p *pages) write(w http.ResponseWriter, name string, data any) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	_, _ = w.Write(body.Bytes()) // the only failure is a caller that went away
+	_, _ = w.Write(body.Bytes()) // fails only if the client is gone
 }
 
 // assets serves style sheets and scripts under /assets/.

@@ -18,10 +18,10 @@ const (
 
 var teams = []string{"Operations", "Research", "Finance"}
 
-// hand is somebody who works at Castle Works from the beginning.
-type hand struct{ name, title, team string }
+// employee is a person who works at Castle Works.
+type employee struct{ name, title, team string }
 
-var cast = []hand{
+var cast = []employee{
 	{"Ada Lovelace", "Site reliability engineer", "Operations"},
 	{"Grace Hopper", "Head of operations", "Operations"},
 	{"Alan Turing", "Researcher", "Research"},
@@ -30,8 +30,8 @@ var cast = []hand{
 
 const admin = "Grace Hopper"
 
-// found makes the groups of Castle Works in a tenant and returns their object IDs by name.
-func found(t *entratest.Tenant) map[string]string {
+// addGroups adds the groups of Castle Works to a tenant and returns their object IDs by name.
+func addGroups(t *entratest.Tenant) map[string]string {
 	ids := map[string]string{}
 	for _, name := range slices.Concat(teams, []string{allStaff, administrators}) {
 		ids[name] = t.AddTeam(name).OID
@@ -39,13 +39,13 @@ func found(t *entratest.Tenant) map[string]string {
 	return ids
 }
 
-// newPerson makes up the rest of a person from their name.
+// newPerson returns a person with the attributes that follow from the name.
 func newPerson(name, title string) entratest.Person {
 	given, family, _ := strings.Cut(name, " ")
 	return entratest.Person{UPN: userName(name), Name: name, GivenName: given, FamilyName: family, Title: title}
 }
 
-// userName is name in small letters with dots between its words, at the company's domain; "" if name has none.
+// userName returns the lower-case words of a name, joined by dots, at the domain of the company; "" without words.
 func userName(name string) string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
 	if len(words) == 0 {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// listenAll listens on loopback at each port, or at a free one where it is taken (or 0).
+// listenAll listens on loopback at each port, or at a free one if the port is in use or 0.
 func listenAll(ports ...int) (all []net.Listener, err error) {
 	for _, port := range ports {
 		l, err := listenAt(port)
@@ -23,9 +23,10 @@ func listenAll(ports ...int) (all []net.Listener, err error) {
 	return all, nil
 }
 
-// reserveAll finds ports that listenAll would take and leaves them free, for a server that opens its listeners itself.
-func reserveAll(wishes ...int) (ports []int, err error) {
-	all, err := listenAll(wishes...)
+// reserveAll returns ports at which listenAll would listen and leaves them free, for a server that opens its own
+// listeners.
+func reserveAll(preferred ...int) (ports []int, err error) {
+	all, err := listenAll(preferred...)
 	for _, l := range all {
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
@@ -39,24 +40,24 @@ func closeAll(all []net.Listener) (err error) {
 	return err
 }
 
-// listenAt listens at a port of 127.0.0.1 and makes sure that nobody else answers there on ::1, which browsers take
-// for localhost as well.
+// listenAt listens at a port of 127.0.0.1, unless another process listens at the same port of ::1: browsers try both
+// for localhost.
 func listenAt(port int) (net.Listener, error) {
 	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
 	}
-	other, err := net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(l.Addr().(*net.TCPAddr).Port)))
+	v6, err := net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(l.Addr().(*net.TCPAddr).Port)))
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, errors.Join(err, l.Close())
 	}
 	if err != nil {
 		return l, nil // this machine has no IPv6
 	}
-	return l, other.Close()
+	return l, v6.Close()
 }
 
-// hostOf is host:port of one of our own URLs.
+// hostOf returns the host:port of a URL.
 func hostOf(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"sallyport/entratest"
 )
 
-// state is what the pages draw.
+// state is what the pages show.
 type state struct {
 	People []person `json:"people"`
 	Teams  []string `json:"teams"`
@@ -20,19 +20,19 @@ type person struct {
 	Title  string `json:"title"`
 	Team   string `json:"team"`
 	Active bool   `json:"active"`
-	Clocks int    `json:"clocks"` // that tick for them now
+	Clocks int    `json:"clocks"` // that tick for the person now
 }
 
 func (t *tenant) state() state {
 	s := state{People: []person{}, Teams: teams, Pushes: t.journal.all()}
 	groups := t.issuer.Teams()
 	for _, p := range t.issuer.People() {
-		in := slices.IndexFunc(groups, func(g entratest.Team) bool {
+		i := slices.IndexFunc(groups, func(g entratest.Team) bool {
 			return slices.Contains(teams, g.Name) && slices.Contains(g.Members, p.OID)
 		})
 		team := ""
-		if in >= 0 {
-			team = groups[in].Name
+		if i >= 0 {
+			team = groups[i].Name
 		}
 		s.People = append(s.People, person{ID: p.OID, User: p.UPN, Name: p.Name, Title: p.Title, Team: team,
 			Active: !p.Disabled, Clocks: len(t.clocks.of(p.UPN))})

@@ -11,20 +11,20 @@ import (
 	"sallyport/entratest"
 )
 
-// patience is how long a deed watches clocks that do not stop.
-const patience = time.Second
+// clockTimeout bounds how long a change waits for clocks to stop.
+const clockTimeout = time.Second
 
-// tenant is the make-believe Entra tenant: who works at Castle Works, and the pushing of each change.
+// tenant is the fictional Entra tenant of Castle Works. It pushes each change.
 type tenant struct {
 	issuer  *entratest.Tenant
 	groups  map[string]string // name → object ID
 	clocks  *clocks
 	journal *journal
 
-	mu        sync.Mutex         // one deed at a time; guards what follows
+	mu        sync.Mutex         // held during a change; guards the fields below
 	company   *entratest.Company // nil until connected
-	exchanges []exchange         // of the deed under way
-	answered  time.Time          // when its last change was
+	exchanges []exchange         // of the change under way
+	responded time.Time          // when the response to its last change came
 }
 
 // connect pushes everybody to a new target.
@@ -48,8 +48,8 @@ func (t *tenant) connect(p entratest.Provisioner) error {
 	return nil
 }
 
-// add hires h. The tenant's lock is held.
-func (t *tenant) add(h hand) error {
+// add hires an employee. It requires mu to be held.
+func (t *tenant) add(h employee) error {
 	in := []string{t.groups[allStaff], t.groups[h.team]}
 	if h.name == admin {
 		in = append(in, t.groups[administrators])
@@ -69,9 +69,9 @@ func (t *tenant) hire(name, team string) error {
 	}
 	return t.do(name+" joined "+team, upn, func() error {
 		if slices.ContainsFunc(t.issuer.People(), func(p entratest.Person) bool { return p.UPN == upn }) {
-			return fmt.Errorf("there is a %s already", upn)
+			return fmt.Errorf("%s exists already", upn)
 		}
-		return t.add(hand{name, "New here", team})
+		return t.add(employee{name, "New here", team})
 	})
 }
 
@@ -79,14 +79,14 @@ func (t *tenant) hire(name, team string) error {
 func (t *tenant) move(oid, team string) error {
 	p, ok := t.issuer.Person(oid)
 	if !ok || !slices.Contains(teams, team) {
-		return errNobody
+		return errNotFound
 	}
 	return t.do(p.Name+" moved to "+team, p.UPN, func() error {
 		return t.company.Move(oid, t.groupsAfter(oid, team)...)
 	})
 }
 
-// groupsAfter are the object IDs of a person's groups once they are in team.
+// groupsAfter returns the object IDs of the groups that a person has once they are in team.
 func (t *tenant) groupsAfter(oid, team string) []string {
 	in := []string{t.groups[team]}
 	for _, g := range t.issuer.Teams() {
@@ -100,7 +100,7 @@ func (t *tenant) groupsAfter(oid, team string) []string {
 func (t *tenant) offboard(oid string) error {
 	p, ok := t.issuer.Person(oid)
 	if !ok {
-		return errNobody
+		return errNotFound
 	}
 	return t.do(p.Name+" offboarded", p.UPN, func() error { return t.company.Offboard(oid) })
 }
@@ -108,23 +108,23 @@ func (t *tenant) offboard(oid string) error {
 func (t *tenant) restore(oid string) error {
 	p, ok := t.issuer.Person(oid)
 	if !ok {
-		return errNobody
+		return errNotFound
 	}
 	return t.do(p.Name+" restored", p.UPN, func() error { return t.company.Restore(oid) })
 }
 
 var (
-	errNobody       = errors.New("there is no such person or team")
+	errNotFound     = errors.New("there is no such person or team")
 	errNotConnected = errors.New("the tenant is not connected to Sallyport yet; wait a moment")
 )
 
-// do does a deed, writes it into the journal, and watches what becomes of the clocks that ticked for user when it began.
+// do makes a change, adds it to the journal, and waits for the clocks to stop that ticked for user when it began.
 //
-// What is measured: one monotonic clock is read just before the first SCIM request of the deed is made, and again when
-// the dashboard's server sees a socket end. Between the two lie the request's way through loopback, all that Sallyport
-// does (parse, store with an fsync, decide anew, cut) and the cut's way to the dashboard. A person who closes the page in
-// that very second is counted too: a server cannot tell who ended a socket.
-func (t *tenant) do(what, user string, deed func() error) error {
+// The measured time begins just before the first SCIM request and ends when the dashboard sees the WebSocket end, by
+// one monotonic clock. It includes the request over loopback, everything that Sallyport does (parse, store with an
+// fsync, decide again, cut) and the end of the connection to the dashboard. A person who closes the page within that
+// time is counted too: a server cannot tell who ended a connection.
+func (t *tenant) do(what, user string, change func() error) error {
 	t.mu.Lock()
 	if t.company == nil && user != "" {
 		t.mu.Unlock()
@@ -133,10 +133,10 @@ func (t *tenant) do(what, user string, deed func() error) error {
 	t.exchanges = nil
 	watched := t.clocks.of(user)
 	began := time.Now()
-	t.answered = began
-	err := deed()
+	t.responded = began
+	err := change()
 	p := &push{At: began.UTC(), What: what, Exchanges: t.exchanges, Clocks: len(watched), Waiting: len(watched) > 0,
-		Answered: milliseconds(t.answered.Sub(began))}
+		Responded: milliseconds(t.responded.Sub(began))}
 	t.mu.Unlock()
 	if err != nil {
 		p.Problem = err.Error()
@@ -150,7 +150,7 @@ func (t *tenant) await(p *push, watched []*clock, began time.Time) {
 	if len(watched) == 0 {
 		return
 	}
-	took, ok := stops(watched, began, patience)
+	took, ok := awaitStops(watched, began, clockTimeout)
 	t.journal.amend(p, func(p *push) {
 		p.Waiting = false
 		if ok {
@@ -160,10 +160,10 @@ func (t *tenant) await(p *push, watched []*clock, began time.Time) {
 	})
 }
 
-// observe is told of each SCIM request of the deed under way, in the deed's own goroutine.
+// observe receives each SCIM request of the change under way, in the goroutine that holds mu.
 func (t *tenant) observe(p entratest.Push) {
 	if p.Method != "GET" {
-		t.answered = time.Now()
+		t.responded = time.Now()
 	}
 	t.exchanges = append(t.exchanges, exchange{Method: p.Method, Path: p.Path, Body: p.Body, Status: p.Status,
 		Took: milliseconds(p.Took), Problem: p.Problem})

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// whoami is the third upstream: it prints what the door told it about whoever asks.
+// whoami is the third upstream. It shows what Sallyport says about the caller.
 type whoami struct {
 	verifier *verifier
 	pages    *pages
@@ -17,14 +17,14 @@ type header struct{ Name, Value string }
 type whoamiPage struct {
 	Caller    caller
 	Headers   []header
-	Cookies   bool // whether the door's own cookie came along; it must not
+	Cookies   bool // whether Sallyport's cookie reached us; it must not
 	Assertion assertion
-	Token     string // the assertion as it came
-	Problem   string // why it must not be believed; "" if it may
-	Keys      string // where the door publishes its keys
+	Token     string // the assertion as received
+	Problem   string // why the assertion is invalid; "" if it is valid
+	Keys      string // URL of the keys of Sallyport
 }
 
-// Lifetime is how many seconds the assertion was made for.
+// Lifetime returns the lifetime of the assertion in seconds.
 func (p whoamiPage) Lifetime() int64 { return p.Assertion.Expires - p.Assertion.Issued }
 
 func (u *whoami) handler() http.Handler {
@@ -44,8 +44,7 @@ func (u *whoami) show(w http.ResponseWriter, r *http.Request) {
 	u.pages.write(w, "whoami.html", page)
 }
 
-// identityHeaders are the headers that say something about the caller, in
-// order, the assertion (shown by itself) left out.
+// identityHeaders returns the headers about the caller, sorted, without the assertion.
 func identityHeaders(h http.Header) []header {
 	var found []header
 	for name, values := range h {

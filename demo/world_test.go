@@ -88,7 +88,7 @@ func (s *target) onCut(f func(userName string)) {
 
 // world is a running demo whose tenant is connected to target.
 type world struct {
-	*demo.World
+	*demo.Demo
 	t      *testing.T
 	target *target
 	base   string // of the tenant's pages, without a trailing slash
@@ -208,7 +208,7 @@ func (w *world) openClock(user string) (cut func()) {
 
 const ada = "ada.lovelace@castle-works.example"
 
-func TestOffboardingSaysHowLongTheClockTook(t *testing.T) {
+func TestOffboard_MeasuresStopOfClock(t *testing.T) {
 	w := newWorld(t)
 	cut := w.openClock(ada)
 	w.target.onCut(func(user string) {
@@ -217,7 +217,7 @@ func TestOffboardingSaysHowLongTheClockTook(t *testing.T) {
 		}
 	})
 	if status := w.post("/people/"+w.person(ada)+"/offboard", nil); status != http.StatusNoContent {
-		t.Fatalf("offboarding answered %d", status)
+		t.Fatalf("offboarding responded %d", status)
 	}
 	s := w.await("the end of the clock", func(s state) bool { return !s.Pushes[0].Waiting })
 	p := s.Pushes[0]
@@ -229,7 +229,7 @@ func TestOffboardingSaysHowLongTheClockTook(t *testing.T) {
 	}
 }
 
-func TestAClockThatTicksOnHasNoTime(t *testing.T) {
+func TestOffboard_WithoutTimeIfClockTicks(t *testing.T) {
 	w := newWorld(t)
 	w.openClock(ada)
 	w.post("/people/"+w.person(ada)+"/move", url.Values{"team": {"Research"}})
@@ -239,7 +239,7 @@ func TestAClockThatTicksOnHasNoTime(t *testing.T) {
 	}
 }
 
-func TestMovingLeavesOneTeamForAnother(t *testing.T) {
+func TestMove_ReplacesTeam(t *testing.T) {
 	w := newWorld(t)
 	w.post("/people/"+w.person(ada)+"/move", url.Values{"team": {"Finance"}})
 	for _, p := range w.now().People {
@@ -249,7 +249,7 @@ func TestMovingLeavesOneTeamForAnother(t *testing.T) {
 	}
 }
 
-func TestOffboardedPeopleCanBeRestored(t *testing.T) {
+func TestRestore_Reactivates(t *testing.T) {
 	w := newWorld(t)
 	id := w.person(ada)
 	for _, step := range []struct {
@@ -257,7 +257,7 @@ func TestOffboardedPeopleCanBeRestored(t *testing.T) {
 		active bool
 	}{{"offboard", false}, {"restore", true}} {
 		if status := w.post("/people/"+id+"/"+step.verb, nil); status != http.StatusNoContent {
-			t.Fatalf("%s answered %d", step.verb, status)
+			t.Fatalf("%s responded %d", step.verb, status)
 		}
 		if got := w.now().People[0].Active; got != step.active {
 			t.Errorf("after %s, active is %v", step.verb, got)
@@ -265,7 +265,7 @@ func TestOffboardedPeopleCanBeRestored(t *testing.T) {
 	}
 }
 
-func TestHiring(t *testing.T) {
+func TestHire(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct {
 		name, team string
@@ -279,7 +279,7 @@ func TestHiring(t *testing.T) {
 		{"Somebody Else", "Administrators", http.StatusUnprocessableEntity}, // no team
 	} {
 		if got := w.post("/hire", url.Values{"name": {c.name}, "team": {c.team}}); got != c.status {
-			t.Errorf("hiring %q into %s answered %d, want %d", c.name, c.team, got, c.status)
+			t.Errorf("hiring %q into %s responded %d, want %d", c.name, c.team, got, c.status)
 		}
 	}
 	last := w.now().People[len(w.now().People)-2]
@@ -288,7 +288,7 @@ func TestHiring(t *testing.T) {
 	}
 }
 
-func TestOtherSitesCannotClickHere(t *testing.T) {
+func TestTenantPage_RejectsOtherOrigins(t *testing.T) {
 	w := newWorld(t)
 	for name, alter := range map[string]func(*http.Request){
 		"from another origin":       func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
@@ -304,13 +304,13 @@ func TestOtherSitesCannotClickHere(t *testing.T) {
 			}
 			resp.Body.Close()
 			if resp.StatusCode < 400 || !w.now().People[0].Active {
-				t.Errorf("answered %d, active: %v", resp.StatusCode, w.now().People[0].Active)
+				t.Errorf("responded %d, active: %v", resp.StatusCode, w.now().People[0].Active)
 			}
 		})
 	}
 }
 
-func TestTakenPortsAreReplaced(t *testing.T) {
+func TestListen_ReplacesPortsInUse(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -332,7 +332,7 @@ func TestTakenPortsAreReplaced(t *testing.T) {
 	}
 }
 
-func TestTheConfigurationIsSound(t *testing.T) {
+func TestConfig_IsValid(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()
 	files := map[string]string{"sallyport.yaml": string(w.Config())}

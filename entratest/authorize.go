@@ -19,20 +19,20 @@ var files embed.FS
 
 var pickPage = template.Must(template.New("pick.html").Funcs(template.FuncMap{"initials": initials, "hue": hue}).ParseFS(files, "pick.html"))
 
-// code is an authorization code: good once, for a minute.
+// code is an authorization code: valid once, for codeLife.
 type code struct {
 	person      string
 	redirectURI string
 	nonce       string
 	challenge   string
 	scope       string
-	fresh       bool // max_age was asked for, so the ID token says when the user signed in
+	fresh       bool // the request has max_age, so the ID token gets auth_time
 	expires     time.Time
 }
 
 const codeLife = time.Minute
 
-// authorize shows the page to pick an account, or signs in whoever was picked.
+// authorize shows the page to pick an account, or signs in the account that was picked.
 func (t *Tenant) authorize(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "the request cannot be read", http.StatusBadRequest)
@@ -40,23 +40,23 @@ func (t *Tenant) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.Form
 	if problem := t.authorizeProblem(q); problem != "" {
-		http.Error(w, problem, http.StatusBadRequest) // never sent to a redirect URI that is not checked
+		http.Error(w, problem, http.StatusBadRequest) // never redirect to an unchecked URI
 		return
 	}
 	t.mu.Lock()
-	who := t.selected
+	oid := t.selected
 	t.mu.Unlock()
-	if who == "" {
-		who = q.Get("account")
+	if oid == "" {
+		oid = q.Get("account")
 	}
-	if who == "" && q.Get("prompt") != "none" {
+	if oid == "" && q.Get("prompt") != "none" {
 		t.pick(w, q)
 		return
 	}
-	http.Redirect(w, r, withQuery(q.Get("redirect_uri"), t.answer(who, q)), http.StatusFound)
+	http.Redirect(w, r, withQuery(q.Get("redirect_uri"), t.callbackQuery(oid, q)), http.StatusFound)
 }
 
-// authorizeProblem is why a request gets no answer at all.
+// authorizeProblem returns why a request must not be redirected at all, or "".
 func (t *Tenant) authorizeProblem(q url.Values) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,7 +81,7 @@ func (t *Tenant) authorizeProblem(q url.Values) string {
 	return ""
 }
 
-// repeated is a parameter that is there twice, or "".
+// repeated returns the name of a parameter that occurs twice, or "".
 func repeated(q url.Values) string {
 	for name, values := range q {
 		if len(values) > 1 {
@@ -91,30 +91,31 @@ func repeated(q url.Values) string {
 	return ""
 }
 
-// answer is what goes back to the application: a code, or why there is none.
-func (t *Tenant) answer(who string, q url.Values) url.Values {
-	no := func(name, description string) url.Values {
+// callbackQuery returns the query of the redirect to the application: a code, or an
+// error.
+func (t *Tenant) callbackQuery(oid string, q url.Values) url.Values {
+	denied := func(name, description string) url.Values {
 		return url.Values{"state": {q.Get("state")}, "error": {name}, "error_description": {description}}
 	}
-	p, known := t.Person(who)
+	p, ok := t.Person(oid)
 	switch {
-	case who == "":
-		return no("login_required", "AADSTS50058: A silent sign-in request was sent but no user is signed in.")
-	case !known:
-		return no("access_denied", "AADSTS50034: The user account does not exist in the directory.")
+	case oid == "":
+		return denied("login_required", "AADSTS50058: A silent sign-in request was sent but no user is signed in.")
+	case !ok:
+		return denied("access_denied", "AADSTS50034: The user account does not exist in the directory.")
 	case p.Disabled:
-		return no("access_denied", "AADSTS50057: The user account is disabled.")
+		return denied("access_denied", "AADSTS50057: The user account is disabled.")
 	}
 	text := rand.Text()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	maps.DeleteFunc(t.codes, func(_ string, c code) bool { return time.Now().After(c.expires) })
-	t.codes[text] = code{person: who, redirectURI: q.Get("redirect_uri"), nonce: q.Get("nonce"),
+	t.codes[text] = code{person: oid, redirectURI: q.Get("redirect_uri"), nonce: q.Get("nonce"),
 		challenge: q.Get("code_challenge"), scope: q.Get("scope"), fresh: q.Get("max_age") != "", expires: time.Now().Add(codeLife)}
 	return url.Values{"state": {q.Get("state")}, "code": {text}, "session_state": {guid()}}
 }
 
-// pick is the page on which one clicks a face.
+// pick shows the page to pick an account.
 func (t *Tenant) pick(w http.ResponseWriter, q url.Values) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -128,14 +129,14 @@ func (t *Tenant) pick(w http.ResponseWriter, q url.Values) {
 			hidden[name] = values
 		}
 	}
-	_ = pickPage.Execute(w, struct { // the client went away
+	_ = pickPage.Execute(w, struct { // fails only if the client is gone
 		Action string
 		Hidden url.Values
 		People []Person
 	}{t.path("/oauth2/v2.0/authorize"), hidden, t.People()})
 }
 
-// initials are what a face shows.
+// initials returns up to two initials, for the picture of an account.
 func initials(name string) string {
 	var out []rune
 	for _, word := range strings.Fields(name) {
@@ -147,7 +148,7 @@ func initials(name string) string {
 	return string(out)
 }
 
-// hue is a face's colour in degrees: always the same for one person.
+// hue returns the colour of an account in degrees, always the same for one person.
 func hue(oid string) (degrees int) {
 	for _, b := range []byte(oid) {
 		degrees = (degrees*31 + int(b)) % 360
@@ -158,12 +159,12 @@ func hue(oid string) (degrees int) {
 func withQuery(base string, q url.Values) string {
 	u, err := url.Parse(base)
 	if err != nil {
-		return base // a registered one
+		return base // cannot happen: it is registered
 	}
-	had := u.Query()
+	query := u.Query()
 	for k, v := range q {
-		had[k] = v
+		query[k] = v
 	}
-	u.RawQuery = had.Encode()
+	u.RawQuery = query.Encode()
 	return u.String()
 }

@@ -6,21 +6,21 @@ import (
 	"sync"
 )
 
-// Company is a tenant whose changes are pushed as they happen.
+// Company is a tenant that pushes each change at once.
 type Company struct {
 	Tenant      *Tenant
 	Provisioner *Provisioner
 
 	mu     sync.Mutex        // one change at a time; guards remote
-	remote map[string]string // object ID → the id at the target
+	remote map[string]string // object ID → id at the target
 }
 
-// NewCompany joins a tenant and a provisioner.
+// NewCompany returns a company that pushes the changes of t with p.
 func NewCompany(t *Tenant, p *Provisioner) *Company {
 	return &Company{Tenant: t, Provisioner: p, remote: map[string]string{}}
 }
 
-// Sync pushes everybody and every group, as an initial cycle does.
+// Sync pushes all people and groups, like the initial cycle of Entra.
 func (c *Company) Sync() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +63,7 @@ func (c *Company) remotes(oids []string) (ids []string) {
 	return ids
 }
 
-// Hire adds a person to the tenant and to teams (by object ID), and pushes it.
+// Hire adds a person to the tenant and to teams, by object ID, and pushes both.
 func (c *Company) Hire(p Person, teams ...string) (Person, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +74,7 @@ func (c *Company) Hire(p Person, teams ...string) (Person, error) {
 	return p, c.move(p.OID, teams)
 }
 
-// Move makes teams (by object ID) the ones a person is in, and pushes the difference.
+// Move replaces the teams of a person by teams, by object ID, and pushes the difference.
 func (c *Company) Move(oid string, teams ...string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,8 +83,8 @@ func (c *Company) Move(oid string, teams ...string) error {
 
 func (c *Company) move(oid string, teams []string) error {
 	for _, g := range c.Tenant.Teams() {
-		in, wanted := slices.Contains(g.Members, oid), slices.Contains(teams, g.OID)
-		if in == wanted {
+		member, wanted := slices.Contains(g.Members, oid), slices.Contains(teams, g.OID)
+		if member == wanted {
 			continue
 		}
 		c.Tenant.setMember(g.OID, oid, wanted)
@@ -99,7 +99,7 @@ func (c *Company) move(oid string, teams []string) error {
 	return nil
 }
 
-// Offboard disables a person: they cannot sign in, and the target is told.
+// Offboard disables a person, who can then not sign in, and pushes that.
 func (c *Company) Offboard(oid string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,7 +113,7 @@ func (c *Company) Offboard(oid string) error {
 	return c.Provisioner.Disable(id)
 }
 
-// Restore undoes Offboard; memberships are not pushed again.
+// Restore reverts [Company.Offboard]. It does not push memberships.
 func (c *Company) Restore(oid string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,26 +128,26 @@ func (c *Company) Restore(oid string) error {
 	return err
 }
 
-// Update changes a person, and pushes what is different; their object ID stays.
+// Update changes a person and pushes the attributes that changed. The object ID stays.
 func (c *Company) Update(oid string, change func(*Person)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	was, known := c.Tenant.Person(oid)
-	if id := c.remote[oid]; !known || id == "" {
+	old, ok := c.Tenant.Person(oid)
+	if id := c.remote[oid]; !ok || id == "" {
 		return fmt.Errorf("%s was never pushed", oid)
 	}
-	now, err := c.Tenant.change(oid, func(p *Person) { change(p); p.OID, p.Disabled = was.OID, was.Disabled })
+	now, err := c.Tenant.change(oid, func(p *Person) { change(p); p.OID, p.Disabled = old.OID, old.Disabled })
 	if err != nil {
 		return err
 	}
-	attributes := differences(was, now)
+	attributes := differences(old, now)
 	if len(attributes) == 0 {
 		return nil
 	}
 	return c.Provisioner.UpdateUser(c.remote[oid], attributes)
 }
 
-// Delete removes a person for good, here and at the target.
+// Delete removes a person here and at the target.
 func (c *Company) Delete(oid string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,7 +160,7 @@ func (c *Company) Delete(oid string) error {
 	return c.Provisioner.DeleteUser(id)
 }
 
-// Remote is the id the target gave to a person or team.
+// Remote returns the id of a person or team at the target.
 func (c *Company) Remote(oid string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

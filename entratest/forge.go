@@ -12,13 +12,13 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 )
 
-// Unsigned is the token that alg "none" makes.
+// Unsigned returns a token with alg "none".
 func (t *Tenant) Unsigned(c Claims) string {
 	return encode(map[string]any{"alg": "none", "typ": "JWT", "kid": t.newest().id}) + "." + encode(c) + "."
 }
 
-// Confused is signed by HS256 with the public key as the secret: the classic
-// confusion of algorithms.
+// Confused returns a token that is signed by HS256 with the public key as the secret:
+// the classic confusion of algorithms.
 func (t *Tenant) Confused(c Claims) string {
 	k := t.newest()
 	der, err := x509.MarshalPKIXPublicKey(&k.key.PublicKey)
@@ -31,16 +31,16 @@ func (t *Tenant) Confused(c Claims) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// Forged is signed by somebody else under the id of the tenant's key, and brings
-// that somebody's key along in its header.
+// Forged returns a token that is signed with another key under the id of the tenant's
+// key, and has that other key in its header.
 func (t *Tenant) Forged(c Claims) string {
 	other := newKey()
 	other.id = t.newest().id
 	return other.sign(jose.RS256, c, map[string]any{"jwk": jose.JSONWebKey{Key: &other.key.PublicKey, KeyID: other.id}})
 }
 
-// Garbage names a key and has a signature of random bytes: what costs an attacker
-// nothing.
+// Garbage returns a token that names a key and has random bytes for a signature, which
+// costs an attacker nothing.
 func Garbage(keyID string, c Claims) string {
 	signature := make([]byte, 256)
 	rand.Read(signature) // never fails

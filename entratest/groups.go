@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// CreateGroup pushes a group without members, or matches one.
+// CreateGroup pushes a group without its members, unless the target has one by that
+// name. It returns the id at the target.
 func (p *Provisioner) CreateGroup(team Team) (string, error) {
 	found, err := p.match(groupPath + "?excludedAttributes=members&filter=" + equals("displayName", team.Name))
 	switch {
@@ -25,7 +26,7 @@ func (p *Provisioner) CreateGroup(team Team) (string, error) {
 	return text(found, "id"), nil
 }
 
-// AddMembers makes users members of a group, in one operation.
+// AddMembers adds users to a group, in one operation.
 func (p *Provisioner) AddMembers(group string, users ...string) error {
 	err := p.patch(groupPath+"/"+group, groupURN, operation{"op": p.op("Add"), "path": "members", "value": memberValues(users)})
 	if err != nil {
@@ -34,7 +35,8 @@ func (p *Provisioner) AddMembers(group string, users ...string) error {
 	return p.confirmMembers(group, users, true)
 }
 
-// RemoveMembers ends memberships: the old dialect lists them, the modern one filters.
+// RemoveMembers removes users from a group. The old dialect lists them as the value,
+// the modern one has a filter for each.
 func (p *Provisioner) RemoveMembers(group string, users ...string) error {
 	operations := []operation{{"op": "Remove", "path": "members", "value": memberValues(users)}}
 	if p.Modern {
@@ -56,9 +58,9 @@ func memberValues(users []string) (values []any) {
 	return values
 }
 
-// confirmMembers asks for the first and the last of users whether they are in the
-// group, in the way in which Entra used to check references.
-func (p *Provisioner) confirmMembers(group string, users []string, in bool) error {
+// confirmMembers checks whether the first and the last of users are in the group, by
+// the query with which Entra used to check references.
+func (p *Provisioner) confirmMembers(group string, users []string, want bool) error {
 	if len(users) == 0 {
 		return nil
 	}
@@ -72,12 +74,12 @@ func (p *Provisioner) confirmMembers(group string, users []string, in bool) erro
 		if err != nil {
 			return err
 		}
-		if (found != nil) != in {
+		if (found != nil) != want {
 			return fmt.Errorf("the group %s has the member %s: %v, against what was pushed", group, user, found != nil)
 		}
 	}
 	return nil
 }
 
-// DeleteGroup removes a group.
+// DeleteGroup deletes a group.
 func (p *Provisioner) DeleteGroup(id string) error { return p.remove(groupPath + "/" + id) }

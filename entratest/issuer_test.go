@@ -23,17 +23,17 @@ const (
 	verifier = "0123456789012345678901234567890123456789012"
 )
 
-// office is a tenant served over TLS, and a browser that follows nothing.
-type office struct {
+// fixture is a tenant served over TLS, with a browser that follows no redirects.
+type fixture struct {
 	*entratest.Tenant
 	t      *testing.T
 	client *http.Client
 	alice  entratest.Person
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t *testing.T) *fixture {
 	t.Helper()
-	o := &office{t: t}
+	o := &fixture{t: t}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { o.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
 	o.Tenant = entratest.New(server.URL, entratest.App{ClientID: clientID, Secret: secret, RedirectURIs: []string{redirect}})
@@ -43,11 +43,11 @@ func newOffice(t *testing.T) *office {
 	return o
 }
 
-func (o *office) endpoint(name string) string {
+func (o *fixture) endpoint(name string) string {
 	return strings.TrimSuffix(o.Issuer(), "/v2.0") + "/oauth2/v2.0/" + name
 }
 
-func (o *office) answer(resp *http.Response, err error) (*http.Response, string) {
+func (o *fixture) read(resp *http.Response, err error) (*http.Response, string) {
 	o.t.Helper()
 	if err != nil {
 		o.t.Fatal(err)
@@ -60,17 +60,17 @@ func (o *office) answer(resp *http.Response, err error) (*http.Response, string)
 	return resp, string(body)
 }
 
-// question is a good authorization request.
-func question() url.Values {
+// authorizeQuery returns a valid authorization request.
+func authorizeQuery() url.Values {
 	sum := sha256.Sum256([]byte(verifier))
 	return url.Values{"client_id": {clientID}, "redirect_uri": {redirect}, "response_type": {"code"}, "scope": {"openid profile"},
 		"state": {"s"}, "nonce": {"n"}, "code_challenge_method": {"S256"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}}
 }
 
-// back is what an authorization request brings back to the application.
-func (o *office) back(q url.Values) url.Values {
+// back returns the query of the callback.
+func (o *fixture) back(q url.Values) url.Values {
 	o.t.Helper()
-	resp, body := o.answer(o.client.Get(o.endpoint("authorize") + "?" + q.Encode()))
+	resp, body := o.read(o.client.Get(o.endpoint("authorize") + "?" + q.Encode()))
 	to, err := resp.Location()
 	if err != nil {
 		o.t.Fatalf("%s: %s", resp.Status, body)
@@ -78,20 +78,20 @@ func (o *office) back(q url.Values) url.Values {
 	return to.Query()
 }
 
-// form is a good token request for a new code of alice's.
-func (o *office) form() url.Values {
+// form returns a valid token request with a new code of alice.
+func (o *fixture) form() url.Values {
 	o.SignIn(o.alice.OID)
-	return url.Values{"grant_type": {"authorization_code"}, "code": {o.back(question()).Get("code")}, "redirect_uri": {redirect},
+	return url.Values{"grant_type": {"authorization_code"}, "code": {o.back(authorizeQuery()).Get("code")}, "redirect_uri": {redirect},
 		"code_verifier": {verifier}, "client_id": {clientID}, "client_secret": {secret}}
 }
 
-func (o *office) exchange(form url.Values) (status int, answer map[string]any) {
+func (o *fixture) exchange(form url.Values) (status int, tokens map[string]any) {
 	o.t.Helper()
-	resp, body := o.answer(o.client.PostForm(o.endpoint("token"), form))
-	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+	resp, body := o.read(o.client.PostForm(o.endpoint("token"), form))
+	if err := json.Unmarshal([]byte(body), &tokens); err != nil {
 		o.t.Fatal(err)
 	}
-	return resp.StatusCode, answer
+	return resp.StatusCode, tokens
 }
 
 func claimsOf(t *testing.T, token any) (claims map[string]any) {
@@ -111,13 +111,13 @@ func claimsOf(t *testing.T, token any) (claims map[string]any) {
 	return claims
 }
 
-func TestACodeBuysTheTokensThatEntraWouldGive(t *testing.T) {
+func TestToken_CodeForTokens(t *testing.T) {
 	o := newOffice(t)
-	status, answer := o.exchange(o.form())
+	status, tokens := o.exchange(o.form())
 	if status != http.StatusOK {
-		t.Fatalf("%d: %v", status, answer)
+		t.Fatalf("%d: %v", status, tokens)
 	}
-	claims := claimsOf(t, answer["id_token"])
+	claims := claimsOf(t, tokens["id_token"])
 	want := []string{"aio", "aud", "email", "exp", "iat", "iss", "name", "nbf", "nonce", "oid", "preferred_username", "rh", "sid", "sub", "tid", "uti", "ver"}
 	if got := slices.Sorted(maps.Keys(claims)); !slices.Equal(got, want) {
 		t.Errorf("claims are %v\nwant       %v", got, want)
@@ -127,7 +127,7 @@ func TestACodeBuysTheTokensThatEntraWouldGive(t *testing.T) {
 	}
 }
 
-func TestAuthorizationRequestsThatMustFail(t *testing.T) {
+func TestAuthorize_RejectsBadRequests(t *testing.T) {
 	o := newOffice(t)
 	o.SignIn(o.alice.OID)
 	for name, alter := range map[string]func(url.Values){
@@ -143,16 +143,16 @@ func TestAuthorizationRequestsThatMustFail(t *testing.T) {
 		"a state":       func(q url.Values) { q.Del("state") },
 		"a state ":      func(q url.Values) { q.Del("nonce") },
 	} {
-		q := question()
+		q := authorizeQuery()
 		alter(q)
-		resp, body := o.answer(o.client.Get(o.endpoint("authorize") + "?" + q.Encode()))
+		resp, body := o.read(o.client.Get(o.endpoint("authorize") + "?" + q.Encode()))
 		if resp.StatusCode != http.StatusBadRequest || !strings.HasPrefix(body, strings.TrimSpace(name)) {
-			t.Errorf("%s: answers %s: %s", name, resp.Status, body)
+			t.Errorf("%s: responds %s: %s", name, resp.Status, body)
 		}
 	}
 }
 
-func TestTokenRequestsThatMustFail(t *testing.T) {
+func TestToken_RejectsBadRequests(t *testing.T) {
 	o := newOffice(t)
 	for name, c := range map[string]struct {
 		alter func(url.Values)
@@ -171,72 +171,72 @@ func TestTokenRequestsThatMustFail(t *testing.T) {
 	} {
 		form := o.form()
 		c.alter(form)
-		if status, answer := o.exchange(form); status < 400 || answer["error"] != c.want || answer["id_token"] != nil {
-			t.Errorf("%s: answers %d, %v", name, status, answer)
+		if status, tokens := o.exchange(form); status < 400 || tokens["error"] != c.want || tokens["id_token"] != nil {
+			t.Errorf("%s: responds %d, %v", name, status, tokens)
 		}
 	}
 }
 
-func TestACodeIsGoodOnceEvenWhenMisused(t *testing.T) {
+func TestToken_FailedRequestUsesCodeUp(t *testing.T) {
 	o := newOffice(t)
 	form := o.form()
 	wrong := maps.Clone(form)
 	wrong["code_verifier"] = []string{strings.Repeat("v", 43)}
 	o.exchange(wrong)
-	if status, answer := o.exchange(form); status != http.StatusBadRequest || answer["error"] != "invalid_grant" {
-		t.Errorf("answers %d, %v", status, answer)
+	if status, tokens := o.exchange(form); status != http.StatusBadRequest || tokens["error"] != "invalid_grant" {
+		t.Errorf("responds %d, %v", status, tokens)
 	}
 }
 
-func TestWhoMayNotSignIn(t *testing.T) {
+func TestAuthorize_DeniesAccounts(t *testing.T) {
 	o := newOffice(t)
 	off := o.Add(entratest.Person{UPN: "off@example.com", Disabled: true})
 	for who, want := range map[string]string{off.OID: "access_denied", "nobody": "access_denied"} {
 		o.SignIn(who)
-		if back := o.back(question()); back.Get("error") != want || back.Has("code") || back.Get("state") != "s" {
+		if back := o.back(authorizeQuery()); back.Get("error") != want || back.Has("code") || back.Get("state") != "s" {
 			t.Errorf("%s: comes back with %v", who, back)
 		}
 	}
 	o.SignIn("")
-	q := question()
+	q := authorizeQuery()
 	q.Set("prompt", "none")
 	if back := o.back(q); back.Get("error") != "login_required" {
 		t.Errorf("nobody, silently: comes back with %v", back)
 	}
 }
 
-func TestAFaceCanBeClicked(t *testing.T) {
+func TestAuthorize_ShowsAccounts(t *testing.T) {
 	o := newOffice(t)
-	resp, page := o.answer(o.client.Get(o.endpoint("authorize") + "?" + question().Encode()))
+	resp, page := o.read(o.client.Get(o.endpoint("authorize") + "?" + authorizeQuery().Encode()))
 	policy := resp.Header.Get("Content-Security-Policy")
 	if resp.StatusCode != http.StatusOK || !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "script-src") {
-		t.Errorf("answers %s with the policy %q", resp.Status, policy)
+		t.Errorf("responds %s with the policy %q", resp.Status, policy)
 	}
 	if !strings.Contains(page, `name="account" value="`+o.alice.OID+`"`) || strings.Contains(page, "<b>Ng") || strings.Contains(page, "<script") {
 		t.Errorf("page is %s", page)
 	}
-	form := question()
+	form := authorizeQuery()
 	form.Set("account", o.alice.OID)
-	resp, _ = o.answer(o.client.PostForm(o.endpoint("authorize"), form))
+	resp, _ = o.read(o.client.PostForm(o.endpoint("authorize"), form))
 	if to, err := resp.Location(); err != nil || to.Query().Get("code") == "" {
-		t.Errorf("a click answers %s, %v", resp.Status, to)
+		t.Errorf("a click responds %s, %v", resp.Status, to)
 	}
 }
 
-func TestAfterLogoutOnlyRegisteredPlacesAreGoneTo(t *testing.T) {
+func TestLogout_RedirectsToRegisteredURIs(t *testing.T) {
 	o := newOffice(t)
 	for to, want := range map[string]int{redirect: http.StatusFound, "https://evil.example.com/": http.StatusOK, "": http.StatusOK} {
-		resp, _ := o.answer(o.client.Get(o.endpoint("logout") + "?post_logout_redirect_uri=" + url.QueryEscape(to)))
+		resp, _ := o.read(o.client.Get(o.endpoint("logout") + "?post_logout_redirect_uri=" + url.QueryEscape(to)))
 		if resp.StatusCode != want {
-			t.Errorf("to %q: answers %s", to, resp.Status)
+			t.Errorf("to %q: responds %s", to, resp.Status)
 		}
 	}
 }
 
-func TestKeysRotateAndAreWithdrawn(t *testing.T) {
+func TestKeys_RotateAndWithdraw(t *testing.T) {
 	o := newOffice(t)
 	published := func() int {
-		_, body := o.answer(o.client.Get(strings.TrimSuffix(o.Issuer(), "/v2.0") + "/discovery/v2.0/keys"))
+		_, body := o.read(o.client.Get(strings.TrimSuffix(o.Issuer(), "/v2.0") + "/discovery/v2.0/keys"))
 		if strings.Contains(body, `"d"`) {
 			t.Error("a private key is published")
 		}

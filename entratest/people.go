@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Person is somebody in the tenant.
+// Person is an account in the tenant.
 type Person struct {
 	OID        string // object ID: never changes
 	UPN        string // userPrincipalName: may change
@@ -26,7 +26,7 @@ type Team struct {
 	Members []string // by OID
 }
 
-// guid is a random UUID, as object IDs are.
+// guid returns a random UUID; object IDs have that form.
 func guid() string {
 	b := make([]byte, 16)
 	rand.Read(b) // never fails
@@ -34,7 +34,7 @@ func guid() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// Add puts a person into the tenant and returns them with what was missing filled in.
+// Add adds a person to the tenant and returns them with missing fields filled in.
 func (t *Tenant) Add(p Person) Person {
 	if p.OID == "" {
 		p.OID = guid()
@@ -48,14 +48,14 @@ func (t *Tenant) Add(p Person) Person {
 	return p
 }
 
-// People lists everybody, in the order they came.
+// People returns all people, in the order of Add.
 func (t *Tenant) People() []Person {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.people)
 }
 
-// Person finds somebody by object ID.
+// Person returns the person with an object ID.
 func (t *Tenant) Person(oid string) (Person, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,12 +65,12 @@ func (t *Tenant) Person(oid string) (Person, bool) {
 	return Person{}, false
 }
 
-// index is where somebody stands; -1 for nobody. t is locked.
+// index returns the position of a person, or -1. It requires mu to be held.
 func (t *Tenant) index(oid string) int {
 	return slices.IndexFunc(t.people, func(p Person) bool { return p.OID == oid })
 }
 
-// change alters a person in place.
+// change changes a person in place.
 func (t *Tenant) change(oid string, f func(*Person)) (Person, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,7 +92,7 @@ func (t *Tenant) drop(oid string) {
 	}
 }
 
-// AddTeam puts a group into the tenant.
+// AddTeam adds a group to the tenant.
 func (t *Tenant) AddTeam(name string) Team {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,7 +101,7 @@ func (t *Tenant) AddTeam(name string) Team {
 	return *g
 }
 
-// Teams lists the groups, in the order they were made.
+// Teams returns the groups, in the order of AddTeam.
 func (t *Tenant) Teams() []Team {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -112,8 +112,8 @@ func (t *Tenant) Teams() []Team {
 	return teams
 }
 
-// setMember makes a person a member of a team, or none.
-func (t *Tenant) setMember(team, oid string, in bool) {
+// setMember adds a person to a team or removes them.
+func (t *Tenant) setMember(team, oid string, member bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, g := range t.groups {
@@ -121,7 +121,7 @@ func (t *Tenant) setMember(team, oid string, in bool) {
 			continue
 		}
 		g.Members = slices.DeleteFunc(g.Members, func(m string) bool { return m == oid })
-		if in {
+		if member {
 			g.Members = append(g.Members, oid)
 		}
 	}

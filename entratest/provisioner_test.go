@@ -20,11 +20,11 @@ import (
 	"sallyport/store/bolt"
 )
 
-// target is a real SCIM service over TLS.
+// target is the SCIM server of this repository, over TLS.
 type target struct {
 	*directory.Directory
 	provisioner entratest.Provisioner
-	handler     http.Handler // what the server runs; tests may replace it
+	handler     http.Handler // of the server; tests may replace it
 	pushes      []entratest.Push
 }
 
@@ -58,8 +58,8 @@ func newTarget(t *testing.T) *target {
 	return w
 }
 
-// TestACompanyIsPushed in both dialects: hire, move, change, offboard, restore, delete.
-func TestACompanyIsPushed(t *testing.T) {
+// TestCompany_PushesChanges in both dialects: hire, move, change, offboard, restore, delete.
+func TestCompany_PushesChanges(t *testing.T) {
 	for name, modern := range map[string]bool{"capital ops and text for booleans": false, "lower-case ops and no paths": true} {
 		t.Run(name, func(t *testing.T) { livesOf(t, modern) })
 	}
@@ -114,7 +114,7 @@ func livesOf(t *testing.T, modern bool) {
 	shapes(t, w.pushes, modern)
 }
 
-// shapes checks the bytes that went out.
+// shapes checks the requests that were sent.
 func shapes(t *testing.T, pushes []entratest.Push, modern bool) {
 	t.Helper()
 	var all strings.Builder
@@ -134,8 +134,8 @@ func shapes(t *testing.T, pushes []entratest.Push, modern bool) {
 	}
 }
 
-// TestAnswersThatMustNotPass: a service that is right but for one thing.
-func TestAnswersThatMustNotPass(t *testing.T) {
+// TestProvisioner_RejectsDeviations of a server that deviates in one respect.
+func TestProvisioner_RejectsDeviations(t *testing.T) {
 	body := func(change func(map[string]any)) func(*httptest.ResponseRecorder) {
 		return func(r *httptest.ResponseRecorder) {
 			var d map[string]any
@@ -150,7 +150,7 @@ func TestAnswersThatMustNotPass(t *testing.T) {
 		return body(func(d map[string]any) { d[name] = value })
 	}
 	for name, c := range map[string]struct {
-		method, path string // of the request whose answer is bent
+		method, path string // of the request whose response is changed
 		bend         func(*httptest.ResponseRecorder)
 		want         string
 	}{
@@ -204,7 +204,7 @@ func TestAnswersThatMustNotPass(t *testing.T) {
 	}
 }
 
-// replay writes a recorded answer.
+// replay writes a recorded response.
 func replay(w http.ResponseWriter, r *httptest.ResponseRecorder) {
 	for name, values := range r.Header() {
 		w.Header()[name] = values
@@ -236,14 +236,14 @@ func everything(p *entratest.Provisioner) error {
 	return nil
 }
 
-func TestARightServicePasses(t *testing.T) {
+func TestProvisioner_AcceptsConformingServer(t *testing.T) {
 	w := newTarget(t)
 	if err := everything(&w.provisioner); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestAWrongTokenIsQuotedAsEntraWouldLogIt(t *testing.T) {
+func TestProvisioner_QuotesErrorLikeEntra(t *testing.T) {
 	w := newTarget(t)
 	w.provisioner.Token = "sallyport_scim_wrong"
 	err := w.provisioner.TestConnection()

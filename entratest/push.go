@@ -12,31 +12,30 @@ import (
 	"time"
 )
 
-// Push is one SCIM request and what came of it.
+// Push is a SCIM request and its result.
 type Push struct {
 	Method, Path string
 	Body         string // as sent
-	Status       int    // 0: no answer
+	Status       int    // 0 if there was no response
 	Took         time.Duration
-	Problem      string // what Entra's provisioning log would say; "" for success
+	Problem      string // as Entra's provisioning log would have it; "" for success
 }
 
-// Provisioner sends SCIM as Entra's provisioning service does and is particular
-// about the answers: what is not as the RFCs and Entra want it is an error, and
-// every change is read back.
+// Provisioner sends SCIM requests like Entra's provisioning service. A response that
+// is not as the RFCs and Entra expect it is an error, and every change is read back.
 type Provisioner struct {
 	BaseURL string // the "tenant URL", such as https://host/scim/v2
 	Token   string // the "secret token"
 	Client  *http.Client
-	Modern  bool       // speak as with ?aadOptscim062020: lower-case ops, path-less replace, real booleans
-	Observe func(Push) // told of every request Entra would make, not of those that read back; nil for nobody
+	Modern  bool       // the dialect of ?aadOptscim062020: lower-case ops, replace without path, booleans
+	Observe func(Push) // called after every request that Entra would make too; may be nil
 }
 
 const (
 	scimType  = "application/scim+json"
-	patience  = 30 * time.Second // for one answer
-	longest   = 64 << 20         // of an answer, in bytes
-	quoted    = 500              // of an answer, in an error, in bytes
+	timeout   = 30 * time.Second // for one request
+	maxBody   = 64 << 20         // of a response, in bytes
+	maxQuoted = 500              // of a response, in an error, in bytes
 	userURN   = "urn:ietf:params:scim:schemas:core:2.0:User"
 	staffURN  = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 	groupURN  = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -51,27 +50,27 @@ const (
 // document is a JSON object.
 type document = map[string]any
 
-// call makes one request of Entra's; see ask.
+// call makes a request that Entra would make too.
 func (p *Provisioner) call(method, path string, body any, statuses ...int) (document, error) {
 	push := Push{Method: method, Path: path}
-	answer, err := p.ask(&push, body, statuses)
+	result, err := p.do(&push, body, statuses)
 	if err != nil {
 		push.Problem = err.Error()
 	}
 	if p.Observe != nil {
 		p.Observe(push)
 	}
-	return answer, err
+	return result, err
 }
 
 // readBack is a GET that Entra would not make.
 func (p *Provisioner) readBack(path string, statuses ...int) (document, error) {
-	return p.ask(&Push{Method: http.MethodGet, Path: path}, nil, statuses)
+	return p.do(&Push{Method: http.MethodGet, Path: path}, nil, statuses)
 }
 
-// ask sends a request and demands one of statuses; the answer is nil for 204.
-func (p *Provisioner) ask(push *Push, body any, statuses []int) (document, error) {
-	ctx, stop := context.WithTimeout(context.Background(), patience)
+// do sends a request and expects one of statuses. The document is nil for 204.
+func (p *Provisioner) do(push *Push, body any, statuses []int) (document, error) {
+	ctx, stop := context.WithTimeout(context.Background(), timeout)
 	defer stop()
 	req, err := p.request(ctx, push, body)
 	if err != nil {
@@ -80,19 +79,19 @@ func (p *Provisioner) ask(push *Push, body any, statuses []int) (document, error
 	began := time.Now()
 	resp, err := p.client().Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: no answer: %w", push.Method, push.Path, err)
+		return nil, fmt.Errorf("%s %s: no response: %w", push.Method, push.Path, err)
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, longest))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	push.Took, push.Status = time.Since(began), resp.StatusCode
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: the answer broke off: %w", push.Method, push.Path, err)
+		return nil, fmt.Errorf("%s %s: the response is incomplete: %w", push.Method, push.Path, err)
 	}
-	answer, err := judge(resp, data, statuses)
+	result, err := checkResponse(resp, data, statuses)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", push.Method, push.Path, err)
 	}
-	return answer, nil
+	return result, nil
 }
 
 func (p *Provisioner) request(ctx context.Context, push *Push, body any) (*http.Request, error) {
@@ -110,27 +109,27 @@ func (p *Provisioner) request(ctx context.Context, push *Push, body any) (*http.
 		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+p.Token)
-	req.Header.Set("User-Agent", "") // none, and no Accept either: so Entra does
+	req.Header.Set("User-Agent", "") // Entra sends neither User-Agent nor Accept
 	if body != nil {
 		req.Header.Set("Content-Type", scimType+"; charset=utf-8")
 	}
 	return req, nil
 }
 
-// client follows no redirects, as Entra does not.
+// client returns a client that follows no redirects, like Entra.
 func (p *Provisioner) client() *http.Client {
 	var c http.Client
 	if p.Client != nil {
 		c = *p.Client
 	}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return errors.New("the answer is a redirect, which is not followed")
+		return errors.New("the response is a redirect, which is not followed")
 	}
 	return &c
 }
 
-// TestConnection is what the portal's button does: ask for a user, a group and an
-// id that cannot exist.
+// TestConnection does what the button of that name in the portal does: it queries a
+// user, a group and an id that cannot exist.
 func (p *Provisioner) TestConnection() error {
 	for _, path := range []string{
 		usersPath + "?filter=" + equals("userName", guid()),
@@ -138,7 +137,7 @@ func (p *Provisioner) TestConnection() error {
 	} {
 		found, err := p.match(path)
 		if err == nil && found != nil {
-			err = fmt.Errorf("GET %s: found what cannot exist", path)
+			err = fmt.Errorf("GET %s: found a resource that cannot exist", path)
 		}
 		if err != nil {
 			return err

@@ -22,7 +22,7 @@ func newKey() signingKey {
 	return signingKey{guid(), key}
 }
 
-// Rotate signs with a new key from now on; old keys stay published until Withdraw.
+// Rotate adds a new signing key; old keys stay published until [Tenant.Withdraw].
 func (t *Tenant) Rotate() {
 	k := newKey()
 	t.mu.Lock()
@@ -37,7 +37,7 @@ func (t *Tenant) Withdraw() {
 	t.keys = t.keys[len(t.keys)-1:]
 }
 
-// KeyFetches is how often the key set was asked for.
+// KeyFetches returns how often the key set was requested.
 func (t *Tenant) KeyFetches() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -50,7 +50,7 @@ func (t *Tenant) newest() signingKey {
 	return t.keys[len(t.keys)-1]
 }
 
-// publish answers with the public keys: without alg, as Entra does.
+// publish responds with the public keys, without alg, as Entra does.
 func (t *Tenant) publish(w http.ResponseWriter, _ *http.Request) {
 	t.mu.Lock()
 	t.fetches++
@@ -62,8 +62,8 @@ func (t *Tenant) publish(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, set)
 }
 
-// Sign signs claims with the newest key by RS256; header adds to the header or
-// replaces (nil: nothing).
+// Sign signs claims with the newest key by RS256. The members of header are added to
+// the header, or replaced in it.
 func (t *Tenant) Sign(c Claims, header map[string]any) string {
 	return t.newest().sign(jose.RS256, c, header)
 }
@@ -78,7 +78,7 @@ func (k signingKey) sign(algorithm jose.SignatureAlgorithm, c Claims, header map
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: k.key}, o)
 	if err != nil {
-		panic(err) // a key of our own making
+		panic(err) // cannot happen with a key from newKey
 	}
 	payload, err := json.Marshal(c)
 	if err != nil {

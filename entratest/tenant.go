@@ -1,9 +1,10 @@
-// Package entratest is a Microsoft Entra ID for tests and demonstrations: an
-// issuer that signs people in, and a provisioner that pushes them by SCIM. It is
-// stricter than the real one: what it lets pass, Entra does.
+// Package entratest imitates Microsoft Entra ID for tests and demonstrations: an
+// issuer that signs people in, and a provisioner that pushes users and groups by SCIM.
+// It is stricter than Entra: it accepts nothing that Entra would reject.
 //
-// Shapes follow Microsoft's pages on the v2.0 endpoints, token claims and SCIM
-// provisioning. It keeps everything in memory and must never face a network.
+// Requests, tokens and errors have the shapes that Microsoft documents for the v2.0
+// endpoints, token claims and SCIM provisioning. Everything is kept in memory; a
+// Tenant must never be reachable from a network.
 package entratest
 
 import (
@@ -16,28 +17,28 @@ import (
 type App struct {
 	ClientID     string
 	Secret       string
-	RedirectURIs []string // compared exactly; after logout, too, the browser is sent to one of these or nowhere
+	RedirectURIs []string // compared exactly; after logout, too, the browser is redirected only to one of these
 }
 
-// Tenant is the directory and its issuer; an http.Handler to be served at the
-// URL given to New.
+// Tenant is a directory and its issuer: an [http.Handler] that must be served at the
+// URL given to [New].
 type Tenant struct {
 	ID  string // tenant ID
 	url string
 	mux *http.ServeMux
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	app      App
 	people   []Person
 	groups   []*Team
 	keys     []signingKey // the newest signs
 	fetches  int          // of the key set
 	codes    map[string]code
-	selected string       // who signs in without being asked, by OID
-	alter    func(Claims) // of ID tokens given at login; nil: nothing
+	selected string       // OID of the person who signs in without being asked
+	alter    func(Claims) // changes the ID tokens of logins; nil for no change
 }
 
-// New makes a tenant that will be served at base, with one registered app.
+// New returns a tenant that will be served at base, with one registered application.
 func New(base string, app App) *Tenant {
 	return newTenant(base, app, newKey())
 }
@@ -57,10 +58,10 @@ func newTenant(base string, app App, key signingKey) *Tenant {
 	return t
 }
 
-// Issuer is the v2.0 issuer.
+// Issuer returns the v2.0 issuer.
 func (t *Tenant) Issuer() string { return t.url + "/" + t.ID + "/v2.0" }
 
-// ClientID is the registered application's.
+// ClientID returns the client ID of the registered application.
 func (t *Tenant) ClientID() string { return t.app.ClientID } // never changes
 
 // Allow adds a redirect URI to the registration.
@@ -70,22 +71,23 @@ func (t *Tenant) Allow(redirectURI string) {
 	t.app.RedirectURIs = append(t.app.RedirectURIs, redirectURI)
 }
 
-// SignIn makes oid the one who signs in without being asked; "" asks again.
+// SignIn makes oid the person who signs in without being asked; "" shows the page to
+// pick an account again.
 func (t *Tenant) SignIn(oid string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.selected = oid
 }
 
-// Alter changes the claims of every ID token given at login from now on, for tests
-// of what an application takes; nil ends that.
+// Alter changes the claims of the ID tokens of all later logins, for tests of what an
+// application accepts; nil ends that.
 func (t *Tenant) Alter(f func(Claims)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.alter = f
 }
 
-// ServeHTTP is the issuer.
+// ServeHTTP serves the endpoints of the issuer.
 func (t *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.mux.ServeHTTP(w, r) }
 
 func (t *Tenant) path(rest string) string { return "/" + t.ID + rest }

@@ -16,24 +16,25 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client went away
+	_ = json.NewEncoder(w).Encode(v) // fails only if the client is gone
 }
 
-// no is how the token endpoint refuses (RFC 6749 §5.2, and what Entra adds).
-type no struct {
+// tokenError is an error response of the token endpoint (RFC 6749 §5.2, and what Entra
+// adds).
+type tokenError struct {
 	status            int
 	name, description string
 }
 
-func (n no) write(w http.ResponseWriter) {
-	writeJSON(w, n.status, map[string]any{"error": n.name, "error_description": n.description,
+func (e tokenError) write(w http.ResponseWriter) {
+	writeJSON(w, e.status, map[string]any{"error": e.name, "error_description": e.description,
 		"timestamp": time.Now().UTC().Format("2006-01-02 15:04:05Z"), "trace_id": guid(), "correlation_id": guid()})
 }
 
 // token exchanges a code, once.
 func (t *Tenant) token(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
-		no{http.StatusBadRequest, "invalid_request", "AADSTS900144: the form cannot be read"}.write(w)
+		tokenError{http.StatusBadRequest, "invalid_request", "AADSTS900144: the form cannot be read"}.write(w)
 		return
 	}
 	c, problem := t.redeem(r)
@@ -41,9 +42,9 @@ func (t *Tenant) token(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
-	p, known := t.Person(c.person)
-	if !known || p.Disabled {
-		no{http.StatusBadRequest, "invalid_grant", "AADSTS50057: The user account is disabled."}.write(w)
+	p, ok := t.Person(c.person)
+	if !ok || p.Disabled {
+		tokenError{http.StatusBadRequest, "invalid_grant", "AADSTS50057: The user account is disabled."}.write(w)
 		return
 	}
 	t.mu.Lock()
@@ -57,20 +58,20 @@ func (t *Tenant) token(w http.ResponseWriter, r *http.Request) {
 		"access_token": t.GraphToken(p), "id_token": t.IDToken(p, c.nonce, alter)})
 }
 
-// verifierForm is that of RFC 7636 §4.1.
+// verifierForm is the form of a code verifier (RFC 7636 §4.1).
 var verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 
-// redeem takes the code that r names, whether or not all else is right.
-func (t *Tenant) redeem(r *http.Request) (code, *no) {
+// redeem uses the code of a request up, even if the request is invalid otherwise.
+func (t *Tenant) redeem(r *http.Request) (code, *tokenError) {
 	q := r.PostForm
-	invalid := func(description string) (code, *no) {
-		return code{}, &no{http.StatusBadRequest, "invalid_grant", description}
+	invalid := func(description string) (code, *tokenError) {
+		return code{}, &tokenError{http.StatusBadRequest, "invalid_grant", description}
 	}
 	if len(r.URL.RawQuery) > 0 || repeated(q) != "" {
-		return code{}, &no{http.StatusBadRequest, "invalid_request", "AADSTS9000411: parameters belong into the body, each once."}
+		return code{}, &tokenError{http.StatusBadRequest, "invalid_request", "AADSTS9000411: parameters must be in the body, each once."}
 	}
 	if !t.authentic(r) {
-		return code{}, &no{http.StatusUnauthorized, "invalid_client", "AADSTS7000215: Invalid client secret provided."}
+		return code{}, &tokenError{http.StatusUnauthorized, "invalid_client", "AADSTS7000215: Invalid client secret provided."}
 	}
 	t.mu.Lock()
 	c, ok := t.codes[q.Get("code")]
@@ -78,7 +79,7 @@ func (t *Tenant) redeem(r *http.Request) (code, *no) {
 	t.mu.Unlock()
 	switch {
 	case q.Get("grant_type") != "authorization_code":
-		return code{}, &no{http.StatusBadRequest, "unsupported_grant_type", "AADSTS70003: The app requested an unsupported grant type."}
+		return code{}, &tokenError{http.StatusBadRequest, "unsupported_grant_type", "AADSTS70003: The app requested an unsupported grant type."}
 	case !ok || time.Now().After(c.expires):
 		return invalid("AADSTS54005: OAuth2 Authorization code was already redeemed or has expired.")
 	case q.Get("redirect_uri") != c.redirectURI:
@@ -89,7 +90,7 @@ func (t *Tenant) redeem(r *http.Request) (code, *no) {
 	return c, nil
 }
 
-// authentic says whether the client proved itself, in one of two ways, not both
+// authentic reports whether the client authenticated, by exactly one of two methods
 // (RFC 6749 §2.3).
 func (t *Tenant) authentic(r *http.Request) bool {
 	id, secret, basic := r.BasicAuth()
@@ -110,9 +111,8 @@ func challengeOf(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// logout ends the browser's session with the tenant, of which there is none to
-// end: accounts are picked anew each time. It sends the browser on to a registered
-// redirect URI alone.
+// logout redirects the browser to a registered redirect URI and to no other. There is
+// no session to end: accounts are picked anew at each login.
 func (t *Tenant) logout(w http.ResponseWriter, r *http.Request) {
 	to := r.URL.Query().Get("post_logout_redirect_uri")
 	t.mu.Lock()
@@ -123,11 +123,11 @@ func (t *Tenant) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("You signed out of your account.\n")) // the client went away
+	_, _ = w.Write([]byte("You signed out of your account.\n")) // fails only if the client is gone
 }
 
-// withAuthTime adds when the user signed in: now, for asking for max_age has them
-// sign in (OpenID Connect Core 1.0 §3.1.2.1).
+// withAuthTime adds an auth_time of now, because a request with max_age makes the user
+// sign in again (OpenID Connect Core 1.0 §3.1.2.1).
 func withAuthTime(alter func(Claims)) func(Claims) {
 	return func(c Claims) {
 		c["auth_time"] = time.Now().Unix()

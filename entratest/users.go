@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// FindUser is the id of the user with this userName, or "".
+// FindUser returns the id of the user with a userName, or "".
 func (p *Provisioner) FindUser(upn string) (string, error) {
 	found, err := p.match(usersPath + "?filter=" + equals("userName", upn))
 	if err != nil || found == nil {
@@ -20,8 +20,8 @@ func (p *Provisioner) FindUser(upn string) (string, error) {
 	return text(found, "id"), nil
 }
 
-// CreateUser pushes a person, and returns the id the target gave; an account
-// that is there already is matched and brought up to date.
+// CreateUser pushes a person and returns the id at the target. A user who exists
+// there by that userName is updated.
 func (p *Provisioner) CreateUser(person Person) (id string, err error) {
 	id, err = p.FindUser(person.UPN)
 	switch {
@@ -35,25 +35,25 @@ func (p *Provisioner) CreateUser(person Person) (id string, err error) {
 	return id, p.UpdateUser(id, attributes)
 }
 
-// create posts a resource and compares what was made of it.
+// create posts a resource and compares it with the response.
 func (p *Provisioner) create(path, urn string, body document) (id string, err error) {
-	made, err := p.call(http.MethodPost, path, body, http.StatusCreated)
+	created, err := p.call(http.MethodPost, path, body, http.StatusCreated)
 	if err != nil {
 		return "", err
 	}
 	sent := maps.Clone(body)
-	delete(sent, "schemas") // the target's own to say
-	problem := resourceProblem(made, urn)
+	delete(sent, "schemas") // may differ
+	problem := resourceProblem(created, urn)
 	if problem == "" {
-		problem = echoes("", sent, made)
+		problem = difference("", sent, created)
 	}
 	if problem != "" {
-		return "", fmt.Errorf("POST %s: what was made is not what was sent: %s", path, problem)
+		return "", fmt.Errorf("POST %s: the resource differs from the request: %s", path, problem)
 	}
-	return text(made, "id"), nil
+	return text(created, "id"), nil
 }
 
-// userBody is a person by Entra's default mapping, with objectId as externalId.
+// userBody returns a person in Entra's default mapping, with objectId as externalId.
 func userBody(person Person) document {
 	body := document{
 		"schemas":     []any{userURN, staffURN},
@@ -77,19 +77,19 @@ func userBody(person Person) document {
 
 type operation = document
 
-// patch sends operations; an answer of 200 must be the resource.
+// patch sends operations. A 200 response must have the resource.
 func (p *Provisioner) patch(path, urn string, operations ...operation) error {
 	now, err := p.call(http.MethodPatch, path, document{"schemas": []any{patchURN}, "Operations": operations}, http.StatusOK, http.StatusNoContent)
 	if err != nil || now == nil {
 		return err
 	}
 	if problem := resourceProblem(now, urn); problem != "" {
-		return fmt.Errorf("PATCH %s: the answer is not the resource: %s", path, problem)
+		return fmt.Errorf("PATCH %s: the response is not the resource: %s", path, problem)
 	}
 	return nil
 }
 
-// op spells an operation in the dialect.
+// op returns the name of an operation in the dialect of the provisioner.
 func (p *Provisioner) op(name string) string {
 	if p.Modern {
 		return strings.ToLower(name)
@@ -98,20 +98,20 @@ func (p *Provisioner) op(name string) string {
 }
 
 // UpdateUser pushes attributes by path, such as {"displayName": "…"} or
-// {`emails[type eq "work"].value`: "…"}; all in one request, which the modern
-// dialect makes one path-less operation as far as paths have no filter.
+// {`emails[type eq "work"].value`: "…"}, in one request. In the modern dialect, all
+// attributes whose paths have no filter are one operation without path.
 func (p *Provisioner) UpdateUser(id string, attributes map[string]any) error {
 	var operations []operation
-	loose := document{}
+	pathless := document{}
 	for _, path := range slices.Sorted(maps.Keys(attributes)) {
 		if p.Modern && !strings.Contains(path, "[") {
-			loose[path] = attributes[path]
+			pathless[path] = attributes[path]
 			continue
 		}
 		operations = append(operations, operation{"op": p.op("Replace"), "path": path, "value": attributes[path]})
 	}
-	if len(loose) > 0 {
-		operations = append([]operation{{"op": "replace", "value": loose}}, operations...)
+	if len(pathless) > 0 {
+		operations = append([]operation{{"op": "replace", "value": pathless}}, operations...)
 	}
 	if err := p.patch(usersPath+"/"+id, userURN, operations...); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (p *Provisioner) UpdateUser(id string, attributes map[string]any) error {
 	return p.confirm(id, attributes)
 }
 
-// confirm reads a user back and compares.
+// confirm reads a user back and compares the attributes.
 func (p *Provisioner) confirm(id string, attributes map[string]any) error {
 	now, err := p.readBack(usersPath+"/"+id, http.StatusOK)
 	if err != nil {
@@ -129,25 +129,25 @@ func (p *Provisioner) confirm(id string, attributes map[string]any) error {
 		return fmt.Errorf("the user %s read back: %s", id, problem)
 	}
 	for path, sent := range attributes {
-		if problem := echoes(path, sent, valueAt(now, path)); problem != "" {
+		if problem := difference(path, sent, valueAt(now, path)); problem != "" {
 			return fmt.Errorf("the user %s read back: %s", id, problem)
 		}
 	}
 	return nil
 }
 
-// differences are the attributes to push, by path.
-func differences(was, now Person) map[string]any {
+// differences returns the attributes that changed, by path.
+func differences(old, now Person) map[string]any {
 	changed := map[string]any{}
 	for path, pair := range map[string][2]string{
-		"userName":                     {was.UPN, now.UPN},
-		"displayName":                  {was.Name, now.Name},
-		"name.formatted":               {was.Name, now.Name},
-		"name.givenName":               {was.GivenName, now.GivenName},
-		"name.familyName":              {was.FamilyName, now.FamilyName},
-		`emails[type eq "work"].value`: {was.Mail, now.Mail},
-		"title":                        {was.Title, now.Title},
-		staffURN + ":department":       {was.Department, now.Department},
+		"userName":                     {old.UPN, now.UPN},
+		"displayName":                  {old.Name, now.Name},
+		"name.formatted":               {old.Name, now.Name},
+		"name.givenName":               {old.GivenName, now.GivenName},
+		"name.familyName":              {old.FamilyName, now.FamilyName},
+		`emails[type eq "work"].value`: {old.Mail, now.Mail},
+		"title":                        {old.Title, now.Title},
+		staffURN + ":department":       {old.Department, now.Department},
 	} {
 		if pair[0] != pair[1] {
 			changed[path] = pair[1]
@@ -156,11 +156,11 @@ func differences(was, now Person) map[string]any {
 	return changed
 }
 
-// Disable is what Entra sends when somebody is unassigned, blocked or deleted:
-// the user stays, inactive.
+// Disable deactivates a user, as Entra does when a person is unassigned, blocked or
+// deleted.
 func (p *Provisioner) Disable(id string) error { return p.setActive(id, false) }
 
-// Restore undoes Disable, after the matching query that Entra makes first.
+// Restore reverts [Provisioner.Disable], after the matching query that Entra makes.
 func (p *Provisioner) Restore(person Person) (id string, err error) {
 	id, err = p.FindUser(person.UPN)
 	if err == nil && id == "" {
@@ -173,17 +173,17 @@ func (p *Provisioner) Restore(person Person) (id string, err error) {
 }
 
 func (p *Provisioner) setActive(id string, active bool) error {
-	o := operation{"op": p.op("Replace"), "path": "active", "value": active}
+	change := operation{"op": p.op("Replace"), "path": "active", "value": active}
 	if !p.Modern {
-		o["value"] = map[bool]string{true: "True", false: "False"}[active]
+		change["value"] = map[bool]string{true: "True", false: "False"}[active]
 	}
-	if err := p.patch(usersPath+"/"+id, userURN, o); err != nil {
+	if err := p.patch(usersPath+"/"+id, userURN, change); err != nil {
 		return err
 	}
 	return p.confirm(id, map[string]any{"active": active})
 }
 
-// DeleteUser removes a user for good: nothing may be left under the id.
+// DeleteUser deletes a user and checks that the id is gone.
 func (p *Provisioner) DeleteUser(id string) error { return p.remove(usersPath + "/" + id) }
 
 func (p *Provisioner) remove(path string) error {

@@ -67,7 +67,7 @@ func runDemo(cmd *cobra.Command, dir string) error {
 }
 
 // writeDemoFiles writes the configuration and the secrets that it names, and returns the path of the configuration.
-func writeDemoFiles(dir string, world *demo.World) (path string, err error) {
+func writeDemoFiles(dir string, world *demo.Demo) (path string, err error) {
 	files := map[string][]byte{"sallyport.yaml": world.Config()}
 	for name, secret := range world.Secrets() {
 		files[name] = []byte(secret)
@@ -85,7 +85,7 @@ func writeDemoFiles(dir string, world *demo.World) (path string, err error) {
 }
 
 // pushDemoUsers waits until the server is ready and then has the identity provider push its users and groups.
-func pushDemoUsers(ctx context.Context, cmd *cobra.Command, world *demo.World, client *controlClient) error {
+func pushDemoUsers(ctx context.Context, cmd *cobra.Command, world *demo.Demo, client *controlClient) error {
 	if err := awaitReady(ctx, client.file.Listen.Ops); err != nil {
 		return err
 	}

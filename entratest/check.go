@@ -12,34 +12,35 @@ import (
 	"strings"
 )
 
-// judge reads an answer; any deviation from what RFC 7644 and Entra want is an error.
-func judge(resp *http.Response, data []byte, statuses []int) (document, error) {
-	quote := string(data[:min(len(data), quoted)])
+// checkResponse decodes a response. Any deviation from RFC 7644 and from what Entra
+// expects is an error.
+func checkResponse(resp *http.Response, data []byte, statuses []int) (document, error) {
+	quote := string(data[:min(len(data), maxQuoted)])
 	wanted := slices.Contains(statuses, resp.StatusCode)
 	if resp.StatusCode == http.StatusNoContent && wanted {
 		return nil, nil
 	}
-	var answer document
+	var body document
 	problem := typeProblem(resp.Header.Get("Content-Type"))
-	if err := json.Unmarshal(data, &answer); problem == "" && err != nil {
-		problem = "the answer is not a JSON object: " + err.Error()
+	if err := json.Unmarshal(data, &body); problem == "" && err != nil {
+		problem = "the response is not a JSON object: " + err.Error()
 	}
 	if problem == "" && resp.StatusCode >= http.StatusBadRequest {
-		problem = errorProblem(answer, resp.StatusCode)
+		problem = errorProblem(body, resp.StatusCode)
 	}
 	if !wanted {
 		return nil, errors.New(logLine(resp.Status, quote, problem))
 	}
-	if problem == "" && resp.StatusCode == http.StatusCreated && !locates(resp.Header.Get("Location"), answer) {
+	if problem == "" && resp.StatusCode == http.StatusCreated && !locates(resp.Header.Get("Location"), body) {
 		problem = fmt.Sprintf("the Location %q is not the resource's meta.location", resp.Header.Get("Location"))
 	}
 	if problem != "" {
 		return nil, fmt.Errorf("%s: %s (%s)", resp.Status, problem, quote)
 	}
-	return answer, nil
+	return body, nil
 }
 
-// logLine is what an administrator would read in Entra's provisioning log.
+// logLine returns the message that Entra's provisioning log would have.
 func logLine(status, quote, problem string) string {
 	line := "StatusCode: " + status + " Message: Processing of the HTTP request resulted in an exception. Web Response: " + quote +
 		". This operation was retried 0 times."
@@ -58,20 +59,20 @@ func typeProblem(text string) string {
 	return ""
 }
 
-// errorProblem: RFC 7644 §3.12; status is a string.
-func errorProblem(answer document, status int) string {
+// errorProblem returns what is wrong with an error response (RFC 7644 §3.12), or "".
+func errorProblem(body document, status int) string {
 	switch {
-	case !has(answer, errorURN):
-		return "the answer's schemas do not say that it is an error"
-	case answer["status"] != strconv.Itoa(status):
-		return fmt.Sprintf("the error's status is %#v, not the string %q", answer["status"], strconv.Itoa(status))
-	case status != http.StatusNotFound && text(answer, "detail") == "":
+	case !has(body, errorURN):
+		return "the schemas of the response do not say that it is an error"
+	case body["status"] != strconv.Itoa(status):
+		return fmt.Sprintf("the error's status is %#v, not the string %q", body["status"], strconv.Itoa(status))
+	case status != http.StatusNotFound && text(body, "detail") == "":
 		return "the error has no detail for the administrator to read"
 	}
 	return ""
 }
 
-// locates: RFC 7644 §3.3.
+// locates reports whether a Location is that of the created resource (RFC 7644 §3.3).
 func locates(location string, made document) bool {
 	meta, _ := made["meta"].(document)
 	u, err := url.Parse(location)
@@ -83,13 +84,13 @@ func text(d document, name string) string {
 	return s
 }
 
-// has says whether a document names a schema.
+// has reports whether a document names a schema.
 func has(d document, urn string) bool {
 	names, _ := d["schemas"].([]any)
 	return slices.Contains(names, any(urn))
 }
 
-// resourceProblem is what a user or group lacks to be one.
+// resourceProblem returns what is wrong with a user or group, or "".
 func resourceProblem(d document, urn string) string {
 	meta, _ := d["meta"].(document)
 	switch {
@@ -102,14 +103,14 @@ func resourceProblem(d document, urn string) string {
 	case text(meta, "created") == "" || text(meta, "lastModified") == "" || text(meta, "location") == "":
 		return "its meta lacks created, lastModified or location"
 	case urn == userURN && !isBool(d["active"]):
-		return fmt.Sprintf("its active is %#v, no boolean", d["active"])
+		return fmt.Sprintf("its active is %#v, not a boolean", d["active"])
 	}
 	return ""
 }
 
 func isBool(v any) bool { _, ok := v.(bool); return ok }
 
-// match asks a query and gives the one resource it finds; nil for none.
+// match returns the one resource that a query finds; nil if there is none.
 func (p *Provisioner) match(query string) (document, error) {
 	list, err := p.call(http.MethodGet, query, nil, http.StatusOK)
 	if err != nil {
@@ -122,15 +123,15 @@ func (p *Provisioner) match(query string) (document, error) {
 	return found, nil
 }
 
-// only is the one resource in a list; nil for none (RFC 7644 §3.4.2).
+// only returns the one resource in a list; nil if there is none (RFC 7644 §3.4.2).
 func only(list document) (document, error) {
 	total, isNumber := list["totalResults"].(float64)
 	resources, isList := list["Resources"].([]any)
 	switch {
 	case !has(list, listURN):
-		return nil, fmt.Errorf("the answer to a query is not a ListResponse")
+		return nil, fmt.Errorf("the response to a query is not a ListResponse")
 	case !isNumber || !isList:
-		return nil, fmt.Errorf("the answer to a query lacks totalResults or Resources")
+		return nil, fmt.Errorf("the response to a query lacks totalResults or Resources")
 	case total > 1:
 		return nil, fmt.Errorf("duplicate target entries: %g", total)
 	case int(total) != len(resources):
@@ -138,15 +139,15 @@ func only(list document) (document, error) {
 	case total == 0:
 		return nil, nil
 	}
-	one, _ := resources[0].(document)
-	if text(one, "id") == "" {
+	resource, _ := resources[0].(document)
+	if text(resource, "id") == "" {
 		return nil, fmt.Errorf("the resource found has no id")
 	}
-	return one, nil
+	return resource, nil
 }
 
-// equals is an escaped filter, with the plus signs for spaces that Entra sends.
+// equals returns an escaped filter, with plus signs for spaces, as Entra sends it.
 func equals(attribute, value string) string {
-	literal, _ := json.Marshal(value) // a string never fails
+	literal, _ := json.Marshal(value) // a string can always be encoded
 	return url.QueryEscape(attribute + " eq " + string(literal))
 }

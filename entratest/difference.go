@@ -6,44 +6,44 @@ import (
 	"strings"
 )
 
-// echoes says what of sent is missing or different in got, or "". Nothing sent
-// (null, "", an empty list) may be absent; got may have more.
-func echoes(at string, sent, got any) string {
+// difference returns which part of sent is missing or different in got, or "". An
+// empty value (null, "", an empty list) may be missing; got may have more.
+func difference(path string, sent, got any) string {
 	switch sent := sent.(type) {
 	case nil:
 		return ""
 	case document:
-		there, _ := got.(document)
+		object, _ := got.(document)
 		for name, value := range sent {
-			if problem := echoes(strings.TrimPrefix(at+"."+name, "."), value, there[name]); problem != "" {
+			if problem := difference(strings.TrimPrefix(path+"."+name, "."), value, object[name]); problem != "" {
 				return problem
 			}
 		}
 		return ""
 	case []any:
-		return echoesAll(at, sent, got)
+		return listDifference(path, sent, got)
 	}
 	if sent == "" && got == nil || reflect.DeepEqual(sent, got) {
 		return ""
 	}
-	return fmt.Sprintf("%s was sent as %#v and is %#v", at, sent, got)
+	return fmt.Sprintf("%s was sent as %#v and is %#v", path, sent, got)
 }
 
-func echoesAll(at string, sent []any, got any) string {
-	there, _ := got.([]any)
+func listDifference(path string, sent []any, got any) string {
+	elements, _ := got.([]any)
 	for _, element := range sent {
 		found := false
-		for _, candidate := range there {
-			found = found || echoes(at, element, candidate) == ""
+		for _, candidate := range elements {
+			found = found || difference(path, element, candidate) == ""
 		}
 		if !found {
-			return fmt.Sprintf("%s lacks %v", at, element)
+			return fmt.Sprintf("%s lacks %v", path, element)
 		}
 	}
 	return ""
 }
 
-// valueAt reads an attribute by the path that a PATCH names: "name.givenName",
+// valueAt returns an attribute by its path in a PATCH: "name.givenName",
 // "urn:…:User:department", `emails[type eq "work"].value`.
 func valueAt(d document, path string) any {
 	if urn, rest, ok := cutURN(path); ok {
@@ -70,7 +70,7 @@ func valueAt(d document, path string) any {
 	return nil
 }
 
-// cutURN parts "urn:…:User:name" at its last colon.
+// cutURN cuts "urn:…:User:name" at its last colon.
 func cutURN(path string) (urn, rest string, ok bool) {
 	i := strings.LastIndex(path, ":")
 	if i < 0 || !strings.HasPrefix(path, "urn:") {

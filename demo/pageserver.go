@@ -6,25 +6,25 @@ import (
 	"net/http"
 )
 
-// office is the tenant's own web server: the start page, the tenant page, and the identity provider.
-func (w *World) office() http.Handler {
+// tenantHandler serves the start page, the tenant page and the identity provider.
+func (w *Demo) tenantHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", w.servePage("start.html"))
 	mux.HandleFunc("GET /tenant", w.servePage("tenant.html"))
 	mux.HandleFunc("GET /state", w.tenant.serveState)
 	w.pages.assets(mux)
-	deed := func(pattern string, f func(*http.Request) error) {
-		mux.HandleFunc(pattern, func(rw http.ResponseWriter, r *http.Request) { answer(rw, f(r)) })
+	action := func(pattern string, f func(*http.Request) error) {
+		mux.HandleFunc(pattern, func(rw http.ResponseWriter, r *http.Request) { writeResult(rw, f(r)) })
 	}
-	deed("POST /hire", func(r *http.Request) error { return w.tenant.hire(r.FormValue("name"), r.FormValue("team")) })
-	deed("POST /people/{id}/move", func(r *http.Request) error { return w.tenant.move(r.PathValue("id"), r.FormValue("team")) })
-	deed("POST /people/{id}/offboard", func(r *http.Request) error { return w.tenant.offboard(r.PathValue("id")) })
-	deed("POST /people/{id}/restore", func(r *http.Request) error { return w.tenant.restore(r.PathValue("id")) })
+	action("POST /hire", func(r *http.Request) error { return w.tenant.hire(r.FormValue("name"), r.FormValue("team")) })
+	action("POST /people/{id}/move", func(r *http.Request) error { return w.tenant.move(r.PathValue("id"), r.FormValue("team")) })
+	action("POST /people/{id}/offboard", func(r *http.Request) error { return w.tenant.offboard(r.PathValue("id")) })
+	action("POST /people/{id}/restore", func(r *http.Request) error { return w.tenant.restore(r.PathValue("id")) })
 	mux.Handle("/"+w.tenant.issuer.ID+"/", w.tenant.issuer)
-	return ownHostOnly(hostOf(w.places.Tenant), http.NewCrossOriginProtection().Handler(mux))
+	return ownHostOnly(hostOf(w.endpoints.Tenant), http.NewCrossOriginProtection().Handler(mux))
 }
 
-func answer(w http.ResponseWriter, err error) {
+func writeResult(w http.ResponseWriter, err error) {
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		return
@@ -32,7 +32,8 @@ func answer(w http.ResponseWriter, err error) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// ownHostOnly refuses names that were made to lead to 127.0.0.1 (DNS rebinding): other sites' pages may not click here.
+// ownHostOnly rejects other host names that resolve to 127.0.0.1 (DNS rebinding), so that pages of other sites cannot
+// send requests.
 func ownHostOnly(host string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Host != host {
@@ -44,15 +45,15 @@ func ownHostOnly(host string, next http.Handler) http.Handler {
 	})
 }
 
-func (w *World) servePage(name string) http.HandlerFunc {
+func (w *Demo) servePage(name string) http.HandlerFunc {
 	page := struct {
-		places
+		endpoints
 		Folder, Config string
-	}{w.places, w.settings.Folder, string(w.config)}
+	}{w.endpoints, w.settings.Folder, string(w.config)}
 	return func(rw http.ResponseWriter, _ *http.Request) { w.pages.write(rw, name, page) }
 }
 
-// serveState streams the state, anew after each change, as server-sent events.
+// serveState sends the state as a server-sent event, now and after each change.
 func (t *tenant) serveState(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
