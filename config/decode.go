@@ -251,10 +251,10 @@ func keyOf(f reflect.StructField) (name string, inline bool) {
 
 // keysOf returns the keys of a struct.
 func keysOf(t reflect.Type) (keys []string) {
-	for i := range t.NumField() {
-		name, inline := keyOf(t.Field(i))
+	for field := range t.Fields() {
+		name, inline := keyOf(field)
 		if inline {
-			keys = append(keys, keysOf(t.Field(i).Type)...)
+			keys = append(keys, keysOf(field.Type)...)
 		} else if name != "" {
 			keys = append(keys, name)
 		}

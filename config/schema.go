@@ -48,8 +48,7 @@ func schemaOf(t reflect.Type) map[string]any {
 
 // describe adds the keys of a struct to properties.
 func describe(t reflect.Type, properties map[string]any) {
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range t.Fields() {
 		name, inline := keyOf(field)
 		if inline {
 			describe(field.Type, properties)

@@ -35,7 +35,7 @@ func TestCertCache_KeepsCertificates(t *testing.T) {
 	st := openStore(t, path)
 	c := newCertCache(st, "https://ca.example/dir", log)
 	for _, name := range []string{appHost, "acme_account+key", appHost + alpnTokenSuffix, "x" + httpTokenSuffix} {
-		if _, err := c.Get(ctx, name); err != autocert.ErrCacheMiss { // autocert compares it with ==
+		if _, err := c.Get(ctx, name); err != autocert.ErrCacheMiss { //nolint:errorlint // autocert compares it with ==
 			t.Errorf("before Put, %s gives %v", name, err)
 		}
 		if err := c.Put(ctx, name, []byte("of "+name)); err != nil {
@@ -45,7 +45,7 @@ func TestCertCache_KeepsCertificates(t *testing.T) {
 			t.Errorf("%s gives %q, %v", name, got, err)
 		}
 	}
-	if _, err := newCertCache(st, "https://staging.ca.example/dir", log).Get(ctx, appHost); err != autocert.ErrCacheMiss {
+	if _, err := newCertCache(st, "https://staging.ca.example/dir", log).Get(ctx, appHost); err != autocert.ErrCacheMiss { //nolint:errorlint // as above
 		t.Errorf("the certificate of another authority is used: %v", err)
 	}
 	if err := c.Delete(ctx, "x"+httpTokenSuffix); err != nil {
@@ -57,7 +57,7 @@ func TestCertCache_KeepsCertificates(t *testing.T) {
 	st = openStore(t, path)
 	c = newCertCache(st, "https://ca.example/dir", log)
 	for name, want := range map[string]error{appHost: autocert.ErrCacheMiss, "acme_account+key": nil, appHost + alpnTokenSuffix: autocert.ErrCacheMiss} {
-		if _, err := c.Get(ctx, name); err != want {
+		if _, err := c.Get(ctx, name); err != want { //nolint:errorlint // as above
 			t.Errorf("after a restart and with a flipped bit, %s gives %v, want %v", name, err, want)
 		}
 	}

@@ -38,6 +38,7 @@ func TestIdleTracker_ClosesIdleConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
 	}
 	start := time.Now()
 	if _, err := br.ReadByte(); !errors.Is(err, io.EOF) || time.Since(start) < 100*time.Millisecond {

@@ -107,16 +107,16 @@ func (c *proxyProtoConn) CloseWrite() error { return closeWrite(c.Conn) }
 
 // readHeader reads the header, or closes the connection.
 func (c *proxyProtoConn) readHeader() {
-	_ = c.Conn.SetReadDeadline(time.Now().Add(c.protocol.timeout))
+	_ = c.SetReadDeadline(time.Now().Add(c.protocol.timeout))
 	reason, err := c.tryReadHeader()
 	if err == nil {
-		err = c.Conn.SetReadDeadline(time.Time{})
+		err = c.SetReadDeadline(time.Time{})
 	}
 	if err != nil {
 		c.err, c.client, c.buffered = err, nil, nil
 		c.protocol.rejected.WithLabelValues(reason).Inc()
 		c.protocol.log.Debug("connection rejected", "reason", reason, "err", err, "peer", c.Conn.RemoteAddr().String())
-		_ = c.Conn.Close()
+		_ = c.Close()
 	}
 }
 
