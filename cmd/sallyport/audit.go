@@ -53,7 +53,7 @@ func verifyAudit(cmd *cobra.Command, path string) error {
 	}
 	n, err := audit.Verify(io.LimitReader(f, size))
 	if err != nil {
-		return fmt.Errorf("%w: %s is not sound after %d sound lines: %v", errDenied, path, n, err)
+		return fmt.Errorf("%w: %s is not sound after %d sound lines: %w", errDenied, path, n, err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d lines\n", path, n)
 	return nil

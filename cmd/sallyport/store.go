@@ -26,7 +26,7 @@ func storeCommand() *cobra.Command {
 				return err
 			}
 			if err := errors.Join(st.Check(cmd.Context()), st.Close()); err != nil {
-				return fmt.Errorf("%w: %v", errDenied, err)
+				return fmt.Errorf("%w: %w", errDenied, err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound\n", file.Store.Bolt.Path)
 			return nil
