@@ -19,7 +19,7 @@ const (
 	principal = "8a111900-0000-4000-8000-000000000008" // its object in the tenant
 )
 
-// allowApps adds a rule for the robot, with role, to the API's policy.
+// allowApps adds a rule for the robot, with roles, to the policy of the API.
 func allowApps(roles ...string) func(*Settings) {
 	return func(s *Settings) {
 		s.Policies = append(s.Policies, policy.Named{Name: "robots", Rules: []policy.Rule{{Allow: &policy.Match{Apps: []string{robot}, Roles: roles}}}})
@@ -31,9 +31,9 @@ func allowApps(roles ...string) func(*Settings) {
 	}
 }
 
-// TestApplications: an application that calls for itself passes by rules that name
-// it, is nobody in the directory, and is told as what it is.
-func TestApplications(t *testing.T) {
+// TestApplication_PassesByRulesThatNameIt: an application that calls for itself is allowed by rules that name it, has no
+// user in the directory, and reaches the upstream under its own name.
+func TestApplication_PassesByRulesThatNameIt(t *testing.T) {
 	const api = "https://" + apiHost + "/v1/x"
 	w := newWorld(t, allowApps("Orders.Read"))
 	w.hire("nobody here")
@@ -85,9 +85,9 @@ func TestApplications(t *testing.T) {
 	}
 }
 
-// TestAnApplicationIsNoUser: not even one who was pushed with the application's
-// object as externalId, and whom the rules let in.
-func TestAnApplicationIsNoUser(t *testing.T) {
+// TestApplication_IsNoUser: not even a user who was pushed with the application's object as externalId, and whom the
+// rules allow.
+func TestApplication_IsNoUser(t *testing.T) {
 	w := newWorld(t, nil)
 	w.token("alice", nil)
 	w.update(func(tx *directory.Tx) error {
@@ -107,8 +107,7 @@ func TestAnApplicationIsNoUser(t *testing.T) {
 	}
 }
 
-// TestNoUserIsCalledAsAnApplicationIs.
-func TestNoUserIsCalledAsAnApplicationIs(t *testing.T) {
+func TestUserHeader_CannotNameAnApplication(t *testing.T) {
 	for name, want := range map[string]string{"app:" + robot: "app%3A" + robot, "app": "app", "apparent:x": "apparent:x", "alice": "alice"} {
 		if got := userHeader(name); got != want {
 			t.Errorf("%s is told as %s", name, got)

@@ -10,8 +10,8 @@ import (
 	"sallyport/entratest"
 )
 
-// TestBackchannelLogout: OpenID Connect Back-Channel Logout 1.0 §2.4 to §2.6, one row
-// a token; ends says whether alice's session is over afterwards.
+// TestBackchannelLogout has one row for each token: OpenID Connect Back-Channel Logout 1.0 §2.4 to §2.6. ends reports
+// whether alice's session has ended afterwards.
 func TestBackchannelLogout(t *testing.T) {
 	const event = "http://schemas.openid.net/event/backchannel-logout"
 	for _, c := range []struct {
@@ -41,7 +41,7 @@ func TestBackchannelLogout(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, nil)
-			w.token("alice", nil) // the provider is found
+			w.token("alice", nil) // the provider was discovered
 			one, cookie := w.signIn("alice", appHost)
 			claims := entratest.Claims{"iss": w.tenant.Issuer(), "aud": w.tenant.ClientID(), "tid": w.tenant.ID, "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(), "jti": "j",
 				"sub": one.Subject, "sid": one.ProviderSession, "events": map[string]any{event: map[string]any{}}}
@@ -70,10 +70,9 @@ func (w *world) tellLogout(host, token string) int {
 	return resp.StatusCode
 }
 
-// TestBackchannelLogoutTakesOneFormOnOneHost.
-func TestBackchannelLogoutTakesOneFormOnOneHost(t *testing.T) {
+func TestBackchannelLogout_AcceptsOneFormOnLoginHost(t *testing.T) {
 	w := newWorld(t, nil)
-	w.token("alice", nil) // the provider is found
+	w.token("alice", nil) // the provider was discovered
 	const path = "/.sallyport/backchannel-logout"
 	for name, c := range map[string]struct {
 		method, host, body, media string

@@ -18,29 +18,29 @@ import (
 	"sallyport/audit"
 )
 
-const frontSecret = "3f9b1c6d3f9b1c6d3f9b1c6d3f9b1c6d"
+const testSecret = "3f9b1c6d3f9b1c6d3f9b1c6d3f9b1c6d"
 
-// trusting lets 127.0.0.1 ask for others.
-func trusting(s *Settings) { s.TrustedProxies = []string{"127.0.0.1"} }
+// trustLoopback puts 127.0.0.1 into trusted_proxies.
+func trustLoopback(s *Settings) { s.TrustedProxies = []string{"127.0.0.1"} }
 
-// withSecret asks for a secret too.
+// withSecret also requires the secret.
 func withSecret(t testing.TB) func(*Settings) {
 	file := filepath.Join(t.TempDir(), "front")
-	if err := os.WriteFile(file, []byte(frontSecret+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(testSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return func(s *Settings) { trusting(s); s.ForwardAuth.SecretFile = file }
+	return func(s *Settings) { trustLoopback(s); s.ForwardAuth.SecretFile = file }
 }
 
 const checkURL = "https://" + loginHost + checkPath
 
-// inHand is what a front says of a request in hand, in pairs.
-func inHand(method, target string) []string {
+// forwardedHeaders returns the headers with which a front proxy describes a request, in pairs.
+func forwardedHeaders(method, target string) []string {
 	host, uri, _ := strings.Cut(strings.TrimPrefix(target, "https://"), "/")
 	return []string{hdrForwardedMethod, method, hdrForwardedProto, "https", hdrForwardedHost, host, hdrForwardedURI, "/" + uri, "X-Forwarded-For", "192.0.2.7"}
 }
 
-// without is pairs but for those of a name.
+// without returns pairs without those of a name.
 func without(pairs []string, name string) (rest []string) {
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i] != name {
@@ -50,8 +50,8 @@ func without(pairs []string, name string) (rest []string) {
 	return rest
 }
 
-// checkVouched says that an answer lets pass, with every identity header once.
-func checkVouched(t *testing.T, res *http.Response, want IdentityHeaders) {
+// checkAllowed checks that a response allows the request, with every identity header once.
+func checkAllowed(t *testing.T, res *http.Response, want IdentityHeaders) {
 	t.Helper()
 	if res.StatusCode != http.StatusOK {
 		t.Errorf("answers %d", res.StatusCode)
@@ -73,9 +73,9 @@ func checkVouched(t *testing.T, res *http.Response, want IdentityHeaders) {
 
 var aliceIs = IdentityHeaders{User: "alice@example.com", Email: "alice@example.com", Name: "Alice Doe", Groups: staff}
 
-// TestCheck: what a front is told of a request in hand is what the request would meet here.
+// TestCheck: the result of a check is that of the request itself.
 func TestCheck(t *testing.T) {
-	w := newWorld(t, trusting)
+	w := newWorld(t, trustLoopback)
 	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
 	_, alice := w.signIn("alice", appHost)
 	_, bob := w.signIn("bob", appHost)
@@ -121,14 +121,14 @@ func TestCheck(t *testing.T) {
 					if strings.Contains(at, "nowhere") {
 						continue
 					}
-					res, body := w.get(client, at, append(inHand(c.method, c.target), c.with...)...)
-					checkAnswer(t, form, res, body, c.code, c.reason, c.who)
+					res, body := w.get(client, at, append(forwardedHeaders(c.method, c.target), c.with...)...)
+					checkDenied(t, form, res, body, c.code, c.reason, c.who)
 				}
 			})
 		})
 	}
 	t.Run("a browser is sent to sign in", func(t *testing.T) {
-		res, _ := w.get(w.client(true), checkURL, append(inHand("GET", app+"/a?b=c"), browser...)...)
+		res, _ := w.get(w.client(true), checkURL, append(forwardedHeaders("GET", app+"/a?b=c"), browser...)...)
 		to, err := url.Parse(res.Header.Get("Location"))
 		w.must(err)
 		if res.StatusCode != 302 || to.Host != loginHost || to.Query().Get("return_to") != app+"/a?b=c" || !strings.HasPrefix(res.Header.Get("Set-Cookie"), bindingCookie) {
@@ -136,37 +136,37 @@ func TestCheck(t *testing.T) {
 		}
 	})
 	t.Run("a browser behind a front that cannot redirect gets the same as a 401", func(t *testing.T) {
-		res, _ := w.get(w.client(true), checkURL+noRedirect, append(inHand("GET", app+"/a?b=c"), browser...)...)
+		res, _ := w.get(w.client(true), checkURL+noRedirect, append(forwardedHeaders("GET", app+"/a?b=c"), browser...)...)
 		if res.StatusCode != 401 || !strings.HasPrefix(res.Header.Get("Location"), "https://"+loginHost+loginPath+"?") ||
 			!strings.HasPrefix(res.Header.Get("Set-Cookie"), bindingCookie) || res.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
-		for _, query := range []string{"?", "?x=y", "?redirect=true", "?redirect=false&x", "?return_to=/"} { // Caddy leaves that of the request in hand there
-			if res, _ := w.get(w.client(true), checkURL+query, append(inHand("GET", app+"/a"), browser...)...); res.StatusCode != 302 {
+		for _, query := range []string{"?", "?x=y", "?redirect=true", "?redirect=false&x", "?return_to=/"} { // Caddy appends the query of the request that it asks about
+			if res, _ := w.get(w.client(true), checkURL+query, append(forwardedHeaders("GET", app+"/a"), browser...)...); res.StatusCode != 302 {
 				t.Errorf("%s: %d", query, res.StatusCode)
 			}
 		}
-		if res, _ := w.get(w.client(true), checkURL+noRedirect, inHand("GET", app+"/a")...); res.StatusCode != 401 || res.Header.Get("Location") != "" {
+		if res, _ := w.get(w.client(true), checkURL+noRedirect, forwardedHeaders("GET", app+"/a")...); res.StatusCode != 401 || res.Header.Get("Location") != "" {
 			t.Errorf("a script: %d %v", res.StatusCode, res.Header)
 		}
 	})
 	t.Run("a form sent by somebody signed out is not navigated away", func(t *testing.T) {
-		if res, _ := w.get(w.client(true), checkURL, append(inHand("POST", app+"/a"), browser...)...); res.StatusCode != 401 {
+		if res, _ := w.get(w.client(true), checkURL, append(forwardedHeaders("POST", app+"/a"), browser...)...); res.StatusCode != 401 {
 			t.Errorf("%d", res.StatusCode)
 		}
 	})
 	t.Run("the next check after a change knows of it", func(t *testing.T) {
 		w.setActive("alice", false)
-		if res, body := w.get(w.client(true), checkURL, append(inHand("GET", app+"/"), "Cookie", alice)...); res.StatusCode != 403 || !strings.Contains(body, string(inactiveUser)) {
+		if res, body := w.get(w.client(true), checkURL, append(forwardedHeaders("GET", app+"/"), "Cookie", alice)...); res.StatusCode != 403 || !strings.Contains(body, string(inactiveUser)) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
 }
 
-func checkAnswer(t *testing.T, form string, res *http.Response, body string, code int, reason Reason, who IdentityHeaders) {
+func checkDenied(t *testing.T, form string, res *http.Response, body string, code int, reason Reason, who IdentityHeaders) {
 	t.Helper()
 	if code == http.StatusOK {
-		checkVouched(t, res, who)
+		checkAllowed(t, res, who)
 		return
 	}
 	if res.StatusCode != code || !strings.Contains(body, `"reason":"`+string(reason)+`"`) {
@@ -179,9 +179,9 @@ func checkAnswer(t *testing.T, form string, res *http.Response, body string, cod
 	}
 }
 
-// TestCheckByPath speaks Envoy's ext_authz over HTTP: the check is the request in hand, with checkPath before its path.
-func TestCheckByPath(t *testing.T) {
-	w := newWorld(t, trusting)
+// TestCheck_ByPath uses Envoy's ext_authz over HTTP: the check is the request itself, with checkPath before its path.
+func TestCheck_ByPath(t *testing.T) {
+	w := newWorld(t, trustLoopback)
 	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
 	_, alice := w.signIn("alice", appHost)
 	_, files := w.signIn("alice", lenientApp)
@@ -215,8 +215,8 @@ func TestCheckByPath(t *testing.T) {
 		{"a check of a check", "GET", app + checkPath, nil, 404, noRoute},
 		{"the check's own path spelt otherwise", "GET", "https://" + appHost + "/.sallyport/%63heck/", nil, 400, badPath},
 		{"the login host's own page", "GET", checkURL + "/", nil, 404, noRoute},
-		// A lenient route would take these for its own, were they not the door's: rules would read another path than the
-		// front passes on.
+		// A lenient route must not receive these: the rules would read another path than the one that the front proxy
+		// forwards.
 		{"lenient, on a route that is", "GET", "https://" + lenientApp + checkPath + "/secret%2Fx", []string{"Cookie", files}, 400, badPath},
 		{"lenient before the path", "GET", "https://" + lenientApp + "/.sallyport//check/secret/x", []string{"Cookie", files}, 400, badPath},
 	} {
@@ -227,7 +227,7 @@ func TestCheckByPath(t *testing.T) {
 					with = append(with, "Cookie", alice)
 				}
 				res, body := w.send(client, c.method, c.url, nil, with...)
-				checkAnswer(t, c.says, res, body, c.code, c.reason, aliceIs)
+				checkDenied(t, c.says, res, body, c.code, c.reason, aliceIs)
 			})
 		})
 	}
@@ -241,16 +241,16 @@ func TestCheckByPath(t *testing.T) {
 	})
 }
 
-// TestCheckAsFrontsAsk sends what those send whom no test of ours can run, and what stands beside it.
-func TestCheckAsFrontsAsk(t *testing.T) {
+// TestCheck_AsProxiesSendIt sends the checks of front proxies that no test of ours can run.
+func TestCheck_AsProxiesSendIt(t *testing.T) {
 	w := newWorld(t, withSecret(t))
 	_, alice := w.signIn("alice", appHost)
-	browser := []string{"Cookie", alice, "Accept", chromeAccept, "Accept-Encoding", "gzip, br", "Sec-Fetch-Mode", "navigate", "Upgrade-Insecure-Requests", "1", "User-Agent", "Mozilla/5.0", secretHeader, frontSecret}
+	browser := []string{"Cookie", alice, "Accept", chromeAccept, "Accept-Encoding", "gzip, br", "Sec-Fetch-Mode", "navigate", "Upgrade-Insecure-Requests", "1", "User-Agent", "Mozilla/5.0", secretHeader, testSecret}
 	for says, c := range map[string]struct {
 		method, url string
 		with        []string
 	}{
-		"Traefik": {"GET", checkURL, append(inHand("POST", "https://"+appHost+"/a?b=c"), "X-Forwarded-Port", "443", "X-Forwarded-Server", "traefik-0", "X-Real-Ip", "192.0.2.7")},
+		"Traefik": {"GET", checkURL, append(forwardedHeaders("POST", "https://"+appHost+"/a?b=c"), "X-Forwarded-Port", "443", "X-Forwarded-Server", "traefik-0", "X-Real-Ip", "192.0.2.7")},
 		"Envoy": {"POST", "https://" + appHost + checkPath + "/a?b=c", []string{"X-Forwarded-For", "192.0.2.7", hdrForwardedProto, "https", "X-Envoy-Internal", "true", "X-Envoy-Expected-Rq-Timeout-Ms", "5000",
 			"X-Request-Id", "5b1e", "X-Forwarded-Client-Cert", "Hash=0", "Content-Length", "0"}},
 	} {
@@ -259,7 +259,7 @@ func TestCheckAsFrontsAsk(t *testing.T) {
 				res, _ := w.send(client, c.method, c.url, nil, append(c.with, browser...)...)
 				told := aliceIs
 				told.Assertion = "one"
-				checkVouched(t, res, told)
+				checkAllowed(t, res, told)
 			})
 			lines := w.events(audit.KindDecision)
 			if last := lines[len(lines)-1]; !strings.Contains(last, `"path":"/a"`) || !strings.Contains(last, `"method":"POST"`) || !strings.Contains(last, `"address":"192.0.2.7"`) {
@@ -269,12 +269,12 @@ func TestCheckAsFrontsAsk(t *testing.T) {
 	}
 }
 
-// TestCheckTakesNothingOdd sends what a front says of the request in hand in every wrong way.
-func TestCheckTakesNothingOdd(t *testing.T) {
-	w := newWorld(t, trusting)
+// TestCheck_RejectsInvalidHeaders sends the headers of a front proxy in every invalid way.
+func TestCheck_RejectsInvalidHeaders(t *testing.T) {
+	w := newWorld(t, trustLoopback)
 	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
 	c := w.client(false)
-	good := inHand("GET", "https://"+openHost+"/a")
+	good := forwardedHeaders("GET", "https://"+openHost+"/a")
 	if res, _ := w.get(c, checkURL, good...); res.StatusCode != 200 {
 		t.Fatalf("the good one answers %d", res.StatusCode)
 	}
@@ -330,11 +330,11 @@ func TestCheckTakesNothingOdd(t *testing.T) {
 	})
 }
 
-// TestCheckRefusesWhatTheFrontWouldPassOn: headers that could tell the application what we did not.
-func TestCheckRefusesWhatTheFrontWouldPassOn(t *testing.T) {
-	w := newWorld(t, func(s *Settings) { trusting(s); s.IdentityHeaders.Email, s.IdentityHeaders.Name = "X-Mail", "" })
+// TestCheck_RejectsSpoofedHeaders: headers that could make the application believe what the proxy did not decide.
+func TestCheck_RejectsSpoofedHeaders(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { trustLoopback(s); s.IdentityHeaders.Email, s.IdentityHeaders.Name = "X-Mail", "" })
 	c := w.client(false)
-	good := inHand("GET", "https://"+openHost+"/a")
+	good := forwardedHeaders("GET", "https://"+openHost+"/a")
 	code := func(with ...string) int {
 		t.Helper()
 		res, _ := w.get(c, checkURL, append(slices.Clone(good), with...)...)
@@ -372,8 +372,8 @@ func TestCheckRefusesWhatTheFrontWouldPassOn(t *testing.T) {
 	}
 }
 
-// TestCheckIsForTrustedProxies: others are told nothing, whatever they send.
-func TestCheckIsForTrustedProxies(t *testing.T) {
+// TestCheck_IsForTrustedProxies: others learn nothing, whatever they send.
+func TestCheck_IsForTrustedProxies(t *testing.T) {
 	for _, c := range []struct {
 		peer    string
 		trusted []string
@@ -393,7 +393,7 @@ func TestCheckIsForTrustedProxies(t *testing.T) {
 		t.Run(fmt.Sprint(c.peer, " by ", c.trusted), func(t *testing.T) {
 			w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })
 			_, alice := w.signIn("alice", appHost)
-			for _, form := range [][]string{inHand("GET", "https://"+appHost+"/"), {"path"}, {"path", hdrForwardedURI, "x"}} {
+			for _, form := range [][]string{forwardedHeaders("GET", "https://"+appHost+"/"), {"path"}, {"path", hdrForwardedURI, "x"}} {
 				r := httptest.NewRequest("GET", "https://"+appHost+checkPath, nil)
 				if form[0] == "path" {
 					r = httptest.NewRequest("GET", "https://"+appHost+checkPath+"/", nil)
@@ -404,58 +404,58 @@ func TestCheckIsForTrustedProxies(t *testing.T) {
 				}
 				r.RemoteAddr = c.peer
 				r.Header.Set("Cookie", alice)
-				answer := httptest.NewRecorder()
-				w.proxy.ServeHTTP(answer, r)
+				resp := httptest.NewRecorder()
+				w.proxy.ServeHTTP(resp, r)
 				want := c.code
 				if want == 200 && slices.Contains(form, "x") {
 					want = 400
 				}
-				if answer.Code != want || want == 403 && !strings.Contains(answer.Body.String(), string(untrustedProxy)) {
-					t.Errorf("%q: %d %s", form, answer.Code, answer.Body)
+				if resp.Code != want || want == 403 && !strings.Contains(resp.Body.String(), string(untrustedProxy)) {
+					t.Errorf("%q: %d %s", form, resp.Code, resp.Body)
 				}
 			}
 		})
 	}
 }
 
-// TestFrontsHaveASecret: with one, who does not send it is refused, and who does is told the assertion. Without one
-// nobody is: a client whom a front passes on to us looks like that front.
-func TestFrontsHaveASecret(t *testing.T) {
+// TestCheck_RequiresSecret: if there is a secret, a check without it is denied, and one with it receives the assertion. If
+// there is none, no check receives the assertion: a client that a front proxy proxies to us looks like the front proxy.
+func TestCheck_RequiresSecret(t *testing.T) {
 	w := newWorld(t, withSecret(t))
 	_, alice := w.signIn("alice", appHost)
 	c := w.client(false)
-	ask := append(inHand("GET", "https://"+appHost+"/"), "Cookie", alice)
+	ask := append(forwardedHeaders("GET", "https://"+appHost+"/"), "Cookie", alice)
 	told := aliceIs
 	told.Assertion = "one"
-	res, _ := w.get(c, checkURL, append(ask, secretHeader, frontSecret)...)
-	checkVouched(t, res, told)
-	res, _ = w.get(c, "https://"+appHost+checkPath+"/", "Cookie", alice, secretHeader, frontSecret)
-	checkVouched(t, res, told)
+	res, _ := w.get(c, checkURL, append(ask, secretHeader, testSecret)...)
+	checkAllowed(t, res, told)
+	res, _ = w.get(c, "https://"+appHost+checkPath+"/", "Cookie", alice, secretHeader, testSecret)
+	checkAllowed(t, res, told)
 	for says, with := range map[string][]string{
 		"none":             nil,
-		"a wrong one":      {secretHeader, frontSecret + "x"},
+		"a wrong one":      {secretHeader, testSecret + "x"},
 		"an empty one":     {secretHeader, ""},
-		"two":              {secretHeader, frontSecret, secretHeader, frontSecret},
-		"another spelling": {"X_Sallyport_Secret", frontSecret},
+		"two":              {secretHeader, testSecret, secretHeader, testSecret},
+		"another spelling": {"X_Sallyport_Secret", testSecret},
 	} {
 		if res, body := w.get(c, checkURL, append(ask, with...)...); res.StatusCode != 403 || !strings.Contains(body, string(untrustedProxy)) {
 			t.Errorf("%s: %d %s", says, res.StatusCode, body)
 		}
 	}
 	t.Run("it reaches no upstream", func(t *testing.T) {
-		if _, seen := w.get(c, "https://"+openHost+"/", secretHeader, frontSecret); strings.Contains(seen, frontSecret) {
+		if _, seen := w.get(c, "https://"+openHost+"/", secretHeader, testSecret); strings.Contains(seen, testSecret) {
 			t.Error(seen)
 		}
 	})
 	t.Run("nobody has no assertion", func(t *testing.T) {
-		res, _ := w.get(c, checkURL, append(inHand("GET", "https://"+openHost+"/"), secretHeader, frontSecret)...)
-		checkVouched(t, res, IdentityHeaders{})
+		res, _ := w.get(c, checkURL, append(forwardedHeaders("GET", "https://"+openHost+"/"), secretHeader, testSecret)...)
+		checkAllowed(t, res, IdentityHeaders{})
 	})
 	t.Run("without one, nobody is told an assertion", func(t *testing.T) {
 		w.settings.ForwardAuth.SecretFile = ""
 		w.must(w.proxy.Load(w.settings))
-		res, _ := w.get(c, checkURL, append(ask, secretHeader, frontSecret)...)
-		checkVouched(t, res, aliceIs)
+		res, _ := w.get(c, checkURL, append(ask, secretHeader, testSecret)...)
+		checkAllowed(t, res, aliceIs)
 	})
 	t.Run("a file that holds none is a fault", func(t *testing.T) {
 		dir := t.TempDir()
@@ -474,12 +474,12 @@ func TestFrontsHaveASecret(t *testing.T) {
 	})
 }
 
-// TestACheckWaitsForNoBody: some fronts leave the length of a body in a check, and keep the body.
-func TestACheckWaitsForNoBody(t *testing.T) {
-	w := newWorld(t, trusting)
+// TestCheck_DoesNotWaitForBody: some front proxies send the length of a body in a check, but not the body.
+func TestCheck_DoesNotWaitForBody(t *testing.T) {
+	w := newWorld(t, trustLoopback)
 	var check strings.Builder
 	check.WriteString("GET " + checkPath + " HTTP/1.1\r\nHost: " + loginHost + "\r\nContent-Length: 10\r\n")
-	said := inHand("POST", "https://"+openHost+"/")
+	said := forwardedHeaders("POST", "https://"+openHost+"/")
 	for i := 0; i < len(said); i += 2 {
 		check.WriteString(said[i] + ": " + said[i+1] + "\r\n")
 	}
@@ -490,12 +490,12 @@ func TestACheckWaitsForNoBody(t *testing.T) {
 	}
 }
 
-// TestCheckIsRecorded as the request in hand, and counted as the door's.
-func TestCheckIsRecorded(t *testing.T) {
-	w := newWorld(t, trusting)
+// TestCheck_IsRecorded: as the request that it asks about. It is counted as a request for an internal path.
+func TestCheck_IsRecorded(t *testing.T) {
+	w := newWorld(t, trustLoopback)
 	one, alice := w.signIn("alice", appHost)
-	w.get(w.client(true), checkURL, append(inHand("POST", "https://"+appHost+"/a?b"), "Cookie", alice)...)
-	w.get(w.client(true), checkURL, inHand("GET", "https://"+appHost+"/")...)
+	w.get(w.client(true), checkURL, append(forwardedHeaders("POST", "https://"+appHost+"/a?b"), "Cookie", alice)...)
+	w.get(w.client(true), checkURL, forwardedHeaders("GET", "https://"+appHost+"/")...)
 	lines := w.events(audit.KindDecision)
 	if len(lines) != 1 {
 		t.Fatalf("recorded %q", lines)
@@ -521,9 +521,9 @@ func TestCheckIsRecorded(t *testing.T) {
 	}
 }
 
-// A preflight request that would pass as nobody's may have a body, which a check does not show.
-func TestCheckKnowsNoPreflight(t *testing.T) {
-	w := newWorld(t, func(s *Settings) { trusting(s); s.Routes[0].Preflight = passPreflight })
+// TestCheck_DecidesPreflight: a preflight request that a route lets through must have no body, which a check cannot show.
+func TestCheck_DecidesPreflight(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { trustLoopback(s); s.Routes[0].Preflight = passPreflight })
 	asks := []string{"Origin", "https://other.example.com", "Access-Control-Request-Method", "DELETE"}
 	if res, _ := w.send(w.client(false), "OPTIONS", "https://"+appHost+"/", nil, asks...); res.StatusCode != 200 {
 		t.Fatalf("in person: %d", res.StatusCode)
@@ -531,19 +531,20 @@ func TestCheckKnowsNoPreflight(t *testing.T) {
 	if res, _ := w.send(w.client(false), "OPTIONS", "https://"+appHost+checkPath+"/", nil, asks...); res.StatusCode != 401 {
 		t.Errorf("by path: %d", res.StatusCode)
 	}
-	if res, _ := w.get(w.client(false), checkURL, append(inHand("OPTIONS", "https://"+appHost+"/"), asks...)...); res.StatusCode != 401 {
+	if res, _ := w.get(w.client(false), checkURL, append(forwardedHeaders("OPTIONS", "https://"+appHost+"/"), asks...)...); res.StatusCode != 401 {
 		t.Errorf("by headers: %d", res.StatusCode)
 	}
 }
 
-// A change between decision and answer finds the check in the live set, and the front hears no yes.
-func TestCheckIsOvertakenByAChange(t *testing.T) {
-	w := newWorld(t, trusting)
-	answer := httptest.NewRecorder()
+// TestCheck_DeniesAfterLateChange: a change between decision and response finds the check among the live requests, and the
+// front proxy is not told that the request is allowed.
+func TestCheck_DeniesAfterLateChange(t *testing.T) {
+	w := newWorld(t, trustLoopback)
+	resp := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", checkURL, nil)
 	table := w.proxy.routing.Load()
 	req := &request{routing: table, route: table.routes[0], authClient: &authClient{}}
-	reply := newResponseWriter(answer, r, time.Minute)
+	reply := newResponseWriter(resp, r, time.Minute)
 	live := w.proxy.live.enter(req, reply, r)
 	defer w.proxy.live.leave(live)
 	b := new(batch)
@@ -553,8 +554,8 @@ func TestCheckIsOvertakenByAChange(t *testing.T) {
 	}
 }
 
-// FuzzCheck: whatever a front says, a yes is one that rules give to what others read in it, and tells every identity
-// header.
+// FuzzCheck: whatever a check says, a request is allowed only if the rules allow what other parsers read in it, and the
+// response has every identity header.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range [][6]string{
 		{"GET", "https", appHost, "/", checkPath, ""},
@@ -571,7 +572,7 @@ func FuzzCheck(f *testing.F) {
 			f.Add(seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], who)
 		}
 	}
-	w := newWorld(f, trusting)
+	w := newWorld(f, trustLoopback)
 	cookies := map[string][]string{"": nil}
 	for _, name := range []string{"alice", "bob"} {
 		for _, host := range []string{appHost, lenientApp} {
@@ -602,21 +603,21 @@ func FuzzCheck(f *testing.F) {
 			}
 			r.Header["Cookie"] = append(r.Header["Cookie"], cookies[name][at])
 		}
-		answer := httptest.NewRecorder()
+		resp := httptest.NewRecorder()
 		func() {
 			defer func() {
 				if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
 					panic(fault)
 				}
 			}()
-			w.proxy.ServeHTTP(answer, r)
+			w.proxy.ServeHTTP(resp, r)
 		}()
-		if answer.Code/100 != 2 || !strings.HasPrefix(own, internalPrefix+"check") {
+		if resp.Code/100 != 2 || !strings.HasPrefix(own, internalPrefix+"check") {
 			return
 		}
 		for _, header := range Defaults().IdentityHeaders.all() {
-			if len(answer.Header()[header]) != 1 {
-				t.Errorf("a yes without %s: %v", header, answer.Header())
+			if len(resp.Header()[header]) != 1 {
+				t.Errorf("allowed without %s: %v", header, resp.Header())
 			}
 		}
 		switch {
@@ -624,14 +625,14 @@ func FuzzCheck(f *testing.F) {
 			t.Errorf("a yes at %q", at)
 		case peer != "127.0.0.1:1":
 			t.Error("a yes to a stranger")
-		case !othersAllow(method, host, uri, name):
+		case !stdlibAllows(method, host, uri, name):
 			t.Errorf("a yes to %s of %q %q %q", name, method, host, uri)
 		}
 	})
 }
 
-// othersAllow says whether the usual rules let somebody do what Go's own readers find in a request.
-func othersAllow(method, host, uri, who string) bool {
+// stdlibAllows reports whether the usual rules allow what the parsers of the standard library read in a request.
+func stdlibAllows(method, host, uri, who string) bool {
 	u, err := url.ParseRequestURI(uri)
 	if err != nil || u.Host != "" || !strings.HasPrefix(uri, "/") {
 		return false

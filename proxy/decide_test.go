@@ -18,8 +18,9 @@ import (
 	"sallyport/policy"
 )
 
-// The record of a decision is there before the upstream hears of the request, and says all that was decided on.
-func TestDecisionsAreRecordedBeforeTheDeed(t *testing.T) {
+// TestDecision_IsRecordedBeforeForwarding: the event is written before the upstream receives the request, and holds all
+// facts of the decision.
+func TestDecision_IsRecordedBeforeForwarding(t *testing.T) {
 	w := newWorld(t, nil)
 	one, alice := w.signIn("alice", appHost)
 	var before []string
@@ -43,17 +44,17 @@ func TestDecisionsAreRecordedBeforeTheDeed(t *testing.T) {
 	}
 	w.get(w.client(true), "https://"+appHost+"/", "Accept", "application/json")
 	if now := w.events(audit.KindDecision); len(now) != len(list) {
-		t.Error("a stranger left a record")
+		t.Error("an anonymous denial was recorded")
 	}
 	text, err := os.ReadFile(w.record)
 	w.must(err)
 	if strings.Contains(string(text), "s3cret") || strings.Contains(string(text), strings.TrimPrefix(alice, "__Host-sallyport=")) {
-		t.Error("the record tells secrets")
+		t.Error("the record holds secrets")
 	}
 }
 
-// What cannot be recorded is not done, and doubt is not a denial.
-func TestDoubtIsNoYes(t *testing.T) {
+// TestDecision_DeniesInDoubt: what cannot be recorded or decided is a 503, not a 403.
+func TestDecision_DeniesInDoubt(t *testing.T) {
 	t.Run("the record cannot be written", func(t *testing.T) {
 		w := newWorld(t, nil)
 		_, alice := w.signIn("alice", appHost)
@@ -79,8 +80,8 @@ func TestDoubtIsNoYes(t *testing.T) {
 	})
 }
 
-// Rules in report mode are recorded and change nothing.
-func TestReportMode(t *testing.T) {
+// TestDecision_RecordsReportMode: rules in report mode are recorded and change nothing.
+func TestDecision_RecordsReportMode(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Policies[0].Rules = append(s.Policies[0].Rules, policy.Rule{Mode: "report", Deny: &policy.Match{Paths: []string{"/soon"}}})
 	})
@@ -92,8 +93,8 @@ func TestReportMode(t *testing.T) {
 	}
 }
 
-// No rule, no way in: with any policy whose rules do not speak of somebody, they stay out, whatever they ask for.
-func TestUnusualMethodsNeedARuleOfTheirOwn(t *testing.T) {
+// TestDecision_UnusualMethodsNeedRule: a rule allows an unusual method only by its name.
+func TestDecision_UnusualMethodsNeedRule(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Policies = append(s.Policies, policy.Named{Name: "trace", Rules: []policy.Rule{{Allow: &policy.Match{Anyone: true, Methods: []string{"TRACE", "PURGE"}}}}})
 		r := s.Routes[1]
@@ -112,8 +113,9 @@ func TestUnusualMethodsNeedARuleOfTheirOwn(t *testing.T) {
 	}
 }
 
-// However settings and requests fall together, no request is decided by one route and sent to the upstream of another.
-func TestSettingsNeverMix(t *testing.T) {
+// TestServe_NeverMixesSettings: however reloads and requests interleave, no request is decided by one route and sent to the
+// upstream of another.
+func TestServe_NeverMixesSettings(t *testing.T) {
 	w := newWorld(t, nil)
 	open := w.settings
 	open.Routes = slices.Clone(open.Routes)
@@ -130,7 +132,7 @@ func TestSettingsNeverMix(t *testing.T) {
 				r, _ := http.NewRequestWithContext(w.ctx, "GET", "https://"+appHost+"/", nil)
 				res, err := c.Do(r)
 				if err != nil {
-					continue // cut between the two
+					continue // cut by a reload
 				}
 				io.Copy(io.Discard, res.Body)
 				res.Body.Close()

@@ -31,7 +31,7 @@ func grpcWorld(t *testing.T, host string) (*world, *health.Server, grpc_health_v
 			s.Routes[i].Upstream = Upstreams{"h2c://" + l.Addr().String()}
 		}
 	})
-	conn, err := grpc.NewClient(w.front.Listener.Addr().String(), grpc.WithAuthority(host),
+	conn, err := grpc.NewClient(w.server.Listener.Addr().String(), grpc.WithAuthority(host),
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{InsecureSkipVerify: true})))
 	w.must(err)
 	t.Cleanup(func() { _ = conn.Close() })

@@ -11,8 +11,9 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// However the host is spelt, a request is decided by the route of the host that the upstream is told, or refused.
-func TestHostsOnTheWire(t *testing.T) {
+// TestServe_HostsOnTheWire: however the host is written, the request is decided by the route of the host that the upstream
+// receives, or it is denied.
+func TestServe_HostsOnTheWire(t *testing.T) {
 	w := newWorld(t, nil)
 	ask := func(lines string) (code int, host string) {
 		t.Helper()
@@ -69,8 +70,8 @@ func TestHostsOnTheWire(t *testing.T) {
 	}
 }
 
-// Ten hosts and a thousand are looked up alike.
-func TestManyHosts(t *testing.T) {
+// TestRouting_ManyHosts: ten hosts and a thousand are looked up alike.
+func TestRouting_ManyHosts(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		for i := range 1000 {
 			r := s.Routes[1]
@@ -80,10 +81,10 @@ func TestManyHosts(t *testing.T) {
 	})
 	for _, host := range []string{"r0.example.com", "R999.EXAMPLE.com", "r500.example.com.:1"} {
 		if got, err := canonical.Host(host); err != nil || w.proxy.routing.Load().find(got, "/x") == nil {
-			t.Errorf("%s is not found", host)
+			t.Errorf("%s has no route", host)
 		}
 	}
 	if w.proxy.routing.Load().find("r1000.example.com", "/") != nil {
-		t.Error("r1000.example.com is found")
+		t.Error("r1000.example.com has a route")
 	}
 }

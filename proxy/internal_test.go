@@ -44,8 +44,8 @@ const (
 	navigate  = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 )
 
-// porch is a whole door: a real store on disk, a directory, an identity provider, applications, all over TLS.
-type porch struct {
+// env is a proxy with a real store on disk, a directory, an identity provider and applications, all over TLS.
+type env struct {
 	t         *testing.T
 	store     store.Store
 	directory *directory.Directory
@@ -61,7 +61,7 @@ type porch struct {
 
 	stopDirectory, stopSessions func()
 
-	alice, bob, mallory, stranger entratest.Person // alice and mallory are SREs, bob is nothing, the stranger was not pushed
+	alice, bob, mallory, stranger entratest.Person // alice and mallory are in SRE, bob in no group; the stranger was not pushed
 	logins                        *countingHandler
 }
 
@@ -83,7 +83,7 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-// countingHandler counts the requests for a path that ends so.
+// countingHandler counts requests by the last segment of their path.
 type countingHandler struct {
 	http.Handler
 	mu   sync.Mutex
@@ -126,10 +126,10 @@ func must[V any](t testing.TB) func(V, error) V {
 	}
 }
 
-// newPorch opens a door to two applications for browsers and one for programs.
-func newPorch(t *testing.T) *porch {
+// newEnv starts a proxy before two applications for browsers and one for programs.
+func newEnv(t *testing.T) *env {
 	t.Helper()
-	h := &porch{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
+	h := &env{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	run := func(name string, fn func(context.Context) error) (stop func()) {
@@ -151,7 +151,7 @@ func newPorch(t *testing.T) *porch {
 	h.record = must[*audit.Log](t)(audit.Open(h.auditFile))
 	provider := h.provide()
 	run("provider", provider.Run)
-	for tried := range 1000 { // until it has found the issuer
+	for tried := range 1000 { // until it has discovered the issuer
 		if _, _, err := provider.Begin(ctx, 0); err == nil {
 			break
 		}
@@ -176,8 +176,8 @@ func newPorch(t *testing.T) *porch {
 	return h
 }
 
-// provide starts the identity provider and returns what speaks to it.
-func (h *porch) provide() *oidc.Provider {
+// provide starts the identity provider and returns a client of it.
+func (h *env) provide() *oidc.Provider {
 	h.t.Helper()
 	h.issuer = httptest.NewUnstartedServer(nil)
 	base := "https://" + h.issuer.Listener.Addr().String()
@@ -205,8 +205,8 @@ func (h *porch) provide() *oidc.Provider {
 	return must[*oidc.Provider](h.t)(oidc.New(settings, public, slog.New(slog.NewTextHandler(h.log, nil))))
 }
 
-// settingsFor leads three hosts to an application that says what it saw.
-func (h *porch) settingsFor() proxy.Settings {
+// settingsFor returns settings with three hosts, whose application responds with what it received.
+func (h *env) settingsFor() proxy.Settings {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "the application saw "+r.Method+" "+r.URL.RequestURI()+" by "+r.Header.Get("X-Forwarded-User")+" with cookies "+r.Header.Get("Cookie"))
 	}))
@@ -224,8 +224,8 @@ func (h *porch) settingsFor() proxy.Settings {
 	return s
 }
 
-// people hires everybody and pushes all but the stranger.
-func (h *porch) people() {
+// people adds all persons to the tenant and pushes all but the stranger.
+func (h *env) people() {
 	h.t.Helper()
 	h.alice = h.tenant.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice Ng"})
 	h.bob = h.tenant.Add(entratest.Person{UPN: "bob@example.com", Name: "Bob Roe"})
@@ -251,15 +251,15 @@ func (h *porch) people() {
 	})
 }
 
-func (h *porch) change(fn func(*directory.Tx) error) {
+func (h *env) change(fn func(*directory.Tx) error) {
 	h.t.Helper()
 	if err := h.directory.Update(context.Background(), fn); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
-// setActive switches a user off or on.
-func (h *porch) setActive(userName string, active bool) {
+// setActive activates or deactivates a user.
+func (h *env) setActive(userName string, active bool) {
 	h.t.Helper()
 	h.change(func(tx *directory.Tx) error {
 		u, err := tx.UserByName(userName)
@@ -271,8 +271,8 @@ func (h *porch) setActive(userName string, active bool) {
 	})
 }
 
-// leave takes a user out of the SREs.
-func (h *porch) leave(userName string) {
+// leave removes a user from the group SRE.
+func (h *env) leave(userName string) {
 	h.t.Helper()
 	h.change(func(tx *directory.Tx) error {
 		u, err := tx.UserByName(userName)
@@ -288,7 +288,7 @@ func (h *porch) leave(userName string) {
 	})
 }
 
-func (h *porch) revision() (revision store.Revision) {
+func (h *env) revision() (revision store.Revision) {
 	h.t.Helper()
 	if err := h.store.View(context.Background(), func(r store.Reader) error { revision = r.Revision(); return nil }); err != nil {
 		h.t.Fatal(err)
@@ -296,8 +296,8 @@ func (h *porch) revision() (revision store.Revision) {
 	return revision
 }
 
-// write puts value in place of the first record under prefix.
-func (h *porch) write(prefix string, value []byte) {
+// write replaces the first record under prefix.
+func (h *env) write(prefix string, value []byte) {
 	h.t.Helper()
 	_, err := h.store.Update(context.Background(), func(w store.Writer) error {
 		for e, err := range w.Scan([]byte(prefix), nil) {
@@ -313,8 +313,8 @@ func (h *porch) write(prefix string, value []byte) {
 	}
 }
 
-// events are the audit record's lines of a kind.
-func (h *porch) events(kind audit.Kind) (lines []string) {
+// events returns the lines of the audit record of a kind.
+func (h *env) events(kind audit.Kind) (lines []string) {
 	h.t.Helper()
 	for line := range strings.Lines(string(must[[]byte](h.t)(os.ReadFile(h.auditFile)))) {
 		if strings.Contains(line, `"kind":"`+string(kind)+`"`) {
@@ -324,8 +324,8 @@ func (h *porch) events(kind audit.Kind) (lines []string) {
 	return lines
 }
 
-// count is the value of logins_total for a result and a reason.
-func (h *porch) count(result, reason string) float64 {
+// count returns the value of logins_total for a result and a reason.
+func (h *env) count(result, reason string) float64 {
 	h.t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(h.proxy.Collectors()...)
@@ -350,20 +350,20 @@ func (h *porch) count(result, reason string) float64 {
 	return 0
 }
 
-// guest is one browser: a jar of cookies and a person in front of it.
-type guest struct {
+// browser is a browser with its cookies, and the person who uses it.
+type browser struct {
 	t      *testing.T
-	porch  *porch
+	env    *env
 	jar    *cookiejar.Jar
 	client *http.Client
 	person entratest.Person
-	path   []string // where the last visit led, URL by URL
-	setAll []string // every cookie that was ever set
+	path   []string // the URLs of the last call of open
+	setAll []string // the values of all cookies that were set
 }
 
-// guest is a new browser in front of which sits person.
-func (h *porch) guest(person entratest.Person) *guest {
-	g := &guest{t: h.t, porch: h, person: person, jar: must[*cookiejar.Jar](h.t)(cookiejar.New(nil))}
+// browser returns a new browser that person uses.
+func (h *env) browser(person entratest.Person) *browser {
+	g := &browser{t: h.t, env: h, person: person, jar: must[*cookiejar.Jar](h.t)(cookiejar.New(nil))}
 	transport := h.server.Client().Transport.(*http.Transport).Clone()
 	transport.TLSClientConfig.RootCAs.AddCert(h.issuer.Certificate())
 	transport.DialTLSContext = nil
@@ -379,14 +379,14 @@ func (h *porch) guest(person entratest.Person) *guest {
 	return g
 }
 
-// page is an answer with its body read.
+// page is a response whose body was read.
 type page struct {
 	*http.Response
 	body string
 }
 
 // ask sends one request, with header pairs, and follows nothing.
-func (g *guest) ask(method, target string, body io.Reader, header ...string) page {
+func (g *browser) ask(method, target string, body io.Reader, header ...string) page {
 	g.t.Helper()
 	r := must[*http.Request](g.t)(http.NewRequest(method, target, body))
 	for i := 0; i < len(header); i += 2 {
@@ -401,8 +401,8 @@ func (g *guest) ask(method, target string, body io.Reader, header ...string) pag
 	return page{resp, string(text)}
 }
 
-// open goes to a page as a browser does, signing in as its person when the provider asks.
-func (g *guest) open(target string) page {
+// open opens a page as a browser does, follows redirects, and signs in as its person when the provider asks.
+func (g *browser) open(target string) page {
 	g.t.Helper()
 	g.path = nil
 	for range 20 {
@@ -413,12 +413,12 @@ func (g *guest) open(target string) page {
 		}
 		return p
 	}
-	g.t.Fatalf("goes in circles: %q", g.path)
+	g.t.Fatalf("redirected in circles: %q", g.path)
 	return page{}
 }
 
-// step goes to a page and no further.
-func (g *guest) step(target string) page {
+// step opens a page and follows no redirect.
+func (g *browser) step(target string) page {
 	g.t.Helper()
 	g.path = append(g.path, target)
 	if strings.Contains(target, "/authorize?") {
@@ -427,8 +427,8 @@ func (g *guest) step(target string) page {
 	return g.ask("GET", target, nil, "Accept", navigate, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
 }
 
-// until goes from page to page until the next would contain part, and returns that URL.
-func (g *guest) until(target, part string) string {
+// until follows redirects until the next URL contains part, and returns that URL.
+func (g *browser) until(target, part string) string {
 	g.t.Helper()
 	for range 20 {
 		if strings.Contains(target, part) {
@@ -445,16 +445,16 @@ func (g *guest) until(target, part string) string {
 	return ""
 }
 
-// press posts the button of the sign-out page of a host, as the host's own page does.
-func (g *guest) press(host, form string, header ...string) page {
+// press submits the form of the sign-out page of a host.
+func (g *browser) press(host, form string, header ...string) page {
 	g.t.Helper()
 	header = append([]string{"Content-Type", "application/x-www-form-urlencoded", "Accept", navigate, "Sec-Fetch-Mode", "navigate",
 		"Sec-Fetch-Site", "same-origin", "Origin", "https://" + host}, header...)
 	return g.ask("POST", "https://"+host+"/.sallyport/logout", strings.NewReader(form), header...)
 }
 
-// cookie is the value of a cookie the browser would send to a host.
-func (g *guest) cookie(host, name string) string {
+// cookie returns the value of a cookie that the browser would send to a host.
+func (g *browser) cookie(host, name string) string {
 	for _, c := range g.jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"}) {
 		if c.Name == name {
 			return c.Value
@@ -463,8 +463,8 @@ func (g *guest) cookie(host, name string) string {
 	return ""
 }
 
-// names are the names of the cookies the browser would send to a host.
-func (g *guest) names(host string) (names []string) {
+// names returns the names of the cookies that the browser would send to a host.
+func (g *browser) names(host string) (names []string) {
 	for _, c := range g.jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"}) {
 		names = append(names, c.Name)
 	}
@@ -473,6 +473,6 @@ func (g *guest) names(host string) (names []string) {
 }
 
 // plant puts a cookie into the browser.
-func (g *guest) plant(host, name, value string) {
+func (g *browser) plant(host, name, value string) {
 	g.jar.SetCookies(&url.URL{Scheme: "https", Host: host, Path: "/"}, []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
 }

@@ -156,7 +156,7 @@ func TestLiveEnd(t *testing.T) {
 			ctx, stop := context.WithCancel(w.ctx)
 			stop()
 			_ = w.proxy.Run(ctx)
-			w.front.CloseClientConnections()
+			w.server.CloseClientConnections()
 		}},
 		"stream/stall": {by: byStall, sent: -1, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
 			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {

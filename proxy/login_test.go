@@ -18,15 +18,15 @@ import (
 
 const (
 	sessionCookie = "__Host-sallyport"
-	doorCookie    = "__Host-sallyport-door"
+	bindingCookie = "__Host-sallyport-door"
 	flowCookie    = "__Host-sallyport-flow-"
 )
 
 func TestLogin(t *testing.T) {
-	h := newPorch(t)
+	h := newEnv(t)
 
 	t.Run("brings a browser to the page it asked for", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		p := g.open("https://app.example.com/d/1?from=now-6h&to=now")
 		if p.StatusCode != 200 || !strings.HasPrefix(p.body, "the application saw GET /d/1?from=now-6h&to=now by alice@example.com with cookies") {
 			t.Fatalf("%d %s\nby way of %q", p.StatusCode, p.body, g.path)
@@ -34,7 +34,7 @@ func TestLogin(t *testing.T) {
 		if strings.Contains(p.body, "sallyport") {
 			t.Errorf("the application saw a cookie of ours: %s", p.body)
 		}
-		if got := g.names(appHost); !slices.Equal(got, []string{sessionCookie, doorCookie}) {
+		if got := g.names(appHost); !slices.Equal(got, []string{sessionCookie, bindingCookie}) {
 			t.Errorf("cookies of the application's host: %q", got)
 		}
 		if got := g.names(loginHost); !slices.Equal(got, []string{sessionCookie}) {
@@ -46,7 +46,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("is one for all hosts", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
 		asked := h.logins.count("authorize")
 		if p := g.open("https://wiki.example.com/team/x"); p.StatusCode != 200 {
@@ -61,7 +61,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("may begin on any host of ours", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		for _, target := range []string{"https://app.example.com/.sallyport/login?return_to=/x", "https://login.example.com/.sallyport/login?return_to=https://app.example.com/x",
 			"https://wiki.example.com/.sallyport/login?return_to=https%3A%2F%2Fapp.example.com%2Fx"} {
 			for _, still := range []string{"nobody", "somebody"} {
@@ -74,7 +74,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("gives cookies that are worth nothing elsewhere", func(t *testing.T) {
-		g, thief := h.guest(h.alice), h.guest(h.bob)
+		g, thief := h.browser(h.alice), h.browser(h.bob)
 		g.open("https://app.example.com/")
 		for _, from := range []string{appHost, loginHost} {
 			thief.plant(wikiHost, sessionCookie, g.cookie(from, sessionCookie))
@@ -85,7 +85,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("sets cookies that keep to their host and from scripts", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		target := "https://app.example.com/"
 		seen := map[string]bool{}
 		for target != "" {
@@ -107,7 +107,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("turns away who was not pushed", func(t *testing.T) {
-		g := h.guest(h.stranger)
+		g := h.browser(h.stranger)
 		before := len(h.sessions.List())
 		p := g.open("https://app.example.com/")
 		if p.StatusCode != 403 || !strings.Contains(p.body, "not set up here") || !strings.Contains(p.body, "A Stranger") {
@@ -120,7 +120,7 @@ func TestLogin(t *testing.T) {
 
 	t.Run("turns away who was switched off, and does not switch them on", func(t *testing.T) {
 		h.setActive("bob@example.com", false)
-		g := h.guest(h.bob)
+		g := h.browser(h.bob)
 		p := g.open("https://app.example.com/")
 		if p.StatusCode != 403 || !strings.Contains(p.body, "switched off") || g.cookie(loginHost, sessionCookie) != "" {
 			t.Errorf("%d %s", p.StatusCode, p.body)
@@ -132,7 +132,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("lets in who belongs nowhere and shows them whom to ask", func(t *testing.T) {
-		g := h.guest(h.bob)
+		g := h.browser(h.bob)
 		p := g.open("https://app.example.com/d/1?secret=1")
 		for _, want := range []string{"Bob Roe", "GET https://app.example.com/d/1", "owner@example.com", "You may not open this"} {
 			if !strings.Contains(p.body, want) {
@@ -145,7 +145,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("begins a session of its own and ends the browser's older one", func(t *testing.T) {
-		g, attacker := h.guest(h.alice), h.guest(h.mallory)
+		g, attacker := h.browser(h.alice), h.browser(h.mallory)
 		attacker.open("https://app.example.com/")
 		planted := attacker.cookie(loginHost, sessionCookie)
 		callback := g.until("https://app.example.com/", "/.sallyport/callback?")
@@ -162,7 +162,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("in tabs side by side", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		one := g.until("https://app.example.com/one", "/.sallyport/callback?")
 		two := g.until("https://wiki.example.com/team/two", "/.sallyport/callback?")
 		if p := g.open(one); p.StatusCode != 200 || !strings.Contains(p.body, "GET /one ") {
@@ -174,7 +174,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("keeps at most five flows in a browser", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		var last string
 		for i := range 9 {
 			last = g.until(fmt.Sprintf("https://app.example.com/%d", i), "/authorize?")
@@ -194,18 +194,18 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("takes away flow cookies that open nothing", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		g.plant(loginHost, flowCookie+"AAAAAAAA", "rubbish")
 		g.until("https://login.example.com/.sallyport/login", "/authorize?")
 		if slices.Contains(g.names(loginHost), flowCookie+"AAAAAAAA") {
-			t.Error("rubbish is kept")
+			t.Error("an invalid cookie is kept")
 		}
 	})
 
 	t.Run("leaves no trace of ours until somebody has signed in", func(t *testing.T) {
 		before, sessions := h.revision(), len(h.sessions.List())
 		for range 300 {
-			g := h.guest(h.alice)
+			g := h.browser(h.alice)
 			g.until("https://app.example.com/", "/authorize?")
 		}
 		if after := h.revision(); after != before || len(h.sessions.List()) != sessions {
@@ -214,7 +214,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("is dead for ever once its user was switched off", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
 		h.setActive("alice@example.com", false)
 		if p := g.step("https://app.example.com/"); p.StatusCode != 403 || !strings.Contains(p.body, "switched off") {
@@ -230,7 +230,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("cannot be finished while the provider is down, and says so", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		callback := g.until("https://app.example.com/", "/.sallyport/callback?")
 		h.logins.setDown(true)
 		defer h.logins.setDown(false)
@@ -240,7 +240,7 @@ func TestLogin(t *testing.T) {
 	})
 
 	t.Run("refused by the provider comes to nothing", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		authorize := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", "/authorize?")))
 		q := url.Values{"state": {authorize.Query().Get("state")}, "error": {"access_denied"}, "error_description": {"<script>no</script>"}}
 		p := g.step("https://login.example.com/.sallyport/callback?" + q.Encode())
@@ -251,7 +251,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestCallback(t *testing.T) {
-	h := newPorch(t)
+	h := newEnv(t)
 	const callback = "https://login.example.com/.sallyport/callback"
 
 	for name, query := range map[string]string{
@@ -263,7 +263,7 @@ func TestCallback(t *testing.T) {
 		"a state of semicolons": "?code=x&state=;;;;;;;;;;",
 	} {
 		t.Run("without a flow is refused: "+name, func(t *testing.T) {
-			g := h.guest(h.alice)
+			g := h.browser(h.alice)
 			if p := g.step(callback + query); p.StatusCode != 400 || len(g.names(loginHost)) != 0 {
 				t.Errorf("%d, cookies %q", p.StatusCode, g.names(loginHost))
 			}
@@ -271,7 +271,7 @@ func TestCallback(t *testing.T) {
 	}
 
 	t.Run("is of the browser that set out", func(t *testing.T) {
-		g, victim := h.guest(h.mallory), h.guest(h.alice)
+		g, victim := h.browser(h.mallory), h.browser(h.alice)
 		theirs := g.until("https://app.example.com/", callback+"?")
 		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(loginHost, sessionCookie) != "" {
 			t.Errorf("signed in as somebody else: %d", p.StatusCode)
@@ -283,7 +283,7 @@ func TestCallback(t *testing.T) {
 	})
 
 	t.Run("with the flow of another login is refused", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		one := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
 		two := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
 		q := one.Query()
@@ -294,7 +294,7 @@ func TestCallback(t *testing.T) {
 	})
 
 	t.Run("with a state altered past its first characters is refused", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		u := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
 		q := u.Query()
 		q.Set("state", q.Get("state")[:8]+strings.Repeat("A", len(q.Get("state"))-8))
@@ -304,7 +304,7 @@ func TestCallback(t *testing.T) {
 	})
 
 	t.Run("is good once", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		target := g.until("https://app.example.com/", callback+"?")
 		flow := ""
 		for _, name := range g.names(loginHost) {
@@ -312,24 +312,24 @@ func TestCallback(t *testing.T) {
 				flow = name
 			}
 		}
-		kept := g.cookie(loginHost, flow)
+		copied := g.cookie(loginHost, flow)
 		if p := g.open(target); p.StatusCode != 200 {
 			t.Fatalf("%d", p.StatusCode)
 		}
 		if p := g.open(target); p.StatusCode != 200 || p.Request.URL.Path != "/" { // the button for going back
 			t.Errorf("again: %d at %s", p.StatusCode, p.Request.URL)
 		}
-		g.plant(loginHost, flow, kept) // as one who kept a copy would
+		g.plant(loginHost, flow, copied) // as somebody with a copy would
 		if p := g.step(target); p.StatusCode != 401 {
 			t.Errorf("with a copy of the flow: %d", p.StatusCode)
 		}
 	})
 
 	t.Run("what is sealed for a flow is no session", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		state := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", "/authorize?"))).Query().Get("state")
 		sealed := g.cookie(loginHost, flowCookie+state[:8])
-		for _, value := range []string{state, sealed, g.cookie(appHost, doorCookie)} {
+		for _, value := range []string{state, sealed, g.cookie(appHost, bindingCookie)} {
 			g.plant(loginHost, sessionCookie, value)
 			if p := g.ask("GET", "https://login.example.com/.sallyport/me", nil); p.StatusCode != 401 {
 				t.Errorf("%.20s… opens: %d", value, p.StatusCode)
@@ -338,7 +338,7 @@ func TestCallback(t *testing.T) {
 	})
 
 	t.Run("on another host is nothing", func(t *testing.T) {
-		if p := h.guest(h.alice).step("https://app.example.com/.sallyport/callback?code=x&state=" + strings.Repeat("A", 43)); p.StatusCode != 404 {
+		if p := h.browser(h.alice).step("https://app.example.com/.sallyport/callback?code=x&state=" + strings.Repeat("A", 43)); p.StatusCode != 404 {
 			t.Errorf("%d", p.StatusCode)
 		}
 	})
@@ -351,7 +351,7 @@ func TestCallback(t *testing.T) {
 				if i%2 == 1 {
 					person = h.mallory
 				}
-				g := h.guest(person)
+				g := h.browser(person)
 				for range 5 {
 					p := g.open("https://app.example.com/")
 					if !strings.Contains(p.body, "by "+person.UPN) {
@@ -366,11 +366,11 @@ func TestCallback(t *testing.T) {
 }
 
 func TestAccept(t *testing.T) {
-	h := newPorch(t)
+	h := newEnv(t)
 	const accept = "/.sallyport/accept?"
 
 	t.Run("takes a ticket of this browser alone", func(t *testing.T) {
-		g, victim := h.guest(h.mallory), h.guest(h.alice)
+		g, victim := h.browser(h.mallory), h.browser(h.alice)
 		theirs := g.until("https://app.example.com/", accept)
 		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(appHost, sessionCookie) != "" {
 			t.Errorf("a stranger's link signs in: %d", p.StatusCode)
@@ -384,7 +384,7 @@ func TestAccept(t *testing.T) {
 	})
 
 	t.Run("takes a ticket once, and lets who is in go on", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		link := g.until("https://app.example.com/x", accept)
 		g.open(link)
 		first := g.cookie(appHost, sessionCookie)
@@ -398,19 +398,19 @@ func TestAccept(t *testing.T) {
 	})
 
 	t.Run("takes a ticket on its host alone", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		g.until("https://wiki.example.com/team", accept)
-		g.plant(wikiHost, doorCookie, g.cookie(appHost, doorCookie))
+		g.plant(wikiHost, bindingCookie, g.cookie(appHost, bindingCookie))
 		link := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", accept)))
 		link.Host = wikiHost
-		g.plant(wikiHost, doorCookie, g.cookie(appHost, doorCookie))
+		g.plant(wikiHost, bindingCookie, g.cookie(appHost, bindingCookie))
 		if p := g.step(link.String()); p.StatusCode != 400 || g.cookie(wikiHost, sessionCookie) != "" {
 			t.Errorf("%d", p.StatusCode)
 		}
 	})
 
 	t.Run("says what is wrong to a browser that keeps no cookies, and does not send it in circles", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		link := g.until("https://app.example.com/", accept)
 		g.jar = nil
 		g.client.Jar = nil
@@ -420,7 +420,7 @@ func TestAccept(t *testing.T) {
 	})
 
 	t.Run("returns to its own host alone", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		for _, to := range []string{"https://wiki.example.com/team", "https://evil.example/", "//evil.example", `/\evil.example`, ""} {
 			g.plant(appHost, sessionCookie, "")
 			link := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", accept)))
@@ -434,7 +434,7 @@ func TestAccept(t *testing.T) {
 	})
 
 	t.Run("gives no session whose user has gone meanwhile", func(t *testing.T) {
-		g := h.guest(h.mallory)
+		g := h.browser(h.mallory)
 		link := g.until("https://app.example.com/", accept)
 		h.setActive("mallory@example.com", false)
 		g.step(link)
@@ -449,14 +449,14 @@ func TestAccept(t *testing.T) {
 }
 
 func TestLogout(t *testing.T) {
-	h := newPorch(t)
-	in := func(t *testing.T) *guest {
-		g := h.guest(h.alice)
+	h := newEnv(t)
+	in := func(t *testing.T) *browser {
+		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
 		g.open("https://wiki.example.com/team")
 		return g
 	}
-	out := func(t *testing.T, g *guest, want bool) {
+	out := func(t *testing.T, g *browser, want bool) {
 		t.Helper()
 		for _, target := range []string{"https://app.example.com/", "https://wiki.example.com/team", "https://login.example.com/.sallyport/me"} {
 			if p := g.ask("GET", target, nil); (p.StatusCode == 401) != want {
@@ -468,7 +468,7 @@ func TestLogout(t *testing.T) {
 	for _, host := range []string{appHost, wikiHost, loginHost} {
 		t.Run("on "+host+" ends the session everywhere", func(t *testing.T) {
 			g := in(t)
-			copied := h.guest(h.alice)
+			copied := h.browser(h.alice)
 			copied.plant(appHost, sessionCookie, g.cookie(appHost, sessionCookie))
 			p := g.press(host, "")
 			if p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") || !strings.Contains(p.body, "/oauth2/v2.0/logout") {
@@ -549,7 +549,7 @@ func TestLogout(t *testing.T) {
 	})
 
 	t.Run("of nobody does no harm", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		if p := g.press(loginHost, ""); p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") {
 			t.Errorf("%d", p.StatusCode)
 		}
@@ -582,8 +582,8 @@ func TestLogout(t *testing.T) {
 }
 
 func TestMe(t *testing.T) {
-	h := newPorch(t)
-	g := h.guest(h.alice)
+	h := newEnv(t)
+	g := h.browser(h.alice)
 	const url = "https://app.example.com/.sallyport/me"
 
 	t.Run("is a challenge to nobody", func(t *testing.T) {
@@ -593,14 +593,14 @@ func TestMe(t *testing.T) {
 		}
 	})
 	g.open("https://app.example.com/")
-	type answer struct {
+	type response struct {
 		User    map[string]any
 		Groups  []map[string]string
 		Session map[string]any
 		Token   map[string]any
 		Rev     uint64 `json:"directory_revision"`
 	}
-	read := func(t *testing.T, header ...string) (a answer) {
+	read := func(t *testing.T, header ...string) (a response) {
 		t.Helper()
 		p := g.ask("GET", url, nil, header...)
 		if p.StatusCode != 200 || p.Header.Get("Content-Type") != "application/json" || p.Header.Get("Cache-Control") != "no-store" {
@@ -645,8 +645,8 @@ func TestMe(t *testing.T) {
 }
 
 func TestPortal(t *testing.T) {
-	h := newPorch(t)
-	g := h.guest(h.alice)
+	h := newEnv(t)
+	g := h.browser(h.alice)
 	t.Run("asks who one is", func(t *testing.T) {
 		if p := g.ask("GET", "https://login.example.com/", nil); p.StatusCode != 401 {
 			t.Errorf("%d", p.StatusCode)
@@ -676,9 +676,9 @@ func TestPortal(t *testing.T) {
 	})
 }
 
-func TestMachines(t *testing.T) {
-	h := newPorch(t)
-	g := h.guest(h.alice)
+func TestLogin_ProgramsGetProblems(t *testing.T) {
+	h := newEnv(t)
+	g := h.browser(h.alice)
 	for name, header := range map[string][]string{
 		"curl":     {"Accept", "*/*"},
 		"fetch":    {"Accept", "text/html", "Sec-Fetch-Mode", "cors"},
@@ -721,13 +721,13 @@ func TestMachines(t *testing.T) {
 	})
 }
 
-func TestLoginsAreRecorded(t *testing.T) {
-	h := newPorch(t)
-	g := h.guest(h.alice)
+func TestLogin_IsRecorded(t *testing.T) {
+	h := newEnv(t)
+	g := h.browser(h.alice)
 	g.open("https://app.example.com/?q=canary-query")
 	g.open("https://wiki.example.com/team")
-	h.guest(h.stranger).open("https://app.example.com/")
-	h.guest(h.alice).step("https://login.example.com/.sallyport/callback?code=canary-code&state=canary-state-of-nobody")
+	h.browser(h.stranger).open("https://app.example.com/")
+	h.browser(h.alice).step("https://login.example.com/.sallyport/callback?code=canary-code&state=canary-state-of-nobody")
 	sessions := h.sessions.List()
 	g.press(appHost, "")
 
@@ -772,24 +772,24 @@ func TestLoginsAreRecorded(t *testing.T) {
 	})
 }
 
-func TestLoginInDoubt(t *testing.T) {
+func TestLogin_DeniesInDoubt(t *testing.T) {
 	for name, c := range map[string]struct {
-		doubt  func(h *porch)
+		doubt  func(h *env)
 		status int
 		says   string
 	}{
-		"a record of theirs is damaged": {func(h *porch) {
+		"a record of theirs is damaged": {func(h *env) {
 			h.write("group/", []byte("{"))
 			h.change(func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "later"}) }) // memory has what came before, too
 		}, 403, "cannot be read"},
-		"the directory no longer follows the store": {func(h *porch) { h.stopDirectory() }, 503, "not up to date"},
-		"sessions no longer follow the store":       {func(h *porch) { h.stopSessions() }, 503, "Sessions cannot be written"},
-		"what happens cannot be recorded":           {func(h *porch) { h.record.Close() }, 503, "the record cannot be written"},
-		"the provider is not there":                 {func(h *porch) { h.logins.setDown(true) }, 503, "does not respond"},
+		"the directory no longer follows the store": {func(h *env) { h.stopDirectory() }, 503, "not up to date"},
+		"sessions no longer follow the store":       {func(h *env) { h.stopSessions() }, 503, "Sessions cannot be written"},
+		"what happens cannot be recorded":           {func(h *env) { h.record.Close() }, 503, "the record cannot be written"},
+		"the provider is not there":                 {func(h *env) { h.logins.setDown(true) }, 503, "does not respond"},
 	} {
 		t.Run("lets nobody in when "+name, func(t *testing.T) {
-			h := newPorch(t)
-			g := h.guest(h.alice)
+			h := newEnv(t)
+			g := h.browser(h.alice)
 			callback := g.until("https://app.example.com/", "/.sallyport/callback?")
 			c.doubt(h)
 			p := g.step(callback)
@@ -806,8 +806,8 @@ func TestLoginInDoubt(t *testing.T) {
 	}
 
 	t.Run("signs nobody out who then would not be", func(t *testing.T) {
-		h := newPorch(t)
-		g := h.guest(h.alice)
+		h := newEnv(t)
+		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
 		h.stopSessions()
 		if p := g.press(appHost, ""); p.StatusCode != 503 || g.cookie(appHost, sessionCookie) == "" {
@@ -816,8 +816,8 @@ func TestLoginInDoubt(t *testing.T) {
 	})
 
 	t.Run("signs out also when that cannot be recorded", func(t *testing.T) {
-		h := newPorch(t)
-		g := h.guest(h.alice)
+		h := newEnv(t)
+		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
 		h.record.Close()
 		if p := g.press(appHost, ""); p.StatusCode != 200 || len(h.sessions.List()) != 0 {

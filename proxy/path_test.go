@@ -13,8 +13,9 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// A rule about a path holds for every way to write it, and where paths are lenient for every way to read it.
-func TestRulesHoldForEverySpelling(t *testing.T) {
+// TestServe_RulesHoldForEverySpelling: a rule about a path holds for every spelling of it and, on a lenient route, for
+// every reading.
+func TestServe_RulesHoldForEverySpelling(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Policies[0].Rules = append(s.Policies[0].Rules, policy.Rule{Deny: &policy.Match{Paths: []string{"/geheim/für alle/**"}}})
 	})
@@ -38,9 +39,9 @@ func TestRulesHoldForEverySpelling(t *testing.T) {
 	}
 }
 
-// What a rule was asked about is what the upstream gets, byte for byte, and odd paths get nowhere: over real
-// connections, strict and lenient, HTTP/1.1 and HTTP/2.
-func TestWhatIsDecidedIsForwarded(t *testing.T) {
+// TestServe_ForwardsWhatIsDecided: the upstream receives what was decided, byte for byte, and invalid paths are denied:
+// over real connections, strict and lenient, HTTP/1.1 and HTTP/2.
+func TestServe_ForwardsWhatIsDecided(t *testing.T) {
 	w := newWorld(t, nil)
 	var reached atomic.Pointer[string]
 	w.behindIs(func(_ http.ResponseWriter, r *http.Request) { reached.Store(&r.RequestURI) })
@@ -57,7 +58,7 @@ func TestWhatIsDecidedIsForwarded(t *testing.T) {
 				reached.Store(nil)
 				code, sent := w.try(c, host, raw, cookie)
 				if !sent {
-					continue // the client's own library would not
+					continue // the client's library refused to send it
 				}
 				target, query, _ := strings.Cut(raw, "?")
 				want, lenient, err := canonical.Path(target)
@@ -78,7 +79,7 @@ func TestWhatIsDecidedIsForwarded(t *testing.T) {
 	}
 }
 
-// try sends a request for exactly raw. Not sent: the client's library refused it.
+// try sends a request for exactly raw. It reports false if the client's library refused to send it.
 func (w *world) try(c *http.Client, host, raw, cookie string) (code int, sent bool) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.ctx, "GET", "https://"+host+"/", nil)

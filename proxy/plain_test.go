@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// newPlain serves what comes without TLS.
+// newPlain returns a server without TLS in front of ServePlain.
 func (w *world) newPlain() *httptest.Server {
 	w.t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(w.proxy.ServePlain))
@@ -19,8 +19,8 @@ func (w *world) newPlain() *httptest.Server {
 	return s
 }
 
-// plainly sends bytes without TLS and reads the answer.
-func plainly(t *testing.T, s *httptest.Server, text string) *http.Response {
+// sendPlain sends bytes without TLS and reads the response.
+func sendPlain(t *testing.T, s *httptest.Server, text string) *http.Response {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
@@ -37,8 +37,8 @@ func plainly(t *testing.T, s *httptest.Server, text string) *http.Response {
 	return res
 }
 
-// TestPlainHTTP leads to the same place over https and nowhere else, and never to an upstream.
-func TestPlainHTTP(t *testing.T) {
+// TestServePlain redirects to the same URL over https and nowhere else, and never reaches an upstream.
+func TestServePlain(t *testing.T) {
 	reached := 0
 	w := newWorld(t, func(s *Settings) { s.PublicURL = "https://" + loginHost + ":8443" })
 	w.behindIs(func(http.ResponseWriter, *http.Request) { reached++ })
@@ -72,7 +72,7 @@ func TestPlainHTTP(t *testing.T) {
 		{"OPTIONS", "/", appHost, "405 "},
 		{"CONNECT", "app.example.com:443", appHost, "405 "},
 	} {
-		res := plainly(t, s, c.method+" "+c.target+" HTTP/1.1\r\nHost: "+c.host+"\r\nConnection: close\r\n\r\n")
+		res := sendPlain(t, s, c.method+" "+c.target+" HTTP/1.1\r\nHost: "+c.host+"\r\nConnection: close\r\n\r\n")
 		if got := res.Status[:4] + res.Header.Get("Location"); got != c.want {
 			t.Errorf("%s %s at %s gives %s, want %s", c.method, c.target, c.host, got, c.want)
 		}
@@ -85,8 +85,8 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
-// TestPlainHTTPWaitsForNothing: not for a body that was announced, nor for another request.
-func TestPlainHTTPWaitsForNothing(t *testing.T) {
+// TestServePlain_DoesNotWaitForBody: neither for a body that was announced, nor for another request.
+func TestServePlain_DoesNotWaitForBody(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.newPlain()
 	for _, head := range []string{"GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nContent-Length: 10\r\n", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"} {
@@ -94,24 +94,24 @@ func TestPlainHTTPWaitsForNothing(t *testing.T) {
 		w.must(err)
 		_ = conn.SetDeadline(time.Now().Add(patience))
 		_, _ = io.WriteString(conn, head+"Host: "+appHost+"\r\n\r\n")
-		if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
-			t.Errorf("%q: %q, %v", head, answer, err)
+		if resp, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(resp), "HTTP/1.1 ") {
+			t.Errorf("%q: %q, %v", head, resp, err)
 		}
 		_ = conn.Close()
 	}
 }
 
-// TestPlainHTTPFollowsTheSettings: a host is known as soon as there is a route to it.
-func TestPlainHTTPFollowsTheSettings(t *testing.T) {
+// TestServePlain_FollowsSettings: a host is known as soon as a route has it.
+func TestServePlain_FollowsSettings(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.newPlain()
 	const ask = "GET /x HTTP/1.1\r\nHost: new.example.com\r\nConnection: close\r\n\r\n"
-	if res := plainly(t, s, ask); res.StatusCode != http.StatusNotFound {
+	if res := sendPlain(t, s, ask); res.StatusCode != http.StatusNotFound {
 		t.Errorf("an unknown host gives %s", res.Status)
 	}
 	w.settings.Routes = append(w.settings.Routes, Route{Name: "new", Host: "new.example.com", Upstream: Upstreams{w.upstream.URL}, Policy: []string{"staff"}})
 	w.must(w.proxy.Load(w.settings))
-	if res := plainly(t, s, ask); res.Header.Get("Location") != "https://new.example.com/x" {
+	if res := sendPlain(t, s, ask); res.Header.Get("Location") != "https://new.example.com/x" {
 		t.Errorf("a new host gives %s %v", res.Status, res.Header)
 	}
 	if hosts := strings.Join(w.proxy.Hosts(), " "); !strings.Contains(hosts, "login.example.com new.example.com") {

@@ -11,21 +11,21 @@ import (
 	"sallyport/proxy"
 )
 
-// TestNobodyIsSentAway asks every door that redirects to send a browser elsewhere, and lets a parser that reads URLs
-// as browsers do judge each Location it answers with.
-func TestNobodyIsSentAway(t *testing.T) {
-	h := newPorch(t)
-	g := h.guest(h.alice)
+// TestRedirect_StaysOnOurHosts asks every door that redirects to send a browser elsewhere, and lets a parser that reads URLs
+// as browsers do judge each Location it redirects with.
+func TestRedirect_StaysOnOurHosts(t *testing.T) {
+	h := newEnv(t)
+	g := h.browser(h.alice)
 	g.open("https://app.example.com/")
 	ours := map[string]bool{"https://login.example.com": true, "https://app.example.com": true, "https://wiki.example.com": true, "https://api.example.com": true,
 		"https://" + h.issuer.Listener.Addr().String(): true}
 
-	type answer struct{ asked, base, location string }
-	var answers []answer
+	type redirect struct{ asked, base, location string }
+	var redirects []redirect
 	ask := func(method, target string) {
 		p := g.ask(method, target, nil, "Accept", navigate, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin")
 		if location, sent := p.Header["Location"]; sent {
-			answers = append(answers, answer{method + " " + target, p.Request.URL.String(), strings.Join(location, " ")})
+			redirects = append(redirects, redirect{method + " " + target, p.Request.URL.String(), strings.Join(location, " ")})
 		}
 	}
 	for _, bad := range proxy.BadReturns() {
@@ -39,32 +39,32 @@ func TestNobodyIsSentAway(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/%2f/evil.example", "//evil.example", "/..//evil.example", "/%5cevil.example", "/.%2e//evil.example", "/@evil.example", "/?//evil.example"} {
-		r := h.guest(h.alice)
+		r := h.browser(h.alice)
 		p := r.ask("GET", "https://wiki.example.com/team"+path, nil, "Accept", navigate)
 		if location := p.Header.Get("Location"); location != "" {
-			answers = append(answers, answer{path, p.Request.URL.String(), location})
+			redirects = append(redirects, redirect{path, p.Request.URL.String(), location})
 		}
 	}
-	if len(answers) < 2*len(proxy.BadReturns()) {
-		t.Errorf("only %d redirects", len(answers))
+	if len(redirects) < 2*len(proxy.BadReturns()) {
+		t.Errorf("only %d redirects", len(redirects))
 	}
 	var pairs [][2]string
-	for _, a := range answers {
+	for _, a := range redirects {
 		pairs = append(pairs, [2]string{a.location, a.base})
 	}
 	for i, origin := range whatwg(t, pairs) {
 		if !ours[origin] {
-			t.Errorf("%s leads to %q: %s", answers[i].asked, answers[i].location, origin)
+			t.Errorf("%s leads to %q: %s", redirects[i].asked, redirects[i].location, origin)
 		}
 	}
 }
 
-// TestEveryReturnSurvivesLogin logs in by way of each bad value and ends on a page of ours.
-func TestEveryReturnSurvivesLogin(t *testing.T) {
-	h := newPorch(t)
+// TestRedirect_SurvivesLogin logs in with invalid values of return_to and ends on a page of ours.
+func TestRedirect_SurvivesLogin(t *testing.T) {
+	h := newEnv(t)
 	all := proxy.BadReturns()
-	for i := 0; i < len(all); i += 17 { // the whole way for some of each kind; the rest is judged by Location above
-		g := h.guest(h.alice)
+	for i := 0; i < len(all); i += 17 { // whole logins for some values of each kind; the test above judges the Location of all
+		g := h.browser(h.alice)
 		p := g.open("https://login.example.com/.sallyport/login?return_to=" + url.QueryEscape(all[i]))
 		if p.StatusCode != 200 || p.Request.URL.String() != "https://login.example.com/" {
 			t.Errorf("%q ends at %s with %d", all[i], p.Request.URL, p.StatusCode)
@@ -72,7 +72,7 @@ func TestEveryReturnSurvivesLogin(t *testing.T) {
 	}
 }
 
-// whatwg is the origin that each pair of a Location and its base leads to, by Node's URL.
+// whatwg returns the origin to which each pair of a Location and its base leads, by Node's URL.
 func whatwg(t *testing.T, pairs [][2]string) []string {
 	t.Helper()
 	node, err := exec.LookPath("node")
@@ -90,9 +90,9 @@ console.log(JSON.stringify(JSON.parse(require("fs").readFileSync(0)).map(([to, b
 	if err != nil {
 		t.Fatal(err)
 	}
-	var origins []string
-	if err := json.Unmarshal(out, &origins); err != nil || len(origins) != len(pairs) {
-		t.Fatalf("%d of %d: %v", len(origins), len(pairs), err)
+	var redirects []string
+	if err := json.Unmarshal(out, &redirects); err != nil || len(redirects) != len(pairs) {
+		t.Fatalf("%d of %d: %v", len(redirects), len(pairs), err)
 	}
-	return origins
+	return redirects
 }

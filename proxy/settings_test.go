@@ -13,22 +13,22 @@ import (
 	"sallyport/policy"
 )
 
-// faultsOf lists the faults of settings as "path: problem".
+// faultsOf returns the faults of settings as "path: problem".
 func faultsOf(s Settings) (list []string) {
 	s.Check(func(path, problem string) { list = append(list, path+": "+problem) })
 	return list
 }
 
-func TestUsualSettingsAreSound(t *testing.T) {
+func TestSettings_UsualAreValid(t *testing.T) {
 	if faults := faultsOf(usualSettings("http://127.0.0.1:3000")); faults != nil {
 		t.Error(faults)
 	}
 }
 
-// TestFaults changes one thing in sound settings and expects one fault there, in words that say what to write.
-func TestFaults(t *testing.T) {
+// TestSettings_Faults changes one thing in valid settings and expects one fault there, which says what to write.
+func TestSettings_Faults(t *testing.T) {
 	for _, c := range []struct {
-		says   string
+		name   string
 		change func(*Settings)
 		path   string
 		words  string
@@ -40,7 +40,7 @@ func TestFaults(t *testing.T) {
 		{"a public_url with an odd host", func(s *Settings) { s.PublicURL = "https://lögin.example.com" }, "public_url", "xn--"},
 		{"everyone trusted", func(s *Settings) { s.TrustedProxies = []string{"10.0.0.0/8", "0.0.0.0/0"} }, "trusted_proxies[1]", "everyone"},
 		{"everyone trusted over IPv6", func(s *Settings) { s.TrustedProxies = []string{"::/0"} }, "trusted_proxies[0]", "everyone"},
-		{"IPv4 in IPv6 clothes trusted", func(s *Settings) { s.TrustedProxies = []string{"::ffff:10.0.0.0/104"} }, "trusted_proxies[0]", "as IPv4"},
+		{"an IPv4 network written as IPv6 trusted", func(s *Settings) { s.TrustedProxies = []string{"::ffff:10.0.0.0/104"} }, "trusted_proxies[0]", "as IPv4"},
 		{"a name trusted", func(s *Settings) { s.TrustedProxies = []string{"proxy.example.com"} }, "trusted_proxies[0]", "10.0.0.0/8"},
 		{"a header that is not one", func(s *Settings) { s.IdentityHeaders.User = "X User" }, "identity_headers.user", "letters, digits and dashes"},
 		{"a header of HTTP's own", func(s *Settings) { s.IdentityHeaders.Email = "content-length" }, "identity_headers.email", "meaning of its own"},
@@ -96,7 +96,7 @@ func TestFaults(t *testing.T) {
 		{"a negative body", func(s *Settings) { s.Routes[0].MaxBody = -1 }, "routes[0].max_body", "10485760"},
 		{"a negative time-out", func(s *Settings) { s.Routes[0].Timeout = -1 }, "routes[0].timeout", "60s"},
 	} {
-		t.Run(c.says, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			s := usualSettings("http://127.0.0.1:3000")
 			c.change(&s)
 			faults := faultsOf(s)
@@ -110,14 +110,14 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsReportedAtOnce(t *testing.T) {
+func TestSettings_ReportsAllFaults(t *testing.T) {
 	faults := faultsOf(Settings{PublicURL: "x", Routes: []Route{{}, {Accept: []string{"a", "b"}}}})
 	if len(faults) != 1+4+6 {
 		t.Errorf("%d: %s", len(faults), strings.Join(faults, "\n"))
 	}
 }
 
-func TestSettingsAreYAML(t *testing.T) {
+func TestSettings_UnmarshalYAML(t *testing.T) {
 	const text = `
 public_url: https://login.example.com
 policies: [{name: sre, rules: [{allow: {groups: [{id: g1, name: SRE}]}}]}]
@@ -144,8 +144,8 @@ routes:
 	}
 }
 
-// Settings that are not sound change nothing.
-func TestLoadIsAllOrNothing(t *testing.T) {
+// TestLoad_IsAllOrNothing: invalid settings change nothing.
+func TestLoad_IsAllOrNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	before := w.proxy.routing.Load()
 	for _, change := range []func(*Settings){
@@ -164,8 +164,8 @@ func TestLoadIsAllOrNothing(t *testing.T) {
 	}
 }
 
-// Groups that no push has brought, or that go by another name, are worth a word and no more.
-func TestGroupsThatAreNotThereAreToldOf(t *testing.T) {
+// TestLoad_WarnsOfUnknownGroups: groups that no push has brought, or that have another name, are logged and nothing else.
+func TestLoad_WarnsOfUnknownGroups(t *testing.T) {
 	w := newWorld(t, nil)
 	var text bytes.Buffer
 	w.proxy.log = slog.New(slog.NewTextHandler(&text, nil))

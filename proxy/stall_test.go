@@ -180,7 +180,7 @@ type streams struct{ *http2.Framer }
 
 func (w *world) closedWindow() streams {
 	w.t.Helper()
-	conn, err := tls.Dial("tcp", w.front.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	conn, err := tls.Dial("tcp", w.server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	w.must(err)
 	w.t.Cleanup(func() { conn.Close() })
 	w.must(conn.SetDeadline(time.Now().Add(patience)))

@@ -12,8 +12,8 @@ import (
 	"sallyport/policy"
 )
 
-// demandRecent has the wiki ask for a login of the last quarter of an hour.
-func (h *porch) demandRecent() {
+// demandRecent makes the wiki require a login within the last 15 minutes.
+func (h *env) demandRecent() {
 	h.t.Helper()
 	h.settings.Policies = append(slices.Clone(h.settings.Policies), policy.Named{Name: "recent", Rules: []policy.Rule{
 		{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "g-sre", Name: "SRE"}}, MaxAuthAge: 15 * time.Minute}}}})
@@ -27,9 +27,9 @@ func (h *porch) demandRecent() {
 // TestStepUp: RFC 9470, and OpenID Connect Core 1.0 §3.1.2.1 (max_age).
 func TestStepUp(t *testing.T) {
 	const wiki = "https://wiki.example.com/team/x"
-	h := newPorch(t)
+	h := newEnv(t)
 	h.demandRecent()
-	g := h.guest(h.alice)
+	g := h.browser(h.alice)
 	g.open("https://app.example.com/")
 	if p := g.ask("GET", wiki, nil, "Cookie", sessionCookie+"="+g.cookie(appHost, sessionCookie)); p.StatusCode != 401 {
 		t.Errorf("another host's cookie gives %d", p.StatusCode)
@@ -53,7 +53,7 @@ func TestStepUp(t *testing.T) {
 	})
 
 	t.Run("believes no provider that does not say when", func(t *testing.T) {
-		g := h.guest(h.alice)
+		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
 		h.tenant.Alter(func(c entratest.Claims) { delete(c, "auth_time") })
 		defer h.tenant.Alter(nil)
@@ -69,24 +69,23 @@ func TestStepUp(t *testing.T) {
 			}
 		})
 		defer h.tenant.Alter(nil)
-		if p := h.guest(h.alice).open(wiki); p.StatusCode != http.StatusUnauthorized {
+		if p := h.browser(h.alice).open(wiki); p.StatusCode != http.StatusUnauthorized {
 			t.Errorf("an old login gives %d", p.StatusCode)
 		}
 	})
 
 	t.Run("helps nobody whom no rule lets in", func(t *testing.T) {
-		g := h.guest(h.bob)
+		g := h.browser(h.bob)
 		if p := g.open(wiki); p.StatusCode != http.StatusForbidden {
 			t.Errorf("bob gets %d by way of %q", p.StatusCode, g.path)
 		}
 	})
 }
 
-// TestALoginThatIsAskedForByLink: max_age in a link makes nobody sign in for less
-// than they need, and nonsense in it is nothing.
-func TestALoginThatIsAskedForByLink(t *testing.T) {
-	h := newPorch(t)
-	g := h.guest(h.alice)
+// TestLogin_MaxAgeInLink: an invalid max_age in a link is ignored, so that a link cannot make anybody sign in again.
+func TestLogin_MaxAgeInLink(t *testing.T) {
+	h := newEnv(t)
+	g := h.browser(h.alice)
 	g.open("https://app.example.com/")
 	for _, age := range []string{"-1", "0", "x", "99999999999999999999", "1e9", ""} {
 		before := h.logins.count("authorize")

@@ -12,8 +12,8 @@ import (
 	"sallyport/throttle"
 )
 
-// TestGuessingTokensMakesOneWait, and those with a good one known before do not.
-func TestGuessingTokensMakesOneWait(t *testing.T) {
+// TestThrottle_InvalidTokens: an address that goes on sending invalid tokens has to wait; valid ones still pass.
+func TestThrottle_InvalidTokens(t *testing.T) {
 	const api = "https://" + apiHost + "/v1/x"
 	w := newWorld(t, nil)
 	good := []string{"Authorization", "Bearer " + w.token("alice", nil)}
@@ -45,10 +45,10 @@ func TestGuessingTokensMakesOneWait(t *testing.T) {
 	}
 }
 
-// TestATokenOfTheWrongVersionIsToldSo, in a sentence that its sender can act on.
-func TestATokenOfTheWrongVersionIsToldSo(t *testing.T) {
+// TestDenial_DisclosesTokenVersion: the sender of a token of the wrong version is told what to change.
+func TestDenial_DisclosesTokenVersion(t *testing.T) {
 	w := newWorld(t, nil)
-	w.token("alice", nil) // the provider is found
+	w.token("alice", nil) // the provider was discovered
 	text := w.tenant.AccessTokenV1(w.person("alice"), audience, nil)
 	resp, body := w.get(w.client(false), "https://"+apiHost+"/v1/x", "Authorization", "Bearer "+text)
 	if resp.StatusCode != http.StatusUnauthorized {
@@ -61,10 +61,9 @@ func TestATokenOfTheWrongVersionIsToldSo(t *testing.T) {
 	}
 }
 
-// TestBeginningLoginsWithoutEndMakesOneWait.
-func TestBeginningLoginsWithoutEndMakesOneWait(t *testing.T) {
+func TestThrottle_LoginStarts(t *testing.T) {
 	w := newWorld(t, nil)
-	w.token("alice", nil) // the provider is found
+	w.token("alice", nil) // the provider was discovered
 	c, last := w.client(true), 0
 	for range 3 * loginBurst {
 		resp, _ := w.get(c, "https://"+loginHost+"/.sallyport/login?return_to=/")
@@ -75,11 +74,11 @@ func TestBeginningLoginsWithoutEndMakesOneWait(t *testing.T) {
 	t.Errorf("the last login begun gives %d", last)
 }
 
-// TestComingBackWithoutEndMakesOneWait: a login that was begun once can be brought to a refusal over and over, and each
-// time the provider may be asked and the record gets a line.
-func TestComingBackWithoutEndMakesOneWait(t *testing.T) {
+// TestThrottle_Callbacks: one login can be replayed many times, and each time the provider may be asked and an event
+// recorded.
+func TestThrottle_Callbacks(t *testing.T) {
 	w := newWorld(t, nil)
-	w.token("alice", nil) // the provider is found
+	w.token("alice", nil) // the provider was discovered
 	c := w.client(true)
 	resp, _ := w.get(c, "https://"+loginHost+"/.sallyport/login?return_to=/")
 	to, err := resp.Location()
@@ -95,8 +94,8 @@ func TestComingBackWithoutEndMakesOneWait(t *testing.T) {
 	t.Errorf("the record has %d lines of it", len(w.events(audit.KindLogin)))
 }
 
-// TestOverload: what is beyond the bound is turned away, and what is under way goes on.
-func TestOverload(t *testing.T) {
+// TestOverload_DeniesBeyondLimit: requests beyond the limit are denied, and the live ones go on.
+func TestOverload_DeniesBeyondLimit(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 3 })
 	inside, leave := make(chan struct{}), make(chan struct{})
 	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
@@ -104,11 +103,11 @@ func TestOverload(t *testing.T) {
 		<-leave
 		_, _ = io.WriteString(rw, "done")
 	})
-	answers := make(chan int)
+	codes := make(chan int)
 	for range 3 {
 		go func() {
 			resp, _ := w.get(w.client(false), "https://"+openHost+"/")
-			answers <- resp.StatusCode
+			codes <- resp.StatusCode
 		}()
 		<-inside
 	}
@@ -117,7 +116,7 @@ func TestOverload(t *testing.T) {
 	}
 	close(leave)
 	for range 3 {
-		if code := <-answers; code != http.StatusOK {
+		if code := <-codes; code != http.StatusOK {
 			t.Errorf("one that was under way gives %d", code)
 		}
 	}
@@ -127,8 +126,8 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// TestAHangingUpstreamLeavesRoom for the routes that do not lead to it.
-func TestAHangingUpstreamLeavesRoom(t *testing.T) {
+// TestOverload_HangingUpstreamSparesOtherRoutes: other routes are still served.
+func TestOverload_HangingUpstreamSparesOtherRoutes(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 10 })
 	_, cookie := w.signIn("alice", appHost)
 	inside, leave := make(chan struct{}), make(chan struct{})

@@ -42,10 +42,10 @@ const (
 	staff      = "61503835-0000-0000-0000-000000000001"
 	admins     = "61503835-0000-0000-0000-000000000002"
 	audience   = "api://sallyport"
-	patience   = 10 * time.Second // how long anything may take before it counts as never
+	patience   = 10 * time.Second // what takes longer counts as never
 )
 
-// world is a proxy with all its rooms, real ones, between a real client and a real upstream.
+// world is a proxy with real parts, between a real client and a real upstream.
 type world struct {
 	t         testing.TB
 	ctx       context.Context
@@ -58,7 +58,7 @@ type world struct {
 
 	stopDirectory context.CancelFunc // ends the directory's Run alone
 	settings      Settings
-	front         *httptest.Server
+	server        *httptest.Server
 	upstream      *httptest.Server
 	upstreamCA    string // file; "" where it speaks HTTP
 
@@ -66,8 +66,8 @@ type world struct {
 	handler http.Handler
 }
 
-// newWorld is a world with the usual people: alice of staff, bob of nothing. change, which may be nil, alters the
-// settings before they are in force.
+// newWorld returns a world with the usual users: alice is in the group staff, bob in none. change, which may be nil,
+// alters the settings before they are in force.
 func newWorld(t testing.TB, change func(*Settings)) *world {
 	t.Helper()
 	w := &world{t: t, handler: http.HandlerFunc(mirror)}
@@ -84,18 +84,18 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 			w.settings.Routes[i].UpstreamTLS = UpstreamTLS{}
 		}
 	}
-	w.openRooms()
+	w.openParts()
 	w.push()
-	w.front = httptest.NewUnstartedServer(w.proxy)
-	w.front.EnableHTTP2 = true
-	w.front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	w.front.StartTLS()
-	t.Cleanup(w.front.CloseClientConnections) // streams would keep Close waiting
+	w.server = httptest.NewUnstartedServer(w.proxy)
+	w.server.EnableHTTP2 = true
+	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	w.server.StartTLS()
+	t.Cleanup(w.server.CloseClientConnections) // streams would keep Close waiting
 	return w
 }
 
-// openUpstream serves what is behind the door: over HTTP, which takes the direct way to it, or with UPSTREAM=https in
-// the environment over TLS, which takes the stock transport's. The same must hold of both.
+// openUpstream starts the upstream: over HTTP, for which the proxy has its own transport, or with UPSTREAM=https in the
+// environment over TLS, for which it uses that of net/http. The tests must pass with both.
 func (w *world) openUpstream() {
 	w.upstream = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.behind().ServeHTTP(rw, r) }))
 	w.t.Cleanup(w.upstream.Close)
@@ -127,7 +127,7 @@ func usualSettings(upstream string) Settings {
 	return s
 }
 
-func (w *world) openRooms() {
+func (w *world) openParts() {
 	t := w.t
 	ctx, stop := context.WithCancel(context.Background())
 	w.ctx = ctx
@@ -185,7 +185,7 @@ func (w *world) openProvider() {
 	w.must(err)
 }
 
-// push makes the usual people and groups.
+// push adds the usual users and groups.
 func (w *world) push() {
 	w.update(func(tx *directory.Tx) error {
 		for id, name := range map[string]string{staff: "Staff", admins: "Admins"} {
@@ -216,7 +216,7 @@ func userDocument(p entratest.Person) []byte {
 	return fmt.Appendf(nil, `{"displayName":%q,"emails":[{"type":"work","value":%q}]}`, p.Name, p.Mail)
 }
 
-// hire puts somebody active into the tenant and the directory, and into groups.
+// hire adds an active user to the tenant, the directory and groups.
 func (w *world) hire(name string, groups ...string) entratest.Person {
 	w.t.Helper()
 	p := w.tenant.Add(entratest.Person{UPN: name + "@example.com", Name: strings.ToUpper(name[:1]) + name[1:] + " Doe", Mail: name + "@example.com"})
@@ -259,7 +259,7 @@ func (w *world) user(name string) *directory.User {
 	return u
 }
 
-// setActive switches somebody's account on or off.
+// setActive activates or deactivates a user.
 func (w *world) setActive(name string, active bool) {
 	w.t.Helper()
 	id := w.user(name).ID
@@ -273,7 +273,7 @@ func (w *world) setActive(name string, active bool) {
 	})
 }
 
-// leave takes somebody out of a group.
+// leave removes a user from a group.
 func (w *world) leave(name, group string) {
 	w.t.Helper()
 	id := w.user(name).ID
@@ -287,7 +287,7 @@ func (w *world) leave(name, group string) {
 	})
 }
 
-// signIn begins a session of somebody and returns it with the Cookie header that shows it on host.
+// signIn starts a session of a user and returns it with its Cookie header for host.
 func (w *world) signIn(name, host string) (session.Session, string) {
 	w.t.Helper()
 	u := w.user(name)
@@ -298,11 +298,11 @@ func (w *world) signIn(name, host string) (session.Session, string) {
 	return one, session.CookieName + "=" + token
 }
 
-// token is an access token of somebody, once the provider can check it.
+// token returns an access token of a user, once the provider can verify it.
 func (w *world) token(name string, change func(entratest.Claims)) string {
 	w.t.Helper()
 	text := w.tenant.AccessToken(w.person(name), audience, nil)
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // the provider is found in its own time
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // the provider is discovered in the background
 		if _, err := w.provider.Bearer(w.ctx, text); err == nil {
 			break
 		} else if time.Now().After(deadline) {
@@ -312,7 +312,7 @@ func (w *world) token(name string, change func(entratest.Claims)) string {
 	return w.tenant.AccessToken(w.person(name), audience, change)
 }
 
-// behindIs says what the upstream does from now on.
+// behindIs sets the handler of the upstream.
 func (w *world) behindIs(h http.HandlerFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -325,7 +325,8 @@ func (w *world) behind() http.Handler {
 	return w.handler
 }
 
-// client speaks HTTP/1.1 or, if h2, HTTP/2 to the front, whatever the host in the URL, and follows no redirects.
+// client returns a client that sends HTTP/1.1 or, if h2, HTTP/2 to the proxy, whatever the host in the URL, and follows no
+// redirects.
 func (w *world) client(h2 bool) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!h2)
@@ -333,9 +334,9 @@ func (w *world) client(h2 bool) *http.Client {
 	transport := &http.Transport{
 		Protocols: protocols,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, w.front.Listener.Addr().String())
+			return new(net.Dialer).DialContext(ctx, network, w.server.Listener.Addr().String())
 		},
-		TLSClientConfig:     &tls.Config{RootCAs: w.front.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"},
+		TLSClientConfig:     &tls.Config{RootCAs: w.server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"},
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 64,
 	}
@@ -343,7 +344,7 @@ func (w *world) client(h2 bool) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// get asks for a URL with headers, in pairs, and reads the whole answer.
+// get sends a GET with headers, in pairs, and reads the whole response.
 func (w *world) get(c *http.Client, url string, headers ...string) (*http.Response, string) {
 	w.t.Helper()
 	return w.send(c, http.MethodGet, url, nil, headers...)
@@ -367,7 +368,7 @@ func (w *world) send(c *http.Client, method, url string, body io.Reader, headers
 // raw sends bytes over TLS and HTTP/1.1 and returns the connection.
 func (w *world) raw(text string) *tls.Conn {
 	w.t.Helper()
-	conn, err := tls.Dial("tcp", w.front.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	conn, err := tls.Dial("tcp", w.server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	w.must(err)
 	w.t.Cleanup(func() { conn.Close() })
 	w.must(conn.SetDeadline(time.Now().Add(patience)))
@@ -376,14 +377,14 @@ func (w *world) raw(text string) *tls.Conn {
 	return conn
 }
 
-// mirror answers with the request as the upstream saw it: its line, host and headers.
+// mirror responds with the request as the upstream received it: its line, host and headers.
 func mirror(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Saw", r.Method+" "+r.RequestURI)
 	w.Header().Set("X-Saw-Host", r.Host)
 	_ = r.Header.Write(w)
 }
 
-// events reads what the audit record says of a kind.
+// events returns the lines of the audit record of a kind.
 func (w *world) events(kind audit.Kind) (list []string) {
 	w.t.Helper()
 	text, err := os.ReadFile(w.record)
@@ -396,7 +397,7 @@ func (w *world) events(kind audit.Kind) (list []string) {
 	return list
 }
 
-// number is the sum of the values of a metric whose labels include all of the given, in pairs.
+// number returns the sum of the values of a metric whose labels include all those given, in pairs.
 func (w *world) number(name string, labels ...string) float64 {
 	w.t.Helper()
 	reg := prometheus.NewRegistry()
@@ -425,7 +426,7 @@ func (w *world) number(name string, labels ...string) float64 {
 	return sum
 }
 
-// eventually waits until f holds.
+// eventually waits until f returns true.
 func (w *world) eventually(what string, f func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
