@@ -109,7 +109,7 @@ func TestCheck(t *testing.T) {
 		{"outside of the route's path", "GET", api + "/v2", []string{"Authorization", token}, 404, noRoute, aliceIs},
 		{"an unknown host", "GET", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, noRoute, aliceIs},
 		{"the login's own host", "GET", "https://" + loginHost + "/", []string{"Cookie", alice}, 404, noRoute, aliceIs},
-		{"the door's own paths", "GET", app + "/.sallyport/me", []string{"Cookie", alice}, 404, noRoute, aliceIs},
+		{"an internal path", "GET", app + "/.sallyport/me", []string{"Cookie", alice}, 404, noRoute, aliceIs},
 		{"a check", "GET", app + "/.sallyport/check", []string{"Cookie", alice}, 404, noRoute, aliceIs},
 		{"a slash in a segment, where that may be", "GET", "https://" + lenientApp + "/a%2Fb", []string{"Cookie", files}, 200, "", aliceIs},
 		{"and where it may not", "GET", app + "/a%2Fb", []string{"Cookie", alice}, 400, badPath, aliceIs},

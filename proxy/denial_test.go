@@ -86,7 +86,7 @@ func TestDenial(t *testing.T) {
 			r.Header.Set(header[i], header[i+1])
 		}
 		w := httptest.NewRecorder()
-		req.id, req.routing, req.host = "4f0c2a", testTable, "app.example.com"
+		req.id, req.routing, req.host = "4f0c2a", testRouting, "app.example.com"
 		p.writeDenial(w, r, req, denied)
 		return w
 	}

@@ -25,7 +25,7 @@ const (
 func TestLogin(t *testing.T) {
 	h := newEnv(t)
 
-	t.Run("brings a browser to the page it asked for", func(t *testing.T) {
+	t.Run("returns_to_requested_page", func(t *testing.T) {
 		g := h.browser(h.alice)
 		p := g.open("https://app.example.com/d/1?from=now-6h&to=now")
 		if p.StatusCode != 200 || !strings.HasPrefix(p.body, "the application saw GET /d/1?from=now-6h&to=now by alice@example.com with cookies") {
@@ -45,7 +45,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("is one for all hosts", func(t *testing.T) {
+	t.Run("one_login_serves_all_hosts", func(t *testing.T) {
 		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
 		asked := h.logins.count("authorize")
@@ -60,7 +60,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("may begin on any host of ours", func(t *testing.T) {
+	t.Run("starts_on_any_host", func(t *testing.T) {
 		g := h.browser(h.alice)
 		for _, target := range []string{"https://app.example.com/.sallyport/login?return_to=/x", "https://login.example.com/.sallyport/login?return_to=https://app.example.com/x",
 			"https://wiki.example.com/.sallyport/login?return_to=https%3A%2F%2Fapp.example.com%2Fx"} {
@@ -73,7 +73,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("gives cookies that are worth nothing elsewhere", func(t *testing.T) {
+	t.Run("cookies_are_bound_to_host", func(t *testing.T) {
 		g, thief := h.browser(h.alice), h.browser(h.bob)
 		g.open("https://app.example.com/")
 		for _, from := range []string{appHost, loginHost} {
@@ -84,7 +84,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("sets cookies that keep to their host and from scripts", func(t *testing.T) {
+	t.Run("cookies_have_safe_attributes", func(t *testing.T) {
 		g := h.browser(h.alice)
 		target := "https://app.example.com/"
 		seen := map[string]bool{}
@@ -106,7 +106,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("turns away who was not pushed", func(t *testing.T) {
+	t.Run("denies_unknown_user", func(t *testing.T) {
 		g := h.browser(h.stranger)
 		before := len(h.sessions.List())
 		p := g.open("https://app.example.com/")
@@ -118,7 +118,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("turns away who was switched off, and does not switch them on", func(t *testing.T) {
+	t.Run("denies_inactive_user_without_activating", func(t *testing.T) {
 		h.setActive("bob@example.com", false)
 		g := h.browser(h.bob)
 		p := g.open("https://app.example.com/")
@@ -131,7 +131,7 @@ func TestLogin(t *testing.T) {
 		h.setActive("bob@example.com", true)
 	})
 
-	t.Run("lets in who belongs nowhere and shows them whom to ask", func(t *testing.T) {
+	t.Run("user_without_groups_sees_whom_to_ask", func(t *testing.T) {
 		g := h.browser(h.bob)
 		p := g.open("https://app.example.com/d/1?secret=1")
 		for _, want := range []string{"Bob Roe", "GET https://app.example.com/d/1", "owner@example.com", "You may not open this"} {
@@ -144,7 +144,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("begins a session of its own and ends the browser's older one", func(t *testing.T) {
+	t.Run("replaces_older_session", func(t *testing.T) {
 		g, attacker := h.browser(h.alice), h.browser(h.mallory)
 		attacker.open("https://app.example.com/")
 		planted := attacker.cookie(loginHost, sessionCookie)
@@ -161,7 +161,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("in tabs side by side", func(t *testing.T) {
+	t.Run("tabs_do_not_interfere", func(t *testing.T) {
 		g := h.browser(h.alice)
 		one := g.until("https://app.example.com/one", "/.sallyport/callback?")
 		two := g.until("https://wiki.example.com/team/two", "/.sallyport/callback?")
@@ -173,7 +173,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("keeps at most five flows in a browser", func(t *testing.T) {
+	t.Run("limits_flows_in_browser", func(t *testing.T) {
 		g := h.browser(h.alice)
 		var last string
 		for i := range 9 {
@@ -193,7 +193,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("takes away flow cookies that open nothing", func(t *testing.T) {
+	t.Run("deletes_invalid_flow_cookies", func(t *testing.T) {
 		g := h.browser(h.alice)
 		g.plant(loginHost, flowCookie+"AAAAAAAA", "rubbish")
 		g.until("https://login.example.com/.sallyport/login", "/authorize?")
@@ -202,7 +202,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("leaves no trace of ours until somebody has signed in", func(t *testing.T) {
+	t.Run("stores_nothing_before_sign_in", func(t *testing.T) {
 		before, sessions := h.revision(), len(h.sessions.List())
 		for range 300 {
 			g := h.browser(h.alice)
@@ -213,7 +213,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("is dead for ever once its user was switched off", func(t *testing.T) {
+	t.Run("session_ends_with_deactivation", func(t *testing.T) {
 		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
 		h.setActive("alice@example.com", false)
@@ -229,7 +229,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("cannot be finished while the provider is down, and says so", func(t *testing.T) {
+	t.Run("provider_down", func(t *testing.T) {
 		g := h.browser(h.alice)
 		callback := g.until("https://app.example.com/", "/.sallyport/callback?")
 		h.logins.setDown(true)
@@ -239,7 +239,7 @@ func TestLogin(t *testing.T) {
 		}
 	})
 
-	t.Run("refused by the provider comes to nothing", func(t *testing.T) {
+	t.Run("provider_rejects", func(t *testing.T) {
 		g := h.browser(h.alice)
 		authorize := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", "/authorize?")))
 		q := url.Values{"state": {authorize.Query().Get("state")}, "error": {"access_denied"}, "error_description": {"<script>no</script>"}}
@@ -262,7 +262,7 @@ func TestCallback(t *testing.T) {
 		"a state like a header": "?code=x&state=%0d%0aSet-Cookie:a=b",
 		"a state of semicolons": "?code=x&state=;;;;;;;;;;",
 	} {
-		t.Run("without a flow is refused: "+name, func(t *testing.T) {
+		t.Run("rejects_without_flow: "+name, func(t *testing.T) {
 			g := h.browser(h.alice)
 			if p := g.step(callback + query); p.StatusCode != 400 || len(g.names(loginHost)) != 0 {
 				t.Errorf("%d, cookies %q", p.StatusCode, g.names(loginHost))
@@ -270,7 +270,7 @@ func TestCallback(t *testing.T) {
 		})
 	}
 
-	t.Run("is of the browser that set out", func(t *testing.T) {
+	t.Run("belongs_to_starting_browser", func(t *testing.T) {
 		g, victim := h.browser(h.mallory), h.browser(h.alice)
 		theirs := g.until("https://app.example.com/", callback+"?")
 		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(loginHost, sessionCookie) != "" {
@@ -282,7 +282,7 @@ func TestCallback(t *testing.T) {
 		}
 	})
 
-	t.Run("with the flow of another login is refused", func(t *testing.T) {
+	t.Run("rejects_flow_of_another_login", func(t *testing.T) {
 		g := h.browser(h.alice)
 		one := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
 		two := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
@@ -293,7 +293,7 @@ func TestCallback(t *testing.T) {
 		}
 	})
 
-	t.Run("with a state altered past its first characters is refused", func(t *testing.T) {
+	t.Run("rejects_altered_state", func(t *testing.T) {
 		g := h.browser(h.alice)
 		u := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
 		q := u.Query()
@@ -303,7 +303,7 @@ func TestCallback(t *testing.T) {
 		}
 	})
 
-	t.Run("is good once", func(t *testing.T) {
+	t.Run("is_valid_once", func(t *testing.T) {
 		g := h.browser(h.alice)
 		target := g.until("https://app.example.com/", callback+"?")
 		flow := ""
@@ -325,7 +325,7 @@ func TestCallback(t *testing.T) {
 		}
 	})
 
-	t.Run("what is sealed for a flow is no session", func(t *testing.T) {
+	t.Run("sealed_flow_is_no_session", func(t *testing.T) {
 		g := h.browser(h.alice)
 		state := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", "/authorize?"))).Query().Get("state")
 		sealed := g.cookie(loginHost, flowCookie+state[:8])
@@ -337,13 +337,13 @@ func TestCallback(t *testing.T) {
 		}
 	})
 
-	t.Run("on another host is nothing", func(t *testing.T) {
+	t.Run("not_on_other_host", func(t *testing.T) {
 		if p := h.browser(h.alice).step("https://app.example.com/.sallyport/callback?code=x&state=" + strings.Repeat("A", 43)); p.StatusCode != 404 {
 			t.Errorf("%d", p.StatusCode)
 		}
 	})
 
-	t.Run("keeps a thousand logins apart", func(t *testing.T) {
+	t.Run("thousand_logins_stay_separate", func(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 40 {
 			all.Go(func() {
@@ -369,7 +369,7 @@ func TestAccept(t *testing.T) {
 	h := newEnv(t)
 	const accept = "/.sallyport/accept?"
 
-	t.Run("takes a ticket of this browser alone", func(t *testing.T) {
+	t.Run("ticket_is_bound_to_browser", func(t *testing.T) {
 		g, victim := h.browser(h.mallory), h.browser(h.alice)
 		theirs := g.until("https://app.example.com/", accept)
 		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(appHost, sessionCookie) != "" {
@@ -383,7 +383,7 @@ func TestAccept(t *testing.T) {
 		}
 	})
 
-	t.Run("takes a ticket once, and lets who is in go on", func(t *testing.T) {
+	t.Run("ticket_is_valid_once", func(t *testing.T) {
 		g := h.browser(h.alice)
 		link := g.until("https://app.example.com/x", accept)
 		g.open(link)
@@ -397,7 +397,7 @@ func TestAccept(t *testing.T) {
 		}
 	})
 
-	t.Run("takes a ticket on its host alone", func(t *testing.T) {
+	t.Run("ticket_is_bound_to_host", func(t *testing.T) {
 		g := h.browser(h.alice)
 		g.until("https://wiki.example.com/team", accept)
 		g.plant(wikiHost, bindingCookie, g.cookie(appHost, bindingCookie))
@@ -409,7 +409,7 @@ func TestAccept(t *testing.T) {
 		}
 	})
 
-	t.Run("says what is wrong to a browser that keeps no cookies, and does not send it in circles", func(t *testing.T) {
+	t.Run("browser_without_cookies_gets_page", func(t *testing.T) {
 		g := h.browser(h.alice)
 		link := g.until("https://app.example.com/", accept)
 		g.jar = nil
@@ -419,7 +419,7 @@ func TestAccept(t *testing.T) {
 		}
 	})
 
-	t.Run("returns to its own host alone", func(t *testing.T) {
+	t.Run("returns_to_own_host_only", func(t *testing.T) {
 		g := h.browser(h.alice)
 		for _, to := range []string{"https://wiki.example.com/team", "https://evil.example/", "//evil.example", `/\evil.example`, ""} {
 			g.plant(appHost, sessionCookie, "")
@@ -433,7 +433,7 @@ func TestAccept(t *testing.T) {
 		}
 	})
 
-	t.Run("gives no session whose user has gone meanwhile", func(t *testing.T) {
+	t.Run("no_session_for_deactivated_user", func(t *testing.T) {
 		g := h.browser(h.mallory)
 		link := g.until("https://app.example.com/", accept)
 		h.setActive("mallory@example.com", false)
@@ -466,7 +466,7 @@ func TestLogout(t *testing.T) {
 	}
 
 	for _, host := range []string{appHost, wikiHost, loginHost} {
-		t.Run("on "+host+" ends the session everywhere", func(t *testing.T) {
+		t.Run("ends_session_everywhere_on_"+host, func(t *testing.T) {
 			g := in(t)
 			copied := h.browser(h.alice)
 			copied.plant(appHost, sessionCookie, g.cookie(appHost, sessionCookie))
@@ -486,7 +486,7 @@ func TestLogout(t *testing.T) {
 		})
 	}
 
-	t.Run("by a link asks first", func(t *testing.T) {
+	t.Run("link_asks_first", func(t *testing.T) {
 		g := in(t)
 		p := g.step("https://app.example.com/.sallyport/logout?return_to=/x")
 		if p.StatusCode != 200 || !strings.Contains(p.body, `method="post"`) || !strings.Contains(p.body, "Alice Ng") || !strings.Contains(p.body, `value="https://app.example.com/x"`) {
@@ -503,7 +503,7 @@ func TestLogout(t *testing.T) {
 		"an old sandboxed frame":    {"Sec-Fetch-Site", "", "Origin", "null"},
 		"a host that looks like it": {"Sec-Fetch-Site", "", "Origin", "https://app.example.com.evil.example"},
 	} {
-		t.Run("is not pressed by "+name, func(t *testing.T) {
+		t.Run("rejects_post_by: "+name, func(t *testing.T) {
 			g := in(t)
 			if p := g.press(appHost, "", header...); p.StatusCode != 403 {
 				t.Errorf("%d", p.StatusCode)
@@ -512,7 +512,7 @@ func TestLogout(t *testing.T) {
 		})
 	}
 
-	t.Run("goes where it asks to, here", func(t *testing.T) {
+	t.Run("follows_return_to_on_our_hosts", func(t *testing.T) {
 		for form, want := range map[string]string{
 			"return_to=/x": "https://app.example.com/x",
 			"return_to=https%3A%2F%2Fwiki.example.com%2F": "https://wiki.example.com/",
@@ -530,7 +530,7 @@ func TestLogout(t *testing.T) {
 		}
 	})
 
-	t.Run("of a program answers without a page", func(t *testing.T) {
+	t.Run("program_gets_no_page", func(t *testing.T) {
 		g := in(t)
 		if p := g.press(appHost, "", "Accept", "application/json", "Sec-Fetch-Mode", "cors"); p.StatusCode != 204 || p.body != "" {
 			t.Errorf("%d %s", p.StatusCode, p.body)
@@ -538,7 +538,7 @@ func TestLogout(t *testing.T) {
 		out(t, g, true)
 	})
 
-	t.Run("by another method is refused", func(t *testing.T) {
+	t.Run("rejects_other_methods", func(t *testing.T) {
 		g := in(t)
 		for _, method := range []string{"PUT", "DELETE", "PATCH", "OPTIONS", "logout"} {
 			if p := g.ask(method, "https://app.example.com/.sallyport/logout", nil); p.StatusCode != 405 || p.Header.Get("Allow") != "GET, HEAD, POST" {
@@ -548,7 +548,7 @@ func TestLogout(t *testing.T) {
 		out(t, g, false)
 	})
 
-	t.Run("of nobody does no harm", func(t *testing.T) {
+	t.Run("anonymous_logout_is_harmless", func(t *testing.T) {
 		g := h.browser(h.alice)
 		if p := g.press(loginHost, ""); p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") {
 			t.Errorf("%d", p.StatusCode)
@@ -558,7 +558,7 @@ func TestLogout(t *testing.T) {
 		}
 	})
 
-	t.Run("where the cookie is of an older session finds the one that goes on", func(t *testing.T) {
+	t.Run("finds_session_of_login_host", func(t *testing.T) {
 		g := in(t)
 		g.plant(appHost, sessionCookie, strings.Repeat("A", 43))
 		p := g.press(appHost, "")
@@ -572,7 +572,7 @@ func TestLogout(t *testing.T) {
 		out(t, g, true)
 	})
 
-	t.Run("does not hold after a new login", func(t *testing.T) {
+	t.Run("new_login_after_logout", func(t *testing.T) {
 		g := in(t)
 		g.press(appHost, "")
 		if p := g.open("https://app.example.com/"); p.StatusCode != 200 {
@@ -586,7 +586,7 @@ func TestMe(t *testing.T) {
 	g := h.browser(h.alice)
 	const url = "https://app.example.com/.sallyport/me"
 
-	t.Run("is a challenge to nobody", func(t *testing.T) {
+	t.Run("challenges_anonymous", func(t *testing.T) {
 		p := g.ask("GET", url, nil, "Accept", "application/json")
 		if p.StatusCode != 401 || p.Header.Get("WWW-Authenticate") != `Bearer realm="sallyport"` || p.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%d %v", p.StatusCode, p.Header)
@@ -611,20 +611,20 @@ func TestMe(t *testing.T) {
 		}
 		return a
 	}
-	t.Run("tells a browser who it is", func(t *testing.T) {
+	t.Run("describes_browser", func(t *testing.T) {
 		a := read(t)
 		if a.User["user_name"] != "alice@example.com" || a.User["display_name"] != "Alice Ng" || a.User["external_id"] != h.alice.OID || len(a.Session["id"].(string)) != 32 ||
 			len(a.Groups) != 1 || !maps.Equal(a.Groups[0], map[string]string{"id": "g-sre", "name": "SRE"}) || a.Rev != h.directory.Revision() || a.Token != nil {
 			t.Errorf("%+v", a)
 		}
 	})
-	t.Run("tells a program who it is for", func(t *testing.T) {
+	t.Run("describes_program", func(t *testing.T) {
 		a := read(t, "Authorization", "Bearer "+h.tenant.AccessToken(h.mallory, audience, nil))
 		if a.User["user_name"] != "mallory@example.com" || a.Session != nil || a.Token["issuer"] != h.tenant.Issuer() {
 			t.Errorf("%+v", a)
 		}
 	})
-	t.Run("calls a bad token invalid", func(t *testing.T) {
+	t.Run("invalid_token", func(t *testing.T) {
 		for _, token := range []string{"x", h.tenant.AccessToken(h.alice, "api://other", nil), g.cookie(appHost, sessionCookie)} {
 			p := g.ask("GET", url, nil, "Authorization", "Bearer "+token)
 			if p.StatusCode != 401 || !strings.HasPrefix(p.Header.Get("WWW-Authenticate"), `Bearer realm="sallyport", error="invalid_token"`) {
@@ -632,7 +632,7 @@ func TestMe(t *testing.T) {
 			}
 		}
 	})
-	t.Run("follows the directory at once", func(t *testing.T) {
+	t.Run("follows_directory", func(t *testing.T) {
 		h.leave("alice@example.com")
 		if a := read(t); len(a.Groups) != 0 {
 			t.Errorf("%+v", a)
@@ -647,29 +647,29 @@ func TestMe(t *testing.T) {
 func TestPortal(t *testing.T) {
 	h := newEnv(t)
 	g := h.browser(h.alice)
-	t.Run("asks who one is", func(t *testing.T) {
+	t.Run("requires_sign_in", func(t *testing.T) {
 		if p := g.ask("GET", "https://login.example.com/", nil); p.StatusCode != 401 {
 			t.Errorf("%d", p.StatusCode)
 		}
 	})
-	t.Run("lists what one may open", func(t *testing.T) {
+	t.Run("lists_applications", func(t *testing.T) {
 		p := g.open("https://login.example.com/")
 		if p.StatusCode != 200 || !strings.Contains(p.body, `href="https://app.example.com/"`) || !strings.Contains(p.body, `href="https://wiki.example.com/team"`) || strings.Contains(p.body, apiHost) {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}
 	})
-	t.Run("follows the groups", func(t *testing.T) {
+	t.Run("follows_groups", func(t *testing.T) {
 		h.leave("alice@example.com")
 		if p := g.open("https://login.example.com/"); p.StatusCode != 200 || !strings.Contains(p.body, "You may not open any application") {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}
 	})
-	t.Run("takes no other method", func(t *testing.T) {
+	t.Run("rejects_other_methods", func(t *testing.T) {
 		if p := g.ask("POST", "https://login.example.com/", nil); p.StatusCode != 405 {
 			t.Errorf("%d", p.StatusCode)
 		}
 	})
-	t.Run("is on the login host alone", func(t *testing.T) {
+	t.Run("only_on_login_host", func(t *testing.T) {
 		if p := g.ask("GET", "https://wiki.example.com/", nil); p.StatusCode != 404 {
 			t.Errorf("%d", p.StatusCode)
 		}
@@ -693,26 +693,26 @@ func TestLogin_ProgramsGetProblems(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a browser at a route for tokens gets a page that says so", func(t *testing.T) {
+	t.Run("browser_on_token_route_gets_page", func(t *testing.T) {
 		if p := g.step("https://api.example.com/"); p.StatusCode != 401 || p.Header.Get("Location") != "" {
 			t.Errorf("%d %v", p.StatusCode, p.Header)
 		}
 	})
-	t.Run("a denied program gets a problem", func(t *testing.T) {
+	t.Run("denied_program_gets_problem", func(t *testing.T) {
 		p := g.ask("GET", "https://api.example.com/x?a=s3cret", nil, "Authorization", "Bearer "+h.tenant.AccessToken(h.bob, audience, nil))
 		var got map[string]any
 		if err := json.Unmarshal([]byte(p.body), &got); err != nil || p.StatusCode != 403 || got["reason"] != "no_rule" || got["request"] == "" || got["status"] != 403.0 || strings.Contains(p.body, "s3cret") {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}
 	})
-	t.Run("the keys of assertions are public", func(t *testing.T) {
+	t.Run("assertion_keys_are_public", func(t *testing.T) {
 		p := g.ask("GET", "https://api.example.com/.sallyport/jwks.json", nil)
 		var set struct{ Keys []map[string]string }
 		if err := json.Unmarshal([]byte(p.body), &set); err != nil || p.StatusCode != 200 || len(set.Keys) == 0 || set.Keys[0]["crv"] != "P-256" || set.Keys[0]["d"] != "" {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}
 	})
-	t.Run("paths of the door that are none are not found", func(t *testing.T) {
+	t.Run("unknown_internal_paths_are_not_found", func(t *testing.T) {
 		for _, path := range []string{"/.sallyport/", "/.sallyport", "/.sallyport/x", "/.sallyport/login/x", "/.sallyport/Login"} {
 			if p := g.ask("GET", "https://app.example.com"+path, nil); p.StatusCode != 404 {
 				t.Errorf("%s: %d", path, p.StatusCode)
@@ -732,7 +732,7 @@ func TestLogin_IsRecorded(t *testing.T) {
 	g.press(appHost, "")
 
 	logins, logouts := h.events(audit.KindLogin), h.events(audit.KindLogout)
-	t.Run("in the audit record", func(t *testing.T) {
+	t.Run("in_audit_record", func(t *testing.T) {
 		if len(logins) != 2 || len(logouts) != 1 || len(sessions) != 1 {
 			t.Fatalf("logins %q, logouts %q, %d sessions", logins, logouts, len(sessions))
 		}
@@ -748,7 +748,7 @@ func TestLogin_IsRecorded(t *testing.T) {
 			}
 		}
 	})
-	t.Run("in the metrics", func(t *testing.T) {
+	t.Run("in_metrics", func(t *testing.T) {
 		for _, c := range []struct {
 			result, reason string
 			want           float64
@@ -758,7 +758,7 @@ func TestLogin_IsRecorded(t *testing.T) {
 			}
 		}
 	})
-	t.Run("without their secrets", func(t *testing.T) {
+	t.Run("without_secrets", func(t *testing.T) {
 		written := h.log.String() + string(must[[]byte](t)(os.ReadFile(h.auditFile)))
 		secrets := append(slices.Clone(g.setAll), "canary-query", "canary-code", "canary-state", "canary-client-secret")
 		for _, secret := range secrets {
@@ -787,7 +787,7 @@ func TestLogin_DeniesInDoubt(t *testing.T) {
 		"what happens cannot be recorded":           {func(h *env) { h.record.Close() }, 503, "the record cannot be written"},
 		"the provider is not there":                 {func(h *env) { h.logins.setDown(true) }, 503, "does not respond"},
 	} {
-		t.Run("lets nobody in when "+name, func(t *testing.T) {
+		t.Run("denies_when: "+name, func(t *testing.T) {
 			h := newEnv(t)
 			g := h.browser(h.alice)
 			callback := g.until("https://app.example.com/", "/.sallyport/callback?")
@@ -805,7 +805,7 @@ func TestLogin_DeniesInDoubt(t *testing.T) {
 		})
 	}
 
-	t.Run("signs nobody out who then would not be", func(t *testing.T) {
+	t.Run("logout_fails_without_store", func(t *testing.T) {
 		h := newEnv(t)
 		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
@@ -815,7 +815,7 @@ func TestLogin_DeniesInDoubt(t *testing.T) {
 		}
 	})
 
-	t.Run("signs out also when that cannot be recorded", func(t *testing.T) {
+	t.Run("logout_works_without_audit", func(t *testing.T) {
 		h := newEnv(t)
 		g := h.browser(h.alice)
 		g.open("https://app.example.com/")

@@ -11,8 +11,8 @@ import (
 	"sallyport/proxy"
 )
 
-// TestRedirect_StaysOnOurHosts asks every door that redirects to send a browser elsewhere, and lets a parser that reads URLs
-// as browsers do judge each Location it redirects with.
+// TestRedirect_StaysOnOurHosts asks every path that redirects to send a browser elsewhere. A parser that reads URLs as
+// browsers do judges each Location.
 func TestRedirect_StaysOnOurHosts(t *testing.T) {
 	h := newEnv(t)
 	g := h.browser(h.alice)

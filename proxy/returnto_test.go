@@ -14,11 +14,11 @@ const (
 	appOrigin   = "https://app.example.com"
 )
 
-// testTable knows two hosts, at the port of https.
-var testTable = &routing{public: &url.URL{Scheme: "https", Host: "login.example.com"}, host: "login.example.com",
+// testRouting has two hosts, at the default port of https.
+var testRouting = &routing{public: &url.URL{Scheme: "https", Host: "login.example.com"}, host: "login.example.com",
 	hosts: map[string][]*route{"app.example.com": {{name: "app"}}}}
 
-// goodReturns are taken as they stand; each with where it leads when asked for on the login host.
+// goodReturns are accepted unchanged. Each has the URL to which it leads on the login host.
 var goodReturns = map[string]string{
 	"/":                      loginOrigin + "/",
 	"/d/abc/board":           loginOrigin + "/d/abc/board",
@@ -36,7 +36,7 @@ var goodReturns = map[string]string{
 	loginOrigin + "/x":                                 loginOrigin + "/x",
 }
 
-// BadReturns lead nowhere but to the front page. The faults are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
+// BadReturns are rejected, and lead to the root. The faults are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
 // CVE-2021-21291 (oauth2-proxy), CVE-2026-83589 (OpenShift oauth-proxy), CVE-2021-32786, CVE-2021-39191
 // (mod_auth_openidc), CVE-2021-29651 (Pomerium), CVE-2025-67713, CVE-2026-55500 (Miniflux), CVE-2026-28512 (Pocket ID,
 // userinfo), CVE-2022-28923 (Caddy), and Ory's on the boundary of DNS labels.
@@ -80,20 +80,20 @@ func BadReturns() []string {
 func ours(origin string) bool { return origin == loginOrigin || origin == appOrigin }
 
 func TestReturnTo(t *testing.T) {
-	t.Run("a place of ours is gone to", func(t *testing.T) {
+	t.Run("accepts_our_hosts", func(t *testing.T) {
 		for text, want := range goodReturns {
-			if target, ok := testTable.resolve(text, loginOrigin); !ok || target.String() != want {
+			if target, ok := testRouting.resolve(text, loginOrigin); !ok || target.String() != want {
 				t.Errorf("%q leads to %q (%v), want %q", text, target, ok, want)
 			}
 		}
 	})
-	t.Run("a path is gone to on the host it was asked on", func(t *testing.T) {
-		if target, ok := testTable.resolve("/x", appOrigin); !ok || target.String() != appOrigin+"/x" {
+	t.Run("path_stays_on_host", func(t *testing.T) {
+		if target, ok := testRouting.resolve("/x", appOrigin); !ok || target.String() != appOrigin+"/x" {
 			t.Errorf("leads to %q (%v)", target, ok)
 		}
 	})
-	t.Run("where the login host has a port, so has every host", func(t *testing.T) {
-		ported := &routing{public: &url.URL{Scheme: "https", Host: "login.example.com:8443"}, host: "login.example.com", hosts: testTable.hosts}
+	t.Run("every_host_has_port_of_public_url", func(t *testing.T) {
+		ported := &routing{public: &url.URL{Scheme: "https", Host: "login.example.com:8443"}, host: "login.example.com", hosts: testRouting.hosts}
 		for text, want := range map[string]bool{"https://app.example.com:8443/x": true, "https://login.example.com:8443": true, "https://app.example.com/x": false,
 			"https://app.example.com:8444/x": false, "https://app.example.com:84430/x": false, "https://app.example.com:8443@evil.example/": false, "https://app.example.com:08443/": false} {
 			if target, ok := ported.resolve(text, "https://login.example.com:8443"); ok != want || ok && !strings.HasPrefix(target.String(), text) {
@@ -101,21 +101,21 @@ func TestReturnTo(t *testing.T) {
 			}
 		}
 	})
-	t.Run("anything else leads to the front page", func(t *testing.T) {
+	t.Run("anything_else_is_root", func(t *testing.T) {
 		for _, text := range BadReturns() {
-			if target, ok := testTable.resolve(text, loginOrigin); ok || target.path != "/" || !ours(target.origin) {
+			if target, ok := testRouting.resolve(text, loginOrigin); ok || target.path != "/" || !ours(target.origin) {
 				t.Errorf("%q leads to %q (%v)", text, target, ok)
 			}
 		}
 	})
-	t.Run("a browser stays on our origins", func(t *testing.T) {
+	t.Run("browser_stays_on_our_origins", func(t *testing.T) {
 		var locations []string
 		for _, text := range BadReturns() {
-			target, _ := testTable.resolve(text, loginOrigin)
+			target, _ := testRouting.resolve(text, loginOrigin)
 			locations = append(locations, target.String())
 		}
 		for text := range goodReturns {
-			target, _ := testTable.resolve(text, loginOrigin)
+			target, _ := testRouting.resolve(text, loginOrigin)
 			locations = append(locations, target.String())
 		}
 		for i, origin := range browserOrigins(t, locations, loginOrigin+"/.sallyport/callback") {
@@ -124,7 +124,7 @@ func TestReturnTo(t *testing.T) {
 			}
 		}
 	})
-	t.Run("the list holds what would lead a browser away", func(t *testing.T) {
+	t.Run("list_would_lead_browsers_away", func(t *testing.T) {
 		away := 0
 		for _, origin := range browserOrigins(t, BadReturns(), loginOrigin+"/.sallyport/callback") {
 			if !ours(origin) {
@@ -137,7 +137,7 @@ func TestReturnTo(t *testing.T) {
 	})
 }
 
-// browserOrigins asks Node's URL, which parses as browsers do, for the origin each text leads to from base.
+// browserOrigins returns the origin to which each text leads from base, by Node's URL, which parses as browsers do.
 func browserOrigins(t *testing.T, texts []string, base string) []string {
 	t.Helper()
 	node, err := exec.LookPath("node")
@@ -159,7 +159,7 @@ console.log(JSON.stringify(texts.map(t => { try { return new URL(t, base).origin
 	}
 	var got []string
 	if err := json.Unmarshal(out, &got); err != nil || len(got) != len(texts) {
-		t.Fatalf("node answered %d of %d: %v", len(got), len(texts), err)
+		t.Fatalf("node returned %d of %d: %v", len(got), len(texts), err)
 	}
 	return got
 }
@@ -172,16 +172,16 @@ func FuzzReturnTo(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		target, ok := testTable.resolve(text, loginOrigin)
+		target, ok := testRouting.resolve(text, loginOrigin)
 		u, err := url.Parse(target.String())
 		if err != nil {
-			t.Fatalf("%q leads to %q, which is no URL: %v", text, target, err)
+			t.Fatalf("%q leads to %q, which is not a URL: %v", text, target, err)
 		}
 		if !ours(u.Scheme+"://"+u.Host) || u.User != nil {
 			t.Errorf("%q leads to %q", text, target)
 		}
 		if !ok && target.path != "/" {
-			t.Errorf("%q is refused and leads to %q", text, target)
+			t.Errorf("%q is rejected and leads to %q", text, target)
 		}
 		if strings.ContainsAny(target.String(), "\\\t\r\n\x00 ") || strings.HasPrefix(target.path, "//") {
 			t.Errorf("%q leads to %q", text, target)

@@ -61,7 +61,7 @@ func TestSettings_Faults(t *testing.T) {
 		{"a pattern for host", func(s *Settings) { s.Routes[0].Host = "*.example.com" }, "routes[0].host", "exact"},
 		{"a path with steps", func(s *Settings) { s.Routes[0].Path = "/a/../b" }, "routes[0].path", "/orders"},
 		{"a pattern for path", func(s *Settings) { s.Routes[0].Path = "/a/*" }, "routes[0].path", "whole segments"},
-		{"the door's path", func(s *Settings) { s.Routes[0].Path = "/.sallyport/x" }, "routes[0].path", "belongs to Sallyport"},
+		{"an internal path", func(s *Settings) { s.Routes[0].Path = "/.sallyport/x" }, "routes[0].path", "belongs to Sallyport"},
 		{"no upstream", func(s *Settings) { s.Routes[0].Upstream = nil }, "routes[0].upstream", "http://127.0.0.1:3000"},
 		{"an upstream that is no URL", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"127.0.0.1:3000"} }, "routes[0].upstream", "http://127.0.0.1:3000"},
 		{"an upstream of another scheme", func(s *Settings) { s.Routes[0].Upstream = Upstreams{"http://a", "ftp://a"} }, "routes[0].upstream[1]", "http, https or h2c"},
@@ -81,7 +81,7 @@ func TestSettings_Faults(t *testing.T) {
 		{"checks without end", func(s *Settings) { s.Routes[0].Health = &Health{Path: "/x", Every: 1} }, "routes[0].health.every", "once a second"},
 		{"stripping what is not there", func(s *Settings) { s.Routes[0].Path, s.Routes[0].Rewrite = "/a", &Rewrite{Strip: "/b"} }, "routes[0].rewrite.strip", "/a"},
 		{"stripping more than is there", func(s *Settings) { s.Routes[0].Rewrite = &Rewrite{Strip: "/b"} }, "routes[0].rewrite.strip", "path"},
-		{"adding the door", func(s *Settings) { s.Routes[0].Rewrite = &Rewrite{Add: "/.sallyport"} }, "routes[0].rewrite.add", "belongs to Sallyport"},
+		{"adding an internal path", func(s *Settings) { s.Routes[0].Rewrite = &Rewrite{Add: "/.sallyport"} }, "routes[0].rewrite.add", "belongs to Sallyport"},
 		{"setting who is calling", func(s *Settings) {
 			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"x_forwarded-user", "root"}}
 		}, "routes[0].request_headers.set[0].name", "letters"},
