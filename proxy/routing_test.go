@@ -22,18 +22,18 @@ import (
 	"time"
 )
 
-// member is one of several places a route leads to. It says its name, and can be ill.
+// member is one of several upstream servers of a route. Its health check can fail.
 type member struct {
 	*httptest.Server
-	asked atomic.Int64 // requests that are no health checks
-	ill   atomic.Bool
+	asked     atomic.Int64 // requests other than health checks
+	unhealthy atomic.Bool
 }
 
 func newMember(t *testing.T) *member {
 	m := &member{}
 	m.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/healthz" {
-			if m.ill.Load() {
+			if m.unhealthy.Load() {
 				rw.WriteHeader(http.StatusServiceUnavailable)
 			}
 			return
@@ -45,7 +45,7 @@ func newMember(t *testing.T) *member {
 	return m
 }
 
-// silentAddress is where nobody listens.
+// silentAddress returns an address on which nothing listens.
 func silentAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,9 +55,9 @@ func silentAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestAnotherUpstreamIsAsked: where one cannot be reached, or hangs up before it answers, and only for requests that
+// TestUpstream_RetriesOnAnother: if a server cannot be reached or closes before it responds, and only for requests that
 // may be sent again.
-func TestAnotherUpstreamIsAsked(t *testing.T) {
+func TestUpstream_RetriesOnAnother(t *testing.T) {
 	good, hangsUp := newMember(t), closesConnections(t)
 	for _, c := range []struct {
 		says, bad, method, body string
@@ -83,8 +83,8 @@ func TestAnotherUpstreamIsAsked(t *testing.T) {
 	}
 }
 
-// TestAnUpstreamThatCannotBeReachedRests: requests do not wait for it again and again.
-func TestAnUpstreamThatCannotBeReachedRests(t *testing.T) {
+// TestUpstream_BacksOff: requests do not wait again for a server that cannot be reached.
+func TestUpstream_BacksOff(t *testing.T) {
 	good := newMember(t)
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + silentAddress(t)} })
 	c := w.client(true)
@@ -122,7 +122,7 @@ func TestHealth(t *testing.T) {
 	if a, b := ask(); a != 2 || b != 2 || down() != 0 {
 		t.Errorf("both are well: %d, %d, %v", a, b, down())
 	}
-	one.ill.Store(true)
+	one.unhealthy.Store(true)
 	check()
 	if a, b := ask(); a != 2 || b != 2 {
 		t.Errorf("once may be chance: %d, %d", a, b)
@@ -131,13 +131,13 @@ func TestHealth(t *testing.T) {
 	if a, b := ask(); a != 0 || b != 4 || down() != 1 {
 		t.Errorf("one is ill: %d, %d, %v", a, b, down())
 	}
-	two.ill.Store(true)
+	two.unhealthy.Store(true)
 	check()
 	check()
 	if a, b := ask(); a != 2 || b != 2 || down() != 2 {
 		t.Errorf("none is well, so all are asked: %d, %d, %v", a, b, down())
 	}
-	one.ill.Store(false)
+	one.unhealthy.Store(false)
 	w.proxy.checkHealth(w.ctx, now) // too early to ask again
 	if down() != 2 {
 		t.Error("asked more often than said")
@@ -226,7 +226,7 @@ func TestMaxBody(t *testing.T) {
 	}
 }
 
-// TestPreflight: where it is allowed to pass it does, as nobody's, and nothing else does.
+// TestPreflight: on a route that lets CORS preflight requests through, they are anonymous, and no other request is.
 func TestPreflight(t *testing.T) {
 	ask := func(w *world, method string, headers ...string) (*http.Response, string) {
 		r, err := http.NewRequestWithContext(w.ctx, method, "https://"+appHost+"/", nil)
@@ -262,7 +262,7 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// TestClientCertificate: an upstream that asks who the proxy is, under another name than its address.
+// TestClientCertificate: an upstream requires a client certificate, and has another name than its address.
 func TestClientCertificate(t *testing.T) {
 	dir := t.TempDir()
 	ours := certificate(t, filepath.Join(dir, "ours"), "sallyport")
@@ -299,7 +299,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// certificate makes one that signs itself, and writes it to path.crt and path.key.
+// certificate writes a self-signed certificate to path.crt and path.key.
 func certificate(t *testing.T, path, name string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -330,8 +330,8 @@ func certificate(t *testing.T, path, name string) tls.Certificate {
 	return pair
 }
 
-// TestRetriesEndWithTheRequest: nobody is asked for somebody who left.
-func TestRetriesEndWithTheRequest(t *testing.T) {
+// TestRetries_EndWithRequest: no server is tried for a client that is gone.
+func TestRetries_EndWithRequest(t *testing.T) {
 	good := newMember(t)
 	u, err := newUpstream(Route{Upstream: Upstreams{good.URL, "http://" + silentAddress(t)}})
 	if err != nil {
