@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 type memory struct {
 	sessions map[string]*entry // by id
 	tokens   map[digest]hostToken
+	signing  []*SigningKey // never empty, the oldest first; replaced, never altered
 }
 
 // entry is one session in memory. Its record is replaced, never altered.
@@ -36,7 +38,7 @@ func newMemory() memory {
 }
 
 // inOrder are the prefixes that memory follows, sessions before the tokens that refer to them.
-var inOrder = []string{prefixSession, prefixToken}
+var inOrder = []string{prefixSession, prefixToken, prefixSigning}
 
 // load reads the whole store and replaces memory. A session keeps the later of
 // the two times of use.
@@ -61,6 +63,12 @@ func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error
 		if old := s.memory.sessions[id]; old != nil {
 			e.touch(old.used.Load())
 		}
+	}
+	if len(loaded.signing) == 0 {
+		loaded.signing = s.memory.signing
+	}
+	if len(loaded.signing) == 0 {
+		return 0, fmt.Errorf("no key to sign assertions with: %w", store.ErrNotFound)
 	}
 	s.memory = loaded
 	return revision, nil
@@ -106,6 +114,8 @@ func (m *memory) apply(w store.Write) (ended bool) {
 		return m.applyRecord(key, w.Value)
 	case strings.HasPrefix(key, prefixToken):
 		m.applyToken(w)
+	case strings.HasPrefix(key, prefixSigning):
+		m.applySigning(w)
 	}
 	return false
 }

@@ -18,12 +18,14 @@ import (
 //	session/grant/<id>/<digest>      the host that a token is for
 //	session/ticket/<id>/<digest>     what a ticket may be redeemed for
 //	session/key                      the sealing key
+//	signing/<id>                     a private key that assertions are signed with
 const (
 	prefixAll     = "session/"
 	prefixSession = "session/of/"
 	prefixToken   = "session/grant/"
 	prefixTicket  = "session/ticket/"
 	keySealing    = "session/key"
+	prefixSigning = "signing/"
 )
 
 // record is a session as stored. One that has ended is kept with its reason until its lifetime is over, so that a
@@ -148,5 +150,8 @@ func deleteAll(w store.Writer, prefix string) error {
 }
 
 // Clear deletes every session, token, ticket and key. Call it on an older copy of the store before serving from the
-// copy: otherwise sessions that ended since the copy was made would be live again.
-func Clear(w store.Writer) error { return deleteAll(w, prefixAll) }
+// copy: otherwise sessions that ended since the copy was made would be live again, and whoever has the copy could sign
+// with the keys in it.
+func Clear(w store.Writer) error {
+	return errors.Join(deleteAll(w, prefixAll), deleteAll(w, prefixSigning))
+}

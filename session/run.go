@@ -16,8 +16,8 @@ const (
 	writeEvery = time.Minute     // a crash loses at most the uses of this long
 )
 
-// Run brings every change of the store into memory, ends expired sessions and stores when sessions were used, until
-// ctx ends or the store fails. After that nothing may be decided from memory: Read and Live return ErrStopped.
+// Run brings every change of the store into memory, ends expired sessions, stores when sessions were used, and rotates
+// the signing keys, until ctx ends or the store fails. After that nothing may be decided from memory: Read and Live return ErrStopped.
 func (s *Sessions) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.mirror.Run(ctx) })
@@ -25,7 +25,7 @@ func (s *Sessions) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// maintain sweeps and stores uses, at intervals. After an error it tries again at the next interval: even if the
+// maintain sweeps, stores uses and rotates keys, at intervals. After an error it tries again at the next interval: even if the
 // store accepts no writes, Read and Live deny sessions that have expired.
 func (s *Sessions) maintain(ctx context.Context) error {
 	sweep, write := time.NewTicker(sweepEvery), time.NewTicker(writeEvery)
@@ -39,7 +39,7 @@ func (s *Sessions) maintain(ctx context.Context) error {
 		case <-sweep.C:
 			err = s.sweep(ctx)
 		case <-write.C:
-			err = errors.Join(s.writeUses(ctx), s.sweepTickets(ctx))
+			err = errors.Join(s.writeUses(ctx), s.sweepTickets(ctx), s.rotateKeys(ctx))
 		}
 		if errors.Is(err, store.ErrClosed) {
 			return fmt.Errorf("maintaining sessions: %w", err)

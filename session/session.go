@@ -83,7 +83,7 @@ type Sessions struct {
 	memory memory
 }
 
-// Open reads every session in st into memory, and makes the sealing key if there is none.
+// Open reads every session in st into memory, and makes the sealing key and the first signing key if there are none.
 func Open(ctx context.Context, st store.Store, settings Settings) (*Sessions, error) {
 	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(systemClock()), ended: newEndedCounter(),
 		memory: newMemory()}
@@ -92,6 +92,9 @@ func Open(ctx context.Context, st store.Store, settings Settings) (*Sessions, er
 		return nil, fmt.Errorf("reading the sealing key of sessions: %w", err)
 	}
 	s.sealer = sealer{key: key, now: s.clock.now}
+	if _, err := st.Update(ctx, func(w store.Writer) error { return rotateSigning(w, s.clock.now()) }); err != nil {
+		return nil, fmt.Errorf("reading the signing keys: %w", err)
+	}
 	if s.mirror, err = follow.New(ctx, st, s.load, s.apply); err != nil {
 		return nil, fmt.Errorf("loading sessions: %w", err)
 	}
