@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -14,34 +13,29 @@ import (
 	"time"
 
 	"sallyport/directory"
+	"sallyport/session"
 )
 
 const (
-	assertionLifetime  = time.Minute
-	assertionReuse     = 30 * time.Second // an assertion is sent again for the same user and route
-	signingKeyLifetime = 24 * time.Hour   // a key signs assertions
-	maxAssertions      = 10_000           // in the cache
+	assertionLifetime = time.Minute
+	assertionReuse    = 30 * time.Second // an assertion is sent again for the same user and route
+	maxAssertions     = 10_000           // in the cache
 )
 
-// assertions signs who is calling, for upstreams that trust a signature rather than a network (RFC 7519). Its keys are in
-// memory alone: each start makes new ones, which upstreams find under a new kid.
+// assertions signs who is calling, for upstreams that trust a signature rather than a network (RFC 7519). All replicas
+// sign with the keys that the sessions' store has.
 type assertions struct {
-	keys atomic.Pointer[signingKeys]
+	sessions *session.Sessions
+	last     atomic.Pointer[signingKey] // the key that signed last
 
 	mu    sync.Mutex // guards cache
 	cache map[assertionKey]assertion
 }
 
-// signingKeys are the key that signs, and the previous one, which verifies assertions that are still on their way.
-type signingKeys struct {
-	current, previous *signingKey
-	since             time.Time
-}
-
 type signingKey struct {
-	private *ecdsa.PrivateKey
-	jwk     jwk
-	header  string // the encoded header of every JWT that it signs
+	source *session.SigningKey
+	jwk    jwk
+	header string // the encoded header of every JWT that it signs
 }
 
 // jwk is a P-256 key in the form of RFC 7517.
@@ -67,52 +61,40 @@ type assertion struct {
 	made    time.Time
 }
 
-func newAssertions(now time.Time) (*assertions, error) {
-	first, err := newSigningKey()
-	if err != nil {
-		return nil, err
-	}
-	a := &assertions{cache: map[assertionKey]assertion{}}
-	a.keys.Store(&signingKeys{current: first, since: now})
-	return a, nil
+func newAssertions(sessions *session.Sessions) *assertions {
+	return &assertions{sessions: sessions, cache: map[assertionKey]assertion{}}
 }
 
-func newSigningKey() (*signingKey, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func newSigningKey(source *session.SigningKey) *signingKey {
+	point, err := source.Private.PublicKey.Bytes() // 4 ‖ X ‖ Y (SEC 1 §2.3.3)
 	if err != nil {
-		return nil, fmt.Errorf("generating a key for assertions: %w", err)
+		panic(err) // cannot happen: a key on P-256
 	}
-	point, err := private.PublicKey.Bytes() // 4 ‖ X ‖ Y (SEC 1 §2.3.3)
-	if err != nil {
-		return nil, fmt.Errorf("generating a key for assertions: %w", err)
-	}
-	k := &signingKey{private: private, jwk: jwk{KeyType: "EC", Curve: "P-256", Use: "sig", Algorithm: "ES256",
+	k := &signingKey{source: source, jwk: jwk{KeyType: "EC", Curve: "P-256", Use: "sig", Algorithm: "ES256",
 		X: base64url(point[1:33]), Y: base64url(point[33:])}}
 	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, k.jwk.X, k.jwk.Y)) // RFC 7638
 	k.jwk.ID = base64url(sum[:])
 	k.header = base64url(fmt.Appendf(nil, `{"alg":"ES256","typ":"JWT","kid":%q}`, k.jwk.ID))
-	return k, nil
+	return k
 }
 
-// rotate makes a new key if the current one is older than signingKeyLifetime.
-func (a *assertions) rotate(now time.Time) {
-	old := a.keys.Load()
-	if now.Sub(old.since) < signingKeyLifetime {
-		return
+// current returns the key that signs now.
+func (a *assertions) current() *signingKey {
+	source, _ := a.sessions.SigningKeys()
+	if last := a.last.Load(); last != nil && last.source == source {
+		return last
 	}
-	next, err := newSigningKey()
-	if err != nil {
-		return // the current key stays; rotate is called again in a second
-	}
-	a.keys.Store(&signingKeys{current: next, previous: old.current, since: now})
+	k := newSigningKey(source)
+	a.last.Store(k)
+	return k
 }
 
 // jwks returns the key set for /.sallyport/jwks.json (RFC 7517 §5).
 func (a *assertions) jwks() []byte {
-	keys := a.keys.Load()
-	set := []jwk{keys.current.jwk}
-	if keys.previous != nil {
-		set = append(set, keys.previous.jwk)
+	_, published := a.sessions.SigningKeys()
+	set := make([]jwk, len(published))
+	for i, source := range published {
+		set[i] = newSigningKey(source).jwk
 	}
 	text, err := json.Marshal(map[string][]jwk{"keys": set})
 	if err != nil {
@@ -130,7 +112,7 @@ func (a *assertions) forCaller(rt *routing, c *caller, r *route, now time.Time) 
 	if age := now.Sub(cached.made); ok && age >= 0 && age < assertionReuse {
 		return cached
 	}
-	fresh := assertion{a.keys.Load().current.sign(claimsOf(c, r, rt.public.String(), now)), http.Header{}, now}
+	fresh := assertion{a.current().sign(claimsOf(c, r, rt.public.String(), now)), http.Header{}, now}
 	rt.setIdentity(fresh.headers, r, c)
 	if name := rt.headers.Assertion; name != "" {
 		fresh.headers[name] = []string{fresh.text}
@@ -181,7 +163,7 @@ func (k *signingKey) sign(c claims) string {
 	}
 	text := k.header + "." + base64url(payload)
 	sum := sha256.Sum256([]byte(text))
-	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
+	r, s, err := ecdsa.Sign(rand.Reader, k.source.Private, sum[:])
 	if err != nil {
 		panic(err) // cannot happen: the key is ours and the digest has the right length
 	}

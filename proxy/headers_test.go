@@ -362,27 +362,6 @@ func TestAssertion(t *testing.T) {
 	})
 }
 
-// Keys change once a day, and what the last one signed can still be checked.
-func TestAssertionKeysRotate(t *testing.T) {
-	w := newWorld(t, nil)
-	a := w.proxy.assertions
-	first := a.keys.Load()
-	a.rotate(first.since.Add(signingKeyLifetime / 2))
-	if a.keys.Load() != first {
-		t.Error("changed too soon")
-	}
-	a.rotate(first.since.Add(signingKeyLifetime))
-	second := a.keys.Load()
-	if second.current.jwk.ID == first.current.jwk.ID || second.previous != first.current {
-		t.Error("did not change")
-	}
-	var keys jose.JSONWebKeySet
-	w.must(jsonUnmarshal(string(a.jwks()), &keys))
-	if len(keys.Keys) != 2 {
-		t.Errorf("%d keys are published", len(keys.Keys))
-	}
-}
-
 // FuzzCookieHeader checks that no cookie of ours is left in any Cookie header, and that all others are.
 func FuzzCookieHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {

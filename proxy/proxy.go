@@ -17,7 +17,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"sallyport/audit"
 	"sallyport/console"
@@ -70,13 +69,9 @@ const loginsPerSecond, loginBurst = 20, 400
 
 // New returns a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
-	keys, err := newAssertions(time.Now())
-	if err != nil {
-		return nil, err
-	}
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, log: parts.Log,
-		metrics: newMetrics(), assertions: keys, live: liveSet{live: map[*liveRequest]struct{}{}},
+		metrics: newMetrics(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		buffers: sync.Pool{New: func() any { return new([32 << 10]byte) }},
 		throttles: throttles{
 			logins:    throttle.New(loginsPerSecond, loginBurst),

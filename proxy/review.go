@@ -16,8 +16,7 @@ const (
 	reviewEvery = 60          // in units of expireEvery: rules may depend on the time of day
 )
 
-// Run reviews all live requests whenever their outcome may change, checks the health of upstreams, and replaces the key
-// of assertions in time.
+// Run reviews all live requests whenever their outcome may change, and checks the health of upstreams.
 func (p *Proxy) Run(ctx context.Context) error {
 	var upstreams sync.WaitGroup
 	defer upstreams.Wait()
@@ -38,7 +37,6 @@ func (p *Proxy) Run(ctx context.Context) error {
 			case <-sessions:
 				unchanged = false
 			case now := <-tick.C:
-				p.assertions.rotate(now)
 				if unchanged = ticks%reviewEvery != 0; unchanged {
 					p.expire(now)
 				}
