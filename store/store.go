@@ -1,7 +1,7 @@
 // Package store is durable state: an ordered map of keys to values that changes
-// one revision at a time. store/bolt is the engine of a single machine.
+// one revision at a time. Package store/bolt is the engine for a single machine.
 //
-// What must hold: revisions are consecutive, a revision is in force wholly or
+// What must hold: revisions are consecutive, a revision is committed as a whole or
 // not at all, and Watch yields each exactly once, in order.
 package store
 
@@ -11,10 +11,10 @@ import (
 	"iter"
 )
 
-// Revision numbers the states of a store; 0 is the empty one it begins with.
+// Revision numbers the states of a store; 0 is the empty store.
 type Revision uint64
 
-// What can go wrong, in this package's words.
+// The errors of a store.
 var (
 	ErrNotFound  = errors.New("no record has that key")
 	ErrDamaged   = errors.New("record is damaged: its checksum does not match")
@@ -28,24 +28,24 @@ var (
 // Entry is one key and its value.
 type Entry struct{ Key, Value []byte }
 
-// Reader sees one revision. Bytes it returns are valid until the function it
-// was given to returns.
+// Reader reads one revision. The bytes that it returns are valid until the function
+// that received the Reader returns.
 type Reader interface {
-	// Revision is the one being read; for a Writer, the one being written.
+	// Revision returns the revision being read; for a Writer, the one being written.
 	Revision() Revision
-	// Get is the value at key, or ErrNotFound or ErrDamaged.
+	// Get returns the value at key, or ErrNotFound or ErrDamaged.
 	Get(key []byte) ([]byte, error)
-	// Scan yields, in byte order, the entries whose keys begin with prefix,
-	// from key from on (nil: the first). A damaged record is yielded as its key
-	// with an error that is ErrDamaged, and the scan goes on.
+	// Scan yields the entries whose keys begin with prefix, in byte order, beginning
+	// with the key from (nil: the first). Of a damaged record it yields the key, with
+	// an error that is ErrDamaged, and goes on.
 	Scan(prefix, from []byte) iter.Seq2[Entry, error]
 }
 
-// Writer also changes what it reads.
+// Writer also writes. It reads what it has written.
 type Writer interface {
 	Reader
 	Put(key, value []byte) error
-	// Delete removes key; a missing key is no error.
+	// Delete removes key. A key that does not exist is no error.
 	Delete(key []byte) error
 }
 
@@ -65,12 +65,12 @@ type Change struct {
 type Store interface {
 	// View runs fn on the newest revision.
 	View(ctx context.Context, fn func(Reader) error) error
-	// Update makes one revision of what fn writes: all of it, durably, or
-	// nothing. fn may run more than once. An error of fn undoes its writes and
-	// is returned as it is; a function that writes nothing makes no revision.
+	// Update makes one revision of what fn writes: all of it, durably, or nothing.
+	// fn may run more than once. If fn returns an error, its writes are undone and
+	// Update returns that error. If fn writes nothing, there is no new revision.
 	Update(ctx context.Context, fn func(Writer) error) (Revision, error)
-	// Watch yields every change after a revision, in order, and waits for more
-	// until ctx ends. It ends with ErrCompacted when changes were missed.
+	// Watch yields every change after a revision, in order, and waits for more until
+	// ctx ends. It ends with ErrCompacted if changes were missed.
 	Watch(ctx context.Context, after Revision) iter.Seq2[Change, error]
 	Close() error
 }

@@ -1,8 +1,9 @@
 // Package bolt keeps a store in one file on the local disk, with bbolt.
 //
-// bbolt has no checksums for data and goes on after a failed commit; this
-// package adds both: every record carries a CRC, and a commit that failed
-// poisons the store until it is opened again. No panic of a damaged page escapes.
+// bbolt has no checksums of data and accepts writes after a failed commit. This
+// package adds both: every record has a CRC, and after a failed commit the store
+// is read-only until it is opened again. No panic caused by a damaged page leaves
+// the package.
 package bolt
 
 import (
@@ -26,8 +27,9 @@ import (
 // format is the layout of the file that this package writes.
 const format = 1
 
-// addressSpace is mapped at once, whatever the file's size: growing the map later
-// would make writers wait for every reader. It is no memory, only addresses.
+// addressSpace is mapped at the start, whatever the size of the file: to grow the
+// map later, writers would have to wait for every reader. It takes addresses, not
+// memory.
 const addressSpace = 4 << 30
 
 var (
@@ -37,10 +39,10 @@ var (
 	revisionKey = []byte("revision")
 )
 
-// Options says how Open opens.
+// Options are the options of Open.
 type Options struct {
 	Init    bool          // make the file if it is missing or empty
-	Timeout time.Duration // how long to wait for another process to let go; 0: one second
+	Timeout time.Duration // how long to wait while another process has the file; 0: one second
 }
 
 // Store is one open file.
@@ -50,16 +52,16 @@ type Store struct {
 	metrics *metrics
 	feed    *feed
 
-	poison error // why no more is written; only who leads looks at it
+	readOnly error // why the store accepts no more writes; only the leader of a group commit reads it
 
-	mu    sync.Mutex // guards what follows
-	queue []*update
-	led   bool // somebody leads
+	mu         sync.Mutex // guards the fields below
+	queue      []*update  // wait for the next group commit
+	committing bool       // a group commit is under way
 }
 
-// Open opens the file at path and takes it for this process alone.
+// Open opens the file at path and locks it for this process.
 func Open(path string, o Options) (*Store, error) {
-	if err := present(path, o.Init); err != nil {
+	if err := checkPresent(path, o.Init); err != nil {
 		return nil, err
 	}
 	if o.Timeout == 0 {
@@ -72,9 +74,10 @@ func Open(path string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// present refuses a file that is not there: it may be lost, or on a disk that is
-// not mounted, and an empty store would turn everybody away without a word.
-func present(path string, init bool) error {
+// checkPresent returns ErrMissing for a file that does not exist: it may be lost,
+// or on a disk that is not mounted, and an empty store would deny everybody
+// without a reason.
+func checkPresent(path string, init bool) error {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.Size() > 0, init && (err == nil || errors.Is(err, os.ErrNotExist)):
@@ -108,7 +111,7 @@ func (s *Store) open(o Options) error {
 	return os.WriteFile(s.path+".pid", fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
 }
 
-// holder says which process has the file, where it left word.
+// holder returns which process has the file, if it is known.
 func (s *Store) holder() string {
 	pid, err := os.ReadFile(s.path + ".pid")
 	if err != nil {
@@ -117,7 +120,7 @@ func (s *Store) holder() string {
 	return fmt.Sprintf(" (process %s)", pid[:max(0, len(pid)-1)])
 }
 
-// prepare makes the buckets of a new file, checks the format of an old one and
+// prepare makes the buckets of a new file, or checks the format of an old one, and
 // returns its revision.
 func (s *Store) prepare() (revision store.Revision, err error) {
 	if err := s.db.View(func(tx *bbolt.Tx) error { return s.checkFormat(tx.Bucket(metaBucket), &revision) }); err == nil {
@@ -141,7 +144,7 @@ func (s *Store) prepare() (revision store.Revision, err error) {
 	return 0, nil
 }
 
-// errNew marks a file without buckets: one that was made just now.
+// errNew means that the file has no buckets yet.
 var errNew = errors.New("new file")
 
 func (s *Store) checkFormat(meta *bbolt.Bucket, revision *store.Revision) error {
@@ -161,7 +164,7 @@ func (s *Store) checkFormat(meta *bbolt.Bucket, revision *store.Revision) error 
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// guard turns the panics and memory faults of damaged pages into errors.
+// guard returns the panics and memory faults that damaged pages cause as errors.
 func (s *Store) guard(f func() error) (err error) {
 	before := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(before)
@@ -191,30 +194,30 @@ func (s *Store) closed(err error) error {
 	return err
 }
 
-// Backup writes a consistent copy of the whole file to w.
+// Backup writes a consistent copy of the file to w.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	return s.guard(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
-			_, err := tx.WriteTo(stopWith{ctx, w})
+			_, err := tx.WriteTo(contextWriter{ctx, w})
 			return err
 		})
 	})
 }
 
-// stopWith is a writer that fails once its context has ended.
-type stopWith struct {
+// contextWriter is a writer that fails once its context has ended.
+type contextWriter struct {
 	ctx context.Context
 	w   io.Writer
 }
 
-func (s stopWith) Write(p []byte) (int, error) {
+func (s contextWriter) Write(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
 	return s.w.Write(p)
 }
 
-// Check reads every page and every record and returns what is wrong with them.
+// Check reads every page and every record and returns every fault.
 func (s *Store) Check(ctx context.Context) error {
 	return s.guard(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
@@ -232,7 +235,7 @@ func (s *Store) Check(ctx context.Context) error {
 	})
 }
 
-// Close lets the file go. It waits for transactions under way.
+// Close closes the file and unlocks it. It waits for transactions under way.
 func (s *Store) Close() error {
 	s.feed.close()
 	_ = os.Remove(s.path + ".pid")

@@ -8,20 +8,20 @@ import (
 	"sallyport/store"
 )
 
-// How much of the past the feed keeps for those who follow it.
+// The feed keeps the newest changes up to these bounds.
 const (
-	keptChanges = 4096
-	keptBytes   = 64 << 20
+	maxChanges = 4096
+	maxBytes   = 64 << 20
 )
 
-// feed keeps the newest changes in memory and wakes those who follow.
+// feed keeps the newest changes in memory and wakes those who watch.
 type feed struct {
-	mu      sync.Mutex     // guards what follows
+	mu      sync.Mutex     // guards the fields below
 	first   store.Revision // of changes[0]
-	next    store.Revision // of the change to come
+	next    store.Revision // of the next change
 	changes []store.Change
 	bytes   int
-	grown   chan struct{} // closed when there is more, or no more ever
+	grown   chan struct{} // closed when there are more changes, or when the store is closed
 	closed  bool
 }
 
@@ -37,7 +37,7 @@ func (f *feed) add(changes []store.Change) {
 		f.bytes += size(c)
 		f.next = c.Revision + 1
 	}
-	for len(f.changes) > 1 && (len(f.changes) > keptChanges || f.bytes > keptBytes) {
+	for len(f.changes) > 1 && (len(f.changes) > maxChanges || f.bytes > maxBytes) {
 		f.bytes -= size(f.changes[0])
 		f.changes[0] = store.Change{}
 		f.changes = f.changes[1:]
@@ -63,7 +63,8 @@ func (f *feed) close() {
 	}
 }
 
-// after is what is kept beyond revision, or a channel to wait on for more.
+// after returns the changes after revision, or a channel that is closed when there
+// are more.
 func (f *feed) after(revision store.Revision) ([]store.Change, <-chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

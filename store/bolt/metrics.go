@@ -15,7 +15,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) count(kind, result string) { m.transactions.WithLabelValues(kind, result).Inc() }
 
-// Collectors are the store's metrics.
+// Collectors returns the store's metrics.
 func (s *Store) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{s.metrics.transactions,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_store_size_bytes", Help: "Size of the store's file."}, s.size)}

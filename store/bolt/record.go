@@ -14,7 +14,8 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// sum covers key and value, so that a record that moved is damaged too.
+// sum returns the checksum of key and value, so that a record at another key counts
+// as damaged too.
 func sum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
 }
@@ -65,7 +66,7 @@ func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
 	}
 }
 
-// writer also remembers what it wrote, for the feed.
+// writer also collects what it wrote, for the feed.
 type writer struct {
 	reader
 	writes []store.Write

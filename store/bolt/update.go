@@ -11,38 +11,39 @@ import (
 	"sallyport/store"
 )
 
-// update is one call of Update that waits for its turn. Its result is written by
-// the leader, before turn is given.
+// update is one call of Update that waits for a group commit. The leader of the
+// commit writes its result before it signals.
 type update struct {
 	ctx      context.Context
 	fn       func(store.Writer) error
 	revision store.Revision
 	err      error
 	finished bool
-	turn     chan struct{} // given when it is finished, or is to lead; holds one
+	signal   chan struct{} // receives one value once the update is finished or has to lead
 }
 
-// Update makes one revision of what fn writes. One of those who wait leads: it
-// commits for all who have come, and then lets the next lead. So many writers
-// share one fsync, and a lone one waits for nobody.
+// Update makes one revision of what fn writes. Updates are committed in groups:
+// one caller, the leader, commits every update that waits, and then makes the
+// first of those that came meanwhile the next leader. So many writers share one
+// fsync, and a single one waits for no other.
 func (s *Store) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
-	u := &update{ctx: ctx, fn: fn, turn: make(chan struct{}, 1)}
+	u := &update{ctx: ctx, fn: fn, signal: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.queue = append(s.queue, u)
-	leads := !s.led
-	s.led = true
+	leads := !s.committing
+	s.committing = true
 	s.mu.Unlock()
 	if !leads {
-		<-u.turn
+		<-u.signal
 	}
 	if !u.finished {
-		s.lead()
+		s.commitGroup()
 	}
 	return u.revision, u.err
 }
 
-// lead commits what waits. Only one leads at a time.
-func (s *Store) lead() {
+// commitGroup commits the updates that wait. The caller is the only leader.
+func (s *Store) commitGroup() {
 	s.mu.Lock()
 	waiting := s.queue
 	s.queue = nil
@@ -51,21 +52,21 @@ func (s *Store) lead() {
 	s.commitAll(slices.Clone(waiting))
 }
 
-// handOver lets those who are finished go, and the first of those who came
-// meanwhile lead.
+// handOver signals the finished updates, and makes the first that waits the next
+// leader.
 func (s *Store) handOver(done []*update) {
 	for _, u := range done {
-		u.turn <- struct{}{}
+		u.signal <- struct{}{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.led = len(s.queue) > 0; s.led {
-		s.queue[0].turn <- struct{}{}
+	if s.committing = len(s.queue) > 0; s.committing {
+		s.queue[0].signal <- struct{}{}
 	}
 }
 
-// commitAll commits updates together. One that fails is taken out and the
-// others run again. The caller leads.
+// commitAll commits updates together. If one fails, the others run again without
+// it. The caller is the leader.
 func (s *Store) commitAll(updates []*update) {
 	for len(updates) > 0 {
 		failed := s.attempt(updates)
@@ -82,8 +83,8 @@ func (s *Store) commitAll(updates []*update) {
 // function failed (nothing is committed then), or -1 when all are finished.
 func (s *Store) attempt(updates []*update) (failed int) {
 	failed = -1
-	if s.poison != nil {
-		finish(updates, s.poison)
+	if s.readOnly != nil {
+		finish(updates, s.readOnly)
 		return failed
 	}
 	var changes []store.Change
@@ -93,7 +94,7 @@ func (s *Store) attempt(updates []*update) (failed int) {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = tx.Rollback() }() // does nothing once committed
+		defer func() { _ = tx.Rollback() }() // no effect after a commit
 		if changes, failed = apply(tx, updates); failed >= 0 || len(changes) == 0 {
 			return nil
 		}
@@ -113,13 +114,13 @@ func (s *Store) attempt(updates []*update) (failed int) {
 	return failed
 }
 
-// fail ends updates after a transaction that could not be. After a commit that
-// failed nobody knows what reached the disk: no more writes.
+// fail finishes updates whose transaction failed. After a failed commit it is not
+// known what reached the disk, so the store accepts no more writes.
 func (s *Store) fail(updates []*update, err error, committing bool) {
 	s.metrics.count("update", "failed")
 	if committing {
-		s.poison = fmt.Errorf("%w (%v)", store.ErrPoisoned, err)
-		err = s.poison
+		s.readOnly = fmt.Errorf("%w (%v)", store.ErrPoisoned, err)
+		err = s.readOnly
 	}
 	finish(updates, s.closed(err))
 }

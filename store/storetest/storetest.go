@@ -1,4 +1,4 @@
-// Package storetest is what every engine of a store must do, as tests.
+// Package storetest tests what every engine of a store must do.
 package storetest
 
 import (
@@ -13,7 +13,7 @@ import (
 	"sallyport/store"
 )
 
-// Run tests an engine. open makes a new, empty store; the test closes it.
+// Run tests an engine. open makes a new, empty store, which the test closes.
 func Run(t *testing.T, open func(*testing.T) store.Store) {
 	for name, test := range map[string]func(*testing.T, store.Store){
 		"what was written is read":                      written,
@@ -54,7 +54,7 @@ func put(t *testing.T, s store.Store, pairs ...string) store.Revision {
 	return rev
 }
 
-// dump is the content under prefix from a key on, as "k=v k=v".
+// dump returns the content under prefix, beginning with the key from, as "k=v k=v".
 func dump(t *testing.T, s store.Store, prefix, from string) string {
 	t.Helper()
 	var out []string
@@ -114,7 +114,7 @@ func undone(t *testing.T, s store.Store) {
 	if got := dump(t, s, "", ""); got != "a=1" {
 		t.Errorf("the store has %q", got)
 	}
-	put(t, s, "c", "3") // it goes on
+	put(t, s, "c", "3") // the store still accepts writes
 }
 
 func ownWrites(t *testing.T, s store.Store) {
@@ -194,10 +194,10 @@ func revisions(t *testing.T, s store.Store) {
 }
 
 func noRevision(t *testing.T, s store.Store) {
-	had := put(t, s, "a", "1")
+	before := put(t, s, "a", "1")
 	rev, err := s.Update(context.Background(), func(store.Writer) error { return nil })
-	if rev != had || err != nil {
-		t.Errorf("revision went from %d to %d, %v", had, rev, err)
+	if rev != before || err != nil {
+		t.Errorf("revision went from %d to %d, %v", before, rev, err)
 	}
 }
 
