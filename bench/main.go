@@ -1,10 +1,10 @@
-// Command bench compares what one request costs Sallyport with what it costs others, in one run on one machine.
+// Command bench measures what a request costs Sallyport and other proxies, in one run on one machine.
 //
-// It starts an upstream, the real sallyport, a stock httputil.ReverseProxy and, if it is installed, nginx; sends each
-// the same load in turn, several rounds over; and prints medians, and ratios to the stock proxy and to nginx. A peer
-// that runs already is compared too: -peer NAME,URL,PID[,HEADER: VALUE].
+// It starts an upstream, sallyport, a stock httputil.ReverseProxy and, if it is installed, nginx. In several rounds, it
+// sends the same load to each in turn, and prints medians, and ratios to the stock proxy and to nginx. To compare a
+// proxy that runs already: -peer NAME,URL,PID[,HEADER: VALUE].
 //
-// The processor time is that of the proxy's process alone, with its children, as the kernel counts it.
+// The CPU time is that of the process of the proxy and its children, as the kernel accounts it.
 package main
 
 import (
@@ -21,13 +21,13 @@ import (
 
 func main() {
 	if role := os.Getenv(roleVariable); role != "" {
-		fail(play(role))
+		fail(serveRole(role))
 		return
 	}
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 3, "how often each is measured, in turn with the others")
-	flag.DurationVar(&o.lasts, "for", 4*time.Second, "how long one measurement takes")
-	flag.IntVar(&o.connections, "connections", 32, "keep-alive connections at once")
+	flag.IntVar(&o.rounds, "rounds", 3, "number of measurements of each proxy")
+	flag.DurationVar(&o.duration, "for", 4*time.Second, "duration of one measurement")
+	flag.IntVar(&o.connections, "connections", 32, "number of concurrent keep-alive connections")
 	flag.Func("peer", "another proxy: NAME,URL,PID[,HEADER: VALUE]", func(text string) error {
 		p, err := parsePeer(text)
 		o.peers = append(o.peers, p)
@@ -48,17 +48,17 @@ func fail(err error) {
 
 type options struct {
 	rounds      int
-	lasts       time.Duration
+	duration    time.Duration
 	connections int
 	peers       []subject
 }
 
-// subject is one way to the upstream.
+// subject is one path to the upstream that is measured.
 type subject struct {
 	name   string
 	url    string
-	pid    int    // whose processor time counts; 0: nobody's
-	header string // one more line of each request
+	pid    int    // of the process whose CPU time counts; 0 for none
+	header string // one more header of each request
 	h2     bool   // over TLS and HTTP/2
 }
 
@@ -76,7 +76,7 @@ func parsePeer(text string) (p subject, err error) {
 }
 
 func run(ctx context.Context, o options) error {
-	s, err := newScene(ctx)
+	s, err := newSetup(ctx)
 	defer s.close()
 	if err != nil {
 		return err
@@ -84,10 +84,10 @@ func run(ctx context.Context, o options) error {
 	subjects := append(s.subjects, o.peers...)
 	results := make([][]result, len(subjects))
 	for round := range o.rounds {
-		for i, one := range subjects {
-			got, err := measure(ctx, one, o)
+		for i, subject := range subjects {
+			got, err := measure(ctx, subject, o)
 			if err != nil {
-				return fmt.Errorf("%s, round %d: %w", one.name, round+1, err)
+				return fmt.Errorf("%s, round %d: %w", subject.name, round+1, err)
 			}
 			results[i] = append(results[i], got)
 		}

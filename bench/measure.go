@@ -20,38 +20,39 @@ import (
 	"time"
 )
 
-// result is what one round came to.
+// result is the result of one round.
 type result struct {
 	perSecond float64
-	cpu       time.Duration // of the proxy, for one request
+	cpu       time.Duration // of the proxy, per request
 	p50, p99  time.Duration // with all connections busy
-	alone     time.Duration // the median on one connection that nobody else disturbs
+	single    time.Duration // median with a single connection
 	resident  float64       // MiB, after the round
 }
 
-// measure sends one subject its load.
+// measure runs one round with one subject.
 func measure(ctx context.Context, s subject, o options) (r result, err error) {
-	if _, err = load(ctx, s, o.connections, o.lasts/8); err != nil { // to warm up
+	if _, err = load(ctx, s, o.connections, o.duration/8); err != nil { // to warm up
 		return r, err
 	}
 	before, begun := cpuTime(s.pid), time.Now()
-	took, err := load(ctx, s, o.connections, o.lasts)
+	took, err := load(ctx, s, o.connections, o.duration)
 	if err != nil {
 		return r, err
 	}
 	elapsed := time.Since(begun)
 	r.cpu = (cpuTime(s.pid) - before) / time.Duration(len(took))
 	r.perSecond = float64(len(took)) / elapsed.Seconds()
-	r.p50, r.p99 = at(took, 0.5), at(took, 0.99)
+	r.p50, r.p99 = quantile(took, 0.5), quantile(took, 0.99)
 	r.resident = resident(s.pid)
-	one, err := load(ctx, s, 1, o.lasts/4)
-	r.alone = at(one, 0.5)
+	single, err := load(ctx, s, 1, o.duration/4)
+	r.single = quantile(single, 0.5)
 	return r, err
 }
 
-// load asks over so many connections at once, each for the next as soon as it was answered.
-func load(ctx context.Context, s subject, connections int, lasts time.Duration) ([]time.Duration, error) {
-	ctx, stop := context.WithTimeout(ctx, lasts)
+// load sends requests over concurrent connections, each as soon as the previous response is complete, and returns the
+// sorted durations.
+func load(ctx context.Context, s subject, connections int, duration time.Duration) ([]time.Duration, error) {
+	ctx, stop := context.WithTimeout(ctx, duration)
 	defer stop()
 	dial := dialPlain
 	if s.h2 {
@@ -62,10 +63,10 @@ func load(ctx context.Context, s subject, connections int, lasts time.Duration) 
 	var all sync.WaitGroup
 	for i := range connections {
 		all.Go(func() {
-			ask, err := dial(s)
+			roundTrip, err := dial(s)
 			for err == nil && ctx.Err() == nil {
 				begun := time.Now()
-				err = ask()
+				err = roundTrip()
 				took[i] = append(took[i], time.Since(begun))
 			}
 			errs[i] = err
@@ -80,15 +81,15 @@ func load(ctx context.Context, s subject, connections int, lasts time.Duration) 
 	return list, nil
 }
 
-func at(sorted []time.Duration, share float64) time.Duration {
+func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
 	}
-	return sorted[int(share*float64(len(sorted)-1))]
+	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// dialPlain is one connection of HTTP/1.1, with as little work on this side as will do.
-func dialPlain(s subject) (ask func() error, err error) {
+// dialPlain opens a connection of HTTP/1.1. It does as little work as possible on the side of the client.
+func dialPlain(s subject) (roundTrip func() error, err error) {
 	u, err := url.Parse(s.url)
 	if err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func dialPlain(s subject) (ask func() error, err error) {
 		if _, err := conn.Write(request); err != nil {
 			return err
 		}
-		return readAnswer(conn, buffer)
+		return readResponse(conn, buffer)
 	}, nil
 }
 
@@ -114,8 +115,8 @@ func line(header string) string {
 	return header + "\r\n"
 }
 
-// readAnswer takes one answer off the connection: 200, with a Content-Length.
-func readAnswer(conn io.Reader, buffer []byte) error {
+// readResponse reads one response, which must be 200 with a Content-Length.
+func readResponse(conn io.Reader, buffer []byte) error {
 	have, want := 0, -1
 	for want < 0 || have < want {
 		n, err := conn.Read(buffer[have:])
@@ -131,7 +132,7 @@ func readAnswer(conn io.Reader, buffer []byte) error {
 			continue
 		}
 		if !strings.HasPrefix(head, "HTTP/1.1 200 ") {
-			return fmt.Errorf("answered with %q", head)
+			return fmt.Errorf("responded with %q", head)
 		}
 		_, length, _ := strings.Cut(strings.ToLower(head)+"\r\n", "content-length: ")
 		length, _, _ = strings.Cut(length, "\r\n")
@@ -144,7 +145,7 @@ func readAnswer(conn io.Reader, buffer []byte) error {
 	return nil
 }
 
-// dialH2 gives streams of one connection of HTTP/2 over TLS.
+// dialH2 returns a function that opens streams on one connection of HTTP/2 over TLS.
 func dialH2() func(s subject) (func() error, error) {
 	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	return func(s subject) (func() error, error) {
@@ -164,17 +165,17 @@ func dialH2() func(s subject) (func() error, error) {
 			defer resp.Body.Close()
 			_, err = io.Copy(io.Discard, resp.Body)
 			if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
-				return fmt.Errorf("answered with %s %s", resp.Proto, resp.Status)
+				return fmt.Errorf("responded with %s %s", resp.Proto, resp.Status)
 			}
 			return err
 		}, nil
 	}
 }
 
-// cpuTime is what a process and its children have used (proc(5), fields 14 and 15 of stat).
+// cpuTime returns the CPU time of a process and its children (proc(5), fields 14 and 15 of stat).
 func cpuTime(pid int) (sum time.Duration) {
-	for _, one := range family(pid) {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", one))
+	for _, id := range family(pid) {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		if fields := strings.Fields(rest); len(fields) > 12 {
 			user, _ := strconv.Atoi(fields[11])
@@ -185,12 +186,12 @@ func cpuTime(pid int) (sum time.Duration) {
 	return sum
 }
 
-const clockTicks = 100 // a second; Linux's USER_HZ on every machine we have met
+const clockTicks = 100 // per second; USER_HZ of Linux on all common platforms
 
-// resident is the memory of a process and its children, in MiB.
+// resident returns the resident memory of a process and its children, in MiB.
 func resident(pid int) (sum float64) {
-	for _, one := range family(pid) {
-		statm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", one))
+	for _, id := range family(pid) {
+		statm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", id))
 		if fields := strings.Fields(string(statm)); len(fields) > 1 {
 			pages, _ := strconv.Atoi(fields[1])
 			sum += float64(pages) * float64(os.Getpagesize()) / (1 << 20)
@@ -199,7 +200,7 @@ func resident(pid int) (sum float64) {
 	return sum
 }
 
-// family is a process and its children.
+// family returns a process and its children.
 func family(pid int) []int {
 	if pid == 0 {
 		return nil
@@ -216,7 +217,7 @@ func family(pid int) []int {
 	return all
 }
 
-// report prints the medians of the rounds, and each one's time as a ratio to the two it is compared with.
+// report prints the medians of the rounds, and the ratios of CPU times to the stock proxy and to nginx.
 func report(out io.Writer, subjects []subject, results [][]result) {
 	median := func(i int, of func(result) float64) float64 {
 		values := make([]float64, len(results[i]))
@@ -243,7 +244,7 @@ func report(out io.Writer, subjects []subject, results [][]result) {
 	for i, s := range subjects {
 		fmt.Fprintf(w, "| %s\t| %.1f\t| %s\t| %s\t| %s\t| %.0f\t| %.0f\t| %.0f\t| %.0f\t| %.0f\t|\n", s.name, cpu(i), ratio(i, stockName), ratio(i, nginxName), ratio(i, nginxH2Name),
 			median(i, func(r result) float64 { return r.perSecond }), median(i, func(r result) float64 { return micros(r.p50) }),
-			median(i, func(r result) float64 { return micros(r.p99) }), median(i, func(r result) float64 { return micros(r.alone) }),
+			median(i, func(r result) float64 { return micros(r.p99) }), median(i, func(r result) float64 { return micros(r.single) }),
 			median(i, func(r result) float64 { return r.resident }))
 	}
 	_ = w.Flush()

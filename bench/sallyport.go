@@ -26,15 +26,15 @@ import (
 	"sallyport/entratest"
 )
 
-// The hosts of the company whose door is measured.
+// The hosts of the configuration that is measured.
 const (
 	loginHost = "login.test"
 	appHost   = "app.test"
 	audience  = "api://sallyport"
 )
 
-// door is a running sallyport, over HTTP or over TLS.
-type door struct {
+// instance is a running sallyport, over HTTP or over TLS.
+type instance struct {
 	dir    string
 	binary string
 	secure bool
@@ -43,9 +43,9 @@ type door struct {
 	entra  *entratest.Tenant
 }
 
-// addSallyport builds it and starts it twice: over HTTP and over TLS. Each serves one route that is open to all, under
-// /, and the same route to members alone.
-func (s *scene) addSallyport(ctx context.Context) error {
+// addSallyport builds sallyport and starts one instance for each kind of request: to a route that is open to all, or
+// to one for members of a group with a session or a bearer token, over HTTP or TLS.
+func (s *setup) addSallyport(ctx context.Context) error {
 	binary := filepath.Join(s.dir, "sallyport")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "sallyport/cmd/sallyport").CombinedOutput(); err != nil {
 		return fmt.Errorf("building: %w: %s", err, out)
@@ -65,25 +65,25 @@ func (s *scene) addSallyport(ctx context.Context) error {
 		{"sallyport, open route", false, true, ""}, {"sallyport, session", false, false, ""}, {"sallyport, bearer", false, false, bearer},
 		{"sallyport, session, TLS h2", true, false, ""},
 	} {
-		d := &door{dir: filepath.Join(s.dir, kind.name), binary: binary, secure: kind.secure, entra: tenant}
-		cookie, err := s.openDoor(ctx, d, alice, kind.open)
+		d := &instance{dir: filepath.Join(s.dir, kind.name), binary: binary, secure: kind.secure, entra: tenant}
+		cookie, err := s.startInstance(ctx, d, alice, kind.open)
 		if err != nil {
 			return fmt.Errorf("%s: %w", kind.name, err)
 		}
-		one := subject{name: kind.name, url: "http://" + d.addrs["public"], pid: d.pid, header: kind.header, h2: kind.secure}
+		target := subject{name: kind.name, url: "http://" + d.addrs["public"], pid: d.pid, header: kind.header, h2: kind.secure}
 		if kind.secure {
-			one.url = "https://" + d.addrs["public"]
+			target.url = "https://" + d.addrs["public"]
 		}
 		if kind.header == "" && !kind.open {
-			one.header = cookie
+			target.header = cookie
 		}
-		s.subjects = append(s.subjects, one)
+		s.subjects = append(s.subjects, target)
 	}
 	return nil
 }
 
-// openDoor starts a sallyport that knows a person, signs them in and returns the header with their session.
-func (s *scene) openDoor(ctx context.Context, d *door, who entratest.Person, open bool) (cookie string, err error) {
+// startInstance starts sallyport, pushes a person, signs them in and returns the header with their session cookie.
+func (s *setup) startInstance(ctx context.Context, d *instance, person entratest.Person, open bool) (cookie string, err error) {
 	if err := d.configure(s, open); err != nil {
 		return "", err
 	}
@@ -100,7 +100,7 @@ func (s *scene) openDoor(ctx context.Context, d *door, who entratest.Person, ope
 	if err := d.await(log); err != nil {
 		return "", err
 	}
-	if err := d.push(who); err != nil {
+	if err := d.push(person); err != nil {
 		return "", err
 	}
 	if open {
@@ -109,11 +109,11 @@ func (s *scene) openDoor(ctx context.Context, d *door, who entratest.Person, ope
 	return d.signIn()
 }
 
-func (d *door) file() string { return filepath.Join(d.dir, "sallyport.yaml") }
+func (d *instance) file() string { return filepath.Join(d.dir, "sallyport.yaml") }
 
 const members = "61503835-0000-0000-0000-000000000001"
 
-func (d *door) configure(s *scene, open bool) error {
+func (d *instance) configure(s *setup, open bool) error {
 	allow, security := "{groups: [{id: "+members+", name: Members}]}", "off: true"
 	if open {
 		allow = "{anyone: true}"
@@ -139,8 +139,8 @@ routes: [{name: app, host: %s, upstream: "http://%s", policy: [members]}]
 `, loginHost, security, d.entra.Issuer(), d.entra.ClientID(), audience, allow, appHost, s.upstream), 0o600)
 }
 
-// await waits until every listener is open, and goes on reading the log.
-func (d *door) await(log io.Reader) error {
+// await waits until every listener is open. It keeps reading the log, so that the process never blocks on it.
+func (d *instance) await(log io.Reader) error {
 	d.addrs = map[string]string{}
 	lines := bufio.NewScanner(log)
 	last := ""
@@ -151,28 +151,28 @@ func (d *door) await(log io.Reader) error {
 		}
 	}
 	if len(d.addrs) < 4 {
-		return fmt.Errorf("it did not start: %s", last)
+		return fmt.Errorf("sallyport did not start: %s", last)
 	}
 	go func() { _, _ = io.Copy(io.Discard, log) }()
 	return nil
 }
 
-// push tells it of a person and their group, as Entra would.
-func (d *door) push(who entratest.Person) error {
+// push pushes a person and their group, like Entra.
+func (d *instance) push(person entratest.Person) error {
 	out, err := exec.Command(d.binary, "token", "create", "bench", "-o", "json", "-c", d.file()).Output()
 	if err != nil {
-		return fmt.Errorf("making a token: %w", err)
+		return fmt.Errorf("creating a token: %w", err)
 	}
-	var made struct{ Token string }
-	if err := json.Unmarshal(out, &made); err != nil {
+	var created struct{ Token string }
+	if err := json.Unmarshal(out, &created); err != nil {
 		return err
 	}
 	scheme := "http"
 	if d.secure {
 		scheme = "https"
 	}
-	p := &entratest.Provisioner{BaseURL: scheme + "://" + d.addrs["scim"] + "/scim/v2", Token: made.Token, Client: insecure()}
-	user, err := p.CreateUser(who)
+	p := &entratest.Provisioner{BaseURL: scheme + "://" + d.addrs["scim"] + "/scim/v2", Token: created.Token, Client: insecure()}
+	user, err := p.CreateUser(person)
 	if err != nil {
 		return err
 	}
@@ -187,8 +187,8 @@ func insecure() *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 }
 
-// signIn signs the person in, in a browser that believes the hosts are where the door is.
-func (d *door) signIn() (cookie string, err error) {
+// signIn signs the person in, with a client that reaches all hosts at the instance.
+func (d *instance) signIn() (cookie string, err error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return "", err
@@ -206,7 +206,7 @@ func (d *door) signIn() (cookie string, err error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("signing in ends with %s", resp.Status)
+		return "", fmt.Errorf("the login ended with %s", resp.Status)
 	}
 	for _, c := range jar.Cookies(&url.URL{Scheme: "https", Host: appHost, Path: "/"}) {
 		cookie = "Cookie: " + c.Name + "=" + c.Value
@@ -214,8 +214,8 @@ func (d *door) signIn() (cookie string, err error) {
 	return cookie, nil
 }
 
-// RoundTrip brings requests for the door's hosts to where it listens.
-func (d *door) RoundTrip(r *http.Request) (*http.Response, error) {
+// RoundTrip sends requests for the configured hosts to the instance.
+func (d *instance) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Host == appHost || r.URL.Host == loginHost {
 		host := r.URL.Host
 		r = r.Clone(r.Context())
@@ -227,7 +227,7 @@ func (d *door) RoundTrip(r *http.Request) (*http.Response, error) {
 	return insecure().Transport.RoundTrip(r)
 }
 
-// writeCertificate makes tls.crt and tls.key for all hosts; nobody checks who signed it.
+// writeCertificate writes a self-signed tls.crt and its tls.key for all hosts.
 func writeCertificate(dir string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"sync"
 )
 
-// newStock is the proxy that the standard library makes of a few lines, tuned as one would: many connections are kept,
-// buffers are used again, nothing is compressed.
-func newStock(to string) http.Handler {
+// newStock returns the reverse proxy of the standard library with the usual tuning: many idle connections, reused
+// buffers, no compression.
+func newStock(upstream string) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.SetURL(&url.URL{Scheme: "http", Host: to})
+			pr.SetURL(&url.URL{Scheme: "http", Host: upstream})
 			pr.SetXForwarded()
 		},
 		Transport:  &http.Transport{MaxIdleConns: 1024, MaxIdleConnsPerHost: 1024, DisableCompression: true},

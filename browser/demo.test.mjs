@@ -1,6 +1,6 @@
-// The demo, as a person meets it: a real Sallyport, a real Chromium.
+// Tests the demo as a person uses it: a real Sallyport in a real Chromium.
 //   SALLYPORT  the binary; without it, go run builds one
-//   CHROMIUM   the browser; /usr/bin/chromium without it
+//   CHROMIUM   the browser; default /usr/bin/chromium
 import assert from 'node:assert/strict';
 import {spawn} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
@@ -51,7 +51,7 @@ function startDemo() {
   });
 }
 
-// newPerson is a browser of its own, with its own cookies.
+// newPerson opens a browser context with its own cookies.
 async function newPerson(t) {
   const context = await browser.newContext();
   context.setDefaultTimeout(patience);
@@ -59,7 +59,7 @@ async function newPerson(t) {
   return context;
 }
 
-// open visits the demo's application behind the link of the start page with this text.
+// open follows the link of the start page that has this text.
 async function open(context, link) {
   const page = await context.newPage();
   await page.goto(start);
@@ -71,14 +71,14 @@ const pick = (page, name) => page.getByRole('button', {name: new RegExp('^\\S*\\
 const clockIs = (page, state) => page.waitForSelector(`#dash[data-state=${state}]`, {timeout: patience});
 const tenantButton = (page, user, act) => page.locator(`[data-person="${user}"] [data-act=${act}]`);
 
-// ticks waits until the clock shows another time than now.
+// ticks waits until the clock shows another time than it does now.
 async function ticks(page) {
   await clockIs(page, 'ticking');
   const shown = await page.textContent('#clock');
   await page.waitForFunction(before => document.getElementById('clock').textContent !== before, shown);
 }
 
-test('offboarding stops the clock, and restoring lets her in again', {timeout: 90_000}, async t => {
+test('offboard: stops the clock; restore: allows a new login', {timeout: 90_000}, async t => {
   const context = await newPerson(t);
   const clock = await open(context, 'Open the clock');
   await pick(clock, 'Ada Lovelace');
@@ -103,11 +103,11 @@ test('offboarding stops the clock, and restoring lets her in again', {timeout: 9
   await tenantButton(tenant, ada, 'restore').click();
   await tenantButton(tenant, ada, 'offboard').waitFor();
   await clock.reload();
-  await pick(clock, 'Ada Lovelace'); // the old session stays dead: she has to sign in
+  await pick(clock, 'Ada Lovelace'); // the old session stays ended: she has to sign in
   await ticks(clock);
 });
 
-test('whoever is offboarded cannot sign in', {timeout: 60_000}, async t => {
+test('offboard: an offboarded person cannot sign in', {timeout: 60_000}, async t => {
   const context = await newPerson(t);
   const tenant = await context.newPage();
   await tenant.goto(start + 'tenant');
@@ -122,7 +122,7 @@ test('whoever is offboarded cannot sign in', {timeout: 60_000}, async t => {
   await tenantButton(tenant, katherine, 'offboard').waitFor();
 });
 
-test('moving her out of the team stops the clock and tells her why', {timeout: 60_000}, async t => {
+test('move: stops the clock and shows the reason', {timeout: 60_000}, async t => {
   const context = await newPerson(t);
   const clock = await open(context, 'Open the clock');
   await pick(clock, 'Grace Hopper');
@@ -135,11 +135,11 @@ test('moving her out of the team stops the clock and tells her why', {timeout: 6
   assert.equal(reload.status(), 403);
   await clock.getByText('operations@castle-works.example').waitFor();
   await tenant.getByLabel('Move Grace Hopper to another team').selectOption('Operations');
-  while ((await clock.goto(clock.url())).status() !== 200); // until the push has arrived
+  while ((await clock.goto(clock.url())).status() !== 200); // until the push has taken effect
   await ticks(clock);
 });
 
-test('who is in another team is turned away by name', {timeout: 60_000}, async t => {
+test('deny: a member of another team sees who they are signed in as', {timeout: 60_000}, async t => {
   const page = await open(await newPerson(t), 'Open the clock');
   await pick(page, 'Alan Turing');
   await page.getByText('Alan Turing').first().waitFor();
@@ -147,7 +147,7 @@ test('who is in another team is turned away by name', {timeout: 60_000}, async t
   await page.getByText('operations@castle-works.example').waitFor();
 });
 
-test('applications learn who calls from headers and from an assertion they can check', {timeout: 60_000}, async t => {
+test('whoami: shows identity headers and a verified assertion', {timeout: 60_000}, async t => {
   const page = await open(await newPerson(t), 'Who am I?');
   await pick(page, 'Katherine Johnson');
   await page.getByRole('heading', {name: 'Katherine Johnson'}).waitFor();
@@ -155,7 +155,7 @@ test('applications learn who calls from headers and from an assertion they can c
   assert.match(await page.textContent('body'), /not here: it never reaches an application/);
 });
 
-test('signing out at one application ends the others', {timeout: 60_000}, async t => {
+test('sign out: ends the sessions of all applications', {timeout: 60_000}, async t => {
   const context = await newPerson(t);
   const clock = await open(context, 'Open the clock');
   await pick(clock, 'Ada Lovelace');

@@ -1,4 +1,4 @@
-"""Runs a command beside a live Sallyport: live.py SALLYPORT COMMAND...
+"""Runs a command against a live Sallyport: live.py SALLYPORT COMMAND...
 
 The command finds the base URL in SCIM_URL and a token in SCIM_TOKEN.
 """
@@ -24,7 +24,7 @@ routes: [{name: none, host: none.localhost, upstream: http://127.0.0.1:1, policy
 
 
 def address(server):
-    """The address of the scim listener, from the server's log."""
+    """Return the address of the scim listener, from the server's log."""
     addresses = {}
     for line in server.stderr:
         entry = json.loads(line)
@@ -44,7 +44,7 @@ def main(sallyport, *command):
         try:
             base = f"http://{address(server)}/scim/v2"
             made = subprocess.run([sallyport, "token", "create", "conformance", "-o", "json", "-c", config], capture_output=True, check=True)
-            # From here on nobody reads the log; it goes where it blocks nobody.
+            # The rest of the log is not read; it must not block the server.
             subprocess.Popen(["cat"], stdin=server.stderr, stdout=subprocess.DEVNULL)
             token = json.loads(made.stdout)["token"]
             return subprocess.run(command, env=os.environ | {"SCIM_URL": base, "SCIM_TOKEN": token}).returncode

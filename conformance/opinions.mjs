@@ -1,5 +1,5 @@
-// Second opinions: random filters and PATCHes are sent to SCIM_URL, and other
-// people's libraries say what should come of them.
+// Compares Sallyport with independent libraries: sends random filters and PATCHes to
+// SCIM_URL and computes the expected results with scim-patch and others.
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {filter, parse} from 'scim2-parse-filter';
@@ -17,7 +17,7 @@ async function send(method, path, body) {
   return {status: response.status, body: text ? JSON.parse(text) : {}};
 }
 
-// dice gives the same numbers each time (mulberry32).
+// dice returns the same sequence for the same seed (mulberry32).
 function dice(seed) {
   return n => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -27,8 +27,8 @@ function dice(seed) {
   };
 }
 
-// Every attribute is assigned, and in lower case: of what is not, and of case,
-// the library has another opinion than RFC 7643 §2.2 and §2.5.
+// Every attribute has a value, in lower case: for missing values and for case, the
+// library deviates from RFC 7643 §2.2 and §2.5.
 function someUser(n, roll) {
   const words = ['alpha', 'beta', 'gamma', 'delta'];
   return {
@@ -57,7 +57,7 @@ function someFilter(roll, depth) {
     case 0: return `active ${one(['eq', 'ne'])} ${one(['true', 'false'])}`;
     case 1: return `title ${compare} "${word}"`;
     case 2: return `name.familyName ${compare} "${word}"`;
-    // Of two conditions within [] the library lets different elements answer; RFC 7644 §3.4.2.2 does not.
+    // No two conditions within []: the library matches them against different elements; RFC 7644 §3.4.2.2 does not.
     case 3: return `emails[value ${one(['sw', 'co', 'eq'])} "${word}"]`;
     default: return `${one(['title', 'name.givenName', 'emails'])} pr`;
   }
@@ -75,9 +75,9 @@ test('filters find what scim2-parse-filter finds', async () => {
     const text = someFilter(roll, 3);
     const matches = filter(parse(text));
     const want = users.filter(u => matches(u)).map(u => u.userName).sort();
-    const answer = await send('GET', `/Users?filter=${encodeURIComponent(text)}`);
-    assert.equal(answer.status, 200, `${text}: ${answer.body.detail}`);
-    assert.deepEqual(answer.body.Resources.map(u => u.userName).sort(), want, text);
+    const response = await send('GET', `/Users?filter=${encodeURIComponent(text)}`);
+    assert.equal(response.status, 200, `${text}: ${response.body.detail}`);
+    assert.deepEqual(response.body.Resources.map(u => u.userName).sort(), want, text);
   }
 });
 
@@ -90,7 +90,7 @@ function someOperation(roll) {
     case 2: return {op: 'replace', path: 'active', value: roll(2) === 0};
     case 3: return {op: 'replace', path: `emails[type eq "${one(['work', 'home'])}"].value`, value: `${word}@z`};
     case 4: return {op: 'replace', value: {title: word, nickName: word}};
-    case 5: return {op: 'add', value: {displayName: word}}; // of a complex value scim-patch drops what is not named; RFC 7644 §3.5.2.1 adds
+    case 5: return {op: 'add', value: {displayName: word}}; // of a complex value, scim-patch drops the parts that are not named; RFC 7644 §3.5.2.1 keeps them
     case 6: return {op: 'remove', path: one(['displayName', 'nickName'])};
     default: return {op: 'replace', path: 'emails', value: [{type: 'work', value: `${word}@w`}, {type: 'home', value: `${word}@h`}]};
   }
@@ -104,14 +104,14 @@ test('PATCH makes what scim-patch makes', async () => {
   let want = made;
   for (let n = 0; n < 300; n++) {
     const operations = Array.from({length: 1 + roll(4)}, () => someOperation(roll))
-      // scim-patch refuses to remove what is not there; RFC 7644 §3.5.2.2 does not.
+      // scim-patch rejects the removal of a missing value; RFC 7644 §3.5.2.2 does not.
       .filter(o => o.op !== 'remove' || want[o.path] !== undefined);
     if (operations.length === 0 || new Set(operations.filter(o => o.op === 'remove').map(o => o.path)).size < operations.filter(o => o.op === 'remove').length) continue;
     const patch = {schemas: ['urn:ietf:params:scim:api:messages:2.0:PatchOp'], Operations: operations};
     want = scimPatch(structuredClone(want), structuredClone(operations));
-    const answer = await send('PATCH', `/Users/${made.id}`, patch);
-    assert.equal(answer.status, 200, JSON.stringify([operations, answer.body]));
-    assert.deepEqual(plain(answer.body), plain(want), JSON.stringify(operations));
-    want = answer.body;
+    const response = await send('PATCH', `/Users/${made.id}`, patch);
+    assert.equal(response.status, 200, JSON.stringify([operations, response.body]));
+    assert.deepEqual(plain(response.body), plain(want), JSON.stringify(operations));
+    want = response.body;
   }
 });

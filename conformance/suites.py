@@ -1,4 +1,4 @@
-"""Runs the foreign suites against SCIM_URL and prints a line a check.
+"""Runs independent SCIM suites against SCIM_URL and prints a line for each check.
 
 A check that is known to fail on purpose stands in deviations.txt with its
 reason; one that stands there and passes fails, so that the list stays true.
@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def tester():
-    """scim2-tester: yields the name of each check, its outcome and what it says."""
+    """Run scim2-tester: yield the name of each check, its result and its message."""
     client = Client(base_url=BASE, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
     scim = SyncSCIMClient(client)
     scim.discover()
@@ -29,7 +29,7 @@ def tester():
 
 
 def sanity():
-    """scim-sanity, strict."""
+    """Run scim-sanity in strict mode."""
     command = [pathlib.Path(sys.executable).with_name("scim-sanity"), "probe", BASE, "--token", TOKEN, "--i-accept-side-effects", "--json-output"]
     report = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
     for result in report["results"]:
@@ -37,7 +37,7 @@ def sanity():
 
 
 def deviations():
-    """The names of checks that fail on purpose, with the reasons."""
+    """Return the names of checks that must fail, with the reasons."""
     known = {}
     for line in HERE.joinpath("deviations.txt").read_text().splitlines():
         if line and not line.startswith("#"):

@@ -16,45 +16,45 @@ import (
 	"time"
 )
 
-// Names that the others are compared with.
+// Names of the subjects that the others are compared with.
 const (
 	stockName   = "stock ReverseProxy"
 	nginxName   = "nginx"
 	nginxH2Name = "nginx, TLS h2"
 )
 
-// scene is everything that runs during the comparison.
-type scene struct {
+// setup is everything that runs during the comparison.
+type setup struct {
 	dir      string
-	upstream string // where it listens
+	upstream string // address
 	subjects []subject
 	running  []*exec.Cmd
 	issuer   *httptest.Server
 }
 
-func newScene(ctx context.Context) (s *scene, err error) {
-	s = &scene{}
+func newSetup(ctx context.Context) (s *setup, err error) {
+	s = &setup{}
 	if s.dir, err = os.MkdirTemp("", "sallyport-bench-"); err != nil {
 		return s, err
 	}
 	if err := writeCertificate(s.dir); err != nil {
 		return s, err
 	}
-	at, _, err := s.child(ctx, "upstream")
+	addr, _, err := s.child(ctx, "upstream")
 	if err != nil {
 		return s, err
 	}
-	s.upstream = at
-	s.subjects = append(s.subjects, subject{name: "the upstream itself", url: "http://" + at})
-	at, pid, err := s.child(ctx, "stock", at)
+	s.upstream = addr
+	s.subjects = append(s.subjects, subject{name: "the upstream itself", url: "http://" + addr})
+	addr, pid, err := s.child(ctx, "stock", addr)
 	if err != nil {
 		return s, err
 	}
-	s.subjects = append(s.subjects, subject{name: stockName, url: "http://" + at, pid: pid})
+	s.subjects = append(s.subjects, subject{name: stockName, url: "http://" + addr, pid: pid})
 	return s, errors.Join(s.addNginx(ctx), s.addSallyport(ctx))
 }
 
-func (s *scene) close() {
+func (s *setup) close() {
 	for _, cmd := range s.running {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
@@ -67,8 +67,8 @@ func (s *scene) close() {
 
 const roleVariable = "SALLYPORT_BENCH_ROLE"
 
-// child starts this program again in a role; it prints where it listens.
-func (s *scene) child(ctx context.Context, role ...string) (at string, pid int, err error) {
+// child starts this program again in a role, and returns the address that it prints.
+func (s *setup) child(ctx context.Context, role ...string) (addr string, pid int, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", 0, err
@@ -84,12 +84,12 @@ func (s *scene) child(ctx context.Context, role ...string) (at string, pid int, 
 		return "", 0, err
 	}
 	s.running = append(s.running, cmd)
-	at, err = bufio.NewReader(out).ReadString('\n')
-	return strings.TrimSpace(at), cmd.Process.Pid, err
+	addr, err = bufio.NewReader(out).ReadString('\n')
+	return strings.TrimSpace(addr), cmd.Process.Pid, err
 }
 
-// addNginx starts nginx as a plain proxy, over HTTP and over TLS, where it is installed.
-func (s *scene) addNginx(ctx context.Context) error {
+// addNginx starts nginx as a plain proxy, over HTTP and over TLS, if it is installed.
+func (s *setup) addNginx(ctx context.Context) error {
 	path, err := exec.LookPath("nginx")
 	if err != nil {
 		return nil
@@ -123,11 +123,11 @@ http {
 	s.running = append(s.running, cmd)
 	s.subjects = append(s.subjects, subject{name: nginxName, url: "http://" + plain, pid: cmd.Process.Pid},
 		subject{name: nginxH2Name, url: "https://" + secure, pid: cmd.Process.Pid, h2: true})
-	return listening(plain, secure)
+	return awaitListeners(plain, secure)
 }
 
-// listening waits until somebody does.
-func listening(addresses ...string) error {
+// awaitListeners waits until all addresses accept connections.
+func awaitListeners(addresses ...string) error {
 	for _, address := range addresses {
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			conn, err := net.Dial("tcp", address)
@@ -143,7 +143,7 @@ func listening(addresses ...string) error {
 	return nil
 }
 
-func freeAddresses() (one, two string, err error) {
+func freeAddresses() (first, second string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", "", err
@@ -157,23 +157,23 @@ func freeAddresses() (one, two string, err error) {
 	return l.Addr().String(), m.Addr().String(), nil
 }
 
-// play is what this program does as a child: it serves until it is told to stop.
-func play(role string) error {
-	name, to, _ := strings.Cut(role, " ")
+// serveRole is the main function of a child: it serves until it is interrupted.
+func serveRole(role string) error {
+	name, upstream, _ := strings.Cut(role, " ")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	fmt.Println(l.Addr())
 	if name == "upstream" {
-		return http.Serve(l, http.HandlerFunc(answerKiB))
+		return http.Serve(l, http.HandlerFunc(serveKiB))
 	}
-	return http.Serve(l, newStock(to))
+	return http.Serve(l, newStock(upstream))
 }
 
 var kib = bytes.Repeat([]byte("sallyport bench "), 64)
 
-func answerKiB(w http.ResponseWriter, _ *http.Request) {
+func serveKiB(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain")
 	_, _ = w.Write(kib)
 }
