@@ -237,6 +237,11 @@ func TestLogin(t *testing.T) {
 		if p := g.step(callback); p.StatusCode != 503 || p.Header.Get("Retry-After") == "" || g.cookie(loginHost, sessionCookie) != "" {
 			t.Errorf("%d %v", p.StatusCode, p.Header)
 		}
+		for _, name := range g.names(loginHost) {
+			if strings.Contains(name, "-flow-") {
+				t.Errorf("the flow cookie %s is left", name)
+			}
+		}
 	})
 
 	t.Run("provider_rejects", func(t *testing.T) {
@@ -246,6 +251,11 @@ func TestLogin(t *testing.T) {
 		p := g.step("https://login.example.com/.sallyport/callback?" + q.Encode())
 		if p.StatusCode != 401 || g.cookie(loginHost, sessionCookie) != "" || strings.Contains(p.body, "<script>") || !strings.Contains(p.body, "return_to=https%3A%2F%2Fapp.example.com%2F") {
 			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+		for _, name := range g.names(loginHost) {
+			if strings.Contains(name, "-flow-") {
+				t.Errorf("the flow cookie %s is left: a denial must not undo its deletion", name)
+			}
 		}
 	})
 }
