@@ -137,7 +137,7 @@ func BenchmarkTenant(b *testing.B) {
 
 // changeMember takes one user out of the large group and puts them back in
 // turn: one durable change a round, seen by Lookup.
-func changeMember(b *testing.B, h *house) {
+func changeMember(b *testing.B, h *testDirectory) {
 	var group string
 	for _, g := range h.Groups() {
 		if g.Members == manyUsers {

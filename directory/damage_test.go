@@ -36,9 +36,9 @@ func damage(t *testing.T, path, prefix string) {
 	}
 }
 
-// TestDamageIsNeverDecidedBy: a damaged record of one user makes them a damaged
+// TestDamage_DeniesOrStopsTheStart: a damaged record of one user makes them a damaged
 // user, one of a group all its members; any other is refused at the start.
-func TestDamageIsNeverDecidedBy(t *testing.T) {
+func TestDamage_DeniesOrStopsTheStart(t *testing.T) {
 	for prefix, refused := range map[string]bool{
 		"user/": false, "group/": false, "member/": false, "memberof/": false,
 		"name/": true, "ext/": true, "gname/": true, "gext/": true, "count/": true,
@@ -46,7 +46,7 @@ func TestDamageIsNeverDecidedBy(t *testing.T) {
 		t.Run(prefix, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "store.db")
 			h := open(t, path)
-			alice, group := h.hire(t, "alice"), h.form(t, "sre")
+			alice, group := h.addUser(t, "alice"), h.addGroup(t, "sre")
 			h.update(t, func(tx *directory.Tx) error { _, err := tx.AddMembers(group, []string{alice}); return err })
 			h.stop()
 			damage(t, path, prefix)

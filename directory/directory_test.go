@@ -17,14 +17,14 @@ import (
 	"sallyport/store/bolt"
 )
 
-// house is a directory that runs on a real file.
-type house struct {
+// testDirectory is a directory that runs on a real file.
+type testDirectory struct {
 	*directory.Directory
 	store *bolt.Store
 	stop  func()
 }
 
-func open(t testing.TB, path string) *house {
+func open(t testing.TB, path string) *testDirectory {
 	t.Helper()
 	st, err := bolt.Open(path, bolt.Options{Init: true})
 	if err != nil {
@@ -37,43 +37,43 @@ func open(t testing.TB, path string) *house {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = d.Run(ctx) }()
-	h := &house{Directory: d, store: st}
+	h := &testDirectory{Directory: d, store: st}
 	h.stop = func() { cancel(); <-done; _ = st.Close() }
 	return h
 }
 
-func newHouse(t testing.TB) *house {
+func newTestDirectory(t testing.TB) *testDirectory {
 	h := open(t, filepath.Join(t.TempDir(), "store.db"))
 	t.Cleanup(h.stop)
 	return h
 }
 
-func (h *house) update(t testing.TB, fn func(*directory.Tx) error) {
+func (h *testDirectory) update(t testing.TB, fn func(*directory.Tx) error) {
 	t.Helper()
 	if err := h.Update(context.Background(), fn); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// hire makes an active user and returns our id of theirs.
-func (h *house) hire(t testing.TB, name string) string {
+// addUser makes an active user and returns our id of theirs.
+func (h *testDirectory) addUser(t testing.TB, name string) string {
 	t.Helper()
 	u := directory.User{UserName: name, ExternalID: "oid-" + name, Active: true}
 	h.update(t, func(tx *directory.Tx) error { u.ID = ""; return tx.PutUser(&u) })
 	return u.ID
 }
 
-func (h *house) form(t testing.TB, name string) string {
+func (h *testDirectory) addGroup(t testing.TB, name string) string {
 	t.Helper()
 	g := directory.Group{DisplayName: name, ExternalID: "gid-" + name}
 	h.update(t, func(tx *directory.Tx) error { g.ID = ""; return tx.PutGroup(&g) })
 	return g.ID
 }
 
-func TestLookupSeesAChangeOnceUpdateReturns(t *testing.T) {
-	h := newHouse(t)
-	id := h.hire(t, "alice")
-	group := h.form(t, "sre")
+func TestLookup_SeesChangeOnceUpdateReturns(t *testing.T) {
+	h := newTestDirectory(t)
+	id := h.addUser(t, "alice")
+	group := h.addGroup(t, "sre")
 	h.update(t, func(tx *directory.Tx) error { _, err := tx.AddMembers(group, []string{id}); return err })
 
 	u, ok := h.Lookup("oid-alice")
@@ -89,8 +89,8 @@ func TestLookupSeesAChangeOnceUpdateReturns(t *testing.T) {
 	}
 }
 
-func TestAKeyThatTwoUsersShareFindsNobody(t *testing.T) {
-	h := newHouse(t)
+func TestLookup_FindsNoneOfTwoUsersWithOneKey(t *testing.T) {
+	h := newTestDirectory(t)
 	for _, name := range []string{"alice", "bob"} {
 		u := directory.User{UserName: name, ExternalID: "same", Active: true}
 		h.update(t, func(tx *directory.Tx) error { u.ID = ""; return tx.PutUser(&u) })
@@ -100,10 +100,10 @@ func TestAKeyThatTwoUsersShareFindsNobody(t *testing.T) {
 	}
 }
 
-func TestUniqueNamesAreRefused(t *testing.T) {
-	h := newHouse(t)
-	h.hire(t, "Alice@example.com")
-	h.form(t, "Platform Team")
+func TestUpdate_RejectsTakenNames(t *testing.T) {
+	h := newTestDirectory(t)
+	h.addUser(t, "Alice@example.com")
+	h.addGroup(t, "Platform Team")
 	for name, fn := range map[string]func(*directory.Tx) error{
 		"userName in another case":    func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "alice@EXAMPLE.com"}) },
 		"userName in full width":      func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "ａlice@example.com"}) },
@@ -112,17 +112,17 @@ func TestUniqueNamesAreRefused(t *testing.T) {
 			return tx.PutGroup(&directory.Group{DisplayName: "x", ExternalID: "gid-Platform Team"})
 		},
 	} {
-		var taken *directory.ConflictError
-		if err := h.Update(context.Background(), fn); !errors.As(err, &taken) {
+		var conflict *directory.ConflictError
+		if err := h.Update(context.Background(), fn); !errors.As(err, &conflict) {
 			t.Errorf("%s: %v, want a ConflictError", name, err)
 		}
 	}
 }
 
-func TestEachDeactivationRaisesTheEpochAndKeepsMemberships(t *testing.T) {
-	h := newHouse(t)
-	id := h.hire(t, "alice")
-	group := h.form(t, "sre")
+func TestDeactivation_RaisesEpochAndKeepsMemberships(t *testing.T) {
+	h := newTestDirectory(t)
+	id := h.addUser(t, "alice")
+	group := h.addGroup(t, "sre")
 	h.update(t, func(tx *directory.Tx) error { _, err := tx.AddMembers(group, []string{id}); return err })
 	for want := uint64(1); want <= 3; want++ {
 		for _, active := range []bool{false, true} {
@@ -142,9 +142,9 @@ func TestEachDeactivationRaisesTheEpochAndKeepsMemberships(t *testing.T) {
 	}
 }
 
-func TestAnUnchangedUserIsNotWritten(t *testing.T) {
-	h := newHouse(t)
-	id := h.hire(t, "alice")
+func TestPutUser_WritesNoUnchangedUser(t *testing.T) {
+	h := newTestDirectory(t)
+	id := h.addUser(t, "alice")
 	before := h.Revision()
 	h.update(t, func(tx *directory.Tx) error {
 		u, err := tx.User(id)
@@ -158,15 +158,15 @@ func TestAnUnchangedUserIsNotWritten(t *testing.T) {
 	}
 }
 
-func TestLookupDoesNotAllocate(t *testing.T) {
-	h := newHouse(t)
-	h.hire(t, "alice")
+func TestLookup_DoesNotAllocate(t *testing.T) {
+	h := newTestDirectory(t)
+	h.addUser(t, "alice")
 	if n := testing.AllocsPerRun(1000, func() { h.Lookup("oid-alice") }); n != 0 {
 		t.Errorf("Lookup allocates %v times", n)
 	}
 }
 
-func TestRecordsComeInOrderAndAfterReopening(t *testing.T) {
+func TestRecords_ComeInOrderAndAfterReopening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	h := open(t, path)
 	for i := range 5 {
@@ -191,9 +191,9 @@ func TestRecordsComeInOrderAndAfterReopening(t *testing.T) {
 	}
 }
 
-// TestMemoryEqualsTheTruth makes random changes and compares memory with plain
+// TestMemory_EqualsStore makes random changes and compares memory with plain
 // maps after each, and again after the store was opened anew.
-func TestMemoryEqualsTheTruth(t *testing.T) {
+func TestMemory_EqualsStore(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("store-%d.db", time.Now().UnixNano()))
 		h := open(t, path)
@@ -234,14 +234,14 @@ func oneOf[T any](rt *rapid.T, things map[string]T) string {
 func (m *model) oneUser(rt *rapid.T) string  { return oneOf(rt, m.users) }
 func (m *model) oneGroup(rt *rapid.T) string { return oneOf(rt, m.groups) }
 
-func (m *model) putUser(rt *rapid.T, h *house, id string) {
+func (m *model) putUser(rt *rapid.T, h *testDirectory, id string) {
 	u := directory.User{UserName: rapid.SampledFrom([]string{"a", "A", "b", "c", "d", "e f"}).Draw(rt, "name"),
 		ExternalID: rapid.SampledFrom([]string{"", "x", "y", "z"}).Draw(rt, "external"), Active: rapid.Bool().Draw(rt, "active")}
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { u.ID = id; return tx.PutUser(&u) })
 	for other, had := range m.users {
 		if other != id && strings.EqualFold(had.UserName, u.UserName) {
-			var taken *directory.ConflictError
-			if !errors.As(err, &taken) {
+			var conflict *directory.ConflictError
+			if !errors.As(err, &conflict) {
 				rt.Fatalf("a second %q gave %v", u.UserName, err)
 			}
 			return
@@ -253,7 +253,7 @@ func (m *model) putUser(rt *rapid.T, h *house, id string) {
 	m.users[u.ID] = u
 }
 
-func (m *model) deleteUser(rt *rapid.T, h *house) {
+func (m *model) deleteUser(rt *rapid.T, h *testDirectory) {
 	id := m.oneUser(rt)
 	if err := h.Update(context.Background(), func(tx *directory.Tx) error { return tx.DeleteUser(id) }); err != nil {
 		rt.Fatal(err)
@@ -264,14 +264,14 @@ func (m *model) deleteUser(rt *rapid.T, h *house) {
 	}
 }
 
-func (m *model) putGroup(rt *rapid.T, h *house, id string) {
+func (m *model) putGroup(rt *rapid.T, h *testDirectory, id string) {
 	g := directory.Group{DisplayName: rapid.SampledFrom([]string{"g", "h", "i", "j"}).Draw(rt, "name")}
 	g.ExternalID = rapid.SampledFrom([]string{"", "ext-" + g.DisplayName}).Draw(rt, "external")
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { g.ID = id; return tx.PutGroup(&g) })
 	for other, had := range m.groups {
 		if other != id && had.DisplayName == g.DisplayName {
-			var taken *directory.ConflictError
-			if !errors.As(err, &taken) {
+			var conflict *directory.ConflictError
+			if !errors.As(err, &conflict) {
 				rt.Fatalf("a second %q gave %v", g.DisplayName, err)
 			}
 			return
@@ -286,7 +286,7 @@ func (m *model) putGroup(rt *rapid.T, h *house, id string) {
 	}
 }
 
-func (m *model) deleteGroup(rt *rapid.T, h *house) {
+func (m *model) deleteGroup(rt *rapid.T, h *testDirectory) {
 	id := m.oneGroup(rt)
 	if err := h.Update(context.Background(), func(tx *directory.Tx) error { return tx.DeleteGroup(id) }); err != nil {
 		rt.Fatal(err)
@@ -300,7 +300,7 @@ func (m *model) someUsers(rt *rapid.T) []string {
 	return rapid.SliceOf(rapid.SampledFrom(ids)).Draw(rt, "users")
 }
 
-func (m *model) members(rt *rapid.T, h *house, change func(*directory.Tx, string, []string) (int, error), in bool) {
+func (m *model) members(rt *rapid.T, h *testDirectory, change func(*directory.Tx, string, []string) (int, error), in bool) {
 	group, ids := m.oneGroup(rt), m.someUsers(rt)
 	var changed int
 	err := h.Update(context.Background(), func(tx *directory.Tx) (err error) { changed, err = change(tx, group, ids); return err })
@@ -321,7 +321,7 @@ func (m *model) members(rt *rapid.T, h *house, change func(*directory.Tx, string
 	}
 }
 
-func (m *model) setMembers(rt *rapid.T, h *house) {
+func (m *model) setMembers(rt *rapid.T, h *testDirectory) {
 	group, ids := m.oneGroup(rt), m.someUsers(rt)
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { _, _, err := tx.SetMembers(group, ids); return err })
 	if err != nil {
@@ -335,7 +335,7 @@ func (m *model) setMembers(rt *rapid.T, h *house) {
 	}
 }
 
-func (m *model) compare(rt *rapid.T, h *house) {
+func (m *model) compare(rt *rapid.T, h *testDirectory) {
 	for id, want := range m.users {
 		u, ok := h.ByID(id)
 		if !ok || u.UserName != want.UserName || u.ExternalID != want.ExternalID || u.Active != want.Active || u.Damaged {
@@ -367,7 +367,7 @@ func (m *model) groupsOf(user string) (list []string) {
 	return list
 }
 
-func (m *model) compareLookups(rt *rapid.T, h *house) {
+func (m *model) compareLookups(rt *rapid.T, h *testDirectory) {
 	for _, key := range []string{"", "x", "y", "z"} {
 		var holders []string
 		for id, u := range m.users {
@@ -382,7 +382,7 @@ func (m *model) compareLookups(rt *rapid.T, h *house) {
 	}
 }
 
-func (m *model) compareTruth(rt *rapid.T, h *house) {
+func (m *model) compareTruth(rt *rapid.T, h *testDirectory) {
 	err := h.View(context.Background(), func(tx *directory.Tx) error {
 		users, _ := tx.UserCount()
 		groups, _ := tx.GroupCount()

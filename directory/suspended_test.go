@@ -7,9 +7,9 @@ import (
 	"sallyport/directory"
 )
 
-// TestSuspension: it holds whatever is pushed, over a new start, and until the user
+// TestSuspension_LastsUntilUnsuspended: it holds whatever is pushed, over a new start, and until the user
 // is deleted or an operator takes it back.
-func TestSuspension(t *testing.T) {
+func TestSuspension_LastsUntilUnsuspended(t *testing.T) {
 	path := t.TempDir() + "/store.db"
 	h := open(t, path)
 	var u directory.User

@@ -7,16 +7,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// hands are clocks a test may turn.
-type hands struct{ wall, run time.Duration }
+// fakeClock is a pair of clocks that a test sets.
+type fakeClock struct{ wall, run time.Duration }
 
-func (h *hands) read() (wall, run int64) { return int64(h.wall), int64(h.run) }
+func (h *fakeClock) read() (wall, run int64) { return int64(h.wall), int64(h.run) }
 
-func (h *hands) pass(d time.Duration) { h.wall += d; h.run += d }
+func (h *fakeClock) pass(d time.Duration) { h.wall += d; h.run += d }
 
-func TestClock(t *testing.T) {
+func TestClock_NeverGoesBack(t *testing.T) {
 	t.Run("set back does not make an hour longer", func(t *testing.T) {
-		h := &hands{wall: 1000 * time.Hour}
+		h := &fakeClock{wall: 1000 * time.Hour}
 		c := newClock(h.read)
 		began := c.now()
 		h.wall -= 500 * time.Hour
@@ -26,7 +26,7 @@ func TestClock(t *testing.T) {
 		}
 	})
 	t.Run("set forward and back leaves what expired expired", func(t *testing.T) {
-		h := &hands{wall: 1000 * time.Hour}
+		h := &fakeClock{wall: 1000 * time.Hour}
 		c := newClock(h.read)
 		began := c.now()
 		h.wall += 13 * time.Hour
@@ -38,7 +38,7 @@ func TestClock(t *testing.T) {
 		}
 	})
 	t.Run("restarted in the past goes on from what the store remembers", func(t *testing.T) {
-		h := &hands{wall: 10 * time.Hour}
+		h := &fakeClock{wall: 10 * time.Hour}
 		c := newClock(h.read)
 		c.atLeast(time.Unix(0, int64(1000*time.Hour)))
 		h.pass(time.Hour)
@@ -47,7 +47,7 @@ func TestClock(t *testing.T) {
 		}
 	})
 	t.Run("never goes back, never runs slower than time, never falls behind the wall", rapid.MakeCheck(func(t *rapid.T) {
-		h := &hands{wall: 1000 * time.Hour}
+		h := &fakeClock{wall: 1000 * time.Hour}
 		c := newClock(h.read)
 		last, run := c.nanos(), h.run
 		t.Repeat(map[string]func(*rapid.T){

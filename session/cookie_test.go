@@ -15,7 +15,7 @@ func TestCookie(t *testing.T) {
 	other := strings.Repeat("B", 43)
 	const name = "__Host-sallyport"
 	for _, c := range []struct {
-		says  string
+		name  string
 		lines []string
 		want  string
 	}{
@@ -47,7 +47,7 @@ func TestCookie(t *testing.T) {
 		{"with NUL", []string{name + "=" + token[:42] + "\x00"}, ""},
 		{"not ours", []string{"__Host-sallyport2=" + token}, ""},
 	} {
-		t.Run(c.says, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			got, ok := session.Cookie(http.Header{"Cookie": c.lines})
 			if ok != (c.want != "") || ok && got != c.want {
 				t.Errorf("%q, %v; want %q", got, ok, c.want)
@@ -56,7 +56,7 @@ func TestCookie(t *testing.T) {
 	}
 }
 
-func TestSetCookieKeepsToItsHost(t *testing.T) {
+func TestSetCookie_IsBoundToHost(t *testing.T) {
 	for _, c := range []*http.Cookie{session.SetCookie(token), session.ClearCookie()} {
 		if !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode {
 			t.Errorf("%+v", c)

@@ -18,14 +18,14 @@ import (
 	"sallyport/store/bolt"
 )
 
-// bent is a real store with one thing about it bent.
-type bent struct {
+// faultyStore is a real store with one fault that a test sets.
+type faultyStore struct {
 	store.Store
 	beforeUpdate atomic.Pointer[func() error]
 	compacted    atomic.Pointer[chan struct{}] // once set, watching ends when it is closed
 }
 
-func (b *bent) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
+func (b *faultyStore) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
 	if before := b.beforeUpdate.Load(); before != nil {
 		if err := (*before)(); err != nil {
 			return 0, err
@@ -34,7 +34,7 @@ func (b *bent) Update(ctx context.Context, fn func(store.Writer) error) (store.R
 	return b.Store.Update(ctx, fn)
 }
 
-func (b *bent) Watch(ctx context.Context, after store.Revision) iter.Seq2[store.Change, error] {
+func (b *faultyStore) Watch(ctx context.Context, after store.Revision) iter.Seq2[store.Change, error] {
 	cut := b.compacted.Load()
 	if cut == nil {
 		return b.Store.Watch(ctx, after)
@@ -79,12 +79,12 @@ func bubble(t *testing.T, fn func(t *testing.T, ctx context.Context, st store.St
 	})
 }
 
-func TestFaults(t *testing.T) {
+func TestSessions_Faults(t *testing.T) {
 	settings := session.Settings{Lifetime: 10 * time.Hour, Idle: time.Hour, MaxSessions: 50}
 
 	t.Run("a store that takes no writes lets nothing live longer, and live requests hear of it", func(t *testing.T) {
 		bubble(t, func(t *testing.T, ctx context.Context, st store.Store) {
-			b := &bent{Store: st}
+			b := &faultyStore{Store: st}
 			s := replica(t, ctx, b, settings)
 			one, err := s.Begin(ctx, session.Session{User: "u1"})
 			if err != nil {
@@ -115,7 +115,7 @@ func TestFaults(t *testing.T) {
 
 	t.Run("writing use down does not revive what another replica ended meanwhile", func(t *testing.T) {
 		bubble(t, func(t *testing.T, ctx context.Context, st store.Store) {
-			b := &bent{Store: st}
+			b := &faultyStore{Store: st}
 			here, there := replica(t, ctx, b, settings), replica(t, ctx, st, settings)
 			one, err := here.Begin(ctx, session.Session{User: "u1"})
 			if err != nil {
@@ -150,21 +150,21 @@ func TestFaults(t *testing.T) {
 	t.Run("changes missed are read anew and use is not forgotten by it", func(t *testing.T) {
 		bubble(t, func(t *testing.T, ctx context.Context, st store.Store) {
 			cut := make(chan struct{})
-			b := &bent{Store: st}
+			b := &faultyStore{Store: st}
 			b.compacted.Store(&cut)
 			there := replica(t, ctx, st, settings)
 			first, err := there.Begin(ctx, session.Session{User: "u1"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			kept, err := there.NewToken(ctx, first.ID, app)
+			opened, err := there.NewToken(ctx, first.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}
 			here := replica(t, ctx, b, settings)
 			time.Sleep(40 * time.Second)
 			for range 50 { // used here, where writing it down has to wait for the store
-				if _, err := here.Read(kept, app); err != nil {
+				if _, err := here.Read(opened, app); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -204,7 +204,7 @@ func TestFaults(t *testing.T) {
 			if _, err := s.Ticket(ctx, one.ID, app, "b"); err != nil {
 				t.Fatal(err)
 			}
-			h := &house{t: t, store: st}
+			h := &testSessions{t: t, store: st}
 			if n := h.keys("session/ticket/"); n != 1 {
 				t.Errorf("%d tickets at first, want 1", n)
 			}

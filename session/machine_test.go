@@ -55,9 +55,9 @@ var (
 	machineUsers = []string{"u1", "u2"}
 )
 
-// TestMachine plays at random with sessions, time and restarts, and compares every answer with the model's. It
+// TestSessions_MatchModel plays at random with sessions, time and restarts, and compares every answer with the model's. It
 // keeps below the bounds on sessions, tokens and tickets, which have tests of their own.
-func TestMachine(t *testing.T) {
+func TestSessions_MatchModel(t *testing.T) {
 	settings := session.Settings{Lifetime: 3 * time.Hour, Idle: time.Hour, MaxSessions: 1000}
 	rapid.Check(t, func(rt *rapid.T) {
 		var failed any // rapid fails by panicking, which must not happen to the bubble's goroutine

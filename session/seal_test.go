@@ -79,7 +79,7 @@ func TestSeal(t *testing.T) {
 	})
 }
 
-func TestSealedValueExpires(t *testing.T) {
+func TestSeal_Expires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
 		sealed, err := h.Seal("flow", login, nil, time.Minute)

@@ -21,8 +21,8 @@ import (
 	"sallyport/store/bolt"
 )
 
-// house is a store on disk with sessions running over it.
-type house struct {
+// testSessions is a store on disk with sessions running over it.
+type testSessions struct {
 	*session.Sessions
 	t     testing.TB
 	path  string
@@ -31,9 +31,9 @@ type house struct {
 }
 
 // open opens sessions over a new store, or over the one at path.
-func open(t testing.TB, settings session.Settings, path string) *house {
+func open(t testing.TB, settings session.Settings, path string) *testSessions {
 	t.Helper()
-	h := &house{t: t, path: path}
+	h := &testSessions{t: t, path: path}
 	if path == "" {
 		h.path = filepath.Join(t.TempDir(), "s.db")
 	}
@@ -63,14 +63,14 @@ func open(t testing.TB, settings session.Settings, path string) *house {
 	return h
 }
 
-// again is the house after a restart.
-func (h *house) again(settings session.Settings) *house {
+// again is the testSessions after a restart.
+func (h *testSessions) again(settings session.Settings) *testSessions {
 	h.t.Helper()
 	h.stop()
 	return open(h.t, settings, h.path)
 }
 
-func (h *house) begin(user string) session.Session {
+func (h *testSessions) begin(user string) session.Session {
 	h.t.Helper()
 	one, err := h.Begin(context.Background(), session.Session{User: user, UserName: user + "@example.com", Epoch: 3})
 	if err != nil {
@@ -79,7 +79,7 @@ func (h *house) begin(user string) session.Session {
 	return one
 }
 
-func (h *house) grant(id, host string) string {
+func (h *testSessions) grant(id, host string) string {
 	h.t.Helper()
 	cookie, err := h.NewToken(context.Background(), id, host)
 	if err != nil {
@@ -88,7 +88,7 @@ func (h *house) grant(id, host string) string {
 	return cookie
 }
 
-func (h *house) ticket(id, host, bind string) string {
+func (h *testSessions) ticket(id, host, bind string) string {
 	h.t.Helper()
 	ticket, err := h.Ticket(context.Background(), id, host, bind)
 	if err != nil {
@@ -98,14 +98,14 @@ func (h *house) ticket(id, host, bind string) string {
 }
 
 // reads checks what Read answers.
-func (h *house) reads(cookie, host string, want error) {
+func (h *testSessions) reads(cookie, host string, want error) {
 	h.t.Helper()
 	if _, err := h.Read(cookie, host); !errors.Is(err, want) || (want == nil) != (err == nil) {
 		h.t.Errorf("Read on %s: %v, want %v", host, err, want)
 	}
 }
 
-func (h *house) revision() store.Revision {
+func (h *testSessions) revision() store.Revision {
 	h.t.Helper()
 	var revision store.Revision
 	if err := h.store.View(context.Background(), func(r store.Reader) error { revision = r.Revision(); return nil }); err != nil {
@@ -115,7 +115,7 @@ func (h *house) revision() store.Revision {
 }
 
 // keys counts what is stored under prefix.
-func (h *house) keys(prefix string) (n int) {
+func (h *testSessions) keys(prefix string) (n int) {
 	h.t.Helper()
 	err := h.store.View(context.Background(), func(r store.Reader) error {
 		for _, err := range r.Scan([]byte(prefix), nil) {
@@ -361,17 +361,17 @@ func TestSession(t *testing.T) {
 	})
 }
 
-func TestEndIsKnownWhenItReturns(t *testing.T) {
+func TestEnd_IsVisibleWhenItReturns(t *testing.T) {
 	h := open(t, session.Defaults(), "")
 	for range 20 {
 		one := h.begin("u1")
 		cookie := h.grant(one.ID, app)
-		var over atomic.Bool
+		var ended atomic.Bool
 		var readers sync.WaitGroup
 		for range 4 {
 			readers.Go(func() {
 				for {
-					known := over.Load()
+					known := ended.Load()
 					_, err := h.Read(cookie, app)
 					if known && err == nil {
 						t.Error("read a session after End returned")
@@ -385,7 +385,7 @@ func TestEndIsKnownWhenItReturns(t *testing.T) {
 		if err := h.End(t.Context(), one.ID, session.ReasonLogout); err != nil {
 			t.Fatal(err)
 		}
-		over.Store(true)
+		ended.Store(true)
 		readers.Wait()
 	}
 }
@@ -487,7 +487,7 @@ func TestTicket(t *testing.T) {
 	})
 }
 
-func TestTime(t *testing.T) {
+func TestSession_Time(t *testing.T) {
 	settings := session.Settings{Lifetime: 10 * time.Hour, Idle: time.Hour, MaxSessions: 50}
 
 	t.Run("a session in use lasts its lifetime and no longer", func(t *testing.T) {
@@ -596,13 +596,13 @@ func TestTime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, settings, "")
 			one := h.begin("u1")
-			early, late := h.ticket(one.ID, app, "b"), h.ticket(one.ID, app, "b")
+			inTime, tooLate := h.ticket(one.ID, app, "b"), h.ticket(one.ID, app, "b")
 			time.Sleep(59 * time.Second)
-			if _, _, err := h.Redeem(t.Context(), early, app, "b"); err != nil {
+			if _, _, err := h.Redeem(t.Context(), inTime, app, "b"); err != nil {
 				t.Errorf("after 59 s: %v", err)
 			}
 			time.Sleep(time.Second)
-			if _, _, err := h.Redeem(t.Context(), late, app, "b"); !errors.Is(err, session.ErrNone) {
+			if _, _, err := h.Redeem(t.Context(), tooLate, app, "b"); !errors.Is(err, session.ErrNone) {
 				t.Errorf("after 60 s: %v", err)
 			}
 			h.stop()
@@ -610,7 +610,7 @@ func TestTime(t *testing.T) {
 	})
 }
 
-func TestSettings(t *testing.T) {
+func TestSettings_Check(t *testing.T) {
 	for _, c := range []struct {
 		s     session.Settings
 		paths []string

@@ -38,7 +38,7 @@ func open(t testing.TB, path string) *bolt.Store {
 	return s
 }
 
-func TestConformance(t *testing.T) {
+func TestStore_Conforms(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t, filepath.Join(t.TempDir(), "store.db")) })
 }
 
@@ -66,7 +66,7 @@ func filled(t testing.TB, n int) string {
 	return path
 }
 
-func TestAMissingOrEmptyFileIsRefused(t *testing.T) {
+func TestOpen_RejectsMissingOrEmptyFile(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty.db")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
@@ -85,7 +85,7 @@ func TestAMissingOrEmptyFileIsRefused(t *testing.T) {
 	}
 }
 
-func TestASecondOpenerIsToldWhoHoldsIt(t *testing.T) {
+func TestOpen_NamesProcessThatHasTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := open(t, path)
 	defer s.Close()
@@ -114,7 +114,7 @@ func readAll(path string) (damaged int, err error) {
 	return damaged, errors.Join(err, s.Close())
 }
 
-func TestEveryFlippedBitInARecordIsSeen(t *testing.T) {
+func TestRecord_FlippedBitIsDetected(t *testing.T) {
 	path := filled(t, 200)
 	whole, err := os.ReadFile(path)
 	if err != nil {
@@ -140,7 +140,7 @@ func TestEveryFlippedBitInARecordIsSeen(t *testing.T) {
 	}
 }
 
-func TestNoDamageIsAPanic(t *testing.T) {
+func TestOpen_NeverPanicsOnDamage(t *testing.T) {
 	whole, err := os.ReadFile(filled(t, 2000))
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestNoDamageIsAPanic(t *testing.T) {
 	}
 }
 
-func TestANewerFormatIsRefusedUntouched(t *testing.T) {
+func TestOpen_RejectsNewerFormat(t *testing.T) {
 	path := filled(t, 1)
 	db, err := bbolt.Open(path, 0o600, nil)
 	if err != nil {
@@ -202,9 +202,9 @@ func TestANewerFormatIsRefusedUntouched(t *testing.T) {
 	}
 }
 
-// TestAFullDiskPoisons: writes fail and stay refused, reads go on, and what was
+// TestUpdate_RejectsWritesAfterFullDisk: writes fail and stay refused, reads go on, and what was
 // acknowledged is there when the file is opened again.
-func TestAFullDiskPoisons(t *testing.T) {
+func TestUpdate_RejectsWritesAfterFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := open(t, path)
 	if err := put(s, "a", "1"); err != nil {
@@ -270,8 +270,8 @@ func writeForEver(path string) {
 	}
 }
 
-// TestKillLosesNothingAcknowledged kills a writing process again and again.
-func TestKillLosesNothingAcknowledged(t *testing.T) {
+// TestUpdate_SurvivesKill kills a writing process again and again.
+func TestUpdate_SurvivesKill(t *testing.T) {
 	rounds := 20
 	if testing.Short() {
 		rounds = 3
@@ -317,7 +317,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	}
 }
 
-func TestABackupIsAStoreOfItsOwn(t *testing.T) {
+func TestBackup_IsAStore(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "store.db"))
 	defer s.Close()
 	if err := put(s, "a", "1"); err != nil {
