@@ -26,7 +26,7 @@ type Log struct {
 	writeMu sync.Mutex // held during a write to the file; guards buf, and batches that are no longer pending
 	buf     []byte     // of the last batch, for the next one
 
-	mu       sync.Mutex // guards the fields below; never held over I/O; taken after writeMu
+	mu       sync.Mutex // guards the fields below; taken after writeMu; only Close holds it over I/O
 	file     *os.File
 	pending  *batch
 	last     link

@@ -124,7 +124,7 @@ func (v *verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 			return k.public()
 		}
 	}
-	return nil, fmt.Errorf("Sallyport has, at %s, no key %q", v.keys, kid)
+	return nil, fmt.Errorf("there is no key %q at %s", kid, v.keys)
 }
 
 // jwk is a P-256 public key (RFC 7518 §6.2).

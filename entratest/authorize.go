@@ -139,7 +139,7 @@ func (t *Tenant) pick(w http.ResponseWriter, q url.Values) {
 // initials returns up to two initials, for the picture of an account.
 func initials(name string) string {
 	var out []rune
-	for _, word := range strings.Fields(name) {
+	for word := range strings.FieldsSeq(name) {
 		out = append(out, unicode.ToUpper([]rune(word)[0]))
 	}
 	if len(out) > 2 {
@@ -162,9 +162,7 @@ func withQuery(base string, q url.Values) string {
 		return base // cannot happen: it is registered
 	}
 	query := u.Query()
-	for k, v := range q {
-		query[k] = v
-	}
+	maps.Copy(query, q)
 	u.RawQuery = query.Encode()
 	return u.String()
 }

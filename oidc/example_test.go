@@ -42,8 +42,7 @@ func ExampleProvider_Bearer() {
 	fmt.Println(identity.Key == alice.OID, err)
 
 	_, err = provider.Bearer(ctx, tenant.AccessToken(alice, "api://other", nil))
-	var refusal *oidc.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*oidc.Refusal](err); ok {
 		fmt.Println(refusal.Reason)
 	}
 	// Output:

@@ -64,8 +64,7 @@ func (k *keys) payload(ctx context.Context, token string) ([]byte, error) {
 }
 
 func reasonOf(err error) Reason {
-	var unexpected *jose.ErrUnexpectedSignatureAlgorithm
-	if errors.As(err, &unexpected) {
+	if _, ok := errors.AsType[*jose.ErrUnexpectedSignatureAlgorithm](err); ok {
 		return AlgRefused
 	}
 	return Malformed

@@ -41,7 +41,7 @@ func (l *offline) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection refused")
 	}
 	record := httptest.NewRecorder()
-	l.fixture.ServeHTTP(record, r)
+	l.ServeHTTP(record, r)
 	return record.Result(), nil
 }
 
@@ -101,7 +101,7 @@ func (l *offline) signInHere() (oidc.Identity, error) {
 		return oidc.Identity{}, err
 	}
 	record := httptest.NewRecorder()
-	l.fixture.ServeHTTP(record, httptest.NewRequest(http.MethodGet, authURL, nil))
+	l.ServeHTTP(record, httptest.NewRequest(http.MethodGet, authURL, nil))
 	back, err := record.Result().Location()
 	if err != nil {
 		return oidc.Identity{}, err
