@@ -44,10 +44,12 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 			return out
 		}
 	}
-	q := policyRequest(req, c, out.user, now)
-	if out.decision = r.policy.Decide(&q); out.decision.Allow && req.lenient {
+	q := p.pools.policyRequests.Get().(*policy.Request)
+	defer p.pools.policyRequests.Put(q)
+	*q = policyRequest(req, c, out.user, now)
+	if out.decision = r.policy.Decide(q); out.decision.Allow && req.lenient {
 		q.Path = canonical.LenientReading(req.path) // every reading of the path must be allowed
-		out.decision = r.policy.Decide(&q)
+		out.decision = r.policy.Decide(q)
 	}
 	if !out.decision.Allow {
 		out.denial = denialByPolicy(req, c, out.decision)

@@ -128,8 +128,8 @@ func cleanTrailer(h http.Header) {
 // copyBody sends the body on as it arrives. It flushes after each read, since the next may take a while. It notes whose
 // side ended the body.
 func (ex *exchange) copyBody(from io.Reader) error {
-	buf := ex.proxy.buffers.Get().(*[32 << 10]byte)
-	defer ex.proxy.buffers.Put(buf)
+	buf := ex.proxy.pools.buffers.Get().(*[32 << 10]byte)
+	defer ex.proxy.pools.buffers.Put(buf)
 	for {
 		n, err := from.Read(buf[:])
 		if n > 0 {

@@ -22,6 +22,7 @@ import (
 	"sallyport/console"
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/policy"
 	"sallyport/session"
 	"sallyport/throttle"
 )
@@ -46,7 +47,7 @@ type Proxy struct {
 	log        *slog.Logger
 	metrics    *metrics
 	assertions *assertions
-	buffers    sync.Pool // of *[32 << 10]byte, through which responses are copied
+	pools      pools
 	routing    atomic.Pointer[routing]
 	live       liveSet
 	stopping   atomic.Bool // Run has ended
@@ -54,6 +55,12 @@ type Proxy struct {
 
 	reviewing sync.Mutex // one review at a time; guards reviewed
 	reviewed  uint64     // the directory's revision that the last review saw
+}
+
+// pools are memory that requests reuse.
+type pools struct {
+	buffers        sync.Pool // of *[32 << 10]byte, through which responses are copied
+	policyRequests sync.Pool // of *policy.Request: the parts of a rule are function values, so what Decide is given escapes
 }
 
 // throttles limit clients by address.
@@ -72,7 +79,10 @@ func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, log: parts.Log,
 		metrics: newMetrics(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
-		buffers: sync.Pool{New: func() any { return new([32 << 10]byte) }},
+		pools: pools{
+			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
+			policyRequests: sync.Pool{New: func() any { return new(policy.Request) }},
+		},
 		throttles: throttles{
 			logins:    throttle.New(loginsPerSecond, loginBurst),
 			callbacks: throttle.New(loginsPerSecond, loginBurst),
