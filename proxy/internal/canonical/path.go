@@ -14,7 +14,7 @@ var errPath = errors.New("the path is invalid, or different servers would read i
 
 const upperHex = "0123456789ABCDEF"
 
-// Path returns the one spelling of a path as it stands in a request line. Bytes that RFC 3986 §3.3 allows in a path
+// Path returns the one spelling of a path from a request line. Bytes that RFC 3986 §3.3 allows in a path
 // stand for themselves; all others are percent-encoded in upper case. The upstream receives this spelling byte for byte,
 // and rules are matched with [Decoded] of it.
 //
@@ -63,8 +63,8 @@ func Under(path, prefix string) bool {
 	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
 }
 
-// Decoded returns a canonical path as rules are written: decoded, except for slashes inside a segment. Two different
-// strict paths never decode alike.
+// Decoded returns a canonical path in the form in which rules are written: decoded, except for slashes inside a segment.
+// Two different strict paths never decode to the same text.
 func Decoded(path string) string {
 	if strings.IndexByte(path, '%') < 0 {
 		return path
@@ -72,8 +72,8 @@ func Decoded(path string) string {
 	return decodeValid(strings.ReplaceAll(path, "%2F", "%252F"))
 }
 
-// LenientReading returns a lenient path as the most lenient server reads it: every slash and backslash, however it is
-// encoded, ends a segment; parameters and empty segments are dropped.
+// LenientReading returns a lenient path as the most lenient server reads it: every slash and backslash, percent-encoded
+// once or not at all, ends a segment; parameters and empty segments are dropped.
 func LenientReading(path string) string {
 	var out strings.Builder
 	for segment := range strings.FieldsFuncSeq(decodeValid(path), isSlash) {
@@ -171,7 +171,8 @@ var hexValue = func() (value [256]int8) {
 	return value
 }()
 
-// maxDecodings bounds how often a lenient path is decoded in search of a dot segment. No file name has more layers.
+// maxDecodings bounds how often a lenient path is decoded in search of a dot segment. A path with more layers of encoding
+// is rejected.
 const maxDecodings = 8
 
 // hasDotSegment reports whether some server could find a "." or ".." segment in path: one that decodes it any number of
