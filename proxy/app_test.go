@@ -36,7 +36,7 @@ func allowApps(roles ...string) func(*Settings) {
 func TestApplication_PassesByRulesThatNameIt(t *testing.T) {
 	const api = "https://" + apiHost + "/v1/x"
 	w := newWorld(t, allowApps("Orders.Read"))
-	w.hire("nobody here")
+	w.addUser("nobody here")
 	w.token("alice", nil) // the provider is found
 	bearer := func(app string, alter func(entratest.Claims)) []string {
 		return []string{"Authorization", "Bearer " + w.tenant.AppToken(app, principal, audience, alter)}

@@ -52,7 +52,7 @@ func TestBackchannelLogout(t *testing.T) {
 			if header == nil {
 				header = map[string]any{"typ": "logout+jwt"}
 			}
-			status := w.tellLogout(loginHost, w.tenant.Sign(claims, header))
+			status := w.sendLogoutToken(loginHost, w.tenant.Sign(claims, header))
 			if status != c.status {
 				t.Errorf("it answers %d, want %d", status, c.status)
 			}
@@ -64,7 +64,7 @@ func TestBackchannelLogout(t *testing.T) {
 	}
 }
 
-func (w *world) tellLogout(host, token string) int {
+func (w *world) sendLogoutToken(host, token string) int {
 	form := url.Values{"logout_token": {token}}.Encode()
 	resp, _ := w.send(w.client(false), http.MethodPost, "https://"+host+"/.sallyport/backchannel-logout", strings.NewReader(form), "Content-Type", "application/x-www-form-urlencoded")
 	return resp.StatusCode

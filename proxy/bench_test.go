@@ -18,7 +18,7 @@ import (
 func BenchmarkThrough(b *testing.B) {
 	w := newWorld(b, nil)
 	page := []byte(strings.Repeat("x", 1<<10))
-	w.behindIs(func(rw http.ResponseWriter, _ *http.Request) { rw.Write(page) })
+	w.setUpstream(func(rw http.ResponseWriter, _ *http.Request) { rw.Write(page) })
 	to, err := url.Parse(w.upstream.URL)
 	w.must(err)
 	transport := &http.Transport{DisableCompression: true, MaxIdleConns: 256, MaxIdleConnsPerHost: 256, ResponseHeaderTimeout: time.Minute}

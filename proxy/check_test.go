@@ -71,15 +71,15 @@ func checkAllowed(t *testing.T, res *http.Response, want IdentityHeaders) {
 	}
 }
 
-var aliceIs = IdentityHeaders{User: "alice@example.com", Email: "alice@example.com", Name: "Alice Doe", Groups: staff}
+var aliceHeaders = IdentityHeaders{User: "alice@example.com", Email: "alice@example.com", Name: "Alice Doe", Groups: staff}
 
 // TestCheck: the result of a check is that of the request itself.
 func TestCheck(t *testing.T) {
 	w := newWorld(t, trustLoopback)
-	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
+	w.setUpstream(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
 	_, alice := w.signIn("alice", appHost)
 	_, bob := w.signIn("bob", appHost)
-	_, files := w.signIn("alice", lenientApp)
+	_, files := w.signIn("alice", lenientHost)
 	token := "Bearer " + w.token("alice", nil)
 	const app, open, api = "https://" + appHost, "https://" + openHost, "https://" + apiHost
 	browser := []string{"Accept", chromeAccept, "Sec-Fetch-Mode", "navigate"}
@@ -92,28 +92,28 @@ func TestCheck(t *testing.T) {
 		reason Reason
 		who    IdentityHeaders
 	}{
-		{"of the group", "GET", app + "/", []string{"Cookie", alice}, 200, "", aliceIs},
-		{"with a query", "POST", app + "/a,b/c?d=/secret/x&e", []string{"Cookie", alice}, 200, "", aliceIs},
-		{"of the group, where a rule denies", "GET", app + "/secret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceIs},
-		{"however it is spelt", "GET", app + "/%73ecret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceIs},
-		{"by a method nobody named", "FROB", app + "/", []string{"Cookie", alice}, 403, noRule, aliceIs},
-		{"not of the group", "GET", app + "/", []string{"Cookie", bob}, 403, noRule, aliceIs},
-		{"nobody", "GET", app + "/", nil, 401, notSignedIn, aliceIs},
+		{"of the group", "GET", app + "/", []string{"Cookie", alice}, 200, "", aliceHeaders},
+		{"with a query", "POST", app + "/a,b/c?d=/secret/x&e", []string{"Cookie", alice}, 200, "", aliceHeaders},
+		{"of the group, where a rule denies", "GET", app + "/secret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceHeaders},
+		{"however it is spelt", "GET", app + "/%73ecret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceHeaders},
+		{"by a method nobody named", "FROB", app + "/", []string{"Cookie", alice}, 403, noRule, aliceHeaders},
+		{"not of the group", "GET", app + "/", []string{"Cookie", bob}, 403, noRule, aliceHeaders},
+		{"nobody", "GET", app + "/", nil, 401, notSignedIn, aliceHeaders},
 		{"nobody, where anyone may", "GET", open + "/", nil, 200, "", IdentityHeaders{}},
 		{"a cookie of another host", "GET", open + "/", []string{"Cookie", alice}, 200, "", IdentityHeaders{}},
-		{"a made-up cookie", "GET", app + "/", []string{"Cookie", "__Host-sallyport=x"}, 401, notSignedIn, aliceIs},
-		{"a bearer token", "GET", api + "/v1/x", []string{"Authorization", token}, 200, "", aliceIs},
-		{"a cookie where tokens alone are good", "GET", api + "/v1/x", []string{"Cookie", alice}, 401, notSignedIn, aliceIs},
-		{"a bad token", "GET", api + "/v1/x", []string{"Authorization", "Bearer x.y.z"}, 401, tokenRefused, aliceIs},
-		{"two tokens", "GET", api + "/v1/x", []string{"Authorization", token, "Authorization", token}, 401, tokenRefused, aliceIs},
-		{"outside of the route's path", "GET", api + "/v2", []string{"Authorization", token}, 404, noRoute, aliceIs},
-		{"an unknown host", "GET", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, noRoute, aliceIs},
-		{"the login's own host", "GET", "https://" + loginHost + "/", []string{"Cookie", alice}, 404, noRoute, aliceIs},
-		{"an internal path", "GET", app + "/.sallyport/me", []string{"Cookie", alice}, 404, noRoute, aliceIs},
-		{"a check", "GET", app + "/.sallyport/check", []string{"Cookie", alice}, 404, noRoute, aliceIs},
-		{"a slash in a segment, where that may be", "GET", "https://" + lenientApp + "/a%2Fb", []string{"Cookie", files}, 200, "", aliceIs},
-		{"and where it may not", "GET", app + "/a%2Fb", []string{"Cookie", alice}, 400, badPath, aliceIs},
-		{"a denied slash in a segment", "GET", "https://" + lenientApp + "/secret%2Fb", []string{"Cookie", files}, 403, ruleDeny, aliceIs},
+		{"a made-up cookie", "GET", app + "/", []string{"Cookie", "__Host-sallyport=x"}, 401, notSignedIn, aliceHeaders},
+		{"a bearer token", "GET", api + "/v1/x", []string{"Authorization", token}, 200, "", aliceHeaders},
+		{"a cookie where tokens alone are good", "GET", api + "/v1/x", []string{"Cookie", alice}, 401, notSignedIn, aliceHeaders},
+		{"a bad token", "GET", api + "/v1/x", []string{"Authorization", "Bearer x.y.z"}, 401, tokenRefused, aliceHeaders},
+		{"two tokens", "GET", api + "/v1/x", []string{"Authorization", token, "Authorization", token}, 401, tokenRefused, aliceHeaders},
+		{"outside of the route's path", "GET", api + "/v2", []string{"Authorization", token}, 404, noRoute, aliceHeaders},
+		{"an unknown host", "GET", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
+		{"the login's own host", "GET", "https://" + loginHost + "/", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
+		{"an internal path", "GET", app + "/.sallyport/me", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
+		{"a check", "GET", app + "/.sallyport/check", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
+		{"a slash in a segment, where that may be", "GET", "https://" + lenientHost + "/a%2Fb", []string{"Cookie", files}, 200, "", aliceHeaders},
+		{"and where it may not", "GET", app + "/a%2Fb", []string{"Cookie", alice}, 400, badPath, aliceHeaders},
+		{"a denied slash in a segment", "GET", "https://" + lenientHost + "/secret%2Fb", []string{"Cookie", files}, 403, ruleDeny, aliceHeaders},
 	} {
 		t.Run(c.says, func(t *testing.T) {
 			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
@@ -182,9 +182,9 @@ func checkDenied(t *testing.T, form string, res *http.Response, body string, cod
 // TestCheck_ByPath uses Envoy's ext_authz over HTTP: the check is the request itself, with checkPath before its path.
 func TestCheck_ByPath(t *testing.T) {
 	w := newWorld(t, trustLoopback)
-	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
+	w.setUpstream(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
 	_, alice := w.signIn("alice", appHost)
-	_, files := w.signIn("alice", lenientApp)
+	_, files := w.signIn("alice", lenientHost)
 	const app = "https://" + appHost + checkPath
 	for _, c := range []struct {
 		says   string
@@ -217,8 +217,8 @@ func TestCheck_ByPath(t *testing.T) {
 		{"the login host's own page", "GET", checkURL + "/", nil, 404, noRoute},
 		// A lenient route must not receive these: the rules would read another path than the one that the front proxy
 		// forwards.
-		{"lenient, on a route that is", "GET", "https://" + lenientApp + checkPath + "/secret%2Fx", []string{"Cookie", files}, 400, badPath},
-		{"lenient before the path", "GET", "https://" + lenientApp + "/.sallyport//check/secret/x", []string{"Cookie", files}, 400, badPath},
+		{"lenient, on a route that is", "GET", "https://" + lenientHost + checkPath + "/secret%2Fx", []string{"Cookie", files}, 400, badPath},
+		{"lenient before the path", "GET", "https://" + lenientHost + "/.sallyport//check/secret/x", []string{"Cookie", files}, 400, badPath},
 	} {
 		t.Run(c.says, func(t *testing.T) {
 			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
@@ -227,7 +227,7 @@ func TestCheck_ByPath(t *testing.T) {
 					with = append(with, "Cookie", alice)
 				}
 				res, body := w.send(client, c.method, c.url, nil, with...)
-				checkDenied(t, c.says, res, body, c.code, c.reason, aliceIs)
+				checkDenied(t, c.says, res, body, c.code, c.reason, aliceHeaders)
 			})
 		})
 	}
@@ -257,7 +257,7 @@ func TestCheck_AsProxiesSendIt(t *testing.T) {
 		t.Run(says, func(t *testing.T) {
 			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
 				res, _ := w.send(client, c.method, c.url, nil, append(c.with, browser...)...)
-				told := aliceIs
+				told := aliceHeaders
 				told.Assertion = "one"
 				checkAllowed(t, res, told)
 			})
@@ -272,7 +272,7 @@ func TestCheck_AsProxiesSendIt(t *testing.T) {
 // TestCheck_RejectsInvalidHeaders sends the headers of a front proxy in every invalid way.
 func TestCheck_RejectsInvalidHeaders(t *testing.T) {
 	w := newWorld(t, trustLoopback)
-	w.behindIs(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
+	w.setUpstream(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
 	c := w.client(false)
 	good := forwardedHeaders("GET", "https://"+openHost+"/a")
 	if res, _ := w.get(c, checkURL, good...); res.StatusCode != 200 {
@@ -425,7 +425,7 @@ func TestCheck_RequiresSecret(t *testing.T) {
 	_, alice := w.signIn("alice", appHost)
 	c := w.client(false)
 	ask := append(forwardedHeaders("GET", "https://"+appHost+"/"), "Cookie", alice)
-	told := aliceIs
+	told := aliceHeaders
 	told.Assertion = "one"
 	res, _ := w.get(c, checkURL, append(ask, secretHeader, testSecret)...)
 	checkAllowed(t, res, told)
@@ -455,7 +455,7 @@ func TestCheck_RequiresSecret(t *testing.T) {
 		w.settings.ForwardAuth.SecretFile = ""
 		w.must(w.proxy.Load(w.settings))
 		res, _ := w.get(c, checkURL, append(ask, secretHeader, testSecret)...)
-		checkAllowed(t, res, aliceIs)
+		checkAllowed(t, res, aliceHeaders)
 	})
 	t.Run("a file that holds none is a fault", func(t *testing.T) {
 		dir := t.TempDir()
@@ -483,7 +483,7 @@ func TestCheck_DoesNotWaitForBody(t *testing.T) {
 	for i := 0; i < len(said); i += 2 {
 		check.WriteString(said[i] + ": " + said[i+1] + "\r\n")
 	}
-	res, err := http.ReadResponse(bufio.NewReader(w.raw(check.String()+"\r\n")), nil)
+	res, err := http.ReadResponse(bufio.NewReader(w.sendRaw(check.String()+"\r\n")), nil)
 	w.must(err)
 	if res.StatusCode != http.StatusOK || !res.Close {
 		t.Errorf("%d, the last: %v", res.StatusCode, res.Close)
@@ -517,7 +517,7 @@ func TestCheck_IsRecorded(t *testing.T) {
 		{"sallyport_decisions_total", []string{"route", "app", "decision", "deny", "reason", string(notSignedIn)}, 1},
 		{"sallyport_live_requests", nil, 0},
 	} {
-		w.eventually(fmt.Sprint(c), func() bool { return w.number(c.metric, c.labels...) == c.want })
+		w.eventually(fmt.Sprint(c), func() bool { return w.metric(c.metric, c.labels...) == c.want })
 	}
 }
 
@@ -563,7 +563,7 @@ func FuzzCheck(f *testing.F) {
 		{"POST", "http", openHost + ":443", "/a%20b?c=d", checkPath, ""},
 		{"GET", "https", "APP.example.com.", "/%73ecret/x", checkPath, "X-Forwarded-User: admin"},
 		{"GET", "https", appHost, "/a/../secret/x", checkPath, "X_Forwarded_Uri: /"},
-		{"GET", "https", lenientApp, "/a%2F..%2fsecret/x", checkPath, "X-Original-URL: /"},
+		{"GET", "https", lenientHost, "/a%2F..%2fsecret/x", checkPath, "X-Original-URL: /"},
 		{"DELETE", "", "", "", checkPath + "/secret/x", ""},
 		{"DELETE", "", "", "", checkPath + "/a;b//c", ""},
 		{"GET", "https", apiHost, "/v1", checkPath + "?redirect=false", "Authorization: Bearer x"},
@@ -575,7 +575,7 @@ func FuzzCheck(f *testing.F) {
 	w := newWorld(f, trustLoopback)
 	cookies := map[string][]string{"": nil}
 	for _, name := range []string{"alice", "bob"} {
-		for _, host := range []string{appHost, lenientApp} {
+		for _, host := range []string{appHost, lenientHost} {
 			_, cookie := w.signIn(name, host)
 			cookies[name] = append(cookies[name], cookie)
 		}
@@ -646,7 +646,7 @@ func stdlibAllows(method, host, uri, who string) bool {
 	switch host {
 	case openHost:
 		return usual
-	case appHost, lenientApp:
+	case appHost, lenientHost:
 		return usual && who == "alice" && !strings.HasPrefix(clean, "/secret/") && !strings.HasPrefix(clean, "/.sallyport")
 	}
 	return false

@@ -36,7 +36,7 @@ func await(t testing.TB, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatalf("never happened: %s", what)
 	}
 }
@@ -49,21 +49,21 @@ type kind struct {
 }
 
 var kinds = []kind{
-	{name: "websocket", open: openSocket, h1: true},
-	{name: "websocket_unread", open: openDeafSocket, h1: true},
+	{name: "websocket", open: openWebSocket, h1: true},
+	{name: "websocket_unread", open: openUnreadWebSocket, h1: true},
 	{name: "events", open: openEvents},
 	{name: "download", open: openDownload},
-	{name: "download_unread", open: openStuckDownload},
+	{name: "download_unread", open: openUnreadDownload},
 	{name: "upload", open: openUpload},
-	{name: "upload_with_length", open: openSizedUpload},
+	{name: "upload_with_length", open: openUploadWithLength},
 	{name: "pending", open: openPending},
 }
 
-// behindStreams makes the upstream hold a request of any kind open until the other side ends it. The channels are closed
+// serveStreams makes the upstream hold a request of any kind open until the other side ends it. The channels are closed
 // when the request has arrived and when it has ended.
-func (w *world) behindStreams() (reached, gone chan struct{}) {
+func (w *world) serveStreams() (reached, gone chan struct{}) {
 	reached, gone = make(chan struct{}), make(chan struct{})
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		close(reached)
 		defer close(gone)
 		switch r.URL.Path {
@@ -130,7 +130,7 @@ func dial(w *world, c *http.Client, url string, headers []string) *websocket.Con
 	for i := 0; i < len(headers); i += 2 {
 		h.Add(headers[i], headers[i+1])
 	}
-	ctx, stop := context.WithTimeout(w.ctx, patience)
+	ctx, stop := context.WithTimeout(w.ctx, waitLimit)
 	defer stop()
 	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: c, HTTPHeader: h})
 	w.must(err)
@@ -138,7 +138,7 @@ func dial(w *world, c *http.Client, url string, headers []string) *websocket.Con
 	return conn
 }
 
-func openSocket(w *world, c *http.Client, url string, headers ...string) *stream {
+func openWebSocket(w *world, c *http.Client, url string, headers ...string) *stream {
 	w.t.Helper()
 	conn := dial(w, c, url+"/socket", headers)
 	w.must(conn.Write(w.ctx, websocket.MessageText, []byte("hello")))
@@ -153,16 +153,16 @@ func openSocket(w *world, c *http.Client, url string, headers ...string) *stream
 	return s
 }
 
-// openDeafSocket opens a WebSocket whose client reads nothing. All buffers fill up, so that only closing the connection
+// openUnreadWebSocket opens a WebSocket whose client reads nothing. All buffers fill up, so that only closing the connection
 // can end it.
-func openDeafSocket(w *world, c *http.Client, url string, headers ...string) *stream {
+func openUnreadWebSocket(w *world, c *http.Client, url string, headers ...string) *stream {
 	w.t.Helper()
 	h := "GET /deaf HTTP/1.1\r\nHost: " + strings.TrimPrefix(url, "https://") + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	for i := 0; i < len(headers); i += 2 {
 		h += headers[i] + ": " + headers[i+1] + "\r\n"
 	}
-	conn := w.raw(h + "\r\n")
+	conn := w.sendRaw(h + "\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, 1)), nil)
 	if err == nil {
 		w.t.Fatalf("a response of one byte: %v", res)
@@ -201,8 +201,8 @@ func openDownload(w *world, c *http.Client, url string, headers ...string) *stre
 	return openResponse(w, c, "GET", url+"/download", nil, 10, headers)
 }
 
-// openStuckDownload reads one byte, and the rest only after the proxy has ended the request.
-func openStuckDownload(w *world, c *http.Client, url string, headers ...string) *stream {
+// openUnreadDownload reads one byte, and the rest only after the proxy has ended the request.
+func openUnreadDownload(w *world, c *http.Client, url string, headers ...string) *stream {
 	w.t.Helper()
 	s := &stream{done: make(chan struct{})}
 	r, err := http.NewRequestWithContext(w.ctx, "GET", url+"/stuck", nil)
@@ -215,7 +215,7 @@ func openStuckDownload(w *world, c *http.Client, url string, headers ...string) 
 	_, err = io.ReadFull(res.Body, make([]byte, 1))
 	w.must(err)
 	go func() {
-		for w.number("sallyport_live_requests") != 0 {
+		for w.metric("sallyport_live_requests") != 0 {
 			time.Sleep(time.Millisecond)
 		}
 		_, err := io.Copy(io.Discard, res.Body)
@@ -225,17 +225,19 @@ func openStuckDownload(w *world, c *http.Client, url string, headers ...string) 
 	return s
 }
 
-// trickle is a request body that does not end by itself.
-type trickle struct {
+// blockingBody is a request body that does not end by itself.
+type blockingBody struct {
 	once    sync.Once
 	begun   chan struct{}
 	release chan struct{}
 	closing sync.Once
 }
 
-func newTrickle() *trickle { return &trickle{begun: make(chan struct{}), release: make(chan struct{})} }
+func newBlockingBody() *blockingBody {
+	return &blockingBody{begun: make(chan struct{}), release: make(chan struct{})}
+}
 
-func (b *trickle) Read(p []byte) (n int, err error) {
+func (b *blockingBody) Read(p []byte) (n int, err error) {
 	b.once.Do(func() { n = copy(p, "0123456789") })
 	if n > 0 {
 		return n, nil
@@ -250,14 +252,14 @@ func (b *trickle) Read(p []byte) (n int, err error) {
 }
 
 // Close ends a read that is under way. A client's transport needs that before it returns a response.
-func (b *trickle) Close() error {
+func (b *blockingBody) Close() error {
 	b.closing.Do(func() { close(b.release) })
 	return nil
 }
 
-func openBody(w *world, c *http.Client, url string, length int64, headers []string) *stream {
+func openUploadOfLength(w *world, c *http.Client, url string, length int64, headers []string) *stream {
 	w.t.Helper()
-	s, b := &stream{done: make(chan struct{})}, newTrickle()
+	s, b := &stream{done: make(chan struct{})}, newBlockingBody()
 	w.t.Cleanup(func() { b.Close() })
 	r, err := http.NewRequestWithContext(w.ctx, "POST", url+"/upload", b)
 	w.must(err)
@@ -278,11 +280,11 @@ func openBody(w *world, c *http.Client, url string, length int64, headers []stri
 }
 
 func openUpload(w *world, c *http.Client, url string, headers ...string) *stream {
-	return openBody(w, c, url, -1, headers)
+	return openUploadOfLength(w, c, url, -1, headers)
 }
 
-func openSizedUpload(w *world, c *http.Client, url string, headers ...string) *stream {
-	return openBody(w, c, url, 1<<30, headers)
+func openUploadWithLength(w *world, c *http.Client, url string, headers ...string) *stream {
+	return openUploadOfLength(w, c, url, 1<<30, headers)
 }
 
 func openPending(w *world, c *http.Client, url string, headers ...string) *stream {
@@ -320,7 +322,7 @@ var changes = []change{
 		id := w.user(name).ID
 		w.update(func(tx *directory.Tx) error { return tx.DeleteUser(id) })
 	}, unknownUser},
-	{"left_group", func(w *world, name string, _ session.Session) { w.leave(name, staff) }, noRule},
+	{"left_group", func(w *world, name string, _ session.Session) { w.removeFromGroup(name, staff) }, noRule},
 	{"signed_out", func(w *world, _ string, one session.Session) {
 		w.must(w.sessions.End(w.ctx, one.ID, session.ReasonLogout))
 	}, sessionEnded},
@@ -363,13 +365,13 @@ func TestCut(t *testing.T) {
 }
 
 func testCut(t *testing.T, w *world, k kind, change change, name string, c *http.Client) {
-	reached, gone := w.behindStreams()
-	w.hire(name, staff)
+	reached, gone := w.serveStreams()
+	w.addUser(name, staff)
 	one, cookie := w.signIn(name, appHost)
-	had := w.number("sallyport_cuts_total", "route", "app", "reason", string(change.reason))
+	had := w.metric("sallyport_cuts_total", "route", "app", "reason", string(change.reason))
 	s := k.open(w, c, "https://"+appHost, "Cookie", cookie)
 	await(t, "the upstream is reached", reached)
-	if n := w.number("sallyport_live_requests", "route", "app"); n != 1 {
+	if n := w.metric("sallyport_live_requests", "route", "app"); n != 1 {
 		t.Fatalf("%v requests are live", n)
 	}
 
@@ -379,9 +381,9 @@ func testCut(t *testing.T, w *world, k kind, change change, name string, c *http
 		t.Error("the response looks complete to the client")
 	}
 	await(t, "the upstream lets go", gone)
-	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 	w.eventually("the cut is counted", func() bool {
-		return w.number("sallyport_cuts_total", "route", "app", "reason", string(change.reason)) == had+1
+		return w.metric("sallyport_cuts_total", "route", "app", "reason", string(change.reason)) == had+1
 	})
 	if res, _ := w.get(c, "https://"+appHost+"/pending", "Cookie", cookie, "Accept", "application/json"); res.StatusCode < 400 {
 		t.Errorf("the next request: %d", res.StatusCode)
@@ -392,7 +394,7 @@ func testCut(t *testing.T, w *world, k kind, change change, name string, c *http
 func TestCut_DeniesUpload(t *testing.T) {
 	for _, k := range []kind{kinds[5], kinds[6]} {
 		w := newWorld(t, nil)
-		reached, _ := w.behindStreams()
+		reached, _ := w.serveStreams()
 		_, cookie := w.signIn("alice", appHost)
 		s := k.open(w, w.client(false), "https://"+appHost, "Cookie", cookie)
 		await(t, "the upstream is reached", reached)
@@ -406,20 +408,20 @@ func TestCut_DeniesUpload(t *testing.T) {
 
 func TestCut_TokenExpires(t *testing.T) {
 	w := newWorld(t, nil)
-	w.behindStreams()
+	w.serveStreams()
 	text := w.token("alice", func(c entratest.Claims) { c["exp"] = time.Now().Add(2 * time.Second).Unix() })
 	s := openEvents(w, w.client(true), "https://"+appHost, "Authorization", "Bearer "+text)
 	await(t, "the client sees the end", s.done)
 	w.eventually("the cut is counted", func() bool {
-		return w.number("sallyport_cuts_total", "route", "app", "reason", string(tokenRefused)) == 1
+		return w.metric("sallyport_cuts_total", "route", "app", "reason", string(tokenRefused)) == 1
 	})
 }
 
 // TestCut_SparesOthers checks that a change cuts only the requests that it concerns.
 func TestCut_SparesOthers(t *testing.T) {
 	w := newWorld(t, nil)
-	w.hire("carol", staff)
-	w.behindIs(echo)
+	w.addUser("carol", staff)
+	w.setUpstream(echo)
 	_, cookie := w.signIn("carol", appHost)
 	conn := dial(w, w.client(false), "https://"+appHost+"/socket", []string{"Cookie", cookie})
 	say := func() {
@@ -431,10 +433,10 @@ func TestCut_SparesOthers(t *testing.T) {
 	}
 	say()
 	w.setActive("alice", false)
-	w.leave("carol", admins) // she never was in it
+	w.removeFromGroup("carol", admins) // she never was in it
 	w.must(w.proxy.Load(w.settings))
 	say()
-	if n := w.number("sallyport_cuts_total"); n != 0 {
+	if n := w.metric("sallyport_cuts_total"); n != 0 {
 		t.Errorf("%v cuts", n)
 	}
 }
@@ -486,7 +488,7 @@ func TestReactivation_RevivesNoToken(t *testing.T) {
 // TestCut_MissesNoRequest checks that no request survives a revocation that happens while it enters.
 func TestCut_MissesNoRequest(t *testing.T) {
 	w := newWorld(t, nil)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(rw).Flush()
 		<-r.Context().Done()
 	})
@@ -498,7 +500,7 @@ func TestCut_MissesNoRequest(t *testing.T) {
 		c := w.client(round%2 == 0)
 		for person := range people {
 			name := fmt.Sprintf("round%dperson%d", round, person)
-			w.hire(name, staff)
+			w.addUser(name, staff)
 			_, cookie := w.signIn(name, appHost)
 			for range requests {
 				entering.Go(func() {
@@ -518,7 +520,7 @@ func TestCut_MissesNoRequest(t *testing.T) {
 				if person%2 == 0 {
 					w.setActive(name, false)
 				} else {
-					w.leave(name, staff)
+					w.removeFromGroup(name, staff)
 				}
 			})
 		}
@@ -526,19 +528,19 @@ func TestCut_MissesNoRequest(t *testing.T) {
 		for range people * requests {
 			select {
 			case <-ended:
-			case <-time.After(patience):
-				t.Fatalf("round %d: %v requests are live though all users were revoked", round, w.number("sallyport_live_requests"))
+			case <-time.After(waitLimit):
+				t.Fatalf("round %d: %v requests are live though all users were revoked", round, w.metric("sallyport_live_requests"))
 			}
 		}
 		entering.Wait()
 	}
-	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 }
 
 // TestCut_MeasuresEnforcement checks that the metric measures from the receipt of the push to the last cut.
 func TestCut_MeasuresEnforcement(t *testing.T) {
 	w := newWorld(t, nil)
-	w.behindStreams()
+	w.serveStreams()
 	_, cookie := w.signIn("alice", appHost)
 	s := openEvents(w, w.client(true), "https://"+appHost, "Cookie", cookie)
 	id := w.user("alice").ID
@@ -555,15 +557,15 @@ func TestCut_MeasuresEnforcement(t *testing.T) {
 		return tx.Record(directory.Record{Received: received, Event: []byte(`{}`)})
 	})
 	await(t, "the client sees the end", s.done)
-	w.eventually("it is measured", func() bool { return w.number("sallyport_offboarding_enforcement_seconds") == 1 })
+	w.eventually("it is measured", func() bool { return w.metric("sallyport_offboarding_enforcement_seconds") == 1 })
 }
 
 // TestCut_ClosesConnection checks that a cut closes the client's connection even if it is hijacked and idle both ways.
 func TestCut_ClosesConnection(t *testing.T) {
 	w := newWorld(t, nil)
-	w.behindStreams()
+	w.serveStreams()
 	_, cookie := w.signIn("alice", appHost)
-	conn := w.raw("GET /socket HTTP/1.1\r\nHost: " + appHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	conn := w.sendRaw("GET /socket HTTP/1.1\r\nHost: " + appHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: " + cookie + "\r\n\r\n")
 	br := bufio.NewReader(conn)
 	res, err := http.ReadResponse(br, nil)
@@ -571,7 +573,7 @@ func TestCut_ClosesConnection(t *testing.T) {
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("%d", res.StatusCode)
 	}
-	w.leave("alice", staff)
+	w.removeFromGroup("alice", staff)
 	_, err = io.Copy(io.Discard, br)
 	var slow net.Error
 	if errors.As(err, &slow) && slow.Timeout() {

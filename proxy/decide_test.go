@@ -24,7 +24,7 @@ func TestDecision_IsRecordedBeforeForwarding(t *testing.T) {
 	w := newWorld(t, nil)
 	one, alice := w.signIn("alice", appHost)
 	var before []string
-	w.behindIs(func(http.ResponseWriter, *http.Request) { before = w.events(audit.KindDecision) })
+	w.setUpstream(func(http.ResponseWriter, *http.Request) { before = w.events(audit.KindDecision) })
 	w.get(w.client(true), "https://"+appHost+"/a%20b?token=s3cret", "Cookie", alice)
 	if len(before) != 1 {
 		t.Fatalf("%q", before)
@@ -46,7 +46,7 @@ func TestDecision_IsRecordedBeforeForwarding(t *testing.T) {
 	if now := w.events(audit.KindDecision); len(now) != len(list) {
 		t.Error("an anonymous denial was recorded")
 	}
-	text, err := os.ReadFile(w.record)
+	text, err := os.ReadFile(w.auditFile)
 	w.must(err)
 	if strings.Contains(string(text), "s3cret") || strings.Contains(string(text), strings.TrimPrefix(alice, "__Host-sallyport=")) {
 		t.Error("the record holds secrets")
@@ -66,7 +66,7 @@ func TestDecision_DeniesInDoubt(t *testing.T) {
 	})
 	t.Run("the directory is stale", func(t *testing.T) {
 		w := newWorld(t, nil)
-		reached, gone := w.behindStreams()
+		reached, gone := w.serveStreams()
 		_, alice := w.signIn("alice", appHost)
 		s := openEvents(w, w.client(true), "https://"+appHost, "Cookie", alice)
 		await(t, "the upstream is reached", reached)
@@ -119,7 +119,7 @@ func TestServe_NeverMixesSettings(t *testing.T) {
 	w := newWorld(t, nil)
 	open := w.settings
 	open.Routes = slices.Clone(open.Routes)
-	other := hostile(t, "HTTP/1.1 200 OK\r\nX-Saw: other\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	other := rawUpstream(t, "HTTP/1.1 200 OK\r\nX-Saw: other\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	open.Routes[0].Policy, open.Routes[0].Upstream, open.Routes[0].UpstreamTLS = []string{"all"}, Upstreams{other}, UpstreamTLS{}
 	var stop atomic.Bool
 	var asking sync.WaitGroup
@@ -158,7 +158,7 @@ func TestMetrics(t *testing.T) {
 	w.get(c, "https://nowhere.example.com/")
 	w.get(c, "https://"+appHost+"/.sallyport/jwks.json")
 	w.send(w.client(false), "MADEUP", "https://nowhere.example.com/", nil)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) { rw.WriteHeader(799) })
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { rw.WriteHeader(799) })
 	w.get(c, "https://"+openHost+"/")
 	w.proxy.countLogin("allow", "signed_in")
 	w.proxy.routing.Load().routes[0].metrics.countCut(noRule)
@@ -166,7 +166,7 @@ func TestMetrics(t *testing.T) {
 	w.proxy.metrics.enforcement.Observe(1)
 	for _, labels := range [][]string{{"route", "app", "method", "GET", "code", "200"}, {"route", "_none", "method", "GET", "code", "404"},
 		{"route", "_internal", "method", "GET", "code", "200"}, {"route", "_none", "method", "other"}, {"route", "open", "code", "other"}} {
-		if w.number("sallyport_http_requests_total", labels...) != 1 {
+		if w.metric("sallyport_http_requests_total", labels...) != 1 {
 			t.Errorf("%v not counted once", labels)
 		}
 	}

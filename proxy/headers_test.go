@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -65,7 +66,7 @@ func TestIdentityHeaders_CannotBeForged(t *testing.T) {
 	})
 	t.Run("with an upgrade", func(t *testing.T) {
 		var seen http.Header
-		w.behindIs(func(rw http.ResponseWriter, r *http.Request) { seen = r.Header; echo(rw, r) })
+		w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { seen = r.Header; echo(rw, r) })
 		for who, host := range map[string]string{"signed in": appHost, "anonymous": openHost} {
 			for _, batch := range batches(all, 100) {
 				conn := dial(w, w.client(false), "https://"+host+"/", append(batch, "Cookie", alice))
@@ -184,7 +185,7 @@ func TestCookies_OursAreNotForwarded(t *testing.T) {
 // TestCookies_UpstreamCannotSetOurs checks that an upstream can set its own cookies and none of ours.
 func TestCookies_UpstreamCannotSetOurs(t *testing.T) {
 	w := newWorld(t, nil)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		for _, c := range []string{"app=1; Path=/", "__Host-sallyport=evil; Path=/; Secure", "__host-Sallyport-door=evil", " __Host-sallyport =x", "=__Host-sallyport=x", "__Host-sallyport", "b=__Host-sallyport"} {
 			rw.Header().Add("Set-Cookie", c)
 		}
@@ -296,7 +297,7 @@ func TestForwardedFor(t *testing.T) {
 
 func TestAssertion(t *testing.T) {
 	w := newWorld(t, nil)
-	w.hire("dana", staff, admins)
+	w.addUser("dana", staff, admins)
 	_, cookie := w.signIn("dana", appHost)
 	c := w.client(true)
 	assertion := func() string {
@@ -312,7 +313,7 @@ func TestAssertion(t *testing.T) {
 	}
 	_, text := w.get(c, "https://"+appHost+"/.sallyport/jwks.json")
 	var keys jose.JSONWebKeySet
-	w.must(jsonUnmarshal(text, &keys))
+	w.must(json.Unmarshal([]byte(text), &keys))
 
 	first := assertion()
 	parsed, err := jwt.ParseSigned(first, []jose.SignatureAlgorithm{jose.ES256})

@@ -17,7 +17,7 @@ func TestServe_HostsOnTheWire(t *testing.T) {
 	w := newWorld(t, nil)
 	ask := func(lines string) (code int, host string) {
 		t.Helper()
-		conn := w.raw(lines + "Accept: application/json\r\nConnection: close\r\n\r\n")
+		conn := w.sendRaw(lines + "Accept: application/json\r\nConnection: close\r\n\r\n")
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		w.must(err)
 		io.Copy(io.Discard, res.Body)

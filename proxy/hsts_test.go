@@ -18,7 +18,7 @@ import (
 func TestHSTS_OnEveryResponse(t *testing.T) {
 	const ours, theirs = "max-age=31536000", "max-age=1; includeSubDomains; preload"
 	w := newWorld(t, nil)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/sets" {
 			rw.Header()["Strict-Transport-Security"] = []string{theirs, theirs}
 		}
@@ -50,10 +50,10 @@ func TestHSTS_OnInformationalAndSwitching(t *testing.T) {
 	const header = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n"
 	informational := "HTTP/1.1 103 Early Hints\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: timeout=5\r\nLink: </a.css>\r\n" + header + "\r\n"
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[1].Upstream = Upstreams{hostile(t, informational+"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		s.Routes[1].Upstream = Upstreams{rawUpstream(t, informational+"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"+header+"\r\n")}
 	})
-	in := bufio.NewReader(w.raw(handshake))
+	in := bufio.NewReader(w.sendRaw(handshake))
 	for _, want := range []int{http.StatusEarlyHints, http.StatusSwitchingProtocols} {
 		res, err := http.ReadResponse(in, nil)
 		w.must(err)
@@ -123,7 +123,7 @@ func TestHSTS_Settings(t *testing.T) {
 		}
 	}
 	w := newWorld(t, func(s *Settings) { s.HSTS = HSTS{} })
-	w.behindIs(func(rw http.ResponseWriter, _ *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Strict-Transport-Security", "max-age=5")
 	})
 	if res, _ := w.get(w.client(true), "https://open.example.com/"); res.Header.Get("Strict-Transport-Security") != "max-age=5" {

@@ -149,7 +149,7 @@ func newEnv(t *testing.T) *env {
 	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults()))
 	h.stopSessions = run("sessions", h.sessions.Run)
 	h.record = must[*audit.Log](t)(audit.Open(h.auditFile))
-	provider := h.provide()
+	provider := h.startProvider()
 	run("provider", provider.Run)
 	for tried := range 1000 { // until it has discovered the issuer
 		if _, _, err := provider.Begin(ctx, 0); err == nil {
@@ -159,7 +159,7 @@ func newEnv(t *testing.T) *env {
 	}
 	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Provider: provider,
 		Audit: h.record, Pages: must[*console.Pages](t)(console.New()), Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
-	h.settings = h.settingsFor()
+	h.settings = h.newSettings()
 	if err := h.proxy.Load(h.settings); err != nil {
 		t.Fatal(err)
 	}
@@ -172,12 +172,12 @@ func newEnv(t *testing.T) *env {
 		h.record.Close()
 		h.store.Close()
 	})
-	h.people()
+	h.addPeople()
 	return h
 }
 
 // provide starts the identity provider and returns a client of it.
-func (h *env) provide() *oidc.Provider {
+func (h *env) startProvider() *oidc.Provider {
 	h.t.Helper()
 	h.issuer = httptest.NewUnstartedServer(nil)
 	base := "https://" + h.issuer.Listener.Addr().String()
@@ -205,8 +205,8 @@ func (h *env) provide() *oidc.Provider {
 	return must[*oidc.Provider](h.t)(oidc.New(settings, public, slog.New(slog.NewTextHandler(h.log, nil))))
 }
 
-// settingsFor returns settings with three hosts, whose application responds with what it received.
-func (h *env) settingsFor() proxy.Settings {
+// newSettings returns settings with three hosts, whose application responds with what it received.
+func (h *env) newSettings() proxy.Settings {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "the application saw "+r.Method+" "+r.URL.RequestURI()+" by "+r.Header.Get("X-Forwarded-User")+" with cookies "+r.Header.Get("Cookie"))
 	}))
@@ -225,7 +225,7 @@ func (h *env) settingsFor() proxy.Settings {
 }
 
 // people adds all persons to the tenant and pushes all but the stranger.
-func (h *env) people() {
+func (h *env) addPeople() {
 	h.t.Helper()
 	h.alice = h.tenant.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice Ng"})
 	h.bob = h.tenant.Add(entratest.Person{UPN: "bob@example.com", Name: "Bob Roe"})
@@ -272,7 +272,7 @@ func (h *env) setActive(userName string, active bool) {
 }
 
 // leave removes a user from the group SRE.
-func (h *env) leave(userName string) {
+func (h *env) removeFromGroup(userName string) {
 	h.t.Helper()
 	h.change(func(tx *directory.Tx) error {
 		u, err := tx.UserByName(userName)

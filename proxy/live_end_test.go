@@ -58,7 +58,7 @@ func (w *world) openTunnel(headers string) (conn interface {
 	CloseWrite() error
 }, in *bufio.Reader) {
 	w.t.Helper()
-	c := w.raw(strings.Replace(handshake, "Upgrade: websocket", headers+"Upgrade: websocket", 1))
+	c := w.sendRaw(strings.Replace(handshake, "Upgrade: websocket", headers+"Upgrade: websocket", 1))
 	in = bufio.NewReader(c)
 	res, err := http.ReadResponse(in, nil)
 	w.must(err)
@@ -102,7 +102,7 @@ func TestLiveEnd(t *testing.T) {
 			w.must(conn.CloseWrite())
 		}},
 		"tunnel/upstream": {by: byUpstream, sent: 3, settings: func(t *testing.T, s *Settings) {
-			s.Routes[1].Upstream = Upstreams{closingTunnel(t, "bye", lived)}
+			s.Routes[1].Upstream = Upstreams{closingWebSocketUpstream(t, "bye", lived)}
 		}, run: func(w *world) {
 			conn, in := w.openTunnel("")
 			_, _ = io.Copy(io.Discard, in)
@@ -123,11 +123,11 @@ func TestLiveEnd(t *testing.T) {
 			_ = w.proxy.Run(ctx)
 		}},
 		"stream/client": {by: byClient, sent: 10, run: func(w *world) {
-			w.behindIs(endlessStream)
+			w.setUpstream(endlessStream)
 			w.must(w.stream(w.client(true)).Body.Close())
 		}},
 		"stream/upstream": {by: byUpstream, sent: 10, run: func(w *world) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				_ = http.NewResponseController(rw).Flush()
 				time.Sleep(lived)
 				_, _ = io.WriteString(rw, piece)
@@ -135,7 +135,7 @@ func TestLiveEnd(t *testing.T) {
 			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
 		}},
 		"stream/upstream breaks off": {by: byUpstream, sent: 10, run: func(w *world) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				_, _ = io.WriteString(rw, piece)
 				_ = http.NewResponseController(rw).Flush()
 				time.Sleep(lived)
@@ -144,14 +144,14 @@ func TestLiveEnd(t *testing.T) {
 			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
 		}},
 		"stream/cut": {by: byCut, sent: 10, run: func(w *world) {
-			w.behindIs(endlessStream)
+			w.setUpstream(endlessStream)
 			w.stream(w.client(true))
 			s := w.settings
 			s.Routes = s.Routes[:1]
 			w.must(w.proxy.Load(s))
 		}},
 		"stream/shutdown": {by: byShutdown, sent: 10, run: func(w *world) {
-			w.behindIs(endlessStream)
+			w.setUpstream(endlessStream)
 			w.stream(w.client(true))
 			ctx, stop := context.WithCancel(w.ctx)
 			stop()
@@ -159,7 +159,7 @@ func TestLiveEnd(t *testing.T) {
 			w.server.CloseClientConnections()
 		}},
 		"stream/stall": {by: byStall, sent: -1, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				for err := error(nil); err == nil; {
 					_, err = rw.Write(make([]byte, 64<<10))
 				}
@@ -167,17 +167,17 @@ func TestLiveEnd(t *testing.T) {
 			w.open(w.client(true), "GET", "/", nil)
 		}},
 		"upload/stall": {by: byStall, received: 10, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
-			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-			w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
+			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+			w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
 		}},
 		"upload/client": {by: byClient, received: 10, run: func(w *world) {
-			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-			conn := w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
+			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+			conn := w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
 			time.Sleep(lived)
 			w.must(conn.Close())
 		}},
 		"request/error": {by: byError, settings: func(_ *testing.T, s *Settings) { s.Routes[1].Timeout = lived }, run: func(w *world) {
-			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 			if res := w.open(w.client(true), "GET", "/", nil); res.StatusCode != http.StatusGatewayTimeout {
 				w.t.Error(res.Status)
 			}
@@ -193,9 +193,9 @@ func TestLiveEnd(t *testing.T) {
 			log := w.logDebug()
 			c.run(w)
 			w.eventually("it is counted and logged", func() bool {
-				return w.number("sallyport_live_ended_total") == 1 && len(log.ends(t)) == 1
+				return w.metric("sallyport_live_ended_total") == 1 && len(log.ends(t)) == 1
 			})
-			if w.number("sallyport_live_ended_total", "route", "open", "by", string(c.by)) != 1 {
+			if w.metric("sallyport_live_ended_total", "route", "open", "by", string(c.by)) != 1 {
 				t.Error("counted as another end")
 			}
 			got := log.ends(t)[0]
@@ -205,7 +205,7 @@ func TestLiveEnd(t *testing.T) {
 			if got["received"] != c.received || c.sent >= 0 && got["sent"] != c.sent {
 				t.Errorf("bytes are logged as %v and %v, want %v and %v", got["received"], got["sent"], c.received, c.sent)
 			}
-			if took := time.Duration(got["took"].(float64)); took < longLived || took > patience {
+			if took := time.Duration(got["took"].(float64)); took < longLived || took > waitLimit {
 				t.Errorf("it took %s", took)
 			}
 		})
@@ -217,7 +217,7 @@ func TestLiveEnd_NamesTheUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	log := w.logDebug()
-	w.behindIs(endlessStream)
+	w.setUpstream(endlessStream)
 	_, cookie := w.signIn("alice", appHost)
 	r, err := http.NewRequestWithContext(w.ctx, "GET", "https://"+appHost+"/", nil)
 	w.must(err)
@@ -237,17 +237,19 @@ func TestLiveEnd_IgnoresShort(t *testing.T) {
 	w := newWorld(t, nil)
 	log := w.logDebug()
 	w.get(w.client(true), "https://"+openHost+"/")
-	if n := w.number("sallyport_live_ended_total"); n != 0 || len(log.ends(t)) != 0 {
+	if n := w.metric("sallyport_live_ended_total"); n != 0 || len(log.ends(t)) != 0 {
 		t.Errorf("%v counted, %v logged", n, log.ends(t))
 	}
 }
 
-func echoUpstream(t *testing.T, s *Settings) { s.Routes[1].Upstream = Upstreams{echoTunnel(t, "")} }
+func echoUpstream(t *testing.T, s *Settings) {
+	s.Routes[1].Upstream = Upstreams{echoWebSocketUpstream(t, "")}
+}
 
-// closingTunnel returns the URL of an upstream that accepts a WebSocket, sends some bytes and closes it after a while.
-func closingTunnel(t *testing.T, text string, after time.Duration) string {
+// closingWebSocketUpstream returns the URL of an upstream that accepts a WebSocket, sends some bytes and closes it after a while.
+func closingWebSocketUpstream(t *testing.T, text string, after time.Duration) string {
 	t.Helper()
-	return acceptWebSockets(t, func(conn io.ReadWriteCloser, _ io.Reader) {
+	return webSocketUpstream(t, func(conn io.ReadWriteCloser, _ io.Reader) {
 		_, _ = io.WriteString(conn, switching+text)
 		time.Sleep(after)
 	})

@@ -24,7 +24,7 @@ func TestCut_LoginTooOld(t *testing.T) {
 			}
 		}
 	})
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(rw, "line\n")
 		rw.(http.Flusher).Flush()
 		<-r.Context().Done()
@@ -66,6 +66,6 @@ func TestCut_LoginTooOld(t *testing.T) {
 		t.Errorf("the stream ended with %v after %s", err, time.Since(almost))
 	}
 	w.eventually("the cut is counted", func() bool { // after the cut
-		return w.number("sallyport_cuts_total", "route", "app", "reason", string(loginTooOld)) == 1
+		return w.metric("sallyport_cuts_total", "route", "app", "reason", string(loginTooOld)) == 1
 	})
 }

@@ -643,7 +643,7 @@ func TestMe(t *testing.T) {
 		}
 	})
 	t.Run("follows_directory", func(t *testing.T) {
-		h.leave("alice@example.com")
+		h.removeFromGroup("alice@example.com")
 		if a := read(t); len(a.Groups) != 0 {
 			t.Errorf("%+v", a)
 		}
@@ -669,7 +669,7 @@ func TestPortal(t *testing.T) {
 		}
 	})
 	t.Run("follows_groups", func(t *testing.T) {
-		h.leave("alice@example.com")
+		h.removeFromGroup("alice@example.com")
 		if p := g.open("https://login.example.com/"); p.StatusCode != 200 || !strings.Contains(p.body, "You may not open any application") {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}

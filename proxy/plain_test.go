@@ -27,7 +27,7 @@ func sendPlain(t *testing.T, s *httptest.Server, text string) *http.Response {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	_, _ = io.WriteString(conn, text)
 	method, _, _ := strings.Cut(text, " ")
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
@@ -41,7 +41,7 @@ func sendPlain(t *testing.T, s *httptest.Server, text string) *http.Response {
 func TestServePlain(t *testing.T) {
 	reached := 0
 	w := newWorld(t, func(s *Settings) { s.PublicURL = "https://" + loginHost + ":8443" })
-	w.behindIs(func(http.ResponseWriter, *http.Request) { reached++ })
+	w.setUpstream(func(http.ResponseWriter, *http.Request) { reached++ })
 	s := w.newPlain()
 	for _, c := range []struct{ method, target, host, want string }{
 		{"GET", "/", appHost, "308 https://app.example.com:8443/"},
@@ -52,7 +52,7 @@ func TestServePlain(t *testing.T) {
 		{"GET", "/", loginHost, "308 https://login.example.com:8443/"},
 		{"GET", "/.sallyport/me", appHost, "308 https://app.example.com:8443/.sallyport/me"},
 		{"GET", "http://app.example.com/x", appHost, "308 https://app.example.com:8443/x"},
-		{"GET", "/a%2Fb", lenientApp, "308 https://" + lenientApp + ":8443/a%2Fb"},
+		{"GET", "/a%2Fb", lenientHost, "308 https://" + lenientHost + ":8443/a%2Fb"},
 		{"GET", "/anyone", openHost, "308 https://open.example.com:8443/anyone"},
 
 		{"GET", "/", "evil.example", "404 "},
@@ -92,7 +92,7 @@ func TestServePlain_DoesNotWaitForBody(t *testing.T) {
 	for _, head := range []string{"GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nContent-Length: 10\r\n", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"} {
 		conn, err := net.Dial("tcp", s.Listener.Addr().String())
 		w.must(err)
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(waitLimit))
 		_, _ = io.WriteString(conn, head+"Host: "+appHost+"\r\n\r\n")
 		if resp, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(resp), "HTTP/1.1 ") {
 			t.Errorf("%q: %q, %v", head, resp, err)

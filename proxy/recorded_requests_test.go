@@ -23,7 +23,7 @@ func TestForward_RecordedRequests(t *testing.T) {
 		header     http.Header
 	}
 	saw := make(chan seen, 1)
-	w.behindIs(func(_ http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		saw <- seen{r.Method + " " + r.RequestURI, string(body), r.Header}
 	})
@@ -34,7 +34,7 @@ func TestForward_RecordedRequests(t *testing.T) {
 			head, body, _ := strings.Cut(string(data), "\n\n")
 			first, headers, _ := strings.Cut(head, "\n")
 			route, line, _ := strings.Cut(first, " ")
-			host := map[string]string{"app": appHost, "files": lenientApp}[route]
+			host := map[string]string{"app": appHost, "files": lenientHost}[route]
 			_, cookie := w.signIn("alice", host)
 			if i := strings.Index(headers, "Cookie: "); i >= 0 {
 				headers = headers[:i] + "Cookie: " + cookie + "; " + headers[i+len("Cookie: "):]

@@ -52,7 +52,7 @@ func TestRedirect_StaysOnOurHosts(t *testing.T) {
 	for _, a := range redirects {
 		pairs = append(pairs, [2]string{a.location, a.base})
 	}
-	for i, origin := range whatwg(t, pairs) {
+	for i, origin := range browserOriginsFrom(t, pairs) {
 		if !ours[origin] {
 			t.Errorf("%s leads to %q: %s", redirects[i].asked, redirects[i].location, origin)
 		}
@@ -72,8 +72,8 @@ func TestRedirect_SurvivesLogin(t *testing.T) {
 	}
 }
 
-// whatwg returns the origin to which each pair of a Location and its base leads, by Node's URL.
-func whatwg(t *testing.T, pairs [][2]string) []string {
+// browserOriginsFrom returns the origin to which each pair of a Location and its base leads, by Node's URL.
+func browserOriginsFrom(t *testing.T, pairs [][2]string) []string {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {

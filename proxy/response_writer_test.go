@@ -196,7 +196,7 @@ func (s *handlerServer) ask(t *rapid.T, post bool, h http.HandlerFunc) received 
 	if post {
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	_ = conn.SetReadDeadline(time.Now().Add(waitLimit))
 	got := readResponses(conn)
 	<-done
 	return got
@@ -352,7 +352,7 @@ func silentClient(t *rapid.T, s *handlerServer, h2 bool, wait string, h http.Han
 	}
 	awaitEnd(t, wait, ended)
 	_ = conn.(*net.TCPConn).CloseWrite()
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	_ = conn.SetReadDeadline(time.Now().Add(waitLimit))
 	got := readResponses(conn)
 	return got.body, len(got.final) > 0 && got.complete
 }
@@ -386,7 +386,7 @@ func silentHTTP2Client(t *rapid.T, s *handlerServer, wait string, ended chan str
 		defer got.res.Body.Close()
 		body, err := io.ReadAll(got.res.Body)
 		return string(body), err == nil
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("the client sees no end")
 		return "", false
 	}
@@ -395,7 +395,7 @@ func silentHTTP2Client(t *rapid.T, s *handlerServer, wait string, ended chan str
 func awaitEnd(t *rapid.T, wait string, ended chan struct{}) {
 	select {
 	case <-ended:
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatalf("a %s does not end with the stop", wait)
 	}
 }

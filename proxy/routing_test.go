@@ -23,14 +23,14 @@ import (
 )
 
 // member is one of several upstream servers of a route. Its health check can fail.
-type member struct {
+type backend struct {
 	*httptest.Server
 	asked     atomic.Int64 // requests other than health checks
 	unhealthy atomic.Bool
 }
 
-func newMember(t *testing.T) *member {
-	m := &member{}
+func newBackend(t *testing.T) *backend {
+	m := &backend{}
 	m.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/healthz" {
 			if m.unhealthy.Load() {
@@ -45,8 +45,8 @@ func newMember(t *testing.T) *member {
 	return m
 }
 
-// silentAddress returns an address on which nothing listens.
-func silentAddress(t *testing.T) string {
+// unusedAddress returns an address on which nothing listens.
+func unusedAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -58,14 +58,14 @@ func silentAddress(t *testing.T) string {
 // TestUpstream_RetriesOnAnother: if a server cannot be reached or closes before it responds, and only for requests that
 // may be sent again.
 func TestUpstream_RetriesOnAnother(t *testing.T) {
-	good, hangsUp := newMember(t), closesConnections(t)
+	good, hangsUp := newBackend(t), closingUpstream(t)
 	for _, c := range []struct {
 		says, bad, method, body string
 		code                    int
 	}{
-		{"nobody listens, GET", silentAddress(t), "GET", "", 200},
-		{"nobody listens, DELETE", silentAddress(t), "DELETE", "", 200},
-		{"nobody listens, POST with a body", silentAddress(t), "POST", "x", 502},
+		{"nobody listens, GET", unusedAddress(t), "GET", "", 200},
+		{"nobody listens, DELETE", unusedAddress(t), "DELETE", "", 200},
+		{"nobody listens, POST with a body", unusedAddress(t), "POST", "x", 502},
 		{"it hangs up, GET", hangsUp, "GET", "", 200},
 		{"it hangs up, DELETE", hangsUp, "DELETE", "", 502},
 		{"it hangs up, POST with a body", hangsUp, "POST", "x", 502},
@@ -85,8 +85,8 @@ func TestUpstream_RetriesOnAnother(t *testing.T) {
 
 // TestUpstream_BacksOff: requests do not wait again for a server that cannot be reached.
 func TestUpstream_BacksOff(t *testing.T) {
-	good := newMember(t)
-	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + silentAddress(t)} })
+	good := newBackend(t)
+	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + unusedAddress(t)} })
 	c := w.client(true)
 	w.get(c, "https://"+openHost+"/")
 	for range 4 { // with a body: these are not sent again
@@ -101,7 +101,7 @@ func TestUpstream_BacksOff(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	one, two := newMember(t), newMember(t)
+	one, two := newBackend(t), newBackend(t)
 	w := newWorld(t, func(s *Settings) {
 		s.Routes[1].Upstream, s.Routes[1].Health = Upstreams{one.URL, two.URL}, &Health{Path: "/healthz", Every: time.Minute}
 	})
@@ -117,7 +117,7 @@ func TestHealth(t *testing.T) {
 		}
 		return one.asked.Load() - before, two.asked.Load() - beside
 	}
-	down := func() float64 { return w.number("sallyport_upstream_targets_down", "route", "open") }
+	down := func() float64 { return w.metric("sallyport_upstream_targets_down", "route", "open") }
 	check()
 	if a, b := ask(); a != 2 || b != 2 || down() != 0 {
 		t.Errorf("both are well: %d, %d, %v", a, b, down())
@@ -174,7 +174,7 @@ func TestHeaderEdits(t *testing.T) {
 		s.Routes[1].RequestHeaders = HeaderEdits{Remove: []string{"accept-language"}, Set: []HeaderSet{{"X-Env", "prod"}}}
 		s.Routes[1].ResponseHeaders = HeaderEdits{Remove: []string{"Server"}, Set: []HeaderSet{{"X-Frame-Options", "DENY"}}}
 	})
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Server", "secret/1.0")
 		mirror(rw, r)
 	})
@@ -202,7 +202,7 @@ func TestUpstreamHost(t *testing.T) {
 
 func TestMaxBody(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Routes[1].MaxBody = 10 })
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
 	for _, h2 := range []bool{false, true} {
 		for _, c := range []struct {
 			body io.Reader
@@ -221,7 +221,7 @@ func TestMaxBody(t *testing.T) {
 			}
 		}
 	}
-	if n := w.number("sallyport_upstream_errors_total"); n != 0 {
+	if n := w.metric("sallyport_upstream_errors_total"); n != 0 {
 		t.Errorf("%v errors of an upstream are counted", n)
 	}
 }
@@ -332,8 +332,8 @@ func certificate(t *testing.T, path, name string) tls.Certificate {
 
 // TestRetries_EndWithRequest: no server is tried for a client that is gone.
 func TestRetries_EndWithRequest(t *testing.T) {
-	good := newMember(t)
-	u, err := newUpstream(Route{Upstream: Upstreams{good.URL, "http://" + silentAddress(t)}})
+	good := newBackend(t)
+	u, err := newUpstream(Route{Upstream: Upstreams{good.URL, "http://" + unusedAddress(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,13 +47,13 @@ func TestSmuggling(t *testing.T) {
 			w := newWorld(t, nil)
 			var mu sync.Mutex
 			var saw []string
-			w.behindIs(func(_ http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				mu.Lock()
 				saw = append(saw, r.RequestURI)
 				mu.Unlock()
 			})
-			conn := w.raw(bytes)
+			conn := w.sendRaw(bytes)
 			br := bufio.NewReader(conn)
 			responses := 0
 			for {
@@ -82,7 +82,7 @@ func TestSmuggling(t *testing.T) {
 func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var saw int
-	w.behindIs(func(http.ResponseWriter, *http.Request) { saw++ })
+	w.setUpstream(func(http.ResponseWriter, *http.Request) { saw++ })
 	for name, request := range map[string]string{
 		"a query that names an open path":   "GET /x?y=/.proxy/denied&z=/public/ HTTP/1.1\r\nHost: " + appHost + "\r\n",
 		"a fragment":                        "GET /x#/public HTTP/1.1\r\nHost: " + appHost + "\r\n",
@@ -100,7 +100,7 @@ func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 		"an absolute target elsewhere":      "GET https://" + appHost + "/x HTTP/1.1\r\nHost: " + openHost + "\r\n",
 		"an unknown host":                   "GET /x HTTP/1.1\r\nHost: nowhere.example.com\r\n",
 	} {
-		resp, err := http.ReadResponse(bufio.NewReader(w.raw(request+"Connection: close\r\n\r\n")), nil)
+		resp, err := http.ReadResponse(bufio.NewReader(w.sendRaw(request+"Connection: close\r\n\r\n")), nil)
 		if err != nil {
 			continue // no response is a rejection too
 		}

@@ -23,10 +23,10 @@ func TestRequestBody_NeverArrives(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = 2 * time.Second
 		s.Routes[3].Policy, s.Routes[3].PathEncoding = []string{"all"}, ""
-		s.Routes[3].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
+		s.Routes[3].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
 	})
 	w.token("alice", nil) // waits until the provider was discovered
-	w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	var all sync.WaitGroup
 	for name, head := range map[string]string{
 		"denied":                       "POST / HTTP/1.1\r\nHost: " + appHost + "\r\n",
@@ -35,11 +35,11 @@ func TestRequestBody_NeverArrives(t *testing.T) {
 		"to an internal path, GET":     "GET /.sallyport/jwks.json HTTP/1.1\r\nHost: " + appHost + "\r\n",
 		"to the logout page":           "POST /.sallyport/logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
 		"to back-channel logout":       "POST /.sallyport/backchannel-logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
-		"to an upstream that responds": "POST / HTTP/1.1\r\nHost: " + lenientApp + "\r\nExpect: 100-continue\r\n",
+		"to an upstream that responds": "POST / HTTP/1.1\r\nHost: " + lenientHost + "\r\nExpect: 100-continue\r\n",
 		"to an upstream that reads it": "POST / HTTP/1.1\r\nHost: " + openHost + "\r\n",
 	} {
 		for how, body := range map[string]string{"by length": "Content-Length: 100\r\n\r\n", "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
-			conn := w.raw(head + body)
+			conn := w.sendRaw(head + body)
 			all.Go(func() {
 				response, err := io.ReadAll(conn)
 				if upstream.IsTimeout(err) {
@@ -58,8 +58,8 @@ func TestRequestBody_NeverArrives(t *testing.T) {
 // the body, or cannot be reached. Bytes that arrive later are not read as a request.
 func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + silentAddress(t)}
-		s.Routes[1].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
+		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + unusedAddress(t)}
+		s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
 	})
 	for host, want := range map[string]int{appHost: 502, openHost: 401} {
 		for name, rest := range map[string]string{
@@ -68,7 +68,7 @@ func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 			"one in the middle of little": "Content-Length: 20000\r\n\r\n" + strings.Repeat("x", 8<<10),
 			"one in the middle of chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
 		} {
-			conn := w.raw("")
+			conn := w.sendRaw("")
 			if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: "+host+"\r\n"+rest); err != nil {
 				t.Errorf("%s to %s: writing the request: %v", name, host, err)
 			}
@@ -97,7 +97,7 @@ func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 // pause for longer.
 func TestRequestBody_MayBeSlow(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
 	for _, kind := range []string{"text/plain", "application/grpc"} {
 		body, feed := io.Pipe()
 		go func() {
@@ -123,7 +123,7 @@ func TestRequestBody_MayBeSlow(t *testing.T) {
 func TestResponse_Stalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	gone := make(chan struct{}, 1)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/small" {
 			for err := error(nil); err == nil; {
 				_, err = rw.Write(make([]byte, 64<<10))
@@ -132,9 +132,9 @@ func TestResponse_Stalls(t *testing.T) {
 		}
 		_, _ = io.WriteString(rw, "small")
 	})
-	_ = w.raw("GET /large HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
+	_ = w.sendRaw("GET /large HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
 	await(t, "the response over HTTP/1.1 ends", gone)
-	f := w.closedWindow()
+	f := w.dialWithClosedWindow()
 	for id, target := range []string{openHost + "/large", openHost + "/small", loginHost + "/.sallyport/jwks.json", "nowhere.example.com/"} {
 		host, path, _ := strings.Cut(target, "/")
 		f.ask(t, uint32(2*id+1), host, "/"+path)
@@ -153,16 +153,16 @@ func TestResponse_Stalls(t *testing.T) {
 func TestResponse_InformationalStalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = time.Second
-		s.Routes[1].Upstream = Upstreams{hostile(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 100<<10)+"\r\n\r\n", 200))}
+		s.Routes[1].Upstream = Upstreams{rawUpstream(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 100<<10)+"\r\n\r\n", 200))}
 	})
-	_ = w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 0\r\n\r\n")
-	w.eventually("it is counted", func() bool { return w.number("sallyport_http_requests_total", "route", "open") == 1 })
+	_ = w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 0\r\n\r\n")
+	w.eventually("it is counted", func() bool { return w.metric("sallyport_http_requests_total", "route", "open") == 1 })
 }
 
 // TestResponse_ResetsDeadlines checks that the deadlines of one response do not apply to the next on the connection.
 func TestResponse_ResetsDeadlines(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 50 * time.Millisecond })
-	conn := w.raw("")
+	conn := w.sendRaw("")
 	br := bufio.NewReader(conn)
 	for range 3 {
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+openHost+"\r\n\r\n")
@@ -178,12 +178,12 @@ func TestResponse_ResetsDeadlines(t *testing.T) {
 // streams is a client of HTTP/2 whose window lets the server send no byte of a body.
 type streams struct{ *http2.Framer }
 
-func (w *world) closedWindow() streams {
+func (w *world) dialWithClosedWindow() streams {
 	w.t.Helper()
 	conn, err := tls.Dial("tcp", w.server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	w.must(err)
 	w.t.Cleanup(func() { conn.Close() })
-	w.must(conn.SetDeadline(time.Now().Add(patience)))
+	w.must(conn.SetDeadline(time.Now().Add(waitLimit)))
 	_, err = io.WriteString(conn, http2.ClientPreface)
 	w.must(err)
 	f := http2.NewFramer(conn, conn)

@@ -12,8 +12,8 @@ import (
 	"sallyport/policy"
 )
 
-// demandRecent makes the wiki require a login within the last 15 minutes.
-func (h *env) demandRecent() {
+// requireRecentLogin makes the wiki require a login within the last 15 minutes.
+func (h *env) requireRecentLogin() {
 	h.t.Helper()
 	h.settings.Policies = append(slices.Clone(h.settings.Policies), policy.Named{Name: "recent", Rules: []policy.Rule{
 		{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "g-sre", Name: "SRE"}}, MaxAuthAge: 15 * time.Minute}}}})
@@ -28,7 +28,7 @@ func (h *env) demandRecent() {
 func TestStepUp(t *testing.T) {
 	const wiki = "https://wiki.example.com/team/x"
 	h := newEnv(t)
-	h.demandRecent()
+	h.requireRecentLogin()
 	g := h.browser(h.alice)
 	g.open("https://app.example.com/")
 	if p := g.ask("GET", wiki, nil, "Cookie", sessionCookie+"="+g.cookie(appHost, sessionCookie)); p.StatusCode != 401 {

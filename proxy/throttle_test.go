@@ -98,7 +98,7 @@ func TestThrottle_Callbacks(t *testing.T) {
 func TestOverload_DeniesBeyondLimit(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 3 })
 	inside, leave := make(chan struct{}), make(chan struct{})
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		inside <- struct{}{}
 		<-leave
 		_, _ = io.WriteString(rw, "done")
@@ -131,7 +131,7 @@ func TestOverload_HangingUpstreamSparesOtherRoutes(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 10 })
 	_, cookie := w.signIn("alice", appHost)
 	inside, leave := make(chan struct{}), make(chan struct{})
-	w.behindIs(func(_ http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Host == openHost {
 			inside <- struct{}{}
 			<-leave

@@ -17,9 +17,9 @@ import (
 const handshake = "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// acceptWebSockets returns the URL of an upstream that accepts the handshake of RFC 6455 §1.3 and then calls f with the
+// webSocketUpstream returns the URL of an upstream that accepts the handshake of RFC 6455 §1.3 and then calls f with the
 // connection and its reader.
-func acceptWebSockets(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader)) string {
+func webSocketUpstream(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -48,10 +48,10 @@ func acceptWebSockets(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader
 // switching is the 101 to handshake.
 const switching = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 
-// echoTunnel returns the URL of an upstream that sends a greeting along with its 101 and repeats what it receives.
-func echoTunnel(t *testing.T, greeting string) string {
+// echoWebSocketUpstream returns the URL of an upstream that sends a greeting along with its 101 and repeats what it receives.
+func echoWebSocketUpstream(t *testing.T, greeting string) string {
 	t.Helper()
-	return acceptWebSockets(t, func(conn io.ReadWriteCloser, in io.Reader) {
+	return webSocketUpstream(t, func(conn io.ReadWriteCloser, in io.Reader) {
 		_, _ = io.WriteString(conn, switching+greeting)
 		_, _ = io.Copy(conn, in)
 	})
@@ -61,9 +61,9 @@ func echoTunnel(t *testing.T, greeting string) string {
 // sends along with its 101, and that are under way when one side closes its writing side.
 func TestTunnel_LosesNothing(t *testing.T) {
 	const greeting, ahead = "hello", "I could not wait"
-	url := echoTunnel(t, greeting)
+	url := echoWebSocketUpstream(t, greeting)
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
-	conn := w.raw(handshake + ahead)
+	conn := w.sendRaw(handshake + ahead)
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)
 	w.must(err)
@@ -78,15 +78,15 @@ func TestTunnel_LosesNothing(t *testing.T) {
 	if want := greeting + ahead + long; err != nil || string(got) != want {
 		t.Errorf("%d of %d bytes come, %v", len(got), len(want), err)
 	}
-	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 }
 
 // TestTunnel_OutlivesTimeout checks that a tunnel may be idle for longer than the upstream may take to respond.
 func TestTunnel_OutlivesTimeout(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{echoTunnel(t, "")}, 100*time.Millisecond
+		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{echoWebSocketUpstream(t, "")}, 100*time.Millisecond
 	})
-	conn := w.raw(handshake)
+	conn := w.sendRaw(handshake)
 	in := bufio.NewReader(conn)
 	_, err := http.ReadResponse(in, nil)
 	w.must(err)
@@ -98,9 +98,9 @@ func TestTunnel_OutlivesTimeout(t *testing.T) {
 
 // TestTunnel_EndsWithRun checks that the server closes its tunnels when it stops, with a close frame.
 func TestTunnel_EndsWithRun(t *testing.T) {
-	url := echoTunnel(t, "")
+	url := echoWebSocketUpstream(t, "")
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
-	conn := w.raw(handshake)
+	conn := w.sendRaw(handshake)
 	in := bufio.NewReader(conn)
 	if res, err := http.ReadResponse(in, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(res, err)
@@ -115,7 +115,7 @@ func TestTunnel_EndsWithRun(t *testing.T) {
 	if string(last) != string(goingAwayFrame) {
 		t.Errorf("the last bytes are %x", last)
 	}
-	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 }
 
 // TestFrameTracker checks that frames are tracked however they are split, and that the close frame is only sent between

@@ -40,7 +40,7 @@ func TestForward_Streams(t *testing.T) {
 	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 		t.Run("an event arrives at once", func(t *testing.T) {
 			more := make(chan struct{})
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Content-Type", "text/event-stream")
 				for range 3 {
 					io.WriteString(rw, "data: tick\n\n")
@@ -57,7 +57,7 @@ func TestForward_Streams(t *testing.T) {
 		})
 		t.Run("a part of a response with a length arrives at once", func(t *testing.T) {
 			more := make(chan struct{})
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Content-Length", "20")
 				for range 2 {
 					io.WriteString(rw, "0123456789")
@@ -73,7 +73,7 @@ func TestForward_Streams(t *testing.T) {
 			}
 		})
 		t.Run("an upload gets its response while it goes on", func(t *testing.T) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				http.NewResponseController(rw).EnableFullDuplex()
 				http.NewResponseController(rw).Flush()
 				for lines := bufio.NewScanner(r.Body); lines.Scan(); {
@@ -93,7 +93,7 @@ func TestForward_Streams(t *testing.T) {
 			pen.Close()
 		})
 		t.Run("trailers and early hints are forwarded", func(t *testing.T) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Link", "</a.css>; rel=preload")
 				rw.WriteHeader(http.StatusEarlyHints)
 				rw.Header().Set("Trailer", "Grpc-Status")
@@ -118,7 +118,7 @@ func TestForward_Streams(t *testing.T) {
 			}
 		})
 		t.Run("trailers cannot carry framing or cookies", func(t *testing.T) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				conn, _, err := rw.(http.Hijacker).Hijack()
 				w.must(err)
 				defer conn.Close()
@@ -134,7 +134,7 @@ func TestForward_Streams(t *testing.T) {
 		})
 		t.Run("trailers of a request are not forwarded", func(t *testing.T) {
 			var seen http.Header
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); seen = r.Trailer.Clone() })
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); seen = r.Trailer.Clone() })
 			r, _ := http.NewRequestWithContext(w.ctx, "POST", "https://"+openHost+"/", struct{ io.Reader }{strings.NewReader("x")})
 			r.Trailer = http.Header{"X-Forwarded-User": {forged}, "X-Other": {forged}}
 			res, err := c.Do(r)
@@ -145,7 +145,7 @@ func TestForward_Streams(t *testing.T) {
 			}
 		})
 		t.Run("methods, bodies, codes and encodings are forwarded unchanged", func(t *testing.T) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				rw.Header().Set("Content-Encoding", "br")
 				rw.Header().Set("X-Accepts", r.Header.Get("Accept-Encoding"))
@@ -160,7 +160,7 @@ func TestForward_Streams(t *testing.T) {
 			}
 		})
 		t.Run("a client may wait for 100 Continue", func(t *testing.T) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) { io.Copy(rw, r.Body) })
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { io.Copy(rw, r.Body) })
 			if _, body := w.send(c, "PUT", "https://"+openHost+"/x", strings.NewReader("body"), "Expect", "100-continue"); body != "body" {
 				t.Errorf("%q", body)
 			}
@@ -170,7 +170,7 @@ func TestForward_Streams(t *testing.T) {
 
 func TestTunnel_CarriesBothWays(t *testing.T) {
 	w := newWorld(t, nil)
-	w.behindIs(echo)
+	w.setUpstream(echo)
 	conn := dial(w, w.client(false), "https://"+openHost+"/", nil)
 	conn.SetReadLimit(-1)
 	for _, size := range []int{0, 1, 125, 126, 1 << 16, 1 << 20} {
@@ -181,15 +181,15 @@ func TestTunnel_CarriesBothWays(t *testing.T) {
 		}
 	}
 	w.must(conn.Close(websocket.StatusNormalClosure, ""))
-	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
-	w.eventually("it is counted", func() bool { return w.number("sallyport_http_requests_total", "route", "open", "code", "101") == 1 })
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
+	w.eventually("it is counted", func() bool { return w.metric("sallyport_http_requests_total", "route", "open", "code", "101") == 1 })
 }
 
 // TestUpgrade_WebSocketsAlone checks that no other upgrade than a WebSocket's is forwarded.
 func TestUpgrade_WebSocketsAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var upgrade atomic.Pointer[string]
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		u := r.Header.Get("Upgrade")
 		upgrade.Store(&u)
 	})
@@ -208,7 +208,7 @@ func TestUpgrade_WebSocketsAlone(t *testing.T) {
 	} {
 		upgrade.Store(nil)
 		body := map[bool]string{true: "hello"}[strings.Contains(lines, "Length: 5")] + map[bool]string{true: "0\r\n\r\n"}[strings.Contains(lines, "chunked")]
-		conn := w.raw(lines + "Host: " + openHost + "\r\n\r\n" + body)
+		conn := w.sendRaw(lines + "Host: " + openHost + "\r\n\r\n" + body)
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		w.must(err)
 		if got := upgrade.Load(); res.StatusCode != 200 || got == nil || *got != "" {
@@ -219,7 +219,7 @@ func TestUpgrade_WebSocketsAlone(t *testing.T) {
 }
 
 // hostile returns the URL of an upstream that sends the given bytes to every request.
-func hostile(t *testing.T, text string) string {
+func rawUpstream(t *testing.T, text string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -267,27 +267,27 @@ func TestUpgrade_UpstreamCannotSwitchUnasked(t *testing.T) {
 		"a denied handshake":     {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", true, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := hostile(t, c.response)
+			url := rawUpstream(t, c.response)
 			w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
 			lines := "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nAccept: application/json\r\n"
 			if c.webSocket {
 				lines += "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 			}
-			res, err := http.ReadResponse(bufio.NewReader(w.raw(lines+"\r\n")), nil)
+			res, err := http.ReadResponse(bufio.NewReader(w.sendRaw(lines+"\r\n")), nil)
 			w.must(err)
 			if res.StatusCode != c.code {
 				body, _ := io.ReadAll(res.Body)
 				t.Errorf("%d %s", res.StatusCode, body)
 			}
-			if c.code == 502 && w.number("sallyport_upstream_errors_total", "route", "open", "reason", string(upstreamUnavailable)) != 1 {
+			if c.code == 502 && w.metric("sallyport_upstream_errors_total", "route", "open", "reason", string(upstreamUnavailable)) != 1 {
 				t.Error("not counted")
 			}
 		})
 	}
 }
 
-// closesConnections returns the address of an upstream that reads each request and closes the connection.
-func closesConnections(t *testing.T) string {
+// closingUpstream returns the address of an upstream that reads each request and closes the connection.
+func closingUpstream(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	t.Cleanup(s.Close)
@@ -297,7 +297,7 @@ func closesConnections(t *testing.T) string {
 // dropsPosts makes the upstream close the connection at every POST, and counts the POSTs.
 func dropsPosts(w *world) *atomic.Int64 {
 	posts := new(atomic.Int64)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Method == "POST" {
 			posts.Add(1)
 			panic(http.ErrAbortHandler)
@@ -321,15 +321,15 @@ func TestUpstream_Failures(t *testing.T) {
 	})
 	t.Run("no response in time", func(t *testing.T) {
 		w := newWorld(t, func(s *Settings) { s.Routes[1].Timeout = 50 * time.Millisecond })
-		w.behindIs(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		res, body := w.get(w.client(true), "https://"+openHost+"/")
-		if res.StatusCode != 504 || !strings.Contains(body, string(upstreamTimeout)) || w.number("sallyport_upstream_errors_total", "reason", string(upstreamTimeout)) != 1 {
+		if res.StatusCode != 504 || !strings.Contains(body, string(upstreamTimeout)) || w.metric("sallyport_upstream_errors_total", "reason", string(upstreamTimeout)) != 1 {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
 	t.Run("a response that breaks off does not look complete", func(t *testing.T) {
 		w := newWorld(t, func(s *Settings) {
-			s.Routes[1].Upstream = Upstreams{hostile(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\nX\r\n")}
+			s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\nX\r\n")}
 		})
 		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 			res := w.open(c, "GET", "/", nil)
@@ -340,11 +340,11 @@ func TestUpstream_Failures(t *testing.T) {
 	})
 	t.Run("a malformed body is the client's fault", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.behindIs(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
-		conn := w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+		w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+		conn := w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		w.must(err)
-		if res.StatusCode != 400 || w.number("sallyport_upstream_errors_total") != 0 {
+		if res.StatusCode != 400 || w.metric("sallyport_upstream_errors_total") != 0 {
 			t.Errorf("%d", res.StatusCode)
 		}
 	})
@@ -378,7 +378,7 @@ func TestUpstream_Failures(t *testing.T) {
 	})
 	t.Run("a request without a body is forwarded without one", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(rw, r.TransferEncoding, r.Header["Content-Length"], r.ContentLength, r.Header["Idempotency-Key"])
 		})
 		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
@@ -391,12 +391,12 @@ func TestUpstream_Failures(t *testing.T) {
 	})
 	t.Run("a client that goes away ends its request", func(t *testing.T) {
 		w := newWorld(t, nil)
-		reached, gone := w.behindStreams()
-		conn := w.raw("GET /pending HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
+		reached, gone := w.serveStreams()
+		conn := w.sendRaw("GET /pending HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
 		await(t, "the upstream is reached", reached)
 		conn.Close()
 		await(t, "the upstream lets go", gone)
-		w.eventually("it is counted as gone", func() bool { return w.number("sallyport_http_requests_total", "route", "open", "code", "499") == 1 })
+		w.eventually("it is counted as gone", func() bool { return w.metric("sallyport_http_requests_total", "route", "open", "code", "499") == 1 })
 	})
 }
 
@@ -405,11 +405,11 @@ func TestUpstream_Failures(t *testing.T) {
 func TestSmuggling_TwoLengthsEndConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	var bodies []string
-	w.behindIs(func(_ http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		bodies = append(bodies, r.Method+" "+r.RequestURI+" "+string(body))
 	})
-	conn := w.raw("POST /a HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
+	conn := w.sendRaw("POST /a HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
 		"GET /smuggled HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
 	br := bufio.NewReader(conn)
 	res, err := http.ReadResponse(br, nil)
@@ -427,11 +427,11 @@ func TestSmuggling_TwoLengthsEndConnection(t *testing.T) {
 // a tunnel.
 func TestConnect_EndsConnection(t *testing.T) {
 	w := newWorld(t, nil)
-	conn := w.raw("CONNECT " + openHost + ":443 HTTP/1.1\r\nHost: " + openHost + ":443\r\n\r\nGET / HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
+	conn := w.sendRaw("CONNECT " + openHost + ":443 HTTP/1.1\r\nHost: " + openHost + ":443\r\n\r\nGET / HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
 	br := bufio.NewReader(conn)
 	res, err := http.ReadResponse(br, &http.Request{Method: "CONNECT"})
 	w.must(err)
-	if res.StatusCode != 405 || !res.Close || w.number("sallyport_decisions_total") != 0 {
+	if res.StatusCode != 405 || !res.Close || w.metric("sallyport_decisions_total") != 0 {
 		t.Errorf("%d %v", res.StatusCode, res.Header)
 	}
 }
@@ -497,7 +497,7 @@ func TestUpstream_RoundRobin(t *testing.T) {
 func TestUpstream_ReloadKeepsConnections(t *testing.T) {
 	w := newWorld(t, nil)
 	peers := map[string]bool{}
-	w.behindIs(func(_ http.ResponseWriter, r *http.Request) { peers[r.RemoteAddr] = true })
+	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { peers[r.RemoteAddr] = true })
 	c := w.client(true)
 	for range 5 {
 		w.get(c, "https://"+openHost+"/")
@@ -511,7 +511,7 @@ func TestUpstream_ReloadKeepsConnections(t *testing.T) {
 // TestForward_FollowsNoRedirect checks that a redirect of the upstream is left to the client.
 func TestForward_FollowsNoRedirect(t *testing.T) {
 	w := newWorld(t, nil)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, "http://169.254.169.254/latest/meta-data", http.StatusFound)
 	})
 	if res, _ := w.get(w.client(true), "https://"+openHost+"/"); res.StatusCode != 302 || res.Header.Get("Location") != "http://169.254.169.254/latest/meta-data" {
@@ -532,7 +532,7 @@ func TestPanic_EndsOneRequest(t *testing.T) {
 	if res, _ := w.get(c, "https://"+appHost+"/", "Accept", "application/json"); res.StatusCode != 401 {
 		t.Errorf("%d", res.StatusCode)
 	}
-	if n := w.number("sallyport_live_requests"); n != 0 {
+	if n := w.metric("sallyport_live_requests"); n != 0 {
 		t.Errorf("%v are live", n)
 	}
 }
