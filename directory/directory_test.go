@@ -240,8 +240,7 @@ func (m *model) putUser(rt *rapid.T, h *testDirectory, id string) {
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { u.ID = id; return tx.PutUser(&u) })
 	for other, had := range m.users {
 		if other != id && strings.EqualFold(had.UserName, u.UserName) {
-			var conflict *directory.ConflictError
-			if !errors.As(err, &conflict) {
+			if _, ok := errors.AsType[*directory.ConflictError](err); !ok {
 				rt.Fatalf("a second %q gave %v", u.UserName, err)
 			}
 			return
@@ -270,8 +269,7 @@ func (m *model) putGroup(rt *rapid.T, h *testDirectory, id string) {
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { g.ID = id; return tx.PutGroup(&g) })
 	for other, had := range m.groups {
 		if other != id && had.DisplayName == g.DisplayName {
-			var conflict *directory.ConflictError
-			if !errors.As(err, &conflict) {
+			if _, ok := errors.AsType[*directory.ConflictError](err); !ok {
 				rt.Fatalf("a second %q gave %v", g.DisplayName, err)
 			}
 			return

@@ -606,7 +606,7 @@ func FuzzCheck(f *testing.F) {
 		resp := httptest.NewRecorder()
 		func() {
 			defer func() {
-				if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
+				if fault := recover(); fault != nil && fault != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==
 					panic(fault)
 				}
 			}()

@@ -81,9 +81,7 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 func (ex *exchange) writeResponse(res *http.Response) {
 	ex.rw.closeIfBodyUnread(ex.body)
 	h := ex.rw.Header()
-	for name, values := range res.Header {
-		h[name] = values
-	}
+	maps.Copy(h, res.Header)
 	declared := len(res.Trailer)
 	for name := range res.Trailer {
 		h["Trailer"] = append(h["Trailer"], name)

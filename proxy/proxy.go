@@ -211,7 +211,7 @@ func (p *Proxy) finish(req *request, w *responseWriter, panicked any) {
 		w.flushPending()
 	}
 	p.count(req, w.status())
-	if panicked != nil && panicked != http.ErrAbortHandler {
+	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==
 		p.log.Error("request failed by a fault of the proxy", "err", panicked, "request", req.id, "stack", string(debug.Stack()))
 	}
 	if abort := w.release(); panicked != nil || abort {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
@@ -59,9 +60,7 @@ func (e headerEdits) apply(h http.Header) {
 	for _, name := range e.remove {
 		delete(h, name)
 	}
-	for name, values := range e.set {
-		h[name] = values
-	}
+	maps.Copy(h, e.set)
 }
 
 // isPreflight reports whether r is a CORS preflight request (Fetch §3.3.2), which a browser sends without credentials.

@@ -146,7 +146,7 @@ func (w *world) startProxy() {
 	pages, err := console.New()
 	w.must(err)
 	w.proxy, err = New(Parts{Directory: w.directory, Sessions: w.sessions, Provider: w.provider, Audit: record, Pages: pages,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		Log: slog.New(slog.DiscardHandler)})
 	w.must(err)
 	w.must(w.proxy.Load(w.settings))
 	var running sync.WaitGroup

@@ -48,13 +48,13 @@ func (s *Store) commitGroup() {
 	waiting := s.queue
 	s.queue = nil
 	s.mu.Unlock()
-	defer s.handOver(waiting)
+	defer s.passLeadership(waiting)
 	s.commitAll(slices.Clone(waiting))
 }
 
-// handOver signals the finished updates, and makes the first that waits the next
+// passLeadership signals the finished updates, and makes the first that waits the next
 // leader.
-func (s *Store) handOver(done []*update) {
+func (s *Store) passLeadership(done []*update) {
 	for _, u := range done {
 		u.signal <- struct{}{}
 	}
@@ -119,7 +119,7 @@ func (s *Store) attempt(updates []*update) (failed int) {
 func (s *Store) fail(updates []*update, err error, committing bool) {
 	s.metrics.count("update", "failed")
 	if committing {
-		s.readOnly = fmt.Errorf("%w (%v)", store.ErrPoisoned, err)
+		s.readOnly = fmt.Errorf("%w (%w)", store.ErrPoisoned, err)
 		err = s.readOnly
 	}
 	finish(updates, s.closed(err))
