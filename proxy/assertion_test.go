@@ -3,12 +3,15 @@ package proxy
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"sallyport/directory"
 	"sallyport/session"
 	"sallyport/store/bolt"
 )
@@ -67,4 +70,72 @@ func TestAssertions_AreVerifiedByEveryReplica(t *testing.T) {
 	again := replica(st)
 	verify("signed before a restart", before, again.jwks())
 	verify("signed after a restart", sign(again), a.jwks())
+}
+
+func TestAssertion(t *testing.T) {
+	w := newWorld(t, nil)
+	w.addUser("dana", staff, admins)
+	_, cookie := w.signIn("dana", appHost)
+	c := w.client(true)
+	assertion := func() string {
+		t.Helper()
+		_, seen := w.get(c, "https://"+appHost+"/", "Cookie", cookie)
+		for l := range strings.Lines(seen) {
+			if rest, found := strings.CutPrefix(l, "X-Sallyport-Assertion: "); found {
+				return strings.TrimSpace(rest)
+			}
+		}
+		t.Fatalf("no assertion:\n%s", seen)
+		return ""
+	}
+	_, text := w.get(c, "https://"+appHost+"/.sallyport/jwks.json")
+	var keys jose.JSONWebKeySet
+	w.must(json.Unmarshal([]byte(text), &keys))
+
+	first := assertion()
+	parsed, err := jwt.ParseSigned(first, []jose.SignatureAlgorithm{jose.ES256})
+	w.must(err)
+	key := keys.Key(parsed.Headers[0].KeyID)
+	if len(key) != 1 || key[0].Use != "sig" || !key[0].Valid() || !key[0].IsPublic() {
+		t.Fatalf("keys %+v", keys)
+	}
+	var std jwt.Claims
+	var own claims
+	w.must(parsed.Claims(key[0], &std, &own))
+	u := w.user("dana")
+	if std.Issuer != "https://"+loginHost || !slices.Equal(std.Audience, []string{"app"}) || std.Subject != u.ID || own.Email != u.Email ||
+		own.UserName != u.UserName || !slices.Equal(own.Groups, []string{staff, admins}) || own.Expires-own.Issued != 60 {
+		t.Errorf("%+v %+v", std, own)
+	}
+	if again := assertion(); again != first {
+		t.Error("signed anew for the same facts at once")
+	}
+	w.update(func(tx *directory.Tx) error {
+		d, err := tx.User(u.ID)
+		if err != nil {
+			return err
+		}
+		d.Document = []byte(`{"displayName":"Dana Doe","emails":[{"value":"dana.new@example.com"}]}`)
+		return tx.PutUser(&d)
+	})
+	parsed, err = jwt.ParseSigned(assertion(), []jose.SignatureAlgorithm{jose.ES256})
+	w.must(err)
+	w.must(parsed.Claims(key[0], &own))
+	if own.Email != "dana.new@example.com" {
+		t.Errorf("an assertion of old facts: %+v", own)
+	}
+	t.Run("groups that the route does not name stay here", func(t *testing.T) {
+		w.update(func(tx *directory.Tx) error {
+			g := directory.Group{ExternalID: "another", DisplayName: "Unrelated"}
+			if err := tx.PutGroup(&g); err != nil {
+				return err
+			}
+			_, err := tx.AddMembers(g.ID, []string{u.ID})
+			return err
+		})
+		_, seen := w.get(c, "https://"+appHost+"/", "Cookie", cookie)
+		if !strings.Contains(seen, "X-Forwarded-Groups: "+staff+","+admins+"\r\n") {
+			t.Errorf("%s", seen)
+		}
+	})
 }

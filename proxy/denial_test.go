@@ -226,3 +226,19 @@ func checkCommon(t *testing.T, denied *denial, w *httptest.ResponseRecorder) {
 		t.Errorf("%s: the caller is told what is for the log", denied.reason)
 	}
 }
+
+// TestDenial_DisclosesTokenVersion: the sender of a token of the wrong version is told what to change.
+func TestDenial_DisclosesTokenVersion(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil) // the provider was discovered
+	text := w.tenant.AccessTokenV1(w.person("alice"), audience, nil)
+	resp, body := w.get(w.client(false), "https://"+apiHost+"/v1/x", "Authorization", "Bearer "+text)
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("it gives %d", resp.StatusCode)
+	}
+	for where, told := range map[string]string{"the problem": body, "WWW-Authenticate": resp.Header.Get("WWW-Authenticate")} {
+		if !strings.Contains(told, "it is a v1.0 token; set api.requestedAccessTokenVersion to 2") {
+			t.Errorf("%s says %q", where, told)
+		}
+	}
+}

@@ -1,8 +1,13 @@
 package proxy
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -53,4 +58,57 @@ func TestServe_Access(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestPanic_EndsOneRequest checks that a panic ends its request, not the server, and does not look like a response.
+func TestPanic_EndsOneRequest(t *testing.T) {
+	w := newWorld(t, nil)
+	w.proxy.routing.Load().routes[1].policy = nil
+	c := w.client(false)
+	r, _ := http.NewRequestWithContext(w.ctx, "GET", "https://"+openHost+"/", nil)
+	var eof error
+	if _, eof = c.Do(r); eof == nil || !errors.Is(eof, io.EOF) {
+		t.Errorf("%v", eof)
+	}
+	if res, _ := w.get(c, "https://"+appHost+"/", "Accept", "application/json"); res.StatusCode != 401 {
+		t.Errorf("%d", res.StatusCode)
+	}
+	if n := w.metric("sallyport_live_requests"); n != 0 {
+		t.Errorf("%v are live", n)
+	}
+}
+
+// TestServe_NeverMixesSettings: however reloads and requests interleave, no request is decided by one route and sent to the
+// upstream of another.
+func TestServe_NeverMixesSettings(t *testing.T) {
+	w := newWorld(t, nil)
+	open := w.settings
+	open.Routes = slices.Clone(open.Routes)
+	other := rawUpstream(t, "HTTP/1.1 200 OK\r\nX-Saw: other\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	open.Routes[0].Policy, open.Routes[0].Upstream, open.Routes[0].UpstreamTLS = []string{"all"}, Upstreams{other}, UpstreamTLS{}
+	var stop atomic.Bool
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer stop.Store(true)
+	for i := range 4 {
+		c := w.client(i%2 == 0)
+		asking.Go(func() {
+			for !stop.Load() {
+				r, _ := http.NewRequestWithContext(w.ctx, "GET", "https://"+appHost+"/", nil)
+				res, err := c.Do(r)
+				if err != nil {
+					continue // cut by a reload
+				}
+				io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				if saw := res.Header.Get("X-Saw"); res.StatusCode == 200 && saw != "other" {
+					t.Errorf("nobody reached the upstream of staff: %s", saw)
+				}
+			}
+		})
+	}
+	for range 100 {
+		w.must(w.proxy.Load(open))
+		w.must(w.proxy.Load(w.settings))
+	}
 }

@@ -112,3 +112,39 @@ func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 		t.Errorf("the upstream sees %d requests", saw)
 	}
 }
+
+// TestSmuggling_TwoLengthsEndConnection checks that a request with Content-Length and Transfer-Encoding is the last on its
+// connection (RFC 9112 §6.1).
+func TestSmuggling_TwoLengthsEndConnection(t *testing.T) {
+	w := newWorld(t, nil)
+	var bodies []string
+	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, r.Method+" "+r.RequestURI+" "+string(body))
+	})
+	conn := w.sendRaw("POST /a HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
+		"GET /smuggled HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
+	br := bufio.NewReader(conn)
+	res, err := http.ReadResponse(br, nil)
+	w.must(err)
+	io.Copy(io.Discard, res.Body)
+	if !res.Close {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+	if rest, _ := io.ReadAll(br); len(rest) != 0 || len(bodies) != 1 || bodies[0] != "POST /a " {
+		t.Errorf("after it %q; upstream saw %q", rest, bodies)
+	}
+}
+
+// TestConnect_EndsConnection checks that nothing after a CONNECT is read as a request: the client may believe that it has
+// a tunnel.
+func TestConnect_EndsConnection(t *testing.T) {
+	w := newWorld(t, nil)
+	conn := w.sendRaw("CONNECT " + openHost + ":443 HTTP/1.1\r\nHost: " + openHost + ":443\r\n\r\nGET / HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
+	br := bufio.NewReader(conn)
+	res, err := http.ReadResponse(br, &http.Request{Method: "CONNECT"})
+	w.must(err)
+	if res.StatusCode != 405 || !res.Close || w.metric("sallyport_decisions_total") != 0 {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+}

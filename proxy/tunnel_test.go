@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"sallyport/proxy/internal/upstream"
 )
@@ -155,4 +158,21 @@ func TestFrameTracker(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTunnel_CarriesBothWays(t *testing.T) {
+	w := newWorld(t, nil)
+	w.setUpstream(echo)
+	conn := dial(w, w.client(false), "https://"+openHost+"/", nil)
+	conn.SetReadLimit(-1)
+	for _, size := range []int{0, 1, 125, 126, 1 << 16, 1 << 20} {
+		sent := bytes.Repeat([]byte{'x'}, size)
+		w.must(conn.Write(w.ctx, websocket.MessageBinary, sent))
+		if _, got, err := conn.Read(w.ctx); err != nil || !bytes.Equal(got, sent) {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+	}
+	w.must(conn.Close(websocket.StatusNormalClosure, ""))
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
+	w.eventually("it is counted", func() bool { return w.metric("sallyport_http_requests_total", "route", "open", "code", "101") == 1 })
 }
