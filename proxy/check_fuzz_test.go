@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// FuzzCheck: whatever a check says, a request is allowed only if the rules allow what other parsers read in it, and the
-// response has every identity header.
+// FuzzCheck checks that a check is allowed only if it comes from a trusted proxy and the rules allow the request that the
+// standard library's parsers read in it, and that the response then has every identity header once.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range [][6]string{
 		{"GET", "https", appHost, "/", checkPath, ""},
@@ -37,28 +37,28 @@ func FuzzCheck(f *testing.F) {
 			cookies[name] = append(cookies[name], cookie)
 		}
 	}
-	f.Fuzz(func(t *testing.T, method, proto, host, uri, at, extra string, who uint8) {
+	f.Fuzz(func(t *testing.T, method, proto, host, uri, target, extra string, who uint8) {
 		name, peer := []string{"", "alice", "bob"}[who%3], []string{"127.0.0.1:1", "192.0.2.1:1"}[who/3%2]
-		r := &http.Request{Method: "GET", ProtoMajor: 1, ProtoMinor: 1, Host: loginHost, RequestURI: at, RemoteAddr: peer, Header: http.Header{}, Body: http.NoBody}
+		r := &http.Request{Method: "GET", ProtoMajor: 1, ProtoMinor: 1, Host: loginHost, RequestURI: target, RemoteAddr: peer, Header: http.Header{}, Body: http.NoBody}
 		r.URL = &url.URL{Path: "/"} // nothing reads it
-		own, _, _ := strings.Cut(at, "?")
-		byPath := strings.HasPrefix(own, checkPath+"/")
+		rawPath, _, _ := strings.Cut(target, "?")
+		byPath := strings.HasPrefix(rawPath, checkPath+"/")
 		if byPath {
 			r.Method, r.Host = method, appHost
-			host, uri = appHost, strings.TrimPrefix(at, checkPath)
+			host, uri = appHost, strings.TrimPrefix(target, checkPath)
 		} else {
 			r.Header[hdrForwardedMethod], r.Header[hdrForwardedProto], r.Header[hdrForwardedHost], r.Header[hdrForwardedURI] = []string{method}, []string{proto}, []string{host}, []string{uri}
 		}
-		if key, value, found := strings.Cut(extra, ": "); found {
+		if key, value, ok := strings.Cut(extra, ": "); ok {
 			key = http.CanonicalHeaderKey(key)
 			r.Header[key] = append(r.Header[key], value)
 		}
 		if name != "" {
-			at := 0
+			index := 0
 			if strings.HasPrefix(strings.ToLower(host), "files") {
-				at = 1
+				index = 1
 			}
-			r.Header["Cookie"] = append(r.Header["Cookie"], cookies[name][at])
+			r.Header["Cookie"] = append(r.Header["Cookie"], cookies[name][index])
 		}
 		resp := httptest.NewRecorder()
 		func() {
@@ -69,7 +69,7 @@ func FuzzCheck(f *testing.F) {
 			}()
 			w.proxy.ServeHTTP(resp, r)
 		}()
-		if resp.Code/100 != 2 || !strings.HasPrefix(own, internalPrefix+"check") {
+		if resp.Code/100 != 2 || !strings.HasPrefix(rawPath, internalPrefix+"check") {
 			return
 		}
 		for _, header := range Defaults().IdentityHeaders.all() {
@@ -78,17 +78,17 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 		switch {
-		case !byPath && own != checkPath:
-			t.Errorf("a yes at %q", at)
+		case !byPath && rawPath != checkPath:
+			t.Errorf("allowed at %q", target)
 		case peer != "127.0.0.1:1":
-			t.Error("a yes to a stranger")
+			t.Error("allowed for a peer that is not trusted")
 		case !stdlibAllows(method, host, uri, name):
-			t.Errorf("a yes to %s of %q %q %q", name, method, host, uri)
+			t.Errorf("allowed for %q: %q %q %q", name, method, host, uri)
 		}
 	})
 }
 
-// stdlibAllows reports whether the usual rules allow what the parsers of the standard library read in a request.
+// stdlibAllows reports whether the usual rules allow the request that the parsers of the standard library read.
 func stdlibAllows(method, host, uri, who string) bool {
 	u, err := url.ParseRequestURI(uri)
 	if err != nil || u.Host != "" || !strings.HasPrefix(uri, "/") {

@@ -16,13 +16,13 @@ import (
 
 const checkURL = "https://" + loginHost + checkPath
 
-// forwardedHeaders returns the headers with which a front proxy describes a request, in pairs.
+// forwardedHeaders returns the headers with which a front proxy describes a request, in pairs of name and value.
 func forwardedHeaders(method, target string) []string {
 	host, uri, _ := strings.Cut(strings.TrimPrefix(target, "https://"), "/")
 	return []string{hdrForwardedMethod, method, hdrForwardedProto, "https", hdrForwardedHost, host, hdrForwardedURI, "/" + uri, "X-Forwarded-For", "192.0.2.7"}
 }
 
-// without returns pairs without those of a name.
+// without returns headers, in pairs of name and value, without those of a name.
 func without(pairs []string, name string) (rest []string) {
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i] != name {
@@ -32,11 +32,11 @@ func without(pairs []string, name string) (rest []string) {
 	return rest
 }
 
-// checkAllowed checks that a response allows the request, with every identity header once.
+// checkAllowed checks that the response to a check allows the request and has every identity header exactly once.
 func checkAllowed(t *testing.T, res *http.Response, want IdentityHeaders) {
 	t.Helper()
 	if res.StatusCode != http.StatusOK {
-		t.Errorf("answers %d", res.StatusCode)
+		t.Errorf("status %d", res.StatusCode)
 		return
 	}
 	names := Defaults().IdentityHeaders
@@ -55,8 +55,8 @@ func checkAllowed(t *testing.T, res *http.Response, want IdentityHeaders) {
 
 var aliceHeaders = IdentityHeaders{User: "alice@example.com", Email: "alice@example.com", Name: "Alice Doe", Groups: staff}
 
-// TestCheck: the result of a check is that of the request itself.
-func TestCheck(t *testing.T) {
+// TestCheck_DecidesForwardedRequest checks that a check has the result that the request itself would have.
+func TestCheck_DecidesForwardedRequest(t *testing.T) {
 	w := newWorld(t, trustLoopback)
 	w.setUpstream(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
 	_, alice := w.signIn("alice", appHost)
@@ -66,50 +66,50 @@ func TestCheck(t *testing.T) {
 	const app, open, api = "https://" + appHost, "https://" + openHost, "https://" + apiHost
 	browser := []string{"Accept", chromeAccept, "Sec-Fetch-Mode", "navigate"}
 	for _, c := range []struct {
-		says   string
-		method string
-		target string
-		with   []string
-		code   int
-		reason Reason
-		who    IdentityHeaders
+		name     string
+		method   string
+		target   string
+		headers  []string
+		code     int
+		reason   Reason
+		identity IdentityHeaders
 	}{
-		{"of the group", "GET", app + "/", []string{"Cookie", alice}, 200, "", aliceHeaders},
-		{"with a query", "POST", app + "/a,b/c?d=/secret/x&e", []string{"Cookie", alice}, 200, "", aliceHeaders},
-		{"of the group, where a rule denies", "GET", app + "/secret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceHeaders},
-		{"however it is spelt", "GET", app + "/%73ecret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceHeaders},
-		{"by a method nobody named", "FROB", app + "/", []string{"Cookie", alice}, 403, noRule, aliceHeaders},
-		{"not of the group", "GET", app + "/", []string{"Cookie", bob}, 403, noRule, aliceHeaders},
-		{"nobody", "GET", app + "/", nil, 401, notSignedIn, aliceHeaders},
-		{"nobody, where anyone may", "GET", open + "/", nil, 200, "", IdentityHeaders{}},
-		{"a cookie of another host", "GET", open + "/", []string{"Cookie", alice}, 200, "", IdentityHeaders{}},
-		{"a made-up cookie", "GET", app + "/", []string{"Cookie", "__Host-sallyport=x"}, 401, notSignedIn, aliceHeaders},
-		{"a bearer token", "GET", api + "/v1/x", []string{"Authorization", token}, 200, "", aliceHeaders},
-		{"a cookie where tokens alone are good", "GET", api + "/v1/x", []string{"Cookie", alice}, 401, notSignedIn, aliceHeaders},
-		{"a bad token", "GET", api + "/v1/x", []string{"Authorization", "Bearer x.y.z"}, 401, tokenRefused, aliceHeaders},
-		{"two tokens", "GET", api + "/v1/x", []string{"Authorization", token, "Authorization", token}, 401, tokenRefused, aliceHeaders},
-		{"outside of the route's path", "GET", api + "/v2", []string{"Authorization", token}, 404, noRoute, aliceHeaders},
-		{"an unknown host", "GET", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
-		{"the login's own host", "GET", "https://" + loginHost + "/", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
-		{"an internal path", "GET", app + "/.sallyport/me", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
-		{"a check", "GET", app + "/.sallyport/check", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
-		{"a slash in a segment, where that may be", "GET", "https://" + lenientHost + "/a%2Fb", []string{"Cookie", files}, 200, "", aliceHeaders},
-		{"and where it may not", "GET", app + "/a%2Fb", []string{"Cookie", alice}, 400, badPath, aliceHeaders},
-		{"a denied slash in a segment", "GET", "https://" + lenientHost + "/secret%2Fb", []string{"Cookie", files}, 403, ruleDeny, aliceHeaders},
+		{"member", "GET", app + "/", []string{"Cookie", alice}, 200, "", aliceHeaders},
+		{"query_is_ignored", "POST", app + "/a,b/c?d=/secret/x&e", []string{"Cookie", alice}, 200, "", aliceHeaders},
+		{"member_denied_by_rule", "GET", app + "/secret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceHeaders},
+		{"denied_path_percent_encoded", "GET", app + "/%73ecret/x", []string{"Cookie", alice}, 403, ruleDeny, aliceHeaders},
+		{"unusual_method", "FROB", app + "/", []string{"Cookie", alice}, 403, noRule, aliceHeaders},
+		{"user_outside_group", "GET", app + "/", []string{"Cookie", bob}, 403, noRule, aliceHeaders},
+		{"anonymous", "GET", app + "/", nil, 401, notSignedIn, aliceHeaders},
+		{"anonymous_where_anyone_may", "GET", open + "/", nil, 200, "", IdentityHeaders{}},
+		{"cookie_of_another_host", "GET", open + "/", []string{"Cookie", alice}, 200, "", IdentityHeaders{}},
+		{"invalid_cookie", "GET", app + "/", []string{"Cookie", "__Host-sallyport=x"}, 401, notSignedIn, aliceHeaders},
+		{"bearer_token", "GET", api + "/v1/x", []string{"Authorization", token}, 200, "", aliceHeaders},
+		{"cookie_on_route_for_tokens", "GET", api + "/v1/x", []string{"Cookie", alice}, 401, notSignedIn, aliceHeaders},
+		{"invalid_token", "GET", api + "/v1/x", []string{"Authorization", "Bearer x.y.z"}, 401, tokenRefused, aliceHeaders},
+		{"two_tokens", "GET", api + "/v1/x", []string{"Authorization", token, "Authorization", token}, 401, tokenRefused, aliceHeaders},
+		{"path_outside_route", "GET", api + "/v2", []string{"Authorization", token}, 404, noRoute, aliceHeaders},
+		{"unknown_host", "GET", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
+		{"login_host", "GET", "https://" + loginHost + "/", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
+		{"internal_path", "GET", app + "/.sallyport/me", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
+		{"check_of_check", "GET", app + "/.sallyport/check", []string{"Cookie", alice}, 404, noRoute, aliceHeaders},
+		{"encoded_slash_on_lenient_route", "GET", "https://" + lenientHost + "/a%2Fb", []string{"Cookie", files}, 200, "", aliceHeaders},
+		{"encoded_slash_on_strict_route", "GET", app + "/a%2Fb", []string{"Cookie", alice}, 400, badPath, aliceHeaders},
+		{"denied_path_with_encoded_slash", "GET", "https://" + lenientHost + "/secret%2Fb", []string{"Cookie", files}, 403, ruleDeny, aliceHeaders},
 	} {
-		t.Run(c.says, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
-				for form, at := range map[string]string{"at public_url": checkURL, "at its own host": c.target[:strings.Index(c.target[8:], "/")+8] + checkPath} {
-					if strings.Contains(at, "nowhere") {
+				for form, checkURL := range map[string]string{"at public_url": checkURL, "at the host of the request": c.target[:strings.Index(c.target[8:], "/")+8] + checkPath} {
+					if strings.Contains(checkURL, "nowhere") {
 						continue
 					}
-					res, body := w.get(client, at, append(forwardedHeaders(c.method, c.target), c.with...)...)
-					checkDenied(t, form, res, body, c.code, c.reason, c.who)
+					res, body := w.get(client, checkURL, append(forwardedHeaders(c.method, c.target), c.headers...)...)
+					checkResult(t, form, res, body, c.code, c.reason, c.identity)
 				}
 			})
 		})
 	}
-	t.Run("a browser is sent to sign in", func(t *testing.T) {
+	t.Run("browser_is_redirected_to_login", func(t *testing.T) {
 		res, _ := w.get(w.client(true), checkURL, append(forwardedHeaders("GET", app+"/a?b=c"), browser...)...)
 		to, err := url.Parse(res.Header.Get("Location"))
 		w.must(err)
@@ -117,7 +117,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
 	})
-	t.Run("a browser behind a front that cannot redirect gets the same as a 401", func(t *testing.T) {
+	t.Run("login_location_in_401_for_front_proxy_without_redirects", func(t *testing.T) {
 		res, _ := w.get(w.client(true), checkURL+noRedirect, append(forwardedHeaders("GET", app+"/a?b=c"), browser...)...)
 		if res.StatusCode != 401 || !strings.HasPrefix(res.Header.Get("Location"), "https://"+loginHost+loginPath+"?") ||
 			!strings.HasPrefix(res.Header.Get("Set-Cookie"), bindingCookie) || res.Header.Get("WWW-Authenticate") == "" {
@@ -129,15 +129,15 @@ func TestCheck(t *testing.T) {
 			}
 		}
 		if res, _ := w.get(w.client(true), checkURL+noRedirect, forwardedHeaders("GET", app+"/a")...); res.StatusCode != 401 || res.Header.Get("Location") != "" {
-			t.Errorf("a script: %d %v", res.StatusCode, res.Header)
+			t.Errorf("a client that is no browser: %d %v", res.StatusCode, res.Header)
 		}
 	})
-	t.Run("a form sent by somebody signed out is not navigated away", func(t *testing.T) {
+	t.Run("form_of_anonymous_browser_is_not_redirected", func(t *testing.T) {
 		if res, _ := w.get(w.client(true), checkURL, append(forwardedHeaders("POST", app+"/a"), browser...)...); res.StatusCode != 401 {
 			t.Errorf("%d", res.StatusCode)
 		}
 	})
-	t.Run("the next check after a change knows of it", func(t *testing.T) {
+	t.Run("next_check_sees_deactivation", func(t *testing.T) {
 		w.setActive("alice", false)
 		if res, body := w.get(w.client(true), checkURL, append(forwardedHeaders("GET", app+"/"), "Cookie", alice)...); res.StatusCode != 403 || !strings.Contains(body, string(inactiveUser)) {
 			t.Errorf("%d %s", res.StatusCode, body)
@@ -145,23 +145,26 @@ func TestCheck(t *testing.T) {
 	})
 }
 
-func checkDenied(t *testing.T, form string, res *http.Response, body string, code int, reason Reason, who IdentityHeaders) {
+// checkResult checks that the response to a check has a status and a reason and, unless it allows the request, no identity
+// header.
+func checkResult(t *testing.T, form string, res *http.Response, body string, code int, reason Reason, identity IdentityHeaders) {
 	t.Helper()
 	if code == http.StatusOK {
-		checkAllowed(t, res, who)
+		checkAllowed(t, res, identity)
 		return
 	}
 	if res.StatusCode != code || !strings.Contains(body, `"reason":"`+string(reason)+`"`) {
 		t.Errorf("%s: %d %s, want %d %s", form, res.StatusCode, body, code, reason)
 	}
 	for _, name := range Defaults().IdentityHeaders.all() {
-		if _, told := res.Header[name]; told {
-			t.Errorf("%s: a refusal tells %s", form, name)
+		if _, ok := res.Header[name]; ok {
+			t.Errorf("%s: a denial has the header %s", form, name)
 		}
 	}
 }
 
-// TestCheck_ByPath uses Envoy's ext_authz over HTTP: the check is the request itself, with checkPath before its path.
+// TestCheck_ByPath sends checks in the form of Envoy's ext_authz over HTTP: the request itself, with checkPath put before its
+// path.
 func TestCheck_ByPath(t *testing.T) {
 	w := newWorld(t, trustLoopback)
 	w.setUpstream(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
@@ -169,51 +172,51 @@ func TestCheck_ByPath(t *testing.T) {
 	_, files := w.signIn("alice", lenientHost)
 	const app = "https://" + appHost + checkPath
 	for _, c := range []struct {
-		says   string
-		method string
-		url    string
-		with   []string
-		code   int
-		reason Reason
+		name    string
+		method  string
+		url     string
+		headers []string
+		code    int
+		reason  Reason
 	}{
-		{"of the group", "GET", app + "/", nil, 200, ""},
-		{"a form", "POST", app + "/a?redirect=false", nil, 200, ""},
-		{"a method nobody named", "FROB", app + "/", nil, 403, noRule},
-		{"a rule denies", "GET", app + "/secret/x", nil, 403, ruleDeny},
-		{"spelt otherwise", "GET", app + "/%73ecret/x", nil, 403, ruleDeny},
-		{"its scheme said", "GET", app + "/", []string{hdrForwardedProto, "https"}, 200, ""},
-		{"an odd scheme", "GET", app + "/", []string{hdrForwardedProto, "ftp"}, 400, badRequest},
-		{"both forms: path", "GET", app + "/", []string{hdrForwardedURI, "/"}, 400, badRequest},
-		{"both forms: method", "GET", app + "/", []string{hdrForwardedMethod, "GET"}, 400, badRequest},
-		{"both forms: host", "GET", app + "/", []string{hdrForwardedHost, appHost}, 400, badRequest},
-		{"both forms: another spelling", "GET", app + "/", []string{"X_Forwarded_Uri", "/"}, 400, badRequest},
-		{"an encoded slash", "GET", app + "/a%2Fb", nil, 400, badPath},
-		{"two slashes", "GET", app + "//secret/x", nil, 400, badPath},
-		{"a parameter", "GET", app + "/a;b", nil, 400, badPath},
-		{"a backslash", "GET", app + "/a%5Cb", nil, 400, badPath},
-		{"steps up", "GET", app + "/../secret/x", nil, 400, badPath},
-		{"encoded steps up", "GET", app + "/%2e%2e/%2e%2e/secret/x", nil, 400, badPath},
-		{"a path without its slash", "GET", app + "admin", nil, 404, noRoute},
-		{"a check of a check", "GET", app + checkPath, nil, 404, noRoute},
-		{"the check's own path spelt otherwise", "GET", "https://" + appHost + "/.sallyport/%63heck/", nil, 400, badPath},
-		{"the login host's own page", "GET", checkURL + "/", nil, 404, noRoute},
+		{"member", "GET", app + "/", nil, 200, ""},
+		{"form", "POST", app + "/a?redirect=false", nil, 200, ""},
+		{"unusual_method", "FROB", app + "/", nil, 403, noRule},
+		{"member_denied_by_rule", "GET", app + "/secret/x", nil, 403, ruleDeny},
+		{"denied_path_percent_encoded", "GET", app + "/%73ecret/x", nil, 403, ruleDeny},
+		{"with_scheme", "GET", app + "/", []string{hdrForwardedProto, "https"}, 200, ""},
+		{"invalid_scheme", "GET", app + "/", []string{hdrForwardedProto, "ftp"}, 400, badRequest},
+		{"both_forms_uri", "GET", app + "/", []string{hdrForwardedURI, "/"}, 400, badRequest},
+		{"both_forms_method", "GET", app + "/", []string{hdrForwardedMethod, "GET"}, 400, badRequest},
+		{"both_forms_host", "GET", app + "/", []string{hdrForwardedHost, appHost}, 400, badRequest},
+		{"both_forms_in_other_spelling", "GET", app + "/", []string{"X_Forwarded_Uri", "/"}, 400, badRequest},
+		{"encoded_slash", "GET", app + "/a%2Fb", nil, 400, badPath},
+		{"two_slashes", "GET", app + "//secret/x", nil, 400, badPath},
+		{"path_parameter", "GET", app + "/a;b", nil, 400, badPath},
+		{"backslash", "GET", app + "/a%5Cb", nil, 400, badPath},
+		{"dot_segment", "GET", app + "/../secret/x", nil, 400, badPath},
+		{"encoded_dot_segments", "GET", app + "/%2e%2e/%2e%2e/secret/x", nil, 400, badPath},
+		{"no_slash_after_check_path", "GET", app + "admin", nil, 404, noRoute},
+		{"check_of_check", "GET", app + checkPath, nil, 404, noRoute},
+		{"check_path_percent_encoded", "GET", "https://" + appHost + "/.sallyport/%63heck/", nil, 400, badPath},
+		{"portal", "GET", checkURL + "/", nil, 404, noRoute},
 		// A lenient route must not receive these: the rules would read another path than the one that the front proxy
 		// forwards.
-		{"lenient, on a route that is", "GET", "https://" + lenientHost + checkPath + "/secret%2Fx", []string{"Cookie", files}, 400, badPath},
-		{"lenient before the path", "GET", "https://" + lenientHost + "/.sallyport//check/secret/x", []string{"Cookie", files}, 400, badPath},
+		{"lenient_path_on_lenient_route", "GET", "https://" + lenientHost + checkPath + "/secret%2Fx", []string{"Cookie", files}, 400, badPath},
+		{"lenient_spelling_of_check_path", "GET", "https://" + lenientHost + "/.sallyport//check/secret/x", []string{"Cookie", files}, 400, badPath},
 	} {
-		t.Run(c.says, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
-				with := append([]string{"Accept", "application/json"}, c.with...)
-				if !slices.Contains(with, "Cookie") {
-					with = append(with, "Cookie", alice)
+				headers := append([]string{"Accept", "application/json"}, c.headers...)
+				if !slices.Contains(headers, "Cookie") {
+					headers = append(headers, "Cookie", alice)
 				}
-				res, body := w.send(client, c.method, c.url, nil, with...)
-				checkDenied(t, c.says, res, body, c.code, c.reason, aliceHeaders)
+				res, body := w.send(client, c.method, c.url, nil, headers...)
+				checkResult(t, c.name, res, body, c.code, c.reason, aliceHeaders)
 			})
 		})
 	}
-	t.Run("a browser is sent to sign in", func(t *testing.T) {
+	t.Run("browser_is_redirected_to_login", func(t *testing.T) {
 		res, _ := w.get(w.client(true), app+"/a"+noRedirect, "Accept", chromeAccept, "Sec-Fetch-Mode", "navigate")
 		to, err := url.Parse(res.Header.Get("Location"))
 		w.must(err)
@@ -223,25 +226,25 @@ func TestCheck_ByPath(t *testing.T) {
 	})
 }
 
-// TestCheck_AsProxiesSendIt sends the checks of front proxies that no test of ours can run.
-func TestCheck_AsProxiesSendIt(t *testing.T) {
+// TestCheck_ByTraefikAndEnvoy sends checks with the headers of front proxies that the tests cannot run.
+func TestCheck_ByTraefikAndEnvoy(t *testing.T) {
 	w := newWorld(t, withSecret(t))
 	_, alice := w.signIn("alice", appHost)
 	browser := []string{"Cookie", alice, "Accept", chromeAccept, "Accept-Encoding", "gzip, br", "Sec-Fetch-Mode", "navigate", "Upgrade-Insecure-Requests", "1", "User-Agent", "Mozilla/5.0", secretHeader, testSecret}
-	for says, c := range map[string]struct {
+	for name, c := range map[string]struct {
 		method, url string
-		with        []string
+		headers     []string
 	}{
 		"Traefik": {"GET", checkURL, append(forwardedHeaders("POST", "https://"+appHost+"/a?b=c"), "X-Forwarded-Port", "443", "X-Forwarded-Server", "traefik-0", "X-Real-Ip", "192.0.2.7")},
 		"Envoy": {"POST", "https://" + appHost + checkPath + "/a?b=c", []string{"X-Forwarded-For", "192.0.2.7", hdrForwardedProto, "https", "X-Envoy-Internal", "true", "X-Envoy-Expected-Rq-Timeout-Ms", "5000",
 			"X-Request-Id", "5b1e", "X-Forwarded-Client-Cert", "Hash=0", "Content-Length", "0"}},
 	} {
-		t.Run(says, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			bothProtocols(t, w, func(t *testing.T, client *http.Client) {
-				res, _ := w.send(client, c.method, c.url, nil, append(c.with, browser...)...)
-				told := aliceHeaders
-				told.Assertion = "one"
-				checkAllowed(t, res, told)
+				res, _ := w.send(client, c.method, c.url, nil, append(c.headers, browser...)...)
+				want := aliceHeaders
+				want.Assertion = "any"
+				checkAllowed(t, res, want)
 			})
 			lines := w.events(audit.KindDecision)
 			if last := lines[len(lines)-1]; !strings.Contains(last, `"path":"/a"`) || !strings.Contains(last, `"method":"POST"`) || !strings.Contains(last, `"address":"192.0.2.7"`) {
@@ -251,33 +254,35 @@ func TestCheck_AsProxiesSendIt(t *testing.T) {
 	}
 }
 
-// TestCheck_DoesNotWaitForBody: some front proxies send the length of a body in a check, but not the body.
+// TestCheck_DoesNotWaitForBody checks that a check with the Content-Length of a body, but without the body, gets its response.
+// Some front proxies send such checks.
 func TestCheck_DoesNotWaitForBody(t *testing.T) {
 	w := newWorld(t, trustLoopback)
 	var check strings.Builder
 	check.WriteString("GET " + checkPath + " HTTP/1.1\r\nHost: " + loginHost + "\r\nContent-Length: 10\r\n")
-	said := forwardedHeaders("POST", "https://"+openHost+"/")
-	for i := 0; i < len(said); i += 2 {
-		check.WriteString(said[i] + ": " + said[i+1] + "\r\n")
+	headers := forwardedHeaders("POST", "https://"+openHost+"/")
+	for i := 0; i < len(headers); i += 2 {
+		check.WriteString(headers[i] + ": " + headers[i+1] + "\r\n")
 	}
 	res, err := http.ReadResponse(bufio.NewReader(w.sendRaw(check.String()+"\r\n")), nil)
 	w.must(err)
 	if res.StatusCode != http.StatusOK || !res.Close {
-		t.Errorf("%d, the last: %v", res.StatusCode, res.Close)
+		t.Errorf("status %d, Connection: close is %v", res.StatusCode, res.Close)
 	}
 }
 
-// TestCheck_IsRecorded: as the request that it asks about. It is counted as a request for an internal path.
+// TestCheck_IsRecorded checks that a decision is recorded with the facts of the request that the check asks about, and that
+// the check is counted as a request for an internal path.
 func TestCheck_IsRecorded(t *testing.T) {
 	w := newWorld(t, trustLoopback)
-	one, alice := w.signIn("alice", appHost)
+	started, alice := w.signIn("alice", appHost)
 	w.get(w.client(true), checkURL, append(forwardedHeaders("POST", "https://"+appHost+"/a?b"), "Cookie", alice)...)
 	w.get(w.client(true), checkURL, forwardedHeaders("GET", "https://"+appHost+"/")...)
 	lines := w.events(audit.KindDecision)
 	if len(lines) != 1 {
 		t.Fatalf("recorded %q", lines)
 	}
-	for _, want := range []string{`"host":"` + appHost, `"path":"/a"`, `"method":"POST"`, `"address":"192.0.2.7"`, `"detail":{"front":"127.0.0.1"}`, one.ID, `"route":"app"`, `"decision":"allow"`} {
+	for _, want := range []string{`"host":"` + appHost, `"path":"/a"`, `"method":"POST"`, `"address":"192.0.2.7"`, `"detail":{"front":"127.0.0.1"}`, started.ID, `"route":"app"`, `"decision":"allow"`} {
 		if !strings.Contains(lines[0], want) {
 			t.Errorf("no %s in %s", want, lines[0])
 		}
@@ -298,35 +303,36 @@ func TestCheck_IsRecorded(t *testing.T) {
 	}
 }
 
-// TestCheck_DecidesPreflight: a preflight request that a route lets through must have no body, which a check cannot show.
+// TestCheck_DecidesPreflight checks that no check passes as a CORS preflight request. A preflight request must have no body,
+// and a check does not tell whether the request has one.
 func TestCheck_DecidesPreflight(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { trustLoopback(s); s.Routes[0].Preflight = passPreflight })
-	asks := []string{"Origin", "https://other.example.com", "Access-Control-Request-Method", "DELETE"}
-	if res, _ := w.send(w.client(false), "OPTIONS", "https://"+appHost+"/", nil, asks...); res.StatusCode != 200 {
-		t.Fatalf("in person: %d", res.StatusCode)
+	preflight := []string{"Origin", "https://other.example.com", "Access-Control-Request-Method", "DELETE"}
+	if res, _ := w.send(w.client(false), "OPTIONS", "https://"+appHost+"/", nil, preflight...); res.StatusCode != 200 {
+		t.Fatalf("the request itself: %d", res.StatusCode)
 	}
-	if res, _ := w.send(w.client(false), "OPTIONS", "https://"+appHost+checkPath+"/", nil, asks...); res.StatusCode != 401 {
+	if res, _ := w.send(w.client(false), "OPTIONS", "https://"+appHost+checkPath+"/", nil, preflight...); res.StatusCode != 401 {
 		t.Errorf("by path: %d", res.StatusCode)
 	}
-	if res, _ := w.get(w.client(false), checkURL, append(forwardedHeaders("OPTIONS", "https://"+appHost+"/"), asks...)...); res.StatusCode != 401 {
+	if res, _ := w.get(w.client(false), checkURL, append(forwardedHeaders("OPTIONS", "https://"+appHost+"/"), preflight...)...); res.StatusCode != 401 {
 		t.Errorf("by headers: %d", res.StatusCode)
 	}
 }
 
-// TestCheck_DeniesAfterLateChange: a change between decision and response finds the check among the live requests, and the
-// front proxy is not told that the request is allowed.
+// TestCheck_DeniesAfterLateChange checks that a check is denied if its request is cut after the decision and before the
+// response.
 func TestCheck_DeniesAfterLateChange(t *testing.T) {
 	w := newWorld(t, trustLoopback)
 	resp := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", checkURL, nil)
-	table := w.proxy.routing.Load()
-	req := &request{routing: table, route: table.routes[0], authClient: &authClient{}}
-	reply := newResponseWriter(resp, r, time.Minute)
-	live := w.proxy.live.enter(req, reply, r)
+	rt := w.proxy.routing.Load()
+	req := &request{routing: rt, route: rt.routes[0], authClient: &authClient{}}
+	rw := newResponseWriter(resp, r, time.Minute)
+	live := w.proxy.live.enter(req, rw, r)
 	defer w.proxy.live.leave(live)
 	b := new(batch)
 	b.add(live, deny(inactiveUser, ""))
-	if denied := w.proxy.writeAllowed(reply, live); denied == nil || denied.reason != inactiveUser || reply.status() != 0 {
-		t.Errorf("%+v, %d", denied, reply.status())
+	if denied := w.proxy.writeAllowed(rw, live); denied == nil || denied.reason != inactiveUser || rw.status() != 0 {
+		t.Errorf("%+v, %d", denied, rw.status())
 	}
 }

@@ -15,16 +15,16 @@ const testSecret = "3f9b1c6d3f9b1c6d3f9b1c6d3f9b1c6d"
 // trustLoopback puts 127.0.0.1 into trusted_proxies.
 func trustLoopback(s *Settings) { s.TrustedProxies = []string{"127.0.0.1"} }
 
-// withSecret also requires the secret.
+// withSecret returns a function that puts 127.0.0.1 into trusted_proxies and requires testSecret of front proxies.
 func withSecret(t testing.TB) func(*Settings) {
-	file := filepath.Join(t.TempDir(), "front")
+	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte(testSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return func(s *Settings) { trustLoopback(s); s.ForwardAuth.SecretFile = file }
 }
 
-// TestCheck_IsForTrustedProxies: others learn nothing, whatever they send.
+// TestCheck_IsForTrustedProxies checks that a peer outside trusted_proxies gets 403, whatever form its check has.
 func TestCheck_IsForTrustedProxies(t *testing.T) {
 	for _, c := range []struct {
 		peer    string
@@ -42,7 +42,7 @@ func TestCheck_IsForTrustedProxies(t *testing.T) {
 		{"@", []string{"10.0.0.0/8"}, 403},
 		{"", []string{"10.0.0.0/8"}, 403},
 	} {
-		t.Run(fmt.Sprint(c.peer, " by ", c.trusted), func(t *testing.T) {
+		t.Run(fmt.Sprint(c.peer, " trusted ", c.trusted), func(t *testing.T) {
 			w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })
 			_, alice := w.signIn("alice", appHost)
 			for _, form := range [][]string{forwardedHeaders("GET", "https://"+appHost+"/"), {"path"}, {"path", hdrForwardedURI, "x"}} {
@@ -70,46 +70,47 @@ func TestCheck_IsForTrustedProxies(t *testing.T) {
 	}
 }
 
-// TestCheck_RequiresSecret: if there is a secret, a check without it is denied, and one with it receives the assertion. If
-// there is none, no check receives the assertion: a client that a front proxy proxies to us looks like the front proxy.
+// TestCheck_RequiresSecret checks that, if there is a secret, a check without it is denied and a check with it receives the
+// assertion. If there is none, no check receives the assertion: a client whose request the front proxy forwards to us has the
+// address of the front proxy.
 func TestCheck_RequiresSecret(t *testing.T) {
 	w := newWorld(t, withSecret(t))
 	_, alice := w.signIn("alice", appHost)
 	c := w.client(false)
-	ask := append(forwardedHeaders("GET", "https://"+appHost+"/"), "Cookie", alice)
-	told := aliceHeaders
-	told.Assertion = "one"
-	res, _ := w.get(c, checkURL, append(ask, secretHeader, testSecret)...)
-	checkAllowed(t, res, told)
+	check := append(forwardedHeaders("GET", "https://"+appHost+"/"), "Cookie", alice)
+	want := aliceHeaders
+	want.Assertion = "any"
+	res, _ := w.get(c, checkURL, append(check, secretHeader, testSecret)...)
+	checkAllowed(t, res, want)
 	res, _ = w.get(c, "https://"+appHost+checkPath+"/", "Cookie", alice, secretHeader, testSecret)
-	checkAllowed(t, res, told)
-	for says, with := range map[string][]string{
-		"none":             nil,
-		"a wrong one":      {secretHeader, testSecret + "x"},
-		"an empty one":     {secretHeader, ""},
-		"two":              {secretHeader, testSecret, secretHeader, testSecret},
+	checkAllowed(t, res, want)
+	for name, headers := range map[string][]string{
+		"missing":          nil,
+		"wrong":            {secretHeader, testSecret + "x"},
+		"empty":            {secretHeader, ""},
+		"sent twice":       {secretHeader, testSecret, secretHeader, testSecret},
 		"another spelling": {"X_Sallyport_Secret", testSecret},
 	} {
-		if res, body := w.get(c, checkURL, append(ask, with...)...); res.StatusCode != 403 || !strings.Contains(body, string(untrustedProxy)) {
-			t.Errorf("%s: %d %s", says, res.StatusCode, body)
+		if res, body := w.get(c, checkURL, append(check, headers...)...); res.StatusCode != 403 || !strings.Contains(body, string(untrustedProxy)) {
+			t.Errorf("%s: %d %s", name, res.StatusCode, body)
 		}
 	}
-	t.Run("it reaches no upstream", func(t *testing.T) {
+	t.Run("secret_is_not_forwarded", func(t *testing.T) {
 		if _, seen := w.get(c, "https://"+openHost+"/", secretHeader, testSecret); strings.Contains(seen, testSecret) {
-			t.Error(seen)
+			t.Errorf("the upstream sees\n%s", seen)
 		}
 	})
-	t.Run("nobody has no assertion", func(t *testing.T) {
+	t.Run("no_assertion_for_anonymous", func(t *testing.T) {
 		res, _ := w.get(c, checkURL, append(forwardedHeaders("GET", "https://"+openHost+"/"), secretHeader, testSecret)...)
 		checkAllowed(t, res, IdentityHeaders{})
 	})
-	t.Run("without one, nobody is told an assertion", func(t *testing.T) {
+	t.Run("no_assertion_without_secret", func(t *testing.T) {
 		w.settings.ForwardAuth.SecretFile = ""
 		w.must(w.proxy.Load(w.settings))
-		res, _ := w.get(c, checkURL, append(ask, secretHeader, testSecret)...)
+		res, _ := w.get(c, checkURL, append(check, secretHeader, testSecret)...)
 		checkAllowed(t, res, aliceHeaders)
 	})
-	t.Run("a file that holds none is a fault", func(t *testing.T) {
+	t.Run("rejects_invalid_secret_file", func(t *testing.T) {
 		dir := t.TempDir()
 		for _, text := range []string{"", "short", strings.Repeat("a", 32) + "\nb", strings.Repeat("a b", 32)} {
 			file := filepath.Join(dir, "secret")
@@ -121,7 +122,7 @@ func TestCheck_RequiresSecret(t *testing.T) {
 		}
 		w.settings.ForwardAuth.SecretFile = filepath.Join(dir, "missing")
 		if err := w.proxy.Load(w.settings); err == nil {
-			t.Error("a missing file is none")
+			t.Error("a missing file is accepted")
 		}
 	})
 }
