@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"sallyport/admin"
@@ -260,8 +261,44 @@ func listenControl(path string) (net.Listener, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("another server listens on the control socket %s; stop it, or give control.socket another path", path)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("removing the control socket of a former server: %w", err)
+	if err := removeSocket(path); err != nil {
+		return nil, err
 	}
-	return listenPrivate(path)
+	l, err := listenPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // which would remove whatever is there by then
+	return &controlListener{Listener: l, path: path}, nil
+}
+
+// removeSocket removes the socket that a former server left at path. Anything else there stays, and is an error.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for the control socket of a former server: %w", err)
+	case info.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("control.socket names %s, which is not a socket and was left alone; name a path at which there is nothing else", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing the control socket of a former server: %w", err)
+	}
+	return nil
+}
+
+// controlListener listens on the control socket, and removes the socket when it is closed.
+type controlListener struct {
+	net.Listener
+	path string
+	once sync.Once
+	err  error // of the first Close
+}
+
+// Close implements [net.Listener].
+func (l *controlListener) Close() error {
+	l.once.Do(func() { l.err = errors.Join(removeSocket(l.path), l.Listener.Close()) })
+	return l.err
 }
