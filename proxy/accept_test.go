@@ -14,10 +14,10 @@ func TestAccept(t *testing.T) {
 		g, victim := h.browser(h.mallory), h.browser(h.alice)
 		theirs := g.until("https://app.example.com/", accept)
 		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(appHost, sessionCookie) != "" {
-			t.Errorf("a stranger's link signs in: %d", p.StatusCode)
+			t.Errorf("a link of another person signs in: %d", p.StatusCode)
 		}
 		if p := g.step(theirs); p.StatusCode != 400 || g.cookie(appHost, sessionCookie) != "" {
-			t.Errorf("a ticket that was tried elsewhere is still good: %d", p.StatusCode)
+			t.Errorf("a ticket that another browser tried is still valid: %d", p.StatusCode)
 		}
 		if p := g.open("https://app.example.com/"); p.StatusCode != 200 {
 			t.Errorf("a new ticket: %d", p.StatusCode)
@@ -34,7 +34,7 @@ func TestAccept(t *testing.T) {
 		}
 		g.plant(appHost, sessionCookie, "")
 		if p := g.step(link); p.StatusCode != 400 {
-			t.Errorf("without the session: %d", p.StatusCode)
+			t.Errorf("again, without the session cookie: %d", p.StatusCode)
 		}
 	})
 
@@ -84,7 +84,7 @@ func TestAccept(t *testing.T) {
 		}
 		h.setActive("mallory@example.com", true)
 		if p := g.ask("GET", "https://app.example.com/", nil); p.StatusCode != 401 {
-			t.Errorf("revived: %d", p.StatusCode)
+			t.Errorf("after reactivation: %d", p.StatusCode)
 		}
 	})
 }

@@ -22,8 +22,8 @@ type browser struct {
 	jar    *cookiejar.Jar
 	client *http.Client
 	person entratest.Person
-	path   []string // the URLs of the last call of open
-	setAll []string // the values of all cookies that were set
+	path   []string // the URLs that step requested since the last call of open
+	setAll []string // the values of all cookies that responses set
 }
 
 // browser returns a new browser that person uses.
@@ -50,7 +50,7 @@ type page struct {
 	body string
 }
 
-// ask sends one request, with header pairs, and follows nothing.
+// ask sends one request, with headers in pairs of name and value, and follows no redirect.
 func (g *browser) ask(method, target string, body io.Reader, header ...string) page {
 	g.t.Helper()
 	r := must[*http.Request](g.t)(http.NewRequest(method, target, body))
@@ -78,11 +78,11 @@ func (g *browser) open(target string) page {
 		}
 		return p
 	}
-	g.t.Fatalf("redirected in circles: %q", g.path)
+	g.t.Fatalf("too many redirects: %q", g.path)
 	return page{}
 }
 
-// step opens a page and follows no redirect.
+// step requests a URL as a browser that navigates, and follows no redirect. At the provider it signs in as its person.
 func (g *browser) step(target string) page {
 	g.t.Helper()
 	g.path = append(g.path, target)
@@ -102,15 +102,15 @@ func (g *browser) until(target, part string) string {
 		p := g.step(target)
 		next := p.Header.Get("Location")
 		if next == "" {
-			g.t.Fatalf("never came to %s: %d %s at %s", part, p.StatusCode, p.body, target)
+			g.t.Fatalf("no redirect to %s: %d %s at %s", part, p.StatusCode, p.body, target)
 		}
 		target = must[*url.URL](g.t)(p.Request.URL.Parse(next)).String()
 	}
-	g.t.Fatalf("never came to %s", part)
+	g.t.Fatalf("too many redirects without %s", part)
 	return ""
 }
 
-// press submits the form of the sign-out page of a host.
+// press submits the form of the sign-out page of a host, as a press of its button does.
 func (g *browser) press(host, form string, header ...string) page {
 	g.t.Helper()
 	header = append([]string{"Content-Type", "application/x-www-form-urlencoded", "Accept", navigate, "Sec-Fetch-Mode", "navigate",
@@ -137,7 +137,7 @@ func (g *browser) names(host string) (names []string) {
 	return names
 }
 
-// plant puts a cookie into the browser.
+// plant stores a cookie in the browser.
 func (g *browser) plant(host, name, value string) {
 	g.jar.SetCookies(&url.URL{Scheme: "https", Host: host, Path: "/"}, []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
 }

@@ -12,14 +12,14 @@ func TestCallback(t *testing.T) {
 	const callback = "https://login.example.com/.sallyport/callback"
 
 	for name, query := range map[string]string{
-		"nothing":               "",
-		"no state":              "?code=x",
-		"a short state":         "?code=x&state=abc",
-		"a state nobody made":   "?code=x&state=" + strings.Repeat("A", 43),
-		"a state like a header": "?code=x&state=%0d%0aSet-Cookie:a=b",
-		"a state of semicolons": "?code=x&state=;;;;;;;;;;",
+		"no_query":            "",
+		"no_state":            "?code=x",
+		"short_state":         "?code=x&state=abc",
+		"unknown_state":       "?code=x&state=" + strings.Repeat("A", 43),
+		"state_with_newline":  "?code=x&state=%0d%0aSet-Cookie:a=b",
+		"state_of_semicolons": "?code=x&state=;;;;;;;;;;",
 	} {
-		t.Run("rejects_without_flow: "+name, func(t *testing.T) {
+		t.Run("rejects_"+name, func(t *testing.T) {
 			g := h.browser(h.alice)
 			if p := g.step(callback + query); p.StatusCode != 400 || len(g.names(loginHost)) != 0 {
 				t.Errorf("%d, cookies %q", p.StatusCode, g.names(loginHost))
@@ -31,11 +31,11 @@ func TestCallback(t *testing.T) {
 		g, victim := h.browser(h.mallory), h.browser(h.alice)
 		theirs := g.until("https://app.example.com/", callback+"?")
 		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(loginHost, sessionCookie) != "" {
-			t.Errorf("signed in as somebody else: %d", p.StatusCode)
+			t.Errorf("signed in as another person: %d", p.StatusCode)
 		}
-		victim.until("https://app.example.com/", "/authorize?") // with a flow of their own
+		victim.until("https://app.example.com/", "/authorize?") // now the victim has a flow too
 		if p := victim.step(theirs); p.StatusCode != 400 || victim.cookie(loginHost, sessionCookie) != "" {
-			t.Errorf("signed in as somebody else: %d", p.StatusCode)
+			t.Errorf("signed in as another person: %d", p.StatusCode)
 		}
 	})
 
@@ -44,7 +44,7 @@ func TestCallback(t *testing.T) {
 		one := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
 		two := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
 		q := one.Query()
-		q.Set("code", two.Query().Get("code")) // another login's code: the verifier does not fit
+		q.Set("code", two.Query().Get("code")) // the PKCE verifier of the flow does not match this code
 		if p := g.step(callback + "?" + q.Encode()); p.StatusCode != 401 || g.cookie(loginHost, sessionCookie) != "" {
 			t.Errorf("%d", p.StatusCode)
 		}
@@ -73,10 +73,10 @@ func TestCallback(t *testing.T) {
 		if p := g.open(target); p.StatusCode != 200 {
 			t.Fatalf("%d", p.StatusCode)
 		}
-		if p := g.open(target); p.StatusCode != 200 || p.Request.URL.Path != "/" { // the button for going back
-			t.Errorf("again: %d at %s", p.StatusCode, p.Request.URL)
+		if p := g.open(target); p.StatusCode != 200 || p.Request.URL.Path != "/" { // as with the back button
+			t.Errorf("the second time: %d at %s", p.StatusCode, p.Request.URL)
 		}
-		g.plant(loginHost, flow, copied) // as somebody with a copy would
+		g.plant(loginHost, flow, copied) // as an attacker with a copy of the cookie would
 		if p := g.step(target); p.StatusCode != 401 {
 			t.Errorf("with a copy of the flow: %d", p.StatusCode)
 		}
@@ -89,7 +89,7 @@ func TestCallback(t *testing.T) {
 		for _, value := range []string{state, sealed, g.cookie(appHost, bindingCookie)} {
 			g.plant(loginHost, sessionCookie, value)
 			if p := g.ask("GET", "https://login.example.com/.sallyport/me", nil); p.StatusCode != 401 {
-				t.Errorf("%.20s… opens: %d", value, p.StatusCode)
+				t.Errorf("%.20s… is accepted as a session: %d", value, p.StatusCode)
 			}
 		}
 	})
@@ -100,7 +100,7 @@ func TestCallback(t *testing.T) {
 		}
 	})
 
-	t.Run("thousand_logins_stay_separate", func(t *testing.T) {
+	t.Run("concurrent_logins_stay_separate", func(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 40 {
 			all.Go(func() {

@@ -42,7 +42,8 @@ const (
 	navigate  = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 )
 
-// env is a proxy with a real store on disk, a directory, an identity provider and applications, all over TLS.
+// env is a proxy with a real store on disk, a directory and an identity provider, in front of applications. Browsers reach
+// it over TLS.
 type env struct {
 	t         *testing.T
 	store     store.Store
@@ -59,11 +60,11 @@ type env struct {
 
 	stopDirectory, stopSessions func()
 
-	alice, bob, mallory, stranger entratest.Person // alice and mallory are in SRE, bob in no group; the stranger was not pushed
+	alice, bob, mallory, stranger entratest.Person // alice and mallory are in SRE, bob is in no group, the stranger was never pushed
 	logins                        *countingHandler
 }
 
-// logBuffer is a log that several goroutines write.
+// logBuffer is a log that is safe for concurrent use.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -81,7 +82,7 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-// countingHandler counts requests by the last segment of their path.
+// countingHandler counts requests by the last segment of their path. While it is down, it responds with 503.
 type countingHandler struct {
 	http.Handler
 	mu   sync.Mutex
@@ -124,7 +125,7 @@ func must[V any](t testing.TB) func(V, error) V {
 	}
 }
 
-// newEnv starts a proxy before two applications for browsers and one for programs.
+// newEnv starts a proxy with two applications for browsers and one for programs.
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	h := &env{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
@@ -149,7 +150,7 @@ func newEnv(t *testing.T) *env {
 	h.record = must[*audit.Log](t)(audit.Open(h.auditFile))
 	provider := h.startProvider()
 	run("provider", provider.Run)
-	for tried := range 1000 { // until it has discovered the issuer
+	for tried := range 1000 { // wait until it has discovered the issuer
 		if _, _, err := provider.Begin(ctx, 0); err == nil {
 			break
 		}
@@ -174,7 +175,7 @@ func newEnv(t *testing.T) *env {
 	return h
 }
 
-// provide starts the identity provider and returns a client of it.
+// startProvider starts the identity provider and returns the proxy's client of it.
 func (h *env) startProvider() *oidc.Provider {
 	h.t.Helper()
 	h.issuer = httptest.NewUnstartedServer(nil)
@@ -222,7 +223,7 @@ func (h *env) newSettings() proxy.Settings {
 	return s
 }
 
-// people adds all persons to the tenant and pushes all but the stranger.
+// addPeople adds all persons to the tenant, and all but the stranger to the directory.
 func (h *env) addPeople() {
 	h.t.Helper()
 	h.alice = h.tenant.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice Ng"})
@@ -249,6 +250,7 @@ func (h *env) addPeople() {
 	})
 }
 
+// change changes the directory.
 func (h *env) change(fn func(*directory.Tx) error) {
 	h.t.Helper()
 	if err := h.directory.Update(context.Background(), fn); err != nil {
@@ -269,7 +271,7 @@ func (h *env) setActive(userName string, active bool) {
 	})
 }
 
-// leave removes a user from the group SRE.
+// removeFromGroup removes a user from the group SRE.
 func (h *env) removeFromGroup(userName string) {
 	h.t.Helper()
 	h.change(func(tx *directory.Tx) error {
@@ -286,6 +288,7 @@ func (h *env) removeFromGroup(userName string) {
 	})
 }
 
+// revision returns the revision of the store.
 func (h *env) revision() (revision store.Revision) {
 	h.t.Helper()
 	if err := h.store.View(context.Background(), func(r store.Reader) error { revision = r.Revision(); return nil }); err != nil {
@@ -294,7 +297,7 @@ func (h *env) revision() (revision store.Revision) {
 	return revision
 }
 
-// write replaces the first record under prefix.
+// write replaces the first record of the store whose key begins with prefix.
 func (h *env) write(prefix string, value []byte) {
 	h.t.Helper()
 	_, err := h.store.Update(context.Background(), func(w store.Writer) error {

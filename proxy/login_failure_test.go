@@ -8,17 +8,19 @@ import (
 	"sallyport/directory"
 )
 
+// TestLogin_ProgramsGetProblems checks that a client that is not a browser opening a page gets 401 or 403 with a problem, never a
+// redirect to log in.
 func TestLogin_ProgramsGetProblems(t *testing.T) {
 	h := newEnv(t)
 	g := h.browser(h.alice)
 	for name, header := range map[string][]string{
-		"curl":     {"Accept", "*/*"},
-		"fetch":    {"Accept", "text/html", "Sec-Fetch-Mode", "cors"},
-		"XHR":      {"Accept", "text/html", "X-Requested-With", "XMLHttpRequest"},
-		"JSON":     {"Accept", "application/json"},
-		"a socket": {"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
+		"curl":      {"Accept", "*/*"},
+		"fetch":     {"Accept", "text/html", "Sec-Fetch-Mode", "cors"},
+		"XHR":       {"Accept", "text/html", "X-Requested-With", "XMLHttpRequest"},
+		"JSON":      {"Accept", "application/json"},
+		"websocket": {"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
 	} {
-		t.Run(name+" gets a challenge, not a login page", func(t *testing.T) {
+		t.Run("challenges_"+name, func(t *testing.T) {
 			p := g.ask("GET", "https://app.example.com/x", nil, header...)
 			if p.StatusCode != 401 || p.Header.Get("WWW-Authenticate") != `Bearer realm="sallyport"` || p.Header.Get("Location") != "" || len(p.Cookies()) != 0 {
 				t.Errorf("%d %v", p.StatusCode, p.Header)
@@ -53,35 +55,36 @@ func TestLogin_ProgramsGetProblems(t *testing.T) {
 	})
 }
 
-func TestLogin_DeniesInDoubt(t *testing.T) {
+// TestLogin_FailsClosed checks that a login is denied, and starts no session, if a part that the decision depends on fails.
+func TestLogin_FailsClosed(t *testing.T) {
 	for name, c := range map[string]struct {
-		doubt  func(h *env)
+		fail   func(h *env)
 		status int
-		says   string
+		text   string
 	}{
-		"a record of theirs is damaged": {func(h *env) {
+		"damaged_record": {func(h *env) {
 			h.write("group/", []byte("{"))
-			h.change(func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "later"}) }) // memory has what came before, too
+			h.change(func(tx *directory.Tx) error { return tx.PutUser(&directory.User{UserName: "later"}) }) // returns after memory has the damaged record
 		}, 403, "cannot be read"},
-		"the directory no longer follows the store": {func(h *env) { h.stopDirectory() }, 503, "not up to date"},
-		"sessions no longer follow the store":       {func(h *env) { h.stopSessions() }, 503, "Sessions cannot be written"},
-		"what happens cannot be recorded":           {func(h *env) { h.record.Close() }, 503, "the record cannot be written"},
-		"the provider is not there":                 {func(h *env) { h.logins.setDown(true) }, 503, "does not respond"},
+		"directory_stale": {func(h *env) { h.stopDirectory() }, 503, "not up to date"},
+		"sessions_stale":  {func(h *env) { h.stopSessions() }, 503, "Sessions cannot be written"},
+		"audit_closed":    {func(h *env) { h.record.Close() }, 503, "the record cannot be written"},
+		"provider_down":   {func(h *env) { h.logins.setDown(true) }, 503, "does not respond"},
 	} {
-		t.Run("denies_when: "+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			h := newEnv(t)
 			g := h.browser(h.alice)
 			callback := g.until("https://app.example.com/", "/.sallyport/callback?")
-			c.doubt(h)
+			c.fail(h)
 			p := g.step(callback)
-			if p.StatusCode != c.status || !strings.Contains(p.body, c.says) || g.cookie(loginHost, sessionCookie) != "" {
+			if p.StatusCode != c.status || !strings.Contains(p.body, c.text) || g.cookie(loginHost, sessionCookie) != "" {
 				t.Errorf("%d, cookies %q: %s", p.StatusCode, g.names(loginHost), p.body)
 			}
 			if (c.status == 503) != (p.Header.Get("Retry-After") != "") {
 				t.Errorf("Retry-After %q", p.Header.Get("Retry-After"))
 			}
-			for _, one := range h.sessions.List() {
-				t.Errorf("left session %s", one.ID)
+			for _, started := range h.sessions.List() {
+				t.Errorf("session %s was started", started.ID)
 			}
 		})
 	}

@@ -25,7 +25,7 @@ func TestLogin(t *testing.T) {
 		g := h.browser(h.alice)
 		p := g.open("https://app.example.com/d/1?from=now-6h&to=now")
 		if p.StatusCode != 200 || !strings.HasPrefix(p.body, "the application saw GET /d/1?from=now-6h&to=now by alice@example.com with cookies") {
-			t.Fatalf("%d %s\nby way of %q", p.StatusCode, p.body, g.path)
+			t.Fatalf("%d %s\nvia %q", p.StatusCode, p.body, g.path)
 		}
 		if strings.Contains(p.body, "sallyport") {
 			t.Errorf("the application saw a cookie of ours: %s", p.body)
@@ -44,11 +44,11 @@ func TestLogin(t *testing.T) {
 	t.Run("one_login_serves_all_hosts", func(t *testing.T) {
 		g := h.browser(h.alice)
 		g.open("https://app.example.com/")
-		asked := h.logins.count("authorize")
+		before := h.logins.count("authorize")
 		if p := g.open("https://wiki.example.com/team/x"); p.StatusCode != 200 {
 			t.Fatalf("%d %s", p.StatusCode, p.body)
 		}
-		if h.logins.count("authorize") != asked {
+		if h.logins.count("authorize") != before {
 			t.Error("the provider was asked again")
 		}
 		if a, w, l := g.cookie(appHost, sessionCookie), g.cookie(wikiHost, sessionCookie), g.cookie(loginHost, sessionCookie); a == w || a == l || w == l {
@@ -60,9 +60,9 @@ func TestLogin(t *testing.T) {
 		g := h.browser(h.alice)
 		for _, target := range []string{"https://app.example.com/.sallyport/login?return_to=/x", "https://login.example.com/.sallyport/login?return_to=https://app.example.com/x",
 			"https://wiki.example.com/.sallyport/login?return_to=https%3A%2F%2Fapp.example.com%2Fx"} {
-			for _, still := range []string{"nobody", "somebody"} {
+			for _, state := range []string{"anonymous", "signed in"} {
 				if p := g.open(target); p.StatusCode != 200 || !strings.Contains(p.body, "GET /x by alice@") {
-					t.Errorf("as %s from %s: %d %s", still, target, p.StatusCode, p.body)
+					t.Errorf("%s, from %s: %d %s", state, target, p.StatusCode, p.body)
 				}
 			}
 			g.press(appHost, "")
@@ -110,7 +110,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}
 		if got := g.names(loginHost); len(got) != 0 || len(h.sessions.List()) != before {
-			t.Errorf("has cookies %q; %d sessions, were %d", got, len(h.sessions.List()), before)
+			t.Errorf("cookies %q; %d sessions, before %d", got, len(h.sessions.List()), before)
 		}
 	})
 
@@ -122,7 +122,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}
 		if u, ok := h.directory.Lookup(h.bob.OID); !ok || u.Active {
-			t.Error("is active again")
+			t.Error("the user is active again")
 		}
 		h.setActive("bob@example.com", true)
 	})
@@ -132,7 +132,7 @@ func TestLogin(t *testing.T) {
 		p := g.open("https://app.example.com/d/1?secret=1")
 		for _, want := range []string{"Bob Roe", "GET https://app.example.com/d/1", "owner@example.com", "You may not open this"} {
 			if !strings.Contains(p.body, want) {
-				t.Errorf("does not say %q", want)
+				t.Errorf("the page does not say %q", want)
 			}
 		}
 		if p.StatusCode != 403 || strings.Contains(p.body, "secret=1") {
@@ -150,10 +150,10 @@ func TestLogin(t *testing.T) {
 			t.Fatalf("%d %s", p.StatusCode, p.body)
 		}
 		if g.cookie(loginHost, sessionCookie) == planted {
-			t.Error("the login took over a session that somebody else prepared")
+			t.Error("the login continues a session that another person started")
 		}
 		if p := attacker.ask("GET", "https://login.example.com/.sallyport/me", nil); p.StatusCode != 401 {
-			t.Errorf("the older session goes on: %d", p.StatusCode)
+			t.Errorf("the older session is still valid: %d", p.StatusCode)
 		}
 	})
 
@@ -182,10 +182,10 @@ func TestLogin(t *testing.T) {
 			}
 		}
 		if flows != 5 {
-			t.Errorf("%d flows are kept", flows)
+			t.Errorf("%d flow cookies are kept", flows)
 		}
 		if p := g.open(last); p.StatusCode != 200 || !strings.Contains(p.body, "GET /8 ") {
-			t.Errorf("the newest: %d %s", p.StatusCode, p.body)
+			t.Errorf("the newest flow: %d %s", p.StatusCode, p.body)
 		}
 	})
 
@@ -214,14 +214,14 @@ func TestLogin(t *testing.T) {
 		g.open("https://app.example.com/")
 		h.setActive("alice@example.com", false)
 		if p := g.step("https://app.example.com/"); p.StatusCode != 403 || !strings.Contains(p.body, "switched off") {
-			t.Errorf("while off: %d", p.StatusCode)
+			t.Errorf("while inactive: %d", p.StatusCode)
 		}
 		h.setActive("alice@example.com", true)
 		if p := g.ask("GET", "https://app.example.com/", nil); p.StatusCode != 401 {
-			t.Errorf("the old cookie after: %d %s", p.StatusCode, p.body)
+			t.Errorf("the old cookie after reactivation: %d %s", p.StatusCode, p.body)
 		}
 		if p := g.open("https://app.example.com/"); p.StatusCode != 200 || !slices.ContainsFunc(g.path, func(s string) bool { return strings.Contains(s, "/authorize?") }) {
-			t.Errorf("did not have to sign in anew: %d by %q", p.StatusCode, g.path)
+			t.Errorf("no new login was required: %d via %q", p.StatusCode, g.path)
 		}
 	})
 
@@ -250,7 +250,7 @@ func TestLogin(t *testing.T) {
 		}
 		for _, name := range g.names(loginHost) {
 			if strings.Contains(name, "-flow-") {
-				t.Errorf("the flow cookie %s is left: a denial must not undo its deletion", name)
+				t.Errorf("the flow cookie %s is left: the denial must keep the Set-Cookie that deletes it", name)
 			}
 		}
 	})
@@ -298,7 +298,7 @@ func TestLogin_IsRecorded(t *testing.T) {
 		secrets := append(slices.Clone(g.setAll), "canary-query", "canary-code", "canary-state", "canary-client-secret")
 		for _, secret := range secrets {
 			if secret != "" && strings.Contains(written, secret) {
-				t.Errorf("%q was written down", secret)
+				t.Errorf("%q is in the log or the audit record", secret)
 			}
 		}
 		if len(g.setAll) < 5 || len(written) < 100 {

@@ -20,34 +20,34 @@ func TestMe(t *testing.T) {
 	})
 	g.open("https://app.example.com/")
 	type response struct {
-		User    map[string]any
-		Groups  []map[string]string
-		Session map[string]any
-		Token   map[string]any
-		Rev     uint64 `json:"directory_revision"`
+		User     map[string]any
+		Groups   []map[string]string
+		Session  map[string]any
+		Token    map[string]any
+		Revision uint64 `json:"directory_revision"`
 	}
-	read := func(t *testing.T, header ...string) (a response) {
+	read := func(t *testing.T, header ...string) (got response) {
 		t.Helper()
 		p := g.ask("GET", url, nil, header...)
 		if p.StatusCode != 200 || p.Header.Get("Content-Type") != "application/json" || p.Header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("%d %v", p.StatusCode, p.Header)
 		}
-		if err := json.Unmarshal([]byte(p.body), &a); err != nil {
+		if err := json.Unmarshal([]byte(p.body), &got); err != nil {
 			t.Fatal(err)
 		}
-		return a
+		return got
 	}
 	t.Run("describes_browser", func(t *testing.T) {
-		a := read(t)
-		if a.User["user_name"] != "alice@example.com" || a.User["display_name"] != "Alice Ng" || a.User["external_id"] != h.alice.OID || len(a.Session["id"].(string)) != 32 ||
-			len(a.Groups) != 1 || !maps.Equal(a.Groups[0], map[string]string{"id": "g-sre", "name": "SRE"}) || a.Rev != h.directory.Revision() || a.Token != nil {
-			t.Errorf("%+v", a)
+		got := read(t)
+		if got.User["user_name"] != "alice@example.com" || got.User["display_name"] != "Alice Ng" || got.User["external_id"] != h.alice.OID || len(got.Session["id"].(string)) != 32 ||
+			len(got.Groups) != 1 || !maps.Equal(got.Groups[0], map[string]string{"id": "g-sre", "name": "SRE"}) || got.Revision != h.directory.Revision() || got.Token != nil {
+			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("describes_program", func(t *testing.T) {
-		a := read(t, "Authorization", "Bearer "+h.tenant.AccessToken(h.mallory, audience, nil))
-		if a.User["user_name"] != "mallory@example.com" || a.Session != nil || a.Token["issuer"] != h.tenant.Issuer() {
-			t.Errorf("%+v", a)
+		got := read(t, "Authorization", "Bearer "+h.tenant.AccessToken(h.mallory, audience, nil))
+		if got.User["user_name"] != "mallory@example.com" || got.Session != nil || got.Token["issuer"] != h.tenant.Issuer() {
+			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("invalid_token", func(t *testing.T) {
@@ -60,8 +60,8 @@ func TestMe(t *testing.T) {
 	})
 	t.Run("follows_directory", func(t *testing.T) {
 		h.removeFromGroup("alice@example.com")
-		if a := read(t); len(a.Groups) != 0 {
-			t.Errorf("%+v", a)
+		if got := read(t); len(got.Groups) != 0 {
+			t.Errorf("%+v", got)
 		}
 		h.setActive("alice@example.com", false)
 		if p := g.ask("GET", url, nil); p.StatusCode != 403 {
