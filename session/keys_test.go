@@ -81,9 +81,9 @@ func TestSigningKeys_Rotate(t *testing.T) {
 		if n := h.keys("signing/"); n != 1 {
 			t.Errorf("%d keys are stored, want 1", n)
 		}
-		step(60*24*time.Hour+12*time.Hour, nil, 1)
+		step(6*24*time.Hour+12*time.Hour, nil, 1)
 		if n := h.keys("signing/"); n != 1 {
-			t.Errorf("%d keys are stored after 60 days, want 1", n)
+			t.Errorf("%d keys are stored after 6 days, want 1", n)
 		}
 		h.stop()
 	})
