@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func TestAssertions_AreVerifiedByEveryReplica(t *testing.T) {
 		return st
 	}
 	replica := func(st *bolt.Store) *assertions {
-		sessions, err := session.Open(t.Context(), st, session.Defaults())
+		sessions, err := session.Open(t.Context(), st, session.Defaults(), slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

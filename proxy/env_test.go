@@ -145,7 +145,7 @@ func newEnv(t *testing.T) *env {
 	h.store = must[*bolt.Store](t)(bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{Init: true}))
 	h.directory = must[*directory.Directory](t)(directory.Open(ctx, h.store, "externalId"))
 	h.stopDirectory = run("directory", h.directory.Run)
-	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults()))
+	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults(), slog.New(slog.DiscardHandler)))
 	h.stopSessions = run("sessions", h.sessions.Run)
 	h.record = must[*audit.Log](t)(audit.Open(h.auditFile))
 	provider := h.startProvider()

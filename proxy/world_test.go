@@ -132,7 +132,7 @@ func (w *world) startProxy() {
 	w.must(err)
 	w.directory, err = directory.Open(ctx, st, "externalId")
 	w.must(err)
-	w.sessions, err = session.Open(ctx, st, session.Defaults())
+	w.sessions, err = session.Open(ctx, st, session.Defaults(), slog.New(slog.DiscardHandler))
 	w.must(err)
 	w.auditFile = filepath.Join(t.TempDir(), "audit.jsonl")
 	record, err := audit.Open(w.auditFile)

@@ -9,13 +9,13 @@ import (
 func TestTruncate_KeepsValidUTF8(t *testing.T) {
 	full := strings.Repeat("a", 256)
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":                  {"", ""},
-		"exactly the bound":      {full, full},
-		"one byte more":          {full + "b", full},
-		"a rune at the bound":    {full[:255] + "é", full[:255]},
-		"a rune before it":       {full[:254] + "éx", full[:254] + "é"},
-		"a long rune cut":        {full[:253] + "😀", full[:253]},
-		"bytes that are no rune": {"a\xffb", "a\uFFFDb"},
+		"empty":                         {"", ""},
+		"of the greatest length":        {full, full},
+		"one byte longer":               {full + "b", full},
+		"a rune across the bound":       {full[:255] + "é", full[:255]},
+		"a rune that ends at the bound": {full[:254] + "éx", full[:254] + "é"},
+		"a long rune across the bound":  {full[:253] + "😀", full[:253]},
+		"invalid UTF-8":                 {"a\xffb", "a\uFFFDb"},
 	} {
 		if got := truncate(c.text); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
@@ -23,9 +23,9 @@ func TestTruncate_KeepsValidUTF8(t *testing.T) {
 	}
 }
 
-func TestSettings_DefaultsReplaceZeroes(t *testing.T) {
+func TestSettings_ZeroMeansDefault(t *testing.T) {
 	if got := (Settings{}).withDefaults(); got != Defaults() {
-		t.Errorf("no settings become %+v", got)
+		t.Errorf("the defaults are %+v", got)
 	}
 	own := Settings{Lifetime: time.Minute, Idle: time.Second, MaxSessions: 1}
 	if got := own.withDefaults(); got != own {
@@ -33,7 +33,7 @@ func TestSettings_DefaultsReplaceZeroes(t *testing.T) {
 	}
 }
 
-func TestSettings_CheckAcceptsItsBounds(t *testing.T) {
+func TestSettings_CheckBounds(t *testing.T) {
 	const month = 30 * 24 * time.Hour
 	for _, s := range []Settings{{time.Minute, time.Minute, 1}, {month, month, 1000}} {
 		s.Check(func(path, problem string) { t.Errorf("%+v: %s: %s", s, path, problem) })

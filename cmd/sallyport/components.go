@@ -54,7 +54,7 @@ func (c *components) open(ctx context.Context, file *config.File) error {
 		return nil
 	})
 	g.Go(func() (err error) {
-		if c.sessions, err = session.Open(reading, c.store, file.Session); err != nil {
+		if c.sessions, err = session.Open(reading, c.store, file.Session, c.log); err != nil {
 			return fmt.Errorf("loading the sessions: %w", err)
 		}
 		return nil
