@@ -30,30 +30,30 @@ func TestUpstream_RoundRobin(t *testing.T) {
 	}
 }
 
-// member is one of several upstream servers of a route. Its health check can fail.
+// backend is one of several upstream servers of a route. Its health check can be made to fail.
 type backend struct {
 	*httptest.Server
-	asked     atomic.Int64 // requests other than health checks
+	requests  atomic.Int64 // other than health checks
 	unhealthy atomic.Bool
 }
 
 func newBackend(t *testing.T) *backend {
-	m := &backend{}
-	m.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	b := &backend{}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/healthz" {
-			if m.unhealthy.Load() {
+			if b.unhealthy.Load() {
 				rw.WriteHeader(http.StatusServiceUnavailable)
 			}
 			return
 		}
-		m.asked.Add(1)
+		b.requests.Add(1)
 		_, _ = io.Copy(rw, r.Body)
 	}))
-	t.Cleanup(m.Close)
-	return m
+	t.Cleanup(b.Close)
+	return b
 }
 
-// unusedAddress returns an address on which nothing listens.
+// unusedAddress returns an address on which no server listens.
 func unusedAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -63,23 +63,23 @@ func unusedAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestUpstream_RetriesOnAnother: if a server cannot be reached or closes before it responds, and only for requests that
-// may be sent again.
+// TestUpstream_RetriesOnAnother checks that a request that may be sent twice goes to another server if the first cannot be
+// reached or closes the connection before it responds.
 func TestUpstream_RetriesOnAnother(t *testing.T) {
-	good, hangsUp := newBackend(t), closingUpstream(t)
+	good, closes := newBackend(t), closingUpstream(t)
 	for _, c := range []struct {
-		says, bad, method, body string
+		name, bad, method, body string
 		code                    int
 	}{
-		{"nobody listens, GET", unusedAddress(t), "GET", "", 200},
-		{"nobody listens, DELETE", unusedAddress(t), "DELETE", "", 200},
-		{"nobody listens, POST with a body", unusedAddress(t), "POST", "x", 502},
-		{"it hangs up, GET", hangsUp, "GET", "", 200},
-		{"it hangs up, DELETE", hangsUp, "DELETE", "", 502},
-		{"it hangs up, POST with a body", hangsUp, "POST", "x", 502},
+		{"unreachable_GET", unusedAddress(t), "GET", "", 200},
+		{"unreachable_DELETE", unusedAddress(t), "DELETE", "", 200},
+		{"unreachable_POST_with_body", unusedAddress(t), "POST", "x", 502},
+		{"closes_GET", closes, "GET", "", 200},
+		{"closes_DELETE", closes, "DELETE", "", 502},
+		{"closes_POST_with_body", closes, "POST", "x", 502},
 	} {
-		t.Run(c.says, func(t *testing.T) {
-			w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + c.bad} }) // the second is first
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + c.bad} }) // the second is tried first
 			r, err := http.NewRequestWithContext(w.ctx, c.method, "https://"+openHost+"/", strings.NewReader(c.body))
 			w.must(err)
 			res, err := w.client(false).Do(r)
@@ -91,13 +91,13 @@ func TestUpstream_RetriesOnAnother(t *testing.T) {
 	}
 }
 
-// TestUpstream_BacksOff: requests do not wait again for a server that cannot be reached.
+// TestUpstream_BacksOff checks that requests after the first are not sent to a server that cannot be reached.
 func TestUpstream_BacksOff(t *testing.T) {
 	good := newBackend(t)
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + unusedAddress(t)} })
 	c := w.client(true)
 	w.get(c, "https://"+openHost+"/")
-	for range 4 { // with a body: these are not sent again
+	for range 4 { // a request with a body is not sent again
 		r, err := http.NewRequestWithContext(w.ctx, "POST", "https://"+openHost+"/", strings.NewReader("x"))
 		w.must(err)
 		res, err := c.Do(r)
@@ -108,7 +108,9 @@ func TestUpstream_BacksOff(t *testing.T) {
 	}
 }
 
-func TestHealth(t *testing.T) {
+// TestHealth_SkipsUnhealthy checks that requests avoid a server after two failed health checks, until it is healthy again or
+// no server is healthy.
+func TestHealth_SkipsUnhealthy(t *testing.T) {
 	one, two := newBackend(t), newBackend(t)
 	w := newWorld(t, func(s *Settings) {
 		s.Routes[1].Upstream, s.Routes[1].Health = Upstreams{one.URL, two.URL}, &Health{Path: "/healthz", Every: time.Minute}
@@ -118,46 +120,46 @@ func TestHealth(t *testing.T) {
 		now = now.Add(time.Minute)
 		w.proxy.checkHealth(w.ctx, now)
 	}
-	ask := func() (a, b int64) {
-		before, beside := one.asked.Load(), two.asked.Load()
+	send := func() (toOne, toTwo int64) {
+		before, beforeTwo := one.requests.Load(), two.requests.Load()
 		for range 4 {
 			w.get(w.client(true), "https://"+openHost+"/")
 		}
-		return one.asked.Load() - before, two.asked.Load() - beside
+		return one.requests.Load() - before, two.requests.Load() - beforeTwo
 	}
 	down := func() float64 { return w.metric("sallyport_upstream_targets_down", "route", "open") }
 	check()
-	if a, b := ask(); a != 2 || b != 2 || down() != 0 {
-		t.Errorf("both are well: %d, %d, %v", a, b, down())
+	if a, b := send(); a != 2 || b != 2 || down() != 0 {
+		t.Errorf("both healthy: %d, %d, %v", a, b, down())
 	}
 	one.unhealthy.Store(true)
 	check()
-	if a, b := ask(); a != 2 || b != 2 {
-		t.Errorf("once may be chance: %d, %d", a, b)
+	if a, b := send(); a != 2 || b != 2 {
+		t.Errorf("one failed once: %d, %d", a, b)
 	}
 	check()
-	if a, b := ask(); a != 0 || b != 4 || down() != 1 {
-		t.Errorf("one is ill: %d, %d, %v", a, b, down())
+	if a, b := send(); a != 0 || b != 4 || down() != 1 {
+		t.Errorf("one is unhealthy: %d, %d, %v", a, b, down())
 	}
 	two.unhealthy.Store(true)
 	check()
 	check()
-	if a, b := ask(); a != 2 || b != 2 || down() != 2 {
-		t.Errorf("none is well, so all are asked: %d, %d, %v", a, b, down())
+	if a, b := send(); a != 2 || b != 2 || down() != 2 {
+		t.Errorf("none is healthy: %d, %d, %v", a, b, down())
 	}
 	one.unhealthy.Store(false)
-	w.proxy.checkHealth(w.ctx, now) // too early to ask again
+	w.proxy.checkHealth(w.ctx, now) // the next check is not due
 	if down() != 2 {
-		t.Error("asked more often than said")
+		t.Error("checked more often than configured")
 	}
 	check()
-	if a, b := ask(); a != 4 || b != 0 || down() != 1 {
-		t.Errorf("one is well again: %d, %d, %v", a, b, down())
+	if a, b := send(); a != 4 || b != 0 || down() != 1 {
+		t.Errorf("one is healthy again: %d, %d, %v", a, b, down())
 	}
 }
 
-// TestRetries_EndWithRequest: no server is tried for a client that is gone.
-func TestRetries_EndWithRequest(t *testing.T) {
+// TestUpstream_NoRetryAfterCancel checks that no other server is tried for a request whose client is gone.
+func TestUpstream_NoRetryAfterCancel(t *testing.T) {
 	good := newBackend(t)
 	u, err := newUpstream(Route{Upstream: Upstreams{good.URL, "http://" + unusedAddress(t)}})
 	if err != nil {
@@ -169,7 +171,7 @@ func TestRetries_EndWithRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := u.RoundTrip(r); err == nil || good.asked.Load() != 0 {
-		t.Errorf("%v, %d", err, good.asked.Load())
+	if _, err := u.RoundTrip(r); err == nil || good.requests.Load() != 0 {
+		t.Errorf("%v, %d", err, good.requests.Load())
 	}
 }

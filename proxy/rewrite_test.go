@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-func TestRewrite(t *testing.T) {
-	for _, c := range []struct{ path, strip, add, asked, saw string }{
+func TestRewrite_ReplacesLeadingSegments(t *testing.T) {
+	for _, c := range []struct{ path, strip, add, target, want string }{
 		{"/app", "/app", "", "/app/x?q=1", "GET /x?q=1"},
 		{"/app", "/app", "", "/app", "GET /"},
 		{"/app", "/app", "", "/app/", "GET /"},
@@ -21,14 +21,14 @@ func TestRewrite(t *testing.T) {
 		w := newWorld(t, func(s *Settings) {
 			s.Routes[1].Path, s.Routes[1].Rewrite = c.path, &Rewrite{Strip: c.strip, Add: c.add}
 		})
-		res, _ := w.get(w.client(true), "https://"+openHost+c.asked)
-		if got := res.Header.Get("X-Saw"); got != c.saw && res.Status[:3] != c.saw {
+		res, _ := w.get(w.client(true), "https://"+openHost+c.target)
+		if got := res.Header.Get("X-Saw"); got != c.want && res.Status[:3] != c.want {
 			t.Errorf("%+v: %s %s", c, res.Status, got)
 		}
 	}
 }
 
-func TestHeaderEdits(t *testing.T) {
+func TestHeaderEdits_ChangeBothDirections(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Routes[1].RequestHeaders = HeaderEdits{Remove: []string{"accept-language"}, Set: []HeaderSet{{"X-Env", "prod"}}}
 		s.Routes[1].ResponseHeaders = HeaderEdits{Remove: []string{"Server"}, Set: []HeaderSet{{"X-Frame-Options", "DENY"}}}
@@ -46,7 +46,7 @@ func TestHeaderEdits(t *testing.T) {
 	}
 }
 
-func TestUpstreamHost(t *testing.T) {
+func TestUpstreamHost_SetsHostHeader(t *testing.T) {
 	for written, want := range map[string]string{"": openHost, "public": openHost, "upstream": "", "grafana.internal": "grafana.internal"} {
 		w := newWorld(t, func(s *Settings) { s.Routes[1].UpstreamHost = written })
 		if want == "" {
@@ -59,7 +59,7 @@ func TestUpstreamHost(t *testing.T) {
 	}
 }
 
-func TestMaxBody(t *testing.T) {
+func TestMaxBody_RejectsLargerBodies(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Routes[1].MaxBody = 10 })
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
 	for _, h2 := range []bool{false, true} {
@@ -69,7 +69,7 @@ func TestMaxBody(t *testing.T) {
 		}{
 			{strings.NewReader("ten bytes!"), 200},
 			{strings.NewReader("ten bytes!!"), 413},
-			{io.MultiReader(strings.NewReader("of a length"), strings.NewReader("that is not known")), 413},
+			{io.MultiReader(strings.NewReader("a body of"), strings.NewReader("unknown length")), 413},
 		} {
 			r, err := http.NewRequestWithContext(w.ctx, "POST", "https://"+openHost+"/", c.body)
 			w.must(err)
@@ -85,9 +85,10 @@ func TestMaxBody(t *testing.T) {
 	}
 }
 
-// TestPreflight: on a route that lets CORS preflight requests through, they are anonymous, and no other request is.
-func TestPreflight(t *testing.T) {
-	ask := func(w *world, method string, headers ...string) (*http.Response, string) {
+// TestPreflight_PassesAnonymously checks that a route that lets CORS preflight requests through forwards them without
+// credentials, and still denies other anonymous requests.
+func TestPreflight_PassesAnonymously(t *testing.T) {
+	send := func(w *world, method string, headers ...string) (*http.Response, string) {
 		r, err := http.NewRequestWithContext(w.ctx, method, "https://"+appHost+"/", nil)
 		w.must(err)
 		for i := 0; i < len(headers); i += 2 {
@@ -99,9 +100,9 @@ func TestPreflight(t *testing.T) {
 		w.must(err)
 		return res, string(body)
 	}
-	full := []string{"Origin", "https://elsewhere.example.com", "Access-Control-Request-Method", "PUT", "Authorization", "Bearer x", "Cookie", "a=b", "X-Forwarded-User", "root"}
+	preflight := []string{"Origin", "https://elsewhere.example.com", "Access-Control-Request-Method", "PUT", "Authorization", "Bearer x", "Cookie", "a=b", "X-Forwarded-User", "root"}
 	w := newWorld(t, func(s *Settings) { s.Routes[0].Preflight = "pass" })
-	res, body := ask(w, "OPTIONS", full...)
+	res, body := send(w, "OPTIONS", preflight...)
 	if res.StatusCode != 200 {
 		t.Fatalf("%d", res.StatusCode)
 	}
@@ -110,13 +111,13 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("the upstream sees %s", secret)
 		}
 	}
-	if res, _ := ask(w, "OPTIONS", full[2:4]...); res.StatusCode != 401 {
+	if res, _ := send(w, "OPTIONS", preflight[2:4]...); res.StatusCode != 401 {
 		t.Errorf("without Origin: %d", res.StatusCode)
 	}
-	if res, _ := ask(w, "GET", full[:4]...); res.StatusCode != 401 {
+	if res, _ := send(w, "GET", preflight[:4]...); res.StatusCode != 401 {
 		t.Errorf("GET: %d", res.StatusCode)
 	}
-	if res, _ := ask(newWorld(t, nil), "OPTIONS", full[:4]...); res.StatusCode != 401 {
-		t.Errorf("where nothing was said: %d", res.StatusCode)
+	if res, _ := send(newWorld(t, nil), "OPTIONS", preflight[:4]...); res.StatusCode != 401 {
+		t.Errorf("on a route with default settings: %d", res.StatusCode)
 	}
 }

@@ -54,12 +54,13 @@ func TestUpstream_Protocols(t *testing.T) {
 		}
 	}
 	if res, _ := w.get(w.client(true), "https://untrusted.example.com/"); res.StatusCode != 502 {
-		t.Errorf("an upstream with another's certificate: %d", res.StatusCode)
+		t.Errorf("an upstream with an untrusted certificate: %d", res.StatusCode)
 	}
 }
 
-// TestClientCertificate: an upstream requires a client certificate, and has another name than its address.
-func TestClientCertificate(t *testing.T) {
+// TestUpstreamTLS_ClientCertificate checks that the proxy authenticates to an upstream that requires a client certificate and
+// whose own certificate has another name than its address, and that a reload uses changed files.
+func TestUpstreamTLS_ClientCertificate(t *testing.T) {
 	dir := t.TempDir()
 	ours := certificate(t, filepath.Join(dir, "ours"), "sallyport")
 	theirs := certificate(t, filepath.Join(dir, "theirs"), "app.internal")
@@ -81,12 +82,12 @@ func TestClientCertificate(t *testing.T) {
 	before := w.proxy.routing.Load().routes[1].upstream
 	w.must(w.proxy.Load(w.settings))
 	if w.proxy.routing.Load().routes[1].upstream != before {
-		t.Error("files that stay the same make another upstream")
+		t.Error("a reload with unchanged files made a new upstream")
 	}
 	certificate(t, filepath.Join(dir, "ours"), "sallyport two")
 	w.must(w.proxy.Load(w.settings))
 	if w.proxy.routing.Load().routes[1].upstream == before {
-		t.Error("another certificate is not taken")
+		t.Error("a reload does not use the new certificate")
 	}
 	w.settings.Routes[1].UpstreamTLS.CertFile, w.settings.Routes[1].UpstreamTLS.KeyFile = "", ""
 	w.must(w.proxy.Load(w.settings))
