@@ -20,9 +20,9 @@ type outcome struct {
 // request is let in, and again for every live request whenever its outcome may change. It is pure: it reads memory only
 // and has no side effects, not even in req.
 func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
-	r := req.route
+	r, readings := req.route, req.readings
 	if rt != req.routing {
-		if r = rt.find(req.host, req.path); !r.continues(req) {
+		if r, readings, out.denial = rt.routeOf(req); out.denial != nil || !r.continues(req) {
 			out.denial = deny(noRoute, "the route has changed")
 			return out
 		}
@@ -47,11 +47,7 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 	q := p.pools.policyRequests.Get().(*policy.Request)
 	defer p.pools.policyRequests.Put(q)
 	*q = policyRequest(req, c, out.user, now)
-	if out.decision = r.policy.Decide(q); out.decision.Allow && req.lenient {
-		q.Path = canonical.LenientReading(req.path) // every reading of the path must be allowed
-		out.decision = r.policy.Decide(q)
-	}
-	if !out.decision.Allow {
+	if out.decision = r.decideReadings(q, readings); !out.decision.Allow {
 		out.denial = denialByPolicy(req, c, out.decision)
 	}
 	return out
@@ -91,7 +87,7 @@ func denialByPolicy(req *request, c *caller, d policy.Decision) *denial {
 
 // continues reports whether r, under newer settings, is still the route of req: it leads to the same upstream.
 func (r *route) continues(req *request) bool {
-	return r != nil && r.upstream == req.route.upstream && (r.lenient || !req.lenient)
+	return r.upstream == req.route.upstream
 }
 
 // accepts reports whether the route accepts the way in which the caller authenticated.

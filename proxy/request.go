@@ -31,6 +31,7 @@ type request struct {
 	internal     bool        // the request is for a path of ours
 	authClient   *authClient // the front proxy that asks whether the request is allowed; nil for any other request
 	route        *route      // nil for internal requests, and until it is found
+	readings     []string    // other readings of the path, which all lead to the route
 	preflight    bool        // a CORS preflight request that the route lets through without a caller
 	caller       *caller     // nil for an anonymous request
 	sessionError Reason      // why the session cookie that was sent is not valid; "" if none was sent
@@ -99,15 +100,9 @@ func (req *request) isInternal() bool {
 }
 
 // findRoute sets the route of req.
-func (req *request) findRoute() *denial {
-	req.route = req.routing.find(req.host, req.path)
-	switch {
-	case req.route == nil:
-		return deny(noRoute, "")
-	case req.lenient && !req.route.lenient:
-		return deny(badPath, "lenient spelling on a route with strict paths")
-	}
-	return nil
+func (req *request) findRoute() (denied *denial) {
+	req.route, req.readings, denied = req.routing.routeOf(req)
+	return denied
 }
 
 // acceptsSessions reports whether signing in would help. It would not on a route that accepts bearer tokens alone.

@@ -72,21 +72,6 @@ func Decoded(path string) string {
 	return decodeValid(strings.ReplaceAll(path, "%2F", "%252F"))
 }
 
-// LenientReading returns a lenient path as the most lenient server reads it: every slash and backslash, percent-encoded
-// once or not at all, ends a segment; parameters and empty segments are dropped.
-func LenientReading(path string) string {
-	var out strings.Builder
-	for segment := range strings.FieldsFuncSeq(decodeValid(path), isSlash) {
-		name, _, _ := strings.Cut(segment, ";")
-		out.WriteByte('/')
-		out.WriteString(name)
-	}
-	if out.Len() == 0 || strings.HasSuffix(path, "/") {
-		out.WriteByte('/')
-	}
-	return out.String()
-}
-
 func isSlash(r rune) bool { return r == '/' || r == '\\' }
 
 // isPlain reports whether every byte of raw stands for itself.
@@ -211,10 +196,22 @@ func containsDotSegment(path string) bool {
 
 // decodeValid decodes valid percent-encodings once and leaves everything else as it is.
 func decodeValid(path string) string {
+	return decodeIf(path, func(byte) bool { return true })
+}
+
+// decodeIf decodes the valid percent-encodings of bytes that wanted selects, and leaves everything else as it is.
+func decodeIf(path string, wanted func(byte) bool) string {
+	if strings.IndexByte(path, '%') < 0 {
+		return path
+	}
 	var out strings.Builder
 	for i := 0; i < len(path); i++ {
 		if path[i] == '%' && i+2 < len(path) && hexValue[path[i+1]] >= 0 && hexValue[path[i+2]] >= 0 {
-			out.WriteByte(byte(hexValue[path[i+1]]<<4 | hexValue[path[i+2]]))
+			if c := byte(hexValue[path[i+1]]<<4 | hexValue[path[i+2]]); wanted(c) {
+				out.WriteByte(c)
+			} else {
+				out.WriteString(path[i : i+3])
+			}
 			i += 2
 			continue
 		}

@@ -270,17 +270,6 @@ func TestDecoded(t *testing.T) {
 	}
 }
 
-func TestLenientReading(t *testing.T) {
-	for path, want := range map[string]string{
-		"/": "/", "/a/b": "/a/b", "/caf%C3%A9/a%20b": "/café/a b", "/a%2Fb/": "/a/b/", "/a%5Cb": "/a/b", "/a%252Fb": "/a%2Fb",
-		"/a;v=1/b": "/a/b", "/a%3Bv/b": "/a/b", "/a//b//": "/a/b/",
-	} {
-		if got := LenientReading(path); got != want {
-			t.Errorf("%s is %q, want %q", path, got, want)
-		}
-	}
-}
-
 func TestUnder_ComparesWholeSegments(t *testing.T) {
 	for _, c := range []struct {
 		path, prefix string
