@@ -134,14 +134,16 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 	return n, nil
 }
 
-// truncate returns at most 256 bytes of a text that a browser or provider sent, as valid UTF-8.
+// truncate returns text as valid UTF-8 of at most 256 bytes. A browser or the provider sent it.
 func truncate(text string) string {
 	const maxBytes = 256
-	if len(text) > maxBytes {
-		text = text[:maxBytes]
-		for len(text) > 0 && !utf8.ValidString(text[max(0, len(text)-utf8.UTFMax):]) && len(text) > maxBytes-utf8.UTFMax {
-			text = text[:len(text)-1]
-		}
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= maxBytes {
+		return text
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
+	end := maxBytes
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }

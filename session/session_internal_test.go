@@ -15,6 +15,7 @@ func TestTruncate_KeepsValidUTF8(t *testing.T) {
 		"a rune across the bound":       {full[:255] + "é", full[:255]},
 		"a rune that ends at the bound": {full[:254] + "éx", full[:254] + "é"},
 		"a long rune across the bound":  {full[:253] + "😀", full[:253]},
+		"many invalid bytes":            {strings.Repeat("a\xff", 256), strings.Repeat("a\uFFFD", 64)},
 		"invalid UTF-8":                 {"a\xffb", "a\uFFFDb"},
 	} {
 		if got := truncate(c.text); got != c.want {
