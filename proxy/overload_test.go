@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// TestOverload_DeniesBeyondLimit: requests beyond the limit are denied, and the live ones go on.
+// TestOverload_DeniesBeyondLimit checks that requests beyond the limit are denied, and that the live ones complete.
 func TestOverload_DeniesBeyondLimit(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 3 })
-	inside, leave := make(chan struct{}), make(chan struct{})
+	arrived, release := make(chan struct{}), make(chan struct{})
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
-		inside <- struct{}{}
-		<-leave
+		arrived <- struct{}{}
+		<-release
 		_, _ = io.WriteString(rw, "done")
 	})
 	codes := make(chan int)
@@ -22,45 +22,45 @@ func TestOverload_DeniesBeyondLimit(t *testing.T) {
 			resp, _ := w.get(w.client(false), "https://"+openHost+"/")
 			codes <- resp.StatusCode
 		}()
-		<-inside
+		<-arrived
 	}
 	if resp, body := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("one more gives %d %s", resp.StatusCode, body)
+		t.Errorf("one request more than the limit: %d %s", resp.StatusCode, body)
 	}
-	close(leave)
+	close(release)
 	for range 3 {
 		if code := <-codes; code != http.StatusOK {
-			t.Errorf("one that was under way gives %d", code)
+			t.Errorf("a live request: %d", code)
 		}
 	}
-	go func() { <-inside }()
+	go func() { <-arrived }()
 	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusOK {
-		t.Errorf("afterwards it gives %d", resp.StatusCode)
+		t.Errorf("a request afterwards: %d", resp.StatusCode)
 	}
 }
 
-// TestOverload_HangingUpstreamSparesOtherRoutes: other routes are still served.
+// TestOverload_HangingUpstreamSparesOtherRoutes checks that an upstream that hangs cannot use up the limit for other routes.
 func TestOverload_HangingUpstreamSparesOtherRoutes(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 10 })
 	_, cookie := w.signIn("alice", appHost)
-	inside, leave := make(chan struct{}), make(chan struct{})
+	arrived, release := make(chan struct{}), make(chan struct{})
 	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Host == openHost {
-			inside <- struct{}{}
-			<-leave
+			arrived <- struct{}{}
+			<-release
 		}
 	})
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() { w.get(w.client(false), "https://"+openHost+"/") })
-		<-inside
+		<-arrived
 	}
 	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("one more to the upstream that hangs gives %d", resp.StatusCode)
+		t.Errorf("one more request to the upstream that hangs: %d", resp.StatusCode)
 	}
 	if resp, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie); resp.StatusCode != http.StatusOK {
-		t.Errorf("one to another gives %d", resp.StatusCode)
+		t.Errorf("a request on another route: %d", resp.StatusCode)
 	}
-	close(leave)
+	close(release)
 	all.Wait()
 }

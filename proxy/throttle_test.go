@@ -9,42 +9,43 @@ import (
 	"sallyport/throttle"
 )
 
-// TestThrottle_InvalidTokens: an address that goes on sending invalid tokens has to wait; valid ones still pass.
+// TestThrottle_InvalidTokens checks that an address that sends many invalid tokens gets 429 for further ones, but is still
+// served with a valid token or without one.
 func TestThrottle_InvalidTokens(t *testing.T) {
 	const api = "https://" + apiHost + "/v1/x"
 	w := newWorld(t, nil)
 	good := []string{"Authorization", "Bearer " + w.token("alice", nil)}
 	if resp, _ := w.get(w.client(false), api, good...); resp.StatusCode != http.StatusOK {
-		t.Fatalf("a good token gives %d", resp.StatusCode)
+		t.Fatalf("a valid token: %d", resp.StatusCode)
 	}
-	c, refused := w.client(false), 0
+	c, last := w.client(false), 0
 	for range 2 * throttle.FailuresBurst {
 		resp, _ := w.get(c, api, "Authorization", "Bearer guess.guess.guess")
-		if refused = resp.StatusCode; refused == http.StatusTooManyRequests {
+		if last = resp.StatusCode; last == http.StatusTooManyRequests {
 			if resp.Header.Get("Retry-After") == "" {
-				t.Error("it is not said when to try again")
+				t.Error("no Retry-After")
 			}
 			break
 		}
 	}
-	if refused != http.StatusTooManyRequests {
-		t.Errorf("the last guess gives %d", refused)
+	if last != http.StatusTooManyRequests {
+		t.Errorf("the last invalid token: %d", last)
 	}
 	if resp, _ := w.get(w.client(false), api, good...); resp.StatusCode != http.StatusOK {
-		t.Errorf("the good token gives %d", resp.StatusCode)
+		t.Errorf("the valid token again: %d", resp.StatusCode)
 	}
 	another := w.tenant.AccessToken(w.person("alice"), audience, func(c entratest.Claims) { c["uti"] = "another" })
 	if resp, _ := w.get(w.client(false), api, "Authorization", "Bearer "+another); resp.StatusCode != http.StatusOK {
-		t.Errorf("a good token that was never seen before gives %d", resp.StatusCode)
+		t.Errorf("a valid token that was not verified before: %d", resp.StatusCode)
 	}
 	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusOK {
-		t.Errorf("a route that is open to all gives %d", resp.StatusCode)
+		t.Errorf("an anonymous request on an open route: %d", resp.StatusCode)
 	}
 }
 
 func TestThrottle_LoginStarts(t *testing.T) {
 	w := newWorld(t, nil)
-	w.token("alice", nil) // the provider was discovered
+	w.token("alice", nil) // waits until the provider was discovered
 	c, last := w.client(true), 0
 	for range 3 * loginBurst {
 		resp, _ := w.get(c, "https://"+loginHost+"/.sallyport/login?return_to=/")
@@ -52,14 +53,14 @@ func TestThrottle_LoginStarts(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("the last login begun gives %d", last)
+	t.Errorf("the last login: %d", last)
 }
 
-// TestThrottle_Callbacks: one login can be replayed many times, and each time the provider may be asked and an event
-// recorded.
+// TestThrottle_Callbacks checks that callbacks are throttled: one login can be replayed many times, and each time the proxy may
+// send a request to the provider and record an event.
 func TestThrottle_Callbacks(t *testing.T) {
 	w := newWorld(t, nil)
-	w.token("alice", nil) // the provider was discovered
+	w.token("alice", nil) // waits until the provider was discovered
 	c := w.client(true)
 	resp, _ := w.get(c, "https://"+loginHost+"/.sallyport/login?return_to=/")
 	to, err := resp.Location()
@@ -72,5 +73,5 @@ func TestThrottle_Callbacks(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("the record has %d lines of it", len(w.events(audit.KindLogin)))
+	t.Errorf("never throttled; %d logins were recorded", len(w.events(audit.KindLogin)))
 }
