@@ -17,9 +17,9 @@ import (
 	"sallyport/store/bolt"
 )
 
-// TestAssertions_AreVerifiedByEveryReplica signs with the keys of one replica and verifies with what another
-// publishes, also after a restart.
-func TestAssertions_AreVerifiedByEveryReplica(t *testing.T) {
+// TestAssertions_KeysAreShared checks that an assertion of one replica can be verified with the keys that another replica
+// publishes, and after a restart.
+func TestAssertions_KeysAreShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	openStore := func() *bolt.Store {
 		st, err := bolt.Open(path, bolt.Options{Init: true})
@@ -61,19 +61,21 @@ func TestAssertions_AreVerifiedByEveryReplica(t *testing.T) {
 	st := openStore()
 	a, b := replica(st), replica(st)
 	before := sign(a)
-	verify("signed by one, verified with the other", before, b.jwks())
-	verify("signed by the other, verified with the one", sign(b), a.jwks())
+	verify("signed by a, verified with the keys of b", before, b.jwks())
+	verify("signed by b, verified with the keys of a", sign(b), a.jwks())
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
 	st = openStore()
 	defer st.Close()
-	again := replica(st)
-	verify("signed before a restart", before, again.jwks())
-	verify("signed after a restart", sign(again), a.jwks())
+	restarted := replica(st)
+	verify("signed before a restart", before, restarted.jwks())
+	verify("signed after a restart", sign(restarted), a.jwks())
 }
 
-func TestAssertion(t *testing.T) {
+// TestAssertion_SaysWhoIsCalling checks signature, claims and reuse of assertions, and that the groups are those that the
+// route's policy names.
+func TestAssertion_SaysWhoIsCalling(t *testing.T) {
 	w := newWorld(t, nil)
 	w.addUser("dana", staff, admins)
 	_, cookie := w.signIn("dana", appHost)
@@ -82,7 +84,7 @@ func TestAssertion(t *testing.T) {
 		t.Helper()
 		_, seen := w.get(c, "https://"+appHost+"/", "Cookie", cookie)
 		for l := range strings.Lines(seen) {
-			if rest, found := strings.CutPrefix(l, "X-Sallyport-Assertion: "); found {
+			if rest, ok := strings.CutPrefix(l, "X-Sallyport-Assertion: "); ok {
 				return strings.TrimSpace(rest)
 			}
 		}
@@ -108,8 +110,8 @@ func TestAssertion(t *testing.T) {
 		own.UserName != u.UserName || !slices.Equal(own.Groups, []string{staff, admins}) || own.Expires-own.Issued != 60 {
 		t.Errorf("%+v %+v", std, own)
 	}
-	if again := assertion(); again != first {
-		t.Error("signed anew for the same facts at once")
+	if second := assertion(); second != first {
+		t.Error("an assertion was not reused although nothing changed")
 	}
 	w.update(func(tx *directory.Tx) error {
 		d, err := tx.User(u.ID)
@@ -123,9 +125,9 @@ func TestAssertion(t *testing.T) {
 	w.must(err)
 	w.must(parsed.Claims(key[0], &own))
 	if own.Email != "dana.new@example.com" {
-		t.Errorf("an assertion of old facts: %+v", own)
+		t.Errorf("the assertion does not follow the directory: %+v", own)
 	}
-	t.Run("groups that the route does not name stay here", func(t *testing.T) {
+	t.Run("omits_groups_that_policy_does_not_name", func(t *testing.T) {
 		w.update(func(tx *directory.Tx) error {
 			g := directory.Group{ExternalID: "another", DisplayName: "Unrelated"}
 			if err := tx.PutGroup(&g); err != nil {

@@ -11,11 +11,11 @@ import (
 	"sallyport/policy"
 )
 
-// TestDecision_IsRecordedBeforeForwarding: the event is written before the upstream receives the request, and holds all
-// facts of the decision.
+// TestDecision_IsRecordedBeforeForwarding checks that the event of a decision is written before the upstream receives the
+// request, that it has all facts of the decision and no secrets, and that anonymous denials are not recorded.
 func TestDecision_IsRecordedBeforeForwarding(t *testing.T) {
 	w := newWorld(t, nil)
-	one, alice := w.signIn("alice", appHost)
+	started, alice := w.signIn("alice", appHost)
 	var before []string
 	w.setUpstream(func(http.ResponseWriter, *http.Request) { before = w.events(audit.KindDecision) })
 	w.get(w.client(true), "https://"+appHost+"/a%20b?token=s3cret", "Cookie", alice)
@@ -25,7 +25,7 @@ func TestDecision_IsRecordedBeforeForwarding(t *testing.T) {
 	var e audit.Event
 	w.must(json.Unmarshal([]byte(before[0]), &e))
 	u := w.user("alice")
-	if e.User != u.ID || e.UserName != u.UserName || e.Session != one.ID || e.Route != "app" || e.Host != appHost || e.Method != "GET" || e.Path != "/a%20b" ||
+	if e.User != u.ID || e.UserName != u.UserName || e.Session != started.ID || e.Route != "app" || e.Host != appHost || e.Method != "GET" || e.Path != "/a%20b" ||
 		e.Decision != "allow" || e.Rule != "staff[0]" || e.Reason != "rule_allow" || e.Revision != w.directory.Revision() || e.Address != "127.0.0.1" || len(e.Request) != 32 {
 		t.Errorf("%+v", e)
 	}
@@ -46,9 +46,9 @@ func TestDecision_IsRecordedBeforeForwarding(t *testing.T) {
 	}
 }
 
-// TestDecision_DeniesInDoubt: what cannot be recorded or decided is a 503, not a 403.
-func TestDecision_DeniesInDoubt(t *testing.T) {
-	t.Run("the record cannot be written", func(t *testing.T) {
+// TestDecision_FailsClosed checks that a request gets 503 if its decision cannot be recorded or the directory is stale.
+func TestDecision_FailsClosed(t *testing.T) {
+	t.Run("audit_closed", func(t *testing.T) {
 		w := newWorld(t, nil)
 		_, alice := w.signIn("alice", appHost)
 		w.must(w.proxy.audit.Close())
@@ -57,7 +57,7 @@ func TestDecision_DeniesInDoubt(t *testing.T) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
-	t.Run("the directory is stale", func(t *testing.T) {
+	t.Run("directory_stale", func(t *testing.T) {
 		w := newWorld(t, nil)
 		reached, gone := w.serveStreams()
 		_, alice := w.signIn("alice", appHost)
@@ -65,7 +65,7 @@ func TestDecision_DeniesInDoubt(t *testing.T) {
 		await(t, "the upstream is reached", reached)
 		w.stopDirectory()
 		await(t, "the stream is cut", s.done)
-		await(t, "the upstream lets go", gone)
+		await(t, "the upstream sees the end", gone)
 		res, body := w.get(w.client(true), "https://"+appHost+"/", "Cookie", alice, "Accept", "application/json")
 		if res.StatusCode != 503 || !strings.Contains(body, string(directoryStale)) {
 			t.Errorf("%d %s", res.StatusCode, body)
@@ -73,7 +73,7 @@ func TestDecision_DeniesInDoubt(t *testing.T) {
 	})
 }
 
-// TestDecision_RecordsReportMode: rules in report mode are recorded and change nothing.
+// TestDecision_RecordsReportMode checks that what a rule in report mode would decide is recorded but not enforced.
 func TestDecision_RecordsReportMode(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Policies[0].Rules = append(s.Policies[0].Rules, policy.Rule{Mode: "report", Deny: &policy.Match{Paths: []string{"/soon"}}})
@@ -86,7 +86,7 @@ func TestDecision_RecordsReportMode(t *testing.T) {
 	}
 }
 
-// TestDecision_UnusualMethodsNeedRule: a rule allows an unusual method only by its name.
+// TestDecision_UnusualMethodsNeedRule checks that a rule allows an unusual method only if it names the method.
 func TestDecision_UnusualMethodsNeedRule(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Policies = append(s.Policies, policy.Named{Name: "trace", Rules: []policy.Rule{{Allow: &policy.Match{Anyone: true, Methods: []string{"TRACE", "PURGE"}}}}})
@@ -101,7 +101,7 @@ func TestDecision_UnusualMethodsNeedRule(t *testing.T) {
 	}
 	for method, want := range map[string]int{"GET": 200, "HEAD": 200, "OPTIONS": 200, "DELETE": 200, "TRACE": 401, "PURGE": 401, "get": 401} {
 		if res, _ := w.send(w.client(false), method, "https://"+openHost+"/", nil, "Accept", "application/json"); res.StatusCode != want {
-			t.Errorf("%s where anyone may: %d, want %d", method, res.StatusCode, want)
+			t.Errorf("%s on a route for anyone: %d, want %d", method, res.StatusCode, want)
 		}
 	}
 }

@@ -14,16 +14,16 @@ func TestForwardedFor(t *testing.T) {
 		chain   string
 		proto   string
 	}{
-		{"no proxy is trusted", nil, []string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-Proto", "http"}, "127.0.0.1", "127.0.0.1", "https"},
-		{"another network is trusted", []string{"10.0.0.0/8"}, []string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-Proto", "http"}, "127.0.0.1", "127.0.0.1", "https"},
-		{"a trusted proxy", []string{"127.0.0.0/8"}, []string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-Proto", "http"}, "1.1.1.1", "1.1.1.1, 127.0.0.1", "http"},
-		{"what the client made up is dropped", []string{"127.0.0.1"}, []string{"X-Forwarded-For", "6.6.6.6, 1.1.1.1"}, "1.1.1.1", "1.1.1.1, 127.0.0.1", "https"},
-		{"two trusted proxies", []string{"127.0.0.1", "10.0.0.0/8"}, []string{"X-Forwarded-For", "6.6.6.6, 1.1.1.1", "X-Forwarded-For", "10.1.1.1"}, "1.1.1.1", "1.1.1.1, 10.1.1.1, 127.0.0.1", "https"},
-		{"IPv4-mapped IPv6", []string{"127.0.0.1", "10.0.0.0/8"}, []string{"X-Forwarded-For", "2.2.2.2, ::ffff:10.1.1.1"}, "2.2.2.2", "2.2.2.2, 10.1.1.1, 127.0.0.1", "https"},
-		{"garbage", []string{"127.0.0.1"}, []string{"X-Forwarded-For", "1.1.1.1, unknown"}, "127.0.0.1", "127.0.0.1", "https"},
-		{"no headers", []string{"127.0.0.1"}, nil, "127.0.0.1", "127.0.0.1", "https"},
-		{"a doubled scheme", []string{"127.0.0.1"}, []string{"X-Forwarded-Proto", "http", "X-Forwarded-Proto", "https"}, "127.0.0.1", "127.0.0.1", "https"},
-		{"an odd scheme", []string{"127.0.0.1"}, []string{"X-Forwarded-Proto", "javascript"}, "127.0.0.1", "127.0.0.1", "https"},
+		{"no_trusted_proxy", nil, []string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-Proto", "http"}, "127.0.0.1", "127.0.0.1", "https"},
+		{"peer_outside_trusted_network", []string{"10.0.0.0/8"}, []string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-Proto", "http"}, "127.0.0.1", "127.0.0.1", "https"},
+		{"one_trusted_proxy", []string{"127.0.0.0/8"}, []string{"X-Forwarded-For", "1.1.1.1", "X-Forwarded-Proto", "http"}, "1.1.1.1", "1.1.1.1, 127.0.0.1", "http"},
+		{"addresses_from_client_are_dropped", []string{"127.0.0.1"}, []string{"X-Forwarded-For", "6.6.6.6, 1.1.1.1"}, "1.1.1.1", "1.1.1.1, 127.0.0.1", "https"},
+		{"two_trusted_proxies", []string{"127.0.0.1", "10.0.0.0/8"}, []string{"X-Forwarded-For", "6.6.6.6, 1.1.1.1", "X-Forwarded-For", "10.1.1.1"}, "1.1.1.1", "1.1.1.1, 10.1.1.1, 127.0.0.1", "https"},
+		{"IPv4_mapped_IPv6", []string{"127.0.0.1", "10.0.0.0/8"}, []string{"X-Forwarded-For", "2.2.2.2, ::ffff:10.1.1.1"}, "2.2.2.2", "2.2.2.2, 10.1.1.1, 127.0.0.1", "https"},
+		{"invalid_address", []string{"127.0.0.1"}, []string{"X-Forwarded-For", "1.1.1.1, unknown"}, "127.0.0.1", "127.0.0.1", "https"},
+		{"no_headers", []string{"127.0.0.1"}, nil, "127.0.0.1", "127.0.0.1", "https"},
+		{"two_schemes", []string{"127.0.0.1"}, []string{"X-Forwarded-Proto", "http", "X-Forwarded-Proto", "https"}, "127.0.0.1", "127.0.0.1", "https"},
+		{"invalid_scheme", []string{"127.0.0.1"}, []string{"X-Forwarded-Proto", "javascript"}, "127.0.0.1", "127.0.0.1", "https"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })

@@ -10,7 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-func TestMetrics(t *testing.T) {
+// TestMetrics_NamesAndLabels compares the names of all metrics with the list that is a contract, and checks that clients and
+// upstreams cannot add values of labels.
+func TestMetrics_NamesAndLabels(t *testing.T) {
 	w := newWorld(t, nil)
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(w.proxy.Collectors()...)
@@ -29,7 +31,7 @@ func TestMetrics(t *testing.T) {
 	for _, labels := range [][]string{{"route", "app", "method", "GET", "code", "200"}, {"route", "_none", "method", "GET", "code", "404"},
 		{"route", "_internal", "method", "GET", "code", "200"}, {"route", "_none", "method", "other"}, {"route", "open", "code", "other"}} {
 		if w.metric("sallyport_http_requests_total", labels...) != 1 {
-			t.Errorf("%v not counted once", labels)
+			t.Errorf("%v is not counted once", labels)
 		}
 	}
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
