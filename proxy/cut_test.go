@@ -22,22 +22,22 @@ import (
 	"sallyport/session"
 )
 
-// change is an event that takes the access of a user away.
-type change struct {
+// revocation is an event that takes the access of a user away.
+type revocation struct {
 	name   string
-	do     func(w *world, name string, one session.Session)
+	do     func(w *world, name string, s session.Session)
 	reason Reason
 }
 
-var changes = []change{
+var revocations = []revocation{
 	{"deactivated", func(w *world, name string, _ session.Session) { w.setActive(name, false) }, inactiveUser},
 	{"deleted", func(w *world, name string, _ session.Session) {
 		id := w.user(name).ID
 		w.update(func(tx *directory.Tx) error { return tx.DeleteUser(id) })
 	}, unknownUser},
 	{"left_group", func(w *world, name string, _ session.Session) { w.removeFromGroup(name, staff) }, noRule},
-	{"signed_out", func(w *world, _ string, one session.Session) {
-		w.must(w.sessions.End(w.ctx, one.ID, session.ReasonLogout))
+	{"signed_out", func(w *world, _ string, s session.Session) {
+		w.must(w.sessions.End(w.ctx, s.ID, session.ReasonLogout))
 	}, sessionEnded},
 	{"lost_rule", func(w *world, _ string, _ session.Session) {
 		s := w.settings
@@ -52,9 +52,9 @@ var changes = []change{
 	}, noRoute},
 }
 
-// TestCut checks that every change ends every kind of live request.
+// TestCut checks that every revocation ends every kind of live request, and is counted and recorded.
 func TestCut(t *testing.T) {
-	for _, k := range kinds {
+	for _, k := range streamKinds {
 		for protocol, h2 := range map[string]bool{"": false, "_http2": true} {
 			if h2 && k.h1 {
 				continue
@@ -62,14 +62,14 @@ func TestCut(t *testing.T) {
 			t.Run(k.name+protocol, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, nil)
-				for i, change := range changes {
-					t.Run(change.name, func(t *testing.T) { testCut(t, w, k, change, fmt.Sprintf("person%d", i), w.client(h2)) })
+				for i, r := range revocations {
+					t.Run(r.name, func(t *testing.T) { testCut(t, w, k, r, fmt.Sprintf("person%d", i), w.client(h2)) })
 					w.must(w.proxy.Load(w.settings))
 				}
-				w.eventually("every cut is recorded", func() bool { return len(w.events(audit.KindCut)) == len(changes) })
+				w.eventually("every cut is recorded", func() bool { return len(w.events(audit.KindCut)) == len(revocations) })
 				for i, line := range w.events(audit.KindCut) {
-					if !strings.Contains(line, `"reason":"`+string(changes[i].reason)+`"`) || !strings.Contains(line, `"route":"app"`) {
-						t.Errorf("recorded for %s: %s", changes[i].name, line)
+					if !strings.Contains(line, `"reason":"`+string(revocations[i].reason)+`"`) || !strings.Contains(line, `"route":"app"`) {
+						t.Errorf("recorded for %s: %s", revocations[i].name, line)
 					}
 				}
 			})
@@ -77,35 +77,35 @@ func TestCut(t *testing.T) {
 	}
 }
 
-func testCut(t *testing.T, w *world, k kind, change change, name string, c *http.Client) {
+func testCut(t *testing.T, w *world, k streamKind, r revocation, name string, c *http.Client) {
 	reached, gone := w.serveStreams()
 	w.addUser(name, staff)
-	one, cookie := w.signIn(name, appHost)
-	had := w.metric("sallyport_cuts_total", "route", "app", "reason", string(change.reason))
+	started, cookie := w.signIn(name, appHost)
+	before := w.metric("sallyport_cuts_total", "route", "app", "reason", string(r.reason))
 	s := k.open(w, c, "https://"+appHost, "Cookie", cookie)
 	await(t, "the upstream is reached", reached)
 	if n := w.metric("sallyport_live_requests", "route", "app"); n != 1 {
 		t.Fatalf("%v requests are live", n)
 	}
 
-	change.do(w, name, one)
+	r.do(w, name, started)
 	await(t, "the client sees the end", s.done)
 	if s.err == nil {
 		t.Error("the response looks complete to the client")
 	}
-	await(t, "the upstream lets go", gone)
+	await(t, "the upstream sees the end", gone)
 	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 	w.eventually("the cut is counted", func() bool {
-		return w.metric("sallyport_cuts_total", "route", "app", "reason", string(change.reason)) == had+1
+		return w.metric("sallyport_cuts_total", "route", "app", "reason", string(r.reason)) == before+1
 	})
 	if res, _ := w.get(c, "https://"+appHost+"/pending", "Cookie", cookie, "Accept", "application/json"); res.StatusCode < 400 {
 		t.Errorf("the next request: %d", res.StatusCode)
 	}
 }
 
-// TestCut_DeniesUpload checks that an upload that is cut gets a denial, and is not read to its end.
+// TestCut_DeniesUpload checks that an upload that is cut gets 403 at once, before its body has ended.
 func TestCut_DeniesUpload(t *testing.T) {
-	for _, k := range []kind{kinds[5], kinds[6]} {
+	for _, k := range []streamKind{streamKinds[5], streamKinds[6]} {
 		w := newWorld(t, nil)
 		reached, _ := w.serveStreams()
 		_, cookie := w.signIn("alice", appHost)
@@ -119,6 +119,7 @@ func TestCut_DeniesUpload(t *testing.T) {
 	}
 }
 
+// TestCut_TokenExpires checks that a stream is cut when its bearer token expires.
 func TestCut_TokenExpires(t *testing.T) {
 	w := newWorld(t, nil)
 	w.serveStreams()
@@ -130,31 +131,32 @@ func TestCut_TokenExpires(t *testing.T) {
 	})
 }
 
-// TestCut_SparesOthers checks that a change cuts only the requests that it concerns.
+// TestCut_SparesOthers checks that changes that do not revoke the access of a request do not end it.
 func TestCut_SparesOthers(t *testing.T) {
 	w := newWorld(t, nil)
 	w.addUser("carol", staff)
 	w.setUpstream(echo)
 	_, cookie := w.signIn("carol", appHost)
 	conn := dial(w, w.client(false), "https://"+appHost+"/socket", []string{"Cookie", cookie})
-	say := func() {
+	echoOnce := func() {
 		t.Helper()
 		w.must(conn.Write(w.ctx, websocket.MessageText, []byte("still here")))
 		if _, data, err := conn.Read(w.ctx); err != nil || string(data) != "still here" {
 			t.Fatalf("%q, %v", data, err)
 		}
 	}
-	say()
+	echoOnce()
 	w.setActive("alice", false)
-	w.removeFromGroup("carol", admins) // she never was in it
+	w.removeFromGroup("carol", admins) // she is no member
 	w.must(w.proxy.Load(w.settings))
-	say()
+	echoOnce()
 	if n := w.metric("sallyport_cuts_total"); n != 0 {
 		t.Errorf("%v cuts", n)
 	}
 }
 
-// TestCut_MissesNoRequest checks that no request survives a revocation that happens while it enters.
+// TestCut_MissesNoRequest checks that no request survives a revocation that happens at the moment at which the request is let
+// in.
 func TestCut_MissesNoRequest(t *testing.T) {
 	w := newWorld(t, nil)
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
@@ -198,7 +200,7 @@ func TestCut_MissesNoRequest(t *testing.T) {
 			select {
 			case <-ended:
 			case <-time.After(waitLimit):
-				t.Fatalf("round %d: %v requests are live though all users were revoked", round, w.metric("sallyport_live_requests"))
+				t.Fatalf("round %d: %v requests are live although the access of all users was revoked", round, w.metric("sallyport_live_requests"))
 			}
 		}
 		entering.Wait()
@@ -206,7 +208,7 @@ func TestCut_MissesNoRequest(t *testing.T) {
 	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 }
 
-// TestCut_MeasuresEnforcement checks that the metric measures from the receipt of the push to the last cut.
+// TestCut_MeasuresEnforcement checks that a cut because of a push is measured once by offboarding_enforcement_seconds.
 func TestCut_MeasuresEnforcement(t *testing.T) {
 	w := newWorld(t, nil)
 	w.serveStreams()
@@ -229,7 +231,7 @@ func TestCut_MeasuresEnforcement(t *testing.T) {
 	w.eventually("it is measured", func() bool { return w.metric("sallyport_offboarding_enforcement_seconds") == 1 })
 }
 
-// TestCut_ClosesConnection checks that a cut closes the client's connection even if it is hijacked and idle both ways.
+// TestCut_ClosesConnection checks that a cut closes the connection of a client whose WebSocket is idle in both directions.
 func TestCut_ClosesConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	w.serveStreams()
@@ -246,6 +248,6 @@ func TestCut_ClosesConnection(t *testing.T) {
 	_, err = io.Copy(io.Discard, br)
 	var slow net.Error
 	if errors.As(err, &slow) && slow.Timeout() {
-		t.Error("still open")
+		t.Error("the connection is still open")
 	}
 }

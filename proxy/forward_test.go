@@ -25,7 +25,7 @@ func (w *world) open(c *http.Client, method, path string, body io.Reader) *http.
 func TestForward_Streams(t *testing.T) {
 	w := newWorld(t, nil)
 	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
-		t.Run("an event arrives at once", func(t *testing.T) {
+		t.Run("events_arrive_at_once", func(t *testing.T) {
 			more := make(chan struct{})
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Content-Type", "text/event-stream")
@@ -42,7 +42,7 @@ func TestForward_Streams(t *testing.T) {
 				more <- struct{}{}
 			}
 		})
-		t.Run("a part of a response with a length arrives at once", func(t *testing.T) {
+		t.Run("parts_of_response_with_length_arrive_at_once", func(t *testing.T) {
 			more := make(chan struct{})
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Content-Length", "20")
@@ -59,7 +59,7 @@ func TestForward_Streams(t *testing.T) {
 				more <- struct{}{}
 			}
 		})
-		t.Run("an upload gets its response while it goes on", func(t *testing.T) {
+		t.Run("response_begins_during_upload", func(t *testing.T) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				http.NewResponseController(rw).EnableFullDuplex()
 				http.NewResponseController(rw).Flush()
@@ -68,18 +68,18 @@ func TestForward_Streams(t *testing.T) {
 					http.NewResponseController(rw).Flush()
 				}
 			})
-			body, pen := io.Pipe()
+			body, input := io.Pipe()
 			res := w.open(c, "POST", "/", body)
 			lines := bufio.NewReader(res.Body)
 			for _, word := range []string{"one", "two"} {
-				fmt.Fprintln(pen, word)
+				fmt.Fprintln(input, word)
 				if line, err := lines.ReadString('\n'); err != nil || line != strings.ToUpper(word)+"\n" {
 					t.Fatalf("%q, %v", line, err)
 				}
 			}
-			pen.Close()
+			input.Close()
 		})
-		t.Run("trailers and early hints are forwarded", func(t *testing.T) {
+		t.Run("trailers_and_early_hints", func(t *testing.T) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Link", "</a.css>; rel=preload")
 				rw.WriteHeader(http.StatusEarlyHints)
@@ -104,7 +104,7 @@ func TestForward_Streams(t *testing.T) {
 				t.Errorf("%q, trailers %v, %d hints", body, res.Trailer, hints)
 			}
 		})
-		t.Run("trailers cannot carry framing or cookies", func(t *testing.T) {
+		t.Run("trailers_without_framing_and_cookies", func(t *testing.T) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				conn, _, err := rw.(http.Hijacker).Hijack()
 				w.must(err)
@@ -119,7 +119,7 @@ func TestForward_Streams(t *testing.T) {
 				t.Errorf("%q, trailers %v", body, res.Trailer)
 			}
 		})
-		t.Run("trailers of a request are not forwarded", func(t *testing.T) {
+		t.Run("no_trailers_of_requests", func(t *testing.T) {
 			var seen http.Header
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); seen = r.Trailer.Clone() })
 			r, _ := http.NewRequestWithContext(w.ctx, "POST", "https://"+openHost+"/", struct{ io.Reader }{strings.NewReader("x")})
@@ -128,10 +128,10 @@ func TestForward_Streams(t *testing.T) {
 			w.must(err)
 			res.Body.Close()
 			if len(seen) != 0 {
-				t.Errorf("upstream saw %v", seen)
+				t.Errorf("the upstream sees %v", seen)
 			}
 		})
-		t.Run("methods, bodies, codes and encodings are forwarded unchanged", func(t *testing.T) {
+		t.Run("methods_bodies_codes_and_encodings", func(t *testing.T) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				rw.Header().Set("Content-Encoding", "br")
@@ -146,7 +146,7 @@ func TestForward_Streams(t *testing.T) {
 				}
 			}
 		})
-		t.Run("a client may wait for 100 Continue", func(t *testing.T) {
+		t.Run("client_waits_for_100_continue", func(t *testing.T) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { io.Copy(rw, r.Body) })
 			if _, body := w.send(c, "PUT", "https://"+openHost+"/x", strings.NewReader("body"), "Expect", "100-continue"); body != "body" {
 				t.Errorf("%q", body)
@@ -155,7 +155,7 @@ func TestForward_Streams(t *testing.T) {
 	})
 }
 
-// TestForward_FollowsNoRedirect checks that a redirect of the upstream is left to the client.
+// TestForward_FollowsNoRedirect checks that a redirect of the upstream is forwarded to the client.
 func TestForward_FollowsNoRedirect(t *testing.T) {
 	w := newWorld(t, nil)
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// logBuffer collects the lines of a logger.
+// logBuffer is a log that is safe for concurrent use.
 type logBuffer struct {
 	mu sync.Mutex // guards b
 	b  bytes.Buffer
@@ -42,14 +42,14 @@ func (l *logBuffer) ends(t *testing.T) (list []map[string]any) {
 	return list
 }
 
-// logDebug makes the proxy log at debug.
+// logDebug makes the proxy log at level debug into the buffer that it returns.
 func (w *world) logDebug() *logBuffer {
 	l := new(logBuffer)
 	w.proxy.log = slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return l
 }
 
-// lived is longer than an exchange must last to be reported.
+// lived is a duration after which the end of an exchange is reported.
 const lived = longLived + 200*time.Millisecond
 
 // openTunnel opens a WebSocket whose upstream repeats what it receives, and returns the client's side.
@@ -68,7 +68,7 @@ func (w *world) openTunnel(headers string) (conn interface {
 	return c, in
 }
 
-// stream opens a response that ends as its upstream wants, and returns it after lived.
+// stream sends a request, waits for lived and returns the response, whose body may go on.
 func (w *world) stream(c *http.Client) *http.Response {
 	w.t.Helper()
 	res := w.open(c, "GET", "/", nil)
@@ -76,15 +76,16 @@ func (w *world) stream(c *http.Client) *http.Response {
 	return res
 }
 
-// endlessStream makes the upstream send one piece, and no more until it is cut off.
+// endlessStream sends one piece, and then nothing until the request ends.
 func endlessStream(rw http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(rw, piece)
 	_ = http.NewResponseController(rw).Flush()
 	<-r.Context().Done()
 }
 
-// TestLiveEnd checks for each way in which a live connection can end that it is counted and logged, once and rightly.
-func TestLiveEnd(t *testing.T) {
+// TestLiveEnd_Causes ends a live connection in each way, and checks that its end is counted and logged once, with the right
+// cause and byte counts.
+func TestLiveEnd_Causes(t *testing.T) {
 	for name, c := range map[string]struct {
 		by       endedBy
 		settings func(t *testing.T, s *Settings)
@@ -134,7 +135,7 @@ func TestLiveEnd(t *testing.T) {
 			})
 			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
 		}},
-		"stream/upstream breaks off": {by: byUpstream, sent: 10, run: func(w *world) {
+		"stream/upstream_aborts": {by: byUpstream, sent: 10, run: func(w *world) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				_, _ = io.WriteString(rw, piece)
 				_ = http.NewResponseController(rw).Flush()
@@ -196,7 +197,7 @@ func TestLiveEnd(t *testing.T) {
 				return w.metric("sallyport_live_ended_total") == 1 && len(log.ends(t)) == 1
 			})
 			if w.metric("sallyport_live_ended_total", "route", "open", "by", string(c.by)) != 1 {
-				t.Error("counted as another end")
+				t.Error("counted with another cause")
 			}
 			got := log.ends(t)[0]
 			if got["by"] != string(c.by) || got["route"] != "open" || got["host"] != openHost || got["level"] != "DEBUG" || got["request"] == "" {
@@ -206,14 +207,14 @@ func TestLiveEnd(t *testing.T) {
 				t.Errorf("bytes are logged as %v and %v, want %v and %v", got["received"], got["sent"], c.received, c.sent)
 			}
 			if took := time.Duration(got["took"].(float64)); took < longLived || took > waitLimit {
-				t.Errorf("it took %s", took)
+				t.Errorf("took is %s", took)
 			}
 		})
 	}
 }
 
-// TestLiveEnd_NamesTheUser checks that the line has the user of the connection.
-func TestLiveEnd_NamesTheUser(t *testing.T) {
+// TestLiveEnd_LogsUser checks that the line has the user of the connection.
+func TestLiveEnd_LogsUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	log := w.logDebug()

@@ -21,8 +21,8 @@ func TestReactivation_RevivesNoSession(t *testing.T) {
 	if res, _ := w.get(c, "https://"+appHost+"/", "Cookie", old, "Accept", "application/json"); res.StatusCode != 401 {
 		t.Errorf("with the old cookie: %d", res.StatusCode)
 	}
-	_, again := w.signIn("alice", appHost)
-	if res, _ := w.get(c, "https://"+appHost+"/", "Cookie", again); res.StatusCode != 200 {
+	_, renewed := w.signIn("alice", appHost)
+	if res, _ := w.get(c, "https://"+appHost+"/", "Cookie", renewed); res.StatusCode != 200 {
 		t.Errorf("after a new login: %d", res.StatusCode)
 	}
 }
@@ -30,7 +30,7 @@ func TestReactivation_RevivesNoSession(t *testing.T) {
 // TestReactivation_RevivesNoToken checks that a token from before a deactivation or suspension stays invalid, and that a
 // new one is valid.
 func TestReactivation_RevivesNoToken(t *testing.T) {
-	for name, out := range map[string]func(w *world){
+	for name, revoke := range map[string]func(w *world){
 		"deactivated": func(w *world) { w.setActive("alice", false); w.setActive("alice", true) },
 		"suspended": func(w *world) {
 			id := w.user("alice").ID
@@ -39,15 +39,15 @@ func TestReactivation_RevivesNoToken(t *testing.T) {
 		},
 	} {
 		w := newWorld(t, nil)
-		asks := func(token string) int {
+		statusWith := func(token string) int {
 			res, _ := w.get(w.client(true), "https://"+apiHost+"/v1/x", "Authorization", "Bearer "+token)
 			return res.StatusCode
 		}
 		old := w.token("alice", func(c entratest.Claims) { c["iat"] = time.Now().Add(-time.Minute).Unix() })
-		before := asks(old)
-		out(w)
-		if after, anew := asks(old), asks(w.token("alice", nil)); before != 200 || after != 401 || anew != 200 {
-			t.Errorf("%s: before %d, after %d, with a new one %d", name, before, after, anew)
+		before := statusWith(old)
+		revoke(w)
+		if after, renewed := statusWith(old), statusWith(w.token("alice", nil)); before != 200 || after != 401 || renewed != 200 {
+			t.Errorf("%s: before %d, after %d, with a new one %d", name, before, after, renewed)
 		}
 	}
 }

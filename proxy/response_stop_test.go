@@ -12,8 +12,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestResponseWriter_StopEndsWaiting stops a handler that waits for its client in a random way: the wait must end at
-// once, and nothing of what follows the stop may reach the client but a denial.
+// TestResponseWriter_StopEndsWaiting stops the response of a handler that waits for its client. The wait must end at once, and
+// nothing that is written after the stop, except a denial, may reach the client.
 func TestResponseWriter_StopEndsWaiting(t *testing.T) {
 	servers := map[bool]*handlerServer{false: newHandlerServer(t, false), true: newHandlerServer(t, true)}
 	rapid.Check(t, func(t *rapid.T) {
@@ -32,7 +32,7 @@ func TestResponseWriter_StopEndsWaiting(t *testing.T) {
 			defer close(done)
 			respond(w, r, stall, func(rw *responseWriter) {
 				if !byTimer {
-					time.AfterFunc(rapidDelay, func() { rw.stop(byCut) })
+					time.AfterFunc(stopDelay, func() { rw.stop(byCut) })
 				}
 				waitFor(rw, r, wait)
 				close(ended)
@@ -62,8 +62,8 @@ func TestResponseWriter_StopEndsWaiting(t *testing.T) {
 	})
 }
 
-// rapidDelay is how long after its begin a handler is stopped.
-const rapidDelay = 10 * time.Millisecond
+// stopDelay is how long a handler waits before its response is stopped.
+const stopDelay = 10 * time.Millisecond
 
 // waitFor waits for the client until the response is stopped.
 func waitFor(rw *responseWriter, r *http.Request, wait string) {
@@ -82,8 +82,8 @@ func waitFor(rw *responseWriter, r *http.Request, wait string) {
 	}
 }
 
-// silentClient makes a request that it neither completes nor reads the response of until the handler stopped waiting.
-// It returns what it received of the body then, and whether the response looked complete.
+// silentClient sends a request without its body, and reads nothing until the handler no longer waits. It returns the body of
+// the response, and whether the response looked complete.
 func silentClient(t *rapid.T, s *handlerServer, h2 bool, wait string, h http.HandlerFunc, ended chan struct{}) (body string, complete bool) {
 	s.handlers <- h
 	if h2 {

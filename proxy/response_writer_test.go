@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// event is something that happens to a response.
+// event is an event of the state machine of responseState.
 type event string
 
 const (
@@ -33,7 +33,7 @@ const (
 
 var allEvents = []event{evInformational, evHeader, evWrite, evFlush, evHijack, evStop, evStall, evStartDenial}
 
-// transitions is the table in the comment of responseState, without release. A pair that is absent changes nothing.
+// transitions is the table in the comment of responseState, without release. An event does not change a state that is absent.
 var transitions = map[event]map[responseState]responseState{
 	evInformational: {stateOpen: stateOpen},
 	evHeader:        {stateOpen: stateResponding, stateDenying: stateDenied},
@@ -45,15 +45,15 @@ var transitions = map[event]map[responseState]responseState{
 	evStartDenial:   {stateOpen: stateDenying, stateStopped: stateDenying},
 }
 
-// piece is what one write writes.
+// piece is the text of one write.
 const piece = "0123456789"
 
-// model is what a response must be after some events.
+// model is the expected state of a response.
 type model struct {
 	state   responseState
-	code    int // of the final response that is begun
+	code    int // status of the final response; 0: none has begun
 	written int // pieces of its body
-	total   int // pieces that its Content-Length announces; -1: it has none
+	total   int // pieces in its Content-Length; -1: it has no Content-Length
 }
 
 func (m *model) apply(e event, code int) {
@@ -76,7 +76,7 @@ func (m *model) apply(e event, code int) {
 	}
 }
 
-// play does one event to w, and fails if the result is not the one that the model has.
+// play applies one event to w and to the model, and fails if their states differ.
 func play(t *rapid.T, w *responseWriter, m *model, e event, code int) {
 	before := m.state
 	m.apply(e, code)
@@ -119,11 +119,11 @@ type nopCloser struct{}
 
 func (nopCloser) Close() error { return nil }
 
-// received is what a client of HTTP/1.1 saw of one request.
+// received is the responses that a client received to one request over HTTP/1.1.
 type received struct {
 	final    []int // status codes of the final responses
 	body     string
-	complete bool // the last one looked complete
+	complete bool // the last of them looked complete
 }
 
 // readResponses reads all responses until the connection ends.
@@ -167,7 +167,7 @@ func newHandlerServer(t *testing.T, h2 bool) *handlerServer {
 	return s
 }
 
-// respond does what the proxy does around the events of one request.
+// respond calls events with the responseWriter of a request, and ends it as [Proxy.handle] does.
 func respond(w http.ResponseWriter, r *http.Request, stall time.Duration, events func(*responseWriter)) {
 	rw := newResponseWriter(w, r, stall)
 	events(rw)
@@ -177,7 +177,7 @@ func respond(w http.ResponseWriter, r *http.Request, stall time.Duration, events
 	}
 }
 
-// ask sends a GET or, with a body that is incomplete, a POST, and returns what comes back until the connection ends.
+// ask sends a GET or a POST whose body is incomplete, and returns the responses.
 func (s *handlerServer) ask(t *rapid.T, post bool, h http.HandlerFunc) received {
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
@@ -202,9 +202,9 @@ func (s *handlerServer) ask(t *rapid.T, post bool, h http.HandlerFunc) received 
 	return got
 }
 
-// TestResponseWriter_FollowsItsStates plays random events against a real server. Each must lead to the state that the
-// table has, and the client must see the one response that the model has, complete or visibly broken off.
-func TestResponseWriter_FollowsItsStates(t *testing.T) {
+// TestResponseWriter_FollowsStateMachine plays random events on a real server. Each must lead to the state in transitions, and
+// the client must receive the response of the model, complete or visibly cut short.
+func TestResponseWriter_FollowsStateMachine(t *testing.T) {
 	s := newHandlerServer(t, false)
 	rapid.Check(t, func(t *rapid.T) {
 		events := rapid.SliceOfN(rapid.SampledFrom(allEvents), 0, 8).Draw(t, "events")
@@ -218,7 +218,7 @@ func TestResponseWriter_FollowsItsStates(t *testing.T) {
 				defer func() { failure = recover() }()
 				for i, e := range events {
 					if sized && m.state == stateOpen && (e == evHeader || e == evWrite || e == evFlush) {
-						pieces := 0 // that are written if nothing stops the response
+						pieces := 0 // writes that follow, if nothing stops the response
 						for _, later := range events[i:] {
 							if later == evWrite {
 								pieces++
@@ -246,7 +246,7 @@ func (m *model) check(t *rapid.T, got received) {
 	switch m.state {
 	case stateOpen, stateStopped, stateDenying:
 		if len(got.final) != 0 {
-			t.Fatalf("a response that nothing began: %+v", got)
+			t.Fatalf("a response without an event that begins one: %+v", got)
 		}
 	case stateHijacked, stateClosed:
 		if !slices.Equal(got.final, []int{101}) {

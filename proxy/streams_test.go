@@ -15,7 +15,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// stream is one live request. done is closed when the client sees its end; err then tells how it ended.
+// stream is one live request. done is closed when the client sees its end; err is then how it ended.
 type stream struct {
 	done chan struct{}
 	err  error
@@ -29,18 +29,18 @@ func await(t testing.TB, what string, c <-chan struct{}) {
 	select {
 	case <-c:
 	case <-time.After(waitLimit):
-		t.Fatalf("never happened: %s", what)
+		t.Fatalf("not after %s: %s", waitLimit, what)
 	}
 }
 
-// kind is a kind of live request. open returns once the request is live and both ends have seen a byte of it.
-type kind struct {
+// streamKind is a kind of live request. open starts one and returns once it is live.
+type streamKind struct {
 	name string
 	open func(w *world, c *http.Client, url string, headers ...string) *stream
-	h1   bool // over HTTP/1.1 only
+	h1   bool // not over HTTP/2
 }
 
-var kinds = []kind{
+var streamKinds = []streamKind{
 	{name: "websocket", open: openWebSocket, h1: true},
 	{name: "websocket_unread", open: openUnreadWebSocket, h1: true},
 	{name: "events", open: openEvents},
@@ -51,7 +51,7 @@ var kinds = []kind{
 	{name: "pending", open: openPending},
 }
 
-// serveStreams makes the upstream hold a request of any kind open until the other side ends it. The channels are closed
+// serveStreams makes the upstream serve one stream of any kind, which goes on until the proxy ends it. The channels are closed
 // when the request has arrived and when it has ended.
 func (w *world) serveStreams() (reached, gone chan struct{}) {
 	reached, gone = make(chan struct{}), make(chan struct{})
@@ -61,7 +61,7 @@ func (w *world) serveStreams() (reached, gone chan struct{}) {
 		switch r.URL.Path {
 		case "/socket":
 			echo(rw, r)
-		case "/deaf":
+		case "/unread-socket":
 			flood(rw, r)
 		case "/events":
 			rw.Header().Set("Content-Type", "text/event-stream")
@@ -73,7 +73,7 @@ func (w *world) serveStreams() (reached, gone chan struct{}) {
 			io.WriteString(rw, "0123456789")
 			http.NewResponseController(rw).Flush()
 			<-r.Context().Done()
-		case "/stuck":
+		case "/unread":
 			for err := error(nil); err == nil; {
 				_, err = rw.Write(make([]byte, 64<<10))
 			}
@@ -89,6 +89,7 @@ func (w *world) serveStreams() (reached, gone chan struct{}) {
 	return reached, gone
 }
 
+// echo accepts a WebSocket and returns every message.
 func echo(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -104,7 +105,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// flood writes to a WebSocket until a write fails.
+// flood accepts a WebSocket and writes to it until a write fails.
 func flood(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -116,6 +117,7 @@ func flood(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// dial opens a WebSocket with headers, in pairs of name and value.
 func dial(w *world, c *http.Client, url string, headers []string) *websocket.Conn {
 	w.t.Helper()
 	h := http.Header{}
@@ -145,11 +147,11 @@ func openWebSocket(w *world, c *http.Client, url string, headers ...string) *str
 	return s
 }
 
-// openUnreadWebSocket opens a WebSocket whose client reads nothing. All buffers fill up, so that only closing the connection
-// can end it.
+// openUnreadWebSocket opens a WebSocket whose client reads nothing. All buffers fill up, so only closing the connection can end
+// it.
 func openUnreadWebSocket(w *world, c *http.Client, url string, headers ...string) *stream {
 	w.t.Helper()
-	h := "GET /deaf HTTP/1.1\r\nHost: " + strings.TrimPrefix(url, "https://") + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	h := "GET /unread-socket HTTP/1.1\r\nHost: " + strings.TrimPrefix(url, "https://") + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	for i := 0; i < len(headers); i += 2 {
 		h += headers[i] + ": " + headers[i+1] + "\r\n"
@@ -160,7 +162,7 @@ func openUnreadWebSocket(w *world, c *http.Client, url string, headers ...string
 		w.t.Fatalf("a response of one byte: %v", res)
 	}
 	s := &stream{done: make(chan struct{})}
-	s.end(errors.New("the client does not read")) // the test looks at the proxy and the upstream instead
+	s.end(errors.New("the client does not read")) // the client cannot see the end, so the test checks proxy and upstream only
 	return s
 }
 
@@ -193,11 +195,12 @@ func openDownload(w *world, c *http.Client, url string, headers ...string) *stre
 	return openResponse(w, c, "GET", url+"/download", nil, 10, headers)
 }
 
-// openUnreadDownload reads one byte, and the rest only after the proxy has ended the request.
+// openUnreadDownload starts a download and reads one byte of it. It reads the rest only after the proxy has ended the
+// request.
 func openUnreadDownload(w *world, c *http.Client, url string, headers ...string) *stream {
 	w.t.Helper()
 	s := &stream{done: make(chan struct{})}
-	r, err := http.NewRequestWithContext(w.ctx, "GET", url+"/stuck", nil)
+	r, err := http.NewRequestWithContext(w.ctx, "GET", url+"/unread", nil)
 	w.must(err)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
@@ -217,11 +220,11 @@ func openUnreadDownload(w *world, c *http.Client, url string, headers ...string)
 	return s
 }
 
-// blockingBody is a request body that does not end by itself.
+// blockingBody is a request body of a few bytes, whose next Read blocks until Close.
 type blockingBody struct {
 	once    sync.Once
-	begun   chan struct{}
-	release chan struct{}
+	begun   chan struct{} // closed when a Read blocks
+	release chan struct{} // closed by Close
 	closing sync.Once
 }
 
@@ -240,10 +243,10 @@ func (b *blockingBody) Read(p []byte) (n int, err error) {
 		close(b.begun)
 	}
 	<-b.release
-	return 0, errors.New("the client gave up")
+	return 0, errors.New("the client closed the body")
 }
 
-// Close ends a read that is under way. A client's transport needs that before it returns a response.
+// Close ends a Read that blocks. The client's transport waits for that before it returns a response.
 func (b *blockingBody) Close() error {
 	b.closing.Do(func() { close(b.release) })
 	return nil

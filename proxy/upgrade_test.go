@@ -11,7 +11,7 @@ import (
 	"sallyport/proxy/internal/upstream"
 )
 
-// TestUpgrade_WebSocketsAlone checks that no other upgrade than a WebSocket's is forwarded.
+// TestUpgrade_WebSocketsAlone checks that Upgrade is removed from every request that is no valid handshake of a WebSocket.
 func TestUpgrade_WebSocketsAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var upgrade atomic.Pointer[string]
@@ -52,19 +52,19 @@ func TestUpgrade_UpstreamCannotSwitchUnasked(t *testing.T) {
 		webSocket bool
 		code      int
 	}{
-		"right":                  {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 101},
-		"to a plain request":     {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + accept + "\r\n", false, 502},
-		"to h2c":                 {"HTTP/1.1 101 x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
-		"without saying to what": {"HTTP/1.1 101 x\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
-		"to two":                 {"HTTP/1.1 101 x\r\nUpgrade: websocket, h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
-		"without accepting":      {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", true, 502},
-		"accepting another":      {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", true, 502},
-		"nonsense":               {"SSH-2.0-OpenSSH\r\n\r\n", false, 502},
-		"nothing":                {"\r\n", false, 502},
-		"headers without end":    {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*upstream.MaxHeaderBytes) + "\r\n\r\n", false, 502},
-		"no such status":         {"HTTP/1.1 099 x\r\nContent-Length: 0\r\n\r\n", false, 502},
-		"two lengths":            {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false, 502},
-		"a denied handshake":     {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", true, 403},
+		"valid":               {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 101},
+		"without request":     {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + accept + "\r\n", false, 502},
+		"to h2c":              {"HTTP/1.1 101 x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
+		"without Upgrade":     {"HTTP/1.1 101 x\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
+		"two protocols":       {"HTTP/1.1 101 x\r\nUpgrade: websocket, h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n", true, 502},
+		"without accept key":  {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", true, 502},
+		"wrong accept key":    {"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", true, 502},
+		"not HTTP":            {"SSH-2.0-OpenSSH\r\n\r\n", false, 502},
+		"empty line":          {"\r\n", false, 502},
+		"headers without end": {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*upstream.MaxHeaderBytes) + "\r\n\r\n", false, 502},
+		"invalid status":      {"HTTP/1.1 099 x\r\nContent-Length: 0\r\n\r\n", false, 502},
+		"two lengths":         {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false, 502},
+		"denied handshake":    {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", true, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := rawUpstream(t, c.response)
@@ -80,7 +80,7 @@ func TestUpgrade_UpstreamCannotSwitchUnasked(t *testing.T) {
 				t.Errorf("%d %s", res.StatusCode, body)
 			}
 			if c.code == 502 && w.metric("sallyport_upstream_errors_total", "route", "open", "reason", string(upstreamUnavailable)) != 1 {
-				t.Error("not counted")
+				t.Error("the error is not counted")
 			}
 		})
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// hostile returns the URL of an upstream that sends the given bytes to every request.
+// hostile returns the URL of an upstream that responds to every request with the bytes of text.
 func rawUpstream(t *testing.T, text string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -72,7 +72,7 @@ func TestUpstream_Failures(t *testing.T) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
-	t.Run("no response in time", func(t *testing.T) {
+	t.Run("timeout", func(t *testing.T) {
 		w := newWorld(t, func(s *Settings) { s.Routes[1].Timeout = 50 * time.Millisecond })
 		w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		res, body := w.get(w.client(true), "https://"+openHost+"/")
@@ -80,18 +80,18 @@ func TestUpstream_Failures(t *testing.T) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})
-	t.Run("a response that breaks off does not look complete", func(t *testing.T) {
+	t.Run("response_cut_short_looks_incomplete", func(t *testing.T) {
 		w := newWorld(t, func(s *Settings) {
 			s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\nX\r\n")}
 		})
 		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 			res := w.open(c, "GET", "/", nil)
 			if _, err := io.ReadAll(res.Body); err == nil {
-				t.Error("looks complete")
+				t.Error("the response looks complete")
 			}
 		})
 	})
-	t.Run("a malformed body is the client's fault", func(t *testing.T) {
+	t.Run("malformed_request_body", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
 		conn := w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
@@ -101,21 +101,21 @@ func TestUpstream_Failures(t *testing.T) {
 			t.Errorf("%d", res.StatusCode)
 		}
 	})
-	t.Run("a POST is never sent twice", func(t *testing.T) {
+	t.Run("POST_is_sent_once", func(t *testing.T) {
 		w := newWorld(t, nil)
 		posts := dropsPosts(w)
 		c := w.client(true)
 		for range 5 {
-			w.get(c, "https://"+openHost+"/") // leaves a connection to be used again
+			w.get(c, "https://"+openHost+"/") // leaves an idle connection
 			if res, _ := w.send(c, "POST", "https://"+openHost+"/", strings.NewReader("x")); res.StatusCode != 502 {
 				t.Errorf("%d", res.StatusCode)
 			}
 		}
 		if posts.Load() != 5 {
-			t.Errorf("%d posts for 5", posts.Load())
+			t.Errorf("the upstream saw %d POSTs, want 5", posts.Load())
 		}
 	})
-	t.Run("a POST without a body is never sent twice, whatever its Idempotency-Key", func(t *testing.T) {
+	t.Run("POST_with_idempotency_key_is_sent_once", func(t *testing.T) {
 		w := newWorld(t, nil)
 		posts := dropsPosts(w)
 		c := w.client(true)
@@ -126,10 +126,10 @@ func TestUpstream_Failures(t *testing.T) {
 			}
 		}
 		if posts.Load() != 5 {
-			t.Errorf("%d posts for 5", posts.Load())
+			t.Errorf("the upstream saw %d POSTs, want 5", posts.Load())
 		}
 	})
-	t.Run("a request without a body is forwarded without one", func(t *testing.T) {
+	t.Run("no_body_stays_no_body", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(rw, r.TransferEncoding, r.Header["Content-Length"], r.ContentLength, r.Header["Idempotency-Key"])
@@ -142,13 +142,13 @@ func TestUpstream_Failures(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a client that goes away ends its request", func(t *testing.T) {
+	t.Run("client_gone", func(t *testing.T) {
 		w := newWorld(t, nil)
 		reached, gone := w.serveStreams()
 		conn := w.sendRaw("GET /pending HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
 		await(t, "the upstream is reached", reached)
 		conn.Close()
-		await(t, "the upstream lets go", gone)
+		await(t, "the upstream sees the end", gone)
 		w.eventually("it is counted as gone", func() bool { return w.metric("sallyport_http_requests_total", "route", "open", "code", "499") == 1 })
 	})
 }
@@ -164,6 +164,6 @@ func TestUpstream_ReloadKeepsConnections(t *testing.T) {
 		w.must(w.proxy.Load(w.settings))
 	}
 	if len(peers) != 1 {
-		t.Errorf("%d connections", len(peers))
+		t.Errorf("%d connections, want 1", len(peers))
 	}
 }
