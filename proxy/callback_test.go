@@ -41,10 +41,10 @@ func TestCallback(t *testing.T) {
 
 	t.Run("rejects_flow_of_another_login", func(t *testing.T) {
 		g := h.browser(h.alice)
-		one := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
-		two := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
-		q := one.Query()
-		q.Set("code", two.Query().Get("code")) // the PKCE verifier of the flow does not match this code
+		first := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
+		second := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", callback+"?")))
+		q := first.Query()
+		q.Set("code", second.Query().Get("code")) // the PKCE verifier of the flow does not match this code
 		if p := g.step(callback + "?" + q.Encode()); p.StatusCode != 401 || g.cookie(loginHost, sessionCookie) != "" {
 			t.Errorf("%d", p.StatusCode)
 		}

@@ -38,7 +38,7 @@ func TestHSTS_OnEveryResponse(t *testing.T) {
 		} {
 			res, _ := w.get(w.client(h2), target)
 			if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); got != want {
-				t.Errorf("%s sends %q, want %q", target, got, want)
+				t.Errorf("%s: %q, want %q", target, got, want)
 			}
 		}
 	}
@@ -58,7 +58,7 @@ func TestHSTS_OnInformationalAndSwitching(t *testing.T) {
 		res, err := http.ReadResponse(in, nil)
 		w.must(err)
 		if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); res.StatusCode != want || got != "max-age=31536000" {
-			t.Errorf("%d sends %q", res.StatusCode, got)
+			t.Errorf("%d: %q", res.StatusCode, got)
 		}
 		if want == http.StatusEarlyHints && (len(res.Header) != 2 || res.Header.Get("Link") == "") {
 			t.Errorf("informational: %v", res.Header)
@@ -71,19 +71,19 @@ func TestHSTS_BehindTrustedProxy(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		trusted []string
-		said    string
+		proto   string
 		want    string
 	}{
-		{"a trusted proxy says https", []string{"127.0.0.0/8"}, "https", "max-age=31536000"},
-		{"a trusted proxy says http", []string{"127.0.0.0/8"}, "http", ""},
-		{"another proxy says https", nil, "https", ""},
+		{"trusted proxy, https", []string{"127.0.0.0/8"}, "https", "max-age=31536000"},
+		{"trusted proxy, http", []string{"127.0.0.0/8"}, "http", ""},
+		{"untrusted proxy, https", nil, "https", ""},
 	} {
 		w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })
 		s := httptest.NewServer(w.proxy)
 		r, err := http.NewRequest(http.MethodGet, s.URL, nil)
 		w.must(err)
 		r.Host = openHost
-		r.Header.Set("X-Forwarded-Proto", c.said)
+		r.Header.Set("X-Forwarded-Proto", c.proto)
 		res, err := s.Client().Do(r)
 		w.must(err)
 		_ = res.Body.Close()

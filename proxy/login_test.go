@@ -159,12 +159,12 @@ func TestLogin(t *testing.T) {
 
 	t.Run("tabs_do_not_interfere", func(t *testing.T) {
 		g := h.browser(h.alice)
-		one := g.until("https://app.example.com/one", "/.sallyport/callback?")
-		two := g.until("https://wiki.example.com/team/two", "/.sallyport/callback?")
-		if p := g.open(one); p.StatusCode != 200 || !strings.Contains(p.body, "GET /one ") {
+		first := g.until("https://app.example.com/one", "/.sallyport/callback?")
+		second := g.until("https://wiki.example.com/team/two", "/.sallyport/callback?")
+		if p := g.open(first); p.StatusCode != 200 || !strings.Contains(p.body, "GET /one ") {
 			t.Errorf("the first tab: %d %s", p.StatusCode, p.body)
 		}
-		if p := g.open(two); p.StatusCode != 200 || !strings.Contains(p.body, "GET /team/two ") {
+		if p := g.open(second); p.StatusCode != 200 || !strings.Contains(p.body, "GET /team/two ") {
 			t.Errorf("the second tab: %d %s", p.StatusCode, p.body)
 		}
 	})
