@@ -104,10 +104,10 @@ func TestTokens_ShowTheirTextOnce(t *testing.T) {
 		}
 	}
 	for _, err := range []error{
-		w.RevokeToken(t.Context(), ada, "unknown"),
+		func() error { _, err := w.RevokeToken(t.Context(), ada, "unknown"); return err }(),
 		func() error { _, err := w.RotateToken(t.Context(), ada, "unknown", 0, 0); return err }(),
 	} {
-		if err == nil || !strings.Contains(err.Error(), `no token has the id "unknown"`) {
+		if err == nil || !strings.Contains(err.Error(), `no token has the id or name "unknown"`) {
 			t.Errorf("the error is %v", err)
 		}
 	}
@@ -119,6 +119,31 @@ func TestTokens_ShowTheirTextOnce(t *testing.T) {
 	for _, secret := range []admin.Secret{created.Text, successor.Text} {
 		if strings.Contains(string(record), string(secret)) {
 			t.Error("the text of a token is in the record")
+		}
+	}
+}
+
+func TestTokens_CanBeNamed(t *testing.T) {
+	w := newWorld(t)
+	expired, err := w.CreateToken(t.Context(), ada, "entra", time.Nanosecond)
+	must(t, err)
+	first, err := w.CreateToken(t.Context(), ada, "entra", time.Hour)
+	must(t, err)
+	successor, err := w.RotateToken(t.Context(), ada, "entra", 0, time.Hour)
+	must(t, err)
+	if former := w.lastEvents(1)[0].Detail["former"]; former != first.ID {
+		t.Errorf("the token %s is rotated, want %s", former, first.ID)
+	}
+	_, err = w.RevokeToken(t.Context(), ada, "entra")
+	if err == nil || !strings.Contains(err.Error(), first.ID) || !strings.Contains(err.Error(), successor.ID) || strings.Contains(err.Error(), expired.ID) {
+		t.Errorf("with two valid tokens of that name the error is %v", err)
+	}
+	if revoked, err := w.RevokeToken(t.Context(), ada, first.ID); err != nil || revoked.ID != first.ID || revoked.Text != "" {
+		t.Errorf("revoking by id revokes %+v, %v", revoked, err)
+	}
+	for _, want := range []string{successor.ID, expired.ID} {
+		if revoked, err := w.RevokeToken(t.Context(), ada, "entra"); err != nil || revoked.ID != want || revoked.Expired != (want == expired.ID) {
+			t.Errorf("revoking by name revokes %+v, %v, want %s", revoked, err, want)
 		}
 	}
 }

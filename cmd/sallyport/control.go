@@ -176,7 +176,7 @@ func (c *control) rotateToken(ctx context.Context, actor admin.Actor, r *http.Re
 }
 
 func (c *control) revokeToken(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
-	return struct{}{}, c.admin.RevokeToken(ctx, actor, r.PathValue("id"))
+	return c.admin.RevokeToken(ctx, actor, r.PathValue("id"))
 }
 
 // holdDecision names the users whose held deactivation is decided about; none means all.
