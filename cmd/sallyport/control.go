@@ -21,8 +21,9 @@ import (
 // process if no server runs. Whoever can open the socket (mode 0600) may do everything; the actor of each action is the
 // user who opened the connection.
 type control struct {
-	admin *admin.Admin
-	log   *slog.Logger
+	admin       *admin.Admin
+	needRestart func() []string // the changed keys that are not in force; nil if no server runs
+	log         *slog.Logger
 }
 
 // operation is what the control socket does for one pattern. Its result becomes JSON.
@@ -143,7 +144,11 @@ func (c *control) endSession(ctx context.Context, actor admin.Actor, r *http.Req
 }
 
 func (c *control) endUserSessions(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
-	ended, err := c.admin.EndUserSessions(ctx, actor, r.PathValue("user"))
+	user, err := c.admin.FindUser(ctx, actor, r.PathValue("user"))
+	if err != nil {
+		return nil, err
+	}
+	ended, err := c.admin.EndUserSessions(ctx, actor, user)
 	return endedCount{ended}, err
 }
 
@@ -207,11 +212,19 @@ func (c *control) provisioningLog(ctx context.Context, actor admin.Actor, r *htt
 	if err != nil {
 		n = 0 // which is too few
 	}
-	return c.admin.ProvisioningLog(ctx, actor, n)
+	return c.admin.ProvisioningLog(ctx, actor, n, r.URL.Query().Has("refused"))
 }
 
 func (c *control) reload(ctx context.Context, actor admin.Actor, _ *http.Request) (any, error) {
-	return struct{}{}, c.admin.Reload(ctx, actor)
+	if err := c.admin.Reload(ctx, actor); err != nil {
+		return nil, err
+	}
+	return reloadResult{c.needRestart()}, nil
+}
+
+// reloadResult is the body of the response to a reload.
+type reloadResult struct {
+	NeedRestart []string `json:"need_restart"` // changed keys that are not in force
 }
 
 // backupError is the trailer that says why a copy is not whole.
