@@ -18,9 +18,9 @@ import (
 // asks about replaces the check request; from then on it is processed like any other, except that the result goes to the
 // front proxy instead of an upstream.
 //
-// The path that is asked about follows checkPath in the path of the check (the form of Envoy's ext_authz). If nothing
-// follows, the X-Forwarded-* headers describe the request (the form of all other proxies). A check in both forms is
-// rejected.
+// A check has one of two forms. Envoy's ext_authz puts checkPath before the path of the request and keeps its method, host and
+// query. All other front proxies send a GET to checkPath itself and describe the request in X-Forwarded-* headers. A check in
+// both forms is rejected.
 
 // The headers with which a front proxy describes a request. Each must be sent exactly once.
 const (
@@ -141,7 +141,7 @@ func (req *request) askedByPath(h http.Header, client *authClient) (*request, *d
 	raw := strings.TrimPrefix(req.path, checkPath)
 	path, lenient, err := canonical.Path(raw)
 	if err != nil || lenient || path != raw {
-		return nil, deny(badPath, "what follows the path of a check is no canonical path")
+		return nil, deny(badPath, "the path after "+checkPath+" is not canonical")
 	}
 	client.relaysRedirects = true // the query belongs to the request that is asked about
 	asked := req.forTarget(req.method, req.host, path)

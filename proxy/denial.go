@@ -80,7 +80,7 @@ func allowed(methods []string) string {
 	return strings.Join(methods, ", ")
 }
 
-// private keeps a response of ours out of every cache, and its address out of other sites.
+// private keeps a response of ours out of every cache, and its URL out of the Referer of other sites.
 func private(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -141,7 +141,7 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, req *request, denied *den
 	}
 }
 
-// deniedPage returns the page for a caller who is known and may not.
+// deniedPage returns the page for a known caller who is not allowed.
 func (p *Proxy) deniedPage(req *request, m meaning) console.Denied {
 	d := console.Denied{Who: p.who(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
 	if req.route != nil {

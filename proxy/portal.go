@@ -9,7 +9,7 @@ import (
 	"sallyport/policy"
 )
 
-// portal lists the applications that the caller may open, by the rules and groups of this moment.
+// portal lists the applications that the caller may open, by the current rules and groups.
 func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	user, denied := p.identifyInternal(r, req)
 	if denied != nil {

@@ -1,9 +1,9 @@
 // Package proxy lets requests reach the applications behind it: it decides each request, and keeps deciding while the
 // request lives.
 //
-// [Proxy.serve] is the only way from a socket to an upstream. What let a request in keeps it in: when the directory, the
-// sessions or the settings change, [Proxy.decide] is asked again for every live request, and the requests that it now
-// denies are cut.
+// [Proxy.serve] is the only way from a socket to an upstream. A request goes on only as long as it is allowed: when the
+// directory, the sessions or the settings change, [Proxy.decide] decides every live request again, and the requests that it
+// now denies are cut.
 package proxy
 
 import (
@@ -37,7 +37,7 @@ type Parts struct {
 	Log       *slog.Logger
 }
 
-// Proxy is an identity-aware reverse proxy. It serves no host until Load.
+// Proxy is an identity-aware reverse proxy. It serves no host before the first Load.
 type Proxy struct {
 	directory  *directory.Directory
 	sessions   *session.Sessions
@@ -143,7 +143,7 @@ func (p *Proxy) handle(w *responseWriter, r *http.Request, serve func(*responseW
 	if !w.startDenial() {
 		return
 	}
-	if req.internal && cookies != nil { // ours, such as the deletion of one that was used up
+	if req.internal && cookies != nil { // set by a handler of ours, such as the deletion of a flow cookie
 		w.Header()["Set-Cookie"] = cookies
 	}
 	p.logDenial(req, denied)
@@ -194,7 +194,7 @@ func (p *Proxy) overloaded(req *request) bool {
 	return p.live.full(req.routing.maxLive) || req.route.upstream.full(req.routing)
 }
 
-// logDenial logs a denial: loudly if the service or an upstream is the cause.
+// logDenial logs a denial, as a warning if the service or an upstream is the cause.
 func (p *Proxy) logDenial(req *request, denied *denial) {
 	level := slog.LevelDebug
 	if denied.status() >= http.StatusInternalServerError {

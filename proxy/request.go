@@ -37,7 +37,7 @@ type request struct {
 	sessionError Reason      // why the session cookie that was sent is not valid; "" if none was sent
 }
 
-// newRequest returns the facts of r that cannot be wrong. [request.readTarget] reads the others.
+// newRequest returns the facts of r that need no validation. [request.readTarget] adds the others.
 func newRequest(r *http.Request, rt *routing) *request {
 	req := &request{id: newID(), received: time.Now().UTC(), routing: rt, method: r.Method}
 	req.setOrigin(r)
@@ -105,12 +105,13 @@ func (req *request) findRoute() (denied *denial) {
 	return denied
 }
 
-// acceptsSessions reports whether signing in would help. It would not on a route that accepts bearer tokens alone.
+// acceptsSessions reports whether signing in can help: it cannot on a route that accepts bearer tokens only.
 func (req *request) acceptsSessions() bool { return req.route == nil || req.route.session }
 
-// caller is who proved who they are, by exactly one of session and token. A nil *caller is anonymous.
+// caller is the user or application that made a request, authenticated by either a session or a token. A nil *caller is
+// anonymous.
 type caller struct {
-	user    *directory.User  // what the directory says of them; nil until it was asked, and for an application
+	user    *directory.User  // nil before the decision, and for an application
 	session *session.Session // nil for a bearer token
 	token   *oidc.Identity   // nil for a session
 }

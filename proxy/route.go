@@ -69,14 +69,14 @@ func (r *route) groupsOf(u *directory.User) []string {
 	return list
 }
 
-// upstreamOf returns the upstream of w: an existing one if it would be the same, so that its connections are kept.
-func (rt *routing) upstreamOf(w Route) (*routeUpstream, error) {
+// upstreamOf returns the upstream of a route: that of rt if it would be the same, so that its connections are kept.
+func (rt *routing) upstreamOf(settings Route) (*routeUpstream, error) {
 	for _, r := range rt.routes {
-		if r.upstream.same(w) {
+		if r.upstream.same(settings) {
 			return r.upstream, nil
 		}
 	}
-	return newUpstream(w)
+	return newUpstream(settings)
 }
 
 // closeUnused closes the idle connections to upstreams that next does not use.
@@ -172,29 +172,30 @@ func compile(s Settings, old *routing) (*routing, error) {
 	return rt, nil
 }
 
-func compileRoute(w Route, s Settings) (*route, error) {
-	r := &route{name: w.Name, owner: w.Owner, passAuthorization: w.PassAuthorization, lenient: w.PathEncoding == lenientPaths,
-		passPreflights: w.Preflight == passPreflight, maxBody: w.MaxBody, requestEdits: w.RequestHeaders.compile(), responseEdits: w.ResponseHeaders.compile()}
-	accepts := func(kind string) bool { return len(w.Accept) == 0 || slices.Contains(w.Accept, kind) }
+// compileRoute compiles one route of s, without its upstream.
+func compileRoute(settings Route, s Settings) (*route, error) {
+	r := &route{name: settings.Name, owner: settings.Owner, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
+		passPreflights: settings.Preflight == passPreflight, maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
+	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error
-	if r.host, err = canonical.HostName(w.Host); err != nil {
+	if r.host, err = canonical.HostName(settings.Host); err != nil {
 		return nil, err
 	}
-	if r.path, err = routePath(w.Path); err != nil {
+	if r.path, err = routePath(settings.Path); err != nil {
 		return nil, err
 	}
-	if r.stripPath, r.addPath, err = w.Rewrite.compile(); err != nil {
+	if r.stripPath, r.addPath, err = settings.Rewrite.compile(); err != nil {
 		return nil, fmt.Errorf("rewrite: %w", err)
 	}
 	var rules []policy.Named
 	for _, p := range s.Policies {
-		if slices.Contains(w.Policy, p.Name) {
+		if slices.Contains(settings.Policy, p.Name) {
 			rules = append(rules, p)
 		}
 	}
 	if r.policy, err = policy.Compile(rules, policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
-		return nil, fmt.Errorf("policy %s: %w", strings.Join(w.Policy, ", "), err)
+		return nil, fmt.Errorf("policy %s: %w", strings.Join(settings.Policy, ", "), err)
 	}
 	r.groupIDs, r.groupNames = setOf(r.policy.GroupIDs()), setOf(r.policy.GroupNames())
 	return r, nil
