@@ -108,12 +108,24 @@ func (c *components) recordPushes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.record.Append(rec.Event, rec.Revision); err != nil {
-			c.log.Error("a directory change could not be written to the audit record", "rev", rec.Revision, "err", err)
+		if err := c.recordPush(ctx, rec); err != nil {
 			return fmt.Errorf("recording a directory change: %w", err)
 		}
 	}
 	return ctx.Err()
+}
+
+// recordPush copies one record. While the audit record cannot be written it waits: the store keeps the newest records.
+func (c *components) recordPush(ctx context.Context, rec directory.Record) error {
+	err := c.record.Append(rec.Event, rec.Revision)
+	for errors.Is(err, audit.ErrUnwritable) {
+		c.log.Error("a directory change is not in the audit record yet", "rev", rec.Revision, "err", err)
+		if err := c.record.Writable(ctx); err != nil {
+			return err
+		}
+		err = c.record.Append(rec.Event, rec.Revision)
+	}
+	return err
 }
 
 // during runs the components until f returns, then closes them.
