@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 
 	"sallyport/proxy/internal/canonical"
@@ -157,14 +156,9 @@ func isMethod(text string) bool {
 		strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
-// overrideHeaders are headers that frameworks use to override method or path. We strip them when forwarding; a front
-// proxy does not, so a check with one is rejected.
-var overrideHeaders = []string{"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Rewrite-Url", "X-Http-Method",
-	"X-Http-Method-Override", "X-Method-Override"}
-
 // spoofedHeader returns the name of a header that could make the application believe what we did not decide; "" if there
 // is none. The front proxy forwards the request with the headers of the client, so these are rejected: another spelling
-// of a header of ours, which the front proxy would not overwrite; a duplicate of one; one of overrideHeaders; and a
+// of a header of ours, which the front proxy would not overwrite; a duplicate of one; one of [overrideHeaders]; and a
 // usual identity header that this configuration does not set.
 func (rt *routing) spoofedHeader(h http.Header) string {
 	for key, lines := range h {
@@ -174,7 +168,7 @@ func (rt *routing) spoofedHeader(h http.Header) string {
 		switch {
 		case (ours || managed) && !validHeaderName(key),
 			ours && len(lines) > 1,
-			slices.Contains(overrideHeaders, key),
+			overrides.has(name),
 			rt.unusedIdentityHeaders[name]:
 			return key
 		}

@@ -102,9 +102,23 @@ func TestCheck_RejectsSpoofedHeaders(t *testing.T) {
 			t.Errorf("%s twice: %d", name, got)
 		}
 	}
-	for _, name := range append([]string{"X-Forwarded-Email", "X-Forwarded-Preferred-Username"}, overrideHeaders...) {
+	overriding := []string{"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+		"X-Host", "X-Http-Host-Override", "X-Original-Host", "X-Http-Path-Override", "X-Envoy-Original-Path", "X-Script-Name", "X-Method", "X-Url-Scheme"}
+	for _, name := range append([]string{"X-Forwarded-Email", "X-Forwarded-Preferred-Username"}, overriding...) {
 		if got := statusWith(name, forged); got != 400 {
 			t.Errorf("%s, which the front proxy would forward: %d", name, got)
+		}
+	}
+	for _, name := range overriding {
+		for _, spelling := range spellings(name) {
+			if got := statusWith(spelling, forged); got != 400 {
+				t.Errorf("%s, which a CGI application reads as %s: %d", spelling, name, got)
+			}
+		}
+	}
+	for _, name := range []string{"X-Envoy-Internal", "X-Envoy-Expected-Rq-Timeout-Ms", "X-Real-Ip", "Cf-Connecting-Ip"} {
+		if got := statusWith(name, "192.0.2.1"); got != 200 {
+			t.Errorf("%s, which front proxies set: %d", name, got)
 		}
 	}
 	if got := statusWith("X-Forwarded-For", "1.1.1.1"); got != 400 {

@@ -16,7 +16,10 @@ const separators = "-!#$%&'*+.^_`|~"
 // spoofed are headers that upstreams trust. Each must reach the upstream with our value or not at all.
 var spoofed = []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups", "X-Sallyport-Assertion",
 	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Anything",
-	"X-Real-IP", "Forwarded", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "Proxy"}
+	"X-Real-IP", "Forwarded", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "Proxy",
+	"X-Host", "X-HTTP-Host-Override", "X-Original-Host", "X-HTTP-Path-Override", "X-Envoy-Original-Path", "X-Script-Name", "X-Method", "X-Url-Scheme",
+	"X-Envoy-Original-Host", "X-Envoy-Retry-On", "X-Host-Override", "X-Original-Path", "X-Request-URI", "X-Path-Info", "Script-Name", "X-Scheme",
+	"X-ProxyContextPath", "X-HTTP-Method", "X-Rewrite-Path", "X-Override-URL", "X-Waws-Unencoded-URL", "Front-End-Https", "X-Client-IP", "True-Client-IP"}
 
 // spellings returns the variants of a name that some application reads as that name.
 func spellings(name string) (list []string) {

@@ -174,10 +174,11 @@ func (h *Health) check(fault func(path, problem string)) {
 func (e HeaderEdits) check(key string, managed headerNames, fault func(path, problem string)) {
 	checkName := func(at, name string) {
 		spelling, ok := managed[cgiName(name)]
+		ok = ok && !mounts.has(cgiName(name))
 		switch {
 		case !validHeaderName(name) || name == "":
 			fault(at, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
-		case fixedHeader(name) || ok && spelling == "" || managed != nil && strings.HasPrefix(cgiName(name), setByUsPrefix):
+		case fixedHeader(name) || ok && spelling == "" || managed != nil && setByUs.hasPrefix(cgiName(name)):
 			fault(at, fmt.Sprintf("only the proxy itself may set or remove %s", name))
 		}
 	}
