@@ -68,6 +68,15 @@ func TestPages_Content(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	files, err := filepath.Glob("pages/*.html")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if name := strings.TrimSuffix(filepath.Base(file), ".html"); name != "layout" && pages[name].write == nil {
+			t.Errorf("there is no example of %s", file)
+		}
+	}
 	for name, page := range pages {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()

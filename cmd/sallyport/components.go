@@ -30,7 +30,7 @@ type components struct {
 
 // openComponents opens everything that is kept on disk. With init, it creates a store that is missing.
 func openComponents(ctx context.Context, file *config.File, init bool, log *slog.Logger) (*components, error) {
-	st, err := bolt.Open(file.Store.Bolt.Path, bolt.Options{Init: init})
+	st, err := openStore(file.Store, init)
 	if errors.Is(err, store.ErrMissing) {
 		return nil, fmt.Errorf("%w; start with `sallyport serve --init` the first time", err)
 	}
