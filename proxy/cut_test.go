@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -249,5 +250,24 @@ func TestCut_ClosesConnection(t *testing.T) {
 	var slow net.Error
 	if errors.As(err, &slow) && slow.Timeout() {
 		t.Error("the connection is still open")
+	}
+}
+
+// TestCut_IsRecordedWithItsTime: the event of a cut has the time of the cut, and not that of the request, which may have
+// begun hours before.
+func TestCut_IsRecordedWithItsTime(t *testing.T) {
+	w := newWorld(t, nil)
+	reached, _ := w.serveStreams()
+	_, cookie := w.signIn("alice", appHost)
+	s := kinds[0].open(w, w.client(false), "https://"+appHost, "Cookie", cookie)
+	await(t, "the upstream is reached", reached)
+	before := time.Now()
+	w.setActive("alice", false)
+	await(t, "the client sees the end", s.done)
+	w.eventually("the cut is recorded", func() bool { return len(w.events(audit.KindCut)) == 1 })
+	var e audit.Event
+	w.must(json.Unmarshal([]byte(w.events(audit.KindCut)[0]), &e))
+	if e.Time.Before(before) {
+		t.Errorf("recorded at %s, but cut after %s", e.Time, before.UTC())
 	}
 }

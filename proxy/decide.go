@@ -159,9 +159,13 @@ func (p *Proxy) setCaller(e *audit.Event, req *request) {
 	}
 }
 
-// record writes an audit event about req. It logs the error that it returns.
+// record writes an audit event about req, at the time when req was received if the event has no time of its own. It logs
+// the error that it returns.
 func (p *Proxy) record(req *request, e audit.Event) error {
-	e.Time, e.Request, e.Host, e.Method, e.Path, e.Address = req.received, req.id, req.host, req.method, req.path, req.address
+	if e.Time.IsZero() {
+		e.Time = req.received
+	}
+	e.Request, e.Host, e.Method, e.Path, e.Address = req.id, req.host, req.method, req.path, req.address
 	err := p.audit.Write(e)
 	if err != nil {
 		p.log.Error("audit event not written", "err", err, "request", req.id)

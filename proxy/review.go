@@ -145,7 +145,7 @@ func (p *Proxy) newBatch() *batch {
 func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
 	for l, denied := range cut {
 		l.route.metrics.countCut(denied.reason)
-		e := audit.Event{Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision}
+		e := audit.Event{Time: time.Now().UTC(), Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision}
 		p.setCaller(&e, l.request)
 		_ = p.record(l.request, e) // record logs the error
 		p.log.Info("live request cut", "route", l.route.name, "user", e.User, "reason", denied.reason, "request", l.id)
