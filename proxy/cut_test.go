@@ -259,7 +259,7 @@ func TestCut_IsRecordedWithItsTime(t *testing.T) {
 	w := newWorld(t, nil)
 	reached, _ := w.serveStreams()
 	_, cookie := w.signIn("alice", appHost)
-	s := kinds[0].open(w, w.client(false), "https://"+appHost, "Cookie", cookie)
+	s := streamKinds[0].open(w, w.client(false), "https://"+appHost, "Cookie", cookie)
 	await(t, "the upstream is reached", reached)
 	before := time.Now()
 	w.setActive("alice", false)
