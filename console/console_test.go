@@ -19,7 +19,7 @@ import (
 
 var keep = flag.String("keep", "", "write every page to this directory")
 
-var alice = console.Who{Name: "Alice Ng", UserName: "alice@example.com"}
+var alice = console.Person{Name: "Alice Ng", UserName: "alice@example.com"}
 
 // pages holds examples of every page, by name.
 var pages = map[string]struct {
@@ -28,7 +28,7 @@ var pages = map[string]struct {
 	want   []string
 }{
 	"denied": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
-		p.Denied(w, console.Denied{Who: alice, Title: "You may not open this", Method: "DELETE",
+		p.Denied(w, console.Denied{Person: alice, Title: "You may not open this", Method: "DELETE",
 			URL: "https://grafana.example.com/api/dashboards/42", Why: "A rule denies this to people in your groups.",
 			Owner: "observability@example.com", Request: "4f0c2a", SignOut: "/.sallyport/logout"})
 	}, []string{"Alice Ng", "alice@example.com", "DELETE https://grafana.example.com/api/dashboards/42",
@@ -43,7 +43,7 @@ var pages = map[string]struct {
 		p.Failed(w, console.Failed{Status: 403, Title: "Signing in did not work", Why: "It took too long.", Request: "r1", Retry: "/.sallyport/login"})
 	}, []string{"Signing in did not work", "It took too long.", "/.sallyport/login"}},
 	"signout": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
-		p.SignOut(w, console.SignOut{Who: alice, Action: "/.sallyport/logout", ReturnTo: "https://a.example.com/b"})
+		p.SignOut(w, console.SignOut{Person: alice, Action: "/.sallyport/logout", ReturnTo: "https://a.example.com/b"})
 	}, []string{`method="post"`, `action="/.sallyport/logout"`, `value="https://a.example.com/b"`, "Alice Ng"}},
 	"signout_without_return_to": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
 		p.SignOut(w, console.SignOut{Action: "/.sallyport/logout"})
@@ -52,12 +52,12 @@ var pages = map[string]struct {
 		p.SignedOut(w, console.SignedOut{SignIn: "/", Provider: "https://idp.example.com/logout"})
 	}, []string{"You are signed out", "https://idp.example.com/logout"}},
 	"portal": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
-		p.Portal(w, console.Portal{Who: alice, SignOut: "/.sallyport/logout", Expires: "18:30 UTC", Routes: []console.Route{
+		p.Portal(w, console.Portal{Person: alice, SignOut: "/.sallyport/logout", Expires: "18:30 UTC", Routes: []console.Route{
 			{Name: "grafana", URL: "https://grafana.example.com/", Owner: "observability@example.com"},
 			{Name: "wiki", URL: "https://wiki.example.com/team/", Owner: "The documentation people"}}})
 	}, []string{"grafana", "https://grafana.example.com/", "The documentation people", "18:30 UTC", `method="post"`}},
 	"portal_without_routes": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
-		p.Portal(w, console.Portal{Who: alice, SignOut: "/.sallyport/logout"})
+		p.Portal(w, console.Portal{Person: alice, SignOut: "/.sallyport/logout"})
 	}, []string{"You may not open any application"}},
 }
 
@@ -166,9 +166,9 @@ func TestPages_EscapeText(t *testing.T) {
 	}
 	const evil = `"><img src=x onerror=alert(1)><script>alert(1)</script>{{.}}`
 	w := httptest.NewRecorder()
-	p.Denied(w, console.Denied{Who: console.Who{Name: evil, UserName: evil}, Title: evil, Method: evil, URL: evil, Why: evil,
+	p.Denied(w, console.Denied{Person: console.Person{Name: evil, UserName: evil}, Title: evil, Method: evil, URL: evil, Why: evil,
 		Owner: evil, Request: evil, SignOut: "javascript:alert(1)"})
-	p.Portal(w, console.Portal{Who: console.Who{Name: evil}, Routes: []console.Route{{Name: evil, URL: "javascript:alert(1)", Owner: "a@b.example?cc=evil@x.example"}}})
+	p.Portal(w, console.Portal{Person: console.Person{Name: evil}, Routes: []console.Route{{Name: evil, URL: "javascript:alert(1)", Owner: "a@b.example?cc=evil@x.example"}}})
 	p.SignOut(w, console.SignOut{Action: "/x", ReturnTo: evil})
 	p.Error(w, console.Error{Status: 500, Title: evil, Detail: evil, Retry: "data:text/html,x"})
 	root, err := html.Parse(strings.NewReader(w.Body.String()))

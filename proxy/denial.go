@@ -143,7 +143,7 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, req *request, denied *den
 
 // deniedPage returns the page for a known caller who is not allowed.
 func (p *Proxy) deniedPage(req *request, m meaning) console.Denied {
-	d := console.Denied{Who: p.who(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
+	d := console.Denied{Person: p.person(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
 	if req.route != nil {
 		d.URL, d.Owner = req.routing.origin(req.host)+req.path, req.route.owner
 	}
@@ -153,14 +153,14 @@ func (p *Proxy) deniedPage(req *request, m meaning) console.Denied {
 	return d
 }
 
-// who returns how a page addresses the caller.
-func (p *Proxy) who(req *request) console.Who {
+// person returns how a page addresses the caller.
+func (p *Proxy) person(req *request) console.Person {
 	c := req.caller
 	if c == nil {
-		return console.Who{}
+		return console.Person{}
 	}
 	if c.app() != "" {
-		return console.Who{Name: "Application " + c.app()}
+		return console.Person{Name: "Application " + c.app()}
 	}
 	user, ok := c.user, c.user != nil
 	switch {
@@ -172,11 +172,11 @@ func (p *Proxy) who(req *request) console.Who {
 	}
 	switch {
 	case ok && user.DisplayName != "":
-		return console.Who{Name: user.DisplayName, UserName: user.UserName}
+		return console.Person{Name: user.DisplayName, UserName: user.UserName}
 	case ok:
-		return console.Who{Name: user.UserName}
+		return console.Person{Name: user.UserName}
 	case c.session != nil:
-		return console.Who{Name: c.session.UserName}
+		return console.Person{Name: c.session.UserName}
 	}
-	return console.Who{Name: c.token.Name, UserName: c.token.Email}
+	return console.Person{Name: c.token.Name, UserName: c.token.Email}
 }

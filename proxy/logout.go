@@ -83,7 +83,7 @@ func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request)
 		p.showSignedOut(w, req, target.String())
 		return
 	}
-	page := console.SignOut{Who: p.who(req), Action: logoutPath}
+	page := console.SignOut{Person: p.person(req), Action: logoutPath}
 	if valid {
 		page.ReturnTo = target.String()
 	}
