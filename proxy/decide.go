@@ -43,6 +43,10 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 		if out.user, out.denial = p.checkUser(c, now); out.denial != nil {
 			return out
 		}
+		if c.session != nil && !r.origins.allow(req.origins) {
+			out.denial = deny(crossOrigin, "sent by a page of another origin")
+			return out
+		}
 	}
 	q := p.pools.policyRequests.Get().(*policy.Request)
 	defer p.pools.policyRequests.Put(q)

@@ -57,6 +57,9 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 		p.loginAndReturn(w, r, req, denied.maxAge)
 		return
 	}
+	if req.route != nil {
+		req.route.origins.letRead(w.Header(), r.Header)
+	}
 	switch status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", challenge(denied))

@@ -33,8 +33,9 @@ type request struct {
 	route        *route      // nil for internal requests, and until it is found
 	readings     []string    // other readings of the path, which all lead to the route
 	preflight    bool        // a CORS preflight request that the route lets through without a caller
-	caller       *caller     // nil for an anonymous request
-	sessionError Reason      // why the session cookie that was sent is not valid; "" if none was sent
+	origins      origins
+	caller       *caller // nil for an anonymous request
+	sessionError Reason  // why the session cookie that was sent is not valid; "" if none was sent
 }
 
 // newRequest returns the facts of r that need no validation. [request.readTarget] adds the others.

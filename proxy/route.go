@@ -23,7 +23,8 @@ type routing struct {
 	headers        IdentityHeaders
 	hsts           string // value of Strict-Transport-Security; "" for none
 	managed        headerNames
-	secret         secret // of front proxies; nil: none is required
+	strippedNames  map[string]bool // response headers, by CGI name
+	secret         secret          // of front proxies; nil: none is required
 
 	unusedIdentityHeaders map[string]bool     // usual identity headers that are not set, by CGI name
 	hosts                 map[string][]*route // by canonical host; longest path first
@@ -40,11 +41,12 @@ type route struct {
 	path              string // canonical, without a slash at its end except for the root
 	owner             string
 	policy            *policy.Policy
-	session           bool   // accepts sessions
-	bearer            bool   // accepts bearer tokens
-	passAuthorization bool   // forwards the Authorization header
-	lenient           bool   // accepts lenient paths
-	passPreflights    bool   // lets CORS preflight requests through without a caller
+	session           bool // accepts sessions
+	bearer            bool // accepts bearer tokens
+	passAuthorization bool // forwards the Authorization header
+	lenient           bool // accepts lenient paths
+	passPreflights    bool // lets CORS preflight requests through without a caller
+	origins           originRules
 	maxBody           int    // bytes; 0: no limit
 	stripPath         string // leading segments that the upstream does not receive; "" for none
 	addPath           string // leading segments that it receives instead
@@ -139,7 +141,7 @@ func compile(s Settings, old *routing) (*routing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
+	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), strippedNames: strippedNames(s.IdentityHeaders), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
 	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
@@ -175,7 +177,7 @@ func compile(s Settings, old *routing) (*routing, error) {
 // compileRoute compiles one route of s, without its upstream.
 func compileRoute(settings Route, s Settings) (*route, error) {
 	r := &route{name: settings.Name, owner: settings.Owner, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
-		passPreflights: settings.Preflight == passPreflight, maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
+		passPreflights: settings.Preflight == passPreflight, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
 	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error
