@@ -18,6 +18,22 @@ func TestUser_ActiveOnlyIfTrue(t *testing.T) {
 			t.Errorf("a user made with %s: status %d, active %v, want %v", value, resp.StatusCode, made["active"], want)
 		}
 	}
+	for i, body := range []string{ // none of them says that the user is active
+		`"` + coreUser + `:active":""`, `"` + coreUser + `:active":[]`, `"` + coreUser + `:ACTIVE":[null]`, `"URN:IETF:params:scim:schemas:core:2.0:User:active":""`,
+		`"` + coreUser + `.active":""`, `"` + coreUser + `.active":false`, `"` + coreUser + `.active":"False"`, `"` + coreUser + `":{"active":""}`, `"` + coreUser + `":{"Active":false}`,
+		`"active.value":false`, `"active.value":""`,
+		`"` + coreUser + `:active":"yes"`, `"active":true,"` + coreUser + `:active":""`, `"active":true,"` + coreUser + `:active":false`, `"active":false,"` + coreUser + `:active":true`,
+		`"active":"","` + coreUser + `":{"active":true}`,
+	} {
+		if _, made := c.do("POST", "/Users", `{"userName":"spelled`+strconv.Itoa(i)+`",`+body+`}`); made["active"] == true {
+			t.Errorf("%s makes an active user", body)
+		}
+	}
+	for i, body := range []string{`"` + coreUser + `:active":"True"`, `"` + coreUser + `.active":true`, `"` + coreUser + `":{"active":true}`, `"` + coreUser + `:active":null`} {
+		if resp, made := c.do("POST", "/Users", `{"userName":"active`+strconv.Itoa(i)+`",`+body+`}`); made["active"] != true {
+			t.Errorf("with %s the user is not active: status %d, %v", body, resp.StatusCode, made)
+		}
+	}
 	_, u := c.do("POST", "/Users", `{"userName":"u","active":false}`)
 	path := "/Users/" + u["id"].(string)
 	for _, value := range []string{`""`, `null`, `[]`, `[""]`, `[null]`, `"yes"`, `1`, `{}`, `{"value":null}`, `[{"value":""}]`} {

@@ -8,7 +8,7 @@ import (
 // ApplyPatch applies operations to a document that [Normalize] or ApplyPatch made, in order. After an error the
 // document is in an undefined state. It does not apply operations on the members of a group, which no document holds.
 func ApplyPatch(rt *ResourceType, document map[string]any, operations []Operation, quirks *Quirks) error {
-	n := &normalizer{rt, quirks}
+	n := &normalizer{resourceType: rt, quirks: quirks}
 	for _, o := range operations {
 		if err := n.apply(document, o); err != nil {
 			return err

@@ -16,11 +16,14 @@ func plural(name, description string, value Attribute, types ...string) Attribut
 	}}
 }
 
+// externalID is the name of the identity provider's identifier.
+const externalID = "externalId"
+
 // commonAttributes are the attributes of every resource (RFC 7643 §3, §3.1).
 var commonAttributes = []Attribute{
 	{Name: "schemas", Type: Reference, Description: "The schemas of the attributes that the resource has.", MultiValued: true, Mutability: ReadOnly},
 	{Name: "id", Type: String, Description: "The server's identifier; it never changes and is never used again.", CaseExact: true, Mutability: ReadOnly},
-	{Name: "externalId", Type: String, Description: "The identity provider's identifier.", CaseExact: true},
+	{Name: externalID, Type: String, Description: "The identity provider's identifier.", CaseExact: true},
 	{Name: "meta", Type: Complex, Description: "Facts about the resource.", Mutability: ReadOnly, SubAttributes: []Attribute{
 		{Name: "resourceType", Type: String, CaseExact: true, Mutability: ReadOnly},
 		{Name: "created", Type: DateTime, Mutability: ReadOnly},

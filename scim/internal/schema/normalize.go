@@ -13,7 +13,7 @@ func Normalize(rt *ResourceType, body map[string]any, quirks *Quirks) (map[strin
 	if _, ok := Member(body, "schemas"); !ok {
 		quirks.Add(QuirkMissingSchemas)
 	}
-	n := &normalizer{rt, quirks}
+	n := &normalizer{resourceType: rt, quirks: quirks, named: map[*Attribute]any{}}
 	out := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(body)) {
 		if err := n.put(out, name, body[name]); err != nil {
@@ -27,6 +27,7 @@ func Normalize(rt *ResourceType, body map[string]any, quirks *Quirks) (map[strin
 type normalizer struct {
 	resourceType *ResourceType
 	quirks       *Quirks
+	named        map[*Attribute]any // the values of a resource's attributes so far
 }
 
 // put normalizes one member of a resource and stores it in out.
@@ -35,7 +36,13 @@ func (n *normalizer) put(out map[string]any, name string, v any) error {
 		return nil // computed when a resource is returned
 	}
 	if x := n.resourceType.Extension(name); x != nil {
-		return n.putExtension(out, x, v)
+		return n.putSchema(out, x, v)
+	}
+	if core := &n.resourceType.Core; EqualNames(name, core.URN) {
+		if v != nil {
+			n.quirks.Add(QuirkCoreObject)
+		}
+		return n.putSchema(out, core, v)
 	}
 	urn, rest := n.resourceType.splitURN(name)
 	if urn == "" && hasURNPrefix(name) {
@@ -60,7 +67,13 @@ func (n *normalizer) put(out map[string]any, name string, v any) error {
 	if urn == "" && extension != "" {
 		n.quirks.Add(QuirkBareExtension)
 	}
+	if joinedByDot(name, urn) {
+		n.quirks.Add(QuirkDottedURN)
+	}
 	value, err := n.value(a, v)
+	if err == nil && !dotted && v != nil {
+		err = n.checkRepeated(a, value)
+	}
 	if err != nil || value == nil {
 		return err
 	}
@@ -75,7 +88,22 @@ func (n *normalizer) put(out map[string]any, name string, v any) error {
 	return nil
 }
 
-func (n *normalizer) putExtension(out map[string]any, x *Schema, v any) error {
+// checkRepeated rejects an attribute that a resource has under two names (active and urn:…:User:active) with different
+// values: which of them is meant would be a guess. No value differs from a value only for a boolean, so that a user is
+// not active by one name if the other does not say so.
+func (n *normalizer) checkRepeated(a *Attribute, value any) error {
+	if value == nil && a.Type != Boolean {
+		return nil
+	}
+	if before, ok := n.named[a]; ok && !equalJSON(before, value) {
+		return invalid("invalidValue", "%s is named twice, with different values.", a.Name)
+	}
+	n.named[a] = value
+	return nil
+}
+
+// putSchema normalizes the attributes of one schema, which stand in an object below its URN.
+func (n *normalizer) putSchema(out map[string]any, x *Schema, v any) error {
 	values, ok := v.(map[string]any)
 	if !ok {
 		if v == nil || v == "" {

@@ -72,6 +72,8 @@ func parseOperation(rt *ResourceType, object map[string]any, quirks *Quirks) ([]
 	switch {
 	case v != nil && !ok:
 		return nil, invalid("invalidPath", "A path must be a string.")
+	case EqualNames(text, rt.Core.URN) && op != "remove":
+		return parseCoreObject(rt, op, value, quirks)
 	case text != "":
 		path, err := ParsePath(rt, text, quirks)
 		if err != nil || path == nil {
@@ -81,7 +83,62 @@ func parseOperation(rt *ResourceType, object map[string]any, quirks *Quirks) ([]
 	case op == "remove":
 		return nil, invalid("noTarget", "A remove must say what, by its path.")
 	}
-	return parseWithoutPath(rt, op, value, quirks)
+	object = objectOf(value, quirks)
+	if object == nil {
+		return nil, invalid("invalidValue", "Without a path, the value must be an object.")
+	}
+	operations, err := parseMembers(rt, op, object, quirks)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRepeated(operations); err != nil {
+		return nil, err
+	}
+	return operations, nil
+}
+
+// checkRepeated rejects a value that names an attribute in two ways, with different values: which of them is meant
+// would be a guess.
+func checkRepeated(operations []Operation) error {
+	values := map[*Attribute]any{}
+	for _, o := range operations {
+		a := o.Path.Attribute
+		if a == nil || o.Path.Sub != nil || o.Path.Filter != nil {
+			continue
+		}
+		if before, ok := values[a]; ok && !equalJSON(before, o.Value) {
+			return invalid("invalidValue", "%s is named twice, with different values.", a.Name)
+		}
+		values[a] = o.Value
+	}
+	return nil
+}
+
+// objectOf returns the value of an operation without a path. Some clients write the object as JSON in a string. It
+// returns nil if the value is no object.
+func objectOf(value any, quirks *Quirks) map[string]any {
+	object, _ := value.(map[string]any)
+	if text, ok := value.(string); ok {
+		var err error
+		if object, err = Decode([]byte(text)); err != nil {
+			return nil
+		}
+		quirks.Add(QuirkJSONString)
+	}
+	return object
+}
+
+// parseCoreObject returns the operations for the attributes of the core schema, which stand in an object below its URN.
+func parseCoreObject(rt *ResourceType, op string, value any, quirks *Quirks) ([]Operation, error) {
+	quirks.Add(QuirkCoreObject)
+	if value == nil || value == "" {
+		return nil, nil
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, invalid("invalidValue", "%s must be an object.", rt.Core.URN)
+	}
+	return parseMembers(rt, op, object, quirks)
 }
 
 func parseOp(object map[string]any, quirks *Quirks) (string, error) {
@@ -97,15 +154,19 @@ func parseOp(object map[string]any, quirks *Quirks) (string, error) {
 	return op, nil
 }
 
-// parseWithoutPath returns an operation for each member of value, whose name is its path.
-func parseWithoutPath(rt *ResourceType, op string, value any, quirks *Quirks) (operations []Operation, err error) {
-	object, ok := value.(map[string]any)
-	if !ok {
-		return nil, invalid("invalidValue", "Without a path, the value must be an object.")
-	}
+// parseMembers returns an operation for each member of an object, whose name is its path.
+func parseMembers(rt *ResourceType, op string, object map[string]any, quirks *Quirks) (operations []Operation, err error) {
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if EqualNames(name, "schemas") {
 			continue // computed when a resource is returned
+		}
+		if EqualNames(name, rt.Core.URN) {
+			inner, err := parseCoreObject(rt, op, object[name], quirks)
+			if err != nil {
+				return nil, err
+			}
+			operations = append(operations, inner...)
+			continue
 		}
 		path, err := ParsePath(rt, name, quirks)
 		if err != nil {

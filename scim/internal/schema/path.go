@@ -130,6 +130,9 @@ func (p *parser) resolve(name string, within *Attribute, scimType string) (*Path
 	if extension != "" && urn == "" {
 		p.quirks.Add(QuirkBareExtension)
 	}
+	if joinedByDot(name, urn) {
+		p.quirks.Add(QuirkDottedURN)
+	}
 	path := &Path{Extension: extension, Attribute: a, fold: p.resourceType.fold}
 	if dotted {
 		if path.Sub = find(a.SubAttributes, sub); path.Sub == nil {

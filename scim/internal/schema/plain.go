@@ -69,12 +69,17 @@ func (n *normalizer) number(a *Attribute, v any) (any, error) {
 	return number, nil
 }
 
-// text accepts texts, and numbers and booleans as texts.
+// text accepts texts. It accepts numbers and booleans as texts, since Microsoft's validator sends an employeeNumber as
+// a number, but not where a resource is identified: 1, 1.0 and 1e0 are one number and three texts, and no provider is
+// known to send an identifier in this way.
 func (n *normalizer) text(a *Attribute, v any) (any, error) {
 	switch v := v.(type) {
 	case string:
 		return v, nil
 	case json.Number, bool:
+		if a.identifies() {
+			return nil, invalid("invalidValue", "%s is a text in double quotes, not %.100s: it identifies, so it must not depend on how a number is written.", a.Name, fmt.Sprint(v))
+		}
 		n.quirks.Add(QuirkNumberString)
 		return fmt.Sprint(v), nil
 	}

@@ -13,7 +13,7 @@ const (
 	QuirkSingleForMany    Quirk = "single_for_many"   // x for [x]
 	QuirkBareValue        Quirk = "bare_value"        // "id" for {"value": "id"}
 	QuirkWrappedValue     Quirk = "wrapped_value"     // {"value": "x"} for "x"
-	QuirkNumberString     Quirk = "number_string"     // 7 for "7"
+	QuirkNumberString     Quirk = "number_string"     // 7 for "7", where nobody is identified by it
 	QuirkNumberText       Quirk = "number_text"       // "7" for 7
 	QuirkEmptyString      Quirk = "empty_string"      // "" for no value
 	QuirkFilterCreates    Quirk = "filter_creates"    // emails[type eq "work"].value where there is no such element
@@ -30,6 +30,9 @@ const (
 	QuirkTypedCompare     Quirk = "typed_compare"     // emails[type eq "work"].value eq "x" in a filter
 	QuirkPlainJSON        Quirk = "plain_json"        // Content-Type: application/json
 	QuirkReadOnlyIgnored  Quirk = "read_only_ignored" // id, meta or groups sent along
+	QuirkDottedURN        Quirk = "dotted_urn"        // urn:…:2.0:User.employeeNumber, with a dot for the last colon
+	QuirkCoreObject       Quirk = "core_object"       // the core schema's attributes in an object below its URN
+	QuirkJSONString       Quirk = "json_string"       // "{\"active\": false}" for the object, as the value without a path
 	QuirkOperationsCase   Quirk = "operations_case"   // "operations" for "Operations"
 	QuirkRemoveWithValue  Quirk = "remove_with_value" // remove of some elements, listed in the value
 )

@@ -80,18 +80,54 @@ func (rt *ResourceType) attribute(urn, name string) (a *Attribute, extension str
 }
 
 // splitURN splits "urn:…:User:name.sub" into the URN of a schema of the resource type and the rest (RFC 7644 §3.10).
-// If path does not begin with such a URN, urn is "" and rest is all of path.
+// If path does not begin with such a URN, urn is "" and rest is all of path. Some clients write a dot for the colon
+// behind the URN; [joinedByDot] tells.
 func (rt *ResourceType) splitURN(path string) (urn, rest string) {
 	if !hasURNPrefix(path) {
 		return "", path
 	}
-	for _, known := range slices.Concat([]Schema{rt.Core}, rt.Extensions) {
-		n := len(known.URN)
-		if len(path) >= n && EqualNames(path[:n], known.URN) && (len(path) == n || path[n] == ':') {
-			return known.URN, strings.TrimPrefix(path[n:], ":")
+	for _, separator := range []byte(":.") {
+		if urn = rt.longestURN(path, separator); urn != "" {
+			return urn, path[min(len(path), len(urn)+1):]
 		}
 	}
 	return "", path
+}
+
+// longestURN returns the longest URN of a schema that path begins with, if path ends there or goes on with separator;
+// "" if there is none.
+func (rt *ResourceType) longestURN(path string, separator byte) (urn string) {
+	for _, known := range slices.Concat([]Schema{rt.Core}, rt.Extensions) {
+		n := len(known.URN)
+		if n > len(urn) && len(path) >= n && EqualNames(path[:n], known.URN) && (len(path) == n || path[n] == separator) {
+			urn = known.URN
+		}
+	}
+	return urn
+}
+
+// joinedByDot reports whether a path that splitURN has split has a dot behind its URN.
+func joinedByDot(path, urn string) bool {
+	return urn != "" && len(path) > len(urn) && path[len(urn)] == '.'
+}
+
+// Mentions reports whether a body that is a whole resource says anything about an attribute of the core schema, under
+// any of the attribute's names. It does so even if what it says means nothing, but null says nothing.
+func Mentions(rt *ResourceType, body map[string]any, attribute string) bool {
+	for name, v := range body {
+		if v == nil {
+			continue
+		}
+		if inner, ok := v.(map[string]any); ok && EqualNames(name, rt.Core.URN) && Mentions(rt, inner, attribute) {
+			return true
+		}
+		urn, rest := rt.splitURN(name)
+		first, _, _ := strings.Cut(rest, ".")
+		if a, extension := rt.attribute(urn, first); a != nil && extension == "" && a.Name == attribute {
+			return true
+		}
+	}
+	return false
 }
 
 func hasURNPrefix(name string) bool { return len(name) >= 4 && EqualNames(name[:4], "urn:") }

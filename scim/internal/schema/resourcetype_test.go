@@ -68,6 +68,9 @@ func TestResourceType_SplitURN(t *testing.T) {
 		EnterpriseURN + ":manager.value":   {EnterpriseURN, "manager.value"},
 		testURN + ":badge":                 {testURN, "badge"},
 		"urn:other:badge":                  {"", "urn:other:badge"},
+		EnterpriseURN + ".manager.value":   {EnterpriseURN, "manager.value"},
+		UserURN + ".":                      {UserURN, ""},
+		UserURN[:len(UserURN)-4] + ".User": {"", UserURN[:len(UserURN)-4] + ".User"},
 		UserURN[:len(UserURN)-1]:           {"", UserURN[:len(UserURN)-1]},
 	} {
 		if urn, rest := testTypes.User.splitURN(path); urn != want[0] || rest != want[1] {
@@ -76,6 +79,36 @@ func TestResourceType_SplitURN(t *testing.T) {
 	}
 	if urn, _ := testTypes.Group.splitURN(UserURN + ":userName"); urn != "" {
 		t.Errorf("a group has the schema %s", urn)
+	}
+}
+
+// TestResourceType_SplitsLongestURN: the URN of one schema may begin with that of another.
+func TestResourceType_SplitsLongestURN(t *testing.T) {
+	types := New(strings.ToLower, Schema{URN: "urn:a:b"}, Schema{URN: "urn:a:b:c"}, Schema{URN: "urn:a:b.d"})
+	for path, want := range map[string][2]string{
+		"urn:a:b:c:x": {"urn:a:b:c", "x"},
+		"urn:a:b:c.x": {"urn:a:b", "c.x"}, // the attribute c of urn:a:b, as the RFC writes it
+		"urn:a:b.d:x": {"urn:a:b.d", "x"},
+		"urn:a:b.d.x": {"urn:a:b.d", "x"},
+		"urn:a:b.d":   {"urn:a:b.d", ""},
+		"urn:a:b.x":   {"urn:a:b", "x"},
+		"urn:a:b:x":   {"urn:a:b", "x"},
+	} {
+		if urn, rest := types.User.splitURN(path); urn != want[0] || rest != want[1] {
+			t.Errorf("%q is split into %q and %q", path, urn, rest)
+		}
+	}
+}
+
+func TestMentions(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"active":true}`: true, `{"ACTIVE":""}`: true, `{"$U:active":""}`: true, `{"$U.Active":[]}`: true, `{"active.value":"x"}`: true, `{"$U":{"active":""}}`: true,
+		`{}`: false, `{"active":null}`: false, `{"$U:active":null}`: false, `{"$U":{"active":null}}`: false, `{"$U":"active"}`: false, `{"$E:active":""}`: false,
+		`{"inactive":"","title":"active"}`: false, `{"$E":{"active":""}}`: false,
+	} {
+		if got := Mentions(testTypes.User, mustDecode(t, body), "active"); got != want {
+			t.Errorf("%s: %v", body, got)
+		}
 	}
 }
 

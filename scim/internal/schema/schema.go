@@ -69,6 +69,9 @@ func find(attributes []Attribute, name string) *Attribute {
 	return nil
 }
 
+// identifies reports whether a resource is found by the attribute's value, here or at the identity provider.
+func (a *Attribute) identifies() bool { return a.Unique || a.Name == externalID }
+
 // exampleSubAttribute returns the name of a sub-attribute, to show in an error.
 func (a *Attribute) exampleSubAttribute() string {
 	if len(a.SubAttributes) == 0 {
