@@ -16,7 +16,7 @@ type Stats struct {
 	Active            int        `json:"active"`
 	GUIDs             int        `json:"guids"`               // users whose externalId is a GUID
 	WithoutExternalID int        `json:"without_external_id"` // users who have none
-	Shared            int        `json:"shared"`              // users whose externalId another user has too
+	Shared            int        `json:"shared"`              // active users whose externalId another active user has too
 	Nested            []string   `json:"nested"`              // groups that have groups as members
 	LastPush          *time.Time `json:"last_push"`           // nil: none in the provisioning log
 	Held              int        `json:"held"`                // undecided deactivations
@@ -48,7 +48,7 @@ func (a *Admin) Stats(ctx context.Context, _ Actor) (Stats, error) {
 }
 
 func (s *Stats) countUsers(tx *directory.Tx) error {
-	sharing := map[string]int{} // users by externalId
+	sharing := map[string]int{} // active users by externalId
 	for u, err := range tx.Users("") {
 		if err != nil {
 			return err
@@ -63,7 +63,9 @@ func (s *Stats) countUsers(tx *directory.Tx) error {
 		case guid.MatchString(u.ExternalID):
 			s.GUIDs++
 		}
-		sharing[u.ExternalID]++
+		if u.Active {
+			sharing[u.ExternalID]++
+		}
 	}
 	for external, users := range sharing {
 		if external != "" && users > 1 {

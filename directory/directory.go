@@ -3,7 +3,7 @@
 //
 // The store is the truth; it is read and changed through Tx. Decisions read a copy
 // in memory, which only Run changes, in the order of the store's revisions. Update
-// returns once memory has its change, so that every later decision is made with it.
+// returns once memory has its change, so that no later decision is made from less.
 package directory
 
 import (
@@ -22,6 +22,7 @@ import (
 var (
 	ErrNotFound = errors.New("there is no such user or group")
 	ErrReadOnly = errors.New("the directory accepts no changes")
+	ErrStored   = errors.New("the change is stored, but decisions do not depend on it yet")
 	ErrStale    = errors.New("the directory no longer follows the store")
 	ErrJoin     = errors.New("callers can be joined by externalId or userName")
 )
@@ -42,7 +43,7 @@ func (e *InvalidError) Error() string { return e.Attribute + " " + e.Problem }
 // concurrently.
 type Directory struct {
 	store   store.Store
-	join    string                // the join attribute: externalId or userName
+	join    string
 	mirror  *follow.Mirror        // brings every change of the store into memory
 	index   atomic.Pointer[index] // replaced when everything is read again
 	metrics *metrics
@@ -76,8 +77,9 @@ func Open(ctx context.Context, st store.Store, join string) (*Directory, error) 
 // fails. After that memory may not be trusted, and Fresh returns why.
 func (d *Directory) Run(ctx context.Context) error { return d.mirror.Run(ctx) }
 
-// Lookup returns the user whose join attribute is exactly key. If two users have
-// the same value, it returns neither. It reads memory only and does not allocate.
+// Lookup returns the user whose join attribute is exactly key. If several users
+// have the value, it returns the one who is suspended, else the only active one, else
+// none. It reads memory only and does not allocate.
 func (d *Directory) Lookup(key string) (*User, bool) {
 	if key == "" {
 		return nil, false
@@ -93,11 +95,25 @@ func (d *Directory) keyOf(u *User) string {
 	return u.ExternalID
 }
 
-// ByID returns the user with our id. It reads memory only and does not allocate.
+// ByID returns a user by our id. It reads memory only and does not allocate.
 func (d *Directory) ByID(id string) (*User, bool) { return d.index.Load().users.find(id) }
 
+// NameOf returns the displayName of a member as memory has it, or "".
+func (d *Directory) NameOf(m Member) string {
+	if m.IsGroup {
+		if g, ok := d.group(m.ID); ok {
+			return g.DisplayName
+		}
+		return ""
+	}
+	if u, ok := d.ByID(m.ID); ok {
+		return u.DisplayName
+	}
+	return ""
+}
+
 // Changed returns a channel that is closed when Lookup may give another result
-// than before. Take it before calling Lookup, or a change in between is missed.
+// than before. Take it before looking, or a change in between is missed.
 func (d *Directory) Changed() <-chan struct{} { return d.mirror.Changed() }
 
 // Revision returns the store's revision that memory has.
@@ -107,7 +123,7 @@ func (d *Directory) Revision() uint64 { return uint64(d.mirror.Revision()) }
 // [ErrStale] and wraps the reason.
 func (d *Directory) Fresh() error { return stale(d.mirror.Err()) }
 
-// stale wraps an error of the mirror in ErrStale if the mirror has ended.
+// stale gives an error of the mirror the words of this package.
 func stale(err error) error {
 	if errors.Is(err, follow.ErrEnded) {
 		return fmt.Errorf("%w: %w", ErrStale, err)
@@ -132,7 +148,8 @@ func (d *Directory) View(ctx context.Context, fn func(*Tx) error) error {
 }
 
 // Update makes all of fn's changes or none, and returns once Lookup sees them.
-// fn may run more than once.
+// fn may run more than once. An error that is [ErrStored] means that the changes
+// are made, but that Lookup may not see them yet; after any other none is made.
 func (d *Directory) Update(ctx context.Context, fn func(*Tx) error) error {
 	revision, err := d.store.Update(ctx, func(w store.Writer) error {
 		return fn(&Tx{r: w, w: w, now: time.Now().UTC()})
@@ -143,5 +160,8 @@ func (d *Directory) Update(ctx context.Context, fn func(*Tx) error) error {
 	case err != nil:
 		return err
 	}
-	return stale(d.mirror.Wait(ctx, revision))
+	if err := d.mirror.Wait(ctx, revision); err != nil {
+		return fmt.Errorf("%w: %w", ErrStored, stale(err))
+	}
+	return nil
 }

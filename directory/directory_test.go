@@ -17,11 +17,12 @@ import (
 	"sallyport/store/bolt"
 )
 
-// testDirectory is a directory that runs over a store on disk.
+// testDirectory is a directory that runs on a real file.
 type testDirectory struct {
 	*directory.Directory
-	store *bolt.Store
-	stop  func()
+	store    *bolt.Store
+	unfollow func() // ends Run
+	stop     func()
 }
 
 func open(t testing.TB, path string) *testDirectory {
@@ -38,7 +39,8 @@ func open(t testing.TB, path string) *testDirectory {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = d.Run(ctx) }()
 	h := &testDirectory{Directory: d, store: st}
-	h.stop = func() { cancel(); <-done; _ = st.Close() }
+	h.unfollow = func() { cancel(); <-done }
+	h.stop = func() { h.unfollow(); _ = st.Close() }
 	return h
 }
 
@@ -55,7 +57,7 @@ func (h *testDirectory) update(t testing.TB, fn func(*directory.Tx) error) {
 	}
 }
 
-// addUser creates an active user and returns our id.
+// addUser makes an active user and returns our id of theirs.
 func (h *testDirectory) addUser(t testing.TB, name string) string {
 	t.Helper()
 	u := directory.User{UserName: name, ExternalID: "oid-" + name, Active: true}
@@ -96,11 +98,93 @@ func TestLookup_FindsNoneOfTwoUsersWithOneKey(t *testing.T) {
 		h.update(t, func(tx *directory.Tx) error { u.ID = ""; return tx.PutUser(&u) })
 	}
 	if u, ok := h.Lookup("same"); ok {
-		t.Errorf("found %s by a value that two users have", u.UserName)
+		t.Errorf("found %s by a key that two share", u.UserName)
 	}
 }
 
-func TestUpdate_RejectsNamesOfOthers(t *testing.T) {
+// TestLookup_FindsActiveTwin: a user who was deactivated does not lock out one who is
+// active and has the same externalId (Okta renames by a deactivation and a POST).
+func TestLookup_FindsActiveTwin(t *testing.T) {
+	h := newTestDirectory(t)
+	put := func(u directory.User) directory.User {
+		t.Helper()
+		id := u.ID
+		u.ExternalID = "same"
+		h.update(t, func(tx *directory.Tx) error { u.ID = id; return tx.PutUser(&u) })
+		return u
+	}
+	find := func(when, want string) *directory.User {
+		t.Helper()
+		u, ok := h.Lookup("same")
+		if got := ""; ok {
+			if got = u.UserName; got != want {
+				t.Errorf("%s: found %s, want %q", when, got, want)
+			}
+		} else if want != "" {
+			t.Errorf("%s: found nobody, want %s", when, want)
+		}
+		return u
+	}
+	old := put(directory.User{UserName: "old", Active: true})
+	old.Active = false
+	old = put(old)
+	find("one inactive user", "old")
+	renamed := put(directory.User{UserName: "renamed", Active: true})
+	u := find("an inactive and an active user", "renamed")
+	if !u.DeactivatedAt.Equal(old.DeactivatedAt) || old.DeactivatedAt.IsZero() {
+		t.Errorf("tokens are valid if issued after %v, want after %v, when the person was last deactivated", u.DeactivatedAt, old.DeactivatedAt)
+	}
+	if stored, _ := h.ByID(renamed.ID); !stored.DeactivatedAt.IsZero() {
+		t.Errorf("the user alone was deactivated at %v", stored.DeactivatedAt)
+	}
+	group := h.addGroup(t, "sre")
+	h.update(t, func(tx *directory.Tx) error { _, err := tx.AddMembers(group, []string{renamed.ID}); return err })
+	if u := find("after a change of groups", "renamed"); len(u.GroupIDs) != 1 || !u.DeactivatedAt.Equal(old.DeactivatedAt) {
+		t.Errorf("the user is %+v", u)
+	}
+	h.update(t, func(tx *directory.Tx) error { return tx.Suspend(old.ID, "stolen laptop") })
+	find("the inactive user is suspended", "old")
+	h.update(t, func(tx *directory.Tx) error { return tx.Unsuspend(old.ID) })
+	find("the suspension ended", "renamed")
+	h.update(t, func(tx *directory.Tx) error { return tx.Suspend(renamed.ID, "stolen laptop") })
+	find("the active user is suspended", "renamed")
+	h.update(t, func(tx *directory.Tx) error { return tx.Unsuspend(renamed.ID) })
+	old.Active = true
+	put(old)
+	find("two active users", "")
+	old.Active = false
+	put(old)
+	find("one of them is deactivated", "renamed")
+	renamed.Active = false
+	put(renamed)
+	find("two inactive users", "")
+	h.update(t, func(tx *directory.Tx) error { return tx.DeleteUser(old.ID) })
+	find("one of them is deleted", "renamed")
+}
+
+// TestUpdate_TellsThatChangeIsStored: when memory cannot have the change any more, the
+// caller must not believe that it was not made.
+func TestUpdate_TellsThatChangeIsStored(t *testing.T) {
+	h := newTestDirectory(t)
+	id := h.addUser(t, "alice")
+	suspend := func(ctx context.Context) error {
+		return h.Update(ctx, func(tx *directory.Tx) error { return tx.Suspend(id, "laptop stolen") })
+	}
+	h.unfollow()
+	err := suspend(context.Background())
+	if !errors.Is(err, directory.ErrStored) || !errors.Is(err, directory.ErrStale) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := h.View(context.Background(), func(tx *directory.Tx) error { _, err := tx.Suspension(id); return err }); err != nil {
+		t.Errorf("the change is not stored: %v", err)
+	}
+	failed := errors.New("failed")
+	if err := h.Update(context.Background(), func(*directory.Tx) error { return failed }); !errors.Is(err, failed) || errors.Is(err, directory.ErrStored) {
+		t.Errorf("an update that fails gives %v", err)
+	}
+}
+
+func TestUpdate_RejectsTakenNames(t *testing.T) {
 	h := newTestDirectory(t)
 	h.addUser(t, "Alice@example.com")
 	h.addGroup(t, "Platform Team")
@@ -119,7 +203,7 @@ func TestUpdate_RejectsNamesOfOthers(t *testing.T) {
 	}
 }
 
-func TestPutUser_DeactivationRaisesEpochAndKeepsMemberships(t *testing.T) {
+func TestDeactivation_RaisesEpochAndKeepsMemberships(t *testing.T) {
 	h := newTestDirectory(t)
 	id := h.addUser(t, "alice")
 	group := h.addGroup(t, "sre")
@@ -142,7 +226,7 @@ func TestPutUser_DeactivationRaisesEpochAndKeepsMemberships(t *testing.T) {
 	}
 }
 
-func TestPutUser_DoesNotWriteUnchangedUser(t *testing.T) {
+func TestPutUser_WritesNoUnchangedUser(t *testing.T) {
 	h := newTestDirectory(t)
 	id := h.addUser(t, "alice")
 	before := h.Revision()
@@ -166,7 +250,7 @@ func TestLookup_DoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestRecords_ComeInOrderAfterReopening(t *testing.T) {
+func TestRecords_ComeInOrderAndAfterReopening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	h := open(t, path)
 	for i := range 5 {
@@ -191,25 +275,25 @@ func TestRecords_ComeInOrderAfterReopening(t *testing.T) {
 	}
 }
 
-// TestDirectory_MatchesModel makes random changes and compares memory and store with
-// plain maps after each, and again after the store was reopened.
-func TestDirectory_MatchesModel(t *testing.T) {
+// TestMemory_EqualsStore makes random changes and compares memory with plain
+// maps after each, and again after the store was opened anew.
+func TestMemory_EqualsStore(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("store-%d.db", time.Now().UnixNano()))
 		h := open(t, path)
 		defer func() { h.stop() }()
 		m := &model{users: map[string]directory.User{}, groups: map[string]directory.Group{}, edges: map[string]map[string]bool{}}
 		rt.Repeat(map[string]func(*rapid.T){
-			"":               func(rt *rapid.T) { m.compare(rt, h) },
-			"create user":    func(rt *rapid.T) { m.putUser(rt, h, "") },
-			"change user":    func(rt *rapid.T) { m.putUser(rt, h, m.anyUser(rt)) },
-			"delete user":    func(rt *rapid.T) { m.deleteUser(rt, h) },
-			"create group":   func(rt *rapid.T) { m.putGroup(rt, h, "") },
-			"change group":   func(rt *rapid.T) { m.putGroup(rt, h, m.anyGroup(rt)) },
-			"delete group":   func(rt *rapid.T) { m.deleteGroup(rt, h) },
-			"add members":    func(rt *rapid.T) { m.changeMembers(rt, h, (*directory.Tx).AddMembers, true) },
-			"remove members": func(rt *rapid.T) { m.changeMembers(rt, h, (*directory.Tx).RemoveMembers, false) },
-			"set members":    func(rt *rapid.T) { m.setMembers(rt, h) },
+			"":              func(rt *rapid.T) { m.compare(rt, h) },
+			"hire":          func(rt *rapid.T) { m.putUser(rt, h, "") },
+			"change a user": func(rt *rapid.T) { m.putUser(rt, h, m.oneUser(rt)) },
+			"leave":         func(rt *rapid.T) { m.deleteUser(rt, h) },
+			"form":          func(rt *rapid.T) { m.putGroup(rt, h, "") },
+			"rename":        func(rt *rapid.T) { m.putGroup(rt, h, m.oneGroup(rt)) },
+			"dissolve":      func(rt *rapid.T) { m.deleteGroup(rt, h) },
+			"add members":   func(rt *rapid.T) { m.members(rt, h, (*directory.Tx).AddMembers, true) },
+			"drop members":  func(rt *rapid.T) { m.members(rt, h, (*directory.Tx).RemoveMembers, false) },
+			"set members":   func(rt *rapid.T) { m.setMembers(rt, h) },
 		})
 		h.stop()
 		h = open(t, path)
@@ -217,31 +301,32 @@ func TestDirectory_MatchesModel(t *testing.T) {
 	})
 }
 
-// model is a directory in plain maps. edges has the members of each group.
+// model is the same in plain maps; edges is group → user → true.
 type model struct {
 	users  map[string]directory.User
 	groups map[string]directory.Group
 	edges  map[string]map[string]bool
 }
 
-func anyKey[T any](rt *rapid.T, byID map[string]T) string {
-	if len(byID) == 0 {
-		rt.Skip("there is none yet")
+func oneOf[T any](rt *rapid.T, things map[string]T) string {
+	if len(things) == 0 {
+		rt.Skip("none yet")
 	}
-	return rapid.SampledFrom(slices.Sorted(maps.Keys(byID))).Draw(rt, "id")
+	return rapid.SampledFrom(slices.Sorted(maps.Keys(things))).Draw(rt, "one")
 }
 
-func (m *model) anyUser(rt *rapid.T) string  { return anyKey(rt, m.users) }
-func (m *model) anyGroup(rt *rapid.T) string { return anyKey(rt, m.groups) }
+func (m *model) oneUser(rt *rapid.T) string  { return oneOf(rt, m.users) }
+func (m *model) oneGroup(rt *rapid.T) string { return oneOf(rt, m.groups) }
 
 func (m *model) putUser(rt *rapid.T, h *testDirectory, id string) {
 	u := directory.User{UserName: rapid.SampledFrom([]string{"a", "A", "b", "c", "d", "e f"}).Draw(rt, "name"),
 		ExternalID: rapid.SampledFrom([]string{"", "x", "y", "z"}).Draw(rt, "external"), Active: rapid.Bool().Draw(rt, "active")}
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { u.ID = id; return tx.PutUser(&u) })
-	for otherID, other := range m.users {
-		if otherID != id && strings.EqualFold(other.UserName, u.UserName) {
-			if _, ok := errors.AsType[*directory.ConflictError](err); !ok {
-				rt.Fatalf("writing a second %q gives %v", u.UserName, err)
+	for other, had := range m.users {
+		if other != id && strings.EqualFold(had.UserName, u.UserName) {
+			var conflict *directory.ConflictError
+			if !errors.As(err, &conflict) {
+				rt.Fatalf("a second %q gave %v", u.UserName, err)
 			}
 			return
 		}
@@ -253,7 +338,7 @@ func (m *model) putUser(rt *rapid.T, h *testDirectory, id string) {
 }
 
 func (m *model) deleteUser(rt *rapid.T, h *testDirectory) {
-	id := m.anyUser(rt)
+	id := m.oneUser(rt)
 	if err := h.Update(context.Background(), func(tx *directory.Tx) error { return tx.DeleteUser(id) }); err != nil {
 		rt.Fatal(err)
 	}
@@ -267,10 +352,11 @@ func (m *model) putGroup(rt *rapid.T, h *testDirectory, id string) {
 	g := directory.Group{DisplayName: rapid.SampledFrom([]string{"g", "h", "i", "j"}).Draw(rt, "name")}
 	g.ExternalID = rapid.SampledFrom([]string{"", "ext-" + g.DisplayName}).Draw(rt, "external")
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { g.ID = id; return tx.PutGroup(&g) })
-	for otherID, other := range m.groups {
-		if otherID != id && other.DisplayName == g.DisplayName {
-			if _, ok := errors.AsType[*directory.ConflictError](err); !ok {
-				rt.Fatalf("writing a second %q gives %v", g.DisplayName, err)
+	for other, had := range m.groups {
+		if other != id && had.DisplayName == g.DisplayName {
+			var conflict *directory.ConflictError
+			if !errors.As(err, &conflict) {
+				rt.Fatalf("a second %q gave %v", g.DisplayName, err)
 			}
 			return
 		}
@@ -285,7 +371,7 @@ func (m *model) putGroup(rt *rapid.T, h *testDirectory, id string) {
 }
 
 func (m *model) deleteGroup(rt *rapid.T, h *testDirectory) {
-	id := m.anyGroup(rt)
+	id := m.oneGroup(rt)
 	if err := h.Update(context.Background(), func(tx *directory.Tx) error { return tx.DeleteGroup(id) }); err != nil {
 		rt.Fatal(err)
 	}
@@ -298,8 +384,8 @@ func (m *model) someUsers(rt *rapid.T) []string {
 	return rapid.SliceOf(rapid.SampledFrom(ids)).Draw(rt, "users")
 }
 
-func (m *model) changeMembers(rt *rapid.T, h *testDirectory, change func(*directory.Tx, string, []string) (int, error), add bool) {
-	group, ids := m.anyGroup(rt), m.someUsers(rt)
+func (m *model) members(rt *rapid.T, h *testDirectory, change func(*directory.Tx, string, []string) (int, error), in bool) {
+	group, ids := m.oneGroup(rt), m.someUsers(rt)
 	var changed int
 	err := h.Update(context.Background(), func(tx *directory.Tx) (err error) { changed, err = change(tx, group, ids); return err })
 	if err != nil {
@@ -307,9 +393,9 @@ func (m *model) changeMembers(rt *rapid.T, h *testDirectory, change func(*direct
 	}
 	want := 0
 	for _, id := range ids {
-		if _, exists := m.users[id]; exists && m.edges[group][id] != add {
+		if _, exists := m.users[id]; exists && m.edges[group][id] != in {
 			want++
-			if m.edges[group][id] = add; !add {
+			if m.edges[group][id] = in; !in {
 				delete(m.edges[group], id)
 			}
 		}
@@ -320,7 +406,7 @@ func (m *model) changeMembers(rt *rapid.T, h *testDirectory, change func(*direct
 }
 
 func (m *model) setMembers(rt *rapid.T, h *testDirectory) {
-	group, ids := m.anyGroup(rt), m.someUsers(rt)
+	group, ids := m.oneGroup(rt), m.someUsers(rt)
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { _, _, err := tx.SetMembers(group, ids); return err })
 	if err != nil {
 		rt.Fatal(err)
@@ -339,16 +425,15 @@ func (m *model) compare(rt *rapid.T, h *testDirectory) {
 		if !ok || u.UserName != want.UserName || u.ExternalID != want.ExternalID || u.Active != want.Active || u.Damaged {
 			rt.Fatalf("memory has %+v, want %+v", u, want)
 		}
-		if got := groupsIn(u); !slices.Equal(got, m.groupsOf(id)) {
+		if got := pairs(u); !slices.Equal(got, m.groupsOf(id)) {
 			rt.Fatalf("%s is in %v, want %v", want.UserName, got, m.groupsOf(id))
 		}
 	}
 	m.compareLookups(rt, h)
-	m.compareStore(rt, h)
+	m.compareTruth(rt, h)
 }
 
-// groupsIn returns the groups of a user as "id=name".
-func groupsIn(u *directory.User) (list []string) {
+func pairs(u *directory.User) (list []string) {
 	for i := range u.GroupIDs {
 		list = append(list, u.GroupIDs[i]+"="+u.GroupNames[i])
 	}
@@ -368,11 +453,17 @@ func (m *model) groupsOf(user string) (list []string) {
 
 func (m *model) compareLookups(rt *rapid.T, h *testDirectory) {
 	for _, key := range []string{"", "x", "y", "z"} {
-		var holders []string
+		var holders, active []string
 		for id, u := range m.users {
 			if key != "" && u.ExternalID == key {
 				holders = append(holders, id)
+				if u.Active {
+					active = append(active, id)
+				}
 			}
+		}
+		if len(active) > 0 {
+			holders = active // the inactive ones do not count
 		}
 		u, ok := h.Lookup(key)
 		if ok != (len(holders) == 1) || ok && u.ID != holders[0] {
@@ -381,7 +472,7 @@ func (m *model) compareLookups(rt *rapid.T, h *testDirectory) {
 	}
 }
 
-func (m *model) compareStore(rt *rapid.T, h *testDirectory) {
+func (m *model) compareTruth(rt *rapid.T, h *testDirectory) {
 	err := h.View(context.Background(), func(tx *directory.Tx) error {
 		users, _ := tx.UserCount()
 		groups, _ := tx.GroupCount()
@@ -394,11 +485,11 @@ func (m *model) compareStore(rt *rapid.T, h *testDirectory) {
 				return err
 			}
 			var members []string
-			for member, err := range tx.Members(id, "") {
+			for one, err := range tx.Members(id, "") {
 				if err != nil {
 					return err
 				}
-				members = append(members, member.ID)
+				members = append(members, one.ID)
 			}
 			if !slices.Equal(members, slices.Sorted(maps.Keys(m.edges[id]))) || g.Members != len(members) {
 				rt.Fatalf("group %s has members %v (counted %d), want %v", g.DisplayName, members, g.Members, m.edges[id])

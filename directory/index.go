@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"time"
 )
 
 const shards = 256
@@ -19,39 +20,39 @@ type userIndex struct {
 }
 
 func newUserIndex() *userIndex {
-	idx := &userIndex{seed: maphash.MakeSeed()}
-	for i := range idx.shards {
-		idx.shards[i].users = map[string]*User{}
+	x := &userIndex{seed: maphash.MakeSeed()}
+	for i := range x.shards {
+		x.shards[i].users = map[string]*User{}
 	}
-	return idx
+	return x
 }
 
-func (idx *userIndex) find(id string) (*User, bool) {
-	s := &idx.shards[maphash.String(idx.seed, id)%shards]
+func (x *userIndex) find(id string) (*User, bool) {
+	s := &x.shards[maphash.String(x.seed, id)%shards]
 	s.mu.RLock()
 	u, ok := s.users[id]
 	s.mu.RUnlock()
 	return u, ok
 }
 
-func (idx *userIndex) put(u *User) {
-	s := &idx.shards[maphash.String(idx.seed, u.ID)%shards]
+func (x *userIndex) put(u *User) {
+	s := &x.shards[maphash.String(x.seed, u.ID)%shards]
 	s.mu.Lock()
 	s.users[u.ID] = u
 	s.mu.Unlock()
 }
 
-func (idx *userIndex) remove(id string) {
-	s := &idx.shards[maphash.String(idx.seed, id)%shards]
+func (x *userIndex) remove(id string) {
+	s := &x.shards[maphash.String(x.seed, id)%shards]
 	s.mu.Lock()
 	delete(s.users, id)
 	s.mu.Unlock()
 }
 
 // all yields every user. Only the goroutine that changes the index may call it.
-func (idx *userIndex) all(yield func(*User) bool) {
-	for i := range idx.shards {
-		for _, u := range idx.shards[i].users {
+func (x *userIndex) all(yield func(*User) bool) {
+	for i := range x.shards {
+		for _, u := range x.shards[i].users {
 			if !yield(u) {
 				return
 			}
@@ -59,8 +60,7 @@ func (idx *userIndex) all(yield func(*User) bool) {
 	}
 }
 
-// joinIndex finds users by the value of the join attribute. If several users have a
-// value, it finds none of them.
+// joinIndex finds users by the value of the join attribute, as resolve says.
 type joinIndex struct {
 	seed   maphash.Seed
 	shards [shards]struct {
@@ -71,24 +71,24 @@ type joinIndex struct {
 }
 
 func newJoinIndex() *joinIndex {
-	idx := &joinIndex{seed: maphash.MakeSeed(), holders: map[string][]string{}}
-	for i := range idx.shards {
-		idx.shards[i].users = map[string]*User{}
+	x := &joinIndex{seed: maphash.MakeSeed(), holders: map[string][]string{}}
+	for i := range x.shards {
+		x.shards[i].users = map[string]*User{}
 	}
-	return idx
+	return x
 }
 
-func (idx *joinIndex) find(key string) (*User, bool) {
-	s := &idx.shards[maphash.String(idx.seed, key)%shards]
+func (x *joinIndex) find(key string) (*User, bool) {
+	s := &x.shards[maphash.String(x.seed, key)%shards]
 	s.mu.RLock()
 	u, ok := s.users[key]
 	s.mu.RUnlock()
 	return u, ok
 }
 
-// set makes find return u for key, or no user if u is nil.
-func (idx *joinIndex) set(key string, u *User) {
-	s := &idx.shards[maphash.String(idx.seed, key)%shards]
+// set makes u the user that key finds; nil: it finds no user.
+func (x *joinIndex) set(key string, u *User) {
+	s := &x.shards[maphash.String(x.seed, key)%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u == nil {
@@ -99,30 +99,71 @@ func (idx *joinIndex) set(key string, u *User) {
 }
 
 // add records that u has key.
-func (idx *joinIndex) add(key string, u *User, users *userIndex) {
+func (x *joinIndex) add(key string, u *User, users *userIndex) {
 	if key == "" {
 		return
 	}
-	if !slices.Contains(idx.holders[key], u.ID) {
-		idx.holders[key] = append(idx.holders[key], u.ID)
+	if !slices.Contains(x.holders[key], u.ID) {
+		x.holders[key] = append(x.holders[key], u.ID)
 	}
-	idx.resolve(key, users)
+	x.resolve(key, users)
 }
 
 // remove records that the user with id no longer has key.
-func (idx *joinIndex) remove(key, id string, users *userIndex) {
-	rest := slices.DeleteFunc(idx.holders[key], func(other string) bool { return other == id })
-	if idx.holders[key] = rest; len(rest) == 0 {
-		delete(idx.holders, key)
+func (x *joinIndex) remove(key, id string, users *userIndex) {
+	rest := slices.DeleteFunc(x.holders[key], func(other string) bool { return other == id })
+	if x.holders[key] = rest; len(rest) == 0 {
+		delete(x.holders, key)
 	}
-	idx.resolve(key, users)
+	x.resolve(key, users)
 }
 
-// resolve makes find return the only user with key, or none if several have it.
-func (idx *joinIndex) resolve(key string, users *userIndex) {
-	var only *User
-	if ids := idx.holders[key]; len(ids) == 1 {
-		only, _ = users.find(ids[0])
+// resolve makes key find the user that stands for a value, or no user.
+//
+// One who is suspended stands for all, so that no push lifts a suspension: not even
+// one that deactivates the user and makes another with the same value. Otherwise the
+// only active one stands for all: Okta's rename deactivates a user and makes another.
+// Of several active users none is found, because who is meant would be a guess.
+func (x *joinIndex) resolve(key string, users *userIndex) {
+	var active, inactive []*User
+	var suspended *User
+	var deactivated time.Time // the last deactivation of any of them
+	for _, id := range x.holders[key] {
+		u, ok := users.find(id)
+		switch {
+		case !ok:
+			continue
+		case u.Suspended != nil:
+			suspended = u
+		case u.Active:
+			active = append(active, u)
+		default:
+			inactive = append(inactive, u)
+		}
+		if u.DeactivatedAt.After(deactivated) {
+			deactivated = u.DeactivatedAt
+		}
 	}
-	idx.set(key, only)
+	switch {
+	case suspended != nil:
+		x.set(key, suspended)
+	case len(active) == 1:
+		x.set(key, active[0].deactivatedAt(deactivated))
+	case len(active) == 0 && len(inactive) == 1:
+		x.set(key, inactive[0])
+	default:
+		x.set(key, nil)
+	}
+}
+
+// deactivatedAt returns the user, or a copy whose last deactivation is at t if that
+// is later: a token that was issued to the person before it must not be valid again,
+// because the person is another user now.
+func (u *User) deactivatedAt(t time.Time) *User {
+	if !t.After(u.DeactivatedAt) {
+		return u
+	}
+	next := *u
+	next.DeactivatedAt = t
+	return &next
 }

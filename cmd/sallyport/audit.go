@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/audit"
+	"sallyport/config"
 )
 
 func auditCommand() *cobra.Command {
@@ -33,7 +34,11 @@ func auditPath(cmd *cobra.Command, args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
 	}
-	return findInstallation(configPath(cmd)).auditFile()
+	file, err := config.Load(configPath(cmd))
+	if err != nil {
+		return "", err
+	}
+	return file.Audit.File, nil
 }
 
 func verifyAudit(cmd *cobra.Command, path string) error {

@@ -63,7 +63,7 @@ func (d *doctor) checkUsers(s admin.Stats) {
 		d.report("externalId", stateWarn, "%d users have none and cannot sign in", s.WithoutExternalID)
 	}
 	if s.Shared > 0 {
-		d.report("externalId shared", stateWarn, "%d users have the same one as another user; none of them can sign in", s.Shared)
+		d.report("externalId shared", stateWarn, "%d active users have the same one as another; none of them can sign in", s.Shared)
 	}
 }
 

@@ -91,6 +91,4 @@ func (s *server) redirectHandler() http.Handler {
 }
 
 // control serves operators' commands.
-func (s *server) control() *control {
-	return &control{admin: s.admin, needRestart: s.reloader.NeedRestart, log: s.log}
-}
+func (s *server) control() *control { return &control{admin: s.admin, log: s.log} }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -56,7 +55,7 @@ func (w *world) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := session.Open(ctx, st, file.Session, slog.New(slog.DiscardHandler))
+	sessions, err := session.Open(ctx, st, file.Session)
 	if err != nil {
 		return err
 	}
