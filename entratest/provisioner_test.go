@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -207,7 +206,9 @@ func TestProvisioner_RejectsDeviations(t *testing.T) {
 
 // replay writes a recorded response.
 func replay(w http.ResponseWriter, r *httptest.ResponseRecorder) {
-	maps.Copy(w.Header(), r.Header())
+	for name, values := range r.Header() {
+		w.Header()[name] = values
+	}
 	w.WriteHeader(r.Code)
 	_, _ = io.Copy(w, r.Body)
 }

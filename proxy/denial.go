@@ -57,9 +57,6 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 		p.loginAndReturn(w, r, req, denied.maxAge)
 		return
 	}
-	if req.route != nil {
-		req.route.origins.letRead(w.Header(), r.Header)
-	}
 	switch status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", challenge(denied))
@@ -83,7 +80,7 @@ func allowed(methods []string) string {
 	return strings.Join(methods, ", ")
 }
 
-// private keeps a response of ours out of every cache, and its URL out of the Referer of other sites.
+// private keeps a response of ours out of every cache, and its address out of other sites.
 func private(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -144,9 +141,9 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, req *request, denied *den
 	}
 }
 
-// deniedPage returns the page for a known caller who is not allowed.
+// deniedPage returns the page for a caller who is known and may not.
 func (p *Proxy) deniedPage(req *request, m meaning) console.Denied {
-	d := console.Denied{Person: p.person(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
+	d := console.Denied{Who: p.who(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
 	if req.route != nil {
 		d.URL, d.Owner = req.routing.origin(req.host)+req.path, req.route.owner
 	}
@@ -156,14 +153,14 @@ func (p *Proxy) deniedPage(req *request, m meaning) console.Denied {
 	return d
 }
 
-// person returns how a page addresses the caller.
-func (p *Proxy) person(req *request) console.Person {
+// who returns how a page addresses the caller.
+func (p *Proxy) who(req *request) console.Who {
 	c := req.caller
 	if c == nil {
-		return console.Person{}
+		return console.Who{}
 	}
 	if c.app() != "" {
-		return console.Person{Name: "Application " + c.app()}
+		return console.Who{Name: "Application " + c.app()}
 	}
 	user, ok := c.user, c.user != nil
 	switch {
@@ -175,11 +172,11 @@ func (p *Proxy) person(req *request) console.Person {
 	}
 	switch {
 	case ok && user.DisplayName != "":
-		return console.Person{Name: user.DisplayName, UserName: user.UserName}
+		return console.Who{Name: user.DisplayName, UserName: user.UserName}
 	case ok:
-		return console.Person{Name: user.UserName}
+		return console.Who{Name: user.UserName}
 	case c.session != nil:
-		return console.Person{Name: c.session.UserName}
+		return console.Who{Name: c.session.UserName}
 	}
-	return console.Person{Name: c.token.Name, UserName: c.token.Email}
+	return console.Who{Name: c.token.Name, UserName: c.token.Email}
 }

@@ -134,8 +134,7 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		removeHopByHop(res.Header)
 	}
-	ex.routing.stripResponse(res.Header)
-	ex.routing.stripResponse(res.Trailer) // the names of those that will come
+	stripOurSetCookies(res.Header)
 	ex.route.responseEdits.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if !acceptsWebSocket(res) {

@@ -260,7 +260,7 @@ func (b *bulkRun) requestFor(o *bulkOperation, data map[string]any) (handlerFunc
 		r.Header.Set("If-Match", o.version)
 	}
 	r.SetPathValue("id", id)
-	req := &request{Request: r, types: b.request.types, token: b.request.token, received: b.request.received, base: b.request.base}
+	req := &request{Request: r, directory: b.request.directory, types: b.request.types, token: b.request.token, received: b.request.received, base: b.request.base}
 	req.data, _ = body.(map[string]any)
 	return h, req, nil
 }

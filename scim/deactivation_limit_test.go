@@ -2,15 +2,22 @@ package scim_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"sallyport/audit"
+	"sallyport/directory"
 	"sallyport/scim"
+	"sallyport/store"
+	"sallyport/store/bolt"
 )
 
 // TestDeactivationLimit_HoldsBeyond: deactivations beyond the limit are held, whichever
@@ -151,5 +158,85 @@ func TestDeactivationLimit_IgnoresFailedChanges(t *testing.T) {
 	}
 	if resp, _ := c.do("PUT", path, `{"userName":"u","active":false}`); resp.StatusCode != http.StatusOK {
 		t.Errorf("the first deactivation: status %d", resp.StatusCode)
+	}
+}
+
+// withdrawing is a store in which the identity provider withdraws every hold right after an operator has read them.
+type withdrawing struct {
+	store.Store
+	armed bool
+}
+
+func (s *withdrawing) View(ctx context.Context, fn func(store.Reader) error) error {
+	err := s.Store.View(ctx, fn)
+	if !s.armed {
+		return err
+	}
+	s.armed = false
+	var keys [][]byte
+	_, updateErr := s.Update(ctx, func(w store.Writer) error {
+		keys = nil
+		for e := range w.Scan([]byte("held/"), nil) {
+			keys = append(keys, slices.Clone(e.Key))
+		}
+		for _, key := range keys {
+			if err := w.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, updateErr)
+}
+
+// TestRelease_CountsWhatWasDone: neither a hold that was withdrawn meanwhile, nor one of a user who is gone or inactive
+// already, is counted as decided.
+func TestRelease_CountsWhatWasDone(t *testing.T) {
+	bolted, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := &withdrawing{Store: bolted}
+	d := openTenant(t, st)
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = d.Directory.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait(); _ = bolted.Close() })
+	var ids []string
+	for _, u := range []directory.User{
+		{UserName: "active", Active: true, Document: []byte(`{"userName":"active","active":true}`)},
+		{UserName: "inactive", Document: []byte(`{"userName":"inactive"}`)},
+	} {
+		if err := d.Update(ctx, func(tx *directory.Tx) error { u.ID = ""; return tx.PutUser(&u) }); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, u.ID)
+	}
+	hold := func() {
+		for i, id := range append(ids, strings.Repeat("0", 32)) {
+			if err := d.PutHold(ctx, scim.Hold{ID: id, UserName: strconv.Itoa(i), Since: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	hold()
+	st.armed = true
+	if n, err := d.Release(ctx, audit.Actor{}, nil); n != 0 || err != nil {
+		t.Errorf("%d withdrawn holds are released, %v", n, err)
+	}
+	hold()
+	st.armed = true
+	if n, err := d.Reject(ctx, nil); n != 0 || err != nil {
+		t.Errorf("%d withdrawn holds are rejected, %v", n, err)
+	}
+	if names := heldNames(t, d); len(names) != 0 {
+		t.Errorf("rejecting what was withdrawn holds %v again", names)
+	}
+	hold()
+	if n, err := d.Release(ctx, audit.Actor{}, nil); n != 1 || err != nil {
+		t.Errorf("%d holds are released, want that of the one active user: %v", n, err)
+	}
+	if names := heldNames(t, d); len(names) != 0 {
+		t.Errorf("after the release %v are held", names)
 	}
 }

@@ -13,6 +13,10 @@ func (s *Server) createGroup(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	want, err := selection(s.types.Group, req)
+	if err != nil {
+		return nil, err
+	}
 	var g directory.Group
 	var m *membersChange
 	parsed := req.quirks.Clone()
@@ -41,7 +45,7 @@ func (s *Server) createGroup(req *request) (any, error) {
 	}
 	s.warnAboutMembers(m)
 	req.status = http.StatusCreated
-	return s.renderGroup(req, &g)
+	return s.renderGroup(req, &g, want)
 }
 
 // groupBody returns the document in a body that is a whole group, and the IDs of its members.
@@ -65,13 +69,17 @@ func (s *Server) replaceGroup(req *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	want, err := selection(s.types.Group, req)
+	if err != nil {
+		return nil, err
+	}
 	g, err := s.updateGroup(req, "replace", func(g *directory.Group, m *membersChange) (map[string]any, error) {
 		return document, m.set(members)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.renderGroup(req, &g)
+	return s.renderGroup(req, &g, want)
 }
 
 // patchGroup handles PATCH /Groups/{id} (RFC 7644 §3.5.2).
@@ -81,6 +89,10 @@ func (s *Server) patchGroup(req *request) (any, error) {
 		return nil, err
 	}
 	operations, err := schema.ParsePatch(s.types.Group, body, &req.quirks)
+	if err != nil {
+		return nil, err
+	}
+	want, err := selection(s.types.Group, req)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +113,7 @@ func (s *Server) patchGroup(req *request) (any, error) {
 		return nil, err
 	}
 	if req.URL.Query().Has("attributes") {
-		return s.renderGroup(req, &g)
+		return s.renderGroup(req, &g, want)
 	}
 	req.status, req.etag, req.location = http.StatusNoContent, etag(g.Version), req.base+"/Groups/"+g.ID
 	return nil, nil // without members, which are costly to read and which Entra ID ignores

@@ -55,55 +55,59 @@ func (p *Provisioning) Holds(ctx context.Context) (holds []Hold, err error) {
 }
 
 // Release carries out the held deactivations of the users named by userName or ID, or all that are undecided if none
-// is named. It returns how many there were. The record of each names the actor who released it.
+// is named. It returns how many users it deactivated. The record of each names the actor who released it.
 func (p *Provisioning) Release(ctx context.Context, actor audit.Actor, users []string) (int, error) {
-	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) error {
+	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) (released bool, err error) {
 		u, err := tx.User(h.ID)
-		if errors.Is(err, directory.ErrNotFound) {
-			return deleteHold(tx.Writer(), h.ID)
+		if err != nil && !errors.Is(err, directory.ErrNotFound) {
+			return false, err
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			if released, err = deactivate(tx, &u, actor); err != nil {
+				return false, err
+			}
 		}
-		return errors.Join(deactivate(tx, &u, actor), deleteHold(tx.Writer(), h.ID))
+		return released, deleteHold(tx.Writer(), h.ID)
 	})
 }
 
-// deactivate makes u inactive because actor released the deactivation, and records that.
-func deactivate(tx *directory.Tx, u *directory.User, actor audit.Actor) error {
+// deactivate makes u inactive because actor released the deactivation, and records that. It reports whether u was
+// active.
+func deactivate(tx *directory.Tx, u *directory.User, actor audit.Actor) (bool, error) {
 	if !u.Active {
-		return nil
+		return false, nil
 	}
 	document, err := decodeDocument(u.Document)
 	if err != nil {
-		return err
+		return false, err
 	}
 	document["active"] = false
 	if err := setUserDocument(u, document); err != nil {
-		return err
+		return false, err
 	}
 	if err := tx.PutUser(u); err != nil {
-		return err
+		return false, err
 	}
 	event, err := json.Marshal(audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Actor: actor, Reason: "release", Revision: tx.Revision(),
 		User: u.ID, UserName: u.UserName, Detail: map[string]string{"result": "deactivated"}})
 	if err != nil {
-		return err
+		return false, err
 	}
-	return tx.Record(directory.Record{Received: tx.Now(), Event: event})
+	return true, tx.Record(directory.Record{Received: tx.Now(), Event: event})
 }
 
 // Reject rejects held deactivations for a day: the users stay active, and the identity provider is told so.
-// It chooses them as [Provisioning.Release] does.
+// It chooses them as [Provisioning.Release] does, and returns how many it rejected.
 func (p *Provisioning) Reject(ctx context.Context, users []string) (int, error) {
-	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) error {
+	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) (bool, error) {
 		h.Rejected = tx.Now()
-		return writeHold(tx.Writer(), h)
+		return true, writeHold(tx.Writer(), h)
 	})
 }
 
-// decide calls f with each chosen hold, in a transaction of its own.
-func (p *Provisioning) decide(ctx context.Context, users []string, f func(*directory.Tx, Hold) error) (n int, err error) {
+// decide calls f with each chosen hold, in a transaction of its own, and counts those for which f reports true. A hold
+// that the identity provider withdrew meanwhile is not decided about.
+func (p *Provisioning) decide(ctx context.Context, users []string, f func(*directory.Tx, Hold) (bool, error)) (n int, err error) {
 	all, err := p.Holds(ctx)
 	if err != nil {
 		return 0, err
@@ -113,16 +117,22 @@ func (p *Provisioning) decide(ctx context.Context, users []string, f func(*direc
 		return 0, err
 	}
 	for _, h := range chosen {
+		decided := false
 		err := p.directory.Update(ctx, func(tx *directory.Tx) error {
-			if _, ok, err := readHold(tx.Writer(), h.ID); err == nil && !ok {
-				return nil // the identity provider withdrew it meanwhile
+			decided = false // the transaction may run again
+			_, ok, err := readHold(tx.Writer(), h.ID)
+			if err == nil && !ok {
+				return nil
 			}
-			return f(tx, h)
+			decided, err = f(tx, h)
+			return err
 		})
 		if err != nil {
 			return n, fmt.Errorf("deciding about %s: %w", h.UserName, err)
 		}
-		n++
+		if decided {
+			n++
+		}
 	}
 	return n, nil
 }

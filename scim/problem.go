@@ -38,6 +38,12 @@ func invalid(kind, format string, args ...any) error {
 	return fail(http.StatusBadRequest, kind, format, args...)
 }
 
+// The errors of a change that cannot be confirmed, although it may have been made.
+var (
+	errNoResponse = errors.New("the change is stored, but the response to it cannot be made")
+	errPanic      = errors.New("the server has a bug")
+)
+
 // problemOf returns the response for err. It is the one table from errors to SCIM.
 func problemOf(err error) *problem {
 	var p *problem
@@ -48,6 +54,12 @@ func problemOf(err error) *problem {
 	var unstorable *directory.InvalidError
 	var large *http.MaxBytesError
 	switch {
+	case errors.Is(err, directory.ErrStored):
+		return &problem{status: http.StatusServiceUnavailable, detail: "The change is stored, but this server does not decide by it yet. The server's log says why."}
+	case errors.Is(err, errNoResponse):
+		return &problem{status: http.StatusInternalServerError, detail: "The change is stored, but the response to it cannot be made. The server's log says why."}
+	case errors.Is(err, errPanic):
+		return &problem{status: http.StatusInternalServerError, detail: "Something went wrong in the server; a change that was asked for may have been made or not. The server's log says why."}
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &rejected):

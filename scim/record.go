@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 
 	"sallyport/audit"
 	"sallyport/directory"
@@ -24,7 +23,9 @@ type change struct {
 func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
 	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
 		Detail: map[string]string{"token": req.token.ID, "token_name": req.token.Name}}
-	maps.Copy(event.Detail, c.detail)
+	for k, v := range c.detail {
+		event.Detail[k] = v
+	}
 	if c.result != "" {
 		event.Detail["result"] = c.result
 	}
@@ -49,7 +50,7 @@ func (s *Server) countOperation(kind *schema.ResourceType, operation string, cha
 	switch {
 	case errors.As(err, &held):
 		result = "held"
-	case err != nil:
+	case err != nil && !errors.Is(err, directory.ErrStored):
 		result = "refused"
 	case changed:
 		result = "changed"

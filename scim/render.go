@@ -2,6 +2,7 @@ package scim
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"time"
@@ -30,32 +31,31 @@ func selection(rt *schema.ResourceType, req *request) (schema.Selection, error) 
 	return schema.ParseSelection(rt, q["attributes"], q["excludedAttributes"])
 }
 
-// renderUser returns the body of the response to a change of a user.
-func (s *Server) renderUser(req *request, u *directory.User) (out any, err error) {
-	want, err := selection(req.types.User, req)
-	if err != nil {
-		return nil, err
-	}
+// renderUser returns the body of the response to a change of a user. want is parsed before the change is made: a
+// request that is rejected changes nothing.
+func (s *Server) renderUser(req *request, u *directory.User, want schema.Selection) (out any, err error) {
 	err = s.directory.View(req.Context(), func(tx *directory.Tx) error {
 		out, err = userResource(tx, req, u, want)
 		return err
 	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoResponse, err)
+	}
 	req.etag, req.location = etag(u.Version), req.base+"/Users/"+u.ID
-	return out, err
+	return out, nil
 }
 
 // renderGroup returns the body of the response to a change of a group.
-func (s *Server) renderGroup(req *request, g *directory.Group) (out any, err error) {
-	want, err := selection(req.types.Group, req)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) renderGroup(req *request, g *directory.Group, want schema.Selection) (out any, err error) {
 	err = s.directory.View(req.Context(), func(tx *directory.Tx) error {
 		out, err = groupResource(tx, req, g, want)
 		return err
 	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoResponse, err)
+	}
 	req.etag, req.location = etag(g.Version), req.base+"/Groups/"+g.ID
-	return out, err
+	return out, nil
 }
 
 // userResource returns a user as the client sees it.
@@ -111,13 +111,17 @@ func groupResource(tx *directory.Tx, req *request, g *directory.Group, want sche
 	return want.Trim(req.types.Group, out), nil
 }
 
-// memberDocuments returns a group's members as the client sees them.
+// memberDocuments returns a group's members as the client sees them. The names of users come from memory, since a group
+// may have 100,000 members.
 func memberDocuments(tx *directory.Tx, req *request, group string) iter.Seq2[map[string]any, error] {
 	return func(yield func(map[string]any, error) bool) {
 		for m, err := range tx.Members(group, "") {
 			document := map[string]any{"value": m.ID, "type": "User", "$ref": req.base + "/Users/" + m.ID}
 			if m.IsGroup {
 				document["type"], document["$ref"] = "Group", req.base+"/Groups/"+m.ID
+			}
+			if name := req.directory.NameOf(m); name != "" {
+				document["display"] = name
 			}
 			if !yield(document, err) {
 				return

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/directory"
 	"sallyport/scim/internal/schema"
 )
 
@@ -31,12 +32,13 @@ func bodyLimit(r *http.Request) int64 {
 // request is an HTTP request, or one operation of a bulk request, with what is found out about it and its response.
 type request struct {
 	*http.Request
-	types    schema.Types
-	received time.Time      // UTC
-	base     string         // of the URLs of resources: https://host/scim/v2
-	token    Token          // once it is authenticated
-	data     map[string]any // the body of a bulk operation; nil: to be read from Body
-	quirks   schema.Quirks  // deviations that were accepted
+	directory *directory.Directory
+	types     schema.Types
+	received  time.Time      // UTC
+	base      string         // of the URLs of resources: https://host/scim/v2
+	token     Token          // once it is authenticated
+	data      map[string]any // the body of a bulk operation; nil: to be read from Body
+	quirks    schema.Quirks  // deviations that were accepted
 
 	setsActive bool     // it sets the attribute active of a user
 	changes    []string // what it changed, for the provisioning log

@@ -71,7 +71,7 @@ func (s *Server) rejectThrottled(w http.ResponseWriter, r *http.Request) {
 
 // serve handles a request by h, writes the response, and counts and logs the request.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, h handlerFunc) {
-	req := &request{Request: r, types: s.types, received: s.now().UTC(), base: baseURL(r)}
+	req := &request{Request: r, directory: s.directory, types: s.types, received: s.now().UTC(), base: baseURL(r)}
 	r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
 	body, err := s.handle(req, h)
 	s.recordHold(r.Context(), err)
@@ -90,7 +90,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h handlerFunc) {
 func (s *Server) handle(req *request, h handlerFunc) (body any, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+			err = fmt.Errorf("%w: %v\n%s", errPanic, fault, debug.Stack())
 		}
 	}()
 	if err := s.authenticate(req); err != nil {

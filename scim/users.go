@@ -21,8 +21,11 @@ func (s *Server) createUser(req *request) (any, error) {
 		return nil, err
 	}
 	if _, ok := document["active"]; !ok { // without a value a new user is active; with one that means nothing, inactive
-		value, _ := schema.Member(body, "active")
-		document["active"] = value == nil
+		document["active"] = !schema.Mentions(s.types.User, body, "active")
+	}
+	want, err := selection(s.types.User, req)
+	if err != nil {
+		return nil, err
 	}
 	var u directory.User
 	err = s.directory.Update(req.Context(), func(tx *directory.Tx) error {
@@ -41,7 +44,7 @@ func (s *Server) createUser(req *request) (any, error) {
 		return nil, err
 	}
 	req.status = http.StatusCreated
-	return s.renderUser(req, &u)
+	return s.renderUser(req, &u, want)
 }
 
 // replaceUser handles PUT /Users/{id} (RFC 7644 §3.5.1).
@@ -74,7 +77,7 @@ func (s *Server) patchUser(req *request) (any, error) {
 		return nil, err
 	}
 	req.setsActive = slices.ContainsFunc(operations, func(o schema.Operation) bool {
-		return o.Path.Attribute != nil && o.Path.Attribute.Name == "active"
+		return o.Path.Attribute != nil && o.Path.Attribute.Name == "active" && o.Path.Extension == ""
 	})
 	return s.updateUser(req, "patch", func(u *directory.User) (map[string]any, error) {
 		return s.applyPatch(req, s.types.User, u.Document, operations)
@@ -93,10 +96,14 @@ func (s *Server) applyPatch(req *request, kind *schema.ResourceType, stored json
 // updateUser replaces the document of the user that the request names by the result of f, in one transaction with the
 // check of a deactivation and the audit event.
 func (s *Server) updateUser(req *request, operation string, f func(*directory.User) (map[string]any, error)) (any, error) {
+	want, err := selection(s.types.User, req)
+	if err != nil {
+		return nil, err
+	}
 	var u directory.User
 	changed := false
 	parsed := req.quirks.Clone()
-	err := s.directory.Update(req.Context(), func(tx *directory.Tx) (err error) {
+	err = s.directory.Update(req.Context(), func(tx *directory.Tx) (err error) {
 		req.quirks = parsed.Clone() // the transaction may run again
 		if u, err = s.requestedUser(tx, req); err != nil {
 			return err
@@ -127,7 +134,7 @@ func (s *Server) updateUser(req *request, operation string, f func(*directory.Us
 	if err != nil {
 		return nil, err
 	}
-	return s.renderUser(req, &u)
+	return s.renderUser(req, &u, want)
 }
 
 // resolveHold checks a deactivation against the limit. If the request says that the user is active after all, it deletes

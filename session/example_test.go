@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -26,7 +25,7 @@ func Example() {
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	sessions, err := session.Open(ctx, st, session.Defaults(), slog.New(slog.DiscardHandler))
+	sessions, err := session.Open(ctx, st, session.Defaults())
 	if err != nil {
 		panic(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -75,7 +74,7 @@ type Sessions struct {
 	store    store.Store
 	settings Settings
 	clock    *clock
-	log      *slog.Logger
+	sealer   sealer
 	ended    *prometheus.CounterVec
 
 	mirror *follow.Mirror // brings every change of the store into memory
@@ -85,18 +84,15 @@ type Sessions struct {
 }
 
 // Open reads every session in st into memory, and makes the sealing key and the first signing key if there are none.
-// It replaces damaged keys. log is told of every damaged record that is found, now or while Run runs.
-func Open(ctx context.Context, st store.Store, settings Settings, log *slog.Logger) (*Sessions, error) {
-	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(systemClock()), log: log,
-		ended: newEndedCounter(), memory: newMemory()}
-	replaced, err := ensureSealingKey(ctx, st)
+func Open(ctx context.Context, st store.Store, settings Settings) (*Sessions, error) {
+	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(systemClock()), ended: newEndedCounter(),
+		memory: newMemory()}
+	key, err := sealingKey(ctx, st)
 	if err != nil {
 		return nil, fmt.Errorf("reading the sealing key of sessions: %w", err)
 	}
-	if replaced {
-		log.Error("the damaged sealing key of sessions was replaced; logins under way have to begin again")
-	}
-	if err := s.rotateKeys(ctx, s.commit); err != nil {
+	s.sealer = sealer{key: key, now: s.clock.now}
+	if _, err := st.Update(ctx, func(w store.Writer) error { return rotateSigning(w, s.clock.now()) }); err != nil {
 		return nil, fmt.Errorf("reading the signing keys: %w", err)
 	}
 	if s.mirror, err = follow.New(ctx, st, s.load, s.apply); err != nil {
@@ -134,16 +130,14 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 	return n, nil
 }
 
-// truncate returns text as valid UTF-8 of at most 256 bytes. A browser or the provider sent it.
+// truncate returns at most 256 bytes of a text that a browser or provider sent, as valid UTF-8.
 func truncate(text string) string {
 	const maxBytes = 256
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= maxBytes {
-		return text
+	if len(text) > maxBytes {
+		text = text[:maxBytes]
+		for len(text) > 0 && !utf8.ValidString(text[max(0, len(text)-utf8.UTFMax):]) && len(text) > maxBytes-utf8.UTFMax {
+			text = text[:len(text)-1]
+		}
 	}
-	end := maxBytes
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end]
+	return strings.ToValidUTF8(text, "\uFFFD")
 }
