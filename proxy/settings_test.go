@@ -88,6 +88,10 @@ func TestSettings_Faults(t *testing.T) {
 		{"setting who is calling, well spelt", func(s *Settings) {
 			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Forwarded-User", "root"}}
 		}, "routes[0].request_headers.set[0].name", "only the proxy itself may set or remove"},
+		{"sets_path_override", func(s *Settings) {
+			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Script-Name", "/app"}, {"X-HTTP-Path-Override", "/x"}}
+		}, "routes[0].request_headers.set[1].name", "only the proxy itself may set or remove"},
+		{"identity_in_override_header", func(s *Settings) { s.IdentityHeaders.Email = "X-Http-User" }, "identity_headers.email", "meaning of its own"},
 		{"removing where it came from", func(s *Settings) { s.Routes[0].RequestHeaders.Remove = []string{"X-Forwarded-For"} }, "routes[0].request_headers.remove[0]", "only the proxy itself may set or remove"},
 		{"setting where it ends", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Content-Length", "1"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
 		{"setting a cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Set-Cookie", "a=b"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
