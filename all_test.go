@@ -157,7 +157,7 @@ func TestDockerignore_LetsEveryPackageIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range strings.Fields(string(out)) {
+	for path := range strings.FieldsSeq(string(out)) {
 		name, ok := strings.CutPrefix(path, "sallyport/")
 		folder, _, _ := strings.Cut(name, "/")
 		if ok && !strings.Contains(string(ignore), "\n!"+folder+"\n") {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|fronts|conformance]...
+# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|fronts|conformance|keycloak]...
 #
 # go           every Go test, under the race detector
 # tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
@@ -23,6 +23,7 @@ readonly helm_version=v3.22.0
 readonly pebble_version=v2.10.1
 readonly kube_version=1.34.0
 readonly caddy_version=v2.11.9
+readonly keycloak_version=26.4.0
 
 passed=0
 failed=0
@@ -33,8 +34,8 @@ main() {
   for stage in "${@:-all}"; do
     case $stage in
       all) test_go; test_tls; test_chart; test_fronts; test_browser ;;
-      go | tls | browser | chart | fronts | conformance) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, fronts, conformance" ;;
+      go | tls | browser | chart | fronts | conformance | keycloak) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, fronts, conformance, keycloak" ;;
     esac
   done
   echo
@@ -117,6 +118,24 @@ test_conformance() {
   check "scim2-tester and scim-sanity" timeout 10m "$python" conformance/live.py "$cache/bin/sallyport" "$python" conformance/suites.py
   check "scim2-parse-filter and scim-patch" timeout 10m "$python" conformance/live.py "$cache/bin/sallyport" \
     node --test --test-reporter=spec conformance/opinions.mjs
+}
+
+test_keycloak() {
+  title "Sign-in with a real Keycloak"
+  need java openjdk-17-jre-headless
+  install_keycloak || { fail "installing Keycloak"; return 0; }
+  check "Keycloak $keycloak_version" env KEYCLOAK="$cache/keycloak-$keycloak_version" \
+    timeout 15m go test -count=1 -run '^TestKeycloak$' ./cmd/sallyport
+}
+
+install_keycloak() {
+  [[ -x $cache/keycloak-$keycloak_version/bin/kc.sh ]] && return
+  need mvn maven
+  need unzip unzip
+  mkdir -p "$cache"
+  mvn --batch-mode --quiet dependency:copy "-Dartifact=org.keycloak:keycloak-quarkus-dist:$keycloak_version:zip" "-DoutputDirectory=$cache" &&
+    unzip -q -o "$cache/keycloak-quarkus-dist-$keycloak_version.zip" -d "$cache" &&
+    rm "$cache/keycloak-quarkus-dist-$keycloak_version.zip"
 }
 
 install_suites() {

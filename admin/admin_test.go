@@ -46,7 +46,7 @@ func TestSuspend_RejectsWhatIsUnclear(t *testing.T) {
 	w := newWorld(t)
 	bob := w.createUser("bob@example.com")
 	for name, c := range map[string]struct{ user, why, want string }{
-		"unknown_user": {"nobody", "why", `nobody has the userName or id "nobody"`},
+		"unknown_user": {"nobody", "why", `nobody has the userName, e-mail, externalId or id "nobody"`},
 		"no_reason":    {bob, " ", "say why"},
 		"long_reason":  {bob, strings.Repeat("x", 501), "say why"},
 	} {
@@ -61,6 +61,30 @@ func TestSuspend_RejectsWhatIsUnclear(t *testing.T) {
 	}
 	if n := len(w.events()); n != 0 {
 		t.Errorf("%d events are recorded, although nothing was to be done", n)
+	}
+}
+
+func TestFindUser_AcceptsEveryName(t *testing.T) {
+	w := newWorld(t)
+	user := func(name, external, email string) (id string) {
+		return w.push("POST", "/Users", fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":%q,"externalId":%q,"emails":[{"value":%q,"primary":true}],"active":true}`,
+			name, external, email), http.StatusCreated)
+	}
+	bob, carol := user("bob@example.com", "b-1", "bob@example.com"), user("carol@example.com", "c-1", "shared@example.com")
+	dora := user("dora@example.com", "d-1", "shared@example.com")
+	for name, want := range map[string]string{"BOB@example.com": bob, "b-1": bob, bob: bob, carol: carol, "d-1": dora, "dora@example.com": dora} {
+		if got, err := w.FindUser(t.Context(), ada, name); err != nil || got != want {
+			t.Errorf("%s names %s, %v", name, got, err)
+		}
+	}
+	for name, want := range map[string]string{"B-1": "nobody has", "": "nobody has", "*": "nobody has", "shared@example.com": "names 2 users"} {
+		if got, err := w.FindUser(t.Context(), ada, name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q names %s, %v", name, got, err)
+		}
+	}
+	_, err := w.FindUser(t.Context(), ada, "shared@example.com")
+	if err == nil || !strings.Contains(err.Error(), carol) || !strings.Contains(err.Error(), dora) {
+		t.Errorf("the error does not say which: %v", err)
 	}
 }
 
@@ -104,10 +128,10 @@ func TestTokens_ShowTheirTextOnce(t *testing.T) {
 		}
 	}
 	for _, err := range []error{
-		w.RevokeToken(t.Context(), ada, "unknown"),
+		func() error { _, err := w.RevokeToken(t.Context(), ada, "unknown"); return err }(),
 		func() error { _, err := w.RotateToken(t.Context(), ada, "unknown", 0, 0); return err }(),
 	} {
-		if err == nil || !strings.Contains(err.Error(), `no token has the id "unknown"`) {
+		if err == nil || !strings.Contains(err.Error(), `no token has the id or name "unknown"`) {
 			t.Errorf("the error is %v", err)
 		}
 	}
@@ -119,6 +143,31 @@ func TestTokens_ShowTheirTextOnce(t *testing.T) {
 	for _, secret := range []admin.Secret{created.Text, successor.Text} {
 		if strings.Contains(string(record), string(secret)) {
 			t.Error("the text of a token is in the record")
+		}
+	}
+}
+
+func TestTokens_CanBeNamed(t *testing.T) {
+	w := newWorld(t)
+	expired, err := w.CreateToken(t.Context(), ada, "entra", time.Nanosecond)
+	must(t, err)
+	first, err := w.CreateToken(t.Context(), ada, "entra", time.Hour)
+	must(t, err)
+	successor, err := w.RotateToken(t.Context(), ada, "entra", 0, time.Hour)
+	must(t, err)
+	if former := w.lastEvents(1)[0].Detail["former"]; former != first.ID {
+		t.Errorf("the token %s is rotated, want %s", former, first.ID)
+	}
+	_, err = w.RevokeToken(t.Context(), ada, "entra")
+	if err == nil || !strings.Contains(err.Error(), first.ID) || !strings.Contains(err.Error(), successor.ID) || strings.Contains(err.Error(), expired.ID) {
+		t.Errorf("with two valid tokens of that name the error is %v", err)
+	}
+	if revoked, err := w.RevokeToken(t.Context(), ada, first.ID); err != nil || revoked.ID != first.ID || revoked.Text != "" {
+		t.Errorf("revoking by id revokes %+v, %v", revoked, err)
+	}
+	for _, want := range []string{successor.ID, expired.ID} {
+		if revoked, err := w.RevokeToken(t.Context(), ada, "entra"); err != nil || revoked.ID != want || revoked.Expired != (want == expired.ID) {
+			t.Errorf("revoking by name revokes %+v, %v, want %s", revoked, err, want)
 		}
 	}
 }
@@ -150,10 +199,10 @@ func TestStats_CountUsersAndPushes(t *testing.T) {
 	if err != nil || len(groups) != 1 || groups[0].Name != "Staff" || groups[0].Members != 1 {
 		t.Errorf("the groups are %+v, %v", groups, err)
 	}
-	if _, err := w.ProvisioningLog(t.Context(), ada, 0); err == nil {
+	if _, err := w.ProvisioningLog(t.Context(), ada, 0, false); err == nil {
 		t.Error("no entries can be asked for")
 	}
-	if _, err := w.ProvisioningLog(t.Context(), ada, 10); err != nil {
+	if _, err := w.ProvisioningLog(t.Context(), ada, 10, false); err != nil {
 		t.Error(err)
 	}
 }

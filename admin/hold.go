@@ -3,6 +3,9 @@ package admin
 import (
 	"context"
 	"errors"
+	"math"
+	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -61,10 +64,19 @@ func holdAction(decision string, users []string) action {
 	return action{event: audit.Event{Kind: audit.KindSCIM, Reason: "held deactivations " + decision, Detail: detail}}
 }
 
-// ProvisioningLog returns the newest n entries of the provisioning log, the newest first.
-func (a *Admin) ProvisioningLog(ctx context.Context, _ Actor, n int) ([]scim.LogEntry, error) {
+// ProvisioningLog returns the newest n entries of the provisioning log, the newest first: of all entries, or of the
+// pushes that were refused.
+func (a *Admin) ProvisioningLog(ctx context.Context, _ Actor, n int, refused bool) ([]scim.LogEntry, error) {
 	if n < 1 {
 		return nil, errors.New("the number of entries must be 1 or more")
 	}
-	return a.provisioning.Log(ctx, n)
+	if !refused {
+		return a.provisioning.Log(ctx, n)
+	}
+	entries, err := a.provisioning.Log(ctx, math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	entries = slices.DeleteFunc(entries, func(e scim.LogEntry) bool { return e.Code < http.StatusBadRequest })
+	return entries[:min(n, len(entries))], nil
 }

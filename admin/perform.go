@@ -30,7 +30,7 @@ const reasonFailed = "failed"
 // event stands alone: the record may tell of an action that was not done, but never omits one that was.
 //
 // If the second event cannot be written, the error that perform returns says so too. An [audit.Log] accepts no event
-// after a failed write, so from then on every further action is rejected.
+// after a failed write until it has recovered, so until then every further action is rejected.
 //
 // act is not cancelled when ctx is: whoever asked for the action may go away, but the recorded action is still done.
 func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(context.Context) error) error {

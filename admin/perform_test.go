@@ -82,7 +82,7 @@ var operations = map[string]func(*world) operation{
 		old, err := w.CreateToken(w.t.Context(), ada, "entra", 0)
 		must(w.t, err)
 		return operation{kind: audit.KindToken, reason: "revoked", detail: map[string]string{"name": "entra", "token": old.ID},
-			do:   func(ctx context.Context, a admin.Actor) error { return w.RevokeToken(ctx, a, old.ID) },
+			do:   func(ctx context.Context, a admin.Actor) error { _, err := w.RevokeToken(ctx, a, old.ID); return err },
 			done: func() bool { return w.countTokens() == 0 }}
 	},
 	"release": func(w *world) operation {

@@ -2,7 +2,9 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"sallyport/audit"
@@ -27,14 +29,18 @@ type Token struct {
 	Name     string     `json:"name"`
 	Text     Secret     `json:"token,omitempty"` // only when it is created
 	Created  time.Time  `json:"created"`
-	Expires  *time.Time `json:"expires"` // nil: never
-	LastUsed *time.Time `json:"last_used,omitempty"`
+	Expires  *time.Time `json:"expires"`              // nil: never
+	Expired  bool       `json:"expired,omitempty"`    // it is not valid any more
+	LastUsed *time.Time `json:"last_used,omitempty"`  // stored once in ten minutes, so it may be that much later
 	Issued   string     `json:"issued_for,omitempty"` // what it was exchanged for at the token endpoint
 }
 
 func newToken(t scim.Token) Token {
-	return Token{ID: t.ID, Name: t.Name, Created: t.Created, Expires: timeOrNil(t.Expires), LastUsed: timeOrNil(t.LastUsed), Issued: t.Parent}
+	return Token{ID: t.ID, Name: t.Name, Created: t.Created, Expires: timeOrNil(t.Expires), Expired: hasExpired(t),
+		LastUsed: timeOrNil(t.LastUsed), Issued: t.Parent}
 }
+
+func hasExpired(t scim.Token) bool { return !t.Expires.IsZero() && !time.Now().Before(t.Expires) }
 
 func timeOrNil(t time.Time) *time.Time {
 	if t.IsZero() {
@@ -66,10 +72,10 @@ func (a *Admin) CreateToken(ctx context.Context, actor Actor, name string, ttl t
 	return withText(t, text, err)
 }
 
-// RotateToken creates a token with the name of the one with this id, which expires after overlap at the latest. The new
-// one expires after ttl (0: never).
-func (a *Admin) RotateToken(ctx context.Context, actor Actor, id string, ttl, overlap time.Duration) (Token, error) {
-	old, err := a.provisioning.Token(ctx, id)
+// RotateToken creates a token with the same name as the given one, which is named by its id or its name and expires after
+// overlap at the latest. The new one expires after ttl (0: never).
+func (a *Admin) RotateToken(ctx context.Context, actor Actor, name string, ttl, overlap time.Duration) (Token, error) {
+	old, err := a.findToken(ctx, name)
 	if err != nil {
 		return Token{}, err
 	}
@@ -77,9 +83,9 @@ func (a *Admin) RotateToken(ctx context.Context, actor Actor, id string, ttl, ov
 	if err != nil {
 		return Token{}, err
 	}
-	e := tokenEvent("rotated", map[string]string{"token": t.ID, "name": t.Name, "former": id})
+	e := tokenEvent("rotated", map[string]string{"token": t.ID, "name": t.Name, "former": old.ID})
 	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
-		return a.provisioning.RotateToken(ctx, id, t, overlap)
+		return a.provisioning.RotateToken(ctx, old.ID, t, overlap)
 	})
 	return withText(t, text, err)
 }
@@ -94,16 +100,53 @@ func withText(t scim.Token, text string, err error) (Token, error) {
 	return created, nil
 }
 
-// RevokeToken makes the token with this id invalid at once.
-func (a *Admin) RevokeToken(ctx context.Context, actor Actor, id string) error {
-	t, err := a.provisioning.Token(ctx, id)
+// RevokeToken makes a token invalid at once, and returns it. It is named by its id or its name.
+func (a *Admin) RevokeToken(ctx context.Context, actor Actor, name string) (Token, error) {
+	t, err := a.findToken(ctx, name)
 	if err != nil {
-		return err
+		return Token{}, err
 	}
-	e := tokenEvent("revoked", map[string]string{"token": id, "name": t.Name})
-	return a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
-		return a.provisioning.RevokeToken(ctx, id)
+	e := tokenEvent("revoked", map[string]string{"token": t.ID, "name": t.Name})
+	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
+		return a.provisioning.RevokeToken(ctx, t.ID)
 	})
+	return newToken(t), err
+}
+
+// findToken returns the token with this id or name. Of several with the same name, as after a rotation, it returns the
+// only one that is valid; otherwise the name is ambiguous. Tokens from the token endpoint have no name of their own.
+func (a *Admin) findToken(ctx context.Context, name string) (scim.Token, error) {
+	all, err := a.provisioning.Tokens(ctx)
+	if err != nil {
+		return scim.Token{}, err
+	}
+	var named, valid []scim.Token
+	for _, t := range all {
+		switch {
+		case t.ID == name:
+			return t, nil
+		case t.Name != name || t.Parent != "":
+			continue
+		}
+		named = append(named, t)
+		if !hasExpired(t) {
+			valid = append(valid, t)
+		}
+	}
+	if len(valid) > 0 {
+		named = valid
+	}
+	switch len(named) {
+	case 0:
+		return scim.Token{}, fmt.Errorf("no token has the id or name %q; `sallyport token list` shows them", name)
+	case 1:
+		return named[0], nil
+	}
+	ids := make([]string, len(named))
+	for i, t := range named {
+		ids[i] = t.ID
+	}
+	return scim.Token{}, fmt.Errorf("%d tokens have the name %q; name one by its id: %s", len(named), name, strings.Join(ids, ", "))
 }
 
 func tokenEvent(reason string, detail map[string]string) audit.Event {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"sallyport/audit"
@@ -63,8 +64,8 @@ func (a *Admin) Groups(context.Context, Actor) ([]Group, error) {
 const maxReason = 500 // bytes
 
 // Suspend denies a user everything until Unsuspend, whatever the identity provider says: the next request is denied,
-// live requests are cut, and no session is valid any more. It returns how many sessions it ended. user is a userName or
-// an id.
+// live requests are cut, and no session is valid any more. It returns how many sessions it ended. user is a userName,
+// an e-mail address, an externalId or an id.
 func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (ended int, err error) {
 	why = strings.TrimSpace(why)
 	if why == "" || len(why) > maxReason {
@@ -88,7 +89,7 @@ func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (end
 	return ended, err
 }
 
-// Unsuspend ends the suspension of a user, who must sign in again. user is a userName or an id.
+// Unsuspend ends the suspension of a user, who must sign in again. user is a name as in [Admin.Suspend].
 func (a *Admin) Unsuspend(ctx context.Context, actor Actor, user string) error {
 	u, err := a.findUser(ctx, user)
 	if err != nil {
@@ -122,16 +123,59 @@ func notSuspended(u directory.User) error {
 	return fmt.Errorf("%s is not suspended; `sallyport users list` shows who is", u.UserName)
 }
 
-// findUser returns the user with this userName or id.
-func (a *Admin) findUser(ctx context.Context, name string) (u directory.User, err error) {
-	err = a.directory.View(ctx, func(tx *directory.Tx) error {
-		if u, err = tx.UserByName(name); errors.Is(err, directory.ErrNotFound) {
-			u, err = tx.User(name)
-		}
+// FindUser returns the id of the user with this name, in the manner of [Admin.Suspend].
+func (a *Admin) FindUser(ctx context.Context, _ Actor, name string) (id string, err error) {
+	u, err := a.findUser(ctx, name)
+	return u.ID, err
+}
+
+// findUser returns the user with this userName, e-mail address, externalId or id. A name that finds nobody, or several
+// users, is an error.
+func (a *Admin) findUser(ctx context.Context, name string) (directory.User, error) {
+	var found []directory.User
+	err := a.directory.View(ctx, func(tx *directory.Tx) (err error) {
+		found, err = usersNamed(tx, name)
 		return err
 	})
-	if errors.Is(err, directory.ErrNotFound) {
-		err = fmt.Errorf("nobody has the userName or id %q; `sallyport users list` shows who there is", name)
+	if err != nil {
+		return directory.User{}, err
 	}
-	return u, err
+	switch len(found) {
+	case 0:
+		return directory.User{}, fmt.Errorf("nobody has the userName, e-mail, externalId or id %q; `sallyport users list` shows who there is", name)
+	case 1:
+		return found[0], nil
+	}
+	ids := make([]string, len(found))
+	for i, u := range found {
+		ids[i] = u.ID
+	}
+	return directory.User{}, fmt.Errorf("%q names %d users; name one by their id: %s", name, len(found), strings.Join(ids, ", "))
+}
+
+// usersNamed returns every user whom name may mean, each once: the user with this id, or else all with this userName,
+// e-mail address or externalId.
+func usersNamed(tx *directory.Tx, name string) (found []directory.User, err error) {
+	if u, err := tx.User(name); err == nil {
+		return []directory.User{u}, nil
+	} else if !errors.Is(err, directory.ErrNotFound) {
+		return nil, err
+	}
+	if u, err := tx.UserByName(name); err == nil {
+		found = append(found, u)
+	} else if !errors.Is(err, directory.ErrNotFound) {
+		return nil, err
+	}
+	for _, find := range []func(string) ([]directory.User, error){tx.UsersByEmail, tx.UsersByExternalID} {
+		users, err := find(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range users {
+			if !slices.ContainsFunc(found, func(other directory.User) bool { return other.ID == u.ID }) {
+				found = append(found, u)
+			}
+		}
+	}
+	return found, nil
 }

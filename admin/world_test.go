@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.directory, err = directory.Open(t.Context(), w.store, "externalId")
 	must(t, err)
-	w.sessions, err = session.Open(t.Context(), w.store, session.Settings{})
+	w.sessions, err = session.Open(t.Context(), w.store, session.Settings{}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	w.provisioning, err = scim.Open(t.Context(), w.store, w.directory)
 	must(t, err)

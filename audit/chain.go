@@ -79,13 +79,13 @@ func eachLine(r io.Reader, f func(line []byte, whole bool) error) error {
 	lines := bufio.NewReaderSize(r, maxLine)
 	for {
 		line, err := lines.ReadSlice('\n')
-		if err == io.EOF && len(line) == 0 {
+		if errors.Is(err, io.EOF) && len(line) == 0 {
 			return nil
 		}
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, maxLine)
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if err := f(bytes.TrimSuffix(line, []byte("\n")), err == nil); err != nil {

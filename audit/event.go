@@ -17,6 +17,7 @@ const (
 	KindToken    Kind = "token"    // a provisioning token was made or revoked
 	KindConfig   Kind = "config"   // the configuration was loaded, or rejected
 	KindBackup   Kind = "backup"   // an operator copied the store
+	KindAudit    Kind = "audit"    // the record itself could not be written for a while
 	KindStart    Kind = "start"    // the server started
 	KindStop     Kind = "stop"     // the server stopped
 )

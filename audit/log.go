@@ -20,19 +20,29 @@ const syncEvery = time.Second
 
 // Log is an open audit record. Its methods may be called concurrently.
 type Log struct {
+	path   string
 	events *prometheus.CounterVec
 	errors prometheus.Counter
 
 	writeMu sync.Mutex // held during a write to the file; guards buf, and batches that are no longer pending
 	buf     []byte     // of the last batch, for the next one
 
-	mu       sync.Mutex // guards the fields below; taken after writeMu; only Close holds it over I/O
-	file     *os.File
-	pending  *batch
-	last     link
-	revision uint64 // of the newest directory change
-	failure  error  // ends all writing
-	unsynced bool
+	mu        sync.Mutex // guards the fields below; taken after writeMu; only Close holds it over I/O
+	file      *os.File
+	pending   *batch
+	last      link
+	revision  uint64        // of the newest directory change
+	written   position      // the end of the lines that were acknowledged
+	synced    position      // the end of the lines that are known to be on the disk
+	failure   error         // why every event is refused; nil if none is
+	refused   int           // events since the failure
+	recovered chan struct{} // closed when the failure ends
+}
+
+// position is the end of a line: in the file, in bytes, and in the chain.
+type position struct {
+	offset int64
+	link   link
 }
 
 // Open continues the record at path, or begins one. If a crash left the last line
@@ -45,7 +55,7 @@ func Open(path string) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit record: %w", err)
 	}
-	l := &Log{file: f, pending: &batch{}, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
+	l := &Log{path: path, file: f, pending: &batch{}, recovered: make(chan struct{}), events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
 		Help: "Events written to the audit record by kind."}, []string{"kind"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_write_errors_total",
 			Help: "Events that could not be written to the audit record."})}
@@ -67,6 +77,8 @@ func (l *Log) resume(path string) error {
 	if _, err := l.file.Seek(good, io.SeekStart); err != nil {
 		return fmt.Errorf("finding the end of the audit record: %w", err)
 	}
+	l.written = position{good, l.last}
+	l.synced = l.written
 	if torn > 0 {
 		return l.Write(Event{Time: time.Now().UTC(), Kind: KindStart, Reason: "torn_line_removed",
 			Detail: map[string]string{"bytes": fmt.Sprint(torn)}})
@@ -95,8 +107,7 @@ func (l *Log) readAll(r io.Reader) (good, torn int64, err error) {
 }
 
 // Write appends one event. When it returns, the kernel has the line; [Log.Run]
-// forces it to the disk. After an error, every Write fails until the record is
-// opened again.
+// forces it to the disk. After an error, every Write fails until Run has recovered.
 func (l *Log) Write(e Event) error {
 	b, err := l.add(e)
 	if err == nil {
@@ -112,6 +123,8 @@ func (l *Log) Write(e Event) error {
 // batch, the first to hold writeMu writes it.
 type batch struct {
 	lines []byte
+	count int   // of the lines
+	end   link  // of the last line
 	scim  Event // the last event of a directory change, if any
 	done  bool
 	err   error // of the write
@@ -122,14 +135,25 @@ func (l *Log) add(e Event) (*batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failure != nil {
+		l.refuse(1)
 		return nil, l.failure
 	}
 	b := l.pending
 	b.lines, l.last = l.last.append(b.lines, e)
+	b.count, b.end = b.count+1, l.last
 	if e.Kind == KindSCIM {
 		b.scim = e
 	}
 	return b, nil
+}
+
+// refuse counts events that could not be written; mu is held. A closed log counts none.
+func (l *Log) refuse(events int) {
+	if errors.Is(l.failure, os.ErrClosed) {
+		return
+	}
+	l.refused += events
+	l.errors.Add(float64(events))
 }
 
 // write returns when b was written, by this call or that of another writer.
@@ -142,7 +166,9 @@ func (l *Log) write(b *batch) error {
 	runtime.Gosched() // lets other writers add their lines to this batch
 	l.mu.Lock()
 	l.pending = &batch{lines: l.buf[:0]}
-	b.err = l.failure
+	if b.err = l.failure; b.err != nil {
+		l.refuse(b.count)
+	}
 	l.mu.Unlock()
 	if b.err == nil {
 		_, b.err = l.file.Write(b.lines)
@@ -157,11 +183,11 @@ func (l *Log) finish(b *batch, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		l.errors.Inc()
-		l.failure = fmt.Errorf("the audit record cannot be written, so nothing is done that belongs in it: %w", err)
+		l.refuse(b.count)
+		l.failure = fmt.Errorf("%w: %w", ErrUnwritable, err)
 		return l.failure
 	}
-	l.unsynced = true
+	l.written = position{l.written.offset + int64(len(b.lines)), b.end}
 	l.noteRevision(b.scim)
 	return nil
 }
@@ -196,7 +222,8 @@ func (l *Log) LastRevision() uint64 {
 	return l.revision
 }
 
-// Run forces written lines to the disk every second, until ctx ends.
+// Run forces written lines to the disk every second, until ctx ends. While the record
+// cannot be written it tries every second to recover.
 func (l *Log) Run(ctx context.Context) error {
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
@@ -205,25 +232,32 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			l.sync()
+			if l.Err() != nil {
+				l.reopen()
+			} else {
+				l.sync()
+			}
 		}
 	}
 }
 
-// sync forces written lines to the disk. A failure ends all writing.
+// sync forces written lines to the disk. After a failure every event is refused.
 func (l *Log) sync() {
 	l.mu.Lock()
-	unsynced, f := l.unsynced, l.file
-	l.unsynced = false
+	written, synced, f := l.written, l.synced, l.file
 	l.mu.Unlock()
-	if !unsynced {
+	if written == synced {
 		return
 	}
-	if err := f.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
+	err := f.Sync()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.synced = written
+	case !errors.Is(err, os.ErrClosed):
 		l.errors.Inc()
-		l.mu.Lock()
-		l.failure = fmt.Errorf("the audit record cannot be forced to the disk, so nothing is done that belongs in it: %w", err)
-		l.mu.Unlock()
+		l.failure = fmt.Errorf("%w: it cannot be forced to the disk: %w", ErrUnwritable, err)
 	}
 }
 

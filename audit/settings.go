@@ -3,7 +3,8 @@
 // its SHA-256.
 //
 // An event is written before the action that it records, and an action whose event
-// cannot be written must not be taken: after a failed write the log accepts no more.
+// cannot be written must not be taken. After a failed write the log refuses every
+// event until [Log.Run] has made the file whole again.
 package audit
 
 // Settings is the audit node of the configuration.

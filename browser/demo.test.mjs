@@ -9,7 +9,7 @@ import {chromium} from 'playwright-core';
 
 const patience = 15_000;
 const ada = 'ada.lovelace@castle-works.example';
-let demo, start, browser;
+let demo, start, browser, logged = '';
 
 before(async () => {
   [demo, start] = await startDemo();
@@ -45,6 +45,7 @@ function startDemo() {
       if (address) resolve([child, address[0]]);
     };
     child.stdout.on('data', hear);
+    child.stderr.on('data', data => logged += data);
     child.stderr.on('data', hear);
     child.on('exit', code => reject(new Error(`the demo ended with ${code}:\n${said}`)));
     child.on('error', reject);
@@ -165,4 +166,47 @@ test('sign out: ends the sessions of all applications', {timeout: 60_000}, async
   await whoami.getByRole('link', {name: 'Sign out'}).click();
   await whoami.getByRole('button', {name: /sign out/i}).click();
   await clockIs(clock, 'stopped');
+});
+
+const background = face => face.evaluate(e => getComputedStyle(e).backgroundColor);
+
+// overflow returns by how many pixels something on the page is wider than the window.
+const overflow = page => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+
+test('start: logs no warning', () => assert.doesNotMatch(logged, /WARN|ERROR/));
+
+test('pages: fit the window, also with SCIM details open', {timeout: 60_000}, async t => {
+  const context = await newPerson(t);
+  const tenant = await context.newPage();
+  await tenant.goto(start + 'tenant');
+  const alan = 'alan.turing@castle-works.example';
+  await tenantButton(tenant, alan, 'offboard').click();
+  await tenantButton(tenant, alan, 'restore').click();
+  await tenantButton(tenant, alan, 'offboard').waitFor();
+  await tenant.getByLabel('Name of the new person').fill('Wolfeschlegelsteinhausenbergerdorff Hubert Blaine');
+  await tenant.getByRole('button', {name: 'Hire'}).click();
+  await tenant.locator('.push h3', {hasText: 'Wolfeschlegelsteinhausenbergerdorff'}).waitFor();
+  for (const summary of await tenant.locator('.push summary').all()) await summary.click();
+  await tenant.locator('.push pre').first().waitFor();
+  const signIn = await open(context, 'Open the clock');
+  for (const width of [1280, 768, 375]) {
+    for (const page of [tenant, signIn]) {
+      await page.setViewportSize({width, height: 900});
+      assert.equal(await overflow(page), 0, `${page.url()} at ${width}`);
+    }
+    const cut = await signIn.locator('.who > *').evaluateAll(all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent));
+    assert.deepEqual(cut, [], `names and addresses are whole at ${width}`);
+  }
+});
+
+test('pages: have a heading, and one picture of a person', {timeout: 60_000}, async t => {
+  const context = await newPerson(t);
+  const tenant = await context.newPage();
+  await tenant.goto(start + 'tenant');
+  await tenant.getByRole('heading', {level: 1}).waitFor();
+  const clock = await open(context, 'Open the clock');
+  const button = clock.getByRole('button', {name: /Ada Lovelace/});
+  assert.equal(await background(tenant.locator(`[data-person="${ada}"] .face`)), await background(button.locator('.face')));
+  await button.click();
+  await clock.getByRole('heading', {level: 1, name: 'Clock'}).waitFor();
 });

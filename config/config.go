@@ -5,6 +5,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -99,36 +100,49 @@ const maxSize = 1 << 20
 
 // Load reads the file at path. If its content has mistakes, the error is a [Faults] with all of them.
 func Load(path string) (*File, error) {
-	info, err := os.Stat(path)
+	data, dir, err := read(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
+		return nil, err
 	}
-	if info.Size() > maxSize {
-		return nil, fmt.Errorf("reading the configuration: %s has %d bytes; at most %d are read", path, info.Size(), maxSize)
+	f, faults, _ := decode(path, dir, data)
+	if len(faults) > 0 {
+		return nil, faults
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	dir, err := filepath.Abs(filepath.Dir(path))
-	if err != nil {
-		return nil, fmt.Errorf("finding the configuration's folder: %w", err)
-	}
-	return parse(path, dir, data)
+	return f, nil
 }
 
-// parse parses data, the content of the file name. Relative paths in it start at dir.
-func parse(name, dir string, data []byte) (*File, error) {
+// read returns the content of the file at path, and its folder, at which relative paths start.
+func read(path string) (data []byte, dir string, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, "", fmt.Errorf("there is no configuration file %s; name one with -c FILE, or begin with what `sallyport config example` prints", path)
+	case err != nil:
+		return nil, "", fmt.Errorf("reading the configuration: %w", err)
+	case info.IsDir():
+		return nil, "", fmt.Errorf("reading the configuration: %s is a folder; name the file with -c FILE", path)
+	case info.Size() > maxSize:
+		return nil, "", fmt.Errorf("reading the configuration: %s has %d bytes; at most %d are read", path, info.Size(), maxSize)
+	}
+	if data, err = os.ReadFile(path); err != nil {
+		return nil, "", fmt.Errorf("reading the configuration: %w", err)
+	}
+	if dir, err = filepath.Abs(filepath.Dir(path)); err != nil {
+		return nil, "", fmt.Errorf("finding the configuration's folder: %w", err)
+	}
+	return data, dir, nil
+}
+
+// decode decodes data, the content of the file name. Relative paths in it start at dir. If there are faults, f holds what
+// could be decoded: nothing if data is not YAML.
+func decode(name, dir string, data []byte) (f *File, faults Faults, isYAML bool) {
 	d := &decoder{name: name, positions: map[string]position{}}
-	f := defaults()
-	if d.document(data, reflect.ValueOf(f).Elem()) {
+	f = defaults()
+	if isYAML = d.document(data, reflect.ValueOf(f).Elem()); isYAML {
 		makeAbsolute(reflect.ValueOf(f).Elem(), dir)
 		f.check(d.fault)
 	}
-	if len(d.faults) > 0 {
-		return nil, d.sorted()
-	}
-	return f, nil
+	return f, d.sorted(), isYAML
 }
 
 // makeAbsolute makes every path in the settings absolute, starting at dir.

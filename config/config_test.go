@@ -112,5 +112,8 @@ func FuzzLoad(f *testing.F) {
 		if loaded, err := config.Load(path); (loaded == nil) == (err == nil) {
 			t.Errorf("loading gives %v, %v", loaded, err)
 		}
+		if salvaged, err := config.Salvage(path); salvaged == nil {
+			t.Errorf("salvaging gives nothing, %v", err)
+		}
 	})
 }

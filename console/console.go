@@ -47,15 +47,15 @@ func New() (*Pages, error) {
 	return p, nil
 }
 
-// Who is the person who reads a page. The zero Who is unknown.
-type Who struct {
+// Person is who reads a page. The zero Person is unknown.
+type Person struct {
 	Name     string // how the page addresses them
 	UserName string // what they sign in with
 }
 
 // Denied is the page for a person who is known and may not do what they asked for.
 type Denied struct {
-	Who     Who
+	Person  Person
 	Title   string // what happened, in a few words
 	Method  string // of the request
 	URL     string // of the request, without its query
@@ -94,7 +94,7 @@ func (p *Pages) Failed(w http.ResponseWriter, f Failed) { p.show(w, f.Status, "f
 
 // SignOut is the page with the button to sign out. A link alone cannot sign out.
 type SignOut struct {
-	Who      Who
+	Person   Person
 	Action   string // where the button posts to
 	ReturnTo string // where to go afterwards; "" for nowhere
 }
@@ -119,7 +119,7 @@ func (p *Pages) SignedOut(w http.ResponseWriter, s SignedOut) {
 
 // Portal is the page with the applications that a person may open.
 type Portal struct {
-	Who     Who
+	Person  Person
 	Routes  []Route
 	Expires string // when the session ends at the latest, as text
 	SignOut string // where the button posts to

@@ -17,23 +17,23 @@ import (
 	"sallyport/console"
 )
 
-var keep = flag.String("keep", "", "a directory to write every page to")
+var keep = flag.String("keep", "", "write every page to this directory")
 
-var alice = console.Who{Name: "Alice Ng", UserName: "alice@example.com"}
+var alice = console.Person{Name: "Alice Ng", UserName: "alice@example.com"}
 
-// pages holds an example of every page, by name.
+// pages holds examples of every page, by name.
 var pages = map[string]struct {
 	status int
 	write  func(*console.Pages, http.ResponseWriter)
 	want   []string
 }{
 	"denied": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
-		p.Denied(w, console.Denied{Who: alice, Title: "You may not open this", Method: "DELETE",
+		p.Denied(w, console.Denied{Person: alice, Title: "You may not open this", Method: "DELETE",
 			URL: "https://grafana.example.com/api/dashboards/42", Why: "A rule denies this to people in your groups.",
 			Owner: "observability@example.com", Request: "4f0c2a", SignOut: "/.sallyport/logout"})
 	}, []string{"Alice Ng", "alice@example.com", "DELETE https://grafana.example.com/api/dashboards/42",
 		"A rule denies this", "mailto:observability@example.com", "4f0c2a", "/.sallyport/logout"}},
-	"denied without an owner": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+	"denied_without_owner": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
 		p.Denied(w, console.Denied{Title: "Your account is not set up here", Why: "Nobody has told us of it yet.", Request: "77"})
 	}, []string{"Your account is not set up here", "the people who run this service"}},
 	"error": {http.StatusBadGateway, func(p *console.Pages, w http.ResponseWriter) {
@@ -43,28 +43,39 @@ var pages = map[string]struct {
 		p.Failed(w, console.Failed{Status: 403, Title: "Signing in did not work", Why: "It took too long.", Request: "r1", Retry: "/.sallyport/login"})
 	}, []string{"Signing in did not work", "It took too long.", "/.sallyport/login"}},
 	"signout": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
-		p.SignOut(w, console.SignOut{Who: alice, Action: "/.sallyport/logout", ReturnTo: "https://a.example.com/b"})
+		p.SignOut(w, console.SignOut{Person: alice, Action: "/.sallyport/logout", ReturnTo: "https://a.example.com/b"})
 	}, []string{`method="post"`, `action="/.sallyport/logout"`, `value="https://a.example.com/b"`, "Alice Ng"}},
-	"signout for nowhere": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+	"signout_without_return_to": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
 		p.SignOut(w, console.SignOut{Action: "/.sallyport/logout"})
 	}, []string{`method="post"`}},
 	"signedout": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
 		p.SignedOut(w, console.SignedOut{SignIn: "/", Provider: "https://idp.example.com/logout"})
 	}, []string{"You are signed out", "https://idp.example.com/logout"}},
 	"portal": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
-		p.Portal(w, console.Portal{Who: alice, SignOut: "/.sallyport/logout", Expires: "18:30 UTC", Routes: []console.Route{
+		p.Portal(w, console.Portal{Person: alice, SignOut: "/.sallyport/logout", Expires: "18:30 UTC", Routes: []console.Route{
 			{Name: "grafana", URL: "https://grafana.example.com/", Owner: "observability@example.com"},
 			{Name: "wiki", URL: "https://wiki.example.com/team/", Owner: "The documentation people"}}})
 	}, []string{"grafana", "https://grafana.example.com/", "The documentation people", "18:30 UTC", `method="post"`}},
-	"empty portal": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
-		p.Portal(w, console.Portal{Who: alice, SignOut: "/.sallyport/logout"})
+	"portal_without_routes": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Portal(w, console.Portal{Person: alice, SignOut: "/.sallyport/logout"})
 	}, []string{"You may not open any application"}},
 }
 
-func TestPages(t *testing.T) {
+// TestPages_Content checks for an example of every page its status, its text, its Content-Security-Policy and what a screen reader
+// needs.
+func TestPages_Content(t *testing.T) {
 	p, err := console.New()
 	if err != nil {
 		t.Fatal(err)
+	}
+	files, err := filepath.Glob("pages/*.html")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if name := strings.TrimSuffix(filepath.Base(file), ".html"); name != "layout" && pages[name].write == nil {
+			t.Errorf("there is no example of %s", file)
+		}
 	}
 	for name, page := range pages {
 		t.Run(name, func(t *testing.T) {
@@ -103,10 +114,10 @@ func checkPolicy(t *testing.T, h http.Header, body string) {
 		}
 	}
 	if redirects := strings.Contains(body, `name="return_to"`); redirects == strings.Contains(csp, "form-action 'self'") {
-		t.Errorf("policy %q for a form that redirects: %v", csp, redirects)
+		t.Errorf("policy %q for a page whose form redirects: %v", csp, redirects)
 	}
 	if strings.Contains(csp, "unsafe") || strings.Contains(csp, "script-src") {
-		t.Errorf("policy %q lets scripts or any style in", csp)
+		t.Errorf("policy %q allows scripts or arbitrary styles", csp)
 	}
 	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin"} {
 		if h.Get(name) != want {
@@ -139,14 +150,15 @@ func checkAccessible(t *testing.T, body string) {
 	}
 	for _, element := range []string{"lang", "title", "h1", "main", "header"} {
 		if seen[element] != 1 {
-			t.Errorf("%d %s, want 1", seen[element], element)
+			t.Errorf("the page has %d of %s, want 1", seen[element], element)
 		}
 	}
 	if !strings.Contains(body, `name="viewport"`) {
-		t.Error("the page has no viewport, so it is unreadable on a telephone")
+		t.Error("the page has no viewport meta element, so it is unreadable on a phone")
 	}
 }
 
+// TestPages_EscapeText checks that hostile text adds no element, handler or script URL to a page.
 func TestPages_EscapeText(t *testing.T) {
 	p, err := console.New()
 	if err != nil {
@@ -154,9 +166,9 @@ func TestPages_EscapeText(t *testing.T) {
 	}
 	const evil = `"><img src=x onerror=alert(1)><script>alert(1)</script>{{.}}`
 	w := httptest.NewRecorder()
-	p.Denied(w, console.Denied{Who: console.Who{Name: evil, UserName: evil}, Title: evil, Method: evil, URL: evil, Why: evil,
+	p.Denied(w, console.Denied{Person: console.Person{Name: evil, UserName: evil}, Title: evil, Method: evil, URL: evil, Why: evil,
 		Owner: evil, Request: evil, SignOut: "javascript:alert(1)"})
-	p.Portal(w, console.Portal{Who: console.Who{Name: evil}, Routes: []console.Route{{Name: evil, URL: "javascript:alert(1)", Owner: "a@b.example?cc=evil@x.example"}}})
+	p.Portal(w, console.Portal{Person: console.Person{Name: evil}, Routes: []console.Route{{Name: evil, URL: "javascript:alert(1)", Owner: "a@b.example?cc=evil@x.example"}}})
 	p.SignOut(w, console.SignOut{Action: "/x", ReturnTo: evil})
 	p.Error(w, console.Error{Status: 500, Title: evil, Detail: evil, Retry: "data:text/html,x"})
 	root, err := html.Parse(strings.NewReader(w.Body.String()))

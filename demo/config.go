@@ -41,6 +41,7 @@ tls: {off: true}                       # loopback only; anywhere else, give it a
 store: {bolt: {path: data/sallyport.db}}
 control: {socket: data/control.sock}
 audit: {file: data/audit.jsonl}
+limits: {connections: 1000}            # for one machine; the default is 30,000
 
 oidc:
   issuer: {{.Issuer}}

@@ -14,13 +14,15 @@ type state struct {
 }
 
 type person struct {
-	ID     string `json:"id"`
-	User   string `json:"user"`
-	Name   string `json:"name"`
-	Title  string `json:"title"`
-	Team   string `json:"team"`
-	Active bool   `json:"active"`
-	Clocks int    `json:"clocks"` // that tick for the person now
+	ID       string `json:"id"`
+	Initials string `json:"initials"`
+	Hue      int    `json:"hue"` // of the picture, in degrees
+	User     string `json:"user"`
+	Name     string `json:"name"`
+	Title    string `json:"title"`
+	Team     string `json:"team"`
+	Active   bool   `json:"active"`
+	Clocks   int    `json:"clocks"` // that tick for the person now
 }
 
 func (t *tenant) state() state {
@@ -34,7 +36,7 @@ func (t *tenant) state() state {
 		if i >= 0 {
 			team = groups[i].Name
 		}
-		s.People = append(s.People, person{ID: p.OID, User: p.UPN, Name: p.Name, Title: p.Title, Team: team,
+		s.People = append(s.People, person{ID: p.OID, Initials: p.Initials(), Hue: p.Hue(), User: p.UPN, Name: p.Name, Title: p.Title, Team: team,
 			Active: !p.Disabled, Clocks: len(t.clocks.of(p.UPN))})
 	}
 	return s

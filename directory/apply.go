@@ -14,7 +14,7 @@ var inDecisions = []string{userKeys, groupKeys, memberOfKeys, suspendedKeys}
 // give another result than before. Users are replaced, never altered.
 func (d *Directory) apply(change store.Change) (changed bool) {
 	memberships := map[string]*membershipChange{} // by user
-	groups := map[string]*Group{}                 // those that decisions read something else of, by id
+	groups := map[string]*Group{}                 // those that changed for decisions, by id
 	var receipts []receipt
 	for _, w := range change.Writes {
 		key := string(w.Key)
@@ -62,14 +62,14 @@ func (d *Directory) applyUser(w store.Write) {
 	d.replace(idx, u)
 }
 
-// replace puts u in place of the user with the same id.
+// replace replaces the user that has the id of u.
 func (d *Directory) replace(idx *index, u *User) {
 	idx.users.put(u)
 	idx.keys.add(d.keyOf(u), u, idx.users)
 }
 
-// applyGroup replaces a group, and adds it to changed if decisions read something
-// else of it than before.
+// applyGroup replaces a group. It adds the group to changed if what decisions read
+// of it has changed.
 func (d *Directory) applyGroup(w store.Write, changed map[string]*Group) {
 	id, _ := idIn(w.Key, groupKeys, 0)
 	d.mu.Lock()
@@ -113,7 +113,7 @@ func (d *Directory) applyMemberships(changes map[string]*membershipChange) {
 	for id, m := range changes {
 		old, ok := idx.users.find(id)
 		if !ok {
-			continue // a nested group, or a user deleted in the same change
+			continue // the member is a group, or a user that the same change deletes
 		}
 		groups := slices.DeleteFunc(slices.Clone(old.groups), func(g *Group) bool {
 			return slices.Contains(m.removed, g.ID) || slices.Contains(m.added, g.ID)
@@ -134,8 +134,8 @@ func (d *Directory) group(id string) (*Group, bool) {
 	return g, ok
 }
 
-// applyGroupChanges replaces the members of changed groups by users who are in
-// the new state of the group.
+// applyGroupChanges replaces the members of changed groups by copies that belong to
+// the groups as they are now.
 func (d *Directory) applyGroupChanges(changed map[string]*Group) {
 	if len(changed) == 0 {
 		return

@@ -22,8 +22,8 @@ const (
 	manyEdges  = 2_000_000
 )
 
-// tenant is a large tenant's file, made once for all benchmarks: group 0 has
-// every user, the others share the rest of the edges.
+// tenant makes the store of a large tenant, once for all benchmarks. Group 0 has every
+// user; the other groups share the rest of the edges.
 var tenant = sync.OnceValues(func() (path string, err error) {
 	dir, err := os.MkdirTemp("", "directory-")
 	if err != nil {
@@ -76,10 +76,10 @@ func populate(ctx context.Context, d *directory.Directory) error {
 	for n := range manyGroups {
 		members := users
 		if n > 0 {
-			at := n * 37 % (manyUsers - perGroup)
-			members = users[at : at+perGroup]
+			first := n * 37 % (manyUsers - perGroup)
+			members = users[first : first+perGroup]
 		}
-		if err := d.Update(ctx, func(tx *directory.Tx) error { return formGroup(tx, n, members) }); err != nil {
+		if err := d.Update(ctx, func(tx *directory.Tx) error { return createGroup(tx, n, members) }); err != nil {
 			return err
 		}
 	}
@@ -90,7 +90,7 @@ const document = `{"userName":"user%06d@example.com","externalId":%q,"displayNam
 
 func oid(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
 
-func formGroup(tx *directory.Tx, n int, members []string) error {
+func createGroup(tx *directory.Tx, n int, members []string) error {
 	g := directory.Group{DisplayName: fmt.Sprintf("group %d", n), ExternalID: fmt.Sprintf("10000000-0000-4000-8000-%012d", n)}
 	if err := tx.PutGroup(&g); err != nil {
 		return err
@@ -126,7 +126,7 @@ func BenchmarkTenant(b *testing.B) {
 		i := 0
 		for b.Loop() {
 			if _, ok := h.Lookup(keys[i&1023]); !ok {
-				b.Fatal("nobody")
+				b.Fatal("no user is found")
 			}
 			i++
 		}
@@ -135,8 +135,8 @@ func BenchmarkTenant(b *testing.B) {
 	b.Run("member change in a group of 100000", func(b *testing.B) { changeMember(b, h) })
 }
 
-// changeMember takes one user out of the large group and puts them back in
-// turn: one durable change a round, seen by Lookup.
+// changeMember removes one user from the large group and adds the user again, in
+// turn: each round is one durable change that Lookup sees.
 func changeMember(b *testing.B, h *testDirectory) {
 	var group string
 	for _, g := range h.Groups() {
@@ -146,23 +146,23 @@ func changeMember(b *testing.B, h *testDirectory) {
 	}
 	u, ok := h.Lookup(oid(4711))
 	if !ok || group == "" {
-		b.Fatal("the tenant is not as it was made")
+		b.Fatal("the store lacks the user or the large group")
 	}
-	in := true
+	member := true
 	for b.Loop() {
 		change := (*directory.Tx).RemoveMembers
-		if !in {
+		if !member {
 			change = (*directory.Tx).AddMembers
 		}
 		h.update(b, func(tx *directory.Tx) error { _, err := change(tx, group, []string{u.ID}); return err })
-		in = !in
+		member = !member
 	}
-	if !in {
+	if !member {
 		h.update(b, func(tx *directory.Tx) error { _, err := tx.AddMembers(group, []string{u.ID}); return err })
 	}
 }
 
-// resident is the process's resident memory without pages of files, in MiB.
+// resident returns the process's resident memory without pages of files, in MiB.
 func resident() float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -25,21 +25,22 @@ func damage(t *testing.T, path, prefix string) {
 		data := tx.Bucket([]byte("data"))
 		key, value := data.Cursor().Seek([]byte(prefix))
 		if !bytes.HasPrefix(key, []byte(prefix)) {
-			t.Fatalf("nothing is at %s", prefix)
+			t.Fatalf("no key begins with %s", prefix)
 		}
-		bent := bytes.Clone(value)
-		bent[len(bent)-1] ^= 1
-		return data.Put(bytes.Clone(key), bent)
+		damaged := bytes.Clone(value)
+		damaged[len(damaged)-1] ^= 1
+		return data.Put(bytes.Clone(key), damaged)
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestDamage_DeniesOrStopsTheStart: a damaged record of one user makes them a damaged
-// user, one of a group all its members; any other is refused at the start.
-func TestDamage_DeniesOrStopsTheStart(t *testing.T) {
-	for prefix, refused := range map[string]bool{
+// TestOpen_MarksDamagedUsersOrFails: a damaged record of a user marks the user as
+// damaged, and one of a group all its members. With any other damaged record, Open
+// fails.
+func TestOpen_MarksDamagedUsersOrFails(t *testing.T) {
+	for prefix, fails := range map[string]bool{
 		"user/": false, "group/": false, "member/": false, "memberof/": false,
 		"name/": true, "ext/": true, "gname/": true, "gext/": true, "count/": true,
 	} {
@@ -57,9 +58,9 @@ func TestDamage_DeniesOrStopsTheStart(t *testing.T) {
 			}
 			defer st.Close()
 			d, err := directory.Open(context.Background(), st, "externalId")
-			if refused {
+			if fails {
 				if !errors.Is(err, store.ErrDamaged) {
-					t.Errorf("opening gives %v", err)
+					t.Errorf("Open gives %v", err)
 				}
 				return
 			}

@@ -11,8 +11,8 @@ import (
 // derive computes the derived fields from the document and the userName. A value
 // that does not have the type that the SCIM schema gives it counts as absent.
 //
-// A start derives them for every user. Reading the few attributes where they stand
-// takes a fraction of the time and memory that decoding the document takes.
+// Open derives them for every user. Reading the few attributes in place takes a
+// fraction of the time and memory that decoding the document takes.
 func (u *User) derive() {
 	var displayName, formatted string
 	var emails, roles []element
@@ -44,8 +44,7 @@ type element struct {
 	primary bool
 }
 
-// elementsOf reads a multi-valued attribute, without the elements that are no
-// objects.
+// elementsOf reads a multi-valued attribute. It skips elements that are not objects.
 func elementsOf(list []byte) (elements []element) {
 	for item := range itemsOf(list) {
 		var e element
@@ -87,8 +86,8 @@ func emailsOf(list []element) (best string, all []string) {
 	return best, all
 }
 
-// rolesOf returns the roles in all of Entra's mappings; one of them writes a JSON
-// object into the value.
+// rolesOf returns the roles in any form that Entra's mappings write. One of them
+// writes the role as a JSON object in the text of the value.
 func rolesOf(list []element) (roles []string) {
 	for _, e := range list {
 		role := e.value
@@ -115,9 +114,9 @@ func textOf(value []byte) (text string) {
 	return text
 }
 
-// membersOf yields the members of a JSON object as they are written, names in
-// their quotes. It yields nothing for another value, and stops where the text is
-// not JSON.
+// membersOf yields the names and values of a JSON object as they are written: a
+// name has its quotes. It yields nothing for a value that is not an object, and stops
+// where the text is not JSON.
 func membersOf(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		rest := skipSpace(object)
@@ -135,7 +134,7 @@ func membersOf(object []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// itemsOf yields the objects of a JSON array as they are written.
+// itemsOf yields the objects in a JSON array as they are written.
 func itemsOf(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		rest := skipSpace(array)

@@ -17,8 +17,8 @@ func TestDerive_ReadsDocument(t *testing.T) {
 	}{
 		"no document":          {``, Derived{DisplayName: "user"}},
 		"an empty document":    {`{}`, Derived{DisplayName: "user"}},
-		"no JSON":              {`{"displayName":`, Derived{DisplayName: "user"}},
-		"no object":            {`["displayName"]`, Derived{DisplayName: "user"}},
+		"invalid JSON":         {`{"displayName":`, Derived{DisplayName: "user"}},
+		"an array":             {`["displayName"]`, Derived{DisplayName: "user"}},
 		"names in other case":  {`{"Roles":[{"value":"r"}],"DISPLAYNAME":"D"}`, Derived{DisplayName: "user"}},
 		"names further inside": {`{"x":{"displayName":"D","roles":[{"value":"r"}]},"title":"displayName"}`, Derived{DisplayName: "user"}},
 		"displayName":          {`{"displayName":"D","name":{"formatted":"F"}}`, Derived{DisplayName: "D"}},
@@ -36,7 +36,7 @@ func TestDerive_ReadsDocument(t *testing.T) {
 		"role in a JSON value": {`{"roles":[{"value":"{\"id\":\"1\",\"value\":\"auditor\",\"displayName\":\"Auditor\"}"}]}`, Derived{DisplayName: "user", Roles: []string{"auditor"}}},
 		"role that begins like JSON": {`{"roles":[{"value":"{auditor"}]}`,
 			Derived{DisplayName: "user", Roles: []string{"{auditor"}}},
-		"role in a JSON value without one": {`{"roles":[{"value":"{}"}]}`, Derived{DisplayName: "user"}},
+		"role in a JSON value that has none": {`{"roles":[{"value":"{}"}]}`, Derived{DisplayName: "user"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := User{UserName: "user", Document: json.RawMessage(c.document)}
@@ -105,9 +105,9 @@ func elementsIn(attribute any) (list []element) {
 	return list
 }
 
-// TestDerive_EqualsWholeDecoding compares the decoding of single attributes with
-// that of the whole document.
-func TestDerive_EqualsWholeDecoding(t *testing.T) {
+// TestDerive_EqualsDecodingWholeDocument compares derive, which decodes single
+// attributes, with a function that decodes the whole document.
+func TestDerive_EqualsDecodingWholeDocument(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		document := map[string]any{}
 		for _, name := range rapid.SliceOfN(rapid.SampledFrom([]string{"displayName", "name", "emails", "roles", "title", "Roles", `a"\b`}), 0, 5).Draw(t, "attributes") {
@@ -129,7 +129,7 @@ func TestDerive_EqualsWholeDecoding(t *testing.T) {
 	})
 }
 
-// FuzzDerive compares the same for any text.
+// FuzzDerive makes the comparison of TestDerive_EqualsDecodingWholeDocument for any text.
 func FuzzDerive(f *testing.F) {
 	for _, text := range []string{``, `{}`, `{"displayName":"D"}`, `{"emails":[{"value":"a"}]`, `{"a":"\"","roles":[{"value":"r"}]}`, `[{"roles":1}]`, `{"roles"`, `{"x":{"roles":[{"value":"r"}]}}`, `"\`} {
 		f.Add([]byte(text))
@@ -139,7 +139,7 @@ func FuzzDerive(f *testing.F) {
 		u.derive()
 		var document map[string]any
 		if json.Unmarshal(text, &document) != nil || bytes.Contains(text, []byte(`\u`)) {
-			return // no JSON object, or names in another spelling than json.Marshal's: it must not panic
+			return // not a JSON object, or names that json.Marshal spells otherwise: derive must only not panic
 		}
 		if want := derivedFrom(document); !reflect.DeepEqual(u.Derived, want) {
 			t.Errorf("%s gives %+v, want %+v", text, u.Derived, want)
@@ -147,9 +147,9 @@ func FuzzDerive(f *testing.F) {
 	})
 }
 
-// TestUser_OfOlderVersionIsReadFromDocument reads a record as version 0.1 stored
-// it: with derived fields, which are ignored.
-func TestUser_OfOlderVersionIsReadFromDocument(t *testing.T) {
+// TestUser_IgnoresStoredDerivedFields reads a record of version 0.1, which stored
+// derived fields.
+func TestUser_IgnoresStoredDerivedFields(t *testing.T) {
 	const record = `{"id":"00000000000000000000000000000001","externalId":"x","userName":"user","displayName":"Old","email":"old@example.com",
 		"emails":["old@example.com"],"active":true,"epoch":7,"ended":"2026-01-02T03:04:05Z","roles":["old"],
 		"document":{"displayName":"New","emails":[{"value":"new@example.com"}],"roles":[{"value":"new"}]},"version":3,
@@ -162,12 +162,12 @@ func TestUser_OfOlderVersionIsReadFromDocument(t *testing.T) {
 	if !u.Active || u.Epoch != 7 || u.Version != 3 || !u.DeactivatedAt.Equal(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)) {
 		t.Errorf("read %+v", u)
 	}
-	again, err := json.Marshal(u)
+	encoded, err := json.Marshal(u)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var stored map[string]any
-	if err := json.Unmarshal(again, &stored); err != nil {
+	if err := json.Unmarshal(encoded, &stored); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"displayName", "email", "emails", "roles"} {
@@ -177,7 +177,7 @@ func TestUser_OfOlderVersionIsReadFromDocument(t *testing.T) {
 	}
 }
 
-// BenchmarkNewUser decodes one record, as a start does with each user.
+// BenchmarkNewUser decodes one record, as Open does for each user.
 func BenchmarkNewUser(b *testing.B) {
 	id := newID()
 	document := `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"user000001@example.com","externalId":"00000000-0000-4000-8000-000000000001","displayName":"User 1","active":true,"emails":[{"type":"work","value":"user000001@example.com","primary":true}],"name":{"givenName":"Given","familyName":"Family"},"title":"Engineer"}`

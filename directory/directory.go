@@ -3,7 +3,7 @@
 //
 // The store is the truth; it is read and changed through Tx. Decisions read a copy
 // in memory, which only Run changes, in the order of the store's revisions. Update
-// returns once memory has its change, so that no later decision is made from less.
+// returns once memory has its change, so that every later decision is made with it.
 package directory
 
 import (
@@ -43,7 +43,7 @@ func (e *InvalidError) Error() string { return e.Attribute + " " + e.Problem }
 // concurrently.
 type Directory struct {
 	store   store.Store
-	join    string
+	join    string                // the join attribute: externalId or userName
 	mirror  *follow.Mirror        // brings every change of the store into memory
 	index   atomic.Pointer[index] // replaced when everything is read again
 	metrics *metrics
@@ -95,7 +95,7 @@ func (d *Directory) keyOf(u *User) string {
 	return u.ExternalID
 }
 
-// ByID returns a user by our id. It reads memory only and does not allocate.
+// ByID returns the user with our id. It reads memory only and does not allocate.
 func (d *Directory) ByID(id string) (*User, bool) { return d.index.Load().users.find(id) }
 
 // NameOf returns the displayName of a member as memory has it, or "".
@@ -113,7 +113,7 @@ func (d *Directory) NameOf(m Member) string {
 }
 
 // Changed returns a channel that is closed when Lookup may give another result
-// than before. Take it before looking, or a change in between is missed.
+// than before. Take it before calling Lookup, or a change in between is missed.
 func (d *Directory) Changed() <-chan struct{} { return d.mirror.Changed() }
 
 // Revision returns the store's revision that memory has.
@@ -123,7 +123,7 @@ func (d *Directory) Revision() uint64 { return uint64(d.mirror.Revision()) }
 // [ErrStale] and wraps the reason.
 func (d *Directory) Fresh() error { return stale(d.mirror.Err()) }
 
-// stale gives an error of the mirror the words of this package.
+// stale wraps an error of the mirror in ErrStale if the mirror has ended.
 func stale(err error) error {
 	if errors.Is(err, follow.ErrEnded) {
 		return fmt.Errorf("%w: %w", ErrStale, err)

@@ -17,7 +17,7 @@ import (
 	"sallyport/store/bolt"
 )
 
-// testDirectory is a directory that runs on a real file.
+// testDirectory is a directory that runs over a store on disk.
 type testDirectory struct {
 	*directory.Directory
 	store    *bolt.Store
@@ -57,7 +57,7 @@ func (h *testDirectory) update(t testing.TB, fn func(*directory.Tx) error) {
 	}
 }
 
-// addUser makes an active user and returns our id of theirs.
+// addUser creates an active user and returns our id.
 func (h *testDirectory) addUser(t testing.TB, name string) string {
 	t.Helper()
 	u := directory.User{UserName: name, ExternalID: "oid-" + name, Active: true}
@@ -98,13 +98,13 @@ func TestLookup_FindsNoneOfTwoUsersWithOneKey(t *testing.T) {
 		h.update(t, func(tx *directory.Tx) error { u.ID = ""; return tx.PutUser(&u) })
 	}
 	if u, ok := h.Lookup("same"); ok {
-		t.Errorf("found %s by a key that two share", u.UserName)
+		t.Errorf("found %s by a value that two users have", u.UserName)
 	}
 }
 
-// TestLookup_FindsActiveTwin: a user who was deactivated does not lock out one who is
+// TestLookup_FindsActiveOfTwoUsers: a user who was deactivated does not lock out one who is
 // active and has the same externalId (Okta renames by a deactivation and a POST).
-func TestLookup_FindsActiveTwin(t *testing.T) {
+func TestLookup_FindsActiveOfTwoUsers(t *testing.T) {
 	h := newTestDirectory(t)
 	put := func(u directory.User) directory.User {
 		t.Helper()
@@ -184,7 +184,7 @@ func TestUpdate_TellsThatChangeIsStored(t *testing.T) {
 	}
 }
 
-func TestUpdate_RejectsTakenNames(t *testing.T) {
+func TestUpdate_RejectsNamesOfOthers(t *testing.T) {
 	h := newTestDirectory(t)
 	h.addUser(t, "Alice@example.com")
 	h.addGroup(t, "Platform Team")
@@ -203,7 +203,7 @@ func TestUpdate_RejectsTakenNames(t *testing.T) {
 	}
 }
 
-func TestDeactivation_RaisesEpochAndKeepsMemberships(t *testing.T) {
+func TestPutUser_DeactivationRaisesEpochAndKeepsMemberships(t *testing.T) {
 	h := newTestDirectory(t)
 	id := h.addUser(t, "alice")
 	group := h.addGroup(t, "sre")
@@ -226,7 +226,7 @@ func TestDeactivation_RaisesEpochAndKeepsMemberships(t *testing.T) {
 	}
 }
 
-func TestPutUser_WritesNoUnchangedUser(t *testing.T) {
+func TestPutUser_DoesNotWriteUnchangedUser(t *testing.T) {
 	h := newTestDirectory(t)
 	id := h.addUser(t, "alice")
 	before := h.Revision()
@@ -250,7 +250,7 @@ func TestLookup_DoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestRecords_ComeInOrderAndAfterReopening(t *testing.T) {
+func TestRecords_ComeInOrderAfterReopening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	h := open(t, path)
 	for i := range 5 {
@@ -275,25 +275,25 @@ func TestRecords_ComeInOrderAndAfterReopening(t *testing.T) {
 	}
 }
 
-// TestMemory_EqualsStore makes random changes and compares memory with plain
-// maps after each, and again after the store was opened anew.
-func TestMemory_EqualsStore(t *testing.T) {
+// TestDirectory_MatchesModel makes random changes and compares memory and store with
+// plain maps after each, and again after the store was reopened.
+func TestDirectory_MatchesModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("store-%d.db", time.Now().UnixNano()))
 		h := open(t, path)
 		defer func() { h.stop() }()
 		m := &model{users: map[string]directory.User{}, groups: map[string]directory.Group{}, edges: map[string]map[string]bool{}}
 		rt.Repeat(map[string]func(*rapid.T){
-			"":              func(rt *rapid.T) { m.compare(rt, h) },
-			"hire":          func(rt *rapid.T) { m.putUser(rt, h, "") },
-			"change a user": func(rt *rapid.T) { m.putUser(rt, h, m.oneUser(rt)) },
-			"leave":         func(rt *rapid.T) { m.deleteUser(rt, h) },
-			"form":          func(rt *rapid.T) { m.putGroup(rt, h, "") },
-			"rename":        func(rt *rapid.T) { m.putGroup(rt, h, m.oneGroup(rt)) },
-			"dissolve":      func(rt *rapid.T) { m.deleteGroup(rt, h) },
-			"add members":   func(rt *rapid.T) { m.members(rt, h, (*directory.Tx).AddMembers, true) },
-			"drop members":  func(rt *rapid.T) { m.members(rt, h, (*directory.Tx).RemoveMembers, false) },
-			"set members":   func(rt *rapid.T) { m.setMembers(rt, h) },
+			"":               func(rt *rapid.T) { m.compare(rt, h) },
+			"create user":    func(rt *rapid.T) { m.putUser(rt, h, "") },
+			"change user":    func(rt *rapid.T) { m.putUser(rt, h, m.anyUser(rt)) },
+			"delete user":    func(rt *rapid.T) { m.deleteUser(rt, h) },
+			"create group":   func(rt *rapid.T) { m.putGroup(rt, h, "") },
+			"change group":   func(rt *rapid.T) { m.putGroup(rt, h, m.anyGroup(rt)) },
+			"delete group":   func(rt *rapid.T) { m.deleteGroup(rt, h) },
+			"add members":    func(rt *rapid.T) { m.changeMembers(rt, h, (*directory.Tx).AddMembers, true) },
+			"remove members": func(rt *rapid.T) { m.changeMembers(rt, h, (*directory.Tx).RemoveMembers, false) },
+			"set members":    func(rt *rapid.T) { m.setMembers(rt, h) },
 		})
 		h.stop()
 		h = open(t, path)
@@ -301,32 +301,31 @@ func TestMemory_EqualsStore(t *testing.T) {
 	})
 }
 
-// model is the same in plain maps; edges is group → user → true.
+// model is a directory in plain maps. edges has the members of each group.
 type model struct {
 	users  map[string]directory.User
 	groups map[string]directory.Group
 	edges  map[string]map[string]bool
 }
 
-func oneOf[T any](rt *rapid.T, things map[string]T) string {
-	if len(things) == 0 {
-		rt.Skip("none yet")
+func anyKey[T any](rt *rapid.T, byID map[string]T) string {
+	if len(byID) == 0 {
+		rt.Skip("there is none yet")
 	}
-	return rapid.SampledFrom(slices.Sorted(maps.Keys(things))).Draw(rt, "one")
+	return rapid.SampledFrom(slices.Sorted(maps.Keys(byID))).Draw(rt, "id")
 }
 
-func (m *model) oneUser(rt *rapid.T) string  { return oneOf(rt, m.users) }
-func (m *model) oneGroup(rt *rapid.T) string { return oneOf(rt, m.groups) }
+func (m *model) anyUser(rt *rapid.T) string  { return anyKey(rt, m.users) }
+func (m *model) anyGroup(rt *rapid.T) string { return anyKey(rt, m.groups) }
 
 func (m *model) putUser(rt *rapid.T, h *testDirectory, id string) {
 	u := directory.User{UserName: rapid.SampledFrom([]string{"a", "A", "b", "c", "d", "e f"}).Draw(rt, "name"),
 		ExternalID: rapid.SampledFrom([]string{"", "x", "y", "z"}).Draw(rt, "external"), Active: rapid.Bool().Draw(rt, "active")}
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { u.ID = id; return tx.PutUser(&u) })
-	for other, had := range m.users {
-		if other != id && strings.EqualFold(had.UserName, u.UserName) {
-			var conflict *directory.ConflictError
-			if !errors.As(err, &conflict) {
-				rt.Fatalf("a second %q gave %v", u.UserName, err)
+	for otherID, other := range m.users {
+		if otherID != id && strings.EqualFold(other.UserName, u.UserName) {
+			if _, ok := errors.AsType[*directory.ConflictError](err); !ok {
+				rt.Fatalf("writing a second %q gives %v", u.UserName, err)
 			}
 			return
 		}
@@ -338,7 +337,7 @@ func (m *model) putUser(rt *rapid.T, h *testDirectory, id string) {
 }
 
 func (m *model) deleteUser(rt *rapid.T, h *testDirectory) {
-	id := m.oneUser(rt)
+	id := m.anyUser(rt)
 	if err := h.Update(context.Background(), func(tx *directory.Tx) error { return tx.DeleteUser(id) }); err != nil {
 		rt.Fatal(err)
 	}
@@ -352,11 +351,10 @@ func (m *model) putGroup(rt *rapid.T, h *testDirectory, id string) {
 	g := directory.Group{DisplayName: rapid.SampledFrom([]string{"g", "h", "i", "j"}).Draw(rt, "name")}
 	g.ExternalID = rapid.SampledFrom([]string{"", "ext-" + g.DisplayName}).Draw(rt, "external")
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { g.ID = id; return tx.PutGroup(&g) })
-	for other, had := range m.groups {
-		if other != id && had.DisplayName == g.DisplayName {
-			var conflict *directory.ConflictError
-			if !errors.As(err, &conflict) {
-				rt.Fatalf("a second %q gave %v", g.DisplayName, err)
+	for otherID, other := range m.groups {
+		if otherID != id && other.DisplayName == g.DisplayName {
+			if _, ok := errors.AsType[*directory.ConflictError](err); !ok {
+				rt.Fatalf("writing a second %q gives %v", g.DisplayName, err)
 			}
 			return
 		}
@@ -371,7 +369,7 @@ func (m *model) putGroup(rt *rapid.T, h *testDirectory, id string) {
 }
 
 func (m *model) deleteGroup(rt *rapid.T, h *testDirectory) {
-	id := m.oneGroup(rt)
+	id := m.anyGroup(rt)
 	if err := h.Update(context.Background(), func(tx *directory.Tx) error { return tx.DeleteGroup(id) }); err != nil {
 		rt.Fatal(err)
 	}
@@ -384,8 +382,8 @@ func (m *model) someUsers(rt *rapid.T) []string {
 	return rapid.SliceOf(rapid.SampledFrom(ids)).Draw(rt, "users")
 }
 
-func (m *model) members(rt *rapid.T, h *testDirectory, change func(*directory.Tx, string, []string) (int, error), in bool) {
-	group, ids := m.oneGroup(rt), m.someUsers(rt)
+func (m *model) changeMembers(rt *rapid.T, h *testDirectory, change func(*directory.Tx, string, []string) (int, error), add bool) {
+	group, ids := m.anyGroup(rt), m.someUsers(rt)
 	var changed int
 	err := h.Update(context.Background(), func(tx *directory.Tx) (err error) { changed, err = change(tx, group, ids); return err })
 	if err != nil {
@@ -393,9 +391,9 @@ func (m *model) members(rt *rapid.T, h *testDirectory, change func(*directory.Tx
 	}
 	want := 0
 	for _, id := range ids {
-		if _, exists := m.users[id]; exists && m.edges[group][id] != in {
+		if _, exists := m.users[id]; exists && m.edges[group][id] != add {
 			want++
-			if m.edges[group][id] = in; !in {
+			if m.edges[group][id] = add; !add {
 				delete(m.edges[group], id)
 			}
 		}
@@ -406,7 +404,7 @@ func (m *model) members(rt *rapid.T, h *testDirectory, change func(*directory.Tx
 }
 
 func (m *model) setMembers(rt *rapid.T, h *testDirectory) {
-	group, ids := m.oneGroup(rt), m.someUsers(rt)
+	group, ids := m.anyGroup(rt), m.someUsers(rt)
 	err := h.Update(context.Background(), func(tx *directory.Tx) error { _, _, err := tx.SetMembers(group, ids); return err })
 	if err != nil {
 		rt.Fatal(err)
@@ -425,15 +423,16 @@ func (m *model) compare(rt *rapid.T, h *testDirectory) {
 		if !ok || u.UserName != want.UserName || u.ExternalID != want.ExternalID || u.Active != want.Active || u.Damaged {
 			rt.Fatalf("memory has %+v, want %+v", u, want)
 		}
-		if got := pairs(u); !slices.Equal(got, m.groupsOf(id)) {
+		if got := groupsIn(u); !slices.Equal(got, m.groupsOf(id)) {
 			rt.Fatalf("%s is in %v, want %v", want.UserName, got, m.groupsOf(id))
 		}
 	}
 	m.compareLookups(rt, h)
-	m.compareTruth(rt, h)
+	m.compareStore(rt, h)
 }
 
-func pairs(u *directory.User) (list []string) {
+// groupsIn returns the groups of a user as "id=name".
+func groupsIn(u *directory.User) (list []string) {
 	for i := range u.GroupIDs {
 		list = append(list, u.GroupIDs[i]+"="+u.GroupNames[i])
 	}
@@ -472,7 +471,7 @@ func (m *model) compareLookups(rt *rapid.T, h *testDirectory) {
 	}
 }
 
-func (m *model) compareTruth(rt *rapid.T, h *testDirectory) {
+func (m *model) compareStore(rt *rapid.T, h *testDirectory) {
 	err := h.View(context.Background(), func(tx *directory.Tx) error {
 		users, _ := tx.UserCount()
 		groups, _ := tx.GroupCount()
@@ -485,11 +484,11 @@ func (m *model) compareTruth(rt *rapid.T, h *testDirectory) {
 				return err
 			}
 			var members []string
-			for one, err := range tx.Members(id, "") {
+			for member, err := range tx.Members(id, "") {
 				if err != nil {
 					return err
 				}
-				members = append(members, one.ID)
+				members = append(members, member.ID)
 			}
 			if !slices.Equal(members, slices.Sorted(maps.Keys(m.edges[id]))) || g.Members != len(members) {
 				rt.Fatalf("group %s has members %v (counted %d), want %v", g.DisplayName, members, g.Members, m.edges[id])

@@ -22,15 +22,15 @@ type Group struct {
 	damaged bool
 }
 
-// Member is a direct member of a group: a user, or a group, whose own members are
-// not members of the first.
+// Member is a direct member of a group: a user or another group. The members of that
+// other group are not members of the first.
 type Member struct {
 	ID      string
 	IsGroup bool
 }
 
-// newGroup returns the group at id as memory has it: without its document. One
-// that cannot be read is a damaged group, whose members are damaged users.
+// newGroup returns the group at id as memory has it: without its document. If the
+// record cannot be read, the group is damaged, and so are the users in it.
 func newGroup(id string, record []byte, err error) *Group {
 	g := &Group{}
 	if err == nil {
@@ -43,7 +43,7 @@ func newGroup(id string, record []byte, err error) *Group {
 	return g
 }
 
-// sameForDecisions reports whether decisions read the same of two states of a
+// sameForDecisions reports whether a and b are equal in what decisions read of a
 // group.
 func sameForDecisions(a, b *Group) bool {
 	return a.ExternalID == b.ExternalID && a.DisplayName == b.DisplayName && a.damaged == b.damaged

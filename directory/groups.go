@@ -26,9 +26,9 @@ func (tx *Tx) groupBy(prefix, text string) (Group, error) {
 	return tx.Group(id)
 }
 
-// PutGroup creates the group (ID empty) or replaces it; its members stay. It
-// sets ID, Members, Version, Created and Modified in g. It does not write a group
-// that has not changed. It returns a *[ConflictError] if another group has the
+// PutGroup creates the group if its ID is empty, or else replaces it. Its members
+// stay the same. PutGroup sets ID, Members, Version, Created and Modified in g, and
+// does not write a group that has not changed. It returns a *[ConflictError] if another group has the
 // displayName or the externalId.
 func (tx *Tx) PutGroup(g *Group) error {
 	if err := errors.Join(bounded("displayName", g.DisplayName), bounded("externalId", g.ExternalID)); err != nil {

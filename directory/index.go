@@ -20,39 +20,39 @@ type userIndex struct {
 }
 
 func newUserIndex() *userIndex {
-	x := &userIndex{seed: maphash.MakeSeed()}
-	for i := range x.shards {
-		x.shards[i].users = map[string]*User{}
+	idx := &userIndex{seed: maphash.MakeSeed()}
+	for i := range idx.shards {
+		idx.shards[i].users = map[string]*User{}
 	}
-	return x
+	return idx
 }
 
-func (x *userIndex) find(id string) (*User, bool) {
-	s := &x.shards[maphash.String(x.seed, id)%shards]
+func (idx *userIndex) find(id string) (*User, bool) {
+	s := &idx.shards[maphash.String(idx.seed, id)%shards]
 	s.mu.RLock()
 	u, ok := s.users[id]
 	s.mu.RUnlock()
 	return u, ok
 }
 
-func (x *userIndex) put(u *User) {
-	s := &x.shards[maphash.String(x.seed, u.ID)%shards]
+func (idx *userIndex) put(u *User) {
+	s := &idx.shards[maphash.String(idx.seed, u.ID)%shards]
 	s.mu.Lock()
 	s.users[u.ID] = u
 	s.mu.Unlock()
 }
 
-func (x *userIndex) remove(id string) {
-	s := &x.shards[maphash.String(x.seed, id)%shards]
+func (idx *userIndex) remove(id string) {
+	s := &idx.shards[maphash.String(idx.seed, id)%shards]
 	s.mu.Lock()
 	delete(s.users, id)
 	s.mu.Unlock()
 }
 
 // all yields every user. Only the goroutine that changes the index may call it.
-func (x *userIndex) all(yield func(*User) bool) {
-	for i := range x.shards {
-		for _, u := range x.shards[i].users {
+func (idx *userIndex) all(yield func(*User) bool) {
+	for i := range idx.shards {
+		for _, u := range idx.shards[i].users {
 			if !yield(u) {
 				return
 			}
@@ -71,24 +71,24 @@ type joinIndex struct {
 }
 
 func newJoinIndex() *joinIndex {
-	x := &joinIndex{seed: maphash.MakeSeed(), holders: map[string][]string{}}
-	for i := range x.shards {
-		x.shards[i].users = map[string]*User{}
+	idx := &joinIndex{seed: maphash.MakeSeed(), holders: map[string][]string{}}
+	for i := range idx.shards {
+		idx.shards[i].users = map[string]*User{}
 	}
-	return x
+	return idx
 }
 
-func (x *joinIndex) find(key string) (*User, bool) {
-	s := &x.shards[maphash.String(x.seed, key)%shards]
+func (idx *joinIndex) find(key string) (*User, bool) {
+	s := &idx.shards[maphash.String(idx.seed, key)%shards]
 	s.mu.RLock()
 	u, ok := s.users[key]
 	s.mu.RUnlock()
 	return u, ok
 }
 
-// set makes u the user that key finds; nil: it finds no user.
-func (x *joinIndex) set(key string, u *User) {
-	s := &x.shards[maphash.String(x.seed, key)%shards]
+// set makes find return u for key, or no user if u is nil.
+func (idx *joinIndex) set(key string, u *User) {
+	s := &idx.shards[maphash.String(idx.seed, key)%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u == nil {
@@ -99,23 +99,23 @@ func (x *joinIndex) set(key string, u *User) {
 }
 
 // add records that u has key.
-func (x *joinIndex) add(key string, u *User, users *userIndex) {
+func (idx *joinIndex) add(key string, u *User, users *userIndex) {
 	if key == "" {
 		return
 	}
-	if !slices.Contains(x.holders[key], u.ID) {
-		x.holders[key] = append(x.holders[key], u.ID)
+	if !slices.Contains(idx.holders[key], u.ID) {
+		idx.holders[key] = append(idx.holders[key], u.ID)
 	}
-	x.resolve(key, users)
+	idx.resolve(key, users)
 }
 
 // remove records that the user with id no longer has key.
-func (x *joinIndex) remove(key, id string, users *userIndex) {
-	rest := slices.DeleteFunc(x.holders[key], func(other string) bool { return other == id })
-	if x.holders[key] = rest; len(rest) == 0 {
-		delete(x.holders, key)
+func (idx *joinIndex) remove(key, id string, users *userIndex) {
+	rest := slices.DeleteFunc(idx.holders[key], func(other string) bool { return other == id })
+	if idx.holders[key] = rest; len(rest) == 0 {
+		delete(idx.holders, key)
 	}
-	x.resolve(key, users)
+	idx.resolve(key, users)
 }
 
 // resolve makes key find the user that stands for a value, or no user.
@@ -124,11 +124,11 @@ func (x *joinIndex) remove(key, id string, users *userIndex) {
 // one that deactivates the user and makes another with the same value. Otherwise the
 // only active one stands for all: Okta's rename deactivates a user and makes another.
 // Of several active users none is found, because who is meant would be a guess.
-func (x *joinIndex) resolve(key string, users *userIndex) {
+func (idx *joinIndex) resolve(key string, users *userIndex) {
 	var active, inactive []*User
 	var suspended *User
 	var deactivated time.Time // the last deactivation of any of them
-	for _, id := range x.holders[key] {
+	for _, id := range idx.holders[key] {
 		u, ok := users.find(id)
 		switch {
 		case !ok:
@@ -146,13 +146,13 @@ func (x *joinIndex) resolve(key string, users *userIndex) {
 	}
 	switch {
 	case suspended != nil:
-		x.set(key, suspended)
+		idx.set(key, suspended)
 	case len(active) == 1:
-		x.set(key, active[0].deactivatedAt(deactivated))
+		idx.set(key, active[0].deactivatedAt(deactivated))
 	case len(active) == 0 && len(inactive) == 1:
-		x.set(key, inactive[0])
+		idx.set(key, inactive[0])
 	default:
-		x.set(key, nil)
+		idx.set(key, nil)
 	}
 }
 

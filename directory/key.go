@@ -42,7 +42,7 @@ const (
 
 const idSize = 16
 
-// maxAttribute bounds the values that keys contain, in bytes.
+// maxAttribute is the greatest length of a value in a key, in bytes.
 const maxAttribute = 4096
 
 func newID() string {
@@ -79,7 +79,7 @@ func idIn(key []byte, prefix string, n int) (string, bool) {
 
 func textKey(prefix, text string) []byte { return append([]byte(prefix), text...) }
 
-// sharedKey returns a key of an index in which many may have a value.
+// sharedKey returns a key of an index in which several users may have a value.
 func sharedKey(prefix, value, id string) []byte {
 	return append(append([]byte(prefix), value...), "\x00"+id...)
 }
@@ -88,8 +88,8 @@ func recordKey(revision uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte(recordKeys), revision)
 }
 
-// Fold returns the same text for names that differ only in case, width or composition (RFC 7643 §2.2, and in the
-// spirit of RFC 8265 §3.3).
+// Fold returns the same text for names that differ only in case, width or composition (RFC 7643 §2.2; compare RFC 8265
+// §3.3).
 func Fold(s string) string {
 	if ascii(s) {
 		return strings.ToLower(s)
@@ -106,10 +106,10 @@ func ascii(s string) bool {
 	return true
 }
 
-// Indexed reports whether an index can contain value.
+// Indexed reports whether value fits into the key of an index.
 func Indexed(value string) bool { return bounded("", value) == nil }
 
-// bounded returns a *InvalidError for a value that no key can contain.
+// bounded returns a *InvalidError for a value that fits into no key.
 func bounded(attribute, value string) error {
 	if len(value) > maxAttribute || len(Fold(value)) > maxAttribute { // folding may turn one rune into eighteen
 		return &InvalidError{attribute, fmt.Sprintf("is too long; at most %d bytes can be stored", maxAttribute)}

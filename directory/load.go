@@ -41,12 +41,12 @@ func (d *Directory) load(ctx context.Context) (store.Revision, error) {
 // verification is what verify found.
 type verification struct {
 	damagedMembers []string // users with a damaged edge
-	err            error    // damage that no single user can be denied for
+	err            error    // damage that does not concern one user alone
 }
 
-// verify reads the records that memory does not need, so that damage is known
-// before anything is decided or changed. An edge that cannot be read cannot be
-// removed either.
+// verify reads the records that memory does not need, so that damage is found before
+// anything is decided or changed. A user with a damaged edge counts as damaged,
+// because that edge could not be removed.
 func (d *Directory) verify(ctx context.Context) (v verification) {
 	v.err = d.store.View(ctx, func(r store.Reader) error {
 		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys} {
@@ -79,8 +79,8 @@ type loader struct {
 	revision store.Revision
 }
 
-// orderedGroup is a group with its position in the order of a user's groups: two
-// million edges are sorted by number, not by text.
+// orderedGroup is a group with its position among the sorted groups: millions of
+// edges are sorted by number, which is faster than by text.
 type orderedGroup struct {
 	group    *Group
 	position int
@@ -119,8 +119,8 @@ func (l *loader) orderGroups() {
 	}
 }
 
-// loadUsers decodes on every processor, because decoding takes most of the time
-// of a start.
+// loadUsers decodes users on every processor, because decoding takes most of the
+// time of Open.
 func (l *loader) loadUsers(r store.Reader) error {
 	type record struct {
 		id    string
@@ -157,7 +157,7 @@ func (l *loader) loadUsers(r store.Reader) error {
 	return fault
 }
 
-// loadMembers reads the mirrored edges, which are sorted by member.
+// loadMembers reads the mirrored edges. Their keys are sorted by member.
 func (l *loader) loadMembers(r store.Reader) error {
 	var member [idSize]byte
 	var groups []orderedGroup
@@ -182,8 +182,8 @@ func (l *loader) loadMembers(r store.Reader) error {
 	return nil
 }
 
-// setGroups makes groups those of a member, if it is a user: the groups of a
-// group are not loaded.
+// setGroups sets the groups of a member, if the member is a user. The groups that a
+// group belongs to are not loaded.
 func (l *loader) setGroups(member [idSize]byte, groups []orderedGroup, damaged bool) {
 	u, ok := l.users.find(hex.EncodeToString(member[:]))
 	if !ok {

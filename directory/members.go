@@ -9,7 +9,7 @@ import (
 	"sallyport/store"
 )
 
-// isGroup is the value of an edge to a group; an edge to a user has none.
+// isGroup is the value of an edge to a group. The value of an edge to a user is empty.
 const isGroup = "g"
 
 // Exists returns what id names: a user, a group or nothing.
@@ -41,7 +41,7 @@ func (tx *Tx) Members(group, from string) iter.Seq2[Member, error] {
 		if err != nil {
 			return
 		}
-		start, _ := idKey(memberKeys, group, from) // nil for "" and for no id of ours: from the first
+		start, _ := idKey(memberKeys, group, from) // nil, for the first, if from is not an id
 		for e, err := range tx.r.Scan(prefix, start) {
 			id, ok := idIn(e.Key, memberKeys, 1)
 			if !ok {
@@ -89,7 +89,7 @@ func (tx *Tx) GroupsOf(member string) ([]Group, error) {
 }
 
 // AddMembers makes each id a direct member of group and returns how many were not
-// before. It ignores ids that name nothing.
+// members before. It ignores ids of nothing that exists.
 func (tx *Tx) AddMembers(group string, ids []string) (int, error) {
 	return tx.changeMembers(group, ids, nil)
 }
@@ -162,7 +162,8 @@ func (tx *Tx) changeMembers(group string, join, leave []string) (changed int, er
 	return added + removed, tx.recount(group, added, removed)
 }
 
-// recount updates the group's count of members and its version, if members changed.
+// recount updates the count of members and the version of a group whose members
+// changed.
 func (tx *Tx) recount(group string, added, removed int) error {
 	if added+removed == 0 {
 		return nil
@@ -177,9 +178,9 @@ func (tx *Tx) recount(group string, added, removed int) error {
 	return tx.write(groupKeys, group, &g)
 }
 
-// link writes the edges of sorted ids, but for those that name nothing or that are
-// members already. It writes edges in the order of their keys: bbolt takes
-// quadratic time otherwise.
+// link writes the edges of sorted ids and returns how many it wrote. It skips ids of
+// members and of nothing that exists. It writes edges in the order of their keys,
+// since bbolt takes quadratic time otherwise.
 func (tx *Tx) link(group string, ids []string) (int, error) {
 	var fresh []Member
 	for _, id := range ids {
@@ -198,6 +199,8 @@ func (tx *Tx) link(group string, ids []string) (int, error) {
 	return len(fresh), tx.eachEdge(group, fresh, tx.w.Put)
 }
 
+// unlink deletes the edges of those sorted ids that are members, and returns how
+// many it deleted.
 func (tx *Tx) unlink(group string, ids []string) (int, error) {
 	var gone []Member
 	for _, id := range ids {

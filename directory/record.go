@@ -13,7 +13,7 @@ import (
 	"sallyport/store"
 )
 
-// maxRecords is how many records of changes are stored.
+// maxRecords is how many records of changes the store keeps.
 const maxRecords = 10_000
 
 // Record is the record of a change, committed with the change itself.
@@ -23,8 +23,8 @@ type Record struct {
 	Event    json.RawMessage `json:"event"`    // the audit event; this package does not read it
 }
 
-// Record stores rec with the change under way, under its revision, and deletes a
-// few of the oldest beyond maxRecords.
+// Record stores rec together with the change under way, by the revision that it
+// makes. It deletes a few of the oldest records beyond maxRecords.
 func (tx *Tx) Record(rec Record) error {
 	value, err := json.Marshal(rec)
 	if err != nil {
@@ -68,7 +68,7 @@ const recordBatch = 256
 func (d *Directory) Records(ctx context.Context, after uint64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
-			seen := d.mirror.Revision() // before reading, or a record in between is missed
+			seen := d.mirror.Revision() // read before the records, or one in between is missed
 			batch, err := d.recordsAfter(ctx, after)
 			if err != nil {
 				yield(Record{}, err)
@@ -118,7 +118,7 @@ func decodeRecord(e store.Entry) (rec Record, err error) {
 	return rec, json.Unmarshal(e.Value, &rec)
 }
 
-// receipt is when the request that made a revision arrived.
+// receipt tells when the request that made a revision arrived.
 type receipt struct {
 	revision store.Revision
 	received time.Time
@@ -139,8 +139,8 @@ func (d *Directory) addReceipts(receipts []receipt) {
 	}
 }
 
-// ReceivedAfter returns when the request of the earliest change after revision
-// arrived, as far back as memory goes.
+// ReceivedAfter returns when the request that made the first change after revision
+// arrived. It knows the newest changes only.
 func (d *Directory) ReceivedAfter(revision uint64) (time.Time, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -10,15 +10,15 @@ import (
 )
 
 // Suspension is an operator's decision to deny a user everything, whatever the
-// identity provider pushes. It ends when the user is deleted: a user who is made
-// again has another id.
+// identity provider pushes. Deleting the user ends it: a user who is created again
+// has another id and is not suspended.
 type Suspension struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
 }
 
-// Suspend denies a user everything until Unsuspend. Sessions begun before are
-// never valid again. Suspending again changes the reason.
+// Suspend denies a user everything until Unsuspend. Sessions that began before are
+// never valid again. Suspending a suspended user changes the reason.
 func (tx *Tx) Suspend(id, reason string) error {
 	u, err := tx.User(id)
 	if err != nil {
@@ -42,7 +42,7 @@ func (tx *Tx) Suspension(id string) (Suspension, error) {
 	return s, tx.read(suspendedKeys, id, &s)
 }
 
-// loadSuspensions brings suspensions into memory. One that cannot be read still
+// loadSuspensions brings suspensions into memory. A record that cannot be read still
 // suspends its user.
 func (l *loader) loadSuspensions(r store.Reader) error {
 	for e, err := range r.Scan([]byte(suspendedKeys), nil) {
@@ -65,13 +65,13 @@ func readSuspension(value []byte, err error) *Suspension {
 	return s
 }
 
-// applySuspension replaces the user by one who is, or is no longer, suspended.
+// applySuspension brings a change of a suspension into memory.
 func (d *Directory) applySuspension(w store.Write) {
 	idx := d.index.Load()
 	id, _ := idIn(w.Key, suspendedKeys, 0)
 	old, ok := idx.users.find(id)
 	if !ok {
-		return // deleted in the same change
+		return // the same change deletes the user
 	}
 	next := *old
 	next.Suspended = nil

@@ -24,13 +24,13 @@ type Tx struct {
 func (tx *Tx) Now() time.Time { return tx.now }
 
 // Writer returns the transaction of the store, for records that other packages commit together with a change of the
-// directory. Each package writes below its own keys alone. It is nil within View.
+// directory. A package may write only its own keys. Writer returns nil within View.
 func (tx *Tx) Writer() store.Writer { return tx.w }
 
 // Revision returns the store's revision; within Update, the one being made.
 func (tx *Tx) Revision() uint64 { return uint64(tx.r.Revision()) }
 
-// User reads a user by our id.
+// User returns the user with our id.
 func (tx *Tx) User(id string) (User, error) {
 	u := User{}
 	value, err := tx.get(userKeys, id)
@@ -71,7 +71,7 @@ func (tx *Tx) UserByName(userName string) (User, error) {
 	return tx.User(id)
 }
 
-// pointer returns the id at an index key, or ErrNotFound.
+// pointer returns the id that an index has for text, or ErrNotFound.
 func (tx *Tx) pointer(prefix, text string) (string, error) {
 	if bounded("", text) != nil {
 		return "", ErrNotFound
@@ -125,10 +125,10 @@ func (tx *Tx) Groups(from string) iter.Seq2[Group, error] {
 	return scan(tx, groupKeys, from, func(record []byte, g *Group) error { return json.Unmarshal(record, g) })
 }
 
-// UserIDs yields the ids of Users without reading them.
+// UserIDs yields the ids of the users without reading the users.
 func (tx *Tx) UserIDs(from string) iter.Seq2[string, error] { return tx.ids(userKeys, from) }
 
-// GroupIDs yields the ids of Groups without reading them.
+// GroupIDs yields the ids of the groups without reading the groups.
 func (tx *Tx) GroupIDs(from string) iter.Seq2[string, error] { return tx.ids(groupKeys, from) }
 
 func (tx *Tx) ids(prefix, from string) iter.Seq2[string, error] {
@@ -145,7 +145,7 @@ func (tx *Tx) ids(prefix, from string) iter.Seq2[string, error] {
 
 func scan[T any](tx *Tx, prefix, from string, decode func([]byte, *T) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		start, _ := idKey(prefix, from) // nil for "" and for no id of ours: from the first
+		start, _ := idKey(prefix, from) // nil, for the first, if from is not an id
 		for e, err := range tx.r.Scan([]byte(prefix), start) {
 			var decoded T
 			if err == nil {
@@ -183,9 +183,9 @@ func (tx *Tx) addCount(what string, n int) error {
 	return tx.w.Put(textKey(countKeys, what), strconv.AppendInt(nil, int64(before+n), 10))
 }
 
-// PutUser creates the user (ID empty) or replaces it. It sets ID, Epoch,
-// DeactivatedAt, Version, Created, Modified and the derived fields in u. It does
-// not write a user that has not changed. It returns a *[ConflictError] if another
+// PutUser creates the user if its ID is empty, or else replaces it. It sets ID,
+// Epoch, DeactivatedAt, Version, Created, Modified and the derived fields in u, and
+// does not write a user that has not changed. It returns a *[ConflictError] if another
 // user has the userName.
 func (tx *Tx) PutUser(u *User) error {
 	if err := errors.Join(bounded("userName", u.UserName), bounded("externalId", u.ExternalID)); err != nil {
@@ -255,7 +255,7 @@ func (tx *Tx) claim(attribute, prefix, value, id string) error {
 	return &ConflictError{attribute, value}
 }
 
-// move changes an index entry.
+// move replaces the index entry of the value old by that of new. Either may be "".
 func (tx *Tx) move(prefix, old, new, id string) error {
 	if old == new && old != "" {
 		return nil
@@ -271,7 +271,8 @@ func (tx *Tx) move(prefix, old, new, id string) error {
 	return tx.w.Put(textKey(prefix, new), []byte(id))
 }
 
-// moveShared changes the entries of an index in which many may have a value.
+// moveShared is move for an index in which several users may have a value, and for
+// several values.
 func (tx *Tx) moveShared(prefix string, old, new []string, id string) error {
 	for _, value := range old {
 		if !slices.Contains(new, value) {
@@ -298,7 +299,7 @@ func listOf(value string) []string {
 	return []string{value}
 }
 
-// folded returns the texts as an index has them, without those that fit in no key.
+// folded returns the texts as an index has them, without those that fit into no key.
 func folded(texts ...string) (list []string) {
 	for _, text := range texts {
 		if text != "" && Indexed(text) {
@@ -328,7 +329,7 @@ func (tx *Tx) remove(prefix string, ids ...string) error {
 	return tx.w.Delete(key)
 }
 
-// DeleteUser removes the user with every membership.
+// DeleteUser removes the user, their memberships and their suspension.
 func (tx *Tx) DeleteUser(id string) error {
 	u, err := tx.User(id)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// User is a user that the identity provider pushed. One that Lookup or ByID
-// returns is shared and never changes.
+// User is a user that the identity provider pushed. A User that Lookup or ByID returns
+// is shared and never changes.
 //
 // Only the fields with a name in JSON are stored. The others are computed from
 // Document when the user is read, so that a new one needs no migration.
@@ -27,7 +27,7 @@ type User struct {
 	inMemory
 }
 
-// Derived is what follows from a user's document and userName.
+// Derived has the fields that are computed from a user's document and userName.
 type Derived struct {
 	DisplayName string   `json:"-"` // displayName, else name.formatted, else userName
 	Email       string   `json:"-"` // the address that upstreams are told: the primary one, else the work one, else the first
@@ -35,7 +35,7 @@ type Derived struct {
 	Roles       []string `json:"-"`
 }
 
-// inMemory is what only users from Lookup and ByID have.
+// inMemory has the fields that only users from Lookup and ByID have.
 type inMemory struct {
 	Damaged    bool        `json:"-"` // a record of the user fails its checksum: no decision may allow the user anything
 	Suspended  *Suspension `json:"-"` // nil: no operator suspended the user
@@ -77,8 +77,8 @@ func decodeUser(record []byte, u *User) error {
 	return nil
 }
 
-// newUser returns the user at id as memory has it; one that cannot be read is a
-// damaged user.
+// newUser returns the user at id as memory has it. If the record cannot be read, the
+// user is damaged.
 func newUser(id string, record []byte, err error) *User {
 	u := &User{}
 	if err == nil {
@@ -91,7 +91,7 @@ func newUser(id string, record []byte, err error) *User {
 	return u
 }
 
-// setGroups makes sorted groups those of the user, with the parallel slices that
+// setGroups sets the user's groups, which must be sorted, and the parallel slices that
 // decisions read. The user must not be shared yet.
 func (u *User) setGroups(groups []*Group) {
 	u.groups = groups
@@ -102,7 +102,7 @@ func (u *User) setGroups(groups []*Group) {
 	}
 }
 
-// withGroups returns a copy of the user in other groups.
+// withGroups returns a copy of the user that belongs to groups.
 func (u *User) withGroups(groups []*Group) *User {
 	next := *u
 	sortGroups(groups)

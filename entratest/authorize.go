@@ -17,7 +17,7 @@ import (
 //go:embed pick.html
 var files embed.FS
 
-var pickPage = template.Must(template.New("pick.html").Funcs(template.FuncMap{"initials": initials, "hue": hue}).ParseFS(files, "pick.html"))
+var pickPage = template.Must(template.New("pick.html").ParseFS(files, "pick.html"))
 
 // code is an authorization code: valid once, for codeLife.
 type code struct {
@@ -136,10 +136,10 @@ func (t *Tenant) pick(w http.ResponseWriter, q url.Values) {
 	}{t.path("/oauth2/v2.0/authorize"), hidden, t.People()})
 }
 
-// initials returns up to two initials, for the picture of an account.
-func initials(name string) string {
+// Initials returns up to two initials, for the picture of the account.
+func (p Person) Initials() string {
 	var out []rune
-	for word := range strings.FieldsSeq(name) {
+	for word := range strings.FieldsSeq(p.Name) {
 		out = append(out, unicode.ToUpper([]rune(word)[0]))
 	}
 	if len(out) > 2 {
@@ -148,9 +148,9 @@ func initials(name string) string {
 	return string(out)
 }
 
-// hue returns the colour of an account in degrees, always the same for one person.
-func hue(oid string) (degrees int) {
-	for _, b := range []byte(oid) {
+// Hue returns the colour of the account's picture in degrees, always the same for one person.
+func (p Person) Hue() (degrees int) {
+	for _, b := range []byte(p.OID) {
 		degrees = (degrees*31 + int(b)) % 360
 	}
 	return degrees

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -206,9 +207,7 @@ func TestProvisioner_RejectsDeviations(t *testing.T) {
 
 // replay writes a recorded response.
 func replay(w http.ResponseWriter, r *httptest.ResponseRecorder) {
-	for name, values := range r.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), r.Header())
 	w.WriteHeader(r.Code)
 	_, _ = io.Copy(w, r.Body)
 }

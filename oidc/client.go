@@ -54,7 +54,7 @@ func (t limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if resp.Header.Get("Location") != "" || resp.StatusCode/100 == 3 {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		return nil, fmt.Errorf("the provider responded with a redirect (%d), which is not followed", resp.StatusCode)
 	}
 	resp.Body = http.MaxBytesReader(nil, resp.Body, maxResponse)

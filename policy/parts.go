@@ -121,14 +121,10 @@ func checkMethods(m *Match, _ Options, fault faultFunc) {
 	}
 }
 
-func compilePaths(m *Match, allow bool) (matcher, error) {
-	parse := parseDenyGlob
-	if allow {
-		parse = parseGlob
-	}
+func compilePaths(m *Match, _ bool) (matcher, error) {
 	var patterns []glob
 	for _, path := range m.Paths {
-		patterns = append(patterns, parse(path))
+		patterns = append(patterns, parseGlob(path))
 	}
 	return func(req *Request) bool {
 		for i := range patterns {
@@ -235,28 +231,13 @@ func compileRoles(m *Match, _ bool) (matcher, error) {
 func checkRoles(m *Match, _ Options, fault faultFunc) { checkTexts(m.Roles, fault) }
 
 // compileWhen counts a condition that cannot be evaluated as false in an allow
-// rule and as true in a deny rule. A deny rule for /secret applies to /secret/ too,
-// as with paths.
+// rule and as true in a deny rule.
 func compileWhen(m *Match, allow bool) (matcher, error) {
 	c, err := compileCondition(m.When)
 	if err != nil {
 		return nil, err
 	}
-	if allow || !strings.Contains(m.When, "path") {
-		return func(req *Request) bool { return c.holds(req, !allow) }, nil
-	}
-	return func(req *Request) bool {
-		if c.holds(req, true) {
-			return true
-		}
-		path, ok := strings.CutSuffix(req.Path, "/")
-		if !ok || path == "" {
-			return false
-		}
-		bare := *req
-		bare.Path = path
-		return c.holds(&bare, true)
-	}, nil
+	return func(req *Request) bool { return c.holds(req, !allow) }, nil
 }
 
 func checkWhen(m *Match, _ Options, fault faultFunc) {

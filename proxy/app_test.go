@@ -15,31 +15,31 @@ import (
 )
 
 const (
-	robot     = "7a111900-0000-4000-8000-000000000007" // an application's client ID
-	principal = "8a111900-0000-4000-8000-000000000008" // its object in the tenant
+	appID     = "7a111900-0000-4000-8000-000000000007" // the client ID of an application
+	appObject = "8a111900-0000-4000-8000-000000000008" // the id of its object in the tenant
 )
 
-// allowApps adds a rule for the robot, with roles, to the policy of the API.
+// allowApps adds a policy that allows the application appID, with roles, to the route of apiHost.
 func allowApps(roles ...string) func(*Settings) {
 	return func(s *Settings) {
-		s.Policies = append(s.Policies, policy.Named{Name: "robots", Rules: []policy.Rule{{Allow: &policy.Match{Apps: []string{robot}, Roles: roles}}}})
+		s.Policies = append(s.Policies, policy.Named{Name: "apps", Rules: []policy.Rule{{Allow: &policy.Match{Apps: []string{appID}, Roles: roles}}}})
 		for i := range s.Routes {
 			if s.Routes[i].Host == apiHost {
-				s.Routes[i].Policy = append(s.Routes[i].Policy, "robots")
+				s.Routes[i].Policy = append(s.Routes[i].Policy, "apps")
 			}
 		}
 	}
 }
 
-// TestApplication_PassesByRulesThatNameIt: an application that calls for itself is allowed by rules that name it, has no
-// user in the directory, and reaches the upstream under its own name.
-func TestApplication_PassesByRulesThatNameIt(t *testing.T) {
+// TestApplication_AllowedByRuleThatNamesIt checks that an application that calls for itself is allowed by rules that name it,
+// although the directory has no user for it, and that the upstream receives its own name.
+func TestApplication_AllowedByRuleThatNamesIt(t *testing.T) {
 	const api = "https://" + apiHost + "/v1/x"
 	w := newWorld(t, allowApps("Orders.Read"))
-	w.hire("nobody here")
-	w.token("alice", nil) // the provider is found
-	bearer := func(app string, alter func(entratest.Claims)) []string {
-		return []string{"Authorization", "Bearer " + w.tenant.AppToken(app, principal, audience, alter)}
+	w.addUser("carol")
+	w.token("alice", nil) // waits until the provider was discovered
+	bearer := func(app string, change func(entratest.Claims)) []string {
+		return []string{"Authorization", "Bearer " + w.tenant.AppToken(app, appObject, audience, change)}
 	}
 	roles := func(names ...string) func(entratest.Claims) {
 		return func(c entratest.Claims) { c["roles"] = names }
@@ -48,50 +48,50 @@ func TestApplication_PassesByRulesThatNameIt(t *testing.T) {
 		headers []string
 		want    int
 	}{
-		"with the role":                     {bearer(robot, roles("Other", "Orders.Read")), 200},
-		"without it":                        {bearer(robot, roles("Other")), 403},
-		"with none":                         {bearer(robot, func(c entratest.Claims) { delete(c, "roles") }), 403},
-		"another application":               {bearer("another", roles("Orders.Read")), 403},
-		"an ID in capitals":                 {bearer(strings.ToUpper(robot), roles("Orders.Read")), 403},
-		"expired":                           {bearer(robot, func(c entratest.Claims) { c["exp"] = 1 }), 401},
-		"a user's token by the application": {[]string{"Authorization", "Bearer " + w.token("nobody here", func(c entratest.Claims) { c["azp"] = robot; c["roles"] = []string{"Orders.Read"} })}, 403},
+		"with_role":              {bearer(appID, roles("Other", "Orders.Read")), 200},
+		"with_other_role":        {bearer(appID, roles("Other")), 403},
+		"without_roles":          {bearer(appID, func(c entratest.Claims) { delete(c, "roles") }), 403},
+		"another_application":    {bearer("another", roles("Orders.Read")), 403},
+		"ID_in_upper_case":       {bearer(strings.ToUpper(appID), roles("Orders.Read")), 403},
+		"expired":                {bearer(appID, func(c entratest.Claims) { c["exp"] = 1 }), 401},
+		"user_token_through_app": {[]string{"Authorization", "Bearer " + w.token("carol", func(c entratest.Claims) { c["azp"] = appID; c["roles"] = []string{"Orders.Read"} })}, 403},
 	} {
 		if resp, body := w.get(w.client(false), api, c.headers...); resp.StatusCode != c.want {
-			t.Errorf("%s answers %d: %s", name, resp.StatusCode, body)
+			t.Errorf("%s: %d %s", name, resp.StatusCode, body)
 		}
 	}
 
-	_, body := w.get(w.client(false), api, bearer(robot, roles("Orders.Read"))...)
+	_, body := w.get(w.client(false), api, bearer(appID, roles("Orders.Read"))...)
 	seen, err := textproto.NewReader(bufio.NewReader(strings.NewReader(body + "\r\n"))).ReadMIMEHeader()
 	if err != nil {
 		t.Fatalf("%v in %s", err, body)
 	}
-	if got := seen.Get("X-Forwarded-User"); got != "app:"+robot {
-		t.Errorf("the upstream is told of %q", got)
+	if got := seen.Get("X-Forwarded-User"); got != "app:"+appID {
+		t.Errorf("the upstream sees the user %q", got)
 	}
 	for _, name := range []string{"X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username"} {
-		if v, has := seen[name]; has {
-			t.Errorf("the upstream is told %s %q", name, v)
+		if values, ok := seen[name]; ok {
+			t.Errorf("the upstream sees %s: %q", name, values)
 		}
 	}
 	claims := payloadOf(t, seen.Get("X-Sallyport-Assertion"))
-	if claims["app"] != robot || claims["sub"] != "app:"+robot || claims["email"] != nil {
-		t.Errorf("the assertion says %v", claims)
+	if claims["app"] != appID || claims["sub"] != "app:"+appID || claims["email"] != nil {
+		t.Errorf("the assertion has the claims %v", claims)
 	}
 
-	_, body = w.get(w.client(false), "https://"+apiHost+"/.sallyport/me", bearer(robot, roles("Orders.Read"))...)
-	if !strings.Contains(body, `"app":{"id":"`+robot) || strings.Contains(body, `"user"`) {
-		t.Errorf("it is told of itself: %s", body)
+	_, body = w.get(w.client(false), "https://"+apiHost+"/.sallyport/me", bearer(appID, roles("Orders.Read"))...)
+	if !strings.Contains(body, `"app":{"id":"`+appID) || strings.Contains(body, `"user"`) {
+		t.Errorf("the response of %s: %s", mePath, body)
 	}
 }
 
-// TestApplication_IsNoUser: not even a user who was pushed with the application's object as externalId, and whom the
-// rules allow.
+// TestApplication_IsNoUser checks that an application is not taken for a user, even for one who was pushed with the id of its
+// object as externalId and whom the rules allow.
 func TestApplication_IsNoUser(t *testing.T) {
 	w := newWorld(t, nil)
-	w.token("alice", nil)
+	w.token("alice", nil) // waits until the provider was discovered
 	w.update(func(tx *directory.Tx) error {
-		u := directory.User{UserName: "robot@example.com", ExternalID: principal, Active: true}
+		u := directory.User{UserName: "app@example.com", ExternalID: appObject, Active: true}
 		if err := tx.PutUser(&u); err != nil {
 			return err
 		}
@@ -102,19 +102,20 @@ func TestApplication_IsNoUser(t *testing.T) {
 		_, err = tx.AddMembers(g.ID, []string{u.ID})
 		return err
 	})
-	if resp, body := w.get(w.client(false), "https://"+apiHost+"/v1/x", "Authorization", "Bearer "+w.tenant.AppToken(robot, principal, audience, nil)); resp.StatusCode != http.StatusForbidden {
-		t.Errorf("it gets %d: %s", resp.StatusCode, body)
+	if resp, body := w.get(w.client(false), "https://"+apiHost+"/v1/x", "Authorization", "Bearer "+w.tenant.AppToken(appID, appObject, audience, nil)); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
 
-func TestUserHeader_CannotNameAnApplication(t *testing.T) {
-	for name, want := range map[string]string{"app:" + robot: "app%3A" + robot, "app": "app", "apparent:x": "apparent:x", "alice": "alice"} {
+func TestUserHeader_CannotNameApplication(t *testing.T) {
+	for name, want := range map[string]string{"app:" + appID: "app%3A" + appID, "app": "app", "apparent:x": "apparent:x", "alice": "alice"} {
 		if got := userHeader(name); got != want {
-			t.Errorf("%s is told as %s", name, got)
+			t.Errorf("userHeader(%q): %q, want %q", name, got, want)
 		}
 	}
 }
 
+// payloadOf returns the claims of a JWT. It does not verify the signature.
 func payloadOf(t *testing.T, token string) (claims map[string]any) {
 	t.Helper()
 	parts := strings.Split(token, ".")

@@ -18,7 +18,7 @@ import (
 func BenchmarkThrough(b *testing.B) {
 	w := newWorld(b, nil)
 	page := []byte(strings.Repeat("x", 1<<10))
-	w.behindIs(func(rw http.ResponseWriter, _ *http.Request) { rw.Write(page) })
+	w.setUpstream(func(rw http.ResponseWriter, _ *http.Request) { rw.Write(page) })
 	to, err := url.Parse(w.upstream.URL)
 	w.must(err)
 	transport := &http.Transport{DisableCompression: true, MaxIdleConns: 256, MaxIdleConnsPerHost: 256, ResponseHeaderTimeout: time.Minute}
@@ -64,12 +64,12 @@ func BenchmarkThrough(b *testing.B) {
 	}
 }
 
-// BenchmarkAsk measures one decision: session, directory and rules.
-func BenchmarkAsk(b *testing.B) {
+// BenchmarkDecide measures one decision: session, directory and rules.
+func BenchmarkDecide(b *testing.B) {
 	w := newWorld(b, nil)
-	one, _ := w.signIn("alice", appHost)
+	started, _ := w.signIn("alice", appHost)
 	rt := w.proxy.routing.Load()
-	req := &request{routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/d/abc/dashboard", caller: &caller{session: &one}}
+	req := &request{routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/d/abc/dashboard", caller: &caller{session: &started}}
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -109,11 +109,11 @@ func BenchmarkStrip(b *testing.B) {
 // BenchmarkReview measures one review of ten thousand live requests that cuts none.
 func BenchmarkReview(b *testing.B) {
 	w := newWorld(b, nil)
-	one, _ := w.signIn("alice", appHost)
+	started, _ := w.signIn("alice", appHost)
 	rt := w.proxy.routing.Load()
 	for range 10_000 {
 		r := httptest.NewRequest("GET", "/", nil)
-		req := &request{routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: &one}}
+		req := &request{routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: &started}}
 		w.proxy.live.enter(req, newResponseWriter(httptest.NewRecorder(), r, time.Minute), r)
 	}
 	b.ReportAllocs()

@@ -20,9 +20,9 @@ const (
 	unknownFlow  = "unknown_flow" // the login was started elsewhere, was finished already, or expired
 )
 
-// callback finishes a login: the identity provider says who signed in, and the directory whether they belong. Every login
-// starts a new session under a new id and ends the one that the browser had, so that nobody can prepare a session for
-// somebody else to log in to (session fixation).
+// callback finishes a login: the identity provider says who signed in, and the directory whether that user is active. Every
+// login starts a new session under a new id and ends the session that the browser had, so that an attacker cannot make a
+// person log in to a session of the attacker's (session fixation).
 func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	if req.host != req.routing.host {
 		return deny(noRoute, "callback on a host other than the login host")
@@ -48,8 +48,8 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 	return p.startSession(w, r, req, f, target)
 }
 
-// callbackWithoutFlow handles a callback that belongs to no login of this browser. Most likely the person went back a
-// page.
+// callbackWithoutFlow handles a callback that belongs to no login of this browser. Most often the person
+// used the back button.
 func (p *Proxy) callbackWithoutFlow(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	if _, ok := p.currentSession(r, req); ok {
 		redirect(w, http.StatusFound, req.routing.public.String()+"/")

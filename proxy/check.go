@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 
 	"sallyport/proxy/internal/canonical"
@@ -18,9 +17,9 @@ import (
 // asks about replaces the check request; from then on it is processed like any other, except that the result goes to the
 // front proxy instead of an upstream.
 //
-// The path that is asked about follows checkPath in the path of the check (the form of Envoy's ext_authz). If nothing
-// follows, the X-Forwarded-* headers describe the request (the form of all other proxies). A check in both forms is
-// rejected.
+// A check has one of two forms. Envoy's ext_authz puts checkPath before the path of the request and keeps its method, host and
+// query. All other front proxies send a GET to checkPath itself and describe the request in X-Forwarded-* headers. A check in
+// both forms is rejected.
 
 // The headers with which a front proxy describes a request. Each must be sent exactly once.
 const (
@@ -141,7 +140,7 @@ func (req *request) askedByPath(h http.Header, client *authClient) (*request, *d
 	raw := strings.TrimPrefix(req.path, checkPath)
 	path, lenient, err := canonical.Path(raw)
 	if err != nil || lenient || path != raw {
-		return nil, deny(badPath, "what follows the path of a check is no canonical path")
+		return nil, deny(badPath, "the path after "+checkPath+" is not canonical")
 	}
 	client.relaysRedirects = true // the query belongs to the request that is asked about
 	asked := req.forTarget(req.method, req.host, path)
@@ -157,14 +156,9 @@ func isMethod(text string) bool {
 		strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
-// overrideHeaders are headers that frameworks use to override method or path. We strip them when forwarding; a front
-// proxy does not, so a check with one is rejected.
-var overrideHeaders = []string{"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Rewrite-Url", "X-Http-Method",
-	"X-Http-Method-Override", "X-Method-Override"}
-
 // spoofedHeader returns the name of a header that could make the application believe what we did not decide; "" if there
 // is none. The front proxy forwards the request with the headers of the client, so these are rejected: another spelling
-// of a header of ours, which the front proxy would not overwrite; a duplicate of one; one of overrideHeaders; and a
+// of a header of ours, which the front proxy would not overwrite; a duplicate of one; one of [overrideHeaders]; and a
 // usual identity header that this configuration does not set.
 func (rt *routing) spoofedHeader(h http.Header) string {
 	for key, lines := range h {
@@ -174,7 +168,7 @@ func (rt *routing) spoofedHeader(h http.Header) string {
 		switch {
 		case (ours || managed) && !validHeaderName(key),
 			ours && len(lines) > 1,
-			slices.Contains(overrideHeaders, key),
+			overrides.has(name),
 			rt.unusedIdentityHeaders[name]:
 			return key
 		}

@@ -20,9 +20,9 @@ type outcome struct {
 // request is let in, and again for every live request whenever its outcome may change. It is pure: it reads memory only
 // and has no side effects, not even in req.
 func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
-	r := req.route
+	r, readings := req.route, req.readings
 	if rt != req.routing {
-		if r = rt.find(req.host, req.path); !r.continues(req) {
+		if r, readings, out.denial = rt.routeOf(req); out.denial != nil || !r.continues(req) {
 			out.denial = deny(noRoute, "the route has changed")
 			return out
 		}
@@ -43,13 +43,15 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 		if out.user, out.denial = p.checkUser(c, now); out.denial != nil {
 			return out
 		}
+		if c.session != nil && !r.origins.allow(req.origins) {
+			out.denial = deny(crossOrigin, "sent by a page of another origin")
+			return out
+		}
 	}
-	q := policyRequest(req, c, out.user, now)
-	if out.decision = r.policy.Decide(&q); out.decision.Allow && req.lenient {
-		q.Path = canonical.LenientReading(req.path) // every reading of the path must be allowed
-		out.decision = r.policy.Decide(&q)
-	}
-	if !out.decision.Allow {
+	q := p.pools.policyRequests.Get().(*policy.Request)
+	defer p.pools.policyRequests.Put(q)
+	*q = policyRequest(req, c, out.user, now)
+	if out.decision = r.decideReadings(q, readings); !out.decision.Allow {
 		out.denial = denialByPolicy(req, c, out.decision)
 	}
 	return out
@@ -89,7 +91,7 @@ func denialByPolicy(req *request, c *caller, d policy.Decision) *denial {
 
 // continues reports whether r, under newer settings, is still the route of req: it leads to the same upstream.
 func (r *route) continues(req *request) bool {
-	return r != nil && r.upstream == req.route.upstream && (r.lenient || !req.lenient)
+	return r.upstream == req.route.upstream
 }
 
 // accepts reports whether the route accepts the way in which the caller authenticated.
@@ -161,9 +163,13 @@ func (p *Proxy) setCaller(e *audit.Event, req *request) {
 	}
 }
 
-// record writes an audit event about req. It logs the error that it returns.
+// record writes an audit event about req, at the time when req was received if the event has no time of its own. It logs
+// the error that it returns.
 func (p *Proxy) record(req *request, e audit.Event) error {
-	e.Time, e.Request, e.Host, e.Method, e.Path, e.Address = req.received, req.id, req.host, req.method, req.path, req.address
+	if e.Time.IsZero() {
+		e.Time = req.received
+	}
+	e.Request, e.Host, e.Method, e.Path, e.Address = req.id, req.host, req.method, req.path, req.address
 	err := p.audit.Write(e)
 	if err != nil {
 		p.log.Error("audit event not written", "err", err, "request", req.id)

@@ -57,6 +57,9 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 		p.loginAndReturn(w, r, req, denied.maxAge)
 		return
 	}
+	if req.route != nil {
+		req.route.origins.letRead(w.Header(), r.Header)
+	}
 	switch status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", challenge(denied))
@@ -80,7 +83,7 @@ func allowed(methods []string) string {
 	return strings.Join(methods, ", ")
 }
 
-// private keeps a response of ours out of every cache, and its address out of other sites.
+// private keeps a response of ours out of every cache, and its URL out of the Referer of other sites.
 func private(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -141,9 +144,9 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, req *request, denied *den
 	}
 }
 
-// deniedPage returns the page for a caller who is known and may not.
+// deniedPage returns the page for a known caller who is not allowed.
 func (p *Proxy) deniedPage(req *request, m meaning) console.Denied {
-	d := console.Denied{Who: p.who(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
+	d := console.Denied{Person: p.person(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
 	if req.route != nil {
 		d.URL, d.Owner = req.routing.origin(req.host)+req.path, req.route.owner
 	}
@@ -153,14 +156,14 @@ func (p *Proxy) deniedPage(req *request, m meaning) console.Denied {
 	return d
 }
 
-// who returns how a page addresses the caller.
-func (p *Proxy) who(req *request) console.Who {
+// person returns how a page addresses the caller.
+func (p *Proxy) person(req *request) console.Person {
 	c := req.caller
 	if c == nil {
-		return console.Who{}
+		return console.Person{}
 	}
 	if c.app() != "" {
-		return console.Who{Name: "Application " + c.app()}
+		return console.Person{Name: "Application " + c.app()}
 	}
 	user, ok := c.user, c.user != nil
 	switch {
@@ -172,11 +175,11 @@ func (p *Proxy) who(req *request) console.Who {
 	}
 	switch {
 	case ok && user.DisplayName != "":
-		return console.Who{Name: user.DisplayName, UserName: user.UserName}
+		return console.Person{Name: user.DisplayName, UserName: user.UserName}
 	case ok:
-		return console.Who{Name: user.UserName}
+		return console.Person{Name: user.UserName}
 	case c.session != nil:
-		return console.Who{Name: c.session.UserName}
+		return console.Person{Name: c.session.UserName}
 	}
-	return console.Who{Name: c.token.Name, UserName: c.token.Email}
+	return console.Person{Name: c.token.Name, UserName: c.token.Email}
 }

@@ -17,7 +17,7 @@ const (
 	firefoxAccept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 )
 
-func TestNavigates(t *testing.T) {
+func TestNavigates_ByMethodAndHeaders(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		method    string
@@ -36,11 +36,11 @@ func TestNavigates(t *testing.T) {
 		{"an old page opens a socket", "GET", map[string]string{"Upgrade": "websocket", "Accept": "text/html"}, false, false},
 		{"jQuery asks for HTML", "GET", map[string]string{"Accept": "text/html, */*; q=0.01", "X-Requested-With": "XMLHttpRequest"}, false, false},
 		{"an old script asks for JSON", "GET", map[string]string{"Accept": "application/json, text/javascript, */*; q=0.01"}, false, false},
-		{"an API client likes JSON more", "GET", map[string]string{"Accept": "application/json, text/html;q=0.5"}, false, false},
+		{"an API client prefers JSON", "GET", map[string]string{"Accept": "application/json, text/html;q=0.5"}, false, false},
 		{"curl", "GET", map[string]string{"Accept": "*/*"}, false, false},
 		{"Go's client", "GET", nil, false, false},
-		{"HTML refused by weight", "GET", map[string]string{"Accept": "text/html;q=0, application/json"}, false, false},
-		{"HTML with a mad weight", "GET", map[string]string{"Accept": "text/html;q=NaN"}, false, false},
+		{"HTML with weight 0", "GET", map[string]string{"Accept": "text/html;q=0, application/json"}, false, false},
+		{"HTML with an invalid weight", "GET", map[string]string{"Accept": "text/html;q=NaN"}, false, false},
 		{"HTML in capitals", "GET", map[string]string{"Accept": "TEXT/HTML; Q=0.3"}, true, true},
 		{"an event stream", "GET", map[string]string{"Accept": "text/event-stream"}, false, false},
 		{"HEAD for a page", "HEAD", map[string]string{"Accept": firefoxAccept}, false, true},
@@ -60,7 +60,7 @@ func TestNavigates(t *testing.T) {
 	}
 }
 
-// newPagesProxy returns a proxy that can write the responses of denials and nothing else.
+// newPagesProxy returns a proxy that can only write denials.
 func newPagesProxy(t *testing.T) *Proxy {
 	t.Helper()
 	pages, err := console.New()
@@ -78,7 +78,7 @@ func everyDenial() (all []*denial) {
 	return all
 }
 
-func TestDenial(t *testing.T) {
+func TestDenial_Response(t *testing.T) {
 	p := newPagesProxy(t)
 	respond := func(denied *denial, req *request, header ...string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(req.method, "https://app.example.com"+req.path, nil)
@@ -93,7 +93,7 @@ func TestDenial(t *testing.T) {
 	api := func() *request {
 		return &request{method: "GET", path: "/a/b", query: "?token=s3cret", route: &route{bearer: true, owner: "owner@example.com"}}
 	}
-	both := func() *request { req := api(); req.route.session = true; return req }
+	withSessions := func() *request { req := api(); req.route.session = true; return req }
 
 	t.Run("program_gets_problem", func(t *testing.T) {
 		for _, denied := range everyDenial() {
@@ -141,13 +141,13 @@ func TestDenial(t *testing.T) {
 	})
 	t.Run("browser_is_redirected_to_login", func(t *testing.T) {
 		for _, reason := range []Reason{notSignedIn, sessionEnded, sessionExpired} {
-			w := respond(deny(reason, ""), both(), "Accept", chromeAccept)
+			w := respond(deny(reason, ""), withSessions(), "Accept", chromeAccept)
 			to, err := url.Parse(w.Header().Get("Location"))
 			if err != nil || w.Code != http.StatusFound || to.Scheme+"://"+to.Host+to.Path != loginOrigin+loginPath {
 				t.Fatalf("%s: %d to %v", reason, w.Code, to)
 			}
 			if back := to.Query().Get("return_to"); back != appOrigin+"/a/b?token=s3cret" {
-				t.Errorf("comes back to %q", back)
+				t.Errorf("return_to is %q", back)
 			}
 			var binding *http.Cookie
 			for _, c := range w.Result().Cookies() {
@@ -165,11 +165,11 @@ func TestDenial(t *testing.T) {
 	})
 	t.Run("no_redirect_where_login_would_not_help", func(t *testing.T) {
 		for name, w := range map[string]*httptest.ResponseRecorder{
-			"a route for tokens alone": respond(deny(notSignedIn, ""), api(), "Accept", chromeAccept),
-			"a token that is invalid":  respond(deny(tokenRefused, ""), both(), "Accept", chromeAccept),
-			"a script":                 respond(deny(notSignedIn, ""), both(), "Accept", "application/json"),
+			"a route for tokens only": respond(deny(notSignedIn, ""), api(), "Accept", chromeAccept),
+			"a token that is invalid": respond(deny(tokenRefused, ""), withSessions(), "Accept", chromeAccept),
+			"a script":                respond(deny(notSignedIn, ""), withSessions(), "Accept", "application/json"),
 			"a form": func() *httptest.ResponseRecorder {
-				req := both()
+				req := withSessions()
 				req.method = "POST"
 				return respond(deny(notSignedIn, ""), req, "Accept", chromeAccept)
 			}(),
@@ -180,34 +180,34 @@ func TestDenial(t *testing.T) {
 		}
 	})
 	t.Run("tabs_share_binding_cookie", func(t *testing.T) {
-		w := respond(deny(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", bindingCookie+"="+strings.Repeat("A", 43))
+		w := respond(deny(notSignedIn, ""), withSessions(), "Accept", chromeAccept, "Cookie", bindingCookie+"="+strings.Repeat("A", 43))
 		to, _ := url.Parse(w.Header().Get("Location"))
 		if len(w.Result().Cookies()) != 0 || to.Query().Get("bind") != bindingOf(strings.Repeat("A", 43)) {
 			t.Errorf("another binding cookie was set: %v", w.Header())
 		}
-		w = respond(deny(notSignedIn, ""), both(), "Accept", chromeAccept, "Cookie", bindingCookie+"=chosen")
+		w = respond(deny(notSignedIn, ""), withSessions(), "Accept", chromeAccept, "Cookie", bindingCookie+"=chosen")
 		if len(w.Result().Cookies()) != 1 {
 			t.Error("a binding cookie that is not random was kept")
 		}
 	})
-	t.Run("return_to_escapes_odd_queries_and_drops_long_ones", func(t *testing.T) {
+	t.Run("return_to_escapes_query_and_drops_long_one", func(t *testing.T) {
 		for query, want := range map[string]string{
 			`?a="b"<c>\é`:                        "/a/b?a=%22b%22%3Cc%3E%5C%C3%A9",
 			"?" + strings.Repeat("x", 3000):      "/a/b",
 			"?ok=1|2{3}":                         "/a/b?ok=1|2{3}",
 			"?next=//evil.example&x=/../..%2f%0": "/a/b?next=//evil.example&x=/../..%2f%0",
 		} {
-			req := both()
+			req := withSessions()
 			req.query = query
 			to, _ := url.Parse(respond(deny(notSignedIn, ""), req, "Accept", chromeAccept).Header().Get("Location"))
 			if back := to.Query().Get("return_to"); back != appOrigin+want {
-				t.Errorf("%q comes back to %q", query, back)
+				t.Errorf("%q: return_to is %q", query, back)
 			}
 		}
 	})
 }
 
-// checkCommon checks what holds for the response of every denial.
+// checkCommon checks the headers that the response of every denial has, and that its body does not disclose the detail.
 func checkCommon(t *testing.T, denied *denial, w *httptest.ResponseRecorder) {
 	t.Helper()
 	if w.Header().Get("Cache-Control") != "no-store" {
@@ -223,6 +223,22 @@ func checkCommon(t *testing.T, denied *denial, w *httptest.ResponseRecorder) {
 		t.Errorf("%s: Allow %q", denied.reason, w.Header().Get("Allow"))
 	}
 	if strings.Contains(w.Body.String(), "for the log") {
-		t.Errorf("%s: the caller is told what is for the log", denied.reason)
+		t.Errorf("%s: the body discloses the detail for the log", denied.reason)
+	}
+}
+
+// TestDenial_DisclosesTokenVersion checks that the response to a token of the wrong version says what to change.
+func TestDenial_DisclosesTokenVersion(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil) // waits until the provider was discovered
+	text := w.tenant.AccessTokenV1(w.person("alice"), audience, nil)
+	resp, body := w.get(w.client(false), "https://"+apiHost+"/v1/x", "Authorization", "Bearer "+text)
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	for where, text := range map[string]string{"the problem": body, "WWW-Authenticate": resp.Header.Get("WWW-Authenticate")} {
+		if !strings.Contains(text, "it is a v1.0 token; set api.requestedAccessTokenVersion to 2") {
+			t.Errorf("%s: %q", where, text)
+		}
 	}
 }

@@ -134,7 +134,8 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		removeHopByHop(res.Header)
 	}
-	stripOurSetCookies(res.Header)
+	ex.routing.stripResponse(res.Header)
+	ex.routing.stripResponse(res.Trailer) // the names of those that will come
 	ex.route.responseEdits.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if !acceptsWebSocket(res) {

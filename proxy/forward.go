@@ -16,7 +16,7 @@ import (
 // roundTrip sends the request to the upstream and the response to the client. It returns a denial if there is no
 // response from the upstream.
 func (ex *exchange) roundTrip(in *http.Request) *denial {
-	informational := &informationalResponses{to: ex.rw}
+	informational := &informationalResponses{to: ex.rw, strip: ex.routing.stripResponse}
 	out := ex.upstreamRequest(in, informational.trace(ex.live.ctx))
 	if ex.body != nil {
 		defer ex.closeBody()
@@ -81,9 +81,7 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 func (ex *exchange) writeResponse(res *http.Response) {
 	ex.rw.closeIfBodyUnread(ex.body)
 	h := ex.rw.Header()
-	for name, values := range res.Header {
-		h[name] = values
-	}
+	maps.Copy(h, res.Header)
 	declared := len(res.Trailer)
 	for name := range res.Trailer {
 		h["Trailer"] = append(h["Trailer"], name)
@@ -102,6 +100,7 @@ func (ex *exchange) writeResponse(res *http.Response) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
+	ex.routing.stripResponse(res.Trailer)
 	if len(res.Trailer) == 0 {
 		return
 	}
@@ -122,14 +121,13 @@ func cleanTrailer(h http.Header) {
 		delete(h, name)
 	}
 	delete(h, "Content-Length")
-	stripOurSetCookies(h)
 }
 
 // copyBody sends the body on as it arrives. It flushes after each read, since the next may take a while. It notes whose
 // side ended the body.
 func (ex *exchange) copyBody(from io.Reader) error {
-	buf := ex.proxy.buffers.Get().(*[32 << 10]byte)
-	defer ex.proxy.buffers.Put(buf)
+	buf := ex.proxy.pools.buffers.Get().(*[32 << 10]byte)
+	defer ex.proxy.pools.buffers.Put(buf)
 	for {
 		n, err := from.Read(buf[:])
 		if n > 0 {
@@ -184,7 +182,8 @@ func connectionOptions(connection []string) (names []string) {
 // informationalResponses sends the client the 1xx responses of the upstream (RFC 9110 §15.2). They may arrive on another
 // goroutine than the request's.
 type informationalResponses struct {
-	to http.ResponseWriter
+	to    http.ResponseWriter
+	strip func(http.Header)
 
 	mu    sync.Mutex // guards ended; held while one is sent
 	ended bool       // the final response has arrived
@@ -202,6 +201,7 @@ func (i *informationalResponses) send(code int, header textproto.MIMEHeader) err
 		return nil
 	}
 	removeHopByHop(http.Header(header))
+	i.strip(http.Header(header))
 	h := i.to.Header()
 	for name, values := range header {
 		h[name] = slices.Clone(values)

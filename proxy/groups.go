@@ -8,11 +8,15 @@ import (
 )
 
 // warnOfGroups logs the groups that rules name and that the directory does not have, or has under another name. That is
-// no error: the settings may be in force before the first push. But such an allow lets nobody in, and such a deny stops
-// nobody.
+// no error: such an allow rule matches nobody, and such a deny rule stops nobody. Before the first group was pushed every
+// name would be missing, so nothing is logged then.
 func (p *Proxy) warnOfGroups(s Settings) {
+	groups := p.directory.Groups()
+	if len(groups) == 0 {
+		return
+	}
 	names, ids := map[string]bool{}, map[string]string{}
-	for _, g := range p.directory.Groups() {
+	for _, g := range groups {
 		names[g.DisplayName], ids[g.ExternalID] = true, g.DisplayName
 	}
 	for _, ref := range groupsNamed(s.Policies) {

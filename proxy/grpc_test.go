@@ -16,7 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// grpcWorld returns a world whose upstream is a real gRPC service over h2c, the service, and a client of the proxy.
+// grpcWorld starts a world whose upstream is a gRPC service over h2c, and returns it with the service and a client that calls
+// the service through the proxy.
 func grpcWorld(t *testing.T, host string) (*world, *health.Server, grpc_health_v1.HealthClient) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,7 +40,7 @@ func grpcWorld(t *testing.T, host string) (*world, *health.Server, grpc_health_v
 }
 
 // TestGRPC checks calls and streams, and the status that gRPC sends in trailers.
-func TestGRPC(t *testing.T) {
+func TestGRPC_CallsAndStreams(t *testing.T) {
 	w, service, client := grpcWorld(t, openHost)
 	service.SetServingStatus("app", grpc_health_v1.HealthCheckResponse_SERVING)
 	res, err := client.Check(w.ctx, &grpc_health_v1.HealthCheckRequest{Service: "app"})
@@ -65,13 +66,13 @@ func TestGRPC(t *testing.T) {
 func TestGRPC_Callers(t *testing.T) {
 	w, _, client := grpcWorld(t, appHost)
 	if _, err := client.Check(w.ctx, &grpc_health_v1.HealthCheckRequest{}); status.Code(err) != codes.Unauthenticated {
-		t.Errorf("an anonymous caller gets %v", err)
+		t.Errorf("an anonymous call: %v", err)
 	}
 	as := func(name string) context.Context {
 		return metadata.AppendToOutgoingContext(w.ctx, "authorization", "Bearer "+w.token(name, nil))
 	}
 	if _, err := client.Check(as("bob"), &grpc_health_v1.HealthCheckRequest{}); status.Code(err) != codes.PermissionDenied {
-		t.Errorf("bob gets %v", err)
+		t.Errorf("a call of bob: %v", err)
 	}
 	stream, err := client.Watch(as("alice"), &grpc_health_v1.HealthCheckRequest{})
 	w.must(err)

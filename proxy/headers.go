@@ -10,11 +10,7 @@ import (
 // applications read headers; the value is the one spelling that is forwarded, or "" if none is.
 type headerNames map[string]string
 
-// setByUs are headers that upstreams trust from a proxy, and headers that frameworks use to override method or path. No
-// spelling is forwarded; some are set afterwards. The headers that begin with setByUsPrefix belong to them.
-var setByUs = []string{"Forwarded", "X-Real-Ip", "Proxy", "X-Original-Url", "X-Original-Uri", "X-Original-Method",
-	"X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override", secretHeader}
-
+// setByUsPrefix begins the headers with which proxies describe a request. Some of them are set after all were removed.
 const setByUsPrefix = "X_FORWARDED_"
 
 // exactHeaders are headers that are forwarded only in canonical spelling. CGI-style applications would take a variant,
@@ -30,8 +26,11 @@ func managedNames(identity IdentityHeaders) headerNames {
 	for _, name := range exactHeaders {
 		names[cgiName(name)] = name
 	}
-	for _, name := range slices.Concat(setByUs, hopByHop) {
+	for _, name := range hopByHop {
 		names[cgiName(name)] = ""
+	}
+	for name := range setByUs.names {
+		names[name] = ""
 	}
 	for _, name := range Defaults().IdentityHeaders.all() { // even if the settings name others: an upstream may trust the usual ones
 		names[cgiName(name)] = ""
@@ -62,7 +61,7 @@ func (n headerNames) strip(h http.Header) http.Header {
 func (n headerNames) passes(key string) bool {
 	var buf [maxNameBytes]byte
 	name := appendCGI(buf[:0], key)
-	if strings.HasPrefix(string(name), setByUsPrefix) {
+	if strings.HasPrefix(string(name), "X_") && setByUs.hasPrefix(string(name)) {
 		return false
 	}
 	spelling, ok := n[string(name)]
@@ -96,7 +95,7 @@ func validHeaderName(name string) bool {
 // reservedHeader reports whether the header has a meaning of its own, so that it cannot carry an identity.
 func reservedHeader(name string) bool {
 	key := http.CanonicalHeaderKey(name)
-	return slices.Contains(exactHeaders, key) || slices.Contains(setByUs, key) || slices.Contains(hopByHop, key) || strings.HasPrefix(key, "Content-") ||
+	return slices.Contains(exactHeaders, key) || setByUs.names[cgiName(key)] || overrides.has(cgiName(key)) || slices.Contains(hopByHop, key) || strings.HasPrefix(key, "Content-") ||
 		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
 }
 

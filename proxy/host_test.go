@@ -11,13 +11,13 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// TestServe_HostsOnTheWire: however the host is written, the request is decided by the route of the host that the upstream
-// receives, or it is denied.
+// TestServe_HostsOnTheWire sends hosts and targets in every form. Each request is either denied or decided by the route of the
+// host that the upstream receives.
 func TestServe_HostsOnTheWire(t *testing.T) {
 	w := newWorld(t, nil)
-	ask := func(lines string) (code int, host string) {
+	send := func(lines string) (code int, host string) {
 		t.Helper()
-		conn := w.raw(lines + "Accept: application/json\r\nConnection: close\r\n\r\n")
+		conn := w.sendRaw(lines + "Accept: application/json\r\nConnection: close\r\n\r\n")
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		w.must(err)
 		io.Copy(io.Discard, res.Body)
@@ -63,14 +63,14 @@ func TestServe_HostsOnTheWire(t *testing.T) {
 		{"FOO / HTTP/1.1\r\nHost: open.example.com\r\n", 401},
 		{strings.Repeat("A", 40) + " / HTTP/1.1\r\nHost: open.example.com\r\n", 405},
 	} {
-		code, host := ask(c.lines)
+		code, host := send(c.lines)
 		if code != c.code || (host != "") != (c.code == 200) || host != "" && host != "open.example.com" {
-			t.Errorf("%q: %d, upstream told %q; want %d", c.lines, code, host, c.code)
+			t.Errorf("%q: %d, upstream saw host %q; want %d", c.lines, code, host, c.code)
 		}
 	}
 }
 
-// TestRouting_ManyHosts: ten hosts and a thousand are looked up alike.
+// TestRouting_ManyHosts checks that hosts are compared in the same way if there are a thousand of them.
 func TestRouting_ManyHosts(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		for i := range 1000 {

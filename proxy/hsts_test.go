@@ -18,7 +18,7 @@ import (
 func TestHSTS_OnEveryResponse(t *testing.T) {
 	const ours, theirs = "max-age=31536000", "max-age=1; includeSubDomains; preload"
 	w := newWorld(t, nil)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/sets" {
 			rw.Header()["Strict-Transport-Security"] = []string{theirs, theirs}
 		}
@@ -38,7 +38,7 @@ func TestHSTS_OnEveryResponse(t *testing.T) {
 		} {
 			res, _ := w.get(w.client(h2), target)
 			if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); got != want {
-				t.Errorf("%s sends %q, want %q", target, got, want)
+				t.Errorf("%s: %q, want %q", target, got, want)
 			}
 		}
 	}
@@ -50,15 +50,15 @@ func TestHSTS_OnInformationalAndSwitching(t *testing.T) {
 	const header = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n"
 	informational := "HTTP/1.1 103 Early Hints\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: timeout=5\r\nLink: </a.css>\r\n" + header + "\r\n"
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[1].Upstream = Upstreams{hostile(t, informational+"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		s.Routes[1].Upstream = Upstreams{rawUpstream(t, informational+"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"+header+"\r\n")}
 	})
-	in := bufio.NewReader(w.raw(handshake))
+	in := bufio.NewReader(w.sendRaw(handshake))
 	for _, want := range []int{http.StatusEarlyHints, http.StatusSwitchingProtocols} {
 		res, err := http.ReadResponse(in, nil)
 		w.must(err)
 		if got := strings.Join(res.Header["Strict-Transport-Security"], ", "); res.StatusCode != want || got != "max-age=31536000" {
-			t.Errorf("%d sends %q", res.StatusCode, got)
+			t.Errorf("%d: %q", res.StatusCode, got)
 		}
 		if want == http.StatusEarlyHints && (len(res.Header) != 2 || res.Header.Get("Link") == "") {
 			t.Errorf("informational: %v", res.Header)
@@ -71,19 +71,19 @@ func TestHSTS_BehindTrustedProxy(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		trusted []string
-		said    string
+		proto   string
 		want    string
 	}{
-		{"a trusted proxy says https", []string{"127.0.0.0/8"}, "https", "max-age=31536000"},
-		{"a trusted proxy says http", []string{"127.0.0.0/8"}, "http", ""},
-		{"another proxy says https", nil, "https", ""},
+		{"trusted proxy, https", []string{"127.0.0.0/8"}, "https", "max-age=31536000"},
+		{"trusted proxy, http", []string{"127.0.0.0/8"}, "http", ""},
+		{"untrusted proxy, https", nil, "https", ""},
 	} {
 		w := newWorld(t, func(s *Settings) { s.TrustedProxies = c.trusted })
 		s := httptest.NewServer(w.proxy)
 		r, err := http.NewRequest(http.MethodGet, s.URL, nil)
 		w.must(err)
 		r.Host = openHost
-		r.Header.Set("X-Forwarded-Proto", c.said)
+		r.Header.Set("X-Forwarded-Proto", c.proto)
 		res, err := s.Client().Do(r)
 		w.must(err)
 		_ = res.Body.Close()
@@ -123,7 +123,7 @@ func TestHSTS_Settings(t *testing.T) {
 		}
 	}
 	w := newWorld(t, func(s *Settings) { s.HSTS = HSTS{} })
-	w.behindIs(func(rw http.ResponseWriter, _ *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Strict-Transport-Security", "max-age=5")
 	})
 	if res, _ := w.get(w.client(true), "https://open.example.com/"); res.Header.Get("Strict-Transport-Security") != "max-age=5" {

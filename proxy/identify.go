@@ -18,8 +18,9 @@ const (
 )
 
 // identify sets the caller of req, in a way that the route accepts. Missing credentials are not an error here; invalid
-// ones are. A CORS preflight request that the route lets through loses its credentials and has no caller.
+// ones are. It also notes which origin the request comes from. A CORS preflight request that the route lets through loses its credentials and has no caller.
 func (p *Proxy) identify(r *http.Request, req *request) *denial {
+	req.origins = req.originsOf(r.Header)
 	if req.route.passPreflights && req.authClient == nil && isPreflight(r) {
 		req.preflight = true
 		delete(r.Header, "Authorization")

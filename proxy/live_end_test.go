@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// logBuffer collects the lines of a logger.
+// logBuffer is a log that is safe for concurrent use.
 type logBuffer struct {
 	mu sync.Mutex // guards b
 	b  bytes.Buffer
@@ -42,14 +42,14 @@ func (l *logBuffer) ends(t *testing.T) (list []map[string]any) {
 	return list
 }
 
-// logDebug makes the proxy log at debug.
+// logDebug makes the proxy log at level debug into the buffer that it returns.
 func (w *world) logDebug() *logBuffer {
 	l := new(logBuffer)
 	w.proxy.log = slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return l
 }
 
-// lived is longer than an exchange must last to be reported.
+// lived is a duration after which the end of an exchange is reported.
 const lived = longLived + 200*time.Millisecond
 
 // openTunnel opens a WebSocket whose upstream repeats what it receives, and returns the client's side.
@@ -58,7 +58,7 @@ func (w *world) openTunnel(headers string) (conn interface {
 	CloseWrite() error
 }, in *bufio.Reader) {
 	w.t.Helper()
-	c := w.raw(strings.Replace(handshake, "Upgrade: websocket", headers+"Upgrade: websocket", 1))
+	c := w.sendRaw(strings.Replace(handshake, "Upgrade: websocket", headers+"Upgrade: websocket", 1))
 	in = bufio.NewReader(c)
 	res, err := http.ReadResponse(in, nil)
 	w.must(err)
@@ -68,7 +68,7 @@ func (w *world) openTunnel(headers string) (conn interface {
 	return c, in
 }
 
-// stream opens a response that ends as its upstream wants, and returns it after lived.
+// stream sends a request, waits for lived and returns the response, whose body may go on.
 func (w *world) stream(c *http.Client) *http.Response {
 	w.t.Helper()
 	res := w.open(c, "GET", "/", nil)
@@ -76,15 +76,16 @@ func (w *world) stream(c *http.Client) *http.Response {
 	return res
 }
 
-// endlessStream makes the upstream send one piece, and no more until it is cut off.
+// endlessStream sends one piece, and then nothing until the request ends.
 func endlessStream(rw http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(rw, piece)
 	_ = http.NewResponseController(rw).Flush()
 	<-r.Context().Done()
 }
 
-// TestLiveEnd checks for each way in which a live connection can end that it is counted and logged, once and rightly.
-func TestLiveEnd(t *testing.T) {
+// TestLiveEnd_Causes ends a live connection in each way, and checks that its end is counted and logged once, with the right
+// cause and byte counts.
+func TestLiveEnd_Causes(t *testing.T) {
 	for name, c := range map[string]struct {
 		by       endedBy
 		settings func(t *testing.T, s *Settings)
@@ -102,7 +103,7 @@ func TestLiveEnd(t *testing.T) {
 			w.must(conn.CloseWrite())
 		}},
 		"tunnel/upstream": {by: byUpstream, sent: 3, settings: func(t *testing.T, s *Settings) {
-			s.Routes[1].Upstream = Upstreams{closingTunnel(t, "bye", lived)}
+			s.Routes[1].Upstream = Upstreams{closingWebSocketUpstream(t, "bye", lived)}
 		}, run: func(w *world) {
 			conn, in := w.openTunnel("")
 			_, _ = io.Copy(io.Discard, in)
@@ -123,19 +124,19 @@ func TestLiveEnd(t *testing.T) {
 			_ = w.proxy.Run(ctx)
 		}},
 		"stream/client": {by: byClient, sent: 10, run: func(w *world) {
-			w.behindIs(endlessStream)
+			w.setUpstream(endlessStream)
 			w.must(w.stream(w.client(true)).Body.Close())
 		}},
 		"stream/upstream": {by: byUpstream, sent: 10, run: func(w *world) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				_ = http.NewResponseController(rw).Flush()
 				time.Sleep(lived)
 				_, _ = io.WriteString(rw, piece)
 			})
 			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
 		}},
-		"stream/upstream breaks off": {by: byUpstream, sent: 10, run: func(w *world) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+		"stream/upstream_aborts": {by: byUpstream, sent: 10, run: func(w *world) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				_, _ = io.WriteString(rw, piece)
 				_ = http.NewResponseController(rw).Flush()
 				time.Sleep(lived)
@@ -144,14 +145,14 @@ func TestLiveEnd(t *testing.T) {
 			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
 		}},
 		"stream/cut": {by: byCut, sent: 10, run: func(w *world) {
-			w.behindIs(endlessStream)
+			w.setUpstream(endlessStream)
 			w.stream(w.client(true))
 			s := w.settings
 			s.Routes = s.Routes[:1]
 			w.must(w.proxy.Load(s))
 		}},
 		"stream/shutdown": {by: byShutdown, sent: 10, run: func(w *world) {
-			w.behindIs(endlessStream)
+			w.setUpstream(endlessStream)
 			w.stream(w.client(true))
 			ctx, stop := context.WithCancel(w.ctx)
 			stop()
@@ -159,7 +160,7 @@ func TestLiveEnd(t *testing.T) {
 			w.server.CloseClientConnections()
 		}},
 		"stream/stall": {by: byStall, sent: -1, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
-			w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				for err := error(nil); err == nil; {
 					_, err = rw.Write(make([]byte, 64<<10))
 				}
@@ -167,17 +168,17 @@ func TestLiveEnd(t *testing.T) {
 			w.open(w.client(true), "GET", "/", nil)
 		}},
 		"upload/stall": {by: byStall, received: 10, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
-			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-			w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
+			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+			w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
 		}},
 		"upload/client": {by: byClient, received: 10, run: func(w *world) {
-			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-			conn := w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
+			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+			conn := w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
 			time.Sleep(lived)
 			w.must(conn.Close())
 		}},
 		"request/error": {by: byError, settings: func(_ *testing.T, s *Settings) { s.Routes[1].Timeout = lived }, run: func(w *world) {
-			w.behindIs(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 			if res := w.open(w.client(true), "GET", "/", nil); res.StatusCode != http.StatusGatewayTimeout {
 				w.t.Error(res.Status)
 			}
@@ -193,10 +194,10 @@ func TestLiveEnd(t *testing.T) {
 			log := w.logDebug()
 			c.run(w)
 			w.eventually("it is counted and logged", func() bool {
-				return w.number("sallyport_live_ended_total") == 1 && len(log.ends(t)) == 1
+				return w.metric("sallyport_live_ended_total") == 1 && len(log.ends(t)) == 1
 			})
-			if w.number("sallyport_live_ended_total", "route", "open", "by", string(c.by)) != 1 {
-				t.Error("counted as another end")
+			if w.metric("sallyport_live_ended_total", "route", "open", "by", string(c.by)) != 1 {
+				t.Error("counted with another cause")
 			}
 			got := log.ends(t)[0]
 			if got["by"] != string(c.by) || got["route"] != "open" || got["host"] != openHost || got["level"] != "DEBUG" || got["request"] == "" {
@@ -205,19 +206,19 @@ func TestLiveEnd(t *testing.T) {
 			if got["received"] != c.received || c.sent >= 0 && got["sent"] != c.sent {
 				t.Errorf("bytes are logged as %v and %v, want %v and %v", got["received"], got["sent"], c.received, c.sent)
 			}
-			if took := time.Duration(got["took"].(float64)); took < longLived || took > patience {
-				t.Errorf("it took %s", took)
+			if took := time.Duration(got["took"].(float64)); took < longLived || took > waitLimit {
+				t.Errorf("took is %s", took)
 			}
 		})
 	}
 }
 
-// TestLiveEnd_NamesTheUser checks that the line has the user of the connection.
-func TestLiveEnd_NamesTheUser(t *testing.T) {
+// TestLiveEnd_LogsUser checks that the line has the user of the connection.
+func TestLiveEnd_LogsUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	log := w.logDebug()
-	w.behindIs(endlessStream)
+	w.setUpstream(endlessStream)
 	_, cookie := w.signIn("alice", appHost)
 	r, err := http.NewRequestWithContext(w.ctx, "GET", "https://"+appHost+"/", nil)
 	w.must(err)
@@ -237,17 +238,19 @@ func TestLiveEnd_IgnoresShort(t *testing.T) {
 	w := newWorld(t, nil)
 	log := w.logDebug()
 	w.get(w.client(true), "https://"+openHost+"/")
-	if n := w.number("sallyport_live_ended_total"); n != 0 || len(log.ends(t)) != 0 {
+	if n := w.metric("sallyport_live_ended_total"); n != 0 || len(log.ends(t)) != 0 {
 		t.Errorf("%v counted, %v logged", n, log.ends(t))
 	}
 }
 
-func echoUpstream(t *testing.T, s *Settings) { s.Routes[1].Upstream = Upstreams{echoTunnel(t, "")} }
+func echoUpstream(t *testing.T, s *Settings) {
+	s.Routes[1].Upstream = Upstreams{echoWebSocketUpstream(t, "")}
+}
 
-// closingTunnel returns the URL of an upstream that accepts a WebSocket, sends some bytes and closes it after a while.
-func closingTunnel(t *testing.T, text string, after time.Duration) string {
+// closingWebSocketUpstream returns the URL of an upstream that accepts a WebSocket, sends some bytes and closes it after a while.
+func closingWebSocketUpstream(t *testing.T, text string, after time.Duration) string {
 	t.Helper()
-	return acceptWebSockets(t, func(conn io.ReadWriteCloser, _ io.Reader) {
+	return webSocketUpstream(t, func(conn io.ReadWriteCloser, _ io.Reader) {
 		_, _ = io.WriteString(conn, switching+text)
 		time.Sleep(after)
 	})

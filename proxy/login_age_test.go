@@ -24,7 +24,7 @@ func TestCut_LoginTooOld(t *testing.T) {
 			}
 		}
 	})
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(rw, "line\n")
 		rw.(http.Flusher).Flush()
 		<-r.Context().Done()
@@ -32,13 +32,13 @@ func TestCut_LoginTooOld(t *testing.T) {
 	u := w.user("alice")
 	begin := func(s session.Session) string {
 		s.User, s.Epoch, s.UserName = u.ID, u.Epoch, u.UserName
-		one, err := w.sessions.Begin(w.ctx, s)
+		started, err := w.sessions.Begin(w.ctx, s)
 		w.must(err)
-		token, err := w.sessions.NewToken(w.ctx, one.ID, appHost)
+		token, err := w.sessions.NewToken(w.ctx, started.ID, appHost)
 		w.must(err)
 		return session.CookieName + "=" + token
 	}
-	ask := func(cookie string) *http.Response {
+	send := func(cookie string) *http.Response {
 		req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, "https://"+appHost+"/", nil)
 		w.must(err)
 		req.Header.Set("Cookie", cookie)
@@ -47,15 +47,15 @@ func TestCut_LoginTooOld(t *testing.T) {
 		return resp
 	}
 	almost := time.Now().Add(-59 * time.Second)
-	for name, s := range map[string]session.Session{"an unknown time": {Authenticated: time.Now()}, "long ago": {Authenticated: time.Now().Add(-time.Hour), Proven: true}} {
-		if resp := ask(begin(s)); resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") !=
+	for name, s := range map[string]session.Session{"login at an unknown time": {Authenticated: time.Now()}, "login an hour ago": {Authenticated: time.Now().Add(-time.Hour), Proven: true}} {
+		if resp := send(begin(s)); resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") !=
 			`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="This asks for a more recent sign-in than yours. Sign in again to go on.", max_age=60` {
-			t.Errorf("%s gives %d %q", name, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
+			t.Errorf("%s: %d %q", name, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
 		}
 	}
-	resp := ask(begin(session.Session{Authenticated: almost, Proven: true}))
+	resp := send(begin(session.Session{Authenticated: almost, Proven: true}))
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("a recent login gives %d", resp.StatusCode)
+		t.Fatalf("a recent login: %d", resp.StatusCode)
 	}
 	lines := bufio.NewReader(resp.Body)
 	if _, err := lines.ReadString('\n'); err != nil {
@@ -65,7 +65,7 @@ func TestCut_LoginTooOld(t *testing.T) {
 	if err == nil || time.Now().Before(almost.Add(time.Minute)) {
 		t.Errorf("the stream ended with %v after %s", err, time.Since(almost))
 	}
-	w.eventually("the cut is counted", func() bool { // after the cut
-		return w.number("sallyport_cuts_total", "route", "app", "reason", string(loginTooOld)) == 1
+	w.eventually("the cut is counted", func() bool { // the counter follows the cut
+		return w.metric("sallyport_cuts_total", "route", "app", "reason", string(loginTooOld)) == 1
 	})
 }

@@ -75,14 +75,15 @@ func returnTo(w http.ResponseWriter, r *http.Request, req *request) string {
 	return queryOf(req).Get("return_to")
 }
 
-// showLogout shows the button, or says that nobody is signed in. Only the login host can be sure of that.
+// showLogout shows the page with the button, or, if nobody is signed in, the page that says so. Only the login host can be
+// sure that nobody is.
 func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request) {
 	target, valid := req.routing.resolve(queryOf(req).Get("return_to"), req.routing.origin(req.host))
 	if _, ok := p.currentSession(r, req); !ok && req.host == req.routing.host {
 		p.showSignedOut(w, req, target.String())
 		return
 	}
-	page := console.SignOut{Who: p.who(req), Action: logoutPath}
+	page := console.SignOut{Person: p.person(req), Action: logoutPath}
 	if valid {
 		page.ReturnTo = target.String()
 	}

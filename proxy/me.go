@@ -33,7 +33,7 @@ type meApp struct {
 }
 
 type meGroup struct {
-	ID   string `json:"id,omitempty"` // that of the identity provider
+	ID   string `json:"id,omitempty"` // the id that the identity provider gave it
 	Name string `json:"name"`
 }
 
@@ -49,7 +49,7 @@ type meToken struct {
 	Expires time.Time `json:"expires"`
 }
 
-// me tells callers who they are taken for.
+// me returns who the proxy takes the caller for.
 func (p *Proxy) me(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	user, denied := p.identifyInternal(r, req)
 	if denied != nil {

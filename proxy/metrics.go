@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// The values of the label route that are no name of a route.
+// The values of the label route that are not names of routes.
 const (
 	routeNone     = "_none"     // the host is unknown, or the request invalid
 	routeInternal = "_internal" // our own paths

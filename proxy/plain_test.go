@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// newPlain returns a server without TLS in front of ServePlain.
+// newPlain returns a server without TLS that calls ServePlain.
 func (w *world) newPlain() *httptest.Server {
 	w.t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(w.proxy.ServePlain))
@@ -27,7 +27,7 @@ func sendPlain(t *testing.T, s *httptest.Server, text string) *http.Response {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	_, _ = io.WriteString(conn, text)
 	method, _, _ := strings.Cut(text, " ")
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
@@ -37,11 +37,12 @@ func sendPlain(t *testing.T, s *httptest.Server, text string) *http.Response {
 	return res
 }
 
-// TestServePlain redirects to the same URL over https and nowhere else, and never reaches an upstream.
-func TestServePlain(t *testing.T) {
+// TestServePlain_RedirectsToHTTPS checks that a request for a host of ours is redirected to the same URL over https or denied,
+// and never reaches an upstream.
+func TestServePlain_RedirectsToHTTPS(t *testing.T) {
 	reached := 0
 	w := newWorld(t, func(s *Settings) { s.PublicURL = "https://" + loginHost + ":8443" })
-	w.behindIs(func(http.ResponseWriter, *http.Request) { reached++ })
+	w.setUpstream(func(http.ResponseWriter, *http.Request) { reached++ })
 	s := w.newPlain()
 	for _, c := range []struct{ method, target, host, want string }{
 		{"GET", "/", appHost, "308 https://app.example.com:8443/"},
@@ -52,7 +53,7 @@ func TestServePlain(t *testing.T) {
 		{"GET", "/", loginHost, "308 https://login.example.com:8443/"},
 		{"GET", "/.sallyport/me", appHost, "308 https://app.example.com:8443/.sallyport/me"},
 		{"GET", "http://app.example.com/x", appHost, "308 https://app.example.com:8443/x"},
-		{"GET", "/a%2Fb", lenientApp, "308 https://" + lenientApp + ":8443/a%2Fb"},
+		{"GET", "/a%2Fb", lenientHost, "308 https://" + lenientHost + ":8443/a%2Fb"},
 		{"GET", "/anyone", openHost, "308 https://open.example.com:8443/anyone"},
 
 		{"GET", "/", "evil.example", "404 "},
@@ -74,10 +75,10 @@ func TestServePlain(t *testing.T) {
 	} {
 		res := sendPlain(t, s, c.method+" "+c.target+" HTTP/1.1\r\nHost: "+c.host+"\r\nConnection: close\r\n\r\n")
 		if got := res.Status[:4] + res.Header.Get("Location"); got != c.want {
-			t.Errorf("%s %s at %s gives %s, want %s", c.method, c.target, c.host, got, c.want)
+			t.Errorf("%s %s at %s: %s, want %s", c.method, c.target, c.host, got, c.want)
 		}
 		if len(res.Header["Set-Cookie"]) > 0 || res.Header.Get("Strict-Transport-Security") != "" {
-			t.Errorf("%s %s at %s sends %v", c.method, c.target, c.host, res.Header)
+			t.Errorf("%s %s at %s: headers %v", c.method, c.target, c.host, res.Header)
 		}
 	}
 	if reached > 0 {
@@ -85,14 +86,15 @@ func TestServePlain(t *testing.T) {
 	}
 }
 
-// TestServePlain_DoesNotWaitForBody: neither for a body that was announced, nor for another request.
+// TestServePlain_DoesNotWaitForBody checks that the connection is closed after the response, even if the body of the request
+// never arrives.
 func TestServePlain_DoesNotWaitForBody(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.newPlain()
 	for _, head := range []string{"GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nContent-Length: 10\r\n", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"} {
 		conn, err := net.Dial("tcp", s.Listener.Addr().String())
 		w.must(err)
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(waitLimit))
 		_, _ = io.WriteString(conn, head+"Host: "+appHost+"\r\n\r\n")
 		if resp, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(resp), "HTTP/1.1 ") {
 			t.Errorf("%q: %q, %v", head, resp, err)
@@ -101,18 +103,18 @@ func TestServePlain_DoesNotWaitForBody(t *testing.T) {
 	}
 }
 
-// TestServePlain_FollowsSettings: a host is known as soon as a route has it.
+// TestServePlain_FollowsSettings checks that the host of a new route is redirected as soon as the settings are in force.
 func TestServePlain_FollowsSettings(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.newPlain()
-	const ask = "GET /x HTTP/1.1\r\nHost: new.example.com\r\nConnection: close\r\n\r\n"
-	if res := sendPlain(t, s, ask); res.StatusCode != http.StatusNotFound {
-		t.Errorf("an unknown host gives %s", res.Status)
+	const request = "GET /x HTTP/1.1\r\nHost: new.example.com\r\nConnection: close\r\n\r\n"
+	if res := sendPlain(t, s, request); res.StatusCode != http.StatusNotFound {
+		t.Errorf("an unknown host: %s", res.Status)
 	}
 	w.settings.Routes = append(w.settings.Routes, Route{Name: "new", Host: "new.example.com", Upstream: Upstreams{w.upstream.URL}, Policy: []string{"staff"}})
 	w.must(w.proxy.Load(w.settings))
-	if res := sendPlain(t, s, ask); res.Header.Get("Location") != "https://new.example.com/x" {
-		t.Errorf("a new host gives %s %v", res.Status, res.Header)
+	if res := sendPlain(t, s, request); res.Header.Get("Location") != "https://new.example.com/x" {
+		t.Errorf("a new host: %s %v", res.Status, res.Header)
 	}
 	if hosts := strings.Join(w.proxy.Hosts(), " "); !strings.Contains(hosts, "login.example.com new.example.com") {
 		t.Errorf("the hosts are %s", hosts)

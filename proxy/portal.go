@@ -9,13 +9,13 @@ import (
 	"sallyport/policy"
 )
 
-// portal lists the applications that the caller may open, by the rules and groups of this moment.
+// portal lists the applications that the caller may open, by the current rules and groups.
 func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	user, denied := p.identifyInternal(r, req)
 	if denied != nil {
 		return denied
 	}
-	page := console.Portal{Who: p.who(req), SignOut: logoutPath}
+	page := console.Portal{Person: p.person(req), SignOut: logoutPath}
 	if s := req.caller.session; s != nil {
 		page.Expires = s.Expires.Format("2 January 15:04 MST")
 	}

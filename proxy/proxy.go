@@ -1,9 +1,9 @@
 // Package proxy lets requests reach the applications behind it: it decides each request, and keeps deciding while the
 // request lives.
 //
-// [Proxy.serve] is the only way from a socket to an upstream. What let a request in keeps it in: when the directory, the
-// sessions or the settings change, [Proxy.decide] is asked again for every live request, and the requests that it now
-// denies are cut.
+// [Proxy.serve] is the only way from a socket to an upstream. A request goes on only as long as it is allowed: when the
+// directory, the sessions or the settings change, [Proxy.decide] decides every live request again, and the requests that it
+// now denies are cut.
 package proxy
 
 import (
@@ -22,6 +22,7 @@ import (
 	"sallyport/console"
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/policy"
 	"sallyport/session"
 	"sallyport/throttle"
 )
@@ -36,7 +37,7 @@ type Parts struct {
 	Log       *slog.Logger
 }
 
-// Proxy is an identity-aware reverse proxy. It serves no host until Load.
+// Proxy is an identity-aware reverse proxy. It serves no host before the first Load.
 type Proxy struct {
 	directory  *directory.Directory
 	sessions   *session.Sessions
@@ -46,7 +47,7 @@ type Proxy struct {
 	log        *slog.Logger
 	metrics    *metrics
 	assertions *assertions
-	buffers    sync.Pool // of *[32 << 10]byte, through which responses are copied
+	pools      pools
 	routing    atomic.Pointer[routing]
 	live       liveSet
 	stopping   atomic.Bool // Run has ended
@@ -54,6 +55,12 @@ type Proxy struct {
 
 	reviewing sync.Mutex // one review at a time; guards reviewed
 	reviewed  uint64     // the directory's revision that the last review saw
+}
+
+// pools are memory that requests reuse.
+type pools struct {
+	buffers        sync.Pool // of *[32 << 10]byte, through which responses are copied
+	policyRequests sync.Pool // of *policy.Request: the parts of a rule are function values, so what Decide is given escapes
 }
 
 // throttles limit clients by address.
@@ -72,7 +79,10 @@ func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, log: parts.Log,
 		metrics: newMetrics(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
-		buffers: sync.Pool{New: func() any { return new([32 << 10]byte) }},
+		pools: pools{
+			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
+			policyRequests: sync.Pool{New: func() any { return new(policy.Request) }},
+		},
 		throttles: throttles{
 			logins:    throttle.New(loginsPerSecond, loginBurst),
 			callbacks: throttle.New(loginsPerSecond, loginBurst),
@@ -133,7 +143,7 @@ func (p *Proxy) handle(w *responseWriter, r *http.Request, serve func(*responseW
 	if !w.startDenial() {
 		return
 	}
-	if req.internal && cookies != nil { // ours, such as the deletion of one that was used up
+	if req.internal && cookies != nil { // set by a handler of ours, such as the deletion of a flow cookie
 		w.Header()["Set-Cookie"] = cookies
 	}
 	p.logDenial(req, denied)
@@ -184,7 +194,7 @@ func (p *Proxy) overloaded(req *request) bool {
 	return p.live.full(req.routing.maxLive) || req.route.upstream.full(req.routing)
 }
 
-// logDenial logs a denial: loudly if the service or an upstream is the cause.
+// logDenial logs a denial, as a warning if the service or an upstream is the cause.
 func (p *Proxy) logDenial(req *request, denied *denial) {
 	level := slog.LevelDebug
 	if denied.status() >= http.StatusInternalServerError {
@@ -201,7 +211,7 @@ func (p *Proxy) finish(req *request, w *responseWriter, panicked any) {
 		w.flushPending()
 	}
 	p.count(req, w.status())
-	if panicked != nil && panicked != http.ErrAbortHandler {
+	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==
 		p.log.Error("request failed by a fault of the proxy", "err", panicked, "request", req.id, "stack", string(debug.Stack()))
 	}
 	if abort := w.release(); panicked != nil || abort {

@@ -71,7 +71,7 @@ func TestReason_HasMeaning(t *testing.T) {
 	}
 }
 
-// TestReason_CoversPolicy fails for a decision of the rules that is no reason here.
+// TestReason_CoversPolicy fails for a reason of package policy, other than RuleAllow, that has no meaning here.
 func TestReason_CoversPolicy(t *testing.T) {
 	for name, reason := range declaredReasons(t, "../policy") {
 		if _, ok := meanings[reason]; !ok && name != "RuleAllow" {
@@ -80,7 +80,7 @@ func TestReason_CoversPolicy(t *testing.T) {
 	}
 }
 
-// TestReason_UnknownIsDenied: a reason without a meaning, which a fault in the code would be, still denies.
+// TestReason_UnknownIsDenied checks that a reason without a meaning, which only a fault in the code can cause, is a 500.
 func TestReason_UnknownIsDenied(t *testing.T) {
 	if m := Reason("invented").meaning(); m.status != 500 || m.title == "" || m.text == "" {
 		t.Errorf("%+v", m)

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestForward_RecordedRequests checks that requests as browsers and clients of real applications send them reach the
-// upstream unchanged (testdata/good/README.md).
+// TestForward_RecordedRequests checks that requests in the form in which the clients of well-known applications send them reach
+// the upstream unchanged (testdata/good/README.md).
 func TestForward_RecordedRequests(t *testing.T) {
 	files, err := filepath.Glob("testdata/good/*.txt")
 	if err != nil || len(files) < 15 {
@@ -23,7 +23,7 @@ func TestForward_RecordedRequests(t *testing.T) {
 		header     http.Header
 	}
 	saw := make(chan seen, 1)
-	w.behindIs(func(_ http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		saw <- seen{r.Method + " " + r.RequestURI, string(body), r.Header}
 	})
@@ -34,7 +34,7 @@ func TestForward_RecordedRequests(t *testing.T) {
 			head, body, _ := strings.Cut(string(data), "\n\n")
 			first, headers, _ := strings.Cut(head, "\n")
 			route, line, _ := strings.Cut(first, " ")
-			host := map[string]string{"app": appHost, "files": lenientApp}[route]
+			host := map[string]string{"app": appHost, "files": lenientHost}[route]
 			_, cookie := w.signIn("alice", host)
 			if i := strings.Index(headers, "Cookie: "); i >= 0 {
 				headers = headers[:i] + "Cookie: " + cookie + "; " + headers[i+len("Cookie: "):]

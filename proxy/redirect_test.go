@@ -11,8 +11,8 @@ import (
 	"sallyport/proxy"
 )
 
-// TestRedirect_StaysOnOurHosts asks every path that redirects to send a browser elsewhere. A parser that reads URLs as
-// browsers do judges each Location.
+// TestRedirect_StaysOnOurHosts requests, with every invalid return_to, each path that redirects. Node parses each Location as
+// browsers do, and none may lead to another site.
 func TestRedirect_StaysOnOurHosts(t *testing.T) {
 	h := newEnv(t)
 	g := h.browser(h.alice)
@@ -20,11 +20,11 @@ func TestRedirect_StaysOnOurHosts(t *testing.T) {
 	ours := map[string]bool{"https://login.example.com": true, "https://app.example.com": true, "https://wiki.example.com": true, "https://api.example.com": true,
 		"https://" + h.issuer.Listener.Addr().String(): true}
 
-	type redirect struct{ asked, base, location string }
+	type redirect struct{ request, base, location string }
 	var redirects []redirect
 	ask := func(method, target string) {
 		p := g.ask(method, target, nil, "Accept", navigate, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin")
-		if location, sent := p.Header["Location"]; sent {
+		if location, ok := p.Header["Location"]; ok {
 			redirects = append(redirects, redirect{method + " " + target, p.Request.URL.String(), strings.Join(location, " ")})
 		}
 	}
@@ -35,12 +35,12 @@ func TestRedirect_StaysOnOurHosts(t *testing.T) {
 		ask("GET", "https://app.example.com/.sallyport/accept"+q)
 		ask("POST", "https://wiki.example.com/.sallyport/logout"+q)
 		if g.cookie(loginHost, sessionCookie) == "" {
-			t.Fatal("was signed out on the login host")
+			t.Fatal("the browser was signed out on the login host")
 		}
 	}
 	for _, path := range []string{"/%2f/evil.example", "//evil.example", "/..//evil.example", "/%5cevil.example", "/.%2e//evil.example", "/@evil.example", "/?//evil.example"} {
-		r := h.browser(h.alice)
-		p := r.ask("GET", "https://wiki.example.com/team"+path, nil, "Accept", navigate)
+		other := h.browser(h.alice)
+		p := other.ask("GET", "https://wiki.example.com/team"+path, nil, "Accept", navigate)
 		if location := p.Header.Get("Location"); location != "" {
 			redirects = append(redirects, redirect{path, p.Request.URL.String(), location})
 		}
@@ -49,31 +49,31 @@ func TestRedirect_StaysOnOurHosts(t *testing.T) {
 		t.Errorf("only %d redirects", len(redirects))
 	}
 	var pairs [][2]string
-	for _, a := range redirects {
-		pairs = append(pairs, [2]string{a.location, a.base})
+	for _, r := range redirects {
+		pairs = append(pairs, [2]string{r.location, r.base})
 	}
-	for i, origin := range whatwg(t, pairs) {
+	for i, origin := range browserOriginsFrom(t, pairs) {
 		if !ours[origin] {
-			t.Errorf("%s leads to %q: %s", redirects[i].asked, redirects[i].location, origin)
+			t.Errorf("%s leads to %q: %s", redirects[i].request, redirects[i].location, origin)
 		}
 	}
 }
 
-// TestRedirect_SurvivesLogin logs in with invalid values of return_to and ends on a page of ours.
-func TestRedirect_SurvivesLogin(t *testing.T) {
+// TestRedirect_InvalidReturnToEndsAtPortal checks that a login with an invalid return_to ends at the portal.
+func TestRedirect_InvalidReturnToEndsAtPortal(t *testing.T) {
 	h := newEnv(t)
 	all := proxy.BadReturns()
-	for i := 0; i < len(all); i += 17 { // whole logins for some values of each kind; the test above judges the Location of all
+	for i := 0; i < len(all); i += 17 { // a whole login takes long, so only some values are used
 		g := h.browser(h.alice)
 		p := g.open("https://login.example.com/.sallyport/login?return_to=" + url.QueryEscape(all[i]))
 		if p.StatusCode != 200 || p.Request.URL.String() != "https://login.example.com/" {
-			t.Errorf("%q ends at %s with %d", all[i], p.Request.URL, p.StatusCode)
+			t.Errorf("%q: ends at %s with %d", all[i], p.Request.URL, p.StatusCode)
 		}
 	}
 }
 
-// whatwg returns the origin to which each pair of a Location and its base leads, by Node's URL.
-func whatwg(t *testing.T, pairs [][2]string) []string {
+// browserOriginsFrom returns the origin to which each pair of a Location and its base leads, by Node's URL.
+func browserOriginsFrom(t *testing.T, pairs [][2]string) []string {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {

@@ -31,12 +31,14 @@ type request struct {
 	internal     bool        // the request is for a path of ours
 	authClient   *authClient // the front proxy that asks whether the request is allowed; nil for any other request
 	route        *route      // nil for internal requests, and until it is found
+	readings     []string    // other readings of the path, which all lead to the route
 	preflight    bool        // a CORS preflight request that the route lets through without a caller
-	caller       *caller     // nil for an anonymous request
-	sessionError Reason      // why the session cookie that was sent is not valid; "" if none was sent
+	origins      origins
+	caller       *caller // nil for an anonymous request
+	sessionError Reason  // why the session cookie that was sent is not valid; "" if none was sent
 }
 
-// newRequest returns the facts of r that cannot be wrong. [request.readTarget] reads the others.
+// newRequest returns the facts of r that need no validation. [request.readTarget] adds the others.
 func newRequest(r *http.Request, rt *routing) *request {
 	req := &request{id: newID(), received: time.Now().UTC(), routing: rt, method: r.Method}
 	req.setOrigin(r)
@@ -99,23 +101,18 @@ func (req *request) isInternal() bool {
 }
 
 // findRoute sets the route of req.
-func (req *request) findRoute() *denial {
-	req.route = req.routing.find(req.host, req.path)
-	switch {
-	case req.route == nil:
-		return deny(noRoute, "")
-	case req.lenient && !req.route.lenient:
-		return deny(badPath, "lenient spelling on a route with strict paths")
-	}
-	return nil
+func (req *request) findRoute() (denied *denial) {
+	req.route, req.readings, denied = req.routing.routeOf(req)
+	return denied
 }
 
-// acceptsSessions reports whether signing in would help. It would not on a route that accepts bearer tokens alone.
+// acceptsSessions reports whether signing in can help: it cannot on a route that accepts bearer tokens only.
 func (req *request) acceptsSessions() bool { return req.route == nil || req.route.session }
 
-// caller is who proved who they are, by exactly one of session and token. A nil *caller is anonymous.
+// caller is the user or application that made a request, authenticated by either a session or a token. A nil *caller is
+// anonymous.
 type caller struct {
-	user    *directory.User  // what the directory says of them; nil until it was asked, and for an application
+	user    *directory.User  // nil before the decision, and for an application
 	session *session.Session // nil for a bearer token
 	token   *oidc.Identity   // nil for a session
 }

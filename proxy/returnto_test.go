@@ -18,7 +18,7 @@ const (
 var testRouting = &routing{public: &url.URL{Scheme: "https", Host: "login.example.com"}, host: "login.example.com",
 	hosts: map[string][]*route{"app.example.com": {{name: "app"}}}}
 
-// goodReturns are accepted unchanged. Each has the URL to which it leads on the login host.
+// goodReturns maps each return_to that is accepted to the URL to which it leads on the login host.
 var goodReturns = map[string]string{
 	"/":                      loginOrigin + "/",
 	"/d/abc/board":           loginOrigin + "/d/abc/board",
@@ -36,7 +36,7 @@ var goodReturns = map[string]string{
 	loginOrigin + "/x":                                 loginOrigin + "/x",
 }
 
-// BadReturns are rejected, and lead to the root. The faults are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
+// BadReturns returns values of return_to that must be rejected and lead to the root. They are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
 // CVE-2021-21291 (oauth2-proxy), CVE-2026-83589 (OpenShift oauth-proxy), CVE-2021-32786, CVE-2021-39191
 // (mod_auth_openidc), CVE-2021-29651 (Pomerium), CVE-2025-67713, CVE-2026-55500 (Miniflux), CVE-2026-28512 (Pocket ID,
 // userinfo), CVE-2022-28923 (Caddy), and Ory's on the boundary of DNS labels.
@@ -70,7 +70,7 @@ func BadReturns() []string {
 		"<https://app.example.com/>", `"https://app.example.com/"`, `/"onmouseover=x`, "/<script>", "/a b", "/\xff", "/\xc0\xaf", "https://app.example.com/\xff", "[/x]", "(/x)", "null", "undefined", "@evil.example", ":80/", "::", "*",
 		"/" + strings.Repeat("a", maxReturnTo), appOrigin + "/" + strings.Repeat("a", maxReturnTo),
 	}
-	// Every white space and control a browser strips or ignores, in every place it could matter.
+	// White space and control characters that browsers strip or ignore, in every place in which they could matter.
 	for _, c := range []string{"\t", "\n", "\r", "\x00", "\x08", "\x0b", "\x1c", " ", "\u00a0", "\u2003", "\ufeff", "%09", "%0A", "%0d", "%00", "%5C", `\`} {
 		bad = append(bad, c+"/x", "/"+c+"/evil.example", "/"+c+c+"evil.example", c+"//evil.example", "/"+c+`\evil.example`, "https:"+c+"//evil.example", "https://app.example.com"+c+"@evil.example/", "https://app.example.com"+c+".evil.example/")
 	}
@@ -79,7 +79,7 @@ func BadReturns() []string {
 
 func ours(origin string) bool { return origin == loginOrigin || origin == appOrigin }
 
-func TestReturnTo(t *testing.T) {
+func TestReturnTo_LeadsToOurHostsOnly(t *testing.T) {
 	t.Run("accepts_our_hosts", func(t *testing.T) {
 		for text, want := range goodReturns {
 			if target, ok := testRouting.resolve(text, loginOrigin); !ok || target.String() != want {
@@ -132,7 +132,7 @@ func TestReturnTo(t *testing.T) {
 			}
 		}
 		if away < 100 {
-			t.Errorf("only %d of %d would lead away: a weak list", away, len(BadReturns()))
+			t.Errorf("only %d of %d values lead a browser away, so the list proves too little", away, len(BadReturns()))
 		}
 	})
 }
@@ -164,6 +164,7 @@ console.log(JSON.stringify(texts.map(t => { try { return new URL(t, base).origin
 	return got
 }
 
+// FuzzReturnTo checks that every return_to leads to a host of ours.
 func FuzzReturnTo(f *testing.F) {
 	for text := range goodReturns {
 		f.Add(text)

@@ -110,8 +110,8 @@ func (p *Proxy) decideAgain(live []*liveRequest, now time.Time, changes *batch) 
 	return cut
 }
 
-// endAll ends requests that were cut. It tells every client before it closes any connection, and it does so on all cores:
-// there may be thousands, and each takes a system call that wakes a thread.
+// endAll ends requests that were cut. It half-closes the connections of all tunnels before it closes any, on all cores: there
+// may be thousands, and each half-close is a system call that wakes a thread.
 func endAll(cut []*liveRequest) {
 	var all sync.WaitGroup
 	for part := range slices.Chunk(cut, max(128, len(cut)/runtime.GOMAXPROCS(0)+1)) {
@@ -140,12 +140,12 @@ func (p *Proxy) newBatch() *batch {
 	return b
 }
 
-// recordCuts records the requests that were cut. Cuts are the only actions that come before their record: nobody who was
-// denied stays because a disk is slow.
+// recordCuts records the requests that were cut. Unlike every other action, a cut is recorded after it was made: a slow disk
+// must not keep a request alive that is no longer allowed.
 func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
 	for l, denied := range cut {
 		l.route.metrics.countCut(denied.reason)
-		e := audit.Event{Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision}
+		e := audit.Event{Time: time.Now().UTC(), Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision}
 		p.setCaller(&e, l.request)
 		_ = p.record(l.request, e) // record logs the error
 		p.log.Info("live request cut", "route", l.route.name, "user", e.User, "reason", denied.reason, "request", l.id)

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"sallyport/proxy/internal/canonical"
@@ -35,7 +37,23 @@ func (r *route) rewritePath(req *request) (string, *denial) {
 	if err != nil || normalized != path || lenient && !req.lenient || canonical.Under(path, internalRoot) {
 		return "", deny(badPath, "the rewritten path is not canonical")
 	}
+	if req.lenient && !r.decidedReadings(req, path) {
+		return "", deny(badPath, "the rewritten path can be read as one that was not decided")
+	}
 	return path, nil
+}
+
+// decidedReadings reports whether every reading of a rewritten path comes from a reading of the path that was decided.
+func (r *route) decidedReadings(req *request, path string) bool {
+	readings, err := canonical.Readings(path)
+	if err != nil {
+		return false
+	}
+	add, strip := canonical.Decoded(r.addPath), canonical.Decoded(r.stripPath)
+	return !slices.ContainsFunc(readings, func(reading string) bool {
+		rest, ok := strings.CutPrefix(reading, add)
+		return !ok || !slices.Contains(req.readings, strip+rest)
+	})
 }
 
 // headerEdits are [HeaderEdits] with canonical names.
@@ -59,9 +77,7 @@ func (e headerEdits) apply(h http.Header) {
 	for _, name := range e.remove {
 		delete(h, name)
 	}
-	for name, values := range e.set {
-		h[name] = values
-	}
+	maps.Copy(h, e.set)
 }
 
 // isPreflight reports whether r is a CORS preflight request (Fetch §3.3.2), which a browser sends without credentials.

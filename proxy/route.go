@@ -23,7 +23,8 @@ type routing struct {
 	headers        IdentityHeaders
 	hsts           string // value of Strict-Transport-Security; "" for none
 	managed        headerNames
-	secret         secret // of front proxies; nil: none is required
+	strippedNames  map[string]bool // response headers, by CGI name
+	secret         secret          // of front proxies; nil: none is required
 
 	unusedIdentityHeaders map[string]bool     // usual identity headers that are not set, by CGI name
 	hosts                 map[string][]*route // by canonical host; longest path first
@@ -40,11 +41,12 @@ type route struct {
 	path              string // canonical, without a slash at its end except for the root
 	owner             string
 	policy            *policy.Policy
-	session           bool   // accepts sessions
-	bearer            bool   // accepts bearer tokens
-	passAuthorization bool   // forwards the Authorization header
-	lenient           bool   // accepts lenient paths
-	passPreflights    bool   // lets CORS preflight requests through without a caller
+	session           bool // accepts sessions
+	bearer            bool // accepts bearer tokens
+	passAuthorization bool // forwards the Authorization header
+	lenient           bool // accepts lenient paths
+	passPreflights    bool // lets CORS preflight requests through without a caller
+	origins           originRules
 	maxBody           int    // bytes; 0: no limit
 	stripPath         string // leading segments that the upstream does not receive; "" for none
 	addPath           string // leading segments that it receives instead
@@ -69,14 +71,14 @@ func (r *route) groupsOf(u *directory.User) []string {
 	return list
 }
 
-// upstreamOf returns the upstream of w: an existing one if it would be the same, so that its connections are kept.
-func (rt *routing) upstreamOf(w Route) (*routeUpstream, error) {
+// upstreamOf returns the upstream of a route: that of rt if it would be the same, so that its connections are kept.
+func (rt *routing) upstreamOf(settings Route) (*routeUpstream, error) {
 	for _, r := range rt.routes {
-		if r.upstream.same(w) {
+		if r.upstream.same(settings) {
 			return r.upstream, nil
 		}
 	}
-	return newUpstream(w)
+	return newUpstream(settings)
 }
 
 // closeUnused closes the idle connections to upstreams that next does not use.
@@ -139,7 +141,7 @@ func compile(s Settings, old *routing) (*routing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
+	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), strippedNames: strippedNames(s.IdentityHeaders), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
 	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
@@ -172,29 +174,30 @@ func compile(s Settings, old *routing) (*routing, error) {
 	return rt, nil
 }
 
-func compileRoute(w Route, s Settings) (*route, error) {
-	r := &route{name: w.Name, owner: w.Owner, passAuthorization: w.PassAuthorization, lenient: w.PathEncoding == lenientPaths,
-		passPreflights: w.Preflight == passPreflight, maxBody: w.MaxBody, requestEdits: w.RequestHeaders.compile(), responseEdits: w.ResponseHeaders.compile()}
-	accepts := func(kind string) bool { return len(w.Accept) == 0 || slices.Contains(w.Accept, kind) }
+// compileRoute compiles one route of s, without its upstream.
+func compileRoute(settings Route, s Settings) (*route, error) {
+	r := &route{name: settings.Name, owner: settings.Owner, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
+		passPreflights: settings.Preflight == passPreflight, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
+	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error
-	if r.host, err = canonical.HostName(w.Host); err != nil {
+	if r.host, err = canonical.HostName(settings.Host); err != nil {
 		return nil, err
 	}
-	if r.path, err = routePath(w.Path); err != nil {
+	if r.path, err = routePath(settings.Path); err != nil {
 		return nil, err
 	}
-	if r.stripPath, r.addPath, err = w.Rewrite.compile(); err != nil {
+	if r.stripPath, r.addPath, err = settings.Rewrite.compile(); err != nil {
 		return nil, fmt.Errorf("rewrite: %w", err)
 	}
 	var rules []policy.Named
 	for _, p := range s.Policies {
-		if slices.Contains(w.Policy, p.Name) {
+		if slices.Contains(settings.Policy, p.Name) {
 			rules = append(rules, p)
 		}
 	}
 	if r.policy, err = policy.Compile(rules, policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
-		return nil, fmt.Errorf("policy %s: %w", strings.Join(w.Policy, ", "), err)
+		return nil, fmt.Errorf("policy %s: %w", strings.Join(settings.Policy, ", "), err)
 	}
 	r.groupIDs, r.groupNames = setOf(r.policy.GroupIDs()), setOf(r.policy.GroupNames())
 	return r, nil

@@ -29,6 +29,8 @@ type Route struct {
 	Timeout           time.Duration `yaml:"timeout" doc:"how long the upstream may take to begin its response; 60s when absent"`
 	MaxBody           int           `yaml:"max_body" doc:"bytes that a request's body may have; no limit when absent"`
 	Preflight         string        `yaml:"cors_preflight" doc:"decide (default): like any request; pass: CORS preflight requests, which browsers send without credentials, reach the upstream"`
+	AllowedOrigins    []string      `yaml:"allowed_origins" doc:"other origins, such as https://shop.example.com, whose pages may open WebSockets, send changes and read denials with a person's session; none when absent"`
+	CrossOrigin       string        `yaml:"cross_origin" doc:"what happens to a request that is not GET, HEAD or OPTIONS and that a page of another origin sends with a person's session: reject, or allow; reject when absent, but allow hosts of the same site where cors_preflight is pass and allowed_origins is absent"`
 	Rewrite           *Rewrite      `yaml:"rewrite" doc:"gives the upstream another path than the one that was decided"`
 	RequestHeaders    HeaderEdits   `yaml:"request_headers" doc:"changes what the upstream is sent"`
 	ResponseHeaders   HeaderEdits   `yaml:"response_headers" doc:"changes what the client is sent"`
@@ -121,6 +123,7 @@ func (r Route) check(s Settings, fault func(path, problem string)) {
 	managed := managedNames(s.IdentityHeaders)
 	r.RequestHeaders.check("request_headers", managed, fault)
 	r.ResponseHeaders.check("response_headers", nil, fault)
+	r.checkOrigins(fault)
 	r.checkPolicy(s, fault)
 }
 
@@ -174,10 +177,11 @@ func (h *Health) check(fault func(path, problem string)) {
 func (e HeaderEdits) check(key string, managed headerNames, fault func(path, problem string)) {
 	checkName := func(at, name string) {
 		spelling, ok := managed[cgiName(name)]
+		ok = ok && !mounts.has(cgiName(name))
 		switch {
 		case !validHeaderName(name) || name == "":
 			fault(at, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
-		case fixedHeader(name) || ok && spelling == "" || managed != nil && strings.HasPrefix(cgiName(name), setByUsPrefix):
+		case fixedHeader(name) || ok && spelling == "" || managed != nil && setByUs.hasPrefix(cgiName(name)):
 			fault(at, fmt.Sprintf("only the proxy itself may set or remove %s", name))
 		}
 	}

@@ -1,8 +1,13 @@
 package proxy
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -13,6 +18,7 @@ func bothProtocols(t *testing.T, w *world, f func(t *testing.T, c *http.Client))
 	}
 }
 
+// TestServe_Access checks who may reach which route, and the reason of each denial.
 func TestServe_Access(t *testing.T) {
 	w := newWorld(t, nil)
 	_, alice := w.signIn("alice", appHost)
@@ -27,20 +33,20 @@ func TestServe_Access(t *testing.T) {
 			code    int
 			reason  string
 		}{
-			{"a member with a session", "https://" + appHost + "/", []string{"Cookie", alice}, 200, ""},
-			{"a member with a token", "https://" + appHost + "/", []string{"Authorization", bearer}, 200, ""},
-			{"an anonymous caller", "https://" + appHost + "/", nil, 401, string(notSignedIn)},
-			{"a user in no group", "https://" + appHost + "/", []string{"Cookie", bob}, 403, string(noRule)},
-			{"a member where a rule denies", "https://" + appHost + "/secret/plan", []string{"Cookie", alice}, 403, string(ruleDeny)},
-			{"a cookie of another host", "https://" + appHost + "/", []string{"Cookie", elsewhere}, 401, string(notSignedIn)},
-			{"an anonymous caller where anyone may", "https://" + openHost + "/", nil, 200, ""},
-			{"a session on a route for tokens", "https://" + apiHost + "/v1/x", []string{"Cookie", alice}, 401, string(notSignedIn)},
-			{"a token on a route for tokens", "https://" + apiHost + "/v1/x", []string{"Authorization", bearer}, 200, ""},
-			{"an invalid token beside a valid cookie", "https://" + appHost + "/", []string{"Authorization", "Bearer x.y.z", "Cookie", alice}, 401, string(tokenRefused)},
-			{"two tokens", "https://" + appHost + "/", []string{"Authorization", bearer, "Authorization", bearer}, 401, string(tokenRefused)},
-			{"an unknown host", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, string(noRoute)},
-			{"a path without a route", "https://" + apiHost + "/v10/x", []string{"Authorization", bearer}, 404, string(noRoute)},
-			{"an ambiguous path", "https://" + appHost + "/a%2fb", []string{"Cookie", alice}, 400, string(badPath)},
+			{"member_with_a_session", "https://" + appHost + "/", []string{"Cookie", alice}, 200, ""},
+			{"member_with_a_token", "https://" + appHost + "/", []string{"Authorization", bearer}, 200, ""},
+			{"anonymous_caller", "https://" + appHost + "/", nil, 401, string(notSignedIn)},
+			{"user_in_no_group", "https://" + appHost + "/", []string{"Cookie", bob}, 403, string(noRule)},
+			{"member_where_a_rule_denies", "https://" + appHost + "/secret/plan", []string{"Cookie", alice}, 403, string(ruleDeny)},
+			{"cookie_of_another_host", "https://" + appHost + "/", []string{"Cookie", elsewhere}, 401, string(notSignedIn)},
+			{"anonymous_caller_where_anyone_may", "https://" + openHost + "/", nil, 200, ""},
+			{"session_on_a_route_for_tokens", "https://" + apiHost + "/v1/x", []string{"Cookie", alice}, 401, string(notSignedIn)},
+			{"token_on_a_route_for_tokens", "https://" + apiHost + "/v1/x", []string{"Authorization", bearer}, 200, ""},
+			{"invalid_token_beside_a_valid_cookie", "https://" + appHost + "/", []string{"Authorization", "Bearer x.y.z", "Cookie", alice}, 401, string(tokenRefused)},
+			{"two_tokens", "https://" + appHost + "/", []string{"Authorization", bearer, "Authorization", bearer}, 401, string(tokenRefused)},
+			{"unknown_host", "https://nowhere.example.com/", []string{"Cookie", alice}, 404, string(noRoute)},
+			{"path_without_a_route", "https://" + apiHost + "/v10/x", []string{"Authorization", bearer}, 404, string(noRoute)},
+			{"ambiguous_path", "https://" + appHost + "/a%2fb", []string{"Cookie", alice}, 400, string(badPath)},
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				res, body := w.get(c, row.url, append([]string{"Accept", "application/json"}, row.headers...)...)
@@ -48,9 +54,61 @@ func TestServe_Access(t *testing.T) {
 					t.Errorf("%d %s", res.StatusCode, body)
 				}
 				if (res.Header.Get("X-Saw") != "") != (row.code == 200) {
-					t.Errorf("reached the upstream: %v", res.Header)
+					t.Errorf("the upstream saw %q", res.Header.Get("X-Saw"))
 				}
 			})
 		}
 	})
+}
+
+// TestServe_PanicEndsOneRequest checks that a panic aborts its request without a response, and does not end the server.
+func TestServe_PanicEndsOneRequest(t *testing.T) {
+	w := newWorld(t, nil)
+	w.proxy.routing.Load().routes[1].policy = nil
+	c := w.client(false)
+	r, _ := http.NewRequestWithContext(w.ctx, "GET", "https://"+openHost+"/", nil)
+	if _, err := c.Do(r); err == nil || !errors.Is(err, io.EOF) {
+		t.Errorf("%v", err)
+	}
+	if res, _ := w.get(c, "https://"+appHost+"/", "Accept", "application/json"); res.StatusCode != 401 {
+		t.Errorf("%d", res.StatusCode)
+	}
+	if n := w.metric("sallyport_live_requests"); n != 0 {
+		t.Errorf("%v requests are live", n)
+	}
+}
+
+// TestServe_NeverMixesSettings checks that, while settings are reloaded, no request is decided by the rules of one version and
+// sent to the upstream of another.
+func TestServe_NeverMixesSettings(t *testing.T) {
+	w := newWorld(t, nil)
+	forAnyone := w.settings
+	forAnyone.Routes = slices.Clone(forAnyone.Routes)
+	other := rawUpstream(t, "HTTP/1.1 200 OK\r\nX-Saw: other\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	forAnyone.Routes[0].Policy, forAnyone.Routes[0].Upstream, forAnyone.Routes[0].UpstreamTLS = []string{"all"}, Upstreams{other}, UpstreamTLS{}
+	var stop atomic.Bool
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer stop.Store(true)
+	for i := range 4 {
+		c := w.client(i%2 == 0)
+		clients.Go(func() {
+			for !stop.Load() {
+				r, _ := http.NewRequestWithContext(w.ctx, "GET", "https://"+appHost+"/", nil)
+				res, err := c.Do(r)
+				if err != nil {
+					continue // cut by a reload
+				}
+				io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				if saw := res.Header.Get("X-Saw"); res.StatusCode == 200 && saw != "other" {
+					t.Errorf("an anonymous request reached the upstream for staff: %s", saw)
+				}
+			}
+		})
+	}
+	for range 100 {
+		w.must(w.proxy.Load(forAnyone))
+		w.must(w.proxy.Load(w.settings))
+	}
 }

@@ -16,37 +16,37 @@ import (
 	"sallyport/proxy/internal/upstream"
 )
 
-// TestRequestBody_NeverArrives checks that a body that never arrives holds no connection: the request gets its response,
-// and the connection is closed.
+// TestRequestBody_NeverArrives checks that a request whose body never arrives gets its response, and that its connection is
+// then closed.
 func TestRequestBody_NeverArrives(t *testing.T) {
 	const form = "Content-Type: application/x-www-form-urlencoded\r\n"
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = 2 * time.Second
 		s.Routes[3].Policy, s.Routes[3].PathEncoding = []string{"all"}, ""
-		s.Routes[3].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
+		s.Routes[3].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
 	})
 	w.token("alice", nil) // waits until the provider was discovered
-	w.behindIs(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	var all sync.WaitGroup
 	for name, head := range map[string]string{
-		"denied":                       "POST / HTTP/1.1\r\nHost: " + appHost + "\r\n",
-		"to an unknown host":           "POST / HTTP/1.1\r\nHost: nowhere.example.com\r\n",
-		"to an invalid path":           "POST /a/../b HTTP/1.1\r\nHost: " + openHost + "\r\n",
-		"to an internal path, GET":     "GET /.sallyport/jwks.json HTTP/1.1\r\nHost: " + appHost + "\r\n",
-		"to the logout page":           "POST /.sallyport/logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
-		"to back-channel logout":       "POST /.sallyport/backchannel-logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
-		"to an upstream that responds": "POST / HTTP/1.1\r\nHost: " + lenientApp + "\r\nExpect: 100-continue\r\n",
-		"to an upstream that reads it": "POST / HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"denied":                             "POST / HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"to an unknown host":                 "POST / HTTP/1.1\r\nHost: nowhere.example.com\r\n",
+		"to an invalid path":                 "POST /a/../b HTTP/1.1\r\nHost: " + openHost + "\r\n",
+		"to an internal path, GET":           "GET /.sallyport/jwks.json HTTP/1.1\r\nHost: " + appHost + "\r\n",
+		"to the logout page":                 "POST /.sallyport/logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
+		"to back-channel logout":             "POST /.sallyport/backchannel-logout HTTP/1.1\r\nHost: " + loginHost + "\r\n" + form,
+		"to an upstream that responds":       "POST / HTTP/1.1\r\nHost: " + lenientHost + "\r\nExpect: 100-continue\r\n",
+		"to an upstream that reads the body": "POST / HTTP/1.1\r\nHost: " + openHost + "\r\n",
 	} {
-		for how, body := range map[string]string{"by length": "Content-Length: 100\r\n\r\n", "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
-			conn := w.raw(head + body)
+		for framing, body := range map[string]string{"by length": "Content-Length: 100\r\n\r\n", "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
+			conn := w.sendRaw(head + body)
 			all.Go(func() {
 				response, err := io.ReadAll(conn)
 				if upstream.IsTimeout(err) {
-					t.Errorf("%s, %s: the connection stays open", name, how)
+					t.Errorf("%s, %s: the connection stays open", name, framing)
 				}
-				if !strings.HasPrefix(string(response), "HTTP/1.1 ") && name != "to an upstream that reads it" {
-					t.Errorf("%s, %s: the response is %q", name, how, response)
+				if !strings.HasPrefix(string(response), "HTTP/1.1 ") && name != "to an upstream that reads the body" {
+					t.Errorf("%s, %s: the response is %q", name, framing, response)
 				}
 			})
 		}
@@ -58,19 +58,19 @@ func TestRequestBody_NeverArrives(t *testing.T) {
 // the body, or cannot be reached. Bytes that arrive later are not read as a request.
 func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + silentAddress(t)}
-		s.Routes[1].Upstream = Upstreams{hostile(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
+		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + unusedAddress(t)}
+		s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
 	})
 	for host, want := range map[string]int{appHost: 502, openHost: 401} {
 		for name, rest := range map[string]string{
-			"a client that asks first":    "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
-			"one in the middle of much":   "Content-Length: 1000000\r\n\r\n" + strings.Repeat("x", 8<<10),
-			"one in the middle of little": "Content-Length: 20000\r\n\r\n" + strings.Repeat("x", 8<<10),
-			"one in the middle of chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+			"client waits for 100 Continue":  "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+			"client is sending a long body":  "Content-Length: 1000000\r\n\r\n" + strings.Repeat("x", 8<<10),
+			"client is sending a short body": "Content-Length: 20000\r\n\r\n" + strings.Repeat("x", 8<<10),
+			"client is sending chunks":       "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
 		} {
-			conn := w.raw("")
+			conn := w.sendRaw("")
 			if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: "+host+"\r\n"+rest); err != nil {
-				t.Errorf("%s to %s: writing the request: %v", name, host, err)
+				t.Errorf("%s, host %s: writing the request: %v", name, host, err)
 			}
 			br := bufio.NewReader(conn)
 			res, err := http.ReadResponse(br, nil)
@@ -78,26 +78,26 @@ func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 				res, err = http.ReadResponse(br, nil)
 			}
 			if err != nil {
-				t.Errorf("%s of %s: %v", name, host, err)
+				t.Errorf("%s, host %s: %v", name, host, err)
 				continue
 			}
 			if _, err := io.ReadAll(res.Body); err != nil || res.StatusCode != want || !res.Close {
-				t.Errorf("%s of %s: %d, %v; the last: %v", name, host, res.StatusCode, err, res.Close)
+				t.Errorf("%s, host %s: %d, %v; Connection: close is %v", name, host, res.StatusCode, err, res.Close)
 			}
 			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
 			_ = conn.CloseWrite()
-			if again, err := http.ReadResponse(br, nil); err == nil {
-				t.Errorf("%s of %s: then %d", name, host, again.StatusCode)
+			if second, err := http.ReadResponse(br, nil); err == nil {
+				t.Errorf("%s, host %s: a second response %d", name, host, second.StatusCode)
 			}
 		}
 	}
 }
 
-// TestRequestBody_MayBeSlow checks that a body may take long as long as some of it arrives, and that a gRPC stream may
-// pause for longer.
+// TestRequestBody_MayBeSlow checks that a body may take longer than limits.stall in all if its pauses are shorter, and that a
+// gRPC stream may also pause for longer.
 func TestRequestBody_MayBeSlow(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
 	for _, kind := range []string{"text/plain", "application/grpc"} {
 		body, feed := io.Pipe()
 		go func() {
@@ -118,12 +118,12 @@ func TestRequestBody_MayBeSlow(t *testing.T) {
 	}
 }
 
-// TestResponse_Stalls checks that a response ends whose client reads nothing, over HTTP/1.1, or opens no window, over
-// HTTP/2 (CVE-2019-9511, CVE-2019-9517).
+// TestResponse_Stalls checks that a response is ended if its client reads nothing over HTTP/1.1, or opens no flow-control window
+// over HTTP/2 (CVE-2019-9511, CVE-2019-9517).
 func TestResponse_Stalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	gone := make(chan struct{}, 1)
-	w.behindIs(func(rw http.ResponseWriter, r *http.Request) {
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/small" {
 			for err := error(nil); err == nil; {
 				_, err = rw.Write(make([]byte, 64<<10))
@@ -132,9 +132,9 @@ func TestResponse_Stalls(t *testing.T) {
 		}
 		_, _ = io.WriteString(rw, "small")
 	})
-	_ = w.raw("GET /large HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
+	_ = w.sendRaw("GET /large HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n")
 	await(t, "the response over HTTP/1.1 ends", gone)
-	f := w.closedWindow()
+	f := w.dialWithClosedWindow()
 	for id, target := range []string{openHost + "/large", openHost + "/small", loginHost + "/.sallyport/jwks.json", "nowhere.example.com/"} {
 		host, path, _ := strings.Cut(target, "/")
 		f.ask(t, uint32(2*id+1), host, "/"+path)
@@ -149,20 +149,20 @@ func TestResponse_Stalls(t *testing.T) {
 	await(t, "the response over HTTP/2 ends", gone)
 }
 
-// TestResponse_InformationalStalls checks that a request ends whose client does not read the informational responses.
+// TestResponse_InformationalStalls checks that a request is ended if its client does not read the informational responses.
 func TestResponse_InformationalStalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = time.Second
-		s.Routes[1].Upstream = Upstreams{hostile(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 100<<10)+"\r\n\r\n", 200))}
+		s.Routes[1].Upstream = Upstreams{rawUpstream(t, strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 100<<10)+"\r\n\r\n", 200))}
 	})
-	_ = w.raw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 0\r\n\r\n")
-	w.eventually("it is counted", func() bool { return w.number("sallyport_http_requests_total", "route", "open") == 1 })
+	_ = w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 0\r\n\r\n")
+	w.eventually("it is counted", func() bool { return w.metric("sallyport_http_requests_total", "route", "open") == 1 })
 }
 
 // TestResponse_ResetsDeadlines checks that the deadlines of one response do not apply to the next on the connection.
 func TestResponse_ResetsDeadlines(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 50 * time.Millisecond })
-	conn := w.raw("")
+	conn := w.sendRaw("")
 	br := bufio.NewReader(conn)
 	for range 3 {
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+openHost+"\r\n\r\n")
@@ -175,23 +175,24 @@ func TestResponse_ResetsDeadlines(t *testing.T) {
 	}
 }
 
-// streams is a client of HTTP/2 whose window lets the server send no byte of a body.
-type streams struct{ *http2.Framer }
+// closedWindowClient is an HTTP/2 client whose flow-control window is 0: the server may send headers, but no byte of a body.
+type closedWindowClient struct{ *http2.Framer }
 
-func (w *world) closedWindow() streams {
+func (w *world) dialWithClosedWindow() closedWindowClient {
 	w.t.Helper()
 	conn, err := tls.Dial("tcp", w.server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	w.must(err)
 	w.t.Cleanup(func() { conn.Close() })
-	w.must(conn.SetDeadline(time.Now().Add(patience)))
+	w.must(conn.SetDeadline(time.Now().Add(waitLimit)))
 	_, err = io.WriteString(conn, http2.ClientPreface)
 	w.must(err)
 	f := http2.NewFramer(conn, conn)
 	w.must(f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
-	return streams{f}
+	return closedWindowClient{f}
 }
 
-func (f streams) ask(t *testing.T, id uint32, host, path string) {
+// ask sends a GET on a stream.
+func (c closedWindowClient) ask(t *testing.T, id uint32, host, path string) {
 	t.Helper()
 	var block strings.Builder
 	e := hpack.NewEncoder(&block)
@@ -200,7 +201,7 @@ func (f streams) ask(t *testing.T, id uint32, host, path string) {
 			t.Fatal(err)
 		}
 	}
-	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true}); err != nil {
+	if err := c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -97,7 +97,7 @@ func copyHalf(to, from side) (n int64, by endedBy) {
 			n += int64(read)
 		}
 		if err != nil {
-			if err != io.EOF || closeWrite(to.ReadWriteCloser) != nil {
+			if !errors.Is(err, io.EOF) || closeWrite(to.ReadWriteCloser) != nil {
 				_, _ = to.Close(), from.Close()
 			}
 			return n, from.name

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -11,15 +12,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"sallyport/proxy/internal/upstream"
 )
 
 const handshake = "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// acceptWebSockets returns the URL of an upstream that accepts the handshake of RFC 6455 §1.3 and then calls f with the
-// connection and its reader.
-func acceptWebSockets(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader)) string {
+// webSocketUpstream returns the URL of an upstream that reads an opening handshake and then calls f with the connection and
+// its reader.
+func webSocketUpstream(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,25 +48,25 @@ func acceptWebSockets(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader
 	return "http://" + l.Addr().String()
 }
 
-// switching is the 101 to handshake.
+// switching is the response to handshake (RFC 6455 §1.3).
 const switching = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 
-// echoTunnel returns the URL of an upstream that sends a greeting along with its 101 and repeats what it receives.
-func echoTunnel(t *testing.T, greeting string) string {
+// echoWebSocketUpstream returns the URL of an upstream that sends a greeting along with its 101 and repeats what it receives.
+func echoWebSocketUpstream(t *testing.T, greeting string) string {
 	t.Helper()
-	return acceptWebSockets(t, func(conn io.ReadWriteCloser, in io.Reader) {
+	return webSocketUpstream(t, func(conn io.ReadWriteCloser, in io.Reader) {
 		_, _ = io.WriteString(conn, switching+greeting)
 		_, _ = io.Copy(conn, in)
 	})
 }
 
-// TestTunnel_LosesNothing checks that bytes arrive that the client sends along with its handshake, that the upstream
-// sends along with its 101, and that are under way when one side closes its writing side.
+// TestTunnel_LosesNothing checks that all bytes arrive: those that the client sends right after its handshake, those that the
+// upstream sends right after its 101, and those in flight when one side closes its writing side.
 func TestTunnel_LosesNothing(t *testing.T) {
-	const greeting, ahead = "hello", "I could not wait"
-	url := echoTunnel(t, greeting)
+	const greeting, ahead = "hello", "sent ahead"
+	url := echoWebSocketUpstream(t, greeting)
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
-	conn := w.raw(handshake + ahead)
+	conn := w.sendRaw(handshake + ahead)
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)
 	w.must(err)
@@ -76,31 +79,31 @@ func TestTunnel_LosesNothing(t *testing.T) {
 	w.must(conn.CloseWrite())
 	got, err := io.ReadAll(in)
 	if want := greeting + ahead + long; err != nil || string(got) != want {
-		t.Errorf("%d of %d bytes come, %v", len(got), len(want), err)
+		t.Errorf("%d of %d bytes, %v", len(got), len(want), err)
 	}
-	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 }
 
 // TestTunnel_OutlivesTimeout checks that a tunnel may be idle for longer than the upstream may take to respond.
 func TestTunnel_OutlivesTimeout(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{echoTunnel(t, "")}, 100*time.Millisecond
+		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{echoWebSocketUpstream(t, "")}, 100*time.Millisecond
 	})
-	conn := w.raw(handshake)
+	conn := w.sendRaw(handshake)
 	in := bufio.NewReader(conn)
 	_, err := http.ReadResponse(in, nil)
 	w.must(err)
 	w.must(conn.SetReadDeadline(time.Now().Add(time.Second)))
 	if _, err := in.ReadByte(); !upstream.IsTimeout(err) {
-		t.Errorf("the tunnel ends: %v", err)
+		t.Errorf("the tunnel ended: %v", err)
 	}
 }
 
 // TestTunnel_EndsWithRun checks that the server closes its tunnels when it stops, with a close frame.
 func TestTunnel_EndsWithRun(t *testing.T) {
-	url := echoTunnel(t, "")
+	url := echoWebSocketUpstream(t, "")
 	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{url} })
-	conn := w.raw(handshake)
+	conn := w.sendRaw(handshake)
 	in := bufio.NewReader(conn)
 	if res, err := http.ReadResponse(in, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(res, err)
@@ -115,27 +118,27 @@ func TestTunnel_EndsWithRun(t *testing.T) {
 	if string(last) != string(goingAwayFrame) {
 		t.Errorf("the last bytes are %x", last)
 	}
-	w.eventually("nothing is live", func() bool { return w.number("sallyport_live_requests") == 0 })
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 }
 
 // TestFrameTracker checks that frames are tracked however they are split, and that the close frame is only sent between
 // two of them.
-func TestFrameTracker(t *testing.T) {
+func TestFrameTracker_SendsCloseBetweenFrames(t *testing.T) {
 	for name, c := range map[string]struct {
 		written  string
 		complete bool
 	}{
-		"nothing":                    {"", true},
-		"an empty frame":             {"\x81\x00", true},
-		"a short one":                {"\x81\x02ok", true},
-		"two":                        {"\x81\x02ok\x82\x01x", true},
-		"one of 16 bits":             {"\x82\x7e\x01\x00" + strings.Repeat("x", 256), true},
-		"one of 64 bits":             {"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00" + strings.Repeat("x", 1<<16), true},
-		"one that is masked":         {"\x81\x82mask\x00\x00", true},
-		"half a head":                {"\x81", false},
-		"half a length":              {"\x82\x7f\x00\x00", false},
-		"a payload that lacks a bit": {"\x81\x03ok", false},
-		"and one after a whole one":  {"\x81\x00\x81\x01", false},
+		"no frame":                  {"", true},
+		"empty frame":               {"\x81\x00", true},
+		"short frame":               {"\x81\x02ok", true},
+		"two frames":                {"\x81\x02ok\x82\x01x", true},
+		"16-bit length":             {"\x82\x7e\x01\x00" + strings.Repeat("x", 256), true},
+		"64-bit length":             {"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00" + strings.Repeat("x", 1<<16), true},
+		"masked frame":              {"\x81\x82mask\x00\x00", true},
+		"incomplete header":         {"\x81", false},
+		"incomplete length":         {"\x82\x7f\x00\x00", false},
+		"incomplete payload":        {"\x81\x03ok", false},
+		"complete, then incomplete": {"\x81\x00\x81\x01", false},
 	} {
 		for _, piece := range []int{1, 2, 3, 1 << 20} {
 			here, there := net.Pipe()
@@ -151,8 +154,26 @@ func TestFrameTracker(t *testing.T) {
 			f.sendGoingAway()
 			_ = here.Close()
 			if text := <-read; strings.HasSuffix(text, string(goingAwayFrame)) != c.complete {
-				t.Errorf("%s, in pieces of %d: ends with %x", name, piece, text[max(0, len(text)-6):])
+				t.Errorf("%s, written in pieces of %d: ends with %x", name, piece, text[max(0, len(text)-6):])
 			}
 		}
 	}
+}
+
+// TestTunnel_CarriesBothWays checks that messages of all frame sizes pass in both directions, and that the tunnel is counted.
+func TestTunnel_CarriesBothWays(t *testing.T) {
+	w := newWorld(t, nil)
+	w.setUpstream(echo)
+	conn := dial(w, w.client(false), "https://"+openHost+"/", nil)
+	conn.SetReadLimit(-1)
+	for _, size := range []int{0, 1, 125, 126, 1 << 16, 1 << 20} {
+		sent := bytes.Repeat([]byte{'x'}, size)
+		w.must(conn.Write(w.ctx, websocket.MessageBinary, sent))
+		if _, got, err := conn.Read(w.ctx); err != nil || !bytes.Equal(got, sent) {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+	}
+	w.must(conn.Close(websocket.StatusNormalClosure, ""))
+	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
+	w.eventually("it is counted", func() bool { return w.metric("sallyport_http_requests_total", "route", "open", "code", "101") == 1 })
 }

@@ -2,14 +2,10 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,8 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/audit"
 	"sallyport/console"
@@ -32,17 +26,17 @@ import (
 	"sallyport/store/bolt"
 )
 
-// Hosts and groups that every world has.
+// Hosts and groups of every world.
 const (
-	loginHost  = "login.example.com"
-	appHost    = "app.example.com"   // signed in, of group staff
-	openHost   = "open.example.com"  // anyone
-	apiHost    = "api.example.com"   // bearer tokens alone
-	lenientApp = "files.example.com" // signed in, of group staff; lenient paths
-	staff      = "61503835-0000-0000-0000-000000000001"
-	admins     = "61503835-0000-0000-0000-000000000002"
-	audience   = "api://sallyport"
-	patience   = 10 * time.Second // what takes longer counts as never
+	loginHost   = "login.example.com"
+	appHost     = "app.example.com"   // for members of staff, with a session or a token
+	openHost    = "open.example.com"  // for anyone
+	apiHost     = "api.example.com"   // for members of staff, with a token only
+	lenientHost = "files.example.com" // for members of staff; accepts lenient paths
+	staff       = "61503835-0000-0000-0000-000000000001"
+	admins      = "61503835-0000-0000-0000-000000000002"
+	audience    = "api://sallyport"
+	waitLimit   = 10 * time.Second // a test that waits longer fails
 )
 
 // world is a proxy with real parts, between a real client and a real upstream.
@@ -54,24 +48,24 @@ type world struct {
 	sessions  *session.Sessions
 	provider  *oidc.Provider
 	tenant    *entratest.Tenant
-	record    string // path of the audit record
+	auditFile string
 
-	stopDirectory context.CancelFunc // ends the directory's Run alone
+	stopDirectory context.CancelFunc // ends the directory's Run and no other
 	settings      Settings
 	server        *httptest.Server
 	upstream      *httptest.Server
-	upstreamCA    string // file; "" where it speaks HTTP
+	upstreamCA    string // path of its certificate; "" if it speaks HTTP
 
-	mu      sync.Mutex // guards handler
-	handler http.Handler
+	mu      sync.Mutex   // guards handler
+	handler http.Handler // of the upstream
 }
 
-// newWorld returns a world with the usual users: alice is in the group staff, bob in none. change, which may be nil,
-// alters the settings before they are in force.
+// newWorld starts a world with the usual settings, in which alice is a member of staff and bob of no group. change, which
+// may be nil, alters the settings first.
 func newWorld(t testing.TB, change func(*Settings)) *world {
 	t.Helper()
 	w := &world{t: t, handler: http.HandlerFunc(mirror)}
-	w.openUpstream()
+	w.startUpstream()
 	w.settings = usualSettings(w.upstream.URL)
 	for i := range w.settings.Routes {
 		w.settings.Routes[i].UpstreamTLS.CAFile = w.upstreamCA
@@ -84,8 +78,8 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 			w.settings.Routes[i].UpstreamTLS = UpstreamTLS{}
 		}
 	}
-	w.openParts()
-	w.push()
+	w.startProxy()
+	w.addUsersAndGroups()
 	w.server = httptest.NewUnstartedServer(w.proxy)
 	w.server.EnableHTTP2 = true
 	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
@@ -94,10 +88,11 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 	return w
 }
 
-// openUpstream starts the upstream: over HTTP, for which the proxy has its own transport, or with UPSTREAM=https in the
-// environment over TLS, for which it uses that of net/http. The tests must pass with both.
-func (w *world) openUpstream() {
-	w.upstream = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.behind().ServeHTTP(rw, r) }))
+// startUpstream starts the upstream. By default it speaks HTTP, for which the proxy has a transport of its own; with
+// UPSTREAM=https in the environment it speaks TLS, for which the proxy uses net/http's transport. The tests must pass with
+// both.
+func (w *world) startUpstream() {
+	w.upstream = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.upstreamHandler().ServeHTTP(rw, r) }))
 	w.t.Cleanup(w.upstream.Close)
 	if os.Getenv("UPSTREAM") != "https" {
 		w.upstream.Start()
@@ -108,6 +103,7 @@ func (w *world) openUpstream() {
 	w.must(os.WriteFile(w.upstreamCA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.upstream.Certificate().Raw}), 0o600))
 }
 
+// usualSettings returns settings with one route for each of the hosts above.
 func usualSettings(upstream string) Settings {
 	s := Defaults()
 	s.PublicURL = "https://" + loginHost
@@ -122,12 +118,13 @@ func usualSettings(upstream string) Settings {
 		{Name: "app", Host: appHost, Upstream: Upstreams{upstream}, Policy: []string{"staff"}, Owner: "owner@example.com"},
 		{Name: "open", Host: openHost, Upstream: Upstreams{upstream}, Policy: []string{"all"}},
 		{Name: "api", Host: apiHost, Path: "/v1", Upstream: Upstreams{upstream}, Policy: []string{"staff"}, Accept: []string{"bearer"}},
-		{Name: "files", Host: lenientApp, Upstream: Upstreams{upstream}, Policy: []string{"staff"}, PathEncoding: "lenient"},
+		{Name: "files", Host: lenientHost, Upstream: Upstreams{upstream}, Policy: []string{"staff"}, PathEncoding: "lenient"},
 	}
 	return s
 }
 
-func (w *world) openParts() {
+// startProxy opens the store and all parts of the proxy, and runs them until the test ends.
+func (w *world) startProxy() {
 	t := w.t
 	ctx, stop := context.WithCancel(context.Background())
 	w.ctx = ctx
@@ -135,16 +132,16 @@ func (w *world) openParts() {
 	w.must(err)
 	w.directory, err = directory.Open(ctx, st, "externalId")
 	w.must(err)
-	w.sessions, err = session.Open(ctx, st, session.Defaults())
+	w.sessions, err = session.Open(ctx, st, session.Defaults(), slog.New(slog.DiscardHandler))
 	w.must(err)
-	w.record = filepath.Join(t.TempDir(), "audit.jsonl")
-	record, err := audit.Open(w.record)
+	w.auditFile = filepath.Join(t.TempDir(), "audit.jsonl")
+	record, err := audit.Open(w.auditFile)
 	w.must(err)
-	w.openProvider()
+	w.startProvider()
 	pages, err := console.New()
 	w.must(err)
 	w.proxy, err = New(Parts{Directory: w.directory, Sessions: w.sessions, Provider: w.provider, Audit: record, Pages: pages,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		Log: slog.New(slog.DiscardHandler)})
 	w.must(err)
 	w.must(w.proxy.Load(w.settings))
 	var running sync.WaitGroup
@@ -154,7 +151,7 @@ func (w *world) openParts() {
 	for _, run := range []func(context.Context) error{follow, w.sessions.Run, w.provider.Run, w.proxy.Run} {
 		running.Go(func() {
 			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				t.Errorf("a room ended: %v", err)
+				t.Errorf("a Run function returned: %v", err)
 			}
 		})
 	}
@@ -166,7 +163,8 @@ func (w *world) openParts() {
 	})
 }
 
-func (w *world) openProvider() {
+// startProvider starts the identity provider and the proxy's client of it.
+func (w *world) startProvider() {
 	t := w.t
 	var tenant *entratest.Tenant
 	issuer := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { tenant.ServeHTTP(rw, r) }))
@@ -185,8 +183,8 @@ func (w *world) openProvider() {
 	w.must(err)
 }
 
-// push adds the usual users and groups.
-func (w *world) push() {
+// addUsersAndGroups adds the usual users and groups.
+func (w *world) addUsersAndGroups() {
 	w.update(func(tx *directory.Tx) error {
 		for id, name := range map[string]string{staff: "Staff", admins: "Admins"} {
 			if err := tx.PutGroup(&directory.Group{ExternalID: id, DisplayName: name}); err != nil {
@@ -195,8 +193,8 @@ func (w *world) push() {
 		}
 		return nil
 	})
-	w.hire("alice", staff)
-	w.hire("bob")
+	w.addUser("alice", staff)
+	w.addUser("bob")
 }
 
 func (w *world) must(err error) {
@@ -206,6 +204,7 @@ func (w *world) must(err error) {
 	}
 }
 
+// update changes the directory.
 func (w *world) update(f func(*directory.Tx) error) {
 	w.t.Helper()
 	w.must(w.directory.Update(w.ctx, f))
@@ -216,8 +215,8 @@ func userDocument(p entratest.Person) []byte {
 	return fmt.Appendf(nil, `{"displayName":%q,"emails":[{"type":"work","value":%q}]}`, p.Name, p.Mail)
 }
 
-// hire adds an active user to the tenant, the directory and groups.
-func (w *world) hire(name string, groups ...string) entratest.Person {
+// addUser adds an active user to the tenant, to the directory and to groups.
+func (w *world) addUser(name string, groups ...string) entratest.Person {
 	w.t.Helper()
 	p := w.tenant.Add(entratest.Person{UPN: name + "@example.com", Name: strings.ToUpper(name[:1]) + name[1:] + " Doe", Mail: name + "@example.com"})
 	w.update(func(tx *directory.Tx) error {
@@ -246,7 +245,7 @@ func (w *world) person(name string) entratest.Person {
 			return p
 		}
 	}
-	w.t.Fatalf("nobody is called %s", name)
+	w.t.Fatalf("no person is called %s", name)
 	return entratest.Person{}
 }
 
@@ -254,7 +253,7 @@ func (w *world) user(name string) *directory.User {
 	w.t.Helper()
 	u, ok := w.directory.Lookup(w.person(name).OID)
 	if !ok {
-		w.t.Fatalf("the directory does not know %s", name)
+		w.t.Fatalf("the directory has no user %s", name)
 	}
 	return u
 }
@@ -273,8 +272,8 @@ func (w *world) setActive(name string, active bool) {
 	})
 }
 
-// leave removes a user from a group.
-func (w *world) leave(name, group string) {
+// removeFromGroup removes a user from a group.
+func (w *world) removeFromGroup(name, group string) {
 	w.t.Helper()
 	id := w.user(name).ID
 	w.update(func(tx *directory.Tx) error {
@@ -291,18 +290,18 @@ func (w *world) leave(name, group string) {
 func (w *world) signIn(name, host string) (session.Session, string) {
 	w.t.Helper()
 	u := w.user(name)
-	one, err := w.sessions.Begin(w.ctx, session.Session{User: u.ID, Epoch: u.Epoch, UserName: u.UserName, Subject: "subject of " + name, ProviderSession: newID()})
+	started, err := w.sessions.Begin(w.ctx, session.Session{User: u.ID, Epoch: u.Epoch, UserName: u.UserName, Subject: "subject of " + name, ProviderSession: newID()})
 	w.must(err)
-	token, err := w.sessions.NewToken(w.ctx, one.ID, host)
+	token, err := w.sessions.NewToken(w.ctx, started.ID, host)
 	w.must(err)
-	return one, session.CookieName + "=" + token
+	return started, session.CookieName + "=" + token
 }
 
 // token returns an access token of a user, once the provider can verify it.
 func (w *world) token(name string, change func(entratest.Claims)) string {
 	w.t.Helper()
 	text := w.tenant.AccessToken(w.person(name), audience, nil)
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // the provider is discovered in the background
+	for deadline := time.Now().Add(waitLimit); ; time.Sleep(time.Millisecond) { // the provider is discovered in the background
 		if _, err := w.provider.Bearer(w.ctx, text); err == nil {
 			break
 		} else if time.Now().After(deadline) {
@@ -312,128 +311,15 @@ func (w *world) token(name string, change func(entratest.Claims)) string {
 	return w.tenant.AccessToken(w.person(name), audience, change)
 }
 
-// behindIs sets the handler of the upstream.
-func (w *world) behindIs(h http.HandlerFunc) {
+// setUpstream sets the handler of the upstream.
+func (w *world) setUpstream(h http.HandlerFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.handler = h
 }
 
-func (w *world) behind() http.Handler {
+func (w *world) upstreamHandler() http.Handler {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.handler
 }
-
-// client returns a client that sends HTTP/1.1 or, if h2, HTTP/2 to the proxy, whatever the host in the URL, and follows no
-// redirects.
-func (w *world) client(h2 bool) *http.Client {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(!h2)
-	protocols.SetHTTP2(h2)
-	transport := &http.Transport{
-		Protocols: protocols,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, w.server.Listener.Addr().String())
-		},
-		TLSClientConfig:     &tls.Config{RootCAs: w.server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"},
-		DisableCompression:  true,
-		MaxIdleConnsPerHost: 64,
-	}
-	w.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
-
-// get sends a GET with headers, in pairs, and reads the whole response.
-func (w *world) get(c *http.Client, url string, headers ...string) (*http.Response, string) {
-	w.t.Helper()
-	return w.send(c, http.MethodGet, url, nil, headers...)
-}
-
-func (w *world) send(c *http.Client, method, url string, body io.Reader, headers ...string) (*http.Response, string) {
-	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.ctx, method, url, body)
-	w.must(err)
-	for i := 0; i < len(headers); i += 2 {
-		r.Header[headers[i]] = append(r.Header[headers[i]], headers[i+1])
-	}
-	res, err := c.Do(r)
-	w.must(err)
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	w.must(err)
-	return res, string(text)
-}
-
-// raw sends bytes over TLS and HTTP/1.1 and returns the connection.
-func (w *world) raw(text string) *tls.Conn {
-	w.t.Helper()
-	conn, err := tls.Dial("tcp", w.server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
-	w.must(err)
-	w.t.Cleanup(func() { conn.Close() })
-	w.must(conn.SetDeadline(time.Now().Add(patience)))
-	_, err = io.WriteString(conn, text)
-	w.must(err)
-	return conn
-}
-
-// mirror responds with the request as the upstream received it: its line, host and headers.
-func mirror(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Saw", r.Method+" "+r.RequestURI)
-	w.Header().Set("X-Saw-Host", r.Host)
-	_ = r.Header.Write(w)
-}
-
-// events returns the lines of the audit record of a kind.
-func (w *world) events(kind audit.Kind) (list []string) {
-	w.t.Helper()
-	text, err := os.ReadFile(w.record)
-	w.must(err)
-	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, `"kind":"`+string(kind)+`"`) {
-			list = append(list, line)
-		}
-	}
-	return list
-}
-
-// number returns the sum of the values of a metric whose labels include all those given, in pairs.
-func (w *world) number(name string, labels ...string) float64 {
-	w.t.Helper()
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(w.proxy.Collectors()...)
-	families, err := reg.Gather()
-	w.must(err)
-	sum := 0.0
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			has := map[string]string{}
-			for _, l := range m.GetLabel() {
-				has[l.GetName()] = l.GetValue()
-			}
-			matches := true
-			for i := 0; i < len(labels); i += 2 {
-				matches = matches && has[labels[i]] == labels[i+1]
-			}
-			if matches {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-			}
-		}
-	}
-	return sum
-}
-
-// eventually waits until f returns true.
-func (w *world) eventually(what string, f func() bool) {
-	w.t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("never happened: %s", what)
-		}
-	}
-}
-
-func jsonUnmarshal(text string, v any) error { return json.Unmarshal([]byte(text), v) }

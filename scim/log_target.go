@@ -26,16 +26,15 @@ func redactedTarget(r *http.Request) string {
 		}
 		segments = append(segments, segment)
 	}
-	out := "/" + strings.Join(segments, "/")
-	query := r.URL.Query()
-	for i, name := range slices.Sorted(maps.Keys(query)) {
-		separator := "&"
-		if i == 0 {
-			separator = "?"
-		}
-		out += separator + parameterShape(name, query.Get(name))
+	path, query := "/"+strings.Join(segments, "/"), r.URL.Query()
+	if len(query) == 0 {
+		return path
 	}
-	return out
+	var parameters []string
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		parameters = append(parameters, parameterShape(name, query.Get(name)))
+	}
+	return path + "?" + strings.Join(parameters, "&")
 }
 
 var knownSegments = []string{"Users", "Groups", "Bulk", "Me", ".search", "ServiceProviderConfig", "ResourceTypes", "Schemas", "User", "Group"}

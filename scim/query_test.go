@@ -91,7 +91,7 @@ func TestSort_PagesShowEverybodyOnce(t *testing.T) {
 func (c *client) walk(path, query string) (all []string) {
 	c.t.Helper()
 	cursor := ""
-	for pages := 0; pages < 100; pages++ {
+	for pages := range 100 {
 		resp, result := c.do("GET", path+"?"+query+"&cursor="+url.QueryEscape(cursor), "")
 		if resp.StatusCode != http.StatusOK {
 			c.t.Fatalf("page %d of %s is %v", pages, query, result)

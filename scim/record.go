@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"sallyport/audit"
 	"sallyport/directory"
@@ -23,9 +24,7 @@ type change struct {
 func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
 	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
 		Detail: map[string]string{"token": req.token.ID, "token_name": req.token.Name}}
-	for k, v := range c.detail {
-		event.Detail[k] = v
-	}
+	maps.Copy(event.Detail, c.detail)
 	if c.result != "" {
 		event.Detail["result"] = c.result
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -25,7 +26,7 @@ func Example() {
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	sessions, err := session.Open(ctx, st, session.Defaults())
+	sessions, err := session.Open(ctx, st, session.Defaults(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		panic(err)
 	}

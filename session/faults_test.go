@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,31 +20,31 @@ import (
 	"sallyport/store/bolt"
 )
 
-// faultyStore is a real store with one fault that a test sets.
+// faultyStore is a real store with a fault that a test sets.
 type faultyStore struct {
 	store.Store
 	beforeUpdate atomic.Pointer[func() error]
-	compacted    atomic.Pointer[chan struct{}] // once set, watching ends when it is closed
+	compacted    atomic.Pointer[chan struct{}] // if set, Watch yields nothing, and ErrCompacted once it is closed
 }
 
-func (b *faultyStore) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
-	if before := b.beforeUpdate.Load(); before != nil {
+func (f *faultyStore) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
+	if before := f.beforeUpdate.Load(); before != nil {
 		if err := (*before)(); err != nil {
 			return 0, err
 		}
 	}
-	return b.Store.Update(ctx, fn)
+	return f.Store.Update(ctx, fn)
 }
 
-func (b *faultyStore) Watch(ctx context.Context, after store.Revision) iter.Seq2[store.Change, error] {
-	cut := b.compacted.Load()
-	if cut == nil {
-		return b.Store.Watch(ctx, after)
+func (f *faultyStore) Watch(ctx context.Context, after store.Revision) iter.Seq2[store.Change, error] {
+	compacted := f.compacted.Load()
+	if compacted == nil {
+		return f.Store.Watch(ctx, after)
 	}
 	return func(yield func(store.Change, error) bool) {
 		select {
-		case <-*cut:
-			b.compacted.Store(nil)
+		case <-*compacted:
+			f.compacted.Store(nil)
 			yield(store.Change{}, store.ErrCompacted)
 		case <-ctx.Done():
 			yield(store.Change{}, ctx.Err())
@@ -50,10 +52,10 @@ func (b *faultyStore) Watch(ctx context.Context, after store.Revision) iter.Seq2
 	}
 }
 
-// replica runs sessions over st until the bubble's end.
+// replica runs sessions over st until ctx ends.
 func replica(t *testing.T, ctx context.Context, st store.Store, settings session.Settings) *session.Sessions {
 	t.Helper()
-	s, err := session.Open(ctx, st, settings)
+	s, err := session.Open(ctx, st, settings, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +63,8 @@ func replica(t *testing.T, ctx context.Context, st store.Store, settings session
 	return s
 }
 
-// bubble runs fn with a real store in a bubble of time.
-func bubble(t *testing.T, fn func(t *testing.T, ctx context.Context, st store.Store)) {
+// withStore runs fn in a synctest bubble with a real store.
+func withStore(t *testing.T, fn func(t *testing.T, ctx context.Context, st store.Store)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		st, err := bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{Init: true})
@@ -79,49 +81,49 @@ func bubble(t *testing.T, fn func(t *testing.T, ctx context.Context, st store.St
 	})
 }
 
-func TestSessions_Faults(t *testing.T) {
+func TestSessions_StayCorrectDespiteFaults(t *testing.T) {
 	settings := session.Settings{Lifetime: 10 * time.Hour, Idle: time.Hour, MaxSessions: 50}
 
-	t.Run("a store that takes no writes lets nothing live longer, and live requests hear of it", func(t *testing.T) {
-		bubble(t, func(t *testing.T, ctx context.Context, st store.Store) {
-			b := &faultyStore{Store: st}
-			s := replica(t, ctx, b, settings)
-			one, err := s.Begin(ctx, session.Session{User: "u1"})
+	t.Run("sessions expire though the store accepts no writes", func(t *testing.T) {
+		withStore(t, func(t *testing.T, ctx context.Context, st store.Store) {
+			faulty := &faultyStore{Store: st}
+			s := replica(t, ctx, faulty, settings)
+			begun, err := s.Begin(ctx, session.Session{User: "u1"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			cookie, err := s.NewToken(ctx, one.ID, app)
+			cookie, err := s.NewToken(ctx, begun.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
 			poisoned := func() error { return store.ErrPoisoned }
-			b.beforeUpdate.Store(&poisoned)
+			faulty.beforeUpdate.Store(&poisoned)
 			changed := s.Changed()
 			time.Sleep(time.Hour + 6*time.Second)
 			select {
 			case <-changed:
 			default:
-				t.Error("live requests were not told")
+				t.Error("Changed is not closed")
 			}
 			if _, err := s.Read(cookie, app); !errors.Is(err, session.ErrExpired) {
 				t.Errorf("Read: %v", err)
 			}
-			if err := s.End(ctx, one.ID, session.ReasonLogout); !errors.Is(err, store.ErrPoisoned) {
+			if err := s.End(ctx, begun.ID, session.ReasonLogout); !errors.Is(err, store.ErrPoisoned) {
 				t.Errorf("End: %v", err)
 			}
 		})
 	})
 
-	t.Run("writing use down does not revive what another replica ended meanwhile", func(t *testing.T) {
-		bubble(t, func(t *testing.T, ctx context.Context, st store.Store) {
-			b := &faultyStore{Store: st}
-			here, there := replica(t, ctx, b, settings), replica(t, ctx, st, settings)
-			one, err := here.Begin(ctx, session.Session{User: "u1"})
+	t.Run("storing a use does not revive a session that another replica ended", func(t *testing.T) {
+		withStore(t, func(t *testing.T, ctx context.Context, st store.Store) {
+			faulty := &faultyStore{Store: st}
+			here, there := replica(t, ctx, faulty, settings), replica(t, ctx, st, settings)
+			begun, err := here.Begin(ctx, session.Session{User: "u1"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			cookie, err := here.NewToken(ctx, one.ID, app)
+			cookie, err := here.NewToken(ctx, begun.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,11 +134,11 @@ func TestSessions_Faults(t *testing.T) {
 			var ended atomic.Bool
 			end := func() error {
 				if ended.CompareAndSwap(false, true) {
-					return there.End(ctx, one.ID, session.ReasonLogout)
+					return there.End(ctx, begun.ID, session.ReasonLogout)
 				}
 				return nil
 			}
-			b.beforeUpdate.Store(&end)
+			faulty.beforeUpdate.Store(&end)
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
 			for name, s := range map[string]*session.Sessions{"here": here, "there": there} {
@@ -147,24 +149,24 @@ func TestSessions_Faults(t *testing.T) {
 		})
 	})
 
-	t.Run("changes missed are read anew and use is not forgotten by it", func(t *testing.T) {
-		bubble(t, func(t *testing.T, ctx context.Context, st store.Store) {
-			cut := make(chan struct{})
-			b := &faultyStore{Store: st}
-			b.compacted.Store(&cut)
+	t.Run("memory is loaded again after missed changes and has the later uses", func(t *testing.T) {
+		withStore(t, func(t *testing.T, ctx context.Context, st store.Store) {
+			compacted := make(chan struct{})
+			faulty := &faultyStore{Store: st}
+			faulty.compacted.Store(&compacted)
 			there := replica(t, ctx, st, settings)
 			first, err := there.Begin(ctx, session.Session{User: "u1"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			opened, err := there.NewToken(ctx, first.ID, app)
+			firstToken, err := there.NewToken(ctx, first.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}
-			here := replica(t, ctx, b, settings)
+			here := replica(t, ctx, faulty, settings)
 			time.Sleep(40 * time.Second)
-			for range 50 { // used here, where writing it down has to wait for the store
-				if _, err := here.Read(opened, app); err != nil {
+			for range 50 { // used here, where the use cannot be stored yet
+				if _, err := here.Read(firstToken, app); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -173,96 +175,100 @@ func TestSessions_Faults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			missed, err := there.NewToken(ctx, second.ID, app)
+			missedToken, err := there.NewToken(ctx, second.ID, app)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := here.Read(missed, app); !errors.Is(err, session.ErrNone) {
-				t.Errorf("knew already: %v", err)
+			if _, err := here.Read(missedToken, app); !errors.Is(err, session.ErrNone) {
+				t.Errorf("Read before the change was applied: %v", err)
 			}
 			changed := here.Changed()
-			close(cut)
+			close(compacted)
 			<-changed
-			if _, err := here.Read(missed, app); err != nil {
-				t.Errorf("read what was missed: %v", err)
+			if _, err := here.Read(missedToken, app); err != nil {
+				t.Errorf("Read after memory was loaded again: %v", err)
 			}
-			for _, one := range here.List() {
-				if one.ID == first.ID && one.Used.Before(used) {
-					t.Errorf("used %s, was used %s", one.Used, used)
+			for _, listed := range here.List() {
+				if listed.ID == first.ID && listed.Used.Before(used) {
+					t.Errorf("used at %s, want %s", listed.Used, used)
 				}
 			}
 		})
 	})
 
-	t.Run("tickets nobody comes for are deleted", func(t *testing.T) {
-		bubble(t, func(t *testing.T, ctx context.Context, st store.Store) {
+	t.Run("expired tickets are deleted", func(t *testing.T) {
+		withStore(t, func(t *testing.T, ctx context.Context, st store.Store) {
 			s := replica(t, ctx, st, settings)
-			one, err := s.Begin(ctx, session.Session{User: "u1"})
+			begun, err := s.Begin(ctx, session.Session{User: "u1"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Ticket(ctx, one.ID, app, "b"); err != nil {
+			if _, err := s.Ticket(ctx, begun.ID, app, "b"); err != nil {
 				t.Fatal(err)
 			}
 			h := &testSessions{t: t, store: st}
-			if n := h.keys("session/ticket/"); n != 1 {
+			if n := h.countKeys("session/ticket/"); n != 1 {
 				t.Errorf("%d tickets at first, want 1", n)
 			}
 			time.Sleep(2*time.Minute + time.Second)
 			synctest.Wait()
-			if n := h.keys("session/ticket/"); n != 0 {
+			if n := h.countKeys("session/ticket/"); n != 0 {
 				t.Errorf("%d tickets are left", n)
 			}
 		})
 	})
 
-	t.Run("a machine restarted in the past gives no session more time", func(t *testing.T) {
-		bubble(t, func(t *testing.T, ctx context.Context, st store.Store) {
-			later := time.Now().Add(500 * time.Hour) // by which the clock was set back
-			one := session.Session{ID: "00000000000000000000000000000001", User: "u1", Began: later, Used: later, Expires: later.Add(2 * time.Hour)}
-			text, err := json.Marshal(one)
+	t.Run("sessions do not last longer if the clock was set back before a restart", func(t *testing.T) {
+		withStore(t, func(t *testing.T, ctx context.Context, st store.Store) {
+			later := time.Now().Add(500 * time.Hour) // the time before the clock was set back
+			stored := session.Session{ID: "00000000000000000000000000000001", User: "u1", Began: later, Used: later, Expires: later.Add(2 * time.Hour)}
+			text, err := json.Marshal(stored)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := st.Update(ctx, func(w store.Writer) error { return w.Put([]byte("session/of/u1/"+one.ID), text) }); err != nil {
+			if _, err := st.Update(ctx, func(w store.Writer) error { return w.Put([]byte("session/of/u1/"+stored.ID), text) }); err != nil {
 				t.Fatal(err)
 			}
 			s := replica(t, ctx, st, settings)
 			time.Sleep(59 * time.Minute)
-			if _, err := s.Live(one.ID); err != nil {
-				t.Errorf("before its idle time: %v", err)
+			if _, err := s.Live(stored.ID); err != nil {
+				t.Errorf("before it is idle for too long: %v", err)
 			}
 			time.Sleep(2 * time.Minute)
-			if _, err := s.Live(one.ID); !errors.Is(err, session.ErrExpired) {
-				t.Errorf("after its idle time: %v", err)
+			if _, err := s.Live(stored.ID); !errors.Is(err, session.ErrExpired) {
+				t.Errorf("after that: %v", err)
 			}
 		})
 	})
 
-	t.Run("a damaged record opens nothing and can be cleared away", func(t *testing.T) {
+	t.Run("a damaged session is unknown and can be cleared", func(t *testing.T) {
 		h := open(t, settings, "")
-		broken, sound := h.begin("u1"), h.begin("u2")
-		a, b := h.grant(broken.ID, app), h.grant(sound.ID, app)
+		damaged, intact := h.begin("u1"), h.begin("u2")
+		damagedToken, intactToken := h.newToken(damaged.ID, app), h.newToken(intact.ID, app)
 		h.stop()
 		file, err := os.ReadFile(h.path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		bad := bytes.ReplaceAll(file, []byte(`"user":"u1"`), []byte(`"user":"u2"`))
-		if bytes.Equal(bad, file) {
-			t.Fatal("nothing to damage")
+		changed := bytes.ReplaceAll(file, []byte(`"user":"u1"`), []byte(`"user":"u2"`))
+		if bytes.Equal(changed, file) {
+			t.Fatal("the file does not contain the record")
 		}
-		if err := os.WriteFile(h.path, bad, 0o600); err != nil {
+		if err := os.WriteFile(h.path, changed, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		h = open(t, settings, h.path)
-		h.reads(a, app, session.ErrNone)
-		h.reads(b, app, nil)
+		h.wantRead(damagedToken, app, session.ErrNone)
+		h.wantRead(intactToken, app, nil)
 		if n, err := h.EndUser(t.Context(), "u1", session.ReasonUser); n != 0 || err != nil {
-			t.Errorf("ended %d, %v", n, err)
+			t.Errorf("EndUser ended %d, %v", n, err)
 		}
 		if _, err := h.store.Update(t.Context(), session.Clear); err != nil {
 			t.Error(err)
+		}
+		h.stop()
+		if log := h.log.String(); !strings.Contains(log, "damaged records") || !strings.Contains(log, "prefix=session/of/ count=1") {
+			t.Errorf("the log is %q", log)
 		}
 	})
 }

@@ -17,8 +17,8 @@ import (
 	"sallyport/store"
 )
 
-// A key signs for a day. It is published for an hour before it signs, so that whoever verifies assertions has it by
-// then, and for an hour after its successor began to sign, which is longer than any assertion is valid.
+// A key signs for a day. It is published for an hour before it signs, so that applications that verify assertions have
+// it by then, and for an hour after its successor began to sign, which is longer than any assertion is valid.
 const (
 	publishedBefore = time.Hour
 	signingPeriod   = 24 * time.Hour
@@ -56,8 +56,8 @@ func (s *Sessions) SigningKeys() (current *SigningKey, published []*SigningKey) 
 	return currentKey(keys, now), publishedKeys(keys, now)
 }
 
-// currentKey returns the newest key that has been published for long enough, or else the oldest: nobody has an older
-// one. keys is sorted by age, the oldest first.
+// currentKey returns the newest key that has been published for long enough. If none has, it returns the oldest, which
+// has been published the longest. keys is sorted, the oldest first.
 func currentKey(keys []*SigningKey, now time.Time) *SigningKey {
 	current := keys[0]
 	for _, k := range keys[1:] {
@@ -68,8 +68,8 @@ func currentKey(keys []*SigningKey, now time.Time) *SigningKey {
 	return current
 }
 
-// publishedKeys returns the keys without those whose successor has signed for so long that every assertion they
-// signed has expired.
+// publishedKeys returns keys without those whose successor has signed for so long that every assertion that they signed
+// has expired.
 func publishedKeys(keys []*SigningKey, now time.Time) []*SigningKey {
 	for len(keys) > 1 && !now.Before(keys[1].Made.Add(publishedBefore+publishedAfter)) {
 		keys = keys[1:]
@@ -78,52 +78,56 @@ func publishedKeys(keys []*SigningKey, now time.Time) []*SigningKey {
 }
 
 // rotateKeys makes a new signing key if the newest has signed for its period, and deletes the keys that are no longer
-// published and those that are damaged.
-func (s *Sessions) rotateKeys(ctx context.Context) error {
-	return s.update(ctx, func(w store.Writer) error { return rotateSigning(w, s.clock.now()) })
+// published and those that are damaged. update commits what a function writes.
+func (s *Sessions) rotateKeys(ctx context.Context, update updateFunc) error {
+	damaged := 0
+	err := update(ctx, func(w store.Writer) (err error) {
+		damaged, err = rotateSigning(w, s.clock.now())
+		return err
+	})
+	if err == nil && damaged > 0 {
+		s.log.Error("damaged signing keys were deleted; applications reject assertions that the keys signed", "count", damaged)
+	}
+	return err
 }
 
-func rotateSigning(w store.Writer, now time.Time) error {
-	keys, damaged, err := readSigning(w)
+func rotateSigning(w store.Writer, now time.Time) (damaged int, err error) {
+	keys, obsolete, err := readSigning(w)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	damaged = len(obsolete)
 	if len(keys) == 0 || !now.Before(keys[len(keys)-1].Made.Add(signingPeriod)) {
 		if err := putSigningKey(w, now); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	for len(keys) > 0 {
-		published := publishedKeys(keys, now)
-		if len(published) == len(keys) {
-			break
-		}
-		damaged = append(damaged, []byte(prefixSigning+keys[0].id))
-		keys = keys[1:]
+	for _, k := range keys[:len(keys)-len(publishedKeys(keys, now))] {
+		obsolete = append(obsolete, []byte(prefixSigning+k.id))
 	}
-	for _, key := range damaged {
+	for _, key := range obsolete {
 		if err := w.Delete(key); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return damaged, nil
 }
 
-// readSigning returns the signing keys, the oldest first, and the keys of the records that are damaged.
+// readSigning returns the signing keys, the oldest first, and where the store has damaged ones.
 func readSigning(r store.Reader) (keys []*SigningKey, damaged [][]byte, err error) {
 	for e, err := range r.Scan([]byte(prefixSigning), nil) {
 		if err != nil && !errors.Is(err, store.ErrDamaged) {
 			return nil, nil, err
 		}
-		k, faulty := (*SigningKey)(nil), err
-		if faulty == nil {
-			k, faulty = decodeSigningKey(string(e.Key), e.Value)
+		k, ok := (*SigningKey)(nil), false
+		if err == nil {
+			k, ok = decodeSigningKey(string(e.Key), e.Value)
 		}
-		if faulty != nil {
+		if ok {
+			keys = append(keys, k)
+		} else {
 			damaged = append(damaged, slices.Clone(e.Key))
-			continue
 		}
-		keys = append(keys, k)
 	}
 	sortSigning(keys)
 	return keys, damaged, nil
@@ -145,18 +149,18 @@ func putSigningKey(w store.Writer, now time.Time) error {
 	return putJSON(w, []byte(prefixSigning+newID()), signingRecord{Made: now, PKCS8: der})
 }
 
-// decodeSigningKey decodes the record at key. Its error never contains the record.
-func decodeSigningKey(key string, value []byte) (*SigningKey, error) {
+// decodeSigningKey decodes the record at key. It reports false if the record is damaged.
+func decodeSigningKey(key string, value []byte) (*SigningKey, bool) {
 	var r signingRecord
 	if json.Unmarshal(value, &r) != nil {
-		return nil, fmt.Errorf("signing key %s: %w", key, store.ErrDamaged)
+		return nil, false
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(r.PKCS8)
 	private, ok := parsed.(*ecdsa.PrivateKey)
 	if err != nil || !ok || private.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("signing key %s: %w", key, store.ErrDamaged)
+		return nil, false
 	}
-	return &SigningKey{Private: private, Made: r.Made, id: strings.TrimPrefix(key, prefixSigning)}, nil
+	return &SigningKey{Private: private, Made: r.Made, id: strings.TrimPrefix(key, prefixSigning)}, true
 }
 
 // applySigning brings the write of a signing key into memory. The last key stays in memory even if the store no longer
@@ -165,7 +169,7 @@ func (m *memory) applySigning(w store.Write) {
 	id := strings.TrimPrefix(string(w.Key), prefixSigning)
 	keys := slices.DeleteFunc(slices.Clone(m.signing), func(k *SigningKey) bool { return k.id == id })
 	if !w.Deleted {
-		if k, err := decodeSigningKey(string(w.Key), w.Value); err == nil {
+		if k, ok := decodeSigningKey(string(w.Key), w.Value); ok {
 			keys = append(keys, k)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ import (
 	"sallyport/store"
 )
 
-// signingKey is the key that s signs with now.
+// signingKey returns the key that s signs with now.
 func signingKey(s *session.Sessions) *session.SigningKey {
 	current, _ := s.SigningKeys()
 	return current
@@ -29,7 +30,7 @@ func isPublished(s *session.Sessions, key *session.SigningKey) bool {
 func TestSigningKeys_SurviveRestart(t *testing.T) {
 	h := open(t, session.Defaults(), "")
 	before := signingKey(h.Sessions)
-	if h = h.again(session.Defaults()); !signingKey(h.Sessions).Private.Equal(before.Private) {
+	if h = h.restart(session.Defaults()); !signingKey(h.Sessions).Private.Equal(before.Private) {
 		t.Error("a restart made another key")
 	}
 }
@@ -38,10 +39,10 @@ func TestSigningKeys_AreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
 		other := replica(t, t.Context(), h.store, session.Defaults())
-		for range 200 { // both rotate, and one may be a minute behind
+		for range 200 { // both rotate keys, up to a minute apart
 			for _, pair := range [][2]*session.Sessions{{h.Sessions, other}, {other, h.Sessions}} {
 				if !isPublished(pair[1], signingKey(pair[0])) {
-					t.Fatal("one signs with a key that the other does not publish")
+					t.Fatal("a replica signs with a key that the other does not publish")
 				}
 			}
 			time.Sleep(20 * time.Minute)
@@ -69,27 +70,27 @@ func TestSigningKeys_Rotate(t *testing.T) {
 		}
 		step(12*time.Hour, first, 1)
 		step(24*time.Hour-time.Second, first, 1)
-		step(24*time.Hour+time.Minute, first, 2) // the next is published and does not sign yet
+		step(24*time.Hour+time.Minute, first, 2) // the next key is published but does not sign yet
 		_, published := h.SigningKeys()
 		second := published[1]
-		ahead := second.Made.Add(time.Hour).Sub(first.Made)
-		step(ahead-time.Second, first, 2)
-		step(ahead, second, 2) // what the first signed may still be verified
-		step(ahead+time.Hour-time.Second, second, 2)
-		step(ahead+time.Hour, second, 1)
-		step(ahead+time.Hour+time.Minute, second, 1)
-		if n := h.keys("signing/"); n != 1 {
+		change := second.Made.Add(time.Hour).Sub(first.Made) // when the second key begins to sign
+		step(change-time.Second, first, 2)
+		step(change, second, 2) // assertions of the first key can still be verified
+		step(change+time.Hour-time.Second, second, 2)
+		step(change+time.Hour, second, 1)
+		step(change+time.Hour+time.Minute, second, 1)
+		if n := h.countKeys("signing/"); n != 1 {
 			t.Errorf("%d keys are stored, want 1", n)
 		}
-		step(60*24*time.Hour+12*time.Hour, nil, 1)
-		if n := h.keys("signing/"); n != 1 {
-			t.Errorf("%d keys are stored after 60 days, want 1", n)
+		step(6*24*time.Hour+12*time.Hour, nil, 1)
+		if n := h.countKeys("signing/"); n != 1 {
+			t.Errorf("%d keys are stored after 6 days, want 1", n)
 		}
 		h.stop()
 	})
 }
 
-func TestSigningKeys_SignAnHourMoreAfterLongRest(t *testing.T) {
+func TestSigningKeys_SignForAnHourAfterLongDowntime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
 		first := signingKey(h.Sessions)
@@ -101,14 +102,14 @@ func TestSigningKeys_SignAnHourMoreAfterLongRest(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		if signingKey(h.Sessions).Private.Equal(first.Private) {
-			t.Error("the old key signs on")
+			t.Error("the old key still signs")
 		}
 		h.stop()
 	})
 }
 
-// bend changes a stored record without its checksum.
-func bend(t *testing.T, path, prefix string) {
+// damage changes the first record under prefix, but not its checksum.
+func damage(t testing.TB, path, prefix string) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, nil)
 	if err != nil {
@@ -118,26 +119,30 @@ func bend(t *testing.T, path, prefix string) {
 		data := tx.Bucket([]byte("data"))
 		key, value := data.Cursor().Seek([]byte(prefix))
 		if !bytes.HasPrefix(key, []byte(prefix)) {
-			t.Fatalf("nothing is at %s", prefix)
+			t.Fatalf("no key begins with %s", prefix)
 		}
-		bent := bytes.Clone(value)
-		bent[len(bent)-1] ^= 1
-		return data.Put(bytes.Clone(key), bent)
+		damaged := bytes.Clone(value)
+		damaged[len(damaged)-1] ^= 1
+		return data.Put(bytes.Clone(key), damaged)
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestSigningKeys_ReplaceDamagedRecord(t *testing.T) {
+func TestSigningKeys_DamagedAreReplaced(t *testing.T) {
 	t.Run("checksum", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
 		before := signingKey(h.Sessions)
 		h.stop()
-		bend(t, h.path, "signing/")
+		damage(t, h.path, "signing/")
 		h = open(t, session.Defaults(), h.path)
-		if signingKey(h.Sessions).Private.Equal(before.Private) || h.keys("signing/") != 1 {
+		if signingKey(h.Sessions).Private.Equal(before.Private) || h.countKeys("signing/") != 1 {
 			t.Error("the damaged key is still there")
+		}
+		h.stop()
+		if log := h.log.String(); !strings.Contains(log, "damaged signing keys") || !strings.Contains(log, "count=1") {
+			t.Errorf("the log is %q", log)
 		}
 	})
 	for name, value := range map[string]string{
@@ -149,34 +154,36 @@ func TestSigningKeys_ReplaceDamagedRecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, session.Defaults(), "")
 			good := signingKey(h.Sessions)
-			_, err := h.store.Update(t.Context(), func(w store.Writer) error { return w.Put([]byte("signing/00"), []byte(value)) })
+			_, err := h.store.Update(t.Context(), func(w store.Writer) error {
+				return errors.Join(w.Put([]byte("signing/00"), []byte(value)), w.Put([]byte("signing/01"), []byte(value)))
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			h.begin("u1") // memory has everything before
+			h.begin("u1") // when it returns, memory has every earlier change
 			if current, published := h.SigningKeys(); current != good || len(published) != 1 {
-				t.Errorf("%d keys are published beside a damaged one", len(published))
+				t.Errorf("%d keys are published beside damaged ones", len(published))
 			}
-			h = h.again(session.Defaults())
-			if !signingKey(h.Sessions).Private.Equal(good.Private) || h.keys("signing/") != 1 {
-				t.Error("the damaged record is still there, or the good key is not")
+			h = h.restart(session.Defaults())
+			if !signingKey(h.Sessions).Private.Equal(good.Private) || h.countKeys("signing/") != 1 {
+				t.Error("a damaged record is still there, or the good key is not")
 			}
 		})
 	}
 }
 
-func TestSigningKeys_LastOneStaysInMemory(t *testing.T) {
+func TestSigningKeys_LastStaysInMemory(t *testing.T) {
 	h := open(t, session.Defaults(), "")
 	before := signingKey(h.Sessions)
 	if _, err := h.store.Update(t.Context(), session.Clear); err != nil {
 		t.Fatal(err)
 	}
-	h.begin("u1") // memory has everything before
+	h.begin("u1") // when it returns, memory has every earlier change
 	if signingKey(h.Sessions) != before {
-		t.Error("there is another key, or none")
+		t.Error("the key changed")
 	}
-	if h = h.again(session.Defaults()); signingKey(h.Sessions).Private.Equal(before.Private) {
-		t.Error("a key of the older copy signs on after Clear")
+	if h = h.restart(session.Defaults()); signingKey(h.Sessions).Private.Equal(before.Private) {
+		t.Error("a key from before Clear still signs")
 	}
 }
 

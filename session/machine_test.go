@@ -14,7 +14,7 @@ import (
 	"sallyport/session"
 )
 
-// model is what sessions are, said as simply as can be.
+// model is the simplest implementation of sessions.
 type model struct {
 	settings session.Settings
 	sessions map[string]*modelSession
@@ -37,7 +37,7 @@ type modelTicket struct {
 	expires             time.Time
 }
 
-// live says what Read should answer of a session.
+// live returns the error that Live should return.
 func (m *model) live(id string) error {
 	s := m.sessions[id]
 	switch {
@@ -55,15 +55,15 @@ var (
 	machineUsers = []string{"u1", "u2"}
 )
 
-// TestSessions_MatchModel plays at random with sessions, time and restarts, and compares every answer with the model's. It
-// keeps below the bounds on sessions, tokens and tickets, which have tests of their own.
+// TestSessions_MatchModel does random things with sessions, time and restarts, and compares every result with the
+// model's. It stays below the bounds on sessions, tokens and tickets, which have tests of their own.
 func TestSessions_MatchModel(t *testing.T) {
 	settings := session.Settings{Lifetime: 3 * time.Hour, Idle: time.Hour, MaxSessions: 1000}
 	rapid.Check(t, func(rt *rapid.T) {
 		var failed any // rapid fails by panicking, which must not happen to the bubble's goroutine
 		synctest.Test(t, func(t *testing.T) {
 			defer func() { failed = recover() }()
-			play(t, rt, settings)
+			matchModel(t, rt, settings)
 		})
 		if failed != nil {
 			panic(failed)
@@ -71,47 +71,47 @@ func TestSessions_MatchModel(t *testing.T) {
 	})
 }
 
-func play(t *testing.T, rt *rapid.T, settings session.Settings) {
+func matchModel(t *testing.T, rt *rapid.T, settings session.Settings) {
 	h := open(t, settings, "")
 	defer func() { h.stop() }()
 	m := &model{settings: settings, sessions: map[string]*modelSession{}, tokens: map[string]modelToken{}, tickets: map[string]modelTicket{}}
 	ctx := t.Context()
-	same := func(t *rapid.T, doing string, got, want error) {
+	wantError := func(t *rapid.T, doing string, got, want error) {
 		if !errors.Is(got, want) || (got == nil) != (want == nil) {
 			t.Fatalf("%s: %v, want %v", doing, got, want)
 		}
 	}
-	pick := func(t *rapid.T) string { return choose(t, maps.Keys(m.sessions)) }
+	anyID := func(t *rapid.T) string { return choose(t, maps.Keys(m.sessions)) }
 	rt.Repeat(map[string]func(*rapid.T){
 		"begin": func(t *rapid.T) {
 			user := rapid.SampledFrom(machineUsers).Draw(t, "user")
-			one, err := h.Begin(ctx, session.Session{User: user})
-			same(t, "Begin", err, nil)
-			m.sessions[one.ID] = &modelSession{user: user, used: time.Now(), expires: time.Now().Add(settings.Lifetime)}
+			begun, err := h.Begin(ctx, session.Session{User: user})
+			wantError(t, "Begin", err, nil)
+			m.sessions[begun.ID] = &modelSession{user: user, used: time.Now(), expires: time.Now().Add(settings.Lifetime)}
 		},
-		"grant": func(t *rapid.T) {
-			id, host := pick(t), rapid.SampledFrom(machineHosts).Draw(t, "host")
+		"new token": func(t *rapid.T) {
+			id, host := anyID(t), rapid.SampledFrom(machineHosts).Draw(t, "host")
 			for _, token := range m.tokens {
 				if token == (modelToken{id, host}) {
-					t.Skip("one is enough")
+					t.Skip("it has one already")
 				}
 			}
 			cookie, err := h.NewToken(ctx, id, host)
-			same(t, "Grant", err, m.live(id))
+			wantError(t, "NewToken", err, m.live(id))
 			if err == nil {
 				m.tokens[cookie] = modelToken{id, host}
 			}
 		},
 		"ticket": func(t *rapid.T) {
-			id, host := pick(t), rapid.SampledFrom(machineHosts).Draw(t, "host")
+			id, host := anyID(t), rapid.SampledFrom(machineHosts).Draw(t, "host")
 			bind := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "bind"))
 			for _, ticket := range m.tickets {
 				if ticket.session == id {
-					t.Skip("one is enough")
+					t.Skip("it has one already")
 				}
 			}
 			text, err := h.Ticket(ctx, id, host, bind)
-			same(t, "Ticket", err, m.live(id))
+			wantError(t, "Ticket", err, m.live(id))
 			if err == nil {
 				m.tickets[text] = modelTicket{id, host, bind, time.Now().Add(time.Minute)}
 			}
@@ -127,9 +127,9 @@ func play(t *testing.T, rt *rapid.T, settings session.Settings) {
 				want = session.ErrNone
 			}
 			cookie, _, err := h.Redeem(ctx, text, host, bind)
-			same(t, "Redeem", err, want)
+			wantError(t, "Redeem", err, want)
 			_, _, err = h.Redeem(ctx, text, ticket.host, ticket.bind)
-			same(t, "Redeem once more", err, session.ErrNone)
+			wantError(t, "Redeem again", err, session.ErrNone)
 			if cookie != "" {
 				m.tokens[cookie] = modelToken{ticket.session, host}
 			}
@@ -142,7 +142,7 @@ func play(t *testing.T, rt *rapid.T, settings session.Settings) {
 				want = session.ErrNone
 			}
 			got, err := h.Read(cookie, host)
-			same(t, "Read", err, want)
+			wantError(t, "Read", err, want)
 			if err == nil {
 				if got.ID != token.session || got.User != m.sessions[token.session].user {
 					t.Fatalf("read %+v", got)
@@ -151,40 +151,40 @@ func play(t *testing.T, rt *rapid.T, settings session.Settings) {
 			}
 		},
 		"end": func(t *rapid.T) {
-			id := pick(t)
+			id := anyID(t)
 			want := m.live(id)
 			err := h.End(ctx, id, session.ReasonLogout)
-			if want != nil && !m.sessions[id].ended { // over, but perhaps not yet swept
+			if want != nil && !m.sessions[id].ended { // expired, but perhaps not swept yet
 				return
 			}
 			if want != nil {
 				want = session.ErrNone
 			}
-			same(t, "End", err, want)
+			wantError(t, "End", err, want)
 			m.sessions[id].ended = true
 		},
 		"end user": func(t *rapid.T) {
 			user := rapid.SampledFrom(machineUsers).Draw(t, "user")
 			_, err := h.EndUser(ctx, user, session.ReasonUser)
-			same(t, "EndUser", err, nil)
+			wantError(t, "EndUser", err, nil)
 			for id, s := range m.sessions {
 				if s.user == user && m.live(id) == nil {
 					s.ended = true
 				}
 			}
 		},
-		"pass": func(t *rapid.T) {
+		"sleep": func(t *rapid.T) {
 			time.Sleep(time.Duration(rapid.IntRange(1, 45*60).Draw(t, "seconds")) * time.Second)
 			synctest.Wait()
 		},
 		"restart": func(t *rapid.T) {
-			time.Sleep(time.Minute) // so that every use is written down
+			time.Sleep(time.Minute) // by then every use is stored
 			synctest.Wait()
-			h = h.again(settings)
+			h = h.restart(settings)
 		},
 		"": func(t *rapid.T) {
 			for id, s := range m.sessions {
-				if time.Now().After(s.expires.Add(time.Hour)) { // long over: forgotten
+				if time.Now().After(s.expires.Add(time.Hour)) { // deleted by the sweep
 					delete(m.sessions, id)
 					maps.DeleteFunc(m.tokens, func(_ string, token modelToken) bool { return token.session == id })
 					maps.DeleteFunc(m.tickets, func(_ string, ticket modelTicket) bool { return ticket.session == id })
@@ -203,11 +203,11 @@ func play(t *testing.T, rt *rapid.T, settings session.Settings) {
 	})
 }
 
-// choose draws one of keys, the same one every time a seed is replayed as far as random keys allow.
+// choose draws one of keys. A replayed seed draws the same one, as far as keys are not random.
 func choose(t *rapid.T, keys func(func(string) bool)) string {
 	all := slices.Sorted(keys)
 	if len(all) == 0 {
-		t.Skip("none yet")
+		t.Skip("there is none yet")
 	}
 	return all[rapid.IntRange(0, len(all)-1).Draw(t, "which")]
 }

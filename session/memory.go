@@ -17,7 +17,8 @@ import (
 type memory struct {
 	sessions map[string]*entry // by id
 	tokens   map[digest]hostToken
-	signing  []*SigningKey // never empty, the oldest first; replaced, never altered
+	signing  []*SigningKey // the oldest first; replaced, never altered
+	sealing  []byte        // replaced, never altered
 }
 
 // entry is one session in memory. Its record is replaced, never altered.
@@ -37,18 +38,23 @@ func newMemory() memory {
 	return memory{sessions: map[string]*entry{}, tokens: map[digest]hostToken{}}
 }
 
-// inOrder are the prefixes that memory follows, sessions before the tokens that refer to them.
-var inOrder = []string{prefixSession, prefixToken, prefixSigning}
+// followedPrefixes are the prefixes of the keys that memory follows, in the order in which records are applied: sessions
+// before the tokens that refer to them.
+var followedPrefixes = []string{prefixSession, prefixToken, prefixSigning, keySealing}
 
-// load reads the whole store and replaces memory. A session keeps the later of
-// the two times of use.
+// load reads the whole store and replaces memory. If memory has a later use of a session than the store, the session
+// keeps the later one.
 func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error) {
 	loaded := newMemory()
 	err = s.store.View(ctx, func(r store.Reader) error {
 		revision = r.Revision()
-		for _, prefix := range inOrder {
-			if err := loaded.read(r, prefix); err != nil {
+		for _, prefix := range followedPrefixes {
+			damaged, err := loaded.read(r, prefix)
+			if err != nil {
 				return err
+			}
+			if damaged > 0 {
+				s.log.Error("damaged records of sessions are left out", "prefix", prefix, "count", damaged)
 			}
 		}
 		return nil
@@ -64,36 +70,48 @@ func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error
 			e.touch(old.used.Load())
 		}
 	}
-	if len(loaded.signing) == 0 {
-		loaded.signing = s.memory.signing
-	}
-	if len(loaded.signing) == 0 {
-		return 0, fmt.Errorf("no key to sign assertions with: %w", store.ErrNotFound)
+	if err := loaded.keepKeys(&s.memory); err != nil {
+		return 0, err
 	}
 	s.memory = loaded
 	return revision, nil
 }
 
-// read reads every record under prefix. Damaged records are left out: they give nobody access.
-func (m *memory) read(r store.Reader, prefix string) error {
-	for e, err := range r.Scan([]byte(prefix), nil) {
-		if errors.Is(err, store.ErrDamaged) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		m.apply(store.Write{Key: e.Key, Value: e.Value})
+// keepKeys takes the keys that the store lacks from old memory. It returns an error if old memory lacks them too.
+func (m *memory) keepKeys(old *memory) error {
+	if len(m.signing) == 0 {
+		m.signing = old.signing
+	}
+	if len(m.sealing) == 0 {
+		m.sealing = old.sealing
+	}
+	if len(m.signing) == 0 || len(m.sealing) == 0 {
+		return fmt.Errorf("the signing keys or the sealing key: %w", store.ErrNotFound)
 	}
 	return nil
 }
 
-// apply brings one change of the store into memory and reports whether a session
-// may have ended by it.
+// read reads every record under prefix. It leaves out damaged records, which give nobody access, and returns how many
+// there are.
+func (m *memory) read(r store.Reader, prefix string) (damaged int, err error) {
+	for e, err := range r.Scan([]byte(prefix), nil) {
+		switch {
+		case errors.Is(err, store.ErrDamaged):
+			damaged++
+		case err != nil:
+			return 0, err
+		default:
+			m.apply(store.Write{Key: e.Key, Value: e.Value})
+		}
+	}
+	return damaged, nil
+}
+
+// apply brings one change of the store into memory and reports whether a session may have ended by it.
 func (s *Sessions) apply(change store.Change) (ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, prefix := range inOrder {
+	for _, prefix := range followedPrefixes {
 		for _, w := range change.Writes {
 			if strings.HasPrefix(string(w.Key), prefix) {
 				ended = s.memory.apply(w) || ended
@@ -103,8 +121,7 @@ func (s *Sessions) apply(change store.Change) (ended bool) {
 	return ended
 }
 
-// apply brings one write into memory and reports whether a session may have
-// ended by it.
+// apply brings one write into memory and reports whether a session may have ended by it.
 func (m *memory) apply(w store.Write) (ended bool) {
 	key := string(w.Key)
 	switch {
@@ -116,12 +133,14 @@ func (m *memory) apply(w store.Write) (ended bool) {
 		m.applyToken(w)
 	case strings.HasPrefix(key, prefixSigning):
 		m.applySigning(w)
+	case key == keySealing:
+		m.applySealing(w)
 	}
 	return false
 }
 
-// applyRecord stores a session's record; one that cannot be read, or that stands
-// at another session's key, is no session.
+// applyRecord replaces a session's record. A record that cannot be read, or that has the key of another session, removes
+// the session.
 func (m *memory) applyRecord(key string, value []byte) (ended bool) {
 	r := new(record)
 	if json.Unmarshal(value, r) != nil || key != string(recordKey(r.User, r.ID)) {
@@ -167,7 +186,7 @@ func (m *memory) applyToken(w store.Write) {
 	m.tokens[d] = hostToken{entry: e, host: t.Host}
 }
 
-// touch makes used the entry's last use, unless a later one is known.
+// touch records a use of the session, unless a later one is known.
 func (e *entry) touch(used int64) {
 	for {
 		last := e.used.Load()
@@ -182,6 +201,15 @@ func (s *Sessions) entry(id string) *entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.memory.sessions[id]
+}
+
+// updateFunc commits what fn writes.
+type updateFunc func(ctx context.Context, fn func(store.Writer) error) error
+
+// commit commits what fn writes.
+func (s *Sessions) commit(ctx context.Context, fn func(store.Writer) error) error {
+	_, err := s.store.Update(ctx, fn)
+	return err
 }
 
 // update commits what fn writes and returns once memory has it.

@@ -13,11 +13,12 @@ import (
 
 const (
 	sweepEvery = 5 * time.Second // a live request is cut at most this long after its session expired
-	writeEvery = time.Minute     // a crash loses at most the uses of this long
+	writeEvery = time.Minute     // a crash loses at most the uses of the last minute
 )
 
 // Run brings every change of the store into memory, ends expired sessions, stores when sessions were used, and rotates
-// the signing keys, until ctx ends or the store fails. After that nothing may be decided from memory: Read and Live return ErrStopped.
+// the signing keys, until ctx ends or the store fails. After that nothing may be decided from memory: Read and Live
+// return [ErrStopped].
 func (s *Sessions) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.mirror.Run(ctx) })
@@ -25,8 +26,8 @@ func (s *Sessions) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// maintain sweeps, stores uses and rotates keys, at intervals. After an error it tries again at the next interval: even if the
-// store accepts no writes, Read and Live deny sessions that have expired.
+// maintain sweeps, stores uses and rotates keys, at intervals. After an error it tries again at the next interval: even
+// if the store accepts no writes, Read and Live deny sessions that have expired.
 func (s *Sessions) maintain(ctx context.Context) error {
 	sweep, write := time.NewTicker(sweepEvery), time.NewTicker(writeEvery)
 	defer sweep.Stop()
@@ -39,7 +40,7 @@ func (s *Sessions) maintain(ctx context.Context) error {
 		case <-sweep.C:
 			err = s.sweep(ctx)
 		case <-write.C:
-			err = errors.Join(s.writeUses(ctx), s.sweepTickets(ctx), s.rotateKeys(ctx))
+			err = errors.Join(s.writeUses(ctx), s.sweepTickets(ctx), s.rotateKeys(ctx, s.update))
 		}
 		if errors.Is(err, store.ErrClosed) {
 			return fmt.Errorf("maintaining sessions: %w", err)

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sallyport/store"
@@ -27,47 +28,65 @@ var ErrSeal = errors.New("sealed value not accepted")
 // The AES key is HKDF-SHA-256 of the sealing key with that salt, so that a random nonce is safe however many values
 // are sealed. The additional authenticated data is the key id, and the purpose and host, each with its length.
 const (
-	keyIDLength = 4
-	saltLength  = 16
-	maxSealed   = 8 << 10 // characters; cookies are smaller
+	sealingKeyLength = 32
+	keyIDLength      = 4
+	saltLength       = 16
+	expiryLength     = 8
+	maxSealed        = 8 << 10 // characters; cookies are smaller
 )
 
 type sealer struct {
-	key []byte // 32 bytes
+	key []byte // never altered
 	now func() time.Time
 }
 
-// sealingKey reads the sealing key, and makes it if there is none. A damaged one is replaced: the values that it
-// protects live for minutes only.
-func sealingKey(ctx context.Context, st store.Store) (key []byte, err error) {
+// ensureSealingKey makes the sealing key if there is none. It replaces a damaged key and reports whether it did: the
+// values that the key protects live for minutes only.
+func ensureSealingKey(ctx context.Context, st store.Store) (replaced bool, err error) {
 	_, err = st.Update(ctx, func(w store.Writer) error {
-		text, err := w.Get([]byte(keySealing))
-		if err == nil && len(text) == 32 {
-			key = append([]byte(nil), text...)
-			return nil
-		}
-		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged) {
+		replaced = false
+		stored, err := w.Get([]byte(keySealing))
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case errors.Is(err, store.ErrDamaged), err == nil && len(stored) != sealingKeyLength:
+			replaced = true
+		default:
 			return err
 		}
-		key = make([]byte, 32)
+		key := make([]byte, sealingKeyLength)
 		rand.Read(key)
 		return w.Put([]byte(keySealing), key)
 	})
-	return key, err
+	return replaced, err
+}
+
+// applySealing brings a write of the sealing key into memory. If the key was deleted or is damaged, memory keeps the
+// one it has.
+func (m *memory) applySealing(w store.Write) {
+	if !w.Deleted && len(w.Value) == sealingKeyLength {
+		m.sealing = slices.Clone(w.Value)
+	}
+}
+
+// sealer returns a sealer with the current sealing key.
+func (s *Sessions) sealer() sealer {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return sealer{key: s.memory.sealing, now: s.clock.now}
 }
 
 // Seal encrypts plain for one purpose and one host. Unseal opens the result until ttl has passed.
 func (s *Sessions) Seal(purpose, host string, plain []byte, ttl time.Duration) (string, error) {
-	return s.sealer.seal(purpose, host, plain, ttl)
+	return s.sealer().seal(purpose, host, plain, ttl)
 }
 
 // Unseal decrypts a value that Seal sealed for the same purpose and host, or returns ErrSeal.
 func (s *Sessions) Unseal(purpose, host, sealed string) ([]byte, error) {
-	return s.sealer.unseal(purpose, host, sealed)
+	return s.sealer().unseal(purpose, host, sealed)
 }
 
 func (s sealer) seal(purpose, host string, plain []byte, ttl time.Duration) (string, error) {
-	out := make([]byte, keyIDLength+saltLength, keyIDLength+saltLength+12+8+len(plain)+16)
+	out := make([]byte, keyIDLength+saltLength)
 	copy(out, s.keyID())
 	rand.Read(out[keyIDLength:])
 	aead, err := s.aead(out[keyIDLength:])
@@ -96,13 +115,13 @@ func (s sealer) unseal(purpose, host, sealed string) ([]byte, error) {
 		return nil, ErrSeal
 	}
 	text, err := aead.Open(nil, nil, in[keyIDLength+saltLength:], s.additionalData(purpose, host))
-	if err != nil || len(text) < 8 {
+	if err != nil || len(text) < expiryLength {
 		return nil, ErrSeal
 	}
 	if expires := int64(binary.BigEndian.Uint64(text)); s.now().UnixNano() >= expires {
 		return nil, ErrSeal
 	}
-	return text[8:], nil
+	return text[expiryLength:], nil
 }
 
 // aead returns the cipher of one sealed value. It makes the nonce and puts it before the ciphertext.

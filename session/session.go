@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -74,7 +75,7 @@ type Sessions struct {
 	store    store.Store
 	settings Settings
 	clock    *clock
-	sealer   sealer
+	log      *slog.Logger
 	ended    *prometheus.CounterVec
 
 	mirror *follow.Mirror // brings every change of the store into memory
@@ -84,15 +85,18 @@ type Sessions struct {
 }
 
 // Open reads every session in st into memory, and makes the sealing key and the first signing key if there are none.
-func Open(ctx context.Context, st store.Store, settings Settings) (*Sessions, error) {
-	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(systemClock()), ended: newEndedCounter(),
-		memory: newMemory()}
-	key, err := sealingKey(ctx, st)
+// It replaces damaged keys. log is told of every damaged record that is found, now or while Run runs.
+func Open(ctx context.Context, st store.Store, settings Settings, log *slog.Logger) (*Sessions, error) {
+	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(systemClock()), log: log,
+		ended: newEndedCounter(), memory: newMemory()}
+	replaced, err := ensureSealingKey(ctx, st)
 	if err != nil {
 		return nil, fmt.Errorf("reading the sealing key of sessions: %w", err)
 	}
-	s.sealer = sealer{key: key, now: s.clock.now}
-	if _, err := st.Update(ctx, func(w store.Writer) error { return rotateSigning(w, s.clock.now()) }); err != nil {
+	if replaced {
+		log.Error("the damaged sealing key of sessions was replaced; logins under way have to begin again")
+	}
+	if err := s.rotateKeys(ctx, s.commit); err != nil {
 		return nil, fmt.Errorf("reading the signing keys: %w", err)
 	}
 	if s.mirror, err = follow.New(ctx, st, s.load, s.apply); err != nil {
@@ -130,14 +134,16 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 	return n, nil
 }
 
-// truncate returns at most 256 bytes of a text that a browser or provider sent, as valid UTF-8.
+// truncate returns text as valid UTF-8 of at most 256 bytes. A browser or the provider sent it.
 func truncate(text string) string {
 	const maxBytes = 256
-	if len(text) > maxBytes {
-		text = text[:maxBytes]
-		for len(text) > 0 && !utf8.ValidString(text[max(0, len(text)-utf8.UTFMax):]) && len(text) > maxBytes-utf8.UTFMax {
-			text = text[:len(text)-1]
-		}
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= maxBytes {
+		return text
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
+	end := maxBytes
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,19 +22,20 @@ import (
 	"sallyport/store/bolt"
 )
 
-// testSessions is a store on disk with sessions running over it.
+// testSessions are sessions that run over a store on disk.
 type testSessions struct {
 	*session.Sessions
 	t     testing.TB
 	path  string
 	store store.Store
+	log   *bytes.Buffer // read it after stop
 	stop  func()
 }
 
-// open opens sessions over a new store, or over the one at path.
+// open opens sessions over the store at path, or over a new one if path is "".
 func open(t testing.TB, settings session.Settings, path string) *testSessions {
 	t.Helper()
-	h := &testSessions{t: t, path: path}
+	h := &testSessions{t: t, path: path, log: new(bytes.Buffer)}
 	if path == "" {
 		h.path = filepath.Join(t.TempDir(), "s.db")
 	}
@@ -42,7 +44,7 @@ func open(t testing.TB, settings session.Settings, path string) *testSessions {
 		t.Fatal(err)
 	}
 	h.store = st
-	if h.Sessions, err = session.Open(t.Context(), st, settings); err != nil {
+	if h.Sessions, err = session.Open(t.Context(), st, settings, slog.New(slog.NewTextHandler(h.log, nil))); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -63,8 +65,8 @@ func open(t testing.TB, settings session.Settings, path string) *testSessions {
 	return h
 }
 
-// again is the testSessions after a restart.
-func (h *testSessions) again(settings session.Settings) *testSessions {
+// restart stops h and opens the same store again.
+func (h *testSessions) restart(settings session.Settings) *testSessions {
 	h.t.Helper()
 	h.stop()
 	return open(h.t, settings, h.path)
@@ -72,14 +74,14 @@ func (h *testSessions) again(settings session.Settings) *testSessions {
 
 func (h *testSessions) begin(user string) session.Session {
 	h.t.Helper()
-	one, err := h.Begin(context.Background(), session.Session{User: user, UserName: user + "@example.com", Epoch: 3})
+	begun, err := h.Begin(context.Background(), session.Session{User: user, UserName: user + "@example.com", Epoch: 3})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return one
+	return begun
 }
 
-func (h *testSessions) grant(id, host string) string {
+func (h *testSessions) newToken(id, host string) string {
 	h.t.Helper()
 	cookie, err := h.NewToken(context.Background(), id, host)
 	if err != nil {
@@ -97,8 +99,8 @@ func (h *testSessions) ticket(id, host, bind string) string {
 	return ticket
 }
 
-// reads checks what Read answers.
-func (h *testSessions) reads(cookie, host string, want error) {
+// wantRead checks the error of Read.
+func (h *testSessions) wantRead(cookie, host string, want error) {
 	h.t.Helper()
 	if _, err := h.Read(cookie, host); !errors.Is(err, want) || (want == nil) != (err == nil) {
 		h.t.Errorf("Read on %s: %v, want %v", host, err, want)
@@ -114,8 +116,8 @@ func (h *testSessions) revision() store.Revision {
 	return revision
 }
 
-// keys counts what is stored under prefix.
-func (h *testSessions) keys(prefix string) (n int) {
+// countKeys counts the keys in the store that begin with prefix.
+func (h *testSessions) countKeys(prefix string) (n int) {
 	h.t.Helper()
 	err := h.store.View(context.Background(), func(r store.Reader) error {
 		for _, err := range r.Scan([]byte(prefix), nil) {
@@ -140,37 +142,37 @@ const (
 func TestSession(t *testing.T) {
 	ctx := t.Context()
 
-	t.Run("is read where it was granted and nowhere else", func(t *testing.T) {
+	t.Run("is read on the host of its token only", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
-		began := h.begin("u1")
-		cookie := h.grant(began.ID, app)
+		begun := h.begin("u1")
+		cookie := h.newToken(begun.ID, app)
 		got, err := h.Read(cookie, app)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.ID != began.ID || got.User != "u1" || got.Epoch != 3 || !got.Expires.Equal(began.Began.Add(12*time.Hour)) {
+		if got.ID != begun.ID || got.User != "u1" || got.Epoch != 3 || !got.Expires.Equal(begun.Began.Add(12*time.Hour)) {
 			t.Errorf("read %+v", got)
 		}
 		for _, host := range []string{login, "", "GRAFANA.example.com", app + ":443", "x" + app} {
-			h.reads(cookie, host, session.ErrNone)
+			h.wantRead(cookie, host, session.ErrNone)
 		}
-		for _, other := range []string{"", cookie[1:], cookie + "A", strings.ToLower(cookie), began.ID, strings.Repeat("A", 43)} {
-			h.reads(other, app, session.ErrNone)
+		for _, other := range []string{"", cookie[1:], cookie + "A", strings.ToLower(cookie), begun.ID, strings.Repeat("A", 43)} {
+			h.wantRead(other, app, session.ErrNone)
 		}
 	})
 
 	t.Run("ends on every host at once", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
-		one, other := h.begin("u1"), h.begin("u1")
-		a, b, c := h.grant(one.ID, app), h.grant(one.ID, login), h.grant(other.ID, app)
+		ended, other := h.begin("u1"), h.begin("u1")
+		onApp, onLogin, otherOnApp := h.newToken(ended.ID, app), h.newToken(ended.ID, login), h.newToken(other.ID, app)
 		changed := h.Changed()
-		if err := h.End(ctx, one.ID, session.ReasonLogout); err != nil {
+		if err := h.End(ctx, ended.ID, session.ReasonLogout); err != nil {
 			t.Fatal(err)
 		}
-		h.reads(a, app, session.ErrEnded)
-		h.reads(b, login, session.ErrEnded)
-		h.reads(c, app, nil)
-		if _, err := h.Live(one.ID); !errors.Is(err, session.ErrEnded) {
+		h.wantRead(onApp, app, session.ErrEnded)
+		h.wantRead(onLogin, login, session.ErrEnded)
+		h.wantRead(otherOnApp, app, nil)
+		if _, err := h.Live(ended.ID); !errors.Is(err, session.ErrEnded) {
 			t.Errorf("Live: %v", err)
 		}
 		select {
@@ -178,72 +180,72 @@ func TestSession(t *testing.T) {
 		default:
 			t.Error("Changed is not closed though a session ended")
 		}
-		if err := h.End(ctx, one.ID, session.ReasonLogout); !errors.Is(err, session.ErrNone) {
-			t.Errorf("ending it twice: %v", err)
+		if err := h.End(ctx, ended.ID, session.ReasonLogout); !errors.Is(err, session.ErrNone) {
+			t.Errorf("End of an ended session: %v", err)
 		}
-		if _, err := h.NewToken(ctx, one.ID, app); !errors.Is(err, session.ErrEnded) {
-			t.Errorf("a grant of an ended session: %v", err)
+		if _, err := h.NewToken(ctx, ended.ID, app); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("NewToken of an ended session: %v", err)
 		}
-		if _, err := h.Ticket(ctx, one.ID, app, "b"); !errors.Is(err, session.ErrEnded) {
-			t.Errorf("a ticket of an ended session: %v", err)
+		if _, err := h.Ticket(ctx, ended.ID, app, "b"); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("Ticket of an ended session: %v", err)
 		}
 	})
 
-	t.Run("stays over after a restart", func(t *testing.T) {
+	t.Run("stays ended after a restart", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
-		one, other := h.begin("u1"), h.begin("u2")
-		dead, alive := h.grant(one.ID, app), h.grant(other.ID, app)
-		if err := h.End(ctx, one.ID, session.ReasonOperator); err != nil {
+		ended, live := h.begin("u1"), h.begin("u2")
+		endedToken, liveToken := h.newToken(ended.ID, app), h.newToken(live.ID, app)
+		if err := h.End(ctx, ended.ID, session.ReasonOperator); err != nil {
 			t.Fatal(err)
 		}
-		h = h.again(session.Defaults())
-		h.reads(dead, app, session.ErrEnded)
-		h.reads(alive, app, nil)
+		h = h.restart(session.Defaults())
+		h.wantRead(endedToken, app, session.ErrEnded)
+		h.wantRead(liveToken, app, nil)
 	})
 
-	t.Run("ends with its user and leaves others", func(t *testing.T) {
+	t.Run("ends with its user but not with others", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
 		var cookies []string
 		for range 3 {
-			cookies = append(cookies, h.grant(h.begin("u1").ID, app))
+			cookies = append(cookies, h.newToken(h.begin("u1").ID, app))
 		}
-		neighbour := h.grant(h.begin("u10").ID, app)
+		otherUser := h.newToken(h.begin("u10").ID, app)
 		n, err := h.EndUser(ctx, "u1", session.ReasonUser)
 		if err != nil || n != 3 {
 			t.Errorf("ended %d, %v; want 3", n, err)
 		}
 		for _, cookie := range cookies {
-			h.reads(cookie, app, session.ErrEnded)
+			h.wantRead(cookie, app, session.ErrEnded)
 		}
-		h.reads(neighbour, app, nil)
+		h.wantRead(otherUser, app, nil)
 		if n, err := h.EndUser(ctx, "u1", session.ReasonUser); err != nil || n != 0 {
 			t.Errorf("ended %d, %v the second time", n, err)
 		}
 	})
 
-	t.Run("makes room by ending the oldest", func(t *testing.T) {
+	t.Run("is ended by newer ones beyond MaxSessions", func(t *testing.T) {
 		settings := session.Defaults()
 		settings.MaxSessions = 3
 		h := open(t, settings, "")
 		var cookies []string
 		for range 9 {
-			cookies = append(cookies, h.grant(h.begin("u1").ID, app))
+			cookies = append(cookies, h.newToken(h.begin("u1").ID, app))
 		}
 		for i, cookie := range cookies {
 			switch {
-			case i < 3: // more than three that ended are forgotten
-				h.reads(cookie, app, session.ErrNone)
+			case i < 3: // only the newest three of those that ended are stored
+				h.wantRead(cookie, app, session.ErrNone)
 			case i < 6:
-				h.reads(cookie, app, session.ErrEnded)
+				h.wantRead(cookie, app, session.ErrEnded)
 			default:
-				h.reads(cookie, app, nil)
+				h.wantRead(cookie, app, nil)
 			}
 		}
 		if n := len(h.List()); n != 3 {
 			t.Errorf("%d sessions are live, want 3", n)
 		}
-		if n := h.keys("session/of/u1/"); n != 6 {
-			t.Errorf("%d records are kept, want 6", n)
+		if n := h.countKeys("session/of/u1/"); n != 6 {
+			t.Errorf("%d records are stored, want 6", n)
 		}
 		want := "# HELP sallyport_sessions_ended_total Sessions that ended, by the reason why.\n# TYPE sallyport_sessions_ended_total counter\n"
 		for _, reason := range []string{"expired", "idle", "logout", "operator", "provider", "replaced", "user"} {
@@ -259,30 +261,34 @@ func TestSession(t *testing.T) {
 		if n := testutil.ToFloat64(h.Collectors()[0]); n != 3 {
 			t.Errorf("sessions_active is %v, want 3", n)
 		}
-	})
-
-	t.Run("keeps a few tokens a host, the newest", func(t *testing.T) {
-		h := open(t, session.Defaults(), "")
-		one := h.begin("u1")
-		first, elsewhere := h.grant(one.ID, app), h.grant(one.ID, login)
-		for range 3 {
-			h.reads(h.grant(one.ID, app), app, nil)
+		h.begin("u2")
+		if n := testutil.ToFloat64(h.Collectors()[0]); n != 4 { // three others have ended
+			t.Errorf("sessions_active is %v, want 4", n)
 		}
-		h.reads(first, app, nil)
-		h.grant(one.ID, app)
-		h.reads(first, app, session.ErrNone)
-		h.reads(elsewhere, login, nil)
 	})
 
-	t.Run("never begins as one the caller names", func(t *testing.T) {
+	t.Run("has at most four tokens on each host", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
-		one := h.begin("u1")
-		two, err := h.Begin(ctx, session.Session{ID: one.ID, User: "u1", Expires: time.Now().AddDate(1, 0, 0), Authenticated: time.Now().AddDate(1, 0, 0)})
+		begun := h.begin("u1")
+		oldest, onLogin := h.newToken(begun.ID, app), h.newToken(begun.ID, login)
+		for range 3 {
+			h.wantRead(h.newToken(begun.ID, app), app, nil)
+		}
+		h.wantRead(oldest, app, nil)
+		h.newToken(begun.ID, app)
+		h.wantRead(oldest, app, session.ErrNone)
+		h.wantRead(onLogin, login, nil)
+	})
+
+	t.Run("gets its id and times from Begin", func(t *testing.T) {
+		h := open(t, session.Defaults(), "")
+		old := h.begin("u1")
+		begun, err := h.Begin(ctx, session.Session{ID: old.ID, User: "u1", Expires: time.Now().AddDate(1, 0, 0), Authenticated: time.Now().AddDate(1, 0, 0)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if two.ID == one.ID || two.Expires.After(time.Now().Add(12*time.Hour)) || two.Authenticated.After(time.Now()) {
-			t.Errorf("began as it was told: %+v", two)
+		if begun.ID == old.ID || begun.Expires.After(time.Now().Add(12*time.Hour)) || begun.Authenticated.After(time.Now()) {
+			t.Errorf("Begin took over the caller's id or times: %+v", begun)
 		}
 		for _, user := range []string{"", "a/b"} {
 			if _, err := h.Begin(ctx, session.Session{User: user}); err == nil {
@@ -291,58 +297,77 @@ func TestSession(t *testing.T) {
 		}
 	})
 
-	t.Run("is denied once memory follows the store no more", func(t *testing.T) {
+	t.Run("cannot be read once Run has ended", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
-		one := h.begin("u1")
-		cookie := h.grant(one.ID, app)
+		begun := h.begin("u1")
+		cookie := h.newToken(begun.ID, app)
 		changed := h.Changed()
 		h.stop()
 		<-changed
-		h.reads(cookie, app, session.ErrStopped)
-		if _, err := h.Live(one.ID); !errors.Is(err, session.ErrStopped) {
+		h.wantRead(cookie, app, session.ErrStopped)
+		if _, err := h.Live(begun.ID); !errors.Is(err, session.ErrStopped) {
 			t.Errorf("Live: %v", err)
 		}
 	})
 
-	t.Run("is nobody's when its record is not what we wrote", func(t *testing.T) {
+	t.Run("is not reported begun before Run has it in memory", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
-		one, moved := h.begin("u1"), h.begin("u2")
-		a, b := h.grant(one.ID, app), h.grant(moved.ID, app)
+		h.stop()
+		st, err := bolt.Open(h.path, bolt.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		sessions, err := session.Open(ctx, st, session.Defaults(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		if _, err := sessions.Begin(waiting, session.Session{User: "u1"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Begin without Run: %v", err)
+		}
+	})
+
+	t.Run("is unknown if its record was replaced", func(t *testing.T) {
+		h := open(t, session.Defaults(), "")
+		broken, swapped := h.begin("u1"), h.begin("u2") // the record of swapped becomes that of broken
+		brokenToken, swappedToken := h.newToken(broken.ID, app), h.newToken(swapped.ID, app)
 		_, err := h.store.Update(ctx, func(w store.Writer) error {
-			text, err := w.Get([]byte("session/of/u1/" + one.ID))
+			text, err := w.Get([]byte("session/of/u1/" + broken.ID))
 			if err != nil {
 				return err
 			}
-			return errors.Join(w.Put([]byte("session/of/u2/"+moved.ID), text), w.Put([]byte("session/of/u1/"+one.ID), []byte("{")))
+			return errors.Join(w.Put([]byte("session/of/u2/"+swapped.ID), text), w.Put([]byte("session/of/u1/"+broken.ID), []byte("{")))
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		h = h.again(session.Defaults())
-		h.reads(a, app, session.ErrNone)
-		h.reads(b, app, session.ErrNone)
+		h = h.restart(session.Defaults())
+		h.wantRead(brokenToken, app, session.ErrNone)
+		h.wantRead(swappedToken, app, session.ErrNone)
 	})
 
-	t.Run("leaves no secret at rest", func(t *testing.T) {
+	t.Run("has no secret in the store", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
-		one := h.begin("u1")
-		cookie, ticket := h.grant(one.ID, app), h.ticket(one.ID, app, "b")
+		begun := h.begin("u1")
+		cookie, ticket := h.newToken(begun.ID, app), h.ticket(begun.ID, app, "b")
 		h.stop()
 		file, err := os.ReadFile(h.path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Contains(file, []byte(one.ID)) {
-			t.Fatal("the store does not even hold the session")
+		if !bytes.Contains(file, []byte(begun.ID)) {
+			t.Fatal("the file does not contain the session")
 		}
 		if bytes.Contains(file, []byte(cookie)) || bytes.Contains(file, []byte(ticket[32:])) {
-			t.Error("the store holds a token or a ticket as text")
+			t.Error("the file contains the text of a token or a ticket")
 		}
 	})
 
-	t.Run("does not come back with an older copy of the store once cleared", func(t *testing.T) {
+	t.Run("is deleted by Clear", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
-		cookie := h.grant(h.begin("u1").ID, app)
+		cookie := h.newToken(h.begin("u1").ID, app)
 		sealed, err := h.Seal("flow", login, []byte("x"), time.Hour)
 		if err != nil {
 			t.Fatal(err)
@@ -350,13 +375,13 @@ func TestSession(t *testing.T) {
 		if _, err := h.store.Update(ctx, session.Clear); err != nil {
 			t.Fatal(err)
 		}
-		h = h.again(session.Defaults())
-		h.reads(cookie, app, session.ErrNone)
+		h = h.restart(session.Defaults())
+		h.wantRead(cookie, app, session.ErrNone)
 		if _, err := h.Unseal("flow", login, sealed); !errors.Is(err, session.ErrSeal) {
-			t.Errorf("unsealed what an older key sealed: %v", err)
+			t.Errorf("Unseal of a value that the old key sealed: %v", err)
 		}
-		if n := h.keys("session/"); n != 1 {
-			t.Errorf("%d keys are left, want the new sealing key alone", n)
+		if n := h.countKeys("session/"); n != 1 {
+			t.Errorf("%d keys are left, want only the new sealing key", n)
 		}
 	})
 }
@@ -364,25 +389,25 @@ func TestSession(t *testing.T) {
 func TestEnd_IsVisibleWhenItReturns(t *testing.T) {
 	h := open(t, session.Defaults(), "")
 	for range 20 {
-		one := h.begin("u1")
-		cookie := h.grant(one.ID, app)
+		begun := h.begin("u1")
+		cookie := h.newToken(begun.ID, app)
 		var ended atomic.Bool
 		var readers sync.WaitGroup
 		for range 4 {
 			readers.Go(func() {
 				for {
-					known := ended.Load()
+					returned := ended.Load()
 					_, err := h.Read(cookie, app)
-					if known && err == nil {
-						t.Error("read a session after End returned")
+					if returned && err == nil {
+						t.Error("Read returned the session after End had returned")
 					}
-					if known {
+					if returned {
 						return
 					}
 				}
 			})
 		}
-		if err := h.End(t.Context(), one.ID, session.ReasonLogout); err != nil {
+		if err := h.End(t.Context(), begun.ID, session.ReasonLogout); err != nil {
 			t.Fatal(err)
 		}
 		ended.Store(true)
@@ -393,64 +418,64 @@ func TestEnd_IsVisibleWhenItReturns(t *testing.T) {
 func TestTicket(t *testing.T) {
 	ctx := t.Context()
 	h := open(t, session.Defaults(), "")
-	one := h.begin("u1")
+	begun := h.begin("u1")
 
-	t.Run("opens its host to its browser", func(t *testing.T) {
-		cookie, got, err := h.Redeem(ctx, h.ticket(one.ID, app, "mine"), app, "mine")
-		if err != nil || got.ID != one.ID {
+	t.Run("gives a token on its host to its browser", func(t *testing.T) {
+		cookie, got, err := h.Redeem(ctx, h.ticket(begun.ID, app, "mine"), app, "mine")
+		if err != nil || got.ID != begun.ID {
 			t.Fatalf("redeemed %+v, %v", got, err)
 		}
-		h.reads(cookie, app, nil)
-		h.reads(cookie, login, session.ErrNone)
+		h.wantRead(cookie, app, nil)
+		h.wantRead(cookie, login, session.ErrNone)
 	})
 
-	for name, try := range map[string]struct{ host, bind string }{
+	for name, attempt := range map[string]struct{ host, bind string }{
 		"another host":      {login, "mine"},
 		"another browser":   {app, "theirs"},
 		"no browser at all": {app, ""},
 		"no host at all":    {"", "mine"},
 	} {
 		t.Run("is used up by "+name, func(t *testing.T) {
-			ticket := h.ticket(one.ID, app, "mine")
-			if _, _, err := h.Redeem(ctx, ticket, try.host, try.bind); !errors.Is(err, session.ErrNone) {
-				t.Errorf("redeemed: %v", err)
+			ticket := h.ticket(begun.ID, app, "mine")
+			if _, _, err := h.Redeem(ctx, ticket, attempt.host, attempt.bind); !errors.Is(err, session.ErrNone) {
+				t.Errorf("Redeem: %v", err)
 			}
 			if _, _, err := h.Redeem(ctx, ticket, app, "mine"); !errors.Is(err, session.ErrNone) {
-				t.Errorf("redeemed after: %v", err)
+				t.Errorf("Redeem after that: %v", err)
 			}
 		})
 	}
 
-	t.Run("is good once however many come at once", func(t *testing.T) {
-		ticket := h.ticket(one.ID, app, "mine")
-		var won atomic.Int32
-		var all sync.WaitGroup
+	t.Run("is redeemed once by concurrent calls", func(t *testing.T) {
+		ticket := h.ticket(begun.ID, app, "mine")
+		var redeemed atomic.Int32
+		var calls sync.WaitGroup
 		for range 32 {
-			all.Go(func() {
+			calls.Go(func() {
 				cookie, _, err := h.Redeem(ctx, ticket, app, "mine")
 				switch {
 				case err == nil:
-					won.Add(1)
-					h.reads(cookie, app, nil)
+					redeemed.Add(1)
+					h.wantRead(cookie, app, nil)
 				case !errors.Is(err, session.ErrNone):
 					t.Error(err)
 				}
 			})
 		}
-		all.Wait()
-		if won.Load() != 1 {
-			t.Errorf("redeemed %d times", won.Load())
+		calls.Wait()
+		if redeemed.Load() != 1 {
+			t.Errorf("redeemed %d times", redeemed.Load())
 		}
 	})
 
-	t.Run("costs no write when it is made up", func(t *testing.T) {
+	t.Run("writes nothing if it is invented", func(t *testing.T) {
 		before := h.revision()
-		real := h.ticket(one.ID, app, "mine")
+		genuine := h.ticket(begun.ID, app, "mine")
 		made := h.revision()
-		for _, ticket := range []string{"", "x", real[:74], real + "A", strings.ToUpper(real), real[:32] + strings.Repeat("A", 43),
-			strings.Repeat("0", 32) + real[32:], "../" + real[3:], strings.Repeat("/", 75)} {
+		for _, ticket := range []string{"", "x", genuine[:74], genuine + "A", strings.ToUpper(genuine), genuine[:32] + strings.Repeat("A", 43),
+			strings.Repeat("0", 32) + genuine[32:], "../" + genuine[3:], strings.Repeat("/", 75)} {
 			if _, _, err := h.Redeem(ctx, ticket, app, "mine"); !errors.Is(err, session.ErrNone) {
-				t.Errorf("redeemed %q: %v", ticket, err)
+				t.Errorf("Redeem of %q: %v", ticket, err)
 			}
 		}
 		if after := h.revision(); after != made || made == before {
@@ -458,14 +483,14 @@ func TestTicket(t *testing.T) {
 		}
 	})
 
-	t.Run("is one of few", func(t *testing.T) {
-		one := h.begin("u2")
+	t.Run("is one of at most eight", func(t *testing.T) {
+		begun := h.begin("u2")
 		var tickets []string
 		for range 9 {
-			tickets = append(tickets, h.ticket(one.ID, app, "mine"))
+			tickets = append(tickets, h.ticket(begun.ID, app, "mine"))
 		}
-		if n := h.keys("session/ticket/" + one.ID); n != 8 {
-			t.Errorf("%d tickets are kept, want 8", n)
+		if n := h.countKeys("session/ticket/" + begun.ID); n != 8 {
+			t.Errorf("%d tickets are stored, want 8", n)
 		}
 		if _, _, err := h.Redeem(ctx, tickets[0], app, "mine"); !errors.Is(err, session.ErrNone) {
 			t.Errorf("the oldest of nine: %v", err)
@@ -475,114 +500,119 @@ func TestTicket(t *testing.T) {
 		}
 	})
 
-	t.Run("is worth nothing once its session ended", func(t *testing.T) {
-		one := h.begin("u3")
-		ticket := h.ticket(one.ID, app, "mine")
-		if err := h.End(ctx, one.ID, session.ReasonLogout); err != nil {
+	t.Run("gives nothing once its session ended", func(t *testing.T) {
+		begun := h.begin("u3")
+		ticket := h.ticket(begun.ID, app, "mine")
+		if err := h.End(ctx, begun.ID, session.ReasonLogout); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := h.Redeem(ctx, ticket, app, "mine"); !errors.Is(err, session.ErrEnded) {
-			t.Errorf("redeemed: %v", err)
+			t.Errorf("Redeem: %v", err)
 		}
 	})
 }
 
-func TestSession_Time(t *testing.T) {
+func TestSession_ExpiresWithTime(t *testing.T) {
 	settings := session.Settings{Lifetime: 10 * time.Hour, Idle: time.Hour, MaxSessions: 50}
 
-	t.Run("a session in use lasts its lifetime and no longer", func(t *testing.T) {
+	t.Run("lasts its lifetime while it is used", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, settings, "")
-			one := h.begin("u1")
-			cookie := h.grant(one.ID, app)
+			begun := h.begin("u1")
+			cookie := h.newToken(begun.ID, app)
 			for range 11 {
 				time.Sleep(54 * time.Minute)
-				h.reads(cookie, app, nil)
+				h.wantRead(cookie, app, nil)
 			}
 			time.Sleep(6 * time.Minute)
-			h.reads(cookie, app, session.ErrExpired)
+			h.wantRead(cookie, app, session.ErrExpired)
 			h.stop()
 		})
 	})
 
-	t.Run("a session not in use lasts its idle time", func(t *testing.T) {
+	t.Run("lasts its idle time while it is not used", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, settings, "")
-			one := h.begin("u1")
-			cookie := h.grant(one.ID, app)
+			begun := h.begin("u1")
+			cookie := h.newToken(begun.ID, app)
 			time.Sleep(time.Hour - time.Second)
-			if _, err := h.Live(one.ID); err != nil {
+			if _, err := h.Live(begun.ID); err != nil {
 				t.Errorf("before its idle time: %v", err)
 			}
-			time.Sleep(time.Second) // asking whether it lives is not using it
-			h.reads(cookie, app, session.ErrExpired)
+			time.Sleep(time.Second) // Live does not count as use
+			h.wantRead(cookie, app, session.ErrExpired)
 			h.stop()
 		})
 	})
 
-	t.Run("live requests hear of the end within seconds and the store remembers it", func(t *testing.T) {
+	t.Run("closes Changed within seconds and stays expired", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, settings, "")
-			one := h.begin("u1")
-			cookie := h.grant(one.ID, app)
+			begun := h.begin("u1")
+			cookie := h.newToken(begun.ID, app)
 			before := time.Now()
 			<-h.Changed()
 			if waited := time.Since(before); waited > time.Hour+6*time.Second {
-				t.Errorf("heard after %s", waited)
+				t.Errorf("Changed was closed after %s", waited)
 			}
-			h.reads(cookie, app, session.ErrExpired)
+			h.wantRead(cookie, app, session.ErrExpired)
 			synctest.Wait()
 			h.stop()
 
 			longer := settings
-			longer.Idle = 9 * time.Hour // what ended stays ended, even where it would now be allowed
+			longer.Idle = 9 * time.Hour // the session stays ended, even though it would not expire now
 			h = open(t, longer, h.path)
-			h.reads(cookie, app, session.ErrExpired)
+			h.wantRead(cookie, app, session.ErrExpired)
 			h.stop()
 		})
 	})
 
-	t.Run("what is long over is forgotten", func(t *testing.T) {
+	t.Run("is deleted an hour after its lifetime", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, settings, "")
-			one := h.begin("u1")
-			cookie := h.grant(one.ID, app)
-			h.ticket(one.ID, app, "b")
+			begun := h.begin("u1")
+			var cookies []string
+			for range 5 { // the first is deleted because of the fifth
+				cookies = append(cookies, h.newToken(begun.ID, app))
+			}
+			h.ticket(begun.ID, app, "b")
 			time.Sleep(12 * time.Hour)
 			synctest.Wait()
-			h.reads(cookie, app, session.ErrNone)
-			if n := h.keys("session/"); n != 1 {
-				t.Errorf("%d keys are left, want the sealing key alone", n)
+			for _, cookie := range cookies {
+				h.wantRead(cookie, app, session.ErrNone)
+			}
+			if n := h.countKeys("session/"); n != 1 {
+				t.Errorf("%d keys are left, want only the sealing key", n)
 			}
 			h.stop()
 		})
 	})
 
-	t.Run("use is remembered across a restart", func(t *testing.T) {
+	t.Run("has its last use after a restart", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, settings, "")
-			one := h.begin("u1")
-			cookie := h.grant(one.ID, app)
+			begun := h.begin("u1")
+			cookie := h.newToken(begun.ID, app)
 			time.Sleep(40 * time.Minute)
-			h.reads(cookie, app, nil)
+			h.wantRead(cookie, app, nil)
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
 			h.stop()
 			h = open(t, settings, h.path)
 			time.Sleep(50 * time.Minute)
-			h.reads(cookie, app, nil)
+			h.wantRead(cookie, app, nil)
 			h.stop()
 		})
 	})
 
-	t.Run("reading writes to the store at most once a minute", func(t *testing.T) {
+	t.Run("is written at most once a minute while it is read", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, settings, "")
-			cookie := h.grant(h.begin("u1").ID, app)
+			cookie := h.newToken(h.begin("u1").ID, app)
 			before := h.revision()
 			for range 600 {
 				time.Sleep(time.Second)
-				h.reads(cookie, app, nil)
+				h.wantRead(cookie, app, nil)
 			}
 			synctest.Wait()
 			if n := h.revision() - before; n > 10 {
@@ -592,11 +622,11 @@ func TestSession_Time(t *testing.T) {
 		})
 	})
 
-	t.Run("a ticket lasts a minute", func(t *testing.T) {
+	t.Run("has tickets that last a minute", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, settings, "")
-			one := h.begin("u1")
-			inTime, tooLate := h.ticket(one.ID, app, "b"), h.ticket(one.ID, app, "b")
+			begun := h.begin("u1")
+			inTime, tooLate := h.ticket(begun.ID, app, "b"), h.ticket(begun.ID, app, "b")
 			time.Sleep(59 * time.Second)
 			if _, _, err := h.Redeem(t.Context(), inTime, app, "b"); err != nil {
 				t.Errorf("after 59 s: %v", err)

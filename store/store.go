@@ -1,4 +1,4 @@
-// Package store is durable state: an ordered map of keys to values that changes
+// Package store keeps state durably: it is an ordered map of keys to values that changes
 // one revision at a time. Package store/bolt is the engine for a single machine.
 //
 // What must hold: revisions are consecutive, a revision is committed as a whole or
@@ -18,8 +18,8 @@ type Revision uint64
 var (
 	ErrNotFound  = errors.New("no record has that key")
 	ErrDamaged   = errors.New("record is damaged: its checksum does not match")
-	ErrPoisoned  = errors.New("store takes no more writes: an earlier commit failed; restart once the disk is sound")
-	ErrCompacted = errors.New("changes after that revision are no longer kept; read everything again")
+	ErrPoisoned  = errors.New("store accepts no more writes: an earlier commit failed; restart once the disk is sound")
+	ErrCompacted = errors.New("changes after that revision are no longer available; read everything again")
 	ErrClosed    = errors.New("store is closed")
 	ErrMissing   = errors.New("store is missing or empty")
 	ErrLocked    = errors.New("store is held by another process")
@@ -70,7 +70,7 @@ type Store interface {
 	// Update returns that error. If fn writes nothing, there is no new revision.
 	Update(ctx context.Context, fn func(Writer) error) (Revision, error)
 	// Watch yields every change after a revision, in order, and waits for more until
-	// ctx ends. It ends with ErrCompacted if changes were missed.
+	// ctx ends. It ends with ErrCompacted if changes after that revision are lost.
 	Watch(ctx context.Context, after Revision) iter.Seq2[Change, error]
 	Close() error
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/audit"
-	"sallyport/config"
 )
 
 func auditCommand() *cobra.Command {
@@ -34,11 +33,7 @@ func auditPath(cmd *cobra.Command, args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
 	}
-	file, err := config.Load(configPath(cmd))
-	if err != nil {
-		return "", err
-	}
-	return file.Audit.File, nil
+	return findInstallation(configPath(cmd)).auditFile()
 }
 
 func verifyAudit(cmd *cobra.Command, path string) error {

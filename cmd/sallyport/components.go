@@ -30,7 +30,7 @@ type components struct {
 
 // openComponents opens everything that is kept on disk. With init, it creates a store that is missing.
 func openComponents(ctx context.Context, file *config.File, init bool, log *slog.Logger) (*components, error) {
-	st, err := bolt.Open(file.Store.Bolt.Path, bolt.Options{Init: init})
+	st, err := openStore(file.Store, init)
 	if errors.Is(err, store.ErrMissing) {
 		return nil, fmt.Errorf("%w; start with `sallyport serve --init` the first time", err)
 	}
@@ -54,7 +54,7 @@ func (c *components) open(ctx context.Context, file *config.File) error {
 		return nil
 	})
 	g.Go(func() (err error) {
-		if c.sessions, err = session.Open(reading, c.store, file.Session); err != nil {
+		if c.sessions, err = session.Open(reading, c.store, file.Session, c.log); err != nil {
 			return fmt.Errorf("loading the sessions: %w", err)
 		}
 		return nil
@@ -108,12 +108,24 @@ func (c *components) recordPushes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.record.Append(rec.Event, rec.Revision); err != nil {
-			c.log.Error("a directory change could not be written to the audit record", "rev", rec.Revision, "err", err)
+		if err := c.recordPush(ctx, rec); err != nil {
 			return fmt.Errorf("recording a directory change: %w", err)
 		}
 	}
 	return ctx.Err()
+}
+
+// recordPush copies one record. While the audit record cannot be written it waits: the store keeps the newest records.
+func (c *components) recordPush(ctx context.Context, rec directory.Record) error {
+	err := c.record.Append(rec.Event, rec.Revision)
+	for errors.Is(err, audit.ErrUnwritable) {
+		c.log.Error("a directory change is not in the audit record yet", "rev", rec.Revision, "err", err)
+		if err := c.record.Writable(ctx); err != nil {
+			return err
+		}
+		err = c.record.Append(rec.Event, rec.Revision)
+	}
+	return err
 }
 
 // during runs the components until f returns, then closes them.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"sallyport/admin"
@@ -20,8 +21,9 @@ import (
 // process if no server runs. Whoever can open the socket (mode 0600) may do everything; the actor of each action is the
 // user who opened the connection.
 type control struct {
-	admin *admin.Admin
-	log   *slog.Logger
+	admin       *admin.Admin
+	needRestart func() []string // the changed keys that are not in force; nil if no server runs
+	log         *slog.Logger
 }
 
 // operation is what the control socket does for one pattern. Its result becomes JSON.
@@ -142,7 +144,11 @@ func (c *control) endSession(ctx context.Context, actor admin.Actor, r *http.Req
 }
 
 func (c *control) endUserSessions(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
-	ended, err := c.admin.EndUserSessions(ctx, actor, r.PathValue("user"))
+	user, err := c.admin.FindUser(ctx, actor, r.PathValue("user"))
+	if err != nil {
+		return nil, err
+	}
+	ended, err := c.admin.EndUserSessions(ctx, actor, user)
 	return endedCount{ended}, err
 }
 
@@ -175,7 +181,7 @@ func (c *control) rotateToken(ctx context.Context, actor admin.Actor, r *http.Re
 }
 
 func (c *control) revokeToken(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
-	return struct{}{}, c.admin.RevokeToken(ctx, actor, r.PathValue("id"))
+	return c.admin.RevokeToken(ctx, actor, r.PathValue("id"))
 }
 
 // holdDecision names the users whose held deactivation is decided about; none means all.
@@ -206,11 +212,19 @@ func (c *control) provisioningLog(ctx context.Context, actor admin.Actor, r *htt
 	if err != nil {
 		n = 0 // which is too few
 	}
-	return c.admin.ProvisioningLog(ctx, actor, n)
+	return c.admin.ProvisioningLog(ctx, actor, n, r.URL.Query().Has("refused"))
 }
 
 func (c *control) reload(ctx context.Context, actor admin.Actor, _ *http.Request) (any, error) {
-	return struct{}{}, c.admin.Reload(ctx, actor)
+	if err := c.admin.Reload(ctx, actor); err != nil {
+		return nil, err
+	}
+	return reloadResult{c.needRestart()}, nil
+}
+
+// reloadResult is the body of the response to a reload.
+type reloadResult struct {
+	NeedRestart []string `json:"need_restart"` // changed keys that are not in force
 }
 
 // backupError is the trailer that says why a copy is not whole.
@@ -260,8 +274,44 @@ func listenControl(path string) (net.Listener, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("another server listens on the control socket %s; stop it, or give control.socket another path", path)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("removing the control socket of a former server: %w", err)
+	if err := removeSocket(path); err != nil {
+		return nil, err
 	}
-	return listenPrivate(path)
+	l, err := listenPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // which would remove whatever is there by then
+	return &controlListener{Listener: l, path: path}, nil
+}
+
+// removeSocket removes the socket that a former server left at path. Anything else there stays, and is an error.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for the control socket of a former server: %w", err)
+	case info.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("control.socket names %s, which is not a socket and was left alone; name a path at which there is nothing else", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing the control socket of a former server: %w", err)
+	}
+	return nil
+}
+
+// controlListener listens on the control socket, and removes the socket when it is closed.
+type controlListener struct {
+	net.Listener
+	path string
+	once sync.Once
+	err  error // of the first Close
+}
+
+// Close implements [net.Listener].
+func (l *controlListener) Close() error {
+	l.once.Do(func() { l.err = errors.Join(removeSocket(l.path), l.Listener.Close()) })
+	return l.err
 }

@@ -15,19 +15,23 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sallyport/config"
 	"sallyport/listen"
 )
 
 // controlClient calls the control socket of the running server. If no server runs, it opens the store itself and serves
 // its own call.
 type controlClient struct {
-	file *config.File
+	installation
 }
 
+// newControlClient returns a client of the server with the configuration file that -c names. Mistakes in the file do not
+// matter while that server runs.
 func newControlClient(cmd *cobra.Command) (*controlClient, error) {
-	file, err := config.Load(configPath(cmd))
-	return &controlClient{file}, err
+	i := findInstallation(configPath(cmd))
+	if len(i.sockets()) == 0 {
+		return nil, i.unreachable()
+	}
+	return &controlClient{i}, nil
 }
 
 // call sends in as JSON (nil: nothing) and decodes the response into out (nil: it is dropped).
@@ -73,11 +77,11 @@ func (c *controlClient) send(ctx context.Context, method, path string, body io.R
 		return err
 	}
 	resp, err := c.http().Do(req)
-	if isNotListening(err) {
+	if notListening := (*notListeningError)(nil); errors.As(err, &notListening) {
 		return c.runStandalone(ctx, req, use)
 	}
 	if err != nil {
-		return fmt.Errorf("calling the running server over %s: %w", c.file.Control.Socket, err)
+		return fmt.Errorf("calling the running server: %w", err)
 	}
 	defer resp.Body.Close()
 	return use(resp)
@@ -86,19 +90,42 @@ func (c *controlClient) send(ctx context.Context, method, path string, body io.R
 func (c *controlClient) http() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", c.file.Control.Socket)
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dialFirst(ctx, c.sockets()) },
 	}}
 }
 
+// notListeningError means that no server listens on any of the control sockets where one could be.
+type notListeningError struct{ errs []error }
+
+func (e *notListeningError) Error() string { return errors.Join(e.errs...).Error() }
+
+// dialFirst connects to the first of the sockets on which a server listens. A socket that cannot be opened for another
+// reason may be a running server's, so its error is not a [notListeningError].
+func dialFirst(ctx context.Context, sockets []string) (net.Conn, error) {
+	var absent []error
+	for _, socket := range sockets {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+		if err == nil {
+			return conn, nil
+		}
+		if !isNotListening(err) {
+			return nil, err
+		}
+		absent = append(absent, err)
+	}
+	return nil, &notListeningError{absent}
+}
+
 func isNotListening(err error) bool {
-	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTSOCK) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // runStandalone does a running server's part for one call. The lock of the store makes sure that no server runs. The
 // control socket is open meanwhile, so that other commands can be run at the same time.
 func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, use func(*http.Response) error) error {
+	if c.err != nil {
+		return c.unreachable()
+	}
 	log := slog.New(slog.DiscardHandler)
 	parts, err := openComponents(ctx, c.file, false, log)
 	if err != nil {
@@ -113,7 +140,6 @@ func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, us
 		server := &http.Server{Handler: api.handler(), ReadHeaderTimeout: listen.HeaderTimeout, ConnContext: withPeer}
 		go func() { _ = server.Serve(l) }()
 		defer server.Close()
-		defer os.Remove(c.file.Control.Socket)
 		resp, err := c.http().Do(req)
 		if err != nil {
 			return fmt.Errorf("calling the control socket %s of this process: %w", c.file.Control.Socket, err)

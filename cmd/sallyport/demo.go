@@ -62,7 +62,7 @@ func runDemo(cmd *cobra.Command, dir string) error {
 	g, ctx := errgroup.WithContext(cmd.Context())
 	g.Go(func() error { return world.Run(ctx) })
 	g.Go(func() error { return s.Run(ctx, nil) })
-	g.Go(func() error { return pushDemoUsers(ctx, cmd, world, &controlClient{file}) })
+	g.Go(func() error { return pushDemoUsers(ctx, cmd, world, &controlClient{installation{file: file}}) })
 	return g.Wait()
 }
 
@@ -86,7 +86,7 @@ func writeDemoFiles(dir string, world *demo.Demo) (path string, err error) {
 
 // pushDemoUsers waits until the server is ready and then has the identity provider push its users and groups.
 func pushDemoUsers(ctx context.Context, cmd *cobra.Command, world *demo.Demo, client *controlClient) error {
-	if err := awaitReady(ctx, client.file.Listen.Ops); err != nil {
+	if err := awaitReady(ctx, client.installation); err != nil {
 		return err
 	}
 	var t admin.Token
@@ -101,10 +101,10 @@ func pushDemoUsers(ctx context.Context, cmd *cobra.Command, world *demo.Demo, cl
 }
 
 // awaitReady returns once the server is ready.
-func awaitReady(ctx context.Context, addr string) error {
+func awaitReady(ctx context.Context, i installation) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for checkReady(ctx, addr) != nil {
+	for i.checkReady(ctx) != nil {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -99,7 +99,7 @@ var (
 
 // checkACME reads in the running server's metrics which certificates it obtained.
 func (d *doctor) checkACME(ctx context.Context) {
-	metrics, err := readMetrics(ctx, d.file.Listen.Ops)
+	metrics, err := d.client.readMetrics(ctx)
 	if err != nil {
 		d.report("certificate", stateWarn, "the running server's metrics cannot be read: %v", err)
 		return
@@ -119,7 +119,7 @@ func (d *doctor) checkTokenVersion(ctx context.Context) {
 	if len(d.file.OIDC.APIAudiences) == 0 {
 		return
 	}
-	metrics, err := readMetrics(ctx, d.file.Listen.Ops)
+	metrics, err := d.client.readMetrics(ctx)
 	if err != nil {
 		d.report("token version", stateWarn, "the running server's metrics cannot be read: %v", err)
 		return

@@ -340,7 +340,7 @@ func (f *proxied) forgedHeaders(t *testing.T) {
 func (f *proxied) rulesApplyToRequest(t *testing.T) {
 	claims := [][]string{nil,
 		{"X-Forwarded-Uri", "/"}, {"X-Forwarded-Method", "GET"}, {"X-Forwarded-Host", openHost}, {"X-Forwarded-Host", openHost, "X-Forwarded-Uri", "/", "X-Forwarded-Method", "GET"},
-		{"X_Forwarded_Uri", "/"}, {"X_Forwarded_Host", openHost}, {"X-Original-Url", "/"}, {"X-Original-Method", "GET"}, {"X-Rewrite-Url", "/"},
+		{"X_Forwarded_Uri", "/"}, {"X_Forwarded_Host", openHost}, {"X-Original-Url", "/"}, {"X-Original-Method", "GET"}, {"X-Rewrite-Url", "/"}, {"X-Host", openHost}, {"X_Original_Url", "/"}, {"X-Envoy-Original-Path", "/"},
 		{"Connection", "close, X-Forwarded-Uri"}, {"Connection", "close, X-Forwarded-Host"}, {"Forwarded", "host=" + openHost}, {"X-Sallyport-Secret", "x"}}
 	anonymous := f.from(outside)
 	for _, claim := range claims {

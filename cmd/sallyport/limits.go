@@ -46,6 +46,6 @@ func (s *server) maxConnections() int {
 		return limit
 	}
 	s.log.Warn("there are too few file descriptors for limits.connections; raise the limit (LimitNOFILE of systemd, ulimit -n)",
-		"connections", available, "limits.connections", limit, "descriptors", descriptors.Cur)
+		"connections", available, "configured", limit, "descriptors", descriptors.Cur)
 	return available
 }

@@ -91,4 +91,6 @@ func (s *server) redirectHandler() http.Handler {
 }
 
 // control serves operators' commands.
-func (s *server) control() *control { return &control{admin: s.admin, log: s.log} }
+func (s *server) control() *control {
+	return &control{admin: s.admin, needRestart: s.reloader.NeedRestart, log: s.log}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,8 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
-
-	"sallyport/config"
 )
 
 // metrics returns a registry with the metrics of every part.
@@ -42,10 +41,10 @@ func (s *server) opsHandler() http.Handler {
 	return mux
 }
 
-// ready reports whether the proxy can decide requests now. An unreachable identity provider does not matter: people who
-// are signed in can go on working.
+// ready reports whether the proxy can allow requests now: its memory is current, and the audit record can be written. An
+// unreachable identity provider does not matter: people who are signed in can go on working.
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
-	if err := s.components.directory.Fresh(); err != nil {
+	if err := errors.Join(s.components.directory.Fresh(), s.components.record.Err()); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
@@ -56,33 +55,13 @@ func healthcheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Check that the running server is ready (for container health checks)",
-		Args:  cobra.NoArgs,
+		Long: "Check that the running server is ready (for container health checks). A fault in the configuration file does not matter:\n" +
+			"the running server is asked at the address that it left beside its store.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			file, err := config.Load(configPath(cmd))
-			if err != nil {
-				return err
-			}
-			return checkReady(cmd.Context(), file.Listen.Ops)
+			return findInstallation(configPath(cmd)).checkReady(cmd.Context())
 		},
 	}
-}
-
-// readMetrics returns the metrics of the running server.
-func readMetrics(ctx context.Context, addr string) (string, error) {
-	_, body, err := getOps(ctx, addr, "/metrics")
-	return body, err
-}
-
-// checkReady returns an error if the server with the ops listener at addr is not ready.
-func checkReady(ctx context.Context, addr string) error {
-	status, _, err := getOps(ctx, addr, "/readyz")
-	if err != nil {
-		return fmt.Errorf("the server does not respond on its ops listener: %w", err)
-	}
-	if status != http.StatusOK {
-		return fmt.Errorf("the server is not ready: %d %s", status, http.StatusText(status))
-	}
-	return nil
 }
 
 // getOps sends a GET request to the ops listener at addr.

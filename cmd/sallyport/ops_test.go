@@ -61,6 +61,15 @@ func TestMetrics_HaveContractedNames(t *testing.T) {
 	if got := described(t, s); !slices.Equal(got, metricNames) {
 		t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(metricNames, "\n"))
 	}
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range metricNames {
+		if !regexp.MustCompile("`" + name + "[`{]").Match(page) {
+			t.Errorf("docs/operations.md does not explain %s", name)
+		}
+	}
 	full := make([]string, len(metricNames))
 	for i, name := range metricNames {
 		full[i] = "sallyport_" + name

@@ -38,10 +38,7 @@ func heldReleaseCommand() *cobra.Command {
 		func(cmd *cobra.Command, client *controlClient, users []string) error {
 			var count releasedCount
 			err := client.call(cmd.Context(), http.MethodPost, "/held/release", holdDecision{users}, &count)
-			if err == nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d released\n", count.Released)
-			}
-			return err
+			return printDecided(cmd, count.Released, "released", err)
 		})
 }
 
@@ -50,11 +47,20 @@ func heldRejectCommand() *cobra.Command {
 		func(cmd *cobra.Command, client *controlClient, users []string) error {
 			var count rejectedCount
 			err := client.call(cmd.Context(), http.MethodPost, "/held/reject", holdDecision{users}, &count)
-			if err == nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d rejected\n", count.Rejected)
-			}
-			return err
+			return printDecided(cmd, count.Rejected, "rejected", err)
 		})
+}
+
+// printDecided prints how many holds were decided about. None is an error.
+func printDecided(cmd *cobra.Command, n int, decision string, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case n == 0:
+		return fmt.Errorf("no deactivation waits for a decision; nothing was %s", decision)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%d %s\n", n, decision)
+	return nil
 }
 
 func heldCommand(use, short string, decide func(*cobra.Command, *controlClient, []string) error) *cobra.Command {
@@ -75,19 +81,20 @@ func heldCommand(use, short string, decide func(*cobra.Command, *controlClient, 
 func scimLogCommand() *cobra.Command {
 	c := &cobra.Command{Use: "log", Short: "Show the latest pushes and their results: names of attributes, but no values", Args: cobra.NoArgs}
 	n := c.Flags().Int("last", 100, "how many pushes to show; 10,000 are kept")
-	refused := c.Flags().Bool("refused", false, "only those that were refused")
+	refused := c.Flags().Bool("refused", false, "only those that were refused, of all that are kept")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := newControlClient(cmd)
 		if err != nil {
 			return err
 		}
-		var entries []scim.LogEntry
-		if err := client.call(cmd.Context(), http.MethodGet, "/exchanges?n="+strconv.Itoa(*n), nil, &entries); err != nil {
-			return err
-		}
+		path := "/exchanges?n=" + strconv.Itoa(*n)
 		if *refused {
-			entries = slices.DeleteFunc(entries, func(e scim.LogEntry) bool { return e.Code < http.StatusBadRequest })
+			path += "&refused"
+		}
+		var entries []scim.LogEntry
+		if err := client.call(cmd.Context(), http.MethodGet, path, nil, &entries); err != nil {
+			return err
 		}
 		slices.Reverse(entries) // the newest last, next to the prompt
 		return printTable(cmd, logTable(entries))

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// pusher sends SCIM as Entra does, to the scim door at base.
+// pusher sends SCIM as Entra does, to the scim listener at base.
 type pusher struct {
 	t      testing.TB
 	base   string
@@ -19,14 +19,14 @@ type pusher struct {
 // send makes one SCIM request, demands status and returns the body.
 func (p *pusher) send(method, path string, body any, status int) map[string]any {
 	p.t.Helper()
-	got, answer, err := p.try(method, path, body)
+	got, resource, err := p.try(method, path, body)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	if got != status {
-		p.t.Fatalf("%s %s answered %d, want %d: %v", method, path, got, status, answer)
+		p.t.Fatalf("%s %s gets %d, want %d: %v", method, path, got, status, resource)
 	}
-	return answer
+	return resource
 }
 
 func (p *pusher) try(method, path string, body any) (int, map[string]any, error) {
@@ -54,9 +54,9 @@ func (p *pusher) try(method, path string, body any) (int, map[string]any, error)
 	if err != nil {
 		return 0, nil, err
 	}
-	var answer map[string]any
-	_ = json.Unmarshal(data, &answer) // a 204 has none
-	return resp.StatusCode, answer, nil
+	var resource map[string]any
+	_ = json.Unmarshal(data, &resource) // a 204 has none
+	return resp.StatusCode, resource, nil
 }
 
 // hire creates a user as Entra's documented example does and returns its id.
@@ -87,12 +87,12 @@ func patchOf(operations ...map[string]any) map[string]any {
 
 func (p *pusher) patch(path string, operations ...map[string]any) {
 	p.t.Helper()
-	status, answer, err := p.try("PATCH", path, patchOf(operations...))
+	status, resource, err := p.try("PATCH", path, patchOf(operations...))
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	if status != http.StatusOK && status != http.StatusNoContent {
-		p.t.Fatalf("PATCH %s answered %d: %v", path, status, answer)
+		p.t.Fatalf("PATCH %s gets %d: %v", path, status, resource)
 	}
 }
 

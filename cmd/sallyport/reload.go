@@ -40,6 +40,7 @@ type reloader struct {
 	mu      sync.Mutex // guards what follows
 	started *config.File
 	latest  *config.File // the last without a fault; the files that it names are watched
+	pending []string     // changed keys that are not in force before a restart
 	seen    []byte       // digest of the watched files when they were last compared
 
 	successful, successTime prometheus.Gauge
@@ -115,10 +116,19 @@ func (r *reloader) load() error {
 	if err := r.apply(file); err != nil {
 		return err
 	}
-	if keys := needRestart(r.started, file); len(keys) > 0 {
-		r.log.Warn("some changed settings take effect only after a restart", "keys", strings.Join(keys, ", "))
+	r.pending = needRestart(r.started, file)
+	if len(r.pending) > 0 {
+		r.log.Warn("some changed settings take effect only after a restart", "keys", strings.Join(r.pending, ", "))
 	}
 	return nil
+}
+
+// NeedRestart returns the keys that have changed since the server started and are not in force before it is restarted,
+// as of the last reload.
+func (r *reloader) NeedRestart() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pending
 }
 
 // needRestart returns the changed keys that a running server cannot change.
@@ -174,13 +184,22 @@ func reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
 		Short: "Have the running server read its configuration again",
+		Long:  "Have the running server read its configuration again. Exits with 1 if something that was changed needs a restart.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {
 				return err
 			}
-			return client.call(cmd.Context(), http.MethodPost, "/reload", nil, nil)
+			var result reloadResult
+			if err := client.call(cmd.Context(), http.MethodPost, "/reload", nil, &result); err != nil {
+				return err
+			}
+			if len(result.NeedRestart) > 0 {
+				return fmt.Errorf("reloaded, except what takes effect only after a restart and was changed: %s", strings.Join(result.NeedRestart, ", "))
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "reloaded; all of the file is in force")
+			return nil
 		},
 	}
 }

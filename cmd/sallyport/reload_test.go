@@ -162,7 +162,9 @@ func TestReload_KeepsTheSourceOfCertificates(t *testing.T) {
 	s := w.start("--init")
 	old := certificateAt(t, s.addrs["public"], appHost)
 	w.rewrite("tls: {cert_file: tls.crt, key_file: tls.key}", "tls: {acme: {accept_terms: true}}")
-	s.verb("reload")
+	if _, code := s.try("reload"); code != exitError {
+		t.Errorf("reloading what needs a restart exits with %d", code)
+	}
 	awaitLog(t, s, `"keys":"tls.acme"`)
 	if !certificateAt(t, s.addrs["public"], appHost).Equal(old) {
 		t.Error("another certificate is presented")

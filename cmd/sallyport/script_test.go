@@ -139,7 +139,7 @@ func scriptReady(ts *testscript.TestScript, neg bool, args []string) {
 	scriptUsage(ts, !neg && len(args) == 0, "ready")
 	ctx, stop := context.WithTimeout(context.Background(), readyTimeout)
 	defer stop()
-	ts.Check(awaitReady(ctx, scriptOf(ts).server.addrs["ops"]))
+	ts.Check(awaitReady(ctx, installation{run: &runFile{Ops: scriptOf(ts).server.addrs["ops"]}}))
 }
 
 func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {

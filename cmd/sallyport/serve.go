@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -63,11 +64,19 @@ func initCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			path := file.Store.Bolt.Path
+			if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+				return fmt.Errorf("there is a store at %s already; nothing was done", path)
+			}
 			r, err := openComponents(cmd.Context(), file, true, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
 			}
-			return r.during(cmd.Context(), func(context.Context) error { return nil })
+			if err := r.during(cmd.Context(), func(context.Context) error { return nil }); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "created an empty store at %s\n", path)
+			return nil
 		},
 	}
 }

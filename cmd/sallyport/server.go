@@ -116,6 +116,7 @@ func (s *server) Run(ctx context.Context, hup <-chan os.Signal) error {
 		return errors.Join(err, s.components.close())
 	}
 	return s.components.during(context.WithoutCancel(ctx), func(running context.Context) error {
+		defer s.leaveRunFile(servers)()
 		if err := s.recordEvent(audit.KindStart, ""); err != nil {
 			return err
 		}

@@ -27,10 +27,10 @@ func sessionsEndCommand() *cobra.Command {
 		Short: "End a session, or all sessions of a user (--user), on every host at once",
 		Args:  cobra.MaximumNArgs(1),
 	}
-	user := c.Flags().String("user", "", "end every session of the user with this `ID`")
+	user := c.Flags().String("user", "", "end every session of this `USER`: a userName, e-mail address, externalId or id")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if (*user == "") == (len(args) == 0) {
-			return errors.New("say which: a session ID, or --user ID")
+			return errors.New("say which: a session ID, or --user USER")
 		}
 		path := "/users/" + url.PathEscape(*user) + "/sessions"
 		if *user == "" {
@@ -43,6 +43,9 @@ func sessionsEndCommand() *cobra.Command {
 		var count endedCount
 		if err := client.call(cmd.Context(), http.MethodDelete, path, nil, &count); err != nil {
 			return err
+		}
+		if count.Ended == 0 {
+			return fmt.Errorf("%s has no live session; nothing was ended", *user)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%d ended\n", count.Ended)
 		return nil

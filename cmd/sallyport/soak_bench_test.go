@@ -201,7 +201,7 @@ func (s *stage) measure(b testing.TB) usage {
 	s.browser.client.CloseIdleConnections()
 	var u usage
 	for range 150 {
-		metrics, err := readMetrics(b.Context(), s.server.addrs["ops"])
+		metrics, err := installation{run: &runFile{Ops: s.server.addrs["ops"]}}.readMetrics(b.Context())
 		if err != nil {
 			b.Fatal(err)
 		}

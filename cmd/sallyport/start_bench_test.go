@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func (w *world) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := session.Open(ctx, st, file.Session)
+	sessions, err := session.Open(ctx, st, file.Session, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

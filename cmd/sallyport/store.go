@@ -10,6 +10,11 @@ import (
 	"sallyport/store/bolt"
 )
 
+// openStore opens the store that the configuration selects. With init, it creates one that is missing.
+func openStore(s config.Store, init bool) (*bolt.Store, error) {
+	return bolt.Open(s.Bolt.Path, bolt.Options{Init: init})
+}
+
 func storeCommand() *cobra.Command {
 	c := &cobra.Command{Use: "store", Short: "Check the file that holds users, groups and sessions"}
 	c.AddCommand(&cobra.Command{
@@ -21,7 +26,7 @@ func storeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := bolt.Open(file.Store.Bolt.Path, bolt.Options{})
+			st, err := openStore(file.Store, false)
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ func tokenCreateCommand() *cobra.Command {
 			"replaced without a gap.",
 		Args: cobra.ExactArgs(1),
 	}
-	ttl := c.Flags().Duration("expires-in", defaultTokenTTL, "how long it is valid; 0 for ever")
+	ttl := durationFlag(c, "expires-in", defaultTokenTTL, "how `LONG` it is valid, such as 90d or 12h; 0 for ever")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		return printNewToken(cmd, "/tokens", newToken{args[0], *ttl})
@@ -55,12 +55,14 @@ func printNewToken(cmd *cobra.Command, path string, in any) error {
 
 func tokenRotateCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "rotate ID",
+		Use:   "rotate TOKEN",
 		Short: "Create the successor of a token and print it, once; the old token stays valid for a while",
-		Args:  cobra.ExactArgs(1),
+		Long: "Create the successor of a token and print it, once. The old token stays valid for a while (--overlap). TOKEN is the name or the id of the\n" +
+			"old one, as `sallyport token list` shows them.",
+		Args: cobra.ExactArgs(1),
 	}
-	ttl := c.Flags().Duration("expires-in", defaultTokenTTL, "how long the new token is valid; 0 for ever")
-	overlap := c.Flags().Duration("overlap", defaultTokenOverlap, "how long the old token stays valid")
+	ttl := durationFlag(c, "expires-in", defaultTokenTTL, "how `LONG` the new token is valid, such as 90d or 12h; 0 for ever")
+	overlap := durationFlag(c, "overlap", defaultTokenOverlap, "how `LONG` the old token stays valid, such as 2h")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		return printNewToken(cmd, "/tokens/"+url.PathEscape(args[0])+"/successor", rotation{*ttl, *overlap})
@@ -81,23 +83,36 @@ func formatAge(t time.Time) string {
 }
 
 func tokenListCommand() *cobra.Command {
-	return listCommand("list", "List the tokens, their age and last use", "/tokens", []string{"id", "name", "age", "expires", "last used"},
+	c := listCommand("list", "List the tokens, their age, and whether they were used", "/tokens",
+		[]string{"id", "name", "age", "state", "expires", "last used (to 10 minutes)"},
 		func(t admin.Token) []string {
-			return []string{t.ID, t.Name, formatAge(t.Created), formatTime(t.Expires), formatTime(t.LastUsed)}
+			state := "valid"
+			if t.Expired {
+				state = "expired"
+			}
+			return []string{t.ID, t.Name, formatAge(t.Created), state, formatTime(t.Expires), formatTime(t.LastUsed)}
 		})
+	c.Long = c.Short + ". A use is stored once in ten minutes, so the last one may be that much later\nthan is shown."
+	return c
 }
 
 func tokenRevokeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "revoke ID",
+		Use:   "revoke TOKEN",
 		Short: "Make a token invalid at once",
+		Long:  "Make a token invalid at once. TOKEN is its name or its id, as `sallyport token list` shows them.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {
 				return err
 			}
-			return client.call(cmd.Context(), http.MethodDelete, "/tokens/"+url.PathEscape(args[0]), nil, nil)
+			var t admin.Token
+			if err := client.call(cmd.Context(), http.MethodDelete, "/tokens/"+url.PathEscape(args[0]), nil, &t); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "revoked %s (%s)\n", t.Name, t.ID)
+			return nil
 		},
 	}
 }

@@ -35,8 +35,8 @@ func suspendCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "suspend USER",
 		Short: "Deny a user everything at once, whatever the identity provider says, until unsuspend",
-		Long: "Deny a user (userName or ID) everything at once, whatever the identity provider says, until unsuspend. Their live requests are cut,\n" +
-			"and their sessions end for ever. A suspension survives a restart and every push, except the deletion of the user.",
+		Long: "Deny a user everything at once, whatever the identity provider says, until unsuspend. USER is a userName, an e-mail address, an\n" +
+			"externalId or an id. Their live requests are cut, and their sessions end for ever. A suspension survives a restart and every push, except the deletion of the user.",
 		Args: cobra.ExactArgs(1),
 	}
 	reason := c.Flags().String("reason", "", "why; it is recorded (required)")
@@ -66,7 +66,11 @@ func unsuspendCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return client.call(cmd.Context(), http.MethodDelete, suspensionPath(args[0]), nil, nil)
+			if err := client.call(cmd.Context(), http.MethodDelete, suspensionPath(args[0]), nil, nil); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is no longer suspended\n", args[0])
+			return nil
 		},
 	}
 }

@@ -24,12 +24,12 @@ import (
 	"sallyport/store"
 )
 
-// format is the layout of the file that this package writes.
+// format is the number of the file layout that this package reads and writes.
 const format = 1
 
-// addressSpace is mapped at the start, whatever the size of the file: to grow the
-// map later, writers would have to wait for every reader. It takes addresses, not
-// memory.
+// addressSpace is the size of the memory map from the start, whatever the size of
+// the file: to grow the map later, a writer would have to wait for every reader. It
+// uses addresses, not memory.
 const addressSpace = 4 << 30
 
 var (
@@ -42,7 +42,7 @@ var (
 // Options are the options of Open.
 type Options struct {
 	Init    bool          // make the file if it is missing or empty
-	Timeout time.Duration // how long to wait while another process has the file; 0: one second
+	Timeout time.Duration // how long to wait while another process has the file locked; 0: one second
 }
 
 // Store is one open file.
@@ -60,15 +60,15 @@ type Store struct {
 }
 
 // Open opens the file at path and locks it for this process.
-func Open(path string, o Options) (*Store, error) {
-	if err := checkPresent(path, o.Init); err != nil {
+func Open(path string, options Options) (*Store, error) {
+	if err := checkPresent(path, options.Init); err != nil {
 		return nil, err
 	}
-	if o.Timeout == 0 {
-		o.Timeout = time.Second
+	if options.Timeout == 0 {
+		options.Timeout = time.Second
 	}
 	s := &Store{path: path, metrics: newMetrics()}
-	if err := s.guard(func() error { return s.open(o) }); err != nil {
+	if err := s.guard(func() error { return s.open(options) }); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -90,11 +90,11 @@ func checkPresent(path string, init bool) error {
 	return fmt.Errorf("opening the store: %w", err)
 }
 
-func (s *Store) open(o Options) error {
+func (s *Store) open(options Options) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return fmt.Errorf("making the store's folder: %w", err)
 	}
-	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: o.Timeout,
+	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: options.Timeout,
 		FreelistType: bbolt.FreelistMapType, InitialMmapSize: addressSpace})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return fmt.Errorf("opening %s: %w%s", s.path, store.ErrLocked, s.holder())
@@ -111,7 +111,7 @@ func (s *Store) open(o Options) error {
 	return os.WriteFile(s.path+".pid", fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
 }
 
-// holder returns which process has the file, if it is known.
+// holder returns which process has locked the file, in parentheses, or "" if it is unknown.
 func (s *Store) holder() string {
 	pid, err := os.ReadFile(s.path + ".pid")
 	if err != nil {
@@ -120,8 +120,8 @@ func (s *Store) holder() string {
 	return fmt.Sprintf(" (process %s)", pid[:max(0, len(pid)-1)])
 }
 
-// prepare makes the buckets of a new file, or checks the format of an old one, and
-// returns its revision.
+// prepare makes the buckets of a new file, or checks the format of an existing one,
+// and returns its revision.
 func (s *Store) prepare() (revision store.Revision, err error) {
 	if err := s.db.View(func(tx *bbolt.Tx) error { return s.checkFormat(tx.Bucket(metaBucket), &revision) }); err == nil {
 		return revision, nil
@@ -210,11 +210,11 @@ type contextWriter struct {
 	w   io.Writer
 }
 
-func (s contextWriter) Write(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
+func (c contextWriter) Write(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return s.w.Write(p)
+	return c.w.Write(p)
 }
 
 // Check reads every page and every record and returns every fault.

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv("STORE_TO_WRITE"); path != "" {
-		writeForEver(path)
+		writeForever(path)
 	}
 	os.Exit(m.Run())
 }
@@ -47,8 +47,8 @@ func put(s *bolt.Store, key, value string) error {
 	return err
 }
 
-// filled is a closed file with n records.
-func filled(t testing.TB, n int) string {
+// fileWithRecords returns the path of a closed store with n records.
+func fileWithRecords(t testing.TB, n int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := open(t, path)
@@ -85,17 +85,17 @@ func TestOpen_RejectsMissingOrEmptyFile(t *testing.T) {
 	}
 }
 
-func TestOpen_NamesProcessThatHasTheFile(t *testing.T) {
+func TestOpen_NamesProcessThatHasLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := open(t, path)
 	defer s.Close()
 	_, err := bolt.Open(path, bolt.Options{Timeout: 10 * time.Millisecond})
 	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
-		t.Errorf("the second opener is told %v", err)
+		t.Errorf("opening the file again gives %v", err)
 	}
 }
 
-// readAll reads every record and says how many were damaged; opening may fail too.
+// readAll opens a store and reads every record. It returns how many are damaged.
 func readAll(path string) (damaged int, err error) {
 	s, err := bolt.Open(path, bolt.Options{})
 	if err != nil {
@@ -115,41 +115,41 @@ func readAll(path string) (damaged int, err error) {
 }
 
 func TestRecord_FlippedBitIsDetected(t *testing.T) {
-	path := filled(t, 200)
-	whole, err := os.ReadFile(path)
+	path := fileWithRecords(t, 200)
+	intact, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range 60 {
 		record := fmt.Appendf(nil, "the value of record number %d", n)
-		data := bytes.Clone(whole)
-		for at := 0; ; at++ { // in every copy of the page that the file has
-			i := bytes.Index(data[at:], record)
+		data := bytes.Clone(intact)
+		for offset := 0; ; offset++ { // in every copy of the page that the file has
+			i := bytes.Index(data[offset:], record)
 			if i < 0 {
 				break
 			}
-			at += i
-			data[at+n%len(record)] ^= 1 << (n % 8)
+			offset += i
+			data[offset+n%len(record)] ^= 1 << (n % 8)
 		}
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if damaged, err := readAll(path); damaged == 0 && err == nil {
-			t.Errorf("a flipped bit in record %d goes unseen", n)
+			t.Errorf("a flipped bit in record %d is not detected", n)
 		}
 	}
 }
 
 func TestOpen_NeverPanicsOnDamage(t *testing.T) {
-	whole, err := os.ReadFile(filled(t, 2000))
+	intact, err := os.ReadFile(fileWithRecords(t, 2000))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const used = 512 << 10 // the rest of the file is not written yet
 	dir := t.TempDir()
 	files := 0
-	try := func(name string, data []byte, size int) {
-		files++ // a failed opening may keep its lock: each damage has a file of its own
+	openDamaged := func(name string, data []byte, size int) {
+		files++ // each has a file of its own, since Open may keep the lock when it fails
 		path := filepath.Join(dir, fmt.Sprint(files))
 		if err := errors.Join(os.WriteFile(path, data, 0o600), os.Truncate(path, int64(size))); err != nil {
 			t.Fatal(err)
@@ -170,23 +170,23 @@ func TestOpen_NeverPanicsOnDamage(t *testing.T) {
 		_ = s.Close()
 	}
 	for _, n := range []int{1, 100, 4095, 4096, 8191, 8192, 12288, 16384, used / 2} {
-		try(fmt.Sprintf("cut to %d bytes", n), whole[:n], n)
+		openDamaged(fmt.Sprintf("cut to %d bytes", n), intact[:n], n)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 60 {
-		data := bytes.Clone(whole[:used])
+		data := bytes.Clone(intact[:used])
 		page := random.IntN(used / 4096)
 		for i := page * 4096; i < (page+1)*4096; i++ {
 			data[i] = byte(random.Uint32())
 		}
-		try(fmt.Sprintf("page %d random", page), data, len(whole))
+		openDamaged(fmt.Sprintf("page %d random", page), data, len(intact))
 		clear(data[page*4096 : (page+1)*4096])
-		try(fmt.Sprintf("page %d zero", page), data, len(whole))
+		openDamaged(fmt.Sprintf("page %d zero", page), data, len(intact))
 	}
 }
 
 func TestOpen_RejectsNewerFormat(t *testing.T) {
-	path := filled(t, 1)
+	path := fileWithRecords(t, 1)
 	db, err := bbolt.Open(path, 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -202,8 +202,8 @@ func TestOpen_RejectsNewerFormat(t *testing.T) {
 	}
 }
 
-// TestUpdate_RejectsWritesAfterFullDisk: writes fail and stay refused, reads go on, and what was
-// acknowledged is there when the file is opened again.
+// TestUpdate_RejectsWritesAfterFullDisk: once a write has failed, every write is rejected and reads continue. When
+// the file is opened again, it has every acknowledged write.
 func TestUpdate_RejectsWritesAfterFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := open(t, path)
@@ -216,11 +216,11 @@ func TestUpdate_RejectsWritesAfterFullDisk(t *testing.T) {
 	}
 	release()
 	if err := put(s, "c", "3"); !errors.Is(err, store.ErrPoisoned) {
-		t.Errorf("a write after it gives %v", err)
+		t.Errorf("the next write gives %v", err)
 	}
 	err := s.View(context.Background(), func(r store.Reader) error { _, err := r.Get([]byte("a")); return err })
 	if err != nil {
-		t.Errorf("a read after it gives %v", err)
+		t.Errorf("a read after the failed write gives %v", err)
 	}
 	_ = s.Close()
 	s = open(t, path)
@@ -237,27 +237,27 @@ func TestUpdate_RejectsWritesAfterFullDisk(t *testing.T) {
 	}
 }
 
-// fillDisk makes all but the first pages of files unwritable until the returned
-// function is called.
+// fillDisk makes writes beyond the first pages of any file fail until release is
+// called.
 func fillDisk(t *testing.T) (release func()) {
 	t.Helper()
 	signal.Ignore(syscall.SIGXFSZ)
-	var had syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &had); err != nil {
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8192, Max: had.Max}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8192, Max: before.Max}); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &had); err != nil {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// writeForEver writes numbered records and prints each number once it is acknowledged.
-func writeForEver(path string) {
+// writeForever writes numbered records and prints each number once it is acknowledged.
+func writeForever(path string) {
 	s, err := bolt.Open(path, bolt.Options{Init: true})
 	if err != nil {
 		panic(err)
@@ -270,7 +270,8 @@ func writeForEver(path string) {
 	}
 }
 
-// TestUpdate_SurvivesKill kills a writing process again and again.
+// TestUpdate_SurvivesKill kills a process that writes, several times. Every
+// acknowledged write must be in the store.
 func TestUpdate_SurvivesKill(t *testing.T) {
 	rounds := 20
 	if testing.Short() {
@@ -287,9 +288,9 @@ func TestUpdate_SurvivesKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		acked := -1
-		for acked < 20+round*7 {
-			if _, err := fmt.Fscan(pipe, &acked); err != nil {
+		acknowledged := -1
+		for acknowledged < 20+round*7 {
+			if _, err := fmt.Fscan(pipe, &acknowledged); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -299,14 +300,14 @@ func TestUpdate_SurvivesKill(t *testing.T) {
 			if _, err := fmt.Fscan(pipe, &n); err != nil {
 				break
 			}
-			acked = n
+			acknowledged = n
 		}
 		_ = cmd.Wait()
 		s := open(t, path)
 		err = s.View(context.Background(), func(r store.Reader) error {
-			for n := range acked {
+			for n := range acknowledged {
 				if _, err := r.Get(fmt.Appendf(nil, "%09d", n)); err != nil {
-					return fmt.Errorf("record %d of %d: %w", n, acked, err)
+					return fmt.Errorf("record %d of %d: %w", n, acknowledged, err)
 				}
 			}
 			return nil
@@ -317,7 +318,7 @@ func TestUpdate_SurvivesKill(t *testing.T) {
 	}
 }
 
-func TestBackup_IsAStore(t *testing.T) {
+func TestBackup_CanBeOpened(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "store.db"))
 	defer s.Close()
 	if err := put(s, "a", "1"); err != nil {
@@ -336,7 +337,7 @@ func TestBackup_IsAStore(t *testing.T) {
 	}
 }
 
-// BenchmarkUpdate makes one-record revisions from so many writers at once.
+// BenchmarkUpdate makes revisions of one record from several concurrent writers.
 func BenchmarkUpdate(b *testing.B) {
 	for _, writers := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {

@@ -14,7 +14,7 @@ const (
 	maxBytes   = 64 << 20
 )
 
-// feed keeps the newest changes in memory and wakes those who watch.
+// feed keeps the newest changes in memory and wakes the callers of Watch.
 type feed struct {
 	mu      sync.Mutex     // guards the fields below
 	first   store.Revision // of changes[0]
@@ -63,8 +63,8 @@ func (f *feed) close() {
 	}
 }
 
-// after returns the changes after revision, or a channel that is closed when there
-// are more.
+// after returns the changes after revision. If there are none yet, it returns a
+// channel that is closed when there are.
 func (f *feed) after(revision store.Revision) ([]store.Change, <-chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

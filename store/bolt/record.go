@@ -14,17 +14,19 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// sum returns the checksum of key and value, so that a record at another key counts
-// as damaged too.
+// sum returns the checksum of key and value. It includes the key, so that a record
+// that has moved to another key counts as damaged too.
 func sum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
 }
 
-func sealed(key, value []byte) []byte {
+// addChecksum returns value as it is stored, behind its checksum.
+func addChecksum(key, value []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(value)), sum(key, value)), value...)
 }
 
-func unseal(key, record []byte) ([]byte, error) {
+// verify returns the value in a record, or an error that is ErrDamaged.
+func verify(key, record []byte) ([]byte, error) {
 	if len(record) < 4 || binary.BigEndian.Uint32(record) != sum(key, record[4:]) {
 		return nil, fmt.Errorf("%w (key %q)", store.ErrDamaged, key)
 	}
@@ -48,7 +50,7 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	if record == nil {
 		return nil, store.ErrNotFound
 	}
-	return unseal(key, record)
+	return verify(key, record)
 }
 
 func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
@@ -58,7 +60,7 @@ func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
 		}
 		c := r.data.Cursor()
 		for k, record := c.Seek(from); k != nil && bytes.HasPrefix(k, prefix); k, record = c.Next() {
-			value, err := unseal(k, record)
+			value, err := verify(k, record)
 			if !yield(store.Entry{Key: k, Value: value}, err) {
 				return
 			}
@@ -66,7 +68,7 @@ func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
 	}
 }
 
-// writer also collects what it wrote, for the feed.
+// writer also records its writes for the feed.
 type writer struct {
 	reader
 	writes []store.Write
@@ -74,7 +76,7 @@ type writer struct {
 
 func (w *writer) Put(key, value []byte) error {
 	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Value: append([]byte{}, value...)})
-	return w.data.Put(key, sealed(key, value))
+	return w.data.Put(key, addChecksum(key, value))
 }
 
 func (w *writer) Delete(key []byte) error {

@@ -12,7 +12,7 @@ import (
 )
 
 // update is one call of Update that waits for a group commit. The leader of the
-// commit writes its result before it signals.
+// commit sets the result before it signals.
 type update struct {
 	ctx      context.Context
 	fn       func(store.Writer) error
@@ -24,8 +24,8 @@ type update struct {
 
 // Update makes one revision of what fn writes. Updates are committed in groups:
 // one caller, the leader, commits every update that waits, and then makes the
-// first of those that came meanwhile the next leader. So many writers share one
-// fsync, and a single one waits for no other.
+// first of those that came meanwhile the next leader. Thus many writers share one
+// fsync, and a single writer waits for no other.
 func (s *Store) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
 	u := &update{ctx: ctx, fn: fn, signal: make(chan struct{}, 1)}
 	s.mu.Lock()
@@ -48,13 +48,13 @@ func (s *Store) commitGroup() {
 	waiting := s.queue
 	s.queue = nil
 	s.mu.Unlock()
-	defer s.handOver(waiting)
+	defer s.passLeadership(waiting)
 	s.commitAll(slices.Clone(waiting))
 }
 
-// handOver signals the finished updates, and makes the first that waits the next
+// passLeadership signals the finished updates, and makes the first that waits the next
 // leader.
-func (s *Store) handOver(done []*update) {
+func (s *Store) passLeadership(done []*update) {
 	for _, u := range done {
 		u.signal <- struct{}{}
 	}
@@ -119,7 +119,7 @@ func (s *Store) attempt(updates []*update) (failed int) {
 func (s *Store) fail(updates []*update, err error, committing bool) {
 	s.metrics.count("update", "failed")
 	if committing {
-		s.readOnly = fmt.Errorf("%w (%v)", store.ErrPoisoned, err)
+		s.readOnly = fmt.Errorf("%w (%w)", store.ErrPoisoned, err)
 		err = s.readOnly
 	}
 	finish(updates, s.closed(err))
@@ -134,7 +134,8 @@ func finish(updates []*update, err error) {
 	}
 }
 
-// apply runs each update's function; each that writes gets a revision of its own.
+// apply runs the function of each update. Each update that writes gets a revision of
+// its own. If one fails, apply returns its index, otherwise -1.
 func apply(tx *bbolt.Tx, updates []*update) (changes []store.Change, failed int) {
 	meta := tx.Bucket(metaBucket)
 	revision := store.Revision(binary.BigEndian.Uint64(meta.Get(revisionKey)))

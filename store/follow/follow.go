@@ -1,8 +1,8 @@
 // Package follow keeps a copy of a store in memory equal to the store.
 //
-// What must hold: memory goes through the store's revisions in order and is the
-// store's content at each of them; whoever waits for a revision learns that
-// memory has it, or why it never will.
+// What must hold: memory goes through the store's revisions in order and equals
+// the store's content at each of them. Wait returns nil once memory has the
+// revision, or an error that says why it never will.
 package follow
 
 import (
@@ -116,8 +116,8 @@ func (m *Mirror) Wait(ctx context.Context, revision store.Revision) error {
 
 // Run applies every change of the store to memory, in order, and loads memory
 // again when changes were missed. It returns when ctx ends or the store fails;
-// then everybody who waits is told, and memory may no longer be trusted. A Run
-// after another has ended loads memory first.
+// then every Wait returns, and memory may no longer be trusted. A Run after another
+// has ended loads memory first.
 func (m *Mirror) Run(ctx context.Context) error {
 	if err := m.begin(); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (m *Mirror) run(ctx context.Context) error {
 	}
 }
 
-// watch applies changes until the store has no more to give.
+// watch applies changes until Watch of the store ends.
 func (m *Mirror) watch(ctx context.Context) error {
 	revision := m.Revision()
 	for change, err := range m.store.Watch(ctx, revision) {
@@ -152,7 +152,7 @@ func (m *Mirror) watch(ctx context.Context) error {
 			return err
 		}
 		if change.Revision != revision+1 {
-			return fmt.Errorf("the store gave revision %d after %d", change.Revision, revision)
+			return fmt.Errorf("the store yielded revision %d after %d", change.Revision, revision)
 		}
 		revision = change.Revision
 		m.advance(revision, m.apply(change))
@@ -160,7 +160,7 @@ func (m *Mirror) watch(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return errors.New("the store gives no more changes")
+	return errors.New("the store yields no more changes")
 }
 
 // reload loads memory again and trusts it.
@@ -174,7 +174,7 @@ func (m *Mirror) reload(ctx context.Context) error {
 	return nil
 }
 
-// advance records that memory has revision and wakes those who wait.
+// advance records that memory has revision and wakes every Wait.
 func (m *Mirror) advance(revision store.Revision, changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -195,7 +195,7 @@ func (m *Mirror) begin() error {
 	return nil
 }
 
-// end records why Run ended and tells everybody who waits.
+// end records why Run ended and wakes every Wait.
 func (m *Mirror) end(reason error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -206,7 +206,7 @@ func (m *Mirror) end(reason error) {
 	renew(&m.changed)
 }
 
-// renew closes a channel that others wait on and makes the next.
+// renew closes a channel, which wakes its receivers, and makes the next one.
 func renew(ch *chan struct{}) {
 	close(*ch)
 	*ch = make(chan struct{})

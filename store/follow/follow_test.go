@@ -18,7 +18,7 @@ import (
 	"sallyport/store/follow"
 )
 
-// engines are the engines of the store that memory must be able to follow.
+// engines are the engines of the store that a Mirror must follow correctly.
 var engines = map[string]func(t testing.TB, path string) store.Store{
 	"bolt": func(t testing.TB, path string) store.Store {
 		t.Helper()
@@ -30,22 +30,22 @@ var engines = map[string]func(t testing.TB, path string) store.Store{
 	},
 }
 
-// forgetful is a store whose watchers miss changes when a test wants it.
-type forgetful struct {
+// compactingStore is a store in which a test can lose changes for those who watch.
+type compactingStore struct {
 	store.Store
 	compact atomic.Pointer[chan struct{}] // closed: every watch ends with ErrCompacted
 }
 
-func newForgetful(st store.Store) *forgetful {
-	f := &forgetful{Store: st}
+func newCompactingStore(st store.Store) *compactingStore {
+	f := &compactingStore{Store: st}
 	f.compact.Store(new(make(chan struct{})))
 	return f
 }
 
-// forget makes every watch under way miss what it has not seen yet.
-func (f *forgetful) forget() { close(*f.compact.Swap(new(make(chan struct{})))) }
+// loseChanges ends every watch under way with ErrCompacted.
+func (f *compactingStore) loseChanges() { close(*f.compact.Swap(new(make(chan struct{})))) }
 
-func (f *forgetful) Watch(ctx context.Context, after store.Revision) iter.Seq2[store.Change, error] {
+func (f *compactingStore) Watch(ctx context.Context, after store.Revision) iter.Seq2[store.Change, error] {
 	return func(yield func(store.Change, error) bool) {
 		compacted := *f.compact.Load()
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -70,14 +70,14 @@ func (f *forgetful) Watch(ctx context.Context, after store.Revision) iter.Seq2[s
 	}
 }
 
-// memory is a copy of a store: what a package that follows the store keeps.
+// memory is a copy of the store, as a package that follows the store has one.
 type memory struct {
 	store store.Store
 
-	mu       sync.Mutex // guards the fields below
-	content  map[string]string
-	history  []snapshot // after each load and each change
-	loadings int
+	mu      sync.Mutex // guards the fields below
+	content map[string]string
+	history []snapshot // after each load and each change
+	loads   int
 }
 
 type snapshot struct {
@@ -102,7 +102,7 @@ func (m *memory) load(ctx context.Context) (revision store.Revision, err error) 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.loadings++
+	m.loads++
 	m.content = content
 	m.history = append(m.history, snapshot{revision, maps.Clone(content)})
 	return revision, nil
@@ -131,7 +131,7 @@ func (m *memory) read() map[string]string {
 // machine is a store with memory that follows it, and the content that the
 // store must have at each revision.
 type machine struct {
-	store    *forgetful
+	store    *compactingStore
 	memory   *memory
 	mirror   *follow.Mirror
 	content  map[string]string
@@ -142,7 +142,7 @@ type machine struct {
 
 func newMachine(t testing.TB, st store.Store) *machine {
 	t.Helper()
-	f := newForgetful(st)
+	f := newCompactingStore(st)
 	m := &machine{store: f, memory: &memory{store: f}, content: map[string]string{},
 		history: map[store.Revision]map[string]string{0: {}}}
 	var err error
@@ -162,7 +162,7 @@ func run(mirror *follow.Mirror) (stop func() error) {
 
 func (m *machine) start(t *rapid.T) {
 	if m.stop != nil {
-		t.Skip("runs already")
+		t.Skip("it runs already")
 	}
 	changed := m.mirror.Changed()
 	stop := run(m.mirror)
@@ -178,7 +178,7 @@ func (m *machine) start(t *rapid.T) {
 
 func (m *machine) end(t *rapid.T) {
 	if m.stop == nil {
-		t.Skip("does not run")
+		t.Skip("it does not run")
 	}
 	m.stop()
 	m.stop = nil
@@ -239,19 +239,19 @@ func (m *machine) check(t *rapid.T) {
 	m.memory.mu.Lock()
 	defer m.memory.mu.Unlock()
 	last := store.Revision(0)
-	for _, had := range m.memory.history {
-		if had.revision < last {
-			t.Fatalf("memory went back from revision %d to %d", last, had.revision)
+	for _, state := range m.memory.history {
+		if state.revision < last {
+			t.Fatalf("memory went back from revision %d to %d", last, state.revision)
 		}
-		last = had.revision
-		if want := m.history[had.revision]; !maps.Equal(had.content, want) {
-			t.Fatalf("at revision %d memory had %v, the store %v", had.revision, had.content, want)
+		last = state.revision
+		if want := m.history[state.revision]; !maps.Equal(state.content, want) {
+			t.Fatalf("at revision %d memory had %v, the store %v", state.revision, state.content, want)
 		}
 	}
 }
 
-// TestMirror_EqualsStoreAtEachRevision commits, misses changes, and ends and
-// starts Run in any order. Every state of memory must be the store's content at
+// TestMirror_EqualsStoreAtEachRevision commits, loses changes, and ends and
+// starts Run in random order. Every state of memory must be the store's content at
 // that revision, and memory must have a revision once Wait returns.
 func TestMirror_EqualsStoreAtEachRevision(t *testing.T) {
 	for name, open := range engines {
@@ -263,14 +263,14 @@ func TestMirror_EqualsStoreAtEachRevision(t *testing.T) {
 				defer st.Close()
 				m := newMachine(t, st)
 				rt.Repeat(map[string]func(*rapid.T){
-					"":       m.check,
-					"commit": m.commit,
-					"start":  m.start,
-					"end":    m.end,
-					"forget": func(*rapid.T) { m.store.forget() },
+					"":             m.check,
+					"commit":       m.commit,
+					"start":        m.start,
+					"end":          m.end,
+					"lose changes": func(*rapid.T) { m.store.loseChanges() },
 					"wait": func(t *rapid.T) {
 						if m.stop == nil {
-							t.Skip("does not run")
+							t.Skip("it does not run")
 						}
 						m.wait(t)
 					},
@@ -287,9 +287,9 @@ func TestMirror_EqualsStoreAtEachRevision(t *testing.T) {
 	}
 }
 
-func newMirror(t *testing.T, apply follow.Apply) (*forgetful, *memory, *follow.Mirror) {
+func newMirror(t *testing.T, apply follow.Apply) (*compactingStore, *memory, *follow.Mirror) {
 	t.Helper()
-	st := newForgetful(engines["bolt"](t, filepath.Join(t.TempDir(), "store.db")))
+	st := newCompactingStore(engines["bolt"](t, filepath.Join(t.TempDir(), "store.db")))
 	t.Cleanup(func() { _ = st.Close() })
 	m := &memory{store: st}
 	if apply == nil {
@@ -325,7 +325,7 @@ func TestMirror_ChangedClosesWhenReadsMayDiffer(t *testing.T) {
 	stop := run(mirror)
 	changed := mirror.Changed()
 	if err := mirror.Wait(t.Context(), put(t, st, "unseen")); err != nil || isClosed(changed) {
-		t.Errorf("a change that nobody reads: %v, Changed closed: %v", err, isClosed(changed))
+		t.Errorf("after a change that reads do not depend on: %v, Changed closed: %v", err, isClosed(changed))
 	}
 	if err := mirror.Wait(t.Context(), put(t, st, "seen")); err != nil {
 		t.Fatal(err)
@@ -337,7 +337,7 @@ func TestMirror_ChangedClosesWhenReadsMayDiffer(t *testing.T) {
 		t.Error("Notify does not close Changed")
 	}
 	changed = mirror.Changed()
-	st.forget()
+	st.loseChanges()
 	<-changed // loaded again
 	changed = mirror.Changed()
 	_ = stop()
@@ -346,29 +346,29 @@ func TestMirror_ChangedClosesWhenReadsMayDiffer(t *testing.T) {
 	}
 }
 
-func TestMirror_EndTellsThoseWhoWait(t *testing.T) {
+func TestMirror_EndOfRunEndsWait(t *testing.T) {
 	st, _, mirror := newMirror(t, nil)
 	stop := run(mirror)
 	if err := mirror.Err(); err != nil {
 		t.Errorf("while Run runs Err is %v", err)
 	}
-	had := put(t, st, "a")
-	if err := mirror.Wait(t.Context(), had); err != nil {
+	applied := put(t, st, "a")
+	if err := mirror.Wait(t.Context(), applied); err != nil {
 		t.Fatal(err)
 	}
 	waiting := make(chan error, 1)
-	go func() { waiting <- mirror.Wait(context.Background(), had+100) }()
+	go func() { waiting <- mirror.Wait(context.Background(), applied+100) }()
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-waiting; !errors.Is(err, follow.ErrEnded) || !errors.Is(err, store.ErrClosed) {
-		t.Errorf("those who wait are told %v", err)
+		t.Errorf("Wait for a later revision gives %v", err)
 	}
 	if err := stop(); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("Run returns %v", err)
 	}
-	if err := mirror.Wait(t.Context(), had); err != nil {
-		t.Errorf("waiting for a revision that memory has: %v", err)
+	if err := mirror.Wait(t.Context(), applied); err != nil {
+		t.Errorf("Wait for a revision that memory has gives %v", err)
 	}
 }
 
@@ -381,7 +381,7 @@ func TestMirror_WaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestMirror_LoadThatFails(t *testing.T) {
+func TestMirror_RunEndsWhenLoadFails(t *testing.T) {
 	broken := errors.New("broken")
 	fail := false
 	st, m, _ := newMirror(t, nil)
@@ -402,7 +402,7 @@ func TestMirror_LoadThatFails(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- mirror.Run(context.Background()) }()
 	for {
-		st.forget() // until Run watches
+		st.loseChanges() // until Run watches
 		select {
 		case err := <-ended:
 			if !errors.Is(err, broken) || !errors.Is(mirror.Err(), broken) {
@@ -429,7 +429,7 @@ func TestMirror_RunsOnce(t *testing.T) {
 	_ = stop()
 }
 
-// skipping is a store that leaves a revision out of what is watched.
+// skipping is a store whose watch leaves a revision out.
 type skipping struct{ store.Store }
 
 func (s skipping) Watch(ctx context.Context, after store.Revision) iter.Seq2[store.Change, error] {
@@ -438,14 +438,14 @@ func (s skipping) Watch(ctx context.Context, after store.Revision) iter.Seq2[sto
 	}
 }
 
-// silent is a store whose watch ends without a word.
+// silent is a store whose watch ends without an error.
 type silent struct{ store.Store }
 
 func (silent) Watch(context.Context, store.Revision) iter.Seq2[store.Change, error] {
 	return func(func(store.Change, error) bool) {}
 }
 
-func TestMirror_TrustsNoStoreThatSkips(t *testing.T) {
+func TestMirror_EndsIfStoreSkipsChanges(t *testing.T) {
 	st, _, _ := newMirror(t, nil)
 	for name, st := range map[string]store.Store{"a revision": skipping{st}, "every change": silent{st}} {
 		m := &memory{store: st}

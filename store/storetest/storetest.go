@@ -1,4 +1,4 @@
-// Package storetest tests what every engine of a store must do.
+// Package storetest has the tests that every engine of the store must pass.
 package storetest
 
 import (
@@ -16,19 +16,19 @@ import (
 // Run tests an engine. open makes a new, empty store, which the test closes.
 func Run(t *testing.T, open func(*testing.T) store.Store) {
 	for name, test := range map[string]func(*testing.T, store.Store){
-		"what was written is read":                      written,
-		"keys come in order":                            ordered,
-		"an error undoes everything":                    undone,
-		"a writer reads what it wrote":                  ownWrites,
-		"a view does not change under its reader":       isolated,
-		"each update has a revision of its own":         revisions,
-		"no writes make no revision":                    noRevision,
-		"changes are watched in order":                  watched,
-		"a watch ends with its context":                 watchEnds,
-		"a watch that is too late is told":              compacted,
-		"a failing update does not fail its neighbours": neighbours,
-		"an ended context stops an update":              ended,
-		"a closed store says so":                        closed,
+		"reads return what was written":              testReadBack,
+		"keys come in order":                         testOrder,
+		"an error undoes the update":                 testUndo,
+		"a writer reads what it wrote":               testOwnWrites,
+		"a view reads one revision":                  testIsolation,
+		"each update has a revision of its own":      testRevisions,
+		"an update without writes makes no revision": testNoRevision,
+		"a watch yields changes in order":            testWatch,
+		"a watch ends with its context":              testWatchEnds,
+		"a watch from a lost revision is an error":   testCompaction,
+		"a failed update does not fail others":       testConcurrentFailures,
+		"an ended context prevents an update":        testEndedContext,
+		"a closed store returns ErrClosed":           testClosed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
@@ -73,7 +73,7 @@ func dump(t *testing.T, s store.Store, prefix, from string) string {
 	return strings.Join(out, " ")
 }
 
-func written(t *testing.T, s store.Store) {
+func testReadBack(t *testing.T, s store.Store) {
 	put(t, s, "a", "1", "b", "", "c", "3")
 	put(t, s, "a", "2")
 	_, err := s.Update(context.Background(), func(w store.Writer) error { return errors.Join(w.Delete([]byte("c")), w.Delete([]byte("nothing"))) })
@@ -89,7 +89,7 @@ func written(t *testing.T, s store.Store) {
 	}
 }
 
-func ordered(t *testing.T, s store.Store) {
+func testOrder(t *testing.T, s store.Store) {
 	put(t, s, "x/b", "2", "w", "0", "x/c", "3", "x/a", "1", "y", "9", "x/\x00", "n", "x/\xff", "f")
 	if got := dump(t, s, "x/", ""); got != "x/\x00=n x/a=1 x/b=2 x/c=3 x/\xff=f" {
 		t.Errorf("prefix x/ has %q", got)
@@ -102,13 +102,13 @@ func ordered(t *testing.T, s store.Store) {
 	}
 }
 
-func undone(t *testing.T, s store.Store) {
+func testUndo(t *testing.T, s store.Store) {
 	put(t, s, "a", "1")
-	ours := errors.New("ours")
+	failure := errors.New("failed on purpose")
 	_, err := s.Update(context.Background(), func(w store.Writer) error {
-		return errors.Join(w.Put([]byte("a"), []byte("2")), w.Put([]byte("b"), []byte("2")), ours)
+		return errors.Join(w.Put([]byte("a"), []byte("2")), w.Put([]byte("b"), []byte("2")), failure)
 	})
-	if !errors.Is(err, ours) {
+	if !errors.Is(err, failure) {
 		t.Errorf("the error is %v", err)
 	}
 	if got := dump(t, s, "", ""); got != "a=1" {
@@ -117,7 +117,7 @@ func undone(t *testing.T, s store.Store) {
 	put(t, s, "c", "3") // the store still accepts writes
 }
 
-func ownWrites(t *testing.T, s store.Store) {
+func testOwnWrites(t *testing.T, s store.Store) {
 	put(t, s, "a", "1", "c", "3")
 	_, err := s.Update(context.Background(), func(w store.Writer) error {
 		if err := errors.Join(w.Put([]byte("b"), []byte("2")), w.Delete([]byte("c"))); err != nil {
@@ -140,7 +140,7 @@ func ownWrites(t *testing.T, s store.Store) {
 	}
 }
 
-func isolated(t *testing.T, s store.Store) {
+func testIsolation(t *testing.T, s store.Store) {
 	put(t, s, "a", "1")
 	err := s.View(context.Background(), func(r store.Reader) error {
 		done := make(chan error)
@@ -162,13 +162,13 @@ func isolated(t *testing.T, s store.Store) {
 	}
 }
 
-func revisions(t *testing.T, s store.Store) {
+func testRevisions(t *testing.T, s store.Store) {
 	const writers, each = 16, 20
 	var mu sync.Mutex
 	seen := map[store.Revision]bool{}
-	var all sync.WaitGroup
+	var updates sync.WaitGroup
 	for i := range writers {
-		all.Go(func() {
+		updates.Go(func() {
 			for n := range each {
 				rev, err := s.Update(context.Background(), func(w store.Writer) error {
 					return w.Put(fmt.Appendf(nil, "%d/%d", i, n), []byte("x"))
@@ -185,7 +185,7 @@ func revisions(t *testing.T, s store.Store) {
 			}
 		})
 	}
-	all.Wait()
+	updates.Wait()
 	for rev := store.Revision(1); rev <= writers*each; rev++ {
 		if !seen[rev] {
 			t.Errorf("revision %d was skipped", rev)
@@ -193,7 +193,7 @@ func revisions(t *testing.T, s store.Store) {
 	}
 }
 
-func noRevision(t *testing.T, s store.Store) {
+func testNoRevision(t *testing.T, s store.Store) {
 	before := put(t, s, "a", "1")
 	rev, err := s.Update(context.Background(), func(store.Writer) error { return nil })
 	if rev != before || err != nil {
@@ -201,7 +201,7 @@ func noRevision(t *testing.T, s store.Store) {
 	}
 }
 
-func watched(t *testing.T, s store.Store) {
+func testWatch(t *testing.T, s store.Store) {
 	put(t, s, "before", "0")
 	first := put(t, s, "a", "1", "b", "2")
 	if _, err := s.Update(context.Background(), func(w store.Writer) error { return w.Delete([]byte("a")) }); err != nil {
@@ -229,7 +229,7 @@ func watched(t *testing.T, s store.Store) {
 	}
 }
 
-func watchEnds(t *testing.T, s store.Store) {
+func testWatchEnds(t *testing.T, s store.Store) {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	for _, err := range s.Watch(ctx, 0) {
@@ -239,7 +239,7 @@ func watchEnds(t *testing.T, s store.Store) {
 	}
 }
 
-func compacted(t *testing.T, s store.Store) {
+func testCompaction(t *testing.T, s store.Store) {
 	big := strings.Repeat("x", 1<<20)
 	for i := range 80 {
 		put(t, s, fmt.Sprint("k", i), big)
@@ -252,32 +252,32 @@ func compacted(t *testing.T, s store.Store) {
 	}
 }
 
-func neighbours(t *testing.T, s store.Store) {
-	ours := errors.New("ours")
-	var all sync.WaitGroup
+func testConcurrentFailures(t *testing.T, s store.Store) {
+	failure := errors.New("failed on purpose")
+	var updates sync.WaitGroup
 	for i := range 64 {
-		all.Go(func() {
+		updates.Go(func() {
 			_, err := s.Update(context.Background(), func(w store.Writer) error {
 				if err := w.Put(fmt.Appendf(nil, "%02d", i), []byte("x")); err != nil {
 					return err
 				}
 				if i%8 == 0 {
-					return ours
+					return failure
 				}
 				return nil
 			})
-			if (i%8 == 0) != errors.Is(err, ours) {
+			if (i%8 == 0) != errors.Is(err, failure) {
 				t.Errorf("update %d gives %v", i, err)
 			}
 		})
 	}
-	all.Wait()
+	updates.Wait()
 	if got := strings.Count(dump(t, s, "", ""), "="); got != 56 {
 		t.Errorf("%d of 56 updates are there", got)
 	}
 }
 
-func ended(t *testing.T, s store.Store) {
+func testEndedContext(t *testing.T, s store.Store) {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	_, err := s.Update(ctx, func(w store.Writer) error { return w.Put([]byte("a"), nil) })
@@ -286,7 +286,7 @@ func ended(t *testing.T, s store.Store) {
 	}
 }
 
-func closed(t *testing.T, s store.Store) {
+func testClosed(t *testing.T, s store.Store) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,8 @@ async function act(path, fields, control) {
   control.disabled = true;
   $('trouble').hidden = true;
   try {
-    const answer = await fetch(path, {method: 'POST', body: new URLSearchParams(fields)});
-    if (!answer.ok) throw new Error(await answer.text());
+    const response = await fetch(path, {method: 'POST', body: new URLSearchParams(fields)});
+    if (!response.ok) throw new Error(await response.text());
   } catch (err) {
     $('trouble').textContent = err.message;
     $('trouble').hidden = false;
@@ -28,7 +28,7 @@ async function act(path, fields, control) {
   }
 }
 
-function person(p, teams, i) {
+function person(p, teams) {
   const team = el('select', {ariaLabel: `Move ${p.name} to another team`, disabled: !p.active},
     ...teams.map(t => el('option', {value: t, selected: t === p.team}, t)));
   team.onchange = () => act(`/people/${p.id}/move`, {team: team.value}, team);
@@ -36,9 +36,10 @@ function person(p, teams, i) {
     ? el('button', {className: 'stop', type: 'button', data: {act: 'offboard'}}, 'Offboard')
     : el('button', {className: 'go', type: 'button', data: {act: 'restore'}}, 'Restore');
   end.onclick = () => act(`/people/${p.id}/${p.active ? 'offboard' : 'restore'}`, {}, end);
-  const initials = p.name.split(/\s+/).map(w => w[0]).join('').slice(0, 2).toUpperCase();
+  const face = el('div', {className: 'face', ariaHidden: 'true'}, p.initials);
+  face.style.setProperty('--hue', p.hue);
   return el('li', {className: 'card person' + (p.active ? '' : ' gone'), data: {person: p.user}},
-    el('div', {className: `face c${i % 6}`, ariaHidden: 'true'}, initials),
+    face,
     el('div', {className: 'who'},
       el('h3', {}, p.name),
       el('span', {className: 'quiet'}, p.title),
@@ -54,7 +55,7 @@ function verdict(p) {
   const clocks = p.clocks === 1 ? 'The clock' : `All ${p.clocks} clocks`;
   if (p.stopped !== null) {
     return el('p', {className: 'verdict no', data: {stopped: p.stopped}}, el('b', {}, ms(p.stopped)), el('br'),
-      `${clocks} stopped ${ms(p.stopped)} after the push left; the push was answered after ${ms(p.answered)}.`);
+      `${clocks} stopped ${ms(p.stopped)} after the push left; the push had its response after ${ms(p.answered)}.`);
   }
   return p.waiting
     ? el('p', {className: 'verdict'}, 'Watching the clock…')
@@ -65,7 +66,7 @@ function exchange(x) {
   const pretty = text => { try { return JSON.stringify(JSON.parse(text), null, 1); } catch { return text; } };
   return el('div', {},
     el('p', {className: 'exchange'}, el('code', {}, `${x.method} ${decodeURIComponent(x.path)}`),
-      el('span', {className: 'badge ' + (x.status >= 200 && x.status < 300 ? 'yes' : 'no')}, String(x.status || 'no answer')),
+      el('span', {className: 'badge ' + (x.status >= 200 && x.status < 300 ? 'yes' : 'no')}, String(x.status || 'no response')),
       el('span', {className: 'quiet'}, ms(x.took))),
     x.body ? el('pre', {}, el('code', {}, pretty(x.body))) : null,
     x.problem ? el('p', {}, x.problem) : null);
@@ -82,7 +83,7 @@ function push(p) {
 }
 
 function drawTenant(state) {
-  $('people').replaceChildren(...state.people.map((p, i) => person(p, state.teams, i)));
+  $('people').replaceChildren(...state.people.map(p => person(p, state.teams)));
   $('pushes').replaceChildren(...state.pushes.map(push));
   const team = $('hire').elements.team;
   if (team.options.length === 0) team.replaceChildren(...state.teams.map(t => el('option', {}, t)));

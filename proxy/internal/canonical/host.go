@@ -33,8 +33,8 @@ func Host(authority string) (string, error) {
 	return strings.ToLower(name), nil
 }
 
-// HostName returns the one spelling of a host in the configuration, where it stands without a port. The error says what
-// to write instead.
+// HostName returns the one spelling of a host from the configuration, where hosts have no port. The error says what to
+// write instead.
 func HostName(text string) (string, error) {
 	switch name, port, err := splitPort(text); {
 	case text == "":
@@ -51,7 +51,8 @@ func HostName(text string) (string, error) {
 	return host, nil
 }
 
-// splitPort cuts ":port" off. A colon without digits behind it is an error.
+// splitPort splits an authority into host and port. port is "" if there is no colon; a colon without digits after it is
+// an error.
 func splitPort(authority string) (name, port string, err error) {
 	end := 0
 	if strings.HasPrefix(authority, "[") {
@@ -71,6 +72,8 @@ func splitPort(authority string) (name, port string, err error) {
 	return name, port, nil
 }
 
+// ipv6Host returns the shortest form of an IPv6 address in brackets. An address with a zone or an IPv4 address in it is an
+// error: not every server reads it as the same host.
 func ipv6Host(bracketed string) (string, error) {
 	addr, err := netip.ParseAddr(strings.TrimSuffix(bracketed[1:], "]"))
 	if err != nil || !strings.HasSuffix(bracketed, "]") || !addr.Is6() || addr.Is4In6() || addr.Zone() != "" {

@@ -48,8 +48,8 @@ func FuzzHost(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := Host(host); err != nil || again != host {
-			t.Errorf("%q is %q, and that is %q, %v", authority, host, again, err)
+		if repeated, err := Host(host); err != nil || repeated != host {
+			t.Errorf("Host(%q) is %q, but Host of that is %q, %v", authority, host, repeated, err)
 		}
 		u, err := url.Parse("https://" + authority + "/")
 		if err != nil || u.User != nil || u.Path != "/" || !strings.EqualFold(strings.TrimSuffix(u.Hostname(), "."), strings.Trim(host, "[]")) && !strings.HasPrefix(host, "[") {
@@ -59,7 +59,7 @@ func FuzzHost(f *testing.F) {
 }
 
 func TestHostName(t *testing.T) {
-	for _, c := range []struct{ text, host, problem string }{
+	for _, c := range []struct{ text, host, fault string }{
 		{"App.example.com", "app.example.com", ""},
 		{"[::1]", "[::1]", ""},
 		{"", "", "no host"},
@@ -69,7 +69,7 @@ func TestHostName(t *testing.T) {
 		{"[::1", "", "no host name"},
 	} {
 		host, err := HostName(c.text)
-		if host != c.host || (err == nil) != (c.problem == "") || err != nil && !strings.Contains(err.Error(), c.problem) {
+		if host != c.host || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
 			t.Errorf("%q: %q, %v", c.text, host, err)
 		}
 	}

@@ -14,7 +14,7 @@ var errPath = errors.New("the path is invalid, or different servers would read i
 
 const upperHex = "0123456789ABCDEF"
 
-// Path returns the one spelling of a path as it stands in a request line. Bytes that RFC 3986 §3.3 allows in a path
+// Path returns the one spelling of a path from a request line. Bytes that RFC 3986 §3.3 allows in a path
 // stand for themselves; all others are percent-encoded in upper case. The upstream receives this spelling byte for byte,
 // and rules are matched with [Decoded] of it.
 //
@@ -63,28 +63,13 @@ func Under(path, prefix string) bool {
 	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
 }
 
-// Decoded returns a canonical path as rules are written: decoded, except for slashes inside a segment. Two different
-// strict paths never decode alike.
+// Decoded returns a canonical path in the form in which rules are written: decoded, except for slashes inside a segment.
+// Two different strict paths never decode to the same text.
 func Decoded(path string) string {
 	if strings.IndexByte(path, '%') < 0 {
 		return path
 	}
 	return decodeValid(strings.ReplaceAll(path, "%2F", "%252F"))
-}
-
-// LenientReading returns a lenient path as the most lenient server reads it: every slash and backslash, however it is
-// encoded, ends a segment; parameters and empty segments are dropped.
-func LenientReading(path string) string {
-	var out strings.Builder
-	for segment := range strings.FieldsFuncSeq(decodeValid(path), isSlash) {
-		name, _, _ := strings.Cut(segment, ";")
-		out.WriteByte('/')
-		out.WriteString(name)
-	}
-	if out.Len() == 0 || strings.HasSuffix(path, "/") {
-		out.WriteByte('/')
-	}
-	return out.String()
 }
 
 func isSlash(r rune) bool { return r == '/' || r == '\\' }
@@ -171,7 +156,8 @@ var hexValue = func() (value [256]int8) {
 	return value
 }()
 
-// maxDecodings bounds how often a lenient path is decoded in search of a dot segment. No file name has more layers.
+// maxDecodings bounds how often a lenient path is decoded in search of a dot segment. A path with more layers of encoding
+// is rejected.
 const maxDecodings = 8
 
 // hasDotSegment reports whether some server could find a "." or ".." segment in path: one that decodes it any number of
@@ -210,10 +196,22 @@ func containsDotSegment(path string) bool {
 
 // decodeValid decodes valid percent-encodings once and leaves everything else as it is.
 func decodeValid(path string) string {
+	return decodeIf(path, func(byte) bool { return true })
+}
+
+// decodeIf decodes the valid percent-encodings of bytes that wanted selects, and leaves everything else as it is.
+func decodeIf(path string, wanted func(byte) bool) string {
+	if strings.IndexByte(path, '%') < 0 {
+		return path
+	}
 	var out strings.Builder
 	for i := 0; i < len(path); i++ {
 		if path[i] == '%' && i+2 < len(path) && hexValue[path[i+1]] >= 0 && hexValue[path[i+2]] >= 0 {
-			out.WriteByte(byte(hexValue[path[i+1]]<<4 | hexValue[path[i+2]]))
+			if c := byte(hexValue[path[i+1]]<<4 | hexValue[path[i+2]]); wanted(c) {
+				out.WriteByte(c)
+			} else {
+				out.WriteString(path[i : i+3])
+			}
 			i += 2
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// dotSegments returns spellings of a dot segment or of a separator that some server or framework understands.
+// dotSegments returns texts that some server or framework reads as a dot segment or a separator, or stumbles over.
 func dotSegments(t testing.TB) (segments []string) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/dot_segments.txt")
@@ -91,14 +91,14 @@ func TestPath_Lenient(t *testing.T) {
 }
 
 func TestPath_RejectsDotSegments(t *testing.T) {
-	for _, odd := range dotSegments(t) {
-		for _, frame := range []string{"/public/%s/admin", "/public/%s", "/%s/admin", "/%s", "/a/%s/%[1]s/x"} {
-			raw := fmt.Sprintf(frame, odd)
+	for _, segment := range dotSegments(t) {
+		for _, format := range []string{"/public/%s/admin", "/public/%s", "/%s/admin", "/%s", "/a/%s/%[1]s/x"} {
+			raw := fmt.Sprintf(format, segment)
 			got, lenient, err := Path(raw)
 			if err == nil && !lenient {
 				t.Errorf("%q is %q", raw, got)
 			}
-			if err == nil && hasStepUp(got) {
+			if err == nil && findsDotSegment(got) {
 				t.Errorf("%q is %q on lenient routes", raw, got)
 			}
 		}
@@ -110,15 +110,15 @@ func TestPath_RejectsDotSegments(t *testing.T) {
 	}
 }
 
-// hasStepUp reports whether some server could find a dot segment in a path: it may decode the path up to four times, read
+// findsDotSegment reports whether some server could find a dot segment in a path: it may decode the path up to four times, read
 // backslashes as slashes, drop parameters or stop at a NUL. It shares no code with hasDotSegment.
-func hasStepUp(p string) bool {
+func findsDotSegment(p string) bool {
 	for range 5 {
 		for _, view := range []string{p, strings.ReplaceAll(p, `\`, "/")} {
 			for segment := range strings.SplitSeq(view, "/") {
-				bare, _, _ := strings.Cut(segment, ";")
-				bare, _, _ = strings.Cut(bare, "\x00")
-				if bare == ".." || bare == "." {
+				name, _, _ := strings.Cut(segment, ";")
+				name, _, _ = strings.Cut(name, "\x00")
+				if name == ".." || name == "." {
 					return true
 				}
 			}
@@ -132,7 +132,7 @@ func hasStepUp(p string) bool {
 	return false
 }
 
-// readings are the ways in which servers read a path. They must agree on a strict one.
+// readings are the ways in which servers read a path, by name. All must return the same for a strict path.
 var readings = map[string]func(string) (string, error){
 	"decoded once": url.PathUnescape,
 	"decoded twice": func(p string) (string, error) {
@@ -195,17 +195,18 @@ func cleanKeepingSlash(p string) string {
 	return clean
 }
 
-// checkPath checks what holds for every path that Path accepts.
+// checkPath checks the properties of every path that Path accepts: its spelling is stable, it has no dot segment and no
+// byte that must be encoded, and, if it is strict, all readings agree.
 func checkPath(t interface{ Errorf(string, ...any) }, raw string) {
 	got, lenient, err := Path(raw)
 	if err != nil {
 		return
 	}
-	again, stillLenient, err := Path(got)
-	if err != nil || again != got || stillLenient && !lenient {
-		t.Errorf("%q is %q, and that is %q (lenient %v, %v)", raw, got, again, stillLenient, err)
+	repeated, stillLenient, err := Path(got)
+	if err != nil || repeated != got || stillLenient && !lenient {
+		t.Errorf("Path(%q) is %q, but Path of that is %q (lenient %v, %v)", raw, got, repeated, stillLenient, err)
 	}
-	if !strings.HasPrefix(got, "/") || strings.HasPrefix(got, "//") || hasStepUp(got) {
+	if !strings.HasPrefix(got, "/") || strings.HasPrefix(got, "//") || findsDotSegment(got) {
 		t.Errorf("%q is %q", raw, got)
 	}
 	for i := range len(got) {
@@ -220,11 +221,11 @@ func checkPath(t interface{ Errorf(string, ...any) }, raw string) {
 		return
 	}
 	if back, _, err := Path(Decoded(got)); err != nil || back != got || Decoded(got) != decoded(got) {
-		t.Errorf("%q is %q, read as %q, and that is %q (%v)", raw, got, Decoded(got), back, err)
+		t.Errorf("Path(%q) is %q, decoded %q, but Path of that is %q (%v)", raw, got, Decoded(got), back, err)
 	}
 	for name, read := range readings {
 		if seen, err := read(got); err != nil || seen != decoded(got) {
-			t.Errorf("%q is %q, which is %q %s (%v)", raw, got, seen, name, err)
+			t.Errorf("Path(%q) is %q, but %s it is %q (%v)", raw, got, name, seen, err)
 		}
 	}
 }
@@ -238,9 +239,9 @@ func decoded(p string) string {
 }
 
 func TestPath_ServersAgree(t *testing.T) {
-	for _, odd := range dotSegments(t) {
-		checkPath(t, "/public/"+odd+"/admin")
-		checkPath(t, "/"+odd)
+	for _, segment := range dotSegments(t) {
+		checkPath(t, "/public/"+segment+"/admin")
+		checkPath(t, "/"+segment)
 	}
 	pieces := append([]string{"/", "a", "admin", "%41", "%20", "+", "é", "%C3%A9", "~", ":", "@", "(", "?", "#", "[", "|", "\\", ";x=1", "%3B", "//", "%252f"}, dotSegments(t)...)
 	rapid.Check(t, func(t *rapid.T) {
@@ -251,44 +252,34 @@ func TestPath_ServersAgree(t *testing.T) {
 }
 
 func FuzzPath(f *testing.F) {
-	for _, odd := range dotSegments(f) {
-		f.Add("/public/" + odd + "/admin")
+	for _, segment := range dotSegments(f) {
+		f.Add("/public/" + segment + "/admin")
 	}
 	f.Add("/a;b=c/d%2Fe//f")
 	f.Fuzz(func(t *testing.T, raw string) { checkPath(t, raw) })
 }
 
-func TestDecodedAndLenientReading(t *testing.T) {
-	for _, c := range []struct{ path, readable, loosest string }{
-		{"/", "/", "/"},
-		{"/a/b", "/a/b", "/a/b"},
-		{"/caf%C3%A9/a%20b", "/café/a b", "/café/a b"},
-		{"/a%2Fb/", "/a%2Fb/", "/a/b/"},
-		{"/a%5Cb", `/a\b`, "/a/b"},
-		{"/a%252Fb", "/a%2Fb", "/a%2Fb"},
-		{"/a;v=1/b", "/a;v=1/b", "/a/b"},
-		{"/a%3Bv/b", "/a;v/b", "/a/b"},
-		{"/a//b//", "/a//b//", "/a/b/"},
+func TestDecoded(t *testing.T) {
+	for path, want := range map[string]string{
+		"/": "/", "/a/b": "/a/b", "/caf%C3%A9/a%20b": "/café/a b", "/a%2Fb/": "/a%2Fb/", "/a%5Cb": `/a\b`, "/a%252Fb": "/a%2Fb",
+		"/a;v=1/b": "/a;v=1/b", "/a%3Bv/b": "/a;v/b", "/a//b//": "/a//b//",
 	} {
-		if got := Decoded(c.path); got != c.readable {
-			t.Errorf("%s is read %q, want %q", c.path, got, c.readable)
-		}
-		if got := LenientReading(c.path); got != c.loosest {
-			t.Errorf("%s is read loosely %q, want %q", c.path, got, c.loosest)
+		if got := Decoded(path); got != want {
+			t.Errorf("%s is %q, want %q", path, got, want)
 		}
 	}
 }
 
 func TestUnder_ComparesWholeSegments(t *testing.T) {
 	for _, c := range []struct {
-		path, root string
-		want       bool
+		path, prefix string
+		want         bool
 	}{
 		{"/orders", "/orders", true}, {"/orders/", "/orders", true}, {"/orders/1", "/orders", true}, {"/", "/", true}, {"/x", "/", true},
 		{"/ordersx", "/orders", false}, {"/order", "/orders", false}, {"/Orders", "/orders", false}, {"/orders%2F1", "/orders", false}, {"/", "/orders", false},
 	} {
-		if got := Under(c.path, c.root); got != c.want {
-			t.Errorf("%s under %s: %v", c.path, c.root, got)
+		if got := Under(c.path, c.prefix); got != c.want {
+			t.Errorf("%s under %s: %v", c.path, c.prefix, got)
 		}
 	}
 }

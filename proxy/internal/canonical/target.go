@@ -15,19 +15,19 @@ func RequestHost(r *http.Request) (string, error) {
 	if err != nil || r.URL.User != nil {
 		return "", errHost
 	}
-	if !agrees(r.URL.Host, host) {
+	if !namesHost(r.URL.Host, host) {
 		return "", errHost
 	}
 	for _, authority := range r.Header["Host"] {
-		if !agrees(authority, host) {
+		if !namesHost(authority, host) {
 			return "", errHost
 		}
 	}
 	return host, nil
 }
 
-// agrees reports whether an authority is empty or names host.
-func agrees(authority, host string) bool {
+// namesHost reports whether an authority is empty or names host.
+func namesHost(authority, host string) bool {
 	if authority == "" {
 		return true
 	}
@@ -48,8 +48,8 @@ func RequestTarget(r *http.Request) (path, query string, err error) {
 	return splitTarget(target)
 }
 
-// ForwardedTarget returns path and query of the request target that another proxy reports in a header. Unlike a target
-// in a request line, a header could hold spaces and control characters.
+// ForwardedTarget returns path and query of the request target that another proxy reports in a header. Unlike a request
+// line, a header can hold spaces and control characters; a target with one is an error.
 func ForwardedTarget(target string) (path, query string, err error) {
 	if strings.Contains(target, " ") || !isText([]byte(target)) {
 		return "", "", errTarget
@@ -71,8 +71,8 @@ func splitTarget(target string) (path, query string, err error) {
 	return path, query, nil
 }
 
-// originForm turns the target of a request from absolute form (RFC 9112 §3.2.2) into origin form. It drops scheme and
-// authority; net/http has made the authority the host of the request.
+// originForm converts the target of a request from absolute form (RFC 9112 §3.2.2) to origin form. It drops scheme and
+// authority: net/http has already copied the authority to r.Host.
 func originForm(r *http.Request) (string, bool) {
 	scheme, rest, ok := strings.Cut(r.RequestURI, "://")
 	if !ok || r.ProtoMajor != 1 || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {

@@ -36,7 +36,7 @@ func newConn(netConn net.Conn) *conn {
 	return c
 }
 
-// Read reads at most up to the limit for the header of a response.
+// Read fails once the bytes of readLimit were read.
 func (c *conn) Read(p []byte) (int, error) {
 	if c.readLimit <= 0 {
 		return 0, errLongHeader
@@ -46,9 +46,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// roundTrip writes the request and reads the header of the final response. clean reports whether the header can be read
+// roundTrip writes the request and reads the header of the final response. reusable reports whether the header can be read
 // in one way only, so that the connection may be used again.
-func (c *conn) roundTrip(r *http.Request, timeout time.Duration) (res *http.Response, clean bool, err error) {
+func (c *conn) roundTrip(r *http.Request, timeout time.Duration) (res *http.Response, reusable bool, err error) {
 	c.responded = false
 	c.deadline = time.Now().Add(timeout)
 	if err := c.SetDeadline(c.deadline); err != nil {
@@ -62,17 +62,17 @@ func (c *conn) roundTrip(r *http.Request, timeout time.Duration) (res *http.Resp
 	}
 	for range maxInformational + 1 {
 		c.readLimit = MaxHeaderBytes
-		clean = c.peekHead()
+		reusable = c.peekHead()
 		if res, err = http.ReadResponse(c.in, r); err != nil {
 			return nil, false, err
 		}
 		switched := res.StatusCode == http.StatusSwitchingProtocols && len(r.Header["Upgrade"]) > 0
 		if switched || res.StatusCode < 100 || res.StatusCode >= 200 {
 			c.readLimit = unlimited
-			if c.hasWhole(res) {
-				return res, clean, nil // no read will wait, so the deadline may stay: clearing it costs a system call
+			if c.hasArrived(res) {
+				return res, reusable, nil // no read will wait, so the deadline may stay: clearing it costs a system call
 			}
-			return res, clean, c.clearDeadline()
+			return res, reusable, c.clearDeadline()
 		}
 		if err := passInformational(r, res); err != nil {
 			return nil, false, err
@@ -81,8 +81,8 @@ func (c *conn) roundTrip(r *http.Request, timeout time.Duration) (res *http.Resp
 	return nil, false, errors.New("the upstream sends informational responses without end")
 }
 
-// hasWhole reports whether all of the response has arrived. It is false for a connection that switched protocols.
-func (c *conn) hasWhole(res *http.Response) bool {
+// hasArrived reports whether all of the response has arrived. It is false for a connection that switched protocols.
+func (c *conn) hasArrived(res *http.Response) bool {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return false
 	}

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// http1Transport speaks HTTP/1.1 without TLS to one target, on the goroutine of the request. net/http's transport has
-// two more goroutines a connection, and waking them is a third of what it costs to forward a request. It handles only
-// requests that have no body and may be sent twice; the opening handshake of a WebSocket is one.
+// http1Transport speaks HTTP/1.1 without TLS to one target, on the goroutine of the request. net/http's transport has two more
+// goroutines for each connection, and waking them is a third of the cost of forwarding a request. http1Transport handles only
+// requests that have no body and may be sent twice, such as the opening handshake of a WebSocket.
 type http1Transport struct {
 	address string
 	dialer  net.Dialer
@@ -53,7 +53,7 @@ func (t *http1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *http1Transport) roundTripOn(c *conn, r *http.Request) (*http.Response, error) {
 	netConn := c.Conn
 	stop := context.AfterFunc(r.Context(), func() { _ = netConn.Close() })
-	res, clean, err := c.roundTrip(r, t.timeout)
+	res, reusable, err := c.roundTrip(r, t.timeout)
 	if err != nil {
 		stop()
 		_ = c.Close()
@@ -67,7 +67,7 @@ func (t *http1Transport) roundTripOn(c *conn, r *http.Request) (*http.Response, 
 		res.Body = newSwitchedConn(c)
 		return res, nil
 	}
-	b := &responseBody{ReadCloser: res.Body, transport: t, conn: c, stop: stop, reusable: clean && !res.Close}
+	b := &responseBody{ReadCloser: res.Body, transport: t, conn: c, stop: stop, reusable: reusable && !res.Close}
 	if res.Body == http.NoBody {
 		b.finish(true)
 		return res, nil
@@ -81,7 +81,7 @@ type responseBody struct {
 	io.ReadCloser
 	transport *http1Transport
 	conn      *conn
-	stop      func() bool // stops the end of the request from closing the connection
+	stop      func() bool // detaches the connection from the context of the request
 	reusable  bool
 	finished  bool
 }

@@ -21,9 +21,9 @@ import (
 	"time"
 )
 
-// script is a target that sends each request the next of its responses, whatever the connection, and counts the
+// scriptedTarget is a target that sends its responses in order, one for each request on any connection, and counts the
 // connections. It closes a connection after a response that ends in closing, and when it has no response left.
-type script struct {
+type scriptedTarget struct {
 	addr   string
 	dialed atomic.Int64
 
@@ -31,16 +31,17 @@ type script struct {
 	responses []string
 }
 
+// closing at the end of a response makes the target close the connection after it.
 const closing = "\x00close"
 
-func newScript(t testing.TB, responses ...string) *script {
+func newScriptedTarget(t testing.TB, responses ...string) *scriptedTarget {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	s := &script{addr: l.Addr().String(), responses: responses}
+	s := &scriptedTarget{addr: l.Addr().String(), responses: responses}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -54,7 +55,7 @@ func newScript(t testing.TB, responses ...string) *script {
 	return s
 }
 
-func (s *script) next() string {
+func (s *scriptedTarget) next() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.responses) == 0 {
@@ -65,7 +66,7 @@ func (s *script) next() string {
 	return text
 }
 
-func (s *script) serve(conn net.Conn) {
+func (s *scriptedTarget) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for {
@@ -80,12 +81,12 @@ func (s *script) serve(conn net.Conn) {
 }
 
 // get sends one GET request and reads the response to its end.
-func get(ctx context.Context, through http.RoundTripper, addr string) (res *http.Response, body []byte, err error) {
+func get(ctx context.Context, transport http.RoundTripper, addr string) (res *http.Response, body []byte, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	if res, err = through.RoundTrip(r); err != nil {
+	if res, err = transport.RoundTrip(r); err != nil {
 		return nil, nil, err
 	}
 	defer res.Body.Close()
@@ -95,32 +96,32 @@ func get(ctx context.Context, through http.RoundTripper, addr string) (res *http
 
 const okResponse = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-// TestHTTP1Transport_ReusesConnection checks after which responses a connection is used again, and which are the last on theirs.
+// TestHTTP1Transport_ReusesConnection checks after which responses a connection is used again and after which it is closed.
 func TestHTTP1Transport_ReusesConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		first  string // response
 		dialed int64  // connections for two requests
 		body   string // of the first response
 	}{
-		"a length":                      {okResponse, 1, "ok"},
-		"chunks":                        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 1, "ok"},
-		"chunks and trailers":           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", 1, "ok"},
-		"no body":                       {"HTTP/1.1 204 No Content\r\n\r\n", 1, ""},
-		"not modified":                  {"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 1, ""},
-		"after an informational one":    {"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + okResponse, 1, "ok"},
-		"a body up to the close":        {"HTTP/1.1 200 OK\r\n\r\nok" + closing, 2, "ok"},
-		"connection: close":             {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
-		"HTTP/1.0":                      {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
-		"a second response unasked":     {okResponse + okResponse, 2, "ok"},
-		"a length and chunks":           {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 2, "ok"},
-		"the same length twice":         {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
-		"a folded line":                 {"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
-		"lines that end in a bare LF":   {"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", 2, "ok"},
-		"a head longer than the buffer": {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*connBuffer) + "\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
-		"a close after the response":    {okResponse + closing, 2, "ok"},
+		"length":                      {okResponse, 1, "ok"},
+		"chunks":                      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 1, "ok"},
+		"chunks_and_trailers":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", 1, "ok"},
+		"no_body":                     {"HTTP/1.1 204 No Content\r\n\r\n", 1, ""},
+		"not_modified":                {"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 1, ""},
+		"informational_first":         {"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + okResponse, 1, "ok"},
+		"body_until_close":            {"HTTP/1.1 200 OK\r\n\r\nok" + closing, 2, "ok"},
+		"connection_close":            {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"HTTP_1.0":                    {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"unsolicited_second_response": {okResponse + okResponse, 2, "ok"},
+		"length_and_chunks":           {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 2, "ok"},
+		"same_length_twice":           {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"folded_line":                 {"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"bare_LF":                     {"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", 2, "ok"},
+		"header_longer_than_buffer":   {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*connBuffer) + "\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
+		"closed_after_response":       {okResponse + closing, 2, "ok"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScript(t, c.first, okResponse)
+			s := newScriptedTarget(t, c.first, okResponse)
 			d := newHTTP1Transport(s.addr, time.Minute)
 			defer d.CloseIdleConnections()
 			_, body, err := get(t.Context(), d, s.addr)
@@ -131,15 +132,16 @@ func TestHTTP1Transport_ReusesConnection(t *testing.T) {
 				t.Fatalf("the next request: %q, %v", body, err)
 			}
 			if n := s.dialed.Load(); n != c.dialed {
-				t.Errorf("%d connections", n)
+				t.Errorf("%d connections, want %d", n, c.dialed)
 			}
 		})
 	}
 }
 
-// TestHTTP1Transport_Retries checks that a request is sent again, once, only if an idle connection was closed before any of the response arrived.
+// TestHTTP1Transport_Retries checks that a request is sent a second time only if it was sent over an idle connection that was
+// closed before any of the response arrived.
 func TestHTTP1Transport_Retries(t *testing.T) {
-	s := newScript(t, okResponse, closing, okResponse) // the connection is closed after the second request was read
+	s := newScriptedTarget(t, okResponse, closing, okResponse) // the connection is closed after the second request was read
 	d := newHTTP1Transport(s.addr, time.Minute)
 	for range 2 {
 		if _, body, err := get(t.Context(), d, s.addr); err != nil || string(body) != "ok" {
@@ -149,7 +151,7 @@ func TestHTTP1Transport_Retries(t *testing.T) {
 	if n := s.dialed.Load(); n != 2 {
 		t.Errorf("%d connections", n)
 	}
-	s = newScript(t, okResponse, "HTTP/1.1 200 OK\r\nContent-"+closing, okResponse)
+	s = newScriptedTarget(t, okResponse, "HTTP/1.1 200 OK\r\nContent-"+closing, okResponse)
 	d = newHTTP1Transport(s.addr, time.Minute)
 	if _, _, err := get(t.Context(), d, s.addr); err != nil {
 		t.Fatal(err)
@@ -157,13 +159,14 @@ func TestHTTP1Transport_Retries(t *testing.T) {
 	if _, _, err := get(t.Context(), d, s.addr); err == nil {
 		t.Error("a request is repeated after a response that broke off")
 	}
-	s = newScript(t, closing, okResponse)
+	s = newScriptedTarget(t, closing, okResponse)
 	if _, _, err := get(t.Context(), newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
 		t.Error("a request is repeated after a new connection was closed")
 	}
 }
 
-// TestHTTP1Transport_PassesInformational checks that informational responses are passed on, up to a limit.
+// TestHTTP1Transport_PassesInformational checks that a request receives up to maxInformational informational responses, and
+// fails if there are more.
 func TestHTTP1Transport_PassesInformational(t *testing.T) {
 	const hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 	var links []string
@@ -171,29 +174,29 @@ func TestHTTP1Transport_PassesInformational(t *testing.T) {
 		links = append(links, h.Get("Link"))
 		return nil
 	}})
-	s := newScript(t, strings.Repeat(hint, maxInformational)+okResponse)
+	s := newScriptedTarget(t, strings.Repeat(hint, maxInformational)+okResponse)
 	if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err != nil || len(links) != maxInformational {
 		t.Errorf("%q, %v", links, err)
 	}
-	s = newScript(t, strings.Repeat(hint, maxInformational+1)+okResponse)
+	s = newScriptedTarget(t, strings.Repeat(hint, maxInformational+1)+okResponse)
 	if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
 		t.Error("informational responses without end are accepted")
 	}
 }
 
-// TestHTTP1Transport_EndsWithContext checks that the end of the context ends the request, whatever the request waits for.
+// TestHTTP1Transport_EndsWithContext checks that a request ends with its context or its timeout, whatever it waits for.
 func TestHTTP1Transport_EndsWithContext(t *testing.T) {
-	for name, response := range map[string]string{"before the response": "", "in its header": "HTTP/1.1 200", "in its body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"} {
+	for name, response := range map[string]string{"no_response": "", "incomplete_header": "HTTP/1.1 200", "incomplete_body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"} {
 		t.Run(name, func(t *testing.T) {
-			s := newScript(t, response)
+			s := newScriptedTarget(t, response)
 			ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer stop()
 			if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
-				t.Error("the request goes on")
+				t.Error("the request does not end")
 			}
 		})
 	}
-	s := newScript(t, "")
+	s := newScriptedTarget(t, "")
 	_, _, err := get(t.Context(), newHTTP1Transport(s.addr, 20*time.Millisecond), s.addr)
 	if !IsTimeout(err) {
 		t.Errorf("a slow target: %v", err)
@@ -202,7 +205,7 @@ func TestHTTP1Transport_EndsWithContext(t *testing.T) {
 
 // TestHTTP1Transport_ClosesIdle checks that idle connections are closed after a while.
 func TestHTTP1Transport_ClosesIdle(t *testing.T) {
-	s := newScript(t, okResponse, okResponse)
+	s := newScriptedTarget(t, okResponse, okResponse)
 	d := newHTTP1Transport(s.addr, time.Minute)
 	if _, _, err := get(t.Context(), d, s.addr); err != nil {
 		t.Fatal(err)
@@ -217,8 +220,8 @@ func TestHTTP1Transport_ClosesIdle(t *testing.T) {
 	}
 }
 
-// TestWriteRequestHead checks that the target reads the same as from net/http's transport, and that no part of a request
-// gets out of its line.
+// TestWriteRequestHead checks that the target reads the same request as from net/http's transport, and that a part that does not
+// fit into its line is rejected.
 func TestWriteRequestHead(t *testing.T) {
 	written := func(write func(io.Writer, *http.Request) error, r *http.Request) (*http.Request, error) {
 		var out bytes.Buffer
@@ -238,10 +241,10 @@ func TestWriteRequestHead(t *testing.T) {
 		return r
 	}
 	for name, change := range map[string]func(*http.Request){
-		"a GET":     func(*http.Request) {},
-		"a browser": func(r *http.Request) { r.Header["User-Agent"] = []string{"Mozilla/5.0"} },
-		"OPTIONS":   func(r *http.Request) { r.Method, r.URL.RawQuery, r.URL.ForceQuery = "OPTIONS", "", true },
-		"a WebSocket": func(r *http.Request) {
+		"GET":     func(*http.Request) {},
+		"browser": func(r *http.Request) { r.Header["User-Agent"] = []string{"Mozilla/5.0"} },
+		"OPTIONS": func(r *http.Request) { r.Method, r.URL.RawQuery, r.URL.ForceQuery = "OPTIONS", "", true },
+		"WebSocket": func(r *http.Request) {
 			r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 		},
 	} {
@@ -255,13 +258,13 @@ func TestWriteRequestHead(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(*http.Request){
-		"a value of two lines":  func(r *http.Request) { r.Header["X"] = []string{"a\r\nY: b"} },
-		"a value with a return": func(r *http.Request) { r.Header["X"] = []string{"a\rb"} },
-		"a name of two words":   func(r *http.Request) { r.Header["X: a\r\nY"] = []string{"b"} },
-		"a path of two words":   func(r *http.Request) { r.URL.Opaque = "/a HTTP/1.1" },
-		"a query of two lines":  func(r *http.Request) { r.URL.RawQuery = "a\r\nX: y" },
-		"a host of two lines":   func(r *http.Request) { r.Host = "a\nX: y" },
-		"a method of two words": func(r *http.Request) { r.Method = "GET /" },
+		"value with CRLF":   func(r *http.Request) { r.Header["X"] = []string{"a\r\nY: b"} },
+		"value with CR":     func(r *http.Request) { r.Header["X"] = []string{"a\rb"} },
+		"name with CRLF":    func(r *http.Request) { r.Header["X: a\r\nY"] = []string{"b"} },
+		"path with space":   func(r *http.Request) { r.URL.Opaque = "/a HTTP/1.1" },
+		"query with CRLF":   func(r *http.Request) { r.URL.RawQuery = "a\r\nX: y" },
+		"host with LF":      func(r *http.Request) { r.Host = "a\nX: y" },
+		"method with space": func(r *http.Request) { r.Method = "GET /" },
 	} {
 		if got, err := written(ours, request(change)); !errors.Is(err, errInvalidRequest) {
 			t.Errorf("%s: %v, %v", name, got, err)
@@ -269,20 +272,20 @@ func TestWriteRequestHead(t *testing.T) {
 	}
 }
 
-// FuzzHTTP1Transport checks that our transport reads any response as net/http's transport does.
+// FuzzHTTP1Transport checks that our transport reads every response as net/http's transport does.
 func FuzzHTTP1Transport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, response []byte) {
 		if bytes.HasSuffix(response, []byte(closing)) || len(response) > 64<<10 {
 			t.Skip()
 		}
-		s := newScript(t, string(response)+closing, string(response)+closing)
+		s := newScriptedTarget(t, string(response)+closing, string(response)+closing)
 		stock := newStockTransport(time.Minute, nil, "http")
 		defer stock.CloseIdleConnections()
 		ours, ourBody, ourErr := get(t.Context(), newHTTP1Transport(s.addr, time.Minute), s.addr)
 		theirs, theirBody, theirErr := get(t.Context(), stock, s.addr)
 		if theirs != nil && theirs.StatusCode == http.StatusSwitchingProtocols {
 			if ourErr == nil {
-				t.Error("ours accepts a switch of protocols that was not asked for")
+				t.Error("our transport accepts a 101 to a request without Upgrade")
 			}
 			return
 		}

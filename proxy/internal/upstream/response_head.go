@@ -7,7 +7,7 @@ const versionPrefix = "HTTP/1.1 "
 // peekHead looks at the header of a response before it is read, and reports whether the connection may be used again
 // after the response. A header that two parsers could read differently, or that does not fit the buffer, makes its
 // response the last on the connection: the bytes after it may not be the response that they seem to be.
-func (c *conn) peekHead() (clean bool) {
+func (c *conn) peekHead() (reusable bool) {
 	for want := 1; want <= connBuffer; want = c.in.Buffered() + 1 {
 		if _, err := c.in.Peek(want); err != nil {
 			return false

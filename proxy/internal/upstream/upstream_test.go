@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// newUpstream returns an upstream of targets.
+// newUpstream returns an upstream with targets, given as URLs.
 func newUpstream(t *testing.T, c Config, targets ...string) *Upstream {
 	t.Helper()
 	for _, text := range targets {
@@ -53,17 +53,17 @@ func send(ctx context.Context, u *Upstream, method, body string) (int, error) {
 	return res.StatusCode, res.Body.Close()
 }
 
-// TestUpstream_BacksOff checks that a target that could not be reached is passed over for a while, and not for ever.
+// TestUpstream_BacksOff checks that a target that could not be reached gets no requests for backoffTime.
 func TestUpstream_BacksOff(t *testing.T) {
 	good := httptest.NewServer(http.NotFoundHandler())
 	defer good.Close()
-	u := newUpstream(t, Config{Timeout: time.Minute}, good.URL, "http://"+unusedAddress(t)) // the second is tried first
+	u := newUpstream(t, Config{Timeout: time.Minute}, good.URL, "http://"+unusedAddress(t)) // the second target is tried first
 	if code, err := send(t.Context(), u, "GET", ""); code != 404 || err != nil {
 		t.Fatal(code, err)
 	}
 	bad := u.targets[1]
 	if bad.available(time.Now()) || !bad.available(time.Now().Add(backoffTime)) {
-		t.Error("it does not back off, or for ever")
+		t.Error("the target is available during backoffTime, or not after it")
 	}
 	for range 4 { // a request with a body is not sent again
 		if code, err := send(t.Context(), u, "POST", "x"); code != 404 || err != nil {
@@ -76,17 +76,17 @@ func TestUpstream_BacksOff(t *testing.T) {
 func TestUpstream_Retries(t *testing.T) {
 	good := httptest.NewServer(http.NotFoundHandler())
 	defer good.Close()
-	closes := newScript(t) // after it read a request
+	closes := newScriptedTarget(t) // closes each connection once it has read a request
 	for _, c := range []struct {
 		name, bad, method, body string
 		ok                      bool
 	}{
-		{"unreachable, GET", unusedAddress(t), "GET", "", true},
-		{"unreachable, DELETE", unusedAddress(t), "DELETE", "", true},
-		{"unreachable, POST with a body", unusedAddress(t), "POST", "x", false},
-		{"closes, GET", closes.addr, "GET", "", true},
-		{"closes, DELETE", closes.addr, "DELETE", "", false},
-		{"closes, POST with a body", closes.addr, "POST", "x", false},
+		{"unreachable_GET", unusedAddress(t), "GET", "", true},
+		{"unreachable_DELETE", unusedAddress(t), "DELETE", "", true},
+		{"unreachable_POST_with_body", unusedAddress(t), "POST", "x", false},
+		{"closes_GET", closes.addr, "GET", "", true},
+		{"closes_DELETE", closes.addr, "DELETE", "", false},
+		{"closes_POST_with_body", closes.addr, "POST", "x", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := newUpstream(t, Config{Timeout: time.Minute}, good.URL, "http://"+c.bad)
@@ -95,7 +95,7 @@ func TestUpstream_Retries(t *testing.T) {
 			}
 		})
 	}
-	t.Run("not after a timeout", func(t *testing.T) {
+	t.Run("timeout", func(t *testing.T) {
 		var sent atomic.Int64
 		slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { sent.Add(1); <-r.Context().Done() }))
 		defer slow.Close()
@@ -106,7 +106,7 @@ func TestUpstream_Retries(t *testing.T) {
 	})
 }
 
-// TestUpstream_RoundRobin checks that targets take turns, and that an unhealthy one is passed over until none is left.
+// TestUpstream_RoundRobin checks that targets take turns, and that an unhealthy target is used only if all are unhealthy.
 func TestUpstream_RoundRobin(t *testing.T) {
 	u := newUpstream(t, Config{}, "http://a", "http://b", "http://c")
 	next := func() string { return u.next(time.Now()).host }
@@ -154,7 +154,7 @@ func TestUpstream_CheckHealth(t *testing.T) {
 			return n
 		}
 		if check(0) != 0 || *host.Load() != want {
-			t.Errorf("%q: the check asks for %s", configured, *host.Load())
+			t.Errorf("%q: the check has the Host %s", configured, *host.Load())
 		}
 		status.Store(500)
 		if once, twice := check(time.Minute), check(time.Minute); once != 0 || twice != 1 || changes != 1 {
@@ -176,7 +176,7 @@ func TestTarget_UsesNoProxy(t *testing.T) {
 		t.Setenv(name, "http://127.0.0.1:1")
 	}
 	if newStockTransport(time.Second, &tls.Config{}, "http").Proxy != nil {
-		t.Error("it uses one")
+		t.Error("the transport uses a proxy")
 	}
 }
 

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -44,7 +42,8 @@ const (
 	navigate  = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 )
 
-// env is a proxy with a real store on disk, a directory, an identity provider and applications, all over TLS.
+// env is a proxy with a real store on disk, a directory and an identity provider, in front of applications. Browsers reach
+// it over TLS.
 type env struct {
 	t         *testing.T
 	store     store.Store
@@ -61,11 +60,11 @@ type env struct {
 
 	stopDirectory, stopSessions func()
 
-	alice, bob, mallory, stranger entratest.Person // alice and mallory are in SRE, bob in no group; the stranger was not pushed
+	alice, bob, mallory, stranger entratest.Person // alice and mallory are in SRE, bob is in no group, the stranger was never pushed
 	logins                        *countingHandler
 }
 
-// logBuffer is a log that several goroutines write.
+// logBuffer is a log that is safe for concurrent use.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -83,7 +82,7 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-// countingHandler counts requests by the last segment of their path.
+// countingHandler counts requests by the last segment of their path. While it is down, it responds with 503.
 type countingHandler struct {
 	http.Handler
 	mu   sync.Mutex
@@ -126,7 +125,7 @@ func must[V any](t testing.TB) func(V, error) V {
 	}
 }
 
-// newEnv starts a proxy before two applications for browsers and one for programs.
+// newEnv starts a proxy with two applications for browsers and one for programs.
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	h := &env{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
@@ -146,12 +145,12 @@ func newEnv(t *testing.T) *env {
 	h.store = must[*bolt.Store](t)(bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{Init: true}))
 	h.directory = must[*directory.Directory](t)(directory.Open(ctx, h.store, "externalId"))
 	h.stopDirectory = run("directory", h.directory.Run)
-	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults()))
+	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults(), slog.New(slog.DiscardHandler)))
 	h.stopSessions = run("sessions", h.sessions.Run)
 	h.record = must[*audit.Log](t)(audit.Open(h.auditFile))
-	provider := h.provide()
+	provider := h.startProvider()
 	run("provider", provider.Run)
-	for tried := range 1000 { // until it has discovered the issuer
+	for tried := range 1000 { // wait until it has discovered the issuer
 		if _, _, err := provider.Begin(ctx, 0); err == nil {
 			break
 		}
@@ -159,7 +158,7 @@ func newEnv(t *testing.T) *env {
 	}
 	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Provider: provider,
 		Audit: h.record, Pages: must[*console.Pages](t)(console.New()), Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
-	h.settings = h.settingsFor()
+	h.settings = h.newSettings()
 	if err := h.proxy.Load(h.settings); err != nil {
 		t.Fatal(err)
 	}
@@ -172,12 +171,12 @@ func newEnv(t *testing.T) *env {
 		h.record.Close()
 		h.store.Close()
 	})
-	h.people()
+	h.addPeople()
 	return h
 }
 
-// provide starts the identity provider and returns a client of it.
-func (h *env) provide() *oidc.Provider {
+// startProvider starts the identity provider and returns the proxy's client of it.
+func (h *env) startProvider() *oidc.Provider {
 	h.t.Helper()
 	h.issuer = httptest.NewUnstartedServer(nil)
 	base := "https://" + h.issuer.Listener.Addr().String()
@@ -205,8 +204,8 @@ func (h *env) provide() *oidc.Provider {
 	return must[*oidc.Provider](h.t)(oidc.New(settings, public, slog.New(slog.NewTextHandler(h.log, nil))))
 }
 
-// settingsFor returns settings with three hosts, whose application responds with what it received.
-func (h *env) settingsFor() proxy.Settings {
+// newSettings returns settings with three hosts, whose application responds with what it received.
+func (h *env) newSettings() proxy.Settings {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "the application saw "+r.Method+" "+r.URL.RequestURI()+" by "+r.Header.Get("X-Forwarded-User")+" with cookies "+r.Header.Get("Cookie"))
 	}))
@@ -224,8 +223,8 @@ func (h *env) settingsFor() proxy.Settings {
 	return s
 }
 
-// people adds all persons to the tenant and pushes all but the stranger.
-func (h *env) people() {
+// addPeople adds all persons to the tenant, and all but the stranger to the directory.
+func (h *env) addPeople() {
 	h.t.Helper()
 	h.alice = h.tenant.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice Ng"})
 	h.bob = h.tenant.Add(entratest.Person{UPN: "bob@example.com", Name: "Bob Roe"})
@@ -251,6 +250,7 @@ func (h *env) people() {
 	})
 }
 
+// change changes the directory.
 func (h *env) change(fn func(*directory.Tx) error) {
 	h.t.Helper()
 	if err := h.directory.Update(context.Background(), fn); err != nil {
@@ -271,8 +271,8 @@ func (h *env) setActive(userName string, active bool) {
 	})
 }
 
-// leave removes a user from the group SRE.
-func (h *env) leave(userName string) {
+// removeFromGroup removes a user from the group SRE.
+func (h *env) removeFromGroup(userName string) {
 	h.t.Helper()
 	h.change(func(tx *directory.Tx) error {
 		u, err := tx.UserByName(userName)
@@ -288,6 +288,7 @@ func (h *env) leave(userName string) {
 	})
 }
 
+// revision returns the revision of the store.
 func (h *env) revision() (revision store.Revision) {
 	h.t.Helper()
 	if err := h.store.View(context.Background(), func(r store.Reader) error { revision = r.Revision(); return nil }); err != nil {
@@ -296,7 +297,7 @@ func (h *env) revision() (revision store.Revision) {
 	return revision
 }
 
-// write replaces the first record under prefix.
+// write replaces the first record of the store whose key begins with prefix.
 func (h *env) write(prefix string, value []byte) {
 	h.t.Helper()
 	_, err := h.store.Update(context.Background(), func(w store.Writer) error {
@@ -348,131 +349,4 @@ func (h *env) count(result, reason string) float64 {
 		}
 	}
 	return 0
-}
-
-// browser is a browser with its cookies, and the person who uses it.
-type browser struct {
-	t      *testing.T
-	env    *env
-	jar    *cookiejar.Jar
-	client *http.Client
-	person entratest.Person
-	path   []string // the URLs of the last call of open
-	setAll []string // the values of all cookies that were set
-}
-
-// browser returns a new browser that person uses.
-func (h *env) browser(person entratest.Person) *browser {
-	g := &browser{t: h.t, env: h, person: person, jar: must[*cookiejar.Jar](h.t)(cookiejar.New(nil))}
-	transport := h.server.Client().Transport.(*http.Transport).Clone()
-	transport.TLSClientConfig.RootCAs.AddCert(h.issuer.Certificate())
-	transport.DialTLSContext = nil
-	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if strings.HasSuffix(addr, ".example.com:443") {
-			addr = h.server.Listener.Addr().String()
-		}
-		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}
-	h.t.Cleanup(transport.CloseIdleConnections)
-	g.client = &http.Client{Transport: transport, Jar: g.jar, Timeout: 20 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return g
-}
-
-// page is a response whose body was read.
-type page struct {
-	*http.Response
-	body string
-}
-
-// ask sends one request, with header pairs, and follows nothing.
-func (g *browser) ask(method, target string, body io.Reader, header ...string) page {
-	g.t.Helper()
-	r := must[*http.Request](g.t)(http.NewRequest(method, target, body))
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	resp := must[*http.Response](g.t)(g.client.Do(r))
-	defer resp.Body.Close()
-	text := must[[]byte](g.t)(io.ReadAll(resp.Body))
-	for _, c := range resp.Cookies() {
-		g.setAll = append(g.setAll, c.Value)
-	}
-	return page{resp, string(text)}
-}
-
-// open opens a page as a browser does, follows redirects, and signs in as its person when the provider asks.
-func (g *browser) open(target string) page {
-	g.t.Helper()
-	g.path = nil
-	for range 20 {
-		p := g.step(target)
-		if next := p.Header.Get("Location"); next != "" && p.StatusCode/100 == 3 {
-			target = must[*url.URL](g.t)(p.Request.URL.Parse(next)).String()
-			continue
-		}
-		return p
-	}
-	g.t.Fatalf("redirected in circles: %q", g.path)
-	return page{}
-}
-
-// step opens a page and follows no redirect.
-func (g *browser) step(target string) page {
-	g.t.Helper()
-	g.path = append(g.path, target)
-	if strings.Contains(target, "/authorize?") {
-		target += "&account=" + url.QueryEscape(g.person.OID)
-	}
-	return g.ask("GET", target, nil, "Accept", navigate, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
-}
-
-// until follows redirects until the next URL contains part, and returns that URL.
-func (g *browser) until(target, part string) string {
-	g.t.Helper()
-	for range 20 {
-		if strings.Contains(target, part) {
-			return target
-		}
-		p := g.step(target)
-		next := p.Header.Get("Location")
-		if next == "" {
-			g.t.Fatalf("never came to %s: %d %s at %s", part, p.StatusCode, p.body, target)
-		}
-		target = must[*url.URL](g.t)(p.Request.URL.Parse(next)).String()
-	}
-	g.t.Fatalf("never came to %s", part)
-	return ""
-}
-
-// press submits the form of the sign-out page of a host.
-func (g *browser) press(host, form string, header ...string) page {
-	g.t.Helper()
-	header = append([]string{"Content-Type", "application/x-www-form-urlencoded", "Accept", navigate, "Sec-Fetch-Mode", "navigate",
-		"Sec-Fetch-Site", "same-origin", "Origin", "https://" + host}, header...)
-	return g.ask("POST", "https://"+host+"/.sallyport/logout", strings.NewReader(form), header...)
-}
-
-// cookie returns the value of a cookie that the browser would send to a host.
-func (g *browser) cookie(host, name string) string {
-	for _, c := range g.jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"}) {
-		if c.Name == name {
-			return c.Value
-		}
-	}
-	return ""
-}
-
-// names returns the names of the cookies that the browser would send to a host.
-func (g *browser) names(host string) (names []string) {
-	for _, c := range g.jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"}) {
-		names = append(names, c.Name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// plant puts a cookie into the browser.
-func (g *browser) plant(host, name, value string) {
-	g.jar.SetCookies(&url.URL{Scheme: "https", Host: host, Path: "/"}, []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
 }

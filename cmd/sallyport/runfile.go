@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"sallyport/listen"
+)
+
+// runFile is what a running server leaves beside its store for the commands that operate it, so that they find the server
+// whatever has become of its configuration file. The server removes it when it stops. A run file that was left behind by
+// a server that was killed does no harm: commands find that nobody listens.
+type runFile struct {
+	Config  string `json:"config"`  // absolute path of the configuration file
+	Control string `json:"control"` // path of the control socket
+	Ops     string `json:"ops"`     // address of the ops listener
+	Audit   string `json:"audit"`   // path of the audit record
+}
+
+const (
+	runFileSuffix  = ".run"
+	maxRunFileSize = 64 << 10 // bytes
+)
+
+func runFilePath(store string) string { return store + runFileSuffix }
+
+// leaveRunFile writes the run file of this server, and returns what removes it.
+func (s *server) leaveRunFile(servers []*listen.Server) (remove func()) {
+	path := runFilePath(s.file.Store.Bolt.Path)
+	remove = func() {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			s.log.Warn("the file with the addresses of this server could not be removed", "err", err)
+		}
+	}
+	remove() // that of a former server, which must not stay if this one's cannot be written
+	config, err := filepath.Abs(s.reloader.path)
+	run := runFile{Config: config, Control: s.file.Control.Socket, Audit: s.file.Audit.File}
+	for _, srv := range servers {
+		if srv.Name() == "ops" {
+			run.Ops = srv.Addr().String()
+		}
+	}
+	if err = errors.Join(err, run.write(path)); err != nil {
+		s.log.Warn("commands cannot find this server while the configuration file has a fault, since it could not leave its addresses", "err", err)
+	}
+	return remove
+}
+
+// write replaces the file at path, for the user of this process alone. Others see the former file or the new one.
+func (r runFile) write(path string) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// readRunFile returns the run file at path, or nil if there is none that can be read.
+func readRunFile(path string) *runFile {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	r := new(runFile)
+	if err := json.NewDecoder(io.LimitReader(f, maxRunFileSize)).Decode(r); err != nil || r.Control == "" || r.Ops == "" {
+		return nil
+	}
+	return r
+}
+
+// usualFolders are where the store of a server is, if the configuration file cannot tell: the folders of the systemd
+// unit, the container image and the Helm chart.
+var usualFolders = []string{"/var/lib/sallyport", "/run/sallyport"}
+
+// searchRunFile looks in the usual folders, and beside the configuration file, for the run file of a server that was
+// started with the configuration file at path.
+func searchRunFile(path string) *runFile {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil
+	}
+	dir := filepath.Dir(path)
+	for _, folder := range append([]string{filepath.Join(dir, "data"), dir}, usualFolders...) {
+		found, _ := filepath.Glob(filepath.Join(escapeGlob(folder), "*"+runFileSuffix)) // fails for a bad pattern only
+		for _, candidate := range found {
+			if r := readRunFile(candidate); r != nil && sameFile(r.Config, path) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// escapeGlob returns a pattern that matches path alone.
+func escapeGlob(path string) string {
+	var escaped []byte
+	for _, c := range []byte(path) {
+		if c == '*' || c == '?' || c == '[' || c == '\\' {
+			escaped = append(escaped, '\\')
+		}
+		escaped = append(escaped, c)
+	}
+	return string(escaped)
+}

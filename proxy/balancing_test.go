@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestUpstream_RoundRobin(t *testing.T) {
+	var counts [2]atomic.Int64
+	var urls Upstreams
+	for i := range counts {
+		s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { counts[i].Add(1) }))
+		t.Cleanup(s.Close)
+		urls = append(urls, s.URL)
+	}
+	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = urls })
+	c := w.client(true)
+	for range 10 {
+		w.get(c, "https://"+openHost+"/")
+	}
+	if a, b := counts[0].Load(), counts[1].Load(); a != 5 || b != 5 {
+		t.Errorf("%d and %d", a, b)
+	}
+}
+
+// backend is one of several upstream servers of a route. Its health check can be made to fail.
+type backend struct {
+	*httptest.Server
+	requests  atomic.Int64 // other than health checks
+	unhealthy atomic.Bool
+}
+
+func newBackend(t *testing.T) *backend {
+	b := &backend{}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" {
+			if b.unhealthy.Load() {
+				rw.WriteHeader(http.StatusServiceUnavailable)
+			}
+			return
+		}
+		b.requests.Add(1)
+		_, _ = io.Copy(rw, r.Body)
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+// unusedAddress returns an address on which no server listens.
+func unusedAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestUpstream_RetriesOnAnother checks that a request that may be sent twice goes to another server if the first cannot be
+// reached or closes the connection before it responds.
+func TestUpstream_RetriesOnAnother(t *testing.T) {
+	good, closes := newBackend(t), closingUpstream(t)
+	for _, c := range []struct {
+		name, bad, method, body string
+		code                    int
+	}{
+		{"unreachable_GET", unusedAddress(t), "GET", "", 200},
+		{"unreachable_DELETE", unusedAddress(t), "DELETE", "", 200},
+		{"unreachable_POST_with_body", unusedAddress(t), "POST", "x", 502},
+		{"closes_GET", closes, "GET", "", 200},
+		{"closes_DELETE", closes, "DELETE", "", 502},
+		{"closes_POST_with_body", closes, "POST", "x", 502},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + c.bad} }) // the second is tried first
+			r, err := http.NewRequestWithContext(w.ctx, c.method, "https://"+openHost+"/", strings.NewReader(c.body))
+			w.must(err)
+			res, err := w.client(false).Do(r)
+			w.must(err)
+			if res.StatusCode != c.code {
+				t.Errorf("%d", res.StatusCode)
+			}
+		})
+	}
+}
+
+// TestUpstream_BacksOff checks that requests after the first are not sent to a server that cannot be reached.
+func TestUpstream_BacksOff(t *testing.T) {
+	good := newBackend(t)
+	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + unusedAddress(t)} })
+	c := w.client(true)
+	w.get(c, "https://"+openHost+"/")
+	for range 4 { // a request with a body is not sent again
+		r, err := http.NewRequestWithContext(w.ctx, "POST", "https://"+openHost+"/", strings.NewReader("x"))
+		w.must(err)
+		res, err := c.Do(r)
+		w.must(err)
+		if res.StatusCode != 200 {
+			t.Errorf("%d", res.StatusCode)
+		}
+	}
+}
+
+// TestHealth_SkipsUnhealthy checks that requests avoid a server after two failed health checks, until it is healthy again or
+// no server is healthy.
+func TestHealth_SkipsUnhealthy(t *testing.T) {
+	one, two := newBackend(t), newBackend(t)
+	w := newWorld(t, func(s *Settings) {
+		s.Routes[1].Upstream, s.Routes[1].Health = Upstreams{one.URL, two.URL}, &Health{Path: "/healthz", Every: time.Minute}
+	})
+	now := time.Now()
+	check := func() {
+		now = now.Add(time.Minute)
+		w.proxy.checkHealth(w.ctx, now)
+	}
+	send := func() (toOne, toTwo int64) {
+		before, beforeTwo := one.requests.Load(), two.requests.Load()
+		for range 4 {
+			w.get(w.client(true), "https://"+openHost+"/")
+		}
+		return one.requests.Load() - before, two.requests.Load() - beforeTwo
+	}
+	down := func() float64 { return w.metric("sallyport_upstream_targets_down", "route", "open") }
+	check()
+	if a, b := send(); a != 2 || b != 2 || down() != 0 {
+		t.Errorf("both healthy: %d, %d, %v", a, b, down())
+	}
+	one.unhealthy.Store(true)
+	check()
+	if a, b := send(); a != 2 || b != 2 {
+		t.Errorf("one failed once: %d, %d", a, b)
+	}
+	check()
+	if a, b := send(); a != 0 || b != 4 || down() != 1 {
+		t.Errorf("one is unhealthy: %d, %d, %v", a, b, down())
+	}
+	two.unhealthy.Store(true)
+	check()
+	check()
+	if a, b := send(); a != 2 || b != 2 || down() != 2 {
+		t.Errorf("none is healthy: %d, %d, %v", a, b, down())
+	}
+	one.unhealthy.Store(false)
+	w.proxy.checkHealth(w.ctx, now) // the next check is not due
+	if down() != 2 {
+		t.Error("checked more often than configured")
+	}
+	check()
+	if a, b := send(); a != 4 || b != 0 || down() != 1 {
+		t.Errorf("one is healthy again: %d, %d, %v", a, b, down())
+	}
+}
+
+// TestUpstream_NoRetryAfterCancel checks that no other server is tried for a request whose client is gone.
+func TestUpstream_NoRetryAfterCancel(t *testing.T) {
+	good := newBackend(t)
+	u, err := newUpstream(Route{Upstream: Upstreams{good.URL, "http://" + unusedAddress(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://x/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.RoundTrip(r); err == nil || good.requests.Load() != 0 {
+		t.Errorf("%v, %d", err, good.requests.Load())
+	}
+}
