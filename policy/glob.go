@@ -11,8 +11,10 @@ import (
 type glob struct {
 	segments []string // each with its leading slash
 	below    bool     // the pattern ends in /**
+	slash    bool     // a slash at the end of the path makes no difference
 }
 
+// parseGlob parses a pattern of an allow rule, which matches exactly what is written.
 func parseGlob(pattern string) glob {
 	var g glob
 	pattern, g.below = strings.CutSuffix(pattern, "/**")
@@ -21,6 +23,17 @@ func parseGlob(pattern string) glob {
 		first, pattern = cutSegment(pattern)
 		g.segments = append(g.segments, first)
 	}
+	return g
+}
+
+// parseDenyGlob parses a pattern of a deny rule. Most frameworks serve /secret/ like
+// /secret, so that a pattern for one of them matches the other too.
+func parseDenyGlob(pattern string) glob {
+	if pattern != "/" {
+		pattern = strings.TrimSuffix(pattern, "/")
+	}
+	g := parseGlob(pattern)
+	g.slash = true
 	return g
 }
 
@@ -35,7 +48,7 @@ func (g *glob) matches(path string) bool {
 			return false
 		}
 	}
-	return path == "" || g.below
+	return path == "" || g.below || g.slash && path == "/"
 }
 
 // cutSegment cuts a path after its first segment, which keeps its leading slash.

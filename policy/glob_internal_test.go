@@ -28,5 +28,12 @@ func TestGlob_EqualsRegexp(t *testing.T) {
 		if got, want := g.matches(p), regexp.MustCompile("^"+form+"$").MatchString(p); got != want {
 			t.Fatalf("%s matches %s: %v, want %v", pattern, p, got, want)
 		}
+		if pattern != "/" {
+			form = strings.TrimSuffix(form, "/") + "/?"
+		}
+		g = parseDenyGlob(pattern)
+		if got, want := g.matches(p), regexp.MustCompile("^"+form+"$").MatchString(p); got != want {
+			t.Fatalf("%s denies %s: %v, want %v", pattern, p, got, want)
+		}
 	})
 }

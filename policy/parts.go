@@ -121,10 +121,14 @@ func checkMethods(m *Match, _ Options, fault faultFunc) {
 	}
 }
 
-func compilePaths(m *Match, _ bool) (matcher, error) {
+func compilePaths(m *Match, allow bool) (matcher, error) {
+	parse := parseDenyGlob
+	if allow {
+		parse = parseGlob
+	}
 	var patterns []glob
 	for _, path := range m.Paths {
-		patterns = append(patterns, parseGlob(path))
+		patterns = append(patterns, parse(path))
 	}
 	return func(req *Request) bool {
 		for i := range patterns {
@@ -231,13 +235,28 @@ func compileRoles(m *Match, _ bool) (matcher, error) {
 func checkRoles(m *Match, _ Options, fault faultFunc) { checkTexts(m.Roles, fault) }
 
 // compileWhen counts a condition that cannot be evaluated as false in an allow
-// rule and as true in a deny rule.
+// rule and as true in a deny rule. A deny rule for /secret applies to /secret/ too,
+// as with paths.
 func compileWhen(m *Match, allow bool) (matcher, error) {
 	c, err := compileCondition(m.When)
 	if err != nil {
 		return nil, err
 	}
-	return func(req *Request) bool { return c.holds(req, !allow) }, nil
+	if allow || !strings.Contains(m.When, "path") {
+		return func(req *Request) bool { return c.holds(req, !allow) }, nil
+	}
+	return func(req *Request) bool {
+		if c.holds(req, true) {
+			return true
+		}
+		path, ok := strings.CutSuffix(req.Path, "/")
+		if !ok || path == "" {
+			return false
+		}
+		bare := *req
+		bare.Path = path
+		return c.holds(&bare, true)
+	}, nil
 }
 
 func checkWhen(m *Match, _ Options, fault faultFunc) {

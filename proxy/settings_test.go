@@ -89,6 +89,10 @@ func TestSettings_Check(t *testing.T) {
 		{"sets_identity_header", func(s *Settings) {
 			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Forwarded-User", "root"}}
 		}, "routes[0].request_headers.set[0].name", "only the proxy itself may set or remove"},
+		{"sets_path_override", func(s *Settings) {
+			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Script-Name", "/app"}, {"X-HTTP-Path-Override", "/x"}}
+		}, "routes[0].request_headers.set[1].name", "only the proxy itself may set or remove"},
+		{"identity_in_override_header", func(s *Settings) { s.IdentityHeaders.Email = "X-Http-User" }, "identity_headers.email", "meaning of its own"},
 		{"removes_forwarded_for", func(s *Settings) { s.Routes[0].RequestHeaders.Remove = []string{"X-Forwarded-For"} }, "routes[0].request_headers.remove[0]", "only the proxy itself may set or remove"},
 		{"sets_content_length", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Content-Length", "1"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
 		{"sets_cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Set-Cookie", "a=b"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
