@@ -21,6 +21,7 @@ type Stats struct {
 	LastPush          *time.Time `json:"last_push"`           // nil: none in the provisioning log
 	Held              int        `json:"held"`                // undecided deactivations
 	Refused           int        `json:"refused"`             // pushes that failed, among Exchanges
+	RefusedInRow      int        `json:"refused_in_row"`      // how many of the newest pushes failed, before one that did not
 	Exchanges         int        `json:"exchanges"`           // the newest pushes in the provisioning log
 }
 
@@ -108,9 +109,12 @@ func (s *Stats) countPushes(ctx context.Context, p *scim.Provisioning) error {
 		return err
 	}
 	s.Exchanges = len(entries)
-	for _, e := range entries {
+	for i, e := range entries {
 		if e.Code >= http.StatusBadRequest && e.Code != http.StatusNotFound {
 			s.Refused++
+			if s.Refused == i+1 {
+				s.RefusedInRow++
+			}
 		}
 	}
 	if len(entries) > 0 {

@@ -2,15 +2,14 @@ package oidc
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 )
 
 // Probe is the result of [Provider.Probe].
 type Probe struct {
-	Keys int           // number of usable keys that it publishes
-	Skew time.Duration // by which its clock is ahead of ours, to the second
+	Keys int            // number of usable keys that it publishes
+	Skew *time.Duration // by which its clock is ahead of ours, to the second; nil: it did not tell the time
 }
 
 // Probe fetches the metadata and keys now, without effect on what Run fetched.
@@ -28,14 +27,24 @@ func (p *Provider) Probe(ctx context.Context) (Probe, error) {
 	if err != nil {
 		return probe, err
 	}
+	req.Header.Set("Cache-Control", "no-cache")
 	sent := time.Now()
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return probe, fmt.Errorf("reading the clock of the provider: %w", err)
+		return probe, nil // the time is not known, and everything else is
 	}
 	defer resp.Body.Close()
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		probe.Skew = date.Sub(sent).Round(time.Second)
-	}
+	probe.Skew = skewOf(resp.Header, sent, time.Now())
 	return probe, nil
+}
+
+// skewOf returns by how much the clock of a response's origin is ahead of ours, or nil if the response does not say. A
+// response from a cache (RFC 9111 §5.1) has the time at which it was stored.
+func skewOf(h http.Header, sent, received time.Time) *time.Duration {
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil || h.Get("Age") != "" && h.Get("Age") != "0" {
+		return nil
+	}
+	skew := date.Sub(sent.Add(received.Sub(sent) / 2)).Round(time.Second)
+	return &skew
 }

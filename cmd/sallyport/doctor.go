@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -21,14 +22,18 @@ type checkResult struct {
 
 // The states of a checkResult.
 const (
-	stateOK   = "ok"
-	stateWarn = "warn"
-	stateFail = "fail"
+	stateOK      = "ok"
+	stateWarn    = "warn"
+	stateFail    = "fail"
+	stateUnknown = "unknown" // the check could not be made
 )
+
+// withoutConfiguration is why checks that need the configuration cannot be made.
+const withoutConfiguration = "the configuration cannot be used"
 
 // doctor collects the results of its checks.
 type doctor struct {
-	file    *config.File
+	file    *config.File // nil if it has a fault
 	client  *controlClient
 	results []checkResult
 }
@@ -38,7 +43,8 @@ func doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check that sign-in and provisioning fit together",
 		Long: "Check that sign-in and provisioning fit together, as far as this server can see: the identity provider's metadata, keys and clock, the tokens,\n" +
-			"what was pushed and when, and whether rules name groups that exist. Exits with 2 if a check fails.",
+			"what was pushed and when, and whether rules name groups that exist. A check that could not be made is unknown. Exits with 2 if a\n" +
+			"check fails.",
 		Args: cobra.NoArgs,
 	}
 	addOutputFlag(c)
@@ -47,7 +53,10 @@ func doctorCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		d := &doctor{file: client.file, client: client}
+		d := &doctor{client: client}
+		if client.err == nil {
+			d.file = client.file
+		}
 		d.checkAll(cmd.Context())
 		if err := printTable(cmd, d.table()); err != nil {
 			return err
@@ -72,17 +81,39 @@ func (d *doctor) report(check, state, format string, args ...any) {
 	d.results = append(d.results, checkResult{check, state, fmt.Sprintf(format, args...)})
 }
 
+// unknown reports checks that could not be made.
+func (d *doctor) unknown(why string, checks ...string) {
+	for _, check := range checks {
+		d.report(check, stateUnknown, "%s", why)
+	}
+}
+
 func (d *doctor) checkAll(ctx context.Context) {
+	d.checkConfiguration()
 	d.checkProvider(ctx)
 	d.checkCertificate(ctx)
 	d.checkTokens(ctx)
 	var stats admin.Stats
 	if err := d.client.call(ctx, http.MethodGet, "/facts", nil, &stats); err != nil {
 		d.report("directory", stateFail, "%v", err)
+		d.unknown("the directory cannot be read", "users", "last push", "groups in rules")
 		return
 	}
 	d.checkUsers(stats)
 	d.checkPushes(stats)
 	d.checkGroups(ctx, stats)
 	d.checkTokenVersion(ctx)
+}
+
+// checkConfiguration reports whether the file as it is now could be put in force.
+func (d *doctor) checkConfiguration() {
+	var faults config.Faults
+	switch err := d.client.err; {
+	case errors.As(err, &faults):
+		d.report("configuration", stateFail, "%d mistakes, which `sallyport validate` lists; the first: %s", len(faults), faults[0])
+	case err != nil:
+		d.report("configuration", stateFail, "%v", err)
+	default:
+		d.report("configuration", stateOK, "%d routes, %d policies", len(d.file.Routes), len(d.file.Policies))
+	}
 }

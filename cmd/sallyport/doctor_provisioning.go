@@ -17,6 +17,7 @@ const (
 	maxPushAge      = 24 * time.Hour
 	minObjectIDs    = 90 // percent
 	namedInReport   = 5
+	manyRefused     = 20 // pushes in a row, with which no push succeeds any more
 	externalIDField = "externalId"
 )
 
@@ -24,26 +25,42 @@ const (
 func (d *doctor) checkTokens(ctx context.Context) {
 	var tokens []admin.Token
 	if err := d.client.call(ctx, http.MethodGet, "/tokens", nil, &tokens); err != nil {
-		d.report("tokens", stateFail, "%v", err)
+		d.report("tokens", stateUnknown, "%v", err)
 		return
 	}
-	valid, expiring := 0, ""
+	d.judgeTokens(tokens)
+}
+
+func (d *doctor) judgeTokens(tokens []admin.Token) {
+	valid, expiring, used := 0, "", time.Time{}
 	for _, t := range tokens {
-		if t.Expires != nil && time.Until(*t.Expires) <= 0 {
+		if t.Expired {
 			continue
 		}
 		valid++
+		if t.LastUsed != nil && t.LastUsed.After(used) {
+			used = *t.LastUsed
+		}
 		if t.Expires != nil && time.Until(*t.Expires) < tokenWarning && t.Issued == "" {
 			expiring = fmt.Sprintf("%s expires on %s", t.Name, t.Expires.Format(time.DateOnly))
 		}
 	}
+	oauth := d.file != nil && d.file.SCIM.OAuth != nil // whose tokens are not listed
 	switch {
-	case valid == 0 && d.file.SCIM.OAuth == nil:
+	case valid == 0 && d.file == nil:
+		d.unknown("none is valid, and it is not known whether those of an authorization server are; "+withoutConfiguration, "tokens")
+	case valid == 0 && !oauth:
 		d.report("tokens", stateFail, "no token lets an identity provider push; create one with `sallyport token create entra`")
 	case expiring != "":
 		d.report("tokens", stateWarn, "%s; replace it without a gap with `sallyport token rotate`", expiring)
+	case valid == 0:
+		d.unknown("those of the authorization server (scim.oauth) are not listed here", "tokens")
+	case used.IsZero():
+		d.report("tokens", stateUnknown, "%d valid, none of which was ever used; whether the identity provider has the right one shows once it pushes", valid)
+	case time.Since(used) > maxPushAge && !oauth:
+		d.report("tokens", stateWarn, "%d valid, none of which was used for %s; is the token at the identity provider one of them?", valid, time.Since(used).Round(time.Hour))
 	default:
-		d.report("tokens", stateOK, "%d valid", valid)
+		d.report("tokens", stateOK, "%d valid, last used %s ago (to ten minutes)", valid, time.Since(used).Round(time.Second))
 	}
 }
 
@@ -54,7 +71,11 @@ func (d *doctor) checkUsers(s admin.Stats) {
 		return
 	}
 	d.report("users", stateOK, "%d, of whom %d are active", s.Users, s.Active)
-	if d.file.OIDC.UserAttribute != externalIDField {
+	switch {
+	case d.file == nil:
+		d.unknown(withoutConfiguration, "externalId")
+		return
+	case d.file.OIDC.UserAttribute != externalIDField:
 		return
 	}
 	if d.file.OIDC.UserClaim == "oid" {
@@ -85,11 +106,19 @@ func (d *doctor) checkPushes(s admin.Stats) {
 		d.report("last push", stateFail, "the identity provider has not sent any request yet")
 	case time.Since(*s.LastPush) > maxPushAge:
 		d.report("last push", stateWarn, "%s ago; Entra pushes changes about every 40 minutes: is provisioning paused or in quarantine?", time.Since(*s.LastPush).Round(time.Hour))
+	case s.RefusedInRow > 0:
+		d.report("last push", stateWarn, "%s ago, and it was refused", time.Since(*s.LastPush).Round(time.Second))
 	default:
 		d.report("last push", stateOK, "%s ago", time.Since(*s.LastPush).Round(time.Second))
 	}
-	if s.Refused > 0 {
-		d.report("refused pushes", stateWarn, "%d of the latest %d; `sallyport scim log --refused` says why", s.Refused, s.Exchanges)
+	const advice = "`sallyport scim log --refused` says why"
+	switch {
+	case s.RefusedInRow == s.Exchanges && s.Exchanges > 0:
+		d.report("refused pushes", stateFail, "every one of the latest %d; %s", s.Exchanges, advice)
+	case s.RefusedInRow >= manyRefused:
+		d.report("refused pushes", stateFail, "the latest %d, one after the other; %s", s.RefusedInRow, advice)
+	case s.Refused > 0:
+		d.report("refused pushes", stateWarn, "%d of the latest %d; %s", s.Refused, s.Exchanges, advice)
 	}
 	if s.Held > 0 {
 		d.report("held", stateWarn, "%d deactivations wait for an operator; `sallyport scim held list` shows them", s.Held)
@@ -98,9 +127,13 @@ func (d *doctor) checkPushes(s admin.Stats) {
 
 // checkGroups reports whether the groups that rules name were pushed and have members, none of which are groups.
 func (d *doctor) checkGroups(ctx context.Context, s admin.Stats) {
+	if d.file == nil {
+		d.unknown(withoutConfiguration, "groups in rules")
+		return
+	}
 	var groups []admin.Group
 	if err := d.client.call(ctx, http.MethodGet, "/groups", nil, &groups); err != nil {
-		d.report("groups", stateFail, "%v", err)
+		d.report("groups in rules", stateUnknown, "%v", err)
 		return
 	}
 	switch missing, empty := compareGroups(d.groupsInRules(), groups); {

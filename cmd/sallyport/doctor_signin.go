@@ -20,9 +20,14 @@ const (
 
 // checkProvider asks the identity provider for its metadata, its keys and the time.
 func (d *doctor) checkProvider(ctx context.Context) {
+	if d.file == nil {
+		d.unknown(withoutConfiguration, "discovery", "keys", "clock")
+		return
+	}
 	probe, err := d.probe(ctx)
 	if err != nil {
 		d.report("discovery", stateFail, "%v", err)
+		d.unknown("the identity provider was not found", "keys", "clock")
 		return
 	}
 	d.report("discovery", stateOK, "%s responds, and names itself by this issuer", d.file.OIDC.Issuer)
@@ -31,10 +36,17 @@ func (d *doctor) checkProvider(ctx context.Context) {
 	} else {
 		d.report("keys", stateOK, "%d keys", probe.Keys)
 	}
-	if skew := probe.Skew.Abs(); skew > maxSkew {
-		d.report("clock", stateFail, "the provider's clock differs from ours by %s; set the time (NTP), or tokens are rejected", skew)
-	} else {
-		d.report("clock", stateOK, "within %s of the provider's", max(skew, time.Second))
+	d.checkClock(probe.Skew)
+}
+
+func (d *doctor) checkClock(skew *time.Duration) {
+	switch {
+	case skew == nil:
+		d.unknown("the provider did not say what time it is; check that this machine follows a time server (NTP)", "clock")
+	case skew.Abs() > maxSkew:
+		d.report("clock", stateFail, "the provider's clock differs from ours by %s; set the time (NTP), or tokens are rejected", skew.Abs())
+	default:
+		d.report("clock", stateOK, "within %s of the provider's", max(skew.Abs(), time.Second))
 	}
 }
 
@@ -60,6 +72,9 @@ const (
 
 func (d *doctor) checkCertificate(ctx context.Context) {
 	switch {
+	case d.file == nil:
+		d.unknown(withoutConfiguration, "certificate")
+		return
 	case d.file.TLS.ACME != nil:
 		d.checkACME(ctx)
 		return
@@ -101,7 +116,7 @@ var (
 func (d *doctor) checkACME(ctx context.Context) {
 	metrics, err := d.client.readMetrics(ctx)
 	if err != nil {
-		d.report("certificate", stateWarn, "the running server's metrics cannot be read: %v", err)
+		d.report("certificate", stateUnknown, "the running server's metrics cannot be read: %v", err)
 		return
 	}
 	if m := metricWithoutCertificate.FindStringSubmatch(metrics); m != nil && m[1] != "0" {
@@ -111,17 +126,23 @@ func (d *doctor) checkACME(ctx context.Context) {
 	if m := metricExpiry.FindStringSubmatch(metrics); m != nil {
 		seconds, _ := strconv.ParseFloat(m[1], 64) // the server wrote it
 		d.reportExpiry(time.Unix(int64(seconds), 0), acmeExpiryWarning)
+		return
 	}
+	d.unknown("the running server's metrics do not tell when it expires", "certificate")
 }
 
 // checkTokenVersion reads in the running server's metrics whether bearer tokens of version 1.0 were rejected.
 func (d *doctor) checkTokenVersion(ctx context.Context) {
-	if len(d.file.OIDC.APIAudiences) == 0 {
+	switch {
+	case d.file == nil:
+		d.unknown(withoutConfiguration, "token version")
+		return
+	case len(d.file.OIDC.APIAudiences) == 0:
 		return
 	}
 	metrics, err := d.client.readMetrics(ctx)
 	if err != nil {
-		d.report("token version", stateWarn, "the running server's metrics cannot be read: %v", err)
+		d.report("token version", stateUnknown, "the running server's metrics cannot be read: %v", err)
 		return
 	}
 	if m := metricWrongVersion.FindStringSubmatch(metrics); m != nil {

@@ -58,8 +58,9 @@ func TestVerbs(t *testing.T) {
 // script is the world of one script.
 type script struct {
 	world
-	server *running
-	people map[string]entratest.Person
+	server  *running
+	members string // id of the group that was pushed; empty until then
+	people  map[string]entratest.Person
 }
 
 type scriptKey struct{}
@@ -186,12 +187,14 @@ func scriptPush(ts *testscript.TestScript, neg bool, args []string) {
 	scriptUsage(ts, !neg && len(args) > 0, "push NAME...")
 	s := scriptOf(ts)
 	pusher := s.scim(ts)
-	group := pusher.form("Members", s.group)
+	if s.members == "" {
+		s.members = pusher.form("Members", s.group)
+	}
 	for _, name := range args {
 		person := s.entra.Add(entratest.Person{UPN: name + "@example.com", Name: name})
 		s.people[name] = person
 		id := pusher.hire(name, person.OID)
-		pusher.member("Add", group, id)
+		pusher.member("Add", s.members, id)
 		ts.Setenv(name, id)
 	}
 }
