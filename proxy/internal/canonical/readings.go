@@ -20,11 +20,11 @@ var errReadings = errors.New("different servers would read the path too differen
 // from ";", "?" or "#" on; merge empty segments; and take what follows "//" for a host. The readings are the results of
 // doing so in any order. It is an error if a reading has a dot segment or control characters, and if there are too many.
 func Readings(path string) ([]string, error) {
-	return readingsOf([]string{decodeOrdinary(path)}, func(reading string) string { return reading })
+	return readingsOf(decodeOrdinary(path), func(reading string) string { return reading }, steps)
 }
 
-// readingsOf applies steps to starts, and to the results, until nothing new results. It applies finish to each of them.
-func readingsOf(starts []string, finish func(string) string) ([]string, error) {
+// readingsOf applies steps to start, and to the results, until nothing new results. It applies finish to each of them.
+func readingsOf(start string, finish func(string) string, steps []func(string) string) ([]string, error) {
 	var readings []string
 	seen, size := map[string]bool{}, 0
 	add := func(reading string) bool {
@@ -38,10 +38,8 @@ func readingsOf(starts []string, finish func(string) string) ([]string, error) {
 		readings, size = append(readings, reading), size+len(reading)
 		return len(readings) <= maxReadings && size <= maxReadingBytes && isText([]byte(reading)) && !hasDots(reading)
 	}
-	for _, start := range starts {
-		if !add(start) {
-			return nil, errReadings
-		}
+	if !add(start) {
+		return nil, errReadings
 	}
 	for i := 0; i < len(readings); i++ {
 		for _, step := range steps {

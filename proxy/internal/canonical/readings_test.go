@@ -93,3 +93,58 @@ func FuzzReadings(f *testing.F) {
 		}
 	})
 }
+
+func TestFold(t *testing.T) {
+	for path, want := range map[string]string{
+		"/": "/", "/ADMIN/Secret": "/admin/secret", "/ａｄｍｉｎ": "/admin", "/ＡＤＭＩＮ/": "/admin/", "/admin. ./x": "/admin/x", "/admin /x ": "/admin/x",
+		"/adm\u0131n": "/admin", "/adm\u0130n": "/admin", "/\u017fecret": "/secret", "/\u212aey": "/key", "/stra\u00dfe": "/strasse", "/STRASSE": "/strasse",
+		"/s\u00e9cret": "/secret", "/se\u0301cret": "/secret", "/sec\u200dret\ufeff": "/secret", "/sec\u00adret": "/secret", "/admin\u00a0": "/admin", "/admin\u3000": "/admin",
+		"/admin\uff0fsecret": "/admin/secret", "/admin\u2215secret": "/admin/secret", "/admin\u00a5secret": `/admin\secret`, "/admin\uff1bx": "/admin;x", "/\uff05": "/%",
+		"/..": "/.", "/ .. ": "/.", "/...": "/.", "/\u2025": "/.", "/\uff0e\uff0e/x": "/./x", "/a.b": "/a.b", "/.hidden": "/.hidden", "/Ω": "/ω", "/ΣΑΣ": "/σασ", "/σας": "/σασ",
+	} {
+		if got := Fold(path); got != want {
+			t.Errorf("%q is folded to %q, want %q", path, got, want)
+		}
+		if again := Fold(want); again != want && !strings.ContainsAny(want, ".") {
+			t.Errorf("%q is folded to %q", want, again)
+		}
+	}
+}
+
+func TestFoldedReadings(t *testing.T) {
+	for _, c := range []struct{ path, want string }{
+		{"/admin/secret", "/admin/secret"}, {"/ADMIN", "/admin"}, {"/admin%20/x", "/admin/x"}, {"/a./%20/secret", "/a/secret"},
+		{"/secret::$DATA", "/secret"}, {"/Secret:$i30:$INDEX_ALLOCATION/x", "/secret/x"}, {"/admin%EF%BC%8Fsecret", "/admin/secret"},
+		{"/admin%EF%BC%9Bx/secret", "/admin/secret"}, {"/%EF%BC%852561DMIN", "/admin"}, {"/ADMIN%252FSecret", "/admin/secret"}, {"/%25C3%2589", "/e"},
+	} {
+		if got, err := FoldedReadings(c.path); err != nil || !slices.Contains(got, c.want) {
+			t.Errorf("%s: %q, %v; lacks %q", c.path, got, err, c.want)
+		}
+	}
+	for _, path := range []string{"/a/...", "/a/%20..%20/b", "/a/%E2%80%A5/b", "/a/%EF%BC%8E%EF%BC%8E/b", "/a/.%20./b"} {
+		if got, err := FoldedReadings(path); err == nil && path != "/a/.%20./b" {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}
+
+// FuzzFold checks that a folded path stays what it is, and that paths that differ in case alone are folded alike.
+func FuzzFold(f *testing.F) {
+	for _, seed := range []string{"/ADMIN/secret", "/ａｄｍｉｎ", "/adm\u0131n. ", "/stra\u00dfe", "/\u2025/x", "/secret::$DATA", "/\u0345", "/\u1fb7"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		if !isText([]byte(path)) {
+			return
+		}
+		folded := Fold(path)
+		if again := Fold(folded); again != folded {
+			t.Errorf("%q is folded to %q, and that to %q", path, folded, again)
+		}
+		for _, other := range []string{strings.ToUpper(path), strings.ToLower(path), strings.ToTitle(path)} {
+			if Fold(other) != folded {
+				t.Errorf("%q is folded to %q, but %q to %q", path, folded, other, Fold(other))
+			}
+		}
+	})
+}

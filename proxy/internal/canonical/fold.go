@@ -1,0 +1,93 @@
+package canonical
+
+import (
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Fold returns a decoded path as the server reads it that distinguishes the fewest paths: without regard to case, to
+// compatibility characters such as fullwidth letters, to marks on letters and to invisible characters, and without blanks
+// and dots at the end of a segment, which Windows drops. Fold of a result is that result.
+func Fold(path string) string {
+	const enough = 8 // a folding that could be folded further is rare, and settles at once
+	for range enough {
+		folded := foldSegments(foldLetters(path))
+		if folded == path {
+			break
+		}
+		path = folded
+	}
+	return path
+}
+
+// FoldedReadings returns every path that some server could read in path, which is canonical, if it folds paths. All are
+// results of [Fold]. Otherwise they are like [Readings].
+func FoldedReadings(path string) ([]string, error) {
+	return readingsOf(decodeOrdinary(path), Fold, foldedSteps)
+}
+
+var foldedSteps = append([]func(string) string{dropStreams}, steps...)
+
+func foldLetters(path string) string {
+	if isASCII(path) {
+		return strings.ToLower(path)
+	}
+	// Upper case first: some letters, such as the dotless i, are equal to others in upper case alone.
+	path = strings.ToUpper(norm.NFKD.String(path))
+	return cases.Fold().String(strings.Map(foldRune, path))
+}
+
+func isASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// foldRune drops marks and invisible characters. It replaces what Windows takes for a slash or a backslash when it
+// converts text to an older character set.
+func foldRune(r rune) rune {
+	switch {
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point):
+		return -1
+	case strings.ContainsRune("\u2044\u2215\u29f8", r):
+		return '/'
+	case strings.ContainsRune("\u00a5\u20a9\u2216\u29f5", r):
+		return '\\'
+	}
+	return r
+}
+
+// foldSegments drops blanks and dots at the end of each segment. A segment of nothing else could be a dot segment.
+func foldSegments(path string) string {
+	if !strings.ContainsAny(path, ". ") {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		segments[i] = strings.TrimRight(segment, ". ")
+		if segments[i] == "" && strings.Contains(segment, ".") {
+			segments[i] = "."
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// dropStreams drops the names of NTFS streams: /secret::$DATA and /secret:$I30:$INDEX_ALLOCATION are /secret.
+func dropStreams(path string) string {
+	if !strings.Contains(path, ":$") {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if strings.Contains(segment, ":$") {
+			segments[i], _, _ = strings.Cut(segment, ":")
+		}
+	}
+	return strings.Join(segments, "/")
+}
