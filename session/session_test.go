@@ -648,6 +648,7 @@ func TestSettings_Check(t *testing.T) {
 		{session.Defaults(), nil},
 		{session.Settings{Lifetime: time.Second, Idle: time.Hour, MaxSessions: 1}, []string{"lifetime"}},
 		{session.Settings{Lifetime: time.Hour, Idle: 2 * time.Hour, MaxSessions: 1}, []string{"idle"}},
+		{session.Settings{Lifetime: time.Minute, Idle: 2 * time.Minute, MaxSessions: 1}, []string{"idle"}},
 		{session.Settings{}, []string{"lifetime", "idle", "max_sessions"}},
 		{session.Settings{Lifetime: 1e6 * time.Hour, Idle: -1, MaxSessions: 1e6}, []string{"lifetime", "idle", "max_sessions"}},
 	} {

@@ -21,16 +21,21 @@ func (s *Sessions) sweep(ctx context.Context) error {
 	if len(expired) > 0 {
 		s.mirror.Notify() // live requests are reviewed even if the store accepts no writes
 	}
-	for batch := range slices.Chunk(expired, batchSize) {
-		if err := s.endExpired(ctx, batch); err != nil {
-			return err
-		}
+	if err := s.endExpired(ctx, expired); err != nil {
+		return err
 	}
-	for batch := range slices.Chunk(obsolete, batchSize) {
+	return inBatches(ctx, s, obsolete, func(w store.Writer, e *entry) error {
+		r := e.record.Load()
+		return deleteSession(w, r.User, r.ID)
+	})
+}
+
+// inBatches calls fn for each item, in transactions of batchSize items each.
+func inBatches[T any](ctx context.Context, s *Sessions, items []T, fn func(store.Writer, T) error) error {
+	for batch := range slices.Chunk(items, batchSize) {
 		err := s.update(ctx, func(w store.Writer) error {
-			for _, e := range batch {
-				r := e.record.Load()
-				if err := deleteSession(w, r.User, r.ID); err != nil {
+			for _, item := range batch {
+				if err := fn(w, item); err != nil {
 					return err
 				}
 			}
@@ -60,45 +65,46 @@ func (s *Sessions) due(now time.Time) (expired, obsolete []*entry) {
 	return expired, obsolete
 }
 
-func (s *Sessions) endExpired(ctx context.Context, batch []*entry) error {
-	ended := map[Reason]int{}
-	err := s.update(ctx, func(w store.Writer) error {
-		clear(ended)
-		return s.rewrite(w, batch, func(r *record, used int64) bool {
-			r.Reason = s.expiry(r, used, s.clock.now())
-			r.Ended = s.clock.now()
-			if r.Reason != "" {
-				ended[r.Reason]++
+// endExpired ends sessions that have expired.
+func (s *Sessions) endExpired(ctx context.Context, expired []*entry) error {
+	for batch := range slices.Chunk(expired, batchSize) {
+		ended := map[Reason]int{}
+		err := s.update(ctx, func(w store.Writer) error {
+			clear(ended)
+			for _, e := range batch {
+				err := rewrite(w, e, func(r *record, used int64) bool {
+					r.Reason, r.Ended = s.expiry(r, used, s.clock.now()), s.clock.now()
+					ended[r.Reason]++
+					return r.Reason != ""
+				})
+				if err != nil {
+					return err
+				}
 			}
-			return r.Reason != ""
+			return nil
 		})
-	})
-	if err != nil {
-		return err
-	}
-	for reason, n := range ended {
-		s.count(reason, n)
+		if err != nil {
+			return err
+		}
+		delete(ended, "") // another replica has stored a later use
+		for reason, n := range ended {
+			s.count(reason, n)
+		}
 	}
 	return nil
 }
 
 // writeUses stores when each session was last used, where memory has a later time than the store.
 func (s *Sessions) writeUses(ctx context.Context) error {
-	for batch := range slices.Chunk(s.usedSinceWritten(), batchSize) {
-		err := s.update(ctx, func(w store.Writer) error {
-			return s.rewrite(w, batch, func(r *record, used int64) bool {
-				later := used > r.Used.UnixNano()
-				if later {
-					r.Used = time.Unix(0, used).UTC()
-				}
-				return later
-			})
+	return inBatches(ctx, s, s.usedSinceWritten(), func(w store.Writer, e *entry) error {
+		return rewrite(w, e, func(r *record, used int64) bool {
+			later := used > r.Used.UnixNano()
+			if later {
+				r.Used = time.Unix(0, used).UTC()
+			}
+			return later
 		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // usedSinceWritten returns the live sessions that were used since their record was written, in the order of keys.
@@ -117,25 +123,19 @@ func (s *Sessions) usedSinceWritten() []*entry {
 	return list
 }
 
-// rewrite writes the records of live sessions for which change reports that it changed them; used is the latest use
-// known.
-func (s *Sessions) rewrite(w store.Writer, entries []*entry, change func(r *record, used int64) bool) error {
-	for _, e := range entries {
-		known := e.record.Load()
-		r, err := readRecord(w, known.User, known.ID)
-		switch {
-		case errors.Is(err, ErrNone) || errors.Is(err, store.ErrDamaged):
-			continue
-		case err != nil:
-			return err
-		case r.Reason != "" || !change(&r, max(r.Used.UnixNano(), e.used.Load())):
-			continue
-		}
-		if err := putRecord(w, r); err != nil {
-			return err
-		}
+// rewrite writes the record of a live session if change reports that it changed it; used is the latest use known.
+func rewrite(w store.Writer, e *entry, change func(r *record, used int64) bool) error {
+	known := e.record.Load()
+	r, err := readRecord(w, known.User, known.ID)
+	switch {
+	case errors.Is(err, ErrNone) || errors.Is(err, store.ErrDamaged):
+		return nil
+	case err != nil:
+		return err
+	case r.Reason != "" || !change(&r, max(r.Used.UnixNano(), e.used.Load())):
+		return nil
 	}
-	return nil
+	return putRecord(w, r)
 }
 
 // sweepTickets deletes the tickets that have expired.
@@ -144,20 +144,7 @@ func (s *Sessions) sweepTickets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for batch := range slices.Chunk(expired, batchSize) {
-		err := s.update(ctx, func(w store.Writer) error {
-			for _, key := range batch {
-				if err := w.Delete(key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return inBatches(ctx, s, expired, func(w store.Writer, key []byte) error { return w.Delete(key) })
 }
 
 // expiredTickets returns the keys of the tickets that have expired or are damaged.
