@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// allows checks what successive calls of Allow report.
-func allows(t *testing.T, throttle *Throttle, address string, want ...bool) {
+// wantAllow checks what successive calls of Allow report.
+func wantAllow(t *testing.T, throttle *Throttle, address string, want ...bool) {
 	t.Helper()
-	for i, w := range want {
-		if got := throttle.Allow(address); got != w {
-			t.Errorf("Allow(%s), call %d: %v, want %v", address, i+1, got, w)
+	for i, allowed := range want {
+		if got := throttle.Allow(address); got != allowed {
+			t.Errorf("Allow(%s), call %d: %v, want %v", address, i+1, got, allowed)
 		}
 	}
 }
 
-// fill has the throttle see n addresses that no test uses otherwise.
+// fill calls Allow for n addresses that no test uses otherwise.
 func fill(throttle *Throttle, n int) {
 	for i := range n {
 		throttle.Allow(fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255))
@@ -27,18 +27,18 @@ func fill(throttle *Throttle, n int) {
 func TestThrottle_AllowsBurstThenRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := New(2, 3)
-		allows(t, throttle, "192.0.2.1", true, true, true, false)
-		allows(t, throttle, "192.0.2.2", true)
+		wantAllow(t, throttle, "192.0.2.1", true, true, true, false)
+		wantAllow(t, throttle, "192.0.2.2", true)
 		time.Sleep(time.Second)
-		allows(t, throttle, "192.0.2.1", true, true, false)
+		wantAllow(t, throttle, "192.0.2.1", true, true, false)
 	})
 }
 
 func TestThrottle_Exhausted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := New(2, 3)
-		allows(t, throttle, "192.0.2.1", true, true, true, false)
-		allows(t, throttle, "192.0.2.2", true, true)
+		wantAllow(t, throttle, "192.0.2.1", true, true, true, false)
+		wantAllow(t, throttle, "192.0.2.2", true, true)
 		for address, want := range map[string]bool{
 			"192.0.2.1":        true,
 			"::ffff:192.0.2.1": true,
@@ -50,7 +50,7 @@ func TestThrottle_Exhausted(t *testing.T) {
 				t.Errorf("Exhausted(%s): %v, want %v", address, got, want)
 			}
 		}
-		allows(t, throttle, "192.0.2.2", true, false) // Exhausted took no token
+		wantAllow(t, throttle, "192.0.2.2", true, false) // Exhausted took no token
 		time.Sleep(time.Second/2 - time.Nanosecond)
 		if !throttle.Exhausted("192.0.2.1") {
 			t.Error("the address has a token again before its time")
@@ -62,16 +62,16 @@ func TestThrottle_Exhausted(t *testing.T) {
 	})
 }
 
-func TestThrottle_CountsSubscribers(t *testing.T) {
+func TestThrottle_CountsIPv6BySubscriber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := New(2, 3)
-		allows(t, throttle, "2001:db8::1", true, true, true)
-		allows(t, throttle, "2001:db8::ffff:1", false) // the same /64
-		allows(t, throttle, "2001:db8::2%eth0", false) // the zone makes no difference
-		allows(t, throttle, "2001:db8:0:1::1", true)
-		allows(t, throttle, "192.0.2.1", true, true, true)
-		allows(t, throttle, "::ffff:192.0.2.1", false)
-		allows(t, throttle, "not an address", true, true, true, true)
+		wantAllow(t, throttle, "2001:db8::1", true, true, true)
+		wantAllow(t, throttle, "2001:db8::ffff:1", false) // the same /64
+		wantAllow(t, throttle, "2001:db8::2%eth0", false) // the zone makes no difference
+		wantAllow(t, throttle, "2001:db8:0:1::1", true)
+		wantAllow(t, throttle, "192.0.2.1", true, true, true)
+		wantAllow(t, throttle, "::ffff:192.0.2.1", false)
+		wantAllow(t, throttle, "not an address", true, true, true, true)
 	})
 }
 
@@ -88,16 +88,19 @@ func TestThrottle_MemoryIsBounded(t *testing.T) {
 func TestThrottle_RemembersAddressForOneGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := New(2, 3)
-		allows(t, throttle, "192.0.2.1", true, true, true, false)
+		wantAllow(t, throttle, "192.0.2.1", true, true, true, false)
 		fill(throttle, maxAddresses-1)
 		if len(throttle.previous) != 0 || len(throttle.current) != maxAddresses {
 			t.Errorf("%d and %d buckets are held", len(throttle.current), len(throttle.previous))
 		}
-		fill(throttle, maxAddresses+1) // starts a new generation
+		fill(throttle, maxAddresses) // one new address starts a new generation
+		if len(throttle.previous) != maxAddresses || len(throttle.current) != 1 {
+			t.Errorf("%d and %d buckets are held", len(throttle.current), len(throttle.previous))
+		}
 		if !throttle.Exhausted("192.0.2.1") {
 			t.Error("an address of the previous generation is forgotten")
 		}
-		allows(t, throttle, "192.0.2.1", false) // moves to the current generation
+		wantAllow(t, throttle, "192.0.2.1", false) // moves to the current generation
 		if client, _ := clientPrefix("192.0.2.1"); throttle.current[client] == nil {
 			t.Error("an address that was used again is not in the current generation")
 		}
@@ -107,11 +110,11 @@ func TestThrottle_RemembersAddressForOneGeneration(t *testing.T) {
 func TestThrottle_ForgetsAddressAfterTwoGenerations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := New(2, 3)
-		allows(t, throttle, "192.0.2.1", true, true, true, false)
+		wantAllow(t, throttle, "192.0.2.1", true, true, true, false)
 		fill(throttle, 3*maxAddresses)
 		if throttle.Exhausted("192.0.2.1") {
 			t.Error("the address is remembered")
 		}
-		allows(t, throttle, "192.0.2.1", true)
+		wantAllow(t, throttle, "192.0.2.1", true)
 	})
 }
