@@ -128,7 +128,7 @@ func TestTicket_DeletesExpiredOnes(t *testing.T) {
 	})
 }
 
-func TestSweep_LeavesValidTickets(t *testing.T) {
+func TestSweep_KeepsValidTickets(t *testing.T) {
 	withStore(t, func(t *testing.T, ctx context.Context, st store.Store) {
 		s := replica(t, ctx, st, session.Defaults())
 		begun, err := s.Begin(ctx, session.Session{User: "u1"})
