@@ -61,8 +61,8 @@ var pages = map[string]struct {
 	}, []string{"You may not open any application"}},
 }
 
-// TestPages_Content checks for an example of every page its status, its text, its Content-Security-Policy and what a screen reader
-// needs.
+// TestPages_Content checks for an example of every page its status, its text, its Content-Security-Policy and what a
+// screen reader needs.
 func TestPages_Content(t *testing.T) {
 	p, err := console.New()
 	if err != nil {

@@ -31,8 +31,8 @@ func allowApps(roles ...string) func(*Settings) {
 	}
 }
 
-// TestApplication_AllowedByRuleThatNamesIt checks that an application that calls for itself is allowed by rules that name it,
-// although the directory has no user for it, and that the upstream receives its own name.
+// TestApplication_AllowedByRuleThatNamesIt checks that an application that calls for itself is allowed by rules that
+// name it, although the directory has no user for it, and that the upstream receives its own name.
 func TestApplication_AllowedByRuleThatNamesIt(t *testing.T) {
 	const api = "https://" + apiHost + "/v1/x"
 	w := newWorld(t, allowApps("Orders.Read"))
@@ -85,8 +85,8 @@ func TestApplication_AllowedByRuleThatNamesIt(t *testing.T) {
 	}
 }
 
-// TestApplication_IsNoUser checks that an application is not taken for a user, even for one who was pushed with the id of its
-// object as externalId and whom the rules allow.
+// TestApplication_IsNoUser checks that an application is not taken for a user, even for one who was pushed with the id
+// of its object as externalId and whom the rules allow.
 func TestApplication_IsNoUser(t *testing.T) {
 	w := newWorld(t, nil)
 	w.token("alice", nil) // waits until the provider was discovered

@@ -63,8 +63,8 @@ func unusedAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestUpstream_RetriesOnAnother checks that a request that may be sent twice goes to another server if the first cannot be
-// reached or closes the connection before it responds.
+// TestUpstream_RetriesOnAnother checks that a request that may be sent twice goes to another server if the first cannot
+// be reached or closes the connection before it responds.
 func TestUpstream_RetriesOnAnother(t *testing.T) {
 	good, closes := newBackend(t), closingUpstream(t)
 	for _, c := range []struct {
@@ -108,8 +108,8 @@ func TestUpstream_BacksOff(t *testing.T) {
 	}
 }
 
-// TestHealth_SkipsUnhealthy checks that requests avoid a server after two failed health checks, until it is healthy again or
-// no server is healthy.
+// TestHealth_SkipsUnhealthy checks that requests avoid a server after two failed health checks, until it is healthy
+// again or no server is healthy.
 func TestHealth_SkipsUnhealthy(t *testing.T) {
 	one, two := newBackend(t), newBackend(t)
 	w := newWorld(t, func(s *Settings) {

@@ -20,9 +20,9 @@ const (
 	unknownFlow  = "unknown_flow" // the login was started elsewhere, was finished already, or expired
 )
 
-// callback finishes a login: the identity provider says who signed in, and the directory whether that user is active. Every
-// login starts a new session under a new id and ends the session that the browser had, so that an attacker cannot make a
-// person log in to a session of the attacker's (session fixation).
+// callback finishes a login: the identity provider says who signed in, and the directory whether that user is active.
+// Every login starts a new session under a new id and ends the session that the browser had, so that an attacker cannot
+// make a person log in to a session of the attacker's (session fixation).
 func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	if req.host != req.routing.host {
 		return deny(noRoute, "callback on a host other than the login host")

@@ -17,9 +17,9 @@ import (
 // asks about replaces the check request; from then on it is processed like any other, except that the result goes to the
 // front proxy instead of an upstream.
 //
-// A check has one of two forms. Envoy's ext_authz puts checkPath before the path of the request and keeps its method, host and
-// query. All other front proxies send a GET to checkPath itself and describe the request in X-Forwarded-* headers. A check in
-// both forms is rejected.
+// A check has one of two forms. Envoy's ext_authz puts checkPath before the path of the request and keeps its method,
+// host and query. All other front proxies send a GET to checkPath itself and describe the request in X-Forwarded-*
+// headers. A check in both forms is rejected.
 
 // The headers with which a front proxy describes a request. Each must be sent exactly once.
 const (

@@ -145,8 +145,8 @@ func TestCheck_DecidesForwardedRequest(t *testing.T) {
 	})
 }
 
-// checkResult checks that the response to a check has a status and a reason and, unless it allows the request, no identity
-// header.
+// checkResult checks that the response to a check has a status and a reason and, unless it allows the request, no
+// identity header.
 func checkResult(t *testing.T, form string, res *http.Response, body string, code int, reason Reason, identity IdentityHeaders) {
 	t.Helper()
 	if code == http.StatusOK {
@@ -163,8 +163,8 @@ func checkResult(t *testing.T, form string, res *http.Response, body string, cod
 	}
 }
 
-// TestCheck_ByPath sends checks in the form of Envoy's ext_authz over HTTP: the request itself, with checkPath put before its
-// path.
+// TestCheck_ByPath sends checks in the form of Envoy's ext_authz over HTTP: the request itself, with checkPath put
+// before its path.
 func TestCheck_ByPath(t *testing.T) {
 	w := newWorld(t, trustLoopback)
 	w.setUpstream(func(http.ResponseWriter, *http.Request) { t.Error("a check reached an upstream") })
@@ -254,8 +254,8 @@ func TestCheck_ByTraefikAndEnvoy(t *testing.T) {
 	}
 }
 
-// TestCheck_DoesNotWaitForBody checks that a check with the Content-Length of a body, but without the body, gets its response.
-// Some front proxies send such checks.
+// TestCheck_DoesNotWaitForBody checks that a check with the Content-Length of a body, but without the body, gets its
+// response. Some front proxies send such checks.
 func TestCheck_DoesNotWaitForBody(t *testing.T) {
 	w := newWorld(t, trustLoopback)
 	var check strings.Builder
@@ -271,8 +271,8 @@ func TestCheck_DoesNotWaitForBody(t *testing.T) {
 	}
 }
 
-// TestCheck_IsRecorded checks that a decision is recorded with the facts of the request that the check asks about, and that
-// the check is counted as a request for an internal path.
+// TestCheck_IsRecorded checks that a decision is recorded with the facts of the request that the check asks about, and
+// that the check is counted as a request for an internal path.
 func TestCheck_IsRecorded(t *testing.T) {
 	w := newWorld(t, trustLoopback)
 	started, alice := w.signIn("alice", appHost)
@@ -303,8 +303,8 @@ func TestCheck_IsRecorded(t *testing.T) {
 	}
 }
 
-// TestCheck_DecidesPreflight checks that no check passes as a CORS preflight request. A preflight request must have no body,
-// and a check does not tell whether the request has one.
+// TestCheck_DecidesPreflight checks that no check passes as a CORS preflight request. A preflight request must have no
+// body, and a check does not tell whether the request has one.
 func TestCheck_DecidesPreflight(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { trustLoopback(s); s.Routes[0].Preflight = passPreflight })
 	preflight := []string{"Origin", "https://other.example.com", "Access-Control-Request-Method", "DELETE"}

@@ -70,9 +70,9 @@ func TestCheck_IsForTrustedProxies(t *testing.T) {
 	}
 }
 
-// TestCheck_RequiresSecret checks that, if there is a secret, a check without it is denied and a check with it receives the
-// assertion. If there is none, no check receives the assertion: a client whose request the front proxy forwards to us has the
-// address of the front proxy.
+// TestCheck_RequiresSecret checks that, if there is a secret, a check without it is denied and a check with it receives
+// the assertion. If there is none, no check receives the assertion: a client whose request the front proxy forwards to
+// us has the address of the front proxy.
 func TestCheck_RequiresSecret(t *testing.T) {
 	w := newWorld(t, withSecret(t))
 	_, alice := w.signIn("alice", appHost)

@@ -156,8 +156,8 @@ func TestCut_SparesOthers(t *testing.T) {
 	}
 }
 
-// TestCut_MissesNoRequest checks that no request survives a revocation that happens at the moment at which the request is let
-// in.
+// TestCut_MissesNoRequest checks that no request survives a revocation that happens at the moment at which the request
+// is let in.
 func TestCut_MissesNoRequest(t *testing.T) {
 	w := newWorld(t, nil)
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
@@ -232,7 +232,8 @@ func TestCut_MeasuresEnforcement(t *testing.T) {
 	w.eventually("it is measured", func() bool { return w.metric("sallyport_offboarding_enforcement_seconds") == 1 })
 }
 
-// TestCut_ClosesConnection checks that a cut closes the connection of a client whose WebSocket is idle in both directions.
+// TestCut_ClosesConnection checks that a cut closes the connection of a client whose WebSocket is idle in both
+// directions.
 func TestCut_ClosesConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	w.serveStreams()

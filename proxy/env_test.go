@@ -42,8 +42,8 @@ const (
 	navigate  = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 )
 
-// env is a proxy with a real store on disk, a directory and an identity provider, in front of applications. Browsers reach
-// it over TLS.
+// env is a proxy with a real store on disk, a directory and an identity provider, in front of applications. Browsers
+// reach it over TLS.
 type env struct {
 	t         *testing.T
 	store     store.Store

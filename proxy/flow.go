@@ -12,9 +12,9 @@ import (
 	"sallyport/session"
 )
 
-// flow is a login that was started and whose callback has not arrived. It is stored in a sealed cookie on the login host, so
-// that abandoned logins use no memory of the server. The name of the cookie holds the beginning of state, so that logins in
-// several tabs do not overwrite each other.
+// flow is a login that was started and whose callback has not arrived. It is stored in a sealed cookie on the login
+// host, so that abandoned logins use no memory of the server. The name of the cookie holds the beginning of state, so
+// that logins in several tabs do not overwrite each other.
 type flow struct {
 	oidc.Flow
 	To   string `json:"to"`

@@ -16,8 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// grpcWorld starts a world whose upstream is a gRPC service over h2c, and returns it with the service and a client that calls
-// the service through the proxy.
+// grpcWorld starts a world whose upstream is a gRPC service over h2c, and returns it with the service and a client that
+// calls the service through the proxy.
 func grpcWorld(t *testing.T, host string) (*world, *health.Server, grpc_health_v1.HealthClient) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"sallyport/proxy/internal/canonical"
 )
 
-// TestServe_HostsOnTheWire sends hosts and targets in every form. Each request is either denied or decided by the route of the
-// host that the upstream receives.
+// TestServe_HostsOnTheWire sends hosts and targets in every form. Each request is either denied or decided by the route
+// of the host that the upstream receives.
 func TestServe_HostsOnTheWire(t *testing.T) {
 	w := newWorld(t, nil)
 	send := func(lines string) (code int, host string) {

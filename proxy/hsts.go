@@ -47,7 +47,8 @@ func (s HSTS) header(public *url.URL, host string) string {
 	return value
 }
 
-// hstsHeader returns the value of the header for the response, which is "" unless the client used https and a host of ours.
+// hstsHeader returns the value of the header for the response, which is "" unless the client used https and a host of
+// ours.
 func (req *request) hstsHeader() string {
 	if req.scheme != "https" || !req.routing.hasHost(req.host) {
 		return ""

@@ -44,8 +44,8 @@ func TestHSTS_OnEveryResponse(t *testing.T) {
 	}
 }
 
-// TestHSTS_OnInformationalAndSwitching checks that informational responses and the 101 of a WebSocket have our header, and
-// that informational responses have no hop-by-hop headers.
+// TestHSTS_OnInformationalAndSwitching checks that informational responses and the 101 of a WebSocket have our header,
+// and that informational responses have no hop-by-hop headers.
 func TestHSTS_OnInformationalAndSwitching(t *testing.T) {
 	const header = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n"
 	informational := "HTTP/1.1 103 Early Hints\r\nConnection: X-Hop\r\nX-Hop: x\r\nKeep-Alive: timeout=5\r\nLink: </a.css>\r\n" + header + "\r\n"

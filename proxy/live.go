@@ -32,8 +32,8 @@ func (l *liveRequest) cut(denied *denial, b *batch) bool {
 	return l.end.CompareAndSwap(nil, &ending{denied, b})
 }
 
-// stop ends the request, whatever it is doing: a WebSocket, a stream, an upload. It stops the writer first: the end of the
-// context wakes the goroutine of the request, which must find the writer stopped.
+// stop ends the request, whatever it is doing: a WebSocket, a stream, an upload. It stops the writer first: the end of
+// the context wakes the goroutine of the request, which must find the writer stopped.
 func (l *liveRequest) stop(by endedBy) {
 	l.rw.stop(by)
 	l.cancel()

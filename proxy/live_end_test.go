@@ -83,8 +83,8 @@ func endlessStream(rw http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
-// TestLiveEnd_Causes ends a live connection in each way, and checks that its end is counted and logged once, with the right
-// cause and byte counts.
+// TestLiveEnd_Causes ends a live connection in each way, and checks that its end is counted and logged once, with the
+// right cause and byte counts.
 func TestLiveEnd_Causes(t *testing.T) {
 	for name, c := range map[string]struct {
 		by       endedBy
@@ -247,7 +247,8 @@ func echoUpstream(t *testing.T, s *Settings) {
 	s.Routes[1].Upstream = Upstreams{echoWebSocketUpstream(t, "")}
 }
 
-// closingWebSocketUpstream returns the URL of an upstream that accepts a WebSocket, sends some bytes and closes it after a while.
+// closingWebSocketUpstream returns the URL of an upstream that accepts a WebSocket, sends some bytes and closes it after
+// a while.
 func closingWebSocketUpstream(t *testing.T, text string, after time.Duration) string {
 	t.Helper()
 	return webSocketUpstream(t, func(conn io.ReadWriteCloser, _ io.Reader) {

@@ -8,8 +8,8 @@ import (
 	"sallyport/directory"
 )
 
-// TestLogin_ProgramsGetProblems checks that a client that is not a browser opening a page gets 401 or 403 with a problem, never a
-// redirect to log in.
+// TestLogin_ProgramsGetProblems checks that a client that is not a browser opening a page gets 401 or 403 with a
+// problem, never a redirect to log in.
 func TestLogin_ProgramsGetProblems(t *testing.T) {
 	h := newEnv(t)
 	g := h.browser(h.alice)
@@ -55,7 +55,8 @@ func TestLogin_ProgramsGetProblems(t *testing.T) {
 	})
 }
 
-// TestLogin_FailsClosed checks that a login is denied, and starts no session, if a part that the decision depends on fails.
+// TestLogin_FailsClosed checks that a login is denied, and starts no session, if a part that the decision depends on
+// fails.
 func TestLogin_FailsClosed(t *testing.T) {
 	for name, c := range map[string]struct {
 		fail   func(h *env)

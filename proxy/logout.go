@@ -75,8 +75,8 @@ func returnTo(w http.ResponseWriter, r *http.Request, req *request) string {
 	return queryOf(req).Get("return_to")
 }
 
-// showLogout shows the page with the button, or, if nobody is signed in, the page that says so. Only the login host can be
-// sure that nobody is.
+// showLogout shows the page with the button, or, if nobody is signed in, the page that says so. Only the login host can
+// be sure that nobody is.
 func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request) {
 	target, valid := req.routing.resolve(queryOf(req).Get("return_to"), req.routing.origin(req.host))
 	if _, ok := p.currentSession(r, req); !ok && req.host == req.routing.host {

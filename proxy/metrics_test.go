@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// TestMetrics_NamesAndLabels compares the names of all metrics with the list that is a contract, and checks that clients and
-// upstreams cannot add values of labels.
+// TestMetrics_NamesAndLabels compares the names of all metrics with the list that is a contract, and checks that clients
+// and upstreams cannot add values of labels.
 func TestMetrics_NamesAndLabels(t *testing.T) {
 	w := newWorld(t, nil)
 	reg := prometheus.NewPedanticRegistry()

@@ -39,7 +39,8 @@ func TestOverload_DeniesBeyondLimit(t *testing.T) {
 	}
 }
 
-// TestOverload_HangingUpstreamSparesOtherRoutes checks that an upstream that hangs cannot use up the limit for other routes.
+// TestOverload_HangingUpstreamSparesOtherRoutes checks that an upstream that hangs cannot use up the limit for other
+// routes.
 func TestOverload_HangingUpstreamSparesOtherRoutes(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 10 })
 	_, cookie := w.signIn("alice", appHost)

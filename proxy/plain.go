@@ -2,8 +2,8 @@ package proxy
 
 import "net/http"
 
-// ServePlain handles a request on the listener without TLS, where no application is served: it redirects a browser to the same
-// URL over https, and does nothing else.
+// ServePlain handles a request on the listener without TLS, where no application is served: it redirects a browser to
+// the same URL over https, and does nothing else.
 func (p *Proxy) ServePlain(w http.ResponseWriter, r *http.Request) {
 	rw := newResponseWriter(w, r, p.routing.Load().stall)
 	rw.discardBody()
@@ -18,9 +18,9 @@ func servePlain(w *responseWriter, r *http.Request, req *request) *denial {
 	return nil
 }
 
-// checkPlain returns why req cannot be redirected to https, or nil. Because the host is ours and the path is canonical, the
-// redirect cannot lead to another site. A method that may have a body is denied: the body was sent unencrypted, and a
-// redirect would hide that from its sender.
+// checkPlain returns why req cannot be redirected to https, or nil. Because the host is ours and the path is canonical,
+// the redirect cannot lead to another site. A method that may have a body is denied: the body was sent unencrypted, and
+// a redirect would hide that from its sender.
 func (req *request) checkPlain(r *http.Request) *denial {
 	if denied := req.readTarget(r); denied != nil {
 		return denied

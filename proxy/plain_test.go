@@ -37,8 +37,8 @@ func sendPlain(t *testing.T, s *httptest.Server, text string) *http.Response {
 	return res
 }
 
-// TestServePlain_RedirectsToHTTPS checks that a request for a host of ours is redirected to the same URL over https or denied,
-// and never reaches an upstream.
+// TestServePlain_RedirectsToHTTPS checks that a request for a host of ours is redirected to the same URL over https or
+// denied, and never reaches an upstream.
 func TestServePlain_RedirectsToHTTPS(t *testing.T) {
 	reached := 0
 	w := newWorld(t, func(s *Settings) { s.PublicURL = "https://" + loginHost + ":8443" })
@@ -86,8 +86,8 @@ func TestServePlain_RedirectsToHTTPS(t *testing.T) {
 	}
 }
 
-// TestServePlain_DoesNotWaitForBody checks that the connection is closed after the response, even if the body of the request
-// never arrives.
+// TestServePlain_DoesNotWaitForBody checks that the connection is closed after the response, even if the body of the
+// request never arrives.
 func TestServePlain_DoesNotWaitForBody(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.newPlain()

@@ -2,8 +2,8 @@
 // request lives.
 //
 // [Proxy.serve] is the only way from a socket to an upstream. A request goes on only as long as it is allowed: when the
-// directory, the sessions or the settings change, [Proxy.decide] decides every live request again, and the requests that it
-// now denies are cut.
+// directory, the sessions or the settings change, [Proxy.decide] decides every live request again, and the requests that
+// it now denies are cut.
 package proxy
 
 import (

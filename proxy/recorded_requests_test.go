@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestForward_RecordedRequests checks that requests in the form in which the clients of well-known applications send them reach
-// the upstream unchanged (testdata/good/README.md).
+// TestForward_RecordedRequests checks that requests in the form in which the clients of well-known applications send
+// them reach the upstream unchanged (testdata/good/README.md).
 func TestForward_RecordedRequests(t *testing.T) {
 	files, err := filepath.Glob("testdata/good/*.txt")
 	if err != nil || len(files) < 15 {

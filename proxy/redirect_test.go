@@ -11,8 +11,8 @@ import (
 	"sallyport/proxy"
 )
 
-// TestRedirect_StaysOnOurHosts requests, with every invalid return_to, each path that redirects. Node parses each Location as
-// browsers do, and none may lead to another site.
+// TestRedirect_StaysOnOurHosts requests, with every invalid return_to, each path that redirects. Node parses each
+// Location as browsers do, and none may lead to another site.
 func TestRedirect_StaysOnOurHosts(t *testing.T) {
 	h := newEnv(t)
 	g := h.browser(h.alice)

@@ -12,8 +12,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestResponseWriter_StopEndsWaiting stops the response of a handler that waits for its client. The wait must end at once, and
-// nothing that is written after the stop, except a denial, may reach the client.
+// TestResponseWriter_StopEndsWaiting stops the response of a handler that waits for its client. The wait must end at
+// once, and nothing that is written after the stop, except a denial, may reach the client.
 func TestResponseWriter_StopEndsWaiting(t *testing.T) {
 	servers := map[bool]*handlerServer{false: newHandlerServer(t, false), true: newHandlerServer(t, true)}
 	rapid.Check(t, func(t *rapid.T) {
@@ -82,8 +82,8 @@ func waitFor(rw *responseWriter, r *http.Request, wait string) {
 	}
 }
 
-// silentClient sends a request without its body, and reads nothing until the handler no longer waits. It returns the body of
-// the response, and whether the response looked complete.
+// silentClient sends a request without its body, and reads nothing until the handler no longer waits. It returns the
+// body of the response, and whether the response looked complete.
 func silentClient(t *rapid.T, s *handlerServer, h2 bool, wait string, h http.HandlerFunc, ended chan struct{}) (body string, complete bool) {
 	s.handlers <- h
 	if h2 {

@@ -33,7 +33,8 @@ const (
 
 var allEvents = []event{evInformational, evHeader, evWrite, evFlush, evHijack, evStop, evStall, evStartDenial}
 
-// transitions is the table in the comment of responseState, without release. An event does not change a state that is absent.
+// transitions is the table in the comment of responseState, without release. An event does not change a state that is
+// absent.
 var transitions = map[event]map[responseState]responseState{
 	evInformational: {stateOpen: stateOpen},
 	evHeader:        {stateOpen: stateResponding, stateDenying: stateDenied},
@@ -202,8 +203,8 @@ func (s *handlerServer) ask(t *rapid.T, post bool, h http.HandlerFunc) received 
 	return got
 }
 
-// TestResponseWriter_FollowsStateMachine plays random events on a real server. Each must lead to the state in transitions, and
-// the client must receive the response of the model, complete or visibly cut short.
+// TestResponseWriter_FollowsStateMachine plays random events on a real server. Each must lead to the state in
+// transitions, and the client must receive the response of the model, complete or visibly cut short.
 func TestResponseWriter_FollowsStateMachine(t *testing.T) {
 	s := newHandlerServer(t, false)
 	rapid.Check(t, func(t *rapid.T) {

@@ -36,10 +36,10 @@ var goodReturns = map[string]string{
 	loginOrigin + "/x":                                 loginOrigin + "/x",
 }
 
-// BadReturns returns values of return_to that must be rejected and lead to the root. They are those of CVE-2020-4037, CVE-2020-5233, CVE-2020-11053,
-// CVE-2021-21291 (oauth2-proxy), CVE-2026-83589 (OpenShift oauth-proxy), CVE-2021-32786, CVE-2021-39191
-// (mod_auth_openidc), CVE-2021-29651 (Pomerium), CVE-2025-67713, CVE-2026-55500 (Miniflux), CVE-2026-28512 (Pocket ID,
-// userinfo), CVE-2022-28923 (Caddy), and Ory's on the boundary of DNS labels.
+// BadReturns returns values of return_to that must be rejected and lead to the root. They are those of CVE-2020-4037,
+// CVE-2020-5233, CVE-2020-11053, CVE-2021-21291 (oauth2-proxy), CVE-2026-83589 (OpenShift oauth-proxy), CVE-2021-32786,
+// CVE-2021-39191 (mod_auth_openidc), CVE-2021-29651 (Pomerium), CVE-2025-67713, CVE-2026-55500 (Miniflux),
+// CVE-2026-28512 (Pocket ID, userinfo), CVE-2022-28923 (Caddy), and Ory's on the boundary of DNS labels.
 func BadReturns() []string {
 	bad := []string{
 		"", " ", "evil.example", "evil.example/", "a", "?x", "#x", ".", "..", "./", "../", "./evil.example", ";//evil.example",

@@ -110,8 +110,8 @@ func (p *Proxy) decideAgain(live []*liveRequest, now time.Time, changes *batch) 
 	return cut
 }
 
-// endAll ends requests that were cut. It half-closes the connections of all tunnels before it closes any, on all cores: there
-// may be thousands, and each half-close is a system call that wakes a thread.
+// endAll ends requests that were cut. It half-closes the connections of all tunnels before it closes any, on all cores:
+// there may be thousands, and each half-close is a system call that wakes a thread.
 func endAll(cut []*liveRequest) {
 	var all sync.WaitGroup
 	for part := range slices.Chunk(cut, max(128, len(cut)/runtime.GOMAXPROCS(0)+1)) {
@@ -140,8 +140,8 @@ func (p *Proxy) newBatch() *batch {
 	return b
 }
 
-// recordCuts records the requests that were cut. Unlike every other action, a cut is recorded after it was made: a slow disk
-// must not keep a request alive that is no longer allowed.
+// recordCuts records the requests that were cut. Unlike every other action, a cut is recorded after it was made: a slow
+// disk must not keep a request alive that is no longer allowed.
 func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
 	for l, denied := range cut {
 		l.route.metrics.countCut(denied.reason)

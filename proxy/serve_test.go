@@ -78,8 +78,8 @@ func TestServe_PanicEndsOneRequest(t *testing.T) {
 	}
 }
 
-// TestServe_NeverMixesSettings checks that, while settings are reloaded, no request is decided by the rules of one version and
-// sent to the upstream of another.
+// TestServe_NeverMixesSettings checks that, while settings are reloaded, no request is decided by the rules of one
+// version and sent to the upstream of another.
 func TestServe_NeverMixesSettings(t *testing.T) {
 	w := newWorld(t, nil)
 	forAnyone := w.settings

@@ -25,8 +25,8 @@ func TestSettings_AcceptsUsual(t *testing.T) {
 	}
 }
 
-// TestSettings_Check makes one change to valid settings. Check must report one fault, at the path of the change, whose text
-// contains the hint.
+// TestSettings_Check makes one change to valid settings. Check must report one fault, at the path of the change, whose
+// text contains the hint.
 func TestSettings_Check(t *testing.T) {
 	for _, c := range []struct {
 		name   string

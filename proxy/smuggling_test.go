@@ -10,9 +10,9 @@ import (
 )
 
 // TestSmuggling checks that a request that two parsers could end at different bytes is rejected or is the last on its
-// connection, so that the bytes after it are never read as a request. The cases are those of CVE-2015-5739, CVE-2019-16276,
-// CVE-2022-1705, CVE-2023-29406, CVE-2025-22871, CVE-2023-27491, CVE-2026-88008 and of James Kettle's articles of 2019 to
-// 2025.
+// connection, so that the bytes after it are never read as a request. The cases are those of CVE-2015-5739,
+// CVE-2019-16276, CVE-2022-1705, CVE-2023-29406, CVE-2025-22871, CVE-2023-27491, CVE-2026-88008 and of James Kettle's
+// articles of 2019 to 2025.
 func TestSmuggling(t *testing.T) {
 	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: " + openHost + "\r\n\r\n"
 	start := func(method string) string { return method + " /first HTTP/1.1\r\nHost: " + openHost + "\r\n" }
@@ -77,9 +77,9 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// TestRoute_ChosenByHostAndPathAlone checks that no query, fragment, header or spelling of the method makes a denied request
-// match another route or rule (CVE-2025-54576, CVE-2026-41059, CVE-2026-34457, CVE-2026-9800, CVE-2026-55430, CVE-2026-40910,
-// CVE-2020-14359).
+// TestRoute_ChosenByHostAndPathAlone checks that no query, fragment, header or spelling of the method makes a denied
+// request match another route or rule (CVE-2025-54576, CVE-2026-41059, CVE-2026-34457, CVE-2026-9800, CVE-2026-55430,
+// CVE-2026-40910, CVE-2020-14359).
 func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var saw int
@@ -114,8 +114,8 @@ func TestRoute_ChosenByHostAndPathAlone(t *testing.T) {
 	}
 }
 
-// TestSmuggling_TwoLengthsEndConnection checks that a request with Content-Length and Transfer-Encoding is the last on its
-// connection (RFC 9112 §6.1).
+// TestSmuggling_TwoLengthsEndConnection checks that a request with Content-Length and Transfer-Encoding is the last on
+// its connection (RFC 9112 §6.1).
 func TestSmuggling_TwoLengthsEndConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	var bodies []string

@@ -16,8 +16,8 @@ import (
 	"sallyport/proxy/internal/upstream"
 )
 
-// TestRequestBody_NeverArrives checks that a request whose body never arrives gets its response, and that its connection is
-// then closed.
+// TestRequestBody_NeverArrives checks that a request whose body never arrives gets its response, and that its connection
+// is then closed.
 func TestRequestBody_NeverArrives(t *testing.T) {
 	const form = "Content-Type: application/x-www-form-urlencoded\r\n"
 	w := newWorld(t, func(s *Settings) {
@@ -93,8 +93,8 @@ func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 	}
 }
 
-// TestRequestBody_MayBeSlow checks that a body may take longer than limits.stall in all if its pauses are shorter, and that a
-// gRPC stream may also pause for longer.
+// TestRequestBody_MayBeSlow checks that a body may take longer than limits.stall in all if its pauses are shorter, and
+// that a gRPC stream may also pause for longer.
 func TestRequestBody_MayBeSlow(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
@@ -118,8 +118,8 @@ func TestRequestBody_MayBeSlow(t *testing.T) {
 	}
 }
 
-// TestResponse_Stalls checks that a response is ended if its client reads nothing over HTTP/1.1, or opens no flow-control window
-// over HTTP/2 (CVE-2019-9511, CVE-2019-9517).
+// TestResponse_Stalls checks that a response is ended if its client reads nothing over HTTP/1.1, or opens no
+// flow-control window over HTTP/2 (CVE-2019-9511, CVE-2019-9517).
 func TestResponse_Stalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	gone := make(chan struct{}, 1)
@@ -149,7 +149,8 @@ func TestResponse_Stalls(t *testing.T) {
 	await(t, "the response over HTTP/2 ends", gone)
 }
 
-// TestResponse_InformationalStalls checks that a request is ended if its client does not read the informational responses.
+// TestResponse_InformationalStalls checks that a request is ended if its client does not read the informational
+// responses.
 func TestResponse_InformationalStalls(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = time.Second
@@ -175,7 +176,8 @@ func TestResponse_ResetsDeadlines(t *testing.T) {
 	}
 }
 
-// closedWindowClient is an HTTP/2 client whose flow-control window is 0: the server may send headers, but no byte of a body.
+// closedWindowClient is an HTTP/2 client whose flow-control window is 0: the server may send headers, but no byte of a
+// body.
 type closedWindowClient struct{ *http2.Framer }
 
 func (w *world) dialWithClosedWindow() closedWindowClient {

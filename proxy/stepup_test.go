@@ -24,8 +24,8 @@ func (h *env) requireRecentLogin() {
 	}
 }
 
-// TestStepUp checks that a rule with max_auth_age makes a browser sign in again (RFC 9470; OpenID Connect Core 1.0 §3.1.2.1,
-// max_age).
+// TestStepUp checks that a rule with max_auth_age makes a browser sign in again (RFC 9470; OpenID Connect Core 1.0
+// §3.1.2.1, max_age).
 func TestStepUp(t *testing.T) {
 	const wiki = "https://wiki.example.com/team/x"
 	h := newEnv(t)

@@ -51,8 +51,8 @@ var streamKinds = []streamKind{
 	{name: "pending", open: openPending},
 }
 
-// serveStreams makes the upstream serve one stream of any kind, which goes on until the proxy ends it. The channels are closed
-// when the request has arrived and when it has ended.
+// serveStreams makes the upstream serve one stream of any kind, which goes on until the proxy ends it. The channels are
+// closed when the request has arrived and when it has ended.
 func (w *world) serveStreams() (reached, gone chan struct{}) {
 	reached, gone = make(chan struct{}), make(chan struct{})
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
@@ -147,8 +147,8 @@ func openWebSocket(w *world, c *http.Client, url string, headers ...string) *str
 	return s
 }
 
-// openUnreadWebSocket opens a WebSocket whose client reads nothing. All buffers fill up, so only closing the connection can end
-// it.
+// openUnreadWebSocket opens a WebSocket whose client reads nothing. All buffers fill up, so only closing the connection
+// can end it.
 func openUnreadWebSocket(w *world, c *http.Client, url string, headers ...string) *stream {
 	w.t.Helper()
 	h := "GET /unread-socket HTTP/1.1\r\nHost: " + strings.TrimPrefix(url, "https://") + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +

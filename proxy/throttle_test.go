@@ -9,8 +9,8 @@ import (
 	"sallyport/throttle"
 )
 
-// TestThrottle_InvalidTokens checks that an address that sends many invalid tokens gets 429 for further ones, but is still
-// served with a valid token or without one.
+// TestThrottle_InvalidTokens checks that an address that sends many invalid tokens gets 429 for further ones, but is
+// still served with a valid token or without one.
 func TestThrottle_InvalidTokens(t *testing.T) {
 	const api = "https://" + apiHost + "/v1/x"
 	w := newWorld(t, nil)
@@ -56,8 +56,8 @@ func TestThrottle_LoginStarts(t *testing.T) {
 	t.Errorf("the last login: %d", last)
 }
 
-// TestThrottle_Callbacks checks that callbacks are throttled: one login can be replayed many times, and each time the proxy may
-// send a request to the provider and record an event.
+// TestThrottle_Callbacks checks that callbacks are throttled: one login can be replayed many times, and each time the
+// proxy may send a request to the provider and record an event.
 func TestThrottle_Callbacks(t *testing.T) {
 	w := newWorld(t, nil)
 	w.token("alice", nil) // waits until the provider was discovered

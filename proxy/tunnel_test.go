@@ -20,8 +20,8 @@ import (
 const handshake = "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// webSocketUpstream returns the URL of an upstream that reads an opening handshake and then calls f with the connection and
-// its reader.
+// webSocketUpstream returns the URL of an upstream that reads an opening handshake and then calls f with the connection
+// and its reader.
 func webSocketUpstream(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,7 +51,8 @@ func webSocketUpstream(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reade
 // switching is the response to handshake (RFC 6455 §1.3).
 const switching = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 
-// echoWebSocketUpstream returns the URL of an upstream that sends a greeting along with its 101 and repeats what it receives.
+// echoWebSocketUpstream returns the URL of an upstream that sends a greeting along with its 101 and repeats what it
+// receives.
 func echoWebSocketUpstream(t *testing.T, greeting string) string {
 	t.Helper()
 	return webSocketUpstream(t, func(conn io.ReadWriteCloser, in io.Reader) {
@@ -60,8 +61,8 @@ func echoWebSocketUpstream(t *testing.T, greeting string) string {
 	})
 }
 
-// TestTunnel_LosesNothing checks that all bytes arrive: those that the client sends right after its handshake, those that the
-// upstream sends right after its 101, and those in flight when one side closes its writing side.
+// TestTunnel_LosesNothing checks that all bytes arrive: those that the client sends right after its handshake, those
+// that the upstream sends right after its 101, and those in flight when one side closes its writing side.
 func TestTunnel_LosesNothing(t *testing.T) {
 	const greeting, ahead = "hello", "sent ahead"
 	url := echoWebSocketUpstream(t, greeting)
@@ -160,7 +161,8 @@ func TestFrameTracker_SendsCloseBetweenFrames(t *testing.T) {
 	}
 }
 
-// TestTunnel_CarriesBothWays checks that messages of all frame sizes pass in both directions, and that the tunnel is counted.
+// TestTunnel_CarriesBothWays checks that messages of all frame sizes pass in both directions, and that the tunnel is
+// counted.
 func TestTunnel_CarriesBothWays(t *testing.T) {
 	w := newWorld(t, nil)
 	w.setUpstream(echo)

@@ -11,7 +11,8 @@ import (
 	"sallyport/proxy/internal/upstream"
 )
 
-// TestUpgrade_WebSocketsAlone checks that Upgrade is removed from every request that is no valid handshake of a WebSocket.
+// TestUpgrade_WebSocketsAlone checks that Upgrade is removed from every request that is no valid handshake of a
+// WebSocket.
 func TestUpgrade_WebSocketsAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	var upgrade atomic.Pointer[string]

@@ -58,8 +58,8 @@ func TestUpstream_Protocols(t *testing.T) {
 	}
 }
 
-// TestUpstreamTLS_ClientCertificate checks that the proxy authenticates to an upstream that requires a client certificate and
-// whose own certificate has another name than its address, and that a reload uses changed files.
+// TestUpstreamTLS_ClientCertificate checks that the proxy authenticates to an upstream that requires a client
+// certificate and whose own certificate has another name than its address, and that a reload uses changed files.
 func TestUpstreamTLS_ClientCertificate(t *testing.T) {
 	dir := t.TempDir()
 	ours := certificate(t, filepath.Join(dir, "ours"), "sallyport")

@@ -89,7 +89,8 @@ func (w *world) events(kind audit.Kind) (list []string) {
 	return list
 }
 
-// metric returns the sum of the values of a metric over all series that have the labels, given in pairs of name and value.
+// metric returns the sum of the values of a metric over all series that have the labels, given in pairs of name and
+// value.
 func (w *world) metric(name string, labels ...string) float64 {
 	w.t.Helper()
 	reg := prometheus.NewRegistry()

@@ -89,8 +89,8 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 }
 
 // startUpstream starts the upstream. By default it speaks HTTP, for which the proxy has a transport of its own; with
-// UPSTREAM=https in the environment it speaks TLS, for which the proxy uses net/http's transport. The tests must pass with
-// both.
+// UPSTREAM=https in the environment it speaks TLS, for which the proxy uses net/http's transport. The tests must pass
+// with both.
 func (w *world) startUpstream() {
 	w.upstream = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.upstreamHandler().ServeHTTP(rw, r) }))
 	w.t.Cleanup(w.upstream.Close)

@@ -72,8 +72,8 @@ func splitPort(authority string) (name, port string, err error) {
 	return name, port, nil
 }
 
-// ipv6Host returns the shortest form of an IPv6 address in brackets. An address with a zone or an IPv4 address in it is an
-// error: not every server reads it as the same host.
+// ipv6Host returns the shortest form of an IPv6 address in brackets. An address with a zone or an IPv4 address in it is
+// an error: not every server reads it as the same host.
 func ipv6Host(bracketed string) (string, error) {
 	addr, err := netip.ParseAddr(strings.TrimSuffix(bracketed[1:], "]"))
 	if err != nil || !strings.HasSuffix(bracketed, "]") || !addr.Is6() || addr.Is4In6() || addr.Zone() != "" {

@@ -46,8 +46,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// roundTrip writes the request and reads the header of the final response. reusable reports whether the header can be read
-// in one way only, so that the connection may be used again.
+// roundTrip writes the request and reads the header of the final response. reusable reports whether the header can be
+// read in one way only, so that the connection may be used again.
 func (c *conn) roundTrip(r *http.Request, timeout time.Duration) (res *http.Response, reusable bool, err error) {
 	c.responded = false
 	c.deadline = time.Now().Add(timeout)

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// http1Transport speaks HTTP/1.1 without TLS to one target, on the goroutine of the request. net/http's transport has two more
-// goroutines for each connection, and waking them is a third of the cost of forwarding a request. http1Transport handles only
-// requests that have no body and may be sent twice, such as the opening handshake of a WebSocket.
+// http1Transport speaks HTTP/1.1 without TLS to one target, on the goroutine of the request. net/http's transport has
+// two more goroutines for each connection, and waking them is a third of the cost of forwarding a request.
+// http1Transport handles only requests that have no body and may be sent twice, such as the opening handshake of a
+// WebSocket.
 type http1Transport struct {
 	address string
 	dialer  net.Dialer

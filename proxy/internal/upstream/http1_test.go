@@ -96,7 +96,8 @@ func get(ctx context.Context, transport http.RoundTripper, addr string) (res *ht
 
 const okResponse = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-// TestHTTP1Transport_ReusesConnection checks after which responses a connection is used again and after which it is closed.
+// TestHTTP1Transport_ReusesConnection checks after which responses a connection is used again and after which it is
+// closed.
 func TestHTTP1Transport_ReusesConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		first  string // response
@@ -138,8 +139,8 @@ func TestHTTP1Transport_ReusesConnection(t *testing.T) {
 	}
 }
 
-// TestHTTP1Transport_Retries checks that a request is sent a second time only if it was sent over an idle connection that was
-// closed before any of the response arrived.
+// TestHTTP1Transport_Retries checks that a request is sent a second time only if it was sent over an idle connection
+// that was closed before any of the response arrived.
 func TestHTTP1Transport_Retries(t *testing.T) {
 	s := newScriptedTarget(t, okResponse, closing, okResponse) // the connection is closed after the second request was read
 	d := newHTTP1Transport(s.addr, time.Minute)
@@ -165,8 +166,8 @@ func TestHTTP1Transport_Retries(t *testing.T) {
 	}
 }
 
-// TestHTTP1Transport_PassesInformational checks that a request receives up to maxInformational informational responses, and
-// fails if there are more.
+// TestHTTP1Transport_PassesInformational checks that a request receives up to maxInformational informational responses,
+// and fails if there are more.
 func TestHTTP1Transport_PassesInformational(t *testing.T) {
 	const hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 	var links []string
@@ -220,8 +221,8 @@ func TestHTTP1Transport_ClosesIdle(t *testing.T) {
 	}
 }
 
-// TestWriteRequestHead checks that the target reads the same request as from net/http's transport, and that a part that does not
-// fit into its line is rejected.
+// TestWriteRequestHead checks that the target reads the same request as from net/http's transport, and that a part that
+// does not fit into its line is rejected.
 func TestWriteRequestHead(t *testing.T) {
 	written := func(write func(io.Writer, *http.Request) error, r *http.Request) (*http.Request, error) {
 		var out bytes.Buffer
