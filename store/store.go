@@ -22,7 +22,9 @@ var (
 	ErrCompacted = errors.New("changes after that revision are no longer available; read everything again")
 	ErrClosed    = errors.New("store is closed")
 	ErrMissing   = errors.New("store is missing or empty")
-	ErrLocked    = errors.New("store is held by another process")
+	// ErrIncomplete means that the store as a whole is not what the last change left.
+	ErrIncomplete = errors.New("records of the store are lost")
+	ErrLocked     = errors.New("store is held by another process")
 )
 
 // Entry is one key and its value.

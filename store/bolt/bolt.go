@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
@@ -24,8 +25,9 @@ import (
 	"sallyport/store"
 )
 
-// format is the number of the file layout that this package reads and writes.
-const format = 1
+// format is the number of the file layout that this package writes. It reads format 1,
+// which has no totals, and turns it into this one.
+const format = 2
 
 // addressSpace is the size of the memory map from the start, whatever the size of
 // the file: to grow the map later, a writer would have to wait for every reader. It
@@ -37,6 +39,7 @@ var (
 	metaBucket  = []byte("meta")
 	formatKey   = []byte("format")
 	revisionKey = []byte("revision")
+	totalsKey   = []byte("totals")
 )
 
 // Options are the options of Open.
@@ -99,10 +102,16 @@ func (s *Store) open(options Options) error {
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return fmt.Errorf("opening %s: %w%s", s.path, store.ErrLocked, s.holder())
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("opening %s: %w; the server must be able to write the file and its folder", s.path, err)
+	case err != nil:
 		return fmt.Errorf("opening %s: %w; if the file is damaged, restore a backup", s.path, err)
 	}
 	s.db = db
+	if err := checkPages(s.path); err != nil {
+		return errors.Join(fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err), db.Close())
+	}
 	revision, err := s.prepare()
 	if err != nil {
 		return errors.Join(err, db.Close())
@@ -123,9 +132,13 @@ func (s *Store) holder() string {
 // prepare makes the buckets of a new file, or checks the format of an existing one,
 // and returns its revision.
 func (s *Store) prepare() (revision store.Revision, err error) {
-	if err := s.db.View(func(tx *bbolt.Tx) error { return s.checkFormat(tx.Bucket(metaBucket), &revision) }); err == nil {
-		return revision, nil
-	} else if !errors.Is(err, errNew) {
+	err = s.db.View(func(tx *bbolt.Tx) error { return s.checkFormat(tx, &revision) })
+	switch {
+	case errors.Is(err, errOld):
+		return revision, s.addTotals()
+	case err == nil:
+		return revision, s.checkRecords()
+	case !errors.Is(err, errNew):
 		return 0, err
 	}
 	err = s.db.Update(func(tx *bbolt.Tx) error {
@@ -136,7 +149,7 @@ func (s *Store) prepare() (revision store.Revision, err error) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(meta.Put(formatKey, number(format)), meta.Put(revisionKey, number(0)))
+		return errors.Join(meta.Put(formatKey, number(format)), meta.Put(revisionKey, number(0)), meta.Put(totalsKey, totals{}.encode()))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("making the store %s: %w", s.path, err)
@@ -144,22 +157,55 @@ func (s *Store) prepare() (revision store.Revision, err error) {
 	return 0, nil
 }
 
-// errNew means that the file has no buckets yet.
-var errNew = errors.New("new file")
+var (
+	errNew = errors.New("new file") // it has no buckets yet
+	errOld = errors.New("old file") // it has no totals yet
+)
 
-func (s *Store) checkFormat(meta *bbolt.Bucket, revision *store.Revision) error {
-	if meta == nil {
+// addTotals turns a file of format 1 into one of format 2.
+func (s *Store) addTotals() error {
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		sums, _ := countRecords(tx.Bucket(dataBucket))
+		meta := tx.Bucket(metaBucket)
+		return errors.Join(meta.Put(totalsKey, sums.encode()), meta.Put(formatKey, number(format)))
+	})
+	if err != nil {
+		return fmt.Errorf("bringing %s to format %d: %w", s.path, format, err)
+	}
+	return nil
+}
+
+// checkRecords demands that the file holds what the last change left.
+func (s *Store) checkRecords() error {
+	if err := s.db.View(checkTotals); err != nil {
+		return fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err)
+	}
+	return nil
+}
+
+// checkFormat returns errNew only for a file in which nothing was ever committed: its
+// first transactions write the empty pages.
+func (s *Store) checkFormat(tx *bbolt.Tx, revision *store.Revision) error {
+	meta := tx.Bucket(metaBucket)
+	switch {
+	case tx.ID() <= 1:
 		return errNew
+	case meta == nil || tx.Bucket(dataBucket) == nil:
+		return fmt.Errorf("opening %s: the file is damaged: a bucket is missing; restore a backup", s.path)
 	}
 	f, r := meta.Get(formatKey), meta.Get(revisionKey)
 	if len(f) != 8 || len(r) != 8 {
 		return fmt.Errorf("opening %s: the header is damaged; restore a backup", s.path)
 	}
-	if n := binary.BigEndian.Uint64(f); n != format {
+	*revision = store.Revision(binary.BigEndian.Uint64(r))
+	switch n := binary.BigEndian.Uint64(f); n {
+	case format:
+		return nil
+	case 1:
+		return errOld
+	default:
 		return fmt.Errorf("opening %s: its format is %d and this version reads %d; use the version that wrote it", s.path, n, format)
 	}
-	*revision = store.Revision(binary.BigEndian.Uint64(r))
-	return nil
 }
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -219,6 +265,9 @@ func (c contextWriter) Write(p []byte) (int, error) {
 
 // Check reads every page and every record and returns every fault.
 func (s *Store) Check(ctx context.Context) error {
+	if err := checkPages(s.path); err != nil { // bbolt's own check runs on a goroutine, where no fault can be caught
+		return err
+	}
 	return s.guard(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
 			var faults []error
@@ -230,7 +279,7 @@ func (s *Store) Check(ctx context.Context) error {
 					faults = append(faults, fmt.Errorf("record %q: %w", e.Key, err))
 				}
 			}
-			return errors.Join(append(faults, ctx.Err())...)
+			return errors.Join(append(faults, checkTotals(tx), ctx.Err())...)
 		})
 	})
 }

@@ -68,21 +68,29 @@ func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
 	}
 }
 
-// writer also records its writes for the feed.
+// writer also records its writes for the feed, and keeps the totals.
 type writer struct {
 	reader
+	totals *totals
 	writes []store.Write
 }
 
 func (w *writer) Put(key, value []byte) error {
 	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Value: append([]byte{}, value...)})
-	return w.data.Put(key, addChecksum(key, value))
+	if old := w.data.Get(key); old != nil {
+		w.totals.remove(key, old)
+	}
+	record := addChecksum(key, value)
+	w.totals.add(key, record)
+	return w.data.Put(key, record)
 }
 
 func (w *writer) Delete(key []byte) error {
-	if w.data.Get(key) == nil {
+	old := w.data.Get(key)
+	if old == nil {
 		return nil
 	}
+	w.totals.remove(key, old)
 	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Deleted: true})
 	return w.data.Delete(key)
 }

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -139,8 +140,9 @@ func finish(updates []*update, err error) {
 func apply(tx *bbolt.Tx, updates []*update) (changes []store.Change, failed int) {
 	meta := tx.Bucket(metaBucket)
 	revision := store.Revision(binary.BigEndian.Uint64(meta.Get(revisionKey)))
+	sums, _ := decodeTotals(meta.Get(totalsKey)) // checked when the file was opened
 	for i, u := range updates {
-		w := &writer{reader: reader{tx.Bucket(dataBucket), revision + 1}}
+		w := &writer{reader: reader{tx.Bucket(dataBucket), revision + 1}, totals: &sums}
 		if u.err = u.ctx.Err(); u.err == nil {
 			u.err = u.fn(w)
 		}
@@ -157,7 +159,7 @@ func apply(tx *bbolt.Tx, updates []*update) (changes []store.Change, failed int)
 	if len(changes) == 0 {
 		return nil, -1
 	}
-	if err := meta.Put(revisionKey, number(uint64(revision))); err != nil {
+	if err := errors.Join(meta.Put(revisionKey, number(uint64(revision))), meta.Put(totalsKey, sums.encode())); err != nil {
 		updates[0].err = err
 		return nil, 0
 	}
