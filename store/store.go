@@ -22,8 +22,8 @@ var (
 	ErrCompacted = errors.New("changes after that revision are no longer available; read everything again")
 	ErrClosed    = errors.New("store is closed")
 	ErrMissing   = errors.New("store is missing or empty")
-	// ErrIncomplete means that the store as a whole is not what the last change left.
-	ErrIncomplete = errors.New("records of the store are lost")
+	// ErrUnsound means that the store as a whole is not what the last change left.
+	ErrUnsound = errors.New("store is not what its last change left")
 	ErrLocked     = errors.New("store is held by another process")
 )
 

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/config"
+	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
@@ -27,6 +28,9 @@ func storeCommand() *cobra.Command {
 				return err
 			}
 			st, err := openStore(file.Store, false)
+			if errors.Is(err, store.ErrUnsound) {
+				return fmt.Errorf("%w: %w", errDenied, err)
+			}
 			if err != nil {
 				return err
 			}

@@ -191,7 +191,7 @@ func (s *Store) checkFormat(tx *bbolt.Tx, revision *store.Revision) error {
 	case tx.ID() <= 1:
 		return errNew
 	case meta == nil || tx.Bucket(dataBucket) == nil:
-		return fmt.Errorf("opening %s: the file is damaged: a bucket is missing; restore a backup", s.path)
+		return fmt.Errorf("opening %s: %w: the file is damaged: a bucket is missing; restore a backup", s.path, store.ErrUnsound)
 	}
 	f, r := meta.Get(formatKey), meta.Get(revisionKey)
 	if len(f) != 8 || len(r) != 8 {

@@ -3,10 +3,11 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
+
+	"sallyport/store"
 )
 
 // The layout of a bbolt file, in the byte order of the machine that wrote it: pages
@@ -28,7 +29,7 @@ const (
 	maxDepth   = 64 // bbolt's trees are less than ten pages deep
 )
 
-var errPages = errors.New("the pages are damaged")
+var errPages = fmt.Errorf("%w: the pages are damaged", store.ErrUnsound)
 
 // pages reads the pages of a file. It does not use the memory map, so a damaged or
 // missing page is an error and not a fault.

@@ -70,16 +70,16 @@ func countRecords(data *bbolt.Bucket) (t totals, damaged int) {
 func checkTotals(tx *bbolt.Tx) error {
 	want, ok := decodeTotals(tx.Bucket(metaBucket).Get(totalsKey))
 	if !ok {
-		return fmt.Errorf("%w: the totals are damaged", store.ErrIncomplete)
+		return fmt.Errorf("%w: the totals are damaged", store.ErrUnsound)
 	}
 	got, damaged := countRecords(tx.Bucket(dataBucket))
 	switch {
 	case got.records != want.records:
-		return fmt.Errorf("%w: %d records are there, and the last change left %d", store.ErrIncomplete, got.records, want.records)
+		return fmt.Errorf("%w: %d records are there, and the last change left %d", store.ErrUnsound, got.records, want.records)
 	case got.keys != want.keys:
-		return fmt.Errorf("%w: a record is under another key", store.ErrIncomplete)
+		return fmt.Errorf("%w: a record is under another key", store.ErrUnsound)
 	case got.checksums != want.checksums && damaged == 0:
-		return fmt.Errorf("%w: a record is older than the last change", store.ErrIncomplete)
+		return fmt.Errorf("%w: a record is older than the last change", store.ErrUnsound)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func TestOpen_RejectsLostRecords(t *testing.T) {
 			path := fileWithRecords(t, 100)
 			change(t, path, c.damage)
 			_, err := bolt.Open(path, bolt.Options{})
-			if !errors.Is(err, store.ErrIncomplete) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+			if !errors.Is(err, store.ErrUnsound) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("opening gives %v", err)
 			}
 		})
@@ -75,7 +75,7 @@ func TestOpen_AddsTotalsToOldFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	change(t, path, func(data, _ *bbolt.Bucket) error { return data.Delete([]byte("key-000100")) })
-	if _, err := bolt.Open(path, bolt.Options{}); !errors.Is(err, store.ErrIncomplete) {
+	if _, err := bolt.Open(path, bolt.Options{}); !errors.Is(err, store.ErrUnsound) {
 		t.Errorf("a record lost after the format was raised gives %v", err)
 	}
 }
