@@ -216,7 +216,7 @@ func (s *Store) guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(before)
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("store %s is damaged (%v); restore a backup", s.path, p)
+			err = fmt.Errorf("%w: %s is damaged (%v); restore a backup", store.ErrUnsound, s.path, p)
 		}
 	}()
 	return f()

@@ -114,7 +114,7 @@ func TestOpen_RejectsDamagedPages(t *testing.T) {
 			if err := os.Truncate(path, 8*int64(os.Getpagesize())); err != nil {
 				t.Fatal(err)
 			}
-		}, "was cut off"},
+		}, "damaged"}, // bbolt reads the freelist first, and may find that missing
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := fileWithRecords(t, 5000)
