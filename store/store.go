@@ -24,7 +24,7 @@ var (
 	ErrMissing   = errors.New("store is missing or empty")
 	// ErrUnsound means that the store as a whole is not what the last change left.
 	ErrUnsound = errors.New("store is not what its last change left")
-	ErrLocked     = errors.New("store is held by another process")
+	ErrLocked  = errors.New("store is held by another process")
 )
 
 // Entry is one key and its value.
