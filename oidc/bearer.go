@@ -35,11 +35,29 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 	}
 	id, err := p.bearer(ctx, m, token)
 	p.metrics.verified(err)
-	if now := m.keys.current(); err == nil && now.Equal(keys) { // otherwise a refresh came in between, and we cannot tell which keys verified it
+	if err != nil {
+		return Identity{}, err
+	}
+	id.seen = p.cache.firstSeen(digest, time.Now())
+	if now := m.keys.current(); now.Equal(keys) { // otherwise a refresh came in between, and we cannot tell which keys verified it
 		p.cache.put(digest, cachedToken{id, now})
 	}
-	return id, err
+	return id, nil
 }
+
+// CheckKey returns nil while the key that verified the token of an identity is
+// published. The error is a refusal if the key was withdrawn; any other error means
+// that we cannot tell. It reads memory only. See [Provider.Changed].
+func (p *Provider) CheckKey(id *Identity) error {
+	if id.keys == nil {
+		return refuse(KeyUnknown, "the identity does not come from a bearer token")
+	}
+	return id.keys.check(id.signature)
+}
+
+// Changed returns a channel that is closed when CheckKey may give another result than
+// before, other than by the passing of time. Take it before asking.
+func (p *Provider) Changed() <-chan struct{} { return p.changed.channel() }
 
 // Cached returns the identity of a token that [Provider.Bearer] verified before, if
 // the token is still valid. It does no I/O and verifies no signature.
@@ -119,11 +137,11 @@ func (p *Provider) verify(ctx context.Context, m *metadata, token string, types 
 	if err := checkForm(token, types); err != nil {
 		return nil, err
 	}
-	payload, err := m.keys.payload(ctx, token)
+	payload, by, err := m.keys.payload(ctx, token)
 	if err != nil {
 		return nil, err
 	}
-	c := &claims{}
+	c := &claims{keys: m.keys, signature: by}
 	if json.Unmarshal(payload, c) != nil || json.Unmarshal(payload, &c.all) != nil {
 		return nil, refuse(Malformed, "the token's claims are not a JSON object of the usual types")
 	}
@@ -132,14 +150,26 @@ func (p *Provider) verify(ctx context.Context, m *metadata, token string, types 
 
 // checkForm checks the form and the header of a token before any costly work. It has
 // reasons of their own for tokens that are often sent by mistake.
+//
+// A token has one spelling: every segment must be the canonical base64url of its bytes
+// (RFC 4648 §3.5). The libraries ignore unused bits.
 func checkForm(token string, types []string) error {
-	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, notInJWT) {
+	segments := strings.Split(token, ".")
+	if len(segments) != 3 || strings.ContainsFunc(token, notInJWT) {
 		return refuse(Malformed, "the token is not a signed JWT (encrypted ones are not accepted)")
 	}
-	head, _, _ := strings.Cut(token, ".")
-	data, err := base64.RawURLEncoding.Strict().DecodeString(head)
+	var header []byte
+	for i, segment := range segments {
+		data, err := base64.RawURLEncoding.Strict().DecodeString(segment)
+		if err != nil {
+			return refuse(Malformed, "a part of the token is not canonical base64url")
+		}
+		if i == 0 {
+			header = data
+		}
+	}
 	var h map[string]any
-	if err != nil || json.Unmarshal(data, &h) != nil {
+	if json.Unmarshal(header, &h) != nil {
 		return refuse(Malformed, "the token's header cannot be read")
 	}
 	switch {

@@ -47,6 +47,19 @@ func (c *tokenCache) put(token [sha256.Size]byte, t cachedToken) {
 	c.store(token, t)
 }
 
+// firstSeen returns when the token was first verified, as far back as the cache goes;
+// now if it is not in the cache.
+func (c *tokenCache) firstSeen(token [sha256.Size]byte, now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, tokens := range []map[[sha256.Size]byte]cachedToken{c.newer, c.older} {
+		if t, ok := tokens[token]; ok {
+			return t.identity.seen
+		}
+	}
+	return now
+}
+
 // store requires mu to be held.
 func (c *tokenCache) store(token [sha256.Size]byte, t cachedToken) {
 	if c.newer == nil || len(c.newer) >= maxCached {

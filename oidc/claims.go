@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -33,6 +32,9 @@ type claims struct {
 	TokenKind       string      `json:"idtyp"`
 
 	all map[string]any
+
+	keys      *keys // of the issuer; one of them verified the token
+	signature signature
 }
 
 // audience is one string or a list (RFC 7519 §4.1.3).
@@ -87,28 +89,19 @@ func (c *claims) hasAny(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return c.all[name] != nil })
 }
 
-// app returns the client ID of an application that calls for itself; "" if a user
-// calls. Entra sets idtyp only where it is configured. Without it, a token whose
-// subject is its oid and that has no delegated scope is an application's.
-func (c *claims) app() string {
-	ownSubject := c.Subject != "" && c.all["oid"] == c.Subject && !c.hasAny("scp", "scope")
-	if c.TokenKind != "app" && !ownSubject {
-		return ""
-	}
-	return cmp.Or(c.Party, c.App)
-}
-
 // maxKeyLength is the size limit of the value of user_claim, in bytes.
 const maxKeyLength = 1024
 
 // identity returns the identity that the claims state.
 func (p *Provider) identity(c *claims) (Identity, error) {
-	key, _ := c.all[p.settings.UserClaim].(string)
-	if key == "" || len(key) > maxKeyLength {
+	app := p.settings.Applications.clientOf(c)
+	key := c.text(p.settings.UserClaim)
+	if app == "" && key == "" || len(key) > maxKeyLength {
 		return Identity{}, refuse(ClaimMissing, "the token has no usable claim "+p.settings.UserClaim)
 	}
 	id := Identity{Key: key, Issuer: c.Issuer, Subject: c.Subject, Name: c.Name, Email: c.Email, ProviderSession: c.ProviderSession,
-		Roles: c.Roles, App: c.app(), Issued: c.Issued.Time, Authenticated: c.Authenticated.Time, Expires: c.Expires.Time}
+		Roles: c.Roles, App: app, Issued: c.Issued.Time, Authenticated: c.Authenticated.Time, Expires: c.Expires.Time,
+		keys: c.keys, signature: c.signature, backdated: p.tenant != ""}
 	if id.TimeKnown = !id.Authenticated.IsZero(); !id.TimeKnown {
 		id.Authenticated = id.Issued
 	}

@@ -2,10 +2,12 @@ package oidc
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,38 +16,53 @@ import (
 
 const (
 	refreshInterval    = 10 * time.Minute // a key that the provider withdrew is rejected after the next refresh
-	minRefreshInterval = 30 * time.Second // however many unknown keys tokens name
+	minRefreshInterval = 30 * time.Second // however many unknown keys tokens name; twice in it, see keys.startLookup
 	keysMaxAge         = 24 * time.Hour   // keys that could not be refreshed for so long are not used
+	maxMissing         = 100              // key ids that are remembered as missing
+	maxKeyID           = 256              // bytes; a longer key id is not remembered
 )
+
+// ErrNotLookedUp is returned for a token whose key may be new but cannot be looked up
+// now, because tokens caused fetches a moment ago.
+var ErrNotLookedUp = errors.New("the key that the token names is not known yet, and the provider's keys were fetched a moment ago")
 
 // algorithms are the signature algorithms that we accept.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
 
 // keys are the provider's public keys, by id. Only the document at its jwks_uri is
-// ever fetched; tokens can cause at most one fetch in minRefreshInterval.
+// ever fetched; tokens can cause at most two fetches in minRefreshInterval.
 type keys struct {
-	url    string
-	client *http.Client
-	count  func(result string)
+	url       string
+	client    *http.Client
+	count     func(result string)
+	withdrawn func() // called when a key is no longer published
 
 	mu       sync.Mutex // guards the fields below
 	byID     map[string][]jose.JSONWebKey
-	fetched  time.Time     // when the fetch of byID began
-	tried    time.Time     // when the last fetch began
-	err      error         // of the last fetch
-	inFlight chan struct{} // closed when the fetch under way ends; nil if there is none
+	fetched  time.Time       // when the fetch of byID began
+	tried    time.Time       // when the last fetch began
+	extra    time.Time       // when the last fetch began that came less than minRefreshInterval after another
+	missing  map[string]bool // ids that byID lacks although it was fetched after a token named them
+	err      error           // of the last fetch
+	inFlight chan struct{}   // closed when the fetch under way ends; nil if there is none
+}
+
+// signature is the key and the algorithm that a token was verified with.
+type signature struct {
+	id, algorithm string
+	key           any // *rsa.PublicKey or *ecdsa.PublicKey
 }
 
 // payload returns the payload of a token that one of the keys signed.
-func (k *keys) payload(ctx context.Context, token string) ([]byte, error) {
+func (k *keys) payload(ctx context.Context, token string) ([]byte, signature, error) {
 	signed, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
-		return nil, refuse(reasonOf(err), "the token is not a JWT signed by an allowed algorithm")
+		return nil, signature{}, refuse(reasonOf(err), "the token is not a JWT signed by an allowed algorithm")
 	}
 	header := signed.Signatures[0].Header
 	named, err := k.lookup(ctx, header.KeyID)
 	if err != nil {
-		return nil, err
+		return nil, signature{}, err
 	}
 	fitting := false
 	for _, key := range named {
@@ -54,13 +71,13 @@ func (k *keys) payload(ctx context.Context, token string) ([]byte, error) {
 		}
 		fitting = true
 		if payload, err := signed.Verify(key.Key); err == nil {
-			return payload, nil
+			return payload, signature{header.KeyID, header.Algorithm, key.Key}, nil
 		}
 	}
 	if !fitting {
-		return nil, refuse(AlgRefused, "the key that the token names must not be used with the token's algorithm")
+		return nil, signature{}, refuse(AlgRefused, "the key that the token names must not be used with the token's algorithm")
 	}
-	return nil, refuse(BadSignature, "the signature was not made with the key that the token names")
+	return nil, signature{}, refuse(BadSignature, "the signature was not made with the key that the token names")
 }
 
 func reasonOf(err error) Reason {
@@ -70,21 +87,92 @@ func reasonOf(err error) Reason {
 	return Malformed
 }
 
+// check returns nil while the key of a signature is published for its algorithm. It
+// reads memory only.
+func (k *keys) check(by signature) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tooOld() {
+		return errKeysTooOld
+	}
+	if !contains(k.byID[by.id], by) {
+		return refuse(KeyUnknown, "the provider has withdrawn the key that signed the token")
+	}
+	return nil
+}
+
+// contains reports whether one of keys is that of a signature.
+func contains(keys []jose.JSONWebKey, by signature) bool {
+	for _, key := range keys {
+		if published, ok := key.Key.(interface{ Equal(crypto.PublicKey) bool }); ok && isAllowedFor(key, by.algorithm) && published.Equal(by.key) {
+			return true
+		}
+	}
+	return false
+}
+
 // lookup returns the keys with an id, at least one. If the id is unknown, it fetches
-// the keys again.
+// the keys again. The id is refused if a fetch that began after the token came does
+// not find it; if no such fetch can be made now, the error is no refusal.
 func (k *keys) lookup(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
-	if named := k.cached(id); named != nil {
-		return named, nil
+	for asked := time.Now(); ; {
+		if named := k.cached(id); named != nil {
+			return named, nil
+		}
+		inFlight, err := k.startLookup(id, asked)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, waitError(ctx)
+		case <-inFlight:
+		}
 	}
-	err := k.refresh(ctx)
-	named := k.cached(id)
+}
+
+// startLookup returns a channel that is closed when a fetch ends that may find a key
+// with id, or an error if there is none to wait for. Beside the fetches that are
+// allowed once in minRefreshInterval, one more is allowed for an id that nobody asked
+// for before, so that two rotations in a row stop nobody.
+func (k *keys) startLookup(id string, asked time.Time) (inFlight chan struct{}, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
 	switch {
-	case named != nil:
-		return named, nil
-	case err != nil: // we cannot tell whether the key is a new one
-		return nil, err
+	case k.inFlight != nil:
+	case !k.tried.IsZero() && !k.tried.Before(asked): // a fetch that began after the token came has ended
+		if k.err == nil {
+			k.rememberMissing(id)
+		}
+		return nil, k.missingError()
+	case k.mayFetch(now):
+		k.start(now)
+	case k.err != nil || k.missing[id]:
+		return nil, k.missingError()
+	case now.Sub(k.extra) >= minRefreshInterval:
+		k.extra = now
+		k.start(now)
+	default:
+		return nil, ErrNotLookedUp
 	}
-	return nil, refuse(KeyUnknown, "the provider publishes no such key")
+	return k.inFlight, nil
+}
+
+// missingError is the error for a key that the last fetch did not find: a refusal, or
+// the error of the fetch. It requires mu to be held.
+func (k *keys) missingError() error {
+	if k.err != nil { // we cannot tell whether the key is a new one
+		return k.err
+	}
+	return refuse(KeyUnknown, "the provider publishes no such key")
+}
+
+// rememberMissing requires mu to be held.
+func (k *keys) rememberMissing(id string) {
+	if len(id) <= maxKeyID && len(k.missing) < maxMissing {
+		k.missing[id] = true
+	}
 }
 
 // cached returns the keys with an id that were fetched before; nil if there are none
@@ -92,11 +180,17 @@ func (k *keys) lookup(ctx context.Context, id string) ([]jose.JSONWebKey, error)
 func (k *keys) cached(id string) []jose.JSONWebKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.fetched.IsZero() || time.Since(k.fetched) >= keysMaxAge {
+	if k.tooOld() {
 		return nil
 	}
 	return k.byID[id]
 }
+
+// errKeysTooOld is returned when the keys could not be refreshed for keysMaxAge.
+var errKeysTooOld = errors.New("the provider's keys could not be refreshed for a day")
+
+// tooOld reports whether there are no keys that may be used. It requires mu to be held.
+func (k *keys) tooOld() bool { return k.fetched.IsZero() || time.Since(k.fetched) >= keysMaxAge }
 
 // refresh fetches the keys, unless the last attempt began less than
 // minRefreshInterval ago. It returns the error of the last attempt. Callers share a
@@ -104,23 +198,39 @@ func (k *keys) cached(id string) []jose.JSONWebKey {
 func (k *keys) refresh(ctx context.Context) error {
 	k.mu.Lock()
 	if k.inFlight == nil {
-		if !k.tried.IsZero() && time.Since(k.tried) < minRefreshInterval {
+		if !k.mayFetch(time.Now()) {
 			defer k.mu.Unlock()
 			return k.err
 		}
-		k.tried, k.inFlight = time.Now(), make(chan struct{})
-		go k.fetch(k.inFlight) // not bound to ctx, since others may wait for it too; requestTimeout bounds it
+		k.start(time.Now())
 	}
 	inFlight := k.inFlight
 	k.mu.Unlock()
 	select {
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for the provider's keys: %w", ctx.Err())
+		return waitError(ctx)
 	case <-inFlight:
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.err
+}
+
+func waitError(ctx context.Context) error {
+	return fmt.Errorf("waiting for the provider's keys: %w", ctx.Err())
+}
+
+// mayFetch reports whether the last fetch began long enough ago. It requires mu to be
+// held.
+func (k *keys) mayFetch(now time.Time) bool {
+	return k.tried.IsZero() || now.Sub(k.tried) >= minRefreshInterval
+}
+
+// start starts a fetch, which is not bound to the context of a caller, since others
+// may wait for it too; requestTimeout bounds it. It requires mu to be held.
+func (k *keys) start(now time.Time) {
+	k.tried, k.inFlight = now, make(chan struct{})
+	go k.fetch(k.inFlight)
 }
 
 func (k *keys) fetch(done chan struct{}) {
@@ -131,13 +241,33 @@ func (k *keys) fetch(done chan struct{}) {
 	} else {
 		k.count("ok")
 	}
+	if k.store(byID, err) {
+		k.withdrawn()
+	}
+	close(done)
+}
+
+// store stores the result of a fetch and reports whether a key is no longer published.
+func (k *keys) store(byID map[string][]jose.JSONWebKey, err error) (withdrawn bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.err = err; err == nil {
-		k.byID, k.fetched = byID, k.tried
-	}
 	k.inFlight = nil
-	close(done)
+	if k.err = err; err != nil {
+		return false
+	}
+	for id, old := range k.byID {
+		for _, key := range old {
+			withdrawn = withdrawn || !slices.ContainsFunc(byID[id], func(other jose.JSONWebKey) bool { return sameKey(key, other) })
+		}
+	}
+	k.byID, k.fetched, k.missing = byID, k.tried, map[string]bool{}
+	return withdrawn
+}
+
+// sameKey reports whether two published keys verify the same signatures.
+func sameKey(a, b jose.JSONWebKey) bool {
+	key, ok := a.Key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && a.Algorithm == b.Algorithm && key.Equal(b.Key)
 }
 
 // download fetches the key set; the client bounds it by requestTimeout and maxResponse

@@ -2,10 +2,13 @@ package oidc_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,9 +22,9 @@ import (
 	"sallyport/oidc"
 )
 
-// TestKeys_UnknownIDsCauseOneFetch: whatever key ids tokens name, there is at most one
-// fetch in thirty seconds, and nothing stays in memory (CVE-2025-59936,
-// CVE-2026-49998).
+// TestKeys_UnknownIDsCauseOneFetch: whatever key ids tokens name, the fetch at the
+// start is followed by at most one more in thirty seconds, and nothing stays in memory
+// (CVE-2025-59936, CVE-2026-49998).
 func TestKeys_UnknownIDsCauseOneFetch(t *testing.T) {
 	h := startFixture(t, nil)
 	if _, got := h.bearer(h.accessToken()); got != "" {
@@ -33,7 +36,7 @@ func TestKeys_UnknownIDsCauseOneFetch(t *testing.T) {
 	for i := range 10 {
 		all.Go(func() {
 			for n := range 1000 {
-				if _, got := h.bearer(entratest.Garbage(fmt.Sprint(i, "-", n), claims)); got != oidc.KeyUnknown {
+				if _, got := h.bearer(entratest.Garbage(fmt.Sprint(i, "-", n), claims)); got != oidc.KeyUnknown && got != unknown {
 					t.Errorf("an unknown key gives %q", got)
 				}
 			}
@@ -149,6 +152,54 @@ func TestBearer_RejectsDuplicateClaims(t *testing.T) {
 	if id, got := h.bearer(sign(t, jose.RS256, key, []byte(twice))); got != oidc.Malformed {
 		t.Errorf("gives %+v, %q", id, got)
 	}
+}
+
+// TestBearer_AcceptsOneSpelling: a token whose signature is right is rejected if a
+// segment is not the canonical base64url of its bytes.
+func TestBearer_AcceptsOneSpelling(t *testing.T) {
+	rsaPrivate, ecPrivate := rsaKey(t, 2048), ecKey(t, elliptic.P256())
+	for name, k := range map[string]struct {
+		alg     jose.SignatureAlgorithm
+		private crypto.Signer
+	}{"RSA": {jose.RS256, rsaPrivate}, "EC": {jose.ES256, ecPrivate}} {
+		h := withKeys(t, jose.JSONWebKey{Key: k.private.Public(), KeyID: "k"})
+		payload, _ := json.Marshal(h.entra.Claims(h.alice, audience))
+		for len(payload)%3 == 0 { // so that the last character of the segment has unused bits
+			payload = append(payload, ' ')
+		}
+		good := sign(t, k.alg, k.private, payload)
+		if _, got := h.bearer(good); got != "" {
+			t.Fatalf("%s: a good token gives %q", name, got)
+		}
+		parts := strings.Split(good, ".")
+		for spelling, token := range map[string]string{
+			"unused bits in the signature": good[:len(good)-1] + sibling(good[len(good)-1]),
+			"padding":                      good + "==",
+			"a line break":                 good + "\n",
+		} {
+			if _, got := h.bearer(token); got != oidc.Malformed {
+				t.Errorf("%s: %s gives %q", name, spelling, got)
+			}
+		}
+		if k.alg == jose.RS256 { // signed over the odd spelling
+			text := parts[0] + "." + parts[1][:len(parts[1])-1] + sibling(parts[1][len(parts[1])-1])
+			sum := sha256.Sum256([]byte(text))
+			signature, err := rsa.SignPKCS1v15(rand.Reader, rsaPrivate, crypto.SHA256, sum[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, got := h.bearer(text + "." + base64.RawURLEncoding.EncodeToString(signature)); got != oidc.Malformed {
+				t.Errorf("unused bits in the payload give %q", got)
+			}
+		}
+	}
+}
+
+// sibling returns the character of base64url after c, which differs in its last bit
+// when c is the canonical end of a segment.
+func sibling(c byte) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	return string(alphabet[strings.IndexByte(alphabet, c)+1])
 }
 
 // TestKeys_UnusableSets: a key set that cannot be used is an error and no refusal.

@@ -10,16 +10,22 @@ import (
 type LogoutToken struct {
 	Subject         string // "" if only the session is named
 	ProviderSession string // sid; "" for all sessions of the subject
+	ID              string // jti; names the token among those of the provider
 	Issued          time.Time
+	Expires         time.Time // when it is no longer accepted
 }
+
+// maxLogoutAge is how old a logout token may be, whatever its exp says: for so long the
+// caller must remember those that were used.
+const maxLogoutAge = 24 * time.Hour
 
 // logoutEvent is the member of events that every logout token has.
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
 // Logout verifies a logout token (OpenID Connect Back-Channel Logout 1.0 §2.6).
 //
-// Replays need no detection: a token only ends sessions that began before it was
-// issued.
+// The caller must reject a token that was used before (§2.6, 8): until clocks agree, it
+// also names sessions that began a little after it was issued.
 func (p *Provider) Logout(ctx context.Context, token string) (LogoutToken, error) {
 	m, err := p.discovered(ctx)
 	if err != nil {
@@ -35,6 +41,7 @@ func (p *Provider) logoutToken(ctx context.Context, m *metadata, token string) (
 	if err != nil {
 		return LogoutToken{}, err
 	}
+	expires := earlier(c.Expires.Time, c.Issued.Add(maxLogoutAge))
 	events, _ := c.all["events"].(map[string]any)
 	_, ok := events[logoutEvent].(map[string]any)
 	switch {
@@ -46,8 +53,17 @@ func (p *Provider) logoutToken(ctx context.Context, m *metadata, token string) (
 		return LogoutToken{}, refuse(WrongType, "the token has a nonce, which logout tokens must not have")
 	case c.Issued.IsZero() || c.text("jti") == "":
 		return LogoutToken{}, refuse(ClaimMissing, "the logout token has no iat or no jti")
+	case !time.Now().Before(expires):
+		return LogoutToken{}, refuse(Expired, "the logout token was issued more than a day ago")
 	case c.Subject == "" && c.ProviderSession == "":
 		return LogoutToken{}, refuse(ClaimMissing, "the logout token names neither a session nor a subject")
 	}
-	return LogoutToken{c.Subject, c.ProviderSession, c.Issued.Time}, nil
+	return LogoutToken{Subject: c.Subject, ProviderSession: c.ProviderSession, ID: c.text("jti"), Issued: c.Issued.Time, Expires: expires}, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

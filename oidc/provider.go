@@ -35,6 +35,7 @@ type Provider struct {
 	firstTry   sync.Once                // closes firstTried
 	firstTried chan struct{}
 
+	changed       *signal // shared with bearerIssuers: a key was withdrawn
 	cache         tokenCache
 	bearerIssuers map[string]*Provider // of bearer_issuers, by issuer
 	appsOnly      bool                 // of a bearer issuer without user_claim: its users are rejected
@@ -61,7 +62,7 @@ func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
 	}
 	callback := publicURL.JoinPath("/.sallyport/callback")
 	p := &Provider{settings: s, secret: secret, callback: callback.String(), tenant: tenantOf(s.Issuer),
-		client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{}), bearerIssuers: map[string]*Provider{}}
+		client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{}), changed: new(signal), bearerIssuers: map[string]*Provider{}}
 	for _, b := range s.BearerIssuers {
 		if p.bearerIssuers[b.Issuer], err = p.newBearerIssuer(b); err != nil {
 			return nil, err
@@ -80,8 +81,8 @@ func (p *Provider) newBearerIssuer(s BearerIssuer) (*Provider, error) {
 	if claim == "" {
 		claim = "sub" // appsOnly is set, so this claim decides nothing
 	}
-	return &Provider{settings: Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim},
-		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, firstTried: make(chan struct{}), appsOnly: s.UserClaim == ""}, nil
+	return &Provider{settings: Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim, Applications: s.Applications},
+		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, firstTried: make(chan struct{}), changed: p.changed, appsOnly: s.UserClaim == ""}, nil
 }
 
 // String returns the issuer, without secrets.
@@ -216,7 +217,7 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
 	return &metadata{
-		keys: &keys{url: extra.Keys, client: p.client, count: p.metrics.refreshed},
+		keys: &keys{url: extra.Keys, client: p.client, count: p.metrics.refreshed, withdrawn: p.changed.notify},
 		oauth: oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: string(p.secret), Endpoint: endpoint,
 			RedirectURL: p.callback, Scopes: p.settings.Scopes},
 		logout: extra.Logout, namesIss: extra.NamesIss,

@@ -61,4 +61,33 @@ type Identity struct {
 	TimeKnown       bool      // Authenticated is the auth_time of the token, not its iat
 	Authenticated   time.Time // when the user last signed in, as far as known
 	Expires         time.Time
+
+	// Of bearer tokens only.
+	keys      *keys // of the issuer; one of them verified the token
+	signature signature
+	seen      time.Time // when the token was first verified here
+	backdated bool      // the issuer dates iat back
+}
+
+// backdating is by how much Entra sets iat and nbf before the time of issue.
+const backdating = 5 * time.Minute
+
+// IssuedBefore reports whether a bearer token was issued before t, such as the time at
+// which its user was deactivated.
+//
+// The rule: a token that we verified before t was issued before t, whatever it says.
+// For any other, the time at which the provider issued it decides, to the second,
+// because iat has whole seconds. That time is iat. Only for Entra it is five minutes
+// after iat, because Entra dates every token back by that much; a token that we saw
+// clearly earlier than that is not dated back, and its iat decides. A token without
+// iat was issued before any t.
+func (id *Identity) IssuedBefore(t time.Time) bool {
+	issued := id.Issued
+	if issued.IsZero() || id.seen.Before(t) {
+		return true
+	}
+	if id.backdated && !id.seen.Before(issued.Add(backdating-skew)) {
+		issued = issued.Add(backdating)
+	}
+	return issued.Before(t.Truncate(time.Second))
 }

@@ -22,6 +22,7 @@ type Settings struct {
 	UserClaim        string         `yaml:"user_claim" doc:"the claim that says who somebody is; oid for Entra ID"`
 	UserAttribute    string         `yaml:"user_attribute" doc:"the SCIM attribute that has the same value: externalId or userName"`
 	Scopes           []string       `yaml:"scopes" doc:"scopes to ask for at login"`
+	Applications     Applications   `yaml:"applications" doc:"how tokens of applications, which call for themselves, are told from tokens of users"`
 	BearerIssuers    []BearerIssuer `yaml:"bearer_issuers" doc:"further issuers whose bearer tokens are taken; nobody signs in there"`
 	CAFile           string         `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the provider's, instead of the system's"`
 }
@@ -32,7 +33,10 @@ type BearerIssuer struct {
 	Issuer    string   `yaml:"issuer" doc:"exactly as it stands in the tokens; for Entra's version 1.0 https://sts.windows.net/TENANT-ID/"`
 	Audiences []string `yaml:"audiences" doc:"a token must name one of these"`
 	UserClaim string   `yaml:"user_claim" doc:"the claim by which its users are those of the directory; absent: only its applications are taken"`
-	CAFile    string   `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the issuer's, instead of the system's"`
+
+	Applications Applications `yaml:"applications" doc:"how tokens of its applications are told from tokens of users"`
+
+	CAFile string `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the issuer's, instead of the system's"`
 }
 
 // Defaults returns the values of absent keys.
@@ -62,6 +66,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 		fault("scopes", "lacks openid, without which the provider does not say who signed in; write [openid, profile, email]")
 	}
 	s.checkJoin(fault)
+	s.Applications.check(func(path, problem string) { fault("applications."+path, problem) })
 	s.checkBearerIssuers(fault)
 	if _, err := certPool(s.CAFile); err != nil {
 		fault("ca_file", err.Error())
@@ -85,6 +90,7 @@ func (s Settings) checkBearerIssuers(fault func(path, problem string)) {
 		if problem := claimProblem(b.UserClaim); b.UserClaim != "" && problem != "" {
 			fault(prefix+"user_claim", problem)
 		}
+		b.Applications.check(func(path, problem string) { fault(prefix+"applications."+path, problem) })
 		if _, err := certPool(b.CAFile); err != nil {
 			fault(prefix+"ca_file", err.Error())
 		}

@@ -37,6 +37,11 @@ func TestSettings_RejectsMistakes(t *testing.T) {
 		{"user_attribute", "cannot be joined by", func(s *oidc.Settings) { s.UserAttribute = "emails" }},
 		{"scopes", "lacks openid", func(s *oidc.Settings) { s.Scopes = []string{"profile"} }},
 		{"ca_file", "holds no PEM", func(s *oidc.Settings) { s.CAFile = good }},
+		{"applications.value", "belongs to a claim", func(s *oidc.Settings) { s.Applications.Value = "x" }},
+		{"applications.client_claims[0]", "is empty", func(s *oidc.Settings) { s.Applications.ClientClaims = []string{""} }},
+		{"bearer_issuers[0].applications.value", "belongs to a claim", func(s *oidc.Settings) {
+			s.BearerIssuers = []oidc.BearerIssuer{{Issuer: "https://other.example.com", Audiences: []string{"x"}, Applications: oidc.Applications{Value: "x"}}}
+		}},
 		{"api_audiences[1]", "is empty", func(s *oidc.Settings) { s.APIAudiences = []string{"x", " "} }},
 	} {
 		s := oidc.Defaults()

@@ -109,20 +109,75 @@ func (l *offline) signInHere() (oidc.Identity, error) {
 	return l.Finish(context.Background(), f, back.Query())
 }
 
-// TestKeys_OneFetchInThirtySeconds, however long the attack lasts.
-func TestKeys_OneFetchInThirtySeconds(t *testing.T) {
+// TestKeys_FetchesAreBounded: in thirty seconds there are at most two fetches, however
+// long the attack lasts. A token whose key was looked up is rejected; whether the
+// others are good cannot be told.
+func TestKeys_FetchesAreBounded(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.start()
 		advance(time.Second)
 		before := l.count(keysPath)
+		rejected := 0
 		for i := range 600 {
 			advance(100 * time.Millisecond)
-			if _, got := l.bearer(entratest.Garbage(fmt.Sprint(i), entratest.Claims{})); got != oidc.KeyUnknown {
+			switch _, got := l.bearer(entratest.Garbage(fmt.Sprint(i), entratest.Claims{})); got {
+			case oidc.KeyUnknown:
+				rejected++
+			case unknown:
+			default:
 				t.Fatalf("an unknown key gives %q", got)
 			}
 		}
-		if n := l.count(keysPath) - before; n != 2 {
-			t.Errorf("%d fetches in a minute", n)
+		if n := l.count(keysPath) - before; n < 2 || n > 4 || rejected != n {
+			t.Errorf("%d fetches in a minute, and %d tokens are rejected", n, rejected)
+		}
+	})
+}
+
+// TestKeys_TwoRotations: a key that nobody asked for yet is fetched at once, also
+// right after another fetch. Beyond that, a token whose key cannot be looked up now
+// is no refusal; it is accepted once the key was fetched.
+func TestKeys_TwoRotations(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
+		l.start()
+		advance(time.Second)
+		for i, want := range []oidc.Reason{"", unknown} { // the first fetch was that of the start
+			l.entra.Rotate()
+			if _, got := l.bearer(l.accessToken()); got != want {
+				t.Errorf("after rotation %d gives %q; want %q", i+1, got, want)
+			}
+			advance(5 * time.Second)
+		}
+		advance(25 * time.Second)
+		if _, got := l.bearer(l.accessToken()); got != "" {
+			t.Errorf("half a minute later gives %q", got)
+		}
+		l.entra.Rotate()
+		if _, got := l.bearer(l.accessToken()); got != "" {
+			t.Errorf("after another rotation gives %q", got)
+		}
+	})
+}
+
+// TestKeys_MissingIDIsRememberedForAWhile: a key id that was looked up in vain is
+// rejected without another fetch, and looked up again after half a minute.
+func TestKeys_MissingIDIsRememberedForAWhile(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
+		l.start()
+		advance(time.Minute)
+		before := l.count(keysPath)
+		for range 10 {
+			advance(time.Second)
+			if _, got := l.bearer(entratest.Garbage("missing", entratest.Claims{})); got != oidc.KeyUnknown {
+				t.Errorf("gives %q", got)
+			}
+		}
+		if n := l.count(keysPath) - before; n != 1 {
+			t.Errorf("%d fetches for one key id", n)
+		}
+		advance(30 * time.Second)
+		if l.bearer(entratest.Garbage("missing", entratest.Claims{})); l.count(keysPath)-before != 2 {
+			t.Error("it is not looked up again")
 		}
 	})
 }

@@ -40,7 +40,7 @@ func NewWorkloads(s WorkloadSettings, log *slog.Logger) (*Workloads, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{settings: Settings{Issuer: s.Issuer}, tenant: tenantOf(s.Issuer), client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{})}
+	p := &Provider{settings: Settings{Issuer: s.Issuer}, tenant: tenantOf(s.Issuer), client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{}), changed: new(signal)}
 	return &Workloads{p, s.Audiences, s.ClientIDs}, nil
 }
 
@@ -67,7 +67,7 @@ func (w *Workloads) Client(ctx context.Context, token string) (string, error) {
 		return "", nil
 	case c.Subject != "" && slices.Contains(w.clients, c.Subject):
 		return c.Subject, nil
-	case client != "" && slices.Contains(w.clients, client) && (c.Subject == client || c.app() != ""):
+	case client != "" && slices.Contains(w.clients, client) && (c.Subject == client || Applications{}.clientOf(c) != ""):
 		return client, nil
 	}
 	return "", nil
