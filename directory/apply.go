@@ -8,7 +8,7 @@ import (
 )
 
 // inDecisions are the prefixes of keys whose records decisions depend on.
-var inDecisions = []string{userKeys, groupKeys, memberOfKeys, suspendedKeys}
+var inDecisions = []string{userKeys, groupKeys, memberOfKeys, suspendedKeys, endedKeys}
 
 // apply brings one change of the store into memory and reports whether Lookup may
 // give another result than before. Users are replaced, never altered.
@@ -16,6 +16,11 @@ func (d *Directory) apply(change store.Change) (changed bool) {
 	memberships := map[string]*membershipChange{} // by user
 	groups := map[string]*Group{}                 // those that changed for decisions, by id
 	var receipts []receipt
+	for _, w := range change.Writes { // ends come first: nobody may find a user of the change without them
+		if strings.HasPrefix(string(w.Key), endedKeys) {
+			d.applyEnd(w)
+		}
+	}
 	for _, w := range change.Writes {
 		key := string(w.Key)
 		changed = changed || slices.ContainsFunc(inDecisions, func(prefix string) bool { return strings.HasPrefix(key, prefix) })

@@ -50,6 +50,7 @@ type Directory struct {
 
 	mu       sync.RWMutex // guards the fields below
 	groups   map[string]*Group
+	ended    map[string]time.Time // when callers with a value of the join attribute last ended
 	receipts []receipt
 }
 
@@ -88,8 +89,10 @@ func (d *Directory) Lookup(key string) (*User, bool) {
 }
 
 // keyOf returns the user's value of the join attribute.
-func (d *Directory) keyOf(u *User) string {
-	if d.join == "userName" {
+func (d *Directory) keyOf(u *User) string { return joinKey(d.join, u) }
+
+func joinKey(join string, u *User) string {
+	if join == "userName" {
 		return u.UserName
 	}
 	return u.ExternalID
@@ -144,7 +147,7 @@ func (d *Directory) Groups() []Group {
 
 // View runs fn on the store's newest revision.
 func (d *Directory) View(ctx context.Context, fn func(*Tx) error) error {
-	return d.store.View(ctx, func(r store.Reader) error { return fn(&Tx{r: r}) })
+	return d.store.View(ctx, func(r store.Reader) error { return fn(&Tx{r: r, join: d.join}) })
 }
 
 // Update makes all of fn's changes or none, and returns once Lookup sees them.
@@ -152,7 +155,7 @@ func (d *Directory) View(ctx context.Context, fn func(*Tx) error) error {
 // are made, but that Lookup may not see them yet; after any other none is made.
 func (d *Directory) Update(ctx context.Context, fn func(*Tx) error) error {
 	revision, err := d.store.Update(ctx, func(w store.Writer) error {
-		return fn(&Tx{r: w, w: w, now: time.Now().UTC()})
+		return fn(&Tx{r: w, w: w, now: time.Now().UTC(), join: d.join})
 	})
 	switch {
 	case errors.Is(err, store.ErrPoisoned), errors.Is(err, store.ErrClosed):

@@ -9,18 +9,19 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"sallyport/store"
 )
 
 // load reads the whole store and replaces memory.
 func (d *Directory) load(ctx context.Context) (store.Revision, error) {
-	l := &loader{users: newUserIndex(), groups: map[string]*Group{}, ordered: map[[idSize]byte]orderedGroup{}}
+	l := &loader{users: newUserIndex(), groups: map[string]*Group{}, ordered: map[[idSize]byte]orderedGroup{}, ended: map[string]time.Time{}}
 	verifying := make(chan verification, 1)
 	go func() { verifying <- d.verify(ctx) }()
 	err := d.store.View(ctx, func(r store.Reader) error {
 		l.revision = r.Revision()
-		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadSuspensions(r))
+		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadSuspensions(r), l.loadEnds(r))
 	})
 	verified := <-verifying
 	if err := errors.Join(err, verified.err); err != nil {
@@ -34,7 +35,7 @@ func (d *Directory) load(ctx context.Context) (store.Revision, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.index.Store(&index{l.users, keys})
-	d.groups = l.groups
+	d.groups, d.ended = l.groups, l.ended
 	return l.revision, nil
 }
 
@@ -76,6 +77,7 @@ type loader struct {
 	users    *userIndex
 	groups   map[string]*Group
 	ordered  map[[idSize]byte]orderedGroup // by the bytes of the id, as edges have them
+	ended    map[string]time.Time
 	revision store.Revision
 }
 

@@ -25,6 +25,9 @@ func (tx *Tx) Suspend(id, reason string) error {
 		return err
 	}
 	u.Epoch, u.DeactivatedAt = u.Epoch+1, tx.now
+	if err := tx.end(joinKey(tx.join, &u), tx.now); err != nil {
+		return err
+	}
 	return errors.Join(tx.write(userKeys, id, &u), tx.write(suspendedKeys, id, Suspension{tx.now, reason}))
 }
 

@@ -15,9 +15,10 @@ import (
 
 // Tx reads the store and, within Update, changes it. It reads what it has written.
 type Tx struct {
-	r   store.Reader
-	w   store.Writer // nil within View
-	now time.Time
+	r    store.Reader
+	w    store.Writer // nil within View
+	now  time.Time
+	join string // the attribute that callers are joined by
 }
 
 // Now returns the time of the change, in UTC.
@@ -208,6 +209,11 @@ func (tx *Tx) PutUser(u *User) error {
 	if old.Active && !u.Active {
 		u.Epoch, u.DeactivatedAt = u.Epoch+1, tx.now
 	}
+	if old.Active && !u.Active || joinKey(tx.join, &old) != joinKey(tx.join, u) {
+		if err := tx.endUser(&old); err != nil {
+			return err
+		}
+	}
 	return tx.writeUser(&old, u)
 }
 
@@ -329,13 +335,14 @@ func (tx *Tx) remove(prefix string, ids ...string) error {
 	return tx.w.Delete(key)
 }
 
-// DeleteUser removes the user, their memberships and their suspension.
+// DeleteUser removes the user, their memberships and their suspension. That they ended
+// is remembered.
 func (tx *Tx) DeleteUser(id string) error {
 	u, err := tx.User(id)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(tx.leaveAll(id), tx.remove(suspendedKeys, id)); err != nil {
+	if err := errors.Join(tx.leaveAll(id), tx.remove(suspendedKeys, id), tx.endUser(&u)); err != nil {
 		return err
 	}
 	return errors.Join(tx.move(nameKeys, Fold(u.UserName), "", id), tx.moveShared(externalKeys, listOf(u.ExternalID), nil, id),
