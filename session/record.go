@@ -17,6 +17,7 @@ import (
 //	session/of/<user>/<id>           a session
 //	session/grant/<id>/<digest>      the host that a token is for
 //	session/ticket/<id>/<digest>     what a ticket may be redeemed for
+//	session/logout/<digest of jti>   a logout token that was used
 //	session/key                      the sealing key
 //	signing/<id>                     a private key that assertions are signed with
 const (
@@ -24,6 +25,7 @@ const (
 	prefixSession = "session/of/"
 	prefixToken   = "session/grant/"
 	prefixTicket  = "session/ticket/"
+	prefixLogout  = "session/logout/"
 	keySealing    = "session/key"
 	prefixSigning = "signing/"
 )
