@@ -10,18 +10,18 @@ import (
 	"sallyport/store"
 )
 
-// EndsKept is how long the end of a person is remembered. Whoever accepts bearer
+// EndsRemembered is how long the end of a person is remembered. Whoever accepts bearer
 // tokens must reject those that were issued longer ago: for them it is not known
 // whether their user ended since. No provider that we know issues access tokens that
 // are valid for longer: Entra and Okta allow a day, Auth0 thirty.
-const EndsKept = 31 * 24 * time.Hour
+const EndsRemembered = 31 * 24 * time.Hour
 
 // pruned is how many expired ends each new one deletes, so that they do not pile up.
 const pruned = 4
 
 // EndedAt returns when the user with this value of the join attribute was last
 // deactivated, suspended or deleted, or lost that value; zero if that never happened,
-// or longer than [EndsKept] ago. The user's record may be gone since, and another one
+// or longer than [EndsRemembered] ago. The user's record may be gone since, and another one
 // may have the value. It reads memory only.
 func (d *Directory) EndedAt(key string) time.Time {
 	d.mu.RLock()
@@ -51,12 +51,12 @@ func (tx *Tx) endUser(u *User) error {
 	return tx.end(joinKey(tx.join, u), at)
 }
 
-// pruneEnds deletes a few of the ends that are older than EndsKept.
+// pruneEnds deletes a few of the ends that are older than EndsRemembered.
 func (tx *Tx) pruneEnds() error {
 	var old [][]byte
 	for e := range tx.r.Scan([]byte(endedKeys), nil) { // also damaged ones
 		at, _, ok := parseEnded(e.Key)
-		if !ok || tx.now.Sub(at) < EndsKept || len(old) == pruned {
+		if !ok || tx.now.Sub(at) < EndsRemembered || len(old) == pruned {
 			break
 		}
 		old = append(old, slices.Clone(e.Key))

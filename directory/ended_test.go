@@ -85,14 +85,14 @@ func TestEndedAt_DeletionOfInactiveUser(t *testing.T) {
 	}
 }
 
-// TestEndedAt_ForgetsAfterEndsKept: ends that are older than any token that is accepted
+// TestEndedAt_ForgetsAfterEndsRemembered: ends that are older than any token that is accepted
 // are deleted, a few with each new one.
-func TestEndedAt_ForgetsAfterEndsKept(t *testing.T) {
+func TestEndedAt_ForgetsAfterEndsRemembered(t *testing.T) {
 	h := newTestDirectory(t)
 	now := time.Now()
 	_, err := h.store.Update(t.Context(), func(w store.Writer) error {
 		var errs []error
-		for i, age := range []time.Duration{directory.EndsKept + 3*time.Hour, directory.EndsKept + 2*time.Hour, directory.EndsKept - time.Hour} {
+		for i, age := range []time.Duration{directory.EndsRemembered + 3*time.Hour, directory.EndsRemembered + 2*time.Hour, directory.EndsRemembered - time.Hour} {
 			errs = append(errs, w.Put(directory.EndedKey(now.Add(-age), string(rune('a'+i))), []byte("{}")))
 		}
 		return errors.Join(errs...)

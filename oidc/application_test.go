@@ -53,7 +53,6 @@ func TestApplications_AreToldFromUsers(t *testing.T) {
 		{"Keycloak's user", oidc.Applications{}, user, ""},
 		{"a user who is called like a service account", oidc.Applications{}, with(user, entratest.Claims{"preferred_username": "service-account-robot"}), ""},
 		{"a user of RFC 9068", oidc.Applications{}, with(user, entratest.Claims{"client_id": "Robot", "sid": nil}), ""},
-		{"a client ID that is no text", oidc.Applications{}, with(service, entratest.Claims{"azp": 7, "client_id": 7}), ""},
 		{"Auth0's, configured", gty, auth0, app},
 		{"Auth0's user, configured", gty, with(auth0, entratest.Claims{"gty": "password"}), ""},
 		{"Keycloak's, where another is configured", gty, service, ""},

@@ -19,7 +19,7 @@ const (
 	minRefreshInterval = 30 * time.Second // however many unknown keys tokens name; twice in it, see keys.startLookup
 	keysMaxAge         = 24 * time.Hour   // keys that could not be refreshed for so long are not used
 	maxMissing         = 100              // key ids that are remembered as missing
-	maxKeyID           = 256              // bytes; a longer key id is not remembered
+	maxKeyID           = 256              // bytes of a key id that may be that of a new key
 )
 
 // ErrNotLookedUp is returned for a token whose key may be new but cannot be looked up
@@ -40,8 +40,10 @@ type keys struct {
 	mu       sync.Mutex // guards the fields below
 	byID     map[string][]jose.JSONWebKey
 	fetched  time.Time       // when the fetch of byID began
-	tried    time.Time       // when the last fetch began
+	begun    int             // how many fetches have begun
+	tried    time.Time       // when the last of them began
 	extra    time.Time       // when the last fetch began that came less than minRefreshInterval after another
+	asked    string          // the id for which the fetch under way began; "" if for none
 	missing  map[string]bool // ids that byID lacks although it was fetched after a token named them
 	err      error           // of the last fetch
 	inFlight chan struct{}   // closed when the fetch under way ends; nil if there is none
@@ -115,11 +117,11 @@ func contains(keys []jose.JSONWebKey, by signature) bool {
 // the keys again. The id is refused if a fetch that began after the token came does
 // not find it; if no such fetch can be made now, the error is no refusal.
 func (k *keys) lookup(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
-	for asked := time.Now(); ; {
+	for before := k.fetches(); ; {
 		if named := k.cached(id); named != nil {
 			return named, nil
 		}
-		inFlight, err := k.startLookup(id, asked)
+		inFlight, err := k.startLookup(id, before)
 		if err != nil {
 			return nil, err
 		}
@@ -131,32 +133,46 @@ func (k *keys) lookup(ctx context.Context, id string) ([]jose.JSONWebKey, error)
 	}
 }
 
+// fetches returns how many fetches have begun.
+func (k *keys) fetches() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.begun
+}
+
 // startLookup returns a channel that is closed when a fetch ends that may find a key
-// with id, or an error if there is none to wait for. Beside the fetches that are
-// allowed once in minRefreshInterval, one more is allowed for an id that nobody asked
-// for before, so that two rotations in a row stop nobody.
-func (k *keys) startLookup(id string, asked time.Time) (inFlight chan struct{}, err error) {
+// with id, or an error if there is none to wait for; before is how many fetches had
+// begun when the token came. Beside the fetches that are allowed once in
+// minRefreshInterval, one more is allowed for an id that nobody asked for before, so
+// that two rotations in a row stop nobody.
+func (k *keys) startLookup(id string, before int) (inFlight chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
 	switch {
 	case k.inFlight != nil:
-	case !k.tried.IsZero() && !k.tried.Before(asked): // a fetch that began after the token came has ended
-		if k.err == nil {
-			k.rememberMissing(id)
-		}
+	case k.begun > before: // a fetch that began after the token came has ended
+		k.rememberMissing(id)
 		return nil, k.missingError()
 	case k.mayFetch(now):
-		k.start(now)
-	case k.err != nil || k.missing[id]:
+		k.start(now, id)
+	case k.err != nil || k.missing[id] || id == "" || len(id) > maxKeyID: // no provider has such ids
 		return nil, k.missingError()
 	case now.Sub(k.extra) >= minRefreshInterval:
 		k.extra = now
-		k.start(now)
+		k.start(now, id)
 	default:
 		return nil, ErrNotLookedUp
 	}
 	return k.inFlight, nil
+}
+
+// rememberMissing remembers that the last fetch did not find id, if it succeeded. It
+// requires mu to be held.
+func (k *keys) rememberMissing(id string) {
+	if k.err == nil && k.byID[id] == nil && len(id) <= maxKeyID && len(k.missing) < maxMissing {
+		k.missing[id] = true
+	}
 }
 
 // missingError is the error for a key that the last fetch did not find: a refusal, or
@@ -166,13 +182,6 @@ func (k *keys) missingError() error {
 		return k.err
 	}
 	return refuse(KeyUnknown, "the provider publishes no such key")
-}
-
-// rememberMissing requires mu to be held.
-func (k *keys) rememberMissing(id string) {
-	if len(id) <= maxKeyID && len(k.missing) < maxMissing {
-		k.missing[id] = true
-	}
 }
 
 // cached returns the keys with an id that were fetched before; nil if there are none
@@ -202,7 +211,7 @@ func (k *keys) refresh(ctx context.Context) error {
 			defer k.mu.Unlock()
 			return k.err
 		}
-		k.start(time.Now())
+		k.start(time.Now(), "")
 	}
 	inFlight := k.inFlight
 	k.mu.Unlock()
@@ -227,8 +236,11 @@ func (k *keys) mayFetch(now time.Time) bool {
 }
 
 // start starts a fetch, which is not bound to the context of a caller, since others
-// may wait for it too; requestTimeout bounds it. It requires mu to be held.
-func (k *keys) start(now time.Time) {
+// may wait for it too; requestTimeout bounds it. A token named the key id asked, or it
+// is "". It requires mu to be held.
+func (k *keys) start(now time.Time, asked string) {
+	k.begun++
+	k.asked = asked
 	k.tried, k.inFlight = now, make(chan struct{})
 	go k.fetch(k.inFlight)
 }
@@ -261,6 +273,7 @@ func (k *keys) store(byID map[string][]jose.JSONWebKey, err error) (withdrawn bo
 		}
 	}
 	k.byID, k.fetched, k.missing = byID, k.tried, map[string]bool{}
+	k.rememberMissing(k.asked)
 	return withdrawn
 }
 

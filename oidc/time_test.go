@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -207,6 +208,117 @@ func TestKeys_WithdrawnKeyIsRejected(t *testing.T) {
 			t.Errorf("gives %q", got)
 		}
 	})
+}
+
+// TestCheckKey_FollowsWhatIsPublished: Changed tells when a key is withdrawn, and only
+// the tokens of that key are refused then. Keys that are too old prove nothing.
+func TestCheckKey_FollowsWhatIsPublished(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
+		l.start()
+		advance(time.Second)
+		verified := func() oidc.Identity {
+			t.Helper()
+			id, got := l.bearer(l.accessToken())
+			if got != "" {
+				t.Fatalf("a good token gives %q", got)
+			}
+			return id
+		}
+		check := func(when string, id oidc.Identity, want oidc.Reason) {
+			t.Helper()
+			if got := reasonOf(l.CheckKey(&id)); got != want {
+				t.Errorf("%s: %q, want %q", when, got, want)
+			}
+		}
+		changed := func(c <-chan struct{}) bool {
+			select {
+			case <-c:
+				return true
+			default:
+				return false
+			}
+		}
+		old := verified()
+		c := l.Changed()
+		l.entra.Rotate()
+		advance(10 * time.Minute)
+		other := verified()
+		check("after a rotation, the old key", old, "")
+		if changed(c) {
+			t.Error("a new key is told as a change")
+		}
+		l.entra.Withdraw()
+		advance(10 * time.Minute)
+		check("the withdrawn key", old, oidc.KeyUnknown)
+		check("the other key", other, "")
+		if !changed(c) || changed(l.Changed()) {
+			t.Error("the withdrawal is not told, or told again")
+		}
+		check("no token", oidc.Identity{}, oidc.KeyUnknown)
+		l.set(true, false)
+		advance(25 * time.Hour)
+		check("after a day without the provider", other, unknown)
+	})
+}
+
+// TestIssuedBefore has a row for each token and time of the end of its user.
+func TestIssuedBefore(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, l *offline) {
+		l.start()
+		advance(time.Hour + 500*time.Millisecond)
+		now := time.Now()
+		for _, c := range []struct {
+			name string
+			iat  time.Duration // before now, which is when the token is first seen
+			end  time.Duration // before now
+			want bool
+		}{
+			{"a new one", 0, time.Hour, false},
+			{"one of the same second", 0, 400 * time.Millisecond, false},
+			{"one that is seen before the end", 0, -time.Second, true},
+			{"dated back, seen before the end", 5 * time.Minute, -time.Second, true},
+			{"dated back, a new one", 5 * time.Minute, time.Second, false},
+			{"dated back, by a clock that is fast", 5*time.Minute - 20*time.Second, time.Second, false},
+			{"dated back, from before", 5*time.Minute + 10*time.Second, time.Second, true},
+			{"clearly not dated back, from before", time.Minute, time.Second, true},
+			{"old", time.Hour, time.Minute, true},
+			{"old, after an older end", time.Hour, 2 * time.Hour, false},
+		} {
+			token := l.entra.AccessToken(l.alice, audience, func(claims entratest.Claims) { claims["iat"] = now.Add(-c.iat).Unix() })
+			id, got := l.bearer(token)
+			if got != "" || id.IssuedBefore(now.Add(-c.end)) != c.want {
+				t.Errorf("%s: %q, not %v", c.name, got, c.want)
+			}
+			advance(11 * time.Minute) // the keys are fetched again meanwhile
+			again, got := l.bearer(token)
+			if got != "" || again.IssuedBefore(now.Add(-c.end)) != c.want {
+				t.Errorf("%s, seen again: %q, not %v", c.name, got, c.want)
+			}
+			now = time.Now()
+		}
+		without, got := l.bearer(l.entra.AccessToken(l.alice, audience, func(claims entratest.Claims) { delete(claims, "iat") }))
+		if got != "" || !without.IssuedBefore(time.Time{}.Add(time.Second)) {
+			t.Errorf("without iat: %q", got)
+		}
+	})
+}
+
+// TestIssuedBefore_OtherProviders: only Entra is known to date tokens back.
+func TestIssuedBefore_OtherProviders(t *testing.T) {
+	h := newFixture(t)
+	h.override(func(w http.ResponseWriter, r *http.Request) bool {
+		r.URL.Path = strings.Replace(r.URL.Path, "/realm/", "/", 1)
+		return isFor(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d["issuer"] = h.settings.Issuer })
+	})
+	h.settings.Issuer += "/realm"
+	<-h.run()
+	token := h.entra.AccessToken(h.alice, audience, func(c entratest.Claims) {
+		c["iss"], c["iat"] = h.settings.Issuer, time.Now().Add(-5*time.Minute).Unix()
+	})
+	id, got := h.bearer(token)
+	if got != "" || !id.IssuedBefore(time.Now().Add(-2*time.Second)) {
+		t.Errorf("a token of another provider counts as dated back, or gives %q", got)
+	}
 }
 
 // TestKeys_SurviveOutage: known keys are used for a day. Unknown keys, and all keys

@@ -40,7 +40,13 @@ func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, req *request
 		writeLogoutError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The logout token cannot be verified at the moment.")
 		return nil
 	}
-	if err := p.endSessionsOf(r, req, logout); err != nil {
+	used, err := p.useLogout(r, req, logout)
+	switch {
+	case used:
+		p.log.InfoContext(r.Context(), "logout token rejected: it was used before", "request", req.id)
+		writeLogoutError(w, http.StatusBadRequest, "invalid_request", "The logout token was used before.")
+		return nil
+	case err != nil:
 		p.log.ErrorContext(r.Context(), "sessions not ended by back-channel logout", "err", err, "request", req.id)
 		writeLogoutError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The sessions could not be ended at the moment.")
 		return nil
@@ -57,6 +63,18 @@ func logoutToken(w http.ResponseWriter, r *http.Request) string {
 		return ""
 	}
 	return r.PostForm.Get("logout_token")
+}
+
+// useLogout ends the sessions that the logout token names, or reports that the token was used before. It is marked as
+// used last, so that the provider may send it again if ending the sessions fails.
+func (p *Proxy) useLogout(r *http.Request, req *request, logout oidc.LogoutToken) (used bool, err error) {
+	if used, err := p.sessions.LogoutUsed(r.Context(), logout.ID); used || err != nil {
+		return used, err
+	}
+	if err := p.endSessionsOf(r, req, logout); err != nil {
+		return false, err
+	}
+	return false, p.sessions.UseLogout(r.Context(), logout.ID, logout.Expires)
 }
 
 // endSessionsOf ends every session that the logout token names and that started before it was issued.

@@ -93,3 +93,34 @@ func TestBackchannelLogout_RejectsOtherForms(t *testing.T) {
 		}
 	}
 }
+
+// TestBackchannelLogout_RejectsReplays checks that a logout token works once: sent again within the minute by which
+// clocks may differ, it does not end a session that began after it.
+func TestBackchannelLogout_RejectsReplays(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil) // the provider was discovered
+	logout := func(jti string) string {
+		return w.tenant.Sign(entratest.Claims{"iss": w.tenant.Issuer(), "aud": w.tenant.ClientID(), "tid": w.tenant.ID, "jti": jti,
+			"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "sub": "subject of alice",
+			"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}, map[string]any{"typ": "logout+jwt"})
+	}
+	status := func(cookie string) int {
+		resp, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie, "Accept", "application/json")
+		return resp.StatusCode
+	}
+	_, first := w.signIn("alice", appHost)
+	token := logout("one")
+	if got := w.sendLogoutToken(loginHost, token); got != 200 || status(first) != 401 {
+		t.Fatalf("the first gives %d, and the session %d", got, status(first))
+	}
+	_, second := w.signIn("alice", appHost)
+	if got := w.sendLogoutToken(loginHost, token); got != 400 || status(second) != 200 {
+		t.Errorf("sent again it gives %d, and the session that began after it %d", got, status(second))
+	}
+	if got := w.sendLogoutToken(loginHost, logout("one")); got != 400 || status(second) != 200 {
+		t.Errorf("another token with its jti gives %d, and the session %d", got, status(second))
+	}
+	if got := w.sendLogoutToken(loginHost, logout("two")); got != 200 || status(second) != 401 {
+		t.Errorf("the next gives %d, and the session %d", got, status(second))
+	}
+}

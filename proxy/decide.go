@@ -48,13 +48,18 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 			return out
 		}
 	}
-	q := p.pools.policyRequests.Get().(*policy.Request)
-	defer p.pools.policyRequests.Put(q)
-	*q = policyRequest(req, c, out.user, now)
-	if out.decision = r.decideReadings(q, readings); !out.decision.Allow {
+	if out.decision = p.decideRules(r, readings, req, c, out.user, now); !out.decision.Allow {
 		out.denial = denialByPolicy(req, c, out.decision)
 	}
 	return out
+}
+
+// decideRules returns what the rules of r decide about req, sent by a caller, by every reading of its path.
+func (p *Proxy) decideRules(r *route, readings []string, req *request, c *caller, u *directory.User, now time.Time) policy.Decision {
+	q := p.pools.policyRequests.Get().(*policy.Request)
+	defer p.pools.policyRequests.Put(q)
+	*q = policyRequest(req, c, u, now)
+	return r.decideReadings(q, readings)
 }
 
 // preflightReason is the reason of CORS preflight requests that a route lets through: no rule decides them.

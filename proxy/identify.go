@@ -27,25 +27,57 @@ func (p *Proxy) identify(r *http.Request, req *request) *denial {
 		delete(r.Header, "Cookie")
 		return nil
 	}
-	denied := p.authenticate(r, req)
+	open := p.admitsAnyone(req)
+	denied := p.authenticate(r, req, open)
+	if open && denied.isAboutCaller() {
+		denied = nil
+	}
+	if open && denied == nil && req.caller != nil {
+		if _, invalid := p.checkUser(req.caller, req.received); invalid.isAboutCaller() {
+			req.caller = nil
+		}
+	}
 	if denied != nil {
 		req.route.metrics.countDecision(decisionDeny, denied.reason)
 	}
 	return denied
 }
 
-// authenticate verifies the bearer token if there is one, and otherwise the session cookie.
-func (p *Proxy) authenticate(r *http.Request, req *request) *denial {
+// admitsAnyone reports whether the rules let the request in whoever sends it. Then no credential is judged: one that is
+// not valid counts as none, so that the upstream is told of nobody. A valid one still tells the upstream who is calling,
+// and the rules may deny that caller.
+//
+// This is settled before the request is live. Later, a request whose upstream was told of a caller ends with the caller.
+func (p *Proxy) admitsAnyone(req *request) bool {
+	return req.route.policy.AllowsAnyone() && p.decideRules(req.route, req.readings, req, nil, nil, req.received).Allow
+}
+
+// isAboutCaller reports whether a request is denied because of who is calling, or because that cannot be told, and not
+// because the request or our memory is at fault.
+func (denied *denial) isAboutCaller() bool { return denied != nil && aboutCaller[denied.reason] }
+
+var aboutCaller = map[Reason]bool{tokenRefused: true, tooMany: true, providerUnavailable: true, unknownUser: true,
+	inactiveUser: true, suspendedUser: true, damagedRecord: true, sessionEnded: true, sessionExpired: true}
+
+// authenticate verifies the bearer token if there is one, and otherwise the session cookie. Where the route forwards
+// Authorization, its token may be meant for the application: beside a valid session it is not judged. With open, nobody
+// waits for the provider.
+func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
+	if req.route.session && req.route.passAuthorization {
+		if denied := p.identifySession(r.Header, req); denied != nil || req.caller != nil {
+			return denied
+		}
+	}
 	if req.route.bearer {
 		token, ok, err := bearerToken(r.Header)
 		switch {
 		case err != nil:
 			return deny(tokenRefused, err.Error())
 		case ok:
-			return p.identifyBearer(r.Context(), req, token)
+			return p.identifyBearer(r.Context(), req, token, !open)
 		}
 	}
-	if req.route.session {
+	if req.route.session && !req.route.passAuthorization {
 		return p.identifySession(r.Header, req)
 	}
 	return nil
@@ -73,14 +105,15 @@ func bearerToken(h http.Header) (token string, ok bool, err error) {
 }
 
 // identifyBearer sets the caller to whom the token identifies. A client that sent too many invalid tokens still gets
-// through with a valid one, if no key has to be fetched to verify it: others may share its address.
-func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string) *denial {
+// through with a valid one, if no key has to be fetched to verify it: others may share its address. With wait, it waits
+// for keys that have to be fetched.
+func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string, wait bool) *denial {
 	if identity, ok := p.provider.Cached(token); ok {
 		req.caller = &caller{token: &identity}
 		return nil
 	}
 	timeout, exhausted := bearerTimeout, p.throttles.failures.Exhausted(req.address)
-	if exhausted {
+	if exhausted || !wait {
 		timeout = 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -95,6 +128,8 @@ func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string) 
 	case errors.Is(err, oidc.ErrRefused):
 		p.throttles.failures.Allow(req.address)
 		return rejectedToken(err)
+	case errors.Is(err, oidc.ErrNotLookedUp): // it costs nothing to make up the id of a key
+		p.throttles.failures.Allow(req.address)
 	}
 	return deny(providerUnavailable, err.Error())
 }
@@ -182,10 +217,12 @@ func (p *Proxy) checkCredential(c *caller, user *directory.User, now time.Time) 
 	case c.token == nil:
 	case !now.Before(c.token.Expires):
 		return deny(tokenRefused, "expired")
-	case user != nil && c.token.Issued.Before(user.DeactivatedAt.Truncate(time.Second)): // iat has whole-second precision
+	case user != nil && now.Sub(c.token.Issued) >= directory.EndsRemembered:
+		return deny(tokenRefused, "issued so long ago, or without iat, that it cannot be told whether its user was deactivated since")
+	case user != nil && c.token.IssuedBefore(p.endOf(c.token.Key, user)):
 		return deny(tokenRefused, "issued before the user was deactivated")
 	default:
-		return nil
+		return p.checkKey(c.token)
 	}
 	switch _, err := p.sessions.Live(c.session.ID); {
 	case err != nil && !isGone(err):
@@ -196,6 +233,26 @@ func (p *Proxy) checkCredential(c *caller, user *directory.User, now time.Time) 
 		return deny(sessionEnded, "")
 	case c.session.Epoch != user.Epoch:
 		return deny(sessionEnded, "started before the user was deactivated")
+	}
+	return nil
+}
+
+// endOf returns when the user, or an earlier one with the same value of the join attribute, was last deactivated,
+// suspended or deleted.
+func (p *Proxy) endOf(key string, user *directory.User) time.Time {
+	if ended := p.directory.EndedAt(key); ended.After(user.DeactivatedAt) {
+		return ended
+	}
+	return user.DeactivatedAt
+}
+
+// checkKey returns why the signature of a token no longer proves anything, or nil.
+func (p *Proxy) checkKey(token *oidc.Identity) *denial {
+	switch err := p.provider.CheckKey(token); {
+	case errors.Is(err, oidc.ErrRefused):
+		return deny(tokenRefused, err.Error())
+	case err != nil:
+		return deny(providerUnavailable, err.Error())
 	}
 	return nil
 }

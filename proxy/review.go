@@ -24,8 +24,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
 	for ticks := 1; ; ticks++ {
-		// Both channels are taken before the review, so that a change from now on starts another one.
-		directory, sessions := p.directory.Changed(), p.sessions.Changed()
+		// The channels are taken before the review, so that a change from now on starts another one.
+		directory, sessions, keys := p.directory.Changed(), p.sessions.Changed(), p.provider.Changed()
 		p.review()
 		for unchanged := true; unchanged; ticks++ {
 			select {
@@ -35,6 +35,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 			case <-directory:
 				unchanged = false
 			case <-sessions:
+				unchanged = false
+			case <-keys:
 				unchanged = false
 			case now := <-tick.C:
 				if unchanged = ticks%reviewEvery != 0; unchanged {

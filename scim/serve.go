@@ -34,7 +34,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mux.ServeHTTP(rw, r)
-	if rw.status == http.StatusUnauthorized {
+	unchecked := rw.status == http.StatusServiceUnavailable && !s.hasValidToken(r) // perhaps a made-up token whose key cannot be looked up
+	if rw.status == http.StatusUnauthorized || unchecked {
 		s.authFailures.Allow(address)
 	}
 }
