@@ -12,8 +12,8 @@ import (
 	"sallyport/config"
 )
 
-// TestLoad_ReportsEveryFault: every file of testdata/faults.txtar is rejected with the messages beside it, each with its
-// position.
+// TestLoad_ReportsEveryFault: every file of testdata/faults.txtar is rejected with the messages that follow it in the
+// archive, in their order, each with its position.
 func TestLoad_ReportsEveryFault(t *testing.T) {
 	archive, err := txtar.ParseFile("testdata/faults.txtar")
 	if err != nil {
@@ -32,10 +32,14 @@ func TestLoad_ReportsEveryFault(t *testing.T) {
 				t.Fatalf("loading gives %v, %v", loaded, err)
 			}
 			got := strings.ReplaceAll(err.Error(), path, "FILE") + "\n"
+			rest := got
 			for line := range strings.Lines(string(want.Data)) {
-				if !strings.Contains(got, strings.TrimSpace(line)) {
-					t.Errorf("no message reads\n%s\nin\n%s", line, got)
+				_, after, ok := strings.Cut(rest, strings.TrimSpace(line))
+				if !ok {
+					t.Errorf("no message, or none in this order, reads\n%s\nin\n%s", line, got)
+					continue
 				}
+				rest = after
 			}
 		})
 	}
@@ -54,7 +58,7 @@ func writeExample(t *testing.T) (path string) {
 	return filepath.Join(dir, "sallyport.yaml")
 }
 
-func TestLoad_PathsStartAtTheFilesFolder(t *testing.T) {
+func TestLoad_PathsStartAtFolderOfFile(t *testing.T) {
 	path := writeExample(t)
 	f, err := config.Load(path)
 	if err != nil {
@@ -82,6 +86,33 @@ func TestLoad_NamesUnreadableFiles(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}
+	}
+}
+
+func TestLoad_KeepsAbsoluteAndEmptyPathsAlone(t *testing.T) {
+	path := writeExample(t)
+	absolute := filepath.Join(t.TempDir(), "elsewhere.db")
+	text := strings.Replace(string(config.Example()), "path: data/sallyport.db", "path: "+absolute, 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Store.Bolt.Path != absolute || f.OIDC.CAFile != "" {
+		t.Errorf("the store is at %s, want %s; the CA file is %q, want none", f.Store.Bolt.Path, absolute, f.OIDC.CAFile)
+	}
+}
+
+func TestLoad_AcceptsLargestFile(t *testing.T) {
+	path := writeExample(t)
+	text := string(config.Example()) + "#"
+	if err := os.WriteFile(path, []byte(text+strings.Repeat("x", 1<<20-len(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Load(path); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -48,14 +48,14 @@ func TestSalvage_ReturnsWhatCanBeRead(t *testing.T) {
 	}
 }
 
-func TestSalvage_OfASoundFileIsLoad(t *testing.T) {
+func TestSalvage_EqualsLoadForSoundFile(t *testing.T) {
 	f, err := config.Salvage(writeExample(t))
 	if err != nil || f.Store.Bolt == nil {
 		t.Errorf("salvaging gives %+v, %v", f, err)
 	}
 }
 
-func TestSalvage_OfNoFileIsNothing(t *testing.T) {
+func TestSalvage_ReturnsNothingWithoutFile(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{filepath.Join(dir, "sallyport.yaml"): "name one with -c FILE", dir: "is a folder"} {
 		f, err := config.Salvage(path)

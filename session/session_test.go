@@ -329,6 +329,22 @@ func TestSession(t *testing.T) {
 		}
 	})
 
+	t.Run("is unknown once its record is deleted without its tokens", func(t *testing.T) {
+		h := open(t, session.Defaults(), "")
+		begun := h.begin("u1")
+		var cookies []string
+		for range 5 { // the first is deleted because of the fifth
+			cookies = append(cookies, h.newToken(begun.ID, app))
+		}
+		if _, err := h.store.Update(ctx, func(w store.Writer) error { return w.Delete([]byte("session/of/u1/" + begun.ID)) }); err != nil {
+			t.Fatal(err)
+		}
+		h.begin("u2") // when it returns, memory has every earlier change
+		for _, cookie := range cookies {
+			h.wantRead(cookie, app, session.ErrNone)
+		}
+	})
+
 	t.Run("is unknown if its record was replaced", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
 		broken, swapped := h.begin("u1"), h.begin("u2") // the record of swapped becomes that of broken
