@@ -23,12 +23,25 @@ type Stats struct {
 	Refused           int        `json:"refused"`             // pushes that failed, among Exchanges
 	RefusedInRow      int        `json:"refused_in_row"`      // how many of the newest pushes failed, before one that did not
 	Exchanges         int        `json:"exchanges"`           // the newest pushes in the provisioning log
+	Rejected          *Rejection `json:"rejected"`            // the newest request with a token that was rejected; nil: none in the log
+}
+
+// Rejection is a request to the SCIM server whose token was rejected.
+type Rejection struct {
+	Time    time.Time `json:"time"`
+	Address string    `json:"address"`
+	Token   string    `json:"token"` // the name of a token that is no longer valid; "": the token is none of ours
+	Reason  string    `json:"reason"`
 }
 
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// statsPushes is how many of the newest pushes Stats counts.
-const statsPushes = 500
+// How many of the newest entries of the provisioning log Stats reads, and how many if no push is among those: rejected
+// requests may have come between.
+const (
+	statsPushes = 500
+	statsLog    = 10_000
+)
 
 // Stats counts what is stored now.
 func (a *Admin) Stats(ctx context.Context, _ Actor) (Stats, error) {
@@ -104,21 +117,37 @@ func (s *Stats) countPushes(ctx context.Context, p *scim.Provisioning) error {
 			s.Held++
 		}
 	}
-	entries, err := p.Log(ctx, statsPushes)
-	if err != nil {
-		return err
+	for _, n := range []int{statsPushes, statsLog} {
+		entries, err := p.Log(ctx, n)
+		if err != nil {
+			return err
+		}
+		if s.countEntries(entries); s.LastPush != nil || len(entries) < n {
+			break
+		}
 	}
-	s.Exchanges = len(entries)
-	for i, e := range entries {
+	return nil
+}
+
+// countEntries counts entries of the provisioning log, the newest first.
+func (s *Stats) countEntries(entries []scim.LogEntry) {
+	s.LastPush, s.Rejected, s.Refused, s.RefusedInRow, s.Exchanges = nil, nil, 0, 0, 0
+	for _, e := range entries {
+		if e.Rejected() {
+			if s.Rejected == nil {
+				s.Rejected = &Rejection{e.Time, e.Address, e.Token, e.Problem}
+			}
+			continue
+		}
+		if s.LastPush == nil {
+			s.LastPush = &e.Time
+		}
+		s.Exchanges++
 		if e.Code >= http.StatusBadRequest && e.Code != http.StatusNotFound {
 			s.Refused++
-			if s.Refused == i+1 {
+			if s.Refused == s.Exchanges {
 				s.RefusedInRow++
 			}
 		}
 	}
-	if len(entries) > 0 {
-		s.LastPush = &entries[0].Time
-	}
-	return nil
 }

@@ -2,7 +2,6 @@ package scim
 
 import (
 	"context"
-	"crypto/sha256"
 	"maps"
 	"net/http"
 	"strings"
@@ -27,6 +26,7 @@ func (s *Server) authenticate(req *request) error {
 	unauthorized := fail(http.StatusUnauthorized, "", "The secret token is missing, wrong, expired or revoked. Make one with `sallyport token create` and paste it into the provisioning settings.")
 	text, ok := bearer(req.Header)
 	if !ok {
+		req.rejection = s.rejectionOf(req.Request, req.received)
 		return unauthorized
 	}
 	if err := s.provisioning.mirror.Err(); err != nil {
@@ -35,39 +35,26 @@ func (s *Server) authenticate(req *request) error {
 	if len(text) != tokenLength || !strings.HasPrefix(text, tokenPrefix) {
 		ok, err := s.authenticateWorkload(req, text)
 		if err == nil && !ok {
+			req.rejection = &rejection{reason: reasonUnknown}
 			err = unauthorized
 		}
 		return err
 	}
-	t, ok := s.validToken(text, req.received)
-	if !ok {
+	if req.token, req.rejection = s.checkToken(text, req.received); req.rejection != nil {
 		return unauthorized
 	}
-	req.token = t
 	s.recordUse(req)
 	return nil
-}
-
-// validToken returns the token of ours with this text, if it is valid now. The text is never compared: its digest is
-// looked up.
-func (s *Server) validToken(text string, now time.Time) (Token, bool) {
-	if len(text) != tokenLength {
-		return Token{}, false
-	}
-	t, ok := s.provisioning.tokens.byDigest(sha256.Sum256([]byte(text)))
-	if !ok || t.expired(now) || !s.parentValid(t, now) {
-		return Token{}, false
-	}
-	return t, true
 }
 
 // hasValidToken reports whether a request brings a valid token of ours. It costs a digest and writes nothing.
 func (s *Server) hasValidToken(r *http.Request) bool {
 	text, ok := bearer(r.Header)
-	if ok {
-		_, ok = s.validToken(text, s.now())
+	if !ok {
+		return false
 	}
-	return ok
+	_, rejected := s.checkToken(text, s.now())
+	return rejected == nil
 }
 
 // lastUses remembers when each token's last use was stored.

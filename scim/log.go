@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 type LogEntry struct {
 	Time         time.Time            `json:"time"` // when the request arrived, UTC
 	Token        string               `json:"token"`
+	Address      string               `json:"address,omitempty"` // of a client whose token was rejected
 	Method       string               `json:"method"`
 	Target       string               `json:"target"` // below /scim/v2; the values in filters are left out
 	Code         int                  `json:"code"`
@@ -28,6 +30,11 @@ type LogEntry struct {
 	Quirks       map[schema.Quirk]int `json:"quirks,omitempty"`
 	Resource     string               `json:"resource,omitempty"` // the ID of the resource that was asked for or created
 	Changes      []string             `json:"changes,omitempty"`  // what it changed: attributes, "members +2 -1"
+}
+
+// Rejected reports whether the request's token was rejected. Of such requests the log has one a minute for each address.
+func (e LogEntry) Rejected() bool {
+	return e.Code == http.StatusUnauthorized || e.Code == http.StatusTooManyRequests
 }
 
 // QuirkNames returns the names of the entry's quirks, sorted.
@@ -152,7 +159,7 @@ func (s *Server) queuedEntries() (batch []json.RawMessage) {
 }
 
 // logRequest queues a request for the provisioning log if its token was valid: others must not be able to fill the
-// store.
+// store. What is logged of them, [Server.traceRejection] says.
 func (s *Server) logRequest(req *request, status int, err error, took time.Duration) {
 	if req.token.ID == "" {
 		return
@@ -162,6 +169,11 @@ func (s *Server) logRequest(req *request, status int, err error, took time.Durat
 	if err != nil {
 		entry.Problem = problemOf(err).redacted()
 	}
+	s.enqueue(entry)
+}
+
+// enqueue puts an entry into the queue for the provisioning log.
+func (s *Server) enqueue(entry LogEntry) {
 	select {
 	case s.entries <- entry:
 	default:

@@ -37,7 +37,7 @@ func redactedTarget(r *http.Request) string {
 	return path + "?" + strings.Join(parameters, "&")
 }
 
-var knownSegments = []string{"Users", "Groups", "Bulk", "Me", ".search", "ServiceProviderConfig", "ResourceTypes", "Schemas", "User", "Group"}
+var knownSegments = []string{"Users", "Groups", "Bulk", "token", "Me", ".search", "ServiceProviderConfig", "ResourceTypes", "Schemas", "User", "Group"}
 
 // parameterShape returns a parameter of a query, with its value only if that is a plain name.
 func parameterShape(name, value string) string {

@@ -30,7 +30,7 @@ func TestLog_HoldsNoValues(t *testing.T) {
 	c.do("PATCH", "/Groups/"+g["id"].(string), patch(`{"op":"Remove","path":"members","value":[{"value":"`+id+`"}]}`))
 	(&client{t, base, "wrong"}).do("GET", "/Users/canary-17", "")
 	var entries []scim.LogEntry
-	for len(entries) < 9 { // a request is logged after its response
+	for len(entries) < 10 { // a request is logged after its response
 		var err error
 		server.WriteLog(t.Context())
 		if entries, err = d.Log(t.Context(), 100); err != nil {
@@ -50,7 +50,8 @@ POST /Users 409 userName … already exists missing_schemas
 POST /Users 400 … is true or false, not …. missing_schemas
 PATCH /Users/ID 400 … is no operation; there are add, replace and remove. missing_schemas,unknown_attribute
 POST /Groups 201 displayName, members +1 -0 missing_schemas,unknown_member
-PATCH /Groups/GID 204 members +0 -1 missing_schemas,op_case,remove_listed`
+PATCH /Groups/GID 204 members +0 -1 missing_schemas,op_case,remove_listed
+GET /Users/… 401 the token is unknown or revoked`
 	want = strings.Replace(want, "The filter goes on where it should end, at ….", "A value is expected where the filter has …; strings stand in double quotes.", 1)
 	if got != want {
 		t.Errorf("the log is\n%s\nwant\n%s", got, want)

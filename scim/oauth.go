@@ -49,6 +49,7 @@ type tokenError struct {
 	code        int
 	Kind        string `json:"error"`
 	Description string `json:"error_description"`
+	rejection   *rejection
 }
 
 func (e *tokenError) Error() string { return e.Description }
@@ -66,6 +67,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &rejected):
 		if rejected.code == http.StatusUnauthorized {
 			h.Set("WWW-Authenticate", `Basic realm="scim"`)
+			s.traceRejection(&request{Request: r, received: s.now().UTC(), rejection: rejected.rejection}, rejected.code)
 		}
 		w.WriteHeader(rejected.code)
 		body = rejected
@@ -84,15 +86,15 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 func (s *Server) exchangeToken(r *http.Request) (any, error) {
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media != "application/x-www-form-urlencoded" || r.ParseForm() != nil {
-		return nil, &tokenError{http.StatusBadRequest, "invalid_request", "Send a form, application/x-www-form-urlencoded."}
+		return nil, &tokenError{code: http.StatusBadRequest, Kind: "invalid_request", Description: "Send a form, application/x-www-form-urlencoded."}
 	}
 	for name, values := range r.PostForm {
 		if len(values) > 1 {
-			return nil, &tokenError{http.StatusBadRequest, "invalid_request", fmt.Sprintf("The parameter %.40q is there twice.", name)}
+			return nil, &tokenError{code: http.StatusBadRequest, Kind: "invalid_request", Description: fmt.Sprintf("The parameter %.40q is there twice.", name)}
 		}
 	}
 	if r.PostForm.Get("grant_type") != "client_credentials" {
-		return nil, &tokenError{http.StatusBadRequest, "unsupported_grant_type", "The grant_type is client_credentials."}
+		return nil, &tokenError{code: http.StatusBadRequest, Kind: "unsupported_grant_type", Description: "The grant_type is client_credentials."}
 	}
 	parent, name, err := s.client(r)
 	if err != nil {
@@ -110,14 +112,16 @@ func (s *Server) client(r *http.Request) (parent, name string, err error) {
 	if err := s.provisioning.mirror.Err(); err != nil {
 		return "", "", err // a token in memory may have been revoked
 	}
-	unauthorized := &tokenError{http.StatusUnauthorized, "invalid_client", "The client is unknown, or its credentials are not valid."}
+	unauthorized := func(why *rejection) error {
+		return &tokenError{code: http.StatusUnauthorized, Kind: "invalid_client", Description: "The client is unknown, or its credentials are not valid.", rejection: why}
+	}
 	if kind := r.PostForm.Get("client_assertion_type"); kind != "" {
 		if kind != jwtBearer || s.workloads == nil {
-			return "", "", unauthorized
+			return "", "", unauthorized(&rejection{reason: reasonWorkload})
 		}
 		client, err := s.workloads.Client(r.Context(), r.PostForm.Get("client_assertion"))
 		if err == nil && client == "" {
-			err = unauthorized
+			err = unauthorized(&rejection{reason: reasonWorkload})
 		}
 		return federatedPrefix + client, client, err
 	}
@@ -125,9 +129,12 @@ func (s *Server) client(r *http.Request) (parent, name string, err error) {
 	if !basic {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
-	t, ok := s.validToken(secret, s.now())
-	if !ok || t.Parent != "" || id != t.ID && id != t.Name {
-		return "", "", unauthorized
+	t, rejected := s.checkToken(secret, s.now())
+	if rejected == nil && (t.Parent != "" || id != t.ID && id != t.Name) {
+		rejected = &rejection{t.Name, reasonClientID}
+	}
+	if rejected != nil {
+		return "", "", unauthorized(rejected)
 	}
 	return t.ID, t.Name, nil
 }
@@ -160,7 +167,7 @@ func deleteExpiredTokens(w store.Writer, now time.Time) error {
 		}
 	}
 	if valid >= maxIssuedTokens {
-		return &tokenError{http.StatusTooManyRequests, "temporarily_unavailable", "Too many tokens are in use; use one until it expires."}
+		return &tokenError{code: http.StatusTooManyRequests, Kind: "temporarily_unavailable", Description: "Too many tokens are in use; use one until it expires."}
 	}
 	for _, id := range expired {
 		if err := deleteRecord(w, tokenKeys, id); err != nil {

@@ -37,6 +37,7 @@ type request struct {
 	received  time.Time      // UTC
 	base      string         // of the URLs of resources: https://host/scim/v2
 	token     Token          // once it is authenticated
+	rejection *rejection     // why its token was rejected; nil if it was not
 	data      map[string]any // the body of a bulk operation; nil: to be read from Body
 	quirks    schema.Quirks  // deviations that were accepted
 

@@ -67,7 +67,10 @@ func canonicalURL(r *http.Request, scheme string) *http.Request {
 // rejectThrottled responds with 429.
 func (s *Server) rejectThrottled(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "5")
-	s.write(w, &request{Request: r}, nil, fail(http.StatusTooManyRequests, "", "Too many requests with a wrong token came from this address. Try again in a moment."))
+	req := &request{Request: r, received: s.now().UTC()}
+	req.rejection = s.rejectionOf(r, req.received)
+	s.traceRejection(req, http.StatusTooManyRequests)
+	s.write(w, req, nil, fail(http.StatusTooManyRequests, "", "Too many requests with a wrong token came from this address. Try again in a moment."))
 }
 
 // serve handles a request by h, writes the response, and counts and logs the request.
@@ -80,6 +83,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h handlerFunc) {
 	took := s.now().Sub(req.received)
 	s.metrics.observe(req, status, took)
 	s.logRequest(req, status, err, took)
+	s.traceRejection(req, status)
 	level := slog.LevelDebug
 	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		level = slog.LevelError

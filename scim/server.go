@@ -41,6 +41,7 @@ type Server struct {
 	metrics      *metrics
 	lastUses     lastUses
 	authFailures *throttle.Throttle
+	rejections   rejections
 	entries      chan LogEntry // of the provisioning log, to be written by Run
 	mux          *http.ServeMux
 	now          func() time.Time
@@ -51,7 +52,7 @@ func New(p Parts) *Server {
 	s := &Server{provisioning: p.Provisioning, directory: p.Provisioning.directory, settings: p.Settings, workloads: p.Workloads,
 		origin: p.Origin, types: schema.New(directory.Fold, p.Settings.schemas()...), log: p.Log,
 		lastUses: lastUses{stored: map[string]time.Time{}}, authFailures: throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
-		entries: make(chan LogEntry, logQueue), now: time.Now}
+		rejections: newRejections(), entries: make(chan LogEntry, logQueue), now: time.Now}
 	if s.origin == nil {
 		s.origin = connectionOrigin
 	}

@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"sync"
 
@@ -14,8 +15,12 @@ type tokenIndex struct {
 	digests map[string][32]byte // by token ID
 }
 
-// byDigest returns the token whose text has this digest.
-func (x *tokenIndex) byDigest(digest [32]byte) (Token, bool) {
+// byText returns the token with this text.
+func (x *tokenIndex) byText(text string) (Token, bool) {
+	if len(text) != tokenLength {
+		return Token{}, false
+	}
+	digest := sha256.Sum256([]byte(text))
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	t, ok := x.tokens[digest]

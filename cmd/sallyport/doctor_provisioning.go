@@ -111,6 +111,7 @@ func (d *doctor) checkPushes(s admin.Stats) {
 	default:
 		d.report("last push", stateOK, "%s ago", time.Since(*s.LastPush).Round(time.Second))
 	}
+	d.checkRejected(s)
 	const advice = "`sallyport scim log --refused` says why"
 	switch {
 	case s.RefusedInRow == s.Exchanges && s.Exchanges > 0:
@@ -123,6 +124,26 @@ func (d *doctor) checkPushes(s admin.Stats) {
 	if s.Held > 0 {
 		d.report("held", stateWarn, "%d deactivations wait for an operator; `sallyport scim held list` shows them", s.Held)
 	}
+}
+
+// checkRejected reports whether requests with a token that is not valid came lately. It is a failure if such a request
+// is newer than any push and its token was ours, or if no push came for long: then the identity provider is likely the
+// one that is rejected.
+func (d *doctor) checkRejected(s admin.Stats) {
+	if s.Rejected == nil || time.Since(s.Rejected.Time) > maxPushAge {
+		return
+	}
+	state := stateWarn
+	newer := s.LastPush == nil || s.LastPush.Before(s.Rejected.Time)
+	if newer && (s.Rejected.Token != "" || s.LastPush == nil || time.Since(*s.LastPush) > maxPushAge) {
+		state = stateFail
+	}
+	name := ""
+	if s.Rejected.Token != "" {
+		name = " (" + s.Rejected.Token + ")"
+	}
+	d.report("rejected tokens", state, "%s%s, in a request from %s %s ago; if that is the identity provider, give it a new token of `sallyport token create`",
+		s.Rejected.Reason, name, s.Rejected.Address, time.Since(s.Rejected.Time).Round(time.Second))
 }
 
 // checkGroups reports whether the groups that rules name were pushed and have members, none of which are groups.

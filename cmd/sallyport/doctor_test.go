@@ -78,3 +78,38 @@ func TestDoctor_FailsIfEveryPushIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestDoctor_ReportsRejectedTokens: a failure if the identity provider is likely the one that is rejected.
+func TestDoctor_ReportsRejectedTokens(t *testing.T) {
+	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
+	hour, days := ago(time.Hour), ago(48*time.Hour)
+	rejected := func(at time.Time, token string) *admin.Rejection {
+		return &admin.Rejection{Time: at, Address: "192.0.2.1", Token: token, Reason: "the token has expired"}
+	}
+	for name, c := range map[string]struct {
+		stats admin.Stats
+		want  string
+	}{
+		"none":                              {admin.Stats{LastPush: &hour}, ""},
+		"long ago":                          {admin.Stats{LastPush: &hour, Rejected: rejected(days, "entra")}, ""},
+		"ours, and no push since":           {admin.Stats{LastPush: &hour, Rejected: rejected(ago(time.Minute), "entra")}, "fail"},
+		"ours, but a push since":            {admin.Stats{LastPush: &hour, Rejected: rejected(ago(2*time.Hour), "entra")}, "warn"},
+		"a stranger's, between two pushes":  {admin.Stats{LastPush: &hour, Rejected: rejected(ago(time.Minute), "")}, "warn"},
+		"a stranger's, and no push ever":    {admin.Stats{Rejected: rejected(ago(time.Minute), "")}, "fail"},
+		"a stranger's, and no push in days": {admin.Stats{LastPush: &days, Rejected: rejected(ago(time.Minute), "")}, "fail"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &doctor{}
+			d.checkRejected(c.stats)
+			if c.want == "" {
+				if len(d.results) > 0 {
+					t.Errorf("the report is %+v", d.results)
+				}
+				return
+			}
+			if len(d.results) != 1 || d.results[0].State != c.want || !strings.HasPrefix(d.results[0].Detail, "the token has expired") || !strings.Contains(d.results[0].Detail, "from 192.0.2.1") {
+				t.Errorf("the report is %+v, want %s", d.results, c.want)
+			}
+		})
+	}
+}

@@ -109,6 +109,9 @@ func logTable(entries []scim.LogEntry) table {
 		if e.Problem != "" {
 			result = e.Problem
 		}
+		if e.Address != "" {
+			result += ", from " + e.Address
+		}
 		t.rows = append(t.rows, []string{e.Time.UTC().Format(time.RFC3339), e.Token, e.Method + " " + e.Target, strconv.Itoa(e.Code),
 			strconv.FormatFloat(e.Milliseconds, 'f', 1, 64), result, strings.Join(e.QuirkNames(), " ")})
 	}
