@@ -62,6 +62,23 @@ func TestAnyone_NoCredentialIsJudged(t *testing.T) {
 	}
 }
 
+// TestAnyone_CountsNoFailures checks that tokens for the application, sent where anyone may come, do not use up what an
+// address may get wrong elsewhere.
+func TestAnyone_CountsNoFailures(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil)
+	foreign := w.tenant.AccessToken(w.person("alice"), "api://another", nil)
+	c := w.client(true)
+	for range 150 {
+		if res, _ := w.get(c, "https://"+openHost+"/", "Authorization", "Bearer "+foreign); res.StatusCode != 200 {
+			t.Fatalf("where anyone may come: %d", res.StatusCode)
+		}
+	}
+	if got := w.askAPI(foreign); got != 401 {
+		t.Errorf("the first wrong token elsewhere gives %d", got)
+	}
+}
+
 // TestAnyone_StreamEndsWithItsIdentity checks that a stream whose upstream was told of a user is cut with the user, even
 // where anyone may come: the upstream would go on believing it.
 func TestAnyone_StreamEndsWithItsIdentity(t *testing.T) {

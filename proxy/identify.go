@@ -60,8 +60,8 @@ var aboutCaller = map[Reason]bool{tokenRefused: true, tooMany: true, providerUna
 	inactiveUser: true, suspendedUser: true, damagedRecord: true, sessionEnded: true, sessionExpired: true}
 
 // authenticate verifies the bearer token if there is one, and otherwise the session cookie. Where the route forwards
-// Authorization, its token may be meant for the application: beside a valid session it is not judged. With open, nobody
-// waits for the provider.
+// Authorization, its token may be meant for the application: beside a valid session it is not judged. With open, the
+// rules let anyone in.
 func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 	if req.route.session && req.route.passAuthorization {
 		if denied := p.identifySession(r.Header, req); denied != nil || req.caller != nil {
@@ -74,7 +74,7 @@ func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 		case err != nil:
 			return deny(tokenRefused, err.Error())
 		case ok:
-			return p.identifyBearer(r.Context(), req, token, !open)
+			return p.identifyBearer(r.Context(), req, token, open)
 		}
 	}
 	if req.route.session && !req.route.passAuthorization {
@@ -105,15 +105,15 @@ func bearerToken(h http.Header) (token string, ok bool, err error) {
 }
 
 // identifyBearer sets the caller to whom the token identifies. A client that sent too many invalid tokens still gets
-// through with a valid one, if no key has to be fetched to verify it: others may share its address. With wait, it waits
-// for keys that have to be fetched.
-func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string, wait bool) *denial {
+// through with a valid one, if no key has to be fetched to verify it: others may share its address. With open, the
+// rules let anyone in: then a token that is not valid counts against nobody, and no request waits for keys.
+func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string, open bool) *denial {
 	if identity, ok := p.provider.Cached(token); ok {
 		req.caller = &caller{token: &identity}
 		return nil
 	}
 	timeout, exhausted := bearerTimeout, p.throttles.failures.Exhausted(req.address)
-	if exhausted || !wait {
+	if exhausted || open {
 		timeout = 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -125,11 +125,13 @@ func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string, 
 		return nil
 	case exhausted:
 		return deny(tooMany, "bearer tokens that were rejected")
-	case errors.Is(err, oidc.ErrRefused):
+	}
+	refused := errors.Is(err, oidc.ErrRefused)
+	if !open && (refused || errors.Is(err, oidc.ErrNotLookedUp)) { // it costs nothing to make up the id of a key
 		p.throttles.failures.Allow(req.address)
+	}
+	if refused {
 		return rejectedToken(err)
-	case errors.Is(err, oidc.ErrNotLookedUp): // it costs nothing to make up the id of a key
-		p.throttles.failures.Allow(req.address)
 	}
 	return deny(providerUnavailable, err.Error())
 }

@@ -73,7 +73,7 @@ func (p *Proxy) identifyInternal(r *http.Request, req *request) (*directory.User
 	case err != nil:
 		denied = deny(tokenRefused, err.Error())
 	case ok:
-		denied = p.identifyBearer(r.Context(), req, token, true)
+		denied = p.identifyBearer(r.Context(), req, token, false)
 	default:
 		denied = p.identifySession(r.Header, req)
 	}
