@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,22 @@ var operations = map[string]func(*world) operation{
 		return operation{kind: audit.KindSuspend, reason: "unsuspended",
 			do:   func(ctx context.Context, a admin.Actor) error { return w.Unsuspend(ctx, a, id) },
 			done: func() bool { u, _ := w.directory.ByID(id); return u.Suspended == nil }}
+	},
+	"remove user": func(w *world) operation {
+		id := w.createUser("bob@example.com")
+		w.beginSession(id)
+		return operation{kind: audit.KindSCIM, reason: "removed",
+			do: func(ctx context.Context, a admin.Actor) error {
+				_, err := w.RemoveUser(ctx, a, "BOB@example.com")
+				return err
+			},
+			done: func() bool { _, ok := w.directory.ByID(id); return !ok }}
+	},
+	"remove group": func(w *world) operation {
+		w.push("POST", "/Groups", `{"displayName":"Old team","externalId":"old"}`, http.StatusCreated)
+		return operation{kind: audit.KindSCIM, reason: "removed", detail: map[string]string{"display_name": "Old team"},
+			do:   func(ctx context.Context, a admin.Actor) error { return w.RemoveGroup(ctx, a, "old team") },
+			done: func() bool { return len(w.directory.Groups()) == 0 }}
 	},
 	"end session": func(w *world) operation {
 		id := w.beginSession(w.createUser("bob@example.com"))

@@ -48,6 +48,10 @@ func (c *control) operations() map[string]operation {
 		"GET /facts":     query(c.admin.Stats),
 		"GET /exchanges": c.provisioningLog,
 
+		"GET /users/{user}":               c.user,
+		"DELETE /users/{user}":            c.removeUser,
+		"GET /groups/{group}":             c.group,
+		"DELETE /groups/{group}":          c.removeGroup,
 		"POST /users/{user}/suspension":   c.suspend,
 		"DELETE /users/{user}/suspension": c.unsuspend,
 		"DELETE /users/{user}/sessions":   c.endUserSessions,

@@ -12,22 +12,22 @@ import (
 )
 
 func usersCommand() *cobra.Command {
-	c := &cobra.Command{Use: "users", Short: "List, suspend and unsuspend users"}
+	c := &cobra.Command{Use: "users", Short: "List, suspend, unsuspend and remove users"}
 	c.AddCommand(listCommand("list", "List the users that the identity provider pushed", "/users",
 		[]string{"id", "userName", "externalId", "name", "active", "suspended"},
 		func(u admin.User) []string {
 			return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active), u.Suspended}
-		}), suspendCommand(), unsuspendCommand())
+		}), suspendCommand(), unsuspendCommand(), removeUserCommand())
 	return c
 }
 
 func groupsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "groups", Short: "List groups"}
+	c := &cobra.Command{Use: "groups", Short: "List and remove groups"}
 	c.AddCommand(listCommand("list", "List the groups that the identity provider pushed", "/groups",
 		[]string{"id", "name", "externalId", "members"},
 		func(g admin.Group) []string {
 			return []string{g.ID, g.Name, g.ExternalID, strconv.Itoa(g.Members)}
-		}))
+		}), removeGroupCommand())
 	return c
 }
 

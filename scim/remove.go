@@ -1,0 +1,55 @@
+package scim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"sallyport/audit"
+	"sallyport/directory"
+)
+
+// RemoveUser deletes a user with every membership, because actor says so. The record of the change names actor. It
+// rejects a suspended user, whose suspension would end with it: a user who is pushed again is a new one.
+func (p *Provisioning) RemoveUser(ctx context.Context, actor audit.Actor, id string) error {
+	return p.directory.Update(ctx, func(tx *directory.Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Suspension(id); err == nil {
+			return fmt.Errorf("%s is suspended, and would no longer be if the identity provider pushed them again; `sallyport users unsuspend` ends the suspension first", u.UserName)
+		} else if !errors.Is(err, directory.ErrNotFound) {
+			return err
+		}
+		if err := errors.Join(deleteHold(tx.Writer(), id), tx.DeleteUser(id)); err != nil {
+			return err
+		}
+		return recordRemoval(tx, audit.Event{Actor: actor, User: u.ID, UserName: u.UserName})
+	})
+}
+
+// RemoveGroup deletes a group with every membership, because actor says so. The record of the change names actor.
+func (p *Provisioning) RemoveGroup(ctx context.Context, actor audit.Actor, id string) error {
+	return p.directory.Update(ctx, func(tx *directory.Tx) error {
+		g, err := tx.Group(id)
+		if err != nil {
+			return err
+		}
+		if err := tx.DeleteGroup(id); err != nil {
+			return err
+		}
+		return recordRemoval(tx, audit.Event{Actor: actor, Group: g.ID, Detail: map[string]string{"display_name": g.DisplayName}})
+	})
+}
+
+// recordRemoval stores the event of a removal in its transaction.
+func recordRemoval(tx *directory.Tx, e audit.Event) error {
+	e.Time, e.Kind, e.Reason, e.Revision = tx.Now(), audit.KindSCIM, "delete", tx.Revision()
+	data, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encoding an audit event: %w", err)
+	}
+	return tx.Record(directory.Record{Received: tx.Now(), Event: data})
+}
