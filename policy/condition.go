@@ -2,27 +2,55 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 	"sync"
 
 	"cel.dev/cel-go/cel"
 )
 
-// condition is a compiled CEL expression (https://cel.dev) over
-//
-//	request.method, request.host, request.path (strings), request.time (timestamp)
-//	user.id, user.userName, user.externalId (strings), user.groups, user.groupNames,
-//	user.roles (lists of strings), user.attributes (the SCIM document), user.app
-//	(the client ID of an application that calls for itself, otherwise "")
+// condition is a compiled CEL expression (https://cel.dev) over the variables.
 type condition struct{ program cel.Program }
+
+// variable is what a condition can ask for. Each is declared by its whole name and with its type, so that an attribute
+// that does not exist, and a comparison of different types, are faults of the rule.
+type variable struct {
+	name  string
+	kind  *cel.Type
+	value func(*Request) any
+}
+
+var variables = []variable{
+	{"request.method", cel.StringType, func(r *Request) any { return r.Method }},
+	{"request.host", cel.StringType, func(r *Request) any { return r.Host }},
+	{"request.path", cel.StringType, func(r *Request) any { return r.Path }},
+	{"request.time", cel.TimestampType, func(r *Request) any { return r.Time.UTC() }},
+	{"user.id", cel.StringType, func(r *Request) any { return r.UserID }},
+	{"user.userName", cel.StringType, func(r *Request) any { return r.UserName }},
+	{"user.externalId", cel.StringType, func(r *Request) any { return r.ExternalID }},
+	{"user.groups", cel.ListType(cel.StringType), func(r *Request) any { return r.GroupIDs }}, // ids
+	{"user.groupNames", cel.ListType(cel.StringType), func(r *Request) any { return r.GroupNames }},
+	{"user.roles", cel.ListType(cel.StringType), func(r *Request) any { return r.Roles }},
+	{"user.attributes", cel.MapType(cel.StringType, cel.DynType), scimAttributes}, // the SCIM document
+	{"user.app", cel.StringType, func(r *Request) any { return r.App }},           // client ID of an application that calls for itself, or ""
+}
+
+func scimAttributes(r *Request) any {
+	if r.Attributes == nil {
+		return map[string]any{}
+	}
+	return r.Attributes.Attributes()
+}
 
 // costLimit bounds the work of one evaluation, in the units of CEL.
 const costLimit = 100_000
 
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(
-		cel.Variable("request", cel.MapType(cel.StringType, cel.DynType)),
-		cel.Variable("user", cel.MapType(cel.StringType, cel.DynType)),
-	)
+	var declared []cel.EnvOption
+	for _, v := range variables {
+		declared = append(declared, cel.Variable(v.name, v.kind))
+	}
+	return cel.NewEnv(declared...)
 })
 
 func compileCondition(text string) (*condition, error) {
@@ -31,6 +59,9 @@ func compileCondition(text string) (*condition, error) {
 		return nil, err
 	}
 	ast, issues := env.Compile(text)
+	if err := unknownAttribute(text, issues); err != nil {
+		return nil, err
+	}
 	if err := issues.Err(); err != nil {
 		return nil, fmt.Errorf("is not a condition: %w", err)
 	}
@@ -47,7 +78,11 @@ func compileCondition(text string) (*condition, error) {
 // holds evaluates the condition. It returns onError if that fails or the result is
 // not a boolean.
 func (c *condition) holds(req *Request, onError bool) bool {
-	out, _, err := c.program.Eval(map[string]any{"request": requestVars(req), "user": userVars(req)})
+	values := make(map[string]any, len(variables))
+	for _, v := range variables {
+		values[v.name] = v.value(req)
+	}
+	out, _, err := c.program.Eval(values)
 	if err != nil {
 		return onError
 	}
@@ -58,15 +93,87 @@ func (c *condition) holds(req *Request, onError bool) bool {
 	return holds
 }
 
-func requestVars(req *Request) map[string]any {
-	return map[string]any{"method": req.Method, "host": req.Host, "path": req.Path, "time": req.Time.UTC()}
+// attributePattern matches what follows in a condition where an attribute of request or user is asked for.
+var attributePattern = regexp.MustCompile(`^(request|user)\s*(?:\.\s*([A-Za-z_][A-Za-z0-9_]*)|\[\s*["']([^"']*)["'])?`)
+
+// unknownAttribute returns an error for the first attribute of request or user that does not exist, with its position in
+// the condition and what may have been meant.
+func unknownAttribute(text string, issues *cel.Issues) error {
+	lines := strings.Split(text, "\n")
+	for _, e := range issues.Errors() {
+		at := e.Location
+		if at == nil || !strings.HasPrefix(e.Message, "undeclared reference") || at.Line() < 1 || at.Line() > len(lines) {
+			continue
+		}
+		line := []rune(lines[at.Line()-1])
+		column := at.Column() // of the object, or of the dot after it
+		if column < 0 || column >= len(line) {
+			continue
+		}
+		for ; line[column] == '.' && column > 0 || column > 0 && isLetter(line[column-1]); column-- {
+		}
+		m := attributePattern.FindStringSubmatch(string(line[column:]))
+		if m == nil {
+			continue
+		}
+		return fmt.Errorf("asks at line %d, column %d of the condition for %s, which %s",
+			at.Line(), column+1, strings.TrimSuffix(m[1]+"."+m[2]+m[3], "."), suggestVariable(m[1], m[2]+m[3]))
+	}
+	return nil
 }
 
-func userVars(req *Request) map[string]any {
-	attributes := map[string]any{}
-	if req.Attributes != nil {
-		attributes = req.Attributes.Attributes()
+func isLetter(r rune) bool { return 'a' <= r && r <= 'z' }
+
+// maxTypos is by how many letters an attribute may differ from the one that was meant.
+const maxTypos = 3
+
+// suggestVariable says what is wrong with an attribute of object, and what to write instead.
+func suggestVariable(object, attribute string) string {
+	var best string
+	var all []string
+	least := maxTypos + 1
+	for _, v := range variables {
+		owner, name, _ := strings.Cut(v.name, ".")
+		if owner != object {
+			continue
+		}
+		all = append(all, v.name)
+		if n := distance(strings.ToLower(attribute), strings.ToLower(name)); n < min(least, len(name)) {
+			best, least = v.name, n
+		}
 	}
-	return map[string]any{"id": req.UserID, "userName": req.UserName, "externalId": req.ExternalID,
-		"groups": req.GroupIDs, "groupNames": req.GroupNames, "roles": req.Roles, "attributes": attributes, "app": req.App}
+	switch known := strings.Join(all, ", "); {
+	case least == 0 && strings.HasSuffix(best, "."+attribute):
+		return "is always there; write " + best + ", without has() or brackets"
+	case best != "":
+		return fmt.Sprintf("does not exist; did you mean %s? There are %s", best, known)
+	case object == "user" && attribute != "":
+		return fmt.Sprintf("does not exist; did you mean user.attributes.%s, which SCIM pushes? Beside it there are %s", attribute, known)
+	default:
+		return "does not exist; there are " + known
+	}
+}
+
+// distance returns the Levenshtein distance between a and b, which are short: how many bytes must be inserted, removed
+// or replaced.
+func distance(a, b string) int {
+	if len(a) > 64 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
