@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
@@ -40,16 +41,35 @@ func (Flow) LogValue() slog.Value { return slog.StringValue(redacted) }
 // with PKCE: RFC 7636, RFC 9700 §2.1.1). With maxAge, the user must sign in again
 // unless their last sign-in is more recent (OpenID Connect Core 1.0 §3.1.2.1).
 func (p *Provider) Begin(ctx context.Context, maxAge time.Duration) (authURL string, f Flow, err error) {
+	return p.BeginWith(ctx, LoginOptions{MaxAge: maxAge})
+}
+
+// LoginOptions say what a login asks for.
+type LoginOptions struct {
+	MaxAge        time.Duration // as in [Provider.Begin]
+	SelectAccount bool          // the provider asks for the account, even of a person who is signed in there
+	Carry         string        // comes back behind the first dot of the parameter state; the caller protects it
+}
+
+// BeginWith is [Provider.Begin] with options.
+func (p *Provider) BeginWith(ctx context.Context, o LoginOptions) (authURL string, f Flow, err error) {
 	m, err := p.discovered(ctx)
 	if err != nil {
 		return "", Flow{}, err
 	}
-	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), MaxAge: int(maxAge / time.Second)}
+	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), MaxAge: int(o.MaxAge / time.Second)}
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(f.Verifier), gooidc.Nonce(f.Nonce)}
-	if f.MaxAge > 0 {
+	switch {
+	case f.MaxAge > 0:
 		options = append(options, oauth2.SetAuthURLParam("max_age", strconv.Itoa(f.MaxAge)), oauth2.SetAuthURLParam("prompt", "login"))
+	case o.SelectAccount:
+		options = append(options, oauth2.SetAuthURLParam("prompt", m.accountPrompt))
 	}
-	return m.oauth.AuthCodeURL(f.State, options...), f, nil
+	state := f.State
+	if o.Carry != "" {
+		state += "." + o.Carry
+	}
+	return m.oauth.AuthCodeURL(state, options...), f, nil
 }
 
 // Finish completes a login with the query parameters of the callback.
@@ -103,8 +123,9 @@ func (p *Provider) checkCallback(m *metadata, f Flow, q url.Values) (string, err
 			return "", refuse(WrongState, "the callback has "+name+" twice")
 		}
 	}
+	state, _, _ := strings.Cut(q.Get("state"), ".") // before Carry
 	switch {
-	case f.State == "" || !equal(q.Get("state"), f.State):
+	case f.State == "" || !equal(state, f.State):
 		return "", refuse(WrongState, "the callback does not belong to this login")
 	case (q.Has("iss") || m.namesIss) && q.Get("iss") != p.settings.Issuer: // RFC 9207 §2.4
 		return "", refuse(WrongIssuer, "the callback comes from another issuer")

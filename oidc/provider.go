@@ -47,6 +47,8 @@ type metadata struct {
 	oauth    oauth2.Config
 	logout   string // end_session_endpoint; "" if there is none
 	namesIss bool   // callbacks always have iss (RFC 9207 §3)
+
+	accountPrompt string // the value of prompt that lets people choose another account
 }
 
 // New reads the client secret. It does not contact the provider; [Provider.Run] does.
@@ -198,6 +200,7 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 		Keys     string   `json:"jwks_uri"`
 		Logout   string   `json:"end_session_endpoint"`
 		Methods  []string `json:"token_endpoint_auth_methods_supported"`
+		Prompts  []string `json:"prompt_values_supported"`
 		NamesIss bool     `json:"authorization_response_iss_parameter_supported"`
 	}
 	if err := provider.Claims(&extra); err != nil {
@@ -220,8 +223,18 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 		keys: &keys{url: extra.Keys, client: p.client, count: p.metrics.refreshed, withdrawn: p.changed.notify},
 		oauth: oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: string(p.secret), Endpoint: endpoint,
 			RedirectURL: p.callback, Scopes: p.settings.Scopes},
-		logout: extra.Logout, namesIss: extra.NamesIss,
+		logout: extra.Logout, namesIss: extra.NamesIss, accountPrompt: accountPrompt(extra.Prompts),
 	}, nil
+}
+
+// accountPrompt returns the value of prompt that lets people choose an account: login where the provider says which
+// values it supports and select_account is not among them.
+func accountPrompt(supported []string) string {
+	const selectAccount = "select_account"
+	if len(supported) == 0 || slices.Contains(supported, selectAccount) {
+		return selectAccount
+	}
+	return "login"
 }
 
 // isSecure reports whether an endpoint is https or, if the issuer itself is http,

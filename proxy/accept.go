@@ -13,8 +13,7 @@ func (p *Proxy) accept(w http.ResponseWriter, r *http.Request, req *request) *de
 	if target.origin != here {
 		target = redirectTarget{origin: here, path: "/"}
 	}
-	binding, _ := session.OneCookie(r.Header, bindingCookie)
-	cookie, _, err := p.sessions.Redeem(r.Context(), q.Get("ticket"), req.host, bindingOf(binding))
+	cookie, _, err := p.sessions.Redeem(r.Context(), q.Get("ticket"), req.host, takeBinding(w, r, q.Get("bind")))
 	switch {
 	case isGone(err):
 		return p.invalidTicket(w, r, req, target)

@@ -41,10 +41,13 @@ func TestAccept(t *testing.T) {
 	t.Run("ticket_is_bound_to_host", func(t *testing.T) {
 		g := h.browser(h.alice)
 		g.until("https://wiki.example.com/team", accept)
-		g.plant(wikiHost, bindingCookie, g.cookie(appHost, bindingCookie))
 		link := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/", accept)))
 		link.Host = wikiHost
-		g.plant(wikiHost, bindingCookie, g.cookie(appHost, bindingCookie))
+		binding := bindingCookie + link.Query().Get("bind")[:8]
+		if g.cookie(appHost, binding) == "" {
+			t.Fatal("no binding cookie")
+		}
+		g.plant(wikiHost, binding, g.cookie(appHost, binding))
 		if p := g.step(link.String()); p.StatusCode != 400 || g.cookie(wikiHost, sessionCookie) != "" {
 			t.Errorf("%d", p.StatusCode)
 		}

@@ -30,12 +30,12 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 	q := queryOf(req)
 	f, ok := p.consumeFlow(w, r, req, q.Get("state"))
 	if !ok {
-		return p.callbackWithoutFlow(w, r, req)
+		return p.callbackWithoutFlow(w, r, req, p.targetOf(req, "", q.Get("state")))
 	}
 	if !p.throttles.callbacks.Allow(req.address) {
 		return deny(tooMany, "callbacks")
 	}
-	target, _ := req.routing.resolve(f.To, req.routing.origin(req.host))
+	target := p.targetOf(req, f.To, q.Get("state"))
 	identity, err := p.provider.Finish(r.Context(), f.Flow, q)
 	if err != nil {
 		return p.loginError(r, req, target, err)
@@ -48,15 +48,15 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 	return p.startSession(w, r, req, f, target)
 }
 
-// callbackWithoutFlow handles a callback that belongs to no login of this browser. Most often the person
-// used the back button.
-func (p *Proxy) callbackWithoutFlow(w http.ResponseWriter, r *http.Request, req *request) *denial {
-	if _, ok := p.currentSession(r, req); ok {
-		redirect(w, http.StatusFound, req.routing.public.String()+"/")
-		return nil
+// callbackWithoutFlow handles a callback that belongs to no login of this browser: the person used the back button,
+// waited for too long, or has lost the cookie. A browser that is signed in by now continues where the login led. A
+// stranger's link cannot make more of it than a link to that page: nobody is signed in here.
+func (p *Proxy) callbackWithoutFlow(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget) *denial {
+	if current, ok := p.currentSession(r, req); ok {
+		return p.redirectBack(w, r, req, current, target, "")
 	}
 	p.countLogin(loginFailed, unknownFlow)
-	return denyLogin(badRequest, unknownFlow, "/", "This sign-in was not started in this browser, or it took too long. Start again.")
+	return denyLogin(badRequest, unknownFlow, target.String(), "This sign-in was not started in this browser, or it took too long. Start again.")
 }
 
 // loginError denies a login that the provider or our checks of its response rejected, or that could not be finished.
@@ -112,6 +112,10 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 		return deny(reason, err.Error())
 	}
 	user, identity := req.caller.user, req.caller.token
+	other := p.sessionSince(r, req, f, user)
+	if other != nil && other.Subject == identity.Subject && other.ProviderSession == identity.ProviderSession {
+		return p.continueSession(w, r, req, other, target)
+	}
 	started, err := p.sessions.Begin(r.Context(), session.Session{User: user.ID, Epoch: user.Epoch, UserName: user.UserName,
 		Subject: identity.Subject, ProviderSession: identity.ProviderSession, Address: req.address, Agent: r.UserAgent(),
 		Authenticated: identity.Authenticated, Proven: identity.TimeKnown})
@@ -125,19 +129,48 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 		_ = p.sessions.End(r.Context(), started.ID, session.ReasonReplaced)
 		return fail(auditUnavailable, err)
 	}
-	cookie, err := p.replaceSession(r.Context(), r, req, started)
+	cookie, err := p.replaceSession(r.Context(), r, req, started, other)
 	if err != nil {
 		return fail(sessionUnavailable, err)
 	}
 	p.countLogin(loginAllowed, signedIn)
 	http.SetCookie(w, session.SetCookie(cookie))
-	return p.redirectBack(w, r, req, &started, target, f.Bind)
+	return p.redirectBack(w, r, req, &started, target, "")
 }
 
-// replaceSession ends the session that the browser had on this host and grants the new one to it.
-func (p *Proxy) replaceSession(ctx context.Context, r *http.Request, req *request, started session.Session) (cookie string, err error) {
+// sessionSince returns the browser's session if the same user began it after the login began: another tab came first.
+func (p *Proxy) sessionSince(r *http.Request, req *request, f flow, user *directory.User) *session.Session {
+	sent, ok := session.Cookie(r.Header)
+	if !ok || f.MaxAge > 0 {
+		return nil
+	}
+	current, err := p.sessions.Read(sent, req.host)
+	if err != nil || current.User != user.ID || current.Epoch != user.Epoch || current.Began.UnixNano() < f.At {
+		return nil
+	}
+	return current
+}
+
+// continueSession records the login and continues with the session that another tab began. A second one would end the
+// first, and the way back of the other tab with it.
+func (p *Proxy) continueSession(w http.ResponseWriter, r *http.Request, req *request, current *session.Session, target redirectTarget) *denial {
+	user := req.caller.user
+	req.caller = &caller{user: user, session: current}
+	err := p.record(req, audit.Event{Kind: audit.KindLogin, User: user.ID, UserName: user.UserName, Session: current.ID,
+		Decision: loginAllowed, Reason: signedIn, Code: http.StatusFound, Revision: p.directory.Revision()})
+	if err != nil {
+		p.countLogin(loginFailed, string(auditUnavailable))
+		return deny(auditUnavailable, err.Error())
+	}
+	p.countLogin(loginAllowed, signedIn)
+	return p.redirectBack(w, r, req, current, target, "")
+}
+
+// replaceSession ends the session that the browser had on this host and grants the new one to it. It leaves keep alone,
+// which another tab of the same user began a moment ago and may still be on its way with.
+func (p *Proxy) replaceSession(ctx context.Context, r *http.Request, req *request, started session.Session, keep *session.Session) (cookie string, err error) {
 	if sent, ok := session.Cookie(r.Header); ok {
-		if old, err := p.sessions.Read(sent, req.host); err == nil {
+		if old, err := p.sessions.Read(sent, req.host); err == nil && (keep == nil || old.ID != keep.ID) {
 			if err := p.sessions.End(ctx, old.ID, session.ReasonReplaced); err != nil && !isGone(err) {
 				return "", err
 			}

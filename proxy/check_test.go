@@ -113,14 +113,14 @@ func TestCheck_DecidesForwardedRequest(t *testing.T) {
 		res, _ := w.get(w.client(true), checkURL, append(forwardedHeaders("GET", app+"/a?b=c"), browser...)...)
 		to, err := url.Parse(res.Header.Get("Location"))
 		w.must(err)
-		if res.StatusCode != 302 || to.Host != loginHost || to.Query().Get("return_to") != app+"/a?b=c" || !strings.HasPrefix(res.Header.Get("Set-Cookie"), bindingCookie) {
+		if res.StatusCode != 302 || to.Host != loginHost || to.Query().Get("return_to") != app+"/a?b=c" || res.Header.Get("Set-Cookie") != "" {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
 	})
 	t.Run("login_location_in_401_for_front_proxy_without_redirects", func(t *testing.T) {
 		res, _ := w.get(w.client(true), checkURL+noRedirect, append(forwardedHeaders("GET", app+"/a?b=c"), browser...)...)
 		if res.StatusCode != 401 || !strings.HasPrefix(res.Header.Get("Location"), "https://"+loginHost+loginPath+"?") ||
-			!strings.HasPrefix(res.Header.Get("Set-Cookie"), bindingCookie) || res.Header.Get("WWW-Authenticate") == "" {
+			res.Header.Get("Set-Cookie") != "" || res.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
 		for _, query := range []string{"?", "?x=y", "?redirect=true", "?redirect=false&x", "?return_to=/"} { // Caddy appends the query of the request that it asks about

@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -14,31 +11,30 @@ import (
 	"sallyport/session"
 )
 
-// bindingCookie holds a random value that the host of an application gives to a browser before it redirects the browser
-// to the login host. The SHA-256 of the value goes along as the parameter bind, and the ticket that comes back is valid
-// in this browser alone: a link with the ticket of somebody else signs nobody in.
-const bindingCookie = session.CookieName + "-door"
-
 // loginAndReturn redirects a browser to log in and to return to the URL that was denied.
 func (p *Proxy) loginAndReturn(w http.ResponseWriter, r *http.Request, req *request, maxAge time.Duration) {
 	here := req.routing.origin(req.host)
 	for _, path := range []string{req.path + escapeQuery(req.query), req.path, "/"} {
 		if target, ok := req.routing.resolve(here+path, here); ok {
-			p.redirectToLogin(w, r, req, target, maxAge)
+			p.redirectToLogin(w, r, req, target, loginOptions{maxAge: maxAge}, "")
 			return
 		}
 	}
 }
 
-// redirectToLogin redirects a browser to the login host, to continue at target. Only the host of target can bind the
-// ticket to the browser; for another host, the login host redirects there first.
-func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget, maxAge time.Duration) {
+// redirectToLogin redirects a browser to the login host, to continue at target. A browser that comes from the login host
+// with a handoff to this host is bound first (see bindingCookie).
+func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget, o loginOptions, handoff string) {
 	q := url.Values{"return_to": {target.String()}}
-	if maxAge > 0 {
-		q.Set("max_age", strconv.Itoa(int(maxAge/time.Second)))
+	if o.maxAge > 0 {
+		q.Set("max_age", strconv.Itoa(int(o.maxAge/time.Second)))
 	}
-	if req.host != req.routing.host && target.origin == req.routing.origin(req.host) {
-		q.Set("bind", bindingOf(bindingValue(w, r)))
+	if o.selectAccount {
+		q.Set("prompt", promptSelectAccount)
+	}
+	if handoff != "" && target.origin == req.routing.origin(req.host) {
+		q.Set("handoff", handoff)
+		q.Set("bind", newBinding(w, r, req.received))
 	}
 	status := http.StatusFound
 	if req.authClient != nil && !req.authClient.relaysRedirects {
@@ -48,31 +44,8 @@ func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *req
 	redirect(w, status, req.routing.public.String()+loginPath+"?"+q.Encode())
 }
 
-// bindingValue returns the browser's binding cookie and sets it if there is none. Tabs that log in at the same time share
-// it.
-func bindingValue(w http.ResponseWriter, r *http.Request) string {
-	value, ok := session.OneCookie(r.Header, bindingCookie)
-	if ok && isRandomToken(value) {
-		return value
-	}
-	var bits [32]byte
-	_, _ = rand.Read(bits[:]) // never fails
-	value = base64.RawURLEncoding.EncodeToString(bits[:])
-	http.SetCookie(w, newCookie(bindingCookie, value))
-	return value
-}
-
-// bindingOf returns the digest of a binding cookie, which is all that the login host learns.
-func bindingOf(cookie string) string {
-	sum := sha256.Sum256([]byte(cookie))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-// isRandomToken reports whether text is 256 bits in base64url, as binding cookies and their digests are.
-func isRandomToken(text string) bool {
-	bits, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	return err == nil && len(bits) == 32 && len(text) == 43
-}
+// promptSelectAccount is the value of the parameter prompt with which a login asks for the account.
+const promptSelectAccount = "select_account"
 
 // newCookie returns a cookie for this host alone, hidden from scripts, until the browser closes.
 func newCookie(name, value string) *http.Cookie {
@@ -104,19 +77,16 @@ func escapeQuery(query string) string {
 func (p *Proxy) login(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	q := queryOf(req)
 	target, _ := req.routing.resolve(q.Get("return_to"), req.routing.origin(req.host))
-	maxAge := maxAgeOf(q)
+	o := loginOptions{maxAge: maxAgeOf(q), selectAccount: q.Get("prompt") == promptSelectAccount}
 	if req.host != req.routing.host {
-		p.redirectToLogin(w, r, req, target, maxAge)
+		p.redirectToLogin(w, r, req, target, o, q.Get("handoff"))
 		return nil
 	}
-	binding := q.Get("bind")
-	if !isRandomToken(binding) {
-		binding = ""
+	if current, ok := p.currentSession(r, req); ok && !o.selectAccount && isRecent(current, o.maxAge, req.received) {
+		host, _ := req.routing.hostOfOrigin(target.origin)
+		return p.redirectBack(w, r, req, current, target, p.verifiedBinding(q, req, current.ID, host))
 	}
-	if current, ok := p.currentSession(r, req); ok && isRecent(current, maxAge, req.received) {
-		return p.redirectBack(w, r, req, current, target, binding)
-	}
-	return p.beginLogin(w, r, req, target, binding, maxAge)
+	return p.beginLogin(w, r, req, target, o)
 }
 
 // isRecent reports whether the user of s signed in less than maxAge ago; a maxAge of 0 accepts any time.
@@ -149,22 +119,31 @@ func (p *Proxy) currentSession(r *http.Request, req *request) (*session.Session,
 	return req.caller.session, true
 }
 
-// redirectBack redirects a signed-in browser to target. A binding shows that another host has bound the browser: that
-// host gets a ticket. Without one, that host redirects the browser back here with a binding.
+// redirectBack redirects a signed-in browser to target. If target is on another host, that host gets a ticket; it has to
+// bind the browser before (see bindingCookie).
 func (p *Proxy) redirectBack(w http.ResponseWriter, r *http.Request, req *request, current *session.Session, target redirectTarget, binding string) *denial {
 	host, _ := req.routing.hostOfOrigin(target.origin)
-	if host == req.host || binding == "" {
+	if host == req.host {
 		redirect(w, http.StatusFound, target.String())
+		return nil
+	}
+	if binding == "" {
+		handoff, err := p.sealHandoff(req, current.ID, host)
+		if err != nil {
+			return deny(sessionUnavailable, err.Error())
+		}
+		q := url.Values{"handoff": {handoff}, "return_to": {target.path}}
+		redirect(w, http.StatusFound, target.origin+loginPath+"?"+q.Encode())
 		return nil
 	}
 	ticket, err := p.sessions.Ticket(r.Context(), current.ID, host, binding)
 	switch {
 	case isGone(err):
-		return p.beginLogin(w, r, req, target, binding, 0)
+		return p.beginLogin(w, r, req, target, loginOptions{})
 	case err != nil:
 		return deny(sessionUnavailable, err.Error())
 	}
-	q := url.Values{"ticket": {ticket}, "return_to": {target.path}}
+	q := url.Values{"ticket": {ticket}, "bind": {binding}, "return_to": {target.path}}
 	redirect(w, http.StatusFound, target.origin+acceptPath+"?"+q.Encode())
 	return nil
 }

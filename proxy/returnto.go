@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/url"
 	"strings"
+
+	"sallyport/proxy/internal/canonical"
 )
 
 // redirectTarget is where a browser continues after a login or a logout. It is always written in full, origin first:
@@ -15,8 +17,9 @@ type redirectTarget struct {
 // String returns the URL of the target.
 func (target redirectTarget) String() string { return target.origin + target.path }
 
-// maxReturnTo is the length of the longest return_to, in bytes. It has to fit into a sealed cookie.
-const maxReturnTo = 2048
+// maxReturnTo is the length of the longest return_to, in bytes. It has to fit into the cookies of a flow, and together
+// with them into the headers that the server reads.
+const maxReturnTo = 16 << 10
 
 // resolve parses a return_to. A path belongs to the origin here; a URL is accepted if its scheme, host and port are
 // written exactly as those of public_url or of a route. Anything else is the root of here, and not ok.
@@ -38,7 +41,8 @@ func (rt *routing) resolve(text, here string) (target redirectTarget, ok bool) {
 			return target, true
 		}
 	}
-	if !isPlainTarget(path) {
+	host, _ := rt.hostOfOrigin(target.origin)
+	if !isURLTarget(path) || !isPlainTarget(path) && !rt.accepts(host, path) {
 		return target, false
 	}
 	target.path = path
@@ -54,17 +58,37 @@ func (rt *routing) hostOfOrigin(origin string) (host string, ok bool) {
 	return host, ok && rt.hasHost(host)
 }
 
-// isPlainTarget reports whether every parser reads target as a path, perhaps with a query and a fragment, of the origin
-// before it.
+// isURLTarget reports whether target is a path, perhaps with a query and a fragment, that can stand in a URL behind an
+// origin.
+func isURLTarget(target string) bool {
+	_, fragment, _ := strings.Cut(target, "#")
+	_, err := url.PathUnescape(fragment)
+	return len(target) <= maxReturnTo && strings.HasPrefix(target, "/") && isPrintable(target) && err == nil
+}
+
+// isPlainTarget reports whether every parser reads target alike.
 func isPlainTarget(target string) bool {
-	if len(target) > maxReturnTo || !isPrintable(target) {
+	path := pathOf(target)
+	decoded, err := url.PathUnescape(path)
+	return err == nil && isPlainPath(path) && isPlainPath(decoded)
+}
+
+// accepts reports whether a route of host accepts requests for target: one with lenient paths accepts more than plain
+// ones. Behind an origin, no browser reads them as another host.
+func (rt *routing) accepts(host, target string) bool {
+	path, lenient, err := canonical.Path(pathOf(target))
+	if err != nil || canonical.Under(path, internalRoot) {
 		return false
 	}
-	beforeFragment, fragment, _ := strings.Cut(target, "#")
-	path, _, _ := strings.Cut(beforeFragment, "?")
-	decoded, err := url.PathUnescape(path)
-	_, fragmentErr := url.PathUnescape(fragment)
-	return err == nil && fragmentErr == nil && isPlainPath(path) && isPlainPath(decoded)
+	route := rt.find(host, path)
+	return route != nil && (!lenient || route.lenient)
+}
+
+// pathOf returns target without its query and fragment.
+func pathOf(target string) string {
+	target, _, _ = strings.Cut(target, "#")
+	target, _, _ = strings.Cut(target, "?")
+	return target
 }
 
 // isPlainPath reports whether path is a slash and segments, none of which is empty, a dot segment, or holds a backslash

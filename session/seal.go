@@ -32,7 +32,7 @@ const (
 	keyIDLength      = 4
 	saltLength       = 16
 	expiryLength     = 8
-	maxSealed        = 8 << 10 // characters; cookies are smaller
+	maxSealed        = 32 << 10 // characters
 )
 
 type sealer struct {

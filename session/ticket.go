@@ -14,7 +14,7 @@ import (
 
 const (
 	ticketLifetime = time.Minute
-	maxTickets     = 8 // outstanding tickets of one session; the oldest is deleted first
+	maxTickets     = 32 // outstanding tickets of one session; the oldest is deleted first
 )
 
 // Ticket makes a ticket that carries a session to another host: valid once, for a minute, on that host, for the

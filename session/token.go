@@ -17,7 +17,7 @@ import (
 
 const (
 	tokenLength = 43 // characters of a token: 256 random bits in base64url without padding
-	maxTokens   = 4  // tokens of one session on one host: tabs that log in at the same time each get one
+	maxTokens   = 32 // tokens of one session on one host: tabs that log in at the same time each get one
 )
 
 // digest is the SHA-256 of a token's text. The store never holds more of it.

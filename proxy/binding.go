@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"sallyport/session"
+)
+
+// How a session comes from the login host to the host of an application, and why no link of a stranger can misuse it:
+//
+//  1. The login host has a session with this browser. It redirects to the login path of the application's host with a
+//     handoff: session and host, sealed, for five minutes.
+//  2. The application's host gives this browser a binding cookie with 256 random bits and redirects back, with the
+//     handoff and the SHA-256 of the cookie as the parameter bind.
+//  3. The login host compares the handoff with the session of this browser. If they agree, it makes a ticket for that
+//     host and that bind, and redirects to the accept path.
+//  4. The application's host redeems the ticket, once and within a minute, if the browser has the cookie, and deletes it.
+//
+// Login CSRF: a stranger's link can make this browser visit any of these URLs, with any parameters. In step 4 the cookie
+// decides, whose value this host chose for this browser: a stranger cannot know or set it (__Host-, HttpOnly), so a
+// ticket of theirs, bound to a cookie of theirs, signs nobody in. No value in a link is made into a cookie.
+//
+// Stolen tickets: in step 3 the handoff decides whether bind is believed. A stranger can have a handoff for their own
+// session only, so no ticket for this browser's session is ever bound to a cookie of theirs; a ticket that leaks is
+// useless without the cookie.
+//
+// Tabs and frames: each step 2 sets a cookie of its own, named after its digest, so parallel responses do not overwrite
+// each other. They exist between steps 2 and 4 only; the oldest go when all together exceed maxBindingBytes.
+const (
+	bindingCookie   = session.CookieName + "-bind-"
+	bindingLifetime = 5 * time.Minute
+	maxBindingBytes = 4 << 10 // of all binding cookies of a browser on one host
+	handoffPurpose  = "handoff"
+)
+
+// newBinding gives the browser a binding cookie and returns its digest.
+func newBinding(w http.ResponseWriter, r *http.Request, now time.Time) (bind string) {
+	var bits [32]byte
+	_, _ = rand.Read(bits[:]) // never fails
+	value := strconv.FormatInt(now.Unix(), 36) + "." + base64.RawURLEncoding.EncodeToString(bits[:])
+	bind = bindingOf(value)
+	c := withMaxAge(newCookie(bindingName(bind), value), int(bindingLifetime/time.Second))
+	clearCookies(w, surplusCookies(r, bindingCookie, maxBindingBytes-len(c.Name)-len(value), bindingAge))
+	http.SetCookie(w, c)
+	return bind
+}
+
+// bindingAge returns when a binding cookie was made; 0 if it is none of ours.
+func bindingAge(_, value string) int64 {
+	text, _, _ := strings.Cut(value, ".")
+	seconds, _ := strconv.ParseInt(text, 36, 64)
+	return seconds
+}
+
+// bindingOf returns the digest of a binding cookie, which is all that the login host learns.
+func bindingOf(cookie string) string {
+	sum := sha256.Sum256([]byte(cookie))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// bindingName returns the name of the binding cookie with a digest.
+func bindingName(bind string) string { return bindingCookie + bind[:8] }
+
+// takeBinding returns the digest of the binding cookie that bind names, and deletes the cookie. The digest is that of
+// nothing if the browser has no such cookie.
+func takeBinding(w http.ResponseWriter, r *http.Request, bind string) string {
+	if !isRandomToken(bind) {
+		return bindingOf("")
+	}
+	value, ok := session.OneCookie(r.Header, bindingName(bind))
+	if ok {
+		clearCookies(w, []string{bindingName(bind)})
+	}
+	return bindingOf(value)
+}
+
+// sealHandoff returns the handoff of a session to a host.
+func (p *Proxy) sealHandoff(req *request, id, host string) (string, error) {
+	return p.sessions.Seal(handoffPurpose, req.host, []byte(id+" "+host), bindingLifetime)
+}
+
+// verifiedBinding returns the bind of a query if its handoff is that of the browser's session to the host, or "".
+func (p *Proxy) verifiedBinding(q url.Values, req *request, id, host string) string {
+	text, err := p.sessions.Unseal(handoffPurpose, req.host, q.Get("handoff"))
+	if err != nil || string(text) != id+" "+host || !isRandomToken(q.Get("bind")) {
+		return ""
+	}
+	return q.Get("bind")
+}
+
+// isRandomToken reports whether text is 256 bits in base64url, as the digests of binding cookies are.
+func isRandomToken(text string) bool {
+	bits, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	return err == nil && len(bits) == 32 && len(text) == 43
+}
