@@ -267,11 +267,11 @@ func TestSession(t *testing.T) {
 		}
 	})
 
-	t.Run("has at most four tokens on each host", func(t *testing.T) {
+	t.Run("has at most 32 tokens on each host", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
 		begun := h.begin("u1")
 		oldest, onLogin := h.newToken(begun.ID, app), h.newToken(begun.ID, login)
-		for range 3 {
+		for range 31 {
 			h.wantRead(h.newToken(begun.ID, app), app, nil)
 		}
 		h.wantRead(oldest, app, nil)
@@ -499,20 +499,20 @@ func TestTicket(t *testing.T) {
 		}
 	})
 
-	t.Run("is one of at most eight", func(t *testing.T) {
+	t.Run("is one of at most 32", func(t *testing.T) {
 		begun := h.begin("u2")
 		var tickets []string
-		for range 9 {
+		for range 33 {
 			tickets = append(tickets, h.ticket(begun.ID, app, "mine"))
 		}
-		if n := h.countKeys("session/ticket/" + begun.ID); n != 8 {
-			t.Errorf("%d tickets are stored, want 8", n)
+		if n := h.countKeys("session/ticket/" + begun.ID); n != 32 {
+			t.Errorf("%d tickets are stored, want 32", n)
 		}
 		if _, _, err := h.Redeem(ctx, tickets[0], app, "mine"); !errors.Is(err, session.ErrNone) {
-			t.Errorf("the oldest of nine: %v", err)
+			t.Errorf("the oldest of 33: %v", err)
 		}
-		if _, _, err := h.Redeem(ctx, tickets[8], app, "mine"); err != nil {
-			t.Errorf("the newest of nine: %v", err)
+		if _, _, err := h.Redeem(ctx, tickets[32], app, "mine"); err != nil {
+			t.Errorf("the newest of 33: %v", err)
 		}
 	})
 
