@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/proxy/internal/response"
+
 	"sallyport/proxy/internal/canonical"
 )
 
@@ -114,7 +116,7 @@ func BenchmarkReview(b *testing.B) {
 	for range 10_000 {
 		r := httptest.NewRequest("GET", "/", nil)
 		req := &request{routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: &started}}
-		w.proxy.live.enter(req, newResponseWriter(httptest.NewRecorder(), r, time.Minute), r)
+		w.proxy.live.enter(req, response.New(httptest.NewRecorder(), r, time.Minute), r)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 
+	"sallyport/proxy/internal/response"
+
 	"sallyport/proxy/internal/canonical"
 )
 
@@ -191,11 +193,11 @@ func unusedIdentityHeaders(h IdentityHeaders) map[string]bool {
 // writeAllowed tells the front proxy that the request is allowed and who is calling. The response holds every identity
 // header, even if empty, because the front proxy overwrites what the client sent with it. The assertion is only for a
 // front proxy that has authenticated: a client that was proxied to us must not obtain it.
-func (p *Proxy) writeAllowed(w *responseWriter, live *liveRequest) *denial {
+func (p *Proxy) writeAllowed(w *response.Writer, live *liveRequest) *denial {
 	if denied := live.cutBy(); denied != nil {
 		return denied
 	}
-	w.closeIfBodyUnread(nil)
+	w.CloseIfBodyUnread(nil)
 	h := w.Header()
 	private(h)
 	for _, name := range live.routing.headers.all() {
@@ -211,7 +213,7 @@ func (p *Proxy) writeAllowed(w *responseWriter, live *liveRequest) *denial {
 	}
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
-	_ = w.control.Flush() // while the request is live: no response is sent after a change that denies it
+	_ = w.Flush() // while the request is live: no response is sent after a change that denies it
 	return nil
 }
 

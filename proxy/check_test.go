@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/proxy/internal/response"
+
 	"sallyport/audit"
 )
 
@@ -327,12 +329,12 @@ func TestCheck_DeniesAfterLateChange(t *testing.T) {
 	r := httptest.NewRequest("GET", checkURL, nil)
 	rt := w.proxy.routing.Load()
 	req := &request{routing: rt, route: rt.routes[0], authClient: &authClient{}}
-	rw := newResponseWriter(resp, r, time.Minute)
+	rw := response.New(resp, r, time.Minute)
 	live := w.proxy.live.enter(req, rw, r)
 	defer w.proxy.live.leave(live)
 	b := new(batch)
 	b.add(live, deny(inactiveUser, ""))
-	if denied := w.proxy.writeAllowed(rw, live); denied == nil || denied.reason != inactiveUser || rw.status() != 0 {
-		t.Errorf("%+v, %d", denied, rw.status())
+	if denied := w.proxy.writeAllowed(rw, live); denied == nil || denied.reason != inactiveUser || rw.Status() != 0 {
+		t.Errorf("%+v, %d", denied, rw.Status())
 	}
 }

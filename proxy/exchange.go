@@ -4,53 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/internal/response"
 
 	"sallyport/proxy/internal/upstream"
 )
-
-// requestBody is the body of a request. It remembers how reading it ended: a failure is not the upstream's fault.
-type requestBody struct {
-	io.Reader
-	complete, failed, closed atomic.Bool
-	received                 atomic.Int64  // bytes read so far
-	stallTimeout             time.Duration // for one read; 0: none
-	onStall                  func()        // called when a read takes longer
-	reading                  sync.Mutex    // held during a read
-}
-
-// Read reads the body, unless it was closed.
-func (b *requestBody) Read(p []byte) (int, error) {
-	b.reading.Lock()
-	defer b.reading.Unlock()
-	if b.closed.Load() {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	if b.stallTimeout > 0 {
-		defer time.AfterFunc(b.stallTimeout, b.onStall).Stop()
-	}
-	n, err := b.Reader.Read(p)
-	b.received.Add(int64(n))
-	switch {
-	case err == io.EOF:
-		b.complete.Store(true)
-	case err != nil:
-		b.failed.Store(true)
-	}
-	return n, err
-}
-
-// Close makes further reads fail. It does not wait: the body of net/http would read on to its end, which the client may
-// never send.
-func (b *requestBody) Close() error {
-	b.closed.Store(true)
-	return nil
-}
 
 // exchange is one request to the upstream and its response.
 type exchange struct {
@@ -58,23 +19,23 @@ type exchange struct {
 	path  string // for the upstream
 	proxy *Proxy
 	live  *liveRequest
-	rw    *responseWriter
-	body  *requestBody // nil: there is none
+	rw    *response.Writer
+	body  *response.Body // nil: there is none
 	begun time.Time
-	sent  int64   // bytes of the response body
-	by    endedBy // the side that ended it
+	sent  int64          // bytes of the response body
+	by    response.Cause // the side that ended it
 }
 
 // forward sends the request to the upstream and the response to the client. It returns a denial if there is no response
 // from the upstream.
-func (p *Proxy) forward(w *responseWriter, r *http.Request, live *liveRequest) *denial {
-	ex := &exchange{request: live.request, proxy: p, live: live, rw: w, begun: time.Now(), by: byError}
+func (p *Proxy) forward(w *response.Writer, r *http.Request, live *liveRequest) *denial {
+	ex := &exchange{request: live.request, proxy: p, live: live, rw: w, begun: time.Now(), by: response.ByError}
 	var denied *denial
 	if ex.path, denied = ex.route.rewritePath(live.request); denied != nil {
 		return denied
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		ex.body = &requestBody{Reader: r.Body} // r keeps its own body: net/http checks how far that was read
+		ex.body = &response.Body{Reader: r.Body} // r keeps its own body: net/http checks how far that was read
 		if limit := int64(ex.route.maxBody); limit > 0 {
 			if r.ContentLength > limit {
 				return deny(bodyTooLarge, "")
@@ -82,7 +43,7 @@ func (p *Proxy) forward(w *responseWriter, r *http.Request, live *liveRequest) *
 			ex.body.Reader = http.MaxBytesReader(nil, r.Body, limit) // without w, which is written to at the same time
 		}
 		if !isGRPC(r) {
-			ex.body.stallTimeout, ex.body.onStall = w.stall, func() { live.stop(byStall) }
+			ex.body.StallTimeout, ex.body.OnStall = w.Stall, func() { live.stop(response.ByStall) }
 		}
 	}
 	defer ex.end()
@@ -96,7 +57,7 @@ func (ex *exchange) end() {
 	}
 	var received int64
 	if ex.body != nil {
-		received = ex.body.received.Load()
+		received = ex.body.Received()
 	}
 	ex.reportEnd(ex.by, received, ex.sent)
 }
@@ -104,20 +65,6 @@ func (ex *exchange) end() {
 // isGRPC reports whether the body is a stream of gRPC messages, between which hours may pass.
 func isGRPC(r *http.Request) bool {
 	return r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
-}
-
-// closeBody returns when nothing reads the request body any more, and nothing will. Over HTTP/1, a read that outlives
-// its request would make net/http forget the deadline for the rest of the body.
-func (ex *exchange) closeBody() {
-	_ = ex.body.Close()
-	if !ex.rw.http1 {
-		return
-	}
-	if !ex.body.reading.TryLock() {
-		ex.rw.stopReading()
-		ex.body.reading.Lock()
-	}
-	ex.body.reading.Unlock()
 }
 
 var errCut = errors.New("the request was cut")
@@ -154,20 +101,20 @@ func (ex *exchange) fail(err error) *denial {
 		return nil
 	case cut != nil:
 		return cut
-	case ex.live.ctx.Err() != nil, errors.Is(err, errStopped):
-		ex.by = byClient
+	case ex.live.ctx.Err() != nil, errors.Is(err, response.ErrStopped):
+		ex.by = response.ByClient
 		return deny(clientGone, "")
 	case errors.As(err, &tooLarge):
 		return deny(bodyTooLarge, "")
-	case ex.body != nil && ex.body.failed.Load():
-		ex.by = byClient
+	case ex.body != nil && ex.body.Failed():
+		ex.by = response.ByClient
 		return deny(badRequest, fmt.Sprintf("reading the request body: %v", err))
 	}
 	reason := upstreamUnavailable
 	if upstream.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
 		reason = upstreamTimeout
 	} else {
-		ex.by = byUpstream
+		ex.by = response.ByUpstream
 	}
 	ex.route.metrics.countUpstreamError(reason)
 	ex.proxy.log.Warn("no response from the upstream", "route", ex.route.name, "err", err, "took", time.Since(ex.begun))

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"sallyport/proxy/internal/response"
 )
 
 // roundTrip sends the request to the upstream and the response to the client. It returns a denial if there is no
@@ -19,7 +21,7 @@ func (ex *exchange) roundTrip(in *http.Request) *denial {
 	informational := &informationalResponses{to: ex.rw, strip: ex.routing.stripResponse}
 	out := ex.upstreamRequest(in, informational.trace(ex.live.ctx))
 	if ex.body != nil {
-		defer ex.closeBody()
+		defer ex.body.CloseFor(ex.rw)
 	}
 	res, err := ex.route.upstream.RoundTrip(out)
 	informational.end()
@@ -79,7 +81,7 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 // writeResponse sends the client the response of the upstream as it arrives. If that breaks off, writeResponse panics, so
 // that the client's response breaks off too.
 func (ex *exchange) writeResponse(res *http.Response) {
-	ex.rw.closeIfBodyUnread(ex.body)
+	ex.rw.CloseIfBodyUnread(ex.body)
 	h := ex.rw.Header()
 	maps.Copy(h, res.Header)
 	declared := len(res.Trailer)
@@ -89,8 +91,8 @@ func (ex *exchange) writeResponse(res *http.Response) {
 	ex.rw.WriteHeader(res.StatusCode)
 	var err error
 	if res.ContentLength < 0 && res.Body != http.NoBody { // the first bytes of the body may take a while
-		if err = ex.rw.flush(); err != nil {
-			ex.by = byClient
+		if err = ex.rw.Flush(); err != nil {
+			ex.by = response.ByClient
 		}
 	}
 	if err == nil {
@@ -104,7 +106,7 @@ func (ex *exchange) writeResponse(res *http.Response) {
 	if len(res.Trailer) == 0 {
 		return
 	}
-	_ = ex.rw.flush() // makes a short response chunked, which trailers need
+	_ = ex.rw.Flush() // makes a short response chunked, which trailers need
 	prefix := ""
 	if len(res.Trailer) != declared {
 		prefix = http.TrailerPrefix
@@ -132,22 +134,22 @@ func (ex *exchange) copyBody(from io.Reader) error {
 		n, err := from.Read(buf[:])
 		if n > 0 {
 			if _, err := ex.rw.Write(buf[:n]); err != nil {
-				ex.by = byClient
+				ex.by = response.ByClient
 				return err
 			}
 			ex.sent += int64(n)
 		}
 		if err != nil {
-			if ex.by = byUpstream; err == io.EOF {
+			if ex.by = response.ByUpstream; err == io.EOF {
 				return nil
 			}
 			if ex.live.ctx.Err() != nil { // the read failed because the client went away
-				ex.by = byClient
+				ex.by = response.ByClient
 			}
 			return err
 		}
-		if err := ex.rw.flush(); err != nil {
-			ex.by = byClient
+		if err := ex.rw.Flush(); err != nil {
+			ex.by = response.ByClient
 			return err
 		}
 	}

@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http"
 	"slices"
+
+	"sallyport/proxy/internal/response"
 )
 
 // Our own paths, on every host that we serve.
@@ -39,10 +41,10 @@ var endpoints = map[string]endpoint{
 }
 
 // serveInternal serves our own paths.
-func (p *Proxy) serveInternal(w *responseWriter, r *http.Request, req *request) *denial {
-	w.limitDrain()
-	if w.hasBody && !w.http1 {
-		r.Body = &requestBody{Reader: r.Body, stallTimeout: drainTimeout, onStall: func() { w.stop(byStall) }}
+func (p *Proxy) serveInternal(w *response.Writer, r *http.Request, req *request) *denial {
+	w.LimitDrain()
+	if w.HasBody && !w.HTTP1 {
+		r.Body = &response.Body{Reader: r.Body, StallTimeout: response.DrainTimeout, OnStall: func() { w.Stop(response.ByStall) }}
 	}
 	private(w.Header())
 	e, ok := endpoints[req.path]

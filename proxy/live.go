@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/internal/response"
 )
 
 // liveRequest is a request on a route, from before it is decided until its last byte.
@@ -15,7 +17,7 @@ type liveRequest struct {
 	*request
 	ctx         context.Context
 	cancel      context.CancelFunc
-	rw          *responseWriter
+	rw          *response.Writer
 	tunneled    bool                   // a WebSocket, which outlives the handler; only the handler sets it
 	end         atomic.Pointer[ending] // nil while the request is live; set once
 	decideAgain atomic.Int64           // when the request must be decided again, in nanoseconds since 1970; 0: never
@@ -34,8 +36,8 @@ func (l *liveRequest) cut(denied *denial, b *batch) bool {
 
 // stop ends the request, whatever it is doing: a WebSocket, a stream, an upload. It stops the writer first: the end of
 // the context wakes the goroutine of the request, which must find the writer stopped.
-func (l *liveRequest) stop(by endedBy) {
-	l.rw.stop(by)
+func (l *liveRequest) stop(by response.Cause) {
+	l.rw.Stop(by)
 	l.cancel()
 }
 
@@ -70,7 +72,7 @@ type liveSet struct {
 
 // enter adds a request to the set, before it is decided. A change then comes either before the decision, which sees it,
 // or after, and finds the request in the set.
-func (s *liveSet) enter(req *request, w *responseWriter, r *http.Request) *liveRequest {
+func (s *liveSet) enter(req *request, w *response.Writer, r *http.Request) *liveRequest {
 	l := &liveRequest{request: req, rw: w}
 	l.ctx, l.cancel = context.WithCancel(r.Context())
 	s.mu.Lock()

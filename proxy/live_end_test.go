@@ -12,7 +12,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/response"
 )
+
+// piece is the text of one write.
+const piece = "0123456789"
 
 // logBuffer is a log that is safe for concurrent use.
 type logBuffer struct {
@@ -87,13 +92,13 @@ func endlessStream(rw http.ResponseWriter, r *http.Request) {
 // right cause and byte counts.
 func TestLiveEnd_Causes(t *testing.T) {
 	for name, c := range map[string]struct {
-		by       endedBy
+		by       response.Cause
 		settings func(t *testing.T, s *Settings)
 		run      func(w *world)
 		received float64 // bytes, as logged
 		sent     float64 // -1: any
 	}{
-		"tunnel/client": {by: byClient, received: 5, sent: 5, settings: echoUpstream, run: func(w *world) {
+		"tunnel/client": {by: response.ByClient, received: 5, sent: 5, settings: echoUpstream, run: func(w *world) {
 			conn, in := w.openTunnel("")
 			_, err := io.WriteString(conn, "hello")
 			w.must(err)
@@ -102,32 +107,32 @@ func TestLiveEnd_Causes(t *testing.T) {
 			time.Sleep(lived)
 			w.must(conn.CloseWrite())
 		}},
-		"tunnel/upstream": {by: byUpstream, sent: 3, settings: func(t *testing.T, s *Settings) {
+		"tunnel/upstream": {by: response.ByUpstream, sent: 3, settings: func(t *testing.T, s *Settings) {
 			s.Routes[1].Upstream = Upstreams{closingWebSocketUpstream(t, "bye", lived)}
 		}, run: func(w *world) {
 			conn, in := w.openTunnel("")
 			_, _ = io.Copy(io.Discard, in)
 			w.must(conn.Close())
 		}},
-		"tunnel/cut": {by: byCut, settings: echoUpstream, run: func(w *world) {
+		"tunnel/cut": {by: response.ByCut, settings: echoUpstream, run: func(w *world) {
 			w.openTunnel("")
 			time.Sleep(lived)
 			s := w.settings
 			s.Routes = s.Routes[:1]
 			w.must(w.proxy.Load(s))
 		}},
-		"tunnel/shutdown": {by: byShutdown, sent: 0, settings: echoUpstream, run: func(w *world) {
+		"tunnel/shutdown": {by: response.ByShutdown, sent: 0, settings: echoUpstream, run: func(w *world) {
 			w.openTunnel("")
 			time.Sleep(lived)
 			ctx, stop := context.WithCancel(w.ctx)
 			stop()
 			_ = w.proxy.Run(ctx)
 		}},
-		"stream/client": {by: byClient, sent: 10, run: func(w *world) {
+		"stream/client": {by: response.ByClient, sent: 10, run: func(w *world) {
 			w.setUpstream(endlessStream)
 			w.must(w.stream(w.client(true)).Body.Close())
 		}},
-		"stream/upstream": {by: byUpstream, sent: 10, run: func(w *world) {
+		"stream/upstream": {by: response.ByUpstream, sent: 10, run: func(w *world) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				_ = http.NewResponseController(rw).Flush()
 				time.Sleep(lived)
@@ -135,7 +140,7 @@ func TestLiveEnd_Causes(t *testing.T) {
 			})
 			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
 		}},
-		"stream/upstream_aborts": {by: byUpstream, sent: 10, run: func(w *world) {
+		"stream/upstream_aborts": {by: response.ByUpstream, sent: 10, run: func(w *world) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				_, _ = io.WriteString(rw, piece)
 				_ = http.NewResponseController(rw).Flush()
@@ -144,14 +149,14 @@ func TestLiveEnd_Causes(t *testing.T) {
 			})
 			_, _ = io.Copy(io.Discard, w.stream(w.client(true)).Body)
 		}},
-		"stream/cut": {by: byCut, sent: 10, run: func(w *world) {
+		"stream/cut": {by: response.ByCut, sent: 10, run: func(w *world) {
 			w.setUpstream(endlessStream)
 			w.stream(w.client(true))
 			s := w.settings
 			s.Routes = s.Routes[:1]
 			w.must(w.proxy.Load(s))
 		}},
-		"stream/shutdown": {by: byShutdown, sent: 10, run: func(w *world) {
+		"stream/shutdown": {by: response.ByShutdown, sent: 10, run: func(w *world) {
 			w.setUpstream(endlessStream)
 			w.stream(w.client(true))
 			ctx, stop := context.WithCancel(w.ctx)
@@ -159,7 +164,7 @@ func TestLiveEnd_Causes(t *testing.T) {
 			_ = w.proxy.Run(ctx)
 			w.server.CloseClientConnections()
 		}},
-		"stream/stall": {by: byStall, sent: -1, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
+		"stream/stall": {by: response.ByStall, sent: -1, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
 			w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 				for err := error(nil); err == nil; {
 					_, err = rw.Write(make([]byte, 64<<10))
@@ -167,17 +172,17 @@ func TestLiveEnd_Causes(t *testing.T) {
 			})
 			w.open(w.client(true), "GET", "/", nil)
 		}},
-		"upload/stall": {by: byStall, received: 10, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
+		"upload/stall": {by: response.ByStall, received: 10, settings: func(_ *testing.T, s *Settings) { s.Limits.Stall = lived }, run: func(w *world) {
 			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 			w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
 		}},
-		"upload/client": {by: byClient, received: 10, run: func(w *world) {
+		"upload/client": {by: response.ByClient, received: 10, run: func(w *world) {
 			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 			conn := w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\nContent-Length: 100\r\n\r\n" + piece)
 			time.Sleep(lived)
 			w.must(conn.Close())
 		}},
-		"request/error": {by: byError, settings: func(_ *testing.T, s *Settings) { s.Routes[1].Timeout = lived }, run: func(w *world) {
+		"request/error": {by: response.ByError, settings: func(_ *testing.T, s *Settings) { s.Routes[1].Timeout = lived }, run: func(w *world) {
 			w.setUpstream(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 			if res := w.open(w.client(true), "GET", "/", nil); res.StatusCode != http.StatusGatewayTimeout {
 				w.t.Error(res.Status)

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport/proxy/internal/response"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -93,7 +95,7 @@ func (m *routeMetrics) countCut(reason Reason) {
 	m.all.cuts.WithLabelValues(m.name, string(reason)).Inc()
 }
 
-func (m *routeMetrics) countEnd(by endedBy) {
+func (m *routeMetrics) countEnd(by response.Cause) {
 	m.all.liveEnded.WithLabelValues(m.name, string(by)).Inc()
 }
 

@@ -1,16 +1,20 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+
+	"sallyport/proxy/internal/response"
+)
 
 // ServePlain handles a request on the listener without TLS, where no application is served: it redirects a browser to
 // the same URL over https, and does nothing else.
 func (p *Proxy) ServePlain(w http.ResponseWriter, r *http.Request) {
-	rw := newResponseWriter(w, r, p.routing.Load().stall)
-	rw.discardBody()
+	rw := response.New(w, r, p.routing.Load().stall)
+	rw.DiscardBody()
 	p.handle(rw, r, servePlain)
 }
 
-func servePlain(w *responseWriter, r *http.Request, req *request) *denial {
+func servePlain(w *response.Writer, r *http.Request, req *request) *denial {
 	if denied := req.checkPlain(r); denied != nil {
 		return denied
 	}

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"sallyport/proxy/internal/response"
+
 	"sallyport/audit"
 	"sallyport/console"
 	"sallyport/directory"
@@ -124,11 +126,11 @@ func (p *Proxy) Trusts(addr netip.Addr) bool { return p.routing.Load().trusts(ad
 
 // ServeHTTP handles one request of the public listener.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.handle(newResponseWriter(w, r, p.routing.Load().stall), r, p.serve)
+	p.handle(response.New(w, r, p.routing.Load().stall), r, p.serve)
 }
 
 // handle has serve handle a request and writes the response if serve denied it.
-func (p *Proxy) handle(w *responseWriter, r *http.Request, serve func(*responseWriter, *http.Request, *request) *denial) {
+func (p *Proxy) handle(w *response.Writer, r *http.Request, serve func(*response.Writer, *http.Request, *request) *denial) {
 	var req *request
 	defer func() { p.finish(req, w, recover()) }()
 	denied := reloaded
@@ -140,7 +142,7 @@ func (p *Proxy) handle(w *responseWriter, r *http.Request, serve func(*responseW
 		return
 	}
 	cookies := w.Header()["Set-Cookie"]
-	if !w.startDenial() {
+	if !w.StartDenial() {
 		return
 	}
 	if req.internal && cookies != nil { // set by a handler of ours, such as the deletion of a flow cookie
@@ -155,9 +157,9 @@ var reloaded = &denial{}
 
 // serve is the only way from a socket to an upstream. It returns why the request is denied, and nil if it responded.
 // docs/architecture.md has its outline.
-func (p *Proxy) serve(w *responseWriter, r *http.Request, req *request) *denial {
+func (p *Proxy) serve(w *response.Writer, r *http.Request, req *request) *denial {
 	denied := req.readTarget(r)
-	w.hsts = req.hstsHeader()
+	w.HSTS = req.hstsHeader()
 	if denied != nil {
 		return denied
 	}
@@ -206,15 +208,15 @@ func (p *Proxy) logDenial(req *request, denied *denial) {
 
 // finish counts a request that has ended. If its response was cut short or never started, the connection or stream is
 // aborted, so that the response does not look complete.
-func (p *Proxy) finish(req *request, w *responseWriter, panicked any) {
+func (p *Proxy) finish(req *request, w *response.Writer, panicked any) {
 	if panicked == nil {
-		w.flushPending()
+		w.FlushPending()
 	}
-	p.count(req, w.status())
+	p.count(req, w.Status())
 	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==
 		p.log.Error("request failed by a fault of the proxy", "err", panicked, "request", req.id, "stack", string(debug.Stack()))
 	}
-	if abort := w.release(); panicked != nil || abort {
+	if abort := w.Release(); panicked != nil || abort {
 		panic(http.ErrAbortHandler)
 	}
 }

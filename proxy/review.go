@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"sallyport/proxy/internal/response"
+
 	"sallyport/audit"
 )
 
@@ -54,14 +56,14 @@ func (p *Proxy) closeHijacked() {
 	p.stopping.Store(true)
 	live := p.live.all()
 	for _, l := range live {
-		if client := l.rw.hijacked(); client != nil {
+		if client := l.rw.Client(); client != nil {
 			_ = client.SetWriteDeadline(time.Now().Add(timeout))
 		}
 	}
 	for _, l := range live {
-		if client := l.rw.hijacked(); client != nil {
-			client.sendGoingAway()
-			l.stop(byShutdown)
+		if client := l.rw.Client(); client != nil {
+			client.SendGoingAway()
+			l.stop(response.ByShutdown)
 		}
 	}
 }
@@ -119,13 +121,13 @@ func endAll(cut []*liveRequest) {
 	for part := range slices.Chunk(cut, max(128, len(cut)/runtime.GOMAXPROCS(0)+1)) {
 		all.Go(func() {
 			for _, l := range part {
-				l.rw.halfClose()
+				l.rw.HalfClose()
 			}
 		})
 	}
 	all.Wait()
 	for _, l := range cut {
-		l.stop(byCut)
+		l.stop(response.ByCut)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"sallyport/proxy/internal/response"
 )
 
 // wantsWebSocket reports whether r is the opening handshake of a WebSocket (RFC 6455 §4.1). No other upgrade is
@@ -48,27 +50,27 @@ func (ex *exchange) tunnel(res *http.Response) error {
 	}
 	head := *res
 	head.Body, res.Body = nil, http.NoBody
-	client, buffered, err := ex.rw.hijack(&head, upstream)
+	client, buffered, err := ex.rw.BeginTunnel(&head, upstream)
 	if err != nil {
 		_ = upstream.Close()
 		return err
 	}
 	ex.live.tunneled = true
-	go ex.runTunnel(&bufferedConn{frameTracker: client, buffered: buffered}, upstream)
+	go ex.runTunnel(&bufferedConn{FrameTracker: client, buffered: buffered}, upstream)
 	return errTunneled
 }
 
 // runTunnel copies both ways until both directions have ended.
 func (ex *exchange) runTunnel(client *bufferedConn, upstream io.ReadWriteCloser) {
-	var first atomic.Pointer[endedBy] // the side that ended first
+	var first atomic.Pointer[response.Cause] // the side that ended first
 	var received, sent int64
 	var both sync.WaitGroup
 	both.Go(func() {
-		n, by := copyHalf(side{client, byClient}, side{upstream, byUpstream})
+		n, by := copyHalf(side{client, response.ByClient}, side{upstream, response.ByUpstream})
 		first.CompareAndSwap(nil, &by)
 		sent = n
 	})
-	n, by := copyHalf(side{upstream, byUpstream}, side{client, byClient})
+	n, by := copyHalf(side{upstream, response.ByUpstream}, side{client, response.ByClient})
 	first.CompareAndSwap(nil, &by)
 	received = n
 	both.Wait()
@@ -80,12 +82,12 @@ func (ex *exchange) runTunnel(client *bufferedConn, upstream io.ReadWriteCloser)
 // side is one of the two ends of a tunnel.
 type side struct {
 	io.ReadWriteCloser
-	name endedBy
+	name response.Cause
 }
 
 // copyHalf copies from one side of a tunnel to the other, and closes the writing side of to when from ends. If reading
 // or writing fails, it closes both. It returns how many bytes it copied, and which side ended the copying.
-func copyHalf(to, from side) (n int64, by endedBy) {
+func copyHalf(to, from side) (n int64, by response.Cause) {
 	buf := make([]byte, tunnelBuffer)
 	for {
 		read, err := from.Read(buf)
@@ -97,7 +99,7 @@ func copyHalf(to, from side) (n int64, by endedBy) {
 			n += int64(read)
 		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) || closeWrite(to.ReadWriteCloser) != nil {
+			if !errors.Is(err, io.EOF) || response.CloseWrite(to.ReadWriteCloser) != nil {
 				_, _ = to.Close(), from.Close()
 			}
 			return n, from.name
@@ -105,25 +107,16 @@ func copyHalf(to, from side) (n int64, by endedBy) {
 	}
 }
 
-// closeWrite shuts down the writing side of a connection. It fails if the connection cannot do that.
-func closeWrite(conn any) error {
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	return half.CloseWrite()
-}
-
 // bufferedConn is the connection of a client, and the bytes that were read from it along with the handshake.
 type bufferedConn struct {
-	*frameTracker
+	*response.FrameTracker
 	buffered []byte
 }
 
 // Read returns the buffered bytes first.
 func (c *bufferedConn) Read(p []byte) (int, error) {
 	if len(c.buffered) == 0 {
-		return c.frameTracker.Read(p)
+		return c.FrameTracker.Read(p)
 	}
 	n := copy(p, c.buffered)
 	c.buffered = c.buffered[n:]

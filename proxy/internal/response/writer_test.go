@@ -1,4 +1,4 @@
-package proxy
+package response
 
 import (
 	"bufio"
@@ -33,7 +33,7 @@ const (
 
 var allEvents = []event{evInformational, evHeader, evWrite, evFlush, evHijack, evStop, evStall, evStartDenial}
 
-// transitions is the table in the comment of responseState, without release. An event does not change a state that is
+// transitions is the table in the comment of responseState, without Release. An event does not change a state that is
 // absent.
 var transitions = map[event]map[responseState]responseState{
 	evInformational: {stateOpen: stateOpen},
@@ -45,6 +45,9 @@ var transitions = map[event]map[responseState]responseState{
 	evStall:         {stateResponding: stateAborted, stateDenied: stateAborted},
 	evStartDenial:   {stateOpen: stateDenying, stateStopped: stateDenying},
 }
+
+// waitLimit bounds waiting for what must happen.
+const waitLimit = 10 * time.Second
 
 // piece is the text of one write.
 const piece = "0123456789"
@@ -78,7 +81,7 @@ func (m *model) apply(e event, code int) {
 }
 
 // play applies one event to w and to the model, and fails if their states differ.
-func play(t *rapid.T, w *responseWriter, m *model, e event, code int) {
+func play(t *rapid.T, w *Writer, m *model, e event, code int) {
 	before := m.state
 	m.apply(e, code)
 	writable := m.state == stateResponding || m.state == stateDenied
@@ -88,26 +91,26 @@ func play(t *rapid.T, w *responseWriter, m *model, e event, code int) {
 	case evHeader:
 		w.WriteHeader(code)
 	case evWrite:
-		if n, err := io.WriteString(w, piece); (err == nil) != writable || writable && n != len(piece) || !writable && !errors.Is(err, errStopped) {
+		if n, err := io.WriteString(w, piece); (err == nil) != writable || writable && n != len(piece) || !writable && !errors.Is(err, ErrStopped) {
 			t.Fatalf("a write in state %d: %d, %v", before, n, err)
 		}
 	case evFlush:
-		if err := w.flush(); (err == nil) != writable {
+		if err := w.Flush(); (err == nil) != writable {
 			t.Fatalf("a flush in state %d: %v", before, err)
 		}
 	case evHijack:
-		_, _, err := w.hijack(&http.Response{StatusCode: 101, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}, nopCloser{})
+		_, _, err := w.BeginTunnel(&http.Response{StatusCode: 101, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}, nopCloser{})
 		if (err == nil) != (before == stateOpen) {
 			t.Fatalf("a hijack in state %d: %v", before, err)
 		}
 	case evStop:
 		done := make(chan struct{})
-		go func() { w.stop(byCut); close(done) }()
+		go func() { w.Stop(ByCut); close(done) }()
 		<-done
 	case evStall:
 		w.writeStalled()
 	case evStartDenial:
-		if ok := w.startDenial(); ok != (m.state == stateDenying && before != stateDenying) {
+		if ok := w.StartDenial(); ok != (m.state == stateDenying && before != stateDenying) {
 			t.Fatalf("startDenial in state %d: %v", before, ok)
 		}
 	}
@@ -168,12 +171,12 @@ func newHandlerServer(t *testing.T, h2 bool) *handlerServer {
 	return s
 }
 
-// respond calls events with the responseWriter of a request, and ends it as [Proxy.handle] does.
-func respond(w http.ResponseWriter, r *http.Request, stall time.Duration, events func(*responseWriter)) {
-	rw := newResponseWriter(w, r, stall)
+// respond calls events with the Writer of a request, and ends it as [Proxy.handle] does.
+func respond(w http.ResponseWriter, r *http.Request, stall time.Duration, events func(*Writer)) {
+	rw := New(w, r, stall)
 	events(rw)
-	rw.flushPending()
-	if rw.release() {
+	rw.FlushPending()
+	if rw.Release() {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -215,7 +218,7 @@ func TestResponseWriter_FollowsStateMachine(t *testing.T) {
 		m := model{total: -1}
 		var failure any
 		got := s.ask(t, post, func(w http.ResponseWriter, r *http.Request) {
-			respond(w, r, time.Minute, func(rw *responseWriter) {
+			respond(w, r, time.Minute, func(rw *Writer) {
 				defer func() { failure = recover() }()
 				for i, e := range events {
 					if sized && m.state == stateOpen && (e == evHeader || e == evWrite || e == evFlush) {
@@ -231,7 +234,7 @@ func TestResponseWriter_FollowsStateMachine(t *testing.T) {
 					play(t, rw, &m, e, codes[i])
 				}
 				if m.state == stateHijacked {
-					rw.stop(byCut)
+					rw.Stop(ByCut)
 				}
 			})
 		})

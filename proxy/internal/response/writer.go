@@ -1,4 +1,9 @@
-package proxy
+// Package response writes the response to one request, and can stop it at any time: whatever the goroutine that writes is
+// waiting for, it waits no longer, and a response that was cut short never looks complete.
+//
+// [Writer] is a state machine; its states and transitions are written at responseState. It relies on net/http's server:
+// on the deadlines of [http.ResponseController], and on [http.ErrAbortHandler].
+package response
 
 import (
 	"bufio"
@@ -13,13 +18,16 @@ import (
 )
 
 const (
+	// DrainTimeout bounds how long the client may take to send the rest of a body that is not read.
+	DrainTimeout = 5 * time.Second
+
 	denialTimeout = 5 * time.Second // for the client to read a denial after its request was stopped
-	drainTimeout  = 5 * time.Second // for the client to send the rest of a body that is not read
 )
 
-var errStopped = errors.New("the response was stopped")
+// ErrStopped means that the response was stopped, or has ended.
+var ErrStopped = errors.New("the response was stopped")
 
-// responseState says how far a response has come. [responseWriter] is the state machine:
+// responseState says how far a response has come. [Writer] is the state machine:
 //
 //	open           no response has begun
 //	informational  a 1xx response is being written; the final response has not begun
@@ -35,16 +43,16 @@ var errStopped = errors.New("the response was stopped")
 // The events, the states in which they have an effect, and what they do in all others:
 //
 //	WriteHeader(1xx)           open → informational → open                 nothing
-//	WriteHeader(final), Write  open → responding, denying → denied         Write goes on in responding and denied, else errStopped
-//	hijack                     open → hijacked                             errStopped
-//	stop                       open, informational → stopped,              nothing: a denial has a deadline of its own
+//	WriteHeader(final), Write  open → responding, denying → denied         Write goes on in responding and denied, else ErrStopped
+//	BeginTunnel                open → hijacked                             ErrStopped
+//	Stop                       open, informational → stopped,              nothing: a denial has a deadline of its own
 //	                           responding → aborted, hijacked → closed
 //	a write stalls             informational → stopped,                    nothing
 //	                           responding, denied → aborted
-//	startDenial                open, stopped → denying                     false
-//	release                    all but hijacked and closed → released      nothing
+//	StartDenial                open, stopped → denying                     false
+//	Release                    all but hijacked and closed → released      nothing
 //
-// So there is one final response at most, and after a stop nothing is written but a denial. release tells the caller to
+// So there is one final response at most, and after a stop nothing is written but a denial. Release tells the caller to
 // tear down the connection if the response is missing or was cut short.
 type responseState uint8
 
@@ -61,18 +69,18 @@ const (
 	stateReleased
 )
 
-// responseWriter writes the response to one request. Another goroutine may stop it at any time, whatever the goroutine
+// Writer writes the response to one request. Another goroutine may stop it at any time, whatever the goroutine
 // that writes is waiting for.
-type responseWriter struct {
+type Writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
 
 	// Facts of the request. They are set before the first event and do not change.
-	http1      bool
-	hasBody    bool          // the client may not have sent all of the body yet
+	HTTP1      bool
+	HasBody    bool          // the client may not have sent all of the body yet
 	lastOnConn bool          // the HTTP/1 connection is closed after the response
-	stall      time.Duration // how long the client may take to receive one write
-	hsts       string        // value of Strict-Transport-Security; "" for none
+	Stall      time.Duration // how long the client may take to receive one write
+	HSTS       string        // value of Strict-Transport-Security; "" for none
 
 	// Used by the goroutine of the request alone.
 	unflushed int       // bytes written since the last flush
@@ -81,26 +89,27 @@ type responseWriter struct {
 	mu        sync.Mutex // guards what follows, and the deadlines that control sets
 	state     responseState
 	code      int // of the final response; 0 before it has begun
-	stoppedBy endedBy
-	client    *frameTracker // in hijacked and closed
+	stoppedBy Cause
+	client    *FrameTracker // in hijacked and closed
 	upstream  io.Closer     // likewise
 }
 
-func newResponseWriter(w http.ResponseWriter, r *http.Request, stall time.Duration) *responseWriter {
-	rw := &responseWriter{ResponseWriter: w, control: http.NewResponseController(w), http1: r.ProtoMajor == 1,
-		hasBody: r.Body != nil && r.Body != http.NoBody, stall: stall}
+// New returns the writer of the response to r. stall bounds how long the client may take to receive one write.
+func New(w http.ResponseWriter, r *http.Request, stall time.Duration) *Writer {
+	rw := &Writer{ResponseWriter: w, control: http.NewResponseController(w), HTTP1: r.ProtoMajor == 1,
+		HasBody: r.Body != nil && r.Body != http.NoBody, Stall: stall}
 	// A request with both Content-Length and Transfer-Encoding must be the last on its connection (RFC 9112 §6.1), and
 	// so must one of HTTP/1.0, whose Transfer-Encoding net/http ignores. net/http has removed the Content-Length, so
 	// every chunked request counts as such a request.
-	rw.lastOnConn = rw.http1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)
-	if rw.http1 {
+	rw.lastOnConn = rw.HTTP1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)
+	if rw.HTTP1 {
 		_ = rw.control.SetWriteDeadline(time.Time{}) // the previous response on this connection had one
 	}
 	return rw
 }
 
 // WriteHeader begins the final response, or writes an informational one. It does nothing if the state does not allow it.
-func (w *responseWriter) WriteHeader(code int) {
+func (w *Writer) WriteHeader(code int) {
 	if code < 200 {
 		w.writeInformational(code)
 		return
@@ -116,7 +125,7 @@ func (w *responseWriter) WriteHeader(code int) {
 }
 
 // begin moves to the state in which the final response may be written, and reports whether there is one.
-func (w *responseWriter) begin(code int) bool {
+func (w *Writer) begin(code int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.state {
@@ -132,26 +141,26 @@ func (w *responseWriter) begin(code int) bool {
 }
 
 // setHSTS sets Strict-Transport-Security. It replaces the upstream's, which could bind other hosts of the domain too.
-func (w *responseWriter) setHSTS(h http.Header) {
-	if w.hsts != "" {
-		h["Strict-Transport-Security"] = []string{w.hsts}
+func (w *Writer) setHSTS(h http.Header) {
+	if w.HSTS != "" {
+		h["Strict-Transport-Security"] = []string{w.HSTS}
 	}
 }
 
 // writeInformational writes a 1xx response. The goroutine that reads from the upstream may call it.
-func (w *responseWriter) writeInformational(code int) {
+func (w *Writer) writeInformational(code int) {
 	if !w.move(stateOpen, stateInformational) {
 		return
 	}
 	defer w.move(stateInformational, stateOpen)
-	defer time.AfterFunc(w.stall, w.writeStalled).Stop()
+	defer time.AfterFunc(w.Stall, w.writeStalled).Stop()
 	w.Header().Del("Set-Cookie")
 	w.setHSTS(w.Header())
 	w.ResponseWriter.WriteHeader(code)
 }
 
 // move changes the state if it is from, and reports whether it was.
-func (w *responseWriter) move(from, to responseState) bool {
+func (w *Writer) move(from, to responseState) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.state != from {
@@ -162,27 +171,27 @@ func (w *responseWriter) move(from, to responseState) bool {
 }
 
 // Write writes a part of the body, and begins a response of 200 if none has begun.
-func (w *responseWriter) Write(p []byte) (int, error) {
+func (w *Writer) Write(p []byte) (int, error) {
 	if !w.writable() {
-		return 0, errStopped
+		return 0, ErrStopped
 	}
-	defer time.AfterFunc(w.stall, w.writeStalled).Stop()
+	defer time.AfterFunc(w.Stall, w.writeStalled).Stop()
 	w.unflushed += len(p)
 	return w.ResponseWriter.Write(p)
 }
 
-// flush sends what was written so far, and begins a response of 200 if none has begun.
-func (w *responseWriter) flush() error {
+// Flush sends what was written so far, and begins a response of 200 if none has begun.
+func (w *Writer) Flush() error {
 	if !w.writable() {
-		return errStopped
+		return ErrStopped
 	}
-	defer time.AfterFunc(w.stall, w.writeStalled).Stop()
+	defer time.AfterFunc(w.Stall, w.writeStalled).Stop()
 	w.unflushed = 0
 	return w.control.Flush()
 }
 
 // writable reports whether the body may be written. If no response has begun, it begins one of 200 first.
-func (w *responseWriter) writable() bool {
+func (w *Writer) writable() bool {
 	switch w.currentState() {
 	case stateOpen, stateDenying:
 		w.WriteHeader(http.StatusOK)
@@ -193,29 +202,29 @@ func (w *responseWriter) writable() bool {
 	return state == stateResponding || state == stateDenied
 }
 
-func (w *responseWriter) currentState() responseState {
+func (w *Writer) currentState() responseState {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.state
 }
 
-// flushPending sends the rest of a response over HTTP/2 while stop can still end it. For HTTP/1, release sets a deadline.
-func (w *responseWriter) flushPending() {
-	if !w.http1 && w.unflushed > 0 {
-		_ = w.flush()
+// FlushPending sends the rest of a response over HTTP/2 while Stop can still end it. For HTTP/1, Release sets a deadline.
+func (w *Writer) FlushPending() {
+	if !w.HTTP1 && w.unflushed > 0 {
+		_ = w.Flush()
 	}
 }
 
-// status returns the status code of the final response, or 0 if none has begun.
-func (w *responseWriter) status() int {
+// Status returns the status code of the final response, or 0 if none has begun.
+func (w *Writer) Status() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.code
 }
 
-// hijack takes the client's connection from net/http and writes the head of a 101 response to it. From then on stop
+// BeginTunnel takes the client's connection from net/http and writes the head of a 101 response to it. From then on stop
 // closes that connection and the upstream's. buffered is what the client sent along with its request.
-func (w *responseWriter) hijack(head *http.Response, upstream io.Closer) (client *frameTracker, buffered []byte, err error) {
+func (w *Writer) BeginTunnel(head *http.Response, upstream io.Closer) (client *FrameTracker, buffered []byte, err error) {
 	client, rw, err := w.takeConn(upstream)
 	if err != nil {
 		return nil, nil, err
@@ -226,41 +235,41 @@ func (w *responseWriter) hijack(head *http.Response, upstream io.Closer) (client
 	_, err = io.ReadFull(rw, buffered)
 	if err = errors.Join(err, head.Write(rw), rw.Flush()); err != nil {
 		_ = client.Conn.Close()
-		return nil, nil, fmt.Errorf("%w: %w", errStopped, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrStopped, err)
 	}
 	return client, buffered, nil
 }
 
 // takeConn moves to hijacked. It returns the client with its mutex locked.
-func (w *responseWriter) takeConn(upstream io.Closer) (*frameTracker, *bufio.ReadWriter, error) {
+func (w *Writer) takeConn(upstream io.Closer) (*FrameTracker, *bufio.ReadWriter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.state != stateOpen {
-		return nil, nil, errStopped
+		return nil, nil, ErrStopped
 	}
 	conn, rw, err := w.control.Hijack()
 	if err != nil {
 		return nil, nil, fmt.Errorf("hijacking the client's connection: %w", err)
 	}
-	client := &frameTracker{Conn: conn}
+	client := &FrameTracker{Conn: conn}
 	client.mu.Lock()
 	w.state, w.code, w.client, w.upstream = stateHijacked, http.StatusSwitchingProtocols, client, upstream
 	w.ResponseWriter, w.control = nil, nil // lets the memory behind them go
 	return client, rw, nil
 }
 
-// hijacked returns the client's side of a tunnel, or nil if there is none.
-func (w *responseWriter) hijacked() *frameTracker {
+// Client returns the client's side of a tunnel, or nil if there is none.
+func (w *Writer) Client() *FrameTracker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.client
 }
 
-// halfClose tells the client of a tunnel at once that the tunnel ends. Closing the connection has to wake the goroutine
+// HalfClose tells the client of a tunnel at once that the tunnel ends. Closing the connection has to wake the goroutine
 // that reads from it, which takes longer where thousands are to be closed.
-func (w *responseWriter) halfClose() {
-	if client := w.hijacked(); client != nil {
-		_ = closeWrite(rawConn(client.Conn))
+func (w *Writer) HalfClose() {
+	if client := w.Client(); client != nil {
+		_ = CloseWrite(rawConn(client.Conn))
 	}
 }
 
@@ -272,8 +281,8 @@ func rawConn(conn net.Conn) net.Conn {
 	return conn
 }
 
-// startDenial prepares w for a denial in place of the response, and reports whether no response has begun yet.
-func (w *responseWriter) startDenial() bool {
+// StartDenial prepares w for a denial in place of the response, and reports whether no response has begun yet.
+func (w *Writer) StartDenial() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	stopped := w.state == stateStopped
@@ -282,7 +291,7 @@ func (w *responseWriter) startDenial() bool {
 	}
 	w.state = stateDenying
 	clear(w.Header())
-	w.closeIfBodyUnread(nil)
+	w.CloseIfBodyUnread(nil)
 	w.setDrainDeadlines()
 	if stopped {
 		_ = w.control.SetWriteDeadline(time.Now().Add(denialTimeout))

@@ -1,13 +1,14 @@
-package proxy
+package response
 
 import (
+	"errors"
 	"net"
 	"sync"
 )
 
-// frameTracker is the connection to the client of a WebSocket. It tracks where the frames end that are written to it (RFC
+// FrameTracker is the connection to the client of a WebSocket. It tracks where the frames end that are written to it (RFC
 // 6455 §5.2), so that the proxy can send a close frame of its own between two of them.
-type frameTracker struct {
+type FrameTracker struct {
 	net.Conn
 
 	mu      sync.Mutex // held during a write; guards what follows
@@ -17,7 +18,7 @@ type frameTracker struct {
 }
 
 // Write writes bytes from the upstream.
-func (f *frameTracker) Write(p []byte) (int, error) {
+func (f *FrameTracker) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.track(p)
@@ -25,9 +26,9 @@ func (f *frameTracker) Write(p []byte) (int, error) {
 }
 
 // CloseWrite shuts down the writing side of the connection.
-func (f *frameTracker) CloseWrite() error { return closeWrite(f.Conn) }
+func (f *FrameTracker) CloseWrite() error { return CloseWrite(f.Conn) }
 
-func (f *frameTracker) track(p []byte) {
+func (f *FrameTracker) track(p []byte) {
 	for len(p) > 0 {
 		if f.payload > 0 {
 			n := min(f.payload, uint64(len(p)))
@@ -71,12 +72,21 @@ func payloadLength(header []byte) (length uint64, ok bool) {
 // goingAwayFrame is a close frame with the code 1001 (RFC 6455 §7.4.1).
 var goingAwayFrame = []byte{0x88, 2, 1001 >> 8, 1001 & 0xff}
 
-// sendGoingAway tells the client that the server stops, unless a frame is incomplete. The write deadline bounds how long
+// SendGoingAway tells the client that the server stops, unless a frame is incomplete. The write deadline bounds how long
 // it waits for a write that is under way.
-func (f *frameTracker) sendGoingAway() {
+func (f *FrameTracker) SendGoingAway() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.n == 0 && f.payload == 0 {
 		_, _ = f.Conn.Write(goingAwayFrame)
 	}
+}
+
+// CloseWrite shuts down the writing side of a connection. It fails if the connection cannot do that.
+func CloseWrite(conn any) error {
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }

@@ -1,4 +1,4 @@
-package proxy
+package response
 
 import (
 	"errors"
@@ -30,21 +30,21 @@ func TestResponseWriter_StopEndsWaiting(t *testing.T) {
 		var afterStop error
 		handler := func(w http.ResponseWriter, r *http.Request) {
 			defer close(done)
-			respond(w, r, stall, func(rw *responseWriter) {
+			respond(w, r, stall, func(rw *Writer) {
 				if !byTimer {
-					time.AfterFunc(stopDelay, func() { rw.stop(byCut) })
+					time.AfterFunc(stopDelay, func() { rw.Stop(ByCut) })
 				}
 				waitFor(rw, r, wait)
 				close(ended)
 				_, afterStop = io.WriteString(rw, "after the stop")
-				if denied = deny && rw.startDenial(); denied {
+				if denied = deny && rw.StartDenial(); denied {
 					rw.WriteHeader(http.StatusForbidden)
 				}
 			})
 		}
 		body, complete := silentClient(t, s, h2, wait, handler, ended)
 		<-done
-		if !errors.Is(afterStop, errStopped) {
+		if !errors.Is(afterStop, ErrStopped) {
 			t.Fatalf("a write after the stop: %v", afterStop)
 		}
 		if strings.Contains(body, "after the stop") {
@@ -66,7 +66,7 @@ func TestResponseWriter_StopEndsWaiting(t *testing.T) {
 const stopDelay = 10 * time.Millisecond
 
 // waitFor waits for the client until the response is stopped.
-func waitFor(rw *responseWriter, r *http.Request, wait string) {
+func waitFor(rw *Writer, r *http.Request, wait string) {
 	switch wait {
 	case "read":
 		_, _ = io.ReadAll(r.Body)
@@ -75,7 +75,7 @@ func waitFor(rw *responseWriter, r *http.Request, wait string) {
 			_, err = rw.Write(make([]byte, 64<<10))
 		}
 	case "write 1xx":
-		for rw.stopCause() == "" {
+		for rw.StopCause() == "" {
 			rw.Header().Set("Link", strings.Repeat("x", 32<<10))
 			rw.WriteHeader(http.StatusEarlyHints)
 		}

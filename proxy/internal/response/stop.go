@@ -1,13 +1,13 @@
-package proxy
+package response
 
 import "time"
 
 // expired is a deadline that has passed.
 var expired = time.Unix(1, 0)
 
-// stop ends the response. Whoever waits for the client, to receive what is written or to send more of its body, stops
-// waiting. by is the cause that [responseWriter.stopCause] returns; the first one counts.
-func (w *responseWriter) stop(by endedBy) {
+// Stop ends the response. Whoever waits for the client, to receive what is written or to send more of its body, stops
+// waiting. by is the cause that [Writer.StopCause] returns; the first one counts.
+func (w *Writer) Stop(by Cause) {
 	w.mu.Lock()
 	switch w.state {
 	case stateOpen, stateInformational, stateResponding:
@@ -23,18 +23,18 @@ func (w *responseWriter) stop(by endedBy) {
 }
 
 // writeStalled ends a write that the client did not receive in time. It ends a denial too.
-func (w *responseWriter) writeStalled() {
+func (w *Writer) writeStalled() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.state {
 	case stateInformational, stateResponding, stateDenied:
-		w.interrupt(byStall)
+		w.interrupt(ByStall)
 	}
 }
 
 // interrupt ends the reads and writes that are under way. mu is held.
-func (w *responseWriter) interrupt(by endedBy) {
-	if w.hasBody {
+func (w *Writer) interrupt(by Cause) {
+	if w.HasBody {
 		_ = w.control.SetReadDeadline(expired)
 	}
 	switch from := w.state; from {
@@ -46,7 +46,7 @@ func (w *responseWriter) interrupt(by endedBy) {
 	default:
 		w.state = stateAborted
 		_ = w.control.SetWriteDeadline(expired)
-		if w.http1 {
+		if w.HTTP1 {
 			go w.keepExpired()
 		}
 	}
@@ -55,7 +55,7 @@ func (w *responseWriter) interrupt(by endedBy) {
 
 // keepExpired keeps the write deadline in the past until the request is released. When a write fails, net/http closes
 // the connection, and tls.Conn.Close would give a client that reads nothing five seconds to receive an alert.
-func (w *responseWriter) keepExpired() {
+func (w *Writer) keepExpired() {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for w.expireWrites() {
@@ -64,7 +64,7 @@ func (w *responseWriter) keepExpired() {
 }
 
 // expireWrites sets the write deadline of an aborted response to the past, and reports whether w is still in that state.
-func (w *responseWriter) expireWrites() bool {
+func (w *Writer) expireWrites() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.state != stateAborted {
@@ -74,15 +74,15 @@ func (w *responseWriter) expireWrites() bool {
 	return true
 }
 
-// stopCause returns what stopped the response, or "" if nothing did.
-func (w *responseWriter) stopCause() endedBy {
+// StopCause returns what stopped the response, or "" if nothing did.
+func (w *Writer) StopCause() Cause {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.stoppedBy
 }
 
 // stopReading ends a read of the request body that is under way.
-func (w *responseWriter) stopReading() {
+func (w *Writer) stopReading() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.state {
@@ -92,48 +92,48 @@ func (w *responseWriter) stopReading() {
 	}
 }
 
-// discardBody says, before any event, that the connection is closed after the response and the body is not read.
-func (w *responseWriter) discardBody() {
+// DiscardBody says, before any event, that the connection is closed after the response and the body is not read.
+func (w *Writer) DiscardBody() {
 	w.lastOnConn = true
-	if w.hasBody {
+	if w.HasBody {
 		w.drainBy = expired
 		_ = w.control.SetReadDeadline(w.drainBy)
 	}
 }
 
-// closeIfBodyUnread closes the connection after the response if the client may not have sent all of its body. net/http
+// CloseIfBodyUnread closes the connection after the response if the client may not have sent all of its body. net/http
 // would otherwise read the rest before it sends the response, and a client that waits for 100 Continue (RFC 9110
 // §10.1.1) would wait for the response in turn. read is the body as it was read; nil: it was not.
-func (w *responseWriter) closeIfBodyUnread(read *requestBody) {
-	if w.http1 && w.hasBody && (read == nil || !read.complete.Load()) {
+func (w *Writer) CloseIfBodyUnread(read *Body) {
+	if w.HTTP1 && w.HasBody && (read == nil || !read.complete.Load()) {
 		w.Header().Set("Connection", "close")
 	}
 }
 
-// limitDrain bounds how long the client may take to receive the response and to send the rest of its body. net/http
-// waits for both without a bound. HTTP/2 needs no bound here: net/http does not wait for the body there, flushPending
+// LimitDrain bounds how long the client may take to receive the response and to send the rest of its body. net/http
+// waits for both without a bound. HTTP/2 needs no bound here: net/http does not wait for the body there, FlushPending
 // bounds the response, and a deadline would keep a closed connection in memory until it passes.
-func (w *responseWriter) limitDrain() {
+func (w *Writer) LimitDrain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.setDrainDeadlines()
 }
 
-func (w *responseWriter) setDrainDeadlines() {
-	if !w.http1 {
+func (w *Writer) setDrainDeadlines() {
+	if !w.HTTP1 {
 		return
 	}
 	now := time.Now()
-	_ = w.control.SetWriteDeadline(now.Add(drainTimeout + w.stall)) // net/http waits for the body first
-	if w.hasBody && w.drainBy.IsZero() {
-		w.drainBy = now.Add(drainTimeout)
+	_ = w.control.SetWriteDeadline(now.Add(DrainTimeout + w.Stall)) // net/http waits for the body first
+	if w.HasBody && w.drainBy.IsZero() {
+		w.drainBy = now.Add(DrainTimeout)
 		_ = w.control.SetReadDeadline(w.drainBy)
 	}
 }
 
-// release ends the use of the connection by this request. It reports whether the caller must panic with
+// Release ends the use of the connection by this request. It reports whether the caller must panic with
 // [http.ErrAbortHandler]: there is no response, or it was cut short and must not look complete.
-func (w *responseWriter) release() (abort bool) {
+func (w *Writer) Release() (abort bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.state {
@@ -141,10 +141,10 @@ func (w *responseWriter) release() (abort bool) {
 		return false
 	case stateStopped, stateAborted:
 		abort = true
-		if w.http1 {
+		if w.HTTP1 {
 			_ = w.control.SetWriteDeadline(expired) // net/http flushes its buffer before it closes the connection
 		}
-		if w.http1 && w.hasBody {
+		if w.HTTP1 && w.HasBody {
 			_ = w.control.SetReadDeadline(expired) // and reads to the end of the body
 		}
 	default:

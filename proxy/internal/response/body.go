@@ -1,0 +1,67 @@
+package response
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Body is the body of a request. It remembers how reading it ended: a failure is not the upstream's fault.
+type Body struct {
+	io.Reader
+	complete, failed, closed atomic.Bool
+	received                 atomic.Int64  // bytes read so far
+	StallTimeout             time.Duration // for one read; 0: none
+	OnStall                  func()        // called when a read takes longer
+	reading                  sync.Mutex    // held during a read
+}
+
+// Read reads the body, unless it was closed.
+func (b *Body) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	if b.StallTimeout > 0 {
+		defer time.AfterFunc(b.StallTimeout, b.OnStall).Stop()
+	}
+	n, err := b.Reader.Read(p)
+	b.received.Add(int64(n))
+	switch {
+	case err == io.EOF:
+		b.complete.Store(true)
+	case err != nil:
+		b.failed.Store(true)
+	}
+	return n, err
+}
+
+// Close makes further reads fail. It does not wait: the body of net/http would read on to its end, which the client may
+// never send.
+func (b *Body) Close() error {
+	b.closed.Store(true)
+	return nil
+}
+
+// Received returns how many bytes were read so far.
+func (b *Body) Received() int64 { return b.received.Load() }
+
+// Failed reports whether reading the body failed.
+func (b *Body) Failed() bool { return b.failed.Load() }
+
+// CloseFor closes the body and returns when nothing reads it any more, and nothing will. Over HTTP/1, a read that outlives
+// its request would make net/http forget the deadline for the rest of the body.
+func (b *Body) CloseFor(w *Writer) {
+	_ = b.Close()
+	if !w.HTTP1 {
+		return
+	}
+	if !b.reading.TryLock() {
+		w.stopReading()
+		b.reading.Lock()
+	}
+	b.reading.Unlock()
+}
