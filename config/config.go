@@ -219,6 +219,20 @@ func (f *File) checkStore(fault func(path, problem string)) {
 	if f.Control.Socket == "" {
 		fault("", "needs control.socket beside it; write control: {socket: data/control.sock}")
 	}
+	f.checkFilesDiffer(fault)
+}
+
+// checkFilesDiffer reports files that would overwrite each other.
+func (f *File) checkFilesDiffer(fault func(path, problem string)) {
+	if f.Store.Bolt == nil {
+		return
+	}
+	switch path := f.Store.Bolt.Path; {
+	case path == f.Audit.File:
+		fault("bolt.path", "is the file of the audit record too (audit.file); give each its own")
+	case path == f.Control.Socket:
+		fault("bolt.path", "is the path of the control socket too (control.socket); give each its own")
+	}
 }
 
 func (f *File) checkLog(fault func(path, problem string)) {

@@ -153,7 +153,8 @@ func TestACME_InvalidEABKeyIsNotQuoted(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := TLS{ACME: &ACME{EAB: &EAB{KeyID: "k", KeyFile: path}}}.CheckFiles()
+		var err error
+		TLS{ACME: &ACME{EAB: &EAB{KeyID: "k", KeyFile: path}}}.CheckFiles(func(path, problem string) { err = errors.New(path + ": " + problem) })
 		if (err == nil) != valid {
 			t.Errorf("%q gives %v", text, err)
 		}

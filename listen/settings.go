@@ -2,6 +2,8 @@ package listen
 
 import (
 	"cmp"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/netip"
@@ -93,7 +95,46 @@ func (s Settings) Check(site Site, fault func(path, problem string)) {
 	if s.HTTP != "" && strings.HasPrefix(site.PublicURL, "http://") {
 		fault("http", "cannot redirect browsers to https, since public_url is http itself; remove this key")
 	}
+	s.checkDistinct(fault)
 	s.checkProxyProtocol(site, fault)
+}
+
+// checkDistinct reports listeners that cannot both be opened, since their addresses are the same or one of them is part
+// of the other.
+func (s Settings) checkDistinct(fault func(path, problem string)) {
+	type listener struct{ key, host, port string }
+	var earlier []listener
+	for _, l := range []struct{ key, addr string }{{"public", s.Public}, {"scim", s.SCIM}, {"ops", s.Ops}, {"http", s.HTTP}} {
+		host, port, err := net.SplitHostPort(l.addr)
+		if err != nil || port == "0" {
+			continue
+		}
+		for _, other := range earlier {
+			if other.port == port && overlaps(other.host, host) {
+				fault(l.key, fmt.Sprintf("cannot be %s, which listen.%s takes already; give each listener an address of its own", l.addr, other.key))
+				break
+			}
+		}
+		earlier = append(earlier, listener{l.key, host, port})
+	}
+}
+
+// overlaps reports whether two hosts are the same, or one of them stands for every address.
+func overlaps(a, b string) bool {
+	return isEveryAddress(a) || isEveryAddress(b) || loopbackOf(a) == loopbackOf(b)
+}
+
+func isEveryAddress(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// loopbackOf returns the address that localhost stands for, and any other host as it is.
+func loopbackOf(host string) string {
+	if host == "localhost" {
+		return "127.0.0.1"
+	}
+	return host
 }
 
 // proxyProtocolListeners are the listeners that can read the PROXY protocol.
@@ -187,14 +228,38 @@ func checkReadable(key, path string, fault func(path, problem string)) {
 	_ = file.Close()
 }
 
-// CheckFiles loads the files that t names, and returns an error if one does not hold what it should.
-func (t TLS) CheckFiles() error {
-	if _, err := LoadCertificate(t); err != nil || t.ACME == nil {
-		return err
+// CheckFiles loads the files that t names, and reports by its path each that does not hold what it should.
+func (t TLS) CheckFiles(fault func(path, problem string)) {
+	if _, err := LoadCertificate(t); err != nil {
+		fault(faultyFile(t), err.Error()+"; write a chain and the key of its first certificate, in PEM")
 	}
-	if _, err := acmeHTTPClient(t.ACME.CAFile); err != nil || t.ACME.EAB == nil {
-		return err
+	if t.ACME == nil {
+		return
 	}
-	_, err := readEAB(*t.ACME.EAB)
-	return err
+	if _, err := acmeHTTPClient(t.ACME.CAFile); err != nil {
+		fault("acme.ca_file", err.Error())
+	}
+	if t.ACME.EAB != nil {
+		if _, err := readEAB(*t.ACME.EAB); err != nil {
+			fault("acme.eab.key_file", err.Error())
+		}
+	}
+}
+
+// faultyFile returns the key of the file because of which a certificate cannot be loaded: the certificate's own, or that
+// of a key which does not fit it.
+func faultyFile(t TLS) string {
+	data, err := os.ReadFile(t.CertFile)
+	if err != nil {
+		return "cert_file"
+	}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			if _, err := x509.ParseCertificate(block.Bytes); err == nil {
+				return "key_file"
+			}
+			return "cert_file"
+		}
+	}
+	return "cert_file"
 }

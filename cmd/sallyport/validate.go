@@ -15,11 +15,8 @@ func validateCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path := configPath(cmd)
-			file, err := config.Load(path)
+			file, err := config.Validate(path)
 			if err != nil {
-				return err
-			}
-			if err := file.TLS.CheckFiles(); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d policies\n", path, len(file.Routes), len(file.Policies))
