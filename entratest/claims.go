@@ -12,10 +12,11 @@ import (
 type Claims map[string]any
 
 const (
-	tokenLife = 75 * time.Minute
-	scope     = "access_as_user"
-	graph     = "00000003-0000-0000-c000-000000000000" // the application ID of Microsoft Graph
-	bySecret  = "1"                                    // azpacr: the application authenticated by a secret
+	tokenLife  = 75 * time.Minute
+	backdating = 5 * time.Minute // Entra sets iat and nbf this much before the time of issue
+	scope      = "access_as_user"
+	graph      = "00000003-0000-0000-c000-000000000000" // the application ID of Microsoft Graph
+	bySecret   = "1"                                    // azpacr: the application authenticated by a secret
 )
 
 // IDToken returns an ID token for p. alter, unless nil, changes its claims first, here
@@ -64,7 +65,8 @@ func (t *Tenant) GraphToken(p Person) string {
 
 func (t *Tenant) common(oid, audience string) Claims {
 	now := time.Now()
-	return Claims{"aud": audience, "iss": t.Issuer(), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(tokenLife).Unix(),
+	issued := now.Add(-backdating).Unix()
+	return Claims{"aud": audience, "iss": t.Issuer(), "iat": issued, "nbf": issued, "exp": now.Add(tokenLife).Unix(),
 		"aio": rand.Text(), "oid": oid, "rh": "1." + rand.Text(), "sid": guid(), "tid": t.ID, "uti": rand.Text(), "ver": "2.0"}
 }
 
