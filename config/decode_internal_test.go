@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -75,5 +76,30 @@ func TestJoin(t *testing.T) {
 		if got := join(c[0], c[1]); got != c[2] {
 			t.Errorf("join(%q, %q) is %q, want %q", c[0], c[1], got, c[2])
 		}
+	}
+}
+
+func TestBeginsKey(t *testing.T) {
+	for line, want := range map[string]bool{"audit:": true, "zone:": true, "Audit:": true, "Zone:": true, "_x:": true,
+		" audit:": false, "- audit": false, "#": false, "\n": false, "{": false, "`": false, "@": false, "[": false, "0": false} {
+		if got := beginsKey([]byte(line)); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+}
+
+func TestSchema_DescribesKeys(t *testing.T) {
+	data, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Properties map[string]struct{ Description string }
+	}
+	if err := json.Unmarshal(data, &schema); err != nil {
+		t.Fatal(err)
+	}
+	if got := schema.Properties["store"].Description; got != "where users, groups and sessions are stored" {
+		t.Errorf("store is described as %q", got)
 	}
 }
