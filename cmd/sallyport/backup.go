@@ -22,6 +22,9 @@ func backupCommand() *cobra.Command {
 		Short: "Write a consistent copy of the store to FILE, whether the server runs or not",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := os.Lstat(args[0]); err == nil {
+				return alreadyExists(args[0])
+			}
 			client, err := newControlClient(cmd)
 			if err != nil {
 				return err
@@ -40,8 +43,11 @@ func backupCommand() *cobra.Command {
 func saveBackup(resp *http.Response, path string) error {
 	part := path + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s is in the way: another backup to %s is under way, or was interrupted; remove it if none runs", part, path)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("backing up to %s: %w", path, err)
 	}
 	_, err = io.Copy(f, resp.Body)
 	if text := resp.Trailer.Get(backupError); err == nil && text != "" {
@@ -55,7 +61,14 @@ func saveBackup(resp *http.Response, path string) error {
 		return errors.Join(fmt.Errorf("backing up to %s: %w", path, err), os.Remove(part))
 	}
 	err = os.Link(part, path) // unlike a rename, a link replaces nothing
+	if errors.Is(err, os.ErrExist) {
+		err = alreadyExists(path)
+	}
 	return errors.Join(err, os.Remove(part))
+}
+
+func alreadyExists(path string) error {
+	return fmt.Errorf("%s exists already, and a backup replaces nothing; name another file", path)
 }
 
 // dropSessions deletes the sessions from a copy: a session that was ended after the copy was made must not be valid
