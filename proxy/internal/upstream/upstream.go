@@ -87,12 +87,15 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err == nil {
 			return res, nil
 		}
+		if r.Context().Err() != nil {
+			return nil, err // the client left, which says nothing of the target
+		}
 		unreached := isDial(err)
 		if unreached {
 			t.backOff(time.Now())
 		}
 		repeatable := !hasBody && (unreached || isSafe(r.Method) && !IsTimeout(err))
-		if tried == len(u.targets) || !repeatable || r.Context().Err() != nil {
+		if tried == len(u.targets) || !repeatable {
 			return nil, err
 		}
 	}
