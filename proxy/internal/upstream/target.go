@@ -18,10 +18,10 @@ type target struct {
 	http1        *http1Transport // nil if the target does not speak HTTP/1.1 without TLS
 	stock        *http.Transport
 
-	unreachableUntil atomic.Int64 // nanoseconds since 1970: until then other targets are preferred
-	unhealthy        atomic.Bool  // by its health check
-	failed           int          // health checks in a row; CheckHealth alone uses it
-	checked          time.Time    // when it was checked last; likewise
+	backOffUntil atomic.Int64 // nanoseconds since 1970: until then other targets are preferred
+	unhealthy    atomic.Bool  // by its health check
+	failed       int          // health checks in a row; CheckHealth alone uses it
+	checked      time.Time    // when it was checked last; likewise
 }
 
 func newTarget(u *url.URL, timeout time.Duration, config *tls.Config) *target {
@@ -68,13 +68,13 @@ func withoutRetry(r *http.Request) *http.Request {
 	return r
 }
 
-// backoffTime is how long a target that could not be reached is passed over while others are available.
+// backoffTime is how long a target that failed is passed over while others are available.
 const backoffTime = 5 * time.Second
 
-func (t *target) backOff(now time.Time) { t.unreachableUntil.Store(now.Add(backoffTime).UnixNano()) }
+func (t *target) backOff(now time.Time) { t.backOffUntil.Store(now.Add(backoffTime).UnixNano()) }
 
 func (t *target) available(now time.Time) bool {
-	return !t.unhealthy.Load() && now.UnixNano() >= t.unreachableUntil.Load()
+	return !t.unhealthy.Load() && now.UnixNano() >= t.backOffUntil.Load()
 }
 
 // unhealthyAfter is how many checks in a row must fail before a target counts as unhealthy.

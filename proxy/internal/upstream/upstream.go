@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,12 +80,18 @@ func ParseTarget(text string) (*url.URL, error) {
 
 // RoundTrip sends a request to the next target. If that target cannot be reached, or fails before it responds, and the
 // request may be sent again, RoundTrip tries the others, each once. It does not follow redirects.
+//
+// A target that cannot be reached is passed over for a while. So is one that fails before it responds, but only if
+// another target responds to the same request: otherwise the request may be to blame, and clients could mark all targets
+// as down.
 func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
-	hasBody := r.Body != nil && r.Body != http.NoBody
-	for tried := 1; ; tried++ {
-		t := u.next(time.Now())
+	turn := u.turn.Add(1)
+	var failed []*target
+	for {
+		t := u.pick(turn, time.Now(), failed)
 		res, err := t.RoundTrip(u.rewriteFor(t, r))
 		if err == nil {
+			backOff(failed)
 			return res, nil
 		}
 		if r.Context().Err() != nil {
@@ -94,10 +101,23 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		if unreached {
 			t.backOff(time.Now())
 		}
-		repeatable := !hasBody && (unreached || isSafe(r.Method) && !IsTimeout(err))
-		if tried == len(u.targets) || !repeatable {
+		failed = append(failed, t)
+		if len(failed) == len(u.targets) || !mayRepeat(r, err, unreached) {
 			return nil, err
 		}
+	}
+}
+
+// mayRepeat reports whether r may be sent to another target after it failed with err. unreached says that nothing was
+// sent.
+func mayRepeat(r *http.Request, err error, unreached bool) bool {
+	hasBody := r.Body != nil && r.Body != http.NoBody
+	return !hasBody && (unreached || isSafe(r.Method) && !IsTimeout(err))
+}
+
+func backOff(failed []*target) {
+	for _, t := range failed {
+		t.backOff(time.Now())
 	}
 }
 
@@ -115,15 +135,21 @@ func (u *Upstream) rewriteFor(t *target, r *http.Request) *http.Request {
 	return &out
 }
 
-// next returns the next target that is available; if none is, the next of all.
-func (u *Upstream) next(now time.Time) *target {
-	turn := int(u.turn.Add(1))
-	for i := range u.targets {
-		if t := u.targets[(turn+i)%len(u.targets)]; t.available(now) {
+// pick returns the first target from turn on that has not failed the request and is available; if none is available, the
+// first that has not failed it. At least one must not have failed it.
+func (u *Upstream) pick(turn uint32, now time.Time, failed []*target) (picked *target) {
+	n := len(u.targets)
+	for i := range n {
+		t := u.targets[(int(turn%uint32(n))+i)%n]
+		switch {
+		case slices.Contains(failed, t):
+		case t.available(now):
 			return t
+		case picked == nil:
+			picked = t
 		}
 	}
-	return u.targets[turn%len(u.targets)]
+	return picked
 }
 
 // CheckHealth checks all targets that are due, in parallel, and returns when it has all results. It calls changed,

@@ -109,7 +109,7 @@ func TestUpstream_Retries(t *testing.T) {
 // TestUpstream_RoundRobin checks that targets take turns, and that an unhealthy target is used only if all are unhealthy.
 func TestUpstream_RoundRobin(t *testing.T) {
 	u := newUpstream(t, Config{}, "http://a", "http://b", "http://c")
-	next := func() string { return u.next(time.Now()).host }
+	next := func() string { return u.pick(u.turn.Add(1), time.Now(), nil).host }
 	if got := []string{next(), next(), next(), next()}; !slices.Equal(got, []string{"b", "c", "a", "b"}) {
 		t.Error(got)
 	}
