@@ -54,7 +54,7 @@ func (req *request) setOrigin(r *http.Request) {
 func peerOf(r *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.IPv4Unspecified() // not TCP; never trusted, since the settings reject 0.0.0.0/0
+		return netip.IPv4Unspecified() // not TCP; never trusted
 	}
 	return peer.Addr().Unmap().WithZone("")
 }

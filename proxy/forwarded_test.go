@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -37,5 +39,21 @@ func TestForwardedFor(t *testing.T) {
 				t.Errorf("recorded %s", line)
 			}
 		})
+	}
+}
+
+// TestForwardedFor_UnreadablePeerIsNotTrusted checks that a peer whose address cannot be read, and a hop that is no
+// address of a host, are never trusted.
+func TestForwardedFor_UnreadablePeerIsNotTrusted(t *testing.T) {
+	rt := &routing{trustedProxies: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("::/8"), netip.MustParsePrefix("10.0.0.0/8")}}
+	for peer, want := range map[string]string{"@": "0.0.0.0", "": "0.0.0.0", "0.0.0.0:1": "0.0.0.0", "[::]:1": "::", "[::ffff:0.0.0.0]:1": "0.0.0.0",
+		"10.0.0.1:1": "1.1.1.1"} {
+		r := httptest.NewRequest("GET", "https://app.example.com/", nil)
+		r.RemoteAddr = peer
+		r.Header.Set("X-Forwarded-For", "1.1.1.1")
+		req := &request{routing: rt}
+		if req.setOrigin(r); req.address != want {
+			t.Errorf("%q: the client has the address %s", peer, req.address)
+		}
 	}
 }

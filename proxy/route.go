@@ -129,9 +129,10 @@ func (rt *routing) authority(host string) string {
 	return host
 }
 
-// trusts reports whether addr is in trusted_proxies.
+// trusts reports whether addr is in trusted_proxies. The unspecified address never is: it stands for a peer whose address
+// cannot be read.
 func (rt *routing) trusts(addr netip.Addr) bool {
-	return slices.ContainsFunc(rt.trustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+	return !addr.Unmap().IsUnspecified() && slices.ContainsFunc(rt.trustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // compile compiles settings that [Settings.Check] accepted. Upstreams that did not change keep the connections that old

@@ -183,9 +183,12 @@ func defaultPort(scheme string) string {
 	return "80"
 }
 
-// parseTrusted accepts a network or one address, but not every address.
+// parseTrusted accepts a network or one address, but not every address, nor the unspecified one.
 func parseTrusted(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
+		if addr.Unmap().IsUnspecified() {
+			return netip.Prefix{}, fmt.Errorf("%s is the address of no host; write those of your own proxies, for example 10.0.0.0/8", text)
+		}
 		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(text)
@@ -196,6 +199,8 @@ func parseTrusted(text string) (netip.Prefix, error) {
 		return p, fmt.Errorf("%s is everyone, and anyone could then claim any address; write the networks of your own proxies", text)
 	case p.Addr().Is4In6():
 		return p, fmt.Errorf("%s is an IPv4 network written as IPv6; write it as IPv4", text)
+	case p.Masked().Addr().IsUnspecified():
+		return p, fmt.Errorf("%s contains %s, which is the address of no host; write the networks of your own proxies, for example 10.0.0.0/8", text, p.Masked().Addr())
 	}
 	return p.Masked(), nil
 }
