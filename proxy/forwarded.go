@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -38,16 +39,30 @@ func (req *request) setOrigin(r *http.Request) {
 	}
 	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		addr, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil {
+		addr, ok := parseHop(hop)
+		if !ok {
 			return
 		}
-		addr = addr.Unmap().WithZone("")
 		req.address, req.chain = addr.String(), addr.String()+", "+req.chain
 		if !req.routing.trusts(addr) {
 			return
 		}
 	}
+}
+
+// parseHop returns the address of one element of X-Forwarded-For. Some proxies, such as Azure Application Gateway, write
+// the port behind it: 192.0.2.1:50001 or [2001:db8::1]:50001.
+func parseHop(hop string) (addr netip.Addr, ok bool) {
+	hop = strings.TrimSpace(hop)
+	addr, err := netip.ParseAddr(hop)
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(hop)
+		if err != nil || !strings.HasSuffix(hop, ":"+strconv.Itoa(int(withPort.Port()))) || withPort.Port() == 0 {
+			return netip.Addr{}, false
+		}
+		addr = withPort.Addr()
+	}
+	return addr.Unmap().WithZone(""), true
 }
 
 // peerOf returns the address at the other end of the connection.

@@ -23,6 +23,9 @@ func TestForwardedFor(t *testing.T) {
 		{"two_trusted_proxies", []string{"127.0.0.1", "10.0.0.0/8"}, []string{"X-Forwarded-For", "6.6.6.6, 1.1.1.1", "X-Forwarded-For", "10.1.1.1"}, "1.1.1.1", "1.1.1.1, 10.1.1.1, 127.0.0.1", "https"},
 		{"IPv4_mapped_IPv6", []string{"127.0.0.1", "10.0.0.0/8"}, []string{"X-Forwarded-For", "2.2.2.2, ::ffff:10.1.1.1"}, "2.2.2.2", "2.2.2.2, 10.1.1.1, 127.0.0.1", "https"},
 		{"invalid_address", []string{"127.0.0.1"}, []string{"X-Forwarded-For", "1.1.1.1, unknown"}, "127.0.0.1", "127.0.0.1", "https"},
+		{"port_behind_IPv4", []string{"127.0.0.1", "10.0.0.0/8"}, []string{"X-Forwarded-For", "2.2.2.2, 1.1.1.1:50001, 10.1.1.1:443"}, "1.1.1.1", "1.1.1.1, 10.1.1.1, 127.0.0.1", "https"},
+		{"port_behind_IPv6", []string{"127.0.0.1"}, []string{"X-Forwarded-For", "[2001:db8::1]:50001"}, "2001:db8::1", "2001:db8::1, 127.0.0.1", "https"},
+		{"port_behind_mapped_IPv6", []string{"127.0.0.1"}, []string{"X-Forwarded-For", "[::ffff:1.1.1.1]:50001"}, "1.1.1.1", "1.1.1.1, 127.0.0.1", "https"},
 		{"no_headers", []string{"127.0.0.1"}, nil, "127.0.0.1", "127.0.0.1", "https"},
 		{"two_schemes", []string{"127.0.0.1"}, []string{"X-Forwarded-Proto", "http", "X-Forwarded-Proto", "https"}, "127.0.0.1", "127.0.0.1", "https"},
 		{"invalid_scheme", []string{"127.0.0.1"}, []string{"X-Forwarded-Proto", "javascript"}, "127.0.0.1", "127.0.0.1", "https"},
@@ -54,6 +57,23 @@ func TestForwardedFor_UnreadablePeerIsNotTrusted(t *testing.T) {
 		req := &request{routing: rt}
 		if req.setOrigin(r); req.address != want {
 			t.Errorf("%q: the client has the address %s", peer, req.address)
+		}
+	}
+}
+
+// TestParseHop checks which elements of X-Forwarded-For are addresses, with and without a port.
+func TestParseHop(t *testing.T) {
+	for text, want := range map[string]string{"1.1.1.1": "1.1.1.1", " 1.1.1.1:1 ": "1.1.1.1", "1.1.1.1:65535": "1.1.1.1", "2001:db8::1": "2001:db8::1",
+		"[2001:db8::1]:443": "2001:db8::1", "[fe80::1%eth0]:443": "fe80::1", "::ffff:1.1.1.1": "1.1.1.1", "2001:db8::1:443": "2001:db8::1:443"} {
+		if addr, ok := parseHop(text); !ok || addr.String() != want {
+			t.Errorf("%q: %s, %t", text, addr, ok)
+		}
+	}
+	for _, text := range []string{"", "unknown", "_hidden", "1.1.1.1:", "1.1.1.1:0", "1.1.1.1:080", "1.1.1.1:+80", "1.1.1.1:65536", "1.1.1.1:http", "1.1.1.1:80:80",
+		"1.1.1.1 :80", "1.1.1.1: 80", "[1.1.1.1]:80", "[1.1.1.1]", "[2001:db8::1]", "[2001:db8::1]:", "[2001:db8::1]80", "[2001:db8::1]:-1", "localhost:80",
+		"01.1.1.1:80", ":80", "\"1.1.1.1:80\""} {
+		if addr, ok := parseHop(text); ok {
+			t.Errorf("%q is read as %s", text, addr)
 		}
 	}
 }
