@@ -55,9 +55,6 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 	if trailers {
 		h["Te"] = []string{"trailers"}
 	}
-	if _, ok := h["User-Agent"]; !ok {
-		h["User-Agent"] = []string{""} // or net/http would send its own
-	}
 	if webSocket {
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
@@ -70,6 +67,9 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 		}
 	}
 	ex.route.requestEdits.apply(h)
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = []string{""} // or net/http would send its own
+	}
 	ex.setForwarded(h)
 	if ex.caller != nil {
 		maps.Copy(h, ex.proxy.assertions.forCaller(ex.routing, ex.caller, ex.route, ex.received).headers)

@@ -46,6 +46,28 @@ func TestHeaderEdits_ChangeBothDirections(t *testing.T) {
 	}
 }
 
+// TestHeaderEdits_RemovedUserAgentIsNotReplaced checks that net/http does not send a User-Agent of its own for one that
+// the settings remove, nor for one that the client did not send.
+func TestHeaderEdits_RemovedUserAgentIsNotReplaced(t *testing.T) {
+	for name, edits := range map[string]HeaderEdits{"removed": {Remove: []string{"user-agent"}}, "absent": {}} {
+		w := newWorld(t, func(s *Settings) { s.Routes[1].RequestHeaders = edits })
+		for _, method := range []string{"GET", "DELETE"} { // sent over our transport and over net/http's
+			r, err := http.NewRequestWithContext(w.ctx, method, "https://"+openHost+"/", nil)
+			w.must(err)
+			if r.Header.Set("User-Agent", "Mozilla/5.0"); name == "absent" {
+				r.Header.Set("User-Agent", "")
+			}
+			res, err := w.client(true).Do(r)
+			w.must(err)
+			body, err := io.ReadAll(res.Body)
+			w.must(err)
+			if res.StatusCode != 200 || strings.Contains(string(body), "User-Agent") {
+				t.Errorf("%s, %s: %d, the upstream sees\n%s", name, method, res.StatusCode, body)
+			}
+		}
+	}
+}
+
 func TestUpstreamHost_SetsHostHeader(t *testing.T) {
 	for written, want := range map[string]string{"": openHost, "public": openHost, "upstream": "", "grafana.internal": "grafana.internal"} {
 		w := newWorld(t, func(s *Settings) { s.Routes[1].UpstreamHost = written })
