@@ -84,7 +84,8 @@ func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 }
 
 // bearerToken returns the token of the Authorization header (RFC 6750 §2.1). It reports false if there is no such header,
-// or one of another scheme.
+// or one of another scheme. Any form that is not exactly that of RFC 9110 §11.4 is an error, so that a request never goes
+// on as if it had no token.
 func bearerToken(h http.Header) (token string, ok bool, err error) {
 	lines := h["Authorization"]
 	if len(lines) == 0 {
@@ -93,15 +94,39 @@ func bearerToken(h http.Header) (token string, ok bool, err error) {
 	if len(lines) > 1 {
 		return "", true, errors.New("more than one Authorization header")
 	}
-	scheme, token, _ := strings.Cut(lines[0], " ")
+	scheme, rest := cutScheme(lines[0])
+	if scheme == "" && rest != "" {
+		return "", true, errors.New("the Authorization header does not begin with the name of a scheme")
+	}
 	if !strings.EqualFold(scheme, "Bearer") {
 		return "", false, nil
 	}
-	token = strings.Trim(token, " ")
-	if token == "" || len(token) > maxTokenBytes {
-		return "", true, errors.New("the token is empty or too long")
+	token = strings.Trim(rest, " ")
+	switch {
+	case len(token) > maxTokenBytes:
+		return "", true, errors.New("the token is too long")
+	case !strings.HasPrefix(rest, " ") || !isToken68(token):
+		return "", true, errors.New("the Authorization header is not Bearer, a space and a token")
 	}
 	return token, true, nil
+}
+
+const (
+	alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	schemeChars  = alphanumeric + "!#$%&'*+-.^_`|~" // of a token (RFC 9110 §5.6.2)
+)
+
+// cutScheme returns the scheme of a credential and what follows, which for a valid one begins with a space or is empty
+// (RFC 9110 §11.4).
+func cutScheme(credential string) (scheme, rest string) {
+	rest = strings.TrimLeft(credential, schemeChars)
+	return credential[:len(credential)-len(rest)], rest
+}
+
+// isToken68 reports whether text is a token68 (RFC 9110 §11.2), as bearer tokens are.
+func isToken68(text string) bool {
+	text = strings.TrimRight(text, "=")
+	return text != "" && strings.Trim(text, alphanumeric+"-._~+/") == ""
 }
 
 // identifyBearer sets the caller to whom the token identifies. A client that sent too many invalid tokens still gets
