@@ -57,7 +57,7 @@ func (p *Proxy) me(w http.ResponseWriter, r *http.Request, req *request) *denial
 	}
 	body, err := json.Marshal(meOf(req.caller, user, p.directory.Revision()))
 	if err != nil {
-		return deny(badRequest, err.Error())
+		return deny(internalError, err.Error())
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(body, '\n'))

@@ -43,6 +43,7 @@ const (
 	sessionUnavailable  Reason = "session_unavailable" // sessions cannot be written, or their memory is not up to date
 	upstreamUnavailable Reason = "upstream_unavailable"
 	upstreamTimeout     Reason = "upstream_timeout"
+	internalError       Reason = "internal_error" // a fault in our code
 )
 
 // statusClientGone is the code that access logs have for a client that closed its connection before the response.
@@ -85,6 +86,7 @@ var meanings = map[Reason]meaning{
 	sessionUnavailable:  {http.StatusServiceUnavailable, "We cannot tell right now", "Sessions cannot be written or read at the moment. Try again shortly."},
 	upstreamUnavailable: {http.StatusBadGateway, "The application does not respond", "You were let in, but the application behind this address cannot be reached."},
 	upstreamTimeout:     {http.StatusGatewayTimeout, "The application takes too long", "You were let in, but the application behind this address did not respond in time."},
+	internalError:       unknownMeaning,
 }
 
 // unknownMeaning is used for a reason without an entry. It denies all the same.
