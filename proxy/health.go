@@ -20,7 +20,6 @@ func (p *Proxy) checkHealth(ctx context.Context, now time.Time) {
 		})
 	}
 	all.Wait()
-	p.metrics.countTargetsDown(p.routing.Load())
 }
 
 // runHealthChecks checks the health of upstreams until ctx ends.

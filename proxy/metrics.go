@@ -30,7 +30,6 @@ type metrics struct {
 	decisions       *prometheus.CounterVec
 	logins          *prometheus.CounterVec
 	enforcement     prometheus.Histogram
-	targetsDown     *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
@@ -42,8 +41,6 @@ func newMetrics() *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}}, []string{"route"})
 	}
 	return &metrics{
-		targetsDown: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sallyport_upstream_targets_down",
-			Help: "Upstream servers of a route that fail their health check."}, []string{"route"}),
 		requests:        counter("http_requests_total", "Requests that ended.", "route", "method", "code"),
 		seconds:         histogram("http_request_duration_seconds", "From the headers of a request to the last byte of the response."),
 		upstreamSeconds: histogram("upstream_request_duration_seconds", "From forwarding a request to the headers of the upstream's response."),
@@ -63,14 +60,23 @@ func newMetrics() *metrics {
 // Collectors returns the metrics of the proxy.
 func (p *Proxy) Collectors() []prometheus.Collector {
 	m := p.metrics
-	return []prometheus.Collector{m.requests, m.seconds, m.upstreamSeconds, m.upstreamErrors, m.live, m.cuts, m.liveEnded, m.decisions, m.logins, m.enforcement, m.targetsDown}
+	return []prometheus.Collector{m.requests, m.seconds, m.upstreamSeconds, m.upstreamErrors, m.live, m.cuts, m.liveEnded, m.decisions, m.logins, m.enforcement, targetsDown{p}}
 }
 
-// countTargetsDown counts the targets of each route that fail their health check.
-func (m *metrics) countTargetsDown(rt *routing) {
-	for _, r := range rt.routes {
+// targetsDown collects how many targets of each route fail their health check. It reads the settings in force at each
+// scrape, so that routes and health checks that a reload removed leave no series behind.
+type targetsDown struct{ proxy *Proxy }
+
+var targetsDownDesc = prometheus.NewDesc("sallyport_upstream_targets_down", "Upstream servers of a route that fail their health check.", []string{"route"}, nil)
+
+// Describe sends the description of the metric.
+func (targetsDown) Describe(to chan<- *prometheus.Desc) { to <- targetsDownDesc }
+
+// Collect sends one gauge for each route whose targets are checked.
+func (c targetsDown) Collect(to chan<- prometheus.Metric) {
+	for _, r := range c.proxy.routing.Load().routes {
 		if down, ok := r.upstream.Unhealthy(); ok {
-			m.targetsDown.WithLabelValues(r.name).Set(float64(down))
+			to <- prometheus.MustNewConstMetric(targetsDownDesc, prometheus.GaugeValue, float64(down), r.name)
 		}
 	}
 }

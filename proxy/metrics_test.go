@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -47,5 +48,32 @@ func TestMetrics_NamesAndLabels(t *testing.T) {
 		"offboarding_enforcement_seconds", "upstream_errors_total", "upstream_request_duration_seconds"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v", names)
+	}
+}
+
+// TestMetrics_TargetsDownOfRemovedRoutes checks that the number of targets that are down goes away with its route, and
+// with the health check of the route.
+func TestMetrics_TargetsDownOfRemovedRoutes(t *testing.T) {
+	health := &Health{Path: "/healthz"}
+	w := newWorld(t, func(s *Settings) {
+		for i := range s.Routes {
+			s.Routes[i].Upstream, s.Routes[i].UpstreamTLS, s.Routes[i].Health = Upstreams{"http://" + unusedAddress(t)}, UpstreamTLS{}, health
+		}
+	})
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(w.proxy.Collectors()...)
+	w.proxy.checkHealth(w.ctx, time.Now())
+	w.proxy.checkHealth(w.ctx, time.Now().Add(time.Hour))
+	if down := w.metric("sallyport_upstream_targets_down"); down != 4 {
+		t.Fatalf("%v targets are down, want 4", down)
+	}
+	s := w.settings
+	s.Routes = slices.Clone(s.Routes[:2])
+	s.Routes[1].Health = nil
+	w.must(w.proxy.Load(s))
+	n, err := testutil.GatherAndCount(reg, "sallyport_upstream_targets_down")
+	w.must(err)
+	if down := w.metric("sallyport_upstream_targets_down", "route", "app"); n != 1 || down != 1 {
+		t.Errorf("%d series; %v targets of the route that stays are down", n, down)
 	}
 }
