@@ -175,3 +175,21 @@ func TestUpstream_NoRetryAfterCancel(t *testing.T) {
 		t.Errorf("%v, %d", err, good.requests.Load())
 	}
 }
+
+// TestHealth_SlowTargetDelaysNoOther checks that the targets of other routes are checked while a check is under way.
+func TestHealth_SlowTargetDelaysNoOther(t *testing.T) {
+	release := make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(slow.Close)
+	t.Cleanup(func() { close(release) })
+	checks := make(chan struct{}, 100)
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { checks <- struct{}{} }))
+	t.Cleanup(other.Close)
+	newWorld(t, func(s *Settings) {
+		s.Routes[0].Upstream, s.Routes[0].Health = Upstreams{slow.URL}, &Health{Path: "/", Every: time.Second, Timeout: 30 * time.Second}
+		s.Routes[1].Upstream, s.Routes[1].Health = Upstreams{other.URL}, &Health{Path: "/", Every: time.Second}
+	})
+	for range 2 {
+		await(t, "the other target is checked", checks)
+	}
+}

@@ -55,6 +55,8 @@ type Proxy struct {
 	stopping   atomic.Bool // Run has ended
 	throttles  throttles
 
+	healthChecks chan struct{} // a place for each target that is checked
+
 	reviewing sync.Mutex // one review at a time; guards reviewed
 	reviewed  uint64     // the directory's revision that the last review saw
 }
@@ -90,7 +92,8 @@ func New(parts Parts) (*Proxy, error) {
 			callbacks: throttle.New(loginsPerSecond, loginBurst),
 			failures:  throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
 		},
-		reviewed: parts.Directory.Revision()}
+		healthChecks: make(chan struct{}, maxHealthChecks),
+		reviewed:     parts.Directory.Revision()}
 	p.routing.Store(&routing{public: &url.URL{Scheme: "https"}})
 	return p, nil
 }

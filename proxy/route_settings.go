@@ -60,8 +60,8 @@ type UpstreamTLS struct {
 // requests until it succeeds again, unless all fail.
 type Health struct {
 	Path    string        `yaml:"path" doc:"the path of a GET without credentials, such as /healthz"`
-	Every   time.Duration `yaml:"every" doc:"10s when absent"`
-	Timeout time.Duration `yaml:"timeout" doc:"2s when absent"`
+	Every   time.Duration `yaml:"every" doc:"10s when absent, 1h at most"`
+	Timeout time.Duration `yaml:"timeout" doc:"2s when absent, 30s at most"`
 }
 
 // Rewrite replaces leading segments of a path.
@@ -96,6 +96,8 @@ const (
 
 	defaultHealthEvery   = 10 * time.Second
 	defaultHealthTimeout = 2 * time.Second
+	maxHealthEvery       = time.Hour
+	maxHealthTimeout     = 30 * time.Second
 )
 
 func (r Route) check(s Settings, fault func(path, problem string)) {
@@ -165,11 +167,11 @@ func (h *Health) check(fault func(path, problem string)) {
 	} else if _, err := routePath(h.Path); err != nil {
 		fault("health.path", err.Error())
 	}
-	if h.Every < 0 || h.Every > 0 && h.Every < time.Second {
-		fault("health.every", "upstreams are checked once a second at most; write for example 10s")
+	if h.Every < 0 || h.Every > 0 && h.Every < time.Second || h.Every > maxHealthEvery {
+		fault("health.every", "upstreams are checked once a second at most, and once an hour at least; write for example 10s")
 	}
-	if h.Timeout < 0 {
-		fault("health.timeout", "write for example 2s")
+	if h.Timeout < 0 || h.Timeout > maxHealthTimeout {
+		fault("health.timeout", "a health check may take 30s at most; write for example 2s")
 	}
 }
 

@@ -20,8 +20,9 @@ type target struct {
 
 	backOffUntil atomic.Int64 // nanoseconds since 1970: until then other targets are preferred
 	unhealthy    atomic.Bool  // by its health check
-	failed       int          // health checks in a row; CheckHealth alone uses it
-	checked      time.Time    // when it was checked last; likewise
+	checking     atomic.Bool  // a health check is under way; whoever set it uses what follows
+	failed       int          // health checks in a row
+	checked      time.Time    // when it was checked last
 }
 
 func newTarget(u *url.URL, timeout time.Duration, config *tls.Config) *target {
@@ -79,6 +80,20 @@ func (t *target) available(now time.Time) bool {
 
 // unhealthyAfter is how many checks in a row must fail before a target counts as unhealthy.
 const unhealthyAfter = 2
+
+// beginCheck reports whether the caller is to check the target: the last check began at least every ago, and has ended.
+// The caller resets checking afterwards.
+func (t *target) beginCheck(now time.Time, every time.Duration) bool {
+	if !t.checking.CompareAndSwap(false, true) {
+		return false
+	}
+	if now.Sub(t.checked) < every {
+		t.checking.Store(false)
+		return false
+	}
+	t.checked = now
+	return true
+}
 
 // check sends the target one health check. A status of 200 to 399 passes it.
 func (t *target) check(ctx context.Context, h *Health, host string) {

@@ -152,10 +152,11 @@ func (u *Upstream) pick(turn uint32, now time.Time, failed []*target) (picked *t
 	return picked
 }
 
-// CheckHealth checks all targets that are due, in parallel, and returns when it has all results. It calls changed,
-// possibly from several goroutines at once, for each target whose health is another than before. host is the Host that
-// the checks ask for where the Config does not name one. Calls must not overlap.
-func (u *Upstream) CheckHealth(ctx context.Context, now time.Time, host string, changed func(target string, healthy bool)) {
+// CheckHealth checks all targets that are due, in parallel, and returns when it has all results. It leaves out targets
+// whose last check is still under way, so that calls may overlap. Each check takes a place in slots while it runs. It
+// calls changed, possibly from several goroutines at once, for each target whose health is another than before. host is
+// the Host that the checks ask for where the Config does not name one.
+func (u *Upstream) CheckHealth(ctx context.Context, now time.Time, host string, slots chan struct{}, changed func(target string, healthy bool)) {
 	if u.health == nil {
 		return
 	}
@@ -164,11 +165,17 @@ func (u *Upstream) CheckHealth(ctx context.Context, now time.Time, host string, 
 	}
 	var all sync.WaitGroup
 	for _, t := range u.targets {
-		if now.Sub(t.checked) < u.health.Every {
+		if !t.beginCheck(now, u.health.Every) {
 			continue
 		}
-		t.checked = now
 		all.Go(func() {
+			defer t.checking.Store(false)
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			case <-ctx.Done():
+				return
+			}
 			before := t.unhealthy.Load()
 			t.check(ctx, u.health, host)
 			if after := t.unhealthy.Load(); after != before && ctx.Err() == nil {

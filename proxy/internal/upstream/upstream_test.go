@@ -149,7 +149,7 @@ func TestUpstream_CheckHealth(t *testing.T) {
 		changes := 0
 		check := func(after time.Duration) int {
 			now = now.Add(after)
-			u.CheckHealth(t.Context(), now, "app.example.com", func(string, bool) { changes++ })
+			u.CheckHealth(t.Context(), now, "app.example.com", make(chan struct{}, 1), func(string, bool) { changes++ })
 			n, _ := u.Unhealthy()
 			return n
 		}
