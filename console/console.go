@@ -62,7 +62,9 @@ type Denied struct {
 	Why     string // the kind of rule that denied, as a sentence
 	Owner   string // whom to ask: an e-mail address or a few words; "" if the route has no owner
 	Request string // the request's id
-	SignOut string // where to sign out and return as another user; "" for no link
+	SignOut string // where to sign out; "" for no link
+
+	OtherAccount string // where to sign in with another account; "" for no link
 }
 
 // Denied writes d with status 403.
@@ -123,6 +125,8 @@ type Portal struct {
 	Routes  []Route
 	Expires string // when the session ends at the latest, as text
 	SignOut string // where the button posts to
+
+	OtherAccount string // where to sign in with another account; "" for no link
 }
 
 // Route is one line of the portal.

@@ -163,7 +163,7 @@ func exchangeError(err error) error {
 	case errors.As(err, &retrieveErr) && retrieveErr.ErrorCode == "invalid_grant":
 		return refuse(CodeRefused, "the provider rejects the code: it was used, has expired, or was issued to another client")
 	case retrieveErr != nil && retrieveErr.Response.StatusCode < http.StatusInternalServerError:
-		return fmt.Errorf("the provider rejected the exchange of the code with %s %s; check client_id, client_secret_file and the redirect URI", retrieveErr.Response.Status, quoted(retrieveErr.ErrorCode))
+		return fmt.Errorf("%w: the exchange of the code was answered with %s %s; check client_id, client_secret_file and the redirect URI", ErrRejected, retrieveErr.Response.Status, quoted(retrieveErr.ErrorCode))
 	case retrieveErr != nil:
 		return fmt.Errorf("the exchange of the code failed with %s", retrieveErr.Response.Status)
 	case errors.As(err, &urlErr):

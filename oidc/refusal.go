@@ -9,6 +9,10 @@ import (
 // ErrRefused matches every [*Refusal]: the caller has not proved who they are.
 var ErrRefused = errors.New("identity refused")
 
+// ErrRejected means that the provider rejected us, not the caller: its registration of this service and our settings
+// differ.
+var ErrRejected = errors.New("the identity provider rejects this service")
+
 // Reason is why a proof of identity was rejected; the set is closed.
 type Reason string
 

@@ -43,7 +43,9 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 	user, reason := p.resolveUser(identity)
 	req.caller = &caller{user: user, token: &identity}
 	if reason != "" {
-		return p.loginDenied(req, reason)
+		denied := p.loginDenied(req, reason)
+		denied.returnTo = target.String()
+		return denied
 	}
 	return p.startSession(w, r, req, f, target)
 }
@@ -64,7 +66,7 @@ func (p *Proxy) loginError(r *http.Request, req *request, target redirectTarget,
 	if !errors.Is(err, oidc.ErrRefused) {
 		p.countLogin(loginFailed, string(providerUnavailable))
 		p.log.WarnContext(r.Context(), "login could not be finished", "err", err, "request", req.id)
-		return deny(providerUnavailable, err.Error())
+		return denyLogin(providerUnavailable, err.Error(), target.String(), unfinishedText(err))
 	}
 	reason := string(tokenRefused)
 	if refusal := (*oidc.Refusal)(nil); errors.As(err, &refusal) {
@@ -73,8 +75,26 @@ func (p *Proxy) loginError(r *http.Request, req *request, target redirectTarget,
 	p.countLogin(loginDenied, reason)
 	p.log.InfoContext(r.Context(), "login rejected", "err", err, "request", req.id)
 	_ = p.record(req, audit.Event{Kind: audit.KindLogin, Decision: loginDenied, Reason: reason, Code: http.StatusUnauthorized})
-	return denyLogin(tokenRefused, err.Error(), target.String(),
-		"The identity provider did not sign you in, or its response could not be accepted. Start again.")
+	return denyLogin(tokenRefused, err.Error(), target.String(), rejectedText(oidc.Reason(reason)))
+}
+
+// unfinishedText says why a login could not be finished, through no fault of the person.
+func unfinishedText(err error) string {
+	if errors.Is(err, oidc.ErrRejected) {
+		return "The identity provider rejected this service, not you: the service is not set up as the provider expects. The people who run it find what the provider said in its log."
+	}
+	return "The identity provider does not respond. Try again in a moment."
+}
+
+// rejectedText says why a login was rejected.
+func rejectedText(reason oidc.Reason) string {
+	switch reason {
+	case oidc.LoginRefused:
+		return "The identity provider did not sign you in. Start again, or ask the people who run it."
+	case oidc.CodeRefused:
+		return "This sign-in was used already, or took too long. Start again."
+	}
+	return "The response of the identity provider could not be accepted. Start again."
 }
 
 // resolveUser returns the user that an identity belongs to, and the reason why the user may not sign in, or "".

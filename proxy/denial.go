@@ -21,6 +21,7 @@ type denial struct {
 	maxAge    time.Duration // of loginTooOld: how recent a login must be
 	methods   []string      // of methodRefused: what is allowed; nil for every common method
 	login     *failedLogin  // set if a login failed
+	returnTo  string        // where another account leads; "": to what was asked for
 }
 
 // failedLogin is what the page of a failed login says.
@@ -69,7 +70,7 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 		w.Header().Set("Allow", allowed(denied.methods))
 	}
 	if wantsPage(r) {
-		p.writeDenialPage(w, req, denied)
+		p.writeDenialPage(w, r, req, denied)
 		return
 	}
 	writeProblem(w, req, denied)
@@ -124,17 +125,17 @@ func writeProblem(w http.ResponseWriter, req *request, denied *denial) {
 }
 
 // writeDenialPage writes the page of a denial for a person.
-func (p *Proxy) writeDenialPage(w http.ResponseWriter, req *request, denied *denial) {
+func (p *Proxy) writeDenialPage(w http.ResponseWriter, r *http.Request, req *request, denied *denial) {
 	m := denied.reason.meaning()
 	switch {
 	case denied.login != nil:
 		p.pages.Failed(w, console.Failed{Status: m.status, Title: "Signing in did not work", Why: denied.login.why,
 			Request: req.id, Retry: loginPath + "?return_to=" + url.QueryEscape(denied.login.returnTo)})
 	case m.status == http.StatusForbidden:
-		p.pages.Denied(w, p.deniedPage(req, m))
+		p.pages.Denied(w, p.deniedPage(r, req, denied, m))
 	case m.status == http.StatusUnauthorized:
 		p.pages.Failed(w, console.Failed{Status: m.status, Title: m.title, Why: m.text, Request: req.id,
-			Retry: loginPath + "?return_to=" + url.QueryEscape(req.path)})
+			Retry: loginPath + "?return_to=" + url.QueryEscape(returnPage(r, req))})
 	default:
 		e := console.Error{Status: m.status, Title: m.title, Detail: m.text, Request: req.id}
 		if m.status >= http.StatusInternalServerError && req.method == http.MethodGet {
@@ -145,15 +146,46 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, req *request, denied *den
 }
 
 // deniedPage returns the page for a known caller who is not allowed.
-func (p *Proxy) deniedPage(req *request, m meaning) console.Denied {
+func (p *Proxy) deniedPage(r *http.Request, req *request, denied *denial, m meaning) console.Denied {
 	d := console.Denied{Person: p.person(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
 	if req.route != nil {
 		d.URL, d.Owner = req.routing.origin(req.host)+req.path, req.route.owner
 	}
+	page := denied.returnTo
+	if page == "" {
+		page = returnPage(r, req)
+	}
+	if req.caller != nil && (req.caller.session != nil || denied.returnTo != "") {
+		d.OtherAccount = otherAccount(page)
+	}
 	if req.caller != nil && req.caller.session != nil {
-		d.SignOut = logoutPath + "?return_to=" + url.QueryEscape(req.path)
+		d.SignOut = logoutPath + "?return_to=" + url.QueryEscape(page)
 	}
 	return d
+}
+
+// otherAccount returns where a person signs in with another account and continues at returnTo. Signing out alone would
+// not do: a provider with single sign-on signs the same person in again.
+func otherAccount(returnTo string) string {
+	return loginPath + "?" + url.Values{"prompt": {promptSelectAccount}, "return_to": {returnTo}}.Encode()
+}
+
+// returnPage returns where a person continues after signing in: at the page that was asked for. What a form or a script
+// asked for is no page; the one that holds it is, if the browser names one of this origin.
+func returnPage(r *http.Request, req *request) string {
+	asked := req.path + escapeQuery(req.query)
+	if req.method == http.MethodGet || req.method == http.MethodHead {
+		return asked
+	}
+	here, from := req.routing.origin(req.host), r.Header.Get("Referer")
+	if from == "" {
+		return asked
+	}
+	target, _ := req.routing.resolve(from, here)
+	if target.origin != here {
+		return "/"
+	}
+	return target.path
 }
 
 // person returns how a page addresses the caller.

@@ -79,7 +79,11 @@ func returnTo(w http.ResponseWriter, r *http.Request, req *request) string {
 // be sure that nobody is.
 func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request) {
 	target, valid := req.routing.resolve(queryOf(req).Get("return_to"), req.routing.origin(req.host))
-	if _, ok := p.currentSession(r, req); !ok && req.host == req.routing.host {
+	if _, ok := p.currentSession(r, req); !ok {
+		if req.host != req.routing.host {
+			redirect(w, http.StatusFound, req.routing.public.String()+logoutPath+"?"+url.Values{"return_to": {target.String()}}.Encode())
+			return
+		}
 		p.showSignedOut(w, req, target.String())
 		return
 	}

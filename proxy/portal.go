@@ -15,7 +15,7 @@ func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *de
 	if denied != nil {
 		return denied
 	}
-	page := console.Portal{Person: p.person(req), SignOut: logoutPath}
+	page := console.Portal{Person: p.person(req), SignOut: logoutPath, OtherAccount: otherAccount("/")}
 	if s := req.caller.session; s != nil {
 		page.Expires = s.Expires.Format("2 January 15:04 MST")
 	}

@@ -1,0 +1,100 @@
+package proxy_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// TestLogin_OtherAccount checks that every page that a person with the wrong account meets leads to the account chooser.
+func TestLogin_OtherAccount(t *testing.T) {
+	h := newEnv(t)
+	offers := func(t *testing.T, p page, returnTo string) {
+		t.Helper()
+		want := "prompt=select_account&amp;return_to=" + url.QueryEscape(returnTo)
+		if !strings.Contains(p.body, want) {
+			t.Errorf("%d does not offer %s: %s", p.StatusCode, want, p.body)
+		}
+	}
+	t.Run("denied", func(t *testing.T) { offers(t, h.browser(h.bob).open("https://app.example.com/d?a=b"), "/d?a=b") })
+	t.Run("unknown_user", func(t *testing.T) {
+		offers(t, h.browser(h.stranger).open("https://app.example.com/d?a=b"), "https://app.example.com/d?a=b")
+	})
+	t.Run("inactive_user", func(t *testing.T) {
+		h.setActive("bob@example.com", false)
+		defer h.setActive("bob@example.com", true)
+		offers(t, h.browser(h.bob).open("https://app.example.com/d"), "https://app.example.com/d")
+	})
+	t.Run("portal", func(t *testing.T) { offers(t, h.browser(h.alice).open("https://login.example.com/"), "/") })
+	t.Run("asks_provider_for_account", func(t *testing.T) {
+		g := h.browser(h.bob)
+		g.open("https://app.example.com/d")
+		link := g.until("https://app.example.com/.sallyport/login?prompt=select_account&return_to=/d", "/authorize?")
+		if q := must[*url.URL](t)(url.Parse(link)).Query(); q.Get("prompt") != "select_account" {
+			t.Errorf("%v", q)
+		}
+		g.person = h.alice
+		if p := g.open(link); p.StatusCode != 200 || !strings.Contains(p.body, "GET /d by alice@") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+}
+
+// TestLogin_FailuresAreToldApart checks that the page of a failed login says who rejected whom, and starts a new login.
+func TestLogin_FailuresAreToldApart(t *testing.T) {
+	h := newEnv(t)
+	check := func(t *testing.T, p page, code int, words string) {
+		t.Helper()
+		if p.StatusCode != code || !strings.Contains(p.body, words) || !strings.Contains(p.body, "/.sallyport/login?return_to=https%3A%2F%2Fapp.example.com%2Fx") || strings.Contains(p.body, "code=") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	}
+	t.Run("does_not_respond", func(t *testing.T) {
+		g := h.browser(h.alice)
+		callback := g.until("https://app.example.com/x", "/.sallyport/callback?")
+		h.logins.setDown(true)
+		defer h.logins.setDown(false)
+		check(t, g.step(callback), 503, "does not respond")
+	})
+	t.Run("rejects_the_person", func(t *testing.T) {
+		g := h.browser(h.alice)
+		q := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/x", "/authorize?"))).Query()
+		check(t, g.step("https://login.example.com/.sallyport/callback?error=access_denied&state="+url.QueryEscape(q.Get("state"))), 401, "did not sign you in")
+	})
+	t.Run("code_was_used", func(t *testing.T) {
+		g := h.browser(h.alice)
+		link := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/x", "/.sallyport/callback?")))
+		q := link.Query()
+		q.Set("code", "used")
+		link.RawQuery = q.Encode()
+		check(t, g.step(link.String()), 401, "used already")
+	})
+}
+
+// TestLogin_FormLeadsToItsPage checks that a form that was sent without a session leads to the page of the form.
+func TestLogin_FormLeadsToItsPage(t *testing.T) {
+	h := newEnv(t)
+	for name, c := range map[string]struct{ referer, want string }{
+		"page_of_form":   {"https://app.example.com/form?id=7", "/form?id=7"},
+		"another_origin": {"https://evil.example/form", "/"},
+		"another_host":   {"https://wiki.example.com/team", "/"},
+		"unknown":        {"", "/save?a=b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := h.browser(h.alice).ask("POST", "https://app.example.com/save?a=b", strings.NewReader("x=y"), "Accept", navigate, "Sec-Fetch-Mode", "navigate",
+				"Content-Type", "application/x-www-form-urlencoded", "Referer", c.referer)
+			if p.StatusCode != 401 || !strings.Contains(p.body, `href="/.sallyport/login?return_to=`+url.QueryEscape(c.want)+`"`) {
+				t.Errorf("%d %s", p.StatusCode, p.body)
+			}
+		})
+	}
+}
+
+// TestLogout_AsksNothingOfNobody checks that signing out asks nothing where the session is over.
+func TestLogout_AsksNothingOfNobody(t *testing.T) {
+	h := newEnv(t)
+	p := h.browser(h.alice).open("https://app.example.com/.sallyport/logout")
+	if p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") || strings.Contains(p.body, "<form") {
+		t.Errorf("%d %s", p.StatusCode, p.body)
+	}
+}
