@@ -90,8 +90,8 @@ func TestLogin_FormLeadsToItsPage(t *testing.T) {
 	}
 }
 
-// TestLogout_AsksNothingOfNobody checks that signing out asks nothing where the session is over.
-func TestLogout_AsksNothingOfNobody(t *testing.T) {
+// TestLogout_NoQuestionAfterEnd checks that signing out asks nothing where the session is over.
+func TestLogout_NoQuestionAfterEnd(t *testing.T) {
 	h := newEnv(t)
 	p := h.browser(h.alice).open("https://app.example.com/.sallyport/logout")
 	if p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") || strings.Contains(p.body, "<form") {
