@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,24 @@ func listCommand[T any](use, short, path string, heads []string, row func(T) []s
 			t.rows = append(t.rows, row(item))
 		}
 		return printTable(cmd, t)
+	}
+	return c
+}
+
+// showCommand returns a command that prints what GET path on the control socket returns for one name.
+func showCommand[T any](use, short, path string, heads []string, row func(T) []string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)}
+	addOutputFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := newControlClient(cmd)
+		if err != nil {
+			return err
+		}
+		var item T
+		if err := client.call(cmd.Context(), http.MethodGet, path+url.PathEscape(args[0]), nil, &item); err != nil {
+			return err
+		}
+		return printTable(cmd, table{heads: heads, rows: [][]string{row(item)}, values: item})
 	}
 	return c
 }

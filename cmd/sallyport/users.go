@@ -12,22 +12,23 @@ import (
 )
 
 func usersCommand() *cobra.Command {
-	c := &cobra.Command{Use: "users", Short: "List, suspend, unsuspend and remove users"}
-	c.AddCommand(listCommand("list", "List the users that the identity provider pushed", "/users",
-		[]string{"id", "userName", "externalId", "name", "active", "suspended"},
-		func(u admin.User) []string {
-			return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active), u.Suspended}
-		}), suspendCommand(), unsuspendCommand(), removeUserCommand())
+	c := &cobra.Command{Use: "users", Short: "List, show, suspend, unsuspend and remove users"}
+	heads := []string{"id", "userName", "externalId", "name", "active", "suspended"}
+	row := func(u admin.User) []string {
+		return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active), u.Suspended}
+	}
+	c.AddCommand(listCommand("list", "List the users that the identity provider pushed", "/users", heads, row),
+		showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "/users/", heads, row),
+		suspendCommand(), unsuspendCommand(), removeUserCommand())
 	return c
 }
 
 func groupsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "groups", Short: "List and remove groups"}
-	c.AddCommand(listCommand("list", "List the groups that the identity provider pushed", "/groups",
-		[]string{"id", "name", "externalId", "members"},
-		func(g admin.Group) []string {
-			return []string{g.ID, g.Name, g.ExternalID, strconv.Itoa(g.Members)}
-		}), removeGroupCommand())
+	c := &cobra.Command{Use: "groups", Short: "List, show and remove groups"}
+	heads := []string{"id", "name", "externalId", "members"}
+	row := func(g admin.Group) []string { return []string{g.ID, g.Name, g.ExternalID, strconv.Itoa(g.Members)} }
+	c.AddCommand(listCommand("list", "List the groups that the identity provider pushed", "/groups", heads, row),
+		showCommand("show GROUP", "Show a group, by name, externalId or id", "/groups/", heads, row), removeGroupCommand())
 	return c
 }
 
