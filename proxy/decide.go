@@ -55,11 +55,11 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 }
 
 // decideRules returns what the rules of r decide about req, sent by a caller, by every reading of its path.
-func (p *Proxy) decideRules(r *route, readings []string, req *request, c *caller, u *directory.User, now time.Time) policy.Decision {
+func (p *Proxy) decideRules(r *route, all readings, req *request, c *caller, u *directory.User, now time.Time) policy.Decision {
 	q := p.pools.policyRequests.Get().(*policy.Request)
 	defer p.pools.policyRequests.Put(q)
 	*q = policyRequest(req, c, u, now)
-	return r.decideReadings(q, readings)
+	return r.decideReadings(q, all)
 }
 
 // preflightReason is the reason of CORS preflight requests that a route lets through: no rule decides them.

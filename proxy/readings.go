@@ -1,58 +1,116 @@
 package proxy
 
 import (
+	"slices"
 	"time"
 
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 )
 
-// routeOf returns the route of req by the settings rt, and how else servers could read the path of req. All readings
-// lead to that route: no rule of another route is evaded by a spelling that only the upstream understands.
-func (rt *routing) routeOf(req *request) (*route, []string, *denial) {
+// readings are the paths that servers could read in the path of a request. The zero value is that of a path that every
+// server reads alike.
+type readings struct {
+	exact  []string // by servers for which paths that differ in case are different paths
+	folded []string // by others; nil unless a route of the host says path_case: insensitive
+}
+
+// routeOf returns the route of req by the settings rt, and the other readings of the path of req. All readings lead to
+// that route: no rule of another route is evaded by a spelling that only the upstream understands.
+func (rt *routing) routeOf(req *request) (*route, readings, *denial) {
 	r := rt.find(req.host, req.path)
 	switch {
 	case r == nil:
-		return nil, nil, deny(noRoute, "")
-	case !req.lenient:
-		return r, nil, nil
-	case !r.lenient:
-		return nil, nil, deny(badPath, "lenient spelling on a route with strict paths")
+		return nil, readings{}, deny(noRoute, "")
+	case req.lenient && !r.lenient:
+		return nil, readings{}, deny(badPath, "lenient spelling on a route with strict paths")
+	case !req.lenient && r.folded == nil:
+		return r, readings{}, nil
 	}
-	readings, err := canonical.Readings(req.path)
+	all, err := r.read(req.path)
 	if err != nil {
-		return nil, nil, deny(badPath, err.Error())
+		return nil, readings{}, deny(badPath, err.Error())
 	}
-	for _, reading := range readings {
-		if canonical.Under(reading, internalRoot) || rt.findDecoded(req.host, reading) != r {
-			return nil, nil, deny(badPath, "different servers would read the path as that of different routes")
-		}
+	if !rt.leadsTo(r, all) {
+		return nil, readings{}, deny(badPath, "different servers would read the path as that of different routes")
 	}
-	return r, readings, nil
+	return r, all, nil
 }
 
-// findDecoded returns the route of host with the longest path that contains a decoded path, or nil.
-func (rt *routing) findDecoded(host, path string) *route {
-	for _, r := range rt.hosts[host] {
-		if canonical.Under(path, canonical.Decoded(r.path)) {
-			return r
+// read returns the readings of a canonical path by upstreams such as that of r.
+func (r *route) read(path string) (all readings, err error) {
+	if all.exact, err = canonical.Readings(path); err != nil || r.folded == nil {
+		return all, err
+	}
+	all.folded, err = canonical.FoldedReadings(path)
+	return all, err
+}
+
+// leadsTo reports whether every reading leads to r, and none to a path of ours.
+func (rt *routing) leadsTo(r *route, all readings) bool {
+	elsewhere := func(fold func(string) string) func(string) bool {
+		return func(reading string) bool {
+			return canonical.Under(reading, internalRoot) || rt.findReading(r.host, reading, fold) != r
 		}
 	}
-	return nil
+	return !slices.ContainsFunc(all.exact, elsewhere(asWritten)) && !slices.ContainsFunc(all.folded, elsewhere(canonical.Fold))
+}
+
+func asWritten(path string) string { return path }
+
+// findReading returns the route of host with the longest path that contains a reading, or nil. fold is applied to the
+// paths of routes; it has been applied to the reading.
+func (rt *routing) findReading(host, reading string, fold func(string) string) (longest *route) {
+	length := 0
+	for _, r := range rt.hosts[host] {
+		if path := fold(canonical.Decoded(r.path)); len(path) > length && canonical.Under(reading, path) {
+			longest, length = r, len(path)
+		}
+	}
+	return longest
 }
 
 // decideReadings decides q for its own path and for every other reading of it. All must be allowed; then the decision
 // holds until the first of them ends.
-func (r *route) decideReadings(q *policy.Request, readings []string) policy.Decision {
+func (r *route) decideReadings(q *policy.Request, all readings) policy.Decision {
 	decision := r.policy.Decide(q)
-	for _, reading := range readings {
-		if !decision.Allow {
-			break
+	for _, reading := range all.exact {
+		if decision.Allow {
+			q.Path = reading
+			decision = bothAllow(decision, r.policy.Decide(q))
 		}
-		q.Path = reading
-		decision = bothAllow(decision, r.policy.Decide(q))
+	}
+	for _, reading := range all.folded {
+		if decision.Allow {
+			q.Path = reading
+			decision = bothAllow(decision, r.folded.Decide(q))
+		}
 	}
 	return decision
+}
+
+// foldRules returns rules with folded paths, which match folded readings.
+func foldRules(lists []policy.Named) []policy.Named {
+	folded := slices.Clone(lists)
+	for i, list := range folded {
+		folded[i].Rules = slices.Clone(list.Rules)
+		for j, rule := range list.Rules {
+			folded[i].Rules[j].Allow, folded[i].Rules[j].Deny = foldMatch(rule.Allow), foldMatch(rule.Deny)
+		}
+	}
+	return folded
+}
+
+func foldMatch(m *policy.Match) *policy.Match {
+	if m == nil {
+		return nil
+	}
+	folded := *m
+	folded.Paths = make([]string, len(m.Paths))
+	for i, pattern := range m.Paths {
+		folded.Paths[i] = canonical.Fold(pattern)
+	}
+	return &folded
 }
 
 // bothAllow returns the decision for a request that has two readings, of which the first is allowed.

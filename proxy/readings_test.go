@@ -153,3 +153,76 @@ func TestReload_CutsRequestsThatCouldBeOfANewRoute(t *testing.T) {
 		t.Error("allowed after another route claims a reading")
 	}
 }
+
+// foldedSpellings are spellings of /admin/secret and /docs/secret by which some server finds them: one that ignores the
+// case of letters, converts them to an older character set, or stores files as Windows does.
+func foldedSpellings(first string) []string {
+	return []string{
+		"/" + strings.ToUpper(first) + "/secret", "/" + strings.ToUpper(first[:1]) + first[1:] + "/secret", "/" + first + "%20/secret", "/" + first + "./secret",
+		"/" + first + ".%20./secret", "/" + first + "%C2%A0/secret", "/" + first + "%E3%80%80/secret", "/" + first + "%EF%BC%8Fsecret", "/" + first + "%E2%88%95secret",
+		"/" + first[:1] + "%E2%80%8D" + first[1:] + "/secret", "/" + first + ":$i30:$INDEX_ALLOCATION/secret", "/" + first + "%EF%BC%9Bx/secret", "/" + first + "%EF%BC%BCsecret",
+		"/" + strings.NewReplacer("a", "%EF%BD%81", "d", "%EF%BD%84", "o", "%EF%BC%AF").Replace(first) + "/secret",
+		"/" + strings.NewReplacer("i", "%C4%B1", "c", "%C3%A7").Replace(first) + "/secret",
+	}
+}
+
+// TestPathCase_Insensitive sends paths that an upstream without regard to case reads as those of another route of the
+// host, or as denied ones.
+func TestPathCase_Insensitive(t *testing.T) {
+	for name, which := range map[string]int{"the route at the root": 3, "the route below it": 4} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(s *Settings) {
+				withAdminRoute("")(s)
+				s.Routes[3].PathEncoding, s.Routes[which].PathCase = "", "insensitive"
+				s.Policies[0].Rules = append(s.Policies[0].Rules, policy.Rule{Deny: &policy.Match{Paths: []string{"/Docs/Secret"}}},
+					policy.Rule{Deny: &policy.Match{When: `request.path.startsWith("/tools/")`}})
+			})
+			_, cookie := w.signIn("alice", lenientHost)
+			c := w.client(false)
+			for _, path := range foldedSpellings("admin") {
+				if code, _ := w.try(c, lenientHost, path, cookie); code != 400 && code != 403 {
+					t.Errorf("%s: %d", path, code)
+				}
+				res, _ := w.get(c, checkURL, append(forwardedHeaders("GET", "https://"+lenientHost+path), "Cookie", cookie)...)
+				if res.StatusCode != 400 && res.StatusCode != 403 {
+					t.Errorf("check of %s: %d", path, res.StatusCode)
+				}
+			}
+			for _, path := range append(foldedSpellings("docs"), "/docs/secret", "/docs/SECRET/", "/docs/secret::$DATA", "/docs/secret.", "/docs/s\u00e9cret", "/TOOLS/x", "/docs/...", "/x/%20..") {
+				if code, _ := w.try(c, lenientHost, path, cookie); code != 400 && code != 403 {
+					t.Errorf("%s: %d", path, code)
+				}
+			}
+			for _, path := range []string{"/", "/Docs/Public", "/administrator", "/a%20b/", "/caf%C3%A9/%E2%82%AC", "/a.b.c", "/v1/items:batch"} {
+				if code, _ := w.try(c, lenientHost, path, cookie); code != 200 {
+					t.Errorf("harmless %s: %d", path, code)
+				}
+			}
+		})
+	}
+}
+
+// TestPathCase_AllowRulesMatchAsWritten: an allow rule does not get wider by path_case.
+func TestPathCase_AllowRulesMatchAsWritten(t *testing.T) {
+	w := newWorld(t, func(s *Settings) {
+		s.Routes[0].PathCase = "insensitive"
+		s.Policies[0].Rules[0].Allow.Paths = []string{"/Reports/*"}
+	})
+	_, cookie := w.signIn("alice", appHost)
+	for path, want := range map[string]int{"/Reports/x": 200, "/Reports/X": 200, "/reports/x": 403, "/REPORTS/x": 403} {
+		if code, _ := w.try(w.client(false), appHost, path, cookie); code != want {
+			t.Errorf("%s: %d, want %d", path, code, want)
+		}
+	}
+}
+
+// TestPathCase_Sensitive: without path_case, paths that differ in case are different paths.
+func TestPathCase_Sensitive(t *testing.T) {
+	w := newWorld(t, withAdminRoute(""))
+	_, cookie := w.signIn("alice", lenientHost)
+	for path, want := range map[string]int{"/ADMIN/x": 200, "/admin/x": 403, "/admin.": 200} {
+		if code, _ := w.try(w.client(false), lenientHost, path, cookie); code != want {
+			t.Errorf("%s: %d, want %d", path, code, want)
+		}
+	}
+}

@@ -31,7 +31,7 @@ type request struct {
 	internal     bool        // the request is for a path of ours
 	authClient   *authClient // the front proxy that asks whether the request is allowed; nil for any other request
 	route        *route      // nil for internal requests, and until it is found
-	readings     []string    // other readings of the path, which all lead to the route
+	readings     readings    // other readings of the path, which all lead to the route
 	preflight    bool        // a CORS preflight request that the route lets through without a caller
 	origins      origins
 	caller       *caller // nil for an anonymous request

@@ -37,7 +37,7 @@ func (r *route) rewritePath(req *request) (string, *denial) {
 	if err != nil || normalized != path || lenient && !req.lenient || canonical.Under(path, internalRoot) {
 		return "", deny(badPath, "the rewritten path is not canonical")
 	}
-	if req.lenient && !r.decidedReadings(req, path) {
+	if (req.lenient || r.folded != nil) && !r.decidedReadings(req, path) {
 		return "", deny(badPath, "the rewritten path can be read as one that was not decided")
 	}
 	return path, nil
@@ -45,14 +45,15 @@ func (r *route) rewritePath(req *request) (string, *denial) {
 
 // decidedReadings reports whether every reading of a rewritten path comes from a reading of the path that was decided.
 func (r *route) decidedReadings(req *request, path string) bool {
-	readings, err := canonical.Readings(path)
-	if err != nil {
-		return false
-	}
-	add, strip := canonical.Decoded(r.addPath), canonical.Decoded(r.stripPath)
-	return !slices.ContainsFunc(readings, func(reading string) bool {
+	rewritten, err := r.read(path)
+	return err == nil && r.comeFrom(rewritten.exact, req.readings.exact, asWritten) && r.comeFrom(rewritten.folded, req.readings.folded, canonical.Fold)
+}
+
+func (r *route) comeFrom(rewritten, decided []string, fold func(string) string) bool {
+	add, strip := fold(canonical.Decoded(r.addPath)), fold(canonical.Decoded(r.stripPath))
+	return !slices.ContainsFunc(rewritten, func(reading string) bool {
 		rest, ok := strings.CutPrefix(reading, add)
-		return !ok || !slices.Contains(req.readings, strip+rest)
+		return !ok || !slices.Contains(decided, strip+rest)
 	})
 }
 

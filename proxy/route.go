@@ -41,11 +41,12 @@ type route struct {
 	path              string // canonical, without a slash at its end except for the root
 	owner             string
 	policy            *policy.Policy
-	session           bool // accepts sessions
-	bearer            bool // accepts bearer tokens
-	passAuthorization bool // forwards the Authorization header
-	lenient           bool // accepts lenient paths
-	passPreflights    bool // lets CORS preflight requests through without a caller
+	folded            *policy.Policy // the same rules for folded paths; nil if no route of the host has path_case: insensitive
+	session           bool           // accepts sessions
+	bearer            bool           // accepts bearer tokens
+	passAuthorization bool           // forwards the Authorization header
+	lenient           bool           // accepts lenient paths
+	passPreflights    bool           // lets CORS preflight requests through without a caller
 	origins           originRules
 	maxBody           int    // bytes; 0: no limit
 	stripPath         string // leading segments that the upstream does not receive; "" for none
@@ -158,8 +159,9 @@ func compile(s Settings, old *routing) (*routing, error) {
 		}
 		rt.trustedProxies = append(rt.trustedProxies, p)
 	}
+	folding := s.foldingHosts()
 	for _, r := range s.Routes {
-		compiled, err := compileRoute(r, s)
+		compiled, err := compileRoute(r, s, folding)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
@@ -175,8 +177,8 @@ func compile(s Settings, old *routing) (*routing, error) {
 	return rt, nil
 }
 
-// compileRoute compiles one route of s, without its upstream.
-func compileRoute(settings Route, s Settings) (*route, error) {
+// compileRoute compiles one route of s, without its upstream. folding are the hosts whose upstreams ignore case.
+func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, error) {
 	r := &route{name: settings.Name, owner: settings.Owner, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
 		passPreflights: settings.Preflight == passPreflight, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
 	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
@@ -199,6 +201,11 @@ func compileRoute(settings Route, s Settings) (*route, error) {
 	}
 	if r.policy, err = policy.Compile(rules, policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", strings.Join(settings.Policy, ", "), err)
+	}
+	if folding[r.host] {
+		if r.folded, err = policy.Compile(foldRules(rules), policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
+			return nil, fmt.Errorf("policy %s with path_case: insensitive: %w", strings.Join(settings.Policy, ", "), err)
+		}
 	}
 	r.groupIDs, r.groupNames = setOf(r.policy.GroupIDs()), setOf(r.policy.GroupNames())
 	return r, nil

@@ -26,6 +26,7 @@ type Route struct {
 	Owner             string        `yaml:"owner" doc:"whom a person may ask who was denied"`
 	PassAuthorization bool          `yaml:"pass_authorization" doc:"forward the Authorization header to the upstream"`
 	PathEncoding      string        `yaml:"path_encoding" doc:"strict (default), or lenient: let encoded slashes and the like through; not with anonymous rules"`
+	PathCase          string        `yaml:"path_case" doc:"sensitive (default), or insensitive: the upstream serves /ADMIN, fullwidth letters and a blank or dot at the end of a segment like /admin, so that rules and routes of the host cover them"`
 	Timeout           time.Duration `yaml:"timeout" doc:"how long the upstream may take to begin its response; 60s when absent"`
 	MaxBody           int           `yaml:"max_body" doc:"bytes that a request's body may have; no limit when absent"`
 	Preflight         string        `yaml:"cors_preflight" doc:"decide (default): like any request; pass: CORS preflight requests, which browsers send without credentials, reach the upstream"`
@@ -88,6 +89,8 @@ const (
 	acceptBearer    = "bearer"
 	strictPaths     = "strict"
 	lenientPaths    = "lenient"
+	sensitiveCase   = "sensitive"
+	insensitiveCase = "insensitive"
 	decidePreflight = "decide"
 	passPreflight   = "pass"
 	publicHost      = "public"
@@ -213,6 +216,9 @@ func (r Route) checkValues(fault func(path, problem string)) {
 	}
 	if r.PathEncoding != "" && r.PathEncoding != strictPaths && r.PathEncoding != lenientPaths {
 		fault("path_encoding", fmt.Sprintf("%q is unknown; write strict or lenient", r.PathEncoding))
+	}
+	if r.PathCase != "" && r.PathCase != sensitiveCase && r.PathCase != insensitiveCase {
+		fault("path_case", fmt.Sprintf("%q is unknown; write sensitive or insensitive", r.PathCase))
 	}
 	if r.Preflight != "" && r.Preflight != decidePreflight && r.Preflight != passPreflight {
 		fault("cors_preflight", fmt.Sprintf("%q is unknown; write decide or pass", r.Preflight))

@@ -101,7 +101,7 @@ func join(node, path string) string {
 
 // checkDuplicates reports routes that share a name, or host and path.
 func (s Settings) checkDuplicates(fault func(path, problem string)) {
-	names, prefixes := map[string]int{}, map[string]int{}
+	names, prefixes, folding := map[string]int{}, map[string]int{}, s.foldingHosts()
 	for i, r := range s.Routes {
 		if first, ok := names[r.Name]; ok && r.Name != "" {
 			fault(fmt.Sprintf("routes[%d].name", i), fmt.Sprintf("routes[%d] is called %q too; give each its own name", first, r.Name))
@@ -113,12 +113,27 @@ func (s Settings) checkDuplicates(fault func(path, problem string)) {
 		if hostErr != nil || pathErr != nil {
 			continue
 		}
+		if path = canonical.Decoded(path); folding[host] {
+			path = canonical.Fold(path)
+		}
 		if first, ok := prefixes[host+path]; ok {
 			fault(fmt.Sprintf("routes[%d].path", i), fmt.Sprintf("routes[%d] has the same host and path; requests can go to one of them only", first))
 		} else {
 			prefixes[host+path] = i
 		}
 	}
+}
+
+// foldingHosts returns the canonical hosts with an upstream that reads paths without regard to case. Every route of such
+// a host must hold for such readings: a request could be for another of its routes.
+func (s Settings) foldingHosts() map[string]bool {
+	hosts := map[string]bool{}
+	for _, r := range s.Routes {
+		if host, err := canonical.HostName(r.Host); err == nil && r.PathCase == insensitiveCase {
+			hosts[host] = true
+		}
+	}
+	return hosts
 }
 
 func (h IdentityHeaders) check(fault func(path, problem string)) {

@@ -78,6 +78,10 @@ func TestSettings_Check(t *testing.T) {
 		{"unknown_policy", func(s *Settings) { s.Routes[0].Policy = []string{"staff", "stuff"} }, "routes[0].policy[1]", `no policy "stuff"`},
 		{"lenient_paths_for_anyone", func(s *Settings) { s.Routes[3].Policy = []string{"staff", "all"} }, "routes[3].policy[1]", "lets anyone in"},
 		{"unknown_accept", func(s *Settings) { s.Routes[0].Accept = []string{"basic"} }, "routes[0].accept[0]", "session or bearer"},
+		{"unknown_path_case", func(s *Settings) { s.Routes[0].PathCase = "ignore" }, "routes[0].path_case", "sensitive or insensitive"},
+		{"paths_differ_in_case", func(s *Settings) {
+			s.Routes[0].PathCase, s.Routes[0].Path, s.Routes[1].Host, s.Routes[1].Path = "insensitive", "/App", appHost, "/app"
+		}, "routes[1].path", "same host and path"},
 		{"unknown_path_encoding", func(s *Settings) { s.Routes[0].PathEncoding = "loose" }, "routes[0].path_encoding", "strict or lenient"},
 		{"upstream_tls_without_https", func(s *Settings) { s.Routes[0].UpstreamTLS.ServerName = "a" }, "routes[0].upstream_tls", "https://"},
 		{"certificate_without_key", func(s *Settings) {
