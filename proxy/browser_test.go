@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,9 @@ type browser struct {
 	client *http.Client
 	person entratest.Person
 	path   []string // the URLs that step requested since the last call of open
-	setAll []string // the values of all cookies that responses set
+
+	mu     sync.Mutex // guards setAll
+	setAll []string   // the values of all cookies that responses set
 }
 
 // browser returns a new browser that person uses.
@@ -60,6 +63,8 @@ func (g *browser) ask(method, target string, body io.Reader, header ...string) p
 	resp := must[*http.Response](g.t)(g.client.Do(r))
 	defer resp.Body.Close()
 	text := must[[]byte](g.t)(io.ReadAll(resp.Body))
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, c := range resp.Cookies() {
 		g.setAll = append(g.setAll, c.Value)
 	}

@@ -64,11 +64,7 @@ func (s *stage) openSocket(t *testing.T) liveRequest {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
-	header := http.Header{}
-	for _, c := range s.browser.cookies(appHost) {
-		header.Add("Cookie", c.String())
-	}
-	c, _, err := websocket.Dial(ctx, "wss://"+appHost+"/socket", &websocket.DialOptions{HTTPClient: s.browser.client, HTTPHeader: header})
+	c, _, err := websocket.Dial(ctx, "wss://"+appHost+"/socket", &websocket.DialOptions{HTTPClient: s.browser.client})
 	if err != nil {
 		t.Fatal(err)
 	}
