@@ -29,10 +29,10 @@ func parseGlob(pattern string) glob {
 // parseDenyGlob parses a pattern of a deny rule. Most frameworks serve /secret/ like
 // /secret, so that a pattern for one of them matches the other too.
 func parseDenyGlob(pattern string) glob {
-	if pattern != "/" {
-		pattern = strings.TrimSuffix(pattern, "/")
+	if pattern == "/" {
+		return parseGlob(pattern)
 	}
-	g := parseGlob(pattern)
+	g := parseGlob(strings.TrimSuffix(pattern, "/"))
 	g.slash = true
 	return g
 }

@@ -138,6 +138,7 @@ func needRestart(old, new *config.File) (keys []string) {
 			keys = append(keys, key)
 		}
 	}
+	changed("public_url", old.PublicURL, new.PublicURL)
 	changed("listen", old.Listen, new.Listen)
 	changed("limits.connections", old.Limits.Listen, new.Limits.Listen)
 	changed("tls.off", old.TLS.Off, new.TLS.Off)
