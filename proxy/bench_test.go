@@ -104,7 +104,7 @@ func BenchmarkStrip(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		names.strip(h)
+		names.Strip(h)
 	}
 }
 

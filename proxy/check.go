@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 
+	"sallyport/proxy/internal/header"
+
 	"sallyport/proxy/internal/response"
 
 	"sallyport/proxy/internal/canonical"
@@ -32,8 +34,7 @@ const (
 )
 
 const (
-	secretHeader = "X-Sallyport-Secret" // with which a front proxy authenticates
-	noRedirect   = "?redirect=false"    // asks for 401 in place of 302, for front proxies that cannot relay a redirect
+	noRedirect = "?redirect=false" // asks for 401 in place of 302, for front proxies that cannot relay a redirect
 )
 
 // authClient is the front proxy that asks whether a request is allowed.
@@ -89,7 +90,7 @@ func (req *request) newAuthClient(r *http.Request) (*authClient, *denial) {
 		return client, nil
 	}
 	if client.authenticated = req.routing.secret.sentIn(r.Header); !client.authenticated {
-		return nil, deny(untrustedProxy, "check by "+client.address+" without the secret of forward_auth.secret_file in "+secretHeader)
+		return nil, deny(untrustedProxy, "check by "+client.address+" without the secret of forward_auth.secret_file in "+header.Secret)
 	}
 	return client, nil
 }
@@ -164,13 +165,13 @@ func isMethod(text string) bool {
 // usual identity header that this configuration does not set.
 func (rt *routing) spoofedHeader(h http.Header) string {
 	for key, lines := range h {
-		name := cgiName(key)
+		name := header.CGI(key)
 		spelling, managed := rt.managed[name]
-		ours := strings.HasPrefix(name, setByUsPrefix) || managed && spelling == ""
+		ours := strings.HasPrefix(name, header.SetByUsPrefix) || managed && spelling == ""
 		switch {
-		case (ours || managed) && !validHeaderName(key),
+		case (ours || managed) && !header.ValidName(key),
 			ours && len(lines) > 1,
-			overrides.has(name),
+			header.Overrides.Has(name),
 			rt.unusedIdentityHeaders[name]:
 			return key
 		}
@@ -182,10 +183,10 @@ func (rt *routing) spoofedHeader(h http.Header) string {
 func unusedIdentityHeaders(h IdentityHeaders) map[string]bool {
 	names := map[string]bool{}
 	for _, name := range Defaults().IdentityHeaders.all() {
-		names[cgiName(name)] = true
+		names[header.CGI(name)] = true
 	}
 	for _, name := range h.all() {
-		delete(names, cgiName(name))
+		delete(names, header.CGI(name))
 	}
 	return names
 }
@@ -222,7 +223,7 @@ type secret []byte
 
 // sentIn reports whether the headers hold the secret, once.
 func (s secret) sentIn(h http.Header) bool {
-	lines := h[secretHeader]
+	lines := h[header.Secret]
 	if len(lines) != 1 {
 		return false
 	}

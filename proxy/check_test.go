@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/proxy/internal/header"
+
 	"sallyport/proxy/internal/response"
 
 	"sallyport/audit"
@@ -232,7 +234,7 @@ func TestCheck_ByPath(t *testing.T) {
 func TestCheck_ByTraefikAndEnvoy(t *testing.T) {
 	w := newWorld(t, withSecret(t))
 	_, alice := w.signIn("alice", appHost)
-	browser := []string{"Cookie", alice, "Accept", chromeAccept, "Accept-Encoding", "gzip, br", "Sec-Fetch-Mode", "navigate", "Upgrade-Insecure-Requests", "1", "User-Agent", "Mozilla/5.0", secretHeader, testSecret}
+	browser := []string{"Cookie", alice, "Accept", chromeAccept, "Accept-Encoding", "gzip, br", "Sec-Fetch-Mode", "navigate", "Upgrade-Insecure-Requests", "1", "User-Agent", "Mozilla/5.0", header.Secret, testSecret}
 	for name, c := range map[string]struct {
 		method, url string
 		headers     []string

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sallyport/proxy/internal/header"
 )
 
 const testSecret = "3f9b1c6d3f9b1c6d3f9b1c6d3f9b1c6d"
@@ -80,15 +82,15 @@ func TestCheck_RequiresSecret(t *testing.T) {
 	check := append(forwardedHeaders("GET", "https://"+appHost+"/"), "Cookie", alice)
 	want := aliceHeaders
 	want.Assertion = "any"
-	res, _ := w.get(c, checkURL, append(check, secretHeader, testSecret)...)
+	res, _ := w.get(c, checkURL, append(check, header.Secret, testSecret)...)
 	checkAllowed(t, res, want)
-	res, _ = w.get(c, "https://"+appHost+checkPath+"/", "Cookie", alice, secretHeader, testSecret)
+	res, _ = w.get(c, "https://"+appHost+checkPath+"/", "Cookie", alice, header.Secret, testSecret)
 	checkAllowed(t, res, want)
 	for name, headers := range map[string][]string{
 		"missing":          nil,
-		"wrong":            {secretHeader, testSecret + "x"},
-		"empty":            {secretHeader, ""},
-		"sent twice":       {secretHeader, testSecret, secretHeader, testSecret},
+		"wrong":            {header.Secret, testSecret + "x"},
+		"empty":            {header.Secret, ""},
+		"sent twice":       {header.Secret, testSecret, header.Secret, testSecret},
 		"another spelling": {"X_Sallyport_Secret", testSecret},
 	} {
 		if res, body := w.get(c, checkURL, append(check, headers...)...); res.StatusCode != 403 || !strings.Contains(body, string(untrustedProxy)) {
@@ -96,18 +98,18 @@ func TestCheck_RequiresSecret(t *testing.T) {
 		}
 	}
 	t.Run("secret_is_not_forwarded", func(t *testing.T) {
-		if _, seen := w.get(c, "https://"+openHost+"/", secretHeader, testSecret); strings.Contains(seen, testSecret) {
+		if _, seen := w.get(c, "https://"+openHost+"/", header.Secret, testSecret); strings.Contains(seen, testSecret) {
 			t.Errorf("the upstream sees\n%s", seen)
 		}
 	})
 	t.Run("no_assertion_for_anonymous", func(t *testing.T) {
-		res, _ := w.get(c, checkURL, append(forwardedHeaders("GET", "https://"+openHost+"/"), secretHeader, testSecret)...)
+		res, _ := w.get(c, checkURL, append(forwardedHeaders("GET", "https://"+openHost+"/"), header.Secret, testSecret)...)
 		checkAllowed(t, res, IdentityHeaders{})
 	})
 	t.Run("no_assertion_without_secret", func(t *testing.T) {
 		w.settings.ForwardAuth.SecretFile = ""
 		w.must(w.proxy.Load(w.settings))
-		res, _ := w.get(c, checkURL, append(check, secretHeader, testSecret)...)
+		res, _ := w.get(c, checkURL, append(check, header.Secret, testSecret)...)
 		checkAllowed(t, res, aliceHeaders)
 	})
 	t.Run("rejects_invalid_secret_file", func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/proxy/internal/header"
+
 	"sallyport/proxy/internal/response"
 
 	"sallyport/proxy/internal/upstream"
@@ -79,7 +81,7 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 		return fmt.Errorf("the upstream sent the invalid status %d", res.StatusCode)
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
-		removeHopByHop(res.Header)
+		header.RemoveHopByHop(res.Header)
 	}
 	ex.routing.stripResponse(res.Header)
 	ex.routing.stripResponse(res.Trailer) // the names of those that will come

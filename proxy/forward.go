@@ -9,8 +9,9 @@ import (
 	"net/textproto"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
+
+	"sallyport/proxy/internal/header"
 
 	"sallyport/proxy/internal/response"
 )
@@ -51,7 +52,7 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 		out.Body = ex.body
 	}
 	trailers, webSocket := hasToken(in.Header["Te"], "trailers"), wantsWebSocket(in) // gRPC asks for trailers
-	h := ex.routing.managed.strip(in.Header)
+	h := ex.routing.managed.Strip(in.Header)
 	if trailers {
 		h["Te"] = []string{"trailers"}
 	}
@@ -62,7 +63,7 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 		delete(h, "Authorization")
 	}
 	if cookies, ok := h["Cookie"]; ok {
-		if h["Cookie"] = stripOurCookies(cookies); len(h["Cookie"]) == 0 {
+		if h["Cookie"] = header.StripCookies(cookies); len(h["Cookie"]) == 0 {
 			delete(h, "Cookie")
 		}
 	}
@@ -119,7 +120,7 @@ func (ex *exchange) writeResponse(res *http.Response) {
 
 // cleanTrailer removes the fields that must not stand in a trailer (RFC 9110 §6.5.1).
 func cleanTrailer(h http.Header) {
-	for _, name := range hopByHop {
+	for _, name := range header.HopByHop {
 		delete(h, name)
 	}
 	delete(h, "Content-Length")
@@ -155,32 +156,6 @@ func (ex *exchange) copyBody(from io.Reader) error {
 	}
 }
 
-// hopByHop are the headers that concern one connection and are not forwarded (RFC 9110 §7.6.1).
-var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
-	"Transfer-Encoding", "Upgrade"}
-
-// removeHopByHop removes the headers that concern one connection, and those that its Connection header names.
-func removeHopByHop(h http.Header) {
-	for _, name := range connectionOptions(h["Connection"]) {
-		delete(h, name)
-	}
-	for _, name := range hopByHop {
-		delete(h, name)
-	}
-}
-
-// connectionOptions returns the headers that a Connection header names (RFC 9110 §7.6.1).
-func connectionOptions(connection []string) (names []string) {
-	for _, line := range connection {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = textproto.TrimString(name); name != "" && !strings.EqualFold(name, "keep-alive") && !strings.EqualFold(name, "close") {
-				names = append(names, textproto.CanonicalMIMEHeaderKey(name))
-			}
-		}
-	}
-	return names
-}
-
 // informationalResponses sends the client the 1xx responses of the upstream (RFC 9110 §15.2). They may arrive on another
 // goroutine than the request's.
 type informationalResponses struct {
@@ -196,16 +171,16 @@ func (i *informationalResponses) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: i.send})
 }
 
-func (i *informationalResponses) send(code int, header textproto.MIMEHeader) error {
+func (i *informationalResponses) send(code int, received textproto.MIMEHeader) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.ended {
 		return nil
 	}
-	removeHopByHop(http.Header(header))
-	i.strip(http.Header(header))
+	header.RemoveHopByHop(http.Header(received))
+	i.strip(http.Header(received))
 	h := i.to.Header()
-	for name, values := range header {
+	for name, values := range received {
 		h[name] = slices.Clone(values)
 	}
 	i.to.WriteHeader(code)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sallyport/proxy/internal/header"
 )
 
 // separators are the characters besides letters and digits that the name of a header may contain (RFC 9110 §5.6.2).
@@ -191,7 +193,7 @@ func TestHeaderValue_PercentEncodes(t *testing.T) {
 		"":                      "",
 		"urn:x;y=\"z\" (c) <d>": "urn:x;y=\"z\" (c) <d>",
 	} {
-		if got := headerValue(text); got != want {
+		if got := header.Value(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
@@ -204,7 +206,7 @@ func TestHeaderValue_PercentEncodes(t *testing.T) {
 func FuzzHeaderNames(f *testing.F) {
 	names := managedNames(Defaults().IdentityHeaders)
 	f.Fuzz(func(t *testing.T, name string) {
-		h := names.strip(http.Header{name: {"x"}})
+		h := names.Strip(http.Header{name: {"x"}})
 		cgi := strings.Map(func(r rune) rune {
 			if 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {
 				return r

@@ -55,6 +55,8 @@ func newCookie(name, value string) *http.Cookie {
 }
 
 // escapeQuery percent-encodes the bytes of a query that browsers send unencoded and parsers disagree about.
+const upperHex = "0123456789ABCDEF"
+
 func escapeQuery(query string) string {
 	if isPrintable(query) {
 		return query

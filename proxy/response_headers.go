@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"sallyport/proxy/internal/header"
 )
 
 // identityNames are names of headers by which proxies tell who is calling. In a response they would reach a proxy in
@@ -13,20 +15,20 @@ var identityNames = []string{"X-Auth-User", "X-Auth-Username", "X-Auth-Name", "X
 	"X-Webauth-Email", "X-Webauth-Name", "X-Webauth-Groups", "X-Authenticated-User", "X-User", "X-User-Email"}
 
 // strippedPrefixes begin the CGI names of further ones.
-var strippedPrefixes = []string{setByUsPrefix, "X_AUTH_REQUEST_", "X_AUTHENTIK_", "X_SALLYPORT_"}
+var strippedPrefixes = []string{header.SetByUsPrefix, "X_AUTH_REQUEST_", "X_AUTHENTIK_", "X_SALLYPORT_"}
 
 // strippedNames returns the CGI names of response headers that no upstream may send to clients: those that name an
 // identity, and Clear-Site-Data, with which one application could delete what the browser keeps for the whole host, the
 // session cookie included.
 func strippedNames(identity IdentityHeaders) map[string]bool {
-	names := map[string]bool{cgiName("Clear-Site-Data"): true}
+	names := map[string]bool{header.CGI("Clear-Site-Data"): true}
 	for _, name := range identityNames {
-		names[cgiName(name)] = true
+		names[header.CGI(name)] = true
 	}
 	for _, headers := range []IdentityHeaders{Defaults().IdentityHeaders, identity} {
 		for _, name := range headers.all() {
 			if name != "" {
-				names[cgiName(name)] = true
+				names[header.CGI(name)] = true
 			}
 		}
 	}
@@ -41,11 +43,11 @@ func (rt *routing) stripResponse(h http.Header) {
 			delete(h, name)
 		}
 	}
-	stripOurSetCookies(h)
+	header.StripSetCookies(h)
 }
 
 func (rt *routing) strips(key string) bool {
-	var buf [maxNameBytes]byte
-	name := appendCGI(buf[:0], key)
+	var buf [header.MaxNameBytes]byte
+	name := header.AppendCGI(buf[:0], key)
 	return rt.strippedNames[string(name)] || slices.ContainsFunc(strippedPrefixes, func(prefix string) bool { return strings.HasPrefix(string(name), prefix) })
 }

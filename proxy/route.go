@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/proxy/internal/header"
+
 	"sallyport/directory"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
@@ -22,7 +24,7 @@ type routing struct {
 	trustedProxies []netip.Prefix
 	headers        IdentityHeaders
 	hsts           string // value of Strict-Transport-Security; "" for none
-	managed        headerNames
+	managed        header.Names
 	strippedNames  map[string]bool // response headers, by CGI name
 	secret         secret          // of front proxies; nil: none is required
 

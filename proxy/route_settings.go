@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/proxy/internal/header"
+
 	"go.yaml.in/yaml/v4"
 
 	"sallyport/policy"
@@ -179,14 +181,14 @@ func (h *Health) check(fault func(path, problem string)) {
 }
 
 // check reports headers that cannot be edited: those that identify the caller, and those that frame messages.
-func (e HeaderEdits) check(key string, managed headerNames, fault func(path, problem string)) {
+func (e HeaderEdits) check(key string, managed header.Names, fault func(path, problem string)) {
 	checkName := func(at, name string) {
-		spelling, ok := managed[cgiName(name)]
-		ok = ok && !mounts.has(cgiName(name))
+		spelling, ok := managed[header.CGI(name)]
+		ok = ok && !header.Mounts.Has(header.CGI(name))
 		switch {
-		case !validHeaderName(name) || name == "":
+		case !header.ValidName(name) || name == "":
 			fault(at, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
-		case fixedHeader(name) || ok && spelling == "" || managed != nil && setByUs.hasPrefix(cgiName(name)):
+		case header.Fixed(name) || ok && spelling == "" || managed != nil && header.SetByUs.HasPrefix(header.CGI(name)):
 			fault(at, fmt.Sprintf("only the proxy itself may set or remove %s", name))
 		}
 	}

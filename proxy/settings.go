@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/proxy/internal/header"
+
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 )
@@ -139,16 +141,16 @@ func (s Settings) foldingHosts() map[string]bool {
 func (h IdentityHeaders) check(fault func(path, problem string)) {
 	carries := map[string]string{}
 	for key, name := range h.all() {
-		switch other, ok := carries[cgiName(name)]; {
+		switch other, ok := carries[header.CGI(name)]; {
 		case name == "":
-		case !validHeaderName(name):
+		case !header.ValidName(name):
 			fault("identity_headers."+key, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
-		case reservedHeader(name):
+		case header.Reserved(name):
 			fault("identity_headers."+key, fmt.Sprintf("%s has a meaning of its own in HTTP; choose another name", name))
 		case ok:
 			fault("identity_headers."+key, fmt.Sprintf("%s carries %s already; give each its own header", name, other))
 		default:
-			carries[cgiName(name)] = key
+			carries[header.CGI(name)] = key
 		}
 	}
 }

@@ -1,9 +1,12 @@
-package proxy
+package header
 
 import (
 	"slices"
 	"strings"
 )
+
+// Secret is the header with which a front proxy authenticates.
+const Secret = "X-Sallyport-Secret"
 
 // overrideHeaders make a framework, a server or another proxy see another request than the one in the request line: the
 // one that was decided. No spelling of them is forwarded, and no check may have one, because a front proxy would forward
@@ -38,16 +41,16 @@ var clientHeaders = []string{
 	"X-Envoy-",
 }
 
-// headerSet holds names of headers, by CGI name.
-type headerSet struct {
+// Set holds names of headers, by CGI name.
+type Set struct {
 	names    map[string]bool
 	prefixes []string
 }
 
-func newHeaderSet(names ...string) headerSet {
-	s := headerSet{names: map[string]bool{}}
+func newSet(names ...string) Set {
+	s := Set{names: map[string]bool{}}
 	for _, name := range names {
-		if key := cgiName(name); strings.HasSuffix(name, "-") {
+		if key := CGI(name); strings.HasSuffix(name, "-") {
 			s.prefixes = append(s.prefixes, key)
 		} else {
 			s.names[key] = true
@@ -56,17 +59,17 @@ func newHeaderSet(names ...string) headerSet {
 	return s
 }
 
-// has reports whether the header of that CGI name is in the set.
-func (s headerSet) has(cgi string) bool {
-	return s.names[cgi] || s.hasPrefix(cgi)
+// Has reports whether the header of that CGI name is in the set.
+func (s Set) Has(cgi string) bool {
+	return s.names[cgi] || s.HasPrefix(cgi)
 }
 
-func (s headerSet) hasPrefix(cgi string) bool {
+func (s Set) HasPrefix(cgi string) bool {
 	return slices.ContainsFunc(s.prefixes, func(prefix string) bool { return strings.HasPrefix(cgi, prefix) })
 }
 
 var (
-	overrides = newHeaderSet(slices.Concat(overrideHeaders, mountHeaders)...) // what no check may have
-	mounts    = newHeaderSet(mountHeaders...)                                 // what request_headers may set all the same
-	setByUs   = newHeaderSet(slices.Concat(overrideHeaders, mountHeaders, clientHeaders, []string{"X-Forwarded-", "Proxy", secretHeader})...)
+	Overrides = newSet(slices.Concat(overrideHeaders, mountHeaders)...) // what no check may have
+	Mounts    = newSet(mountHeaders...)                                 // what request_headers may set all the same
+	SetByUs   = newSet(slices.Concat(overrideHeaders, mountHeaders, clientHeaders, []string{"X-Forwarded-", "Proxy", Secret})...)
 )

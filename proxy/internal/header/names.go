@@ -1,0 +1,143 @@
+// Package header says which headers are forwarded, by the names under which applications read them.
+//
+// Many applications read headers by their CGI names, so every spelling that has the same CGI name counts as one header.
+package header
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Names says which request headers are not forwarded. The key is a CGI name (RFC 3875 §4.1.18), by which many
+// applications read headers; the value is the one spelling that is forwarded, or "" if none is.
+type Names map[string]string
+
+// SetByUsPrefix begins the headers with which proxies describe a request. Some of them are set after all were removed.
+const SetByUsPrefix = "X_FORWARDED_"
+
+// exact are headers that are forwarded only in canonical spelling. CGI-style applications would take a variant,
+// such as Content_Length, for the header itself, with a value that was not checked.
+var exact = []string{"Authorization", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host", "Origin", "Referer", "User-Agent", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version"}
+
+// MaxNameBytes is more than the length of any name in Names.
+const MaxNameBytes = 64
+
+// Managed returns the names that a request to an upstream may not bring, besides the given identity headers.
+func Managed(identity ...string) Names {
+	names := Names{}
+	for _, name := range exact {
+		names[CGI(name)] = name
+	}
+	for _, name := range HopByHop {
+		names[CGI(name)] = ""
+	}
+	for name := range SetByUs.names {
+		names[name] = ""
+	}
+	for _, name := range identity {
+		if name != "" {
+			names[CGI(name)] = ""
+		}
+	}
+	return names
+}
+
+// Strip removes from h the headers that are not forwarded, and those that its Connection header names.
+func (n Names) Strip(h http.Header) http.Header {
+	hops := connectionOptions(h["Connection"])
+	for name := range h {
+		if !n.Passes(name) {
+			delete(h, name)
+		}
+	}
+	for _, name := range hops {
+		delete(h, name)
+	}
+	return h
+}
+
+// Passes reports whether the header of that name is forwarded.
+func (n Names) Passes(key string) bool {
+	var buf [MaxNameBytes]byte
+	name := AppendCGI(buf[:0], key)
+	if strings.HasPrefix(string(name), "X_") && SetByUs.HasPrefix(string(name)) {
+		return false
+	}
+	spelling, ok := n[string(name)]
+	return !ok || spelling == key
+}
+
+// AppendCGI appends the CGI name of key, up to MaxNameBytes.
+func AppendCGI(to []byte, key string) []byte {
+	for i := range min(len(key), MaxNameBytes) {
+		c := key[i]
+		switch {
+		case 'a' <= c && c <= 'z':
+			c -= 'a' - 'A'
+		case 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		default:
+			c = '_'
+		}
+		to = append(to, c)
+	}
+	return to
+}
+
+// CGI returns the CGI name of key (RFC 3875 §4.1.18).
+func CGI(key string) string { return string(AppendCGI(nil, key)) }
+
+// ValidName reports whether the configuration may use the name for a header.
+func ValidName(name string) bool {
+	return len(name) < MaxNameBytes && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == "" &&
+		!strings.HasPrefix(name, "-")
+}
+
+// Reserved reports whether the header has a meaning of its own, so that it cannot carry an identity.
+func Reserved(name string) bool {
+	key := http.CanonicalHeaderKey(name)
+	return slices.Contains(exact, key) || SetByUs.names[CGI(key)] || Overrides.Has(CGI(key)) || slices.Contains(HopByHop, key) || strings.HasPrefix(key, "Content-") ||
+		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
+}
+
+// Fixed reports whether the settings must not edit the header: it frames or routes messages, or sets cookies.
+func Fixed(name string) bool {
+	return slices.Contains([]string{"Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Connection", "Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade"},
+		http.CanonicalHeaderKey(name))
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// Value encodes text so that every parser reads it as one value. Printable ASCII stays; everything else, "%" and
+// spaces at either end are percent-encoded.
+func Value(text string) string { return encode(text, false) }
+
+// ListValue encodes text as one element of a list: commas and spaces are encoded too.
+func ListValue(text string) string { return encode(text, true) }
+
+// encode encodes a value; inList also encodes commas and spaces.
+func encode(text string, inList bool) string {
+	needsEncoding := func(i int) bool {
+		c := text[i]
+		return c < ' ' || c > '~' || c == '%' || c == ',' && inList || c == ' ' && (i == 0 || i == len(text)-1 || inList)
+	}
+	first := 0
+	for first < len(text) && !needsEncoding(first) {
+		first++
+	}
+	if first == len(text) {
+		return text
+	}
+	var out strings.Builder
+	out.WriteString(text[:first])
+	for i := first; i < len(text); i++ {
+		if !needsEncoding(i) {
+			out.WriteByte(text[i])
+			continue
+		}
+		out.WriteByte('%')
+		out.WriteByte(upperHex[text[i]>>4])
+		out.WriteByte(upperHex[text[i]&15])
+	}
+	return out.String()
+}
