@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/proxy/internal/assertion"
+
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
@@ -35,13 +37,13 @@ func TestAssertions_KeysAreShared(t *testing.T) {
 		}
 		return newAssertions(sessions)
 	}
-	verify := func(name, assertion string, published []byte) {
+	verify := func(name, signed string, published []byte) {
 		t.Helper()
 		var set jose.JSONWebKeySet
 		if err := json.Unmarshal(published, &set); err != nil {
 			t.Fatal(err)
 		}
-		parsed, err := jwt.ParseSigned(assertion, []jose.SignatureAlgorithm{jose.ES256})
+		parsed, err := jwt.ParseSigned(signed, []jose.SignatureAlgorithm{jose.ES256})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,28 +51,28 @@ func TestAssertions_KeysAreShared(t *testing.T) {
 		if len(keys) != 1 {
 			t.Fatalf("%s: %d keys are published under the kid", name, len(keys))
 		}
-		var got claims
+		var got assertion.Claims
 		if err := parsed.Claims(keys[0].Key, &got); err != nil || got.Subject != "u1" {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 	sign := func(a *assertions) string {
-		return a.current().sign(claims{Issuer: "https://login.example.com", Subject: "u1", Expires: time.Now().Add(time.Minute).Unix()})
+		return a.signer.Sign(assertion.Claims{Issuer: "https://login.example.com", Subject: "u1", Expires: time.Now().Add(time.Minute).Unix()})
 	}
 
 	st := openStore()
 	a, b := replica(st), replica(st)
 	before := sign(a)
-	verify("signed by a, verified with the keys of b", before, b.jwks())
-	verify("signed by b, verified with the keys of a", sign(b), a.jwks())
+	verify("signed by a, verified with the keys of b", before, b.signer.JWKS())
+	verify("signed by b, verified with the keys of a", sign(b), a.signer.JWKS())
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
 	st = openStore()
 	defer st.Close()
 	restarted := replica(st)
-	verify("signed before a restart", before, restarted.jwks())
-	verify("signed after a restart", sign(restarted), a.jwks())
+	verify("signed before a restart", before, restarted.signer.JWKS())
+	verify("signed after a restart", sign(restarted), a.signer.JWKS())
 }
 
 // TestAssertion_SaysWhoIsCalling checks signature, claims and reuse of assertions, and that the groups are those that the
@@ -80,7 +82,7 @@ func TestAssertion_SaysWhoIsCalling(t *testing.T) {
 	w.addUser("dana", staff, admins)
 	_, cookie := w.signIn("dana", appHost)
 	c := w.client(true)
-	assertion := func() string {
+	sent := func() string {
 		t.Helper()
 		_, seen := w.get(c, "https://"+appHost+"/", "Cookie", cookie)
 		for l := range strings.Lines(seen) {
@@ -95,7 +97,7 @@ func TestAssertion_SaysWhoIsCalling(t *testing.T) {
 	var keys jose.JSONWebKeySet
 	w.must(json.Unmarshal([]byte(text), &keys))
 
-	first := assertion()
+	first := sent()
 	parsed, err := jwt.ParseSigned(first, []jose.SignatureAlgorithm{jose.ES256})
 	w.must(err)
 	key := keys.Key(parsed.Headers[0].KeyID)
@@ -103,14 +105,14 @@ func TestAssertion_SaysWhoIsCalling(t *testing.T) {
 		t.Fatalf("keys %+v", keys)
 	}
 	var std jwt.Claims
-	var own claims
+	var own assertion.Claims
 	w.must(parsed.Claims(key[0], &std, &own))
 	u := w.user("dana")
 	if std.Issuer != "https://"+loginHost || !slices.Equal(std.Audience, []string{"app"}) || std.Subject != u.ID || own.Email != u.Email ||
 		own.UserName != u.UserName || !slices.Equal(own.Groups, []string{staff, admins}) || own.Expires-own.Issued != 60 {
 		t.Errorf("%+v %+v", std, own)
 	}
-	if second := assertion(); second != first {
+	if second := sent(); second != first {
 		t.Error("an assertion was not reused although nothing changed")
 	}
 	w.update(func(tx *directory.Tx) error {
@@ -121,7 +123,7 @@ func TestAssertion_SaysWhoIsCalling(t *testing.T) {
 		d.Document = []byte(`{"displayName":"Dana Doe","emails":[{"value":"dana.new@example.com"}]}`)
 		return tx.PutUser(&d)
 	})
-	parsed, err = jwt.ParseSigned(assertion(), []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err = jwt.ParseSigned(sent(), []jose.SignatureAlgorithm{jose.ES256})
 	w.must(err)
 	w.must(parsed.Claims(key[0], &own))
 	if own.Email != "dana.new@example.com" {

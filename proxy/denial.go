@@ -9,6 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/proxy/internal/canonical"
+
+	"sallyport/proxy/internal/header"
+
 	"sallyport/console"
 )
 
@@ -54,7 +58,7 @@ func (denied *denial) text() string {
 func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request, denied *denial) {
 	private(w.Header())
 	status := denied.status()
-	if status == http.StatusUnauthorized && denied.reason != tokenRefused && req.acceptsSessions() && navigates(r, req) {
+	if status == http.StatusUnauthorized && denied.reason != tokenRefused && req.acceptsSessions() && header.Navigates(r, req.method) {
 		p.loginAndReturn(w, r, req, denied.maxAge)
 		return
 	}
@@ -69,7 +73,7 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", allowed(denied.methods))
 	}
-	if wantsPage(r) {
+	if header.WantsPage(r) {
 		p.writeDenialPage(w, r, req, denied)
 		return
 	}
@@ -173,7 +177,7 @@ func otherAccount(returnTo string) string {
 // returnPage returns where a person continues after signing in: at the page that was asked for. What a form or a script
 // asked for is no page; the one that holds it is, if the browser names one of this origin.
 func returnPage(r *http.Request, req *request) string {
-	asked := req.path + escapeQuery(req.query)
+	asked := req.path + canonical.EscapeQuery(req.query)
 	if req.method == http.MethodGet || req.method == http.MethodHead {
 		return asked
 	}

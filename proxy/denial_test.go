@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"sallyport/proxy/internal/header"
+
 	"sallyport/console"
 )
 
@@ -50,10 +52,10 @@ func TestNavigates_ByMethodAndHeaders(t *testing.T) {
 			for name, value := range c.header {
 				r.Header.Set(name, value)
 			}
-			if got := navigates(r, &request{method: c.method}); got != c.navigates {
+			if got := header.Navigates(r, c.method); got != c.navigates {
 				t.Errorf("navigates: %v", got)
 			}
-			if got := wantsPage(r); got != c.page {
+			if got := header.WantsPage(r); got != c.page {
 				t.Errorf("wants a page: %v", got)
 			}
 		})

@@ -87,7 +87,7 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	ex.routing.stripResponse(res.Trailer) // the names of those that will come
 	ex.route.responseEdits.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		if !acceptsWebSocket(res) {
+		if !header.AcceptsWebSocket(res) {
 			return errors.New("the upstream switched to a protocol that the request did not ask for")
 		}
 		return ex.tunnel(res)

@@ -51,7 +51,7 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 	if out.Body = nil; ex.body != nil && in.ContentLength != 0 {
 		out.Body = ex.body
 	}
-	trailers, webSocket := hasToken(in.Header["Te"], "trailers"), wantsWebSocket(in) // gRPC asks for trailers
+	trailers, webSocket := header.HasToken(in.Header["Te"], "trailers"), header.WantsWebSocket(in) // gRPC asks for trailers
 	h := ex.routing.managed.Strip(in.Header)
 	if trailers {
 		h["Te"] = []string{"trailers"}

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
+
+	"sallyport/proxy/internal/header"
 
 	"sallyport/directory"
 	"sallyport/oidc"
@@ -13,7 +14,6 @@ import (
 )
 
 const (
-	maxTokenBytes = 16 << 10        // Entra's largest tokens are a tenth of it
 	bearerTimeout = 5 * time.Second // the keys of the issuer may have to be fetched
 )
 
@@ -21,7 +21,7 @@ const (
 // ones are. It also notes which origin the request comes from. A CORS preflight request that the route lets through loses its credentials and has no caller.
 func (p *Proxy) identify(r *http.Request, req *request) *denial {
 	req.origins = req.originsOf(r.Header)
-	if req.route.passPreflights && req.authClient == nil && isPreflight(r) {
+	if req.route.passPreflights && req.authClient == nil && header.IsPreflight(r) {
 		req.preflight = true
 		delete(r.Header, "Authorization")
 		delete(r.Header, "Cookie")
@@ -69,7 +69,7 @@ func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 		}
 	}
 	if req.route.bearer {
-		token, ok, err := bearerToken(r.Header)
+		token, ok, err := header.BearerToken(r.Header)
 		switch {
 		case err != nil:
 			return deny(tokenRefused, err.Error())
@@ -81,52 +81,6 @@ func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 		return p.identifySession(r.Header, req)
 	}
 	return nil
-}
-
-// bearerToken returns the token of the Authorization header (RFC 6750 §2.1). It reports false if there is no such header,
-// or one of another scheme. Any form that is not exactly that of RFC 9110 §11.4 is an error, so that a request never goes
-// on as if it had no token.
-func bearerToken(h http.Header) (token string, ok bool, err error) {
-	lines := h["Authorization"]
-	if len(lines) == 0 {
-		return "", false, nil
-	}
-	if len(lines) > 1 {
-		return "", true, errors.New("more than one Authorization header")
-	}
-	scheme, rest := cutScheme(lines[0])
-	if scheme == "" && rest != "" {
-		return "", true, errors.New("the Authorization header does not begin with the name of a scheme")
-	}
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", false, nil
-	}
-	token = strings.Trim(rest, " ")
-	switch {
-	case len(token) > maxTokenBytes:
-		return "", true, errors.New("the token is too long")
-	case !strings.HasPrefix(rest, " ") || !isToken68(token):
-		return "", true, errors.New("the Authorization header is not Bearer, a space and a token")
-	}
-	return token, true, nil
-}
-
-const (
-	alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	schemeChars  = alphanumeric + "!#$%&'*+-.^_`|~" // of a token (RFC 9110 §5.6.2)
-)
-
-// cutScheme returns the scheme of a credential and what follows, which for a valid one begins with a space or is empty
-// (RFC 9110 §11.4).
-func cutScheme(credential string) (scheme, rest string) {
-	rest = strings.TrimLeft(credential, schemeChars)
-	return credential[:len(credential)-len(rest)], rest
-}
-
-// isToken68 reports whether text is a token68 (RFC 9110 §11.2), as bearer tokens are.
-func isToken68(text string) bool {
-	text = strings.TrimRight(text, "=")
-	return text != "" && strings.Trim(text, alphanumeric+"-._~+/") == ""
 }
 
 // identifyBearer sets the caller to whom the token identifies. A client that sent too many invalid tokens still gets

@@ -67,6 +67,6 @@ func redirect(w http.ResponseWriter, status int, location string) {
 // jwks publishes the keys of assertions for upstreams.
 func (p *Proxy) jwks(w http.ResponseWriter, _ *http.Request, _ *request) *denial {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	_, _ = w.Write(p.assertions.jwks())
+	_, _ = w.Write(p.assertions.signer.JWKS())
 	return nil
 }

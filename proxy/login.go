@@ -8,13 +8,15 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/proxy/internal/canonical"
+
 	"sallyport/session"
 )
 
 // loginAndReturn redirects a browser to log in and to return to the URL that was denied.
 func (p *Proxy) loginAndReturn(w http.ResponseWriter, r *http.Request, req *request, maxAge time.Duration) {
 	here := req.routing.origin(req.host)
-	for _, path := range []string{req.path + escapeQuery(req.query), req.path, "/"} {
+	for _, path := range []string{req.path + canonical.EscapeQuery(req.query), req.path, "/"} {
 		if target, ok := req.routing.resolve(here+path, here); ok {
 			p.redirectToLogin(w, r, req, target, loginOptions{maxAge: maxAge}, "")
 			return
@@ -52,26 +54,6 @@ func newCookie(name, value string) *http.Cookie {
 	c := session.SetCookie(value)
 	c.Name = name
 	return c
-}
-
-// escapeQuery percent-encodes the bytes of a query that browsers send unencoded and parsers disagree about.
-const upperHex = "0123456789ABCDEF"
-
-func escapeQuery(query string) string {
-	if isPrintable(query) {
-		return query
-	}
-	var b strings.Builder
-	for i := range len(query) {
-		if isPrintable(query[i : i+1]) {
-			b.WriteByte(query[i])
-		} else {
-			b.WriteByte('%')
-			b.WriteByte(upperHex[query[i]>>4])
-			b.WriteByte(upperHex[query[i]&15])
-		}
-	}
-	return b.String()
 }
 
 // login leads a browser to return_to: at once if it is signed in, otherwise by way of the identity provider. Logins

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"sallyport/proxy/internal/header"
+
 	"sallyport/audit"
 	"sallyport/console"
 	"sallyport/session"
@@ -26,7 +28,7 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 	http.SetCookie(w, session.ClearCookie())
 	target, ok := req.routing.resolve(returnTo(w, r, req), req.routing.origin(req.host))
 	switch {
-	case !wantsPage(r) && !ok:
+	case !header.WantsPage(r) && !ok:
 		w.WriteHeader(http.StatusNoContent)
 	case !ended && req.host != req.routing.host: // the login host may have a session of which this host has no cookie
 		redirect(w, http.StatusSeeOther, req.routing.public.String()+logoutPath+"?"+url.Values{"return_to": {target.String()}}.Encode())

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/directory"
+	"sallyport/proxy/internal/header"
 )
 
 // me is the JSON of /.sallyport/me: who the proxy takes the caller for.
@@ -67,7 +68,7 @@ func (p *Proxy) me(w http.ResponseWriter, r *http.Request, req *request) *denial
 // identifyInternal sets the caller of a request for one of our own paths, which accept both sessions and bearer tokens,
 // and returns the user; nil for an application. An anonymous caller is denied.
 func (p *Proxy) identifyInternal(r *http.Request, req *request) (*directory.User, *denial) {
-	token, ok, err := bearerToken(r.Header)
+	token, ok, err := header.BearerToken(r.Header)
 	var denied *denial
 	switch {
 	case err != nil:

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 
+	"sallyport/proxy/internal/header"
+
 	"sallyport/proxy/internal/canonical"
 )
 
@@ -51,7 +53,7 @@ func (req *request) originsOf(h http.Header) (o origins) {
 // opensWebSocket reports whether the request may become a WebSocket. The headers of a check need not hold all of a
 // handshake: front proxies remove those that concern the connection.
 func opensWebSocket(h http.Header) bool {
-	return hasToken(h["Upgrade"], "websocket") || len(h["Sec-Websocket-Key"]) > 0 || isSingle(h["Sec-Fetch-Mode"], "websocket")
+	return header.HasToken(h["Upgrade"], "websocket") || len(h["Sec-Websocket-Key"]) > 0 || header.IsSingle(h["Sec-Fetch-Mode"], "websocket")
 }
 
 // isSafe reports whether a method asks for no change (RFC 9110 §9.2.1).
@@ -117,7 +119,7 @@ func (r Route) checkOrigins(fault func(path, problem string)) {
 // checkOrigin checks that text is an origin as browsers write it, since the two are compared byte for byte.
 func checkOrigin(text string) error {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme == "" || u.Hostname() == "" || u.Scheme+"://"+u.Host != text || text != strings.ToLower(text) || !isPrintable(text) {
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || u.Scheme+"://"+u.Host != text || text != strings.ToLower(text) || !canonical.IsPrintable(text) {
 		return fmt.Errorf("%q is not an origin; write scheme and host in small letters, such as https://shop.example.com, with a port unless it is the default", text)
 	}
 	if u.Scheme != "https" && u.Scheme != "http" {

@@ -63,7 +63,7 @@ func (rt *routing) hostOfOrigin(origin string) (host string, ok bool) {
 func isURLTarget(target string) bool {
 	_, fragment, _ := strings.Cut(target, "#")
 	_, err := url.PathUnescape(fragment)
-	return len(target) <= maxReturnTo && strings.HasPrefix(target, "/") && isPrintable(target) && err == nil
+	return len(target) <= maxReturnTo && strings.HasPrefix(target, "/") && canonical.IsPrintable(target) && err == nil
 }
 
 // isPlainTarget reports whether every parser reads target alike.
@@ -104,17 +104,6 @@ func isPlainPath(path string) bool {
 	}
 	for i := range len(path) {
 		if c := path[i]; c < 0x20 || c == 0x7f || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// isPrintable reports whether text is printable ASCII without spaces, backslashes and the characters that delimit URLs in
-// text.
-func isPrintable(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == '"' || c == '<' || c == '>' {
 			return false
 		}
 	}

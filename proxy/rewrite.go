@@ -80,9 +80,3 @@ func (e headerEdits) apply(h http.Header) {
 	}
 	maps.Copy(h, e.set)
 }
-
-// isPreflight reports whether r is a CORS preflight request (Fetch §3.3.2), which a browser sends without credentials.
-func isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
-		len(r.Header["Origin"]) == 1 && len(r.Header["Access-Control-Request-Method"]) == 1
-}

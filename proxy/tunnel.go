@@ -1,38 +1,14 @@
 package proxy
 
 import (
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"sallyport/proxy/internal/response"
 )
-
-// wantsWebSocket reports whether r is the opening handshake of a WebSocket (RFC 6455 §4.1). No other upgrade is
-// forwarded: after one, the proxy could not tell what the bytes mean.
-func wantsWebSocket(r *http.Request) bool {
-	return r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) && r.Method == http.MethodGet &&
-		r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
-		isSingle(r.Header["Upgrade"], "websocket") && hasToken(r.Header["Connection"], "upgrade") &&
-		isSingle(r.Header["Sec-Websocket-Version"], "13") && len(r.Header["Sec-Websocket-Key"]) == 1
-}
-
-// acceptsWebSocket reports whether a 101 completes the handshake of its request (RFC 6455 §4.2.2).
-func acceptsWebSocket(res *http.Response) bool {
-	keys := res.Request.Header["Sec-Websocket-Key"]
-	if len(keys) != 1 || !isSingle(res.Request.Header["Upgrade"], "websocket") {
-		return false
-	}
-	sum := sha1.Sum([]byte(keys[0] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return isSingle(res.Header["Upgrade"], "websocket") && hasToken(res.Header["Connection"], "upgrade") &&
-		slices.Equal(res.Header["Sec-Websocket-Accept"], []string{base64.StdEncoding.EncodeToString(sum[:])})
-}
 
 // errTunneled ends an exchange that goes on as a tunnel.
 var errTunneled = errors.New("the exchange has become a tunnel")
@@ -121,21 +97,4 @@ func (c *bufferedConn) Read(p []byte) (int, error) {
 	n := copy(p, c.buffered)
 	c.buffered = c.buffered[n:]
 	return n, nil
-}
-
-// isSingle reports whether a header has one value, which is the given word.
-func isSingle(values []string, word string) bool {
-	return len(values) == 1 && strings.EqualFold(strings.Trim(values[0], " \t"), word)
-}
-
-// hasToken reports whether a comma-separated header contains the token.
-func hasToken(values []string, token string) bool {
-	for _, line := range values {
-		for word := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.Trim(word, " \t"), token) {
-				return true
-			}
-		}
-	}
-	return false
 }

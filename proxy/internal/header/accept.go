@@ -1,4 +1,4 @@
-package proxy
+package header
 
 import (
 	"net/http"
@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// navigates reports whether a browser is opening a page, as opposed to a page, a script or a program that fetches
+// Navigates reports whether a browser is opening a page, as opposed to a page, a script or a program that fetches
 // something. Browsers say so (Fetch Metadata §2.2); without that, a GET for HTML that is no XMLHttpRequest counts.
-func navigates(r *http.Request, req *request) bool {
-	if req.method != http.MethodGet || r.Header.Get("Upgrade") != "" {
+func Navigates(r *http.Request, method string) bool {
+	if method != http.MethodGet || r.Header.Get("Upgrade") != "" {
 		return false
 	}
 	if mode := r.Header["Sec-Fetch-Mode"]; len(mode) > 0 {
 		return mode[0] == "navigate"
 	}
-	return wantsPage(r)
+	return WantsPage(r)
 }
 
-// wantsPage reports whether a person would read the response: it is not for a script, and the client accepts HTML and
+// WantsPage reports whether a person would read the response: it is not for a script, and the client accepts HTML and
 // does not prefer JSON to it.
-func wantsPage(r *http.Request) bool {
+func WantsPage(r *http.Request) bool {
 	if r.Header.Get("X-Requested-With") != "" || r.Header.Get("Upgrade") != "" {
 		return false
 	}
@@ -58,4 +58,10 @@ func weight(params string) float64 {
 		}
 	}
 	return 1
+}
+
+// IsPreflight reports whether r is a CORS preflight request (Fetch §3.3.2), which a browser sends without credentials.
+func IsPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
+		len(r.Header["Origin"]) == 1 && len(r.Header["Access-Control-Request-Method"]) == 1
 }
