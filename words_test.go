@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -91,10 +92,8 @@ func declared(file *ast.File) (ids []*ast.Ident) {
 func retiredIn(name string) string {
 	words := strings.Fields(strings.ToLower(spaced(name)))
 	for i, word := range words {
-		for _, retired := range retiredWords {
-			if word == retired {
-				return word
-			}
+		if slices.Contains(retiredWords, word) {
+			return word
 		}
 		for _, pair := range retiredPairs {
 			if i > 0 && words[i-1]+" "+word == pair {

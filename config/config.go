@@ -227,10 +227,10 @@ func (f *File) checkFilesDiffer(fault func(path, problem string)) {
 	if f.Store.Bolt == nil {
 		return
 	}
-	switch path := f.Store.Bolt.Path; {
-	case path == f.Audit.File:
+	switch f.Store.Bolt.Path {
+	case f.Audit.File:
 		fault("bolt.path", "is the file of the audit record too (audit.file); give each its own")
-	case path == f.Control.Socket:
+	case f.Control.Socket:
 		fault("bolt.path", "is the path of the control socket too (control.socket); give each its own")
 	}
 }

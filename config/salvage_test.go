@@ -33,8 +33,7 @@ func TestSalvage_ReturnsWhatCanBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			f, err := config.Salvage(path)
-			var faults config.Faults
-			if !errors.As(err, &faults) {
+			if _, ok := errors.AsType[config.Faults](err); !ok {
 				t.Errorf("the error is %v", err)
 			}
 			want := filepath.Join(filepath.Dir(path), "elsewhere")
