@@ -124,9 +124,9 @@ func TestOrigin_UnsafeMethods(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
 		s.Routes[0].AllowedOrigins = []string{friendOrigin}
 		s.Routes = append(s.Routes,
-			Route{Name: "shared", Host: appHost, Path: "/shared", Upstream: s.Routes[0].Upstream, Policy: []string{"staff"}, Preflight: "pass"},
-			Route{Name: "named", Host: appHost, Path: "/named", Upstream: s.Routes[0].Upstream, Policy: []string{"staff"}, Preflight: "pass", AllowedOrigins: []string{friendOrigin}},
-			Route{Name: "all", Host: appHost, Path: "/all", Upstream: s.Routes[0].Upstream, Policy: []string{"staff"}, CrossOrigin: "allow"})
+			Route{Name: "shared", Host: appHost, Path: "/shared", Upstream: s.Routes[0].Upstream, UpstreamTLS: s.Routes[0].UpstreamTLS, Policy: []string{"staff"}, Preflight: "pass"},
+			Route{Name: "named", Host: appHost, Path: "/named", Upstream: s.Routes[0].Upstream, UpstreamTLS: s.Routes[0].UpstreamTLS, Policy: []string{"staff"}, Preflight: "pass", AllowedOrigins: []string{friendOrigin}},
+			Route{Name: "all", Host: appHost, Path: "/all", Upstream: s.Routes[0].Upstream, UpstreamTLS: s.Routes[0].UpstreamTLS, Policy: []string{"staff"}, CrossOrigin: "allow"})
 	})
 	_, alice := w.signIn("alice", appHost)
 	own := "https://" + appHost

@@ -365,7 +365,7 @@ func (f *proxied) anonymous(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode != http.StatusFound || to.Host != loginHost || to.Query().Get("return_to") != "https://"+appHost+"/a?b=c&d" || len(res.Header["Set-Cookie"]) != 1 {
+	if res.StatusCode != http.StatusFound || to.Host != loginHost || to.Query().Get("return_to") != "https://"+appHost+"/a?b=c&d" || len(res.Header["Set-Cookie"]) != 0 { // the browser is bound after it signed in
 		t.Errorf("%d %v %s", res.StatusCode, res.Header, body)
 	}
 	if res, body := v.ask(t, "GET", appHost, "/", "Accept", "application/json"); res.StatusCode != http.StatusUnauthorized || reachedApp(body) {
