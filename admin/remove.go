@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"sallyport/audit"
 	"sallyport/directory"
@@ -95,15 +94,7 @@ func (a *Admin) findGroup(ctx context.Context, name string) (directory.Group, er
 	if err != nil {
 		return directory.Group{}, err
 	}
-	switch len(found) {
-	case 0:
-		return directory.Group{}, fmt.Errorf("no group has the displayName, externalId or id %q; `sallyport groups list` shows those there are", name)
-	case 1:
-		return found[0], nil
-	}
-	ids := make([]string, len(found))
-	for i, g := range found {
-		ids[i] = g.ID
-	}
-	return directory.Group{}, fmt.Errorf("%q names %d groups; name one by its id: %s", name, len(found), strings.Join(ids, ", "))
+	return single(found, func(g directory.Group) string { return g.ID },
+		fmt.Sprintf("no group has the displayName, externalId or id %q; `sallyport groups list` shows those there are", name),
+		fmt.Sprintf("%q names %d groups; name one by its id", name, len(found)))
 }

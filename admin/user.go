@@ -140,17 +140,25 @@ func (a *Admin) findUser(ctx context.Context, name string) (directory.User, erro
 	if err != nil {
 		return directory.User{}, err
 	}
+	return single(found, func(u directory.User) string { return u.ID },
+		fmt.Sprintf("nobody has the userName, e-mail, externalId or id %q; `sallyport users list` shows who there is", name),
+		fmt.Sprintf("%q names %d users; name one by their id", name, len(found)))
+}
+
+// single returns the only element of found. The error says none if there is no element, and several with their ids if
+// there are more.
+func single[T any](found []T, id func(T) string, none, several string) (only T, err error) {
 	switch len(found) {
 	case 0:
-		return directory.User{}, fmt.Errorf("nobody has the userName, e-mail, externalId or id %q; `sallyport users list` shows who there is", name)
+		return only, errors.New(none)
 	case 1:
 		return found[0], nil
 	}
 	ids := make([]string, len(found))
-	for i, u := range found {
-		ids[i] = u.ID
+	for i, element := range found {
+		ids[i] = id(element)
 	}
-	return directory.User{}, fmt.Errorf("%q names %d users; name one by their id: %s", name, len(found), strings.Join(ids, ", "))
+	return only, fmt.Errorf("%s: %s", several, strings.Join(ids, ", "))
 }
 
 // usersNamed returns every user whom name may mean, each once: the user with this id, or else all with this userName,

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"sallyport/policy"
 )
 
 // Fault is one mistake in a file.
@@ -266,7 +268,7 @@ func keysOf(t reflect.Type) (keys []string) {
 func suggest(key string, known []string) string {
 	best, least := "", 4
 	for _, k := range known {
-		if n := distance(key, k); n < least {
+		if n := policy.Distance(key, k); n < least {
 			best, least = k, n
 		}
 	}
@@ -274,27 +276,4 @@ func suggest(key string, known []string) string {
 		return "write " + best
 	}
 	return "the keys here are " + strings.Join(known, ", ")
-}
-
-// distance returns the Levenshtein distance between a and b: how many letters must be inserted, removed or replaced.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
