@@ -166,11 +166,10 @@ func (p *Policy) AllowsAnyone() bool { return p.anyone }
 
 // Decide decides about a request. It has no side effects; it allocates only to
 // evaluate conditions.
-func (p *Policy) Decide(req *Request) Decision {
-	v := p.verdict(req, false)
-	d := Decision{Verdict: v}
+func (p *Policy) Decide(req *Request) (d Decision) {
+	d.Verdict = p.verdict(req, false)
 	if p.reports {
-		if would := p.verdict(req, true); would.Allow != v.Allow {
+		if would := p.verdict(req, true); would.Allow != d.Allow {
 			d.Report = &would
 		}
 	}

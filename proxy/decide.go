@@ -58,18 +58,19 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 func (p *Proxy) decideRules(r *route, all readings, req *request, c *caller, u *directory.User, now time.Time) policy.Decision {
 	q := p.pools.policyRequests.Get().(*policy.Request)
 	defer p.pools.policyRequests.Put(q)
-	*q = policyRequest(req, c, u, now)
+	setPolicyRequest(q, req, c, u, now)
 	return r.decideReadings(q, all)
 }
 
 // preflightReason is the reason of CORS preflight requests that a route lets through: no rule decides them.
 const preflightReason = policy.Reason("cors_preflight")
 
-// policyRequest returns the request that the rules decide. The user is nil for an anonymous caller and for an
+// setPolicyRequest sets q to the request that the rules decide. The user is nil for an anonymous caller and for an
 // application.
-func policyRequest(req *request, c *caller, u *directory.User, now time.Time) policy.Request {
-	q := policy.Request{Anonymous: u == nil && c.app() == "", App: c.app(), Method: req.method, Host: req.host,
-		Path: canonical.Decoded(req.path), Time: now, Authenticated: c.authenticated()}
+func setPolicyRequest(q *policy.Request, req *request, c *caller, u *directory.User, now time.Time) {
+	*q = policy.Request{Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Time: now,
+		Authenticated: c.authenticated(), App: c.app()}
+	q.Anonymous = u == nil && q.App == ""
 	if q.App != "" {
 		q.Roles = c.token.Roles
 	}
@@ -78,7 +79,6 @@ func policyRequest(req *request, c *caller, u *directory.User, now time.Time) po
 		q.GroupIDs, q.GroupNames, q.Roles = u.GroupIDs, u.GroupNames, u.Roles
 		q.Attributes = u
 	}
-	return q
 }
 
 // denialByPolicy turns a decision that does not allow into a denial. An anonymous caller gets 401, not 403: signing in

@@ -34,7 +34,8 @@ func canOpen(req *request, r *route, user *directory.User) bool {
 	if !r.session {
 		return false
 	}
-	q := policyRequest(req.forTarget(http.MethodGet, r.host, r.path), req.caller, user, time.Now())
+	var q policy.Request
+	setPolicyRequest(&q, req.forTarget(http.MethodGet, r.host, r.path), req.caller, user, time.Now())
 	d := r.policy.Decide(&q)
 	return d.Allow || d.Reason == policy.LoginTooOld
 }

@@ -72,8 +72,8 @@ func (rt *routing) findReading(host, reading string, fold func(string) string) (
 
 // decideReadings decides q for its own path and for every other reading of it. All must be allowed; then the decision
 // holds until the first of them ends.
-func (r *route) decideReadings(q *policy.Request, all readings) policy.Decision {
-	decision := r.policy.Decide(q)
+func (r *route) decideReadings(q *policy.Request, all readings) (decision policy.Decision) {
+	decision = r.policy.Decide(q)
 	for _, reading := range all.exact {
 		if decision.Allow {
 			q.Path = reading
