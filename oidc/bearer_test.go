@@ -49,6 +49,8 @@ func TestBearer_AccessTokens(t *testing.T) {
 		{"exp of null", set("exp", nil), oidc.Expired},
 		{"exp as text", set("exp", "9999999999"), oidc.Malformed},
 		{"a time beyond all times", set("exp", 1e300), oidc.Malformed},
+		{"the latest time that is accepted", set("exp", 1<<40), ""},
+		{"one second beyond it", set("exp", 1<<40+1), oidc.Malformed},
 		{"not valid yet", set("nbf", now.Add(time.Hour).Unix()), oidc.NotYetValid},
 		{"issued in the future", set("iat", now.Add(time.Hour).Unix()), oidc.NotYetValid},
 		{"a clock ten seconds fast", set("nbf", now.Add(10*time.Second).Unix()), ""},
@@ -246,4 +248,15 @@ func FuzzBearer(f *testing.F) {
 			t.Errorf("gives %+v, %v", id, err)
 		}
 	})
+}
+
+func TestBearer_UserClaimLength(t *testing.T) {
+	h := startFixture(t, nil)
+	for length, want := range map[int]oidc.Reason{1024: "", 1025: oidc.ClaimMissing} {
+		oid := strings.Repeat("a", length)
+		token := h.entra.AccessToken(h.alice, audience, func(c entratest.Claims) { c["oid"] = oid })
+		if id, got := h.bearer(token); got != want || got == "" && id.Key != oid {
+			t.Errorf("a claim of %d bytes gives %q, want %q", length, got, want)
+		}
+	}
 }

@@ -65,6 +65,55 @@ func TestBearerIssuers(t *testing.T) {
 	}
 }
 
+// TestBearer_LengthLimit: a token of 16 KiB is accepted and cached, whichever issuer it
+// names; a longer one is rejected.
+func TestBearer_LengthLimit(t *testing.T) {
+	const limit, other = 16 << 10, "api://elsewhere"
+	h := newFixture(t)
+	tenant, ca := elsewhere(t, h)
+	bob := tenant.Add(entratest.Person{UPN: "bob@elsewhere.example"})
+	h.settings.BearerIssuers = []oidc.BearerIssuer{{Issuer: tenant.Issuer(), Audiences: []string{other}, UserClaim: "oid", CAFile: ca}}
+	<-h.run()
+	for h.bearerReason(tenant.AccessToken(bob, other, nil)) == unknown { // until the other issuer is found, too
+	}
+	for name, sign := range map[string]func(pad, header string) string{
+		"our issuer":   func(pad, header string) string { return signPadded(h.entra, h.alice, audience, pad, header) },
+		"other issuer": func(pad, header string) string { return signPadded(tenant, bob, other, pad, header) },
+	} {
+		token := ofLength(t, limit, sign)
+		_, cachedBefore := h.Cached(token)
+		reason := h.bearerReason(token)
+		if _, cached := h.Cached(token); reason != "" || cachedBefore || !cached {
+			t.Errorf("%s: a token of %d bytes gives %q; cached before and after: %t, %t", name, len(token), reason, cachedBefore, cached)
+		}
+		if _, cached := h.Cached(ofLength(t, limit+1, sign)); cached || h.bearerReason(ofLength(t, limit+1, sign)) != oidc.Malformed {
+			t.Errorf("%s: a longer token is accepted", name)
+		}
+	}
+}
+
+func signPadded(tenant *entratest.Tenant, person entratest.Person, audience, pad, header string) string {
+	claims := tenant.Claims(person, audience)
+	claims["pad"] = pad
+	return tenant.Sign(claims, map[string]any{"pad": header})
+}
+
+// ofLength returns a token of a length. Base64 has no text of 4n+1 bytes, so the header
+// is padded too.
+func ofLength(t *testing.T, length int, sign func(pad, header string) string) string {
+	t.Helper()
+	rest := (length - len(sign("", ""))) * 3 / 4
+	for pad := rest - 4; pad <= rest+4; pad++ {
+		for header := range 4 {
+			if token := sign(strings.Repeat("x", pad), strings.Repeat("x", header)); len(token) == length {
+				return token
+			}
+		}
+	}
+	t.Fatalf("no token has %d bytes", length)
+	return ""
+}
+
 func (h *fixture) bearerReason(token string) oidc.Reason {
 	_, err := h.Bearer(context.Background(), token)
 	return reasonOf(err)
