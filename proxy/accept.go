@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 
+	"sallyport/proxy/internal/flow"
 	"sallyport/session"
 )
 
@@ -10,10 +11,10 @@ import (
 func (p *Proxy) accept(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	q, here := queryOf(req), req.routing.origin(req.host)
 	target, _ := req.routing.resolve(q.Get("return_to"), here)
-	if target.origin != here {
-		target = redirectTarget{origin: here, path: "/"}
+	if target.Origin != here {
+		target = flow.Target{Origin: here, Path: "/"}
 	}
-	cookie, _, err := p.sessions.Redeem(r.Context(), q.Get("ticket"), req.host, takeBinding(w, r, q.Get("bind")))
+	cookie, _, err := p.sessions.Redeem(r.Context(), q.Get("ticket"), req.host, p.browser(w, r, req).TakeBinding(q.Get("bind")))
 	switch {
 	case isGone(err):
 		return p.invalidTicket(w, r, req, target)
@@ -27,7 +28,7 @@ func (p *Proxy) accept(w http.ResponseWriter, r *http.Request, req *request) *de
 
 // invalidTicket handles a ticket that is not valid, or no longer. A browser that is signed in continues. Any other gets a
 // page instead of a redirect: a browser that keeps no cookies would be redirected in circles.
-func (p *Proxy) invalidTicket(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget) *denial {
+func (p *Proxy) invalidTicket(w http.ResponseWriter, r *http.Request, req *request, target flow.Target) *denial {
 	if _, ok := p.currentSession(r, req); ok {
 		redirect(w, http.StatusFound, target.String())
 		return nil

@@ -8,6 +8,7 @@ import (
 	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/proxy/internal/flow"
 	"sallyport/session"
 )
 
@@ -28,14 +29,18 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 		return deny(noRoute, "callback on a host other than the login host")
 	}
 	q := queryOf(req)
-	f, ok := p.consumeFlow(w, r, req, q.Get("state"))
+	browser, here := p.browser(w, r, req), req.routing.origin(req.host)
+	target, _ := req.routing.resolve(browser.TargetIn(q.Get("state")), here)
+	f, ok := browser.Consume(q.Get("state"))
 	if !ok {
-		return p.callbackWithoutFlow(w, r, req, p.targetOf(req, "", q.Get("state")))
+		return p.callbackWithoutFlow(w, r, req, target)
+	}
+	if f.To != "" {
+		target, _ = req.routing.resolve(f.To, here)
 	}
 	if !p.throttles.callbacks.Allow(req.address) {
 		return deny(tooMany, "callbacks")
 	}
-	target := p.targetOf(req, f.To, q.Get("state"))
 	identity, err := p.provider.Finish(r.Context(), f.Flow, q)
 	if err != nil {
 		return p.loginError(r, req, target, err)
@@ -53,7 +58,7 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 // callbackWithoutFlow handles a callback that belongs to no login of this browser: the person used the back button,
 // waited for too long, or has lost the cookie. A browser that is signed in by now continues where the login led. A
 // stranger's link cannot make more of it than a link to that page: nobody is signed in here.
-func (p *Proxy) callbackWithoutFlow(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget) *denial {
+func (p *Proxy) callbackWithoutFlow(w http.ResponseWriter, r *http.Request, req *request, target flow.Target) *denial {
 	if current, ok := p.currentSession(r, req); ok {
 		return p.redirectBack(w, r, req, current, target, "")
 	}
@@ -62,7 +67,7 @@ func (p *Proxy) callbackWithoutFlow(w http.ResponseWriter, r *http.Request, req 
 }
 
 // loginError denies a login that the provider or our checks of its response rejected, or that could not be finished.
-func (p *Proxy) loginError(r *http.Request, req *request, target redirectTarget, err error) *denial {
+func (p *Proxy) loginError(r *http.Request, req *request, target flow.Target, err error) *denial {
 	if !errors.Is(err, oidc.ErrRefused) {
 		p.countLogin(loginFailed, string(providerUnavailable))
 		p.log.WarnContext(r.Context(), "login could not be finished", "err", err, "request", req.id)
@@ -126,7 +131,7 @@ func (p *Proxy) loginDenied(req *request, reason Reason) *denial {
 }
 
 // startSession starts the session and records it, and only then sets the browser's cookie.
-func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *request, f flow, target redirectTarget) *denial {
+func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *request, f flow.Flow, target flow.Target) *denial {
 	fail := func(reason Reason, err error) *denial {
 		p.countLogin(loginFailed, string(reason))
 		return deny(reason, err.Error())
@@ -159,7 +164,7 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 }
 
 // sessionSince returns the browser's session if the same user began it after the login began: another tab came first.
-func (p *Proxy) sessionSince(r *http.Request, req *request, f flow, user *directory.User) *session.Session {
+func (p *Proxy) sessionSince(r *http.Request, req *request, f flow.Flow, user *directory.User) *session.Session {
 	sent, ok := session.Cookie(r.Header)
 	if !ok || f.MaxAge > 0 {
 		return nil
@@ -173,7 +178,7 @@ func (p *Proxy) sessionSince(r *http.Request, req *request, f flow, user *direct
 
 // continueSession records the login and continues with the session that another tab began. A second one would end the
 // first, and the way back of the other tab with it.
-func (p *Proxy) continueSession(w http.ResponseWriter, r *http.Request, req *request, current *session.Session, target redirectTarget) *denial {
+func (p *Proxy) continueSession(w http.ResponseWriter, r *http.Request, req *request, current *session.Session, target flow.Target) *denial {
 	user := req.caller.user
 	req.caller = &caller{user: user, session: current}
 	err := p.record(req, audit.Event{Kind: audit.KindLogin, User: user.ID, UserName: user.UserName, Session: current.ID,

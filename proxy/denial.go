@@ -186,10 +186,10 @@ func returnPage(r *http.Request, req *request) string {
 		return asked
 	}
 	target, _ := req.routing.resolve(from, here)
-	if target.origin != here {
+	if target.Origin != here {
 		return "/"
 	}
-	return target.path
+	return target.Path
 }
 
 // person returns how a page addresses the caller.

@@ -80,6 +80,15 @@ func everyDenial() (all []*denial) {
 	return all
 }
 
+const (
+	loginOrigin = "https://login.example.com"
+	appOrigin   = "https://app.example.com"
+)
+
+// testRouting has two hosts, at the default port of https.
+var testRouting = &routing{public: &url.URL{Scheme: "https", Host: "login.example.com"}, host: "login.example.com",
+	hosts: map[string][]*route{"app.example.com": {{name: "app"}}}}
+
 func TestDenial_Response(t *testing.T) {
 	p := newPagesProxy(t)
 	respond := func(denied *denial, req *request, header ...string) *httptest.ResponseRecorder {

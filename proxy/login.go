@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/oidc"
 	"sallyport/proxy/internal/canonical"
-
+	"sallyport/proxy/internal/flow"
 	"sallyport/session"
 )
 
@@ -25,8 +26,8 @@ func (p *Proxy) loginAndReturn(w http.ResponseWriter, r *http.Request, req *requ
 }
 
 // redirectToLogin redirects a browser to the login host, to continue at target. A browser that comes from the login host
-// with a handoff to this host is bound first (see bindingCookie).
-func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *request, target redirectTarget, o loginOptions, handoff string) {
+// with a handoff to this host is bound first (see package flow).
+func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *request, target flow.Target, o loginOptions, handoff string) {
 	q := url.Values{"return_to": {target.String()}}
 	if o.maxAge > 0 {
 		q.Set("max_age", strconv.Itoa(int(o.maxAge/time.Second)))
@@ -34,9 +35,9 @@ func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *req
 	if o.selectAccount {
 		q.Set("prompt", promptSelectAccount)
 	}
-	if handoff != "" && target.origin == req.routing.origin(req.host) {
+	if handoff != "" && target.Origin == req.routing.origin(req.host) {
 		q.Set("handoff", handoff)
-		q.Set("bind", newBinding(w, r, req.received))
+		q.Set("bind", p.browser(w, r, req).Bind())
 	}
 	status := http.StatusFound
 	if req.authClient != nil && !req.authClient.relaysRedirects {
@@ -49,13 +50,6 @@ func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *req
 // promptSelectAccount is the value of the parameter prompt with which a login asks for the account.
 const promptSelectAccount = "select_account"
 
-// newCookie returns a cookie for this host alone, hidden from scripts, until the browser closes.
-func newCookie(name, value string) *http.Cookie {
-	c := session.SetCookie(value)
-	c.Name = name
-	return c
-}
-
 // login leads a browser to return_to: at once if it is signed in, otherwise by way of the identity provider. Logins
 // happen on the login host; every other host redirects there.
 func (p *Proxy) login(w http.ResponseWriter, r *http.Request, req *request) *denial {
@@ -67,10 +61,41 @@ func (p *Proxy) login(w http.ResponseWriter, r *http.Request, req *request) *den
 		return nil
 	}
 	if current, ok := p.currentSession(r, req); ok && !o.selectAccount && isRecent(current, o.maxAge, req.received) {
-		host, _ := req.routing.hostOfOrigin(target.origin)
-		return p.redirectBack(w, r, req, current, target, p.verifiedBinding(q, req, current.ID, host))
+		host, _ := req.routing.HostOf(target.Origin)
+		return p.redirectBack(w, r, req, current, target, p.browser(w, r, req).Verify(q.Get("handoff"), q.Get("bind"), current.ID, host))
 	}
 	return p.beginLogin(w, r, req, target, o)
+}
+
+// loginOptions say what a login asks for beyond who the person is.
+type loginOptions struct {
+	maxAge        time.Duration // how recent the sign-in must be; 0 for any
+	selectAccount bool          // the provider shall ask for the account
+}
+
+// beginLogin redirects the browser to the identity provider.
+func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request, target flow.Target, o loginOptions) *denial {
+	if !p.throttles.logins.Allow(req.address) {
+		return deny(tooMany, "logins started")
+	}
+	browser := p.browser(w, r, req)
+	carry, complete, err := browser.SealTarget(target)
+	if err != nil {
+		return deny(sessionUnavailable, err.Error())
+	}
+	location, started, err := p.provider.BeginWith(r.Context(), oidc.LoginOptions{MaxAge: o.maxAge, SelectAccount: o.selectAccount, Carry: carry})
+	if err != nil {
+		return deny(providerUnavailable, err.Error())
+	}
+	f := flow.Flow{Flow: started, At: req.received.UnixNano()}
+	if !complete {
+		f.To = target.String()
+	}
+	if err := browser.Store(f); err != nil {
+		return deny(sessionUnavailable, err.Error())
+	}
+	redirect(w, http.StatusFound, location)
+	return nil
 }
 
 // isRecent reports whether the user of s signed in less than maxAge ago; a maxAge of 0 accepts any time.
@@ -104,20 +129,20 @@ func (p *Proxy) currentSession(r *http.Request, req *request) (*session.Session,
 }
 
 // redirectBack redirects a signed-in browser to target. If target is on another host, that host gets a ticket; it has to
-// bind the browser before (see bindingCookie).
-func (p *Proxy) redirectBack(w http.ResponseWriter, r *http.Request, req *request, current *session.Session, target redirectTarget, binding string) *denial {
-	host, _ := req.routing.hostOfOrigin(target.origin)
+// bind the browser before (see package flow).
+func (p *Proxy) redirectBack(w http.ResponseWriter, r *http.Request, req *request, current *session.Session, target flow.Target, binding string) *denial {
+	host, _ := req.routing.HostOf(target.Origin)
 	if host == req.host {
 		redirect(w, http.StatusFound, target.String())
 		return nil
 	}
 	if binding == "" {
-		handoff, err := p.sealHandoff(req, current.ID, host)
+		handoff, err := p.browser(w, r, req).SealHandoff(current.ID, host)
 		if err != nil {
 			return deny(sessionUnavailable, err.Error())
 		}
-		q := url.Values{"handoff": {handoff}, "return_to": {target.path}}
-		redirect(w, http.StatusFound, target.origin+loginPath+"?"+q.Encode())
+		q := url.Values{"handoff": {handoff}, "return_to": {target.Path}}
+		redirect(w, http.StatusFound, target.Origin+loginPath+"?"+q.Encode())
 		return nil
 	}
 	ticket, err := p.sessions.Ticket(r.Context(), current.ID, host, binding)
@@ -127,8 +152,8 @@ func (p *Proxy) redirectBack(w http.ResponseWriter, r *http.Request, req *reques
 	case err != nil:
 		return deny(sessionUnavailable, err.Error())
 	}
-	q := url.Values{"ticket": {ticket}, "bind": {binding}, "return_to": {target.path}}
-	redirect(w, http.StatusFound, target.origin+acceptPath+"?"+q.Encode())
+	q := url.Values{"ticket": {ticket}, "bind": {binding}, "return_to": {target.Path}}
+	redirect(w, http.StatusFound, target.Origin+acceptPath+"?"+q.Encode())
 	return nil
 }
 

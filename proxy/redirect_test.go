@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"sallyport/proxy"
+	"sallyport/proxy/internal/flow/flowtest"
 )
 
 // TestRedirect_StaysOnOurHosts requests, with every invalid return_to, each path that redirects. Node parses each
@@ -28,7 +28,7 @@ func TestRedirect_StaysOnOurHosts(t *testing.T) {
 			redirects = append(redirects, redirect{method + " " + target, p.Request.URL.String(), strings.Join(location, " ")})
 		}
 	}
-	for _, bad := range proxy.BadReturns() {
+	for _, bad := range flowtest.BadReturns() {
 		q := "?return_to=" + url.QueryEscape(bad)
 		ask("GET", "https://login.example.com/.sallyport/login"+q)
 		ask("GET", "https://app.example.com/.sallyport/login"+q)
@@ -45,7 +45,7 @@ func TestRedirect_StaysOnOurHosts(t *testing.T) {
 			redirects = append(redirects, redirect{path, p.Request.URL.String(), location})
 		}
 	}
-	if len(redirects) < 2*len(proxy.BadReturns()) {
+	if len(redirects) < 2*len(flowtest.BadReturns()) {
 		t.Errorf("only %d redirects", len(redirects))
 	}
 	var pairs [][2]string
@@ -62,7 +62,7 @@ func TestRedirect_StaysOnOurHosts(t *testing.T) {
 // TestRedirect_InvalidReturnToEndsAtPortal checks that a login with an invalid return_to ends at the portal.
 func TestRedirect_InvalidReturnToEndsAtPortal(t *testing.T) {
 	h := newEnv(t)
-	all := proxy.BadReturns()
+	all := flowtest.BadReturns()
 	for i := 0; i < len(all); i += 17 { // a whole login takes long, so only some values are used
 		g := h.browser(h.alice)
 		p := g.open("https://login.example.com/.sallyport/login?return_to=" + url.QueryEscape(all[i]))

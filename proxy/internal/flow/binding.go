@@ -1,11 +1,9 @@
-package proxy
+package flow
 
 import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -40,15 +38,15 @@ const (
 	handoffPurpose  = "handoff"
 )
 
-// newBinding gives the browser a binding cookie and returns its digest.
-func newBinding(w http.ResponseWriter, r *http.Request, now time.Time) (bind string) {
+// Bind gives the browser a binding cookie and returns its digest.
+func (b Browser) Bind() (bind string) {
 	var bits [32]byte
 	_, _ = rand.Read(bits[:]) // never fails
-	value := strconv.FormatInt(now.Unix(), 36) + "." + base64.RawURLEncoding.EncodeToString(bits[:])
+	value := strconv.FormatInt(b.Received.Unix(), 36) + "." + base64.RawURLEncoding.EncodeToString(bits[:])
 	bind = bindingOf(value)
-	c := withMaxAge(newCookie(bindingName(bind), value), int(bindingLifetime/time.Second))
-	clearCookies(w, surplusCookies(r, bindingCookie, maxBindingBytes-len(c.Name)-len(value), bindingAge))
-	http.SetCookie(w, c)
+	name := bindingName(bind)
+	b.clearSurplus(bindingCookie, maxBindingBytes-len(name)-len(value), bindingAge)
+	b.setCookie(name, value, bindingLifetime)
 	return bind
 }
 
@@ -68,31 +66,31 @@ func bindingOf(cookie string) string {
 // bindingName returns the name of the binding cookie with a digest.
 func bindingName(bind string) string { return bindingCookie + bind[:8] }
 
-// takeBinding returns the digest of the binding cookie that bind names, and deletes the cookie. The digest is that of
+// TakeBinding returns the digest of the binding cookie that bind names, and deletes the cookie. The digest is that of
 // nothing if the browser has no such cookie.
-func takeBinding(w http.ResponseWriter, r *http.Request, bind string) string {
+func (b Browser) TakeBinding(bind string) string {
 	if !isRandomToken(bind) {
 		return bindingOf("")
 	}
-	value, ok := session.OneCookie(r.Header, bindingName(bind))
+	value, ok := session.OneCookie(b.Request.Header, bindingName(bind))
 	if ok {
-		clearCookies(w, []string{bindingName(bind)})
+		b.clearCookies([]string{bindingName(bind)})
 	}
 	return bindingOf(value)
 }
 
-// sealHandoff returns the handoff of a session to a host.
-func (p *Proxy) sealHandoff(req *request, id, host string) (string, error) {
-	return p.sessions.Seal(handoffPurpose, req.host, []byte(id+" "+host), bindingLifetime)
+// SealHandoff returns the handoff of a session to a host.
+func (b Browser) SealHandoff(id, host string) (string, error) {
+	return b.Sessions.Seal(handoffPurpose, b.Host, []byte(id+" "+host), bindingLifetime)
 }
 
-// verifiedBinding returns the bind of a query if its handoff is that of the browser's session to the host, or "".
-func (p *Proxy) verifiedBinding(q url.Values, req *request, id, host string) string {
-	text, err := p.sessions.Unseal(handoffPurpose, req.host, q.Get("handoff"))
-	if err != nil || string(text) != id+" "+host || !isRandomToken(q.Get("bind")) {
+// Verify returns bind if handoff is that of a session to a host, and "" otherwise.
+func (b Browser) Verify(handoff, bind, id, host string) string {
+	text, err := b.Sessions.Unseal(handoffPurpose, b.Host, handoff)
+	if err != nil || string(text) != id+" "+host || !isRandomToken(bind) {
 		return ""
 	}
-	return q.Get("bind")
+	return bind
 }
 
 // isRandomToken reports whether text is 256 bits in base64url, as the digests of binding cookies are.

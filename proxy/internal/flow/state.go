@@ -1,0 +1,36 @@
+package flow
+
+import (
+	"strings"
+	"time"
+)
+
+const (
+	statePurpose  = "state"
+	stateLifetime = 24 * time.Hour
+	maxStateTo    = 1024 // bytes of a target that travels in state
+)
+
+// SealTarget seals target for the parameter state. It reports whether the whole target is in it; of one that is too long
+// only the path is, or only the origin.
+func (b Browser) SealTarget(target Target) (sealed string, complete bool, err error) {
+	text := target.String()
+	if complete = len(text) <= maxStateTo; !complete {
+		path, _, _ := strings.Cut(text, "?")
+		if text, _, _ = strings.Cut(path, "#"); len(text) > maxStateTo {
+			text = target.Origin + "/"
+		}
+	}
+	sealed, err = b.Sessions.Seal(statePurpose, b.Host, []byte(text), stateLifetime)
+	return sealed, complete, err
+}
+
+// TargetIn returns the target that was sealed in state; "" for a state that is not ours.
+func (b Browser) TargetIn(state string) string {
+	_, carry, _ := strings.Cut(state, ".")
+	text, err := b.Sessions.Unseal(statePurpose, b.Host, carry)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
