@@ -3,7 +3,7 @@
 #
 # go           every Go test, under the race detector
 # tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
-# browser      the demo in a real Chromium
+# browser      the demo, and many tabs and frames that sign in at once, in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be rejected
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
 # conformance  SCIM suites and libraries of other projects against a running server;
@@ -72,15 +72,17 @@ test_tls() {
 }
 
 test_browser() {
-  title "The demo in a browser"
+  title "In a browser"
   need node nodejs npm
   need npm npm
   local browser=${CHROMIUM:-/usr/bin/chromium}
   [[ -x $browser ]] || need chromium chromium
   build_sallyport || return 0
   npm --prefix browser ci --ignore-scripts --no-audit --no-fund --loglevel=error || { fail "npm ci"; return 0; }
-  check "the demo in a browser" env CHROMIUM="$browser" SALLYPORT="$cache/bin/sallyport" \
-    timeout 5m node --test --test-reporter=spec browser/demo.test.mjs
+  local file
+  for file in browser/*.test.mjs; do
+    check "$file" env CHROMIUM="$browser" SALLYPORT="$cache/bin/sallyport" timeout 8m node --test --test-reporter=spec "$file"
+  done
 }
 
 test_chart() {

@@ -1,42 +1,24 @@
 // Tests the demo as a person uses it: a real Sallyport in a real Chromium.
-//   SALLYPORT  the binary; without it, go run builds one
-//   CHROMIUM   the browser; default /usr/bin/chromium
 import assert from 'node:assert/strict';
-import {spawn} from 'node:child_process';
-import {fileURLToPath} from 'node:url';
 import {after, before, test} from 'node:test';
-import {chromium} from 'playwright-core';
+import {launchBrowser, newPerson as openContext, patience, spawnSallyport, stop} from './harness.mjs';
 
-const patience = 15_000;
 const ada = 'ada.lovelace@castle-works.example';
 let demo, start, browser, logged = '';
 
 before(async () => {
   [demo, start] = await startDemo();
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-    args: [
-      ...(process.getuid() === 0 ? ['--no-sandbox'] : []), // Chromium's sandbox does not work for root
-      '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync',
-    ],
-  });
+  browser = await launchBrowser();
 }, {timeout: 120_000});
 
 after(async () => {
   await browser?.close();
-  if (!demo || demo.exitCode !== null) return;
-  const ended = new Promise(resolve => demo.once('exit', resolve));
-  demo.kill('SIGTERM');
-  await Promise.race([ended, new Promise(resolve => setTimeout(resolve, 5_000).unref())]);
-  demo.kill('SIGKILL');
+  await stop(demo);
 });
 
 // startDemo runs `sallyport demo` and waits for the address of its start page.
 function startDemo() {
-  const root = fileURLToPath(new URL('..', import.meta.url));
-  const [command, ...args] = process.env.SALLYPORT ? [process.env.SALLYPORT, 'demo'] : ['go', 'run', './cmd/sallyport', 'demo'];
-  const child = spawn(command, args, {cwd: root, stdio: ['ignore', 'pipe', 'pipe']});
+  const child = spawnSallyport('demo');
   return new Promise((resolve, reject) => {
     let said = '';
     const hear = data => {
@@ -52,13 +34,7 @@ function startDemo() {
   });
 }
 
-// newPerson opens a browser context with its own cookies.
-async function newPerson(t) {
-  const context = await browser.newContext();
-  context.setDefaultTimeout(patience);
-  t.after(() => context.close());
-  return context;
-}
+const newPerson = t => openContext(t, browser);
 
 // open follows the link of the start page that has this text.
 async function open(context, link) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"sallyport/audit"
 	"sallyport/directory"
@@ -137,8 +138,8 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 		return deny(reason, err.Error())
 	}
 	user, identity := req.caller.user, req.caller.token
-	other := p.sessionSince(r, req, f, user)
-	if other != nil && other.Subject == identity.Subject && other.ProviderSession == identity.ProviderSession {
+	other := p.sessionOfOtherTab(r, req, f, user)
+	if other != nil && other.Subject == identity.Subject && other.ProviderSession == identity.ProviderSession && isRecent(other, time.Duration(f.MaxAge)*time.Second, req.received) {
 		return p.continueSession(w, r, req, other, target)
 	}
 	started, err := p.sessions.Begin(r.Context(), session.Session{User: user.ID, Epoch: user.Epoch, UserName: user.UserName,
@@ -163,14 +164,25 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 	return p.redirectBack(w, r, req, &started, target, "")
 }
 
-// sessionSince returns the browser's session if the same user began it after the login began: another tab came first.
-func (p *Proxy) sessionSince(r *http.Request, req *request, f flow.Flow, user *directory.User) *session.Session {
+// sessionOfOtherTab returns the browser's session if it belongs to the same user and is not the one that the browser had
+// when the login began: a login in another tab came first. Times would not tell: that tab's session may begin before the
+// request arrives that begins this login, and yet after the browser sent it.
+func (p *Proxy) sessionOfOtherTab(r *http.Request, req *request, f flow.Flow, user *directory.User) *session.Session {
+	current := p.browserSession(r, req)
+	if current == nil || current.ID == f.Had || current.User != user.ID || current.Epoch != user.Epoch {
+		return nil
+	}
+	return current
+}
+
+// browserSession returns the session whose cookie the browser sent; nil for one that is over, and for none.
+func (p *Proxy) browserSession(r *http.Request, req *request) *session.Session {
 	sent, ok := session.Cookie(r.Header)
-	if !ok || f.MaxAge > 0 {
+	if !ok {
 		return nil
 	}
 	current, err := p.sessions.Read(sent, req.host)
-	if err != nil || current.User != user.ID || current.Epoch != user.Epoch || current.Began.UnixNano() < f.At {
+	if err != nil {
 		return nil
 	}
 	return current
@@ -194,11 +206,9 @@ func (p *Proxy) continueSession(w http.ResponseWriter, r *http.Request, req *req
 // replaceSession ends the session that the browser had on this host and grants the new one to it. It leaves keep alone,
 // which another tab of the same user began a moment ago and may still be on its way with.
 func (p *Proxy) replaceSession(ctx context.Context, r *http.Request, req *request, started session.Session, keep *session.Session) (cookie string, err error) {
-	if sent, ok := session.Cookie(r.Header); ok {
-		if old, err := p.sessions.Read(sent, req.host); err == nil && (keep == nil || old.ID != keep.ID) {
-			if err := p.sessions.End(ctx, old.ID, session.ReasonReplaced); err != nil && !isGone(err) {
-				return "", err
-			}
+	if old := p.browserSession(r, req); old != nil && (keep == nil || old.ID != keep.ID) {
+		if err := p.sessions.End(ctx, old.ID, session.ReasonReplaced); err != nil && !isGone(err) {
+			return "", err
 		}
 	}
 	return p.sessions.NewToken(ctx, started.ID, req.host)

@@ -88,6 +88,9 @@ func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request,
 		return deny(providerUnavailable, err.Error())
 	}
 	f := flow.Flow{Flow: started, At: req.received.UnixNano()}
+	if current := p.browserSession(r, req); current != nil {
+		f.Had = current.ID
+	}
 	if !complete {
 		f.To = target.String()
 	}

@@ -53,6 +53,18 @@ func TestStepUp(t *testing.T) {
 		}
 	})
 
+	t.Run("tabs_sign_in_again_together", func(t *testing.T) {
+		g := h.browser(h.alice)
+		g.open("https://app.example.com/")
+		callbacks := []string{g.until(wiki, "/.sallyport/callback?"), g.until(wiki, "/.sallyport/callback?")}
+		accepts := []string{g.until(callbacks[0], "/.sallyport/accept?"), g.until(callbacks[1], "/.sallyport/accept?")}
+		for i, accept := range accepts {
+			if p := g.open(accept); p.StatusCode != 200 || !strings.Contains(p.body, "GET /team/x by alice@") {
+				t.Errorf("tab %d: %d %s", i, p.StatusCode, p.body)
+			}
+		}
+	})
+
 	t.Run("denies_without_auth_time", func(t *testing.T) {
 		g := h.browser(h.alice)
 		g.open("https://app.example.com/")

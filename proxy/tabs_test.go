@@ -134,6 +134,19 @@ func TestLogin_Tabs(t *testing.T) {
 			checkArrived(t, targets, pages)
 		})
 	}
+	t.Run("login_sent_before_another_tab_was_signed_in", func(t *testing.T) {
+		g := h.browser(h.alice)
+		targets := tabTargets(2, "")
+		first := g.until(targets[0], "/.sallyport/accept?")
+		login := g.until(targets[1], "/.sallyport/login?")
+		late := h.browser(h.alice) // the same browser when it had no cookie: the request is on its way all the time
+		callback := late.until(login, "/.sallyport/callback?")
+		for _, c := range late.jar.Cookies(&url.URL{Scheme: "https", Host: loginHost, Path: "/"}) {
+			g.plant(loginHost, c.Name, c.Value)
+		}
+		second := g.until(callback, "/.sallyport/accept?")
+		checkArrived(t, targets, []page{g.open(first), g.open(second)})
+	})
 	t.Run("leave_no_flow", func(t *testing.T) {
 		g := h.browser(h.alice)
 		g.openTogether(tabTargets(5, ""))

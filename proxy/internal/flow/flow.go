@@ -23,8 +23,9 @@ import (
 // there. A target that is too long for a URL is in the flow instead, and state has the path of it alone.
 type Flow struct {
 	oidc.Flow
-	To string `json:"to,omitempty"` // "": the target in state
-	At int64  `json:"at"`           // nanoseconds since 1970
+	To  string `json:"to,omitempty"`  // "": the target in state
+	Had string `json:"had,omitempty"` // the id of the session that the browser had; "" for none
+	At  int64  `json:"at"`            // nanoseconds since 1970
 }
 
 const (

@@ -1,0 +1,102 @@
+// A Sallyport with two applications and a provider with single sign-on, for the tests beside this file. All hosts are
+// of one site, as those of a company are.
+import {mkdtemp, mkdir, rm, writeFile} from 'node:fs/promises';
+import {createServer} from 'node:http';
+import {createServer as createSocket} from 'node:net';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {finish, spawnSallyport, stop} from './harness.mjs';
+import {Provider} from './provider.mjs';
+
+const escape = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
+
+export class World {
+  provider = new Provider();
+  log = '';
+
+  async start() {
+    this.folder = await mkdtemp(join(tmpdir(), 'sallyport-browser-'));
+    await this.provider.listen();
+    this.upstream = createServer(serveApplication);
+    await new Promise(resolve => this.upstream.listen(0, '127.0.0.1', resolve));
+    const [port, scim, ops] = await freePorts(3);
+    this.login = `http://login.castle.localhost:${port}`;
+    this.reports = `http://reports.castle.localhost:${port}`;
+    this.wiki = `http://wiki.castle.localhost:${port}`;
+    this.lobby = `http://lobby.castle.localhost:${port}`; // for everybody
+    await mkdir(join(this.folder, 'secrets'));
+    await writeFile(join(this.folder, 'secrets/oidc'), this.provider.client.secret);
+    const file = join(this.folder, 'sallyport.yaml');
+    await writeFile(file, this.config(port, scim, ops));
+    this.sallyport = spawnSallyport('serve', '--init', '-c', file);
+    this.sallyport.stdout.on('data', data => this.log += data);
+    this.sallyport.stderr.on('data', data => this.log += data);
+    await this.ready(`http://127.0.0.1:${ops}/readyz`);
+    const {token} = JSON.parse(await finish(spawnSallyport('token', 'create', 'test', '-o', 'json', '-c', file)));
+    for (const user of this.provider.users) await push(`http://127.0.0.1:${scim}/scim/v2/Users`, token, user);
+  }
+
+  async stop() {
+    await stop(this.sallyport);
+    this.provider.close();
+    this.upstream?.closeAllConnections();
+    this.upstream?.close();
+    if (this.folder) await rm(this.folder, {recursive: true, force: true});
+  }
+
+  async ready(url) {
+    while (!await fetch(url).then(r => r.ok, () => false)) {
+      if (this.sallyport.exitCode !== null) throw new Error(`sallyport ended with ${this.sallyport.exitCode}:\n${this.log}`);
+      await new Promise(resolve => setTimeout(resolve, 50));
+    }
+  }
+
+  config(port, scim, ops) {
+    const {port: upstream} = this.upstream.address();
+    const route = (name, policy) => `  - {name: ${name}, host: ${name}.castle.localhost, upstream: "http://127.0.0.1:${upstream}", policy: [${policy}], owner: owner@castle.example}\n`;
+    return `public_url: ${this.login}
+listen: {public: "127.0.0.1:${port}", scim: "127.0.0.1:${scim}", ops: "127.0.0.1:${ops}"}
+tls: {off: true}
+store: {bolt: {path: data/sallyport.db}}
+control: {socket: data/control.sock}
+audit: {file: data/audit.jsonl}
+limits: {connections: 1000}
+oidc: {issuer: "${this.provider.issuer}", client_id: ${this.provider.client.id}, client_secret_file: secrets/oidc, user_claim: sub, user_attribute: externalId}
+policies:
+  - name: staff
+    rules:
+      - allow: {users: [ada], methods: [GET, HEAD, POST]}
+  - name: everybody
+    rules:
+      - allow: {anyone: true}
+routes:
+${route('reports', 'staff')}${route('wiki', 'staff')}${route('lobby', 'everybody')}`;
+  }
+}
+
+// serveApplication shows what was asked for. The query of /frames names the addresses that the page shows in frames.
+function serveApplication(req, res) {
+  const {pathname, searchParams} = new URL(req.url, 'http://application');
+  const frames = pathname === '/frames' ? searchParams.getAll('frame') : [];
+  res.setHeader('Content-Type', 'text/html');
+  res.setHeader('Cache-Control', 'no-store');
+  res.end(`<!doctype html><title>Application</title><h1>${escape(req.headers['x-forwarded-user'] ?? 'nobody')}</h1>
+    <p id="asked">${escape(req.url)}</p>${frames.map(src => `<iframe src="${escape(src)}"></iframe>`).join('')}`);
+}
+
+// push creates a user as an identity provider does.
+async function push(users, token, name) {
+  const body = {schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'], userName: name, externalId: name, active: true, displayName: name};
+  const response = await fetch(users, {method: 'POST', body: JSON.stringify(body),
+    headers: {Authorization: 'Bearer ' + token, 'Content-Type': 'application/scim+json'}});
+  if (response.status !== 201) throw new Error(`pushing ${name} gets ${response.status}: ${await response.text()}`);
+}
+
+// freePorts returns ports that were free just now.
+async function freePorts(n) {
+  const sockets = Array.from({length: n}, () => createSocket());
+  for (const socket of sockets) await new Promise(resolve => socket.listen(0, '127.0.0.1', resolve));
+  const ports = sockets.map(socket => socket.address().port);
+  for (const socket of sockets) await new Promise(resolve => socket.close(resolve));
+  return ports;
+}
