@@ -157,6 +157,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		d.object(n, v, path)
 	case reflect.Slice:
 		d.list(n, v, path)
+	case reflect.Map:
+		d.mapping(n, v, path)
 	default:
 		d.scalar(n, v, path)
 	}
@@ -195,6 +197,27 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, path string) {
 			continue
 		}
 		d.value(value, field, inner)
+	}
+}
+
+// mapping decodes a mapping whose keys are not known beforehand.
+func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		d.faultAt(positionOf(n), path, "must have keys of its own, each with a value")
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	lines := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, element := n.Content[i], reflect.New(v.Type().Elem()).Elem()
+		inner := join(path, key.Value)
+		if line, ok := lines[key.Value]; ok {
+			d.faultAt(positionOf(key), inner, fmt.Sprintf("is already in line %d; write it once", line))
+			continue
+		}
+		lines[key.Value] = key.Line
+		d.value(n.Content[i+1], element, inner)
+		v.SetMapIndex(reflect.ValueOf(key.Value), element)
 	}
 }
 

@@ -107,7 +107,9 @@ func (w *exampleWalk) key(key, value *yaml.Node, schema *schemaNode, path string
 			w.explained[inner] = true
 		}
 	}
-	w.node(value, child, mergeConditions(inner))
+	if child.Properties != nil || child.Items != nil { // the keys of a mapping are not in the schema
+		w.node(value, child, mergeConditions(inner))
+	}
 }
 
 // TestExample_ShowsEveryKey: every key of the schema has a line of the example, at its position in the tree and with an

@@ -30,6 +30,11 @@ func (r Rule) check(o Options, fault faultFunc) {
 	if r.Mode != "" && r.Mode != modeReport {
 		fault(".mode", fmt.Sprintf("%q is not known; write report, or leave mode out to enforce the rule", r.Mode))
 	}
+	if r.Until != "" {
+		if _, err := ParseEnd(r.Until); err != nil {
+			fault(".until", err.Error())
+		}
+	}
 	if r.Allow != nil {
 		r.Allow.check(o, below(".allow", fault))
 		r.Allow.checkAllow(below(".allow", fault))

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,10 +21,15 @@ type part struct {
 	check   func(*Match, Options, faultFunc) // reports faults of a part that is written, below its key; nil if it can have none
 	compile func(m *Match, allow bool) (matcher, error)
 	absent  func(m *Match, allow bool) matcher // what an absent part stands for; nil if for nothing
+	changes func(m *Match) changer             // nil unless the part depends on the time
 }
 
 // matcher reports whether a part matches a request; nil if it matches every request.
 type matcher func(*Request) bool
+
+// changer returns the first time after that of a request at which a part may match
+// differently; zero if there is none.
+type changer func(*Request) time.Time
 
 // faultFunc receives one fault: the path of a node in the configuration, and the problem.
 type faultFunc func(path, problem string)
@@ -45,18 +51,28 @@ var parts = [...]part{
 		written: func(m *Match) bool { return len(m.Methods) > 0 }, check: checkMethods, compile: compileMethods, absent: usualMethodsOnly},
 	{key: "paths",
 		written: func(m *Match) bool { return len(m.Paths) > 0 }, check: checkPaths, compile: compilePaths},
+	{key: "networks",
+		written: func(m *Match) bool { return len(m.Networks) > 0 }, check: checkNetworks, compile: compileNetworks},
+	{key: "hours",
+		written: func(m *Match) bool { return m.Hours != nil }, check: checkHours, compile: compileHours, changes: hoursChange},
 	{key: "users", names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.Users) > 0 }, check: checkUsers, compile: compileUsers},
+	{key: "not_users", ofUsers: true,
+		written: func(m *Match) bool { return len(m.NotUsers) > 0 }, check: checkNotUsers, compile: compileNotUsers},
 	{key: "groups", names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.Groups) > 0 }, check: checkGroups, compile: compileGroups},
+	{key: "all_groups", names: true, ofUsers: true,
+		written: func(m *Match) bool { return len(m.AllGroups) > 0 }, check: checkAllGroups, compile: compileAllGroups},
 	{key: "unless_groups", ofUsers: true,
 		written: func(m *Match) bool { return len(m.UnlessGroups) > 0 }, check: checkUnlessGroups, compile: compileUnlessGroups},
 	{key: "roles", names: true,
 		written: func(m *Match) bool { return len(m.Roles) > 0 }, check: checkRoles, compile: compileRoles},
+	{key: "attributes", names: true, ofUsers: true,
+		written: func(m *Match) bool { return len(m.Attributes) > 0 }, check: checkAttributes, compile: compileAttributes},
 	{key: "when",
 		written: func(m *Match) bool { return m.When != "" }, check: checkWhen, compile: compileWhen},
 	{key: partMaxAuthAge, inDeny: "belongs in an allow rule: it says how recent a login must be",
-		written: func(m *Match) bool { return m.MaxAuthAge != 0 }, check: checkMaxAuthAge, compile: compileMaxAuthAge},
+		written: func(m *Match) bool { return m.MaxAuthAge != 0 }, check: checkMaxAuthAge, compile: compileMaxAuthAge, changes: maxAuthAgeChange},
 }
 
 // matcher compiles the part of a rule, as written or by its absence.
@@ -96,7 +112,13 @@ func usersOnly(m *Match, allow bool) matcher {
 
 func checkApps(m *Match, _ Options, fault faultFunc) { checkTexts(m.Apps, fault) }
 
+// anyMethod, alone in methods, stands for every method.
+const anyMethod = "any"
+
 func compileMethods(m *Match, _ bool) (matcher, error) {
+	if m.Methods[0] == anyMethod {
+		return nil, nil
+	}
 	return func(req *Request) bool { return slices.Contains(m.Methods, req.Method) }, nil
 }
 
@@ -115,8 +137,14 @@ var methodForm = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
 
 func checkMethods(m *Match, _ Options, fault faultFunc) {
 	for i, method := range m.Methods {
+		if method == anyMethod {
+			if len(m.Methods) > 1 {
+				fault(index(i), "any stands for every method; write it alone")
+			}
+			continue
+		}
 		if !methodForm.MatchString(method) {
-			fault(index(i), fmt.Sprintf("%q is not a method; methods are compared exactly, so write GET, POST and so on", method))
+			fault(index(i), fmt.Sprintf("%q is not a method; methods are compared exactly, so write GET, POST and so on, or any alone for all of them", method))
 		}
 	}
 }
@@ -148,21 +176,87 @@ func checkPaths(m *Match, _ Options, fault faultFunc) {
 	}
 }
 
-// compileUsers compares exactly. No rule has an empty name, so a caller without a
-// userName or an externalId cannot match one by its absence.
-func compileUsers(m *Match, _ bool) (matcher, error) {
+// compileNetworks does not match a client whose address is not known. An IPv4 address
+// in IPv6 form counts as IPv4.
+func compileNetworks(m *Match, _ bool) (matcher, error) {
+	var networks []netip.Prefix
+	for _, text := range m.Networks {
+		network, err := parseNetwork(text)
+		if err != nil {
+			return nil, err
+		}
+		networks = append(networks, network)
+	}
 	return func(req *Request) bool {
-		return slices.ContainsFunc(m.Users, func(user string) bool { return user == req.UserName || user == req.ExternalID })
+		address := req.Address.Unmap().WithZone("")
+		return slices.ContainsFunc(networks, func(network netip.Prefix) bool { return network.Contains(address) })
 	}, nil
 }
 
+// parseNetwork parses a network, or one address.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" && !address.Is4In6() {
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil || network.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%q is no network; write one such as 10.0.0.0/8 or 2001:db8::/32", text)
+	case network != network.Masked():
+		return netip.Prefix{}, fmt.Errorf("%q has bits beyond its length; write %s", text, network.Masked())
+	}
+	return network, nil
+}
+
+func checkNetworks(m *Match, _ Options, fault faultFunc) {
+	for i, text := range m.Networks {
+		if _, err := parseNetwork(text); err != nil {
+			fault(index(i), err.Error())
+		}
+	}
+}
+
+func compileUsers(m *Match, _ bool) (matcher, error) { return oneOf(m.Users), nil }
+
 func checkUsers(m *Match, _ Options, fault faultFunc) { checkTexts(m.Users, fault) }
+
+// oneOf compares exactly. No rule has an empty name, so a caller without a userName or
+// an externalId cannot match one by its absence.
+func oneOf(users []string) matcher {
+	return func(req *Request) bool {
+		return slices.ContainsFunc(users, func(user string) bool { return user == req.UserName || user == req.ExternalID })
+	}
+}
+
+func compileNotUsers(m *Match, _ bool) (matcher, error) {
+	named := oneOf(m.NotUsers)
+	return func(req *Request) bool { return !named(req) }, nil
+}
+
+func checkNotUsers(m *Match, _ Options, fault faultFunc) { checkTexts(m.NotUsers, fault) }
 
 func compileGroups(m *Match, _ bool) (matcher, error) {
 	return memberOfAny(m.Groups), nil
 }
 
 func checkGroups(m *Match, o Options, fault faultFunc) { checkGroupRefs(m.Groups, o, fault) }
+
+func compileAllGroups(m *Match, _ bool) (matcher, error) {
+	var members []matcher
+	for _, g := range m.AllGroups {
+		members = append(members, memberOfAny([]GroupRef{g}))
+	}
+	return func(req *Request) bool {
+		for _, member := range members {
+			if !member(req) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+func checkAllGroups(m *Match, o Options, fault faultFunc) { checkGroupRefs(m.AllGroups, o, fault) }
 
 func compileUnlessGroups(m *Match, _ bool) (matcher, error) {
 	member := memberOfAny(m.UnlessGroups)
@@ -272,6 +366,10 @@ const minAuthAge = time.Minute
 // compileMaxAuthAge counts a login at an unknown time as too old.
 func compileMaxAuthAge(m *Match, _ bool) (matcher, error) {
 	return func(req *Request) bool { return req.Time.Before(req.Authenticated.Add(m.MaxAuthAge)) }, nil
+}
+
+func maxAuthAgeChange(m *Match) changer {
+	return func(req *Request) time.Time { return req.Authenticated.Add(m.MaxAuthAge) }
 }
 
 func checkMaxAuthAge(m *Match, _ Options, fault faultFunc) {

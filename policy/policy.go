@@ -8,6 +8,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -35,22 +36,28 @@ type Rule struct {
 	Allow *Match `yaml:"allow" doc:"callers and requests that may pass"`
 	Deny  *Match `yaml:"deny" doc:"callers and requests that may not, whatever else allows them"`
 	Mode  string `yaml:"mode" doc:"report: decide and record, but do not enforce"`
+	Until string `yaml:"until" doc:"the last day of the rule, in UTC, such as 2027-01-31; or the time at which it ends, such as 2027-01-31T18:00:00+01:00"`
 }
 
 // Match says which requests a rule applies to. Every part that is written must
 // match; within a part, one element suffices. The table of parts in parts.go has
 // one entry for each field.
 type Match struct {
-	Groups       []GroupRef    `yaml:"groups" doc:"members of any of these groups"`
-	UnlessGroups []GroupRef    `yaml:"unless_groups" doc:"not members of any of these groups"`
-	Users        []string      `yaml:"users" doc:"these users, by userName or externalId, exactly"`
-	Roles        []string      `yaml:"roles" doc:"holders of any of these roles; with apps, roles that the token gives the application"`
-	Apps         []string      `yaml:"apps" doc:"these applications, by client ID, calling for themselves (client credentials)"`
-	Methods      []string      `yaml:"methods" doc:"these HTTP methods; when absent in an allow rule, the usual ones"`
-	Paths        []string      `yaml:"paths" doc:"these paths: whole segments, * for one segment, /** at the end for the path before it and all below"`
-	When         string        `yaml:"when" doc:"a CEL condition on request and user"`
-	MaxAuthAge   time.Duration `yaml:"max_auth_age" doc:"callers who proved who they are no longer ago than this; in an allow rule"`
-	Anyone       bool          `yaml:"anyone" doc:"true: everybody, signed in or not"`
+	Groups       []GroupRef          `yaml:"groups" doc:"members of any of these groups"`
+	AllGroups    []GroupRef          `yaml:"all_groups" doc:"members of every one of these groups"`
+	UnlessGroups []GroupRef          `yaml:"unless_groups" doc:"not members of any of these groups"`
+	Users        []string            `yaml:"users" doc:"these users, by userName or externalId, exactly"`
+	NotUsers     []string            `yaml:"not_users" doc:"not these users, by userName or externalId, exactly"`
+	Roles        []string            `yaml:"roles" doc:"holders of any of these roles; with apps, roles that the token gives the application"`
+	Attributes   map[string][]string `yaml:"attributes" doc:"users whose SCIM attributes have one of these values each, such as department: [Finance]; an attribute of another extension with its URN before it"`
+	Apps         []string            `yaml:"apps" doc:"these applications, by client ID, calling for themselves (client credentials)"`
+	Methods      []string            `yaml:"methods" doc:"these HTTP methods, or any alone for all; when absent in an allow rule, the usual ones"`
+	Paths        []string            `yaml:"paths" doc:"these paths: whole segments, * for one segment, /** at the end for the path before it and all below"`
+	Networks     []string            `yaml:"networks" doc:"clients in these networks, such as 10.0.0.0/8, by the address that trusted_proxies tell"`
+	Hours        *Hours              `yaml:"hours" doc:"at these times of the week"`
+	When         string              `yaml:"when" doc:"a CEL condition on request and user"`
+	MaxAuthAge   time.Duration       `yaml:"max_auth_age" doc:"callers who proved who they are no longer ago than this; in an allow rule"`
+	Anyone       bool                `yaml:"anyone" doc:"true: everybody, signed in or not"`
 }
 
 // GroupRef names a group by its object ID, which the identity provider pushes as
@@ -75,6 +82,7 @@ type Request struct {
 	Roles                        []string
 	Attributes                   Attributes // nil if there are none
 	Method, Host, Path           string     // Path is canonical
+	Address                      netip.Addr // of the client; zero if unknown
 	Time                         time.Time
 	Authenticated                time.Time // when the caller last signed in; zero if unknown
 }
@@ -95,7 +103,7 @@ type Verdict struct {
 	Rule   string
 	Reason Reason
 	MaxAge time.Duration // with LoginTooOld: the oldest login that the rule accepts
-	Until  time.Time     // of a rule with max_auth_age that allows: when the login becomes too old; else zero
+	Until  time.Time     // with Allow: when the passing of time may change the outcome; zero if it cannot
 }
 
 // Policy is a compiled list of rules. It is immutable.
@@ -146,7 +154,7 @@ func (p *Policy) add(r rule, written Rule) {
 		m = written.Allow
 		p.anyone = p.anyone || m.Anyone && !r.report
 	}
-	for _, g := range slices.Concat(m.Groups, m.UnlessGroups) {
+	for _, g := range slices.Concat(m.Groups, m.AllGroups, m.UnlessGroups) {
 		if g.ID != "" {
 			p.ids = append(p.ids, g.ID)
 		} else {
@@ -180,6 +188,7 @@ func (p *Policy) Decide(req *Request) (d Decision) {
 // mode too.
 func (p *Policy) verdict(req *Request, reports bool) Verdict {
 	v := Verdict{Reason: NoRule}
+	var until time.Time // when a deny rule that does not match now may match
 	for i := range p.rules {
 		rule := &p.rules[i]
 		if rule.report && !reports || v.Allow && rule.allow {
@@ -193,12 +202,18 @@ func (p *Policy) verdict(req *Request, reports bool) Verdict {
 			}
 			continue
 		default:
+			if !rule.allow {
+				until = Earlier(until, rule.until(req))
+			}
 			continue
 		}
 		if !rule.allow {
 			return Verdict{Rule: rule.name, Reason: RuleDeny}
 		}
 		v = Verdict{Allow: true, Rule: rule.name, Reason: RuleAllow, Until: rule.until(req)}
+	}
+	if v.Allow {
+		v.Until = Earlier(v.Until, until)
 	}
 	return v
 }

@@ -1,13 +1,18 @@
 package policy
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // rule is a compiled rule. It matches a request if all its parts do.
 type rule struct {
 	name          string
 	allow, report bool
 	parts         []compiledPart
+	changers      []changer     // of the parts that depend on the time
 	maxAge        time.Duration // of max_auth_age; 0 if a login of any age will do
+	end           time.Time     // of until; zero if the rule does not end
 }
 
 type compiledPart struct {
@@ -21,6 +26,12 @@ func compileRule(name string, written Rule) (rule, error) {
 		m, allow = written.Deny, false
 	}
 	r := rule{name: name, allow: allow, report: written.Mode == modeReport, maxAge: m.MaxAuthAge}
+	if written.Until != "" {
+		var err error
+		if r.end, err = ParseEnd(written.Until); err != nil {
+			return rule{}, err
+		}
+	}
 	for i := range parts {
 		matches, err := parts[i].matcher(m, allow)
 		if err != nil {
@@ -29,12 +40,34 @@ func compileRule(name string, written Rule) (rule, error) {
 		if matches != nil {
 			r.parts = append(r.parts, compiledPart{parts[i].key, matches})
 		}
+		if parts[i].changes != nil && parts[i].written(m) {
+			r.changers = append(r.changers, parts[i].changes(m))
+		}
 	}
 	return r, nil
 }
 
+// keyUntil is the key of the time at which a rule ends.
+const keyUntil = "until"
+
+// ParseEnd parses the time at which a rule ends: an RFC 3339 time, or a day, which
+// ends at midnight UTC.
+func ParseEnd(text string) (time.Time, error) {
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day.AddDate(0, 0, 1), nil
+	}
+	end, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is no time; write a day such as 2027-01-31, or a time such as 2027-01-31T18:00:00+01:00", text)
+	}
+	return end.UTC(), nil
+}
+
 // misses returns the key of the first part that does not match, or "".
 func (r *rule) misses(req *Request) string {
+	if !r.end.IsZero() && !req.Time.Before(r.end) {
+		return keyUntil
+	}
 	for i := range r.parts {
 		if p := &r.parts[i]; !p.matches(req) {
 			return p.key
@@ -43,11 +76,24 @@ func (r *rule) misses(req *Request) string {
 	return ""
 }
 
-// until returns when the caller's login becomes too old for the rule; zero if its
-// age does not matter.
-func (r *rule) until(req *Request) time.Time {
-	if r.maxAge == 0 {
-		return time.Time{}
+// until returns until when the rule applies to the request as it does now; zero if the
+// time makes no difference.
+func (r *rule) until(req *Request) (end time.Time) {
+	if r.end.After(req.Time) {
+		end = r.end
 	}
-	return req.Authenticated.Add(r.maxAge)
+	for _, change := range r.changers {
+		if next := change(req); next.After(req.Time) {
+			end = Earlier(end, next)
+		}
+	}
+	return end
+}
+
+// Earlier returns the earlier of two times, of which zero is never.
+func Earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -68,7 +68,7 @@ const preflightReason = policy.Reason("cors_preflight")
 // setPolicyRequest sets q to the request that the rules decide. The user is nil for an anonymous caller and for an
 // application.
 func setPolicyRequest(q *policy.Request, req *request, c *caller, u *directory.User, now time.Time) {
-	*q = policy.Request{Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Time: now,
+	*q = policy.Request{Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Address: req.client, Time: now,
 		Authenticated: c.authenticated(), App: c.app()}
 	q.Anonymous = u == nil && q.App == ""
 	if q.App != "" {

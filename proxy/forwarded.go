@@ -30,7 +30,7 @@ func (req *request) setOrigin(r *http.Request) {
 		req.scheme = "https"
 	}
 	peer := peerOf(r)
-	req.address, req.chain = peer.String(), peer.String()
+	req.client, req.address, req.chain = peer, peer.String(), peer.String()
 	if !req.routing.trusts(peer) {
 		return
 	}
@@ -43,7 +43,7 @@ func (req *request) setOrigin(r *http.Request) {
 		if !ok {
 			return
 		}
-		req.address, req.chain = addr.String(), addr.String()+", "+req.chain
+		req.client, req.address, req.chain = addr, addr.String(), addr.String()+", "+req.chain
 		if !req.routing.trusts(addr) {
 			return
 		}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"slices"
-	"time"
 
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
@@ -121,14 +120,6 @@ func bothAllow(first, second policy.Decision) policy.Decision {
 	if first.Report == nil {
 		first.Report = second.Report
 	}
-	first.Until = earlier(first.Until, second.Until)
+	first.Until = policy.Earlier(first.Until, second.Until)
 	return first
-}
-
-// earlier returns the earlier of two times, of which zero is never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }

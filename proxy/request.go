@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"sallyport/directory"
@@ -20,8 +21,9 @@ type request struct {
 	received time.Time // UTC
 	routing  *routing  // the settings in force when the request came
 	scheme   string    // http or https, as the client sees it
-	address  string    // of the client, without port
-	chain    string    // X-Forwarded-For: address, and those of the trusted proxies between
+	client   netip.Addr
+	address  string // client as text
+	chain    string // X-Forwarded-For: address, and those of the trusted proxies between
 	method   string
 	host     string // canonical
 	path     string // canonical; sent to the upstream byte for byte
