@@ -8,6 +8,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 )
 
@@ -24,7 +25,9 @@ var (
 	ErrMissing   = errors.New("store is missing or empty")
 	// ErrUnsound means that the store as a whole is not what the last change left.
 	ErrUnsound = errors.New("store is not what its last change left")
-	ErrLocked  = errors.New("store is held by another process")
+	// ErrBehind is ErrUnsound: changes that were acknowledged are lost.
+	ErrBehind = fmt.Errorf("%w: it lacks changes that were acknowledged", ErrUnsound)
+	ErrLocked = errors.New("store is held by another process")
 )
 
 // Entry is one key and its value.

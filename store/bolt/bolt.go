@@ -46,6 +46,8 @@ var (
 type Options struct {
 	Init    bool          // make the file if it is missing or empty
 	Timeout time.Duration // how long to wait while another process has the file locked; 0: one second
+	Copy    bool          // the file is a copy of a store: nothing is kept beside it, and it is compared with nothing
+	Behind  bool          // open the store even if it lacks changes that were acknowledged; see [Store.Continue]
 }
 
 // Store is one open file.
@@ -55,7 +57,9 @@ type Store struct {
 	metrics *metrics
 	feed    *feed
 
-	readOnly error // why the store accepts no more writes; only the leader of a group commit reads it
+	acknowledged *acknowledged  // nil for a copy; only the leader of a group commit writes it
+	base         store.Revision // the next revision is greater; only the leader of a group commit reads it
+	readOnly     error          // why the store accepts no more writes; only the leader of a group commit reads it
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*update  // wait for the next group commit
@@ -113,10 +117,13 @@ func (s *Store) open(options Options) error {
 		return errors.Join(fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err), db.Close())
 	}
 	revision, err := s.prepare()
-	if err != nil {
-		return errors.Join(err, db.Close())
+	if err == nil && !options.Copy {
+		err = s.compareAcknowledged(options.Behind)
 	}
-	s.feed = newFeed(revision)
+	if err != nil {
+		return errors.Join(err, s.acknowledged.close(), db.Close())
+	}
+	s.feed = newFeed(max(revision, s.base))
 	return os.WriteFile(s.path+".pid", fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
 }
 
@@ -181,6 +188,46 @@ func (s *Store) checkRecords() error {
 		return fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err)
 	}
 	return nil
+}
+
+// compareAcknowledged demands that the store has what was acknowledged last. A store
+// without a file that says so begins one. A store that is behind, and may be, goes on
+// after every revision that was acknowledged, and that is written with its next change.
+func (s *Store) compareAcknowledged(mayBeBehind bool) error {
+	var now state
+	if err := s.db.View(func(tx *bbolt.Tx) error { now = stateOf(tx); return nil }); err != nil {
+		return err
+	}
+	a, last, ok, err := openAcknowledged(s.path)
+	s.acknowledged = a
+	if ok {
+		err = a.compare(now, last)
+	}
+	switch {
+	case err == nil && now != last || err == nil && !ok:
+		return a.write(now)
+	case errors.Is(err, store.ErrBehind) && mayBeBehind:
+		s.base = last.revision
+		return nil
+	case errors.Is(err, store.ErrBehind):
+		return fmt.Errorf("opening %s: %w; restore a backup with `sallyport restore FILE`, or accept the loss with `sallyport store accept-loss`", s.path, err)
+	}
+	return err
+}
+
+// stateOf returns the state that tx reads.
+func stateOf(tx *bbolt.Tx) state {
+	meta := tx.Bucket(metaBucket)
+	sums, _ := decodeTotals(meta.Get(totalsKey)) // checked when the file was opened
+	return state{store.Revision(binary.BigEndian.Uint64(meta.Get(revisionKey))), sums}
+}
+
+// Continue makes the next revision greater than after. A store that is older than what
+// was made from it, such as a backup, must not use revisions twice. Call it before
+// anything else.
+func (s *Store) Continue(after store.Revision) {
+	s.base = max(s.base, after)
+	s.feed = newFeed(max(s.feed.next-1, s.base))
 }
 
 // checkFormat returns errNew only for a file in which nothing was ever committed: its
@@ -288,5 +335,5 @@ func (s *Store) Check(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.feed.close()
 	_ = os.Remove(s.path + ".pid")
-	return s.db.Close()
+	return errors.Join(s.db.Close(), s.acknowledged.close())
 }

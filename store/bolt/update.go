@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,11 +95,15 @@ func (s *Store) attempt(updates []*update) (failed int) {
 			return err
 		}
 		defer func() { _ = tx.Rollback() }() // no effect after a commit
-		if changes, failed = apply(tx, updates); failed >= 0 || len(changes) == 0 {
+		var next state
+		if changes, next, failed = apply(tx, updates, s.base); failed >= 0 || len(changes) == 0 {
 			return nil
 		}
 		committing = true
-		return tx.Commit()
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+		return s.acknowledged.write(next) // only then is anybody told
 	})
 	switch {
 	case failed >= 0:
@@ -136,32 +139,33 @@ func finish(updates []*update, err error) {
 }
 
 // apply runs the function of each update. Each update that writes gets a revision of
-// its own. If one fails, apply returns its index, otherwise -1.
-func apply(tx *bbolt.Tx, updates []*update) (changes []store.Change, failed int) {
-	meta := tx.Bucket(metaBucket)
-	revision := store.Revision(binary.BigEndian.Uint64(meta.Get(revisionKey)))
-	sums, _ := decodeTotals(meta.Get(totalsKey)) // checked when the file was opened
+// its own, greater than after. It returns the state that the changes leave. If one
+// fails, apply returns its index, otherwise -1.
+func apply(tx *bbolt.Tx, updates []*update, after store.Revision) (changes []store.Change, next state, failed int) {
+	next = stateOf(tx)
 	for i, u := range updates {
-		w := &writer{reader: reader{tx.Bucket(dataBucket), revision + 1}, totals: &sums}
+		revision := max(next.revision, after) + 1
+		w := &writer{reader: reader{tx.Bucket(dataBucket), revision}, totals: &next.totals}
 		if u.err = u.ctx.Err(); u.err == nil {
 			u.err = u.fn(w)
 		}
 		if u.err != nil {
 			u.revision = 0
-			return nil, i
+			return nil, next, i
 		}
 		if len(w.writes) > 0 {
-			revision++
+			next.revision = revision
 			changes = append(changes, store.Change{Revision: revision, Writes: w.writes})
 		}
-		u.revision = revision
+		u.revision = next.revision
 	}
 	if len(changes) == 0 {
-		return nil, -1
+		return nil, next, -1
 	}
-	if err := errors.Join(meta.Put(revisionKey, number(uint64(revision))), meta.Put(totalsKey, sums.encode())); err != nil {
+	meta := tx.Bucket(metaBucket)
+	if err := errors.Join(meta.Put(revisionKey, number(uint64(next.revision))), meta.Put(totalsKey, next.totals.encode())); err != nil {
 		updates[0].err = err
-		return nil, 0
+		return nil, next, 0
 	}
-	return changes, -1
+	return changes, next, -1
 }
