@@ -17,10 +17,14 @@ const (
 	KindToken    Kind = "token"    // a provisioning token was made or revoked
 	KindConfig   Kind = "config"   // the configuration was loaded, or rejected
 	KindBackup   Kind = "backup"   // an operator copied the store
+	KindStore    Kind = "store"    // an older store was put in the place of the newest
 	KindAudit    Kind = "audit"    // the record itself could not be written for a while
 	KindStart    Kind = "start"    // the server started
 	KindStop     Kind = "stop"     // the server stopped
 )
+
+// changesDirectory reports whether events of this kind are committed to the store with a change, and have its revision.
+func (k Kind) changesDirectory() bool { return k == KindSCIM || k == KindStore }
 
 // Actor is who acts on Sallyport itself, and from where: an operator, or the server by itself.
 type Actor struct {

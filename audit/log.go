@@ -122,12 +122,12 @@ func (l *Log) Write(e Event) error {
 // batch is lines that are written by one system call. Of the writers that wait for a
 // batch, the first to hold writeMu writes it.
 type batch struct {
-	lines []byte
-	count int   // of the lines
-	end   link  // of the last line
-	scim  Event // the last event of a directory change, if any
-	done  bool
-	err   error // of the write
+	lines  []byte
+	count  int   // of the lines
+	end    link  // of the last line
+	change Event // the last event of a directory change, if any
+	done   bool
+	err    error // of the write
 }
 
 // add appends a line to the chain and to the pending batch.
@@ -141,8 +141,8 @@ func (l *Log) add(e Event) (*batch, error) {
 	b := l.pending
 	b.lines, l.last = l.last.append(b.lines, e)
 	b.count, b.end = b.count+1, l.last
-	if e.Kind == KindSCIM {
-		b.scim = e
+	if e.Kind.changesDirectory() {
+		b.change = e
 	}
 	return b, nil
 }
@@ -188,14 +188,14 @@ func (l *Log) finish(b *batch, err error) error {
 		return l.failure
 	}
 	l.written = position{l.written.offset + int64(len(b.lines)), b.end}
-	l.noteRevision(b.scim)
+	l.noteRevision(b.change)
 	return nil
 }
 
 // noteRevision keeps the revision of the newest directory change. The revision of any
 // other event is the one that it was decided from, and not that of a recorded change.
 func (l *Log) noteRevision(e Event) {
-	if e.Kind == KindSCIM {
+	if e.Kind.changesDirectory() {
 		l.revision = max(l.revision, e.Revision)
 	}
 }

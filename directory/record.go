@@ -23,28 +23,32 @@ type Record struct {
 	Event    json.RawMessage `json:"event"`    // the audit event; this package does not read it
 }
 
-// Record stores rec together with the change under way, by the revision that it
-// makes. It deletes a few of the oldest records beyond maxRecords.
-func (tx *Tx) Record(rec Record) error {
+// Record stores rec together with the change under way.
+func (tx *Tx) Record(rec Record) error { return PutRecord(tx.w, rec) }
+
+// PutRecord stores rec by the revision that w makes. It deletes a few of the oldest
+// records beyond maxRecords.
+func PutRecord(w store.Writer, rec Record) error {
 	value, err := json.Marshal(rec)
 	if err != nil {
 		return fmt.Errorf("encoding the record of a change: %w", err)
 	}
-	if err := tx.w.Put(recordKey(tx.Revision()), value); err != nil {
+	revision := uint64(w.Revision())
+	if err := w.Put(recordKey(revision), value); err != nil {
 		return err
 	}
-	if tx.Revision() <= maxRecords {
+	if revision <= maxRecords {
 		return nil
 	}
 	var old [][]byte
-	for e := range tx.r.Scan([]byte(recordKeys), nil) {
-		if len(old) == 4 || string(e.Key) > string(recordKey(tx.Revision()-maxRecords)) {
+	for e := range w.Scan([]byte(recordKeys), nil) {
+		if len(old) == 4 || string(e.Key) > string(recordKey(revision-maxRecords)) {
 			break
 		}
 		old = append(old, e.Key)
 	}
 	for _, key := range old {
-		if err := tx.w.Delete(key); err != nil {
+		if err := w.Delete(key); err != nil {
 			return err
 		}
 	}
@@ -53,8 +57,8 @@ func (tx *Tx) Record(rec Record) error {
 
 // HasRecordFrom reports whether a record of a change at or after revision is
 // stored.
-func (tx *Tx) HasRecordFrom(revision uint64) (bool, error) {
-	for _, err := range tx.r.Scan([]byte(recordKeys), recordKey(revision)) {
+func HasRecordFrom(r store.Reader, revision uint64) (bool, error) {
+	for _, err := range r.Scan([]byte(recordKeys), recordKey(revision)) {
 		return err == nil, err
 	}
 	return false, nil

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +57,7 @@ func saveBackup(resp *http.Response, path string) error {
 	}
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = dropSessions(resp.Request.Context(), part)
+		err = finishCopy(resp.Request.Context(), part)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("backing up to %s: %w", path, err), os.Remove(part))
@@ -71,13 +73,21 @@ func alreadyExists(path string) error {
 	return fmt.Errorf("%s exists already, and a backup replaces nothing; name another file", path)
 }
 
-// dropSessions deletes the sessions from a copy: a session that was ended after the copy was made must not be valid
-// again once the copy is restored.
-func dropSessions(ctx context.Context, path string) error {
-	st, err := bolt.Open(path, bolt.Options{})
+// finishCopy marks a copy, and deletes the sessions from it: a session that was ended after the copy was made must not be
+// valid again once the copy is restored.
+func finishCopy(ctx context.Context, path string) error {
+	st, err := bolt.Open(path, bolt.Options{Copy: true})
 	if err != nil {
 		return err
 	}
-	_, err = st.Update(ctx, func(w store.Writer) error { return session.Clear(w) })
+	_, err = st.Update(ctx, func(w store.Writer) error { return errors.Join(session.Clear(w), putCopyMark(w)) })
 	return errors.Join(err, st.Close())
+}
+
+func putCopyMark(w store.Writer) error {
+	text, err := json.Marshal(copyMark{time.Now().UTC()})
+	if err != nil {
+		return err
+	}
+	return w.Put([]byte(copyKey), text)
 }

@@ -45,7 +45,13 @@ func openComponents(ctx context.Context, file *config.File, init bool, log *slog
 }
 
 // open reads users and sessions concurrently, since that takes most of the time of a start.
-func (c *components) open(ctx context.Context, file *config.File) error {
+func (c *components) open(ctx context.Context, file *config.File) (err error) {
+	if c.record, err = audit.Open(file.Audit.File); err != nil {
+		return fmt.Errorf("opening the audit record: %w", err)
+	}
+	if err := errors.Join(c.resumeCopy(ctx), checkRecorded(ctx, c.store, c.record, file)); err != nil {
+		return err
+	}
 	g, reading := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		if c.directory, err = directory.Open(reading, c.store, file.OIDC.UserAttribute); err != nil {
@@ -62,32 +68,8 @@ func (c *components) open(ctx context.Context, file *config.File) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	var err error
-	if c.provisioning, err = scim.Open(ctx, c.store, c.directory); err != nil {
-		return err
-	}
-	if c.record, err = audit.Open(file.Audit.File); err != nil {
-		return fmt.Errorf("opening the audit record: %w", err)
-	}
-	return c.checkLineage(ctx, file)
-}
-
-// checkLineage returns an error if the store lacks the newest change that the audit record contains. Otherwise the
-// record would already hold the revisions that new changes get, and the new changes would not be recorded.
-func (c *components) checkLineage(ctx context.Context, file *config.File) error {
-	recorded := c.record.LastRevision()
-	if recorded == 0 {
-		return nil
-	}
-	return c.directory.View(ctx, func(tx *directory.Tx) error {
-		ok, err := tx.HasRecordFrom(recorded)
-		if err != nil || ok {
-			return err
-		}
-		return fmt.Errorf("the store %s is older than the audit record %s: the record contains a change (revision %d) that the store does not have; "+
-			"if the store was restored from a backup on purpose, move the audit record elsewhere, and a new one is begun",
-			file.Store.Bolt.Path, file.Audit.File, recorded)
-	})
+	c.provisioning, err = scim.Open(ctx, c.store, c.directory)
+	return err
 }
 
 // run keeps memory and the audit record equal to the store until ctx ends.

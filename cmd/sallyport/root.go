@@ -18,7 +18,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
 		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), scimCommand(),
-		auditCommand(), backupCommand(), storeCommand(), reloadCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
+		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), reloadCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
 	)
 	return root
 }

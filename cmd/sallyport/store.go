@@ -1,24 +1,22 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
-// openStore opens the store that the configuration selects. With init, it creates one that is missing.
-func openStore(s config.Store, init bool) (*bolt.Store, error) {
-	return bolt.Open(s.Bolt.Path, bolt.Options{Init: init})
-}
-
 func storeCommand() *cobra.Command {
 	c := &cobra.Command{Use: "store", Short: "Check the file that holds users, groups and sessions"}
-	c.AddCommand(&cobra.Command{
+	c.AddCommand(acceptLossCommand(), &cobra.Command{
 		Use:   "check",
 		Short: "Check every page and record of the store; the server must be stopped",
 		Args:  cobra.NoArgs,
@@ -34,7 +32,7 @@ func storeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(st.Check(cmd.Context()), st.Close()); err != nil {
+			if err := errors.Join(st.Check(cmd.Context()), compareWithRecord(cmd.Context(), st, file), st.Close()); err != nil {
 				return fmt.Errorf("%w: %w", errDenied, err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound\n", file.Store.Bolt.Path)
@@ -42,4 +40,53 @@ func storeCommand() *cobra.Command {
 		},
 	})
 	return c
+}
+
+// compareWithRecord returns an error if the store lacks a change that the audit record contains. Without a record there
+// is nothing to compare, and a restored copy has not been resumed yet.
+func compareWithRecord(ctx context.Context, st *bolt.Store, file *config.File) error {
+	if marked, err := hasKey(st, copyKey); err != nil || marked {
+		return err
+	}
+	if _, err := os.Stat(file.Audit.File); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	record, err := audit.Open(file.Audit.File)
+	if err != nil {
+		return fmt.Errorf("opening the audit record: %w", err)
+	}
+	return errors.Join(checkRecorded(ctx, st, record, file), record.Close())
+}
+
+func acceptLossCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "accept-loss",
+		Short: "Go on with a store that lacks acknowledged changes; the server must be stopped",
+		Long: "Go on with a store that lacks acknowledged changes, if there is no backup to restore; the server must be stopped. Everybody has to\n" +
+			"sign in again. Tokens that were revoked and users who were suspended may be as before: look at them before you start the server.\n" +
+			"That the loss was accepted is recorded.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file, err := config.Load(configPath(cmd))
+			if err != nil {
+				return err
+			}
+			st, err := openStore(file.Store, false)
+			if err == nil {
+				err = errors.Join(compareWithRecord(cmd.Context(), st, file), st.Close())
+			}
+			switch {
+			case err == nil:
+				return fmt.Errorf("%s has every change that was acknowledged; nothing was done", file.Store.Bolt.Path)
+			case !errors.Is(err, store.ErrBehind):
+				return err
+			}
+			if err := goOn(cmd.Context(), file, reasonLossAccepted); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "the loss is accepted and recorded, and everybody has to sign in again\n"+
+				"look at `sallyport token list`, `sallyport users list` and `sallyport scim held list`, start the server, and let the identity provider provision anew\n")
+			return nil
+		},
+	}
 }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"sallyport/audit"
+	"sallyport/config"
+	"sallyport/directory"
+	"sallyport/session"
+	"sallyport/store"
+	"sallyport/store/bolt"
+)
+
+// copyKey is in every copy that `backup` makes, and in no store that was served from: damage never turns the one into the other.
+const copyKey = "backup/made"
+
+// copyMark is what is stored at copyKey.
+type copyMark struct {
+	Made time.Time `json:"made"`
+}
+
+// openStore opens the store that the configuration selects. With init, it creates one that is missing. A store that lacks
+// acknowledged changes is refused, unless somebody put a copy of `backup` in its place.
+func openStore(s config.Store, init bool) (*bolt.Store, error) {
+	st, err := bolt.Open(s.Bolt.Path, bolt.Options{Init: init})
+	if !errors.Is(err, store.ErrBehind) {
+		return st, err
+	}
+	behind, failed := bolt.Open(s.Bolt.Path, bolt.Options{Behind: true})
+	if failed != nil {
+		return nil, err
+	}
+	if marked, failed := hasKey(behind, copyKey); failed == nil && marked {
+		return behind, nil
+	}
+	return nil, errors.Join(err, behind.Close())
+}
+
+func hasKey(st store.Store, key string) (ok bool, err error) {
+	err = st.View(context.Background(), func(r store.Reader) error {
+		switch _, err := r.Get([]byte(key)); {
+		case errors.Is(err, store.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		}
+		ok = true
+		return nil
+	})
+	return ok, err
+}
+
+// The reasons of events of the kind store.
+const (
+	reasonRestored     = "restored"
+	reasonLossAccepted = "loss_accepted"
+)
+
+// resumeStore goes on with a store that is older than what was made from it, after every revision that was acknowledged
+// or recorded. Sessions may have ended since, so all of them end. That is committed with its record, and recorded.
+func resumeStore(ctx context.Context, st *bolt.Store, record *audit.Log, actor audit.Actor, reason string) error {
+	st.Continue(store.Revision(record.LastRevision()))
+	now := time.Now().UTC()
+	var event []byte
+	revision, err := st.Update(ctx, func(w store.Writer) (err error) {
+		event, err = json.Marshal(audit.Event{Time: now, Kind: audit.KindStore, Actor: actor, Reason: reason, Revision: uint64(w.Revision()),
+			Detail: map[string]string{"recorded": strconv.FormatUint(record.LastRevision(), 10)}})
+		if err != nil {
+			return err
+		}
+		return errors.Join(session.Clear(w), w.Delete([]byte(copyKey)), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
+	})
+	if err != nil {
+		return fmt.Errorf("going on with an older store: %w", err)
+	}
+	return record.Append(event, uint64(revision))
+}
+
+// resumeCopy goes on with the store if it is a copy that somebody put in its place.
+func (c *components) resumeCopy(ctx context.Context) error {
+	marked, err := hasKey(c.store, copyKey)
+	if err != nil || !marked {
+		return err
+	}
+	c.log.Warn("the store is a restored copy; everybody has to sign in again, and changes that were pushed since it was made are missing")
+	return resumeStore(ctx, c.store, c.record, audit.Actor{Kind: audit.ActorSystem, Name: "copy in the place of the store"}, reasonRestored)
+}
+
+// checkRecorded returns an error that is ErrBehind if the store lacks the newest change that the audit record contains.
+// The record would already hold the revisions that new changes get, and the new changes would not be recorded.
+func checkRecorded(ctx context.Context, st store.Store, record *audit.Log, file *config.File) error {
+	recorded := record.LastRevision()
+	if recorded == 0 {
+		return nil
+	}
+	return st.View(ctx, func(r store.Reader) error {
+		ok, err := directory.HasRecordFrom(r, recorded)
+		if err != nil || ok {
+			return err
+		}
+		return fmt.Errorf("%w: the store %s is older than the audit record %s: the record contains a change (revision %d) that the store does not have; "+
+			"restore a backup with `sallyport restore FILE`, or accept the loss with `sallyport store accept-loss`",
+			store.ErrBehind, file.Store.Bolt.Path, file.Audit.File, recorded)
+	})
+}
