@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"mime"
@@ -40,15 +41,15 @@ func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, req *request
 		writeLogoutError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The logout token cannot be verified at the moment.")
 		return nil
 	}
-	used, err := p.useLogout(r, req, logout)
+	acted, err := p.sessions.UseLogout(r.Context(), logout.ID, logout.Expires, func(ctx context.Context) error { return p.endSessionsOf(ctx, req, logout) })
 	switch {
-	case used:
-		p.log.InfoContext(r.Context(), "logout token rejected: it was used before", "request", req.id)
-		writeLogoutError(w, http.StatusBadRequest, "invalid_request", "The logout token was used before.")
-		return nil
 	case err != nil:
 		p.log.ErrorContext(r.Context(), "sessions not ended by back-channel logout", "err", err, "request", req.id)
 		writeLogoutError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The sessions could not be ended at the moment.")
+		return nil
+	case !acted:
+		p.log.InfoContext(r.Context(), "logout token rejected: it was used before", "request", req.id)
+		writeLogoutError(w, http.StatusBadRequest, "invalid_request", "The logout token was used before.")
 		return nil
 	}
 	w.WriteHeader(http.StatusOK)
@@ -65,27 +66,15 @@ func logoutToken(w http.ResponseWriter, r *http.Request) string {
 	return r.PostForm.Get("logout_token")
 }
 
-// useLogout ends the sessions that the logout token names, or reports that the token was used before. It is marked as
-// used last, so that the provider may send it again if ending the sessions fails.
-func (p *Proxy) useLogout(r *http.Request, req *request, logout oidc.LogoutToken) (used bool, err error) {
-	if used, err := p.sessions.LogoutUsed(r.Context(), logout.ID); used || err != nil {
-		return used, err
-	}
-	if err := p.endSessionsOf(r, req, logout); err != nil {
-		return false, err
-	}
-	return false, p.sessions.UseLogout(r.Context(), logout.ID, logout.Expires)
-}
-
 // endSessionsOf ends every session that the logout token names and that started before it was issued.
-func (p *Proxy) endSessionsOf(r *http.Request, req *request, logout oidc.LogoutToken) error {
+func (p *Proxy) endSessionsOf(ctx context.Context, req *request, logout oidc.LogoutToken) error {
 	for _, s := range p.sessions.List() {
 		named := (logout.ProviderSession == "" || s.ProviderSession == logout.ProviderSession) && (logout.Subject == "" || s.Subject == logout.Subject)
 		if !named || s.Began.After(logout.Issued.Add(clockSkew)) {
 			continue
 		}
 		_ = p.record(req, audit.Event{Kind: audit.KindLogout, User: s.User, UserName: s.UserName, Session: s.ID, Reason: string(session.ReasonProvider)})
-		if err := p.sessions.End(r.Context(), s.ID, session.ReasonProvider); err != nil && !isGone(err) {
+		if err := p.sessions.End(ctx, s.ID, session.ReasonProvider); err != nil && !isGone(err) {
 			return err
 		}
 	}

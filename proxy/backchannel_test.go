@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,5 +124,31 @@ func TestBackchannelLogout_RejectsReplays(t *testing.T) {
 	}
 	if got := w.sendLogoutToken(loginHost, logout("two")); got != 200 || status(second) != 401 {
 		t.Errorf("the next gives %d, and the session %d", got, status(second))
+	}
+}
+
+// TestBackchannelLogout_OneActs sends one logout token many times at once: one is accepted, and one line is recorded.
+func TestBackchannelLogout_OneActs(t *testing.T) {
+	w := newWorld(t, nil)
+	w.token("alice", nil) // the provider was discovered
+	w.signIn("alice", appHost)
+	token := w.tenant.Sign(entratest.Claims{"iss": w.tenant.Issuer(), "aud": w.tenant.ClientID(), "tid": w.tenant.ID, "jti": "one",
+		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "sub": "subject of alice",
+		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}, map[string]any{"typ": "logout+jwt"})
+	var accepted, rejected atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			switch w.sendLogoutToken(loginHost, token) {
+			case http.StatusOK:
+				accepted.Add(1)
+			case http.StatusBadRequest:
+				rejected.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if accepted.Load() != 1 || rejected.Load() != 7 {
+		t.Errorf("%d were accepted and %d rejected", accepted.Load(), rejected.Load())
 	}
 }

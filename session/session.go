@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"sallyport/store"
 	"sallyport/store/follow"
@@ -78,7 +79,8 @@ type Sessions struct {
 	log      *slog.Logger
 	ended    *prometheus.CounterVec
 
-	mirror *follow.Mirror // brings every change of the store into memory
+	mirror  *follow.Mirror     // brings every change of the store into memory
+	logouts singleflight.Group // acts on one logout token once, by jti
 
 	mu     sync.RWMutex // guards memory
 	memory memory
