@@ -103,6 +103,7 @@ func boundLogouts(w store.Writer) error {
 func logoutKey(jti string) []byte {
 	return fmt.Appendf(nil, "%s%x", prefixLogout, sha256.Sum256([]byte(jti)))
 }
+
 // sweepLogouts deletes the records of logout tokens that are no longer accepted.
 func (s *Sessions) sweepLogouts(ctx context.Context) error {
 	expired, err := s.expiredLogouts(ctx)
