@@ -169,9 +169,9 @@ func TestLineage_GoesOnFromBackup(t *testing.T) {
 		verb(t, w.dir, "audit", "verify")
 		w.demandOrder(`"reason":"restored"`, `"kind":"scim"`)
 	}
-	kept, err := filepath.Glob(filepath.Join(w.dir, "data/sallyport.db.replaced-*"))
-	if err != nil || len(kept) != 1 {
-		t.Errorf("the former store is at %v, %v", kept, err)
+	former, err := filepath.Glob(filepath.Join(w.dir, "data/sallyport.db.replaced-*"))
+	if err != nil || len(former) != 1 {
+		t.Errorf("the former store is at %v, %v", former, err)
 	}
 
 	writeFile(t, w.dir, "garbage.db", []byte("this is no store"))
