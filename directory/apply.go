@@ -52,7 +52,7 @@ func (d *Directory) applyUser(w store.Write) {
 	if w.Deleted {
 		idx.users.remove(id)
 		if ok {
-			idx.keys.remove(d.keyOf(old), id, idx.users)
+			idx.keys.remove(d.keyOf(old), id)
 		}
 		return
 	}
@@ -62,7 +62,7 @@ func (d *Directory) applyUser(w store.Write) {
 		u.groups, u.GroupIDs, u.GroupNames, u.Suspended = old.groups, old.GroupIDs, old.GroupNames, old.Suspended
 	}
 	if ok && d.keyOf(old) != d.keyOf(u) {
-		idx.keys.remove(d.keyOf(old), id, idx.users)
+		idx.keys.remove(d.keyOf(old), id)
 	}
 	d.replace(idx, u)
 }
@@ -70,7 +70,7 @@ func (d *Directory) applyUser(w store.Write) {
 // replace replaces the user that has the id of u.
 func (d *Directory) replace(idx *index, u *User) {
 	idx.users.put(u)
-	idx.keys.add(d.keyOf(u), u, idx.users)
+	idx.keys.put(d.keyOf(u), u)
 }
 
 // applyGroup replaces a group. It adds the group to changed if what decisions read

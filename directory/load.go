@@ -30,7 +30,7 @@ func (d *Directory) load(ctx context.Context) (store.Revision, error) {
 	l.markDamaged(verified.damagedMembers)
 	keys := newJoinIndex()
 	for u := range l.users.all {
-		keys.add(d.keyOf(u), u, l.users)
+		keys.put(d.keyOf(u), u)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
