@@ -20,7 +20,7 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 	if issuer := p.providerFor(token); issuer != p {
 		return issuer.Bearer(ctx, token)
 	}
-	m, err := p.discovered(ctx)
+	published, err := p.verifying(ctx)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -29,17 +29,17 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 		p.metrics.verified(err)
 		return Identity{}, err
 	}
-	digest, keys := sha256.Sum256([]byte(token)), m.keys.current()
+	digest, keys := sha256.Sum256([]byte(token)), published.current()
 	if id, ok := p.cachedIdentity(digest, keys); ok {
 		return id, nil
 	}
-	id, err := p.bearer(ctx, m, token)
+	id, err := p.bearer(ctx, token)
 	p.metrics.verified(err)
 	if err != nil {
 		return Identity{}, err
 	}
 	id.seen = p.cache.firstSeen(digest, time.Now())
-	if now := m.keys.current(); now.Equal(keys) { // otherwise a refresh came in between, and we cannot tell which keys verified it
+	if now := published.current(); now.Equal(keys) { // otherwise a refresh came in between, and we cannot tell which keys verified it
 		p.cache.put(digest, cachedToken{id, now})
 	}
 	return id, nil
@@ -63,11 +63,11 @@ func (p *Provider) Changed() <-chan struct{} { return p.changed.channel() }
 // the token is still valid. It does no I/O and verifies no signature.
 func (p *Provider) Cached(token string) (Identity, bool) {
 	issuer := p.providerFor(token)
-	m := issuer.metadata.Load()
-	if m == nil || len(token) > maxToken {
+	current := issuer.keys.current()
+	if current.IsZero() || len(token) > maxToken {
 		return Identity{}, false
 	}
-	return issuer.cachedIdentity(sha256.Sum256([]byte(token)), m.keys.current())
+	return issuer.cachedIdentity(sha256.Sum256([]byte(token)), current)
 }
 
 // providerFor returns the provider that must verify a token: that of the bearer
@@ -90,11 +90,11 @@ func (p *Provider) cachedIdentity(digest [sha256.Size]byte, keys time.Time) (Ide
 	return id, ok
 }
 
-func (p *Provider) bearer(ctx context.Context, m *metadata, token string) (Identity, error) {
+func (p *Provider) bearer(ctx context.Context, token string) (Identity, error) {
 	if len(p.settings.APIAudiences) == 0 {
 		return Identity{}, refuse(WrongAudience, "no api_audiences are configured, so bearer tokens are rejected")
 	}
-	c, err := p.verify(ctx, m, token, "jwt", "at+jwt")
+	c, err := p.verify(ctx, token, "jwt", "at+jwt")
 	if err != nil {
 		return Identity{}, err
 	}
@@ -133,15 +133,15 @@ func unverifiedIssuer(token string) string {
 
 // verify checks what all kinds of tokens have in common: form, type (one of types),
 // signature, issuer, times and tenant.
-func (p *Provider) verify(ctx context.Context, m *metadata, token string, types ...string) (*claims, error) {
+func (p *Provider) verify(ctx context.Context, token string, types ...string) (*claims, error) {
 	if err := checkForm(token, types); err != nil {
 		return nil, err
 	}
-	payload, by, err := m.keys.payload(ctx, token)
+	payload, by, err := p.keys.payload(ctx, token)
 	if err != nil {
 		return nil, err
 	}
-	c := &claims{keys: m.keys, signature: by}
+	c := &claims{keys: p.keys, signature: by}
 	if json.Unmarshal(payload, c) != nil || json.Unmarshal(payload, &c.all) != nil {
 		return nil, refuse(Malformed, "the token's claims are not a JSON object of the usual types")
 	}

@@ -32,12 +32,15 @@ var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
 // keys are the provider's public keys, by id. Only the document at its jwks_uri is
 // ever fetched; tokens can cause at most two fetches in minRefreshInterval.
 type keys struct {
-	url       string
 	client    *http.Client
 	count     func(result string)
-	withdrawn func() // called when a key is no longer published
+	withdrawn func()                                                     // called when a key is no longer published
+	save      func(byID map[string][]jose.JSONWebKey, fetched time.Time) // called with fetched keys before they are used; nil: they are not saved
 
-	mu       sync.Mutex // guards the fields below
+	mu       sync.Mutex                   // guards the fields below
+	url      string                       // "" before discovery
+	saved    map[string][]jose.JSONWebKey // from before the start; used if the first fetch fails
+	savedAt  time.Time                    // when the fetch of saved began
 	byID     map[string][]jose.JSONWebKey
 	fetched  time.Time       // when the fetch of byID began
 	begun    int             // how many fetches have begun
@@ -246,7 +249,13 @@ func (k *keys) start(now time.Time, asked string) {
 }
 
 func (k *keys) fetch(done chan struct{}) {
-	byID, err := k.download()
+	k.mu.Lock()
+	url, begun := k.url, k.tried
+	k.mu.Unlock()
+	byID, err := k.download(url)
+	if err == nil && k.save != nil {
+		k.save(byID, begun)
+	}
 	if err != nil {
 		err = fmt.Errorf("fetching the provider's keys: %w", err)
 		k.count("error")
@@ -265,6 +274,7 @@ func (k *keys) store(byID map[string][]jose.JSONWebKey, err error) (withdrawn bo
 	defer k.mu.Unlock()
 	k.inFlight = nil
 	if k.err = err; err != nil {
+		k.fallBack()
 		return false
 	}
 	for id, old := range k.byID {
@@ -285,20 +295,30 @@ func sameKey(a, b jose.JSONWebKey) bool {
 
 // download fetches the key set; the client bounds it by requestTimeout and maxResponse
 // and follows no redirects.
-func (k *keys) download() (map[string][]jose.JSONWebKey, error) {
-	resp, err := k.client.Get(k.url)
+func (k *keys) download(url string) (map[string][]jose.JSONWebKey, error) {
+	if url == "" {
+		return nil, errNotDiscovered
+	}
+	resp, err := k.client.Get(url)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s responded with %s", k.url, resp.Status)
+		return nil, fmt.Errorf("%s responded with %s", url, resp.Status)
 	}
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, err
 	}
 	return readKeys(data)
+}
+
+// publishedAt makes url the one that the keys are fetched from.
+func (k *keys) publishedAt(url string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.url = url
 }
 
 // current returns when the keys now in use were fetched; zero if they are too old.

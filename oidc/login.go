@@ -97,7 +97,7 @@ func (p *Provider) finish(ctx context.Context, m *metadata, f Flow, q url.Values
 	if raw == "" {
 		return Identity{}, errors.New("the token response has no ID token; does the registration allow openid?")
 	}
-	id, err := p.idToken(ctx, m, raw, token.AccessToken, f.Nonce)
+	id, err := p.idToken(ctx, raw, token.AccessToken, f.Nonce)
 	if err == nil && f.MaxAge > 0 {
 		err = checkAuthAge(id, f.MaxAge)
 	}
@@ -173,8 +173,8 @@ func exchangeError(err error) error {
 }
 
 // idToken checks an ID token (OpenID Connect Core 1.0 §3.1.3.7).
-func (p *Provider) idToken(ctx context.Context, m *metadata, raw, access, nonce string) (Identity, error) {
-	c, err := p.verify(ctx, m, raw, "jwt")
+func (p *Provider) idToken(ctx context.Context, raw, access, nonce string) (Identity, error) {
+	c, err := p.verify(ctx, raw, "jwt")
 	if err != nil {
 		return Identity{}, err
 	}

@@ -27,17 +27,16 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 // The caller must reject a token that was used before (§2.6, 8): until clocks agree, it
 // also names sessions that began a little after it was issued.
 func (p *Provider) Logout(ctx context.Context, token string) (LogoutToken, error) {
-	m, err := p.discovered(ctx)
-	if err != nil {
+	if _, err := p.verifying(ctx); err != nil {
 		return LogoutToken{}, err
 	}
-	t, err := p.logoutToken(ctx, m, token)
+	t, err := p.logoutToken(ctx, token)
 	p.metrics.verified(err)
 	return t, err
 }
 
-func (p *Provider) logoutToken(ctx context.Context, m *metadata, token string) (LogoutToken, error) {
-	c, err := p.verify(ctx, m, token, "logout+jwt", "jwt")
+func (p *Provider) logoutToken(ctx context.Context, token string) (LogoutToken, error) {
+	c, err := p.verify(ctx, token, "logout+jwt", "jwt")
 	if err != nil {
 		return LogoutToken{}, err
 	}

@@ -18,12 +18,12 @@ func (p *Provider) Probe(ctx context.Context) (Probe, error) {
 	if err != nil {
 		return Probe{}, err
 	}
-	keys, err := m.keys.download()
+	keys, err := p.keys.download(m.keysURL)
 	if err != nil {
 		return Probe{}, err
 	}
 	probe := Probe{Keys: len(keys)}
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, m.keys.url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, m.keysURL, nil)
 	if err != nil {
 		return probe, err
 	}

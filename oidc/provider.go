@@ -32,7 +32,9 @@ type Provider struct {
 	log        *slog.Logger
 	metrics    *metrics
 	metadata   atomic.Pointer[metadata] // nil before discovery
-	firstTry   sync.Once                // closes firstTried
+	keys       *keys
+	keyStore   KeyStore  // nil: keys are not kept over a restart
+	firstTry   sync.Once // closes firstTried
 	firstTried chan struct{}
 
 	changed       *signal // shared with bearerIssuers: a key was withdrawn
@@ -43,7 +45,7 @@ type Provider struct {
 
 // metadata is the result of discovery.
 type metadata struct {
-	keys     *keys
+	keysURL  string // jwks_uri
 	oauth    oauth2.Config
 	logout   string // end_session_endpoint; "" if there is none
 	namesIss bool   // callbacks always have iss (RFC 9207 §3)
@@ -65,6 +67,7 @@ func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
 	callback := publicURL.JoinPath("/.sallyport/callback")
 	p := &Provider{settings: s, secret: secret, callback: callback.String(), tenant: tenantOf(s.Issuer),
 		client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{}), changed: new(signal), bearerIssuers: map[string]*Provider{}}
+	p.keys = p.newKeys()
 	for _, b := range s.BearerIssuers {
 		if p.bearerIssuers[b.Issuer], err = p.newBearerIssuer(b); err != nil {
 			return nil, err
@@ -83,8 +86,15 @@ func (p *Provider) newBearerIssuer(s BearerIssuer) (*Provider, error) {
 	if claim == "" {
 		claim = "sub" // appsOnly is set, so this claim decides nothing
 	}
-	return &Provider{settings: Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim, Applications: s.Applications},
-		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, firstTried: make(chan struct{}), changed: p.changed, appsOnly: s.UserClaim == ""}, nil
+	other := &Provider{settings: Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim, Applications: s.Applications},
+		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, firstTried: make(chan struct{}), changed: p.changed, appsOnly: s.UserClaim == ""}
+	other.keys = other.newKeys()
+	return other, nil
+}
+
+// newKeys returns the keys of the provider, of which none is known yet.
+func (p *Provider) newKeys() *keys {
+	return &keys{client: p.client, count: p.metrics.refreshed, withdrawn: p.changed.notify}
 }
 
 // String returns the issuer, without secrets.
@@ -121,13 +131,14 @@ func (p *Provider) Run(ctx context.Context) error {
 }
 
 func (p *Provider) run(ctx context.Context) error {
+	p.loadSaved(ctx)
 	if err := p.discoverUntilFound(ctx); err != nil {
 		return err
 	}
 	p.log.Info("identity provider found", "issuer", p.settings.Issuer)
 	for {
 		pause := refreshInterval
-		if err := p.metadata.Load().keys.refresh(ctx); err != nil {
+		if err := p.keys.refresh(ctx); err != nil {
 			p.log.Warn("keys of the identity provider not refreshed", "err", err)
 			pause = maxPause
 		}
@@ -143,8 +154,12 @@ func (p *Provider) discoverUntilFound(ctx context.Context) error {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		m, err := p.discover(ctx)
 		if err == nil {
+			p.keys.publishedAt(m.keysURL)
 			p.metadata.Store(m)
 			return nil
+		}
+		if p.keys.useSaved() {
+			p.log.Warn("bearer tokens are verified with the keys from before the start", "fetched", p.keys.current())
 		}
 		p.firstTry.Do(func() { close(p.firstTried) })
 		p.log.Warn("identity provider not reached; trying again", "err", err, "pause", pause.String())
@@ -174,6 +189,15 @@ func (p *Provider) discovered(ctx context.Context) (*metadata, error) {
 		return m, nil
 	}
 	return nil, errNotDiscovered
+}
+
+// verifying returns the keys to verify tokens with. Before discovery, those are the keys
+// from before the start.
+func (p *Provider) verifying(ctx context.Context) (*keys, error) {
+	if _, err := p.discovered(ctx); err != nil && p.keys.current().IsZero() {
+		return nil, err
+	}
+	return p.keys, nil
 }
 
 // sleep waits for a random time between half of d and d, so that replicas do not act
@@ -220,7 +244,7 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
 	return &metadata{
-		keys: &keys{url: extra.Keys, client: p.client, count: p.metrics.refreshed, withdrawn: p.changed.notify},
+		keysURL: extra.Keys,
 		oauth: oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: string(p.secret), Endpoint: endpoint,
 			RedirectURL: p.callback, Scopes: p.settings.Scopes},
 		logout: extra.Logout, namesIss: extra.NamesIss, accountPrompt: accountPrompt(extra.Prompts),

@@ -41,6 +41,7 @@ func NewWorkloads(s WorkloadSettings, log *slog.Logger) (*Workloads, error) {
 		return nil, err
 	}
 	p := &Provider{settings: Settings{Issuer: s.Issuer}, tenant: tenantOf(s.Issuer), client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{}), changed: new(signal)}
+	p.keys = p.newKeys()
 	return &Workloads{p, s.Audiences, s.ClientIDs}, nil
 }
 
@@ -50,11 +51,10 @@ func (w *Workloads) Run(ctx context.Context) error { return w.provider.Run(ctx) 
 // Client returns the client ID or subject of the application that a token proves; ""
 // if the token is rejected. An error means that the token could not be checked.
 func (w *Workloads) Client(ctx context.Context, token string) (string, error) {
-	m, err := w.provider.discovered(ctx)
-	if err != nil {
+	if _, err := w.provider.verifying(ctx); err != nil {
 		return "", err
 	}
-	c, err := w.provider.verify(ctx, m, token, "jwt", "at+jwt")
+	c, err := w.provider.verify(ctx, token, "jwt", "at+jwt")
 	if errors.Is(err, ErrRefused) {
 		return "", nil
 	}

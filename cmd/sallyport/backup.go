@@ -80,7 +80,7 @@ func finishCopy(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = st.Update(ctx, func(w store.Writer) error { return errors.Join(session.Clear(w), putCopyMark(w)) })
+	_, err = st.Update(ctx, func(w store.Writer) error { return errors.Join(session.Clear(w), deleteIssuerKeys(w), putCopyMark(w)) })
 	return errors.Join(err, st.Close())
 }
 

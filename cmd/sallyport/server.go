@@ -60,6 +60,7 @@ func (s *server) wire(path string) error {
 	if s.provider, err = oidc.New(s.file.OIDC, publicURL, s.log); err != nil {
 		return err
 	}
+	s.provider.KeepKeys(keyStore{s.components.store})
 	pages, err := console.New()
 	if err != nil {
 		return err
@@ -90,6 +91,7 @@ func (s *server) wireSCIM() (err error) {
 		if err != nil {
 			return fmt.Errorf("scim.oauth: %w", err)
 		}
+		s.workloads.KeepKeys(keyStore{s.components.store})
 		parts.Workloads = s.workloads
 	}
 	s.scim = scim.New(parts)

@@ -29,6 +29,7 @@ type world struct {
 	dir      string
 	ca       *authority
 	entra    *entratest.Tenant
+	provider *httptest.Server // serves entra
 	upstream *httptest.Server
 	group    string // object ID of the group that the policy allows
 	token    string // for pushes; empty until the first is created
@@ -53,6 +54,7 @@ func (w *world) serveEntra() {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { tenant.ServeHTTP(rw, r) }))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{w.ca.pair(w.t, "entra.test")}}
 	server.StartTLS()
+	w.provider = server
 	w.t.Cleanup(server.Close)
 	tenant = entratest.New(server.URL, entratest.App{ClientID: "5a111900-0000-4000-8000-000000000001", Secret: "the client secret",
 		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback"}})
