@@ -13,8 +13,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"sallyport/access"
 	"sallyport/config"
+	"sallyport/directory"
+	"sallyport/proxy"
 )
 
 // tableRow is a row of the table of packages in docs/architecture.md.
@@ -269,6 +273,42 @@ func TestDesignIndex_NamesEveryPage(t *testing.T) {
 		}
 		if !strings.Contains(string(text), "\nStatus: in force since "+string(found[1])) && !strings.Contains(string(text), "\nStatus: superseded") {
 			t.Errorf("%s does not tell the status and date of its row", page)
+		}
+	}
+}
+
+// yamlBlock is an example in a document.
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+// TestPolicyGuide_IsTrue loads every example of docs/policy.md and runs the tests in it.
+func TestPolicyGuide_IsTrue(t *testing.T) {
+	page, err := os.ReadFile("docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := yamlBlock.FindAllStringSubmatch(string(page), -1)
+	if len(blocks) < 3 {
+		t.Errorf("there are only %d examples", len(blocks))
+	}
+	for _, block := range blocks {
+		rules, err := config.ParseRules("example", []byte("public_url: https://login.example.com\n"+block[1]))
+		if err != nil {
+			t.Errorf("%v in\n%s", err, block[1])
+			continue
+		}
+		compiled, err := proxy.CompileRules(rules.Settings)
+		if err != nil {
+			t.Errorf("%v in\n%s", err, block[1])
+			continue
+		}
+		tester := access.Tester{Policies: rules.Settings.Policies, Target: compiled.Target, Now: time.Now(),
+			User: func(name string) (*directory.User, error) { return nil, errors.New(name + " is not made up") }}
+		results := tester.Run(rules.Tests)
+		if len(results) == 0 {
+			t.Errorf("no tests in\n%s", block[1])
+		}
+		for _, r := range access.Failed(results) {
+			t.Errorf("%+v", r)
 		}
 	}
 }

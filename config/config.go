@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport/access"
 	"sallyport/audit"
 	"sallyport/listen"
 	"sallyport/oidc"
@@ -25,6 +26,8 @@ import (
 // File is a configuration file.
 type File struct {
 	proxy.Settings `yaml:",inline"`
+
+	Tests []access.Case `yaml:"tests" doc:"decisions that the rules must come to; a reload that changes one is refused"`
 
 	Listen  listen.Settings  `yaml:"listen" doc:"the addresses to listen on"`
 	TLS     listen.TLS       `yaml:"tls" doc:"how the public and scim listeners speak TLS"`
@@ -111,6 +114,64 @@ func Load(path string) (*File, error) {
 	return f, nil
 }
 
+// Rules are the parts of a configuration file that say who may reach what, and their tests.
+type Rules struct {
+	Settings proxy.Settings
+	Tests    []access.Case
+}
+
+// ReadRules reads the file at path for its rules alone. Mistakes elsewhere in it, and files that it names and that are not
+// there, do not matter.
+func ReadRules(path string) (text []byte, rules *Rules, err error) {
+	data, _, err := read(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	rules, err = ParseRules(path, data)
+	return data, rules, err
+}
+
+// ParseRules is [ReadRules] for the content of a file that is called name.
+func ParseRules(name string, data []byte) (*Rules, error) {
+	f, faults, _ := decode(name, "/", data)
+	faults = slices.DeleteFunc(faults, func(fault Fault) bool { return !aboutRules(fault.Path) })
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return &Rules{f.Proxy(), f.Tests}, nil
+}
+
+// ParseTests returns the tests in data, the content of a file that is called name and has no other key than tests.
+func ParseTests(name string, data []byte) ([]access.Case, error) {
+	var f struct {
+		Tests []access.Case `yaml:"tests"`
+	}
+	d := &decoder{name: name, positions: map[string]position{}}
+	if d.document(data, reflect.ValueOf(&f).Elem()) {
+		checkTests(f.Tests, d.fault)
+	}
+	if len(d.faults) > 0 {
+		return nil, d.sorted()
+	}
+	return f.Tests, nil
+}
+
+func checkTests(cases []access.Case, fault func(path, problem string)) {
+	for i, c := range cases {
+		c.Check(func(path, problem string) { fault(join(fmt.Sprintf("tests[%d]", i), path), problem) })
+	}
+}
+
+// aboutRules reports whether a fault at path can change what rules say. Paths of no key are those of the whole file.
+func aboutRules(path string) bool {
+	for _, key := range []string{"policies", "routes", "public_url", "trusted_proxies", "trust_group_names", "tests"} {
+		if strings.HasPrefix(path, key) {
+			return !strings.HasSuffix(path, "_file")
+		}
+	}
+	return path == ""
+}
+
 // read returns the content of the file at path, and its folder, at which relative paths start.
 func read(path string) (data []byte, dir string, err error) {
 	info, err := os.Stat(path)
@@ -178,6 +239,7 @@ func (f *File) check(fault func(path, problem string)) {
 		p.Check(policy.Options{TrustGroupNames: f.TrustGroupNames}, under(fmt.Sprintf("policies[%d]", i)))
 	}
 	f.checkPolicyNames(fault)
+	checkTests(f.Tests, fault)
 	f.OIDC.Check(under("oidc"))
 	f.Session.Check(under("session"))
 	f.SCIM.Check(under("scim"))

@@ -7,9 +7,12 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +103,16 @@ func joinKey(join string, u *User) string {
 
 // ByID returns the user with our id. It reads memory only and does not allocate.
 func (d *Directory) ByID(id string) (*User, bool) { return d.index.Load().users.find(id) }
+
+// Users returns every user as memory has them, by userName. A user who is pushed
+// meanwhile may be missing.
+func (d *Directory) Users() []*User {
+	users := d.index.Load().users.snapshot()
+	slices.SortFunc(users, func(a, b *User) int {
+		return cmp.Or(strings.Compare(a.UserName, b.UserName), strings.Compare(a.ID, b.ID))
+	})
+	return users
+}
 
 // NameOf returns the displayName of a member as memory has it, or "".
 func (d *Directory) NameOf(m Member) string {

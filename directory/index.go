@@ -47,6 +47,19 @@ func (idx *userIndex) remove(id string) {
 	s.mu.Unlock()
 }
 
+// snapshot returns every user.
+func (idx *userIndex) snapshot() (users []*User) {
+	for i := range idx.shards {
+		s := &idx.shards[i]
+		s.mu.RLock()
+		for _, u := range s.users {
+			users = append(users, u)
+		}
+		s.mu.RUnlock()
+	}
+	return users
+}
+
 // all yields every user. Only the goroutine that changes the index may call it.
 func (idx *userIndex) all(yield func(*User) bool) {
 	for i := range idx.shards {

@@ -46,6 +46,30 @@ type inMemory struct {
 	attributes *attributes
 }
 
+// Barred returns why the user may use nothing, whatever the rules say:
+// damaged_record, suspended or inactive_user. It returns "" if the rules decide.
+func (u *User) Barred() string {
+	switch {
+	case u.Damaged:
+		return "damaged_record"
+	case u.Suspended != nil:
+		return "suspended"
+	case !u.Active:
+		return "inactive_user"
+	}
+	return ""
+}
+
+const enterpriseURN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+
+// Manager returns the id of the user's manager (RFC 7643 §4.3), or "".
+func (u *User) Manager() string {
+	extension, _ := u.Attributes()[enterpriseURN].(map[string]any)
+	manager, _ := extension["manager"].(map[string]any)
+	id, _ := manager["value"].(string)
+	return id
+}
+
 // attributes is a document decoded on first use.
 type attributes struct {
 	once    sync.Once

@@ -154,6 +154,15 @@ func compileAttributes(m *Match, _ bool) (matcher, error) {
 	}, nil
 }
 
+// attributesText writes attributes as "department: Finance, Sales; title: CFO".
+func attributesText(m *Match) string {
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
+		texts = append(texts, name+": "+strings.Join(m.Attributes[name], ", "))
+	}
+	return strings.Join(texts, "; ")
+}
+
 func checkAttributes(m *Match, _ Options, fault faultFunc) {
 	for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
 		if _, err := parseAttribute(name); err != nil {

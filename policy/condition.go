@@ -10,7 +10,10 @@ import (
 )
 
 // condition is a compiled CEL expression (https://cel.dev) over the variables.
-type condition struct{ program cel.Program }
+type condition struct {
+	program cel.Program
+	asks    fact // that may be unknown; host and caller are known
+}
 
 // variable is what a condition can ask for. Each is declared by its whole name and with its type, so that an attribute
 // that does not exist, and a comparison of different types, are faults of the rule.
@@ -72,7 +75,15 @@ func compileCondition(text string) (*condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot be prepared: %w", err)
 	}
-	return &condition{program}, nil
+	return &condition{program, factsOf(ast)}, nil
+}
+
+// factsOf returns the facts that a condition reads.
+func factsOf(ast *cel.Ast) (asks fact) {
+	for _, reference := range ast.NativeRep().ReferenceMap() {
+		asks |= map[string]fact{"request.method": factMethod, "request.path": factPath, "request.time": factTime}[reference.Name]
+	}
+	return asks
 }
 
 // holds evaluates the condition. It returns onError if that fails or the result is

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // time zones are known in an image without files too
@@ -13,6 +15,15 @@ type Hours struct {
 	From string   `yaml:"from" doc:"when the hours begin, such as 08:00; when absent, 00:00"`
 	To   string   `yaml:"to" doc:"when they end, such as 18:30; when absent, 24:00; a time before from is on the next day"`
 	Zone string   `yaml:"zone" doc:"the time zone, such as Europe/Berlin; when absent, UTC"`
+}
+
+// String writes the hours as "mon-fri 08:00-18:00 Europe/Berlin".
+func (h *Hours) String() string {
+	words := []string{strings.Join(h.Days, ", "), "", h.Zone}
+	if h.From != "" || h.To != "" {
+		words[1] = cmp.Or(h.From, "00:00") + "-" + cmp.Or(h.To, "24:00")
+	}
+	return strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), " ")
 }
 
 // schedule is compiled Hours: on each of days a window begins at from and ends at to,

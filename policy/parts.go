@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -15,12 +16,15 @@ type part struct {
 	key     string // the YAML key in Match
 	names   bool   // it names callers; an allow rule needs such a part, a condition, or anyone
 	ofUsers bool   // no application can match it
+	asks    fact   // what it asks about beside the caller; a condition says itself
 	inDeny  string // why it is a mistake in a deny rule; "" if it is none
 
 	written func(*Match) bool
+	text    func(*Match) string              // what is written, in one line
 	check   func(*Match, Options, faultFunc) // reports faults of a part that is written, below its key; nil if it can have none
 	compile func(m *Match, allow bool) (matcher, error)
 	absent  func(m *Match, allow bool) matcher // what an absent part stands for; nil if for nothing
+	stands  string                             // what the absent part stands for, as text
 	changes func(m *Match) changer             // nil unless the part depends on the time
 }
 
@@ -34,7 +38,13 @@ type changer func(*Request) time.Time
 // faultFunc receives one fault: the path of a node in the configuration, and the problem.
 type faultFunc func(path, problem string)
 
-const partMaxAuthAge = "max_auth_age"
+const (
+	partGroups     = "groups"
+	partAllGroups  = "all_groups"
+	partRoles      = "roles"
+	partWhen       = "when"
+	partMaxAuthAge = "max_auth_age"
+)
 
 // parts lists every part of a rule, in the order of evaluation; Explain names the
 // first one that does not match. To add a part, add its field to [Match] and its
@@ -44,35 +54,50 @@ const partMaxAuthAge = "max_auth_age"
 // signing in again would help.
 var parts = [...]part{
 	{key: "anyone", inDeny: "means nothing in a deny rule; a deny rule without groups, users or roles is about everybody",
-		written: func(m *Match) bool { return m.Anyone }, compile: matchAll, absent: signedInOnly},
+		written: func(m *Match) bool { return m.Anyone },
+		text:    func(*Match) string { return "everybody" }, compile: matchAll, absent: signedInOnly, stands: "callers who are signed in"},
 	{key: "apps", names: true,
-		written: func(m *Match) bool { return len(m.Apps) > 0 }, check: checkApps, compile: compileApps, absent: usersOnly},
-	{key: "methods",
-		written: func(m *Match) bool { return len(m.Methods) > 0 }, check: checkMethods, compile: compileMethods, absent: usualMethodsOnly},
-	{key: "paths",
-		written: func(m *Match) bool { return len(m.Paths) > 0 }, check: checkPaths, compile: compilePaths},
-	{key: "networks",
-		written: func(m *Match) bool { return len(m.Networks) > 0 }, check: checkNetworks, compile: compileNetworks},
-	{key: "hours",
-		written: func(m *Match) bool { return m.Hours != nil }, check: checkHours, compile: compileHours, changes: hoursChange},
+		written: func(m *Match) bool { return len(m.Apps) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.Apps, ", ") }, check: checkApps, compile: compileApps, absent: usersOnly, stands: "users"},
+	{key: "methods", asks: factMethod,
+		written: func(m *Match) bool { return len(m.Methods) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.Methods, ", ") }, check: checkMethods, compile: compileMethods, absent: usualMethodsOnly, stands: strings.Join(usualMethods, ", ")},
+	{key: "paths", asks: factPath,
+		written: func(m *Match) bool { return len(m.Paths) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.Paths, ", ") }, check: checkPaths, compile: compilePaths},
+	{key: "networks", asks: factAddress,
+		written: func(m *Match) bool { return len(m.Networks) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.Networks, ", ") }, check: checkNetworks, compile: compileNetworks},
+	{key: "hours", asks: factTime,
+		written: func(m *Match) bool { return m.Hours != nil },
+		text:    func(m *Match) string { return m.Hours.String() }, check: checkHours, compile: compileHours, changes: hoursChange},
 	{key: "users", names: true, ofUsers: true,
-		written: func(m *Match) bool { return len(m.Users) > 0 }, check: checkUsers, compile: compileUsers},
+		written: func(m *Match) bool { return len(m.Users) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.Users, ", ") }, check: checkUsers, compile: compileUsers},
 	{key: "not_users", ofUsers: true,
-		written: func(m *Match) bool { return len(m.NotUsers) > 0 }, check: checkNotUsers, compile: compileNotUsers},
-	{key: "groups", names: true, ofUsers: true,
-		written: func(m *Match) bool { return len(m.Groups) > 0 }, check: checkGroups, compile: compileGroups},
-	{key: "all_groups", names: true, ofUsers: true,
-		written: func(m *Match) bool { return len(m.AllGroups) > 0 }, check: checkAllGroups, compile: compileAllGroups},
+		written: func(m *Match) bool { return len(m.NotUsers) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.NotUsers, ", ") }, check: checkNotUsers, compile: compileNotUsers},
+	{key: partGroups, names: true, ofUsers: true,
+		written: func(m *Match) bool { return len(m.Groups) > 0 },
+		text:    func(m *Match) string { return groupsText(m.Groups) }, check: checkGroups, compile: compileGroups},
+	{key: partAllGroups, names: true, ofUsers: true,
+		written: func(m *Match) bool { return len(m.AllGroups) > 0 },
+		text:    func(m *Match) string { return groupsText(m.AllGroups) }, check: checkAllGroups, compile: compileAllGroups},
 	{key: "unless_groups", ofUsers: true,
-		written: func(m *Match) bool { return len(m.UnlessGroups) > 0 }, check: checkUnlessGroups, compile: compileUnlessGroups},
-	{key: "roles", names: true,
-		written: func(m *Match) bool { return len(m.Roles) > 0 }, check: checkRoles, compile: compileRoles},
+		written: func(m *Match) bool { return len(m.UnlessGroups) > 0 },
+		text:    func(m *Match) string { return groupsText(m.UnlessGroups) }, check: checkUnlessGroups, compile: compileUnlessGroups},
+	{key: partRoles, names: true,
+		written: func(m *Match) bool { return len(m.Roles) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.Roles, ", ") }, check: checkRoles, compile: compileRoles},
 	{key: "attributes", names: true, ofUsers: true,
-		written: func(m *Match) bool { return len(m.Attributes) > 0 }, check: checkAttributes, compile: compileAttributes},
-	{key: "when",
-		written: func(m *Match) bool { return m.When != "" }, check: checkWhen, compile: compileWhen},
-	{key: partMaxAuthAge, inDeny: "belongs in an allow rule: it says how recent a login must be",
-		written: func(m *Match) bool { return m.MaxAuthAge != 0 }, check: checkMaxAuthAge, compile: compileMaxAuthAge, changes: maxAuthAgeChange},
+		written: func(m *Match) bool { return len(m.Attributes) > 0 },
+		text:    attributesText, check: checkAttributes, compile: compileAttributes},
+	{key: partWhen,
+		written: func(m *Match) bool { return m.When != "" },
+		text:    func(m *Match) string { return m.When }, check: checkWhen, compile: compileWhen},
+	{key: partMaxAuthAge, asks: factLogin, inDeny: "belongs in an allow rule: it says how recent a login must be",
+		written: func(m *Match) bool { return m.MaxAuthAge != 0 },
+		text:    func(m *Match) string { return m.MaxAuthAge.String() }, check: checkMaxAuthAge, compile: compileMaxAuthAge, changes: maxAuthAgeChange},
 }
 
 // matcher compiles the part of a rule, as written or by its absence.
@@ -387,3 +412,12 @@ func checkTexts(texts []string, fault faultFunc) {
 }
 
 func index(i int) string { return fmt.Sprintf("[%d]", i) }
+
+// groupsText names groups by their names, or by their ids.
+func groupsText(groups []GroupRef) string {
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = cmp.Or(g.Name, g.ID)
+	}
+	return strings.Join(names, ", ")
+}

@@ -112,6 +112,7 @@ type Policy struct {
 	reports bool // some rule is in report mode
 	ids     []string
 	names   []string
+	apps    []string
 	anyone  bool
 }
 
@@ -132,7 +133,8 @@ func Compile(lists []Named, o Options) (*Policy, error) {
 	}
 	slices.Sort(p.ids)
 	slices.Sort(p.names)
-	p.ids, p.names = slices.Compact(p.ids), slices.Compact(p.names)
+	slices.Sort(p.apps)
+	p.ids, p.names, p.apps = slices.Compact(p.ids), slices.Compact(p.names), slices.Compact(p.apps)
 	return p, nil
 }
 
@@ -149,12 +151,10 @@ func faults(lists []Named, o Options) error {
 func (p *Policy) add(r rule, written Rule) {
 	p.rules = append(p.rules, r)
 	p.reports = p.reports || r.report
-	m := written.Deny
-	if r.allow {
-		m = written.Allow
-		p.anyone = p.anyone || m.Anyone && !r.report
-	}
-	for _, g := range slices.Concat(m.Groups, m.AllGroups, m.UnlessGroups) {
+	m := written.match()
+	p.anyone = p.anyone || r.allow && m.Anyone && !r.report
+	p.apps = append(p.apps, m.Apps...)
+	for _, g := range m.groups() {
 		if g.ID != "" {
 			p.ids = append(p.ids, g.ID)
 		} else {
@@ -163,11 +163,34 @@ func (p *Policy) add(r rule, written Rule) {
 	}
 }
 
+// match returns what the rule is about.
+func (r Rule) match() *Match {
+	if r.Allow != nil {
+		return r.Allow
+	}
+	return r.Deny
+}
+
+func (m *Match) groups() []GroupRef { return slices.Concat(m.Groups, m.AllGroups, m.UnlessGroups) }
+
+// Groups returns every group that the rules name, as they name it.
+func (n Named) Groups() (groups []GroupRef) {
+	for _, r := range n.Rules {
+		if m := r.match(); m != nil {
+			groups = append(groups, m.groups()...)
+		}
+	}
+	return groups
+}
+
 // GroupIDs returns the object IDs of the groups that the rules name, sorted.
 func (p *Policy) GroupIDs() []string { return p.ids }
 
 // GroupNames returns the names of the groups that the rules name without an ID, sorted.
 func (p *Policy) GroupNames() []string { return p.names }
+
+// Apps returns the client IDs of the applications that the rules name, sorted.
+func (p *Policy) Apps() []string { return p.apps }
 
 // AllowsAnyone reports whether a rule in force allows callers who are not signed in.
 func (p *Policy) AllowsAnyone() bool { return p.anyone }
@@ -216,31 +239,4 @@ func (p *Policy) verdict(req *Request, reports bool) Verdict {
 		v.Until = Earlier(v.Until, until)
 	}
 	return v
-}
-
-// Step is how one rule applies to a request.
-type Step struct {
-	Rule    string `json:"rule"`
-	Effect  string `json:"effect"` // allow or deny
-	Mode    string `json:"mode,omitempty"`
-	Matched bool   `json:"matched"`
-	Missed  string `json:"missed,omitempty"` // the part that did not match
-}
-
-// Explain returns one step for every rule, in their order.
-func (p *Policy) Explain(req *Request) []Step {
-	steps := make([]Step, 0, len(p.rules))
-	for i := range p.rules {
-		rule := &p.rules[i]
-		missed := rule.misses(req)
-		s := Step{Rule: rule.name, Effect: "deny", Matched: missed == "", Missed: missed}
-		if rule.allow {
-			s.Effect = "allow"
-		}
-		if rule.report {
-			s.Mode = "report"
-		}
-		steps = append(steps, s)
-	}
-	return steps
 }

@@ -17,6 +17,10 @@ type rule struct {
 
 type compiledPart struct {
 	key     string
+	text    string // what is written, or what its absence stands for
+	written bool
+	groups  []GroupRef // of which the part wants membership
+	asks    fact
 	matches matcher
 }
 
@@ -38,13 +42,31 @@ func compileRule(name string, written Rule) (rule, error) {
 			return rule{}, err
 		}
 		if matches != nil {
-			r.parts = append(r.parts, compiledPart{parts[i].key, matches})
+			r.parts = append(r.parts, parts[i].compiled(m, matches))
 		}
 		if parts[i].changes != nil && parts[i].written(m) {
 			r.changers = append(r.changers, parts[i].changes(m))
 		}
 	}
 	return r, nil
+}
+
+func (p *part) compiled(m *Match, matches matcher) compiledPart {
+	c := compiledPart{key: p.key, text: p.stands, asks: p.asks, matches: matches}
+	if c.written = p.written(m); c.written {
+		c.text = p.text(m)
+	}
+	switch p.key {
+	case partWhen:
+		if condition, err := compileCondition(m.When); err == nil {
+			c.asks = condition.asks
+		}
+	case partGroups:
+		c.groups = m.Groups
+	case partAllGroups:
+		c.groups = m.AllGroups
+	}
+	return c
 }
 
 // keyUntil is the key of the time at which a rule ends.

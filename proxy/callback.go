@@ -112,7 +112,7 @@ func (p *Proxy) resolveUser(identity oidc.Identity) (*directory.User, Reason) {
 	if !ok {
 		return nil, unknownUser
 	}
-	return user, userReason(user)
+	return user, Reason(user.Barred())
 }
 
 // loginDenied denies the login of somebody who proved who they are, and may not sign in.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"sallyport/access"
 	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/policy"
@@ -69,16 +70,13 @@ const preflightReason = policy.Reason("cors_preflight")
 // application.
 func setPolicyRequest(q *policy.Request, req *request, c *caller, u *directory.User, now time.Time) {
 	*q = policy.Request{Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Address: req.client, Time: now,
-		Authenticated: c.authenticated(), App: c.app()}
-	q.Anonymous = u == nil && q.App == ""
-	if q.App != "" {
-		q.Roles = c.token.Roles
+		Authenticated: c.authenticated()}
+	app := c.app()
+	var roles []string
+	if app != "" {
+		roles = c.token.Roles
 	}
-	if u != nil {
-		q.UserID, q.UserName, q.ExternalID = u.ID, u.UserName, u.ExternalID
-		q.GroupIDs, q.GroupNames, q.Roles = u.GroupIDs, u.GroupNames, u.Roles
-		q.Attributes = u
-	}
+	access.SetCaller(q, u, app, roles)
 }
 
 // denialByPolicy turns a decision that does not allow into a denial. An anonymous caller gets 401, not 403: signing in

@@ -173,23 +173,10 @@ func (p *Proxy) checkUser(c *caller, now time.Time) (*directory.User, *denial) {
 	if !ok {
 		return nil, deny(unknownUser, "")
 	}
-	if reason := userReason(user); reason != "" {
-		return user, deny(reason, "")
+	if barred := user.Barred(); barred != "" {
+		return user, deny(Reason(barred), "")
 	}
 	return user, p.checkCredential(c, user, now)
-}
-
-// userReason returns why a user may not use anything, or "".
-func userReason(user *directory.User) Reason {
-	switch {
-	case user.Damaged:
-		return damagedRecord
-	case user.Suspended != nil:
-		return suspendedUser
-	case !user.Active:
-		return inactiveUser
-	}
-	return ""
 }
 
 // checkCredential returns why the session or the token of a caller is no longer valid for the user, or nil.

@@ -141,6 +141,23 @@ func (rt *routing) trusts(addr netip.Addr) bool {
 // compile compiles settings that [Settings.Check] accepted. Upstreams that did not change keep the connections that old
 // has.
 func compile(s Settings, old *routing) (*routing, error) {
+	rt, err := compileRules(s)
+	if err != nil {
+		return nil, err
+	}
+	if rt.secret, err = readSecret(s.ForwardAuth.SecretFile); err != nil {
+		return nil, fmt.Errorf("forward_auth.secret_file: %w", err)
+	}
+	for i, r := range s.Routes {
+		if rt.routes[i].upstream, err = old.upstreamOf(r); err != nil {
+			return nil, fmt.Errorf("route %s: upstream: %w", r.Name, err)
+		}
+	}
+	return rt, nil
+}
+
+// compileRules compiles all of the settings that decisions depend on. It reads no files.
+func compileRules(s Settings) (*routing, error) {
 	public, err := parsePublicURL(s.PublicURL)
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
@@ -149,9 +166,6 @@ func compile(s Settings, old *routing) (*routing, error) {
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
 	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
-	}
-	if rt.secret, err = readSecret(s.ForwardAuth.SecretFile); err != nil {
-		return nil, fmt.Errorf("forward_auth.secret_file: %w", err)
 	}
 	rt.hsts = s.HSTS.header(public, rt.host)
 	for _, text := range s.TrustedProxies {
@@ -166,9 +180,6 @@ func compile(s Settings, old *routing) (*routing, error) {
 		compiled, err := compileRoute(r, s, folding)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", r.Name, err)
-		}
-		if compiled.upstream, err = old.upstreamOf(r); err != nil {
-			return nil, fmt.Errorf("route %s: upstream: %w", r.Name, err)
 		}
 		rt.routes = append(rt.routes, compiled)
 		rt.hosts[compiled.host] = append(rt.hosts[compiled.host], compiled)

@@ -23,6 +23,7 @@ import (
 type control struct {
 	admin       *admin.Admin
 	needRestart func() []string // the changed keys that are not in force; nil if no server runs
+	questions   *questions
 	log         *slog.Logger
 }
 
@@ -62,6 +63,11 @@ func (c *control) operations() map[string]operation {
 		"POST /held/release":              c.releaseHeld,
 		"POST /held/reject":               c.rejectHeld,
 		"POST /reload":                    c.reload,
+		"POST /explain":                   c.questions.explain,
+		"POST /access/who":                c.questions.who,
+		"POST /access/what":               c.questions.what,
+		"POST /access/diff":               c.questions.diff,
+		"POST /access/test":               c.questions.test,
 	}
 }
 
@@ -70,7 +76,7 @@ func query[T any](read func(context.Context, admin.Actor) (T, error)) operation 
 	return func(ctx context.Context, actor admin.Actor, _ *http.Request) (any, error) { return read(ctx, actor) }
 }
 
-const maxControlBody = 64 << 10 // bytes
+const maxControlBody = 4 << 20 // bytes: two configuration files
 
 // serve writes the result of op as JSON, or its error as {"error": …}.
 func (c *control) serve(w http.ResponseWriter, r *http.Request, op operation) {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/listen"
+	"sallyport/proxy"
 )
 
 // controlClient calls the control socket of the running server. If no server runs, it opens the store itself and serves
@@ -136,7 +137,12 @@ func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, us
 		if err != nil {
 			return err
 		}
-		api := &control{admin: parts.admin(nil), log: log}
+		rules, err := proxy.CompileRules(c.file.Proxy())
+		if err != nil {
+			return err
+		}
+		operators := parts.admin(nil)
+		api := &control{admin: operators, questions: &questions{admin: operators, directory: parts.directory, rules: func() *proxy.Rules { return rules }}, log: log}
 		server := &http.Server{Handler: api.handler(), ReadHeaderTimeout: listen.HeaderTimeout, ConnContext: withPeer}
 		go func() { _ = server.Serve(l) }()
 		defer server.Close()

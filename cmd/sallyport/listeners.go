@@ -90,7 +90,11 @@ func (s *server) redirectHandler() http.Handler {
 	return s.certs.HTTPChallenges(http.HandlerFunc(s.proxy.ServePlain))
 }
 
+func (s *server) questions() *questions {
+	return &questions{admin: s.admin, directory: s.components.directory, rules: s.proxy.Rules, provider: s.provider}
+}
+
 // control serves operators' commands.
 func (s *server) control() *control {
-	return &control{admin: s.admin, needRestart: s.reloader.NeedRestart, log: s.log}
+	return &control{admin: s.admin, needRestart: s.reloader.NeedRestart, questions: s.questions(), log: s.log}
 }

@@ -18,6 +18,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
 		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), scimCommand(),
+		explainCommand(), accessCommand(), testCommand(),
 		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), reloadCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
 	)
 	return root

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/config"
@@ -80,6 +81,9 @@ func (s *server) wire(path string) error {
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	s.admin = s.components.admin(s.reloader.Reload)
 	s.registry = s.metrics()
+	if err := s.checkTests(s.file); err != nil { // a test may be about somebody who has left since
+		s.log.Warn("the rules fail their tests; a reload would be refused", "err", err)
+	}
 	return s.proxy.Load(s.file.Proxy())
 }
 
@@ -104,10 +108,29 @@ func (s *server) apply(file *config.File) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkTests(file); err != nil {
+		return err
+	}
 	if err := s.proxy.Load(file.Proxy()); err != nil {
 		return err
 	}
 	s.certs.Reload(cert)
+	return nil
+}
+
+// checkTests returns an error that names the tests in file that its rules fail.
+func (s *server) checkTests(file *config.File) error {
+	results, err := s.questions().runTests(context.Background(), admin.System("reload"), file.Proxy(), file.Tests)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, r := range access.Failed(results) {
+		failed = append(failed, fmt.Errorf("%s: want %s, got %s", r.Case, r.Want, r.Got))
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("%d of %d tests in the file fail; `sallyport test` runs them:\n%w", len(failed), len(results), errors.Join(failed...))
+	}
 	return nil
 }
 

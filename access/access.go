@@ -1,0 +1,58 @@
+// Package access answers who may reach what, and why: for one request, for one route,
+// for one user, and for the difference that new rules make.
+//
+// Every answer comes from the policies that the proxy decides by, and from users as the
+// directory has them in memory. The package changes nothing and does no I/O.
+package access
+
+import (
+	"time"
+
+	"sallyport/directory"
+	"sallyport/policy"
+)
+
+// Route is a route as far as decisions depend on it.
+type Route struct {
+	Name, Host, Path string
+	Owner            string // whom people may ask
+	Session, Bearer  bool   // what the route accepts
+	Policy           *policy.Policy
+}
+
+// Target is a request without its caller, and the route that it is for.
+type Target struct {
+	Route              *Route
+	Method, Host, Path string // Path as rules read it
+
+	// Decide decides a request for the target, by every way in which servers could read its path.
+	Decide func(*policy.Request) policy.Decision
+}
+
+// Caller is who makes a request: a user, an application, or nobody who is known.
+type Caller struct {
+	User  *directory.User
+	App   string   // client ID of an application that calls for itself
+	Roles []string // that the token gives the application
+}
+
+// SetCaller sets the fields of a request that say who makes it. The user is nil for an
+// application and for an anonymous caller.
+func SetCaller(req *policy.Request, user *directory.User, app string, roles []string) {
+	req.Anonymous = user == nil && app == ""
+	if req.App = app; app != "" {
+		req.Roles = roles
+	}
+	if user != nil {
+		req.UserID, req.UserName, req.ExternalID = user.ID, user.UserName, user.ExternalID
+		req.GroupIDs, req.GroupNames, req.Roles = user.GroupIDs, user.GroupNames, user.Roles
+		req.Attributes = user
+	}
+}
+
+// Circumstances are what a decision depends on beside caller and target.
+type Circumstances struct {
+	Time    time.Time
+	Address string    // of the client; "" if unknown
+	Login   time.Time // when the caller signed in
+}

@@ -1,0 +1,134 @@
+package access
+
+import (
+	"cmp"
+	"net/netip"
+
+	"sallyport/directory"
+	"sallyport/policy"
+)
+
+// Explanation is a decision and everything that it rests on.
+type Explanation struct {
+	Caller  CallerFacts   `json:"caller"`
+	Request RequestFacts  `json:"request"`
+	Route   RouteFacts    `json:"route"`
+	Allow   bool          `json:"allow"`
+	Reason  string        `json:"reason"`
+	Rule    string        `json:"rule,omitempty"` // that decides; "" if none does
+	Rules   []policy.Step `json:"rules"`
+	Hints   []string      `json:"hints,omitempty"` // what would change the decision
+}
+
+// CallerFacts are what the directory says of a caller.
+type CallerFacts struct {
+	Kind       string      `json:"kind"` // user, application or anonymous
+	ID         string      `json:"id,omitempty"`
+	UserName   string      `json:"userName,omitempty"`
+	ExternalID string      `json:"externalId,omitempty"`
+	Name       string      `json:"displayName,omitempty"`
+	Barred     string      `json:"barred,omitempty"` // why a user may use nothing, such as inactive_user
+	Manager    string      `json:"manager,omitempty"`
+	Groups     []GroupName `json:"groups,omitempty"`
+	Roles      []string    `json:"roles,omitempty"`
+}
+
+// GroupName names a group.
+type GroupName struct {
+	ID   string `json:"id,omitempty"` // externalId
+	Name string `json:"displayName"`
+}
+
+// RequestFacts are the request that was decided.
+type RequestFacts struct {
+	Method  string `json:"method"`
+	Host    string `json:"host"`
+	Path    string `json:"path"`
+	Address string `json:"address,omitempty"`
+}
+
+// RouteFacts are the route that the request is for.
+type RouteFacts struct {
+	Name  string `json:"name"`
+	Host  string `json:"host"`
+	Path  string `json:"path"`
+	Owner string `json:"owner,omitempty"`
+}
+
+// ReasonNotSignedIn is the reason of a denial of nobody who is known. The other reasons
+// are those of policies and of [directory.User.Barred].
+const ReasonNotSignedIn = "not_signed_in"
+
+// Explain decides a request as the proxy does and says why. managers finds a user by
+// id, to name the caller's manager.
+func Explain(t Target, c Caller, in Circumstances, managers func(id string) (*directory.User, bool)) Explanation {
+	e := Explanation{Caller: factsOf(c, managers), Route: RouteFacts{t.Route.Name, t.Route.Host, t.Route.Path, t.Route.Owner},
+		Request: RequestFacts{t.Method, t.Host, t.Path, in.Address}}
+	req := newRequest(t, c, in)
+	e.Rules = t.Route.Policy.Explain(req)
+	d := decide(t, c, req)
+	e.Allow, e.Reason, e.Rule = d.Allow, string(d.Reason), d.Rule
+	if !e.Allow {
+		e.Hints = hints(t, c, req, &e)
+	}
+	return e
+}
+
+// decide returns the decision about a request of a caller with a valid session or token.
+func decide(t Target, c Caller, req *policy.Request) policy.Decision {
+	if c.User != nil && c.User.Barred() != "" {
+		return barredDecision(t, c, req)
+	}
+	if c.App != "" && !t.Route.Bearer { // its token is not read
+		req = anonymous(req)
+	}
+	own := *req
+	d := t.Decide(&own)
+	if !d.Allow && req.Anonymous {
+		d.Reason = ReasonNotSignedIn
+	}
+	return d
+}
+
+// barredDecision returns the decision about a user who may use nothing. Where the
+// rules let anyone in, such a user counts as nobody.
+func barredDecision(t Target, c Caller, req *policy.Request) policy.Decision {
+	if t.Route.Policy.AllowsAnyone() {
+		if d := t.Decide(anonymous(req)); d.Allow {
+			return d
+		}
+	}
+	return policy.Decision{Verdict: policy.Verdict{Reason: policy.Reason(c.User.Barred())}}
+}
+
+// anonymous returns the same request of nobody.
+func anonymous(req *policy.Request) *policy.Request {
+	return &policy.Request{Anonymous: true, Method: req.Method, Host: req.Host, Path: req.Path, Address: req.Address, Time: req.Time}
+}
+
+func newRequest(t Target, c Caller, in Circumstances) *policy.Request {
+	req := &policy.Request{Method: t.Method, Host: t.Host, Path: t.Path, Time: in.Time, Authenticated: in.Login}
+	req.Address, _ = netip.ParseAddr(in.Address) // unknown if it is not an address
+	SetCaller(req, c.User, c.App, c.Roles)
+	return req
+}
+
+func factsOf(c Caller, managers func(id string) (*directory.User, bool)) CallerFacts {
+	switch {
+	case c.App != "":
+		return CallerFacts{Kind: "application", ID: c.App, Roles: c.Roles}
+	case c.User == nil:
+		return CallerFacts{Kind: "anonymous"}
+	}
+	u := c.User
+	f := CallerFacts{Kind: "user", ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, Name: u.DisplayName, Barred: u.Barred(), Roles: u.Roles}
+	for i := range u.GroupIDs {
+		f.Groups = append(f.Groups, GroupName{u.GroupIDs[i], u.GroupNames[i]})
+	}
+	if id := u.Manager(); id != "" && managers != nil {
+		if m, ok := managers(id); ok {
+			f.Manager = cmp.Or(m.UserName, m.DisplayName)
+		}
+	}
+	return f
+}

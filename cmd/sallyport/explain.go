@@ -1,0 +1,175 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/access"
+	"sallyport/policy"
+)
+
+func explainCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "explain URL",
+		Short: "Say whether a caller may make a request, and why",
+		Long: "Say whether a caller may make a request, and why: who the caller is, which route receives the request, how each rule\n" +
+			"applies, and what would change the decision. It is decided as the proxy decides it, by the rules and the directory of\n" +
+			"the running server, for somebody who signed in just now. Exits with 2 if the request would be denied.",
+		Example: "  sallyport explain --user ada@example.com https://grafana.example.com/d/1\n" +
+			"  sallyport explain --app 00000000-0000-0000-0000-000000000009 --method POST api.example.com/orders",
+		Args: cobra.ExactArgs(1),
+	}
+	var ask explainRequest
+	c.Flags().StringVar(&ask.User, "user", "", "the `USER` who asks, by userName, e-mail address, externalId or id")
+	c.Flags().StringVar(&ask.App, "app", "", "the client `ID` of an application that asks for itself")
+	c.Flags().StringSliceVar(&ask.Roles, "role", nil, "a `ROLE` that the token gives the application; may be repeated")
+	bearer := c.Flags().String("bearer", "", "a `FILE` with the bearer token of the request; - is standard input")
+	anonymous := c.Flags().Bool("anonymous", false, "nobody is signed in")
+	c.Flags().StringVar(&ask.Method, "method", http.MethodGet, "the `METHOD` of the request")
+	c.Flags().StringVar(&ask.Address, "from", "", "the `ADDRESS` of the client")
+	addOutputFlag(c)
+	c.MarkFlagsMutuallyExclusive("user", "app", "bearer", "anonymous")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if ask.User == "" && ask.App == "" && *bearer == "" && !*anonymous {
+			return errors.New("say who asks: --user, --app, --bearer or --anonymous")
+		}
+		ask.URL = args[0]
+		if *bearer != "" {
+			token, err := readToken(cmd, *bearer)
+			if err != nil {
+				return err
+			}
+			ask.Bearer = token
+		}
+		return explain(cmd, ask)
+	}
+	return c
+}
+
+const maxTokenFile = 64 << 10 // bytes
+
+func readToken(cmd *cobra.Command, path string) (string, error) {
+	in := cmd.InOrStdin()
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxTokenFile))
+	if err != nil {
+		return "", fmt.Errorf("reading the token: %w", err)
+	}
+	token := strings.TrimSpace(string(data))
+	if token == "" {
+		return "", fmt.Errorf("%s holds no token", path)
+	}
+	return token, nil
+}
+
+func explain(cmd *cobra.Command, ask explainRequest) error {
+	client, err := newControlClient(cmd)
+	if err != nil {
+		return err
+	}
+	var e access.Explanation
+	if err := client.call(cmd.Context(), http.MethodPost, "/explain", ask, &e); err != nil {
+		return err
+	}
+	if format, _ := cmd.Flags().GetString("output"); format == "table" {
+		writeExplanation(cmd.OutOrStdout(), e)
+	} else if err := printTable(cmd, explanationTable(e)); err != nil {
+		return err
+	}
+	if !e.Allow {
+		return fmt.Errorf("%w: %s", errDenied, e.Reason)
+	}
+	return nil
+}
+
+// explanationTable has a row for each rule.
+func explanationTable(e access.Explanation) table {
+	t := table{heads: []string{"rule", "effect", "mode", "matched", "missed"}, values: e}
+	for _, s := range e.Rules {
+		t.rows = append(t.rows, []string{s.Rule, s.Effect, s.Mode, yesNo(s.Matched), s.Missed})
+	}
+	return t
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// writeExplanation writes a tree for people: caller, request and route, rules, decision.
+func writeExplanation(out io.Writer, e access.Explanation) {
+	line := func(format string, values ...any) { fmt.Fprintln(out, printable(fmt.Sprintf(format, values...))) }
+	writeCaller(line, e.Caller)
+	line("%s https://%s%s", e.Request.Method, e.Request.Host, e.Request.Path)
+	line("  route     %s (%s%s)", e.Route.Name, e.Route.Host, e.Route.Path)
+	if e.Route.Owner != "" {
+		line("  owner     %s", e.Route.Owner)
+	}
+	for _, s := range e.Rules {
+		writeStep(line, s)
+	}
+	decision := "denied"
+	if e.Allow {
+		decision = "allowed"
+	}
+	line("%s: %s", decision, strings.TrimSuffix(e.Reason+" by "+e.Rule, " by "))
+	for _, hint := range e.Hints {
+		line("  %s", hint)
+	}
+}
+
+func writeCaller(line func(string, ...any), c access.CallerFacts) {
+	switch c.Kind {
+	case "anonymous":
+		line("nobody who is signed in")
+		return
+	case "application":
+		line("application %s", c.ID)
+	default:
+		line("user %s (%s)", c.UserName, cmp.Or(c.Name, c.ID))
+		line("  id        %s", c.ID)
+	}
+	if c.Barred != "" {
+		line("  barred    %s", c.Barred)
+	}
+	var groups []string
+	for _, g := range c.Groups {
+		groups = append(groups, g.Name)
+	}
+	for _, fact := range [][2]string{{"groups", strings.Join(groups, ", ")}, {"roles", strings.Join(c.Roles, ", ")}, {"manager", c.Manager}} {
+		if fact[1] != "" {
+			line("  %-9s %s", fact[0], fact[1])
+		}
+	}
+}
+
+func writeStep(line func(string, ...any), s policy.Step) {
+	matched := "does not match"
+	if s.Matched {
+		matched = "matches"
+	}
+	mode := ""
+	if s.Mode != "" {
+		mode = " (report only)"
+	}
+	line("  %-9s %s %s%s", s.Effect, s.Rule, matched, mode)
+	for _, p := range s.Parts {
+		line("    %-3s %s: %s", yesNo(p.Matched), p.Part, p.Text)
+	}
+}

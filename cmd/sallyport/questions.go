@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"sallyport/access"
+	"sallyport/admin"
+	"sallyport/config"
+	"sallyport/directory"
+	"sallyport/oidc"
+	"sallyport/proxy"
+)
+
+// questions serves the questions about who may reach what on the control socket.
+type questions struct {
+	admin     *admin.Admin
+	directory *directory.Directory
+	rules     func() *proxy.Rules // in force
+	provider  *oidc.Provider      // nil if no server runs
+}
+
+// explainRequest asks about one request. At most one of User, App and Bearer is set; none asks about an anonymous caller.
+type explainRequest struct {
+	User    string   `json:"user,omitempty"`
+	App     string   `json:"app,omitempty"`
+	Roles   []string `json:"roles,omitempty"` // of App
+	Bearer  string   `json:"bearer,omitempty"`
+	Method  string   `json:"method"`
+	URL     string   `json:"url"`
+	Address string   `json:"address,omitempty"`
+}
+
+func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[explainRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	caller, err := q.caller(ctx, actor, body)
+	if err != nil {
+		return nil, err
+	}
+	target, err := q.rules().Target(body.Method, body.URL)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC()
+	return access.Explain(target, caller, access.Circumstances{Time: now, Login: now, Address: body.Address}, q.directory.ByID), nil
+}
+
+func (q *questions) caller(ctx context.Context, actor admin.Actor, body explainRequest) (access.Caller, error) {
+	switch {
+	case body.User != "":
+		u, err := q.user(ctx, actor, body.User)
+		return access.Caller{User: u}, err
+	case body.Bearer != "":
+		return q.bearer(ctx, body.Bearer)
+	}
+	return access.Caller{App: body.App, Roles: body.Roles}, nil
+}
+
+func (q *questions) user(ctx context.Context, actor admin.Actor, name string) (*directory.User, error) {
+	id, err := q.admin.FindUser(ctx, actor, name)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := q.directory.ByID(id)
+	if !ok {
+		return nil, fmt.Errorf("%s was removed just now", name)
+	}
+	return u, nil
+}
+
+// bearer returns the caller to whom a token identifies.
+func (q *questions) bearer(ctx context.Context, token string) (access.Caller, error) {
+	if q.provider == nil {
+		return access.Caller{}, fmt.Errorf("%w, which the keys of the token's issuer are needed for", admin.ErrNoServer)
+	}
+	id, err := q.provider.Bearer(ctx, strings.TrimSpace(token))
+	switch {
+	case err != nil:
+		return access.Caller{}, fmt.Errorf("the token is not accepted: %w", err)
+	case id.App != "":
+		return access.Caller{App: id.App, Roles: id.Roles}, nil
+	}
+	u, ok := q.directory.Lookup(id.Key)
+	if !ok {
+		return access.Caller{}, fmt.Errorf("the token is valid, but nobody was pushed with its user claim %q, so that requests with it are denied (unknown_user)", id.Key)
+	}
+	return access.Caller{User: u}, nil
+}
+
+// reachRequest asks who reaches a route, or what a user reaches.
+type reachRequest struct {
+	Route   string `json:"route,omitempty"`
+	User    string `json:"user,omitempty"`
+	Method  string `json:"method,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Address string `json:"address,omitempty"`
+}
+
+func (b reachRequest) scope() access.Scope {
+	return access.Scope{Method: b.Method, Path: b.Path, Address: b.Address, Time: time.Now().UTC()}
+}
+
+// who responds with everybody who reaches one route, or each of them.
+func (q *questions) who(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[reachRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	routes := q.rules().Routes()
+	if body.Route != "" {
+		route, ok := q.rules().Route(body.Route)
+		if !ok {
+			return nil, noSuchRoute(body.Route, routes)
+		}
+		routes = []*access.Route{route}
+	}
+	list := access.Who(routes, q.directory.Users(), body.scope())
+	if list == nil {
+		list = []access.Reach{}
+	}
+	return list, nil
+}
+
+func noSuchRoute(name string, routes []*access.Route) error {
+	names := make([]string, len(routes))
+	for i, r := range routes {
+		names[i] = r.Name
+	}
+	return fmt.Errorf("there is no route %q; there are %s", name, strings.Join(names, ", "))
+}
+
+func (q *questions) what(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[reachRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	u, err := q.user(ctx, actor, body.User)
+	if err != nil {
+		return nil, err
+	}
+	list := access.What(q.rules().Routes(), u, body.scope())
+	if list == nil {
+		list = []access.Reach{}
+	}
+	return list, nil
+}
+
+// diffRequest asks what the rules in New change against those in Old, or against those in force if Old is "".
+type diffRequest struct {
+	OldName, Old string
+	NewName, New string
+}
+
+func (q *questions) diff(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[diffRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	before := q.rules()
+	if body.Old != "" {
+		if before, err = parseRules(body.OldName, body.Old); err != nil {
+			return nil, err
+		}
+	}
+	after, err := parseRules(body.NewName, body.New)
+	if err != nil {
+		return nil, err
+	}
+	list := access.Diff(before.Routes(), after.Routes(), q.directory.Users(), access.Scope{Time: time.Now().UTC()})
+	if list == nil {
+		list = []access.Difference{}
+	}
+	return list, nil
+}
+
+func parseRules(name, text string) (*proxy.Rules, error) {
+	parsed, err := config.ParseRules(name, []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	return proxy.CompileRules(parsed.Settings)
+}
+
+// testRequest asks to run the tests in a configuration file and in other files against the rules of the first.
+type testRequest struct {
+	Config namedText
+	Tests  []namedText
+}
+
+// namedText is the content of a file.
+type namedText struct{ Name, Text string }
+
+func (q *questions) test(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[testRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := config.ParseRules(body.Config.Name, []byte(body.Config.Text))
+	if err != nil {
+		return nil, err
+	}
+	cases := rules.Tests
+	for _, file := range body.Tests {
+		more, err := config.ParseTests(file.Name, []byte(file.Text))
+		if err != nil {
+			return nil, err
+		}
+		cases = append(cases, more...)
+	}
+	return q.runTests(ctx, actor, rules.Settings, cases)
+}
+
+// runTests runs cases against the rules of settings and the users of the directory.
+func (q *questions) runTests(ctx context.Context, actor admin.Actor, settings proxy.Settings, cases []access.Case) ([]access.Result, error) {
+	rules, err := proxy.CompileRules(settings)
+	if err != nil {
+		return nil, err
+	}
+	tester := access.Tester{Policies: settings.Policies, Target: rules.Target, ByID: q.directory.ByID, Now: time.Now().UTC(),
+		User: func(name string) (*directory.User, error) { return q.user(ctx, actor, name) }}
+	return tester.Run(cases), nil
+}

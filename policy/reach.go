@@ -1,0 +1,133 @@
+package policy
+
+// fact is something that a part of a rule asks about, beside the caller.
+type fact uint8
+
+const (
+	factMethod fact = 1 << iota
+	factPath
+	factAddress
+	factTime
+	factLogin // when the caller signed in
+)
+
+// Known says which facts of a request are known. The caller always is.
+type Known struct{ Method, Path, Address, Time bool }
+
+func (k Known) facts() (known fact) {
+	if k.Method {
+		known |= factMethod
+	}
+	if k.Path {
+		known |= factPath
+	}
+	if k.Address {
+		known |= factAddress
+	}
+	if k.Time {
+		known |= factTime
+	}
+	return known
+}
+
+// Way is a rule that applies to a caller if every one of its conditions holds.
+type Way struct {
+	Rule string      `json:"rule"`
+	If   []Condition `json:"if,omitempty"`
+}
+
+// Condition is a part of a rule that asks about a fact that is not known.
+type Condition struct {
+	Part string `json:"part"`
+	Text string `json:"text"`
+}
+
+// Reach returns how the rules in force apply to a caller of whose request only some
+// facts are known: the rules that let the caller in, and those that keep the caller out
+// of something. If a rule without conditions keeps the caller out of everything,
+// allowed is empty and denied is that rule.
+func (p *Policy) Reach(req *Request, known Known) (allowed, denied []Way) {
+	facts := known.facts()
+	for i := range p.rules {
+		r := &p.rules[i]
+		way, ok := r.way(req, facts)
+		switch {
+		case r.report || !ok:
+		case r.allow:
+			allowed = append(allowed, way)
+		case len(way.If) == 0:
+			return nil, []Way{way}
+		default:
+			denied = append(denied, way)
+		}
+	}
+	if len(allowed) == 0 {
+		return nil, nil
+	}
+	return allowed, denied
+}
+
+// Reaches reports whether [Policy.Reach] returns a rule that lets the caller in. It
+// allocates only to evaluate conditions.
+func (p *Policy) Reaches(req *Request, known Known) bool {
+	facts, allowed := known.facts(), false
+	for i := range p.rules {
+		r := &p.rules[i]
+		if r.report || r.allow && allowed {
+			continue
+		}
+		applies, conditional := r.applies(req, facts)
+		switch {
+		case !applies:
+		case r.allow:
+			allowed = true
+		case !conditional:
+			return false
+		}
+	}
+	return allowed
+}
+
+// applies reports whether the rule may apply to the caller, and whether that depends on
+// facts that are not known.
+func (r *rule) applies(req *Request, known fact) (applies, conditional bool) {
+	if !r.end.IsZero() && !req.Time.Before(r.end) {
+		return false, false
+	}
+	for i := range r.parts {
+		switch part := &r.parts[i]; {
+		case part.unknown(req, known):
+			conditional = conditional || part.written
+		case !part.matches(req):
+			return false, false
+		}
+	}
+	return true, conditional
+}
+
+// unknown reports whether it cannot be told if the part matches. The roles of an
+// application are in its token.
+func (p *compiledPart) unknown(req *Request, known fact) bool {
+	return p.asks&^known != 0 || p.key == partRoles && req.App != "" && req.Roles == nil
+}
+
+// way returns the rule with the conditions that are left of it, or false if it does not
+// apply whatever the unknown facts are.
+func (r *rule) way(req *Request, known fact) (way Way, ok bool) {
+	if !r.end.IsZero() && !req.Time.Before(r.end) {
+		return way, false
+	}
+	way.Rule = r.name
+	for i := range r.parts {
+		part := &r.parts[i]
+		switch {
+		case !part.unknown(req, known):
+			if !part.matches(req) {
+				return way, false
+			}
+		case part.written:
+			way.If = append(way.If, Condition{part.key, part.text})
+		}
+	}
+	return way, true
+}
