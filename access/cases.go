@@ -55,17 +55,17 @@ func (c Case) requests() (list [][2]string) {
 
 // String names the case, such as "ada@example.com DELETE grafana.example.com/".
 func (c Case) String() string {
-	text := c.As
+	words := []string{c.As}
 	for _, r := range c.requests() {
-		text += " " + r[0] + " " + r[1]
+		words = append(words, r[0], r[1])
 	}
 	if c.At != "" {
-		text += " at " + c.At
+		words = append(words, "at", c.At)
 	}
 	if c.From != "" {
-		text += " from " + c.From
+		words = append(words, "from", c.From)
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 // Check reports every fault of the case.
