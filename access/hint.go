@@ -35,7 +35,7 @@ func hints(t Target, c Caller, req *policy.Request, e *Explanation) []string {
 
 var barredHints = map[string]string{
 	"inactive_user":  "the identity provider reactivating the user: it pushed that the user is not active",
-	"suspended": "`sallyport users unsuspend`: an operator suspended the user",
+	"suspended":      "`sallyport users unsuspend`: an operator suspended the user",
 	"damaged_record": "a sound record: `sallyport store check` says what is damaged",
 }
 
