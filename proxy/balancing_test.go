@@ -171,7 +171,7 @@ func TestUpstream_NoRetryAfterCancel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := u.RoundTrip(r); err == nil || good.requests.Load() != 0 {
+	if _, err := u.RoundTrip(r, nil); err == nil || good.requests.Load() != 0 {
 		t.Errorf("%v, %d", err, good.requests.Load())
 	}
 }

@@ -83,6 +83,9 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		header.RemoveHopByHop(res.Header)
 	}
+	if res.StatusCode == http.StatusNoContent {
+		delete(res.Header, "Content-Length") // a reader could wait for content (RFC 9110 §8.6)
+	}
 	ex.routing.stripResponse(res.Header)
 	ex.routing.stripResponse(res.Trailer) // the names of those that will come
 	ex.route.responseEdits.apply(res.Header)
@@ -113,12 +116,17 @@ func (ex *exchange) fail(err error) *denial {
 		return deny(badRequest, fmt.Sprintf("reading the request body: %v", err))
 	}
 	reason := upstreamUnavailable
-	if upstream.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case upstream.IsExhausted(err):
+		reason = overloaded
+	case errors.Is(err, upstream.ErrInformational):
+		reason, ex.by = informationalFlood, response.ByUpstream
+	case upstream.IsTimeout(err), errors.Is(err, context.DeadlineExceeded):
 		reason = upstreamTimeout
-	} else {
+	default:
 		ex.by = response.ByUpstream
 	}
 	ex.route.metrics.countUpstreamError(reason)
-	ex.proxy.log.Warn("no response from the upstream", "route", ex.route.name, "err", err, "took", time.Since(ex.begun))
+	ex.proxy.log.Warn("no response from the upstream", "route", ex.route.name, "reason", reason, "err", err, "took", time.Since(ex.begun))
 	return deny(reason, err.Error())
 }

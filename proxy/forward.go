@@ -1,15 +1,11 @@
 package proxy
 
 import (
-	"context"
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"slices"
-	"sync"
 
 	"sallyport/proxy/internal/header"
 
@@ -19,13 +15,11 @@ import (
 // roundTrip sends the request to the upstream and the response to the client. It returns a denial if there is no
 // response from the upstream.
 func (ex *exchange) roundTrip(in *http.Request) *denial {
-	informational := &informationalResponses{to: ex.rw, strip: ex.routing.stripResponse}
-	out := ex.upstreamRequest(in, informational.trace(ex.live.ctx))
+	out := ex.upstreamRequest(in)
 	if ex.body != nil {
 		defer ex.body.CloseFor(ex.rw)
 	}
-	res, err := ex.route.upstream.RoundTrip(out)
-	informational.end()
+	res, err := ex.route.upstream.RoundTrip(out, ex.passInformational)
 	if err == nil {
 		if err = ex.checkResponse(res); err != nil {
 			_ = res.Body.Close()
@@ -40,8 +34,8 @@ func (ex *exchange) roundTrip(in *http.Request) *denial {
 
 // upstreamRequest returns the request for the upstream, made from the request that was decided on. The upstream fills in
 // scheme and host of the target.
-func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http.Request {
-	out := in.WithContext(ctx)
+func (ex *exchange) upstreamRequest(in *http.Request) *http.Request {
+	out := in.WithContext(ex.live.ctx)
 	out.URL = &url.URL{Opaque: ex.path}
 	if ex.query != "" {
 		out.URL.RawQuery, out.URL.ForceQuery = ex.query[1:], true
@@ -58,6 +52,9 @@ func (ex *exchange) upstreamRequest(in *http.Request, ctx context.Context) *http
 	}
 	if webSocket {
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	}
+	if out.Body == nil || !header.IsSingle(h["Expect"], "100-continue") { // servers disagree on what else it means
+		delete(h, "Expect")
 	}
 	if !ex.route.passAuthorization {
 		delete(h, "Authorization")
@@ -112,18 +109,10 @@ func (ex *exchange) writeResponse(res *http.Response) {
 	if len(res.Trailer) != declared {
 		prefix = http.TrailerPrefix
 	}
-	cleanTrailer(res.Trailer)
+	header.CleanTrailer(res.Trailer)
 	for name, values := range res.Trailer {
 		h[prefix+name] = values
 	}
-}
-
-// cleanTrailer removes the fields that must not stand in a trailer (RFC 9110 §6.5.1).
-func cleanTrailer(h http.Header) {
-	for _, name := range header.HopByHop {
-		delete(h, name)
-	}
-	delete(h, "Content-Length")
 }
 
 // copyBody sends the body on as it arrives. It flushes after each read, since the next may take a while. It notes whose
@@ -156,41 +145,14 @@ func (ex *exchange) copyBody(from io.Reader) error {
 	}
 }
 
-// informationalResponses sends the client the 1xx responses of the upstream (RFC 9110 §15.2). They may arrive on another
-// goroutine than the request's.
-type informationalResponses struct {
-	to    http.ResponseWriter
-	strip func(http.Header)
-
-	mu    sync.Mutex // guards ended; held while one is sent
-	ended bool       // the final response has arrived
-}
-
-// trace returns a context in which a request hands its informational responses to i.
-func (i *informationalResponses) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: i.send})
-}
-
-func (i *informationalResponses) send(code int, received textproto.MIMEHeader) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.ended {
-		return nil
-	}
-	header.RemoveHopByHop(http.Header(received))
-	i.strip(http.Header(received))
-	h := i.to.Header()
+// passInformational sends the client an informational response of the upstream (RFC 9110 §15.2).
+func (ex *exchange) passInformational(code int, received http.Header) {
+	header.RemoveHopByHop(received)
+	ex.routing.stripResponse(received)
+	h := ex.rw.Header()
 	for name, values := range received {
 		h[name] = slices.Clone(values)
 	}
-	i.to.WriteHeader(code)
+	ex.rw.WriteHeader(code)
 	clear(h)
-	return nil
-}
-
-// end makes send do nothing from now on. It waits for one that is being sent.
-func (i *informationalResponses) end() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ended = true
 }

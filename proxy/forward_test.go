@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -153,6 +154,43 @@ func TestForward_Streams(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestTrailer_OnlyWhatMayStandThere checks that a trailer of the upstream brings no field that a client could take for one
+// of the header (RFC 9110 §6.5.1), announced or not.
+func TestTrailer_OnlyWhatMayStandThere(t *testing.T) {
+	const fields = "Content-Type: text/html\r\nContent-Security-Policy: x\r\nSet-Cookie: a=b\r\nLocation: /\r\nCache-Control: public\r\n" +
+		"Access-Control-Allow-Origin: *\r\nStrict-Transport-Security: max-age=0\r\nWww-Authenticate: Basic\r\nClear-Site-Data: *\r\nX-Auth-User: root\r\nHost: x\r\n" +
+		"X-Sum: 1\r\nContent-Digest: x\r\nGrpc-Status: 0\r\n\r\n"
+	for name, announced := range map[string]string{"announced": "Trailer: X-Sum, Set-Cookie, Location, Grpc-Status, Content-Digest, Strict-Transport-Security\r\n", "not_announced": ""} {
+		w := newWorld(t, func(s *Settings) {
+			s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n2\r\nok\r\n0\r\n"+fields)}
+		})
+		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
+			res := w.open(c, "GET", "/", nil)
+			_, err := io.ReadAll(res.Body)
+			w.must(err)
+			if len(res.Trailer) != 3 || res.Trailer.Get("X-Sum") != "1" || res.Trailer.Get("Content-Digest") != "x" || res.Trailer.Get("Grpc-Status") != "0" {
+				t.Errorf("%s: %v", name, res.Trailer)
+			}
+		})
+	}
+}
+
+// TestForward_NoContentHasNoLength checks that a response without content does not say that some follows.
+func TestForward_NoContentHasNoLength(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		s := serveRaw(t, secure, func(conn net.Conn, _ *net.TCPConn, _ *http.Request) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\nUpgrade: h2c\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+		})
+		w := newWorld(t, func(settings *Settings) { s.use(&settings.Routes[1]) })
+		conn := w.sendRaw("GET / HTTP/1.1\r\nHost: " + openHost + "\r\nConnection: close\r\n\r\n")
+		all, err := io.ReadAll(conn)
+		w.must(err)
+		if text := string(all); !strings.HasPrefix(text, "HTTP/1.1 204 ") || strings.Contains(text, "Content-Length") || strings.Contains(text, "h2c") || strings.Contains(text, "200 OK") {
+			t.Errorf("%q", text)
+		}
+	}
 }
 
 // TestForward_FollowsNoRedirect checks that a redirect of the upstream is forwarded to the client.

@@ -135,7 +135,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // handle has serve handle a request and writes the response if serve denied it.
 func (p *Proxy) handle(w *response.Writer, r *http.Request, serve func(*response.Writer, *http.Request, *request) *denial) {
 	var req *request
-	defer func() { p.finish(req, w, recover()) }()
+	defer func() { p.finish(r, req, w, recover()) }()
 	denied := reloaded
 	for denied == reloaded {
 		req = newRequest(r, p.routing.Load())
@@ -211,13 +211,16 @@ func (p *Proxy) logDenial(req *request, denied *denial) {
 
 // finish counts a request that has ended. If its response was cut short or never started, the connection or stream is
 // aborted, so that the response does not look complete.
-func (p *Proxy) finish(req *request, w *response.Writer, panicked any) {
+func (p *Proxy) finish(r *http.Request, req *request, w *response.Writer, panicked any) {
 	if panicked == nil {
 		w.FlushPending()
 	}
 	p.count(req, w.Status())
 	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==
 		p.log.Error("request failed by a fault of the proxy", "err", panicked, "request", req.id, "stack", string(debug.Stack()))
+	}
+	if panicked == nil {
+		w.Linger(r.Body)
 	}
 	if abort := w.Release(); panicked != nil || abort {
 		panic(http.ErrAbortHandler)

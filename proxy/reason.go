@@ -43,7 +43,8 @@ const (
 	sessionUnavailable  Reason = "session_unavailable" // sessions cannot be written, or their memory is not up to date
 	upstreamUnavailable Reason = "upstream_unavailable"
 	upstreamTimeout     Reason = "upstream_timeout"
-	internalError       Reason = "internal_error" // a fault in our code
+	informationalFlood  Reason = "upstream_informational" // the upstream sends informational responses without end
+	internalError       Reason = "internal_error"         // a fault in our code
 )
 
 // statusClientGone is the code that access logs have for a client that closed its connection before the response.
@@ -86,6 +87,7 @@ var meanings = map[Reason]meaning{
 	sessionUnavailable:  {http.StatusServiceUnavailable, "We cannot tell right now", "Sessions cannot be written or read at the moment. Try again shortly."},
 	upstreamUnavailable: {http.StatusBadGateway, "The application does not respond", "You were let in, but the application behind this address cannot be reached."},
 	upstreamTimeout:     {http.StatusGatewayTimeout, "The application takes too long", "You were let in, but the application behind this address did not respond in time."},
+	informationalFlood:  {http.StatusBadGateway, "The application does not respond", "You were let in, but the application sends preliminary responses without end."},
 	internalError:       unknownMeaning,
 }
 

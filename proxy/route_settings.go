@@ -188,7 +188,7 @@ func (e HeaderEdits) check(key string, managed header.Names, fault func(path, pr
 		switch {
 		case !header.ValidName(name) || name == "":
 			fault(at, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
-		case header.Fixed(name) || ok && spelling == "" || managed != nil && header.SetByUs.HasPrefix(header.CGI(name)):
+		case header.Fixed(name) || ok && spelling == "" || managed != nil && header.SetByUs.HasPrefix([]byte(header.CGI(name))):
 			fault(at, fmt.Sprintf("only the proxy itself may set or remove %s", name))
 		}
 	}

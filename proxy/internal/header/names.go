@@ -61,25 +61,34 @@ func (n Names) Strip(h http.Header) http.Header {
 func (n Names) Passes(key string) bool {
 	var buf [MaxNameBytes]byte
 	name := AppendCGI(buf[:0], key)
-	if strings.HasPrefix(string(name), "X_") && SetByUs.HasPrefix(string(name)) {
+	if strings.HasPrefix(string(name), "X_") && SetByUs.HasPrefix(name) {
 		return false
 	}
 	spelling, ok := n[string(name)]
 	return !ok || spelling == key
 }
 
+// cgiBytes has for each byte of a name the byte of the CGI name.
+var cgiBytes = func() (table [256]byte) {
+	for i := range table {
+		switch c := byte(i); {
+		case 'a' <= c && c <= 'z':
+			table[i] = c - 'a' + 'A'
+		case 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+			table[i] = c
+		default:
+			table[i] = '_'
+		}
+	}
+	return table
+}()
+
 // AppendCGI appends the CGI name of key, up to MaxNameBytes.
 func AppendCGI(to []byte, key string) []byte {
-	for i := range min(len(key), MaxNameBytes) {
-		c := key[i]
-		switch {
-		case 'a' <= c && c <= 'z':
-			c -= 'a' - 'A'
-		case 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		default:
-			c = '_'
-		}
-		to = append(to, c)
+	from := len(to)
+	to = append(to, key[:min(len(key), MaxNameBytes)]...)
+	for i, c := range to[from:] {
+		to[from+i] = cgiBytes[c]
 	}
 	return to
 }

@@ -61,11 +61,17 @@ func newSet(names ...string) Set {
 
 // Has reports whether the header of that CGI name is in the set.
 func (s Set) Has(cgi string) bool {
-	return s.names[cgi] || s.HasPrefix(cgi)
+	return s.names[cgi] || s.HasPrefix([]byte(cgi))
 }
 
-func (s Set) HasPrefix(cgi string) bool {
-	return slices.ContainsFunc(s.prefixes, func(prefix string) bool { return strings.HasPrefix(cgi, prefix) })
+// HasPrefix reports whether the set has the header because of how its CGI name begins.
+func (s Set) HasPrefix(cgi []byte) bool {
+	for _, prefix := range s.prefixes {
+		if len(cgi) >= len(prefix) && string(cgi[:len(prefix)]) == prefix {
+			return true
+		}
+	}
+	return false
 }
 
 var (

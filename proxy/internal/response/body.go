@@ -60,7 +60,9 @@ func (b *Body) CloseFor(w *Writer) {
 		return
 	}
 	if !b.reading.TryLock() {
-		w.stopReading()
+		if !w.startLinger() { // which lets the read that is under way have what the client still sends
+			w.stopReading()
+		}
 		b.reading.Lock()
 	}
 	b.reading.Unlock()

@@ -1,6 +1,9 @@
 package response
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // expired is a deadline that has passed.
 var expired = time.Unix(1, 0)
@@ -129,6 +132,31 @@ func (w *Writer) setDrainDeadlines() {
 		w.drainBy = now.Add(DrainTimeout)
 		_ = w.control.SetReadDeadline(w.drainBy)
 	}
+}
+
+// Linger discards the rest of the request body, for DrainTimeout at most, if the client can tell that the response is
+// complete. Closing a connection with unread bytes resets it, and a client that sends all of its body before it reads
+// anything would lose the response (RFC 9112 §9.6).
+func (w *Writer) Linger(body io.Reader) {
+	if w.startLinger() {
+		_, _ = io.Copy(io.Discard, body)
+	}
+}
+
+// startLinger sends the response and bounds the wait for the rest of the body. It reports false if that is not possible.
+func (w *Writer) startLinger() bool {
+	if !w.HTTP1 || !w.HasBody || !w.isWhole() || w.Flush() != nil {
+		return false
+	}
+	w.LimitDrain()
+	return true
+}
+
+// isWhole reports whether nothing follows the response that was written: it has a Content-Length.
+func (w *Writer) isWhole() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return (w.state == stateResponding || w.state == stateDenied) && len(w.Header()["Content-Length"]) == 1
 }
 
 // Release ends the use of the connection by this request. It reports whether the caller must panic with

@@ -79,6 +79,7 @@ type Writer struct {
 	HTTP1      bool
 	HasBody    bool          // the client may not have sent all of the body yet
 	lastOnConn bool          // the HTTP/1 connection is closed after the response
+	finalOnly  bool          // the client speaks HTTP/1.0, which has no informational responses
 	Stall      time.Duration // how long the client may take to receive one write
 	HSTS       string        // value of Strict-Transport-Security; "" for none
 
@@ -102,6 +103,7 @@ func New(w http.ResponseWriter, r *http.Request, stall time.Duration) *Writer {
 	// so must one of HTTP/1.0, whose Transfer-Encoding net/http ignores. net/http has removed the Content-Length, so
 	// every chunked request counts as such a request.
 	rw.lastOnConn = rw.HTTP1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)
+	rw.finalOnly = rw.HTTP1 && r.ProtoMinor == 0
 	if rw.HTTP1 {
 		_ = rw.control.SetWriteDeadline(time.Time{}) // the previous response on this connection had one
 	}
@@ -149,7 +151,7 @@ func (w *Writer) setHSTS(h http.Header) {
 
 // writeInformational writes a 1xx response. The goroutine that reads from the upstream may call it.
 func (w *Writer) writeInformational(code int) {
-	if !w.move(stateOpen, stateInformational) {
+	if w.finalOnly || !w.move(stateOpen, stateInformational) {
 		return
 	}
 	defer w.move(stateInformational, stateOpen)

@@ -6,33 +6,34 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/textproto"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	connBuffer       = 4 << 10
-	maxInformational = 5 // informational responses before the final one
-	unlimited        = 1 << 62
+	connBuffer = 4 << 10
+	unlimited  = 1 << 62
 )
 
 var errLongHeader = errors.New("the header of the upstream's response is too long")
 
-// conn is one persistent connection to a target (RFC 9112 §9.3). One goroutine at a time uses it.
+// conn is one persistent connection to a target (RFC 9112 §9.3). One request at a time uses it.
 type conn struct {
 	net.Conn
 	in        *bufio.Reader
 	out       *bufio.Writer
-	readLimit int64 // bytes that may still be read; bounds the header of a response
-	responded bool  // some of the response to the request under way has arrived
+	readLimit int64       // bytes that may still be read; bounds the header of a response
+	sent      atomic.Bool // some of the request under way was sent
+	responded bool        // some of the response to the request under way has arrived
+	body      *bodySender // sends the body of the request under way; nil if it has none
 	idleSince time.Time
-	deadline  time.Time // the deadline that is set on the connection; zero: none
+	deadline  time.Time // the deadline for reads that is set on the connection; zero: none
 }
 
 func newConn(netConn net.Conn) *conn {
 	c := &conn{Conn: netConn}
-	c.in, c.out = bufio.NewReaderSize(c, connBuffer), bufio.NewWriterSize(netConn, connBuffer)
+	c.in, c.out = bufio.NewReaderSize(c, connBuffer), bufio.NewWriterSize(c, connBuffer)
 	return c
 }
 
@@ -46,39 +47,87 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write writes a part of a request.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if n > 0 {
+		c.sent.Store(true)
+	}
+	return n, err
+}
+
+// abort closes the connection at once. Close would send a TLS alert first, and might have to wait.
+func (c *conn) abort() { _ = rawConn(c.Conn).Close() }
+
 // roundTrip writes the request and reads the header of the final response. reusable reports whether the header can be
 // read in one way only, so that the connection may be used again.
-func (c *conn) roundTrip(r *http.Request, timeout time.Duration) (res *http.Response, reusable bool, err error) {
-	c.responded = false
+func (c *conn) roundTrip(r *http.Request, i *informational, timeout time.Duration) (res *http.Response, reusable bool, err error) {
+	c.responded, c.body = false, nil
+	c.sent.Store(false)
 	c.deadline = time.Now().Add(timeout)
 	if err := c.SetDeadline(c.deadline); err != nil {
 		return nil, false, err
 	}
-	if err := writeRequestHead(c.out, r); err != nil {
-		return nil, false, err
+	if err = writeRequestHead(c.out, r); err == nil {
+		err = c.out.Flush()
 	}
-	if err := c.out.Flush(); err != nil {
+	switch {
+	case err != nil && !c.sent.Load():
 		return nil, false, err
+	case err != nil: // the target may have responded to what it did receive
+		_ = c.setReadDeadline(time.Now().Add(responseAfterError))
+	case hasBody(r):
+		if err := c.clearDeadline(); err != nil { // sending takes as long as the client takes
+			return nil, false, err
+		}
+		c.body = newBodySender(c, r, timeout)
+		go c.body.run()
 	}
-	for range maxInformational + 1 {
+	sendErr := err
+	if res, reusable, err = c.readFinal(r, i); err != nil {
+		return nil, false, sendingFailed(sendErr, c.body.cause(err))
+	}
+	return res, reusable && sendErr == nil, nil
+}
+
+// readFinal reads responses up to the header of the final one.
+func (c *conn) readFinal(r *http.Request, i *informational) (res *http.Response, reusable bool, err error) {
+	for reusable = true; ; {
 		c.readLimit = MaxHeaderBytes
-		reusable = c.peekHead()
+		one, err := c.peekHead(r)
+		if err != nil {
+			return nil, false, err
+		}
+		reusable = reusable && one
 		if res, err = http.ReadResponse(c.in, r); err != nil {
 			return nil, false, err
 		}
 		switched := res.StatusCode == http.StatusSwitchingProtocols && len(r.Header["Upgrade"]) > 0
 		if switched || res.StatusCode < 100 || res.StatusCode >= 200 {
 			c.readLimit = unlimited
-			if c.hasArrived(res) {
-				return res, reusable, nil // no read will wait, so the deadline may stay: clearing it costs a system call
-			}
-			return res, reusable, c.clearDeadline()
+			return res, reusable, c.endWait(res)
 		}
-		if err := passInformational(r, res); err != nil {
+		if res.StatusCode == http.StatusSwitchingProtocols {
+			return nil, false, errors.New("the upstream switched to a protocol that the request did not ask for")
+		}
+		if err := i.receive(res.StatusCode, textproto.MIMEHeader(res.Header)); err != nil {
 			return nil, false, err
 		}
+		if res.StatusCode == http.StatusContinue {
+			c.body.proceed()
+		}
 	}
-	return nil, false, errors.New("the upstream sends informational responses without end")
+}
+
+// endWait clears the deadline, unless no read will wait: clearing it costs a system call.
+func (c *conn) endWait(res *http.Response) error {
+	if c.body != nil {
+		return c.body.endWait()
+	}
+	if c.hasArrived(res) {
+		return nil
+	}
+	return c.clearDeadline()
 }
 
 // hasArrived reports whether all of the response has arrived. It is false for a connection that switched protocols.
@@ -94,16 +143,9 @@ func (c *conn) clearDeadline() error {
 	return c.SetDeadline(c.deadline)
 }
 
-// passInformational hands an informational response (RFC 9110 §15.2) to the trace of the request, as net/http's
-// transport does.
-func passInformational(r *http.Request, res *http.Response) error {
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		return errors.New("the upstream switched to a protocol that the request did not ask for")
-	}
-	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.Got1xxResponse != nil {
-		return trace.Got1xxResponse(res.StatusCode, textproto.MIMEHeader(res.Header))
-	}
-	return nil
+func (c *conn) setReadDeadline(t time.Time) error {
+	c.deadline = t
+	return c.SetReadDeadline(t)
 }
 
 // switchedConn is the body of a 101: the connection, which speaks another protocol from now on.

@@ -3,61 +3,57 @@ package upstream
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 )
 
-// http1Transport speaks HTTP/1.1 without TLS to one target, on the goroutine of the request. net/http's transport has
-// two more goroutines for each connection, and waking them is a third of the cost of forwarding a request.
-// http1Transport handles only requests that have no body and may be sent twice, such as the opening handshake of a
-// WebSocket.
+// settleTime is how long a connection is not used after a request with a body. A target may have responded without reading
+// the body, which is then still in its receive buffer, and close the connection a little later.
+const settleTime = 50 * time.Millisecond
+
+// http1Transport speaks HTTP/1.1 to one target, on the goroutine of the request. net/http's transport has two more
+// goroutines for each connection, and waking them is a third of the cost of forwarding a request; it drops a response if
+// sending the body failed, and uses a connection again after a response that can be read in two ways.
 type http1Transport struct {
-	address string
-	dialer  net.Dialer
-	timeout time.Duration // until the header of the response is complete
+	dialer  *dialer
+	timeout time.Duration // until the header of the response is complete, from the end of the request
 
 	mu     sync.Mutex // guards what follows
 	idle   []*conn    // in order of use, the one used last is last
 	reaper *time.Timer
 }
 
-func newHTTP1Transport(address string, timeout time.Duration) *http1Transport {
-	return &http1Transport{address: address, dialer: net.Dialer{Timeout: dialTimeout}, timeout: timeout}
+func newHTTP1Transport(d *dialer, timeout time.Duration) *http1Transport {
+	return &http1Transport{dialer: d, timeout: timeout}
 }
 
-// handles reports whether t handles r. A nil transport handles no request.
-func (t *http1Transport) handles(r *http.Request) bool {
-	return t != nil && (r.Body == nil || r.Body == http.NoBody) && r.ContentLength == 0 &&
-		(r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions)
-}
-
-// RoundTrip sends r and reads the header of the response. If an idle connection turns out to be closed before any of
-// the response arrived, RoundTrip sends r once more over a new connection.
-func (t *http1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+// roundTrip sends r and reads the header of the response. If an idle connection turns out to be closed, roundTrip sends r
+// once more over a new connection, provided that nothing was sent, or that nothing of a response had arrived and r is
+// safe.
+func (t *http1Transport) roundTrip(r *http.Request, i *informational) (*http.Response, error) {
 	if c := t.getIdle(time.Now()); c != nil {
-		res, err := t.roundTripOn(c, r)
-		if err == nil || c.responded || r.Context().Err() != nil || IsTimeout(err) {
+		res, err := t.roundTripOn(c, r, i)
+		again := !c.sent.Load() || !c.responded && isSafe(r.Method) && !hasBody(r)
+		if err == nil || !again || r.Context().Err() != nil || IsTimeout(err) {
 			return res, err
 		}
 	}
-	netConn, err := t.dialer.DialContext(r.Context(), "tcp", t.address)
+	netConn, err := t.dialer.http1(r.Context(), len(r.Header["Upgrade"]) > 0)
 	if err != nil {
 		return nil, err
 	}
-	return t.roundTripOn(newConn(netConn), r)
+	return t.roundTripOn(newConn(netConn), r, i)
 }
 
 // roundTripOn sends r over c and reads the header of the response. On an error it closes c; c.responded then says
 // whether any of a response had arrived.
-func (t *http1Transport) roundTripOn(c *conn, r *http.Request) (*http.Response, error) {
-	netConn := c.Conn
-	stop := context.AfterFunc(r.Context(), func() { _ = netConn.Close() })
-	res, reusable, err := c.roundTrip(r, t.timeout)
+func (t *http1Transport) roundTripOn(c *conn, r *http.Request, i *informational) (*http.Response, error) {
+	stop := context.AfterFunc(r.Context(), c.abort)
+	res, reusable, err := c.roundTrip(r, i, t.timeout)
 	if err != nil {
 		stop()
-		_ = c.Close()
+		c.abort()
 		if ctxErr := r.Context().Err(); ctxErr != nil {
 			err = ctxErr
 		}
@@ -110,11 +106,27 @@ func (b *responseBody) finish(complete bool) {
 		return
 	}
 	b.finished = true
-	if !b.stop() || !complete || !b.reusable || b.conn.in.Buffered() > 0 {
-		_ = b.conn.Close()
+	if !complete || !b.reusable || b.conn.in.Buffered() > 0 {
+		b.release(false)
 		return
 	}
-	b.transport.putIdle(b.conn, time.Now())
+	if b.conn.body != nil {
+		b.conn.body.then(b.release)
+		return
+	}
+	b.release(true)
+}
+
+// release returns the connection to the pool if it may be used again, and otherwise closes it.
+func (b *responseBody) release(reusable bool) {
+	switch {
+	case !b.stop() || !reusable:
+		b.conn.abort()
+	case b.conn.body != nil:
+		time.AfterFunc(settleTime, func() { b.transport.putIdle(b.conn, time.Now()) })
+	default:
+		b.transport.putIdle(b.conn, time.Now())
+	}
 }
 
 // getIdle returns an idle connection that can still be used, or nil.

@@ -9,8 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"reflect"
 	"slices"
@@ -80,6 +78,20 @@ func (s *scriptedTarget) serve(conn net.Conn) {
 	}
 }
 
+// testTransport is our transport as an http.RoundTripper.
+type testTransport struct {
+	*http1Transport
+	pass func(code int, h http.Header)
+}
+
+func newTestTransport(addr string, timeout time.Duration) testTransport {
+	return testTransport{http1Transport: newHTTP1Transport(&dialer{address: addr}, timeout)}
+}
+
+func (t testTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.roundTrip(r, &informational{pass: t.pass})
+}
+
 // get sends one GET request and reads the response to its end.
 func get(ctx context.Context, transport http.RoundTripper, addr string) (res *http.Response, body []byte, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
@@ -120,10 +132,18 @@ func TestHTTP1Transport_ReusesConnection(t *testing.T) {
 		"bare_LF":                     {"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", 2, "ok"},
 		"header_longer_than_buffer":   {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*connBuffer) + "\r\nContent-Length: 2\r\n\r\nok", 2, "ok"},
 		"closed_after_response":       {okResponse + closing, 2, "ok"},
+		"two_encodings_one_unknown":   {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 2, "ok"},
+		"no_content_with_length":      {"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n", 2, ""},
+		"no_content_of_length_0":      {"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 1, ""},
+		"no_content_in_chunks":        {"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 2, ""},
+		"not_modified_in_chunks":      {"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", 2, ""},
+		"informational_with_length":   {"HTTP/1.1 103 Early Hints\r\nContent-Length: 7\r\n\r\n" + okResponse, 2, "ok"},
+		"informational_is_ambiguous":  {"HTTP/1.1 103 Early Hints\nLink: </a>\r\n\r\n" + okResponse, 2, "ok"},
+		"tab_after_colon":             {"HTTP/1.1 200 OK\r\nContent-Length:\t2\r\n\r\nok", 1, "ok"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScriptedTarget(t, c.first, okResponse)
-			d := newHTTP1Transport(s.addr, time.Minute)
+			d := newTestTransport(s.addr, time.Minute)
 			defer d.CloseIdleConnections()
 			_, body, err := get(t.Context(), d, s.addr)
 			if err != nil || string(body) != c.body {
@@ -139,11 +159,88 @@ func TestHTTP1Transport_ReusesConnection(t *testing.T) {
 	}
 }
 
+// TestHTTP1Transport_RejectsHeader checks that a header that two readers could take for different ones is an error, however
+// long it is.
+func TestHTTP1Transport_RejectsHeader(t *testing.T) {
+	const fine = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+	for name, head := range map[string]string{
+		"NUL_in_value":             fine + "X: a\x00b\r\n",
+		"NUL_in_status_line":       "HTTP/1.1 200 O\x00K\r\nContent-Length: 2\r\n",
+		"bare_CR_in_value":         fine + "X: a\rY: b\r\n",
+		"bare_CR_in_status_line":   "HTTP/1.1 200 OK\rX: y\r\nContent-Length: 2\r\n",
+		"two_CRs":                  fine + "X: a\r\r\n",
+		"no_colon":                 fine + "X\r\n",
+		"no_name":                  fine + ": x\r\n",
+		"space_before_colon":       "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n",
+		"encoding_and_space":       fine + "Transfer-Encoding : chunked\r\n",
+		"space_in_name":            fine + "X Y: z\r\n",
+		"tab_in_name":              fine + "X\tY: z\r\n",
+		"fold_first":               "HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 2\r\n",
+		"obs-text_in_name":         fine + "X\x80: y\r\n",
+		"two_lengths":              fine + "Content-Length: 3\r\n",
+		"list_of_lengths":          "HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n",
+		"signed_length":            "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n",
+		"negative_length":          "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n",
+		"length_in_hex":            "HTTP/1.1 200 OK\r\nContent-Length: 0x2\r\n",
+		"unknown_encoding":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n",
+		"identity_encoding":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n",
+		"encoding_twice":           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+		"encoding_in_HTTP/1.0":     "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n",
+		"HTTP/2.0":                 "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n",
+		"HTTP/1.2":                 "HTTP/1.2 200 OK\r\nContent-Length: 2\r\n",
+		"HTTP/0.9":                 "<html>",
+		"lower-case_version":       "http/1.1 200 OK\r\nContent-Length: 2\r\n",
+		"empty_line_first":         "\r\n" + fine,
+		"status_of_four_digits":    "HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n",
+		"status_of_two_digits":     "HTTP/1.1 20 OK\r\nContent-Length: 2\r\n",
+		"signed_status":            "HTTP/1.1 +20 OK\r\nContent-Length: 2\r\n",
+		"unasked_switch":           "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+		"trailer_of_length":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n",
+		"longer_than_limit":        fine + "X: " + strings.Repeat("x", MaxHeaderBytes) + "\r\n",
+		"many_longer_than_limit":   fine + strings.Repeat("X: y\r\n", MaxHeaderBytes/6),
+		"informational_with_NUL":   "HTTP/1.1 103 Early\r\nLink: \x00\r\n\r\n" + fine,
+		"length_in_status_of_100s": "HTTP/1.1 199 X\r\nX Y: z\r\n\r\n" + fine,
+	} {
+		for _, long := range []string{"", "X-Long: " + strings.Repeat("x", 3*connBuffer) + "\r\n"} {
+			status, fields, _ := strings.Cut(head, "\r\n")
+			s := newScriptedTarget(t, status+"\r\n"+long+fields+"\r\nok", okResponse)
+			d := newTestTransport(s.addr, time.Minute)
+			if res, body, err := get(t.Context(), d, s.addr); err == nil {
+				t.Errorf("%s: %d %v %q", name, res.StatusCode, res.Header, body)
+			}
+			if len(d.idle) != 0 {
+				t.Errorf("%s: the connection may be used again", name)
+			}
+		}
+	}
+}
+
+// TestHTTP1Transport_HeadWithBody checks that a connection is not used again after a response to HEAD that announces a
+// body: some servers send it.
+func TestHTTP1Transport_HeadWithBody(t *testing.T) {
+	for response, idle := range map[string]int{okResponse[:len(okResponse)-len("ok")]: 0, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n": 1, "HTTP/1.1 200 OK\r\n\r\n": 1} {
+		s := newScriptedTarget(t, response)
+		d := newTestTransport(s.addr, time.Minute)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, "http://"+s.addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := d.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if len(d.idle) != idle {
+			t.Errorf("%q: %d idle connections", response, len(d.idle))
+		}
+	}
+}
+
 // TestHTTP1Transport_Retries checks that a request is sent a second time only if it was sent over an idle connection
 // that was closed before any of the response arrived.
 func TestHTTP1Transport_Retries(t *testing.T) {
 	s := newScriptedTarget(t, okResponse, closing, okResponse) // the connection is closed after the second request was read
-	d := newHTTP1Transport(s.addr, time.Minute)
+	d := newTestTransport(s.addr, time.Minute)
 	for range 2 {
 		if _, body, err := get(t.Context(), d, s.addr); err != nil || string(body) != "ok" {
 			t.Fatalf("%q, %v", body, err)
@@ -153,7 +250,7 @@ func TestHTTP1Transport_Retries(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 	s = newScriptedTarget(t, okResponse, "HTTP/1.1 200 OK\r\nContent-"+closing, okResponse)
-	d = newHTTP1Transport(s.addr, time.Minute)
+	d = newTestTransport(s.addr, time.Minute)
 	if _, _, err := get(t.Context(), d, s.addr); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +258,7 @@ func TestHTTP1Transport_Retries(t *testing.T) {
 		t.Error("a request is repeated after a response that broke off")
 	}
 	s = newScriptedTarget(t, closing, okResponse)
-	if _, _, err := get(t.Context(), newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
+	if _, _, err := get(t.Context(), newTestTransport(s.addr, time.Minute), s.addr); err == nil {
 		t.Error("a request is repeated after a new connection was closed")
 	}
 }
@@ -171,16 +268,14 @@ func TestHTTP1Transport_Retries(t *testing.T) {
 func TestHTTP1Transport_PassesInformational(t *testing.T) {
 	const hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 	var links []string
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-		links = append(links, h.Get("Link"))
-		return nil
-	}})
 	s := newScriptedTarget(t, strings.Repeat(hint, maxInformational)+okResponse)
-	if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err != nil || len(links) != maxInformational {
+	d := newTestTransport(s.addr, time.Minute)
+	d.pass = func(code int, h http.Header) { links = append(links, h.Get("Link")) }
+	if _, _, err := get(t.Context(), d, s.addr); err != nil || len(links) != maxInformational {
 		t.Errorf("%q, %v", links, err)
 	}
 	s = newScriptedTarget(t, strings.Repeat(hint, maxInformational+1)+okResponse)
-	if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
+	if _, _, err := get(t.Context(), newTestTransport(s.addr, time.Minute), s.addr); err == nil {
 		t.Error("informational responses without end are accepted")
 	}
 }
@@ -192,13 +287,13 @@ func TestHTTP1Transport_EndsWithContext(t *testing.T) {
 			s := newScriptedTarget(t, response)
 			ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer stop()
-			if _, _, err := get(ctx, newHTTP1Transport(s.addr, time.Minute), s.addr); err == nil {
+			if _, _, err := get(ctx, newTestTransport(s.addr, time.Minute), s.addr); err == nil {
 				t.Error("the request does not end")
 			}
 		})
 	}
 	s := newScriptedTarget(t, "")
-	_, _, err := get(t.Context(), newHTTP1Transport(s.addr, 20*time.Millisecond), s.addr)
+	_, _, err := get(t.Context(), newTestTransport(s.addr, 20*time.Millisecond), s.addr)
 	if !IsTimeout(err) {
 		t.Errorf("a slow target: %v", err)
 	}
@@ -207,7 +302,7 @@ func TestHTTP1Transport_EndsWithContext(t *testing.T) {
 // TestHTTP1Transport_ClosesIdle checks that idle connections are closed after a while.
 func TestHTTP1Transport_ClosesIdle(t *testing.T) {
 	s := newScriptedTarget(t, okResponse, okResponse)
-	d := newHTTP1Transport(s.addr, time.Minute)
+	d := newTestTransport(s.addr, time.Minute)
 	if _, _, err := get(t.Context(), d, s.addr); err != nil {
 		t.Fatal(err)
 	}
@@ -280,15 +375,18 @@ func FuzzHTTP1Transport(f *testing.F) {
 			t.Skip()
 		}
 		s := newScriptedTarget(t, string(response)+closing, string(response)+closing)
-		stock := newStockTransport(time.Minute, nil, "http")
+		stock := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: MaxHeaderBytes}
 		defer stock.CloseIdleConnections()
-		ours, ourBody, ourErr := get(t.Context(), newHTTP1Transport(s.addr, time.Minute), s.addr)
+		ours, ourBody, ourErr := get(t.Context(), newTestTransport(s.addr, time.Minute), s.addr)
 		theirs, theirBody, theirErr := get(t.Context(), stock, s.addr)
 		if theirs != nil && theirs.StatusCode == http.StatusSwitchingProtocols {
 			if ourErr == nil {
 				t.Error("our transport accepts a 101 to a request without Upgrade")
 			}
 			return
+		}
+		if errors.Is(ourErr, errInvalidHead) {
+			return // we are stricter
 		}
 		if (ourErr == nil) != (theirErr == nil) && !errors.Is(theirErr, io.ErrUnexpectedEOF) {
 			t.Fatalf("ours: %v, stock: %v", ourErr, theirErr)

@@ -4,7 +4,5 @@ package upstream
 
 import "net"
 
-// canCheckIdle is false: without connIdle, every request uses net/http's transport.
-const canCheckIdle = false
-
+// connIdle reports false: no connection is used twice.
 func connIdle(net.Conn) bool { return false }

@@ -3,18 +3,20 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"syscall"
+	"time"
 )
-
-// canCheckIdle reports whether connIdle works on this system.
-const canCheckIdle = true
 
 // connIdle reports whether an idle connection is open and has no unread bytes. The target may have closed it, or sent a
 // response that no request asked for.
 func connIdle(conn net.Conn) bool {
-	sc, ok := conn.(syscall.Conn)
+	if secure, ok := conn.(*tls.Conn); ok && !decryptedAll(secure) {
+		return false
+	}
+	sc, ok := rawConn(conn).(syscall.Conn)
 	if !ok {
 		return false
 	}
@@ -30,4 +32,14 @@ func connIdle(conn net.Conn) bool {
 		return true
 	})
 	return idle && err == nil
+}
+
+// decryptedAll reports whether conn holds no bytes of the target that arrived along with others. Its deadline is none
+// afterwards.
+func decryptedAll(conn *tls.Conn) bool {
+	if conn.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return false
+	}
+	n, err := conn.Read(make([]byte, 1))
+	return n == 0 && IsTimeout(err) && conn.SetReadDeadline(time.Time{}) == nil
 }

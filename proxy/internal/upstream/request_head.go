@@ -4,19 +4,26 @@ import (
 	"bufio"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
 var errInvalidRequest = errors.New("the request has a part that cannot be written in one line")
 
-// writeRequestHead writes the request line and the header of a request without a body (RFC 9112 §3). The server has
-// validated all parts already; writeRequestHead rejects any that would still end its line early.
+// writeRequestHead writes the request line and the header of a request (RFC 9112 §3). The server has validated all parts
+// already; writeRequestHead rejects any that would still end its line early.
 func writeRequestHead(w *bufio.Writer, r *http.Request) error {
 	target := r.URL.RequestURI()
 	if strings.ContainsFunc(target, isDelimiter) || strings.ContainsFunc(r.Host, isDelimiter) || strings.ContainsFunc(r.Method, isDelimiter) {
 		return errInvalidRequest
 	}
 	writeLine(w, r.Method, " ", target, " HTTP/1.1\r\nHost: ", r.Host)
+	switch {
+	case hasBody(r) && r.ContentLength < 0:
+		writeLine(w, "Transfer-Encoding: chunked")
+	case hasBody(r), r.Method == http.MethodPost, r.Method == http.MethodPut, r.Method == http.MethodPatch:
+		writeLine(w, "Content-Length: ", strconv.FormatInt(r.ContentLength, 10))
+	}
 	for name, values := range r.Header {
 		for _, value := range values {
 			if strings.ContainsAny(value, "\r\n\x00") || strings.ContainsFunc(name, isDelimiter) {

@@ -1,32 +1,44 @@
 package upstream
 
-import "bytes"
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"net/http"
+)
 
-const versionPrefix = "HTTP/1.1 "
+// errInvalidHead means that the header of a response could be read in more than one way.
+var errInvalidHead = errors.New("the header of the upstream's response is not valid")
 
-// peekHead looks at the header of a response before it is read, and reports whether the connection may be used again
-// after the response. A header that two parsers could read differently, or that does not fit the buffer, makes its
-// response the last on the connection: the bytes after it may not be the response that they seem to be.
-func (c *conn) peekHead() (reusable bool) {
-	for want := 1; want <= connBuffer; want = c.in.Buffered() + 1 {
-		if _, err := c.in.Peek(want); err != nil {
-			return false
+// peekHead looks at the header of a response before it is read. It returns an error if the header must not be passed on.
+// reusable reports whether the connection may be used again after the response. A header that two parsers could read
+// differently, or that is very long, makes its response the last on the connection: the bytes after it may not be the
+// response that they seem to be.
+func (c *conn) peekHead(r *http.Request) (reusable bool, err error) {
+	reusable = true
+	for scanned := 0; ; scanned = c.in.Buffered() {
+		if scanned == c.in.Size() {
+			c.in, reusable = bufio.NewReaderSize(c.in, 4*c.in.Size()), false
+		}
+		if _, err := c.in.Peek(scanned + 1); err != nil {
+			return false, err
 		}
 		c.responded = true
 		seen, _ := c.in.Peek(c.in.Buffered())
-		if end := headEnd(seen); end >= 0 {
-			return isUnambiguous(seen[:end])
+		if n := min(len(seen), len("HTTP/1.")); string(seen[:n]) != "HTTP/1."[:n] {
+			return false, errInvalidHead
 		}
-		if n := min(len(seen), len(versionPrefix)); string(seen[:n]) != versionPrefix[:n] {
-			return false
+		if end := headEnd(seen, max(0, scanned-len("\n\r"))); end >= 0 {
+			unambiguous, err := checkHead(r, seen[:end])
+			return reusable && unambiguous, err
 		}
 	}
-	return false
 }
 
-// headEnd returns the offset of the empty line that ends a header, whatever its line ends are; -1 if there is none yet.
-func headEnd(seen []byte) int {
-	for offset := 0; ; {
+// headEnd returns the offset of the empty line that ends a header, whatever its line ends are; -1 if there is none from
+// offset on.
+func headEnd(seen []byte, offset int) int {
+	for {
 		lf := bytes.IndexByte(seen[offset:], '\n')
 		if lf < 0 {
 			return -1
@@ -38,30 +50,49 @@ func headEnd(seen []byte) int {
 	}
 }
 
-// isUnambiguous reports whether a header is HTTP/1.1, all its lines end in CRLF, none is folded, and at most one says
-// how long the body is (RFC 9112 §2.2, §5.2, §6.3).
-func isUnambiguous(head []byte) bool {
-	if !bytes.HasPrefix(head, []byte(versionPrefix)) {
-		return false
+// checkHead rejects a header with NUL, a CR inside a line, a field without a valid name, an invalid status, or a version
+// other than HTTP/1.0 and HTTP/1.1 (RFC 9112 §2.2, §5.1, RFC 9110 §5.5). unambiguous reports whether it is HTTP/1.1, all its lines end in
+// CRLF, none is folded, at most one says how long the body is, and none announces a body that the response does not have
+// (RFC 9112 §5.2, §6.3): some servers send it all the same.
+func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
+	status, fields, _ := bytes.Cut(head, []byte("\n"))
+	status, unambiguous = bytes.CutSuffix(status, []byte("\r"))
+	code, modern := bytes.CutPrefix(status, []byte("HTTP/1.1 "))
+	if !modern {
+		code, _ = bytes.CutPrefix(status, []byte("HTTP/1.0 "))
 	}
-	lengths := 0
-	for len(head) > 0 {
-		lf := bytes.IndexByte(head, '\n')
-		if lf < 1 || bytes.IndexByte(head[:lf], '\r') != lf-1 || head[0] == ' ' || head[0] == '\t' || bytes.IndexByte(head[:lf], 0) >= 0 {
-			return false
-		}
-		name, _, _ := bytes.Cut(head[:lf], []byte(":"))
-		if isFraming(name) {
-			lengths++
-		}
-		head = head[lf+1:]
+	if len(code) == len(status) || len(code) == 0 || code[0] < '1' || code[0] > '9' || bytes.ContainsAny(code, "\x00\r") {
+		return false, errInvalidHead
 	}
-	return lengths <= 1
+	lengths, chunked, long := 0, false, false // what the fields say about the body
+	for len(fields) > 0 {
+		var line []byte
+		line, fields, _ = bytes.Cut(fields, []byte("\n"))
+		line, crlf := bytes.CutSuffix(line, []byte("\r"))
+		folded := len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		encoding := bytes.EqualFold(name, []byte("Transfer-Encoding"))
+		switch {
+		case bytes.ContainsAny(line, "\x00\r"), !folded && !isToken(name), encoding && !modern:
+			return false, errInvalidHead
+		case encoding:
+			lengths, chunked = lengths+1, true
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			lengths, long = lengths+1, long || string(bytes.TrimSpace(value)) != "0"
+		}
+		unambiguous = unambiguous && crlf && !folded
+	}
+	switch {
+	case r.Method == http.MethodHead, bytes.HasPrefix(code, []byte("1")), bytes.HasPrefix(code, []byte("204")):
+		unambiguous = unambiguous && !chunked && !long
+	case bytes.HasPrefix(code, []byte("304")):
+		unambiguous = unambiguous && !chunked
+	}
+	return unambiguous && modern && lengths <= 1, nil
 }
 
-// isFraming reports whether the header of that name says how long the body is.
-func isFraming(name []byte) bool {
-	name = bytes.TrimRight(name, " \t")
-	return len(name) == len("Content-Length") && bytes.EqualFold(name, []byte("Content-Length")) ||
-		len(name) == len("Transfer-Encoding") && bytes.EqualFold(name, []byte("Transfer-Encoding"))
+// isToken reports whether name may be the name of a field (RFC 9110 §5.6.2).
+func isToken(name []byte) bool {
+	const chars = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	return len(name) > 0 && len(bytes.Trim(name, chars)) == 0
 }

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -14,19 +13,18 @@ import (
 // TestUpstream_CanceledDialIsNoFailure checks that a client that leaves during dialing does not put a target into
 // back-off, whichever transport dials.
 func TestUpstream_CanceledDialIsNoFailure(t *testing.T) {
-	for _, method := range []string{"GET", "DELETE"} { // sent over our transport and over net/http's
-		u := newUpstream(t, Config{Timeout: time.Minute}, "http://"+unusedAddress(t))
+	for _, scheme := range []string{"http", "h2c"} { // sent over our transport and over net/http's
+		u := newUpstream(t, Config{Timeout: time.Minute}, scheme+"://"+unusedAddress(t))
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()
 		dialed := false
-		dialer := net.Dialer{Control: func(string, string, syscall.RawConn) error { dialed = true; leave(); return nil }}
 		target := u.targets[0]
-		target.http1.dialer, target.stock.DialContext = dialer, dialer.DialContext
-		if _, err := send(ctx, u, method, ""); err == nil || !dialed {
-			t.Fatalf("%s: dialed: %t, %v", method, dialed, err)
+		target.dialer.Control = func(string, string, syscall.RawConn) error { dialed = true; leave(); return nil }
+		if _, err := send(ctx, u, "GET", ""); err == nil || !dialed {
+			t.Fatalf("%s: dialed: %t, %v", scheme, dialed, err)
 		}
 		if !target.available(time.Now()) {
-			t.Errorf("%s: the target counts as unreachable", method)
+			t.Errorf("%s: the target counts as unreachable", scheme)
 		}
 	}
 }

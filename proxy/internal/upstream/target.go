@@ -3,6 +3,8 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -15,8 +17,10 @@ import (
 // target is one server that requests may be sent to.
 type target struct {
 	scheme, host string
-	http1        *http1Transport // nil if the target does not speak HTTP/1.1 without TLS
-	stock        *http.Transport
+	dialer       *dialer
+	http1        *http1Transport // nil: the target speaks HTTP/2 alone
+	http2        *http.Transport // nil: the target speaks HTTP/1.1 alone
+	choseHTTP2   atomic.Bool     // which of the two it chose when it was connected to last
 
 	backOffUntil atomic.Int64 // nanoseconds since 1970: until then other targets are preferred
 	unhealthy    atomic.Bool  // by its health check
@@ -26,37 +30,74 @@ type target struct {
 }
 
 func newTarget(u *url.URL, timeout time.Duration, config *tls.Config) *target {
-	t := &target{scheme: u.Scheme, host: u.Host, stock: newStockTransport(timeout, config, u.Scheme)}
-	switch {
-	case t.scheme == "h2c":
+	d := &dialer{Dialer: net.Dialer{Timeout: dialTimeout}, address: hostPort(u)}
+	t := &target{scheme: u.Scheme, host: u.Host, dialer: d}
+	switch u.Scheme {
+	case "h2c":
 		t.scheme = "http"
-	case t.scheme == "http" && canCheckIdle:
-		t.http1 = newHTTP1Transport(hostPort(u), timeout)
+		t.http2 = newHTTP2Transport(d, timeout)
+	case "http":
+		t.http1 = newHTTP1Transport(d, timeout)
+	default:
+		if d.tls = config; d.tls == nil {
+			d.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		t.http1, t.http2 = newHTTP1Transport(d, timeout), newHTTP2Transport(d, timeout)
 	}
 	return t
 }
 
-// hostPort returns the address that an http upstream listens on.
+// hostPort returns the address that a target listens on.
 func hostPort(u *url.URL) string {
-	if u.Port() == "" {
-		return net.JoinHostPort(u.Hostname(), "80")
+	switch {
+	case u.Port() != "":
+		return u.Host
+	case u.Scheme == "https":
+		return net.JoinHostPort(u.Hostname(), "443")
 	}
-	return u.Host
+	return net.JoinHostPort(u.Hostname(), "80")
 }
 
-// RoundTrip sends a request to the target.
-func (t *target) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.http1.handles(r) {
-		return t.http1.RoundTrip(r)
+// roundTrip sends a request to the target. An https target speaks HTTP/2 if it chooses to, except that WebSockets need
+// HTTP/1.1.
+func (t *target) roundTrip(r *http.Request, i *informational) (*http.Response, error) {
+	i.begin()
+	upgrade := len(r.Header["Upgrade"]) > 0
+	if t.http2 == nil || t.http1 != nil && (upgrade || !t.choseHTTP2.Load()) {
+		res, err := t.http1.roundTrip(r, i)
+		if !errors.Is(err, errChoseHTTP2) {
+			return res, err
+		}
+		t.choseHTTP2.Store(true)
 	}
-	return t.stock.RoundTrip(withoutRetry(r))
+	res, err := t.http2.RoundTrip(withoutRetry(i.trace(r)))
+	if errors.Is(err, errChoseHTTP1) {
+		t.choseHTTP2.Store(false)
+		if !hasBody(r) { // net/http closed it
+			return t.http1.roundTrip(r, i)
+		}
+	}
+	if err == nil && hasBody(r) && res.Body != http.NoBody {
+		res.Body = asyncCloser{res.Body}
+	}
+	return res, err
+}
+
+// asyncCloser is the body of a response whose Close does not wait. net/http's HTTP/2 waits there for a read of the
+// request's body that is under way, and so for a client that may itself wait for the end of the response.
+type asyncCloser struct{ io.ReadCloser }
+
+// Close closes the body on another goroutine.
+func (b asyncCloser) Close() error {
+	go func() { _ = b.ReadCloser.Close() }()
+	return nil
 }
 
 // withoutRetry changes r so that http.Transport does not send it twice. The transport repeats a request without a body
 // if it has an Idempotency-Key, but a client's word is no proof that a repetition is harmless. The transport looks for
 // the canonical name only, so the header is sent under its lower-case name, which means the same (RFC 9110 §5.1).
 func withoutRetry(r *http.Request) *http.Request {
-	if r.Body != nil && r.Body != http.NoBody || isSafe(r.Method) {
+	if hasBody(r) || isSafe(r.Method) {
 		return r
 	}
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
@@ -107,9 +148,12 @@ func (t *target) check(ctx context.Context, h *Health, host string) {
 		r.Host = host
 	}
 	r.Header.Set("User-Agent", "sallyport-health")
-	res, err := t.RoundTrip(r)
+	res, err := t.roundTrip(r, new(informational))
 	if err == nil {
 		_ = res.Body.Close()
+	}
+	if IsExhausted(err) {
+		return // this says nothing of the target
 	}
 	if err == nil && res.StatusCode >= 200 && res.StatusCode < 400 {
 		t.failed = 0
@@ -119,24 +163,22 @@ func (t *target) check(ctx context.Context, h *Health, host string) {
 	t.unhealthy.Store(t.failed >= unhealthyAfter)
 }
 
-// newStockTransport returns net/http's transport for one target. It uses no proxy from the environment, and asks for no
-// encoding that the client did not ask for.
-func newStockTransport(timeout time.Duration, config *tls.Config, scheme string) *http.Transport {
+// newHTTP2Transport returns net/http's transport for one target that speaks HTTP/2. It uses no proxy from the
+// environment, and asks for no encoding that the client did not ask for.
+func newHTTP2Transport(d *dialer, timeout time.Duration) *http.Transport {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(scheme != "h2c")
-	protocols.SetHTTP2(scheme == "https")
-	protocols.SetUnencryptedHTTP2(scheme == "h2c")
+	protocols.SetHTTP2(d.tls != nil)
+	protocols.SetUnencryptedHTTP2(d.tls == nil)
 	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:        config.Clone(),
-		TLSHandshakeTimeout:    dialTimeout,
+		DialContext:            d.http2,
+		DialTLSContext:         d.http2,
 		Protocols:              protocols,
 		DisableCompression:     true,
 		MaxIdleConns:           maxIdleConns,
 		MaxIdleConnsPerHost:    maxIdleConns,
 		IdleConnTimeout:        idleTimeout,
 		ResponseHeaderTimeout:  timeout,
-		ExpectContinueTimeout:  time.Second,
+		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: MaxHeaderBytes,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}

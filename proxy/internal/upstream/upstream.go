@@ -2,9 +2,8 @@
 // another target where that is safe, keeps connections open and checks the health of the targets.
 //
 // A request is sent a second time only if it cannot have had an effect: the target could not be reached, or the method
-// is safe (RFC 9110 §9.2.1) and no part of a response had arrived. GET, HEAD and OPTIONS requests without a body go to
-// an http target over a transport of our own (http1.go), which runs on the goroutine of the request; every other
-// request goes over net/http's. A fuzz test holds the two to the same reading of any response.
+// is safe (RFC 9110 §9.2.1) and has no body. HTTP/1.1 is spoken by a transport of our own (http1.go), HTTP/2 by
+// net/http's. A fuzz test holds ours to the reading of net/http's of any response that it does not reject.
 package upstream
 
 import (
@@ -79,17 +78,21 @@ func ParseTarget(text string) (*url.URL, error) {
 }
 
 // RoundTrip sends a request to the next target. If that target cannot be reached, or fails before it responds, and the
-// request may be sent again, RoundTrip tries the others, each once. It does not follow redirects.
+// request may be sent again, RoundTrip tries the others, each once. It does not follow redirects. It calls pass, unless
+// that is nil, for each informational response, on any goroutine but before it returns; it never calls pass for two
+// attempts.
 //
 // A target that cannot be reached is passed over for a while. So is one that fails before it responds, but only if
 // another target responds to the same request: otherwise the request may be to blame, and clients could mark all targets
-// as down.
-func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
+// as down. A connection for which this process or machine has no resources left says nothing of the target.
+func (u *Upstream) RoundTrip(r *http.Request, pass func(code int, h http.Header)) (*http.Response, error) {
+	i := &informational{pass: pass}
+	defer i.end()
 	turn := u.turn.Add(1)
-	var failed []*target
+	var tried, failed []*target
 	for {
-		t := u.pick(turn, time.Now(), failed)
-		res, err := t.RoundTrip(u.rewriteFor(t, r))
+		t := u.pick(turn, time.Now(), tried)
+		res, err := t.roundTrip(u.rewriteFor(t, r), i)
 		if err == nil {
 			backOff(failed)
 			return res, nil
@@ -97,22 +100,22 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		if r.Context().Err() != nil {
 			return nil, err // the client left, which says nothing of the target
 		}
-		unreached := isDial(err)
-		if unreached {
-			t.backOff(time.Now())
+		tried = append(tried, t)
+		if !IsExhausted(err) {
+			failed = append(failed, t)
+			if isUnreached(err) {
+				t.backOff(time.Now())
+			}
 		}
-		failed = append(failed, t)
-		if len(failed) == len(u.targets) || !mayRepeat(r, err, unreached) {
-			return nil, err
+		if len(tried) == len(u.targets) || !mayRepeat(r, err) {
+			return nil, i.cause(err)
 		}
 	}
 }
 
-// mayRepeat reports whether r may be sent to another target after it failed with err. unreached says that nothing was
-// sent.
-func mayRepeat(r *http.Request, err error, unreached bool) bool {
-	hasBody := r.Body != nil && r.Body != http.NoBody
-	return !hasBody && (unreached || isSafe(r.Method) && !IsTimeout(err))
+// mayRepeat reports whether r may be sent to another target after it failed with err.
+func mayRepeat(r *http.Request, err error) bool {
+	return !hasBody(r) && (isUnreached(err) || isSafe(r.Method) && !IsTimeout(err))
 }
 
 func backOff(failed []*target) {
@@ -199,9 +202,11 @@ func (u *Upstream) Unhealthy() (n int, ok bool) {
 // CloseIdleConnections closes the connections that wait for a request.
 func (u *Upstream) CloseIdleConnections() {
 	for _, t := range u.targets {
-		t.stock.CloseIdleConnections()
 		if t.http1 != nil {
 			t.http1.CloseIdleConnections()
+		}
+		if t.http2 != nil {
+			t.http2.CloseIdleConnections()
 		}
 	}
 }
@@ -210,12 +215,6 @@ func (u *Upstream) CloseIdleConnections() {
 func IsTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// isDial reports whether err says that no connection could be made, so that nothing was sent.
-func isDial(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // isSafe reports whether a method is defined to have no effect (RFC 9110 §9.2.1).

@@ -46,7 +46,7 @@ func send(ctx context.Context, u *Upstream, method, body string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := u.RoundTrip(r)
+	res, err := u.RoundTrip(r, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -175,7 +175,7 @@ func TestTarget_UsesNoProxy(t *testing.T) {
 	for name := range map[string]bool{"HTTP_PROXY": true, "HTTPS_PROXY": true, "ALL_PROXY": true} {
 		t.Setenv(name, "http://127.0.0.1:1")
 	}
-	if newStockTransport(time.Second, &tls.Config{}, "http").Proxy != nil {
+	if newHTTP2Transport(&dialer{tls: &tls.Config{}}, time.Second).Proxy != nil {
 		t.Error("the transport uses a proxy")
 	}
 }
