@@ -89,7 +89,9 @@ func newTestTransport(addr string, timeout time.Duration) testTransport {
 }
 
 func (t testTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.roundTrip(r, &informational{pass: t.pass})
+	i := &informational{pass: t.pass}
+	i.begin()
+	return t.roundTrip(r, i)
 }
 
 // get sends one GET request and reads the response to its end.

@@ -6,10 +6,11 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"sync"
+	"time"
 )
 
 const (
-	maxInformational      = 5              // informational responses before the final one
+	maxInformational      = 5              // informational responses, and one more for each second: some report progress
 	maxInformationalBytes = MaxHeaderBytes // of their headers together
 )
 
@@ -22,7 +23,8 @@ type informational struct {
 	pass func(code int, h http.Header) // nil: they are dropped
 
 	mu           sync.Mutex // guards what follows; held while one is passed on
-	count, bytes int        // of the attempt under way
+	begun        time.Time  // the attempt under way
+	count, bytes int        // of its responses so far
 	passed       bool       // at least one was passed on
 	repeated     bool       // an attempt before the one under way passed some on: the same would arrive again
 	exceeded     bool       // the attempt under way sent too many
@@ -34,7 +36,7 @@ func (i *informational) begin() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.repeated = i.passed
-	i.count, i.bytes, i.exceeded = 0, 0, false
+	i.begun, i.count, i.bytes, i.exceeded = time.Now(), 0, 0, false
 }
 
 // receive passes one on. It returns ErrInformational if there were too many.
@@ -50,7 +52,7 @@ func (i *informational) receive(code int, h textproto.MIMEHeader) error {
 			i.bytes += len(name) + len(": ") + len(value) + len("\r\n")
 		}
 	}
-	if i.count > maxInformational || i.bytes > maxInformationalBytes {
+	if i.count > maxInformational+int(time.Since(i.begun)/time.Second) || i.bytes > maxInformationalBytes {
 		i.exceeded = true
 		return ErrInformational
 	}
