@@ -3,7 +3,9 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -64,4 +66,34 @@ func TestOverload_HangingUpstreamSparesOtherRoutes(t *testing.T) {
 	}
 	close(release)
 	all.Wait()
+}
+
+// TestOverload_NoFileDescriptors checks that a request for which no connection can be made because this process has no
+// file descriptors left is 503, and that the upstream gets the next one.
+func TestOverload_NoFileDescriptors(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client(true)
+	w.get(c, "https://"+loginHost+"/.sallyport/jwks.json") // connects
+	var limit syscall.Rlimit
+	w.must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	none := limit
+	none.Cur = 0
+	for _, method := range []string{"GET", "POST"} {
+		w.must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none))
+		r, err := http.NewRequestWithContext(w.ctx, method, "https://"+openHost+"/", strings.NewReader("x"))
+		res, errDo := c.Do(r)
+		w.must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+		w.must(err)
+		w.must(errDo)
+		text, err := io.ReadAll(res.Body)
+		w.must(err)
+		_ = res.Body.Close()
+		if res.StatusCode != 503 || !strings.Contains(string(text), string(overloaded)) || res.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s", method, res.StatusCode, text)
+		}
+		if res, _ := w.get(c, "https://"+openHost+"/"); res.StatusCode != 200 {
+			t.Errorf("%s: afterwards %d", method, res.StatusCode)
+		}
+		w.proxy.routing.Load().routes[1].upstream.CloseIdleConnections()
+	}
 }
