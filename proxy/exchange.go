@@ -88,6 +88,7 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	}
 	ex.routing.stripResponse(res.Header)
 	ex.routing.stripResponse(res.Trailer) // the names of those that will come
+	header.CleanTrailer(res.Trailer)
 	ex.route.responseEdits.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if !header.AcceptsWebSocket(res) {

@@ -101,6 +101,7 @@ func (ex *exchange) writeResponse(res *http.Response) {
 		panic(http.ErrAbortHandler)
 	}
 	ex.routing.stripResponse(res.Trailer)
+	header.CleanTrailer(res.Trailer)
 	if len(res.Trailer) == 0 {
 		return
 	}
@@ -109,7 +110,6 @@ func (ex *exchange) writeResponse(res *http.Response) {
 	if len(res.Trailer) != declared {
 		prefix = http.TrailerPrefix
 	}
-	header.CleanTrailer(res.Trailer)
 	for name, values := range res.Trailer {
 		h[prefix+name] = values
 	}

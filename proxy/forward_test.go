@@ -164,7 +164,7 @@ func TestTrailer_OnlyWhatMayStandThere(t *testing.T) {
 		"X-Sum: 1\r\nContent-Digest: x\r\nGrpc-Status: 0\r\n\r\n"
 	for name, announced := range map[string]string{"announced": "Trailer: X-Sum, Set-Cookie, Location, Grpc-Status, Content-Digest, Strict-Transport-Security\r\n", "not_announced": ""} {
 		w := newWorld(t, func(s *Settings) {
-			s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n2\r\nok\r\n0\r\n"+fields)}
+			s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n2\r\nok\r\n0\r\n"+fields)}
 		})
 		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 			res := w.open(c, "GET", "/", nil)

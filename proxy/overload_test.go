@@ -73,7 +73,7 @@ func TestOverload_HangingUpstreamSparesOtherRoutes(t *testing.T) {
 func TestOverload_NoFileDescriptors(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.client(true)
-	w.get(c, "https://"+loginHost+"/.sallyport/jwks.json") // connects
+	w.get(c, "https://"+openHost+"/.sallyport/jwks.json") // connects
 	var limit syscall.Rlimit
 	w.must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	none := limit
