@@ -157,14 +157,14 @@ func TestForward_Streams(t *testing.T) {
 }
 
 // TestTrailer_OnlyWhatMayStandThere checks that a trailer of the upstream brings no field that a client could take for one
-// of the header (RFC 9110 §6.5.1), announced or not.
+// of the header (RFC 9110 §6.5.1), declared or not.
 func TestTrailer_OnlyWhatMayStandThere(t *testing.T) {
 	const fields = "Content-Type: text/html\r\nContent-Security-Policy: x\r\nSet-Cookie: a=b\r\nLocation: /\r\nCache-Control: public\r\n" +
 		"Access-Control-Allow-Origin: *\r\nStrict-Transport-Security: max-age=0\r\nWww-Authenticate: Basic\r\nClear-Site-Data: *\r\nX-Auth-User: root\r\nHost: x\r\n" +
 		"X-Sum: 1\r\nContent-Digest: x\r\nGrpc-Status: 0\r\n\r\n"
-	for name, announced := range map[string]string{"announced": "Trailer: X-Sum, Set-Cookie, Location, Grpc-Status, Content-Digest, Strict-Transport-Security\r\n", "not_announced": ""} {
+	for name, declared := range map[string]string{"declared": "Trailer: X-Sum, Set-Cookie, Location, Grpc-Status, Content-Digest, Strict-Transport-Security\r\n", "not_declared": ""} {
 		w := newWorld(t, func(s *Settings) {
-			s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n2\r\nok\r\n0\r\n"+fields)}
+			s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"+declared+"\r\n2\r\nok\r\n0\r\n"+fields)}
 		})
 		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 			res := w.open(c, "GET", "/", nil)

@@ -57,7 +57,7 @@ func TestInformational_Bounded(t *testing.T) {
 			t.Error("the errors are not counted")
 		}
 	}
-	overBoth(t, func(t *testing.T, secure bool) {
+	bothSchemes(t, func(t *testing.T, secure bool) {
 		ended := make(chan struct{}, 1)
 		s := serveRaw(t, secure, func(conn net.Conn, _ *net.TCPConn, r *http.Request) {
 			for err := error(nil); err == nil; {
@@ -84,7 +84,7 @@ func TestInformational_Bounded(t *testing.T) {
 // of that target on if it passed on one of the first.
 func TestInformational_NotRepeated(t *testing.T) {
 	const hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-	overBoth(t, func(t *testing.T, secure bool) {
+	bothSchemes(t, func(t *testing.T, secure bool) {
 		for name, broken := range map[string]string{"no_header": "", "part_of_a_header": "HTTP/1.1 200 OK\r\nContent-", "invalid_header": "HTTP/1.1 200 OK\r\nX: \x00\r\n\r\n"} {
 			requests := 0
 			s := serveRaw(t, secure, func(conn net.Conn, _ *net.TCPConn, _ *http.Request) {

@@ -61,18 +61,18 @@ func (s rawServer) use(r *Route) {
 	}
 }
 
-// overBoth runs a test with an upstream over TCP and over TLS.
-func overBoth(t *testing.T, test func(t *testing.T, secure bool)) {
+// bothSchemes runs a test with an upstream over TCP and over TLS.
+func bothSchemes(t *testing.T, test func(t *testing.T, secure bool)) {
 	t.Helper()
 	t.Run("http", func(t *testing.T) { test(t, false) })
 	t.Run("https", func(t *testing.T) { test(t, true) })
 }
 
-// TestForward_EarlyResponse checks that a client receives the response of an upstream that responds before it has read
+// TestForward_ResponseDuringUpload checks that a client receives the response of an upstream that responds before it has read
 // the body, and closes or resets its connection: every time, whatever the client speaks and however it frames the body.
-func TestForward_EarlyResponse(t *testing.T) {
+func TestForward_ResponseDuringUpload(t *testing.T) {
 	const runs, size = 15, 1 << 20
-	overBoth(t, func(t *testing.T, secure bool) {
+	bothSchemes(t, func(t *testing.T, secure bool) {
 		for _, end := range []string{"close", "reset"} {
 			s := serveRaw(t, secure, func(conn net.Conn, raw *net.TCPConn, r *http.Request) {
 				body := r.URL.Path
@@ -102,8 +102,8 @@ func TestForward_EarlyResponse(t *testing.T) {
 	})
 }
 
-// TestForward_EarlyResponseOverHTTP2 checks the same of an upstream that speaks HTTP/2.
-func TestForward_EarlyResponseOverHTTP2(t *testing.T) {
+// TestForward_ResponseDuringHTTP2Upload checks the same of an upstream that speaks HTTP/2.
+func TestForward_ResponseDuringHTTP2Upload(t *testing.T) {
 	upstream := http2Upstream(t, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Connection", "close") // GOAWAY
 		rw.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -120,10 +120,10 @@ func TestForward_EarlyResponseOverHTTP2(t *testing.T) {
 	})
 }
 
-// TestForward_EarlyResponseToSilentReader checks that a client that sends all of its body before it reads anything
+// TestForward_ResponseToSilentReader checks that a client that sends all of its body before it reads anything
 // receives the response, and so does one that sends slowly.
-func TestForward_EarlyResponseToSilentReader(t *testing.T) {
-	overBoth(t, func(t *testing.T, secure bool) {
+func TestForward_ResponseToSilentReader(t *testing.T) {
+	bothSchemes(t, func(t *testing.T, secure bool) {
 		s := serveRaw(t, secure, func(conn net.Conn, _ *net.TCPConn, _ *http.Request) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
 		})
@@ -153,10 +153,10 @@ func TestForward_EarlyResponseToSilentReader(t *testing.T) {
 	})
 }
 
-// TestForward_NoEarlyResponse checks that an upstream that closes its connection during an upload without a response is
+// TestForward_NoResponseDuringUpload checks that an upstream that closes its connection during an upload without a response is
 // an error, that the request is sent once, and that the error comes soon.
-func TestForward_NoEarlyResponse(t *testing.T) {
-	overBoth(t, func(t *testing.T, secure bool) {
+func TestForward_NoResponseDuringUpload(t *testing.T) {
+	bothSchemes(t, func(t *testing.T, secure bool) {
 		requests := make(chan struct{}, 100)
 		s := serveRaw(t, secure, func(conn net.Conn, raw *net.TCPConn, r *http.Request) {
 			requests <- struct{}{}
@@ -178,10 +178,10 @@ func TestForward_NoEarlyResponse(t *testing.T) {
 	})
 }
 
-// TestForward_ConnectionAfterEarlyResponse checks that a connection is not used again after a response that came before
+// TestForward_ConnectionAfterUnreadUpload checks that a connection is not used again after a response that came before
 // all of the body was sent.
-func TestForward_ConnectionAfterEarlyResponse(t *testing.T) {
-	overBoth(t, func(t *testing.T, secure bool) {
+func TestForward_ConnectionAfterUnreadUpload(t *testing.T) {
+	bothSchemes(t, func(t *testing.T, secure bool) {
 		s := serveRaw(t, secure, func(conn net.Conn, raw *net.TCPConn, r *http.Request) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
 			_, _ = io.Copy(io.Discard, conn)
