@@ -145,12 +145,8 @@ func (t Tester) run(c Case) Result {
 		in.Time, in.Login = at, at
 	}
 	e := Explain(target, caller, in, t.ByID)
-	got := wantDeny
-	if e.Allow {
-		got = wantAllow
-	}
-	r.OK = got == c.Want && (c.By == "" || c.By == e.Rule)
-	r.Got = fmt.Sprintf("%s: %s", got, strings.TrimSuffix(e.Reason+" by "+e.Rule, " by "))
+	r.OK = e.Allow == (c.Want == wantAllow) && (c.By == "" || c.By == e.Rule)
+	r.Got = decisionText(e.Allow, e.Reason, e.Rule)
 	return r
 }
 

@@ -100,9 +100,15 @@ func eachLine(r io.Reader, f func(line []byte, whole bool) error) error {
 // Verify reads a record and returns the number of lines before the first one that
 // does not continue the chain. Its error is [ErrBroken] then.
 func Verify(r io.Reader) (n int, err error) {
+	return Read(r, func(Event) error { return nil })
+}
+
+// Read is [Verify], and calls f with the event of each line. It ends with the first
+// error of f.
+func Read(r io.Reader, f func(Event) error) (n int, err error) {
 	var last link
 	err = eachLine(r, func(line []byte, whole bool) error {
-		next, _, err := last.follow(line)
+		next, event, err := last.follow(line)
 		if err == nil && !whole {
 			err = fmt.Errorf("%w: line %d does not end in a newline", ErrBroken, n+1)
 		}
@@ -111,7 +117,7 @@ func Verify(r io.Reader) (n int, err error) {
 		}
 		last = next
 		n++
-		return nil
+		return f(event)
 	})
 	return n, err
 }

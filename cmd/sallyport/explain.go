@@ -17,14 +17,15 @@ import (
 
 func explainCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "explain URL",
+		Use:   "explain [URL]",
 		Short: "Say whether a caller may make a request, and why",
 		Long: "Say whether a caller may make a request, and why: who the caller is, which route receives the request, how each rule\n" +
 			"applies, and what would change the decision. It is decided as the proxy decides it, by the rules and the directory of\n" +
-			"the running server, for somebody who signed in just now. Exits with 2 if the request would be denied.",
+			"the running server, for somebody who signed in just now. --request ID prints what was decided then about a request, by\n" +
+			"the number on the page that its sender saw. Exits with 2 if the request would be denied, or was.",
 		Example: "  sallyport explain --user ada@example.com https://grafana.example.com/d/1\n" +
 			"  sallyport explain --app 00000000-0000-0000-0000-000000000009 --method POST api.example.com/orders",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 	}
 	var ask explainRequest
 	c.Flags().StringVar(&ask.User, "user", "", "the `USER` who asks, by userName, e-mail address, externalId or id")
@@ -34,9 +35,16 @@ func explainCommand() *cobra.Command {
 	anonymous := c.Flags().Bool("anonymous", false, "nobody is signed in")
 	c.Flags().StringVar(&ask.Method, "method", http.MethodGet, "the `METHOD` of the request")
 	c.Flags().StringVar(&ask.Address, "from", "", "the `ADDRESS` of the client")
+	recorded := c.Flags().String("request", "", "the `ID` of a request in the record")
 	addOutputFlag(c)
-	c.MarkFlagsMutuallyExclusive("user", "app", "bearer", "anonymous")
+	c.MarkFlagsMutuallyExclusive("user", "app", "bearer", "anonymous", "request")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if *recorded != "" && len(args) == 0 {
+			return explainRequestID(cmd, *recorded)
+		}
+		if len(args) != 1 {
+			return errors.New("write one URL, such as https://grafana.example.com/d/1; or --request ID and no URL")
+		}
 		if ask.User == "" && ask.App == "" && *bearer == "" && !*anonymous {
 			return errors.New("say who asks: --user, --app, --bearer or --anonymous")
 		}

@@ -91,7 +91,7 @@ func (s *server) redirectHandler() http.Handler {
 }
 
 func (s *server) questions() *questions {
-	return &questions{admin: s.admin, directory: s.components.directory, rules: s.proxy.Rules, provider: s.provider}
+	return &questions{admin: s.admin, directory: s.components.directory, rules: s.proxy.Rules, provider: s.provider, record: s.file.Audit.File}
 }
 
 // control serves operators' commands.

@@ -21,6 +21,7 @@ type questions struct {
 	directory *directory.Directory
 	rules     func() *proxy.Rules // in force
 	provider  *oidc.Provider      // nil if no server runs
+	record    string              // path of the audit record
 }
 
 // explainRequest asks about one request. At most one of User, App and Bearer is set; none asks about an anonymous caller.

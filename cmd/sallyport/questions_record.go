@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"sallyport/access"
+	"sallyport/admin"
+	"sallyport/audit"
+)
+
+// recordRequest asks about the decisions in the record.
+type recordRequest struct {
+	Since   time.Duration // how far back
+	New     namedText     // rules; none for the rules in force
+	Request string        // the id of one request
+}
+
+// replayResult is the body of the response to a replay.
+type replayResult struct {
+	Decisions int           `json:"decisions"`
+	Flips     []access.Flip `json:"flips"`
+}
+
+func (q *questions) replay(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[recordRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := parseRules(body.New.Name, body.New.Text)
+	if err != nil {
+		return nil, err
+	}
+	again := access.Replay{New: rules.Target, InForce: q.rules().Target, User: q.directory.ByID}
+	if err := q.decisions(body.Since, again.Add); err != nil {
+		return nil, err
+	}
+	flips, decisions := again.Flips()
+	return replayResult{decisions, flips}, nil
+}
+
+func (q *questions) unused(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[recordRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	usage := access.Usage{User: q.directory.ByID}
+	if err := q.decisions(body.Since, usage.Add); err != nil {
+		return nil, err
+	}
+	return usage.Unused(q.rules().Routes()), nil
+}
+
+// explainRecorded responds with the events of one request, as they are in the record.
+func (q *questions) explainRecorded(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[recordRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	var found []audit.Event
+	err = q.events(func(e audit.Event) {
+		if e.Request == body.Request {
+			found = append(found, e)
+		}
+	})
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("the record %s has nothing about a request %q; requests of nobody who is signed in are denied without a line in it", q.record, body.Request)
+	}
+	return found, err
+}
+
+// decisions calls add with every decision in the record that is not older than since.
+func (q *questions) decisions(since time.Duration, add func(access.Recorded)) error {
+	begin := time.Now().Add(-since)
+	return q.events(func(e audit.Event) {
+		if e.Kind == audit.KindDecision && e.Time.After(begin) {
+			add(access.Recorded{Time: e.Time, User: e.User, Name: e.UserName, Route: e.Route, Method: e.Method, Host: e.Host, Path: e.Path, Address: e.Address,
+				Allow: e.Decision == "allow", Rule: e.Rule, Reason: e.Reason, ReportRule: e.Detail["report_rule"]})
+		}
+	})
+}
+
+// events calls add with every event of the record, in their order. The record may be growing.
+func (q *questions) events(add func(audit.Event)) error {
+	f, err := os.Open(q.record)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := wholeSize(f)
+	if err != nil {
+		return err
+	}
+	if n, err := audit.Read(io.LimitReader(f, size), func(e audit.Event) error { add(e); return nil }); err != nil {
+		return fmt.Errorf("%s is not sound after %d sound lines: %w", q.record, n, err)
+	}
+	return nil
+}
