@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/config"
 )
@@ -33,6 +34,7 @@ const withoutConfiguration = "the configuration cannot be used"
 
 // doctor collects the results of its checks.
 type doctor struct {
+	path    string       // of the configuration file
 	file    *config.File // nil if it has a fault
 	client  *controlClient
 	results []checkResult
@@ -53,7 +55,7 @@ func doctorCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		d := &doctor{client: client}
+		d := &doctor{path: configPath(cmd), client: client}
 		if client.err == nil {
 			d.file = client.file
 		}
@@ -102,6 +104,7 @@ func (d *doctor) checkAll(ctx context.Context) {
 	d.checkUsers(stats)
 	d.checkPushes(stats)
 	d.checkGroups(ctx, stats)
+	d.checkTests(ctx)
 	d.checkTokenVersion(ctx)
 }
 
@@ -116,4 +119,26 @@ func (d *doctor) checkConfiguration() {
 	default:
 		d.report("configuration", stateOK, "%d routes, %d policies", len(d.file.Routes), len(d.file.Policies))
 	}
+}
+
+// checkTests reports whether the rules in the file pass the tests in it: a reload would be refused otherwise.
+func (d *doctor) checkTests(ctx context.Context) {
+	if d.file == nil || len(d.file.Tests) == 0 {
+		return
+	}
+	var results []access.Result
+	ask, err := readTests(d.path, nil)
+	if err == nil {
+		err = d.client.call(ctx, http.MethodPost, "/access/test", ask, &results)
+	}
+	if err != nil {
+		d.report("tests", stateUnknown, "%v", err)
+		return
+	}
+	if failed := access.Failed(results); len(failed) > 0 {
+		d.report("tests", stateFail, "%d of %d fail, so that a reload is refused; the first: %s: want %s, got %s",
+			len(failed), len(results), failed[0].Case, failed[0].Want, failed[0].Got)
+		return
+	}
+	d.report("tests", stateOK, "all %d tests in the file pass", len(results))
 }
