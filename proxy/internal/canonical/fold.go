@@ -1,6 +1,7 @@
 package canonical
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -12,9 +13,14 @@ import (
 // compatibility characters such as fullwidth letters, to marks on letters and to invisible characters, and without blanks
 // and dots at the end of a segment, which Windows drops. Fold of a result is that result.
 func Fold(path string) string {
-	const enough = 8 // a folding that could be folded further is rare, and settles at once
+	return untilStable(path, func(path string) string { return trimSegments(foldLetters(path)) })
+}
+
+// untilStable applies fold until nothing changes. A path that changes more than once is rare, and settles soon.
+func untilStable(path string, fold func(string) string) string {
+	const enough = 8
 	for range enough {
-		folded := foldSegments(foldLetters(path))
+		folded := fold(path)
 		if folded == path {
 			break
 		}
@@ -25,11 +31,18 @@ func Fold(path string) string {
 
 // FoldedReadings returns every path that some server could read in path, which is canonical, if it folds paths. All are
 // results of [Fold]. Otherwise they are like [Readings].
+//
+// A server may drop the end of a segment before or after it finds where segments end: /a/%2F．． is /a/ or one with a dot
+// segment. So the readings are found with the ends of segments as they are, too.
 func FoldedReadings(path string) ([]string, error) {
-	return readingsOf(decodeOrdinary(path), Fold, foldedSteps)
+	all, err := readingsOf(decodeOrdinary(path), func(reading string) string { return untilStable(reading, foldLetters) }, foldedSteps)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(reading string) bool { return Fold(reading) != reading }), nil
 }
 
-var foldedSteps = append([]func(string) string{dropStreams}, steps...)
+var foldedSteps = append([]func(string) string{trimSegments, dropStreams}, steps...)
 
 func foldLetters(path string) string {
 	if isASCII(path) {
@@ -63,8 +76,8 @@ func foldRune(r rune) rune {
 	return r
 }
 
-// foldSegments drops blanks and dots at the end of each segment. A segment of nothing else could be a dot segment.
-func foldSegments(path string) string {
+// trimSegments drops blanks and dots at the end of each segment. A segment of nothing else could be a dot segment.
+func trimSegments(path string) string {
 	if !strings.ContainsAny(path, ". ") {
 		return path
 	}

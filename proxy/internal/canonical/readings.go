@@ -18,7 +18,8 @@ var errReadings = errors.New("different servers would read the path too differen
 //
 // A server may decode a path any number of times, wholly or in part; read "\" as "/"; drop ";parameters", or everything
 // from ";", "?" or "#" on; merge empty segments; and take what follows "//" for a host. The readings are the results of
-// doing so in any order. It is an error if a reading has a dot segment or control characters, and if there are too many.
+// doing so in any order. It is an error if a reading has a dot segment, control characters or a %uXXXX, which IIS and some
+// other servers decode, and if there are too many.
 func Readings(path string) ([]string, error) {
 	return readingsOf(decodeOrdinary(path), func(reading string) string { return reading }, steps)
 }
@@ -36,7 +37,7 @@ func readingsOf(start string, finish func(string) string, steps []func(string) s
 		}
 		seen[reading] = true
 		readings, size = append(readings, reading), size+len(reading)
-		return len(readings) <= maxReadings && size <= maxReadingBytes && isText([]byte(reading)) && !hasDots(reading)
+		return len(readings) <= maxReadings && size <= maxReadingBytes && isText([]byte(reading)) && !hasDots(reading) && !hasUnicodeEscape(reading)
 	}
 	if !add(start) {
 		return nil, errReadings
@@ -123,6 +124,22 @@ func hasDots(reading string) bool {
 		if segment == "." || segment == ".." {
 			return true
 		}
+	}
+	return false
+}
+
+// hasUnicodeEscape reports whether a reading has a %uXXXX, which is no percent-encoding of RFC 3986.
+func hasUnicodeEscape(reading string) bool {
+	for at := strings.IndexByte(reading, '%'); at >= 0 && at+6 <= len(reading); {
+		digits := reading[at+2 : at+6]
+		if reading[at+1]|0x20 == 'u' && !strings.ContainsFunc(digits, func(r rune) bool { return r > 0x7f || hexValue[r] < 0 }) {
+			return true
+		}
+		next := strings.IndexByte(reading[at+1:], '%')
+		if next < 0 {
+			break
+		}
+		at += 1 + next
 	}
 	return false
 }

@@ -47,6 +47,8 @@ func TestReadings_RejectsWhatNoRuleCanCover(t *testing.T) {
 		"a dot segment of another layer": "/a/..%2523/b",
 		"a control character":            "/a%2500/b",
 		"invalid UTF-8":                  "/a%25C0%25AFb",
+		"an escape of another standard":  "/a%25u002fb",
+		"the same in another layer":      "/%2525U2215b",
 		"too many readings":              "/a;b%2Fc%5Cd%3Be%23f%3Fg%25h//i;j%2Fk",
 		"too many layers":                "/a%" + strings.Repeat("25", maxReadings) + "2Fb",
 		"too much text":                  "/a;" + strings.Repeat("%2Fb", 1000) + "%23//" + strings.Repeat("c", 4000) + "%5C",
@@ -121,7 +123,7 @@ func TestFoldedReadings(t *testing.T) {
 			t.Errorf("%s: %q, %v; lacks %q", c.path, got, err, c.want)
 		}
 	}
-	for _, path := range []string{"/a/...", "/a/%20..%20/b", "/a/%E2%80%A5/b", "/a/%EF%BC%8E%EF%BC%8E/b", "/a/.%20./b"} {
+	for _, path := range []string{"/a/...", "/a/%20..%20/b", "/a/%E2%80%A5/b", "/a/%EF%BC%8E%EF%BC%8E/b", "/a/.%20./b", "/a/%2F%EF%BC%8E%EF%BC%8E", "/a%5C%E2%80%A5%3Bx", "/a/%252F..%20%3F", "/%EF%BC%85u002fa"} {
 		if got, err := FoldedReadings(path); err == nil && path != "/a/.%20./b" {
 			t.Errorf("%s: %q", path, got)
 		}
