@@ -7,6 +7,12 @@
 // event until [Log.Run] has made the file whole again.
 package audit
 
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
 // Settings is the audit node of the configuration.
 type Settings struct {
 	File string `yaml:"file" kind:"file" doc:"where the audit record is written, as JSON lines"`
@@ -20,4 +26,33 @@ func (s Settings) Check(fault func(path, problem string)) {
 	if s.File == "" {
 		fault("file", "is empty; write a path such as data/audit.jsonl")
 	}
+}
+
+// CheckFile returns an error if there is a file at path that does not begin like a record. It does not read the rest.
+func CheckFile(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	enough := errors.New("the first line was read")
+	err = eachLine(f, func(line []byte, whole bool) error {
+		if !whole { // removed when the record is opened
+			return enough
+		}
+		if _, _, err := (link{}).follow(line); err != nil {
+			return err
+		}
+		return enough
+	})
+	if errors.Is(err, ErrBroken) {
+		return fmt.Errorf("%s is not an audit record: %w", path, err)
+	}
+	if errors.Is(err, enough) {
+		return nil
+	}
+	return err
 }

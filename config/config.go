@@ -101,7 +101,8 @@ func (f *File) site() listen.Site {
 // maxSize is the largest size of a configuration file, in bytes.
 const maxSize = 1 << 20
 
-// Load reads the file at path. If its content has mistakes, the error is a [Faults] with all of them.
+// Load reads the file at path. If its content has mistakes, the error is a [Faults] with all of them. [LoadToServe] finds
+// what keeps a server from starting besides.
 func Load(path string) (*File, error) {
 	data, dir, err := read(path)
 	if err != nil {
@@ -251,6 +252,7 @@ func (f *File) check(fault func(path, problem string)) {
 	f.TLS.Check(f.site(), under("tls"))
 	f.Limits.Listen.Check(under("limits"))
 	f.checkStore(under("store"))
+	f.checkFilesDiffer(fault)
 	f.checkLog(under("log"))
 }
 
@@ -280,20 +282,6 @@ func (f *File) checkStore(fault func(path, problem string)) {
 	}
 	if f.Control.Socket == "" {
 		fault("", "needs control.socket beside it; write control: {socket: data/control.sock}")
-	}
-	f.checkFilesDiffer(fault)
-}
-
-// checkFilesDiffer reports files that would overwrite each other.
-func (f *File) checkFilesDiffer(fault func(path, problem string)) {
-	if f.Store.Bolt == nil {
-		return
-	}
-	switch f.Store.Bolt.Path {
-	case f.Audit.File:
-		fault("bolt.path", "is the file of the audit record too (audit.file); give each its own")
-	case f.Control.Socket:
-		fault("bolt.path", "is the path of the control socket too (control.socket); give each its own")
 	}
 }
 

@@ -8,27 +8,52 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Validate is [Load] for those who are about to put the file in force. It finds more: what the files that it names hold,
-// and placeholders that nobody has replaced.
-func Validate(path string) (*File, error) {
-	data, dir, err := read(path)
+// LoadToServe is [Load] for a server that starts. Its error names all that would keep the server from starting for a
+// reason that lies in the file, or in the files and addresses that the file names.
+func LoadToServe(path string) (*File, error) {
+	f, d, _, err := readToServe(path)
 	if err != nil {
 		return nil, err
-	}
-	d := &decoder{name: path, positions: map[string]position{}}
-	f := defaults()
-	if d.document(data, reflect.ValueOf(f).Elem()) {
-		makeAbsolute(reflect.ValueOf(f).Elem(), dir)
-		f.check(d.fault)
-		if len(d.faults) == 0 { // files that cannot be read are reported already
-			f.TLS.CheckFiles(func(path, problem string) { d.fault(join("tls", path), problem) })
-		}
-		d.findPlaceholders(data)
 	}
 	if len(d.faults) > 0 {
 		return nil, d.sorted()
 	}
 	return f, nil
+}
+
+// Validate is [LoadToServe] for those who are about to put the file in force. It also finds placeholders that nobody has
+// replaced, and warns of what is allowed but may not be meant.
+func Validate(path string) (f *File, warnings Faults, err error) {
+	f, d, data, err := readToServe(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.findPlaceholders(data)
+	if len(d.faults) > 0 {
+		return nil, nil, d.sorted()
+	}
+	f.warn(func(path, other, problem string) {
+		if other != "" {
+			problem = fmt.Sprintf("%s (%s is in line %d)", problem, other, d.nearestPosition(other).line)
+		}
+		d.fault(path, problem)
+	})
+	return f, d.sorted(), nil
+}
+
+// readToServe reads the file at path. The decoder has the faults.
+func readToServe(path string) (f *File, d *decoder, data []byte, err error) {
+	data, dir, err := read(path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	d, f = &decoder{name: path, positions: map[string]position{}}, defaults()
+	if d.document(data, reflect.ValueOf(f).Elem()) {
+		makeAbsolute(reflect.ValueOf(f).Elem(), dir)
+		f.check(d.fault)
+		d.checkStart(f)
+	}
+	return f, d, data, nil
 }
 
 // placeholder matches what is meant to be replaced before the file is used.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -88,7 +89,7 @@ func (s Settings) Check(site Site, fault func(path, problem string)) {
 		if l.addr == "" && (l.key == "scim" && site.SCIMOnPublic || l.key == "http") {
 			continue
 		}
-		if _, port, err := net.SplitHostPort(l.addr); err != nil || port == "" {
+		if _, _, err := splitAddress(l.addr); err != nil {
 			fault(l.key, fmt.Sprintf("%q is not an address to listen on; write host:port, such as %s", l.addr, l.example))
 		}
 	}
@@ -99,42 +100,85 @@ func (s Settings) Check(site Site, fault func(path, problem string)) {
 	s.checkProxyProtocol(site, fault)
 }
 
+// addresses yields key and address of each listener, in order.
+func (s Settings) addresses() func(yield func(key, addr string) bool) {
+	return func(yield func(key, addr string) bool) {
+		_ = yield("public", s.Public) && yield("scim", s.SCIM) && yield("ops", s.Ops) && yield("http", s.HTTP)
+	}
+}
+
 // checkDistinct reports listeners that cannot both be opened, since their addresses are the same or one of them is part
 // of the other.
 func (s Settings) checkDistinct(fault func(path, problem string)) {
-	type listener struct{ key, host, port string }
+	type listener struct {
+		key, host string
+		port      int
+	}
 	var earlier []listener
-	for _, l := range []struct{ key, addr string }{{"public", s.Public}, {"scim", s.SCIM}, {"ops", s.Ops}, {"http", s.HTTP}} {
-		host, port, err := net.SplitHostPort(l.addr)
-		if err != nil || port == "0" {
+	for key, addr := range s.addresses() {
+		host, port, err := splitAddress(addr)
+		if err != nil || port == 0 {
 			continue
 		}
 		for _, other := range earlier {
 			if other.port == port && overlaps(other.host, host) {
-				fault(l.key, fmt.Sprintf("cannot be %s, which listen.%s takes already; give each listener an address of its own", l.addr, other.key))
+				fault(key, fmt.Sprintf("cannot be %s, which listen.%s takes already; give each listener an address of its own", addr, other.key))
 				break
 			}
 		}
-		earlier = append(earlier, listener{l.key, host, port})
+		earlier = append(earlier, listener{key, host, port})
 	}
 }
 
-// overlaps reports whether two hosts are the same, or one of them stands for every address.
+// splitAddress returns host and port of an address to listen on. The host is an IP address in its shortest form if it can
+// be one, "" for every address.
+func splitAddress(addr string) (host string, port int, err error) {
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	if service == "" {
+		return "", 0, errNoPort
+	}
+	if port, err = net.LookupPort("tcp", service); err != nil {
+		return "", 0, err
+	}
+	if strings.EqualFold(host, "localhost") {
+		host = "127.0.0.1"
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	return host, port, nil
+}
+
+var errNoPort = errors.New("there is no port")
+
+// overlaps reports whether two hosts are the same, or one of them stands for every address of the other's kind. The
+// address :: stands for those of IPv4 too.
 func overlaps(a, b string) bool {
-	return isEveryAddress(a) || isEveryAddress(b) || loopbackOf(a) == loopbackOf(b)
+	return a == b || isEveryAddress(a, b) || isEveryAddress(b, a)
 }
 
-func isEveryAddress(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "" || err == nil && ip.IsUnspecified()
+func isEveryAddress(host, other string) bool {
+	ip, err := netip.ParseAddr(other)
+	return host == "" || host == "::" || host == "0.0.0.0" && (err != nil || ip.Is4() || other == "::")
 }
 
-// loopbackOf returns the address that localhost stands for, and any other host as it is.
-func loopbackOf(host string) string {
-	if host == "localhost" {
-		return "127.0.0.1"
+// CheckOpen reports the listeners that cannot be opened on this machine, whoever else uses their ports.
+func (s Settings) CheckOpen(fault func(path, problem string)) {
+	for key, addr := range s.addresses() {
+		host, _, err := splitAddress(addr)
+		if err != nil { // reported by Check, or not configured
+			continue
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			fault(key, fmt.Sprintf("cannot listen on %s: %v; write an address of this machine, or 0.0.0.0 for all of them", addr, err))
+			continue
+		}
+		_ = l.Close()
 	}
-	return host
 }
 
 // proxyProtocolListeners are the listeners that can read the PROXY protocol.

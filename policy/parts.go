@@ -355,7 +355,7 @@ func checkRoles(m *Match, _ Options, fault faultFunc) { checkTexts(m.Roles, faul
 
 // compileWhen counts a condition that cannot be evaluated as false in an allow
 // rule and as true in a deny rule. A deny rule for /secret applies to /secret/ too,
-// as with paths.
+// and one for /secret/ to /secret, as with paths.
 func compileWhen(m *Match, allow bool) (matcher, error) {
 	c, err := compileCondition(m.When)
 	if err != nil {
@@ -364,18 +364,28 @@ func compileWhen(m *Match, allow bool) (matcher, error) {
 	if allow || !strings.Contains(m.When, "path") {
 		return func(req *Request) bool { return c.holds(req, !allow) }, nil
 	}
+	ends := slices.DeleteFunc(pathLiterals(m.When), func(text string) bool { return len(text) < 2 || !strings.HasSuffix(text, "/") })
 	return func(req *Request) bool {
 		if c.holds(req, true) {
 			return true
 		}
-		path, ok := strings.CutSuffix(req.Path, "/")
-		if !ok || path == "" {
+		path, ok := servedAlike(req.Path, ends)
+		if !ok {
 			return false
 		}
-		bare := *req
-		bare.Path = path
-		return c.holds(&bare, true)
+		alike := *req
+		alike.Path = path
+		return c.holds(&alike, true)
 	}, nil
+}
+
+// servedAlike returns path without the slash at its end. It returns path with one if a condition asks for that: ends are
+// the texts ending with a slash that the condition has.
+func servedAlike(path string, ends []string) (string, bool) {
+	if bare, ok := strings.CutSuffix(path, "/"); ok {
+		return bare, bare != ""
+	}
+	return path + "/", slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(path+"/", end) })
 }
 
 func checkWhen(m *Match, _ Options, fault faultFunc) {

@@ -5,9 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"sallyport/proxy/internal/assertion"
-
 	"sallyport/directory"
+	"sallyport/proxy/internal/assertion"
 	"sallyport/session"
 )
 

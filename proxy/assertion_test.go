@@ -9,12 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"sallyport/proxy/internal/assertion"
-
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"sallyport/directory"
+	"sallyport/proxy/internal/assertion"
 	"sallyport/session"
 	"sallyport/store/bolt"
 )

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"sallyport/proxy/internal/response"
-
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/response"
 )
 
 // BenchmarkThrough measures one request over loopback with a response of 1 KiB, on idle connections, with client and

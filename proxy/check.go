@@ -10,11 +10,9 @@ import (
 	"os"
 	"strings"
 
-	"sallyport/proxy/internal/header"
-
-	"sallyport/proxy/internal/response"
-
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/response"
 )
 
 // Forward-auth: a front proxy holds a request and asks at checkPath whether the request is allowed. The request that it

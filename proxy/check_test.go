@@ -11,11 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"sallyport/proxy/internal/header"
-
-	"sallyport/proxy/internal/response"
-
 	"sallyport/audit"
+	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/response"
 )
 
 const checkURL = "https://" + loginHost + checkPath

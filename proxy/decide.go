@@ -44,7 +44,7 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 		if out.user, out.denial = p.checkUser(c, now); out.denial != nil {
 			return out
 		}
-		if c.session != nil && !r.origins.allow(req.origins) {
+		if c.session != nil && !r.origins.Allow(req.crossing) {
 			out.denial = deny(crossOrigin, "sent by a page of another origin")
 			return out
 		}

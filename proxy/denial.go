@@ -9,11 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"sallyport/proxy/internal/canonical"
-
-	"sallyport/proxy/internal/header"
-
 	"sallyport/console"
+	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/header"
 )
 
 // denial is why a request is not allowed, or cannot be served.
@@ -63,7 +61,7 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 		return
 	}
 	if req.route != nil {
-		req.route.origins.letRead(w.Header(), r.Header)
+		req.route.origins.LetRead(w.Header(), r.Header)
 	}
 	switch status {
 	case http.StatusUnauthorized:

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"sallyport/proxy/internal/header"
-
 	"sallyport/console"
+	"sallyport/proxy/internal/header"
 )
 
 // The Accept headers of browsers.

@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"sallyport/proxy/internal/header"
-
 	"sallyport/proxy/internal/response"
-
 	"sallyport/proxy/internal/upstream"
 )
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"sallyport/proxy/internal/header"
-
 	"sallyport/proxy/internal/response"
 )
 

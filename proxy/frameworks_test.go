@@ -103,22 +103,22 @@ func decodeOverlong(path string) string {
 
 // resolveDots resolves dot segments (RFC 3986 §5.2.4).
 func resolveDots(path string) string {
-	var kept []string
+	var rest []string
 	segments := strings.Split(path, "/")
 	for i, segment := range segments {
 		switch last := i == len(segments)-1; {
 		case segment == "..":
-			kept = kept[:max(len(kept)-1, min(1, len(kept)))]
+			rest = rest[:max(len(rest)-1, min(1, len(rest)))]
 			if last {
-				kept = append(kept, "")
+				rest = append(rest, "")
 			}
 		case segment == "." && last:
-			kept = append(kept, "")
+			rest = append(rest, "")
 		case segment != ".":
-			kept = append(kept, segment)
+			rest = append(rest, segment)
 		}
 	}
-	return strings.Join(kept, "/")
+	return strings.Join(rest, "/")
 }
 
 // pathParts are what the paths of hostile requests consist of.

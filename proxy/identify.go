@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"time"
 
-	"sallyport/proxy/internal/header"
-
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/origin"
 	"sallyport/session"
 )
 
@@ -20,7 +20,7 @@ const (
 // identify sets the caller of req, in a way that the route accepts. Missing credentials are not an error here; invalid
 // ones are. It also notes which origin the request comes from. A CORS preflight request that the route lets through loses its credentials and has no caller.
 func (p *Proxy) identify(r *http.Request, req *request) *denial {
-	req.origins = req.originsOf(r.Header)
+	req.crossing = origin.Of(req.method, r.Header, req.routing.origin(req.host))
 	if req.route.passPreflights && req.authClient == nil && header.IsPreflight(r) {
 		req.preflight = true
 		delete(r.Header, "Authorization")

@@ -5,9 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"sallyport/proxy/internal/response"
-
 	"sallyport/audit"
+	"sallyport/proxy/internal/response"
 )
 
 // longLived is how long an exchange must have lasted to be reported as a live connection that ended.

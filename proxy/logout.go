@@ -4,10 +4,9 @@ import (
 	"net/http"
 	"net/url"
 
-	"sallyport/proxy/internal/header"
-
 	"sallyport/audit"
 	"sallyport/console"
+	"sallyport/proxy/internal/header"
 	"sallyport/session"
 )
 

@@ -88,30 +88,6 @@ func (r *route) decideReadings(q *policy.Request, all readings) (decision policy
 	return decision
 }
 
-// foldRules returns rules with folded paths, which match folded readings.
-func foldRules(lists []policy.Named) []policy.Named {
-	folded := slices.Clone(lists)
-	for i, list := range folded {
-		folded[i].Rules = slices.Clone(list.Rules)
-		for j, rule := range list.Rules {
-			folded[i].Rules[j].Allow, folded[i].Rules[j].Deny = foldMatch(rule.Allow), foldMatch(rule.Deny)
-		}
-	}
-	return folded
-}
-
-func foldMatch(m *policy.Match) *policy.Match {
-	if m == nil {
-		return nil
-	}
-	folded := *m
-	folded.Paths = make([]string, len(m.Paths))
-	for i, pattern := range m.Paths {
-		folded.Paths[i] = canonical.Fold(pattern)
-	}
-	return &folded
-}
-
 // bothAllow returns the decision for a request that has two readings, of which the first is allowed.
 func bothAllow(first, second policy.Decision) policy.Decision {
 	if !second.Allow {

@@ -11,6 +11,7 @@ import (
 	"sallyport/directory"
 	"sallyport/oidc"
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/origin"
 	"sallyport/session"
 )
 
@@ -35,7 +36,7 @@ type request struct {
 	route        *route      // nil for internal requests, and until it is found
 	readings     readings    // other readings of the path, which all lead to the route
 	preflight    bool        // a CORS preflight request that the route lets through without a caller
-	origins      origins
+	crossing     origin.Request
 	caller       *caller // nil for an anonymous request
 	sessionError Reason  // why the session cookie that was sent is not valid; "" if none was sent
 }

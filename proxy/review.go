@@ -8,9 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"sallyport/proxy/internal/response"
-
 	"sallyport/audit"
+	"sallyport/proxy/internal/response"
 )
 
 const (

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"sallyport/proxy/internal/header"
-
 	"sallyport/directory"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/origin"
 )
 
 // routing is the compiled settings in force. It is immutable: new settings replace it as a whole.
@@ -49,7 +49,7 @@ type route struct {
 	passAuthorization bool           // forwards the Authorization header
 	lenient           bool           // accepts lenient paths
 	passPreflights    bool           // lets CORS preflight requests through without a caller
-	origins           originRules
+	origins           origin.Rules
 	maxBody           int    // bytes; 0: no limit
 	stripPath         string // leading segments that the upstream does not receive; "" for none
 	addPath           string // leading segments that it receives instead
@@ -197,10 +197,7 @@ func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, 
 	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error
-	if r.host, err = canonical.HostName(settings.Host); err != nil {
-		return nil, err
-	}
-	if r.path, err = routePath(settings.Path); err != nil {
+	if r.host, r.path, err = settings.place(); err != nil {
 		return nil, err
 	}
 	if r.stripPath, r.addPath, err = settings.Rewrite.compile(); err != nil {
@@ -216,7 +213,7 @@ func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, 
 		return nil, fmt.Errorf("policy %s: %w", strings.Join(settings.Policy, ", "), err)
 	}
 	if folding[r.host] {
-		if r.folded, err = policy.Compile(foldRules(rules), policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
+		if r.folded, err = policy.Compile(policy.MapPaths(rules, canonical.Fold), policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
 			return nil, fmt.Errorf("policy %s with path_case: insensitive: %w", strings.Join(settings.Policy, ", "), err)
 		}
 	}

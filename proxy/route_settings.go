@@ -6,12 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"sallyport/proxy/internal/header"
-
 	"go.yaml.in/yaml/v4"
 
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/origin"
 )
 
 // Route leads one host and path to an upstream.
@@ -95,6 +95,8 @@ const (
 	insensitiveCase = "insensitive"
 	decidePreflight = "decide"
 	passPreflight   = "pass"
+	rejectCrossing  = "reject"
+	allowCrossing   = "allow"
 	publicHost      = "public"
 	upstreamsHost   = "upstream"
 	defaultTimeout  = time.Minute
@@ -238,6 +240,25 @@ func (r Route) checkValues(fault func(path, problem string)) {
 	}
 }
 
+// compileOrigins returns the rules of a route. A route that lets CORS preflight requests pass is made for scripts of
+// other hosts, which have worked without being named; it goes on to accept those of the same site until it names some.
+func (r Route) compileOrigins() origin.Rules {
+	allow := r.CrossOrigin == allowCrossing
+	forScripts := r.CrossOrigin == "" && r.Preflight == passPreflight && len(r.AllowedOrigins) == 0
+	return origin.Rules{Allowed: setOf(r.AllowedOrigins), AllowSite: allow || forScripts, AllowForeign: allow}
+}
+
+func (r Route) checkOrigins(fault func(path, problem string)) {
+	for i, text := range r.AllowedOrigins {
+		if err := origin.Check(text); err != nil {
+			fault(fmt.Sprintf("allowed_origins[%d]", i), err.Error())
+		}
+	}
+	if r.CrossOrigin != "" && r.CrossOrigin != rejectCrossing && r.CrossOrigin != allowCrossing {
+		fault("cross_origin", fmt.Sprintf("%q is unknown; write reject or allow", r.CrossOrigin))
+	}
+}
+
 func (r Route) checkPolicy(s Settings, fault func(path, problem string)) {
 	if len(r.Policy) == 0 {
 		fault("policy", "nobody would be let in; name at least one policy (one with allow: {anyone: true} is open to all)")
@@ -255,6 +276,15 @@ func (r Route) checkPolicy(s Settings, fault func(path, problem string)) {
 
 func admitsAnyone(p policy.Named) bool {
 	return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Allow != nil && r.Allow.Anyone })
+}
+
+// place returns the canonical host and path of a route.
+func (r Route) place() (host, path string, err error) {
+	if host, err = canonical.HostName(r.Host); err != nil {
+		return "", "", err
+	}
+	path, err = routePath(r.Path)
+	return host, path, err
 }
 
 // routePath returns the canonical path of a route. A route cannot have one of our own paths.

@@ -1,16 +1,18 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
-	"sallyport/proxy/internal/header"
-
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/header"
 )
 
 // Settings are the parts of the configuration that say which applications there are and who may reach them. They are
@@ -92,6 +94,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 		r.check(s, func(path, problem string) { fault(join(fmt.Sprintf("routes[%d]", i), path), problem) })
 	}
 	s.checkDuplicates(fault)
+	s.checkConditions(fault)
 }
 
 func join(node, path string) string {
@@ -99,6 +102,16 @@ func join(node, path string) string {
 		return node
 	}
 	return node + "." + path
+}
+
+// CheckFiles reports the files that routes name and that do not hold what they should.
+func (s Settings) CheckFiles(fault func(path, problem string)) {
+	for i, r := range s.Routes {
+		var faulty *tlsFileError
+		if _, _, err := r.UpstreamTLS.read(); errors.As(err, &faulty) {
+			fault(fmt.Sprintf("routes[%d].upstream_tls.%s", i, faulty.key), faulty.problem)
+		}
+	}
 }
 
 // checkDuplicates reports routes that share a name, or host and path.
@@ -110,9 +123,8 @@ func (s Settings) checkDuplicates(fault func(path, problem string)) {
 		} else {
 			names[r.Name] = i
 		}
-		host, hostErr := canonical.HostName(r.Host)
-		path, pathErr := routePath(r.Path)
-		if hostErr != nil || pathErr != nil {
+		host, path, err := r.place()
+		if err != nil {
 			continue
 		}
 		if path = canonical.Decoded(path); folding[host] {
@@ -131,12 +143,57 @@ func (s Settings) checkDuplicates(fault func(path, problem string)) {
 func (s Settings) foldingHosts() map[string]bool {
 	hosts := map[string]bool{}
 	for _, r := range s.Routes {
-		if host, err := canonical.HostName(r.Host); err == nil && r.PathCase == insensitiveCase {
+		if host, _, err := r.place(); err == nil && r.PathCase == insensitiveCase {
 			hosts[host] = true
 		}
 	}
 	return hosts
 }
+
+// checkConditions reports conditions of routes on folding hosts that compare the path with a text that no folded path has:
+// a deny rule with one would not apply to all spellings of the path, and an allow rule to none.
+func (s Settings) checkConditions(fault func(path, problem string)) {
+	folding := s.foldingHosts()
+	for i, p := range s.Policies {
+		used := slices.IndexFunc(s.Routes, func(r Route) bool {
+			host, _, _ := r.place()
+			return folding[host] && slices.Contains(r.Policy, p.Name)
+		})
+		if used < 0 {
+			continue
+		}
+		p.PathLiterals(func(path, text string) {
+			if folded := canonical.Fold(text); folded != text {
+				fault(fmt.Sprintf("policies[%d].%s", i, path), fmt.Sprintf("compares request.path with %q, but the host of route %s has path_case: insensitive, and conditions see such paths folded; write %q", text, s.Routes[used].Name, folded))
+			}
+		})
+	}
+}
+
+// Warn reports what is allowed but may not be meant: routes with rules of their own below another route of their host,
+// whose upstream may serve their paths in capitals or other spellings. other is the path of the other route. Whoever says
+// which case the upstream distinguishes gets no warning.
+func (s Settings) Warn(warn func(path, other, problem string)) {
+	for i, inner := range s.Routes {
+		host, _, _ := inner.place()
+		for j, outer := range s.Routes {
+			if outer.PathCase == "" && inner.below(outer) && !s.foldingHosts()[host] && !sameSet(inner.Policy, outer.Policy) {
+				warn(fmt.Sprintf("routes[%d]", i), fmt.Sprintf("routes[%d]", j), fmt.Sprintf("route %s has other policies than route %s, which gets other spellings of its paths, such as %s. "+
+					"If the upstream of %[2]s serves them like %s, write path_case: insensitive there; if it distinguishes them, write path_case: sensitive; or give both routes the same policies",
+					inner.Name, outer.Name, strings.ToUpper(inner.Path), inner.Path))
+			}
+		}
+	}
+}
+
+// below reports whether the path of r is below that of outer, on the same host.
+func (r Route) below(outer Route) bool {
+	host, path, err := r.place()
+	outerHost, outerPath, outerErr := outer.place()
+	return err == nil && outerErr == nil && host == outerHost && path != outerPath && canonical.Under(path, outerPath)
+}
+
+func sameSet(a, b []string) bool { return maps.Equal(setOf(a), setOf(b)) }
 
 func (h IdentityHeaders) check(fault func(path, problem string)) {
 	carries := map[string]string{}

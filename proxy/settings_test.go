@@ -82,6 +82,10 @@ func TestSettings_Check(t *testing.T) {
 		{"paths_differ_in_case", func(s *Settings) {
 			s.Routes[0].PathCase, s.Routes[0].Path, s.Routes[1].Host, s.Routes[1].Path = "insensitive", "/App", appHost, "/app"
 		}, "routes[1].path", "same host and path"},
+		{"condition_for_capitals_where_case_is_ignored", func(s *Settings) {
+			s.Routes[0].PathCase = "insensitive"
+			s.Policies[0].Rules = append(s.Policies[0].Rules, policy.Rule{Deny: &policy.Match{When: `request.path.startsWith("/Admin") || "Sales" in user.roles`}})
+		}, "policies[0].rules[2].deny.when", `write "/admin"`},
 		{"unknown_path_encoding", func(s *Settings) { s.Routes[0].PathEncoding = "loose" }, "routes[0].path_encoding", "strict or lenient"},
 		{"upstream_tls_without_https", func(s *Settings) { s.Routes[0].UpstreamTLS.ServerName = "a" }, "routes[0].upstream_tls", "https://"},
 		{"certificate_without_key", func(s *Settings) {
@@ -206,5 +210,48 @@ func TestLoad_WarnsOfUnknownGroups(t *testing.T) {
 	}
 	if n := strings.Count(text.String(), "level=WARN"); n != 3 {
 		t.Errorf("%d warnings:\n%s", n, text.String())
+	}
+}
+
+func TestSettings_WarnsOfRoutesBelowOthers(t *testing.T) {
+	const warned = "routes[4] routes[3]"
+	for name, c := range map[string]struct {
+		change func(outer, inner *Route)
+		want   string
+	}{
+		"other policies":     {func(*Route, *Route) {}, warned},
+		"host in capitals":   {func(_, inner *Route) { inner.Host = "FILES.example.com." }, warned},
+		"inner case is said": {func(_, inner *Route) { inner.PathCase = "sensitive" }, warned},
+		"more policies":      {func(_, inner *Route) { inner.Policy = []string{"staff", "all"} }, warned},
+		"outer case is said": {func(outer, _ *Route) { outer.PathCase = "sensitive" }, ""},
+		"outer ignores case": {func(outer, _ *Route) { outer.PathCase = "insensitive" }, ""},
+		"inner ignores case": {func(_, inner *Route) { inner.PathCase = "insensitive" }, ""},
+		"the same policies":  {func(_, inner *Route) { inner.Policy = []string{"staff"} }, ""},
+		"in another order, twice": {func(outer, inner *Route) {
+			outer.Policy, inner.Policy = []string{"staff", "all"}, []string{"all", "staff", "all"}
+		}, ""},
+		"another host":        {func(_, inner *Route) { inner.Host = appHost }, "routes[4] routes[0]"},
+		"beside each other":   {func(outer, _ *Route) { outer.Path = "/administrator" }, ""},
+		"the other way round": {func(outer, inner *Route) { outer.Path, inner.Path = "/admin/x", "/admin" }, "routes[3] routes[4]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := usualSettings("http://127.0.0.1:3000")
+			s.Routes[3].PathEncoding = ""
+			s.Routes = append(s.Routes, Route{Name: "admin", Host: lenientHost, Path: "/admin", Upstream: s.Routes[3].Upstream, Policy: []string{"all"}})
+			c.change(&s.Routes[3], &s.Routes[4])
+			if faults := faultsOf(s); len(faults) > 0 {
+				t.Fatal(faults)
+			}
+			var got []string
+			s.Warn(func(path, other, problem string) {
+				got = append(got, path+" "+other)
+				if !strings.Contains(problem, "path_case: insensitive") || !strings.Contains(problem, "path_case: sensitive") || !strings.Contains(problem, "same policies") {
+					t.Errorf("it does not say what to do: %s", problem)
+				}
+			})
+			if strings.Join(got, ", ") != c.want {
+				t.Errorf("warns of %q, want %q", got, c.want)
+			}
+		})
 	}
 }

@@ -75,35 +75,42 @@ func (u *routeUpstream) full(rt *routing) bool {
 	return len(rt.routes) > 1 && u.live.Load() >= int64(rt.maxLive-rt.maxLive/5)
 }
 
-// read returns the TLS configuration that the files contain, and a digest of the files.
+// read returns the TLS configuration that the files contain, and a digest of the files. Its error is a [*tlsFileError].
 func (s UpstreamTLS) read() (*tls.Config, [sha256.Size]byte, error) {
 	config, sum := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.ServerName}, sha256.New()
 	content := map[string][]byte{}
-	for _, file := range []string{s.CAFile, s.CertFile, s.KeyFile} {
+	for key, file := range map[string]string{"ca_file": s.CAFile, "cert_file": s.CertFile, "key_file": s.KeyFile} {
 		if file == "" {
 			continue
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, [sha256.Size]byte{}, fmt.Errorf("reading a file of upstream_tls: %w", err)
+			return nil, [sha256.Size]byte{}, &tlsFileError{key, "cannot be read: " + err.Error()}
 		}
-		content[file] = text
-		fmt.Fprintf(sum, "%d\n%s", len(text), text)
+		content[key] = text
+	}
+	for _, key := range []string{"ca_file", "cert_file", "key_file"} {
+		fmt.Fprintf(sum, "%d\n%s", len(content[key]), content[key])
 	}
 	if s.CAFile != "" {
-		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(content[s.CAFile]) {
-			return nil, [sha256.Size]byte{}, fmt.Errorf("%s holds no certificate in PEM form", s.CAFile)
+		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(content["ca_file"]) {
+			return nil, [sha256.Size]byte{}, &tlsFileError{"ca_file", s.CAFile + " holds no certificate in PEM form"}
 		}
 	}
 	if s.CertFile != "" {
-		pair, err := tls.X509KeyPair(content[s.CertFile], content[s.KeyFile])
+		pair, err := tls.X509KeyPair(content["cert_file"], content["key_file"])
 		if err != nil {
-			return nil, [sha256.Size]byte{}, fmt.Errorf("upstream_tls: cert_file %s and key_file %s: %w", s.CertFile, s.KeyFile, err)
+			return nil, [sha256.Size]byte{}, &tlsFileError{"cert_file", fmt.Sprintf("%s and key_file %s are no pair: %v", s.CertFile, s.KeyFile, err)}
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, [sha256.Size]byte(sum.Sum(nil)), nil
 }
+
+// tlsFileError says what is wrong with a file of upstream_tls.
+type tlsFileError struct{ key, problem string }
+
+func (e *tlsFileError) Error() string { return "upstream_tls." + e.key + ": " + e.problem }
 
 // parseUpstream returns the URL of a target: scheme, host and port.
 func parseUpstream(text string) (*url.URL, error) {

@@ -25,7 +25,7 @@ func serveCommand() *cobra.Command {
 	init := c.Flags().Bool("init", false, "create an empty store if there is none")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		path := configPath(cmd)
-		file, err := config.Load(path)
+		file, err := config.LoadToServe(path)
 		if err != nil {
 			return err
 		}

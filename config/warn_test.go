@@ -1,0 +1,118 @@
+package config_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/config"
+)
+
+// certificate returns a self-signed certificate, valid from one time to another, and its key, both in PEM.
+func certificate(t *testing.T, from, to time.Duration) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tests"}, NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(to)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+// writeUsable writes the example to a folder as somebody would who uses it, with a certificate, and returns its path.
+func writeUsable(t *testing.T, cert, key []byte) (path string) {
+	t.Helper()
+	path = writeExample(t)
+	text := strings.NewReplacer("TENANT-ID", "6f2c8c1e-0000-0000-0000-000000000000", ":8443 ", ":0 ", ":8444 ", ":0 ", ":9090 ", ":0 ", "#ca_file: idp-ca.pem", "ca_file: idp-ca.pem").Replace(string(config.Example()))
+	dir := filepath.Dir(path)
+	ca, _ := certificate(t, -time.Hour, time.Hour)
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "tls.crt"), cert, 0o600),
+		os.WriteFile(filepath.Join(dir, "tls.key"), key, 0o600), os.WriteFile(filepath.Join(dir, "idp-ca.pem"), ca, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestValidate_WarnsOfCertificates(t *testing.T) {
+	good, goodKey := certificate(t, -time.Hour, time.Hour)
+	old, oldKey := certificate(t, -2*time.Hour, -time.Hour)
+	early, earlyKey := certificate(t, time.Hour, 2*time.Hour)
+	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("no certificate")})
+	for name, c := range map[string]struct {
+		cert, key, ca []byte
+		want          string
+	}{
+		"good":               {good, goodKey, nil, ""},
+		"certificate_is_old": {old, oldKey, nil, `:\d+:\d+: tls.cert_file: .*tls.crt has a certificate that has expired: that of "CN=tests"`},
+		"not_yet_valid":      {early, earlyKey, nil, `tls.cert_file: .* is not valid yet`},
+		"ca_is_old":          {good, goodKey, append(good[:len(good):len(good)], old...), `:\d+:\d+: oidc.ca_file: .*idp-ca.pem has a certificate that has expired`},
+		"ca_is_cut":          {good, goodKey, append(good[:len(good):len(good)], broken...), `oidc.ca_file: .* has a part that is no certificate`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := writeUsable(t, c.cert, c.key)
+			if c.ca != nil {
+				if err := os.WriteFile(filepath.Join(filepath.Dir(path), "idp-ca.pem"), c.ca, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f, warnings, err := config.Validate(path)
+			if f == nil || err != nil {
+				t.Fatal(err)
+			}
+			if c.want == "" && len(warnings) > 0 || c.want != "" && (len(warnings) != 1 || !regexp.MustCompile(c.want).MatchString(warnings.Error())) {
+				t.Errorf("warns of %q, want %q", warnings, c.want)
+			}
+		})
+	}
+}
+
+func TestValidate_FindsEveryFaultAtOnce(t *testing.T) {
+	cert, key := certificate(t, -time.Hour, time.Hour)
+	path := writeUsable(t, cert, key)
+	dir := filepath.Dir(path)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.Replace(string(text), "host: api.example.com", "host: api.example.com:8443", 1))
+	if err := errors.Join(os.WriteFile(path, text, 0o600), os.WriteFile(filepath.Join(dir, "tls.key"), cert, 0o600), os.Mkdir(filepath.Join(dir, "data"), 0o700),
+		os.WriteFile(filepath.Join(dir, "data", "sallyport.db"), []byte("text\n"), 0o600), os.Remove(filepath.Join(dir, "idp-ca.pem"))); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = config.Validate(path)
+	var faults config.Faults
+	if !errors.As(err, &faults) {
+		t.Fatal(err)
+	}
+	want := []string{"tls.key_file", "store.bolt.path", "oidc.ca_file", "routes[1].host"}
+	for i, fault := range faults {
+		if i >= len(want) || fault.Path != want[i] {
+			t.Errorf("%s", fault)
+		}
+	}
+	if len(faults) != len(want) {
+		t.Errorf("%d faults", len(faults))
+	}
+	if _, serveErr := config.LoadToServe(path); serveErr == nil || serveErr.Error() != err.Error() {
+		t.Errorf("serving gives %v", serveErr)
+	}
+}
