@@ -55,7 +55,7 @@ func writeUsable(t *testing.T, cert, key []byte) (path string) {
 func TestValidate_WarnsOfCertificates(t *testing.T) {
 	good, goodKey := certificate(t, -time.Hour, time.Hour)
 	old, oldKey := certificate(t, -2*time.Hour, -time.Hour)
-	early, earlyKey := certificate(t, time.Hour, 2*time.Hour)
+	future, futureKey := certificate(t, time.Hour, 2*time.Hour)
 	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("no certificate")})
 	for name, c := range map[string]struct {
 		cert, key, ca []byte
@@ -63,7 +63,7 @@ func TestValidate_WarnsOfCertificates(t *testing.T) {
 	}{
 		"good":               {good, goodKey, nil, ""},
 		"certificate_is_old": {old, oldKey, nil, `:\d+:\d+: tls.cert_file: .*tls.crt has a certificate that has expired: that of "CN=tests"`},
-		"not_yet_valid":      {early, earlyKey, nil, `tls.cert_file: .* is not valid yet`},
+		"not_yet_valid":      {future, futureKey, nil, `tls.cert_file: .* is not valid yet`},
 		"ca_is_old":          {good, goodKey, append(good[:len(good):len(good)], old...), `:\d+:\d+: oidc.ca_file: .*idp-ca.pem has a certificate that has expired`},
 		"ca_is_cut":          {good, goodKey, append(good[:len(good):len(good)], broken...), `oidc.ca_file: .* has a part that is no certificate`},
 	} {
