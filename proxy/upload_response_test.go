@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -11,6 +12,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // rawServer serves each connection of an upstream with a function, over TCP or TLS.
@@ -22,12 +26,22 @@ type rawServer struct {
 // connection afterwards. raw is the connection under TLS.
 func serveRaw(t *testing.T, secure bool, serve func(conn net.Conn, raw *net.TCPConn, r *http.Request)) rawServer {
 	t.Helper()
+	return listenRaw(t, secure, "http/1.1", func(conn net.Conn, raw *net.TCPConn) {
+		if r, err := http.ReadRequest(bufio.NewReaderSize(conn, 16)); err == nil {
+			serve(conn, raw, r)
+		}
+	})
+}
+
+// listenRaw starts an upstream that hands each connection to serve, and closes it afterwards.
+func listenRaw(t *testing.T, secure bool, protocol string, serve func(conn net.Conn, raw *net.TCPConn)) rawServer {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	s, config := rawServer{url: "http://" + l.Addr().String()}, &tls.Config{NextProtos: []string{"http/1.1"}}
+	s, config := rawServer{url: "http://" + l.Addr().String()}, &tls.Config{NextProtos: []string{protocol}}
 	if secure {
 		s.url, s.ca = "https://"+l.Addr().String(), filepath.Join(t.TempDir(), "raw.crt")
 		config.Certificates = []tls.Certificate{certificate(t, strings.TrimSuffix(s.ca, ".crt"), "raw.internal")}
@@ -44,9 +58,7 @@ func serveRaw(t *testing.T, secure bool, serve func(conn net.Conn, raw *net.TCPC
 				if secure {
 					conn = tls.Server(conn, config)
 				}
-				if r, err := http.ReadRequest(bufio.NewReaderSize(conn, 16)); err == nil {
-					serve(conn, raw, r)
-				}
+				serve(conn, raw)
 			}()
 		}
 	}()
@@ -199,6 +211,81 @@ func TestForward_ConnectionAfterUnreadUpload(t *testing.T) {
 			}
 			_ = res.Body.Close()
 			_ = body.Close()
+		}
+	})
+}
+
+// TestForward_ResponseOfHTTP2ThenReset checks that the response of an upstream that speaks HTTP/2 counts if the upstream
+// resets the connection during the upload.
+func TestForward_ResponseOfHTTP2ThenReset(t *testing.T) {
+	bothSchemes(t, func(t *testing.T, secure bool) {
+		s := listenRaw(t, secure, "h2", func(conn net.Conn, raw *net.TCPConn) {
+			if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+				return
+			}
+			f := http2.NewFramer(conn, conn)
+			_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+			_ = f.WriteSettingsAck()
+			_ = f.WriteWindowUpdate(0, 1<<20)
+			for {
+				frame, err := f.ReadFrame()
+				if err != nil {
+					return
+				}
+				if head, ok := frame.(*http2.HeadersFrame); ok {
+					var block bytes.Buffer
+					_ = hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: ":status", Value: "413"})
+					_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: head.StreamID, BlockFragment: block.Bytes(), EndHeaders: true})
+					_ = f.WriteData(head.StreamID, true, []byte("no"))
+					_ = raw.SetLinger(0)
+					_ = raw.Close()
+					return
+				}
+			}
+		})
+		if !secure {
+			s.url = strings.Replace(s.url, "http", "h2c", 1)
+		}
+		w := newWorld(t, func(settings *Settings) { s.use(&settings.Routes[1]) })
+		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
+			for i := range 40 {
+				res, text := w.send(c, "POST", "https://"+openHost+"/", strings.NewReader(strings.Repeat("x", 1<<20)))
+				if res.StatusCode != 413 || text != "no" {
+					t.Fatalf("run %d: %d %q", i, res.StatusCode, text)
+				}
+			}
+		})
+	})
+}
+
+// TestForward_ResponseUntilReset checks that a response without a length, during an upload, ends where the upstream resets
+// its connection: so do the responses of upstreams that speak HTTP/1.0 and do not read the body.
+func TestForward_ResponseUntilReset(t *testing.T) {
+	s := serveRaw(t, false, func(conn net.Conn, raw *net.TCPConn, _ *http.Request) {
+		_, _ = io.WriteString(conn, "HTTP/1.0 413 Too Large\r\nConnection: close\r\n\r\nno")
+		_ = raw.SetLinger(0)
+		_ = raw.Close()
+	})
+	w := newWorld(t, func(settings *Settings) { s.use(&settings.Routes[1]) })
+	bothProtocols(t, w, func(t *testing.T, c *http.Client) {
+		for i := range 40 {
+			body, feed := io.Pipe()
+			go func() {
+				for err := error(nil); err == nil; {
+					_, err = feed.Write(make([]byte, 64<<10))
+				}
+			}()
+			r, err := http.NewRequestWithContext(w.ctx, "POST", "https://"+openHost+"/", body)
+			w.must(err)
+			res, err := c.Do(r)
+			if err != nil {
+				t.Fatalf("run %d: %v", i, err)
+			}
+			text, err := io.ReadAll(res.Body)
+			if res.StatusCode != 413 || string(text) != "no" || err != nil {
+				t.Fatalf("run %d: %d %q %v", i, res.StatusCode, text, err)
+			}
+			_, _ = res.Body.Close(), body.Close()
 		}
 	})
 }

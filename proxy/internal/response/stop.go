@@ -84,14 +84,20 @@ func (w *Writer) StopCause() Cause {
 	return w.stoppedBy
 }
 
+// readGrace is how long a read of the request body may go on that nobody waits for. If it ends by itself, the rest of a
+// chunked body can still be read.
+const readGrace = 50 * time.Millisecond
+
 // stopReading ends a read of the request body that is under way.
 func (w *Writer) stopReading() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.state {
 	case stateHijacked, stateClosed, stateReleased:
-	default:
+	case stateStopped, stateAborted:
 		_ = w.control.SetReadDeadline(expired)
+	default:
+		_ = w.control.SetReadDeadline(time.Now().Add(readGrace))
 	}
 }
 

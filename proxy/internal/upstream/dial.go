@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Errors of a connection to a target that chose the other protocol. Nothing was sent over it.
@@ -29,7 +32,7 @@ func (d *dialer) http1(ctx context.Context, must bool) (net.Conn, error) {
 	if must {
 		offer = nil
 	}
-	conn, chosen, err := d.connect(ctx, offer)
+	conn, chosen, err := d.connect(ctx, offer, func(c net.Conn) net.Conn { return c })
 	if err == nil && chosen == "h2" {
 		_ = conn.Close()
 		return nil, errChoseHTTP2
@@ -39,7 +42,7 @@ func (d *dialer) http1(ctx context.Context, must bool) (net.Conn, error) {
 
 // http2 returns a connection for HTTP/2. Its signature is that of [http.Transport.DialTLSContext].
 func (d *dialer) http2(ctx context.Context, _, _ string) (net.Conn, error) {
-	conn, chosen, err := d.connect(ctx, []string{"h2", "http/1.1"})
+	conn, chosen, err := d.connect(ctx, []string{"h2", "http/1.1"}, newPatientConn)
 	if err == nil && d.tls != nil && chosen != "h2" {
 		_ = conn.Close()
 		return nil, errChoseHTTP1
@@ -47,23 +50,52 @@ func (d *dialer) http2(ctx context.Context, _, _ string) (net.Conn, error) {
 	return conn, err
 }
 
-// connect returns a connection and, with TLS, the protocol that the target chose of those offered.
-func (d *dialer) connect(ctx context.Context, offer []string) (conn net.Conn, chosen string, err error) {
+// connect returns a connection and, with TLS, the protocol that the target chose of those offered. wrap is applied to the
+// connection under TLS.
+func (d *dialer) connect(ctx context.Context, offer []string, wrap func(net.Conn) net.Conn) (conn net.Conn, chosen string, err error) {
+	ctx, stop := context.WithTimeout(ctx, dialTimeout)
+	defer stop()
+	if conn, err = d.DialContext(ctx, "tcp", d.address); err != nil {
+		return nil, "", unreachedError{err}
+	}
+	conn = wrap(conn)
 	if d.tls == nil {
-		if conn, err = d.DialContext(ctx, "tcp", d.address); err != nil {
-			return nil, "", unreachedError{err}
-		}
 		return conn, "", nil
 	}
 	config := d.tls.Clone()
 	config.NextProtos = offer
-	if conn, err = (&tls.Dialer{NetDialer: &d.Dialer, Config: config}).DialContext(ctx, "tcp", d.address); err != nil {
-		return nil, "", unreachedError{err}
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(d.address) // cannot fail: hostPort made it
 	}
-	if secure, ok := conn.(*tls.Conn); ok {
-		chosen = secure.ConnectionState().NegotiatedProtocol
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, "", unreachedError{fmt.Errorf("TLS handshake: %w", err)}
 	}
-	return conn, chosen, nil
+	return secure, secure.ConnectionState().NegotiatedProtocol, nil
+}
+
+// patientConn is a connection that takes further writes after the target broke it, and drops them: the next read without
+// data fails. net/http's HTTP/2 ends all streams at once when a write fails, before it reads the responses that have
+// arrived.
+type patientConn struct {
+	net.Conn
+	broken atomic.Bool
+}
+
+func newPatientConn(conn net.Conn) net.Conn { return &patientConn{Conn: conn} }
+
+// Write writes p, or drops it.
+func (c *patientConn) Write(p []byte) (int, error) {
+	if c.broken.Load() {
+		return len(p), nil
+	}
+	n, err := c.Conn.Write(p)
+	if err == nil || IsTimeout(err) || errors.Is(err, net.ErrClosed) {
+		return n, err
+	}
+	c.broken.Store(true)
+	return len(p), c.SetReadDeadline(time.Now().Add(responseAfterError))
 }
 
 // unreachedError means that no connection could be made, so that nothing was sent.

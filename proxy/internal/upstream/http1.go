@@ -2,9 +2,11 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -64,7 +66,8 @@ func (t *http1Transport) roundTripOn(c *conn, r *http.Request, i *informational)
 		res.Body = newSwitchedConn(c)
 		return res, nil
 	}
-	b := &responseBody{ReadCloser: res.Body, transport: t, conn: c, stop: stop, reusable: reusable && !res.Close}
+	b := &responseBody{ReadCloser: res.Body, transport: t, conn: c, stop: stop, reusable: reusable && !res.Close,
+		untilReset: c.body != nil && res.ContentLength < 0 && len(res.TransferEncoding) == 0}
 	if res.Body == http.NoBody {
 		b.finish(true)
 		return res, nil
@@ -81,6 +84,10 @@ type responseBody struct {
 	stop      func() bool // detaches the connection from the context of the request
 	reusable  bool
 	finished  bool
+
+	// The body ends where the target closes the connection. If the target did not read the request's body, its system
+	// resets the connection then.
+	untilReset bool
 }
 
 // Read reads the body. At the end of the body it returns the connection to the pool.
@@ -89,6 +96,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := b.ReadCloser.Read(p)
+	if b.untilReset && errors.Is(err, syscall.ECONNRESET) {
+		err = io.EOF
+	}
 	if err != nil {
 		b.finish(err == io.EOF)
 	}

@@ -97,3 +97,35 @@ func TestUpstream_RequestIsNoFailure(t *testing.T) {
 		}
 	}
 }
+
+// TestUpstream_HangingTargetRests checks that a target that responds to nothing gets no further requests for a while after
+// one has waited until its timeout, and that a slow request to a target that responds to others says nothing of it.
+func TestUpstream_HangingTargetRests(t *testing.T) {
+	good := httptest.NewServer(http.NotFoundHandler())
+	defer good.Close()
+	hangs := newScriptedTarget(t, "", "", "") // no response
+	u := newUpstream(t, Config{Timeout: 50 * time.Millisecond}, good.URL, "http://"+hangs.addr)
+	if _, err := send(t.Context(), u, "GET", ""); !IsTimeout(err) {
+		t.Fatal(err)
+	}
+	for range 6 {
+		if code, err := send(t.Context(), u, "GET", ""); code != 404 || err != nil {
+			t.Error(code, err)
+		}
+	}
+	var slow *Upstream
+	busy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == "PUT" {
+			_, _ = send(r.Context(), slow, "GET", "") // another request, which gets its response meanwhile
+			<-r.Context().Done()
+		}
+	}))
+	defer busy.Close()
+	slow = newUpstream(t, Config{Timeout: 50 * time.Millisecond}, busy.URL)
+	if _, err := send(t.Context(), slow, "PUT", ""); !IsTimeout(err) {
+		t.Fatal(err)
+	}
+	if !slow.targets[0].available(time.Now()) {
+		t.Error("a target that responds to other requests counts as hanging")
+	}
+}

@@ -21,6 +21,7 @@ type target struct {
 	http1        *http1Transport // nil: the target speaks HTTP/2 alone
 	http2        *http.Transport // nil: the target speaks HTTP/1.1 alone
 	choseHTTP2   atomic.Bool     // which of the two it chose when it was connected to last
+	responded    atomic.Int64    // nanoseconds since 1970: when it last responded to a request
 
 	backOffUntil atomic.Int64 // nanoseconds since 1970: until then other targets are preferred
 	unhealthy    atomic.Bool  // by its health check
@@ -30,7 +31,7 @@ type target struct {
 }
 
 func newTarget(u *url.URL, timeout time.Duration, config *tls.Config) *target {
-	d := &dialer{Dialer: net.Dialer{Timeout: dialTimeout}, address: hostPort(u)}
+	d := &dialer{address: hostPort(u)}
 	t := &target{scheme: u.Scheme, host: u.Host, dialer: d}
 	switch u.Scheme {
 	case "h2c":
@@ -112,6 +113,9 @@ func withoutRetry(r *http.Request) *http.Request {
 
 // backoffTime is how long a target that failed is passed over while others are available.
 const backoffTime = 5 * time.Second
+
+// hangs reports whether a request that timed out has waited since begun without the target responding to any other.
+func (t *target) hangs(begun time.Time) bool { return t.responded.Load() < begun.UnixNano() }
 
 func (t *target) backOff(now time.Time) { t.backOffUntil.Store(now.Add(backoffTime).UnixNano()) }
 

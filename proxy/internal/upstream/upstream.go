@@ -82,7 +82,8 @@ func ParseTarget(text string) (*url.URL, error) {
 // that is nil, for each informational response, on any goroutine but before it returns; it never calls pass for two
 // attempts.
 //
-// A target that cannot be reached is passed over for a while. So is one that fails before it responds, but only if
+// A target that cannot be reached is passed over for a while, and so is one that responds to nothing while a request waits
+// until its timeout. So is one that fails before it responds, but only if
 // another target responds to the same request: otherwise the request may be to blame, and clients could mark all targets
 // as down. A connection for which this process or machine has no resources left says nothing of the target.
 func (u *Upstream) RoundTrip(r *http.Request, pass func(code int, h http.Header)) (*http.Response, error) {
@@ -92,8 +93,10 @@ func (u *Upstream) RoundTrip(r *http.Request, pass func(code int, h http.Header)
 	var tried, failed []*target
 	for {
 		t := u.pick(turn, time.Now(), tried)
+		begun := time.Now()
 		res, err := t.roundTrip(u.rewriteFor(t, r), i)
 		if err == nil {
+			t.responded.Store(time.Now().UnixNano())
 			backOff(failed)
 			return res, nil
 		}
@@ -103,7 +106,7 @@ func (u *Upstream) RoundTrip(r *http.Request, pass func(code int, h http.Header)
 		tried = append(tried, t)
 		if !IsExhausted(err) {
 			failed = append(failed, t)
-			if isUnreached(err) {
+			if isUnreached(err) || IsTimeout(err) && t.hangs(begun) {
 				t.backOff(time.Now())
 			}
 		}
