@@ -55,4 +55,6 @@ type Circumstances struct {
 	Time    time.Time
 	Address string    // of the client; "" if unknown
 	Login   time.Time // when the caller signed in
+
+	Organization policy.Organization // who manages whom; nil if that is not known
 }

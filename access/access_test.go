@@ -48,7 +48,7 @@ func person(name string, groups ...string) *directory.User {
 }
 
 func explain(r *access.Route, method, path string, c access.Caller) access.Explanation {
-	return access.Explain(target(r, method, path), c, access.Circumstances{Time: now, Login: now}, nil)
+	return access.Explain(target(r, method, path), c, access.Circumstances{Time: now, Login: now})
 }
 
 func TestExplain(t *testing.T) {
@@ -107,25 +107,32 @@ func TestExplain_HintsNameWhatWouldStillDeny(t *testing.T) {
 func TestExplain_HintsAreTrue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r, u := someRoute(t), somePerson(t)
-		e := access.Explain(target(r, "GET", "/a"), access.Caller{User: u}, access.Circumstances{Time: now, Login: now}, nil)
+		e := access.Explain(target(r, "GET", "/a"), access.Caller{User: u}, access.Circumstances{Time: now, Login: now})
 		for _, hint := range e.Hints {
 			_, groups, ok := strings.Cut(hint, " would let the caller in if they were in one of ")
 			if !ok || strings.Contains(groups, " ") {
 				continue
 			}
 			joined := person("joined", append(slices.Clone(u.GroupIDs), groups)...)
-			if e := access.Explain(target(r, "GET", "/a"), access.Caller{User: joined}, access.Circumstances{Time: now, Login: now}, nil); !e.Allow {
+			if e := access.Explain(target(r, "GET", "/a"), access.Caller{User: joined}, access.Circumstances{Time: now, Login: now}); !e.Allow {
 				t.Fatalf("%q, but in %q the caller is denied: %s %s", hint, joined.GroupIDs, e.Reason, e.Rule)
 			}
 		}
 	})
 }
 
+// managedBy is an organization in which everybody has one manager.
+type managedBy struct{ manager *directory.User }
+
+func (m managedBy) Manager(string) (userName, externalID string, ok bool) {
+	return m.manager.UserName, m.manager.ExternalID, true
+}
+
+func (m managedBy) Manages(id, _ string) bool { return id == m.manager.ID }
+
 func TestExplain_NamesManager(t *testing.T) {
 	ada, grace := person("ada"), person("grace")
-	ada.Document = []byte(`{"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {"manager": {"value": "id-grace"}}}`)
-	find := func(id string) (*directory.User, bool) { return grace, id == grace.ID }
-	e := access.Explain(target(route(t, "app", `[{allow: {roles: [x]}}]`), "GET", "/"), access.Caller{User: ada}, access.Circumstances{Time: now}, find)
+	e := access.Explain(target(route(t, "app", `[{allow: {roles: [x]}}]`), "GET", "/"), access.Caller{User: ada}, access.Circumstances{Time: now, Organization: managedBy{grace}})
 	if e.Caller.Manager != "grace@example.com" {
 		t.Errorf("%+v", e.Caller)
 	}
@@ -182,7 +189,7 @@ func TestWho_IsWhomDecideAllows(t *testing.T) {
 		method, path := rapid.SampledFrom([]string{"GET", "POST"}).Draw(t, "method"), rapid.SampledFrom([]string{"/a", "/b", "/c"}).Draw(t, "path")
 		var want []string
 		for _, u := range people {
-			if e := access.Explain(target(r, method, path), access.Caller{User: u}, access.Circumstances{Time: now, Login: now}, nil); e.Allow {
+			if e := access.Explain(target(r, method, path), access.Caller{User: u}, access.Circumstances{Time: now, Login: now}); e.Allow {
 				want = append(want, u.UserName)
 			}
 		}

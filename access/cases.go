@@ -101,11 +101,12 @@ type Result struct {
 
 // Tester runs cases.
 type Tester struct {
-	Policies []policy.Named                                  // which name groups
-	Target   func(method, url string) (Target, error)        // by the rules under test
-	User     func(name string) (*directory.User, error)      // a user who was pushed
-	ByID     func(id string) (u *directory.User, found bool) // whose manager is named
+	Policies []policy.Named                             // which name groups
+	Target   func(method, url string) (Target, error)   // by the rules under test
+	User     func(name string) (*directory.User, error) // a user who was pushed
 	Now      time.Time
+
+	Organization policy.Organization
 }
 
 // Run runs cases in their order.
@@ -140,11 +141,11 @@ func (t Tester) run(c Case) Result {
 		r.Got = err.Error()
 		return r
 	}
-	in := Circumstances{Time: t.Now, Login: t.Now, Address: c.From}
+	in := Circumstances{Time: t.Now, Login: t.Now, Address: c.From, Organization: t.Organization}
 	if at, err := time.Parse(time.RFC3339, c.At); err == nil {
 		in.Time, in.Login = at, at
 	}
-	e := Explain(target, caller, in, t.ByID)
+	e := Explain(target, caller, in)
 	r.OK = e.Allow == (c.Want == wantAllow) && (c.By == "" || c.By == e.Rule)
 	r.Got = decisionText(e.Allow, e.Reason, e.Rule)
 	return r

@@ -1,10 +1,8 @@
 package access
 
 import (
-	"cmp"
 	"net/netip"
 
-	"sallyport/directory"
 	"sallyport/policy"
 )
 
@@ -59,10 +57,9 @@ type RouteFacts struct {
 // are those of policies and of [directory.User.Barred].
 const ReasonNotSignedIn = "not_signed_in"
 
-// Explain decides a request as the proxy does and says why. managers finds a user by
-// id, to name the caller's manager.
-func Explain(t Target, c Caller, in Circumstances, managers func(id string) (*directory.User, bool)) Explanation {
-	e := Explanation{Caller: factsOf(c, managers), Route: RouteFacts{t.Route.Name, t.Route.Host, t.Route.Path, t.Route.Owner},
+// Explain decides a request as the proxy does and says why.
+func Explain(t Target, c Caller, in Circumstances) Explanation {
+	e := Explanation{Caller: factsOf(c, in.Organization), Route: RouteFacts{t.Route.Name, t.Route.Host, t.Route.Path, t.Route.Owner},
 		Request: RequestFacts{t.Method, t.Host, t.Path, in.Address}}
 	req := newRequest(t, c, in)
 	e.Rules = t.Route.Policy.Explain(req)
@@ -107,13 +104,13 @@ func anonymous(req *policy.Request) *policy.Request {
 }
 
 func newRequest(t Target, c Caller, in Circumstances) *policy.Request {
-	req := &policy.Request{Method: t.Method, Host: t.Host, Path: t.Path, Time: in.Time, Authenticated: in.Login}
+	req := &policy.Request{Method: t.Method, Host: t.Host, Path: t.Path, Time: in.Time, Authenticated: in.Login, Organization: in.Organization}
 	req.Address, _ = netip.ParseAddr(in.Address) // unknown if it is not an address
 	SetCaller(req, c.User, c.App, c.Roles)
 	return req
 }
 
-func factsOf(c Caller, managers func(id string) (*directory.User, bool)) CallerFacts {
+func factsOf(c Caller, organization policy.Organization) CallerFacts {
 	switch {
 	case c.App != "":
 		return CallerFacts{Kind: "application", ID: c.App, Roles: c.Roles}
@@ -125,10 +122,8 @@ func factsOf(c Caller, managers func(id string) (*directory.User, bool)) CallerF
 	for i := range u.GroupIDs {
 		f.Groups = append(f.Groups, GroupName{u.GroupIDs[i], u.GroupNames[i]})
 	}
-	if id := u.Manager(); id != "" && managers != nil {
-		if m, ok := managers(id); ok {
-			f.Manager = cmp.Or(m.UserName, m.DisplayName)
-		}
+	if organization != nil {
+		f.Manager, _, _ = organization.Manager(u.ID)
 	}
 	return f
 }

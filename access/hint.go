@@ -124,6 +124,8 @@ var wishes = map[string]string{
 	"all_groups":    "they were in every one of %s",
 	"unless_groups": "they were in none of %s",
 	"roles":         "they had one of the roles %s",
+	"reports_to":    "their manager were one of %s",
+	"manager_of":    "they were the manager of one of %s",
 	"attributes":    "their attributes were %s",
 	"when":          "this held: %s",
 	"max_auth_age":  "they had signed in within the last %s",

@@ -19,6 +19,8 @@ type Scope struct {
 	Address string
 	Time    time.Time // at which rules may have ended; required
 	AtTime  bool      // the question is about that time only, and not about any hour
+
+	Organization policy.Organization // who manages whom; nil if that is not known
 }
 
 func (s Scope) known() policy.Known {
@@ -26,7 +28,7 @@ func (s Scope) known() policy.Known {
 }
 
 func (s Scope) request(host string) policy.Request {
-	req := policy.Request{Host: host, Method: s.Method, Path: s.Path, Time: s.Time}
+	req := policy.Request{Host: host, Method: s.Method, Path: s.Path, Time: s.Time, Organization: s.Organization}
 	req.Address, _ = netip.ParseAddr(s.Address)
 	return req
 }

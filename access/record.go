@@ -40,6 +40,7 @@ type Flip struct {
 type Replay struct {
 	New, InForce func(method, url string) (Target, error)
 	User         func(id string) (*directory.User, bool) // as pushed today
+	Organization policy.Organization
 	flips        map[Flip]*Flip
 	decisions    int
 }
@@ -84,7 +85,7 @@ func (r *Replay) decide(target func(method, url string) (Target, error), e Recor
 		}
 		caller.User = u
 	}
-	return Explain(t, caller, Circumstances{Time: e.Time, Login: e.Time, Address: e.Address}, nil)
+	return Explain(t, caller, Circumstances{Time: e.Time, Login: e.Time, Address: e.Address, Organization: r.Organization})
 }
 
 func decisionText(allow bool, reason, rule string) string {

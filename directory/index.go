@@ -15,6 +15,7 @@ type userIndex struct {
 		mu    sync.RWMutex // guards users
 		users map[string]*User
 	}
+	names nameIndex
 }
 
 func newUserIndex() *userIndex {
@@ -36,15 +37,19 @@ func (idx *userIndex) find(id string) (*User, bool) {
 func (idx *userIndex) put(u *User) {
 	s := &idx.shards[maphash.String(idx.seed, u.ID)%shards]
 	s.mu.Lock()
+	old := s.users[u.ID]
 	s.users[u.ID] = u
 	s.mu.Unlock()
+	idx.names.replace(old, u)
 }
 
 func (idx *userIndex) remove(id string) {
 	s := &idx.shards[maphash.String(idx.seed, id)%shards]
 	s.mu.Lock()
+	old := s.users[id]
 	delete(s.users, id)
 	s.mu.Unlock()
+	idx.names.replace(old, nil)
 }
 
 // snapshot returns every user.

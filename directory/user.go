@@ -60,16 +60,6 @@ func (u *User) Barred() string {
 	return ""
 }
 
-const enterpriseURN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-
-// Manager returns the id of the user's manager (RFC 7643 §4.3), or "".
-func (u *User) Manager() string {
-	extension, _ := u.Attributes()[enterpriseURN].(map[string]any)
-	manager, _ := extension["manager"].(map[string]any)
-	id, _ := manager["value"].(string)
-	return id
-}
-
 // attributes is a document decoded on first use.
 type attributes struct {
 	once    sync.Once

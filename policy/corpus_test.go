@@ -61,7 +61,7 @@ func callerOf(t *testing.T, text string) *policy.Request {
 	req := &policy.Request{Host: "app.example.com", Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	var err error
 	var login time.Duration
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {
 		case "anonymous":

@@ -50,5 +50,5 @@ func ExampleCompile_faults() {
 	fmt.Println(err)
 	// Output:
 	// policies[0].rules[0].allow.methods[0]: "get" is not a method; methods are compared exactly, so write GET, POST and so on, or any alone for all of them
-	// policies[0].rules[0].allow: names no apps, users, groups, all_groups, roles or attributes; name some, or write anyone: true to open it to all
+	// policies[0].rules[0].allow: names no apps, users, groups, all_groups, roles, reports_to, manager_of or attributes; name some, or write anyone: true to open it to all
 }

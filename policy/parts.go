@@ -89,6 +89,12 @@ var parts = [...]part{
 	{key: partRoles, names: true,
 		written: func(m *Match) bool { return len(m.Roles) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.Roles, ", ") }, check: checkRoles, compile: compileRoles},
+	{key: "reports_to", names: true, ofUsers: true,
+		written: func(m *Match) bool { return len(m.ReportsTo) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.ReportsTo, ", ") }, check: checkReportsTo, compile: compileReportsTo},
+	{key: "manager_of", names: true, ofUsers: true,
+		written: func(m *Match) bool { return len(m.ManagerOf) > 0 },
+		text:    func(m *Match) string { return strings.Join(m.ManagerOf, ", ") }, check: checkManagerOf, compile: compileManagerOf},
 	{key: "attributes", names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.Attributes) > 0 },
 		text:    attributesText, check: checkAttributes, compile: compileAttributes},
@@ -344,6 +350,43 @@ func checkGroupRefs(groups []GroupRef, o Options, fault faultFunc) {
 		}
 	}
 }
+
+// compileReportsTo does not match a user without a manager.
+func compileReportsTo(m *Match, _ bool) (matcher, error) {
+	return func(req *Request) bool {
+		if req.Organization == nil || req.UserID == "" {
+			return false
+		}
+		userName, externalID, ok := req.Organization.Manager(req.UserID)
+		if !ok {
+			return false
+		}
+		for _, name := range m.ReportsTo {
+			if name == userName || name == externalID {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+func checkReportsTo(m *Match, _ Options, fault faultFunc) { checkTexts(m.ReportsTo, fault) }
+
+func compileManagerOf(m *Match, _ bool) (matcher, error) {
+	return func(req *Request) bool {
+		if req.Organization == nil || req.UserID == "" {
+			return false
+		}
+		for _, name := range m.ManagerOf {
+			if req.Organization.Manages(req.UserID, name) {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+func checkManagerOf(m *Match, _ Options, fault faultFunc) { checkTexts(m.ManagerOf, fault) }
 
 func compileRoles(m *Match, _ bool) (matcher, error) {
 	return func(req *Request) bool {

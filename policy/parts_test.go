@@ -36,7 +36,18 @@ func described(attributes map[string]any) *policy.Request {
 	return req
 }
 
+// grace is an organization in which Grace manages the user 1, who manages Dan.
+type grace struct{}
+
+func (grace) Manager(id string) (userName, externalID string, ok bool) {
+	return "grace@example.com", "oid-grace", id == "1"
+}
+
+func (grace) Manages(id, name string) bool { return id == "1" && name == "dan@example.com" }
+
 func TestParts_Decide(t *testing.T) {
+	managed := newRequest("GET", "/", sre)
+	managed.Organization = grace{}
 	allow := func(parts string) string { return `[{allow: {` + parts + `}}]` }
 	deny := func(parts string) string {
 		return `[{allow: {groups: [{id: ` + sre + `}], methods: [any]}}, {deny: {` + parts + `}}]`
@@ -77,6 +88,16 @@ func TestParts_Decide(t *testing.T) {
 		{"networks_ipv6_with_zone", deny(`networks: ['fe80::/10']`), from("fe80::1%eth0"), false},
 		{"networks_address_unknown", allow(inSRE + `networks: [0.0.0.0/0, '::/0']`), from(""), false},
 		{"networks_denied", deny(`networks: [10.0.0.0/8]`), from("10.0.0.1"), false},
+
+		{"reports_to", allow(`reports_to: [bob@example.com, grace@example.com]`), managed, true},
+		{"reports_to_by_external_id", allow(`reports_to: [oid-grace]`), managed, true},
+		{"reports_to_another", allow(`reports_to: [bob@example.com]`), managed, false},
+		{"reports_to_nobody_known", allow(`reports_to: [grace@example.com]`), newRequest("GET", "/"), false},
+		{"reports_to_denied", deny(`reports_to: [grace@example.com]`), managed, false},
+		{"reports_to_without_manager", allow(`reports_to: [grace@example.com]`), &policy.Request{UserID: "2", Method: "GET", Path: "/", Organization: grace{}}, false},
+		{"manager_of", allow(`manager_of: [bob@example.com, dan@example.com]`), managed, true},
+		{"manager_of_another", allow(`manager_of: [bob@example.com]`), managed, false},
+		{"manager_of_anonymous", `[{allow: {anyone: true}}, {deny: {manager_of: [dan@example.com]}}]`, &policy.Request{Anonymous: true, Method: "GET", Path: "/", Organization: grace{}}, true},
 
 		{"attributes_department", allow(`attributes: {department: [Sales, Finance]}`), described(finance), true},
 		{"attributes_another_value", allow(`attributes: {department: [Sales]}`), described(finance), false},

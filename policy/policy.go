@@ -49,6 +49,8 @@ type Match struct {
 	Users        []string            `yaml:"users" doc:"these users, by userName or externalId, exactly"`
 	NotUsers     []string            `yaml:"not_users" doc:"not these users, by userName or externalId, exactly"`
 	Roles        []string            `yaml:"roles" doc:"holders of any of these roles; with apps, roles that the token gives the application"`
+	ReportsTo    []string            `yaml:"reports_to" doc:"users whose manager (SCIM) is one of these users, by userName or externalId, exactly"`
+	ManagerOf    []string            `yaml:"manager_of" doc:"users who are the manager (SCIM) of one of these users, by userName or externalId, exactly"`
 	Attributes   map[string][]string `yaml:"attributes" doc:"users whose SCIM attributes have one of these values each, such as department: [Finance]; an attribute of another extension with its URN before it"`
 	Apps         []string            `yaml:"apps" doc:"these applications, by client ID, calling for themselves (client credentials)"`
 	Methods      []string            `yaml:"methods" doc:"these HTTP methods, or any alone for all; when absent in an allow rule, the usual ones"`
@@ -80,15 +82,24 @@ type Request struct {
 	UserID, UserName, ExternalID string
 	GroupIDs, GroupNames         []string // of the same groups; GroupIDs is sorted, and "" for a group without an ID
 	Roles                        []string
-	Attributes                   Attributes // nil if there are none
-	Method, Host, Path           string     // Path is canonical
-	Address                      netip.Addr // of the client; zero if unknown
+	Attributes                   Attributes   // nil if there are none
+	Organization                 Organization // nil if it is not known who manages whom
+	Method, Host, Path           string       // Path is canonical
+	Address                      netip.Addr   // of the client; zero if unknown
 	Time                         time.Time
 	Authenticated                time.Time // when the caller last signed in; zero if unknown
 }
 
 // Attributes returns the SCIM document of a user, for conditions that read it.
 type Attributes interface{ Attributes() map[string]any }
+
+// Organization says who manages whom (RFC 7643 §4.3).
+type Organization interface {
+	// Manager returns userName and externalId of the manager of the user with an id.
+	Manager(id string) (userName, externalID string, ok bool)
+	// Manages reports whether the user with an id is the manager of a user of this userName or externalId.
+	Manages(id, name string) bool
+}
 
 // Decision is the outcome with the rules in force. Report is the outcome if rules
 // in report mode were in force too; nil if they would change nothing.

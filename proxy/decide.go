@@ -59,7 +59,7 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 func (p *Proxy) decideRules(r *route, all readings, req *request, c *caller, u *directory.User, now time.Time) policy.Decision {
 	q := p.pools.policyRequests.Get().(*policy.Request)
 	defer p.pools.policyRequests.Put(q)
-	setPolicyRequest(q, req, c, u, now)
+	p.setPolicyRequest(q, req, c, u, now)
 	return r.decideReadings(q, all)
 }
 
@@ -68,9 +68,9 @@ const preflightReason = policy.Reason("cors_preflight")
 
 // setPolicyRequest sets q to the request that the rules decide. The user is nil for an anonymous caller and for an
 // application.
-func setPolicyRequest(q *policy.Request, req *request, c *caller, u *directory.User, now time.Time) {
+func (p *Proxy) setPolicyRequest(q *policy.Request, req *request, c *caller, u *directory.User, now time.Time) {
 	*q = policy.Request{Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Address: req.client, Time: now,
-		Authenticated: c.authenticated()}
+		Authenticated: c.authenticated(), Organization: p.directory}
 	app := c.app()
 	var roles []string
 	if app != "" {

@@ -20,7 +20,7 @@ func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *de
 		page.Expires = s.Expires.Format("2 January 15:04 MST")
 	}
 	for _, route := range req.routing.routes {
-		if canOpen(req, route, user) {
+		if p.canOpen(req, route, user) {
 			page.Routes = append(page.Routes, console.Route{Name: route.name, URL: req.routing.origin(route.host) + route.path, Owner: route.owner})
 		}
 	}
@@ -30,12 +30,12 @@ func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *de
 
 // canOpen reports whether the caller's browser may open the first page of a route. A login that is too old does not
 // count: the browser is asked to sign in again.
-func canOpen(req *request, r *route, user *directory.User) bool {
+func (p *Proxy) canOpen(req *request, r *route, user *directory.User) bool {
 	if !r.session {
 		return false
 	}
 	var q policy.Request
-	setPolicyRequest(&q, req.forTarget(http.MethodGet, r.host, r.path), req.caller, user, time.Now())
+	p.setPolicyRequest(&q, req.forTarget(http.MethodGet, r.host, r.path), req.caller, user, time.Now())
 	d := r.policy.Decide(&q)
 	return d.Allow || d.Reason == policy.LoginTooOld
 }

@@ -27,7 +27,7 @@ func (w *world) explained(name, method, rawURL string) (access.Explanation, erro
 		caller.User = w.user(name)
 	}
 	now := time.Now()
-	return access.Explain(target, caller, access.Circumstances{Time: now, Login: now}, w.directory.ByID), nil
+	return access.Explain(target, caller, access.Circumstances{Time: now, Login: now}), nil
 }
 
 // TestRules_ExplainAsServed compares explanations with what real requests get.
@@ -119,7 +119,7 @@ func TestRules_ExplainAgreesWithDecide(t *testing.T) {
 			req.caller = nil
 		}
 		decided := w.proxy.decide(rules.routing, req, req.received)
-		e := access.Explain(target, who, access.Circumstances{Time: req.received, Login: req.received}, nil)
+		e := access.Explain(target, who, access.Circumstances{Time: req.received, Login: req.received})
 		if e.Allow != (decided.denial == nil) || e.Rule != decided.decision.Rule {
 			t.Fatalf("explained as %+v, decided as %+v", e, decided)
 		}

@@ -49,7 +49,7 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 		return nil, err
 	}
 	now := time.Now().UTC()
-	return access.Explain(target, caller, access.Circumstances{Time: now, Login: now, Address: body.Address}, q.directory.ByID), nil
+	return access.Explain(target, caller, access.Circumstances{Time: now, Login: now, Address: body.Address, Organization: q.directory}), nil
 }
 
 func (q *questions) caller(ctx context.Context, actor admin.Actor, body explainRequest) (access.Caller, error) {
@@ -103,8 +103,8 @@ type reachRequest struct {
 	Address string `json:"address,omitempty"`
 }
 
-func (b reachRequest) scope() access.Scope {
-	return access.Scope{Method: b.Method, Path: b.Path, Address: b.Address, Time: time.Now().UTC()}
+func (q *questions) scope(b reachRequest) access.Scope {
+	return access.Scope{Method: b.Method, Path: b.Path, Address: b.Address, Time: time.Now().UTC(), Organization: q.directory}
 }
 
 // who responds with everybody who reaches one route, or each of them.
@@ -121,7 +121,7 @@ func (q *questions) who(_ context.Context, _ admin.Actor, r *http.Request) (any,
 		}
 		routes = []*access.Route{route}
 	}
-	list := access.Who(routes, q.directory.Users(), body.scope())
+	list := access.Who(routes, q.directory.Users(), q.scope(body))
 	if list == nil {
 		list = []access.Reach{}
 	}
@@ -145,7 +145,7 @@ func (q *questions) what(ctx context.Context, actor admin.Actor, r *http.Request
 	if err != nil {
 		return nil, err
 	}
-	list := access.What(q.rules().Routes(), u, body.scope())
+	list := access.What(q.rules().Routes(), u, q.scope(body))
 	if list == nil {
 		list = []access.Reach{}
 	}
@@ -173,7 +173,7 @@ func (q *questions) diff(_ context.Context, _ admin.Actor, r *http.Request) (any
 	if err != nil {
 		return nil, err
 	}
-	list := access.Diff(before.Routes(), after.Routes(), q.directory.Users(), access.Scope{Time: time.Now().UTC()})
+	list := access.Diff(before.Routes(), after.Routes(), q.directory.Users(), q.scope(reachRequest{}))
 	if list == nil {
 		list = []access.Difference{}
 	}
@@ -223,7 +223,7 @@ func (q *questions) runTests(ctx context.Context, actor admin.Actor, settings pr
 	if err != nil {
 		return nil, err
 	}
-	tester := access.Tester{Policies: settings.Policies, Target: rules.Target, ByID: q.directory.ByID, Now: time.Now().UTC(),
+	tester := access.Tester{Policies: settings.Policies, Target: rules.Target, Organization: q.directory, Now: time.Now().UTC(),
 		User: func(name string) (*directory.User, error) { return q.user(ctx, actor, name) }}
 	return tester.Run(cases), nil
 }

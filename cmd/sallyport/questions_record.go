@@ -35,7 +35,7 @@ func (q *questions) replay(_ context.Context, _ admin.Actor, r *http.Request) (a
 	if err != nil {
 		return nil, err
 	}
-	again := access.Replay{New: rules.Target, InForce: q.rules().Target, User: q.directory.ByID}
+	again := access.Replay{New: rules.Target, InForce: q.rules().Target, User: q.directory.ByID, Organization: q.directory}
 	if err := q.decisions(body.Since, again.Add); err != nil {
 		return nil, err
 	}
