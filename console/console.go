@@ -99,12 +99,13 @@ type SignOut struct {
 	Person   Person
 	Action   string // where the button posts to
 	ReturnTo string // where to go afterwards; "" for nowhere
+	SignIn   string // where the page afterwards offers to sign in again; "" for no particular page
 }
 
-// SignOut writes s. If s has a ReturnTo, the Content-Security-Policy does not restrict form-action: browsers apply it to
-// the redirects after the form as well, and those may lead to a login anywhere.
+// SignOut writes s. If s has a ReturnTo or a SignIn, the Content-Security-Policy does not restrict form-action: browsers
+// apply it to the redirects after the form as well, and those may lead to another host of ours, or to a login anywhere.
 func (p *Pages) SignOut(w http.ResponseWriter, s SignOut) {
-	p.headers(w.Header(), s.ReturnTo == "")
+	p.headers(w.Header(), s.ReturnTo == "" && s.SignIn == "")
 	p.write(w, http.StatusOK, "signout", s)
 }
 

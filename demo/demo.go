@@ -105,7 +105,7 @@ func (w *Demo) addServers(mine []net.Listener) (err error) {
 	journal := newJournal()
 	clocks := newClocks(journal.touch)
 	issuer := entratest.New(w.endpoints.Tenant, entratest.App{ClientID: clientID, Secret: clientSecret,
-		RedirectURIs: []string{w.endpoints.Public + "/.sallyport/callback", w.endpoints.Public + "/"}})
+		RedirectURIs: []string{w.endpoints.Public + "/.sallyport/callback", w.endpoints.Public + "/.sallyport/logout"}})
 	w.endpoints.Issuer = issuer.Issuer()
 	w.tenant = &tenant{issuer: issuer, groups: addGroups(issuer), clocks: clocks, journal: journal}
 	if w.config, err = writeConfig(w.endpoints, w.tenant.groups); err != nil {

@@ -231,6 +231,10 @@ func TestLogout_RedirectsToRegisteredURIs(t *testing.T) {
 			t.Errorf("to %q: responds %s", to, resp.Status)
 		}
 	}
+	resp, _ := o.read(o.client.Get(o.endpoint("logout") + "?state=a%26b&post_logout_redirect_uri=" + url.QueryEscape(redirect)))
+	if to, err := resp.Location(); err != nil || to.Query().Get("state") != "a&b" {
+		t.Errorf("the state does not come back: %v, %v", to, err)
+	}
 }
 
 func TestKeys_RotateAndWithdraw(t *testing.T) {

@@ -111,15 +111,19 @@ func challengeOf(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// logout redirects the browser to a registered redirect URI and to no other. There is
-// no session to end: accounts are picked anew at each login.
+// logout redirects the browser to a registered redirect URI and to no other, with the
+// state of the request. There is no session to end: accounts are picked anew at each login.
 func (t *Tenant) logout(w http.ResponseWriter, r *http.Request) {
 	to := r.URL.Query().Get("post_logout_redirect_uri")
 	t.mu.Lock()
 	registered := slices.Contains(t.app.RedirectURIs, to)
 	t.mu.Unlock()
 	if registered {
-		http.Redirect(w, r, to, http.StatusFound)
+		q := url.Values{}
+		if state := r.URL.Query().Get("state"); state != "" {
+			q.Set("state", state)
+		}
+		http.Redirect(w, r, withQuery(to, q), http.StatusFound)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -308,7 +308,7 @@ func TestDiscovery_DropsInsecureLogoutURL(t *testing.T) {
 		return isFor(r, metadataPath) && h.rewrite(w, r, func(d map[string]any) { d["end_session_endpoint"] = "javascript:alert(1)" })
 	})
 	<-h.run()
-	if to := h.LogoutURL(login); to != "" {
+	if to := h.LogoutURL(oidc.LogoutRequest{ReturnTo: login}); to != "" {
 		t.Errorf("logout leads to %s", to)
 	}
 }
@@ -327,7 +327,7 @@ func TestDiscovery_UnknownBefore(t *testing.T) {
 			t.Errorf("gives %v", err)
 		}
 	}
-	if h.LogoutURL(login) != "" {
+	if h.LogoutURL(oidc.LogoutRequest{ReturnTo: login}) != "" {
 		t.Error("there is a logout URL")
 	}
 }

@@ -101,7 +101,11 @@ func (p *Provider) finish(ctx context.Context, m *metadata, f Flow, q url.Values
 	if err == nil && f.MaxAge > 0 {
 		err = checkAuthAge(id, f.MaxAge)
 	}
-	return id, err
+	if err != nil {
+		return Identity{}, err
+	}
+	id.IDToken = Secret(raw)
+	return id, nil
 }
 
 // checkAuthAge rejects a sign-in that is older than maxAge, or of unknown age (OpenID

@@ -298,8 +298,19 @@ func heap() uint64 {
 
 func TestLogoutURL(t *testing.T) {
 	h := startFixture(t, nil)
-	u, err := url.Parse(h.LogoutURL(login + "/"))
-	if err != nil || !isFor(&http.Request{URL: u}, "/logout") || u.Query().Get("post_logout_redirect_uri") != login+"/" || u.Query().Get("client_id") != clientID {
-		t.Errorf("logout leads to %v, %v", u, err)
+	query := func(o oidc.LogoutRequest) url.Values {
+		u, err := url.Parse(h.LogoutURL(o))
+		if err != nil || !isFor(&http.Request{URL: u}, "/logout") {
+			t.Fatalf("logout leads to %v, %v", u, err)
+		}
+		return u.Query()
+	}
+	q := query(oidc.LogoutRequest{ReturnTo: login + "/"})
+	if q.Get("post_logout_redirect_uri") != login+"/" || q.Get("client_id") != clientID || q.Has("id_token_hint") || q.Has("state") {
+		t.Errorf("%v", q)
+	}
+	q = query(oidc.LogoutRequest{IDToken: "a.b.c", ReturnTo: login + "/", State: "s"})
+	if q.Get("id_token_hint") != "a.b.c" || q.Get("state") != "s" || q.Get("post_logout_redirect_uri") != login+"/" {
+		t.Errorf("%v", q)
 	}
 }

@@ -272,10 +272,16 @@ func (p *Provider) isSecure(endpoint string) bool {
 	return u.Scheme == "https" || err == nil && issuer.Scheme == "http" && u.Scheme == "http" && isLoopback(u.Hostname())
 }
 
-// LogoutURL returns the URL at which the browser ends its session with the provider
-// and returns to returnTo, which may have to be registered there. It is "" if the
-// provider has no such endpoint (RP-Initiated Logout 1.0 §2).
-func (p *Provider) LogoutURL(returnTo string) string {
+// LogoutRequest says how a browser signs out at the provider.
+type LogoutRequest struct {
+	IDToken  Secret // of the login; with it the provider need not ask the user; "" if unknown
+	ReturnTo string // where the provider sends the browser afterwards; has to be registered there
+	State    string // comes back to ReturnTo as its parameter state; "" for none
+}
+
+// LogoutURL returns the URL at which the browser ends its session with the provider.
+// It is "" if the provider has no such endpoint (RP-Initiated Logout 1.0 §2).
+func (p *Provider) LogoutURL(o LogoutRequest) string {
 	m := p.metadata.Load()
 	if m == nil || m.logout == "" {
 		return ""
@@ -286,7 +292,12 @@ func (p *Provider) LogoutURL(returnTo string) string {
 	}
 	q := u.Query()
 	q.Set("client_id", p.settings.ClientID)
-	q.Set("post_logout_redirect_uri", returnTo)
+	q.Set("post_logout_redirect_uri", o.ReturnTo)
+	for name, value := range map[string]string{"id_token_hint": string(o.IDToken), "state": o.State} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
 	u.RawQuery = q.Encode()
 	return u.String()
 }

@@ -65,6 +65,7 @@ type Identity struct {
 	TimeKnown       bool      // Authenticated is the auth_time of the token, not its iat
 	Authenticated   time.Time // when the user last signed in, as far as known
 	Expires         time.Time
+	IDToken         Secret // of a login alone: the token itself, for [Provider.LogoutURL]
 
 	// Of bearer tokens only.
 	keys      *keys // of the issuer; one of them verified the token

@@ -144,7 +144,7 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 	}
 	started, err := p.sessions.Begin(r.Context(), session.Session{User: user.ID, Epoch: user.Epoch, UserName: user.UserName,
 		Subject: identity.Subject, ProviderSession: identity.ProviderSession, Address: req.address, Agent: r.UserAgent(),
-		Authenticated: identity.Authenticated, Proven: identity.TimeKnown})
+		Authenticated: identity.Authenticated, Proven: identity.TimeKnown, IDToken: session.IDToken(identity.IDToken)})
 	if err != nil {
 		return fail(sessionUnavailable, err)
 	}

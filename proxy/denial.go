@@ -161,7 +161,7 @@ func (p *Proxy) deniedPage(r *http.Request, req *request, denied *denial, m mean
 		d.OtherAccount = otherAccount(page)
 	}
 	if req.caller != nil && req.caller.session != nil {
-		d.SignOut = logoutPath + "?return_to=" + url.QueryEscape(page)
+		d.SignOut = logoutPath + "?sign_in=" + url.QueryEscape(page)
 	}
 	return d
 }

@@ -181,7 +181,7 @@ func (h *env) startProvider() *oidc.Provider {
 	h.issuer = httptest.NewUnstartedServer(nil)
 	base := "https://" + h.issuer.Listener.Addr().String()
 	h.tenant = entratest.New(base, entratest.App{ClientID: "11111111-2222-3333-4444-555555555555", Secret: "canary-client-secret",
-		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback"}})
+		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback", "https://" + loginHost + "/.sallyport/logout"}})
 	h.logins = &countingHandler{Handler: h.tenant, n: map[string]int{}}
 	h.issuer.Config.Handler = h.logins
 	h.issuer.StartTLS()

@@ -6,6 +6,8 @@ import (
 
 	"sallyport/audit"
 	"sallyport/console"
+	"sallyport/oidc"
+	"sallyport/proxy/internal/flow"
 	"sallyport/proxy/internal/header"
 	"sallyport/session"
 )
@@ -13,84 +15,124 @@ import (
 // logout ends the session on every host. A GET only shows the button; pressing it sends a POST from this origin, so that
 // no other site can sign anybody out.
 func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *denial {
+	after := afterLogout(w, r, req)
 	if req.method != http.MethodPost {
-		p.showLogout(w, r, req)
+		p.showLogout(w, r, req, after)
 		return nil
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		return deny(crossOrigin, err.Error())
 	}
-	ended, err := p.endSession(r, req)
+	idToken, ended, err := p.endSession(r, req)
 	if err != nil {
 		return deny(sessionUnavailable, err.Error())
 	}
 	http.SetCookie(w, session.ClearCookie())
-	target, ok := req.routing.resolve(returnTo(w, r, req), req.routing.origin(req.host))
 	switch {
-	case !header.WantsPage(r) && !ok:
+	case !header.WantsPage(r) && !after.returns:
 		w.WriteHeader(http.StatusNoContent)
 	case !ended && req.host != req.routing.host: // the login host may have a session of which this host has no cookie
-		redirect(w, http.StatusSeeOther, req.routing.public.String()+logoutPath+"?"+url.Values{"return_to": {target.String()}}.Encode())
-	case ok:
-		redirect(w, http.StatusSeeOther, target.String())
+		redirect(w, http.StatusSeeOther, after.onLoginHost(req))
+	case after.returns:
+		redirect(w, http.StatusSeeOther, after.returnTo.String())
 	default:
-		p.showSignedOut(w, req, "/")
+		p.showSignedOut(w, r, req, after, idToken)
 	}
 	return nil
 }
 
-// endSession ends the session of the browser's cookie and reports whether there was one. It does so even if the event
-// cannot be recorded: that is no reason to keep somebody signed in.
-func (p *Proxy) endSession(r *http.Request, req *request) (ended bool, err error) {
+// endSession ends the session of the browser's cookie. It reports whether there was one, and returns its ID token. It
+// ends the session even if the event cannot be recorded: that is no reason to keep somebody signed in.
+func (p *Proxy) endSession(r *http.Request, req *request) (idToken session.IDToken, ended bool, err error) {
 	cookie, ok := session.Cookie(r.Header)
 	if !ok {
-		return false, nil
+		return "", false, nil
 	}
 	current, err := p.sessions.Read(cookie, req.host)
 	switch {
 	case isGone(err):
-		return false, nil
+		return "", false, nil
 	case err != nil:
-		return false, err
+		return "", false, err
 	}
+	idToken = p.sessions.IDToken(r.Context(), current.ID)
 	_ = p.record(req, audit.Event{Kind: audit.KindLogout, User: current.User, UserName: current.UserName, Session: current.ID, Reason: string(session.ReasonLogout)})
 	if err := p.sessions.End(r.Context(), current.ID, session.ReasonLogout); err != nil && !isGone(err) {
-		return false, err
+		return "", false, err
 	}
-	return true, nil
+	return idToken, true, nil
 }
 
-func (p *Proxy) showSignedOut(w http.ResponseWriter, req *request, signIn string) {
-	p.pages.SignedOut(w, console.SignedOut{SignIn: signIn, Provider: p.provider.LogoutURL(req.routing.public.String() + "/")})
+// signedOut is what follows a logout.
+type signedOut struct {
+	returnTo   flow.Target // where the browser goes at once, if returns is set
+	returns    bool
+	signIn     flow.Target // where the page afterwards offers to sign in again
+	atProvider bool        // the browser comes from the provider, where it has signed out too
 }
 
-// returnTo returns the return_to of a logout, from its form or its query.
-func returnTo(w http.ResponseWriter, r *http.Request, req *request) string {
+// afterLogout returns what follows a logout: return_to, sign_in and state from its form or its query. The provider sends
+// back the state that showSignedOut gave it.
+func afterLogout(w http.ResponseWriter, r *http.Request, req *request) (after signedOut) {
 	const maxForm = 8 << 10
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	q, here := queryOf(req), req.routing.origin(req.host)
 	if r.ParseForm() == nil {
-		if text := r.PostForm.Get("return_to"); text != "" {
-			return text
+		for name, values := range r.PostForm {
+			if values[0] != "" {
+				q[name] = values
+			}
 		}
 	}
-	return queryOf(req).Get("return_to")
+	after.returnTo, after.returns = req.routing.resolve(q.Get("return_to"), here)
+	after.signIn = after.returnTo
+	if q.Get("sign_in") != "" {
+		after.signIn, _ = req.routing.resolve(q.Get("sign_in"), here)
+	}
+	return after
+}
+
+// onLoginHost returns the URL that continues a logout on the login host.
+func (after signedOut) onLoginHost(req *request) string {
+	q := url.Values{"return_to": {after.returnTo.String()}}
+	if after.signIn != after.returnTo {
+		q = url.Values{"sign_in": {after.signIn.String()}}
+	}
+	return req.routing.public.String() + logoutPath + "?" + q.Encode()
 }
 
 // showLogout shows the page with the button, or, if nobody is signed in, the page that says so. Only the login host can
 // be sure that nobody is.
-func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request) {
-	target, valid := req.routing.resolve(queryOf(req).Get("return_to"), req.routing.origin(req.host))
+func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request, after signedOut) {
+	if to := p.browser(w, r, req).TargetIn(queryOf(req).Get("state")); to != "" {
+		after.signIn, _ = req.routing.resolve(to, req.routing.origin(req.host))
+		after.atProvider = true
+	}
 	if _, ok := p.currentSession(r, req); !ok {
 		if req.host != req.routing.host {
-			redirect(w, http.StatusFound, req.routing.public.String()+logoutPath+"?"+url.Values{"return_to": {target.String()}}.Encode())
+			redirect(w, http.StatusFound, after.onLoginHost(req))
 			return
 		}
-		p.showSignedOut(w, req, target.String())
+		p.showSignedOut(w, r, req, after, "")
 		return
 	}
-	page := console.SignOut{Person: p.person(req), Action: logoutPath}
-	if valid {
-		page.ReturnTo = target.String()
+	page := console.SignOut{Person: p.person(req), Action: logoutPath, SignIn: after.signIn.String()}
+	if after.returns {
+		page.ReturnTo = after.returnTo.String()
 	}
 	p.pages.SignOut(w, page)
+}
+
+// showSignedOut shows the page that says so. It offers to sign in again with the account chooser, and to sign out at the
+// provider, which sends the browser back to this page on the login host.
+func (p *Proxy) showSignedOut(w http.ResponseWriter, r *http.Request, req *request, after signedOut, idToken session.IDToken) {
+	page := console.SignedOut{SignIn: otherAccount(after.signIn.String())}
+	if !after.atProvider {
+		atLoginHost := p.browser(w, r, req)
+		atLoginHost.Host = req.routing.host
+		sealed, _, _ := atLoginHost.SealTarget(after.signIn) // without it, the page is the same but for its links
+		page.Provider = p.provider.LogoutURL(oidc.LogoutRequest{IDToken: oidc.Secret(idToken),
+			ReturnTo: req.routing.public.String() + logoutPath, State: "signed_out." + sealed})
+	}
+	p.pages.SignedOut(w, page)
 }

@@ -1,8 +1,13 @@
 package proxy_test
 
 import (
+	"html"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+
+	"sallyport/entratest"
 )
 
 func TestLogout(t *testing.T) {
@@ -136,4 +141,101 @@ func TestLogout(t *testing.T) {
 			t.Errorf("%d", p.StatusCode)
 		}
 	})
+}
+
+// linkTo returns the URL of the page's link whose address contains text; nil if there is none.
+func (p page) linkTo(t *testing.T, text string) *url.URL {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`href="([^"]*)"`).FindAllStringSubmatch(p.body, -1) {
+		if link := html.UnescapeString(m[1]); strings.Contains(link, text) {
+			return must[*url.URL](t)(p.Request.URL.Parse(link))
+		}
+	}
+	return nil
+}
+
+// TestLogout_AtProvider checks that the provider need not ask, and sends the browser to a page that says signed out.
+func TestLogout_AtProvider(t *testing.T) {
+	h := newEnv(t)
+	const asked, atProvider = "https://app.example.com/d?a=b", "/oauth2/v2.0/logout"
+	signedOut := func(t *testing.T, host string) page {
+		g := h.browser(h.alice)
+		g.open(asked)
+		return g.press(host, "sign_in="+url.QueryEscape(asked))
+	}
+	for _, host := range []string{appHost, loginHost} {
+		t.Run("from_"+host, func(t *testing.T) {
+			link := signedOut(t, host).linkTo(t, atProvider)
+			if link == nil {
+				t.Fatal("the page does not lead to the provider")
+			}
+			q := link.Query()
+			if strings.Count(q.Get("id_token_hint"), ".") != 2 || q.Get("post_logout_redirect_uri") != "https://login.example.com/.sallyport/logout" || strings.Contains(q.Get("state"), "app.example") {
+				t.Errorf("%v", q)
+			}
+			back := h.browser(h.alice).open(link.String()) // a browser without a session
+			if back.StatusCode != 200 || !strings.Contains(back.body, "You are signed out") || back.Request.URL.Host != loginHost {
+				t.Errorf("%d at %s: %s", back.StatusCode, back.Request.URL, back.body)
+			}
+			if back.linkTo(t, atProvider) != nil {
+				t.Error("the page offers to sign out at the provider once more")
+			}
+			signIn := back.linkTo(t, "/.sallyport/login?")
+			if signIn == nil || signIn.Query().Get("prompt") != "select_account" || signIn.Query().Get("return_to") != asked {
+				t.Errorf("the page leads to %v", signIn)
+			}
+		})
+	}
+	t.Run("page_needs_no_state", func(t *testing.T) {
+		for _, state := range []string{"", "?state=", "?state=x", "?state=signed_out.x"} {
+			p := h.browser(h.alice).step("https://login.example.com/.sallyport/logout" + state)
+			if p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") || p.linkTo(t, atProvider) == nil {
+				t.Errorf("%q: %d %s", state, p.StatusCode, p.body)
+			}
+		}
+	})
+	t.Run("asks_whoever_is_still_signed_in", func(t *testing.T) {
+		link := signedOut(t, appHost).linkTo(t, atProvider)
+		g := h.browser(h.alice)
+		g.open(asked)
+		if p := g.open(link.String()); !strings.Contains(p.body, "Sign out?") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+	t.Run("without_id_token", func(t *testing.T) {
+		h.tenant.Alter(func(c entratest.Claims) { c["long"] = strings.Repeat("x", 4<<10) })
+		defer h.tenant.Alter(nil)
+		link := signedOut(t, appHost).linkTo(t, atProvider)
+		if link == nil || link.Query().Has("id_token_hint") || link.Query().Get("client_id") == "" {
+			t.Errorf("%v", link)
+		}
+	})
+	t.Run("session_that_is_over", func(t *testing.T) {
+		g := h.browser(h.alice)
+		g.open(asked)
+		g.press(loginHost, "")
+		p := g.open("https://app.example.com/.sallyport/logout")
+		if p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") || strings.Contains(p.body, "<form") {
+			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+}
+
+// TestLogout_OfDenied checks that signing out on the page of a denial does not sign the same person in again.
+func TestLogout_OfDenied(t *testing.T) {
+	h := newEnv(t)
+	g := h.browser(h.bob)
+	question := g.open(g.open("https://app.example.com/d?a=b").linkTo(t, "/.sallyport/logout?").String())
+	field := regexp.MustCompile(`name="([a-z_]+)" value="([^"]*)"`).FindStringSubmatch(question.body)
+	if field == nil {
+		t.Fatal(question.body)
+	}
+	p := g.press(appHost, url.Values{field[1]: {html.UnescapeString(field[2])}}.Encode())
+	signIn := p.linkTo(t, "/.sallyport/login?")
+	if p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") || signIn == nil {
+		t.Fatalf("%d to %s: %s", p.StatusCode, p.Header.Get("Location"), p.body)
+	}
+	if q := signIn.Query(); q.Get("prompt") != "select_account" || q.Get("return_to") != "https://app.example.com/d?a=b" {
+		t.Errorf("%v", q)
+	}
 }

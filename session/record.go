@@ -17,6 +17,7 @@ import (
 //	session/of/<user>/<id>           a session
 //	session/grant/<id>/<digest>      the host that a token is for
 //	session/ticket/<id>/<digest>     what a ticket may be redeemed for
+//	session/hint/<id>                the sealed ID token of a session that has not ended
 //	session/logout/<digest of jti>   a logout token that was used
 //	session/key                      the sealing key
 //	signing/<id>                     a private key that assertions are signed with
@@ -74,7 +75,15 @@ func parseTokenKey(prefix string, key []byte) (id string, d digest, ok bool) {
 	return id, digest(bits), true
 }
 
-func putRecord(w store.Writer, r record) error { return putJSON(w, recordKey(r.User, r.ID), r) }
+// putRecord writes the record of a session. One that has ended keeps no ID token.
+func putRecord(w store.Writer, r record) error {
+	if r.Reason != "" {
+		if err := w.Delete(idTokenKey(r.ID)); err != nil {
+			return err
+		}
+	}
+	return putJSON(w, recordKey(r.User, r.ID), r)
+}
 
 func putJSON(w store.Writer, key []byte, value any) error {
 	text, err := json.Marshal(value)
@@ -124,12 +133,15 @@ func recordsOf(r store.Reader, user string) ([]record, error) {
 	return all, nil
 }
 
-// deleteSession deletes a session with all its tokens and tickets.
+// deleteSession deletes a session with all its tokens, tickets and its ID token.
 func deleteSession(w store.Writer, user, id string) error {
 	for _, prefix := range []string{prefixToken, prefixTicket} {
 		if err := deleteAll(w, prefix+id+"/"); err != nil {
 			return err
 		}
+	}
+	if err := w.Delete(idTokenKey(id)); err != nil {
+		return err
 	}
 	return w.Delete(recordKey(user, id))
 }

@@ -69,6 +69,7 @@ type Session struct {
 	Proven          bool      `json:"proven,omitempty"` // whether Authenticated is the provider's auth_time, not our guess
 	Used            time.Time `json:"used"`             // from Read and Live: up to a minute old; from List: exact
 	Expires         time.Time `json:"expires"`          // the end of its lifetime, however much it is used
+	IDToken         IDToken   `json:"-"`                // for Begin alone, which keeps it for [Sessions.IDToken]; a Session that this package returns has none
 }
 
 // Sessions is the set of all sessions. Its methods may be called concurrently.
@@ -122,9 +123,14 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 	n.UserName, n.Agent, n.Address = truncate(n.UserName), truncate(n.Agent), truncate(n.Address)
 	n.Subject, n.ProviderSession = truncate(n.Subject), truncate(n.ProviderSession)
 
+	idToken := n.IDToken
+	n.IDToken = ""
 	replaced := 0
 	err := s.update(ctx, func(w store.Writer) (err error) {
 		if replaced, err = s.limitSessions(w, n.User); err != nil {
+			return err
+		}
+		if err := s.putIDToken(w, n.ID, idToken); err != nil {
 			return err
 		}
 		return putRecord(w, record{Session: n})

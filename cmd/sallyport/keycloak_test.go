@@ -96,13 +96,35 @@ func TestKeycloak(t *testing.T) {
 	})
 	t.Run("signs_out", func(t *testing.T) {
 		k.signIn(t, b, page)
-		resp, err := b.client.PostForm("https://"+loginHost+port+"/.sallyport/logout", url.Values{})
-		if err != nil {
-			t.Fatal(err)
+		out := "https://" + loginHost + port + "/.sallyport/logout"
+		status, body, _ := b.send(http.MethodPost, out)
+		if status != http.StatusOK || !strings.Contains(body, "You are signed out") {
+			t.Fatalf("signing out ends with %d:\n%s", status, body)
 		}
-		_ = resp.Body.Close()
 		if status := b.get(page, "").StatusCode; status != http.StatusUnauthorized {
 			t.Errorf("after signing out the browser gets %d", status)
+		}
+		if _, body := b.navigate(page); !strings.HasPrefix(body, "hello ") {
+			t.Fatalf("Keycloak has ended its session before it was asked to:\n%s", body)
+		}
+		_, body, _ = b.send(http.MethodPost, out)
+		link := logoutLink.FindStringSubmatch(body)
+		if link == nil {
+			t.Fatalf("the page does not lead to Keycloak:\n%s", body)
+		}
+		status, body, at := b.send(http.MethodGet, html.UnescapeString(link[1]))
+		if status != http.StatusOK || at.Host != loginHost+port || at.Path != "/.sallyport/logout" || !strings.Contains(body, "You are signed out") || logoutLink.MatchString(body) {
+			t.Errorf("signing out at Keycloak ends with %d at %s:\n%s", status, at, body)
+		}
+		if _, body := b.navigate(page); !loginForm.MatchString(body) {
+			t.Errorf("Keycloak does not ask who signs in:\n%s", body)
+		}
+	})
+	t.Run("chooses_account", func(t *testing.T) {
+		k.signIn(t, b, page)
+		chooser := "https://" + loginHost + port + "/.sallyport/login?prompt=select_account&return_to=" + url.QueryEscape(page)
+		if _, body := b.navigate(chooser); !loginForm.MatchString(body) {
+			t.Errorf("Keycloak does not ask who signs in:\n%s", body)
 		}
 	})
 	t.Run("offboarding", func(t *testing.T) {
@@ -230,7 +252,7 @@ func (k *keycloak) createRealm(public string) (ada string) {
 		"clients": []any{
 			map[string]any{"clientId": "sallyport", "secret": "the client secret", "redirectUris": []string{own + "/.sallyport/callback"},
 				"attributes": map[string]string{"backchannel.logout.url": own + "/.sallyport/backchannel-logout",
-					"backchannel.logout.session.required": "true", "post.logout.redirect.uris": own + "/"}},
+					"backchannel.logout.session.required": "true", "post.logout.redirect.uris": own + "/.sallyport/logout"}},
 			map[string]any{"clientId": "nightly", "secret": nightlySecret, "serviceAccountsEnabled": true, "standardFlowEnabled": false,
 				"protocolMappers": []any{map[string]any{"name": "audience", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
 					"config": map[string]string{"included.custom.audience": audience, "access.token.claim": "true"}}}},
@@ -301,6 +323,30 @@ func (k *keycloak) call(method, path string, in, out any) {
 			k.t.Fatal(err)
 		}
 	}
+}
+
+var logoutLink = regexp.MustCompile(`href="([^"]*/protocol/openid-connect/logout[^"]*)"`)
+
+// send sends a request as a page of the browser does that a person looks at, follows redirects, and returns where they end.
+func (b *browser) send(method, target string) (status int, body string, at *url.URL) {
+	b.t.Helper()
+	req, err := http.NewRequest(method, target, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Sec-Fetch-Mode", "navigate")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	resp, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp.StatusCode, string(data), resp.Request.URL
 }
 
 var loginForm = regexp.MustCompile(`<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"`)
