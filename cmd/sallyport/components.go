@@ -49,7 +49,10 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	if c.record, err = audit.Open(file.Audit.File); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
-	if err := errors.Join(c.resumeCopy(ctx), checkRecorded(ctx, c.store, c.record, file)); err != nil {
+	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
+		return err
+	}
+	if err := c.resumeCopy(ctx); err != nil {
 		return err
 	}
 	g, reading := errgroup.WithContext(ctx)

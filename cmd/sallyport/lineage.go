@@ -25,7 +25,8 @@ type copyMark struct {
 }
 
 // openStore opens the store that the configuration selects. With init, it creates one that is missing. A store that lacks
-// acknowledged changes is refused, unless somebody put a copy of `backup` in its place.
+// acknowledged changes is refused, unless somebody put a copy of `backup` in its place; such a copy the audit record may
+// still refuse.
 func openStore(s config.Store, init bool) (*bolt.Store, error) {
 	st, err := bolt.Open(s.Bolt.Path, bolt.Options{Init: init})
 	if !errors.Is(err, store.ErrBehind) {
@@ -104,7 +105,7 @@ func checkRecorded(ctx context.Context, st store.Store, record *audit.Log, file 
 			return err
 		}
 		return fmt.Errorf("%w: the store %s is older than the audit record %s: the record contains a change (revision %d) that the store does not have; "+
-			"restore a backup with `sallyport restore FILE`, or accept the loss with `sallyport store accept-loss`",
+			"restore a backup with `sallyport restore FILE`, which makes the record go on, or accept the loss with `sallyport store accept-loss`",
 			store.ErrBehind, file.Store.Bolt.Path, file.Audit.File, recorded)
 	})
 }

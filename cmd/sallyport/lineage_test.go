@@ -130,8 +130,8 @@ func (w *world) newBrowserWith(s *running, other *browser) *browser {
 	return b
 }
 
-// TestLineage_GoesOnFromBackup restores a backup by the verb, and another by hand: both go back on purpose, and
-// the record goes on.
+// TestLineage_GoesOnFromBackup restores a backup by the verb, with which the record goes on, and by hand, with which a new
+// record begins: both go back on purpose.
 func TestLineage_GoesOnFromBackup(t *testing.T) {
 	w := newWorld(t)
 	s := w.start("--init")
@@ -151,6 +151,10 @@ func TestLineage_GoesOnFromBackup(t *testing.T) {
 			}
 			writeFile(t, w.dir, "data/sallyport.db", text)
 			verb(t, w.dir, "store", "check")
+			w.refused(exitError, []string{"serve"}, "is older than the audit record", "sallyport restore FILE")
+			if err := os.Rename(filepath.Join(w.dir, "data/audit.jsonl"), filepath.Join(w.dir, "former.jsonl")); err != nil {
+				t.Fatal(err)
+			}
 		},
 	} {
 		t.Log(name)
