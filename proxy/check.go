@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/forwarded"
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/response"
 )
@@ -78,7 +79,7 @@ func (req *request) readCheck(r *http.Request, raw string) *denial {
 // newAuthClient returns the front proxy that sent a check. It must be in trusted_proxies and, if there is a secret, must
 // send it.
 func (req *request) newAuthClient(r *http.Request) (*authClient, *denial) {
-	peer := peerOf(r)
+	peer := forwarded.Peer(r)
 	// Some front proxies append the query of the request that they ask about, so only this exact query counts.
 	client := &authClient{address: peer.String(), relaysRedirects: req.query != noRedirect}
 	if !req.routing.trusts(peer) {

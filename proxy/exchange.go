@@ -84,8 +84,8 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	if res.StatusCode == http.StatusNoContent {
 		delete(res.Header, "Content-Length") // a reader could wait for content (RFC 9110 §8.6)
 	}
-	ex.routing.stripResponse(res.Header)
-	ex.routing.stripResponse(res.Trailer) // the names of those that will come
+	ex.routing.stripped.Strip(res.Header)
+	ex.routing.stripped.Strip(res.Trailer) // the names of those that will come
 	header.CleanTrailer(res.Trailer)
 	ex.route.responseEdits.apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {

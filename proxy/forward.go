@@ -99,7 +99,7 @@ func (ex *exchange) writeResponse(res *http.Response) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	ex.routing.stripResponse(res.Trailer)
+	ex.routing.stripped.Strip(res.Trailer)
 	header.CleanTrailer(res.Trailer)
 	if len(res.Trailer) == 0 {
 		return
@@ -147,7 +147,7 @@ func (ex *exchange) copyBody(from io.Reader) error {
 // passInformational sends the client an informational response of the upstream (RFC 9110 §15.2).
 func (ex *exchange) passInformational(code int, received http.Header) {
 	header.RemoveHopByHop(received)
-	ex.routing.stripResponse(received)
+	ex.routing.stripped.Strip(received)
 	h := ex.rw.Header()
 	for name, values := range received {
 		h[name] = slices.Clone(values)

@@ -13,16 +13,20 @@ func (h IdentityHeaders) canonical() IdentityHeaders {
 		Name: http.CanonicalHeaderKey(h.Name), Groups: http.CanonicalHeaderKey(h.Groups), Assertion: http.CanonicalHeaderKey(h.Assertion)}
 }
 
-// managedNames returns the names of headers that no client may bring, besides the usual identity headers and those of the
-// settings: an upstream may trust the usual ones even if others are configured.
-func managedNames(identity IdentityHeaders) header.Names {
-	var names []string
+// identityNames returns the names of the usual identity headers and of those of the settings. An upstream may trust the
+// usual ones even if others are configured, so no client may bring either, and no upstream may send them to a client.
+func identityNames(identity IdentityHeaders) (names []string) {
 	for _, h := range []IdentityHeaders{Defaults().IdentityHeaders, identity} {
 		for _, name := range h.all() {
 			names = append(names, name)
 		}
 	}
-	return header.Managed(names...)
+	return names
+}
+
+// managedNames returns the names of headers that no client may bring.
+func managedNames(identity IdentityHeaders) header.Names {
+	return header.Managed(identityNames(identity)...)
 }
 
 // setIdentity sets the headers that tell the upstream who the caller is.

@@ -25,8 +25,8 @@ type routing struct {
 	headers        IdentityHeaders
 	hsts           string // value of Strict-Transport-Security; "" for none
 	managed        header.Names
-	strippedNames  map[string]bool // response headers, by CGI name
-	secret         secret          // of front proxies; nil: none is required
+	stripped       header.ResponseNames
+	secret         secret // of front proxies; nil: none is required
 
 	unusedIdentityHeaders map[string]bool     // usual identity headers that are not set, by CGI name
 	hosts                 map[string][]*route // by canonical host; longest path first
@@ -162,7 +162,7 @@ func compileRules(s Settings) (*routing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), strippedNames: strippedNames(s.IdentityHeaders), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
+	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), stripped: header.Stripped(identityNames(s.IdentityHeaders)...), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
 	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
