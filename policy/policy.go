@@ -124,6 +124,7 @@ type Policy struct {
 	ids     []string
 	names   []string
 	apps    []string
+	methods []string // with which a rule in force may allow requests
 	anyone  bool
 }
 
@@ -164,6 +165,9 @@ func (p *Policy) add(r rule, written Rule) {
 	p.reports = p.reports || r.report
 	m := written.match()
 	p.anyone = p.anyone || r.allow && m.Anyone && !r.report
+	if r.allow && !r.report {
+		p.addMethods(m.Methods)
+	}
 	p.apps = append(p.apps, m.Apps...)
 	for _, g := range m.groups() {
 		if g.ID != "" {

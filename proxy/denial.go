@@ -22,6 +22,7 @@ type denial struct {
 	rule      string        // the rule that denied; "" if none did
 	maxAge    time.Duration // of loginTooOld: how recent a login must be
 	methods   []string      // of methodRefused: what is allowed; nil for every common method
+	instead   *meaning      // replaces the title and text of the reason; nil for those
 	login     *failedLogin  // set if a login failed
 	returnTo  string        // where another account leads; "": to what was asked for
 }
@@ -42,9 +43,17 @@ func denyLogin(reason Reason, detail, returnTo, why string) *denial {
 
 func (denied *denial) status() int { return denied.reason.meaning().status }
 
+// meaning returns what the denial means to the caller.
+func (denied *denial) meaning() meaning {
+	if denied.instead != nil {
+		return *denied.instead
+	}
+	return denied.reason.meaning()
+}
+
 // text returns what the caller is told.
 func (denied *denial) text() string {
-	text := denied.reason.meaning().text
+	text := denied.meaning().text
 	if denied.disclosed != "" {
 		text = strings.TrimSuffix(text, ".") + ": " + denied.disclosed + "."
 	}
@@ -62,6 +71,7 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 	}
 	if req.route != nil {
 		req.route.origins.LetRead(w.Header(), r.Header)
+		denied.instead = p.aboutMethod(req, denied.reason)
 	}
 	switch status {
 	case http.StatusUnauthorized:
@@ -128,7 +138,7 @@ func writeProblem(w http.ResponseWriter, req *request, denied *denial) {
 
 // writeDenialPage writes the page of a denial for a person.
 func (p *Proxy) writeDenialPage(w http.ResponseWriter, r *http.Request, req *request, denied *denial) {
-	m := denied.reason.meaning()
+	m := denied.meaning()
 	switch {
 	case denied.login != nil:
 		p.pages.Failed(w, console.Failed{Status: m.status, Title: "Signing in did not work", Why: denied.login.why,
