@@ -119,6 +119,14 @@ func Load(path string) (*File, error) {
 type Rules struct {
 	Settings proxy.Settings
 	Tests    []access.Case
+
+	decoder *decoder // which knows where each value stands
+}
+
+// Fault returns a fault at the place of a path of keys, such as policies[0].rules[1].
+func (r *Rules) Fault(path, problem string) Fault {
+	pos := r.decoder.nearestPosition(path)
+	return Fault{r.decoder.name, pos.line, pos.col, path, problem}
 }
 
 // ReadRules reads the file at path for its rules alone. Mistakes elsewhere in it, and files that it names and that are not
@@ -134,12 +142,12 @@ func ReadRules(path string) (text []byte, rules *Rules, err error) {
 
 // ParseRules is [ReadRules] for the content of a file that is called name.
 func ParseRules(name string, data []byte) (*Rules, error) {
-	f, faults, _ := decode(name, "/", data)
-	faults = slices.DeleteFunc(faults, func(fault Fault) bool { return !aboutRules(fault.Path) })
+	f, d, _ := decodeInto(name, "/", data)
+	faults := slices.DeleteFunc(d.sorted(), func(fault Fault) bool { return !aboutRules(fault.Path) })
 	if len(faults) > 0 {
 		return nil, faults
 	}
-	return &Rules{f.Proxy(), f.Tests}, nil
+	return &Rules{f.Proxy(), f.Tests, d}, nil
 }
 
 // ParseTests returns the tests in data, the content of a file that is called name and has no other key than tests.
@@ -198,13 +206,18 @@ func read(path string) (data []byte, dir string, err error) {
 // decode decodes data, the content of the file name. Relative paths in it start at dir. If there are faults, f holds what
 // could be decoded: nothing if data is not YAML.
 func decode(name, dir string, data []byte) (f *File, faults Faults, isYAML bool) {
-	d := &decoder{name: name, positions: map[string]position{}}
-	f = defaults()
+	f, d, isYAML := decodeInto(name, dir, data)
+	return f, d.sorted(), isYAML
+}
+
+// decodeInto is [decode], and returns the decoder with its faults.
+func decodeInto(name, dir string, data []byte) (f *File, d *decoder, isYAML bool) {
+	f, d = defaults(), &decoder{name: name, positions: map[string]position{}}
 	if isYAML = d.document(data, reflect.ValueOf(f).Elem()); isYAML {
 		makeAbsolute(reflect.ValueOf(f).Elem(), dir)
 		f.check(d.fault)
 	}
-	return f, d.sorted(), isYAML
+	return f, d, isYAML
 }
 
 // makeAbsolute makes every path in the settings absolute, starting at dir.

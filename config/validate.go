@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -39,6 +40,25 @@ func Validate(path string) (f *File, warnings Faults, err error) {
 		d.fault(path, problem)
 	})
 	return f, d.sorted(), nil
+}
+
+// ValidateWithoutFiles is [Validate] where the files that the configuration names are not there, such as where it is
+// reviewed. Nothing is said of what they hold.
+func ValidateWithoutFiles(path string) (f *File, err error) {
+	data, dir, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	f, d, _ := decodeInto(path, dir, data)
+	d.findPlaceholders(data)
+	named := map[string]bool{}
+	for _, file := range f.files() {
+		named[file.key] = true
+	}
+	if faults := slices.DeleteFunc(d.sorted(), func(fault Fault) bool { return named[fault.Path] }); len(faults) > 0 {
+		return nil, faults
+	}
+	return f, nil
 }
 
 // readToServe reads the file at path. The decoder has the faults.

@@ -57,15 +57,24 @@ func (p attributePath) within(sub []string) bool {
 	return len(p) == 1 || len(p) == 2 && slices.Contains(sub, p[1])
 }
 
-func suggestAttribute(name string) string {
-	best, least := "", min(maxTypos, len(name)/3)+1
-	for _, known := range attributeNames() {
-		if n := Distance(strings.ToLower(name), strings.ToLower(known)); n < min(least, len(known)) {
-			best, least = known, n
+// SuggestAttribute returns "; did you mean department?" if one of known may be meant by
+// name, or else "".
+func SuggestAttribute(name string, known []string) string {
+	best, least := "", min(maxTypos, len(name)/2)+1
+	for _, k := range known {
+		if n := Distance(strings.ToLower(name), strings.ToLower(k)); n < min(least, len(k)) {
+			best, least = k, n
 		}
 	}
-	if best != "" {
-		return "did you mean " + best + "?"
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
+}
+
+func suggestAttribute(name string) string {
+	if meant := SuggestAttribute(name, attributeNames()); meant != "" {
+		return strings.TrimPrefix(meant, "; ")
 	}
 	return "write its URN before it if an extension has it, such as " + enterpriseURN + ":department"
 }

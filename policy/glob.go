@@ -78,3 +78,22 @@ func globProblem(pattern string) string {
 	}
 	return ""
 }
+
+// MatchesBelow reports whether a pattern can match a path that is prefix or below it.
+func MatchesBelow(pattern, prefix string) bool {
+	g := parseDenyGlob(pattern)
+	if prefix == "/" {
+		return true
+	}
+	for _, want := range g.segments {
+		if prefix == "" {
+			return true
+		}
+		var got string
+		got, prefix = cutSegment(prefix)
+		if want != got && want != "/*" {
+			return false
+		}
+	}
+	return prefix == "" || g.below
+}

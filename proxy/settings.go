@@ -174,6 +174,9 @@ func (s Settings) checkConditions(fault func(path, problem string)) {
 // whose upstream may serve their paths in capitals or other spellings. other is the path of the other route. Whoever says
 // which case the upstream distinguishes gets no warning.
 func (s Settings) Warn(warn func(path, other, problem string)) {
+	for i, p := range s.Policies {
+		p.Warn(time.Now(), func(path, problem string) { warn(fmt.Sprintf("policies[%d].%s", i, path), "", problem) })
+	}
 	for i, inner := range s.Routes {
 		host, _, _ := inner.place()
 		for j, outer := range s.Routes {

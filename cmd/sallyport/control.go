@@ -68,6 +68,7 @@ func (c *control) operations() map[string]operation {
 		"POST /access/what":               c.questions.what,
 		"POST /access/diff":               c.questions.diff,
 		"POST /access/test":               c.questions.test,
+		"POST /access/lint":               c.questions.lint,
 		"POST /access/replay":             c.questions.replay,
 		"POST /access/unused":             c.questions.unused,
 		"POST /explain/request":           c.questions.explainRecorded,

@@ -227,3 +227,24 @@ func (q *questions) runTests(ctx context.Context, actor admin.Actor, settings pr
 		User: func(name string) (*directory.User, error) { return q.user(ctx, actor, name) }}
 	return tester.Run(cases), nil
 }
+
+// lint responds with what the directory shows about the rules of a file.
+func (q *questions) lint(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+	body, err := decodeBody[namedText](r)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := config.ParseRules(body.Name, []byte(body.Text))
+	if err != nil {
+		return nil, err
+	}
+	rules, err := proxy.CompileRules(parsed.Settings)
+	if err != nil {
+		return nil, err
+	}
+	s := access.Subject{Policies: parsed.Settings.Policies, Routes: rules.Routes(), Groups: q.directory.Groups(), Users: q.directory.Users(), Scope: q.scope(reachRequest{})}
+	for _, route := range parsed.Settings.Routes {
+		s.Uses = append(s.Uses, route.Policy)
+	}
+	return access.Lint(s), nil
+}

@@ -2,30 +2,72 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
+	"sallyport/access"
 	"sallyport/config"
 )
 
 func validateCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "validate",
 		Short: "Check the configuration file and the files that it names",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			path := configPath(cmd)
-			file, warnings, err := config.Validate(path)
+		Long: "Check the configuration file and the files that it names. With --live, also compare its rules with the directory of the\n" +
+			"running server: groups that were never pushed, are called otherwise or have no members, users who are not there, rules\n" +
+			"that allow nothing, routes that nobody or everybody reaches.",
+		Args: cobra.NoArgs,
+	}
+	live := c.Flags().Bool("live", false, "compare the rules with the directory, too")
+	withoutFiles := c.Flags().Bool("without-files", false, "the files that the configuration names are not here: check it alone")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		path := configPath(cmd)
+		validate := config.Validate
+		if *withoutFiles {
+			validate = func(path string) (*config.File, config.Faults, error) {
+				file, err := config.ValidateWithoutFiles(path)
+				return file, nil, err
+			}
+		}
+		file, warnings, err := validate(path)
+		if err != nil {
+			return err
+		}
+		if *live {
+			found, err := lint(cmd, path)
 			if err != nil {
 				return err
 			}
-			for _, w := range warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d policies\n", path, len(file.Routes), len(file.Policies))
-			return nil
-		},
+			warnings = append(warnings, found...)
+		}
+		for _, w := range warnings {
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d policies\n", path, len(file.Routes), len(file.Policies))
+		return nil
 	}
+	return c
+}
+
+// lint returns what the live directory shows about the rules of a file.
+func lint(cmd *cobra.Command, path string) (found config.Faults, err error) {
+	text, rules, err := config.ReadRules(path)
+	if err != nil {
+		return nil, err
+	}
+	client, err := newControlClient(cmd)
+	if err != nil {
+		return nil, err
+	}
+	var findings []access.Finding
+	if err := client.call(cmd.Context(), http.MethodPost, "/access/lint", namedText{path, string(text)}, &findings); err != nil {
+		return nil, err
+	}
+	for _, f := range findings {
+		found = append(found, rules.Fault(f.Path, f.Problem))
+	}
+	return found, nil
 }
 
 func configCommand() *cobra.Command {
