@@ -78,7 +78,9 @@ func (ex *exchange) upstreamRequest(in *http.Request) *http.Request {
 // writeResponse sends the client the response of the upstream as it arrives. If that breaks off, writeResponse panics, so
 // that the client's response breaks off too.
 func (ex *exchange) writeResponse(res *http.Response) {
-	ex.rw.CloseIfBodyUnread(ex.body)
+	if ex.rw.CloseIfBodyUnread(ex.body) {
+		response.Measure(res)
+	}
 	h := ex.rw.Header()
 	maps.Copy(h, res.Header)
 	declared := len(res.Trailer)

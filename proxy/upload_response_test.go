@@ -136,22 +136,28 @@ func TestForward_ResponseDuringHTTP2Upload(t *testing.T) {
 // receives the response, and so does one that sends slowly.
 func TestForward_ResponseToSilentReader(t *testing.T) {
 	bothSchemes(t, func(t *testing.T, secure bool) {
-		s := serveRaw(t, secure, func(conn net.Conn, _ *net.TCPConn, _ *http.Request) {
-			_, _ = io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+		s := serveRaw(t, secure, func(conn net.Conn, _ *net.TCPConn, r *http.Request) {
+			_, _ = io.WriteString(conn, map[string]string{
+				"/":       "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno",
+				"/chunks": "HTTP/1.1 413 Too Large\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
+				"/close":  "HTTP/1.0 413 Too Large\r\n\r\nno",
+			}[r.URL.Path])
 		})
 		w := newWorld(t, func(settings *Settings) { s.use(&settings.Routes[1]); settings.Routes[1].MaxBody = 64 << 20 })
 		for name, c := range map[string]struct {
 			length, pieces int
-			host           string
+			host, path     string
 			want           int
 		}{
-			"large":           {32 << 20, 32, openHost, 413},
-			"small_pieces":    {600, 600, openHost, 413},
-			"denied":          {32 << 20, 32, appHost, 401},
-			"over_max_body":   {65 << 20, 65, openHost, 413},
-			"longer_than_rcv": {8 << 20, 1, openHost, 413},
+			"large":           {32 << 20, 32, openHost, "/", 413},
+			"small_pieces":    {600, 600, openHost, "/", 413},
+			"chunks":          {32 << 20, 32, openHost, "/chunks", 413},
+			"until_close":     {32 << 20, 32, openHost, "/close", 413},
+			"denied":          {32 << 20, 32, appHost, "/", 401},
+			"over_max_body":   {65 << 20, 65, openHost, "/", 413},
+			"longer_than_rcv": {8 << 20, 1, openHost, "/", 413},
 		} {
-			conn := w.sendRaw(fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", c.host, c.length))
+			conn := w.sendRaw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", c.path, c.host, c.length))
 			for range c.pieces {
 				if _, err := conn.Write(make([]byte, c.length/c.pieces)); err != nil {
 					t.Fatalf("%s: writing the body: %v", name, err)
@@ -246,9 +252,11 @@ func TestForward_ResponseOfHTTP2ThenReset(t *testing.T) {
 		if !secure {
 			s.url = strings.Replace(s.url, "http", "h2c", 1)
 		}
-		w := newWorld(t, func(settings *Settings) { s.use(&settings.Routes[1]) })
+		w := newWorld(t, func(settings *Settings) { s.use(&settings.Routes[1]); settings.Routes[1].Timeout = time.Minute })
 		bothProtocols(t, w, func(t *testing.T, c *http.Client) {
 			for i := range 40 {
+				w.settings.Routes[1].Timeout += time.Second // a new upstream, and so a new connection
+				w.must(w.proxy.Load(w.settings))
 				res, text := w.send(c, "POST", "https://"+openHost+"/", strings.NewReader(strings.Repeat("x", 1<<20)))
 				if res.StatusCode != 413 || text != "no" {
 					t.Fatalf("run %d: %d %q", i, res.StatusCode, text)

@@ -113,10 +113,13 @@ func (w *Writer) DiscardBody() {
 // CloseIfBodyUnread closes the connection after the response if the client may not have sent all of its body. net/http
 // would otherwise read the rest before it sends the response, and a client that waits for 100 Continue (RFC 9110
 // §10.1.1) would wait for the response in turn. read is the body as it was read; nil: it was not.
-func (w *Writer) CloseIfBodyUnread(read *Body) {
-	if w.HTTP1 && w.HasBody && (read == nil || !read.complete.Load()) {
+// It reports whether it does.
+func (w *Writer) CloseIfBodyUnread(read *Body) bool {
+	unread := w.HTTP1 && w.HasBody && (read == nil || !read.complete.Load())
+	if unread {
 		w.Header().Set("Connection", "close")
 	}
+	return unread
 }
 
 // LimitDrain bounds how long the client may take to receive the response and to send the rest of its body. net/http

@@ -152,6 +152,34 @@ func TestUpstream_ServesWhileOneTLSTargetIsWell(t *testing.T) {
 	}
 }
 
+// TestUpstream_ServesWhileOneHTTP2TargetIsWell checks the same with targets that speak HTTP/2 without TLS.
+func TestUpstream_ServesWhileOneHTTP2TargetIsWell(t *testing.T) {
+	good := httptest.NewUnstartedServer(http.NotFoundHandler())
+	good.Config.Protocols = new(http.Protocols)
+	good.Config.Protocols.SetUnencryptedHTTP2(true)
+	good.Start()
+	t.Cleanup(good.Close)
+	h2c := func(addr string) string { return "h2c://" + strings.TrimPrefix(addr, "http://") }
+	for name, serve := range map[string]func(*net.TCPConn){
+		"resets": reset,
+		"closes": func(conn *net.TCPConn) { _ = conn.Close() },
+		"speaks_HTTP/1": func(conn *net.TCPConn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+		},
+		"resets_after_preface": func(conn *net.TCPConn) { _, _ = io.ReadFull(conn, make([]byte, 30)); reset(conn) },
+	} {
+		bad, _ := badTarget(t, serve)
+		for range 5 {
+			u := newUpstream(t, Config{Timeout: time.Minute}, h2c(bad), h2c(unusedAddress(t)), h2c(good.URL))
+			for range 4 {
+				if code, err := send(t.Context(), u, "GET", ""); code != 404 || err != nil {
+					t.Fatalf("%s: %d, %v", name, code, err)
+				}
+			}
+		}
+	}
+}
+
 // selfSigned returns a certificate that nobody trusts.
 func selfSigned(t *testing.T) tls.Certificate {
 	t.Helper()
