@@ -104,3 +104,8 @@ func (c *certCache) Delete(ctx context.Context, name string) error {
 	_, err := c.store.Update(ctx, func(w store.Writer) error { return w.Delete(c.key(name)) })
 	return err
 }
+
+// Inspect reports whether a record of the store belongs to this package. A damaged one is replaced by a new order.
+func Inspect(e store.Entry) (ours bool, err error) {
+	return bytes.HasPrefix(e.Key, []byte(acmeKeys)), nil
+}

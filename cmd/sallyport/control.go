@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sallyport/admin"
+	"sallyport/store"
 )
 
 // control serves operators' commands over HTTP: on the Unix socket of a running server, or within the command's own
@@ -22,6 +23,7 @@ import (
 // user who opened the connection.
 type control struct {
 	admin       *admin.Admin
+	store       store.Store
 	needRestart func() []string // the changed keys that are not in force; nil if no server runs
 	questions   *questions
 	log         *slog.Logger
@@ -48,6 +50,7 @@ func (c *control) operations() map[string]operation {
 		"GET /held":      query(c.admin.Holds),
 		"GET /facts":     query(c.admin.Stats),
 		"GET /exchanges": c.provisioningLog,
+		"GET /faults":    query(c.inspectNow),
 
 		"GET /users/{user}":               c.user,
 		"DELETE /users/{user}":            c.removeUser,

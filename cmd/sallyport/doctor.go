@@ -94,6 +94,7 @@ func (d *doctor) checkAll(ctx context.Context) {
 	d.checkConfiguration()
 	d.checkProvider(ctx)
 	d.checkCertificate(ctx)
+	d.checkStore(ctx)
 	d.checkTokens(ctx)
 	var stats admin.Stats
 	if err := d.client.call(ctx, http.MethodGet, "/facts", nil, &stats); err != nil {
@@ -141,4 +142,18 @@ func (d *doctor) checkTests(ctx context.Context) {
 		return
 	}
 	d.report("tests", stateOK, "all %d tests in the file pass", len(results))
+}
+
+// checkStore reports whether every record of the store is sound.
+func (d *doctor) checkStore(ctx context.Context) {
+	var found inspection
+	switch err := d.client.call(ctx, http.MethodGet, "/faults", nil, &found); {
+	case err != nil:
+		d.report("store", stateUnknown, "%v", err)
+	case found.Count > 0:
+		d.report("store", stateFail, "%d of %d records are not as they should be, and whom they are about may be denied; the first: %s; restore a backup",
+			found.Count, found.Records, found.Faults[0])
+	default:
+		d.report("store", stateOK, "%d records, all of them sound", found.Records)
+	}
 }

@@ -34,6 +34,7 @@ type server struct {
 	proxyProto *listen.ProxyProtocol
 	reloader   *reloader
 	admin      *admin.Admin
+	inspector  *inspector
 	registry   *prometheus.Registry
 
 	file *config.File
@@ -80,6 +81,7 @@ func (s *server) wire(path string) error {
 	s.proxyProto = listen.NewProxyProtocol(s.proxy.Trusts, s.log)
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	s.admin = s.components.admin(s.reloader.Reload)
+	s.inspector = &inspector{store: s.components.store, log: s.log}
 	s.registry = s.metrics()
 	if err := s.checkTests(s.file); err != nil { // a test may be about somebody who has left since
 		s.log.Warn("the rules fail their tests; a reload would be refused", "err", err)
@@ -160,6 +162,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g.Go(func() error { return ignoreCanceled(s.proxy.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.scim.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.certs.Run(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.inspector.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.admin.Reload)) })
 	if s.workloads != nil {
 		g.Go(func() error { return ignoreCanceled(s.workloads.Run(ctx)) })

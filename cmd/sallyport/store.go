@@ -32,7 +32,7 @@ func storeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(st.Check(cmd.Context()), compareWithRecord(cmd.Context(), st, file), st.Close()); err != nil {
+			if err := errors.Join(checkStore(cmd.Context(), st), compareWithRecord(cmd.Context(), st, file), st.Close()); err != nil {
 				return fmt.Errorf("%w: %w", errDenied, err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound\n", file.Store.Bolt.Path)
@@ -40,6 +40,15 @@ func storeCommand() *cobra.Command {
 		},
 	})
 	return c
+}
+
+// checkStore checks every page, and then what every record says.
+func checkStore(ctx context.Context, st *bolt.Store) error {
+	if err := st.Check(ctx); err != nil {
+		return err
+	}
+	found, err := inspect(ctx, st)
+	return errors.Join(err, found.err())
 }
 
 // compareWithRecord returns an error if the store lacks a change that the audit record contains. Without a record there
