@@ -150,6 +150,16 @@ func matchModel(t *testing.T, rt *rapid.T, settings session.Settings) {
 				m.sessions[token.session].used = time.Now()
 			}
 		},
+		"use": func(t *rapid.T) {
+			id := anyID(t)
+			want := m.live(id)
+			h.Use(id).Note()
+			_, err := h.Live(id)
+			wantError(t, "Live", err, want)
+			if want == nil {
+				m.sessions[id].used = time.Now()
+			}
+		},
 		"end": func(t *rapid.T) {
 			id := anyID(t)
 			want := m.live(id)

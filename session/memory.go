@@ -24,7 +24,7 @@ type memory struct {
 // entry is one session in memory. Its record is replaced, never altered.
 type entry struct {
 	record atomic.Pointer[record]
-	used   atomic.Int64 // when it was last used, in nanoseconds since 1970
+	used   *lastUse // stays the same when everything is read again: requests hold it
 	tokens []digest
 }
 
@@ -67,7 +67,8 @@ func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error
 	for id, e := range loaded.sessions {
 		s.clock.atLeast(e.record.Load().Used)
 		if old := s.memory.sessions[id]; old != nil {
-			e.touch(old.used.Load())
+			old.used.stored(e.used.get())
+			e.used = old.used
 		}
 	}
 	if err := loaded.keepKeys(&s.memory); err != nil {
@@ -148,10 +149,10 @@ func (m *memory) applyRecord(key string, value []byte) (ended bool) {
 	}
 	e := m.sessions[r.ID]
 	if e == nil {
-		e = new(entry)
+		e = &entry{used: new(lastUse)}
 		m.sessions[r.ID] = e
 	}
-	e.touch(r.Used.UnixNano())
+	e.used.stored(r.Used.UnixNano())
 	e.record.Store(r)
 	return r.Reason != ""
 }
@@ -184,16 +185,6 @@ func (m *memory) applyToken(w store.Write) {
 	}
 	e.tokens = append(e.tokens, d)
 	m.tokens[d] = hostToken{entry: e, host: t.Host}
-}
-
-// touch records a use of the session, unless a later one is known.
-func (e *entry) touch(used int64) {
-	for {
-		last := e.used.Load()
-		if used <= last || e.used.CompareAndSwap(last, used) {
-			return
-		}
-	}
 }
 
 // entry returns the entry of the session with id, or nil.

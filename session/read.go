@@ -27,7 +27,9 @@ func (s *Sessions) Read(cookie, host string) (*Session, error) {
 	if err := s.check(t.entry, r, now); err != nil {
 		return nil, err
 	}
-	t.entry.touch(now.UnixNano())
+	if !t.entry.used.note(now.UnixNano()) {
+		return nil, ErrExpired // found to be idle since the check
+	}
 	return &r.Session, nil
 }
 
@@ -48,14 +50,15 @@ func (s *Sessions) Live(id string) (*Session, error) {
 	return &r.Session, nil
 }
 
-// check returns nil if the session of e, whose record is r, may be used at now, or ErrExpired or ErrEnded.
+// check returns nil if the session of e, whose record is r, may be used at now, or ErrExpired or ErrEnded. A session that
+// it finds to be idle for too long stays so.
 func (s *Sessions) check(e *entry, r *record, now time.Time) error {
 	switch {
 	case r.Reason == ReasonExpired || r.Reason == ReasonIdle:
 		return ErrExpired
 	case r.Reason != "":
 		return ErrEnded
-	case s.expiry(r, e.used.Load(), now) != "":
+	case !now.Before(r.Expires), e.used.endIfIdle(now.UnixNano(), s.settings.Idle):
 		return ErrExpired
 	}
 	return nil
@@ -94,7 +97,7 @@ func (s *Sessions) List() []Session {
 	for _, e := range s.memory.sessions {
 		if r := e.record.Load(); s.check(e, r, now) == nil {
 			live := r.Session
-			live.Used = time.Unix(0, e.used.Load()).UTC()
+			live.Used = time.Unix(0, e.used.get()).UTC()
 			list = append(list, live)
 		}
 	}

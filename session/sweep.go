@@ -56,7 +56,7 @@ func (s *Sessions) due(now time.Time) (expired, obsolete []*entry) {
 	for _, e := range s.memory.sessions {
 		r := e.record.Load()
 		switch {
-		case r.Reason == "" && s.expiry(r, e.used.Load(), now) != "":
+		case r.Reason == "" && s.check(e, r, now) != nil:
 			expired = append(expired, e)
 		case r.Reason != "" && now.After(r.Expires.Add(keepEnded)):
 			obsolete = append(obsolete, e)
@@ -113,7 +113,7 @@ func (s *Sessions) usedSinceWritten() []*entry {
 	defer s.mu.RUnlock()
 	var list []*entry
 	for _, e := range s.memory.sessions {
-		if r := e.record.Load(); r.Reason == "" && e.used.Load() > r.Used.UnixNano() {
+		if r := e.record.Load(); r.Reason == "" && e.used.get() > r.Used.UnixNano() {
 			list = append(list, e)
 		}
 	}
@@ -132,7 +132,7 @@ func rewrite(w store.Writer, e *entry, change func(r *record, used int64) bool) 
 		return nil
 	case err != nil:
 		return err
-	case r.Reason != "" || !change(&r, max(r.Used.UnixNano(), e.used.Load())):
+	case r.Reason != "" || !change(&r, max(r.Used.UnixNano(), e.used.get())):
 		return nil
 	}
 	return putRecord(w, r)
