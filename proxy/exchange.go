@@ -21,6 +21,7 @@ type exchange struct {
 	live  *liveRequest
 	rw    *response.Writer
 	body  *response.Body // nil: there is none
+	uses  response.Uses  // of the caller's session
 	begun time.Time
 	sent  int64          // bytes of the response body
 	by    response.Cause // the side that ended it
@@ -34,8 +35,9 @@ func (p *Proxy) forward(w *response.Writer, r *http.Request, live *liveRequest) 
 	if ex.path, denied = ex.route.rewritePath(live.request); denied != nil {
 		return denied
 	}
+	ex.uses = p.usesOf(live.request)
 	if r.Body != nil && r.Body != http.NoBody {
-		ex.body = &response.Body{Reader: r.Body} // r keeps its own body: net/http checks how far that was read
+		ex.body = &response.Body{Reader: r.Body, Uses: ex.uses} // r keeps its own body: net/http checks how far that was read
 		if limit := int64(ex.route.maxBody); limit > 0 {
 			if r.ContentLength > limit {
 				return deny(bodyTooLarge, "")
@@ -60,6 +62,15 @@ func (ex *exchange) end() {
 		received = ex.body.Received()
 	}
 	ex.reportEnd(ex.by, received, ex.sent)
+}
+
+// usesOf returns what counts as use of the session that req came with.
+func (p *Proxy) usesOf(req *request) response.Uses {
+	if req.caller == nil || req.caller.session == nil {
+		return response.Uses{}
+	}
+	return response.Uses{Note: p.sessions.Use(req.caller.session.ID).Note, Pings: req.route.countPings,
+		EngineIO: strings.Contains(strings.Replace(req.query, "?", "&", 1), "&EIO=")}
 }
 
 // isGRPC reports whether the body is a stream of gRPC messages, between which hours may pass.

@@ -95,7 +95,7 @@ func (ex *exchange) writeResponse(res *http.Response) {
 		}
 	}
 	if err == nil {
-		err = ex.copyBody(res.Body)
+		err = ex.copyBody(res.Body, response.NewSent(ex.uses, res.Header))
 	}
 	_ = res.Body.Close()
 	if err != nil {
@@ -116,9 +116,9 @@ func (ex *exchange) writeResponse(res *http.Response) {
 	}
 }
 
-// copyBody sends the body on as it arrives. It flushes after each read, since the next may take a while. It notes whose
-// side ended the body.
-func (ex *exchange) copyBody(from io.Reader) error {
+// copyBody sends the body on as it arrives. It flushes after each read, since the next may take a while; then the client
+// has what was read, unless it stopped reading. It notes whose side ended the body.
+func (ex *exchange) copyBody(from io.Reader, sent *response.Sent) error {
 	buf := ex.proxy.pools.buffers.Get().(*[32 << 10]byte)
 	defer ex.proxy.pools.buffers.Put(buf)
 	for {
@@ -132,6 +132,7 @@ func (ex *exchange) copyBody(from io.Reader) error {
 		}
 		if err != nil {
 			if ex.by = response.ByUpstream; err == io.EOF {
+				sent.Count(buf[:n])
 				return nil
 			}
 			if ex.live.ctx.Err() != nil { // the read failed because the client went away
@@ -143,6 +144,7 @@ func (ex *exchange) copyBody(from io.Reader) error {
 			ex.by = response.ByClient
 			return err
 		}
+		sent.Count(buf[:n])
 	}
 }
 

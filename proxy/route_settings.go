@@ -31,6 +31,7 @@ type Route struct {
 	PathCase          string        `yaml:"path_case" doc:"sensitive (default), or insensitive: the upstream serves /ADMIN, fullwidth letters and a blank or dot at the end of a segment like /admin, so that rules and routes of the host cover them"`
 	Timeout           time.Duration `yaml:"timeout" doc:"how long the upstream may take to begin its response; 60s when absent"`
 	MaxBody           int           `yaml:"max_body" doc:"bytes that a request's body may have; no limit when absent"`
+	CountPings        bool          `yaml:"count_pings" doc:"true: a person's session counts as used while the application pings an open WebSocket, or sends comments in a stream of events"`
 	Preflight         string        `yaml:"cors_preflight" doc:"decide (default): like any request; pass: CORS preflight requests, which browsers send without credentials, reach the upstream"`
 	AllowedOrigins    []string      `yaml:"allowed_origins" doc:"other origins, such as https://shop.example.com, whose pages may open WebSockets, send changes and read denials with a person's session; none when absent"`
 	CrossOrigin       string        `yaml:"cross_origin" doc:"what happens to a request that is not GET, HEAD or OPTIONS and that a page of another origin sends with a person's session: reject, or allow; reject when absent, but allow hosts of the same site where cors_preflight is pass and allowed_origins is absent"`

@@ -26,18 +26,18 @@ func (ex *exchange) tunnel(res *http.Response) error {
 	}
 	head := *res
 	head.Body, res.Body = nil, http.NoBody
-	client, buffered, err := ex.rw.BeginTunnel(&head, upstream)
+	client, err := ex.rw.BeginTunnel(&head, upstream, ex.uses)
 	if err != nil {
 		_ = upstream.Close()
 		return err
 	}
 	ex.live.tunneled = true
-	go ex.runTunnel(&bufferedConn{FrameTracker: client, buffered: buffered}, upstream)
+	go ex.runTunnel(client, upstream)
 	return errTunneled
 }
 
 // runTunnel copies both ways until both directions have ended.
-func (ex *exchange) runTunnel(client *bufferedConn, upstream io.ReadWriteCloser) {
+func (ex *exchange) runTunnel(client *response.FrameTracker, upstream io.ReadWriteCloser) {
 	var first atomic.Pointer[response.Cause] // the side that ended first
 	var received, sent int64
 	var both sync.WaitGroup
@@ -81,20 +81,4 @@ func copyHalf(to, from side) (n int64, by response.Cause) {
 			return n, from.name
 		}
 	}
-}
-
-// bufferedConn is the connection of a client, and the bytes that were read from it along with the handshake.
-type bufferedConn struct {
-	*response.FrameTracker
-	buffered []byte
-}
-
-// Read returns the buffered bytes first.
-func (c *bufferedConn) Read(p []byte) (int, error) {
-	if len(c.buffered) == 0 {
-		return c.FrameTracker.Read(p)
-	}
-	n := copy(p, c.buffered)
-	c.buffered = c.buffered[n:]
-	return n, nil
 }

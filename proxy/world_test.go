@@ -64,6 +64,12 @@ type world struct {
 // may be nil, alters the settings first.
 func newWorld(t testing.TB, change func(*Settings)) *world {
 	t.Helper()
+	return newWorldOf(t, session.Defaults(), change)
+}
+
+// newWorldOf is newWorld with settings of sessions, which need not be within the bounds of a configuration.
+func newWorldOf(t testing.TB, sessions session.Settings, change func(*Settings)) *world {
+	t.Helper()
 	w := &world{t: t, handler: http.HandlerFunc(mirror)}
 	w.startUpstream()
 	w.settings = usualSettings(w.upstream.URL)
@@ -78,7 +84,7 @@ func newWorld(t testing.TB, change func(*Settings)) *world {
 			w.settings.Routes[i].UpstreamTLS = UpstreamTLS{}
 		}
 	}
-	w.startProxy()
+	w.startProxy(sessions)
 	w.addUsersAndGroups()
 	w.server = httptest.NewUnstartedServer(w.proxy)
 	w.server.EnableHTTP2 = true
@@ -124,7 +130,7 @@ func usualSettings(upstream string) Settings {
 }
 
 // startProxy opens the store and all parts of the proxy, and runs them until the test ends.
-func (w *world) startProxy() {
+func (w *world) startProxy(sessions session.Settings) {
 	t := w.t
 	ctx, stop := context.WithCancel(context.Background())
 	w.ctx = ctx
@@ -132,7 +138,7 @@ func (w *world) startProxy() {
 	w.must(err)
 	w.directory, err = directory.Open(ctx, st, "externalId")
 	w.must(err)
-	w.sessions, err = session.Open(ctx, st, session.Defaults(), slog.New(slog.DiscardHandler))
+	w.sessions, err = session.Open(ctx, st, sessions, slog.New(slog.DiscardHandler))
 	w.must(err)
 	w.auditFile = filepath.Join(t.TempDir(), "audit.jsonl")
 	record, err := audit.Open(w.auditFile)

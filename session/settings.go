@@ -5,7 +5,7 @@ import "time"
 // Settings are the session settings of the configuration file.
 type Settings struct {
 	Lifetime    time.Duration `yaml:"lifetime" doc:"how long a session lasts at most, whatever its use, such as 12h"`
-	Idle        time.Duration `yaml:"idle" doc:"how long a session lasts without being used, such as 1h"`
+	Idle        time.Duration `yaml:"idle" doc:"how long a session lasts without use, such as 1h: requests, and what an open connection carries but for pings"`
 	MaxSessions int           `yaml:"max_sessions" doc:"how many live sessions one user may have; beyond it the oldest end"`
 }
 

@@ -15,7 +15,8 @@ type Body struct {
 	received                 atomic.Int64  // bytes read so far
 	StallTimeout             time.Duration // for one read; 0: none
 	OnStall                  func()        // called when a read takes longer
-	reading                  sync.Mutex    // held during a read
+	Uses                     Uses
+	reading                  sync.Mutex // held during a read
 }
 
 // Read reads the body, unless it was closed.
@@ -30,6 +31,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	}
 	n, err := b.Reader.Read(p)
 	b.received.Add(int64(n))
+	b.Uses.note(n > 0)
 	switch {
 	case err == io.EOF:
 		b.complete.Store(true)

@@ -225,21 +225,21 @@ func (w *Writer) Status() int {
 }
 
 // BeginTunnel takes the client's connection from net/http and writes the head of a 101 response to it. From then on stop
-// closes that connection and the upstream's. buffered is what the client sent along with its request.
-func (w *Writer) BeginTunnel(head *http.Response, upstream io.Closer) (client *FrameTracker, buffered []byte, err error) {
+// closes that connection and the upstream's. What the client sent along with its request is read first.
+func (w *Writer) BeginTunnel(head *http.Response, upstream io.Closer, uses Uses) (*FrameTracker, error) {
 	client, rw, err := w.takeConn(upstream)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer client.mu.Unlock() // takeConn locked it: nothing else may be written before the head
 	w.setHSTS(head.Header)
-	buffered = make([]byte, rw.Reader.Buffered())
-	_, err = io.ReadFull(rw, buffered)
+	client.uses, client.buffered = uses, make([]byte, rw.Reader.Buffered())
+	_, err = io.ReadFull(rw, client.buffered)
 	if err = errors.Join(err, head.Write(rw), rw.Flush()); err != nil {
 		_ = client.Conn.Close()
-		return nil, nil, fmt.Errorf("%w: %w", ErrStopped, err)
+		return nil, fmt.Errorf("%w: %w", ErrStopped, err)
 	}
-	return client, buffered, nil
+	return client, nil
 }
 
 // takeConn moves to hijacked. It returns the client with its mutex locked.

@@ -99,7 +99,7 @@ func play(t *rapid.T, w *Writer, m *model, e event, code int) {
 			t.Fatalf("a flush in state %d: %v", before, err)
 		}
 	case evHijack:
-		_, _, err := w.BeginTunnel(&http.Response{StatusCode: 101, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}, nopCloser{})
+		_, err := w.BeginTunnel(&http.Response{StatusCode: 101, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}, nopCloser{}, Uses{})
 		if (err == nil) != (before == stateOpen) {
 			t.Fatalf("a hijack in state %d: %v", before, err)
 		}
