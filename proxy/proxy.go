@@ -95,6 +95,7 @@ func New(parts Parts) (*Proxy, error) {
 		healthChecks: make(chan struct{}, maxHealthChecks),
 		reviewed:     parts.Directory.Revision()}
 	p.routing.Store(&routing{public: &url.URL{Scheme: "https"}})
+	p.sessions.EndWithUsers(p.userEnded, false)
 	return p, nil
 }
 

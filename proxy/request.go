@@ -21,24 +21,34 @@ type request struct {
 	id       string    // for the log, the record and the caller; not secret
 	received time.Time // UTC
 	routing  *routing  // the settings in force when the request came
-	scheme   string    // http or https, as the client sees it
-	client   netip.Addr
-	address  string // client as text
-	chain    string // X-Forwarded-For: address, and those of the trusted proxies between
-	method   string
-	host     string // canonical
-	path     string // canonical; sent to the upstream byte for byte
-	query    string // as the client wrote it, with its leading "?"; "" if there is none
-	lenient  bool   // only a route with lenient paths accepts the path
+	sender
+	method  string
+	host    string // canonical
+	path    string // canonical; sent to the upstream byte for byte
+	query   string // as the client wrote it, with its leading "?"; "" if there is none
+	lenient bool   // only a route with lenient paths accepts the path
 
-	internal     bool        // the request is for a path of ours
-	authClient   *authClient // the front proxy that asks whether the request is allowed; nil for any other request
-	route        *route      // nil for internal requests, and until it is found
-	readings     readings    // other readings of the path, which all lead to the route
-	preflight    bool        // a CORS preflight request that the route lets through without a caller
+	internal   bool        // the request is for a path of ours
+	authClient *authClient // the front proxy that asks whether the request is allowed; nil for any other request
+	route      *route      // nil for internal requests, and until it is found
+	readings   readings    // other readings of the path, which all lead to the route
+	caller     *caller     // nil for an anonymous request
+	presented
+}
+
+// sender is where a request comes from.
+type sender struct {
+	scheme  string // http or https, as the client sees it
+	client  netip.Addr
+	address string // client as text
+	chain   string // X-Forwarded-For: address, and those of the trusted proxies between
+}
+
+// presented is what the headers of a request say about its caller, beside who that is.
+type presented struct {
+	preflight    bool // a CORS preflight request that the route lets through without a caller
 	crossing     origin.Request
-	caller       *caller // nil for an anonymous request
-	sessionError Reason  // why the session cookie that was sent is not valid; "" if none was sent
+	sessionError Reason // why the session cookie that was sent is not valid; "" if none was sent
 }
 
 // newRequest returns the facts of r that need no validation. [request.readTarget] adds the others.

@@ -17,11 +17,13 @@ const (
 	reviewEvery = 60          // in units of expireEvery: rules may depend on the time of day
 )
 
-// Run reviews all live requests whenever their outcome may change, and checks the health of upstreams.
+// Run reviews all live requests whenever their outcome may change, checks the health of upstreams, and counts the sessions
+// that end with their users.
 func (p *Proxy) Run(ctx context.Context) error {
-	var upstreams sync.WaitGroup
-	defer upstreams.Wait()
-	upstreams.Go(func() { p.runHealthChecks(ctx) })
+	var others sync.WaitGroup
+	defer others.Wait()
+	others.Go(func() { p.runHealthChecks(ctx) })
+	others.Go(func() { p.countLeavers(ctx) })
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
 	for ticks := 1; ; ticks++ {

@@ -36,14 +36,15 @@ func (s *Sessions) End(ctx context.Context, id string, reason Reason) error {
 	case !ended:
 		return ErrNone
 	}
-	s.count(reason, 1)
+	s.count(reason, id)
 	return nil
 }
 
 // EndUser ends every session of a user and returns how many there were.
 func (s *Sessions) EndUser(ctx context.Context, user string, reason Reason) (n int, err error) {
+	var ended []string
 	err = s.update(ctx, func(w store.Writer) error {
-		n = 0
+		ended = nil
 		records, err := recordsOf(w, user)
 		if err != nil {
 			return err
@@ -52,7 +53,7 @@ func (s *Sessions) EndUser(ctx context.Context, user string, reason Reason) (n i
 			if r.Reason != "" {
 				continue
 			}
-			n++
+			ended = append(ended, r.ID)
 			if err := s.end(w, r, reason); err != nil {
 				return err
 			}
@@ -62,8 +63,22 @@ func (s *Sessions) EndUser(ctx context.Context, user string, reason Reason) (n i
 	if err != nil {
 		return 0, fmt.Errorf("ending the sessions of user %s: %w", user, err)
 	}
-	s.count(reason, n)
-	return n, nil
+	s.count(reason, ended...)
+	return len(ended), nil
+}
+
+// EndWithUsers ends, for List and for the metrics, the sessions for which ended reports that their user ended since they
+// began. Their records stay as they are: whoever decides about requests denies these sessions already, and says why.
+// Without count, they are not counted in the metrics: they ended before the server started.
+func (s *Sessions) EndWithUsers(ended func(*Session) bool, count bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, e := range s.memory.sessions {
+		r := e.record.Load()
+		if r.Reason == "" && !e.counted.Load() && ended(&r.Session) && !e.counted.Swap(true) && count {
+			s.ended.WithLabelValues(string(ReasonUser)).Inc()
+		}
+	}
 }
 
 // end writes the record of a session that has ended.
@@ -74,22 +89,22 @@ func (s *Sessions) end(w store.Writer, r record, reason Reason) error {
 
 // limitSessions ends the oldest sessions of a user, so that one more stays within MaxSessions, and deletes the
 // oldest ended ones beyond that number.
-func (s *Sessions) limitSessions(w store.Writer, user string) (replaced int, err error) {
+func (s *Sessions) limitSessions(w store.Writer, user string) (replaced []string, err error) {
 	records, err := recordsOf(w, user)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	live, ended := partition(records)
 	for ; len(live) >= s.settings.MaxSessions; live = live[1:] {
 		if err := s.end(w, live[0], ReasonReplaced); err != nil {
-			return 0, err
+			return nil, err
 		}
-		replaced++
+		replaced = append(replaced, live[0].ID)
 		ended = append(ended, live[0])
 	}
 	for ; len(ended) > s.settings.MaxSessions; ended = ended[1:] {
 		if err := deleteSession(w, user, ended[0].ID); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	return replaced, nil

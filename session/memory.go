@@ -24,9 +24,17 @@ type memory struct {
 // entry is one session in memory. Its record is replaced, never altered.
 type entry struct {
 	record atomic.Pointer[record]
-	used   *lastUse // stays the same when everything is read again: requests hold it
+	shared
 	tokens []digest
 }
+
+// shared is what an entry keeps when everything is read again. Requests and whoever ends sessions hold it.
+type shared struct {
+	used    *lastUse
+	counted *atomic.Bool // the end of the session is in the metrics
+}
+
+func newShared() shared { return shared{new(lastUse), new(atomic.Bool)} }
 
 // hostToken is a token in memory: the session it belongs to, on one host.
 type hostToken struct {
@@ -68,7 +76,7 @@ func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error
 		s.clock.atLeast(e.record.Load().Used)
 		if old := s.memory.sessions[id]; old != nil {
 			old.used.stored(e.used.get())
-			e.used = old.used
+			e.shared = old.shared
 		}
 	}
 	if err := loaded.keepKeys(&s.memory); err != nil {
@@ -149,7 +157,7 @@ func (m *memory) applyRecord(key string, value []byte) (ended bool) {
 	}
 	e := m.sessions[r.ID]
 	if e == nil {
-		e = &entry{used: new(lastUse)}
+		e = &entry{shared: newShared()}
 		m.sessions[r.ID] = e
 	}
 	e.used.stored(r.Used.UnixNano())

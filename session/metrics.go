@@ -11,8 +11,13 @@ func newEndedCounter() *prometheus.CounterVec {
 	return ended
 }
 
-func (s *Sessions) count(reason Reason, n int) {
-	s.ended.WithLabelValues(string(reason)).Add(float64(n))
+// count counts sessions that have ended, each once: one that ended with its user does not expire as well.
+func (s *Sessions) count(reason Reason, ids ...string) {
+	for _, id := range ids {
+		if e := s.entry(id); e == nil || !e.counted.Swap(true) { // a session beyond the limit may be deleted already
+			s.ended.WithLabelValues(string(reason)).Inc()
+		}
+	}
 }
 
 // Collectors returns the metrics sallyport_sessions_active and sallyport_sessions_ended_total{reason}.
@@ -27,7 +32,7 @@ func (s *Sessions) active() (n int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, e := range s.memory.sessions {
-		if s.check(e, e.record.Load(), now) == nil {
+		if !e.counted.Load() && s.check(e, e.record.Load(), now) == nil {
 			n++
 		}
 	}

@@ -88,14 +88,15 @@ func (s *Sessions) expiry(r *record, used int64, now time.Time) Reason {
 	return ""
 }
 
-// List returns a copy of every live session, in no order; Used is exact.
+// List returns a copy of every live session, in no order; Used is exact. It leaves out those that ended with their user
+// (see [Sessions.EndWithUsers]).
 func (s *Sessions) List() []Session {
 	now := s.clock.now()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []Session
 	for _, e := range s.memory.sessions {
-		if r := e.record.Load(); s.check(e, r, now) == nil {
+		if r := e.record.Load(); !e.counted.Load() && s.check(e, r, now) == nil {
 			live := r.Session
 			live.Used = time.Unix(0, e.used.get()).UTC()
 			list = append(list, live)

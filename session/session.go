@@ -125,7 +125,7 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 
 	idToken := n.IDToken
 	n.IDToken = ""
-	replaced := 0
+	var replaced []string
 	err := s.update(ctx, func(w store.Writer) (err error) {
 		if replaced, err = s.limitSessions(w, n.User); err != nil {
 			return err
@@ -138,7 +138,7 @@ func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
 	if err != nil {
 		return Session{}, fmt.Errorf("beginning a session: %w", err)
 	}
-	s.count(ReasonReplaced, replaced)
+	s.count(ReasonReplaced, replaced...)
 	return n, nil
 }
 

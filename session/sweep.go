@@ -68,13 +68,13 @@ func (s *Sessions) due(now time.Time) (expired, obsolete []*entry) {
 // endExpired ends sessions that have expired.
 func (s *Sessions) endExpired(ctx context.Context, expired []*entry) error {
 	for batch := range slices.Chunk(expired, batchSize) {
-		ended := map[Reason]int{}
+		ended := map[Reason][]string{}
 		err := s.update(ctx, func(w store.Writer) error {
 			clear(ended)
 			for _, e := range batch {
 				err := rewrite(w, e, func(r *record, used int64) bool {
 					r.Reason, r.Ended = s.expiry(r, used, s.clock.now()), s.clock.now()
-					ended[r.Reason]++
+					ended[r.Reason] = append(ended[r.Reason], r.ID)
 					return r.Reason != ""
 				})
 				if err != nil {
@@ -87,8 +87,8 @@ func (s *Sessions) endExpired(ctx context.Context, expired []*entry) error {
 			return err
 		}
 		delete(ended, "") // another replica has stored a later use
-		for reason, n := range ended {
-			s.count(reason, n)
+		for reason, ids := range ended {
+			s.count(reason, ids...)
 		}
 	}
 	return nil

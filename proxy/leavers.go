@@ -1,0 +1,37 @@
+package proxy
+
+import (
+	"context"
+	"time"
+
+	"sallyport/session"
+)
+
+const (
+	leaversEvery = time.Minute            // a session may have begun while its user was deactivated
+	leaversPause = 100 * time.Millisecond // between two looks, however fast the directory changes
+)
+
+// countLeavers ends sessions in lists and metrics when their user is deactivated, suspended or deleted. It decides
+// nothing: decide asks the directory about each request.
+func (p *Proxy) countLeavers(ctx context.Context) {
+	wait := func(d time.Duration, changed <-chan struct{}) {
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-time.After(d):
+		}
+	}
+	for ctx.Err() == nil {
+		changed := p.directory.Changed() // before the look: a change from now on causes another
+		p.sessions.EndWithUsers(p.userEnded, true)
+		wait(leaversEvery, changed)
+		wait(leaversPause, nil)
+	}
+}
+
+// userEnded reports whether the user of a session ended since it began. A user who cannot be read may come back.
+func (p *Proxy) userEnded(s *session.Session) bool {
+	user, ok := p.directory.ByID(s.User)
+	return p.directory.Fresh() == nil && (!ok || !user.Damaged && user.Epoch > s.Epoch)
+}
