@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"sallyport/audit"
 )
@@ -79,9 +80,14 @@ func (a *Admin) record(actor Actor, e audit.Event) error {
 // maxErrorText bounds the text of an error in the record, in bytes.
 const maxErrorText = 2000
 
+// shorten returns text as valid UTF-8, cut between two characters where it is too long.
 func shorten(text string) string {
 	if len(text) > maxErrorText {
-		text = text[:maxErrorText] + "…"
+		end := maxErrorText
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end] + "…"
 	}
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
