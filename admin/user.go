@@ -21,9 +21,10 @@ type User struct {
 	Email      string `json:"email"`
 	Active     bool   `json:"active"`
 	Suspended  string `json:"suspended,omitempty"` // why; "" if the user is not suspended
+	Deleted    bool   `json:"deleted,omitempty"`   // the user is deleted, and will be suspended when created again
 }
 
-// Users returns every user.
+// Users returns every user, and the deleted ones who are still suspended.
 func (a *Admin) Users(ctx context.Context, _ Actor) ([]User, error) {
 	users := []User{}
 	err := a.directory.View(ctx, func(tx *directory.Tx) error {
@@ -39,9 +40,24 @@ func (a *Admin) Users(ctx context.Context, _ Actor) ([]User, error) {
 			}
 			users = append(users, user)
 		}
+		for absent, err := range tx.Absent() {
+			if err != nil {
+				return err
+			}
+			back := func(u User) bool {
+				return u.Suspended != "" && absent.Is(&directory.User{UserName: u.UserName, ExternalID: u.ExternalID})
+			}
+			if !slices.ContainsFunc(users, back) {
+				users = append(users, deletedUser(absent))
+			}
+		}
 		return nil
 	})
 	return users, err
+}
+
+func deletedUser(a directory.Absent) User {
+	return User{ID: a.ID, UserName: a.UserName, ExternalID: a.ExternalID, Suspended: a.Reason, Deleted: true}
 }
 
 // Group is a group as operators see it.
@@ -89,13 +105,11 @@ func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (end
 	return ended, err
 }
 
-// Unsuspend ends the suspension of a user, who must sign in again. user is a name as in [Admin.Suspend].
+// Unsuspend ends the suspension of a user, who must sign in again. user is a name as in [Admin.Suspend], or one of a
+// deleted user who is still suspended.
 func (a *Admin) Unsuspend(ctx context.Context, actor Actor, user string) error {
-	u, err := a.findUser(ctx, user)
+	u, err := a.findSuspended(ctx, user)
 	if err != nil {
-		return err
-	}
-	if err := a.checkSuspended(ctx, u); err != nil {
 		return err
 	}
 	e := audit.Event{Kind: audit.KindSuspend, User: u.ID, UserName: u.UserName, Reason: "unsuspended"}
@@ -106,6 +120,34 @@ func (a *Admin) Unsuspend(ctx context.Context, actor Actor, user string) error {
 		}
 		return err
 	})
+}
+
+// findSuspended returns the suspended user with this name, or else the deleted one.
+func (a *Admin) findSuspended(ctx context.Context, name string) (directory.User, error) {
+	u, err := a.findUser(ctx, name)
+	if err == nil {
+		if err = a.checkSuspended(ctx, u); err == nil {
+			return u, nil
+		}
+	}
+	var deleted []directory.User
+	viewErr := a.directory.View(ctx, func(tx *directory.Tx) error {
+		deleted = nil
+		for absent, err := range tx.Absent() {
+			if err != nil {
+				return err
+			}
+			if absent.ID == name || absent.Is(&directory.User{UserName: name, ExternalID: name}) {
+				deleted = append(deleted, directory.User{ID: absent.ID, UserName: absent.UserName, ExternalID: absent.ExternalID})
+			}
+		}
+		return nil
+	})
+	if viewErr != nil || len(deleted) == 0 {
+		return directory.User{}, errors.Join(err, viewErr)
+	}
+	return single(deleted, func(u directory.User) string { return u.ID }, "",
+		fmt.Sprintf("%q names %d deleted users who are suspended; name one by their id", name, len(deleted)))
 }
 
 func (a *Admin) checkSuspended(ctx context.Context, u directory.User) error {

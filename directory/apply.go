@@ -31,12 +31,15 @@ func (d *Directory) apply(change store.Change) (changed bool) {
 			d.applyGroup(w, groups)
 		case strings.HasPrefix(key, memberOfKeys):
 			collectMembership(w, memberships)
-		case strings.HasPrefix(key, suspendedKeys):
-			d.applySuspension(w)
 		case strings.HasPrefix(key, recordKeys) && !w.Deleted:
 			if rec, err := decodeRecord(store.Entry{Key: w.Key, Value: w.Value}); err == nil {
 				receipts = append(receipts, receipt{change.Revision, rec.Received})
 			}
+		}
+	}
+	for _, w := range change.Writes { // after the users: one may have been created suspended
+		if strings.HasPrefix(string(w.Key), suspendedKeys) {
+			d.applySuspension(w)
 		}
 	}
 	d.applyMemberships(memberships)

@@ -21,6 +21,7 @@ import (
 //	mail/FOLDED\0ID      e-mail address    dname/FOLDED\0ID   a user's displayName
 //	count/users|groups   how many        record/REVISION
 //	suspended/USER       an operator's suspension of a user
+//	absent/USER          the suspension of a user who is deleted, by names
 //	ended/TIME KEY       when the user with a value of the join attribute ended
 //
 // Package scim keeps token/, held/, left/, exchange/, secret/ and count/exchanges.
@@ -39,6 +40,7 @@ const (
 	recordKeys   = "record/"
 
 	suspendedKeys = "suspended/"
+	absentKeys    = "absent/"
 	endedKeys     = "ended/"
 )
 

@@ -50,7 +50,7 @@ type verification struct {
 // because that edge could not be removed.
 func (d *Directory) verify(ctx context.Context) (v verification) {
 	v.err = d.store.View(ctx, func(r store.Reader) error {
-		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys} {
+		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys, absentKeys} {
 			for e, err := range r.Scan([]byte(prefix), nil) {
 				if err != nil {
 					return fmt.Errorf("the record at %q: %w", e.Key, err)

@@ -241,6 +241,9 @@ func (tx *Tx) writeUser(old, u *User) error {
 		}
 	}
 	u.Version, u.Modified = u.Version+1, tx.now
+	if err := tx.suspendAgain(old, u); err != nil {
+		return err
+	}
 	return errors.Join(
 		tx.move(nameKeys, Fold(old.UserName), Fold(u.UserName), u.ID),
 		tx.moveShared(externalKeys, listOf(old.ExternalID), listOf(u.ExternalID), u.ID),
@@ -335,14 +338,14 @@ func (tx *Tx) remove(prefix string, ids ...string) error {
 	return tx.w.Delete(key)
 }
 
-// DeleteUser removes the user, their memberships and their suspension. That they ended
-// is remembered.
+// DeleteUser removes the user and their memberships. That they ended is remembered, and
+// so is that they are suspended.
 func (tx *Tx) DeleteUser(id string) error {
 	u, err := tx.User(id)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(tx.leaveAll(id), tx.remove(suspendedKeys, id), tx.endUser(&u)); err != nil {
+	if err := errors.Join(tx.leaveAll(id), tx.keepSuspension(&u), tx.endUser(&u)); err != nil {
 		return err
 	}
 	return errors.Join(tx.move(nameKeys, Fold(u.UserName), "", id), tx.moveShared(externalKeys, listOf(u.ExternalID), nil, id),

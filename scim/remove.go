@@ -19,7 +19,7 @@ func (p *Provisioning) RemoveUser(ctx context.Context, actor audit.Actor, id str
 			return err
 		}
 		if _, err := tx.Suspension(id); err == nil {
-			return fmt.Errorf("%s is suspended, and would no longer be if the identity provider pushed them again; `sallyport users unsuspend` ends the suspension first", u.UserName)
+			return fmt.Errorf("%s is suspended, and would no longer be a user but stay suspended, with everybody who is pushed under one of their names; end the suspension first with `sallyport users unsuspend`", u.UserName)
 		} else if !errors.Is(err, directory.ErrNotFound) {
 			return err
 		}

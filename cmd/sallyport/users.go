@@ -15,9 +15,13 @@ func usersCommand() *cobra.Command {
 	c := &cobra.Command{Use: "users", Short: "List, show, suspend, unsuspend and remove users"}
 	heads := []string{"id", "userName", "externalId", "name", "active", "suspended"}
 	row := func(u admin.User) []string {
-		return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active), u.Suspended}
+		suspended := u.Suspended
+		if u.Deleted {
+			suspended += " (deleted)"
+		}
+		return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active), suspended}
 	}
-	c.AddCommand(listCommand("list", "List the users that the identity provider pushed", "/users", heads, row),
+	c.AddCommand(listCommand("list", "List the users that the identity provider pushed, and deleted ones who are suspended", "/users", heads, row),
 		showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "/users/", heads, row),
 		suspendCommand(), unsuspendCommand(), removeUserCommand())
 	return c
@@ -37,7 +41,8 @@ func suspendCommand() *cobra.Command {
 		Use:   "suspend USER",
 		Short: "Deny a user everything at once, whatever the identity provider says, until unsuspend",
 		Long: "Deny a user everything at once, whatever the identity provider says, until unsuspend. USER is a userName, an e-mail address, an\n" +
-			"externalId or an id. Their live requests are cut, and their sessions end for ever. A suspension survives a restart and every push, except the deletion of the user.",
+			"externalId or an id. Their live requests are cut, and their sessions end for ever. A suspension survives a restart and every push, and whoever is\n" +
+			"deleted and created again with the same externalId or userName is still suspended.",
 		Args: cobra.ExactArgs(1),
 	}
 	reason := c.Flags().String("reason", "", "why; it is recorded (required)")
