@@ -11,7 +11,7 @@ import (
 )
 
 // RemoveUser deletes a user with every membership, because actor says so. The record of the change names actor. It
-// rejects a suspended user, whose suspension would end with it: a user who is pushed again is a new one.
+// rejects a suspended user, who would stay suspended without being there.
 func (p *Provisioning) RemoveUser(ctx context.Context, actor audit.Actor, id string) error {
 	return p.directory.Update(ctx, func(tx *directory.Tx) error {
 		u, err := tx.User(id)
