@@ -63,8 +63,9 @@ func TestCut(t *testing.T) {
 			t.Run(k.name+protocol, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, nil)
+				revoked := make([]time.Time, len(revocations))
 				for i, r := range revocations {
-					t.Run(r.name, func(t *testing.T) { testCut(t, w, k, r, fmt.Sprintf("person%d", i), w.client(h2)) })
+					t.Run(r.name, func(t *testing.T) { revoked[i] = testCut(t, w, k, r, fmt.Sprintf("person%d", i), w.client(h2)) })
 					w.must(w.proxy.Load(w.settings))
 				}
 				w.eventually("every cut is recorded", func() bool { return len(w.events(audit.KindCut)) == len(revocations) })
@@ -72,13 +73,19 @@ func TestCut(t *testing.T) {
 					if !strings.Contains(line, `"reason":"`+string(revocations[i].reason)+`"`) || !strings.Contains(line, `"route":"app"`) {
 						t.Errorf("recorded for %s: %s", revocations[i].name, line)
 					}
+					var e audit.Event
+					w.must(json.Unmarshal([]byte(line), &e))
+					if e.Time.Before(revoked[i]) {
+						t.Errorf("%s after %s is recorded at %s", revocations[i].name, revoked[i].UTC(), e.Time)
+					}
 				}
 			})
 		}
 	}
 }
 
-func testCut(t *testing.T, w *world, k streamKind, r revocation, name string, c *http.Client) {
+// testCut returns a time between the beginning of the request and its cut.
+func testCut(t *testing.T, w *world, k streamKind, r revocation, name string, c *http.Client) (revoked time.Time) {
 	reached, gone := w.serveStreams()
 	w.addUser(name, staff)
 	started, cookie := w.signIn(name, appHost)
@@ -89,6 +96,7 @@ func testCut(t *testing.T, w *world, k streamKind, r revocation, name string, c 
 		t.Fatalf("%v requests are live", n)
 	}
 
+	revoked = time.Now()
 	r.do(w, name, started)
 	await(t, "the client sees the end", s.done)
 	if s.err == nil {
@@ -102,6 +110,7 @@ func testCut(t *testing.T, w *world, k streamKind, r revocation, name string, c 
 	if res, _ := w.get(c, "https://"+appHost+"/pending", "Cookie", cookie, "Accept", "application/json"); res.StatusCode < 400 {
 		t.Errorf("the next request: %d", res.StatusCode)
 	}
+	return revoked
 }
 
 // TestCut_DeniesUpload checks that an upload that is cut gets 403 at once, before its body has ended.

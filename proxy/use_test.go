@@ -252,3 +252,35 @@ func TestUse_BusySocketOutlivesIdleTime(t *testing.T) {
 		t.Errorf("cut for %s, %s after the last message", e.Reason, e.Time.Sub(used))
 	}
 }
+
+// TestUse_EngineIO checks that the heartbeat of Socket.IO is no use, whose other messages are.
+func TestUse_EngineIO(t *testing.T) {
+	w := newWorld(t, nil)
+	w.setUpstream(echo)
+	c, cookie := w.signInFor(false)
+	conn := dial(w, c, "https://"+appHost+"/socket.io/?EIO=4&transport=websocket", []string{"Cookie", cookie})
+	say := func(text string) {
+		w.must(conn.Write(w.ctx, websocket.MessageText, []byte(text)))
+		_, _, err := conn.Read(w.ctx)
+		w.must(err)
+	}
+	before := w.used()
+	for range 3 {
+		say("3")
+		say("2")
+	}
+	if !w.used().Equal(before) {
+		t.Error("a heartbeat counts as use")
+	}
+	w.wantUse("a message", func() { say(`42["news"]`) })
+}
+
+func TestUse_Check(t *testing.T) {
+	w := newWorld(t, trustLoopback)
+	c, cookie := w.signInFor(false)
+	w.wantUse("a check of forward-auth", func() {
+		if res, _ := w.get(c, checkURL, append(forwardedHeaders("GET", "https://"+appHost+"/"), "Cookie", cookie)...); res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+	})
+}
