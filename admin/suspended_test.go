@@ -9,7 +9,8 @@ import (
 // TestSuspend_OutlivesUser checks that deleting a suspended person and creating them again lifts nothing, that they are
 // listed meanwhile, and that Unsuspend ends it before and after.
 func TestSuspend_OutlivesUser(t *testing.T) {
-	const document = `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"bob@example.com","externalId":"b-1","active":true}`
+	// An inactive user, so that deleting them counts as no deactivation.
+	const document = `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"bob@example.com","externalId":"b-1","active":false}`
 	w := newWorld(t)
 	listed := func() (all []string) {
 		users, err := w.Users(t.Context(), ada)

@@ -122,6 +122,10 @@ func TestRecreation_RevivesNoToken(t *testing.T) {
 			w.update(func(tx *directory.Tx) error { return tx.Suspend(id, "a test") })
 			w.update(func(tx *directory.Tx) error { return tx.DeleteUser(id) })
 			create(w, "alice@example.com", key)
+			if code := w.askAPI(w.tenant.AccessToken(w.person("alice"), audience, nil)); code != 403 { // still suspended
+				w.t.Errorf("before Unsuspend a new token gets %d", code)
+			}
+			w.update(func(tx *directory.Tx) error { return tx.Unsuspend(w.user("alice").ID) })
 		},
 		"externalId taken away and given back": func(w *world, id, key string) {
 			rekey(w, id, "another")
