@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// TestLog_MarksWhatItLeavesOutOfTargets checks that nothing of a query is dropped without a mark, and that a target is
+// TestLog_MarksOmissionsInTargets checks that nothing of a query is dropped without a mark, and that a target is
 // bounded however long it is.
-func TestLog_MarksWhatItLeavesOutOfTargets(t *testing.T) {
+func TestLog_MarksOmissionsInTargets(t *testing.T) {
 	many := strings.Repeat("&count=1", 30)
 	for raw, want := range map[string]string{
 		"":                                  "/Users",
