@@ -30,26 +30,33 @@ const (
 // provisioning log.
 type rejections struct {
 	byAddress *throttle.Throttle
-	lines     *rate.Limiter // of the server's log
-	entries   *rate.Limiter // of the provisioning log
+	ofOurs    *throttle.Throttle // by address too, for tokens that were ours
+	lines     *rate.Limiter      // of the server's log
+	entries   *rate.Limiter      // of the provisioning log
 }
 
 func newRejections() rejections {
 	return rejections{
 		byAddress: throttle.New(1.0/60, 1),
+		ofOurs:    throttle.New(1.0/60, 1),
 		lines:     rate.NewLimiter(rate.Every(time.Second), 100),
 		entries:   rate.NewLimiter(rate.Every(time.Minute), 100),
 	}
 }
 
 // traceRejection leaves a trace of a request whose token was rejected: a line in the server's log, and an entry in the
-// provisioning log, at most once a minute for each address. A request without any token leaves none.
+// provisioning log, at most once a minute for each address. What strangers at an address send does not hide that a token
+// of ours has expired. A request without any token leaves none.
 func (s *Server) traceRejection(req *request, status int) {
 	if req.rejection == nil {
 		return
 	}
 	address, _ := s.origin(req.Request)
-	if !s.rejections.byAddress.Allow(address) || !s.rejections.lines.Allow() {
+	first := s.rejections.byAddress.Allow(address)
+	if req.rejection.token != "" {
+		first = s.rejections.ofOurs.Allow(address)
+	}
+	if !first || !s.rejections.lines.Allow() {
 		return
 	}
 	target := redactedTarget(req.Request)

@@ -81,6 +81,7 @@ func TestRejectedToken_IsTraced(t *testing.T) {
 		traces("an unknown one", `address=192.0.2.2 reason="the token is unknown or revoked" token=""`, "192.0.2.2:1", "Bearer "+strings.Replace(expiredToken, "0", "1", 1))
 		traces("one of somebody else", `address=192.0.2.3 reason="the token is unknown or revoked" token=""`, "192.0.2.3:1", "Bearer eyJ.x.y")
 		traces("a password", `address=192.0.2.4 reason="the Authorization header has no bearer token"`, "192.0.2.4:1", "Basic eDp5")
+		traces("an expired one after a password", `reason="the token has expired" token=entra`, "192.0.2.4:2", "Bearer "+expiredToken)
 		traces("no token", "", "192.0.2.5:1", "")
 		time.Sleep(61 * time.Second)
 		traces("a minute later", `reason="the token has expired" token=entra`, "192.0.2.1:1", "Bearer "+expiredToken)
@@ -94,6 +95,7 @@ func TestRejectedToken_IsTraced(t *testing.T) {
 		}
 		const users = ` GET /Users?filter=userName eq … 401 `
 		want := `192.0.2.1 "entra"` + users + `the token has expired
+192.0.2.4 "entra"` + users + `the token has expired
 192.0.2.4 ""` + users + `the Authorization header has no bearer token
 192.0.2.3 ""` + users + `the token is unknown or revoked
 192.0.2.2 ""` + users + `the token is unknown or revoked
