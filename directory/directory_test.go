@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sallyport/directory"
+	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
@@ -429,6 +430,7 @@ func (m *model) compare(rt *rapid.T, h *testDirectory) {
 	}
 	m.compareLookups(rt, h)
 	m.compareStore(rt, h)
+	inspectStore(rt, h)
 }
 
 // groupsIn returns the groups of a user as "id=name".
@@ -468,6 +470,28 @@ func (m *model) compareLookups(rt *rapid.T, h *testDirectory) {
 		if ok != (len(holders) == 1) || ok && u.ID != holders[0] {
 			rt.Fatalf("Lookup(%q) is %+v, %v; held by %v", key, u, ok, holders)
 		}
+	}
+}
+
+// inspectStore demands that an inspection finds no fault in what was stored.
+func inspectStore(rt *rapid.T, h *testDirectory) {
+	err := h.store.View(context.Background(), func(r store.Reader) error {
+		i := directory.NewInspection()
+		for e, err := range r.Scan(nil, nil) {
+			if err != nil {
+				return err
+			}
+			if ours, err := i.Record(e); !ours || err != nil {
+				rt.Fatalf("the record at %q: %v, %v", e.Key, ours, err)
+			}
+		}
+		if faults := i.Finish(); len(faults) > 0 {
+			rt.Fatalf("an inspection finds %v", faults)
+		}
+		return nil
+	})
+	if err != nil {
+		rt.Fatal(err)
 	}
 }
 

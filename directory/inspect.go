@@ -52,6 +52,13 @@ var inspectors = map[string]func(i *Inspection, rest, value []byte) error{
 	groupNames:    func(_ *Inspection, _, value []byte) error { return isID(value) },
 	groupExts:     func(_ *Inspection, _, value []byte) error { return isID(value) },
 	suspendedKeys: (*Inspection).suspension,
+	absentKeys: func(_ *Inspection, rest, value []byte) error {
+		a := Absent{}
+		if json.Unmarshal(value, &a) != nil || a.ID != hex.EncodeToString(rest) || isID([]byte(a.ID)) != nil {
+			return errRecord
+		}
+		return nil
+	},
 	endedKeys: func(_ *Inspection, rest, _ []byte) error {
 		if len(rest) <= 8 {
 			return errRecord

@@ -61,7 +61,7 @@ func inspect(ctx context.Context, st store.Store) (found inspection, err error) 
 	found.Faults = []string{}
 	err = st.View(ctx, func(r store.Reader) error {
 		users := directory.NewInspection()
-		owners := []func(store.Entry) (bool, error){users.Record, scim.Inspect, session.Inspect, listen.Inspect, inspectOwn}
+		owners := owners(users)
 		for e, err := range r.Scan(nil, nil) {
 			if found.Records++; found.Records%1024 == 0 && ctx.Err() != nil {
 				return ctx.Err()
@@ -81,6 +81,11 @@ func inspect(ctx context.Context, st store.Store) (found inspection, err error) 
 		return nil
 	})
 	return found, err
+}
+
+// owners returns what looks at the records of each package that keeps some.
+func owners(users *directory.Inspection) []func(store.Entry) (bool, error) {
+	return []func(store.Entry) (bool, error){users.Record, scim.Inspect, session.Inspect, listen.Inspect, inspectOwn}
 }
 
 // ask asks the owner of a record what is wrong with it.

@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	bbolt "go.etcd.io/bbolt"
 
+	"sallyport/directory"
 	"sallyport/store"
 	"sallyport/store/bolt"
 )
@@ -203,4 +205,30 @@ func TestInspect_RaisesAlarm(t *testing.T) {
 	}
 	s.kill()
 	w.refused(exitDenied, []string{"store", "check"}, "session/of/", "token/", "memberof/")
+}
+
+// TestInspect_KnowsEveryKey reads the table of keys in docs/architecture.md: a kind of record that is added there has to be
+// known to the package that it belongs to, or every store with such a record raises an alarm.
+func TestInspect_KnowsEveryKey(t *testing.T) {
+	text, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| prefix | what it holds | package |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var keys [][]string
+	for line := range strings.Lines(table) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")
+		keys = append(keys, regexp.MustCompile("`([a-z]+/[a-z]*/?)").FindAllStringSubmatch(first, -1)...)
+	}
+	if len(keys) < 25 {
+		t.Fatalf("the table names %d keys", len(keys))
+	}
+	for _, key := range keys {
+		var found inspection
+		found.ask(owners(directory.NewInspection()), store.Entry{Key: []byte(key[1])})
+		if found.Count > 0 && strings.Contains(found.Faults[0], "is unknown") {
+			t.Errorf("nobody knows %s", key[1])
+		}
+	}
 }
