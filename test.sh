@@ -168,7 +168,7 @@ sound_config() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=login.example.com \
     -keyout "$etc/tls/tls.key" -out "$etc/tls/tls.crt" 2>/dev/null
   render "$1" -s templates/configmap.yaml | sed -n '/^  sallyport.yaml: |/,$ s/^    //p' |
-    sed "s|/etc/sallyport|$etc|g" >"$etc/sallyport.yaml"
+    sed "s|/etc/sallyport|$etc|g; s|/var/lib/sallyport|$etc/data|g; s|/run/sallyport|$etc/run|g" >"$etc/sallyport.yaml" # where the user of the tests may write
   quietly "$cache/bin/sallyport" validate -c "$etc/sallyport.yaml" || status=1
   rm -rf "$etc"
   return $status

@@ -76,8 +76,12 @@ func readToServe(path string) (f *File, d *decoder, data []byte, err error) {
 	return f, d, data, nil
 }
 
-// placeholder matches what is meant to be replaced before the file is used.
-var placeholder = regexp.MustCompile(`TENANT-ID|\$\{[A-Za-z_][^}]*\}`)
+// placeholders match what is meant to be replaced before the file is used: by a person, a shell, Kubernetes or a template.
+var placeholders = []*regexp.Regexp{
+	regexp.MustCompile(`TENANT[-_]ID`),
+	regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Z_][A-Z0-9_]*\)|\{\{[^{}]*\}\}`),
+	regexp.MustCompile(`\w://.*/(?i:tenant[-_]?id)\b|\w://.*\{[A-Za-z_-]+\}|<[A-Za-z][A-Za-z0-9 _-]*>`),
+}
 
 // findPlaceholders reports every value that still holds a placeholder.
 func (d *decoder) findPlaceholders(data []byte) {
@@ -90,8 +94,11 @@ func (d *decoder) findPlaceholders(data []byte) {
 
 func (d *decoder) findPlaceholdersIn(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode {
-		if found := placeholder.FindString(n.Value); found != "" {
-			d.faultAt(positionOf(n), "", fmt.Sprintf("%s is left in; write the value itself, since nothing is put in its place when the file is read", found))
+		for _, p := range placeholders {
+			if found := p.FindString(n.Value); found != "" {
+				d.faultAt(positionOf(n), "", fmt.Sprintf("%s is left in; write the value itself, since nothing is put in its place when the file is read", found))
+				break
+			}
 		}
 	}
 	for _, child := range n.Content {

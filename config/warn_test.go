@@ -116,3 +116,41 @@ func TestValidate_FindsEveryFaultAtOnce(t *testing.T) {
 		t.Errorf("serving gives %v", serveErr)
 	}
 }
+
+func TestValidate_FindsPlaceholders(t *testing.T) {
+	cert, key := certificate(t, -time.Hour, time.Hour)
+	for value, found := range map[string]bool{
+		"https://login.microsoftonline.com/TENANT-ID/v2.0": true, "https://login.microsoftonline.com/TENANT_ID/v2.0": true, "https://login.microsoftonline.com/tenant-id/v2.0": true,
+		"https://login.microsoftonline.com/{tenantid}/v2.0": true, "${ISSUER}": true, "https://${ISSUER:-x}/": true, "https://$(ISSUER)/": true, "https://{{ .Values.issuer }}/": true, "https://<your-domain>/": true,
+		"https://login.example.com/realms/tenant-identity": false, "https://login.example.com": false,
+	} {
+		t.Run(value, func(t *testing.T) {
+			path := writeUsable(t, cert, key)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = regexp.MustCompile(`(?m)^  issuer: \S+`).ReplaceAll(text, []byte("  issuer: '"+strings.ReplaceAll(value, "$", "$$")+"'"))
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = config.Validate(path)
+			if got := err != nil && regexp.MustCompile(`:\d+:\d+: .* is left in; write the value itself`).MatchString(err.Error()); got != found {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	path := writeUsable(t, cert, key)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Conditions and paths may look a little like placeholders.
+	text = []byte(strings.NewReplacer(`request.time.getHours("UTC") < 20`, `1 < 2 && 3 > 2 && request.path.matches("^/a{1}$") && {"a": {"b": 1}}.size() > 0`, "/reports/*", "/tenant-id/*").Replace(string(text)))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := config.Validate(path); err != nil {
+		t.Error(err)
+	}
+}

@@ -77,6 +77,8 @@ func Open(o Options) (*Server, error) {
 		ErrorLog:          slog.NewLogLogger(o.Log.With("server", o.Name).Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       o.ConnContext,
+
+		DisableGeneralOptionsHandler: true, // the handler sees OPTIONS * too
 	}}, nil
 }
 

@@ -32,6 +32,8 @@ func TestCompile_RejectsMistakes(t *testing.T) {
 		`[{deny: {when: 'user["role"] == []'}}]`:                       "asks at line 1, column 1 of the condition for user.role, which does not exist; did you mean user.roles?",
 		`[{deny: {when: 'request.headers.x == "y"'}}]`:                 "request.headers, which does not exist; there are request.method, request.host, request.path, request.time",
 		`[{deny: {when: 'has(user.app)'}}]`:                            "column 5 of the condition for user.app, which is always there; write user.app, without has() or brackets",
+		`[{deny: {when: 'users.roles == []'}}]`:                        "undeclared reference to 'users.roles'",
+		`[{deny: {when: 'user.attributes.cost-center == "x"'}}]`:       `asks for user.attributes.cost-center, which is read as a subtraction; write user.attributes["cost-center"]`,
 		`[{deny: {when: 'user == user'}}]`:                             "column 1 of the condition for user, which does not exist; there are user.id",
 		`[{deny: {when: 'usr.id == "1"'}}]`:                            "is not a condition",
 		`[{deny: {when: 'request.path > 5'}}]`:                         "is not a condition",

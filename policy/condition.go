@@ -65,6 +65,9 @@ func compileCondition(text string) (*condition, error) {
 	if err := unknownAttribute(text, issues); err != nil {
 		return nil, err
 	}
+	if m := dashedAttribute.FindStringSubmatch(text); issues.Err() != nil && m != nil {
+		return nil, fmt.Errorf("asks for %s, which is read as a subtraction; write user.attributes[%q]", m[0], m[1])
+	}
 	if err := issues.Err(); err != nil {
 		return nil, fmt.Errorf("is not a condition: %w", err)
 	}
@@ -105,7 +108,10 @@ func (c *condition) holds(req *Request, onError bool) bool {
 }
 
 // attributePattern matches what follows in a condition where an attribute of request or user is asked for.
-var attributePattern = regexp.MustCompile(`^(request|user)\s*(?:\.\s*([A-Za-z_][A-Za-z0-9_]*)|\[\s*["']([^"']*)["'])?`)
+var attributePattern = regexp.MustCompile(`^(request|user)\b\s*(?:\.\s*([A-Za-z_][A-Za-z0-9_]*)|\[\s*["']([^"']*)["'])?`)
+
+// dashedAttribute matches an attribute of SCIM with a dash in its name, written as if there were none.
+var dashedAttribute = regexp.MustCompile(`\buser\.attributes\.([A-Za-z]\w*(?:-[A-Za-z]\w*)+)`)
 
 // unknownAttribute returns an error for the first attribute of request or user that does not exist, with its position in
 // the condition and what may have been meant.

@@ -299,7 +299,11 @@ func listenControl(path string) (net.Listener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false) // which would remove whatever is there by then
-	return &controlListener{Listener: l, path: path}, nil
+	made, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("looking for the control socket that was made: %w", err), l.Close())
+	}
+	return &controlListener{Listener: l, path: path, made: made}, nil
 }
 
 // removeSocket removes the socket that a former server left at path. Anything else there stays, and is an error.
@@ -319,16 +323,23 @@ func removeSocket(path string) error {
 	return nil
 }
 
-// controlListener listens on the control socket, and removes the socket when it is closed.
+// controlListener listens on the control socket, and removes the socket when it is closed, unless another server has put
+// its own in its place.
 type controlListener struct {
 	net.Listener
 	path string
+	made os.FileInfo
 	once sync.Once
 	err  error // of the first Close
 }
 
 // Close implements [net.Listener].
 func (l *controlListener) Close() error {
-	l.once.Do(func() { l.err = errors.Join(removeSocket(l.path), l.Listener.Close()) })
+	l.once.Do(func() {
+		if found, err := os.Lstat(l.path); err == nil && os.SameFile(found, l.made) {
+			l.err = removeSocket(l.path)
+		}
+		l.err = errors.Join(l.err, l.Listener.Close())
+	})
 	return l.err
 }

@@ -113,6 +113,11 @@ func sameFile(a, b string) bool {
 	if a == b {
 		return true
 	}
+	atA, errA := os.Stat(a)
+	atB, errB := os.Stat(b)
+	if errA == nil && errB == nil && os.SameFile(atA, atB) {
+		return true
+	}
 	if filepath.Base(a) != filepath.Base(b) {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"sallyport/listen"
 )
@@ -88,23 +89,54 @@ func readRunFile(path string) *runFile {
 // unit, the container image and the Helm chart.
 var usualFolders = []string{"/var/lib/sallyport", "/run/sallyport"}
 
-// searchRunFile looks in the usual folders, and beside the configuration file, for the run file of a server that was
-// started with the configuration file at path.
+// searchRunFile looks for the run file of a server that was started with the configuration file at path: beside every file
+// that the configuration could name, beside the configuration itself, and in the usual folders.
 func searchRunFile(path string) *runFile {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil
 	}
-	dir := filepath.Dir(path)
-	for _, folder := range append([]string{filepath.Join(dir, "data"), dir}, usualFolders...) {
-		found, _ := filepath.Glob(filepath.Join(escapeGlob(folder), "*"+runFileSuffix)) // fails for a bad pattern only
-		for _, candidate := range found {
-			if r := readRunFile(candidate); r != nil && sameFile(r.Config, path) {
-				return r
+	dirs := []string{filepath.Dir(path)}
+	if real, err := filepath.EvalSymlinks(path); err == nil && real != path {
+		dirs = append(dirs, filepath.Dir(real))
+	}
+	var candidates []string
+	for _, dir := range dirs {
+		for _, word := range wordsOf(path) {
+			if !filepath.IsAbs(word) {
+				word = filepath.Join(dir, word)
 			}
+			candidates = append(candidates, runFilePath(word))
+		}
+	}
+	for _, folder := range append([]string{filepath.Join(dirs[0], "data"), dirs[0]}, usualFolders...) {
+		found, _ := filepath.Glob(filepath.Join(escapeGlob(folder), "*"+runFileSuffix)) // fails for a bad pattern only
+		candidates = append(candidates, found...)
+	}
+	for _, candidate := range candidates {
+		if r := readRunFile(candidate); r != nil && sameFile(r.Config, path) {
+			return r
 		}
 	}
 	return nil
+}
+
+// maxWords is how many words of a configuration file are looked at.
+const maxWords = 20_000
+
+// wordsOf returns what could be the path of the store in a file that is no YAML, or has the path under a wrong key.
+func wordsOf(path string) []string {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return nil
+	}
+	words := strings.FieldsFunc(string(text), func(r rune) bool { return strings.ContainsRune(" \t\r\n{}[],'\"\x00", r) })
+	return words[:min(len(words), maxWords)]
 }
 
 // escapeGlob returns a pattern that matches path alone.
