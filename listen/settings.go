@@ -11,7 +11,9 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Settings are the addresses to listen on: the section "listen" of the configuration.
@@ -165,19 +167,26 @@ func isEveryAddress(host, other string) bool {
 	return host == "" || host == "::" || host == "0.0.0.0" && (err != nil || ip.Is4() || other == "::")
 }
 
-// CheckOpen reports the listeners that cannot be opened on this machine, whoever else uses their ports.
+// CheckOpen reports the listeners that cannot be opened on this machine, whoever else uses their ports. It tries each
+// address with a port of its own, but those below 1024 themselves, since not everybody may use them.
 func (s Settings) CheckOpen(fault func(path, problem string)) {
 	for key, addr := range s.addresses() {
-		host, _, err := splitAddress(addr)
+		host, port, err := splitAddress(addr)
 		if err != nil { // reported by Check, or not configured
 			continue
 		}
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			fault(key, fmt.Sprintf("cannot listen on %s: %v; write an address of this machine, or 0.0.0.0 for all of them", addr, err))
-			continue
+		if port >= 1024 {
+			port = 0
 		}
-		_ = l.Close()
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		switch {
+		case err == nil:
+			_ = l.Close()
+		case errors.Is(err, os.ErrPermission):
+			fault(key, fmt.Sprintf("cannot listen on %s: %v; write a port from 1024 on, or give the user of the server the right (CAP_NET_BIND_SERVICE)", addr, err))
+		case !errors.Is(err, syscall.EADDRINUSE):
+			fault(key, fmt.Sprintf("cannot listen on %s: %v; write an address of this machine, or 0.0.0.0 for all of them", addr, err))
+		}
 	}
 }
 
