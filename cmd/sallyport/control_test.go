@@ -25,8 +25,8 @@ func TestControl_SocketIsForOwnerAlone(t *testing.T) {
 	}
 }
 
-// TestControl_ClosingLeavesAnothersSocket: a server whose socket was taken away does not remove that of its successor.
-func TestControl_ClosingLeavesAnothersSocket(t *testing.T) {
+// TestControl_ClosingRemovesOnlyItsOwnSocket: a server whose socket was taken away does not remove that of its successor.
+func TestControl_ClosingRemovesOnlyItsOwnSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control.sock")
 	first, err := listenControl(path)
 	if err != nil {
