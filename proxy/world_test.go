@@ -94,9 +94,8 @@ func newWorldOf(t testing.TB, sessions session.Settings, change func(*Settings))
 	return w
 }
 
-// startUpstream starts the upstream. By default it speaks HTTP, for which the proxy has a transport of its own; with
-// UPSTREAM=https in the environment it speaks TLS, for which the proxy uses net/http's transport. The tests must pass
-// with both.
+// startUpstream starts the upstream. By default it speaks HTTP/1.1 without TLS, with UPSTREAM=https in the environment with
+// TLS. The tests must pass with both.
 func (w *world) startUpstream() {
 	w.upstream = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.upstreamHandler().ServeHTTP(rw, r) }))
 	w.t.Cleanup(w.upstream.Close)
