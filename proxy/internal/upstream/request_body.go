@@ -81,26 +81,27 @@ func (s *bodySender) send() (received bool, err error) {
 	if !s.await() {
 		return true, errBodyUnwanted
 	}
-	chunks := httputil.NewChunkedWriter(s.conn.out)
-	left := s.r.ContentLength // negative: unknown
+	out, chunked := io.Writer(s.conn.out), s.r.ContentLength < 0
+	if chunked {
+		out = httputil.NewChunkedWriter(s.conn.out)
+	}
+	left := s.r.ContentLength
 	for buf := make([]byte, bodyBuffer); ; {
 		n, err := s.r.Body.Read(buf)
-		ended := err == io.EOF || left >= 0 && int64(n) == left
+		left -= int64(n)
+		ended := errors.Is(err, io.EOF) || !chunked && left == 0
 		switch {
-		case err != nil && err != io.EOF:
+		case err != nil && !ended:
 			return false, err
-		case left >= 0 && (int64(n) > left || ended && int64(n) < left):
+		case !chunked && (left < 0 || ended && left > 0):
 			return false, errBodyLength
+		case n > 0:
+			_, _ = out.Write(buf[:n]) // Flush reports the error
 		}
-		if n > 0 && left < 0 {
-			_, err = chunks.Write(buf[:n])
-		} else if left -= int64(n); n > 0 {
-			_, err = s.conn.out.Write(buf[:n])
-		}
-		if ended && s.r.ContentLength < 0 {
+		if ended && chunked {
 			writeLine(s.conn.out, "0\r\n")
 		}
-		if err = s.conn.out.Flush(); err != nil || ended {
+		if err := s.conn.out.Flush(); err != nil || ended {
 			return true, err
 		}
 	}

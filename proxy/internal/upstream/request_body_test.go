@@ -1,0 +1,70 @@
+package upstream
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+)
+
+// TestHTTP1Transport_SendsBody checks that a target reads the body as it was sent, and that it cannot take a body for whole
+// if reading it failed or its length is another than the Content-Length.
+func TestHTTP1Transport_SendsBody(t *testing.T) {
+	errBroken := errors.New("broken")
+	for name, c := range map[string]struct {
+		body   io.Reader
+		length int64
+		want   string // what the target reads; "" for an error
+		err    error
+	}{
+		"length":           {strings.NewReader("body"), 4, "body", nil},
+		"length_in_pieces": {iotest.OneByteReader(strings.NewReader("body")), 4, "body", nil},
+		"end_with_data":    {iotest.DataErrReader(strings.NewReader("body")), 4, "body", nil},
+		"chunks":           {iotest.OneByteReader(strings.NewReader("body")), -1, "body", nil},
+		"chunks_at_once":   {iotest.DataErrReader(strings.NewReader("body")), -1, "body", nil},
+		"large":            {strings.NewReader(strings.Repeat("x", 100_000)), 100_000, strings.Repeat("x", 100_000), nil},
+		"large_in_chunks":  {strings.NewReader(strings.Repeat("x", 100_000)), -1, strings.Repeat("x", 100_000), nil},
+		"no_chunks":        {strings.NewReader(""), -1, "", nil},
+		"shorter":          {strings.NewReader("bod"), 4, "", errBodyLength},
+		"longer":           {strings.NewReader("body and more"), 4, "", errBodyLength},
+		"broken":           {io.MultiReader(strings.NewReader("bo"), iotest.ErrReader(errBroken)), 4, "", errBroken},
+		"broken_chunks":    {io.MultiReader(strings.NewReader("bo"), iotest.ErrReader(errBroken)), -1, "", errBroken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			read := make(chan string, 1)
+			addr, _ := badTarget(t, func(conn *net.TCPConn) {
+				r, err := http.ReadRequest(bufio.NewReader(conn))
+				if err != nil {
+					return
+				}
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					read <- ""
+					return
+				}
+				_, _ = io.WriteString(conn, okResponse)
+				read <- string(body)
+			})
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/", io.NopCloser(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.ContentLength = c.length
+			res, err := newTestTransport(addr, time.Minute).RoundTrip(r)
+			if !errors.Is(err, c.err) || err == nil && c.err != nil {
+				t.Fatalf("%v, want %v", err, c.err)
+			}
+			if err == nil {
+				_ = res.Body.Close()
+			}
+			if got := <-read; got != c.want {
+				t.Errorf("the target read %.40q", got)
+			}
+		})
+	}
+}
