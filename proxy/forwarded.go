@@ -16,12 +16,12 @@ func (req *request) setForwarded(h http.Header) {
 // Origin returns the address of the client of a request, and the scheme that the client sees. Trusted proxies may
 // report both.
 func (p *Proxy) Origin(r *http.Request) (address, scheme string) {
-	o := forwarded.Of(r, p.routing.Load().trusts)
-	return o.Address, o.Scheme
+	req := newRequest(r, p.routing.Load())
+	return req.address, req.scheme
 }
 
 // setOrigin sets the address of the client, the chain of trusted proxies between, and the scheme that the client sees.
 func (req *request) setOrigin(r *http.Request) {
 	o := forwarded.Of(r, req.routing.trusts)
-	req.address, req.chain, req.scheme = o.Address, o.Chain, o.Scheme
+	req.client, req.address, req.chain, req.scheme = o.Client, o.Client.String(), o.Chain, o.Scheme
 }

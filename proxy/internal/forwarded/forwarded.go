@@ -11,9 +11,9 @@ import (
 
 // Origin is where a request came from.
 type Origin struct {
-	Address string // of the client, without port
-	Chain   string // X-Forwarded-For: Address, and those of the trusted proxies between
-	Scheme  string // http or https, as the client sees it
+	Client netip.Addr
+	Chain  string // X-Forwarded-For: Client, and the addresses of the trusted proxies between
+	Scheme string // http or https, as the client sees it
 }
 
 // Of returns the origin of r. It reads the X-Forwarded-* headers from the nearest hop on, and ignores what a hop that is
@@ -24,7 +24,7 @@ func Of(r *http.Request, trusts func(netip.Addr) bool) Origin {
 		o.Scheme = "https"
 	}
 	peer := Peer(r)
-	o.Address, o.Chain = peer.String(), peer.String()
+	o.Client, o.Chain = peer, peer.String()
 	if !trusts(peer) {
 		return o
 	}
@@ -37,7 +37,7 @@ func Of(r *http.Request, trusts func(netip.Addr) bool) Origin {
 		if !ok {
 			break
 		}
-		o.Address, o.Chain = addr.String(), addr.String()+", "+o.Chain
+		o.Client, o.Chain = addr, addr.String()+", "+o.Chain
 		if !trusts(addr) {
 			break
 		}
