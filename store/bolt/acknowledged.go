@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 
@@ -40,7 +41,7 @@ type acknowledged struct {
 func openAcknowledged(path string) (a *acknowledged, last state, ok bool, err error) {
 	a = &acknowledged{path: path + ".revision"}
 	if a.file, err = os.OpenFile(a.path, os.O_RDWR, 0); errors.Is(err, os.ErrNotExist) {
-		return a, last, false, nil
+		return a, last, false, checkMetaPages(path)
 	}
 	if err != nil {
 		return nil, last, false, fmt.Errorf("opening what says which revision was acknowledged: %w; the server must be able to write the file", err)
@@ -58,6 +59,28 @@ func openAcknowledged(path string) (a *acknowledged, last state, ok bool, err er
 		return a, last, false, fmt.Errorf("%w: %s is damaged, so that it cannot be told whether the newest changes are lost", store.ErrBehind, a.path)
 	}
 	return a, last, true, nil
+}
+
+// checkMetaPages demands that both meta pages of the store at path are valid: if nothing
+// says what was acknowledged, the one that is not may have been the newest.
+func checkMetaPages(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, offset := range []int64{0, int64(os.Getpagesize())} {
+		text := make([]byte, pageHeader+metaSize)
+		if _, err := f.ReadAt(text, offset); err != nil {
+			return err
+		}
+		sum := fnv.New64a()
+		_, _ = sum.Write(text[pageHeader : len(text)-8])
+		if binary.NativeEndian.Uint64(text[len(text)-8:]) != sum.Sum64() {
+			return fmt.Errorf("%w: a meta page is damaged, and %s.revision, which says what was acknowledged, is missing", store.ErrBehind, path)
+		}
+	}
+	return nil
 }
 
 // compare returns an error if the store has the state now, and is older than or another

@@ -193,6 +193,22 @@ func TestOpen_ReadsAcknowledgedRevision(t *testing.T) {
 	}
 }
 
+// TestOpen_WithoutAcknowledgedRevision: a store that has no file beside it, such as one of an older version, may not have
+// lost a meta page.
+func TestOpen_WithoutAcknowledgedRevision(t *testing.T) {
+	for _, page := range []int64{0, int64(os.Getpagesize())} {
+		path := fileWithRecords(t, 10)
+		if err := os.Remove(path + ".revision"); err != nil {
+			t.Fatal(err)
+		}
+		overwrite(t, path, page+16+20, []byte{0xff})
+		if _, err := bolt.Open(path, bolt.Options{}); !errors.Is(err, store.ErrBehind) || !strings.Contains(err.Error(), "accept-loss") {
+			t.Errorf("with the meta page at %d damaged, opening gives %v", page, err)
+		}
+		acceptLoss(t, path, 2)
+	}
+}
+
 // TestOpen_KeepsNothingBesideCopy: a copy is a file of its own.
 func TestOpen_KeepsNothingBesideCopy(t *testing.T) {
 	path := fileWithRecords(t, 10)
