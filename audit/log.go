@@ -27,13 +27,14 @@ type Log struct {
 	writeMu sync.Mutex // held during a write to the file; guards buf, and batches that are no longer pending
 	buf     []byte     // of the last batch, for the next one
 
-	mu        sync.Mutex // guards the fields below; taken after writeMu; only Close holds it over I/O
+	mu        sync.Mutex // guards the fields below; taken after writeMu; only Close and rotate hold it over I/O
 	file      *os.File
 	pending   *batch
 	last      link
-	revision  uint64        // of the newest directory change
-	written   position      // the end of the lines that were acknowledged
-	synced    position      // the end of the lines that are known to be on the disk
+	revision  uint64   // of the newest directory change
+	written   position // the end of the lines that were acknowledged
+	synced    position // the end of the lines that are known to be on the disk
+	space     space
 	failure   error         // why every event is refused; nil if none is
 	refused   int           // events since the failure
 	recovered chan struct{} // closed when the failure ends
@@ -71,8 +72,10 @@ func (l *Log) resume(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w; keep the file for an investigation: move it elsewhere, and the server begins a new record", path, err)
 	}
-	if err := l.file.Truncate(good); err != nil {
-		return fmt.Errorf("removing the incomplete last line of the audit record: %w", err)
+	if torn > 0 { // otherwise the blocks that are allocated behind the end stay
+		if err := l.file.Truncate(good); err != nil {
+			return fmt.Errorf("removing the incomplete last line of the audit record: %w", err)
+		}
 	}
 	if _, err := l.file.Seek(good, io.SeekStart); err != nil {
 		return fmt.Errorf("finding the end of the audit record: %w", err)
@@ -138,6 +141,10 @@ func (l *Log) add(e Event) (*batch, error) {
 		l.refuse(1)
 		return nil, l.failure
 	}
+	if l.space.full != nil && ordinary(e.Kind) {
+		l.refuse(1)
+		return nil, l.space.full
+	}
 	b := l.pending
 	b.lines, l.last = l.last.append(b.lines, e)
 	b.count, b.end = b.count+1, l.last
@@ -171,6 +178,7 @@ func (l *Log) write(b *batch) error {
 	}
 	l.mu.Unlock()
 	if b.err == nil {
+		l.allocate(len(b.lines))
 		_, b.err = l.file.Write(b.lines)
 		b.err = l.finish(b, b.err)
 	}
@@ -193,9 +201,10 @@ func (l *Log) finish(b *batch, err error) error {
 }
 
 // noteRevision keeps the revision of the newest directory change. The revision of any
-// other event is the one that it was decided from, and not that of a recorded change.
+// other event is the one that it was decided from, and not that of a recorded change;
+// the first event of a record that goes on from another has its newest.
 func (l *Log) noteRevision(e Event) {
-	if e.Kind.changesDirectory() {
+	if e.Kind.changesDirectory() || e.Kind == KindAudit {
 		l.revision = max(l.revision, e.Revision)
 	}
 }
@@ -232,10 +241,12 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			if l.Err() != nil {
+			if l.failed() {
 				l.reopen()
 			} else {
 				l.sync()
+				l.follow()
+				l.refill()
 			}
 		}
 	}

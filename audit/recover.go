@@ -17,14 +17,25 @@ var ErrUnwritable = errors.New("the audit record cannot be written, so nothing i
 // errOtherFile means that the file is not the record that was written.
 var errOtherFile = errors.New("the file no longer ends with the lines that were written: keep it for an investigation, move it elsewhere, and restart the server, which begins a new record")
 
-// Err returns why the log refuses events, or nil if it accepts them.
+// Err returns why the log refuses events, or only decisions and logins, or nil if it
+// accepts them all.
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.failure
+	if l.failure != nil {
+		return l.failure
+	}
+	return l.space.full
 }
 
-// Writable returns nil once the log accepts events. It returns the context's error if
+// failed reports whether every event is refused.
+func (l *Log) failed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failure != nil
+}
+
+// Writable returns nil once the log accepts events other than decisions and logins. It returns the context's error if
 // ctx ends first, and [os.ErrClosed] if the log is closed.
 func (l *Log) Writable(ctx context.Context) error {
 	for {
@@ -91,8 +102,14 @@ func (l *Log) repair(gap Event) (f *os.File, end position, err error) {
 	}
 	lines, end.link = l.written.link.append(lines, gap)
 	end.offset = l.synced.offset + int64(len(lines))
-	if err := f.Truncate(l.written.offset); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return nil, end, err
+	}
+	if info.Size() > l.written.offset { // otherwise the blocks that are allocated behind the end stay
+		if err := f.Truncate(l.written.offset); err != nil {
+			return nil, end, err
+		}
 	}
 	// After a failed fsync the kernel may have dropped what it could not write, so the lines are written again.
 	if _, err := f.WriteAt(lines, l.synced.offset); err != nil {
@@ -108,6 +125,9 @@ func (l *Log) repair(gap Event) (f *os.File, end position, err error) {
 // unsyncedLines reads the acknowledged lines that may not be on the disk yet. They
 // must continue the chain from the last synced line to the last acknowledged one.
 func (l *Log) unsyncedLines(f *os.File) ([]byte, error) {
+	if err := endsWith(f, l.synced); err != nil {
+		return nil, err
+	}
 	lines := make([]byte, l.written.offset-l.synced.offset)
 	if _, err := f.ReadAt(lines, l.synced.offset); errors.Is(err, io.EOF) {
 		return nil, errOtherFile
@@ -125,6 +145,21 @@ func (l *Log) unsyncedLines(f *os.File) ([]byte, error) {
 	return lines, nil
 }
 
+// endsWith demands that the line that ends at p is the one of the chain.
+func endsWith(f *os.File, p position) error {
+	if p.offset == 0 {
+		return nil
+	}
+	want := hashMark + p.link.hash + "\"}\n"
+	got := make([]byte, len(want))
+	_, err := f.ReadAt(got, p.offset-int64(len(want)))
+	switch {
+	case errors.Is(err, io.EOF), err == nil && string(got) != want:
+		return errOtherFile
+	}
+	return err
+}
+
 // resumeAt accepts events again, after the line at end. Lines that wait to be written
 // belong to the time of the failure and are refused. mu is held.
 func (l *Log) resumeAt(f *os.File, end position) {
@@ -133,7 +168,7 @@ func (l *Log) resumeAt(f *os.File, end position) {
 	l.pending = &batch{}
 	_ = l.file.Close()
 	l.file, l.last, l.written, l.synced = f, end.link, end, end
-	l.failure, l.refused = nil, 0
+	l.failure, l.refused, l.space.allocated = nil, 0, 0
 	close(l.recovered)
 	l.recovered = make(chan struct{})
 }

@@ -15,16 +15,20 @@ import (
 
 // Settings is the audit node of the configuration.
 type Settings struct {
-	File string `yaml:"file" kind:"file" doc:"where the audit record is written, as JSON lines"`
+	File    string `yaml:"file" kind:"file" doc:"where the audit record is written, as JSON lines"`
+	Reserve int    `yaml:"reserve" doc:"bytes of the disk that are kept for events other than decisions and logins; at most an eighth of the disk"`
 }
 
 // Defaults returns the settings of an absent node.
-func Defaults() Settings { return Settings{File: "data/audit.jsonl"} }
+func Defaults() Settings { return Settings{File: "data/audit.jsonl", Reserve: 1 << 20} }
 
 // Check reports every fault of s.
 func (s Settings) Check(fault func(path, problem string)) {
 	if s.File == "" {
 		fault("file", "is empty; write a path such as data/audit.jsonl")
+	}
+	if s.Reserve < 0 {
+		fault("reserve", "cannot be negative; write a number of bytes such as 1048576, or 0 for no reserve")
 	}
 }
 

@@ -55,7 +55,19 @@ type Store struct {
 
 // Bolt is the engine for one server.
 type Bolt struct {
-	Path string `yaml:"path" kind:"file" doc:"the file; its folder is created if needed"`
+	Path    string `yaml:"path" kind:"file" doc:"the file; its folder is created if needed"`
+	Reserve *int   `yaml:"reserve" doc:"bytes of the disk that are kept for changes that take access away; at most an eighth of the disk"`
+}
+
+// DefaultReserve is the reserve of a store that names none, in bytes.
+const DefaultReserve = 8 << 20
+
+// ReserveBytes returns the reserve of the store.
+func (b *Bolt) ReserveBytes() int64 {
+	if b.Reserve == nil {
+		return DefaultReserve
+	}
+	return int64(*b.Reserve)
 }
 
 // Postgres is the engine for several servers.
@@ -292,6 +304,8 @@ func (f *File) checkStore(fault func(path, problem string)) {
 		fault("postgres", "is not in this version yet; write bolt: {path: data/sallyport.db}")
 	case f.Store.Bolt == nil || f.Store.Bolt.Path == "":
 		fault("", "names no file; write bolt: {path: data/sallyport.db}")
+	case f.Store.Bolt.Reserve != nil && *f.Store.Bolt.Reserve < 0:
+		fault("bolt.reserve", "cannot be negative; write a number of bytes such as 8388608, or 0 for no reserve")
 	}
 	if f.Control.Socket == "" {
 		fault("", "needs control.socket beside it; write control: {socket: data/control.sock}")

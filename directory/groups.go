@@ -1,6 +1,10 @@
 package directory
 
-import "errors"
+import (
+	"errors"
+
+	"sallyport/store"
+)
 
 // Group reads a group by our id.
 func (tx *Tx) Group(id string) (Group, error) {
@@ -76,6 +80,7 @@ func (tx *Tx) DeleteGroup(id string) error {
 	if err != nil {
 		return err
 	}
+	store.Urgent(tx.w)
 	if _, _, err := tx.SetMembers(id, nil); err != nil {
 		return err
 	}

@@ -212,6 +212,9 @@ func (tx *Tx) unlink(group string, ids []string) (int, error) {
 			gone = append(gone, Member{ID: id})
 		}
 	}
+	if len(gone) > 0 {
+		store.Urgent(tx.w)
+	}
 	return len(gone), tx.eachEdge(group, gone, func(key, _ []byte) error { return tx.w.Delete(key) })
 }
 

@@ -26,6 +26,7 @@ func (tx *Tx) Suspend(id, reason string) error {
 	if err != nil {
 		return err
 	}
+	store.Urgent(tx.w)
 	u.Epoch, u.DeactivatedAt = u.Epoch+1, tx.now
 	if err := tx.end(joinKey(tx.join, &u), tx.now); err != nil {
 		return err

@@ -207,6 +207,7 @@ func (tx *Tx) PutUser(u *User) error {
 		}
 	}
 	if old.Active && !u.Active {
+		store.Urgent(tx.w)
 		u.Epoch, u.DeactivatedAt = u.Epoch+1, tx.now
 	}
 	if old.Active && !u.Active || joinKey(tx.join, &old) != joinKey(tx.join, u) {
@@ -345,6 +346,7 @@ func (tx *Tx) DeleteUser(id string) error {
 	if err != nil {
 		return err
 	}
+	store.Urgent(tx.w)
 	if err := errors.Join(tx.leaveAll(id), tx.keepSuspension(&u), tx.endUser(&u)); err != nil {
 		return err
 	}

@@ -114,6 +114,7 @@ func (s *Server) recordHold(ctx context.Context, err error) {
 		if err != nil || ok && old.Pending() {
 			return err
 		}
+		store.Urgent(tx.Writer())
 		return writeHold(tx.Writer(), Hold{ID: u.ID, UserName: u.UserName, Since: tx.Now()})
 	})
 	if err != nil {

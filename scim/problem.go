@@ -56,6 +56,10 @@ func problemOf(err error) *problem {
 	switch {
 	case errors.Is(err, directory.ErrStored):
 		return &problem{status: http.StatusServiceUnavailable, detail: "The change is stored, but this server does not decide by it yet. The server's log says why."}
+	case errors.Is(err, store.ErrUncertain):
+		return &problem{status: http.StatusServiceUnavailable, detail: "Writing the change failed, and it is uncertain whether it was stored; it shows once the server has recovered. Send the request again."}
+	case errors.Is(err, store.ErrFull):
+		return &problem{status: http.StatusServiceUnavailable, detail: "The server's disk is full; nothing was changed. An administrator must free some space. Until then, only what takes access away is accepted."}
 	case errors.Is(err, errNoResponse):
 		return &problem{status: http.StatusInternalServerError, detail: "The change is stored, but the response to it cannot be made. The server's log says why."}
 	case errors.Is(err, errPanic):

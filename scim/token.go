@@ -120,6 +120,7 @@ func (p *Provisioning) RevokeToken(ctx context.Context, id string) error {
 		case !ok:
 			return unknownToken(id)
 		}
+		store.Urgent(w)
 		return deleteRecord(w, tokenKeys, id)
 	})
 }

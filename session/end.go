@@ -26,6 +26,7 @@ func (s *Sessions) End(ctx context.Context, id string, reason Reason) error {
 			return nil
 		}
 		ended = true
+		store.Urgent(w)
 		return s.end(w, r, reason)
 	})
 	switch {
@@ -45,6 +46,7 @@ func (s *Sessions) EndUser(ctx context.Context, user string, reason Reason) (n i
 	var ended []string
 	err = s.update(ctx, func(w store.Writer) error {
 		ended = nil
+		store.Urgent(w)
 		records, err := recordsOf(w, user)
 		if err != nil {
 			return err

@@ -42,6 +42,7 @@ func (s *Sessions) UseLogout(ctx context.Context, jti string, expires time.Time,
 
 func (s *Sessions) rememberLogout(ctx context.Context, jti string, expires time.Time) error {
 	err := s.update(ctx, func(w store.Writer) error {
+		store.Urgent(w) // as was what the token asked for
 		if err := boundLogouts(w); err != nil {
 			return err
 		}

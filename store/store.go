@@ -17,9 +17,15 @@ type Revision uint64
 
 // The errors of a store.
 var (
-	ErrNotFound  = errors.New("no record has that key")
-	ErrDamaged   = errors.New("record is damaged: its checksum does not match")
-	ErrPoisoned  = errors.New("store accepts no more writes: an earlier commit failed; restart once the disk is sound")
+	ErrNotFound = errors.New("no record has that key")
+	ErrDamaged  = errors.New("record is damaged: its checksum does not match")
+	// ErrPoisoned means that a commit failed, and that no change is made until the store has recovered.
+	ErrPoisoned = errors.New("store accepts no changes at the moment: a commit failed, and it is tried every second to go on")
+	// ErrUncertain is the error of a change whose commit failed. Once the store has
+	// recovered, the change is either there and was sent to everybody who watches, or it never will be.
+	ErrUncertain = errors.New("it is not known whether the change is stored")
+	// ErrFull means that the change was not made. Changes that are [Urgent] may still be.
+	ErrFull      = errors.New("the disk of the store is full: free some space; until then only what takes access away is stored")
 	ErrCompacted = errors.New("changes after that revision are no longer available; read everything again")
 	ErrClosed    = errors.New("store is closed")
 	ErrMissing   = errors.New("store is missing or empty")
@@ -52,6 +58,15 @@ type Writer interface {
 	Put(key, value []byte) error
 	// Delete removes key. A key that does not exist is no error.
 	Delete(key []byte) error
+}
+
+// Urgent lets the update of w use the space that the store keeps for changes that take
+// access away: they are the last to be refused when the disk is full. A store that keeps
+// none ignores it.
+func Urgent(w Writer) {
+	if u, ok := w.(interface{ Urgent() }); ok {
+		u.Urgent()
+	}
 }
 
 // Write is one key's change: a new value, or its deletion.

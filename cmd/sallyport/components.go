@@ -30,7 +30,7 @@ type components struct {
 
 // openComponents opens everything that is kept on disk. With init, it creates a store that is missing.
 func openComponents(ctx context.Context, file *config.File, init bool, log *slog.Logger) (*components, error) {
-	st, err := openStore(file.Store, init)
+	st, err := openStore(file.Store, bolt.Options{Init: init, Reserve: file.Store.Bolt.ReserveBytes(), Log: log})
 	if errors.Is(err, store.ErrMissing) {
 		return nil, fmt.Errorf("%w; start with `sallyport serve --init` the first time", err)
 	}
@@ -49,6 +49,7 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	if c.record, err = audit.Open(file.Audit.File); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
+	c.record.Reserve(int64(file.Audit.Reserve))
 	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
 		return err
 	}
@@ -78,6 +79,7 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 // run keeps memory and the audit record equal to the store until ctx ends.
 func (c *components) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.store.Run(ctx) })
 	g.Go(func() error { return c.directory.Run(ctx) })
 	g.Go(func() error { return c.provisioning.Run(ctx) })
 	g.Go(func() error { return c.sessions.Run(ctx) })

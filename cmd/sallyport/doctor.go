@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -92,6 +93,7 @@ func (d *doctor) unknown(why string, checks ...string) {
 
 func (d *doctor) checkAll(ctx context.Context) {
 	d.checkConfiguration()
+	d.checkReady(ctx)
 	d.checkProvider(ctx)
 	d.checkCertificate(ctx)
 	d.checkStore(ctx)
@@ -107,6 +109,19 @@ func (d *doctor) checkAll(ctx context.Context) {
 	d.checkGroups(ctx, stats)
 	d.checkTests(ctx)
 	d.checkTokenVersion(ctx)
+}
+
+// checkReady reports what the running server says of itself.
+func (d *doctor) checkReady(ctx context.Context) {
+	status, body, err := d.client.getOps(ctx, "/readyz")
+	switch {
+	case err != nil:
+		d.report("readiness", stateUnknown, "no server responds on the ops listener: %v", err)
+	case status != http.StatusOK:
+		d.report("readiness", stateFail, "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
+	default:
+		d.report("readiness", stateOK, "decisions can be made and recorded, and changes stored")
+	}
 }
 
 // checkConfiguration reports whether the file as it is now could be put in force.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"sallyport/config"
 )
@@ -79,12 +80,12 @@ func (i installation) readMetrics(ctx context.Context) (string, error) {
 
 // checkReady returns an error if the server is not ready.
 func (i installation) checkReady(ctx context.Context) error {
-	status, _, err := i.getOps(ctx, "/readyz")
+	status, body, err := i.getOps(ctx, "/readyz")
 	if err != nil {
 		return fmt.Errorf("the server does not respond on its ops listener: %w", err)
 	}
 	if status != http.StatusOK {
-		return fmt.Errorf("the server is not ready: %d %s", status, http.StatusText(status))
+		return fmt.Errorf("the server is not ready: %d %s: %s", status, http.StatusText(status), strings.TrimSpace(body))
 	}
 	return nil
 }

@@ -24,15 +24,15 @@ type copyMark struct {
 	Made time.Time `json:"made"`
 }
 
-// openStore opens the store that the configuration selects. With init, it creates one that is missing. A store that lacks
-// acknowledged changes is refused, unless somebody put a copy of `backup` in its place; such a copy the audit record may
-// still refuse.
-func openStore(s config.Store, init bool) (*bolt.Store, error) {
-	st, err := bolt.Open(s.Bolt.Path, bolt.Options{Init: init})
+// openStore opens the store that the configuration selects. A store that lacks acknowledged changes is refused, unless
+// somebody put a copy of `backup` in its place; such a copy the audit record may still refuse.
+func openStore(s config.Store, options bolt.Options) (*bolt.Store, error) {
+	st, err := bolt.Open(s.Bolt.Path, options)
 	if !errors.Is(err, store.ErrBehind) {
 		return st, err
 	}
-	behind, failed := bolt.Open(s.Bolt.Path, bolt.Options{Behind: true})
+	options.Behind = true
+	behind, failed := bolt.Open(s.Bolt.Path, options)
 	if failed != nil {
 		return nil, err
 	}

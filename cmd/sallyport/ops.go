@@ -41,10 +41,10 @@ func (s *server) opsHandler() http.Handler {
 	return mux
 }
 
-// ready reports whether the proxy can allow requests now: its memory is current, and the audit record can be written. An
-// unreachable identity provider does not matter: people who are signed in can go on working.
+// ready reports whether the proxy can do all that it is there for: its memory is current, the audit record can be written,
+// and the store accepts changes. An unreachable identity provider does not matter: people who are signed in go on working.
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
-	if err := errors.Join(s.components.directory.Fresh(), s.components.record.Err()); err != nil {
+	if err := errors.Join(s.components.directory.Fresh(), s.components.record.Err(), s.components.store.Err()); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}

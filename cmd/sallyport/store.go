@@ -25,7 +25,7 @@ func storeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := openStore(file.Store, false)
+			st, err := openStore(file.Store, bolt.Options{})
 			if errors.Is(err, store.ErrUnsound) {
 				return fmt.Errorf("%w: %w", errDenied, err)
 			}
@@ -80,7 +80,7 @@ func acceptLossCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := openStore(file.Store, false)
+			st, err := openStore(file.Store, bolt.Options{})
 			if err == nil {
 				err = errors.Join(compareWithRecord(cmd.Context(), st, file), st.Close())
 			}

@@ -2,8 +2,8 @@
 //
 // bbolt has no checksums of data and accepts writes after a failed commit. This
 // package adds both: every record has a CRC, and after a failed commit the store
-// is read-only until it is opened again. No panic caused by a damaged page leaves
-// the package.
+// is read-only until [Store.Run] has opened the file again and found what was
+// acknowledged. No panic caused by a damaged page leaves the package.
 package bolt
 
 import (
@@ -12,16 +12,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
+	"sallyport/disk"
 	"sallyport/store"
 )
 
@@ -48,25 +52,40 @@ type Options struct {
 	Timeout time.Duration // how long to wait while another process has the file locked; 0: one second
 	Copy    bool          // the file is a copy of a store: nothing is kept beside it, and it is compared with nothing
 	Behind  bool          // open the store even if it lacks changes that were acknowledged; see [Store.Continue]
+	Reserve int64         // how many bytes to keep for updates that are [store.Urgent]; 0: the file grows when it must
+	Log     *slog.Logger  // nil: nothing is logged
 }
 
 // Store is one open file.
 type Store struct {
-	path    string
-	db      *bbolt.DB
-	metrics *metrics
-	feed    *feed
+	path     string
+	options  Options
+	metrics  *metrics
+	feed     *feed
+	space    space
+	db       atomic.Pointer[database] // replaced after a failed commit
+	commitTx func(*bbolt.Tx) error    // commits a transaction: Tx.Commit, but in tests
 
-	acknowledged *acknowledged  // nil for a copy; only the leader of a group commit writes it
+	acknowledged *acknowledged  // nil for a copy; only the leader of a group commit writes it, and recovery
 	base         store.Revision // the next revision is greater; only the leader of a group commit reads it
-	readOnly     error          // why the store accepts no more writes; only the leader of a group commit reads it
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*update  // wait for the next group commit
 	committing bool       // a group commit is under way
+	last       state      // what was acknowledged last
+	failure    *failure   // why no update is accepted; nil if updates are
+
+	reopening sync.Mutex // held while the file is opened again, and by Close
 }
 
-// Open opens the file at path and locks it for this process.
+// database is one opening of the file by bbolt.
+type database struct {
+	*bbolt.DB
+	file *os.File // bbolt's own
+}
+
+// Open opens the file at path and locks it for this process. If a commit fails later,
+// the store is read-only unless [Store.Run] runs.
 func Open(path string, options Options) (*Store, error) {
 	if err := checkPresent(path, options.Init); err != nil {
 		return nil, err
@@ -74,8 +93,11 @@ func Open(path string, options Options) (*Store, error) {
 	if options.Timeout == 0 {
 		options.Timeout = time.Second
 	}
-	s := &Store{path: path, metrics: newMetrics()}
-	if err := s.guard(func() error { return s.open(options) }); err != nil {
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{path: path, options: options, metrics: newMetrics(), commitTx: (*bbolt.Tx).Commit}
+	if err := s.guard(s.open); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -97,34 +119,72 @@ func checkPresent(path string, init bool) error {
 	return fmt.Errorf("opening the store: %w", err)
 }
 
-func (s *Store) open(options Options) error {
+func (s *Store) open() error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return fmt.Errorf("making the store's folder: %w", err)
 	}
-	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: options.Timeout,
-		FreelistType: bbolt.FreelistMapType, InitialMmapSize: addressSpace})
-	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return fmt.Errorf("opening %s: %w%s", s.path, store.ErrLocked, s.holder())
-	}
-	switch {
-	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("opening %s: %w; the server must be able to write the file and its folder", s.path, err)
-	case err != nil:
-		return fmt.Errorf("opening %s: %w; if the file is damaged, restore a backup", s.path, err)
-	}
-	s.db = db
-	if err := checkPages(s.path); err != nil {
-		return errors.Join(fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err), db.Close())
-	}
-	revision, err := s.prepare()
-	if err == nil && !options.Copy {
-		err = s.compareAcknowledged(options.Behind)
-	}
+	db, err := s.openDatabase(s.options.Timeout)
 	if err != nil {
+		return err
+	}
+	if err := s.load(db); err != nil {
 		return errors.Join(err, s.acknowledged.close(), db.Close())
 	}
-	s.feed = newFeed(max(revision, s.base))
-	return os.WriteFile(s.path+".pid", fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
+	s.db.Store(db)
+	s.feed = newFeed(max(s.last.revision, s.base))
+	_ = os.WriteFile(s.path+".pid", fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600) // only for the error of others: a full disk must not matter
+	return nil
+}
+
+// load checks everything in a file that was just opened.
+func (s *Store) load(db *database) error {
+	if err := checkPages(s.path); err != nil {
+		return fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err)
+	}
+	if err := s.prepare(db); err != nil {
+		return err
+	}
+	if !s.options.Copy {
+		if err := s.compareAcknowledged(db); err != nil {
+			return err
+		}
+	}
+	used := int64(0)
+	err := db.View(func(tx *bbolt.Tx) error {
+		s.last, used = stateOf(tx), tx.Size()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.space.open(db, used, s.options.Reserve)
+}
+
+// openDatabase has bbolt open the file and lock it.
+func (s *Store) openDatabase(timeout time.Duration) (*database, error) {
+	db := &database{}
+	openFile := func(path string, flag int, mode os.FileMode) (file *os.File, err error) {
+		file, err = os.OpenFile(path, flag, mode)
+		db.file = file
+		return file, err
+	}
+	var err error
+	db.DB, err = bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: timeout, OpenFile: openFile,
+		FreelistType: bbolt.FreelistMapType, InitialMmapSize: addressSpace})
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return nil, fmt.Errorf("opening %s: %w%s", s.path, store.ErrLocked, s.holder())
+	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
+		return nil, fmt.Errorf("opening %s: %w; the server must be able to write the file and its folder", s.path, err)
+	case disk.IsFull(err):
+		return nil, fmt.Errorf("opening %s: %w; free some space on its disk", s.path, err)
+	case err != nil:
+		return nil, fmt.Errorf("opening %s: %w; if the file is damaged, restore a backup", s.path, err)
+	}
+	if s.options.Reserve > 0 {
+		db.AllocSize = 0 // bbolt must not make the file longer than it needs, with blocks that are not allocated
+	}
+	return db, nil
 }
 
 // holder returns which process has locked the file, in parentheses, or "" if it is unknown.
@@ -136,19 +196,19 @@ func (s *Store) holder() string {
 	return fmt.Sprintf(" (process %s)", pid[:max(0, len(pid)-1)])
 }
 
-// prepare makes the buckets of a new file, or checks the format of an existing one,
-// and returns its revision.
-func (s *Store) prepare() (revision store.Revision, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error { return s.checkFormat(tx, &revision) })
+// prepare makes the buckets of a new file, or checks the format and the records of an
+// existing one.
+func (s *Store) prepare(db *database) error {
+	err := db.View(s.checkFormat)
 	switch {
 	case errors.Is(err, errOld):
-		return revision, s.addTotals()
+		return s.addTotals(db)
 	case err == nil:
-		return revision, s.checkRecords()
+		return s.checkRecords(db)
 	case !errors.Is(err, errNew):
-		return 0, err
+		return err
 	}
-	err = s.db.Update(func(tx *bbolt.Tx) error {
+	err = db.Update(func(tx *bbolt.Tx) error {
 		if _, err := tx.CreateBucket(dataBucket); err != nil {
 			return err
 		}
@@ -159,9 +219,9 @@ func (s *Store) prepare() (revision store.Revision, err error) {
 		return errors.Join(meta.Put(formatKey, number(format)), meta.Put(revisionKey, number(0)), meta.Put(totalsKey, totals{}.encode()))
 	})
 	if err != nil {
-		return 0, fmt.Errorf("making the store %s: %w", s.path, err)
+		return fmt.Errorf("making the store %s: %w", s.path, err)
 	}
-	return 0, nil
+	return nil
 }
 
 var (
@@ -170,8 +230,8 @@ var (
 )
 
 // addTotals turns a file of format 1 into one of format 2.
-func (s *Store) addTotals() error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+func (s *Store) addTotals(db *database) error {
+	err := db.Update(func(tx *bbolt.Tx) error {
 		sums, _ := countRecords(tx.Bucket(dataBucket))
 		meta := tx.Bucket(metaBucket)
 		return errors.Join(meta.Put(totalsKey, sums.encode()), meta.Put(formatKey, number(format)))
@@ -183,8 +243,12 @@ func (s *Store) addTotals() error {
 }
 
 // checkRecords demands that the file holds what the last change left.
-func (s *Store) checkRecords() error {
-	if err := s.db.View(checkTotals); err != nil {
+func (s *Store) checkRecords(db *database) error {
+	err := db.View(func(tx *bbolt.Tx) error {
+		_, err := checkTotals(tx)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err)
 	}
 	return nil
@@ -193,9 +257,9 @@ func (s *Store) checkRecords() error {
 // compareAcknowledged demands that the store has what was acknowledged last. A store
 // without a file that says so begins one. A store that is behind, and may be, goes on
 // after every revision that was acknowledged, and that is written with its next change.
-func (s *Store) compareAcknowledged(mayBeBehind bool) error {
+func (s *Store) compareAcknowledged(db *database) error {
 	var now state
-	if err := s.db.View(func(tx *bbolt.Tx) error { now = stateOf(tx); return nil }); err != nil {
+	if err := db.View(func(tx *bbolt.Tx) error { now = stateOf(tx); return nil }); err != nil {
 		return err
 	}
 	a, last, ok, err := openAcknowledged(s.path)
@@ -206,7 +270,7 @@ func (s *Store) compareAcknowledged(mayBeBehind bool) error {
 	switch {
 	case err == nil && now != last || err == nil && !ok:
 		return a.write(now)
-	case errors.Is(err, store.ErrBehind) && mayBeBehind:
+	case errors.Is(err, store.ErrBehind) && s.options.Behind:
 		s.base = last.revision
 		return nil
 	case errors.Is(err, store.ErrBehind):
@@ -232,7 +296,7 @@ func (s *Store) Continue(after store.Revision) {
 
 // checkFormat returns errNew only for a file in which nothing was ever committed: its
 // first transactions write the empty pages.
-func (s *Store) checkFormat(tx *bbolt.Tx, revision *store.Revision) error {
+func (s *Store) checkFormat(tx *bbolt.Tx) error {
 	meta := tx.Bucket(metaBucket)
 	switch {
 	case tx.ID() <= 1:
@@ -244,7 +308,6 @@ func (s *Store) checkFormat(tx *bbolt.Tx, revision *store.Revision) error {
 	if len(f) != 8 || len(r) != 8 {
 		return fmt.Errorf("opening %s: the header is damaged; restore a backup", s.path)
 	}
-	*revision = store.Revision(binary.BigEndian.Uint64(r))
 	switch n := binary.BigEndian.Uint64(f); n {
 	case format:
 		return nil
@@ -269,18 +332,34 @@ func (s *Store) guard(f func() error) (err error) {
 	return f()
 }
 
-// View runs fn on the newest revision.
+// View runs fn on the newest revision. It returns [store.ErrUncertain] while it is not
+// known whether that revision is stored.
 func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := s.guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) error { return fn(newReader(tx)) })
+	return s.view(func(tx *bbolt.Tx) error {
+		r := newReader(tx)
+		if err := s.checkAcknowledged(r.revision); err != nil {
+			return err
+		}
+		return fn(r)
 	})
-	return s.closed(err)
 }
 
-func (s *Store) closed(err error) error {
+// view runs fn in a transaction that only reads.
+func (s *Store) view(fn func(*bbolt.Tx) error) error {
+	for {
+		db := s.db.Load()
+		err := s.guard(func() error { return db.View(fn) })
+		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) && db != s.db.Load() {
+			continue // the file was opened again meanwhile
+		}
+		return s.closedError(err)
+	}
+}
+
+func (s *Store) closedError(err error) error {
 	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
 		return store.ErrClosed
 	}
@@ -289,11 +368,12 @@ func (s *Store) closed(err error) error {
 
 // Backup writes a consistent copy of the file to w.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
-	return s.guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) error {
-			_, err := tx.WriteTo(contextWriter{ctx, w})
+	return s.view(func(tx *bbolt.Tx) error {
+		if err := s.checkAcknowledged(newReader(tx).revision); err != nil {
 			return err
-		})
+		}
+		_, err := tx.WriteTo(contextWriter{ctx, w})
+		return err
 	})
 }
 
@@ -310,30 +390,38 @@ func (c contextWriter) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-// Check reads every page and every record and returns every fault.
+// Check checks what Open does not: bbolt's own rules, and every record. It returns every
+// fault.
 func (s *Store) Check(ctx context.Context) error {
-	if err := checkPages(s.path); err != nil { // bbolt's own check runs on a goroutine, where no fault can be caught
+	if err := s.checkLength(); err != nil { // bbolt's own check runs on a goroutine, where no fault can be caught
 		return err
 	}
-	return s.guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) error {
-			var faults []error
-			for err := range tx.Check() {
-				faults = append(faults, err)
-			}
-			for e, err := range newReader(tx).Scan(nil, nil) {
-				if err != nil {
-					faults = append(faults, fmt.Errorf("record %q: %w", e.Key, err))
-				}
-			}
-			return errors.Join(append(faults, checkTotals(tx), ctx.Err())...)
-		})
+	return s.view(func(tx *bbolt.Tx) error {
+		var faults []error
+		for err := range tx.Check() {
+			faults = append(faults, err)
+		}
+		damaged, err := checkTotals(tx)
+		return errors.Join(slices.Concat(faults, damaged, []error{err, ctx.Err()})...)
 	})
+}
+
+// checkLength demands that the file has every page that belongs to it.
+func (s *Store) checkLength() error {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = readMeta(f)
+	return err
 }
 
 // Close closes the file and unlocks it. It waits for transactions under way.
 func (s *Store) Close() error {
 	s.feed.close()
+	s.reopening.Lock()
+	defer s.reopening.Unlock()
 	_ = os.Remove(s.path + ".pid")
-	return errors.Join(s.db.Close(), s.acknowledged.close())
+	return errors.Join(s.db.Load().Close(), s.acknowledged.close())
 }

@@ -241,12 +241,18 @@ func TestUpdate_RejectsWritesAfterFullDisk(t *testing.T) {
 // called.
 func fillDisk(t *testing.T) (release func()) {
 	t.Helper()
+	return limitFileSize(t, 8192)
+}
+
+// limitFileSize makes writes beyond the first bytes of any file fail until release is called.
+func limitFileSize(t *testing.T, bytes uint64) (release func()) {
+	t.Helper()
 	signal.Ignore(syscall.SIGXFSZ)
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8192, Max: before.Max}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: before.Max}); err != nil {
 		t.Fatal(err)
 	}
 	return func() {

@@ -63,6 +63,13 @@ func (f *feed) close() {
 	}
 }
 
+// ended reports whether the feed is closed.
+func (f *feed) ended() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
+
 // after returns the changes after revision. If there are none yet, it returns a
 // channel that is closed when there are.
 func (f *feed) after(revision store.Revision) ([]store.Change, <-chan struct{}, error) {

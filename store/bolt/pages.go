@@ -49,46 +49,59 @@ func checkPages(path string) error {
 		return err
 	}
 	defer f.Close()
-	root, freelist, p, err := readMeta(f)
+	m, err := readMeta(f)
 	if err != nil {
 		return err
 	}
-	if err := p.checkTree(root, 0); err != nil {
+	p := &pages{file: f, size: m.pageSize, count: m.pages, seen: make([]bool, m.pages)}
+	if err := p.checkTree(m.root, 0); err != nil {
 		return err
 	}
-	return p.checkFreelist(freelist)
+	return p.checkFreelist(m.freelist)
 }
 
-// readMeta returns the root page and the freelist page of the newest valid meta page.
-func readMeta(f *os.File) (root, freelist uint64, p *pages, err error) {
+// meta is what a meta page says.
+type meta struct {
+	offset         int64  // of the page in the file
+	pageSize       int64  // of every page
+	pages          uint64 // all pages have lower numbers
+	transaction    uint64
+	root, freelist uint64 // pages
+}
+
+// readMeta returns the newest valid meta page.
+func readMeta(f *os.File) (newest meta, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return 0, 0, nil, err
+		return newest, err
 	}
-	var newest uint64
+	found := false
 	for _, offset := range []int64{0, int64(os.Getpagesize())} {
-		text := make([]byte, pageHeader+metaSize)
-		if _, err := f.ReadAt(text, offset); err != nil {
-			continue
+		if m, ok := readMetaAt(f, offset); ok && (!found || m.transaction > newest.transaction) {
+			newest, found = m, true
 		}
-		meta := text[pageHeader:]
-		sum := fnv.New64a()
-		_, _ = sum.Write(meta[:metaSize-8])
-		transaction := binary.NativeEndian.Uint64(meta[48:])
-		if binary.NativeEndian.Uint32(meta) != magic || binary.NativeEndian.Uint64(meta[56:]) != sum.Sum64() || p != nil && transaction <= newest {
-			continue
-		}
-		newest, root, freelist = transaction, binary.NativeEndian.Uint64(meta[16:]), binary.NativeEndian.Uint64(meta[32:])
-		p = &pages{file: f, size: int64(binary.NativeEndian.Uint32(meta[8:])), count: binary.NativeEndian.Uint64(meta[40:])}
 	}
 	switch {
-	case p == nil:
-		return 0, 0, nil, fmt.Errorf("%w: no meta page is valid", errPages)
-	case p.size < 512 || p.count > uint64(info.Size()/p.size):
-		return 0, 0, nil, fmt.Errorf("%w: the file was cut off: it has %d bytes, and %d pages of %d bytes belong to it", errPages, info.Size(), p.count, p.size)
+	case !found:
+		return newest, fmt.Errorf("%w: no meta page is valid", errPages)
+	case newest.pageSize < 512 || newest.pages > uint64(info.Size()/newest.pageSize):
+		return newest, fmt.Errorf("%w: the file was cut off: it has %d bytes, and %d pages of %d bytes belong to it", errPages, info.Size(), newest.pages, newest.pageSize)
 	}
-	p.seen = make([]bool, p.count)
-	return root, freelist, p, nil
+	return newest, nil
+}
+
+// readMetaAt returns the meta page at offset; ok is false if there is no valid one.
+func readMetaAt(f *os.File, offset int64) (m meta, ok bool) {
+	text := make([]byte, pageHeader+metaSize)
+	if _, err := f.ReadAt(text, offset); err != nil {
+		return m, false
+	}
+	body := text[pageHeader:]
+	sum := fnv.New64a()
+	_, _ = sum.Write(body[:metaSize-8])
+	m = meta{offset: offset, pageSize: int64(binary.NativeEndian.Uint32(body[8:])), root: binary.NativeEndian.Uint64(body[16:]),
+		freelist: binary.NativeEndian.Uint64(body[32:]), pages: binary.NativeEndian.Uint64(body[40:]), transaction: binary.NativeEndian.Uint64(body[48:])}
+	return m, binary.NativeEndian.Uint32(body) == magic && binary.NativeEndian.Uint64(body[56:]) == sum.Sum64()
 }
 
 // read returns a page with its overflow, and demands that nothing else led to it.

@@ -73,7 +73,11 @@ type writer struct {
 	reader
 	totals *totals
 	writes []store.Write
+	urgent bool
 }
+
+// Urgent implements [store.Urgent].
+func (w *writer) Urgent() { w.urgent = true }
 
 func (w *writer) Put(key, value []byte) error {
 	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Value: append([]byte{}, value...)})

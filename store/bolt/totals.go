@@ -52,13 +52,14 @@ func decodeTotals(text []byte) (t totals, ok bool) {
 	return totals{binary.BigEndian.Uint64(text), binary.BigEndian.Uint64(text[8:]), binary.BigEndian.Uint64(text[16:])}, true
 }
 
-// countRecords returns the totals of what is in the file, and how many records are damaged.
-func countRecords(data *bbolt.Bucket) (t totals, damaged int) {
+// countRecords returns the totals of what is in the file, and an error for each damaged
+// record.
+func countRecords(data *bbolt.Bucket) (t totals, damaged []error) {
 	c := data.Cursor()
 	for key, record := c.First(); key != nil; key, record = c.Next() {
 		t.add(key, record)
 		if _, err := verify(key, record); err != nil {
-			damaged++
+			damaged = append(damaged, err)
 		}
 	}
 	return t, damaged
@@ -66,19 +67,25 @@ func countRecords(data *bbolt.Bucket) (t totals, damaged int) {
 
 // checkTotals compares the records in the file with the totals of the last commit. A
 // damaged record explains another sum of checksums, and whoever reads it is told; no
-// damage to a value explains a missing key.
-func checkTotals(tx *bbolt.Tx) error {
+// damage to a value explains a missing key. checkTotals returns an error for each damaged
+// record too.
+func checkTotals(tx *bbolt.Tx) (damaged []error, err error) {
 	want, ok := decodeTotals(tx.Bucket(metaBucket).Get(totalsKey))
 	if !ok {
-		return fmt.Errorf("%w: the totals are damaged", store.ErrUnsound)
+		return nil, fmt.Errorf("%w: the totals are damaged", store.ErrUnsound)
 	}
 	got, damaged := countRecords(tx.Bucket(dataBucket))
+	return damaged, got.compare(want, len(damaged) > 0)
+}
+
+// compare returns an error if t are not the totals of the last change.
+func (t totals) compare(want totals, damaged bool) error {
 	switch {
-	case got.records != want.records:
-		return fmt.Errorf("%w: %d records are there, and the last change left %d", store.ErrUnsound, got.records, want.records)
-	case got.keys != want.keys:
+	case t.records != want.records:
+		return fmt.Errorf("%w: %d records are there, and the last change left %d", store.ErrUnsound, t.records, want.records)
+	case t.keys != want.keys:
 		return fmt.Errorf("%w: a record is under another key", store.ErrUnsound)
-	case got.checksums != want.checksums && damaged == 0:
+	case t.checksums != want.checksums && !damaged:
 		return fmt.Errorf("%w: a record is older than the last change", store.ErrUnsound)
 	}
 	return nil

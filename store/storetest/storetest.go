@@ -1,4 +1,5 @@
-// Package storetest has the tests that every engine of the store must pass.
+// Package storetest has the tests that every engine of the store must pass, alone and
+// under store/follow.
 package storetest
 
 import (
@@ -29,6 +30,9 @@ func Run(t *testing.T, open func(*testing.T) store.Store) {
 		"a failed update does not fail others":       testConcurrentFailures,
 		"an ended context prevents an update":        testEndedContext,
 		"a closed store returns ErrClosed":           testClosed,
+		"memory follows every change":                testMirrorFollows,
+		"memory that missed changes is loaded again": testMirrorReloads,
+		"memory ends with its store":                 testMirrorEnds,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)

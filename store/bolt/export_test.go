@@ -1,0 +1,28 @@
+package bolt
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	bbolt "go.etcd.io/bbolt"
+)
+
+// Results returns the counter of updates with result.
+func (s *Store) Results(result string) prometheus.Counter {
+	return s.metrics.transactions.WithLabelValues("update", result)
+}
+
+// ErrInjected is the error of a commit that [Store.FailCommit] fails.
+var ErrInjected = errors.New("injected: the disk fails")
+
+// FailCommit makes every commit fail until the returned function is called. If stored,
+// the commit is written nevertheless, as if only its last fsync had failed.
+func (s *Store) FailCommit(stored bool) (release func()) {
+	s.commitTx = func(tx *bbolt.Tx) error {
+		if stored {
+			return errors.Join(tx.Commit(), ErrInjected)
+		}
+		return ErrInjected
+	}
+	return func() { s.commitTx = (*bbolt.Tx).Commit }
+}
