@@ -19,6 +19,7 @@ import (
 //	session/ticket/<id>/<digest>     what a ticket may be redeemed for
 //	session/hint/<id>                the sealed ID token of a session that has not ended
 //	session/logout/<digest of jti>   a logout token that was used
+//	session/form/<user>/<digest>     a form that was sent after the sign-in
 //	session/key                      the sealing key
 //	signing/<id>                     a private key that assertions are signed with
 const (
@@ -27,6 +28,7 @@ const (
 	prefixToken   = "session/grant/"
 	prefixTicket  = "session/ticket/"
 	prefixLogout  = "session/logout/"
+	prefixForm    = "session/form/"
 	keySealing    = "session/key"
 	prefixSigning = "signing/"
 )

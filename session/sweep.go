@@ -12,7 +12,7 @@ import (
 
 const (
 	batchSize = 1000      // records in one transaction
-	keepEnded = time.Hour // how long after its lifetime a browser is still told that its session ended
+	keepEnded = time.Hour // how long after its lifetime a browser is still told that its session ended, and a form of its user is kept
 )
 
 // sweep ends the sessions that have expired and deletes those that ended long ago.
