@@ -8,7 +8,7 @@ const escape = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 
 export class Provider {
   client = {id: 'sallyport', secret: 'a secret between two programs of a test'};
-  users = ['ada', 'grace'];
+  users = ['ada', 'eve', 'grace'];
   codes = new Map();
   sessions = new Map(); // cookie → {user, sid}
   signOuts = []; // the queries of the end_session_endpoint

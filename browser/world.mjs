@@ -26,7 +26,7 @@ export class World {
     this.lobby = `http://lobby.castle.localhost:${port}`; // for everybody
     await mkdir(join(this.folder, 'secrets'));
     await writeFile(join(this.folder, 'secrets/oidc'), this.provider.client.secret);
-    const file = join(this.folder, 'sallyport.yaml');
+    const file = this.file = join(this.folder, 'sallyport.yaml');
     await writeFile(file, this.config(port, scim, ops));
     this.sallyport = spawnSallyport('serve', '--init', '-c', file);
     this.sallyport.stdout.on('data', data => this.log += data);
@@ -44,6 +44,9 @@ export class World {
     if (this.folder) await rm(this.folder, {recursive: true, force: true});
   }
 
+  // endSessions ends all sessions of a user.
+  endSessions(user) { return finish(spawnSallyport('sessions', 'end', '--user', user, '-c', this.file)); }
+
   async ready(url) {
     while (!await fetch(url).then(r => r.ok, () => false)) {
       if (this.sallyport.exitCode !== null) throw new Error(`sallyport ended with ${this.sallyport.exitCode}:\n${this.log}`);
@@ -53,7 +56,8 @@ export class World {
 
   config(port, scim, ops) {
     const {port: upstream} = this.upstream.address();
-    const route = (name, policy) => `  - {name: ${name}, host: ${name}.castle.localhost, upstream: "http://127.0.0.1:${upstream}", policy: [${policy}], owner: owner@castle.example}\n`;
+    this.abroad = `http://127.0.0.1:${upstream}`; // the application without Sallyport, as a page of another site
+    const route = (name, policy, more = '') => `  - {name: ${name}, host: ${name}.castle.localhost, upstream: "http://127.0.0.1:${upstream}", policy: [${policy}], owner: owner@castle.example${more}}\n`;
     return `public_url: ${this.login}
 listen: {public: "127.0.0.1:${port}", scim: "127.0.0.1:${scim}", ops: "127.0.0.1:${ops}"}
 tls: {off: true}
@@ -65,23 +69,27 @@ oidc: {issuer: "${this.provider.issuer}", client_id: ${this.provider.client.id},
 policies:
   - name: staff
     rules:
-      - allow: {users: [ada], methods: [GET, HEAD, POST]}
+      - allow: {users: [ada, eve], methods: [GET, HEAD, POST]}
   - name: everybody
     rules:
       - allow: {anyone: true}
 routes:
-${route('reports', 'staff')}${route('wiki', 'staff')}${route('lobby', 'everybody')}`;
+${route('reports', 'staff', `, keep_forms: true, allowed_origins: ["${this.abroad}"]`)}${route('wiki', 'staff', ', keep_forms: true')}${route('lobby', 'everybody')}`;
   }
 }
 
-// serveApplication shows what was asked for. The query of /frames names the addresses that the page shows in frames.
-function serveApplication(req, res) {
+// serveApplication shows what was asked for. The query of /frames names the addresses that the page shows in frames, that
+// of /form where its form leads.
+async function serveApplication(req, res) {
+  let body = '';
+  for await (const part of req) body += part;
   const {pathname, searchParams} = new URL(req.url, 'http://application');
   const frames = pathname === '/frames' ? searchParams.getAll('frame') : [];
-  res.setHeader('Content-Type', 'text/html');
+  res.setHeader('Content-Type', 'text/html; charset=utf-8');
   res.setHeader('Cache-Control', 'no-store');
+  const form = pathname === '/form' ? `<form method="post" action="${escape(searchParams.get('to'))}"><textarea name="text"></textarea><button>Save</button></form>` : '';
   res.end(`<!doctype html><title>Application</title><h1>${escape(req.headers['x-forwarded-user'] ?? 'nobody')}</h1>
-    <p id="asked">${escape(req.url)}</p>${frames.map(src => `<iframe src="${escape(src)}"></iframe>`).join('')}`);
+    <p id="asked">${escape(req.url)}</p>${form}${req.method === 'POST' ? `<p id="saved">${escape(new URLSearchParams(body).get('text') ?? body)}</p><p id="origin">${escape(req.headers.origin ?? '')}</p>` : ''}${frames.map(src => `<iframe src="${escape(src)}"></iframe>`).join('')}`);
 }
 
 // push creates a user as an identity provider does.

@@ -2,7 +2,8 @@
 // denied.
 //
 // Every page is one html/template in one layout, with one embedded style sheet that the Content-Security-Policy allows by
-// its hash. A page never needs a script or anything from another site.
+// its hash. So it is with the scripts of the few pages that have one; every page works without it. No page needs anything
+// from another site.
 package console
 
 import (
@@ -21,12 +22,13 @@ var files embed.FS
 
 // Pages are the parsed templates. They are safe for concurrent use.
 type Pages struct {
-	pages map[string]*template.Template
-	style string // the hash of the style sheet, as a CSP source
+	pages   map[string]*template.Template
+	style   string            // the hash of the style sheet, as a CSP source
+	scripts map[string]string // likewise of the script of a page, by the page's name
 }
 
-// names are the names of the pages; each is a file pages/NAME.html.
-var names = []string{"denied", "error", "failed", "portal", "signout", "signedout"}
+// scripts names, for each page, its script; "" for none. A page is a file pages/NAME.html, a script pages/NAME.js.
+var scripts = map[string]string{"continue": "fragment", "denied": "fragment", "error": "", "failed": "fragment", "form": "form", "portal": "", "resume": "form", "signout": "", "signedout": ""}
 
 // New parses the embedded pages.
 func New() (*Pages, error) {
@@ -34,10 +36,17 @@ func New() (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the style sheet of pages: %w", err)
 	}
-	sum := sha256.Sum256(css)
-	p := &Pages{pages: map[string]*template.Template{}, style: "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"}
-	funcs := template.FuncMap{"style": func() template.CSS { return template.CSS(css) }, "address": address}
-	for _, name := range names {
+	p := &Pages{pages: map[string]*template.Template{}, style: source(css), scripts: map[string]string{}}
+	for name, script := range scripts {
+		var js []byte
+		if script != "" {
+			if js, err = files.ReadFile("pages/" + script + ".js"); err != nil {
+				return nil, fmt.Errorf("reading the script of page %s: %w", name, err)
+			}
+			p.scripts[name] = source(js)
+		}
+		funcs := template.FuncMap{"style": func() template.CSS { return template.CSS(css) }, "address": address,
+			"script": func() template.JS { return template.JS(js) }}
 		page, err := template.New("layout.html").Funcs(funcs).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
@@ -45,6 +54,12 @@ func New() (*Pages, error) {
 		p.pages[name] = page
 	}
 	return p, nil
+}
+
+// source returns the source of a Content-Security-Policy that allows a style sheet or a script by its hash.
+func source(text []byte) string {
+	sum := sha256.Sum256(text)
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 // Person is who reads a page. The zero Person is unknown.
@@ -82,6 +97,22 @@ type Error struct {
 // Error writes e with its status.
 func (p *Pages) Error(w http.ResponseWriter, e Error) { p.show(w, e.Status, "error", e) }
 
+// Continue is the page that leads on to the identity provider, or back from it. It shows nothing unless that takes a while.
+// Its script keeps the fragment of the address, which the browser would lose at the provider. Without scripts, the browser
+// is led on all the same.
+type Continue struct {
+	Next  string // where to go on, in full
+	State string // the parameter state of the login; its first part names the fragment
+	Back  bool   // from the provider
+}
+
+// Continue writes c. The page leaves its window connected with the one that opened it, as a redirect would.
+func (p *Pages) Continue(w http.ResponseWriter, c Continue) {
+	p.headers(w.Header(), "continue", true)
+	w.Header().Del("Cross-Origin-Opener-Policy")
+	p.write(w, http.StatusOK, "continue", c)
+}
+
 // Failed is the page for a login that failed.
 type Failed struct {
 	Status  int
@@ -94,6 +125,42 @@ type Failed struct {
 // Failed writes f with its status.
 func (p *Pages) Failed(w http.ResponseWriter, f Failed) { p.show(w, f.Status, "failed", f) }
 
+// Form is the page for a form that was sent when nobody was signed in. It keeps the form, sealed, and sends it when the
+// person presses its button.
+type Form struct {
+	Status  int
+	Title   string
+	Why     string
+	From    string // the origin of the page that sent the form, if it is another
+	Method  string // what is sent, and where to
+	URL     string
+	Action  string // the same with its query
+	Sealed  string
+	SignIn  string // where to sign in first; "" for no link
+	Auto    bool   // a script presses the button
+	Request string
+}
+
+// Form writes f with its status. The Content-Security-Policy does not restrict form-action: browsers apply it to the
+// redirects of the application as well, and those may lead anywhere. Like [Pages.Continue], it leaves its window connected.
+func (p *Pages) Form(w http.ResponseWriter, f Form) {
+	p.headers(w.Header(), "form", false)
+	w.Header().Del("Cross-Origin-Opener-Policy")
+	p.write(w, f.Status, "form", f)
+}
+
+// Resume is the page after the sign-in that sends the form which the browser's tab keeps. Without a script it sends
+// nothing.
+type Resume struct {
+	Person Person
+}
+
+// Resume writes r. Its Content-Security-Policy is as that of [Pages.Form].
+func (p *Pages) Resume(w http.ResponseWriter, r Resume) {
+	p.headers(w.Header(), "resume", false)
+	p.write(w, http.StatusOK, "resume", r)
+}
+
 // SignOut is the page with the button to sign out. A link alone cannot sign out.
 type SignOut struct {
 	Person   Person
@@ -105,7 +172,7 @@ type SignOut struct {
 // SignOut writes s. If s has a ReturnTo or a SignIn, the Content-Security-Policy does not restrict form-action: browsers
 // apply it to the redirects after the form as well, and those may lead to another host of ours, or to a login anywhere.
 func (p *Pages) SignOut(w http.ResponseWriter, s SignOut) {
-	p.headers(w.Header(), s.ReturnTo == "" && s.SignIn == "")
+	p.headers(w.Header(), "signout", s.ReturnTo == "" && s.SignIn == "")
 	p.write(w, http.StatusOK, "signout", s)
 }
 
@@ -144,7 +211,7 @@ func (p *Pages) Portal(w http.ResponseWriter, portal Portal) {
 
 // show writes a page whose forms may only post to this site.
 func (p *Pages) show(w http.ResponseWriter, status int, name string, content any) {
-	p.headers(w.Header(), true)
+	p.headers(w.Header(), name, true)
 	p.write(w, status, name, content)
 }
 
@@ -160,8 +227,11 @@ func (p *Pages) write(w http.ResponseWriter, status int, name string, content an
 }
 
 // headers sets the headers of a page. selfForms restricts its forms to this site.
-func (p *Pages) headers(h http.Header, selfForms bool) {
+func (p *Pages) headers(h http.Header, name string, selfForms bool) {
 	csp := "default-src 'none'; style-src " + p.style + "; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+	if script := p.scripts[name]; script != "" {
+		csp += "; script-src " + script
+	}
 	if selfForms {
 		csp += "; form-action 'self'"
 	}

@@ -10,6 +10,7 @@ import (
 	"sallyport/directory"
 	"sallyport/oidc"
 	"sallyport/proxy/internal/flow"
+	"sallyport/proxy/internal/header"
 	"sallyport/session"
 )
 
@@ -31,6 +32,9 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 	}
 	q := queryOf(req)
 	browser, here := p.browser(w, r, req), req.routing.origin(req.host)
+	if flow.HasFragment(q.Get("state")) && header.OpensWindow(r) {
+		req.fragment = q.Get("state")
+	}
 	target, _ := req.routing.resolve(browser.TargetIn(q.Get("state")), here)
 	f, ok := browser.Consume(q.Get("state"))
 	if !ok {

@@ -16,15 +16,16 @@ import (
 
 // denial is why a request is not allowed, or cannot be served.
 type denial struct {
-	reason    Reason
-	detail    string        // for the log; never for the caller
-	disclosed string        // for the caller, beside the text of the reason; "" for nothing
-	rule      string        // the rule that denied; "" if none did
-	maxAge    time.Duration // of loginTooOld: how recent a login must be
-	methods   []string      // of methodRefused: what is allowed; nil for every common method
-	instead   *meaning      // replaces the title and text of the reason; nil for those
-	login     *failedLogin  // set if a login failed
-	returnTo  string        // where another account leads; "": to what was asked for
+	reason     Reason
+	detail     string        // for the log; never for the caller
+	disclosed  string        // for the caller, beside the text of the reason; "" for nothing
+	rule       string        // the rule that denied; "" if none did
+	maxAge     time.Duration // of loginTooOld: how recent a login must be
+	methods    []string      // of methodRefused: what is allowed; nil for every common method
+	bodyUnread bool          // the body of the request is still to be read
+	instead    *meaning      // replaces the title and text of the reason; nil for those
+	login      *failedLogin  // set if a login failed
+	returnTo   string        // where another account leads; "": to what was asked for
 }
 
 // failedLogin is what the page of a failed login says.
@@ -146,6 +147,9 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, r *http.Request, req *req
 	case m.status == http.StatusForbidden:
 		p.pages.Denied(w, p.deniedPage(r, req, denied, m))
 	case m.status == http.StatusUnauthorized:
+		if denied.reason == notSignedIn && req.crossing.IsForeign() {
+			m.title, m.text = "A form of another site did not arrive", "With a form of another site, browsers do not say who you are. Nothing was sent to the application. Open it, and start again from there."
+		}
 		p.pages.Failed(w, console.Failed{Status: m.status, Title: m.title, Why: m.text, Request: req.id,
 			Retry: loginPath + "?return_to=" + url.QueryEscape(returnPage(r, req))})
 	default:
@@ -190,7 +194,7 @@ func returnPage(r *http.Request, req *request) string {
 		return asked
 	}
 	here, from := req.routing.origin(req.host), r.Header.Get("Referer")
-	if from == "" {
+	if from == "" && !req.crossing.IsChange() {
 		return asked
 	}
 	target, _ := req.routing.resolve(from, here)

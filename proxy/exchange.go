@@ -37,6 +37,9 @@ func (p *Proxy) forward(w *response.Writer, r *http.Request, live *liveRequest) 
 	}
 	ex.uses = p.usesOf(live.request)
 	if r.Body != nil && r.Body != http.NoBody {
+		if r, denied = p.resumeForm(w, r, live); denied != nil {
+			return denied
+		}
 		ex.body = &response.Body{Reader: r.Body, Uses: ex.uses} // r keeps its own body: net/http checks how far that was read
 		if limit := int64(ex.route.maxBody); limit > 0 {
 			if r.ContentLength > limit {

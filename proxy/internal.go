@@ -18,6 +18,7 @@ const (
 	mePath          = internalPrefix + "me"
 	jwksPath        = internalPrefix + "jwks.json"
 	checkPath       = internalPrefix + "check"
+	formPath        = internalPrefix + "form"
 	backchannelPath = internalPrefix + "backchannel-logout"
 )
 
@@ -35,6 +36,7 @@ var endpoints = map[string]endpoint{
 	acceptPath:      {[]string{http.MethodGet}, (*Proxy).accept},
 	logoutPath:      {[]string{http.MethodGet, http.MethodHead, http.MethodPost}, (*Proxy).logout},
 	backchannelPath: {[]string{http.MethodPost}, (*Proxy).backchannel},
+	formPath:        {[]string{http.MethodGet, http.MethodHead}, (*Proxy).form},
 	mePath:          {[]string{http.MethodGet, http.MethodHead}, (*Proxy).me},
 	jwksPath:        {[]string{http.MethodGet, http.MethodHead}, (*Proxy).jwks},
 	"/":             {[]string{http.MethodGet, http.MethodHead}, (*Proxy).portal}, // of public_url, where no route is

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/console"
 	"sallyport/oidc"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/flow"
+	"sallyport/proxy/internal/header"
 	"sallyport/session"
 )
 
@@ -97,6 +99,10 @@ func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request,
 	if err := browser.Store(f); err != nil {
 		return deny(sessionUnavailable, err.Error())
 	}
+	if header.OpensWindow(r) {
+		p.pages.Continue(w, console.Continue{Next: location, State: started.State + "." + carry})
+		return nil
+	}
 	redirect(w, http.StatusFound, location)
 	return nil
 }
@@ -136,7 +142,7 @@ func (p *Proxy) currentSession(r *http.Request, req *request) (*session.Session,
 func (p *Proxy) redirectBack(w http.ResponseWriter, r *http.Request, req *request, current *session.Session, target flow.Target, binding string) *denial {
 	host, _ := req.routing.HostOf(target.Origin)
 	if host == req.host {
-		redirect(w, http.StatusFound, target.String())
+		p.leadBack(w, req, target.String())
 		return nil
 	}
 	if binding == "" {
@@ -145,7 +151,7 @@ func (p *Proxy) redirectBack(w http.ResponseWriter, r *http.Request, req *reques
 			return deny(sessionUnavailable, err.Error())
 		}
 		q := url.Values{"handoff": {handoff}, "return_to": {target.Path}}
-		redirect(w, http.StatusFound, target.Origin+loginPath+"?"+q.Encode())
+		p.leadBack(w, req, target.Origin+loginPath+"?"+q.Encode())
 		return nil
 	}
 	ticket, err := p.sessions.Ticket(r.Context(), current.ID, host, binding)
@@ -156,8 +162,17 @@ func (p *Proxy) redirectBack(w http.ResponseWriter, r *http.Request, req *reques
 		return deny(sessionUnavailable, err.Error())
 	}
 	q := url.Values{"ticket": {ticket}, "bind": {binding}, "return_to": {target.Path}}
-	redirect(w, http.StatusFound, target.Origin+acceptPath+"?"+q.Encode())
+	p.leadBack(w, req, target.Origin+acceptPath+"?"+q.Encode())
 	return nil
+}
+
+// leadBack leads a browser on, with the fragment that it kept at the provider if it kept one.
+func (p *Proxy) leadBack(w http.ResponseWriter, req *request, location string) {
+	if req.fragment == "" {
+		redirect(w, http.StatusFound, location)
+		return
+	}
+	p.pages.Continue(w, console.Continue{Next: location, State: req.fragment, Back: true})
 }
 
 // isGone reports whether err means that there is no such session, or no longer.

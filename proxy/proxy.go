@@ -63,8 +63,9 @@ type Proxy struct {
 
 // pools are memory that requests reuse.
 type pools struct {
-	buffers        sync.Pool // of *[32 << 10]byte, through which responses are copied
-	policyRequests sync.Pool // of *policy.Request: the parts of a rule are function values, so what Decide is given escapes
+	buffers        sync.Pool     // of *[32 << 10]byte, through which responses are copied
+	forms          chan struct{} // a place for each form whose body is in memory
+	policyRequests sync.Pool     // of *policy.Request: the parts of a rule are function values, so what Decide is given escapes
 }
 
 // throttles limit clients by address.
@@ -85,6 +86,7 @@ func New(parts Parts) (*Proxy, error) {
 		metrics: newMetrics(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{
 			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
+			forms:          make(chan struct{}, maxForms),
 			policyRequests: sync.Pool{New: func() any { return new(policy.Request) }},
 		},
 		throttles: throttles{
@@ -153,7 +155,9 @@ func (p *Proxy) handle(w *response.Writer, r *http.Request, serve func(*response
 		w.Header()["Set-Cookie"] = cookies
 	}
 	p.logDenial(req, denied)
-	p.writeDenial(w, r, req, denied)
+	if !p.writeForm(w, r, req, denied) {
+		p.writeDenial(w, r, req, denied)
+	}
 }
 
 // reloaded is returned by serve if the settings changed before the request was live. It is then served by the new ones.
@@ -186,6 +190,7 @@ func (p *Proxy) serve(w *response.Writer, r *http.Request, req *request) *denial
 	}
 	decided := p.decide(req.routing, req, req.received)
 	if denied := p.recordDecision(req, decided); denied != nil { // before the request is forwarded
+		denied.bodyUnread = true
 		return denied
 	}
 	live.decideAgainAt(decided.decision.Until)

@@ -48,6 +48,7 @@ type sender struct {
 type presented struct {
 	preflight    bool // a CORS preflight request that the route lets through without a caller
 	crossing     origin.Request
+	fragment     string // the state of the login for which the browser keeps a fragment; "" for none
 	sessionError Reason // why the session cookie that was sent is not valid; "" if none was sent
 }
 

@@ -50,6 +50,7 @@ type route struct {
 	lenient           bool           // accepts lenient paths
 	countPings        bool           // pings of the application count as use of the session
 	passPreflights    bool           // lets CORS preflight requests through without a caller
+	keepForms         bool           // keeps forms for after the sign-in
 	origins           origin.Rules
 	maxBody           int    // bytes; 0: no limit
 	stripPath         string // leading segments that the upstream does not receive; "" for none
@@ -194,7 +195,7 @@ func compileRules(s Settings) (*routing, error) {
 // compileRoute compiles one route of s, without its upstream. folding are the hosts whose upstreams ignore case.
 func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, error) {
 	r := &route{name: settings.Name, owner: settings.Owner, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
-		passPreflights: settings.Preflight == passPreflight, countPings: settings.CountPings, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
+		passPreflights: settings.Preflight == passPreflight, countPings: settings.CountPings, keepForms: settings.KeepForms, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
 	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error

@@ -35,6 +35,7 @@ type Route struct {
 	Preflight         string        `yaml:"cors_preflight" doc:"decide (default): like any request; pass: CORS preflight requests, which browsers send without credentials, reach the upstream"`
 	AllowedOrigins    []string      `yaml:"allowed_origins" doc:"other origins, such as https://shop.example.com, whose pages may open WebSockets, send changes and read denials with a person's session; none when absent"`
 	CrossOrigin       string        `yaml:"cross_origin" doc:"what happens to a request that is not GET, HEAD or OPTIONS and that a page of another origin sends with a person's session: reject, or allow; reject when absent, but allow hosts of the same site where cors_preflight is pass and allowed_origins is absent"`
+	KeepForms         bool          `yaml:"keep_forms" doc:"where a form is sent after its session has run out, or by another site, keep it and offer to send it after the sign-in: 1 MiB at most, no files"`
 	Rewrite           *Rewrite      `yaml:"rewrite" doc:"gives the upstream another path than the one that was decided"`
 	RequestHeaders    HeaderEdits   `yaml:"request_headers" doc:"changes what the upstream is sent"`
 	ResponseHeaders   HeaderEdits   `yaml:"response_headers" doc:"changes what the client is sent"`

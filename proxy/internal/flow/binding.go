@@ -3,6 +3,7 @@ package flow
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -30,25 +31,40 @@ import (
 // useless without the cookie.
 //
 // Tabs and frames: each step 2 sets a cookie of its own, named after its digest, so parallel responses do not overwrite
-// each other. They exist between steps 2 and 4 only; the oldest go when all together exceed maxBindingBytes.
+// each other. They exist between steps 2 and 4 only; the oldest go when all together exceed their bound.
 const (
-	bindingCookie   = session.CookieName + "-bind-"
 	bindingLifetime = 5 * time.Minute
-	maxBindingBytes = 4 << 10 // of all binding cookies of a browser on one host
 	handoffPurpose  = "handoff"
 )
 
+// binding is a kind of cookie that binds something to a browser. Each has 256 random bits and is named after its digest.
+type binding struct {
+	prefix   string
+	lifetime time.Duration
+	max      int // bytes of all that a browser has of a host; the oldest are deleted first
+}
+
+var (
+	handoffs = binding{session.CookieName + "-bind-", bindingLifetime, 4 << 10}
+	forms    = binding{session.CookieName + "-form-", FormLifetime, 1 << 10}
+)
+
 // Bind gives the browser a binding cookie and returns its digest.
-func (b Browser) Bind() (bind string) {
+func (b Browser) Bind() string { return b.bind(handoffs) }
+
+func (b Browser) bind(kind binding) (digest string) {
 	var bits [32]byte
 	_, _ = rand.Read(bits[:]) // never fails
 	value := strconv.FormatInt(b.Received.Unix(), 36) + "." + base64.RawURLEncoding.EncodeToString(bits[:])
-	bind = bindingOf(value)
-	name := bindingName(bind)
-	b.clearSurplus(bindingCookie, maxBindingBytes-len(name)-len(value), bindingAge)
-	b.setCookie(name, value, bindingLifetime)
-	return bind
+	digest = bindingOf(value)
+	name := kind.name(digest)
+	b.clearSurplus(kind.prefix, kind.max-len(name)-len(value), bindingAge)
+	b.setCookie(name, value, kind.lifetime)
+	return digest
 }
+
+// name returns the name of the cookie with a digest.
+func (kind binding) name(digest string) string { return kind.prefix + digest[:8] }
 
 // bindingAge returns when a binding cookie was made; 0 if it is none of ours.
 func bindingAge(_, value string) int64 {
@@ -63,20 +79,26 @@ func bindingOf(cookie string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// bindingName returns the name of the binding cookie with a digest.
-func bindingName(bind string) string { return bindingCookie + bind[:8] }
-
 // TakeBinding returns the digest of the binding cookie that bind names, and deletes the cookie. The digest is that of
 // nothing if the browser has no such cookie.
 func (b Browser) TakeBinding(bind string) string {
 	if !isRandomToken(bind) {
 		return bindingOf("")
 	}
-	value, ok := session.OneCookie(b.Request.Header, bindingName(bind))
+	value, ok := session.OneCookie(b.Request.Header, handoffs.name(bind))
 	if ok {
-		b.clearCookies([]string{bindingName(bind)})
+		b.clearCookies([]string{handoffs.name(bind)})
 	}
 	return bindingOf(value)
+}
+
+// isBound reports whether the browser has the cookie with a digest.
+func (b Browser) isBound(kind binding, digest string) bool {
+	if !isRandomToken(digest) {
+		return false
+	}
+	value, ok := session.OneCookie(b.Request.Header, kind.name(digest))
+	return ok && subtle.ConstantTimeCompare([]byte(bindingOf(value)), []byte(digest)) == 1
 }
 
 // SealHandoff returns the handoff of a session to a host.

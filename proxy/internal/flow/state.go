@@ -28,9 +28,16 @@ func (b Browser) SealTarget(target Target) (sealed string, complete bool, err er
 // TargetIn returns the target that was sealed in state; "" for a state that is not ours.
 func (b Browser) TargetIn(state string) string {
 	_, carry, _ := strings.Cut(state, ".")
+	carry, _, _ = strings.Cut(carry, ".") // before the mark of a fragment
 	text, err := b.Sessions.Unseal(statePurpose, b.Host, carry)
 	if err != nil {
 		return ""
 	}
 	return string(text)
+}
+
+// HasFragment reports whether our page wrote into state that the browser keeps the fragment of the target (see
+// [sallyport/console.Continue]). Anybody can write that: it only leads to the page that looks for the fragment.
+func HasFragment(state string) bool {
+	return strings.HasSuffix(state, ".f") && strings.Count(state, ".") == 2
 }

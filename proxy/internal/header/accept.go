@@ -18,6 +18,13 @@ func Navigates(r *http.Request, method string) bool {
 	return WantsPage(r)
 }
 
+// OpensWindow reports whether a browser opens a page in a window or tab of its own, where our pages can run their scripts.
+// Programs that only follow redirects do not look like one.
+func OpensWindow(r *http.Request) bool {
+	return r.Method == http.MethodGet && IsSingle(r.Header["Sec-Fetch-Mode"], "navigate") && IsSingle(r.Header["Sec-Fetch-Dest"], "document") &&
+		strings.HasPrefix(r.UserAgent(), "Mozilla/")
+}
+
 // WantsPage reports whether a person would read the response: it is not for a script, and the client accepts HTML and
 // does not prefer JSON to it.
 func WantsPage(r *http.Request) bool {

@@ -131,6 +131,17 @@ func (w *Writer) LimitDrain() {
 	w.setDrainDeadlines()
 }
 
+// LimitBody bounds how long the client may take to send its body where a denial reads it.
+func (w *Writer) LimitBody(timeout time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.drainBy = time.Now().Add(timeout)
+	_ = w.control.SetReadDeadline(w.drainBy)
+	if w.HTTP1 {
+		_ = w.control.SetWriteDeadline(w.drainBy.Add(w.Stall))
+	}
+}
+
 func (w *Writer) setDrainDeadlines() {
 	if !w.HTTP1 {
 		return
