@@ -50,8 +50,8 @@ func headEnd(seen []byte, offset int) int {
 	}
 }
 
-// checkHead rejects a header with NUL, a CR inside a line, a field without a valid name, an invalid status, or a version
-// other than HTTP/1.0 and HTTP/1.1 (RFC 9112 §2.2, §5.1, RFC 9110 §5.5). unambiguous reports whether it is HTTP/1.1, all its lines end in
+// checkHead rejects a header with NUL, a CR inside a line, a field without a valid name, an invalid status or length, or a
+// version other than HTTP/1.0 and HTTP/1.1 (RFC 9112 §2.2, §5.1, RFC 9110 §5.5). unambiguous reports whether it is HTTP/1.1, all its lines end in
 // CRLF, none is folded, at most one says how long the body is, and none announces a body that the response does not have
 // (RFC 9112 §5.2, §6.3): some servers send it all the same.
 func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
@@ -71,13 +71,13 @@ func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
 		line, crlf := bytes.CutSuffix(line, []byte("\r"))
 		folded := len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
 		name, value, _ := bytes.Cut(line, []byte(":"))
-		encoding := bytes.EqualFold(name, []byte("Transfer-Encoding"))
+		encoding, length := bytes.EqualFold(name, []byte("Transfer-Encoding")), bytes.EqualFold(name, []byte("Content-Length"))
 		switch {
-		case bytes.ContainsAny(line, "\x00\r"), !folded && !isToken(name), encoding && !modern:
+		case bytes.ContainsAny(line, "\x00\r"), !folded && !isToken(name), encoding && !modern, length && !isNumber(value):
 			return false, errInvalidHead
 		case encoding:
 			lengths, chunked = lengths+1, true
-		case bytes.EqualFold(name, []byte("Content-Length")):
+		case length:
 			lengths, long = lengths+1, long || string(bytes.TrimSpace(value)) != "0"
 		}
 		unambiguous = unambiguous && crlf && !folded
@@ -89,6 +89,12 @@ func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
 		unambiguous = unambiguous && !chunked
 	}
 	return unambiguous && modern && lengths <= 1, nil
+}
+
+// isNumber reports whether a Content-Length is one number (RFC 9110 §8.6).
+func isNumber(value []byte) bool {
+	value = bytes.Trim(value, " \t")
+	return len(value) > 0 && len(bytes.Trim(value, "0123456789")) == 0
 }
 
 // isToken reports whether name may be the name of a field (RFC 9110 §5.6.2).
