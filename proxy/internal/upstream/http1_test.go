@@ -404,3 +404,16 @@ func FuzzHTTP1Transport(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkCheckHead measures the look at the header of one response.
+func BenchmarkCheckHead(b *testing.B) {
+	head := []byte("HTTP/1.1 200 OK\r\nDate: Sat, 28 Nov 2026 20:00:00 GMT\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 1024\r\n" +
+		"Cache-Control: private, max-age=0\r\nEtag: \"33a64df551425fcc55e4d42a148795d9f25f89d4\"\r\nVary: Accept-Encoding\r\nX-Frame-Options: DENY\r\nServer: x\r\n")
+	r := &http.Request{Method: http.MethodGet}
+	b.ReportAllocs()
+	for b.Loop() {
+		if ok, err := checkHead(r, head); !ok || err != nil {
+			b.Fatal(ok, err)
+		}
+	}
+}

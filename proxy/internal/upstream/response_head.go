@@ -51,9 +51,9 @@ func headEnd(seen []byte, offset int) int {
 }
 
 // checkHead rejects a header with NUL, a CR inside a line, a field without a valid name, an invalid status or length, or a
-// version other than HTTP/1.0 and HTTP/1.1 (RFC 9112 §2.2, §5.1, RFC 9110 §5.5). unambiguous reports whether it is HTTP/1.1, all its lines end in
-// CRLF, none is folded, at most one says how long the body is, and none announces a body that the response does not have
-// (RFC 9112 §5.2, §6.3): some servers send it all the same.
+// version other than HTTP/1.0 and HTTP/1.1 (RFC 9112 §2.2, §5.1, RFC 9110 §5.5). unambiguous reports whether it is
+// HTTP/1.1, all its lines end in CRLF, none is folded, at most one says how long the body is, and none announces a body
+// that the response does not have (RFC 9112 §5.2, §6.3): some servers send it all the same.
 func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
 	status, fields, _ := bytes.Cut(head, []byte("\n"))
 	status, unambiguous = bytes.CutSuffix(status, []byte("\r"))
@@ -61,7 +61,7 @@ func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
 	if !modern {
 		code, _ = bytes.CutPrefix(status, []byte("HTTP/1.0 "))
 	}
-	if len(code) == len(status) || len(code) == 0 || code[0] < '1' || code[0] > '9' || bytes.ContainsAny(code, "\x00\r") {
+	if len(code) == len(status) || len(code) == 0 || code[0] < '1' || code[0] > '9' || hasControl(code) {
 		return false, errInvalidHead
 	}
 	lengths, chunked, long := 0, false, false // what the fields say about the body
@@ -73,7 +73,7 @@ func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		encoding, length := bytes.EqualFold(name, []byte("Transfer-Encoding")), bytes.EqualFold(name, []byte("Content-Length"))
 		switch {
-		case bytes.ContainsAny(line, "\x00\r"), !folded && !isToken(name), encoding && !modern, length && !isNumber(value):
+		case hasControl(line), !folded && !isToken(name), encoding && !modern, length && !isNumber(value):
 			return false, errInvalidHead
 		case encoding:
 			lengths, chunked = lengths+1, true
@@ -91,14 +91,36 @@ func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
 	return unambiguous && modern && lengths <= 1, nil
 }
 
+// hasControl reports whether a line has bytes at which some readers end it.
+func hasControl(line []byte) bool {
+	return bytes.IndexByte(line, 0) >= 0 || bytes.IndexByte(line, '\r') >= 0
+}
+
 // isNumber reports whether a Content-Length is one number (RFC 9110 §8.6).
 func isNumber(value []byte) bool {
 	value = bytes.Trim(value, " \t")
-	return len(value) > 0 && len(bytes.Trim(value, "0123456789")) == 0
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(value) > 0
 }
 
-// isToken reports whether name may be the name of a field (RFC 9110 §5.6.2).
+// tokenBytes says which bytes the name of a field may have (RFC 9110 §5.6.2).
+var tokenBytes = func() (table [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
+		table[c] = true
+	}
+	return table
+}()
+
+// isToken reports whether name may be the name of a field.
 func isToken(name []byte) bool {
-	const chars = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	return len(name) > 0 && len(bytes.Trim(name, chars)) == 0
+	for _, c := range name {
+		if !tokenBytes[c] {
+			return false
+		}
+	}
+	return len(name) > 0
 }
