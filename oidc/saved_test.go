@@ -1,10 +1,10 @@
 package oidc_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -256,7 +256,7 @@ func TestKeepKeys_SeparatesIssuers(t *testing.T) {
 		}
 	}
 	stop()
-	if len(store.saved) != 2 || fmt.Sprint(store.saved[first.settings.Issuer]) == fmt.Sprint(store.saved[second.settings.Issuer]) {
+	if len(store.saved) != 2 || bytes.Equal(store.saved[first.settings.Issuer], store.saved[second.settings.Issuer]) {
 		t.Errorf("saved: %q", store.saved)
 	}
 }

@@ -15,7 +15,7 @@ var errRecord = errors.New("the record is not what was written")
 // with it. A damaged token only denies somebody, and would be seen by nobody else.
 func Inspect(e store.Entry) (ours bool, err error) {
 	prefix, rest, _ := strings.Cut(string(e.Key), "/")
-	ok := true
+	var ok bool
 	switch prefix += "/"; {
 	case string(e.Key) == logCountKey:
 		_, err := strconv.ParseUint(string(e.Value), 10, 63)

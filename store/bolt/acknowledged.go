@@ -15,7 +15,7 @@ import (
 // The file beside the store has two slots, which are written in turn, so that a write
 // that is cut short leaves the other slot. It never grows: a full disk does not matter.
 const (
-	slotSize = 48   // magic (8), revision (8), totals (24), reserved (4), checksum (4)
+	slotSize = 48   // magic (8), revision (8), totals (24), zero (4), checksum (4)
 	slotGap  = 4096 // the distance of the slots: they are never on the same page
 )
 
