@@ -48,11 +48,19 @@ func (p *Proxy) forward(w *response.Writer, r *http.Request, live *liveRequest) 
 			ex.body.Reader = http.MaxBytesReader(nil, r.Body, limit) // without w, which is written to at the same time
 		}
 		if !isGRPC(r) {
-			ex.body.StallTimeout, ex.body.OnStall = w.Stall, func() { live.stop(response.ByStall) }
+			ex.body.StallTimeout, ex.body.Pace, ex.body.OnStall = w.Stall, ex.pace(), live.stop
 		}
 	}
 	defer ex.end()
 	return ex.roundTrip(r)
+}
+
+// pace returns how fast the body must arrive: if nobody is signed in, at limits.min_body_rate.
+func (req *request) pace() response.Pace {
+	if req.caller != nil {
+		return response.Pace{}
+	}
+	return req.routing.pace
 }
 
 // end reports the end of the exchange, unless it goes on as a tunnel.
@@ -119,6 +127,8 @@ func (ex *exchange) fail(err error) *denial {
 		return nil
 	case cut != nil:
 		return cut
+	case ex.rw.StopCause() == response.BySlow, ex.rw.StopCause() == response.ByStall:
+		return deny(bodyTooSlow, "")
 	case ex.live.ctx.Err() != nil, errors.Is(err, response.ErrStopped):
 		ex.by = response.ByClient
 		return deny(clientGone, "")

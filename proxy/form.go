@@ -129,7 +129,7 @@ func (p *Proxy) resumeForm(w *response.Writer, r *http.Request, live *liveReques
 		r.ContentLength < int64(len(formPrefix)) || len(r.Header["Expect"]) > 0 {
 		return r, nil
 	}
-	in := &response.Body{Reader: r.Body, StallTimeout: w.Stall, OnStall: func() { live.stop(response.ByStall) }}
+	in := &response.Body{Reader: r.Body, StallTimeout: w.Stall, Pace: req.pace(), OnStall: live.stop}
 	body := bufio.NewReader(in)
 	start, _ := body.Peek(len(formPrefix))
 	resumed := r.WithContext(r.Context()) // r keeps its own body: net/http checks how far that was read

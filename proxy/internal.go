@@ -46,7 +46,7 @@ var endpoints = map[string]endpoint{
 func (p *Proxy) serveInternal(w *response.Writer, r *http.Request, req *request) *denial {
 	w.LimitDrain()
 	if w.HasBody && !w.HTTP1 {
-		r.Body = &response.Body{Reader: r.Body, StallTimeout: response.DrainTimeout, OnStall: func() { w.Stop(response.ByStall) }}
+		r.Body = &response.Body{Reader: r.Body, StallTimeout: response.DrainTimeout, OnStall: w.Stop}
 	}
 	private(w.Header())
 	e, ok := endpoints[req.path]

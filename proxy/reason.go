@@ -13,6 +13,7 @@ const (
 	badRequest    Reason = "bad_request"
 	methodRefused Reason = "method_refused"
 	bodyTooLarge  Reason = "body_too_large"
+	bodyTooSlow   Reason = "body_too_slow"
 	formRejected  Reason = "form_rejected" // a form that is sent again after a sign-in, and must not be
 	crossOrigin   Reason = "cross_origin"  // another site submitted a form of ours
 	clientGone    Reason = "client_gone"   // nobody is left to receive a response
@@ -66,6 +67,7 @@ var meanings = map[Reason]meaning{
 	badRequest:          {http.StatusBadRequest, "The request is not valid", "The request could not be understood."},
 	methodRefused:       {http.StatusMethodNotAllowed, "That method is not allowed", "This address does not accept requests with that method."},
 	bodyTooLarge:        {http.StatusRequestEntityTooLarge, "That is too large", "What you sent is larger than this application accepts."},
+	bodyTooSlow:         {http.StatusRequestTimeout, "That took too long", "What you sent did not arrive in time. Try again, on a better connection if you can."},
 	formRejected:        {http.StatusBadRequest, "This form cannot be sent again", "It was sent already, was kept for more than two hours, or was filled in by somebody else or in another browser. See in the application whether it arrived; if it did not, fill it in again."},
 	crossOrigin:         {http.StatusForbidden, "That came from another site", "Another site tried to do this in your name. If you want to do it, do it from here."},
 	clientGone:          {statusClientGone, "The client is gone", "The client closed the connection before the response."},

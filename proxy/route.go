@@ -15,6 +15,7 @@ import (
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/origin"
+	"sallyport/proxy/internal/response"
 )
 
 // routing is the compiled settings in force. It is immutable: new settings replace it as a whole.
@@ -34,6 +35,7 @@ type routing struct {
 
 	maxLive int           // live requests at once
 	stall   time.Duration // see Limits
+	pace    response.Pace // of the bodies of anonymous requests
 }
 
 // route is a compiled [Route].
@@ -165,7 +167,8 @@ func compileRules(s Settings) (*routing, error) {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
 	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), stripped: header.Stripped(identityNames(s.IdentityHeaders)...), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
-		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall)}
+		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall),
+		pace: response.Pace{BytesPerSecond: cmp.Or(s.Limits.MinBodyRate, defaultLimits.MinBodyRate), Tolerance: slowTimeout}}
 	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}

@@ -38,11 +38,32 @@ type ForwardAuth struct {
 type Limits struct {
 	LiveRequests int `yaml:"live_requests" doc:"live requests on all routes, WebSockets and streams included; count 64 KiB of memory for each"`
 
+	MinBodyRate int `yaml:"min_body_rate" doc:"bytes a second that the body of an anonymous request must have on average; a slower one gets 408 after 20 seconds. gRPC streams may be slower"`
+
 	Stall time.Duration `yaml:"stall" doc:"how long the client may send nothing of a request's body, or receive nothing of a response, until the request ends; gRPC streams may be silent for longer"`
 }
 
 // defaultLimits apply where a limit is absent or 0.
-var defaultLimits = Limits{LiveRequests: 20_000, Stall: time.Minute}
+var defaultLimits = Limits{LiveRequests: 20_000, MinBodyRate: 240, Stall: time.Minute}
+
+// slowTimeout is how long the body of an anonymous request may be slower than min_body_rate.
+const slowTimeout = 20 * time.Second
+
+// check reports limits that nothing could be served with, or that bound nothing.
+func (l Limits) check(fault func(path, problem string)) {
+	switch n := l.LiveRequests; {
+	case n < 0:
+		fault("limits.live_requests", fmt.Sprintf("%d is negative; write a number such as 20000", n))
+	case n > 10_000_000:
+		fault("limits.live_requests", fmt.Sprintf("%d is more than one server can have; write at most 10000000", n))
+	}
+	if n := l.MinBodyRate; n < 0 || n > 1<<20 {
+		fault("limits.min_body_rate", fmt.Sprintf("%d is not between 1 and 1048576 bytes a second; write a number such as 240", n))
+	}
+	if l.Stall < 0 || l.Stall > time.Hour {
+		fault("limits.stall", fmt.Sprintf("%s is not between 1ms and 1h; write for example 1m", l.Stall))
+	}
+}
 
 // IdentityHeaders names the headers that tell an upstream who is calling. A header with an empty name is not set. Every
 // spelling of the others is removed from the request first. Values are ASCII: any other byte, and "%", is
@@ -76,12 +97,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 			fault(fmt.Sprintf("trusted_proxies[%d]", i), err.Error())
 		}
 	}
-	if n := s.Limits.LiveRequests; n < 0 {
-		fault("limits.live_requests", fmt.Sprintf("%d is negative; write a number such as 20000", n))
-	}
-	if s.Limits.Stall < 0 {
-		fault("limits.stall", "write for example 1m")
-	}
+	s.Limits.check(fault)
 	s.IdentityHeaders.check(fault)
 	if _, err := readSecret(s.ForwardAuth.SecretFile); err != nil {
 		fault("forward_auth.secret_file", err.Error())

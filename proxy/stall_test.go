@@ -118,6 +118,64 @@ func TestRequestBody_MayBeSlow(t *testing.T) {
 	}
 }
 
+// trickle is a body of which a byte arrives every 50 ms, up to a size.
+type trickle struct{ left int }
+
+func (b *trickle) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(50 * time.Millisecond)
+	b.left--
+	return copy(p[:1], "x"), nil
+}
+
+// TestRequestBody_TooSlow checks that a body that arrives too slowly gets 408 and the end of its connection or stream, if
+// the caller is not signed in; that of a caller who is signed in may be as slow, as long as it does not pause for
+// limits.stall.
+func TestRequestBody_TooSlow(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
+	w.proxy.routing.Load().pace.Tolerance = 2 * time.Second // instead of slowTimeout
+	_, cookie := w.signIn("alice", openHost)
+	token := w.token("alice", nil)
+	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
+	var all sync.WaitGroup
+	for _, h2 := range []bool{false, true} {
+		for name, c := range map[string]struct {
+			headers []string
+			want    int
+		}{"anonymous": {nil, 408}, "session": {[]string{"Cookie", cookie}, 200}, "bearer": {[]string{"Authorization", "Bearer " + token}, 200},
+			"made-up token":    {[]string{"Authorization", "Bearer x"}, 408},
+			"anonymous stream": {[]string{"Content-Type", "application/grpc"}, map[bool]int{true: 200, false: 408}[h2]}} {
+			client := w.client(h2)
+			all.Go(func() {
+				res, body := w.send(client, "POST", "https://"+openHost+"/", &trickle{60}, c.headers...)
+				if res.StatusCode != c.want {
+					t.Errorf("%s, HTTP/2 %v: %d %s", name, h2, res.StatusCode, body)
+				}
+				if c.want == 408 && !h2 && !res.Close {
+					t.Errorf("%s: the connection stays open", name)
+				}
+			})
+		}
+	}
+	for _, name := range []string{"anonymous", "session"} {
+		conn := w.sendRaw("POST / HTTP/1.1\r\nHost: " + openHost + "\r\n" + map[string]string{"session": "Cookie: " + cookie + "\r\n"}[name] + "Content-Length: 2\r\n\r\nx")
+		all.Go(func() {
+			if response, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(response), "HTTP/1.1 408 ") {
+				t.Errorf("%s, paused: %q, %v", name, response, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := w.metric("sallyport_live_ended_total", "route", "open", "by", "slow"); n != 5 {
+		t.Errorf("%v slow bodies are counted", n)
+	}
+	if n := w.metric("sallyport_http_requests_total", "route", "open", "code", "408"); n != 7 {
+		t.Errorf("%v requests with 408 are counted", n)
+	}
+}
+
 // TestResponse_Stalls checks that a response is ended if its client reads nothing over HTTP/1.1, or opens no
 // flow-control window over HTTP/2 (CVE-2019-9511, CVE-2019-9517).
 func TestResponse_Stalls(t *testing.T) {

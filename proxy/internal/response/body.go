@@ -12,11 +12,22 @@ import (
 type Body struct {
 	io.Reader
 	complete, failed, closed atomic.Bool
-	received                 atomic.Int64  // bytes read so far
-	StallTimeout             time.Duration // for one read; 0: none
-	OnStall                  func()        // called when a read takes longer
+	received                 atomic.Int64 // bytes read so far
+	reading                  sync.Mutex   // held during a read
 	Uses                     Uses
-	reading                  sync.Mutex // held during a read
+
+	StallTimeout time.Duration // for one read; 0: none
+	Pace         Pace          // the zero value: none
+	OnStall      func(Cause)   // called when a read takes longer, with ByStall, or when the body is slower, with BySlow
+
+	overdue time.Duration // how far the client is behind the pace; used during a read
+}
+
+// Pace is how fast a body must arrive. It may be slower for a while, and fall behind as much as it would take to wait for
+// Tolerance.
+type Pace struct {
+	BytesPerSecond int
+	Tolerance      time.Duration
 }
 
 // Read reads the body, unless it was closed.
@@ -26,10 +37,14 @@ func (b *Body) Read(p []byte) (int, error) {
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	if b.StallTimeout > 0 {
-		defer time.AfterFunc(b.StallTimeout, b.OnStall).Stop()
+	if timeout, cause := b.timeout(); timeout > 0 {
+		defer time.AfterFunc(timeout, func() { b.OnStall(cause) }).Stop()
 	}
+	begun := time.Now()
 	n, err := b.Reader.Read(p)
+	if rate := b.Pace.BytesPerSecond; rate > 0 { // only the time of reads counts: otherwise it is the client that waits
+		b.overdue = max(0, b.overdue+time.Since(begun)-time.Duration(n)*time.Second/time.Duration(rate))
+	}
 	b.received.Add(int64(n))
 	b.Uses.note(n > 0)
 	switch {
@@ -39,6 +54,18 @@ func (b *Body) Read(p []byte) (int, error) {
 		b.failed.Store(true)
 	}
 	return n, err
+}
+
+// timeout returns how long the next read may take, and why no longer; 0 if it may take any time.
+func (b *Body) timeout() (time.Duration, Cause) {
+	if b.Pace.BytesPerSecond == 0 {
+		return b.StallTimeout, ByStall
+	}
+	slow := max(1, b.Pace.Tolerance-b.overdue)
+	if b.StallTimeout > 0 && b.StallTimeout < slow {
+		return b.StallTimeout, ByStall
+	}
+	return slow, BySlow
 }
 
 // Close makes further reads fail. It does not wait: the body of net/http would read on to its end, which the client may
