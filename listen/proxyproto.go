@@ -79,6 +79,9 @@ type proxyProtoConn struct {
 	err      error    // the connection was rejected
 }
 
+// mustSendHeader reports whether the client is the one that a header will name.
+func (c *proxyProtoConn) mustSendHeader() bool { return c.protocol.trusted(ipOf(c.Conn.RemoteAddr())) }
+
 // RemoteAddr returns the address of the client.
 func (c *proxyProtoConn) RemoteAddr() net.Addr {
 	c.once.Do(c.readHeader)

@@ -81,7 +81,7 @@ type echoServer struct {
 func newEchoServer(t testing.TB, trusts bool, certs *Certificates) *echoServer {
 	t.Helper()
 	p := NewProxyProtocol(func(peer netip.Addr) bool { return trusts && peer == netip.MustParseAddr("127.0.0.1") }, slog.New(slog.DiscardHandler))
-	s := startServer(t, Options{Certificates: certs, ProxyProtocol: p, MaxConnections: 100,
+	s := startServer(t, Options{Certificates: certs, ProxyProtocol: p, Connections: NewConnections(ConnectionLimits{Total: 100}),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RemoteAddr) })})
 	return &echoServer{s, p}
 }
@@ -234,7 +234,8 @@ func TestProxyProtocol_CloseWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLimitListener(NewProxyProtocol(func(netip.Addr) bool { return true }, slog.New(slog.DiscardHandler)).Listener(tcp), 1)
+	protocol := NewProxyProtocol(func(netip.Addr) bool { return true }, slog.New(slog.DiscardHandler))
+	l := &limitListener{Listener: protocol.Listener(tcp), connections: NewConnections(ConnectionLimits{Total: 1})}
 	defer l.Close()
 	client, err := net.Dial("tcp", tcp.Addr().String())
 	if err != nil {

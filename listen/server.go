@@ -7,7 +7,9 @@
 package listen
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,13 +18,11 @@ import (
 	"time"
 )
 
-// Grace is how long requests under way may take to finish once a [Server] is told to stop.
-const Grace = 30 * time.Second
-
 // HeaderTimeout is how long a client may take for the TLS handshake and the headers of a request.
 const HeaderTimeout = 10 * time.Second
 
 const (
+	defaultGrace  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute // for the next request on a connection
 	maxHeaderSize = 64 << 10        // bytes, all headers of a request together
 	maxStreams    = 100             // HTTP/2 streams on one connection
@@ -38,8 +38,9 @@ type Options struct {
 
 	Certificates   *Certificates  // nil means plain HTTP
 	ProxyProtocol  *ProxyProtocol // nil means that no PROXY protocol header is read
-	MaxConnections int            // further connections wait to be accepted; 0 means no limit
+	Connections    *Connections   // bounds the connections; nil means no limit
 	RequestTimeout time.Duration  // for reading a whole request, and for writing its response; 0 means none
+	Grace          time.Duration  // how long requests under way may take to finish when the server stops; 0 means 30 s
 
 	ConnContext func(context.Context, net.Conn) context.Context // as in http.Server
 }
@@ -47,6 +48,7 @@ type Options struct {
 // Server is an HTTP server on an open listener. It serves once [Server.Run] is called.
 type Server struct {
 	name     string
+	grace    time.Duration
 	listener net.Listener
 	http     *http.Server
 	cancel   context.CancelFunc // ends the contexts of all requests
@@ -61,25 +63,54 @@ func Open(o Options) (*Server, error) {
 	if o.ProxyProtocol != nil {
 		l = o.ProxyProtocol.Listener(l)
 	}
-	if o.MaxConnections > 0 {
-		l = newLimitListener(l, o.MaxConnections)
+	if o.Connections != nil {
+		l = &limitListener{Listener: l, connections: o.Connections}
 	}
 	base, cancel := context.WithCancel(context.Background())
-	return &Server{name: o.Name, listener: l, cancel: cancel, http: &http.Server{
+	return &Server{name: o.Name, grace: cmp.Or(o.Grace, defaultGrace), listener: l, cancel: cancel, http: &http.Server{
 		Handler:           o.Certificates.rejectChallengeConns(o.Handler),
 		TLSConfig:         o.Certificates.tlsConfig(),
 		ReadHeaderTimeout: HeaderTimeout,
 		ReadTimeout:       o.RequestTimeout,
 		WriteTimeout:      o.RequestTimeout,
-		ConnState:         newIdleTracker(idleTimeout).track,
+		ConnState:         trackStates(newIdleTracker(idleTimeout)),
 		MaxHeaderBytes:    maxHeaderSize,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(o.Log.With("server", o.Name).Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       o.ConnContext,
+		ConnContext:       o.connContext,
 
 		DisableGeneralOptionsHandler: true, // the handler sees OPTIONS * too
 	}}, nil
+}
+
+// trackStates returns the ConnState hook of an [http.Server].
+func trackStates(idle *idleTracker) func(net.Conn, http.ConnState) {
+	return func(nc net.Conn, state http.ConnState) {
+		idle.track(nc, state)
+		if c, ok := rawConn(nc).(*conn); ok {
+			c.of.track(c, state)
+		}
+	}
+}
+
+// connContext is the ConnContext hook of an [http.Server]. It makes [Authenticated] find the connection of a request.
+func (o Options) connContext(ctx context.Context, nc net.Conn) context.Context {
+	if c, ok := rawConn(nc).(*conn); ok {
+		ctx = context.WithValue(ctx, connKey{}, c)
+	}
+	if o.ConnContext != nil {
+		ctx = o.ConnContext(ctx, nc)
+	}
+	return ctx
+}
+
+// rawConn returns the connection under TLS.
+func rawConn(conn net.Conn) net.Conn {
+	if t, ok := conn.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return conn
 }
 
 func (o Options) listen() (net.Listener, error) {
@@ -101,7 +132,7 @@ func (s *Server) Close() error {
 	return s.listener.Close()
 }
 
-// Run serves until ctx ends or the listener fails. Requests under way may then take up to [Grace] to finish; those that
+// Run serves until ctx ends or the listener fails. Requests under way may then take up to [Options.Grace] to finish; those that
 // take longer are ended. Run returns nil if ctx ended.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
@@ -132,9 +163,14 @@ func (s *Server) serve() error {
 // shutDown lets requests under way finish within the grace period, then ends what is left. [http.Server.Shutdown] does
 // not track hijacked connections (WebSockets): canceling the context of their request ends them.
 func (s *Server) shutDown() {
-	ctx, stop := context.WithTimeout(context.Background(), Grace)
+	ctx, stop := context.WithTimeout(context.Background(), s.grace)
 	defer stop()
 	_ = s.http.Shutdown(ctx)
+	s.Abort()
+}
+
+// Abort ends every request at once.
+func (s *Server) Abort() {
 	s.cancel()
 	_ = s.http.Close()
 }

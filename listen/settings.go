@@ -54,26 +54,6 @@ const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 // Directory returns the URL of the authority's directory.
 func (a ACME) Directory() string { return cmp.Or(a.DirectoryURL, letsEncrypt) }
 
-// Limits are the keys of the section "limits" that concern connections.
-type Limits struct {
-	Connections int `yaml:"connections" doc:"connections to the public listener; more wait to be accepted"`
-}
-
-const defaultConnections = 30_000
-
-// DefaultLimits returns the limits that apply if none are configured.
-func DefaultLimits() Limits { return Limits{Connections: defaultConnections} }
-
-// MaxConnections returns the limit of connections: the default if it is configured as 0.
-func (l Limits) MaxConnections() int { return cmp.Or(l.Connections, defaultConnections) }
-
-// Check reports every fault of l by its path.
-func (l Limits) Check(fault func(path, problem string)) {
-	if l.Connections < 0 {
-		fault("connections", fmt.Sprintf("%d is negative; write a number such as %d", l.Connections, defaultConnections))
-	}
-}
-
 // Site is the part of the configuration that other packages own and that the checks of this package need.
 type Site struct {
 	PublicURL      string

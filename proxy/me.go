@@ -86,7 +86,11 @@ func (p *Proxy) identifyInternal(r *http.Request, req *request) (*directory.User
 	case req.caller == nil:
 		return nil, deny(notSignedIn, "")
 	}
-	return p.currentUser(req)
+	user, denied := p.currentUser(req)
+	if denied == nil {
+		p.authenticated(r.Context())
+	}
+	return user, denied
 }
 
 // currentUser returns what the directory says now of the caller of req.

@@ -97,3 +97,36 @@ func TestOverload_NoFileDescriptors(t *testing.T) {
 		w.proxy.routing.Load().routes[1].upstream.CloseIdleConnections()
 	}
 }
+
+// TestOverload_AuthenticatedKeepShare checks that anonymous requests cannot use up the limit for callers who are signed
+// in or bring a bearer token.
+func TestOverload_AuthenticatedKeepShare(t *testing.T) {
+	w := newWorld(t, func(s *Settings) { s.Limits.LiveRequests = 8 })
+	_, cookie := w.signIn("alice", appHost)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	w.setUpstream(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	})
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() { w.get(w.client(false), "https://"+openHost+"/") })
+		<-arrived
+	}
+	if resp, _ := w.get(w.client(false), "https://"+openHost+"/"); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("one more anonymous request: %d", resp.StatusCode)
+	}
+	for range 2 {
+		all.Go(func() {
+			if resp, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie); resp.StatusCode != http.StatusOK {
+				t.Errorf("a request of a caller who is signed in: %d", resp.StatusCode)
+			}
+		})
+		<-arrived
+	}
+	if resp, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("one request more than the limit: %d", resp.StatusCode)
+	}
+	close(release)
+	all.Wait()
+}

@@ -37,6 +37,8 @@ type Parts struct {
 	Audit     *audit.Log
 	Pages     *console.Pages
 	Log       *slog.Logger
+
+	Authenticated func(context.Context) // told of each request whose caller is let in; may be nil
 }
 
 // Proxy is an identity-aware reverse proxy. It serves no host before the first Load.
@@ -54,6 +56,8 @@ type Proxy struct {
 	live       liveSet
 	stopping   atomic.Bool // Run has ended
 	throttles  throttles
+
+	authenticated func(context.Context) // told of each request whose caller is let in
 
 	healthChecks chan struct{} // a place for each target that is checked
 
@@ -82,7 +86,7 @@ const loginsPerSecond, loginBurst = 20, 400
 // New returns a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
-		pages: parts.Pages, log: parts.Log,
+		pages: parts.Pages, log: parts.Log, authenticated: parts.Authenticated,
 		metrics: newMetrics(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{
 			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
@@ -96,6 +100,9 @@ func New(parts Parts) (*Proxy, error) {
 		},
 		healthChecks: make(chan struct{}, maxHealthChecks),
 		reviewed:     parts.Directory.Revision()}
+	if p.authenticated == nil {
+		p.authenticated = func(context.Context) {}
+	}
 	p.routing.Store(&routing{public: &url.URL{Scheme: "https"}})
 	p.sessions.EndWithUsers(p.userEnded, false)
 	return p, nil
@@ -194,15 +201,23 @@ func (p *Proxy) serve(w *response.Writer, r *http.Request, req *request) *denial
 		return denied
 	}
 	live.decideAgainAt(decided.decision.Until)
+	if req.caller != nil {
+		p.authenticated(r.Context())
+	}
 	if req.authClient != nil {
 		return p.writeAllowed(w, live)
 	}
 	return p.forward(w, r, live)
 }
 
-// overloaded reports whether there are too many live requests, in all or to the upstream of req.
+// overloaded reports whether there are too many live requests, in all or to the upstream of req. Anonymous requests may
+// not use the last quarter of the limit.
 func (p *Proxy) overloaded(req *request) bool {
-	return p.live.full(req.routing.maxLive) || req.route.upstream.full(req.routing)
+	limit := req.routing.maxLive
+	if req.caller == nil {
+		limit -= limit / 4
+	}
+	return p.live.full(limit) || req.route.upstream.full(req.routing)
 }
 
 // logDenial logs a denial, as a warning if the service or an upstream is the cause.

@@ -101,6 +101,7 @@ func (s *Server) handle(req *request, h handlerFunc) (body any, err error) {
 	if err := s.authenticate(req); err != nil {
 		return nil, err
 	}
+	s.authenticated(req.Context())
 	if err := req.validate(); err != nil {
 		return nil, err
 	}

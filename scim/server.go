@@ -7,6 +7,7 @@
 package scim
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -27,6 +28,8 @@ type Parts struct {
 	Workloads    Workloads // nil without scim.oauth: then only tokens of ours are valid
 	Origin       Origin    // nil: requests come straight from their clients
 	Log          *slog.Logger
+
+	Authenticated func(context.Context) // told of each request with a valid token; may be nil
 }
 
 // Server handles SCIM requests below /scim/v2.
@@ -45,6 +48,8 @@ type Server struct {
 	entries      chan LogEntry // of the provisioning log, to be written by Run
 	mux          *http.ServeMux
 	now          func() time.Time
+
+	authenticated func(context.Context) // told of each request with a valid token
 }
 
 // New returns a server; it starts nothing.
@@ -52,9 +57,12 @@ func New(p Parts) *Server {
 	s := &Server{provisioning: p.Provisioning, directory: p.Provisioning.directory, settings: p.Settings, workloads: p.Workloads,
 		origin: p.Origin, types: schema.New(directory.Fold, p.Settings.schemas()...), log: p.Log,
 		lastUses: lastUses{stored: map[string]time.Time{}}, authFailures: throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
-		rejections: newRejections(), entries: make(chan LogEntry, logQueue), now: time.Now}
+		rejections: newRejections(), entries: make(chan LogEntry, logQueue), now: time.Now, authenticated: p.Authenticated}
 	if s.origin == nil {
 		s.origin = connectionOrigin
+	}
+	if s.authenticated == nil {
+		s.authenticated = func(context.Context) {}
 	}
 	s.metrics = newMetrics(s.pendingHoldCount)
 	s.mux = s.routes()

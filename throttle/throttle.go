@@ -81,18 +81,20 @@ func (t *Throttle) bucket(client netip.Prefix) *rate.Limiter {
 	return bucket
 }
 
-// clientPrefix returns the addresses that share a bucket with address: the IPv4 address alone, or the /64 that one IPv6
-// subscriber has. It reports false if address is not an IP address.
+// clientPrefix returns the addresses that share a bucket with address. It reports false if address is not an IP address.
 func clientPrefix(address string) (netip.Prefix, bool) {
 	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		return netip.Prefix{}, false
-	}
-	ip = ip.Unmap().WithZone("")
+	return Client(ip), err == nil
+}
+
+// Client returns the addresses that count as one client with addr: the IPv4 address alone, or the /64 that one IPv6
+// subscriber has.
+func Client(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap().WithZone("")
 	bits := 32
-	if ip.Is6() {
+	if addr.Is6() {
 		bits = 64
 	}
-	prefix, err := ip.Prefix(bits)
-	return prefix, err == nil
+	client, _ := addr.Prefix(bits)
+	return client
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"sallyport/listen"
 )
 
 // gcPercent is GOGC unless it is set in the environment. It is twice Go's default, since most of what a request
@@ -30,10 +32,21 @@ func limitMemory(file string) {
 	}
 }
 
-// ownDescriptors is the number of file descriptors reserved for the process itself.
-const ownDescriptors = 100
+const (
+	ownDescriptors  = 100 // file descriptors reserved for the process itself
+	scimConnections = 250 // connections to the SCIM listener at once; identity providers use a few dozen
+)
 
-// maxConnections returns how many connections the public listener accepts at once: limits.connections, or fewer if the
+// clientConnections returns the connections of the public listener and of listen.http, and those of the SCIM listener, so
+// that neither keeps the other from accepting.
+func (s *server) clientConnections() (public, scim *listen.Connections) {
+	total := s.maxConnections()
+	public = listen.NewConnections(listen.ConnectionLimits{Name: "public", Total: total, PerAddress: s.file.Limits.Listen.PerAddress(total),
+		Exempt: s.proxy.Trusts})
+	return public, listen.NewConnections(listen.ConnectionLimits{Name: "scim", Total: scimConnections})
+}
+
+// maxConnections returns how many connections the public listener and listen.http accept at once: limits.connections, or fewer if the
 // process has too few file descriptors. A connection needs two, its own and one to the upstream.
 func (s *server) maxConnections() int {
 	limit := s.file.Limits.Listen.MaxConnections()
@@ -41,7 +54,7 @@ func (s *server) maxConnections() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
 		return limit
 	}
-	available := max(1, (int(min(descriptors.Cur, 1<<30))-ownDescriptors)/2)
+	available := max(1, (int(min(descriptors.Cur, 1<<30))-ownDescriptors-scimConnections)/2)
 	if limit <= available {
 		return limit
 	}

@@ -24,6 +24,14 @@ func large(n, few int) int {
 	return n
 }
 
+// newLoadStage returns a stage whose clients may open all connections from one address.
+func newLoadStage(b testing.TB) *stage {
+	b.Helper()
+	w := newWorld(b)
+	w.rewrite("policies:\n", "limits: {connections_per_address: 30000}\npolicies:\n")
+	return w.settle(w.start("--init"))
+}
+
 // status returns a field of /proc/PID/status of the server, in KiB.
 func (r *running) status(b testing.TB, field string) float64 {
 	b.Helper()
@@ -44,7 +52,7 @@ func (r *running) status(b testing.TB, field string) float64 {
 // after the response to the push that deactivates their user the last of them ends, and the 99th of a hundred.
 func BenchmarkIdleSockets(b *testing.B) {
 	n := large(9500, 500)
-	s := newStage(b)
+	s := newLoadStage(b)
 	before := s.server.status(b, "VmRSS")
 	ended := make(chan time.Time, n)
 	ctx, stop := context.WithCancel(b.Context())
@@ -151,7 +159,7 @@ func (s *stage) openQuiet(conn *tls.Conn) error {
 // well-behaved client with its latency before.
 func BenchmarkSlowClients(b *testing.B) {
 	n := large(5000, 500)
-	s := newStage(b)
+	s := newLoadStage(b)
 	alone := s.p99(b)
 	ctx, stop := context.WithCancel(b.Context())
 	defer stop()
@@ -206,7 +214,7 @@ func (s *stage) crawl(ctx context.Context) {
 // uses afterwards.
 func BenchmarkStrangers(b *testing.B) {
 	n := large(500_000, 5000)
-	s := newStage(b)
+	s := newLoadStage(b)
 	login := s.browser.get("https://"+loginHost+"/.sallyport/login?return_to=/", "")
 	_ = login.Body.Close()
 	before := s.server.status(b, "VmRSS")

@@ -17,17 +17,17 @@ import (
 func (s *server) servers() []listen.Options {
 	addrs := s.file.Listen
 	all := []listen.Options{
-		{Name: "public", Addr: addrs.Public, Handler: s.publicHandler(), Certificates: s.certs, MaxConnections: s.maxConnections()},
+		{Name: "public", Addr: addrs.Public, Handler: s.publicHandler(), Certificates: s.certs, Connections: s.connections.public},
 		{Name: "ops", Addr: addrs.Ops, Handler: s.opsHandler()},
 		{Name: "control", Listen: func() (net.Listener, error) { return listenControl(s.file.Control.Socket) }, Handler: s.control().handler(),
 			ConnContext: withPeer},
 	}
 	if addrs.SCIM != "" {
-		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.scim, Certificates: s.certs})
+		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.scim, Certificates: s.certs, Connections: s.connections.scim})
 	}
 	if addrs.HTTP != "" {
 		all = append(all, listen.Options{Name: "http", Addr: addrs.HTTP, Handler: s.redirectHandler(),
-			MaxConnections: s.file.Limits.Listen.MaxConnections(), RequestTimeout: listen.HeaderTimeout})
+			Connections: s.connections.public, RequestTimeout: listen.HeaderTimeout})
 	}
 	for i, o := range all {
 		all[i].Log = s.log

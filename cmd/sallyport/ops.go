@@ -26,6 +26,7 @@ func (s *server) metrics() *prometheus.Registry {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, part := range []interface{ Collectors() []prometheus.Collector }{
 		s.components.store, s.components.directory, s.components.sessions, s.components.record, s.provider, s.proxy, s.scim, s.certs, s.proxyProto, s.inspector,
+		s.connections.public, s.connections.scim,
 	} {
 		reg.MustRegister(part.Collectors()...)
 	}

@@ -140,7 +140,8 @@ func needRestart(old, new *config.File) (keys []string) {
 	}
 	changed("public_url", old.PublicURL, new.PublicURL)
 	changed("listen", old.Listen, new.Listen)
-	changed("limits.connections", old.Limits.Listen, new.Limits.Listen)
+	changed("limits.connections", old.Limits.Listen.Connections, new.Limits.Listen.Connections)
+	changed("limits.connections_per_address", old.Limits.Listen.ConnectionsPerAddress, new.Limits.Listen.ConnectionsPerAddress)
 	changed("tls.off", old.TLS.Off, new.TLS.Off)
 	changed("tls.acme", old.TLS.ACME, new.TLS.ACME)
 	changed("store", old.Store, new.Store)

@@ -37,6 +37,8 @@ type server struct {
 	inspector  *inspector
 	registry   *prometheus.Registry
 
+	connections struct{ public, scim *listen.Connections }
+
 	file *config.File
 	log  *slog.Logger
 }
@@ -68,7 +70,7 @@ func (s *server) wire(path string) error {
 		return err
 	}
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions,
-		Provider: s.provider, Audit: s.components.record, Pages: pages, Log: s.log})
+		Provider: s.provider, Audit: s.components.record, Pages: pages, Log: s.log, Authenticated: listen.Authenticated})
 	if err != nil {
 		return err
 	}
@@ -78,6 +80,7 @@ func (s *server) wire(path string) error {
 	if s.certs, err = listen.NewCertificates(s.file.TLS, s.proxy.Hosts, s.components.store, s.log); err != nil {
 		return err
 	}
+	s.connections.public, s.connections.scim = s.clientConnections()
 	s.proxyProto = listen.NewProxyProtocol(s.proxy.Trusts, s.log)
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	s.admin = s.components.admin(s.reloader.Reload)
@@ -91,7 +94,8 @@ func (s *server) wire(path string) error {
 
 // wireSCIM makes the SCIM server. With scim.oauth, it accepts the tokens of another authorization server too.
 func (s *server) wireSCIM() (err error) {
-	parts := scim.Parts{Provisioning: s.components.provisioning, Settings: s.file.SCIM, Origin: s.proxy.Origin, Log: s.log}
+	parts := scim.Parts{Provisioning: s.components.provisioning, Settings: s.file.SCIM, Origin: s.proxy.Origin, Log: s.log,
+		Authenticated: listen.Authenticated}
 	if o := s.file.SCIM.OAuth; o != nil {
 		s.workloads, err = oidc.NewWorkloads(oidc.WorkloadSettings{Issuer: o.Issuer, Audiences: o.Audiences, ClientIDs: o.ClientIDs, CAFile: o.CAFile}, s.log)
 		if err != nil {
@@ -171,7 +175,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	accepting, shutDown := context.WithCancel(ctx)
 	defer shutDown()
 	defer context.AfterFunc(stop, func() {
-		s.log.Info("stopping", "grace", listen.Grace.String())
+		s.log.Info("stopping")
 		shutDown()
 	})()
 	g.Go(func() error { defer quit(); return s.runServers(accepting, servers) })

@@ -27,7 +27,7 @@ func BenchmarkSoak(b *testing.B) {
 	if os.Getenv("LARGE") != "" {
 		duration = 10 * time.Minute
 	}
-	s := newStage(b)
+	s := newLoadStage(b)
 	s.attack(b, 2*time.Second) // fills the bounded caches, so that they do not count as growth
 	before := s.measure(b)
 	n := s.attack(b, duration)
