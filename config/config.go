@@ -90,7 +90,7 @@ func defaults() *File {
 	return &File{
 		Settings: proxy.Defaults(), OIDC: oidc.Defaults(), Session: session.Defaults(), SCIM: scim.Defaults(), Audit: audit.Defaults(),
 		Control: Control{"data/control.sock"}, Log: Log{"info", "json"},
-		Listen: listen.Settings{Ops: "127.0.0.1:9090"}, Limits: Limits{proxy.Defaults().Limits, listen.DefaultLimits()},
+		Listen: listen.Defaults(), Limits: Limits{proxy.Defaults().Limits, listen.DefaultLimits()},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Settings are the addresses to listen on: the section "listen" of the configuration.
@@ -23,8 +24,14 @@ type Settings struct {
 	Ops    string `yaml:"ops" doc:"/metrics, /healthz and /readyz, without authentication: never public"`
 	HTTP   string `yaml:"http" doc:"redirects browsers from http to https and responds to HTTP-01 challenges of ACME; serves nothing else. None when absent"`
 
+	Drain time.Duration `yaml:"drain" doc:"how long /readyz says 503, after SIGTERM or SIGINT, before the other listeners close"`
+	Grace time.Duration `yaml:"grace" doc:"how long requests under way may take after that"`
+
 	ProxyProtocol []string `yaml:"proxy_protocol" doc:"listeners (public, scim, http) on which trusted_proxies must name the client by the PROXY protocol, version 1 or 2"`
 }
+
+// Defaults returns what absent keys mean.
+func Defaults() Settings { return Settings{Ops: "127.0.0.1:9090", Grace: defaultGrace} }
 
 // TLS is where certificates come from: exactly one of files, acme and off. It is the section "tls" of the configuration.
 type TLS struct {
@@ -77,6 +84,12 @@ func (s Settings) Check(site Site, fault func(path, problem string)) {
 	}
 	if s.HTTP != "" && strings.HasPrefix(site.PublicURL, "http://") {
 		fault("http", "cannot redirect browsers to https, since public_url is http itself; remove this key")
+	}
+	if s.Drain < 0 || s.Drain > time.Hour {
+		fault("drain", fmt.Sprintf("%s is not between 0s and 1h; write for example 10s", s.Drain))
+	}
+	if s.Grace < time.Second || s.Grace > time.Hour {
+		fault("grace", fmt.Sprintf("%s is not between 1s and 1h; write for example 30s", s.Grace))
 	}
 	s.checkDistinct(fault)
 	s.checkProxyProtocol(site, fault)

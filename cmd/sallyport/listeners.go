@@ -7,19 +7,23 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"sallyport/listen"
 )
 
+// The servers for operators.
+const opsServer, controlServer = "ops", "control"
+
 // servers returns the options of each server. Those for operators, ops and control, use neither TLS nor the PROXY protocol.
 func (s *server) servers() []listen.Options {
 	addrs := s.file.Listen
 	all := []listen.Options{
 		{Name: "public", Addr: addrs.Public, Handler: s.publicHandler(), Certificates: s.certs, Connections: s.connections.public},
-		{Name: "ops", Addr: addrs.Ops, Handler: s.opsHandler()},
-		{Name: "control", Listen: func() (net.Listener, error) { return listenControl(s.file.Control.Socket) }, Handler: s.control().handler(),
+		{Name: opsServer, Addr: addrs.Ops, Handler: s.opsHandler()},
+		{Name: controlServer, Listen: func() (net.Listener, error) { return listenControl(s.file.Control.Socket) }, Handler: s.control().handler(),
 			ConnContext: withPeer},
 	}
 	if addrs.SCIM != "" {
@@ -30,7 +34,7 @@ func (s *server) servers() []listen.Options {
 			Connections: s.connections.public, RequestTimeout: listen.HeaderTimeout})
 	}
 	for i, o := range all {
-		all[i].Log = s.log
+		all[i].Log, all[i].Grace = s.log, addrs.Grace
 		if slices.Contains(s.file.Listen.ProxyProtocol, o.Name) {
 			all[i].ProxyProtocol = s.proxyProto
 		}
@@ -53,13 +57,22 @@ func (s *server) openServers() (servers []*listen.Server, err error) {
 	return servers, nil
 }
 
-// runServers serves until ctx ends or one of the servers fails, and then shuts all of them down.
+// runServers serves until ctx ends or one of the servers fails, and then shuts all of them down. Those for operators shut
+// down last: while requests are under way, somebody may have to be suspended, and /readyz says that the server stops.
 func (s *server) runServers(ctx context.Context, servers []*listen.Server) error {
 	g, ctx := errgroup.WithContext(ctx)
+	forOperators, stopOperators := context.WithCancel(context.WithoutCancel(ctx))
+	var forClients sync.WaitGroup
 	for _, srv := range servers {
-		g.Go(func() error { return srv.Run(ctx) })
 		s.log.Info("listening", "server", srv.Name(), "addr", srv.Addr().String())
+		if srv.Name() == opsServer || srv.Name() == controlServer {
+			g.Go(func() error { return srv.Run(forOperators) })
+			continue
+		}
+		forClients.Add(1)
+		g.Go(func() error { defer forClients.Done(); return srv.Run(ctx) })
 	}
+	g.Go(func() error { defer stopOperators(); forClients.Wait(); return nil })
 	return g.Wait()
 }
 

@@ -42,9 +42,14 @@ func (s *server) opsHandler() http.Handler {
 	return mux
 }
 
-// ready reports whether the proxy can do all that it is there for: its memory is current, the audit record can be written,
-// and the store accepts changes. An unreachable identity provider does not matter: people who are signed in go on working.
+// ready reports whether the proxy can do all that it is there for and is not about to stop: its memory is current, the
+// audit record can be written, and the store accepts changes. An unreachable identity provider does not matter: people who
+// are signed in go on working.
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
+	if s.stopping.Load() {
+		http.Error(w, "not ready: the server is stopping", http.StatusServiceUnavailable)
+		return
+	}
 	if err := errors.Join(s.components.directory.Fresh(), s.components.record.Err(), s.components.store.Err()); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return

@@ -18,7 +18,7 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
-		Long: "Run the server until SIGTERM or SIGINT; requests under way may then finish.\n" +
+		Long: "Run the server until SIGTERM or SIGINT; requests under way may then finish. A second signal ends them.\n" +
 			"The configuration is read again on SIGHUP and when the file changes.",
 		Args: cobra.NoArgs,
 	}

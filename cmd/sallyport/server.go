@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +39,8 @@ type server struct {
 	registry   *prometheus.Registry
 
 	connections struct{ public, scim *listen.Connections }
+
+	stopping atomic.Bool // SIGTERM or SIGINT came
 
 	file *config.File
 	log  *slog.Logger
@@ -174,10 +177,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 
 	accepting, shutDown := context.WithCancel(ctx)
 	defer shutDown()
-	defer context.AfterFunc(stop, func() {
-		s.log.Info("stopping")
-		shutDown()
-	})()
+	g.Go(func() error { s.stopOn(stop, ctx, shutDown, servers); return nil })
 	g.Go(func() error { defer quit(); return s.runServers(accepting, servers) })
 	return g.Wait()
 }

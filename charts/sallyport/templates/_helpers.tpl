@@ -42,7 +42,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/*
-The configuration file, parsed, to read `listen` and `scim.on_public` from it: the only keys the chart looks at.
+The configuration file, parsed, to read `listen` (ports and times) and `scim.on_public` from it: the only keys the chart looks at.
 Whether the rest is right is for `sallyport validate` to say.
 */}}
 {{- define "sallyport.parsed" -}}
@@ -65,6 +65,14 @@ Whether the rest is right is for `sallyport validate` to say.
 {{- fail (printf "values.config: listen.%s is %s, which nothing outside the container can reach; write %s" $door $address $suggest) -}}
 {{- end -}}
 {{- regexReplaceAll "^.*:" $address "" -}}
+{{- end }}
+
+{{/* How long the server may take to stop, in seconds: listen.drain and listen.grace, and 15 for what comes after. */}}
+{{- define "sallyport.stopSeconds" -}}
+{{- $listen := default dict (include "sallyport.parsed" . | fromYaml).listen -}}
+{{- $start := toDate "2006-01-02" "2000-01-01" -}}
+{{- $end := $start | mustDateModify (toString (default "0s" $listen.drain)) | mustDateModify (toString (default "30s" $listen.grace)) -}}
+{{- add 15 (sub ($end | unixEpoch | int64) ($start | unixEpoch | int64)) -}}
 {{- end }}
 
 {{/* "true" where SCIM has a listener of its own. */}}
