@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -110,6 +111,24 @@ func TestLineage_RefusesLostCommit(t *testing.T) {
 	}
 }
 
+// demandOwner demands that the files have one owner.
+func (w *world) demandOwner(files ...string) {
+	w.t.Helper()
+	var first os.FileInfo
+	for _, name := range files {
+		info, err := os.Stat(filepath.Join(w.dir, name))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if first == nil {
+			first = info
+		}
+		if info.Sys().(*syscall.Stat_t).Uid != first.Sys().(*syscall.Stat_t).Uid {
+			w.t.Errorf("%s has another owner than %s", name, files[0])
+		}
+	}
+}
+
 // demandOrder demands that the last line of the record with the text before precedes the last with after.
 func (w *world) demandOrder(before, after string) {
 	w.t.Helper()
@@ -177,6 +196,8 @@ func TestLineage_GoesOnFromBackup(t *testing.T) {
 	if err != nil || len(former) != 1 {
 		t.Errorf("the former store is at %v, %v", former, err)
 	}
+
+	w.demandOwner("data/sallyport.db", "data/sallyport.db.revision")
 
 	writeFile(t, w.dir, "garbage.db", []byte("this is no store"))
 	before, err := os.ReadFile(filepath.Join(w.dir, "data/sallyport.db"))

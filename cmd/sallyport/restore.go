@@ -14,6 +14,7 @@ import (
 	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/config"
+	"sallyport/disk"
 	"sallyport/store"
 	"sallyport/store/bolt"
 )
@@ -60,7 +61,14 @@ func restore(ctx context.Context, file *config.File, from string) (former string
 	if err := markCopy(ctx, part); err != nil {
 		return "", err
 	}
+	like := filepath.Dir(path)
 	if _, err := os.Lstat(path); err == nil {
+		like = path
+	}
+	if err := disk.OwnAs(part, like); err != nil {
+		return "", err
+	}
+	if like == path {
 		former = path + ".replaced-" + time.Now().UTC().Format("20060102T150405Z")
 		if err := os.Rename(path, former); err != nil {
 			return "", err
@@ -125,5 +133,5 @@ func goOn(ctx context.Context, file *config.File, reason string) error {
 		return errors.Join(fmt.Errorf("opening the audit record: %w", err), st.Close())
 	}
 	operator := admin.Operator(systemUserName(os.Getuid()), "command line")
-	return errors.Join(resumeStore(ctx, st, record, operator, reason), record.Close(), st.Close())
+	return errors.Join(resumeStore(ctx, st, record, operator, reason), disk.OwnAs(file.Audit.File, file.Store.Bolt.Path), record.Close(), st.Close())
 }

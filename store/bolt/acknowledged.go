@@ -8,7 +8,9 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"sallyport/disk"
 	"sallyport/store"
 )
 
@@ -20,6 +22,8 @@ const (
 )
 
 var slotMagic = []byte("sallyrev")
+
+const revisionSuffix = ".revision" // of the file's name, behind the store's
 
 // state is what one commit leaves.
 type state struct {
@@ -39,7 +43,7 @@ type acknowledged struct {
 // openAcknowledged opens the file beside the store at path. last is the newest state
 // in it; ok is false if there is no such file yet.
 func openAcknowledged(path string) (a *acknowledged, last state, ok bool, err error) {
-	a = &acknowledged{path: path + ".revision"}
+	a = &acknowledged{path: path + revisionSuffix}
 	if a.file, err = os.OpenFile(a.path, os.O_RDWR, 0); errors.Is(err, os.ErrNotExist) {
 		return a, last, false, checkMetaPages(path)
 	}
@@ -129,7 +133,7 @@ func (a *acknowledged) create(s state) (err error) {
 		return err
 	}
 	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync()); err == nil {
+	if err = errors.Join(err, disk.OwnAs(a.path+".part", strings.TrimSuffix(a.path, revisionSuffix)), f.Sync()); err == nil {
 		err = os.Rename(a.path+".part", a.path)
 	}
 	if err == nil {
