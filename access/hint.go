@@ -129,5 +129,6 @@ var wishes = map[string]string{
 	"attributes":    "their attributes were %s",
 	"when":          "this held: %s",
 	"max_auth_age":  "they had signed in within the last %s",
+	"auth":          "they had signed in as the rule demands: %s",
 	"until":         "the rule had not ended at %s",
 }

@@ -3,6 +3,7 @@ package entratest
 import (
 	"crypto/rand"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"maps"
@@ -26,7 +27,9 @@ type code struct {
 	nonce       string
 	challenge   string
 	scope       string
-	fresh       bool // the request has max_age, so the ID token gets auth_time
+	fresh       bool   // the request has max_age, so the ID token gets auth_time
+	context     string // the authentication context that the request asks for, which the ID token gets as acrs
+	acr         string // the first of acr_values, which the ID token gets as acr
 	expires     time.Time
 }
 
@@ -111,8 +114,30 @@ func (t *Tenant) callbackQuery(oid string, q url.Values) url.Values {
 	defer t.mu.Unlock()
 	maps.DeleteFunc(t.codes, func(_ string, c code) bool { return time.Now().After(c.expires) })
 	t.codes[text] = code{person: oid, redirectURI: q.Get("redirect_uri"), nonce: q.Get("nonce"),
-		challenge: q.Get("code_challenge"), scope: q.Get("scope"), fresh: q.Get("max_age") != "", expires: time.Now().Add(codeLife)}
+		challenge: q.Get("code_challenge"), scope: q.Get("scope"), fresh: q.Get("max_age") != "", context: contextIn(q.Get("claims")), acr: first(q.Get("acr_values")), expires: time.Now().Add(codeLife)}
 	return url.Values{"state": {q.Get("state")}, "code": {text}, "session_state": {guid()}}
+}
+
+// contextIn returns the authentication context that a claims request asks for (OpenID
+// Connect Core 1.0 §5.5.1), or "".
+func contextIn(text string) string {
+	var request struct {
+		IDToken struct {
+			ACRs struct {
+				Essential bool
+				Value     string
+			}
+		} `json:"id_token"`
+	}
+	if err := json.Unmarshal([]byte(text), &request); err != nil || !request.IDToken.ACRs.Essential {
+		return ""
+	}
+	return request.IDToken.ACRs.Value
+}
+
+func first(words string) string {
+	word, _, _ := strings.Cut(words, " ")
+	return word
 }
 
 // pick shows the page to pick an account.

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -51,7 +52,10 @@ func (t *Tenant) token(w http.ResponseWriter, r *http.Request) {
 	alter := t.alter
 	t.mu.Unlock()
 	if c.fresh {
-		alter = withAuthTime(alter)
+		alter = withClaims(alter, Claims{"auth_time": time.Now().Unix()})
+	}
+	if c.context != "" || c.acr != "" {
+		alter = withClaims(alter, Claims{"acrs": []string{c.context}, "acr": c.acr, "amr": []string{"pwd", "mfa"}})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "scope": c.scope,
@@ -130,11 +134,12 @@ func (t *Tenant) logout(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte("You signed out of your account.\n")) // fails only if the client is gone
 }
 
-// withAuthTime adds an auth_time of now, because a request with max_age makes the user
-// sign in again (OpenID Connect Core 1.0 §3.1.2.1).
-func withAuthTime(alter func(Claims)) func(Claims) {
+// withClaims adds what the request for the login asked for: an auth_time of now, because
+// max_age makes the user sign in again (OpenID Connect Core 1.0 §3.1.2.1), or a stronger
+// login.
+func withClaims(alter func(Claims), more Claims) func(Claims) {
 	return func(c Claims) {
-		c["auth_time"] = time.Now().Unix()
+		maps.Copy(c, more)
 		if alter != nil {
 			alter(c)
 		}

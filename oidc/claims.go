@@ -89,6 +89,32 @@ func (c *claims) hasAny(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return c.all[name] != nil })
 }
 
+// Bounds of what is kept of how a user signed in.
+const maxStrengthValues, maxStrengthValue = 16, 200
+
+// short returns a claim that is a short text, or "".
+func (c *claims) short(name string) string {
+	text, _ := c.all[name].(string)
+	if len(text) > maxStrengthValue {
+		return ""
+	}
+	return text
+}
+
+// list returns the short texts of a claim that is a list, or one text.
+func (c *claims) list(name string) (texts []string) {
+	if text := c.short(name); text != "" {
+		return []string{text}
+	}
+	elements, _ := c.all[name].([]any)
+	for _, element := range elements {
+		if text, ok := element.(string); ok && len(text) <= maxStrengthValue && len(texts) < maxStrengthValues {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
 // maxKeyLength is the size limit of the value of user_claim, in bytes.
 const maxKeyLength = 1024
 
@@ -101,6 +127,7 @@ func (p *Provider) identity(c *claims) (Identity, error) {
 	}
 	id := Identity{Key: key, Issuer: c.Issuer, Subject: c.Subject, Name: c.Name, Email: c.Email, ProviderSession: c.ProviderSession,
 		Roles: c.Roles, App: app, Issued: c.Issued.Time, Authenticated: c.Authenticated.Time, Expires: c.Expires.Time,
+		ACR: c.short("acr"), AMR: c.list("amr"), Contexts: c.list("acrs"),
 		keys: c.keys, signature: c.signature, backdated: p.tenant != ""}
 	if id.TimeKnown = !id.Authenticated.IsZero(); !id.TimeKnown {
 		id.Authenticated = id.Issued

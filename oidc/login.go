@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,7 @@ type Flow struct {
 	Nonce    string `json:"nonce"`
 	Verifier string `json:"verifier"`          // of PKCE
 	MaxAge   int    `json:"max_age,omitempty"` // the oldest sign-in that is accepted, in seconds; 0 for any
+	Stronger
 }
 
 // String keeps the flow out of text.
@@ -47,8 +50,46 @@ func (p *Provider) Begin(ctx context.Context, maxAge time.Duration) (authURL str
 // LoginOptions say what a login asks for.
 type LoginOptions struct {
 	MaxAge        time.Duration // as in [Provider.Begin]
-	SelectAccount bool          // the provider asks for the account, even of a person who is signed in there
-	Carry         string        // comes back behind the first dot of the parameter state; the caller protects it
+	Stronger      Stronger
+	SelectAccount bool   // the provider asks for the account, even of a person who is signed in there
+	Carry         string // comes back behind the first dot of the parameter state; the caller protects it
+}
+
+// Stronger is how the user has to sign in: each list that is not empty must have the
+// claim of its name, or one of its values.
+type Stronger struct {
+	ACR      []string `json:"acr,omitempty"`  // acr
+	AMR      []string `json:"amr,omitempty"`  // amr
+	Contexts []string `json:"acrs,omitempty"` // acrs, Entra's authentication contexts
+}
+
+// parameters returns what asks the provider for it: acr_values (OpenID Connect Core 1.0
+// §3.1.2.1), and a claims request (§5.5) for Entra's authentication context
+// (https://learn.microsoft.com/entra/identity-platform/developer-guide-conditional-access-authentication-context).
+// Nothing standard asks for a method, so that the user has to sign in again.
+func (s Stronger) parameters() (options []oauth2.AuthCodeOption) {
+	if len(s.ACR) > 0 {
+		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(s.ACR, " ")))
+	}
+	if len(s.Contexts) > 0 {
+		request := map[string]any{"id_token": map[string]any{"acrs": map[string]any{"essential": true, "value": s.Contexts[0]}}}
+		text, _ := json.Marshal(request) // maps of texts: cannot fail
+		options = append(options, oauth2.SetAuthURLParam("claims", string(text)))
+	}
+	return options
+}
+
+// check rejects a sign-in that is not as strong as was asked for.
+func (s Stronger) check(id Identity) error {
+	for _, claim := range []struct {
+		name         string
+		wanted, have []string
+	}{{"acr", s.ACR, []string{id.ACR}}, {"amr", s.AMR, id.AMR}, {"acrs", s.Contexts, id.Contexts}} {
+		if len(claim.wanted) > 0 && !slices.ContainsFunc(claim.wanted, func(text string) bool { return slices.Contains(claim.have, text) }) {
+			return refuse(TooWeak, fmt.Sprintf("the rule wants the claim %s to be one of %q, and the provider signed the user in with %q", claim.name, claim.wanted, claim.have))
+		}
+	}
+	return nil
 }
 
 // BeginWith is [Provider.Begin] with options.
@@ -57,14 +98,17 @@ func (p *Provider) BeginWith(ctx context.Context, o LoginOptions) (authURL strin
 	if err != nil {
 		return "", Flow{}, err
 	}
-	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), MaxAge: int(o.MaxAge / time.Second)}
+	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), MaxAge: int(o.MaxAge / time.Second), Stronger: o.Stronger}
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(f.Verifier), gooidc.Nonce(f.Nonce)}
 	switch {
 	case f.MaxAge > 0:
 		options = append(options, oauth2.SetAuthURLParam("max_age", strconv.Itoa(f.MaxAge)), oauth2.SetAuthURLParam("prompt", "login"))
+	case len(f.AMR) > 0 && len(f.ACR)+len(f.Contexts) == 0:
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"))
 	case o.SelectAccount:
 		options = append(options, oauth2.SetAuthURLParam("prompt", m.accountPrompt))
 	}
+	options = append(options, f.parameters()...)
 	state := f.State
 	if o.Carry != "" {
 		state += "." + o.Carry
@@ -100,6 +144,9 @@ func (p *Provider) finish(ctx context.Context, m *metadata, f Flow, q url.Values
 	id, err := p.idToken(ctx, raw, token.AccessToken, f.Nonce)
 	if err == nil && f.MaxAge > 0 {
 		err = checkAuthAge(id, f.MaxAge)
+	}
+	if err == nil {
+		err = f.check(id)
 	}
 	if err != nil {
 		return Identity{}, err

@@ -36,6 +36,7 @@ const (
 	WrongState    Reason = "wrong_state"    // the callback of another login
 	LoginRefused  Reason = "login_refused"  // the provider denied the login
 	TooOld        Reason = "too_old"        // the sign-in is older than max_age
+	TooWeak       Reason = "too_weak"       // the user did not sign in as the rule demands
 	CodeRefused   Reason = "code_refused"   // the provider rejects the code
 )
 
@@ -64,6 +65,8 @@ type Identity struct {
 	Issued          time.Time
 	TimeKnown       bool      // Authenticated is the auth_time of the token, not its iat
 	Authenticated   time.Time // when the user last signed in, as far as known
+	ACR             string    // how: acr
+	AMR, Contexts   []string  // how: amr, and acrs of Entra
 	Expires         time.Time
 	IDToken         Secret // of a login alone: the token itself, for [Provider.LogoutURL]
 

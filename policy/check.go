@@ -61,6 +61,12 @@ func (m *Match) check(o Options, fault faultFunc) {
 	if m.Anyone && m.MaxAuthAge != 0 {
 		fault(".max_auth_age", "asks for a login, and anyone for none; leave one of them out")
 	}
+	if m.Anyone && m.Auth != nil {
+		fault(".auth", "asks for a login, and anyone for none; leave one of them out")
+	}
+	if len(m.Apps) > 0 && m.Auth != nil {
+		fault(".auth", "means nothing for applications, which do not sign in")
+	}
 }
 
 // checkAllow rejects rules that let in more people than they seem to.

@@ -65,7 +65,7 @@ func (m *Match) covers(other *Match, allow bool) bool {
 		within(groupKeys(m.UnlessGroups), groupKeys(other.UnlessGroups)) && within(m.NotUsers, other.NotUsers) &&
 		m.coversAttributes(other) &&
 		(m.When == "" || m.When == other.When) && (m.Hours == nil || reflect.DeepEqual(m.Hours, other.Hours)) &&
-		(m.MaxAuthAge == 0 || other.MaxAuthAge > 0 && other.MaxAuthAge <= m.MaxAuthAge)
+		m.login().covers(other.login())
 }
 
 // coversMethods minds that an allow rule without methods stands for the usual ones.
@@ -112,4 +112,16 @@ func groupKeys(groups []GroupRef) (keys []string) {
 		}
 	}
 	return keys
+}
+
+// covers reports whether every login that meets other meets l.
+func (l *Login) covers(other *Login) bool {
+	switch {
+	case l == nil:
+		return true
+	case other == nil:
+		return false
+	}
+	return (l.MaxAge == 0 || other.MaxAge > 0 && other.MaxAge <= l.MaxAge) &&
+		oneSuffices(l.ACR, other.ACR) && oneSuffices(l.AMR, other.AMR) && oneSuffices(l.Context, other.Context)
 }

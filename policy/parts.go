@@ -44,13 +44,14 @@ const (
 	partRoles      = "roles"
 	partWhen       = "when"
 	partMaxAuthAge = "max_auth_age"
+	partAuth       = "auth"
 )
 
 // parts lists every part of a rule, in the order of evaluation; Explain names the
 // first one that does not match. To add a part, add its field to [Match] and its
 // entry here: checks, error texts and decisions are derived from this table.
 //
-// max_auth_age stays last: only a caller who misses nothing else is told that
+// max_auth_age and auth stay last: only a caller who misses nothing else is told that
 // signing in again would help.
 var parts = [...]part{
 	{key: "anyone", inDeny: "means nothing in a deny rule; a deny rule without groups, users or roles is about everybody",
@@ -104,6 +105,9 @@ var parts = [...]part{
 	{key: partMaxAuthAge, asks: factLogin, inDeny: "belongs in an allow rule: it says how recent a login must be",
 		written: func(m *Match) bool { return m.MaxAuthAge != 0 },
 		text:    func(m *Match) string { return m.MaxAuthAge.String() }, check: checkMaxAuthAge, compile: compileMaxAuthAge, changes: maxAuthAgeChange},
+	{key: partAuth, asks: factLogin, inDeny: "belongs in an allow rule: it says how the caller must have signed in",
+		written: func(m *Match) bool { return m.Auth != nil },
+		text:    func(m *Match) string { return m.Auth.String() }, check: checkAuth, compile: compileAuth, changes: authChange},
 }
 
 // matcher compiles the part of a rule, as written or by its absence.
@@ -434,25 +438,6 @@ func servedAlike(path string, ends []string) (string, bool) {
 func checkWhen(m *Match, _ Options, fault faultFunc) {
 	if _, err := compileCondition(m.When); err != nil {
 		fault("", err.Error())
-	}
-}
-
-// minAuthAge is the shortest max_auth_age: a shorter one would send people from
-// one login to the next.
-const minAuthAge = time.Minute
-
-// compileMaxAuthAge counts a login at an unknown time as too old.
-func compileMaxAuthAge(m *Match, _ bool) (matcher, error) {
-	return func(req *Request) bool { return req.Time.Before(req.Authenticated.Add(m.MaxAuthAge)) }, nil
-}
-
-func maxAuthAgeChange(m *Match) changer {
-	return func(req *Request) time.Time { return req.Authenticated.Add(m.MaxAuthAge) }
-}
-
-func checkMaxAuthAge(m *Match, _ Options, fault faultFunc) {
-	if m.MaxAuthAge < minAuthAge {
-		fault("", fmt.Sprintf("is %s; write at least %s, or people sign in without end", m.MaxAuthAge, minAuthAge))
 	}
 }
 

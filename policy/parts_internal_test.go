@@ -27,8 +27,8 @@ func TestParts_CoverMatch(t *testing.T) {
 	if len(entries) > 0 {
 		t.Errorf("parts has entries that Match has no field for: %v", entries)
 	}
-	if last := parts[len(parts)-1].key; last != partMaxAuthAge {
-		t.Errorf("the last part is %s, want %s", last, partMaxAuthAge)
+	if last := parts[len(parts)-2:]; last[0].key != partMaxAuthAge || last[1].key != partAuth {
+		t.Errorf("the last parts are %s and %s, want those about the login", last[0].key, last[1].key)
 	}
 }
 

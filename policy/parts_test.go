@@ -187,3 +187,53 @@ func TestParts_DoNotAllocate(t *testing.T) {
 		t.Errorf("Decide allocates %v times", n)
 	}
 }
+
+// TestDecide_Login: only a caller who misses nothing else is told what the rule demands
+// of the login, and is told of the rule that demands least.
+func TestDecide_Login(t *testing.T) {
+	signedIn := func(age time.Duration, acr string, amr, contexts []string) *policy.Request {
+		req := newRequest("GET", "/", sre)
+		req.Authenticated = req.Time.Add(-age)
+		req.Strength = policy.Strength{ACR: acr, AMR: amr, Contexts: contexts}
+		return req
+	}
+	inSRE := `groups: [{id: ` + sre + `}], `
+	rule := func(auth string) string { return `{allow: {` + inSRE + `auth: {` + auth + `}}}` }
+	for _, c := range []struct {
+		name, rules string
+		req         *policy.Request
+		want        string
+	}{
+		{"amr", `[` + rule(`amr: [mfa, hwk]`) + `]`, signedIn(0, "", []string{"pwd", "mfa"}, nil), "allow p[0]"},
+		{"amr_missing", `[` + rule(`amr: [mfa, hwk]`) + `]`, signedIn(0, "", []string{"pwd"}, nil), "login_too_weak p[0] amr mfa or hwk"},
+		{"acr", `[` + rule(`acr: [high]`) + `]`, signedIn(0, "high", nil, nil), "allow p[0]"},
+		{"acr_missing", `[` + rule(`acr: [high]`) + `]`, signedIn(0, "", nil, nil), "login_too_weak p[0] acr high"},
+		{"context", `[` + rule(`context: [c1, c2]`) + `]`, signedIn(0, "", nil, []string{"c2"}), "allow p[0]"},
+		{"context_missing", `[` + rule(`context: [c1]`) + `]`, signedIn(0, "c1", []string{"c1"}, []string{"c2"}), "login_too_weak p[0] context c1"},
+		{"all_must_be_so", `[` + rule(`max_age: 1h, amr: [mfa], acr: [high]`) + `]`, signedIn(0, "high", nil, nil), "login_too_weak p[0] within 1h0m0s, acr high, amr mfa"},
+		{"only_too_old", `[` + rule(`max_age: 1h, amr: [mfa]`) + `]`, signedIn(2*time.Hour, "", []string{"mfa"}, nil), "login_too_old p[0] within 1h0m0s, amr mfa"},
+		{"just_recent_enough", `[` + rule(`max_age: 1h`) + `]`, signedIn(time.Hour-time.Second, "", nil, nil), "allow p[0]"},
+		{"just_too_old", `[` + rule(`max_age: 1h`) + `]`, signedIn(time.Hour, "", nil, nil), "login_too_old p[0] within 1h0m0s"},
+		{"rule_that_demands_no_strength_first", `[` + rule(`amr: [mfa]`) + `, ` + rule(`max_age: 1h`) + `]`, signedIn(2*time.Hour, "", nil, nil), "login_too_old p[1] within 1h0m0s"},
+		{"older_login_first", `[` + rule(`max_age: 1h`) + `, ` + rule(`max_age: 2h`) + `]`, signedIn(3*time.Hour, "", nil, nil), "login_too_old p[1] within 2h0m0s"},
+		{"first_of_two_alike", `[` + rule(`amr: [a]`) + `, ` + rule(`amr: [b]`) + `]`, signedIn(0, "", nil, nil), "login_too_weak p[0] amr a"},
+		{"another_rule_allows", `[` + rule(`amr: [mfa]`) + `, {allow: {` + inSRE + `}}]`, signedIn(0, "", nil, nil), "allow p[1]"},
+		{"allowed_before", `[{allow: {` + inSRE + `}}, ` + rule(`amr: [mfa]`) + `]`, signedIn(0, "", nil, nil), "allow p[0]"},
+		{"denied", `[` + rule(`amr: [mfa]`) + `, {deny: {}}]`, signedIn(0, "", nil, nil), "rule_deny p[1]"},
+		{"not_a_member", `[` + rule(`amr: [mfa]`) + `]`, newRequest("GET", "/"), "no_rule "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := compile(t, c.rules).Decide(c.req)
+			got := string(d.Reason) + " " + d.Rule
+			if d.Allow {
+				got = "allow " + d.Rule
+			}
+			if d.Login != nil {
+				got += " " + d.Login.String()
+			}
+			if got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}

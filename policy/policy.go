@@ -22,7 +22,8 @@ const (
 	RuleDeny  Reason = "rule_deny"  // the named rule denies
 	NoRule    Reason = "no_rule"    // no rule allows
 
-	LoginTooOld Reason = "login_too_old" // the named rule would allow, had the caller signed in more recently
+	LoginTooOld  Reason = "login_too_old"  // the named rule would allow, had the caller signed in more recently
+	LoginTooWeak Reason = "login_too_weak" // the named rule would allow, had the caller signed in more strongly
 )
 
 // Named is a list of rules with a name: one entry under policies.
@@ -59,6 +60,7 @@ type Match struct {
 	Hours        *Hours              `yaml:"hours" doc:"at these times of the week"`
 	When         string              `yaml:"when" doc:"a CEL condition on request and user"`
 	MaxAuthAge   time.Duration       `yaml:"max_auth_age" doc:"callers who proved who they are no longer ago than this; in an allow rule"`
+	Auth         *Login              `yaml:"auth" doc:"callers whose login meets this; in an allow rule"`
 	Anyone       bool                `yaml:"anyone" doc:"true: everybody, signed in or not"`
 }
 
@@ -88,6 +90,7 @@ type Request struct {
 	Address                      netip.Addr   // of the client; zero if unknown
 	Time                         time.Time
 	Authenticated                time.Time // when the caller last signed in; zero if unknown
+	Strength                     Strength  // how
 }
 
 // Attributes returns the SCIM document of a user, for conditions that read it.
@@ -113,8 +116,8 @@ type Verdict struct {
 	Allow  bool
 	Rule   string
 	Reason Reason
-	MaxAge time.Duration // with LoginTooOld: the oldest login that the rule accepts
-	Until  time.Time     // with Allow: when the passing of time may change the outcome; zero if it cannot
+	Login  *Login    // with LoginTooOld and LoginTooWeak: what the rule demands
+	Until  time.Time // with Allow: when the passing of time may change the outcome; zero if it cannot
 }
 
 // Policy is a compiled list of rules. It is immutable.
@@ -234,9 +237,9 @@ func (p *Policy) verdict(req *Request, reports bool) Verdict {
 		}
 		switch rule.misses(req) {
 		case "":
-		case partMaxAuthAge: // everything else matches; report the rule that accepts the oldest login
-			if v.Reason == NoRule || v.Reason == LoginTooOld && rule.maxAge > v.MaxAge {
-				v = Verdict{Rule: rule.name, Reason: LoginTooOld, MaxAge: rule.maxAge}
+		case partMaxAuthAge, partAuth: // everything else matches
+			if !v.Allow && rule.demandsLess(req, v) {
+				v = Verdict{Rule: rule.name, Reason: rule.loginReason(req), Login: rule.login}
 			}
 			continue
 		default:

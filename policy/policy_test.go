@@ -174,7 +174,7 @@ func TestPolicy_AllowsAnyone(t *testing.T) {
 
 func TestMaxAuthAge_ReportsFirstOfEqualRules(t *testing.T) {
 	p := compile(t, `[{allow: {roles: [auditor], max_auth_age: 1m}}, {allow: {roles: [auditor], max_auth_age: 1m}}]`)
-	if d := p.Decide(newRequest("GET", "/")); d.Reason != policy.LoginTooOld || d.Rule != "p[0]" || d.MaxAge != time.Minute {
+	if d := p.Decide(newRequest("GET", "/")); d.Reason != policy.LoginTooOld || d.Rule != "p[0]" || d.Login.MaxAge != time.Minute {
 		t.Errorf("decision is %+v", d)
 	}
 }
@@ -212,7 +212,7 @@ func TestMaxAuthAge(t *testing.T) {
 			r.GroupIDs, r.GroupNames = []string{sre}, []string{"SRE"}
 		}
 		d := p.Decide(r)
-		if d.Reason != c.want || d.Allow != (c.want == policy.RuleAllow) || d.MaxAge != c.maxAge || d.Allow == d.Until.IsZero() {
+		if d.Reason != c.want || d.Allow != (c.want == policy.RuleAllow) || (d.Login != nil) != (c.maxAge != 0) || d.Login != nil && d.Login.MaxAge != c.maxAge || d.Allow == d.Until.IsZero() {
 			t.Errorf("%s gives %+v", c.name, d)
 		}
 	}

@@ -10,9 +10,9 @@ type rule struct {
 	name          string
 	allow, report bool
 	parts         []compiledPart
-	changers      []changer     // of the parts that depend on the time
-	maxAge        time.Duration // of max_auth_age; 0 if a login of any age will do
-	end           time.Time     // of until; zero if the rule does not end
+	changers      []changer // of the parts that depend on the time
+	login         *Login    // that is demanded of the caller; nil if any will do
+	end           time.Time // of until; zero if the rule does not end
 }
 
 type compiledPart struct {
@@ -29,7 +29,7 @@ func compileRule(name string, written Rule) (rule, error) {
 	if m == nil {
 		m, allow = written.Deny, false
 	}
-	r := rule{name: name, allow: allow, report: written.Mode == modeReport, maxAge: m.MaxAuthAge}
+	r := rule{name: name, allow: allow, report: written.Mode == modeReport, login: m.login()}
 	if written.Until != "" {
 		var err error
 		if r.end, err = ParseEnd(written.Until); err != nil {
@@ -118,4 +118,24 @@ func Earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// loginReason returns why the login of a caller who misses nothing else is not enough.
+func (r *rule) loginReason(req *Request) Reason {
+	if r.login.Enough(req.Strength) {
+		return LoginTooOld
+	}
+	return LoginTooWeak
+}
+
+// demandsLess reports whether the caller should be told of this rule, and not of that
+// of v: one that demands no stronger login comes first, then one that accepts an older one.
+func (r *rule) demandsLess(req *Request, v Verdict) bool {
+	if v.Login == nil {
+		return true
+	}
+	if reason := r.loginReason(req); reason != v.Reason {
+		return reason == LoginTooOld
+	}
+	return v.Login.MaxAge > 0 && (r.login.MaxAge == 0 || r.login.MaxAge > v.Login.MaxAge)
 }

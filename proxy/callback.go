@@ -9,6 +9,7 @@ import (
 	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/policy"
 	"sallyport/proxy/internal/flow"
 	"sallyport/proxy/internal/header"
 	"sallyport/session"
@@ -101,6 +102,8 @@ func rejectedText(reason oidc.Reason) string {
 	switch reason {
 	case oidc.LoginRefused:
 		return "The identity provider did not sign you in. Start again, or ask the people who run it."
+	case oidc.TooWeak:
+		return "The identity provider signed you in, but not as the page demands. Start again and use another way to sign in, or ask the people who run the page."
 	case oidc.CodeRefused:
 		return "This sign-in was used already, or took too long. Start again."
 	}
@@ -143,12 +146,12 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 	}
 	user, identity := req.caller.user, req.caller.token
 	other := p.sessionOfOtherTab(r, req, f, user)
-	if other != nil && other.Subject == identity.Subject && other.ProviderSession == identity.ProviderSession && isRecent(other, time.Duration(f.MaxAge)*time.Second, req.received) {
+	if other != nil && other.Subject == identity.Subject && other.ProviderSession == identity.ProviderSession && meets(other, demandBy(f.Flow), req.received) {
 		return p.continueSession(w, r, req, other, target)
 	}
 	started, err := p.sessions.Begin(r.Context(), session.Session{User: user.ID, Epoch: user.Epoch, UserName: user.UserName,
 		Subject: identity.Subject, ProviderSession: identity.ProviderSession, Address: req.address, Agent: r.UserAgent(),
-		Authenticated: identity.Authenticated, Proven: identity.TimeKnown, IDToken: session.IDToken(identity.IDToken)})
+		Authenticated: identity.Authenticated, Proven: identity.TimeKnown, ACR: identity.ACR, AMR: identity.AMR, Contexts: identity.Contexts, IDToken: session.IDToken(identity.IDToken)})
 	if err != nil {
 		return fail(sessionUnavailable, err)
 	}
@@ -166,6 +169,11 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 	p.countLogin(loginAllowed, signedIn)
 	http.SetCookie(w, session.SetCookie(cookie))
 	return p.redirectBack(w, r, req, &started, target, "")
+}
+
+// demandBy returns what a login was begun for.
+func demandBy(f oidc.Flow) policy.Login {
+	return policy.Login{MaxAge: time.Duration(f.MaxAge) * time.Second, ACR: f.ACR, AMR: f.AMR, Context: f.Contexts}
 }
 
 // sessionOfOtherTab returns the browser's session if it belongs to the same user and is not the one that the browser had

@@ -70,7 +70,7 @@ const preflightReason = policy.Reason("cors_preflight")
 // application.
 func (p *Proxy) setPolicyRequest(q *policy.Request, req *request, c *caller, u *directory.User, now time.Time) {
 	*q = policy.Request{Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Address: req.client, Time: now,
-		Authenticated: c.authenticated(), Organization: p.directory}
+		Authenticated: c.authenticated(), Strength: c.strength(), Organization: p.directory}
 	app := c.app()
 	var roles []string
 	if app != "" {
@@ -89,7 +89,7 @@ func denialByPolicy(req *request, c *caller, d policy.Decision) *denial {
 	case c == nil:
 		reason = notSignedIn
 	}
-	return &denial{reason: reason, rule: d.Rule, maxAge: d.MaxAge}
+	return &denial{reason: reason, rule: d.Rule, demand: d.Login}
 }
 
 // continues reports whether r, under newer settings, is still the route of req: it leads to the same upstream.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"sallyport/console"
+	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
 )
@@ -20,7 +22,7 @@ type denial struct {
 	detail     string        // for the log; never for the caller
 	disclosed  string        // for the caller, beside the text of the reason; "" for nothing
 	rule       string        // the rule that denied; "" if none did
-	maxAge     time.Duration // of loginTooOld: how recent a login must be
+	demand     *policy.Login // of loginTooOld and loginTooWeak: what the rule demands of the login
 	methods    []string      // of methodRefused: what is allowed; nil for every common method
 	bodyUnread bool          // the body of the request is still to be read
 	instead    *meaning      // replaces the title and text of the reason; nil for those
@@ -67,7 +69,7 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 	private(w.Header())
 	status := denied.status()
 	if status == http.StatusUnauthorized && denied.reason != tokenRefused && req.acceptsSessions() && header.Navigates(r, req.method) {
-		p.loginAndReturn(w, r, req, denied.maxAge)
+		p.loginAndReturn(w, r, req, denied.demand)
 		return
 	}
 	if req.route != nil {
@@ -110,10 +112,28 @@ func challenge(denied *denial) string {
 	case denied.login != nil:
 	case denied.reason == tokenRefused:
 		return `Bearer realm="sallyport", error="invalid_token", error_description="` + denied.text() + `"`
-	case denied.reason == loginTooOld: // RFC 9470 §3
-		return fmt.Sprintf(`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="%s", max_age=%d`, denied.text(), denied.maxAge/time.Second)
+	case denied.reason == loginTooOld || denied.reason == loginTooWeak:
+		return loginChallenge(denied)
 	}
 	return `Bearer realm="sallyport"`
+}
+
+// loginChallenge asks for another login (RFC 9470 §3), and for Entra's authentication context as Microsoft's libraries
+// read it (https://learn.microsoft.com/entra/identity-platform/claims-challenge).
+func loginChallenge(denied *denial) string {
+	value := fmt.Sprintf(`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="%s"`, denied.text())
+	demand := demandOf(denied.demand)
+	if demand.MaxAge > 0 {
+		value += fmt.Sprintf(", max_age=%d", demand.MaxAge/time.Second)
+	}
+	if len(demand.ACR) > 0 {
+		value += fmt.Sprintf(`, acr_values="%s"`, strings.Join(demand.ACR, " "))
+	}
+	if len(demand.Context) > 0 {
+		claims, _ := json.Marshal(map[string]any{"access_token": map[string]any{"acrs": map[string]any{"essential": true, "value": demand.Context[0]}}})
+		value += fmt.Sprintf(`, claims="%s"`, base64.StdEncoding.EncodeToString(claims))
+	}
+	return value
 }
 
 // problem is a problem of RFC 9457 of the type about:blank, with our reason and the request's id beside it.

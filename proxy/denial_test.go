@@ -142,7 +142,10 @@ func TestDenial_Response(t *testing.T) {
 				want += `, error="invalid_token", error_description="It is invalid, has expired, or is meant for another service."`
 			}
 			if reason == loginTooOld {
-				want += `, error="insufficient_user_authentication", error_description="This asks for a more recent sign-in than yours. Sign in again to go on.", max_age=0`
+				want += `, error="insufficient_user_authentication", error_description="This asks for a more recent sign-in than yours. Sign in again to go on."`
+			}
+			if reason == loginTooWeak {
+				want += `, error="insufficient_user_authentication", error_description="This asks for a stronger sign-in than yours, such as one with a second factor. Sign in again to go on."`
 			}
 			if got != want {
 				t.Errorf("%s: %q", reason, got)

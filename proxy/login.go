@@ -10,6 +10,7 @@ import (
 
 	"sallyport/console"
 	"sallyport/oidc"
+	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/flow"
 	"sallyport/proxy/internal/header"
@@ -17,11 +18,11 @@ import (
 )
 
 // loginAndReturn redirects a browser to log in and to return to the URL that was denied.
-func (p *Proxy) loginAndReturn(w http.ResponseWriter, r *http.Request, req *request, maxAge time.Duration) {
+func (p *Proxy) loginAndReturn(w http.ResponseWriter, r *http.Request, req *request, demand *policy.Login) {
 	here := req.routing.origin(req.host)
 	for _, path := range []string{req.path + canonical.EscapeQuery(req.query), req.path, "/"} {
 		if target, ok := req.routing.resolve(here+path, here); ok {
-			p.redirectToLogin(w, r, req, target, loginOptions{maxAge: maxAge}, "")
+			p.redirectToLogin(w, r, req, target, loginOptions{demand: demandOf(demand)}, "")
 			return
 		}
 	}
@@ -31,9 +32,7 @@ func (p *Proxy) loginAndReturn(w http.ResponseWriter, r *http.Request, req *requ
 // with a handoff to this host is bound first (see package flow).
 func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *request, target flow.Target, o loginOptions, handoff string) {
 	q := url.Values{"return_to": {target.String()}}
-	if o.maxAge > 0 {
-		q.Set("max_age", strconv.Itoa(int(o.maxAge/time.Second)))
-	}
+	o.setDemand(q)
 	if o.selectAccount {
 		q.Set("prompt", promptSelectAccount)
 	}
@@ -57,12 +56,12 @@ const promptSelectAccount = "select_account"
 func (p *Proxy) login(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	q := queryOf(req)
 	target, _ := req.routing.resolve(q.Get("return_to"), req.routing.origin(req.host))
-	o := loginOptions{maxAge: maxAgeOf(q), selectAccount: q.Get("prompt") == promptSelectAccount}
+	o := loginOptions{demand: demandIn(q), selectAccount: q.Get("prompt") == promptSelectAccount}
 	if req.host != req.routing.host {
 		p.redirectToLogin(w, r, req, target, o, q.Get("handoff"))
 		return nil
 	}
-	if current, ok := p.currentSession(r, req); ok && !o.selectAccount && isRecent(current, o.maxAge, req.received) {
+	if current, ok := p.currentSession(r, req); ok && !o.selectAccount && meets(current, o.demand, req.received) {
 		host, _ := req.routing.HostOf(target.Origin)
 		return p.redirectBack(w, r, req, current, target, p.browser(w, r, req).Verify(q.Get("handoff"), q.Get("bind"), current.ID, host))
 	}
@@ -71,8 +70,8 @@ func (p *Proxy) login(w http.ResponseWriter, r *http.Request, req *request) *den
 
 // loginOptions say what a login asks for beyond who the person is.
 type loginOptions struct {
-	maxAge        time.Duration // how recent the sign-in must be; 0 for any
-	selectAccount bool          // the provider shall ask for the account
+	demand        policy.Login // how the person has to sign in
+	selectAccount bool         // the provider shall ask for the account
 }
 
 // beginLogin redirects the browser to the identity provider.
@@ -85,7 +84,7 @@ func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request,
 	if err != nil {
 		return deny(sessionUnavailable, err.Error())
 	}
-	location, started, err := p.provider.BeginWith(r.Context(), oidc.LoginOptions{MaxAge: o.maxAge, SelectAccount: o.selectAccount, Carry: carry})
+	location, started, err := p.provider.BeginWith(r.Context(), oidc.LoginOptions{MaxAge: o.demand.MaxAge, Stronger: oidc.Stronger{ACR: o.demand.ACR, AMR: o.demand.AMR, Contexts: o.demand.Context}, SelectAccount: o.selectAccount, Carry: carry})
 	if err != nil {
 		return deny(providerUnavailable, err.Error())
 	}
@@ -107,9 +106,46 @@ func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request,
 	return nil
 }
 
-// isRecent reports whether the user of s signed in less than maxAge ago; a maxAge of 0 accepts any time.
-func isRecent(s *session.Session, maxAge time.Duration, now time.Time) bool {
-	return maxAge == 0 || s.Proven && now.Before(s.Authenticated.Add(maxAge))
+// meets reports whether the login of a session is as demanded.
+func meets(s *session.Session, demand policy.Login, now time.Time) bool {
+	recent := demand.MaxAge == 0 || s.Proven && now.Before(s.Authenticated.Add(demand.MaxAge))
+	return recent && demand.Enough((&caller{session: s}).strength())
+}
+
+// demandOf returns what a rule demands; nothing for nil.
+func demandOf(demand *policy.Login) policy.Login {
+	if demand == nil {
+		return policy.Login{}
+	}
+	return *demand
+}
+
+// The parameters of the login address that carry what is demanded of the login. A list has its values one by one.
+const (
+	paramACR     = "acr"
+	paramAMR     = "amr"
+	paramContext = "context"
+)
+
+func (o loginOptions) setDemand(q url.Values) {
+	if o.demand.MaxAge > 0 {
+		q.Set("max_age", strconv.Itoa(int(o.demand.MaxAge/time.Second)))
+	}
+	for param, values := range map[string][]string{paramACR: o.demand.ACR, paramAMR: o.demand.AMR, paramContext: o.demand.Context} {
+		if len(values) > 0 {
+			q[param] = values
+		}
+	}
+}
+
+// demandIn returns what the parameters demand. Whoever writes a link to the login address can demand more of a login, but
+// not less: the rules decide about the session afterwards. What no rule could demand is ignored.
+func demandIn(q url.Values) policy.Login {
+	l := policy.Login{MaxAge: maxAgeOf(q), ACR: q[paramACR], AMR: q[paramAMR], Context: q[paramContext]}
+	if !l.Valid() {
+		return policy.Login{MaxAge: l.MaxAge}
+	}
+	return l
 }
 
 // maxMaxAge is the largest max_age. A larger one is ignored.

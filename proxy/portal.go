@@ -37,5 +37,5 @@ func (p *Proxy) canOpen(req *request, r *route, user *directory.User) bool {
 	var q policy.Request
 	p.setPolicyRequest(&q, req.forTarget(http.MethodGet, r.host, r.path), req.caller, user, time.Now())
 	d := r.policy.Decide(&q)
-	return d.Allow || d.Reason == policy.LoginTooOld
+	return d.Allow || d.Login != nil
 }

@@ -31,6 +31,7 @@ const (
 	suspendedUser  Reason = "suspended"
 	damagedRecord  Reason = "damaged_record"
 	loginTooOld    Reason = "login_too_old"
+	loginTooWeak   Reason = "login_too_weak"
 	noRule         Reason = "no_rule"
 	ruleDeny       Reason = "rule_deny"
 )
@@ -81,6 +82,7 @@ var meanings = map[Reason]meaning{
 	suspendedUser:       {http.StatusForbidden, "Your account is suspended", "The people who run this service have suspended your account, so it cannot open anything here."},
 	damagedRecord:       {http.StatusForbidden, "Your account cannot be read", "The record of your account is damaged. Your account cannot open anything here until the record is repaired."},
 	loginTooOld:         {http.StatusUnauthorized, "Please sign in again", "This asks for a more recent sign-in than yours. Sign in again to go on."},
+	loginTooWeak:        {http.StatusUnauthorized, "Please sign in another way", "This asks for a stronger sign-in than yours, such as one with a second factor. Sign in again to go on."},
 	noRule:              {http.StatusForbidden, "You may not open this", "No rule allows this for your account. Rules usually name groups, so the people who run this application can say which group you need."},
 	ruleDeny:            {http.StatusForbidden, "You may not open this", "A rule denies this to you, whatever your groups otherwise allow."},
 	tooMany:             {http.StatusTooManyRequests, "Too many attempts", "Too many attempts to sign in came from your network. Try again in a moment."},

@@ -10,6 +10,7 @@ import (
 
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/origin"
 	"sallyport/session"
@@ -149,6 +150,17 @@ func (c *caller) authenticated() time.Time {
 		return c.token.Authenticated
 	}
 	return time.Time{}
+}
+
+// strength returns how the caller signed in.
+func (c *caller) strength() policy.Strength {
+	switch {
+	case c == nil:
+		return policy.Strength{}
+	case c.session != nil:
+		return policy.Strength{ACR: c.session.ACR, AMR: c.session.AMR, Contexts: c.session.Contexts}
+	}
+	return policy.Strength{ACR: c.token.ACR, AMR: c.token.AMR, Contexts: c.token.Contexts}
 }
 
 // expires returns when the session or the token expires.

@@ -1,8 +1,10 @@
 package proxy_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -104,6 +106,102 @@ func TestLogin_IgnoresInvalidMaxAge(t *testing.T) {
 		before := h.logins.count("authorize")
 		if p := g.open(fmt.Sprintf("https://app.example.com/.sallyport/login?return_to=/x&max_age=%s", age)); p.StatusCode != 200 || h.logins.count("authorize") != before {
 			t.Errorf("max_age=%s: %d via %q", age, p.StatusCode, g.path)
+		}
+	}
+}
+
+// demandLogin makes the wiki demand a login.
+func (h *env) demandLogin(demand policy.Login) {
+	h.t.Helper()
+	h.settings.Policies = append(slices.Clone(h.settings.Policies), policy.Named{Name: "strong", Rules: []policy.Rule{
+		{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "g-sre", Name: "SRE"}}, Auth: &demand}}}})
+	h.settings.Routes = slices.Clone(h.settings.Routes)
+	h.settings.Routes[1].Policy = []string{"strong"}
+	if err := h.proxy.Load(h.settings); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// TestStepUp_Stronger checks that a rule with acr, amr or context makes a browser sign in more strongly, once.
+func TestStepUp_Stronger(t *testing.T) {
+	const wiki = "https://wiki.example.com/team/x"
+	for name, c := range map[string]struct {
+		demand policy.Login
+		asked  string // of the provider
+	}{
+		"context": {policy.Login{Context: []string{"c1", "c2"}}, `claims={"id_token":{"acrs":{"essential":true,"value":"c1"}}}`},
+		"acr":     {policy.Login{ACR: []string{"high", "higher"}}, "acr_values=high higher"},
+		"all":     {policy.Login{MaxAge: time.Hour, ACR: []string{"high"}, AMR: []string{"mfa"}, Context: []string{"c1"}}, "max_age=3600"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newEnv(t)
+			h.demandLogin(c.demand)
+			g := h.browser(h.alice)
+			g.open("https://app.example.com/")
+			p := g.open(wiki)
+			if p.StatusCode != 200 || !strings.Contains(p.body, "GET /team/x by alice@") {
+				t.Fatalf("%d %s\nvia %q", p.StatusCode, p.body, g.path)
+			}
+			asked := slices.ContainsFunc(g.path, func(u string) bool {
+				text, _ := url.QueryUnescape(u)
+				return strings.Contains(u, "/authorize?") && strings.Contains(text, c.asked)
+			})
+			if !asked {
+				t.Errorf("the provider was not asked for %s: %q", c.asked, g.path)
+			}
+			before := h.logins.count("authorize")
+			if p := g.open(wiki); p.StatusCode != 200 || h.logins.count("authorize") != before {
+				t.Errorf("the next time: %d via %q", p.StatusCode, g.path)
+			}
+			if p := g.open("https://app.example.com/"); p.StatusCode != 200 || h.logins.count("authorize") != before {
+				t.Errorf("elsewhere: %d via %q", p.StatusCode, g.path)
+			}
+		})
+	}
+}
+
+// TestStepUp_ProviderIsNotTrustedToHaveDoneIt checks that a login that is not as strong as demanded is rejected and not
+// repeated without end.
+func TestStepUp_ProviderIsNotTrustedToHaveDoneIt(t *testing.T) {
+	h := newEnv(t)
+	h.demandLogin(policy.Login{Context: []string{"c1"}})
+	h.tenant.Alter(func(c entratest.Claims) { delete(c, "acrs") })
+	g := h.browser(h.alice)
+	if p := g.open("https://wiki.example.com/team/x"); p.StatusCode != http.StatusUnauthorized || !strings.Contains(p.body, "not as the page demands") {
+		t.Errorf("%d %s\nvia %q", p.StatusCode, p.body, g.path)
+	}
+	if n := h.logins.count("authorize"); n > 2 {
+		t.Errorf("the provider was asked %d times", n)
+	}
+}
+
+// TestStepUp_ChallengesPrograms checks what a program is told whose session is too weak (RFC 9470 §3).
+func TestStepUp_ChallengesPrograms(t *testing.T) {
+	h := newEnv(t)
+	h.demandLogin(policy.Login{MaxAge: time.Hour, ACR: []string{"high"}, Context: []string{"c1"}})
+	g := h.browser(h.alice)
+	g.open("https://app.example.com/")
+	h.settings.Routes[0].Policy = h.settings.Routes[1].Policy
+	if err := h.proxy.Load(h.settings); err != nil {
+		t.Fatal(err)
+	}
+	p := g.ask("GET", "https://app.example.com/", nil)
+	claims := base64.StdEncoding.EncodeToString([]byte(`{"access_token":{"acrs":{"essential":true,"value":"c1"}}}`))
+	want := `, max_age=3600, acr_values="high", claims="` + claims + `"`
+	if got := p.Header.Get("WWW-Authenticate"); p.StatusCode != 401 || !strings.Contains(got, `error="insufficient_user_authentication"`) || !strings.HasSuffix(got, want) {
+		t.Errorf("%d %s, want it to end in %s", p.StatusCode, got, want)
+	}
+}
+
+// TestLogin_IgnoresImpossibleDemands checks that a link demands nothing that no rule could.
+func TestLogin_IgnoresImpossibleDemands(t *testing.T) {
+	h := newEnv(t)
+	g := h.browser(h.alice)
+	g.open("https://app.example.com/")
+	for _, q := range []string{"acr=a%20b", "acr=", "amr=" + strings.Repeat("x", 300), "context=%00", strings.Repeat("acr=a&", 9)} {
+		before := h.logins.count("authorize")
+		if p := g.open("https://app.example.com/.sallyport/login?return_to=/x&" + q); p.StatusCode != 200 || h.logins.count("authorize") != before {
+			t.Errorf("%s: %d via %q", q, p.StatusCode, g.path)
 		}
 	}
 }

@@ -67,9 +67,12 @@ type Session struct {
 	Began           time.Time `json:"began"`
 	Authenticated   time.Time `json:"authenticated"`    // when the user last proved to the provider who they are
 	Proven          bool      `json:"proven,omitempty"` // whether Authenticated is the provider's auth_time, not our guess
-	Used            time.Time `json:"used"`             // from Read and Live: up to a minute old; from List: exact
-	Expires         time.Time `json:"expires"`          // the end of its lifetime, however much it is used
-	IDToken         IDToken   `json:"-"`                // for Begin alone, which keeps it for [Sessions.IDToken]; a Session that this package returns has none
+	ACR             string    `json:"acr,omitempty"`    // how the user signed in, by the provider's claims
+	AMR             []string  `json:"amr,omitempty"`
+	Contexts        []string  `json:"acrs,omitempty"`
+	Used            time.Time `json:"used"`    // from Read and Live: up to a minute old; from List: exact
+	Expires         time.Time `json:"expires"` // the end of its lifetime, however much it is used
+	IDToken         IDToken   `json:"-"`       // for Begin alone, which keeps it for [Sessions.IDToken]; a Session that this package returns has none
 }
 
 // Sessions is the set of all sessions. Its methods may be called concurrently.
