@@ -1,19 +1,17 @@
 package proxy
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"sallyport/console"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/stepup"
 )
 
 // denial is why a request is not allowed, or cannot be served.
@@ -113,27 +111,9 @@ func challenge(denied *denial) string {
 	case denied.reason == tokenRefused:
 		return `Bearer realm="sallyport", error="invalid_token", error_description="` + denied.text() + `"`
 	case denied.reason == loginTooOld || denied.reason == loginTooWeak:
-		return loginChallenge(denied)
+		return `Bearer realm="sallyport", ` + stepup.Challenge(denied.text(), denied.demand)
 	}
 	return `Bearer realm="sallyport"`
-}
-
-// loginChallenge asks for another login (RFC 9470 §3), and for Entra's authentication context as Microsoft's libraries
-// read it (https://learn.microsoft.com/entra/identity-platform/claims-challenge).
-func loginChallenge(denied *denial) string {
-	value := fmt.Sprintf(`Bearer realm="sallyport", error="insufficient_user_authentication", error_description="%s"`, denied.text())
-	demand := demandOf(denied.demand)
-	if demand.MaxAge > 0 {
-		value += fmt.Sprintf(", max_age=%d", demand.MaxAge/time.Second)
-	}
-	if len(demand.ACR) > 0 {
-		value += fmt.Sprintf(`, acr_values="%s"`, strings.Join(demand.ACR, " "))
-	}
-	if len(demand.Context) > 0 {
-		claims, _ := json.Marshal(map[string]any{"access_token": map[string]any{"acrs": map[string]any{"essential": true, "value": demand.Context[0]}}})
-		value += fmt.Sprintf(`, claims="%s"`, base64.StdEncoding.EncodeToString(claims))
-	}
-	return value
 }
 
 // problem is a problem of RFC 9457 of the type about:blank, with our reason and the request's id beside it.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/origin"
 	"sallyport/proxy/internal/response"
+	"sallyport/proxy/internal/stepup"
 	"sallyport/session"
 )
 
@@ -101,7 +101,7 @@ func (p *Proxy) formOf(r *http.Request, req *request, denied *denial) (form flow
 	cookie, sent := session.Cookie(r.Header)
 	if past, ok := p.sessions.Past(cookie, req.host); ok {
 		form.User = past.User
-	} else if denied.reason == loginTooOld && req.caller != nil && req.caller.session != nil {
+	} else if (denied.reason == loginTooOld || denied.reason == loginTooWeak) && req.caller != nil && req.caller.session != nil {
 		form.User = req.caller.session.User
 	}
 	if !origin.IsOwn(r.Header, req.routing.origin(req.host)) {
@@ -115,9 +115,7 @@ func (p *Proxy) formOf(r *http.Request, req *request, denied *denial) (form flow
 func (req *request) formPage(denied *denial) console.Form {
 	m := denied.reason.meaning()
 	signIn := url.Values{"return_to": {formPath}}
-	if denied.maxAge > 0 {
-		signIn.Set("max_age", strconv.Itoa(int(denied.maxAge/time.Second)))
-	}
+	stepup.SetParameters(signIn, denied.demand)
 	return console.Form{Status: m.status, Title: m.title, Why: m.text + " The form that you sent is kept here, and can be sent then.", Method: req.method,
 		URL: req.routing.origin(req.host) + req.path, Action: req.routing.origin(req.host) + req.path + req.query, SignIn: loginPath + "?" + signIn.Encode(), Request: req.id}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,15 +13,20 @@ import (
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/flow"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/stepup"
 	"sallyport/session"
 )
 
 // loginAndReturn redirects a browser to log in and to return to the URL that was denied.
 func (p *Proxy) loginAndReturn(w http.ResponseWriter, r *http.Request, req *request, demand *policy.Login) {
+	var o loginOptions
+	if demand != nil {
+		o.demand = *demand
+	}
 	here := req.routing.origin(req.host)
 	for _, path := range []string{req.path + canonical.EscapeQuery(req.query), req.path, "/"} {
 		if target, ok := req.routing.resolve(here+path, here); ok {
-			p.redirectToLogin(w, r, req, target, loginOptions{demand: demandOf(demand)}, "")
+			p.redirectToLogin(w, r, req, target, o, "")
 			return
 		}
 	}
@@ -32,7 +36,7 @@ func (p *Proxy) loginAndReturn(w http.ResponseWriter, r *http.Request, req *requ
 // with a handoff to this host is bound first (see package flow).
 func (p *Proxy) redirectToLogin(w http.ResponseWriter, r *http.Request, req *request, target flow.Target, o loginOptions, handoff string) {
 	q := url.Values{"return_to": {target.String()}}
-	o.setDemand(q)
+	stepup.SetParameters(q, &o.demand)
 	if o.selectAccount {
 		q.Set("prompt", promptSelectAccount)
 	}
@@ -56,7 +60,7 @@ const promptSelectAccount = "select_account"
 func (p *Proxy) login(w http.ResponseWriter, r *http.Request, req *request) *denial {
 	q := queryOf(req)
 	target, _ := req.routing.resolve(q.Get("return_to"), req.routing.origin(req.host))
-	o := loginOptions{demand: demandIn(q), selectAccount: q.Get("prompt") == promptSelectAccount}
+	o := loginOptions{demand: stepup.FromParameters(q), selectAccount: q.Get("prompt") == promptSelectAccount}
 	if req.host != req.routing.host {
 		p.redirectToLogin(w, r, req, target, o, q.Get("handoff"))
 		return nil
@@ -110,54 +114,6 @@ func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request,
 func meets(s *session.Session, demand policy.Login, now time.Time) bool {
 	recent := demand.MaxAge == 0 || s.Proven && now.Before(s.Authenticated.Add(demand.MaxAge))
 	return recent && demand.Enough((&caller{session: s}).strength())
-}
-
-// demandOf returns what a rule demands; nothing for nil.
-func demandOf(demand *policy.Login) policy.Login {
-	if demand == nil {
-		return policy.Login{}
-	}
-	return *demand
-}
-
-// The parameters of the login address that carry what is demanded of the login. A list has its values one by one.
-const (
-	paramACR     = "acr"
-	paramAMR     = "amr"
-	paramContext = "context"
-)
-
-func (o loginOptions) setDemand(q url.Values) {
-	if o.demand.MaxAge > 0 {
-		q.Set("max_age", strconv.Itoa(int(o.demand.MaxAge/time.Second)))
-	}
-	for param, values := range map[string][]string{paramACR: o.demand.ACR, paramAMR: o.demand.AMR, paramContext: o.demand.Context} {
-		if len(values) > 0 {
-			q[param] = values
-		}
-	}
-}
-
-// demandIn returns what the parameters demand. Whoever writes a link to the login address can demand more of a login, but
-// not less: the rules decide about the session afterwards. What no rule could demand is ignored.
-func demandIn(q url.Values) policy.Login {
-	l := policy.Login{MaxAge: maxAgeOf(q), ACR: q[paramACR], AMR: q[paramAMR], Context: q[paramContext]}
-	if !l.Valid() {
-		return policy.Login{MaxAge: l.MaxAge}
-	}
-	return l
-}
-
-// maxMaxAge is the largest max_age. A larger one is ignored.
-const maxMaxAge = 30 * 24 * time.Hour
-
-// maxAgeOf returns how recent the login must be; 0 for any.
-func maxAgeOf(q url.Values) time.Duration {
-	seconds, err := strconv.Atoi(q.Get("max_age"))
-	if err != nil || seconds <= 0 || seconds > int(maxMaxAge/time.Second) {
-		return 0
-	}
-	return time.Duration(seconds) * time.Second
 }
 
 // currentSession returns the session of the browser on this host if its user may still use it, and makes that user the
