@@ -89,6 +89,7 @@ func (s *server) wire(path string) error {
 	s.admin = s.components.admin(s.reloader.Reload)
 	s.inspector = &inspector{store: s.components.store, log: s.log}
 	s.registry = s.metrics()
+	s.warn(s.file)
 	if err := s.checkTests(s.file); err != nil { // a test may be about somebody who has left since
 		s.log.Warn("the rules fail their tests; a reload would be refused", "err", err)
 	}
@@ -124,7 +125,15 @@ func (s *server) apply(file *config.File) error {
 		return err
 	}
 	s.certs.Reload(cert)
+	s.warn(file)
 	return nil
+}
+
+// warn logs what the file allows but may not mean, such as rules that end soon.
+func (s *server) warn(file *config.File) {
+	file.Warn(func(path, _, problem string) {
+		s.log.Warn("the configuration may not say what is meant; `sallyport validate` has the line", "key", path, "problem", problem)
+	})
 }
 
 // checkTests returns an error that names the tests in file that its rules fail.
