@@ -5,7 +5,7 @@ import {spawn} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
 import {chromium} from 'playwright-core';
 
-export const patience = 15_000;
+export const patience = 30_000; // of a person before a busy machine
 
 export const launchBrowser = () => chromium.launch({
   executablePath: process.env.CHROMIUM || '/usr/bin/chromium',

@@ -8,7 +8,7 @@ const escape = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 
 export class Provider {
   client = {id: 'sallyport', secret: 'a secret between two programs of a test'};
-  users = ['ada', 'eve', 'grace'];
+  users = ['ada', 'eve', 'grace', 'stranger']; // the last one is not pushed
   codes = new Map();
   sessions = new Map(); // cookie → {user, sid}
   signOuts = []; // the queries of the end_session_endpoint
@@ -95,7 +95,11 @@ export class Provider {
     const back = url.searchParams.get('post_logout_redirect_uri');
     const cookie = /(?:^|; )provider=([^;]+)/.exec(req.headers.cookie ?? '');
     if (cookie) this.sessions.delete(cookie[1]);
-    if (back) return res.writeHead(303, {Location: back}).end();
+    if (back) {
+      const to = new URL(back);
+      if (url.searchParams.has('state')) to.searchParams.set('state', url.searchParams.get('state'));
+      return res.writeHead(303, {Location: to.href}).end();
+    }
     res.setHeader('Content-Type', 'text/html');
     res.end('<!doctype html><title>Provider</title><h1>You left the provider</h1>');
   }

@@ -109,10 +109,17 @@ test('tabs of two applications and the portal at once arrive', {timeout: 60_000}
   assert.equal(portal.url(), world.login + '/');
 });
 
-for (const [length, n] of [[700, 5], [8_000, 1]]) {
+// dashboard returns a query as dashboards have it, of about so many bytes.
+function dashboard(length) {
+  let query = '';
+  for (let i = 0; query.length < length; i++) query += `&panel-${i}=rate(http_requests_total%7Bpod%3D~%22pod-${i * i}%22%7D%5B5m%5D)`;
+  return query;
+}
+
+for (const [length, n] of [[700, 5], [3_000, 5], [7_000, 14]]) {
   test(`${n} tabs with addresses of ${length} bytes arrive`, {timeout: 60_000}, async t => {
     const context = await newPerson(t, browser);
-    const all = targets(world.reports, n, '&long=' + 'x'.repeat(length));
+    const all = targets(world.reports, n, dashboard(length));
     const pages = await openTabs(context, all);
     for (const page of pages) await provider(page).waitFor();
     for (const [i, page] of pages.entries()) {

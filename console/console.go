@@ -120,6 +120,8 @@ type Failed struct {
 	Why     string
 	Request string
 	Retry   string // where to sign in again
+
+	OtherAccount string // where to sign in with another account; "" for no link
 }
 
 // Failed writes f with its status.

@@ -6,7 +6,7 @@ import "slices"
 const maxMethods = 32
 
 // AllowedMethods returns the methods with which the rules in force allow req, of the usual methods and of those that
-// allow rules name. It answers what the caller of req could find out by trying, and so tells nobody about rules that do
+// allow rules name. The caller of req could find them out by trying, so they tell nobody about rules that do
 // not match them.
 //
 // It decides once for each method, which is work for a denial that somebody reads and not for each request.

@@ -60,6 +60,9 @@ func TestLogin_FailuresAreToldApart(t *testing.T) {
 		g := h.browser(h.alice)
 		q := must[*url.URL](t)(url.Parse(g.until("https://app.example.com/x", "/authorize?"))).Query()
 		check(t, g.step("https://login.example.com/.sallyport/callback?error=access_denied&state="+url.QueryEscape(q.Get("state"))), 401, "did not sign you in")
+		q = must[*url.URL](t)(url.Parse(g.until("https://app.example.com/x", "/authorize?"))).Query()
+		check(t, g.step("https://login.example.com/.sallyport/callback?error=access_denied&state="+url.QueryEscape(q.Get("state"))), 401,
+			"prompt=select_account&amp;return_to=https%3A%2F%2Fapp.example.com%2Fx")
 	})
 	t.Run("code_was_used", func(t *testing.T) {
 		g := h.browser(h.alice)

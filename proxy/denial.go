@@ -142,8 +142,12 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, r *http.Request, req *req
 	m := denied.meaning()
 	switch {
 	case denied.login != nil:
-		p.pages.Failed(w, console.Failed{Status: m.status, Title: "Signing in did not work", Why: denied.login.why,
-			Request: req.id, Retry: loginPath + "?return_to=" + url.QueryEscape(denied.login.returnTo)})
+		page := console.Failed{Status: m.status, Title: "Signing in did not work", Why: denied.login.why,
+			Request: req.id, Retry: loginPath + "?return_to=" + url.QueryEscape(denied.login.returnTo)}
+		if denied.reason == tokenRefused { // the provider may reject this account each time, without a question
+			page.OtherAccount = otherAccount(denied.login.returnTo)
+		}
+		p.pages.Failed(w, page)
 	case m.status == http.StatusForbidden:
 		p.pages.Denied(w, p.deniedPage(r, req, denied, m))
 	case m.status == http.StatusUnauthorized:

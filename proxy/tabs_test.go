@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	cryptorand "crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -160,17 +161,40 @@ func TestLogin_Tabs(t *testing.T) {
 func TestLogin_LongAddresses(t *testing.T) {
 	h := newEnv(t)
 	for _, n := range []int{100, 900, 1100, 2100, 4000, 8000, 12000, 16000} {
-		for name, text := range map[string]string{"plain": "x", "ampersands": "a=b&", "encoded": "%22"} {
+		for name, text := range map[string]string{"plain": "x", "ampersands": "a=b&", "encoded": "%22", "random": ""} {
 			t.Run(fmt.Sprintf("%s_%d", name, n), func(t *testing.T) {
+				if text == "" {
+					text = randomText(n)
+				}
 				target := "https://app.example.com/d?q=" + strings.Repeat(text, n/len(text))
 				checkArrived(t, []string{target}, []page{h.browser(h.alice).open(target)})
 			})
 		}
 	}
+	for _, n := range []int{2, 5, 14} {
+		t.Run(fmt.Sprintf("together_%d", n), func(t *testing.T) {
+			// such as a dashboard's: https://app.example.com/tab/0?panel-1=rate(http_requests_total%7Bpod%3D~%22pod-1%22%7D)&…
+			var query strings.Builder
+			for i := range 80 {
+				fmt.Fprintf(&query, "&panel-%d=rate(http_requests_total%%7Bpod%%3D~%%22pod-%d%%22%%7D%%5B5m%%5D)", i, i*i)
+			}
+			targets := tabTargets(n, "?"+query.String()[1:])
+			checkArrived(t, targets, h.browser(h.alice).openTogether(targets))
+		})
+	}
 	t.Run("two_together", func(t *testing.T) {
-		targets := tabTargets(2, "?q="+strings.Repeat("x", 1900))
+		targets := tabTargets(2, "?q="+randomText(1900))
 		checkArrived(t, targets, h.browser(h.alice).openTogether(targets))
 	})
+}
+
+// randomText returns n characters that cannot be compressed well.
+func randomText(n int) string {
+	var text strings.Builder
+	for text.Len() < n {
+		text.WriteString(cryptorand.Text())
+	}
+	return text.String()[:n]
 }
 
 // TestLogin_LostFlow checks that a login whose cookie is gone still leads to the page that was asked for.

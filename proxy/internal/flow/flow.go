@@ -55,7 +55,7 @@ func (b Browser) Store(f Flow) error {
 	if err := encoder.Encode(f); err != nil {
 		return err
 	}
-	sealed, err := b.Sessions.Seal(flowPurpose, b.Host, text.Bytes(), flowLifetime)
+	sealed, err := b.Sessions.Seal(flowPurpose, b.Host, deflate(text.Bytes()), flowLifetime)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,11 @@ func (b Browser) flowAge(cookie string) int64 {
 }
 
 func (b Browser) unsealFlow(sealed string) (f Flow, ok bool) {
-	text, err := b.Sessions.Unseal(flowPurpose, b.Host, sealed)
+	packed, err := b.Sessions.Unseal(flowPurpose, b.Host, sealed)
+	if err != nil {
+		return Flow{}, false
+	}
+	text, err := inflate(packed)
 	if err != nil || json.Unmarshal(text, &f) != nil {
 		return Flow{}, false
 	}

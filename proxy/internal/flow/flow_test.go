@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"crypto/rand"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -59,10 +60,19 @@ func (c *client) bytes() (n int) {
 	return n
 }
 
+// random returns n characters that cannot be compressed well.
+func random(n int) string {
+	var text strings.Builder
+	for text.Len() < n {
+		text.WriteString(rand.Text())
+	}
+	return text.String()[:n]
+}
+
 func TestFlow_IsValidOnce(t *testing.T) {
 	for _, n := range []int{0, 5000, 16000} {
 		c := newClient(t)
-		f := flow.Flow{Flow: oidc.Flow{State: strings.Repeat("s", 26)}, To: strings.Repeat("x", n), At: 1}
+		f := flow.Flow{Flow: oidc.Flow{State: strings.Repeat("s", 26)}, To: random(n), At: 1}
 		c.send(loginHost, func(b flow.Browser) {
 			if err := b.Store(f); err != nil {
 				t.Fatal(err)
@@ -110,7 +120,8 @@ func TestFlow_CookiesAreBounded(t *testing.T) {
 
 func TestState_CarriesTarget(t *testing.T) {
 	c := newClient(t)
-	for text, want := range map[string]string{"/a?b#c": "/a?b#c", "/a?" + strings.Repeat("x", 2000): "/a", "/" + strings.Repeat("a", 2000): "/"} {
+	for text, want := range map[string]string{"/a?b#c": "/a?b#c", "/a?" + random(2000): "/a", "/" + random(2000): "/",
+		"/a?" + strings.Repeat("x", 16000): "/a?" + strings.Repeat("x", 16000)} {
 		c.send(loginHost, func(b flow.Browser) {
 			sealed, complete, err := b.SealTarget(flow.Target{Origin: appOrigin, Path: text})
 			if err != nil || complete != (text == want) {

@@ -8,20 +8,22 @@ import (
 const (
 	statePurpose  = "state"
 	stateLifetime = 24 * time.Hour
-	maxStateTo    = 1024 // bytes of a target that travels in state
+	maxStateTo    = 1024 // bytes of a target that travels in state, compressed
 )
 
 // SealTarget seals target for the parameter state. It reports whether the whole target is in it; of one that is too long
 // only the path is, or only the origin.
 func (b Browser) SealTarget(target Target) (sealed string, complete bool, err error) {
 	text := target.String()
-	if complete = len(text) <= maxStateTo; !complete {
+	packed := deflate([]byte(text))
+	if complete = len(packed) <= maxStateTo; !complete {
 		path, _, _ := strings.Cut(text, "?")
-		if text, _, _ = strings.Cut(path, "#"); len(text) > maxStateTo {
-			text = target.Origin + "/"
+		text, _, _ = strings.Cut(path, "#")
+		if packed = deflate([]byte(text)); len(packed) > maxStateTo {
+			packed = []byte(target.Origin + "/")
 		}
 	}
-	sealed, err = b.Sessions.Seal(statePurpose, b.Host, []byte(text), stateLifetime)
+	sealed, err = b.Sessions.Seal(statePurpose, b.Host, packed, stateLifetime)
 	return sealed, complete, err
 }
 
@@ -29,7 +31,11 @@ func (b Browser) SealTarget(target Target) (sealed string, complete bool, err er
 func (b Browser) TargetIn(state string) string {
 	_, carry, _ := strings.Cut(state, ".")
 	carry, _, _ = strings.Cut(carry, ".") // before the mark of a fragment
-	text, err := b.Sessions.Unseal(statePurpose, b.Host, carry)
+	packed, err := b.Sessions.Unseal(statePurpose, b.Host, carry)
+	if err != nil {
+		return ""
+	}
+	text, err := inflate(packed)
 	if err != nil {
 		return ""
 	}
