@@ -133,7 +133,7 @@ type Form struct {
 	Status  int
 	Title   string
 	Why     string
-	From    string // the origin of the page that sent the form, if it is another
+	From    string // the origin of the page that sent the form, if it is another; "null" for one that the browser does not name
 	Method  string // what is sent, and where to
 	URL     string
 	Action  string // the same with its query

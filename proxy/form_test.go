@@ -334,7 +334,11 @@ func TestForm_OfAnotherSite(t *testing.T) {
 			if p.StatusCode != 401 || form == "" || len(h.posts()) > 0 {
 				t.Fatalf("%d %s", p.StatusCode, p.body)
 			}
-			if !strings.Contains(p.body, "<code>"+origin+"</code>") || !strings.Contains(p.body, "POST https://app.example.com/save") || strings.Contains(p.body, `data-form="auto"`) != auto || strings.Contains(p.body, "not signed in") {
+			shown := "<code>" + origin + "</code>"
+			if origin == "null" {
+				shown = "a page that does not say of which site it is"
+			}
+			if !strings.Contains(p.body, shown) || !strings.Contains(p.body, "POST https://app.example.com/save") || strings.Contains(p.body, `data-form="auto"`) != auto || strings.Contains(p.body, "not signed in") {
 				t.Errorf("%s", p.body)
 			}
 			if p := g.post(saveURL, urlEncoded, form); p.StatusCode != 200 {
@@ -379,6 +383,25 @@ func TestForm_OfAnotherSite(t *testing.T) {
 			t.Errorf("%d %s", p.StatusCode, p.body)
 		}
 	})
+}
+
+// TestForm_UnusualAddress checks that a form arrives though its page escapes more of the address than the browser does.
+func TestForm_UnusualAddress(t *testing.T) {
+	h := newFormsEnv(t, func(r *proxy.Route) { r.PathEncoding = "lenient" })
+	const target = "https://app.example.com/a%2Fb//c?d=(e|f)'g"
+	g := h.signedIn()
+	h.endSessions()
+	p := g.post(target, urlEncoded, "a=b")
+	if p.StatusCode != 401 || !strings.Contains(p.body, `action="https://app.example.com/a%2Fb//c?`) {
+		t.Fatalf("%d %s", p.StatusCode, p.body)
+	}
+	g.open("https://app.example.com/.sallyport/login?return_to=/.sallyport/form")
+	if p := g.post("https://app.example.com/a%2Fb//c?d=%28e%7Cf%29%27g", urlEncoded, p.sealed()); p.StatusCode != 200 {
+		t.Errorf("%d %s", p.StatusCode, p.body)
+	}
+	if got := h.posts(); len(got) != 1 || got[0].body != "a=b" {
+		t.Errorf("%v", got)
+	}
 }
 
 // TestForm_PageIsInert checks that the page after the sign-in sends nothing for a link of a stranger.

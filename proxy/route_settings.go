@@ -229,6 +229,9 @@ func (r Route) checkValues(fault func(path, problem string)) {
 	if r.Preflight != "" && r.Preflight != decidePreflight && r.Preflight != passPreflight {
 		fault("cors_preflight", fmt.Sprintf("%q is unknown; write decide or pass", r.Preflight))
 	}
+	if r.KeepForms && len(r.Accept) > 0 && !slices.Contains(r.Accept, acceptSession) {
+		fault("keep_forms", "forms are kept for people who sign in, and this route accepts no sessions; add session to accept, or remove keep_forms")
+	}
 	if r.MaxBody < 0 {
 		fault("max_body", "write a number of bytes such as 10485760, or nothing for no limit")
 	}

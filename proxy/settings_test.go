@@ -122,6 +122,7 @@ func TestSettings_Check(t *testing.T) {
 		{"allowed_origin_with_default_port", func(s *Settings) { s.Routes[0].AllowedOrigins = []string{"https://a.example:443"} }, "routes[0].allowed_origins[0]", "default port"},
 		{"unknown_cors_preflight", func(s *Settings) { s.Routes[0].Preflight = "yes" }, "routes[0].cors_preflight", "decide or pass"},
 		{"negative_max_body", func(s *Settings) { s.Routes[0].MaxBody = -1 }, "routes[0].max_body", "10485760"},
+		{"forms_without_sessions", func(s *Settings) { s.Routes[2].KeepForms = true }, "routes[2].keep_forms", "add session to accept"},
 		{"negative_timeout", func(s *Settings) { s.Routes[0].Timeout = -1 }, "routes[0].timeout", "60s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
