@@ -33,11 +33,12 @@ type Token struct {
 	Expired  bool       `json:"expired,omitempty"`    // it is not valid any more
 	LastUsed *time.Time `json:"last_used,omitempty"`  // stored once in ten minutes, so it may be that much later
 	Issued   string     `json:"issued_for,omitempty"` // what it was exchanged for at the token endpoint
+	Damaged  bool       `json:"damaged,omitempty"`    // its record cannot be read, so that it is not valid
 }
 
 func newToken(t scim.Token) Token {
 	return Token{ID: t.ID, Name: t.Name, Created: t.Created, Expires: timeOrNil(t.Expires), Expired: hasExpired(t),
-		LastUsed: timeOrNil(t.LastUsed), Issued: t.Parent}
+		LastUsed: timeOrNil(t.LastUsed), Issued: t.Parent, Damaged: t.Damaged}
 }
 
 func hasExpired(t scim.Token) bool { return !t.Expires.IsZero() && !time.Now().Before(t.Expires) }
@@ -125,7 +126,7 @@ func (a *Admin) findToken(ctx context.Context, name string) (scim.Token, error) 
 		switch {
 		case t.ID == name:
 			return t, nil
-		case t.Name != name || t.Parent != "":
+		case t.Name != name || t.Parent != "" || t.Damaged:
 			continue
 		}
 		named = append(named, t)

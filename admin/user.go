@@ -21,20 +21,29 @@ type User struct {
 	Email      string `json:"email"`
 	Active     bool   `json:"active"`
 	Suspended  string `json:"suspended,omitempty"` // why; "" if the user is not suspended
+	Damaged    bool   `json:"damaged,omitempty"`   // the user's record cannot be read; it denies them everything
 	Deleted    bool   `json:"deleted,omitempty"`   // the user is deleted, and will be suspended when created again
 }
 
-// Users returns every user, and the deleted ones who are still suspended.
+// Users returns every user, and the deleted ones who are still suspended. Of a damaged record it returns the ID: it must
+// not hide the others.
 func (a *Admin) Users(ctx context.Context, _ Actor) ([]User, error) {
 	users := []User{}
 	err := a.directory.View(ctx, func(tx *directory.Tx) error {
-		for u, err := range tx.Users("") {
-			if err != nil {
-				return err
+		for id, err := range tx.UserIDs("") {
+			u, readErr := tx.User(id)
+			if err := errors.Join(err, readErr); err != nil {
+				if known, ok := a.directory.ByID(id); !ok || !known.Damaged {
+					return err
+				}
+				users = append(users, User{ID: id, Damaged: true})
+				continue
 			}
 			user := User{ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, Name: u.DisplayName, Email: u.Email, Active: u.Active}
 			if s, err := tx.Suspension(u.ID); err == nil {
 				user.Suspended = s.Reason
+			} else if known, ok := a.directory.ByID(id); ok && known.Suspended != nil { // the record of the suspension is damaged
+				user.Suspended = known.Suspended.Reason
 			} else if !errors.Is(err, directory.ErrNotFound) {
 				return err
 			}

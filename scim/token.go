@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -24,6 +25,8 @@ type Token struct {
 	Expires  time.Time `json:"expires,omitzero"` // zero: never
 	LastUsed time.Time `json:"lastUsed,omitzero"`
 	Parent   string    `json:"parent,omitempty"` // what the token was exchanged for and expires with; "" for an operator's token
+
+	Damaged bool `json:"-"` // its record cannot be read: it authenticates no request, and can be revoked
 }
 
 // expired reports whether the token has expired.
@@ -115,6 +118,7 @@ func (p *Provisioning) RevokeToken(ctx context.Context, id string) error {
 	return p.update(ctx, func(w store.Writer) error {
 		_, ok, err := readToken(w, id)
 		switch {
+		case errors.Is(err, store.ErrDamaged):
 		case err != nil:
 			return err
 		case !ok:
@@ -137,13 +141,17 @@ func (p *Provisioning) Token(ctx context.Context, id string) (t Token, err error
 	return t, err
 }
 
-// Tokens returns every token.
+// Tokens returns every token. Of a damaged one it returns the ID.
 func (p *Provisioning) Tokens(ctx context.Context) (tokens []Token, err error) {
 	err = p.store.View(ctx, func(r store.Reader) error {
 		tokens = nil
-		for t, err := range records[Token](r, tokenKeys) {
-			if err != nil {
+		for e, err := range r.Scan([]byte(tokenKeys), nil) {
+			if err != nil && !errors.Is(err, store.ErrDamaged) {
 				return err
+			}
+			var t Token
+			if id, _ := idIn(e.Key, tokenKeys); err != nil || json.Unmarshal(e.Value, &t) != nil || t.ID != id {
+				t = Token{ID: id, Damaged: true}
 			}
 			tokens = append(tokens, t)
 		}

@@ -34,7 +34,7 @@ func (d *doctor) checkTokens(ctx context.Context) {
 func (d *doctor) judgeTokens(tokens []admin.Token) {
 	valid, expiring, used := 0, "", time.Time{}
 	for _, t := range tokens {
-		if t.Expired {
+		if t.Expired || t.Damaged {
 			continue
 		}
 		valid++

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -230,5 +232,48 @@ func TestInspect_KnowsEveryKey(t *testing.T) {
 		if found.Count > 0 && strings.Contains(found.Faults[0], "is unknown") {
 			t.Errorf("nobody knows %s", key[1])
 		}
+	}
+}
+
+// TestOperators_WorkBesideDamage: a damaged token, user or suspension does not keep operators from the others.
+func TestOperators_WorkBesideDamage(t *testing.T) {
+	w := newWorld(t)
+	s := w.start("--init")
+	stage := w.settle(s)
+	bob := stage.push.hire("bob", "00000000-0000-4000-8000-00000000000b")
+	carol := stage.push.hire("carol", "00000000-0000-4000-8000-00000000000c")
+	s.verb("users", "suspend", carol, "--reason", "left")
+	var damaged struct{ ID string }
+	if err := json.Unmarshal([]byte(s.verb("token", "create", "other", "-o", "json")), &damaged); err != nil {
+		t.Fatal(err)
+	}
+	s.kill()
+	path := filepath.Join(w.dir, "data/sallyport.db")
+	key := func(prefix, id string) string {
+		bits, err := hex.DecodeString(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return prefix + string(bits)
+	}
+	for _, prefix := range []string{key("user/", stage.alice), key("suspended/", carol), key("token/", damaged.ID)} {
+		flipBit(t, path, prefix)
+	}
+
+	s = w.start()
+	list := s.verb("users", "list", "-o", "csv")
+	for _, want := range []string{stage.alice + ",,,,damaged,", carol + ",carol@example.com,", "the record of the suspension is damaged", bob + ",bob@example.com,"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the list of users lacks %q:\n%s", want, list)
+		}
+	}
+	s.verb("users", "suspend", "bob@example.com", "--reason", "left")
+	if list := s.verb("token", "list", "-o", "csv"); !strings.Contains(list, damaged.ID+",,") || !strings.Contains(list, ",damaged,") || !strings.Contains(list, ",entra,") {
+		t.Errorf("the list of tokens is\n%s", list)
+	}
+	s.verb("token", "revoke", damaged.ID)
+	s.verb("token", "revoke", "entra")
+	if status, _, err := w.pusher(s).try("GET", "/Users", nil); err != nil || status != http.StatusUnauthorized {
+		t.Errorf("a revoked token gets %d, %v", status, err)
 	}
 }

@@ -90,6 +90,9 @@ func tokenListCommand() *cobra.Command {
 			if t.Expired {
 				state = "expired"
 			}
+			if t.Damaged {
+				state = "damaged"
+			}
 			return []string{t.ID, t.Name, formatAge(t.Created), state, formatTime(t.Expires), formatTime(t.LastUsed)}
 		})
 	c.Long = c.Short + ". A use is stored once in ten minutes, so the last one may be that much later\nthan is shown."

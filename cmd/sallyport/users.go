@@ -19,7 +19,11 @@ func usersCommand() *cobra.Command {
 		if u.Deleted {
 			suspended += " (deleted)"
 		}
-		return []string{u.ID, u.UserName, u.ExternalID, u.Name, strconv.FormatBool(u.Active), suspended}
+		active := strconv.FormatBool(u.Active)
+		if u.Damaged {
+			active = "damaged"
+		}
+		return []string{u.ID, u.UserName, u.ExternalID, u.Name, active, suspended}
 	}
 	c.AddCommand(listCommand("list", "List the users that the identity provider pushed, and deleted ones who are suspended", "/users", heads, row),
 		showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "/users/", heads, row),
