@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,8 +65,8 @@ func TestValidate_WarnsOfCertificates(t *testing.T) {
 		"good":               {good, goodKey, nil, ""},
 		"certificate_is_old": {old, oldKey, nil, `:\d+:\d+: tls.cert_file: .*tls.crt has a certificate that has expired: that of "CN=tests"`},
 		"not_yet_valid":      {future, futureKey, nil, `tls.cert_file: .* is not valid yet`},
-		"ca_is_old":          {good, goodKey, append(good[:len(good):len(good)], old...), `:\d+:\d+: oidc.ca_file: .*idp-ca.pem has a certificate that has expired`},
-		"ca_is_cut":          {good, goodKey, append(good[:len(good):len(good)], broken...), `oidc.ca_file: .* has a part that is no certificate`},
+		"ca_is_old":          {good, goodKey, append(slices.Clip(good), old...), `:\d+:\d+: oidc.ca_file: .*idp-ca.pem has a certificate that has expired`},
+		"ca_is_cut":          {good, goodKey, append(slices.Clip(good), broken...), `oidc.ca_file: .* has a part that is no certificate`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := writeUsable(t, c.cert, c.key)

@@ -150,7 +150,11 @@ func hostileSettings(t *rapid.T) Settings {
 			p.Rules = append(p.Rules, policy.Rule{Deny: &policy.Match{When: `request.path.startsWith("/docs/secret")`}})
 		}
 		s.Policies = append(s.Policies, p)
-		s.Routes = append(s.Routes, Route{Name: name, Host: lenientHost, Path: path, Upstream: Upstreams{"http://127.0.0.1:1"}, Policy: []string{name},
+		var rewrite *Rewrite
+		if path != "/" && rapid.Bool().Draw(t, "rewrite") {
+			rewrite = &Rewrite{Strip: path}
+		}
+		s.Routes = append(s.Routes, Route{Name: name, Rewrite: rewrite, Host: lenientHost, Path: path, Upstream: Upstreams{"http://127.0.0.1:1"}, Policy: []string{name},
 			PathEncoding: rapid.SampledFrom([]string{"", lenientPaths}).Draw(t, "encoding"), PathCase: rapid.SampledFrom([]string{"", "", insensitiveCase}).Draw(t, "case")})
 	}
 	return s
@@ -207,7 +211,7 @@ func checkFrameworks(t *rapid.T) {
 		t.Fatal(err)
 	}
 	target := hostilePath(t)
-	sent := forwardedPath(t, rt, target)
+	sent, route := forwardedPath(t, rt, target)
 	if sent == "" {
 		return
 	}
@@ -215,8 +219,11 @@ func checkFrameworks(t *rapid.T) {
 	if folding {
 		maps.Copy(steps, foldingSteps)
 	}
-	chosen := modelRoute(s, canonical.Decoded(sent))
+	chosen := slices.IndexFunc(s.Routes, func(r Route) bool { return r.Name == route.name })
 	for reading, steps := range frameworkReadings(sent, steps, folding) {
+		if s.Routes[chosen].Rewrite != nil { // the application is mounted at the path of its route
+			reading = s.Routes[chosen].Path + reading
+		}
 		if at := modelRoute(s, reading); at != chosen {
 			t.Fatalf("%q is sent as %q to %q; by %q it is %q, of route %d", target, sent, s.Routes[chosen].Path, steps, reading, at)
 		}
@@ -255,23 +262,27 @@ func frameworkReadings(path string, steps map[string]func(string) string, foldin
 	return readings
 }
 
-// forwardedPath returns the path that the upstream receives of a request for target by a member of staff; "" if it is
-// denied.
-func forwardedPath(t *rapid.T, rt *routing, target string) string {
+// forwardedPath returns the path that the upstream of a route receives of a request for target by a member of staff; "" if
+// the request is denied.
+func forwardedPath(t *rapid.T, rt *routing, target string) (string, *route) {
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: " + lenientHost + "\r\n\r\n")))
 	if err != nil {
-		return ""
+		return "", nil
 	}
 	req := newRequest(r, rt)
 	if denied := req.readTarget(r); denied != nil || req.internal {
-		return ""
+		return "", nil
 	}
 	if denied := req.findRoute(); denied != nil {
-		return ""
+		return "", nil
 	}
 	q := policy.Request{GroupIDs: []string{staff}, Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Time: time.Now()}
 	if !req.route.decideReadings(&q, req.readings).Allow {
-		return ""
+		return "", nil
 	}
-	return req.path
+	path, denied := req.route.rewritePath(req)
+	if denied != nil {
+		return "", nil
+	}
+	return path, req.route
 }

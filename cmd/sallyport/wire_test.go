@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -126,7 +127,7 @@ func TestPaths_OnTheWire(t *testing.T) {
 			targets := adminTargets
 			if strings.Contains(keys, "case") {
 				for _, target := range []string{"/ADMIN/secret", "/Admin", "/aDm%49n/secret", "/admin%20", "/admin./x", "/%EF%BD%81dmin/x", "/adm%C4%B1n", "/admin%EF%BC%8Fsecret", "/admin::$DATA", "HTTP://files.test/ADMIN"} {
-					targets = append(targets[:len(targets):len(targets)], target)
+					targets = append(slices.Clip(targets), target)
 				}
 			}
 			for _, target := range targets {
