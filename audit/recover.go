@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"sallyport/disk"
 )
 
 // ErrUnwritable means that an event was refused because of a failed write, which may end: see [Log.Writable].
@@ -98,6 +100,9 @@ func (l *Log) repair(gap Event) (f *os.File, end position, err error) {
 	}()
 	lines, err := l.unsyncedLines(f)
 	if err != nil {
+		return nil, end, err
+	}
+	if err := disk.Forget(f); err != nil {
 		return nil, end, err
 	}
 	lines, end.link = l.written.link.append(lines, gap)

@@ -29,7 +29,7 @@ func smallDisk(t *testing.T, size string) string {
 func fill(t *testing.T, dir string) (release func()) {
 	t.Helper()
 	path := filepath.Join(dir, "fill")
-	if err := os.WriteFile(path, make([]byte, 1<<24), 0o600); !errors.Is(err, syscall.ENOSPC) {
+	if err := os.WriteFile(path, make([]byte, 48<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("filling the disk gives %v", err)
 	}
 	return func() {

@@ -6,9 +6,16 @@ import (
 	"math"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-const keepSize = 1 // FALLOC_FL_KEEP_SIZE
+const (
+	keepSize = 1 // FALLOC_FL_KEEP_SIZE
+	seekHole = 4 // SEEK_HOLE
+)
+
+func forget(f *os.File) error { return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 func allocate(f *os.File, mode uint32, offset, size int64) error {
 	if size <= 0 {

@@ -8,7 +8,12 @@ import (
 	"os"
 )
 
-const keepSize = 0
+const (
+	keepSize = 0
+	seekHole = 0 // finds the beginning, so that no file counts as whole
+)
+
+func forget(*os.File) error { return nil }
 
 func allocate(*os.File, uint32, int64, int64) error { return errors.ErrUnsupported }
 

@@ -39,7 +39,7 @@ func TestExtend_HoldsOnFullDisk(t *testing.T) {
 	if _, err := beyond.WriteString("begin"); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(disk.Extend(extended, 200<<10), disk.Keep(beyond, 5, 200<<10)); err != nil {
+	if err := errors.Join(disk.Extend(extended, 0, 200<<10), disk.Keep(beyond, 5, 200<<10)); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := beyond.Stat(); err != nil || info.Size() != 5 {
@@ -58,7 +58,7 @@ func TestExtend_HoldsOnFullDisk(t *testing.T) {
 	if _, err := beyond.WriteAt(data, 5+200<<10); !disk.IsFull(err) {
 		t.Errorf("writing beyond what was allocated gives %v", err)
 	}
-	if err := disk.Extend(extended, 400<<10); !disk.IsFull(err) {
+	if err := disk.Extend(extended, 200<<10, 400<<10); !disk.IsFull(err) {
 		t.Errorf("allocating more gives %v", err)
 	}
 	if info, err := extended.Stat(); err != nil || info.Size() != 200<<10 {

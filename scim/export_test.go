@@ -9,7 +9,7 @@ import (
 )
 
 // WriteLog writes the provisioning log now.
-func (s *Server) WriteLog(ctx context.Context) { s.writeLog(ctx) }
+func (s *Server) WriteLog(ctx context.Context) { _ = s.writeLog(ctx) }
 
 // PutHold stores a hold.
 func (p *Provisioning) PutHold(ctx context.Context, h Hold) error {

@@ -119,26 +119,29 @@ func (p *Provisioning) appendLog(ctx context.Context, entries []json.RawMessage)
 func (s *Server) Run(ctx context.Context) error {
 	ticker := time.NewTicker(logInterval)
 	defer ticker.Stop()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
-			s.writeLog(context.WithoutCancel(ctx))
+			_ = s.writeLog(context.WithoutCancel(ctx))
 			return ctx.Err()
 		case <-ticker.C:
-			s.writeLog(ctx)
+			err := s.writeLog(ctx)
+			if err != nil && !failing {
+				s.log.Warn("the provisioning log is not written", "err", err)
+			}
+			failing = err != nil
 		}
 	}
 }
 
 // writeLog writes the entries that wait now.
-func (s *Server) writeLog(ctx context.Context) {
+func (s *Server) writeLog(ctx context.Context) error {
 	batch := s.queuedEntries()
 	if len(batch) == 0 {
-		return
+		return nil
 	}
-	if err := s.provisioning.appendLog(ctx, batch); err != nil {
-		s.log.Warn("provisioning log not written", "err", err)
-	}
+	return s.provisioning.appendLog(ctx, batch)
 }
 
 // queuedEntries takes the entries that wait now, encoded.

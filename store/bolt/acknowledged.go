@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"hash/fnv"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,13 +73,7 @@ func checkMetaPages(path string) error {
 	}
 	defer f.Close()
 	for _, offset := range []int64{0, int64(os.Getpagesize())} {
-		text := make([]byte, pageHeader+metaSize)
-		if _, err := f.ReadAt(text, offset); err != nil {
-			return err
-		}
-		sum := fnv.New64a()
-		_, _ = sum.Write(text[pageHeader : len(text)-8])
-		if binary.NativeEndian.Uint64(text[len(text)-8:]) != sum.Sum64() {
+		if _, ok := readMetaAt(f, offset); !ok {
 			return fmt.Errorf("%w: a meta page is damaged, and %s.revision, which says what was acknowledged, is missing", store.ErrBehind, path)
 		}
 	}

@@ -138,6 +138,9 @@ func (s *Store) open() error {
 
 // load checks everything in a file that was just opened.
 func (s *Store) load(db *database) error {
+	if s.options.Reserve > 0 {
+		db.AllocSize = 0 // until space has allocated blocks: bbolt's would not be
+	}
 	if err := checkPages(s.path); err != nil {
 		return fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err)
 	}
@@ -157,7 +160,11 @@ func (s *Store) load(db *database) error {
 	if err != nil {
 		return err
 	}
-	return s.space.open(db, used, s.options.Reserve)
+	if err := s.space.open(db, used, s.options.Reserve); err != nil {
+		return err
+	}
+	s.space.bound(db)
+	return nil
 }
 
 // openDatabase has bbolt open the file and lock it.
@@ -169,6 +176,11 @@ func (s *Store) openDatabase(timeout time.Duration) (*database, error) {
 		return file, err
 	}
 	var err error
+	defer func() {
+		if db.DB == nil && db.file != nil { // bbolt panics where the freelist is damaged, and holds the lock
+			_ = db.file.Close()
+		}
+	}()
 	db.DB, err = bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: timeout, OpenFile: openFile,
 		FreelistType: bbolt.FreelistMapType, InitialMmapSize: addressSpace})
 	switch {
@@ -180,9 +192,6 @@ func (s *Store) openDatabase(timeout time.Duration) (*database, error) {
 		return nil, fmt.Errorf("opening %s: %w; free some space on its disk", s.path, err)
 	case err != nil:
 		return nil, fmt.Errorf("opening %s: %w; if the file is damaged, restore a backup", s.path, err)
-	}
-	if s.options.Reserve > 0 {
-		db.AllocSize = 0 // bbolt must not make the file longer than it needs, with blocks that are not allocated
 	}
 	return db, nil
 }
@@ -360,8 +369,11 @@ func (s *Store) view(fn func(*bbolt.Tx) error) error {
 }
 
 func (s *Store) closedError(err error) error {
-	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
+	switch {
+	case errors.Is(err, bbolterrors.ErrDatabaseNotOpen):
 		return store.ErrClosed
+	case errors.Is(err, bbolterrors.ErrInvalidMapping): // a commit could not map more of the file
+		return fmt.Errorf("%w (%w)", store.ErrPoisoned, err)
 	}
 	return err
 }

@@ -10,11 +10,13 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"sallyport/disk"
 	"sallyport/store"
 )
 
 const (
 	retryEvery = time.Second
+	skipIfLost = 59                     // attempts, after one that found another file or a damaged one
 	lockWait   = 100 * time.Millisecond // for the lock, which this process has just released
 )
 
@@ -24,6 +26,7 @@ type failure struct {
 	changes []store.Change // of the commit; nil once it is known whether they are stored
 	next    state          // what the store is if they are
 	problem string         // why the last attempt to recover failed
+	skip    int            // how many attempts to leave out: a damaged file does not mend itself
 }
 
 // Run recovers from failed commits until ctx ends: every second it opens the file again,
@@ -102,12 +105,15 @@ func (s *Store) refill() {
 func (s *Store) recover() {
 	s.reopening.Lock()
 	defer s.reopening.Unlock()
-	if s.feed.ended() {
+	if s.feed.ended() || s.skipAttempt() {
 		return
 	}
 	err := s.guard(s.reopen)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(err, store.ErrUnsound) {
+		s.failure.skip = skipIfLost
+	}
 	switch {
 	case err == nil:
 		s.failure = nil
@@ -116,6 +122,17 @@ func (s *Store) recover() {
 		s.failure.problem = err.Error()
 		s.options.Log.Error("the store has not recovered; the next attempt is made in a second", "err", err)
 	}
+}
+
+// skipAttempt reports whether to leave out this attempt to recover.
+func (s *Store) skipAttempt() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure.skip == 0 {
+		return false
+	}
+	s.failure.skip--
+	return true
 }
 
 // reopen opens the file again and demands that it has what was acknowledged, or that and
@@ -134,7 +151,28 @@ func (s *Store) reopen() error {
 	if decided != nil {
 		return decided
 	}
+	if err := forget(db); err != nil {
+		return err
+	}
+	if _, err := s.verify(db); err != nil {
+		return err
+	}
 	return s.prove(db)
+}
+
+// forget makes the kernel forget what it knows of the file, so that it reads the disk. The
+// pages of the failed commit are among what it knows; until it forgets them, ext4 takes
+// their blocks for written ones, and would lose what the next commit writes there.
+func forget(db *database) error {
+	info, err := db.file.Stat()
+	if err != nil {
+		return err
+	}
+	begin, length := db.Info().Data, min(info.Size(), addressSpace) // of bbolt's map of the file
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, begin, uintptr(length), syscall.MADV_DONTNEED); errno != 0 {
+		return fmt.Errorf("unmapping the store's pages: %w", errno)
+	}
+	return disk.Forget(db.file)
 }
 
 // replace opens the file a second time. Readers use the old database until the new one is
@@ -155,6 +193,7 @@ func (s *Store) replace(old *database) (db *database, found state, err error) {
 	if db, err = s.openDatabase(lockWait); err != nil {
 		return nil, found, err
 	}
+	s.space.bound(db)
 	if found, err = s.verify(db); err != nil {
 		return nil, found, errors.Join(err, db.Close())
 	}

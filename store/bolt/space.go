@@ -41,19 +41,27 @@ func (p *space) open(db *database, used, want int64) error {
 		return err
 	}
 	p.size = info.Size()
-	if err := disk.Extend(db.file, p.size); errors.Is(err, errors.ErrUnsupported) {
-		p.reserve = 0
-		return nil
-	} else if err != nil {
+	if !disk.IsWhole(db.file) { // an older version left an end without blocks
 		p.size = min(p.size, used+int64(os.Getpagesize()))
-		if err := db.file.Truncate(p.size); err != nil { // what an older version left at the end, without blocks
+		if err := db.file.Truncate(p.size); err != nil {
 			return fmt.Errorf("shortening the store's file: %w", err)
 		}
 	}
 	if p.size < used+p.reserve {
-		_ = p.grow(db, used)
+		if err := p.grow(db, used); errors.Is(err, errors.ErrUnsupported) {
+			p.reserve, p.full = 0, nil
+		}
 	}
 	return nil
+}
+
+// bound has bbolt make the file exactly as long as it needs, within its blocks, or by large
+// steps if there is no reserve.
+func (p *space) bound(db *database) {
+	db.AllocSize = maxGrowth
+	if p.reserve > 0 {
+		db.AllocSize = 0
+	}
 }
 
 // limit returns how long a transaction may make the file, as bbolt's MaxSize. While the
@@ -113,10 +121,7 @@ func (p *space) grow(db *database, used int64) (err error) {
 
 // extend makes the file size bytes long; mu is held.
 func (p *space) extend(db *database, size int64) error {
-	if err := disk.Extend(db.file, size); err != nil {
-		return err
-	}
-	if err := db.file.Sync(); err != nil {
+	if err := disk.Extend(db.file, p.size, size); err != nil {
 		return err
 	}
 	p.size = size
