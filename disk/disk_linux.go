@@ -42,5 +42,5 @@ func capacity(f *os.File) (int64, error) {
 	if s.Blocks > uint64(math.MaxInt64/max(s.Bsize, 1)) {
 		return math.MaxInt64, nil
 	}
-	return int64(s.Blocks) * s.Bsize, nil
+	return int64(s.Blocks) * s.Bsize, nil //nolint:gosec // bounded above
 }

@@ -169,7 +169,7 @@ func forget(db *database) error {
 		return err
 	}
 	begin, length := db.Info().Data, min(info.Size(), addressSpace) // of bbolt's map of the file
-	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, begin, uintptr(length), syscall.MADV_DONTNEED); errno != 0 {
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, begin, uintptr(length), syscall.MADV_DONTNEED); errno != 0 { //nolint:gosec // a length
 		return fmt.Errorf("unmapping the store's pages: %w", errno)
 	}
 	return disk.Forget(db.file)
@@ -252,7 +252,7 @@ func settle(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	if last := info.Size()/m.pageSize - 1; uint64(last) >= m.pages {
+	if last := info.Size()/m.pageSize - 1; last >= int64(m.pages) { //nolint:gosec // readMeta has bounded the pages
 		if _, err := f.WriteAt(make([]byte, m.pageSize), last*m.pageSize); err != nil {
 			return err
 		}

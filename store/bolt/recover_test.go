@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -219,6 +218,8 @@ type decided struct {
 	seen chan struct{}
 }
 
+func (decided) Enabled(context.Context, slog.Level) bool { return true }
+
 func (d decided) Handle(_ context.Context, r slog.Record) error {
 	if strings.HasPrefix(r.Message, "it is known now") {
 		d.seen <- struct{}{}
@@ -229,7 +230,7 @@ func (d decided) Handle(_ context.Context, r slog.Record) error {
 // TestRun_WaitsForReaders: the pages that a reader still reads are not used again.
 func TestRun_WaitsForReaders(t *testing.T) {
 	seen := make(chan struct{}, 1)
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true, Log: slog.New(decided{slog.NewTextHandler(io.Discard, nil), seen})})
+	s, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true, Log: slog.New(decided{slog.DiscardHandler, seen})})
 	if err != nil {
 		t.Fatal(err)
 	}
