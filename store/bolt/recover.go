@@ -168,7 +168,7 @@ func forget(db *database) error {
 	if err != nil {
 		return err
 	}
-	begin, length := db.Info().Data, min(info.Size(), addressSpace) // of bbolt's map of the file
+	begin, length := db.Info().Data, min(info.Size(), addressSpace)                                                     // of bbolt's map of the file
 	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, begin, uintptr(length), syscall.MADV_DONTNEED); errno != 0 { //nolint:gosec // a length
 		return fmt.Errorf("unmapping the store's pages: %w", errno)
 	}
