@@ -50,7 +50,7 @@ func TestVerbs(t *testing.T) {
 			return demoPortsAreFree(), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "ready": scriptReady, "until": scriptUntil, "push": scriptPush, "deactivate": scriptDeactivate,
+			"exits": scriptExits, "ready": scriptReady, "until": scriptUntil, "push": scriptPush, "deactivate": scriptDeactivate, "delete": scriptDelete,
 			"signin": scriptSignIn, "capture": scriptCapture,
 		}})
 }
@@ -210,6 +210,15 @@ func scriptDeactivate(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if status != want {
 		ts.Fatalf("the deactivation gets %d, want %d", status, want)
+	}
+}
+
+func scriptDelete(ts *testscript.TestScript, neg bool, args []string) {
+	scriptUsage(ts, !neg && len(args) == 1, "delete NAME")
+	status, _, err := scriptOf(ts).scim(ts).try("DELETE", "/Users/"+ts.Getenv(args[0]), nil)
+	ts.Check(err)
+	if status != http.StatusNoContent {
+		ts.Fatalf("the deletion gets %d", status)
 	}
 }
 
