@@ -37,6 +37,7 @@ const readyTimeout = 30 * time.Second
 //	until TEXT COMMAND ARG...  runs a command until it prints TEXT, interrupts it, and demands that it ends well
 //	push NAME...               pushes users to the server, and sets $NAME to the id of each
 //	deactivate NAME            pushes a deactivation; with !, one that is held
+//	delete NAME                pushes a deletion
 //	signin NAME                signs a user in
 //	capture VAR PATTERN        sets $VAR to what PATTERN matches in the last command's output
 func TestVerbs(t *testing.T) {
