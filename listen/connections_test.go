@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -277,20 +278,32 @@ func TestConnections_LimitsEachAddress(t *testing.T) {
 	}
 }
 
+// demandCounts demands how many connections there are, from how many addresses, and how many may be closed.
+func (s *limited) demandCounts(want ...int) {
+	s.t.Helper()
+	c := s.connections
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if got := []int{c.all.count, len(c.clients), len(c.all.closable)}; !slices.Equal(got, want) {
+		s.t.Errorf("connections, addresses, and those that may be closed: %v, want %v", got, want)
+	}
+}
+
 // TestConnections_CountEnds: connections that have ended are not counted, and nothing is remembered of their addresses.
 func TestConnections_CountEnds(t *testing.T) {
-	testLimited(t, ConnectionLimits{Total: 2, PerAddress: 1}, func(s *limited) {
+	testLimited(t, ConnectionLimits{Total: 3, PerAddress: 1}, func(s *limited) {
+		signedIn := s.dial("192.0.2.100:1", signedPost)
 		for i := range 20 {
 			s.dial(fmt.Sprintf("192.0.2.%d:1", i+1), get)
 		}
-		if n := s.connections.count(); n != 2 || len(s.connections.clients) != 2 || len(s.connections.all.closable) != 2 {
-			s.t.Errorf("%d connections, %d addresses, %d may be closed", n, len(s.connections.clients), len(s.connections.all.closable))
-		}
+		s.demandCounts(3, 3, 2)
 		time.Sleep(3 * time.Minute) // they are idle for too long
 		synctest.Wait()
-		if n := s.connections.count(); n != 0 || len(s.connections.clients) != 0 || len(s.connections.all.closable) != 0 {
-			s.t.Errorf("%d connections, %d addresses, %d may be closed", n, len(s.connections.clients), len(s.connections.all.closable))
-		}
+		s.demandCounts(1, 1, 0)
+		_ = signedIn.Close()
+		time.Sleep(time.Second) // net/http waits before it closes a connection
+		synctest.Wait()
+		s.demandCounts(0, 0, 0)
 	})
 }
 
