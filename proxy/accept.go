@@ -14,7 +14,8 @@ func (p *Proxy) accept(w http.ResponseWriter, r *http.Request, req *request) *de
 	if target.Origin != here {
 		target = flow.Target{Origin: here, Path: "/"}
 	}
-	cookie, _, err := p.sessions.Redeem(r.Context(), q.Get("ticket"), req.host, p.browser(w, r, req).TakeBinding(q.Get("bind")))
+	browser := p.browser(w, r, req)
+	cookie, current, err := p.sessions.Redeem(r.Context(), q.Get("ticket"), req.host, browser.TakeBinding(q.Get("bind")))
 	switch {
 	case isGone(err):
 		return p.invalidTicket(w, r, req, target)
@@ -22,6 +23,7 @@ func (p *Proxy) accept(w http.ResponseWriter, r *http.Request, req *request) *de
 		return deny(sessionUnavailable, err.Error())
 	}
 	http.SetCookie(w, session.SetCookie(cookie))
+	req.rememberUser(browser, current)
 	redirect(w, http.StatusFound, target.String())
 	return nil
 }

@@ -168,6 +168,7 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 	}
 	p.countLogin(loginAllowed, signedIn)
 	http.SetCookie(w, session.SetCookie(cookie))
+	req.rememberUser(p.browser(w, r, req), &started)
 	return p.redirectBack(w, r, req, &started, target, "")
 }
 

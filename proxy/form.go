@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +73,7 @@ func (p *Proxy) sealForm(w http.ResponseWriter, r *http.Request, req *request, d
 		form, ok := browser.OpenForm(page.Sealed)
 		return ok && form.IsFor(req.path+req.query)
 	}
-	form, ok := p.formOf(r, req, denied)
+	form, ok := p.formOf(browser, r, req, denied)
 	form.Body = body
 	if !ok || !flow.IsForm(form.Type, body) || req.route.maxBody > 0 && len(body) > req.route.maxBody {
 		return false
@@ -96,19 +97,28 @@ func (req *request) mayKeepForm(r *http.Request, denied *denial) bool {
 }
 
 // formOf returns the form of a denied request, without its body. It is not ok if nobody can tell whose form it is.
-func (p *Proxy) formOf(r *http.Request, req *request, denied *denial) (form flow.Form, ok bool) {
+func (p *Proxy) formOf(browser flow.Browser, r *http.Request, req *request, denied *denial) (form flow.Form, ok bool) {
 	form = flow.Form{Target: req.path + req.query, Type: r.Header.Get("Content-Type")}
 	cookie, sent := session.Cookie(r.Header)
 	if past, ok := p.sessions.Past(cookie, req.host); ok {
 		form.User = past.User
 	} else if (denied.reason == loginTooOld || denied.reason == loginTooWeak) && req.caller != nil && req.caller.session != nil {
 		form.User = req.caller.session.User
+	} else {
+		form.User = browser.LastUser()
 	}
 	if !origin.IsOwn(r.Header, req.routing.origin(req.host)) {
 		form.From = cmp.Or(req.crossing.Named(), "null") // as browsers write an origin that they do not name
 		return form, req.crossing.IsChange() && (!sent || form.User != "" && req.route.origins.Allow(req.crossing))
 	}
 	return form, form.User != ""
+}
+
+// rememberUser notes whose session the browser has now, where a route of the host keeps forms.
+func (req *request) rememberUser(browser flow.Browser, current *session.Session) {
+	if slices.ContainsFunc(req.routing.hosts[req.host], func(r *route) bool { return r.keepForms }) {
+		browser.RememberUser(current.User)
+	}
 }
 
 // formPage returns the page of a form that a denied request has, without the form.

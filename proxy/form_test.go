@@ -176,6 +176,27 @@ func TestForm_SurvivesSignIn(t *testing.T) {
 			}
 		})
 	}
+	for _, name := range []string{"forgotten_session", "cookie_of_session_is_gone"} {
+		t.Run(name, func(t *testing.T) {
+			g := h.signedIn()
+			value := strings.Repeat("A", 43)
+			if name == "cookie_of_session_is_gone" {
+				value = ""
+			}
+			g.plant(appHost, sessionCookie, value)
+			form := g.post(saveURL, urlEncoded, "a=b").sealed()
+			g.person = h.mallory
+			g.open("https://app.example.com/.sallyport/login?prompt=select_account&return_to=/")
+			if p := g.post(saveURL, urlEncoded, form); p.StatusCode != 400 || form == "" || len(h.posts()) > 0 {
+				t.Fatalf("another user: %d %q %s", p.StatusCode, form, p.body)
+			}
+			g.person = h.alice
+			g.open("https://app.example.com/.sallyport/login?prompt=select_account&return_to=/")
+			if p := g.post(saveURL, urlEncoded, form); p.StatusCode != 200 || len(h.posts()) != 1 {
+				t.Errorf("%d %s", p.StatusCode, p.body)
+			}
+		})
+	}
 	t.Run("step_up", func(t *testing.T) {
 		h := &formsEnv{env: newEnv(t)}
 		h.settings.Routes = slices.Clone(h.settings.Routes)

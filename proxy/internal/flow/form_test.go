@@ -99,6 +99,30 @@ func TestForm_IsForItsTargetAlone(t *testing.T) {
 	}
 }
 
+func TestUser_IsOfItsHost(t *testing.T) {
+	c := newClient(t)
+	const host = "app.example.com"
+	last := func(host string) (id string) {
+		c.send(host, func(b flow.Browser) { id = b.LastUser() })
+		return id
+	}
+	if got := last(host); got != "" {
+		t.Errorf("%q", got)
+	}
+	for _, id := range []string{"u1", "u2"} {
+		c.send(host, func(b flow.Browser) { b.RememberUser(id) })
+		if got, other := last(host), last("wiki.example.com"); got != id || other != "" {
+			t.Errorf("%q %q, want %q", got, other, id)
+		}
+	}
+	for name := range c.cookies {
+		c.cookies[name] += "A"
+	}
+	if got := last(host); got != "" {
+		t.Errorf("altered: %q", got)
+	}
+}
+
 func TestIsForm(t *testing.T) {
 	const multipart = "multipart/form-data; boundary=b"
 	part := func(disposition string) string {
