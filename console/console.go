@@ -182,6 +182,8 @@ func (p *Pages) SignOut(w http.ResponseWriter, s SignOut) {
 type SignedOut struct {
 	SignIn   string // where to sign in again
 	Provider string // where to sign out at the identity provider; "" if it has no such page
+
+	ProviderAddress string // where Provider leads in the end, to show
 }
 
 // SignedOut writes s.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"sallyport/audit"
 	"sallyport/console"
@@ -23,11 +24,15 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		return deny(crossOrigin, err.Error())
 	}
-	idToken, ended, err := p.endSession(r, req)
+	cookie, err := p.endSession(r, req)
 	if err != nil {
 		return deny(sessionUnavailable, err.Error())
 	}
+	ended := cookie != ""
 	http.SetCookie(w, session.ClearCookie())
+	if ended && req.host == req.routing.host {
+		http.SetCookie(w, endedCookie(cookie))
+	}
 	switch {
 	case !header.WantsPage(r) && !after.returns:
 		w.WriteHeader(http.StatusNoContent)
@@ -36,31 +41,40 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 	case after.returns:
 		redirect(w, http.StatusSeeOther, after.returnTo.String())
 	default:
-		p.showSignedOut(w, r, req, after, idToken)
+		p.showSignedOut(w, req, after)
 	}
 	return nil
 }
 
-// endSession ends the session of the browser's cookie. It reports whether there was one, and returns its ID token. It
-// ends the session even if the event cannot be recorded: that is no reason to keep somebody signed in.
-func (p *Proxy) endSession(r *http.Request, req *request) (idToken session.IDToken, ended bool, err error) {
+// endedCookie returns the cookie with which the login host remembers, for as long as the ID token can be read, which
+// session the browser had.
+func endedCookie(token string) *http.Cookie {
+	c := session.SetCookie(token)
+	c.Name, c.MaxAge = endedCookieName, 600
+	return c
+}
+
+const endedCookieName = session.CookieName + "-out"
+
+// endSession ends the session of the browser's cookie and returns that cookie; "" if there was no session. It ends the
+// session even if the event cannot be recorded: that is no reason to keep somebody signed in.
+func (p *Proxy) endSession(r *http.Request, req *request) (cookie string, err error) {
 	cookie, ok := session.Cookie(r.Header)
 	if !ok {
-		return "", false, nil
+		return "", nil
 	}
 	current, err := p.sessions.Read(cookie, req.host)
 	switch {
 	case isGone(err):
-		return "", false, nil
+		return "", nil
 	case err != nil:
-		return "", false, err
+		return "", err
 	}
-	idToken = p.sessions.IDToken(r.Context(), current.ID)
 	_ = p.record(req, audit.Event{Kind: audit.KindLogout, User: current.User, UserName: current.UserName, Session: current.ID, Reason: string(session.ReasonLogout)})
 	if err := p.sessions.End(r.Context(), current.ID, session.ReasonLogout); err != nil && !isGone(err) {
-		return "", false, err
+		return "", err
 	}
-	return idToken, true, nil
+	return cookie, nil
 }
 
 // signedOut is what follows a logout.
@@ -72,7 +86,7 @@ type signedOut struct {
 }
 
 // afterLogout returns what follows a logout: return_to, sign_in and state from its form or its query. The provider sends
-// back the state that showSignedOut gave it.
+// back the state that providerLogout gave it.
 func afterLogout(w http.ResponseWriter, r *http.Request, req *request) (after signedOut) {
 	const maxForm = 8 << 10
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -113,7 +127,13 @@ func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request,
 			redirect(w, http.StatusFound, after.onLoginHost(req))
 			return
 		}
-		p.showSignedOut(w, r, req, after, "")
+		if queryOf(req).Get("at") == atProvider {
+			if to := p.providerLogout(w, r, req, after); to != "" {
+				redirect(w, http.StatusFound, to)
+				return
+			}
+		}
+		p.showSignedOut(w, req, after)
 		return
 	}
 	page := console.SignOut{Person: p.person(req), Action: logoutPath, SignIn: after.signIn.String()}
@@ -124,15 +144,30 @@ func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request,
 }
 
 // showSignedOut shows the page that says so. It offers to sign in again with the account chooser, and to sign out at the
-// provider, which sends the browser back to this page on the login host.
-func (p *Proxy) showSignedOut(w http.ResponseWriter, r *http.Request, req *request, after signedOut, idToken session.IDToken) {
+// provider, by way of the login host: pages on the hosts of applications can be read by those.
+func (p *Proxy) showSignedOut(w http.ResponseWriter, req *request, after signedOut) {
 	page := console.SignedOut{SignIn: otherAccount(after.signIn.String())}
-	if !after.atProvider {
-		atLoginHost := p.browser(w, r, req)
-		atLoginHost.Host = req.routing.host
-		sealed, _, _ := atLoginHost.SealTarget(after.signIn) // without it, the page is the same but for its links
-		page.Provider = p.provider.LogoutURL(oidc.LogoutRequest{IDToken: oidc.Secret(idToken),
-			ReturnTo: req.routing.public.String() + logoutPath, State: "signed_out." + sealed})
+	if address, _, _ := strings.Cut(p.provider.LogoutURL(oidc.LogoutRequest{}), "?"); address != "" && !after.atProvider {
+		q := url.Values{"at": {atProvider}, "sign_in": {after.signIn.String()}}
+		page.Provider, page.ProviderAddress = req.routing.public.String()+logoutPath+"?"+q.Encode(), address
 	}
 	p.pages.SignedOut(w, page)
+}
+
+// atProvider is the value of the parameter at with which the login host leads a browser to sign out at the provider.
+const atProvider = "provider"
+
+// providerLogout returns where the browser, which has signed out here, signs out at the provider, with the ID token of the
+// session that it had: then the provider need not ask. The provider sends it back to the page of the logout.
+func (p *Proxy) providerLogout(w http.ResponseWriter, r *http.Request, req *request, after signedOut) string {
+	o := oidc.LogoutRequest{ReturnTo: req.routing.public.String() + logoutPath}
+	for _, name := range []string{endedCookieName, session.CookieName} {
+		cookie, ok := session.OneCookie(r.Header, name)
+		if past, gone := p.sessions.Past(cookie, req.host); ok && gone && o.IDToken == "" {
+			o.IDToken = oidc.Secret(p.sessions.IDToken(r.Context(), past.ID))
+		}
+	}
+	sealed, _, _ := p.browser(w, r, req).SealTarget(after.signIn) // without it, the page is the same but for its links
+	o.State = "signed_out." + sealed
+	return p.provider.LogoutURL(o)
 }

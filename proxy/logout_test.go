@@ -157,21 +157,41 @@ func (p page) linkTo(t *testing.T, text string) *url.URL {
 // TestLogout_AtProvider checks that the provider need not ask, and sends the browser to a page that says signed out.
 func TestLogout_AtProvider(t *testing.T) {
 	h := newEnv(t)
-	const asked, atProvider = "https://app.example.com/d?a=b", "/oauth2/v2.0/logout"
-	signedOut := func(t *testing.T, host string) page {
+	const asked, atProvider = "https://app.example.com/d?a=b", "at=provider"
+	signedOut := func(t *testing.T, host string) (*browser, page) {
 		g := h.browser(h.alice)
 		g.open(asked)
-		return g.press(host, "sign_in="+url.QueryEscape(asked))
+		return g, g.press(host, "sign_in="+url.QueryEscape(asked))
+	}
+	// toProvider follows the page's link to the provider, but for its redirect.
+	toProvider := func(t *testing.T, g *browser, p page) *url.URL {
+		t.Helper()
+		link := p.linkTo(t, atProvider)
+		if link == nil || link.Host != loginHost || strings.Contains(p.body, "id_token") || !strings.Contains(p.body, "/oauth2/v2.0/logout") {
+			t.Fatalf("the page does not lead to the provider by way of the login host: %s", p.body)
+		}
+		to := g.step(link.String())
+		if to.StatusCode != 302 {
+			t.Fatalf("%d %s", to.StatusCode, to.body)
+		}
+		return must[*url.URL](t)(url.Parse(to.Header.Get("Location")))
 	}
 	for _, host := range []string{appHost, loginHost} {
 		t.Run("from_"+host, func(t *testing.T) {
-			link := signedOut(t, host).linkTo(t, atProvider)
-			if link == nil {
-				t.Fatal("the page does not lead to the provider")
-			}
+			g, p := signedOut(t, host)
+			link := toProvider(t, g, p)
 			q := link.Query()
 			if strings.Count(q.Get("id_token_hint"), ".") != 2 || q.Get("post_logout_redirect_uri") != "https://login.example.com/.sallyport/logout" || strings.Contains(q.Get("state"), "app.example") {
 				t.Errorf("%v", q)
+			}
+			for name, other := range map[string]*browser{"cookies_are_lost": h.browser(h.alice), "another_person": h.browser(h.bob)} {
+				if name == "another_person" {
+					other.open("https://login.example.com/")
+					other.press(loginHost, "")
+				}
+				if got := toProvider(t, other, p).Query().Get("id_token_hint"); got != "" && (name == "cookies_are_lost" || got == q.Get("id_token_hint")) {
+					t.Errorf("%s: the ID token is disclosed", name)
+				}
 			}
 			back := h.browser(h.alice).open(link.String()) // a browser without a session
 			if back.StatusCode != 200 || !strings.Contains(back.body, "You are signed out") || back.Request.URL.Host != loginHost {
@@ -195,19 +215,28 @@ func TestLogout_AtProvider(t *testing.T) {
 		}
 	})
 	t.Run("asks_whoever_is_still_signed_in", func(t *testing.T) {
-		link := signedOut(t, appHost).linkTo(t, atProvider)
+		_, p := signedOut(t, appHost)
 		g := h.browser(h.alice)
 		g.open(asked)
-		if p := g.open(link.String()); !strings.Contains(p.body, "Sign out?") {
+		if p := g.open(p.linkTo(t, atProvider).String()); !strings.Contains(p.body, "Sign out?") {
 			t.Errorf("%d %s", p.StatusCode, p.body)
+		}
+	})
+	t.Run("not_after_another_end", func(t *testing.T) {
+		g := h.browser(h.mallory)
+		g.open("https://login.example.com/")
+		h.setActive("mallory@example.com", false)
+		defer h.setActive("mallory@example.com", true)
+		if to := toProvider(t, g, g.open("https://login.example.com/.sallyport/logout")); to.Query().Has("id_token_hint") {
+			t.Errorf("%v", to)
 		}
 	})
 	t.Run("without_id_token", func(t *testing.T) {
 		h.tenant.Alter(func(c entratest.Claims) { c["long"] = strings.Repeat("x", 4<<10) })
 		defer h.tenant.Alter(nil)
-		link := signedOut(t, appHost).linkTo(t, atProvider)
-		if link == nil || link.Query().Has("id_token_hint") || link.Query().Get("client_id") == "" {
-			t.Errorf("%v", link)
+		g, p := signedOut(t, appHost)
+		if to := toProvider(t, g, p); to.Query().Has("id_token_hint") || to.Query().Get("client_id") == "" {
+			t.Errorf("%v", to)
 		}
 	})
 	t.Run("session_that_is_over", func(t *testing.T) {

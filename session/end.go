@@ -86,6 +86,11 @@ func (s *Sessions) EndWithUsers(ended func(*Session) bool, count bool) {
 // end writes the record of a session that has ended.
 func (s *Sessions) end(w store.Writer, r record, reason Reason) error {
 	r.Reason, r.Ended = reason, s.clock.now()
+	if reason == ReasonLogout {
+		if err := s.shortenIDToken(w, r.ID); err != nil {
+			return err
+		}
+	}
 	return putRecord(w, r)
 }
 

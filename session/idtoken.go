@@ -2,7 +2,9 @@ package session
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"time"
 
 	"sallyport/store"
 )
@@ -27,7 +29,8 @@ func (IDToken) LogValue() slog.Value { return slog.StringValue(hiddenIDToken) }
 const (
 	prefixIDToken  = "session/hint/"
 	idTokenPurpose = "id_token"
-	maxIDToken     = 4 << 10 // bytes: it has to fit into a URL; a longer one is not kept
+	maxIDToken     = 4 << 10          // bytes: it has to fit into a URL; a longer one is not kept
+	idTokenGrace   = 10 * time.Minute // after its user signed out
 )
 
 func idTokenKey(id string) []byte { return []byte(prefixIDToken + id) }
@@ -37,15 +40,36 @@ func (s *Sessions) putIDToken(w store.Writer, id string, token IDToken) error {
 	if token == "" || len(token) > maxIDToken {
 		return nil
 	}
-	sealed, err := s.Seal(idTokenPurpose, id, []byte(token), s.settings.Lifetime)
+	return s.sealIDToken(w, id, []byte(token), s.settings.Lifetime)
+}
+
+func (s *Sessions) sealIDToken(w store.Writer, id string, token []byte, ttl time.Duration) error {
+	sealed, err := s.Seal(idTokenPurpose, id, token, ttl)
 	if err != nil {
 		return err
 	}
 	return w.Put(idTokenKey(id), []byte(sealed))
 }
 
-// IDToken returns the ID token of a session that has not ended; "" if there is none, or none that can be read. Without
-// it signing out works too: the provider then asks the user.
+// shortenIDToken lets the ID token of a session be read for idTokenGrace only: its user has signed out here, and may go
+// on to sign out at the provider.
+func (s *Sessions) shortenIDToken(w store.Writer, id string) error {
+	sealed, err := w.Get(idTokenKey(id))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err == nil:
+		if token, err := s.Unseal(idTokenPurpose, id, string(sealed)); err == nil {
+			return s.sealIDToken(w, id, token, idTokenGrace)
+		}
+	case !errors.Is(err, store.ErrDamaged):
+		return err
+	}
+	return w.Delete(idTokenKey(id))
+}
+
+// IDToken returns the ID token of a session that has not ended, or whose user signed out no more than ten minutes ago; ""
+// if there is none, or none that can be read. Without it signing out works too: the provider then asks the user.
 func (s *Sessions) IDToken(ctx context.Context, id string) (token IDToken) {
 	_ = s.store.View(ctx, func(r store.Reader) error {
 		sealed, err := r.Get(idTokenKey(id))

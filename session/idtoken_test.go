@@ -40,7 +40,7 @@ func TestIDToken_LivesAsLongAsItsSession(t *testing.T) {
 			t.Error("List returns it")
 		}
 	}
-	if err := h.End(ctx, begun.ID, session.ReasonLogout); err != nil {
+	if err := h.End(ctx, begun.ID, session.ReasonProvider); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.EndUser(ctx, "u1", session.ReasonOperator); err != nil {
@@ -85,6 +85,32 @@ func TestIDToken_EndsWithItsSession(t *testing.T) {
 				t.Errorf("%d are left", n)
 			}
 		})
+	})
+}
+
+func TestIDToken_AfterLogout(t *testing.T) {
+	withStore(t, func(t *testing.T, ctx context.Context, st store.Store) {
+		s := replica(t, ctx, st, session.Settings{Lifetime: 2 * time.Hour, Idle: 2 * time.Hour})
+		h := &testSessions{Sessions: s, t: t, store: st}
+		begun, other := h.beginWithIDToken(idToken), h.beginWithIDToken("")
+		for _, id := range []string{begun.ID, other.ID} {
+			if err := h.End(ctx, id, session.ReasonLogout); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(9 * time.Minute)
+		if h.IDToken(ctx, begun.ID) != idToken || h.IDToken(ctx, other.ID) != "" {
+			t.Error("it cannot be read within ten minutes")
+		}
+		time.Sleep(2 * time.Minute)
+		if h.IDToken(ctx, begun.ID) != "" {
+			t.Error("it can be read after ten minutes")
+		}
+		time.Sleep(4 * time.Hour)
+		synctest.Wait()
+		if n := h.countKeys("session/hint/"); n != 0 {
+			t.Errorf("%d are left when the session is forgotten", n)
+		}
 	})
 }
 

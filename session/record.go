@@ -77,9 +77,9 @@ func parseTokenKey(prefix string, key []byte) (id string, d digest, ok bool) {
 	return id, digest(bits), true
 }
 
-// putRecord writes the record of a session. One that has ended keeps no ID token.
+// putRecord writes the record of a session. One that has ended keeps no ID token, unless its user signed out.
 func putRecord(w store.Writer, r record) error {
-	if r.Reason != "" {
+	if r.Reason != "" && r.Reason != ReasonLogout {
 		if err := w.Delete(idTokenKey(r.ID)); err != nil {
 			return err
 		}

@@ -325,7 +325,7 @@ func (k *keycloak) call(method, path string, in, out any) {
 	}
 }
 
-var logoutLink = regexp.MustCompile(`href="([^"]*/protocol/openid-connect/logout[^"]*)"`)
+var logoutLink = regexp.MustCompile(`href="([^"]*at=provider[^"]*)"[^>]*/protocol/openid-connect/logout"`)
 
 // send sends a request as a page of the browser does that a person looks at, follows redirects, and returns where they end.
 func (b *browser) send(method, target string) (status int, body string, at *url.URL) {
