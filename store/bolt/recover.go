@@ -168,8 +168,9 @@ func forget(db *database) error {
 	if err != nil {
 		return err
 	}
-	begin, length := db.Info().Data, min(info.Size(), addressSpace)                                                     // of bbolt's map of the file
-	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, begin, uintptr(length), syscall.MADV_DONTNEED); errno != 0 { //nolint:gosec // a length
+	mapped := db.Info()                               // where bbolt has mapped the file
+	length := uintptr(min(info.Size(), addressSpace)) //nolint:gosec // a length
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, mapped.Data, length, syscall.MADV_DONTNEED); errno != 0 {
 		return fmt.Errorf("unmapping the store's pages: %w", errno)
 	}
 	return disk.Forget(db.file)

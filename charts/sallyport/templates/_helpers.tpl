@@ -113,6 +113,9 @@ spec:
   loadBalancerSourceRanges:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- if eq $key "scim" }}
+  publishNotReadyAddresses: true  # on a full disk the server is not ready, and deactivations still have to arrive
+  {{- end }}
   selector:
     {{- include "sallyport.selector" $root | nindent 4 }}
   ports:
