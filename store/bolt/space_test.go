@@ -175,6 +175,42 @@ func TestReserve_GroupCommit(t *testing.T) {
 	updates.Wait()
 }
 
+// TestRun_RecoversFromFullDiskWithoutReserve: the file has no blocks ahead, so a full disk
+// is found out by the commit.
+func TestRun_RecoversFromFullDiskWithoutReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := smallDisk(t, "8m")
+		s := open(t, filepath.Join(dir, "store.db"))
+		run(t, s)
+		if err := put(s, "first", "1"); err != nil {
+			t.Fatal(err)
+		}
+		release := fill(t, dir)
+		accepted, err := putUntilRefused(t, s)
+		if !errors.Is(err, store.ErrUncertain) || !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("a change on a full disk gives %v", err)
+		}
+		for range 10 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if err := end(s, "ended"); !errors.Is(err, store.ErrPoisoned) {
+				t.Errorf("while the disk is full, a change gives %v", err)
+			}
+		}
+		release()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if err := errors.Join(s.Err(), end(s, "ended"), s.Check(t.Context())); err != nil {
+			t.Errorf("with space again: %v", err)
+		}
+		for n := range accepted {
+			if _, err := get(s, fmt.Sprintf("ordinary-%06d", n)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // TestReserve_GrowsWithStore: on a disk with space, changes of any size are stored.
 func TestReserve_GrowsWithStore(t *testing.T) {
 	s, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true, Reserve: 1 << 20})
