@@ -31,7 +31,7 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 	ended := cookie != ""
 	http.SetCookie(w, session.ClearCookie())
 	if ended && req.host == req.routing.host {
-		http.SetCookie(w, endedCookie(cookie))
+		http.SetCookie(w, session.NewCookie(endedCookie, cookie, 600))
 	}
 	switch {
 	case !header.WantsPage(r) && !after.returns:
@@ -46,15 +46,9 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 	return nil
 }
 
-// endedCookie returns the cookie with which the login host remembers, for as long as the ID token can be read, which
-// session the browser had.
-func endedCookie(token string) *http.Cookie {
-	c := session.SetCookie(token)
-	c.Name, c.MaxAge = endedCookieName, 600
-	return c
-}
-
-const endedCookieName = session.CookieName + "-out"
+// endedCookie is the cookie with which the login host remembers, for as long as the ID token can be read, which session
+// the browser had.
+const endedCookie = session.CookieName + "-out"
 
 // endSession ends the session of the browser's cookie and returns that cookie; "" if there was no session. It ends the
 // session even if the event cannot be recorded: that is no reason to keep somebody signed in.
@@ -161,7 +155,7 @@ const atProvider = "provider"
 // session that it had: then the provider need not ask. The provider sends it back to the page of the logout.
 func (p *Proxy) providerLogout(w http.ResponseWriter, r *http.Request, req *request, after signedOut) string {
 	o := oidc.LogoutRequest{ReturnTo: req.routing.public.String() + logoutPath}
-	for _, name := range []string{endedCookieName, session.CookieName} {
+	for _, name := range []string{endedCookie, session.CookieName} {
 		cookie, ok := session.OneCookie(r.Header, name)
 		if past, gone := p.sessions.Past(cookie, req.host); ok && gone && o.IDToken == "" {
 			o.IDToken = oidc.Secret(p.sessions.IDToken(r.Context(), past.ID))

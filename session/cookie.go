@@ -36,8 +36,11 @@ func OneCookie(header http.Header, name string) (value string, ok bool) {
 
 // SetCookie returns the cookie that gives a browser a token from NewToken or Redeem. The browser drops it when it
 // quits; the server alone decides how long the session lasts.
-func SetCookie(token string) *http.Cookie {
-	return &http.Cookie{Name: CookieName, Value: token, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+func SetCookie(token string) *http.Cookie { return NewCookie(CookieName, token, 0) }
+
+// NewCookie returns a cookie for this host alone, hidden from scripts, for some seconds; 0 for until the browser quits.
+func NewCookie(name, value string, seconds int) *http.Cookie {
+	return &http.Cookie{Name: name, Value: value, MaxAge: seconds, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 }
 
 // ClearCookie returns the cookie that makes a browser delete the session cookie.

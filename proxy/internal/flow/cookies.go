@@ -10,21 +10,14 @@ import (
 	"sallyport/session"
 )
 
-// newCookie returns a cookie for this host alone, hidden from scripts.
-func newCookie(name, value string, seconds int) *http.Cookie {
-	c := session.SetCookie(value)
-	c.Name, c.MaxAge = name, seconds
-	return c
-}
-
 func (b Browser) setCookie(name, value string, lifetime time.Duration) {
-	http.SetCookie(b.Response, newCookie(name, value, int(lifetime/time.Second)))
+	http.SetCookie(b.Response, session.NewCookie(name, value, int(lifetime/time.Second)))
 }
 
 // clearCookies makes the browser delete cookies.
 func (b Browser) clearCookies(names []string) {
 	for _, name := range names {
-		http.SetCookie(b.Response, newCookie(name, "", -1))
+		http.SetCookie(b.Response, session.NewCookie(name, "", -1))
 	}
 }
 
