@@ -72,6 +72,9 @@ func TestKeys_RememberMissingIDs(t *testing.T) {
 		t.Error("an id that is too long is remembered")
 	}
 	k.rememberMissing(strings.Repeat("a", maxKeyID))
+	if len(k.missing) != 1 {
+		t.Error("an id that is just short enough is not remembered")
+	}
 	for i := range 2 * maxMissing {
 		k.rememberMissing(fmt.Sprint(i))
 	}
