@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 
 	"sallyport/audit"
@@ -16,7 +15,7 @@ import (
 // logout ends the session on every host. A GET only shows the button; pressing it sends a POST from this origin, so that
 // no other site can sign anybody out.
 func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *denial {
-	after := afterLogout(w, r, req)
+	after := p.browser(w, r, req).Logout(queryOf(req), req.routing.origin(req.host), req.routing)
 	if req.method != http.MethodPost {
 		p.showLogout(w, r, req, after)
 		return nil
@@ -34,12 +33,12 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 		http.SetCookie(w, session.NewCookie(endedCookie, cookie, 600))
 	}
 	switch {
-	case !header.WantsPage(r) && !after.returns:
+	case !header.WantsPage(r) && !after.Returns:
 		w.WriteHeader(http.StatusNoContent)
 	case !ended && req.host != req.routing.host: // the login host may have a session of which this host has no cookie
-		redirect(w, http.StatusSeeOther, after.onLoginHost(req))
-	case after.returns:
-		redirect(w, http.StatusSeeOther, after.returnTo.String())
+		redirect(w, http.StatusSeeOther, onLoginHost(req, after.Query()))
+	case after.Returns:
+		redirect(w, http.StatusSeeOther, after.ReturnTo.String())
 	default:
 		p.showSignedOut(w, req, after)
 	}
@@ -71,57 +70,15 @@ func (p *Proxy) endSession(r *http.Request, req *request) (cookie string, err er
 	return cookie, nil
 }
 
-// signedOut is what follows a logout.
-type signedOut struct {
-	returnTo   flow.Target // where the browser goes at once, if returns is set
-	returns    bool
-	signIn     flow.Target // where the page afterwards offers to sign in again
-	atProvider bool        // the browser comes from the provider, where it has signed out too
-}
-
-// afterLogout returns what follows a logout: return_to, sign_in and state from its form or its query. The provider sends
-// back the state that providerLogout gave it.
-func afterLogout(w http.ResponseWriter, r *http.Request, req *request) (after signedOut) {
-	const maxForm = 8 << 10
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	q, here := queryOf(req), req.routing.origin(req.host)
-	if r.ParseForm() == nil {
-		for name, values := range r.PostForm {
-			if values[0] != "" {
-				q[name] = values
-			}
-		}
-	}
-	after.returnTo, after.returns = req.routing.resolve(q.Get("return_to"), here)
-	after.signIn = after.returnTo
-	if q.Get("sign_in") != "" {
-		after.signIn, _ = req.routing.resolve(q.Get("sign_in"), here)
-	}
-	return after
-}
-
-// onLoginHost returns the URL that continues a logout on the login host.
-func (after signedOut) onLoginHost(req *request) string {
-	q := url.Values{"return_to": {after.returnTo.String()}}
-	if after.signIn != after.returnTo {
-		q = url.Values{"sign_in": {after.signIn.String()}}
-	}
-	return req.routing.public.String() + logoutPath + "?" + q.Encode()
-}
-
 // showLogout shows the page with the button, or, if nobody is signed in, the page that says so. Only the login host can
 // be sure that nobody is.
-func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request, after signedOut) {
-	if to := p.browser(w, r, req).TargetIn(queryOf(req).Get("state")); to != "" {
-		after.signIn, _ = req.routing.resolve(to, req.routing.origin(req.host))
-		after.atProvider = true
-	}
+func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request, after flow.Logout) {
 	if _, ok := p.currentSession(r, req); !ok {
 		if req.host != req.routing.host {
-			redirect(w, http.StatusFound, after.onLoginHost(req))
+			redirect(w, http.StatusFound, onLoginHost(req, after.Query()))
 			return
 		}
-		if queryOf(req).Get("at") == atProvider {
+		if after.ToProvider {
 			if to := p.providerLogout(w, r, req, after); to != "" {
 				redirect(w, http.StatusFound, to)
 				return
@@ -130,38 +87,37 @@ func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request,
 		p.showSignedOut(w, req, after)
 		return
 	}
-	page := console.SignOut{Person: p.person(req), Action: logoutPath, SignIn: after.signIn.String()}
-	if after.returns {
-		page.ReturnTo = after.returnTo.String()
+	page := console.SignOut{Person: p.person(req), Action: logoutPath, SignIn: after.SignIn.String()}
+	if after.Returns {
+		page.ReturnTo = after.ReturnTo.String()
 	}
 	p.pages.SignOut(w, page)
 }
 
 // showSignedOut shows the page that says so. It offers to sign in again with the account chooser, and to sign out at the
 // provider, by way of the login host: pages on the hosts of applications can be read by those.
-func (p *Proxy) showSignedOut(w http.ResponseWriter, req *request, after signedOut) {
-	page := console.SignedOut{SignIn: otherAccount(after.signIn.String())}
-	if address, _, _ := strings.Cut(p.provider.LogoutURL(oidc.LogoutRequest{}), "?"); address != "" && !after.atProvider {
-		q := url.Values{"at": {atProvider}, "sign_in": {after.signIn.String()}}
-		page.Provider, page.ProviderAddress = req.routing.public.String()+logoutPath+"?"+q.Encode(), address
+func (p *Proxy) showSignedOut(w http.ResponseWriter, req *request, after flow.Logout) {
+	page := console.SignedOut{SignIn: otherAccount(after.SignIn.String())}
+	if address, _, _ := strings.Cut(p.provider.LogoutURL(oidc.LogoutRequest{}), "?"); address != "" && !after.AtProvider {
+		page.Provider, page.ProviderAddress = onLoginHost(req, after.ProviderQuery()), address
 	}
 	p.pages.SignedOut(w, page)
 }
 
-// atProvider is the value of the parameter at with which the login host leads a browser to sign out at the provider.
-const atProvider = "provider"
+// onLoginHost returns the URL of the logout on the login host.
+func onLoginHost(req *request, query string) string {
+	return req.routing.public.String() + logoutPath + "?" + query
+}
 
 // providerLogout returns where the browser, which has signed out here, signs out at the provider, with the ID token of the
 // session that it had: then the provider need not ask. The provider sends it back to the page of the logout.
-func (p *Proxy) providerLogout(w http.ResponseWriter, r *http.Request, req *request, after signedOut) string {
-	o := oidc.LogoutRequest{ReturnTo: req.routing.public.String() + logoutPath}
+func (p *Proxy) providerLogout(w http.ResponseWriter, r *http.Request, req *request, after flow.Logout) string {
+	o := oidc.LogoutRequest{ReturnTo: req.routing.public.String() + logoutPath, State: p.browser(w, r, req).LogoutState(after)}
 	for _, name := range []string{endedCookie, session.CookieName} {
 		cookie, ok := session.OneCookie(r.Header, name)
 		if past, gone := p.sessions.Past(cookie, req.host); ok && gone && o.IDToken == "" {
 			o.IDToken = oidc.Secret(p.sessions.IDToken(r.Context(), past.ID))
 		}
 	}
-	sealed, _, _ := p.browser(w, r, req).SealTarget(after.signIn) // without it, the page is the same but for its links
-	o.State = "signed_out." + sealed
 	return p.provider.LogoutURL(o)
 }
