@@ -100,6 +100,9 @@ func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (end
 	if err != nil {
 		return 0, err
 	}
+	if err := a.checkSuspensionChanges(ctx, u, why); err != nil {
+		return 0, err
+	}
 	e := audit.Event{Kind: audit.KindSuspend, User: u.ID, UserName: u.UserName, Reason: "suspended", Detail: map[string]string{"why": why}}
 	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
 		if err := a.directory.Update(ctx, func(tx *directory.Tx) error { return tx.Suspend(u.ID, why) }); err != nil {
@@ -112,6 +115,23 @@ func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (end
 		return nil
 	})
 	return ended, err
+}
+
+// checkSuspensionChanges returns an error if suspending a user would change nothing: the user is suspended for the same
+// reason, and has no session.
+func (a *Admin) checkSuspensionChanges(ctx context.Context, u directory.User, why string) error {
+	var current directory.Suspension
+	err := a.directory.View(ctx, func(tx *directory.Tx) (err error) {
+		current, err = tx.Suspension(u.ID)
+		return err
+	})
+	if err != nil || current.Reason != why { // a suspension that cannot be read is replaced
+		return nil
+	}
+	if slices.ContainsFunc(a.sessions.List(), func(s session.Session) bool { return s.User == u.ID }) {
+		return nil
+	}
+	return fmt.Errorf("%s is suspended already, for this reason; nothing was changed", u.UserName)
 }
 
 // Unsuspend ends the suspension of a user, who must sign in again. user is a name as in [Admin.Suspend], or one of a
