@@ -17,13 +17,36 @@ type Route struct {
 	Name, Host, Path string
 	Owner            string // whom people may ask
 	Session, Bearer  bool   // what the route accepts
+	Preflights       bool   // lets CORS preflight requests through, which no rule decides
 	Policy           *policy.Policy
+
+	// Readings returns how servers could read a path, as it stands in a URL: the path itself first. It returns none if
+	// the route does not receive requests for the path. Nil means that every server reads paths as they are.
+	Readings func(path string) []Reading
+}
+
+// Reading is a path as servers could read it, and the rules for paths that are read so.
+type Reading struct {
+	Path   string
+	Policy *policy.Policy
+}
+
+// accepts reports whether the route reads what a caller proves to be one with.
+func (r *Route) accepts(c Caller) bool {
+	switch {
+	case c.App != "" || c.Credential == BearerToken:
+		return r.Bearer
+	case c.Credential == SessionCookie:
+		return r.Session
+	}
+	return true
 }
 
 // Target is a request without its caller, and the route that it is for.
 type Target struct {
 	Route              *Route
-	Method, Host, Path string // Path as rules read it
+	Method, Host, Path string    // Path as rules read it
+	Readings           []Reading // of the path; none if every server reads it so
 
 	// Decide decides a request for the target, by every way in which servers could read its path.
 	Decide func(*policy.Request) policy.Decision
@@ -31,10 +54,20 @@ type Target struct {
 
 // Caller is who makes a request: a user, an application, or nobody who is known.
 type Caller struct {
-	User  *directory.User
-	App   string   // client ID of an application that calls for itself
-	Roles []string // that the token gives the application
+	User       *directory.User
+	App        string   // client ID of an application that calls for itself
+	Roles      []string // that the token gives the application
+	Credential Credential
 }
+
+// Credential is how a user proves who they are. The zero value is any way that the route accepts.
+type Credential string
+
+// The credentials of users.
+const (
+	SessionCookie Credential = "session"
+	BearerToken   Credential = "bearer"
+)
 
 // SetCaller sets the fields of a request that say who makes it. The user is nil for an
 // application and for an anonymous caller.
@@ -52,9 +85,10 @@ func SetCaller(req *policy.Request, user *directory.User, app string, roles []st
 
 // Circumstances are what a decision depends on beside caller and target.
 type Circumstances struct {
-	Time    time.Time
-	Address string    // of the client; "" if unknown
-	Login   time.Time // when the caller signed in
+	Time     time.Time
+	Address  string          // of the client; "" if unknown
+	Login    time.Time       // when the caller signed in; zero if unknown
+	Strength policy.Strength // how
 
 	Organization policy.Organization // who manages whom; nil if that is not known
 }

@@ -27,8 +27,26 @@ type Case struct {
 	Options string   `yaml:"options" doc:"the URL of an OPTIONS"`
 	From    string   `yaml:"from" doc:"the client's address"`
 	At      string   `yaml:"at" doc:"the time of the request, such as 2027-01-31T18:00:00+01:00; now when absent"`
+	Login   *SignIn  `yaml:"login" doc:"how the caller signed in; just now, without any of these claims, when absent"`
 	Want    string   `yaml:"want" doc:"allow or deny"`
 	By      string   `yaml:"by" doc:"the rule that must decide, such as sre[0]; any when absent"`
+}
+
+// SignIn is how a caller signed in.
+type SignIn struct {
+	Ago     time.Duration `yaml:"ago" json:"ago,omitempty" doc:"how long before the request"`
+	ACR     string        `yaml:"acr" json:"acr,omitempty" doc:"the claim acr of the identity provider"`
+	AMR     []string      `yaml:"amr" json:"amr,omitempty" doc:"the claim amr, such as [pwd, mfa]"`
+	Context []string      `yaml:"context" json:"context,omitempty" doc:"the claim acrs, Entra's authentication contexts, such as [c1]"`
+}
+
+// Set sets how the caller of a request at a time signed in. Nil is just then, without any claim.
+func (s *SignIn) Set(in *Circumstances) {
+	in.Login = in.Time
+	if s != nil {
+		in.Login = in.Time.Add(-s.Ago)
+		in.Strength = policy.Strength{ACR: s.ACR, AMR: s.AMR, Contexts: s.Context}
+	}
 }
 
 // What a case can want.
@@ -65,6 +83,9 @@ func (c Case) String() string {
 	if c.From != "" {
 		words = append(words, "from", c.From)
 	}
+	if c.Login != nil {
+		words = append(words, "with a login")
+	}
 	return strings.Join(words, " ")
 }
 
@@ -85,6 +106,9 @@ func (c Case) Check(fault func(path, problem string)) {
 	}
 	if _, err := netip.ParseAddr(c.From); c.From != "" && err != nil {
 		fault("from", fmt.Sprintf("%q is no address; write one such as 10.0.0.1", c.From))
+	}
+	if c.Login != nil && (c.Login.Ago < 0 || isApp || c.As == asAnonymous) {
+		fault("login", "must be of a user who signed in, not in the future")
 	}
 	if _, err := time.Parse(time.RFC3339, c.At); c.At != "" && err != nil {
 		fault("at", fmt.Sprintf("%q is no time; write one such as 2027-01-31T18:00:00+01:00", c.At))
@@ -141,10 +165,11 @@ func (t Tester) run(c Case) Result {
 		r.Got = err.Error()
 		return r
 	}
-	in := Circumstances{Time: t.Now, Login: t.Now, Address: c.From, Organization: t.Organization}
+	in := Circumstances{Time: t.Now, Address: c.From, Organization: t.Organization}
 	if at, err := time.Parse(time.RFC3339, c.At); err == nil {
-		in.Time, in.Login = at, at
+		in.Time = at
 	}
+	c.Login.Set(&in)
 	e := Explain(target, caller, in)
 	r.OK = e.Allow == (c.Want == wantAllow) && (c.By == "" || c.By == e.Rule)
 	r.Got = decisionText(e.Allow, e.Reason, e.Rule)

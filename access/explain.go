@@ -42,6 +42,7 @@ type RequestFacts struct {
 	Method  string `json:"method"`
 	Host    string `json:"host"`
 	Path    string `json:"path"`
+	Reading string `json:"reading,omitempty"` // of the path by other servers, if the request is denied by that one
 	Address string `json:"address,omitempty"`
 }
 
@@ -51,6 +52,8 @@ type RouteFacts struct {
 	Host  string `json:"host"`
 	Path  string `json:"path"`
 	Owner string `json:"owner,omitempty"`
+
+	Accept []string `json:"accept"` // session, bearer
 }
 
 // ReasonNotSignedIn is the reason of a denial of nobody who is known. The other reasons
@@ -59,25 +62,35 @@ const ReasonNotSignedIn = "not_signed_in"
 
 // Explain decides a request as the proxy does and says why.
 func Explain(t Target, c Caller, in Circumstances) Explanation {
-	e := Explanation{Caller: factsOf(c, in.Organization), Route: RouteFacts{t.Route.Name, t.Route.Host, t.Route.Path, t.Route.Owner},
-		Request: RequestFacts{t.Method, t.Host, t.Path, in.Address}}
+	e := Explanation{Caller: factsOf(c, in.Organization), Route: t.Route.facts(), Request: RequestFacts{Method: t.Method, Host: t.Host, Path: t.Path, Address: in.Address}}
 	req := newRequest(t, c, in)
-	e.Rules = t.Route.Policy.Explain(req)
+	if !t.Route.accepts(c) { // what is sent is not read
+		req = anonymous(req)
+	}
 	d := decide(t, c, req)
 	e.Allow, e.Reason, e.Rule = d.Allow, string(d.Reason), d.Rule
+	e.Request.Reading, e.Rules = steps(t, req)
 	if !e.Allow {
 		e.Hints = hints(t, c, req, &e)
 	}
 	return e
 }
 
+func (r *Route) facts() RouteFacts {
+	f := RouteFacts{Name: r.Name, Host: r.Host, Path: r.Path, Owner: r.Owner}
+	if r.Session {
+		f.Accept = append(f.Accept, string(SessionCookie))
+	}
+	if r.Bearer {
+		f.Accept = append(f.Accept, string(BearerToken))
+	}
+	return f
+}
+
 // decide returns the decision about a request of a caller with a valid session or token.
 func decide(t Target, c Caller, req *policy.Request) policy.Decision {
-	if c.User != nil && c.User.Barred() != "" {
+	if c.User != nil && c.User.Barred() != "" && t.Route.accepts(c) {
 		return barredDecision(t, c, req)
-	}
-	if c.App != "" && !t.Route.Bearer { // its token is not read
-		req = anonymous(req)
 	}
 	own := *req
 	d := t.Decide(&own)
@@ -85,6 +98,23 @@ func decide(t Target, c Caller, req *policy.Request) policy.Decision {
 		d.Reason = ReasonNotSignedIn
 	}
 	return d
+}
+
+// steps returns how the rules apply to the first reading of the path by which the request is denied, or else to the path
+// itself. It returns that reading if it is another one.
+func steps(t Target, req *policy.Request) (reading string, all []policy.Step) {
+	for i, r := range t.Readings {
+		read := *req
+		read.Path = r.Path
+		if r.Policy.Decide(&read).Allow {
+			continue
+		}
+		if i > 0 {
+			reading = r.Path
+		}
+		return reading, r.Policy.Explain(&read)
+	}
+	return "", t.Route.Policy.Explain(req)
 }
 
 // barredDecision returns the decision about a user who may use nothing. Where the
@@ -104,7 +134,7 @@ func anonymous(req *policy.Request) *policy.Request {
 }
 
 func newRequest(t Target, c Caller, in Circumstances) *policy.Request {
-	req := &policy.Request{Method: t.Method, Host: t.Host, Path: t.Path, Time: in.Time, Authenticated: in.Login, Organization: in.Organization}
+	req := &policy.Request{Method: t.Method, Host: t.Host, Path: t.Path, Time: in.Time, Authenticated: in.Login, Strength: in.Strength, Organization: in.Organization}
 	req.Address, _ = netip.ParseAddr(in.Address) // unknown if it is not an address
 	SetCaller(req, c.User, c.App, c.Roles)
 	return req

@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -43,11 +44,13 @@ func Lint(s Subject) (findings []Finding) {
 			path := fmt.Sprintf("policies[%d].rules[%d].", i, j)
 			if r.Allow != nil {
 				known.check(r.Allow, path+"allow", find)
+				s.checkAttributes(r.Allow, path+"allow", find)
 				if used && !s.reachable(p.Name, r.Allow.Paths) {
 					find(path+"allow.paths", "no route with policy %s has such paths, so the rule allows nothing", p.Name)
 				}
 			} else if r.Deny != nil {
 				known.check(r.Deny, path+"deny", find)
+				s.checkAttributes(r.Deny, path+"deny", find)
 			}
 		}
 	}
@@ -64,37 +67,49 @@ type known struct {
 	attributes   []string
 }
 
-// maxSampled bounds how many users are read to learn which attributes are pushed.
-const maxSampled = 1000
-
 func (s Subject) known() known {
 	k := known{map[string]directory.Group{}, map[string]directory.Group{}, map[string]bool{}, nil}
 	for _, g := range s.Groups {
 		k.byID[g.ExternalID], k.byName[g.DisplayName] = g, g
 	}
 	attributes := map[string]bool{}
-	for i, u := range s.Users {
+	asked := slices.ContainsFunc(s.Policies, asksForAttributes)
+	for _, u := range s.Users {
 		k.users[u.UserName], k.users[u.ExternalID] = true, true
-		if i < maxSampled {
-			for name := range u.Attributes() {
-				attributes[name] = true
-			}
+		if !asked {
+			continue
+		}
+		for name := range u.Attributes() {
+			attributes[name] = true
 		}
 	}
 	k.attributes = slices.Sorted(maps.Keys(attributes))
 	return k
 }
 
+// asksForAttributes reports whether a condition asks for an attribute, which is found in the documents of users.
+func asksForAttributes(p policy.Named) bool {
+	return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
+		return r.Allow != nil && askedAttribute.MatchString(r.Allow.When) || r.Deny != nil && askedAttribute.MatchString(r.Deny.When)
+	})
+}
+
 func (k known) check(m *policy.Match, path string, find findFunc) {
-	for key, groups := range map[string][]policy.GroupRef{"groups": m.Groups, "all_groups": m.AllGroups, "unless_groups": m.UnlessGroups} {
-		for i, g := range groups {
-			k.checkGroup(g, fmt.Sprintf("%s.%s[%d]", path, key, i), find)
+	for _, part := range []struct {
+		key    string
+		groups []policy.GroupRef
+	}{{"groups", m.Groups}, {"all_groups", m.AllGroups}, {"unless_groups", m.UnlessGroups}} {
+		for i, g := range part.groups {
+			k.checkGroup(g, fmt.Sprintf("%s.%s[%d]", path, part.key, i), find)
 		}
 	}
-	for key, names := range map[string][]string{"users": m.Users, "not_users": m.NotUsers, "reports_to": m.ReportsTo, "manager_of": m.ManagerOf} {
-		for i, name := range names {
+	for _, part := range []struct {
+		key   string
+		names []string
+	}{{"users", m.Users}, {"not_users", m.NotUsers}, {"reports_to", m.ReportsTo}, {"manager_of", m.ManagerOf}} {
+		for i, name := range part.names {
 			if !k.users[name] {
-				find(fmt.Sprintf("%s.%s[%d]", path, key, i), "nobody who was pushed has the userName or externalId %q; `sallyport users list` shows who there is", name)
+				find(fmt.Sprintf("%s.%s[%d]", path, part.key, i), "nobody who was pushed has the userName or externalId %q; `sallyport users list` shows who there is", name)
 			}
 		}
 	}
@@ -137,18 +152,48 @@ func (s Subject) reachable(name string, patterns []string) bool {
 		return true
 	}
 	for i, r := range s.Routes {
-		if slices.Contains(s.Uses[i], name) && slices.ContainsFunc(patterns, func(pattern string) bool { return policy.MatchesBelow(pattern, r.Path) }) {
+		if slices.Contains(s.Uses[i], name) && slices.ContainsFunc(patterns, func(pattern string) bool { return matchesBelow(pattern, r.Path) }) {
 			return true
 		}
 	}
 	return false
 }
 
+// matchesBelow does not mind case, which makes no difference for some routes.
+func matchesBelow(pattern, path string) bool {
+	if decoded, err := url.PathUnescape(path); err == nil {
+		path = decoded
+	}
+	return policy.MatchesBelow(strings.ToLower(pattern), strings.ToLower(path))
+}
+
+// checkAttributes reports attributes with values that no user has.
+func (s Subject) checkAttributes(m *policy.Match, path string, find findFunc) {
+	for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
+		one := policy.Rule{Allow: &policy.Match{Attributes: map[string][]string{name: m.Attributes[name]}}}
+		p, err := policy.Compile([]policy.Named{{Name: "attribute", Rules: []policy.Rule{one}}}, policy.Options{})
+		if err != nil { // reported as a fault of the file
+			continue
+		}
+		has := func(u *directory.User) bool {
+			req := s.Scope.request()
+			SetCaller(&req, u, "", nil)
+			return p.Reaches(&req, s.Scope.known())
+		}
+		if !slices.ContainsFunc(s.Users, has) {
+			find(path+".attributes."+name, "no user was pushed with %s: %s; does the identity provider push the attribute, and is the value spelled so?", name, strings.Join(m.Attributes[name], ", "))
+		}
+	}
+}
+
 // checkReach reports routes that nobody reaches, or everybody.
 func (s Subject) checkReach(find findFunc) {
-	count, open := map[string]int{}, map[string]bool{}
+	count, users, open := map[string]int{}, map[string]int{}, map[string]bool{}
 	for _, reach := range Who(s.Routes, s.Users, s.Scope) {
 		count[reach.Route]++
+		if reach.Kind == "user" {
+			users[reach.Route]++
+		}
 		open[reach.Route] = open[reach.Route] || reach.Kind == "anyone"
 	}
 	active := len(slices.DeleteFunc(slices.Clone(s.Users), func(u *directory.User) bool { return u.Barred() != "" }))
@@ -159,7 +204,7 @@ func (s Subject) checkReach(find findFunc) {
 			find(path, "nobody who was pushed, and no application, reaches route %s; `sallyport explain` says why for one user", r.Name)
 		case open[r.Name]:
 			find(path, "anyone reaches route %s, signed in or not, at least in part (%s)", r.Name, strings.Join(s.Uses[i], ", "))
-		case n == active && active > 1:
+		case users[r.Name] == active && active > 1:
 			find(path, "every user reaches route %s, at least in part; name groups if that is not meant", r.Name)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // be anything.
 type Scope struct {
 	Method  string
-	Path    string // as rules read it
+	Path    string // as it stands in a URL
 	Address string
 	Time    time.Time // at which rules may have ended; required
 	AtTime  bool      // the question is about that time only, and not about any hour
@@ -27,8 +27,8 @@ func (s Scope) known() policy.Known {
 	return policy.Known{Method: s.Method != "", Path: s.Path != "", Address: s.Address != "", Time: s.AtTime}
 }
 
-func (s Scope) request(host string) policy.Request {
-	req := policy.Request{Host: host, Method: s.Method, Path: s.Path, Time: s.Time, Organization: s.Organization}
+func (s Scope) request() policy.Request {
+	req := policy.Request{Method: s.Method, Time: s.Time, Organization: s.Organization}
 	req.Address, _ = netip.ParseAddr(s.Address)
 	return req
 }
@@ -44,11 +44,57 @@ type Reach struct {
 	Except  []policy.Way `json:"except,omitempty"`
 }
 
+// asked is a route, and how servers could read the path that is asked about.
+type asked struct {
+	*Route
+	readings []Reading // one without a path if the path is not known
+}
+
+// ask leaves out the routes that do not receive requests for the path.
+func ask(routes []*Route, s Scope) (list []asked) {
+	for _, r := range routes {
+		readings := []Reading{{s.Path, r.Policy}}
+		if s.Path != "" && r.Readings != nil {
+			readings = r.Readings(s.Path)
+		}
+		if len(readings) > 0 {
+			list = append(list, asked{r, readings})
+		}
+	}
+	return list
+}
+
+// reach returns the rules that let the caller of req in by every reading of the path, and those that keep the caller out
+// of a part.
+func (r asked) reach(req *policy.Request, known policy.Known) (allowed, except []policy.Way) {
+	for i, reading := range r.readings {
+		req.Host, req.Path = r.Host, reading.Path
+		if i == 0 {
+			allowed, except = reading.Policy.Reach(req, known)
+		} else if !reading.Policy.Reaches(req, known) {
+			return nil, nil
+		}
+	}
+	return allowed, except
+}
+
+// reaches reports whether reach returns a rule that lets the caller in.
+func (r asked) reaches(req *policy.Request, known policy.Known) bool {
+	for _, reading := range r.readings {
+		req.Host, req.Path = r.Host, reading.Path
+		if !reading.Policy.Reaches(req, known) {
+			return false
+		}
+	}
+	return true
+}
+
 // Who returns everybody who reaches one of routes: for each route in their order,
 // anyone, applications by name, then users in their order.
 func Who(routes []*Route, users []*directory.User, s Scope) (list []Reach) {
-	byRoute := make([][]Reach, len(routes))
-	for i, r := range routes {
+	all := ask(routes, s)
+	byRoute := make([][]Reach, len(all))
+	for i, r := range all {
 		byRoute[i] = nonUsers(r, s)
 	}
 	size := max(1, (len(users)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
@@ -56,7 +102,7 @@ func Who(routes []*Route, users []*directory.User, s Scope) (list []Reach) {
 	for part := range slices.Chunk(users, size) {
 		found := make(chan [][]Reach, 1)
 		parts = append(parts, found)
-		go func() { found <- usersReaching(routes, part, s) }()
+		go func() { found <- usersReaching(all, part, s) }()
 	}
 	for _, found := range parts {
 		for i, reached := range <-found {
@@ -68,55 +114,50 @@ func Who(routes []*Route, users []*directory.User, s Scope) (list []Reach) {
 
 // usersReaching returns, for each route, the users who reach it. All that is read of a
 // user is read at once, since it takes longer to fetch from memory than to decide.
-func usersReaching(routes []*Route, users []*directory.User, s Scope) [][]Reach {
+func usersReaching(routes []asked, users []*directory.User, s Scope) [][]Reach {
 	byRoute := make([][]Reach, len(routes))
 	for _, u := range users {
-		req := s.request("")
+		if u.Barred() != "" {
+			continue
+		}
+		req := s.request()
 		SetCaller(&req, u, "", nil)
 		for i, r := range routes {
-			if reach, ok := userReach(r, u, &req, s.known()); ok {
-				byRoute[i] = append(byRoute[i], reach)
+			if !r.reaches(&req, s.known()) {
+				continue
 			}
+			reach := Reach{Route: r.Name, Kind: "user", ID: u.ID, Name: u.UserName}
+			reach.Allowed, reach.Except = r.reach(&req, s.known())
+			byRoute[i] = append(byRoute[i], reach)
 		}
 	}
 	return byRoute
 }
 
 // nonUsers returns how callers who are not users reach a route.
-func nonUsers(r *Route, s Scope) (list []Reach) {
-	req := s.request(r.Host)
+func nonUsers(r asked, s Scope) (list []Reach) {
+	req := s.request()
 	req.Anonymous = true
-	if allowed, except := r.Policy.Reach(&req, s.known()); len(allowed) > 0 {
+	if allowed, except := r.reach(&req, s.known()); len(allowed) > 0 {
 		list = append(list, Reach{Route: r.Name, Kind: "anyone", Allowed: allowed, Except: except})
 	}
 	if !r.Bearer {
 		return list
 	}
 	for _, app := range r.Policy.Apps() {
-		req := s.request(r.Host)
+		req := s.request()
 		req.App = app
-		if allowed, except := r.Policy.Reach(&req, s.known()); len(allowed) > 0 {
+		if allowed, except := r.reach(&req, s.known()); len(allowed) > 0 {
 			list = append(list, Reach{Route: r.Name, Kind: "application", Name: app, Allowed: allowed, Except: except})
 		}
 	}
 	return list
 }
 
-// userReach returns how a user, of whom req is, reaches a route; false if not at all.
-func userReach(r *Route, u *directory.User, req *policy.Request, known policy.Known) (reach Reach, ok bool) {
-	req.Host = r.Host
-	if u.Barred() != "" || !r.Policy.Reaches(req, known) {
-		return reach, false
-	}
-	reach = Reach{Route: r.Name, Kind: "user", ID: u.ID, Name: u.UserName}
-	reach.Allowed, reach.Except = r.Policy.Reach(req, known)
-	return reach, true
-}
-
 // What returns how a user reaches each of routes, in their order. Routes that the user
 // does not reach are left out.
 func What(routes []*Route, u *directory.User, s Scope) (list []Reach) {
-	for _, reached := range usersReaching(routes, []*directory.User{u}, s) {
+	for _, reached := range usersReaching(ask(routes, s), []*directory.User{u}, s) {
 		list = append(list, reached...)
 	}
 	return list
@@ -134,77 +175,24 @@ func (r Reach) String() string {
 func waysText(ways []policy.Way, between string) string {
 	texts := make([]string, len(ways))
 	for i, w := range ways {
-		texts[i] = w.Rule
-		for j, c := range w.If {
-			word := " if "
-			if j > 0 {
-				word = " and "
-			}
-			texts[i] += word + c.Part + " " + c.Text
-		}
+		texts[i] = w.Rule + conditionsText(w)
 	}
 	return strings.Join(texts, between)
 }
 
-// Difference is what new rules change about one route.
-type Difference struct {
-	Route   string   `json:"route"`
-	Gained  []string `json:"gained,omitempty"`  // who reaches the route by the new rules only
-	Lost    []string `json:"lost,omitempty"`    // who reaches it by the old rules only
-	Changed []string `json:"changed,omitempty"` // who reaches it by both, but under other conditions
-}
-
-// Empty reports whether nothing changes.
-func (d Difference) Empty() bool { return len(d.Gained)+len(d.Lost)+len(d.Changed) == 0 }
-
-// Diff returns what changes for each route, in the order of after and then of those
-// that only before has. Routes are the same if they have the same name.
-func Diff(before, after []*Route, users []*directory.User, s Scope) (list []Difference) {
-	old, new := reachers(before, users, s), reachers(after, users, s)
-	for _, r := range slices.Concat(after, before) {
-		if slices.ContainsFunc(list, func(d Difference) bool { return d.Route == r.Name }) {
-			continue
+// conditionsText writes the conditions of a way as " if methods GET and paths /x until 2027-02-01T00:00:00Z".
+func conditionsText(w policy.Way) (text string) {
+	for i, c := range w.If {
+		word := " if "
+		if i > 0 {
+			word = " and "
 		}
-		if d := difference(r.Name, old[r.Name], new[r.Name]); !d.Empty() {
-			list = append(list, d)
-		}
+		text += word + c.Part + " " + c.Text
 	}
-	return list
-}
-
-// difference returns what changes for a route; old and new say who reaches it, and how.
-func difference(route string, old, new map[string]string) Difference {
-	d := Difference{Route: route}
-	for name, reach := range new {
-		former, ok := old[name]
-		switch {
-		case !ok:
-			d.Gained = append(d.Gained, name)
-		case former != reach:
-			d.Changed = append(d.Changed, name)
-		}
+	if !w.Until.IsZero() {
+		text += " until " + w.Until.Format(time.RFC3339)
 	}
-	for name := range old {
-		if _, ok := new[name]; !ok {
-			d.Lost = append(d.Lost, name)
-		}
-	}
-	slices.Sort(d.Gained)
-	slices.Sort(d.Lost)
-	slices.Sort(d.Changed)
-	return d
-}
-
-// reachers returns, for each route, everybody who reaches it, and how.
-func reachers(routes []*Route, users []*directory.User, s Scope) map[string]map[string]string {
-	all := map[string]map[string]string{}
-	for _, reach := range Who(routes, users, s) {
-		if all[reach.Route] == nil {
-			all[reach.Route] = map[string]string{}
-		}
-		all[reach.Route][reach.Caller()] = reach.String()
-	}
-	return all
+	return text
 }
 
 // Caller names who reaches the route: a userName, app: and a client ID, or anyone.

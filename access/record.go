@@ -45,9 +45,20 @@ type Replay struct {
 	decisions    int
 }
 
-// Add decides one request again, by today's directory, at the time of the record. A
-// caller who signed in is taken to have done so just then.
+// byRules are the reasons of decisions that depend on rules or on the directory alone. Others, such as that of a session
+// that expired, say nothing about rules.
+var byRules = []string{string(policy.RuleAllow), string(policy.RuleDeny), string(policy.NoRule), string(policy.LoginTooOld), string(policy.LoginTooWeak),
+	ReasonNotSignedIn, reasonUnknownUser, "inactive_user", "suspended", "damaged_record"}
+
+const reasonUnknownUser = "unknown_user"
+
+// Add decides one request again, by today's directory, at the time of the record, if it was decided by rules. A caller
+// whose login was good enough then is taken to have one that is good enough for the other rules too, and an application
+// to have the roles that they want: neither is in the record.
 func (r *Replay) Add(e Recorded) {
+	if !slices.Contains(byRules, e.Reason) {
+		return
+	}
 	r.decisions++
 	if r.flips == nil {
 		r.flips = map[Flip]*Flip{}
@@ -81,11 +92,30 @@ func (r *Replay) decide(target func(method, url string) (Target, error), e Recor
 	} else if e.User != "" {
 		u, ok := r.User(e.User)
 		if !ok {
-			return Explanation{Reason: "unknown_user"}
+			return Explanation{Reason: reasonUnknownUser}
 		}
 		caller.User = u
 	}
-	return Explain(t, caller, Circumstances{Time: e.Time, Login: e.Time, Address: e.Address, Organization: r.Organization})
+	in := Circumstances{Time: e.Time, Login: e.Time, Address: e.Address, Organization: r.Organization}
+	badLogin := e.Reason == string(policy.LoginTooOld) || e.Reason == string(policy.LoginTooWeak)
+	if badLogin {
+		in.Login = time.Time{}
+	}
+	x := Explain(t, caller, in)
+	strongEnough := x.Reason == string(policy.LoginTooWeak) && !badLogin
+	if x.Allow = x.Allow || strongEnough || e.Allow && caller.App != "" && t.mayReach(newRequest(t, caller, in)); x.Allow {
+		x.Reason = string(policy.RuleAllow)
+	}
+	return x
+}
+
+// mayReach reports whether rules let the application of req in if its token has the roles that they want.
+func (t Target) mayReach(req *policy.Request) bool {
+	readings := t.Readings
+	if len(readings) == 0 {
+		readings = []Reading{{t.Path, t.Route.Policy}}
+	}
+	return t.Route.Bearer && asked{t.Route, readings}.reaches(req, policy.Known{Method: true, Path: true, Address: true, Time: true})
 }
 
 func decisionText(allow bool, reason, rule string) string {

@@ -12,7 +12,7 @@ import (
 // condition is a compiled CEL expression (https://cel.dev) over the variables.
 type condition struct {
 	program cel.Program
-	asks    fact // that may be unknown; host and caller are known
+	asks    fact // that may be unknown
 }
 
 // variable is what a condition can ask for. Each is declared by its whole name and with its type, so that an attribute
@@ -84,7 +84,7 @@ func compileCondition(text string) (*condition, error) {
 // factsOf returns the facts that a condition reads.
 func factsOf(ast *cel.Ast) (asks fact) {
 	for _, reference := range ast.NativeRep().ReferenceMap() {
-		asks |= map[string]fact{"request.method": factMethod, "request.path": factPath, "request.time": factTime}[reference.Name]
+		asks |= map[string]fact{"request.method": factMethod, "request.path": factPath, "request.time": factTime, "user.roles": factRoles}[reference.Name]
 	}
 	return asks
 }

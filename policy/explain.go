@@ -18,7 +18,8 @@ type PartStep struct {
 	Text    string `json:"text"` // what the rule says there, or what leaving the part out means
 	Matched bool   `json:"matched"`
 
-	Groups []GroupRef `json:"-"` // of a part that wants membership
+	Written bool       `json:"-"` // and not what an absent part stands for
+	Groups  []GroupRef `json:"-"` // of a part that wants membership
 }
 
 // Explain returns one step for every rule, in their order.
@@ -40,11 +41,11 @@ func (r *rule) explain(req *Request) Step {
 		s.Mode = modeReport
 	}
 	if !r.end.IsZero() {
-		s.Parts = append(s.Parts, PartStep{Part: keyUntil, Text: r.end.Format(time.RFC3339), Matched: missed != keyUntil})
+		s.Parts = append(s.Parts, PartStep{Part: keyUntil, Text: r.end.Format(time.RFC3339), Matched: missed != keyUntil, Written: true})
 	}
 	for i := range r.parts {
 		part := &r.parts[i]
-		s.Parts = append(s.Parts, PartStep{Part: part.key, Text: part.text, Matched: part.matches(req), Groups: part.groups})
+		s.Parts = append(s.Parts, PartStep{Part: part.key, Text: part.text, Matched: part.matches(req), Written: part.written, Groups: part.groups})
 	}
 	return s
 }

@@ -87,7 +87,7 @@ var parts = [...]part{
 	{key: "unless_groups", ofUsers: true,
 		written: func(m *Match) bool { return len(m.UnlessGroups) > 0 },
 		text:    func(m *Match) string { return groupsText(m.UnlessGroups) }, check: checkUnlessGroups, compile: compileUnlessGroups},
-	{key: partRoles, names: true,
+	{key: partRoles, names: true, asks: factRoles,
 		written: func(m *Match) bool { return len(m.Roles) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.Roles, ", ") }, check: checkRoles, compile: compileRoles},
 	{key: "reports_to", names: true, ofUsers: true,
@@ -150,8 +150,13 @@ func checkApps(m *Match, _ Options, fault faultFunc) { checkTexts(m.Apps, fault)
 // anyMethod, alone in methods, stands for every method.
 const anyMethod = "any"
 
-func compileMethods(m *Match, _ bool) (matcher, error) {
-	if m.Methods[0] == anyMethod {
+// compileMethods keeps any as a part of allow rules, in which it is not what an absent
+// part stands for.
+func compileMethods(m *Match, allow bool) (matcher, error) {
+	switch {
+	case m.Methods[0] == anyMethod && allow:
+		return func(*Request) bool { return true }, nil
+	case m.Methods[0] == anyMethod:
 		return nil, nil
 	}
 	return func(req *Request) bool { return slices.Contains(m.Methods, req.Method) }, nil

@@ -1,5 +1,7 @@
 package policy
 
+import "time"
+
 // fact is something that a part of a rule asks about, beside the caller.
 type fact uint8
 
@@ -8,13 +10,18 @@ const (
 	factPath
 	factAddress
 	factTime
-	factLogin // when the caller signed in
+	factLogin // when and how the caller signed in
+	factRoles // those of an application are in its token
 )
 
-// Known says which facts of a request are known. The caller always is.
+// Known says which facts of a request are known. The caller always is, but for the roles
+// of an application if the request has none.
 type Known struct{ Method, Path, Address, Time bool }
 
-func (k Known) facts() (known fact) {
+func (k Known) facts(req *Request) (known fact) {
+	if req.App == "" || req.Roles != nil {
+		known |= factRoles
+	}
 	if k.Method {
 		known |= factMethod
 	}
@@ -32,8 +39,9 @@ func (k Known) facts() (known fact) {
 
 // Way is a rule that applies to a caller if every one of its conditions holds.
 type Way struct {
-	Rule string      `json:"rule"`
-	If   []Condition `json:"if,omitempty"`
+	Rule  string      `json:"rule"`
+	If    []Condition `json:"if,omitempty"`
+	Until time.Time   `json:"until,omitzero"` // when the rule ends; zero if it does not, or if the time of the request is known
 }
 
 // Condition is a part of a rule that asks about a fact that is not known.
@@ -47,7 +55,7 @@ type Condition struct {
 // of something. If a rule without conditions keeps the caller out of everything,
 // allowed is empty and denied is that rule.
 func (p *Policy) Reach(req *Request, known Known) (allowed, denied []Way) {
-	facts := known.facts()
+	facts := known.facts(req)
 	for i := range p.rules {
 		r := &p.rules[i]
 		way, ok := r.way(req, facts)
@@ -70,7 +78,7 @@ func (p *Policy) Reach(req *Request, known Known) (allowed, denied []Way) {
 // Reaches reports whether [Policy.Reach] returns a rule that lets the caller in. It
 // allocates only to evaluate conditions.
 func (p *Policy) Reaches(req *Request, known Known) bool {
-	facts, allowed := known.facts(), false
+	facts, allowed := known.facts(req), false
 	for i := range p.rules {
 		r := &p.rules[i]
 		if r.report || r.allow && allowed {
@@ -96,19 +104,13 @@ func (r *rule) applies(req *Request, known fact) (applies, conditional bool) {
 	}
 	for i := range r.parts {
 		switch part := &r.parts[i]; {
-		case part.unknown(req, known):
+		case part.asks&^known != 0:
 			conditional = conditional || part.written
 		case !part.matches(req):
 			return false, false
 		}
 	}
 	return true, conditional
-}
-
-// unknown reports whether it cannot be told if the part matches. The roles of an
-// application are in its token.
-func (p *compiledPart) unknown(req *Request, known fact) bool {
-	return p.asks&^known != 0 || p.key == partRoles && req.App != "" && req.Roles == nil
 }
 
 // way returns the rule with the conditions that are left of it, or false if it does not
@@ -118,10 +120,13 @@ func (r *rule) way(req *Request, known fact) (way Way, ok bool) {
 		return way, false
 	}
 	way.Rule = r.name
+	if known&factTime == 0 {
+		way.Until = r.end
+	}
 	for i := range r.parts {
 		part := &r.parts[i]
 		switch {
-		case !part.unknown(req, known):
+		case part.asks&^known == 0:
 			if !part.matches(req) {
 				return way, false
 			}

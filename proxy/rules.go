@@ -5,9 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
+	"time"
 
 	"sallyport/access"
+	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 )
@@ -29,13 +30,19 @@ func CompileRules(s Settings) (*Rules, error) {
 func (r *Rules) Routes() []*access.Route {
 	list := make([]*access.Route, len(r.routing.routes))
 	for i, route := range r.routing.routes {
-		list[i] = route.described()
+		list[i] = r.described(route)
 	}
 	return list
 }
 
-func (r *route) described() *access.Route {
-	return &access.Route{Name: r.name, Host: r.host, Path: r.path, Owner: r.owner, Session: r.session, Bearer: r.bearer, Policy: r.policy}
+func (r *Rules) described(route *route) *access.Route {
+	return &access.Route{Name: route.name, Host: route.host, Path: route.path, Owner: route.owner, Session: route.session, Bearer: route.bearer,
+		Preflights: route.passPreflights, Policy: route.policy, Readings: func(path string) []access.Reading {
+			if t, err := r.Target(http.MethodGet, route.host+path); err == nil && t.Route.Name == route.name {
+				return t.Readings
+			}
+			return nil
+		}}
 }
 
 // Route returns the route with a name, or false.
@@ -44,13 +51,13 @@ func (r *Rules) Route(name string) (*access.Route, bool) {
 	if i < 0 {
 		return nil, false
 	}
-	return r.routing.routes[i].described(), true
+	return r.described(r.routing.routes[i]), true
 }
 
 // Target returns the request for a URL, such as https://grafana.example.com/d/1 or grafana.example.com/d/1. Its error
 // says why no route would receive the request.
 func (r *Rules) Target(method, rawURL string) (access.Target, error) {
-	host, target := splitURL(rawURL)
+	host, target := canonical.SplitURL(rawURL)
 	req := &request{routing: r.routing, method: method}
 	if denied := req.readTarget(&http.Request{Method: method, Host: host, RequestURI: target, URL: &url.URL{Path: target}}); denied != nil {
 		return access.Target{}, fmt.Errorf("%s would be denied for %s%s", rawURL, denied.reason, detailText(denied))
@@ -61,26 +68,29 @@ func (r *Rules) Target(method, rawURL string) (access.Target, error) {
 	if denied := req.findRoute(); denied != nil {
 		return access.Target{}, fmt.Errorf("%s would be denied for %s%s", rawURL, denied.reason, detailText(denied))
 	}
-	route, readings := req.route, req.readings
-	return access.Target{Route: route.described(), Method: method, Host: req.host, Path: canonical.Decoded(req.path),
-		Decide: func(q *policy.Request) policy.Decision { return route.decideReadings(q, readings) }}, nil
+	return access.Target{Route: r.described(req.route), Method: method, Host: req.host, Path: canonical.Decoded(req.path), Readings: req.allReadings(),
+		Decide: func(q *policy.Request) policy.Decision { return req.route.decideReadings(q, req.readings) }}, nil
 }
 
-// splitURL splits a URL, with or without its scheme, into its host and the target of a request for it.
-func splitURL(text string) (host, target string) {
-	if _, rest, ok := strings.Cut(text, "://"); ok {
-		text = rest
+// allReadings returns the readings of the path in the order of decideReadings.
+func (req *request) allReadings() []access.Reading {
+	all := []access.Reading{{Path: canonical.Decoded(req.path), Policy: req.route.policy}}
+	for _, path := range req.readings.exact {
+		all = append(all, access.Reading{Path: path, Policy: req.route.policy})
 	}
-	text, _, _ = strings.Cut(text, "#")
-	end := strings.IndexAny(text, "/?")
-	if end < 0 {
-		return text, "/"
+	for _, path := range req.readings.folded {
+		all = append(all, access.Reading{Path: path, Policy: req.route.folded})
 	}
-	host, target = text[:end], text[end:]
-	if target[0] == '?' {
-		target = "/" + target
+	return all
+}
+
+// CheckToken returns an error if requests with a valid token are denied because of the token or its user, whatever the
+// rules say.
+func (p *Proxy) CheckToken(token *oidc.Identity) error {
+	if _, denied := p.checkUser(&caller{token: token}, time.Now()); denied != nil {
+		return fmt.Errorf("requests with the token are denied for %s%s", denied.reason, detailText(denied))
 	}
-	return host, target
+	return nil
 }
 
 func detailText(denied *denial) string {

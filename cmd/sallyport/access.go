@@ -59,6 +59,9 @@ func addScopeFlags(c *cobra.Command, ask *reachRequest) {
 }
 
 func printReach(cmd *cobra.Command, path string, ask reachRequest) error {
+	if err := checkMethod(ask.Method); err != nil {
+		return err
+	}
 	client, err := newControlClient(cmd)
 	if err != nil {
 		return err
@@ -130,6 +133,9 @@ func printDiff(cmd *cobra.Command, ask diffRequest) error {
 	}
 	t := table{heads: []string{"route", "change", "callers", "who"}, values: list}
 	for _, d := range list {
+		if d.Moved != "" {
+			t.rows = append(t.rows, []string{d.Route, "moved", "", d.Moved})
+		}
 		for _, change := range []struct {
 			name string
 			who  []string

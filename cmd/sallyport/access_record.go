@@ -34,6 +34,7 @@ func accessReplayCommand() *cobra.Command {
 		if err := callRecord(cmd, "/access/replay", recordRequest{Since: *since, New: namedText{args[0], string(text)}}, &result); err != nil {
 			return err
 		}
+		noteBegin(cmd, *since, result.Begins)
 		return printFlips(cmd, result)
 	}
 	return c
@@ -48,6 +49,13 @@ func callRecord(cmd *cobra.Command, path string, ask recordRequest, out any) err
 		return err
 	}
 	return client.call(cmd.Context(), http.MethodPost, path, ask, out)
+}
+
+// noteBegin says that the record does not go back as far as asked.
+func noteBegin(cmd *cobra.Command, since time.Duration, begins time.Time) {
+	if time.Since(begins) < since {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: the record begins at %s; what was recorded before is in files that were put aside, if anywhere\n", begins.UTC().Format(time.RFC3339))
+	}
 }
 
 func printFlips(cmd *cobra.Command, result replayResult) error {
@@ -78,12 +86,13 @@ func accessUnusedCommand() *cobra.Command {
 	since := durationFlag(c, "since", 90*day, "how far back, such as 30d or 12h")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		list := []access.Unused{}
-		if err := callRecord(cmd, "/access/unused", recordRequest{Since: *since}, &list); err != nil {
+		result := unusedResult{Unused: []access.Unused{}}
+		if err := callRecord(cmd, "/access/unused", recordRequest{Since: *since}, &result); err != nil {
 			return err
 		}
-		t := table{heads: []string{"route", "rule", "group"}, values: list}
-		for _, u := range list {
+		noteBegin(cmd, *since, result.Begins)
+		t := table{heads: []string{"route", "rule", "group"}, values: result}
+		for _, u := range result.Unused {
 			t.rows = append(t.rows, []string{u.Route, u.Rule, u.Group})
 		}
 		return printTable(cmd, t)

@@ -21,7 +21,7 @@ func explainCommand() *cobra.Command {
 		Short: "Say whether a caller may make a request, and why",
 		Long: "Say whether a caller may make a request, and why: who the caller is, which route receives the request, how each rule\n" +
 			"applies, and what would change the decision. It is decided as the proxy decides it, by the rules and the directory of\n" +
-			"the running server, for somebody who signed in just now. --request ID prints what was decided then about a request, by\n" +
+			"the running server, for somebody who signed in just now unless --signed-in and the claims say how. --request ID prints what was decided then about a request, by\n" +
 			"the number on the page that its sender saw. Exits with 2 if the request would be denied, or was.",
 		Example: "  sallyport explain --user ada@example.com https://grafana.example.com/d/1\n" +
 			"  sallyport explain --app 00000000-0000-0000-0000-000000000009 --method POST api.example.com/orders",
@@ -35,6 +35,7 @@ func explainCommand() *cobra.Command {
 	anonymous := c.Flags().Bool("anonymous", false, "nobody is signed in")
 	c.Flags().StringVar(&ask.Method, "method", http.MethodGet, "the `METHOD` of the request")
 	c.Flags().StringVar(&ask.Address, "from", "", "the `ADDRESS` of the client")
+	login := addLoginFlags(c)
 	recorded := c.Flags().String("request", "", "the `ID` of a request in the record")
 	addOutputFlag(c)
 	c.MarkFlagsMutuallyExclusive("user", "app", "bearer", "anonymous", "request")
@@ -48,7 +49,13 @@ func explainCommand() *cobra.Command {
 		if ask.User == "" && ask.App == "" && *bearer == "" && !*anonymous {
 			return errors.New("say who asks: --user, --app, --bearer or --anonymous")
 		}
-		ask.URL = args[0]
+		if err := checkMethod(ask.Method); err != nil {
+			return err
+		}
+		if login.given() && ask.User == "" {
+			return errors.New("how somebody signed in goes with --user; a token says it itself")
+		}
+		ask.URL, ask.Login = args[0], login.signIn()
 		if *bearer != "" {
 			token, err := readToken(cmd, *bearer)
 			if err != nil {
@@ -59,6 +66,35 @@ func explainCommand() *cobra.Command {
 		return explain(cmd, ask)
 	}
 	return c
+}
+
+// loginFlags say how a user signed in.
+type loginFlags struct{ access.SignIn }
+
+func addLoginFlags(c *cobra.Command) *loginFlags {
+	var l loginFlags
+	c.Flags().DurationVar(&l.Ago, "signed-in", 0, "how long ago the user signed in, such as `2h`")
+	c.Flags().StringVar(&l.ACR, "acr", "", "the `CLAIM` acr of the user's login")
+	c.Flags().StringSliceVar(&l.AMR, "amr", nil, "a `METHOD` in the claim amr of the user's login, such as mfa; may be repeated")
+	c.Flags().StringSliceVar(&l.Context, "context", nil, "an authentication `CONTEXT` of Entra in which the user signed in, such as c1; may be repeated")
+	return &l
+}
+
+func (l *loginFlags) given() bool { return l.Ago != 0 || l.ACR != "" || len(l.AMR)+len(l.Context) > 0 }
+
+func (l *loginFlags) signIn() *access.SignIn {
+	if !l.given() {
+		return nil
+	}
+	return &l.SignIn
+}
+
+// checkMethod finds methods that nobody means: they are compared exactly.
+func checkMethod(method string) error {
+	if upper := strings.ToUpper(method); method != upper {
+		return fmt.Errorf("--method %s is not the method %s: methods are compared exactly", method, upper)
+	}
+	return nil
 }
 
 const maxTokenFile = 64 << 10 // bytes
@@ -125,7 +161,11 @@ func writeExplanation(out io.Writer, e access.Explanation) {
 	line := func(format string, values ...any) { fmt.Fprintln(out, printable(fmt.Sprintf(format, values...))) }
 	writeCaller(line, e.Caller)
 	line("%s https://%s%s", e.Request.Method, e.Request.Host, e.Request.Path)
+	if e.Request.Reading != "" {
+		line("  read as   %s by some servers", e.Request.Reading)
+	}
 	line("  route     %s (%s%s)", e.Route.Name, e.Route.Host, e.Route.Path)
+	line("  accepts   %s", strings.Join(e.Route.Accept, ", "))
 	if e.Route.Owner != "" {
 		line("  owner     %s", e.Route.Owner)
 	}

@@ -43,10 +43,10 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errDenied):
-		fmt.Fprintln(errs, err)
+		fmt.Fprintln(errs, printableLines(err.Error()))
 		return exitDenied
 	default:
-		fmt.Fprintln(errs, "sallyport:", err)
+		fmt.Fprintln(errs, "sallyport:", printableLines(err.Error()))
 		return exitError
 	}
 }

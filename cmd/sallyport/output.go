@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v4"
@@ -56,15 +57,24 @@ func writeTable(out io.Writer, t table) error {
 	return w.Flush()
 }
 
-// printable replaces control characters, so that the name of a user or group cannot move the cursor of the operator's
-// terminal.
+// printable replaces control characters, and those that change the direction of text, so that the name of a user or group
+// cannot move the cursor of the operator's terminal or look like another.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || (r >= 0x7f && r < 0xa0) {
+		if r < ' ' || (r >= 0x7f && r < 0xa0) || unicode.Is(unicode.Bidi_Control, r) {
 			return '\uFFFD'
 		}
 		return r
 	}, s)
+}
+
+// printableLines is printable for a text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func writeJSON(out io.Writer, v any) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"sallyport/config"
 	"sallyport/directory"
 	"sallyport/oidc"
+	"sallyport/policy"
 	"sallyport/proxy"
 )
 
@@ -21,6 +24,7 @@ type questions struct {
 	directory *directory.Directory
 	rules     func() *proxy.Rules // in force
 	provider  *oidc.Provider      // nil if no server runs
+	proxy     *proxy.Proxy        // nil if no server runs
 	record    string              // path of the audit record
 }
 
@@ -33,6 +37,8 @@ type explainRequest struct {
 	Method  string   `json:"method"`
 	URL     string   `json:"url"`
 	Address string   `json:"address,omitempty"`
+
+	Login *access.SignIn `json:"login,omitempty"` // of User
 }
 
 func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
@@ -40,7 +46,15 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 	if err != nil {
 		return nil, err
 	}
-	caller, err := q.caller(ctx, actor, body)
+	if err := checkAddress(body.Address); err != nil {
+		return nil, err
+	}
+	if err := q.directory.Fresh(); err != nil {
+		return nil, fmt.Errorf("every request is denied for directory_stale: %w", err)
+	}
+	in := access.Circumstances{Time: time.Now().UTC(), Address: body.Address, Organization: q.directory}
+	body.Login.Set(&in)
+	caller, err := q.caller(ctx, actor, body, &in)
 	if err != nil {
 		return nil, err
 	}
@@ -48,17 +62,24 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now().UTC()
-	return access.Explain(target, caller, access.Circumstances{Time: now, Login: now, Address: body.Address, Organization: q.directory}), nil
+	return access.Explain(target, caller, in), nil
 }
 
-func (q *questions) caller(ctx context.Context, actor admin.Actor, body explainRequest) (access.Caller, error) {
+func checkAddress(text string) error {
+	if _, err := netip.ParseAddr(text); text != "" && err != nil {
+		return fmt.Errorf("%q is no address; write one such as 10.0.0.1", text)
+	}
+	return nil
+}
+
+// caller returns who asks. It sets how a token says that its user signed in.
+func (q *questions) caller(ctx context.Context, actor admin.Actor, body explainRequest, in *access.Circumstances) (access.Caller, error) {
 	switch {
 	case body.User != "":
 		u, err := q.user(ctx, actor, body.User)
 		return access.Caller{User: u}, err
 	case body.Bearer != "":
-		return q.bearer(ctx, body.Bearer)
+		return q.bearer(ctx, body.Bearer, in)
 	}
 	return access.Caller{App: body.App, Roles: body.Roles}, nil
 }
@@ -75,8 +96,8 @@ func (q *questions) user(ctx context.Context, actor admin.Actor, name string) (*
 	return u, nil
 }
 
-// bearer returns the caller to whom a token identifies.
-func (q *questions) bearer(ctx context.Context, token string) (access.Caller, error) {
+// bearer returns the caller whom a token identifies.
+func (q *questions) bearer(ctx context.Context, token string, in *access.Circumstances) (access.Caller, error) {
 	if q.provider == nil {
 		return access.Caller{}, fmt.Errorf("%w, which the keys of the token's issuer are needed for", admin.ErrNoServer)
 	}
@@ -91,7 +112,16 @@ func (q *questions) bearer(ctx context.Context, token string) (access.Caller, er
 	if !ok {
 		return access.Caller{}, fmt.Errorf("the token is valid, but nobody was pushed with its user claim %q, so that requests with it are denied (unknown_user)", id.Key)
 	}
-	return access.Caller{User: u}, nil
+	if u.Barred() == "" { // who is barred is explained
+		if err := q.proxy.CheckToken(&id); err != nil {
+			return access.Caller{}, err
+		}
+	}
+	in.Login, in.Strength = time.Time{}, policy.Strength{ACR: id.ACR, AMR: id.AMR, Contexts: id.Contexts}
+	if id.TimeKnown {
+		in.Login = id.Authenticated
+	}
+	return access.Caller{User: u, Credential: access.BearerToken}, nil
 }
 
 // reachRequest asks who reaches a route, or what a user reaches.
@@ -107,25 +137,57 @@ func (q *questions) scope(b reachRequest) access.Scope {
 	return access.Scope{Method: b.Method, Path: b.Path, Address: b.Address, Time: time.Now().UTC(), Organization: q.directory}
 }
 
+// The bounds of the response to who: how many entries it may have, and how many routes are asked about at once.
+const maxReaches, routesAtOnce = 500_000, 4
+
 // who responds with everybody who reaches one route, or each of them.
 func (q *questions) who(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
-	body, err := decodeBody[reachRequest](r)
+	body, err := decodeReach(r)
 	if err != nil {
 		return nil, err
 	}
-	routes := q.rules().Routes()
-	if body.Route != "" {
-		route, ok := q.rules().Route(body.Route)
-		if !ok {
-			return nil, noSuchRoute(body.Route, routes)
-		}
-		routes = []*access.Route{route}
+	routes, err := q.routesFor(body)
+	if err != nil {
+		return nil, err
 	}
-	list := access.Who(routes, q.directory.Users(), q.scope(body))
-	if list == nil {
-		list = []access.Reach{}
+	list := []access.Reach{}
+	for some := range slices.Chunk(routes, routesAtOnce) {
+		list = append(list, access.Who(some, q.directory.Users(), q.scope(body))...)
+		if len(list) > maxReaches {
+			return nil, fmt.Errorf("more than %d callers reach the routes; ask about one with --route, or say more of the requests", maxReaches)
+		}
 	}
 	return list, nil
+}
+
+// routesFor returns the routes that a question is about. A route that receives no requests for its path is an error.
+func (q *questions) routesFor(body reachRequest) ([]*access.Route, error) {
+	rules := q.rules()
+	if body.Route == "" {
+		return rules.Routes(), nil
+	}
+	route, ok := rules.Route(body.Route)
+	switch {
+	case !ok:
+		return nil, noSuchRoute(body.Route, rules.Routes())
+	case body.Path == "" || len(route.Readings(body.Path)) > 0:
+		return []*access.Route{route}, nil
+	}
+	target, err := rules.Target(http.MethodGet, route.Host+body.Path)
+	if err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("route %s does not receive requests for %s%s; route %s does", route.Name, route.Host, body.Path, target.Route.Name)
+}
+
+func decodeReach(r *http.Request) (body reachRequest, err error) {
+	if body, err = decodeBody[reachRequest](r); err != nil {
+		return body, err
+	}
+	if body.Path != "" && !strings.HasPrefix(body.Path, "/") {
+		return body, fmt.Errorf("the path %q does not begin with /", body.Path)
+	}
+	return body, checkAddress(body.Address)
 }
 
 func noSuchRoute(name string, routes []*access.Route) error {
@@ -137,7 +199,7 @@ func noSuchRoute(name string, routes []*access.Route) error {
 }
 
 func (q *questions) what(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
-	body, err := decodeBody[reachRequest](r)
+	body, err := decodeReach(r)
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,15 @@ type recordRequest struct {
 
 // replayResult is the body of the response to a replay.
 type replayResult struct {
+	Begins    time.Time     `json:"begins,omitzero"` // the first event of the record
 	Decisions int           `json:"decisions"`
 	Flips     []access.Flip `json:"flips"`
+}
+
+// unusedResult is the body of the response to which rules nobody used.
+type unusedResult struct {
+	Begins time.Time       `json:"begins,omitzero"` // the first event of the record
+	Unused []access.Unused `json:"unused"`
 }
 
 func (q *questions) replay(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
@@ -36,11 +43,12 @@ func (q *questions) replay(_ context.Context, _ admin.Actor, r *http.Request) (a
 		return nil, err
 	}
 	again := access.Replay{New: rules.Target, InForce: q.rules().Target, User: q.directory.ByID, Organization: q.directory}
-	if err := q.decisions(body.Since, again.Add); err != nil {
+	begins, err := q.decisions(body.Since, again.Add)
+	if err != nil {
 		return nil, err
 	}
 	flips, decisions := again.Flips()
-	return replayResult{decisions, flips}, nil
+	return replayResult{begins, decisions, flips}, nil
 }
 
 func (q *questions) unused(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
@@ -49,10 +57,11 @@ func (q *questions) unused(_ context.Context, _ admin.Actor, r *http.Request) (a
 		return nil, err
 	}
 	usage := access.Usage{User: q.directory.ByID}
-	if err := q.decisions(body.Since, usage.Add); err != nil {
+	begins, err := q.decisions(body.Since, usage.Add)
+	if err != nil {
 		return nil, err
 	}
-	return usage.Unused(q.rules().Routes()), nil
+	return unusedResult{begins, usage.Unused(q.rules().Routes())}, nil
 }
 
 // explainRecorded responds with the events of one request, as they are in the record.
@@ -73,15 +82,20 @@ func (q *questions) explainRecorded(_ context.Context, _ admin.Actor, r *http.Re
 	return found, err
 }
 
-// decisions calls add with every decision in the record that is not older than since.
-func (q *questions) decisions(since time.Duration, add func(access.Recorded)) error {
+// decisions calls add with every decision in the record that is not older than since. It returns when the record begins:
+// a former one may have been put aside.
+func (q *questions) decisions(since time.Duration, add func(access.Recorded)) (begins time.Time, err error) {
 	begin := time.Now().Add(-since)
-	return q.events(func(e audit.Event) {
+	err = q.events(func(e audit.Event) {
+		if begins.IsZero() {
+			begins = e.Time
+		}
 		if e.Kind == audit.KindDecision && e.Time.After(begin) {
 			add(access.Recorded{Time: e.Time, User: e.User, Name: e.UserName, Route: e.Route, Method: e.Method, Host: e.Host, Path: e.Path, Address: e.Address,
 				Allow: e.Decision == "allow", Rule: e.Rule, Reason: e.Reason, ReportRule: e.Detail["report_rule"]})
 		}
 	})
+	return begins, err
 }
 
 // events calls add with every event of the record, in their order. The record may be growing.

@@ -42,7 +42,7 @@ func validateCommand() *cobra.Command {
 			warnings = append(warnings, found...)
 		}
 		for _, w := range warnings {
-			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", printable(w.String()))
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d policies\n", path, len(file.Routes), len(file.Policies))
 		return nil
