@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -46,7 +47,10 @@ func TestRun_RecoversFromFailedFsync(t *testing.T) {
 	command("fstrim", dir) // only free blocks are not there
 	path := filepath.Join(dir, "audit.jsonl")
 	l := openReserved(t, path)
-	run(t, l)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = l.Run(ctx) }()
 	acknowledged := 0
 	write := func() error {
 		err := l.Write(audit.Event{Kind: audit.KindEnd, Session: fmt.Sprintf("session-%06d", acknowledged), Path: strings.Repeat("x", 20_000)})
@@ -56,7 +60,7 @@ func TestRun_RecoversFromFailedFsync(t *testing.T) {
 		return err
 	}
 	release := fill(t, below)
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(30 * time.Second)
 	for write() == nil { // until the sync of a second fails
 		if time.Now().After(deadline) {
 			t.Fatal("no sync fails")
@@ -64,11 +68,22 @@ func TestRun_RecoversFromFailedFsync(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	release()
-	if err := l.Writable(t.Context()); err != nil {
+	awaiting, cancel := context.WithDeadline(t.Context(), deadline)
+	defer cancel()
+	if err := l.Writable(awaiting); err != nil {
+		t.Fatalf("the record has not recovered: %v", l.Err())
+	}
+	err = write()
+	stop()
+	<-ended
+	if err := errors.Join(err, l.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(write(), l.Close(), syscall.Unmount(dir, 0)); err != nil {
-		t.Fatal(err)
+	for err = syscall.Unmount(dir, 0); err != nil; err = syscall.Unmount(dir, 0) { // other processes look at mounts
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	command("mount", "-o", "loop", image, dir)
 	record, err := os.ReadFile(path)

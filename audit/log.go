@@ -24,19 +24,25 @@ type Log struct {
 	events *prometheus.CounterVec
 	errors prometheus.Counter
 
-	writeMu sync.Mutex // held during a write to the file; guards buf, and batches that are no longer pending
-	buf     []byte     // of the last batch, for the next one
+	writeMu  sync.Mutex // held during a write to the file; guards the fields below, and batches that are no longer pending
+	buf      []byte     // of the last batch, for the next one
+	unsynced []byte     // the lines that recovery writes again; nil before it has read them
 
-	mu        sync.Mutex // guards the fields below; taken after writeMu; only Close and rotate hold it over I/O
-	file      *os.File
-	pending   *batch
-	last      link
-	revision  uint64   // of the newest directory change
-	written   position // the end of the lines that were acknowledged
-	synced    position // the end of the lines that are known to be on the disk
-	space     space
+	mu       sync.Mutex // guards the fields below; taken after writeMu; only Close and rotate hold it over I/O
+	file     *os.File
+	pending  *batch
+	last     link
+	revision uint64   // of the newest directory change
+	written  position // the end of the lines that were acknowledged
+	synced   position // the end of the lines that are known to be on the disk
+	space    space
+	outage
+}
+
+// outage is a time in which events are refused.
+type outage struct {
 	failure   error         // why every event is refused; nil if none is
-	refused   int           // events since the failure
+	refused   int           // events since the outage began
 	recovered chan struct{} // closed when the failure ends
 }
 
@@ -56,7 +62,7 @@ func Open(path string) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit record: %w", err)
 	}
-	l := &Log{path: path, file: f, pending: &batch{}, recovered: make(chan struct{}), events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
+	l := &Log{path: path, file: f, pending: &batch{}, outage: outage{recovered: make(chan struct{})}, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
 		Help: "Events written to the audit record by kind."}, []string{"kind"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_write_errors_total",
 			Help: "Events that could not be written to the audit record."})}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -93,9 +94,10 @@ func (l *Log) repair(gap Event) (f *os.File, end position, err error) {
 		}
 		return nil, end, err
 	}
+	opened := f // a return with an error sets f to nil
 	defer func() {
 		if err != nil {
-			_ = f.Close()
+			_ = opened.Close()
 		}
 	}()
 	lines, err := l.unsyncedLines(f)
@@ -128,10 +130,14 @@ func (l *Log) repair(gap Event) (f *os.File, end position, err error) {
 }
 
 // unsyncedLines reads the acknowledged lines that may not be on the disk yet. They
-// must continue the chain from the last synced line to the last acknowledged one.
+// must continue the chain from the last synced line to the last acknowledged one. They
+// are kept until the log has recovered: an attempt that fails may leave them nowhere else.
 func (l *Log) unsyncedLines(f *os.File) ([]byte, error) {
 	if err := endsWith(f, l.synced); err != nil {
 		return nil, err
+	}
+	if l.unsynced != nil {
+		return l.unsynced, nil
 	}
 	lines := make([]byte, l.written.offset-l.synced.offset)
 	if _, err := f.ReadAt(lines, l.synced.offset); errors.Is(err, io.EOF) {
@@ -147,7 +153,8 @@ func (l *Log) unsyncedLines(f *os.File) ([]byte, error) {
 	if err != nil || end != l.written.link {
 		return nil, errOtherFile
 	}
-	return lines, nil
+	l.unsynced = slices.Clip(lines)
+	return l.unsynced, nil
 }
 
 // endsWith demands that the line that ends at p is the one of the chain.
@@ -172,6 +179,7 @@ func (l *Log) resumeAt(f *os.File, end position) {
 	l.pending.done, l.pending.err = true, l.failure
 	l.pending = &batch{}
 	_ = l.file.Close()
+	l.unsynced = nil
 	l.file, l.last, l.written, l.synced = f, end.link, end, end
 	l.failure, l.refused, l.space.allocated = nil, 0, 0
 	close(l.recovered)
