@@ -162,6 +162,18 @@ func ParseRules(name string, data []byte) (*Rules, error) {
 	return &Rules{f.Proxy(), f.Tests, d}, nil
 }
 
+// ReadTests returns the content of the file at path, if it has tests as its only key.
+func ReadTests(path string) ([]byte, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no file %s", path)
+	}
+	data, _, err := read(path)
+	if err == nil {
+		_, err = ParseTests(path, data)
+	}
+	return data, err
+}
+
 // ParseTests returns the tests in data, the content of a file that is called name and has no other key than tests.
 func ParseTests(name string, data []byte) ([]access.Case, error) {
 	var f struct {
@@ -170,6 +182,9 @@ func ParseTests(name string, data []byte) ([]access.Case, error) {
 	d := &decoder{name: name, positions: map[string]position{}}
 	if d.document(data, reflect.ValueOf(&f).Elem()) {
 		checkTests(f.Tests, d.fault)
+	}
+	if len(f.Tests) == 0 && len(d.faults) == 0 {
+		d.faultAt(start, "tests", "has no test; write one, or leave the file out")
 	}
 	if len(d.faults) > 0 {
 		return nil, d.sorted()

@@ -156,13 +156,16 @@ func (p *Provider) finish(ctx context.Context, m *metadata, f Flow, q url.Values
 }
 
 // checkAuthAge rejects a sign-in that is older than maxAge, or of unknown age (OpenID
-// Connect Core 1.0 §3.1.3.7, 13).
+// Connect Core 1.0 §3.1.3.7, 13). It rejects one that soon will be, and grants no skew:
+// rules grant none, so that they would send the browser back at once, without end.
 func checkAuthAge(id Identity, maxAge int) error {
+	const left = 10 // seconds that a sign-in must still be good for
+	oldest := time.Duration(maxAge-min(left, maxAge/2)) * time.Second
 	switch {
 	case !id.TimeKnown:
 		return refuse(ClaimMissing, "the ID token has no auth_time, though max_age was asked for; with Entra, add the optional claim auth_time to ID tokens")
-	case time.Since(id.Authenticated) > time.Duration(maxAge)*time.Second+skew:
-		return refuse(TooOld, "the provider did not ask the user to sign in again")
+	case time.Since(id.Authenticated) > oldest:
+		return refuse(TooOld, "the provider did not ask the user to sign in again, or its clock is late")
 	}
 	return nil
 }

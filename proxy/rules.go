@@ -66,6 +66,9 @@ func (r *Rules) Target(method, rawURL string) (access.Target, error) {
 		return access.Target{}, fmt.Errorf("%s is a path of Sallyport's own, which no rule is about", rawURL)
 	}
 	if denied := req.findRoute(); denied != nil {
+		if denied.detail == "" && len(r.routing.hosts[req.host]) == 0 {
+			denied.detail = "no route has this host"
+		}
 		return access.Target{}, fmt.Errorf("%s would be denied for %s%s", rawURL, denied.reason, detailText(denied))
 	}
 	return access.Target{Route: r.described(req.route), Method: method, Host: req.host, Path: canonical.Decoded(req.path), Readings: req.allReadings(),

@@ -193,6 +193,31 @@ func TestStepUp_ChallengesPrograms(t *testing.T) {
 	}
 }
 
+// TestStepUp_DemandsLongAges checks that a rule that accepts logins of many weeks is not forgotten on the way to the
+// provider, and the browser not sent to and fro between a page that wants another login and one that sees no need.
+func TestStepUp_DemandsLongAges(t *testing.T) {
+	h := newEnv(t)
+	h.tenant.Alter(func(c entratest.Claims) { c["auth_time"] = time.Now().Add(-61 * 24 * time.Hour).Unix() })
+	g := h.browser(h.alice)
+	g.open("https://app.example.com/")
+	h.demandLogin(policy.Login{MaxAge: 60 * 24 * time.Hour})
+	h.tenant.Alter(nil)
+	if p := g.open("https://wiki.example.com/team/x"); p.StatusCode != http.StatusOK {
+		t.Errorf("%d %s\nvia %q", p.StatusCode, p.body, g.path)
+	}
+}
+
+// TestStepUp_EndsIfClocksDiffer checks that a browser is not sent to the provider without end if the clock of the provider
+// is so late that a login there is too old for the rule at once.
+func TestStepUp_EndsIfClocksDiffer(t *testing.T) {
+	h := newEnv(t)
+	h.demandLogin(policy.Login{MaxAge: time.Minute})
+	h.tenant.Alter(func(c entratest.Claims) { c["auth_time"] = time.Now().Add(-90 * time.Second).Unix() })
+	if p := h.browser(h.alice).open("https://wiki.example.com/team/x"); p.StatusCode != http.StatusUnauthorized {
+		t.Errorf("%d %s", p.StatusCode, p.body)
+	}
+}
+
 // TestLogin_IgnoresImpossibleDemands checks that a link demands nothing that no rule could.
 func TestLogin_IgnoresImpossibleDemands(t *testing.T) {
 	h := newEnv(t)

@@ -52,6 +52,9 @@ func explainCommand() *cobra.Command {
 		if err := checkMethod(ask.Method); err != nil {
 			return err
 		}
+		if len(ask.Roles) > 0 && ask.App == "" {
+			return errors.New("--role goes with --app; the roles of users were pushed")
+		}
 		if login.given() && ask.User == "" {
 			return errors.New("how somebody signed in goes with --user; a token says it itself")
 		}

@@ -143,6 +143,27 @@ func TestReload_BySignalAndByContent(t *testing.T) {
 	s.demandReloads(t)
 }
 
+// TestReload_OfFailingTests: rules that fail a test in their file do not get in force, and the log, the metrics and the
+// doctor say so.
+func TestReload_OfFailingTests(t *testing.T) {
+	s := newStage(t)
+	s.rewrite("ops: 127.0.0.1:0}", "ops: "+freeAddr(t)+"}")
+	await(t, s.server, "sallyport_config_last_reload_successful 1\n")
+	s.rewrite("routes:\n", "      - deny: {users: [alice@example.com]}\ntests:\n  - {as: alice@example.com, get: "+appHost+"/, want: allow}\nroutes:\n")
+	s.server.signal(syscall.SIGHUP)
+	await(t, s.server, "sallyport_config_last_reload_successful 0\n")
+	if code := s.browser.fetch("/"); code != http.StatusOK {
+		t.Errorf("with rules that fail a test, Alice gets %d", code)
+	}
+	want := "alice@example.com GET " + appHost + "/: want allow, got deny: rule_deny by members[1]"
+	if log := s.server.log(); !strings.Contains(log, "the former settings stay in force") || !strings.Contains(log, want) {
+		t.Errorf("no %q in the log\n%s", want, log)
+	}
+	if out, code := s.server.try("doctor", "-o", "csv"); code != exitDenied || !strings.Contains(out, "tests,fail,") {
+		t.Errorf("the doctor says (%d):\n%s", code, out)
+	}
+}
+
 // demandReloads demands that the record tells of reloads that were refused and, at last, of one that was done.
 func (s *stage) demandReloads(t *testing.T) {
 	t.Helper()

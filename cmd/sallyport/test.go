@@ -55,11 +55,8 @@ func readTests(path string, files []string) (ask testRequest, err error) {
 	}
 	ask.Config = namedText{path, string(text)}
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		data, err := config.ReadTests(file)
 		if err != nil {
-			return ask, err
-		}
-		if _, err := config.ParseTests(file, data); err != nil {
 			return ask, err
 		}
 		ask.Tests = append(ask.Tests, namedText{file, string(data)})

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -22,8 +23,12 @@ const (
 	paramContext = "context"
 )
 
-// maxAge is the largest max_age. A larger one is ignored.
-const maxAge = 30 * 24 * time.Hour
+// minAge and maxAge bound max_age: every age that a rule can demand is between them. Were such an age ignored, the browser
+// would be sent to and fro between the page and a login address that sees no need for another login.
+const (
+	minAge = time.Minute
+	maxAge = time.Duration(math.MaxInt64)
+)
 
 // SetParameters adds what l demands to the parameters of the login address. A nil l demands nothing.
 func SetParameters(q url.Values, l *policy.Login) {
@@ -53,7 +58,7 @@ func FromParameters(q url.Values) policy.Login {
 
 func ageIn(q url.Values) time.Duration {
 	seconds, err := strconv.Atoi(q.Get(paramAge))
-	if err != nil || seconds <= 0 || seconds > int(maxAge/time.Second) {
+	if err != nil || seconds < int(minAge/time.Second) || seconds > int(maxAge/time.Second) {
 		return 0
 	}
 	return time.Duration(seconds) * time.Second

@@ -13,7 +13,7 @@ import (
 func TestParameters_ComeBack(t *testing.T) {
 	for _, l := range []policy.Login{
 		{}, {MaxAge: 15 * time.Minute}, {ACR: []string{"a", "b"}},
-		{MaxAge: time.Hour, ACR: []string{"urn:x"}, AMR: []string{"mfa", "hwk"}, Context: []string{"c1"}},
+		{MaxAge: 400 * 24 * time.Hour}, {MaxAge: time.Hour, ACR: []string{"urn:x"}, AMR: []string{"mfa", "hwk"}, Context: []string{"c1"}},
 	} {
 		q := url.Values{"return_to": {"/x"}}
 		SetParameters(q, &l)
@@ -33,8 +33,8 @@ func TestParameters_ComeBack(t *testing.T) {
 }
 
 func TestFromParameters_IgnoresWhatNoRuleDemands(t *testing.T) {
-	for text, age := range map[string]time.Duration{"max_age=-1": 0, "max_age=0": 0, "max_age=x": 0, "max_age=99999999999999999999": 0, "max_age=1e9": 0,
-		"max_age=2592000": maxAge, "max_age=2592001": 0, "acr=a%20b": 0, "acr=&max_age=60": time.Minute, "amr=" + strings.Repeat("x", 201): 0,
+	for text, age := range map[string]time.Duration{"max_age=-1": 0, "max_age=0": 0, "max_age=59": 0, "max_age=60": time.Minute, "max_age=x": 0, "max_age=99999999999999999999": 0, "max_age=1e9": 0,
+		"max_age=2592001": 2592001 * time.Second, "max_age=9223372036": 9223372036 * time.Second, "max_age=9223372037": 0, "acr=a%20b": 0, "acr=&max_age=60": time.Minute, "amr=" + strings.Repeat("x", 201): 0,
 		"context=%00": 0, "context=%22": 0, strings.Repeat("acr=a&", 9): 0} {
 		q, err := url.ParseQuery(text)
 		if err != nil {
