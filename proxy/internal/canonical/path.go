@@ -66,7 +66,7 @@ func Under(path, prefix string) bool {
 // Decoded returns a canonical path in the form in which rules are written: decoded, except for slashes inside a segment.
 // Two different strict paths never decode to the same text.
 func Decoded(path string) string {
-	if strings.IndexByte(path, '%') < 0 {
+	if !strings.Contains(path, "%") {
 		return path
 	}
 	return decodeValid(strings.ReplaceAll(path, "%2F", "%252F"))
@@ -184,9 +184,8 @@ func containsDotSegment(path string) bool {
 		return false
 	}
 	for segment := range strings.FieldsFuncSeq(path, isSlash) {
-		if end := strings.IndexAny(segment, ";\x00"); end >= 0 {
-			segment = segment[:end]
-		}
+		segment, _, _ = strings.Cut(segment, ";")
+		segment, _, _ = strings.Cut(segment, "\x00")
 		if segment == "." || segment == ".." {
 			return true
 		}
@@ -201,7 +200,7 @@ func decodeValid(path string) string {
 
 // decodeIf decodes the valid percent-encodings of bytes that wanted selects, and leaves everything else as it is.
 func decodeIf(path string, wanted func(byte) bool) string {
-	if strings.IndexByte(path, '%') < 0 {
+	if !strings.Contains(path, "%") {
 		return path
 	}
 	var out strings.Builder

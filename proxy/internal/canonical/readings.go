@@ -130,16 +130,23 @@ func hasDots(reading string) bool {
 
 // hasUnicodeEscape reports whether a reading has a %uXXXX, which is no percent-encoding of RFC 3986.
 func hasUnicodeEscape(reading string) bool {
-	for at := strings.IndexByte(reading, '%'); at >= 0 && at+6 <= len(reading); {
-		digits := reading[at+2 : at+6]
-		if reading[at+1]|0x20 == 'u' && !strings.ContainsFunc(digits, func(r rune) bool { return r > 0x7f || hexValue[r] < 0 }) {
+	for rest := reading; ; {
+		_, after, ok := strings.Cut(rest, "%")
+		if !ok {
+			return false
+		}
+		if len(after) >= len("uXXXX") && after[0]|0x20 == 'u' && isHex(after[1:5]) {
 			return true
 		}
-		next := strings.IndexByte(reading[at+1:], '%')
-		if next < 0 {
-			break
-		}
-		at += 1 + next
+		rest = after
 	}
-	return false
+}
+
+func isHex(digits string) bool {
+	for i := range len(digits) {
+		if hexValue[digits[i]] < 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -59,10 +59,8 @@ func ForwardedTarget(target string) (path, query string, err error) {
 
 // splitTarget splits a target in origin form (RFC 9112 §3.2.1) before its "?".
 func splitTarget(target string) (path, query string, err error) {
-	path = target
-	if i := strings.IndexByte(target, '?'); i >= 0 {
-		path, query = target[:i], target[i:]
-	}
+	path, _, _ = strings.Cut(target, "?")
+	query = target[len(path):]
 	for i := range len(query) {
 		if c := query[i]; c <= ' ' || c == 0x7f || c == '#' {
 			return "", "", errTarget
