@@ -91,4 +91,5 @@ type Circumstances struct {
 	Strength policy.Strength // how
 
 	Organization policy.Organization // who manages whom; nil if that is not known
+	Groups       []directory.Group   // that were pushed; nil if an explanation says nothing of the groups that rules want
 }

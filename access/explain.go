@@ -2,7 +2,10 @@ package access
 
 import (
 	"net/netip"
+	"slices"
+	"time"
 
+	"sallyport/directory"
 	"sallyport/policy"
 )
 
@@ -16,6 +19,15 @@ type Explanation struct {
 	Rule    string        `json:"rule,omitempty"` // that decides; "" if none does
 	Rules   []policy.Step `json:"rules"`
 	Hints   []string      `json:"hints,omitempty"` // what would change the decision
+
+	Wanted []WantedGroup `json:"wanted_groups,omitempty"` // of which the caller would have to be a member
+}
+
+// WantedGroup is a group that an allow rule wants.
+type WantedGroup struct {
+	GroupName
+	Members int       `json:"members"`
+	Changed time.Time `json:"changed,omitzero"` // its name or members, most recently; zero for a group that was never pushed
 }
 
 // CallerFacts are what the directory says of a caller.
@@ -72,6 +84,9 @@ func Explain(t Target, c Caller, in Circumstances) Explanation {
 	e.Request.Reading, e.Rules = steps(t, req)
 	if !e.Allow {
 		e.Hints = hints(t, c, req, &e)
+		if c.User != nil && in.Groups != nil {
+			e.Wanted = wanted(e.Rules, in.Groups)
+		}
 	}
 	return e
 }
@@ -85,6 +100,29 @@ func (r *Route) facts() RouteFacts {
 		f.Accept = append(f.Accept, string(BearerToken))
 	}
 	return f
+}
+
+// wanted returns the groups that allow rules want and the caller is not in, as they were pushed.
+func wanted(steps []policy.Step, pushed []directory.Group) (list []WantedGroup) {
+	for _, s := range steps {
+		if s.Effect != "allow" || s.Mode != "" {
+			continue
+		}
+		for _, p := range missing(s) {
+			for _, ref := range p.Groups {
+				w := WantedGroup{GroupName: GroupName{ref.ID, ref.Name}}
+				if i := slices.IndexFunc(pushed, func(g directory.Group) bool {
+					return ref.ID != "" && g.ExternalID == ref.ID || ref.ID == "" && g.DisplayName == ref.Name
+				}); i >= 0 {
+					w = WantedGroup{GroupName{pushed[i].ExternalID, pushed[i].DisplayName}, pushed[i].Members, pushed[i].Modified}
+				}
+				if len(list) < maxHints && !slices.Contains(list, w) {
+					list = append(list, w)
+				}
+			}
+		}
+	}
+	return list
 }
 
 // decide returns the decision about a request of a caller with a valid session or token.

@@ -349,3 +349,15 @@ func TestLint_OfAttributes(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestExplain_TellsOfWantedGroups: how many members they have, and when they changed.
+func TestExplain_TellsOfWantedGroups(t *testing.T) {
+	r := route(t, "app", `[{allow: {groups: [{id: id-sre, name: Ops}, {id: gone, name: Gone}]}}, {allow: {all_groups: [{name: Staff}, {id: id-sre}]}}]`)
+	pushed := []directory.Group{{ExternalID: "id-sre", DisplayName: "SRE", Members: 2, Modified: now}, {DisplayName: "Staff", Members: 3, Modified: now}}
+	e := access.Explain(target(r, "GET", "/"), access.Caller{User: person("ada")}, access.Circumstances{Time: now, Login: now, Groups: pushed})
+	want := []access.WantedGroup{{GroupName: access.GroupName{ID: "id-sre", Name: "SRE"}, Members: 2, Changed: now},
+		{GroupName: access.GroupName{ID: "gone", Name: "Gone"}}, {GroupName: access.GroupName{Name: "Staff"}, Members: 3, Changed: now}}
+	if !slices.Equal(e.Wanted, want) {
+		t.Errorf("%+v, want %+v", e.Wanted, want)
+	}
+}

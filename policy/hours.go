@@ -145,7 +145,7 @@ func (s *schedule) contains(t time.Time) bool {
 
 // change returns the first time after t at which a window begins or ends.
 func (s *schedule) change(t time.Time) time.Time {
-	for days := -1; days <= 7; days++ {
+	for days := -1; days <= 8; days++ { // a week, and a day that the zone may skip
 		from, to, ok := s.window(t, days)
 		switch {
 		case !ok:

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,4 +220,33 @@ func TestExplain_AgreesWithDecideForEveryPart(t *testing.T) {
 			t.Fatalf("decided %+v, explained as %+v", d, p.Explain(req))
 		}
 	})
+}
+
+// TestDecide_HoldsUntil: what a decision allows is allowed at every time before its end.
+func TestDecide_HoldsUntil(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, err := policy.Compile([]policy.Named{{Name: "p", Rules: wholeRules(t)}}, policy.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := wholeRequest(t)
+		d := p.Decide(req)
+		if !d.Allow || slices.ContainsFunc(p.Explain(req), asksForTime) {
+			return
+		}
+		end := d.Until
+		if end.IsZero() {
+			end = req.Time.Add(1000 * 24 * time.Hour)
+		}
+		later := *req
+		later.Time = req.Time.Add(time.Duration(rapid.Int64Range(0, int64(end.Sub(req.Time))-1).Draw(t, "later")))
+		if !p.Decide(&later).Allow {
+			t.Fatalf("allowed at %s until %s, but not at %s", req.Time, d.Until, later.Time)
+		}
+	})
+}
+
+// asksForTime reports whether a condition does, of which nothing is known in advance.
+func asksForTime(s policy.Step) bool {
+	return slices.ContainsFunc(s.Parts, func(p policy.PartStep) bool { return p.Part == "when" && strings.Contains(p.Text, "request.time") })
 }

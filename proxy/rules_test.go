@@ -312,6 +312,27 @@ func TestRules_TargetOfURL(t *testing.T) {
 	}
 }
 
+// TestRules_CheckToken: a token that was issued before its user was deactivated is denied, and an explanation says so.
+func TestRules_CheckToken(t *testing.T) {
+	w := newWorld(t, nil)
+	old := w.token("alice", func(c entratest.Claims) {
+		c["iat"], c["nbf"] = time.Now().Add(-time.Minute).Unix(), time.Now().Add(-time.Minute).Unix()
+	})
+	identity, err := w.provider.Bearer(w.ctx, old)
+	w.must(err)
+	if err := w.proxy.CheckToken(&identity); err != nil {
+		t.Errorf("a good token: %v", err)
+	}
+	w.setActive("alice", false)
+	w.setActive("alice", true)
+	if err := w.proxy.CheckToken(&identity); err == nil || !strings.Contains(err.Error(), "token_refused: issued before the user was deactivated") || strings.Contains(err.Error(), old) {
+		t.Errorf("an old token: %v", err)
+	}
+	if status, _ := w.statusOf(apiHost, "/v1/x", []string{"Authorization", "Bearer " + old}); status != http.StatusUnauthorized {
+		t.Errorf("a request with it: %d", status)
+	}
+}
+
 // TestBarred_IsAReason demands that the proxy has a text for every reason for which the directory bars a user.
 func TestBarred_IsAReason(t *testing.T) {
 	inactive := directory.User{}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -182,6 +183,13 @@ func writeExplanation(out io.Writer, e access.Explanation) {
 	line("%s: %s", decision, strings.TrimSuffix(e.Reason+" by "+e.Rule, " by "))
 	for _, hint := range e.Hints {
 		line("  %s", hint)
+	}
+	for _, g := range e.Wanted {
+		if name := cmp.Or(g.Name, g.ID); g.Changed.IsZero() {
+			line("  group     %s was never pushed", name)
+		} else {
+			line("  group     %s: %d members, last change %s", name, g.Members, g.Changed.UTC().Format(time.RFC3339))
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 	if err := q.directory.Fresh(); err != nil {
 		return nil, fmt.Errorf("every request is denied for directory_stale: %w", err)
 	}
-	in := access.Circumstances{Time: time.Now().UTC(), Address: body.Address, Organization: q.directory}
+	in := access.Circumstances{Time: time.Now().UTC(), Address: body.Address, Organization: q.directory, Groups: q.directory.Groups()}
 	body.Login.Set(&in)
 	caller, err := q.caller(ctx, actor, body, &in)
 	if err != nil {
