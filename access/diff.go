@@ -22,41 +22,127 @@ func (d Difference) Empty() bool {
 	return d.Moved == "" && len(d.Gained)+len(d.Lost)+len(d.Changed) == 0
 }
 
-// routesAtOnce bounds how many routes are compared at once, and so the memory for
-// everybody who reaches one of them.
-const routesAtOnce = 8
+// pair is a route by the old rules and by the new ones; one of them may be nil.
+type pair struct {
+	name     string
+	old, new *asked
+	same     bool // the same callers reach both under the same conditions
+}
 
 // Diff returns what changes for each route, in the order of after and then of those
 // that only before has. Routes are the same if they have the same name.
 func Diff(before, after []*Route, users []*directory.User, s Scope) (list []Difference) {
-	old, new := byName(before), byName(after)
-	var names []string
-	for _, r := range slices.Concat(after, before) {
-		if !slices.Contains(names, r.Name) {
-			names = append(names, r.Name)
+	pairs := pairsOf(ask(before, s), ask(after, s))
+	changes := make([]Difference, len(pairs))
+	for i, p := range pairs {
+		changes[i] = p.withoutUsers(s)
+	}
+	for _, part := range inParts(users, func(part []*directory.User) []Difference { return differencesOf(pairs, part, s) }) {
+		for i, d := range part {
+			changes[i].add(d)
 		}
 	}
-	for some := range slices.Chunk(names, routesAtOnce) {
-		were, are := reachers(old, some, users, s), reachers(new, some, users, s)
-		for _, name := range some {
-			d := difference(name, were[name], are[name])
-			if a, b := old[name], new[name]; a != nil && b != nil && a.place() != b.place() {
-				d.Moved = a.place() + " to " + b.place()
-			}
-			if !d.Empty() {
-				list = append(list, d)
-			}
+	for _, d := range changes {
+		slices.Sort(d.Gained)
+		slices.Sort(d.Lost)
+		slices.Sort(d.Changed)
+		if !d.Empty() {
+			list = append(list, d)
 		}
 	}
 	return list
 }
 
-func byName(routes []*Route) map[string]*Route {
-	m := map[string]*Route{}
-	for _, r := range routes {
-		m[r.Name] = r
+func pairsOf(before, after []asked) (pairs []pair) {
+	index := map[string]int{}
+	of := func(name string) *pair {
+		i, ok := index[name]
+		if !ok {
+			i = len(pairs)
+			index[name], pairs = i, append(pairs, pair{name: name})
+		}
+		return &pairs[i]
 	}
-	return m
+	for i := range after {
+		of(after[i].Name).new = &after[i]
+	}
+	for i := range before {
+		p := of(before[i].Name)
+		p.old = &before[i]
+		p.same = p.new != nil && p.old.Host == p.new.Host && p.old.Bearer == p.new.Bearer && p.old.Policy.Equal(p.new.Policy)
+	}
+	return pairs
+}
+
+// withoutUsers returns where the route moves, and what changes for callers who are not users.
+func (p pair) withoutUsers(s Scope) Difference {
+	d := Difference{Route: p.name}
+	if p.old != nil && p.new != nil && p.old.place() != p.new.place() {
+		d.Moved = p.old.place() + " to " + p.new.place()
+	}
+	if p.same {
+		return d
+	}
+	old, new := map[string]Reach{}, map[string]Reach{}
+	for route, reached := range map[*asked]map[string]Reach{p.old: old, p.new: new} {
+		if route == nil {
+			continue
+		}
+		for _, reach := range nonUsers(*route, s) {
+			reached[reach.Caller()] = reach
+		}
+	}
+	for name, reach := range new {
+		former, ok := old[name]
+		d.note(name, ok, true, former, reach)
+	}
+	for name := range old {
+		if _, ok := new[name]; !ok {
+			d.Lost = append(d.Lost, name)
+		}
+	}
+	return d
+}
+
+// differencesOf returns what changes for users, route by route.
+func differencesOf(pairs []pair, users []*directory.User, s Scope) []Difference {
+	list, known := make([]Difference, len(pairs)), s.known()
+	for _, u := range users {
+		if u.Barred() != "" {
+			continue
+		}
+		req := s.request()
+		SetCaller(&req, u, "", nil)
+		for i, p := range pairs {
+			if p.same {
+				continue
+			}
+			did, does := p.old != nil && p.old.reaches(&req, known), p.new != nil && p.new.reaches(&req, known)
+			var former, reach Reach
+			if did && does {
+				former.Allowed, former.Except = p.old.reach(&req, known)
+				reach.Allowed, reach.Except = p.new.reach(&req, known)
+			}
+			list[i].note(u.UserName, did, does, former, reach)
+		}
+	}
+	return list
+}
+
+// note adds what changes for one caller, who did and does reach the route, or not.
+func (d *Difference) note(name string, did, does bool, former, reach Reach) {
+	switch {
+	case does && !did:
+		d.Gained = append(d.Gained, name)
+	case did && !does:
+		d.Lost = append(d.Lost, name)
+	case does && former.conditions() != reach.conditions():
+		d.Changed = append(d.Changed, name)
+	}
+}
+
+func (d *Difference) add(more Difference) {
+	d.Gained, d.Lost, d.Changed = append(d.Gained, more.Gained...), append(d.Lost, more.Lost...), append(d.Changed, more.Changed...)
 }
 
 // place says where a route is and what it accepts.
@@ -64,51 +150,12 @@ func (r *Route) place() string {
 	return r.Host + r.Path + " (" + strings.Join(r.facts().Accept, ", ") + ")"
 }
 
-// identity tells callers apart, whatever they are called.
-type identity struct{ kind, id, name string }
-
-// reachers returns, for each of the routes with names, everybody who reaches it, and how.
-func reachers(routes map[string]*Route, names []string, users []*directory.User, s Scope) map[string]map[identity]Reach {
-	var some []*Route
-	all := map[string]map[identity]Reach{}
-	for _, name := range names {
-		if r := routes[name]; r != nil {
-			some = append(some, r)
-		}
-		all[name] = map[identity]Reach{}
-	}
-	for _, reach := range Who(some, users, s) {
-		all[reach.Route][identity{reach.Kind, reach.ID, reach.Name}] = reach
-	}
-	return all
-}
-
-// difference returns what changes for a route; old and new say who reaches it, and how.
-func difference(route string, old, new map[identity]Reach) Difference {
-	d := Difference{Route: route}
-	for who, reach := range new {
-		former, ok := old[who]
-		switch {
-		case !ok:
-			d.Gained = append(d.Gained, reach.Caller())
-		case former.conditions() != reach.conditions():
-			d.Changed = append(d.Changed, reach.Caller())
-		}
-	}
-	for who, reach := range old {
-		if _, ok := new[who]; !ok {
-			d.Lost = append(d.Lost, reach.Caller())
-		}
-	}
-	slices.Sort(d.Gained)
-	slices.Sort(d.Lost)
-	slices.Sort(d.Changed)
-	return d
-}
-
 // conditions writes under which conditions a caller reaches a route, whatever the rules
 // are called that say so.
 func (r Reach) conditions() string {
+	if len(r.Except) == 0 && slices.ContainsFunc(r.Allowed, policy.Way.Unconditional) {
+		return ""
+	}
 	allowed := conditionTexts(r.Allowed)
 	if slices.Contains(allowed, "") { // one rule without conditions is enough
 		allowed = nil

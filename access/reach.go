@@ -1,10 +1,12 @@
 package access
 
 import (
+	"math"
 	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sallyport/directory"
@@ -91,43 +93,69 @@ func (r asked) reaches(req *policy.Request, known policy.Known) bool {
 
 // Who returns everybody who reaches one of routes: for each route in their order,
 // anyone, applications by name, then users in their order.
-func Who(routes []*Route, users []*directory.User, s Scope) (list []Reach) {
-	all := ask(routes, s)
+func Who(routes []*Route, users []*directory.User, s Scope) []Reach {
+	list, _ := WhoAtMost(math.MaxInt, routes, users, s)
+	return list
+}
+
+// WhoAtMost is [Who], but gives up and returns false if more than limit entries would be
+// returned.
+func WhoAtMost(limit int, routes []*Route, users []*directory.User, s Scope) (list []Reach, ok bool) {
+	all, left := ask(routes, s), new(atomic.Int64)
+	left.Store(int64(limit))
 	byRoute := make([][]Reach, len(all))
 	for i, r := range all {
 		byRoute[i] = nonUsers(r, s)
+		left.Add(-int64(len(byRoute[i])))
 	}
-	size := max(1, (len(users)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
-	var parts []chan [][]Reach
-	for part := range slices.Chunk(users, size) {
-		found := make(chan [][]Reach, 1)
-		parts = append(parts, found)
-		go func() { found <- usersReaching(all, part, s) }()
-	}
-	for _, found := range parts {
-		for i, reached := range <-found {
+	for _, part := range inParts(users, func(part []*directory.User) [][]Reach { return usersReaching(all, part, s, left) }) {
+		for i, reached := range part {
 			byRoute[i] = append(byRoute[i], reached...)
 		}
 	}
-	return slices.Concat(byRoute...)
+	if left.Load() < 0 {
+		return nil, false
+	}
+	return slices.Concat(byRoute...), true
+}
+
+// inParts calls f with parts of users, on all cores, and returns what it returned in
+// their order.
+func inParts[T any](users []*directory.User, f func([]*directory.User) T) (results []T) {
+	size := max(1, (len(users)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var parts []chan T
+	for part := range slices.Chunk(users, size) {
+		found := make(chan T, 1)
+		parts = append(parts, found)
+		go func() { found <- f(part) }()
+	}
+	for _, found := range parts {
+		results = append(results, <-found)
+	}
+	return results
 }
 
 // usersReaching returns, for each route, the users who reach it. All that is read of a
-// user is read at once, since it takes longer to fetch from memory than to decide.
-func usersReaching(routes []asked, users []*directory.User, s Scope) [][]Reach {
-	byRoute := make([][]Reach, len(routes))
+// user is read at once, since it takes longer to fetch from memory than to decide. It
+// stops when there are no more entries left.
+func usersReaching(routes []asked, users []*directory.User, s Scope, left *atomic.Int64) [][]Reach {
+	byRoute, known := make([][]Reach, len(routes)), s.known()
 	for _, u := range users {
+		if left.Load() < 0 {
+			break
+		}
 		if u.Barred() != "" {
 			continue
 		}
 		req := s.request()
 		SetCaller(&req, u, "", nil)
 		for i, r := range routes {
-			if !r.reaches(&req, s.known()) {
+			if !r.reaches(&req, known) {
 				continue
 			}
+			left.Add(-1)
 			reach := Reach{Route: r.Name, Kind: "user", ID: u.ID, Name: u.UserName}
-			reach.Allowed, reach.Except = r.reach(&req, s.known())
+			reach.Allowed, reach.Except = r.reach(&req, known)
 			byRoute[i] = append(byRoute[i], reach)
 		}
 	}
@@ -157,10 +185,9 @@ func nonUsers(r asked, s Scope) (list []Reach) {
 // What returns how a user reaches each of routes, in their order. Routes that the user
 // does not reach are left out.
 func What(routes []*Route, u *directory.User, s Scope) (list []Reach) {
-	for _, reached := range usersReaching(ask(routes, s), []*directory.User{u}, s) {
-		list = append(list, reached...)
-	}
-	return list
+	unlimited := new(atomic.Int64)
+	unlimited.Store(math.MaxInt64)
+	return slices.Concat(usersReaching(ask(routes, s), []*directory.User{u}, s, unlimited)...)
 }
 
 // String writes the reach as "sre[0] if methods GET, HEAD; except sre[1] if paths /admin/**".

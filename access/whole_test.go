@@ -173,10 +173,8 @@ func TestExplain_HintsAreTrue(t *testing.T) {
 // if a test cannot do so.
 func meet(m *policy.Match, until, hint string, u *directory.User, in *access.Circumstances, method, path *string) bool {
 	asks := func(text string) bool { return strings.Contains(hint, text) }
-	for _, impossible := range []string{"this held", "were named", "they were one of", "they were not one of", "in none of", "applications", "had not ended", "it were ", "their manager", "manager of", "still held"} {
-		if asks(impossible) {
-			return false
-		}
+	if slices.ContainsFunc([]string{"this held", "they were one of", "they were not one of", "in none of", "applications", "had not ended", "it were ", "their manager", "manager of", "still held"}, asks) {
+		return false
 	}
 	if asks("in one of") {
 		u.GroupIDs = append(u.GroupIDs, m.Groups[0].ID)
@@ -359,5 +357,17 @@ func TestExplain_TellsOfWantedGroups(t *testing.T) {
 		{GroupName: access.GroupName{ID: "gone", Name: "Gone"}}, {GroupName: access.GroupName{Name: "Staff"}, Members: 3, Changed: now}}
 	if !slices.Equal(e.Wanted, want) {
 		t.Errorf("%+v, want %+v", e.Wanted, want)
+	}
+}
+
+// TestWhoAtMost_GivesUp: a list that would be too long is not made.
+func TestWhoAtMost_GivesUp(t *testing.T) {
+	r := route(t, "app", `[{allow: {groups: [{id: A}]}}, {allow: {anyone: true, paths: [/x]}}]`)
+	people := []*directory.User{person("ada", "A"), person("bob", "A")}
+	for limit, want := range map[int]int{0: 0, 2: 0, 3: 3, 4: 3} {
+		list, ok := access.WhoAtMost(limit, []*access.Route{r}, people, access.Scope{Time: now})
+		if len(list) != want || ok != (want > 0) {
+			t.Errorf("at most %d: %d, %t", limit, len(list), ok)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -123,6 +124,7 @@ type Verdict struct {
 // Policy is a compiled list of rules. It is immutable.
 type Policy struct {
 	rules   []rule
+	written []Rule
 	reports bool // some rule is in report mode
 	ids     []string
 	names   []string
@@ -164,7 +166,7 @@ func faults(lists []Named, o Options) error {
 }
 
 func (p *Policy) add(r rule, written Rule) {
-	p.rules = append(p.rules, r)
+	p.rules, p.written = append(p.rules, r), append(p.written, written)
 	p.reports = p.reports || r.report
 	m := written.match()
 	p.anyone = p.anyone || r.allow && m.Anyone && !r.report
@@ -209,6 +211,9 @@ func (p *Policy) GroupNames() []string { return p.names }
 
 // Apps returns the client IDs of the applications that the rules name, sorted.
 func (p *Policy) Apps() []string { return p.apps }
+
+// Equal reports whether both have the same rules, whatever these are called.
+func (p *Policy) Equal(other *Policy) bool { return reflect.DeepEqual(p.written, other.written) }
 
 // AllowsAnyone reports whether a rule in force allows callers who are not signed in.
 func (p *Policy) AllowsAnyone() bool { return p.anyone }

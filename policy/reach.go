@@ -44,6 +44,9 @@ type Way struct {
 	Until time.Time   `json:"until,omitzero"` // when the rule ends; zero if it does not, or if the time of the request is known
 }
 
+// Unconditional reports whether nothing is a condition.
+func (w Way) Unconditional() bool { return len(w.If) == 0 && w.Until.IsZero() }
+
 // Condition is a part of a rule that asks about a fact that is not known.
 type Condition struct {
 	Part string `json:"part"`

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -137,8 +136,8 @@ func (q *questions) scope(b reachRequest) access.Scope {
 	return access.Scope{Method: b.Method, Path: b.Path, Address: b.Address, Time: time.Now().UTC(), Organization: q.directory}
 }
 
-// The bounds of the response to who: how many entries it may have, and how many routes are asked about at once.
-const maxReaches, routesAtOnce = 500_000, 4
+// maxReaches bounds how many entries the response to who has, and how many callers that to diff.
+const maxReaches = 1_000_000
 
 // who responds with everybody who reaches one route, or each of them.
 func (q *questions) who(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
@@ -150,12 +149,12 @@ func (q *questions) who(_ context.Context, _ admin.Actor, r *http.Request) (any,
 	if err != nil {
 		return nil, err
 	}
-	list := []access.Reach{}
-	for some := range slices.Chunk(routes, routesAtOnce) {
-		list = append(list, access.Who(some, q.directory.Users(), q.scope(body))...)
-		if len(list) > maxReaches {
-			return nil, fmt.Errorf("more than %d callers reach the routes; ask about one with --route, or say more of the requests", maxReaches)
-		}
+	list, ok := access.WhoAtMost(maxReaches, routes, q.directory.Users(), q.scope(body))
+	if !ok {
+		return nil, fmt.Errorf("more than %d callers reach the routes; ask about one with --route, or say more of the requests", maxReaches)
+	}
+	if list == nil {
+		list = []access.Reach{}
 	}
 	return list, nil
 }
@@ -238,6 +237,13 @@ func (q *questions) diff(_ context.Context, _ admin.Actor, r *http.Request) (any
 	list := access.Diff(before.Routes(), after.Routes(), q.directory.Users(), q.scope(reachRequest{}))
 	if list == nil {
 		list = []access.Difference{}
+	}
+	callers := 0
+	for _, d := range list {
+		callers += len(d.Gained) + len(d.Lost) + len(d.Changed)
+	}
+	if callers > maxReaches {
+		return nil, fmt.Errorf("the rules differ for more than %d callers of routes; is this the file that you mean?", maxReaches)
 	}
 	return list, nil
 }
