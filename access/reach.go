@@ -98,7 +98,7 @@ func Who(routes []*Route, users []*directory.User, s Scope) []Reach {
 	return list
 }
 
-// WhoAtMost is [Who], but gives up and returns false if more than limit entries would be
+// WhoAtMost is [Who], but stops and returns false if more than limit entries would be
 // returned.
 func WhoAtMost(limit int, routes []*Route, users []*directory.User, s Scope) (list []Reach, ok bool) {
 	all, left := ask(routes, s), new(atomic.Int64)

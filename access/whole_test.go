@@ -360,8 +360,8 @@ func TestExplain_TellsOfWantedGroups(t *testing.T) {
 	}
 }
 
-// TestWhoAtMost_GivesUp: a list that would be too long is not made.
-func TestWhoAtMost_GivesUp(t *testing.T) {
+// TestWhoAtMost_StopsAtLimit: no list is longer.
+func TestWhoAtMost_StopsAtLimit(t *testing.T) {
 	r := route(t, "app", `[{allow: {groups: [{id: A}]}}, {allow: {anyone: true, paths: [/x]}}]`)
 	people := []*directory.User{person("ada", "A"), person("bob", "A")}
 	for limit, want := range map[int]int{0: 0, 2: 0, 3: 3, 4: 3} {
