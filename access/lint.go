@@ -64,11 +64,12 @@ type findFunc func(path, format string, values ...any)
 type known struct {
 	byID, byName map[string]directory.Group
 	users        map[string]bool // userNames and externalIds
+	roles        map[string]bool
 	attributes   []string
 }
 
 func (s Subject) known() known {
-	k := known{map[string]directory.Group{}, map[string]directory.Group{}, map[string]bool{}, nil}
+	k := known{byID: map[string]directory.Group{}, byName: map[string]directory.Group{}, users: map[string]bool{}, roles: map[string]bool{}}
 	for _, g := range s.Groups {
 		k.byID[g.ExternalID], k.byName[g.DisplayName] = g, g
 	}
@@ -76,6 +77,9 @@ func (s Subject) known() known {
 	asked := slices.ContainsFunc(s.Policies, asksForAttributes)
 	for _, u := range s.Users {
 		k.users[u.UserName], k.users[u.ExternalID] = true, true
+		for _, role := range u.Roles {
+			k.roles[role] = true
+		}
 		if !asked {
 			continue
 		}
@@ -111,6 +115,11 @@ func (k known) check(m *policy.Match, path string, find findFunc) {
 			if !k.users[name] {
 				find(fmt.Sprintf("%s.%s[%d]", path, part.key, i), "nobody who was pushed has the userName or externalId %q; `sallyport users list` shows who there is", name)
 			}
+		}
+	}
+	for i, role := range m.Roles {
+		if len(m.Apps) == 0 && !k.roles[role] { // the roles of applications are in their tokens
+			find(fmt.Sprintf("%s.roles[%d]", path, i), "no user was pushed with the role %q; assign it at the identity provider, or correct its name", role)
 		}
 	}
 	k.checkCondition(m.When, path+".when", find)

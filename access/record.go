@@ -190,7 +190,11 @@ func (u *Usage) Unused(routes []*Route) (list []Unused) {
 	return list
 }
 
+// groupsOf returns the groups of an allow rule.
 func groupsOf(s policy.Step) (groups []policy.GroupRef) {
+	if s.Effect != "allow" {
+		return nil
+	}
 	for _, p := range s.Parts {
 		groups = append(groups, p.Groups...)
 	}

@@ -65,6 +65,16 @@ func TestReplay_ListsWhatFlips(t *testing.T) {
 	}
 }
 
+// TestUsage_OfDenyRules: a deny rule that was used is needed for all its groups.
+func TestUsage_OfDenyRules(t *testing.T) {
+	routes := []*access.Route{route(t, "app", `[{deny: {groups: [{name: SRE}, {name: Ops}]}}]`)}
+	usage := access.Usage{User: users(person("ada", "SRE"))}
+	usage.Add(access.Recorded{User: "id-ada", Route: "app", Rule: "p[0]"})
+	if got := usage.Unused(routes); len(got) > 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestUsage_ListsUnusedRulesAndGroups(t *testing.T) {
 	routes := []*access.Route{route(t, "app", `[{allow: {groups: [{name: SRE}, {name: Ops}]}}, {allow: {roles: [x]}}, {deny: {methods: [PUT]}}, {allow: {roles: [y]}, mode: report}]`)}
 	usage := access.Usage{User: users(person("ada", "SRE"))}

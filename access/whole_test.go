@@ -371,3 +371,17 @@ func TestWhoAtMost_StopsAtLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestLint_OfRoles: users are pushed with their roles, and the tokens of applications have theirs.
+func TestLint_OfRoles(t *testing.T) {
+	rules := []policy.Rule{{Allow: &policy.Match{Roles: []string{"auditor", "auditer"}}}, {Allow: &policy.Match{Apps: []string{"robot"}, Roles: []string{"writer"}}}}
+	p, err := compiled(rules)
+	fatal(t, err)
+	ada := person("ada", "A")
+	ada.Roles = []string{"auditor"}
+	got := access.Lint(access.Subject{Policies: []policy.Named{{Name: "p", Rules: rules}}, Uses: [][]string{{"p"}}, Users: []*directory.User{ada, person("bob")}, Scope: access.Scope{Time: now},
+		Routes: []*access.Route{{Name: "app", Path: "/", Session: true, Policy: p}}})
+	if len(got) != 1 || got[0].Path != "policies[0].rules[0].allow.roles[1]" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -15,8 +15,8 @@ func validateCommand() *cobra.Command {
 		Use:   "validate",
 		Short: "Check the configuration file and the files that it names",
 		Long: "Check the configuration file and the files that it names. With --live, also compare its rules with the directory of the\n" +
-			"running server: groups that were never pushed, are called otherwise or have no members, users who are not there, rules\n" +
-			"that allow nothing, routes that nobody or everybody reaches.",
+			"running server: groups that were never pushed, are called otherwise or have no members, users who are not there, roles\n" +
+			"and attributes that nobody has, rules that allow nothing, routes that nobody or everybody reaches.",
 		Args: cobra.NoArgs,
 	}
 	live := c.Flags().Bool("live", false, "compare the rules with the directory, too")
