@@ -69,3 +69,32 @@ func TestCut_LoginTooOld(t *testing.T) {
 		return w.metric("sallyport_cuts_total", "route", "app", "reason", string(loginTooOld)) == 1
 	})
 }
+
+// TestCut_LoginTooWeak checks that streams are cut when a reload makes their rule demand a stronger login than theirs, and
+// that others go on.
+func TestCut_LoginTooWeak(t *testing.T) {
+	w := newWorld(t, nil)
+	w.serveStreams()
+	u := w.user("alice")
+	open := func(s session.Session) *stream {
+		s.User, s.Epoch, s.UserName = u.ID, u.Epoch, u.UserName
+		started, err := w.sessions.Begin(w.ctx, s)
+		w.must(err)
+		token, err := w.sessions.NewToken(w.ctx, started.ID, appHost)
+		w.must(err)
+		return openEvents(w, w.client(true), "https://"+appHost, "Cookie", session.CookieName+"="+token)
+	}
+	weak, strong := open(session.Session{}), open(session.Session{AMR: []string{"pwd", "mfa"}})
+	next := w.settings
+	next.Policies = []policy.Named{{Name: "staff", Rules: []policy.Rule{{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: staff}}, Auth: &policy.Login{AMR: []string{"mfa"}}}}}}, w.settings.Policies[1]}
+	w.must(w.proxy.Load(next))
+	await(t, "the stream with a weak login ends", weak.done)
+	w.eventually("the cut is counted", func() bool {
+		return w.metric("sallyport_cuts_total", "route", "app", "reason", string(loginTooWeak)) == 1
+	})
+	select {
+	case <-strong.done:
+		t.Error("a stream with a strong login was cut too")
+	default:
+	}
+}
