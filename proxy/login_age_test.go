@@ -74,7 +74,7 @@ func TestCut_LoginTooOld(t *testing.T) {
 // that others go on.
 func TestCut_LoginTooWeak(t *testing.T) {
 	w := newWorld(t, nil)
-	w.serveStreams()
+	w.serveEvents()
 	u := w.user("alice")
 	open := func(s session.Session) *stream {
 		s.User, s.Epoch, s.UserName = u.ID, u.Epoch, u.UserName

@@ -32,17 +32,19 @@ func untilStable(path string, fold func(string) string) string {
 // FoldedReadings returns every path that some server could read in path, which is canonical, if it folds paths. All are
 // results of [Fold]. Otherwise they are like [Readings].
 //
-// A server may drop the end of a segment before or after it finds where segments end: /a/%2F．． is /a/ or one with a dot
-// segment. So the readings are found with the ends of segments as they are, too.
+// A server may fold letters, and drop the end of a segment, before or after it finds where segments end: /a/%2F．． is /a/ or
+// one with a dot segment, and //a∕b/c has the host a∕b or the host a. So folding is a step like the others.
 func FoldedReadings(path string) ([]string, error) {
-	all, err := readingsOf(decodeOrdinary(path), func(reading string) string { return untilStable(reading, foldLetters) }, foldedSteps)
+	all, err := readingsOf(decodeOrdinary(path), foldedSteps)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(reading string) bool { return Fold(reading) != reading }), nil
 }
 
-var foldedSteps = append([]func(string) string{trimSegments, dropStreams}, steps...)
+var foldedSteps = append([]func(string) string{
+	func(path string) string { return untilStable(path, foldLetters) }, trimSegments, dropStreams,
+}, steps...)
 
 func foldLetters(path string) string {
 	if isASCII(path) {

@@ -68,7 +68,7 @@ func TestHost_Limits(t *testing.T) {
 // TestReadings_Limits: as many readings and bytes as the limits say are accepted, and no more.
 func TestReadings_Limits(t *testing.T) {
 	count := func(start string, step func(string) string) (int, error) {
-		all, err := readingsOf(start, func(reading string) string { return reading }, []func(string) string{step})
+		all, err := readingsOf(start, []func(string) string{step})
 		return len(all), err
 	}
 	grow := func(most int) func(string) string {

@@ -21,15 +21,15 @@ var errReadings = errors.New("different servers would read the path too differen
 // doing so in any order. It is an error if a reading has a dot segment, control characters or a %uXXXX, which IIS and some
 // other servers decode, and if there are too many.
 func Readings(path string) ([]string, error) {
-	return readingsOf(decodeOrdinary(path), func(reading string) string { return reading }, steps)
+	return readingsOf(decodeOrdinary(path), steps)
 }
 
-// readingsOf applies steps to start, and to the results, until nothing new results. It applies finish to each of them.
-func readingsOf(start string, finish func(string) string, steps []func(string) string) ([]string, error) {
+// readingsOf applies steps to start, and to the results, until nothing new results.
+func readingsOf(start string, steps []func(string) string) ([]string, error) {
 	var readings []string
 	seen, size := map[string]bool{}, 0
 	add := func(reading string) bool {
-		if reading = finish(reading); !strings.HasPrefix(reading, "/") {
+		if !strings.HasPrefix(reading, "/") {
 			reading = "/" + reading
 		}
 		if seen[reading] {

@@ -118,6 +118,7 @@ func TestFoldedReadings(t *testing.T) {
 		{"/admin/secret", "/admin/secret"}, {"/ADMIN", "/admin"}, {"/admin%20/x", "/admin/x"}, {"/a./%20/secret", "/a/secret"},
 		{"/secret::$DATA", "/secret"}, {"/Secret:$i30:$INDEX_ALLOCATION/x", "/secret/x"}, {"/admin%EF%BC%8Fsecret", "/admin/secret"},
 		{"/admin%EF%BC%9Bx/secret", "/admin/secret"}, {"/%EF%BC%852561DMIN", "/admin"}, {"/ADMIN%252FSecret", "/admin/secret"}, {"/%25C3%2589", "/e"},
+		{"/%5Ca%E2%88%95secret%2Fdocs%E2%80%A5", "/docs"}, // the host is taken before letters are folded
 	} {
 		if got, err := FoldedReadings(c.path); err != nil || !slices.Contains(got, c.want) {
 			t.Errorf("%s: %q, %v; lacks %q", c.path, got, err, c.want)
