@@ -69,8 +69,10 @@ const preflightReason = policy.Reason("cors_preflight")
 // setPolicyRequest sets q to the request that the rules decide. The user is nil for an anonymous caller and for an
 // application.
 func (p *Proxy) setPolicyRequest(q *policy.Request, req *request, c *caller, u *directory.User, now time.Time) {
-	*q = policy.Request{Method: req.method, Host: req.host, Path: canonical.Decoded(req.path), Address: req.client, Time: now,
-		Authenticated: c.authenticated(), Strength: c.strength(), Organization: p.directory}
+	*q = policy.Request{}
+	q.Method, q.Host, q.Path = req.method, req.host, canonical.Decoded(req.path)
+	q.Address, q.Time, q.Organization = req.client, now, p.directory
+	q.Authenticated, q.Strength = c.authenticated(), c.strength()
 	app := c.app()
 	var roles []string
 	if app != "" {
