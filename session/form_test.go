@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport/session"
+	"sallyport/store"
 )
 
 // TestUseForm_OnceUntilExpiry checks that a form is used once, over a restart too, and forgotten when it expires.
@@ -81,4 +82,35 @@ func TestPast_TellsWhoseSessionItWas(t *testing.T) {
 		time.Sleep(time.Hour + time.Minute)
 		want(cookie, app, "")
 	})
+}
+
+// TestInspect_KnowsForms: a form that was sent leaves a record that an inspection finds sound.
+func TestInspect_KnowsForms(t *testing.T) {
+	h := open(t, session.Defaults(), "")
+	defer h.stop()
+	if _, err := h.UseForm(t.Context(), "u1", "one", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	err := h.store.View(t.Context(), func(r store.Reader) error {
+		for e, err := range r.Scan([]byte("session/form/"), nil) {
+			if err != nil {
+				return err
+			}
+			found++
+			if ours, err := session.Inspect(e); !ours || err != nil {
+				t.Errorf("the record at %q: %t, %v", e.Key, ours, err)
+			}
+		}
+		return nil
+	})
+	if err != nil || found != 1 {
+		t.Errorf("%d records, %v", found, err)
+	}
+	for _, damaged := range []store.Entry{{Key: []byte("session/form/u1"), Value: []byte("{}")}, {Key: []byte("session/form/u1/xyz"), Value: []byte("{}")},
+		{Key: fmt.Appendf(nil, "session/form/u1/%064x", 1), Value: []byte("no")}, {Key: fmt.Appendf(nil, "session/form//%064x", 1), Value: []byte("{}")}} {
+		if ours, err := session.Inspect(damaged); !ours || err == nil {
+			t.Errorf("%q with %q is sound", damaged.Key, damaged.Value)
+		}
+	}
 }

@@ -37,8 +37,10 @@ func readable(key string, value []byte) bool {
 		_, _, ok := parseTokenKey(prefixTicket, []byte(key))
 		return ok && json.Unmarshal(value, &ticketRecord{}) == nil
 	case strings.HasPrefix(key, prefixLogout):
-		jti, err := hex.DecodeString(strings.TrimPrefix(key, prefixLogout))
-		return err == nil && len(jti) == len(digest{}) && json.Unmarshal(value, &logoutRecord{}) == nil
+		return isDigest(strings.TrimPrefix(key, prefixLogout)) && json.Unmarshal(value, &logoutRecord{}) == nil
+	case strings.HasPrefix(key, prefixForm):
+		user, form, ok := strings.Cut(strings.TrimPrefix(key, prefixForm), "/")
+		return ok && user != "" && isDigest(form) && json.Unmarshal(value, &formRecord{}) == nil
 	case strings.HasPrefix(key, prefixIDToken):
 		_, err := base64.RawURLEncoding.DecodeString(string(value)) // sealed
 		return isSessionID(strings.TrimPrefix(key, prefixIDToken)) && err == nil && len(value) > 0
@@ -47,6 +49,12 @@ func readable(key string, value []byte) bool {
 	}
 	_, ok := decodeSigningKey(key, value)
 	return strings.HasPrefix(key, prefixSigning) && ok
+}
+
+// isDigest reports whether text has the form of a digest.
+func isDigest(text string) bool {
+	bits, err := hex.DecodeString(text)
+	return err == nil && len(bits) == len(digest{})
 }
 
 // isSessionID reports whether text has the form of a session's id.
