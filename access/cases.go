@@ -205,11 +205,9 @@ func (t Tester) caller(c Case) (Caller, error) {
 // it may be an id.
 func (t Tester) groupID(name string) (string, error) {
 	ids := map[string]bool{}
-	for _, list := range t.Policies {
-		for _, g := range list.Groups() {
-			if g.ID != "" && g.Name == name {
-				ids[g.ID] = true
-			}
+	for _, g := range policy.GroupsIn(t.Policies) {
+		if g.ID != "" && g.Name == name {
+			ids[g.ID] = true
 		}
 	}
 	if len(ids) > 1 {

@@ -193,11 +193,22 @@ func (r Rule) match() *Match {
 
 func (m *Match) groups() []GroupRef { return slices.Concat(m.Groups, m.AllGroups, m.UnlessGroups) }
 
-// Groups returns every group that the rules name, as they name it.
-func (n Named) Groups() (groups []GroupRef) {
-	for _, r := range n.Rules {
-		if m := r.match(); m != nil {
-			groups = append(groups, m.groups()...)
+// GroupsIn returns every group that the rules of lists name, as they name it, each once
+// and in their order.
+func GroupsIn(lists []Named) (groups []GroupRef) {
+	seen := map[GroupRef]bool{}
+	for _, list := range lists {
+		for _, r := range list.Rules {
+			m := r.match()
+			if m == nil {
+				continue
+			}
+			for _, g := range m.groups() {
+				if !seen[g] {
+					seen[g] = true
+					groups = append(groups, g)
+				}
+			}
 		}
 	}
 	return groups

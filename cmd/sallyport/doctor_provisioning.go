@@ -157,7 +157,7 @@ func (d *doctor) checkGroups(ctx context.Context, s admin.Stats) {
 		d.report("groups in rules", stateUnknown, "%v", err)
 		return
 	}
-	switch missing, empty := compareGroups(d.groupsInRules(), groups); {
+	switch missing, empty := compareGroups(policy.GroupsIn(d.file.Policies), groups); {
 	case len(missing) > 0:
 		d.report("groups in rules", stateWarn, "never pushed, so that the rules that name them match nobody: %s", strings.Join(missing, ", "))
 	case len(empty) > 0:
@@ -185,23 +185,4 @@ func compareGroups(named []policy.GroupRef, pushed []admin.Group) (missing, empt
 		}
 	}
 	return missing, empty
-}
-
-// groupsInRules returns the groups that rules name, each once.
-func (d *doctor) groupsInRules() (named []policy.GroupRef) {
-	for _, p := range d.file.Policies {
-		for _, r := range p.Rules {
-			for _, m := range []*policy.Match{r.Allow, r.Deny} {
-				if m == nil {
-					continue
-				}
-				for _, g := range slices.Concat(m.Groups, m.UnlessGroups) {
-					if !slices.Contains(named, g) {
-						named = append(named, g)
-					}
-				}
-			}
-		}
-	}
-	return named
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/admin"
+	"sallyport/policy"
 )
 
 func removeUserCommand() *cobra.Command {
@@ -88,7 +89,7 @@ func (c *controlClient) rulesName(g admin.Group) bool {
 	if c.file == nil {
 		return false
 	}
-	for _, ref := range (&doctor{file: c.file}).groupsInRules() {
+	for _, ref := range policy.GroupsIn(c.file.Policies) {
 		if ref.ID != "" && ref.ID == g.ExternalID || ref.ID == "" && strings.EqualFold(ref.Name, g.Name) {
 			return true
 		}
