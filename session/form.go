@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"sallyport/store"
@@ -48,29 +46,6 @@ func (s *Sessions) UseForm(ctx context.Context, user, id string, expires time.Ti
 		return false, fmt.Errorf("remembering a form: %w", err)
 	}
 	return first, nil
-}
-
-// sweepForms deletes the records of forms that have expired.
-func (s *Sessions) sweepForms(ctx context.Context) error {
-	now := s.clock.now()
-	var expired [][]byte
-	err := s.store.View(ctx, func(r store.Reader) error {
-		for e, err := range r.Scan([]byte(prefixForm), nil) {
-			var f formRecord
-			switch {
-			case errors.Is(err, store.ErrDamaged):
-			case err != nil:
-				return err
-			case json.Unmarshal(e.Value, &f) == nil && !now.Before(f.Expires):
-				expired = append(expired, slices.Clone(e.Key))
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return inBatches(ctx, s, expired, func(w store.Writer, key []byte) error { return w.Delete(key) })
 }
 
 // Past returns the session that a cookie's value belonged to on host, if that session is no longer valid and still

@@ -104,32 +104,3 @@ func boundLogouts(w store.Writer) error {
 func logoutKey(jti string) []byte {
 	return fmt.Appendf(nil, "%s%x", prefixLogout, sha256.Sum256([]byte(jti)))
 }
-
-// sweepLogouts deletes the records of logout tokens that are no longer accepted.
-func (s *Sessions) sweepLogouts(ctx context.Context) error {
-	expired, err := s.expiredLogouts(ctx)
-	if err != nil {
-		return err
-	}
-	return inBatches(ctx, s, expired, func(w store.Writer, key []byte) error { return w.Delete(key) })
-}
-
-func (s *Sessions) expiredLogouts(ctx context.Context) (keys [][]byte, err error) {
-	now := s.clock.now()
-	err = s.store.View(ctx, func(r store.Reader) error {
-		for e, err := range r.Scan([]byte(prefixLogout), nil) {
-			if errors.Is(err, store.ErrDamaged) {
-				continue // kept: it cannot be told when it expires
-			}
-			if err != nil {
-				return err
-			}
-			var l logoutRecord
-			if json.Unmarshal(e.Value, &l) == nil && !now.Before(l.Expires) {
-				keys = append(keys, slices.Clone(e.Key))
-			}
-		}
-		return nil
-	})
-	return keys, err
-}

@@ -40,7 +40,7 @@ func (s *Sessions) maintain(ctx context.Context) error {
 		case <-sweep.C:
 			err = s.sweep(ctx)
 		case <-write.C:
-			err = errors.Join(s.writeUses(ctx), s.sweepTickets(ctx), s.sweepLogouts(ctx), s.sweepForms(ctx), s.rotateKeys(ctx, s.update))
+			err = errors.Join(s.writeUses(ctx), s.sweepRecords(ctx), s.rotateKeys(ctx, s.update))
 		}
 		if errors.Is(err, store.ErrClosed) {
 			return fmt.Errorf("maintaining sessions: %w", err)

@@ -138,25 +138,37 @@ func rewrite(w store.Writer, e *entry, change func(r *record, used int64) bool) 
 	return putRecord(w, r)
 }
 
-// sweepTickets deletes the tickets that have expired.
-func (s *Sessions) sweepTickets(ctx context.Context) error {
-	expired, err := s.expiredTickets(ctx)
-	if err != nil {
-		return err
+// sweepRecords deletes the tickets, the used logout tokens and the sent forms that have expired.
+//
+// A damaged ticket is deleted too, since nobody can redeem it. A damaged record of what was used once is kept: it cannot
+// be told when it expires, and without it the token or the form could be used again.
+func (s *Sessions) sweepRecords(ctx context.Context) error {
+	var errs []error
+	for prefix, damagedToo := range map[string]bool{prefixTicket: true, prefixLogout: false, prefixForm: false} {
+		expired, err := s.expiredBelow(ctx, prefix, damagedToo)
+		if err == nil {
+			err = inBatches(ctx, s, expired, func(w store.Writer, key []byte) error { return w.Delete(key) })
+		}
+		errs = append(errs, err)
 	}
-	return inBatches(ctx, s, expired, func(w store.Writer, key []byte) error { return w.Delete(key) })
+	return errors.Join(errs...)
 }
 
-// expiredTickets returns the keys of the tickets that have expired or are damaged.
-func (s *Sessions) expiredTickets(ctx context.Context) (keys [][]byte, err error) {
+// expiredBelow returns the keys of the records below prefix that have expired and, if damagedToo is set, of those that
+// cannot be read.
+func (s *Sessions) expiredBelow(ctx context.Context, prefix string, damagedToo bool) (keys [][]byte, err error) {
 	now := s.clock.now()
 	err = s.store.View(ctx, func(r store.Reader) error {
-		for e, err := range r.Scan([]byte(prefixTicket), nil) {
-			var t ticketRecord
+		for e, err := range r.Scan([]byte(prefix), nil) {
 			if err != nil && !errors.Is(err, store.ErrDamaged) {
 				return err
 			}
-			if err != nil || json.Unmarshal(e.Value, &t) != nil || !now.Before(t.Expires) {
+			var record struct{ Expires time.Time }
+			expired := damagedToo
+			if err == nil && json.Unmarshal(e.Value, &record) == nil {
+				expired = !now.Before(record.Expires)
+			}
+			if expired {
 				keys = append(keys, slices.Clone(e.Key))
 			}
 		}
