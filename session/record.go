@@ -138,7 +138,7 @@ func recordsOf(r store.Reader, user string) ([]record, error) {
 // deleteSession deletes a session with all its tokens, tickets and its ID token.
 func deleteSession(w store.Writer, user, id string) error {
 	for _, prefix := range []string{prefixToken, prefixTicket} {
-		if err := deleteAll(w, prefix+id+"/"); err != nil {
+		if err := store.DeleteAll(w, []byte(prefix+id+"/")); err != nil {
 			return err
 		}
 	}
@@ -148,26 +148,9 @@ func deleteSession(w store.Writer, user, id string) error {
 	return w.Delete(recordKey(user, id))
 }
 
-// deleteAll deletes every key with prefix, also of damaged records.
-func deleteAll(w store.Writer, prefix string) error {
-	var keys [][]byte
-	for e, err := range w.Scan([]byte(prefix), nil) {
-		if err != nil && !errors.Is(err, store.ErrDamaged) {
-			return err
-		}
-		keys = append(keys, slices.Clone(e.Key))
-	}
-	for _, key := range keys {
-		if err := w.Delete(key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Clear deletes every session, token, ticket and key. Call it on an older copy of the store before serving from the
 // copy: otherwise sessions that ended since the copy was made would be live again, and whoever has the copy could sign
 // with the keys in it.
 func Clear(w store.Writer) error {
-	return errors.Join(deleteAll(w, prefixAll), deleteAll(w, prefixSigning))
+	return errors.Join(store.DeleteAll(w, []byte(prefixAll)), store.DeleteAll(w, []byte(prefixSigning)))
 }

@@ -40,18 +40,4 @@ func (k keyStore) SaveKeys(ctx context.Context, issuer string, data []byte) erro
 }
 
 // deleteIssuerKeys deletes what issuers published: in a copy that is restored, a key may have been withdrawn since.
-func deleteIssuerKeys(w store.Writer) error {
-	var keys [][]byte
-	for e, err := range w.Scan([]byte(issuerKeys), nil) {
-		if err != nil && !errors.Is(err, store.ErrDamaged) {
-			return err
-		}
-		keys = append(keys, slices.Clone(e.Key))
-	}
-	for _, key := range keys {
-		if err := w.Delete(key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func deleteIssuerKeys(w store.Writer) error { return store.DeleteAll(w, []byte(issuerKeys)) }
