@@ -51,7 +51,7 @@ func (p *Proxy) serveInternal(w *response.Writer, r *http.Request, req *request)
 	private(w.Header())
 	e, ok := endpoints[req.path]
 	if !ok {
-		return deny(noRoute, "no such internal path")
+		return p.servePage(w, r, req)
 	}
 	if !slices.Contains(e.methods, req.method) {
 		return &denial{reason: methodRefused, detail: req.method + " on " + req.path, methods: e.methods}

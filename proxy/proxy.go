@@ -36,6 +36,7 @@ type Parts struct {
 	Provider  *oidc.Provider
 	Audit     *audit.Log
 	Pages     *console.Pages
+	Console   *console.Handler // serves the pages that people act with; may be nil
 	Log       *slog.Logger
 
 	Authenticated func(context.Context) // told of each request whose caller is let in; may be nil
@@ -48,6 +49,7 @@ type Proxy struct {
 	provider   *oidc.Provider
 	audit      *audit.Log
 	pages      *console.Pages
+	console    *console.Handler // may be nil
 	log        *slog.Logger
 	metrics    *metrics
 	assertions *assertions
@@ -86,7 +88,7 @@ const loginsPerSecond, loginBurst = 20, 400
 // New returns a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
-		pages: parts.Pages, log: parts.Log, authenticated: parts.Authenticated,
+		pages: parts.Pages, console: parts.Console, log: parts.Log, authenticated: parts.Authenticated,
 		metrics: newMetrics(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{
 			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},

@@ -72,8 +72,11 @@ func (s *server) wire(path string) error {
 	if err != nil {
 		return err
 	}
+	s.reloader = newReloader(path, s.file, s.apply, s.log)
+	s.admin = s.components.admin(s.reloader.Reload)
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions,
-		Provider: s.provider, Audit: s.components.record, Pages: pages, Log: s.log, Authenticated: listen.Authenticated})
+		Provider: s.provider, Audit: s.components.record, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
+		Authenticated: listen.Authenticated})
 	if err != nil {
 		return err
 	}
@@ -85,8 +88,6 @@ func (s *server) wire(path string) error {
 	}
 	s.connections.public, s.connections.scim = s.clientConnections()
 	s.proxyProto = listen.NewProxyProtocol(s.proxy.Trusts, s.log)
-	s.reloader = newReloader(path, s.file, s.apply, s.log)
-	s.admin = s.components.admin(s.reloader.Reload)
 	s.inspector = &inspector{store: s.components.store, log: s.log}
 	s.registry = s.metrics()
 	s.warn(s.file)

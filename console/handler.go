@@ -1,0 +1,57 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"sallyport/admin"
+	"sallyport/directory"
+	"sallyport/session"
+)
+
+// Errors with which [Handler.Serve] does not respond: the proxy does.
+var (
+	// ErrNoPage means that there is no page at the path.
+	ErrNoPage = errors.New("no such internal path")
+	// ErrNotSignedIn means that the page is for callers who are signed in.
+	ErrNotSignedIn = errors.New("the page is for callers who are signed in")
+	// ErrCrossOrigin means that a page of another origin sent the form.
+	ErrCrossOrigin = errors.New("a page of another origin sent the form")
+	// ErrTooMany means that too many attempts came from the address of the caller.
+	ErrTooMany = errors.New("too many attempts came from this address")
+	// ErrNotRecorded means that nothing was done, since it could not be recorded.
+	ErrNotRecorded = admin.ErrNotRecorded
+)
+
+// MethodError means that the page does not accept the method of the request.
+type MethodError struct{ Allowed []string }
+
+func (e *MethodError) Error() string { return "the page does not accept this method" }
+
+// Caller is who asks for a page, as the proxy found out.
+type Caller struct {
+	User    *directory.User  // nil if nobody is signed in
+	Session *session.Session // nil if nobody is signed in
+	Person  Person           // the user, as pages address them
+	Address string           // of the client
+	Request string           // the id of the request, shown to the caller
+}
+
+// Handler serves the pages with which people act, below /.sallyport on the host of public_url. What they do is done by
+// package admin.
+type Handler struct {
+	pages *Pages
+	admin *admin.Admin
+}
+
+// NewHandler returns a Handler that writes pages and acts by a.
+func NewHandler(pages *Pages, a *admin.Admin) *Handler {
+	return &Handler{pages: pages, admin: a}
+}
+
+// Serve responds to a request for path, which is canonical, or returns why it did not respond: one of the errors of this
+// package, or another error if the page cannot be served now.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, query url.Values, c Caller) error {
+	return ErrNoPage
+}
