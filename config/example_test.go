@@ -50,8 +50,9 @@ func (n *schemaNode) paths(prefix string, all map[string]bool) {
 	}
 }
 
-// mergeConditions gives allow and deny the same path.
+// mergeConditions gives allow and deny the same path, and that of requestable too.
 func mergeConditions(path string) string {
+	path = strings.Replace(path, ".requestable.allow", ".rules[].allow", 1)
 	if strings.HasSuffix(path, ".allow") || strings.HasSuffix(path, ".deny") {
 		return strings.TrimSuffix(strings.TrimSuffix(path, ".allow"), ".deny") + ".condition"
 	}

@@ -21,6 +21,9 @@ func (n Named) Check(o Options, fault func(path, problem string)) {
 	for i, r := range n.Rules {
 		r.check(o, below("rules"+index(i), fault))
 	}
+	if n.Requestable != nil {
+		n.Requestable.check(o, below("requestable", fault))
+	}
 }
 
 func (r Rule) check(o Options, fault faultFunc) {
@@ -106,14 +109,19 @@ func (m *Match) writes(include func(*part) bool) bool {
 
 // list returns the keys of the parts that include selects, as an enumeration.
 func list(include func(*part) bool, conjunction string) string {
-	var keys []string
+	keys := keysOf(include)
+	last := len(keys) - 1
+	return strings.Join(keys[:last], ", ") + " " + conjunction + " " + keys[last]
+}
+
+// keysOf returns the keys of the parts that include selects.
+func keysOf(include func(*part) bool) (keys []string) {
 	for i := range parts {
 		if include(&parts[i]) {
 			keys = append(keys, parts[i].key)
 		}
 	}
-	last := len(keys) - 1
-	return strings.Join(keys[:last], ", ") + " " + conjunction + " " + keys[last]
+	return keys
 }
 
 // below prefixes the paths of faults.

@@ -43,6 +43,9 @@ func (r *rule) explain(req *Request) Step {
 	if !r.end.IsZero() {
 		s.Parts = append(s.Parts, PartStep{Part: keyUntil, Text: r.end.Format(time.RFC3339), Matched: missed != keyUntil, Written: true})
 	}
+	if r.grant != "" {
+		s.Parts = append(s.Parts, PartStep{Part: partGrant, Text: "of " + r.grant, Matched: r.granted(req), Written: true})
+	}
 	for i := range r.parts {
 		part := &r.parts[i]
 		s.Parts = append(s.Parts, PartStep{Part: part.key, Text: part.text, Matched: part.matches(req), Written: part.written, Groups: part.groups})

@@ -14,7 +14,7 @@ import (
 func MapPaths(lists []Named, f func(string) string) []Named {
 	mapped := slices.Clone(lists)
 	for i, list := range mapped {
-		mapped[i].Rules = slices.Clone(list.Rules)
+		mapped[i].Rules, mapped[i].Requestable = slices.Clone(list.Rules), list.Requestable.mapPaths(f)
 		for j, rule := range list.Rules {
 			mapped[i].Rules[j].Allow, mapped[i].Rules[j].Deny = rule.Allow.mapPaths(f), rule.Deny.mapPaths(f)
 		}
@@ -37,6 +37,11 @@ func (m *Match) mapPaths(f func(string) string) *Match {
 // PathLiterals calls literal with each text that a condition of the list compares request.path with, and the path of the
 // condition, such as "rules[0].deny.when". A condition that does not compile has none.
 func (n Named) PathLiterals(literal func(path, text string)) {
+	if q := n.Requestable; q != nil && q.Allow != nil {
+		for _, text := range pathLiterals(q.Allow.When) {
+			literal("requestable.allow.when", text)
+		}
+	}
 	for i, r := range n.Rules {
 		for key, m := range map[string]*Match{"allow": r.Allow, "deny": r.Deny} {
 			if m == nil || m.When == "" {

@@ -275,16 +275,16 @@ func compileNotUsers(m *Match, _ bool) (matcher, error) {
 
 func checkNotUsers(m *Match, _ Options, fault faultFunc) { checkTexts(m.NotUsers, fault) }
 
-func compileGroups(m *Match, _ bool) (matcher, error) {
-	return memberOfAny(m.Groups), nil
+func compileGroups(m *Match, allow bool) (matcher, error) {
+	return memberOfAny(m.Groups, allow), nil
 }
 
 func checkGroups(m *Match, o Options, fault faultFunc) { checkGroupRefs(m.Groups, o, fault) }
 
-func compileAllGroups(m *Match, _ bool) (matcher, error) {
+func compileAllGroups(m *Match, allow bool) (matcher, error) {
 	var members []matcher
 	for _, g := range m.AllGroups {
-		members = append(members, memberOfAny([]GroupRef{g}))
+		members = append(members, memberOfAny([]GroupRef{g}, allow))
 	}
 	return func(req *Request) bool {
 		for _, member := range members {
@@ -299,7 +299,7 @@ func compileAllGroups(m *Match, _ bool) (matcher, error) {
 func checkAllGroups(m *Match, o Options, fault faultFunc) { checkGroupRefs(m.AllGroups, o, fault) }
 
 func compileUnlessGroups(m *Match, _ bool) (matcher, error) {
-	member := memberOfAny(m.UnlessGroups)
+	member := memberOfAny(m.UnlessGroups, false)
 	return func(req *Request) bool { return !member(req) }, nil
 }
 
@@ -307,8 +307,10 @@ func checkUnlessGroups(m *Match, o Options, fault faultFunc) {
 	checkGroupRefs(m.UnlessGroups, o, fault)
 }
 
-// memberOfAny matches the members of one of groups.
-func memberOfAny(groups []GroupRef) matcher {
+// memberOfAny matches the members of one of groups. With allow, the match gives access, and
+// a membership that a review revoked does not count. A revoked membership still counts where
+// it takes access away.
+func memberOfAny(groups []GroupRef, allow bool) matcher {
 	var ids, names []string
 	for _, g := range groups {
 		if g.ID != "" {
@@ -319,17 +321,30 @@ func memberOfAny(groups []GroupRef) matcher {
 	}
 	return func(req *Request) bool {
 		for _, id := range ids {
-			if contains(req.GroupIDs, id) {
+			if contains(req.GroupIDs, id) && !(allow && req.Grants != nil && req.Grants.Revoked(id)) {
 				return true
 			}
 		}
 		for _, name := range names {
-			if slices.Contains(req.GroupNames, name) {
+			if slices.Contains(req.GroupNames, name) && !(allow && req.revoked(name)) {
 				return true
 			}
 		}
 		return false
 	}
+}
+
+// revoked reports whether every membership of a group with this name was revoked.
+func (req *Request) revoked(name string) bool {
+	if req.Grants == nil {
+		return false
+	}
+	for i, other := range req.GroupNames {
+		if other == name && !req.Grants.Revoked(cmp.Or(req.GroupIDs[i], name)) {
+			return false
+		}
+	}
+	return true
 }
 
 // contains searches sorted by plain comparison: slices.BinarySearch also orders NaN,

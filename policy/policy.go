@@ -23,6 +23,8 @@ const (
 	RuleDeny  Reason = "rule_deny"  // the named rule denies
 	NoRule    Reason = "no_rule"    // no rule allows
 
+	AccessRevoked Reason = "access_revoked" // the named rule would allow, had no review revoked a membership
+
 	LoginTooOld  Reason = "login_too_old"  // the named rule would allow, had the caller signed in more recently
 	LoginTooWeak Reason = "login_too_weak" // the named rule would allow, had the caller signed in more strongly
 )
@@ -31,6 +33,8 @@ const (
 type Named struct {
 	Name  string `yaml:"name" doc:"what routes call it"`
 	Rules []Rule `yaml:"rules" doc:"allow and deny rules; their order does not matter"`
+
+	Requestable *Requestable `yaml:"requestable" doc:"lets users ask for access by this policy for a while"`
 }
 
 // Rule is one rule as written. It has exactly one of Allow and Deny.
@@ -87,6 +91,7 @@ type Request struct {
 	Roles                        []string
 	Attributes                   Attributes   // nil if there are none
 	Organization                 Organization // nil if it is not known who manages whom
+	Grants                       Grants       // of the user; nil if there are none
 	Method, Host, Path           string       // Path is canonical
 	Address                      netip.Addr   // of the client; zero if unknown
 	Time                         time.Time
@@ -125,6 +130,7 @@ type Verdict struct {
 type Policy struct {
 	rules   []rule
 	written []Rule
+	offers  []Offer
 	reports bool // some rule is in report mode
 	ids     []string
 	names   []string
@@ -147,12 +153,31 @@ func Compile(lists []Named, o Options) (*Policy, error) {
 			}
 			p.add(r, written)
 		}
+		if err := p.addGrants(list); err != nil {
+			return nil, err
+		}
 	}
 	slices.Sort(p.ids)
 	slices.Sort(p.names)
 	slices.Sort(p.apps)
 	p.ids, p.names, p.apps = slices.Compact(p.ids), slices.Compact(p.names), slices.Compact(p.apps)
 	return p, nil
+}
+
+// addGrants adds the rule that grants of a list stand for.
+func (p *Policy) addGrants(list Named) error {
+	if list.Requestable == nil {
+		return nil
+	}
+	written := list.Requestable.rule()
+	r, err := compileRule(list.Name+grantRule, written)
+	if err != nil {
+		return err
+	}
+	r.grant = list.Name
+	p.add(r, written)
+	p.offers = append(p.offers, Offer{list.Name, list.Requestable})
+	return nil
 }
 
 func faults(lists []Named, o Options) error {
@@ -198,20 +223,26 @@ func (m *Match) groups() []GroupRef { return slices.Concat(m.Groups, m.AllGroups
 func GroupsIn(lists []Named) (groups []GroupRef) {
 	seen := map[GroupRef]bool{}
 	for _, list := range lists {
-		for _, r := range list.Rules {
-			m := r.match()
-			if m == nil {
-				continue
-			}
-			for _, g := range m.groups() {
-				if !seen[g] {
-					seen[g] = true
-					groups = append(groups, g)
-				}
+		for _, g := range list.groups() {
+			if !seen[g] {
+				seen[g] = true
+				groups = append(groups, g)
 			}
 		}
 	}
 	return groups
+}
+
+func (n Named) groups() (groups []GroupRef) {
+	for _, r := range n.Rules {
+		if m := r.match(); m != nil {
+			groups = append(groups, m.groups()...)
+		}
+	}
+	if q := n.Requestable; q != nil && q.Allow != nil {
+		groups = append(groups, q.Allow.groups()...)
+	}
+	return append(groups, n.Requestable.groups()...)
 }
 
 // GroupIDs returns the object IDs of the groups that the rules name, sorted.
@@ -224,7 +255,9 @@ func (p *Policy) GroupNames() []string { return p.names }
 func (p *Policy) Apps() []string { return p.apps }
 
 // Equal reports whether both have the same rules, whatever these are called.
-func (p *Policy) Equal(other *Policy) bool { return reflect.DeepEqual(p.written, other.written) }
+func (p *Policy) Equal(other *Policy) bool {
+	return reflect.DeepEqual(p.written, other.written) && reflect.DeepEqual(p.offers, other.offers)
+}
 
 // AllowsAnyone reports whether a rule in force allows callers who are not signed in.
 func (p *Policy) AllowsAnyone() bool { return p.anyone }
@@ -233,6 +266,9 @@ func (p *Policy) AllowsAnyone() bool { return p.anyone }
 // evaluate conditions.
 func (p *Policy) Decide(req *Request) (d Decision) {
 	d.Verdict = p.verdict(req, false)
+	if req.Grants != nil && d.Reason == NoRule {
+		d.Verdict = p.withoutRevocations(req)
+	}
 	if p.reports {
 		if would := p.verdict(req, true); would.Allow != d.Allow {
 			d.Report = &would
@@ -240,6 +276,22 @@ func (p *Policy) Decide(req *Request) (d Decision) {
 	}
 	return d
 }
+
+// withoutRevocations returns the verdict about a request that no rule allows. It names the
+// rule that would allow the request if no review had revoked a membership.
+func (p *Policy) withoutRevocations(req *Request) Verdict {
+	before := *req
+	before.Grants = unrevoked{req.Grants}
+	if v := p.verdict(&before, false); v.Allow {
+		return Verdict{Rule: v.Rule, Reason: AccessRevoked}
+	}
+	return Verdict{Reason: NoRule}
+}
+
+// unrevoked is Grants without what reviews revoked.
+type unrevoked struct{ Grants }
+
+func (unrevoked) Revoked(string) bool { return false }
 
 // verdict decides by the rules in force and, if reports is set, by those in report
 // mode too.

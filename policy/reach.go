@@ -105,6 +105,9 @@ func (r *rule) applies(req *Request, known fact) (applies, conditional bool) {
 	if !r.end.IsZero() && !req.Time.Before(r.end) {
 		return false, false
 	}
+	if r.grant != "" && !r.granted(req) {
+		return false, false
+	}
 	for i := range r.parts {
 		switch part := &r.parts[i]; {
 		case part.asks&^known != 0:
@@ -122,9 +125,15 @@ func (r *rule) way(req *Request, known fact) (way Way, ok bool) {
 	if !r.end.IsZero() && !req.Time.Before(r.end) {
 		return way, false
 	}
+	if r.grant != "" && !r.granted(req) {
+		return way, false
+	}
 	way.Rule = r.name
 	if known&factTime == 0 {
 		way.Until = r.end
+		if r.grant != "" {
+			way.Until = Earlier(r.end, req.Grants.Until(r.grant))
+		}
 	}
 	for i := range r.parts {
 		part := &r.parts[i]

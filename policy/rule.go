@@ -13,6 +13,7 @@ type rule struct {
 	changers      []changer // of the parts that depend on the time
 	login         *Login    // that is demanded of the caller; nil if any will do
 	end           time.Time // of until; zero if the rule does not end
+	grant         string    // the policy of which the user must have a grant; "" if none is needed
 }
 
 type compiledPart struct {
@@ -90,6 +91,9 @@ func (r *rule) misses(req *Request) string {
 	if !r.end.IsZero() && !req.Time.Before(r.end) {
 		return keyUntil
 	}
+	if r.grant != "" && !r.granted(req) {
+		return partGrant
+	}
 	for i := range r.parts {
 		if p := &r.parts[i]; !p.matches(req) {
 			return p.key
@@ -103,6 +107,9 @@ func (r *rule) misses(req *Request) string {
 func (r *rule) until(req *Request) (end time.Time) {
 	if r.end.After(req.Time) {
 		end = r.end
+	}
+	if r.grant != "" && req.Grants != nil {
+		end = Earlier(end, req.Grants.Until(r.grant))
 	}
 	for _, change := range r.changers {
 		if next := change(req); next.After(req.Time) {
