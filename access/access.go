@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/policy"
 )
 
@@ -83,6 +84,20 @@ func SetCaller(req *policy.Request, user *directory.User, app string, roles []st
 	}
 }
 
+// GrantsOf returns what grants and reviews change for a user of an epoch; nil if nothing.
+// [grant.Grants.Of] is one.
+type GrantsOf func(user string, epoch uint64) *grant.Holdings
+
+// SetGrants sets the grants of a request's user. The user may be nil, and so may grants.
+func SetGrants(req *policy.Request, user *directory.User, grants GrantsOf) {
+	if user == nil || grants == nil {
+		return
+	}
+	if held := grants(user.ID, user.Epoch); held != nil {
+		req.Grants = held
+	}
+}
+
 // Circumstances are what a decision depends on beside caller and target.
 type Circumstances struct {
 	Time     time.Time
@@ -91,5 +106,6 @@ type Circumstances struct {
 	Strength policy.Strength // how
 
 	Organization policy.Organization // who manages whom; nil if that is not known
+	Grants       GrantsOf            // nil if there are none
 	Groups       []directory.Group   // that were pushed; nil if an explanation says nothing of the groups that rules want
 }

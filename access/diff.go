@@ -113,6 +113,7 @@ func differencesOf(pairs []pair, users []*directory.User, s Scope) []Difference 
 		}
 		req := s.request()
 		SetCaller(&req, u, "", nil)
+		SetGrants(&req, u, s.Grants)
 		for i, p := range pairs {
 			if p.same {
 				continue

@@ -175,6 +175,7 @@ func newRequest(t Target, c Caller, in Circumstances) *policy.Request {
 	req := &policy.Request{Method: t.Method, Host: t.Host, Path: t.Path, Time: in.Time, Authenticated: in.Login, Strength: in.Strength, Organization: in.Organization}
 	req.Address, _ = netip.ParseAddr(in.Address) // unknown if it is not an address
 	SetCaller(req, c.User, c.App, c.Roles)
+	SetGrants(req, c.User, in.Grants)
 	return req
 }
 

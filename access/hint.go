@@ -156,7 +156,7 @@ func mayChange(part string, wished []string) bool {
 // factsOfPart has what a part asks about: the (c)aller, the (m)ethod, the (p)ath, the (a)ddress and the (t)ime. How
 // callers signed in is none of it: no deny rule asks.
 var factsOfPart = map[string]string{"anyone": "c", "apps": "c", "groups": "c", "all_groups": "c", "unless_groups": "c", "roles": "c", "reports_to": "c",
-	"manager_of": "c", "attributes": "c", "users": "c", "not_users": "c", "methods": "m", "paths": "p", "networks": "a", "hours": "t", "until": "t", "when": "cmpat"}
+	"manager_of": "c", "attributes": "c", "users": "c", "not_users": "c", "methods": "m", "paths": "p", "networks": "a", "hours": "t", "until": "t", "grant": "c", "when": "cmpat"}
 
 // wish says what would have to be so for a part to match.
 func wish(p policy.PartStep) string {
@@ -192,5 +192,6 @@ var wishes = map[string]string{
 	"when":          "this held: %s",
 	"max_auth_age":  "they had signed in within the last %s",
 	"auth":          "they had signed in as the rule demands: %s",
+	"grant":         "they had a grant %s, for which they may ask if the policy lets them",
 	"until":         "the rule had not ended at %s",
 }

@@ -23,6 +23,7 @@ type Scope struct {
 	AtTime  bool      // the question is about that time only, and not about any hour
 
 	Organization policy.Organization // who manages whom; nil if that is not known
+	Grants       GrantsOf            // nil if there are none
 }
 
 func (s Scope) known() policy.Known {
@@ -149,6 +150,7 @@ func usersReaching(routes []asked, users []*directory.User, s Scope, left *atomi
 		}
 		req := s.request()
 		SetCaller(&req, u, "", nil)
+		SetGrants(&req, u, s.Grants)
 		for i, r := range routes {
 			if !r.reaches(&req, known) {
 				continue

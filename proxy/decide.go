@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"time"
 
 	"sallyport/access"
@@ -28,7 +29,7 @@ func (p *Proxy) decide(rt *routing, req *request, now time.Time) (out outcome) {
 			return out
 		}
 	}
-	if err := p.directory.Fresh(); err != nil {
+	if err := cmp.Or(p.directory.Fresh(), p.grants.Fresh()); err != nil {
 		out.denial = deny(directoryStale, err.Error())
 		return out
 	}
@@ -79,6 +80,7 @@ func (p *Proxy) setPolicyRequest(q *policy.Request, req *request, c *caller, u *
 		roles = c.token.Roles
 	}
 	access.SetCaller(q, u, app, roles)
+	access.SetGrants(q, u, p.grants.Of)
 }
 
 // denialByPolicy turns a decision that does not allow into a denial. An anonymous caller gets 401, not 403: signing in

@@ -23,6 +23,7 @@ import (
 	"sallyport/audit"
 	"sallyport/console"
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/session"
@@ -33,6 +34,7 @@ import (
 type Parts struct {
 	Directory *directory.Directory
 	Sessions  *session.Sessions
+	Grants    *grant.Grants // may be nil
 	Provider  *oidc.Provider
 	Audit     *audit.Log
 	Pages     *console.Pages
@@ -46,6 +48,7 @@ type Parts struct {
 type Proxy struct {
 	directory  *directory.Directory
 	sessions   *session.Sessions
+	grants     *grant.Grants
 	provider   *oidc.Provider
 	audit      *audit.Log
 	pages      *console.Pages
@@ -87,7 +90,7 @@ const loginsPerSecond, loginBurst = 20, 400
 
 // New returns a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
-	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, provider: parts.Provider, audit: parts.Audit,
+	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, console: parts.Console, log: parts.Log, authenticated: parts.Authenticated,
 		metrics: newMetrics(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{

@@ -34,6 +34,7 @@ const (
 	loginTooWeak   Reason = "login_too_weak"
 	noRule         Reason = "no_rule"
 	ruleDeny       Reason = "rule_deny"
+	accessRevoked  Reason = "access_revoked"
 )
 
 // Reasons that lie in the service: the request might be allowed at another time.
@@ -84,6 +85,7 @@ var meanings = map[Reason]meaning{
 	loginTooOld:         {http.StatusUnauthorized, "Please sign in again", "This asks for a more recent sign-in than yours. Sign in again to go on."},
 	loginTooWeak:        {http.StatusUnauthorized, "Please sign in another way", "This asks for a stronger sign-in than yours, such as one with a second factor. Sign in again to go on."},
 	noRule:              {http.StatusForbidden, "You may not open this", "No rule allows this for your account. Rules usually name groups, so the people who run this application can say which group you need."},
+	accessRevoked:       {http.StatusForbidden, "Your access was taken back", "A review of who has access took back the membership that let you in. If you still need it, ask the owner of the application."},
 	ruleDeny:            {http.StatusForbidden, "You may not open this", "A rule denies this to you, whatever your groups otherwise allow."},
 	tooMany:             {http.StatusTooManyRequests, "Too many attempts", "Too many attempts to sign in came from your network. Try again in a moment."},
 	overloaded:          {http.StatusServiceUnavailable, "Too many requests at once", "There are more requests than can be served at once. Try again in a moment."},

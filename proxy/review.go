@@ -28,7 +28,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for ticks := 1; ; ticks++ {
 		// The channels are taken before the review, so that a change from now on starts another one.
-		directory, sessions, keys := p.directory.Changed(), p.sessions.Changed(), p.provider.Changed()
+		directory, sessions, grants, keys := p.directory.Changed(), p.sessions.Changed(), p.grants.Changed(), p.provider.Changed()
 		p.review()
 		for unchanged := true; unchanged; ticks++ {
 			select {
@@ -38,6 +38,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 			case <-directory:
 				unchanged = false
 			case <-sessions:
+				unchanged = false
+			case <-grants:
 				unchanged = false
 			case <-keys:
 				unchanged = false

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport/grant"
 	"sallyport/session"
 	"sallyport/store"
 	"sallyport/store/bolt"
@@ -80,7 +81,9 @@ func finishCopy(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = st.Update(ctx, func(w store.Writer) error { return errors.Join(session.Clear(w), deleteIssuerKeys(w), putCopyMark(w)) })
+	_, err = st.Update(ctx, func(w store.Writer) error {
+		return errors.Join(session.Clear(w), grant.Clear(w, time.Now().UTC()), deleteIssuerKeys(w), putCopyMark(w))
+	})
 	return errors.Join(err, st.Close())
 }
 

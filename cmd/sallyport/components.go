@@ -12,6 +12,7 @@ import (
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store"
@@ -24,6 +25,7 @@ type components struct {
 	directory    *directory.Directory
 	provisioning *scim.Provisioning
 	sessions     *session.Sessions
+	grants       *grant.Grants
 	record       *audit.Log
 	log          *slog.Logger
 }
@@ -72,6 +74,9 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	if c.grants, err = grant.Open(ctx, c.store); err != nil {
+		return err
+	}
 	c.provisioning, err = scim.Open(ctx, c.store, c.directory)
 	return err
 }
@@ -83,6 +88,7 @@ func (c *components) run(ctx context.Context) error {
 	g.Go(func() error { return c.directory.Run(ctx) })
 	g.Go(func() error { return c.provisioning.Run(ctx) })
 	g.Go(func() error { return c.sessions.Run(ctx) })
+	g.Go(func() error { return c.grants.Run(ctx) })
 	g.Go(func() error { return c.record.Run(ctx) })
 	g.Go(func() error { return c.recordPushes(ctx) })
 	return g.Wait()

@@ -11,6 +11,7 @@ import (
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/session"
 	"sallyport/store"
 	"sallyport/store/bolt"
@@ -74,7 +75,7 @@ func resumeStore(ctx context.Context, st *bolt.Store, record *audit.Log, actor a
 		if err != nil {
 			return err
 		}
-		return errors.Join(session.Clear(w), deleteIssuerKeys(w), w.Delete([]byte(copyKey)), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
+		return errors.Join(session.Clear(w), grant.Clear(w, now), deleteIssuerKeys(w), w.Delete([]byte(copyKey)), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
 	})
 	if err != nil {
 		return fmt.Errorf("going on with an older store: %w", err)

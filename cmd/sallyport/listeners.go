@@ -104,7 +104,7 @@ func (s *server) redirectHandler() http.Handler {
 }
 
 func (s *server) questions() *questions {
-	return &questions{admin: s.admin, directory: s.components.directory, rules: s.proxy.Rules, provider: s.provider, proxy: s.proxy, record: s.file.Audit.File}
+	return &questions{admin: s.admin, directory: s.components.directory, grants: s.components.grants, rules: s.proxy.Rules, provider: s.provider, proxy: s.proxy, record: s.file.Audit.File}
 }
 
 // control serves operators' commands.

@@ -12,6 +12,7 @@ import (
 	"sallyport/admin"
 	"sallyport/config"
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy"
@@ -21,6 +22,7 @@ import (
 type questions struct {
 	admin     *admin.Admin
 	directory *directory.Directory
+	grants    *grant.Grants
 	rules     func() *proxy.Rules // in force
 	provider  *oidc.Provider      // nil if no server runs
 	proxy     *proxy.Proxy        // nil if no server runs
@@ -51,7 +53,7 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 	if err := q.directory.Fresh(); err != nil {
 		return nil, fmt.Errorf("every request is denied for directory_stale: %w", err)
 	}
-	in := access.Circumstances{Time: time.Now().UTC(), Address: body.Address, Organization: q.directory, Groups: q.directory.Groups()}
+	in := access.Circumstances{Time: time.Now().UTC(), Address: body.Address, Organization: q.directory, Grants: q.grants.Of, Groups: q.directory.Groups()}
 	body.Login.Set(&in)
 	caller, err := q.caller(ctx, actor, body, &in)
 	if err != nil {
@@ -133,7 +135,7 @@ type reachRequest struct {
 }
 
 func (q *questions) scope(b reachRequest) access.Scope {
-	return access.Scope{Method: b.Method, Path: b.Path, Address: b.Address, Time: time.Now().UTC(), Organization: q.directory}
+	return access.Scope{Method: b.Method, Path: b.Path, Address: b.Address, Time: time.Now().UTC(), Organization: q.directory, Grants: q.grants.Of}
 }
 
 // maxReaches bounds how many entries the response to who has, and how many callers that to diff.

@@ -74,7 +74,7 @@ func (s *server) wire(path string) error {
 	}
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	s.admin = s.components.admin(s.reloader.Reload)
-	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions,
+	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
 		Provider: s.provider, Audit: s.components.record, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
 		Authenticated: listen.Authenticated})
 	if err != nil {

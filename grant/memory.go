@@ -1,0 +1,153 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+	"time"
+
+	"sallyport/store"
+)
+
+// prefixes are those of all keys of this package.
+var prefixes = []string{prefixRequest, prefixGrant, prefixRevoked}
+
+// memory is every record of this package. Records are replaced, never altered.
+type memory struct {
+	requests    map[string]*Request
+	grants      map[string]map[string]*Grant      // by user and id
+	revocations map[string]map[string]*Revocation // by user and group
+}
+
+func newMemory() memory {
+	return memory{map[string]*Request{}, map[string]map[string]*Grant{}, map[string]map[string]*Revocation{}}
+}
+
+// load reads every record and replaces memory. Damaged requests and grants give nobody
+// access. A damaged revocation counts for every membership of its user.
+func (g *Grants) load(ctx context.Context) (revision store.Revision, err error) {
+	loaded, users := newMemory(), map[string]bool{}
+	err = g.store.View(ctx, func(r store.Reader) error {
+		revision = r.Revision()
+		for _, prefix := range prefixes {
+			for e, err := range r.Scan([]byte(prefix), nil) {
+				if err != nil && !errors.Is(err, store.ErrDamaged) {
+					return err
+				}
+				if user := loaded.apply(store.Write{Key: e.Key, Value: e.Value}); user != "" { // the value of a damaged record is none
+					users[user] = true
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.memory = loaded
+	holdings := map[string]*Holdings{}
+	g.holdings.Store(&holdings)
+	g.renew(users)
+	return revision, nil
+}
+
+// apply brings one change of the store into memory and reports whether decisions may
+// depend on it.
+func (g *Grants) apply(change store.Change) (changed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	users := map[string]bool{}
+	for _, w := range change.Writes {
+		if user := g.memory.apply(w); user != "" {
+			users[user] = true
+		}
+	}
+	g.renew(users)
+	return len(users) > 0
+}
+
+// apply brings one write into memory. It returns the user whose holdings the write changes,
+// or "".
+func (m *memory) apply(w store.Write) (user string) {
+	key := string(w.Key)
+	switch {
+	case strings.HasPrefix(key, prefixRequest):
+		applyTo(m.requests, strings.TrimPrefix(key, prefixRequest), w, &Request{})
+	case strings.HasPrefix(key, prefixGrant):
+		user, id, _ := strings.Cut(strings.TrimPrefix(key, prefixGrant), "/")
+		applyTo(under(m.grants, user), id, w, &Grant{})
+		return user
+	case strings.HasPrefix(key, prefixRevoked):
+		user, group, _ := strings.Cut(strings.TrimPrefix(key, prefixRevoked), "/")
+		if !applyTo(under(m.revocations, user), group, w, &Revocation{}) && !w.Deleted {
+			m.revocations[user][group] = &Revocation{User: user, Group: group}
+		}
+		return user
+	}
+	return ""
+}
+
+// applyTo replaces or deletes the record id. It deletes a record that cannot be read, and
+// reports whether there is one then.
+func applyTo[T any, P interface {
+	*T
+	keyed
+}](records map[string]P, id string, w store.Write, record P) bool {
+	delete(records, id)
+	if w.Deleted || decode(w.Key, w.Value, record) != nil {
+		return false
+	}
+	records[id] = record
+	return true
+}
+
+// under returns the map of a user in all, which it makes if there is none.
+func under[T any](all map[string]map[string]T, user string) map[string]T {
+	if all[user] == nil {
+		all[user] = map[string]T{}
+	}
+	return all[user]
+}
+
+// renew replaces what decisions read of users.
+func (g *Grants) renew(users map[string]bool) {
+	if len(users) == 0 {
+		return
+	}
+	all := maps.Clone(*g.holdings.Load())
+	for user := range users {
+		if h := g.memory.holdingsOf(user); h != nil {
+			all[user] = h
+		} else {
+			delete(all, user)
+		}
+	}
+	g.holdings.Store(&all)
+}
+
+// holdingsOf returns what decisions read of a user: the grants of the user's newest epoch.
+// An older one is never valid again.
+func (m *memory) holdingsOf(user string) *Holdings {
+	h := &Holdings{until: map[string]time.Time{}, revoked: map[string]bool{}}
+	for _, grant := range m.grants[user] {
+		h.epoch = max(h.epoch, grant.Person.Epoch)
+	}
+	for _, grant := range m.grants[user] {
+		if end := grant.End(); grant.Person.Epoch == h.epoch && end.After(h.until[grant.Policy]) {
+			h.until[grant.Policy] = end
+		}
+	}
+	for _, revocation := range m.revocations[user] {
+		h.revoked[revocation.Key] = true
+	}
+	if len(h.revoked) > 0 {
+		h.former = &Holdings{revoked: h.revoked}
+	}
+	if len(h.until) == 0 && len(h.revoked) == 0 {
+		return nil
+	}
+	return h
+}
