@@ -289,13 +289,8 @@ func keysOf(t reflect.Type) (keys []string) {
 
 // suggest returns what to write instead of an unknown key: the most similar of the known keys, or all of them.
 func suggest(key string, known []string) string {
-	best, least := "", 4
-	for _, k := range known {
-		if n := policy.Distance(key, k); n < least {
-			best, least = k, n
-		}
-	}
-	if best != "" {
+	const typos = 3
+	if best := policy.Nearest(key, known, typos); best != "" {
 		return "write " + best
 	}
 	return "the keys here are " + strings.Join(known, ", ")

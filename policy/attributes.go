@@ -60,16 +60,10 @@ func (p attributePath) within(sub []string) bool {
 // SuggestAttribute returns "; did you mean department?" if one of known may be meant by
 // name, or else "".
 func SuggestAttribute(name string, known []string) string {
-	best, least := "", min(maxTypos, len(name)/2)+1
-	for _, k := range known {
-		if n := Distance(strings.ToLower(name), strings.ToLower(k)); n < min(least, len(k)) {
-			best, least = k, n
-		}
+	if best := Nearest(name, known, min(maxTypos, len(name)/2)); best != "" {
+		return "; did you mean " + best + "?"
 	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + best + "?"
+	return ""
 }
 
 func suggestAttribute(name string) string {

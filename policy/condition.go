@@ -146,24 +146,18 @@ const maxTypos = 3
 
 // suggestVariable says what is wrong with an attribute of object, and what to write instead.
 func suggestVariable(object, attribute string) string {
-	var best string
-	var all []string
-	least := maxTypos + 1
+	var names, all []string
 	for _, v := range variables {
-		owner, name, _ := strings.Cut(v.name, ".")
-		if owner != object {
-			continue
-		}
-		all = append(all, v.name)
-		if n := Distance(strings.ToLower(attribute), strings.ToLower(name)); n < min(least, len(name)) {
-			best, least = v.name, n
+		if name, ok := strings.CutPrefix(v.name, object+"."); ok {
+			names, all = append(names, name), append(all, v.name)
 		}
 	}
+	best := Nearest(attribute, names, maxTypos)
 	switch known := strings.Join(all, ", "); {
-	case least == 0 && strings.HasSuffix(best, "."+attribute):
-		return "is always there; write " + best + ", without has() or brackets"
+	case best != "" && best == attribute:
+		return fmt.Sprintf("is always there; write %s.%s, without has() or brackets", object, best)
 	case best != "":
-		return fmt.Sprintf("does not exist; did you mean %s? There are %s", best, known)
+		return fmt.Sprintf("does not exist; did you mean %s.%s? There are %s", object, best, known)
 	case object == "user" && attribute != "":
 		return fmt.Sprintf("does not exist; did you mean user.attributes.%s, which SCIM pushes? Beside it there are %s", attribute, known)
 	default:
