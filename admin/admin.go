@@ -10,8 +10,11 @@ import (
 	"errors"
 	"io"
 
+	"sallyport/access"
 	"sallyport/audit"
 	"sallyport/directory"
+	"sallyport/grant"
+	"sallyport/policy"
 	"sallyport/scim"
 	"sallyport/session"
 )
@@ -22,6 +25,11 @@ type Actor = audit.Actor
 // Operator returns the actor for a user of the system that Sallyport runs on.
 func Operator(name, address string) Actor {
 	return Actor{Kind: audit.ActorOperator, Name: name, Address: address}
+}
+
+// Person returns the actor for a user who is signed in.
+func Person(u *directory.User, address string) Actor {
+	return Actor{Kind: audit.ActorUser, Name: u.UserName, Address: address, ID: u.ID}
 }
 
 // System returns the actor for what the server does by itself. cause says why it does it.
@@ -51,6 +59,17 @@ type Parts struct {
 	Store        Backuper
 	Version      string                      // of this program; recorded with every reload
 	Reload       func(context.Context) error // nil if no server runs
+
+	Grants    *grant.Grants
+	Rules     func() Rules                 // in force
+	PublicURL string                       // where the pages of Sallyport are
+	Notify    func(event string, data any) // called after a request was made or decided, and after a grant ended early; nil: nobody is told
+}
+
+// Rules are policies and the routes that use them.
+type Rules struct {
+	Policies []policy.Named
+	Routes   []*access.Route
 }
 
 // Admin acts for operators and administrators. Its methods may be called concurrently.
@@ -62,10 +81,15 @@ type Admin struct {
 	store        Backuper
 	version      string
 	reload       func(context.Context) error // nil if no server runs
+
+	grants    *grant.Grants
+	rules     func() Rules
+	publicURL string
+	notify    func(event string, data any)
 }
 
 // New returns an Admin that acts on p.
 func New(p Parts) *Admin {
 	return &Admin{directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
-		store: p.Store, version: p.Version, reload: p.Reload}
+		store: p.Store, version: p.Version, reload: p.Reload, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify}
 }

@@ -54,6 +54,7 @@ func appendActor(to []byte, a Actor) []byte {
 	to = appendField(to, `,"kind":`, string(a.Kind))
 	to = appendField(to, `,"name":`, a.Name)
 	to = appendField(to, `,"address":`, a.Address)
+	to = appendField(to, `,"id":`, a.ID)
 	return append(slices.Delete(to, begin, begin+1), '}') // without the first comma
 }
 

@@ -18,6 +18,8 @@ const (
 	KindConfig   Kind = "config"   // the configuration was loaded, or rejected
 	KindBackup   Kind = "backup"   // an operator copied the store
 	KindStore    Kind = "store"    // an older store was put in the place of the newest
+	KindRequest  Kind = "request"  // somebody asked for access, or the request was decided
+	KindGrant    Kind = "grant"    // access for a while began or ended
 	KindAudit    Kind = "audit"    // the record itself could not be written for a while
 	KindStart    Kind = "start"    // the server started
 	KindStop     Kind = "stop"     // the server stopped
@@ -26,11 +28,12 @@ const (
 // changesDirectory reports whether events of this kind are committed to the store with a change, and have its revision.
 func (k Kind) changesDirectory() bool { return k == KindSCIM || k == KindStore }
 
-// Actor is who acts on Sallyport itself, and from where: an operator, or the server by itself.
+// Actor is who acts on Sallyport itself, and from where: an operator, a user, or the server by itself.
 type Actor struct {
 	Kind    ActorKind `json:"kind,omitempty"`
 	Name    string    `json:"name,omitempty"`
 	Address string    `json:"address,omitempty"`
+	ID      string    `json:"id,omitempty"` // the directory's, of a user
 }
 
 // ActorKind is what an actor is; the set is closed.
@@ -40,6 +43,7 @@ type ActorKind string
 const (
 	ActorOperator ActorKind = "operator" // a user of the system that Sallyport runs on; Name is that user's
 	ActorSystem   ActorKind = "system"   // the server itself; Name is what caused it to act
+	ActorUser     ActorKind = "user"     // somebody who is signed in; Name is their userName
 )
 
 // Event is one line of the record. It must hold no secret and no query string.

@@ -1,0 +1,96 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sallyport/directory"
+	"sallyport/grant"
+)
+
+// The errors of requests for access. Each says what to do.
+var (
+	ErrNoRequest       = errors.New("there is no such request, or it is not for you to see; `sallyport request list` shows them to operators")
+	ErrOwnRequest      = errors.New("nobody decides about their own request; one of the approvers must, or withdraw it")
+	ErrNotApprover     = errors.New("you may not decide about this request; its approvers are named beside it")
+	ErrApprovedAlready = errors.New("you have approved this request already; it waits for somebody else")
+	ErrDecided         = errors.New("the request is not open any more; ask again if access is still needed")
+	ErrTooManyRequests = errors.New("there are too many requests: a person may have 5 open and make 20 a day; wait for decisions, or withdraw one")
+	ErrNoApprovers     = errors.New("too few people could approve this request, so it was not made; ask whoever runs Sallyport to name approvers in the policy")
+	ErrNotOffered      = errors.New("this access cannot be asked for; ask the owner of the application for a membership")
+	ErrNotEligible     = errors.New("the person who asked has left, was suspended, or may not ask for this any more, so the request cannot be approved")
+	ErrReason          = errors.New("say why, in at most 500 bytes of plain text without control characters")
+	ErrDuration        = errors.New("the access must last at least a minute, and no longer than the policy lets it")
+	ErrNoGrant         = errors.New("there is no such grant, or it is not for you to see; `sallyport grants list` shows them to operators")
+	ErrGrantEnded      = errors.New("the grant has ended already")
+)
+
+// Offer is a policy that a user may ask for.
+type Offer struct {
+	Policy      string         `json:"policy"`
+	Route       string         `json:"route"`
+	Max         time.Duration  `json:"max"`
+	NeedsReason bool           `json:"needs_reason"`
+	Open        *grant.Request `json:"open,omitempty"`         // a request of theirs that waits
+	NoApprovers bool           `json:"no_approvers,omitempty"` // too few people could approve
+}
+
+// Offers returns the policies of a route that the user may ask for, and that would let the user in to some of it. It reads
+// memory only.
+func (a *Admin) Offers(u *directory.User, route string) []Offer { return a.OffersFor(u, route, "", "") }
+
+// OffersFor is [Admin.Offers] for requests with a method and a path, which is as it stands in a URL; each "" if it can be
+// any.
+func (a *Admin) OffersFor(u *directory.User, route, method, path string) []Offer { return nil }
+
+// Asking is what somebody asks for.
+type Asking struct {
+	User          *directory.User
+	Route, Policy string
+	URL           string // what the person had asked for; its query is not stored
+	Reason        string
+}
+
+// Ask makes a request for access. If one of this person for this policy is open, Ask returns that one.
+func (a *Admin) Ask(ctx context.Context, actor Actor, ask Asking) (grant.Request, error) {
+	return grant.Request{}, ErrNotOffered
+}
+
+// RequestView is a request as those see it who made it or may decide about it.
+type RequestView struct {
+	grant.Request
+	Max         time.Duration `json:"max"`   // the longest time of the grant
+	Usual       time.Duration `json:"usual"` // its time if none is named
+	Needed      int           `json:"needed"`
+	Approvers   []string      `json:"approvers"`              // userNames of people who may approve, at most 20; only from Request
+	LastGrant   *grant.Grant  `json:"last_grant,omitempty"`   // the person's former one of the policy; only from Request
+	Others      []string      `json:"others,omitempty"`       // who else reaches the route, at most 20; only from Request
+	OthersCount int           `json:"others_count,omitempty"` // only from Request
+	MayDecide   bool          `json:"may_decide"`
+	Mine        bool          `json:"mine"`
+}
+
+// Request returns a request. It is [ErrNoRequest] unless the actor made it, may decide about it, or is an operator.
+func (a *Admin) Request(ctx context.Context, actor Actor, id string) (RequestView, error) {
+	return RequestView{}, ErrNoRequest
+}
+
+// Requests returns the open requests and those of late, the newest first: an operator sees all, a user those that they
+// made or may decide about.
+func (a *Admin) Requests(ctx context.Context, actor Actor) ([]RequestView, error) { return nil, nil }
+
+// Waiting returns how many requests wait for a decision of this user.
+func (a *Admin) Waiting(u *directory.User) int { return 0 }
+
+// Approve approves a request, for a duration or (0) the usual one. The grant begins with the last approval that is needed,
+// and lasts as long as every approver allows. An operator counts as all who are needed.
+func (a *Admin) Approve(ctx context.Context, actor Actor, id string, d time.Duration, why string) (RequestView, error) {
+	return RequestView{}, ErrNoRequest
+}
+
+// Deny denies a request.
+func (a *Admin) Deny(ctx context.Context, actor Actor, id, why string) error { return ErrNoRequest }
+
+// Withdraw ends a request of the actor's own.
+func (a *Admin) Withdraw(ctx context.Context, actor Actor, id string) error { return ErrNoRequest }
