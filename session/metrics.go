@@ -20,19 +20,23 @@ func (s *Sessions) count(reason Reason, ids ...string) {
 	}
 }
 
-// Collectors returns the metrics sallyport_sessions_active and sallyport_sessions_ended_total{reason}.
+// Collectors returns the metrics sallyport_sessions_active, sallyport_sessions_ended_total{reason} and
+// sallyport_breakglass_sessions.
 func (s *Sessions) Collectors() []prometheus.Collector {
 	active := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_sessions_active",
-		Help: "Sessions that are live now."}, func() float64 { return float64(s.active()) })
-	return []prometheus.Collector{active, s.ended}
+		Help: "Sessions that are live now."}, func() float64 { return float64(s.active(func(*Session) bool { return true })) })
+	breakGlass := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_breakglass_sessions",
+		Help: "Live sessions that began by a break-glass code."}, func() float64 { return float64(s.active((*Session).IsBreakGlass)) })
+	return []prometheus.Collector{active, s.ended, breakGlass}
 }
 
-func (s *Sessions) active() (n int) {
+// active returns how many live sessions are such as counts reports.
+func (s *Sessions) active(counts func(*Session) bool) (n int) {
 	now := s.clock.now()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, e := range s.memory.sessions {
-		if !e.counted.Load() && s.check(e, e.record.Load(), now) == nil {
+		if r := e.record.Load(); !e.counted.Load() && s.check(e, r, now) == nil && counts(&r.Session) {
 			n++
 		}
 	}

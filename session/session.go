@@ -70,9 +70,10 @@ type Session struct {
 	ACR             string    `json:"acr,omitempty"`    // how the user signed in, by the provider's claims
 	AMR             []string  `json:"amr,omitempty"`
 	Contexts        []string  `json:"acrs,omitempty"`
-	Used            time.Time `json:"used"`    // from Read and Live: up to a minute old; from List: exact
-	Expires         time.Time `json:"expires"` // the end of its lifetime, however much it is used
-	IDToken         IDToken   `json:"-"`       // for Begin alone, which keeps it for [Sessions.IDToken]; a Session that this package returns has none
+	BreakGlass      string    `json:"break_glass,omitempty"` // why an operator allowed it without a login; "" for a session that began by one
+	Used            time.Time `json:"used"`                  // from Read and Live: up to a minute old; from List: exact
+	Expires         time.Time `json:"expires"`               // the end of its lifetime, however much it is used
+	IDToken         IDToken   `json:"-"`                     // for Begin alone, which keeps it for [Sessions.IDToken]; a Session that this package returns has none
 }
 
 // Sessions is the set of all sessions. Its methods may be called concurrently.
@@ -115,11 +116,20 @@ func Open(ctx context.Context, st store.Store, settings Settings, log *slog.Logg
 // n, so that no login ever continues an older session. If the user has more sessions than one user may have, the
 // oldest are ended.
 func (s *Sessions) Begin(ctx context.Context, n Session) (Session, error) {
+	n.BreakGlass = ""
+	return s.begin(ctx, n, time.Time{})
+}
+
+// begin starts a session that expires after the lifetime of sessions, or at latest unless that is zero.
+func (s *Sessions) begin(ctx context.Context, n Session, latest time.Time) (Session, error) {
 	if n.User == "" || strings.Contains(n.User, "/") {
 		return Session{}, fmt.Errorf("beginning a session: %q is not a user's id", n.User)
 	}
 	now := s.clock.now()
 	n.ID, n.Began, n.Used, n.Expires = newID(), now, now, now.Add(s.settings.Lifetime)
+	if !latest.IsZero() && latest.Before(n.Expires) {
+		n.Expires = latest
+	}
 	if n.Authenticated.IsZero() || n.Authenticated.After(now) {
 		n.Authenticated = now
 	}
