@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 
 	"sallyport/access"
 	"sallyport/audit"
@@ -64,6 +65,9 @@ type Parts struct {
 	Rules     func() Rules                 // in force
 	PublicURL string                       // where the pages of Sallyport are
 	Notify    func(event string, data any) // called after a request was made or decided, and after a grant ended early; nil: nobody is told
+
+	BreakGlass *grant.BreakGlass // nil if no server runs
+	Log        *slog.Logger      // nil: nothing is logged
 }
 
 // Rules are policies and the routes that use them.
@@ -82,14 +86,20 @@ type Admin struct {
 	version      string
 	reload       func(context.Context) error // nil if no server runs
 
-	grants    *grant.Grants
-	rules     func() Rules
-	publicURL string
-	notify    func(event string, data any)
+	grants     *grant.Grants
+	rules      func() Rules
+	publicURL  string
+	notify     func(event string, data any)
+	breakGlass *grant.BreakGlass // nil if no server runs
+	log        *slog.Logger
 }
 
 // New returns an Admin that acts on p.
 func New(p Parts) *Admin {
+	if p.Log == nil {
+		p.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Admin{directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
-		store: p.Store, version: p.Version, reload: p.Reload, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify}
+		store: p.Store, version: p.Version, reload: p.Reload, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
+		breakGlass: p.BreakGlass, log: p.Log}
 }

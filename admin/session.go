@@ -19,6 +19,8 @@ type Session struct {
 	Began    time.Time `json:"began"`
 	Used     time.Time `json:"used"`
 	Expires  time.Time `json:"expires"`
+
+	BreakGlass string `json:"breakGlass,omitempty"` // why an operator allowed it without a login; "" for any other session
 }
 
 // Sessions returns every valid session. A session of a user who was deactivated or suspended since is not valid.
@@ -28,7 +30,7 @@ func (a *Admin) Sessions(context.Context, Actor) ([]Session, error) {
 		if u, ok := a.directory.ByID(s.User); !ok || !u.Active || u.Epoch != s.Epoch {
 			continue
 		}
-		sessions = append(sessions, Session{s.ID, s.User, s.UserName, s.Address, s.Began, s.Used, s.Expires})
+		sessions = append(sessions, Session{s.ID, s.User, s.UserName, s.Address, s.Began, s.Used, s.Expires, s.BreakGlass})
 	}
 	return sessions, nil
 }

@@ -16,6 +16,7 @@ import (
 	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store/bolt"
@@ -38,6 +39,7 @@ type world struct {
 	token        string                      // for pushing
 	reload       func(context.Context) error // what the Admin's reload does
 	reloads      int
+	logged       bytes.Buffer
 }
 
 func newWorld(t *testing.T) *world {
@@ -56,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.run()
 	w.Admin = admin.New(admin.Parts{Directory: w.directory, Sessions: w.sessions, Provisioning: w.provisioning, Audit: w.log, Store: w.store,
-		Version: "1.2.3", Reload: func(ctx context.Context) error { w.reloads++; return w.reload(ctx) }})
+		Version: "1.2.3", BreakGlass: new(grant.BreakGlass), Log: slog.New(slog.NewTextHandler(&w.logged, nil)), Reload: func(ctx context.Context) error { w.reloads++; return w.reload(ctx) }})
 	w.server = scim.New(scim.Parts{Provisioning: w.provisioning, Log: slog.New(slog.DiscardHandler),
 		Settings: scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}}})
 	return w

@@ -7,22 +7,23 @@ type Kind string
 
 // The kinds of events.
 const (
-	KindLogin    Kind = "login"    // a user signed in, or a login was denied
-	KindLogout   Kind = "logout"   // a user signed out
-	KindDecision Kind = "decision" // a request was allowed or denied
-	KindCut      Kind = "cut"      // a request was ended after it had been allowed
-	KindEnd      Kind = "end"      // a session was ended before it expired
-	KindSuspend  Kind = "suspend"  // an operator suspended a user, or lifted a suspension
-	KindSCIM     Kind = "scim"     // the identity provider changed the directory
-	KindToken    Kind = "token"    // a provisioning token was made or revoked
-	KindConfig   Kind = "config"   // the configuration was loaded, or rejected
-	KindBackup   Kind = "backup"   // an operator copied the store
-	KindStore    Kind = "store"    // an older store was put in the place of the newest
-	KindRequest  Kind = "request"  // somebody asked for access, or the request was decided
-	KindGrant    Kind = "grant"    // access for a while began or ended
-	KindAudit    Kind = "audit"    // the record itself could not be written for a while
-	KindStart    Kind = "start"    // the server started
-	KindStop     Kind = "stop"     // the server stopped
+	KindLogin      Kind = "login"      // a user signed in, or a login was denied
+	KindLogout     Kind = "logout"     // a user signed out
+	KindDecision   Kind = "decision"   // a request was allowed or denied
+	KindCut        Kind = "cut"        // a request was ended after it had been allowed
+	KindEnd        Kind = "end"        // a session was ended before it expired
+	KindSuspend    Kind = "suspend"    // an operator suspended a user, or lifted a suspension
+	KindBreakGlass Kind = "breakglass" // a break-glass code was armed, disarmed, used or wrong
+	KindSCIM       Kind = "scim"       // the identity provider changed the directory
+	KindToken      Kind = "token"      // a provisioning token was made or revoked
+	KindConfig     Kind = "config"     // the configuration was loaded, or rejected
+	KindBackup     Kind = "backup"     // an operator copied the store
+	KindStore      Kind = "store"      // an older store was put in the place of the newest
+	KindRequest    Kind = "request"    // somebody asked for access, or the request was decided
+	KindGrant      Kind = "grant"      // access for a while began or ended
+	KindAudit      Kind = "audit"      // the record itself could not be written for a while
+	KindStart      Kind = "start"      // the server started
+	KindStop       Kind = "stop"       // the server stopped
 )
 
 // changesDirectory reports whether events of this kind are committed to the store with a change, and have its revision.
