@@ -15,6 +15,9 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"time"
+
+	"sallyport/session"
 )
 
 //go:embed pages
@@ -25,10 +28,37 @@ type Pages struct {
 	pages   map[string]*template.Template
 	style   string            // the hash of the style sheet, as a CSP source
 	scripts map[string]string // likewise of the script of a page, by the page's name
+	banner  *banner           // nil for none
 }
 
+// banner tells a person that their session is a break-glass one.
+type banner struct {
+	Person  Person
+	Expires string
+}
+
+// view is what a template renders: the content of one page, below the banner.
+type view struct {
+	Banner  *banner
+	Content any
+}
+
+// For returns the pages as a person sees them who has the session s: if it is a break-glass session, every page says so. s
+// may be nil.
+func (p *Pages) For(person Person, s *session.Session) *Pages {
+	if !s.IsBreakGlass() {
+		return p
+	}
+	seen := *p
+	seen.banner = &banner{person, FormatTime(s.Expires)}
+	return &seen
+}
+
+// FormatTime returns a time as pages show it.
+func FormatTime(t time.Time) string { return t.UTC().Format("2 January 15:04 MST") }
+
 // scripts names, for each page, its script; "" for none. A page is a file pages/NAME.html, a script pages/NAME.js.
-var scripts = map[string]string{"continue": "fragment", "denied": "fragment", "error": "", "failed": "fragment", "form": "form", "portal": "", "resume": "form", "signout": "", "signedout": ""}
+var scripts = map[string]string{"code": "", "continue": "fragment", "denied": "fragment", "error": "", "failed": "fragment", "form": "form", "portal": "", "resume": "form", "signout": "", "signedout": ""}
 
 // New parses the embedded pages.
 func New() (*Pages, error) {
@@ -92,6 +122,7 @@ type Error struct {
 	Detail  string
 	Request string
 	Retry   string // where to try again; "" if that does not help
+	Code    string // where to enter a break-glass code; "" for no link
 }
 
 // Error writes e with its status.
@@ -120,6 +151,7 @@ type Failed struct {
 	Why     string
 	Request string
 	Retry   string // where to sign in again
+	Code    string // where to enter a break-glass code; "" for no link
 
 	OtherAccount string // where to sign in with another account; "" for no link
 }
@@ -222,7 +254,7 @@ func (p *Pages) show(w http.ResponseWriter, status int, name string, content any
 // write renders the whole page before it writes the first byte.
 func (p *Pages) write(w http.ResponseWriter, status int, name string, content any) {
 	var body bytes.Buffer
-	if err := p.pages[name].Execute(&body, content); err != nil {
+	if err := p.pages[name].Execute(&body, view{p.banner, content}); err != nil {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}

@@ -36,6 +36,18 @@ var pages = map[string]struct {
 	"denied_without_owner": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
 		p.Denied(w, console.Denied{Title: "Your account is not set up here", Why: "Nobody has told us of it yet.", Request: "77"})
 	}, []string{"Your account is not set up here", "the people who run this service"}},
+	"code": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Code(w, console.Code{Action: "/.sallyport/breakglass", ReturnTo: "https://wiki.example.com/team/", Request: "r3"})
+	}, []string{`method="post"`, `action="/.sallyport/breakglass"`, `name="code"`, `value="https://wiki.example.com/team/"`, "r3"}},
+	"code_that_is_wrong": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+		p.Code(w, console.Code{Action: "/.sallyport/breakglass", ReturnTo: "/", Wrong: true})
+	}, []string{`role="alert"`, "This code is not valid"}},
+	"error_while_a_code_is_armed": {http.StatusServiceUnavailable, func(p *console.Pages, w http.ResponseWriter) {
+		p.Error(w, console.Error{Status: 503, Title: "Signing in does not work right now", Code: "/.sallyport/breakglass?return_to=%2F"})
+	}, []string{`href="/.sallyport/breakglass?return_to=%2F"`}},
+	"failed_while_a_code_is_armed": {http.StatusServiceUnavailable, func(p *console.Pages, w http.ResponseWriter) {
+		p.Failed(w, console.Failed{Status: 503, Title: "Signing in did not work", Code: "/.sallyport/breakglass?return_to=%2F"})
+	}, []string{`href="/.sallyport/breakglass?return_to=%2F"`}},
 	"error": {http.StatusBadGateway, func(p *console.Pages, w http.ResponseWriter) {
 		p.Error(w, console.Error{Status: 502, Title: "The application does not respond", Detail: "It may be starting.", Request: "abc", Retry: "/x"})
 	}, []string{"502", "The application does not respond", "abc", `href="/x"`}},

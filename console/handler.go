@@ -8,6 +8,7 @@ import (
 	"sallyport/admin"
 	"sallyport/directory"
 	"sallyport/session"
+	"sallyport/throttle"
 )
 
 // Errors with which [Handler.Serve] does not respond: the proxy does.
@@ -34,6 +35,7 @@ type Caller struct {
 	User    *directory.User  // nil if nobody is signed in
 	Session *session.Session // nil if nobody is signed in
 	Person  Person           // the user, as pages address them
+	Host    string           // of the request
 	Address string           // of the client
 	Request string           // the id of the request, shown to the caller
 }
@@ -43,15 +45,22 @@ type Caller struct {
 type Handler struct {
 	pages *Pages
 	admin *admin.Admin
+	wrong *throttle.Throttle // break-glass codes that are not valid
 }
 
 // NewHandler returns a Handler that writes pages and acts by a.
 func NewHandler(pages *Pages, a *admin.Admin) *Handler {
-	return &Handler{pages: pages, admin: a}
+	return &Handler{pages: pages, admin: a, wrong: throttle.New(wrongPerSecond, wrongBurst)}
 }
 
 // Serve responds to a request for path, which is canonical, or returns why it did not respond: one of the errors of this
 // package, or another error if the page cannot be served now.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, query url.Values, c Caller) error {
+	if path == CodePath {
+		return h.code(w, r, query, c)
+	}
 	return ErrNoPage
 }
+
+// pagesFor returns the pages as c sees them.
+func (h *Handler) pagesFor(c Caller) *Pages { return h.pages.For(c.Person, c.Session) }

@@ -29,6 +29,8 @@ type assertionKey struct {
 	route *route
 	user  *directory.User // immutable: a user that changed is another *User
 	app   string          // set if an application calls for itself
+
+	breakGlass bool
 }
 
 type signed struct {
@@ -43,7 +45,7 @@ func newAssertions(sessions *session.Sessions) *assertions {
 
 // forCaller returns the assertion that c is calling on r, a route of rt.
 func (a *assertions) forCaller(rt *routing, c *caller, r *route, now time.Time) signed {
-	key := assertionKey{r, c.user, c.app()}
+	key := assertionKey{r, c.user, c.app(), c.session.IsBreakGlass()}
 	a.mu.Lock()
 	cached, ok := a.cache[key]
 	a.mu.Unlock()
@@ -75,5 +77,6 @@ func claimsOf(c *caller, r *route, issuer string, now time.Time) assertion.Claim
 		cl.Groups = groups
 	}
 	cl.Subject, cl.UserName, cl.Email, cl.Name = u.ID, u.UserName, u.Email, u.DisplayName
+	cl.BreakGlass = c.session.IsBreakGlass()
 	return cl
 }

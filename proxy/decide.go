@@ -136,12 +136,17 @@ func (p *Proxy) recordDecision(req *request, out outcome) *denial {
 	return out.denial
 }
 
-// decisionDetail returns what the decision would be if rules in report mode counted, and which front proxy asked.
+// decisionDetail returns what the decision would be if rules in report mode counted, which front proxy asked, and whether
+// the session is a break-glass one.
 func decisionDetail(req *request, out outcome) map[string]string {
-	if out.decision.Report == nil && req.authClient == nil {
+	breakGlass := req.caller != nil && req.caller.session.IsBreakGlass()
+	if out.decision.Report == nil && req.authClient == nil && !breakGlass {
 		return nil
 	}
 	detail := map[string]string{}
+	if breakGlass {
+		detail["session"] = "break-glass"
+	}
 	if report := out.decision.Report; report != nil {
 		detail["report_decision"], detail["report_rule"], detail["report_reason"] = decisionDeny, report.Rule, string(report.Reason)
 		if report.Allow {

@@ -25,7 +25,7 @@ type denial struct {
 	bodyUnread bool          // the body of the request is still to be read
 	instead    *meaning      // replaces the title and text of the reason; nil for those
 	login      *failedLogin  // set if a login failed
-	returnTo   string        // where another account leads; "": to what was asked for
+	returnTo   string        // where another account or a break-glass code leads; "": to what was asked for
 }
 
 // failedLogin is what the page of a failed login says.
@@ -139,35 +139,35 @@ func writeProblem(w http.ResponseWriter, req *request, denied *denial) {
 
 // writeDenialPage writes the page of a denial for a person.
 func (p *Proxy) writeDenialPage(w http.ResponseWriter, r *http.Request, req *request, denied *denial) {
-	m := denied.meaning()
+	m, pages := denied.meaning(), p.pagesFor(r, req)
 	switch {
 	case denied.login != nil:
 		page := console.Failed{Status: m.status, Title: "Signing in did not work", Why: denied.login.why,
-			Request: req.id, Retry: loginPath + "?return_to=" + url.QueryEscape(denied.login.returnTo)}
+			Request: req.id, Retry: loginPath + "?return_to=" + url.QueryEscape(denied.login.returnTo), Code: p.codePage(req, denied, denied.login.returnTo)}
 		if denied.reason == tokenRefused { // the provider may reject this account each time, without a question
 			page.OtherAccount = otherAccount(denied.login.returnTo)
 		}
-		p.pages.Failed(w, page)
+		pages.Failed(w, page)
 	case m.status == http.StatusForbidden:
-		p.pages.Denied(w, p.deniedPage(r, req, denied, m))
+		pages.Denied(w, p.deniedPage(r, req, denied, m))
 	case m.status == http.StatusUnauthorized:
 		if denied.reason == notSignedIn && req.crossing.IsForeign() {
 			m.title, m.text = "A form of another site did not arrive", "With a form of another site, browsers do not say who you are. Nothing was sent to the application. Open it, and start again from there."
 		}
-		p.pages.Failed(w, console.Failed{Status: m.status, Title: m.title, Why: m.text, Request: req.id,
+		pages.Failed(w, console.Failed{Status: m.status, Title: m.title, Why: m.text, Request: req.id,
 			Retry: loginPath + "?return_to=" + url.QueryEscape(returnPage(r, req))})
 	default:
-		e := console.Error{Status: m.status, Title: m.title, Detail: m.text, Request: req.id}
+		e := console.Error{Status: m.status, Title: m.title, Detail: m.text, Request: req.id, Code: p.codePage(req, denied, denied.returnTo)}
 		if m.status >= http.StatusInternalServerError && req.method == http.MethodGet {
 			e.Retry = req.path + req.query
 		}
-		p.pages.Error(w, e)
+		pages.Error(w, e)
 	}
 }
 
 // deniedPage returns the page for a known caller who is not allowed.
 func (p *Proxy) deniedPage(r *http.Request, req *request, denied *denial, m meaning) console.Denied {
-	d := console.Denied{Person: p.person(req), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
+	d := console.Denied{Person: p.person(req.caller), Title: m.title, Method: req.method, Why: m.text, Request: req.id}
 	if req.route != nil {
 		d.URL, d.Owner = req.routing.origin(req.host)+req.path, req.route.owner
 	}
@@ -208,9 +208,8 @@ func returnPage(r *http.Request, req *request) string {
 	return target.Path
 }
 
-// person returns how a page addresses the caller.
-func (p *Proxy) person(req *request) console.Person {
-	c := req.caller
+// person returns how a page addresses a caller.
+func (p *Proxy) person(c *caller) console.Person {
 	if c == nil {
 		return console.Person{}
 	}

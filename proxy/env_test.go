@@ -21,10 +21,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/console"
 	"sallyport/directory"
 	"sallyport/entratest"
+	"sallyport/grant"
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy"
@@ -51,6 +53,7 @@ type env struct {
 	sessions  *session.Sessions
 	tenant    *entratest.Tenant
 	issuer    *httptest.Server
+	admin     *admin.Admin
 	proxy     *proxy.Proxy
 	server    *httptest.Server
 	settings  proxy.Settings
@@ -156,8 +159,10 @@ func newEnv(t *testing.T) *env {
 		}
 		time.Sleep(time.Duration(tried) * time.Millisecond)
 	}
+	log, pages := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), must[*console.Pages](t)(console.New())
+	h.admin = admin.New(admin.Parts{Directory: h.directory, Sessions: h.sessions, Audit: h.record, BreakGlass: new(grant.BreakGlass), Log: log})
 	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Provider: provider,
-		Audit: h.record, Pages: must[*console.Pages](t)(console.New()), Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
+		Audit: h.record, Pages: pages, Console: console.NewHandler(pages, h.admin), Log: log}))
 	h.settings = h.newSettings()
 	if err := h.proxy.Load(h.settings); err != nil {
 		t.Fatal(err)

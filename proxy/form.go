@@ -61,7 +61,7 @@ func (p *Proxy) writeForm(w *response.Writer, r *http.Request, req *request, den
 	}
 	private(w.Header())
 	w.Header().Set("WWW-Authenticate", challenge(denied))
-	p.pages.Form(w, page)
+	p.pagesFor(r, req).Form(w, page)
 	return true
 }
 
@@ -195,6 +195,6 @@ func (p *Proxy) form(w http.ResponseWriter, r *http.Request, req *request) *deni
 	if _, ok := p.currentSession(r, req); !ok {
 		return deny(notSignedIn, "")
 	}
-	p.pages.Resume(w, console.Resume{Person: p.person(req)})
+	p.pagesFor(r, req).Resume(w, console.Resume{Person: p.person(req.caller)})
 	return nil
 }

@@ -90,7 +90,7 @@ func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request,
 	}
 	location, started, err := p.provider.BeginWith(r.Context(), oidc.LoginOptions{MaxAge: o.demand.MaxAge, Stronger: oidc.Stronger{ACR: o.demand.ACR, AMR: o.demand.AMR, Contexts: o.demand.Context}, SelectAccount: o.selectAccount, Carry: carry})
 	if err != nil {
-		return deny(providerUnavailable, err.Error())
+		return &denial{reason: providerUnavailable, detail: err.Error(), returnTo: target.String()}
 	}
 	f := flow.Flow{Flow: started, At: req.received.UnixNano()}
 	if current := p.browserSession(r, req); current != nil {
@@ -103,7 +103,7 @@ func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request,
 		return deny(sessionUnavailable, err.Error())
 	}
 	if header.OpensWindow(r) {
-		p.pages.Continue(w, console.Continue{Next: location, State: started.State + "." + carry})
+		p.pagesFor(r, req).Continue(w, console.Continue{Next: location, State: started.State + "." + carry})
 		return nil
 	}
 	redirect(w, http.StatusFound, location)

@@ -28,6 +28,9 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 		return deny(sessionUnavailable, err.Error())
 	}
 	ended := cookie != ""
+	if past, gone := p.sessions.Past(cookie, req.host); gone && past.IsBreakGlass() {
+		after.AtProvider = true // where the session had no login
+	}
 	http.SetCookie(w, session.ClearCookie())
 	if ended && req.host == req.routing.host {
 		http.SetCookie(w, session.NewCookie(endedCookie, cookie, 600))
@@ -87,11 +90,11 @@ func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request,
 		p.showSignedOut(w, req, after)
 		return
 	}
-	page := console.SignOut{Person: p.person(req), Action: logoutPath, SignIn: after.SignIn.String()}
+	page := console.SignOut{Person: p.person(req.caller), Action: logoutPath, SignIn: after.SignIn.String()}
 	if after.Returns {
 		page.ReturnTo = after.ReturnTo.String()
 	}
-	p.pages.SignOut(w, page)
+	p.pagesFor(r, req).SignOut(w, page)
 }
 
 // showSignedOut shows the page that says so. It offers to sign in again with the account chooser, and to sign out at the

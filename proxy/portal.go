@@ -15,7 +15,7 @@ func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *de
 	if denied != nil {
 		return denied
 	}
-	page := console.Portal{Person: p.person(req), SignOut: logoutPath, OtherAccount: otherAccount("/")}
+	page := console.Portal{Person: p.person(req.caller), SignOut: logoutPath, OtherAccount: otherAccount("/")}
 	if s := req.caller.session; s != nil {
 		page.Expires = s.Expires.Format("2 January 15:04 MST")
 	}
@@ -24,7 +24,7 @@ func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *de
 			page.Routes = append(page.Routes, console.Route{Name: route.name, URL: req.routing.origin(route.host) + route.path, Owner: route.owner})
 		}
 	}
-	p.pages.Portal(w, page)
+	p.pagesFor(r, req).Portal(w, page)
 	return nil
 }
 

@@ -92,9 +92,12 @@ type Claims struct {
 	Name     string   `json:"name,omitempty"`
 	Groups   []string `json:"groups"`
 	App      string   `json:"app,omitempty"` // the client ID, if an application calls for itself
-	Issued   int64    `json:"iat"`
-	Before   int64    `json:"nbf"`
-	Expires  int64    `json:"exp"`
+
+	BreakGlass bool `json:"break_glass,omitempty"` // the caller has a break-glass session, which began without a login
+
+	Issued  int64 `json:"iat"`
+	Before  int64 `json:"nbf"`
+	Expires int64 `json:"exp"`
 }
 
 // sign returns a JWT (RFC 7515 §7.1) with ES256 (RFC 7518 §3.4).

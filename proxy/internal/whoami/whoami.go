@@ -54,6 +54,7 @@ type sessionBody struct {
 	Began         time.Time `json:"began"`
 	Authenticated time.Time `json:"authenticated"`
 	Expires       time.Time `json:"expires"`
+	BreakGlass    bool      `json:"break_glass,omitempty"` // it began by a code, without a login at the identity provider
 }
 
 type tokenBody struct {
@@ -76,7 +77,7 @@ func (c Caller) body() body {
 		b.Groups = append(b.Groups, groupBody{ID: id, Name: u.GroupNames[i]})
 	}
 	if s := c.Session; s != nil {
-		b.Session = &sessionBody{ID: s.ID, Began: s.Began, Authenticated: s.Authenticated, Expires: s.Expires}
+		b.Session = &sessionBody{ID: s.ID, Began: s.Began, Authenticated: s.Authenticated, Expires: s.Expires, BreakGlass: s.IsBreakGlass()}
 	}
 	return b
 }
