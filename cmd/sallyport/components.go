@@ -140,8 +140,12 @@ func ignoreCanceled(err error) error {
 
 // admin returns what acts for operators. reload is nil if no server runs.
 func (c *components) admin(reload func(context.Context) error) *admin.Admin {
-	return admin.New(admin.Parts{Directory: c.directory, Sessions: c.sessions, Provisioning: c.provisioning, Audit: c.record,
-		Store: c.store, Version: version, Reload: reload, Grants: c.grants})
+	parts := admin.Parts{Directory: c.directory, Sessions: c.sessions, Provisioning: c.provisioning, Audit: c.record,
+		Store: c.store, Version: version, Reload: reload, Grants: c.grants, Log: c.log}
+	if reload != nil {
+		parts.BreakGlass = new(grant.BreakGlass)
+	}
+	return admin.New(parts)
 }
 
 func (c *components) close() error {

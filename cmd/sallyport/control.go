@@ -25,6 +25,7 @@ type control struct {
 	admin       *admin.Admin
 	store       store.Store
 	needRestart func() []string // the changed keys that are not in force; nil if no server runs
+	publicURL   func() string   // in force; nil if no server runs
 	questions   *questions
 	log         *slog.Logger
 }
@@ -59,6 +60,8 @@ func (c *control) operations() map[string]operation {
 		"POST /users/{user}/suspension":   c.suspend,
 		"DELETE /users/{user}/suspension": c.unsuspend,
 		"DELETE /users/{user}/sessions":   c.endUserSessions,
+		"POST /users/{user}/breakglass":   c.armBreakGlass,
+		"DELETE /users/{user}/breakglass": c.disarmBreakGlass,
 		"DELETE /sessions/{id}":           c.endSession,
 		"POST /tokens":                    c.createToken,
 		"POST /tokens/{id}/successor":     c.rotateToken,

@@ -131,6 +131,13 @@ func (r *reloader) NeedRestart() []string {
 	return r.pending
 }
 
+// PublicURL returns the URL of the settings in force.
+func (r *reloader) PublicURL() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.latest.PublicURL
+}
+
 // needRestart returns the changed keys that a running server cannot change.
 func needRestart(old, new *config.File) (keys []string) {
 	changed := func(key string, a, b any) {

@@ -16,6 +16,9 @@ func sessionsCommand() *cobra.Command {
 	c.AddCommand(listCommand("list", "List the live sessions", "/sessions",
 		[]string{"id", "user", "address", "began", "used", "expires"},
 		func(s admin.Session) []string {
+			if s.BreakGlass != "" {
+				s.UserName += " (break-glass)"
+			}
 			return []string{s.ID, s.UserName, s.Address, formatTime(&s.Began), formatTime(&s.Used), formatTime(&s.Expires)}
 		}), sessionsEndCommand())
 	return c
