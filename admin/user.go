@@ -105,7 +105,7 @@ func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (end
 	}
 	e := audit.Event{Kind: audit.KindSuspend, User: u.ID, UserName: u.UserName, Reason: "suspended", Detail: map[string]string{"why": why}}
 	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
-		if err := a.directory.Update(ctx, func(tx *directory.Tx) error { return tx.Suspend(u.ID, why) }); err != nil {
+		if err := a.update(ctx, actor, func(tx *directory.Tx) error { return tx.Suspend(u.ID, why) }); err != nil {
 			return fmt.Errorf("suspending %s: %w", u.UserName, err)
 		}
 		var err error
@@ -115,6 +115,14 @@ func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (end
 		return nil
 	})
 	return ended, err
+}
+
+// update changes the directory, and says in its history that actor did.
+func (a *Admin) update(ctx context.Context, actor Actor, fn func(*directory.Tx) error) error {
+	return a.directory.Update(ctx, func(tx *directory.Tx) error {
+		tx.By(directory.Cause{Kind: string(actor.Kind), Name: actor.Name})
+		return fn(tx)
+	})
 }
 
 // checkSuspensionChanges returns an error if suspending a user would change nothing: the user is suspended for the same
@@ -143,7 +151,7 @@ func (a *Admin) Unsuspend(ctx context.Context, actor Actor, user string) error {
 	}
 	e := audit.Event{Kind: audit.KindSuspend, User: u.ID, UserName: u.UserName, Reason: "unsuspended"}
 	return a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
-		err := a.directory.Update(ctx, func(tx *directory.Tx) error { return tx.Unsuspend(u.ID) })
+		err := a.update(ctx, actor, func(tx *directory.Tx) error { return tx.Unsuspend(u.ID) })
 		if errors.Is(err, directory.ErrNotFound) {
 			return notSuspended(u)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"sallyport/access"
 	"sallyport/audit"
+	"sallyport/directory"
 	"sallyport/listen"
 	"sallyport/oidc"
 	"sallyport/policy"
@@ -39,6 +40,8 @@ type File struct {
 	SCIM    scim.Settings    `yaml:"scim" doc:"what the identity provider pushes"`
 	Audit   audit.Settings   `yaml:"audit" doc:"the record of requests, logins, cuts and changes"`
 	Log     Log              `yaml:"log" doc:"what is written to standard error"`
+
+	History directory.Retention `yaml:"history" doc:"for how long the changes of users, groups and memberships are kept, to tell who had access at a time; such as 400d, or off"`
 }
 
 // Limits bound what is accepted at once: those of the proxy and those of the listeners, in one section.
@@ -89,7 +92,7 @@ type Log struct {
 func defaults() *File {
 	return &File{
 		Settings: proxy.Defaults(), OIDC: oidc.Defaults(), Session: session.Defaults(), SCIM: scim.Defaults(), Audit: audit.Defaults(),
-		Control: Control{"data/control.sock"}, Log: Log{"info", "json"},
+		Control: Control{"data/control.sock"}, Log: Log{"info", "json"}, History: directory.DefaultRetention,
 		Listen: listen.Defaults(), Limits: Limits{proxy.Defaults().Limits, listen.DefaultLimits()},
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -234,11 +235,17 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 }
 
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
-	want := map[reflect.Kind]string{reflect.String: "a text", reflect.Bool: "true or false", reflect.Int: "a whole number"}[v.Kind()]
+	want := map[reflect.Kind]string{reflect.String: "a text", reflect.Bool: "true or false", reflect.Int: "a whole number", reflect.Int64: "one text or number"}[v.Kind()]
 	if v.Type() == reflect.TypeFor[time.Duration]() {
 		want = "a duration such as 90s, 10m or 12h"
 	}
 	isScalar := n.Kind == yaml.ScalarNode
+	if text, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok && isScalar {
+		if err := text.UnmarshalText([]byte(n.Value)); err != nil {
+			d.faultAt(positionOf(n), path, err.Error())
+		}
+		return
+	}
 	if isScalar && v.Kind() == reflect.String {
 		v.SetString(n.Value)
 		return

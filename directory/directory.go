@@ -51,6 +51,11 @@ type Directory struct {
 	index   atomic.Pointer[index] // replaced when everything is read again
 	metrics *metrics
 
+	bounds   bounds                   // of the history
+	baseline atomic.Pointer[baseline] // of the history, when everything was read
+	past     chan struct{}            // holds a value while the past is read
+	now      func() time.Time         // time.Now, but in tests
+
 	mu       sync.RWMutex // guards the fields below
 	groups   map[string]*Group
 	ended    map[string]time.Time // when callers with a value of the join attribute last ended
@@ -69,7 +74,7 @@ func Open(ctx context.Context, st store.Store, join string) (*Directory, error) 
 	if join != "externalId" && join != "userName" {
 		return nil, fmt.Errorf("%w, not %q", ErrJoin, join)
 	}
-	d := &Directory{store: st, join: join, metrics: newMetrics()}
+	d := &Directory{store: st, join: join, metrics: newMetrics(), bounds: bounds{time.Duration(DefaultRetention), maxHistory}, past: make(chan struct{}, 1), now: time.Now}
 	var err error
 	if d.mirror, err = follow.New(ctx, st, d.load, d.apply); err != nil {
 		return nil, err
@@ -106,8 +111,11 @@ func (d *Directory) ByID(id string) (*User, bool) { return d.index.Load().users.
 
 // Users returns every user as memory has them, by userName. A user who is pushed
 // meanwhile may be missing.
-func (d *Directory) Users() []*User {
-	users := d.index.Load().users.snapshot()
+func (d *Directory) Users() []*User { return d.index.Load().users.sorted() }
+
+// sorted returns every user, by userName.
+func (idx *userIndex) sorted() []*User {
+	users := idx.snapshot()
 	slices.SortFunc(users, func(a, b *User) int {
 		return cmp.Or(strings.Compare(a.UserName, b.UserName), strings.Compare(a.ID, b.ID))
 	})
@@ -167,9 +175,10 @@ func (d *Directory) View(ctx context.Context, fn func(*Tx) error) error {
 // fn may run more than once. An error that is [ErrStored] means that the changes
 // are made, but that Lookup may not see them yet; after any other none is made.
 func (d *Directory) Update(ctx context.Context, fn func(*Tx) error) error {
-	revision, err := d.store.Update(ctx, func(w store.Writer) error {
-		return fn(&Tx{r: w, w: w, now: time.Now().UTC(), join: d.join})
-	})
+	revision, urgent, err := d.update(ctx, fn, false)
+	if urgent && errors.Is(err, store.ErrFull) { // access is taken away rather than the history kept
+		revision, _, err = d.update(ctx, fn, true)
+	}
 	switch {
 	case errors.Is(err, store.ErrPoisoned), errors.Is(err, store.ErrClosed):
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
@@ -180,4 +189,20 @@ func (d *Directory) Update(ctx context.Context, fn func(*Tx) error) error {
 		return fmt.Errorf("%w: %w", ErrStored, stale(err))
 	}
 	return nil
+}
+
+// update calls fn within an update of the store. It also writes the history, unless that
+// is to be forgotten. It reports whether the change is urgent.
+func (d *Directory) update(ctx context.Context, fn func(*Tx) error, forget bool) (revision store.Revision, urgent bool, err error) {
+	revision, err = d.store.Update(ctx, func(w store.Writer) error {
+		rec := &recorder{Writer: w, directory: d, forget: forget}
+		tx := &Tx{r: rec, w: rec, now: d.now().UTC(), join: d.join}
+		err := fn(tx)
+		if err == nil {
+			err = rec.finish(tx.now, tx.cause)
+		}
+		urgent = rec.urgent
+		return err
+	})
+	return revision, urgent, err
 }

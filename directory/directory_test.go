@@ -26,7 +26,7 @@ type testDirectory struct {
 	stop     func()
 }
 
-func open(t testing.TB, path string) *testDirectory {
+func open(t fataler, path string) *testDirectory {
 	t.Helper()
 	st, err := bolt.Open(path, bolt.Options{Init: true})
 	if err != nil {

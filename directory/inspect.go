@@ -65,6 +65,18 @@ var inspectors = map[string]func(i *Inspection, rest, value []byte) error{
 		}
 		return nil
 	},
+	historyKeys: func(_ *Inspection, rest, value []byte) error {
+		if historyKeys+string(rest) == string(historyHeadKey) {
+			if json.Unmarshal(value, &historyHead{}) != nil {
+				return errRecord
+			}
+			return nil
+		}
+		if _, err := decodePastChange(value); err != nil || len(rest) != 8 {
+			return errRecord
+		}
+		return nil
+	},
 	recordKeys: func(_ *Inspection, rest, value []byte) error {
 		_, err := decodeRecord(store.Entry{Key: append([]byte(recordKeys), rest...), Value: value})
 		return err

@@ -23,6 +23,8 @@ import (
 //	suspended/USER       an operator's suspension of a user
 //	absent/USER          the suspension of a user who is deleted, by names
 //	ended/TIME KEY       when the user with a value of the join attribute ended
+//	history/REVISION     what the keys held that a change changed
+//	history/head         what is true of all of these records
 //
 // Package scim keeps token/, held/, left/, exchange/, secret/ and count/exchanges.
 const (
@@ -42,6 +44,7 @@ const (
 	suspendedKeys = "suspended/"
 	absentKeys    = "absent/"
 	endedKeys     = "ended/"
+	historyKeys   = "history/"
 )
 
 const idSize = 16

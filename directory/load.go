@@ -16,12 +16,15 @@ import (
 
 // load reads the whole store and replaces memory.
 func (d *Directory) load(ctx context.Context) (store.Revision, error) {
-	l := &loader{users: newUserIndex(), groups: map[string]*Group{}, ordered: map[[idSize]byte]orderedGroup{}, ended: map[string]time.Time{}}
+	l := newLoader()
+	var b *baseline
 	verifying := make(chan verification, 1)
 	go func() { verifying <- d.verify(ctx) }()
 	err := d.store.View(ctx, func(r store.Reader) error {
 		l.revision = r.Revision()
-		return errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadSuspensions(r), l.loadEnds(r))
+		err := errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadSuspensions(r), l.loadEnds(r))
+		b = newBaseline(r, l.sums, l.damaged)
+		return err
 	})
 	verified := <-verifying
 	if err := errors.Join(err, verified.err); err != nil {
@@ -32,6 +35,7 @@ func (d *Directory) load(ctx context.Context) (store.Revision, error) {
 	for u := range l.users.all {
 		keys.put(d.keyOf(u), u)
 	}
+	d.baseline.Store(b)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.index.Store(&index{l.users, keys})
@@ -79,6 +83,24 @@ type loader struct {
 	ordered  map[[idSize]byte]orderedGroup // by the bytes of the id, as edges have them
 	ended    map[string]time.Time
 	revision store.Revision
+	nested   map[string][]string // the ids of the groups in each group
+
+	sums    sums // over the records that the history is about
+	damaged bool // one of them is
+}
+
+func newLoader() *loader {
+	return &loader{users: newUserIndex(), groups: map[string]*Group{}, ordered: map[[idSize]byte]orderedGroup{}, ended: map[string]time.Time{},
+		nested: map[string][]string{}}
+}
+
+// sum adds what was read of a record to the sums.
+func (l *loader) sum(e store.Entry, err error) {
+	if err != nil {
+		l.damaged = true
+		return
+	}
+	l.sums.add(e.Key, e.Value)
 }
 
 // orderedGroup is a group with its position among the sorted groups: millions of
@@ -103,6 +125,7 @@ func (l *loader) loadGroups(r store.Reader) error {
 		if !ok {
 			return fmt.Errorf("the key of a group is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
+		l.sum(e, err)
 		l.groups[id] = newGroup(id, e.Value, err)
 	}
 	l.orderGroups()
@@ -148,6 +171,7 @@ func (l *loader) loadUsers(r store.Reader) error {
 			fault = fmt.Errorf("the key of a user is damaged: %q: %w", e.Key, store.ErrDamaged)
 			break
 		}
+		l.sum(e, err)
 		if batch = append(batch, record{id, e.Value, err}); len(batch) == 512 {
 			work <- batch
 			batch = nil
@@ -169,6 +193,7 @@ func (l *loader) loadMembers(r store.Reader) error {
 		if len(edge) != 2*idSize {
 			return fmt.Errorf("the key of a membership is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
+		l.sum(e, err)
 		if [idSize]byte(edge) != member {
 			l.setGroups(member, groups, damaged)
 			member, groups, damaged = [idSize]byte(edge), groups[:0], false
@@ -184,11 +209,14 @@ func (l *loader) loadMembers(r store.Reader) error {
 	return nil
 }
 
-// setGroups sets the groups of a member, if the member is a user. The groups that a
-// group belongs to are not loaded.
+// setGroups sets the groups of a member. Decisions read those of users only.
 func (l *loader) setGroups(member [idSize]byte, groups []orderedGroup, damaged bool) {
-	u, ok := l.users.find(hex.EncodeToString(member[:]))
+	id := hex.EncodeToString(member[:])
+	u, ok := l.users.find(id)
 	if !ok {
+		for _, g := range groups {
+			l.nested[g.group.ID] = append(l.nested[g.group.ID], id)
+		}
 		return
 	}
 	slices.SortFunc(groups, func(a, b orderedGroup) int { return a.position - b.position })

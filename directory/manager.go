@@ -19,11 +19,15 @@ func (u *User) Manager() string {
 // Manager returns userName and externalId of the manager of the user with an id. It
 // returns false if the user has none, or one who was not pushed.
 func (d *Directory) Manager(id string) (userName, externalID string, ok bool) {
-	u, ok := d.ByID(id)
+	return d.index.Load().users.managerOf(id)
+}
+
+func (idx *userIndex) managerOf(id string) (userName, externalID string, ok bool) {
+	u, ok := idx.find(id)
 	if !ok {
 		return "", "", false
 	}
-	manager, ok := d.ByID(u.Manager())
+	manager, ok := idx.find(u.Manager())
 	if !ok {
 		return "", "", false
 	}
@@ -32,10 +36,11 @@ func (d *Directory) Manager(id string) (userName, externalID string, ok bool) {
 
 // Manages reports whether the user with an id is the manager of a user whose userName
 // or externalId is exactly name.
-func (d *Directory) Manages(id, name string) bool {
-	users := d.index.Load().users
-	return id != "" && slices.ContainsFunc(users.named(name), func(report string) bool {
-		u, ok := users.find(report)
+func (d *Directory) Manages(id, name string) bool { return d.index.Load().users.manages(id, name) }
+
+func (idx *userIndex) manages(id, name string) bool {
+	return id != "" && slices.ContainsFunc(idx.named(name), func(report string) bool {
+		u, ok := idx.find(report)
 		return ok && u.Manager() == id
 	})
 }

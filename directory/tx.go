@@ -19,7 +19,12 @@ type Tx struct {
 	w    store.Writer // nil within View
 	now  time.Time
 	join string // the attribute that callers are joined by
+
+	cause Cause
 }
+
+// By says in the history who makes the change.
+func (tx *Tx) By(c Cause) { tx.cause = c }
 
 // Now returns the time of the change, in UTC.
 func (tx *Tx) Now() time.Time { return tx.now }

@@ -88,6 +88,7 @@ func deactivate(tx *directory.Tx, u *directory.User, actor audit.Actor) (bool, e
 	if err := tx.PutUser(u); err != nil {
 		return false, err
 	}
+	tx.By(causeOf(actor))
 	event, err := json.Marshal(audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Actor: actor, Reason: "release", Revision: tx.Revision(),
 		User: u.ID, UserName: u.UserName, Detail: map[string]string{"result": "deactivated"}})
 	if err != nil {

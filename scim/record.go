@@ -20,8 +20,9 @@ type change struct {
 	detail    map[string]string
 }
 
-// recordEvent stores the audit event of a change in the transaction of the change.
+// recordEvent stores the audit event of a change in the transaction of the change, and says in the history who made it.
 func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
+	tx.By(req.token.cause())
 	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
 		Detail: map[string]string{"token": req.token.ID, "token_name": req.token.Name}}
 	maps.Copy(event.Detail, c.detail)
@@ -55,4 +56,17 @@ func (s *Server) countOperation(kind *schema.ResourceType, operation string, cha
 		result = "changed"
 	}
 	s.metrics.operations.WithLabelValues(kind.Name, operation, result).Inc()
+}
+
+// kindToken is the kind of a cause that is a provisioning token.
+const kindToken = "token"
+
+// cause returns the token as the history names it.
+func (t Token) cause() directory.Cause {
+	return directory.Cause{Kind: kindToken, Name: t.Name, ID: t.ID}
+}
+
+// causeOf returns an actor as the history names one.
+func causeOf(a audit.Actor) directory.Cause {
+	return directory.Cause{Kind: string(a.Kind), Name: a.Name}
 }

@@ -46,6 +46,7 @@ func (p *Provisioning) RemoveGroup(ctx context.Context, actor audit.Actor, id st
 
 // recordRemoval stores the event of a removal in its transaction.
 func recordRemoval(tx *directory.Tx, e audit.Event) error {
+	tx.By(causeOf(e.Actor))
 	e.Time, e.Kind, e.Reason, e.Revision = tx.Now(), audit.KindSCIM, "delete", tx.Revision()
 	data, err := json.Marshal(e)
 	if err != nil {

@@ -63,6 +63,7 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 		if c.directory, err = directory.Open(reading, c.store, file.OIDC.UserAttribute); err != nil {
 			return fmt.Errorf("loading the directory: %w", err)
 		}
+		c.directory.KeepHistory(file.History)
 		return nil
 	})
 	g.Go(func() (err error) {

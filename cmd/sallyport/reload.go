@@ -158,6 +158,7 @@ func needRestart(old, new *config.File) (keys []string) {
 	changed("scim", old.SCIM, new.SCIM)
 	changed("audit", old.Audit, new.Audit)
 	changed("log", old.Log, new.Log)
+	changed("history", old.History, new.History)
 	return keys
 }
 
