@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/directory"
 	"sallyport/session"
 )
 
@@ -58,7 +59,7 @@ func (p *Pages) For(person Person, s *session.Session) *Pages {
 func FormatTime(t time.Time) string { return t.UTC().Format("2 January 15:04 MST") }
 
 // scripts names, for each page, its script; "" for none. A page is a file pages/NAME.html, a script pages/NAME.js.
-var scripts = map[string]string{"code": "", "continue": "fragment", "denied": "fragment", "error": "", "failed": "fragment", "form": "form", "portal": "", "resume": "form", "signout": "", "signedout": ""}
+var scripts = map[string]string{"ask": "", "asked": "", "code": "", "continue": "fragment", "denied": "fragment", "error": "", "failed": "fragment", "form": "form", "portal": "", "request": "", "requests": "", "resume": "form", "signout": "", "signedout": ""}
 
 // New parses the embedded pages.
 func New() (*Pages, error) {
@@ -98,6 +99,14 @@ type Person struct {
 	UserName string // what they sign in with
 }
 
+// PersonOf returns how pages address a user.
+func PersonOf(u *directory.User) Person {
+	if u.DisplayName == "" {
+		return Person{Name: u.UserName}
+	}
+	return Person{Name: u.DisplayName, UserName: u.UserName}
+}
+
 // Denied is the page for a person who is known and may not do what they asked for.
 type Denied struct {
 	Person  Person
@@ -110,6 +119,8 @@ type Denied struct {
 	SignOut string // where to sign out; "" for no link
 
 	OtherAccount string // where to sign in with another account; "" for no link
+
+	Access *Access // nil if the person may not ask for access
 }
 
 // Denied writes d with status 403.
@@ -231,6 +242,8 @@ type Portal struct {
 	SignOut string // where the button posts to
 
 	OtherAccount string // where to sign in with another account; "" for no link
+
+	Access *Portion // nil if there is nothing to show of requests for access
 }
 
 // Route is one line of the portal.

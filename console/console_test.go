@@ -48,6 +48,45 @@ var pages = map[string]struct {
 	"failed_while_a_code_is_armed": {http.StatusServiceUnavailable, func(p *console.Pages, w http.ResponseWriter) {
 		p.Failed(w, console.Failed{Status: 503, Title: "Signing in did not work", Code: "/.sallyport/breakglass?return_to=%2F"})
 	}, []string{`href="/.sallyport/breakglass?return_to=%2F"`}},
+	"denied_with_a_form_to_ask": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+		p.Denied(w, console.Denied{Person: alice, Title: "You may not open this", Access: &console.Access{Form: form("")}})
+	}, []string{`action="/.sallyport/request"`, `method="post"`, `value="/d/1?tab=2&amp;x=%22"`, `value="sre"`, `<label for="reason">Why do you need it?</label>`, "required", "after 4 hours at the latest", "Request access"}},
+	"denied_with_an_open_request": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+		p.Denied(w, console.Denied{Person: alice, Title: "You may not open this", Access: &console.Access{Page: "https://login.example.com/.sallyport/requests/0a"}})
+	}, []string{`href="https://login.example.com/.sallyport/requests/0a"`, "waits for a decision"}},
+	"denied_where_nobody_approves": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+		p.Denied(w, console.Denied{Person: alice, Title: "You may not open this", Owner: "owner@example.com", Access: &console.Access{}})
+	}, []string{"nobody may approve it at the moment"}},
+	"ask": {http.StatusUnprocessableEntity, func(p *console.Pages, w http.ResponseWriter) {
+		p.Ask(w, console.Ask{Status: 422, Person: alice, Title: "Your request was not sent", Why: "Say why.", URL: "https://grafana.example.com/d/1", Form: form("a <b>"), Back: "https://grafana.example.com/d/1?tab=2", Request: "r4"})
+	}, []string{`role="alert"`, `value="a &lt;b&gt;"`, `href="https://grafana.example.com/d/1?tab=2"`, "r4"}},
+	"asked": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Asked(w, console.Asked{Person: alice, URL: "https://grafana.example.com/d/1", Reason: "On call", Expires: "10 May 09:00 UTC", Deciders: []string{"bob@example.com", "carol@example.com"},
+			Needed: 2, Page: "https://login.example.com/.sallyport/requests/0a", Back: "https://grafana.example.com/d/1?tab=2"})
+	}, []string{"Your request was sent", "2 of these people have to approve it: bob@example.com, carol@example.com.", "On call", `href="https://login.example.com/.sallyport/requests/0a"`, `href="https://grafana.example.com/d/1?tab=2"`}},
+	"request": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Asking(w, http.StatusOK, console.Asking{ID: "0a", Title: "bob@example.com asks for access", State: "Waiting", Mark: "fault", Open: true, Asker: console.Person{Name: "bob@example.com"},
+			Subject: console.Subject{URL: "https://grafana.example.com/d/1", Route: "grafana", Policy: "sre", Reason: "On call", Made: "3 May 2026 09:00 UTC", Expires: "10 May 09:00 UTC", LastGrant: "Until 1 May 2026 10:00 UTC, approved by carol@example.com", Others: "dave@example.com"},
+			Outcome: console.Outcome{MayDecide: true, Choices: []console.Choice{{Value: "30m0s", Text: "30 minutes"}, {Value: "1h0m0s", Text: "1 hour", Usual: true}}, Needed: 2, Approvals: []string{"carol@example.com, 3 May 09:10 UTC"}},
+			Action:  "/.sallyport/requests/0a", All: "/.sallyport/requests"})
+	}, []string{"bob@example.com asks for access", "On call", "approved by carol@example.com", "dave@example.com", "1 of 2", `<option value="1h0m0s" selected>1 hour</option>`, `<label for="for">For how long?</label>`, `value="approve"`, `value="deny"`, `<label for="why">`}},
+	"request_of_ones_own": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Asking(w, http.StatusOK, console.Asking{ID: "0a", Title: "Your request for access", State: "Waiting", Open: true, Mine: true, Asker: alice,
+			Outcome: console.Outcome{Deciders: []string{"bob@example.com"}, Needed: 1}, Action: "/.sallyport/requests/0a", All: "/.sallyport/requests"})
+	}, []string{"This person decides: bob@example.com.", `value="withdraw"`, "You did not say why."}},
+	"request_that_was_approved": {http.StatusConflict, func(p *console.Pages, w http.ResponseWriter) {
+		p.Asking(w, http.StatusConflict, console.Asking{ID: "0a", Title: "Your request for access", Notice: "This request is not open any more.", State: "Approved", Mark: "yes", Mine: true, Asker: alice,
+			Outcome: console.Outcome{Decision: "Approved on 3 May 2026 09:10 UTC by bob@example.com", DecidedWhy: "Good luck", Access: "Until 3 May 2026 10:10 UTC (1 hour left)"},
+			Action:  "/.sallyport/requests/0a", All: "/.sallyport/requests", Link: "https://grafana.example.com/d/1", Ends: true})
+	}, []string{`role="alert"`, "by bob@example.com", "Good luck", "1 hour left", `href="https://grafana.example.com/d/1"`, `value="end"`}},
+	"requests": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Requests(w, console.Requests{Person: alice, Waiting: []console.RequestLine{{Page: "/.sallyport/requests/0a", Title: "grafana for bob@example.com", Text: "https://grafana.example.com/d/1", State: "Waiting"}},
+			Mine: []console.RequestLine{{Page: "/.sallyport/requests/0b", Title: "wiki", State: "Denied"}}, Others: []console.RequestLine{{Page: "/.sallyport/requests/0c", Title: "wiki for bob@example.com", State: "Expired"}},
+			Grants: []console.GrantLine{{Page: "/.sallyport/requests/0d", Title: "orders", Until: "3 May 10:10 UTC", Left: "59 minutes"}, {Title: "sre", Until: "3 May 10:20 UTC", Left: "1 hour"}}})
+	}, []string{`href="/.sallyport/requests/0a"`, "grafana for bob@example.com", "Denied", "Expired", `href="/.sallyport/requests/0d"`, "59 minutes left"}},
+	"requests_without_any": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Requests(w, console.Requests{Person: alice})
+	}, []string{"No request waits for you.", "You have made none.", "You have none at the moment."}},
 	"error": {http.StatusBadGateway, func(p *console.Pages, w http.ResponseWriter) {
 		p.Error(w, console.Error{Status: 502, Title: "The application does not respond", Detail: "It may be starting.", Request: "abc", Retry: "/x"})
 	}, []string{"502", "The application does not respond", "abc", `href="/x"`}},
@@ -82,9 +121,18 @@ var pages = map[string]struct {
 			{Name: "grafana", URL: "https://grafana.example.com/", Owner: "observability@example.com"},
 			{Name: "wiki", URL: "https://wiki.example.com/team/", Owner: "The documentation people"}}})
 	}, []string{"grafana", "https://grafana.example.com/", "The documentation people", "18:30 UTC", `method="post"`}},
+	"portal_with_requests": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Portal(w, console.Portal{Person: alice, SignOut: "/.sallyport/logout", Access: &console.Portion{Page: "https://login.example.com/.sallyport/requests", Waiting: 2,
+			Mine: []console.RequestLine{{Page: "/.sallyport/requests/0b", Title: "wiki", State: "Waiting"}}, Grants: []console.GrantLine{{Title: "orders", Until: "3 May 10:10 UTC", Left: "59 minutes"}}}})
+	}, []string{`href="https://login.example.com/.sallyport/requests"`, ">2</b> requests wait for your decision", "/.sallyport/requests/0b", "59 minutes left"}},
 	"portal_without_routes": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
 		p.Portal(w, console.Portal{Person: alice, SignOut: "/.sallyport/logout"})
 	}, []string{"You may not open any application"}},
+}
+
+// form returns a form to ask for access, in which the person has written a reason.
+func form(reason string) *console.AskForm {
+	return &console.AskForm{Action: console.AskPath, Policy: "sre", URL: `/d/1?tab=2&x=%22`, Reason: reason, NeedsReason: true, Longest: "4 hours"}
 }
 
 // scriptedPages are the pages that have a script. No other may have one.
@@ -217,6 +265,18 @@ func TestPages_EscapeText(t *testing.T) {
 	p.Continue(w, console.Continue{Next: "https://idp.example.com/" + evil, State: evil})
 	p.Form(w, console.Form{Status: 401, Title: evil, Why: evil, From: evil, Method: evil, URL: evil, Action: "javascript:alert(1)", Sealed: evil, SignIn: "javascript:alert(1)"})
 	p.Error(w, console.Error{Status: 500, Title: evil, Detail: evil, Retry: "data:text/html,x"})
+	ask := &console.AskForm{Action: "javascript:alert(1)", Policy: evil, URL: evil, Reason: evil, Longest: evil}
+	p.Denied(w, console.Denied{Title: evil, Access: &console.Access{Form: ask}})
+	p.Denied(w, console.Denied{Title: evil, Access: &console.Access{Page: "javascript:alert(1)"}})
+	p.Ask(w, console.Ask{Status: 400, Person: console.Person{Name: evil}, Title: evil, Why: evil, URL: evil, Form: ask, Back: "javascript:alert(1)", Request: evil})
+	p.Asked(w, console.Asked{Person: console.Person{Name: evil}, URL: evil, Reason: evil, Expires: evil, Deciders: []string{evil, evil}, Page: "javascript:alert(1)", Back: "javascript:alert(1)"})
+	lines, grants := []console.RequestLine{{Page: "javascript:alert(1)", Title: evil, Text: evil, State: evil}}, []console.GrantLine{{Page: "javascript:alert(1)", Title: evil, Until: evil, Left: evil}}
+	p.Requests(w, console.Requests{Person: console.Person{Name: evil}, Waiting: lines, Mine: lines, Others: lines, Grants: grants})
+	p.Portal(w, console.Portal{Access: &console.Portion{Page: "javascript:alert(1)", Waiting: 1, Mine: lines, Grants: grants}})
+	p.Asking(w, http.StatusOK, console.Asking{ID: evil, Title: evil, Notice: evil, State: evil, Mark: evil, Open: true, Mine: true, Asker: console.Person{Name: evil, UserName: evil}, Link: "javascript:alert(1)", Ends: true,
+		Subject: console.Subject{URL: evil, Route: evil, Policy: evil, Reason: evil, Made: evil, Expires: evil, LastGrant: evil, Others: evil},
+		Outcome: console.Outcome{MayDecide: true, Choices: []console.Choice{{Value: evil, Text: evil}}, Deciders: []string{evil}, Needed: 2, Approvals: []string{evil}, Decision: evil, DecidedWhy: evil, Access: evil},
+		Action:  "javascript:alert(1)", All: "javascript:alert(1)"})
 	root, err := html.Parse(strings.NewReader(w.Body.String()))
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"sallyport/admin"
 	"sallyport/directory"
@@ -21,6 +22,8 @@ var (
 	ErrCrossOrigin = errors.New("a page of another origin sent the form")
 	// ErrTooMany means that too many attempts came from the address of the caller.
 	ErrTooMany = errors.New("too many attempts came from this address")
+	// ErrForm means that the form that was sent cannot be read.
+	ErrForm = errors.New("the form cannot be read")
 	// ErrNotRecorded means that nothing was done, since it could not be recorded.
 	ErrNotRecorded = admin.ErrNotRecorded
 )
@@ -38,7 +41,26 @@ type Caller struct {
 	Host    string           // of the request
 	Address string           // of the client
 	Request string           // the id of the request, shown to the caller
+	Public  string           // the origin of public_url
+
+	// Target returns what a path and query, or a URL, leads to on the host of the request; false if it leads to no route
+	// there.
+	Target func(text string) (Target, bool)
 }
+
+// Target is what a person had asked for.
+type Target struct {
+	Route     string
+	URL, Path string // without the query
+	Query     string // with its leading "?"; "" if there is none
+}
+
+func (c Caller) actor() admin.Actor { return admin.Person(c.User, c.Address) }
+
+// How often one address may send a form. Many people may share an address, so the limit is far above what one person does.
+const postsPerSecond, postBurst = 5, 100
+
+const maxForm = 64 << 10 // bytes
 
 // Handler serves the pages with which people act, below /.sallyport on the host of public_url. What they do is done by
 // package admin.
@@ -46,18 +68,24 @@ type Handler struct {
 	pages *Pages
 	admin *admin.Admin
 	wrong *throttle.Throttle // break-glass codes that are not valid
+	posts *throttle.Throttle // forms of people who are signed in
 }
 
 // NewHandler returns a Handler that writes pages and acts by a.
 func NewHandler(pages *Pages, a *admin.Admin) *Handler {
-	return &Handler{pages: pages, admin: a, wrong: throttle.New(wrongPerSecond, wrongBurst)}
+	return &Handler{pages: pages, admin: a, wrong: throttle.New(wrongPerSecond, wrongBurst), posts: throttle.New(postsPerSecond, postBurst)}
 }
 
 // Serve responds to a request for path, which is canonical, or returns why it did not respond: one of the errors of this
 // package, or another error if the page cannot be served now.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, query url.Values, c Caller) error {
-	if path == CodePath {
+	switch {
+	case path == CodePath:
 		return h.code(w, r, query, c)
+	case path == AskPath:
+		return h.ask(w, r, c)
+	case path == RequestsPath || strings.HasPrefix(path, RequestsPath+"/"):
+		return h.requests(w, r, path, c)
 	}
 	return ErrNoPage
 }

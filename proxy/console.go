@@ -8,35 +8,45 @@ import (
 	"sallyport/console"
 )
 
-// servePage serves the pages of package console that people act with, on the login host alone.
+// servePage serves the pages of package console that people act with: on the login host, and what the page of a denial
+// posts on every host.
 func (p *Proxy) servePage(w http.ResponseWriter, r *http.Request, req *request) *denial {
-	if p.console == nil || req.host != req.routing.host {
+	if p.console == nil || req.host != req.routing.host && req.path != console.AskPath {
 		return deny(noRoute, console.ErrNoPage.Error())
 	}
-	c := console.Caller{Host: req.host, Address: req.address, Request: req.id}
+	c := console.Caller{Host: req.host, Address: req.address, Request: req.id, Public: req.routing.public.String(), Target: req.target}
 	if current, ok := p.currentSession(r, req); ok {
 		c.Session, c.Person = current, p.person(req.caller)
 		c.User, _ = p.directory.ByID(current.User)
 	}
-	var method *console.MethodError
-	switch err := p.console.Serve(w, r, req.path, queryOf(req), c); {
-	case err == nil:
+	err := p.console.Serve(w, r, req.path, queryOf(req), c)
+	if err == nil {
 		return nil
-	case errors.Is(err, console.ErrNoPage):
-		return deny(noRoute, err.Error())
-	case errors.Is(err, console.ErrNotSignedIn):
-		return deny(notSignedIn, err.Error())
-	case errors.Is(err, console.ErrCrossOrigin):
-		return deny(crossOrigin, err.Error())
-	case errors.Is(err, console.ErrTooMany):
-		return deny(tooMany, err.Error())
-	case errors.As(err, &method):
-		return &denial{reason: methodRefused, detail: err.Error(), methods: method.Allowed}
-	case errors.Is(err, console.ErrNotRecorded):
-		return deny(auditUnavailable, err.Error())
-	default:
-		return deny(sessionUnavailable, err.Error())
 	}
+	if method := (*console.MethodError)(nil); errors.As(err, &method) {
+		return &denial{reason: methodRefused, detail: err.Error(), methods: method.Allowed}
+	}
+	for known, reason := range pageErrors {
+		if errors.Is(err, known) {
+			return deny(reason, err.Error())
+		}
+	}
+	return deny(sessionUnavailable, err.Error())
+}
+
+// pageErrors are the errors with which package console does not respond.
+var pageErrors = map[error]Reason{console.ErrNoPage: noRoute, console.ErrNotSignedIn: notSignedIn, console.ErrCrossOrigin: crossOrigin,
+	console.ErrTooMany: tooMany, console.ErrForm: badRequest, console.ErrNotRecorded: auditUnavailable}
+
+// target returns what text, sent in a form to the host of req, leads to there; false if it leads to no route of the host.
+func (req *request) target(text string) (t console.Target, ok bool) {
+	here := req.routing.origin(req.host)
+	to, ok := req.routing.resolve(text, here)
+	other, denied := req.routing.read(http.MethodGet, req.host, to.Path)
+	if !ok || to.Origin != here || denied != nil || other.internal || other.findRoute() != nil {
+		return t, false
+	}
+	return console.Target{Route: other.route.name, URL: here + other.path, Path: other.path, Query: other.query}, true
 }
 
 // pagesFor returns the pages as the browser's person sees them: with a break-glass session, every page says so.

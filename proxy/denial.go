@@ -1,16 +1,15 @@
 package proxy
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"sallyport/console"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/response"
 	"sallyport/proxy/internal/stepup"
 )
 
@@ -86,7 +85,7 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 		p.writeDenialPage(w, r, req, denied)
 		return
 	}
-	writeProblem(w, req, denied)
+	response.Problem{Status: status, Detail: denied.text(), Reason: string(denied.reason), Request: req.id}.Write(w)
 }
 
 // allowed returns the value of an Allow header; every common method if methods is nil.
@@ -114,27 +113,6 @@ func challenge(denied *denial) string {
 		return `Bearer realm="sallyport", ` + stepup.Challenge(denied.text(), denied.demand)
 	}
 	return `Bearer realm="sallyport"`
-}
-
-// problem is a problem of RFC 9457 of the type about:blank, with our reason and the request's id beside it.
-type problem struct {
-	Title   string `json:"title"`
-	Status  int    `json:"status"`
-	Detail  string `json:"detail"`
-	Reason  Reason `json:"reason"`
-	Request string `json:"request"`
-}
-
-func writeProblem(w http.ResponseWriter, req *request, denied *denial) {
-	status := denied.status()
-	body, err := json.Marshal(problem{Title: http.StatusText(status), Status: status, Detail: denied.text(), Reason: denied.reason, Request: req.id})
-	if err != nil {
-		body = []byte("{}")
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
 }
 
 // writeDenialPage writes the page of a denial for a person.
@@ -180,6 +158,10 @@ func (p *Proxy) deniedPage(r *http.Request, req *request, denied *denial, m mean
 	}
 	if req.caller != nil && req.caller.session != nil {
 		d.SignOut = logoutPath + "?sign_in=" + url.QueryEscape(page)
+		if denied.reason == noRule { // more access is a remedy
+			d.Access = p.console.Offer(console.Denial{User: req.caller.user, Route: req.route.name, Method: req.method, Path: req.path,
+				Query: canonical.EscapeQuery(req.query), Public: req.routing.public.String()})
+		}
 	}
 	return d
 }
@@ -225,10 +207,8 @@ func (p *Proxy) person(c *caller) console.Person {
 		user, ok = p.directory.Lookup(c.token.Key)
 	}
 	switch {
-	case ok && user.DisplayName != "":
-		return console.Person{Name: user.DisplayName, UserName: user.UserName}
 	case ok:
-		return console.Person{Name: user.UserName}
+		return console.PersonOf(user)
 	case c.session != nil:
 		return console.Person{Name: c.session.UserName}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"sallyport/console"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/response"
 )
 
 // The Accept headers of browsers.
@@ -108,11 +109,11 @@ func TestDenial_Response(t *testing.T) {
 	t.Run("program_gets_problem", func(t *testing.T) {
 		for _, denied := range everyDenial() {
 			w := respond(denied, api(), "Accept", "application/json")
-			var got problem
+			var got response.Problem
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatal(err)
 			}
-			want := problem{Title: http.StatusText(denied.status()), Status: denied.status(), Detail: meanings[denied.reason].text, Reason: denied.reason, Request: "4f0c2a"}
+			want := response.Problem{Title: http.StatusText(denied.status()), Status: denied.status(), Detail: meanings[denied.reason].text, Reason: string(denied.reason), Request: "4f0c2a"}
 			if w.Code != denied.status() || got != want || w.Header().Get("Content-Type") != "application/problem+json" {
 				t.Errorf("%s: %d %+v", denied.reason, w.Code, got)
 			}

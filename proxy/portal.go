@@ -18,6 +18,7 @@ func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *de
 	page := console.Portal{Person: p.person(req.caller), SignOut: logoutPath, OtherAccount: otherAccount("/")}
 	if s := req.caller.session; s != nil {
 		page.Expires = s.Expires.Format("2 January 15:04 MST")
+		page.Access = p.console.Portion(r.Context(), console.Caller{User: user, Address: req.address, Public: req.routing.public.String()})
 	}
 	for _, route := range req.routing.routes {
 		if p.canOpen(req, route, user) {

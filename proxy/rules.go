@@ -58,8 +58,8 @@ func (r *Rules) Route(name string) (*access.Route, bool) {
 // says why no route would receive the request.
 func (r *Rules) Target(method, rawURL string) (access.Target, error) {
 	host, target := canonical.SplitURL(rawURL)
-	req := &request{routing: r.routing, method: method}
-	if denied := req.readTarget(&http.Request{Method: method, Host: host, RequestURI: target, URL: &url.URL{Path: target}}); denied != nil {
+	req, denied := r.routing.read(method, host, target)
+	if denied != nil {
 		return access.Target{}, fmt.Errorf("%s would be denied for %s%s", rawURL, denied.reason, detailText(denied))
 	}
 	if req.internal {
@@ -73,6 +73,12 @@ func (r *Rules) Target(method, rawURL string) (access.Target, error) {
 	}
 	return access.Target{Route: r.described(req.route), Method: method, Host: req.host, Path: canonical.Decoded(req.path), Readings: req.allReadings(),
 		Decide: func(q *policy.Request) policy.Decision { return req.route.decideReadings(q, req.readings) }}, nil
+}
+
+// read returns the facts of a request that is made up.
+func (rt *routing) read(method, host, target string) (*request, *denial) {
+	req := &request{routing: rt, method: method}
+	return req, req.readTarget(&http.Request{Method: method, Host: host, RequestURI: target, URL: &url.URL{Path: target}})
 }
 
 // allReadings returns the readings of the path in the order of decideReadings.
