@@ -25,3 +25,12 @@ func (req *request) setOrigin(r *http.Request) {
 	o := forwarded.Of(r, req.routing.trusts)
 	req.client, req.address, req.chain, req.scheme = o.Client, o.Client.String(), o.Chain, o.Scheme
 }
+
+// hstsHeader returns the value of Strict-Transport-Security for the response, which is "" unless the client used https and
+// a host of ours.
+func (req *request) hstsHeader() string {
+	if req.scheme != "https" || !req.routing.hasHost(req.host) {
+		return ""
+	}
+	return req.routing.hsts
+}

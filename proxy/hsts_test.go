@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/hsts"
 )
 
 // TestHSTS_OnEveryResponse checks that every response of our hosts has the header, in place of the upstream's, and that
@@ -97,18 +98,18 @@ func TestHSTS_BehindTrustedProxy(t *testing.T) {
 // TestHSTS_Settings checks the header for each setting. Without one, the upstream's header is forwarded.
 func TestHSTS_Settings(t *testing.T) {
 	for _, c := range []struct {
-		hsts         HSTS
+		hsts         hsts.Settings
 		public, want string
 	}{
-		{HSTS{MaxAge: aYear}, "https://login.example.com", "max-age=31536000"},
-		{HSTS{MaxAge: time.Second}, "https://login.example.com", "max-age=1"},
-		{HSTS{MaxAge: 2 * aYear, IncludeSubdomains: true, Preload: true}, "https://login.example.com", "max-age=63072000; includeSubDomains; preload"},
-		{HSTS{}, "https://login.example.com", ""},
-		{HSTS{MaxAge: aYear}, "https://localhost:8443", ""},
-		{HSTS{MaxAge: aYear}, "https://login.localhost", ""},
-		{HSTS{MaxAge: aYear}, "http://localhost:8080", ""},
-		{HSTS{MaxAge: aYear}, "https://192.0.2.1", ""},
-		{HSTS{MaxAge: aYear}, "https://[2001:db8::1]", ""},
+		{hsts.Settings{MaxAge: hsts.Year}, "https://login.example.com", "max-age=31536000"},
+		{hsts.Settings{MaxAge: time.Second}, "https://login.example.com", "max-age=1"},
+		{hsts.Settings{MaxAge: 2 * hsts.Year, IncludeSubdomains: true, Preload: true}, "https://login.example.com", "max-age=63072000; includeSubDomains; preload"},
+		{hsts.Settings{}, "https://login.example.com", ""},
+		{hsts.Settings{MaxAge: hsts.Year}, "https://localhost:8443", ""},
+		{hsts.Settings{MaxAge: hsts.Year}, "https://login.localhost", ""},
+		{hsts.Settings{MaxAge: hsts.Year}, "http://localhost:8080", ""},
+		{hsts.Settings{MaxAge: hsts.Year}, "https://192.0.2.1", ""},
+		{hsts.Settings{MaxAge: hsts.Year}, "https://[2001:db8::1]", ""},
 	} {
 		public, err := url.Parse(c.public)
 		if err != nil {
@@ -118,11 +119,11 @@ func TestHSTS_Settings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.hsts.header(public, host); got != c.want {
+		if got := c.hsts.Header(public, host); got != c.want {
 			t.Errorf("%+v at %s: %q, want %q", c.hsts, c.public, got, c.want)
 		}
 	}
-	w := newWorld(t, func(s *Settings) { s.HSTS = HSTS{} })
+	w := newWorld(t, func(s *Settings) { s.HSTS = hsts.Settings{} })
 	w.setUpstream(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Strict-Transport-Security", "max-age=5")
 	})

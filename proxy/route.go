@@ -172,7 +172,7 @@ func compileRules(s Settings) (*routing, error) {
 	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	rt.hsts = s.HSTS.header(public, rt.host)
+	rt.hsts = s.HSTS.Header(public, rt.host)
 	for _, text := range s.TrustedProxies {
 		p, err := parseTrusted(text)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/hsts"
 )
 
 // Settings are the parts of the configuration that say which applications there are and who may reach them. They are
@@ -22,7 +23,7 @@ type Settings struct {
 	TrustedProxies  []string        `yaml:"trusted_proxies" doc:"networks (CIDR) whose X-Forwarded-For, X-Forwarded-Proto and PROXY protocol are trusted, and who may ask at /.sallyport/check; none by default"`
 	ForwardAuth     ForwardAuth     `yaml:"forward_auth" doc:"how proxies of trusted_proxies ask at /.sallyport/check whether a request is allowed"`
 	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the headers by which an upstream learns who is calling"`
-	HSTS            HSTS            `yaml:"hsts" doc:"tells browsers to use https alone"`
+	HSTS            hsts.Settings   `yaml:"hsts" doc:"tells browsers to use https alone"`
 	TrustGroupNames bool            `yaml:"trust_group_names" doc:"let rules name groups by name alone; whoever may rename groups then decides who is let in"`
 	Limits          Limits          `yaml:"-"` // from the section limits, which config shares between this package and listen
 	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
@@ -78,7 +79,7 @@ type IdentityHeaders struct {
 
 // Defaults returns what absent keys mean.
 func Defaults() Settings {
-	return Settings{Limits: defaultLimits, HSTS: HSTS{MaxAge: aYear}, IdentityHeaders: IdentityHeaders{
+	return Settings{Limits: defaultLimits, HSTS: hsts.Settings{MaxAge: hsts.Year}, IdentityHeaders: IdentityHeaders{
 		User:      "X-Forwarded-User",
 		Email:     "X-Forwarded-Email",
 		Name:      "X-Forwarded-Preferred-Username",
@@ -102,7 +103,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 	if _, err := readSecret(s.ForwardAuth.SecretFile); err != nil {
 		fault("forward_auth.secret_file", err.Error())
 	}
-	s.HSTS.check(func(path, problem string) { fault(join("hsts", path), problem) })
+	s.HSTS.Check(func(path, problem string) { fault(join("hsts", path), problem) })
 	if len(s.Routes) == 0 {
 		fault("routes", "there are no routes; write at least one with name, host, upstream and policy")
 	}
@@ -256,7 +257,7 @@ func parsePublicURL(text string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && isLocal(host)) {
+	if u.Scheme != "https" && !(u.Scheme == "http" && canonical.IsLocal(host)) {
 		return nil, fmt.Errorf("browsers keep the session's cookie over https only; write https:// (http:// is for localhost alone)")
 	}
 	origin := &url.URL{Scheme: u.Scheme, Host: host}
@@ -265,9 +266,6 @@ func parsePublicURL(text string) (*url.URL, error) {
 	}
 	return origin, nil
 }
-
-// isLocal reports whether host is reachable from this machine alone.
-func isLocal(host string) bool { return host == "localhost" || strings.HasSuffix(host, ".localhost") }
 
 func defaultPort(scheme string) string {
 	if scheme == "https" {

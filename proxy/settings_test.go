@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sallyport/policy"
+	"sallyport/proxy/internal/hsts"
 )
 
 // faultsOf returns what Check reports, each fault as "path: problem".
@@ -56,8 +57,10 @@ func TestSettings_Check(t *testing.T) {
 		{"hsts_below_a_second", func(s *Settings) { s.HSTS.MaxAge = time.Millisecond }, "hsts.max_age", "8760h"},
 		{"hsts_negative", func(s *Settings) { s.HSTS.MaxAge = -time.Hour }, "hsts.max_age", "8760h"},
 		{"hsts_preload_without_subdomains", func(s *Settings) { s.HSTS.Preload = true }, "hsts.preload", "include_subdomains: true"},
-		{"hsts_preload_for_a_day", func(s *Settings) { s.HSTS = HSTS{MaxAge: 24 * time.Hour, IncludeSubdomains: true, Preload: true} }, "hsts.preload", "8760h or more"},
-		{"hsts_subdomains_without_max_age", func(s *Settings) { s.HSTS = HSTS{IncludeSubdomains: true} }, "hsts.include_subdomains", "max_age"},
+		{"hsts_preload_for_a_day", func(s *Settings) {
+			s.HSTS = hsts.Settings{MaxAge: 24 * time.Hour, IncludeSubdomains: true, Preload: true}
+		}, "hsts.preload", "8760h or more"},
+		{"hsts_subdomains_without_max_age", func(s *Settings) { s.HSTS = hsts.Settings{IncludeSubdomains: true} }, "hsts.include_subdomains", "max_age"},
 		{"no_routes", func(s *Settings) { s.Routes = nil }, "routes", "at least one"},
 		{"no_name", func(s *Settings) { s.Routes[0].Name = "" }, "routes[0].name", "lower-case"},
 		{"reserved_name", func(s *Settings) { s.Routes[0].Name = "_none" }, "routes[0].name", "lower-case"},

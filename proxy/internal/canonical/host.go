@@ -106,3 +106,6 @@ func isHostName(name string) bool {
 	}
 	return label > 0
 }
+
+// IsLocal reports whether a canonical host is reachable from its own machine alone.
+func IsLocal(host string) bool { return host == "localhost" || strings.HasSuffix(host, ".localhost") }

@@ -1,4 +1,5 @@
-package proxy
+// Package hsts says what Strict-Transport-Security tells browsers (RFC 6797).
+package hsts
 
 import (
 	"fmt"
@@ -7,34 +8,38 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sallyport/proxy/internal/canonical"
 )
 
-// HSTS is the setting of Strict-Transport-Security (RFC 6797). A browser that received it uses https alone until max_age
-// has passed.
-type HSTS struct {
+// Settings are the setting of Strict-Transport-Security. A browser that received it uses https alone until max_age has
+// passed.
+type Settings struct {
 	MaxAge            time.Duration `yaml:"max_age" doc:"how long browsers use https alone after a response; 0s: no header is sent. To take it back, write 1s for as long as it was"`
 	IncludeSubdomains bool          `yaml:"include_subdomains" doc:"for all names below the hosts too, whoever serves them"`
 	Preload           bool          `yaml:"preload" doc:"consent to the lists built into browsers; removal from them takes months"`
 }
 
-const aYear = 365 * 24 * time.Hour
+// Year is the usual max_age.
+const Year = 365 * 24 * time.Hour
 
-func (s HSTS) check(fault func(path, problem string)) {
+// Check reports every fault of s by its path.
+func (s Settings) Check(fault func(path, problem string)) {
 	switch {
 	case s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < time.Second:
 		fault("max_age", fmt.Sprintf("%s is shorter than the second that browsers count in; write a duration such as 8760h, or 0s for no header", s.MaxAge))
-	case s.Preload && (!s.IncludeSubdomains || s.MaxAge < aYear):
+	case s.Preload && (!s.IncludeSubdomains || s.MaxAge < Year):
 		fault("preload", "browsers accept this only with include_subdomains: true and a max_age of 8760h or more; write them too")
 	case s.IncludeSubdomains && s.MaxAge == 0:
 		fault("include_subdomains", "has no effect without max_age; write one such as 8760h")
 	}
 }
 
-// header returns the value of the header, or "" if none must be sent. On a developer's own machine the header would hold
+// Header returns the value of the header, or "" if none must be sent. On a developer's own machine the header would hold
 // for everything else that is served there, so it is not sent.
-func (s HSTS) header(public *url.URL, host string) string {
+func (s Settings) Header(public *url.URL, host string) string {
 	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if s.MaxAge == 0 || public.Scheme != "https" || err == nil || isLocal(host) {
+	if s.MaxAge == 0 || public.Scheme != "https" || err == nil || canonical.IsLocal(host) {
 		return ""
 	}
 	value := "max-age=" + strconv.Itoa(int(s.MaxAge/time.Second))
@@ -45,13 +50,4 @@ func (s HSTS) header(public *url.URL, host string) string {
 		value += "; preload"
 	}
 	return value
-}
-
-// hstsHeader returns the value of the header for the response, which is "" unless the client used https and a host of
-// ours.
-func (req *request) hstsHeader() string {
-	if req.scheme != "https" || !req.routing.hasHost(req.host) {
-		return ""
-	}
-	return req.routing.hsts
 }
