@@ -3,7 +3,9 @@ package proxy_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"sallyport/audit"
 	"sallyport/policy"
 	"sallyport/proxy"
+	"sallyport/session"
 )
 
 const codeURL = "https://" + loginHost + "/.sallyport/breakglass"
@@ -255,6 +258,85 @@ func TestBreakGlass_ReplacesSession(t *testing.T) {
 	}
 	if p := g.open("https://login.example.com/"); strings.Contains(p.body, banner) {
 		t.Error("after a login the pages still have the banner")
+	}
+}
+
+// TestBreakGlass_YieldsToLogin checks that a login which began before the code was entered, in another tab, does not end in
+// the break-glass session.
+func TestBreakGlass_YieldsToLogin(t *testing.T) {
+	h := newEnv(t)
+	g := h.browser(h.alice)
+	callback := g.until("https://login.example.com/", "/.sallyport/callback?")
+	g.breakIn("alice@example.com")
+	if p := g.open(callback); p.StatusCode != 200 || strings.Contains(p.body, banner) {
+		t.Errorf("%d %s", p.StatusCode, p.body)
+	}
+	if list := h.sessions.List(); len(list) != 1 || list[0].IsBreakGlass() || list[0].Subject == "" {
+		t.Errorf("%+v", list)
+	}
+}
+
+// TestBreakGlass_NotFromStaleMemory checks that no session begins while it cannot be told whether its user is active, and
+// that the code can be entered again then.
+func TestBreakGlass_NotFromStaleMemory(t *testing.T) {
+	for name, stop := range map[string]func(h *env){
+		"directory": func(h *env) { h.stopDirectory() },
+		"record":    func(h *env) { h.record.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newEnv(t)
+			code := h.arm("alice@example.com")
+			stop(h)
+			g := h.browser(h.alice)
+			if p := g.enter(code, "/"); p.StatusCode != 503 || p.Header.Get("Retry-After") == "" || g.cookie(loginHost, sessionCookie) != "" || len(h.sessions.List()) != 0 {
+				t.Errorf("%d, %d sessions: %s", p.StatusCode, len(h.sessions.List()), p.body)
+			}
+			if !h.admin.BreakGlassArmed() {
+				t.Error("the code was used up")
+			}
+		})
+	}
+}
+
+// TestBreakGlass_EndsByItself checks that the time that was armed ends a live stream, however much it carries.
+func TestBreakGlass_EndsByItself(t *testing.T) {
+	h := newEnv(t)
+	s := h.newSettings()
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			io.WriteString(w, "data: tick\n\n")
+			w.(http.Flusher).Flush()
+			time.Sleep(10 * time.Millisecond)
+		}
+	}))
+	defer endless.Close()
+	s.Routes[0].Upstream = proxy.Upstreams{endless.URL}
+	if err := h.proxy.Load(s); err != nil {
+		t.Fatal(err)
+	}
+	u, ok := h.directory.Lookup(h.alice.OID)
+	if !ok {
+		t.Fatal("there is no alice")
+	}
+	began, err := h.sessions.BeginBreakGlass(t.Context(), session.Session{User: u.ID, UserName: u.UserName, Epoch: u.Epoch}, "drill", time.Now().Add(3*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := h.browser(h.alice)
+	g.plant(appHost, sessionCookie, must[string](t)(h.sessions.NewToken(t.Context(), began.ID, appHost)))
+	resp := must[*http.Response](t)(g.client.Get("https://app.example.com/"))
+	if resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil || n == 0 { // the client gives up after 20 seconds
+		t.Errorf("the stream ends after %d bytes, %v", n, err)
+	}
+	resp.Body.Close()
+	if p := g.ask("GET", "https://app.example.com/", nil); p.StatusCode != 401 {
+		t.Errorf("afterwards the session gives %d", p.StatusCode)
+	}
+	if cuts := h.events(audit.KindCut); len(cuts) != 1 || !strings.Contains(cuts[0], `"reason":"session_expired"`) {
+		t.Errorf("%q", cuts)
 	}
 }
 

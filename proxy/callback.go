@@ -179,10 +179,11 @@ func demandBy(f oidc.Flow) policy.Login {
 
 // sessionOfOtherTab returns the browser's session if it belongs to the same user and is not the one that the browser had
 // when the login began: a login in another tab came first. Times would not tell: that tab's session may begin before the
-// request arrives that begins this login, and yet after the browser sent it.
+// request arrives that begins this login, and yet after the browser sent it. A break-glass session began by no login, and
+// gives way to one.
 func (p *Proxy) sessionOfOtherTab(r *http.Request, req *request, f flow.Flow, user *directory.User) *session.Session {
 	current := p.browserSession(r, req)
-	if current == nil || current.ID == f.Had || current.User != user.ID || current.Epoch != user.Epoch {
+	if current == nil || current.ID == f.Had || current.User != user.ID || current.Epoch != user.Epoch || current.IsBreakGlass() {
 		return nil
 	}
 	return current
