@@ -335,7 +335,7 @@ func TestBreakGlass_EndsByItself(t *testing.T) {
 	if p := g.ask("GET", "https://app.example.com/", nil); p.StatusCode != 401 {
 		t.Errorf("afterwards the session gives %d", p.StatusCode)
 	}
-	if cuts := h.events(audit.KindCut); len(cuts) != 1 || !strings.Contains(cuts[0], `"reason":"session_expired"`) {
+	if cuts := h.events(audit.KindCut); len(cuts) != 1 || !strings.Contains(cuts[0], `"reason":"session_expired"`) || !strings.Contains(cuts[0], `"session":"break-glass"`) {
 		t.Errorf("%q", cuts)
 	}
 }

@@ -136,17 +136,12 @@ func (p *Proxy) recordDecision(req *request, out outcome) *denial {
 	return out.denial
 }
 
-// decisionDetail returns what the decision would be if rules in report mode counted, which front proxy asked, and whether
-// the session is a break-glass one.
+// decisionDetail returns what the decision would be if rules in report mode counted, and which front proxy asked.
 func decisionDetail(req *request, out outcome) map[string]string {
-	breakGlass := req.caller != nil && req.caller.session.IsBreakGlass()
-	if out.decision.Report == nil && req.authClient == nil && !breakGlass {
+	if out.decision.Report == nil && req.authClient == nil {
 		return nil
 	}
 	detail := map[string]string{}
-	if breakGlass {
-		detail["session"] = "break-glass"
-	}
 	if report := out.decision.Report; report != nil {
 		detail["report_decision"], detail["report_rule"], detail["report_reason"] = decisionDeny, report.Rule, string(report.Reason)
 		if report.Allow {
@@ -159,12 +154,18 @@ func decisionDetail(req *request, out outcome) map[string]string {
 	return detail
 }
 
-// setCaller writes into an event who made the request.
+// setCaller writes into an event who made the request, and whether by a break-glass session.
 func (p *Proxy) setCaller(e *audit.Event, req *request) {
 	switch c := req.caller; {
 	case c == nil:
 	case c.session != nil:
 		e.User, e.UserName, e.Session = c.session.User, c.session.UserName, c.session.ID
+		if c.session.IsBreakGlass() {
+			if e.Detail == nil {
+				e.Detail = map[string]string{}
+			}
+			e.Detail["session"] = "break-glass"
+		}
 	case c.app() != "":
 		e.UserName = appName(c.app())
 	default:
