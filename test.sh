@@ -3,7 +3,7 @@
 #
 # go           every Go test, under the race detector
 # tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
-# browser      the demo, signing in with many tabs and frames, and signing out, in a real Chromium
+# browser      the demo, signing in with many tabs and frames, signing out, and break-glass, in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be rejected
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
 # conformance  SCIM suites and libraries of other projects against a running server;
