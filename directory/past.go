@@ -241,6 +241,20 @@ func (p *Past) Members(group string) (members []Member) {
 	return members
 }
 
+// NameOf returns the userName of a member, or the displayName of one that is a group.
+func (p *Past) NameOf(m Member) string {
+	if m.IsGroup {
+		if g, ok := p.groups[m.ID]; ok {
+			return g.DisplayName
+		}
+		return ""
+	}
+	if u, ok := p.ByID(m.ID); ok {
+		return u.UserName
+	}
+	return ""
+}
+
 // Membership is a membership, and who began it.
 type Membership struct {
 	Member

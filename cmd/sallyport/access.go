@@ -56,6 +56,7 @@ func addScopeFlags(c *cobra.Command, ask *reachRequest) {
 	c.Flags().StringVar(&ask.Method, "method", "", "the `METHOD` of the requests; any when absent")
 	c.Flags().StringVar(&ask.Path, "path", "", "the `PATH` of the requests; any when absent")
 	c.Flags().StringVar(&ask.Address, "from", "", "the `ADDRESS` of the client; any when absent")
+	addAtFlag(c, &ask.At, "who the users were at a `TIME`, by today's rules")
 }
 
 func printReach(cmd *cobra.Command, path string, ask reachRequest) error {
@@ -67,10 +68,19 @@ func printReach(cmd *cobra.Command, path string, ask reachRequest) error {
 		return err
 	}
 	var list []access.Reach
-	if err := client.call(cmd.Context(), http.MethodPost, path, ask, &list); err != nil {
+	var past pastReach
+	t := table{heads: []string{"route", "caller", "by"}}
+	if ask.At == nil {
+		err = client.call(cmd.Context(), http.MethodPost, path, ask, &list)
+		t.values = list
+	} else {
+		err = client.call(cmd.Context(), http.MethodPost, path, ask, &past)
+		list, t.values = past.Reaches, past
+	}
+	if err != nil {
 		return err
 	}
-	t := table{heads: []string{"route", "caller", "by"}, values: list}
+	past.AsOf.note(cmd)
 	for _, reach := range list {
 		t.rows = append(t.rows, []string{reach.Route, reach.Caller(), reach.String()})
 	}

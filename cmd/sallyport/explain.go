@@ -22,7 +22,8 @@ func explainCommand() *cobra.Command {
 		Short: "Say whether a caller may make a request, and why",
 		Long: "Say whether a caller may make a request, and why: who the caller is, which route receives the request, how each rule\n" +
 			"applies, and what would change the decision. It is decided as the proxy decides it, by the rules and the directory of\n" +
-			"the running server, for somebody who signed in just now unless --signed-in and the claims say how. --request ID prints what was decided then about a request, by\n" +
+			"the running server, for somebody who signed in just now unless --signed-in and the claims say how. --at TIME takes the users and groups\n" +
+			"as they were then; the rules are those in force now. --request ID prints what was decided then about a request, by\n" +
 			"the number on the page that its sender saw. Exits with 2 if the request would be denied, or was.",
 		Example: "  sallyport explain --user ada@example.com https://grafana.example.com/d/1\n" +
 			"  sallyport explain --app 00000000-0000-0000-0000-000000000009 --method POST api.example.com/orders",
@@ -37,10 +38,14 @@ func explainCommand() *cobra.Command {
 	c.Flags().StringVar(&ask.Method, "method", http.MethodGet, "the `METHOD` of the request")
 	c.Flags().StringVar(&ask.Address, "from", "", "the `ADDRESS` of the client")
 	login := addLoginFlags(c)
+	addAtFlag(c, &ask.At, "who the caller was at a `TIME`, by today's rules")
 	recorded := c.Flags().String("request", "", "the `ID` of a request in the record")
 	addOutputFlag(c)
 	c.MarkFlagsMutuallyExclusive("user", "app", "bearer", "anonymous", "request")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if *recorded != "" && ask.At != nil {
+			return errors.New("--at does not go with --request: what was decided about the request is in the record")
+		}
 		if *recorded != "" && len(args) == 0 {
 			return explainRequestID(cmd, *recorded)
 		}
@@ -60,6 +65,9 @@ func explainCommand() *cobra.Command {
 			return errors.New("how somebody signed in goes with --user; a token says it itself")
 		}
 		ask.URL, ask.Login = args[0], login.signIn()
+		if *bearer != "" && ask.At != nil {
+			return errBearerAt
+		}
 		if *bearer != "" {
 			token, err := readToken(cmd, *bearer)
 			if err != nil {
@@ -129,12 +137,13 @@ func explain(cmd *cobra.Command, ask explainRequest) error {
 	if err != nil {
 		return err
 	}
-	var e access.Explanation
+	var e explanation
 	if err := client.call(cmd.Context(), http.MethodPost, "/explain", ask, &e); err != nil {
 		return err
 	}
+	e.AsOf.note(cmd)
 	if format, _ := cmd.Flags().GetString("output"); format == "table" {
-		writeExplanation(cmd.OutOrStdout(), e)
+		writeExplanation(cmd.OutOrStdout(), e.Explanation)
 	} else if err := printTable(cmd, explanationTable(e)); err != nil {
 		return err
 	}
@@ -145,7 +154,7 @@ func explain(cmd *cobra.Command, ask explainRequest) error {
 }
 
 // explanationTable has a row for each rule.
-func explanationTable(e access.Explanation) table {
+func explanationTable(e explanation) table {
 	t := table{heads: []string{"rule", "effect", "mode", "matched", "missed"}, values: e}
 	for _, s := range e.Rules {
 		t.rows = append(t.rows, []string{s.Rule, s.Effect, s.Mode, yesNo(s.Matched), s.Missed})

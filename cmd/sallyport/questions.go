@@ -40,6 +40,13 @@ type explainRequest struct {
 	Address string   `json:"address,omitempty"`
 
 	Login *access.SignIn `json:"login,omitempty"` // of User
+	At    *time.Time     `json:"at,omitempty"`    // nil: now
+}
+
+// explanation is the body of the response to explain.
+type explanation struct {
+	access.Explanation
+	AsOf *asOfFacts `json:"as_of,omitempty"` // of a request at another time than now
 }
 
 func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
@@ -53,9 +60,13 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 	if err := q.directory.Fresh(); err != nil {
 		return nil, fmt.Errorf("every request is denied for directory_stale: %w", err)
 	}
-	in := access.Circumstances{Time: time.Now().UTC(), Address: body.Address, Organization: q.directory, Grants: q.grants.Of, Groups: q.directory.Groups()}
+	then, err := q.asOf(ctx, actor, body.At)
+	if err != nil {
+		return nil, err
+	}
+	in := access.Circumstances{Time: then.time, Address: body.Address, Organization: then, Grants: then.grants, Groups: then.Groups()}
 	body.Login.Set(&in)
-	caller, err := q.caller(ctx, actor, body, &in)
+	caller, err := q.caller(ctx, then, body, &in)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +74,7 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 	if err != nil {
 		return nil, err
 	}
-	return access.Explain(target, caller, in), nil
+	return explanation{access.Explain(target, caller, in), then.facts}, nil
 }
 
 func checkAddress(text string) error {
@@ -74,11 +85,13 @@ func checkAddress(text string) error {
 }
 
 // caller returns who asks. It sets how a token says that its user signed in.
-func (q *questions) caller(ctx context.Context, actor admin.Actor, body explainRequest, in *access.Circumstances) (access.Caller, error) {
+func (q *questions) caller(ctx context.Context, then asOf, body explainRequest, in *access.Circumstances) (access.Caller, error) {
 	switch {
 	case body.User != "":
-		u, err := q.user(ctx, actor, body.User)
+		u, err := then.user(body.User)
 		return access.Caller{User: u}, err
+	case body.Bearer != "" && body.At != nil:
+		return access.Caller{}, errBearerAt
 	case body.Bearer != "":
 		return q.bearer(ctx, body.Bearer, in)
 	}
@@ -132,17 +145,32 @@ type reachRequest struct {
 	Method  string `json:"method,omitempty"`
 	Path    string `json:"path,omitempty"`
 	Address string `json:"address,omitempty"`
+
+	At *time.Time `json:"at,omitempty"` // nil: now
 }
 
-func (q *questions) scope(b reachRequest) access.Scope {
-	return access.Scope{Method: b.Method, Path: b.Path, Address: b.Address, Time: time.Now().UTC(), Organization: q.directory, Grants: q.grants.Of}
+// pastReach is the body of the response to a question about another time than now.
+type pastReach struct {
+	AsOf    *asOfFacts     `json:"as_of"`
+	Reaches []access.Reach `json:"reaches"`
+}
+
+// reaches returns the body of a response.
+func (a asOf) reaches(list []access.Reach) any {
+	if list == nil {
+		list = []access.Reach{}
+	}
+	if a.facts != nil {
+		return pastReach{a.facts, list}
+	}
+	return list
 }
 
 // maxReaches bounds how many entries the response to who has, and how many callers that to diff.
 const maxReaches = 1_000_000
 
 // who responds with everybody who reaches one route, or each of them.
-func (q *questions) who(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+func (q *questions) who(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
 	body, err := decodeReach(r)
 	if err != nil {
 		return nil, err
@@ -151,14 +179,15 @@ func (q *questions) who(_ context.Context, _ admin.Actor, r *http.Request) (any,
 	if err != nil {
 		return nil, err
 	}
-	list, ok := access.WhoAtMost(maxReaches, routes, q.directory.Users(), q.scope(body))
+	then, err := q.asOf(ctx, actor, body.At)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := access.WhoAtMost(maxReaches, routes, then.Users(), then.scope(body))
 	if !ok {
 		return nil, fmt.Errorf("more than %d callers reach the routes; ask about one with --route, or say more of the requests", maxReaches)
 	}
-	if list == nil {
-		list = []access.Reach{}
-	}
-	return list, nil
+	return then.reaches(list), nil
 }
 
 // routesFor returns the routes that a question is about. A route that receives no requests for its path is an error.
@@ -204,15 +233,15 @@ func (q *questions) what(ctx context.Context, actor admin.Actor, r *http.Request
 	if err != nil {
 		return nil, err
 	}
-	u, err := q.user(ctx, actor, body.User)
+	then, err := q.asOf(ctx, actor, body.At)
 	if err != nil {
 		return nil, err
 	}
-	list := access.What(q.rules().Routes(), u, q.scope(body))
-	if list == nil {
-		list = []access.Reach{}
+	u, err := then.user(body.User)
+	if err != nil {
+		return nil, err
 	}
-	return list, nil
+	return then.reaches(access.What(q.rules().Routes(), u, then.scope(body))), nil
 }
 
 // diffRequest asks what the rules in New change against those in Old, or against those in force if Old is "".
@@ -221,7 +250,7 @@ type diffRequest struct {
 	NewName, New string
 }
 
-func (q *questions) diff(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+func (q *questions) diff(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
 	body, err := decodeBody[diffRequest](r)
 	if err != nil {
 		return nil, err
@@ -236,7 +265,7 @@ func (q *questions) diff(_ context.Context, _ admin.Actor, r *http.Request) (any
 	if err != nil {
 		return nil, err
 	}
-	list := access.Diff(before.Routes(), after.Routes(), q.directory.Users(), q.scope(reachRequest{}))
+	list := access.Diff(before.Routes(), after.Routes(), q.directory.Users(), q.present(ctx, actor).scope(reachRequest{}))
 	if list == nil {
 		list = []access.Difference{}
 	}
@@ -299,7 +328,7 @@ func (q *questions) runTests(ctx context.Context, actor admin.Actor, settings pr
 }
 
 // lint responds with what the directory shows about the rules of a file.
-func (q *questions) lint(_ context.Context, _ admin.Actor, r *http.Request) (any, error) {
+func (q *questions) lint(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
 	body, err := decodeBody[namedText](r)
 	if err != nil {
 		return nil, err
@@ -312,7 +341,7 @@ func (q *questions) lint(_ context.Context, _ admin.Actor, r *http.Request) (any
 	if err != nil {
 		return nil, err
 	}
-	s := access.Subject{Policies: parsed.Settings.Policies, Routes: rules.Routes(), Groups: q.directory.Groups(), Users: q.directory.Users(), Scope: q.scope(reachRequest{})}
+	s := access.Subject{Policies: parsed.Settings.Policies, Routes: rules.Routes(), Groups: q.directory.Groups(), Users: q.directory.Users(), Scope: q.present(ctx, actor).scope(reachRequest{})}
 	for _, route := range parsed.Settings.Routes {
 		s.Uses = append(s.Uses, route.Policy)
 	}

@@ -121,6 +121,13 @@ func confirm(cmd *cobra.Command, yes bool, what, name string) error {
 }
 
 func (c *control) user(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	at, past, err := timeOf(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case past:
+		return c.admin.UserAt(ctx, actor, r.PathValue("user"), at)
+	}
 	return c.admin.User(ctx, actor, r.PathValue("user"))
 }
 
@@ -130,6 +137,13 @@ func (c *control) removeUser(ctx context.Context, actor admin.Actor, r *http.Req
 }
 
 func (c *control) group(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	at, past, err := timeOf(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case past:
+		return c.admin.GroupAt(ctx, actor, r.PathValue("group"), at)
+	}
 	return c.admin.Group(ctx, actor, r.PathValue("group"))
 }
 

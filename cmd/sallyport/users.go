@@ -13,22 +13,27 @@ import (
 
 func usersCommand() *cobra.Command {
 	c := &cobra.Command{Use: "users", Short: "List, show, suspend, unsuspend and remove users"}
-	heads := []string{"id", "userName", "externalId", "name", "active", "suspended"}
-	row := func(u admin.User) []string {
-		suspended := u.Suspended
-		if u.Deleted {
-			suspended += " (deleted)"
-		}
-		active := strconv.FormatBool(u.Active)
-		if u.Damaged {
-			active = "damaged"
-		}
-		return []string{u.ID, u.UserName, u.ExternalID, u.Name, active, suspended}
-	}
-	c.AddCommand(listCommand("list", "List the users that the identity provider pushed, and deleted ones who are suspended", "/users", heads, row),
-		showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "/users/", heads, row),
+	c.AddCommand(listCommand("list", "List the users that the identity provider pushed, and deleted ones who are suspended", "/users", userHeads(), userRow),
+		showAtCommand(showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "/users/", userHeads(), userRow),
+			"the user as they were at a `TIME`", showPastUser),
 		suspendCommand(), unsuspendCommand(), removeUserCommand())
 	return c
+}
+
+func userHeads() []string {
+	return []string{"id", "userName", "externalId", "name", "active", "suspended"}
+}
+
+func userRow(u admin.User) []string {
+	suspended := u.Suspended
+	if u.Deleted {
+		suspended += " (deleted)"
+	}
+	active := strconv.FormatBool(u.Active)
+	if u.Damaged {
+		active = "damaged"
+	}
+	return []string{u.ID, u.UserName, u.ExternalID, u.Name, active, suspended}
 }
 
 func groupsCommand() *cobra.Command {
@@ -36,7 +41,8 @@ func groupsCommand() *cobra.Command {
 	heads := []string{"id", "name", "externalId", "members"}
 	row := func(g admin.Group) []string { return []string{g.ID, g.Name, g.ExternalID, strconv.Itoa(g.Members)} }
 	c.AddCommand(listCommand("list", "List the groups that the identity provider pushed", "/groups", heads, row),
-		showCommand("show GROUP", "Show a group, by name, externalId or id", "/groups/", heads, row), removeGroupCommand())
+		showAtCommand(showCommand("show GROUP", "Show a group, by name, externalId or id", "/groups/", heads, row),
+			"the group's members at a `TIME`, since when, and who made them members", showPastGroup), removeGroupCommand())
 	return c
 }
 
