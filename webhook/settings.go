@@ -1,0 +1,157 @@
+package webhook
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The events that Sallyport tells of. Each has data of its own, which docs/webhooks.md describes.
+const (
+	RequestMade    = "request.made"    // somebody asks for access
+	RequestDecided = "request.decided" // a request was approved, denied, withdrawn, or has expired
+	GrantRevoked   = "grant.revoked"   // somebody ended a grant before its time
+)
+
+// testEvent is sent by [Sender.Test] alone, to every endpoint.
+const testEvent = "test"
+
+// Events returns the events that an endpoint may choose from.
+func Events() []string { return []string{RequestMade, RequestDecided, GrantRevoked} }
+
+// maxEndpoints is how many endpoints a configuration may name.
+const maxEndpoints = 10
+
+// Settings are the settings of one endpoint.
+type Settings struct {
+	Name       string   `yaml:"name" doc:"in logs and for webhook test; the host of the URL by default"`
+	URL        URL      `yaml:"url" doc:"where events are posted; https, or http on localhost"`
+	SecretFile string   `yaml:"secret_file" kind:"file" doc:"a file with the secret that signs what is sent: whsec_ and base64"`
+	Events     []string `yaml:"events" doc:"the events to send; all by default"`
+	CAFile     string   `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the receiver's, instead of the system's"`
+}
+
+// URL is the address of an endpoint. Some receivers know the sender by a secret in it, so it is never printed.
+type URL string
+
+const redacted = "[secret]"
+
+// String keeps the address out of text.
+func (URL) String() string { return redacted }
+
+// GoString keeps the address out of %#v.
+func (URL) GoString() string { return redacted }
+
+// MarshalText keeps the address out of JSON and YAML.
+func (URL) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue keeps the address out of slog.
+func (URL) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// parse returns the address, or an error that does not show it.
+func (u URL) parse() (*url.URL, error) {
+	parsed, err := url.Parse(string(u))
+	switch {
+	case u == "":
+		return nil, errors.New("is missing; write where events are posted, such as https://hooks.example.com/sallyport")
+	case err != nil || parsed.Host == "" || parsed.Hostname() == "":
+		return nil, errors.New("is not a URL with a scheme and a host; write one such as https://hooks.example.com/sallyport")
+	case parsed.User != nil:
+		return nil, errors.New("has a user or a password in it; leave them out, since the signature shows who sends")
+	case parsed.Fragment != "" || strings.HasSuffix(string(u), "#"):
+		return nil, errors.New("has a fragment, which is never sent; leave out # and what comes after it")
+	case parsed.Scheme == "https", parsed.Scheme == "http" && isLocal(parsed.Hostname()):
+		return parsed, nil
+	case parsed.Scheme == "http":
+		return nil, errors.New("would be sent in the clear; write https:// (http:// is for localhost alone)")
+	}
+	return nil, errors.New("is neither https nor http; write https://")
+}
+
+// isLocal reports whether host is on this machine.
+func isLocal(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+}
+
+// name returns the name of the endpoint.
+func (s Settings) name() string {
+	if u, err := s.URL.parse(); s.Name == "" && err == nil {
+		return strings.ToLower(u.Hostname())
+	}
+	return s.Name
+}
+
+var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+
+// Check reports the faults in the settings of all endpoints, at paths such as [0].url.
+func Check(all []Settings, fault func(path, problem string)) {
+	if len(all) > maxEndpoints {
+		fault(fmt.Sprintf("[%d]", maxEndpoints), fmt.Sprintf("is one webhook too many; write at most %d", maxEndpoints))
+	}
+	for i, s := range all {
+		under := func(key, problem string) { fault(fmt.Sprintf("[%d]%s", i, key), problem) }
+		s.check(under)
+		first := slices.IndexFunc(all, func(other Settings) bool { return other.name() == s.name() })
+		if first < i && s.name() != "" {
+			under("", fmt.Sprintf("has the name %q, as webhooks[%d] has; give each a name of its own (the host of the URL is the default)", s.name(), first))
+		}
+	}
+}
+
+// check reports the faults in the settings of one endpoint.
+func (s Settings) check(fault func(path, problem string)) {
+	if s.Name != "" && !namePattern.MatchString(s.Name) {
+		fault(".name", fmt.Sprintf("%q is not a name; write up to 63 lower-case letters, digits, dashes and dots", s.Name))
+	}
+	if _, err := s.URL.parse(); err != nil {
+		fault(".url", err.Error())
+	}
+	if s.SecretFile == "" {
+		fault(".secret_file", "is missing; write the path of a file that holds the secret; "+howToMakeSecret)
+	} else if _, err := readSecrets(s.SecretFile); err != nil {
+		fault(".secret_file", err.Error())
+	}
+	s.checkEvents(fault)
+	if _, err := certPool(s.CAFile); err != nil {
+		fault(".ca_file", err.Error())
+	}
+}
+
+func (s Settings) checkEvents(fault func(path, problem string)) {
+	if s.Events != nil && len(s.Events) == 0 {
+		fault(".events", "is empty, so that nothing would be sent; leave it out for all events")
+	}
+	for i, event := range s.Events {
+		path := fmt.Sprintf(".events[%d]", i)
+		switch {
+		case !slices.Contains(Events(), event):
+			fault(path, fmt.Sprintf("%q is no event; the events are %s", event, strings.Join(Events(), ", ")))
+		case slices.Index(s.Events, event) < i:
+			fault(path, fmt.Sprintf("%q is there already; write it once", event))
+		}
+	}
+}
+
+// certPool returns the certificates in the file at path; nil, which means those of the system, if path is empty.
+func certPool(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", path)
+	}
+	return pool, nil
+}
