@@ -22,6 +22,7 @@ import (
 	"sallyport/proxy"
 	"sallyport/scim"
 	"sallyport/session"
+	"sallyport/webhook"
 )
 
 // File is a configuration file.
@@ -30,16 +31,17 @@ type File struct {
 
 	Tests []access.Case `yaml:"tests" doc:"decisions that the rules must come to; a reload that changes one is refused"`
 
-	Listen  listen.Settings  `yaml:"listen" doc:"the addresses to listen on"`
-	TLS     listen.TLS       `yaml:"tls" doc:"how the public and scim listeners speak TLS"`
-	Limits  Limits           `yaml:"limits" doc:"how much is accepted at once"`
-	Store   Store            `yaml:"store" doc:"where users, groups and sessions are stored"`
-	Control Control          `yaml:"control" doc:"how the operator's verbs reach the running server"`
-	OIDC    oidc.Settings    `yaml:"oidc" doc:"the identity provider that signs people in"`
-	Session session.Settings `yaml:"session" doc:"how long people stay signed in"`
-	SCIM    scim.Settings    `yaml:"scim" doc:"what the identity provider pushes"`
-	Audit   audit.Settings   `yaml:"audit" doc:"the record of requests, logins, cuts and changes"`
-	Log     Log              `yaml:"log" doc:"what is written to standard error"`
+	Listen   listen.Settings    `yaml:"listen" doc:"the addresses to listen on"`
+	TLS      listen.TLS         `yaml:"tls" doc:"how the public and scim listeners speak TLS"`
+	Limits   Limits             `yaml:"limits" doc:"how much is accepted at once"`
+	Store    Store              `yaml:"store" doc:"where users, groups and sessions are stored"`
+	Control  Control            `yaml:"control" doc:"how the operator's verbs reach the running server"`
+	OIDC     oidc.Settings      `yaml:"oidc" doc:"the identity provider that signs people in"`
+	Session  session.Settings   `yaml:"session" doc:"how long people stay signed in"`
+	SCIM     scim.Settings      `yaml:"scim" doc:"what the identity provider pushes"`
+	Audit    audit.Settings     `yaml:"audit" doc:"the record of requests, logins, cuts and changes"`
+	Webhooks []webhook.Settings `yaml:"webhooks" doc:"programs that are told of events"`
+	Log      Log                `yaml:"log" doc:"what is written to standard error"`
 
 	History directory.Retention `yaml:"history" doc:"for how long the changes of users, groups and memberships are kept, to tell who had access at a time; such as 400d, or off"`
 }
@@ -291,6 +293,7 @@ func (f *File) check(fault func(path, problem string)) {
 		oidc.WorkloadSettings{Issuer: o.Issuer, CAFile: o.CAFile}.Check(under("scim.oauth"))
 	}
 	f.Audit.Check(under("audit"))
+	webhook.Check(f.Webhooks, under("webhooks"))
 	f.Listen.Check(f.site(), under("listen"))
 	f.TLS.Check(f.site(), under("tls"))
 	f.Limits.Listen.Check(under("limits"))

@@ -146,7 +146,7 @@ func TestExample_CommentedValuesAreValid(t *testing.T) {
 	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	secret := strings.Repeat("x", 64)
 	for name, content := range map[string]string{"secrets/eab": secret, "secrets/front": secret, "secrets/postgres": secret,
-		"idp-ca.pem": ca, "issuer-ca.pem": ca, "oauth-ca.pem": ca} {
+		"secrets/webhook": "whsec_" + secret, "webhook-ca.pem": ca, "idp-ca.pem": ca, "issuer-ca.pem": ca, "oauth-ca.pem": ca} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

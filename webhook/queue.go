@@ -103,9 +103,9 @@ func (q *queue) next(now time.Time) time.Duration {
 // clear drops everything that waits, and returns how much that was.
 func (q *queue) clear() int { return q.clearIf(func(*message) bool { return true }) }
 
-// clearIf drops what waits and drop reports, and returns how much that was.
-func (q *queue) clearIf(drop func(*message) bool) int {
+// clearIf drops what waits and unwanted reports, and returns how much that was.
+func (q *queue) clearIf(unwanted func(*message) bool) int {
 	before := len(q.waiting)
-	q.waiting = slices.DeleteFunc(q.waiting, drop)
+	q.waiting = slices.DeleteFunc(q.waiting, unwanted)
 	return before - len(q.waiting)
 }

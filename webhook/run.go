@@ -16,8 +16,8 @@ func (s *Sender) Run(ctx context.Context) error {
 	var attempts sync.WaitGroup
 	s.sendUntil(ctx.Done(), sending, &attempts)
 	s.beginStop()
-	over := time.AfterFunc(stopTime, abort)
-	defer over.Stop()
+	atLast := time.AfterFunc(stopTime, abort)
+	defer atLast.Stop()
 	s.sendRest(sending, &attempts)
 	abort()
 	attempts.Wait()
@@ -81,7 +81,7 @@ func (s *Sender) finish(q *queue, e *endpoint, m *message, o outcome) {
 	if o.status == http.StatusGone && q.endpoint == e && !q.disabled {
 		q.disabled = true
 		s.log.Error("a webhook is disabled, since its receiver responded with 410 Gone; a reload enables it again", "webhook", e.name)
-		s.giveUp(q, q.clear()+1, "the webhook is disabled")
+		s.drop(q, q.clear()+1, "the webhook is disabled")
 		return
 	}
 	m.attempts++
@@ -89,9 +89,9 @@ func (s *Sender) finish(q *queue, e *endpoint, m *message, o outcome) {
 	case o.err == nil:
 		s.deliveries.WithLabelValues(resultDelivered).Inc()
 	case s.stopping:
-		s.giveUp(q, 1, "the server stops, and the last attempt failed: "+o.err.Error())
+		s.drop(q, 1, "the server stops, and the last attempt failed: "+o.err.Error())
 	case q.disabled || s.queues[e.name] != q:
-		s.giveUp(q, 1, "the webhook is disabled or removed")
+		s.drop(q, 1, "the webhook is disabled or removed")
 	case m.attempts >= maxAttempts:
 		s.deliveries.WithLabelValues(resultAbandoned).Inc()
 		s.log.Error("an event is not delivered to a webhook, since every attempt failed", "webhook", e.name, "event", m.event,
@@ -145,6 +145,6 @@ func (s *Sender) endStop() {
 	defer s.mu.Unlock()
 	s.stopped = true
 	for _, q := range s.queues {
-		s.giveUp(q, q.clear(), "the server stops")
+		s.drop(q, q.clear(), "the server stops")
 	}
 }

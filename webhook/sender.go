@@ -104,21 +104,21 @@ func (s *Sender) Use(endpoints *Endpoints) {
 			q.endpoint.client.CloseIdleConnections()
 		}
 		q.endpoint, q.disabled, q.paused = e, false, time.Time{}
-		s.giveUp(q, q.clearIf(func(m *message) bool { return !e.wants(m.event) }), "the webhook no longer has these events")
+		s.drop(q, q.clearIf(func(m *message) bool { return !e.wants(m.event) }), "the webhook no longer has these events")
 		s.names = append(s.names, e.name)
 		s.queues[e.name] = q
 	}
 	for name, q := range former {
 		if s.queues[name] == nil {
 			q.endpoint.client.CloseIdleConnections()
-			s.giveUp(q, q.clear(), "the webhook was removed from the configuration")
+			s.drop(q, q.clear(), "the webhook was removed from the configuration")
 		}
 	}
 	s.wakeUp()
 }
 
-// giveUp counts and logs n events that are dropped. The caller holds mu.
-func (s *Sender) giveUp(q *queue, n int, why string) {
+// drop counts and logs n events that are dropped. The caller holds mu.
+func (s *Sender) drop(q *queue, n int, why string) {
 	if n == 0 {
 		return
 	}
@@ -187,7 +187,7 @@ func (s *Sender) enqueue(q *queue, m *message) {
 	case q.disabled:
 		s.deliveries.WithLabelValues(resultDropped).Inc()
 	case s.stopped:
-		s.giveUp(q, 1, "the server has stopped")
+		s.drop(q, 1, "the server has stopped")
 	case q.add(m):
 		s.deliveries.WithLabelValues(resultDropped).Inc()
 		s.logFull(q)

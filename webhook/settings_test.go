@@ -113,7 +113,7 @@ func TestSettings_AreNotPrinted(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "url", all[0].URL)
 	key, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(referenceSecret, "whsec_"))
 	printed := fmt.Sprintf("%v %+v %#v %s %x %v %+v %#v %v %+v %#v %s %s", all, all, all, one, one, one, one, one, opened, opened, opened, asJSON, &log)
-	for _, secret := range []string{"hidden", strings.TrimPrefix(referenceSecret, "whsec_"), string(key), fmt.Sprintf("%x", key), fmt.Sprint(key)} {
+	for _, secret := range []string{"hidden", strings.TrimPrefix(referenceSecret, "whsec_"), string(key), fmt.Sprintf("%x", key), fmt.Sprintf("%d", key)} {
 		if strings.Contains(printed, secret) {
 			t.Errorf("%q is in what is printed:\n%s", secret, printed)
 		}

@@ -17,9 +17,11 @@ import (
 	"sallyport/session"
 	"sallyport/store"
 	"sallyport/store/bolt"
+	"sallyport/webhook"
 )
 
-// components are the durable parts: the store, what is read from it into memory, and the audit record.
+// components are the durable parts: the store, what is read from it into memory, and the audit record; and what tells
+// other programs of changes to them.
 type components struct {
 	store        *bolt.Store
 	directory    *directory.Directory
@@ -27,6 +29,7 @@ type components struct {
 	sessions     *session.Sessions
 	grants       *grant.Grants
 	record       *audit.Log
+	webhooks     *webhook.Sender
 	log          *slog.Logger
 }
 
@@ -39,15 +42,27 @@ func openComponents(ctx context.Context, file *config.File, init bool, log *slog
 	if err != nil {
 		return nil, err
 	}
-	c := &components{store: st, log: log}
+	c := &components{store: st, webhooks: webhook.New(log), log: log}
 	if err := c.open(ctx, file); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
 }
 
+// useWebhooks puts the webhooks of a file in force.
+func (c *components) useWebhooks(file *config.File) error {
+	endpoints, err := c.webhooks.Open(file.Webhooks)
+	if err == nil {
+		c.webhooks.Use(endpoints)
+	}
+	return err
+}
+
 // open reads users and sessions concurrently, since that takes most of the time of a start.
 func (c *components) open(ctx context.Context, file *config.File) (err error) {
+	if err := c.useWebhooks(file); err != nil {
+		return err
+	}
 	if c.record, err = audit.Open(file.Audit.File); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
@@ -82,7 +97,7 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	return err
 }
 
-// run keeps memory and the audit record equal to the store until ctx ends.
+// run keeps memory and the audit record equal to the store, and delivers events to webhooks, until ctx ends.
 func (c *components) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.store.Run(ctx) })
@@ -92,6 +107,7 @@ func (c *components) run(ctx context.Context) error {
 	g.Go(func() error { return c.grants.Run(ctx) })
 	g.Go(func() error { return c.record.Run(ctx) })
 	g.Go(func() error { return c.recordPushes(ctx) })
+	g.Go(func() error { return c.webhooks.Run(ctx) })
 	return g.Wait()
 }
 
@@ -142,7 +158,7 @@ func ignoreCanceled(err error) error {
 // admin returns what acts for operators. reload is nil if no server runs.
 func (c *components) admin(reload func(context.Context) error) *admin.Admin {
 	parts := admin.Parts{Directory: c.directory, Sessions: c.sessions, Provisioning: c.provisioning, Audit: c.record,
-		Store: c.store, Version: version, Reload: reload, Grants: c.grants, Log: c.log}
+		Store: c.store, Version: version, Reload: reload, Grants: c.grants, Notify: c.webhooks.Send, Log: c.log}
 	if reload != nil {
 		parts.BreakGlass = new(grant.BreakGlass)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/store"
+	"sallyport/webhook"
 )
 
 // control serves operators' commands over HTTP: on the Unix socket of a running server, or within the command's own
@@ -27,6 +28,7 @@ type control struct {
 	needRestart func() []string // the changed keys that are not in force; nil if no server runs
 	publicURL   func() string   // in force; nil if no server runs
 	questions   *questions
+	webhooks    *webhook.Sender
 	log         *slog.Logger
 }
 
@@ -69,6 +71,7 @@ func (c *control) operations() map[string]operation {
 		"POST /held/release":              c.releaseHeld,
 		"POST /held/reject":               c.rejectHeld,
 		"POST /reload":                    c.reload,
+		"POST /webhooks/test":             c.testWebhooks,
 		"POST /explain":                   c.questions.explain,
 		"POST /access/who":                c.questions.who,
 		"POST /access/what":               c.questions.what,

@@ -142,7 +142,7 @@ func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, us
 			return err
 		}
 		operators := parts.admin(nil)
-		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: func() *proxy.Rules { return rules }, record: c.file.Audit.File}, log: log}
+		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: func() *proxy.Rules { return rules }, record: c.file.Audit.File}, webhooks: parts.webhooks, log: log}
 		server := &http.Server{Handler: api.handler(), ReadHeaderTimeout: listen.HeaderTimeout, ConnContext: withPeer}
 		go func() { _ = server.Serve(l) }()
 		defer server.Close()

@@ -19,7 +19,7 @@ func rootCommand() *cobra.Command {
 		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
 		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), breakGlassCommand(), scimCommand(),
 		explainCommand(), accessCommand(), testCommand(),
-		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), reloadCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
+		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), webhookCommand(), reloadCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
 	)
 	return root
 }

@@ -40,6 +40,8 @@ const readyTimeout = 30 * time.Second
 //	delete NAME                pushes a deletion
 //	signin NAME                signs a user in
 //	capture VAR PATTERN        sets $VAR to what PATTERN matches in the last command's output
+//
+// $PUBLIC, $SCIM and $OPS are the addresses of the listeners, $UPSTREAM is the URL of the application.
 func TestVerbs(t *testing.T) {
 	w := newWorld(t)
 	testscript.Run(t, testscript.Params{Dir: "testdata/script",
@@ -78,6 +80,7 @@ func prepareScript(w *world, env *testscript.Env) error {
 	if err := os.CopyFS(s.dir, os.DirFS(w.dir)); err != nil {
 		return err
 	}
+	env.Setenv("UPSTREAM", w.upstream.URL)
 	for _, name := range []string{"public", "scim", "ops"} {
 		addr := reservedAddr(w.t)
 		s.server.addrs[name] = addr

@@ -122,9 +122,14 @@ func (s *server) apply(file *config.File) error {
 	if err := s.checkTests(file); err != nil {
 		return err
 	}
+	webhooks, err := s.components.webhooks.Open(file.Webhooks)
+	if err != nil {
+		return err
+	}
 	if err := s.proxy.Load(file.Proxy()); err != nil {
 		return err
 	}
+	s.components.webhooks.Use(webhooks)
 	s.certs.Reload(cert)
 	s.warn(file)
 	return nil

@@ -79,6 +79,9 @@ func faultyFiles() []faultyFile {
 		{"issuer_ca_is_text", provider, provider + "  bearer_issuers: [{issuer: 'https://b.example', audiences: [a], ca_file: secrets/oidc}]\n", nil, "oidc.bearer_issuers[0].ca_file"},
 		{"oauth_ca_missing", policies, oauth("no.pem") + policies, nil, "scim.oauth.ca_file"},
 		{"oauth_ca_is_text", policies, oauth("secrets/oidc") + policies, nil, "scim.oauth.ca_file"},
+		{"webhook_secret_missing", policies, "webhooks: [{url: https://a.example, secret_file: no}]\n" + policies, nil, "webhooks[0].secret_file"},
+		{"webhook_secret_of_another_form", policies, "webhooks: [{url: https://a.example, secret_file: secrets/oidc}]\n" + policies, nil, "webhooks[0].secret_file"},
+		{"webhook_authority_missing", policies, "webhooks: [{url: https://a.example, secret_file: secrets/oidc, ca_file: no}]\n" + policies, write("secrets/oidc", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "webhooks[0].ca_file"},
 		{"front_secret_missing", policies, "forward_auth: {secret_file: no}\n" + policies, nil, "forward_auth.secret_file"},
 		{"front_secret_short", policies, "forward_auth: {secret_file: secrets/oidc}\n" + policies, nil, "forward_auth.secret_file"},
 
