@@ -138,10 +138,11 @@ func (b *BreakGlass) find(code string) (found Arming, ok bool) {
 	return found, ok
 }
 
-// expire forgets the codes that may no longer be entered. The caller holds b.mu.
+// expire forgets the codes that may no longer be entered, by the monotonic clock, which nobody sets back, or by the wall
+// clock, which goes on while the machine sleeps. The caller holds b.mu.
 func (b *BreakGlass) expire(now time.Time) {
 	for user, a := range b.armed {
-		if !now.Before(a.Enter) {
+		if !now.Before(a.Enter) || !now.Round(0).Before(a.Enter.Round(0)) {
 			delete(b.armed, user)
 		}
 	}

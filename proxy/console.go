@@ -62,9 +62,9 @@ func (p *Proxy) pagesFor(r *http.Request, req *request) *console.Pages {
 }
 
 // codePage returns where a break-glass code is entered, which then leads to returnTo; "" unless the identity provider does
-// not respond and a code is armed.
+// not respond and a code is armed. Another break-glass session would not help whoever has one.
 func (p *Proxy) codePage(req *request, denied *denial, returnTo string) string {
-	if denied.reason != providerUnavailable || !p.console.AcceptsCodes() {
+	if denied.reason != providerUnavailable || !p.console.AcceptsCodes() || req.caller != nil && req.caller.session.IsBreakGlass() {
 		return ""
 	}
 	return req.routing.public.String() + console.CodePath + "?" + url.Values{"return_to": {returnTo}}.Encode()

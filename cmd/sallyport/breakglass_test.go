@@ -103,9 +103,11 @@ func TestBreakGlass_ProviderDown(t *testing.T) {
 	if resp := s.browser.get("https://"+apiHost+"/", ""); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a route that demands a recent sign-in gives %d", resp.StatusCode)
 	}
-	if status, body := s.browser.navigate("https://" + apiHost + "/"); status != http.StatusServiceUnavailable || strings.HasPrefix(body, "hello") {
+	s.server.arm(s.alice)
+	if status, body := s.browser.navigate("https://" + apiHost + "/"); status != http.StatusServiceUnavailable || strings.HasPrefix(body, "hello") || strings.Contains(body, "breakglass?") {
 		t.Errorf("a browser gets %d there:\n%s", status, body)
 	}
+	s.server.verb("breakglass", "disarm", s.alice)
 	if status, body := s.browser.navigate("https://" + loginHost + "/"); status != http.StatusOK || !strings.Contains(body, "Break-glass session of") {
 		t.Errorf("the portal gives %d:\n%s", status, body)
 	}
