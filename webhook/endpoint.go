@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,11 +25,11 @@ const (
 
 // endpoint is where events are posted, by the settings in force.
 type endpoint struct {
-	name    string
-	url     string
-	secrets []secret
-	events  []string // nil: all
-	client  *http.Client
+	name      string
+	url       string
+	secrets   []secret
+	events    []string // nil: all
+	transport *http.Transport
 }
 
 // open reads the files that the settings name.
@@ -54,8 +53,7 @@ func (s Settings) open(dial func(ctx context.Context, network, addr string) (net
 	if dial != nil {
 		transport.DialContext = dial
 	}
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return &endpoint{s.name(), u.String(), secrets, s.Events, client}, nil
+	return &endpoint{s.name(), u.String(), secrets, s.Events, transport}, nil
 }
 
 // wants reports whether an event is sent to the endpoint.
@@ -77,7 +75,7 @@ func (e *endpoint) post(ctx context.Context, m *message) outcome {
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(m.body))
 	if err != nil {
-		return outcome{err: withoutURL(err)}
+		return outcome{err: errors.New("the address cannot be used")} // which Check has excluded
 	}
 	at := timestamp(time.Now()) // of the attempt: the receiver rejects old ones
 	req.Header.Set("Content-Type", "application/json")
@@ -85,9 +83,9 @@ func (e *endpoint) post(ctx context.Context, m *message) outcome {
 	req.Header.Set("Webhook-Id", m.id)
 	req.Header.Set("Webhook-Timestamp", at)
 	req.Header.Set("Webhook-Signature", sign(e.secrets, m.id, at, m.body))
-	resp, err := e.client.Do(req)
+	resp, err := e.transport.RoundTrip(req) // unlike Client.Do, it does not look at redirects
 	if err != nil {
-		return outcome{err: withoutURL(err)}
+		return outcome{err: reasonOf(err)}
 	}
 	defer resp.Body.Close()
 	return judge(resp)
@@ -97,10 +95,10 @@ func (e *endpoint) post(ctx context.Context, m *message) outcome {
 // success and failure").
 func judge(resp *http.Response) outcome {
 	o := outcome{status: resp.StatusCode}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody)) // the status says all that matters
 	if resp.StatusCode/100 == 2 {
-		return o
+		return o // the body may never come
 	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody)) // the status says all that matters
 	o.body = string(body)
 	o.err = fmt.Errorf("the receiver responded with %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	if resp.StatusCode/100 == 3 {
@@ -110,21 +108,21 @@ func judge(resp *http.Response) outcome {
 	return o
 }
 
-// maxError is how much of an error is told, in bytes: it may quote what the receiver sent.
-const maxError = 300
-
-// withoutURL returns the error of an attempt without the address, which may have a secret in it.
-func withoutURL(err error) error {
-	if withURL := (*url.Error)(nil); errors.As(err, &withURL) {
-		err = withURL.Err
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
+// reasonOf returns why an attempt got no response. Errors that may quote what the receiver sent are not passed on: it may
+// send back the address, which may have a secret in it.
+func reasonOf(err error) error {
+	var ofNetwork *net.OpError
+	var ofCertificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("the receiver did not respond within %s", attemptTimeout)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the receiver closed the connection without a response")
+	case errors.As(err, &ofNetwork), errors.As(err, &ofCertificate), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, context.Canceled),
+		strings.HasPrefix(err.Error(), "tls: "), strings.HasPrefix(err.Error(), "x509: "):
+		return err
 	}
-	if text := err.Error(); len(text) > maxError {
-		return errors.New(strings.ToValidUTF8(text[:maxError], "") + "…")
-	}
-	return err
+	return fmt.Errorf("what came back is not HTTP, or has a header of over %d bytes; or a proxy on the way refused the connection", maxResponseHeader)
 }
 
 // retryAfter returns how long the header Retry-After asks to wait: seconds or a date (RFC 9110, section 10.2.3), an hour

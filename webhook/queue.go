@@ -13,7 +13,7 @@ const (
 	maxAttempts = 10   // to deliver one event
 )
 
-// The time between two attempts: it triples each time, up to maxBackoff. All attempts together take five to seven hours.
+// The time between two attempts: it triples each time, up to maxBackoff. All attempts together take four to seven hours.
 const (
 	firstBackoff = 5 * time.Second
 	maxBackoff   = 2 * time.Hour

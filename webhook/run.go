@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -21,7 +22,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	s.sendRest(sending, &attempts)
 	abort()
 	attempts.Wait()
-	s.endStop()
+	s.locked(s.endStop)
 	return ctx.Err()
 }
 
@@ -63,7 +64,11 @@ func (s *Sender) begin(sending context.Context, attempts *sync.WaitGroup) time.D
 	for _, q := range s.queues {
 		for m := q.take(now); m != nil; m = q.take(now) {
 			e := q.endpoint
-			attempts.Go(func() { s.finish(q, e, m, e.post(sending, m)) })
+			attempts.Go(func() {
+				o := e.post(sending, m)
+				s.locked(func() { s.finish(q, e, m, o) })
+				s.wakeUp()
+			})
 		}
 		next = min(next, q.next(now))
 	}
@@ -71,16 +76,13 @@ func (s *Sender) begin(sending context.Context, attempts *sync.WaitGroup) time.D
 }
 
 // finish does what the outcome of an attempt demands. e is the endpoint to which m was posted; a reload may have changed
-// that of q since.
+// that of q since. The caller holds mu.
 func (s *Sender) finish(q *queue, e *endpoint, m *message, o outcome) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.wakeUp()
 	q.sending--
 	s.logChange(q, m, o)
 	if o.status == http.StatusGone && q.endpoint == e && !q.disabled {
 		q.disabled = true
-		s.log.Error("a webhook is disabled, since its receiver responded with 410 Gone; a reload enables it again", "webhook", e.name)
+		s.logLater(slog.LevelError, "a webhook is disabled, since its receiver responded with 410 Gone; a reload enables it again", "webhook", e.name)
 		s.drop(q, q.clear()+1, "the webhook is disabled")
 		return
 	}
@@ -94,7 +96,7 @@ func (s *Sender) finish(q *queue, e *endpoint, m *message, o outcome) {
 		s.drop(q, 1, "the webhook is disabled or removed")
 	case m.attempts >= maxAttempts:
 		s.deliveries.WithLabelValues(resultAbandoned).Inc()
-		s.log.Error("an event is not delivered to a webhook, since every attempt failed", "webhook", e.name, "event", m.event,
+		s.logLater(slog.LevelError, "an event is not delivered to a webhook, since every attempt failed", "webhook", e.name, "event", m.event,
 			"id", m.id, "attempts", m.attempts, "err", o.err)
 	default:
 		s.retry(q, m, o)
@@ -109,7 +111,7 @@ func (s *Sender) retry(q *queue, m *message, o outcome) {
 	}
 	m.due = now.Add(backoff(m.attempts))
 	s.deliveries.WithLabelValues(resultRetried).Inc()
-	s.log.Debug("an event could not be delivered to a webhook, and is tried again", "webhook", q.endpoint.name, "event", m.event,
+	s.logLater(slog.LevelDebug, "an event could not be delivered to a webhook, and is tried again", "webhook", q.endpoint.name, "event", m.event,
 		"id", m.id, "attempts", m.attempts, "next", m.due, "err", o.err)
 	q.putBack(m)
 }
@@ -118,10 +120,10 @@ func (s *Sender) retry(q *queue, m *message, o outcome) {
 func (s *Sender) logChange(q *queue, m *message, o outcome) {
 	switch failing := o.err != nil; {
 	case failing && !q.failing:
-		s.log.Warn("events cannot be delivered to a webhook, and are tried again; `sallyport webhook test` says more",
+		s.logLater(slog.LevelWarn, "events cannot be delivered to a webhook, and are tried again; `sallyport webhook test` says more",
 			"webhook", q.endpoint.name, "event", m.event, "err", o.err)
 	case !failing && q.failing:
-		s.log.Info("events are delivered to a webhook again", "webhook", q.endpoint.name)
+		s.logLater(slog.LevelInfo, "events are delivered to a webhook again", "webhook", q.endpoint.name)
 	}
 	q.failing = o.err != nil
 }
@@ -139,10 +141,8 @@ func (s *Sender) beginStop() {
 	}
 }
 
-// endStop gives up what still waits.
+// endStop gives up what still waits. The caller holds mu.
 func (s *Sender) endStop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.stopped = true
 	for _, q := range s.queues {
 		s.drop(q, q.clear(), "the server stops")

@@ -43,8 +43,30 @@ type Sender struct {
 	mu       sync.Mutex // guards what follows, and the queues
 	names    []string   // of the endpoints, in the order of the settings
 	queues   map[string]*queue
-	stopping bool // no failed attempt is followed by another
-	stopped  bool // Run has returned
+	stopping bool          // no failed attempt is followed by another
+	stopped  bool          // Run has returned
+	records  []slog.Record // to be logged when mu is free
+}
+
+// logLater adds a record to the log when mu is free. The caller holds mu.
+func (s *Sender) logLater(level slog.Level, message string, args ...any) {
+	if s.log.Enabled(context.Background(), level) {
+		r := slog.NewRecord(time.Now(), level, message, 0)
+		r.Add(args...)
+		s.records = append(s.records, r)
+	}
+}
+
+// locked runs f while it holds mu, and writes to the log afterwards.
+func (s *Sender) locked(f func()) {
+	s.mu.Lock()
+	f()
+	records := s.records
+	s.records = nil
+	s.mu.Unlock()
+	for _, r := range records {
+		_ = s.log.Handler().Handle(context.Background(), r) // as slog does
+	}
 }
 
 // New returns a Sender without endpoints. [Sender.Use] gives it some.
@@ -92,16 +114,16 @@ func (s *Sender) Open(settings []Settings) (*Endpoints, error) {
 
 // Use puts endpoints in force. What waits for an endpoint is sent to the one that now has its name, at its time; an
 // endpoint that was disabled is used again.
-func (s *Sender) Use(endpoints *Endpoints) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Sender) Use(endpoints *Endpoints) { s.locked(func() { s.use(endpoints.all) }) }
+
+func (s *Sender) use(endpoints []*endpoint) {
 	former := s.queues
 	s.names, s.queues = nil, map[string]*queue{}
-	for _, e := range endpoints.all {
+	for _, e := range endpoints {
 		q := &queue{}
 		if old, ok := former[e.name]; ok {
 			q = old
-			q.endpoint.client.CloseIdleConnections()
+			q.endpoint.transport.CloseIdleConnections()
 		}
 		q.endpoint, q.disabled, q.paused = e, false, time.Time{}
 		s.drop(q, q.clearIf(func(m *message) bool { return !e.wants(m.event) }), "the webhook no longer has these events")
@@ -110,7 +132,7 @@ func (s *Sender) Use(endpoints *Endpoints) {
 	}
 	for name, q := range former {
 		if s.queues[name] == nil {
-			q.endpoint.client.CloseIdleConnections()
+			q.endpoint.transport.CloseIdleConnections()
 			s.drop(q, q.clear(), "the webhook was removed from the configuration")
 		}
 	}
@@ -123,7 +145,7 @@ func (s *Sender) drop(q *queue, n int, why string) {
 		return
 	}
 	s.deliveries.WithLabelValues(resultDropped).Add(float64(n))
-	s.log.Warn("events were not delivered to a webhook", "webhook", q.endpoint.name, "events", n, "reason", why)
+	s.logLater(slog.LevelWarn, "events were not delivered to a webhook", "webhook", q.endpoint.name, "events", n, "reason", why)
 }
 
 func (s *Sender) wakeUp() {
@@ -170,14 +192,14 @@ func (s *Sender) Send(event string, data any) {
 		s.log.Error("an event cannot be sent to webhooks", "event", event, "err", err)
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, q := range s.queues {
-		if q.endpoint.wants(event) {
-			one := m
-			s.enqueue(q, &one)
+	s.locked(func() {
+		for _, q := range s.queues {
+			if q.endpoint.wants(event) {
+				one := m
+				s.enqueue(q, &one)
+			}
 		}
-	}
+	})
 	s.wakeUp()
 }
 
@@ -198,7 +220,7 @@ func (s *Sender) enqueue(q *queue, m *message) {
 func (s *Sender) logFull(q *queue) {
 	q.dropped++
 	if now := time.Now(); now.Sub(q.droppedLog) >= time.Minute {
-		s.log.Warn("the queue of a webhook is full, and its oldest events are dropped", "webhook", q.endpoint.name, "events", q.dropped)
+		s.logLater(slog.LevelWarn, "the queue of a webhook is full, and its oldest events are dropped", "webhook", q.endpoint.name, "events", q.dropped)
 		q.dropped, q.droppedLog = 0, now
 	}
 }

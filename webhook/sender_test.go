@@ -211,6 +211,15 @@ func status(code int) http.HandlerFunc {
 // stall never responds.
 func stall(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
+// echo sends back the address, in what is not HTTP.
+func echo(w http.ResponseWriter, r *http.Request) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err == nil {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+r.URL.Path+"\r\n\r\n")
+		_ = conn.Close()
+	}
+}
+
 // tlsReceiver serves r over TLS, and returns settings that reach it.
 func tlsReceiver(t *testing.T, r http.Handler) webhook.Settings {
 	t.Helper()
@@ -315,6 +324,16 @@ func TestSender_JudgesResponses(t *testing.T) {
 			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 		},
 			webhook.MaxAttempts, []float64{0, 9, 1, 0}},
+		{"redirect_to_nowhere", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/hidden/%zz")
+			w.WriteHeader(http.StatusFound)
+		}, webhook.MaxAttempts, []float64{0, 9, 1, 0}},
+		{"echo", echo, webhook.MaxAttempts, []float64{0, 9, 1, 0}},
+		{"stalled_body", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			w.(http.Flusher).Flush()
+			stall(w, r)
+		}, 1, []float64{1, 0, 0, 0}},
 		{"gone", status(410), 1, []float64{0, 0, 0, 1}},
 		{"never", stall, webhook.MaxAttempts, []float64{0, 9, 1, 0}},
 		{"cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, webhook.MaxAttempts, []float64{0, 9, 1, 0}},
@@ -536,6 +555,41 @@ func TestSender_RejectsWhatCannotBeSent(t *testing.T) {
 		s.demandResults(0, 0, 0, 2)
 		if got := len(r.all()); got != 0 || strings.Count(s.log.String(), "level=ERROR") != 2 {
 			t.Errorf("there are %d requests; the log is\n%s", got, s.log)
+		}
+	})
+}
+
+// selfish is a handler of logs that needs the sender's own lock.
+type selfish struct {
+	slog.Handler
+	sender func() *webhook.Sender
+}
+
+func (h selfish) Handle(ctx context.Context, r slog.Record) error {
+	testutil.ToFloat64(h.sender().Collectors()[1])
+	return h.Handler.Handle(ctx, r)
+}
+
+// TestSender_LogsWithoutItsLock: a log that cannot be written does not hold up those who send.
+func TestSender_LogsWithoutItsLock(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage, n *network, at func(string) webhook.Settings) {
+		s.Sender = webhook.New(slog.New(selfish{slog.NewTextHandler(s.log, nil), func() *webhook.Sender { return s.Sender }}))
+		s.SetDial(n.dial)
+		gone := &receiver{respond: status(http.StatusGone)}
+		n.serve(t, "2", gone)
+		s.use(at("1"), at("2"))
+		for range webhook.MaxQueue + 1 {
+			s.Send(webhook.RequestMade, nil)
+		}
+		s.Send(webhook.RequestMade, func() {})
+		s.run()
+		time.Sleep(time.Hour)
+		s.use()
+		s.stop()
+		for _, want := range []string{"is full", "410 Gone", "cannot be sent", "cannot be delivered", "removed from the configuration"} {
+			if !strings.Contains(s.log.String(), want) {
+				t.Errorf("the log does not say %q:\n%s", want, s.log)
+			}
 		}
 	})
 }
