@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport/admin"
+	"sallyport/config"
 	"sallyport/webhook"
 )
 
@@ -17,6 +18,23 @@ func TestWebhook_EventsAreThoseOfAdmin(t *testing.T) {
 	want := []string{admin.NoticeRequestMade, admin.NoticeRequestDecided, admin.NoticeGrantRevoked}
 	if got := webhook.Events(); !slices.Equal(got, want) {
 		t.Errorf("the events are %v, want %v", got, want)
+	}
+}
+
+// TestWebhook_DocumentConfigures: what docs/webhooks.md writes into the configuration loads.
+func TestWebhook_DocumentConfigures(t *testing.T) {
+	page, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, ok := strings.Cut(rest, "```")
+	w := newWorld(t)
+	writeFile(t, w.dir, "secrets/webhook", []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"))
+	w.rewrite("policies:\n", text+"policies:\n")
+	file, err := config.Load(w.dir + "/sallyport.yaml")
+	if err != nil || !ok || len(file.Webhooks) != 1 || file.Webhooks[0].Name != "chat" {
+		t.Errorf("loading gives %v for\n%s", err, text)
 	}
 }
 
