@@ -63,7 +63,7 @@ type Parts struct {
 
 	Grants    *grant.Grants
 	Rules     func() Rules                 // in force
-	PublicURL string                       // where the pages of Sallyport are
+	PublicURL func() string                // where the pages of Sallyport are, in force
 	Notify    func(event string, data any) // called after a request was made or decided, and after a grant ended early; nil: nobody is told
 
 	BreakGlass *grant.BreakGlass // nil if no server runs
@@ -88,10 +88,11 @@ type Admin struct {
 
 	grants     *grant.Grants
 	rules      func() Rules
-	publicURL  string
+	publicURL  func() string
 	notify     func(event string, data any)
 	breakGlass *grant.BreakGlass // nil if no server runs
 	log        *slog.Logger
+	people     people
 }
 
 // New returns an Admin that acts on p.
@@ -101,5 +102,5 @@ func New(p Parts) *Admin {
 	}
 	return &Admin{directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
 		store: p.Store, version: p.Version, reload: p.Reload, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
-		breakGlass: p.BreakGlass, log: p.Log}
+		breakGlass: p.BreakGlass, log: p.Log, people: people{directory: p.Directory}}
 }

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -30,19 +29,11 @@ var (
 type Offer struct {
 	Policy      string         `json:"policy"`
 	Route       string         `json:"route"`
-	Max         time.Duration  `json:"max"`
+	Max         time.Duration  `json:"max_ns"`
 	NeedsReason bool           `json:"needs_reason"`
 	Open        *grant.Request `json:"open,omitempty"`         // a request of theirs that waits
 	NoApprovers bool           `json:"no_approvers,omitempty"` // too few people could approve
 }
-
-// Offers returns the policies of a route that the user may ask for, and that would let the user in to some of it. It reads
-// memory only.
-func (a *Admin) Offers(u *directory.User, route string) []Offer { return a.OffersFor(u, route, "", "") }
-
-// OffersFor is [Admin.Offers] for requests with a method and a path, which is as it stands in a URL; each "" if it can be
-// any.
-func (a *Admin) OffersFor(u *directory.User, route, method, path string) []Offer { return nil }
 
 // Asking is what somebody asks for.
 type Asking struct {
@@ -52,16 +43,11 @@ type Asking struct {
 	Reason        string
 }
 
-// Ask makes a request for access. If one of this person for this policy is open, Ask returns that one.
-func (a *Admin) Ask(ctx context.Context, actor Actor, ask Asking) (grant.Request, error) {
-	return grant.Request{}, ErrNotOffered
-}
-
 // RequestView is a request as those see it who made it or may decide about it.
 type RequestView struct {
 	grant.Request
-	Max         time.Duration `json:"max"`   // the longest time of the grant
-	Usual       time.Duration `json:"usual"` // its time if none is named
+	Max         time.Duration `json:"max_ns"`   // the longest time of the grant
+	Usual       time.Duration `json:"usual_ns"` // its time if none is named
 	Needed      int           `json:"needed"`
 	Approvers   []string      `json:"approvers"`              // userNames of people who may approve, at most 20; only from Request
 	LastGrant   *grant.Grant  `json:"last_grant,omitempty"`   // the person's former one of the policy; only from Request
@@ -70,27 +56,3 @@ type RequestView struct {
 	MayDecide   bool          `json:"may_decide"`
 	Mine        bool          `json:"mine"`
 }
-
-// Request returns a request. It is [ErrNoRequest] unless the actor made it, may decide about it, or is an operator.
-func (a *Admin) Request(ctx context.Context, actor Actor, id string) (RequestView, error) {
-	return RequestView{}, ErrNoRequest
-}
-
-// Requests returns the open requests and those of late, the newest first: an operator sees all, a user those that they
-// made or may decide about.
-func (a *Admin) Requests(ctx context.Context, actor Actor) ([]RequestView, error) { return nil, nil }
-
-// Waiting returns how many requests wait for a decision of this user.
-func (a *Admin) Waiting(u *directory.User) int { return 0 }
-
-// Approve approves a request, for a duration or (0) the usual one. The grant begins with the last approval that is needed,
-// and lasts as long as every approver allows. An operator counts as all who are needed.
-func (a *Admin) Approve(ctx context.Context, actor Actor, id string, d time.Duration, why string) (RequestView, error) {
-	return RequestView{}, ErrNoRequest
-}
-
-// Deny denies a request.
-func (a *Admin) Deny(ctx context.Context, actor Actor, id, why string) error { return ErrNoRequest }
-
-// Withdraw ends a request of the actor's own.
-func (a *Admin) Withdraw(ctx context.Context, actor Actor, id string) error { return ErrNoRequest }

@@ -17,6 +17,7 @@ import (
 	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/grant"
+	"sallyport/policy"
 	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store/bolt"
@@ -39,6 +40,9 @@ type world struct {
 	token        string                      // for pushing
 	reload       func(context.Context) error // what the Admin's reload does
 	reloads      int
+	grants       *grant.Grants
+	policies     []policy.Named // of the only route
+	told         []string       // the events that others are notified of
 	logged       bytes.Buffer
 }
 
@@ -54,11 +58,14 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.provisioning, err = scim.Open(t.Context(), w.store, w.directory)
 	must(t, err)
+	w.grants, err = grant.Open(t.Context(), w.store)
+	must(t, err)
 	w.log, err = audit.Open(w.logPath)
 	must(t, err)
 	w.run()
 	w.Admin = admin.New(admin.Parts{Directory: w.directory, Sessions: w.sessions, Provisioning: w.provisioning, Audit: w.log, Store: w.store,
-		Version: "1.2.3", BreakGlass: new(grant.BreakGlass), Log: slog.New(slog.NewTextHandler(&w.logged, nil)), Reload: func(ctx context.Context) error { w.reloads++; return w.reload(ctx) }})
+		Version: "1.2.3", BreakGlass: new(grant.BreakGlass), Log: slog.New(slog.NewTextHandler(&w.logged, nil)),
+		Grants: w.grants, Rules: w.rules, PublicURL: func() string { return "https://login.example.com" }, Notify: func(event string, _ any) { w.told = append(w.told, event) }, Reload: func(ctx context.Context) error { w.reloads++; return w.reload(ctx) }})
 	w.server = scim.New(scim.Parts{Provisioning: w.provisioning, Log: slog.New(slog.DiscardHandler),
 		Settings: scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}}})
 	return w
@@ -71,6 +78,7 @@ func (w *world) run() {
 	running.Go(func() { _ = w.directory.Run(ctx) })
 	running.Go(func() { _ = w.sessions.Run(ctx) })
 	running.Go(func() { _ = w.provisioning.Run(ctx) })
+	running.Go(func() { _ = w.grants.Run(ctx) })
 	w.t.Cleanup(func() {
 		stop()
 		running.Wait()

@@ -30,6 +30,7 @@ type Grants struct {
 	store    store.Store
 	mirror   *follow.Mirror
 	holdings atomic.Pointer[map[string]*Holdings] // by user, of those decisions depend on; replaced, never altered
+	writing  chan struct{}                        // holds one element while records are changed
 
 	mu     sync.Mutex // guards memory
 	memory memory
@@ -37,7 +38,7 @@ type Grants struct {
 
 // Open loads what st has.
 func Open(ctx context.Context, st store.Store) (*Grants, error) {
-	g := &Grants{store: st}
+	g := &Grants{store: st, writing: make(chan struct{}, 1)}
 	var err error
 	if g.mirror, err = follow.New(ctx, st, g.load, g.apply); err != nil {
 		return nil, fmt.Errorf("loading grants: %w", err)

@@ -16,12 +16,14 @@ var prefixes = []string{prefixRequest, prefixGrant, prefixRevoked}
 // memory is every record of this package. Records are replaced, never altered.
 type memory struct {
 	requests    map[string]*Request
+	undecided   map[string]*Request               // those whose state is open, by id
+	made        map[string]map[string]*Request    // by user and id
 	grants      map[string]map[string]*Grant      // by user and id
 	revocations map[string]map[string]*Revocation // by user and group
 }
 
 func newMemory() memory {
-	return memory{map[string]*Request{}, map[string]map[string]*Grant{}, map[string]map[string]*Revocation{}}
+	return memory{map[string]*Request{}, map[string]*Request{}, map[string]map[string]*Request{}, map[string]map[string]*Grant{}, map[string]map[string]*Revocation{}}
 }
 
 // load reads every record and replaces memory. Damaged requests and grants give nobody
@@ -75,7 +77,7 @@ func (m *memory) apply(w store.Write) (user string) {
 	key := string(w.Key)
 	switch {
 	case strings.HasPrefix(key, prefixRequest):
-		applyTo(m.requests, strings.TrimPrefix(key, prefixRequest), w, &Request{})
+		m.applyRequest(strings.TrimPrefix(key, prefixRequest), w)
 	case strings.HasPrefix(key, prefixGrant):
 		user, id, _ := strings.Cut(strings.TrimPrefix(key, prefixGrant), "/")
 		applyTo(under(m.grants, user), id, w, &Grant{})
@@ -88,6 +90,23 @@ func (m *memory) apply(w store.Write) (user string) {
 		return user
 	}
 	return ""
+}
+
+func (m *memory) applyRequest(id string, w store.Write) {
+	if old := m.requests[id]; old != nil {
+		delete(m.undecided, id)
+		if delete(m.made[old.Person.ID], id); len(m.made[old.Person.ID]) == 0 {
+			delete(m.made, old.Person.ID)
+		}
+	}
+	if !applyTo(m.requests, id, w, &Request{}) {
+		return
+	}
+	r := m.requests[id]
+	under(m.made, r.Person.ID)[id] = r
+	if r.State == StateOpen {
+		m.undecided[id] = r
+	}
 }
 
 // applyTo replaces or deletes the record id. It deletes a record that cannot be read, and
@@ -136,8 +155,8 @@ func (m *memory) holdingsOf(user string) *Holdings {
 		h.epoch = max(h.epoch, grant.Person.Epoch)
 	}
 	for _, grant := range m.grants[user] {
-		if end := grant.End(); grant.Person.Epoch == h.epoch && end.After(h.until[grant.Policy]) {
-			h.until[grant.Policy] = end
+		if grant.Person.Epoch == h.epoch && grant.Ended.IsZero() && grant.Until.After(h.until[grant.Policy]) {
+			h.until[grant.Policy] = grant.Until
 		}
 	}
 	for _, revocation := range m.revocations[user] {

@@ -67,9 +67,12 @@ const (
 
 // Approval is one person's approval of a request.
 type Approval struct {
-	By   string    `json:"by"`   // the directory's id; "" for an operator
-	Name string    `json:"name"` // userName, or the operator's
-	At   time.Time `json:"at"`
+	By    string        `json:"by"`              // the directory's id; "" for an operator
+	Epoch uint64        `json:"epoch,omitempty"` // of the person: an approval by somebody who was suspended since does not count
+	Name  string        `json:"name"`            // userName, or the operator's
+	At    time.Time     `json:"at"`
+	For   time.Duration `json:"for_ns,omitempty"` // the longest time of the grant that they approve
+	Why   string        `json:"why,omitempty"`
 }
 
 // Grant lets one person in by one policy until a time.
@@ -81,9 +84,16 @@ type Grant struct {
 	By      []string  `json:"by"`                // who approved
 	Began   time.Time `json:"began"`
 	Until   time.Time `json:"until"`
-	Ended   time.Time `json:"ended,omitzero"` // when it was revoked; zero if it ends by itself
-	EndedBy string    `json:"ended_by,omitempty"`
+	Ended   time.Time `json:"ended,omitzero"`     // when it was revoked, or found to have ended; zero until then
+	EndedBy string    `json:"ended_by,omitempty"` // "" if it ended by itself
+	Why     string    `json:"why,omitempty"`      // it was revoked
 }
+
+// OpenAt reports whether the request waits for a decision.
+func (r *Request) OpenAt(t time.Time) bool { return r.State == StateOpen && t.Before(r.Expires) }
+
+// OpenAt reports whether the grant has begun and not ended, if its person stays.
+func (g *Grant) OpenAt(t time.Time) bool { return !t.Before(g.Began) && t.Before(g.End()) }
 
 // End returns when the grant ends or ended, if its person stays.
 func (g *Grant) End() time.Time {
@@ -104,7 +114,8 @@ type Revocation struct {
 	Since  time.Time `json:"since"`
 }
 
-func newID() string {
+// NewID returns the id of a new request or grant.
+func NewID() string {
 	id := make([]byte, 8)
 	rand.Read(id) // never fails
 	return hex.EncodeToString(id)

@@ -170,7 +170,7 @@ func (p *Policy) addGrants(list Named) error {
 		return nil
 	}
 	written := list.Requestable.rule()
-	r, err := compileRule(list.Name+grantRule, written)
+	r, err := compileRule(Offer{Policy: list.Name}.Rule(), written)
 	if err != nil {
 		return err
 	}

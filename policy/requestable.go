@@ -57,6 +57,9 @@ type Offer struct {
 	*Requestable
 }
 
+// Rule returns the name of the rule that grants of the policy stand for.
+func (o Offer) Rule() string { return o.Policy + grantRule }
+
 // Offers returns the policies among the rules that users may ask for.
 func (p *Policy) Offers() []Offer { return p.offers }
 

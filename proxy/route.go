@@ -32,6 +32,7 @@ type routing struct {
 	unusedIdentityHeaders map[string]bool     // usual identity headers that are not set, by CGI name
 	hosts                 map[string][]*route // by canonical host; longest path first
 	routes                []*route            // in the order of the file
+	policies              []policy.Named      // likewise
 
 	maxLive int           // live requests at once
 	stall   time.Duration // see Limits
@@ -166,7 +167,7 @@ func compileRules(s Settings) (*routing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	rt := &routing{public: public, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), stripped: header.Stripped(identityNames(s.IdentityHeaders)...), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
+	rt := &routing{public: public, policies: s.Policies, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), stripped: header.Stripped(identityNames(s.IdentityHeaders)...), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall),
 		pace: response.Pace{BytesPerSecond: cmp.Or(s.Limits.MinBodyRate, defaultLimits.MinBodyRate), Tolerance: slowTimeout}}
 	if rt.host, err = canonical.Host(public.Host); err != nil {

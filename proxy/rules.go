@@ -26,6 +26,9 @@ func CompileRules(s Settings) (*Rules, error) {
 	return &Rules{rt}, err
 }
 
+// Policies returns the policies in the order of the file.
+func (r *Rules) Policies() []policy.Named { return r.routing.policies }
+
 // Routes returns the routes in the order of the file.
 func (r *Rules) Routes() []*access.Route {
 	list := make([]*access.Route, len(r.routing.routes))

@@ -13,6 +13,7 @@ import (
 	"sallyport/config"
 	"sallyport/directory"
 	"sallyport/grant"
+	"sallyport/proxy"
 	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store"
@@ -155,12 +156,14 @@ func ignoreCanceled(err error) error {
 	return err
 }
 
-// admin returns what acts for operators. reload is nil if no server runs.
-func (c *components) admin(reload func(context.Context) error) *admin.Admin {
-	parts := admin.Parts{Directory: c.directory, Sessions: c.sessions, Provisioning: c.provisioning, Audit: c.record,
-		Store: c.store, Version: version, Reload: reload, Grants: c.grants, Notify: c.webhooks.Send, Log: c.log}
-	if reload != nil {
-		parts.BreakGlass = new(grant.BreakGlass)
+// admin returns what acts for operators and users by the rules in force. The other parts are those of the running server;
+// none if no server runs.
+func (c *components) admin(rules func() *proxy.Rules, parts admin.Parts) *admin.Admin {
+	parts.Directory, parts.Sessions, parts.Provisioning, parts.Grants = c.directory, c.sessions, c.provisioning, c.grants
+	parts.Audit, parts.Store, parts.Version, parts.Notify, parts.Log = c.record, c.store, version, c.webhooks.Send, c.log
+	parts.Rules = func() admin.Rules {
+		inForce := rules()
+		return admin.Rules{Policies: inForce.Policies(), Routes: inForce.Routes()}
 	}
 	return admin.New(parts)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport/admin"
 	"sallyport/listen"
 	"sallyport/proxy"
 )
@@ -141,8 +142,9 @@ func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, us
 		if err != nil {
 			return err
 		}
-		operators := parts.admin(nil)
-		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: func() *proxy.Rules { return rules }, record: c.file.Audit.File}, webhooks: parts.webhooks, log: log}
+		inForce := func() *proxy.Rules { return rules }
+		operators := parts.admin(inForce, admin.Parts{})
+		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: inForce, record: c.file.Audit.File}, webhooks: parts.webhooks, log: log}
 		server := &http.Server{Handler: api.handler(), ReadHeaderTimeout: listen.HeaderTimeout, ConnContext: withPeer}
 		go func() { _ = server.Serve(l) }()
 		defer server.Close()

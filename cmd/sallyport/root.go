@@ -17,7 +17,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().StringP("config", "c", "sallyport.yaml", "the configuration `FILE`")
 	root.AddCommand(
 		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
-		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), breakGlassCommand(), scimCommand(),
+		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), requestCommand(), grantsCommand(), breakGlassCommand(), scimCommand(),
 		explainCommand(), accessCommand(), testCommand(),
 		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), webhookCommand(), reloadCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
 	)

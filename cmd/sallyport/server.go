@@ -18,6 +18,7 @@ import (
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/console"
+	"sallyport/grant"
 	"sallyport/listen"
 	"sallyport/oidc"
 	"sallyport/proxy"
@@ -73,7 +74,8 @@ func (s *server) wire(path string) error {
 		return err
 	}
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
-	s.admin = s.components.admin(s.reloader.Reload)
+	s.admin = s.components.admin(func() *proxy.Rules { return s.proxy.Rules() }, admin.Parts{Reload: s.reloader.Reload,
+		PublicURL: s.reloader.PublicURL, BreakGlass: new(grant.BreakGlass)})
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
 		Provider: s.provider, Audit: s.components.record, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
 		Authenticated: listen.Authenticated})
@@ -185,6 +187,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g.Go(func() error { return ignoreCanceled(s.scim.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.certs.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.inspector.Run(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.admin.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.admin.Reload)) })
 	if s.workloads != nil {
 		g.Go(func() error { return ignoreCanceled(s.workloads.Run(ctx)) })

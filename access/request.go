@@ -1,0 +1,139 @@
+package access
+
+import (
+	"slices"
+	"time"
+
+	"sallyport/directory"
+	"sallyport/policy"
+)
+
+// Request is a user's request for access by one policy, as far as the rules say who may make it and who may approve it.
+// It is pure.
+type Request struct {
+	Offer policy.Offer
+	Route *Route
+	User  *directory.User // who asks
+	Owner *directory.User // of the route, as [OwnerOf] returns it
+	Scope Scope           // its Organization, Grants and Time
+}
+
+// MayAsk reports whether the user may ask for the policy.
+func (r Request) MayAsk() bool {
+	return r.User.Barred() == "" && r.Offer.MayAsk(r.as(r.User))
+}
+
+// MayApprove reports whether u may approve the request: as a member of a group of approvers, as the manager of the person
+// who asks, or as the owner of the route. Nobody may approve their own request, whichever record of the directory is theirs.
+func (r Request) MayApprove(u *directory.User) bool {
+	if u.Barred() != "" || SamePerson(u, r.User) {
+		return false
+	}
+	may := r.Offer.Approvers
+	return r.Offer.MayApprove(r.as(u)) || may.Manager && r.isManager(u) || may.Owner && r.Owner != nil && r.Owner.ID == u.ID
+}
+
+// Approvers returns those of users who may approve the request, each person once, and no more than limit.
+func (r Request) Approvers(users []*directory.User, limit int) (approvers []*directory.User) {
+	for _, u := range users {
+		if len(approvers) == limit {
+			break
+		}
+		known := slices.ContainsFunc(approvers, func(other *directory.User) bool { return SamePerson(other, u) })
+		if !known && r.MayApprove(u) {
+			approvers = append(approvers, u)
+		}
+	}
+	return approvers
+}
+
+// Helps reports whether a grant of the policy would let the user in to the route, or to the requests for it that the scope
+// is about, by at least one of these.
+func (r Request) Helps() bool {
+	req := r.as(r.User)
+	req.Grants = granting{req.Grants, r.Offer.Policy, r.Scope.Time.Add(time.Hour)}
+	for _, asked := range ask([]*Route{r.Route}, r.Scope) {
+		allowed, _ := asked.reach(req, r.Scope.known())
+		if slices.ContainsFunc(allowed, func(w policy.Way) bool { return w.Rule == r.Offer.Rule() }) {
+			return true
+		}
+	}
+	return false
+}
+
+// Others returns who else of users reaches the route, at most limit names of them, and how many they are.
+func (r Request) Others(users []*directory.User, limit int) (names []string, count int) {
+	for _, u := range users {
+		if u.Barred() != "" || SamePerson(u, r.User) {
+			continue
+		}
+		req := r.as(u)
+		reaches := func(a asked) bool { return a.reaches(req, r.Scope.known()) }
+		if !slices.ContainsFunc(ask([]*Route{r.Route}, r.Scope), reaches) {
+			continue
+		}
+		if count++; len(names) < limit {
+			names = append(names, u.UserName)
+		}
+	}
+	return names, count
+}
+
+// as returns the request of a user that rules are asked about.
+func (r Request) as(u *directory.User) *policy.Request {
+	req := r.Scope.request()
+	SetCaller(&req, u, "", nil)
+	SetGrants(&req, u, r.Scope.Grants)
+	return &req
+}
+
+func (r Request) isManager(u *directory.User) bool {
+	if r.Scope.Organization == nil {
+		return false
+	}
+	userName, externalID, ok := r.Scope.Organization.Manager(r.User.ID)
+	return ok && u.UserName == userName && u.ExternalID == externalID
+}
+
+// SamePerson reports whether two records of the directory are those of one person: the same record, or two with the same
+// externalId or userName.
+func SamePerson(a, b *directory.User) bool {
+	return a.ID == b.ID || a.ExternalID != "" && a.ExternalID == b.ExternalID || directory.Fold(a.UserName) == directory.Fold(b.UserName)
+}
+
+// OwnerOf returns the one among users who is active and has the e-mail address; nil if there is none, or more than one.
+func OwnerOf(address string, users []*directory.User) (owner *directory.User) {
+	folded := directory.Fold(address)
+	for _, u := range users {
+		has := func(email string) bool { return directory.Fold(email) == folded }
+		if address == "" || u.Barred() != "" || !slices.ContainsFunc(u.Emails, has) {
+			continue
+		}
+		if owner != nil {
+			return nil
+		}
+		owner = u
+	}
+	return owner
+}
+
+// granting is the grants of a user, and a grant of one policy more.
+type granting struct {
+	held   policy.Grants // may be nil
+	policy string
+	until  time.Time
+}
+
+// Until implements [policy.Grants].
+func (g granting) Until(name string) time.Time {
+	switch {
+	case name == g.policy:
+		return g.until
+	case g.held == nil:
+		return time.Time{}
+	}
+	return g.held.Until(name)
+}
+
+// Revoked implements [policy.Grants].
+func (g granting) Revoked(group string) bool { return g.held != nil && g.held.Revoked(group) }

@@ -1,0 +1,60 @@
+package admin
+
+import (
+	"strings"
+	"time"
+
+	"sallyport/directory"
+	"sallyport/grant"
+)
+
+// notifyRequest calls Parts.Notify about a request that was made or decided.
+func (a *Admin) notifyRequest(event string, request grant.Request) {
+	if a.notify == nil {
+		return
+	}
+	u := a.whoAsked(request)
+	n := RequestNotice{Request: request.ID, User: NoticeOf(u), Policy: request.Policy, Route: request.Route, Reason: request.Reason, URL: a.pageOf(request.ID)}
+	if event == NoticeRequestMade {
+		n.Approvers = a.addresses(request, u)
+	} else {
+		n.Decision, n.By, n.Why = string(request.State), request.By, request.Why
+	}
+	if g, err := a.grants.Grant(request.Grant); err == nil {
+		n.Until = &g.Until
+	}
+	a.notify(event, n)
+}
+
+// addresses returns the e-mail addresses of people who may approve a request.
+func (a *Admin) addresses(request grant.Request, u *directory.User) (list []string) {
+	r, ok := a.inForce(time.Now().UTC()).request(request.Route, request.Policy, u)
+	if !ok {
+		return nil
+	}
+	for _, approver := range r.Approvers(a.people.candidates(r), maxNames) {
+		if approver.Email != "" {
+			list = append(list, approver.Email)
+		}
+	}
+	return list
+}
+
+// notifyRevoked calls Parts.Notify about a grant that somebody ended.
+func (a *Admin) notifyRevoked(g grant.Grant) {
+	if a.notify != nil {
+		user := &directory.User{ID: g.Person.ID, UserName: g.Person.UserName}
+		if u, ok := a.directory.ByID(g.Person.ID); ok {
+			user = u
+		}
+		a.notify(NoticeGrantRevoked, GrantNotice{Grant: g.ID, User: NoticeOf(user), Policy: g.Policy, By: g.EndedBy, Why: g.Why})
+	}
+}
+
+// pageOf returns the address of the page about a request.
+func (a *Admin) pageOf(request string) string {
+	if a.publicURL == nil {
+		return ""
+	}
+	return strings.TrimSuffix(a.publicURL(), "/") + "/.sallyport/requests/" + request
+}

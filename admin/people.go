@@ -1,0 +1,128 @@
+package admin
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"sallyport/access"
+	"sallyport/audit"
+	"sallyport/directory"
+	"sallyport/policy"
+)
+
+// people remembers who is in groups of approvers and who owns routes, until the directory changes.
+type people struct {
+	directory *directory.Directory
+
+	mu      sync.Mutex      // guards the fields below
+	changed <-chan struct{} // of the directory, taken before what is remembered was read
+	members map[string][]*directory.User
+	owners  map[string]*directory.User // by address; nil for nobody
+}
+
+// renew forgets everything if the directory has changed. The mutex is locked.
+func (p *people) renew() {
+	select {
+	case <-p.changed:
+	default:
+		if p.changed != nil {
+			return
+		}
+	}
+	p.changed = p.directory.Changed()
+	p.members, p.owners = map[string][]*directory.User{}, map[string]*directory.User{}
+}
+
+// owner returns the one active user with an e-mail address, or nil.
+func (p *people) owner(address string) *directory.User {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.renew()
+	owner, known := p.owners[address]
+	if !known {
+		owner = access.OwnerOf(address, p.directory.Users())
+		p.owners[address] = owner
+	}
+	return owner
+}
+
+// of returns the members of a group, as rules name it.
+func (p *people) of(g policy.GroupRef) []*directory.User {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.renew()
+	key := cmp.Or(g.ID, "name "+g.Name)
+	members, known := p.members[key]
+	if !known {
+		for _, u := range p.directory.Users() {
+			if g.ID != "" && slices.Contains(u.GroupIDs, g.ID) || g.ID == "" && slices.Contains(u.GroupNames, g.Name) {
+				members = append(members, u)
+			}
+		}
+		p.members[key] = members
+	}
+	return members
+}
+
+// candidates returns the people among whom all approvers of a request are.
+func (p *people) candidates(r access.Request) (list []*directory.User) {
+	for _, g := range r.Offer.Approvers.Groups {
+		list = append(list, p.of(g)...)
+	}
+	if manager, ok := p.directory.ByID(r.User.Manager()); ok && r.Offer.Approvers.Manager {
+		list = append(list, manager)
+	}
+	if r.Owner != nil {
+		list = append(list, r.Owner)
+	}
+	return list
+}
+
+// inForce is the rules in force, for questions about requests for access.
+type inForce struct {
+	admin  *Admin
+	routes map[string]*access.Route
+	scope  access.Scope
+}
+
+func (a *Admin) inForce(now time.Time) inForce {
+	f := inForce{a, map[string]*access.Route{}, access.Scope{Time: now, Organization: a.directory, Grants: a.grants.Of}}
+	if a.rules != nil {
+		for _, r := range a.rules().Routes {
+			f.routes[r.Name] = r
+		}
+	}
+	return f
+}
+
+// request returns what the rules say about a request of a user for a policy of a route. It returns false if nobody may ask
+// for it there.
+func (f inForce) request(route, name string, u *directory.User) (access.Request, bool) {
+	r := access.Request{Route: f.routes[route], User: u, Scope: f.scope}
+	if r.Route == nil {
+		return r, false
+	}
+	offers := r.Route.Policy.Offers()
+	i := slices.IndexFunc(offers, func(o policy.Offer) bool { return o.Policy == name })
+	if i < 0 {
+		return r, false
+	}
+	if r.Offer = offers[i]; r.Offer.Approvers.Owner {
+		r.Owner = f.admin.people.owner(r.Route.Owner)
+	}
+	return r, true
+}
+
+// isUser reports whether the rights of the actor depend on who they are: operators and the server itself may see and decide
+// everything.
+func isUser(actor Actor) bool {
+	return actor.Kind != audit.ActorOperator && actor.Kind != audit.ActorSystem
+}
+
+// userOf returns the user who acts.
+func (a *Admin) userOf(actor Actor) (*directory.User, bool) {
+	u, ok := a.directory.ByID(actor.ID)
+	return u, ok && u.Barred() == ""
+}

@@ -1,0 +1,115 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"sallyport/access"
+	"sallyport/directory"
+	"sallyport/grant"
+)
+
+const (
+	maxNames  = 20    // of approvers and others in a view
+	maxListed = 1_000 // decided requests in a list
+)
+
+// Request returns a request. It is [ErrNoRequest] unless the actor made it, may decide about it, or is an operator.
+func (a *Admin) Request(_ context.Context, actor Actor, id string) (RequestView, error) {
+	request, err := a.grants.Request(id)
+	if err != nil {
+		return RequestView{}, ErrNoRequest
+	}
+	now := time.Now().UTC()
+	v, r, ok := a.view(a.inForce(now), actor, request, now)
+	if !ok {
+		return v, ErrNoRequest
+	}
+	for _, granted := range a.grants.All(request.Person.ID, now, true) {
+		if granted.Policy == request.Policy && granted.ID != request.Grant && v.LastGrant == nil {
+			v.LastGrant = &granted
+		}
+	}
+	if r.Offer.Requestable != nil {
+		v.Approvers = namesOf(r.Approvers(a.people.candidates(r), maxNames))
+	}
+	if r.Route != nil {
+		v.Others, v.OthersCount = r.Others(a.directory.Users(), maxNames)
+	}
+	return v, nil
+}
+
+func namesOf(users []*directory.User) []string {
+	names := make([]string, len(users))
+	for i, u := range users {
+		names[i] = u.UserName
+	}
+	return names
+}
+
+// view returns a request as the actor sees it, and what the rules say about it. It returns false if the actor may not see
+// it.
+func (a *Admin) view(f inForce, actor Actor, request grant.Request, now time.Time) (v RequestView, r access.Request, ok bool) {
+	if request.State == grant.StateOpen && !request.OpenAt(now) {
+		request.State = grant.StateExpired // which is not stored yet
+	}
+	r, offered := f.request(request.Route, request.Policy, a.whoAsked(request))
+	v = RequestView{Request: request, Mine: isUser(actor) && actor.ID == request.Person.ID, Approvers: []string{}}
+	if offered {
+		v.Max, v.Usual, v.Needed = r.Offer.Max, min(usualGrant, r.Offer.Max), r.Offer.Needed()
+	}
+	approver := !isUser(actor)
+	if !approver {
+		me, known := a.userOf(actor)
+		approver = known && offered && r.MayApprove(me)
+	}
+	v.MayDecide = approver && request.OpenAt(now)
+	return v, r, approver || v.Mine
+}
+
+// Requests returns the open requests and those of late, the newest first: an operator sees all, a user those that they
+// made or may decide about.
+func (a *Admin) Requests(_ context.Context, actor Actor) ([]RequestView, error) {
+	now := time.Now().UTC()
+	var list []grant.Request
+	if isUser(actor) {
+		list = append(a.grants.MadeBy(actor.ID), a.grants.Undecided(now)...)
+		slices.SortFunc(list, func(x, y grant.Request) int { return y.Made.Compare(x.Made) })
+	} else {
+		list = a.grants.Requests()
+	}
+	f, views, decided, seen := a.inForce(now), []RequestView{}, 0, map[string]bool{}
+	for _, request := range list {
+		if seen[request.ID] || !request.OpenAt(now) && decided >= maxListed {
+			continue
+		}
+		seen[request.ID] = true
+		if !request.OpenAt(now) {
+			decided++
+		}
+		if v, _, ok := a.view(f, actor, request, now); ok {
+			views = append(views, v)
+		}
+	}
+	return views, nil
+}
+
+// Waiting returns how many requests wait for a decision of this user.
+func (a *Admin) Waiting(u *directory.User) (n int) {
+	now := time.Now().UTC()
+	undecided := a.grants.Undecided(now)
+	u, ok := a.directory.ByID(u.ID)
+	if !ok || len(undecided) == 0 {
+		return 0
+	}
+	f := a.inForce(now)
+	for _, request := range undecided {
+		approved := func(approval grant.Approval) bool { return approval.By == u.ID && approval.Epoch == u.Epoch }
+		r, ok := f.request(request.Route, request.Policy, a.whoAsked(request))
+		if ok && r.MayApprove(u) && !slices.ContainsFunc(request.Approvals, approved) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/admin"
+	"sallyport/grant"
+)
+
+func requestCommand() *cobra.Command {
+	c := &cobra.Command{Use: "request", Short: "List, show, approve and deny requests for access"}
+	show := showCommand("show ID", "Show a request, who may approve it, when the person last had the access, and who else has it", "/requests/",
+		[]string{"id", "user", "policy", "route", "state", "approvals", "made", "expires", "url", "reason", "approvers", "last until", "others"}, requestDetail)
+	show.ValidArgsFunction = completeRequests
+	c.AddCommand(listCommand("list", "List the requests for access, the newest first", "/requests",
+		[]string{"id", "user", "policy", "route", "state", "approvals", "made", "reason"}, requestRow), show, approveCommand(), denyCommand())
+	return c
+}
+
+func requestRow(v admin.RequestView) []string {
+	return []string{v.ID, v.Person.UserName, v.Policy, v.Route, string(v.State), approvalsText(v), formatTime(&v.Made), v.Reason}
+}
+
+func approvalsText(v admin.RequestView) string {
+	if v.Needed == 0 { // the policy cannot be requested any more
+		return fmt.Sprint(len(v.Approvals))
+	}
+	return fmt.Sprintf("%d of %d", len(v.Approvals), v.Needed)
+}
+
+func requestDetail(v admin.RequestView) []string {
+	last := "never"
+	if v.LastGrant != nil {
+		end := v.LastGrant.End()
+		last = formatTime(&end)
+	}
+	others := strings.Join(v.Others, " ")
+	if more := v.OthersCount - len(v.Others); more > 0 {
+		others += fmt.Sprintf(" and %d more", more)
+	}
+	return []string{v.ID, v.Person.UserName, v.Policy, v.Route, string(v.State), approvalsText(v), formatTime(&v.Made), formatTime(&v.Expires), v.URL, v.Reason,
+		strings.Join(v.Approvers, " "), last, others}
+}
+
+func approveCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "approve ID",
+		Short: "Approve a request for access: the person is let in until the time is over",
+		Long: "Approve a request for access. An operator counts as all who must approve, so that the grant begins at once: the person is let in as the\n" +
+			"policy says until the time is over, they leave or are suspended, or the grant is revoked (`sallyport grants revoke`).",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeRequests,
+	}
+	lasting := durationFlag(c, "for", 0, "how `LONG` the access lasts, at most the policy's max (default 1h, or max if that is less)")
+	reason := c.Flags().String("reason", "", "why; it is recorded")
+	addOutputFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := newControlClient(cmd)
+		if err != nil {
+			return err
+		}
+		if cmd.Flags().Changed("for") && *lasting < time.Minute {
+			return admin.ErrDuration
+		}
+		var g admin.Grant
+		if err := client.call(cmd.Context(), http.MethodPost, requestPath(args[0])+"/approval", approval{*reason, *lasting}, &g); err != nil {
+			return err
+		}
+		return printTable(cmd, table{grantHeads, [][]string{grantRow(g)}, g})
+	}
+	return c
+}
+
+func denyCommand() *cobra.Command {
+	return refuseCommand("deny ID", "Deny a request for access", "denied", completeRequests, func(id string) string { return requestPath(id) + "/denial" })
+}
+
+// refuseCommand returns a command that posts the reason for which an operator takes something away.
+func refuseCommand(use, short, done string, complete cobra.CompletionFunc, path func(id string) string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: complete}
+	reason := c.Flags().String("reason", "", "why; it is recorded, and the person can read it (required)")
+	_ = c.MarkFlagRequired("reason")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := newControlClient(cmd)
+		if err != nil {
+			return err
+		}
+		if err := client.call(cmd.Context(), http.MethodPost, path(args[0]), refusal{*reason}, nil); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), done)
+		return nil
+	}
+	return c
+}
+
+func requestPath(id string) string { return "/requests/" + url.PathEscape(id) }
+
+func grantsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "grants", Short: "List and revoke grants: access for a while, which was asked for"}
+	c.AddCommand(grantsListCommand(), refuseCommand("revoke ID", "End a grant at once: live requests that only it lets in are cut", "revoked", completeGrants,
+		func(id string) string { return "/grants/" + url.PathEscape(id) + "/revocation" }))
+	return c
+}
+
+func grantsListCommand() *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "List the grants that are open, the newest first", Args: cobra.NoArgs}
+	all := c.Flags().Bool("all", false, "list those of the last 400 days that have ended, too")
+	addOutputFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		grants, err := listGrants(cmd, *all)
+		if err != nil {
+			return err
+		}
+		t := table{heads: grantHeads, values: grants}
+		for _, g := range grants {
+			t.rows = append(t.rows, grantRow(g))
+		}
+		return printTable(cmd, t)
+	}
+	return c
+}
+
+func listGrants(cmd *cobra.Command, all bool) (grants []admin.Grant, err error) {
+	client, err := newControlClient(cmd)
+	if err != nil {
+		return nil, err
+	}
+	path := "/grants"
+	if all {
+		path += "?all"
+	}
+	return grants, client.call(cmd.Context(), http.MethodGet, path, nil, &grants)
+}
+
+var grantHeads = []string{"id", "user", "policy", "route", "state", "began", "until", "approved by", "why it ended"}
+
+func grantRow(g admin.Grant) []string {
+	end := g.End()
+	return []string{g.ID, g.Person.UserName, g.Policy, g.Route, string(g.State), formatTime(&g.Began), formatTime(&end), strings.Join(g.By, ", "), g.Why}
+}
+
+// completionTimeout bounds how long the shell waits for ids.
+const completionTimeout = 2 * time.Second
+
+// completeRequests completes the id of an open request.
+func completeRequests(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return completeIDs(cmd, args, "/requests", func(v admin.RequestView) string {
+		if v.State != grant.StateOpen {
+			return ""
+		}
+		return cobra.CompletionWithDesc(v.ID, printable(v.Person.UserName+" asks for "+v.Policy))
+	})
+}
+
+// completeGrants completes the id of an open grant.
+func completeGrants(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return completeIDs(cmd, args, "/grants", func(g admin.Grant) string {
+		return cobra.CompletionWithDesc(g.ID, printable(g.Person.UserName+" has "+g.Policy))
+	})
+}
+
+// completeIDs returns what id says of each element of the list at path, of the running server alone.
+func completeIDs[T any](cmd *cobra.Command, args []string, path string, id func(T) string) (ids []string, _ cobra.ShellCompDirective) {
+	client, err := newControlClient(cmd)
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control"+path, nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	resp, err := client.http().Do(req)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer resp.Body.Close()
+	var items []T
+	if decodeResponse(resp, &items) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, item := range items {
+		if text := id(item); text != "" {
+			ids = append(ids, text)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

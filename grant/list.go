@@ -1,0 +1,174 @@
+package grant
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Request returns the request with an id, or [ErrNone].
+func (g *Grants) Request(id string) (Request, error) {
+	if g == nil {
+		return Request{}, ErrNone
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.memory.requests[id]; r != nil {
+		return *r, nil
+	}
+	return Request{}, ErrNone
+}
+
+// Undecided returns the requests that wait for a decision, the newest first.
+func (g *Grants) Undecided(now time.Time) (list []Request) {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.memory.undecided {
+		if r.OpenAt(now) {
+			list = append(list, *r)
+		}
+	}
+	slices.SortFunc(list, newestFirst)
+	return list
+}
+
+// MadeBy returns every stored request of a user, the newest first.
+func (g *Grants) MadeBy(user string) (list []Request) {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.memory.made[user] {
+		list = append(list, *r)
+	}
+	slices.SortFunc(list, newestFirst)
+	return list
+}
+
+// Requests returns every stored request, the newest first.
+func (g *Grants) Requests() (list []Request) {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.memory.requests {
+		list = append(list, *r)
+	}
+	slices.SortFunc(list, newestFirst)
+	return list
+}
+
+func newestFirst(a, b Request) int {
+	if order := b.Made.Compare(a.Made); order != 0 {
+		return order
+	}
+	return strings.Compare(a.ID, b.ID)
+}
+
+// All returns the grants of a user, or with "" of all users, that are open at a time, and with ended every other that is
+// stored: the newest first.
+func (g *Grants) All(user string, now time.Time, ended bool) (list []Grant) {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for of, grants := range g.memory.grants {
+		if user != "" && of != user {
+			continue
+		}
+		for _, granted := range grants {
+			if ended || granted.OpenAt(now) {
+				list = append(list, *granted)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Grant) int {
+		if order := b.Began.Compare(a.Began); order != 0 {
+			return order
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return list
+}
+
+// Grant returns the grant with an id, or [ErrNone].
+func (g *Grants) Grant(id string) (Grant, error) {
+	if g == nil {
+		return Grant{}, ErrNone
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, grants := range g.memory.grants {
+		if granted := grants[id]; granted != nil {
+			return *granted, nil
+		}
+	}
+	return Grant{}, ErrNone
+}
+
+// Open returns how many grants and requests are open at a time. A grant whose person left or was suspended counts until
+// it is swept.
+func (g *Grants) Open(now time.Time) (grants, requests int) {
+	if g == nil {
+		return 0, 0
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for granted := range g.memory.unended() {
+		if granted.OpenAt(now) {
+			grants++
+		}
+	}
+	for _, r := range g.memory.undecided {
+		if r.OpenAt(now) {
+			requests++
+		}
+	}
+	return grants, requests
+}
+
+// At returns what [Grants.Of] would have returned at a time t, for a user of the epoch that the user had then. Of the
+// revocations it knows those that are still in force.
+func (g *Grants) At(t time.Time) func(user string, epoch uint64) *Holdings {
+	type person struct {
+		user  string
+		epoch uint64
+	}
+	until, revoked := map[person]map[string]time.Time{}, map[string]map[string]bool{}
+	if g != nil {
+		g.mu.Lock()
+		for user, grants := range g.memory.grants {
+			for _, granted := range grants {
+				if p := (person{user, granted.Person.Epoch}); granted.OpenAt(t) {
+					if until[p] == nil {
+						until[p] = map[string]time.Time{}
+					}
+					if end := granted.End(); end.After(until[p][granted.Policy]) {
+						until[p][granted.Policy] = end
+					}
+				}
+			}
+		}
+		for user, revocations := range g.memory.revocations {
+			for _, r := range revocations {
+				if !r.Since.After(t) {
+					under(revoked, user)[r.Key] = true
+				}
+			}
+		}
+		g.mu.Unlock()
+	}
+	return func(user string, epoch uint64) *Holdings {
+		h := &Holdings{epoch: epoch, until: until[person{user, epoch}], revoked: revoked[user]}
+		if h.until == nil && h.revoked == nil {
+			return nil
+		}
+		return h
+	}
+}
