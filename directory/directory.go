@@ -50,6 +50,7 @@ type Directory struct {
 	mirror  *follow.Mirror        // brings every change of the store into memory
 	index   atomic.Pointer[index] // replaced when everything is read again
 	metrics *metrics
+	onLeave OnLeave // nil: nobody is told
 
 	bounds   bounds                   // of the history
 	baseline atomic.Pointer[baseline] // of the history, when everything was read
@@ -198,6 +199,9 @@ func (d *Directory) update(ctx context.Context, fn func(*Tx) error, forget bool)
 		rec := &recorder{Writer: w, directory: d, forget: forget}
 		tx := &Tx{r: rec, w: rec, now: d.now().UTC(), join: d.join}
 		err := fn(tx)
+		if err == nil {
+			err = tx.tellOfLeavers(d.onLeave)
+		}
 		if err == nil {
 			err = rec.finish(tx.now, tx.cause)
 		}

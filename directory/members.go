@@ -215,6 +215,7 @@ func (tx *Tx) unlink(group string, ids []string) (int, error) {
 	if len(gone) > 0 {
 		store.Urgent(tx.w)
 	}
+	tx.leave(group, gone)
 	return len(gone), tx.eachEdge(group, gone, func(key, _ []byte) error { return tx.w.Delete(key) })
 }
 

@@ -21,6 +21,8 @@ type Tx struct {
 	join string // the attribute that callers are joined by
 
 	cause Cause
+
+	leavers map[string][]string // members that the change removes, by group
 }
 
 // By says in the history who makes the change.
