@@ -21,6 +21,7 @@ const (
 	KindStore      Kind = "store"      // an older store was put in the place of the newest
 	KindRequest    Kind = "request"    // somebody asked for access, or the request was decided
 	KindGrant      Kind = "grant"      // access for a while began or ended
+	KindReview     Kind = "review"     // a review of who has access began or ended, or somebody decided in it
 	KindAudit      Kind = "audit"      // the record itself could not be written for a while
 	KindStart      Kind = "start"      // the server started
 	KindStop       Kind = "stop"       // the server stopped

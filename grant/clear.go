@@ -8,7 +8,8 @@ import (
 
 // Clear ends every open request and grant of a copy of the store. Call it before serving
 // from the copy: otherwise what was revoked since the copy was made would be open again.
-// Revocations stay, since they only take access away.
+// Revocations stay, since they only take access away, and reviews do. Nothing can be signed
+// with the keys of a copy.
 func Clear(w store.Writer, now time.Time) error {
 	const by = "the store is a copy of an earlier one"
 	open := newMemory()
@@ -37,5 +38,5 @@ func Clear(w store.Writer, now time.Time) error {
 			}
 		}
 	}
-	return nil
+	return clearKeys(w)
 }

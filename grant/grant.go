@@ -85,15 +85,19 @@ func (g *Grants) Of(user string, epoch uint64) *Holdings {
 type Holdings struct {
 	epoch   uint64
 	until   map[string]time.Time // when the grant of a policy ends, by the policy's name
-	revoked map[string]bool      // groups, by object ID, or by name if they have none
+	revoked map[string]bool      // groups, by the directory's id, and by object ID, or by name if they had none then
 	former  *Holdings            // what is left for a user of another epoch: revocations alone; nil if there are none
 }
 
 // Until returns when the grant of a policy ends; the zero time if there is none.
 func (h *Holdings) Until(policy string) time.Time { return h.until[policy] }
 
-// Revoked reports whether a review revoked the membership of a group. If a revocation is
-// damaged, which group it is about is not known, so that all count as revoked.
+// Revokes reports whether any membership is revoked. It may be called on nil.
+func (h *Holdings) Revokes() bool { return h != nil && len(h.revoked) > 0 }
+
+// Revoked reports whether a review revoked the membership of a group, which is named by the
+// directory's id, or as rules named it when it was revoked. If a revocation is damaged,
+// which group it is about is not known, so that all count as revoked.
 func (h *Holdings) Revoked(group string) bool { return h.revoked[group] || h.revoked[""] }
 
 // update commits what fn writes and returns once memory has it.

@@ -10,8 +10,8 @@ import (
 	"sallyport/store"
 )
 
-// prefixes are those of all keys of this package.
-var prefixes = []string{prefixRequest, prefixGrant, prefixRevoked}
+// prefixes are those of all keys of this package that memory has the records of.
+var prefixes = []string{prefixRequest, prefixGrant, prefixRevoked, prefixReview}
 
 // memory is every record of this package. Records are replaced, never altered.
 type memory struct {
@@ -20,10 +20,12 @@ type memory struct {
 	made        map[string]map[string]*Request    // by user and id
 	grants      map[string]map[string]*Grant      // by user and id
 	revocations map[string]map[string]*Revocation // by user and group
+	reviews     map[string]*Review                // without their rows
 }
 
 func newMemory() memory {
-	return memory{map[string]*Request{}, map[string]*Request{}, map[string]map[string]*Request{}, map[string]map[string]*Grant{}, map[string]map[string]*Revocation{}}
+	return memory{requests: map[string]*Request{}, undecided: map[string]*Request{}, made: map[string]map[string]*Request{}, grants: map[string]map[string]*Grant{},
+		revocations: map[string]map[string]*Revocation{}, reviews: map[string]*Review{}}
 }
 
 // load reads every record and replaces memory. Damaged requests and grants give nobody
@@ -85,9 +87,11 @@ func (m *memory) apply(w store.Write) (user string) {
 	case strings.HasPrefix(key, prefixRevoked):
 		user, group, _ := strings.Cut(strings.TrimPrefix(key, prefixRevoked), "/")
 		if !applyTo(under(m.revocations, user), group, w, &Revocation{}) && !w.Deleted {
-			m.revocations[user][group] = &Revocation{User: user, Group: group}
+			m.revocations[user][group] = &Revocation{User: user, Group: group} // without a key: it counts for every group
 		}
 		return user
+	case strings.HasPrefix(key, prefixReview):
+		applyTo(m.reviews, strings.TrimPrefix(key, prefixReview), w, &Review{})
 	}
 	return ""
 }
@@ -160,7 +164,9 @@ func (m *memory) holdingsOf(user string) *Holdings {
 		}
 	}
 	for _, revocation := range m.revocations[user] {
-		h.revoked[revocation.Key] = true
+		if revocation.Cleared.IsZero() {
+			h.revoked[revocation.Key], h.revoked[revocation.Group] = true, true
+		}
 	}
 	if len(h.revoked) > 0 {
 		h.former = &Holdings{revoked: h.revoked}

@@ -18,10 +18,16 @@ import (
 //	request/ID              a request for access, as text
 //	grants/USER/ID          a grant, as text
 //	revoked/USER/GROUP      a membership that a review revoked; the directory's ids, as text
+//	review/ID               a review, as text
+//	reviewrow/ID/NUMBER     a row of a review, as text, with a number of six digits
+//	reviewkey/ID            a key that exports of reviews are signed with, as text
 const (
 	prefixRequest = "request/"
 	prefixGrant   = "grants/"
 	prefixRevoked = "revoked/"
+	prefixReview  = "review/"
+	prefixRow     = "reviewrow/"
+	prefixKey     = "reviewkey/"
 )
 
 // Keep is how long ended requests and grants are kept.
@@ -103,15 +109,18 @@ func (g *Grant) End() time.Time {
 	return g.Until
 }
 
-// Revocation is a membership that a review revoked. It counts until the identity provider
+// Revocation is a membership that reviews revoked. It counts until the identity provider
 // has removed the membership.
 type Revocation struct {
-	User   string    `json:"user"`  // the directory's ids
-	Group  string    `json:"group"` //
-	Key    string    `json:"key"`   // by which rules name the group: its object ID, or its name if it has none
-	Review string    `json:"review"`
-	By     string    `json:"by"`
-	Since  time.Time `json:"since"`
+	User     string    `json:"user"`  // the directory's ids
+	Group    string    `json:"group"` //
+	Key      string    `json:"key"`   // by which rules named the group then: its object ID, or its name if it had none
+	UserName string    `json:"userName,omitempty"`
+	Name     string    `json:"name,omitempty"` // of the group
+	Rows     []RowRef  `json:"rows"`           // that revoked it
+	By       string    `json:"by"`             // who was the first to
+	Since    time.Time `json:"since"`
+	Cleared  time.Time `json:"cleared,omitzero"` // when the identity provider removed the membership; it does not count any more
 }
 
 // NewID returns the id of a new request or grant.
@@ -175,6 +184,12 @@ func recordAt(key string) keyed {
 		return &Grant{}
 	case strings.HasPrefix(key, prefixRevoked):
 		return &Revocation{}
+	case strings.HasPrefix(key, prefixReview):
+		return &Review{}
+	case strings.HasPrefix(key, prefixRow):
+		return &Row{}
+	case strings.HasPrefix(key, prefixKey):
+		return &keyRecord{}
 	}
 	return nil
 }
