@@ -6,6 +6,7 @@
 package access
 
 import (
+	"cmp"
 	"time"
 
 	"sallyport/directory"
@@ -93,9 +94,39 @@ func SetGrants(req *policy.Request, user *directory.User, grants GrantsOf) {
 	if user == nil || grants == nil {
 		return
 	}
-	if held := grants(user.ID, user.Epoch); held != nil {
+	switch held := grants(user.ID, user.Epoch); {
+	case held == nil:
+	case held.Revokes():
+		req.Grants = holder{held, user}
+	default:
 		req.Grants = held
 	}
+}
+
+// holder is what a user of the directory holds. A revocation is about a group as the
+// directory knows it, whatever the identity provider calls the group today.
+type holder struct {
+	*grant.Holdings
+	user *directory.User
+}
+
+// Revoked implements policy.Grants.
+func (h holder) Revoked(group string) bool {
+	if h.Holdings.Revoked(group) {
+		return true
+	}
+	for i, id := range h.user.GroupIDs {
+		if cmp.Or(id, h.user.GroupNames[i]) == group && h.Holdings.Revoked(h.user.GroupKey(i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Revoked reports whether reviews revoked the user's membership that is at i in GroupIDs. Held
+// are what grants and reviews change for the user; nil if nothing.
+func Revoked(held *grant.Holdings, user *directory.User, i int) bool {
+	return held.Revokes() && (held.Revoked(user.GroupKey(i)) || held.Revoked(cmp.Or(user.GroupIDs[i], user.GroupNames[i])))
 }
 
 // Circumstances are what a decision depends on beside caller and target.

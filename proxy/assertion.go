@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/proxy/internal/assertion"
 	"sallyport/session"
 )
@@ -28,6 +29,7 @@ type assertions struct {
 type assertionKey struct {
 	route *route
 	user  *directory.User // immutable: a user that changed is another *User
+	held  *grant.Holdings // immutable too
 	app   string          // set if an application calls for itself
 
 	breakGlass bool
@@ -45,7 +47,7 @@ func newAssertions(sessions *session.Sessions) *assertions {
 
 // forCaller returns the assertion that c is calling on r, a route of rt.
 func (a *assertions) forCaller(rt *routing, c *caller, r *route, now time.Time) signed {
-	key := assertionKey{r, c.user, c.app(), c.session.IsBreakGlass()}
+	key := assertionKey{r, c.user, c.held, c.app(), c.session.IsBreakGlass()}
 	a.mu.Lock()
 	cached, ok := a.cache[key]
 	a.mu.Unlock()
@@ -73,7 +75,7 @@ func claimsOf(c *caller, r *route, issuer string, now time.Time) assertion.Claim
 		return cl
 	}
 	u := c.user
-	if groups := r.groupsOf(u); groups != nil {
+	if groups := r.groupsOf(c); groups != nil {
 		cl.Groups = groups
 	}
 	cl.Subject, cl.UserName, cl.Email, cl.Name = u.ID, u.UserName, u.Email, u.DisplayName

@@ -7,6 +7,7 @@ import (
 	"sallyport/access"
 	"sallyport/audit"
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 )
@@ -83,6 +84,14 @@ func (p *Proxy) setPolicyRequest(q *policy.Request, req *request, c *caller, u *
 	access.SetGrants(q, u, p.grants.Of)
 }
 
+// heldBy returns what grants and reviews change for a user, who may be nil; nil if nothing.
+func (p *Proxy) heldBy(u *directory.User) *grant.Holdings {
+	if u == nil {
+		return nil
+	}
+	return p.grants.Of(u.ID, u.Epoch)
+}
+
 // denialByPolicy turns a decision that does not allow into a denial. An anonymous caller gets 401, not 403: signing in
 // may help.
 func denialByPolicy(req *request, c *caller, d policy.Decision) *denial {
@@ -121,7 +130,7 @@ func (p *Proxy) recordDecision(req *request, out outcome) *denial {
 		decision, reason, code = decisionDeny, out.denial.reason, out.denial.status()
 	}
 	if req.caller != nil {
-		req.caller.user = out.user
+		req.caller.user, req.caller.held = out.user, p.heldBy(out.user)
 	}
 	req.route.metrics.countDecision(decision, reason)
 	if req.caller == nil && out.denial != nil {

@@ -44,7 +44,7 @@ func (rt *routing) setIdentity(h http.Header, r *route, c *caller) {
 	set(rt.headers.Email, header.Value(c.user.Email))
 	set(rt.headers.Name, header.Value(c.user.DisplayName))
 	if rt.headers.Groups != "" {
-		set(rt.headers.Groups, groupList(r.groupsOf(c.user)))
+		set(rt.headers.Groups, groupList(r.groupsOf(c)))
 	}
 }
 

@@ -14,7 +14,7 @@ func (p *Proxy) me(w http.ResponseWriter, r *http.Request, req *request) *denial
 	if denied != nil {
 		return denied
 	}
-	body, err := whoami.Caller{User: user, Session: req.caller.session, Token: req.caller.token, Revision: p.directory.Revision()}.JSON()
+	body, err := whoami.Caller{User: user, Held: p.heldBy(user), Session: req.caller.session, Token: req.caller.token, Revision: p.directory.Revision()}.JSON()
 	if err != nil {
 		return deny(internalError, err.Error())
 	}

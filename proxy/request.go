@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
@@ -128,6 +129,7 @@ func (req *request) acceptsSessions() bool { return req.route == nil || req.rout
 // anonymous.
 type caller struct {
 	user    *directory.User  // nil before the decision, and for an application
+	held    *grant.Holdings  // what grants and reviews change for user; nil if nothing
 	session *session.Session // nil for a bearer token
 	token   *oidc.Identity   // nil for a session
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"sallyport/directory"
+	"sallyport/access"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
@@ -65,11 +65,14 @@ type route struct {
 	groupIDs, groupNames        map[string]bool // that the policy names
 }
 
-// groupsOf returns the groups of a user that the route's policy names, as the policy names them.
-func (r *route) groupsOf(u *directory.User) []string {
+// groupsOf returns the groups of a user that the route's policy names, as the policy names them, without those of which
+// a review revoked the membership.
+func (r *route) groupsOf(c *caller) []string {
 	var list []string
+	u := c.user
 	for i, id := range u.GroupIDs {
 		switch {
+		case access.Revoked(c.held, u, i):
 		case r.groupIDs[id]:
 			list = append(list, id)
 		case r.groupNames[u.GroupNames[i]]:

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"time"
 
+	"sallyport/access"
 	"sallyport/directory"
+	"sallyport/grant"
 	"sallyport/oidc"
 	"sallyport/session"
 )
@@ -13,6 +15,7 @@ import (
 // Caller is who calls, by a session or by a token.
 type Caller struct {
 	User     *directory.User  // nil for an application that calls for itself
+	Held     *grant.Holdings  // what grants and reviews change for User; nil if nothing
 	Session  *session.Session // nil for a token
 	Token    *oidc.Identity   // nil for a session
 	Revision uint64           // of the directory
@@ -74,6 +77,9 @@ func (c Caller) body() body {
 	u := c.User
 	b.User = &userBody{ID: u.ID, ExternalID: u.ExternalID, UserName: u.UserName, DisplayName: u.DisplayName, Email: u.Email, Roles: u.Roles}
 	for i, id := range u.GroupIDs {
+		if access.Revoked(c.Held, u, i) {
+			continue
+		}
 		b.Groups = append(b.Groups, groupBody{ID: id, Name: u.GroupNames[i]})
 	}
 	if s := c.Session; s != nil {
