@@ -14,9 +14,10 @@ import (
 
 // action is something to do, and the events that tell of it.
 type action struct {
-	event  audit.Event // written before the action; its reason says what is to be done
-	done   string      // the reason of a second event after success; "": none
-	failed string      // the reason of a second event after a failure; "": reasonFailed
+	event  audit.Event   // written before the action; its reason says what is to be done
+	more   []audit.Event // written after event and before the action, of what it does beside
+	done   string        // the reason of a second event after success; "": none
+	failed string        // the reason of a second event after a failure; "": reasonFailed
 }
 
 // reasonFailed is the reason of an event that says that an action recorded before was not done, or not wholly.
@@ -38,8 +39,10 @@ func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(
 	if actor.Kind == "" || actor.Name == "" {
 		return ErrNoActor
 	}
-	if err := a.record(actor, todo.event); err != nil {
-		return fmt.Errorf("nothing was done: %w: %w", ErrNotRecorded, err)
+	for _, e := range append([]audit.Event{todo.event}, todo.more...) {
+		if err := a.record(actor, e); err != nil {
+			return fmt.Errorf("nothing was done: %w: %w", ErrNotRecorded, err)
+		}
 	}
 	err := act(context.WithoutCancel(ctx))
 	outcome := todo.event

@@ -1,0 +1,89 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"sallyport/audit"
+	"sallyport/directory"
+	"sallyport/grant"
+)
+
+const (
+	clearEvery = time.Hour
+	clearAgain = 10 * time.Second // after a failure
+)
+
+// RunReviews records which revocations the identity provider has made needless by removing
+// the membership, and deletes reviews that are too old, until ctx ends.
+//
+// The revocation is cleared by the change that removes the membership (see
+// [grant.EndMemberships]). RunReviews clears those that no change did, as after the store of
+// an older backup was put in place.
+func (a *Admin) RunReviews(ctx context.Context, report func(error)) error {
+	var next time.Time // of the look at everything
+	for ctx.Err() == nil {
+		changed, wait := a.grants.Changed(), clearEvery
+		err := a.recordCleared(ctx)
+		if now := time.Now(); err == nil && !now.Before(next) {
+			err = errors.Join(a.clearEnded(ctx), a.grants.PruneReviews(ctx, now))
+			next = now.Add(clearEvery)
+		}
+		if err != nil && ctx.Err() == nil {
+			report(err)
+			changed, wait = nil, clearAgain
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-time.After(wait):
+		}
+	}
+	return ctx.Err()
+}
+
+// recordCleared records every revocation that was cleared, and then forgets it.
+func (a *Admin) recordCleared(ctx context.Context) error {
+	_, cleared := a.grants.Revocations()
+	for _, r := range cleared {
+		e := audit.Event{Kind: audit.KindReview, User: r.User, UserName: r.UserName, Group: r.Group, Reason: "cleared",
+			Detail: map[string]string{"group": r.Name, "groups": r.Key, "since": r.Since.Format(time.RFC3339), "cleared": r.Cleared.Format(time.RFC3339)}}
+		if len(r.Rows) > 0 {
+			e.Detail["review"], e.Detail["row"] = r.Rows[0].Review, strconv.Itoa(r.Rows[0].Row)
+		}
+		if err := a.record(System("membership removed"), e); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotRecorded, err)
+		}
+		if err := a.grants.Forget(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearEnded clears the revocations of memberships that there are not.
+func (a *Admin) clearEnded(ctx context.Context) error {
+	inForce, _ := a.grants.Revocations()
+	for _, r := range inForce {
+		var member bool
+		if err := a.directory.View(ctx, func(tx *directory.Tx) (err error) { member, err = tx.IsMember(r.Group, r.User); return err }); err != nil || member {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		err := a.directory.Update(ctx, func(tx *directory.Tx) error {
+			if member, err := tx.IsMember(r.Group, r.User); err != nil || member {
+				return err
+			}
+			return grant.EndMemberships(tx.Writer(), r.Group, []string{r.User}, tx.Now())
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
