@@ -94,6 +94,7 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	if c.grants, err = grant.Open(ctx, c.store); err != nil {
 		return err
 	}
+	c.directory.TellOfLeavers(grant.EndMemberships)
 	c.provisioning, err = scim.Open(ctx, c.store, c.directory)
 	return err
 }

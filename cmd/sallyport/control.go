@@ -86,6 +86,13 @@ func (c *control) operations() map[string]operation {
 		"POST /access/lint":               c.questions.lint,
 		"POST /access/replay":             c.questions.replay,
 		"POST /access/unused":             c.questions.unused,
+		"GET /reviews":                    query(c.admin.Reviews),
+		"GET /review-keys":                query(c.reviewKeys),
+		"POST /reviews":                   c.questions.startReview,
+		"GET /reviews/{id}":               c.review,
+		"POST /reviews/{id}/decisions":    c.decideReview,
+		"POST /reviews/{id}/close":        c.closeReview,
+		"GET /reviews/{id}/export":        c.exportReview,
 		"POST /explain/request":           c.questions.explainRecorded,
 	}
 }

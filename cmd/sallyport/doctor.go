@@ -107,6 +107,7 @@ func (d *doctor) checkAll(ctx context.Context) {
 	d.checkUsers(stats)
 	d.checkPushes(stats)
 	d.checkGroups(ctx, stats)
+	d.checkReviews(ctx)
 	d.checkTests(ctx)
 	d.checkTokenVersion(ctx)
 }

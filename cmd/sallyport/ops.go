@@ -22,7 +22,7 @@ func (s *server) metrics() *prometheus.Registry {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_build_info", Help: "Always 1; the labels name the running version.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": commit(), "goversion": runtime.Version()}})
 	build.Set(1)
-	reg.MustRegister(build, s.reloader.successful, s.reloader.successTime,
+	reg.MustRegister(build, s.reloader.successful, s.reloader.successTime, overdueReviews(s.components.grants),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, part := range []interface{ Collectors() []prometheus.Collector }{
 		s.components.store, s.components.directory, s.components.sessions, s.components.grants, s.components.record, s.components.webhooks, s.provider, s.proxy, s.scim, s.certs, s.proxyProto, s.inspector,

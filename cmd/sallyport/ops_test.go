@@ -28,7 +28,7 @@ scim_requests_total scim_request_duration_seconds scim_operations_total scim_qui
 scim_held_deactivations scim_unlogged_total directory_users directory_groups directory_memberships directory_revision offboarding_enforcement_seconds store_transactions_total
 store_size_bytes store_faults audit_events_total audit_write_errors_total config_last_reload_successful config_last_reload_success_timestamp_seconds build_info
 tls_certificate_expiry_timestamp_seconds tls_hosts_without_certificate tls_orders_failed_total proxy_protocol_refused_total
-connections connections_limit connections_closed_total webhook_deliveries_total webhook_queue grants_open requests_open`)
+connections connections_limit connections_closed_total webhook_deliveries_total webhook_queue grants_open requests_open reviews_overdue`)
 
 // described returns the name of every metric that a server can report.
 func described(t *testing.T, s *server) (names []string) {

@@ -188,6 +188,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g.Go(func() error { return ignoreCanceled(s.certs.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.inspector.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.admin.Run(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.runReviews(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.admin.Reload)) })
 	if s.workloads != nil {
 		g.Go(func() error { return ignoreCanceled(s.workloads.Run(ctx)) })

@@ -24,6 +24,9 @@ func newUpstream(t testing.TB) *httptest.Server {
 	mux.HandleFunc("/where", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, r.Header["X-Forwarded-For"], r.Header["X-Forwarded-Proto"])
 	})
+	mux.HandleFunc("/identity", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, r.Header.Get("X-Forwarded-Groups"), r.Header.Get("X-Sallyport-Assertion"))
+	})
 	mux.HandleFunc("/socket", echo)
 	mux.HandleFunc("/quiet", quiet)
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
