@@ -236,18 +236,40 @@ func (w *recorder) finish(now time.Time, cause Cause) error {
 	if err := w.prune(&h, c.time); err != nil {
 		return err
 	}
-	return w.writeHead(&h)
+	return writeHead(w.Writer, &h)
+}
+
+// PutBreak says that changes of the directory are lost: the store was replaced by an older
+// one. What it holds was true until known at least, and from then on until at the history
+// knows nothing.
+func PutBreak(w store.Writer, at, known time.Time) error {
+	h, ok, err := readHead(w)
+	if err == nil && !ok || errors.Is(err, store.ErrDamaged) { // the history begins with the next change
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if known.Before(time.Unix(0, 0)) || known.After(at) { // it is not known, or is wrong
+		known = time.Unix(0, 0)
+	}
+	record := encodeBreak(at, known)
+	h.Last, h.Bytes = uint64(w.Revision()), h.Bytes+historySize(record)
+	if at.Before(h.Oldest) {
+		h.Oldest = at
+	}
+	return errors.Join(w.Put(historyKey(h.Last), record), writeHead(w, &h))
 }
 
 // historySize returns how much a record counts, in bytes.
 func historySize(record []byte) int64 { return int64(len(historyKeys) + 8 + len(record)) }
 
-func (w *recorder) writeHead(h *historyHead) error {
+func writeHead(w store.Writer, h *historyHead) error {
 	record, err := json.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("encoding the head of the history: %w", err)
 	}
-	return w.Writer.Put(historyHeadKey, record)
+	return w.Put(historyHeadKey, record)
 }
 
 // head returns the head before the change c. If there is none that can be used, the

@@ -20,7 +20,16 @@ import (
 //	head    1 byte: the prefix of the key, what the key held, and whether the group is that of the one before
 //	ids     16 bytes each: user, group, member and group; without a group that is the one before
 //	delta   behind its length: makes the former value from the new one; only if there was a value
-const historyFormat = 1
+//
+// A break, by [PutBreak], has a format of its own, and is
+//
+//	format  1 byte
+//	time    8 bytes
+//	known   8 bytes: until when what came before is known
+const (
+	historyFormat = 1
+	breakFormat   = 2
+)
 
 // historyPrefixes are the prefixes of the keys whose changes the history has. Their
 // positions are stored.
@@ -108,6 +117,9 @@ type pastChange struct {
 	time     time.Time
 	cause    Cause
 	formers  []former
+
+	isBreak bool
+	known   time.Time // of a break
 }
 
 // encode returns the record. The formers must be sorted.
@@ -135,13 +147,29 @@ func (c *pastChange) encode() []byte {
 	return to
 }
 
+// encodeBreak returns the record of a break.
+func encodeBreak(at, known time.Time) []byte {
+	to := binary.BigEndian.AppendUint64([]byte{breakFormat}, uint64(at.UnixNano()))
+	return binary.BigEndian.AppendUint64(to, uint64(known.UnixNano()))
+}
+
+// cutTime returns the time at the beginning of data, which has at least 8 bytes, and what follows.
+func cutTime(data []byte) (t time.Time, rest []byte) {
+	return time.Unix(0, int64(binary.BigEndian.Uint64(data))).UTC(), data[8:] //nolint:gosec // the inverse of encode
+}
+
 // decodePastTime returns the time and the cause in a record, and the rest of it.
 func decodePastTime(record []byte) (c pastChange, rest []byte, ok bool) {
-	if len(record) < 9 || record[0] != historyFormat {
+	switch {
+	case len(record) == 17 && record[0] == breakFormat:
+		c.isBreak = true
+		c.time, rest = cutTime(record[1:])
+		c.known, rest = cutTime(rest)
+		return c, rest, true
+	case len(record) < 9 || record[0] != historyFormat:
 		return c, nil, false
 	}
-	c.time = time.Unix(0, int64(binary.BigEndian.Uint64(record[1:]))).UTC() //nolint:gosec // the inverse of encode
-	rest = record[9:]
+	c.time, rest = cutTime(record[1:])
 	for _, into := range []*string{&c.cause.Kind, &c.cause.Name, &c.cause.ID} {
 		var text []byte
 		if text, rest, ok = cutText(rest); !ok {

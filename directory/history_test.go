@@ -512,6 +512,65 @@ func (c *chronicle) retitle(user, title string) (revision uint64, at time.Time) 
 	return revision, at
 }
 
+// TestHistory_RestoredStore: what was true while the changes were made that a restored copy
+// lacks is not known.
+func TestHistory_RestoredStore(t *testing.T) {
+	for name, known := range map[string]time.Duration{"copy": 90 * time.Minute, "copy of unknown age": 0} {
+		t.Run(name, func(t *testing.T) {
+			c := newChronicle(t)
+			c.hire("ada", "")
+			_, last := c.hire("bob", "")
+			restored := last.Add(5*time.Hour + time.Nanosecond)
+			made := time.Time{}
+			if known > 0 {
+				made = last.Add(known)
+			}
+			c.reopen(func() { putBreak(t, c.path, restored, made) })
+			c.clock = restored.Add(time.Minute)
+			for _, at := range []time.Time{last.Add(-1), last, last.Add(known), restored, c.clock} {
+				c.at(at)
+			}
+			why := "the store was replaced by an older one at 2026-05-03T19:00:01Z, and changes since " + last.Add(known).Format(time.RFC3339) + " are lost"
+			c.unknown(last.Add(known+1), why)
+			c.unknown(restored.Add(-1), why)
+			_, after := c.hire("eve", "")
+			c.unknown(restored.Add(-1), why)
+			if got := names(c.at(after.Add(-1))); !slices.Equal(got, []string{"ada", "bob"}) {
+				t.Errorf("after the copy was restored there are %q", got)
+			}
+			if got := names(c.at(last.Add(-1))); !slices.Equal(got, []string{"ada"}) {
+				t.Errorf("before the last change there are %q", got)
+			}
+			if faults := c.inspect(); len(faults) > 0 {
+				t.Errorf("the inspection finds %v", faults)
+			}
+			c.KeepHistory(directory.Retention(2 * time.Hour))
+			for i := range 10 {
+				c.hire(fmt.Sprint("user", i), "")
+			}
+			c.unknown(restored.Add(-1), "it begins at")
+		})
+	}
+	t.Run("no history", func(t *testing.T) {
+		c := newChronicle(t)
+		c.reopen(func() { putBreak(t, c.path, c.clock, c.clock) })
+		c.hire("ada", "")
+		c.at(c.clock)
+	})
+}
+
+func putBreak(t *testing.T, path string, at, known time.Time) {
+	t.Helper()
+	st, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	if _, err := st.Update(context.Background(), func(w store.Writer) error { return directory.PutBreak(w, at, known) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // fullDisk returns a directory on a small disk, filled up after prepare.
 func fullDisk(t *testing.T, reserve int64, prepare func(*testDirectory)) *testDirectory {
 	t.Helper()

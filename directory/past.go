@@ -37,7 +37,7 @@ func (d *Directory) At(ctx context.Context, at time.Time) (*Past, error) {
 	p := &Past{Time: at.UTC()}
 	err := d.readPast(ctx, func(r store.Reader, h *historyHead) error {
 		if at.After(d.now()) {
-			return fmt.Errorf("%w: %s is in the future", ErrNoHistory, timeText(at))
+			return fmt.Errorf("%w: %s is in the future", ErrNoHistory, at.UTC().Format(time.RFC3339))
 		}
 		o := &overlay{Reader: r, former: map[string]value{}}
 		var err error
@@ -89,17 +89,18 @@ func (d *Directory) readPast(ctx context.Context, fn func(store.Reader, *history
 // the directory had.
 func undoUntil(ctx context.Context, o *overlay, h *historyHead, at time.Time) (revision uint64, err error) {
 	oldest := time.Now()
+	var newer pastChange // the one that was undone last
 	for c, err := range pastChanges(ctx, o.Reader, h.Last, h.First) {
 		switch {
 		case err != nil:
 			return 0, c.damage(err, oldest)
 		case !c.time.After(at):
-			return c.revision, nil
+			return c.revision, newer.loss(at, c.time)
 		}
 		if err := o.undo(&c); err != nil {
 			return 0, err
 		}
-		oldest = c.time
+		oldest, newer = c.time, c
 	}
 	if at.Before(h.Begins) {
 		begins := h.Begins
@@ -108,7 +109,23 @@ func undoUntil(ctx context.Context, o *overlay, h *historyHead, at time.Time) (r
 		}
 		return 0, fmt.Errorf("%w: it begins at %s", ErrNoHistory, timeText(begins))
 	}
-	return h.Since, nil
+	return h.Since, newer.loss(at, h.Begins)
+}
+
+// loss returns an error if changes are lost that were made between the one before c, at a
+// time, and c: then it is not known what was true at another time between.
+func (c *pastChange) loss(at, before time.Time) error {
+	if !c.isBreak || !at.After(before) || !at.After(c.known) {
+		return nil
+	}
+	return fmt.Errorf("%w: the store was replaced by an older one at %s, and changes since %s are lost", ErrNoHistory, timeText(c.time), timeText(latest(before, c.known)))
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // damage returns the error for a record that cannot be read. Times from later on need not
@@ -120,7 +137,11 @@ func (c *pastChange) damage(err error, later time.Time) error {
 	return fmt.Errorf("%w: the record of revision %d is damaged; only times from %s on can be asked about", ErrNoHistory, c.revision, timeText(later))
 }
 
-func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// timeText returns a time as text, rounded up to a second: what is known from t on is known
+// at that second.
+func timeText(t time.Time) string {
+	return t.Add(time.Second - 1).Truncate(time.Second).UTC().Format(time.RFC3339)
+}
 
 // The bounds of how many revisions are read at once, of which most may have no record.
 const (

@@ -32,18 +32,19 @@ func backupCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			begun := time.Now()
 			return client.send(cmd.Context(), http.MethodGet, "/backup", new(bytes.Buffer), func(resp *http.Response) error {
 				if err := responseError(resp); err != nil {
 					return fmt.Errorf("backing up to %s: %w", args[0], err)
 				}
-				return saveBackup(resp, args[0])
+				return saveBackup(resp, args[0], begun)
 			})
 		},
 	}
 }
 
 // saveBackup writes the copy to a file beside path first, so that path is whole or does not exist.
-func saveBackup(resp *http.Response, path string) error {
+func saveBackup(resp *http.Response, path string, begun time.Time) error {
 	part := path + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, os.ErrExist) {
@@ -58,7 +59,7 @@ func saveBackup(resp *http.Response, path string) error {
 	}
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = finishCopy(resp.Request.Context(), part)
+		err = finishCopy(resp.Request.Context(), part, begun)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("backing up to %s: %w", path, err), os.Remove(part))
@@ -76,19 +77,19 @@ func alreadyExists(path string) error {
 
 // finishCopy marks a copy, and deletes the sessions from it: a session that was ended after the copy was made must not be
 // valid again once the copy is restored.
-func finishCopy(ctx context.Context, path string) error {
+func finishCopy(ctx context.Context, path string, begun time.Time) error {
 	st, err := bolt.Open(path, bolt.Options{Copy: true})
 	if err != nil {
 		return err
 	}
 	_, err = st.Update(ctx, func(w store.Writer) error {
-		return errors.Join(session.Clear(w), grant.Clear(w, time.Now().UTC()), deleteIssuerKeys(w), putCopyMark(w))
+		return errors.Join(session.Clear(w), grant.Clear(w, time.Now().UTC()), deleteIssuerKeys(w), putCopyMark(w, begun))
 	})
 	return errors.Join(err, st.Close())
 }
 
-func putCopyMark(w store.Writer) error {
-	text, err := json.Marshal(copyMark{time.Now().UTC()})
+func putCopyMark(w store.Writer, made time.Time) error {
+	text, err := json.Marshal(copyMark{made.UTC()})
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const copyKey = "backup/made"
 
 // copyMark is what is stored at copyKey.
 type copyMark struct {
-	Made time.Time `json:"made"`
+	Made time.Time `json:"made"` // when making the copy began: it has every change before; zero if that is not known
 }
 
 // openStore opens the store that the configuration selects. A store that lacks acknowledged changes is refused, unless
@@ -66,6 +66,10 @@ const (
 // resumeStore goes on with a store that is older than what was made from it, after every revision that was acknowledged
 // or recorded. Sessions may have ended since, so all of them end. That is committed with its record, and recorded.
 func resumeStore(ctx context.Context, st *bolt.Store, record *audit.Log, actor audit.Actor, reason string) error {
+	made, err := copyMade(ctx, st)
+	if err != nil {
+		return err
+	}
 	st.Continue(store.Revision(record.LastRevision()))
 	now := time.Now().UTC()
 	var event []byte
@@ -75,12 +79,29 @@ func resumeStore(ctx context.Context, st *bolt.Store, record *audit.Log, actor a
 		if err != nil {
 			return err
 		}
-		return errors.Join(session.Clear(w), grant.Clear(w, now), deleteIssuerKeys(w), w.Delete([]byte(copyKey)), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
+		return errors.Join(session.Clear(w), grant.Clear(w, now), deleteIssuerKeys(w), w.Delete([]byte(copyKey)), directory.PutBreak(w, now, made), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
 	})
 	if err != nil {
 		return fmt.Errorf("going on with an older store: %w", err)
 	}
 	return record.Append(event, uint64(revision))
+}
+
+// copyMade returns when the copy was made that st is, at the latest; the zero time if st is none, or that is not known.
+func copyMade(ctx context.Context, st store.Store) (made time.Time, err error) {
+	err = st.View(ctx, func(r store.Reader) error {
+		var mark copyMark
+		text, err := r.Get([]byte(copyKey))
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			err = json.Unmarshal(text, &mark)
+		}
+		made = mark.Made
+		return err
+	})
+	return made, err
 }
 
 // resumeCopy goes on with the store if it is a copy that somebody put in its place.

@@ -117,7 +117,12 @@ func markCopy(ctx context.Context, path string) error {
 	}
 	err = st.Check(ctx)
 	if err == nil {
-		_, err = st.Update(ctx, putCopyMark)
+		_, err = st.Update(ctx, func(w store.Writer) error {
+			if _, err := w.Get([]byte(copyKey)); !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			return putCopyMark(w, time.Time{})
+		})
 	}
 	return errors.Join(err, st.Close())
 }
