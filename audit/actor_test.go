@@ -28,6 +28,7 @@ func TestActor_IsWrittenAfterKind(t *testing.T) {
 		{Kind: audit.ActorOperator, Name: "ada", Address: "control socket"},
 		{Kind: audit.ActorSystem, Name: "SIGHUP"},
 		{Kind: audit.ActorUser, Name: "eve@example.com", Address: "192.0.2.1", ID: "5a111900000040008000000000000002"},
+		{Kind: audit.ActorUser, Name: "eve@example.com", ID: "5a111900000040008000000000000002", Session: audit.BreakGlass},
 	} {
 		if err := l.Write(audit.Event{Time: time.Unix(0, 0).UTC(), Kind: audit.KindConfig, Actor: actor, Reason: "reloaded"}); err != nil {
 			t.Fatal(err)
@@ -44,12 +45,13 @@ func TestActor_IsWrittenAfterKind(t *testing.T) {
 		`"kind":"config","actor":{"kind":"operator","name":"ada","address":"control socket"},"reason":"reloaded"`,
 		`"kind":"config","actor":{"kind":"system","name":"SIGHUP"},"reason":"reloaded"`,
 		`"kind":"config","actor":{"kind":"user","name":"eve@example.com","address":"192.0.2.1","id":"5a111900000040008000000000000002"},"reason":"reloaded"`,
+		`"id":"5a111900000040008000000000000002","session":"break-glass"},"reason":"reloaded"`,
 	} {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("the record lacks %s:\n%s", want, data)
 		}
 	}
-	if n, err := audit.Verify(strings.NewReader(string(data))); n != 5 || err != nil {
+	if n, err := audit.Verify(strings.NewReader(string(data))); n != 6 || err != nil {
 		t.Errorf("%d lines are sound, %v", n, err)
 	}
 	forged := strings.Replace(string(data), `"name":"ada"`, `"name":"bob"`, 1)

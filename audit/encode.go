@@ -55,6 +55,7 @@ func appendActor(to []byte, a Actor) []byte {
 	to = appendField(to, `,"name":`, a.Name)
 	to = appendField(to, `,"address":`, a.Address)
 	to = appendField(to, `,"id":`, a.ID)
+	to = appendField(to, `,"session":`, a.Session)
 	return append(slices.Delete(to, begin, begin+1), '}') // without the first comma
 }
 

@@ -17,7 +17,7 @@ func TestAppendFields_EqualsEncodingJSON(t *testing.T) {
 		e := Event{Time: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).UTC(),
 			Kind: KindDecision, Code: rapid.IntRange(0, 599).Draw(t, "code"), Revision: rapid.Uint64().Draw(t, "rev"),
 			Detail: rapid.MapOfN(text, text, 0, 3).Draw(t, "detail")}
-		e.Actor = Actor{Kind: ActorKind(text.Draw(t, "actor kind")), Name: text.Draw(t, "actor name"), Address: text.Draw(t, "actor address"), ID: text.Draw(t, "actor id")}
+		e.Actor = Actor{Kind: ActorKind(text.Draw(t, "actor kind")), Name: text.Draw(t, "actor name"), Address: text.Draw(t, "actor address"), ID: text.Draw(t, "actor id"), Session: text.Draw(t, "actor session")}
 		for _, field := range []*string{&e.Request, &e.User, &e.UserName, &e.Group, &e.Session, &e.Route, &e.Host, &e.Method, &e.Path, &e.Address,
 			&e.Decision, &e.Rule, &e.Reason} {
 			*field = text.Draw(t, "text")

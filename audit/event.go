@@ -35,8 +35,12 @@ type Actor struct {
 	Kind    ActorKind `json:"kind,omitempty"`
 	Name    string    `json:"name,omitempty"`
 	Address string    `json:"address,omitempty"`
-	ID      string    `json:"id,omitempty"` // the directory's, of a user
+	ID      string    `json:"id,omitempty"`      // the directory's, of a user
+	Session string    `json:"session,omitempty"` // of a user: [BreakGlass], or ""
 }
+
+// BreakGlass marks what was done in a session that began by a break-glass code.
+const BreakGlass = "break-glass"
 
 // ActorKind is what an actor is; the set is closed.
 type ActorKind string

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sallyport/admin"
+	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/session"
 	"sallyport/throttle"
@@ -55,7 +56,14 @@ type Target struct {
 	Query     string // with its leading "?"; "" if there is none
 }
 
-func (c Caller) actor() admin.Actor { return admin.Person(c.User, c.Address) }
+// actor returns the caller as the one who acts. What is done in a break-glass session is recorded as such.
+func (c Caller) actor() admin.Actor {
+	actor := admin.Person(c.User, c.Address)
+	if c.Session.IsBreakGlass() {
+		actor.Session = audit.BreakGlass
+	}
+	return actor
+}
 
 // How often one address may send a form. Many people may share an address, so the limit is far above what one person does.
 const postsPerSecond, postBurst = 5, 100

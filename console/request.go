@@ -35,6 +35,9 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request, id string, form ur
 	case "withdraw":
 		err = h.admin.Withdraw(ctx, actor, id)
 	case "end":
+		if why == "" && view.Mine {
+			why = "no longer needed"
+		}
 		err = h.admin.RevokeGrant(ctx, actor, view.Grant, why)
 	default:
 		return ErrForm
@@ -65,7 +68,7 @@ var notices = []struct {
 	{admin.ErrNoGrant, http.StatusConflict, "There is no such access any more."},
 	{admin.ErrOwnRequest, http.StatusForbidden, "Nobody decides about their own request."},
 	{admin.ErrNotApprover, http.StatusForbidden, "You may not decide about this request."},
-	{admin.ErrReason, http.StatusUnprocessableEntity, "Nothing was done: write at most 500 letters, without line breaks."},
+	{admin.ErrReason, http.StatusUnprocessableEntity, "Nothing was done: say why, in at most 500 letters and without line breaks."},
 	{admin.ErrDuration, http.StatusUnprocessableEntity, "Nothing was done: choose one of the times in the list."},
 }
 
@@ -135,7 +138,7 @@ func (a *Asking) tell(g admin.Grant) {
 			a.Link = a.URL
 		}
 	case admin.GrantRevoked:
-		a.Access = "Ended early by " + g.EndedBy + " on " + end
+		a.Access = "Ended early by " + g.EndedBy + " on " + end + ": " + g.Why
 	case admin.GrantEnded:
 		a.Access = "Ended on " + end
 	default:

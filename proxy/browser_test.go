@@ -118,9 +118,16 @@ func (g *browser) until(target, part string) string {
 // press submits the form of the sign-out page of a host, as a press of its button does.
 func (g *browser) press(host, form string, header ...string) page {
 	g.t.Helper()
+	return g.submit("https://"+host+"/.sallyport/logout", form, header...)
+}
+
+// submit posts a form to its own host, as a press of its button does.
+func (g *browser) submit(target, form string, header ...string) page {
+	g.t.Helper()
+	host := must[*url.URL](g.t)(url.Parse(target)).Host
 	header = append([]string{"Content-Type", "application/x-www-form-urlencoded", "Accept", navigate, "Sec-Fetch-Mode", "navigate",
 		"Sec-Fetch-Site", "same-origin", "Origin", "https://" + host}, header...)
-	return g.ask("POST", "https://"+host+"/.sallyport/logout", strings.NewReader(form), header...)
+	return g.ask("POST", target, strings.NewReader(form), header...)
 }
 
 // cookie returns the value of a cookie that the browser would send to a host.

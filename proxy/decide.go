@@ -173,7 +173,7 @@ func (p *Proxy) setCaller(e *audit.Event, req *request) {
 			if e.Detail == nil {
 				e.Detail = map[string]string{}
 			}
-			e.Detail["session"] = "break-glass"
+			e.Detail["session"] = audit.BreakGlass
 		}
 	case c.app() != "":
 		e.UserName = appName(c.app())

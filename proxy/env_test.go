@@ -151,6 +151,8 @@ func newEnv(t *testing.T) *env {
 	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults(), slog.New(slog.DiscardHandler)))
 	h.stopSessions = run("sessions", h.sessions.Run)
 	h.record = must[*audit.Log](t)(audit.Open(h.auditFile))
+	grants := must[*grant.Grants](t)(grant.Open(ctx, h.store))
+	run("grants", grants.Run)
 	provider := h.startProvider()
 	run("provider", provider.Run)
 	for tried := range 1000 { // wait until it has discovered the issuer
@@ -160,8 +162,11 @@ func newEnv(t *testing.T) *env {
 		time.Sleep(time.Duration(tried) * time.Millisecond)
 	}
 	log, pages := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), must[*console.Pages](t)(console.New())
-	h.admin = admin.New(admin.Parts{Directory: h.directory, Sessions: h.sessions, Audit: h.record, BreakGlass: new(grant.BreakGlass), Log: log})
-	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Provider: provider,
+	h.admin = admin.New(admin.Parts{Directory: h.directory, Sessions: h.sessions, Audit: h.record, BreakGlass: new(grant.BreakGlass), Log: log,
+		Grants: grants, PublicURL: func() string { return "https://" + loginHost }, Rules: func() admin.Rules {
+			return admin.Rules{Policies: h.settings.Policies, Routes: h.proxy.Rules().Routes()}
+		}})
+	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Grants: grants, Provider: provider,
 		Audit: h.record, Pages: pages, Console: console.NewHandler(pages, h.admin), Log: log}))
 	h.settings = h.newSettings()
 	if err := h.proxy.Load(h.settings); err != nil {

@@ -20,6 +20,7 @@ import (
 	"sallyport/console"
 	"sallyport/directory"
 	"sallyport/entratest"
+	"sallyport/grant"
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/session"
@@ -46,6 +47,7 @@ type world struct {
 	proxy     *Proxy
 	directory *directory.Directory
 	sessions  *session.Sessions
+	grants    *grant.Grants
 	provider  *oidc.Provider
 	tenant    *entratest.Tenant
 	auditFile string
@@ -139,13 +141,15 @@ func (w *world) startProxy(sessions session.Settings) {
 	w.must(err)
 	w.sessions, err = session.Open(ctx, st, sessions, slog.New(slog.DiscardHandler))
 	w.must(err)
+	w.grants, err = grant.Open(ctx, st)
+	w.must(err)
 	w.auditFile = filepath.Join(t.TempDir(), "audit.jsonl")
 	record, err := audit.Open(w.auditFile)
 	w.must(err)
 	w.startProvider()
 	pages, err := console.New()
 	w.must(err)
-	w.proxy, err = New(Parts{Directory: w.directory, Sessions: w.sessions, Provider: w.provider, Audit: record, Pages: pages,
+	w.proxy, err = New(Parts{Directory: w.directory, Sessions: w.sessions, Grants: w.grants, Provider: w.provider, Audit: record, Pages: pages,
 		Log: slog.New(slog.DiscardHandler)})
 	w.must(err)
 	w.must(w.proxy.Load(w.settings))
@@ -153,7 +157,7 @@ func (w *world) startProxy(sessions session.Settings) {
 	following, stopFollowing := context.WithCancel(ctx)
 	w.stopDirectory = stopFollowing
 	follow := func(context.Context) error { return w.directory.Run(following) }
-	for _, run := range []func(context.Context) error{follow, w.sessions.Run, w.provider.Run, w.proxy.Run} {
+	for _, run := range []func(context.Context) error{follow, w.sessions.Run, w.grants.Run, w.provider.Run, w.proxy.Run} {
 		running.Go(func() {
 			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("a Run function returned: %v", err)
