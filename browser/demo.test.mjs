@@ -124,6 +124,49 @@ test('deny: a member of another team sees who they are signed in as', {timeout: 
   await page.getByText('operations@castle-works.example').waitFor();
 });
 
+test('request: gives access for a while when somebody else approves, and the end stops the clock', {timeout: 60_000}, async t => {
+  const clock = await open(await newPerson(t), 'Open the clock');
+  await pick(clock, 'Alan Turing');
+  await clock.getByLabel('Why do you need it?').fill('I stand in for Ada.');
+  await clock.getByRole('button', {name: 'Request access'}).click();
+  await clock.getByRole('heading', {name: 'Your request was sent'}).waitFor();
+  const request = await clock.getByRole('link', {name: 'See your request'}).getAttribute('href');
+
+  const own = await (await newPerson(t)).newPage(); // a second browser of his
+  await own.goto(request);
+  await pick(own, 'Alan Turing');
+  await own.getByRole('heading', {name: 'Your request for access'}).waitFor();
+  await own.getByText('Waiting', {exact: true}).waitFor();
+  assert.equal(await own.getByRole('button', {name: /Approve|Deny/}).count(), 0, 'he may not decide himself');
+
+  const page = await (await newPerson(t)).newPage();
+  await page.goto(new URL('/', request).href);
+  await pick(page, 'Grace Hopper');
+  await page.getByRole('link', {name: '1 request waits for your decision'}).click();
+  await page.getByRole('link', {name: 'clock for alan.turing'}).click();
+  await page.getByText('I stand in for Ada.').waitFor();
+  for (const width of [1280, 375]) {
+    await page.setViewportSize({width, height: 900});
+    assert.equal(await overflow(page), 0, `${page.url()} at ${width}`);
+  }
+  await page.getByLabel('For how long?').selectOption('15 minutes');
+  await page.getByLabel('For how long?').press('Tab');
+  await page.keyboard.press('Enter'); // on the button Approve
+  await page.getByText('15 minutes left').waitFor();
+
+  await clock.getByRole('link', {name: 'Back to what you asked for'}).click();
+  await ticks(clock);
+  await page.getByLabel('Why should it end?').fill('Ada is back.');
+  await page.getByRole('button', {name: 'End the access now'}).click();
+  const pressed = Date.now();
+  await clockIs(clock, 'stopped');
+  t.diagnostic(`the clock stopped within ${Date.now() - pressed} ms`);
+  assert.equal((await clock.reload()).status(), 403);
+  await clock.getByRole('button', {name: 'Request access'}).waitFor();
+  await own.reload();
+  await own.getByText(/Ended early by grace\.hopper.*: Ada is back\./).waitFor();
+});
+
 test('whoami: shows identity headers and a verified assertion', {timeout: 60_000}, async t => {
   const page = await open(await newPerson(t), 'Who am I?');
   await pick(page, 'Katherine Johnson');

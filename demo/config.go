@@ -55,6 +55,10 @@ policies:
   - name: operations
     rules:
       - allow: {groups: [{{group "Operations"}}]}
+    requestable:                       # whoever is denied may ask, and is let in for a while
+      by: {groups: [{{group "All staff"}}]}
+      approvers: {groups: [{{group "Operations"}}]}
+      max: 1h
   - name: orders
     rules:
       - allow: {groups: [{{group "Operations"}}, {{group "Research"}}]}
