@@ -60,10 +60,10 @@ func (a *Admin) UserAt(ctx context.Context, _ Actor, name string, at time.Time) 
 
 // FindPastUser returns the user with this name, which is one as in [Admin.Suspend], in the directory as it was.
 func FindPastUser(p *directory.Past, name string) (*directory.User, error) {
-	when := p.Time.Format(time.RFC3339)
-	return single(p.UsersNamed(name), func(u *directory.User) string { return u.ID },
+	found, when := p.UsersNamed(name), p.Time.Format(time.RFC3339)
+	return single(found, func(u *directory.User) string { return u.ID },
 		fmt.Sprintf("nobody had the userName, e-mail, externalId or id %q at %s", name, when),
-		fmt.Sprintf("%q named %d users at %s; name one by their id", name, len(p.UsersNamed(name)), when))
+		fmt.Sprintf("%q named %d users at %s; name one by their id", name, len(found), when))
 }
 
 // GroupAt returns a group as it was at a time, with its members, since when they were members, and by whom. name is a

@@ -117,6 +117,9 @@ func BenchmarkHistory_Year(b *testing.B) {
 			}
 			h.stop()
 			b.ReportMetric(float64(storedBytes(b, path))/1e6, "MB-after")
+			start := time.Now()
+			open(b, path).stop()
+			b.ReportMetric(time.Since(start).Seconds(), "s-start")
 		})
 	}
 }

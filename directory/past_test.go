@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -315,4 +317,44 @@ func TestAt_KnowsRetainedTimes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAt_WhileChangesAreMade: the past does not change under whoever reads it.
+func TestAt_WhileChangesAreMade(t *testing.T) {
+	h := newTestDirectory(t)
+	h.addUser(t, "first")
+	var mu sync.Mutex // guards made
+	made := []time.Time{time.Now()}
+	var working sync.WaitGroup
+	working.Go(func() {
+		for i := range 150 {
+			var at time.Time
+			h.update(t, func(tx *directory.Tx) error {
+				at = tx.Now()
+				return tx.PutUser(&directory.User{UserName: fmt.Sprint("user", i), ExternalID: fmt.Sprint(i)})
+			})
+			mu.Lock()
+			made = append(made, at)
+			mu.Unlock()
+		}
+	})
+	for range 3 {
+		working.Go(func() {
+			for range 40 {
+				mu.Lock()
+				n := rand.IntN(len(made))
+				at := made[n]
+				mu.Unlock()
+				p, err := h.At(context.Background(), at)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := len(p.Users()); got != n+1 {
+					t.Errorf("after change %d there were %d users", n, got)
+				}
+			}
+		})
+	}
+	working.Wait()
 }

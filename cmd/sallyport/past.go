@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ func showPastGroup(cmd *cobra.Command, name string, at *time.Time) error {
 		if m.By != nil {
 			by = strings.TrimSpace(m.By.Kind + " " + m.By.Name)
 		}
-		t.rows = append(t.rows, []string{m.Name, m.Kind, since, by, revision})
+		t.rows = append(t.rows, []string{cmp.Or(m.Name, m.ID), m.Kind, since, by, revision})
 	}
 	return printTable(cmd, t)
 }
