@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 type action struct {
 	event  audit.Event   // written before the action; its reason says what is to be done
 	more   []audit.Event // written after event and before the action, of what it does beside
-	done   string        // the reason of a second event after success; "": none
+	done   string        // the reason of a second event of each after success; "": none
 	failed string        // the reason of a second event after a failure; "": reasonFailed
 }
 
@@ -39,39 +40,37 @@ func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(
 	if actor.Kind == "" || actor.Name == "" {
 		return ErrNoActor
 	}
-	for _, e := range append([]audit.Event{todo.event}, todo.more...) {
+	events := append([]audit.Event{todo.event}, todo.more...)
+	for _, e := range events {
 		if err := a.record(actor, e); err != nil {
 			return fmt.Errorf("nothing was done: %w: %w", ErrNotRecorded, err)
 		}
 	}
 	err := act(context.WithoutCancel(ctx))
-	outcome := todo.event
-	switch {
-	case err != nil:
-		outcome = failure(todo, err)
-	case todo.done != "":
-		outcome.Reason = todo.done
-	default:
+	if err == nil && todo.done == "" {
 		return nil
 	}
-	if lost := a.record(actor, outcome); lost != nil {
-		return errors.Join(err, fmt.Errorf("the action is recorded, but its outcome is not: %w: %w", ErrNotRecorded, lost))
+	for _, outcome := range events {
+		if err != nil {
+			outcome = failure(outcome, todo.failed, err)
+		} else {
+			outcome.Reason = todo.done
+		}
+		if lost := a.record(actor, outcome); lost != nil {
+			return errors.Join(err, fmt.Errorf("the action is recorded, but its outcome is not: %w: %w", ErrNotRecorded, lost))
+		}
 	}
 	return err
 }
 
-// failure returns the event that says that todo failed with err.
-func failure(todo action, err error) audit.Event {
-	e := todo.event
+// failure returns the event that says that what e tells of failed with err, for a reason of its own or "".
+func failure(e audit.Event, reason string, err error) audit.Event {
 	e.Detail = maps.Clone(e.Detail)
 	if e.Detail == nil {
 		e.Detail = map[string]string{}
 	}
 	e.Detail["action"], e.Detail["error"] = e.Reason, shorten(err.Error())
-	e.Reason = reasonFailed
-	if todo.failed != "" {
-		e.Reason = todo.failed
-	}
+	e.Reason = cmp.Or(reason, reasonFailed)
 	return e
 }
 

@@ -729,3 +729,26 @@ func (w *reviewed) countKeys(prefix string) (n int) {
 	}))
 	return n
 }
+
+// TestReview_FailureIsRecordedForEachRow: a decision that is recorded and then not made says so of every row.
+func TestReview_FailureIsRecordedForEachRow(t *testing.T) {
+	w := newReviewed(t)
+	bob, eve := w.createUser("bob@example.com"), w.createUser("eve@example.com")
+	w.join(w.sre, bob, eve)
+	route := routeOf(t, allowGroup(policy.GroupRef{ID: sreID}))
+	id := w.start(route, "")
+	must(t, w.decide(id, grant.DecisionRevoke, 1, 2))
+	_, err := w.store.Update(t.Context(), func(tx store.Writer) error { return tx.Put([]byte("revoked/"+eve+"/"+w.sre), []byte("{")) })
+	must(t, err)
+	if err := w.decide(id, grant.DecisionKeep, 1, 2); err == nil {
+		t.Fatal("a damaged revocation is lifted")
+	}
+	w.wantReason(route, bob, "access_revoked", "after the failure")
+	var got []string
+	for _, e := range w.lastEvents(4) {
+		got = append(got, e.Reason+" "+e.UserName+" "+e.Detail["action"])
+	}
+	if want := []string{"kept bob@example.com ", "kept eve@example.com ", "failed bob@example.com kept", "failed eve@example.com kept"}; !slices.Equal(got, want) {
+		t.Errorf("recorded are %q", got)
+	}
+}
