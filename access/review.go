@@ -101,10 +101,8 @@ func (n groupNames) satisfying(s policy.Step, u *directory.User, grants GrantsOf
 // of returns the groups among refs that the user is a member of.
 func (n groupNames) of(refs []policy.GroupRef, u *directory.User, grants GrantsOf) (list []directory.Group) {
 	for _, ref := range refs {
-		i, g := -1, directory.Group{}
-		if ref.ID != "" {
-			i, g = slices.Index(u.GroupIDs, ref.ID), n.byID[ref.ID]
-		} else {
+		i, g := slices.Index(u.GroupIDs, ref.ID), n.byID[ref.ID]
+		if ref.ID == "" {
 			i, g = slices.Index(u.GroupNames, ref.Name), n.byName[ref.Name]
 		}
 		if i < 0 || g.ID == "" || grants != nil && Revoked(grants(u.ID, u.Epoch), u, i) {
