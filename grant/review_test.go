@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -120,7 +121,7 @@ func TestReview_FullDisk(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {
 		t.Skipf("mounting a small disk: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
@@ -133,11 +134,12 @@ func TestReview_FullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = w.grants.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended; _ = st.Close() })
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.grants.Run(ctx) })
+	running.Go(func() { _ = st.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait(); _ = st.Close() })
 	id, rows := w.review("bob", "eve")
-	if err := os.WriteFile(filepath.Join(dir, "fill"), make([]byte, 1<<24), 0o600); !errors.Is(err, syscall.ENOSPC) {
+	if err := os.WriteFile(filepath.Join(dir, "fill"), make([]byte, 1<<27), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("filling the disk gives %v", err)
 	}
 	many := grant.Review{Route: "other", Started: began}
@@ -156,4 +158,41 @@ func TestReview_FullDisk(t *testing.T) {
 	if err := w.decide(id, grant.DecisionRevoke, rows...); err != nil || !w.grants.Of("bob", 0).Revoked("sre-id") {
 		t.Errorf("to revoke says %v", err)
 	}
+	if err := os.Remove(filepath.Join(dir, "fill")); err != nil {
+		t.Fatal(err)
+	}
+	deadline, again := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
+	defer again.Stop()
+	for st.Err() != nil { // until Run has found the space
+		select {
+		case <-deadline:
+			t.Fatal(st.Err())
+		case <-again.C:
+		}
+	}
+	if n := w.countRows(many.ID); n == 0 {
+		t.Fatal("nothing of the review was stored, so that there is nothing to delete")
+	}
+	for _, age := range []time.Duration{time.Minute, 2 * time.Hour} { // a young one may be another server's that is still at it
+		if err := w.grants.PruneReviews(t.Context(), began.Add(age)); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.countRows(many.ID); n == 0 != (age > time.Hour) {
+			t.Errorf("after %s, %d rows are left of a review that was never stored", age, n)
+		}
+	}
+}
+
+func (w *world) countRows(id string) (n int) {
+	w.t.Helper()
+	err := w.store.View(w.t.Context(), func(r store.Reader) error {
+		for range r.Scan([]byte("reviewrow/"+id+"/"), nil) {
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
 }

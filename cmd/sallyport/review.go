@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -190,6 +191,8 @@ func effectText(before admin.ReviewRow, d grant.Decision) string {
 	switch {
 	case d == grant.DecisionRevoke:
 		return "revoked: " + membershipsText(admin.ReviewRow{Row: before.Row})
+	case d == grant.DecisionKeep && before.Decision == grant.DecisionRevoke && len(before.Revoked) == 0:
+		return "none: the identity provider has removed the membership"
 	case d == grant.DecisionKeep && before.Decision == grant.DecisionRevoke:
 		return "the revocation is lifted"
 	}
@@ -260,7 +263,7 @@ func writeMemberships(out io.Writer, review admin.ReviewView) error {
 
 // plainCell puts an apostrophe before what a spreadsheet would take for a formula.
 func plainCell(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
+	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		return "'" + text
 	}
 	return text

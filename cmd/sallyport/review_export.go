@@ -105,8 +105,12 @@ func reviewKeys(cmd *cobra.Command, path string) (set jose.JSONWebKeySet, err er
 	if err != nil {
 		return set, err
 	}
-	if err := json.Unmarshal(text, &set); err != nil || len(set.Keys) == 0 {
-		return set, fmt.Errorf("%s has no keys; it must be what `sallyport access review key` printed", path)
+	var one jose.JSONWebKey
+	switch err := json.Unmarshal(text, &set); {
+	case err == nil && len(set.Keys) > 0:
+		return set, nil
+	case json.Unmarshal(text, &one) == nil:
+		return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{one}}, nil
 	}
-	return set, nil
+	return set, fmt.Errorf("%s has no keys; it must be what `sallyport access review key` printed, or one of its keys", path)
 }

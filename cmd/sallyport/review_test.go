@@ -21,6 +21,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/grant"
+	"sallyport/store"
 )
 
 // startReview starts a review of the route app, and returns its id.
@@ -141,7 +142,7 @@ func (s *stage) checkExport(t *testing.T, id string) {
 func TestReview_CSVHasNoFormulas(t *testing.T) {
 	var out bytes.Buffer
 	row := admin.ReviewRow{Row: grant.Row{User: grant.ReviewUser{ID: "u", UserName: "=1+1", ExternalID: "+2"}, Decision: grant.DecisionRevoke}}
-	for _, name := range []string{"@SUM(A1)", "-3", "\tx", "\r=x", "\n=x", "a,\"b\"\n=c", "harmless", ""} {
+	for _, name := range []string{"@SUM(A1)", "-3", "\tx", "\r=x", "\n=x", "a,\"b\"\n=c", "harmless", "", "＝1", "－2"} {
 		row.Memberships = append(row.Memberships, grant.Membership{Group: name, Name: name, ObjectID: name})
 	}
 	row.Memberships = append(row.Memberships, row.Memberships[0], grant.Membership{Group: "gone", Removed: time.Now()})
@@ -149,12 +150,12 @@ func TestReview_CSVHasNoFormulas(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(&out).ReadAll()
-	if err != nil || len(rows) != 9 {
+	if err != nil || len(rows) != 11 {
 		t.Fatalf("%q, %v", rows, err)
 	}
 	for _, cells := range rows {
 		for _, cell := range cells {
-			if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
+			if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(cell)[0]) {
 				t.Errorf("%q is a formula", cell)
 			}
 		}
@@ -283,4 +284,57 @@ func TestReview_ApplicationsAreNotToldOfRevokedGroups(t *testing.T) {
 	if got := told(); got != "2 2 1 1" {
 		t.Errorf("after it was lifted, told are %s", got)
 	}
+}
+
+// TestReview_OverdueIsShown in lists, by doctor and as a metric; and a review is decided about while no server runs.
+func TestReview_OverdueIsShown(t *testing.T) {
+	w := newWorld(t)
+	s := w.settle(w.start("--init"))
+	id := s.startReview(t)
+	gauge := func(want string) {
+		t.Helper()
+		resp, err := http.Get("http://" + s.server.addrs["ops"] + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), "\nsallyport_reviews_overdue "+want+"\n") {
+			t.Errorf("the metric is not %s, %v", want, err)
+		}
+	}
+	gauge("0")
+	s.server.kill()
+	changeStore(t, filepath.Join(w.dir, "data/sallyport.db"), func(st store.Writer) error {
+		text, err := st.Get([]byte("review/" + id))
+		if err != nil {
+			return err
+		}
+		var review grant.Review
+		if err := json.Unmarshal(text, &review); err != nil {
+			return err
+		}
+		review.Due = time.Now().Add(-time.Minute)
+		if text, err = json.Marshal(review); err != nil {
+			return err
+		}
+		return st.Put([]byte("review/"+id), text)
+	})
+	s.server.verb("access", "review", "revoke", id, "1", "--reason", "while no server runs")
+	s.server = w.start()
+	gauge("1")
+	if out := s.server.verb("access", "review", "list"); !strings.Contains(out, "overdue") {
+		t.Errorf("it is not overdue in\n%s", out)
+	}
+	if out, _ := s.server.try("doctor", "-o", "csv"); !strings.Contains(out, "reviews,warn,\"overdue: "+id) {
+		t.Errorf("doctor says\n%s", out)
+	}
+	s.browser = w.newBrowser(s.server)
+	if status, _ := s.browser.navigate("https://" + appHost + "/"); status != http.StatusForbidden {
+		t.Errorf("who was revoked meanwhile gets %d", status)
+	}
+	if out, _ := s.server.try("explain", "--user", "alice@example.com", "https://"+appHost+"/"); !strings.Contains(out, "access review keep") {
+		t.Errorf("explain does not say what would help:\n%s", out)
+	}
+	s.server.verb("access", "review", "close", id)
+	gauge("0")
 }
