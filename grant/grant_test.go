@@ -56,8 +56,16 @@ func (w *world) reopen() {
 	w.open(false)
 }
 
-// put writes a record past the package and waits until the mirror has it.
+// put writes a record past the package and waits until decisions depend on it.
 func (w *world) put(key string, record any) {
+	w.t.Helper()
+	changed := w.grants.Changed()
+	w.write(key, record)
+	<-changed
+}
+
+// write writes a record past the package.
+func (w *world) write(key string, record any) {
 	w.t.Helper()
 	value, ok := record.([]byte)
 	if !ok {
@@ -66,11 +74,9 @@ func (w *world) put(key string, record any) {
 			w.t.Fatal(err)
 		}
 	}
-	changed := w.grants.Changed()
 	if _, err := w.store.Update(w.t.Context(), func(tx store.Writer) error { return tx.Put([]byte(key), value) }); err != nil {
 		w.t.Fatal(err)
 	}
-	<-changed
 }
 
 var began = time.Date(2026, 5, 3, 12, 0, 0, 0, time.UTC)
