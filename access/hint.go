@@ -42,7 +42,10 @@ func hints(t Target, c Caller, req *policy.Request, e *Explanation) (list []stri
 	if denies {
 		return list
 	}
-	list = append(list, nearest(t, req, e.Rules)...)
+	list = append(list, nearest(t, req, slices.DeleteFunc(slices.Clone(e.Rules), func(s policy.Step) bool { return t.Route.standsForGrants(s.Rule) }))...)
+	if c.User != nil && e.Reason == string(policy.NoRule) {
+		list = append(list, t.askable(req)...)
+	}
 	if tooWeak := e.Reason == string(policy.LoginTooOld) || e.Reason == string(policy.LoginTooWeak); tooWeak && t.Route.Session {
 		list = append(list, "a browser is sent to sign in so, and comes back")
 	}

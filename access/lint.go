@@ -40,6 +40,7 @@ func Lint(s Subject) (findings []Finding) {
 		if !used {
 			find(fmt.Sprintf("policies[%d]", i), "no route uses policy %s; remove it, or name it in a route", p.Name)
 		}
+		s.checkRequestable(i, known, find)
 		for j, r := range p.Rules {
 			path := fmt.Sprintf("policies[%d].rules[%d].", i, j)
 			if r.Allow != nil {
@@ -209,6 +210,7 @@ func (s Subject) checkReach(find findFunc) {
 	for i, r := range s.Routes {
 		path := fmt.Sprintf("routes[%d].policy", i)
 		switch n := count[r.Name]; {
+		case n == 0 && len(r.Policy.Offers()) > 0: // people ask when they need it
 		case n == 0:
 			find(path, "nobody who was pushed, and no application, reaches route %s; `sallyport explain` says why for one user", r.Name)
 		case open[r.Name]:

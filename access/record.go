@@ -53,8 +53,8 @@ var byRules = []string{string(policy.RuleAllow), string(policy.RuleDeny), string
 const reasonUnknownUser = "unknown_user"
 
 // Add decides one request again, by today's directory, at the time of the record, if it was decided by rules. A caller
-// whose login was good enough then is taken to have one that is good enough for the other rules too, and an application
-// to have the roles that they want: neither is in the record.
+// whose login was good enough then is taken to have one that is good enough for the other rules too, one whom a grant let
+// in to have a grant of that policy, and an application to have the roles that they want: none of it is in the record.
 func (r *Replay) Add(e Recorded) {
 	if !slices.Contains(byRules, e.Reason) {
 		return
@@ -103,7 +103,7 @@ func (r *Replay) decide(target func(method, url string) (Target, error), e Recor
 	}
 	x := Explain(t, caller, in)
 	strongEnough := x.Reason == string(policy.LoginTooWeak) && !badLogin
-	if x.Allow = x.Allow || strongEnough || e.Allow && caller.App != "" && t.mayReach(newRequest(t, caller, in)); x.Allow {
+	if x.Allow = x.Allow || strongEnough || e.Allow && t.allowsByGrant(newRequest(t, caller, in), e.Rule) || e.Allow && caller.App != "" && t.mayReach(newRequest(t, caller, in)); x.Allow {
 		x.Reason = string(policy.RuleAllow)
 	}
 	return x
@@ -176,6 +176,9 @@ func (u *Usage) Add(e Recorded) {
 func (u *Usage) Unused(routes []*Route) (list []Unused) {
 	for _, r := range routes {
 		for _, s := range r.Policy.Explain(&policy.Request{}) {
+			if r.standsForGrants(s.Rule) { // it may be needed tomorrow
+				continue
+			}
 			if !u.used[[2]string{r.Name, s.Rule}] {
 				list = append(list, Unused{Route: r.Name, Rule: s.Rule})
 				continue

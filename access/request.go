@@ -1,6 +1,7 @@
 package access
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -115,6 +116,32 @@ func OwnerOf(address string, users []*directory.User) (owner *directory.User) {
 		owner = u
 	}
 	return owner
+}
+
+// standsForGrants reports whether a rule of the route is one that grants of a policy stand for.
+func (r *Route) standsForGrants(rule string) bool {
+	return slices.ContainsFunc(r.Policy.Offers(), func(o policy.Offer) bool { return o.Rule() == rule })
+}
+
+// allowsByGrant reports whether the rules would allow req if its user had a grant of the policy that rule stands for.
+func (t Target) allowsByGrant(req *policy.Request, rule string) bool {
+	for _, offer := range t.Route.Policy.Offers() {
+		if offer.Rule() == rule && req.UserID != "" {
+			req.Grants = granting{req.Grants, offer.Policy, req.Time.Add(time.Hour)}
+			return t.Decide(req).Allow
+		}
+	}
+	return false
+}
+
+// askable says for which policies of the route the user of req may ask, of those that would let the user in.
+func (t Target) askable(req *policy.Request) (hints []string) {
+	for _, offer := range t.Route.Policy.Offers() {
+		if own := *req; offer.MayAsk(req) && t.allowsByGrant(&own, offer.Rule()) {
+			hints = append(hints, fmt.Sprintf("they may ask for access by policy %s, for at most %s: in a browser, on the page that denies them", offer.Policy, offer.Max))
+		}
+	}
+	return hints
 }
 
 // granting is the grants of a user, and a grant of one policy more.

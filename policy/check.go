@@ -15,7 +15,7 @@ func (n Named) Check(o Options, fault func(path, problem string)) {
 	if !nameForm.MatchString(n.Name) {
 		fault("name", "must be 1 to 63 letters, digits, dots, dashes and underscores")
 	}
-	if len(n.Rules) == 0 {
+	if len(n.Rules) == 0 && n.Requestable == nil { // with requestable, nobody may have standing access
 		fault("rules", "has no rule; write at least one allow, such as allow: {groups: [{id: …}]}")
 	}
 	for i, r := range n.Rules {

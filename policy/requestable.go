@@ -134,6 +134,24 @@ func (q *Requestable) check(o Options, fault faultFunc) {
 	}
 }
 
+// WarnOfOwners reports owners of routes with the policy who cannot approve requests, or who would approve more than their
+// own route. Owners are those of all routes with the policy, "" for a route without one.
+func (n Named) WarnOfOwners(owners []string, warn func(path, problem string)) {
+	q, path := n.Requestable, "requestable.approvers.owner"
+	if q == nil || !q.Approvers.Owner || len(owners) == 0 {
+		return
+	}
+	addresses := slices.DeleteFunc(slices.Clone(owners), func(owner string) bool { return !strings.Contains(owner, "@") })
+	slices.Sort(addresses)
+	if len(slices.Compact(addresses)) == 0 {
+		warn(path, fmt.Sprintf("no route with policy %s has an owner who is an e-mail address, so that no owner approves; write owner: at the route, or leave this out", n.Name))
+	}
+	first := owners[0]
+	if slices.ContainsFunc(owners, func(owner string) bool { return !strings.EqualFold(owner, first) }) {
+		warn(path, fmt.Sprintf("the routes with policy %s have different owners, and a grant that one of them approves lets the person in to all of these routes; give each owner a policy of their own if that is not meant", n.Name))
+	}
+}
+
 func (r *rule) granted(req *Request) bool {
 	return req.Grants != nil && req.Grants.Until(r.grant).After(req.Time)
 }

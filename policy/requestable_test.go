@@ -181,3 +181,20 @@ func TestCheck_FaultsOfRequestable(t *testing.T) {
 		})
 	}
 }
+
+func TestWarnOfOwners(t *testing.T) {
+	list := requestable()
+	list.Requestable.Approvers = policy.Approvers{Owner: true}
+	for name, c := range map[string]struct {
+		owners []string
+		want   string
+	}{"one": {[]string{"a@example.com", "A@example.com"}, ""}, "no_route": {nil, ""}, "none": {[]string{"", ""}, "no owner approves"},
+		"no_address": {[]string{"the SRE team"}, "no owner approves"}, "different": {[]string{"a@example.com", "b@example.com"}, "different owners"},
+		"some_without": {[]string{"a@example.com", ""}, "different owners"}} {
+		var got []string
+		list.WarnOfOwners(c.owners, func(path, problem string) { got = append(got, path+": "+problem) })
+		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], "requestable.approvers.owner: ") || !strings.Contains(got[0], c.want)) {
+			t.Errorf("%s: the warnings are %q", name, got)
+		}
+	}
+}

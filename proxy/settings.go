@@ -192,7 +192,15 @@ func (s Settings) checkConditions(fault func(path, problem string)) {
 // which case the upstream distinguishes gets no warning.
 func (s Settings) Warn(warn func(path, other, problem string)) {
 	for i, p := range s.Policies {
-		p.Warn(time.Now(), func(path, problem string) { warn(fmt.Sprintf("policies[%d].%s", i, path), "", problem) })
+		warnOf := func(path, problem string) { warn(fmt.Sprintf("policies[%d].%s", i, path), "", problem) }
+		p.Warn(time.Now(), warnOf)
+		var owners []string
+		for _, r := range s.Routes {
+			if slices.Contains(r.Policy, p.Name) {
+				owners = append(owners, r.Owner)
+			}
+		}
+		p.WarnOfOwners(owners, warnOf)
 	}
 	for i, inner := range s.Routes {
 		host, _, _ := inner.place()
