@@ -141,7 +141,7 @@ func TestUsage_GrantsMayBeNeededTomorrow(t *testing.T) {
 	}
 }
 
-func TestReplay_TakesGrantsAsGiven(t *testing.T) {
+func TestReplay_AssumesGrants(t *testing.T) {
 	q := policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Manager: true}}
 	before, denies := requestable(t, q), requestable(t, q, policy.Rule{Deny: &policy.Match{Paths: []string{"/x"}}})
 	for name, c := range map[string]struct {
