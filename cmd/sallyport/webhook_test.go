@@ -1,15 +1,24 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sallyport/admin"
 	"sallyport/config"
+	"sallyport/console"
 	"sallyport/webhook"
 )
 
@@ -66,5 +75,115 @@ func TestWebhook_DocumentShowsWhatIsSent(t *testing.T) {
 	}
 	if len(examples) != len(webhook.Events()) {
 		t.Errorf("there are %d examples", len(examples))
+	}
+}
+
+// notified is an event that a receiver got.
+type notified struct {
+	Type string
+	Data json.RawMessage
+	text string // of the whole body
+}
+
+// serveReceiver runs a receiver of webhooks over TLS at localhost, and writes it into the configuration.
+func (w *world) serveReceiver() <-chan notified {
+	w.t.Helper()
+	events := make(chan notified, 100)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		n := notified{text: string(body)}
+		if err == nil {
+			err = json.Unmarshal(body, &n)
+		}
+		if err != nil || !strings.HasPrefix(r.Header.Get("Webhook-Signature"), "v1,") {
+			rw.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		events <- n
+	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{w.ca.pair(w.t, "localhost")}}
+	server.StartTLS()
+	w.t.Cleanup(server.Close)
+	_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "https://"), ":")
+	writeFile(w.t, w.dir, "secrets/webhook", []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"))
+	w.rewrite("policies:\n", "webhooks: [{url: 'https://localhost:"+port+"/hidden', secret_file: secrets/webhook, ca_file: ca.pem}]\npolicies:\n")
+	return events
+}
+
+// demandNotice demands that the next event is of a type, and returns its data.
+func demandNotice[T any](t *testing.T, events <-chan notified, event string) (data T) {
+	t.Helper()
+	select {
+	case n := <-events:
+		if err := json.Unmarshal(n.Data, &data); err != nil || n.Type != event || strings.Contains(n.text, "hidden") {
+			t.Fatalf("the receiver gets %s, %v, want %s", n.text, err, event)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the receiver does not get %s", event)
+	}
+	return data
+}
+
+// TestWebhook_TellsOfRequests: from the form of a denied person to the end of the grant, the receiver of a webhook is told
+// by the real program, and nothing that it is told of is in the log.
+func TestWebhook_TellsOfRequests(t *testing.T) {
+	const approvers = "61503835-0000-0000-0000-000000000002"
+	w := newWorld(t)
+	events := w.serveReceiver()
+	w.rewrite("routes:\n", "    requestable: {by: {anyone: true}, approvers: {groups: [{id: "+approvers+"}]}, max: 4h}\nroutes:\n")
+	s := w.settle(w.start("--init"))
+	s.push.member("Add", s.push.form("Approvers", approvers), s.push.hire("grace", "61503835-0000-0000-0000-000000000009"))
+	s.push.member("Remove", s.group, s.alice)
+
+	s.ask("members", "/d/1?token=hidden", "Ticket 4711")
+	made := demandNotice[admin.RequestNotice](t, events, admin.NoticeRequestMade)
+	want := admin.RequestNotice{Request: made.Request, User: admin.NoticeUser{ID: made.User.ID, UserName: "alice@example.com", Name: "alice"}, Policy: "members",
+		Route: "app", Reason: "Ticket 4711", URL: "https://" + loginHost + "/.sallyport/requests/" + made.Request, Approvers: []string{"grace@example.com"}}
+	if diff := cmp.Diff(want, made); diff != "" || made.Request == "" || made.User.ID == "" {
+		t.Errorf("the request is told as (-want +got)\n%s", diff)
+	}
+	s.ask("members", "/d/2", "the same again") // which makes none
+
+	s.server.verb("request", "approve", made.Request)
+	decided := demandNotice[admin.RequestNotice](t, events, admin.NoticeRequestDecided)
+	if decided.Request != made.Request || decided.Decision != "approved" || decided.By == "" || decided.Until == nil || decided.Until.Before(time.Now()) {
+		t.Errorf("the approval is told as %+v", decided)
+	}
+	var grants []struct{ ID string }
+	if err := json.Unmarshal([]byte(s.server.verb("grants", "list", "-o", "json")), &grants); err != nil || len(grants) != 1 {
+		t.Fatalf("the grants are %v, %v", grants, err)
+	}
+	s.server.verb("grants", "revoke", grants[0].ID, "--reason", "over")
+	if revoked := demandNotice[admin.GrantNotice](t, events, admin.NoticeGrantRevoked); revoked.Grant != grants[0].ID || revoked.User.UserName != "alice@example.com" {
+		t.Errorf("the revocation is told as %+v", revoked)
+	}
+	s.server.signal(syscall.SIGTERM)
+	if err := <-s.server.exited; err != nil {
+		t.Error(err)
+	}
+	s.server.exited <- nil
+	if log := s.server.log(); strings.Contains(log, "hidden") || strings.Contains(log, "whsec_") {
+		t.Errorf("the log shows a secret:\n%s", log)
+	}
+}
+
+// ask sends the form with which the person of the browser asks for access to a path of the application.
+func (s *stage) ask(policy, path, reason string) {
+	s.t.Helper()
+	form := url.Values{"policy": {policy}, "url": {path}, "reason": {reason}}
+	req, err := http.NewRequest(http.MethodPost, "https://"+appHost+console.AskPath, strings.NewReader(form.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", "https://"+appHost)
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	resp, err := s.browser.client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode/100 != 2 {
+		s.t.Fatalf("asking gives %s, %v:\n%s", resp.Status, err, body)
 	}
 }
