@@ -39,7 +39,18 @@ func (h *Handler) Offer(d Denial) *Access {
 	if len(offers) == 0 {
 		return nil
 	}
-	return accessOf(offers[0], d.Public, d.Path+d.Query)
+	return accessOf(best(offers), d.Public, d.Path+d.Query)
+}
+
+// best returns the offer that a person is told of: the one that they have asked for, or else the first that somebody may
+// approve, or else the first.
+func best(offers []admin.Offer) admin.Offer {
+	for _, is := range []func(admin.Offer) bool{func(o admin.Offer) bool { return o.Open != nil }, func(o admin.Offer) bool { return !o.NoApprovers }} {
+		if i := slices.IndexFunc(offers, is); i >= 0 {
+			return offers[i]
+		}
+	}
+	return offers[0]
 }
 
 func accessOf(o admin.Offer, public, target string) *Access {
@@ -99,6 +110,8 @@ func (h *Handler) notAsked(w http.ResponseWriter, c Caller, err error, page Ask,
 		if page.Form != nil {
 			page.Form.Reason = asking.Reason
 		}
+	case errors.Is(err, grant.ErrLimit):
+		page.Status, page.Why = http.StatusServiceUnavailable, "Too many requests of all people wait at the moment. Try again later, or turn to the owner of the application."
 	case errors.Is(err, admin.ErrTooManyRequests):
 		page.Status, page.Why = http.StatusTooManyRequests, "You have five requests that wait, or have made twenty today. Wait for decisions, or withdraw one that you no longer need."
 	case errors.Is(err, admin.ErrNoApprovers):

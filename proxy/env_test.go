@@ -131,6 +131,12 @@ func must[V any](t testing.TB) func(V, error) V {
 // newEnv starts a proxy with two applications for browsers and one for programs.
 func newEnv(t *testing.T) *env {
 	t.Helper()
+	return newEnvOf(t, session.Defaults())
+}
+
+// newEnvOf is newEnv with settings of sessions, which need not be within the bounds of a configuration.
+func newEnvOf(t *testing.T, sessions session.Settings) *env {
+	t.Helper()
 	h := &env{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -148,7 +154,7 @@ func newEnv(t *testing.T) *env {
 	h.store = must[*bolt.Store](t)(bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{Init: true}))
 	h.directory = must[*directory.Directory](t)(directory.Open(ctx, h.store, "externalId"))
 	h.stopDirectory = run("directory", h.directory.Run)
-	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, session.Defaults(), slog.New(slog.DiscardHandler)))
+	h.sessions = must[*session.Sessions](t)(session.Open(ctx, h.store, sessions, slog.New(slog.DiscardHandler)))
 	h.stopSessions = run("sessions", h.sessions.Run)
 	h.record = must[*audit.Log](t)(audit.Open(h.auditFile))
 	grants := must[*grant.Grants](t)(grant.Open(ctx, h.store))

@@ -87,7 +87,7 @@ var meanings = map[Reason]meaning{
 	noRule:              {http.StatusForbidden, "You may not open this", "No rule allows this for your account. Rules usually name groups, so the people who run this application can say which group you need."},
 	accessRevoked:       {http.StatusForbidden, "Your access was taken back", "A review of who has access took back the membership that let you in. If you still need it, ask the owner of the application."},
 	ruleDeny:            {http.StatusForbidden, "You may not open this", "A rule denies this to you, whatever your groups otherwise allow."},
-	tooMany:             {http.StatusTooManyRequests, "Too many attempts", "Too many attempts to sign in came from your network. Try again in a moment."},
+	tooMany:             {http.StatusTooManyRequests, "Too many attempts", "Too many attempts came from your network. Try again in a moment."},
 	overloaded:          {http.StatusServiceUnavailable, "Too many requests at once", "There are more requests than can be served at once. Try again in a moment."},
 	directoryStale:      {http.StatusServiceUnavailable, "We cannot tell right now", "The directory of users is not up to date, so nobody is let in. Try again in a moment."},
 	providerUnavailable: {http.StatusServiceUnavailable, "Signing in does not work right now", "The identity provider does not respond. Try again in a moment."},

@@ -15,6 +15,7 @@ import (
 	"sallyport/entratest"
 	"sallyport/policy"
 	"sallyport/proxy"
+	"sallyport/session"
 )
 
 const (
@@ -28,7 +29,13 @@ const (
 // /closed it has another route, for which nobody may ask.
 func newAccessEnv(t *testing.T, change func(*policy.Requestable)) *env {
 	t.Helper()
-	h := newEnv(t)
+	return newAccessEnvOf(t, session.Defaults(), change)
+}
+
+// newAccessEnvOf is newAccessEnv with settings of sessions.
+func newAccessEnvOf(t *testing.T, sessions session.Settings, change func(*policy.Requestable)) *env {
+	t.Helper()
+	h := newEnvOf(t, sessions)
 	q := &policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Groups: []policy.GroupRef{{ID: "g-sre", Name: "SRE"}}}, Max: 4 * time.Hour}
 	if change != nil {
 		change(q)
@@ -363,6 +370,57 @@ func TestAccess_RejectsForms(t *testing.T) {
 			t.Errorf("%d", p.StatusCode)
 		}
 	})
+}
+
+// TestAccess_RejectsExpiredSession sends forms until the session has expired: none makes a request then.
+func TestAccess_RejectsExpiredSession(t *testing.T) {
+	sessions := session.Defaults()
+	sessions.Lifetime = 1500 * time.Millisecond
+	h := newAccessEnvOf(t, sessions, nil)
+	bob := h.browser(h.bob)
+	bob.open(reports + "/d/1")
+	bad := form("reports", "/closed/a", "x")
+	for p := bob.submit(askURL, bad); p.StatusCode != 401; p = bob.submit(askURL, bad) {
+		if p.StatusCode != 403 && p.StatusCode != 429 {
+			t.Fatalf("%d %s", p.StatusCode, p.body)
+		}
+	}
+	if p := bob.submit(askURL, form("reports", "/d/1", "x"), "Referer", reports+"/d/1"); p.StatusCode != 401 || !strings.Contains(p.body, "return_to=%2Fd%2F1") || h.made() != 0 {
+		t.Errorf("%d %s", p.StatusCode, p.body)
+	}
+}
+
+// TestAccess_ThrottlesForms sends more forms than people do.
+func TestAccess_ThrottlesForms(t *testing.T) {
+	h := newAccessEnv(t, nil)
+	bob := h.browser(h.bob)
+	bob.open(reports + "/d/1")
+	bad := form("reports", "/closed/a", "x")
+	for range 1000 {
+		if p := bob.submit(askURL, bad); p.StatusCode == 429 {
+			return
+		}
+	}
+	t.Error("a thousand forms were accepted")
+}
+
+// TestAccess_IsBounded asks for more than one person may ask for.
+func TestAccess_IsBounded(t *testing.T) {
+	h := newAccessEnv(t, nil)
+	bob := h.browser(h.bob)
+	for n := range 20 {
+		link := h.request(bob, "/")
+		if p := bob.submit(link, "do=withdraw"); p.StatusCode == http.StatusUnauthorized {
+			bob.open(link) // gives the host of public_url its cookie
+			bob.submit(link, "do=withdraw")
+		}
+		if p := bob.open(link); !strings.Contains(p.body, "Withdrawn") {
+			t.Fatalf("request %d: %s", n, p.body)
+		}
+	}
+	if p := bob.submit(askURL, form("reports", "/", "x")); p.StatusCode != http.StatusTooManyRequests || !strings.Contains(p.body, "made twenty today") || h.made() != 20 {
+		t.Errorf("%d, %d requests: %s", p.StatusCode, h.made(), p.body)
+	}
 }
 
 // TestAccess_RejectsDecisions sends forms of the page of a request in wrong ways: none decides.
