@@ -116,3 +116,26 @@ func TestCause_IsBounded(t *testing.T) {
 		t.Errorf("the name is %q", c.Name)
 	}
 }
+
+// FuzzPastChange: a record is decoded wholly or not at all, and means the same when it is
+// written again.
+func FuzzPastChange(f *testing.F) {
+	c := pastChange{time: time.Unix(1, 0).UTC(), cause: Cause{"token", "entra", "1"}, formers: []former{
+		{position: 0, state: whole, delta: []byte{1, 'x'}}, {position: memberOfPosition, state: absent}, {position: memberOfPosition, id: [idSize]byte{1}, state: unknown}}}
+	f.Add(c.encode())
+	f.Add(encodeBreak(time.Unix(2, 0), time.Unix(1, 0)))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		c, err := decodePastChange(record)
+		if err != nil {
+			return
+		}
+		again := c.encode()
+		if c.isBreak {
+			again = encodeBreak(c.time, c.known)
+		}
+		d, err := decodePastChange(again)
+		if err != nil || !reflect.DeepEqual(c, d) {
+			t.Fatalf("%x is %+v, and %x is %+v, %v", record, c, again, d, err)
+		}
+	})
+}

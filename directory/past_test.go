@@ -338,6 +338,16 @@ func TestAt_WhileChangesAreMade(t *testing.T) {
 			mu.Unlock()
 		}
 	})
+	working.Go(func() { // which makes those that share a commit run again
+		for range 150 {
+			err := h.Update(context.Background(), func(tx *directory.Tx) error {
+				return errors.Join(tx.PutUser(&directory.User{UserName: "nobody"}), errUndone)
+			})
+			if !errors.Is(err, errUndone) {
+				t.Error(err)
+			}
+		}
+	})
 	for range 3 {
 		working.Go(func() {
 			for range 40 {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestKill_LosesNothingAcknowledged kills the server (SIGKILL) in the middle of a thousand concurrent pushes, starts it
@@ -57,4 +58,8 @@ func TestKill_LosesNothingAcknowledged(t *testing.T) {
 		return true
 	})
 	again.verb("audit", "verify")
+	acked.Range(func(name, _ any) bool { // the history is that of the directory: a change without it would be noticed
+		again.verb("users", "show", name.(string), "--at", time.Now().UTC().Format(time.RFC3339Nano))
+		return false
+	})
 }

@@ -170,7 +170,7 @@ func showPastGroup(cmd *cobra.Command, name string, at *time.Time) error {
 			since, revision = m.Since.UTC().Format(time.RFC3339), strconv.FormatUint(m.Revision, 10)
 		}
 		if m.By != nil {
-			by = strings.TrimSpace(m.By.Kind + " " + m.By.Name)
+			by = cmp.Or(strings.TrimSpace(m.By.Kind+" "+m.By.Name), "not recorded")
 		}
 		t.rows = append(t.rows, []string{cmp.Or(m.Name, m.ID), m.Kind, since, by, revision})
 	}
