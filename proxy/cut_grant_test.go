@@ -1,47 +1,105 @@
 package proxy
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"sallyport/directory"
 	"sallyport/grant"
 	"sallyport/policy"
 )
 
-// TestCut_GrantEnds checks that a WebSocket that only a grant let in is cut when the grant runs out, and when somebody
-// ends it.
+// deaths are the events that take away the access that a grant gave.
+var deaths = []struct {
+	name   string
+	length time.Duration
+	do     func(w *world, g grant.Grant)
+	reason Reason
+}{
+	{"expired", 2 * time.Second, func(*world, grant.Grant) {}, noRule},
+	{"revoked", time.Hour, func(w *world, g grant.Grant) {
+		_, err := w.grants.Revoke(w.ctx, g.Person.ID, g.ID, "an operator", "the incident is over", time.Now())
+		w.must(err)
+	}, noRule},
+	{"suspended", time.Hour, func(w *world, g grant.Grant) {
+		w.update(func(tx *directory.Tx) error { return tx.Suspend(g.Person.ID, "stolen laptop") })
+	}, suspendedUser},
+	{"deactivated", time.Hour, func(w *world, g grant.Grant) {
+		w.setActive(strings.TrimSuffix(g.Person.UserName, "@example.com"), false)
+	}, inactiveUser},
+	{"not_requestable", time.Hour, func(w *world, _ grant.Grant) {
+		s := w.settings
+		s.Policies = slices.Clone(s.Policies)
+		s.Policies[0].Requestable = nil
+		w.must(w.proxy.Load(s))
+	}, noRule},
+	{"denied", time.Hour, func(w *world, _ grant.Grant) {
+		s := w.settings
+		s.Policies = slices.Clone(s.Policies)
+		s.Policies[0].Rules = append(slices.Clone(s.Policies[0].Rules), policy.Rule{Deny: &policy.Match{UnlessGroups: []policy.GroupRef{{ID: staff}}}})
+		w.must(w.proxy.Load(s))
+	}, ruleDeny},
+}
+
+// TestCut_GrantEnds checks that whatever ends a grant, or outweighs it, ends every kind of live request that only the grant
+// let in; and that coming back revives nothing.
 func TestCut_GrantEnds(t *testing.T) {
-	for name, length := range map[string]time.Duration{"expired": 1500 * time.Millisecond, "revoked": time.Hour} {
-		t.Run(name, func(t *testing.T) {
+	for _, k := range streamKinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, func(s *Settings) {
 				s.Policies[0].Requestable = &policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Manager: true}, Max: time.Hour}
 			})
-			reached, gone := w.serveStreams()
-			_, cookie := w.signIn("bob", appHost)
-			if res, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie); res.StatusCode != 403 {
-				t.Fatalf("without a grant: %d", res.StatusCode)
-			}
-			g := w.grant("bob", length)
-			s := openWebSocket(w, w.client(false), "https://"+appHost, "Cookie", cookie)
-			await(t, "the upstream is reached", reached)
-			if name == "revoked" {
-				_, err := w.grants.Revoke(w.ctx, g.Person.ID, g.ID, "an operator", "the incident is over", time.Now())
-				w.must(err)
-			}
-			await(t, "the client sees the end", s.done)
-			t.Logf("the client saw the end %v after the grant", time.Since(g.Until).Round(time.Millisecond))
-			if ended := time.Now(); name == "expired" && ended.Before(g.Until) {
-				t.Errorf("it was cut at %s, before the grant ended at %s", ended, g.Until)
-			}
-			await(t, "the upstream sees the end", gone)
-			w.eventually("the cut is counted", func() bool {
-				return w.metric("sallyport_cuts_total", "route", "app", "reason", string(noRule)) == 1
-			})
-			if res, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie); res.StatusCode != 403 {
-				t.Errorf("afterwards: %d", res.StatusCode)
+			for i, d := range deaths {
+				t.Run(d.name, func(t *testing.T) {
+					name := fmt.Sprint("person", i)
+					w.addUser(name)
+					_, cookie := w.signIn(name, appHost)
+					if res, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie); res.StatusCode != 403 {
+						t.Fatalf("without a grant: %d", res.StatusCode)
+					}
+					before := w.metric("sallyport_cuts_total", "route", "app", "reason", string(d.reason))
+					reached, gone := w.serveStreams()
+					g := w.grant(name, d.length)
+					s := k.open(w, w.client(false), "https://"+appHost, "Cookie", cookie)
+					await(t, "the upstream is reached", reached)
+					began := time.Now()
+					d.do(w, g)
+					await(t, "the client sees the end", s.done)
+					await(t, "the upstream sees the end", gone)
+					if d.name == "expired" {
+						if began = g.Until; time.Now().Before(g.Until) {
+							t.Errorf("it was cut before the grant ended at %s", g.Until)
+						}
+					}
+					t.Logf("the upstream saw the end %s afterwards", time.Since(began).Round(time.Millisecond))
+					w.eventually("the cut is counted", func() bool {
+						return w.metric("sallyport_cuts_total", "route", "app", "reason", string(d.reason)) == before+1
+					})
+					w.must(w.proxy.Load(w.settings))
+					w.comeBack(g)
+					if _, cookie = w.signIn(name, appHost); d.name != "not_requestable" && d.name != "denied" {
+						if res, _ := w.get(w.client(false), "https://"+appHost+"/", "Cookie", cookie); res.StatusCode != 403 {
+							t.Errorf("after coming back: %d", res.StatusCode)
+						}
+					}
+				})
 			}
 		})
 	}
+}
+
+// comeBack ends whatever keeps the person of a grant out: a suspension, a deactivation.
+func (w *world) comeBack(g grant.Grant) {
+	w.t.Helper()
+	name := strings.TrimSuffix(g.Person.UserName, "@example.com")
+	if w.user(name).Suspended != nil {
+		w.update(func(tx *directory.Tx) error { return tx.Unsuspend(g.Person.ID) })
+	}
+	w.setActive(name, true)
 }
 
 // grant lets a user in by the policy staff.
