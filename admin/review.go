@@ -119,9 +119,7 @@ func (a *Admin) newRow(review *grant.Review, owner *directory.User, r access.Rev
 	row := grant.Row{User: grant.ReviewUser{ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, DisplayName: u.DisplayName},
 		Rule: r.Rule, LastUse: r.LastUse.UTC(), Memberships: []grant.Membership{}}
 	row.User.Manager, _, _ = a.directory.Manager(u.ID)
-	if reviewer := a.reviewer(review.Reviewer, owner, u.ID); reviewer != nil {
-		row.Reviewer = reviewer.UserName
-	}
+	row.Reviewer = a.reviewerName(review, owner, u.ID)
 	for _, g := range r.Groups {
 		row.Memberships = append(row.Memberships, grant.Membership{Group: g.ID, ObjectID: g.ExternalID, Name: g.DisplayName})
 	}
@@ -149,10 +147,15 @@ func (a *Admin) Review(ctx context.Context, actor Actor, id string) (ReviewView,
 	}
 	may := a.reviewerCheck(actor, &review)
 	v := ReviewView{Review: review, Overdue: review.Overdue(time.Now()), Rows: []ReviewRow{}}
+	owner := a.people.owner(review.Owner)
 	for _, row := range rows {
-		if may(&row) == nil {
-			v.Rows = append(v.Rows, a.viewRow(row))
+		if may(&row) != nil {
+			continue
 		}
+		if review.State == grant.ReviewOpen && (row.Decision == grant.DecisionOpen || row.Decision == grant.DecisionAsk) {
+			row.Reviewer = a.reviewerName(&review, owner, row.User.ID)
+		}
+		v.Rows = append(v.Rows, a.viewRow(row))
 	}
 	if isUser(actor) && len(v.Rows) == 0 {
 		return ReviewView{}, fmt.Errorf("%s: %w", id, grant.ErrNoReview)
@@ -205,6 +208,12 @@ func (a *Admin) DecideRows(ctx context.Context, actor Actor, d ReviewDecision) (
 		}
 		deciding.Rows, before = append(deciding.Rows, row), append(before, a.viewRow(row))
 		events = append(events, d.event(&review, &row))
+	}
+	decided := func(user string) bool {
+		return slices.ContainsFunc(before, func(r ReviewRow) bool { return r.User.ID == user })
+	}
+	if err := a.recordCleared(ctx, decided); err != nil { // before a new revocation replaces what was cleared
+		return nil, fmt.Errorf("nothing was done: %w", err)
 	}
 	err = a.perform(ctx, actor, action{event: events[0], more: events[1:]}, func(ctx context.Context) error { return a.decideRows(ctx, deciding) })
 	return before, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 const (
 	clearEvery = time.Hour
 	clearAgain = 10 * time.Second // after a failure
+
+	clearedAtOnce = 1000 // revocations that are forgotten in one revision
 )
 
 // RunReviews records which revocations the identity provider has made needless by removing
@@ -27,7 +30,7 @@ func (a *Admin) RunReviews(ctx context.Context, report func(error)) error {
 	var next time.Time // of the look at everything
 	for ctx.Err() == nil {
 		changed, wait := a.grants.Changed(), clearEvery
-		err := a.recordCleared(ctx)
+		err := a.recordCleared(ctx, func(string) bool { return true })
 		if now := time.Now(); err == nil && !now.Before(next) {
 			err = errors.Join(a.clearEnded(ctx), a.grants.PruneReviews(ctx, now))
 			next = now.Add(clearEvery)
@@ -45,23 +48,30 @@ func (a *Admin) RunReviews(ctx context.Context, report func(error)) error {
 	return ctx.Err()
 }
 
-// recordCleared records every revocation that was cleared, and then forgets it.
-func (a *Admin) recordCleared(ctx context.Context) error {
+// recordCleared records every revocation that was cleared, of the users for whom is returns true, and then forgets it.
+func (a *Admin) recordCleared(ctx context.Context, is func(user string) bool) error {
 	_, cleared := a.grants.Revocations()
-	for _, r := range cleared {
-		e := audit.Event{Kind: audit.KindReview, User: r.User, UserName: r.UserName, Group: r.Group, Reason: "cleared",
-			Detail: map[string]string{"group": r.Name, "groups": r.Key, "since": r.Since.Format(time.RFC3339), "cleared": r.Cleared.Format(time.RFC3339)}}
-		if len(r.Rows) > 0 {
-			e.Detail["review"], e.Detail["row"] = r.Rows[0].Review, strconv.Itoa(r.Rows[0].Row)
+	cleared = slices.DeleteFunc(cleared, func(r grant.Revocation) bool { return !is(r.User) })
+	for part := range slices.Chunk(cleared, clearedAtOnce) {
+		for _, r := range part {
+			if err := a.record(System("membership removed"), clearedEvent(r)); err != nil {
+				return fmt.Errorf("%w: %w", ErrNotRecorded, err)
+			}
 		}
-		if err := a.record(System("membership removed"), e); err != nil {
-			return fmt.Errorf("%w: %w", ErrNotRecorded, err)
-		}
-		if err := a.grants.Forget(ctx, r); err != nil {
+		if err := a.grants.Forget(ctx, part); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func clearedEvent(r grant.Revocation) audit.Event {
+	e := audit.Event{Kind: audit.KindReview, User: r.User, UserName: r.UserName, Group: r.Group, Reason: "cleared",
+		Detail: map[string]string{"group": r.Name, "groups": r.Key, "since": r.Since.Format(time.RFC3339), "cleared": r.Cleared.Format(time.RFC3339)}}
+	if len(r.Rows) > 0 {
+		e.Detail["review"], e.Detail["row"] = r.Rows[0].Review, strconv.Itoa(r.Rows[0].Row)
+	}
+	return e
 }
 
 // clearEnded clears the revocations of memberships that there are not.

@@ -242,12 +242,12 @@ func TestReview_RecordsWhatWasCleared(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.RunReviews(ctx, func(err error) { t.Error(err) }) })
-	w.eventually("both are recorded", func() bool { return w.cleared() == 2 })
+	w.eventually("both are recorded and forgotten", func() bool {
+		inForce, cleared := w.grants.Revocations()
+		return w.cleared() == 2 && len(inForce)+len(cleared) == 0
+	})
 	stop()
 	running.Wait()
-	if inForce, cleared := w.grants.Revocations(); len(inForce)+len(cleared) > 0 {
-		t.Errorf("left are %+v %+v", inForce, cleared)
-	}
 	for _, e := range w.events() {
 		if e.Reason == "cleared" && (e.Actor.Kind != audit.ActorSystem || e.Detail["review"] != id || e.Group != w.sre || e.UserName == "") {
 			t.Errorf("recorded is %+v", e)
@@ -750,5 +750,28 @@ func TestReview_FailureIsRecordedForEachRow(t *testing.T) {
 	}
 	if want := []string{"kept bob@example.com ", "kept eve@example.com ", "failed bob@example.com kept", "failed eve@example.com kept"}; !slices.Equal(got, want) {
 		t.Errorf("recorded are %q", got)
+	}
+}
+
+// TestReview_RevokesNewMembership: one that the provider added after it had removed the former one, which is not recorded
+// yet.
+func TestReview_RevokesNewMembership(t *testing.T) {
+	w := newReviewed(t)
+	bob := w.createUser("bob@example.com")
+	w.join(w.sre, bob)
+	route := routeOf(t, allowGroup(policy.GroupRef{ID: sreID}))
+	id := w.start(route, "")
+	must(t, w.decide(id, grant.DecisionRevoke, 1))
+	w.patch("/Groups/"+w.sre, member("remove", bob))
+	must(t, w.decide(id, grant.DecisionRevoke, 1)) // of nothing: the membership is gone
+	w.join(w.sre, bob)
+	w.settle()
+	w.wantReason(route, bob, "rule_allow", "with a new membership")
+	must(t, w.decide(id, grant.DecisionRevoke, 1))
+	w.wantReason(route, bob, "access_revoked", "after that one was revoked")
+	must(t, w.decide(id, grant.DecisionKeep, 1))
+	w.wantReason(route, bob, "rule_allow", "after it was lifted")
+	if n := w.cleared(); n != 1 {
+		t.Errorf("%d revocations are recorded as cleared", n)
 	}
 }

@@ -50,3 +50,11 @@ func (a *Admin) reviewer(kind grant.ReviewerKind, owner *directory.User, user st
 	}
 	return nil
 }
+
+// reviewerName returns the userName of who decides about the access of a user, or "".
+func (a *Admin) reviewerName(review *grant.Review, owner *directory.User, user string) string {
+	if reviewer := a.reviewer(review.Reviewer, owner, user); reviewer != nil {
+		return reviewer.UserName
+	}
+	return ""
+}

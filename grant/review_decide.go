@@ -226,14 +226,19 @@ func (g *Grants) RevocationsOf(user string) (inForce []Revocation) {
 	return inForce
 }
 
-// Forget deletes a revocation that was cleared, once that is recorded.
-func (g *Grants) Forget(ctx context.Context, cleared Revocation) error {
+// Forget deletes revocations that were cleared, once that is recorded.
+func (g *Grants) Forget(ctx context.Context, cleared []Revocation) error {
 	return g.update(ctx, func(w store.Writer) error {
-		r, err := readRevocation(w, cleared.User, cleared.Group)
-		if err != nil || !r.Cleared.Equal(cleared.Cleared) { // gone, or another one meanwhile
-			return nil
+		for _, c := range cleared {
+			r, err := readRevocation(w, c.User, c.Group)
+			if err != nil || !r.Cleared.Equal(c.Cleared) { // gone, or another one meanwhile
+				continue
+			}
+			if err := w.Delete(r.key()); err != nil {
+				return err
+			}
 		}
-		return w.Delete(r.key())
+		return nil
 	})
 }
 
