@@ -112,6 +112,21 @@ func (s Settings) Check(fault func(path, problem string)) {
 	}
 	s.checkDuplicates(fault)
 	s.checkConditions(fault)
+	s.checkRequestable(fault)
+}
+
+// checkRequestable reports routes on the host of public_url beside policies that users may ask for: a script of such an
+// application could approve requests there in the name of whoever has its page open.
+func (s Settings) checkRequestable(fault func(path, problem string)) {
+	public, err := parsePublicURL(s.PublicURL)
+	if err != nil || !slices.ContainsFunc(s.Policies, func(p policy.Named) bool { return p.Requestable != nil }) {
+		return
+	}
+	for i, r := range s.Routes {
+		if host, err := canonical.HostName(r.Host); err == nil && strings.EqualFold(host, public.Hostname()) {
+			fault(fmt.Sprintf("routes[%d].host", i), "is the host of public_url, where people approve requests for access: a script of the application could do that in their name; give the route a host of its own, or leave requestable out of every policy")
+		}
+	}
 }
 
 func join(node, path string) string {

@@ -50,6 +50,9 @@ func TestSettings_Check(t *testing.T) {
 		{"trusted_ipv6_network_from_zero", func(s *Settings) { s.TrustedProxies = []string{"::/96"} }, "trusted_proxies[0]", "::"},
 		{"trusted_ipv4_network_as_ipv6", func(s *Settings) { s.TrustedProxies = []string{"::ffff:10.0.0.0/104"} }, "trusted_proxies[0]", "as IPv4"},
 		{"trusted_host_name", func(s *Settings) { s.TrustedProxies = []string{"proxy.example.com"} }, "trusted_proxies[0]", "10.0.0.0/8"},
+		{"route_where_people_approve", func(s *Settings) {
+			s.Policies[1].Requestable, s.Routes[1].Host = &policy.Requestable{}, "LOGIN.example.com"
+		}, "routes[1].host", "a host of its own"},
 		{"identity_header_with_space", func(s *Settings) { s.IdentityHeaders.User = "X User" }, "identity_headers.user", "letters, digits and dashes"},
 		{"identity_header_content_length", func(s *Settings) { s.IdentityHeaders.Email = "content-length" }, "identity_headers.email", "meaning of its own"},
 		{"identity_header_forwarded_for", func(s *Settings) { s.IdentityHeaders.Email = "X-Forwarded-For" }, "identity_headers.email", "meaning of its own"},
