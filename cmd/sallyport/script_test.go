@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +41,8 @@ const readyTimeout = 30 * time.Second
 //	deactivate NAME            pushes a deactivation; with !, one that is held
 //	delete NAME                pushes a deletion
 //	signin NAME                signs a user in
+//	requestable                lets everybody ask for the policy of the configuration; its members approve
+//	ask NAME                   takes a user out of the group, who is then denied, and asks for access
 //	capture VAR PATTERN        sets $VAR to what PATTERN matches in the last command's output
 //
 // $PUBLIC, $SCIM and $OPS are the addresses of the listeners, $UPSTREAM is the URL of the application.
@@ -54,7 +58,7 @@ func TestVerbs(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "ready": scriptReady, "until": scriptUntil, "push": scriptPush, "deactivate": scriptDeactivate, "delete": scriptDelete,
-			"signin": scriptSignIn, "capture": scriptCapture,
+			"signin": scriptSignIn, "capture": scriptCapture, "requestable": scriptRequestable, "ask": scriptAsk,
 		}})
 }
 
@@ -232,6 +236,54 @@ func scriptSignIn(ts *testscript.TestScript, neg bool, args []string) {
 	s := scriptOf(ts)
 	s.entra.SignIn(s.people[args[0]].OID)
 	s.newBrowser(s.server).signIn()
+}
+
+func scriptRequestable(ts *testscript.TestScript, neg bool, args []string) {
+	scriptUsage(ts, !neg && len(args) == 0, "requestable")
+	scriptOf(ts).makeRequestable()
+}
+
+// makeRequestable lets everybody ask for the policy of the configuration, whose members approve.
+func (w *world) makeRequestable() {
+	w.rewrite("  - name: members\n", "  - name: members\n    requestable: {by: {anyone: true}, approvers: {groups: [{id: "+w.group+"}]}, max: 4h}\n")
+}
+
+func scriptAsk(ts *testscript.TestScript, neg bool, args []string) {
+	scriptUsage(ts, !neg && len(args) == 1, "ask NAME")
+	s := scriptOf(ts)
+	s.scim(ts).member("Remove", s.members, ts.Getenv(args[0]))
+	s.entra.SignIn(s.people[args[0]].OID)
+	b := s.newBrowser(s.server)
+	status, page := b.navigate("https://" + appHost + "/")
+	if status != http.StatusForbidden {
+		ts.Fatalf("the application responds with %d: %s", status, page)
+	}
+	if status, page = b.askFor("the disk is full"); status != http.StatusOK {
+		ts.Fatalf("asking gets %d: %s", status, page)
+	}
+}
+
+// askFor sends the form of the page that denied the application.
+func (b *browser) askFor(reason string) (status int, page string) {
+	b.t.Helper()
+	form := url.Values{"policy": {"members"}, "url": {"/"}, "reason": {reason}}
+	req, err := http.NewRequest(http.MethodPost, "https://"+appHost+"/.sallyport/request", strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", "https://"+appHost)
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	resp, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
 }
 
 func scriptCapture(ts *testscript.TestScript, neg bool, args []string) {
