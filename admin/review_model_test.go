@@ -30,6 +30,13 @@ type reviewModel struct {
 	decided map[grant.RowRef]grant.Decision     // what is decided about rows
 	rows    map[grant.RowRef][]grant.Membership // of rows
 	of      map[grant.RowRef]string             // the user of a row
+	past    []pastState
+}
+
+// pastState is which memberships were revoked at a time, by user and group.
+type pastState struct {
+	at      time.Time
+	revoked map[[2]string]bool
 }
 
 func (m *reviewModel) fresh(prefix string) string {
@@ -201,6 +208,12 @@ func (m *reviewModel) startAgain(*rapid.T) { m.restart() }
 // check compares what decisions say of each user and group.
 func (m *reviewModel) check(*rapid.T) {
 	m.settle()
+	now := pastState{time.Now(), map[[2]string]bool{}}
+	for key, rows := range m.members {
+		now.revoked[key] = len(rows) > 0
+	}
+	m.past = append(m.past, now)
+	m.checkPast()
 	for _, user := range m.users {
 		for group, externalID := range m.groups {
 			revoked, member := m.members[[2]string{user, group}]
@@ -214,6 +227,21 @@ func (m *reviewModel) check(*rapid.T) {
 			if got := m.reason(routeOf(m.reviewed.t, allowGroup(policy.GroupRef{ID: externalID})), user); got != want {
 				m.t.Fatalf("the decision about %s in %s is %s, want %s", user, group, got, want)
 			}
+		}
+	}
+}
+
+// checkPast compares what is told of a time with what was so then.
+func (m *reviewModel) checkPast() {
+	then := rapid.SampledFrom(m.past).Draw(m.t, "then")
+	held, err := m.grants.At(m.reviewed.t.Context(), then.at)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for key, want := range then.revoked {
+		h := held(key[0], 0)
+		if got := h != nil && h.Revoked(key[1]); got != want {
+			m.t.Fatalf("of %s in %s it is told that the membership was revoked at %s: %v, want %v", key[0], key[1], then.at, got, want)
 		}
 	}
 }

@@ -252,7 +252,11 @@ func TestAt_KnowsWhoHeldWhat(t *testing.T) {
 		epoch uint64
 		holds bool
 	}{{began.Add(-time.Second), 3, false}, {began, 3, true}, {began.Add(9 * time.Minute), 3, true}, {began.Add(9 * time.Minute), 4, false}, {began.Add(10 * time.Minute), 3, false}} {
-		if h := w.grants.At(c.at)("bob", c.epoch); (h != nil && h.Until("sre").After(c.at)) != c.holds {
+		past, err := w.grants.At(t.Context(), c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h := past("bob", c.epoch); (h != nil && h.Until("sre").After(c.at)) != c.holds {
 			t.Errorf("at %s in epoch %d, bob holds %+v", c.at, c.epoch, h)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 //	request/ID              a request for access, as text
 //	grants/USER/ID          a grant, as text
 //	revoked/USER/GROUP      a membership that a review revoked; the directory's ids, as text
+//	unrevoked/USER/GROUP/T  a revocation that was made at T and has ended; nanoseconds since 1970
 //	review/ID               a review, as text
 //	reviewrow/ID/NUMBER     a row of a review, as text, with a number of six digits
 //	reviewkey/ID            a key that exports of reviews are signed with, as text
@@ -25,6 +26,7 @@ const (
 	prefixRequest = "request/"
 	prefixGrant   = "grants/"
 	prefixRevoked = "revoked/"
+	prefixFormer  = "unrevoked/"
 	prefixReview  = "review/"
 	prefixRow     = "reviewrow/"
 	prefixKey     = "reviewkey/"
@@ -184,6 +186,8 @@ func recordAt(key string) keyed {
 		return &Grant{}
 	case strings.HasPrefix(key, prefixRevoked):
 		return &Revocation{}
+	case strings.HasPrefix(key, prefixFormer):
+		return &Former{}
 	case strings.HasPrefix(key, prefixReview):
 		return &Review{}
 	case strings.HasPrefix(key, prefixRow):

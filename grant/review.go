@@ -314,8 +314,12 @@ func (g *Grants) CloseReview(ctx context.Context, id, by string, now time.Time) 
 const startingFor = time.Hour
 
 // PruneReviews deletes reviews that were closed longer ago than [Keep], unless one holds a
-// revocation in force, and what is left of reviews that were never wholly stored.
+// revocation in force, what is left of reviews that were never wholly stored, and
+// revocations that ended as long ago.
 func (g *Grants) PruneReviews(ctx context.Context, now time.Time) error {
+	if err := g.update(ctx, func(w store.Writer) error { return pruneFormer(w, now) }); err != nil {
+		return fmt.Errorf("deleting revocations that ended long ago: %w", err)
+	}
 	for _, id := range g.prunable(now) {
 		if err := g.deleteReview(ctx, id); err != nil {
 			return fmt.Errorf("deleting the review %s: %w", id, err)

@@ -72,7 +72,7 @@ func (d *Deciding) apply(w store.Writer, row *Row, isMember func(group, user str
 	case row.Decision != DecisionRevoke:
 		return nil
 	case d.Decision == DecisionKeep:
-		return lift(w, row)
+		return lift(w, row, d.At)
 	}
 	return ErrRevoked
 }
@@ -92,6 +92,11 @@ func (d *Deciding) revoke(w store.Writer, row *Row, isMember func(group, user st
 		}
 		m.Removed = time.Time{}
 		r, err := readRevocation(w, row.User.ID, m.Group)
+		if err == nil && !r.Cleared.IsZero() { // of a former membership
+			if err := r.end(w, r.Cleared); err != nil {
+				return err
+			}
+		}
 		if err != nil || !r.Cleared.IsZero() { // none, a damaged one, or one of a former membership
 			r = Revocation{User: row.User.ID, Group: m.Group, Key: m.Key(), UserName: row.User.UserName, Name: m.Name, By: d.By, Since: d.At}
 		}
@@ -108,7 +113,7 @@ func (d *Deciding) revoke(w store.Writer, row *Row, isMember func(group, user st
 func (r *Row) ref() RowRef { return RowRef{r.Review, r.Number} }
 
 // lift makes the memberships of a row count again, unless another row revoked them too.
-func lift(w store.Writer, row *Row) error {
+func lift(w store.Writer, row *Row, now time.Time) error {
 	for _, m := range row.Memberships {
 		r, err := readRevocation(w, row.User.ID, m.Group)
 		if errors.Is(err, store.ErrNotFound) || err == nil && !r.Cleared.IsZero() {
@@ -120,7 +125,7 @@ func lift(w store.Writer, row *Row) error {
 		if r.Rows = slices.DeleteFunc(r.Rows, func(ref RowRef) bool { return ref == row.ref() }); len(r.Rows) > 0 {
 			err = put(w, &r)
 		} else {
-			err = w.Delete(r.key())
+			err = r.end(w, now)
 		}
 		if err != nil {
 			return err
@@ -234,7 +239,7 @@ func (g *Grants) Forget(ctx context.Context, cleared []Revocation) error {
 			if err != nil || !r.Cleared.Equal(c.Cleared) { // gone, or another one meanwhile
 				continue
 			}
-			if err := w.Delete(r.key()); err != nil {
+			if err := r.end(w, r.Cleared); err != nil {
 				return err
 			}
 		}

@@ -41,7 +41,6 @@ type asOfFacts struct {
 	Time     time.Time `json:"time"`
 	Revision uint64    `json:"revision"` // that the directory had
 	Rules    string    `json:"rules"`
-	Grants   string    `json:"grants"`
 }
 
 // present returns what is true now.
@@ -63,15 +62,19 @@ func (q *questions) asOf(ctx context.Context, actor admin.Actor, at *time.Time) 
 	if err != nil {
 		return asOf{}, err
 	}
-	return asOf{people: past, time: past.Time, grants: nil, // those of that time are not known
+	grants, err := q.grants.At(ctx, *at)
+	if err != nil {
+		return asOf{}, err
+	}
+	return asOf{people: past, time: past.Time, grants: grants,
 		user:  func(name string) (*directory.User, error) { return admin.FindPastUser(past, name) },
-		facts: &asOfFacts{past.Time, past.Revision, "in force today", "not known"}}, nil
+		facts: &asOfFacts{past.Time, past.Revision, "in force today"}}, nil
 }
 
 // note tells what an answer about the past rests on, in the formats that have no place for it.
 func (f *asOfFacts) note(cmd *cobra.Command) {
 	if format, _ := cmd.Flags().GetString("output"); f != nil && (format == "table" || format == "csv") {
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: the directory is that of %s, revision %d; the rules are those %s, and grants and reviews do not count\n",
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: the directory, grants and reviews are those of %s, revision %d; the rules are those %s\n",
 			f.Time.UTC().Format(time.RFC3339), f.Revision, f.Rules)
 	}
 }
