@@ -120,6 +120,9 @@ func pageOfRequest(v admin.RequestView, c Caller) Asking {
 		a.Approvals = append(a.Approvals, approval.Name+", "+FormatTime(approval.At))
 	}
 	if !a.Open {
+		if !v.Mine {
+			a.Title = v.Person.UserName + " asked for access"
+		}
 		a.Decision = stateText(v) + " on " + formatDay(v.Decided)
 		if v.By != "" {
 			a.Decision += " by " + v.By
