@@ -3,6 +3,7 @@ package oidc
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -43,7 +44,7 @@ func certPool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// limitedTransport bounds responses by maxResponse and rejects redirects.
+// limitedTransport bounds responses by maxResponse, and rejects redirects and other protocols.
 type limitedTransport struct{ next http.RoundTripper }
 
 // RoundTrip rejects redirects itself because the error of [http.Client] would quote the
@@ -52,6 +53,10 @@ func (t limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols { // net/http never ends such a connection by itself
+		_ = resp.Body.Close()
+		return nil, errors.New("the provider responded with 101 Switching Protocols, which nobody asked for")
 	}
 	if resp.Header.Get("Location") != "" || resp.StatusCode/100 == 3 {
 		_ = resp.Body.Close()

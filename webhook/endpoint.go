@@ -88,6 +88,7 @@ func (e *endpoint) post(ctx context.Context, m *message) outcome {
 		return outcome{err: reasonOf(err)}
 	}
 	defer resp.Body.Close()
+	defer context.AfterFunc(ctx, func() { _ = resp.Body.Close() })() // after 101, net/http leaves the connection to us, and ctx does not end it
 	return judge(resp)
 }
 

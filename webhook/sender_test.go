@@ -664,3 +664,48 @@ func TestTest_SaysWhatCameBack(t *testing.T) {
 		t.Errorf("for an unknown name, a test says %v", err)
 	}
 }
+
+// switchProtocols claims to switch to another protocol, which nobody asked for, and then says nothing.
+func switchProtocols(w http.ResponseWriter, _ *http.Request) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err == nil {
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: silence\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	}
+}
+
+// withoutBody announces a body that never comes.
+func withoutBody(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Length", "100")
+	w.WriteHeader(http.StatusInternalServerError)
+	_ = http.NewResponseController(w).Flush()
+	stall(w, r)
+}
+
+// TestSender_IsNotHeldUp: no receiver holds up an attempt for longer than its time, and with it the end of the server.
+func TestSender_IsNotHeldUp(t *testing.T) {
+	for name, receiver := range map[string]http.HandlerFunc{"no_response": stall, "no_body": withoutBody, "other_protocol": switchProtocols} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *stage, n *network, at func(port string) webhook.Settings) {
+				n.serve(t, "1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					receiver(w, r)
+				}))
+				s.use(at("1"))
+				s.run()
+				s.Send(webhook.RequestMade, nil)
+				time.Sleep(webhook.Timeout + time.Second)
+				s.demandResults(0, 1, 0, 0)
+				if tests, err := s.Test(t.Context(), ""); err != nil || tests[0].Delivered {
+					t.Errorf("a test says %+v, %v", tests, err)
+				}
+				begun := time.Now()
+				s.stop()
+				if took := time.Since(begun); took > webhook.StopTime {
+					t.Errorf("the end took %s", took)
+				}
+			})
+		})
+	}
+}
