@@ -28,7 +28,7 @@ func hints(t Target, c Caller, req *policy.Request, e *Explanation) (list []stri
 	case c.User != nil && c.User.Barred() != "":
 		return append(list, barredHints[c.User.Barred()])
 	case e.Reason == string(policy.AccessRevoked):
-		return append(list, "`sallyport access review keep`, which lifts the revocation of the membership that let the caller in; or the identity provider removing that membership and adding it anew")
+		return append(list, "lifting the revocation of the membership that let the caller in, or the identity provider removing that membership and adding it anew")
 	case e.Reason == ReasonNotSignedIn:
 		return append(list, "signing in, as a user whom the rules let in")
 	}

@@ -74,7 +74,9 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 	if err != nil {
 		return nil, err
 	}
-	return explanation{access.Explain(target, caller, in), then.facts}, nil
+	found := access.Explain(target, caller, in)
+	found.Hints = append(found.Hints, q.revocationHints(found)...)
+	return explanation{found, then.facts}, nil
 }
 
 func checkAddress(text string) error {

@@ -332,9 +332,30 @@ func TestReview_OverdueIsShown(t *testing.T) {
 	if status, _ := s.browser.navigate("https://" + appHost + "/"); status != http.StatusForbidden {
 		t.Errorf("who was revoked meanwhile gets %d", status)
 	}
-	if out, _ := s.server.try("explain", "--user", "alice@example.com", "https://"+appHost+"/"); !strings.Contains(out, "access review keep") {
+	if out, _ := s.server.try("explain", "--user", "alice@example.com", "https://"+appHost+"/"); !strings.Contains(out, "sallyport access review keep "+id+" 1`, which lifts the revocation of Members") {
 		t.Errorf("explain does not say what would help:\n%s", out)
 	}
 	s.server.verb("access", "review", "close", id)
 	gauge("0")
+}
+
+// TestReview_ClearedWithoutServer: the membership ends while no server runs. The next one records that, and whoever is
+// added anew is let in.
+func TestReview_ClearedWithoutServer(t *testing.T) {
+	w := newWorld(t)
+	s := w.settle(w.start("--init"))
+	id := s.startReview(t)
+	s.server.verb("access", "review", "revoke", id, "1", "--reason", "x")
+	s.server.kill()
+	s.server.verb("groups", "remove", "Members")
+	s.server = w.start()
+	s.push, s.browser = w.pusher(s.server), w.newBrowser(s.server)
+	awaitStatus(t, 1, func() int { return strings.Count(s.recordText(t), `"reason":"cleared"`) })
+	if m := s.review(t, id).Rows[0].Memberships[0]; m.Removed.IsZero() {
+		t.Errorf("the membership is %+v", m)
+	}
+	s.push.member("Add", s.push.form("Members", w.group), s.alice)
+	if status, _ := s.browser.navigate("https://" + appHost + "/"); status != http.StatusOK {
+		t.Errorf("with a new membership, the person gets %d", status)
+	}
 }
