@@ -347,14 +347,14 @@ func TestReview_ClearedWithoutServer(t *testing.T) {
 	id := s.startReview(t)
 	s.server.verb("access", "review", "revoke", id, "1", "--reason", "x")
 	s.server.kill()
-	s.server.verb("groups", "remove", "Members")
+	s.server.verb("users", "remove", "alice@example.com", "--yes")
 	s.server = w.start()
 	s.push, s.browser = w.pusher(s.server), w.newBrowser(s.server)
 	awaitStatus(t, 1, func() int { return strings.Count(s.recordText(t), `"reason":"cleared"`) })
 	if m := s.review(t, id).Rows[0].Memberships[0]; m.Removed.IsZero() {
 		t.Errorf("the membership is %+v", m)
 	}
-	s.push.member("Add", s.push.form("Members", w.group), s.alice)
+	s.push.member("Add", s.group, s.push.hire("alice", s.person.OID))
 	if status, _ := s.browser.navigate("https://" + appHost + "/"); status != http.StatusOK {
 		t.Errorf("with a new membership, the person gets %d", status)
 	}
