@@ -23,7 +23,10 @@ const (
 // and lasts as long as every approver allows. An operator counts as all who are needed.
 func (a *Admin) Approve(ctx context.Context, actor Actor, id string, d time.Duration, why string) (RequestView, error) {
 	const attempts = 5 // others may approve at the same time
-	var err error
+	err := checkActor(actor)
+	if err != nil {
+		return RequestView{}, err
+	}
 	if why, err = text(why, false); err != nil {
 		return RequestView{}, err
 	}
@@ -200,6 +203,9 @@ func (a *Admin) whoAsked(r grant.Request) *directory.User {
 
 // Deny denies a request.
 func (a *Admin) Deny(ctx context.Context, actor Actor, id, why string) error {
+	if err := checkActor(actor); err != nil {
+		return err
+	}
 	why, err := text(why, true)
 	if err != nil {
 		return err

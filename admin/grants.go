@@ -84,6 +84,9 @@ func (a *Admin) maySee(f inForce, actor Actor, g grant.Grant) bool {
 
 // RevokeGrant ends a grant at once. An operator may, its person, and those who could approve it.
 func (a *Admin) RevokeGrant(ctx context.Context, actor Actor, id, why string) error {
+	if err := checkActor(actor); err != nil {
+		return err
+	}
 	why, err := text(why, true)
 	if err != nil {
 		return err

@@ -37,8 +37,8 @@ const reasonFailed = "failed"
 //
 // act is not cancelled when ctx is: whoever asked for the action may go away, but the recorded action is still done.
 func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(context.Context) error) error {
-	if actor.Kind == "" || actor.Name == "" {
-		return ErrNoActor
+	if err := checkActor(actor); err != nil {
+		return err
 	}
 	events := append([]audit.Event{todo.event}, todo.more...)
 	for _, e := range events {
@@ -61,6 +61,13 @@ func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(
 		}
 	}
 	return err
+}
+
+func checkActor(actor Actor) error {
+	if actor.Kind == "" || actor.Name == "" {
+		return ErrNoActor
+	}
+	return nil
 }
 
 // failure returns the event that says that what e tells of failed with err, for a reason of its own or "".

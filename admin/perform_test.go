@@ -13,6 +13,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/grant"
 )
 
 // operation is one action of an Admin, ready to be done in a world.
@@ -22,6 +23,7 @@ type operation struct {
 	reason string
 	detail map[string]string
 	more   []string    // the reasons of further events
+	also   audit.Kind  // of another event that tells of a part of the action; "": none
 	done   func() bool // reports whether the action was done
 }
 
@@ -123,6 +125,31 @@ var operations = map[string]func(*world) operation{
 				return err == nil && len(holds) == 1 && holds[0].Rejected != nil
 			}}
 	},
+	"approve request": func(w *world) operation {
+		r := w.request()
+		return operation{kind: audit.KindRequest, reason: "approved", detail: map[string]string{"request": r.ID, "policy": "sre", "approvals": "1 of 1", "why": "go"}, also: audit.KindGrant,
+			do: func(ctx context.Context, a admin.Actor) error {
+				_, err := w.Approve(ctx, a, r.ID, 0, "go")
+				return err
+			},
+			done: func() bool { return w.grants.Of(r.Person.ID, r.Person.Epoch) != nil }}
+	},
+	"deny request": func(w *world) operation {
+		r := w.request()
+		return operation{kind: audit.KindRequest, reason: "denied", detail: map[string]string{"request": r.ID, "policy": "sre", "why": "no"},
+			do: func(ctx context.Context, a admin.Actor) error { return w.Deny(ctx, a, r.ID, "no") },
+			done: func() bool {
+				stored, err := w.grants.Request(r.ID)
+				return err == nil && stored.State == grant.StateDenied
+			}}
+	},
+	"revoke grant": func(w *world) operation {
+		v, err := w.Approve(w.t.Context(), ada, w.request().ID, 0, "")
+		must(w.t, err)
+		return operation{kind: audit.KindGrant, reason: "revoked", detail: map[string]string{"grant": v.Grant, "policy": "sre", "why": "over"},
+			do:   func(ctx context.Context, a admin.Actor) error { return w.RevokeGrant(ctx, a, v.Grant, "over") },
+			done: func() bool { return w.grants.Of(v.Person.ID, v.Person.Epoch) == nil }}
+	},
 	"reload": func(w *world) operation {
 		return operation{kind: audit.KindConfig, reason: "attempted", detail: map[string]string{"version": "1.2.3"}, more: []string{"reloaded"},
 			do:   func(ctx context.Context, a admin.Actor) error { return w.Reload(ctx, a) },
@@ -134,6 +161,14 @@ var operations = map[string]func(*world) operation{
 			do:   func(ctx context.Context, a admin.Actor) error { return w.Backup(ctx, a, &out) },
 			done: func() bool { return out.Len() > 0 }}
 	},
+}
+
+// request returns a request for access that waits.
+func (w *world) request() grant.Request {
+	w.t.Helper()
+	w.policies = sre()
+	w.group("leads", w.create(person{name: "lead"}))
+	return w.mustAsk(w.create(person{name: "bob"}))
 }
 
 func (w *world) countTokens() int {
@@ -165,9 +200,16 @@ func TestAdmin_RecordsWhoActed(t *testing.T) {
 		if !op.done() {
 			t.Error("it is not done")
 		}
-		events := w.lastEvents(1 + len(op.more))
-		if got := len(w.events()) - before; got != 1+len(op.more) {
+		want := 1 + len(op.more)
+		if op.also != "" {
+			want++
+		}
+		events := w.lastEvents(want)
+		if got := len(w.events()) - before; got != want {
 			t.Errorf("it is recorded by %d events", got)
+		}
+		if last := events[want-1]; op.also != "" && last.Kind != op.also {
+			t.Errorf("it is recorded as %s too, not as %s", last.Kind, op.also)
 		}
 		if e := events[0]; e.Kind != op.kind || e.Reason != op.reason {
 			t.Errorf("it is recorded as %s %s", e.Kind, e.Reason)

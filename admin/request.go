@@ -51,7 +51,7 @@ type RequestView struct {
 	Needed      int           `json:"needed"`
 	Approvers   []string      `json:"approvers"`              // userNames of people who may approve, at most 20; only from Request
 	LastGrant   *grant.Grant  `json:"last_grant,omitempty"`   // the person's former one of the policy; only from Request
-	Others      []string      `json:"others,omitempty"`       // who else reaches the route, at most 20; only from Request
+	Others      []string      `json:"others,omitempty"`       // who else reaches the route, at most 20; only from Request, for those who decide
 	OthersCount int           `json:"others_count,omitempty"` // only from Request
 	MayDecide   bool          `json:"may_decide"`
 	Mine        bool          `json:"mine"`

@@ -266,6 +266,13 @@ func TestApprove_OnlyByApprovers(t *testing.T) {
 			t.Errorf("a withdrawal by %s returns %v", u.UserName, err)
 		}
 	}
+	w.group("sre", eve)
+	if v, err := w.Request(t.Context(), as(bob), r.ID); err != nil || v.Others != nil || v.OthersCount != 0 || v.MayDecide || !v.Mine {
+		t.Errorf("who asks sees who has it, or may decide: %+v, %v", v, err)
+	}
+	if v, err := w.Request(t.Context(), as(lead), r.ID); err != nil || !slices.Equal(v.Others, []string{"eve@example.com"}) || v.OthersCount != 1 {
+		t.Errorf("an approver does not see who has it: %+v, %v", v, err)
+	}
 	for _, u := range []*directory.User{boss, owner, lead} {
 		v, err := w.Request(t.Context(), as(u), r.ID)
 		if err != nil || !v.MayDecide || v.Mine || w.Waiting(u) != 1 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"sallyport/audit"
 	"sallyport/grant"
 	"sallyport/store"
 )
@@ -15,10 +16,10 @@ const sweepEvery = time.Minute
 // store is closed. Nothing depends on it but lists, metrics and the record: a request or grant that has not been swept
 // counts for nothing either.
 func (a *Admin) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
+	tick, recorded := time.NewTicker(sweepEvery), map[string]bool{}
 	defer tick.Stop()
 	for {
-		if err := a.sweep(ctx); errors.Is(err, store.ErrClosed) {
+		if err := a.sweep(ctx, recorded); errors.Is(err, store.ErrClosed) {
 			return err
 		}
 		select {
@@ -29,8 +30,9 @@ func (a *Admin) Run(ctx context.Context) error {
 	}
 }
 
-// sweep records what is due, and then stores that it ended. After a crash between both, it is recorded twice.
-func (a *Admin) sweep(ctx context.Context) error {
+// sweep records what is due, and then stores that it ended. After a crash between both, it is recorded twice. recorded has
+// the ids of what was recorded and not stored, as on a full disk, which must not fill the record too.
+func (a *Admin) sweep(ctx context.Context, recorded map[string]bool) error {
 	for {
 		now := time.Now().UTC()
 		due := a.grants.Due(now, a.isAlive)
@@ -40,12 +42,13 @@ func (a *Admin) sweep(ctx context.Context) error {
 		if due.Empty() {
 			return a.grants.Prune(ctx, now)
 		}
-		if err := a.recordDue(due); err != nil {
+		if err := a.recordDue(due, recorded); err != nil {
 			return err
 		}
 		if err := a.grants.Sweep(ctx, due, now); err != nil {
 			return err
 		}
+		clear(recorded)
 		for _, requests := range [][]grant.Request{due.Expired, due.Abandoned} {
 			for _, r := range requests {
 				r.State = grant.StateExpired
@@ -55,23 +58,31 @@ func (a *Admin) sweep(ctx context.Context) error {
 	}
 }
 
-// recordDue writes the events of what is due.
-func (a *Admin) recordDue(due grant.Due) error {
-	byTime, left := System("time"), System(grant.EndedByLeaving)
-	for actor, requests := range map[Actor][]grant.Request{byTime: due.Expired, left: due.Abandoned} {
+// recordDue writes the events of what is due and was not recorded before.
+func (a *Admin) recordDue(due grant.Due, recorded map[string]bool) error {
+	record := func(cause, id string, event audit.Event) error {
+		if recorded[id] {
+			return nil
+		}
+		err := a.record(System(cause), event)
+		recorded[id] = err == nil
+		return err
+	}
+	const byTime = "time"
+	for cause, requests := range map[string][]grant.Request{byTime: due.Expired, grant.EndedByLeaving: due.Abandoned} {
 		for _, r := range requests {
-			if err := a.record(actor, requestEvent(r, string(grant.StateExpired), "", 0)); err != nil {
+			if err := record(cause, r.ID, requestEvent(r, string(grant.StateExpired), "", 0)); err != nil {
 				return err
 			}
 		}
 	}
-	for reason, grants := range map[GrantState][]grant.Grant{GrantEnded: due.Ended, GrantDead: due.Dead} {
-		actor := byTime
-		if reason == GrantDead {
-			actor = left
+	for cause, grants := range map[string][]grant.Grant{byTime: due.Ended, grant.EndedByLeaving: due.Dead} {
+		reason := GrantEnded
+		if cause != byTime {
+			reason = GrantDead
 		}
 		for _, g := range grants {
-			if err := a.record(actor, grantEvent(g, string(reason))); err != nil {
+			if err := record(cause, g.ID, grantEvent(g, string(reason))); err != nil {
 				return err
 			}
 		}

@@ -22,8 +22,8 @@ func (a *Admin) Request(_ context.Context, actor Actor, id string) (RequestView,
 		return RequestView{}, ErrNoRequest
 	}
 	now := time.Now().UTC()
-	v, r, ok := a.view(a.inForce(now), actor, request, now)
-	if !ok {
+	v, r, approver := a.view(a.inForce(now), actor, request, now)
+	if !approver && !v.Mine {
 		return v, ErrNoRequest
 	}
 	for _, granted := range a.grants.All(request.Person.ID, now, true) {
@@ -34,7 +34,7 @@ func (a *Admin) Request(_ context.Context, actor Actor, id string) (RequestView,
 	if r.Offer.Requestable != nil {
 		v.Approvers = namesOf(r.Approvers(a.people.candidates(r), maxNames))
 	}
-	if r.Route != nil {
+	if r.Route != nil && approver {
 		v.Others, v.OthersCount = r.Others(a.directory.Users(), maxNames)
 	}
 	return v, nil
@@ -48,9 +48,9 @@ func namesOf(users []*directory.User) []string {
 	return names
 }
 
-// view returns a request as the actor sees it, and what the rules say about it. It returns false if the actor may not see
-// it.
-func (a *Admin) view(f inForce, actor Actor, request grant.Request, now time.Time) (v RequestView, r access.Request, ok bool) {
+// view returns a request as the actor sees it, what the rules say about it, and whether the actor may decide about such
+// requests. Beside them, only who made it may see it.
+func (a *Admin) view(f inForce, actor Actor, request grant.Request, now time.Time) (v RequestView, r access.Request, approver bool) {
 	if request.State == grant.StateOpen && !request.OpenAt(now) {
 		request.State = grant.StateExpired // which is not stored yet
 	}
@@ -59,13 +59,12 @@ func (a *Admin) view(f inForce, actor Actor, request grant.Request, now time.Tim
 	if offered {
 		v.Max, v.Usual, v.Needed = r.Offer.Max, min(usualGrant, r.Offer.Max), r.Offer.Needed()
 	}
-	approver := !isUser(actor)
-	if !approver {
+	if approver = !isUser(actor); !approver {
 		me, known := a.userOf(actor)
 		approver = known && offered && r.MayApprove(me)
 	}
 	v.MayDecide = approver && request.OpenAt(now)
-	return v, r, approver || v.Mine
+	return v, r, approver
 }
 
 // Requests returns the open requests and those of late, the newest first: an operator sees all, a user those that they
@@ -88,7 +87,7 @@ func (a *Admin) Requests(_ context.Context, actor Actor) ([]RequestView, error) 
 		if !request.OpenAt(now) {
 			decided++
 		}
-		if v, _, ok := a.view(f, actor, request, now); ok {
+		if v, _, approver := a.view(f, actor, request, now); approver || v.Mine {
 			views = append(views, v)
 		}
 	}

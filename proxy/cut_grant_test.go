@@ -102,6 +102,26 @@ func (w *world) comeBack(g grant.Grant) {
 	w.setActive(name, true)
 }
 
+// TestGrant_CountsForTokens checks that a grant lets in whoever proves who they are by a bearer token, too, and that a token
+// issued after coming back revives nothing.
+func TestGrant_CountsForTokens(t *testing.T) {
+	w := newWorld(t, func(s *Settings) {
+		s.Policies[0].Requestable = &policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Manager: true}, Max: time.Hour}
+	})
+	demand := func(when string, want int) {
+		t.Helper()
+		if res, _ := w.get(w.client(false), "https://"+appHost+"/", "Authorization", "Bearer "+w.token("bob", nil)); res.StatusCode != want {
+			t.Errorf("%s: %d", when, res.StatusCode)
+		}
+	}
+	demand("without a grant", 403)
+	g := w.grant("bob", time.Hour)
+	demand("with a grant", 200)
+	w.setActive("bob", false)
+	w.comeBack(g)
+	demand("after coming back", 403)
+}
+
 // grant lets a user in by the policy staff.
 func (w *world) grant(name string, length time.Duration) grant.Grant {
 	w.t.Helper()

@@ -150,8 +150,10 @@ func TestFullDisk_RevokesAndIsKilled(t *testing.T) {
 	w := newWorld(t)
 	data := filepath.Join(w.dir, "data")
 	mountDisk(t, data, "24m")
+	w.makeRequestable()
 	s := w.start("--init")
 	stage := w.settle(s)
+	granted := w.grantCarol(s, stage.push)
 	bob := w.entra.Add(entratest.Person{UPN: "bob@example.com", Name: "Bob"})
 	bobID := stage.push.hire("bob", bob.OID)
 	stage.push.member("Add", stage.group, bobID)
@@ -182,6 +184,7 @@ func TestFullDisk_RevokesAndIsKilled(t *testing.T) {
 	stage.push.setActive(bobID, "False")
 	stage.push.member("Remove", stage.group, bobID)
 	s.verb("token", "revoke", spare.ID)
+	s.verb("grants", "revoke", granted, "--reason", "the incident is over")
 
 	demand := func(s *running) {
 		push := w.pusher(s)
@@ -191,6 +194,9 @@ func TestFullDisk_RevokesAndIsKilled(t *testing.T) {
 		}
 		if out := s.verb("users", "list"); !strings.Contains(out, "laptop stolen") {
 			t.Errorf("the suspension is lost:\n%s", out)
+		}
+		if out := s.verb("grants", "list"); strings.Contains(out, "carol") {
+			t.Errorf("the revocation of a grant is lost:\n%s", out)
 		}
 		if out := s.verb("token", "list"); strings.Contains(out, "spare") {
 			t.Errorf("the revocation is lost:\n%s", out)

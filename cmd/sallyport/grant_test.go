@@ -54,7 +54,27 @@ func TestGrant_SurvivesAKillButNotARestore(t *testing.T) {
 	}
 }
 
-func decode(t *testing.T, text string, into any) {
+// grantCarol has carol ask for access, approves it, and returns the id of the grant.
+func (w *world) grantCarol(s *running, p *pusher) string {
+	w.t.Helper()
+	carol := w.entra.Add(entratest.Person{UPN: "carol@example.com", Name: "carol"})
+	p.hire("carol", carol.OID)
+	w.entra.SignIn(carol.OID)
+	b := w.newBrowser(s)
+	if status, page := b.navigate("https://" + appHost + "/"); status != http.StatusForbidden {
+		w.t.Fatalf("without a grant, carol gets %d: %s", status, page)
+	}
+	if status, page := b.askFor("the disk is full"); status != http.StatusOK {
+		w.t.Fatalf("asking gets %d: %s", status, page)
+	}
+	var requests []admin.RequestView
+	decode(w.t, s.verb("request", "list", "-o", "json"), &requests)
+	var granted admin.Grant
+	decode(w.t, s.verb("request", "approve", requests[0].ID, "-o", "json"), &granted)
+	return granted.ID
+}
+
+func decode(t testing.TB, text string, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), into); err != nil {
 		t.Fatalf("%v: %s", err, text)
