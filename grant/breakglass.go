@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // Bounds of break-glass codes.
@@ -162,8 +163,8 @@ func newCode() string {
 	return code.String()
 }
 
-// digestOf returns the digest of a code, however its groups are set apart, in capitals or not, and with letters in place of
-// the digits that they look like.
+// digestOf returns the digest of a code, however its groups are set apart (chats and word processors replace dashes and
+// blanks), in capitals or not, and with letters in place of the digits that they look like.
 func digestOf(code string) [sha256.Size]byte {
 	if len(code) > maxCodeText {
 		code = ""
@@ -172,7 +173,7 @@ func digestOf(code string) [sha256.Size]byte {
 		switch {
 		case 'a' <= r && r <= 'z':
 			r -= 'a' - 'A'
-		case r == '-' || r == ' ' || r == '\t':
+		case unicode.In(r, unicode.Dash, unicode.White_Space, unicode.Cf):
 			return -1
 		}
 		switch r {

@@ -65,6 +65,10 @@ func TestBreakGlass_CodeIsReadAsPeopleTypeIt(t *testing.T) {
 		"lower_case":  strings.ToLower,
 		"no_dashes":   func(code string) string { return strings.ReplaceAll(code, "-", "") },
 		"with_blanks": func(code string) string { return "  " + strings.ReplaceAll(code, "-", " ") + "\t" },
+		"with_other_dashes": func(code string) string { // as chats and word processors replace them
+			return strings.NewReplacer("-", "\u2013").Replace(code[:10]) + strings.ReplaceAll(code[10:], "-", "\u2011")
+		},
+		"with_other_blanks": func(code string) string { return "\u200b" + strings.ReplaceAll(code, "-", "\u00a0") + "\r\n" },
 		"with_letters_for_digits": func(code string) string {
 			return strings.NewReplacer("0", "o", "1", "l").Replace(code)
 		},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v4"
@@ -36,11 +37,7 @@ func printTable(cmd *cobra.Command, t table) error {
 	case "yaml":
 		return writeYAML(out, t.values)
 	case "csv":
-		w := csv.NewWriter(out)
-		if err := w.WriteAll(append([][]string{t.heads}, t.rows...)); err != nil {
-			return err
-		}
-		return w.Error()
+		return writeCSV(out, t)
 	}
 	return fmt.Errorf("--output %q is not known; write table, json, yaml or csv", format)
 }
@@ -55,6 +52,32 @@ func writeTable(out io.Writer, t table) error {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
+}
+
+// writeCSV writes t so that a spreadsheet takes no cell for a formula: names were pushed, and reasons are what people wrote.
+func writeCSV(out io.Writer, t table) error {
+	w := csv.NewWriter(out)
+	if err := w.Write(t.heads); err != nil {
+		return err
+	}
+	for _, row := range t.rows {
+		for i, cell := range row {
+			row[i] = plainCell(cell)
+		}
+		if err := w.Write(row); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// plainCell puts an apostrophe before what a spreadsheet would take for a formula.
+func plainCell(text string) string {
+	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
+		return "'" + text
+	}
+	return text
 }
 
 // printable replaces control characters, and those that change the direction of text, so that the name of a user or group

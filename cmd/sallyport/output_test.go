@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"sallyport/access"
 )
@@ -21,5 +25,29 @@ func TestPrintable_KeepsNamesOffTheTerminal(t *testing.T) {
 	run(context.Background(), []string{"explain", "--request", name, "-c", "no\x1b[2Jthing.yaml"}, nil, &out, &out)
 	if strings.ContainsAny(out.String(), "\x1b\u009b\u202e\r") {
 		t.Errorf("%q", out.String())
+	}
+}
+
+// TestPrintTable_CSVHasNoFormulas: no name or reason that somebody wrote is a formula in the spreadsheet of whoever opens the
+// output of a verb. Other formats, which programs read, have it as it is.
+func TestPrintTable_CSVHasNoFormulas(t *testing.T) {
+	for _, text := range []string{"=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=x", "\n=x", "＝1", "＋1", "－1", "＠x", "harmless", "a=b", ""} {
+		want := text
+		if text != "" && text != "harmless" && text != "a=b" {
+			want = "'" + text
+		}
+		cmd := &cobra.Command{}
+		addOutputFlag(cmd)
+		var out bytes.Buffer
+		cmd.SetOut(&out)
+		if err := errors.Join(cmd.Flags().Set("output", "csv"), printTable(cmd, table{heads: []string{"why"}, rows: [][]string{{text, "x"}}})); err != nil {
+			t.Fatal(err)
+		}
+		r := csv.NewReader(&out)
+		r.FieldsPerRecord = -1
+		rows, err := r.ReadAll()
+		if err != nil || len(rows) != 2 || rows[1][0] != strings.ReplaceAll(want, "\r\n", "\n") {
+			t.Errorf("%q is written as %q, %v", text, rows, err)
+		}
 	}
 }

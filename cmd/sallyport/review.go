@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -237,9 +235,9 @@ func reviewMembershipsCommand() *cobra.Command {
 	return c
 }
 
-// writeMemberships writes each membership that is to be removed once. A spreadsheet takes no cell for a formula.
+// writeMemberships writes each membership that is to be removed, once.
 func writeMemberships(out io.Writer, review admin.ReviewView) error {
-	rows, seen := [][]string{{"userPrincipalName", "userObjectId", "groupName", "groupObjectId"}}, map[[2]string]bool{}
+	t, seen := table{heads: []string{"userPrincipalName", "userObjectId", "groupName", "groupObjectId"}}, map[[2]string]bool{}
 	for _, r := range review.Rows {
 		for _, m := range r.Memberships {
 			key := [2]string{r.User.ID, m.Group}
@@ -247,26 +245,10 @@ func writeMemberships(out io.Writer, review admin.ReviewView) error {
 				continue
 			}
 			seen[key] = true
-			row := []string{r.User.UserName, r.User.ExternalID, m.Name, m.ObjectID}
-			for i, cell := range row {
-				row[i] = plainCell(cell)
-			}
-			rows = append(rows, row)
+			t.rows = append(t.rows, []string{r.User.UserName, r.User.ExternalID, m.Name, m.ObjectID})
 		}
 	}
-	w := csv.NewWriter(out)
-	if err := w.WriteAll(rows); err != nil {
-		return err
-	}
-	return w.Error()
-}
-
-// plainCell puts an apostrophe before what a spreadsheet would take for a formula.
-func plainCell(text string) string {
-	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
-		return "'" + text
-	}
-	return text
+	return writeCSV(out, t)
 }
 
 func reviewCloseCommand() *cobra.Command {
