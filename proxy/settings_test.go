@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -217,6 +218,37 @@ func TestLoad_WarnsOfUnknownGroups(t *testing.T) {
 	}
 	if n := strings.Count(text.String(), "level=WARN"); n != 3 {
 		t.Errorf("%d warnings:\n%s", n, text.String())
+	}
+}
+
+func TestSettings_WarnsOfOwnersWhoApprove(t *testing.T) {
+	for name, c := range map[string]struct{ first, second, want string }{
+		"none":      {"", "", "policies[0].requestable.approvers.owner"},
+		"one":       {"owner@example.com", "owner@example.com", ""},
+		"different": {"owner@example.com", "other@example.com", "policies[0].requestable.approvers.owner"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := usualSettings("http://127.0.0.1:3000")
+			s.Policies[0].Requestable = &policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Owner: true}, Max: time.Hour}
+			first := true
+			for i, r := range s.Routes {
+				if !slices.Contains(r.Policy, s.Policies[0].Name) {
+					continue
+				}
+				if s.Routes[i].Owner = c.second; first {
+					s.Routes[i].Owner, first = c.first, false
+				}
+			}
+			var got []string
+			s.Warn(func(path, _, _ string) {
+				if strings.HasPrefix(path, "policies") {
+					got = append(got, path)
+				}
+			})
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("the warnings are at %q", got)
+			}
+		})
 	}
 }
 
