@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,28 +31,19 @@ func (r *Revocation) end(w store.Writer, at time.Time) error {
 }
 
 // At returns what [Grants.Of] would have returned at a time t, for a user of the epoch that
-// the user had then.
+// the user had then. It reads one revision of the store, not memory: what ends meanwhile is
+// in force there or has ended, and never neither. A damaged revocation is an error, since
+// the answer would be a guess; a damaged grant gave nobody access.
 func (g *Grants) At(ctx context.Context, t time.Time) (func(user string, epoch uint64) *Holdings, error) {
 	held := pastHoldings{until: map[Person]map[string]time.Time{}, revoked: map[string]map[string]bool{}}
 	if g == nil {
 		return held.of, nil
 	}
-	if err := g.store.View(ctx, func(r store.Reader) error { return held.addFormer(r, t) }); err != nil {
-		return nil, fmt.Errorf("reading revocations that ended: %w", err)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, grants := range g.memory.grants {
-		for _, granted := range grants {
-			held.addGrant(granted, t)
-		}
-	}
-	for _, revocations := range g.memory.revocations {
-		for _, r := range revocations {
-			if r.Cleared.IsZero() || r.Cleared.After(t) {
-				held.addRevocation(r, t)
-			}
-		}
+	err := g.store.View(ctx, func(r store.Reader) error {
+		return errors.Join(held.addGrants(r, t), held.addRevocations(r, t), held.addFormer(r, t))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading which grants and revocations were in force: %w", err)
 	}
 	return held.of, nil
 }
@@ -70,17 +62,54 @@ func (p *pastHoldings) of(user string, epoch uint64) *Holdings {
 	return h
 }
 
-func (p *pastHoldings) addGrant(granted *Grant, t time.Time) {
-	if !granted.OpenAt(t) {
-		return
+// addGrants adds the grants that were open at t.
+func (p *pastHoldings) addGrants(r store.Reader, t time.Time) error {
+	for e, err := range r.Scan([]byte(prefixGrant), nil) {
+		granted := &Grant{}
+		switch {
+		case err != nil && !errors.Is(err, store.ErrDamaged):
+			return err
+		case err != nil || decode(e.Key, e.Value, granted) != nil || !granted.OpenAt(t):
+			continue
+		}
+		person := Person{ID: granted.Person.ID, Epoch: granted.Person.Epoch}
+		if p.until[person] == nil {
+			p.until[person] = map[string]time.Time{}
+		}
+		if end := granted.End(); end.After(p.until[person][granted.Policy]) {
+			p.until[person][granted.Policy] = end
+		}
 	}
-	person := Person{ID: granted.Person.ID, Epoch: granted.Person.Epoch}
-	if p.until[person] == nil {
-		p.until[person] = map[string]time.Time{}
+	return nil
+}
+
+// addRevocations adds the revocations that were in force at t and have not ended, or have
+// been cleared since.
+func (p *pastHoldings) addRevocations(r store.Reader, t time.Time) error {
+	for e, err := range r.Scan([]byte(prefixRevoked), nil) {
+		one := &Revocation{}
+		if err := cmp.Or(err, decode(e.Key, e.Value, one)); err != nil {
+			return fmt.Errorf("%s: %w", e.Key, err)
+		}
+		if one.Cleared.IsZero() || one.Cleared.After(t) {
+			p.addRevocation(one, t)
+		}
 	}
-	if end := granted.End(); end.After(p.until[person][granted.Policy]) {
-		p.until[person][granted.Policy] = end
+	return nil
+}
+
+// addFormer adds the revocations that were in force at t and have ended.
+func (p *pastHoldings) addFormer(r store.Reader, t time.Time) error {
+	for e, err := range r.Scan([]byte(prefixFormer), nil) {
+		f := &Former{}
+		if err := cmp.Or(err, decode(e.Key, e.Value, f)); err != nil {
+			return fmt.Errorf("%s: %w", e.Key, err)
+		}
+		if f.Ended.After(t) {
+			p.addRevocation(&f.Revocation, t)
+		}
 	}
+	return nil
 }
 
 func (p *pastHoldings) addRevocation(r *Revocation, t time.Time) {
@@ -88,24 +117,6 @@ func (p *pastHoldings) addRevocation(r *Revocation, t time.Time) {
 		revoked := under(p.revoked, r.User)
 		revoked[r.Key], revoked[r.Group] = true, true
 	}
-}
-
-// addFormer adds the revocations that have ended after t. It does not know which time a
-// damaged record is about: the answer would be a guess.
-func (p *pastHoldings) addFormer(r store.Reader, t time.Time) error {
-	for e, err := range r.Scan([]byte(prefixFormer), nil) {
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.Key, err)
-		}
-		f := &Former{}
-		if err := decode(e.Key, e.Value, f); err != nil {
-			return err
-		}
-		if f.Ended.After(t) {
-			p.addRevocation(&f.Revocation, t)
-		}
-	}
-	return nil
 }
 
 // pruneFormer deletes revocations that ended longer ago than [Keep], a batch of them.

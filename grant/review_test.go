@@ -196,3 +196,61 @@ func (w *world) countRows(id string) (n int) {
 	}
 	return n
 }
+
+// pausingStore calls between after each transaction that reads.
+type pausingStore struct {
+	store.Store
+	between func()
+}
+
+func (s *pausingStore) View(ctx context.Context, fn func(store.Reader) error) error {
+	err := s.Store.View(ctx, fn)
+	if s.between != nil {
+		s.between()
+	}
+	return err
+}
+
+// TestAt_WhileRevocationsEnd: a revocation that ends while the question is asked was in force before.
+func TestAt_WhileRevocationsEnd(t *testing.T) {
+	w := newWorld(t)
+	id, rows := w.review("bob")
+	if err := w.decide(id, grant.DecisionRevoke, rows...); err != nil {
+		t.Fatal(err)
+	}
+	_, rows, _ = w.grants.Review(t.Context(), id)
+	paused := &pausingStore{Store: w.store}
+	grants, err := grant.Open(t.Context(), paused)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = grants.Run(ctx) }()
+	defer func() { stop(); <-ended }()
+	paused.between = sync.OnceFunc(func() {
+		changed := grants.Changed()
+		if err := w.decide(id, grant.DecisionKeep, rows...); err != nil {
+			t.Error(err)
+		}
+		<-changed
+	})
+	past, err := grants.At(t.Context(), began.Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := past("bob", 0); h == nil || !h.Revoked("g9") {
+		t.Errorf("bob held %+v, and his membership was revoked", h)
+	}
+}
+
+// TestAt_DamagedRevocation: what cannot be read is not told as if nothing had been revoked.
+func TestAt_DamagedRevocation(t *testing.T) {
+	for _, key := range []string{"revoked/bob/g9", "unrevoked/bob/g9/0000000000000000001"} {
+		w := newWorld(t)
+		w.write(key, []byte("{"))
+		if _, err := w.grants.At(t.Context(), began); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), key) {
+			t.Errorf("with a damaged %s the error is %v", key, err)
+		}
+	}
+}
