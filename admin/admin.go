@@ -93,6 +93,7 @@ type Admin struct {
 	breakGlass *grant.BreakGlass // nil if no server runs
 	log        *slog.Logger
 	people     people
+	told       tellOnce
 }
 
 // New returns an Admin that acts on p.

@@ -775,3 +775,29 @@ func TestReview_RevokesNewMembership(t *testing.T) {
 		t.Errorf("%d revocations are recorded as cleared", n)
 	}
 }
+
+// TestReview_ClearedIsRecordedOnce: however many look for it.
+func TestReview_ClearedIsRecordedOnce(t *testing.T) {
+	w := newReviewed(t)
+	const n = 30
+	rows := make([]int, n)
+	for i := range n {
+		w.join(w.sre, w.createUser(fmt.Sprintf("user%d@example.com", i)))
+		rows[i] = i + 1
+	}
+	id := w.start(routeOf(t, allowGroup(policy.GroupRef{ID: sreID})), "")
+	must(t, w.decide(id, grant.DecisionRevoke, rows...))
+	w.push("DELETE", "/Groups/"+w.sre, "", http.StatusNoContent)
+	w.settle()
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for range 8 {
+		running.Go(func() { _ = w.RunReviews(ctx, func(err error) { t.Error(err) }) })
+	}
+	w.eventually("all are forgotten", func() bool { _, cleared := w.grants.Revocations(); return len(cleared) == 0 })
+	stop()
+	running.Wait()
+	if got := w.cleared(); got != n {
+		t.Errorf("%d are recorded, want %d", got, n)
+	}
+}

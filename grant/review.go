@@ -139,9 +139,6 @@ var (
 	ErrReviewDamaged = errors.New("a record of the review is damaged; `sallyport store check` says which")
 )
 
-// Keep is also how long closed reviews are kept. A review that holds a revocation in force
-// is kept until the revocation is cleared.
-
 const rowsAtOnce = 2000 // rows that are written in one revision
 
 func reviewKey(id string) []byte          { return []byte(prefixReview + id) }
