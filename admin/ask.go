@@ -16,6 +16,10 @@ import (
 	"sallyport/grant"
 )
 
+// offersTolerance bounds how often the people are looked through who could approve, while the directory keeps changing and
+// somebody opens the page of a denial again and again.
+const offersTolerance = time.Second
+
 // Offers returns the policies of a route that the user may ask for, and that would let the user in to some of it. It reads
 // memory only.
 func (a *Admin) Offers(u *directory.User, route string) []Offer { return a.OffersFor(u, route, "", "") }
@@ -26,6 +30,7 @@ func (a *Admin) OffersFor(u *directory.User, route, method, path string) (offers
 	now := time.Now().UTC()
 	f := a.inForce(now)
 	f.scope.Method, f.scope.Path = method, path
+	f.tolerance = offersTolerance
 	u, ok := a.directory.ByID(u.ID)
 	if !ok || f.routes[route] == nil {
 		return nil
@@ -35,17 +40,26 @@ func (a *Admin) OffersFor(u *directory.User, route, method, path string) (offers
 		if !r.MayAsk() || !r.Helps() {
 			continue
 		}
-		o := Offer{Policy: offer.Policy, Route: route, Max: offer.Max, NeedsReason: offer.NeedsReason(), NoApprovers: !a.enoughApprovers(r)}
+		o := Offer{Policy: offer.Policy, Route: route, Max: offer.Max, NeedsReason: offer.NeedsReason(), NoApprovers: !f.enoughApprovers(r)}
 		o.Open, _ = a.grants.CheckAsk(requestOf(r, now))
 		offers = append(offers, o)
 	}
 	return offers
 }
 
-// enoughApprovers reports whether as many people as are needed could approve.
-func (a *Admin) enoughApprovers(r access.Request) bool {
+// enoughApprovers reports whether as many people as are needed could approve. What it tolerates makes no difference but
+// that somebody may be asked who left just now.
+func (f inForce) enoughApprovers(r access.Request) bool {
 	needed := r.Offer.Needed()
-	return len(r.Approvers(a.people.candidates(r), needed)) == needed
+	if len(r.Approvers(f.admin.people.candidates(r, f.tolerance), needed)) == needed {
+		return true
+	}
+	if f.tolerance == 0 {
+		return false
+	}
+	f.tolerance = 0
+	r, ok := f.request(r.Route.Name, r.Offer.Policy, r.User)
+	return ok && f.enoughApprovers(r)
 }
 
 // requestOf returns a new request, which is not stored.
@@ -73,7 +87,7 @@ func (a *Admin) Ask(ctx context.Context, actor Actor, ask Asking) (grant.Request
 		return grant.Request{}, limited(err)
 	case open != nil:
 		return *open, nil
-	case !a.enoughApprovers(r):
+	case !a.inForce(now).enoughApprovers(r):
 		return grant.Request{}, ErrNoApprovers
 	}
 	var stored grant.Request

@@ -32,7 +32,7 @@ func (a *Admin) addresses(request grant.Request, u *directory.User) (list []stri
 	if !ok {
 		return nil
 	}
-	for _, approver := range r.Approvers(a.people.candidates(r), maxNames) {
+	for _, approver := range r.Approvers(a.people.candidates(r, 0), maxNames) {
 		if approver.Email != "" {
 			list = append(list, approver.Email)
 		}

@@ -86,7 +86,7 @@ func (a *Admin) StartReview(ctx context.Context, actor Actor, n NewReview) (Revi
 	for _, r := range rules {
 		review.Rules = append(review.Rules, grant.ReviewRule(r))
 	}
-	owner := a.people.owner(n.Route.Owner)
+	owner := a.people.owner(n.Route.Owner, 0)
 	rows := make([]grant.Row, len(found))
 	for i, r := range found {
 		rows[i] = a.newRow(&review, owner, r)
@@ -147,7 +147,7 @@ func (a *Admin) Review(ctx context.Context, actor Actor, id string) (ReviewView,
 	}
 	may := a.reviewerCheck(actor, &review)
 	v := ReviewView{Review: review, Overdue: review.Overdue(time.Now()), Rows: []ReviewRow{}}
-	owner := a.people.owner(review.Owner)
+	owner := a.people.owner(review.Owner, 0)
 	for _, row := range rows {
 		if may(&row) != nil {
 			continue

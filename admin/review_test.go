@@ -82,7 +82,7 @@ func (w *reviewed) join(group string, users ...string) {
 	}
 }
 
-func routeOf(t *testing.T, rules ...policy.Rule) *access.Route {
+func routeOf(t testing.TB, rules ...policy.Rule) *access.Route {
 	t.Helper()
 	p, err := policy.Compile([]policy.Named{{Name: "sre", Rules: rules}}, policy.Options{TrustGroupNames: true})
 	must(t, err)

@@ -14,7 +14,7 @@ func (a *Admin) reviewerCheck(actor Actor, review *grant.Review) func(*grant.Row
 	if actor.Kind == audit.ActorOperator {
 		return func(*grant.Row) error { return nil }
 	}
-	owner := a.people.owner(review.Owner)
+	owner := a.people.owner(review.Owner, 0)
 	acting, ok := a.userOf(actor)
 	return func(row *grant.Row) error {
 		if !ok || actor.Kind != audit.ActorUser {

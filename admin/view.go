@@ -32,7 +32,7 @@ func (a *Admin) Request(_ context.Context, actor Actor, id string) (RequestView,
 		}
 	}
 	if r.Offer.Requestable != nil {
-		v.Approvers = namesOf(r.Approvers(a.people.candidates(r), maxNames))
+		v.Approvers = namesOf(r.Approvers(a.people.candidates(r, 0), maxNames))
 	}
 	if r.Route != nil && approver {
 		v.Others, v.OthersCount = r.Others(a.directory.Users(), maxNames)

@@ -29,7 +29,7 @@ var ada = admin.Operator("ada", "control socket")
 // world is an Admin over a real store, directory, sessions and audit record.
 type world struct {
 	*admin.Admin
-	t            *testing.T
+	t            testing.TB
 	directory    *directory.Directory
 	sessions     *session.Sessions
 	provisioning *scim.Provisioning
@@ -46,7 +46,7 @@ type world struct {
 	logged       bytes.Buffer
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, logPath: filepath.Join(t.TempDir(), "audit.jsonl"), reload: func(context.Context) error { return nil }}
 	var err error
@@ -87,7 +87,7 @@ func (w *world) run() {
 	})
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -114,6 +114,9 @@ func (d *Directory) ByID(id string) (*User, bool) { return d.index.Load().users.
 // meanwhile may be missing.
 func (d *Directory) Users() []*User { return d.index.Load().users.sorted() }
 
+// Snapshot is [Directory.Users] in no order, which takes a fraction of the time.
+func (d *Directory) Snapshot() []*User { return d.index.Load().users.snapshot() }
+
 // sorted returns every user, by userName.
 func (idx *userIndex) sorted() []*User {
 	users := idx.snapshot()
