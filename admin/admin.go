@@ -93,7 +93,7 @@ type Admin struct {
 	breakGlass *grant.BreakGlass // nil if no server runs
 	log        *slog.Logger
 	people     people
-	told       tellOnce
+	clearing   clearing
 }
 
 // New returns an Admin that acts on p.

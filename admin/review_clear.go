@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,8 +18,7 @@ const (
 	clearEvery = time.Hour
 	clearAgain = 10 * time.Second // after a failure
 
-	clearedAtOnce = 1000   // revocations that are forgotten in one revision
-	maxTold       = 10_000 // recorded ones that are remembered, before old ones are not
+	clearedAtOnce = 1000 // revocations that are forgotten in one revision
 )
 
 // RunReviews records which revocations the identity provider has made needless by removing
@@ -51,56 +49,41 @@ func (a *Admin) RunReviews(ctx context.Context, report func(error)) error {
 	return ctx.Err()
 }
 
+// clearing is what [Admin.recordCleared] does, by one goroutine at a time.
+type clearing struct {
+	mu       sync.Mutex              // held over I/O; guards recorded
+	recorded map[[2]string]time.Time // by user and group: cleared revocations that could not be forgotten, so that they are not recorded again
+}
+
 // recordCleared records every revocation that was cleared, of the users for whom is returns true, and then forgets it.
 func (a *Admin) recordCleared(ctx context.Context, is func(user string) bool) error {
+	c := &a.clearing
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.recorded == nil {
+		c.recorded = map[[2]string]time.Time{}
+	}
 	_, cleared := a.grants.Revocations()
 	cleared = slices.DeleteFunc(cleared, func(r grant.Revocation) bool { return !is(r.User) })
 	for part := range slices.Chunk(cleared, clearedAtOnce) {
 		for _, r := range part {
-			if !a.told.first(r) { // it could not be forgotten, or another goroutine is at it
+			key := [2]string{r.User, r.Group}
+			if c.recorded[key].Equal(r.Cleared) {
 				continue
 			}
 			if err := a.record(System("membership removed"), clearedEvent(r)); err != nil {
-				a.told.forget(r)
 				return fmt.Errorf("%w: %w", ErrNotRecorded, err)
 			}
+			c.recorded[key] = r.Cleared
 		}
 		if err := a.grants.Forget(ctx, part); err != nil {
 			return err
 		}
+		for _, r := range part {
+			delete(c.recorded, [2]string{r.User, r.Group})
+		}
 	}
 	return nil
-}
-
-// tellOnce remembers which cleared revocations were recorded lately, so that each is
-// recorded once while the store accepts no change, and by one of several goroutines.
-type tellOnce struct {
-	mu   sync.Mutex // guards done
-	done map[[2]string]time.Time
-}
-
-// first reports whether r was not recorded before.
-func (t *tellOnce) first(r grant.Revocation) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	key := [2]string{r.User, r.Group}
-	if t.done[key].Equal(r.Cleared) {
-		return false
-	}
-	if len(t.done) >= maxTold {
-		maps.DeleteFunc(t.done, func(_ [2]string, cleared time.Time) bool { return time.Since(cleared) > clearEvery })
-	}
-	if t.done == nil {
-		t.done = map[[2]string]time.Time{}
-	}
-	t.done[key] = r.Cleared
-	return true
-}
-
-func (t *tellOnce) forget(r grant.Revocation) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.done, [2]string{r.User, r.Group})
 }
 
 func clearedEvent(r grant.Revocation) audit.Event {
