@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode"
@@ -22,16 +23,33 @@ type table struct {
 }
 
 func addOutputFlag(cmd *cobra.Command) {
-	cmd.Flags().StringP("output", "o", "table", "`FORMAT` of the output: table, json, yaml or csv")
+	format := outputFormat("table")
+	cmd.Flags().VarP(&format, "output", "o", "`FORMAT` of the output: table, json, yaml or csv")
 }
+
+// outputFormat is the value of -o. It is checked before the verb does anything: what is shown once must not be lost.
+type outputFormat string
+
+// Set implements the interface of a flag's value.
+func (f *outputFormat) Set(text string) error {
+	if !slices.Contains([]string{"table", "json", "yaml", "csv"}, text) {
+		return fmt.Errorf("%q is no format; write table, json, yaml or csv", text)
+	}
+	*f = outputFormat(text)
+	return nil
+}
+
+// String implements the interface of a flag's value.
+func (f *outputFormat) String() string { return string(*f) }
+
+// Type implements the interface of a flag's value.
+func (*outputFormat) Type() string { return "string" }
 
 // printTable prints t in the format that -o names.
 func printTable(cmd *cobra.Command, t table) error {
 	format, _ := cmd.Flags().GetString("output")
 	out := cmd.OutOrStdout()
 	switch format {
-	case "table":
-		return writeTable(out, t)
 	case "json":
 		return writeJSON(out, t.values)
 	case "yaml":
@@ -39,7 +57,7 @@ func printTable(cmd *cobra.Command, t table) error {
 	case "csv":
 		return writeCSV(out, t)
 	}
-	return fmt.Errorf("--output %q is not known; write table, json, yaml or csv", format)
+	return writeTable(out, t)
 }
 
 func writeTable(out io.Writer, t table) error {
