@@ -212,7 +212,8 @@ func (a *Admin) DecideRows(ctx context.Context, actor Actor, d ReviewDecision) (
 	decided := func(user string) bool {
 		return slices.ContainsFunc(before, func(r ReviewRow) bool { return r.User.ID == user })
 	}
-	if err := a.recordCleared(ctx, decided); err != nil { // before a new revocation replaces what was cleared
+	// What was cleared is recorded before a new revocation replaces it. A full store does not keep access from being taken away.
+	if err := a.recordCleared(ctx, decided); errors.Is(err, ErrNotRecorded) {
 		return nil, fmt.Errorf("nothing was done: %w", err)
 	}
 	err = a.perform(ctx, actor, action{event: events[0], more: events[1:]}, func(ctx context.Context) error { return a.decideRows(ctx, deciding) })
