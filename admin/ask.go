@@ -93,13 +93,22 @@ func (a *Admin) Ask(ctx context.Context, actor Actor, ask Asking) (grant.Request
 	var stored grant.Request
 	err = a.perform(ctx, actor, action{event: requestEvent(request, "made", request.Reason, r.Offer.Needed())}, func(ctx context.Context) (err error) {
 		stored, err = a.grants.Ask(ctx, request, func() error { _, err := a.mayAsk(actor, ask, now); return err })
+		if err == nil && stored.ID != request.ID {
+			err = errOpenAlready
+		}
 		return limited(err)
 	})
-	if err == nil && stored.ID == request.ID {
+	switch {
+	case errors.Is(err, errOpenAlready): // as the record says; to the person it makes no difference
+		return stored, nil
+	case err == nil:
 		a.notifyRequest(NoticeRequestMade, stored)
 	}
 	return stored, err
 }
+
+// errOpenAlready means that the same person asked for the same policy at the same time, and that this request was not made.
+var errOpenAlready = errors.New("the person has an open request for this policy already")
 
 // mayAsk returns what the rules say about a request, or why it cannot be made.
 func (a *Admin) mayAsk(actor Actor, ask Asking, now time.Time) (access.Request, error) {

@@ -510,6 +510,40 @@ func TestAsk_Limits(t *testing.T) {
 	})
 }
 
+// TestAsk_AtTheSameTimeMakesOne: of many that a person sends at once, one is made, and the record does not tell of another.
+func TestAsk_AtTheSameTimeMakesOne(t *testing.T) {
+	w := newWorld(t)
+	w.policies = sre()
+	bob := w.create(person{name: "bob"})
+	w.group("leads", w.create(person{name: "lead"}))
+	var all sync.WaitGroup
+	ids := make([]string, 20)
+	for i := range ids {
+		all.Go(func() {
+			if r, err := w.ask(bob); err == nil {
+				ids[i] = r.ID
+			}
+		})
+	}
+	all.Wait()
+	for _, id := range ids {
+		if id == "" || id != ids[0] {
+			t.Fatalf("the requests are %v", ids)
+		}
+	}
+	made := 0
+	for _, e := range w.events() {
+		if e.Kind == audit.KindRequest && e.Reason == "made" {
+			made++
+		} else if e.Kind == audit.KindRequest && e.Reason == "failed" {
+			made--
+		}
+	}
+	if made != 1 || len(w.grants.MadeBy(bob.ID)) != 1 {
+		t.Errorf("the record tells of %d requests, and %d are stored", made, len(w.grants.MadeBy(bob.ID)))
+	}
+}
+
 func TestAsk_RejectsWithoutATrace(t *testing.T) {
 	w := newWorld(t)
 	w.policies = sre(func(q *policy.Requestable) { q.By = policy.Requesters{Groups: []policy.GroupRef{{ID: "engineers"}}} })
