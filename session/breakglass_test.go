@@ -38,7 +38,7 @@ func TestBreakGlass_HasNoLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.IsBreakGlass() || s.Proven || s.ACR != "" || s.AMR != nil || s.Contexts != nil || s.Subject != "" || s.ProviderSession != "" || h.IDToken(t.Context(), s.ID) != "" {
+	if !s.IsBreakGlass() || s.Proven || s.ACR != "" || s.AMR != nil || s.Contexts != nil || s.Subject != "" || s.ProviderSession != "" || !s.Authenticated.IsZero() || h.IDToken(t.Context(), s.ID) != "" {
 		t.Errorf("%+v", s)
 	}
 	if s.User != "u1" || s.Epoch != 2 || s.UserName != "ada@example.com" || s.Address != "203.0.113.7" || s.Agent != "browser" {

@@ -65,7 +65,7 @@ type Session struct {
 	Address         string    `json:"address,omitempty"`          // the client address at login
 	Agent           string    `json:"agent,omitempty"`            // the User-Agent at login
 	Began           time.Time `json:"began"`
-	Authenticated   time.Time `json:"authenticated"`    // when the user last proved to the provider who they are
+	Authenticated   time.Time `json:"authenticated"`    // when the user last proved to the provider who they are; zero if a code began the session
 	Proven          bool      `json:"proven,omitempty"` // whether Authenticated is the provider's auth_time, not our guess
 	ACR             string    `json:"acr,omitempty"`    // how the user signed in, by the provider's claims
 	AMR             []string  `json:"amr,omitempty"`
@@ -130,7 +130,7 @@ func (s *Sessions) begin(ctx context.Context, n Session, latest time.Time) (Sess
 	if !latest.IsZero() && latest.Before(n.Expires) {
 		n.Expires = latest
 	}
-	if n.Authenticated.IsZero() || n.Authenticated.After(now) {
+	if !n.IsBreakGlass() && (n.Authenticated.IsZero() || n.Authenticated.After(now)) {
 		n.Authenticated = now
 	}
 	n.UserName, n.Agent, n.Address = truncate(n.UserName), truncate(n.Agent), truncate(n.Address)

@@ -55,7 +55,7 @@ type groupBody struct {
 type sessionBody struct {
 	ID            string    `json:"id"`
 	Began         time.Time `json:"began"`
-	Authenticated time.Time `json:"authenticated"`
+	Authenticated time.Time `json:"authenticated,omitzero"` // not of a session that began without a login
 	Expires       time.Time `json:"expires"`
 	BreakGlass    bool      `json:"break_glass,omitempty"` // it began by a code, without a login at the identity provider
 }
