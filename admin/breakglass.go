@@ -162,9 +162,11 @@ func (a *Admin) RedeemBreakGlass(ctx context.Context, code string, in Browser) (
 		if armed, err = a.breakGlass.Use(code); err != nil {
 			return err
 		}
-		if err := a.checkArmed(armed); err != nil {
+		u, err := a.userArmed(armed)
+		if err != nil {
 			return errors.Join(grant.ErrCode, err)
 		}
+		armed.UserName = u.UserName // which may have changed
 		s, token, err = a.beginBreakGlass(ctx, armed, in)
 		return err
 	})
@@ -176,18 +178,18 @@ func (a *Admin) RedeemBreakGlass(ctx context.Context, code string, in Browser) (
 	return s, token, nil
 }
 
-// checkArmed returns why the user of a code may not begin a session now, or nil.
-func (a *Admin) checkArmed(armed grant.Arming) error {
+// userArmed returns the user of a code, or why they may not begin a session now.
+func (a *Admin) userArmed(armed grant.Arming) (*directory.User, error) {
 	u, ok := a.directory.ByID(armed.User)
 	switch {
 	case !ok:
-		return errors.New("the user was deleted")
+		return nil, errors.New("the user was deleted")
 	case u.Barred() != "":
-		return errors.New("the user may use nothing: " + u.Barred())
+		return nil, errors.New("the user may use nothing: " + u.Barred())
 	case u.Epoch != armed.Epoch:
-		return errors.New("the user was deactivated or suspended since the code was armed")
+		return nil, errors.New("the user was deactivated or suspended since the code was armed")
 	}
-	return nil
+	return u, nil
 }
 
 // beginBreakGlass begins the session of a code that was used, and records it as a login. A user who ends meanwhile has
@@ -219,5 +221,8 @@ func (a *Admin) recordWrongCode(ctx context.Context, wrong int, in Browser) {
 	}
 	err := a.audit.Write(audit.Event{Time: time.Now().UTC(), Kind: audit.KindBreakGlass, Reason: reasonFailed, Address: in.Address, Host: in.Host,
 		Request: in.Request, Detail: map[string]string{"wrong_codes": strconv.Itoa(wrong)}})
-	a.log.WarnContext(ctx, "a break-glass code was entered that is not valid", "address", in.Address, "count", wrong, "request", in.Request, "err", err)
+	if err != nil {
+		a.log.ErrorContext(ctx, "audit event not written", "err", err, "request", in.Request)
+	}
+	a.log.WarnContext(ctx, "a break-glass code was entered that is not valid", "address", in.Address, "count", wrong, "request", in.Request)
 }

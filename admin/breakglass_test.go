@@ -223,6 +223,20 @@ func TestBreakGlass_NeedsServer(t *testing.T) {
 	}
 }
 
+// TestBreakGlass_NamesUserAsTheyAre: a user who got another name since the code was armed has it in the session and its login.
+func TestBreakGlass_NamesUserAsTheyAre(t *testing.T) {
+	w := newWorld(t)
+	id := w.createUser("bob@example.com")
+	code := w.arm(id)
+	w.push("PATCH", "/Users/"+id, `{"Operations":[{"op":"replace","path":"userName","value":"robert@example.com"}]}`, http.StatusOK)
+	s, _, err := w.RedeemBreakGlass(t.Context(), code.Code, browser)
+	must(t, err)
+	events := w.events()
+	if e := events[len(events)-1]; s.UserName != "robert@example.com" || e.Kind != audit.KindLogin || e.UserName != s.UserName {
+		t.Errorf("%+v begins by %+v", s, e)
+	}
+}
+
 // TestBreakGlass_RecordsWrongCodes checks that wrong codes are recorded, and that nobody can fill the record with them.
 func TestBreakGlass_RecordsWrongCodes(t *testing.T) {
 	w := newWorld(t)
@@ -238,7 +252,7 @@ func TestBreakGlass_RecordsWrongCodes(t *testing.T) {
 	if e := events[6]; e.Kind != audit.KindBreakGlass || e.Reason != "failed" || e.Address != browser.Address || e.Detail["wrong_codes"] != "7" || e.User != "" {
 		t.Errorf("%+v", e)
 	}
-	if strings.Contains(fmt.Sprint(events)+w.logged.String(), "WRONG-CODE") {
+	if strings.Contains(fmt.Sprint(events)+w.logged.String(), "WRONG-CODE") || strings.Contains(w.logged.String(), "err=<nil>") {
 		t.Error("what was entered is in the record or in the log")
 	}
 	if _, _, err := w.RedeemBreakGlass(t.Context(), code.Code, browser); err != nil {

@@ -79,6 +79,7 @@ type version struct {
 	at       time.Time
 	revision uint64
 	state    state
+	members  map[[2]string]bool // by the ids of group and member
 }
 
 // timeline makes random changes of a directory, and remembers what it was after each.
@@ -125,11 +126,31 @@ func (l *timeline) update(fn func(*directory.Tx) error) {
 		if n := len(l.versions); n > 0 && slices.Equal(l.versions[n-1].state, now) {
 			return // nothing of the directory changed
 		}
-		l.versions = append(l.versions, version{l.clock, after, now})
+		l.versions = append(l.versions, version{l.clock, after, now, l.members()})
 	}
 }
 
 var errUndone = errors.New("undone")
+
+// members returns every direct membership.
+func (l *timeline) members() map[[2]string]bool {
+	all := map[[2]string]bool{}
+	err := l.h.View(context.Background(), func(tx *directory.Tx) error {
+		for _, group := range l.groups() {
+			for m, err := range tx.Members(group, "") {
+				if err != nil {
+					return err
+				}
+				all[[2]string{group, m.ID}] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return all
+}
 
 func (l *timeline) users() (ids []string) {
 	for _, u := range l.h.Users() {
@@ -266,6 +287,45 @@ func (l *timeline) check(at time.Time) (known bool) {
 		l.t.Fatalf("at %s the revision is %d, and was %d", at, p.Revision, want.revision)
 	}
 	return true
+}
+
+// TestMemberships_BeganWhenTheyDid makes random changes, and asks since when each membership was one.
+func TestMemberships_BeganWhenTheyDid(t *testing.T) {
+	outer := t
+	rapid.Check(t, func(t *rapid.T) {
+		l := newTimeline(t, outer.TempDir(), time.Duration(directory.DefaultRetention))
+		defer func() { l.h.stop() }()
+		for range rapid.IntRange(5, 40).Draw(t, "steps") {
+			l.clock = l.clock.Add(time.Minute)
+			l.step()
+		}
+		for n, v := range l.versions {
+			p, err := l.h.At(context.Background(), v.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := 0
+			for _, g := range p.Groups() {
+				list, err := l.h.Memberships(context.Background(), p, g.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range list {
+					told++
+					first := n
+					for first > 0 && l.versions[first-1].members[[2]string{g.ID, m.ID}] {
+						first--
+					}
+					if want := l.versions[first]; !v.members[[2]string{g.ID, m.ID}] || m.Revision != want.revision || !m.Since.Equal(want.at) || m.By.Name != "entra" {
+						t.Fatalf("at %s, revision %d, the membership %+v is told, which began at %s, revision %d", v.at, v.revision, m, want.at, want.revision)
+					}
+				}
+			}
+			if told != len(v.members) {
+				t.Fatalf("at %s, %d memberships are told of %d", v.at, told, len(v.members))
+			}
+		}
+	})
 }
 
 // TestAt_EqualsTheDirectoryThatWas makes random changes, with the store opened again and
