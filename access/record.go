@@ -22,6 +22,7 @@ type Recorded struct {
 	Allow               bool
 	Rule, Reason        string
 	ReportRule, Request string
+	BreakGlass          bool // the session began by a code, without a login
 }
 
 // Flip is a recorded request, or several alike, that other rules would decide otherwise.
@@ -54,7 +55,8 @@ const reasonUnknownUser = "unknown_user"
 
 // Add decides one request again, by today's directory, at the time of the record, if it was decided by rules. A caller
 // whose login was good enough then is taken to have one that is good enough for the other rules too, one whom a grant let
-// in to have a grant of that policy, and an application to have the roles that they want: none of it is in the record.
+// in to have a grant of that policy, and an application to have the roles that they want: none of it is in the record. A
+// break-glass session has no login.
 func (r *Replay) Add(e Recorded) {
 	if !slices.Contains(byRules, e.Reason) {
 		return
@@ -97,7 +99,7 @@ func (r *Replay) decide(target func(method, url string) (Target, error), e Recor
 		caller.User = u
 	}
 	in := Circumstances{Time: e.Time, Login: e.Time, Address: e.Address, Organization: r.Organization}
-	badLogin := e.Reason == string(policy.LoginTooOld) || e.Reason == string(policy.LoginTooWeak)
+	badLogin := e.BreakGlass || e.Reason == string(policy.LoginTooOld) || e.Reason == string(policy.LoginTooWeak)
 	if badLogin {
 		in.Login = time.Time{}
 	}

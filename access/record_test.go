@@ -65,6 +65,24 @@ func TestReplay_ListsWhatFlips(t *testing.T) {
 	}
 }
 
+// TestReplay_BreakGlassHasNoLogin: rules that will demand something of the login would not let a break-glass session in.
+func TestReplay_BreakGlassHasNoLogin(t *testing.T) {
+	inForce := route(t, "app", `[{allow: {groups: [{name: SRE}]}}]`)
+	for demand, want := range map[string]string{"{max_age: 1h}": "deny: login_too_old by p[0]", "{amr: [mfa]}": "deny: login_too_weak by p[0]"} {
+		next := route(t, "app", `[{allow: {groups: [{name: SRE}], auth: `+demand+`}}]`)
+		replay := access.Replay{New: targets(next), InForce: targets(inForce), User: users(person("ada", "SRE"))}
+		login := access.Recorded{Time: now, User: "id-ada", Name: "ada@example.com", Method: "GET", Host: "app.example.com", Path: "/login", Allow: true, Reason: "rule_allow", Rule: "p[0]"}
+		code := login
+		code.Path, code.BreakGlass = "/code", true
+		replay.Add(login)
+		replay.Add(code)
+		flips, _ := replay.Flips()
+		if len(flips) != 1 || flips[0].URL != "app.example.com/code" || flips[0].New != want || flips[0].InForce {
+			t.Errorf("with %s the flips are %+v", demand, flips)
+		}
+	}
+}
+
 // TestUsage_OfDenyRules: a deny rule that was used is needed for all its groups.
 func TestUsage_OfDenyRules(t *testing.T) {
 	routes := []*access.Route{route(t, "app", `[{deny: {groups: [{name: SRE}, {name: Ops}]}}]`)}

@@ -92,7 +92,7 @@ func (q *questions) decisions(since time.Duration, add func(access.Recorded)) (b
 		}
 		if e.Kind == audit.KindDecision && e.Time.After(begin) {
 			add(access.Recorded{Time: e.Time, User: e.User, Name: e.UserName, Route: e.Route, Method: e.Method, Host: e.Host, Path: e.Path, Address: e.Address,
-				Allow: e.Decision == "allow", Rule: e.Rule, Reason: e.Reason, ReportRule: e.Detail["report_rule"]})
+				Allow: e.Decision == "allow", Rule: e.Rule, Reason: e.Reason, ReportRule: e.Detail["report_rule"], BreakGlass: e.Detail["session"] == audit.BreakGlass})
 		}
 	})
 	return begins, err
