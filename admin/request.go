@@ -46,8 +46,9 @@ type Asking struct {
 // RequestView is a request as those see it who made it or may decide about it.
 type RequestView struct {
 	grant.Request
-	Max         time.Duration `json:"max_ns"`   // the longest time of the grant
-	Usual       time.Duration `json:"usual_ns"` // its time if none is named
+	DisplayName string        `json:"display_name,omitempty"` // of the person, as the directory has it now
+	Max         time.Duration `json:"max_ns"`                 // the longest time of the grant
+	Usual       time.Duration `json:"usual_ns"`               // its time if none is named
 	Needed      int           `json:"needed"`
 	Approvers   []string      `json:"approvers"`              // userNames of people who may approve, at most 20; only from Request
 	LastGrant   *grant.Grant  `json:"last_grant,omitempty"`   // the person's former one of the policy; only from Request

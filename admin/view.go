@@ -56,6 +56,9 @@ func (a *Admin) view(f inForce, actor Actor, request grant.Request, now time.Tim
 	}
 	r, offered := f.request(request.Route, request.Policy, a.whoAsked(request))
 	v = RequestView{Request: request, Mine: isUser(actor) && actor.ID == request.Person.ID, Approvers: []string{}}
+	if u, ok := a.directory.ByID(request.Person.ID); ok {
+		v.DisplayName = u.DisplayName
+	}
 	if offered {
 		v.Max, v.Usual, v.Needed = r.Offer.Max, min(usualGrant, r.Offer.Max), r.Offer.Needed()
 	}

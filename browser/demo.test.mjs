@@ -143,7 +143,7 @@ test('request: gives access for a while when somebody else approves, and the end
   await page.goto(new URL('/', request).href);
   await pick(page, 'Grace Hopper');
   await page.getByRole('link', {name: '1 request waits for your decision'}).click();
-  await page.getByRole('link', {name: 'clock for alan.turing'}).click();
+  await page.getByRole('link', {name: 'clock for Alan Turing'}).click();
   await page.getByText('I stand in for Ada.').waitFor();
   for (const width of [1280, 375]) {
     await page.setViewportSize({width, height: 900});

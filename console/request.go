@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -109,7 +110,8 @@ func pageOfRequest(v admin.RequestView, c Caller) Asking {
 		Subject: Subject{URL: v.URL, Route: v.Route, Policy: v.Policy, Reason: v.Reason, Made: formatDay(v.Made), Expires: FormatTime(v.Expires), Others: othersText(v)},
 		Outcome: Outcome{MayDecide: v.MayDecide && !v.Mine, Approved: approvedBy(v, c.User), Choices: choicesUpTo(v.Max, v.Usual),
 			Deciders: v.Approvers, Needed: v.Needed, DecidedWhy: v.Why}}
-	a.Asker, a.Title = Person{Name: v.Person.UserName}, v.Person.UserName+" asks for access"
+	a.Asker = askerOf(&v)
+	a.Title = a.Asker.Name + " asks for access"
 	if v.Mine {
 		a.Asker, a.Title = c.Person, "Your request for access"
 	}
@@ -121,7 +123,7 @@ func pageOfRequest(v admin.RequestView, c Caller) Asking {
 	}
 	if !a.Open {
 		if !v.Mine {
-			a.Title = v.Person.UserName + " asked for access"
+			a.Title = a.Asker.Name + " asked for access"
 		}
 		a.Decision = stateText(v) + " on " + formatDay(v.Decided)
 		if v.By != "" {
@@ -163,4 +165,9 @@ func othersText(v admin.RequestView) string {
 		text += " and " + strconv.Itoa(more) + " more"
 	}
 	return text
+}
+
+// askerOf returns who made a request, as pages name them.
+func askerOf(v *admin.RequestView) Person {
+	return Person{Name: cmp.Or(v.DisplayName, v.Person.UserName), UserName: v.Person.UserName}
 }

@@ -116,11 +116,11 @@ func TestAccess_FromDenialToEnd(t *testing.T) {
 	if p := bob.open("https://login.example.com/"); !strings.Contains(p.body, `href="`+link+`"`) || strings.Contains(p.body, "for your decision") {
 		t.Errorf("the portal of who asks: %s", p.body)
 	}
-	if p := alice.open(requests); p.StatusCode != http.StatusOK || !strings.Contains(p.body, "reports for bob@example.com") {
+	if p := alice.open(requests); p.StatusCode != http.StatusOK || !strings.Contains(p.body, "reports for Bob Roe") {
 		t.Errorf("the list of an approver: %d %s", p.StatusCode, p.body)
 	}
 	seen := alice.open(link)
-	for _, want := range []string{"bob@example.com asks for access", "I am on call", reports + "/d/1", `value="approve"`, `value="deny"`, `value="4h0m0s"`, "Never on request."} {
+	for _, want := range []string{"Bob Roe asks for access", "bob@example.com", "I am on call", reports + "/d/1", `value="approve"`, `value="deny"`, `value="4h0m0s"`, "Never on request."} {
 		if !strings.Contains(seen.body, want) {
 			t.Errorf("the page for an approver lacks %s: %s", want, seen.body)
 		}
