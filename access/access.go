@@ -135,6 +135,7 @@ type Circumstances struct {
 	Address  string          // of the client; "" if unknown
 	Login    time.Time       // when the caller signed in; zero if unknown
 	Strength policy.Strength // how
+	Past     bool            // Time is over: an explanation advises nothing that is done now about its users
 
 	Organization policy.Organization // who manages whom; nil if that is not known
 	Grants       GrantsOf            // nil if there are none

@@ -102,6 +102,19 @@ func TestExplain_HintsNameWhatWouldStillDeny(t *testing.T) {
 	}
 }
 
+// TestExplain_AdvisesNothingAboutThePast: a suspension of that time may have ended since, and nobody can ask for access then.
+func TestExplain_AdvisesNothingAboutThePast(t *testing.T) {
+	suspended := person("sue", "SRE")
+	suspended.Suspended = &directory.Suspension{}
+	r := route(t, "app", `[{allow: {groups: [{name: SRE}]}}]`)
+	for u, want := range map[*directory.User][]string{suspended: nil, person("bob"): {"p[0] would let the caller in if they were in one of SRE"}} {
+		e := access.Explain(target(r, "GET", "/"), access.Caller{User: u}, access.Circumstances{Time: now, Past: true})
+		if e.Allow || !slices.Equal(e.Hints, want) {
+			t.Errorf("of %s the hints are %q, want %q", u.UserName, e.Hints, want)
+		}
+	}
+}
+
 // managedBy is an organization in which everybody has one manager.
 type managedBy struct{ manager *directory.User }
 

@@ -83,7 +83,7 @@ func Explain(t Target, c Caller, in Circumstances) Explanation {
 	e.Allow, e.Reason, e.Rule = d.Allow, string(d.Reason), d.Rule
 	e.Request.Reading, e.Rules = steps(t, req)
 	if !e.Allow {
-		e.Hints = hints(t, c, req, &e)
+		e.Hints = hints(t, c, req, &e, in.Past)
 		if c.User != nil && in.Groups != nil {
 			e.Wanted = wanted(e.Rules, in.Groups)
 		}

@@ -12,8 +12,8 @@ import (
 // maxHints bounds how many rules are named that would let a caller in.
 const maxHints = 5
 
-// hints says what would change a denial.
-func hints(t Target, c Caller, req *policy.Request, e *Explanation) (list []string) {
+// hints says what would change a denial. Of the past it says what in the rules would have.
+func hints(t Target, c Caller, req *policy.Request, e *Explanation, past bool) (list []string) {
 	switch {
 	case !t.Route.accepts(c):
 		sent := "bearer tokens"
@@ -24,8 +24,10 @@ func hints(t Target, c Caller, req *policy.Request, e *Explanation) (list []stri
 	case t.Method == http.MethodOptions && t.Route.Preflights:
 		list = append(list, "being a CORS preflight request, which the route lets through without a caller")
 	}
-	switch {
-	case c.User != nil && c.User.Barred() != "":
+	switch isBarred := c.User != nil && c.User.Barred() != ""; {
+	case past && (isBarred || e.Reason == string(policy.AccessRevoked)):
+		return list // which may have ended since
+	case isBarred:
 		return append(list, barredHints[c.User.Barred()])
 	case e.Reason == string(policy.AccessRevoked):
 		return append(list, "lifting the revocation of the membership that let the caller in, or the identity provider removing that membership and adding it anew")
@@ -43,7 +45,7 @@ func hints(t Target, c Caller, req *policy.Request, e *Explanation) (list []stri
 		return list
 	}
 	list = append(list, nearest(t, req, slices.DeleteFunc(slices.Clone(e.Rules), func(s policy.Step) bool { return t.Route.standsForGrants(s.Rule) }))...)
-	if c.User != nil && e.Reason == string(policy.NoRule) {
+	if c.User != nil && e.Reason == string(policy.NoRule) && !past {
 		list = append(list, t.askable(req)...)
 	}
 	if tooWeak := e.Reason == string(policy.LoginTooOld) || e.Reason == string(policy.LoginTooWeak); tooWeak && t.Route.Session {

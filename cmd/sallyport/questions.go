@@ -64,7 +64,7 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 	if err != nil {
 		return nil, err
 	}
-	in := access.Circumstances{Time: then.time, Address: body.Address, Organization: then, Grants: then.grants, Groups: then.Groups()}
+	in := access.Circumstances{Time: then.time, Address: body.Address, Organization: then, Grants: then.grants, Groups: then.Groups(), Past: then.facts != nil}
 	body.Login.Set(&in)
 	caller, err := q.caller(ctx, then, body, &in)
 	if err != nil {
