@@ -233,7 +233,7 @@ func (w *recorder) finish(now time.Time, cause Cause) error {
 	if h.Oldest.IsZero() || c.time.Before(h.Oldest) {
 		h.Oldest = c.time
 	}
-	if err := w.prune(&h, c.time); err != nil {
+	if err := w.prune(&h, c.time, historySize(record)); err != nil {
 		return err
 	}
 	return writeHead(w.Writer, &h)
@@ -329,13 +329,14 @@ func (w *recorder) deleteAll(keys [][]byte) error {
 }
 
 // prune deletes a few of the oldest records that are beyond the bounds of time and size,
-// or of no use. It reads records only if there may be such.
-func (w *recorder) prune(h *historyHead, now time.Time) error {
+// or of no use: of those beyond the bound of size, more than the change added. It reads
+// records only if there may be such.
+func (w *recorder) prune(h *historyHead, now time.Time, added int64) error {
 	limit, full := w.directory.bounds, w.directory.diskFull()
 	if !h.Stale && !full && now.Sub(h.Oldest) <= limit.age && h.Bytes <= limit.size {
 		return nil
 	}
-	p := pruning{head: h, now: now, bounds: limit, full: full}
+	p := pruning{head: h, now: now, bounds: limit, full: full, added: added}
 	for e, err := range w.Scan([]byte(historyKeys), nil) {
 		if err != nil && !errors.Is(err, store.ErrDamaged) {
 			return err
@@ -362,11 +363,13 @@ type pruning struct {
 	head   *historyHead
 	now    time.Time
 	bounds bounds
-	full   bool // the disk is
+	full   bool  // the disk is
+	added  int64 // by the change, in bytes
 
 	old        [][]byte
-	dropped    int  // of old, those since First
-	unreadable bool // the last of them, so that its time is not known
+	dropped    int   // of old, those since First
+	freed      int64 // by them, in bytes
+	unreadable bool  // the last of them, so that its time is not known
 }
 
 // oldest looks at the oldest record that is not yet chosen. It reports whether the record
@@ -396,11 +399,12 @@ func (p *pruning) oldest(e store.Entry, damage error) (chosen bool) {
 		}
 	}
 	old := p.now.Sub(h.Oldest) > p.bounds.age && p.dropped < prunedOld || p.full && p.dropped < prunedFull
-	if many := h.Bytes > p.bounds.size && p.dropped < prunedMany; !old && !many {
+	few := p.dropped < prunedMany || p.freed < 2*p.added
+	if many := h.Bytes > p.bounds.size && few; !old && !many {
 		return false
 	}
 	p.old, p.dropped = append(p.old, slices.Clone(e.Key)), p.dropped+1
-	h.Bytes -= historySize(e.Value)
+	h.Bytes, p.freed = h.Bytes-historySize(e.Value), p.freed+historySize(e.Value)
 	h.Since, h.First = revision, revision+1
 	if p.unreadable = !readable; readable {
 		h.Begins = c.time

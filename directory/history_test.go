@@ -307,6 +307,24 @@ func (c *chronicle) records(prefix string) (n int) {
 	return n
 }
 
+// historyBytes returns how large the records of the history are together.
+func (c *chronicle) historyBytes() (n int64) {
+	c.t.Helper()
+	err := c.store.View(context.Background(), func(r store.Reader) error {
+		n = 0
+		for e := range r.Scan([]byte("history/"), nil) {
+			if string(e.Key) != "history/head" {
+				n += int64(len(e.Key) + len(e.Value))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
 func TestHistory_Off(t *testing.T) {
 	c := newChronicle(t)
 	_, first := c.hire("ada", "")
@@ -363,6 +381,33 @@ func TestHistory_IsBounded(t *testing.T) {
 		}
 		c.at(c.clock.Add(-5 * time.Hour))
 		c.unknown(c.clock.Add(-99*time.Hour), "it begins at 2026-05-0")
+	})
+	t.Run("large_changes_after_small_ones", func(t *testing.T) {
+		c := newChronicle(t)
+		group := c.addGroup(t, "sre")
+		var ids []string
+		c.later(func(tx *directory.Tx) error {
+			for i := range 1500 {
+				u := directory.User{UserName: fmt.Sprint("user", i)}
+				if err := tx.PutUser(&u); err != nil {
+					return err
+				}
+				ids = append(ids, u.ID)
+			}
+			return nil
+		})
+		for i := range 1500 {
+			c.later(func(tx *directory.Tx) error { return tx.Suspend(ids[0], fmt.Sprint(i)) })
+		}
+		bound := c.historyBytes()
+		c.KeepBytes(bound)
+		for range 4 {
+			c.later(func(tx *directory.Tx) error { _, err := tx.AddMembers(group, ids); return err })
+			if n := c.historyBytes(); n > bound {
+				t.Fatalf("%d bytes are kept, and %d may be", n, bound)
+			}
+			c.later(func(tx *directory.Tx) error { _, err := tx.RemoveMembers(group, ids); return err })
+		}
 	})
 	t.Run("time", func(t *testing.T) {
 		c := newChronicle(t)
