@@ -37,12 +37,13 @@ func (a *Admin) Sessions(context.Context, Actor) ([]Session, error) {
 
 // EndSession ends one session, on every host.
 func (a *Admin) EndSession(ctx context.Context, actor Actor, id string) error {
-	if _, err := a.sessions.Live(id); errors.Is(err, session.ErrStopped) {
+	live, err := a.sessions.Live(id)
+	if errors.Is(err, session.ErrStopped) {
 		return err
 	} else if err != nil {
 		return fmt.Errorf("no live session has the id %q; `sallyport sessions list` shows them", id)
 	}
-	e := audit.Event{Kind: audit.KindEnd, Session: id, Reason: string(session.ReasonOperator)}
+	e := audit.Event{Kind: audit.KindEnd, User: live.User, UserName: live.UserName, Session: id, Reason: string(session.ReasonOperator)}
 	return a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
 		return a.sessions.End(ctx, id, session.ReasonOperator)
 	})
@@ -51,6 +52,9 @@ func (a *Admin) EndSession(ctx context.Context, actor Actor, id string) error {
 // EndUserSessions ends every session of the user with this id, on every host, and returns how many there were.
 func (a *Admin) EndUserSessions(ctx context.Context, actor Actor, user string) (ended int, err error) {
 	e := audit.Event{Kind: audit.KindEnd, User: user, Reason: string(session.ReasonOperator)}
+	if u, ok := a.directory.ByID(user); ok {
+		e.UserName = u.UserName
+	}
 	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) (err error) {
 		ended, err = a.sessions.EndUser(ctx, user, session.ReasonOperator)
 		return err

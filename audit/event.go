@@ -30,12 +30,13 @@ const (
 // changesDirectory reports whether events of this kind are committed to the store with a change, and have its revision.
 func (k Kind) changesDirectory() bool { return k == KindSCIM || k == KindStore }
 
-// Actor is who acts on Sallyport itself, and from where: an operator, a user, or the server by itself.
+// Actor is who acts on Sallyport itself, and from where: an operator, a user, an
+// identity provider, or the server by itself.
 type Actor struct {
 	Kind    ActorKind `json:"kind,omitempty"`
 	Name    string    `json:"name,omitempty"`
 	Address string    `json:"address,omitempty"`
-	ID      string    `json:"id,omitempty"`      // the directory's, of a user
+	ID      string    `json:"id,omitempty"`      // the directory's, of a user; that of a token
 	Session string    `json:"session,omitempty"` // of a user: [BreakGlass], or ""
 }
 
@@ -50,6 +51,8 @@ const (
 	ActorOperator ActorKind = "operator" // a user of the system that Sallyport runs on; Name is that user's
 	ActorSystem   ActorKind = "system"   // the server itself; Name is what caused it to act
 	ActorUser     ActorKind = "user"     // somebody who is signed in; Name is their userName
+	ActorToken    ActorKind = "token"    // an identity provider, by a provisioning token; Name and ID are those of the token
+	ActorProvider ActorKind = "provider" // the identity provider that people sign in at; Name is how it told us
 )
 
 // Event is one line of the record. It must hold no secret and no query string.

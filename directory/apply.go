@@ -15,8 +15,7 @@ var inDecisions = []string{userKeys, groupKeys, memberOfKeys, suspendedKeys, end
 func (d *Directory) apply(change store.Change) (changed bool) {
 	memberships := map[string]*membershipChange{} // by user
 	groups := map[string]*Group{}                 // those that changed for decisions, by id
-	var receipts []receipt
-	for _, w := range change.Writes { // ends come first: nobody may find a user of the change without them
+	for _, w := range change.Writes {             // ends come first: nobody may find a user of the change without them
 		if strings.HasPrefix(string(w.Key), endedKeys) {
 			d.applyEnd(w)
 		}
@@ -31,10 +30,6 @@ func (d *Directory) apply(change store.Change) (changed bool) {
 			d.applyGroup(w, groups)
 		case strings.HasPrefix(key, memberOfKeys):
 			collectMembership(w, memberships)
-		case strings.HasPrefix(key, recordKeys) && !w.Deleted:
-			if rec, err := decodeRecord(store.Entry{Key: w.Key, Value: w.Value}); err == nil {
-				receipts = append(receipts, receipt{change.Revision, rec.Received})
-			}
 		}
 	}
 	for _, w := range change.Writes { // after the users: one may have been created suspended
@@ -44,7 +39,7 @@ func (d *Directory) apply(change store.Change) (changed bool) {
 	}
 	d.applyMemberships(memberships)
 	d.applyGroupChanges(groups)
-	d.addReceipts(receipts)
+	d.addReceipts(receiptsOf(change, memberships, groups))
 	return changed
 }
 

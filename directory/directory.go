@@ -97,6 +97,9 @@ func (d *Directory) Lookup(key string) (*User, bool) {
 	return d.index.Load().keys.find(key)
 }
 
+// Join returns the SCIM attribute that callers are joined by: externalId or userName.
+func (d *Directory) Join() string { return d.join }
+
 // keyOf returns the user's value of the join attribute.
 func (d *Directory) keyOf(u *User) string { return joinKey(d.join, u) }
 

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport/store"
@@ -122,14 +124,47 @@ func decodeRecord(e store.Entry) (rec Record, err error) {
 	return rec, json.Unmarshal(e.Value, &rec)
 }
 
-// receipt tells when the request that made a revision arrived.
-type receipt struct {
-	revision store.Revision
-	received time.Time
+// Receipt tells when the request that made a revision arrived.
+type Receipt struct {
+	Revision uint64
+	Received time.Time
 }
 
-// maxReceipts is how many of the newest receipts memory keeps.
-const maxReceipts = 1024
+// receipt is a Receipt with the users of the change.
+type receipt struct {
+	Receipt
+	users []string // whom the change is about, by id; nil: possibly anybody
+}
+
+const (
+	maxReceipts     = 1024 // how many of the newest receipts memory keeps
+	maxReceiptUsers = 256  // of one receipt: a change of more users may be about anybody
+)
+
+// receiptsOf returns the receipts of a change that wrote users and their memberships, and groups of which decisions
+// depend on the names.
+func receiptsOf(change store.Change, memberships map[string]*membershipChange, groups map[string]*Group) (receipts []receipt) {
+	users := slices.Collect(maps.Keys(memberships))
+	for _, w := range change.Writes {
+		key := string(w.Key)
+		switch {
+		case strings.HasPrefix(key, userKeys):
+			id, _ := idIn(w.Key, userKeys, 0)
+			users = append(users, id)
+		case strings.HasPrefix(key, recordKeys) && !w.Deleted:
+			if rec, err := decodeRecord(store.Entry{Key: w.Key, Value: w.Value}); err == nil {
+				receipts = append(receipts, receipt{Receipt: Receipt{uint64(change.Revision), rec.Received}})
+			}
+		}
+	}
+	if len(groups) > 0 || len(users) > maxReceiptUsers {
+		return receipts
+	}
+	for i := range receipts {
+		receipts[i].users = append([]string{}, users...)
+	}
+	return receipts
+}
 
 func (d *Directory) addReceipts(receipts []receipt) {
 	if len(receipts) == 0 {
@@ -146,12 +181,24 @@ func (d *Directory) addReceipts(receipts []receipt) {
 // ReceivedAfter returns when the request that made the first change after revision
 // arrived. It knows the newest changes only.
 func (d *Directory) ReceivedAfter(revision uint64) (time.Time, bool) {
+	r, ok := d.firstReceipt(func(r receipt) bool { return r.Revision > revision })
+	return r.Received, ok
+}
+
+// ReceiptOf returns the receipt of the first change after revision that is about a
+// user. It knows the newest changes only. A change that no request made, such as a
+// suspension, has none.
+func (d *Directory) ReceiptOf(user string, revision uint64) (Receipt, bool) {
+	return d.firstReceipt(func(r receipt) bool {
+		return r.Revision > revision && (r.users == nil || slices.Contains(r.users, user))
+	})
+}
+
+func (d *Directory) firstReceipt(is func(receipt) bool) (Receipt, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	for _, r := range d.receipts {
-		if uint64(r.revision) > revision {
-			return r.received, true
-		}
+	if i := slices.IndexFunc(d.receipts, is); i >= 0 {
+		return d.receipts[i].Receipt, true
 	}
-	return time.Time{}, false
+	return Receipt{}, false
 }

@@ -125,7 +125,7 @@ func (p *Provider) identity(c *claims) (Identity, error) {
 	if app == "" && key == "" || len(key) > maxKeyLength {
 		return Identity{}, refuse(ClaimMissing, "the token has no usable claim "+p.settings.UserClaim)
 	}
-	id := Identity{Key: key, Issuer: c.Issuer, Subject: c.Subject, Name: c.Name, Email: c.Email, ProviderSession: c.ProviderSession,
+	id := Identity{Key: key, Claim: p.settings.UserClaim, Issuer: c.Issuer, Subject: c.Subject, Name: c.Name, Email: c.Email, ProviderSession: c.ProviderSession,
 		Roles: c.Roles, App: app, Issued: c.Issued.Time, Authenticated: c.Authenticated.Time, Expires: c.Expires.Time,
 		ACR: c.short("acr"), AMR: c.list("amr"), Contexts: c.list("acrs"),
 		keys: c.keys, signature: c.signature, backdated: p.tenant != ""}

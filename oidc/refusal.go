@@ -57,6 +57,7 @@ func refuse(reason Reason, detail string) error { return &Refusal{reason, detail
 // Identity is a caller as the identity provider describes them.
 type Identity struct {
 	Key             string // the value of user_claim; finds the user in the directory
+	Claim           string // the name of that claim
 	Issuer, Subject string
 	Name, Email     string   // for display only; decisions must not depend on them
 	ProviderSession string   // sid

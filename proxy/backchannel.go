@@ -73,7 +73,7 @@ func (p *Proxy) endSessionsOf(ctx context.Context, req *request, logout oidc.Log
 		if !named || s.Began.After(logout.Issued.Add(clockSkew)) {
 			continue
 		}
-		_ = p.record(req, audit.Event{Kind: audit.KindLogout, User: s.User, UserName: s.UserName, Session: s.ID, Reason: string(session.ReasonProvider)})
+		_ = p.record(req, audit.Event{Kind: audit.KindLogout, Actor: audit.Actor{Kind: audit.ActorProvider, Name: "back-channel logout"}, User: s.User, UserName: s.UserName, Session: s.ID, Reason: string(session.ReasonProvider)})
 		if err := p.sessions.End(ctx, s.ID, session.ReasonProvider); err != nil && !isGone(err) {
 			return err
 		}

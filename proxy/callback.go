@@ -130,10 +130,8 @@ func (p *Proxy) loginDenied(req *request, reason Reason) *denial {
 		result = loginFailed
 	}
 	p.countLogin(result, string(reason))
-	e := audit.Event{Kind: audit.KindLogin, Decision: loginDenied, Reason: string(reason), Code: denied.status(), UserName: req.caller.token.Name}
-	if req.caller.user != nil {
-		e.User, e.UserName = req.caller.user.ID, req.caller.user.UserName
-	}
+	e := audit.Event{Kind: audit.KindLogin, Decision: loginDenied, Reason: string(reason), Code: denied.status()}
+	p.setCaller(&e, req)
 	_ = p.record(req, e)
 	return denied
 }

@@ -10,6 +10,7 @@ import (
 	"sallyport/grant"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/detail"
 )
 
 // outcome is what [Proxy.decide] returns.
@@ -137,7 +138,7 @@ func (p *Proxy) recordDecision(req *request, out outcome) *denial {
 		return out.denial
 	}
 	e := audit.Event{Kind: audit.KindDecision, Route: req.route.name, Decision: decision, Reason: string(reason),
-		Rule: out.decision.Rule, Revision: p.directory.Revision(), Code: code, Detail: decisionDetail(req, out)}
+		Rule: out.decision.Rule, Revision: p.directory.Revision(), Code: code, Detail: detail.Decision(out.decision.Report, cmp.Or(req.authClient, &authClient{}).address)}
 	p.setCaller(&e, req)
 	if err := p.record(req, e); err != nil && out.denial == nil {
 		return deny(auditUnavailable, err.Error())
@@ -145,35 +146,15 @@ func (p *Proxy) recordDecision(req *request, out outcome) *denial {
 	return out.denial
 }
 
-// decisionDetail returns what the decision would be if rules in report mode counted, and which front proxy asked.
-func decisionDetail(req *request, out outcome) map[string]string {
-	if out.decision.Report == nil && req.authClient == nil {
-		return nil
-	}
-	detail := map[string]string{}
-	if report := out.decision.Report; report != nil {
-		detail["report_decision"], detail["report_rule"], detail["report_reason"] = decisionDeny, report.Rule, string(report.Reason)
-		if report.Allow {
-			detail["report_decision"] = decisionAllow
-		}
-	}
-	if req.authClient != nil {
-		detail["front"] = req.authClient.address
-	}
-	return detail
-}
-
-// setCaller writes into an event who made the request, and whether by a break-glass session.
+// setCaller writes into an event who made the request, and whether by a break-glass session; of a user who is not in the
+// directory, how they were looked for.
 func (p *Proxy) setCaller(e *audit.Event, req *request) {
 	switch c := req.caller; {
 	case c == nil:
 	case c.session != nil:
 		e.User, e.UserName, e.Session = c.session.User, c.session.UserName, c.session.ID
 		if c.session.IsBreakGlass() {
-			if e.Detail == nil {
-				e.Detail = map[string]string{}
-			}
-			e.Detail["session"] = audit.BreakGlass
+			e.Detail = detail.With(e.Detail, "session", audit.BreakGlass)
 		}
 	case c.app() != "":
 		e.UserName = appName(c.app())
@@ -181,6 +162,9 @@ func (p *Proxy) setCaller(e *audit.Event, req *request) {
 		e.UserName = c.token.Name
 		if u, ok := p.directory.Lookup(c.token.Key); ok {
 			e.User, e.UserName = u.ID, u.UserName
+		}
+		if e.Reason == string(unknownUser) {
+			e.Detail = detail.LookedFor(e.Detail, c.token.Claim, c.token.Key, p.directory.Join())
 		}
 	}
 }

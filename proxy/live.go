@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport/directory"
 	"sallyport/proxy/internal/response"
 )
 
@@ -18,20 +19,22 @@ type liveRequest struct {
 	ctx         context.Context
 	cancel      context.CancelFunc
 	rw          *response.Writer
-	tunneled    bool                   // a WebSocket, which outlives the handler; only the handler sets it
-	end         atomic.Pointer[ending] // nil while the request is live; set once
-	decideAgain atomic.Int64           // when the request must be decided again, in nanoseconds since 1970; 0: never
+	tunneled    bool                           // a WebSocket, which outlives the handler; only the handler sets it
+	end         atomic.Pointer[ending]         // nil while the request is live; set once
+	user        atomic.Pointer[directory.User] // who was let in; nil: nobody the directory knows
+	decideAgain atomic.Int64                   // when the request must be decided again, in nanoseconds since 1970; 0: never
 }
 
 // ending is how a request ended: it was cut for a reason, as one of a batch, or it finished.
 type ending struct {
 	denial *denial // nil: it was not cut
 	batch  *batch
+	at     time.Time
 }
 
 // cut marks the request as cut; the caller must then call endAll. It reports false if the request had ended before.
 func (l *liveRequest) cut(denied *denial, b *batch) bool {
-	return l.end.CompareAndSwap(nil, &ending{denied, b})
+	return l.end.CompareAndSwap(nil, &ending{denied, b, time.Now().UTC()})
 }
 
 // stop ends the request, whatever it is doing: a WebSocket, a stream, an upload. It stops the writer first: the end of
@@ -131,6 +134,7 @@ func (s *liveSet) all() []*liveRequest {
 // batch is the requests that were cut because of one change of the directory. It calls done when the last has ended.
 type batch struct {
 	received time.Time // when the change was received; zero: unknown
+	after    uint64    // the directory's revision that the review before saw
 	live     atomic.Int64
 	cuts     int
 	done     func(took time.Duration)

@@ -271,7 +271,7 @@ func TestLogin_IsRecorded(t *testing.T) {
 		}
 		for line, wants := range map[string][]string{
 			logins[0]:  {`"decision":"allow"`, `"reason":"signed_in"`, `"user_name":"alice@example.com"`, `"session":"` + sessions[0].ID + `"`, `"address":"127.0.0.1"`},
-			logins[1]:  {`"decision":"deny"`, `"reason":"unknown_user"`, `"code":403`},
+			logins[1]:  {`"decision":"deny"`, `"reason":"unknown_user"`, `"code":403`, `"claim":"oid"`, `"value":"`, `"attribute":"externalId"`},
 			logouts[0]: {`"session":"` + sessions[0].ID + `"`, `"reason":"logout"`, `"user_name":"alice@example.com"`, `"host":"app.example.com"`},
 		} {
 			for _, want := range wants {

@@ -205,6 +205,7 @@ func (p *Proxy) serve(w *response.Writer, r *http.Request, req *request) *denial
 		denied.bodyUnread = true
 		return denied
 	}
+	live.user.Store(decided.user)
 	live.decideAgainAt(decided.decision.Until)
 	if req.caller != nil {
 		p.authenticated(r.Context())

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"sallyport/audit"
+	"sallyport/directory"
+	"sallyport/proxy/internal/detail"
 	"sallyport/proxy/internal/response"
 )
 
@@ -91,7 +93,10 @@ func (p *Proxy) expire(now time.Time) {
 			due = append(due, l)
 		}
 	}
-	p.recordCuts(p.decideAgain(due, now, new(batch)), p.directory.Revision())
+	p.reviewing.Lock()
+	changes := &batch{after: p.reviewed}
+	p.reviewing.Unlock()
+	p.recordCuts(p.decideAgain(due, now, changes), p.directory.Revision())
 }
 
 // decideAgain decides live requests again and cuts those that are now denied. The cuts that only a change of the
@@ -141,10 +146,21 @@ var byDirectory = map[Reason]bool{unknownUser: true, inactiveUser: true, suspend
 // newBatch returns the batch for the changes since the last review. It holds a reference of its own until all cuts are
 // made.
 func (p *Proxy) newBatch() *batch {
-	b := &batch{done: func(took time.Duration) { p.metrics.enforcement.Observe(took.Seconds()) }}
+	b := &batch{after: p.reviewed, done: func(took time.Duration) { p.metrics.enforcement.Observe(took.Seconds()) }}
 	b.received, _ = p.directory.ReceivedAfter(p.reviewed)
 	b.live.Store(1)
 	return b
+}
+
+// causeOf returns the change of the directory for which a request of a user was cut: the first that a request made since
+// the review that last allowed it. It returns the zero value if no such change did.
+func (p *Proxy) causeOf(user string, end *ending) directory.Receipt {
+	if reason := end.denial.reason; byDirectory[reason] && reason != suspendedUser && reason != damagedRecord {
+		if cause, ok := p.directory.ReceiptOf(user, end.batch.after); ok && !cause.Received.After(end.at) {
+			return cause
+		}
+	}
+	return directory.Receipt{}
 }
 
 // recordCuts records the requests that were cut. Unlike every other action, a cut is recorded after it was made: a slow
@@ -152,8 +168,14 @@ func (p *Proxy) newBatch() *batch {
 func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
 	for l, denied := range cut {
 		l.route.metrics.countCut(denied.reason)
-		e := audit.Event{Time: time.Now().UTC(), Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision}
+		end := l.end.Load()
+		e := audit.Event{Time: end.at, Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision,
+			Detail: detail.Cut(l.received)}
 		p.setCaller(&e, l.request)
+		if u := l.user.Load(); u != nil && e.User == "" { // they were deleted
+			e.User, e.UserName = u.ID, u.UserName
+		}
+		detail.Cause(e.Detail, p.causeOf(e.User, end))
 		_ = p.record(l.request, e) // record logs the error
 		p.log.Info("live request cut", "route", l.route.name, "user", e.User, "reason", denied.reason, "request", l.id)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"sallyport/audit"
 	"sallyport/directory"
@@ -23,8 +24,10 @@ type change struct {
 // recordEvent stores the audit event of a change in the transaction of the change, and says in the history who made it.
 func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
 	tx.By(req.token.cause())
-	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
-		Detail: map[string]string{"token": req.token.ID, "token_name": req.token.Name}}
+	address, _ := s.origin(req.Request)
+	actor := audit.Actor{Kind: audit.ActorToken, Name: req.token.Name, ID: req.token.ID, Address: address}
+	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Actor: actor, Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
+		Detail: map[string]string{"token": req.token.ID, "token_name": req.token.Name, "received": req.received.Format(time.RFC3339Nano)}}
 	maps.Copy(event.Detail, c.detail)
 	if c.result != "" {
 		event.Detail["result"] = c.result
