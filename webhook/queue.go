@@ -49,6 +49,7 @@ type queue struct {
 	failing    bool      // the last attempt failed
 	dropped    int       // events that were dropped since droppedLog
 	droppedLog time.Time // when dropped events were last logged
+	lost       int       // events whose last attempt failed while the sender stops
 }
 
 // length returns how many events the queue holds.

@@ -91,7 +91,8 @@ func (s *Sender) finish(q *queue, e *endpoint, m *message, o outcome) {
 	case o.err == nil:
 		s.deliveries.WithLabelValues(resultDelivered).Inc()
 	case s.stopping:
-		s.drop(q, 1, "the server stops, and the last attempt failed: "+o.err.Error())
+		s.deliveries.WithLabelValues(resultDropped).Inc()
+		q.lost++ // logged by endStop
 	case q.disabled || s.queues[e.name] != q:
 		s.drop(q, 1, "the webhook is disabled or removed")
 	case m.attempts >= maxAttempts:
@@ -141,10 +142,12 @@ func (s *Sender) beginStop() {
 	}
 }
 
-// endStop gives up what still waits. The caller holds mu.
+// endStop gives up what still waits, and logs once for each queue how much is lost. The caller holds mu.
 func (s *Sender) endStop() {
 	s.stopped = true
 	for _, q := range s.queues {
-		s.drop(q, q.clear(), "the server stops")
+		left := q.clear()
+		s.deliveries.WithLabelValues(resultDropped).Add(float64(left))
+		s.logDropped(q, q.lost+left, "the server stops; a last attempt failed, or there was no time for one")
 	}
 }

@@ -141,10 +141,15 @@ func (s *Sender) use(endpoints []*endpoint) {
 
 // drop counts and logs n events that are dropped. The caller holds mu.
 func (s *Sender) drop(q *queue, n int, why string) {
+	s.deliveries.WithLabelValues(resultDropped).Add(float64(n))
+	s.logDropped(q, n, why)
+}
+
+// logDropped logs n events that were dropped, unless n is 0. The caller holds mu.
+func (s *Sender) logDropped(q *queue, n int, why string) {
 	if n == 0 {
 		return
 	}
-	s.deliveries.WithLabelValues(resultDropped).Add(float64(n))
 	s.logLater(slog.LevelWarn, "events were not delivered to a webhook", "webhook", q.endpoint.name, "events", n, "reason", why)
 }
 

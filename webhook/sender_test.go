@@ -529,6 +529,23 @@ func TestSender_StopTriesOnceMore(t *testing.T) {
 	})
 }
 
+// TestSender_StopLogsOnce: the log says how many events are lost at the stop, and not of each that it is.
+func TestSender_StopLogsOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage, _ *network, at func(string) webhook.Settings) {
+		s.use(at("1"), at("2"))
+		s.run()
+		for range 200 {
+			s.Send(webhook.RequestMade, nil)
+		}
+		synctest.Wait()
+		s.stop()
+		if log := s.log.String(); strings.Count(log, "the server stops") != 2 || strings.Count(log, "events=200") != 2 {
+			t.Errorf("the log says\n%s", log)
+		}
+		s.demandResults(0, 400, 0, 400)
+	})
+}
+
 // TestSender_StopIsAtOnceWhenNothingWaits: the server's stop takes no longer for webhooks that have nothing to say.
 func TestSender_StopIsAtOnceWhenNothingWaits(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage, _ *network, at func(string) webhook.Settings) {
