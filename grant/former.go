@@ -43,7 +43,7 @@ func (g *Grants) At(ctx context.Context, t time.Time) (func(user string, epoch u
 		return errors.Join(held.addGrants(r, t), held.addRevocations(r, t), held.addFormer(r, t))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading which grants and revocations were in force: %w", err)
+		return nil, fmt.Errorf("it is not known which grants and revocations were in force, since a record cannot be read: %w; `sallyport store check` tells of every damaged one", err)
 	}
 	return held.of, nil
 }
