@@ -19,6 +19,7 @@ import (
 	"sallyport/directory"
 	"sallyport/grant"
 	"sallyport/policy"
+	"sallyport/store"
 )
 
 // rules are those in force: one route, grafana, which belongs to owner@example.com.
@@ -215,6 +216,16 @@ func TestApprove_NeverTheirOwn(t *testing.T) {
 			w.group("leads", other)
 			return bob, other
 		},
+		"by_another_account_with_their_address": func(w *world) (asks, acts *directory.User) {
+			bob, other := w.create(person{name: "bob"}), w.create(person{name: "bob-admin", mail: "Bob@Example.com"})
+			w.group("leads", other)
+			return bob, other
+		},
+		"by_another_account_with_the_address_that_they_sign_in_with": func(w *world) (asks, acts *directory.User) {
+			bob, other := w.create(person{name: "bob", mail: "robert@example.com"}), w.create(person{name: "bob-admin", mail: "bob@example.com"})
+			w.group("leads", other)
+			return bob, other
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -387,6 +398,15 @@ func TestGrant_DiesWithItsPerson(t *testing.T) {
 		"deleted": func(w *world, u *directory.User) *directory.User {
 			w.push("DELETE", "/Users/"+u.ID, "", http.StatusNoContent)
 			return w.create(person{name: "bob"})
+		},
+		"became_the_record_of_somebody_else": func(w *world, u *directory.User) *directory.User {
+			for _, externalID := range []string{"ext-eve", u.ExternalID} {
+				w.push("PATCH", "/Users/"+u.ID, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Replace","path":"externalId","value":"`+externalID+`"}]}`, http.StatusOK)
+				if h := w.grants.Of(u.ID, w.user(u.ID).Epoch); h != nil {
+					w.t.Errorf("%s holds %+v", externalID, h)
+				}
+			}
+			return w.user(u.ID)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -663,5 +683,82 @@ func TestDecide_OneWins(t *testing.T) {
 		if grants := w.grants.All(bob.ID, time.Now(), true); len(grants) > 1 || len(grants) == 1 && len(grants[0].By) != 2 {
 			t.Errorf("the grants are %+v", grants)
 		}
+	}
+}
+
+// TestAsk_RecordsNoRequestThatWasNotMade: of requests that are made at the same moment one is made, and the record says of
+// the others that they were not.
+func TestAsk_RecordsNoRequestThatWasNotMade(t *testing.T) {
+	w := newWorld(t)
+	w.policies = sre()
+	w.group("leads", w.create(person{name: "lead"}))
+	var made []string
+	for i := range 20 {
+		bob := w.create(person{name: fmt.Sprint("bob", i)})
+		ids := make(chan string, 4)
+		var all sync.WaitGroup
+		for range cap(ids) {
+			all.Go(func() {
+				if r, err := w.ask(bob); err == nil {
+					ids <- r.ID
+				}
+			})
+		}
+		all.Wait()
+		close(ids)
+		id := <-ids
+		for other := range ids {
+			if other != id {
+				t.Errorf("asking at once makes the requests %s and %s", id, other)
+			}
+		}
+		made = append(made, id)
+	}
+	open := map[string]int{}
+	for _, e := range w.events() {
+		switch {
+		case e.Kind != audit.KindRequest:
+		case e.Reason == "made":
+			open[e.Detail["request"]]++
+		case e.Reason == "failed" && e.Detail["action"] == "made":
+			open[e.Detail["request"]]--
+		}
+	}
+	for id, n := range open {
+		if want := slices.Contains(made, id); want != (n == 1) || n < 0 {
+			t.Errorf("the record says %d times that %s was made; it was made: %t", n, id, want)
+		}
+	}
+}
+
+// TestRevokeGrant_AfterTheClockWasSetBack: a grant that lets its person in can be seen and ended, also if it begins in the
+// future by a clock that was set back.
+func TestRevokeGrant_AfterTheClockWasSetBack(t *testing.T) {
+	w := newWorld(t)
+	w.policies = sre()
+	bob := w.create(person{name: "bob"})
+	now := time.Now().UTC()
+	g := grant.Grant{ID: "g1", Person: grant.Person{ID: bob.ID, Epoch: bob.Epoch}, Policy: "sre", By: []string{"lead"}, Began: now.Add(time.Hour), Until: now.Add(2 * time.Hour)}
+	text, err := json.Marshal(g)
+	must(t, err)
+	changed := w.grants.Changed()
+	_, err = w.store.Update(t.Context(), func(tx store.Writer) error { return tx.Put([]byte("grants/"+bob.ID+"/g1"), text) })
+	must(t, err)
+	<-changed
+	if !w.until(bob).After(now) {
+		t.Fatal("the grant lets nobody in")
+	}
+	if grants, _ := w.Grants(t.Context(), ada, false); len(grants) != 1 || grants[0].State != admin.GrantOpen {
+		t.Errorf("the grants are %+v", grants)
+	}
+	if n, _ := w.grants.Open(now); n != 1 {
+		t.Errorf("%d grants are open", n)
+	}
+	must(t, w.RevokeGrant(t.Context(), ada, "g1", "the clock is wrong"))
+	if !w.until(bob).IsZero() {
+		t.Error("the grant lets bob in after it was revoked")
+	}
+	if grants, _ := w.Grants(t.Context(), ada, true); len(grants) != 1 || grants[0].State != admin.GrantRevoked {
+		t.Errorf("the grants are %+v", grants)
 	}
 }

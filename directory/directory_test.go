@@ -227,6 +227,46 @@ func TestPutUser_DeactivationRaisesEpochAndKeepsMemberships(t *testing.T) {
 	}
 }
 
+// TestPutUser_RaisesTheEpochWithTheJoinAttribute: when two users swap their externalIds, each record is that of another
+// account, and nothing from before is valid. The first externalId changes nothing: nobody could sign in before.
+func TestPutUser_RaisesTheEpochWithTheJoinAttribute(t *testing.T) {
+	h := newTestDirectory(t)
+	alice, bob := h.addUser(t, "alice"), h.addUser(t, "bob")
+	set := func(externalIDs map[string]string, name string) func(*directory.Tx) error {
+		return func(tx *directory.Tx) error {
+			for id, externalID := range externalIDs {
+				u, err := tx.User(id)
+				if err != nil {
+					return err
+				}
+				u.ExternalID = externalID
+				u.Document = []byte(`{"displayName":"` + name + `"}`)
+				if err := tx.PutUser(&u); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	for i, c := range []struct {
+		externalIDs map[string]string
+		want        map[string]uint64
+	}{
+		{map[string]string{alice: "oid-alice"}, map[string]uint64{alice: 0}},
+		{map[string]string{alice: "oid-bob", bob: "oid-alice"}, map[string]uint64{alice: 1, bob: 1}},
+		{map[string]string{alice: "oid-alice", bob: "oid-bob"}, map[string]uint64{alice: 2, bob: 2}},
+		{map[string]string{bob: ""}, map[string]uint64{alice: 2, bob: 3}},
+		{map[string]string{bob: "oid-bob"}, map[string]uint64{alice: 2, bob: 3}},
+	} {
+		h.update(t, set(c.externalIDs, fmt.Sprint(i)))
+		for id, want := range c.want {
+			if u, _ := h.ByID(id); u.Epoch != want {
+				t.Errorf("after %v, %s has the epoch %d, want %d", c.externalIDs, u.UserName, u.Epoch, want)
+			}
+		}
+	}
+}
+
 func TestPutUser_DoesNotWriteUnchangedUser(t *testing.T) {
 	h := newTestDirectory(t)
 	id := h.addUser(t, "alice")

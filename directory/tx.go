@@ -217,7 +217,12 @@ func (tx *Tx) PutUser(u *User) error {
 		store.Urgent(tx.w)
 		u.Epoch, u.DeactivatedAt = u.Epoch+1, tx.now
 	}
-	if old.Active && !u.Active || joinKey(tx.join, &old) != joinKey(tx.join, u) {
+	was := joinKey(tx.join, &old)
+	rejoined := was != joinKey(tx.join, u)
+	if rejoined && was != "" && u.Epoch == old.Epoch { // somebody else may sign in as this user from now on
+		u.Epoch++
+	}
+	if old.Active && !u.Active || rejoined {
 		if err := tx.endUser(&old); err != nil {
 			return err
 		}

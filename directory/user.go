@@ -16,7 +16,7 @@ type User struct {
 	ExternalID    string          `json:"externalId,omitempty"`
 	UserName      string          `json:"userName"`
 	Active        bool            `json:"active"`
-	Epoch         uint64          `json:"epoch,omitempty"`    // raised by each deactivation; sessions of an earlier epoch are never valid again
+	Epoch         uint64          `json:"epoch,omitempty"`    // raised by each deactivation, and when the join attribute changes; sessions of an earlier epoch are never valid again
 	DeactivatedAt time.Time       `json:"ended,omitzero"`     // when Epoch was last raised; tokens issued before are not valid either
 	Document      json.RawMessage `json:"document,omitempty"` // the SCIM resource without id, meta and groups
 	Version       uint64          `json:"version"`

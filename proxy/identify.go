@@ -200,7 +200,7 @@ func (p *Proxy) checkCredential(c *caller, user *directory.User, now time.Time) 
 	case err != nil:
 		return deny(sessionEnded, "")
 	case c.session.Epoch != user.Epoch:
-		return deny(sessionEnded, "started before the user was deactivated")
+		return deny(sessionEnded, "started before the user was deactivated, or became another account's")
 	}
 	return nil
 }
