@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport/directory"
@@ -97,9 +98,21 @@ func (r Request) isManager(u *directory.User) bool {
 }
 
 // SamePerson reports whether two records of the directory are those of one person: the same record, or two with the same
-// externalId or userName.
+// externalId, userName or e-mail address, however it is written. A userName can be the address of the other record: people
+// with a second account for administration often have the mail of the first in both.
 func SamePerson(a, b *directory.User) bool {
-	return a.ID == b.ID || a.ExternalID != "" && a.ExternalID == b.ExternalID || directory.Fold(a.UserName) == directory.Fold(b.UserName)
+	if a.ID == b.ID || a.ExternalID != "" && strings.EqualFold(a.ExternalID, b.ExternalID) {
+		return true
+	}
+	return slices.ContainsFunc(namesOfPerson(a), func(name string) bool {
+		return slices.ContainsFunc(namesOfPerson(b), func(other string) bool { return directory.Fold(name) == directory.Fold(other) })
+	})
+}
+
+// namesOfPerson returns the userName and the e-mail addresses of a user.
+func namesOfPerson(u *directory.User) []string {
+	names := append([]string{u.UserName, u.Email}, u.Emails...)
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
 // OwnerOf returns the one among users who is active and has the e-mail address; nil if there is none, or more than one.

@@ -155,3 +155,25 @@ func (n Named) WarnOfOwners(owners []string, warn func(path, problem string)) {
 func (r *rule) granted(req *Request) bool {
 	return req.Grants != nil && req.Grants.Until(r.grant).After(req.Time)
 }
+
+// warnOfLogin warns if every allow rule demands something of the caller's login, and a grant demands nothing.
+func (n Named) warnOfLogin(warn func(path, problem string)) {
+	q, demanded := n.Requestable, false
+	if q == nil || q.Allow != nil && q.Allow.demandsLogin() {
+		return
+	}
+	for _, r := range n.Rules {
+		if r.Allow == nil || r.Mode != "" {
+			continue
+		}
+		if !r.Allow.demandsLogin() {
+			return
+		}
+		demanded = true
+	}
+	if demanded {
+		warn("requestable.allow", fmt.Sprintf("every other allow rule of policy %s demands something of the login (auth or max_auth_age), and a grant demands nothing, so that it lets people in who signed in without that; write the same here, for example allow: {auth: {amr: [mfa]}}", n.Name))
+	}
+}
+
+func (m *Match) demandsLogin() bool { return m.Auth != nil || m.MaxAuthAge > 0 }

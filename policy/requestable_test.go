@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,5 +197,45 @@ func TestWarnOfOwners(t *testing.T) {
 		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], "requestable.approvers.owner: ") || !strings.Contains(got[0], c.want)) {
 			t.Errorf("%s: the warnings are %q", name, got)
 		}
+	}
+}
+
+// TestNamed_WarnsOfGrantsWithoutTheLogin: a grant that lets people in without the login that every rule demands is warned of.
+func TestNamed_WarnsOfGrantsWithoutTheLogin(t *testing.T) {
+	sre := []policy.GroupRef{{ID: "sre"}}
+	mfa := policy.Rule{Allow: &policy.Match{Groups: sre, Auth: &policy.Login{AMR: []string{"mfa"}}}}
+	recent := policy.Rule{Allow: &policy.Match{Groups: sre, MaxAuthAge: time.Hour, Methods: []string{"GET"}}}
+	plain := policy.Rule{Allow: &policy.Match{Groups: sre, Methods: []string{"PUT"}}}
+	reported := plain
+	reported.Mode = "report"
+	deny := policy.Rule{Deny: &policy.Match{Methods: []string{"DELETE"}}}
+	for name, c := range map[string]struct {
+		rules []policy.Rule
+		allow *policy.Match
+		want  bool
+	}{
+		"every_rule":            {[]policy.Rule{mfa, recent, deny, reported}, nil, true},
+		"allow_demands_nothing": {[]policy.Rule{mfa}, &policy.Match{Methods: []string{"GET"}}, true},
+		"allow_demands_it":      {[]policy.Rule{mfa}, &policy.Match{Auth: &policy.Login{AMR: []string{"mfa"}}}, false},
+		"allow_demands_an_age":  {[]policy.Rule{recent}, &policy.Match{MaxAuthAge: time.Hour}, false},
+		"one_rule_does_not":     {[]policy.Rule{mfa, plain}, nil, false},
+		"no_rules":              {[]policy.Rule{deny}, nil, false},
+	} {
+		list := requestable(c.rules...)
+		list.Rules, list.Requestable.Allow = c.rules, c.allow
+		var got []string
+		list.Warn(time.Now(), func(path, problem string) { got = append(got, path+": "+problem) })
+		warned := slices.ContainsFunc(got, func(w string) bool {
+			return strings.HasPrefix(w, "requestable.allow: ") && strings.Contains(w, "login")
+		})
+		if warned != c.want {
+			t.Errorf("%s: the warnings are %q", name, got)
+		}
+		list.Requestable = nil
+		list.Warn(time.Now(), func(path, problem string) {
+			if strings.HasPrefix(path, "requestable") {
+				t.Errorf("%s: without requestable, %s: %s", name, path, problem)
+			}
+		})
 	}
 }
