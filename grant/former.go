@@ -69,7 +69,7 @@ func (p *pastHoldings) addGrants(r store.Reader, t time.Time) error {
 		switch {
 		case err != nil && !errors.Is(err, store.ErrDamaged):
 			return err
-		case err != nil || decode(e.Key, e.Value, granted) != nil || !granted.OpenAt(t):
+		case err != nil || decode(e.Key, e.Value, granted) != nil || !granted.wasOpenAt(t):
 			continue
 		}
 		person := Person{ID: granted.Person.ID, Epoch: granted.Person.Epoch}

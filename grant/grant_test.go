@@ -1,8 +1,12 @@
 package grant_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -150,5 +154,68 @@ func TestClear_EndsGrantsAndKeepsRevocations(t *testing.T) {
 	}
 	if !h.Revoked("sre-id") {
 		t.Error("the revocation is lost in the copy")
+	}
+}
+
+// TestGrants_EndThoughTheirRecordsWereDamagedOnTheDisk: what memory lets in can be ended, and what is due ends once, also
+// if the record can no longer be read.
+func TestGrants_EndThoughTheirRecordsWereDamagedOnTheDisk(t *testing.T) {
+	w := newWorld(t)
+	now := began.Add(time.Minute)
+	w.put("grants/bob/g1", grantTo("bob", 3))
+	ann := grantTo("ann", 3)
+	ann.ID = "g2"
+	w.put("grants/ann/g2", ann)
+	r := grant.NewRequest(grant.Person{ID: "bob", Epoch: 3}, began)
+	r.Policy = "sre"
+	if _, err := w.grants.Ask(t.Context(), r, func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	w.damage(`"policy":"sre"`)
+	err := w.store.View(t.Context(), func(tx store.Reader) error { _, err := tx.Get([]byte("grants/bob/g1")); return err })
+	if !errors.Is(err, store.ErrDamaged) {
+		t.Fatalf("the record is not damaged: %v", err)
+	}
+	if _, err := w.grants.Revoke(t.Context(), "bob", "g1", "ada", "stolen laptop", now); err != nil {
+		t.Errorf("revoking returns %v", err)
+	}
+	if h := w.grants.Of("bob", 3); h != nil {
+		t.Errorf("after it was revoked, bob holds %+v", h)
+	}
+	if _, err := w.grants.End(t.Context(), r.ID, grant.StateDenied, "ada", "no", now); err != nil {
+		t.Errorf("denying returns %v", err)
+	}
+	later := began.Add(30 * 24 * time.Hour)
+	alive := func(grant.Person) bool { return true }
+	if err := w.grants.Sweep(t.Context(), w.grants.Due(later, alive), later); err != nil {
+		t.Fatal(err)
+	}
+	if due := w.grants.Due(later, alive); !due.Empty() {
+		t.Errorf("after a sweep, %+v is due", due)
+	}
+}
+
+// damage overwrites every occurrence of text in the file of the store, which stays open.
+func (w *world) damage(text string) {
+	w.t.Helper()
+	f, err := os.OpenFile(w.path, os.O_RDWR, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer f.Close()
+	all, err := io.ReadAll(f)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for at := 0; ; {
+		i := bytes.Index(all[at:], []byte(text))
+		if i < 0 {
+			return
+		}
+		at += i
+		if _, err := f.WriteAt(bytes.Repeat([]byte("X"), len(text)), int64(at)); err != nil {
+			w.t.Fatal(err)
+		}
+		at += len(text)
 	}
 }

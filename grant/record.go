@@ -100,8 +100,12 @@ type Grant struct {
 // OpenAt reports whether the request waits for a decision.
 func (r *Request) OpenAt(t time.Time) bool { return r.State == StateOpen && t.Before(r.Expires) }
 
-// OpenAt reports whether the grant has begun and not ended, if its person stays.
-func (g *Grant) OpenAt(t time.Time) bool { return !t.Before(g.Began) && t.Before(g.End()) }
+// OpenAt reports whether the grant lets its person in at t, which is now, if the person stays. A grant begins when it is
+// stored. It is open even if a clock that was set back says that it begins later: it must be possible to end it.
+func (g *Grant) OpenAt(t time.Time) bool { return g.Ended.IsZero() && t.Before(g.Until) }
+
+// wasOpenAt reports whether the grant let its person in at a time in the past, if the person stayed.
+func (g *Grant) wasOpenAt(t time.Time) bool { return !t.Before(g.Began) && t.Before(g.End()) }
 
 // End returns when the grant ends or ended, if its person stays.
 func (g *Grant) End() time.Time {

@@ -157,7 +157,7 @@ func (g *Grants) decide(ctx context.Context, id string, now time.Time, fn func(s
 	r := &Request{ID: id}
 	err := g.change(ctx, func(w store.Writer) error {
 		*r = Request{ID: id}
-		if err := read(w, r); err != nil {
+		if err := g.readRequest(w, r); err != nil {
 			return err
 		}
 		if !r.OpenAt(now) {
@@ -177,7 +177,7 @@ func (g *Grants) Revoke(ctx context.Context, user, id, by, why string, now time.
 	err := g.change(ctx, func(w store.Writer) error {
 		store.Urgent(w)
 		*revoked = Grant{ID: id, Person: Person{ID: user}}
-		if err := read(w, revoked); err != nil {
+		if err := g.readGrant(w, revoked); err != nil {
 			return err
 		}
 		if !revoked.OpenAt(now) {
@@ -200,6 +200,26 @@ func read(r store.Reader, record keyed) error {
 		return err
 	}
 	return decode(key, value, record)
+}
+
+// readRequest is read. If the record was damaged on the disk since it was loaded, it returns what memory has: a request that
+// people see can be decided.
+func (g *Grants) readRequest(r store.Reader, record *Request) error {
+	err := read(r, record)
+	if known, unknown := g.Request(record.ID); errors.Is(err, store.ErrDamaged) && unknown == nil {
+		*record, err = known, nil
+	}
+	return err
+}
+
+// readGrant is read. If the record was damaged on the disk since it was loaded, it returns what memory has: a grant that
+// lets its person in can be ended.
+func (g *Grants) readGrant(r store.Reader, record *Grant) error {
+	err := read(r, record)
+	if known, unknown := g.Grant(record.ID); errors.Is(err, store.ErrDamaged) && unknown == nil && known.Person.ID == record.Person.ID {
+		*record, err = known, nil
+	}
+	return err
 }
 
 // change is update for one caller at a time: memory has what the callers before have written, so that fn may count there.

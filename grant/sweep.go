@@ -77,7 +77,7 @@ func (g *Grants) Sweep(ctx context.Context, due Due, now time.Time) error {
 		for reason, requests := range map[string][]Request{"": due.Expired, left: due.Abandoned} {
 			for _, known := range requests {
 				r := &Request{ID: known.ID}
-				err := rewrite(w, r, func() bool {
+				err := rewrite(w, r, g.readRequest(w, r), func() bool {
 					open := r.State == StateOpen
 					r.State, r.Decided, r.Why = StateExpired, now, reason
 					return open
@@ -90,7 +90,7 @@ func (g *Grants) Sweep(ctx context.Context, due Due, now time.Time) error {
 		for by, grants := range map[string][]Grant{"": due.Ended, left: due.Dead} {
 			for _, known := range grants {
 				granted := &Grant{ID: known.ID, Person: Person{ID: known.Person.ID}}
-				err := rewrite(w, granted, func() bool {
+				err := rewrite(w, granted, g.readGrant(w, granted), func() bool {
 					open := granted.Ended.IsZero()
 					granted.Ended, granted.EndedBy = now, by
 					if now.After(granted.Until) {
@@ -107,10 +107,9 @@ func (g *Grants) Sweep(ctx context.Context, due Due, now time.Time) error {
 	})
 }
 
-// rewrite reads a record again and writes it if change reports that there is something to write. A record that is gone or
-// damaged stays so.
-func rewrite(w store.Writer, record keyed, change func() bool) error {
-	err := read(w, record)
+// rewrite writes a record, of which err says whether it could be read again, if change reports that there is something to
+// write. A record that is gone or damaged stays so.
+func rewrite(w store.Writer, record keyed, err error, change func() bool) error {
 	switch {
 	case errors.Is(err, ErrNone) || errors.Is(err, store.ErrDamaged):
 		return nil
