@@ -42,8 +42,11 @@ func (g *Grants) At(ctx context.Context, t time.Time) (func(user string, epoch u
 	err := g.store.View(ctx, func(r store.Reader) error {
 		return errors.Join(held.addGrants(r, t), held.addRevocations(r, t), held.addFormer(r, t))
 	})
+	if errors.Is(err, store.ErrDamaged) {
+		return nil, fmt.Errorf("it is not known which grants and revocations were in force: %w; `sallyport store check` tells of every damaged record", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("it is not known which grants and revocations were in force, since a record cannot be read: %w; `sallyport store check` tells of every damaged one", err)
+		return nil, fmt.Errorf("reading which grants and revocations were in force: %w", err)
 	}
 	return held.of, nil
 }
