@@ -61,7 +61,10 @@ func (a *Admin) approve(ctx context.Context, actor Actor, id string, d time.Dura
 		if stored, err = a.grants.Approve(ctx, id, plan.Approving); errors.Is(err, grant.ErrDecided) {
 			return ErrDecided
 		}
-		return limited(err)
+		if errors.Is(err, grant.ErrLimit) {
+			return ErrTooManyGrants
+		}
+		return err
 	}
 	approved := plan.request
 	approved.Approvals = plan.Count

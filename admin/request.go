@@ -16,6 +16,7 @@ var (
 	ErrApprovedAlready = errors.New("you have approved this request already; it waits for somebody else")
 	ErrDecided         = errors.New("the request is not open any more; ask again if access is still needed")
 	ErrTooManyRequests = errors.New("there are too many requests: a person may have 5 open and make 20 a day; wait for decisions, or withdraw one")
+	ErrTooManyGrants   = errors.New("too many grants of all people are open; end some, or wait until some have ended, then approve again")
 	ErrNoApprovers     = errors.New("too few people could approve this request, so it was not made; ask whoever runs Sallyport to name approvers in the policy")
 	ErrNotOffered      = errors.New("this access cannot be asked for; ask the owner of the application for a membership")
 	ErrNotEligible     = errors.New("the person who asked has left, was suspended, or may not ask for this any more, so the request cannot be approved")

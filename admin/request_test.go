@@ -762,3 +762,32 @@ func TestRevokeGrant_AfterTheClockWasSetBack(t *testing.T) {
 		t.Errorf("the grants are %+v", grants)
 	}
 }
+
+// TestApprove_SaysThatTooManyGrantsAreOpen tells the approver about grants, not about the requests of the person.
+func TestApprove_SaysThatTooManyGrantsAreOpen(t *testing.T) {
+	w := newWorld(t)
+	w.policies = sre()
+	bob, lead := w.create(person{name: "bob"}), w.create(person{name: "lead"})
+	w.group("leads", lead)
+	r := w.mustAsk(bob)
+	now := time.Now()
+	changed := w.grants.Changed()
+	_, err := w.store.Update(t.Context(), func(tx store.Writer) error {
+		for i := range 10_000 {
+			g := grant.Grant{ID: fmt.Sprint("g", i), Person: grant.Person{ID: lead.ID, Epoch: lead.Epoch}, Policy: "other", Began: now, Until: now.Add(time.Hour)}
+			text, err := json.Marshal(g)
+			if err := errors.Join(err, tx.Put([]byte("grants/"+lead.ID+"/"+g.ID), text)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	must(t, err)
+	<-changed
+	if _, err := w.Approve(t.Context(), as(lead), r.ID, 0, ""); !errors.Is(err, admin.ErrTooManyGrants) || errors.Is(err, admin.ErrTooManyRequests) {
+		t.Errorf("approving returns %v", err)
+	}
+	if !w.until(bob).IsZero() {
+		t.Error("the grant has begun")
+	}
+}

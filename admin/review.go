@@ -55,6 +55,7 @@ type ReviewRow struct {
 	grant.Row
 	Active  bool     `json:"active"`            // the user may still use what the rules allow
 	Revoked []string `json:"revoked,omitempty"` // names of its groups of which the membership is revoked now, by whichever row
+	Others  bool     `json:"revoked_by_other_rows,omitempty"`
 }
 
 // StartReview starts a review of everybody who reaches a route.
@@ -103,7 +104,7 @@ func (a *Admin) checkOpenReviews(route string) error {
 		switch {
 		case r.State != grant.ReviewOpen:
 		case r.Route == route:
-			return fmt.Errorf("the review %s of %s is open; close it first, or go on with it", r.ID, route)
+			return fmt.Errorf("the review %s of %s is %w", r.ID, route, grant.ErrReviewOpen)
 		default:
 			open++
 		}
@@ -170,6 +171,8 @@ func (a *Admin) viewRow(row grant.Row) ReviewRow {
 	for _, r := range a.grants.RevocationsOf(row.User.ID) {
 		if i := slices.IndexFunc(row.Memberships, func(m grant.Membership) bool { return m.Group == r.Group }); i >= 0 {
 			v.Revoked = append(v.Revoked, row.Memberships[i].Name)
+			own := grant.RowRef{Review: row.Review, Row: row.Number}
+			v.Others = v.Others || slices.ContainsFunc(r.Rows, func(ref grant.RowRef) bool { return ref != own })
 		}
 	}
 	return v

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -800,4 +801,73 @@ func TestReview_ClearedIsRecordedOnce(t *testing.T) {
 	if got := w.cleared(); got != n {
 		t.Errorf("%d are recorded, want %d", got, n)
 	}
+}
+
+// TestReview_StartedAtTheSameMoment: of two reviews of one route, one is started, and of the other nothing is left.
+func TestReview_StartedAtTheSameMoment(t *testing.T) {
+	w := newReviewed(t)
+	w.join(w.sre, w.createUser("bob@example.com"))
+	route := routeOf(t, allowGroup(policy.GroupRef{ID: sreID}))
+	for range 5 {
+		var all sync.WaitGroup
+		var started atomic.Int32
+		for range 4 {
+			all.Go(func() {
+				switch _, err := w.StartReview(context.Background(), ada, admin.NewReview{Route: route, Due: time.Hour}); {
+				case err == nil:
+					started.Add(1)
+				case !errors.Is(err, grant.ErrReviewOpen):
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		list, err := w.Reviews(t.Context(), ada)
+		must(t, err)
+		var open []string
+		for _, r := range list {
+			if r.State == grant.ReviewOpen {
+				open = append(open, r.ID)
+			}
+		}
+		if len(open) != 1 || started.Load() != 1 {
+			t.Fatalf("%d reviews were started, and %d are open", started.Load(), len(open))
+		}
+		rows := 0
+		must(t, w.store.View(t.Context(), func(r store.Reader) error {
+			for range r.Scan([]byte("reviewrow/"), nil) {
+				rows++
+			}
+			return nil
+		}))
+		if rows != len(list) {
+			t.Errorf("%d reviews have %d rows", len(list), rows)
+		}
+		_, err = w.CloseReview(t.Context(), ada, open[0])
+		must(t, err)
+	}
+}
+
+// TestReview_SaysThatAnotherRowRevoked: whoever lifts a revocation is told that another row holds it.
+func TestReview_SaysThatAnotherRowRevoked(t *testing.T) {
+	w := newReviewed(t)
+	bob := w.createUser("bob@example.com")
+	w.join(w.sre, bob)
+	get, put := allowGroup(policy.GroupRef{ID: sreID}), allowGroup(policy.GroupRef{ID: sreID})
+	get.Allow.Methods, put.Allow.Methods = []string{"GET"}, []string{"PUT"}
+	route := routeOf(t, get, put)
+	id := w.start(route, "")
+	must(t, w.decide(id, grant.DecisionRevoke, 1, 2))
+	before, err := w.DecideRows(t.Context(), ada, admin.ReviewDecision{Review: id, Rows: []int{1}, Decision: grant.DecisionKeep, Why: "x"})
+	must(t, err)
+	if !before[0].Others {
+		t.Error("row 1 does not say that row 2 revoked the same")
+	}
+	w.wantReason(route, bob, "access_revoked", "while another row holds it")
+	before, err = w.DecideRows(t.Context(), ada, admin.ReviewDecision{Review: id, Rows: []int{2}, Decision: grant.DecisionKeep, Why: "x"})
+	must(t, err)
+	if before[0].Others {
+		t.Error("another row holds what row 2 alone holds")
+	}
+	w.wantReason(route, bob, "rule_allow", "after it was lifted")
 }

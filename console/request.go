@@ -69,7 +69,8 @@ var notices = []struct {
 	{admin.ErrNoGrant, http.StatusConflict, "There is no such access any more."},
 	{admin.ErrOwnRequest, http.StatusForbidden, "Nobody decides about their own request."},
 	{admin.ErrNotApprover, http.StatusForbidden, "You may not decide about this request."},
-	{admin.ErrReason, http.StatusUnprocessableEntity, "Nothing was done: say why, in at most 500 letters and without line breaks."},
+	{admin.ErrTooManyGrants, http.StatusServiceUnavailable, "Too many people have access for a while at the moment, so this request was not approved. Try again later."},
+	{admin.ErrReason, http.StatusUnprocessableEntity, "Nothing was done: say why in one line of plain text, in at most 500 letters. Letters with accents, such as é, count twice, and pictures four times."},
 	{admin.ErrDuration, http.StatusUnprocessableEntity, "Nothing was done: choose one of the times in the list."},
 }
 

@@ -101,7 +101,7 @@ func (h *Handler) notAsked(w http.ResponseWriter, c Caller, err error, page Ask,
 	page.Title = "Your request was not sent"
 	switch {
 	case errors.Is(err, admin.ErrReason):
-		page.Status, page.Why = http.StatusUnprocessableEntity, "Say in one sentence why you need it, in at most 500 letters and without line breaks."
+		page.Status, page.Why = http.StatusUnprocessableEntity, "Say why you need it in one line of plain text, in at most 500 letters. Letters with accents, such as é, count twice, and pictures four times."
 		for _, o := range h.admin.Offers(asking.User, asking.Route) {
 			if o.Policy == asking.Policy {
 				page.Form = accessOf(o, "", target).Form

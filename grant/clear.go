@@ -29,10 +29,13 @@ func Clear(w store.Writer, now time.Time) error {
 	}
 	for _, grants := range open.grants {
 		for _, g := range grants {
-			if !g.End().After(now) {
+			if !g.Ended.IsZero() {
 				continue
 			}
-			g.Ended, g.EndedBy = now, by
+			g.Ended, g.EndedBy = now, by // also if its time is over by this clock, which may be set back
+			if now.After(g.Until) {
+				g.Ended, g.EndedBy = g.Until, ""
+			}
 			if err := put(w, g); err != nil {
 				return err
 			}

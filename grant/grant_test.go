@@ -138,6 +138,24 @@ func TestOf_DamagedRecordsDeny(t *testing.T) {
 	}
 }
 
+// TestClear_EndsGrantsOfWhateverClock: a copy that was made by a clock that ran ahead gives nobody access by another clock.
+func TestClear_EndsGrantsOfWhateverClock(t *testing.T) {
+	w := newWorld(t)
+	w.put("grants/bob/g1", grantTo("bob", 0))
+	changed := w.grants.Changed()
+	ahead := began.Add(365 * 24 * time.Hour)
+	if _, err := w.store.Update(t.Context(), func(tx store.Writer) error { return grant.Clear(tx, ahead) }); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	if h := w.grants.Of("bob", 0); h != nil {
+		t.Errorf("bob holds %+v", h)
+	}
+	if g, err := w.grants.Grant("g1"); err != nil || !g.Ended.Equal(g.Until) || g.EndedBy != "" {
+		t.Errorf("the grant is %+v, %v", g, err)
+	}
+}
+
 func TestClear_EndsGrantsAndKeepsRevocations(t *testing.T) {
 	w := newWorld(t)
 	w.put("grants/bob/g1", grantTo("bob", 0))

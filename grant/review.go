@@ -136,6 +136,7 @@ var (
 	ErrReviewClosed  = errors.New("the review is closed; all that can still be done is to lift a revocation, by keep")
 	ErrRowChanged    = errors.New("somebody else decided about this row just now; look at it, then decide again")
 	ErrRevoked       = errors.New("the membership is revoked already; keep lifts the revocation, then ask about it")
+	ErrReviewOpen    = errors.New("open; close it first, or go on with it")
 	ErrReviewDamaged = errors.New("a record of the review is damaged; `sallyport store check` says which")
 )
 
@@ -260,7 +261,28 @@ func (g *Grants) StartReview(ctx context.Context, review *Review, rows []Row) er
 		}
 	}
 	review.State = ReviewOpen
-	return g.update(ctx, func(w store.Writer) error { return put(w, review) })
+	err := g.change(ctx, func(w store.Writer) error {
+		if other := g.openReview(review.Route); other != "" { // started at the same moment
+			return fmt.Errorf("the review %s of %s is %w", other, review.Route, ErrReviewOpen)
+		}
+		return put(w, review)
+	})
+	if err != nil && !errors.Is(err, ErrStored) {
+		err = errors.Join(err, g.deleteReview(ctx, review.ID))
+	}
+	return err
+}
+
+// openReview returns the id of the open review of a route, or "".
+func (g *Grants) openReview(route string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id, r := range g.memory.reviews {
+		if r.State == ReviewOpen && r.Route == route {
+			return id
+		}
+	}
+	return ""
 }
 
 // deleteReview deletes a review and its rows.

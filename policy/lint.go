@@ -12,10 +12,10 @@ const endsSoon = 14 * 24 * time.Hour
 
 // Warn reports what rules may say without meaning it: rules that have ended or end
 // soon, that another rule makes superfluous, or that a deny rule makes void, and grants
-// that demand less of the login than every rule. Each has the path of what it is about,
+// that demand less than every rule. Each has the path of what it is about,
 // such as rules[1].
 func (n Named) Warn(now time.Time, warn func(path, problem string)) {
-	n.warnOfLogin(warn)
+	n.warnOfEasierGrants(warn)
 	for i, r := range n.Rules {
 		path := "rules" + index(i)
 		r.warnOfEnd(now, func(problem string) { warn(path+"."+keyUntil, problem) })

@@ -156,24 +156,30 @@ func (r *rule) granted(req *Request) bool {
 	return req.Grants != nil && req.Grants.Until(r.grant).After(req.Time)
 }
 
-// warnOfLogin warns if every allow rule demands something of the caller's login, and a grant demands nothing.
-func (n Named) warnOfLogin(warn func(path, problem string)) {
-	q, demanded := n.Requestable, false
-	if q == nil || q.Allow != nil && q.Allow.demandsLogin() {
+// warnOfEasierGrants warns if every allow rule demands something of the circumstances that a grant does not demand.
+func (n Named) warnOfEasierGrants(warn func(path, problem string)) {
+	if n.Requestable == nil {
 		return
 	}
-	for _, r := range n.Rules {
-		if r.Allow == nil || r.Mode != "" {
-			continue
+	for _, d := range demands {
+		rules, all := 0, true
+		for _, r := range n.Rules {
+			if r.Allow != nil && r.Mode == "" {
+				rules, all = rules+1, all && d.of(r.Allow)
+			}
 		}
-		if !r.Allow.demandsLogin() {
-			return
+		if rules > 0 && all && (n.Requestable.Allow == nil || !d.of(n.Requestable.Allow)) {
+			warn("requestable.allow", fmt.Sprintf("every other allow rule of policy %s has %s, and grants do not, so that %s; write it here too, such as allow: {%s}", n.Name, d.keys, d.so, d.example))
 		}
-		demanded = true
-	}
-	if demanded {
-		warn("requestable.allow", fmt.Sprintf("every other allow rule of policy %s demands something of the login (auth or max_auth_age), and a grant demands nothing, so that it lets people in who signed in without that; write the same here, for example allow: {auth: {amr: [mfa]}}", n.Name))
 	}
 }
 
-func (m *Match) demandsLogin() bool { return m.Auth != nil || m.MaxAuthAge > 0 }
+// demands are the parts of rules that depend on neither caller nor request.
+var demands = []struct {
+	of                func(*Match) bool
+	keys, so, example string
+}{
+	{func(m *Match) bool { return m.Auth != nil || m.MaxAuthAge > 0 }, "auth or max_auth_age", "a grant lets its person in without such a login", "auth: {amr: [mfa]}"},
+	{func(m *Match) bool { return len(m.Networks) > 0 }, "networks", "a grant lets its person in from every network", "networks: [10.0.0.0/8]"},
+	{func(m *Match) bool { return m.Hours != nil }, "hours", "a grant lets its person in at any hour", "hours: {days: [mon-fri], from: \"08:00\", to: \"18:00\"}"},
+}

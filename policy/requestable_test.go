@@ -200,12 +200,15 @@ func TestWarnOfOwners(t *testing.T) {
 	}
 }
 
-// TestNamed_WarnsOfGrantsWithoutTheLogin: a grant that lets people in without the login that every rule demands is warned of.
-func TestNamed_WarnsOfGrantsWithoutTheLogin(t *testing.T) {
+// TestNamed_WarnsOfEasierGrants: a grant that lets people in without the login, from another network or at another hour than
+// every rule demands is warned of.
+func TestNamed_WarnsOfEasierGrants(t *testing.T) {
 	sre := []policy.GroupRef{{ID: "sre"}}
 	mfa := policy.Rule{Allow: &policy.Match{Groups: sre, Auth: &policy.Login{AMR: []string{"mfa"}}}}
 	recent := policy.Rule{Allow: &policy.Match{Groups: sre, MaxAuthAge: time.Hour, Methods: []string{"GET"}}}
 	plain := policy.Rule{Allow: &policy.Match{Groups: sre, Methods: []string{"PUT"}}}
+	office := policy.Rule{Allow: &policy.Match{Groups: sre, Networks: []string{"10.0.0.0/8"}}}
+	day := policy.Rule{Allow: &policy.Match{Groups: sre, Hours: &policy.Hours{From: "08:00", To: "18:00"}}}
 	reported := plain
 	reported.Mode = "report"
 	deny := policy.Rule{Deny: &policy.Match{Methods: []string{"DELETE"}}}
@@ -214,6 +217,9 @@ func TestNamed_WarnsOfGrantsWithoutTheLogin(t *testing.T) {
 		allow *policy.Match
 		want  bool
 	}{
+		"networks":              {[]policy.Rule{office}, nil, true},
+		"allow_has_networks":    {[]policy.Rule{office}, office.Allow, false},
+		"hours":                 {[]policy.Rule{day}, &policy.Match{Networks: office.Allow.Networks}, true},
 		"every_rule":            {[]policy.Rule{mfa, recent, deny, reported}, nil, true},
 		"allow_demands_nothing": {[]policy.Rule{mfa}, &policy.Match{Methods: []string{"GET"}}, true},
 		"allow_demands_it":      {[]policy.Rule{mfa}, &policy.Match{Auth: &policy.Login{AMR: []string{"mfa"}}}, false},
@@ -226,7 +232,7 @@ func TestNamed_WarnsOfGrantsWithoutTheLogin(t *testing.T) {
 		var got []string
 		list.Warn(time.Now(), func(path, problem string) { got = append(got, path+": "+problem) })
 		warned := slices.ContainsFunc(got, func(w string) bool {
-			return strings.HasPrefix(w, "requestable.allow: ") && strings.Contains(w, "login")
+			return strings.HasPrefix(w, "requestable.allow: ") && strings.Contains(w, "a grant lets its person in")
 		})
 		if warned != c.want {
 			t.Errorf("%s: the warnings are %q", name, got)

@@ -191,6 +191,8 @@ func effectText(before admin.ReviewRow, d grant.Decision) string {
 		return "revoked: " + membershipsText(admin.ReviewRow{Row: before.Row})
 	case d == grant.DecisionKeep && before.Decision == grant.DecisionRevoke && len(before.Revoked) == 0:
 		return "none: the identity provider has removed the membership"
+	case d == grant.DecisionKeep && before.Decision == grant.DecisionRevoke && before.Others:
+		return "none yet: another row revoked the same membership"
 	case d == grant.DecisionKeep && before.Decision == grant.DecisionRevoke:
 		return "the revocation is lifted"
 	}
