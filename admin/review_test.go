@@ -803,8 +803,8 @@ func TestReview_ClearedIsRecordedOnce(t *testing.T) {
 	}
 }
 
-// TestReview_StartedAtTheSameMoment: of two reviews of one route, one is started, and of the other nothing is left.
-func TestReview_StartedAtTheSameMoment(t *testing.T) {
+// TestReview_StartedTwiceAtOnce: of two reviews of one route, one is started, and of the other nothing is left.
+func TestReview_StartedTwiceAtOnce(t *testing.T) {
 	w := newReviewed(t)
 	w.join(w.sre, w.createUser("bob@example.com"))
 	route := routeOf(t, allowGroup(policy.GroupRef{ID: sreID}))
