@@ -17,7 +17,7 @@ import (
 func TestAdmin_DoesNothingOnFullDisk(t *testing.T) {
 	w := newWorld(t)
 	for range 1000 {
-		must(t, w.log.Write(audit.Event{Kind: audit.KindDecision, Path: "/" + strings.Repeat("x", 1000)}))
+		must(t, w.log.Write(audit.Event{Kind: audit.KindDecision, Reason: "rule_allow", Path: "/" + strings.Repeat("x", 1000)}))
 	}
 	release := limitFileSize(t, w.logPath)
 	_, err := w.CreateToken(t.Context(), ada, "entra", 0)

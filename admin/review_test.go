@@ -504,7 +504,7 @@ func TestReview_DoesNothingUnrecorded(t *testing.T) {
 	id := w.start(route, "")
 	must(t, w.decide(id, grant.DecisionKeep, 1))
 	for range 1000 {
-		must(t, w.log.Write(audit.Event{Kind: audit.KindDecision, Path: "/" + strings.Repeat("x", 1000)}))
+		must(t, w.log.Write(audit.Event{Kind: audit.KindDecision, Reason: "rule_allow", Path: "/" + strings.Repeat("x", 1000)}))
 	}
 	release := limitFileSize(t, w.logPath)
 	err := w.decide(id, grant.DecisionRevoke, 1)

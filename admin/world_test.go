@@ -15,6 +15,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/audit/audittest"
 	"sallyport/directory"
 	"sallyport/grant"
 	"sallyport/policy"
@@ -84,6 +85,7 @@ func (w *world) run() {
 		running.Wait()
 		_ = w.log.Close()
 		_ = w.store.Close()
+		audittest.CheckRecord(w.t, w.logPath)
 	})
 }
 

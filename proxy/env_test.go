@@ -23,6 +23,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/audit/audittest"
 	"sallyport/console"
 	"sallyport/directory"
 	"sallyport/entratest"
@@ -186,6 +187,7 @@ func newEnvOf(t *testing.T, sessions session.Settings) *env {
 		running.Wait()
 		h.record.Close()
 		h.store.Close()
+		audittest.CheckRecord(t, h.auditFile)
 	})
 	h.addPeople()
 	return h

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sallyport/audit"
+	"sallyport/audit/audittest"
 	"sallyport/console"
 	"sallyport/directory"
 	"sallyport/entratest"
@@ -169,6 +170,7 @@ func (w *world) startProxy(sessions session.Settings) {
 		running.Wait()
 		record.Close()
 		st.Close()
+		audittest.CheckRecord(t, w.auditFile)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/audit/audittest"
 	"sallyport/directory"
 	"sallyport/scim"
 	"sallyport/store"
@@ -83,7 +84,21 @@ func serveFor(t testing.TB, settings scim.Settings, workloads scim.Workloads) (b
 		<-logged
 		cancel()
 		running.Wait()
+		checkRecords(t, d)
 		_ = st.Close()
 	})
 	return listening.URL + "/scim/v2", token, d, server
+}
+
+// checkRecords fails the test if a change was recorded in words that the catalogue of events does not have.
+func checkRecords(t testing.TB, d *tenant) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // what is stored is yielded all the same
+	for rec, err := range d.Records(ctx, 0) {
+		if err != nil {
+			return
+		}
+		audittest.CheckEvent(t, rec.Event)
+	}
 }

@@ -26,7 +26,24 @@ func auditCommand() *cobra.Command {
 			return verifyAudit(cmd, path)
 		},
 	})
+	c.AddCommand(auditSchemaCommand())
 	return c
+}
+
+func auditSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of a line of the record",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			schema, err := audit.Schema()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", schema)
+			return err
+		},
+	}
 }
 
 func auditPath(cmd *cobra.Command, args []string) (string, error) {

@@ -9,9 +9,11 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"sallyport/audit/audittest"
 	"sallyport/entratest"
 )
 
@@ -38,6 +40,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), ca: newAuthority(t), group: "61503835-0000-0000-0000-000000000001", upstream: newUpstream(t)}
+	t.Cleanup(func() { audittest.CheckRecord(t, filepath.Join(w.dir, "data", "audit.jsonl")) }) // after every server has stopped
 	w.serveEntra()
 	cert, key := w.ca.issue(t, loginHost, appHost, apiHost)
 	writeFile(t, w.dir, "tls.crt", cert)
