@@ -20,9 +20,9 @@ type Request struct {
 	Scope Scope           // its Organization, Grants and Time
 }
 
-// MayAsk reports whether the user may ask for the policy.
+// MayAsk reports whether the user may ask for the policy. Whoever lost a membership of it by a review may not.
 func (r Request) MayAsk() bool {
-	return r.User.Barred() == "" && r.Offer.MayAsk(r.as(r.User))
+	return r.User.Barred() == "" && r.Offer.MayAsk(r.as(r.User)) && !r.takenBack()
 }
 
 // MayApprove reports whether u may approve the request: as a member of a group of approvers, as the manager of the person
@@ -62,6 +62,35 @@ func (r Request) Helps() bool {
 	}
 	return false
 }
+
+// takenBack reports whether a review took back a membership by which the policy would let the user in. Who decided that is
+// to be asked, not whoever approves requests.
+func (r Request) takenBack() bool {
+	req := r.as(r.User)
+	if req.Grants == nil {
+		return false
+	}
+	held := req.Grants
+	for _, asked := range ask([]*Route{r.Route}, r.Scope) {
+		req.Grants = held
+		now, _ := asked.reach(req, r.Scope.known())
+		req.Grants = unrevoked{held}
+		before, _ := asked.reach(req, r.Scope.known())
+		for _, way := range before {
+			same := func(other policy.Way) bool { return other.Rule == way.Rule }
+			if strings.HasPrefix(way.Rule, r.Offer.Policy+"[") && !slices.ContainsFunc(now, same) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unrevoked is the grants of a user as if no review had revoked anything.
+type unrevoked struct{ policy.Grants }
+
+// Revoked implements [policy.Grants].
+func (unrevoked) Revoked(string) bool { return false }
 
 // Others returns who else of users reaches the route, at most limit names of them, and how many they are.
 func (r Request) Others(users []*directory.User, limit int) (names []string, count int) {

@@ -791,3 +791,34 @@ func TestApprove_SaysThatTooManyGrantsAreOpen(t *testing.T) {
 		t.Error("the grant has begun")
 	}
 }
+
+// TestAsk_NotForWhatAReviewTookBack: whoever lost a membership by a review cannot get the same access by a request, not
+// even with a form made by hand or one that was open before.
+func TestAsk_NotForWhatAReviewTookBack(t *testing.T) {
+	w := newWorld(t)
+	w.policies = sre()
+	bob, eve, lead := w.create(person{name: "bob"}), w.create(person{name: "eve"}), w.create(person{name: "lead"})
+	w.group("leads", lead)
+	group, other := w.group("sre", bob), w.group("other", eve)
+	bob = w.user(bob.ID)
+	r := w.mustAsk(bob)
+	for user, of := range map[string]string{bob.ID: group, eve.ID: other} {
+		text, err := json.Marshal(grant.Revocation{User: user, Group: of, Key: map[string]string{group: "sre", other: "other"}[of], Since: time.Now()})
+		must(t, err)
+		changed := w.grants.Changed()
+		_, err = w.store.Update(t.Context(), func(tx store.Writer) error { return tx.Put([]byte("revoked/"+user+"/"+of), text) })
+		must(t, err)
+		<-changed
+	}
+	if offers := w.Offers(bob, "grafana"); len(offers) != 0 {
+		t.Errorf("bob is offered %+v", offers)
+	}
+	if _, err := w.Approve(t.Context(), as(lead), r.ID, 0, ""); !errors.Is(err, admin.ErrNotEligible) {
+		t.Errorf("approving what was open returns %v", err)
+	}
+	must(t, w.Withdraw(t.Context(), as(bob), r.ID))
+	if _, err := w.ask(bob); !errors.Is(err, admin.ErrNotOffered) {
+		t.Errorf("asking returns %v", err)
+	}
+	w.mustAsk(w.user(eve.ID)) // of whom something else was taken back
+}
