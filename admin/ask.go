@@ -181,7 +181,8 @@ func text(written string, required bool) (string, error) {
 	odd := func(r rune) bool {
 		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 	}
-	if required && written == "" || len(written) > maxReason || !utf8.ValidString(written) || strings.ContainsFunc(written, odd) {
+	seen := func(r rune) bool { return unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S) }
+	if required && !strings.ContainsFunc(written, seen) || len(written) > maxReason || !utf8.ValidString(written) || strings.ContainsFunc(written, odd) {
 		return "", ErrReason
 	}
 	return written, nil

@@ -584,6 +584,7 @@ func TestAsk_RejectsWithoutATrace(t *testing.T) {
 		"unknown_policy":     {as(bob), admin.Asking{User: bob, Route: "grafana", Policy: "none", Reason: "x"}, admin.ErrNotOffered},
 		"unknown_route":      {as(bob), admin.Asking{User: bob, Route: "none", Policy: "sre", Reason: "x"}, admin.ErrNotOffered},
 		"no_reason":          {as(bob), admin.Asking{User: bob, Route: "grafana", Policy: "sre", Reason: " "}, admin.ErrReason},
+		"invisible_reason":   {as(bob), admin.Asking{User: bob, Route: "grafana", Policy: "sre", Reason: "\u200b \u200e"}, admin.ErrReason},
 		"long_reason":        {as(bob), admin.Asking{User: bob, Route: "grafana", Policy: "sre", Reason: strings.Repeat("x", 501)}, admin.ErrReason},
 		"control_character":  {as(bob), admin.Asking{User: bob, Route: "grafana", Policy: "sre", Reason: "a\x1bb"}, admin.ErrReason},
 		"line_break":         {as(bob), admin.Asking{User: bob, Route: "grafana", Policy: "sre", Reason: "a\nb"}, admin.ErrReason},

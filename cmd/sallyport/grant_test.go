@@ -8,6 +8,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/entratest"
+	"sallyport/grant"
 )
 
 // TestGrant_SurvivesAKillButNotARestore: a grant lets its person in after the server was killed, and is dead in a copy of
@@ -78,5 +79,19 @@ func decode(t testing.TB, text string, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), into); err != nil {
 		t.Fatalf("%v: %s", err, text)
+	}
+}
+
+// TestGrantRow_SaysWhoEndedIt: the list of grants tells who ended one early, and why.
+func TestGrantRow_SaysWhoEndedIt(t *testing.T) {
+	for want, g := range map[string]grant.Grant{
+		"":                             {},
+		"lead@example.com: it is over": {EndedBy: "lead@example.com", Why: "it is over"},
+		grant.EndedByLeaving:           {EndedBy: grant.EndedByLeaving},
+	} {
+		row := grantRow(admin.Grant{Grant: g})
+		if len(row) != len(grantHeads) || row[len(row)-1] != want {
+			t.Errorf("the row of %+v is %q, want %q at its end", g, row, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,7 +144,12 @@ var grantHeads = []string{"id", "user", "policy", "route", "state", "began", "un
 
 func grantRow(g admin.Grant) []string {
 	end := g.End()
-	return []string{g.ID, g.Person.UserName, g.Policy, g.Route, string(g.State), formatTime(&g.Began), formatTime(&end), strings.Join(g.By, ", "), g.Why}
+	return []string{g.ID, g.Person.UserName, g.Policy, g.Route, string(g.State), formatTime(&g.Began), formatTime(&end), strings.Join(g.By, ", "), endText(g)}
+}
+
+// endText says who ended a grant, and why; "" for one that is open or ended by itself.
+func endText(g admin.Grant) string {
+	return strings.Join(slices.DeleteFunc([]string{g.EndedBy, g.Why}, func(s string) bool { return s == "" }), ": ")
 }
 
 // completionTimeout bounds how long the shell waits for ids.
