@@ -63,9 +63,10 @@ func (r Request) Helps() bool {
 	return false
 }
 
-// takenBack reports whether a review took back a membership by which the policy would let the user in. Who decided that is
-// to be asked, not whoever approves requests.
+// takenBack reports whether a review took back a membership by which the policy would let the user in, for whatever
+// request. Who decided that is to be asked, not whoever approves requests.
 func (r Request) takenBack() bool {
+	r.Scope.Method, r.Scope.Path = "", ""
 	req := r.as(r.User)
 	if req.Grants == nil {
 		return false

@@ -811,8 +811,11 @@ func TestAsk_NotForWhatAReviewTookBack(t *testing.T) {
 		must(t, err)
 		<-changed
 	}
-	if offers := w.Offers(bob, "grafana"); len(offers) != 0 {
-		t.Errorf("bob is offered %+v", offers)
+	w.policies[0].Rules[0].Allow.Paths = []string{"/a/**"}
+	for _, path := range []string{"", "/a/x", "/b"} { // as Ask, which knows no path
+		if offers := w.OffersFor(bob, "grafana", "GET", path); len(offers) != 0 {
+			t.Errorf("at %q, bob is offered %+v", path, offers)
+		}
 	}
 	if _, err := w.Approve(t.Context(), as(lead), r.ID, 0, ""); !errors.Is(err, admin.ErrNotEligible) {
 		t.Errorf("approving what was open returns %v", err)
