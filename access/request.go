@@ -22,7 +22,8 @@ type Request struct {
 
 // MayAsk reports whether the user may ask for the policy. Whoever lost a membership of it by a review may not.
 func (r Request) MayAsk() bool {
-	return r.User.Barred() == "" && r.Offer.MayAsk(r.as(r.User)) && !r.takenBack()
+	req := r.as(r.User)
+	return r.User.Barred() == "" && r.Offer.MayAsk(req) && !r.Route.takenBack(*req, r.Offer.Policy)
 }
 
 // MayApprove reports whether u may approve the request: as a member of a group of approvers, as the manager of the person
@@ -63,28 +64,20 @@ func (r Request) Helps() bool {
 	return false
 }
 
-// takenBack reports whether a review took back a membership by which the policy would let the user in, for whatever
-// request. Who decided that is to be asked, not whoever approves requests.
-func (r Request) takenBack() bool {
-	r.Scope.Method, r.Scope.Path = "", ""
-	req := r.as(r.User)
+// takenBack reports whether a review took back a membership by which a policy would let the user of req in to the route,
+// with whatever request. Who decided that is to be asked, not whoever approves requests.
+func (r *Route) takenBack(req policy.Request, name string) bool {
 	if req.Grants == nil {
 		return false
 	}
-	held := req.Grants
-	for _, asked := range ask([]*Route{r.Route}, r.Scope) {
-		req.Grants = held
-		now, _ := asked.reach(req, r.Scope.known())
-		req.Grants = unrevoked{held}
-		before, _ := asked.reach(req, r.Scope.known())
-		for _, way := range before {
-			same := func(other policy.Way) bool { return other.Rule == way.Rule }
-			if strings.HasPrefix(way.Rule, r.Offer.Policy+"[") && !slices.ContainsFunc(now, same) {
-				return true
-			}
-		}
-	}
-	return false
+	req.Method, req.Host, req.Path = "", r.Host, ""
+	now, _ := r.Policy.Reach(&req, policy.Known{})
+	req.Grants = unrevoked{req.Grants}
+	before, _ := r.Policy.Reach(&req, policy.Known{})
+	return slices.ContainsFunc(before, func(way policy.Way) bool {
+		same := func(other policy.Way) bool { return other.Rule == way.Rule }
+		return strings.HasPrefix(way.Rule, name+"[") && !slices.ContainsFunc(now, same)
+	})
 }
 
 // unrevoked is the grants of a user as if no review had revoked anything.
@@ -180,7 +173,7 @@ func (t Target) allowsByGrant(req *policy.Request, rule string) bool {
 // askable says for which policies of the route the user of req may ask, of those that would let the user in.
 func (t Target) askable(req *policy.Request) (hints []string) {
 	for _, offer := range t.Route.Policy.Offers() {
-		if own := *req; offer.MayAsk(req) && t.allowsByGrant(&own, offer.Rule()) {
+		if own := *req; offer.MayAsk(req) && !t.Route.takenBack(own, offer.Policy) && t.allowsByGrant(&own, offer.Rule()) {
 			hints = append(hints, fmt.Sprintf("they may ask for access by policy %s, for at most %s: in a browser, on the page that denies them", offer.Policy, offer.Max))
 		}
 	}

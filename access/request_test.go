@@ -134,6 +134,20 @@ func TestExplain_SaysWhatCanBeAskedFor(t *testing.T) {
 	}
 }
 
+// TestExplain_OffersNothingThatAReviewTookBack: where no form is offered, explain names none.
+func TestExplain_OffersNothingThatAReviewTookBack(t *testing.T) {
+	r := requestable(t, policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Manager: true}},
+		policy.Rule{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "sre"}}, Paths: []string{"/a/**"}}})
+	grants := revokedGroups(t, "id-ada", "sre", "id-bob", "other")
+	for name, want := range map[string]bool{"ada": false, "bob": true} {
+		u := person(name, "other", "sre")
+		e := access.Explain(target(r, "GET", "/b"), access.Caller{User: u}, access.Circumstances{Time: now, Login: now, Grants: grants})
+		if got := slices.ContainsFunc(e.Hints, func(h string) bool { return strings.Contains(h, "may ask for access") }); got != want || e.Reason != "no_rule" {
+			t.Errorf("%s: %s, the hints are %q", name, e.Reason, e.Hints)
+		}
+	}
+}
+
 func TestUsage_GrantsMayBeNeededTomorrow(t *testing.T) {
 	r := requestable(t, policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Manager: true}}, policy.Rule{Allow: &policy.Match{Users: []string{"x"}}})
 	usage := access.Usage{User: users()}
