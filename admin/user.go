@@ -208,6 +208,19 @@ func (a *Admin) FindUser(ctx context.Context, _ Actor, name string) (id string, 
 	return u.ID, err
 }
 
+// UsersNamed returns every user whom a name may mean, in the manner of [Admin.Suspend]; none if it means nobody.
+func (a *Admin) UsersNamed(ctx context.Context, _ Actor, name string) (named []User, err error) {
+	err = a.directory.View(ctx, func(tx *directory.Tx) error {
+		found, err := usersNamed(tx, name)
+		named = make([]User, len(found))
+		for i, u := range found {
+			named[i] = User{ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, Name: u.DisplayName, Email: u.Email, Active: u.Active}
+		}
+		return err
+	})
+	return named, err
+}
+
 // findUser returns the user with this userName, e-mail address, externalId or id. A name that finds nobody, or several
 // users, is an error.
 func (a *Admin) findUser(ctx context.Context, name string) (directory.User, error) {

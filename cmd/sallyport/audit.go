@@ -13,7 +13,7 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	c := &cobra.Command{Use: "audit", Short: "Check the record of who was allowed, denied and cut, and of what was changed"}
+	c := &cobra.Command{Use: "audit", Short: "Follow, export and check the record of who was allowed, denied and cut, and of what was changed"}
 	c.AddCommand(&cobra.Command{
 		Use:   "verify [FILE]",
 		Short: "Check that no line of the record was changed, removed or inserted",
@@ -26,7 +26,7 @@ func auditCommand() *cobra.Command {
 			return verifyAudit(cmd, path)
 		},
 	})
-	c.AddCommand(auditSchemaCommand())
+	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand())
 	return c
 }
 

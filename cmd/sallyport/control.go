@@ -56,6 +56,7 @@ func (c *control) operations() map[string]operation {
 		"GET /faults":    query(c.inspectNow),
 
 		"GET /users/{user}":               c.user,
+		"GET /people/{name}":              c.usersNamed,
 		"DELETE /users/{user}":            c.removeUser,
 		"GET /groups/{group}":             c.group,
 		"DELETE /groups/{group}":          c.removeGroup,
@@ -173,6 +174,10 @@ func (c *control) suspend(ctx context.Context, actor admin.Actor, r *http.Reques
 
 func (c *control) unsuspend(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
 	return struct{}{}, c.admin.Unsuspend(ctx, actor, r.PathValue("user"))
+}
+
+func (c *control) usersNamed(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
+	return c.admin.UsersNamed(ctx, actor, r.PathValue("name"))
 }
 
 func (c *control) endSession(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {

@@ -1,0 +1,339 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/audit"
+)
+
+// tailLines is how many lines are shown first, unless the flags say otherwise.
+const tailLines = 20
+
+func auditTailCommand() *cobra.Command {
+	var filter recordFilter
+	var follow bool
+	lines := tailLines
+	format := choice{"text", []string{"text", "jsonl"}}
+	c := &cobra.Command{
+		Use:   "tail [FILE]",
+		Short: "Print the newest events, and follow the record",
+		Long: "Print the newest events that the flags select, of the record or of FILE. With -f, go on as the server writes, over the\n" +
+			"beginning of a new file too, until interrupted.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if lines < 0 {
+				return errors.New("--lines is negative; write how many lines, such as 100")
+			}
+			if err := filter.prepare(cmd); err != nil {
+				return err
+			}
+			files, err := recordFiles(cmd, args)
+			if err != nil {
+				return err
+			}
+			if !filter.since.at.IsZero() && !cmd.Flags().Changed("lines") {
+				lines = -1
+			}
+			t := &recordTail{filter: &filter, json: format.value == "jsonl", out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr()}
+			return t.run(cmd.Context(), files, lines, follow)
+		},
+	}
+	filter.addFlags(c)
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is recorded from now on")
+	c.Flags().IntVarP(&lines, "lines", "n", tailLines, "how many `LINES` to show first; all, if --since is given and this is not")
+	_ = c.RegisterFlagCompletionFunc("lines", cobra.NoFileCompletions)
+	format.addFlag(c)
+	return c
+}
+
+// recordTail prints lines of the record as they come.
+type recordTail struct {
+	filter     *recordFilter
+	json       bool
+	out, notes io.Writer
+
+	file *os.File
+	rest []byte     // of the file: a line of which the end was not read
+	last audit.Line // the line before; the zero value if it is not known
+}
+
+// run prints the last lines of files, or all since the time of the filter if lines is negative. With follow, it goes on
+// with what is written to the last of the files, until ctx ends.
+func (t *recordTail) run(ctx context.Context, files []string, lines int, follow bool) error {
+	begin, offset, err := tailStart(files, t.filter, lines)
+	if err != nil {
+		return err
+	}
+	defer func() { t.close() }()
+	for _, path := range files[begin:] {
+		if err := t.open(path, offset); err != nil {
+			return err
+		}
+		if offset = 0; path == files[len(files)-1] && follow {
+			return t.follow(ctx, path)
+		}
+		if err := t.read(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *recordTail) open(path string, offset int64) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	t.close()
+	t.file, t.rest = f, nil
+	_, err = f.Seek(offset, io.SeekStart)
+	return err
+}
+
+func (t *recordTail) close() {
+	if t.file != nil {
+		_ = t.file.Close()
+	}
+}
+
+// followEvery is how often the file is read again.
+const followEvery = 200 * time.Millisecond
+
+// follow prints what is written to the file at path, and then to the one that takes its place.
+func (t *recordTail) follow(ctx context.Context, path string) error {
+	for {
+		if err := t.read(); err != nil {
+			return err
+		}
+		replaced, err := t.replaced(path)
+		if err != nil {
+			return err
+		}
+		if replaced {
+			if err := t.read(); err != nil { // what was written before the other file began
+				return err
+			}
+			if err := t.open(path, 0); err == nil {
+				continue
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(followEvery):
+		}
+	}
+}
+
+// replaced reports whether there is a line in another file at path, or in the same file, which was emptied.
+func (t *recordTail) replaced(path string) (bool, error) {
+	there, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // the server begins a new one in a moment
+	}
+	if err != nil {
+		return false, err
+	}
+	here, err := t.file.Stat()
+	if err != nil {
+		return false, err
+	}
+	if !os.SameFile(here, there) {
+		return there.Size() > 0, nil
+	}
+	offset, err := t.file.Seek(0, io.SeekCurrent)
+	if err == nil && there.Size() < offset {
+		fmt.Fprintf(t.notes, "note: %s was cut off at its end; reading it again from its beginning\n", path)
+		t.last = audit.Line{}
+		return true, nil
+	}
+	return false, err
+}
+
+// maxRecordLine bounds a line, in bytes: the server writes none that is longer.
+const maxRecordLine = 1 << 20
+
+// read prints the lines up to the end of the file.
+func (t *recordTail) read() error {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := t.file.Read(buf)
+		t.rest = append(t.rest, buf[:n]...)
+		for {
+			line, rest, ok := bytes.Cut(t.rest, []byte("\n"))
+			if !ok {
+				break
+			}
+			t.rest = rest
+			if err := t.print(line); err != nil {
+				return err
+			}
+		}
+		if len(t.rest) > maxRecordLine {
+			return fmt.Errorf("%w: %s has a line longer than %d bytes", errDenied, t.file.Name(), maxRecordLine)
+		}
+		t.rest = slices.Clone(t.rest) // so that what was printed can be freed
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// print prints one line, if the filter selects it. What is no line of the record is told of.
+func (t *recordTail) print(text []byte) error {
+	l, err := audit.ParseLine(text)
+	if err != nil {
+		fmt.Fprintf(t.notes, "note: %s has a line that is no event: %s\n", t.file.Name(), printable(firstBytes(text, 200)))
+		t.last = audit.Line{}
+		return nil
+	}
+	if t.last.Hash != "" && l.Prev != t.last.Hash && l.Detail["former_hash"] != t.last.Hash {
+		fmt.Fprintf(t.notes, "note: line %d of %s does not follow line %d, which is before it: see `sallyport audit verify`\n", l.Seq, t.file.Name(), t.last.Seq)
+	}
+	t.last = l
+	if !t.filter.matches(&l.Event) {
+		return nil
+	}
+	if t.json {
+		_, err = fmt.Fprintf(t.out, "%s\n", escapeJSON(text))
+	} else {
+		_, err = fmt.Fprintln(t.out, eventText(&l.Event))
+	}
+	return err
+}
+
+func firstBytes(text []byte, n int) string { return string(text[:min(n, len(text))]) }
+
+// eventText returns an event as one line for people: when, what, why and who, then the rest as key=value.
+func eventText(e *audit.Event) string {
+	words := []string{e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), plainWord(string(e.Kind))}
+	for _, word := range []string{e.Decision, e.Reason, e.UserName} {
+		if word != "" {
+			words = append(words, plainWord(word))
+		}
+	}
+	if e.Host != "" {
+		words = append(words, plainWord(e.Method)+" "+plainWord(e.Host+e.Path))
+	}
+	add := func(name, value string) {
+		if value != "" {
+			words = append(words, plainWord(name)+"="+plainWord(value))
+		}
+	}
+	add("by", strings.TrimSpace(string(e.Actor.Kind)+" "+e.Actor.Name))
+	add("from", e.Actor.Address)
+	add("by_session", e.Actor.Session)
+	add("route", e.Route)
+	add("rule", e.Rule)
+	add("address", e.Address)
+	if e.Code != 0 {
+		add("code", strconv.Itoa(e.Code))
+	}
+	add("user", e.User)
+	add("group", e.Group)
+	add("session", e.Session)
+	add("request", e.Request)
+	if e.Revision != 0 {
+		add("rev", strconv.FormatUint(e.Revision, 10))
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Detail)) {
+		add("detail."+name, e.Detail[name])
+	}
+	return strings.Join(words, " ")
+}
+
+// plainWord returns text that cannot drive a terminal, and that is quoted if it could be taken for more than one word.
+func plainWord(text string) string {
+	text = printable(text)
+	if text == "" || strings.ContainsAny(text, " \"=\u00a0\u2028\u2029") {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+// clockSlack is how much earlier an event may be than one before it: a decision has the time at which its request came.
+const clockSlack = time.Hour
+
+// tailStart returns in which of files, and where in it, the last lines begin that filter selects: so many, or (negative)
+// all since the time of the filter.
+func tailStart(files []string, filter *recordFilter, lines int) (begin int, offset int64, err error) {
+	found, done := 0, lines == 0
+	for i, path := range slices.Backward(files) {
+		f, err := os.Open(path)
+		if err != nil {
+			return 0, 0, err
+		}
+		size, err := wholeSize(f)
+		if i == len(files)-1 {
+			begin, offset = i, size
+		}
+		if err == nil && !done {
+			err = eachLineBackward(f, size, func(at int64, text []byte) bool {
+				l, err := audit.ParseLine(text)
+				if err != nil {
+					return true
+				}
+				if filter.matches(&l.Event) {
+					found++
+					begin, offset = i, at
+				}
+				done = lines > 0 && found == lines || !filter.since.at.IsZero() && l.Time.Before(filter.since.at.Add(-clockSlack))
+				return !done
+			})
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return 0, 0, err
+		}
+	}
+	return begin, offset, nil
+}
+
+const backwardChunk = 256 << 10
+
+// eachLineBackward calls f with the lines of the first size bytes, the last one first, and where each begins, until f
+// returns false.
+func eachLineBackward(r io.ReaderAt, size int64, f func(offset int64, text []byte) bool) error {
+	var tail []byte // the end of a line whose beginning was not read
+	for end := size; end > 0; {
+		begin := max(0, end-backwardChunk)
+		text := make([]byte, end-begin)
+		if _, err := r.ReadAt(text, begin); err != nil {
+			return err
+		}
+		text, end = append(text, tail...), begin
+		for {
+			text = bytes.TrimSuffix(text, []byte("\n"))
+			i := bytes.LastIndexByte(text, '\n')
+			if i < 0 && begin > 0 {
+				tail = text
+				break
+			}
+			if !f(begin+int64(i)+1, text[i+1:]) || i < 0 {
+				return nil
+			}
+			text = text[:i+1]
+		}
+		if len(tail) > maxRecordLine {
+			return fmt.Errorf("%w: a line is longer than %d bytes", audit.ErrBroken, maxRecordLine)
+		}
+	}
+	return nil
+}
