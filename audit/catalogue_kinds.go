@@ -48,29 +48,34 @@ var (
 	ofRequest = []string{"request", "host", "method", "path", "address"}
 	ofPerson  = []string{"user", "user_name", "session"}
 
+	// barred are why somebody may use nothing, and cannot sign in either.
+	barred = []Term{
+		{"unknown_user", "the directory has no such user"},
+		{"inactive_user", "the identity provider deactivated the user"},
+		{"suspended", "an operator suspended the user"},
+		{"damaged_record", "the record of the user cannot be read"},
+		{"directory_stale", "the directory in memory, or the sessions, may not be up to date"},
+	}
+
 	// denials are why a request is denied, or no longer allowed.
-	denials = []Term{
+	denials = slices.Concat(barred, []Term{
 		{"no_rule", "no rule allows it"},
 		{"rule_deny", "the rule denies it"},
 		{"access_revoked", "the rule would allow it, had no review revoked a membership"},
 		{"login_too_old", "the rule asks for a more recent sign-in"},
 		{"login_too_weak", "the rule asks for a stronger sign-in"},
-		{"unknown_user", "the directory has no such user"},
-		{"inactive_user", "the identity provider deactivated the user"},
-		{"suspended", "an operator suspended the user"},
-		{"damaged_record", "the record of the user cannot be read"},
 		{"not_signed_in", "the caller is nobody, and the rules do not allow that"},
 		{"session_ended", "the session was ended"},
 		{"session_expired", "the session ran out"},
-		{"token_refused", "the token is not valid, or no longer"},
+		{"token_refused", "the access token is not valid any more"},
 		{"cross_origin", "a page of another origin sent the request"},
 		{"no_route", "the route was removed, or changed its upstream"},
-		{"directory_stale", "the directory in memory, or the sessions, may not be up to date"},
 		{"provider_unavailable", "the keys of the identity provider cannot be had"},
-	}
+	})
 
 	// refusals are why the identity provider's response to a login was rejected.
 	refusals = []Term{
+		{"token_refused", "the response was not accepted"},
 		{"malformed", "the ID token is no signed JWT, or too large"},
 		{"alg_refused", "the ID token is signed by an algorithm that is not allowed"},
 		{"key_unknown", "the ID token is signed with a key that the provider does not publish"},
@@ -97,7 +102,7 @@ var (
 var catalogue = []Description{
 	{KindLogin, "a person signed in, or was denied",
 		slices.Concat(ofRequest, ofPerson, []string{"code", "decision", "rev", "detail"}),
-		slices.Concat([]Term{{"signed_in", "the login succeeded"}, {"break_glass", "a break-glass code began the session"}}, denials, refusals),
+		slices.Concat([]Term{{"signed_in", "the login succeeded"}, {"break_glass", "a break-glass code began the session"}}, barred, refusals),
 		ofUnknown},
 	{KindLogout, "a session ended because somebody signed out",
 		slices.Concat(ofRequest, ofPerson, []string{"actor"}),

@@ -7,6 +7,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -258,4 +260,101 @@ func TestCatalogue_HasNoStaleWords(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCatalogue_HasEveryWrittenWord looks for the words with which the code fills events, whether or not a test makes it
+// write them.
+func TestCatalogue_HasEveryWrittenWord(t *testing.T) {
+	reasons, details := map[string]bool{}, map[string]bool{}
+	for _, d := range audit.Catalogue() {
+		for _, r := range d.Reasons {
+			reasons[r.Name] = true
+		}
+		for _, k := range d.Details {
+			details[strings.TrimSuffix(k.Name, "#")] = true
+		}
+	}
+	found := 0
+	for _, folder := range []string{".", "../admin", "../scim", "../proxy", "../proxy/internal/detail", "../cmd/sallyport"} {
+		all, err := parser.ParseDir(token.NewFileSet(), folder, func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0) //nolint:staticcheck // build tags do not matter
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all {
+			ast.Inspect(p, func(n ast.Node) bool {
+				for what, word := range writtenWords(n) {
+					found++
+					if known := map[string]map[string]bool{"reason": reasons, "detail": details}[what]; !known[word] {
+						t.Errorf("%s: the catalogue does not have the %s %q", folder, what, word)
+					}
+				}
+				return true
+			})
+		}
+	}
+	if found < 60 {
+		t.Errorf("only %d words were found", found)
+	}
+}
+
+// writtenWords yields the literal reasons and keys of detail that a node gives to events.
+func writtenWords(n ast.Node) iter.Seq2[string, string] {
+	return func(yield func(what, word string) bool) {
+		literal := func(what string, e ast.Expr) {
+			if b, ok := e.(*ast.BasicLit); ok && b.Kind == token.STRING {
+				if word, err := strconv.Unquote(b.Value); err == nil {
+					yield(what, strings.TrimRight(strings.TrimPrefix(word, "held deactivations "), " "))
+				}
+			}
+		}
+		switch n := n.(type) {
+		case *ast.AssignStmt: // detail["key"] = …
+			for _, left := range n.Lhs {
+				if i, ok := left.(*ast.IndexExpr); ok && isDetail(i.X) {
+					literal("detail", i.Index)
+				}
+			}
+		case *ast.CompositeLit: // audit.Event{Reason: …, Detail: map[string]string{…}}
+			if !isEvent(n.Type) {
+				return
+			}
+			for _, element := range n.Elts {
+				field, ok := element.(*ast.KeyValueExpr)
+				if !ok {
+					continue
+				}
+				switch name := field.Key.(*ast.Ident).Name; name {
+				case "Reason":
+					literal("reason", field.Value)
+				case "Detail":
+					if m, ok := field.Value.(*ast.CompositeLit); ok {
+						for _, pair := range m.Elts {
+							literal("detail", pair.(*ast.KeyValueExpr).Key)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func isDetail(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name == "detail"
+	case *ast.SelectorExpr:
+		return e.Sel.Name == "Detail"
+	}
+	return false
+}
+
+func isEvent(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name == "Event"
+	case *ast.SelectorExpr:
+		x, ok := e.X.(*ast.Ident)
+		return ok && x.Name == "audit" && e.Sel.Name == "Event"
+	}
+	return false
 }

@@ -15,6 +15,7 @@ var inDecisions = []string{userKeys, groupKeys, memberOfKeys, suspendedKeys, end
 func (d *Directory) apply(change store.Change) (changed bool) {
 	memberships := map[string]*membershipChange{} // by user
 	groups := map[string]*Group{}                 // those that changed for decisions, by id
+	d.addReceipts(receiptsOf(change))             // whoever sees the change must find its receipt
 	for _, w := range change.Writes {             // ends come first: nobody may find a user of the change without them
 		if strings.HasPrefix(string(w.Key), endedKeys) {
 			d.applyEnd(w)
@@ -38,8 +39,7 @@ func (d *Directory) apply(change store.Change) (changed bool) {
 		}
 	}
 	d.applyMemberships(memberships)
-	d.applyGroupChanges(groups)
-	d.addReceipts(receiptsOf(change, memberships, groups))
+	d.applyGroupChanges(change.Revision, groups)
 	return changed
 }
 
@@ -139,10 +139,11 @@ func (d *Directory) group(id string) (*Group, bool) {
 
 // applyGroupChanges replaces the members of changed groups by copies that belong to
 // the groups as they are now.
-func (d *Directory) applyGroupChanges(changed map[string]*Group) {
+func (d *Directory) applyGroupChanges(revision store.Revision, changed map[string]*Group) {
 	if len(changed) == 0 {
 		return
 	}
+	d.widenReceipts(revision)
 	idx := d.index.Load()
 	var members []*User
 	for u := range idx.users.all {

@@ -79,3 +79,30 @@ func TestReceiptOf_ManyUsers(t *testing.T) {
 		}
 	}
 }
+
+// TestReceiptOf_IsThereBeforeTheChange: whoever sees a change finds its receipt.
+func TestReceiptOf_IsThereBeforeTheChange(t *testing.T) {
+	h := newTestDirectory(t)
+	for i := range 100 {
+		id := h.addUser(t, fmt.Sprintf("user%d", i))
+		begin, seen := h.Revision(), make(chan bool)
+		go func() {
+			for {
+				if _, ok := h.ByID(id); !ok {
+					_, ok := h.ReceiptOf(id, begin)
+					seen <- ok
+					return
+				}
+			}
+		}()
+		h.update(t, func(tx *directory.Tx) error {
+			if err := tx.DeleteUser(id); err != nil {
+				return err
+			}
+			return tx.Record(directory.Record{Received: time.Now(), Event: []byte("{}")})
+		})
+		if !<-seen {
+			t.Fatalf("after %d deletions, one was seen without its receipt", i)
+		}
+	}
+}

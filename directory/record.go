@@ -141,29 +141,42 @@ const (
 	maxReceiptUsers = 256  // of one receipt: a change of more users may be about anybody
 )
 
-// receiptsOf returns the receipts of a change that wrote users and their memberships, and groups of which decisions
-// depend on the names.
-func receiptsOf(change store.Change, memberships map[string]*membershipChange, groups map[string]*Group) (receipts []receipt) {
-	users := slices.Collect(maps.Keys(memberships))
+// receiptsOf returns the receipts of a change, with the users whom it writes and those of whom it writes memberships.
+func receiptsOf(change store.Change) (receipts []receipt) {
+	users := map[string]bool{}
 	for _, w := range change.Writes {
 		key := string(w.Key)
 		switch {
 		case strings.HasPrefix(key, userKeys):
 			id, _ := idIn(w.Key, userKeys, 0)
-			users = append(users, id)
+			users[id] = true
+		case strings.HasPrefix(key, memberOfKeys):
+			if member, _, ok := edgeOf(w.Key); ok {
+				users[member] = true
+			}
 		case strings.HasPrefix(key, recordKeys) && !w.Deleted:
 			if rec, err := decodeRecord(store.Entry{Key: w.Key, Value: w.Value}); err == nil {
 				receipts = append(receipts, receipt{Receipt: Receipt{uint64(change.Revision), rec.Received}})
 			}
 		}
 	}
-	if len(groups) > 0 || len(users) > maxReceiptUsers {
-		return receipts
-	}
 	for i := range receipts {
-		receipts[i].users = append([]string{}, users...)
+		if len(users) <= maxReceiptUsers {
+			receipts[i].users = slices.AppendSeq([]string{}, maps.Keys(users))
+		}
 	}
 	return receipts
+}
+
+// widenReceipts says of the change that made revision that it may be about anybody.
+func (d *Directory) widenReceipts(revision store.Revision) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.receipts {
+		if d.receipts[i].Revision == uint64(revision) {
+			d.receipts[i].users = nil
+		}
+	}
 }
 
 func (d *Directory) addReceipts(receipts []receipt) {

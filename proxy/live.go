@@ -29,12 +29,12 @@ type liveRequest struct {
 type ending struct {
 	denial *denial // nil: it was not cut
 	batch  *batch
-	at     time.Time
+	at     time.Time // when it was ended; set by endAll
 }
 
 // cut marks the request as cut; the caller must then call endAll. It reports false if the request had ended before.
 func (l *liveRequest) cut(denied *denial, b *batch) bool {
-	return l.end.CompareAndSwap(nil, &ending{denied, b, time.Now().UTC()})
+	return l.end.CompareAndSwap(nil, &ending{denial: denied, batch: b})
 }
 
 // stop ends the request, whatever it is doing: a WebSocket, a stream, an upload. It stops the writer first: the end of

@@ -101,9 +101,8 @@ func TestCut_RecordsTimesAndCause(t *testing.T) {
 			received := time.Now().UTC()
 			w.push(received, changeOf(w, tt.change))
 			await(t, "the client sees the end", s.done)
-			done := time.Now()
-
 			e := w.event(audit.KindCut, 1)
+			done := time.Now()
 			if e.Reason != string(tt.reason) || e.User != alice.ID || e.UserName != alice.UserName {
 				t.Errorf("recorded: %s of %s (%s)", e.Reason, e.User, e.UserName)
 			}

@@ -136,6 +136,7 @@ func endAll(cut []*liveRequest) {
 	all.Wait()
 	for _, l := range cut {
 		l.stop(response.ByCut)
+		l.end.Load().at = time.Now().UTC()
 	}
 }
 
