@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 )
 
 // ErrBroken means that a line of the record does not continue the chain.
@@ -45,29 +46,70 @@ func digest(fields []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// follow checks that text is the next line of the chain.
+// follow checks that text is the next line of the chain. The first line of a file continues the zero link: it is line 1,
+// or one that names the line before it.
 func (l link) follow(text []byte) (link, Event, error) {
-	broken := func(problem string) (link, Event, error) {
-		return l, Event{}, fmt.Errorf("%w: line %d %s", ErrBroken, l.seq+1, problem)
+	next, err := l.followHead(text)
+	if err != nil {
+		return l, Event{}, err
 	}
-	end := bytes.LastIndex(text, []byte(hashMark))
-	if end < 0 {
-		return broken("has no hash")
+	var e Event
+	if err := json.Unmarshal(text, &e); err != nil {
+		return l, Event{}, fmt.Errorf("%w: line %d is not JSON: %w", ErrBroken, l.seq+1, err)
 	}
-	var next struct {
-		line
-		Hash string `json:"hash"`
+	return next, e, nil
+}
+
+// followHead is follow without the event, which may not be one.
+func (l link) followHead(text []byte) (link, error) {
+	h, problem := checkLine(text)
+	if problem == "" && l == (link{}) && h.seq > 1 {
+		if _, ok := beginsFile(text, h); ok {
+			l = link{h.seq - 1, string(h.prev)}
+		}
 	}
-	if err := json.Unmarshal(text, &next); err != nil {
-		return broken("is not JSON: " + err.Error())
+	if problem == "" && (h.seq != l.seq+1 || string(h.prev) != l.hash) {
+		problem = "does not follow the line before: lines were removed or inserted"
 	}
+	if problem != "" {
+		return l, fmt.Errorf("%w: line %d %s", ErrBroken, l.seq+1, problem)
+	}
+	return link{h.seq, string(h.hash)}, nil
+}
+
+// The reasons of events of the record itself. The first line of a file has one of the first two, unless it is line 1.
+const (
+	reasonRotated    = "rotated"    // the file before this one was closed
+	reasonBegun      = "begun"      // at the start, the file before this one was not where it was left
+	reasonCheckpoint = "checkpoint" // what came before is signed
+	reasonExpired    = "expired"    // a file is deleted since it is older than the time that files are kept for
+	reasonRecovered  = "recovered"  // the record could not be written for a while
+)
+
+// beginsFile reports whether a line says itself which line it continues.
+func beginsFile(text []byte, h head) (e Event, ok bool) {
+	err := json.Unmarshal(text, &e)
+	return e, err == nil && e.Kind == KindAudit && (e.Reason == reasonRotated || e.Reason == reasonBegun) &&
+		e.Detail["former_lines"] == strconv.FormatUint(h.seq-1, 10) && e.Detail["former_hash"] == string(h.prev)
+}
+
+// enter returns the line that the first line of a file continues, after a file that ended at l. That is l, unless somebody
+// else renamed the file in between, or it was missing at a start.
+func (l link) enter(text []byte, h head) (before link, gap bool, problem string) {
+	if h.seq == l.seq+1 && string(h.prev) == l.hash {
+		return l, false, ""
+	}
+	e, ok := beginsFile(text, h)
+	former := e.Detail["former_file"]
 	switch {
-	case next.Hash != digest(text[:end]):
-		return broken("was changed: its hash does not match")
-	case next.Prev != l.hash || next.Seq != l.seq+1:
-		return broken("does not follow the line before: lines were removed or inserted")
+	case e.Reason == reasonRotated && h.seq == 1 && e.Detail["former_hash"] == l.hash: // as older versions did
+		return link{}, false, ""
+	case ok && former == "":
+		return link{h.seq - 1, string(h.prev)}, true, ""
+	case ok && h.seq > l.seq+1:
+		return l, false, fmt.Sprintf("does not follow: lines %d to %d are missing, and the file %s with them", l.seq+1, h.seq-1, former)
 	}
-	return link{next.Seq, next.Hash}, next.Event, nil
+	return l, false, "does not follow the last line of the file before: lines or files were removed or inserted"
 }
 
 // maxLine is the length limit of a line, in bytes.
@@ -97,25 +139,33 @@ func eachLine(r io.Reader, f func(line []byte, whole bool) error) error {
 	}
 }
 
-// Verify reads a record and returns the number of lines before the first one that
-// does not continue the chain. Its error is [ErrBroken] then.
-func Verify(r io.Reader) (n int, err error) {
-	return Read(r, func(Event) error { return nil })
-}
-
-// Read is [Verify], and calls f with the event of each line. It ends with the first
-// error of f.
+// Read checks a record and calls f with the event of each line. It returns the number of lines before the first one that
+// does not continue the chain; its error is [ErrBroken] then. It ends with the first error of f.
 func Read(r io.Reader, f func(Event) error) (n int, err error) {
 	var last link
+	return last.read(r, f)
+}
+
+// read is Read of a file that comes after the line at l, which becomes its last line.
+func (l *link) read(r io.Reader, f func(Event) error) (n int, err error) {
+	entered := *l == link{}
 	err = eachLine(r, func(line []byte, whole bool) error {
-		next, event, err := last.follow(line)
+		if h, ok := parseHead(line); ok && !entered {
+			before, _, problem := l.enter(line, h)
+			if problem != "" {
+				return fmt.Errorf("%w: line %d %s", ErrBroken, h.seq, problem)
+			}
+			*l = before
+		}
+		entered = true
+		next, event, err := l.follow(line)
 		if err == nil && !whole {
-			err = fmt.Errorf("%w: line %d does not end in a newline", ErrBroken, n+1)
+			err = fmt.Errorf("%w: line %d does not end in a newline", ErrBroken, l.seq+1)
 		}
 		if err != nil {
 			return err
 		}
-		last = next
+		*l = next
 		n++
 		return f(event)
 	})

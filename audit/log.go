@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -35,8 +33,12 @@ type Log struct {
 	revision uint64   // of the newest directory change
 	written  position // the end of the lines that were acknowledged
 	synced   position // the end of the lines that are known to be on the disk
+	change   uint64   // the revision of the newest directory change in the lines that are known to be on the disk
+	begin    beginning
 	space    space
 	outage
+	rotation  rotation
+	checkmark checkmark
 }
 
 // outage is a time in which events are refused.
@@ -50,69 +52,6 @@ type outage struct {
 type position struct {
 	offset int64
 	link   link
-}
-
-// Open continues the record at path, or begins one. If a crash left the last line
-// incomplete, Open removes it and records that; any other fault is an error.
-func Open(path string) (*Log, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the directory of the audit record: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the audit record: %w", err)
-	}
-	l := &Log{path: path, file: f, pending: &batch{}, outage: outage{recovered: make(chan struct{})}, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
-		Help: "Events written to the audit record by kind."}, []string{"kind"}),
-		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_write_errors_total",
-			Help: "Events that could not be written to the audit record."})}
-	if err := l.resume(path); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return l, nil
-}
-
-// resume reads the whole record and removes an incomplete last line.
-func (l *Log) resume(path string) error {
-	good, torn, err := l.readAll(l.file)
-	if err != nil {
-		return fmt.Errorf("%s: %w; keep the file for an investigation: move it elsewhere, and the server begins a new record", path, err)
-	}
-	if torn > 0 { // otherwise the blocks that are allocated behind the end stay
-		if err := l.file.Truncate(good); err != nil {
-			return fmt.Errorf("removing the incomplete last line of the audit record: %w", err)
-		}
-	}
-	if _, err := l.file.Seek(good, io.SeekStart); err != nil {
-		return fmt.Errorf("finding the end of the audit record: %w", err)
-	}
-	l.written = position{good, l.last}
-	l.synced = l.written
-	if torn > 0 {
-		return l.Write(Event{Time: time.Now().UTC(), Kind: KindStart, Reason: "torn_line_removed",
-			Detail: map[string]string{"bytes": fmt.Sprint(torn)}})
-	}
-	return nil
-}
-
-// readAll follows the chain to its end. It returns the length of the complete lines
-// and of an incomplete last one.
-func (l *Log) readAll(r io.Reader) (good, torn int64, err error) {
-	err = eachLine(r, func(line []byte, whole bool) error {
-		if !whole {
-			torn = int64(len(line))
-			return nil
-		}
-		next, e, err := l.last.follow(line)
-		if err != nil {
-			return err
-		}
-		l.last = next
-		l.noteRevision(e)
-		good += int64(len(line)) + 1
-		return nil
-	})
-	return good, torn, err
 }
 
 // Write appends one event. When it returns, the kernel has the line; [Log.Run]
@@ -252,7 +191,10 @@ func (l *Log) Run(ctx context.Context) error {
 			} else {
 				l.sync()
 				l.follow()
+				l.rotateIfDue()
 				l.refill()
+				l.expire()
+				l.checkpointIfDue()
 			}
 		}
 	}
@@ -261,7 +203,7 @@ func (l *Log) Run(ctx context.Context) error {
 // sync forces written lines to the disk. After a failure every event is refused.
 func (l *Log) sync() {
 	l.mu.Lock()
-	written, synced, f := l.written, l.synced, l.file
+	written, synced, change, f := l.written, l.synced, l.revision, l.file
 	l.mu.Unlock()
 	if written == synced {
 		return
@@ -271,23 +213,36 @@ func (l *Log) sync() {
 	defer l.mu.Unlock()
 	switch {
 	case err == nil:
-		l.synced = written
+		if l.file == f { // no new file was begun meanwhile
+			l.synced, l.change = written, change
+		}
 	case !errors.Is(err, os.ErrClosed):
 		l.errors.Inc()
 		l.failure = fmt.Errorf("%w: it cannot be forced to the disk: %w", ErrUnwritable, err)
 	}
 }
 
-// Close waits for a write under way, forces the record to the disk and closes it.
+// Close waits for a write under way, forces the record to the disk, closes it and keeps its end.
 func (l *Log) Close() error {
+	err := l.closeFile()
+	l.keepEnd()
+	return err
+}
+
+func (l *Log) closeFile() error {
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failure == nil {
+	sound := l.failure == nil
+	if sound {
 		l.failure = os.ErrClosed
 	}
-	return errors.Join(l.file.Sync(), l.file.Close())
+	err := l.file.Sync()
+	if sound && err == nil {
+		l.synced, l.change = l.written, l.revision
+	}
+	return errors.Join(err, l.file.Close())
 }
 
 // Collectors returns the metrics of the log.

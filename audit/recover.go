@@ -81,7 +81,7 @@ func (l *Log) reopen() {
 
 // gapEvent returns the event that tells of the refused ones; mu is held.
 func (l *Log) gapEvent() Event {
-	return Event{Time: time.Now().UTC(), Kind: KindAudit, Reason: "recovered", Detail: map[string]string{"refused": strconv.Itoa(l.refused)}}
+	return Event{Time: time.Now().UTC(), Kind: KindAudit, Reason: reasonRecovered, Detail: map[string]string{"refused": strconv.Itoa(l.refused)}}
 }
 
 // repair opens the file, checks it against what was acknowledged, removes what a
@@ -158,7 +158,7 @@ func (l *Log) unsyncedLines(f *os.File) ([]byte, error) {
 }
 
 // endsWith demands that the line that ends at p is the one of the chain.
-func endsWith(f *os.File, p position) error {
+func endsWith(f io.ReaderAt, p position) error {
 	if p.offset == 0 {
 		return nil
 	}
@@ -180,7 +180,7 @@ func (l *Log) resumeAt(f *os.File, end position) {
 	l.pending = &batch{}
 	_ = l.file.Close()
 	l.unsynced = nil
-	l.file, l.last, l.written, l.synced = f, end.link, end, end
+	l.file, l.last, l.written, l.synced, l.change = f, end.link, end, end, l.revision
 	l.failure, l.refused, l.space.allocated = nil, 0, 0
 	close(l.recovered)
 	l.recovered = make(chan struct{})

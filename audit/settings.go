@@ -15,12 +15,15 @@ import (
 
 // Settings is the audit node of the configuration.
 type Settings struct {
-	File    string `yaml:"file" kind:"file" doc:"where the audit record is written, as JSON lines"`
-	Reserve int    `yaml:"reserve" doc:"bytes of the disk that are kept for events other than decisions and logins; at most an eighth of the disk"`
+	File    string   `yaml:"file" kind:"file" doc:"where the audit record is written, as JSON lines"`
+	Rotate  Rotation `yaml:"rotate" doc:"when a new file begins, and how long the former ones are kept"`
+	Reserve int      `yaml:"reserve" doc:"bytes of the disk that are kept for events other than decisions and logins; at most an eighth of the disk"`
 }
 
 // Defaults returns the settings of an absent node.
-func Defaults() Settings { return Settings{File: "data/audit.jsonl", Reserve: 1 << 20} }
+func Defaults() Settings {
+	return Settings{File: "data/audit.jsonl", Rotate: Rotation{defaultSize, defaultKeep}, Reserve: 1 << 20}
+}
 
 // Check reports every fault of s.
 func (s Settings) Check(fault func(path, problem string)) {

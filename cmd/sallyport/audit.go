@@ -1,29 +1,40 @@
 package main
 
 import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"math"
+	"net/http"
 	"os"
-	"time"
+	"strings"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"sallyport/audit"
+	"sallyport/store/bolt"
 )
 
 func auditCommand() *cobra.Command {
 	c := &cobra.Command{Use: "audit", Short: "Follow, export and check the record of who was allowed, denied and cut, and of what was changed"}
-	c.AddCommand(&cobra.Command{
-		Use:   "verify [FILE]",
-		Short: "Check that no line of the record was changed, removed or inserted",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := auditPath(cmd, args)
+	c.AddCommand(auditVerifyCommand(), &cobra.Command{
+		Use:   "key",
+		Short: "Print the public keys that the record is signed with (JWK Set)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := newControlClient(cmd)
 			if err != nil {
 				return err
 			}
-			return verifyAudit(cmd, path)
+			var trust recordTrust
+			if err := client.call(cmd.Context(), http.MethodGet, "/record", nil, &trust); err != nil {
+				return err
+			}
+			enc := json.NewEncoder(cmd.OutOrStdout())
+			enc.SetIndent("", "  ")
+			return enc.Encode(trust.Keys)
 		},
 	})
 	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand())
@@ -46,55 +57,144 @@ func auditSchemaCommand() *cobra.Command {
 	}
 }
 
-func auditPath(cmd *cobra.Command, args []string) (string, error) {
-	if len(args) == 1 {
-		return args[0], nil
+func auditVerifyCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify [FILE]...",
+		Short: "Check that no line of the record was changed, removed or inserted",
+		Long: "Check that no line of the record was changed, removed or inserted. Without FILE, all files of this installation's record are\n" +
+			"checked in their order, with the keys and the last known end of it that the store has: lines that are missing at its end are\n" +
+			"found too. With FILE, copies are checked wherever they are; give --key to check who signed them. Exits with 2 if the record\n" +
+			"is not sound, and names the first line that is not.",
 	}
-	return findInstallation(configPath(cmd)).auditFile()
+	keyFiles := c.Flags().StringArray("key", nil, "a `FILE` that `sallyport audit key` printed; may be repeated")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		trust, err := readKeyFiles(*keyFiles)
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 {
+			return verifyFiles(cmd, args, trust)
+		}
+		return verifyInstalled(cmd, trust)
+	}
+	return c
 }
 
-func verifyAudit(cmd *cobra.Command, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
+// readKeyFiles returns the keys in files. If there are some, a record must be signed with them.
+func readKeyFiles(paths []string) (trust audit.Trust, err error) {
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return trust, err
+		}
+		var set jose.JSONWebKeySet
+		if err := json.Unmarshal(text, &set); err != nil || len(set.Keys) == 0 {
+			return trust, fmt.Errorf("%s has no keys; it must be what `sallyport audit key` printed", path)
+		}
+		if err := trustKeys(&trust, set); err != nil {
+			return trust, fmt.Errorf("%s: %w", path, err)
+		}
 	}
-	defer f.Close()
-	size, err := wholeSize(f)
-	if err != nil {
-		return err
+	trust.Signed = len(paths) > 0
+	return trust, nil
+}
+
+func trustKeys(trust *audit.Trust, set jose.JSONWebKeySet) error {
+	if trust.Keys == nil {
+		trust.Keys = map[string]ed25519.PublicKey{}
 	}
-	n, err := audit.Verify(io.LimitReader(f, size))
-	if err != nil {
-		return fmt.Errorf("%w: %s is not sound after %d sound lines: %w", errDenied, path, n, err)
+	for _, key := range set.Keys {
+		public, ok := key.Key.(ed25519.PublicKey)
+		if !ok {
+			return fmt.Errorf("the key %q is no public Ed25519 key; name what `sallyport audit key` printed", printable(key.KeyID))
+		}
+		trust.Keys[key.KeyID] = public
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d lines\n", path, n)
 	return nil
 }
 
-const (
-	lineTimeout  = time.Second // for the rest of a line that is being written
-	lineInterval = 5 * time.Millisecond
-)
-
-// wholeSize returns the size of a record that may be growing, up to the end of a line. If the end of the last line does
-// not come, it is the size of the file.
-func wholeSize(f *os.File) (int64, error) {
-	for deadline := time.Now().Add(lineTimeout); ; time.Sleep(lineInterval) {
-		info, err := f.Stat()
-		switch {
-		case err != nil:
-			return 0, err
-		case !info.Mode().IsRegular():
-			return math.MaxInt64, nil
-		case info.Size() == 0:
-			return 0, nil
-		}
-		var last [1]byte
-		if _, err := f.ReadAt(last[:], info.Size()-1); err != nil {
-			return 0, err
-		}
-		if last[0] == '\n' || time.Now().After(deadline) {
-			return info.Size(), nil
-		}
+// verifyInstalled checks all files of the record of this installation.
+func verifyInstalled(cmd *cobra.Command, trust audit.Trust) error {
+	path, err := findInstallation(configPath(cmd)).auditFile()
+	if err != nil {
+		return err
 	}
+	known, err := findTrust(cmd) // before the record is opened, which may be growing
+	if err == nil {
+		trust.Mark = known.Mark
+		err = trustKeys(&trust, known.Keys)
+	}
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the store cannot be read, so that lines that are missing at the end are not noticed: %v\n", err)
+	}
+	record, err := audit.OpenRecord(path)
+	if err != nil {
+		return err
+	}
+	return verifyRecord(cmd, record, trust)
+}
+
+// findTrust asks the running server what it knows of the record. If none runs, it reads the store, and changes nothing.
+func findTrust(cmd *cobra.Command) (trust recordTrust, err error) {
+	client, err := newControlClient(cmd)
+	if err != nil {
+		return trust, err
+	}
+	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://control/record", nil)
+	if err != nil {
+		return trust, err
+	}
+	resp, err := client.http().Do(req)
+	if notListening := (*notListeningError)(nil); errors.As(err, &notListening) && client.err == nil {
+		return readStoredTrust(cmd.Context(), client.file.Store.Bolt.Path)
+	}
+	if err != nil {
+		return trust, err
+	}
+	defer resp.Body.Close()
+	return trust, decodeResponse(resp, &trust)
+}
+
+func readStoredTrust(ctx context.Context, path string) (trust recordTrust, err error) {
+	if _, err := os.Stat(path); err != nil {
+		return trust, err
+	}
+	st, err := bolt.Open(path, bolt.Options{Copy: true})
+	if err != nil {
+		return trust, err
+	}
+	trust, err = readTrust(ctx, st)
+	return trust, errors.Join(err, st.Close())
+}
+
+// verifyFiles checks files, wherever they are.
+func verifyFiles(cmd *cobra.Command, paths []string, trust audit.Trust) error {
+	record, err := audit.OpenFiles(paths)
+	if err != nil {
+		return err
+	}
+	return verifyRecord(cmd, record, trust)
+}
+
+func verifyRecord(cmd *cobra.Command, record *audit.Record, trust audit.Trust) error {
+	defer record.Close()
+	found, err := record.Verify(trust)
+	if errors.Is(err, audit.ErrBroken) {
+		return fmt.Errorf("%w: %w", errDenied, err)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d lines\n", strings.Join(record.Paths(), ", "), found.Lines)
+	switch {
+	case found.Checkpoints == 0:
+	case trust.Keys == nil:
+		fmt.Fprintf(cmd.OutOrStdout(), "signatures were not checked: %d; name the keys with --key\n", found.Checkpoints)
+	default:
+		fmt.Fprintf(cmd.OutOrStdout(), "signed up to line %d of %d\n", found.Signed, found.Last)
+	}
+	for _, gap := range found.Gaps {
+		fmt.Fprintf(cmd.OutOrStdout(), "lines %d to %d are not there: somebody moved or renamed their file\n", gap.From, gap.To)
+	}
+	return nil
 }

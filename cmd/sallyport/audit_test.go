@@ -34,7 +34,7 @@ func TestAuditVerify_AcceptsGrowingRecord(t *testing.T) {
 		written <- err
 	}()
 	for {
-		if err := verifyAudit(new(cobra.Command), path); err != nil {
+		if err := verifyFiles(new(cobra.Command), []string{path}, audit.Trust{}); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -55,7 +55,7 @@ func TestAuditVerify_RejectsTornLine(t *testing.T) {
 	if err := os.WriteFile(path, whole[:len(whole)-1], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := verifyAudit(new(cobra.Command), path); err == nil {
+	if err := verifyFiles(new(cobra.Command), []string{path}, audit.Trust{}); err == nil {
 		t.Error("it is sound")
 	}
 }

@@ -83,7 +83,7 @@ func finishCopy(ctx context.Context, path string, begun time.Time) error {
 		return err
 	}
 	_, err = st.Update(ctx, func(w store.Writer) error {
-		return errors.Join(session.Clear(w), grant.Clear(w, time.Now().UTC()), deleteIssuerKeys(w), putCopyMark(w, begun))
+		return errors.Join(session.Clear(w), grant.Clear(w, time.Now().UTC()), deleteIssuerKeys(w), clearAuditKeys(w), putCopyMark(w, begun))
 	})
 	return errors.Join(err, st.Close())
 }

@@ -64,14 +64,7 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	if err := c.useWebhooks(file); err != nil {
 		return err
 	}
-	if c.record, err = audit.Open(file.Audit.File); err != nil {
-		return fmt.Errorf("opening the audit record: %w", err)
-	}
-	c.record.Reserve(int64(file.Audit.Reserve))
-	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
-		return err
-	}
-	if err := c.resumeCopy(ctx); err != nil {
+	if err := c.openRecord(ctx, file); err != nil {
 		return err
 	}
 	g, reading := errgroup.WithContext(ctx)
@@ -97,6 +90,26 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	c.directory.TellOfLeavers(grant.EndMemberships)
 	c.provisioning, err = scim.Open(ctx, c.store, c.directory)
 	return err
+}
+
+// openRecord goes on with the audit record from where the store says that it ended, and demands that the store is not older.
+func (c *components) openRecord(ctx context.Context, file *config.File) error {
+	mark, err := loadMark(ctx, c.store)
+	if err != nil {
+		return err
+	}
+	if c.record, err = audit.Resume(file.Audit.File, mark); err != nil {
+		return fmt.Errorf("opening the audit record: %w", err)
+	}
+	c.record.Reserve(int64(file.Audit.Reserve))
+	c.record.Rotate(file.Audit.Rotate)
+	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
+		return err
+	}
+	if err := c.resumeCopy(ctx); err != nil {
+		return err
+	}
+	return c.signRecord(ctx)
 }
 
 // run keeps memory and the audit record equal to the store, and delivers events to webhooks, until ctx ends.

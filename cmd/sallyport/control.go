@@ -89,6 +89,7 @@ func (c *control) operations() map[string]operation {
 		"POST /access/unused":             c.questions.unused,
 		"GET /reviews":                    query(c.admin.Reviews),
 		"GET /review-keys":                query(c.reviewKeys),
+		"GET /record":                     query(c.recordTrust),
 		"POST /reviews":                   c.questions.startReview,
 		"GET /reviews/{id}":               c.review,
 		"POST /reviews/{id}/decisions":    c.decideReview,

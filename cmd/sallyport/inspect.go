@@ -106,13 +106,27 @@ func (i *inspection) ask(owners []func(store.Entry) (bool, error), e store.Entry
 // inspectOwn looks at the records of this package.
 func inspectOwn(e store.Entry) (ours bool, err error) {
 	issuer, ours := bytes.CutPrefix(e.Key, []byte(issuerKeys))
-	if !ours && string(e.Key) != copyKey {
+	if bytes.HasPrefix(e.Key, []byte(auditKeys)) {
+		return true, inspectAuditKey(e)
+	}
+	if !ours && string(e.Key) != copyKey && string(e.Key) != auditEndKey {
 		return false, nil
 	}
 	if digest, failed := hex.DecodeString(string(issuer)); ours && (failed != nil || len(digest) != 32) || !json.Valid(e.Value) {
 		return true, errors.New("the record is not what was written")
 	}
 	return true, nil
+}
+
+func inspectAuditKey(e store.Entry) error {
+	var k auditKey
+	if err := json.Unmarshal(e.Value, &k); err != nil {
+		return err
+	}
+	if auditKeys+k.ID != string(e.Key) {
+		return errors.New("the record is that of another key")
+	}
+	return k.check()
 }
 
 // keyText returns a key as text: ids and other bytes in hexadecimal, behind the prefix.

@@ -79,7 +79,7 @@ func resumeStore(ctx context.Context, st *bolt.Store, record *audit.Log, actor a
 		if err != nil {
 			return err
 		}
-		return errors.Join(session.Clear(w), grant.Clear(w, now), deleteIssuerKeys(w), w.Delete([]byte(copyKey)), directory.PutBreak(w, now, made), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
+		return errors.Join(session.Clear(w), grant.Clear(w, now), deleteIssuerKeys(w), clearAuditKeys(w), w.Delete([]byte(copyKey)), directory.PutBreak(w, now, made), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
 	})
 	if err != nil {
 		return fmt.Errorf("going on with an older store: %w", err)

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"sallyport/access"
@@ -71,7 +69,7 @@ func (q *questions) explainRecorded(_ context.Context, _ admin.Actor, r *http.Re
 		return nil, err
 	}
 	var found []audit.Event
-	err = q.events(func(e audit.Event) {
+	_, err = q.events(time.Time{}, func(e audit.Event) {
 		if e.Request == body.Request {
 			found = append(found, e)
 		}
@@ -86,31 +84,21 @@ func (q *questions) explainRecorded(_ context.Context, _ admin.Actor, r *http.Re
 // a former one may have been put aside.
 func (q *questions) decisions(since time.Duration, add func(access.Recorded)) (begins time.Time, err error) {
 	begin := time.Now().Add(-since)
-	err = q.events(func(e audit.Event) {
-		if begins.IsZero() {
-			begins = e.Time
-		}
+	return q.events(begin, func(e audit.Event) {
 		if e.Kind == audit.KindDecision && e.Time.After(begin) {
 			add(access.Recorded{Time: e.Time, User: e.User, Name: e.UserName, Route: e.Route, Method: e.Method, Host: e.Host, Path: e.Path, Address: e.Address,
 				Allow: e.Decision == "allow", Rule: e.Rule, Reason: e.Reason, ReportRule: e.Detail["report_rule"], BreakGlass: e.Detail["session"] == audit.BreakGlass})
 		}
 	})
-	return begins, err
 }
 
-// events calls add with every event of the record, in their order. The record may be growing.
-func (q *questions) events(add func(audit.Event)) error {
-	f, err := os.Open(q.record)
+// events calls add with the events of the record, in their order; those of files that have none since a time are left out.
+// It returns when the record begins.
+func (q *questions) events(since time.Time, add func(audit.Event)) (begins time.Time, err error) {
+	record, err := audit.OpenRecord(q.record)
 	if err != nil {
-		return err
+		return begins, err
 	}
-	defer f.Close()
-	size, err := wholeSize(f)
-	if err != nil {
-		return err
-	}
-	if n, err := audit.Read(io.LimitReader(f, size), func(e audit.Event) error { add(e); return nil }); err != nil {
-		return fmt.Errorf("%s is not sound after %d sound lines: %w", q.record, n, err)
-	}
-	return nil
+	defer record.Close()
+	return record.Read(since, func(e audit.Event) error { add(e); return nil })
 }

@@ -172,7 +172,7 @@ func (s *server) Run(ctx context.Context, hup <-chan os.Signal) error {
 			return err
 		}
 		err := s.serve(ctx, running, servers, hup)
-		return errors.Join(err, s.recordEvent(audit.KindStop, ""))
+		return errors.Join(err, s.recordEvent(audit.KindStop, ""), s.components.record.Checkpoint())
 	})
 }
 

@@ -1,0 +1,63 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// expire deletes closed files that are older than the log keeps them. Each deletion is recorded before.
+func (l *Log) expire() {
+	l.mu.Lock()
+	r, now := l.rotation, time.Now()
+	due := r.Keep > 0 && now.Sub(r.expired) >= expireEvery
+	if due {
+		l.rotation.expired = now
+	}
+	l.mu.Unlock()
+	if !due {
+		return
+	}
+	files, err := rotatedFiles(l.path)
+	if err != nil {
+		return
+	}
+	for _, f := range files {
+		if now.Sub(f.Closed) <= time.Duration(r.Keep) || l.expireFile(f) != nil {
+			return // later ones stay too, so that no file is missing between others
+		}
+	}
+}
+
+func (l *Log) expireFile(file File) error {
+	f, err := os.Open(file.Path)
+	if err != nil {
+		return err
+	}
+	line, err := lastLine(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	h, problem := checkLine(line)
+	if problem != "" {
+		return fmt.Errorf("%w: the last line of %s %s", ErrBroken, file.Path, problem)
+	}
+	if err := l.Write(expiredEvent(file, h)); err != nil {
+		return err
+	}
+	l.sync()
+	if l.failed() {
+		return ErrUnwritable
+	}
+	return os.Remove(file.Path)
+}
+
+// expiredEvent tells of a file whose last line is last.
+func expiredEvent(file File, last head) Event {
+	return Event{Time: time.Now().UTC(), Kind: KindAudit, Reason: reasonExpired, Detail: map[string]string{
+		"file": filepath.Base(file.Path), "first": strconv.FormatUint(file.First, 10),
+		"last": strconv.FormatUint(last.seq, 10), "last_hash": string(last.hash)}}
+}

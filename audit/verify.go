@@ -1,0 +1,338 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+)
+
+// Trust is what a record is compared with, beyond its own chain.
+type Trust struct {
+	Keys   map[string]ed25519.PublicKey // the keys of checkpoints by their ids; nil: signatures are not checked
+	Signed bool                         // there must be a checkpoint
+	Mark   Mark                         // a line that the record had
+}
+
+// Checked is what the check of a record found.
+type Checked struct {
+	Lines       int
+	First, Last uint64 // the numbers of the first and the last line
+	Checkpoints int
+	Signed      uint64 // the number of the last line that a checkpoint covers
+	Gaps        []Gap
+}
+
+// Gap is lines that are elsewhere, and the line after them says so.
+type Gap struct{ From, To uint64 }
+
+// Verify reads a record and returns the number of lines before the first one that does not continue the chain. Its error
+// is [ErrBroken] then.
+func Verify(r io.Reader) (n int, err error) {
+	v := verifier{}
+	err = v.file(r)
+	return v.lines, err
+}
+
+// Verify checks every line of every file, in their order. An error that is [ErrBroken] is a [FileError].
+func (r *Record) Verify(trust Trust) (Checked, error) {
+	v := verifier{trust: trust, whole: r.whole}
+	for _, s := range r.files {
+		v.path, v.lines = s.Path, 0
+		if err := s.during(v.file); err != nil {
+			return v.checked, v.wrap(err)
+		}
+	}
+	return v.checked, v.wrap(v.finish())
+}
+
+func (v *verifier) wrap(err error) error {
+	if errors.Is(err, ErrBroken) {
+		return &FileError{v.path, v.lines, err}
+	}
+	return err
+}
+
+// verifier follows the chain over the files of a record.
+type verifier struct {
+	trust   Trust
+	whole   bool
+	path    string // of the file
+	lines   int    // of the file
+	end     link
+	checked Checked
+	marked  bool // the line of trust.Mark was found
+	missing link // the last line of a file that must have been deleted; zero if none
+}
+
+// segment is some consecutive lines of a file. They are checked without what is before them.
+type segment struct {
+	text  []byte
+	begin bool // the first line is that of a file
+	mark  Mark
+
+	done    chan struct{}
+	lines   int    // that are sound
+	first   link   // before the first line
+	head    []byte // the first line, if it is that of a file
+	last    link
+	events  []numbered // of the record itself
+	marked  bool
+	problem string // with the line after
+}
+
+// numbered is an event of the record itself, and the line before it.
+type numbered struct {
+	before link
+	event  Event
+}
+
+// file checks one file. Several segments are checked at once, and joined in their order.
+func (v *verifier) file(r io.Reader) error {
+	workers := runtime.GOMAXPROCS(0)
+	waiting, ordered := make(chan *segment, workers), make(chan *segment, 2*workers)
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for s := range waiting {
+				s.check()
+				close(s.done)
+			}
+		})
+	}
+	var readErr error
+	running.Go(func() {
+		defer close(ordered)
+		defer close(waiting)
+		readErr = segments(r, func(s *segment) bool {
+			s.mark = v.trust.Mark
+			select {
+			case ordered <- s:
+			case <-stop:
+				return false
+			}
+			waiting <- s
+			return true
+		})
+	})
+	var err error
+	for s := range ordered {
+		if <-s.done; err == nil {
+			if err = v.join(s); err != nil {
+				close(stop)
+			}
+		}
+	}
+	running.Wait()
+	return errors.Join(err, v.readError(readErr, err))
+}
+
+func (v *verifier) readError(readErr, err error) error {
+	if err != nil {
+		return nil
+	}
+	return readErr
+}
+
+// segmentSize is about how many bytes are checked at once.
+const segmentSize = maxLine
+
+// segments cuts the lines of r into segments, until f returns false.
+func segments(r io.Reader, f func(*segment) bool) error {
+	var rest []byte
+	for begin := true; ; begin = false {
+		text := make([]byte, len(rest)+segmentSize)
+		copy(text, rest)
+		n, err := io.ReadFull(r, text[len(rest):])
+		text = text[:len(rest)+n]
+		ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !ended {
+			return err
+		}
+		end := bytes.LastIndexByte(text, '\n') + 1
+		if end == 0 && len(text) > maxLine {
+			return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, maxLine)
+		}
+		if ended {
+			end = len(text)
+		}
+		rest = text[end:]
+		s := &segment{text: text[:end], begin: begin, done: make(chan struct{})}
+		if len(s.text) > 0 && !f(s) || ended {
+			return nil
+		}
+	}
+}
+
+// auditMark is near the beginning of an event of the record itself, and auditMarkEnd where it ends at the latest.
+const (
+	auditMark    = `,"kind":"audit"`
+	auditMarkEnd = 128
+)
+
+// check follows the chain through the lines of a segment.
+func (s *segment) check() {
+	rest := s.text
+	for len(rest) > 0 && s.problem == "" {
+		line, after, whole := bytes.Cut(rest, []byte("\n"))
+		rest = after
+		switch {
+		case len(line) >= maxLine:
+			s.problem = fmt.Sprintf("is longer than %d bytes", maxLine)
+		case !whole:
+			s.torn(line)
+		default:
+			s.line(line)
+		}
+	}
+	s.text = nil
+}
+
+// torn checks a last line that does not end in a newline: it is not sound in any case.
+func (s *segment) torn(line []byte) {
+	last, lines := s.last, s.lines
+	if s.line(line); s.problem == "" {
+		s.problem, s.last, s.lines = "does not end in a newline", last, lines
+	}
+}
+
+// line checks one line, and sets what is wrong with it.
+func (s *segment) line(line []byte) {
+	h, problem := checkLine(line)
+	before := s.last
+	if problem == "" && s.lines == 0 {
+		before = link{h.seq - 1, string(h.prev)}
+		if s.first = before; s.begin {
+			s.head = line
+		}
+	}
+	if problem == "" && (h.seq != before.seq+1 || string(h.prev) != before.hash) {
+		problem = "does not follow the line before: lines were removed or inserted"
+	}
+	if problem == "" && bytes.Contains(line[:min(len(line), auditMarkEnd)], []byte(auditMark)) {
+		n := numbered{before: before}
+		if err := json.Unmarshal(line, &n.event); err != nil {
+			problem = "is not JSON: " + err.Error()
+		}
+		s.events = append(s.events, n)
+	}
+	if problem != "" {
+		s.problem = problem
+		return
+	}
+	s.marked = s.marked || h.seq == s.mark.Line && string(h.hash) == s.mark.Hash || before == link{s.mark.Line, s.mark.Hash}
+	s.last = link{h.seq, string(h.hash)}
+	s.lines++
+}
+
+// join continues the chain with a segment.
+func (v *verifier) join(s *segment) error {
+	if s.lines > 0 || s.first != (link{}) {
+		if err := v.enter(s); err != nil {
+			return err
+		}
+	}
+	for _, e := range s.events {
+		if e.before.seq >= s.last.seq { // not sound
+			break
+		}
+		if err := v.event(e); err != nil {
+			v.lines += int(e.before.seq - s.first.seq) //nolint:gosec // a segment has few lines
+			return err
+		}
+	}
+	if s.lines > 0 {
+		v.end = s.last
+	}
+	v.marked = v.marked || s.marked
+	v.lines += s.lines
+	v.checked.Lines += s.lines
+	v.checked.Last = v.end.seq
+	if s.problem != "" {
+		return v.broken(v.end.seq+1, s.problem)
+	}
+	return nil
+}
+
+func (v *verifier) broken(line uint64, problem string) error {
+	return fmt.Errorf("%w: line %d %s", ErrBroken, line, problem)
+}
+
+// enter demands that the first line of a segment follows.
+func (v *verifier) enter(s *segment) error {
+	h := head{seq: s.first.seq + 1, prev: []byte(s.first.hash)}
+	switch {
+	case !s.begin:
+		if s.first != v.end {
+			return v.broken(v.end.seq+1, "does not follow the line before: lines were removed or inserted")
+		}
+		return nil
+	case v.checked.Lines == 0:
+		v.checked.First = h.seq
+		if s.first == (link{}) {
+			return nil
+		}
+		e, ok := beginsFile(s.head, h)
+		if !ok {
+			return v.broken(1, "does not follow the line before: lines were removed or inserted")
+		}
+		switch {
+		case !v.whole:
+		case e.Detail["former_file"] != "":
+			v.missing = s.first
+		default:
+			v.checked.Gaps = append(v.checked.Gaps, Gap{1, s.first.seq})
+		}
+		v.end = s.first
+		return nil
+	}
+	before, gap, problem := v.end.enter(s.head, h)
+	if problem != "" {
+		return v.broken(h.seq, problem)
+	}
+	if gap {
+		v.checked.Gaps = append(v.checked.Gaps, Gap{v.end.seq + 1, before.seq})
+	}
+	v.end = before
+	return nil
+}
+
+// event looks at an event of the record itself.
+func (v *verifier) event(e numbered) error {
+	switch e.event.Reason {
+	case reasonCheckpoint:
+		v.checked.Checkpoints++
+		if v.trust.Keys != nil {
+			if problem := checkSignature(e.event, e.before, v.trust.Keys); problem != "" {
+				return v.broken(e.before.seq+1, problem)
+			}
+		}
+		v.checked.Signed = e.before.seq
+	case reasonExpired:
+		if fmt.Sprint(v.missing.seq) == e.event.Detail["last"] && v.missing.hash == e.event.Detail["last_hash"] {
+			v.missing = link{}
+		}
+	}
+	return nil
+}
+
+// finish demands what only the whole record can tell.
+func (v *verifier) finish() error {
+	mark := v.trust.Mark
+	switch {
+	case v.missing != link{}:
+		return fmt.Errorf("%w: the lines before line %d are missing, and it is not recorded that their file was deleted", ErrBroken, v.checked.First)
+	case mark.Line > v.end.seq:
+		return fmt.Errorf("%w: it ends with line %d, but line %d was on the disk: its end was cut off", ErrBroken, v.end.seq, mark.Line)
+	case mark.Line >= v.checked.First && mark.Line > 0 && !v.marked: // otherwise its file was deleted since
+		return fmt.Errorf("%w: line %d is not the one that was on the disk: the record was replaced or written again", ErrBroken, mark.Line)
+	case v.trust.Signed && v.checked.Checkpoints == 0:
+		return fmt.Errorf("%w: no line is signed", ErrBroken)
+	}
+	return nil
+}
