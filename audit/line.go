@@ -107,3 +107,11 @@ func formProblem(text []byte) string {
 	}
 	return "was changed: it is not in the form in which lines are written"
 }
+
+// kindEnd is where the kind of an event ends in its line, at the latest: before it are the number and the time.
+const kindEnd = 128
+
+// isKind reports whether a line is of a kind. Text in a line cannot be taken for it, since its quotation marks are escaped.
+func isKind(line []byte, kind Kind) bool {
+	return bytes.Contains(line[:min(len(line), kindEnd)], []byte(`,"kind":"`+kind+`"`))
+}

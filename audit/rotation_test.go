@@ -289,7 +289,9 @@ func TestVerify_FindsWhatIsMissing(t *testing.T) {
 		"last_line_removed":   {func(r record) { change(r.path, func(l [][]byte) [][]byte { return l[:len(l)-2] }) }, "its end was cut off", "was cut off, or the file was replaced"},
 		"last_line_torn":      {func(r record) { change(r.path, func(l [][]byte) [][]byte { l[len(l)-2] = l[len(l)-2][:50]; return l }) }, "has no hash", "was cut off, or the file was replaced"},
 		"line_changed": {func(r record) {
-			change(r.closed[1], func(l [][]byte) [][]byte { return bytes.SplitAfter(bytes.Replace(bytes.Join(l, nil), []byte("bob"), []byte("eve"), 1), []byte("\n")) })
+			change(r.closed[1], func(l [][]byte) [][]byte {
+				return bytes.SplitAfter(bytes.Replace(bytes.Join(l, nil), []byte("bob"), []byte("eve"), 1), []byte("\n"))
+			})
 		}, "was changed: its hash does not match", ""},
 		"line_removed":        {func(r record) { change(r.closed[1], func(l [][]byte) [][]byte { return append(l[:1:1], l[2:]...) }) }, "does not follow the line before", ""},
 		"end_of_file_removed": {func(r record) { change(r.closed[1], func(l [][]byte) [][]byte { return l[:len(l)-2] }) }, "are missing, and the file audit-", ""},

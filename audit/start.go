@@ -214,17 +214,29 @@ func (l *Log) readAll(r io.Reader) (good int64, err error) {
 		if !whole {
 			return nil
 		}
-		next, e, err := l.last.follow(line)
+		next, err := l.last.followHead(line)
 		if err != nil {
 			return err
 		}
 		l.last = next
-		l.noteRevision(e)
-		if e.Kind == KindAudit && e.Reason == reasonCheckpoint {
-			l.checkmark.line = next.seq
-		}
 		good += int64(len(line)) + 1
-		return nil
+		return l.note(line)
 	})
 	return good, err
+}
+
+// note keeps what a line says about the directory and the record. Lines of other kinds are not decoded: there are many.
+func (l *Log) note(line []byte) error {
+	if !isKind(line, KindSCIM) && !isKind(line, KindStore) && !isKind(line, KindAudit) {
+		return nil
+	}
+	var e Event
+	if err := json.Unmarshal(line, &e); err != nil {
+		return fmt.Errorf("%w: line %d is not JSON: %w", ErrBroken, l.last.seq, err)
+	}
+	l.noteRevision(e)
+	if e.Kind == KindAudit && e.Reason == reasonCheckpoint {
+		l.checkmark.line = l.last.seq
+	}
+	return nil
 }

@@ -127,6 +127,8 @@ func (v *verifier) file(r io.Reader) error {
 				close(stop)
 			}
 		}
+		whole := s.text[:cap(s.text)]
+		texts.Put(&whole)
 	}
 	running.Wait()
 	return errors.Join(err, v.readError(readErr, err))
@@ -142,13 +144,15 @@ func (v *verifier) readError(readErr, err error) error {
 // segmentSize is about how many bytes are checked at once.
 const segmentSize = maxLine
 
+// texts are buffers for segments: as many bytes, and an incomplete line before them.
+var texts = sync.Pool{New: func() any { text := make([]byte, maxLine+segmentSize+1); return &text }}
+
 // segments cuts the lines of r into segments, until f returns false.
 func segments(r io.Reader, f func(*segment) bool) error {
 	var rest []byte
 	for begin := true; ; begin = false {
-		text := make([]byte, len(rest)+segmentSize)
-		copy(text, rest)
-		n, err := io.ReadFull(r, text[len(rest):])
+		text := *texts.Get().(*[]byte)
+		n, err := io.ReadFull(r, text[copy(text, rest):][:segmentSize])
 		text = text[:len(rest)+n]
 		ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 		if err != nil && !ended {
@@ -161,7 +165,7 @@ func segments(r io.Reader, f func(*segment) bool) error {
 		if ended {
 			end = len(text)
 		}
-		rest = text[end:]
+		rest = bytes.Clone(text[end:]) // the text is used again once it was checked
 		s := &segment{text: text[:end], begin: begin, done: make(chan struct{})}
 		if len(s.text) > 0 && !f(s) || ended {
 			return nil
@@ -169,65 +173,52 @@ func segments(r io.Reader, f func(*segment) bool) error {
 	}
 }
 
-// auditMark is near the beginning of an event of the record itself, and auditMarkEnd where it ends at the latest.
-const (
-	auditMark    = `,"kind":"audit"`
-	auditMarkEnd = 128
-)
-
 // check follows the chain through the lines of a segment.
 func (s *segment) check() {
-	rest := s.text
-	for len(rest) > 0 && s.problem == "" {
+	var last head // of the last sound line; its parts are those of the text
+	for rest := s.text; len(rest) > 0 && s.problem == ""; {
 		line, after, whole := bytes.Cut(rest, []byte("\n"))
 		rest = after
-		switch {
-		case len(line) >= maxLine:
+		if len(line) >= maxLine {
 			s.problem = fmt.Sprintf("is longer than %d bytes", maxLine)
-		case !whole:
-			s.torn(line)
-		default:
-			s.line(line)
+			break
+		}
+		h, problem := s.follow(line, last)
+		if problem == "" && !whole {
+			problem = "does not end in a newline"
+		}
+		if s.problem = problem; problem == "" {
+			last = h
+			s.lines++
 		}
 	}
-	s.text = nil
+	s.last = link{last.seq, string(last.hash)}
 }
 
-// torn checks a last line that does not end in a newline: it is not sound in any case.
-func (s *segment) torn(line []byte) {
-	last, lines := s.last, s.lines
-	if s.line(line); s.problem == "" {
-		s.problem, s.last, s.lines = "does not end in a newline", last, lines
+// follow checks one line after the last one. It returns what is wrong with it, or "".
+func (s *segment) follow(line []byte, last head) (h head, problem string) {
+	if h, problem = checkLine(line); problem != "" {
+		return h, problem
 	}
-}
-
-// line checks one line, and sets what is wrong with it.
-func (s *segment) line(line []byte) {
-	h, problem := checkLine(line)
-	before := s.last
-	if problem == "" && s.lines == 0 {
-		before = link{h.seq - 1, string(h.prev)}
-		if s.first = before; s.begin {
-			s.head = line
+	switch {
+	case s.lines == 0:
+		s.first = link{h.seq - 1, string(h.prev)}
+		if s.begin {
+			s.head = bytes.Clone(line)
 		}
+		s.marked = s.first == link{s.mark.Line, s.mark.Hash} // a new file names a line of one that was moved elsewhere
+	case h.seq != last.seq+1 || !bytes.Equal(h.prev, last.hash):
+		return h, "does not follow the line before: lines were removed or inserted"
 	}
-	if problem == "" && (h.seq != before.seq+1 || string(h.prev) != before.hash) {
-		problem = "does not follow the line before: lines were removed or inserted"
-	}
-	if problem == "" && bytes.Contains(line[:min(len(line), auditMarkEnd)], []byte(auditMark)) {
-		n := numbered{before: before}
+	if isKind(line, KindAudit) {
+		n := numbered{before: link{h.seq - 1, string(h.prev)}}
 		if err := json.Unmarshal(line, &n.event); err != nil {
-			problem = "is not JSON: " + err.Error()
+			return h, "is not JSON: " + err.Error()
 		}
 		s.events = append(s.events, n)
 	}
-	if problem != "" {
-		s.problem = problem
-		return
-	}
-	s.marked = s.marked || h.seq == s.mark.Line && string(h.hash) == s.mark.Hash || before == link{s.mark.Line, s.mark.Hash}
-	s.last = link{h.seq, string(h.hash)}
-	s.lines++
+	s.marked = s.marked || h.seq == s.mark.Line && string(h.hash) == s.mark.Hash
+	return h, ""
 }
 
 // join continues the chain with a segment.
