@@ -53,7 +53,7 @@ type checkmark struct {
 	Checkpoints
 	line uint64 // the number of the last checkpoint
 	time time.Time
-	kept Mark
+	mark Mark // that was kept last
 }
 
 // SignCheckpoints begins to write checkpoints and to keep marks. Call it once, before any other method.
@@ -82,7 +82,7 @@ func (l *Log) checkpointIfDue() {
 	}
 }
 
-// Checkpoint signs the lines that were written, and keeps where they end.
+// Checkpoint signs the lines that were written, forces them to the disk and keeps where they end.
 func (l *Log) Checkpoint() error {
 	l.writeMu.Lock()
 	l.mu.Lock()
@@ -95,13 +95,13 @@ func (l *Log) Checkpoint() error {
 	l.mu.Unlock()
 	l.writeMu.Unlock()
 	if err == nil {
+		l.sync()
 		l.keepEnd()
 	}
 	return err
 }
 
-// writeCheckpoint writes a line that signs the one before, and forces it to the disk. No line is pending, and both locks
-// are held.
+// writeCheckpoint writes a line that signs the one before. No line is pending, and both locks are held.
 func (l *Log) writeCheckpoint() error {
 	c := &l.checkmark
 	c.time = time.Now()
@@ -148,7 +148,7 @@ func checkSignature(e Event, before link, keys map[string]ed25519.PublicKey) str
 func (l *Log) keepEnd() {
 	l.mu.Lock()
 	mark, keep := l.mark(), l.checkmark.Keep
-	if keep == nil || mark == l.checkmark.kept || mark == (Mark{}) {
+	if keep == nil || mark == l.checkmark.mark || mark == (Mark{}) {
 		l.mu.Unlock()
 		return
 	}
@@ -157,6 +157,6 @@ func (l *Log) keepEnd() {
 		return
 	}
 	l.mu.Lock()
-	l.checkmark.kept = mark
+	l.checkmark.mark = mark
 	l.mu.Unlock()
 }

@@ -39,7 +39,7 @@ func TestResume_AfterCrashInRotation(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * time.Minute)
-				before := k.kept() // the mark after a rotation may not be stored any more
+				before := k.saved() // the mark after a rotation may not be stored any more
 				decide(t, l, "ada")
 				time.Sleep(1500 * time.Millisecond)
 				stop()
@@ -156,7 +156,7 @@ func TestResume_ReadsFromTheMark(t *testing.T) {
 	if err := errors.Join(l.Append([]byte(`{"kind":"scim"}`), 7), l.Checkpoint()); err != nil {
 		t.Fatal(err)
 	}
-	mark := k.kept()
+	mark := k.saved()
 	if err := errors.Join(l.Append([]byte(`{"kind":"scim"}`), 8), l.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func (w *lived) step(s life) {
 		w.expired = true
 	case "kill": // what the kernel has stays, and a line is torn
 		w.stop()
-		mark := w.k.kept()
+		mark := w.k.saved()
 		if err := w.l.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -22,16 +22,20 @@ func (l *Log) expire() {
 		return
 	}
 	files, err := rotatedFiles(l.path)
-	if err != nil {
-		return
-	}
 	for _, f := range files {
-		if now.Sub(f.Closed) <= time.Duration(r.Keep) || l.expireFile(f) != nil {
-			return // later ones stay too, so that no file is missing between others
+		if now.Sub(f.Closed) <= time.Duration(r.Keep) {
+			break
 		}
+		if err = l.expireFile(f); err != nil {
+			break // later ones stay too, so that no file is missing between others
+		}
+	}
+	if err != nil {
+		r.tell(fmt.Errorf("deleting old files of the audit record: %w", err))
 	}
 }
 
+// expireFile deletes a file once the event that tells of it is on the disk.
 func (l *Log) expireFile(file File) error {
 	f, err := os.Open(file.Path)
 	if err != nil {

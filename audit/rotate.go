@@ -84,11 +84,14 @@ func (l *Log) beginAtPath() error {
 // one of the former and, if it is known, where the former is. An error means that the former cannot be written; the
 // position is zero if the next one cannot be. Both locks are held.
 func (l *Log) beginFile(f *os.File, former string) (begun position, err error) {
-	if err := errors.Join(l.flush(), l.writeCheckpoint()); err != nil {
+	if err := errors.Join(l.flush(), l.writeCheckpoint(), l.file.Sync()); err != nil {
 		return position{}, err
 	}
+	l.synced, l.change = l.written, l.revision
 	line, end := l.last.append(nil, rotatedEvent(l.last, l.revision, former))
-	if _, err := f.Write(line); err != nil || f.Sync() != nil {
+	_, err = f.Write(line)
+	if err = errors.Join(err, f.Sync()); err != nil {
+		l.rotation.problem = err
 		return position{}, nil
 	}
 	return position{int64(len(line)), end}, nil
@@ -119,8 +122,10 @@ func (l *Log) goOnIn(f *os.File, begun position) {
 // rotation says when the log begins a new file, and how long it keeps the former ones.
 type rotation struct {
 	Rotation
-	retry   time.Time // no attempt is made before; after one that failed
-	expired time.Time // when files were last looked at
+	tell    func(error) // of a file that cannot be closed or deleted
+	problem error       // why a rotation failed
+	retry   time.Time   // no attempt is made before; after one that failed
+	expired time.Time   // when files were last looked at
 }
 
 // The log waits for so long after a rotation that failed, and looks so often for files to delete.
@@ -132,11 +137,12 @@ const (
 // ageParts is into how many files the time is cut, at least, for which files are kept.
 const ageParts = 10
 
-// Rotate sets when [Log.Run] begins a new file, and which it deletes. Call it once, before any other method.
-func (l *Log) Rotate(r Rotation) {
+// Rotate sets when [Log.Run] begins a new file, and which it deletes. If that fails, it calls tell and tries again later.
+// Call it once, before any other method.
+func (l *Log) Rotate(r Rotation, tell func(error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rotation.Rotation = r
+	l.rotation.Rotation, l.rotation.tell = r, tell
 }
 
 // due reports whether the file is too large or too old; mu is held.
@@ -166,13 +172,17 @@ func (l *Log) rotateIfDue() {
 	if err != nil {
 		l.failure = fmt.Errorf("%w: %s: %w", ErrUnwritable, l.path, err)
 	}
+	r := l.rotation
 	if !rotated {
-		l.rotation.retry = time.Now().Add(rotateAgain)
+		l.rotation.retry, l.rotation.problem = time.Now().Add(rotateAgain), nil
 	}
 	l.mu.Unlock()
 	l.writeMu.Unlock()
-	if rotated {
+	switch {
+	case rotated:
 		l.keepEnd()
+	case r.problem != nil:
+		r.tell(fmt.Errorf("beginning a new file of the audit record: %w; %s goes on", r.problem, l.path))
 	}
 }
 
@@ -184,29 +194,34 @@ const newSuffix = ".new"
 func (l *Log) rotate() (rotated bool, err error) {
 	next, former := l.path+newSuffix, rotatedPath(l.path, l.begin.line, time.Now())
 	if _, err := os.Lstat(former); !errors.Is(err, fs.ErrNotExist) {
-		return false, nil // the name is that of this second
+		l.rotation.problem = fmt.Errorf("there is a file %s already", former)
+		return false, nil
 	}
 	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 	if err != nil {
+		l.rotation.problem = err
 		return false, nil
 	}
 	begun, err := l.prepare(f, filepath.Base(former))
-	if err == nil && begun.offset > 0 && swap(l.path, former, next) == nil {
-		_ = l.file.Truncate(l.written.offset) // gives back the blocks that are allocated behind the end
-		l.goOnIn(f, begun)
-		if l.space.reserve > 0 {
-			l.space.allocated = l.space.reserve + growth
+	if err == nil && begun.offset > 0 {
+		if l.rotation.problem = swap(l.path, former, next); l.rotation.problem == nil {
+			_ = l.file.Truncate(l.written.offset) // gives back the blocks that are allocated behind the end
+			l.goOnIn(f, begun)
+			if l.space.reserve > 0 {
+				l.space.allocated = l.space.reserve + growth
+			}
+			return true, nil
 		}
-		return true, nil
 	}
 	_, _ = f.Close(), os.Remove(next)
 	return false, err
 }
 
-// prepare gives the next file its reserve and its first line. The position is zero if there is no space.
+// prepare gives the next file its reserve and its first line. The position is zero if it cannot.
 func (l *Log) prepare(f *os.File, former string) (position, error) {
 	if l.space.reserve > 0 {
 		if err := disk.Keep(f, 0, l.space.reserve+growth); disk.IsFull(err) {
+			l.rotation.problem = err
 			return position{}, nil
 		}
 	}
@@ -232,22 +247,18 @@ func syncFolder(path string) {
 	}
 }
 
-// flush writes the lines that wait, and forces the file to the disk. Both locks are held.
+// flush writes the lines that wait. Both locks are held.
 func (l *Log) flush() error {
 	b := l.pending
 	l.pending = &batch{}
-	b.done = true
+	if b.done = true; b.count == 0 {
+		return nil
+	}
 	if _, b.err = l.file.Write(b.lines); b.err != nil {
 		l.refuse(b.count)
 		return b.err
 	}
-	if b.count > 0 {
-		l.written = position{l.written.offset + int64(len(b.lines)), b.end}
-		l.noteRevision(b.change)
-	}
-	if err := l.file.Sync(); err != nil {
-		return err
-	}
-	l.synced, l.change = l.written, l.revision
+	l.written = position{l.written.offset + int64(len(b.lines)), b.end}
+	l.noteRevision(b.change)
 	return nil
 }

@@ -44,7 +44,7 @@ func (k *keeper) checkpoints() audit.Checkpoints {
 	}}
 }
 
-func (k *keeper) kept() audit.Mark {
+func (k *keeper) saved() audit.Mark {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.mark
@@ -55,17 +55,17 @@ func (k *keeper) keys() map[string]ed25519.PublicKey {
 }
 
 // trust is what an installation knows of its record.
-func (k *keeper) trust() audit.Trust { return audit.Trust{Keys: k.keys(), Mark: k.kept()} }
+func (k *keeper) trust() audit.Trust { return audit.Trust{Keys: k.keys(), Mark: k.saved()} }
 
 // resume opens the record as a server does.
 func (k *keeper) resume(t testing.TB, path string, r audit.Rotation) *audit.Log {
 	t.Helper()
-	l, err := audit.Resume(path, k.kept())
+	l, err := audit.Resume(path, k.saved())
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Reserve(256 << 10)
-	l.Rotate(r)
+	l.Rotate(r, func(err error) { t.Log(err) })
 	l.SignCheckpoints(k.checkpoints())
 	return l
 }
@@ -316,7 +316,7 @@ func TestVerify_FindsWhatIsMissing(t *testing.T) {
 				if !errors.Is(err, audit.ErrBroken) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("verify gives %v, want %q", err, c.want)
 				}
-				l, err := audit.Resume(path, k.kept())
+				l, err := audit.Resume(path, k.saved())
 				switch {
 				case c.resume == "" && err != nil, c.resume != "" && (err == nil || !strings.Contains(err.Error(), c.resume)):
 					t.Errorf("a start gives %v, want %q", err, c.resume)
@@ -348,7 +348,7 @@ func TestVerify_ChecksSignatures(t *testing.T) {
 			t.Errorf("an unknown key gives %v", err)
 		}
 		again := rotatedRecord(t, new(keeper{private: other.private}), audit.Rotation{})
-		if _, err := verify(t, again, audit.Trust{Mark: k.kept()}); !errors.Is(err, audit.ErrBroken) {
+		if _, err := verify(t, again, audit.Trust{Mark: k.saved()}); !errors.Is(err, audit.ErrBroken) {
 			t.Errorf("a record that was written again gives %v", err)
 		}
 		unsigned := filepath.Join(t.TempDir(), "audit.jsonl")

@@ -57,7 +57,7 @@ func (l *Log) resume(mark Mark) error {
 		return err
 	}
 	l.synced, l.change = l.written, l.revision
-	l.checkmark.kept = mark
+	l.checkmark.mark = mark
 	if l.begin.line == 0 {
 		l.begin = beginning{1, time.Now()}
 	}

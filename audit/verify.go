@@ -47,7 +47,8 @@ func (r *Record) Verify(trust Trust) (Checked, error) {
 			return v.checked, v.wrap(err)
 		}
 	}
-	return v.checked, v.wrap(v.finish())
+	err := v.wrap(v.finish())
+	return v.checked, err
 }
 
 func (v *verifier) wrap(err error) error {
@@ -66,7 +67,8 @@ type verifier struct {
 	end     link
 	checked Checked
 	marked  bool // the line of trust.Mark was found
-	missing link // the last line of a file that must have been deleted; zero if none
+	missing link // the last line before the record begins, if it is not recorded that it was deleted
+	ours    bool // its file had a name of ours
 }
 
 // segment is some consecutive lines of a file. They are checked without what is before them.
@@ -272,12 +274,8 @@ func (v *verifier) enter(s *segment) error {
 		if !ok {
 			return v.broken(1, "does not follow the line before: lines were removed or inserted")
 		}
-		switch {
-		case !v.whole:
-		case e.Detail["former_file"] != "":
-			v.missing = s.first
-		default:
-			v.checked.Gaps = append(v.checked.Gaps, Gap{1, s.first.seq})
+		if v.whole {
+			v.missing, v.ours = s.first, e.Detail["former_file"] != ""
 		}
 		v.end = s.first
 		return nil
@@ -315,8 +313,11 @@ func (v *verifier) event(e numbered) error {
 // finish demands what only the whole record can tell.
 func (v *verifier) finish() error {
 	mark := v.trust.Mark
+	if v.missing != (link{}) && !v.ours {
+		v.checked.Gaps = append([]Gap{{1, v.missing.seq}}, v.checked.Gaps...)
+	}
 	switch {
-	case v.missing != link{}:
+	case v.missing != link{} && v.ours:
 		return fmt.Errorf("%w: the lines before line %d are missing, and it is not recorded that their file was deleted", ErrBroken, v.checked.First)
 	case mark.Line > v.end.seq:
 		return fmt.Errorf("%w: it ends with line %d, but line %d was on the disk: its end was cut off", ErrBroken, v.end.seq, mark.Line)

@@ -28,7 +28,7 @@ func BenchmarkYear(b *testing.B) {
 	}
 	b.Run("start", func(b *testing.B) {
 		for b.Loop() {
-			l, err := audit.Resume(path, k.kept())
+			l, err := audit.Resume(path, k.saved())
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -102,7 +102,7 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
 	c.record.Reserve(int64(file.Audit.Reserve))
-	c.record.Rotate(file.Audit.Rotate)
+	c.record.Rotate(file.Audit.Rotate, func(err error) { c.log.Error("the files of the audit record are not as they should be", "err", err) })
 	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
 		return err
 	}
