@@ -142,32 +142,5 @@ func eachLine(r io.Reader, f func(line []byte, whole bool) error) error {
 // Read checks a record and calls f with the event of each line. It returns the number of lines before the first one that
 // does not continue the chain; its error is [ErrBroken] then. It ends with the first error of f.
 func Read(r io.Reader, f func(Event) error) (n int, err error) {
-	var last link
-	return last.read(r, f)
-}
-
-// read is Read of a file that comes after the line at l, which becomes its last line.
-func (l *link) read(r io.Reader, f func(Event) error) (n int, err error) {
-	entered := *l == link{}
-	err = eachLine(r, func(line []byte, whole bool) error {
-		if h, ok := parseHead(line); ok && !entered {
-			before, _, problem := l.enter(line, h)
-			if problem != "" {
-				return fmt.Errorf("%w: line %d %s", ErrBroken, h.seq, problem)
-			}
-			*l = before
-		}
-		entered = true
-		next, event, err := l.follow(line)
-		if err == nil && !whole {
-			err = fmt.Errorf("%w: line %d does not end in a newline", ErrBroken, l.seq+1)
-		}
-		if err != nil {
-			return err
-		}
-		*l = next
-		n++
-		return f(event)
-	})
-	return n, err
+	return ReadLines(r, func(l Line, _ []byte) error { return f(l.Event) })
 }

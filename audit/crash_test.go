@@ -188,10 +188,7 @@ func TestLog_SurvivesRotationsKillsAndDeletions(t *testing.T) {
 	})
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(step, 1, 40).Draw(rt, "steps")
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
+		dir := t.TempDir()
 		synctest.Test(t, func(t *testing.T) {
 			w := &lived{t: t, k: newKeeper(t), path: filepath.Join(dir, "audit.jsonl")}
 			w.start()

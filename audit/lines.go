@@ -25,18 +25,32 @@ func ParseLine(text []byte) (l Line, err error) {
 // ReadLines is [Read] that calls f with each line and its text, which is valid until f returns.
 func ReadLines(r io.Reader, f func(l Line, text []byte) error) (n int, err error) {
 	var last link
+	return last.readLines(r, f)
+}
+
+// readLines is ReadLines of a file that comes after the line at l, which becomes its last line.
+func (l *link) readLines(r io.Reader, f func(l Line, text []byte) error) (n int, err error) {
+	entered := *l == link{}
 	err = eachLine(r, func(text []byte, whole bool) error {
-		next, event, err := last.follow(text)
+		if h, ok := parseHead(text); ok && !entered {
+			before, _, problem := l.enter(text, h)
+			if problem != "" {
+				return fmt.Errorf("%w: line %d %s", ErrBroken, h.seq, problem)
+			}
+			*l = before
+		}
+		entered = true
+		next, event, err := l.follow(text)
 		if err == nil && !whole {
-			err = fmt.Errorf("%w: line %d does not end in a newline", ErrBroken, n+1)
+			err = fmt.Errorf("%w: line %d does not end in a newline", ErrBroken, l.seq+1)
 		}
 		if err != nil {
 			return err
 		}
-		l := Line{Seq: next.seq, Event: event, Prev: last.hash, Hash: next.hash}
-		last = next
+		line := Line{Seq: next.seq, Event: event, Prev: l.hash, Hash: next.hash}
+		*l = next
 		n++
-		return f(l, text)
+		return f(line, text)
 	})
 	return n, err
 }

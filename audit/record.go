@@ -133,7 +133,7 @@ func (s source) during(f func(io.Reader) error) error {
 		}
 		defer file.Close()
 	}
-	size, err := wholeSize(file)
+	size, err := WholeSize(file)
 	if err != nil {
 		return err
 	}
@@ -146,6 +146,11 @@ func (s source) during(f func(io.Reader) error) error {
 // Read checks the record and calls f with every event, in their order, or only with those in files that have events since
 // a time. It returns when the record begins.
 func (r *Record) Read(since time.Time, f func(Event) error) (begins time.Time, err error) {
+	return r.ReadLines(since, func(l Line, _ []byte) error { return f(l.Event) })
+}
+
+// ReadLines is Read that calls f with each line and its text, which is valid until f returns.
+func (r *Record) ReadLines(since time.Time, f func(l Line, text []byte) error) (begins time.Time, err error) {
 	var end link
 	for i, s := range r.files {
 		if begins.IsZero() {
@@ -153,7 +158,7 @@ func (r *Record) Read(since time.Time, f func(Event) error) (begins time.Time, e
 				return begins, err
 			}
 		}
-		if i < len(r.files)-1 && !s.Closed.IsZero() && s.Closed.Before(since) {
+		if i < len(r.files)-1 && !s.Closed.IsZero() && s.Closed.Add(time.Second).Before(since) { // the name has whole seconds
 			continue
 		}
 		if err := s.readAfter(&end, f); err != nil {
@@ -177,9 +182,9 @@ func (s source) begins() (begins time.Time, err error) {
 }
 
 // readAfter reads a file that continues the line at end, which becomes its last. With the zero link any line may be first.
-func (s source) readAfter(end *link, f func(Event) error) error {
+func (s source) readAfter(end *link, f func(l Line, text []byte) error) error {
 	return s.during(func(text io.Reader) error {
-		n, err := end.read(text, f)
+		n, err := end.readLines(text, f)
 		if errors.Is(err, ErrBroken) {
 			return &FileError{s.Path, n, err}
 		}
@@ -192,9 +197,9 @@ const (
 	lineInterval = 5 * time.Millisecond
 )
 
-// wholeSize returns the size of a file that may be growing, up to the end of a line. If the end of the last line does
+// WholeSize returns the size of a file that may be growing, up to the end of a line. If the end of the last line does
 // not come, it is the size of the file.
-func wholeSize(f *os.File) (int64, error) {
+func WholeSize(f *os.File) (int64, error) {
 	for deadline := time.Now().Add(lineTimeout); ; time.Sleep(lineInterval) {
 		info, err := f.Stat()
 		switch {

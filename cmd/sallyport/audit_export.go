@@ -30,12 +30,13 @@ func auditExportCommand() *cobra.Command {
 			if err := filter.prepare(cmd); err != nil {
 				return err
 			}
-			files, err := recordFiles(cmd, args)
+			record, err := findRecord(cmd, args)
 			if err != nil {
 				return err
 			}
+			defer record.Close()
 			out := bufio.NewWriter(cmd.OutOrStdout())
-			err = exportRecord(files, &filter, newLineWriter(out, format.value, isTerminal(cmd.OutOrStdout())))
+			err = exportRecord(record, &filter, newLineWriter(out, format.value, isTerminal(cmd.OutOrStdout())))
 			return errors.Join(err, out.Flush())
 		},
 	}
@@ -46,51 +47,42 @@ func auditExportCommand() *cobra.Command {
 	return c
 }
 
-// recordFiles returns the files that a command is about, the oldest first.
-func recordFiles(cmd *cobra.Command, args []string) ([]string, error) {
+// findRecord opens the files that a command is about, or those of this installation.
+func findRecord(cmd *cobra.Command, args []string) (*audit.Record, error) {
 	if len(args) > 0 {
-		return args, nil
+		return audit.OpenFiles(args)
 	}
-	path, err := auditPath(cmd, nil)
+	path, err := findInstallation(configPath(cmd)).auditFile()
 	if err != nil {
 		return nil, err
 	}
-	return []string{path}, nil
+	return audit.OpenRecord(path)
 }
 
-// exportRecord writes the lines of files that filter selects.
-func exportRecord(files []string, filter *recordFilter, to lineWriter) error {
+// recordFiles returns the files that a command is about, the oldest first.
+func recordFiles(cmd *cobra.Command, args []string) ([]string, error) {
+	record, err := findRecord(cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	return record.Paths(), record.Close()
+}
+
+// exportRecord writes the lines of a record that filter selects.
+func exportRecord(record *audit.Record, filter *recordFilter, to lineWriter) error {
 	if err := to.begin(); err != nil {
 		return err
 	}
-	for _, path := range files {
-		if err := exportFile(path, filter, to); err != nil {
-			return errors.Join(err, to.end())
-		}
-	}
-	return to.end()
-}
-
-func exportFile(path string, filter *recordFilter, to lineWriter) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	size, err := wholeSize(f)
-	if err != nil {
-		return err
-	}
-	n, err := audit.ReadLines(io.LimitReader(f, size), func(l audit.Line, text []byte) error {
+	_, err := record.ReadLines(filter.since.at, func(l audit.Line, text []byte) error {
 		if !filter.matches(&l.Event) {
 			return nil
 		}
 		return to.line(&l, text)
 	})
-	if errors.Is(err, audit.ErrBroken) {
-		return fmt.Errorf("%w: %s is not sound after %d sound lines, and the export ends there: %w", errDenied, path, n, err)
+	if unsound := (*audit.FileError)(nil); errors.As(err, &unsound) {
+		err = fmt.Errorf("%w: %s is not sound after %d sound lines, and the export ends there: %w", errDenied, unsound.Path, unsound.Lines, unsound.Err)
 	}
-	return err
+	return errors.Join(err, to.end())
 }
 
 // lineWriter writes lines of the record in a format.

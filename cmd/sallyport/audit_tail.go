@@ -281,7 +281,7 @@ func tailStart(files []string, filter *recordFilter, lines int) (begin int, offs
 		if err != nil {
 			return 0, 0, err
 		}
-		size, err := wholeSize(f)
+		size, err := audit.WholeSize(f)
 		if i == len(files)-1 {
 			begin, offset = i, size
 		}

@@ -188,7 +188,7 @@ func TestAuditTail_CannotDriveTerminal(t *testing.T) {
 	})
 	for _, format := range []string{"jsonl", "json", "csv"} {
 		show("export "+format, func(out io.Writer) error {
-			return exportRecord([]string{path}, new(recordFilter), newLineWriter(out, format, true))
+			return exportPath(path, new(recordFilter), newLineWriter(out, format, true))
 		})
 	}
 	for i, line := range slices.Collect(strings.Lines(lines)) {
@@ -211,7 +211,7 @@ func TestAuditExport_KeepsEveryByte(t *testing.T) {
 	}
 	export := func(format string) string {
 		var out bytes.Buffer
-		if err := exportRecord([]string{path}, new(recordFilter), newLineWriter(&out, format, false)); err != nil {
+		if err := exportPath(path, new(recordFilter), newLineWriter(&out, format, false)); err != nil {
 			t.Fatal(err)
 		}
 		return out.String()
@@ -235,7 +235,7 @@ func TestAuditExport_KeepsEveryByte(t *testing.T) {
 		}
 	}
 	var none bytes.Buffer
-	if err := exportRecord([]string{path}, &recordFilter{routes: []string{"none"}}, newLineWriter(&none, "json", false)); err != nil || json.Unmarshal(none.Bytes(), &all) != nil || len(all) != 0 {
+	if err := exportPath(path, &recordFilter{routes: []string{"none"}}, newLineWriter(&none, "json", false)); err != nil || json.Unmarshal(none.Bytes(), &all) != nil || len(all) != 0 {
 		t.Errorf("nothing as json: %v %q", err, none.String())
 	}
 }
@@ -317,4 +317,14 @@ func TestBoundValue_Set(t *testing.T) {
 			}
 		}
 	}
+}
+
+// exportPath exports one file.
+func exportPath(path string, filter *recordFilter, to lineWriter) error {
+	record, err := audit.OpenFiles([]string{path})
+	if err != nil {
+		return err
+	}
+	defer record.Close()
+	return exportRecord(record, filter, to)
 }
