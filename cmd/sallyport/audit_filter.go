@@ -46,6 +46,11 @@ func kindNames() (names []string) {
 
 // prepare checks the flags and finds out who the user is.
 func (f *recordFilter) prepare(cmd *cobra.Command) (err error) {
+	for name, values := range map[string][]string{"kind": f.kinds, "route": f.routes, "reason": f.reasons, "user": {f.user}} {
+		if cmd.Flags().Changed(name) && strings.Join(values, "") == "" { // as of a variable of the shell that is not set
+			return fmt.Errorf("--%s is empty, which would select everything; leave it out if that is meant", name)
+		}
+	}
 	for _, kind := range f.kinds {
 		if !slices.Contains(kindNames(), kind) {
 			return fmt.Errorf("no events are of the kind %q; the kinds are %s", kind, strings.Join(kindNames(), ", "))
