@@ -55,6 +55,33 @@ async function ticks(page) {
   await page.waitForFunction(before => document.getElementById('clock').textContent !== before, shown);
 }
 
+let shortly; // a clock that somebody may watch for a minute, and until when
+
+test('request: gives access for a minute', {timeout: 60_000}, async () => {
+  const [asker, approver] = [await browser.newContext(), await browser.newContext()];
+  const clock = await open(asker, 'Open the clock');
+  await pick(clock, 'Katherine Johnson');
+  await clock.getByLabel('Why do you need it?').fill('A look at the time.');
+  await clock.getByRole('button', {name: 'Request access'}).click();
+  const request = await clock.getByRole('link', {name: 'See your request'}).getAttribute('href');
+
+  const page = await approver.newPage();
+  await page.goto(request);
+  await pick(page, 'Grace Hopper');
+  await page.getByLabel('For how long?').evaluate(field => field.options[field.selectedIndex].value = '1m');
+  await page.getByRole('button', {name: 'Approve'}).click();
+  const end = Date.now() + 60_000;
+  await page.getByText('1 minute left').waitFor();
+  await approver.close();
+
+  await clock.getByRole('link', {name: 'Back to what you asked for'}).click();
+  await ticks(clock);
+  const stopped = clock.evaluate(() => new Promise(done => new MutationObserver(() => {
+    if (document.getElementById('dash').dataset.state === 'stopped') done(Date.now());
+  }).observe(document.getElementById('dash'), {attributes: true})));
+  shortly = {asker, clock, end, stopped};
+});
+
 test('offboard: stops the clock; restore: allows a new login', {timeout: 90_000}, async t => {
   const context = await newPerson(t);
   const clock = await open(context, 'Open the clock');
@@ -228,4 +255,11 @@ test('pages: have a heading, and one picture of a person', {timeout: 60_000}, as
   assert.equal(await background(tenant.locator(`[data-person="${ada}"] .face`)), await background(button.locator('.face')));
   await button.click();
   await clock.getByRole('heading', {level: 1, name: 'Clock'}).waitFor();
+});
+
+// It comes last, so that most of the minute is over.
+test('request: access ends by itself, and stops the clock', {timeout: 120_000}, async t => {
+  t.diagnostic(`the clock stopped ${await shortly.stopped - shortly.end} ms after a minute`);
+  assert.equal((await shortly.clock.reload()).status(), 403);
+  await shortly.asker.close();
 });
