@@ -55,33 +55,6 @@ async function ticks(page) {
   await page.waitForFunction(before => document.getElementById('clock').textContent !== before, shown);
 }
 
-let shortly; // a clock that somebody may watch for a minute, and until when
-
-test('request: gives access for a minute', {timeout: 60_000}, async () => {
-  const [asker, approver] = [await browser.newContext(), await browser.newContext()];
-  const clock = await open(asker, 'Open the clock');
-  await pick(clock, 'Katherine Johnson');
-  await clock.getByLabel('Why do you need it?').fill('A look at the time.');
-  await clock.getByRole('button', {name: 'Request access'}).click();
-  const request = await clock.getByRole('link', {name: 'See your request'}).getAttribute('href');
-
-  const page = await approver.newPage();
-  await page.goto(request);
-  await pick(page, 'Grace Hopper');
-  await page.getByLabel('For how long?').evaluate(field => field.options[field.selectedIndex].value = '1m');
-  await page.getByRole('button', {name: 'Approve'}).click();
-  const end = Date.now() + 60_000;
-  await page.getByText('1 minute left').waitFor();
-  await approver.close();
-
-  await clock.getByRole('link', {name: 'Back to what you asked for'}).click();
-  await ticks(clock);
-  const stopped = clock.evaluate(() => new Promise(done => new MutationObserver(() => {
-    if (document.getElementById('dash').dataset.state === 'stopped') done(Date.now());
-  }).observe(document.getElementById('dash'), {attributes: true})));
-  shortly = {asker, clock, end, stopped};
-});
-
 test('offboard: stops the clock; restore: allows a new login', {timeout: 90_000}, async t => {
   const context = await newPerson(t);
   const clock = await open(context, 'Open the clock');
@@ -141,6 +114,33 @@ test('move: stops the clock and shows the reason', {timeout: 60_000}, async t =>
   await tenant.getByLabel('Move Grace Hopper to another team').selectOption('Operations');
   while ((await clock.goto(clock.url())).status() !== 200); // until the push has taken effect
   await ticks(clock);
+});
+
+let shortly; // a clock that somebody may watch for a minute, and until when
+
+test('request: gives access for a minute', {timeout: 60_000}, async () => {
+  const [asker, approver] = [await browser.newContext(), await browser.newContext()];
+  const clock = await open(asker, 'Open the clock');
+  await pick(clock, 'Katherine Johnson');
+  await clock.getByLabel('Why do you need it?').fill('A look at the time.');
+  await clock.getByRole('button', {name: 'Request access'}).click();
+  const request = await clock.getByRole('link', {name: 'See your request'}).getAttribute('href');
+
+  const page = await approver.newPage();
+  await page.goto(request);
+  await pick(page, 'Grace Hopper');
+  await page.getByLabel('For how long?').evaluate(field => field.options[field.selectedIndex].value = '1m');
+  await page.getByRole('button', {name: 'Approve'}).click();
+  const end = Date.now() + 60_000;
+  await page.getByText('1 minute left').waitFor();
+  await approver.close();
+
+  await clock.getByRole('link', {name: 'Back to what you asked for'}).click();
+  await ticks(clock);
+  const stopped = clock.evaluate(() => new Promise(done => new MutationObserver(() => {
+    if (document.getElementById('dash').dataset.state === 'stopped') done(Date.now());
+  }).observe(document.getElementById('dash'), {attributes: true})));
+  shortly = {asker, clock, end, stopped};
 });
 
 test('deny: a member of another team sees who they are signed in as', {timeout: 60_000}, async t => {
