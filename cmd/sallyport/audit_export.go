@@ -59,15 +59,6 @@ func findRecord(cmd *cobra.Command, args []string) (*audit.Record, error) {
 	return audit.OpenRecord(path)
 }
 
-// recordFiles returns the files that a command is about, the oldest first.
-func recordFiles(cmd *cobra.Command, args []string) ([]string, error) {
-	record, err := findRecord(cmd, args)
-	if err != nil {
-		return nil, err
-	}
-	return record.Paths(), record.Close()
-}
-
 // exportRecord writes the lines of a record that filter selects.
 func exportRecord(record *audit.Record, filter *recordFilter, to lineWriter) error {
 	if err := to.begin(); err != nil {

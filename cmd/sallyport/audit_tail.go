@@ -40,7 +40,7 @@ func auditTailCommand() *cobra.Command {
 			if err := filter.prepare(cmd); err != nil {
 				return err
 			}
-			files, err := recordFiles(cmd, args)
+			files, path, err := tailFiles(cmd, args, follow)
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,7 @@ func auditTailCommand() *cobra.Command {
 				lines = -1
 			}
 			t := &recordTail{filter: &filter, json: format.value == "jsonl", out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr()}
-			return t.run(cmd.Context(), files, lines, follow)
+			return t.run(cmd.Context(), files, path, lines, follow)
 		},
 	}
 	filter.addFlags(c)
@@ -57,6 +57,26 @@ func auditTailCommand() *cobra.Command {
 	_ = c.RegisterFlagCompletionFunc("lines", cobra.NoFileCompletions)
 	format.addFlag(c)
 	return c
+}
+
+// tailFiles returns the files to begin with, the oldest first, and the path at which the record goes on; "" if one file
+// alone is meant.
+func tailFiles(cmd *cobra.Command, args []string, follow bool) (files []string, path string, err error) {
+	if len(args) == 1 {
+		if follow {
+			path = args[0]
+		}
+		return args, path, nil
+	}
+	path, err = findInstallation(configPath(cmd)).auditFile()
+	if err != nil {
+		return nil, "", err
+	}
+	record, err := audit.OpenRecord(path)
+	if err != nil {
+		return nil, "", err
+	}
+	return record.Paths(), path, record.Close()
 }
 
 // recordTail prints lines of the record as they come.
@@ -70,37 +90,48 @@ type recordTail struct {
 	last audit.Line // the line before; the zero value if it is not known
 }
 
-// run prints the last lines of files, or all since the time of the filter if lines is negative. With follow, it goes on
-// with what is written to the last of the files, until ctx ends.
-func (t *recordTail) run(ctx context.Context, files []string, lines int, follow bool) error {
+// run prints the last lines of files, or all since the time of the filter if lines is negative, and of the files that come
+// after them in the record at path. With follow, it goes on with what is written there, until ctx ends. Without a path,
+// the only file is read to its end.
+func (t *recordTail) run(ctx context.Context, files []string, path string, lines int, follow bool) error {
 	begin, offset, err := tailStart(files, t.filter, lines)
 	if err != nil {
 		return err
 	}
-	defer func() { t.close() }()
-	for _, path := range files[begin:] {
-		if err := t.open(path, offset); err != nil {
-			return err
-		}
-		if offset = 0; path == files[len(files)-1] && follow {
-			return t.follow(ctx, path)
-		}
-		if err := t.read(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *recordTail) open(path string, offset int64) error {
-	f, err := os.Open(path)
+	f, err := os.Open(files[begin])
 	if err != nil {
 		return err
 	}
-	t.close()
-	t.file, t.rest = f, nil
-	_, err = f.Seek(offset, io.SeekStart)
-	return err
+	t.file = f
+	defer func() { t.close() }()
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return err
+	}
+	for {
+		if err := t.read(); err != nil || path == "" {
+			return err
+		}
+		next, err := t.next(path)
+		if err != nil {
+			return err
+		}
+		if next != nil {
+			err := t.read() // what was written before the other file began
+			t.close()
+			if t.file, t.rest = next, nil; err != nil {
+				return err
+			}
+			continue
+		}
+		if !follow {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(followEvery):
+		}
+	}
 }
 
 func (t *recordTail) close() {
@@ -112,57 +143,75 @@ func (t *recordTail) close() {
 // followEvery is how often the file is read again.
 const followEvery = 200 * time.Millisecond
 
-// follow prints what is written to the file at path, and then to the one that takes its place.
-func (t *recordTail) follow(ctx context.Context, path string) error {
-	for {
-		if err := t.read(); err != nil {
-			return err
-		}
-		replaced, err := t.replaced(path)
-		if err != nil {
-			return err
-		}
-		if replaced {
-			if err := t.read(); err != nil { // what was written before the other file began
-				return err
-			}
-			if err := t.open(path, 0); err == nil {
-				continue
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(followEvery):
-		}
-	}
-}
-
-// replaced reports whether there is a line in another file at path, or in the same file, which was emptied.
-func (t *recordTail) replaced(path string) (bool, error) {
-	there, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // the server begins a new one in a moment
-	}
-	if err != nil {
-		return false, err
-	}
+// next opens the file that comes after the one that was read, if it has a line; nil if there is none yet.
+func (t *recordTail) next(path string) (*os.File, error) {
 	here, err := t.file.Stat()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if !os.SameFile(here, there) {
-		return there.Size() > 0, nil
+	there, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil // the server begins a new one in a moment
+	case err != nil:
+		return nil, err
+	case os.SameFile(here, there):
+		return t.again(path, there.Size())
+	case there.Size() == 0:
+		return nil, nil
 	}
+	const attempts = 5 // the files may be renamed meanwhile
+	for range attempts {
+		name, err := fileAfter(path, here)
+		if err != nil {
+			return nil, err
+		}
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		opened, err := f.Stat()
+		if still, failed := fileAfter(path, here); err == nil && failed == nil {
+			if info, err := os.Stat(still); err == nil && os.SameFile(info, opened) {
+				return f, nil
+			}
+		}
+		_ = f.Close()
+	}
+	return nil, nil
+}
+
+// fileAfter returns the path of the file of the record at path that comes after another one. After one that somebody
+// renamed, that is path itself.
+func fileAfter(path string, file fs.FileInfo) (string, error) {
+	record, err := audit.OpenRecord(path)
+	if err != nil {
+		return "", err
+	}
+	paths := record.Paths()
+	if err := record.Close(); err != nil {
+		return "", err
+	}
+	for i, name := range paths[:len(paths)-1] {
+		if info, err := os.Stat(name); err == nil && os.SameFile(info, file) {
+			return paths[i+1], nil
+		}
+	}
+	return path, nil
+}
+
+// again opens the same file again, if it is shorter than what was read of it.
+func (t *recordTail) again(path string, size int64) (*os.File, error) {
 	offset, err := t.file.Seek(0, io.SeekCurrent)
-	if err == nil && there.Size() < offset {
-		fmt.Fprintf(t.notes, "note: %s was cut off at its end; reading it again from its beginning\n", path)
-		t.last = audit.Line{}
-		return true, nil
+	if err != nil || size >= offset {
+		return nil, err
 	}
-	return false, err
+	fmt.Fprintf(t.notes, "note: %s was cut off at its end; reading it again from its beginning\n", path)
+	t.last = audit.Line{}
+	return os.Open(path)
 }
 
 // maxRecordLine bounds a line, in bytes: the server writes none that is longer.

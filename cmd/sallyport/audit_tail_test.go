@@ -72,7 +72,7 @@ func startTail(t *testing.T, path string, filter *recordFilter) (out, notes *loc
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	tail := &recordTail{filter: filter, out: out, notes: notes}
-	go func() { done <- tail.run(ctx, []string{path}, tailLines, true) }()
+	go func() { done <- tail.run(ctx, []string{path}, path, tailLines, true) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -130,6 +130,72 @@ func TestAuditTail_FollowsIntoNewFile(t *testing.T) {
 	}
 }
 
+// slowWriter takes no second line before it is told to.
+type slowWriter struct {
+	lockedBuffer
+	once sync.Once
+	more chan struct{}
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	n, err := w.lockedBuffer.Write(p)
+	w.once.Do(func() { <-w.more })
+	return n, err
+}
+
+// TestAuditTail_FollowsSeveralRotations: whoever reads slowly misses no file, though the log closed several meanwhile.
+func TestAuditTail_FollowsSeveralRotations(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Rotate(audit.Rotation{Size: 2000}, func(err error) { t.Error(err) })
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = l.Run(ctx) })
+	out, notes := &slowWriter{more: make(chan struct{})}, new(lockedBuffer)
+	written := 0
+	write := func() {
+		record(t, l, audit.Event{Kind: audit.KindSuspend, Reason: "suspended", User: "user-" + strconv.Itoa(written)})
+		written++
+	}
+	write()
+	running.Go(func() {
+		tail := &recordTail{filter: &recordFilter{kinds: []string{"suspend"}}, out: out, notes: notes}
+		if err := tail.run(ctx, []string{path}, path, tailLines, true); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "the first line is printed", func() bool { return out.String() != "" })
+	closed := func() int {
+		files, _ := filepath.Glob(strings.TrimSuffix(path, ".jsonl") + "-*.jsonl")
+		return len(files)
+	}
+	for n := range 3 {
+		for range 20 {
+			write()
+		}
+		eventually(t, "a file is closed", func() bool { return closed() > n })
+	}
+	write()
+	close(out.more)
+	eventually(t, "every line is printed", func() bool { return strings.Count(out.String(), "\n") >= written })
+	i := 0
+	for line := range strings.Lines(out.String()) {
+		if !strings.HasSuffix(line, "user=user-"+strconv.Itoa(i)+"\n") {
+			t.Fatalf("line %d is %s", i, line)
+		}
+		i++
+	}
+	if i != written || notes.String() != "" {
+		t.Errorf("%d lines of %d; notes: %s", i, written, notes.String())
+	}
+	stop()
+	running.Wait()
+	_ = l.Close()
+}
+
 // TestAuditTail_TellsOfMissingLines: lines that were removed, or are no events, do not go by unseen.
 func TestAuditTail_TellsOfMissingLines(t *testing.T) {
 	lines := bytes.SplitAfter(writtenRecord(t, 6), []byte("\n"))
@@ -140,7 +206,7 @@ func TestAuditTail_TellsOfMissingLines(t *testing.T) {
 	}
 	var out, notes bytes.Buffer
 	tail := &recordTail{filter: new(recordFilter), out: &out, notes: &notes}
-	if err := tail.run(t.Context(), []string{path}, tailLines, false); err != nil {
+	if err := tail.run(t.Context(), []string{path}, "", tailLines, false); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), "\n"); n != 4 {
@@ -178,13 +244,13 @@ func TestAuditTail_CannotDriveTerminal(t *testing.T) {
 		return out.String()
 	}
 	text := show("text", func(out io.Writer) error {
-		return (&recordTail{filter: new(recordFilter), out: out, notes: io.Discard}).run(t.Context(), []string{path}, tailLines, false)
+		return (&recordTail{filter: new(recordFilter), out: out, notes: io.Discard}).run(t.Context(), []string{path}, "", tailLines, false)
 	})
 	if strings.Count(text, "\n") != len(hostile) || strings.Contains(quotedText.ReplaceAllString(text, ""), "route=admin") {
 		t.Errorf("%d lines for %d events:\n%s", strings.Count(text, "\n"), len(hostile), text)
 	}
 	lines := show("jsonl", func(out io.Writer) error {
-		return (&recordTail{filter: new(recordFilter), json: true, out: out, notes: io.Discard}).run(t.Context(), []string{path}, tailLines, false)
+		return (&recordTail{filter: new(recordFilter), json: true, out: out, notes: io.Discard}).run(t.Context(), []string{path}, "", tailLines, false)
 	})
 	for _, format := range []string{"jsonl", "json", "csv"} {
 		show("export "+format, func(out io.Writer) error {
