@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,7 +27,7 @@ func (l *Log) expire() {
 		if now.Sub(f.Closed) <= time.Duration(r.Keep) {
 			break
 		}
-		if err = l.expireFile(f); err != nil {
+		if err = l.expireFile(f, now.Add(-time.Duration(r.Keep))); err != nil {
 			break // later ones stay too, so that no file is missing between others
 		}
 	}
@@ -35,8 +36,9 @@ func (l *Log) expire() {
 	}
 }
 
-// expireFile deletes a file once the event that tells of it is on the disk.
-func (l *Log) expireFile(file File) error {
+// expireFile deletes a file once the event that tells of it is on the disk. The last line must be older than before: the
+// time in the name may be that of somebody who wants the file to be deleted.
+func (l *Log) expireFile(file File, before time.Time) error {
 	f, err := os.Open(file.Path)
 	if err != nil {
 		return err
@@ -48,6 +50,10 @@ func (l *Log) expireFile(file File) error {
 	h, problem := checkLine(line)
 	if problem != "" {
 		return fmt.Errorf("%w: the last line of %s %s", ErrBroken, file.Path, problem)
+	}
+	var last Event
+	if err := json.Unmarshal(line, &last); err != nil || last.Time.After(before) {
+		return fmt.Errorf("the last line of %s is not as old as its name says", file.Path)
 	}
 	if err := l.Write(expiredEvent(file, h)); err != nil {
 		return err

@@ -18,7 +18,9 @@ const syncEvery = time.Second
 
 // Log is an open audit record. Its methods may be called concurrently.
 type Log struct {
-	path   string
+	path    string
+	missing bool // see [Log.Missing]
+
 	events *prometheus.CounterVec
 	errors prometheus.Counter
 

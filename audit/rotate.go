@@ -76,6 +76,7 @@ func (l *Log) beginAtPath() error {
 		_, _ = f.Truncate(0), f.Close()
 		return err
 	}
+	syncFolder(l.path)
 	l.goOnIn(f, begun)
 	return nil
 }
@@ -202,6 +203,7 @@ func (l *Log) rotate() (rotated bool, err error) {
 		l.rotation.problem = err
 		return false, nil
 	}
+	l.ownAlike(f)
 	begun, err := l.prepare(f, filepath.Base(former))
 	if err == nil && begun.offset > 0 {
 		if l.rotation.problem = swap(l.path, former, next); l.rotation.problem == nil {
@@ -215,6 +217,14 @@ func (l *Log) rotate() (rotated bool, err error) {
 	}
 	_, _ = f.Close(), os.Remove(next)
 	return false, err
+}
+
+// ownAlike lets the same users read and write f who may with the file that is written to, as far as this one may decide that.
+func (l *Log) ownAlike(f *os.File) {
+	_ = disk.OwnAs(f.Name(), l.path)
+	if info, err := l.file.Stat(); err == nil {
+		_ = f.Chmod(info.Mode().Perm())
+	}
 }
 
 // prepare gives the next file its reserve and its first line. The position is zero if it cannot.

@@ -233,6 +233,77 @@ func TestRun_DeletesOldFiles(t *testing.T) {
 	})
 }
 
+// TestRun_DeletesByTheRecordsOwnTime: a file that somebody gave an older name stays.
+func TestRun_DeletesByTheRecordsOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeeper(t)
+		path := rotatedRecord(t, k, audit.Rotation{Size: 1800})
+		old := strings.TrimSuffix(path, ".jsonl") + "-00000000000000000001-19900101T000000Z.jsonl"
+		if err := os.Rename(closedFiles(t, path)[0], old); err != nil {
+			t.Fatal(err)
+		}
+		l := k.resume(t, path, audit.Rotation{Keep: audit.Keep(48 * time.Hour)})
+		stop := runUntil(l)
+		time.Sleep(2 * time.Hour)
+		stop()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(old); err != nil {
+			t.Error(err)
+		}
+		if _, err := verify(t, path, k.trust()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestRun_RotationKeepsModes: whoever may read the file may read the next one.
+func TestRun_RotationKeepsModes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, path := newKeeper(t), filepath.Join(t.TempDir(), "audit.jsonl")
+		l := k.resume(t, path, audit.Rotation{Size: 1800})
+		run(t, l)
+		if err := os.Chmod(path, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		decide(t, l, "ada")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		for _, file := range append(closedFiles(t, path), path) {
+			if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+				t.Errorf("%s has the mode %v, %v", file, info.Mode(), err)
+			}
+		}
+	})
+}
+
+// TestRun_SaysWhyItDoesNotRotate: the file goes on, and whoever reads the log knows why it grows.
+func TestRun_SaysWhyItDoesNotRotate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, path := newKeeper(t), filepath.Join(t.TempDir(), "audit.jsonl")
+		l := k.resume(t, path, audit.Rotation{})
+		var told []string
+		l.Rotate(audit.Rotation{Size: 1800}, func(err error) { told = append(told, err.Error()) })
+		if err := os.Mkdir(path+".new", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		stop := runUntil(l)
+		decide(t, l, "ada", "bob")
+		time.Sleep(150 * time.Second)
+		stop()
+		if len(told) != 3 || !strings.Contains(told[0], "audit.jsonl.new: is a directory") {
+			t.Errorf("told: %q", told)
+		}
+		if err := errors.Join(os.Remove(path+".new"), l.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := verify(t, path, k.trust()); err != nil || len(closedFiles(t, path)) != 0 {
+			t.Error(err)
+		}
+	})
+}
+
 // TestRun_KeepsNewestFile: even if everything is old, there is a record.
 func TestRun_KeepsNewestFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

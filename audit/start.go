@@ -46,6 +46,9 @@ func Resume(path string, mark Mark) (*Log, error) {
 	return l, nil
 }
 
+// Missing reports whether the record that was there at the mark is not, so that a new one was begun.
+func (l *Log) Missing() bool { return l.missing }
+
 // resume finds the end of the record, removes an incomplete last line, and goes on.
 func (l *Log) resume(mark Mark) error {
 	_ = os.Remove(l.path + newSuffix) // of a rotation that did not come to its end
@@ -102,7 +105,7 @@ func (l *Log) findEnd(mark Mark) (torn int64, first *Event, err error) {
 		e := rotatedEvent(l.last, l.revision, filepath.Base(former[len(former)-1].Path))
 		return torn + cut, &e, nil
 	case mark.Line > 0:
-		l.last = link{mark.Line, mark.Hash}
+		l.last, l.missing = link{mark.Line, mark.Hash}, true
 		return torn, &Event{Time: time.Now().UTC(), Kind: KindAudit, Reason: reasonBegun, Detail: formerLine(l.last)}, nil
 	}
 	return torn, nil, nil

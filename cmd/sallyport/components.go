@@ -101,6 +101,9 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 	if c.record, err = audit.Resume(file.Audit.File, mark); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
+	if c.record.Missing() {
+		c.log.Warn("the audit record is not where it was when the server stopped, and a new one begins; if you did not move it, look for it", "file", file.Audit.File, "former_line", mark.Line)
+	}
 	c.record.Reserve(int64(file.Audit.Reserve))
 	c.record.Rotate(file.Audit.Rotate, func(err error) { c.log.Error("the files of the audit record are not as they should be", "err", err) })
 	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
