@@ -39,7 +39,7 @@ func (m Mark) missing() error {
 type Checkpoints struct {
 	Key  string                   // the id of the key
 	Sign func(text []byte) []byte // signs with Ed25519; nil: there is no key
-	Keep func(Mark) error         // returns once the mark is durable; nil: nothing is kept
+	Keep func(Mark) error         // returns once the mark is durable
 }
 
 // How often lines are signed, if there are some.
@@ -75,7 +75,7 @@ func (l *Log) mark() Mark {
 func (l *Log) checkpointIfDue() {
 	l.mu.Lock()
 	c, now := l.checkmark, time.Now()
-	due := l.failure == nil && l.space.full == nil && (l.last.seq >= c.line+checkpointLines || l.last.seq > c.line && now.Sub(c.time) >= checkpointEvery)
+	due := c.Keep != nil && l.failure == nil && l.space.full == nil && (l.last.seq >= c.line+checkpointLines || l.last.seq > c.line && now.Sub(c.time) >= checkpointEvery)
 	l.mu.Unlock()
 	if due {
 		_ = l.Checkpoint() // a failure is kept, and tried again
