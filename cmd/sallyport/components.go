@@ -95,6 +95,10 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 // openRecord goes on with the audit record from where the store says that it ended, and demands that the store is not older.
 func (c *components) openRecord(ctx context.Context, file *config.File) error {
 	mark, err := loadMark(ctx, c.store)
+	if errors.Is(err, store.ErrDamaged) { // which is told by every inspection too, and must not shut everybody out
+		c.log.Error("the store does not know any more where the audit record ended, so that lines that are missing at its end are not noticed", "err", err)
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
