@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sallyport/duration"
 )
 
 // Rotation says when a new file begins, and how long the former ones are kept.
@@ -21,13 +23,12 @@ type Size int64
 type Keep time.Duration
 
 const (
-	day         = 24 * time.Hour
 	minSize     = 64 << 10
 	maxSize     = 1 << 40
 	defaultSize = Size(100 << 20)
-	minKeep     = Keep(day)
-	maxKeep     = Keep(3650 * day)
-	defaultKeep = Keep(400 * day)
+	minKeep     = duration.Day
+	maxKeep     = 3650 * duration.Day
+	defaultKeep = Keep(400 * duration.Day)
 )
 
 // sizeUnits are the units of sizes, the largest first.
@@ -72,32 +73,14 @@ func (s Size) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads a number of days such as 400d, a duration such as 48h, or off.
 func (k *Keep) UnmarshalText(text []byte) error {
-	written := string(text)
-	if written == "off" || written == "0" {
-		*k = 0
-		return nil
+	d, err := duration.ParseOrOff(string(text), minKeep, maxKeep)
+	if err == nil {
+		*k = Keep(d)
 	}
-	d, err := time.ParseDuration(written)
-	if days, ok := strings.CutSuffix(written, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
-		d = time.Duration(min(max(n, 0), 1<<16)) * day
-	}
-	if err != nil || Keep(d) < minKeep || Keep(d) > maxKeep {
-		return errors.New("must be a time from 1d to 3650d, such as 400d, or off")
-	}
-	*k = Keep(d)
-	return nil
+	return err
 }
 
 // MarshalText is the inverse of UnmarshalText.
 func (k Keep) MarshalText() ([]byte, error) {
-	switch d := time.Duration(k); {
-	case d == 0:
-		return []byte("off"), nil
-	case d%day == 0:
-		return []byte(strconv.Itoa(int(d/day)) + "d"), nil
-	default:
-		return []byte(d.String()), nil
-	}
+	return []byte(duration.FormatOrOff(time.Duration(k))), nil
 }

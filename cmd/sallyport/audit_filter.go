@@ -12,6 +12,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/duration"
 )
 
 // recordFilter says which lines of the record are shown.
@@ -131,7 +132,7 @@ func (v *boundValue) String() string {
 
 // Set implements the interface of a flag's value.
 func (v *boundValue) Set(text string) error {
-	if back, err := parseDuration(text); err == nil {
+	if back, err := duration.Parse(text); err == nil {
 		if back < 0 {
 			return fmt.Errorf("%q is negative; write how far back, such as 30d", text)
 		}
