@@ -148,9 +148,10 @@ test('a page of frames of its own application: all arrive', {timeout: 60_000}, a
 });
 
 async function framesArrived(page, all) {
-  await page.locator('iframe').first().waitFor();
-  const frames = page.frames().filter(frame => frame !== page.mainFrame());
-  assert.equal(frames.length, all.length);
+  await page.locator('iframe').nth(all.length - 1).waitFor(); // they come one after the other
+  const elements = await page.locator('iframe').elementHandles();
+  assert.equal(elements.length, all.length);
+  const frames = await Promise.all(elements.map(element => element.contentFrame()));
   await Promise.all(frames.map((frame, i) => arrived(frame, all[i])));
 }
 

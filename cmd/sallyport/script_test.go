@@ -79,6 +79,7 @@ func prepareScript(w *world, env *testscript.Env) error {
 	s.dir = env.WorkDir
 	s.server = &running{t: w.t, dir: s.dir, addrs: map[string]string{}}
 	env.Values[scriptKey{}] = s
+	env.Setenv("GORACE", raceOptions)
 	env.Defer(func() { audittest.CheckRecord(w.t, filepath.Join(s.dir, "data", "audit.jsonl")) })
 	if _, err := os.Stat(filepath.Join(s.dir, "sallyport.yaml")); err == nil {
 		return nil
