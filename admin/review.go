@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,7 +207,7 @@ func (a *Admin) DecideRows(ctx context.Context, actor Actor, d ReviewDecision) (
 			return nil, fmt.Errorf("row %d: %w", n, grant.ErrNoRow)
 		}
 		row := rows[n-1]
-		if err := cmpOr(may(&row), d.checkRow(&review, &row)); err != nil {
+		if err := cmp.Or(may(&row), d.checkRow(&review, &row)); err != nil {
 			return nil, fmt.Errorf("row %d: %w", n, err)
 		}
 		deciding.Rows, before = append(deciding.Rows, row), append(before, a.viewRow(row))
@@ -221,15 +222,6 @@ func (a *Admin) DecideRows(ctx context.Context, actor Actor, d ReviewDecision) (
 	}
 	err = a.perform(ctx, actor, action{event: events[0], more: events[1:]}, func(ctx context.Context) error { return a.decideRows(ctx, deciding) })
 	return before, err
-}
-
-func cmpOr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // decideRows stores a decision, and waits until decisions about requests depend on it.

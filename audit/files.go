@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -45,19 +46,9 @@ func rotatedFiles(path string) (files []File, err error) {
 		}
 	}
 	slices.SortFunc(files, func(a, b File) int {
-		return cmpOr(a.First, b.First, a.Closed.Compare(b.Closed))
+		return cmp.Or(cmp.Compare(a.First, b.First), a.Closed.Compare(b.Closed))
 	})
 	return files, nil
-}
-
-func cmpOr(a, b uint64, otherwise int) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return otherwise
 }
 
 // parseRotated reads the number and the time from the name of a closed file of the record at path.

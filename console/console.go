@@ -100,11 +100,14 @@ type Person struct {
 }
 
 // PersonOf returns how pages address a user.
-func PersonOf(u *directory.User) Person {
-	if u.DisplayName == "" {
-		return Person{Name: u.UserName}
+func PersonOf(u *directory.User) Person { return personNamed(u.DisplayName, u.UserName) }
+
+// personNamed returns how pages address a user with these names; displayName may be "".
+func personNamed(displayName, userName string) Person {
+	if displayName == "" {
+		return Person{Name: userName}
 	}
-	return Person{Name: u.DisplayName, UserName: u.UserName}
+	return Person{Name: displayName, UserName: userName}
 }
 
 // Denied is the page for a person who is known and may not do what they asked for.

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -111,7 +110,7 @@ func pageOfRequest(v admin.RequestView, c Caller) Asking {
 		Subject: Subject{URL: v.URL, Route: v.Route, Policy: v.Policy, Reason: v.Reason, Made: formatDay(v.Made), Expires: FormatTime(v.Expires), Others: othersText(v)},
 		Outcome: Outcome{MayDecide: v.MayDecide && !v.Mine, Approved: approvedBy(v, c.User), Choices: choicesUpTo(v.Max, v.Usual),
 			Deciders: v.Approvers, Needed: v.Needed, DecidedWhy: v.Why}}
-	a.Asker = askerOf(&v)
+	a.Asker = personNamed(v.DisplayName, v.Person.UserName)
 	a.Title = a.Asker.Name + " asks for access"
 	if v.Mine {
 		a.Asker, a.Title = c.Person, "Your request for access"
@@ -166,9 +165,4 @@ func othersText(v admin.RequestView) string {
 		text += " and " + strconv.Itoa(more) + " more"
 	}
 	return text
-}
-
-// askerOf returns who made a request, as pages name them.
-func askerOf(v *admin.RequestView) Person {
-	return Person{Name: cmp.Or(v.DisplayName, v.Person.UserName), UserName: v.Person.UserName}
 }

@@ -175,7 +175,7 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, c Caller) error {
 	}
 	page := Requests{Person: c.Person}
 	for _, v := range views {
-		line := RequestLine{Page: pageOf(v.ID), Title: v.Route + " for " + askerOf(&v).Name, Text: v.URL, State: stateText(v)}
+		line := RequestLine{Page: pageOf(v.ID), Title: v.Route + " for " + personNamed(v.DisplayName, v.Person.UserName).Name, Text: v.URL, State: stateText(v)}
 		switch {
 		case v.Mine:
 			line.Title = v.Route

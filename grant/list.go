@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -64,10 +65,7 @@ func (g *Grants) Requests() (list []Request) {
 }
 
 func newestFirst(a, b Request) int {
-	if order := b.Made.Compare(a.Made); order != 0 {
-		return order
-	}
-	return strings.Compare(a.ID, b.ID)
+	return cmp.Or(b.Made.Compare(a.Made), strings.Compare(a.ID, b.ID))
 }
 
 // All returns the grants of a user, or with "" of all users, that are open at a time, and with ended every other that is
@@ -89,10 +87,7 @@ func (g *Grants) All(user string, now time.Time, ended bool) (list []Grant) {
 		}
 	}
 	slices.SortFunc(list, func(a, b Grant) int {
-		if order := b.Began.Compare(a.Began); order != 0 {
-			return order
-		}
-		return strings.Compare(a.ID, b.ID)
+		return cmp.Or(b.Began.Compare(a.Began), strings.Compare(a.ID, b.ID))
 	})
 	return list
 }
