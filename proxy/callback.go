@@ -68,14 +68,14 @@ func (p *Proxy) callbackWithoutFlow(w http.ResponseWriter, r *http.Request, req 
 	if current, ok := p.currentSession(r, req); ok {
 		return p.redirectBack(w, r, req, current, target, "")
 	}
-	p.countLogin(loginFailed, unknownFlow)
+	p.metrics.Login(loginFailed, unknownFlow)
 	return denyLogin(badRequest, unknownFlow, target.String(), "This sign-in was not started in this browser, or it took too long. Start again.")
 }
 
 // loginError denies a login that the provider or our checks of its response rejected, or that could not be finished.
 func (p *Proxy) loginError(r *http.Request, req *request, target flow.Target, err error) *denial {
 	if !errors.Is(err, oidc.ErrRefused) {
-		p.countLogin(loginFailed, string(providerUnavailable))
+		p.metrics.Login(loginFailed, string(providerUnavailable))
 		p.log.WarnContext(r.Context(), "login could not be finished", "err", err, "request", req.id)
 		return denyLogin(providerUnavailable, err.Error(), target.String(), unfinishedText(err))
 	}
@@ -83,7 +83,7 @@ func (p *Proxy) loginError(r *http.Request, req *request, target flow.Target, er
 	if refusal := (*oidc.Refusal)(nil); errors.As(err, &refusal) {
 		reason = string(refusal.Reason)
 	}
-	p.countLogin(loginDenied, reason)
+	p.metrics.Login(loginDenied, reason)
 	p.log.InfoContext(r.Context(), "login rejected", "err", err, "request", req.id)
 	_ = p.record(req, audit.Event{Kind: audit.KindLogin, Decision: loginDenied, Reason: reason, Code: http.StatusUnauthorized})
 	return denyLogin(tokenRefused, err.Error(), target.String(), rejectedText(oidc.Reason(reason)))
@@ -129,7 +129,7 @@ func (p *Proxy) loginDenied(req *request, reason Reason) *denial {
 	if denied.status() >= http.StatusInternalServerError {
 		result = loginFailed
 	}
-	p.countLogin(result, string(reason))
+	p.metrics.Login(result, string(reason))
 	e := audit.Event{Kind: audit.KindLogin, Decision: loginDenied, Reason: string(reason), Code: denied.status()}
 	p.setCaller(&e, req)
 	_ = p.record(req, e)
@@ -139,7 +139,7 @@ func (p *Proxy) loginDenied(req *request, reason Reason) *denial {
 // startSession starts the session and records it, and only then sets the browser's cookie.
 func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *request, f flow.Flow, target flow.Target) *denial {
 	fail := func(reason Reason, err error) *denial {
-		p.countLogin(loginFailed, string(reason))
+		p.metrics.Login(loginFailed, string(reason))
 		return deny(reason, err.Error())
 	}
 	user, identity := req.caller.user, req.caller.token
@@ -164,7 +164,7 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 	if err != nil {
 		return fail(sessionUnavailable, err)
 	}
-	p.countLogin(loginAllowed, signedIn)
+	p.metrics.Login(loginAllowed, signedIn)
 	http.SetCookie(w, session.SetCookie(cookie))
 	req.rememberUser(p.browser(w, r, req), &started)
 	return p.redirectBack(w, r, req, &started, target, "")
@@ -208,10 +208,10 @@ func (p *Proxy) continueSession(w http.ResponseWriter, r *http.Request, req *req
 	err := p.record(req, audit.Event{Kind: audit.KindLogin, User: user.ID, UserName: user.UserName, Session: current.ID,
 		Decision: loginAllowed, Reason: signedIn, Code: http.StatusFound, Revision: p.directory.Revision()})
 	if err != nil {
-		p.countLogin(loginFailed, string(auditUnavailable))
+		p.metrics.Login(loginFailed, string(auditUnavailable))
 		return deny(auditUnavailable, err.Error())
 	}
-	p.countLogin(loginAllowed, signedIn)
+	p.metrics.Login(loginAllowed, signedIn)
 	return p.redirectBack(w, r, req, current, target, "")
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/response"
 )
 
@@ -294,8 +295,8 @@ func TestCheck_IsRecorded(t *testing.T) {
 		labels []string
 		want   float64
 	}{
-		{"sallyport_http_requests_total", []string{"route", routeInternal, "code", "200"}, 1},
-		{"sallyport_http_requests_total", []string{"route", routeInternal, "code", "401"}, 1},
+		{"sallyport_http_requests_total", []string{"route", metric.RouteInternal, "code", "200"}, 1},
+		{"sallyport_http_requests_total", []string{"route", metric.RouteInternal, "code", "401"}, 1},
 		{"sallyport_http_requests_total", []string{"route", "app"}, 0},
 		{"sallyport_decisions_total", []string{"route", "app", "decision", "allow"}, 1},
 		{"sallyport_decisions_total", []string{"route", "app", "decision", "deny", "reason", string(notSignedIn)}, 1},

@@ -133,7 +133,7 @@ func (p *Proxy) recordDecision(req *request, out outcome) *denial {
 	if req.caller != nil {
 		req.caller.user, req.caller.held = out.user, p.heldBy(out.user)
 	}
-	req.route.metrics.countDecision(decision, reason)
+	req.route.metrics.Decided(decision, string(reason))
 	if req.caller == nil && out.denial != nil {
 		return out.denial
 	}

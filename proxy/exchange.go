@@ -22,9 +22,13 @@ type exchange struct {
 	rw    *response.Writer
 	body  *response.Body // nil: there is none
 	uses  response.Uses  // of the caller's session
-	begun time.Time
 	sent  int64          // bytes of the response body
 	by    response.Cause // the side that ended it
+
+	begun     time.Time
+	responded time.Duration // from begun to the headers of the response
+	events    bool          // the response is a stream of events for a page
+	unbounded bool          // the length of the response is not known
 }
 
 // forward sends the request to the upstream and the response to the client. It returns a denial if there is no response
@@ -93,7 +97,10 @@ var errCut = errors.New("the request was cut")
 
 // checkResponse prepares the upstream's response for the client, or returns an error if the client must not see it.
 func (ex *exchange) checkResponse(res *http.Response) error {
-	ex.route.metrics.upstreamSeconds.Observe(time.Since(ex.begun).Seconds())
+	ex.responded = time.Since(ex.begun)
+	ex.route.metrics.Responded(ex.responded)
+	ex.unbounded = res.ContentLength < 0 && res.Body != http.NoBody
+	ex.events = ex.unbounded && strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 	if ex.live.cutBy() != nil {
 		return errCut
 	}
@@ -149,7 +156,7 @@ func (ex *exchange) fail(err error) *denial {
 	default:
 		ex.by = response.ByUpstream
 	}
-	ex.route.metrics.countUpstreamError(reason)
+	ex.route.metrics.UpstreamFailed(string(reason))
 	ex.proxy.log.Warn("no response from the upstream", "route", ex.route.name, "reason", reason, "err", err, "took", time.Since(ex.begun))
 	return deny(reason, err.Error())
 }

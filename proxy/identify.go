@@ -38,7 +38,7 @@ func (p *Proxy) identify(r *http.Request, req *request) *denial {
 		}
 	}
 	if denied != nil {
-		req.route.metrics.countDecision(decisionDeny, denied.reason)
+		req.route.metrics.Decided(decisionDeny, string(denied.reason))
 	}
 	return denied
 }

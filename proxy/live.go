@@ -82,7 +82,7 @@ func (s *liveSet) enter(req *request, w *response.Writer, r *http.Request) *live
 	s.live[l] = struct{}{}
 	s.mu.Unlock()
 	req.route.upstream.live.Add(1)
-	req.route.metrics.live.Inc()
+	req.route.metrics.Entered()
 	return l
 }
 
@@ -99,7 +99,7 @@ func (s *liveSet) leave(l *liveRequest) {
 	delete(s.live, l)
 	s.mu.Unlock()
 	l.route.upstream.live.Add(-1)
-	l.route.metrics.live.Dec()
+	l.route.metrics.Left()
 	l.cancel()
 	if !l.end.CompareAndSwap(nil, new(ending)) {
 		l.end.Load().batch.release()

@@ -16,6 +16,7 @@ const longLived = time.Second
 // the side whose end was seen first; received and sent are the bytes of the bodies from and to the client.
 func (ex *exchange) reportEnd(by response.Cause, received, sent int64) {
 	took := time.Since(ex.begun)
+	ex.measureStream(took)
 	if took < longLived {
 		return
 	}
@@ -27,7 +28,7 @@ func (ex *exchange) reportEnd(by response.Cause, received, sent int64) {
 	case by == response.ByClient && ex.proxy.stopping.Load():
 		by = response.ByShutdown
 	}
-	ex.route.metrics.countEnd(by)
+	ex.route.metrics.Ended(string(by))
 	if !ex.proxy.log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
@@ -35,4 +36,21 @@ func (ex *exchange) reportEnd(by response.Cause, received, sent int64) {
 	ex.proxy.setCaller(&e, ex.request)
 	ex.proxy.log.Debug("live connection ended", "route", ex.route.name, "user", e.User, "host", ex.host, "by", string(by),
 		"received", received, "sent", sent, "took", took, "request", ex.id)
+}
+
+// streamAfter is how long a response of unknown length goes on after its headers until it counts as a stream.
+const streamAfter = 10 * time.Second
+
+// measureStream measures how long a WebSocket or stream lasted, apart from other requests: they are as long as somebody
+// looks at a page, which says nothing of how fast an application is. A request of which the upstream is slow to respond,
+// or whose response has a length, is no stream.
+func (ex *exchange) measureStream(took time.Duration) {
+	switch {
+	case ex.live.tunneled:
+	case ex.events, ex.unbounded && took-ex.responded > streamAfter:
+		ex.streaming = ex.begun.Sub(ex.received) + ex.responded
+	default:
+		return
+	}
+	ex.route.metrics.Streamed(took)
 }

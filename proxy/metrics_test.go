@@ -25,10 +25,11 @@ func TestMetrics_NamesAndLabels(t *testing.T) {
 	w.send(w.client(false), "MADEUP", "https://nowhere.example.com/", nil)
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { rw.WriteHeader(799) })
 	w.get(c, "https://"+openHost+"/")
-	w.proxy.countLogin("allow", "signed_in")
-	w.proxy.routing.Load().routes[0].metrics.countCut(noRule)
-	w.proxy.routing.Load().routes[0].metrics.countUpstreamError(upstreamTimeout)
-	w.proxy.metrics.enforcement.Observe(1)
+	w.proxy.metrics.Login("allow", "signed_in")
+	w.proxy.routing.Load().routes[0].metrics.Cut(string(noRule))
+	w.proxy.routing.Load().routes[0].metrics.UpstreamFailed(string(upstreamTimeout))
+	w.proxy.metrics.Enforced(time.Second)
+	w.proxy.routing.Load().routes[0].metrics.Streamed(time.Second)
 	for _, labels := range [][]string{{"route", "app", "method", "GET", "code", "200"}, {"route", "_none", "method", "GET", "code", "404"},
 		{"route", "_internal", "method", "GET", "code", "200"}, {"route", "_none", "method", "other"}, {"route", "open", "code", "other"}} {
 		if w.metric("sallyport_http_requests_total", labels...) != 1 {
@@ -44,7 +45,7 @@ func TestMetrics_NamesAndLabels(t *testing.T) {
 	for _, f := range families {
 		names = append(names, strings.TrimPrefix(f.GetName(), "sallyport_"))
 	}
-	want := []string{"cuts_total", "decisions_total", "http_request_duration_seconds", "http_requests_total", "live_requests", "logins_total",
+	want := []string{"cuts_total", "decisions_total", "http_request_duration_seconds", "http_requests_total", "live_duration_seconds", "live_requests", "logins_total",
 		"offboarding_enforcement_seconds", "upstream_errors_total", "upstream_request_duration_seconds"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v", names)

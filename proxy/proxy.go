@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/response"
 
 	"sallyport/audit"
@@ -54,7 +55,7 @@ type Proxy struct {
 	pages      *console.Pages
 	console    *console.Handler // may be nil
 	log        *slog.Logger
-	metrics    *metrics
+	metrics    *metric.Metrics
 	assertions *assertions
 	pools      pools
 	routing    atomic.Pointer[routing]
@@ -92,7 +93,7 @@ const loginsPerSecond, loginBurst = 20, 400
 func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, console: parts.Console, log: parts.Log, authenticated: parts.Authenticated,
-		metrics: newMetrics(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
+		metrics: metric.New(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{
 			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
 			forms:          make(chan struct{}, maxForms),
@@ -127,7 +128,7 @@ func (p *Proxy) Load(s Settings) error {
 		return err
 	}
 	for _, r := range rt.routes {
-		r.metrics = p.metrics.route(r.name)
+		r.metrics = p.metrics.Route(r.name)
 	}
 	p.routing.Store(rt)
 	p.review()

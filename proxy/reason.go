@@ -1,6 +1,10 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+
+	"sallyport/proxy/internal/metric"
+)
 
 // Reason is why a request was denied. The set is closed: reasons are labels of metrics and stand in the audit record.
 type Reason string
@@ -51,9 +55,6 @@ const (
 	internalError       Reason = "internal_error"         // a fault in our code
 )
 
-// statusClientGone is the code that access logs have for a client that closed its connection before the response.
-const statusClientGone = 499
-
 // meaning is what a reason means to the caller. The text never tells more than the caller may know.
 type meaning struct {
 	status      int
@@ -72,7 +73,7 @@ var meanings = map[Reason]meaning{
 	bodyTooSlow:         {http.StatusRequestTimeout, "That took too long", "What you sent did not arrive in time. Try again, on a better connection if you can."},
 	formRejected:        {http.StatusBadRequest, "This form cannot be sent again", "It was sent already, was kept for more than two hours, or was filled in by somebody else or in another browser. See in the application whether it arrived; if it did not, fill it in again."},
 	crossOrigin:         {http.StatusForbidden, "That came from another site", "Another site tried to do this in your name. If you want to do it, do it from here."},
-	clientGone:          {statusClientGone, "The client is gone", "The client closed the connection before the response."},
+	clientGone:          {metric.StatusClientGone, "The client is gone", "The client closed the connection before the response."},
 	untrustedProxy:      {http.StatusForbidden, "Only a trusted proxy may ask this", "Only proxies that the configuration trusts may ask whether a request is allowed."},
 	notSignedIn:         {http.StatusUnauthorized, "You are not signed in", "Sign in and try again."},
 	sessionEnded:        {http.StatusUnauthorized, "Your session has ended", "You were signed out. Sign in and try again."},

@@ -20,9 +20,9 @@ import (
 // request holds the facts of one request. They are canonical: they are what is decided, recorded and forwarded. The
 // *http.Request beside it is not consulted again for any of them.
 type request struct {
-	id       string    // for the log, the record and the caller; not secret
-	received time.Time // UTC
-	routing  *routing  // the settings in force when the request came
+	id string // for the log, the record and the caller; not secret
+	timing
+	routing *routing // the settings in force when the request came
 	sender
 	method  string
 	host    string // canonical
@@ -36,6 +36,12 @@ type request struct {
 	readings   readings    // other readings of the path, which all lead to the route
 	caller     *caller     // nil for an anonymous request
 	presented
+}
+
+// timing is when a request began, and how long its response took.
+type timing struct {
+	received  time.Time     // UTC
+	streaming time.Duration // of a stream that ended: from received to the headers of the response; 0 for any other request
 }
 
 // sender is where a request comes from.
@@ -56,7 +62,7 @@ type presented struct {
 
 // newRequest returns the facts of r that need no validation. [request.readTarget] adds the others.
 func newRequest(r *http.Request, rt *routing) *request {
-	req := &request{id: newID(), received: time.Now().UTC(), routing: rt, method: r.Method}
+	req := &request{id: newID(), timing: timing{received: time.Now().UTC()}, routing: rt, method: r.Method}
 	req.setOrigin(r)
 	return req
 }

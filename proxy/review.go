@@ -147,7 +147,7 @@ var byDirectory = map[Reason]bool{unknownUser: true, inactiveUser: true, suspend
 // newBatch returns the batch for the changes since the last review. It holds a reference of its own until all cuts are
 // made.
 func (p *Proxy) newBatch() *batch {
-	b := &batch{after: p.reviewed, done: func(took time.Duration) { p.metrics.enforcement.Observe(took.Seconds()) }}
+	b := &batch{after: p.reviewed, done: p.metrics.Enforced}
 	b.received, _ = p.directory.ReceivedAfter(p.reviewed)
 	b.live.Store(1)
 	return b
@@ -168,7 +168,7 @@ func (p *Proxy) causeOf(user string, end *ending) directory.Receipt {
 // disk must not keep a request alive that is no longer allowed.
 func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
 	for l, denied := range cut {
-		l.route.metrics.countCut(denied.reason)
+		l.route.metrics.Cut(string(denied.reason))
 		end := l.end.Load()
 		e := audit.Event{Time: end.at, Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision,
 			Detail: detail.Cut(l.received)}

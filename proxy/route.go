@@ -14,6 +14,7 @@ import (
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/origin"
 	"sallyport/proxy/internal/response"
 )
@@ -59,7 +60,7 @@ type route struct {
 	stripPath         string // leading segments that the upstream does not receive; "" for none
 	addPath           string // leading segments that it receives instead
 	upstream          *routeUpstream
-	metrics           *routeMetrics
+	metrics           *metric.Route
 
 	requestEdits, responseEdits headerEdits
 	groupIDs, groupNames        map[string]bool // that the policy names

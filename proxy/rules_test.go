@@ -150,7 +150,7 @@ func TestRules_ExplainAgreesWithDecide(t *testing.T) {
 		address := rapid.SampledFrom([]string{"", "10.1.2.3", "::ffff:10.1.2.3", "192.0.2.1"}).Draw(t, "address")
 		login := at.Add(-rapid.SampledFrom([]time.Duration{time.Second, 2 * time.Hour}).Draw(t, "signed in"))
 		how := rapid.SampledFrom([]policy.Strength{{}, {AMR: []string{"mfa"}}, {ACR: "high", Contexts: []string{"c1"}}}).Draw(t, "strength")
-		req := &request{routing: rules.routing, method: method, received: at}
+		req := &request{routing: rules.routing, method: method, timing: timing{received: at}}
 		req.client, _ = netip.ParseAddr(address)
 		denied := req.readTarget(&http.Request{Method: method, Host: host, RequestURI: path, URL: &url.URL{Path: path}})
 		if denied == nil {
