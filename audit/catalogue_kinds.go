@@ -217,6 +217,7 @@ var catalogue = []Description{
 	{KindAudit, "the record itself: it could not be written for a while, or it goes on in another file", []string{"rev", "detail"},
 		[]Term{
 			{"recovered", "the record can be written again"},
+			{"unrecorded", "the disk is full, and requests and sign-ins are let in without a line (`audit.on_failure: allow`): from now on, or, with a count in `detail`, until the server stopped"},
 			{"rotated", "the file begins after another one was closed"},
 			{"begun", "at the start, the file before was not where it was left"},
 			{"checkpoint", "what was written before is signed"},
@@ -224,6 +225,7 @@ var catalogue = []Description{
 		},
 		[]Term{
 			{"refused", "how many events were refused meanwhile"},
+			{"unrecorded", "how many requests and sign-ins were let in meanwhile without a line"},
 			{"former_lines", "the number of the last line of the former file"},
 			{"former_hash", "its hash"},
 			{"former_file", "the name of the former file"},

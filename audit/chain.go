@@ -84,6 +84,7 @@ const (
 	reasonCheckpoint = "checkpoint" // what came before is signed
 	reasonExpired    = "expired"    // a file is deleted since it is older than the time that files are kept for
 	reasonRecovered  = "recovered"  // the record could not be written for a while
+	reasonUnrecorded = "unrecorded" // requests and sign-ins are let in without a line
 )
 
 // beginsFile reports whether a line says itself which line it continues.

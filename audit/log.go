@@ -21,8 +21,10 @@ type Log struct {
 	path    string
 	missing bool // see [Log.Missing]
 
-	events *prometheus.CounterVec
-	errors prometheus.Counter
+	events     *prometheus.CounterVec
+	errors     prometheus.Counter
+	unrecorded prometheus.Counter
+	tell       func(error, int) // see [Log.AllowUnrecorded]; nil: whatever cannot be recorded is refused
 
 	writeMu  sync.Mutex // held during a write to the file; guards the fields below, and batches that are no longer pending
 	buf      []byte     // of the last batch, for the next one
@@ -46,8 +48,9 @@ type Log struct {
 // outage is a time in which events are refused.
 type outage struct {
 	failure   error         // why every event is refused; nil if none is
-	refused   int           // events since the outage began
+	lost      lost          // since the record last told of it
 	recovered chan struct{} // closed when the failure ends
+	told      told
 }
 
 // position is the end of a line: in the file, in bytes, and in the chain.
@@ -57,14 +60,18 @@ type position struct {
 }
 
 // Write appends one event. When it returns, the kernel has the line; [Log.Run]
-// forces it to the disk. After an error, every Write fails until Run has recovered.
+// forces it to the disk. After an error, every Write fails until Run has recovered; but
+// see [Log.AllowUnrecorded].
 func (l *Log) Write(e Event) error {
 	b, err := l.add(e)
 	if err == nil {
 		err = l.write(b)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		l.events.WithLabelValues(string(e.Kind)).Inc()
+	case e.letsIn() && l.passes(err):
+		return nil
 	}
 	return err
 }
@@ -74,6 +81,7 @@ func (l *Log) Write(e Event) error {
 type batch struct {
 	lines  []byte
 	count  int   // of the lines
+	letIn  int   // of those that let somebody in
 	end    link  // of the last line
 	change Event // the last event of a directory change, if any
 	done   bool
@@ -85,29 +93,20 @@ func (l *Log) add(e Event) (*batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failure != nil {
-		l.refuse(1)
+		l.lose(1, e.lettingIn(), l.failure)
 		return nil, l.failure
 	}
 	if l.space.full != nil && ordinary(e.Kind) {
-		l.refuse(1)
+		l.lose(1, e.lettingIn(), l.space.full)
 		return nil, l.space.full
 	}
 	b := l.pending
 	b.lines, l.last = l.last.append(b.lines, e)
-	b.count, b.end = b.count+1, l.last
+	b.count, b.letIn, b.end = b.count+1, b.letIn+e.lettingIn(), l.last
 	if e.Kind.changesDirectory() {
 		b.change = e
 	}
 	return b, nil
-}
-
-// refuse counts events that could not be written; mu is held. A closed log counts none.
-func (l *Log) refuse(events int) {
-	if errors.Is(l.failure, os.ErrClosed) {
-		return
-	}
-	l.refused += events
-	l.errors.Add(float64(events))
 }
 
 // write returns when b was written, by this call or that of another writer.
@@ -121,7 +120,7 @@ func (l *Log) write(b *batch) error {
 	l.mu.Lock()
 	l.pending = &batch{lines: l.buf[:0]}
 	if b.err = l.failure; b.err != nil {
-		l.refuse(b.count)
+		l.lose(b.count, b.letIn, b.err)
 	}
 	l.mu.Unlock()
 	if b.err == nil {
@@ -138,7 +137,7 @@ func (l *Log) finish(b *batch, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		l.refuse(b.count)
+		l.lose(b.count, b.letIn, err)
 		l.failure = fmt.Errorf("%w: %w", ErrUnwritable, err)
 		return l.failure
 	}
@@ -198,6 +197,7 @@ func (l *Log) Run(ctx context.Context) error {
 				l.expire()
 				l.checkpointIfDue()
 			}
+			l.tellOfOutage()
 		}
 	}
 }
@@ -226,6 +226,7 @@ func (l *Log) sync() {
 
 // Close waits for a write under way, forces the record to the disk, closes it and keeps its end.
 func (l *Log) Close() error {
+	l.tellOfUnrecorded()
 	err := l.closeFile()
 	l.keepEnd()
 	return err
@@ -248,4 +249,6 @@ func (l *Log) closeFile() error {
 }
 
 // Collectors returns the metrics of the log.
-func (l *Log) Collectors() []prometheus.Collector { return []prometheus.Collector{l.events, l.errors} }
+func (l *Log) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{l.events, l.errors, l.unrecorded}
+}

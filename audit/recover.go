@@ -8,8 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
-	"time"
 
 	"sallyport/disk"
 )
@@ -62,12 +60,12 @@ func (l *Log) reopen() {
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	l.mu.Lock()
-	closed, gap := errors.Is(l.failure, os.ErrClosed), l.gapEvent()
+	closed, told := errors.Is(l.failure, os.ErrClosed), l.lost
 	l.mu.Unlock()
 	if closed {
 		return
 	}
-	f, end, err := l.repair(gap)
+	f, end, err := l.repair(told.event(reasonRecovered))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -75,13 +73,9 @@ func (l *Log) reopen() {
 		l.failure = fmt.Errorf("%w: %s: %w", ErrUnwritable, l.path, err)
 	case err == nil:
 		l.resumeAt(f, end)
+		l.recordLost(told)
 		l.events.WithLabelValues(string(KindAudit)).Inc()
 	}
-}
-
-// gapEvent returns the event that tells of the refused ones; mu is held.
-func (l *Log) gapEvent() Event {
-	return Event{Time: time.Now().UTC(), Kind: KindAudit, Reason: reasonRecovered, Detail: map[string]string{"refused": strconv.Itoa(l.refused)}}
 }
 
 // repair opens the file, checks it against what was acknowledged, removes what a
@@ -175,13 +169,13 @@ func endsWith(f io.ReaderAt, p position) error {
 // resumeAt accepts events again, after the line at end. Lines that wait to be written
 // belong to the time of the failure and are refused. mu is held.
 func (l *Log) resumeAt(f *os.File, end position) {
-	l.refuse(l.pending.count)
+	l.lose(l.pending.count, l.pending.letIn, l.failure)
 	l.pending.done, l.pending.err = true, l.failure
 	l.pending = &batch{}
 	_ = l.file.Close()
 	l.unsynced = nil
 	l.file, l.last, l.written, l.synced, l.change = f, end.link, end, end, l.revision
-	l.failure, l.refused, l.space.allocated = nil, 0, 0
+	l.failure, l.space.allocated = nil, 0
 	close(l.recovered)
 	l.recovered = make(chan struct{})
 }

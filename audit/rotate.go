@@ -265,7 +265,7 @@ func (l *Log) flush() error {
 		return nil
 	}
 	if _, b.err = l.file.Write(b.lines); b.err != nil {
-		l.refuse(b.count)
+		l.lose(b.count, b.letIn, b.err)
 		return b.err
 	}
 	l.written = position{l.written.offset + int64(len(b.lines)), b.end}

@@ -4,7 +4,8 @@
 //
 // An event is written before the action that it records, and an action whose event
 // cannot be written must not be taken. After a failed write the log refuses every
-// event until [Log.Run] has made the file whole again.
+// event until [Log.Run] has made the file whole again. [Log.AllowUnrecorded] makes an
+// exception for requests and sign-ins.
 package audit
 
 import (
@@ -15,14 +16,15 @@ import (
 
 // Settings is the audit node of the configuration.
 type Settings struct {
-	File    string   `yaml:"file" kind:"file" doc:"where the audit record is written, as JSON lines"`
-	Rotate  Rotation `yaml:"rotate" doc:"when a new file begins, and how long the former ones are kept"`
-	Reserve int      `yaml:"reserve" doc:"bytes of the disk that are kept for events other than decisions and logins; at most an eighth of the disk"`
+	File      string    `yaml:"file" kind:"file" doc:"where the audit record is written, as JSON lines"`
+	Rotate    Rotation  `yaml:"rotate" doc:"when a new file begins, and how long the former ones are kept"`
+	Reserve   int       `yaml:"reserve" doc:"bytes of the disk that are kept for events other than decisions and logins; at most an eighth of the disk"`
+	OnFailure OnFailure `yaml:"on_failure" doc:"deny (default), or allow: while the record cannot be written, let requests and sign-ins in without a line"`
 }
 
 // Defaults returns the settings of an absent node.
 func Defaults() Settings {
-	return Settings{File: "data/audit.jsonl", Rotate: Rotation{defaultSize, defaultKeep}, Reserve: 1 << 20}
+	return Settings{File: "data/audit.jsonl", Rotate: Rotation{defaultSize, defaultKeep}, Reserve: 1 << 20, OnFailure: Deny}
 }
 
 // Check reports every fault of s.
@@ -32,6 +34,9 @@ func (s Settings) Check(fault func(path, problem string)) {
 	}
 	if s.Reserve < 0 {
 		fault("reserve", "cannot be negative; write a number of bytes such as 1048576, or 0 for no reserve")
+	}
+	if s.OnFailure != "" && s.OnFailure != Deny && s.OnFailure != Allow { // empty: deny
+		fault("on_failure", fmt.Sprintf("%q is unknown; write deny or allow", string(s.OnFailure)))
 	}
 }
 

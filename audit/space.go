@@ -11,7 +11,8 @@ const growth = 256 << 10
 
 // space is the part of the disk behind the last line. Blocks are allocated before lines
 // are written into them. The last of them are a reserve, which decisions and logins may
-// not use: there are many of them, and to refuse them lets nobody in.
+// not use: there are many of them, and unless AllowUnrecorded was called, to refuse them
+// lets nobody in.
 type space struct {
 	reserve   int64
 	allocated int64 // the end of the allocated blocks, as an offset in the file
@@ -49,14 +50,19 @@ func (l *Log) allocate(size int) {
 	case err == nil:
 		l.space.allocated, l.space.full = offset+need+growth, nil
 	case disk.IsFull(err):
-		l.space.full = fmt.Errorf("%w: its disk is full: free some space; until then requests and sign-ins are refused, and what takes access away is still recorded (%w)", ErrUnwritable, err)
+		until := "are refused"
+		if l.tell != nil {
+			until = "go on without a line in it"
+		}
+		l.space.full = fmt.Errorf("%w: its disk is full: free some space; until then requests and sign-ins %s, and what takes access away is still recorded (%w)", ErrUnwritable, until, err)
 	default: // the file system cannot allocate blocks
 		l.space = space{}
 	}
 }
 
 // refill tries to allocate blocks again if the disk was full, and records how many events
-// were refused meanwhile.
+// were refused meanwhile. It also records those that were refused while the record
+// recovered, after the event that tells of the others.
 func (l *Log) refill() {
 	l.writeMu.Lock()
 	l.mu.Lock()
@@ -66,13 +72,10 @@ func (l *Log) refill() {
 		l.allocate(0)
 	}
 	l.mu.Lock()
-	ended, gap := full && l.space.full == nil, l.gapEvent()
-	if ended {
-		l.refused = 0
-	}
+	sound := l.failure == nil && l.space.full == nil
 	l.mu.Unlock()
 	l.writeMu.Unlock()
-	if ended {
-		_ = l.Write(gap) // a failure is kept, and tried again
+	if sound {
+		l.tellOfLost(full)
 	}
 }

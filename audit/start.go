@@ -39,7 +39,9 @@ func Resume(path string, mark Mark) (*Log, error) {
 	l := &Log{path: path, file: f, pending: &batch{}, outage: outage{recovered: make(chan struct{})}, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
 		Help: "Events written to the audit record by kind."}, []string{"kind"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_write_errors_total",
-			Help: "Events that could not be written to the audit record."})}
+			Help: "Events that could not be written to the audit record."}),
+		unrecorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_unrecorded_total",
+			Help: "Requests and sign-ins that were let in although the audit record could not be written."})}
 	if err := l.resume(mark); err != nil {
 		return nil, errors.Join(err, l.file.Close())
 	}

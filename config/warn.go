@@ -9,7 +9,14 @@ import (
 	"time"
 )
 
-// warn reports what is allowed but may not be meant. other is the path of another value that a warning is about, or "".
+// Warn reports what is allowed but may not be meant, as far as the settings themselves tell. other is the path of another
+// value that a warning is about, or "".
+func (f *File) Warn(warn func(path, other, problem string)) {
+	f.Settings.Warn(warn)
+	f.Audit.Warn(func(path, problem string) { warn(join("audit", path), "", problem) })
+}
+
+// warn is Warn that reads the files which f names too.
 func (f *File) warn(warn func(path, other, problem string)) {
 	f.Warn(warn)
 	for _, file := range f.files() {

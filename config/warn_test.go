@@ -86,6 +86,26 @@ func TestValidate_WarnsOfCertificates(t *testing.T) {
 	}
 }
 
+// TestValidate_WarnsOfUnrecordedAccess: whoever has requests let in without a record is told so, and at a place in the file.
+func TestValidate_WarnsOfUnrecordedAccess(t *testing.T) {
+	cert, key := certificate(t, -time.Hour, time.Hour)
+	for value, want := range map[string]bool{"allow": true, "deny": false} {
+		path := writeUsable(t, cert, key)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = []byte(strings.Replace(string(text), "#on_failure: deny ", "on_failure: "+value+" ", 1))
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, warnings, err := config.Validate(path)
+		if got := regexp.MustCompile(`:\d+:\d+: audit.on_failure: is allow: .* without a line`).MatchString(warnings.Error()); err != nil || got != want {
+			t.Errorf("%s: %v, warnings %q", value, err, warnings)
+		}
+	}
+}
+
 func TestValidate_FindsEveryFaultAtOnce(t *testing.T) {
 	cert, key := certificate(t, -time.Hour, time.Hour)
 	path := writeUsable(t, cert, key)

@@ -110,6 +110,9 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 	}
 	c.record.Reserve(int64(file.Audit.Reserve))
 	c.record.Rotate(file.Audit.Rotate, func(err error) { c.log.Error("the files of the audit record are not as they should be", "err", err) })
+	if file.Audit.OnFailure == audit.Allow {
+		c.record.AllowUnrecorded(c.logUnrecorded)
+	}
 	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
 		return err
 	}
@@ -117,6 +120,15 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 		return err
 	}
 	return c.signRecord(ctx)
+}
+
+// logUnrecorded logs that requests and sign-ins are let in without a line in the audit record, or no more.
+func (c *components) logUnrecorded(err error, letIn int) {
+	if err != nil {
+		c.log.Error("requests and sign-ins are let in unrecorded", "err", err)
+		return
+	}
+	c.log.Warn("the audit record can be written again; it tells how many requests and sign-ins were let in unrecorded", "count", letIn)
 }
 
 // run keeps memory and the audit record equal to the store, and delivers events to webhooks, until ctx ends.

@@ -9,9 +9,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"sallyport/entratest"
@@ -291,5 +293,141 @@ func TestFailedCommit_IsKilledOrRecovers(t *testing.T) {
 			}
 			s.demandSound(t, filepath.Join(w.dir, "data", "audit.jsonl"))
 		})
+	}
+}
+
+// TestFullDisk_OffboardsThroughout: whichever way the identity provider takes somebody's access away on a full disk, the push
+// succeeds, what is open is cut, the next request is denied, and both are in the record; whether requests are let in
+// unrecorded meanwhile or not.
+func TestFullDisk_OffboardsThroughout(t *testing.T) {
+	for mode, code := range map[string]int{"deny": http.StatusServiceUnavailable, "allow": http.StatusOK} {
+		t.Run(mode, func(t *testing.T) {
+			w := newWorld(t)
+			data := filepath.Join(w.dir, "data")
+			mountDisk(t, data, "24m")
+			w.rewrite("store: ", "audit: {on_failure: "+mode+"}\nstore: ")
+			server := w.start("--init")
+			stages := map[string]*stage{}
+			stage := w.settle(server)
+			ways := offboardings()
+			for name := range ways {
+				stages[name] = stage.colleague(name)
+			}
+			open := map[string][]liveRequest{}
+			for name, s := range stages {
+				open[name] = []liveRequest{s.openSocket(t), s.openStream(t, "/events")}
+			}
+			release := fillDisk(t, data)
+			_, _, _ = stage.push.hireUntilRefused("first")
+			awaitStatus(t, code, func() int { return stage.fetchUntilFull(code) })
+			for name, offboard := range ways {
+				s := stages[name]
+				offboard(s)
+				for _, l := range open[name] {
+					select {
+					case <-l.ended:
+					case <-time.After(10 * time.Second):
+						t.Fatalf("%s: the %s is not cut", name, l.name)
+					}
+				}
+				if got := s.browser.fetch("/"); got == http.StatusOK {
+					t.Errorf("%s: the next request gets %d", name, got)
+				}
+			}
+			demandReadiness(t, server, mode)
+			release()
+			server.awaitReady(t)
+			if mode == "allow" {
+				awaitLog(t, server, "it tells how many requests and sign-ins were let in unrecorded")
+			}
+			record := server.verb("audit", "export")
+			for name, s := range stages {
+				if strings.Count(record, `"user_name":"`+name+`@example.com"`) == 0 || !strings.Contains(record, `"kind":"scim","actor"`) {
+					t.Errorf("%s is not recorded", name)
+				}
+				cuts := 0
+				for line := range strings.Lines(record) {
+					if strings.Contains(line, `"kind":"cut"`) && strings.Contains(line, s.alice) {
+						cuts++
+					}
+				}
+				if cuts != 2 {
+					t.Errorf("%s: %d cuts are recorded", name, cuts)
+				}
+			}
+			server.demandSound(t, filepath.Join(data, "audit.jsonl"), `"reason":"recovered"`)
+			if got := strings.Contains(record, `"unrecorded":"`); got != (mode == "allow") {
+				t.Errorf("whether the record tells of what was let in: %v", got)
+			}
+		})
+	}
+}
+
+// fetchUntilFull sends requests until the space for their decisions is used up, and returns the status of the last.
+func (s *stage) fetchUntilFull(then int) int {
+	for range 4000 {
+		if status := s.browser.fetch("/"); status != http.StatusOK {
+			return status
+		}
+		if then == http.StatusOK && strings.Contains(s.server.log(), "let in unrecorded") {
+			return then
+		}
+	}
+	return 0
+}
+
+// colleague pushes one more member of the group, and signs them in.
+func (s *stage) colleague(name string) *stage {
+	s.t.Helper()
+	other := *s
+	other.person = s.entra.Add(entratest.Person{UPN: name + "@example.com", Name: name})
+	s.entra.SignIn(other.person.OID)
+	other.alice = s.push.hire(name, other.person.OID)
+	s.push.member("Add", s.group, other.alice)
+	other.browser = s.newBrowser(s.server)
+	other.browser.signIn()
+	return &other
+}
+
+// offboardings are the ways in which an identity provider takes the access of a stage's person away.
+func offboardings() map[string]func(*stage) {
+	bulk := func(operation map[string]any) map[string]any {
+		return map[string]any{"schemas": []string{"urn:ietf:params:scim:api:messages:2.0:BulkRequest"}, "Operations": []any{operation}}
+	}
+	return map[string]func(*stage){
+		"patch":  func(s *stage) { s.push.setActive(s.alice, "False") },
+		"delete": func(s *stage) { s.push.send("DELETE", "/Users/"+s.alice, nil, http.StatusNoContent) },
+		"put": func(s *stage) {
+			u := s.push.send("GET", "/Users/"+s.alice, nil, http.StatusOK)
+			u["active"] = false
+			s.push.send("PUT", "/Users/"+s.alice, u, http.StatusOK)
+		},
+		"bulk": func(s *stage) {
+			s.push.send("POST", "/Bulk", bulk(map[string]any{"method": "PATCH", "path": "/Users/" + s.alice,
+				"data": patchOf(map[string]any{"op": "replace", "value": map[string]any{"active": false}})}), http.StatusOK)
+		},
+		"leaves": func(s *stage) { s.push.member("Remove", s.group, s.alice) },
+	}
+}
+
+// demandReadiness demands what a server on a full disk says of itself.
+func demandReadiness(t *testing.T, s *running, mode string) {
+	t.Helper()
+	status, body := s.readiness(t)
+	out, _ := s.try("doctor")
+	_, health := s.try("healthcheck")
+	switch mode {
+	case "allow":
+		if status != http.StatusOK || !strings.HasPrefix(body, "ready\n") || !strings.Contains(body, "let in without a line in it (audit.on_failure: allow): its disk is full") {
+			t.Errorf("/readyz is %d %q", status, body)
+		}
+		if !regexp.MustCompile(`readiness +warn +ready; the audit record`).MatchString(out) || health != exitOK {
+			t.Errorf("the health check exits with %d, and the doctor says\n%s", health, out)
+		}
+		await(t, s, "sallyport_audit_unrecorded_total ")
+	default:
+		if status != http.StatusServiceUnavailable || health != exitError {
+			t.Errorf("/readyz is %d %q; the health check exits with %d", status, body, health)
+		}
 	}
 }

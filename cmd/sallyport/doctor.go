@@ -120,6 +120,8 @@ func (d *doctor) checkReady(ctx context.Context) {
 		d.report("readiness", stateUnknown, "no server responds on the ops listener: %v", err)
 	case status != http.StatusOK:
 		d.report("readiness", stateFail, "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
+	case strings.TrimSpace(body) != readyText:
+		d.report("readiness", stateWarn, "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
 	default:
 		d.report("readiness", stateOK, "decisions can be made and recorded, and changes stored")
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
+
+	"sallyport/store"
 )
 
 // metrics returns a registry with the metrics of every part.
@@ -44,18 +46,33 @@ func (s *server) opsHandler() http.Handler {
 
 // ready reports whether the proxy can do all that it is there for and is not about to stop: its memory is current, the
 // audit record can be written, and the store accepts changes. An unreachable identity provider does not matter: people who
-// are signed in go on working.
+// are signed in go on working. With audit.on_failure: allow, a full disk does not matter either, as long as it is that of the
+// record too: whoever chose that wants requests to go on, which a load balancer decides by this.
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	if s.stopping.Load() {
 		http.Error(w, "not ready: the server is stopping", http.StatusServiceUnavailable)
 		return
 	}
-	if err := errors.Join(s.components.directory.Fresh(), s.components.record.Err(), s.components.store.Err()); err != nil {
+	unrecorded := s.components.record.Unrecorded()
+	errs := []error{s.components.directory.Fresh()}
+	if err := s.components.store.Err(); unrecorded == nil || !errors.Is(err, store.ErrFull) {
+		errs = append(errs, err)
+	}
+	if unrecorded == nil {
+		errs = append(errs, s.components.record.Err())
+	}
+	if err := errors.Join(errs...); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, "ready")
+	fmt.Fprintln(w, readyText)
+	if unrecorded != nil {
+		fmt.Fprintln(w, unrecorded)
+	}
 }
+
+// readyText is the first line of /readyz when the server is ready. Others say what is not as it should be.
+const readyText = "ready"
 
 func healthcheckCommand() *cobra.Command {
 	return &cobra.Command{
