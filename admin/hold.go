@@ -44,7 +44,7 @@ func (a *Admin) Release(ctx context.Context, actor Actor, users []string) (relea
 // Reject rejects held deactivations for a day, of the same users as [Admin.Release] would: they stay active.
 func (a *Admin) Reject(ctx context.Context, actor Actor, users []string) (rejected int, err error) {
 	err = a.perform(ctx, actor, holdAction("rejected", users), func(ctx context.Context) (err error) {
-		rejected, err = a.provisioning.Reject(ctx, users)
+		rejected, err = a.provisioning.Reject(ctx, actor, users)
 		return err
 	})
 	return rejected, err

@@ -192,7 +192,7 @@ func (b *bulkRun) execute(o *bulkOperation, data map[string]any) {
 	h, req, err := b.requestFor(o, data)
 	if err == nil {
 		_, err = h(req)
-		b.server.recordHold(b.request.Context(), err)
+		b.server.recordHold(req, err)
 	}
 	if req != nil {
 		for q, n := range req.quirks.Counts {

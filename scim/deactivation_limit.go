@@ -103,19 +103,20 @@ func (h *heldError) problem() *problem {
 func (h *heldError) retryAfter() string { return strconv.Itoa(int(h.after/time.Second) + 1) }
 
 // recordHold stores the hold that err, from a handler, tells of. The handler's own transaction was rolled back.
-func (s *Server) recordHold(ctx context.Context, err error) {
+func (s *Server) recordHold(req *request, err error) {
 	var held *heldError
 	if !errors.As(err, &held) || held.rejected {
 		return
 	}
 	u := held.user
-	err = s.directory.Update(ctx, func(tx *directory.Tx) error {
+	err = s.directory.Update(req.Context(), func(tx *directory.Tx) error {
 		old, ok, err := readHold(tx.Writer(), u.ID)
 		if err != nil || ok && old.Pending() {
 			return err
 		}
 		store.Urgent(tx.Writer())
-		return writeHold(tx.Writer(), Hold{ID: u.ID, UserName: u.UserName, Since: tx.Now()})
+		hold := Hold{ID: u.ID, UserName: u.UserName, Since: tx.Now()}
+		return errors.Join(writeHold(tx.Writer(), hold), s.recordEvent(tx, req, change{operation: "held", user: u}))
 	})
 	if err != nil {
 		s.log.Error("held deactivation not stored", "user", u.ID, "err", err)

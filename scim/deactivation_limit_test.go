@@ -2,6 +2,7 @@ package scim_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -121,7 +122,7 @@ func TestDeactivationLimit_HoldWaitsForOperator(t *testing.T) {
 	if got := set(false); got != http.StatusServiceUnavailable {
 		t.Errorf("two days later it: status %d", got)
 	}
-	if n, err := d.Reject(context.Background(), []string{"U"}); n != 1 || err != nil {
+	if n, err := d.Reject(context.Background(), audit.Actor{Kind: audit.ActorOperator, Name: "ada"}, []string{"U"}); n != 1 || err != nil {
 		t.Fatalf("%d are rejected, %v", n, err)
 	}
 	if got := set(false); got != http.StatusConflict {
@@ -226,7 +227,7 @@ func TestRelease_CountsWhatWasDone(t *testing.T) {
 	}
 	hold()
 	st.armed = true
-	if n, err := d.Reject(ctx, nil); n != 0 || err != nil {
+	if n, err := d.Reject(ctx, audit.Actor{Kind: audit.ActorOperator, Name: "ada"}, nil); n != 0 || err != nil {
 		t.Errorf("%d withdrawn holds are rejected, %v", n, err)
 	}
 	if names := heldNames(t, d); len(names) != 0 {
@@ -238,5 +239,50 @@ func TestRelease_CountsWhatWasDone(t *testing.T) {
 	}
 	if names := heldNames(t, d); len(names) != 0 {
 		t.Errorf("after the release %v are held", names)
+	}
+}
+
+// TestDeactivationLimit_IsRecorded: what is held, what an operator decides about it and since when it was held; and the
+// externalId of whoever leaves, by which a sign-in afterwards is known.
+func TestDeactivationLimit_IsRecorded(t *testing.T) {
+	base, token, d, _ := serveWith(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}})
+	c, ctx, ada := &client{t, base, token}, t.Context(), audit.Actor{Kind: audit.ActorOperator, Name: "ada"}
+	var ids []string
+	for i := range 3 {
+		_, u := c.do("POST", "/Users", fmt.Sprintf(`{"userName":"u%d","externalId":"x%d"}`, i, i))
+		ids = append(ids, u["id"].(string))
+	}
+	for i := range ids {
+		c.do("PATCH", "/Users/"+ids[i], `{"Operations":[{"op":"replace","path":"active","value":false}]}`)
+		c.do("PATCH", "/Users/"+ids[i], `{"Operations":[{"op":"replace","path":"active","value":false}]}`) // is held already
+	}
+	if _, err := d.Reject(ctx, ada, ids[1:2]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Release(ctx, ada, ids[2:]); err != nil {
+		t.Fatal(err)
+	}
+	c.do("DELETE", "/Users/"+ids[0], "")
+	var got []string
+	for rec, err := range d.Records(ctx, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e audit.Event
+		if err := json.Unmarshal(rec.Event, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Reason != "create" {
+			since, _ := time.Parse(time.RFC3339Nano, e.Detail["held_since"])
+			got = append(got, fmt.Sprintf("%s %s by %s external_id=%s held=%v", e.Reason, e.UserName, e.Actor.Kind, e.Detail["external_id"], !since.IsZero()))
+		}
+		if e.Reason == "delete" { // the last one
+			break
+		}
+	}
+	want := []string{"patch u0 by token external_id=x0 held=false", "held u1 by token external_id= held=false", "held u2 by token external_id= held=false",
+		"reject u1 by operator external_id= held=true", "release u2 by operator external_id=x2 held=true", "delete u0 by token external_id=x0 held=false"}
+	if !slices.Equal(got, want) {
+		t.Errorf("recorded:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -63,7 +63,7 @@ func (p *Provisioning) Release(ctx context.Context, actor audit.Actor, users []s
 			return false, err
 		}
 		if err == nil {
-			if released, err = deactivate(tx, &u, actor); err != nil {
+			if released, err = deactivate(tx, &u, h.Since, actor); err != nil {
 				return false, err
 			}
 		}
@@ -71,9 +71,9 @@ func (p *Provisioning) Release(ctx context.Context, actor audit.Actor, users []s
 	})
 }
 
-// deactivate makes u inactive because actor released the deactivation, and records that. It reports whether u was
-// active.
-func deactivate(tx *directory.Tx, u *directory.User, actor audit.Actor) (bool, error) {
+// deactivate makes u inactive because actor released the deactivation, which is held since a time, and records that. It
+// reports whether u was active.
+func deactivate(tx *directory.Tx, u *directory.User, since time.Time, actor audit.Actor) (bool, error) {
 	if !u.Active {
 		return false, nil
 	}
@@ -89,20 +89,27 @@ func deactivate(tx *directory.Tx, u *directory.User, actor audit.Actor) (bool, e
 		return false, err
 	}
 	tx.By(causeOf(actor))
-	event, err := json.Marshal(audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Actor: actor, Reason: "release", Revision: tx.Revision(),
-		User: u.ID, UserName: u.UserName, Detail: map[string]string{"result": "deactivated"}})
+	return true, recordDecision(tx, audit.Event{Actor: actor, Reason: "release", User: u.ID, UserName: u.UserName,
+		Detail: leaverDetail(u, map[string]string{"result": "deactivated", "held_since": since.UTC().Format(time.RFC3339Nano)})})
+}
+
+// recordDecision stores the event of what an operator did to the directory in the identity provider's place.
+func recordDecision(tx *directory.Tx, e audit.Event) error {
+	e.Time, e.Kind, e.Revision = tx.Now(), audit.KindSCIM, tx.Revision()
+	data, err := json.Marshal(e)
 	if err != nil {
-		return false, err
+		return fmt.Errorf("encoding an audit event: %w", err)
 	}
-	return true, tx.Record(directory.Record{Received: tx.Now(), Event: event})
+	return tx.Record(directory.Record{Received: tx.Now(), Event: data})
 }
 
 // Reject rejects held deactivations for a day: the users stay active, and the identity provider is told so.
 // It chooses them as [Provisioning.Release] does, and returns how many it rejected.
-func (p *Provisioning) Reject(ctx context.Context, users []string) (int, error) {
+func (p *Provisioning) Reject(ctx context.Context, actor audit.Actor, users []string) (int, error) {
 	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) (bool, error) {
 		h.Rejected = tx.Now()
-		return true, writeHold(tx.Writer(), h)
+		return true, errors.Join(writeHold(tx.Writer(), h), recordDecision(tx, audit.Event{Actor: actor, Reason: "reject", User: h.ID, UserName: h.UserName,
+			Detail: map[string]string{"held_since": h.Since.UTC().Format(time.RFC3339Nano)}}))
 	})
 }
 

@@ -34,6 +34,9 @@ func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
 	}
 	if c.user != nil {
 		event.User, event.UserName = c.user.ID, c.user.UserName
+		if c.operation == "delete" || c.result == "deactivated" {
+			event.Detail = leaverDetail(c.user, event.Detail)
+		}
 	}
 	if c.group != nil {
 		event.Group = c.group.ID
@@ -44,6 +47,19 @@ func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
 		return fmt.Errorf("encoding an audit event: %w", err)
 	}
 	return tx.Record(directory.Record{Received: req.received, Event: data})
+}
+
+// leaverDetail adds to detail, which may be nil, the externalId of a user who leaves: the directory may forget it, and
+// whoever signs in afterwards is known by it alone.
+func leaverDetail(u *directory.User, detail map[string]string) map[string]string {
+	if u.ExternalID == "" {
+		return detail
+	}
+	if detail == nil {
+		detail = map[string]string{}
+	}
+	detail["external_id"] = u.ExternalID
+	return detail
 }
 
 // countOperation counts a change by its result.

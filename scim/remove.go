@@ -2,7 +2,6 @@ package scim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -26,7 +25,7 @@ func (p *Provisioning) RemoveUser(ctx context.Context, actor audit.Actor, id str
 		if err := errors.Join(deleteHold(tx.Writer(), id), tx.DeleteUser(id)); err != nil {
 			return err
 		}
-		return recordRemoval(tx, audit.Event{Actor: actor, User: u.ID, UserName: u.UserName})
+		return recordRemoval(tx, audit.Event{Actor: actor, User: u.ID, UserName: u.UserName, Detail: leaverDetail(&u, nil)})
 	})
 }
 
@@ -47,10 +46,6 @@ func (p *Provisioning) RemoveGroup(ctx context.Context, actor audit.Actor, id st
 // recordRemoval stores the event of a removal in its transaction.
 func recordRemoval(tx *directory.Tx, e audit.Event) error {
 	tx.By(causeOf(e.Actor))
-	e.Time, e.Kind, e.Reason, e.Revision = tx.Now(), audit.KindSCIM, "delete", tx.Revision()
-	data, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("encoding an audit event: %w", err)
-	}
-	return tx.Record(directory.Record{Received: tx.Now(), Event: data})
+	e.Reason = "delete"
+	return recordDecision(tx, e)
 }

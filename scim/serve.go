@@ -78,7 +78,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h handlerFunc) {
 	req := &request{Request: r, directory: s.directory, types: s.types, received: s.now().UTC(), base: baseURL(r)}
 	r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
 	body, err := s.handle(req, h)
-	s.recordHold(r.Context(), err)
+	s.recordHold(req, err)
 	status := s.write(w, req, body, err)
 	took := s.now().Sub(req.received)
 	s.metrics.observe(req, status, took)

@@ -73,15 +73,31 @@ func (s *Sessions) EndUser(ctx context.Context, user string, reason Reason) (n i
 // began. Their records stay as they are: whoever decides about requests denies these sessions already, and says why.
 // Without count, they are not counted in the metrics: they ended before the server started.
 func (s *Sessions) EndWithUsers(ended func(*Session) bool, count bool) {
+	for _, e := range s.markEnded(ended) {
+		if count {
+			s.ended.WithLabelValues(string(ReasonUser)).Inc()
+			s.tell(e)
+		}
+	}
+}
+
+// markEnded marks the sessions for which ended reports true as counted, and returns those that were not.
+func (s *Sessions) markEnded(ended func(*Session) bool) (marked []*entry) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, e := range s.memory.sessions {
 		r := e.record.Load()
-		if r.Reason == "" && !e.counted.Load() && ended(&r.Session) && !e.counted.Swap(true) && count {
-			s.ended.WithLabelValues(string(ReasonUser)).Inc()
+		if r.Reason == "" && !e.counted.Load() && ended(&r.Session) && !e.counted.Swap(true) {
+			marked = append(marked, e)
 		}
 	}
+	return marked
 }
+
+// TellOfUsers has fn called with each session that ends because its user was deactivated, suspended or deleted, once,
+// within about a second of it. Call it before any other method. A session whose user ended before the server started is
+// not told of.
+func (s *Sessions) TellOfUsers(fn func(Session)) { s.endedWithUser = fn }
 
 // end writes the record of a session that has ended.
 func (s *Sessions) end(w store.Writer, r record, reason Reason) error {

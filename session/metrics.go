@@ -1,6 +1,10 @@
 package session
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 func newEndedCounter() *prometheus.CounterVec {
 	ended := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_sessions_ended_total",
@@ -14,9 +18,23 @@ func newEndedCounter() *prometheus.CounterVec {
 // count counts sessions that have ended, each once: one that ended with its user does not expire as well.
 func (s *Sessions) count(reason Reason, ids ...string) {
 	for _, id := range ids {
-		if e := s.entry(id); e == nil || !e.counted.Swap(true) { // a session beyond the limit may be deleted already
-			s.ended.WithLabelValues(string(reason)).Inc()
+		e := s.entry(id)
+		if e != nil && e.counted.Swap(true) { // a session beyond the limit may be deleted already
+			continue
 		}
+		s.ended.WithLabelValues(string(reason)).Inc()
+		if e != nil && reason == ReasonUser {
+			s.tell(e)
+		}
+	}
+}
+
+// tell calls the function of TellOfUsers with a session that ended with its user. No lock is held.
+func (s *Sessions) tell(e *entry) {
+	if s.endedWithUser != nil {
+		ended := e.record.Load().Session
+		ended.Used = time.Unix(0, max(ended.Used.UnixNano(), e.used.get())).UTC()
+		s.endedWithUser(ended)
 	}
 }
 

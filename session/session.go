@@ -84,6 +84,8 @@ type Sessions struct {
 	log      *slog.Logger
 	ended    *prometheus.CounterVec
 
+	endedWithUser func(Session) // nil: nobody is told
+
 	mirror  *follow.Mirror     // brings every change of the store into memory
 	logouts singleflight.Group // acts on one logout token once, by jti
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -88,6 +89,7 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 		return err
 	}
 	c.directory.TellOfLeavers(grant.EndMemberships)
+	c.sessions.TellOfUsers(c.recordSessionEnd)
 	c.provisioning, err = scim.Open(ctx, c.store, c.directory)
 	return err
 }
@@ -143,6 +145,16 @@ func (c *components) run(ctx context.Context) error {
 	g.Go(func() error { return c.recordPushes(ctx) })
 	g.Go(func() error { return c.webhooks.Run(ctx) })
 	return g.Wait()
+}
+
+// recordSessionEnd records that a session ended because its user was deactivated, suspended or deleted. Nothing depends on
+// it: every request by the session is denied since the change.
+func (c *components) recordSessionEnd(s session.Session) {
+	err := c.record.Write(audit.Event{Time: time.Now().UTC(), Kind: audit.KindEnd, Actor: admin.System("the user ended"), User: s.User, UserName: s.UserName,
+		Session: s.ID, Reason: string(session.ReasonUser), Detail: map[string]string{"began": s.Began.Format(time.RFC3339Nano), "used": s.Used.Format(time.RFC3339Nano)}})
+	if err != nil {
+		c.log.Error("it is not in the audit record that a session ended with its user", "user", s.User, "session", s.ID, "err", err)
+	}
 }
 
 // recordPushes copies the records of SCIM changes, which are committed with the changes themselves, to the audit
