@@ -180,7 +180,7 @@ func newEnvOf(t *testing.T, sessions session.Settings) *env {
 		t.Fatal(err)
 	}
 	run("proxy", h.proxy.Run)
-	h.server = httptest.NewTLSServer(h.proxy)
+	h.server = proxy.NewTLSServer(h.proxy)
 	t.Cleanup(func() {
 		h.server.Close()
 		cancel()
@@ -198,11 +198,11 @@ func (h *env) startProvider() *oidc.Provider {
 	h.t.Helper()
 	h.issuer = httptest.NewUnstartedServer(nil)
 	base := "https://" + h.issuer.Listener.Addr().String()
-	h.tenant = entratest.New(base, entratest.App{ClientID: "11111111-2222-3333-4444-555555555555", Secret: "canary-client-secret",
+	h.tenant = entratest.NewSharingKey(base, entratest.App{ClientID: "11111111-2222-3333-4444-555555555555", Secret: "canary-client-secret",
 		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback", "https://" + loginHost + "/.sallyport/logout"}})
 	h.logins = &countingHandler{Handler: h.tenant, n: map[string]int{}}
 	h.issuer.Config.Handler = h.logins
-	h.issuer.StartTLS()
+	proxy.StartTLS(h.issuer)
 	h.t.Cleanup(h.issuer.Close)
 
 	dir := h.t.TempDir()

@@ -24,7 +24,7 @@ func TestUpstream_Protocols(t *testing.T) {
 	h := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { seen <- r.Proto + " " + r.RequestURI + " " + r.Host })
 	secure := httptest.NewUnstartedServer(h)
 	secure.EnableHTTP2 = true
-	secure.StartTLS()
+	StartTLS(secure)
 	t.Cleanup(secure.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {

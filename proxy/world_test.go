@@ -92,7 +92,7 @@ func newWorldOf(t testing.TB, sessions session.Settings, change func(*Settings))
 	w.server = httptest.NewUnstartedServer(w.proxy)
 	w.server.EnableHTTP2 = true
 	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	w.server.StartTLS()
+	StartTLS(w.server)
 	t.Cleanup(w.server.CloseClientConnections) // streams would keep Close waiting
 	return w
 }
@@ -106,7 +106,7 @@ func (w *world) startUpstream() {
 		w.upstream.Start()
 		return
 	}
-	w.upstream.StartTLS()
+	StartTLS(w.upstream)
 	w.upstreamCA = filepath.Join(w.t.TempDir(), "ca.pem")
 	w.must(os.WriteFile(w.upstreamCA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.upstream.Certificate().Raw}), 0o600))
 }
@@ -178,9 +178,9 @@ func (w *world) startProxy(sessions session.Settings) {
 func (w *world) startProvider() {
 	t := w.t
 	var tenant *entratest.Tenant
-	issuer := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { tenant.ServeHTTP(rw, r) }))
+	issuer := NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { tenant.ServeHTTP(rw, r) }))
 	t.Cleanup(issuer.Close)
-	tenant = entratest.New(issuer.URL, entratest.App{ClientID: "sallyport", Secret: "s3cret", RedirectURIs: []string{"https://" + loginHost + callbackPath}})
+	tenant = entratest.NewSharingKey(issuer.URL, entratest.App{ClientID: "sallyport", Secret: "s3cret", RedirectURIs: []string{"https://" + loginHost + callbackPath}})
 	w.tenant = tenant
 	dir := t.TempDir()
 	secret, ca := filepath.Join(dir, "secret"), filepath.Join(dir, "ca.pem")

@@ -59,7 +59,7 @@ func (w *world) serveEntra() {
 	server.StartTLS()
 	w.provider = server
 	w.t.Cleanup(server.Close)
-	tenant = entratest.New(server.URL, entratest.App{ClientID: "5a111900-0000-4000-8000-000000000001", Secret: "the client secret",
+	tenant = entratest.NewSharingKey(server.URL, entratest.App{ClientID: "5a111900-0000-4000-8000-000000000001", Secret: "the client secret",
 		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback"}})
 	w.entra = tenant
 }
