@@ -45,6 +45,9 @@ var (
 		{"value", "of `unknown_user`: what was in the claim, shortened to 256 bytes"},
 		{"attribute", "of `unknown_user`: the attribute of users that it was compared with"},
 	}
+	ofTrace = []Term{
+		{"trace", "the id of the trace that the request belongs to (W3C Trace Context), if it has one; the client may have chosen it"},
+	}
 	ofRequest = []string{"request", "host", "method", "path", "address"}
 	ofPerson  = []string{"user", "user_name", "session"}
 
@@ -110,7 +113,7 @@ var catalogue = []Description{
 	{KindDecision, "a request was allowed or denied; denied requests of nobody who is signed in are counted, and not recorded",
 		slices.Concat(ofRequest, ofPerson, []string{"route", "code", "decision", "rule", "rev", "detail"}),
 		slices.Concat([]Term{{"rule_allow", "the rule allows it"}, {"cors_preflight", "the route lets CORS preflight requests through"}}, denials),
-		slices.Concat(ofCaller, ofUnknown, []Term{
+		slices.Concat(ofCaller, ofUnknown, ofTrace, []Term{
 			{"report_decision", "what the decision would be if rules in report mode counted"},
 			{"report_rule", "the rule that would decide then"},
 			{"report_reason", "why, then"},
@@ -118,7 +121,7 @@ var catalogue = []Description{
 		})},
 	{KindCut, "a request was ended after it had been allowed; `time` is when it was cut",
 		slices.Concat(ofRequest, ofPerson, []string{"route", "rule", "rev", "detail"}), denials,
-		slices.Concat(ofCaller, ofUnknown, []Term{
+		slices.Concat(ofCaller, ofUnknown, ofTrace, []Term{
 			{"begun", "when the request began"},
 			{"received", "when the change of the directory arrived that ended the request: the first that came over SCIM, or that an operator made in its place, and that is about the user, since the request was last allowed"},
 			{"change", "the revision of that change, which is the `rev` of its own event"},

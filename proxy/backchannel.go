@@ -32,11 +32,11 @@ func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, req *request
 		return deny(tooMany, "logout tokens that were rejected")
 	case errors.Is(err, oidc.ErrRefused):
 		p.throttles.failures.Allow(req.address)
-		p.log.InfoContext(r.Context(), "logout token rejected", "err", err, "request", req.id)
+		p.logOf(req).InfoContext(r.Context(), "logout token rejected", "err", err)
 		writeLogoutError(w, http.StatusBadRequest, "invalid_request", "The logout token was not accepted.")
 		return nil
 	case err != nil:
-		p.log.WarnContext(r.Context(), "logout token not verified", "err", err, "request", req.id)
+		p.logOf(req).WarnContext(r.Context(), "logout token not verified", "err", err)
 		w.Header().Set("Retry-After", "5")
 		writeLogoutError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The logout token cannot be verified at the moment.")
 		return nil
@@ -44,11 +44,11 @@ func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, req *request
 	acted, err := p.sessions.UseLogout(r.Context(), logout.ID, logout.Expires, func(ctx context.Context) error { return p.endSessionsOf(ctx, req, logout) })
 	switch {
 	case err != nil:
-		p.log.ErrorContext(r.Context(), "sessions not ended by back-channel logout", "err", err, "request", req.id)
+		p.logOf(req).ErrorContext(r.Context(), "sessions not ended by back-channel logout", "err", err)
 		writeLogoutError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The sessions could not be ended at the moment.")
 		return nil
 	case !acted:
-		p.log.InfoContext(r.Context(), "logout token rejected: it was used before", "request", req.id)
+		p.logOf(req).InfoContext(r.Context(), "logout token rejected: it was used before")
 		writeLogoutError(w, http.StatusBadRequest, "invalid_request", "The logout token was used before.")
 		return nil
 	}

@@ -76,7 +76,7 @@ func (p *Proxy) callbackWithoutFlow(w http.ResponseWriter, r *http.Request, req 
 func (p *Proxy) loginError(r *http.Request, req *request, target flow.Target, err error) *denial {
 	if !errors.Is(err, oidc.ErrRefused) {
 		p.metrics.Login(loginFailed, string(providerUnavailable))
-		p.log.WarnContext(r.Context(), "login could not be finished", "err", err, "request", req.id)
+		p.logOf(req).WarnContext(r.Context(), "login could not be finished", "err", err)
 		return denyLogin(providerUnavailable, err.Error(), target.String(), unfinishedText(err))
 	}
 	reason := string(tokenRefused)
@@ -84,7 +84,7 @@ func (p *Proxy) loginError(r *http.Request, req *request, target flow.Target, er
 		reason = string(refusal.Reason)
 	}
 	p.metrics.Login(loginDenied, reason)
-	p.log.InfoContext(r.Context(), "login rejected", "err", err, "request", req.id)
+	p.logOf(req).InfoContext(r.Context(), "login rejected", "err", err)
 	_ = p.record(req, audit.Event{Kind: audit.KindLogin, Decision: loginDenied, Reason: reason, Code: http.StatusUnauthorized})
 	return denyLogin(tokenRefused, err.Error(), target.String(), rejectedText(oidc.Reason(reason)))
 }

@@ -134,12 +134,14 @@ func (p *Proxy) recordDecision(req *request, out outcome) *denial {
 		req.caller.user, req.caller.held = out.user, p.heldBy(out.user)
 	}
 	req.route.metrics.Decided(decision, string(reason))
+	req.trace.Decided(req.route.name, decision, string(reason), out.decision.Rule)
 	if req.caller == nil && out.denial != nil {
 		return out.denial
 	}
 	e := audit.Event{Kind: audit.KindDecision, Route: req.route.name, Decision: decision, Reason: string(reason),
 		Rule: out.decision.Rule, Revision: p.directory.Revision(), Code: code, Detail: detail.Decision(out.decision.Report, cmp.Or(req.authClient, &authClient{}).address)}
 	p.setCaller(&e, req)
+	e.Detail = detail.Trace(e.Detail, req.trace.ID())
 	if err := p.record(req, e); err != nil && out.denial == nil {
 		return deny(auditUnavailable, err.Error())
 	}
@@ -178,7 +180,7 @@ func (p *Proxy) record(req *request, e audit.Event) error {
 	e.Request, e.Host, e.Method, e.Path, e.Address = req.id, req.host, req.method, req.path, req.address
 	err := p.audit.Write(e)
 	if err != nil {
-		p.log.Error("audit event not written", "err", err, "request", req.id)
+		p.logOf(req).Error("audit event not written", "err", err)
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/response"
+	"sallyport/proxy/internal/trace"
 	"sallyport/proxy/internal/upstream"
 )
 
@@ -22,6 +23,7 @@ type exchange struct {
 	rw    *response.Writer
 	body  *response.Body // nil: there is none
 	uses  response.Uses  // of the caller's session
+	call  *trace.Call
 	sent  int64          // bytes of the response body
 	by    response.Cause // the side that ended it
 
@@ -98,7 +100,8 @@ var errCut = errors.New("the request was cut")
 // checkResponse prepares the upstream's response for the client, or returns an error if the client must not see it.
 func (ex *exchange) checkResponse(res *http.Response) error {
 	ex.responded = time.Since(ex.begun)
-	ex.route.metrics.Responded(ex.responded)
+	ex.route.metrics.Responded(ex.responded, ex.trace.Exemplar())
+	ex.call.Responded(res.StatusCode)
 	ex.unbounded = res.ContentLength < 0 && res.Body != http.NoBody
 	ex.events = ex.unbounded && strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 	if ex.live.cutBy() != nil {
@@ -127,7 +130,12 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 }
 
 // fail returns the denial for an exchange without a response, and notes who ended the exchange.
-func (ex *exchange) fail(err error) *denial {
+func (ex *exchange) fail(err error) (denied *denial) {
+	defer func() {
+		if denied != nil {
+			ex.call.Failed(string(denied.reason))
+		}
+	}()
 	var tooLarge *http.MaxBytesError
 	switch cut := ex.live.cutBy(); {
 	case errors.Is(err, errTunneled):
@@ -157,6 +165,6 @@ func (ex *exchange) fail(err error) *denial {
 		ex.by = response.ByUpstream
 	}
 	ex.route.metrics.UpstreamFailed(string(reason))
-	ex.proxy.log.Warn("no response from the upstream", "route", ex.route.name, "reason", reason, "err", err, "took", time.Since(ex.begun))
+	ex.proxy.logOf(ex.request).Warn("no response from the upstream", "route", ex.route.name, "reason", reason, "err", err, "took", time.Since(ex.begun))
 	return deny(reason, err.Error())
 }

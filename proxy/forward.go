@@ -63,6 +63,7 @@ func (ex *exchange) upstreamRequest(in *http.Request) *http.Request {
 			delete(h, "Cookie")
 		}
 	}
+	ex.call = ex.trace.Forward(h, ex.method, ex.route.name)
 	ex.route.requestEdits.apply(h)
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = []string{""} // or net/http would send its own

@@ -34,8 +34,8 @@ func (ex *exchange) reportEnd(by response.Cause, received, sent int64) {
 	}
 	var e audit.Event
 	ex.proxy.setCaller(&e, ex.request)
-	ex.proxy.log.Debug("live connection ended", "route", ex.route.name, "user", e.User, "host", ex.host, "by", string(by),
-		"received", received, "sent", sent, "took", took, "request", ex.id)
+	ex.proxy.logOf(ex.request).Debug("live connection ended", "route", ex.route.name, "user", e.User, "host", ex.host, "by", string(by),
+		"received", received, "sent", sent, "took", took)
 }
 
 // streamAfter is how long a response of unknown length goes on after its headers until it counts as a stream.
@@ -52,5 +52,5 @@ func (ex *exchange) measureStream(took time.Duration) {
 	default:
 		return
 	}
-	ex.route.metrics.Streamed(took)
+	ex.route.metrics.Streamed(took, ex.trace.Exemplar())
 }

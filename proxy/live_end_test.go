@@ -31,6 +31,13 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+// text returns what was logged.
+func (l *logBuffer) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // ends returns the lines about live connections that ended.
 func (l *logBuffer) ends(t *testing.T) (list []map[string]any) {
 	l.mu.Lock()

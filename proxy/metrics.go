@@ -4,6 +4,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/proxy/internal/metric"
+	"sallyport/proxy/internal/trace"
 )
 
 // Collectors returns the metrics of the proxy.
@@ -29,18 +32,24 @@ func (c targetsDown) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// count counts a request that has ended with a status code. A stream has taken as long as its headers took.
+// count counts a request that has ended with a status code, and ends its span. A stream has taken as long as its headers
+// took.
 func (p *Proxy) count(req *request, code int) {
 	took := req.streaming
 	if took == 0 {
 		took = time.Since(req.received)
 	}
-	switch {
+	facts := trace.Facts{ID: req.id, Method: req.method, Host: req.host, Path: req.path, Code: code}
+	switch exemplar := req.trace.Exemplar(); {
 	case req.internal, req.authClient != nil:
-		p.metrics.Internal(req.method, code, took)
+		facts.Route = metric.RouteInternal
+		p.metrics.Internal(req.method, code, took, exemplar)
 	case req.route != nil:
-		req.route.metrics.Request(req.method, code, took)
+		facts.Route = req.route.name
+		req.route.metrics.Request(req.method, code, took, exemplar)
 	default:
-		p.metrics.Unrouted(req.method, code, took)
+		facts.Route = metric.RouteNone
+		p.metrics.Unrouted(req.method, code, took, exemplar)
 	}
+	req.trace.End(facts)
 }

@@ -29,7 +29,7 @@ func TestMetrics_NamesAndLabels(t *testing.T) {
 	w.proxy.routing.Load().routes[0].metrics.Cut(string(noRule))
 	w.proxy.routing.Load().routes[0].metrics.UpstreamFailed(string(upstreamTimeout))
 	w.proxy.metrics.Enforced(time.Second)
-	w.proxy.routing.Load().routes[0].metrics.Streamed(time.Second)
+	w.proxy.routing.Load().routes[0].metrics.Streamed(time.Second, "")
 	for _, labels := range [][]string{{"route", "app", "method", "GET", "code", "200"}, {"route", "_none", "method", "GET", "code", "404"},
 		{"route", "_internal", "method", "GET", "code", "200"}, {"route", "_none", "method", "other"}, {"route", "open", "code", "other"}} {
 		if w.metric("sallyport_http_requests_total", labels...) != 1 {

@@ -20,6 +20,9 @@ import (
 
 	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/response"
+	"sallyport/proxy/internal/trace"
+
+	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"sallyport/audit"
 	"sallyport/console"
@@ -42,6 +45,8 @@ type Parts struct {
 	Console   *console.Handler // serves the pages that people act with; may be nil
 	Log       *slog.Logger
 
+	Tracing oteltrace.TracerProvider // makes the spans of requests; may be nil
+
 	Authenticated func(context.Context) // told of each request whose caller is let in; may be nil
 }
 
@@ -56,6 +61,7 @@ type Proxy struct {
 	console    *console.Handler // may be nil
 	log        *slog.Logger
 	metrics    *metric.Metrics
+	tracer     trace.Tracer
 	assertions *assertions
 	pools      pools
 	routing    atomic.Pointer[routing]
@@ -93,7 +99,7 @@ const loginsPerSecond, loginBurst = 20, 400
 func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, provider: parts.Provider, audit: parts.Audit,
 		pages: parts.Pages, console: parts.Console, log: parts.Log, authenticated: parts.Authenticated,
-		metrics: metric.New(), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
+		metrics: metric.New(), tracer: trace.NewTracer(parts.Tracing), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{
 			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
 			forms:          make(chan struct{}, maxForms),
@@ -152,14 +158,17 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Proxy) handle(w *response.Writer, r *http.Request, serve func(*response.Writer, *http.Request, *request) *denial) {
 	var req *request
 	defer func() { p.finish(r, req, w, recover()) }()
+	traced := p.tracer.Begin(r, p.routing.Load().traceContext)
 	denied := reloaded
 	for denied == reloaded {
 		req = newRequest(r, p.routing.Load())
+		req.trace = traced
 		denied = serve(w, r, req)
 	}
 	if denied == nil || denied.reason == clientGone {
 		return
 	}
+	req.trace.Denied(string(denied.reason))
 	cookies := w.Header()["Set-Cookie"]
 	if !w.StartDenial() {
 		return
@@ -233,8 +242,10 @@ func (p *Proxy) logDenial(req *request, denied *denial) {
 	if denied.status() >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
-	p.log.Log(context.Background(), level, "request denied", "reason", denied.reason, "err", denied.detail, "rule", denied.rule,
-		"host", req.host, "request", req.id)
+	if p.log.Enabled(context.Background(), level) {
+		p.logOf(req).Log(context.Background(), level, "request denied", "reason", denied.reason, "err", denied.detail, "rule", denied.rule,
+			"host", req.host)
+	}
 }
 
 // finish counts a request that has ended. If its response was cut short or never started, the connection or stream is
@@ -245,7 +256,7 @@ func (p *Proxy) finish(r *http.Request, req *request, w *response.Writer, panick
 	}
 	p.count(req, w.Status())
 	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==
-		p.log.Error("request failed by a fault of the proxy", "err", panicked, "request", req.id, "stack", string(debug.Stack()))
+		p.logOf(req).Error("request failed by a fault of the proxy", "err", panicked, "stack", string(debug.Stack()))
 	}
 	if panicked == nil {
 		w.Linger(r.Body)

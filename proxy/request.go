@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/origin"
+	"sallyport/proxy/internal/trace"
 	"sallyport/session"
 )
 
@@ -48,8 +50,9 @@ type timing struct {
 type sender struct {
 	scheme  string // http or https, as the client sees it
 	client  netip.Addr
-	address string // client as text
-	chain   string // X-Forwarded-For: address, and those of the trusted proxies between
+	address string         // client as text
+	trace   *trace.Request // that the request belongs to; nil for none
+	chain   string         // X-Forwarded-For: address, and those of the trusted proxies between
 }
 
 // presented is what the headers of a request say about its caller, beside who that is.
@@ -80,6 +83,14 @@ func newID() string {
 	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
 	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
 	return hex.EncodeToString(id[:])
+}
+
+// logOf returns a logger for lines about a request, which have its id, and that of its trace if it has one.
+func (p *Proxy) logOf(req *request) *slog.Logger {
+	if id := req.trace.ID(); id != "" {
+		return p.log.With("request", req.id, "trace", id)
+	}
+	return p.log.With("request", req.id)
 }
 
 const maxMethodBytes = 32

@@ -176,8 +176,9 @@ func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
 		if u := l.user.Load(); u != nil && e.User == "" { // they were deleted
 			e.User, e.UserName = u.ID, u.UserName
 		}
+		detail.Trace(e.Detail, l.trace.ID())
 		detail.Cause(e.Detail, p.causeOf(e.User, end))
 		_ = p.record(l.request, e) // record logs the error
-		p.log.Info("live request cut", "route", l.route.name, "user", e.User, "reason", denied.reason, "request", l.id)
+		p.logOf(l.request).Info("live request cut", "route", l.route.name, "user", e.User, "reason", denied.reason)
 	}
 }

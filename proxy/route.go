@@ -29,6 +29,7 @@ type routing struct {
 	managed        header.Names
 	stripped       header.ResponseNames
 	secret         secret // of front proxies; nil: none is required
+	traceContext   string // what becomes of the trace that a request names
 
 	unusedIdentityHeaders map[string]bool     // usual identity headers that are not set, by CGI name
 	hosts                 map[string][]*route // by canonical host; longest path first
@@ -177,7 +178,7 @@ func compileRules(s Settings) (*routing, error) {
 	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	rt.hsts = s.HSTS.Header(public, rt.host)
+	rt.hsts, rt.traceContext = s.HSTS.Header(public, rt.host), s.TraceContext
 	for _, text := range s.TrustedProxies {
 		p, err := parseTrusted(text)
 		if err != nil {

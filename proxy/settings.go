@@ -14,6 +14,7 @@ import (
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/hsts"
+	"sallyport/proxy/internal/trace"
 )
 
 // Settings are the parts of the configuration that say which applications there are and who may reach them. They are
@@ -24,6 +25,7 @@ type Settings struct {
 	ForwardAuth     ForwardAuth     `yaml:"forward_auth" doc:"how proxies of trusted_proxies ask at /.sallyport/check whether a request is allowed"`
 	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the headers by which an upstream learns who is calling"`
 	HSTS            hsts.Settings   `yaml:"hsts" doc:"tells browsers to use https alone"`
+	TraceContext    string          `yaml:"trace_context" doc:"pass: a request belongs to the trace that its traceparent names (W3C Trace Context); new: each request begins a trace"`
 	TrustGroupNames bool            `yaml:"trust_group_names" doc:"let rules name groups by name alone; whoever may rename groups then decides who is let in"`
 	Limits          Limits          `yaml:"-"` // from the section limits, which config shares between this package and listen
 	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
@@ -79,7 +81,7 @@ type IdentityHeaders struct {
 
 // Defaults returns what absent keys mean.
 func Defaults() Settings {
-	return Settings{Limits: defaultLimits, HSTS: hsts.Settings{MaxAge: hsts.Year}, IdentityHeaders: IdentityHeaders{
+	return Settings{TraceContext: trace.Pass, Limits: defaultLimits, HSTS: hsts.Settings{MaxAge: hsts.Year}, IdentityHeaders: IdentityHeaders{
 		User:      "X-Forwarded-User",
 		Email:     "X-Forwarded-Email",
 		Name:      "X-Forwarded-Preferred-Username",
@@ -102,6 +104,9 @@ func (s Settings) Check(fault func(path, problem string)) {
 	s.IdentityHeaders.check(fault)
 	if _, err := readSecret(s.ForwardAuth.SecretFile); err != nil {
 		fault("forward_auth.secret_file", err.Error())
+	}
+	if s.TraceContext != "" && s.TraceContext != trace.Pass && s.TraceContext != trace.New {
+		fault("trace_context", fmt.Sprintf("%q is neither pass nor new; write pass to keep the trace that a client names, or new to begin one for each request", s.TraceContext))
 	}
 	s.HSTS.Check(func(path, problem string) { fault(join("hsts", path), problem) })
 	if len(s.Routes) == 0 {

@@ -37,6 +37,7 @@ type server struct {
 	reloader   *reloader
 	admin      *admin.Admin
 	inspector  *inspector
+	tracing    *tracing
 	registry   *prometheus.Registry
 
 	connections struct{ public, scim *listen.Connections }
@@ -76,9 +77,10 @@ func (s *server) wire(path string) error {
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	s.admin = s.components.admin(func() *proxy.Rules { return s.proxy.Rules() }, admin.Parts{Reload: s.reloader.Reload,
 		PublicURL: s.reloader.PublicURL, BreakGlass: new(grant.BreakGlass)})
+	s.tracing = newTracing(s.log)
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
 		Provider: s.provider, Audit: s.components.record, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
-		Authenticated: listen.Authenticated})
+		Tracing: s.tracing.Provider(), Authenticated: listen.Authenticated})
 	if err != nil {
 		return err
 	}
@@ -187,6 +189,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g.Go(func() error { return ignoreCanceled(s.scim.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.certs.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.inspector.Run(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.tracing.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.admin.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.runReviews(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.admin.Reload)) })

@@ -44,6 +44,14 @@ func Cause(detail map[string]string, change directory.Receipt) {
 	detail["change"] = strconv.FormatUint(change.Revision, 10)
 }
 
+// Trace adds to detail the id of the trace that a request belongs to; "" is none.
+func Trace(detail map[string]string, id string) map[string]string {
+	if id == "" {
+		return detail
+	}
+	return With(detail, "trace", id)
+}
+
 // maxValue bounds the value of a claim in the record, in bytes.
 const maxValue = 256
 

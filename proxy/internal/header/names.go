@@ -106,7 +106,7 @@ func ValidName(name string) bool {
 func Reserved(name string) bool {
 	key := http.CanonicalHeaderKey(name)
 	return slices.Contains(exact, key) || SetByUs.names[CGI(key)] || Overrides.Has(CGI(key)) || slices.Contains(HopByHop, key) || strings.HasPrefix(key, "Content-") ||
-		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
+		slices.Contains([]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Traceparent", "Tracestate", "Set-Cookie", "Accept", "Range", "Cache-Control"}, key)
 }
 
 // Fixed reports whether the settings must not edit the header: it frames or routes messages, or sets cookies.

@@ -92,16 +92,26 @@ func (m *Metrics) Login(result, reason string) { m.logins.WithLabelValues(result
 // Enforced measures how long a change of the directory took to end the last live request that it no longer allows.
 func (m *Metrics) Enforced(took time.Duration) { m.enforcement.Observe(took.Seconds()) }
 
-// Internal counts a request to a path of ours that ended, by its method and the code of its response.
-func (m *Metrics) Internal(method string, code int, took time.Duration) {
+// Internal counts a request to a path of ours that ended, by its method and the code of its response. The id of an
+// exported trace makes it an example of how long requests take; it may be "", here and below.
+func (m *Metrics) Internal(method string, code int, took time.Duration, trace string) {
 	m.count(RouteInternal, method, code)
-	m.internal.Observe(took.Seconds())
+	observe(m.internal, took, trace)
 }
 
 // Unrouted counts a request that ended and had no route.
-func (m *Metrics) Unrouted(method string, code int, took time.Duration) {
+func (m *Metrics) Unrouted(method string, code int, took time.Duration, trace string) {
 	m.count(RouteNone, method, code)
-	m.none.Observe(took.Seconds())
+	observe(m.none, took, trace)
+}
+
+// observe measures how long something took, with the id of an exported trace as an exemplar.
+func observe(by prometheus.Observer, took time.Duration, trace string) {
+	if trace == "" {
+		by.Observe(took.Seconds())
+		return
+	}
+	by.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": trace})
 }
 
 // count counts a request that ended. The code 0 is that of a client that has gone.
@@ -129,13 +139,13 @@ func (m *Metrics) Route(name string) *Route {
 }
 
 // Request counts a request that ended, by its method and the code of its response.
-func (r *Route) Request(method string, code int, took time.Duration) {
+func (r *Route) Request(method string, code int, took time.Duration, trace string) {
 	r.all.count(r.name, method, code)
-	r.seconds.Observe(took.Seconds())
+	observe(r.seconds, took, trace)
 }
 
 // Responded measures how long the upstream took until the headers of its response.
-func (r *Route) Responded(took time.Duration) { r.upstreamSeconds.Observe(took.Seconds()) }
+func (r *Route) Responded(took time.Duration, trace string) { observe(r.upstreamSeconds, took, trace) }
 
 // Entered counts a request that is live from now on.
 func (r *Route) Entered() { r.live.Inc() }
@@ -150,8 +160,8 @@ func (r *Route) Cut(reason string) { r.all.cuts.WithLabelValues(r.name, reason).
 func (r *Route) Ended(by string) { r.all.liveEnded.WithLabelValues(r.name, by).Inc() }
 
 // Streamed measures a WebSocket or stream that ended.
-func (r *Route) Streamed(took time.Duration) {
-	r.all.liveSeconds.WithLabelValues(r.name).Observe(took.Seconds())
+func (r *Route) Streamed(took time.Duration, trace string) {
+	observe(r.all.liveSeconds.WithLabelValues(r.name), took, trace)
 }
 
 // UpstreamFailed counts a request that got no response from the upstream.

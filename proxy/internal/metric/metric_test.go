@@ -17,9 +17,9 @@ func TestMetrics_NativeHistograms(t *testing.T) {
 	reg.MustRegister(m.Collectors()...)
 	r := m.Route("app")
 	for took := time.Microsecond; took < 24*time.Hour; took += took / 50 {
-		r.Request("GET", 200, took)
-		r.Responded(took)
-		r.Streamed(took)
+		r.Request("GET", 200, took, "")
+		r.Responded(took, "")
+		r.Streamed(took, "")
 		m.Enforced(took)
 	}
 	families, err := reg.Gather()
