@@ -34,6 +34,8 @@ var (
 	// ErrBehind is ErrUnsound: changes that were acknowledged are lost.
 	ErrBehind = fmt.Errorf("%w: it lacks changes that were acknowledged", ErrUnsound)
 	ErrLocked = errors.New("store is held by another process")
+	// ErrNewer means that only a newer version can read the store. It was not changed.
+	ErrNewer = errors.New("store is of a newer version of Sallyport")
 )
 
 // Entry is one key and its value.

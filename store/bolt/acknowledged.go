@@ -64,6 +64,26 @@ func openAcknowledged(path string) (a *acknowledged, last state, ok bool, err er
 	return a, last, true, nil
 }
 
+// Acknowledged returns the newest revision that was acknowledged for the store at path, as
+// the file beside it says; 0 if there is no such file, or it cannot be read.
+func Acknowledged(path string) store.Revision {
+	a, last, ok, _ := openAcknowledged(path)
+	_ = a.close()
+	if !ok {
+		return 0
+	}
+	return last.revision
+}
+
+// ForgetAcknowledged removes the file beside the store at path that says what was acknowledged.
+// Whoever calls it has put another store there, whose revision is greater.
+func ForgetAcknowledged(path string) error {
+	if err := os.Remove(path + revisionSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
 // checkMetaPages demands that both meta pages of the store at path are valid: if nothing
 // says what was acknowledged, the one that is not may have been the newest.
 func checkMetaPages(path string) error {

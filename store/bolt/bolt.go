@@ -29,8 +29,8 @@ import (
 	"sallyport/store"
 )
 
-// format is the number of the file layout that this package writes. It reads format 1,
-// which has no totals, and turns it into this one.
+// format is the number of the file layout that this package writes. Older ones are brought
+// to it: see upgrade.
 const format = 2
 
 // addressSpace is the size of the memory map from the start, whatever the size of
@@ -51,6 +51,7 @@ type Options struct {
 	Init    bool          // make the file if it is missing or empty
 	Timeout time.Duration // how long to wait while another process has the file locked; 0: one second
 	Copy    bool          // the file is a copy of a store: nothing is kept beside it, and it is compared with nothing
+	Inspect bool          // open the file to read it as it is, also in an older format; nothing is written, and it is compared with nothing
 	Behind  bool          // open the store even if it lacks changes that were acknowledged; see [Store.Continue]
 	Reserve int64         // how many bytes to keep for updates that are [store.Urgent]; 0: the file grows when it must
 	Log     *slog.Logger  // nil: nothing is logged
@@ -87,7 +88,7 @@ type database struct {
 // Open opens the file at path and locks it for this process. If a commit fails later,
 // the store is read-only unless [Store.Run] runs.
 func Open(path string, options Options) (*Store, error) {
-	if err := checkPresent(path, options.Init); err != nil {
+	if err := checkPresent(path, options.Init && !options.Inspect); err != nil {
 		return nil, err
 	}
 	if options.Timeout == 0 {
@@ -120,8 +121,10 @@ func checkPresent(path string, init bool) error {
 }
 
 func (s *Store) open() error {
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
-		return fmt.Errorf("making the store's folder: %w", err)
+	if !s.options.Inspect {
+		if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
+			return fmt.Errorf("making the store's folder: %w", err)
+		}
 	}
 	db, err := s.openDatabase(s.options.Timeout)
 	if err != nil {
@@ -132,6 +135,9 @@ func (s *Store) open() error {
 	}
 	s.db.Store(db)
 	s.feed = newFeed(max(s.last.revision, s.base))
+	if s.options.Inspect {
+		return nil
+	}
 	_ = os.WriteFile(s.path+".pid", fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600) // only for the error of others: a full disk must not matter
 	return nil
 }
@@ -147,7 +153,7 @@ func (s *Store) load(db *database) error {
 	if err := s.prepare(db); err != nil {
 		return err
 	}
-	if !s.options.Copy {
+	if !s.options.Copy && !s.options.Inspect {
 		if err := s.compareAcknowledged(db); err != nil {
 			return err
 		}
@@ -159,6 +165,9 @@ func (s *Store) load(db *database) error {
 	})
 	if err != nil {
 		return err
+	}
+	if s.options.Inspect {
+		return nil
 	}
 	if err := s.space.open(db, used, s.options.Reserve); err != nil {
 		return err
@@ -181,11 +190,19 @@ func (s *Store) openDatabase(timeout time.Duration) (*database, error) {
 			_ = db.file.Close()
 		}
 	}()
-	db.DB, err = bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: timeout, OpenFile: openFile,
-		FreelistType: bbolt.FreelistMapType, InitialMmapSize: addressSpace})
+	if err := CheckFile(s.path); errors.Is(err, errBackup) {
+		return nil, err
+	}
+	options := &bbolt.Options{Timeout: timeout, OpenFile: openFile, FreelistType: bbolt.FreelistMapType, InitialMmapSize: addressSpace}
+	if s.options.Inspect {
+		options.ReadOnly, options.InitialMmapSize = true, 0
+	}
+	db.DB, err = bbolt.Open(s.path, 0o600, options)
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, fmt.Errorf("opening %s: %w%s", s.path, store.ErrLocked, s.holder())
+	case s.options.Inspect && errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("opening %s: %w", s.path, err)
 	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return nil, fmt.Errorf("opening %s: %w; the server must be able to write the file and its folder", s.path, err)
 	case disk.IsFull(err):
@@ -208,13 +225,18 @@ func (s *Store) holder() string {
 // prepare makes the buckets of a new file, or checks the format and the records of an
 // existing one.
 func (s *Store) prepare(db *database) error {
-	err := db.View(s.checkFormat)
+	written, err := s.formatOf(db)
 	switch {
-	case errors.Is(err, errOld):
-		return s.addTotals(db)
+	case err == nil && s.options.Inspect && written == 1:
+		return nil // which has no totals
+	case err == nil && written < format:
+		if err := s.upgrade(db, written); err != nil {
+			return err
+		}
+		return s.checkRecords(db)
 	case err == nil:
 		return s.checkRecords(db)
-	case !errors.Is(err, errNew):
+	case !errors.Is(err, errNew) || s.options.Inspect:
 		return err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
@@ -234,22 +256,9 @@ func (s *Store) prepare(db *database) error {
 }
 
 var (
-	errNew = errors.New("new file") // it has no buckets yet
-	errOld = errors.New("old file") // it has no totals yet
+	errNew       = errors.New("new file") // it has no buckets yet
+	errInspected = errors.New("the store was opened to be read")
 )
-
-// addTotals turns a file of format 1 into one of format 2.
-func (s *Store) addTotals(db *database) error {
-	err := db.Update(func(tx *bbolt.Tx) error {
-		sums, _ := countRecords(tx.Bucket(dataBucket))
-		meta := tx.Bucket(metaBucket)
-		return errors.Join(meta.Put(totalsKey, sums.encode()), meta.Put(formatKey, number(format)))
-	})
-	if err != nil {
-		return fmt.Errorf("bringing %s to format %d: %w", s.path, format, err)
-	}
-	return nil
-}
 
 // checkRecords demands that the file holds what the last change left.
 func (s *Store) checkRecords(db *database) error {
@@ -303,28 +312,43 @@ func (s *Store) Continue(after store.Revision) {
 	s.feed = newFeed(max(s.feed.next-1, s.base))
 }
 
-// checkFormat returns errNew only for a file in which nothing was ever committed: its
-// first transactions write the empty pages.
-func (s *Store) checkFormat(tx *bbolt.Tx) error {
+// formatOf returns the format of a file. It returns errNew only for a file in which nothing
+// was ever committed: its first transactions write the empty pages.
+func (s *Store) formatOf(db *database) (written uint64, err error) {
+	err = db.View(func(tx *bbolt.Tx) error {
+		written, err = s.readFormat(tx)
+		return err
+	})
+	return written, err
+}
+
+// readFormat is formatOf within a transaction. The format is looked at first: nothing else
+// is known of the layout of a newer one.
+func (s *Store) readFormat(tx *bbolt.Tx) (written uint64, err error) {
 	meta := tx.Bucket(metaBucket)
 	switch {
 	case tx.ID() <= 1:
-		return errNew
-	case meta == nil || tx.Bucket(dataBucket) == nil:
-		return fmt.Errorf("opening %s: %w: the file is damaged: a bucket is missing; restore a backup", s.path, store.ErrUnsound)
+		return 0, errNew
+	case meta == nil:
+		return 0, fmt.Errorf("opening %s: %w: the file is damaged: a bucket is missing; restore a backup", s.path, store.ErrUnsound)
 	}
-	f, r := meta.Get(formatKey), meta.Get(revisionKey)
-	if len(f) != 8 || len(r) != 8 {
-		return fmt.Errorf("opening %s: the header is damaged; restore a backup", s.path)
+	f := meta.Get(formatKey)
+	if len(f) != 8 {
+		return 0, fmt.Errorf("opening %s: the header is damaged; restore a backup", s.path)
 	}
-	switch n := binary.BigEndian.Uint64(f); n {
-	case format:
-		return nil
-	case 1:
-		return errOld
-	default:
-		return fmt.Errorf("opening %s: its format is %d and this version reads %d; use the version that wrote it", s.path, n, format)
+	written = binary.BigEndian.Uint64(f)
+	switch {
+	case written == 0:
+		return 0, fmt.Errorf("opening %s: the header is damaged; restore a backup", s.path)
+	case written > format:
+		return 0, fmt.Errorf("opening %s: %w: its format is %d and this version reads %d; use the version that wrote it, or restore a backup that this version made",
+			s.path, store.ErrNewer, written, format)
+	case tx.Bucket(dataBucket) == nil:
+		return 0, fmt.Errorf("opening %s: %w: the file is damaged: a bucket is missing; restore a backup", s.path, store.ErrUnsound)
+	case len(meta.Get(revisionKey)) != 8:
+		return 0, fmt.Errorf("opening %s: the header is damaged; restore a backup", s.path)
 	}
+	return written, nil
 }
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -414,6 +438,10 @@ func (s *Store) Check(ctx context.Context) error {
 			faults = append(faults, err)
 		}
 		damaged, err := checkTotals(tx)
+		if written, failed := s.readFormat(tx); failed == nil && written == 1 { // which has no totals
+			_, damaged = countRecords(tx.Bucket(dataBucket))
+			err = nil
+		}
 		return errors.Join(slices.Concat(faults, damaged, []error{err, ctx.Err()})...)
 	})
 }
@@ -434,6 +462,8 @@ func (s *Store) Close() error {
 	s.feed.close()
 	s.reopening.Lock()
 	defer s.reopening.Unlock()
-	_ = os.Remove(s.path + ".pid")
+	if !s.options.Inspect {
+		_ = os.Remove(s.path + ".pid")
+	}
 	return errors.Join(s.db.Load().Close(), s.acknowledged.close())
 }

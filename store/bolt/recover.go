@@ -211,7 +211,7 @@ func (s *Store) verify(db *database) (found state, err error) {
 		return found, err
 	}
 	err = db.View(func(tx *bbolt.Tx) error {
-		if err := s.checkFormat(tx); err != nil {
+		if _, err := s.readFormat(tx); err != nil {
 			return err
 		}
 		if _, err := checkTotals(tx); err != nil {

@@ -29,6 +29,9 @@ type update struct {
 // first of those that came meanwhile the next leader. Thus many writers share one
 // fsync, and a single writer waits for no other.
 func (s *Store) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
+	if s.options.Inspect {
+		return 0, errInspected
+	}
 	u := &update{ctx: ctx, fn: fn, signal: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.queue = append(s.queue, u)

@@ -21,3 +21,19 @@ func DeleteAll(w Writer, prefix []byte) error {
 	}
 	return nil
 }
+
+// CopyAll writes every record of r whose key begins with prefix, but for those that are damaged.
+func CopyAll(w Writer, r Reader, prefix []byte) error {
+	for e, err := range r.Scan(prefix, nil) {
+		switch {
+		case errors.Is(err, ErrDamaged):
+			continue
+		case err != nil:
+			return err
+		}
+		if err := w.Put(e.Key, e.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
