@@ -25,9 +25,6 @@ type Reader struct {
 	summary Summary
 }
 
-// Begins reports whether a file that begins with these bytes is a stream, of whatever version, that is not encrypted.
-func Begins(first []byte) bool { return bytes.HasPrefix(first, []byte(firstWords)) }
-
 // NewReader reads the header of a stream. It returns [ErrNotBackup] for something else, and [ErrNewer] for a version that
 // this package does not know.
 func NewReader(in io.Reader) (*Reader, error) {

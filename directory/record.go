@@ -99,11 +99,7 @@ func (d *Directory) Records(ctx context.Context, after uint64) iter.Seq2[Record,
 
 func (d *Directory) recordsAfter(ctx context.Context, after uint64) (batch []Record, err error) {
 	err = d.store.View(ctx, func(r store.Reader) error {
-		for e, err := range r.Scan([]byte(recordKeys), recordKey(after+1)) {
-			if err != nil {
-				return err
-			}
-			rec, err := decodeRecord(e)
+		for rec, err := range RecordsAfter(r, after) {
 			if err != nil {
 				return err
 			}
@@ -114,6 +110,21 @@ func (d *Directory) recordsAfter(ctx context.Context, after uint64) (batch []Rec
 		return nil
 	})
 	return batch, err
+}
+
+// RecordsAfter yields the stored records of changes after a revision, in order. It ends with the first error.
+func RecordsAfter(r store.Reader, after uint64) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for e, err := range r.Scan([]byte(recordKeys), recordKey(after+1)) {
+			var rec Record
+			if err == nil {
+				rec, err = decodeRecord(e)
+			}
+			if !yield(rec, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 func decodeRecord(e store.Entry) (rec Record, err error) {

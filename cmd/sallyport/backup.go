@@ -2,29 +2,38 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"time"
+	"path/filepath"
+	"strings"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
-	"sallyport/grant"
-	"sallyport/session"
-	"sallyport/store"
-	"sallyport/store/bolt"
+	"sallyport/backup"
 )
 
 func backupCommand() *cobra.Command {
-	return &cobra.Command{
+	var recipients, files []string
+	c := &cobra.Command{
 		Use:   "backup FILE",
-		Short: "Write a consistent copy of the store to FILE, whether the server runs or not",
-		Args:  cobra.ExactArgs(1),
+		Short: "Write the content of the store to FILE, whether the server runs or not",
+		Long: "Write the content of the store to FILE, whether the server runs or not. The backup has users, groups, memberships, suspensions,\n" +
+			"reviews, the history, and the digests of provisioning tokens. It has no sessions, no open grants, no private keys and no\n" +
+			"certificates, so that nothing comes back by it that ended since. It has personal data: encrypt it.\n\n" +
+			"With --recipient or --recipient-file, FILE is encrypted by age (age-encryption.org) before it is written.\n\n" +
+			"Exits with 0 once FILE is whole and on the disk, and else with 1; then there is no FILE.",
+		Example: "  sallyport backup sallyport-2026-11-29.backup\n" +
+			"  sallyport backup --recipient-file backup-keys.txt sallyport-2026-11-29.age",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			to, err := readRecipients(recipients, files)
+			if err != nil {
+				return err
+			}
 			if _, err := os.Lstat(args[0]); err == nil {
 				return alreadyExists(args[0])
 			}
@@ -32,19 +41,49 @@ func backupCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			begun := time.Now()
 			return client.send(cmd.Context(), http.MethodGet, "/backup", new(bytes.Buffer), func(resp *http.Response) error {
 				if err := responseError(resp); err != nil {
 					return fmt.Errorf("backing up to %s: %w", args[0], err)
 				}
-				return saveBackup(resp, args[0], begun)
+				return saveBackup(resp, args[0], to)
 			})
 		},
 	}
+	c.Flags().StringArrayVar(&recipients, "recipient", nil, "encrypt the backup to this `RECIPIENT` (age1…); may be repeated")
+	c.Flags().StringArrayVar(&files, "recipient-file", nil, "encrypt the backup to the recipients in `FILE`, one a line; may be repeated")
+	_ = c.RegisterFlagCompletionFunc("recipient", cobra.NoFileCompletions)
+	return c
 }
 
-// saveBackup writes the copy to a file beside path first, so that path is whole or does not exist.
-func saveBackup(resp *http.Response, path string, begun time.Time) error {
+// readRecipients returns whom a backup is encrypted to; none: it is not encrypted.
+func readRecipients(texts, files []string) (all []age.Recipient, err error) {
+	for _, text := range texts {
+		if strings.Contains(strings.ToUpper(text), "AGE-SECRET-KEY") {
+			return nil, errors.New("--recipient got a secret key, which others can read in the list of processes: make a new one, and name the public key (age1…) that age-keygen prints")
+		}
+		found, err := backup.ParseRecipients(strings.NewReader(text))
+		if err != nil {
+			return nil, fmt.Errorf("--recipient %q is not the public key of an age identity (age1…)", text)
+		}
+		all = append(all, found...)
+	}
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("--recipient-file: %w", err)
+		}
+		found, err := backup.ParseRecipients(f)
+		_ = f.Close()
+		if err != nil { // which may say what is in the file
+			return nil, fmt.Errorf("--recipient-file %s is not a list of public keys of age identities (age1…), one a line", path)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// saveBackup writes the stream in a response to a file beside path first, so that path is whole or does not exist.
+func saveBackup(resp *http.Response, path string, recipients []age.Recipient) error {
 	part := path + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, os.ErrExist) {
@@ -53,45 +92,49 @@ func saveBackup(resp *http.Response, path string, begun time.Time) error {
 	if err != nil {
 		return fmt.Errorf("backing up to %s: %w", path, err)
 	}
-	_, err = io.Copy(f, resp.Body)
-	if text := resp.Trailer.Get(backupError); err == nil && text != "" {
-		err = errors.New(text)
-	}
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = finishCopy(resp.Request.Context(), part, begun)
-	}
-	if err != nil {
+	err = writeBackup(f, resp, recipients)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("backing up to %s: %w", path, err), os.Remove(part))
 	}
 	err = os.Link(part, path) // unlike a rename, a link replaces nothing
 	if errors.Is(err, os.ErrExist) {
 		err = alreadyExists(path)
 	}
-	return errors.Join(err, os.Remove(part))
+	return errors.Join(err, os.Remove(part), syncFolder(filepath.Dir(path)))
+}
+
+// writeBackup writes the stream in a response to out, encrypted if there are recipients, and checks on the way that it is whole.
+func writeBackup(out io.Writer, resp *http.Response, recipients []age.Recipient) error {
+	to, end := out, func() error { return nil }
+	if len(recipients) > 0 {
+		encrypted, err := backup.Encrypt(out, recipients)
+		if err != nil {
+			return fmt.Errorf("encrypting: %w", err)
+		}
+		to, end = encrypted, encrypted.Close
+	}
+	r, err := backup.NewReader(io.TeeReader(resp.Body, to))
+	if err == nil {
+		for _, failed := range r.Records() {
+			if failed != nil {
+				err = failed
+			}
+		}
+	}
+	if text := resp.Trailer.Get(backupError); text != "" {
+		err = errors.New(text)
+	}
+	return errors.Join(err, end())
 }
 
 func alreadyExists(path string) error {
 	return fmt.Errorf("%s exists already, and a backup replaces nothing; name another file", path)
 }
 
-// finishCopy marks a copy, and deletes the sessions from it: a session that was ended after the copy was made must not be
-// valid again once the copy is restored.
-func finishCopy(ctx context.Context, path string, begun time.Time) error {
-	st, err := bolt.Open(path, bolt.Options{Copy: true})
+func syncFolder(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	_, err = st.Update(ctx, func(w store.Writer) error {
-		return errors.Join(session.Clear(w), grant.Clear(w, time.Now().UTC()), deleteIssuerKeys(w), clearAuditKeys(w), putCopyMark(w, begun))
-	})
-	return errors.Join(err, st.Close())
-}
-
-func putCopyMark(w store.Writer, made time.Time) error {
-	text, err := json.Marshal(copyMark{made.UTC()})
-	if err != nil {
-		return err
-	}
-	return w.Put([]byte(copyKey), text)
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -205,7 +205,7 @@ func ignoreCanceled(err error) error {
 // none if no server runs.
 func (c *components) admin(rules func() *proxy.Rules, parts admin.Parts) *admin.Admin {
 	parts.Directory, parts.Sessions, parts.Provisioning, parts.Grants = c.directory, c.sessions, c.provisioning, c.grants
-	parts.Audit, parts.Store, parts.Version, parts.Notify, parts.Log = c.record, c.store, version, c.webhooks.Send, c.log
+	parts.Audit, parts.Store, parts.Version, parts.Notify, parts.Log = c.record, backuper{c.store, c.log}, version, c.webhooks.Send, c.log
 	parts.Rules = func() admin.Rules {
 		inForce := rules()
 		return admin.Rules{Policies: inForce.Policies(), Routes: inForce.Routes()}

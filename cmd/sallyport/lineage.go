@@ -11,13 +11,12 @@ import (
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/directory"
-	"sallyport/grant"
-	"sallyport/session"
 	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
-// copyKey is in every copy that `backup` makes, and in no store that was served from: damage never turns the one into the other.
+// copyKey is in every copy that earlier versions of `backup` made, which were stores of their own, and in no store that was
+// served from: damage never turns the one into the other.
 const copyKey = "backup/made"
 
 // copyMark is what is stored at copyKey.
@@ -70,21 +69,36 @@ func resumeStore(ctx context.Context, st *bolt.Store, record *audit.Log, actor a
 	if err != nil {
 		return err
 	}
-	st.Continue(store.Revision(record.LastRevision()))
-	now := time.Now().UTC()
-	var event []byte
-	revision, err := st.Update(ctx, func(w store.Writer) (err error) {
-		event, err = json.Marshal(audit.Event{Time: now, Kind: audit.KindStore, Actor: actor, Reason: reason, Revision: uint64(w.Revision()),
-			Detail: map[string]string{"recorded": strconv.FormatUint(record.LastRevision(), 10)}})
-		if err != nil {
-			return err
-		}
-		return errors.Join(session.Clear(w), grant.Clear(w, now), deleteIssuerKeys(w), clearAuditKeys(w), w.Delete([]byte(copyKey)), directory.PutBreak(w, now, made), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
-	})
+	recorded := record.LastRevision()
+	r := resumption{made: made, event: audit.Event{Kind: audit.KindStore, Actor: actor, Reason: reason, Detail: map[string]string{"recorded": strconv.FormatUint(recorded, 10)}}}
+	st.Continue(store.Revision(recorded))
+	event, revision, err := r.commit(ctx, st)
 	if err != nil {
-		return fmt.Errorf("going on with an older store: %w", err)
+		return err
 	}
 	return record.Append(event, uint64(revision))
+}
+
+// resumption is how an older store goes on.
+type resumption struct {
+	made  time.Time   // until when the store has every change; zero: it is not known
+	event audit.Event // without time and revision
+}
+
+// commit makes the first revision of the store that goes on. It returns its event, for the audit record.
+func (n resumption) commit(ctx context.Context, st *bolt.Store) (event []byte, revision store.Revision, err error) {
+	now := time.Now().UTC()
+	revision, err = st.Update(ctx, func(w store.Writer) (err error) {
+		n.event.Time, n.event.Revision = now, uint64(w.Revision())
+		if event, err = json.Marshal(n.event); err != nil {
+			return err
+		}
+		return errors.Join(clearCopy(w, now), w.Delete([]byte(copyKey)), directory.PutBreak(w, now, n.made), directory.PutRecord(w, directory.Record{Received: now, Event: event}))
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("going on with an older store: %w", err)
+	}
+	return event, revision, nil
 }
 
 // copyMade returns when the copy was made that st is, at the latest; the zero time if st is none, or that is not known.

@@ -162,13 +162,13 @@ func TestLineage_GoesOnFromBackup(t *testing.T) {
 	s.kill()
 
 	for name, restore := range map[string]func(){
-		"verb": func() { verb(t, w.dir, "restore", copied) },
+		"verb": func() { verb(t, w.dir, "restore", "--reactivate", copied) },
 		"hand": func() {
-			text, err := os.ReadFile(copied)
-			if err != nil {
+			former := filepath.Join(w.dir, "data/sallyport.db") // in the form that earlier versions made
+			if err := os.Remove(former); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, w.dir, "data/sallyport.db", text)
+			formerCopy(t, copied, former)
 			verb(t, w.dir, "store", "check")
 			w.refused(exitError, []string{"serve"}, "is older than the audit record", "sallyport restore FILE")
 			if err := os.Rename(filepath.Join(w.dir, "data/audit.jsonl"), filepath.Join(w.dir, "former.jsonl")); err != nil {

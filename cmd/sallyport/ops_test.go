@@ -245,7 +245,7 @@ func TestServer_LogsNoSecrets(t *testing.T) {
 	}
 }
 
-// TestServer_RejectsStoreOlderThanRecord: a backup in place of the store is rejected until the audit record, which
+// TestServer_RejectsStoreOlderThanRecord: a backup in place of the store is rejected, and one in the form that earlier versions made until the audit record, which
 // contains later changes, is moved elsewhere.
 func TestServer_RejectsStoreOlderThanRecord(t *testing.T) {
 	s := newStage(t)
@@ -256,6 +256,11 @@ func TestServer_RejectsStoreOlderThanRecord(t *testing.T) {
 	if err := os.Rename(s.dir+"/copy.db", s.dir+"/data/sallyport.db"); err != nil {
 		t.Fatal(err)
 	}
+	s.refused(exitError, []string{"serve"}, "is a backup, and not a store")
+	if err := os.Rename(s.dir+"/data/sallyport.db", s.dir+"/copy.db"); err != nil {
+		t.Fatal(err)
+	}
+	formerCopy(t, s.dir+"/copy.db", s.dir+"/data/sallyport.db") // in the form that earlier versions made
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)

@@ -128,6 +128,12 @@ func clearAuditKeys(w store.Writer) error {
 	return nil
 }
 
+// keepAuditKeys gives a copy of the store the keys of the store in whose place it is put: lines that were signed with a key
+// which was made after the copy stay verifiable. [clearAuditKeys] removes the private halves.
+func keepAuditKeys(former store.Reader, w store.Writer) error {
+	return store.CopyAll(w, former, []byte(auditKeys))
+}
+
 // loadMark returns where the record ended last. A copy of a store, and a store that never had a record, does not know.
 func loadMark(ctx context.Context, st store.Store) (mark audit.Mark, err error) {
 	if marked, err := hasKey(st, copyKey); err != nil || marked {

@@ -4,63 +4,190 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"time"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/backup"
 	"sallyport/config"
+	"sallyport/directory"
 	"sallyport/disk"
 	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
 func restoreCommand() *cobra.Command {
-	return &cobra.Command{
+	var options restoreOptions
+	c := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Put a copy that backup made in the place of the store; the server must be stopped",
-		Long: "Put a copy that backup made in the place of the store; the server must be stopped. The copy is checked first, the store that was\n" +
-			"there is kept beside it, and the audit record goes on. Everybody has to sign in again. Let the identity provider provision anew\n" +
-			"afterwards: what it pushed since the copy was made is missing.",
+		Short: "Put a backup in the place of the store; the server must be stopped",
+		Long: "Put a backup in the place of the store; the server must be stopped. The backup is checked first, the store that was there is\n" +
+			"kept beside it, and the audit record goes on. Users, groups and memberships are those of the backup. What took access away since\n" +
+			"holds, as far as the store that is replaced and the audit record know it: nobody is signed in, no grant is open, revoked tokens\n" +
+			"and suspended users stay so, and users who were deactivated or deleted since are inactive. Let the identity provider provision\n" +
+			"anew afterwards: it makes active who is active, and pushes what is missing.\n\n" +
+			"--dry-run says what would change, also while the server runs, and changes nothing.\n\n" +
+			"Exits with 0 if the backup was restored, and with 1 if it cannot be: then nothing was changed.",
+		Example: "  sallyport restore --dry-run sallyport-2026-11-29.backup\n" +
+			"  sallyport restore --identity-file key.txt sallyport-2026-11-29.age",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := config.Load(configPath(cmd))
 			if err != nil {
 				return err
 			}
-			former, err := restore(cmd.Context(), file, args[0])
+			options.from = args[0]
+			if options.dryRun {
+				err = tryRestore(cmd, file, options)
+			} else {
+				err = runRestore(cmd, file, options)
+			}
 			if err != nil {
 				return fmt.Errorf("restoring %s: %w", args[0], err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "restored %s to %s\n", args[0], file.Store.Bolt.Path)
-			if former != "" {
-				fmt.Fprintf(cmd.OutOrStdout(), "the former store is %s\n", former)
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), "start the server, and let the identity provider provision anew before you trust the directory")
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&options.dryRun, "dry-run", false, "say what would change, and change nothing")
+	c.Flags().StringVar(&options.identities, "identity-file", "", "decrypt the backup with the age identities in `FILE`")
+	c.Flags().BoolVar(&options.reactivate, "reactivate", false, "have users active again who were deactivated or deleted since the backup was made")
+	c.Flags().BoolVar(&options.tokens, "tokens", false, "use the provisioning tokens of the backup, if neither the former store nor the audit record says which were revoked since")
+	addOutputFlag(c)
+	return c
 }
 
-// restore puts a checked copy of the file at from in the place of the store, and returns where the former store is. What
-// is there beside the store refuses the copy until it is resumed, so a crash in between lets nobody in.
-func restore(ctx context.Context, file *config.File, from string) (former string, err error) {
+// restoreOptions say what to restore, and how.
+type restoreOptions struct {
+	from, identities           string
+	dryRun, reactivate, tokens bool
+}
+
+func runRestore(cmd *cobra.Command, file *config.File, options restoreOptions) error {
 	path := file.Store.Bolt.Path
-	if err := demandStopped(path); err != nil {
-		return "", err
+	release, err := lockRestore(path)
+	if err != nil {
+		return err
 	}
+	defer release()
+	done, err := restore(cmd.Context(), file, options)
+	if err != nil {
+		return err
+	}
+	for _, note := range done.notes {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", printable(note))
+	}
+	out := cmd.OutOrStdout()
+	if format, _ := cmd.Flags().GetString("output"); format != "table" {
+		return printTable(cmd, table{heads: []string{"file", "store", "former"}, rows: [][]string{{options.from, path, done.former}},
+			values: restoreResult{options.from, path, done.former, append([]string{}, done.notes...)}})
+	}
+	fmt.Fprintf(out, "restored %s to %s\n", options.from, path)
+	if done.former != "" {
+		fmt.Fprintf(out, "the former store is %s\n", done.former)
+	}
+	fmt.Fprintln(out, "start the server, and let the identity provider provision anew before you trust the directory")
+	return nil
+}
+
+// restoreResult is what a restore prints for programs.
+type restoreResult struct {
+	File   string   `json:"file"`
+	Store  string   `json:"store"`
+	Former string   `json:"former,omitempty"` // where the former store is
+	Notes  []string `json:"notes"`
+}
+
+// lockRestore demands that no other restore is under way, and that no server runs. It holds the folder of the store until the
+// returned function is called.
+func lockRestore(path string) (release func(), err error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	folder, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another restore to %s is under way", path), folder.Close())
+	}
+	return func() { _ = folder.Close() }, nil
+}
+
+// restored is what came of a restore.
+type restored struct {
+	former string   // where the former store is; "" if there was none
+	notes  []string // what the operator must know
+}
+
+// restore makes a store of a backup beside the one in place, whole, and then puts it there in one step. What is there before
+// and after that step is a store that can be served from; a server that starts right after it finds the event in the store.
+func restore(ctx context.Context, file *config.File, options restoreOptions) (done restored, err error) {
+	path := file.Store.Bolt.Path
+	former, notes, err := openFormer(path)
+	if err != nil {
+		return done, err
+	}
+	defer former.close()
 	part := path + ".restoring"
-	if err := copyFile(from, part); err != nil {
-		return "", err
+	clean := func() { _, _ = os.Remove(part), os.Remove(part+".pid") }
+	clean() // of a restore that was interrupted
+	defer clean()
+	record, err := audit.Open(file.Audit.File)
+	if err != nil {
+		return done, fmt.Errorf("opening the audit record: %w", err)
 	}
-	defer func() { _ = os.Remove(part) }()
-	if err := markCopy(ctx, part); err != nil {
-		return "", err
+	defer func() { err = errors.Join(err, record.Close()) }()
+	after := max(record.LastRevision(), uint64(bolt.Acknowledged(path)), former.revision())
+	made, err := makeRestored(ctx, part, former.store, file, options, after)
+	if err != nil {
+		return done, err
 	}
+	notes = append(notes, made.notes...)
+	if err := recordFormer(ctx, former.store, record); err != nil {
+		notes = append(notes, fmt.Sprintf("changes of the former store may be missing in the audit record: %v", err))
+	}
+	operator := admin.Operator(systemUserName(os.Getuid()), "command line")
+	event, revision, err := made.finish(ctx, operator, record.LastRevision())
+	if err != nil {
+		return done, err
+	}
+	if done.former, err = putInPlace(part, path); err != nil {
+		return done, err
+	}
+	err = errors.Join(record.Append(event, uint64(revision)), disk.OwnAs(file.Audit.File, path))
+	done.notes = notes
+	return done, err
+}
+
+// recordFormer records the changes in the former store that a server which was killed had not recorded yet.
+func recordFormer(ctx context.Context, former store.Store, record *audit.Log) error {
+	if former == nil {
+		return nil
+	}
+	return former.View(ctx, func(r store.Reader) error {
+		for rec, err := range directory.RecordsAfter(r, record.LastRevision()) {
+			if err == nil {
+				err = record.Append(rec.Event, rec.Revision)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// putInPlace puts the store at part in the place of the one at path, which stays beside it under another name.
+func putInPlace(part, path string) (former string, err error) {
 	like := filepath.Dir(path)
 	if _, err := os.Lstat(path); err == nil {
 		like = path
@@ -69,62 +196,192 @@ func restore(ctx context.Context, file *config.File, from string) (former string
 		return "", err
 	}
 	if like == path {
-		former = path + ".replaced-" + time.Now().UTC().Format("20060102T150405Z")
-		if err := os.Rename(path, former); err != nil {
+		former = path + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000Z")
+		if err := os.Link(path, former); err != nil {
 			return "", err
 		}
 	}
 	if err := os.Rename(part, path); err != nil {
 		return "", err
 	}
-	return former, goOn(ctx, file, reasonRestored)
+	return former, errors.Join(syncFolder(filepath.Dir(path)), bolt.ForgetAcknowledged(path))
 }
 
-// demandStopped returns an error if a process has the store at path open. A damaged or missing one may be replaced.
-func demandStopped(path string) error {
-	st, err := bolt.Open(path, bolt.Options{Copy: true})
+// formerStore is the store in whose place a backup is put.
+type formerStore struct {
+	store store.Store // nil: there is none, or it cannot be read
+	file  *bolt.Store
+}
+
+// openFormer opens the store at path to read it, which demands that no server runs. A store that is damaged may be replaced;
+// one of a newer version may not.
+func openFormer(path string) (f formerStore, notes []string, err error) {
+	st, err := bolt.Open(path, bolt.Options{Inspect: true, Timeout: 200 * time.Millisecond})
 	switch {
+	case err == nil:
+		return formerStore{st, st}, nil, nil
 	case errors.Is(err, store.ErrLocked):
-		return fmt.Errorf("%w; stop the server first", err)
+		return f, nil, fmt.Errorf("%w; stop the server first", err)
+	case errors.Is(err, store.ErrNewer):
+		return f, nil, err
+	case errors.Is(err, store.ErrMissing):
+		return f, []string{"there is no store in place that could say what took access away since the backup was made"}, nil
+	}
+	return f, []string{fmt.Sprintf("the store in place cannot say what took access away since the backup was made: %v", err)}, nil
+}
+
+func (f formerStore) close() {
+	if f.file != nil {
+		_ = f.file.Close()
+	}
+}
+
+func (f formerStore) revision() (revision uint64) {
+	if f.store != nil {
+		_ = f.store.View(context.Background(), func(r store.Reader) error { revision = uint64(r.Revision()); return nil })
+	}
+	return revision
+}
+
+// restoredStore is a store that was made of a backup, and is not in place yet.
+type restoredStore struct {
+	path    string
+	store   *bolt.Store
+	source  backup.Header
+	changes restoreChanges
+	notes   []string
+}
+
+// makeRestored makes a store at path of the backup that options name: without what must not come back, and with what took
+// access away in the former store and by the audit record. Its revisions come after a revision.
+func makeRestored(ctx context.Context, path string, former store.Store, file *config.File, options restoreOptions, after uint64) (made *restoredStore, err error) {
+	source, err := openBackup(options)
+	if err != nil {
+		return nil, err
+	}
+	defer source.close()
+	st, err := bolt.Open(path, bolt.Options{Init: true, Copy: true})
+	if err != nil {
+		return nil, err
+	}
+	made = &restoredStore{path: path, store: st, source: source.header}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, st.Close())
+		}
+	}()
+	st.Continue(store.Revision(max(after, source.header.Revision)))
+	unknown := 0
+	if err := source.load(ctx, st, func([]byte) { unknown++ }); err != nil {
+		return nil, err
+	}
+	if unknown > 0 {
+		made.notes = append(made.notes, fmt.Sprintf("the backup has %d records that this version does not know; they are left out", unknown))
+	}
+	if err := st.Check(ctx); err != nil {
+		return nil, err
+	}
+	since := readSince(ctx, file.Audit.File, source.header.Made)
+	if err := made.deny(ctx, former, since, file, options); err != nil {
+		return nil, err
+	}
+	found, err := inspect(ctx, st)
+	if err == nil && found.Count > 0 {
+		made.notes = append(made.notes, fmt.Sprintf("%d records of the backup are not as they should be, and whom they are about may be denied; the first: %s", found.Count, found.Faults[0]))
+	}
+	return made, err
+}
+
+// finish commits the event that the store was restored, and closes the file.
+func (m *restoredStore) finish(ctx context.Context, actor admin.Actor, recorded uint64) (event []byte, revision store.Revision, err error) {
+	detail := map[string]string{"recorded": strconv.FormatUint(recorded, 10), "made": m.source.Made.Format(time.RFC3339Nano)}
+	if m.source.Made.IsZero() {
+		delete(detail, "made")
+	}
+	maps.Copy(detail, m.changes.detail())
+	n := resumption{made: m.source.Made, event: audit.Event{Kind: audit.KindStore, Actor: actor, Reason: reasonRestored, Detail: detail}}
+	event, revision, err = n.commit(ctx, m.store)
+	return event, revision, errors.Join(err, m.store.Close())
+}
+
+// source is an open backup.
+type source struct {
+	header backup.Header
+	load   func(ctx context.Context, to store.Store, unknown func([]byte)) error
+	close  func()
+}
+
+// openBackup opens the backup that options name: a stream, or a copy that an earlier version made, which is a store.
+func openBackup(options restoreOptions) (source, error) {
+	identities, err := readIdentities(options.identities)
+	if err != nil {
+		return source{}, err
+	}
+	f, err := os.Open(options.from)
+	if err != nil {
+		return source{}, err
+	}
+	content, err := backup.Decrypt(f, identities)
+	if err != nil {
+		return source{}, errors.Join(err, f.Close())
+	}
+	r, err := backup.NewReader(content)
+	switch {
+	case errors.Is(err, backup.ErrNotBackup) && len(identities) == 0:
+		former, failed := openFormerCopy(options.from)
+		return former, errors.Join(failed, f.Close())
 	case err != nil:
-		return nil
+		return source{}, errors.Join(err, f.Close())
 	}
-	return st.Close()
+	load := func(ctx context.Context, to store.Store, unknown func([]byte)) error {
+		return backup.Load(ctx, to, heldByBackup(r.Records(), unknown))
+	}
+	return source{r.Header(), load, func() { _ = f.Close() }}, nil
 }
 
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
+func readIdentities(path string) ([]age.Identity, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("--identity-file: %w", err)
 	}
-	defer in.Close()
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return err
-	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	defer f.Close()
+	identities, err := backup.ParseIdentities(f)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("--identity-file %s: %w", path, err)
 	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Sync(), out.Close())
+	return identities, nil
 }
 
-// markCopy checks every page and record of the copy at path, and marks it as a copy: older versions of `backup` did not.
-func markCopy(ctx context.Context, path string) error {
-	st, err := bolt.Open(path, bolt.Options{Copy: true})
-	if err != nil {
-		return err
+// openFormerCopy opens a copy that an earlier version of `backup` made, or a copy of the file of a stopped server.
+func openFormerCopy(path string) (source, error) {
+	if err := bolt.CheckFile(path); err != nil {
+		return source{}, fmt.Errorf("%w: %s", backup.ErrNotBackup, path)
 	}
-	err = st.Check(ctx)
+	st, err := bolt.Open(path, bolt.Options{Inspect: true})
+	if errors.Is(err, store.ErrMissing) {
+		return source{}, fmt.Errorf("%w: %s is empty", backup.ErrNotBackup, path)
+	}
+	if err != nil {
+		return source{}, err
+	}
+	s := source{close: func() { _ = st.Close() }}
+	s.header.Made, err = copyMade(context.Background(), st)
 	if err == nil {
-		_, err = st.Update(ctx, func(w store.Writer) error {
-			if _, err := w.Get([]byte(copyKey)); !errors.Is(err, store.ErrNotFound) {
-				return err
-			}
-			return putCopyMark(w, time.Time{})
-		})
+		err = st.View(context.Background(), func(r store.Reader) error { s.header.Revision = uint64(r.Revision()); return nil })
 	}
-	return errors.Join(err, st.Close())
+	if err == nil {
+		err = st.Check(context.Background())
+	}
+	if err != nil {
+		return source{}, errors.Join(err, st.Close())
+	}
+	s.load = func(ctx context.Context, to store.Store, unknown func([]byte)) error {
+		return st.View(ctx, func(r store.Reader) error { return backup.Load(ctx, to, heldByBackup(r.Scan(nil, nil), unknown)) })
+	}
+	return s, nil
 }
 
 // goOn resumes the store, which may be behind, in the name of the operator.

@@ -1,0 +1,493 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/admin"
+	"sallyport/backup"
+	"sallyport/scim"
+	"sallyport/store"
+	"sallyport/store/bolt"
+)
+
+// formerCopy makes of the backup at from the copy that earlier versions made of the same store: a store with a mark.
+func formerCopy(t testing.TB, from, to string) {
+	t.Helper()
+	st, err := bolt.Open(to, bolt.Options{Init: true, Copy: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	f, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := backup.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Continue(store.Revision(r.Header().Revision))
+	if err := backup.Load(t.Context(), st, r.Records()); err != nil {
+		t.Fatal(err)
+	}
+	mark, err := json.Marshal(copyMark{r.Header().Made})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Update(t.Context(), func(w store.Writer) error { return w.Put([]byte(copyKey), mark) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// people returns the users that a verb lists, by userName.
+func (w *world) people() map[string]admin.User {
+	w.t.Helper()
+	var list []admin.User
+	decode(w.t, verb(w.t, w.dir, "users", "list", "-o", "json"), &list)
+	byName := map[string]admin.User{}
+	for _, u := range list {
+		byName[strings.TrimSuffix(u.UserName, "@example.com")] = u
+	}
+	return byName
+}
+
+func (w *world) tokens() (names []string) {
+	w.t.Helper()
+	var list []scim.Token
+	decode(w.t, verb(w.t, w.dir, "token", "list", "-o", "json"), &list)
+	for _, t := range list {
+		names = append(names, t.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// copyWorld copies the files of a stopped server to a folder of its own.
+func (w *world) copyWorld(t *testing.T) *world {
+	t.Helper()
+	other := *w
+	other.t, other.dir = t, t.TempDir()
+	_ = os.Remove(filepath.Join(w.dir, "data/control.sock")) // a socket cannot be copied
+	if err := os.CopyFS(other.dir, os.DirFS(w.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return &other
+}
+
+// TestRestore_RevivesNothing takes away access of each kind after a backup was made, and restores it: with the former store
+// and the audit record, with one of them, and with none.
+func TestRestore_RevivesNothing(t *testing.T) {
+	w := newWorld(t)
+	s := w.start("--init")
+	stage := w.settle(s)
+	hired := map[string]string{}
+	for i, name := range []string{"bob", "carol", "dave", "erin", "frank", "gina", "hugo"} {
+		hired[name] = stage.push.hire(name, fmt.Sprintf("00000000-0000-4000-8000-00000000000%d", i))
+		stage.push.member("Add", stage.group, hired[name])
+	}
+	s.verb("users", "suspend", hired["erin"], "--reason", "leave")
+	var old struct{ ID string }
+	decode(t, s.verb("token", "create", "old", "-o", "json"), &old)
+	copied := filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+
+	stage.push.setActive(hired["bob"], "False")
+	s.verb("users", "suspend", hired["carol"], "--reason", "theft")
+	stage.push.send("DELETE", "/Users/"+hired["dave"], nil, http.StatusNoContent)
+	s.verb("users", "unsuspend", hired["erin"])
+	stage.push.member("Remove", stage.group, hired["frank"])
+	s.verb("users", "suspend", hired["gina"], "--reason", "theft")
+	stage.push.send("DELETE", "/Users/"+hired["gina"], nil, http.StatusNoContent)
+	stage.push.send("DELETE", "/Users/"+hired["hugo"], nil, http.StatusNoContent)
+	s.verb("users", "suspend", stage.push.hire("hugo", "00000000-0000-4000-8000-000000000006"), "--reason", "theft") // who is another user now
+	s.verb("token", "revoke", old.ID)
+	s.verb("token", "create", "new")
+	await(t, s, `sallyport_audit_events_total{kind="token"} 4`)
+	s.kill()
+
+	for name, c := range map[string]struct {
+		lost   []string // of the files
+		flags  []string
+		tokens []string
+		states map[string]string
+		notes  []string
+	}{
+		"all": {nil, nil, []string{"entra", "new"},
+			map[string]string{"alice": "active", "bob": "inactive", "carol": "suspended", "dave": "inactive", "erin": "suspended", "frank": "active", "gina": "suspended", "hugo": "suspended"}, nil},
+		"reactivate": {nil, []string{"--reactivate"}, []string{"entra", "new"},
+			map[string]string{"bob": "active", "carol": "suspended", "dave": "active", "erin": "suspended", "gina": "suspended", "hugo": "suspended"}, nil},
+		"without_record": {[]string{"audit.jsonl"}, nil, []string{"entra", "new"},
+			map[string]string{"alice": "active", "bob": "inactive", "carol": "suspended", "dave": "inactive", "erin": "suspended", "gina": "suspended", "hugo": "suspended"}, []string{"there is no audit record"}},
+		"without_store": {[]string{"sallyport.db", "sallyport.db.revision"}, nil, []string{"entra"},
+			map[string]string{"alice": "active", "bob": "inactive", "carol": "suspended", "dave": "inactive", "erin": "suspended", "gina": "suspended", "hugo": "inactive"}, []string{"there is no store in place"}},
+		"nothing_left": {[]string{"sallyport.db", "sallyport.db.revision", "audit.jsonl"}, nil, nil,
+			map[string]string{"alice": "active", "erin": "suspended"}, []string{"there is no store in place", "there is no audit record", "its 2 are left out"}},
+		"nothing_left_tokens": {[]string{"sallyport.db", "sallyport.db.revision", "audit.jsonl"}, []string{"--tokens"}, []string{"entra", "old"},
+			map[string]string{"alice": "active", "erin": "suspended"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := w.copyWorld(t)
+			for _, file := range c.lost {
+				if err := os.Remove(filepath.Join(w.dir, "data", file)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, code := (&running{t: t, dir: w.dir}).tryAll(append([]string{"restore", filepath.Join(w.dir, "copy.backup")}, c.flags...)...)
+			if code != exitOK {
+				t.Fatalf("the restore ends with %d: %s", code, out)
+			}
+			for _, note := range c.notes {
+				if !strings.Contains(out, note) {
+					t.Errorf("nothing says %q:\n%s", note, out)
+				}
+			}
+			verb(t, w.dir, "store", "check")
+			people := w.people()
+			for name, want := range c.states {
+				if got := stateOf(people[name]); got != want {
+					t.Errorf("%s is %s, want %s", name, got, want)
+				}
+			}
+			if got := w.tokens(); !slices.Equal(got, c.tokens) {
+				t.Errorf("the tokens are %q, want %q", got, c.tokens)
+			}
+			var sessions []json.RawMessage
+			decode(t, verb(t, w.dir, "sessions", "list", "-o", "json"), &sessions)
+			if len(sessions) > 0 {
+				t.Errorf("there are sessions: %s", sessions)
+			}
+			verb(t, w.dir, "audit", "verify")
+		})
+	}
+}
+
+func stateOf(u admin.User) string {
+	switch {
+	case u.ID == "":
+		return "missing"
+	case u.Suspended != "":
+		return "suspended"
+	case !u.Active:
+		return "inactive"
+	}
+	return "active"
+}
+
+// TestRestore_DryRunSaysAll compares what a dry run says, beside the running server and without it, and that it changes
+// nothing.
+func TestRestore_DryRunSaysAll(t *testing.T) {
+	w := newWorld(t)
+	s := w.start("--init")
+	stage := w.settle(s)
+	bob := stage.push.hire("bob", "00000000-0000-4000-8000-00000000000b")
+	copied := filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+	stage.push.setActive(bob, "False")
+	stage.push.member("Remove", stage.group, stage.alice)
+	carol := stage.push.hire("carol", "00000000-0000-4000-8000-00000000000c")
+	s.verb("users", "suspend", bob, "--reason", "theft")
+
+	removed := 1
+	want := []string{"membership added alice@example.com", "user removed carol@example.com", "user stays inactive bob@example.com"}
+	demand := func(against string) {
+		t.Helper()
+		var plan restorePlan
+		decode(t, verb(t, w.dir, "restore", "--dry-run", copied, "-o", "json"), &plan)
+		var got []string
+		for _, c := range plan.Changes {
+			got = append(got, c.Kind+" "+c.Change+" "+c.Name)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) || plan.ComparedWith != against || plan.Counts["user"]["removed"] != removed || plan.Made.IsZero() {
+			t.Errorf("the plan is %+v, want %q", plan, want)
+		}
+		if left, _ := filepath.Glob(filepath.Join(w.dir, "data", ".restore*")); len(left) > 0 {
+			t.Errorf("%q is left", left)
+		}
+	}
+	demand("the running server")
+	s.kill()
+	before := w.files()
+	demand("the store in place")
+	if after := w.files(); !slices.Equal(after, before) {
+		t.Errorf("the dry run changed files:\n%q\n%q", before, after)
+	}
+	if u := w.people()["carol"]; u.ID != carol {
+		t.Error("the dry run restored")
+	}
+	if err := os.Remove(filepath.Join(w.dir, "data/sallyport.db")); err != nil {
+		t.Fatal(err)
+	}
+	removed = 0
+	want = []string{"group added Members", "membership added alice@example.com", "suspension added bob@example.com", "token added entra", "user added alice@example.com", "user added bob@example.com", "user stays inactive bob@example.com"}
+	demand("nothing")
+}
+
+// files returns the names and contents of the files of a stopped server, but for those that say that they are being read.
+func (w *world) files() (list []string) {
+	w.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(w.dir, "data", "*"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, path := range paths {
+		if text, err := os.ReadFile(path); err == nil && !strings.HasSuffix(path, ".pid") {
+			list = append(list, fmt.Sprintf("%s %x", path, text))
+		}
+	}
+	return list
+}
+
+// TestRestore_RefusesDamage: a backup that is not whole changes nothing.
+func TestRestore_RefusesDamage(t *testing.T) {
+	w := newWorld(t)
+	s := w.start("--init")
+	w.settle(s)
+	copied := filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+	s.kill()
+	text, err := os.ReadFile(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(text)
+	flipped[len(text)/2] ^= 1
+	damaged := filepath.Join(w.dir, "damaged")
+	before := w.files()
+	for name, c := range map[string]struct {
+		text []byte
+		want string
+	}{
+		"cut":     {text[:len(text)-1], "its end is missing"},
+		"flipped": {flipped, "the backup is damaged"},
+		"twice":   {slices.Concat(text, text), "something comes after its end"},
+		"newer":   {bytes.Replace(text, []byte("backup 1\n"), []byte("backup 2\n"), 1), "of a newer version of Sallyport"},
+		"empty":   {nil, "it is no backup"},
+		"text":    {[]byte("public_url: x\n"), "it is no backup"},
+		"half":    {[]byte("sallyport ba"), "it is no backup"},
+	} {
+		if err := os.WriteFile(damaged, c.text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, flags := range [][]string{{"restore", damaged}, {"restore", "--dry-run", damaged}} {
+			w.refused(exitError, flags, "restoring "+damaged+": ", c.want)
+		}
+		if after := w.files(); !slices.Equal(after, before) {
+			t.Fatalf("%s changed files", name)
+		}
+	}
+}
+
+// TestRestore_DropsForeignRecords: what a backup never holds is not restored from a stream that has it.
+func TestRestore_DropsForeignRecords(t *testing.T) {
+	w := newWorld(t)
+	path := w.settledStore()
+	st, err := bolt.Open(path, bolt.Options{Inspect: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = st.View(t.Context(), func(r store.Reader) error { // with sessions, keys and all
+		_, err := backup.Write(&out, backup.Header{Made: time.Now().UTC(), Revision: uint64(r.Revision())}, r.Scan(nil, nil))
+		return err
+	})
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, w.dir, "whole.backup", out.Bytes())
+	verb(t, w.dir, "restore", filepath.Join(w.dir, "whole.backup"))
+	if st, err = bolt.Open(path, bolt.Options{Inspect: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	err = st.View(t.Context(), func(r store.Reader) error {
+		for prefix, held := range backupHolds {
+			for e := range r.Scan([]byte(prefix), nil) {
+				if !held {
+					t.Errorf("%q was restored", e.Key)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBackup_HoldsNoSecrets looks in a backup for every secret of the store, in the encodings that something could have put
+// them in.
+func TestBackup_HoldsNoSecrets(t *testing.T) {
+	path := newWorld(t).settledStore()
+	changeStore(t, path, func(w store.Writer) error {
+		return w.Put([]byte("acme/https://ca.test/directory\x00app.example.com"), []byte("-----BEGIN EC PRIVATE KEY-----the key of a certificate"))
+	})
+	st, err := bolt.Open(path, bolt.Options{Inspect: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	var out bytes.Buffer
+	if err := (backuper{st, nil}).Backup(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	var secrets [][]byte
+	err = st.View(t.Context(), func(r store.Reader) error {
+		for _, prefix := range []string{"session/", "signing/", "secret/", "acme/", "issuer/"} {
+			n := 0
+			for e, err := range r.Scan([]byte(prefix), nil) {
+				if err != nil {
+					return err
+				}
+				n++
+				secrets = append(secrets, bytes.Clone(e.Key))
+				if len(e.Value) >= 16 {
+					secrets = append(secrets, bytes.Clone(e.Value))
+				}
+			}
+			if n == 0 {
+				t.Errorf("the store has no records at %s", prefix)
+			}
+		}
+		keys, err := readAuditKeys(r)
+		for _, k := range keys {
+			secrets = append(secrets, k.Private)
+		}
+		return err
+	})
+	if err != nil || len(secrets) < 8 {
+		t.Fatalf("%d secrets, %v", len(secrets), err)
+	}
+	for _, secret := range secrets {
+		for _, text := range []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret), base64.RawURLEncoding.EncodeToString(secret)} {
+			if bytes.Contains(out.Bytes(), []byte(text)) {
+				t.Errorf("the backup has %.40q", text)
+			}
+		}
+	}
+	for _, want := range []string{"alice@example.com", `"reason":"left"`} {
+		if !bytes.Contains(out.Bytes(), []byte(want)) {
+			t.Errorf("the backup lacks %q", want)
+		}
+	}
+}
+
+// TestBackup_DecidesAboutEveryKey: a new kind of record must be in a backup, or left out, on purpose.
+func TestBackup_DecidesAboutEveryKey(t *testing.T) {
+	text, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rows, _ := strings.Cut(string(text), "\n## Keys in the store\n")
+	rows, _, _ = strings.Cut(rows, "\n## ")
+	prefixes := map[string]bool{}
+	for _, row := range strings.Split(rows, "\n") {
+		cell, ok := strings.CutPrefix(row, "| `")
+		if !ok {
+			continue
+		}
+		cell, _, _ = strings.Cut(cell, " | ")
+		for _, match := range regexp.MustCompile("(?:^|`)([a-z]+/)").FindAllStringSubmatch(cell, -1) {
+			prefixes[match[1]] = true
+			if _, ok := backupHolds[match[1]]; !ok {
+				t.Errorf("backupHolds does not say whether backups hold %s", match[1])
+			}
+		}
+	}
+	for prefix := range backupHolds {
+		if !prefixes[prefix] {
+			t.Errorf("docs/architecture.md has no key %s", prefix)
+		}
+	}
+}
+
+// TestRestore_SurvivesKill kills restores (SIGKILL) at random times. What is in place is then the former store or the
+// restored one, whole, and the next restore succeeds. TRIALS says how often, SEED repeats the times.
+func TestRestore_SurvivesKill(t *testing.T) {
+	trials, seed := number64Of("TRIALS", 3), number64Of("SEED", rand.Uint64()%1_000_000)
+	t.Logf("SEED=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	w := newWorld(t)
+	s := w.start("--init")
+	w.settle(s)
+	copied := filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+	w.pusher(s).hire("bob", "00000000-0000-4000-8000-00000000000b")
+	s.kill()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	verb(t, w.copyWorld(t).dir, "restore", copied)
+	longest := time.Since(begun)
+	interrupted := 0
+	for range trials {
+		w := w.copyWorld(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(longest))))
+		if err := exec.CommandContext(ctx, path, "restore", copied, "-c", filepath.Join(w.dir, "sallyport.yaml")).Run(); err != nil {
+			interrupted++
+		}
+		cancel()
+		verb(t, w.dir, "store", "check")
+		people := w.people()
+		if _, ok := people["bob"]; people["alice"].ID == "" || ok && len(people) != 2 || !ok && len(people) != 1 {
+			t.Fatalf("after the kill, the store has %v", people)
+		}
+		verb(t, w.dir, "audit", "verify")
+		verb(t, w.dir, "restore", copied)
+		verb(t, w.dir, "store", "check")
+		if people := w.people(); len(people) != 1 || people["alice"].ID == "" {
+			t.Fatalf("after another restore, the store has %v", people)
+		}
+		if left, _ := filepath.Glob(filepath.Join(w.dir, "data", "*.restoring*")); len(left) > 0 {
+			t.Errorf("%q is left", left)
+		}
+	}
+	t.Logf("%d of %d restores were killed before they ended", interrupted, trials)
+}
+
+func number64Of(name string, preset uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
+		return n
+	}
+	return preset
+}
+
+// TestRestore_KeepsKeys: lines of the record that were signed with keys which were made after the backup stay verifiable.
+func TestRestore_KeepsKeys(t *testing.T) {
+	w := newWorld(t)
+	s := w.start("--init")
+	w.settle(s)
+	s.kill()
+	copied := filepath.Join(w.dir, "first.backup")
+	verb(t, w.dir, "backup", copied)
+	verb(t, w.dir, "restore", copied) // the next server makes a new key
+	w.start().kill()
+	verb(t, w.dir, "restore", copied)
+	w.start().kill()
+	verb(t, w.dir, "audit", "verify")
+	var keys struct{ Keys []json.RawMessage }
+	decode(t, verb(t, w.dir, "audit", "key"), &keys)
+	if len(keys.Keys) != 3 {
+		t.Errorf("%d keys of the record are known after two restores, want 3", len(keys.Keys))
+	}
+}
