@@ -58,14 +58,16 @@ func (a *Admin) ArmBreakGlass(ctx context.Context, actor Actor, user, why string
 	armed := BreakGlassCode{User: u.ID, UserName: u.UserName}
 	e := audit.Event{Kind: audit.KindBreakGlass, User: u.ID, UserName: u.UserName, Reason: codeArmed,
 		Detail: map[string]string{"why": why, "for": lasting.String()}}
-	err = a.perform(ctx, actor, action{event: e}, func(context.Context) error {
-		code, complete, err := a.breakGlass.Arm(grant.Arming{User: u.ID, UserName: u.UserName, Epoch: u.Epoch, By: actor.Name, Reason: why}, lasting)
-		armed.Code, armed.Enter, armed.Until = code, complete.Enter.UTC(), complete.Until.UTC()
+	var complete grant.Arming
+	err = a.perform(ctx, actor, action{event: e}, func(context.Context) (err error) {
+		armed.Code, complete, err = a.breakGlass.Arm(grant.Arming{User: u.ID, UserName: u.UserName, Epoch: u.Epoch, By: actor.Name, Reason: why}, lasting)
+		armed.Enter, armed.Until = complete.Enter.UTC(), complete.Until.UTC()
 		return err
 	})
 	if err != nil {
 		return BreakGlassCode{}, err
 	}
+	a.notifyCode(NoticeBreakGlassArmed, complete, BreakGlassNotice{Enter: &armed.Enter}, nil)
 	a.log.WarnContext(ctx, "a break-glass code is armed", "user", u.ID, "by", actor.Name, "until", armed.Until)
 	return armed, nil
 }
@@ -159,9 +161,11 @@ func (a *Admin) RedeemBreakGlass(ctx context.Context, code string, in Browser) (
 		Detail: map[string]string{"why": armed.Reason, "armed_by": armed.By, "until": armed.Until.UTC().Format(time.RFC3339)}}
 	actor := Actor{Kind: audit.ActorUser, Name: armed.UserName, Address: in.Address}
 	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) (err error) {
-		if armed, err = a.breakGlass.Use(code); err != nil {
+		used, err := a.breakGlass.Use(code)
+		if err != nil {
 			return err
 		}
+		armed = used
 		u, err := a.userArmed(armed)
 		if err != nil {
 			return errors.Join(grant.ErrCode, err)
@@ -171,9 +175,11 @@ func (a *Admin) RedeemBreakGlass(ctx context.Context, code string, in Browser) (
 		return err
 	})
 	if err != nil {
+		a.notifyCode(NoticeBreakGlassRefused, armed, BreakGlassNotice{Address: in.Address}, err)
 		a.log.WarnContext(ctx, "a break-glass code was entered, and no session began", "user", armed.User, "err", err, "request", in.Request)
 		return session.Session{}, "", err
 	}
+	a.notifyCode(NoticeBreakGlassUsed, armed, BreakGlassNotice{Address: in.Address, Session: s.ID}, nil)
 	a.log.WarnContext(ctx, "a break-glass code was used", "user", s.User, "session", s.ID, "address", in.Address, "until", s.Expires, "request", in.Request)
 	return s, token, nil
 }
@@ -224,5 +230,6 @@ func (a *Admin) recordWrongCode(ctx context.Context, wrong int, in Browser) {
 	if err != nil {
 		a.log.ErrorContext(ctx, "audit event not written", "err", err, "request", in.Request)
 	}
+	a.notifyWrongCode(wrong, in.Address)
 	a.log.WarnContext(ctx, "a break-glass code was entered that is not valid", "address", in.Address, "count", wrong, "request", in.Request)
 }

@@ -11,6 +11,11 @@ const (
 	NoticeRequestMade    = "request.made"    // [RequestNotice]
 	NoticeRequestDecided = "request.decided" // [RequestNotice]
 	NoticeGrantRevoked   = "grant.revoked"   // [GrantNotice]
+
+	NoticeConfigRefused     = "config.refused"     // [ConfigNotice]
+	NoticeBreakGlassArmed   = "breakglass.armed"   // [BreakGlassNotice]
+	NoticeBreakGlassUsed    = "breakglass.used"    // [BreakGlassNotice]
+	NoticeBreakGlassRefused = "breakglass.refused" // [BreakGlassNotice]
 )
 
 // NoticeUser is the user whom a notice is about.
@@ -45,4 +50,23 @@ type GrantNotice struct {
 	Policy string     `json:"policy"`
 	By     string     `json:"by"`
 	Why    string     `json:"why,omitempty"`
+}
+
+// ConfigNotice tells of a configuration that has faults, so that the former one stays in force.
+type ConfigNotice struct {
+	By    Actor  `json:"by"` // who had it read
+	Error string `json:"error"`
+}
+
+// BreakGlassNotice tells of a break-glass code, but not which it is.
+type BreakGlassNotice struct {
+	User    *NoticeUser `json:"user,omitempty"` // nil: the code that was entered is nobody's
+	By      string      `json:"by,omitempty"`   // who armed it
+	Why     string      `json:"why,omitempty"`
+	Until   *time.Time  `json:"until,omitempty"`       // when the session ends at the latest
+	Enter   *time.Time  `json:"enterBefore,omitempty"` // only when it was armed
+	Address string      `json:"address,omitempty"`     // where it was entered
+	Session string      `json:"session,omitempty"`     // only when it was used: the id of the session, for sessions end
+	Wrong   int         `json:"wrongCodes,omitempty"`  // how many codes were wrong since one was armed
+	Error   string      `json:"error,omitempty"`       // why no session began
 }

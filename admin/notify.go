@@ -8,6 +8,13 @@ import (
 	"sallyport/grant"
 )
 
+// tell calls Parts.Notify.
+func (a *Admin) tell(event string, data any) {
+	if a.notify != nil {
+		a.notify(event, data)
+	}
+}
+
 // notifyRequest calls Parts.Notify about a request that was made or decided.
 func (a *Admin) notifyRequest(event string, request grant.Request) {
 	if a.notify == nil {
@@ -23,7 +30,7 @@ func (a *Admin) notifyRequest(event string, request grant.Request) {
 	if g, err := a.grants.Grant(request.Grant); err == nil {
 		n.Until = &g.Until
 	}
-	a.notify(event, n)
+	a.tell(event, n)
 }
 
 // addresses returns the e-mail addresses of people who may approve a request.
@@ -47,7 +54,7 @@ func (a *Admin) notifyRevoked(g grant.Grant) {
 		if u, ok := a.directory.ByID(g.Person.ID); ok {
 			user = u
 		}
-		a.notify(NoticeGrantRevoked, GrantNotice{Grant: g.ID, User: NoticeOf(user), Policy: g.Policy, By: g.EndedBy, Why: g.Why})
+		a.tell(NoticeGrantRevoked, GrantNotice{Grant: g.ID, User: NoticeOf(user), Policy: g.Policy, By: g.EndedBy, Why: g.Why})
 	}
 }
 
@@ -57,4 +64,30 @@ func (a *Admin) pageOf(request string) string {
 		return ""
 	}
 	return strings.TrimSuffix(a.publicURL(), "/") + "/.sallyport/requests/" + request
+}
+
+// notifyCode calls Parts.Notify about a break-glass code that was armed or used, or that began no session because of err.
+func (a *Admin) notifyCode(event string, armed grant.Arming, n BreakGlassNotice, err error) {
+	n.User = &NoticeUser{ID: armed.User, UserName: armed.UserName}
+	if u, ok := a.directory.ByID(armed.User); ok {
+		*n.User = NoticeOf(u)
+	}
+	until := armed.Until.UTC()
+	n.By, n.Why, n.Until = armed.By, armed.Reason, &until
+	if err != nil {
+		n.Error = shorten(err.Error())
+	}
+	a.tell(event, n)
+}
+
+// notifyWrongCode calls Parts.Notify about a code that is nobody's: the first, the tenth, the hundredth, since anybody may
+// enter one.
+func (a *Admin) notifyWrongCode(wrong int, address string) {
+	power := wrong
+	for power > 1 && power%10 == 0 {
+		power /= 10
+	}
+	if power == 1 {
+		a.tell(NoticeBreakGlassRefused, BreakGlassNotice{Address: address, Wrong: wrong, Error: grant.ErrCode.Error()})
+	}
 }

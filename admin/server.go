@@ -14,7 +14,13 @@ func (a *Admin) Reload(ctx context.Context, actor Actor) error {
 		return ErrNoServer
 	}
 	e := audit.Event{Kind: audit.KindConfig, Reason: "attempted", Detail: map[string]string{"version": a.version}}
-	return a.perform(ctx, actor, action{event: e, done: "reloaded", failed: "refused"}, a.reload)
+	return a.perform(ctx, actor, action{event: e, done: "reloaded", failed: "refused"}, func(ctx context.Context) error {
+		err := a.reload(ctx)
+		if err != nil {
+			a.tell(NoticeConfigRefused, ConfigNotice{By: actor, Error: shorten(err.Error())})
+		}
+		return err
+	})
 }
 
 // Backup writes a consistent copy of the store to w. If nothing was written to w, no copy was begun.

@@ -43,7 +43,9 @@ type world struct {
 	reloads      int
 	grants       *grant.Grants
 	policies     []policy.Named // of the only route
+	tell         sync.Mutex     // guards told and toldOf
 	told         []string       // the events that others are notified of
+	toldOf       []any          // their data
 	logged       bytes.Buffer
 }
 
@@ -66,10 +68,17 @@ func newWorld(t testing.TB) *world {
 	w.run()
 	w.Admin = admin.New(admin.Parts{Directory: w.directory, Sessions: w.sessions, Provisioning: w.provisioning, Audit: w.log, Store: w.store,
 		Version: "1.2.3", BreakGlass: new(grant.BreakGlass), Log: slog.New(slog.NewTextHandler(&w.logged, nil)),
-		Grants: w.grants, Rules: w.rules, PublicURL: func() string { return "https://login.example.com" }, Notify: func(event string, _ any) { w.told = append(w.told, event) }, Reload: func(ctx context.Context) error { w.reloads++; return w.reload(ctx) }})
+		Grants: w.grants, Rules: w.rules, PublicURL: func() string { return "https://login.example.com" }, Notify: w.notify, Reload: func(ctx context.Context) error { w.reloads++; return w.reload(ctx) }})
 	w.server = scim.New(scim.Parts{Provisioning: w.provisioning, Log: slog.New(slog.DiscardHandler),
 		Settings: scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}}})
 	return w
+}
+
+// notify is what the Admin tells of its events.
+func (w *world) notify(event string, data any) {
+	w.tell.Lock()
+	defer w.tell.Unlock()
+	w.told, w.toldOf = append(w.told, event), append(w.toldOf, data)
 }
 
 // run keeps memory equal to the store until the test ends.

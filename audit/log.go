@@ -25,6 +25,7 @@ type Log struct {
 	errors     prometheus.Counter
 	unrecorded prometheus.Counter
 	tell       func(error, int) // see [Log.AllowUnrecorded]; nil: whatever cannot be recorded is refused
+	observe    func(Event)      // see [Log.Observe]; may be nil
 
 	writeMu  sync.Mutex // held during a write to the file; guards the fields below, and batches that are no longer pending
 	buf      []byte     // of the last batch, for the next one
@@ -63,6 +64,9 @@ type position struct {
 // forces it to the disk. After an error, every Write fails until Run has recovered; but
 // see [Log.AllowUnrecorded].
 func (l *Log) Write(e Event) error {
+	if l.observe != nil && !ordinary(e.Kind) {
+		l.observe(e)
+	}
 	b, err := l.add(e)
 	if err == nil {
 		err = l.write(b)
@@ -75,6 +79,10 @@ func (l *Log) Write(e Event) error {
 	}
 	return err
 }
+
+// Observe has f called with every event other than decisions and logins, before it is written, whether or not it then can be.
+// An event that is tried again is seen again. f must not wait. Call Observe once, before any other method.
+func (l *Log) Observe(f func(Event)) { l.observe = f }
 
 // batch is lines that are written by one system call. Of the writers that wait for a
 // batch, the first to hold writeMu writes it.

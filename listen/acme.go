@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -228,16 +229,11 @@ func (m *acmeManager) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return nil, errNoCertificate
 }
 
-// expiry returns when the first of the certificates in use expires. ok is false if there is none.
-func (m *acmeManager) expiry() (first time.Time, ok bool) {
+// all returns the certificates in use.
+func (m *acmeManager) all() []*tls.Certificate {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for _, cert := range m.inUse {
-		if end := cert.Leaf.NotAfter; !ok || end.Before(first) {
-			first, ok = end, true
-		}
-	}
-	return first, ok
+	return slices.Collect(maps.Values(m.inUse))
 }
 
 // missing returns the number of hosts whose certificate does not exist or has expired.

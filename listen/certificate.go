@@ -109,15 +109,42 @@ func (c *Certificates) tlsConfig() *tls.Config {
 	return t
 }
 
+// InUse is a certificate that is presented to clients.
+type InUse struct {
+	Names     []string // that it is for
+	NotBefore time.Time
+	NotAfter  time.Time
+	Renewed   bool // by ACME
+}
+
+// InUse returns the certificates in use.
+func (c *Certificates) InUse() (list []InUse) {
+	if c.acme != nil {
+		for _, cert := range c.acme.all() {
+			list = append(list, inUse(cert, true))
+		}
+	} else if cert := c.file.Load(); cert != nil {
+		list = append(list, inUse(cert, false))
+	}
+	return list
+}
+
+func inUse(cert *tls.Certificate, renewed bool) InUse {
+	names := cert.Leaf.DNSNames
+	if len(names) == 0 && cert.Leaf.Subject.CommonName != "" {
+		names = []string{cert.Leaf.Subject.CommonName}
+	}
+	return InUse{names, cert.Leaf.NotBefore, cert.Leaf.NotAfter, renewed}
+}
+
 // expiry returns when the first of the certificates in use expires. ok is false if there is none.
 func (c *Certificates) expiry() (first time.Time, ok bool) {
-	if c.acme != nil {
-		return c.acme.expiry()
+	for _, cert := range c.InUse() {
+		if !ok || cert.NotAfter.Before(first) {
+			first, ok = cert.NotAfter, true
+		}
 	}
-	if cert := c.file.Load(); cert != nil {
-		return cert.Leaf.NotAfter, true
-	}
-	return time.Time{}, false
+	return first, ok
 }
 
 var (

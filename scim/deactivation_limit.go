@@ -127,9 +127,9 @@ func (s *Server) recordHold(req *request, err error) {
 
 // pendingHoldCount is the value of the metric of held deactivations; NaN if the store cannot be read.
 func (s *Server) pendingHoldCount() float64 {
-	holds, err := s.provisioning.Holds(context.Background())
+	n, err := s.provisioning.Waiting(context.Background())
 	if err != nil {
 		return math.NaN()
 	}
-	return float64(len(pendingHolds(holds)))
+	return float64(n)
 }

@@ -54,6 +54,12 @@ func (p *Provisioning) Holds(ctx context.Context) (holds []Hold, err error) {
 	return holds, err
 }
 
+// Waiting returns how many held deactivations no operator has decided about.
+func (p *Provisioning) Waiting(ctx context.Context) (int, error) {
+	holds, err := p.Holds(ctx)
+	return len(pendingHolds(holds)), err
+}
+
 // Release carries out the held deactivations of the users named by userName or ID, or all that are undecided if none
 // is named. It returns how many users it deactivated. The record of each names the actor who released it.
 func (p *Provisioning) Release(ctx context.Context, actor audit.Actor, users []string) (int, error) {

@@ -55,14 +55,22 @@ type queue struct {
 // length returns how many events the queue holds.
 func (q *queue) length() int { return len(q.waiting) + q.sending }
 
-// add adds m. If the queue is full, it drops the oldest event that waits, and reports so.
+// add adds m. If the queue is full, it drops the oldest event of the type of which the most wait, and reports so: many
+// events of one type do not push out those of another.
 func (q *queue) add(m *message) (dropped bool) {
-	if q.length() >= maxQueue && len(q.waiting) > 0 {
-		q.waiting = slices.Delete(q.waiting, 0, 1)
-		dropped = true
-	}
 	q.waiting = append(q.waiting, m)
-	return dropped
+	if q.length() <= maxQueue || len(q.waiting) == 1 {
+		return false
+	}
+	count, most := map[string]int{}, m.event
+	for _, one := range q.waiting {
+		if count[one.event]++; count[one.event] > count[most] {
+			most = one.event
+		}
+	}
+	i := slices.IndexFunc(q.waiting, func(one *message) bool { return one.event == most })
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	return true
 }
 
 // putBack adds an event whose attempt failed, at the place that its age gives it.

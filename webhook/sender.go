@@ -225,7 +225,7 @@ func (s *Sender) enqueue(q *queue, m *message) {
 func (s *Sender) logFull(q *queue) {
 	q.dropped++
 	if now := time.Now(); now.Sub(q.droppedLog) >= time.Minute {
-		s.logLater(slog.LevelWarn, "the queue of a webhook is full, and its oldest events are dropped", "webhook", q.endpoint.name, "events", q.dropped)
+		s.logLater(slog.LevelWarn, "the queue of a webhook is full, and the oldest events of the most frequent type are dropped", "webhook", q.endpoint.name, "events", q.dropped)
 		q.dropped, q.droppedLog = 0, now
 	}
 }

@@ -473,6 +473,37 @@ func TestSender_QueueIsBounded(t *testing.T) {
 	})
 }
 
+// TestSender_StormPushesOutNothingElse: of a full queue, the type of which the most events wait loses its oldest.
+func TestSender_StormPushesOutNothingElse(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage, n *network, at func(string) webhook.Settings) {
+		r := &receiver{}
+		n.serve(t, "1", r)
+		s.use(at("1"))
+		for i := range 10 {
+			s.Send(webhook.RequestMade, i)
+		}
+		for range 5 * webhook.MaxQueue {
+			s.Send(webhook.ConfigRefused, nil)
+		}
+		for i := range 10 {
+			s.Send(webhook.UserOffboarded, i)
+		}
+		s.run()
+		synctest.Wait()
+		got := map[string]int{}
+		for _, p := range r.all() {
+			var event struct{ Type string }
+			if err := json.Unmarshal([]byte(p.body), &event); err != nil {
+				t.Fatal(err)
+			}
+			got[event.Type]++
+		}
+		if got[webhook.RequestMade] != 10 || got[webhook.UserOffboarded] != 10 || got[webhook.ConfigRefused] != webhook.MaxQueue-20 {
+			t.Errorf("arrived is %v", got)
+		}
+	})
+}
+
 // TestSender_ReloadMovesWhatWaits: events that wait go to where the webhook of that name now is; those of a webhook that
 // was removed, or that no longer wants them, are given up.
 func TestSender_ReloadMovesWhatWaits(t *testing.T) {

@@ -18,13 +18,27 @@ const (
 	RequestMade    = "request.made"    // somebody asks for access
 	RequestDecided = "request.decided" // a request was approved, denied, withdrawn, or has expired
 	GrantRevoked   = "grant.revoked"   // somebody ended a grant before its time
+
+	UserOffboarded    = "user.offboarded"    // somebody was deactivated or deleted
+	DeactivationsHeld = "deactivations.held" // deactivations wait for an operator
+
+	BreakGlassArmed   = "breakglass.armed"   // an operator armed a break-glass code
+	BreakGlassUsed    = "breakglass.used"    // a break-glass code began a session
+	BreakGlassRefused = "breakglass.refused" // a break-glass code was entered, and no session began
+
+	CertificateExpiring = "certificate.expiring" // a TLS certificate that is presented to clients expires soon
+	TokenExpiring       = "token.expiring"       //nolint:gosec // a provisioning token expires soon
+	ConfigRefused       = "config.refused"       // the configuration was read again, and has a fault
 )
 
 // testEvent is sent by [Sender.Test] alone, to every endpoint.
 const testEvent = "test"
 
 // Events returns the events that an endpoint may choose from.
-func Events() []string { return []string{RequestMade, RequestDecided, GrantRevoked} }
+func Events() []string {
+	return []string{RequestMade, RequestDecided, GrantRevoked, UserOffboarded, DeactivationsHeld, BreakGlassArmed, BreakGlassUsed, BreakGlassRefused,
+		CertificateExpiring, TokenExpiring, ConfigRefused}
+}
 
 // maxEndpoints is how many endpoints a configuration may name.
 const maxEndpoints = 10

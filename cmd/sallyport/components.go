@@ -14,6 +14,7 @@ import (
 	"sallyport/config"
 	"sallyport/directory"
 	"sallyport/grant"
+	"sallyport/notice"
 	"sallyport/proxy"
 	"sallyport/scim"
 	"sallyport/session"
@@ -32,6 +33,7 @@ type components struct {
 	grants       *grant.Grants
 	record       *audit.Log
 	webhooks     *webhook.Sender
+	notices      *notice.Follower
 	log          *slog.Logger
 }
 
@@ -90,8 +92,12 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	}
 	c.directory.TellOfLeavers(grant.EndMemberships)
 	c.sessions.TellOfUsers(c.recordSessionEnd)
-	c.provisioning, err = scim.Open(ctx, c.store, c.directory)
-	return err
+	if c.provisioning, err = scim.Open(ctx, c.store, c.directory); err != nil {
+		return err
+	}
+	c.notices = notice.NewFollower(notice.Parts{Directory: c.directory, Waiting: c.provisioning.Waiting, Send: c.webhooks.Send, Log: c.log})
+	c.record.Observe(c.notices.Observe)
+	return nil
 }
 
 // openRecord goes on with the audit record from where the store says that it ended, and demands that the store is not older.
@@ -143,7 +149,16 @@ func (c *components) run(ctx context.Context) error {
 	g.Go(func() error { return c.grants.Run(ctx) })
 	g.Go(func() error { return c.record.Run(ctx) })
 	g.Go(func() error { return c.recordPushes(ctx) })
-	g.Go(func() error { return c.webhooks.Run(ctx) })
+	g.Go(func() error { return c.runNotices(ctx) })
+	return g.Wait()
+}
+
+// runNotices tells webhooks of what happens, and delivers it, until ctx ends. What is told last is delivered too.
+func (c *components) runNotices(ctx context.Context) error {
+	delivering, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g, delivering := errgroup.WithContext(delivering)
+	g.Go(func() error { return ignoreCanceled(c.webhooks.Run(delivering)) })
+	g.Go(func() error { defer stop(); return c.notices.Run(ctx) })
 	return g.Wait()
 }
 

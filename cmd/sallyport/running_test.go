@@ -204,12 +204,18 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-// issue returns a certificate for names and its key, as PEM.
+// issue returns a certificate for names and its key, as PEM. It is not about to expire.
 func (a *authority) issue(t testing.TB, names ...string) (cert, key []byte) {
+	t.Helper()
+	return a.issueFor(t, 90*24*time.Hour, names...)
+}
+
+// issueFor is issue of a certificate that expires after lasting.
+func (a *authority) issueFor(t testing.TB, lasting time.Duration, names ...string) (cert, key []byte) {
 	t.Helper()
 	k := newKey(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(lasting),
 		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &k.PublicKey, a.key)
 	if err != nil {

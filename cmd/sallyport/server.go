@@ -20,6 +20,7 @@ import (
 	"sallyport/console"
 	"sallyport/grant"
 	"sallyport/listen"
+	"sallyport/notice"
 	"sallyport/oidc"
 	"sallyport/proxy"
 	"sallyport/scim"
@@ -38,6 +39,7 @@ type server struct {
 	admin      *admin.Admin
 	inspector  *inspector
 	tracing    *tracing
+	expiring   *notice.Expiring
 	registry   *prometheus.Registry
 
 	connections struct{ public, scim *listen.Connections }
@@ -93,6 +95,7 @@ func (s *server) wire(path string) error {
 	s.connections.public, s.connections.scim = s.clientConnections()
 	s.proxyProto = listen.NewProxyProtocol(s.proxy.Trusts, s.log)
 	s.inspector = &inspector{store: s.components.store, log: s.log}
+	s.expiring = &notice.Expiring{Certificates: s.certs.InUse, Tokens: s.components.provisioning.Tokens, Send: s.components.webhooks.Send, Log: s.log}
 	s.registry = s.metrics()
 	s.warn(s.file)
 	if err := s.checkTests(s.file); err != nil { // a test may be about somebody who has left since
@@ -190,6 +193,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g.Go(func() error { return ignoreCanceled(s.certs.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.inspector.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.tracing.Run(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.expiring.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.admin.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.runReviews(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.admin.Reload)) })

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,12 +23,15 @@ import (
 	"sallyport/admin"
 	"sallyport/config"
 	"sallyport/console"
+	"sallyport/notice"
 	"sallyport/webhook"
 )
 
-// TestWebhook_EventsAreThoseOfAdmin: what admin tells of can be chosen in the configuration, and nothing else.
+// TestWebhook_EventsAreThoseOfAdmin: what admin and notice tell of can be chosen in the configuration, and nothing else.
 func TestWebhook_EventsAreThoseOfAdmin(t *testing.T) {
-	want := []string{admin.NoticeRequestMade, admin.NoticeRequestDecided, admin.NoticeGrantRevoked}
+	want := []string{admin.NoticeRequestMade, admin.NoticeRequestDecided, admin.NoticeGrantRevoked, notice.UserOffboarded, notice.DeactivationsHeld,
+		admin.NoticeBreakGlassArmed, admin.NoticeBreakGlassUsed, admin.NoticeBreakGlassRefused, notice.CertificateExpiring, notice.TokenExpiring,
+		admin.NoticeConfigRefused}
 	if got := webhook.Events(); !slices.Equal(got, want) {
 		t.Errorf("the events are %v, want %v", got, want)
 	}
@@ -39,7 +46,7 @@ func TestWebhook_DocumentConfigures(t *testing.T) {
 	_, rest, _ := strings.Cut(string(page), "```yaml\n")
 	text, _, ok := strings.Cut(rest, "```")
 	w := newWorld(t)
-	writeFile(t, w.dir, "secrets/webhook", []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"))
+	writeFile(t, w.dir, "secrets/webhook", []byte(webhookSecret+"\n"))
 	w.rewrite("policies:\n", text+"policies:\n")
 	file, err := config.Load(w.dir + "/sallyport.yaml")
 	if err != nil || !ok || len(file.Webhooks) != 1 || file.Webhooks[0].Name != "chat" {
@@ -54,6 +61,7 @@ func TestWebhook_DocumentShowsWhatIsSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	examples := strings.Split(string(page), "```json\n")[1:]
+	seen := map[string]bool{}
 	for _, text := range examples {
 		var event struct {
 			Type      string          `json:"type"`
@@ -63,18 +71,20 @@ func TestWebhook_DocumentShowsWhatIsSent(t *testing.T) {
 		if err := json.NewDecoder(strings.NewReader(text)).Decode(&event); err != nil {
 			t.Fatal(err)
 		}
-		var data any = new(admin.RequestNotice)
-		if event.Type == admin.NoticeGrantRevoked {
-			data = new(admin.GrantNotice)
-		}
+		data := map[string]any{admin.NoticeRequestMade: new(admin.RequestNotice), admin.NoticeRequestDecided: new(admin.RequestNotice),
+			admin.NoticeGrantRevoked: new(admin.GrantNotice), notice.UserOffboarded: new(notice.Offboarded), notice.DeactivationsHeld: new(notice.Held),
+			admin.NoticeBreakGlassArmed: new(admin.BreakGlassNotice), admin.NoticeBreakGlassUsed: new(admin.BreakGlassNotice),
+			admin.NoticeBreakGlassRefused: new(admin.BreakGlassNotice), notice.CertificateExpiring: new(notice.CertificateNotice),
+			notice.TokenExpiring: new(notice.TokenNotice), admin.NoticeConfigRefused: new(admin.ConfigNotice)}[event.Type]
+		seen[event.Type] = true
 		strict := json.NewDecoder(strings.NewReader(string(event.Data)))
 		strict.DisallowUnknownFields()
 		if err := strict.Decode(data); err != nil {
 			t.Errorf("%s: %v", event.Type, err)
 		}
 	}
-	if len(examples) != len(webhook.Events()) {
-		t.Errorf("there are %d examples", len(examples))
+	if len(examples) != len(webhook.Events()) || len(seen) != len(examples) {
+		t.Errorf("there are %d examples, of %d events", len(examples), len(seen))
 	}
 }
 
@@ -88,14 +98,14 @@ type notified struct {
 // serveReceiver runs a receiver of webhooks over TLS at localhost, and writes it into the configuration.
 func (w *world) serveReceiver() <-chan notified {
 	w.t.Helper()
-	events := make(chan notified, 100)
+	events := make(chan notified, 1000)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		n := notified{text: string(body)}
 		if err == nil {
 			err = json.Unmarshal(body, &n)
 		}
-		if err != nil || !strings.HasPrefix(r.Header.Get("Webhook-Signature"), "v1,") {
+		if err != nil || r.Header.Get("Webhook-Signature") != signature(r.Header, body) {
 			rw.WriteHeader(http.StatusBadRequest)
 			return
 		}
@@ -105,23 +115,43 @@ func (w *world) serveReceiver() <-chan notified {
 	server.StartTLS()
 	w.t.Cleanup(server.Close)
 	_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "https://"), ":")
-	writeFile(w.t, w.dir, "secrets/webhook", []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"))
+	writeFile(w.t, w.dir, "secrets/webhook", []byte(webhookSecret+"\n"))
 	w.rewrite("policies:\n", "webhooks: [{url: 'https://localhost:"+port+"/hidden', secret_file: secrets/webhook, ca_file: ca.pem}]\npolicies:\n")
 	return events
 }
 
+// signature returns what Standard Webhooks demands for the secret of serveReceiver.
+func signature(h http.Header, body []byte) string {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(webhookSecret, "whsec_"))
+	if err != nil {
+		panic(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "%s.%s.%s", h.Get("Webhook-Id"), h.Get("Webhook-Timestamp"), body)
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
 // demandNotice demands that the next event is of a type, and returns its data.
 func demandNotice[T any](t *testing.T, events <-chan notified, event string) (data T) {
 	t.Helper()
-	select {
-	case n := <-events:
-		if err := json.Unmarshal(n.Data, &data); err != nil || n.Type != event || strings.Contains(n.text, "hidden") {
-			t.Fatalf("the receiver gets %s, %v, want %s", n.text, err, event)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatalf("the receiver does not get %s", event)
+	n := nextNotice(t, events)
+	if err := json.Unmarshal(n.Data, &data); err != nil || n.Type != event || strings.Contains(n.text, "hidden") {
+		t.Fatalf("the receiver gets %s, %v, want %s", n.text, err, event)
 	}
 	return data
+}
+
+// nextNotice returns the next event.
+func nextNotice(t *testing.T, events <-chan notified) (n notified) {
+	t.Helper()
+	select {
+	case n = <-events:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the receiver gets no event")
+	}
+	return n
 }
 
 // TestWebhook_TellsOfRequests: from the form of a denied person to the end of the grant, the receiver of a webhook is told
