@@ -24,8 +24,9 @@ func accessWhoCommand() *cobra.Command {
 		Short: "List every user and application that reaches a route, and by which rules",
 		Long: "List every user and application that reaches a route, and by which rules. What is not known of the request is a\n" +
 			"condition: `sre[0] if methods GET, HEAD`. Exits with 1 if nobody reaches the route.",
-		Example: "  sallyport access who --route payroll --path /salaries --method GET",
-		Args:    cobra.NoArgs,
+		Example:     "  sallyport access who --route payroll --path /salaries --method GET",
+		Annotations: exits(exitError, "an error, or nobody reaches the route"),
+		Args:        cobra.NoArgs,
 	}
 	var ask reachRequest
 	c.Flags().StringVar(&ask.Route, "route", "", "the `NAME` of the route; every route when absent")
@@ -37,11 +38,12 @@ func accessWhoCommand() *cobra.Command {
 
 func accessWhatCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:     "what",
-		Short:   "List the routes that a user reaches, and by which rules",
-		Long:    "List the routes that a user reaches, and by which rules. Exits with 1 if there are none.",
-		Example: "  sallyport access what --user ada@example.com",
-		Args:    cobra.NoArgs,
+		Use:         "what",
+		Short:       "List the routes that a user reaches, and by which rules",
+		Long:        "List the routes that a user reaches, and by which rules. Exits with 1 if there are none.",
+		Example:     "  sallyport access what --user ada@example.com",
+		Annotations: exits(exitError, "an error, or there is no such route"),
+		Args:        cobra.NoArgs,
 	}
 	var ask reachRequest
 	c.Flags().StringVar(&ask.User, "user", "", "the `USER`, by userName, e-mail address, externalId or id (required)")
@@ -107,6 +109,8 @@ func accessDiffCommand() *cobra.Command {
 		Short: "Say who gains and who loses access by the rules of a configuration file",
 		Long: "Say who gains and who loses access by the rules of the configuration file NEW, against those of OLD or, without it,\n" +
 			"those in force. Every user of the directory counts. Only the rules of the files matter, and not the files that they name.",
+		Example: "  sallyport access diff new.yaml\n" +
+			"  sallyport access diff old.yaml new.yaml -o json",
 		Args: cobra.RangeArgs(1, 2),
 	}
 	addOutputFlag(c)

@@ -21,7 +21,9 @@ func accessReplayCommand() *cobra.Command {
 		Long: "Decide the recorded requests again by the rules of the configuration file NEW and the directory of today, and list those\n" +
 			"that would be decided otherwise. In the column ALREADY, yes means that the rules in force decide so today, too.\n" +
 			"Exits with 2 if there are any.",
-		Args: cobra.ExactArgs(1),
+		Example:     "  sallyport access replay new.yaml --since 30d",
+		Annotations: exits(exitDenied, "recorded requests would be decided otherwise"),
+		Args:        cobra.ExactArgs(1),
 	}
 	since := durationFlag(c, "since", 7*day, "how far back, such as 30d or 12h")
 	addOutputFlag(c)
@@ -81,7 +83,8 @@ func accessUnusedCommand() *cobra.Command {
 		Short: "List the rules, and the groups in rules, that decided no recorded request",
 		Long: "List the rules in force that decided no recorded request, and the groups of allow rules of which no member of today\n" +
 			"made one. A rule that nobody used may still be wanted: read it before you remove it.",
-		Args: cobra.NoArgs,
+		Example: "  sallyport access unused --since 90d",
+		Args:    cobra.NoArgs,
 	}
 	since := durationFlag(c, "since", 90*day, "how far back, such as 30d or 12h")
 	addOutputFlag(c)

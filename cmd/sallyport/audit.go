@@ -20,9 +20,10 @@ import (
 func auditCommand() *cobra.Command {
 	c := &cobra.Command{Use: "audit", Short: "Follow, export and check the record of who was allowed, denied and cut, and of what was changed"}
 	c.AddCommand(auditVerifyCommand(), &cobra.Command{
-		Use:   "key",
-		Short: "Print the public keys that the record is signed with (JWK Set)",
-		Args:  cobra.NoArgs,
+		Use:     "key",
+		Short:   "Print the public keys that the record is signed with (JWK Set)",
+		Example: "  sallyport audit key > audit-key.json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {
@@ -43,9 +44,10 @@ func auditCommand() *cobra.Command {
 
 func auditSchemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "schema",
-		Short: "Print the JSON Schema of a line of the record",
-		Args:  cobra.NoArgs,
+		Use:     "schema",
+		Short:   "Print the JSON Schema of a line of the record",
+		Example: "  sallyport audit schema > record.schema.json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			schema, err := audit.Schema()
 			if err != nil {
@@ -65,6 +67,9 @@ func auditVerifyCommand() *cobra.Command {
 			"checked in their order, with the keys and the last known end of it that the store has: lines that are missing at its end are\n" +
 			"found too. With FILE, copies are checked wherever they are; give --key to check who signed them. Exits with 2 if the record\n" +
 			"is not sound, and names the first line that is not.",
+		Example: "  sallyport audit verify\n" +
+			"  sallyport audit verify --key audit-key.json audit.jsonl",
+		Annotations: exits(exitDenied, "the record is not sound"),
 	}
 	keyFiles := c.Flags().StringArray("key", nil, "a `FILE` that `sallyport audit key` printed; may be repeated")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

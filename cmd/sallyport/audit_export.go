@@ -26,6 +26,9 @@ func auditExportCommand() *cobra.Command {
 		Short: "Print the events of a time, a user, a route or a kind, for others to keep",
 		Long: "Print the events of the record, or of the files named, that the flags select. The chain is checked on the way: exits\n" +
 			"with 2 if a file is not sound, after what is sound. In jsonl, each line is as it is in the record.",
+		Example: "  sallyport audit export --since 30d --user ada@example.com -o csv\n" +
+			"  sallyport audit export --kind cut audit.jsonl.1",
+		Annotations: exits(exitDenied, "a file of the record is not sound"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := filter.prepare(cmd); err != nil {
 				return err

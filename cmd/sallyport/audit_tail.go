@@ -32,7 +32,9 @@ func auditTailCommand() *cobra.Command {
 		Short: "Print the newest events, and follow the record",
 		Long: "Print the newest events that the flags select, of the record or of FILE. With -f, go on as the server writes, over the\n" +
 			"beginning of a new file too, until interrupted.",
-		Args: cobra.MaximumNArgs(1),
+		Example:     "  sallyport audit tail -f --kind decision --route payroll",
+		Annotations: exits(exitDenied, "the record is not sound"),
+		Args:        cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if lines < 0 {
 				return errors.New("--lines is negative; write how many lines, such as 100")
@@ -48,7 +50,11 @@ func auditTailCommand() *cobra.Command {
 				lines = -1
 			}
 			t := &recordTail{filter: &filter, json: format.value == "jsonl", out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr()}
-			return t.run(cmd.Context(), files, path, lines, follow)
+			err = t.run(cmd.Context(), files, path, lines, follow)
+			if errors.Is(err, audit.ErrBroken) {
+				return fmt.Errorf("%w: %w", errDenied, err)
+			}
+			return err
 		},
 	}
 	filter.addFlags(c)

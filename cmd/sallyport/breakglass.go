@@ -28,7 +28,8 @@ func armCommand() *cobra.Command {
 			"userName, an e-mail address, an externalId or an id. The code can be entered once, for 15 minutes, at the address that is printed with\n" +
 			"it. It is in the memory of the running server alone: a restart disarms it, and so does a new code for the same user. The rules decide\n" +
 			"as always what the session may open; one that demands a recent or strong sign-in does not let it in.",
-		Args: cobra.ExactArgs(1),
+		Example: "  sallyport breakglass arm ada@example.com --reason \"the identity provider is down\" --for 2h",
+		Args:    cobra.ExactArgs(1),
 	}
 	lasting := durationFlag(c, "for", time.Hour, "how `LONG` from now until the session ends, between 1m and 12h")
 	reason := c.Flags().String("reason", "", "why; it is recorded (required)")
@@ -52,9 +53,10 @@ func armCommand() *cobra.Command {
 
 func disarmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "disarm USER",
-		Short: "Make the code of a user invalid; a session that it began goes on until `sessions end`",
-		Args:  cobra.ExactArgs(1),
+		Use:     "disarm USER",
+		Short:   "Make the code of a user invalid; a session that it began goes on until `sessions end`",
+		Example: "  sallyport breakglass disarm ada@example.com",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {

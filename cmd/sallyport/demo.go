@@ -19,9 +19,10 @@ import (
 
 func demoCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "demo",
-		Short: "Try Sallyport on this machine, with a company, its identity provider and three applications",
-		Args:  cobra.NoArgs,
+		Use:     "demo",
+		Short:   "Try Sallyport on this machine, with a company, its identity provider and three applications",
+		Example: "  sallyport demo",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := os.MkdirTemp("", "sallyport-demo-")
 			if err != nil {

@@ -48,7 +48,10 @@ func doctorCommand() *cobra.Command {
 		Long: "Check that sign-in and provisioning fit together, as far as this server can see: the identity provider's metadata, keys and clock, the tokens,\n" +
 			"what was pushed and when, and whether rules name groups that exist. A check that could not be made is unknown. Exits with 2 if a\n" +
 			"check fails.",
-		Args: cobra.NoArgs,
+		Example: "  sallyport doctor\n" +
+			"  sallyport doctor -o json",
+		Annotations: exits(exitDenied, "a check fails"),
+		Args:        cobra.NoArgs,
 	}
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -27,7 +27,8 @@ func explainCommand() *cobra.Command {
 			"the number on the page that its sender saw. Exits with 2 if the request would be denied, or was.",
 		Example: "  sallyport explain --user ada@example.com https://grafana.example.com/d/1\n" +
 			"  sallyport explain --app 00000000-0000-0000-0000-000000000009 --method POST api.example.com/orders",
-		Args: cobra.MaximumNArgs(1),
+		Annotations: exits(exitDenied, "the request would be denied, or was"),
+		Args:        cobra.MaximumNArgs(1),
 	}
 	var ask explainRequest
 	c.Flags().StringVar(&ask.User, "user", "", "the `USER` who asks, by userName, e-mail address, externalId or id")

@@ -9,8 +9,8 @@ import (
 )
 
 // listCommand returns a command that prints the list that GET path on the control socket returns, one row for each.
-func listCommand[T any](use, short, path string, heads []string, row func(T) []string) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+func listCommand[T any](use, short, example, path string, heads []string, row func(T) []string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Example: "  sallyport " + example, Args: cobra.NoArgs}
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := newControlClient(cmd)
@@ -31,8 +31,8 @@ func listCommand[T any](use, short, path string, heads []string, row func(T) []s
 }
 
 // showCommand returns a command that prints what GET path on the control socket returns for one name.
-func showCommand[T any](use, short, path string, heads []string, row func(T) []string) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)}
+func showCommand[T any](use, short, example, path string, heads []string, row func(T) []string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Example: "  sallyport " + example, Args: cobra.ExactArgs(1)}
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := newControlClient(cmd)

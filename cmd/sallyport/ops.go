@@ -80,7 +80,9 @@ func healthcheckCommand() *cobra.Command {
 		Short: "Check that the running server is ready (for container health checks)",
 		Long: "Check that the running server is ready (for container health checks). A fault in the configuration file does not matter:\n" +
 			"the running server is asked at the address that it left beside its store.",
-		Args: cobra.NoArgs,
+		Example:     "  sallyport healthcheck -c /etc/sallyport/sallyport.yaml",
+		Annotations: exits(exitError, "the server is not ready, or does not respond"),
+		Args:        cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return findInstallation(configPath(cmd)).checkReady(cmd.Context())
 		},

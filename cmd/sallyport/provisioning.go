@@ -23,7 +23,7 @@ func scimCommand() *cobra.Command {
 }
 
 func heldListCommand() *cobra.Command {
-	return listCommand("list", "List the users whose deactivation is held or was rejected", "/held",
+	return listCommand("list", "List the users whose deactivation is held or was rejected", "scim held list", "/held",
 		[]string{"id", "userName", "since", "rejected"}, func(h admin.Hold) []string {
 			rejected := ""
 			if h.Rejected != nil {
@@ -34,7 +34,7 @@ func heldListCommand() *cobra.Command {
 }
 
 func heldReleaseCommand() *cobra.Command {
-	return heldCommand("release", "Carry out held deactivations now: of the named users, or of all",
+	return heldCommand("release", "sallyport scim held release ada@example.com", "Carry out held deactivations now: of the named users, or of all",
 		func(cmd *cobra.Command, client *controlClient, users []string) error {
 			var count releasedCount
 			err := client.call(cmd.Context(), http.MethodPost, "/held/release", holdDecision{users}, &count)
@@ -43,7 +43,7 @@ func heldReleaseCommand() *cobra.Command {
 }
 
 func heldRejectCommand() *cobra.Command {
-	return heldCommand("reject", "Reject held deactivations for a day, of the named users, or of all: they stay active",
+	return heldCommand("reject", "sallyport scim held reject ada@example.com", "Reject held deactivations for a day, of the named users, or of all: they stay active",
 		func(cmd *cobra.Command, client *controlClient, users []string) error {
 			var count rejectedCount
 			err := client.call(cmd.Context(), http.MethodPost, "/held/reject", holdDecision{users}, &count)
@@ -63,11 +63,12 @@ func printDecided(cmd *cobra.Command, n int, decision string, err error) error {
 	return nil
 }
 
-func heldCommand(use, short string, decide func(*cobra.Command, *controlClient, []string) error) *cobra.Command {
+func heldCommand(use, example, short string, decide func(*cobra.Command, *controlClient, []string) error) *cobra.Command {
 	return &cobra.Command{
-		Use:   use + " [USER...]",
-		Short: short,
-		Long:  short + ". A USER is a userName or an ID, as `scim held list` shows them.",
+		Use:     use + " [USER...]",
+		Short:   short,
+		Example: "  " + example,
+		Long:    short + ". A USER is a userName or an ID, as `scim held list` shows them.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {
@@ -79,7 +80,7 @@ func heldCommand(use, short string, decide func(*cobra.Command, *controlClient, 
 }
 
 func scimLogCommand() *cobra.Command {
-	c := &cobra.Command{Use: "log", Short: "Show the latest pushes and their results: names of attributes, but no values", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "log", Short: "Show the latest pushes and their results: names of attributes, but no values", Example: "  sallyport scim log --refused", Args: cobra.NoArgs}
 	n := c.Flags().Int("last", 100, "how many pushes to show; 10,000 are kept")
 	refused := c.Flags().Bool("refused", false, "only those that were refused, of all that are kept")
 	addOutputFlag(c)

@@ -192,10 +192,12 @@ func (r *reloader) digest(file *config.File) []byte {
 
 func reloadCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "reload",
-		Short: "Have the running server read its configuration again",
-		Long:  "Have the running server read its configuration again. Exits with 1 if something that was changed needs a restart.",
-		Args:  cobra.NoArgs,
+		Use:         "reload",
+		Short:       "Have the running server read its configuration again",
+		Long:        "Have the running server read its configuration again. Exits with 1 if something that was changed needs a restart.",
+		Example:     "  sallyport reload",
+		Annotations: exits(exitError, "an error, or something that was changed takes effect only after a restart"),
+		Args:        cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {

@@ -22,7 +22,8 @@ func removeUserCommand() *cobra.Command {
 		Short: "Delete a user whom the identity provider forgot to delete",
 		Long: "Delete a user whom the identity provider forgot to delete, with every membership and session. USER is a userName, an e-mail address,\n" +
 			"an externalId or an id. To shut somebody out, suspend them instead: who is still pushed comes back as a new user.",
-		Args: cobra.ExactArgs(1),
+		Example: "  sallyport users remove ada@example.com",
+		Args:    cobra.ExactArgs(1),
 	}
 	yes := addYesFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -57,7 +58,8 @@ func removeGroupCommand() *cobra.Command {
 		Short: "Delete a group that the identity provider forgot to delete",
 		Long: "Delete a group that the identity provider forgot to delete, with every membership. GROUP is a name, an externalId or an id.\n" +
 			"A group that a rule names is not removed: a rule that denies its members would deny nobody.",
-		Args: cobra.ExactArgs(1),
+		Example: "  sallyport groups remove \"Old project\"",
+		Args:    cobra.ExactArgs(1),
 	}
 	yes := addYesFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

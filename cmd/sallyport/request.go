@@ -17,10 +17,10 @@ import (
 
 func requestCommand() *cobra.Command {
 	c := &cobra.Command{Use: "request", Short: "List, show, approve and deny requests for access"}
-	show := showCommand("show ID", "Show a request, who may approve it, when the person last had the access, and who else has it", "/requests/",
+	show := showCommand("show ID", "Show a request, who may approve it, when the person last had the access, and who else has it", "request show 5d0f1c2ab9e04d11", "/requests/",
 		[]string{"id", "user", "policy", "route", "state", "approvals", "made", "expires", "url", "reason", "approvers", "last until", "others"}, requestDetail)
 	show.ValidArgsFunction = completeRequests
-	c.AddCommand(listCommand("list", "List the requests for access, the newest first", "/requests",
+	c.AddCommand(listCommand("list", "List the requests for access, the newest first", "request list -o json", "/requests",
 		[]string{"id", "user", "policy", "route", "state", "approvals", "made", "reason"}, requestRow), show, approveCommand(), denyCommand())
 	return c
 }
@@ -56,7 +56,8 @@ func approveCommand() *cobra.Command {
 		Short: "Approve a request for access: the person is let in until the time is over",
 		Long: "Approve a request for access. An operator counts as all who must approve, so that the grant begins at once: the person is let in as the\n" +
 			"policy says until the time is over, they leave or are suspended, or the grant is revoked (`sallyport grants revoke`).",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: completeRequests,
+		Example: "  sallyport request approve 5d0f1c2ab9e04d11 --for 4h --reason \"on call tonight\"",
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: completeRequests,
 	}
 	lasting := durationFlag(c, "for", 0, "how `LONG` the access lasts, at most the policy's max (default 1h, or max if that is less)")
 	reason := c.Flags().String("reason", "", "why; it is recorded")
@@ -79,12 +80,12 @@ func approveCommand() *cobra.Command {
 }
 
 func denyCommand() *cobra.Command {
-	return refuseCommand("deny ID", "Deny a request for access", "denied", completeRequests, func(id string) string { return requestPath(id) + "/denial" })
+	return refuseCommand("deny ID", "Deny a request for access", `sallyport request deny 5d0f1c2ab9e04d11 --reason "ask your manager first"`, "denied", completeRequests, func(id string) string { return requestPath(id) + "/denial" })
 }
 
 // refuseCommand returns a command that posts the reason for which an operator takes something away.
-func refuseCommand(use, short, done string, complete cobra.CompletionFunc, path func(id string) string) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: complete}
+func refuseCommand(use, short, example, done string, complete cobra.CompletionFunc, path func(id string) string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Example: "  " + example, Args: cobra.ExactArgs(1), ValidArgsFunction: complete}
 	reason := c.Flags().String("reason", "", "why; it is recorded, and the person can read it (required)")
 	_ = c.MarkFlagRequired("reason")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -105,13 +106,13 @@ func requestPath(id string) string { return "/requests/" + url.PathEscape(id) }
 
 func grantsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "grants", Short: "List and revoke grants: access for a while, which was asked for"}
-	c.AddCommand(grantsListCommand(), refuseCommand("revoke ID", "End a grant at once: live requests that only it lets in are cut", "revoked", completeGrants,
+	c.AddCommand(grantsListCommand(), refuseCommand("revoke ID", "End a grant at once: live requests that only it lets in are cut", `sallyport grants revoke 5d0f1c2ab9e04d11 --reason "the incident is over"`, "revoked", completeGrants,
 		func(id string) string { return "/grants/" + url.PathEscape(id) + "/revocation" }))
 	return c
 }
 
 func grantsListCommand() *cobra.Command {
-	c := &cobra.Command{Use: "list", Short: "List the grants that are open, the newest first", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "list", Short: "List the grants that are open, the newest first", Example: "  sallyport grants list --all", Args: cobra.NoArgs}
 	all := c.Flags().Bool("all", false, "list those of the last 400 days that have ended, too")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -90,7 +90,7 @@ func printReviews(cmd *cobra.Command, list []admin.ReviewView, values any) error
 }
 
 func reviewListCommand() *cobra.Command {
-	c := &cobra.Command{Use: "list", Short: "List the reviews, and how far each is", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "list", Short: "List the reviews, and how far each is", Example: "  sallyport access review list", Args: cobra.NoArgs}
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		var list []admin.ReviewView
@@ -104,9 +104,10 @@ func reviewListCommand() *cobra.Command {
 
 func reviewShowCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "show ID",
-		Short: "Show the rows of a review: who reaches the route, by which rule, and when they last did",
-		Args:  cobra.ExactArgs(1),
+		Use:     "show ID",
+		Short:   "Show the rows of a review: who reaches the route, by which rule, and when they last did",
+		Example: "  sallyport access review show 5d0f1c2ab9e04d11 --decision open",
+		Args:    cobra.ExactArgs(1),
 	}
 	only := c.Flags().String("decision", "", "show only the rows with this `DECISION`: open, keep, revoke or ask")
 	addOutputFlag(c)
@@ -223,9 +224,10 @@ func parseRows(args []string) (rows []int, err error) {
 
 func reviewMembershipsCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "memberships ID",
-		Short: "Print the revoked memberships that the identity provider still has, as CSV for its administrator",
-		Args:  cobra.ExactArgs(1),
+		Use:     "memberships ID",
+		Short:   "Print the revoked memberships that the identity provider still has, as CSV for its administrator",
+		Example: "  sallyport access review memberships 5d0f1c2ab9e04d11 > remove.csv",
+		Args:    cobra.ExactArgs(1),
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		var review admin.ReviewView
@@ -255,9 +257,10 @@ func writeMemberships(out io.Writer, review admin.ReviewView) error {
 
 func reviewCloseCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "close ID",
-		Short: "Close a review; what was revoked stays so until the identity provider has removed it",
-		Args:  cobra.ExactArgs(1),
+		Use:     "close ID",
+		Short:   "Close a review; what was revoked stays so until the identity provider has removed it",
+		Example: "  sallyport access review close 5d0f1c2ab9e04d11",
+		Args:    cobra.ExactArgs(1),
 	}
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -16,9 +16,10 @@ import (
 
 func reviewExportCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "export ID",
-		Short: "Print a review with all its rows, signed (JWS, ES256)",
-		Args:  cobra.ExactArgs(1),
+		Use:     "export ID",
+		Short:   "Print a review with all its rows, signed (JWS, ES256)",
+		Example: "  sallyport access review export 5d0f1c2ab9e04d11 --output review.jws",
+		Args:    cobra.ExactArgs(1),
 	}
 	output := c.Flags().String("output", "", "write to this new `FILE`; otherwise to standard output")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -54,7 +55,8 @@ func reviewKeyCommand() *cobra.Command {
 		Short: "Print the public keys that exports are verified with, as a JWK set",
 		Long: "Print the public keys that exports of this installation are verified with, as a JWK set. It has no secret. Whoever verifies\n" +
 			"exports should get it once, and not with each of them.",
-		Args: cobra.NoArgs,
+		Example: "  sallyport access review key > review-key.json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var set json.RawMessage
 			if err := callReview(cmd, http.MethodGet, "/review-keys", nil, &set); err != nil {
@@ -71,7 +73,9 @@ func reviewVerifyCommand() *cobra.Command {
 		Short: "Check that an exported review is what was signed",
 		Long: "Check that an exported review is what was signed. With --key, no server and no configuration is needed; without it, the\n" +
 			"keys of this installation are used. Exits with 2 if the export is not sound.",
-		Args: cobra.ExactArgs(1),
+		Example:     "  sallyport access review verify review.jws --key review-key.json",
+		Annotations: exits(exitDenied, "the export is not sound"),
+		Args:        cobra.ExactArgs(1),
 	}
 	keyFile := c.Flags().String("key", "", "the `FILE` that `sallyport access review key` printed")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

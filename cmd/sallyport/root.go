@@ -19,8 +19,10 @@ func rootCommand() *cobra.Command {
 		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
 		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), requestCommand(), grantsCommand(), breakGlassCommand(), scimCommand(),
 		explainCommand(), accessCommand(), testCommand(),
-		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), webhookCommand(), reloadCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
+		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), webhookCommand(), reloadCommand(), doctorCommand(), healthcheckCommand(), completionCommand(), versionCommand(),
 	)
+	addHelpCommand(root)
+	addExitStatus(root)
 	return root
 }
 

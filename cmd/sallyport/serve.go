@@ -20,7 +20,8 @@ func serveCommand() *cobra.Command {
 		Short: "Run the server",
 		Long: "Run the server until SIGTERM or SIGINT; requests under way may then finish. A second signal ends them.\n" +
 			"The configuration is read again on SIGHUP and when the file changes.",
-		Args: cobra.NoArgs,
+		Example: "  sallyport serve --init",
+		Args:    cobra.NoArgs,
 	}
 	init := c.Flags().Bool("init", false, "create an empty store if there is none")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -56,9 +57,10 @@ func newLogger(out io.Writer, l config.Log) *slog.Logger {
 // initCommand creates an empty store without starting the server.
 func initCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "init",
-		Short: "Create an empty store at the configured path",
-		Args:  cobra.NoArgs,
+		Use:     "init",
+		Short:   "Create an empty store at the configured path",
+		Example: "  sallyport init",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := config.Load(configPath(cmd))
 			if err != nil {

@@ -13,7 +13,7 @@ import (
 
 func sessionsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "sessions", Short: "List and end sessions"}
-	c.AddCommand(listCommand("list", "List the live sessions", "/sessions",
+	c.AddCommand(listCommand("list", "List the live sessions", "sessions list", "/sessions",
 		[]string{"id", "user", "address", "began", "used", "expires"},
 		func(s admin.Session) []string {
 			if s.BreakGlass != "" {
@@ -28,7 +28,9 @@ func sessionsEndCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "end ID",
 		Short: "End a session, or all sessions of a user (--user), on every host at once",
-		Args:  cobra.MaximumNArgs(1),
+		Example: "  sallyport sessions end 3q2-7wEjRz0\n" +
+			"  sallyport sessions end --user ada@example.com",
+		Args: cobra.MaximumNArgs(1),
 	}
 	user := c.Flags().String("user", "", "end every session of this `USER`: a userName, e-mail address, externalId or id")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -17,9 +17,11 @@ import (
 func storeCommand() *cobra.Command {
 	c := &cobra.Command{Use: "store", Short: "Check the file that holds users, groups and sessions"}
 	c.AddCommand(acceptLossCommand(), &cobra.Command{
-		Use:   "check",
-		Short: "Check every page and record of the store; the server must be stopped",
-		Args:  cobra.NoArgs,
+		Use:         "check",
+		Short:       "Check every page and record of the store; the server must be stopped",
+		Example:     "  sallyport store check",
+		Annotations: exits(exitDenied, "the store is not sound"),
+		Args:        cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := config.Load(configPath(cmd))
 			if err != nil {
@@ -74,7 +76,8 @@ func acceptLossCommand() *cobra.Command {
 		Long: "Go on with a store that lacks acknowledged changes, if there is no backup to restore; the server must be stopped. Everybody has to\n" +
 			"sign in again. Tokens that were revoked and users who were suspended may be as before: look at them before you start the server.\n" +
 			"That the loss was accepted is recorded.",
-		Args: cobra.NoArgs,
+		Example: "  sallyport store accept-loss",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file, err := config.Load(configPath(cmd))
 			if err != nil {

@@ -19,6 +19,9 @@ func testCommand() *cobra.Command {
 		Long: "Run the tests in the configuration file and in FILEs against the rules of the configuration file, whether they are in\n" +
 			"force or not. A FILE has tests: as its only key. Tests about users who were pushed ask the running server's directory.\n" +
 			"Exits with 2 if a test fails.",
+		Example: "  sallyport test\n" +
+			"  sallyport test --junit report.xml more.yaml",
+		Annotations: exits(exitDenied, "a test fails"),
 	}
 	junit := c.Flags().String("junit", "", "a `FILE` to which the results are written as JUnit XML too")
 	addOutputFlag(c)

@@ -28,7 +28,8 @@ func tokenCreateCommand() *cobra.Command {
 		Short: "Create a token and print it, once",
 		Long: "Create a token and print it, once. Only a digest of it is stored. Several tokens can be valid at the same time, so that one can be\n" +
 			"replaced without a gap.",
-		Args: cobra.ExactArgs(1),
+		Example: "  sallyport token create entra --expires-in 90d",
+		Args:    cobra.ExactArgs(1),
 	}
 	ttl := durationFlag(c, "expires-in", defaultTokenTTL, "how `LONG` it is valid, such as 90d or 12h; 0 for ever")
 	addOutputFlag(c)
@@ -59,7 +60,8 @@ func tokenRotateCommand() *cobra.Command {
 		Short: "Create the successor of a token and print it, once; the old token stays valid for a while",
 		Long: "Create the successor of a token and print it, once. The old token stays valid for a while (--overlap). TOKEN is the name or the id of the\n" +
 			"old one, as `sallyport token list` shows them.",
-		Args: cobra.ExactArgs(1),
+		Example: "  sallyport token rotate entra --overlap 2h",
+		Args:    cobra.ExactArgs(1),
 	}
 	ttl := durationFlag(c, "expires-in", defaultTokenTTL, "how `LONG` the new token is valid, such as 90d or 12h; 0 for ever")
 	overlap := durationFlag(c, "overlap", defaultTokenOverlap, "how `LONG` the old token stays valid, such as 2h")
@@ -83,7 +85,7 @@ func formatAge(t time.Time) string {
 }
 
 func tokenListCommand() *cobra.Command {
-	c := listCommand("list", "List the tokens, their age, and whether they were used", "/tokens",
+	c := listCommand("list", "List the tokens, their age, and whether they were used", "token list", "/tokens",
 		[]string{"id", "name", "age", "state", "expires", "last used (to 10 minutes)"},
 		func(t admin.Token) []string {
 			state := "valid"
@@ -101,10 +103,11 @@ func tokenListCommand() *cobra.Command {
 
 func tokenRevokeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "revoke TOKEN",
-		Short: "Make a token invalid at once",
-		Long:  "Make a token invalid at once. TOKEN is its name or its id, as `sallyport token list` shows them.",
-		Args:  cobra.ExactArgs(1),
+		Use:     "revoke TOKEN",
+		Short:   "Make a token invalid at once",
+		Long:    "Make a token invalid at once. TOKEN is its name or its id, as `sallyport token list` shows them.",
+		Example: "  sallyport token revoke entra",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {

@@ -13,8 +13,8 @@ import (
 
 func usersCommand() *cobra.Command {
 	c := &cobra.Command{Use: "users", Short: "List, show, suspend, unsuspend and remove users"}
-	c.AddCommand(listCommand("list", "List the users that the identity provider pushed, and deleted ones who are suspended", "/users", userHeads(), userRow),
-		showAtCommand(showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "/users/", userHeads(), userRow),
+	c.AddCommand(listCommand("list", "List the users that the identity provider pushed, and deleted ones who are suspended", "users list -o csv", "/users", userHeads(), userRow),
+		showAtCommand(showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "users show ada@example.com", "/users/", userHeads(), userRow),
 			"the user as they were at a `TIME`", showPastUser),
 		suspendCommand(), unsuspendCommand(), removeUserCommand())
 	return c
@@ -40,8 +40,8 @@ func groupsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "groups", Short: "List, show and remove groups"}
 	heads := []string{"id", "name", "externalId", "members"}
 	row := func(g admin.Group) []string { return []string{g.ID, g.Name, g.ExternalID, strconv.Itoa(g.Members)} }
-	c.AddCommand(listCommand("list", "List the groups that the identity provider pushed", "/groups", heads, row),
-		showAtCommand(showCommand("show GROUP", "Show a group, by name, externalId or id", "/groups/", heads, row),
+	c.AddCommand(listCommand("list", "List the groups that the identity provider pushed", "groups list", "/groups", heads, row),
+		showAtCommand(showCommand("show GROUP", "Show a group, by name, externalId or id", "groups show Payroll --at 2026-05-03", "/groups/", heads, row),
 			"the group's members at a `TIME`, since when, and who made them members", showPastGroup), removeGroupCommand())
 	return c
 }
@@ -53,7 +53,8 @@ func suspendCommand() *cobra.Command {
 		Long: "Deny a user everything at once, whatever the identity provider says, until unsuspend. USER is a userName, an e-mail address, an\n" +
 			"externalId or an id. Their live requests are cut, and their sessions end for ever. A suspension survives a restart and every push, and whoever is\n" +
 			"deleted and created again with the same externalId or userName is still suspended.",
-		Args: cobra.ExactArgs(1),
+		Example: "  sallyport users suspend ada@example.com --reason \"laptop stolen\"",
+		Args:    cobra.ExactArgs(1),
 	}
 	reason := c.Flags().String("reason", "", "why; it is recorded (required)")
 	_ = c.MarkFlagRequired("reason")
@@ -74,9 +75,10 @@ func suspendCommand() *cobra.Command {
 
 func unsuspendCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "unsuspend USER",
-		Short: "End a suspension: the user may do again what the rules allow, after signing in again",
-		Args:  cobra.ExactArgs(1),
+		Use:     "unsuspend USER",
+		Short:   "End a suspension: the user may do again what the rules allow, after signing in again",
+		Example: "  sallyport users unsuspend ada@example.com",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {

@@ -17,6 +17,8 @@ func validateCommand() *cobra.Command {
 		Long: "Check the configuration file and the files that it names. With --live, also compare its rules with the directory of the\n" +
 			"running server: groups that were never pushed, are called otherwise or have no members, users who are not there, roles\n" +
 			"and attributes that nobody has, rules that allow nothing, routes that nobody or everybody reaches.",
+		Example: "  sallyport validate\n" +
+			"  sallyport validate --live -c new.yaml",
 		Args: cobra.NoArgs,
 	}
 	live := c.Flags().Bool("live", false, "compare the rules with the directory, too")
@@ -73,17 +75,19 @@ func lint(cmd *cobra.Command, path string) (found config.Faults, err error) {
 func configCommand() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Print an example or the schema of the configuration file"}
 	c.AddCommand(&cobra.Command{
-		Use:   "example",
-		Short: "Print a configuration file with every part explained",
-		Args:  cobra.NoArgs,
+		Use:     "example",
+		Short:   "Print a configuration file with every part explained",
+		Example: "  sallyport config example > sallyport.yaml",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(config.Example())
 			return err
 		},
 	}, &cobra.Command{
-		Use:   "schema",
-		Short: "Print the JSON Schema of the configuration file, for editors",
-		Args:  cobra.NoArgs,
+		Use:     "schema",
+		Short:   "Print the JSON Schema of the configuration file, for editors",
+		Example: "  sallyport config schema > sallyport.schema.json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			schema, err := config.Schema()
 			if err != nil {

@@ -13,9 +13,10 @@ var version = "0.1.0-dev"
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of this binary",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Print the version of this binary",
+		Example: "  sallyport version",
+		Args:    cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintf(cmd.OutOrStdout(), "sallyport %s (%s, %s, %s/%s)\n",
 				version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)

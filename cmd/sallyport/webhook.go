@@ -25,7 +25,9 @@ func webhookTestCommand() *cobra.Command {
 		Short: "Send a test event to one webhook, or to all, and say what came back",
 		Long: "Send an event of the type test to one webhook, or to all, once, and say what came back. NAME is the webhook's name in the configuration,\n" +
 			"or the host of its URL if it has none. The running server sends, by the settings in force. Exits with 1 if an event is not delivered.",
-		Args: cobra.MaximumNArgs(1),
+		Example:     "  sallyport webhook test siem",
+		Annotations: exits(exitError, "an error, or an event was not delivered"),
+		Args:        cobra.MaximumNArgs(1),
 	}
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// commands returns every command of the tree, the root first.
+func commands(c *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		all = append(all, commands(sub)...)
+	}
+	return all
+}
+
+// TestHelp_SaysExamplesAndExitStatus: the help of every command has its exit codes, and that of every command that can be
+// run has an example, which the command accepts as it stands.
+func TestHelp_SaysExamplesAndExitStatus(t *testing.T) {
+	for _, c := range commands(rootCommand()) {
+		t.Run(strings.ReplaceAll(c.CommandPath(), " ", "_"), func(t *testing.T) {
+			var out bytes.Buffer
+			if code := run(context.Background(), append(strings.Fields(c.CommandPath())[1:], "--help"), nil, &out, &out); code != exitOK {
+				t.Fatalf("the help exits with %d: %s", code, &out)
+			}
+			if !regexp.MustCompile(`\nExit status:\n  0  \w.*\n  1  \w`).MatchString(out.String()) {
+				t.Errorf("the help has no exit codes: %s", &out)
+			}
+			if !c.Runnable() {
+				return
+			}
+			if !strings.Contains(c.Example, "sallyport "+strings.TrimPrefix(c.CommandPath(), "sallyport ")) {
+				t.Errorf("the help has no example; Example is %q", c.Example)
+			}
+			for line := range strings.SplitSeq(c.Example, "\n") {
+				demandAccepted(t, c.CommandPath(), line)
+			}
+		})
+	}
+}
+
+// commandInLine matches a command of ours in a line of the shell, up to what the shell does with its output.
+var commandInLine = regexp.MustCompile(`sallyport (?:'[^']*'|"[^"]*"|[^'"|>)#])*`)
+
+// demandAccepted demands that the arguments and flags of an example are those of its command.
+func demandAccepted(t *testing.T, path, line string) {
+	t.Helper()
+	call := strings.TrimSpace(commandInLine.FindString(line))
+	if !strings.HasPrefix(line, "  ") || call == "" || !strings.HasPrefix(call+" ", path+" ") {
+		t.Errorf("%q is no example of %s; write two spaces and the command", line, path)
+		return
+	}
+	words := shellWords(call)[1:]
+	c, rest, err := rootCommand().Find(words)
+	if err == nil {
+		err = c.ParseFlags(rest)
+	}
+	if err == nil {
+		err = c.ValidateArgs(c.Flags().Args())
+	}
+	if err == nil {
+		err = c.ValidateRequiredFlags()
+	}
+	if err == nil {
+		err = c.ValidateFlagGroups()
+	}
+	if err != nil || c.CommandPath() != path {
+		t.Errorf("%q is not accepted: %v", line, err)
+	}
+}
+
+// shellWords splits a line at spaces that are not quoted.
+func shellWords(line string) (words []string) {
+	for _, word := range regexp.MustCompile(`(?:'[^']*'|"[^"]*"|\S)+`).FindAllString(line, -1) {
+		words = append(words, strings.NewReplacer(`'`, "", `"`, "").Replace(word))
+	}
+	return words
+}
+
+// TestHelp_SaysWhoExitsWithTwo: a command exits with 2 in some script if, and only if, its help says when.
+func TestHelp_SaysWhoExitsWithTwo(t *testing.T) {
+	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripted := map[string]bool{}
+	for _, name := range scripts {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range regexp.MustCompile(`(?m)^exits 2 sallyport (.*)$`).FindAllStringSubmatch(string(text), -1) {
+			if c, _, err := rootCommand().Find(shellWords(call[1])); err == nil {
+				scripted[c.CommandPath()] = true
+			}
+		}
+	}
+	for _, c := range commands(rootCommand()) {
+		if _, says := c.Annotations[exitAnnotation+"2"]; says != scripted[c.CommandPath()] {
+			t.Errorf("the help of %s says when it exits with 2: %t; a script has it do so: %t", c.CommandPath(), says, scripted[c.CommandPath()])
+		}
+	}
+}
