@@ -3,6 +3,7 @@ package audit_test
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -35,6 +36,21 @@ func BenchmarkYear(b *testing.B) {
 			_ = l.Close()
 		}
 	})
+	b.Run("search", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			found := 0
+			record, err := audit.OpenRecord(path)
+			if err == nil {
+				err = record.Search(b.Context(), audit.Search{Texts: []audit.Text{{Value: yearUser(7)}, {Key: "user_name", Value: "user7@example.com"},
+					{Key: "value", Value: "61503835-0000-0000-0000-000000000007"}}}, func(audit.Found) error { found++; return nil })
+			}
+			if want := *lines / yearUsers; err != nil || found < want {
+				b.Fatal(found, want, err)
+			}
+			_ = record.Close()
+		}
+	})
 	b.Run("verify", func(b *testing.B) {
 		b.SetBytes(size)
 		for b.Loop() {
@@ -44,6 +60,11 @@ func BenchmarkYear(b *testing.B) {
 		}
 	})
 }
+
+// yearUsers is how many people the record is about.
+const yearUsers = 1000
+
+func yearUser(i int) string { return fmt.Sprintf("927fa2c08dcb4a7fae9e%012x", i*7919) }
 
 // writeYear writes the record as a server does that is killed 59 seconds after its last checkpoint.
 func writeYear(b *testing.B, k *keeper, path string) {
@@ -59,7 +80,7 @@ func writeYear(b *testing.B, k *keeper, path string) {
 				b.Fatal(err)
 			}
 		}
-		e.Time = time.Now().UTC()
+		e.Time, e.User, e.UserName = time.Now().UTC(), yearUser(i%yearUsers), fmt.Sprintf("user%d@example.com", i%yearUsers)
 		if err := l.Write(e); err != nil {
 			b.Fatal(err)
 		}
