@@ -31,7 +31,7 @@ func (r *Record) Span() (s Span, err error) {
 			if first.Seq == 0 {
 				line, _, err := lineAround(text, 0, size)
 				if err == nil {
-					first, err = checkedLine(line)
+					first, err = CheckLine(line)
 				}
 				if err != nil {
 					return err
@@ -39,7 +39,7 @@ func (r *Record) Span() (s Span, err error) {
 			}
 			line, _, err := lineAround(text, size-1, size)
 			if err == nil {
-				last, err = checkedLine(line)
+				last, err = CheckLine(line)
 			}
 			return err
 		})

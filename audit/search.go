@@ -176,7 +176,7 @@ func (m *matcher) find(text []byte) (found []Found, err error) {
 	var failed error
 	take := func(begin int) (next int) {
 		line := text[begin : begin+bytes.IndexByte(text[begin:], '\n')]
-		l, err := checkedLine(line)
+		l, err := CheckLine(line)
 		if err != nil && failed == nil {
 			failed = err
 		}
@@ -191,8 +191,8 @@ func (m *matcher) find(text []byte) (found []Found, err error) {
 	return found, failed
 }
 
-// checkedLine decodes a line that has its own hash.
-func checkedLine(text []byte) (l Line, err error) {
+// CheckLine decodes a line, which must have its own hash. It does not check what the line follows.
+func CheckLine(text []byte) (l Line, err error) {
 	h, problem := checkLine(text)
 	if problem == "" {
 		if err := json.Unmarshal(text, &l); err != nil {

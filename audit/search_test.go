@@ -115,8 +115,8 @@ func TestSearch_FindsWhatReadingFinds(t *testing.T) {
 	}
 }
 
-// TestSearch_LeavesOutOldFiles: those that were closed long before the time that is asked about.
-func TestSearch_LeavesOutOldFiles(t *testing.T) {
+// TestSearch_SkipsOldFiles: it does not read those that were closed long before the time that is asked about.
+func TestSearch_SkipsOldFiles(t *testing.T) {
 	path, _ := searchable(t)
 	all, err := search(t, path, audit.Search{Kinds: []audit.Kind{audit.KindCut}})
 	later, err2 := search(t, path, audit.Search{Kinds: []audit.Kind{audit.KindCut}, Since: time.Now()})

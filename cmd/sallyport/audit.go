@@ -38,7 +38,7 @@ func auditCommand() *cobra.Command {
 			return enc.Encode(trust.Keys)
 		},
 	})
-	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand())
+	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand(), auditReceiptCommand())
 	return c
 }
 

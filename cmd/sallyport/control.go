@@ -90,6 +90,7 @@ func (c *control) operations() map[string]operation {
 		"GET /reviews":                    query(c.admin.Reviews),
 		"GET /review-keys":                query(c.reviewKeys),
 		"GET /record":                     query(c.recordTrust),
+		"POST /receipts":                  c.makeReceipt,
 		"POST /reviews":                   c.questions.startReview,
 		"GET /reviews/{id}":               c.review,
 		"POST /reviews/{id}/decisions":    c.decideReview,
