@@ -175,7 +175,9 @@ func requestEvent(r grant.Request, reason, why string, needed int) audit.Event {
 	return audit.Event{Kind: audit.KindRequest, User: r.Person.ID, UserName: r.Person.UserName, Route: r.Route, Reason: reason, Detail: detail}
 }
 
-// text returns what a person wrote, without space around it, or [ErrReason].
+const maxReason = 500 // bytes
+
+// text returns the reason that a person wrote, without space around it, or [ErrReason]. Every reason is checked by it.
 func text(written string, required bool) (string, error) {
 	written = strings.TrimSpace(written)
 	odd := func(r rune) bool {

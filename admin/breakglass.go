@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
 
 	"sallyport/audit"
 	"sallyport/directory"
@@ -44,7 +42,7 @@ func (a *Admin) ArmBreakGlass(ctx context.Context, actor Actor, user, why string
 	if a.breakGlass == nil {
 		return BreakGlassCode{}, errNoMemory
 	}
-	why, err := checkWhy(why)
+	why, err := text(why, true)
 	if err != nil {
 		return BreakGlassCode{}, err
 	}
@@ -73,16 +71,6 @@ func (a *Admin) ArmBreakGlass(ctx context.Context, actor Actor, user, why string
 }
 
 var errNoMemory = fmt.Errorf("%w, and a break-glass code lives in the memory of the server alone; start the server, which needs no identity provider for that, and try again", ErrNoServer)
-
-// checkWhy returns a reason without the white space around it, or an error if there is none, or one that cannot be shown in
-// one line.
-func checkWhy(why string) (string, error) {
-	why = strings.TrimSpace(why)
-	if why == "" || len(why) > maxReason || strings.ContainsFunc(why, unicode.IsControl) {
-		return "", fmt.Errorf("say why, in one line of at most %d characters: it is recorded", maxReason)
-	}
-	return why, nil
-}
 
 // activeUser returns what memory has of the user with this name, who may sign in.
 func (a *Admin) activeUser(ctx context.Context, name string) (*directory.User, error) {

@@ -20,7 +20,7 @@ var (
 	ErrNoApprovers     = errors.New("too few people could approve this request, so it was not made; ask whoever runs Sallyport to name approvers in the policy")
 	ErrNotOffered      = errors.New("this access cannot be asked for; ask the owner of the application for a membership")
 	ErrNotEligible     = errors.New("the person who asked has left, was suspended, or may not ask for this any more, so the request cannot be approved")
-	ErrReason          = errors.New("say why, in at most 500 bytes of plain text without control characters")
+	ErrReason          = errors.New("say why, in one line of plain text of at most 500 bytes: it is recorded")
 	ErrDuration        = errors.New("the access must last at least a minute, and no longer than the policy lets it")
 	ErrNoGrant         = errors.New("there is no such grant, or it is not for you to see; `sallyport grants list` shows them to operators")
 	ErrGrantEnded      = errors.New("the grant has ended already")
@@ -57,4 +57,5 @@ type RequestView struct {
 	OthersCount int           `json:"others_count,omitempty"` // only from Request
 	MayDecide   bool          `json:"may_decide"`
 	Mine        bool          `json:"mine"`
+	Approved    bool          `json:"-"` // the actor approved it, which still counts
 }

@@ -86,15 +86,12 @@ func (a *Admin) Groups(context.Context, Actor) ([]Group, error) {
 	return groups, nil
 }
 
-const maxReason = 500 // bytes
-
 // Suspend denies a user everything until Unsuspend, whatever the identity provider says: the next request is denied,
 // live requests are cut, and no session is valid any more. It returns how many sessions it ended. user is a userName,
 // an e-mail address, an externalId or an id.
 func (a *Admin) Suspend(ctx context.Context, actor Actor, user, why string) (ended int, err error) {
-	why = strings.TrimSpace(why)
-	if why == "" || len(why) > maxReason {
-		return 0, fmt.Errorf("say why, in at most %d characters: it is recorded", maxReason)
+	if why, err = text(why, true); err != nil {
+		return 0, err
 	}
 	u, err := a.findUser(ctx, user)
 	if err != nil {

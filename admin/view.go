@@ -65,6 +65,7 @@ func (a *Admin) view(f inForce, actor Actor, request grant.Request, now time.Tim
 	if approver = !isUser(actor); !approver {
 		me, known := a.userOf(actor)
 		approver = known && offered && r.MayApprove(me)
+		v.Approved = known && approvedBy(request, me)
 	}
 	v.MayDecide = approver && request.OpenAt(now)
 	return v, r, approver
@@ -107,11 +108,16 @@ func (a *Admin) Waiting(u *directory.User) (n int) {
 	}
 	f := a.inForce(now)
 	for _, request := range undecided {
-		approved := func(approval grant.Approval) bool { return approval.By == u.ID && approval.Epoch == u.Epoch }
 		r, ok := f.request(request.Route, request.Policy, a.whoAsked(request))
-		if ok && r.MayApprove(u) && !slices.ContainsFunc(request.Approvals, approved) {
+		if ok && r.MayApprove(u) && !approvedBy(request, u) {
 			n++
 		}
 	}
 	return n
+}
+
+// approvedBy reports whether a user has approved a request since they were last deactivated or suspended: what they approved
+// before does not count.
+func approvedBy(request grant.Request, u *directory.User) bool {
+	return slices.ContainsFunc(request.Approvals, func(approval grant.Approval) bool { return approval.By == u.ID && approval.Epoch == u.Epoch })
 }

@@ -108,7 +108,7 @@ func (h *Handler) showWith(w http.ResponseWriter, ctx context.Context, id string
 func pageOfRequest(v admin.RequestView, c Caller) Asking {
 	a := Asking{ID: v.ID, State: stateText(v), Mark: marks[v.State], Open: v.State == grant.StateOpen, Mine: v.Mine, Action: pageOf(v.ID), All: RequestsPath,
 		Subject: Subject{URL: v.URL, Route: v.Route, Policy: v.Policy, Reason: v.Reason, Made: formatDay(v.Made), Expires: FormatTime(v.Expires), Others: othersText(v)},
-		Outcome: Outcome{MayDecide: v.MayDecide && !v.Mine, Approved: approvedBy(v, c.User), Choices: choicesUpTo(v.Max, v.Usual),
+		Outcome: Outcome{MayDecide: v.MayDecide && !v.Mine, Approved: v.Approved, Choices: choicesUpTo(v.Max, v.Usual),
 			Deciders: v.Approvers, Needed: v.Needed, DecidedWhy: v.Why}}
 	a.Asker = personNamed(v.DisplayName, v.Person.UserName)
 	a.Title = a.Asker.Name + " asks for access"

@@ -180,7 +180,7 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, c Caller) error {
 		case v.Mine:
 			line.Title = v.Route
 			page.Mine = append(page.Mine, line)
-		case v.State == grant.StateOpen && v.MayDecide && !approvedBy(v, c.User):
+		case v.State == grant.StateOpen && v.MayDecide && !v.Approved:
 			page.Waiting = append(page.Waiting, line)
 		default:
 			page.Others = append(page.Others, line)
@@ -232,8 +232,4 @@ func (h *Handler) Portion(ctx context.Context, c Caller) *Portion {
 		return nil
 	}
 	return p
-}
-
-func approvedBy(v admin.RequestView, u *directory.User) bool {
-	return slices.ContainsFunc(v.Approvals, func(a grant.Approval) bool { return a.By == u.ID })
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 	"golang.org/x/sync/errgroup"
 
+	"sallyport/pemfile"
 	"sallyport/store"
 )
 
@@ -73,19 +73,12 @@ func newACMEManager(a ACME, hosts func() []string, st store.Store, log *slog.Log
 // acmeHTTPClient returns a client for requests to the authority. caFile holds the certificates that sign the
 // authority's own; empty means those of the system.
 func acmeHTTPClient(caFile string) (*http.Client, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	if caFile == "" {
-		return &http.Client{Transport: t, Timeout: time.Minute}, nil
-	}
-	pem, err := os.ReadFile(caFile)
+	roots, err := pemfile.Pool(caFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading tls.acme.ca_file: %w", err)
+		return nil, fmt.Errorf("tls.acme.ca_file %w", err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("tls.acme.ca_file %s holds no PEM certificate; write one there", caFile)
-	}
-	t.TLSClientConfig = &tls.Config{RootCAs: roots}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	return &http.Client{Transport: t, Timeout: time.Minute}, nil
 }
 

@@ -2,12 +2,12 @@ package oidc
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
+
+	"sallyport/pemfile"
 )
 
 const (
@@ -18,30 +18,13 @@ const (
 // newClient returns a client for requests to the provider. It trusts the CA in
 // caFile, follows no redirects and bounds the size of responses.
 func newClient(caFile string) (*http.Client, error) {
-	pool, err := certPool(caFile)
+	pool, err := pemfile.Pool(caFile)
 	if err != nil {
 		return nil, fmt.Errorf("oidc.ca_file %w", err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	return &http.Client{Timeout: requestTimeout, Transport: limitedTransport{transport}}, nil
-}
-
-// certPool returns the certificates in path; nil, which means those of the system, if
-// path is empty.
-func certPool(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", path)
-	}
-	return pool, nil
 }
 
 // limitedTransport bounds responses by maxResponse, and rejects redirects and other protocols.

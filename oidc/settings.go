@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"sallyport/pemfile"
 )
 
 // Settings is the oidc node of the configuration.
@@ -68,7 +70,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 	s.checkJoin(fault)
 	s.Applications.check(func(path, problem string) { fault("applications."+path, problem) })
 	s.checkBearerIssuers(fault)
-	if _, err := certPool(s.CAFile); err != nil {
+	if _, err := pemfile.Pool(s.CAFile); err != nil {
 		fault("ca_file", err.Error())
 	}
 }
@@ -91,7 +93,7 @@ func (s Settings) checkBearerIssuers(fault func(path, problem string)) {
 			fault(prefix+"user_claim", problem)
 		}
 		b.Applications.check(func(path, problem string) { fault(prefix+"applications."+path, problem) })
-		if _, err := certPool(b.CAFile); err != nil {
+		if _, err := pemfile.Pool(b.CAFile); err != nil {
 			fault(prefix+"ca_file", err.Error())
 		}
 	}

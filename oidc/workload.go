@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+
+	"sallyport/pemfile"
 )
 
 // Workloads verifies tokens of applications: access tokens of client credentials (RFC
@@ -29,7 +31,7 @@ func (s WorkloadSettings) Check(fault func(path, problem string)) {
 	if problem := issuerProblem(s.Issuer); problem != "" {
 		fault("issuer", problem)
 	}
-	if _, err := certPool(s.CAFile); err != nil {
+	if _, err := pemfile.Pool(s.CAFile); err != nil {
 		fault("ca_file", err.Error())
 	}
 }

@@ -207,6 +207,38 @@ func TestAccess_TwoApprovals(t *testing.T) {
 	}
 }
 
+// TestAccess_ApprovalOfFormerEpoch: an approval by somebody who was suspended since does not count, so they are asked again.
+func TestAccess_ApprovalOfFormerEpoch(t *testing.T) {
+	h := newAccessEnv(t, func(q *policy.Requestable) { q.Approvals = 2 })
+	bob, alice := h.browser(h.bob), h.browser(h.alice)
+	link := h.request(bob, "/")
+	alice.open(link)
+	alice.submit(link, "do=approve&for=30m")
+	waits := func(alice *browser) (portal, list, page bool) {
+		portal = strings.Contains(alice.open("https://login.example.com/").body, ">1</b> request waits for your decision")
+		waiting, _, _ := strings.Cut(alice.open(requests).body, "<h2>Other people's requests")
+		list = strings.Contains(waiting, "reports for Bob Roe")
+		return portal, list, strings.Contains(alice.open(link).body, `value="approve"`)
+	}
+	if portal, list, page := waits(alice); portal || list || page {
+		t.Errorf("who has approved is asked again: %v, %v, %v", portal, list, page)
+	}
+	u, _ := h.directory.Lookup(h.alice.OID)
+	h.change(func(tx *directory.Tx) error { return tx.Suspend(u.ID, "a test") })
+	h.change(func(tx *directory.Tx) error { return tx.Unsuspend(u.ID) })
+	alice = h.browser(h.alice)
+	alice.open(requests)
+	if portal, list, page := waits(alice); !portal || !list || !page {
+		t.Errorf("the portal tells of the request: %v; the list: %v; its page has a form: %v", portal, list, page)
+	}
+	if p := alice.submit(link, "do=approve&for=30m"); p.StatusCode != http.StatusSeeOther && p.StatusCode != http.StatusOK {
+		t.Errorf("approving again gives %d %s", p.StatusCode, p.body)
+	}
+	if portal, list, page := waits(alice); portal || list || page {
+		t.Errorf("afterwards, they are asked again: %v, %v, %v", portal, list, page)
+	}
+}
+
 // TestAccess_BreakGlassIsRecorded has an approver decide in a break-glass session: that is allowed, and the record says so.
 func TestAccess_BreakGlassIsRecorded(t *testing.T) {
 	h := newAccessEnv(t, nil)

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/url"
 	"os"
 	"reflect"
 	"sync/atomic"
 
+	"sallyport/pemfile"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/upstream"
 )
@@ -93,9 +93,11 @@ func (s UpstreamTLS) read() (*tls.Config, [sha256.Size]byte, error) {
 		fmt.Fprintf(sum, "%d\n%s", len(content[key]), content[key])
 	}
 	if s.CAFile != "" {
-		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(content["ca_file"]) {
-			return nil, [sha256.Size]byte{}, &tlsFileError{"ca_file", s.CAFile + " holds no certificate in PEM form"}
+		pool, err := pemfile.Parse(content["ca_file"])
+		if err != nil {
+			return nil, [sha256.Size]byte{}, &tlsFileError{"ca_file", s.CAFile + " " + err.Error()}
 		}
+		config.RootCAs = pool
 	}
 	if s.CertFile != "" {
 		pair, err := tls.X509KeyPair(content["cert_file"], content["key_file"])

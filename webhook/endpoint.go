@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sallyport/pemfile"
 )
 
 // The bounds of one attempt.
@@ -42,7 +44,7 @@ func (s Settings) open(dial func(ctx context.Context, network, addr string) (net
 	if err != nil {
 		return nil, fmt.Errorf("secret_file %w", err)
 	}
-	pool, err := certPool(s.CAFile)
+	pool, err := pemfile.Pool(s.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("ca_file %w", err)
 	}

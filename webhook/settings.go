@@ -1,16 +1,16 @@
 package webhook
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
+
+	"sallyport/pemfile"
 )
 
 // The events that Sallyport tells of. Each has data of its own, which docs/webhooks.md describes.
@@ -134,7 +134,7 @@ func (s Settings) check(fault func(path, problem string)) {
 		fault(".secret_file", err.Error())
 	}
 	s.checkEvents(fault)
-	if _, err := certPool(s.CAFile); err != nil {
+	if _, err := pemfile.Pool(s.CAFile); err != nil {
 		fault(".ca_file", err.Error())
 	}
 }
@@ -152,20 +152,4 @@ func (s Settings) checkEvents(fault func(path, problem string)) {
 			fault(path, fmt.Sprintf("%q is there already; write it once", event))
 		}
 	}
-}
-
-// certPool returns the certificates in the file at path; nil, which means those of the system, if path is empty.
-func certPool(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", path)
-	}
-	return pool, nil
 }

@@ -67,6 +67,11 @@ func TestWebhook_TellsOfOffboardings(t *testing.T) {
 	if people != many || posts > 22 {
 		t.Errorf("%d events tell of %d people, want %d", posts, people, many)
 	}
+
+	s.server.verb("users", "remove", "--yes", "alice@example.com") // without a server
+	if alone := demandNotice[notice.Offboarded](t, events, notice.UserOffboarded); alone.User.ID != s.alice || alone.Cause != "deleted" {
+		t.Errorf("told is %+v", alone)
+	}
 }
 
 // leaveAtOnce pushes people, and deactivates them all, in bulk.

@@ -62,6 +62,7 @@ func start(t testing.TB, dir string, flags ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	listeners := listenersIn(t, dir) // fails if the configuration has a fault
 	r := &running{t: t, dir: dir, addrs: map[string]string{}, stderr: new(bytes.Buffer), exited: make(chan error, 1)}
 	r.cmd = exec.Command(path, append([]string{"serve", "-c", filepath.Join(dir, "sallyport.yaml")}, flags...)...)
 	pipe, err := r.cmd.StderrPipe()
@@ -72,13 +73,13 @@ func start(t testing.TB, dir string, flags ...string) *running {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.kill)
-	r.awaitListeners(pipe)
+	r.awaitListeners(pipe, listeners)
 	return r
 }
 
-func (r *running) awaitListeners(pipe io.Reader) {
+func (r *running) awaitListeners(pipe io.Reader, count int) {
 	r.t.Helper()
-	listening, count := make(chan struct{}), listenersIn(r.t, r.dir)
+	listening := make(chan struct{})
 	go func() {
 		lines := bufio.NewScanner(pipe)
 		lines.Buffer(nil, 1<<20)
