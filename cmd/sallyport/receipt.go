@@ -38,11 +38,11 @@ func auditReceiptCommand() *cobra.Command {
 		Long: "Print a signed receipt of the last offboarding of a user: when the push arrived and by whom, which sessions and live requests\n" +
 			"it ended and after how many milliseconds, what was tried afterwards and denied, and what the user still has. USER is a userName,\n" +
 			"an e-mail address, an externalId or an id; of somebody who was deleted, the userName, the externalId or the id. -o html prints a\n" +
-			"page to print. Exits with 0, or with 1 if there was no offboarding.",
+			"page to print.",
 		Example: "  sallyport audit receipt ada@example.com > ada.json\n" +
-			"  sallyport audit receipt ada@example.com --at 2026-05-03 -o html > ada.html\n" +
-			"  sallyport audit receipt verify ada.json",
-		Args: cobra.ExactArgs(1),
+			"  sallyport audit receipt ada@example.com --at 2026-05-03 -o html > ada.html",
+		Annotations: exits(exitError, "an error, which standard error describes, such as that there was no offboarding"),
+		Args:        cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := newControlClient(cmd)
 			if err != nil {
@@ -100,8 +100,9 @@ func receiptVerifyCommand() *cobra.Command {
 		Short: "Check that a receipt is what was signed, and that the record has its lines",
 		Long: "Check that a receipt is what was signed, and that the record has the lines on which it rests. With --key, no server and no\n" +
 			"configuration is needed, and the record is looked at only if --record names its files; without --key, the keys and the record of this\n" +
-			"installation are used. Exits with 0 if the receipt is sound, with 2 if it is not, and with 1 if that cannot be told.",
-		Example: "  sallyport audit key > key.json\n" +
+			"installation are used.",
+		Annotations: exits(exitDenied, "the receipt is not sound, or the record has other lines"),
+		Example: "  sallyport audit receipt verify ada.json\n" +
 			"  sallyport audit receipt verify ada.json --key key.json\n" +
 			"  sallyport audit receipt verify ada.json --key key.json --record audit.jsonl",
 		Args: cobra.ExactArgs(1),
