@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"sallyport/store"
 )
@@ -112,6 +113,16 @@ func (tx *Tx) endAsIn(later *Tx) error {
 		}
 	}
 	return nil
+}
+
+// EndAt remembers that a user ended at a time after an older copy of the store was made, whatever has become of them since:
+// what was issued to them before that time is not valid again.
+func (tx *Tx) EndAt(id string, at time.Time) error {
+	u, err := tx.User(id)
+	if err != nil {
+		return err
+	}
+	return tx.end(joinKey(tx.join, &u), at)
 }
 
 // Deactivate makes a user inactive who is active, as a push that says so does. It reports whether the user was active.

@@ -292,6 +292,10 @@ func (c *control) backup(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// backupStall is how long a client may take to read a part of a backup. Meanwhile the store's file grows with each change,
+// since what is being read is not overwritten.
+const backupStall = time.Minute
+
 // backupWriter sets the headers of the response when the copy begins.
 type backupWriter struct {
 	w     http.ResponseWriter
@@ -304,6 +308,7 @@ func (b *backupWriter) Write(p []byte) (int, error) {
 		b.w.Header().Set("Content-Type", "application/octet-stream")
 		b.w.Header().Set("Trailer", backupError)
 	}
+	_ = http.NewResponseController(b.w).SetWriteDeadline(time.Now().Add(backupStall))
 	return b.w.Write(p)
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -291,12 +292,8 @@ func plannedGroups(ctx context.Context, before, after *directory.Directory) (lis
 	}
 	old, restored := names(before), names(after)
 	list = plannedNames("group", old, restored)
-	groups := map[string]string{}
-	for _, all := range []map[string]string{old, restored} {
-		for id, name := range all {
-			groups[id] = name
-		}
-	}
+	groups := maps.Clone(old)
+	maps.Copy(groups, restored)
 	for id, group := range groups {
 		was, err := memberNames(ctx, before, id)
 		if err != nil {

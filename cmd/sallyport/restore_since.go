@@ -24,16 +24,17 @@ import (
 // since is what the audit record tells of the time after a backup was made, as far as it took access away. The last word
 // about each user counts.
 type since struct {
-	known     bool              // the record was read to its end
-	revoked   map[string]bool   // ids of tokens that were revoked or rotated
-	inactive  map[string]bool   // ids of users who were deactivated or deleted
-	suspended map[string]string // ids of users who were suspended, and why
-	note      string            // why it is not known; "" if it is
+	known     bool                 // the record was read to its end
+	revoked   map[string]bool      // ids of tokens that were revoked or rotated
+	inactive  map[string]bool      // ids of users who were deactivated or deleted
+	suspended map[string]string    // ids of users who were suspended, and why
+	ended     map[string]time.Time // ids of users who were any of these, and when they were last, also of those who are back
+	note      string               // why it is not known; "" if it is
 }
 
 // readSince reads the audit record from a time on; the zero time is all of it.
 func readSince(ctx context.Context, path string, made time.Time) since {
-	s := since{revoked: map[string]bool{}, inactive: map[string]bool{}, suspended: map[string]string{}}
+	s := since{revoked: map[string]bool{}, inactive: map[string]bool{}, suspended: map[string]string{}, ended: map[string]time.Time{}}
 	record, err := audit.OpenRecord(path)
 	var begins time.Time
 	if err == nil {
@@ -67,11 +68,11 @@ func (s *since) add(e *audit.Event) {
 	case e.Kind == audit.KindToken && e.Reason == "rotated":
 		s.revoked[e.Detail["former"]] = true
 	case e.Kind == audit.KindSuspend && e.Reason == "suspended":
-		s.suspended[e.User] = e.Detail["why"]
+		s.suspended[e.User], s.ended[e.User] = e.Detail["why"], e.Time
 	case e.Kind == audit.KindSuspend && e.Reason == "unsuspended":
 		delete(s.suspended, e.User)
 	case e.Kind == audit.KindSCIM && e.User != "" && (e.Detail["result"] == "deactivated" || e.Reason == "delete" || e.Reason == "removed"):
-		s.inactive[e.User] = true
+		s.inactive[e.User], s.ended[e.User] = true, e.Time
 	case e.Kind == audit.KindSCIM && e.User != "" && e.Detail["result"] == "activated":
 		delete(s.inactive, e.User)
 	}
@@ -191,7 +192,7 @@ func (m *restoredStore) denyPeople(ctx context.Context, former store.Store, rela
 		}
 		return update(func(tx *directory.Tx) error {
 			m.changes.suspended = asIn // the transaction may run again
-			return m.denyEach(tx, gone, s.suspended, options.reactivate)
+			return m.denyEach(tx, gone, s, options.reactivate)
 		})
 	})
 }
@@ -207,8 +208,13 @@ func addInactive(gone map[string]bool, d, later *directory.Directory, related bo
 }
 
 // denyEach suspends the users of a backup who are named, and deactivates those who are gone.
-func (m *restoredStore) denyEach(tx *directory.Tx, gone map[string]bool, suspended map[string]string, reactivate bool) error {
-	for id, why := range suspended {
+func (m *restoredStore) denyEach(tx *directory.Tx, gone map[string]bool, s since, reactivate bool) error {
+	for id, at := range s.ended {
+		if err := tx.EndAt(id, at); err != nil && !errors.Is(err, directory.ErrNotFound) {
+			return err
+		}
+	}
+	for id, why := range s.suspended {
 		if _, err := tx.User(id); err != nil {
 			continue
 		}

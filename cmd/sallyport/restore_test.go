@@ -22,6 +22,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/backup"
+	"sallyport/directory"
 	"sallyport/scim"
 	"sallyport/store"
 	"sallyport/store/bolt"
@@ -399,7 +400,7 @@ func TestBackup_DecidesAboutEveryKey(t *testing.T) {
 	_, rows, _ := strings.Cut(string(text), "\n## Keys in the store\n")
 	rows, _, _ = strings.Cut(rows, "\n## ")
 	prefixes := map[string]bool{}
-	for _, row := range strings.Split(rows, "\n") {
+	for row := range strings.SplitSeq(rows, "\n") {
 		cell, ok := strings.CutPrefix(row, "| `")
 		if !ok {
 			continue
@@ -490,4 +491,44 @@ func TestRestore_KeepsKeys(t *testing.T) {
 	if len(keys.Keys) != 3 {
 		t.Errorf("%d keys of the record are known after two restores, want 3", len(keys.Keys))
 	}
+}
+
+// TestRestore_OutOfSpace: a restore for which the disk has too little space changes nothing.
+func TestRestore_OutOfSpace(t *testing.T) {
+	w := newWorld(t)
+	mountDisk(t, filepath.Join(w.dir, "data"), "32M")
+	s := w.start("--init")
+	w.settle(s)
+	copied := filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+	s.kill()
+	release := fillDisk(t, filepath.Join(w.dir, "data"))
+	before := w.files()
+	w.refused(exitError, []string{"restore", copied}, "no space left on device")
+	w.refused(exitError, []string{"restore", "--dry-run", copied}, "no space left on device")
+	if after := w.files(); !slices.Equal(after, before) {
+		t.Error("files were changed")
+	}
+	release()
+	verb(t, w.dir, "restore", copied)
+	w.start()
+}
+
+// TestRestore_RecordsFormerChanges: a change that a server which was killed had committed, and not recorded yet, is recorded
+// before the store that has it is replaced.
+func TestRestore_RecordsFormerChanges(t *testing.T) {
+	w := newWorld(t)
+	s := w.start("--init")
+	w.settle(s)
+	copied := filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+	s.kill()
+	changeStore(t, filepath.Join(w.dir, "data/sallyport.db"), func(st store.Writer) error {
+		event := fmt.Sprintf(`{"time":"2026-11-29T03:00:00Z","kind":"scim","reason":"patch","user":"last words","rev":%d}`, st.Revision())
+		return directory.PutRecord(st, directory.Record{Received: time.Now(), Event: json.RawMessage(event)})
+	})
+	verb(t, w.dir, "restore", copied)
+	w.demandOrder(`"user":"last words"`, `"reason":"restored"`)
+	verb(t, w.dir, "audit", "verify")
+	w.start()
 }
