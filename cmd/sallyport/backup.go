@@ -24,11 +24,11 @@ func backupCommand() *cobra.Command {
 		Long: "Write the content of the store to FILE, whether the server runs or not. The backup has users, groups, memberships, suspensions,\n" +
 			"reviews, the history, and the digests of provisioning tokens. It has no sessions, no open grants, no private keys and no\n" +
 			"certificates, so that nothing comes back by it that ended since. It has personal data: encrypt it.\n\n" +
-			"With --recipient or --recipient-file, FILE is encrypted by age (age-encryption.org) before it is written.\n\n" +
-			"Exits with 0 once FILE is whole and on the disk, and else with 1; then there is no FILE.",
+			"With --recipient or --recipient-file, FILE is encrypted by age (age-encryption.org) before it is written.",
 		Example: "  sallyport backup sallyport-2026-11-29.backup\n" +
 			"  sallyport backup --recipient-file backup-keys.txt sallyport-2026-11-29.age",
-		Args: cobra.ExactArgs(1),
+		Annotations: exits(exitError, "an error, which standard error describes; there is no FILE then"),
+		Args:        cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			to, err := readRecipients(recipients, files)
 			if err != nil {

@@ -34,11 +34,11 @@ func restoreCommand() *cobra.Command {
 			"holds, as far as the store that is replaced and the audit record know it: nobody is signed in, no grant is open, revoked tokens\n" +
 			"and suspended users stay so, and users who were deactivated or deleted since are inactive. Let the identity provider provision\n" +
 			"anew afterwards: it makes active who is active, and pushes what is missing.\n\n" +
-			"--dry-run says what would change, also while the server runs, and changes nothing.\n\n" +
-			"Exits with 0 if the backup was restored, and with 1 if it cannot be: then nothing was changed.",
+			"--dry-run says what would change, also while the server runs, and changes nothing.",
 		Example: "  sallyport restore --dry-run sallyport-2026-11-29.backup\n" +
 			"  sallyport restore --identity-file key.txt sallyport-2026-11-29.age",
-		Args: cobra.ExactArgs(1),
+		Annotations: exits(exitError, "an error, which standard error describes; nothing was changed"),
+		Args:        cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := config.Load(configPath(cmd))
 			if err != nil {
