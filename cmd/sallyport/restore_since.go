@@ -32,17 +32,19 @@ type since struct {
 	note      string               // why it is not known; "" if it is
 }
 
-// readSince reads the audit record from a time on; the zero time is all of it.
+// sinceMargin is how much longer ago an event may be than a backup and still be read, since clocks are set back. What was
+// taken away before a backup was made is not in it, so that to read too much changes nothing.
+const sinceMargin = 48 * time.Hour
+
+// readSince reads the audit record from the time on when a backup was made; the zero time is all of it.
 func readSince(ctx context.Context, path string, made time.Time) since {
 	s := since{revoked: map[string]bool{}, inactive: map[string]bool{}, suspended: map[string]string{}, ended: map[string]time.Time{}}
 	record, err := audit.OpenRecord(path)
 	var begins time.Time
 	if err == nil {
 		defer record.Close()
-		begins, err = record.Read(made, func(e audit.Event) error {
-			if !e.Time.Before(made) {
-				s.add(&e)
-			}
+		begins, err = record.Read(made.Add(-sinceMargin), func(e audit.Event) error {
+			s.add(&e)
 			return ctx.Err()
 		})
 	}

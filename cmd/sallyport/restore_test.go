@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	bbolt "go.etcd.io/bbolt"
+
 	"sallyport/admin"
 	"sallyport/backup"
 	"sallyport/directory"
@@ -531,4 +533,46 @@ func TestRestore_RecordsFormerChanges(t *testing.T) {
 	w.demandOrder(`"user":"last words"`, `"reason":"restored"`)
 	verb(t, w.dir, "audit", "verify")
 	w.start()
+}
+
+// TestBackup_RefusesDamagedRecords: a backup that lacked a record would restore somebody without their suspension, for
+// example. What no backup holds may be damaged.
+func TestBackup_RefusesDamagedRecords(t *testing.T) {
+	w := newWorld(t)
+	path := w.settledStore()
+	flipBit(t, path, "session/of/")
+	flipBit(t, path, "suspended/")
+	copied := filepath.Join(w.dir, "copy.backup")
+	w.refused(exitError, []string{"backup", copied}, "suspended/", "record is damaged", "sallyport store check")
+	if files, err := filepath.Glob(copied + "*"); err != nil || len(files) > 0 {
+		t.Errorf("%q is left, %v", files, err)
+	}
+}
+
+// TestStore_NewerFormatIsUntouched: no command changes a store in a newer format, nor puts another one in its place.
+func TestStore_NewerFormatIsUntouched(t *testing.T) {
+	w := newWorld(t)
+	s := w.start("--init")
+	w.settle(s)
+	copied := filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+	s.kill()
+	db, err := bbolt.Open(filepath.Join(w.dir, "data/sallyport.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte{0, 0, 0, 0, 0, 0, 0, 3})
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before := w.files()
+	for _, args := range [][]string{{"serve"}, {"serve", "--init"}, {"init"}, {"users", "list"}, {"store", "check"}, {"store", "accept-loss"},
+		{"backup", filepath.Join(w.dir, "other.backup")}, {"restore", copied}, {"restore", "--dry-run", copied}} {
+		w.refused(exitError, args, "its format is 3 and this version reads 2")
+		if !slices.Equal(w.files(), before) {
+			t.Fatalf("%q changed files", args)
+		}
+	}
 }
