@@ -568,7 +568,7 @@ func TestStore_NewerFormatIsUntouched(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := w.files()
-	for _, args := range [][]string{{"serve"}, {"serve", "--init"}, {"init"}, {"users", "list"}, {"store", "check"}, {"store", "accept-loss"},
+	for _, args := range [][]string{{"serve"}, {"serve", "--init"}, {"users", "list"}, {"store", "check"}, {"store", "accept-loss"},
 		{"backup", filepath.Join(w.dir, "other.backup")}, {"restore", copied}, {"restore", "--dry-run", copied}} {
 		w.refused(exitError, args, "its format is 3 and this version reads 2")
 		if !slices.Equal(w.files(), before) {

@@ -246,7 +246,7 @@ func TestUpgrade_SurvivesKill(t *testing.T) {
 	}
 	t.Logf("SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	path := fileWithRecords(t, 20_000)
+	path := fileWithRecords(t, 5000)
 	toFormat1(t, path)
 	sound, err := os.ReadFile(path)
 	if err != nil {
