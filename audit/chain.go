@@ -85,6 +85,7 @@ const (
 	reasonExpired    = "expired"    // a file is deleted since it is older than the time that files are kept for
 	reasonRecovered  = "recovered"  // the record could not be written for a while
 	reasonUnrecorded = "unrecorded" // requests and sign-ins are let in without a line
+	reasonSinkLost   = "sink_lost"  // lines will never be sent to a sink
 )
 
 // beginsFile reports whether a line says itself which line it continues.

@@ -15,6 +15,7 @@ import (
 
 	"sallyport/access"
 	"sallyport/audit"
+	"sallyport/audit/sink"
 	"sallyport/directory"
 	"sallyport/listen"
 	"sallyport/oidc"
@@ -39,7 +40,7 @@ type File struct {
 	OIDC     oidc.Settings      `yaml:"oidc" doc:"the identity provider that signs people in"`
 	Session  session.Settings   `yaml:"session" doc:"how long people stay signed in"`
 	SCIM     scim.Settings      `yaml:"scim" doc:"what the identity provider pushes"`
-	Audit    audit.Settings     `yaml:"audit" doc:"the record of requests, logins, cuts and changes"`
+	Audit    Audit              `yaml:"audit" doc:"the record of requests, logins, cuts and changes"`
 	Webhooks []webhook.Settings `yaml:"webhooks" doc:"programs that are told of events"`
 	Log      Log                `yaml:"log" doc:"what is written to standard error"`
 
@@ -50,6 +51,19 @@ type File struct {
 type Limits struct {
 	Proxy  proxy.Limits  `yaml:",inline"`
 	Listen listen.Limits `yaml:",inline"`
+}
+
+// Audit is the record, and where it is sent: in one section.
+type Audit struct {
+	audit.Settings `yaml:",inline"`
+
+	Sinks []sink.Settings `yaml:"sinks" doc:"other systems that the record is sent to"`
+}
+
+// Check reports every fault of a.
+func (a Audit) Check(fault func(path, problem string)) {
+	a.Settings.Check(fault)
+	sink.Check(a.Sinks, func(path, problem string) { fault("sinks"+path, problem) })
 }
 
 // Store selects the engine of the store: exactly one.
@@ -93,7 +107,7 @@ type Log struct {
 
 func defaults() *File {
 	return &File{
-		Settings: proxy.Defaults(), OIDC: oidc.Defaults(), Session: session.Defaults(), SCIM: scim.Defaults(), Audit: audit.Defaults(),
+		Settings: proxy.Defaults(), OIDC: oidc.Defaults(), Session: session.Defaults(), SCIM: scim.Defaults(), Audit: Audit{Settings: audit.Defaults()},
 		Control: Control{"data/control.sock"}, Log: Log{"info", "json"}, History: directory.DefaultRetention,
 		Listen: listen.Defaults(), Limits: Limits{proxy.Defaults().Limits, listen.DefaultLimits()},
 	}

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -144,9 +145,15 @@ func TestExample_CommentedValuesAreValid(t *testing.T) {
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
 	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	key, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 	secret := strings.Repeat("x", 64)
 	for name, content := range map[string]string{"secrets/eab": secret, "secrets/front": secret, "secrets/postgres": secret,
-		"secrets/webhook": "whsec_" + secret, "webhook-ca.pem": ca, "idp-ca.pem": ca, "issuer-ca.pem": ca, "oauth-ca.pem": ca} {
+		"secrets/webhook": "whsec_" + secret, "webhook-ca.pem": ca, "idp-ca.pem": ca, "issuer-ca.pem": ca, "oauth-ca.pem": ca,
+		"secrets/siem": secret, "secrets/logs": "sallyport:" + secret, "siem-ca.pem": ca, "siem.crt": ca, "siem.key": private} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +161,7 @@ func TestExample_CommentedValuesAreValid(t *testing.T) {
 	if err := os.WriteFile(path, []byte(completeExample()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := config.Load(path)
+	_, err = config.Load(path)
 	var faults config.Faults
 	if !errors.As(err, &faults) {
 		t.Fatalf("loading gives %v", err)

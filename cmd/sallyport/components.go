@@ -11,6 +11,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/audit/sink"
 	"sallyport/config"
 	"sallyport/directory"
 	"sallyport/grant"
@@ -32,6 +33,7 @@ type components struct {
 	sessions     *session.Sessions
 	grants       *grant.Grants
 	record       *audit.Log
+	sinks        *sink.Sinks // nil if no server runs: the next one sends what is recorded meanwhile
 	webhooks     *webhook.Sender
 	notices      *notice.Follower
 	log          *slog.Logger
@@ -150,6 +152,9 @@ func (c *components) run(ctx context.Context) error {
 	g.Go(func() error { return c.record.Run(ctx) })
 	g.Go(func() error { return c.recordPushes(ctx) })
 	g.Go(func() error { return c.runNotices(ctx) })
+	if c.sinks != nil {
+		g.Go(func() error { return c.sinks.Run(ctx) })
+	}
 	return g.Wait()
 }
 

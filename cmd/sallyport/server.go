@@ -16,6 +16,7 @@ import (
 	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/audit/sink"
 	"sallyport/config"
 	"sallyport/console"
 	"sallyport/grant"
@@ -72,6 +73,9 @@ func (s *server) wire(path string) error {
 		return err
 	}
 	s.provider.KeepKeys(keyStore{s.components.store})
+	if s.components.sinks, err = sink.Open(s.file.Audit.Sinks, s.file.Audit.File, s.components.record, s.log); err != nil {
+		return err
+	}
 	pages, err := console.New()
 	if err != nil {
 		return err
