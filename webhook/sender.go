@@ -258,6 +258,13 @@ func (s *Sender) Test(ctx context.Context, name string) ([]Result, error) {
 	return results, nil
 }
 
+// Names returns the names of the endpoints in force, in the order of the file.
+func (s *Sender) Names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.names)
+}
+
 // find returns copies of the queues of the endpoint called name, or of all if name is empty.
 func (s *Sender) find(name string) (found []queue, err error) {
 	s.mu.Lock()

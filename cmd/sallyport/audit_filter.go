@@ -33,7 +33,7 @@ func (f *recordFilter) addFlags(c *cobra.Command) {
 	c.Flags().StringVar(&f.user, "user", "", "only events about this `USER`, and what they did: a userName, e-mail, externalId or id")
 	c.Flags().Var(&f.since, "since", "only events since then: a time, a day such as 2026-05-03, or how far back, such as 12h or 30d")
 	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kindNames(), cobra.ShellCompDirectiveNoFileComp))
-	for _, name := range []string{"route", "reason", "user", "since"} {
+	for _, name := range []string{"reason", "since"} {
 		_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
 }

@@ -46,14 +46,15 @@ func (c *control) handler() http.Handler {
 
 func (c *control) operations() map[string]operation {
 	return map[string]operation{
-		"GET /users":     query(c.admin.Users),
-		"GET /groups":    query(c.admin.Groups),
-		"GET /sessions":  query(c.admin.Sessions),
-		"GET /tokens":    query(c.admin.Tokens),
-		"GET /held":      query(c.admin.Holds),
-		"GET /facts":     query(c.admin.Stats),
-		"GET /exchanges": c.provisioningLog,
-		"GET /faults":    query(c.inspectNow),
+		"GET /users":              query(c.admin.Users),
+		"GET /groups":             query(c.admin.Groups),
+		"GET /sessions":           query(c.admin.Sessions),
+		"GET /tokens":             query(c.admin.Tokens),
+		"GET /held":               query(c.admin.Holds),
+		"GET /completions/{kind}": c.completions,
+		"GET /facts":              query(c.admin.Stats),
+		"GET /exchanges":          c.provisioningLog,
+		"GET /faults":             query(c.inspectNow),
 
 		"GET /users/{user}":               c.user,
 		"GET /people/{name}":              c.usersNamed,

@@ -25,14 +25,17 @@ type table struct {
 func addOutputFlag(cmd *cobra.Command) {
 	format := outputFormat("table")
 	cmd.Flags().VarP(&format, "output", "o", "`FORMAT` of the output: table, json, yaml or csv")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputFormats, cobra.ShellCompDirectiveNoFileComp))
 }
+
+var outputFormats = []string{"table", "json", "yaml", "csv"}
 
 // outputFormat is the value of -o. It is checked before the verb does anything: what is shown once must not be lost.
 type outputFormat string
 
 // Set implements the interface of a flag's value.
 func (f *outputFormat) Set(text string) error {
-	if !slices.Contains([]string{"table", "json", "yaml", "csv"}, text) {
+	if !slices.Contains(outputFormats, text) {
 		return fmt.Errorf("%q is no format; write table, json, yaml or csv", text)
 	}
 	*f = outputFormat(text)

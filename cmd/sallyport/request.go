@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,14 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/admin"
-	"sallyport/grant"
 )
 
 func requestCommand() *cobra.Command {
 	c := &cobra.Command{Use: "request", Short: "List, show, approve and deny requests for access"}
 	show := showCommand("show ID", "Show a request, who may approve it, when the person last had the access, and who else has it", "request show 5d0f1c2ab9e04d11", "/requests/",
 		[]string{"id", "user", "policy", "route", "state", "approvals", "made", "expires", "url", "reason", "approvers", "last until", "others"}, requestDetail)
-	show.ValidArgsFunction = completeRequests
 	c.AddCommand(listCommand("list", "List the requests for access, the newest first", "request list -o json", "/requests",
 		[]string{"id", "user", "policy", "route", "state", "approvals", "made", "reason"}, requestRow), show, approveCommand(), denyCommand())
 	return c
@@ -57,7 +54,7 @@ func approveCommand() *cobra.Command {
 		Long: "Approve a request for access. An operator counts as all who must approve, so that the grant begins at once: the person is let in as the\n" +
 			"policy says until the time is over, they leave or are suspended, or the grant is revoked (`sallyport grants revoke`).",
 		Example: "  sallyport request approve 5d0f1c2ab9e04d11 --for 4h --reason \"on call tonight\"",
-		Args:    cobra.ExactArgs(1), ValidArgsFunction: completeRequests,
+		Args:    cobra.ExactArgs(1),
 	}
 	lasting := durationFlag(c, "for", 0, "how `LONG` the access lasts, at most the policy's max (default 1h, or max if that is less)")
 	reason := c.Flags().String("reason", "", "why; it is recorded")
@@ -80,12 +77,12 @@ func approveCommand() *cobra.Command {
 }
 
 func denyCommand() *cobra.Command {
-	return refuseCommand("deny ID", "Deny a request for access", `sallyport request deny 5d0f1c2ab9e04d11 --reason "ask your manager first"`, "denied", completeRequests, func(id string) string { return requestPath(id) + "/denial" })
+	return refuseCommand("deny ID", "Deny a request for access", `sallyport request deny 5d0f1c2ab9e04d11 --reason "ask your manager first"`, "denied", func(id string) string { return requestPath(id) + "/denial" })
 }
 
 // refuseCommand returns a command that posts the reason for which an operator takes something away.
-func refuseCommand(use, short, example, done string, complete cobra.CompletionFunc, path func(id string) string) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Example: "  " + example, Args: cobra.ExactArgs(1), ValidArgsFunction: complete}
+func refuseCommand(use, short, example, done string, path func(id string) string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Example: "  " + example, Args: cobra.ExactArgs(1)}
 	reason := c.Flags().String("reason", "", "why; it is recorded, and the person can read it (required)")
 	_ = c.MarkFlagRequired("reason")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -106,7 +103,7 @@ func requestPath(id string) string { return "/requests/" + url.PathEscape(id) }
 
 func grantsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "grants", Short: "List and revoke grants: access for a while, which was asked for"}
-	c.AddCommand(grantsListCommand(), refuseCommand("revoke ID", "End a grant at once: live requests that only it lets in are cut", `sallyport grants revoke 5d0f1c2ab9e04d11 --reason "the incident is over"`, "revoked", completeGrants,
+	c.AddCommand(grantsListCommand(), refuseCommand("revoke ID", "End a grant at once: live requests that only it lets in are cut", `sallyport grants revoke 5d0f1c2ab9e04d11 --reason "the incident is over"`, "revoked",
 		func(id string) string { return "/grants/" + url.PathEscape(id) + "/revocation" }))
 	return c
 }
@@ -151,53 +148,4 @@ func grantRow(g admin.Grant) []string {
 // endText says who ended a grant, and why; "" for one that is open or ended by itself.
 func endText(g admin.Grant) string {
 	return strings.Join(slices.DeleteFunc([]string{g.EndedBy, g.Why}, func(s string) bool { return s == "" }), ": ")
-}
-
-// completionTimeout bounds how long the shell waits for ids.
-const completionTimeout = 2 * time.Second
-
-// completeRequests completes the id of an open request.
-func completeRequests(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return completeIDs(cmd, args, "/requests", func(v admin.RequestView) string {
-		if v.State != grant.StateOpen {
-			return ""
-		}
-		return cobra.CompletionWithDesc(v.ID, printable(v.Person.UserName+" asks for "+v.Policy))
-	})
-}
-
-// completeGrants completes the id of an open grant.
-func completeGrants(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return completeIDs(cmd, args, "/grants", func(g admin.Grant) string {
-		return cobra.CompletionWithDesc(g.ID, printable(g.Person.UserName+" has "+g.Policy))
-	})
-}
-
-// completeIDs returns what id says of each element of the list at path, of the running server alone.
-func completeIDs[T any](cmd *cobra.Command, args []string, path string, id func(T) string) (ids []string, _ cobra.ShellCompDirective) {
-	client, err := newControlClient(cmd)
-	if err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control"+path, nil)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	resp, err := client.http().Do(req)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	defer resp.Body.Close()
-	var items []T
-	if decodeResponse(resp, &items) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	for _, item := range items {
-		if text := id(item); text != "" {
-			ids = append(ids, text)
-		}
-	}
-	return ids, cobra.ShellCompDirectiveNoFileComp
 }

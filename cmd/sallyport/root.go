@@ -23,6 +23,7 @@ func rootCommand() *cobra.Command {
 	)
 	addHelpCommand(root)
 	addExitStatus(root)
+	addCompletions(root)
 	return root
 }
 
