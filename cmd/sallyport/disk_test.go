@@ -302,6 +302,7 @@ func TestFailedCommit_IsKilledOrRecovers(t *testing.T) {
 func TestFullDisk_OffboardsThroughout(t *testing.T) {
 	for mode, code := range map[string]int{"deny": http.StatusServiceUnavailable, "allow": http.StatusOK} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			data := filepath.Join(w.dir, "data")
 			mountDisk(t, data, "24m")
@@ -429,5 +430,47 @@ func demandReadiness(t *testing.T, s *running, mode string) {
 		if status != http.StatusServiceUnavailable || health != exitError {
 			t.Errorf("/readyz is %d %q; the health check exits with %d", status, body, health)
 		}
+	}
+}
+
+// TestFailedRecord_DeniesUnlessAllowed makes writes to the record of the running server fail: requests go on if the
+// configuration says so, operators' actions are refused all the same, and the record says afterwards what it lacks.
+func TestFailedRecord_DeniesUnlessAllowed(t *testing.T) {
+	for mode, code := range map[string]int{"deny": http.StatusServiceUnavailable, "allow": http.StatusOK} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.rewrite("store: ", "audit: {on_failure: "+mode+"}\nstore: ")
+			server := w.start("--init")
+			s := w.settle(server)
+			release := server.limitFiles(t, 1)
+			for range 3 {
+				if got := s.browser.fetch("/"); got != code {
+					t.Errorf("a request gets %d, want %d", got, code)
+				}
+			}
+			if out, got := server.try("users", "suspend", "alice@example.com", "--reason", "a test"); got != exitError {
+				t.Errorf("suspending without a record exits with %d: %s", got, out)
+			}
+			if got := s.browser.fetch("/"); got != code {
+				t.Errorf("a request of somebody who was not suspended gets %d", got)
+			}
+			status, body := server.readiness(t)
+			if status != code || mode == "allow" && !strings.Contains(body, "audit.on_failure: allow") {
+				t.Errorf("/readyz is %d %q", status, body)
+			}
+			release()
+			awaitStatus(t, http.StatusOK, func() int {
+				if status, body := server.readiness(t); body != readyText+"\n" {
+					return -status
+				}
+				return s.browser.fetch("/")
+			})
+			server.demandSound(t, filepath.Join(w.dir, "data", "audit.jsonl"), `"reason":"recovered"`)
+			record := server.verb("audit", "export", "--kind", "audit")
+			if got := strings.Contains(record, `"unrecorded":"4"`); got != (mode == "allow") {
+				t.Errorf("the record says\n%s", record)
+			}
+		})
 	}
 }
