@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|fronts|conformance|keycloak]...
+# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|alerts|fronts|conformance|keycloak]...
 #
 # go           every Go test, under the race detector
 # tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
 # browser      the demo, signing in with many tabs and frames, signing out, and break-glass, in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be rejected
+# alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
 # conformance  SCIM suites and libraries of other projects against a running server;
 #              only when named, since it downloads them from PyPI and npm
 #
 # Missing programs are installed where that needs no question: Chromium,
-# Node.js, nginx, HAProxy and a C compiler by apt-get (as root), playwright-core by
+# Node.js, nginx, HAProxy, Prometheus and a C compiler by apt-get (as root), playwright-core by
 # npm into browser/node_modules, helm, caddy and pebble by go install into .cache/.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -33,9 +34,9 @@ main() {
   command -v go >/dev/null || die "Go 1.21 or newer is needed: https://go.dev/dl/"
   for stage in "${@:-all}"; do
     case $stage in
-      all) test_go; test_tls; test_chart; test_fronts; test_browser ;;
-      go | tls | browser | chart | fronts | conformance | keycloak) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, fronts, conformance, keycloak" ;;
+      all) test_go; test_tls; test_chart; test_alerts; test_fronts; test_browser ;;
+      go | tls | browser | chart | alerts | fronts | conformance | keycloak) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, alerts, fronts, conformance, keycloak" ;;
     esac
   done
   echo
@@ -117,6 +118,14 @@ test_chart() {
   for values in charts/sallyport/ci/refused/*.yaml; do
     check "refused $values" refused_values "$values"
   done
+}
+
+test_alerts() {
+  title "Alerts and dashboards in a real Prometheus"
+  need_daemon prometheus || { fail "installing prometheus"; return 0; }
+  check "promtool check rules" quietly promtool check rules deploy/prometheus/alerts.yaml
+  check "promtool test rules" quietly promtool test rules deploy/prometheus/alerts_test.yaml
+  check "every query of every dashboard" env PROMETHEUS="$(daemon prometheus)" timeout 5m go test -count=1 -run '^TestDashboards_' ./cmd/sallyport
 }
 
 test_fronts() {
