@@ -141,16 +141,16 @@ func restore(ctx context.Context, file *config.File, options restoreOptions) (do
 	clean := func() { _, _ = os.Remove(part), os.Remove(part+".pid") }
 	clean() // of a restore that was interrupted
 	defer clean()
-	record, err := audit.Open(file.Audit.File)
-	if err != nil {
-		return done, fmt.Errorf("opening the audit record: %w", err)
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	after := max(record.LastRevision(), uint64(bolt.Acknowledged(path)), former.revision())
+	after := max(uint64(bolt.Acknowledged(path)), former.revision())
 	made, err := makeRestored(ctx, part, former.store, file, options, after)
 	if err != nil {
 		return done, err
 	}
+	record, err := audit.Open(file.Audit.File)
+	if err != nil {
+		return done, errors.Join(fmt.Errorf("opening the audit record: %w", err), made.store.Close())
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
 	notes = append(notes, made.notes...)
 	if err := recordFormer(ctx, former.store, record); err != nil {
 		notes = append(notes, fmt.Sprintf("changes of the former store may be missing in the audit record: %v", err))
@@ -294,6 +294,7 @@ func makeRestored(ctx context.Context, path string, former store.Store, file *co
 
 // finish commits the event that the store was restored, and closes the file.
 func (m *restoredStore) finish(ctx context.Context, actor admin.Actor, recorded uint64) (event []byte, revision store.Revision, err error) {
+	m.store.Continue(store.Revision(recorded))
 	detail := map[string]string{"recorded": strconv.FormatUint(recorded, 10), "made": m.source.Made.Format(time.RFC3339Nano)}
 	if m.source.Made.IsZero() {
 		delete(detail, "made")

@@ -430,10 +430,12 @@ func TestRestore_SurvivesKill(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := newWorld(t)
 	s := w.start("--init")
-	w.settle(s)
+	stage := w.settle(s)
+	carol := stage.push.hire("carol", "00000000-0000-4000-8000-00000000000c")
 	copied := filepath.Join(w.dir, "copy.backup")
 	s.verb("backup", copied)
-	w.pusher(s).hire("bob", "00000000-0000-4000-8000-00000000000b")
+	stage.push.hire("bob", "00000000-0000-4000-8000-00000000000b")
+	stage.push.setActive(carol, "False")
 	s.kill()
 	path, err := binary()
 	if err != nil {
@@ -452,13 +454,13 @@ func TestRestore_SurvivesKill(t *testing.T) {
 		cancel()
 		verb(t, w.dir, "store", "check")
 		people := w.people()
-		if _, ok := people["bob"]; people["alice"].ID == "" || ok && len(people) != 2 || !ok && len(people) != 1 {
+		if _, ok := people["bob"]; stateOf(people["alice"]) != "active" || stateOf(people["carol"]) != "inactive" || ok && len(people) != 3 || !ok && len(people) != 2 {
 			t.Fatalf("after the kill, the store has %v", people)
 		}
 		verb(t, w.dir, "audit", "verify")
 		verb(t, w.dir, "restore", copied)
 		verb(t, w.dir, "store", "check")
-		if people := w.people(); len(people) != 1 || people["alice"].ID == "" {
+		if people := w.people(); len(people) != 2 || stateOf(people["alice"]) != "active" || stateOf(people["carol"]) != "inactive" {
 			t.Fatalf("after another restore, the store has %v", people)
 		}
 		if left, _ := filepath.Glob(filepath.Join(w.dir, "data", "*.restoring*")); len(left) > 0 {
