@@ -22,6 +22,7 @@ type model struct {
 	groups map[string]map[string]bool // members by group
 	names  map[string]string          // a group's displayName by id
 	gone   []string                   // deleted IDs, which must never be used again
+	missed int                        // so many of gone were looked for after their deletion; at the end all are
 }
 
 type modelUser struct {
@@ -209,7 +210,18 @@ func (m *model) Check(t *rapid.T) {
 			t.Fatalf("group %s has %v, want %v", m.names[id], got, want)
 		}
 	}
-	for _, id := range m.gone {
+	if list = m.send(http.StatusOK, "GET", "/Groups?count=1000&attributes=id", ""); list["totalResults"] != float64(len(m.groups)) {
+		t.Fatalf("there are %v groups, want %d", list["totalResults"], len(m.groups))
+	}
+	if len(m.gone) > m.missed {
+		m.checkGone(m.gone[m.missed:])
+		m.missed = len(m.gone)
+	}
+}
+
+// checkGone checks that IDs are of no user and of no group.
+func (m *model) checkGone(ids []string) {
+	for _, id := range ids {
 		m.send(http.StatusNotFound, "GET", "/Users/"+id, "")
 		m.send(http.StatusNotFound, "GET", "/Groups/"+id, "")
 	}
@@ -251,11 +263,12 @@ func TestServer_BehavesAsAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := &client{t, base, token}
 		c.empty()
-		m := &model{rt, c, map[string]*modelUser{}, map[string]map[string]bool{}, map[string]string{}, nil}
+		m := &model{rt, c, map[string]*modelUser{}, map[string]map[string]bool{}, map[string]string{}, nil, 0}
 		rt.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "CreateUser": m.CreateUser, "Rename": m.Rename, "Switch": m.Switch, "ReplaceUser": m.ReplaceUser, "DeleteUser": m.DeleteUser,
 			"CreateGroup": m.CreateGroup, "DeleteGroup": m.DeleteGroup, "Members": m.Members, "Wrong": m.Wrong,
 		})
+		m.checkGone(m.gone)
 	})
 }
 
