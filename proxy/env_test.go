@@ -138,6 +138,7 @@ func newEnv(t *testing.T) *env {
 // newEnvOf is newEnv with settings of sessions, which need not be within the bounds of a configuration.
 func newEnvOf(t *testing.T, sessions session.Settings) *env {
 	t.Helper()
+	proxy.SkipWithTLSUpstreams(t)
 	h := &env{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

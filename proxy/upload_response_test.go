@@ -76,6 +76,7 @@ func (s rawServer) use(r *Route) {
 // bothSchemes runs a test with an upstream over TCP and over TLS.
 func bothSchemes(t *testing.T, test func(t *testing.T, secure bool)) {
 	t.Helper()
+	SkipWithTLSUpstreams(t)
 	t.Run("http", func(t *testing.T) { test(t, false) })
 	t.Run("https", func(t *testing.T) { test(t, true) })
 }

@@ -98,17 +98,27 @@ func newWorldOf(t testing.TB, sessions session.Settings, change func(*Settings))
 }
 
 // startUpstream starts the upstream. By default it speaks HTTP/1.1 without TLS, with UPSTREAM=https in the environment with
-// TLS. The tests must pass with both.
+// TLS. The tests must pass with both, except those of [SkipWithTLSUpstreams].
 func (w *world) startUpstream() {
 	w.upstream = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.upstreamHandler().ServeHTTP(rw, r) }))
 	w.t.Cleanup(w.upstream.Close)
-	if os.Getenv("UPSTREAM") != "https" {
+	if !tlsUpstreams {
 		w.upstream.Start()
 		return
 	}
 	StartTLS(w.upstream)
 	w.upstreamCA = filepath.Join(w.t.TempDir(), "ca.pem")
 	w.must(os.WriteFile(w.upstreamCA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.upstream.Certificate().Raw}), 0o600))
+}
+
+var tlsUpstreams = os.Getenv("UPSTREAM") == "https"
+
+// SkipWithTLSUpstreams skips a test that has upstreams of its own, so that UPSTREAM=https would change nothing of it.
+func SkipWithTLSUpstreams(t testing.TB) {
+	t.Helper()
+	if tlsUpstreams {
+		t.Skip("the test has upstreams of its own: UPSTREAM=https changes nothing of it")
+	}
 }
 
 // usualSettings returns settings with one route for each of the hosts above.
