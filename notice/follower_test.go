@@ -180,6 +180,10 @@ func TestFollower_TellsOfOffboarded(t *testing.T) {
 			told{notice.UserOffboarded, notice.Offboarded{User: admin.NoticeUser{ID: bob.ID, UserName: "bob"}, Cause: notice.Deleted, Actor: operator}},
 			told{notice.UserOffboarded, notice.Offboarded{User: userOf(carol), Cause: notice.Deleted, Actor: entra}})
 		s.demand(s.take(time.Hour))
+		dave := s.hire("dave")
+		s.record(audit.Event{Actor: operator, Reason: "release", User: dave.ID, UserName: "dave", Detail: map[string]string{"result": "deactivated"}},
+			func(tx *directory.Tx) error { dave.Active = false; return tx.PutUser(&dave) })
+		s.demand(s.take(time.Minute), told{notice.UserOffboarded, notice.Offboarded{User: userOf(dave), Cause: notice.Deactivated, Actor: operator}})
 	})
 }
 
