@@ -39,7 +39,7 @@ func auditCommand() *cobra.Command {
 			return enc.Encode(trust.Keys)
 		},
 	})
-	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand(), auditReceiptCommand())
+	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand(), auditReceiptCommand(), auditReportCommand())
 	return c
 }
 
