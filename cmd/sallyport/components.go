@@ -50,6 +50,9 @@ func openComponents(ctx context.Context, file *config.File, init bool, log *slog
 	}
 	c := &components{store: st, webhooks: webhook.New(log), log: log}
 	if err := c.open(ctx, file); err != nil {
+		if errors.Is(err, store.ErrDamaged) {
+			err = fmt.Errorf("%s: %w", file.Store.Bolt.Path, err)
+		}
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil

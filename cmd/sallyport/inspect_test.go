@@ -277,3 +277,12 @@ func TestOperators_WorkBesideDamage(t *testing.T) {
 		t.Errorf("a revoked token gets %d, %v", status, err)
 	}
 }
+
+// TestStore_ErrorsNameDamagedFile: whoever reads that a record is damaged reads in which file.
+func TestStore_ErrorsNameDamagedFile(t *testing.T) {
+	w := newWorld(t)
+	path := w.settledStore()
+	flipBit(t, path, "record/")
+	w.refused(exitError, []string{"serve"}, path, `the record at "record/`, "restore a backup")
+	w.refused(exitDenied, []string{"store", "check"}, path, "record/")
+}
