@@ -46,39 +46,61 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // running is a real sallyport process that serves from folder dir.
 type running struct {
-	t      testing.TB
-	dir    string
-	cmd    *exec.Cmd
-	addrs  map[string]string // by the name of the listener
-	stderr *bytes.Buffer
-	mu     sync.Mutex // guards stderr
-	exited chan error
+	t         testing.TB
+	dir       string
+	cmd       *exec.Cmd
+	addrs     map[string]string // by the name of the listener
+	listeners int               // how many there will be
+	stderr    *bytes.Buffer
+	mu        sync.Mutex // guards stderr
+	exited    chan error
 }
 
 // start runs `sallyport serve` in dir, and returns when every listener is open.
 func start(t testing.TB, dir string, flags ...string) *running {
 	t.Helper()
+	r, pipe := launch(t, dir, flags...)
+	r.awaitListeners(pipe)
+	return r
+}
+
+// launch runs `sallyport serve` in dir, which logs to the pipe that is returned.
+func launch(t testing.TB, dir string, flags ...string) (*running, io.Reader) {
+	t.Helper()
+	r, pipe := prepare(t, dir, flags...)
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.kill)
+	return r, pipe
+}
+
+// prepare returns what launch will run.
+func prepare(t testing.TB, dir string, flags ...string) (*running, io.Reader) {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	listeners := listenersIn(t, dir) // fails if the configuration has a fault
 	r := &running{t: t, dir: dir, addrs: map[string]string{}, stderr: new(bytes.Buffer), exited: make(chan error, 1)}
+	r.listeners = listenersIn(t, dir) // fails if the configuration has a fault
 	r.cmd = exec.Command(path, append([]string{"serve", "-c", filepath.Join(dir, "sallyport.yaml")}, flags...)...)
 	pipe, err := r.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.kill)
-	r.awaitListeners(pipe, listeners)
-	return r
+	return r, pipe
 }
 
-func (r *running) awaitListeners(pipe io.Reader, count int) {
+func (r *running) awaitListeners(pipe io.Reader) {
 	r.t.Helper()
+	if err := r.listens(pipe); err != nil {
+		r.t.Fatalf("the server %v\n%s", err, r.log())
+	}
+}
+
+// listens waits until every listener is open, or returns why that does not happen.
+func (r *running) listens(pipe io.Reader) error {
 	listening := make(chan struct{})
 	go func() {
 		lines := bufio.NewScanner(pipe)
@@ -90,7 +112,7 @@ func (r *running) awaitListeners(pipe io.Reader, count int) {
 			var l struct{ Msg, Server, Addr string }
 			if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" {
 				r.addrs[l.Server] = l.Addr
-				if len(r.addrs) == count {
+				if len(r.addrs) == r.listeners {
 					close(listening)
 				}
 			}
@@ -99,11 +121,12 @@ func (r *running) awaitListeners(pipe io.Reader, count int) {
 	}()
 	select {
 	case <-listening:
+		return nil
 	case err := <-r.exited:
 		r.exited <- err
-		r.t.Fatalf("the server ended: %v\n%s", err, r.log())
+		return fmt.Errorf("ended: %w", err)
 	case <-time.After(30 * time.Second):
-		r.t.Fatalf("the server does not listen\n%s", r.log())
+		return errors.New("does not listen")
 	}
 }
 

@@ -121,8 +121,10 @@ func (w *world) serveReceiver() <-chan notified {
 }
 
 // signature returns what Standard Webhooks demands for the secret of serveReceiver.
-func signature(h http.Header, body []byte) string {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(webhookSecret, "whsec_"))
+func signature(h http.Header, body []byte) string { return signatureBy(webhookSecret, h, body) }
+
+func signatureBy(secret string, h http.Header, body []byte) string {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil {
 		panic(err)
 	}
