@@ -90,8 +90,8 @@ func (s source) at(f func(text io.ReaderAt, size int64) error) error {
 }
 
 const (
-	partSize  = 256 << 10 // bytes that are searched at once, which fit into the cache of a processor
-	partCount = 128       // parts of which the lines are held in memory before f gets them
+	partSize  = 1 << 20 // bytes that are searched at once
+	partCount = 32      // parts of which the lines are held in memory before f gets them
 )
 
 // search searches one file.

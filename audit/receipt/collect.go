@@ -26,6 +26,7 @@ type collector struct {
 	current      *offboarding // nil: the user has access
 	recent       []audit.Found
 	logins       map[string]login // by session
+	gap          Gap              // the last one
 }
 
 type login struct {
@@ -47,6 +48,12 @@ func newCollector(p Person, whole bool) *collector {
 
 // add follows one line.
 func (c *collector) add(l audit.Found) {
+	if gap, ok := gapOf(l); ok {
+		if c.gap = gap; c.current != nil {
+			c.current.addGap(gap)
+		}
+		return
+	}
 	if !c.isAbout(&l.Event) {
 		c.addNamesake(l)
 		return
@@ -95,6 +102,26 @@ func (c *collector) addNamesake(l audit.Found) {
 	}
 	change.User = l.User
 	c.current.later(change)
+}
+
+// gapOf returns the gap that a line tells of.
+func gapOf(l audit.Found) (g Gap, ok bool) {
+	if l.Kind != audit.KindAudit || l.Reason != "recovered" && l.Reason != "unrecorded" {
+		return g, false
+	}
+	g = Gap{Ended: l.Time, Ref: refOf(l)}
+	g.Refused, _ = strconv.Atoi(l.Detail["refused"])
+	g.Unrecorded, _ = strconv.Atoi(l.Detail["unrecorded"])
+	return g, true
+}
+
+// gapTexts are what the lines that tell of gaps have in them.
+var gapTexts = []audit.Text{{Key: "reason", Value: "recovered"}, {Key: "reason", Value: "unrecorded"}}
+
+func (o *offboarding) addGap(g Gap) {
+	if len(o.receipt.Gaps) < maxChanges {
+		o.receipt.Gaps = append(o.receipt.Gaps, g)
+	}
 }
 
 func refOf(l audit.Found) Ref { return Ref{l.Seq, l.Hash} }
@@ -160,6 +187,9 @@ func (c *collector) change(change Change) {
 func (c *collector) begin(change Change) {
 	c.current = &offboarding{receipt: Receipt{Version: Version, Offboarding: change}}
 	c.offboardings = append(c.offboardings, c.current)
+	if c.gap.Ended.After(change.Received) { // the line of the change was written after it
+		c.current.addGap(c.gap)
+	}
 	for _, l := range c.recent {
 		c.current.add(l, c.logins)
 	}

@@ -70,7 +70,7 @@ func textsOf(p Person) (texts []audit.Text) {
 // collect follows the lines about everybody whom the question may mean: the user whom the directory has, and those who
 // had the same names before. Of the latter, lines may be left out: their other names are not known yet.
 func collect(ctx context.Context, record *audit.Record, q Question) ([]*collector, error) {
-	byID, texts := map[string]*collector{}, textsOf(q.User)
+	byID, texts := map[string]*collector{}, append(textsOf(q.User), gapTexts...)
 	if q.User.ID != "" {
 		byID[q.User.ID] = newCollector(q.User, true)
 	}
@@ -106,7 +106,7 @@ const before = 32 * 24 * time.Hour
 // again collects an offboarding once more, when every name of the person is known.
 func again(ctx context.Context, record *audit.Record, o *offboarding, known *collector) (*offboarding, *collector, error) {
 	c := newCollector(known.person, true)
-	err := record.Search(ctx, audit.Search{Texts: textsOf(known.person), Since: o.receipt.Offboarding.Done.Add(-before)}, func(l audit.Found) error { c.add(l); return nil })
+	err := record.Search(ctx, audit.Search{Texts: append(textsOf(known.person), gapTexts...), Since: o.receipt.Offboarding.Done.Add(-before)}, func(l audit.Found) error { c.add(l); return nil })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,6 +164,7 @@ func (o *offboarding) finish(person Person, span audit.Span) Receipt {
 	}
 	// An empty list is written as one, and not as null.
 	r.Replicas, r.Sessions, r.Cuts, r.Later = orEmpty(r.Replicas), orEmpty(r.Sessions), orEmpty(r.Cuts), orEmpty(r.Later)
+	r.Gaps = orEmpty(r.Gaps)
 	for _, a := range []*Attempts{&r.Attempts, &r.Allowed} {
 		a.Kinds, a.Lines = orEmpty(a.Kinds), orEmpty(a.Lines)
 	}

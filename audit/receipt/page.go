@@ -23,6 +23,14 @@ func WritePage(w io.Writer, r *Receipt, keyID, signature string) error {
 	}{r, keyID, signature})
 }
 
+//go:embed report.html
+var reportText string
+
+var reportPage = template.Must(template.New("report").Funcs(template.FuncMap{"time": pageTime}).Parse(reportText))
+
+// WritePage writes a report as one HTML page to print, in the manner of [WritePage].
+func (r *Report) WritePage(w io.Writer) error { return reportPage.Execute(w, r) }
+
 // pageTime returns a time for people, to the millisecond.
 func pageTime(t time.Time) string {
 	if t.IsZero() {

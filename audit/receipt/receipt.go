@@ -40,6 +40,7 @@ type Receipt struct {
 	Attempts    Attempts    `json:"attempts"` // what was tried afterwards, and denied
 	Allowed     Attempts    `json:"allowed"`  // what was allowed all the same; there should be nothing
 	Later       []Change    `json:"later"`    // what was changed about the person afterwards
+	Gaps        []Gap       `json:"gaps"`     // times since then at which the record could not be written
 	Still       Still       `json:"still"`
 	Record      audit.Span  `json:"record"`
 }
@@ -120,6 +121,14 @@ type Cut struct {
 	Ref
 }
 
+// Gap is a time at which the record could not be written: what happened then, it does not tell.
+type Gap struct {
+	Ended      time.Time `json:"ended"`
+	Refused    int       `json:"refused,omitempty"`    // events that were refused, with what they tell of
+	Unrecorded int       `json:"unrecorded,omitempty"` // requests and logins that were let in all the same
+	Ref
+}
+
 // Attempts are logins and requests after an offboarding.
 type Attempts struct {
 	Count int           `json:"count"`
@@ -184,6 +193,9 @@ func (r *Receipt) Refs() (refs []Ref) {
 	}
 	for _, c := range r.Later {
 		refs = append(refs, c.Ref)
+	}
+	for _, g := range r.Gaps {
+		refs = append(refs, g.Ref)
 	}
 	return append(refs, Ref{r.Record.Last, r.Record.LastHash})
 }

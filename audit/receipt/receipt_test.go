@@ -277,6 +277,23 @@ func TestFind_NoticesWhatIsAllowed(t *testing.T) {
 	}
 }
 
+// TestFind_TellsOfGaps: what the record could not tell is in the receipt, also if the line of the change had to wait.
+func TestFind_TellsOfGaps(t *testing.T) {
+	h := new(history)
+	gap := func(seconds float64) {
+		h.events = append(h.events, audit.Event{Time: at(seconds), Kind: audit.KindAudit, Reason: "recovered", Detail: map[string]string{"refused": "7"}})
+	}
+	h.push(0, "create", "", ada, "ada@example.com")
+	gap(50)
+	gap(100.5)
+	h.push(100, "patch", "deactivated", ada, "ada@example.com")
+	gap(200)
+	r := mustFind(t, h, receipt.Question{Name: ada})
+	if len(r.Gaps) != 2 || r.Gaps[0].Line != 3 || r.Gaps[1].Line != 5 || r.Gaps[1].Refused != 7 {
+		t.Errorf("gaps: %+v", r.Gaps)
+	}
+}
+
 // TestFind_Bounds: however often somebody tries, a receipt lists the first attempts and counts all.
 func TestFind_Bounds(t *testing.T) {
 	h := offboarded()

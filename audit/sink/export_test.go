@@ -1,6 +1,17 @@
 package sink
 
-import "time"
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// Dial has receivers that speak HTTP connect by dial.
+func (s *Sinks) Dial(dial func(ctx context.Context, network, addr string) (net.Conn, error)) {
+	for _, k := range s.all {
+		k.to.(*httpReceiver).dial = dial
+	}
+}
 
 // Hasten has the sinks try and look often, so that tests do not wait.
 func (s *Sinks) Hasten() {

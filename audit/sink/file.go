@@ -57,6 +57,9 @@ func (f *fileReceiver) open(items []item) error {
 		return err
 	}
 	f.file = file
+	if folder, err := os.Open(filepath.Dir(f.path)); err == nil { // so that a crash does not take a new file away
+		_, _ = folder.Sync(), folder.Close()
+	}
 	info, err := file.Stat()
 	if err != nil {
 		return err

@@ -101,3 +101,20 @@ func TestOTLP_CountsWhatIsRejected(t *testing.T) {
 		t.Errorf("%d lines arrived", len(to.all()))
 	}
 }
+
+// TestOTLP_RejectionHasAnEnd: the event that tells of rejected lines is rejected too, and no event tells of that.
+func TestOTLP_RejectionHasAnEnd(t *testing.T) {
+	r, to := newRecord(t), &collectorServer{collector: &collector{t: t}, reject: 1000}
+	server := httptest.NewServer(to)
+	defer server.Close()
+	r.write(3)
+	s := r.start(sink.Settings{Name: "otel", From: "start", OTLP: &sink.OTLP{Endpoint: sink.Endpoint{URL: sink.URL(server.URL + "/v1/logs")}}})
+	eventually(t, "lines are lost", func() bool { return s.metric(t, "lost_lines_total") == 3 })
+	must(t, r.log.Checkpoint())
+	eventually(t, "the event is lost", func() bool { return s.metric(t, "lost_lines_total") == 4 })
+	must(t, r.log.Checkpoint())
+	s.stop()
+	if lines := to.all(); len(lines) != 4 || lines[3].Reason != "sink_lost" || lines[3].Detail["lines"] != "3" {
+		t.Errorf("arrived: %+v", lines)
+	}
+}

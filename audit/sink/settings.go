@@ -23,7 +23,7 @@ type Settings struct {
 	HTTPS  *HTTPS       `yaml:"https" doc:"posts batches of lines (NDJSON)"`
 	OTLP   *OTLP        `yaml:"otlp" doc:"posts batches of lines as OpenTelemetry logs (OTLP over HTTP, protobuf)"`
 	File   *File        `yaml:"file" doc:"appends lines to a file"`
-	Format string       `yaml:"format" doc:"json, as in the record, or ocsf"`
+	Format string       `yaml:"format" doc:"json, as in the record (the default), or ocsf"`
 	Kinds  []audit.Kind `yaml:"kinds" doc:"the kinds of events to send; all by default"`
 	From   string       `yaml:"from" doc:"where a new sink begins: end (the default), with what is recorded from now on, or start, with all that the record has"`
 }
@@ -152,8 +152,8 @@ func (s Settings) check(fault func(path, problem string)) {
 	if receivers != 1 {
 		fault("", "must have exactly one receiver; write one of "+receiverNames)
 	}
-	if !slices.Contains([]string{"", formatJSON}, s.Format) {
-		fault(".format", fmt.Sprintf("%q is no format; write json", s.Format))
+	if !slices.Contains([]string{"", formatJSON, formatOCSF}, s.Format) {
+		fault(".format", fmt.Sprintf("%q is no format; write json or ocsf", s.Format))
 	}
 	if !slices.Contains([]string{"", fromEnd, fromStart}, s.From) {
 		fault(".from", fmt.Sprintf("%q is unknown; write end, for what is recorded from now on, or start, for all that the record has", s.From))

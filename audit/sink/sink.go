@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -106,7 +107,9 @@ func (k *sink) step(ctx, sending context.Context) (more bool) {
 		k.at.Store(0)
 	}
 	if err != nil {
-		k.log.Error("a sink cannot read the audit record, and tries again", "err", err)
+		k.note(fmt.Errorf("reading the record: %w", err))
+		sleep(ctx, k.pace.backoff(k.failed))
+		return false
 	}
 	for _, gap := range s.Lost {
 		k.lose(ctx, gap, 0, "they are not in the record any more, or damaged")
@@ -151,9 +154,8 @@ func (k *sink) wanted(ctx context.Context, entries []audit.Entry) (items []item)
 // deliver sends items until all are accepted, and reports that; false if an attempt failed after ctx ended. Attempts end
 // with sending.
 func (k *sink) deliver(ctx, sending context.Context, items []item) bool {
-	most := len(items)
 	for len(items) > 0 {
-		n := min(len(items), most)
+		n := min(len(items), k.limits.Lines)
 		attempt, stop := context.WithTimeout(sending, k.pace.attempt)
 		accepted, err := k.to.send(attempt, items[:n], k.pace)
 		stop()
@@ -166,7 +168,6 @@ func (k *sink) deliver(ctx, sending context.Context, items []item) bool {
 		if accepted > 0 {
 			k.keep(items[accepted-1].entry.End)
 			items = items[accepted:]
-			most *= 2 // after a batch that was too large
 		}
 		if len(items) > 0 {
 			k.oldest.Store(items[0].entry.Time.UnixNano())
@@ -178,7 +179,7 @@ func (k *sink) deliver(ctx, sending context.Context, items []item) bool {
 		if refused := (*retryError)(nil); errors.As(err, &refused) {
 			wait = max(wait, refused.after)
 			if refused.smaller {
-				most = max(n/2, 1)
+				k.limits.Lines = max(n/2, 1)
 			}
 		}
 		if !sleep(ctx, wait) {
@@ -191,7 +192,7 @@ func (k *sink) deliver(ctx, sending context.Context, items []item) bool {
 // reject counts lines that the receiver never accepts, and returns how many items are done with.
 func (k *sink) reject(ctx context.Context, items []item, accepted int, loss *lossError) int {
 	if loss.lines > 0 {
-		k.lose(ctx, audit.Gap{From: items[0].entry.Seq, To: items[len(items)-1].entry.Seq}, loss.lines, loss.Error())
+		k.lose(ctx, audit.Gap{From: items[0].entry.Seq, To: items[len(items)-1].entry.Seq}, loss.lines, loss.Error(), items...)
 		return accepted
 	}
 	line := items[accepted].entry.Seq
@@ -224,14 +225,18 @@ func (k *sink) keep(at audit.Place) {
 	}
 }
 
-// lose counts and records lines that are never sent: all of a gap, or as many as lines.
-func (k *sink) lose(ctx context.Context, gap audit.Gap, lines int, why string) {
+// lose counts and records lines that are never sent: all of a gap, or as many as lines of the items. If these are events of
+// the record itself, it records nothing: a receiver that rejects everything would reject that event too, without end.
+func (k *sink) lose(ctx context.Context, gap audit.Gap, lines int, why string, items ...item) {
 	n := gap.To - gap.From + 1
 	if lines > 0 {
 		n = uint64(lines)
 	}
 	k.metrics.lost.WithLabelValues(k.name).Add(float64(n))
 	k.log.Error("lines of the audit record are lost for a sink", "first", gap.From, "last", gap.To, "lines", n, "why", why)
+	if len(items) > 0 && !slices.ContainsFunc(items, func(i item) bool { return i.entry.Kind != audit.KindAudit }) {
+		return
+	}
 	for {
 		err := k.record.Write(audit.SinkLost(k.name, gap, lines, why))
 		if err == nil || !errors.Is(err, audit.ErrUnwritable) || k.record.Writable(ctx) != nil {

@@ -721,3 +721,18 @@ func TestCollectors_AreSound(t *testing.T) {
 		t.Errorf("%d series, %v, %v", n, problems, err)
 	}
 }
+
+// TestSink_InOCSF: lines can be sent as events of OCSF.
+func TestSink_InOCSF(t *testing.T) {
+	r := newRecord(t)
+	path := filepath.Join(t.TempDir(), "ocsf.jsonl")
+	r.write(2)
+	s := r.start(sink.Settings{Name: "copy", From: "start", Format: "ocsf", File: &sink.File{Path: path}})
+	eventually(t, "there is no lag", func() bool { return s.metric(t, "lag_lines") == 0 })
+	s.stop()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	if lines := strings.Split(string(text), "\n"); len(lines) != 3 || !strings.Contains(lines[1], `"class_uid":3002`) || !strings.Contains(lines[1], `"sequence":2`) {
+		t.Errorf("the file is\n%s", text)
+	}
+}

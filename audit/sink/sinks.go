@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sallyport/audit"
+	"sallyport/audit/ocsf"
 )
 
 // Sinks are the sinks of a configuration.
@@ -133,5 +134,8 @@ func (s Settings) receiver() (receiver, error) {
 
 // render returns what writes a line in the format of the settings.
 func (s Settings) render() func(*audit.Entry) ([]byte, error) {
+	if s.Format == formatOCSF {
+		return func(e *audit.Entry) ([]byte, error) { return ocsf.Encode(&e.Line, e.Text) }
+	}
 	return func(e *audit.Entry) ([]byte, error) { return e.Text, nil }
 }

@@ -171,6 +171,7 @@ func (s *syslogReceiver) sendStream(ctx context.Context, items []item, p pace) (
 		frames = append(strconv.AppendInt(frames, int64(len(m)), 10), ' ')
 		frames = append(frames, m...)
 	}
+	defer context.AfterFunc(ctx, interrupt(s.raw))()
 	if _, err := s.conn.Write(frames); err != nil {
 		return 0, fmt.Errorf("writing to the receiver: %w", err)
 	}
@@ -244,6 +245,11 @@ func (s *syslogReceiver) dial(ctx context.Context) error {
 func (s *syslogReceiver) deadline(ctx context.Context) error {
 	at, _ := ctx.Deadline()
 	return s.conn.SetWriteDeadline(at)
+}
+
+// interrupt returns what ends a write to conn.
+func interrupt(conn net.Conn) func() {
+	return func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) }
 }
 
 func (s *syslogReceiver) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {

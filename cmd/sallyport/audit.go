@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -38,7 +39,7 @@ func auditCommand() *cobra.Command {
 			return enc.Encode(trust.Keys)
 		},
 	})
-	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand(), auditReceiptCommand())
+	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand(), auditReceiptCommand(), auditReportCommand())
 	return c
 }
 
@@ -72,6 +73,7 @@ func auditVerifyCommand() *cobra.Command {
 		Annotations: exits(exitDenied, "the record is not sound"),
 	}
 	keyFiles := c.Flags().StringArray("key", nil, "a `FILE` that `sallyport audit key` printed; may be repeated")
+	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		trust, err := readKeyFiles(*keyFiles)
 		if err != nil {
@@ -190,16 +192,52 @@ func verifyRecord(cmd *cobra.Command, record *audit.Record, trust audit.Trust) e
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d lines\n", strings.Join(record.Paths(), ", "), found.Lines)
-	switch {
-	case found.Checkpoints == 0:
-	case trust.Keys == nil:
-		fmt.Fprintf(cmd.OutOrStdout(), "signatures were not checked: %d; name the keys with --key\n", found.Checkpoints)
-	default:
-		fmt.Fprintf(cmd.OutOrStdout(), "signed up to line %d of %d\n", found.Signed, found.Last)
+	facts := newSoundRecord(record.Paths(), found, trust.Keys != nil)
+	return printFacts(cmd, facts.String(), table{[]string{"files", "lines", "last", "signed", "gaps"}, [][]string{{strings.Join(facts.Files, " "),
+		strconv.Itoa(facts.Lines), strconv.FormatUint(facts.Last, 10), strconv.FormatUint(facts.Signed, 10), strconv.Itoa(len(facts.Gaps))}}, facts})
+}
+
+// soundRecord is what verification says of a sound record.
+type soundRecord struct {
+	Files       []string  `json:"files"`
+	Lines       int       `json:"lines"`
+	First       uint64    `json:"first"` // the number of the first line
+	Last        uint64    `json:"last"`
+	Checkpoints int       `json:"checkpoints"`
+	Checked     bool      `json:"signatures_checked"`
+	Signed      uint64    `json:"signed"` // the number of the last line that a checked signature covers
+	Gaps        []lineGap `json:"gaps"`
+}
+
+// lineGap is lines that are not there, and that the record says were moved.
+type lineGap struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
+
+func newSoundRecord(files []string, found audit.Checked, checked bool) soundRecord {
+	s := soundRecord{Files: files, Lines: found.Lines, First: found.First, Last: found.Last, Checkpoints: found.Checkpoints, Checked: checked, Gaps: []lineGap{}}
+	if checked {
+		s.Signed = found.Signed
 	}
 	for _, gap := range found.Gaps {
-		fmt.Fprintf(cmd.OutOrStdout(), "lines %d to %d are not there: somebody moved or renamed their file\n", gap.From, gap.To)
+		s.Gaps = append(s.Gaps, lineGap(gap))
 	}
-	return nil
+	return s
+}
+
+// String returns the facts as lines for people.
+func (s soundRecord) String() string {
+	lines := []string{fmt.Sprintf("%s is sound: %d lines", strings.Join(s.Files, ", "), s.Lines)}
+	switch {
+	case s.Checkpoints == 0:
+	case !s.Checked:
+		lines = append(lines, fmt.Sprintf("signatures were not checked: %d; name the keys with --key", s.Checkpoints))
+	default:
+		lines = append(lines, fmt.Sprintf("signed up to line %d of %d", s.Signed, s.Last))
+	}
+	for _, gap := range s.Gaps {
+		lines = append(lines, fmt.Sprintf("lines %d to %d are not there: somebody moved or renamed their file", gap.From, gap.To))
+	}
+	return strings.Join(lines, "\n")
 }

@@ -16,16 +16,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/audit"
+	"sallyport/audit/ocsf"
 )
 
 func auditExportCommand() *cobra.Command {
 	var filter recordFilter
-	format := choice{"jsonl", []string{"jsonl", "json", "csv"}}
+	format := choice{"jsonl", []string{"jsonl", "json", "csv", "ocsf"}}
 	c := &cobra.Command{
 		Use:   "export [FILE...]",
 		Short: "Print the events of a time, a user, a route or a kind, for others to keep",
 		Long: "Print the events of the record, or of the files named, that the flags select. The chain is checked on the way: exits\n" +
-			"with 2 if a file is not sound, after what is sound. In jsonl, each line is as it is in the record.",
+			"with 2 if a file is not sound, after what is sound. In jsonl, each line is as it is in the record; in\n" +
+			"ocsf, it is an event of the Open Cybersecurity Schema Framework " + ocsf.Version + ", one a line.",
 		Example: "  sallyport audit export --since 30d --user ada@example.com -o csv\n" +
 			"  sallyport audit export --kind cut audit.jsonl.1",
 		Annotations: exits(exitDenied, "a file of the record is not sound"),
@@ -93,6 +95,8 @@ func newLineWriter(out io.Writer, format string, terminal bool) lineWriter {
 		return &jsonLines{out: out, array: true, escape: terminal}
 	case "csv":
 		return &csvLines{out: csv.NewWriter(out), terminal: terminal}
+	case "ocsf":
+		return &ocsfLines{jsonLines{out: out, escape: terminal}}
 	}
 	return &jsonLines{out: out, escape: terminal}
 }
@@ -133,6 +137,17 @@ func (j *jsonLines) end() error {
 	}
 	_, err := io.WriteString(j.out, "\n]\n")
 	return err
+}
+
+// ocsfLines writes lines as events of OCSF, one a line.
+type ocsfLines struct{ jsonLines }
+
+func (o *ocsfLines) line(l *audit.Line, text []byte) error {
+	event, err := ocsf.Encode(l, text)
+	if err != nil {
+		return fmt.Errorf("line %d: %w", l.Seq, err)
+	}
+	return o.jsonLines.line(l, event)
 }
 
 // escapeJSON escapes the characters in JSON that could drive a terminal or change the direction of text. The value stays

@@ -63,6 +63,15 @@ func printTable(cmd *cobra.Command, t table) error {
 	return writeTable(out, t)
 }
 
+// printFacts prints facts as text for people, and as t, which has one row, in the formats that programs read.
+func printFacts(cmd *cobra.Command, text string, t table) error {
+	if format, _ := cmd.Flags().GetString("output"); format != "table" {
+		return printTable(cmd, t)
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
+	return err
+}
+
 func writeTable(out io.Writer, t table) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, strings.ToUpper(strings.Join(t.heads, "\t")))

@@ -51,3 +51,34 @@ func TestPrintTable_CSVHasNoFormulas(t *testing.T) {
 		}
 	}
 }
+
+// TestOutput_EveryCommandThatPrintsFactsHasFormats: a command has -o, or is named here with what it prints.
+func TestOutput_EveryCommandThatPrintsFactsHasFormats(t *testing.T) {
+	const (
+		does     = "says in a line what it did"
+		document = "prints a document of one format"
+		runs     = "runs until it is stopped"
+		yes      = "says all by its exit code"
+	)
+	without := map[string]string{
+		"serve": runs, "demo": runs, "init": does, "reload": does, "healthcheck": yes, "man": does, "help": document,
+		"completion bash": document, "completion zsh": document, "completion fish": document, "completion powershell": document,
+		"config example": document, "config schema": document, "audit schema": document, "audit key": document,
+		"access review key": document, "access review export": document, "access review memberships": document,
+		"backup": does, "store accept-loss": does, "store copy": does, "support-bundle": does, "token revoke": does, "audit receipt verify": yes, "users suspend": does, "users unsuspend": does, "users remove": does, "groups remove": does,
+		"sessions end": does, "request deny": does, "grants revoke": does, "breakglass disarm": does, "scim held release": does, "scim held reject": does,
+	}
+	for _, c := range commands(rootCommand()) {
+		name := strings.TrimPrefix(c.CommandPath(), "sallyport ")
+		flag := c.Flags().ShorthandLookup("o")
+		if !c.Runnable() || flag == nil != (without[name] != "") {
+			if c.Runnable() {
+				t.Errorf("%s has -o: %t; named as one that %q", name, flag != nil, without[name])
+			}
+			continue
+		}
+		if flag != nil && flag.Name != "output" {
+			t.Errorf("%s has -o for --%s", name, flag.Name)
+		}
+	}
+}

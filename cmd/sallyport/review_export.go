@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -78,6 +79,7 @@ func reviewVerifyCommand() *cobra.Command {
 		Args:        cobra.ExactArgs(1),
 	}
 	keyFile := c.Flags().String("key", "", "the `FILE` that `sallyport access review key` printed")
+	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		text, err := os.ReadFile(args[0])
 		if err != nil {
@@ -92,12 +94,25 @@ func reviewVerifyCommand() *cobra.Command {
 			return fmt.Errorf("%w: %s: %w", errDenied, args[0], err)
 		}
 		n := export.Review.Counts
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: signed by the key %s\n", args[0], keyID)
-		fmt.Fprintf(cmd.OutOrStdout(), "review %s of %s, %s, exported %s by %s: %d rows, of which %d keep, %d revoke, %d ask and %d are undecided\n", printable(export.Review.ID),
-			printable(export.Review.Route), export.Review.State, export.Exported.Format(time.RFC3339), printable(export.By), n.Total(), n.Keep, n.Revoke, n.Ask, n.Open)
-		return nil
+		said := fmt.Sprintf("%s is sound: signed by the key %s\nreview %s of %s, %s, exported %s by %s: %d rows, of which %d keep, %d revoke, %d ask and %d are undecided", args[0], keyID,
+			printable(export.Review.ID), printable(export.Review.Route), export.Review.State, export.Exported.Format(time.RFC3339), printable(export.By), n.Total(), n.Keep, n.Revoke, n.Ask, n.Open)
+		return printFacts(cmd, said, table{[]string{"file", "key", "review", "route", "exported", "by", "rows"},
+			[][]string{{args[0], keyID, export.Review.ID, export.Review.Route, export.Exported.Format(time.RFC3339), export.By, strconv.Itoa(n.Total())}},
+			soundReview{args[0], true, keyID, export.Review.ID, export.Review.Route, export.Exported, export.By, n.Total()}})
 	}
 	return c
+}
+
+// soundReview is what verification says of a sound export.
+type soundReview struct {
+	File     string    `json:"file"`
+	Sound    bool      `json:"sound"`
+	Key      string    `json:"key"`
+	Review   string    `json:"review"`
+	Route    string    `json:"route"`
+	Exported time.Time `json:"exported"`
+	By       string    `json:"by"`
+	Rows     int       `json:"rows"`
 }
 
 // reviewKeys returns the keys in a file, or else those of this installation.

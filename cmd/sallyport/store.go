@@ -16,7 +16,12 @@ import (
 
 func storeCommand() *cobra.Command {
 	c := &cobra.Command{Use: "store", Short: "Check the file that holds users, groups and sessions"}
-	c.AddCommand(acceptLossCommand(), &cobra.Command{
+	c.AddCommand(acceptLossCommand(), storeCheckCommand())
+	return c
+}
+
+func storeCheckCommand() *cobra.Command {
+	c := &cobra.Command{
 		Use:         "check",
 		Short:       "Check every page and record of the store; the server must be stopped",
 		Example:     "  sallyport store check",
@@ -37,11 +42,18 @@ func storeCommand() *cobra.Command {
 			if err := errors.Join(checkStore(cmd.Context(), st), compareWithRecord(cmd.Context(), st, file), st.Close()); err != nil {
 				return fmt.Errorf("%w: %s: %w", errDenied, file.Store.Bolt.Path, err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound\n", file.Store.Bolt.Path)
-			return nil
+			path := file.Store.Bolt.Path
+			return printFacts(cmd, path+" is sound", table{[]string{"store", "sound"}, [][]string{{path, "true"}}, soundStore{path, true}})
 		},
-	})
+	}
+	addOutputFlag(c)
 	return c
+}
+
+// soundStore is what a check says that found nothing.
+type soundStore struct {
+	Store string `json:"store"`
+	Sound bool   `json:"sound"`
 }
 
 // checkStore checks every page, and then what every record says.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -46,10 +47,28 @@ func validateCommand() *cobra.Command {
 		for _, w := range warnings {
 			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", printable(w.String()))
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d policies\n", path, len(file.Routes), len(file.Policies))
-		return nil
+		facts := validFacts{path, len(file.Routes), len(file.Policies), warningTexts(warnings)}
+		return printFacts(cmd, fmt.Sprintf("%s is sound: %d routes, %d policies", path, facts.Routes, facts.Policies),
+			table{[]string{"file", "routes", "policies", "warnings"}, [][]string{{path, strconv.Itoa(facts.Routes), strconv.Itoa(facts.Policies), strconv.Itoa(len(warnings))}}, facts})
 	}
+	addOutputFlag(c)
 	return c
+}
+
+// validFacts say what a sound file has.
+type validFacts struct {
+	File     string   `json:"file"`
+	Routes   int      `json:"routes"`
+	Policies int      `json:"policies"`
+	Warnings []string `json:"warnings"`
+}
+
+func warningTexts(warnings config.Faults) []string {
+	texts := []string{}
+	for _, w := range warnings {
+		texts = append(texts, w.String())
+	}
+	return texts
 }
 
 // lint returns what the live directory shows about the rules of a file.

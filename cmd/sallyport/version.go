@@ -11,17 +11,33 @@ import (
 // version is set by the release build (-ldflags "-X main.version=…").
 var version = "0.1.0-dev"
 
+// versionFacts say which binary this is.
+type versionFacts struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+}
+
+func ownVersion() versionFacts {
+	return versionFacts{version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+}
+
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version of this binary",
 		Example: "  sallyport version",
 		Args:    cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "sallyport %s (%s, %s, %s/%s)\n",
-				version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := ownVersion()
+			text := fmt.Sprintf("sallyport %s (%s, %s, %s/%s)", v.Version, v.Commit, v.Go, v.OS, v.Arch)
+			return printFacts(cmd, text, table{[]string{"version", "commit", "go", "os", "arch"}, [][]string{{v.Version, v.Commit, v.Go, v.OS, v.Arch}}, v})
 		},
 	}
+	addOutputFlag(c)
+	return c
 }
 
 // commit returns the revision the binary was built from, if the build recorded it.
