@@ -178,6 +178,7 @@ func TestUpstream_NoRetryAfterCancel(t *testing.T) {
 
 // TestHealth_SlowTargetDelaysNoOther checks that the targets of other routes are checked while a check is under way.
 func TestHealth_SlowTargetDelaysNoOther(t *testing.T) {
+	t.Parallel() // it waits
 	release := make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	t.Cleanup(slow.Close)

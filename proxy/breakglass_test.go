@@ -300,6 +300,7 @@ func TestBreakGlass_NotFromStaleMemory(t *testing.T) {
 
 // TestBreakGlass_EndsByItself checks that the time that was armed ends a live stream, however much it carries.
 func TestBreakGlass_EndsByItself(t *testing.T) {
+	t.Parallel() // it waits
 	h := newEnv(t)
 	s := h.newSettings()
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

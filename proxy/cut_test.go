@@ -131,6 +131,7 @@ func TestCut_DeniesUpload(t *testing.T) {
 
 // TestCut_TokenExpires checks that a stream is cut when its bearer token expires.
 func TestCut_TokenExpires(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, nil)
 	w.serveStreams()
 	text := w.token("alice", func(c entratest.Claims) { c["exp"] = time.Now().Add(2 * time.Second).Unix() })

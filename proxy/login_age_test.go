@@ -13,6 +13,7 @@ import (
 
 // TestCut_LoginTooOld checks that a stream is cut when its login becomes older than a rule allows.
 func TestCut_LoginTooOld(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, func(s *Settings) {
 		for i := range s.Policies {
 			for j := range s.Policies[i].Rules {

@@ -30,6 +30,7 @@ func TestDecision_ByNetwork(t *testing.T) {
 
 // TestCut_RuleEnds checks that what a rule allowed is cut when the rule ends.
 func TestCut_RuleEnds(t *testing.T) {
+	t.Parallel() // it waits
 	end := time.Now().Add(2 * time.Second).UTC()
 	w := newWorld(t, func(s *Settings) {
 		allowStaff(s, policy.Rule{Allow: &policy.Match{}, Until: end.Format(time.RFC3339Nano)})

@@ -15,9 +15,9 @@ import (
 )
 
 // StartTLS starts a server of a test with a certificate that its Client trusts. Signing with the RSA key of httptest
-// takes much of a handshake's time, above all under the race detector.
+// and the hybrid key exchange take much of a handshake's time, above all under the race detector.
 func StartTLS(s *httptest.Server) {
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{serverCertificate()}}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{serverCertificate()}, CurvePreferences: []tls.CurveID{tls.X25519}}
 	s.StartTLS()
 }
 

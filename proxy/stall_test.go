@@ -19,6 +19,7 @@ import (
 // TestRequestBody_NeverArrives checks that a request whose body never arrives gets its response, and that its connection
 // is then closed.
 func TestRequestBody_NeverArrives(t *testing.T) {
+	t.Parallel() // it waits
 	const form = "Content-Type: application/x-www-form-urlencoded\r\n"
 	w := newWorld(t, func(s *Settings) {
 		s.Limits.Stall = 2 * time.Second
@@ -96,6 +97,7 @@ func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 // TestRequestBody_MayBeSlow checks that a body may take longer than limits.stall in all if its pauses are shorter, and
 // that a gRPC stream may also pause for longer.
 func TestRequestBody_MayBeSlow(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
 	for _, kind := range []string{"text/plain", "application/grpc"} {
@@ -134,6 +136,7 @@ func (b *trickle) Read(p []byte) (int, error) {
 // the caller is not signed in; that of a caller who is signed in may be as slow, as long as it does not pause for
 // limits.stall.
 func TestRequestBody_TooSlow(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	w.proxy.routing.Load().pace.Tolerance = 2 * time.Second // instead of slowTimeout
 	_, cookie := w.signIn("alice", openHost)

@@ -21,8 +21,9 @@ import (
 type wire struct {
 	*stage
 	token   string
-	mu      sync.Mutex // guards reached
-	reached []string   // request targets that the application received
+	client  *tls.Config // resumes sessions: thousands of whole handshakes take long
+	mu      sync.Mutex  // guards reached
+	reached []string    // request targets that the application received
 }
 
 func newWire(t *testing.T, keys string) *wire {
@@ -45,6 +46,7 @@ trusted_proxies: [127.0.0.1]
 `, strings.Replace(string(text), "policies:\n", "policies:\n  - {name: admins, rules: [{allow: {users: [nobody]}}]}\n", 1), application.URL, keys), 0o600))
 	w.stage = world.settle(world.start("--init"))
 	w.token = w.entra.AccessToken(w.person, audience, nil)
+	w.client = &tls.Config{RootCAs: w.ca.pool, ServerName: appHost, CurvePreferences: []tls.CurveID{tls.X25519}, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	return w
 }
 
@@ -52,7 +54,7 @@ trusted_proxies: [127.0.0.1]
 // what the application received.
 func (w *wire) send(t *testing.T, request string) (status int, reached []string) {
 	t.Helper()
-	conn, err := tls.Dial("tcp", w.server.addrs["public"], &tls.Config{RootCAs: w.ca.pool, ServerName: appHost})
+	conn, err := tls.Dial("tcp", w.server.addrs["public"], w.client)
 	w.must(err)
 	defer conn.Close()
 	w.must(conn.SetDeadline(time.Now().Add(20 * time.Second)))
