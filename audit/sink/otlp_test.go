@@ -97,8 +97,8 @@ func TestOTLP_CountsWhatIsRejected(t *testing.T) {
 	to.await(r)
 	eventually(t, "lines are lost", func() bool { return s.metric(t, "lost_lines_total") == 2 })
 	s.stop()
-	if len(to.all()) != 5 {
-		t.Errorf("%d lines arrived", len(to.all()))
+	if sent := s.metric(t, "sent_lines_total"); len(to.all()) != 5 || sent != 3 {
+		t.Errorf("%d lines arrived, and %v are counted as sent", len(to.all()), sent)
 	}
 }
 

@@ -64,9 +64,10 @@ type sink struct {
 	pace     pace
 	limits   audit.Limits
 
-	failed int // attempts since the last that was accepted
-	at     atomic.Uint64
-	oldest atomic.Int64 // when the oldest line was written that is being sent, in Unix nanoseconds; 0: none is
+	failed  int           // attempts since the last that was accepted
+	unsaved bool          // the cursor could not be saved
+	at      atomic.Uint64 // the line of the cursor
+	oldest  atomic.Int64  // when the oldest line was written that is being sent, in Unix nanoseconds; 0: none is
 }
 
 // lag returns how many lines on the disk are not sent, and how old the oldest of those is that are being sent.
@@ -107,6 +108,7 @@ func (k *sink) step(ctx, sending context.Context) (more bool) {
 		k.at.Store(0)
 	}
 	if err != nil {
+		k.goBack() // to what the step has read already, too
 		k.note(fmt.Errorf("reading the record: %w", err))
 		sleep(ctx, k.pace.backoff(k.failed))
 		return false
@@ -159,12 +161,13 @@ func (k *sink) deliver(ctx, sending context.Context, items []item) bool {
 		attempt, stop := context.WithTimeout(sending, k.pace.attempt)
 		accepted, err := k.to.send(attempt, items[:n], k.pace)
 		stop()
-		k.metrics.sent.WithLabelValues(k.name).Add(float64(accepted))
-		lost := (*lossError)(nil)
+		sent, lost := accepted, (*lossError)(nil)
 		if errors.As(err, &lost) {
+			sent -= lost.lines
 			accepted = k.reject(ctx, items[:n], accepted, lost)
 			err = nil
 		}
+		k.metrics.sent.WithLabelValues(k.name).Add(float64(sent))
 		if accepted > 0 {
 			k.keep(items[accepted-1].entry.End)
 			items = items[accepted:]
@@ -219,8 +222,11 @@ func (k *sink) note(err error) {
 // keep saves what was accepted. If that fails, a restart sends it again.
 func (k *sink) keep(at audit.Place) {
 	k.at.Store(at.Line)
-	if err := k.cursor.save(at); err != nil {
-		k.log.Error("what a sink has sent cannot be saved; a restart sends it again", "file", k.cursor.path, "err", err)
+	err := k.cursor.save(at)
+	if err != nil && !k.unsaved {
+		k.log.Error("what a sink has sent cannot be saved; until it can be, a restart sends it again", "file", k.cursor.path, "err", err)
+	}
+	if k.unsaved = err != nil; k.unsaved {
 		k.cursor.saved, k.cursor.there = at, false
 	}
 }

@@ -424,6 +424,7 @@ func TestHTTPS_SendsWhatIsConfigured(t *testing.T) {
 // TestHTTPS_DemandsTrust: nothing is sent to a receiver whose certificate nobody trusts, or that does not trust ours; what was
 // mended in the files is seen without a restart.
 func TestHTTPS_DemandsTrust(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca, other := newAuthority(t), newAuthority(t)
 	write := func(name string, text []byte) string {
@@ -504,18 +505,18 @@ func (a *authority) issue(name string) (certificate, key []byte) {
 
 // TestSink_GoesOnAfterRestart: a sink that stops, or is killed at any time, sends again at most what was not acknowledged.
 func TestSink_GoesOnAfterRestart(t *testing.T) {
+	t.Parallel()
 	r, to := newRecord(t), newSIEM(t)
 	for i := range 5 {
 		s := r.startWith(func(s *sink.Sinks) { s.Batches(2) }, to.settings())
 		r.write(7)
-		switch {
-		case i%2 == 0: // down when it stops
+		if i%2 == 0 { // down when it stops
 			to.be(status(500))
 			r.write(4)
 			eventually(t, "an attempt fails", func() bool { return s.metric(t, "failed_attempts_total") > 0 })
 			s.stop()
 			to.be(nil)
-		default:
+		} else {
 			s.stop()
 			to.await(r) // it sends the rest when it stops
 		}
@@ -611,6 +612,7 @@ func TestSink_OfKinds(t *testing.T) {
 // TestSink_RecordsLoss: lines whose file was deleted before they were sent are counted, logged and recorded, and the rest
 // is sent.
 func TestSink_RecordsLoss(t *testing.T) {
+	t.Parallel()
 	r, to := newRecord(t), newSIEM(t)
 	to.be(status(500))
 	r.write(3)
@@ -651,6 +653,7 @@ func lastHash(t *testing.T, line []byte) string {
 
 // TestFile_Appends: lines are appended whole, to the file that is at the path, whatever happened to it.
 func TestFile_Appends(t *testing.T) {
+	t.Parallel()
 	r := newRecord(t)
 	dir := filepath.Join(t.TempDir(), "made")
 	path := filepath.Join(dir, "copy.jsonl")

@@ -168,6 +168,7 @@ func TestSyslog_LosesNothing(t *testing.T) {
 
 // TestSyslog_SeesTheEndOfAConnection: a connection that the receiver closed while nothing was sent takes nothing with it.
 func TestSyslog_SeesTheEndOfAConnection(t *testing.T) {
+	t.Parallel()
 	r, to := newRecord(t), &syslogd{collector: &collector{t: t}}
 	to.listen()
 	r.start(to.settings())
@@ -182,6 +183,7 @@ func TestSyslog_SeesTheEndOfAConnection(t *testing.T) {
 
 // TestSyslog_OfReceiverThatDoesNotRead: what a receiver does not read is not taken for accepted.
 func TestSyslog_OfReceiverThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	r, to := newRecord(t), &syslogd{collector: &collector{t: t}}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -220,6 +222,7 @@ func TestSyslog_OfReceiverThatDoesNotRead(t *testing.T) {
 
 // TestSyslog_ByDatagrams sends each line as a datagram, and counts one that is too long as lost.
 func TestSyslog_ByDatagrams(t *testing.T) {
+	t.Parallel()
 	r, to := newRecord(t), &syslogd{collector: &collector{t: t}}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	must(t, err)
