@@ -103,7 +103,7 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	ex.route.metrics.Responded(ex.responded, ex.trace.Exemplar())
 	ex.call.Responded(res.StatusCode)
 	ex.unbounded = res.ContentLength < 0 && res.Body != http.NoBody
-	ex.events = ex.unbounded && strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+	ex.events = ex.unbounded && response.IsEvents(res.Header)
 	if ex.live.cutBy() != nil {
 		return errCut
 	}

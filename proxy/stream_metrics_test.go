@@ -43,6 +43,12 @@ func TestStream_IsMeasuredApart(t *testing.T) {
 			flush(rw)
 			time.Sleep(pause)
 		}, 1, false},
+		"compressed_events": {func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "Text/Event-Stream")
+			rw.Header().Set("Content-Encoding", "gzip")
+			flush(rw)
+			time.Sleep(pause)
+		}, 1, false},
 		"events_after_a_wait": {func(rw http.ResponseWriter, _ *http.Request) {
 			time.Sleep(pause)
 			rw.Header().Set("Content-Type", "text/event-stream")

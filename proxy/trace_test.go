@@ -180,6 +180,25 @@ func TestTrace_SpansOfAll(t *testing.T) {
 	}
 }
 
+// TestTrace_BoundsWhatClientsChoose checks that a span, which waits in memory until it is exported, is short whatever the
+// client sends.
+func TestTrace_BoundsWhatClientsChoose(t *testing.T) {
+	w := newWorld(t, nil)
+	spans := w.spansOf()
+	long := strings.Repeat("x", 60_000)
+	res, _ := w.get(w.client(true), "https://"+openHost+"/"+long[:4000]+"?"+long, "Traceparent", traceparent, "Tracestate", "a="+long)
+	if res.StatusCode != http.StatusOK {
+		t.Fatal(res.Status)
+	}
+	_, _ = io.ReadAll(w.sendRaw(strings.ToUpper(long) + " / HTTP/1.1\r\nHost: " + openHost + "\r\nConnection: close\r\n\r\n"))
+	requests, _ := w.ended(spans, 3)
+	for _, s := range requests {
+		if n := len(facts(s)) + len(s.SpanContext().TraceState().String()); n > 2500 {
+			t.Errorf("a span has %d bytes", n)
+		}
+	}
+}
+
 // TestTrace_NotSampled checks that a request that is not sampled costs no exemplar and tells the upstream so.
 func TestTrace_NotSampled(t *testing.T) {
 	w := newWorld(t, nil)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -79,6 +80,23 @@ func TestMetrics_HaveContractedNames(t *testing.T) {
 	problems, err := testutil.GatherAndLint(s.registry, full...)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint finds %v, %v", problems, err)
+	}
+}
+
+// TestMetrics_Formats: /metrics speaks the text format, OpenMetrics, and the format that has native histograms.
+func TestMetrics_Formats(t *testing.T) {
+	s := &server{registry: prometheus.NewRegistry()}
+	for accept, want := range map[string]string{
+		"": "text/plain",
+		"application/openmetrics-text; version=1.0.0":                                                                    "application/openmetrics-text",
+		"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited, text/plain;q=0.5": "application/vnd.google.protobuf",
+	} {
+		r, w := httptest.NewRequest(http.MethodGet, "/metrics", nil), httptest.NewRecorder()
+		r.Header.Set("Accept", accept)
+		s.opsHandler().ServeHTTP(w, r)
+		if got := w.Header().Get("Content-Type"); w.Code != http.StatusOK || !strings.HasPrefix(got, want) {
+			t.Errorf("%q gets %d with %s", accept, w.Code, got)
+		}
 	}
 }
 

@@ -49,9 +49,21 @@ func newTracing(log *slog.Logger) *tracing {
 	if err != nil {
 		log.Warn("OTEL_RESOURCE_ATTRIBUTES is not wholly valid; write key=value, separated by commas", "err", err)
 	}
+	t.logFaults()
 	t.exporter = otlptrace.NewUnstarted(otlptracehttp.NewClient())
 	t.provider = sdktrace.NewTracerProvider(sdktrace.WithResource(about))
 	return t
+}
+
+// logFaults has the faults that OpenTelemetry finds logged: in the environment, and in exports that fail.
+func (t *tracing) logFaults() {
+	var last atomic.Int64 // when a fault was logged, in nanoseconds since 1970
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		now := time.Now().UnixNano()
+		if before := last.Load(); now-before > int64(time.Minute) && last.CompareAndSwap(before, now) {
+			t.log.Warn("requests are not traced as they should be; the log says so once a minute at most", "err", err)
+		}
+	}))
 }
 
 // wantsSpans reports whether the environment names a receiver of spans, or why they cannot be sent to it. The error has
@@ -109,13 +121,6 @@ func (t *tracing) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	var last atomic.Int64 // when an error was logged, in nanoseconds since 1970
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		now := time.Now().UnixNano()
-		if before := last.Load(); now-before > int64(time.Minute) && last.CompareAndSwap(before, now) {
-			t.log.Warn("spans were not exported; the log says so once a minute at most", "err", err)
-		}
-	}))
 	if err := t.exporter.Start(ctx); err != nil {
 		t.log.Warn("spans cannot be exported", "err", err)
 	}

@@ -39,9 +39,14 @@ func NewSent(uses Uses, h http.Header) *Sent {
 // isEventStream reports whether a body is a stream of events that can be read: in a compressed one nothing can be told
 // apart.
 func isEventStream(h http.Header) bool {
-	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	encoding := h.Get("Content-Encoding")
-	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream") && (encoding == "" || strings.EqualFold(encoding, "identity"))
+	return IsEvents(h) && (encoding == "" || strings.EqualFold(encoding, "identity"))
+}
+
+// IsEvents reports whether a body is a stream of events for a page, by its media type.
+func IsEvents(h http.Header) bool {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 }
 
 // Count counts the next part of the body, once the client has it.

@@ -48,9 +48,16 @@ func formatParent(c otel.SpanContext) string {
 	return "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + c.TraceFlags().String()
 }
 
-// parseState returns what the lines of tracestate say; nothing if any of them is not valid (§3.3.1).
+// maxStateBytes bounds a tracestate. At least 512 have to be passed on (§3.3.1.5).
+const maxStateBytes = 4 << 10
+
+// parseState returns what the lines of tracestate say; nothing if any of them is not valid (§3.3.1), or they are too long.
 func parseState(lines []string) (otel.TraceState, bool) {
-	state, err := otel.ParseTraceState(strings.Join(lines, ","))
+	text := strings.Join(lines, ",")
+	if len(text) > maxStateBytes {
+		return otel.TraceState{}, false
+	}
+	state, err := otel.ParseTraceState(text)
 	return state, err == nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -127,12 +128,24 @@ func (r *Request) End(f Facts) {
 	if !r.span.IsRecording() {
 		return
 	}
-	r.span.SetName(f.Method + " " + f.Route)
-	r.span.SetAttributes(attribute.String("http.request.method", f.Method), attribute.String("server.address", f.Host), attribute.String("url.path", f.Path),
+	method := bounded(f.Method)
+	r.span.SetName(method + " " + f.Route)
+	r.span.SetAttributes(attribute.String("http.request.method", method), attribute.String("server.address", bounded(f.Host)), attribute.String("url.path", bounded(f.Path)),
 		attribute.Int("http.response.status_code", f.Code), attribute.String("sallyport.request", f.ID))
 	if f.Code >= http.StatusInternalServerError || f.Code == 0 {
 		r.span.SetStatus(codes.Error, "")
 	}
+}
+
+// maxValue bounds what a client chose in a span: spans wait in memory until they are exported.
+const maxValue = 1 << 10
+
+// bounded returns the beginning of text, without the memory of the rest.
+func bounded(text string) string {
+	if len(text) <= maxValue {
+		return text
+	}
+	return strings.ToValidUTF8(strings.Clone(text[:maxValue]), "")
 }
 
 // Call is a request that is forwarded to an upstream, as a part of a trace.

@@ -1,6 +1,7 @@
 package trace_test
 
 import (
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -38,6 +39,11 @@ func sendOn(r *http.Request, mode string) (http.Header, string) {
 // is replaced, and a state without a trace is removed.
 func TestBegin_WithoutSpans(t *testing.T) {
 	replaced := "a new trace"
+	longState := "" // each member is valid
+	for i := range 20 {
+		longState += fmt.Sprintf(",k%d=%s", i, strings.Repeat("x", 250))
+	}
+	longState = longState[1:]
 	for name, c := range map[string]struct {
 		parents, states []string
 		want            string // traceparent at the upstream; "" for none
@@ -55,6 +61,7 @@ func TestBegin_WithoutSpans(t *testing.T) {
 		"state_twice":          {[]string{parent}, []string{"a=1", "a=2"}, parent, nil},
 		"long_state":           {[]string{parent}, []string{"a=" + strings.Repeat("x", 257)}, parent, nil},
 		"many_states":          {[]string{parent}, []string{strings.Repeat("a=1,", 40)}, parent, nil},
+		"states_too_long":      {[]string{parent}, []string{longState}, parent, nil},
 		"later_version":        {parents: []string{"01-" + parent[3:] + "-more"}, want: parent},
 		"later_version_longer": {parents: []string{"01-" + parent[3:] + "more"}, want: replaced},
 		"version_ff":           {parents: []string{"ff-" + parent[3:]}, want: replaced},
