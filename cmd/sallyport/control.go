@@ -52,6 +52,7 @@ func (c *control) operations() map[string]operation {
 		"GET /tokens":             query(c.admin.Tokens),
 		"GET /held":               query(c.admin.Holds),
 		"GET /completions/{kind}": c.completions,
+		"GET /goroutines":         c.goroutines,
 		"GET /facts":              query(c.admin.Stats),
 		"GET /exchanges":          c.provisioningLog,
 		"GET /faults":             query(c.inspectNow),
