@@ -216,8 +216,8 @@ func (f *Follower) read(s *Step, until uint64, limits Limits) error {
 		if err != nil {
 			return nil
 		}
-		if f.at.Hash != "" && h.seq > f.at.Line+1 {
-			s.Lost = append(s.Lost, Gap{f.at.Line + 1, h.seq - 1})
+		if expected := f.expected(); h.seq > expected {
+			s.Lost = append(s.Lost, Gap{expected, h.seq - 1})
 		}
 		f.at = Place{f.at.First, offset, h.seq, string(h.hash)}
 		s.Entries = append(s.Entries, Entry{line, bytes.Clone(text), f.at})
@@ -228,6 +228,14 @@ func (f *Follower) read(s *Step, until uint64, limits Limits) error {
 		return nil
 	}
 	return err
+}
+
+// expected returns the number of the next line. At the beginning of the record, that is the first line of its first file.
+func (f *Follower) expected() uint64 {
+	if f.at.Hash == "" {
+		return f.at.First
+	}
+	return f.at.Line + 1
 }
 
 // nextFile goes on with the file after the one that was read to its end. It reports whether there is one.

@@ -227,6 +227,26 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// TestFollower_FromTheStart: a record whose first files were deleted begins where it begins, and a first line that was
+// changed is lost.
+func TestFollower_FromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrowing(t)
+		defer g.end()
+		g.write(0, 7)
+		closed := closedFiles(t, g.path)
+		must(t, os.Remove(closed[0]))
+		first := firstSeq(t, closed[1])
+		if _, lost, replaced := g.read(audit.NewFollower(g.path, audit.Place{}), someLines); len(lost) > 0 || replaced {
+			t.Errorf("lost %v, replaced %v", lost, replaced)
+		}
+		must(t, os.WriteFile(closed[1], bytes.Replace(read(t, closed[1]), []byte(`"kind"`), []byte(`"kink"`), 1), 0o600))
+		if _, lost, replaced := g.read(audit.NewFollower(g.path, audit.Place{}), someLines); !slices.Equal(lost, []audit.Gap{{From: first, To: first}}) || replaced {
+			t.Errorf("lost %v, want line %d; replaced %v", lost, first, replaced)
+		}
+	})
+}
+
 // TestFollower_OfAnotherRecord: if the record does not have the line to go on after, it is read from its beginning, and
 // that is told.
 func TestFollower_OfAnotherRecord(t *testing.T) {

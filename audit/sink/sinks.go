@@ -57,7 +57,7 @@ func Open(settings []Settings, path string, record *audit.Log, log *slog.Logger)
 			return nil, fmt.Errorf("audit.sinks[%d]: %w", i, err)
 		}
 		k := &sink{name: one.Name, path: path, kinds: one.Kinds, to: to, render: one.render(), record: record, cursor: newCursor(path, one.Name), metrics: s.metrics,
-			log: log.With("sink", one.Name), pace: usualPace(), limits: audit.Limits{Lines: maxBatchLines, Bytes: maxBatchBytes}}
+			log: log.With("sink", one.Name), pace: usualPace(), limits: one.limits()}
 		k.begin(path, one.From)
 		s.all = append(s.all, k)
 	}
@@ -130,6 +130,14 @@ func (s Settings) receiver() (receiver, error) {
 		return newHTTPReceiver(s.OTLP.Endpoint, newOTLP())
 	}
 	return &fileReceiver{path: s.File.Path}, nil
+}
+
+// limits returns the bounds of a batch. Those of syslog are larger, since each batch takes a second at least.
+func (s Settings) limits() audit.Limits {
+	if s.Syslog != nil {
+		return audit.Limits{Lines: 10 * maxBatchLines, Bytes: 10 * maxBatchBytes}
+	}
+	return audit.Limits{Lines: maxBatchLines, Bytes: maxBatchBytes}
 }
 
 // render returns what writes a line in the format of the settings.
