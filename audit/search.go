@@ -3,18 +3,19 @@ package audit
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sallyport/disk"
 )
 
 // Search says which lines of a record are looked for: those that have one of the texts, and those of one of the kinds.
@@ -54,7 +55,9 @@ func (r *Record) Search(ctx context.Context, s Search, f func(Found) error) erro
 		if i < len(r.files)-1 && !file.Closed.IsZero() && file.Closed.Add(clockSlack).Before(s.Since) {
 			continue
 		}
-		err := file.at(func(text io.ReaderAt, size int64) error { return m.search(ctx, text, size, f) })
+		err := file.at(func(text io.ReaderAt, size int64) error {
+			return m.search(ctx, text, size, !file.Closed.IsZero(), f)
+		})
 		if errors.Is(err, ErrBroken) {
 			return &FileError{Path: file.Path, Err: err}
 		}
@@ -94,13 +97,20 @@ const (
 	partCount = 32      // parts of which the lines are held in memory before f gets them
 )
 
-// search searches one file.
-func (m *matcher) search(ctx context.Context, text io.ReaderAt, size int64, f func(Found) error) error {
+// search searches one file. A closed one is mapped into memory, which halves the work; one that may be written must not be.
+func (m *matcher) search(ctx context.Context, text io.ReaderAt, size int64, closed bool, f func(Found) error) error {
+	read := partReader(text, size)
+	if file, ok := text.(*os.File); ok && closed && size > 0 {
+		if data, unmap, err := disk.Map(file, size); err == nil {
+			defer unmap()
+			read = mappedPart(data)
+		}
+	}
 	for begin := int64(0); begin < size; begin += partSize * partCount {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		found, err := m.searchParts(text, begin, min(size, begin+partSize*partCount), size)
+		found, err := m.searchParts(read, begin, min(size, begin+partSize*partCount))
 		if err != nil {
 			return err
 		}
@@ -113,8 +123,8 @@ func (m *matcher) search(ctx context.Context, text io.ReaderAt, size int64, f fu
 	return nil
 }
 
-// searchParts returns the lines of each part that begin in text from begin to end.
-func (m *matcher) searchParts(text io.ReaderAt, begin, end, size int64) ([][]Found, error) {
+// searchParts returns the lines of each part that begin in a file from begin to end.
+func (m *matcher) searchParts(read readPart, begin, end int64) ([][]Found, error) {
 	parts := int((end - begin + partSize - 1) / partSize)
 	found, errs := make([][]Found, parts), make([]error, parts)
 	var next atomic.Int64
@@ -125,10 +135,7 @@ func (m *matcher) searchParts(text io.ReaderAt, begin, end, size int64) ([][]Fou
 			defer partBuffers.Put(buf)
 			for i := next.Add(1) - 1; i < int64(parts); i = next.Add(1) - 1 {
 				at := begin + i*partSize
-				var lines []byte
-				if lines, errs[i] = readPart(text, buf, at, min(end, at+partSize), size); errs[i] == nil {
-					found[i], errs[i] = m.find(lines)
-				}
+				found[i], errs[i] = m.searchPart(read, buf, at, min(end, at+partSize))
 			}
 		})
 	}
@@ -136,39 +143,90 @@ func (m *matcher) searchParts(text io.ReaderAt, begin, end, size int64) ([][]Fou
 	return found, errors.Join(errs...)
 }
 
-var partBuffers = sync.Pool{New: func() any { buf := make([]byte, partSize+64<<10); return &buf }}
-
-// readPart returns the lines that begin in a file from begin to end. buf is used for them, and grows if it must.
-func readPart(r io.ReaderAt, buf *[]byte, begin, end, size int64) ([]byte, error) {
-	from := max(0, begin-1) // the byte before says whether a line begins
-	for {
-		*buf = (*buf)[:cap(*buf)]
-		n, err := r.ReadAt((*buf)[:min(int64(len(*buf)), size-from)], from)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
+// searchPart searches one part. Memory that is mapped faults where the file was cut off meanwhile: that is an error like
+// any other.
+func (m *matcher) searchPart(read readPart, buf *[]byte, begin, end int64) (found []Found, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			if _, ok := fault.(interface{ Addr() uintptr }); !ok {
+				panic(fault)
+			}
+			found, err = nil, errCutOff
 		}
-		text := (*buf)[:n]
-		first, last := 0, int(end-1-from)
-		if begin > 0 {
-			first = bytes.IndexByte(text, '\n') + 1
-			if first == 0 || int64(first)+from >= end+1 {
-				return nil, nil // the line before goes on here
+	}()
+	lines, err := read(buf, begin, end)
+	if err != nil {
+		return nil, err
+	}
+	return m.find(lines)
+}
+
+var errCutOff = errors.New("the file was cut off while it was searched")
+
+// readPart returns the lines that begin in a file from begin to end. It may use buf for them, which grows if it must.
+type readPart func(buf *[]byte, begin, end int64) ([]byte, error)
+
+var partBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// mappedPart reads parts of a file that is mapped into memory.
+func mappedPart(data []byte) readPart {
+	return func(_ *[]byte, begin, end int64) ([]byte, error) {
+		disk.Prefetch(data[begin:end])
+		lines, whole := linesFrom(data[max(0, begin-1):], begin, end)
+		if !whole {
+			return lines, tooLong(int64(len(data)) - end)
+		}
+		return lines, nil
+	}
+}
+
+// partReader reads parts by copying them.
+func partReader(r io.ReaderAt, size int64) readPart {
+	return func(buf *[]byte, begin, end int64) ([]byte, error) {
+		from := max(0, begin-1)
+		for reach := int64(64 << 10); ; reach *= 4 {
+			to := min(size, end+reach)
+			*buf = slices.Grow((*buf)[:0], int(to-from))[:to-from]
+			if n, err := r.ReadAt(*buf, from); n < len(*buf) {
+				if errors.Is(err, io.EOF) {
+					err = errCutOff
+				}
+				return nil, err
+			}
+			lines, whole := linesFrom(*buf, begin, end)
+			if whole || to == size {
+				return lines, nil
+			}
+			if reach > maxLine {
+				return nil, tooLong(reach)
 			}
 		}
-		if last >= len(text) {
-			return nil, io.ErrUnexpectedEOF // the file was cut off meanwhile
-		}
-		if length := bytes.IndexByte(text[last:], '\n'); length >= 0 {
-			return text[min(first, last+length+1) : last+length+1], nil
-		}
-		switch {
-		case from+int64(n) >= size: // the last line has no end
-			return text[first:max(first, bytes.LastIndexByte(text, '\n')+1)], nil
-		case n > partSize+maxLine:
-			return nil, fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, maxLine)
-		}
-		*buf = make([]byte, 2*len(*buf))
 	}
+}
+
+func tooLong(length int64) error {
+	if length > maxLine {
+		return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, maxLine)
+	}
+	return nil
+}
+
+// linesFrom returns the lines that begin in a file from begin to end, out of its text from the byte before begin on, or
+// from its first byte if begin is 0. It reports false if the last of them has no end there, and leaves it out.
+func linesFrom(text []byte, begin, end int64) (lines []byte, whole bool) {
+	first, last := 0, int(end-1)
+	if begin > 0 { // the byte before says whether a line begins
+		last = int(end - begin)
+		if first = bytes.IndexByte(text[:last+1], '\n') + 1; first == 0 || first > last {
+			return nil, true // the line before goes on here
+		}
+	}
+	reach := text[last:min(len(text), last+maxLine+1)]
+	if length := bytes.IndexByte(reach, '\n'); length >= 0 {
+		return text[first : last+length+1], true
+	}
+	return text[first:max(first, bytes.LastIndexByte(text[:last], '\n')+1)], false
 }
 
 // find returns the lines in text that are looked for.
@@ -203,135 +261,4 @@ func CheckLine(text []byte) (l Line, err error) {
 		return l, fmt.Errorf("%w: line %d %s", ErrBroken, h.seq, problem)
 	}
 	return l, nil
-}
-
-// matcher finds texts by the algorithm of Wu and Manber: the last four bytes of a window say how far it may move, since no
-// text has them further to its end. Bytes are compared with bit 5 set, which makes letters of ASCII the same in both cases.
-type matcher struct {
-	kinds    map[string]bool
-	patterns [][]byte // of one length, folded
-	size     int      // that length; 0: there are no texts
-	shifts   [1 << shiftBits]uint8
-}
-
-const (
-	shiftBits  = 13
-	blockSize  = 4   // bytes that a shift is chosen by
-	maxPattern = 200 // bytes of a text that are compared; a shift is a byte
-	foldBit    = 0x20
-)
-
-func newMatcher(s Search) (*matcher, error) {
-	m := &matcher{kinds: map[string]bool{}}
-	for _, kind := range s.Kinds {
-		m.kinds[string(kind)] = true
-	}
-	for _, t := range s.Texts {
-		for _, value := range []string{t.Value, strings.ToLower(t.Value), strings.ToUpper(t.Value)} {
-			pattern := t.pattern(value)
-			if len(pattern) < blockSize {
-				return nil, fmt.Errorf("the text %q is too short to be looked for without its key", t.Value)
-			}
-			if !slices.ContainsFunc(m.patterns, func(p []byte) bool { return bytes.Equal(p, pattern) }) {
-				m.patterns = append(m.patterns, pattern)
-			}
-		}
-	}
-	m.size = maxPattern
-	for _, p := range m.patterns {
-		m.size = min(m.size, len(p))
-	}
-	if len(m.patterns) == 0 {
-		m.size = 0
-		return m, nil
-	}
-	for i := range m.shifts {
-		m.shifts[i] = uint8(m.size - blockSize + 1) //nolint:gosec // at most maxPattern
-	}
-	for i, p := range m.patterns {
-		p = p[len(p)-m.size:] // its end is what is special about it
-		m.patterns[i] = p
-		for end := blockSize; end <= m.size; end++ {
-			shift := &m.shifts[blockHash(binary.LittleEndian.Uint32(p[end-blockSize:]))]
-			*shift = min(*shift, uint8(m.size-end)) //nolint:gosec // at most maxPattern
-		}
-	}
-	return m, nil
-}
-
-// pattern returns how a value is written in a line, folded.
-func (t Text) pattern(value string) []byte {
-	text := encodeText(value)
-	if t.Key == "" {
-		text = text[1 : len(text)-1]
-	} else {
-		text = append(append(encodeText(t.Key), ':'), text...)
-	}
-	for i := range text {
-		text[i] |= foldBit
-	}
-	return text
-}
-
-// blockHash returns where the shift of a folded block is.
-func blockHash(block uint32) uint32 {
-	return block * 0x9E3779B1 >> (32 - shiftBits)
-}
-
-// eachMatch calls take with where a line begins that has a text. take returns where the next line begins.
-func (m *matcher) eachMatch(text []byte, take func(begin int) (next int)) {
-	if m.size == 0 {
-		return
-	}
-	for end := m.size; end <= len(text); {
-		block := binary.LittleEndian.Uint32(text[end-blockSize:]) | 0x20202020
-		if shift := m.shifts[blockHash(block)]; shift > 0 {
-			end += int(shift)
-			continue
-		}
-		if !m.has(text[end-m.size : end]) {
-			end++
-			continue
-		}
-		end = take(bytes.LastIndexByte(text[:end], '\n')+1) + m.size
-	}
-}
-
-// has reports whether a window is one of the patterns.
-func (m *matcher) has(window []byte) bool {
-	return slices.ContainsFunc(m.patterns, func(p []byte) bool {
-		for i, c := range window {
-			if c|foldBit != p[i] {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// eachOf calls take with where each line begins that is of one of the kinds, or has a text.
-func (m *matcher) eachOf(text []byte, take func(begin int) (next int)) {
-	for begin := 0; begin < len(text); {
-		length := bytes.IndexByte(text[begin:], '\n')
-		line := text[begin : begin+length]
-		wanted := m.kinds[kindOf(line)]
-		if !wanted {
-			m.eachMatch(line, func(int) int { wanted = true; return len(line) })
-		}
-		if wanted {
-			take(begin)
-		}
-		begin += length + 1
-	}
-}
-
-// kindOf returns the kind of the event of a line. Text in a line cannot be taken for it, since its quotation marks are
-// escaped.
-func kindOf(line []byte) string {
-	_, after, ok := bytes.Cut(line[:min(len(line), kindEnd)], []byte(`,"kind":"`))
-	if !ok {
-		return ""
-	}
-	kind, _, _ := bytes.Cut(after, []byte(`"`))
-	return string(kind)
 }

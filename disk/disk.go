@@ -1,4 +1,4 @@
-// Package disk allocates blocks of files before they are needed.
+// Package disk allocates blocks of files before they are needed, and maps files into memory for reading.
 //
 // Writing into allocated blocks does not fail because the disk is full, on file systems
 // that write in place (ext4, XFS, tmpfs). On those that copy on write (Btrfs, ZFS) it may.

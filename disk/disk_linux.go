@@ -44,3 +44,15 @@ func capacity(f *os.File) (int64, error) {
 	}
 	return int64(s.Blocks) * s.Bsize, nil //nolint:gosec // bounded above
 }
+
+// mapFile maps the first size bytes of f into memory, for reading.
+func mapFile(f *os.File, size int64) ([]byte, error) {
+	if size != int64(int(size)) {
+		return nil, errors.ErrUnsupported
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+}
+
+func unmapFile(data []byte) { _ = unix.Munmap(data) }
+
+func prefetch(data []byte) { _ = unix.Madvise(data, unix.MADV_POPULATE_READ) }

@@ -18,3 +18,9 @@ func forget(*os.File) error { return nil }
 func allocate(*os.File, uint32, int64, int64) error { return errors.ErrUnsupported }
 
 func capacity(*os.File) (int64, error) { return math.MaxInt64, nil }
+
+func mapFile(*os.File, int64) ([]byte, error) { return nil, errors.ErrUnsupported }
+
+func unmapFile([]byte) {}
+
+func prefetch([]byte) {}

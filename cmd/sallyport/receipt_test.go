@@ -76,8 +76,7 @@ func (s *stage) verifyReceipt(t *testing.T, text string) {
 	}
 	writeFile(t, filepath.Dir(record), "audit.jsonl", lines)
 	verify(exitOK, "the record has the same", "--key", key, "--record", record, "-c", "nowhere.yaml")
-	at := bytes.Index(lines, []byte(`"deactivated"`))
-	writeFile(t, filepath.Dir(record), "audit.jsonl", bytes.Join([][]byte{lines[:at], []byte(`"Deactivated"`), lines[at+13:]}, nil))
+	writeFile(t, filepath.Dir(record), "audit.jsonl", bytes.Replace(lines, []byte(`"deactivated"`), []byte(`"Deactivated"`), 1))
 	verify(exitDenied, "was changed", "--key", key, "--record", record, "-c", "nowhere.yaml")
 	writeFile(t, filepath.Dir(file), "receipt.json", []byte(strings.Replace(text, `"cuts": 3`, `"cuts": 0`, 1)))
 	verify(exitDenied, "not the one that was signed", "--key", key, "-c", "nowhere.yaml")
