@@ -578,3 +578,40 @@ func TestStore_NewerFormatIsUntouched(t *testing.T) {
 		}
 	}
 }
+
+// TestRestore_EndsBearerTokens: a bearer token from before its user was deactivated is not valid after a restore, although the
+// user was active in the backup and is active again, and only the audit record knows of the time between.
+func TestRestore_EndsBearerTokens(t *testing.T) {
+	w := newWorld(t)
+	s := w.start("--init")
+	stage := w.settle(s)
+	copied := filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+	token := w.entra.AccessToken(stage.person, audience, nil)
+	status := func(s *running) int {
+		resp := w.newBrowser(s).get("https://"+apiHost+"/", token)
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := status(s); got != http.StatusOK {
+		t.Fatalf("the token gives %d", got)
+	}
+	stage.push.setActive(stage.alice, "False")
+	stage.push.setActive(stage.alice, "True")
+	want := status(s)
+	if want == http.StatusOK {
+		t.Fatal("the token is valid again")
+	}
+	await(t, s, `sallyport_audit_events_total{kind="scim"} 5`)
+	s.kill()
+	if err := errors.Join(os.Remove(filepath.Join(w.dir, "data/sallyport.db")), os.Remove(filepath.Join(w.dir, "data/sallyport.db.revision"))); err != nil {
+		t.Fatal(err)
+	}
+	verb(t, w.dir, "restore", "--tokens", copied)
+	if got := stateOf(w.people()["alice"]); got != "active" {
+		t.Fatalf("alice is %s", got)
+	}
+	if got := status(w.start()); got != want {
+		t.Errorf("after the restore, the token gives %d, want %d", got, want)
+	}
+}
