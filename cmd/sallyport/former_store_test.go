@@ -51,7 +51,7 @@ func (w *world) demandFormerContent() {
 	if got := w.tokens(); len(people) != 3 || !slices.Equal(got, []string{"entra", "other"}) {
 		w.t.Errorf("there are %d users, and the tokens %q", len(people), got)
 	}
-	if group := strings.Fields(verb(w.t, w.dir, "groups", "show", "Members")); group[len(group)-1] != "2" {
+	if group := strings.Fields(w.here("groups", "show", "Members")); group[len(group)-1] != "2" {
 		w.t.Errorf("the group is %q", group)
 	}
 }
@@ -67,22 +67,22 @@ func TestFormerStores_AreOpened(t *testing.T) {
 			s := w.start()
 			w.demandFormerContent()
 			var sessions []json.RawMessage
-			if decode(t, s.verb("sessions", "list", "-o", "json"), &sessions); len(sessions) != 1 {
+			if decode(t, w.here("sessions", "list", "-o", "json"), &sessions); len(sessions) != 1 {
 				t.Errorf("there are %d sessions", len(sessions))
 			}
 			copied := filepath.Join(w.dir, "copy.backup")
-			s.verb("backup", copied)
+			w.here("backup", copied)
 			s.kill()
-			verb(t, w.dir, "store", "check")
-			verb(t, w.dir, "restore", copied)
+			w.here("store", "check")
+			w.here("restore", copied)
 			w.demandFormerContent()
-			verb(t, w.dir, "store", "check")
+			w.here("store", "check")
 			copies, err := filepath.Glob(filepath.Join(w.dir, "data", "sallyport.db.format-1-*"))
 			if err != nil || len(copies) > 1 || (len(copies) == 1) != (name == "1-totals") {
 				t.Fatalf("the copies in a former format are %q, %v", copies, err)
 			}
 			for _, former := range copies { // which is how to go back
-				verb(t, w.dir, "restore", former)
+				w.here("restore", former)
 				w.demandFormerContent()
 			}
 		})
