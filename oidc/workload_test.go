@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"strings"
 	"testing"
 
 	"sallyport/entratest"
@@ -77,5 +79,40 @@ func TestProbe(t *testing.T) {
 	probe, err := h.Probe(t.Context())
 	if err != nil || probe.Keys == 0 || probe.Skew.Abs().Seconds() > 5 {
 		t.Errorf("it finds %+v, %v", probe, err)
+	}
+}
+
+// TestProbeSecret_TellsWhatTheProviderSays: it is right only if the provider tells it from a wrong one, and no text of the
+// provider, which may repeat secrets, is in an error.
+func TestProbeSecret_TellsWhatTheProviderSays(t *testing.T) {
+	h := startFixture(t, nil)
+	if err := h.ProbeSecret(t.Context()); err != nil {
+		t.Errorf("the right secret gets %v", err)
+	}
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		wrong  bool
+	}{
+		"wrong":           {http.StatusUnauthorized, `{"error":"invalid_client","error_description":"AADSTS7000215: canary"}`, true},
+		"unknown_client":  {http.StatusBadRequest, `{"error":"unauthorized_client","error_description":"AADSTS700016: canary"}`, true},
+		"always_grant":    {http.StatusBadRequest, `{"error":"invalid_grant","error_description":"canary"}`, false},
+		"another_error":   {http.StatusBadRequest, `{"error":"invalid_request","error_description":"canary"}`, false},
+		"no_json":         {http.StatusBadRequest, `canary`, false},
+		"failing":         {http.StatusInternalServerError, `canary`, false},
+		"accepts_a_token": {http.StatusOK, `{"access_token":"canary","token_type":"Bearer"}`, false},
+	} {
+		h.override(func(w http.ResponseWriter, r *http.Request) bool {
+			if !isFor(r, tokenPath) {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(c.status)
+			_, _ = w.Write([]byte(c.body))
+			return true
+		})
+		if err := h.ProbeSecret(t.Context()); err == nil || errors.Is(err, oidc.ErrWrongSecret) != c.wrong || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

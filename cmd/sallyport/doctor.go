@@ -103,7 +103,7 @@ func (d *doctor) checkAll(ctx context.Context) {
 	d.checkTokens(ctx)
 	var stats admin.Stats
 	if err := d.client.call(ctx, http.MethodGet, "/facts", nil, &stats); err != nil {
-		d.report("directory", stateFail, "%v", err)
+		d.report("directory", stateFail, "%v; `sallyport store check` says more", err)
 		d.unknown("the directory cannot be read", "users", "last push", "groups in rules")
 		return
 	}
@@ -120,9 +120,9 @@ func (d *doctor) checkReady(ctx context.Context) {
 	status, body, err := d.client.getOps(ctx, "/readyz")
 	switch {
 	case err != nil:
-		d.report("readiness", stateUnknown, "no server responds on the ops listener: %v", err)
+		d.report("readiness", stateUnknown, "no server responds on the ops listener: %v; start it with `sallyport serve`", err)
 	case status != http.StatusOK:
-		d.report("readiness", stateFail, "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
+		d.report("readiness", stateFail, "%s; the server's log says more", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
 	case strings.TrimSpace(body) != readyText:
 		d.report("readiness", stateWarn, "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
 	default:
@@ -137,7 +137,7 @@ func (d *doctor) checkConfiguration() {
 	case errors.As(err, &faults):
 		d.report("configuration", stateFail, "%d mistakes, which `sallyport validate` lists; the first: %s", len(faults), faults[0])
 	case err != nil:
-		d.report("configuration", stateFail, "%v", err)
+		d.report("configuration", stateFail, "%v; `sallyport validate` says more", err)
 	default:
 		d.report("configuration", stateOK, "%d routes, %d policies", len(d.file.Routes), len(d.file.Policies))
 	}
@@ -158,7 +158,7 @@ func (d *doctor) checkTests(ctx context.Context) {
 		return
 	}
 	if failed := access.Failed(results); len(failed) > 0 {
-		d.report("tests", stateFail, "%d of %d fail, so that a reload is refused; the first: %s: want %s, got %s",
+		d.report("tests", stateFail, "%d of %d fail, so that a reload is refused; the first: %s: want %s, got %s; `sallyport test` runs them",
 			len(failed), len(results), failed[0].Case, failed[0].Want, failed[0].Got)
 		return
 	}

@@ -81,10 +81,10 @@ func (d *doctor) checkUsers(s admin.Stats) {
 	if d.file.OIDC.UserClaim == "oid" {
 		d.reportObjectIDs(100 * s.GUIDs / s.Users)
 	} else if s.WithoutExternalID > 0 {
-		d.report("externalId", stateWarn, "%d users have none and cannot sign in", s.WithoutExternalID)
+		d.report("externalId", stateWarn, "%d users have none and cannot sign in; map it in the provisioning application", s.WithoutExternalID)
 	}
 	if s.Shared > 0 {
-		d.report("externalId shared", stateWarn, "%d active users have the same one as another; none of them can sign in", s.Shared)
+		d.report("externalId shared", stateWarn, "%d active users have the same one as another; none of them can sign in; find the second account at the identity provider and change it", s.Shared)
 	}
 }
 
@@ -103,11 +103,11 @@ func (d *doctor) reportObjectIDs(percent int) {
 func (d *doctor) checkPushes(s admin.Stats) {
 	switch {
 	case s.LastPush == nil:
-		d.report("last push", stateFail, "the identity provider has not sent any request yet")
+		d.report("last push", stateFail, "the identity provider has not sent any request yet; start provisioning there, with the SCIM address and a token of `sallyport token create`")
 	case time.Since(*s.LastPush) > maxPushAge:
 		d.report("last push", stateWarn, "%s ago; Entra pushes changes about every 40 minutes: is provisioning paused or in quarantine?", time.Since(*s.LastPush).Round(time.Hour))
 	case s.RefusedInRow > 0:
-		d.report("last push", stateWarn, "%s ago, and it was refused", time.Since(*s.LastPush).Round(time.Second))
+		d.report("last push", stateWarn, "%s ago, and it was refused; `sallyport scim log --refused` says why", time.Since(*s.LastPush).Round(time.Second))
 	default:
 		d.report("last push", stateOK, "%s ago", time.Since(*s.LastPush).Round(time.Second))
 	}
@@ -159,7 +159,7 @@ func (d *doctor) checkGroups(ctx context.Context, s admin.Stats) {
 	}
 	switch missing, empty := compareGroups(policy.GroupsIn(d.file.Policies), groups); {
 	case len(missing) > 0:
-		d.report("groups in rules", stateWarn, "never pushed, so that the rules that name them match nobody: %s", strings.Join(missing, ", "))
+		d.report("groups in rules", stateWarn, "never pushed, so that the rules that name them match nobody: %s; assign them to the provisioning application, or correct the id", strings.Join(missing, ", "))
 	case len(empty) > 0:
 		d.report("groups in rules", stateWarn, "without members: %s (are the people in nested groups?)", strings.Join(empty, ", "))
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net/url"
 	"regexp"
@@ -21,22 +22,42 @@ const (
 // checkProvider asks the identity provider for its metadata, its keys and the time.
 func (d *doctor) checkProvider(ctx context.Context) {
 	if d.file == nil {
-		d.unknown(withoutConfiguration, "discovery", "keys", "clock")
+		d.unknown(withoutConfiguration, "discovery", "keys", "clock", "client secret")
 		return
 	}
 	probe, err := d.probe(ctx)
 	if err != nil {
-		d.report("discovery", stateFail, "%v", err)
-		d.unknown("the identity provider was not found", "keys", "clock")
+		d.report("discovery", stateFail, "%v; check oidc.issuer, DNS, the firewall and oidc.ca_file", err)
+		d.unknown("the identity provider was not found", "keys", "clock", "client secret")
 		return
 	}
 	d.report("discovery", stateOK, "%s responds, and names itself by this issuer", d.file.OIDC.Issuer)
 	if probe.Keys == 0 {
-		d.report("keys", stateFail, "the provider publishes no key with which signatures can be checked")
+		d.report("keys", stateFail, "the provider publishes no key with which signatures can be checked; check that oidc.issuer is the right one")
 	} else {
 		d.report("keys", stateOK, "%d keys", probe.Keys)
 	}
 	d.checkClock(probe.Skew)
+	d.checkSecret(ctx)
+}
+
+// checkSecret asks the provider whether it accepts the client secret, without signing anybody in.
+func (d *doctor) checkSecret(ctx context.Context) {
+	p, err := d.provider()
+	if err != nil {
+		d.report("client secret", stateFail, "%v; write the secret to the file that oidc.client_secret_file names", err)
+		return
+	}
+	ctx, stop := context.WithTimeout(ctx, probeTimeout)
+	defer stop()
+	switch err := p.ProbeSecret(ctx); {
+	case errors.Is(err, oidc.ErrWrongSecret):
+		d.report("client secret", stateFail, "%v; make a new secret at the provider, write its value to the file that oidc.client_secret_file names, check oidc.client_id, and restart", err)
+	case err != nil:
+		d.report("client secret", stateUnknown, "%v; sign in once to find out", err)
+	default:
+		d.report("client secret", stateOK, "the provider accepts it (a code that was made up was rejected, and so was a secret that was made up)")
+	}
 }
 
 func (d *doctor) checkClock(skew *time.Duration) {
@@ -50,12 +71,17 @@ func (d *doctor) checkClock(skew *time.Duration) {
 	}
 }
 
-func (d *doctor) probe(ctx context.Context) (probe oidc.Probe, err error) {
+// provider returns the provider of the configuration.
+func (d *doctor) provider() (*oidc.Provider, error) {
 	public, err := url.Parse(d.file.PublicURL)
 	if err != nil {
-		return probe, err
+		return nil, err
 	}
-	p, err := oidc.New(d.file.OIDC, public, slog.New(slog.DiscardHandler))
+	return oidc.New(d.file.OIDC, public, slog.New(slog.DiscardHandler))
+}
+
+func (d *doctor) probe(ctx context.Context) (probe oidc.Probe, err error) {
+	p, err := d.provider()
 	if err != nil {
 		return probe, err
 	}
@@ -83,12 +109,12 @@ func (d *doctor) checkCertificate(ctx context.Context) {
 	}
 	pair, err := tls.LoadX509KeyPair(d.file.TLS.CertFile, d.file.TLS.KeyFile)
 	if err != nil {
-		d.report("certificate", stateFail, "%v", err)
+		d.report("certificate", stateFail, "%v; check tls.cert_file and tls.key_file", err)
 		return
 	}
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
-		d.report("certificate", stateFail, "%v", err)
+		d.report("certificate", stateFail, "%v; check tls.cert_file and tls.key_file", err)
 		return
 	}
 	d.reportExpiry(leaf.NotAfter, expiryWarning)
@@ -97,9 +123,9 @@ func (d *doctor) checkCertificate(ctx context.Context) {
 func (d *doctor) reportExpiry(end time.Time, warning time.Duration) {
 	switch left := time.Until(end); {
 	case left <= 0:
-		d.report("certificate", stateFail, "it expired on %s", end.Format(time.DateOnly))
+		d.report("certificate", stateFail, "it expired on %s; put a new one in its place, which is read without a restart", end.Format(time.DateOnly))
 	case left < warning:
-		d.report("certificate", stateWarn, "it expires on %s", end.Format(time.DateOnly))
+		d.report("certificate", stateWarn, "it expires on %s; put a new one in its place before, which is read without a restart", end.Format(time.DateOnly))
 	default:
 		d.report("certificate", stateOK, "valid until %s", end.Format(time.DateOnly))
 	}
@@ -116,7 +142,7 @@ var (
 func (d *doctor) checkACME(ctx context.Context) {
 	metrics, err := d.client.readMetrics(ctx)
 	if err != nil {
-		d.report("certificate", stateUnknown, "the running server's metrics cannot be read: %v", err)
+		d.report("certificate", stateUnknown, "the running server's metrics cannot be read: %v; start the server", err)
 		return
 	}
 	if m := metricWithoutCertificate.FindStringSubmatch(metrics); m != nil && m[1] != "0" {
@@ -142,7 +168,7 @@ func (d *doctor) checkTokenVersion(ctx context.Context) {
 	}
 	metrics, err := d.client.readMetrics(ctx)
 	if err != nil {
-		d.report("token version", stateUnknown, "the running server's metrics cannot be read: %v", err)
+		d.report("token version", stateUnknown, "the running server's metrics cannot be read: %v; start the server", err)
 		return
 	}
 	if m := metricWrongVersion.FindStringSubmatch(metrics); m != nil {
