@@ -118,6 +118,7 @@ type siege struct {
 	*world
 	group string // SCIM id of the group that the policy allows
 	users []*known
+	mu    sync.Mutex // guards the reads of users
 }
 
 const besieged = 12 // users; those with an even number are never deactivated
@@ -217,24 +218,13 @@ func (s *siege) load(c *trial, server *running, after time.Duration) {
 		seed := c.Uint64()
 		all.Go(func() { s.pushUntilKilled(c, server, w*besieged/writers, besieged/writers, seed) })
 	}
-	var mu sync.Mutex // guards the reads
 	for range 2 {
 		seed, client := c.Uint64(), s.newBrowser(server).client
 		all.Go(func() {
 			for random := newRandom(seed); ; {
-				k := s.users[random.IntN(besieged)]
-				began := time.Now()
-				status, err := getStatus(client, "https://"+apiHost+"/", k.token)
-				if err != nil {
-					return // the server was killed
-				}
-				if status != http.StatusOK && status != http.StatusForbidden && status != http.StatusUnauthorized {
-					c.Errorf("a request gets %d", status)
+				if !s.request(c, client, s.users[random.IntN(besieged)]) {
 					return
 				}
-				mu.Lock()
-				k.reads = append(k.reads, read{began, time.Now(), status})
-				mu.Unlock()
 			}
 		})
 	}
@@ -243,9 +233,26 @@ func (s *siege) load(c *trial, server *running, after time.Duration) {
 	all.Wait()
 }
 
+// request sends a request in the name of a user. It reports whether there is a response, or the server was killed.
+func (s *siege) request(c *trial, client *http.Client, k *known) bool {
+	began := time.Now()
+	status, err := getStatus(client, "https://"+apiHost+"/", k.token)
+	if err != nil {
+		return false
+	}
+	if status != http.StatusOK && status != http.StatusForbidden && status != http.StatusUnauthorized {
+		c.Errorf("a request gets %d", status)
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.reads = append(k.reads, read{began, time.Now(), status})
+	return true
+}
+
 // pushUntilKilled changes count users from the first on, one after the other.
 func (s *siege) pushUntilKilled(c *trial, server *running, first, count int, seed uint64) {
-	push, random := s.pusher(server), newRandom(seed)
+	push, client, random := s.pusher(server), s.newBrowser(server).client, newRandom(seed)
 	for n := 0; ; n++ {
 		i := first + random.IntN(count)
 		k := s.users[i]
@@ -279,6 +286,9 @@ func (s *siege) pushUntilKilled(c *trial, server *running, first, count int, see
 		}
 		k.changes = append(k.changes, change{began, time.Now(), latest})
 		k.acked++
+		if n%2 == 0 && !s.request(c, client, k) { // at once
+			return
+		}
 	}
 }
 
