@@ -152,13 +152,14 @@ func (r *Record) Read(since time.Time, f func(Event) error) (begins time.Time, e
 // ReadLines is Read that calls f with each line and its text, which is valid until f returns.
 func (r *Record) ReadLines(since time.Time, f func(l Line, text []byte) error) (begins time.Time, err error) {
 	var end link
+	first := r.firstSince(since, time.Second) // the name has whole seconds
 	for i, s := range r.files {
 		if begins.IsZero() {
 			if begins, err = s.begins(); err != nil {
 				return begins, err
 			}
 		}
-		if i < len(r.files)-1 && !s.Closed.IsZero() && s.Closed.Add(time.Second).Before(since) { // the name has whole seconds
+		if i < first {
 			continue
 		}
 		if err := s.readAfter(&end, f); err != nil {
@@ -166,6 +167,17 @@ func (r *Record) ReadLines(since time.Time, f func(l Line, text []byte) error) (
 		}
 	}
 	return begins, nil
+}
+
+// firstSince returns which file is the first that may have lines since a time, if clocks differ by so much. What was written
+// after such a file is later, whatever the clock said then.
+func (r *Record) firstSince(since time.Time, slack time.Duration) int {
+	for i, s := range r.files {
+		if s.Closed.IsZero() || !s.Closed.Add(slack).Before(since) {
+			return i
+		}
+	}
+	return max(len(r.files)-1, 0)
 }
 
 // begins returns the time of the first line, or the zero time if there is none that can be read.

@@ -25,7 +25,7 @@ import (
 type Search struct {
 	Texts []Text
 	Kinds []Kind
-	Since time.Time // files that were closed before are left out; lines of the others may be older
+	Since time.Time // files that were closed before are left out, up to the first that was not; lines of the others may be older
 }
 
 // Text is a string in a line, whatever the case of its letters. More lines may be found than have it.
@@ -51,10 +51,7 @@ func (r *Record) Search(ctx context.Context, s Search, f func(Found) error) erro
 	if err != nil {
 		return err
 	}
-	for i, file := range r.files {
-		if i < len(r.files)-1 && !file.Closed.IsZero() && file.Closed.Add(clockSlack).Before(s.Since) {
-			continue
-		}
+	for _, file := range r.files[r.firstSince(s.Since, clockSlack):] {
 		err := file.at(func(text io.ReaderAt, size int64) error {
 			return m.search(ctx, text, size, !file.Closed.IsZero(), f)
 		})

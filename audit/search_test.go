@@ -125,6 +125,39 @@ func TestSearch_SkipsOldFiles(t *testing.T) {
 	}
 }
 
+// TestRecord_ReadsOnAfterClockSetBack: a file that was closed after one that is read is read too, whatever time its name has.
+func TestRecord_ReadsOnAfterClockSetBack(t *testing.T) {
+	path, events := searchable(t)
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(path), "audit-*"))
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	slices.Sort(files)
+	ahead := time.Now().Add(48 * time.Hour).UTC() // the first was closed while the clock was ahead
+	name := files[0][:len(files[0])-len("20060102T150405Z.jsonl")] + ahead.Format("20060102T150405Z") + ".jsonl"
+	if err := os.Rename(files[0], name); err != nil {
+		t.Fatal(err)
+	}
+	found, err := search(t, path, audit.Search{Kinds: []audit.Kind{audit.KindCut, audit.KindDecision}, Since: time.Now()})
+	if err != nil || len(found) != len(events) {
+		t.Errorf("%d lines of %d: %v", len(found), len(events), err)
+	}
+	record, err := audit.OpenRecord(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer record.Close()
+	read := 0
+	if _, err := record.Read(time.Now(), func(e audit.Event) error {
+		if e.Kind == audit.KindCut || e.Kind == audit.KindDecision {
+			read++
+		}
+		return nil
+	}); err != nil || read != len(events) {
+		t.Errorf("%d events of %d: %v", read, len(events), err)
+	}
+}
+
 // TestSearch_NoticesChangedLines: a line that is found has its own hash, or the search fails and names it.
 func TestSearch_NoticesChangedLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
