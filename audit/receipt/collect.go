@@ -78,7 +78,7 @@ func (c *collector) add(l audit.Found) {
 	c.remember(l)
 	switch {
 	case c.current != nil:
-		c.current.add(l, c.logins)
+		c.current.add(l, c.logins, true)
 	case len(c.offboardings) > 0:
 		c.offboardings[len(c.offboardings)-1].addLate(l, c.logins)
 	}
@@ -191,7 +191,7 @@ func (c *collector) begin(change Change) {
 		c.current.addGap(c.gap)
 	}
 	for _, l := range c.recent {
-		c.current.add(l, c.logins)
+		c.current.add(l, c.logins, false)
 	}
 	c.recent = nil
 }
@@ -212,21 +212,34 @@ func (c *collector) remember(l audit.Found) {
 // unsettled is how long after a change requests may be decided by what was before it: until it is committed and in memory.
 const unsettled = time.Second
 
-// add adds a line to an offboarding, if it belongs there.
-func (o *offboarding) add(l audit.Found, logins map[string]login) {
+// add adds a line to an offboarding, if it belongs there. behind says that it comes behind the line of the change.
+func (o *offboarding) add(l audit.Found, logins map[string]login, behind bool) {
 	change := &o.receipt.Offboarding
-	after := l.Time.After(change.Done) || l.Revision > 0 && change.Revision > 0 && l.Revision >= change.Revision
+	// A line behind that of the change that tells of a time long before it was written after the clock was set back. Decisions
+	// have the time at which their request came, and the revision by which they were made instead.
+	setBack := func(since time.Time) bool { return behind && since.Sub(l.Time) > unsettled }
+	arrived := !l.Time.Before(change.Received) || setBack(change.Received)
+	after := l.Time.After(change.Done) || l.Revision > 0 && change.Revision > 0 && l.Revision >= change.Revision || l.Kind == audit.KindLogin && setBack(change.Done)
 	switch {
-	case l.Kind == audit.KindCut && !l.Time.Before(change.Received):
+	case l.Kind == audit.KindCut && (arrived || change.Revision > 0 && changeIn(l) >= change.Revision):
 		o.cut(l)
-	case l.Kind == audit.KindEnd && l.Reason == "user" && !l.Time.Before(change.Received):
+	case l.Kind == audit.KindEnd && l.Reason == "user" && arrived:
 		o.session(l, logins)
 	case !after || l.Kind != audit.KindDecision && l.Kind != audit.KindLogin:
 	case l.Decision == "deny":
 		o.receipt.Attempts.add(l)
-	case l.Time.Sub(change.Done) > unsettled:
+	case l.Time.Sub(change.Done).Abs() > unsettled:
 		o.receipt.Allowed.add(l)
 	}
+}
+
+// changeIn returns the revision of the change that a line names; 0 if it names none.
+func changeIn(l audit.Found) uint64 {
+	revision, err := strconv.ParseUint(l.Detail["change"], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return revision
 }
 
 // addLate adds what an offboarding ended to it after access returned: sessions are found to have ended a moment later.
@@ -235,7 +248,7 @@ func (o *offboarding) addLate(l audit.Found, logins map[string]login) {
 		return
 	}
 	began, ok := timeIn(l, "began")
-	change, _ := strconv.ParseUint(l.Detail["change"], 10, 64)
+	change := changeIn(l)
 	switch {
 	case l.Kind == audit.KindEnd && l.Reason == "user" && ok && began.Before(o.receipt.Offboarding.Done):
 		o.session(l, logins)
@@ -249,7 +262,7 @@ func (o *offboarding) cut(l audit.Found) {
 	c := Cut{Request: l.Request, Route: l.Route, Method: l.Method, Host: l.Host, Path: l.Path, Address: l.Address, Session: l.Session,
 		Reason: l.Reason, Cut: l.Time, Ref: refOf(l)}
 	c.Begun, _ = timeIn(l, "begun")
-	c.Revision, _ = strconv.ParseUint(l.Detail["change"], 10, 64)
+	c.Revision = changeIn(l)
 	received, ok := timeIn(l, "received")
 	if !ok { // an operator's suspension is no change that came in a request
 		received = r.Offboarding.Received

@@ -11,6 +11,7 @@ import (
 type Compared struct {
 	Same    int // they are there, and the same
 	Missing int // they are not there: their files were deleted or are elsewhere
+	Later   int // they are not there: the record ends before them
 }
 
 // Compare compares the lines that a receipt rests on with those of a record. A line that is another one is
@@ -23,8 +24,11 @@ func Compare(r *Receipt, record *audit.Record) (c Compared, err error) {
 	for _, ref := range r.Refs() {
 		text, err := record.Line(ref.Line)
 		switch {
-		case errors.Is(err, audit.ErrNoLine) && (ref.Line < span.First || ref.Line > span.Last):
+		case errors.Is(err, audit.ErrNoLine) && ref.Line < span.First:
 			c.Missing++
+			continue
+		case errors.Is(err, audit.ErrNoLine) && ref.Line > span.Last:
+			c.Later++
 			continue
 		case errors.Is(err, audit.ErrNoLine):
 			return c, fmt.Errorf("%w: line %d, on which it rests, is missing in the record, which has lines %d to %d", ErrUnsound, ref.Line, span.First, span.Last)

@@ -319,3 +319,25 @@ func TestFind_HeldDeactivation(t *testing.T) {
 		t.Errorf("%+v %+v", r.Offboarding, r.Enforced)
 	}
 }
+
+// TestFind_ClockSetBack: what comes behind the line of the change belongs to it, although the clock was set back in between.
+func TestFind_ClockSetBack(t *testing.T) {
+	h := new(history)
+	h.push(0, "create", "", ada, "ada@example.com")
+	h.do(1, audit.KindLogin, "allow", "signed_in", ada, "ada@example.com", "s1")
+	h.do(1000, audit.KindDecision, "deny", "no_rule", ada, "ada@example.com", "s1")
+	h.cut(1000.1, ada, "ada@example.com", 1, 1000) // for an earlier change
+	h.cut(500.01, ada, "ada@example.com", 2, 1099.96)
+	h.push(1100, "patch", "deactivated", ada, "ada@example.com")
+	h.end(500.1, ada, "ada@example.com", "s1", 1)
+	h.do(1099.9, audit.KindDecision, "allow", "rule_allow", ada, "ada@example.com", "s1")
+	h.events[len(h.events)-1].Revision = 1 // had arrived before
+	h.do(501, audit.KindDecision, "deny", "inactive_user", ada, "ada@example.com", "s1")
+	h.do(502, audit.KindLogin, "deny", "inactive_user", ada, "ada@example.com", "")
+	h.do(503, audit.KindDecision, "allow", "rule_allow", ada, "ada@example.com", "s1")
+	h.do(504, audit.KindLogin, "allow", "signed_in", ada, "ada@example.com", "s2")
+	r := mustFind(t, h, receipt.Question{Name: ada})
+	if r.Enforced.Cuts != 1 || r.Cuts[0].Revision != 2 || r.Enforced.Sessions != 1 || r.Attempts.Count != 2 || r.Allowed.Count != 2 || r.Enforced.Milliseconds != 40 {
+		t.Errorf("%+v, cuts %+v, attempts %+v, allowed %+v", r.Enforced, r.Cuts, r.Attempts, r.Allowed)
+	}
+}

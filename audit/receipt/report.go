@@ -229,7 +229,8 @@ func (p *reporter) addGap(l audit.Found) {
 	case "begun":
 		p.except(ExceptionGap, l, "the file before was not where it was left: up to line "+l.Detail["former_lines"]+" the lines are elsewhere, if anywhere")
 	case "sink_lost":
-		p.except(ExceptionGap, l, "lines were deleted before a sink had sent them")
+		d := l.Detail
+		p.except(ExceptionGap, l, fmt.Sprintf("the sink %s never gets %s lines of %s to %s: %s", d["sink"], cmp.Or(d["lines"], "the"), d["first"], d["last"], d["why"]))
 	}
 }
 

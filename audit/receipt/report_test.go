@@ -80,6 +80,8 @@ func TestReport_TellsOfExceptions(t *testing.T) {
 	add(audit.Event{Time: at(151), Kind: audit.KindGrant, User: bob, UserName: "bob", Reason: "began", Detail: map[string]string{"policy": "prod", "until": at(151 + 60).Format(time.RFC3339)}})
 	add(audit.Event{Time: at(160), Kind: audit.KindAudit, Reason: "recovered", Detail: map[string]string{"refused": "7"}})
 	add(audit.Event{Time: at(170), Kind: audit.KindStore, Actor: grace, Reason: "loss_accepted"})
+	add(audit.SinkLost("siem", audit.Gap{From: 3, To: 5}, 2, "the receiver rejected them"))
+	h.events[len(h.events)-1].Time = at(180)
 	r := report(t, h, receipt.ReportSettings{Since: at(0), Until: at(1000), Slow: time.Hour, Grant: time.Hour})
 	var got []string
 	for _, e := range r.Exceptions {
@@ -87,17 +89,18 @@ func TestReport_TellsOfExceptions(t *testing.T) {
 	}
 	for _, want := range []string{"held  a deactivation was held for 1m40s, and released", "held  a deactivation was held for 1m49s, and rejected", "held ada2 a deactivation is held since 2026-05-03T09:00:12Z, and nobody decided",
 		"cut_without_push bob a request to app was cut (inactive_user)", "break_glass bob a break-glass code was made: the provider is down", "long_grant bob access by the policy prod was granted for 2h0m0s",
-		"gap  the record could not be written: 7 events", "store  an older store was put in place (loss_accepted)", "unsigned  "} {
+		"gap  the record could not be written: 7 events", "store  an older store was put in place (loss_accepted)", "unsigned  ",
+		"gap  the sink siem never gets 2 lines of 3 to 5: the receiver rejected them"} {
 		if !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, want) }) {
 			t.Errorf("no exception says %q", want)
 		}
 	}
-	if len(got) != 9 {
+	if len(got) != 10 {
 		t.Errorf("exceptions:\n%s", strings.Join(got, "\n"))
 	}
 	var page bytes.Buffer
-	r.Exceptions[0].UserName = "<script>"
-	if err := r.WritePage(&page); err != nil || strings.Contains(page.String(), "<script") || !strings.Contains(page.String(), "&lt;script&gt;") {
+	r.Exceptions[0].UserName = "\x1b<script>"
+	if err := r.WritePage(&page); err != nil || strings.Contains(page.String(), "<script") || strings.Contains(page.String(), "\x1b") || !strings.Contains(page.String(), "&lt;script&gt;") {
 		t.Errorf("the page: %v", err)
 	}
 }

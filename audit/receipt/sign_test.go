@@ -173,7 +173,7 @@ func TestCompare_FindsOtherLines(t *testing.T) {
 		t.Errorf("a record that was written again: %v", err)
 	}
 	h.events = h.events[:3]
-	if found, err := receipt.Compare(&r, offboardedUntil(t, 3)); err != nil || found.Missing != len(r.Refs())-1 {
+	if found, err := receipt.Compare(&r, offboardedUntil(t, 3)); err != nil || found.Later != len(r.Refs())-1 || found.Missing != 0 {
 		t.Errorf("a record that ends before: %+v, %v", found, err)
 	}
 }
@@ -191,6 +191,7 @@ func TestWritePage_EscapesNames(t *testing.T) {
 	r := odd(t)
 	r.Person.UserName, r.Offboarding.Why = `<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`
 	r.Cuts[0].Path, r.Replicas = `/<svg onload=alert(1)>`, []receipt.Replica{{Name: "<b>host"}}
+	r.Offboarding.Actor.Name = "\x1b[2J\u0085\u202etoor\x7f"
 	_, d := signed(t, r, key)
 	path := filepath.Join(t.TempDir(), "page.html")
 	f, err := os.Create(path)
@@ -204,7 +205,7 @@ func TestWritePage_EscapesNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []string{"<script", "<img", "<svg", "<b>", "src=", "href=", "url("} {
+	for _, bad := range []string{"<script", "<img", "<svg", "<b>", "src=", "href=", "url(", "\x1b", "\u0085", "\u202e", "\x7f"} {
 		if strings.Contains(strings.ReplaceAll(string(page), "&lt;img src=x", ""), bad) {
 			t.Errorf("the page has %q", bad)
 		}

@@ -148,7 +148,7 @@ func verifyReceipt(cmd *cobra.Command, path string, text []byte, keys map[string
 			return err
 		default:
 			defer record.Close()
-			if compared, err = compareReceipt(&r, record); err != nil {
+			if compared, err = compareReceipt(&r, record, len(files) == 0); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
 		}
@@ -161,16 +161,26 @@ func verifyReceipt(cmd *cobra.Command, path string, text []byte, keys map[string
 	return nil
 }
 
-func compareReceipt(r *receipt.Receipt, record *audit.Record) (string, error) {
+// compareReceipt compares a receipt with a record. If that is whole, it must not end before a line on which the receipt
+// rests; otherwise more of it may be in other files.
+func compareReceipt(r *receipt.Receipt, record *audit.Record, whole bool) (string, error) {
 	found, err := receipt.Compare(r, record)
-	if errors.Is(err, receipt.ErrUnsound) {
+	switch {
+	case errors.Is(err, receipt.ErrUnsound):
 		return "", fmt.Errorf("%w: %w", errDenied, err)
+	case err != nil:
+		return "", err
+	case whole && found.Later > 0:
+		return "", fmt.Errorf("%w: the record ends before %d of the lines on which the receipt rests: it was cut off, or an older one was put in its place", errDenied, found.Later)
 	}
 	text := fmt.Sprintf("the record has the same %d lines", found.Same)
 	if found.Missing > 0 {
-		text += fmt.Sprintf("; %d lines are not in it any more, or not yet", found.Missing)
+		text += fmt.Sprintf("; %d lines are not in it any more", found.Missing)
 	}
-	return text, err
+	if found.Later > 0 {
+		text += fmt.Sprintf("; its files end before %d lines", found.Later)
+	}
+	return text, nil
 }
 
 // makeReceipt responds with the signed receipt of an offboarding.

@@ -88,6 +88,12 @@ func (s *stage) verifyReceipt(t *testing.T, text string) {
 	if again, code, errs := s.receipt(s.alice); code != exitOK || opened(t, again).Enforced.Cuts != 3 {
 		t.Errorf("without a server: %d %s", code, errs)
 	}
+	cutOff := lines[:bytes.LastIndexByte(lines[:len(lines)/2], '\n')+1]
+	writeFile(t, filepath.Dir(record), "audit.jsonl", cutOff)
+	verify(exitOK, "end before", "--key", key, "--record", record, "-c", "nowhere.yaml") // they may be in another file
+	writeFile(t, filepath.Join(s.dir, "data"), "audit.jsonl", cutOff)
+	verify(exitDenied, "was cut off", "-c", config)
+	writeFile(t, filepath.Join(s.dir, "data"), "audit.jsonl", lines)
 }
 
 // receipt runs the verb in this process.
