@@ -84,15 +84,18 @@ func writeTable(out io.Writer, t table) error {
 	return w.Flush()
 }
 
-// writeCSV writes t so that a spreadsheet takes no cell for a formula: names were pushed, and reasons are what people wrote.
+// writeCSV writes t so that a spreadsheet takes no cell for a formula, and a terminal none for a command: names were pushed, and
+// reasons are what people wrote.
 func writeCSV(out io.Writer, t table) error {
-	w := csv.NewWriter(out)
+	w, shown := csv.NewWriter(out), isTerminal(out)
 	if err := w.Write(t.heads); err != nil {
 		return err
 	}
 	for _, row := range t.rows {
 		for i, cell := range row {
-			row[i] = plainCell(cell)
+			if row[i] = plainCell(cell); shown {
+				row[i] = printable(row[i])
+			}
 		}
 		if err := w.Write(row); err != nil {
 			return err

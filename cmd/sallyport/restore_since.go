@@ -36,15 +36,23 @@ type since struct {
 // taken away before a backup was made is not in it, so that to read too much changes nothing.
 const sinceMargin = 48 * time.Hour
 
+// recordedBefore is how long before a backup is made its own event may have been recorded.
+const recordedBefore = time.Minute
+
 // readSince reads the audit record from the time on when a backup was made; the zero time is all of it.
 func readSince(ctx context.Context, path string, made time.Time) since {
 	s := since{revoked: map[string]bool{}, inactive: map[string]bool{}, suspended: map[string]string{}, ended: map[string]time.Time{}}
+	from := made.Add(-sinceMargin)
+	if made.After(time.Now()) { // by a clock that was wrong
+		from = time.Time{}
+	}
 	record, err := audit.OpenRecord(path)
-	var begins time.Time
+	var begins, ends time.Time
 	if err == nil {
 		defer record.Close()
-		begins, err = record.Read(made.Add(-sinceMargin), func(e audit.Event) error {
+		begins, err = record.Read(from, func(e audit.Event) error {
 			s.add(&e)
+			ends = e.Time
 			return ctx.Err()
 		})
 	}
@@ -57,6 +65,8 @@ func readSince(ctx context.Context, path string, made time.Time) since {
 		s.note = "the backup does not say when it was made, so that the audit record may not say all that took access away since"
 	case begins.After(made):
 		s.note = fmt.Sprintf("the audit record begins at %s, after the backup was made, and does not say what took access away before", begins.UTC().Format(time.RFC3339))
+	case ends.Before(made.Add(-recordedBefore)):
+		s.note = fmt.Sprintf("the audit record ends at %s, before the backup was made (%s), and does not say what took access away since", ends.UTC().Format(time.RFC3339), made.UTC().Format(time.RFC3339))
 	default:
 		s.known = true
 	}
