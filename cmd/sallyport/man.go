@@ -89,7 +89,7 @@ func manualPage(c *cobra.Command) []byte {
 	}
 	p.section("SEE ALSO")
 	p.text(strings.Join(manualRelatives(c), ", "))
-	return p.Bytes()
+	return p.out.Bytes()
 }
 
 // manualFiles are what the section FILES says.
@@ -118,7 +118,7 @@ func manualRelatives(c *cobra.Command) (names []string) {
 }
 
 // roff is a page that is being written.
-type roff struct{ bytes.Buffer }
+type roff struct{ out bytes.Buffer }
 
 // roffText escapes what roff would take for its own.
 var roffText = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "^", `\(ha`, "~", `\(ti`, "\t", "    ")
@@ -138,20 +138,20 @@ func escape(text string) string {
 
 // line writes a macro with its arguments.
 func (p *roff) line(macro string, args ...string) {
-	p.WriteString(macro)
+	p.out.WriteString(macro)
 	for _, arg := range args {
-		p.WriteString(` "` + strings.ReplaceAll(escape(arg), `"`, `\(dq`) + `"`)
+		p.out.WriteString(` "` + strings.ReplaceAll(escape(arg), `"`, `\(dq`) + `"`)
 	}
-	p.WriteByte('\n')
+	p.out.WriteByte('\n')
 }
 
-func (p *roff) section(name string) { p.WriteString(".SH " + name + "\n") }
+func (p *roff) section(name string) { p.out.WriteString(".SH " + name + "\n") }
 
 // text writes paragraphs. Words between backquotes are bold.
 func (p *roff) text(s string) {
 	for i, paragraph := range strings.Split(s, "\n\n") {
 		if i > 0 {
-			p.WriteString(".PP\n")
+			p.out.WriteString(".PP\n")
 		}
 		words := strings.Split(escape(paragraph), "`")
 		for i := range words {
@@ -170,11 +170,11 @@ func (p *roff) plainLine(escaped string) {
 	if strings.HasPrefix(escaped, ".") {
 		escaped = `\&` + escaped
 	}
-	p.WriteString(escaped + "\n")
+	p.out.WriteString(escaped + "\n")
 }
 
 func (p *roff) term(name, meaning string) {
-	p.WriteString(".TP\n")
+	p.out.WriteString(".TP\n")
 	p.line(".B", name)
 	p.text(meaning)
 }
@@ -197,7 +197,7 @@ func (p *roff) flag(f *pflag.Flag) {
 // examples writes the examples of a command, or those of the commands below it.
 func (p *roff) examples(c *cobra.Command) {
 	p.section("EXAMPLES")
-	p.WriteString(".nf\n")
+	p.out.WriteString(".nf\n")
 	for _, each := range append([]*cobra.Command{c}, c.Commands()...) {
 		if each != c && c.Example != "" {
 			break
@@ -208,5 +208,5 @@ func (p *roff) examples(c *cobra.Command) {
 			}
 		}
 	}
-	p.WriteString(".fi\n")
+	p.out.WriteString(".fi\n")
 }
