@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -156,7 +157,8 @@ func refusalOf(resp *http.Response) error {
 	if resp.StatusCode/100 == 3 {
 		err = fmt.Errorf("%w, which is not followed; configure the address that it leads to", err)
 	}
-	return &retryError{err, retryAfter(resp.Header.Get("Retry-After"), time.Now()), resp.StatusCode == http.StatusRequestEntityTooLarge}
+	ofContent := slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, resp.StatusCode)
+	return &retryError{err, retryAfter(resp.Header.Get("Retry-After"), time.Now()), ofContent}
 }
 
 // retryAfter returns how long the header Retry-After asks to wait: seconds or a date (RFC 9110, section 10.2.3), an hour

@@ -36,7 +36,7 @@ type receiver interface {
 type retryError struct {
 	error
 	after   time.Duration // 0: nothing
-	smaller bool          // fewer items at once may be accepted
+	smaller bool          // fewer items at once may be accepted: they are too many, or one of them is at fault
 }
 
 func (e *retryError) Unwrap() error { return e.error }
@@ -65,6 +65,7 @@ type sink struct {
 	limits   audit.Limits
 
 	failed  int           // attempts since the last that was accepted
+	batch   int           // lines that are sent at once, if the receiver refused more; 0: as many as the limits allow
 	unsaved bool          // the cursor could not be saved
 	at      atomic.Uint64 // the line of the cursor
 	oldest  atomic.Int64  // when the oldest line was written that is being sent, in Unix nanoseconds; 0: none is
@@ -109,7 +110,7 @@ func (k *sink) step(ctx, sending context.Context) (more bool) {
 	}
 	if err != nil {
 		k.goBack() // to what the step has read already, too
-		k.note(fmt.Errorf("reading the record: %w", err))
+		k.fails(fmt.Errorf("reading the record: %w", err), false)
 		sleep(ctx, k.pace.backoff(k.failed))
 		return false
 	}
@@ -156,8 +157,9 @@ func (k *sink) wanted(ctx context.Context, entries []audit.Entry) (items []item)
 // deliver sends items until all are accepted, and reports that; false if an attempt failed after ctx ended. Attempts end
 // with sending.
 func (k *sink) deliver(ctx, sending context.Context, items []item) bool {
+	narrowed := false // to one line of a batch that the receiver refused
 	for len(items) > 0 {
-		n := min(len(items), k.limits.Lines)
+		n := k.atOnce(len(items))
 		attempt, stop := context.WithTimeout(sending, k.pace.attempt)
 		accepted, err := k.to.send(attempt, items[:n], k.pace)
 		stop()
@@ -175,21 +177,31 @@ func (k *sink) deliver(ctx, sending context.Context, items []item) bool {
 		if len(items) > 0 {
 			k.oldest.Store(items[0].entry.Time.UnixNano())
 		}
-		if k.note(err); err == nil {
+		if err == nil {
+			k.works(n)
 			continue
 		}
-		wait := k.pace.backoff(k.failed)
-		if refused := (*retryError)(nil); errors.As(err, &refused) {
+		k.fails(err, narrowed && n == 1, items[:min(n, len(items))]...)
+		wait, refused := k.pace.backoff(k.failed), (*retryError)(nil)
+		if errors.As(err, &refused) {
 			wait = max(wait, refused.after)
-			if refused.smaller {
-				k.limits.Lines = max(n/2, 1)
-			}
+		}
+		if narrowed = refused != nil && refused.smaller && n > 1; narrowed {
+			k.batch = n / 2
 		}
 		if !sleep(ctx, wait) {
 			return false
 		}
 	}
 	return true
+}
+
+// atOnce returns how many of so many items are sent at once.
+func (k *sink) atOnce(items int) int {
+	if n := min(items, k.limits.Lines); k.batch == 0 || n < k.batch {
+		return n
+	}
+	return k.batch
 }
 
 // reject counts lines that the receiver never accepts, and returns how many items are done with.
@@ -203,19 +215,29 @@ func (k *sink) reject(ctx context.Context, items []item, accepted int, loss *los
 	return accepted + 1
 }
 
-// note logs that the sink fails from now on, or works again.
-func (k *sink) note(err error) {
-	switch {
-	case err == nil && k.failed > 0:
+// works notes that a batch was accepted. If the receiver refused a larger one, one item more is sent the next time: it may always
+// refuse more than some number, and each attempt to find out costs time.
+func (k *sink) works(batch int) {
+	if k.batch > 0 && batch == k.batch {
+		k.batch++
+	}
+	if k.failed > 0 {
 		k.log.Info("lines of the audit record are sent to a sink again", "failed_attempts", k.failed)
 		k.failed = 0
-	case err != nil:
-		k.metrics.failed.WithLabelValues(k.name).Inc()
-		if k.failed++; k.failed == 1 {
-			k.log.Warn("lines of the audit record cannot be sent to a sink; they stay in the record, and are tried again", "err", err)
-		} else {
-			k.log.Debug("lines of the audit record cannot be sent to a sink", "failed_attempts", k.failed, "err", err)
-		}
+	}
+}
+
+// fails logs that the sink fails from now on, and with which items. If it failed before, it is logged again if loud.
+func (k *sink) fails(err error, loud bool, items ...item) {
+	k.metrics.failed.WithLabelValues(k.name).Inc()
+	log := k.log.With("err", err)
+	if len(items) > 0 {
+		log = log.With("first", items[0].entry.Seq, "lines", len(items))
+	}
+	if k.failed++; k.failed == 1 || loud {
+		log.Warn("lines of the audit record cannot be sent to a sink; they stay in the record, and are tried again")
+	} else {
+		log.Debug("lines of the audit record cannot be sent to a sink", "failed_attempts", k.failed)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -255,6 +256,7 @@ func (s *siem) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	if respond != nil && !respond(w, r) {
 		return
 	}
@@ -371,6 +373,34 @@ func TestHTTPS_HalvesBatches(t *testing.T) {
 	to.await(r)
 	if lost := s.metric(t, "lost_lines_total"); lost != 0 {
 		t.Errorf("%v lines are lost", lost)
+	}
+}
+
+// TestHTTPS_NamesTheLineThatIsRefused: a line that the receiver does not accept keeps back none before it, the log names it, and
+// batches grow again once it is accepted.
+func TestHTTPS_NamesTheLineThatIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{400, 413, 422} {
+		r, to := newRecord(t), newSIEM(t)
+		to.be(func(w http.ResponseWriter, req *http.Request) bool {
+			body, err := io.ReadAll(req.Body)
+			must(t, err)
+			if bytes.Contains(body, []byte(`"u7"`)) {
+				return status(code)(w, req)
+			}
+			return true
+		})
+		r.write(40)
+		s := r.start(to.settings())
+		eventually(t, "the lines before it arrive, and the log names it", func() bool {
+			return len(to.all()) == 7 && strings.Contains(s.log.String(), fmt.Sprintf("err=\"the receiver responded with %d %s\" first=8 lines=1\n", code, http.StatusText(code)))
+		})
+		var batches atomic.Int64
+		to.be(func(http.ResponseWriter, *http.Request) bool { batches.Add(1); return true })
+		to.await(r)
+		if n := batches.Load(); n > 12 {
+			t.Errorf("after %d, 33 lines are sent in %d batches", code, n)
+		}
 	}
 }
 
