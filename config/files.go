@@ -92,6 +92,9 @@ func sameFile(a, b string) bool {
 	}
 	inA, errA := os.Stat(a)
 	inB, errB := os.Stat(b)
+	if errors.Is(errA, os.ErrNotExist) && errors.Is(errB, os.ErrNotExist) { // their folders may be one by a link
+		return filepath.Base(a) == filepath.Base(b) && filepath.Dir(a) != a && filepath.Dir(b) != b && sameFile(filepath.Dir(a), filepath.Dir(b))
+	}
 	return errA == nil && errB == nil && os.SameFile(inA, inB)
 }
 

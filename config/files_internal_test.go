@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -60,10 +61,12 @@ func TestSameFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(a, link); err != nil {
+	below := filepath.Join(dir, "below")
+	if err := errors.Join(os.Symlink(a, link), os.Symlink(dir, below)); err != nil {
 		t.Fatal(err)
 	}
-	for pair, want := range map[[2]string]bool{{a, a}: true, {a, dir + "/./a"}: true, {a, link}: true, {a, b}: false, {a, dir + "/none"}: false, {dir + "/none", a}: false, {dir + "/none", dir + "/other"}: false} {
+	for pair, want := range map[[2]string]bool{{a, a}: true, {a, dir + "/./a"}: true, {a, link}: true, {a, b}: false, {a, dir + "/none"}: false, {dir + "/none", a}: false, {dir + "/none", dir + "/other"}: false,
+		{a, below + "/a"}: true, {dir + "/none", below + "/none"}: true, {dir + "/no/ne", below + "/no/ne"}: true, {dir + "/none", below + "/other"}: false, {dir + "/no/ne", below + "/ne"}: false} {
 		if got := sameFile(pair[0], pair[1]); got != want {
 			t.Errorf("%q: %t, want %t", pair, got, want)
 		}
