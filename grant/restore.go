@@ -34,6 +34,24 @@ func DenyAsIn(later store.Reader, w store.Writer) (revoked int, err error) {
 	return revoked, nil
 }
 
+// RevokedRows returns the rows of reviews by which memberships are revoked in a store.
+func RevokedRows(r store.Reader) (rows map[RowRef]bool, err error) {
+	rows = map[RowRef]bool{}
+	for e, err := range r.Scan([]byte(prefixRevoked), nil) {
+		if err != nil && !errors.Is(err, store.ErrDamaged) {
+			return nil, err
+		}
+		one := &Revocation{}
+		if err != nil || decode(e.Key, e.Value, one) != nil {
+			continue
+		}
+		for _, row := range one.Rows {
+			rows[row] = true
+		}
+	}
+	return rows, nil
+}
+
 // inForce reports whether the revocation at key is in force.
 func inForce(r store.Reader, key []byte) bool {
 	one := &Revocation{}

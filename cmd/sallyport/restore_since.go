@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,12 +25,13 @@ import (
 // since is what the audit record tells of the time after a backup was made, as far as it took access away. The last word
 // about each user counts.
 type since struct {
-	known     bool                 // the record was read to its end
-	revoked   map[string]bool      // ids of tokens that were revoked or rotated
-	inactive  map[string]bool      // ids of users who were deactivated or deleted
-	suspended map[string]string    // ids of users who were suspended, and why
-	ended     map[string]time.Time // ids of users who were any of these, and when they were last, also of those who are back
-	note      string               // why it is not known; "" if it is
+	known     bool                    // the record was read to its end
+	revoked   map[string]bool         // ids of tokens that were revoked or rotated
+	inactive  map[string]bool         // ids of users who were deactivated or deleted
+	suspended map[string]string       // ids of users who were suspended, and why
+	ended     map[string]time.Time    // ids of users who were any of these, and when they were last, also of those who are back
+	reviewed  map[grant.RowRef]string // whose memberships rows of reviews revoked, and which
+	note      string                  // why it is not known; "" if it is
 }
 
 // sinceMargin is how much longer ago an event may be than a backup and still be read, since clocks are set back. What was
@@ -41,7 +43,8 @@ const recordedBefore = time.Minute
 
 // readSince reads the audit record from the time on when a backup was made; the zero time is all of it.
 func readSince(ctx context.Context, path string, made time.Time) since {
-	s := since{revoked: map[string]bool{}, inactive: map[string]bool{}, suspended: map[string]string{}, ended: map[string]time.Time{}}
+	s := since{revoked: map[string]bool{}, inactive: map[string]bool{}, suspended: map[string]string{}, ended: map[string]time.Time{},
+		reviewed: map[grant.RowRef]string{}}
 	from := made.Add(-sinceMargin)
 	if made.After(time.Now()) { // by a clock that was wrong
 		from = time.Time{}
@@ -87,7 +90,46 @@ func (s *since) add(e *audit.Event) {
 		s.inactive[e.User], s.ended[e.User] = true, e.Time
 	case e.Kind == audit.KindSCIM && e.User != "" && e.Detail["result"] == "activated":
 		delete(s.inactive, e.User)
+	case e.Kind == audit.KindReview:
+		s.addReview(e)
 	}
+}
+
+func (s *since) addReview(e *audit.Event) {
+	row, err := strconv.Atoi(e.Detail["row"])
+	ref := grant.RowRef{Review: e.Detail["review"], Row: row}
+	switch {
+	case err != nil:
+	case e.Reason == "revoked":
+		s.reviewed[ref] = e.UserName + " (" + e.Detail["groups"] + ")"
+	case e.Reason == "kept", e.Reason == "cleared", e.Reason == "failed" && e.Detail["action"] == "revoked":
+		delete(s.reviewed, ref)
+	}
+}
+
+// revived says which memberships that reviews revoked count again in a store, or is empty: only the store that was lost has
+// what it takes to revoke them again.
+func (s *since) revived(r store.Reader) (note string, err error) {
+	rows, err := grant.RevokedRows(r)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for row, name := range s.reviewed {
+		if !rows[row] {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "", nil
+	}
+	slices.Sort(names)
+	const most = 20
+	if len(names) > most {
+		names = append(names[:most:most], fmt.Sprintf("and %d more", len(names)-most))
+	}
+	return "memberships that reviews revoked since the backup was made count again, since their store is not there: " + strings.Join(names, ", ") +
+		"; have the identity provider remove them, suspend these users, or begin a new review", nil
 }
 
 // restoreChanges are what a restore changed of the backup, because of what happened since it was made.
@@ -131,6 +173,18 @@ func (m *restoredStore) deny(ctx context.Context, former store.Store, s since, f
 		return errors.Join(m.keepOf(ctx, former, w), m.chooseTokens(ctx, former, s, w, options), clearCopy(w, time.Now().UTC()))
 	}); err != nil {
 		return err
+	}
+	if former == nil {
+		err := m.store.View(ctx, func(r store.Reader) error {
+			note, err := s.revived(r)
+			if note != "" {
+				m.notes = append(m.notes, note)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return m.denyPeople(ctx, former, related, s, file, options)
 }

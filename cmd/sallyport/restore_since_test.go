@@ -1,12 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"sallyport/audit"
+	"sallyport/config"
+	"sallyport/store/bolt"
 )
 
 // TestReadSince_KnowsItsBounds: a record that ends before a backup was made does not say what was revoked since, and neither
@@ -41,5 +45,45 @@ func TestReadSince_KnowsItsBounds(t *testing.T) {
 		if s := readSince(t.Context(), path, c.made); s.known != c.known || !strings.Contains(s.note, c.note) || len(s.revoked) != 3 {
 			t.Errorf("%s: known %v, %q, revoked %v", name, s.known, s.note, s.revoked)
 		}
+	}
+}
+
+// TestReadSince_SaysWhatReviewsRevoked: a restore without the former store says which memberships count again that a review
+// revoked after the backup was made: the identity provider never removes them by itself.
+func TestReadSince_SaysWhatReviewsRevoked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row, reasons := range [][]string{{"revoked"}, {"revoked", "kept"}, {"kept"}, {"revoked", "cleared"}, {"revoked", "failed"}, {"revoked"}} {
+		for _, reason := range reasons {
+			e := audit.Event{Time: time.Now().UTC(), Kind: audit.KindReview, Reason: reason, User: "id", UserName: fmt.Sprintf("u%d", row),
+				Detail: map[string]string{"review": "r1", "row": strconv.Itoa(row), "groups": "Members", "action": "revoked"}}
+			if err := l.Write(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st, err := bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{Init: true, Copy: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	s := readSince(t.Context(), path, time.Now().Add(-time.Hour))
+	m := &restoredStore{store: st}
+	w := newWorld(t)
+	file, err := config.Load(filepath.Join(w.dir, "sallyport.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.deny(t.Context(), nil, s, file, restoreOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(m.notes, "\n"); !strings.Contains(notes, "count again, since their store is not there: u0 (Members), u5 (Members);") {
+		t.Errorf("the notes are %q", notes)
 	}
 }
