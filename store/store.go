@@ -28,7 +28,9 @@ var (
 	ErrFull      = errors.New("the disk of the store is full: free some space; until then only what takes access away is stored")
 	ErrCompacted = errors.New("changes after that revision are no longer available; read everything again")
 	ErrClosed    = errors.New("store is closed")
-	ErrMissing   = errors.New("store is missing or empty")
+	// ErrUnreachable means that the database of the store did not respond as it must. Nothing was changed.
+	ErrUnreachable = errors.New("the database of the store cannot be reached, or refuses to work")
+	ErrMissing     = errors.New("store is missing or empty")
 	// ErrUnsound means that the store as a whole is not what the last change left.
 	ErrUnsound = errors.New("store is not what its last change left")
 	// ErrBehind is ErrUnsound: changes that were acknowledged are lost.

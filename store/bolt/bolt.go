@@ -27,6 +27,8 @@ import (
 
 	"sallyport/disk"
 	"sallyport/store"
+	"sallyport/store/internal/feed"
+	"sallyport/store/internal/group"
 )
 
 // format is the number of the file layout that this package writes. Older ones are brought
@@ -62,7 +64,8 @@ type Store struct {
 	path     string
 	options  Options
 	metrics  *metrics
-	feed     *feed
+	feed     *feed.Feed
+	group    *group.Group
 	space    space
 	db       atomic.Pointer[database] // replaced after a failed commit
 	commitTx func(*bbolt.Tx) error    // commits a transaction: Tx.Commit, but in tests
@@ -70,11 +73,9 @@ type Store struct {
 	acknowledged *acknowledged  // nil for a copy; only the leader of a group commit writes it, and recovery
 	base         store.Revision // the next revision is greater; only the leader of a group commit reads it
 
-	mu         sync.Mutex // guards the fields below
-	queue      []*update  // wait for the next group commit
-	committing bool       // a group commit is under way
-	last       state      // what was acknowledged last
-	failure    *failure   // why no update is accepted; nil if updates are
+	mu      sync.Mutex // guards the fields below
+	last    state      // what was acknowledged last
+	failure *failure   // why no update is accepted; nil if updates are
 
 	reopening sync.Mutex // held while the file is opened again, and by Close
 }
@@ -98,6 +99,7 @@ func Open(path string, options Options) (*Store, error) {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{path: path, options: options, metrics: newMetrics(), commitTx: (*bbolt.Tx).Commit}
+	s.group = group.New(s.commitAll)
 	if err := s.guard(s.open); err != nil {
 		return nil, err
 	}
@@ -134,7 +136,7 @@ func (s *Store) open() error {
 		return errors.Join(err, s.acknowledged.close(), db.Close())
 	}
 	s.db.Store(db)
-	s.feed = newFeed(max(s.last.revision, s.base))
+	s.feed = feed.New(max(s.last.revision, s.base))
 	if s.options.Inspect {
 		return nil
 	}
@@ -309,7 +311,7 @@ func stateOf(tx *bbolt.Tx) state {
 // anything else.
 func (s *Store) Continue(after store.Revision) {
 	s.base = max(s.base, after)
-	s.feed = newFeed(max(s.feed.next-1, s.base))
+	s.feed.Restart(max(s.feed.Newest(), s.base))
 }
 
 // formatOf returns the format of a file. It returns errNew only for a file in which nothing
@@ -459,7 +461,7 @@ func (s *Store) checkLength() error {
 
 // Close closes the file and unlocks it. It waits for transactions under way.
 func (s *Store) Close() error {
-	s.feed.close()
+	s.feed.Close()
 	s.reopening.Lock()
 	defer s.reopening.Unlock()
 	if !s.options.Inspect {

@@ -89,7 +89,7 @@ func (s *Store) refill() {
 	}
 	s.reopening.Lock() // the file must not be closed meanwhile
 	defer s.reopening.Unlock()
-	if s.feed.ended() {
+	if s.feed.Closed() {
 		return
 	}
 	var used int64
@@ -105,7 +105,7 @@ func (s *Store) refill() {
 func (s *Store) recover() {
 	s.reopening.Lock()
 	defer s.reopening.Unlock()
-	if s.feed.ended() || s.skipAttempt() {
+	if s.feed.Closed() || s.skipAttempt() {
 		return
 	}
 	err := s.guard(s.reopen)
@@ -282,7 +282,7 @@ func (s *Store) decide(found state) error {
 			return err
 		}
 		s.last = found
-		s.feed.add(s.failure.changes)
+		s.feed.Add(s.failure.changes)
 	}
 	s.failure.changes = nil
 	s.options.Log.Info("it is known now whether the changes of the failed commit are stored", "stored", stored, "rev", s.failure.next.revision)

@@ -4,75 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	bbolt "go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"sallyport/store"
+	"sallyport/store/internal/feed"
+	"sallyport/store/internal/group"
 )
 
-// update is one call of Update that waits for a group commit. The leader of the
-// commit sets the result before it signals.
-type update struct {
-	ctx      context.Context
-	fn       func(store.Writer) error
-	revision store.Revision
-	urgent   bool // it may use the reserve
-	err      error
-	finished bool
-	signal   chan struct{} // receives one value once the update is finished or has to lead
-}
-
-// Update makes one revision of what fn writes. Updates are committed in groups:
-// one caller, the leader, commits every update that waits, and then makes the
-// first of those that came meanwhile the next leader. Thus many writers share one
-// fsync, and a single writer waits for no other.
+// Update makes one revision of what fn writes. Updates are committed in groups.
 func (s *Store) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
 	if s.options.Inspect {
 		return 0, errInspected
 	}
-	u := &update{ctx: ctx, fn: fn, signal: make(chan struct{}, 1)}
-	s.mu.Lock()
-	s.queue = append(s.queue, u)
-	leads := !s.committing
-	s.committing = true
-	s.mu.Unlock()
-	if !leads {
-		<-u.signal
-	}
-	if !u.finished {
-		s.commitGroup()
-	}
-	return u.revision, u.err
-}
-
-// commitGroup commits the updates that wait. The caller is the only leader.
-func (s *Store) commitGroup() {
-	s.mu.Lock()
-	waiting := s.queue
-	s.queue = nil
-	s.mu.Unlock()
-	defer s.passLeadership(waiting)
-	s.commitAll(slices.Clone(waiting))
-}
-
-// passLeadership signals the finished updates, and makes the first that waits the next
-// leader.
-func (s *Store) passLeadership(done []*update) {
-	for _, u := range done {
-		u.signal <- struct{}{}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.committing = len(s.queue) > 0; s.committing {
-		s.queue[0].signal <- struct{}{}
-	}
+	return s.group.Update(ctx, fn)
 }
 
 // commitAll commits updates together. If one fails, the others run again without
 // it. The caller is the leader.
-func (s *Store) commitAll(updates []*update) {
+func (s *Store) commitAll(waiting []*group.Update) {
+	updates := slices.Clone(waiting)
 	for len(updates) > 0 {
 		updates = s.attempt(updates)
 	}
@@ -93,17 +47,17 @@ type transaction struct {
 var errNoSpace = errors.New("no space in the file")
 
 // attempt runs updates in one transaction, and returns those that have to run again.
-func (s *Store) attempt(updates []*update) (again []*update) {
+func (s *Store) attempt(updates []*group.Update) (again []*group.Update) {
 	if err := s.refusal(); err != nil {
 		s.metrics.refuse(resultFailed, len(updates))
-		finish(updates, err)
+		group.Finish(updates, err)
 		return nil
 	}
 	t := transaction{failed: -1}
 	err := s.guard(func() error { return s.transact(&t, updates) })
 	switch {
 	case t.failed >= 0:
-		updates[t.failed].finished = true
+		updates[t.failed].Finished = true
 		s.metrics.count("update", "refused")
 		return slices.Delete(updates, t.failed, t.failed+1)
 	case errors.Is(err, errNoSpace):
@@ -117,7 +71,7 @@ func (s *Store) attempt(updates []*update) (again []*update) {
 }
 
 // transact runs updates in a transaction, and commits it if they write.
-func (s *Store) transact(t *transaction, updates []*update) error {
+func (s *Store) transact(t *transaction, updates []*group.Update) error {
 	db := s.db.Load()
 	tx, err := db.Begin(true)
 	if err != nil {
@@ -128,7 +82,7 @@ func (s *Store) transact(t *transaction, updates []*update) error {
 	if t.changes, t.next, t.failed = apply(tx, updates, s.base); t.failed >= 0 || len(t.changes) == 0 {
 		return nil
 	}
-	t.urgent = !slices.ContainsFunc(updates, func(u *update) bool { return !u.urgent })
+	t.urgent = !slices.ContainsFunc(updates, func(u *group.Update) bool { return !u.Urgent })
 	limit, err := s.space.limit(t.urgent)
 	if err != nil {
 		return errNoSpace
@@ -147,21 +101,21 @@ func (s *Store) transact(t *transaction, updates []*update) error {
 }
 
 // commit finishes updates whose transaction is committed.
-func (s *Store) commit(updates []*update, t transaction) {
+func (s *Store) commit(updates []*group.Update, t transaction) {
 	s.metrics.count("update", "committed")
 	if len(t.changes) > 0 {
 		s.mu.Lock()
 		s.last = t.next
 		s.mu.Unlock()
 		s.space.committed()
-		s.feed.add(t.changes)
+		s.feed.Add(t.changes)
 	}
-	finish(updates, nil)
+	group.Finish(updates, nil)
 }
 
 // makeSpace returns the updates that have to run again after a transaction that needed
 // more space: all of them if the file could grow, otherwise those that may use the reserve.
-func (s *Store) makeSpace(updates []*update, t transaction) (again []*update) {
+func (s *Store) makeSpace(updates []*group.Update, t transaction) (again []*group.Update) {
 	full := s.space.err()
 	if full == nil {
 		if full = s.space.grow(s.db.Load(), t.used); full == nil {
@@ -170,25 +124,25 @@ func (s *Store) makeSpace(updates []*update, t transaction) (again []*update) {
 		s.options.Log.Error("the store's disk is full; only what takes access away is stored", "err", full)
 	} else if t.urgent { // the reserve does not suffice
 		s.metrics.refuse(resultFull, len(updates))
-		finish(updates, full)
+		group.Finish(updates, full)
 		return nil
 	}
-	var ordinary []*update
+	var ordinary []*group.Update
 	for _, u := range updates {
-		if u.urgent {
+		if u.Urgent {
 			again = append(again, u)
 		} else {
 			ordinary = append(ordinary, u)
 		}
 	}
 	s.metrics.refuse(resultFull, len(ordinary))
-	finish(ordinary, full)
+	group.Finish(ordinary, full)
 	return again
 }
 
 // fail finishes updates whose transaction failed. After a failed commit it is not
 // known what reached the disk, so the store accepts no more writes.
-func (s *Store) fail(updates []*update, t transaction, err error) {
+func (s *Store) fail(updates []*group.Update, t transaction, err error) {
 	s.metrics.refuse(resultFailed, len(updates))
 	if t.committing {
 		s.mu.Lock()
@@ -197,46 +151,42 @@ func (s *Store) fail(updates []*update, t transaction, err error) {
 		s.options.Log.Error("a commit failed; the store accepts no changes until it has recovered", "err", err, "rev", t.next.revision)
 		err = fmt.Errorf("%w: %w (%w)", store.ErrUncertain, store.ErrPoisoned, err)
 	}
-	finish(updates, s.closedError(err))
-}
-
-func finish(updates []*update, err error) {
-	for _, u := range updates {
-		u.finished = true
-		if err != nil {
-			u.revision, u.err = 0, err
-		}
-	}
+	group.Finish(updates, s.closedError(err))
 }
 
 // apply runs the function of each update. Each update that writes gets a revision of
 // its own, greater than after. It returns the state that the changes leave. If one
 // fails, apply returns its index, otherwise -1.
-func apply(tx *bbolt.Tx, updates []*update, after store.Revision) (changes []store.Change, next state, failed int) {
+func apply(tx *bbolt.Tx, updates []*group.Update, after store.Revision) (changes []store.Change, next state, failed int) {
 	next = stateOf(tx)
 	for i, u := range updates {
 		revision := max(next.revision, after) + 1
 		w := &writer{reader: reader{tx.Bucket(dataBucket), revision}, totals: &next.totals}
-		if u.err = u.ctx.Err(); u.err == nil {
-			u.err = u.fn(w)
+		if u.Err = u.Ctx.Err(); u.Err == nil {
+			u.Err = u.Fn(w)
 		}
-		if u.err != nil {
-			u.revision = 0
+		if u.Err != nil {
+			u.Revision = 0
 			return nil, next, i
 		}
 		if len(w.writes) > 0 {
 			next.revision = revision
 			changes = append(changes, store.Change{Revision: revision, Writes: w.writes})
 		}
-		u.revision, u.urgent = next.revision, w.urgent || len(w.writes) == 0
+		u.Revision, u.Urgent = next.revision, w.urgent || len(w.writes) == 0
 	}
 	if len(changes) == 0 {
 		return nil, next, -1
 	}
 	meta := tx.Bucket(metaBucket)
 	if err := errors.Join(meta.Put(revisionKey, number(uint64(next.revision))), meta.Put(totalsKey, next.totals.encode())); err != nil {
-		updates[0].err = err
+		updates[0].Err = err
 		return nil, next, 0
 	}
 	return changes, next, -1
+}
+
+// Watch yields every change after a revision, in order, and waits for more.
+func (s *Store) Watch(ctx context.Context, after store.Revision) iter.Seq2[store.Change, error] {
+	return s.feed.Watch(ctx, after, feed.Wait)
 }

@@ -1,0 +1,26 @@
+package postgres
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	transactions *prometheus.CounterVec
+	connections  prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_store_transactions_total",
+			Help: "Transactions of the store by kind and result."}, []string{"kind", "result"}),
+		prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_store_connections_total",
+			Help: "Connections that were made to the database."}),
+	}
+	m.transactions.WithLabelValues("update", "failed") // so that an alert sees the first one
+	return m
+}
+
+func (m *metrics) count(kind, result string) { m.transactions.WithLabelValues(kind, result).Inc() }
+
+// Collectors returns the store's metrics.
+func (s *Store) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{s.metrics.transactions, s.metrics.connections}
+}

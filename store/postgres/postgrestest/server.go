@@ -1,0 +1,135 @@
+// Package postgrestest runs a real PostgreSQL server for tests.
+package postgrestest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// Variable names the folder of PostgreSQL's programs in the environment. Without it, tests that need a server are left out.
+const Variable = "POSTGRES"
+
+// Server is a running server with a folder and a port of its own, which ends with the test.
+type Server struct {
+	t         testing.TB
+	bin, data string
+	port      int
+	settings  []string
+	databases atomic.Int64
+}
+
+// Start makes a cluster and starts its server, with settings such as fsync=on: it forces nothing to the disk otherwise.
+func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	bin := os.Getenv(Variable)
+	if bin == "" {
+		t.Skip(Variable + " is not set to the folder of PostgreSQL's programs; ./test.sh postgres sets it")
+	}
+	s := &Server{t: t, bin: bin, port: freePort(t), settings: settings}
+	folder, err := os.MkdirTemp("", "postgres-") // that of the test may be closed to the server's user
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	s.data = filepath.Join(folder, "data")
+	if owner := owner(); owner != nil {
+		err = os.Chown(folder, int(owner.Uid), int(owner.Gid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.must("initdb", "--pgdata", s.data, "--auth", "trust", "--username", "sallyport", "--no-sync", "--encoding", "UTF8", "--locale", "C")
+	s.Start()
+	t.Cleanup(func() { _ = s.run("pg_ctl", "--pgdata", s.data, "--mode", "immediate", "stop") })
+	return s
+}
+
+// Start starts the server again.
+func (s *Server) Start() {
+	s.t.Helper()
+	options := fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1 -c fsync=off -c shared_buffers=32MB", s.port, filepath.Dir(s.data))
+	for _, setting := range s.settings {
+		options += " -c " + setting
+	}
+	s.must("pg_ctl", "--pgdata", s.data, "--wait", "--log", filepath.Join(filepath.Dir(s.data), "log"), "--options", options, "start")
+}
+
+// Kill ends the server as a crash does.
+func (s *Server) Kill() {
+	s.t.Helper()
+	s.must("pg_ctl", "--pgdata", s.data, "--mode", "immediate", "stop")
+}
+
+// Stop ends the server, and the connections to it.
+func (s *Server) Stop() {
+	s.t.Helper()
+	s.must("pg_ctl", "--pgdata", s.data, "--mode", "fast", "stop")
+}
+
+// Database makes a database and returns its connection string.
+func (s *Server) Database() string {
+	s.t.Helper()
+	name := fmt.Sprintf("test%d", s.databases.Add(1))
+	s.must("createdb", "--host", "127.0.0.1", "--port", strconv.Itoa(s.port), "--username", "sallyport", name)
+	return fmt.Sprintf("postgres://sallyport@127.0.0.1:%d/%s?sslmode=disable", s.port, name)
+}
+
+func (s *Server) must(program string, args ...string) {
+	s.t.Helper()
+	if err := s.run(program, args...); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *Server) run(program string, args ...string) error {
+	out, err := os.CreateTemp("", "postgres-out-")
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = out.Close(), os.Remove(out.Name()) }()
+	cmd := exec.Command(filepath.Join(s.bin, program), args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out // a file, since the server keeps what pg_ctl has open
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner()}
+	if err := cmd.Run(); err != nil {
+		text, failed := os.ReadFile(out.Name())
+		return errors.Join(fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, text), failed)
+	}
+	return nil
+}
+
+// owner returns whom the server runs as: PostgreSQL does not run as root. It is nil for whoever runs the test.
+func owner() *syscall.Credential {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		u, err = user.Lookup("nobody")
+	}
+	if err != nil {
+		return nil
+	}
+	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
+	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

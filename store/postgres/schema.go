@@ -1,0 +1,78 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"sallyport/store"
+)
+
+// format is the number of the layout of the tables that this package reads and writes.
+const format = 1
+
+// schemaLock is the number of the advisory lock under which tables are made.
+const schemaLock = 0x53616c6c79706f72
+
+// tables makes the tables. A record has its checksum in front of its value. A change has its writes in one value, and the
+// bytes of all changes up to it, by which old ones are deleted.
+const tables = `
+CREATE TABLE sallyport_meta (one boolean PRIMARY KEY DEFAULT true CHECK (one), format integer NOT NULL, revision bigint NOT NULL, id bytea NOT NULL, bytes bigint NOT NULL);
+CREATE TABLE sallyport_items (key bytea PRIMARY KEY, value bytea NOT NULL);
+CREATE TABLE sallyport_changes (revision bigint PRIMARY KEY, id bytea NOT NULL, time timestamptz NOT NULL DEFAULT now(), bytes bigint NOT NULL, writes bytea NOT NULL);
+ALTER TABLE sallyport_changes ALTER COLUMN writes SET STORAGE EXTERNAL;
+INSERT INTO sallyport_meta (format, revision, id, bytes) VALUES (1, 0, $$begin$$, 0);
+`
+
+// prepare checks the layout of the tables, and makes them if there are none and init is set.
+func (s *Store) prepare(ctx context.Context, init bool) error {
+	return pgx.BeginFunc(ctx, s.writes, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(schemaLock)); err != nil {
+			return err
+		}
+		var exists bool
+		if err := tx.QueryRow(ctx, "SELECT to_regclass('sallyport_meta') IS NOT NULL").Scan(&exists); err != nil {
+			return err
+		}
+		switch {
+		case !exists && !init:
+			return fmt.Errorf("%w: the database has no table sallyport_meta; restore a backup, or make a new store with --init", store.ErrMissing)
+		case !exists:
+			_, err := tx.Exec(ctx, tables)
+			return err
+		}
+		return checkFormat(ctx, tx)
+	})
+}
+
+func checkFormat(ctx context.Context, tx pgx.Tx) error {
+	var found int
+	err := tx.QueryRow(ctx, "SELECT format FROM sallyport_meta").Scan(&found)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fmt.Errorf("%w: the table sallyport_meta is empty; restore a backup", store.ErrUnsound)
+	case err != nil:
+		return err
+	case found != format:
+		return fmt.Errorf("its format is %d and this version reads %d; use the version that wrote it", found, format)
+	}
+	return nil
+}
+
+// newest returns the newest change.
+func (s *Store) newest(ctx context.Context) (m mark, err error) {
+	var id []byte
+	err = s.reads.QueryRow(ctx, "SELECT revision, id FROM sallyport_meta").Scan(&m.revision, &id)
+	m.id = string(id)
+	return m, err
+}
+
+// newID returns the id of a change.
+func newID() []byte {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	return id
+}
