@@ -28,6 +28,8 @@ var (
 	ErrFull      = errors.New("the disk of the store is full: free some space; until then only what takes access away is stored")
 	ErrCompacted = errors.New("changes after that revision are no longer available; read everything again")
 	ErrClosed    = errors.New("store is closed")
+	// ErrStale means that this process cannot prove that it has every change: another may have made some.
+	ErrStale = errors.New("this replica may not have the newest changes")
 	// ErrUnreachable means that the database of the store did not respond as it must. Nothing was changed.
 	ErrUnreachable = errors.New("the database of the store cannot be reached, or refuses to work")
 	ErrMissing     = errors.New("store is missing or empty")
@@ -97,4 +99,33 @@ type Store interface {
 	// ctx ends. It ends with ErrCompacted if changes after that revision are lost.
 	Watch(ctx context.Context, after Revision) iter.Seq2[Change, error]
 	Close() error
+}
+
+// Leaser is a store that several processes, the replicas, use at once. What memory has of it may be decided from only while
+// the store confirms that there is nothing newer.
+type Leaser interface {
+	// Follow adds memory that follows the store.
+	Follow() Follower
+	// Enforced returns when no replica decides from memory that lacks revision, or with an error of ctx and what it
+	// knew then.
+	Enforced(ctx context.Context, revision Revision) (Enforcement, error)
+}
+
+// Follower is memory that follows the store.
+type Follower interface {
+	// Applied says that memory has revision.
+	Applied(revision Revision)
+	// Err returns nil if memory may be decided from now, or an error that is ErrStale.
+	Err() error
+	// Changed returns a channel that is closed when Err may give another result.
+	Changed() <-chan struct{}
+	// End says that memory follows the store no longer.
+	End()
+}
+
+// Enforcement is what replicas made of a change, by their names.
+type Enforcement struct {
+	Applied []string // have it
+	Fenced  []string // do not decide at all
+	Waiting []string // may decide without it
 }

@@ -35,9 +35,10 @@ type Apply func(change store.Change) (changed bool)
 // Load and Apply are never called at the same time, and readers may read memory
 // while they run: a Mirror does not lock memory.
 type Mirror struct {
-	store store.Store
-	load  Load
-	apply Apply
+	store    store.Store
+	load     Load
+	apply    Apply
+	follower store.Follower // nil if only this process uses the store
 
 	ended atomic.Pointer[error] // why Run ended; nil while memory may be trusted
 
@@ -56,7 +57,10 @@ func New(ctx context.Context, st store.Store, load Load, apply Apply) (*Mirror, 
 	if err != nil {
 		return nil, err
 	}
-	m.revision = revision
+	if l, ok := st.(store.Leaser); ok {
+		m.follower = l.Follow()
+	}
+	m.setRevision(revision)
 	return m, nil
 }
 
@@ -85,12 +89,29 @@ func (m *Mirror) Notify() {
 }
 
 // Err returns nil while memory may be trusted. Once Run has ended it returns an
-// error that is [ErrEnded] and wraps the reason. It takes no lock.
+// error that is [ErrEnded] and wraps the reason; if others use the store too, and it
+// does not confirm that memory has what they changed, one that is [store.ErrStale].
 func (m *Mirror) Err() error {
+	if err := m.whyEnded(); err != nil || m.follower == nil {
+		return err
+	}
+	return m.follower.Err()
+}
+
+// whyEnded returns nil until Run has ended.
+func (m *Mirror) whyEnded() error {
 	if err := m.ended.Load(); err != nil {
 		return *err
 	}
 	return nil
+}
+
+// setRevision says that memory has revision. The caller holds mu, or is the only one that has m.
+func (m *Mirror) setRevision(revision store.Revision) {
+	m.revision = revision
+	if m.follower != nil {
+		m.follower.Applied(revision)
+	}
 }
 
 // Wait returns once memory has revision. It returns an error that is [ErrEnded]
@@ -98,7 +119,7 @@ func (m *Mirror) Err() error {
 func (m *Mirror) Wait(ctx context.Context, revision store.Revision) error {
 	for {
 		m.mu.Lock()
-		has, moved, ended := m.revision >= revision, m.moved, m.Err()
+		has, moved, ended := m.revision >= revision, m.moved, m.whyEnded()
 		m.mu.Unlock()
 		switch {
 		case has:
@@ -122,13 +143,31 @@ func (m *Mirror) Run(ctx context.Context) error {
 	if err := m.begin(); err != nil {
 		return err
 	}
+	running, stop := context.WithCancel(ctx)
+	var relay sync.WaitGroup
+	relay.Go(func() { m.relayChanges(running) })
 	err := m.run(ctx)
+	stop()
+	relay.Wait()
 	m.end(err)
 	return err
 }
 
+// relayChanges tells those who read memory when it may no longer be trusted, or may be again.
+func (m *Mirror) relayChanges(ctx context.Context) {
+	for m.follower != nil {
+		changed := m.follower.Changed()
+		m.Notify()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
 func (m *Mirror) run(ctx context.Context) error {
-	if m.Err() != nil {
+	if m.whyEnded() != nil {
 		if err := m.reload(ctx); err != nil {
 			return err
 		}
@@ -178,7 +217,7 @@ func (m *Mirror) reload(ctx context.Context) error {
 func (m *Mirror) advance(revision store.Revision, changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.revision = revision
+	m.setRevision(revision)
 	renew(&m.moved)
 	if changed {
 		renew(&m.changed)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -31,11 +32,18 @@ const (
 	readers        = 16               // connections that read at once, unless the URL has pool_max_conns
 )
 
+// defaultLease is the lease where none is set.
+const defaultLease = 15 * time.Second
+
+var replicaPattern = regexp.MustCompile(`^[A-Za-z0-9.-]{1,63}$`)
+
 // Options are the options of Open.
 type Options struct {
-	URLFile string       // the file with the connection string, which is read again for each connection
-	Init    bool         // make the tables if there are none
-	Log     *slog.Logger // nil: nothing is logged
+	URLFile string        // the file with the connection string, which is read again for each connection
+	Init    bool          // make the tables if there are none
+	Replica string        // the name of this process among those that use the database: letters, digits, dots and dashes
+	Lease   time.Duration // how long memory may be decided from after the database confirmed it; 0: 15 seconds
+	Log     *slog.Logger  // nil: nothing is logged
 }
 
 // Store is a database. Its methods may be called concurrently.
@@ -46,6 +54,9 @@ type Store struct {
 	feed    *feed.Feed
 	group   *group.Group
 	metrics *metrics
+	lease   *lease
+
+	renewalFails bool // only keepLease uses it
 
 	pulling sync.Mutex // held while changes are read
 	known   mark       // the newest change that was read; guarded by pulling
@@ -66,7 +77,13 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{log: options.Log, metrics: newMetrics()}
+	if options.Lease == 0 {
+		options.Lease = defaultLease
+	}
+	if !replicaPattern.MatchString(options.Replica) {
+		return nil, fmt.Errorf("%q is no name of a replica; write up to 63 letters, digits, dots and dashes", options.Replica)
+	}
+	s := &Store{log: options.Log, metrics: newMetrics(), lease: newLease(options.Replica, options.Lease)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.group = group.New(s.commitAll)
 	if err := s.open(ctx, options); err != nil {

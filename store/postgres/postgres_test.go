@@ -32,7 +32,7 @@ func TestStore_Conforms(t *testing.T) {
 // open opens a store in a new database.
 func open(t testing.TB, url string) *postgres.Store {
 	t.Helper()
-	s, err := postgres.Open(context.Background(), postgres.Options{URLFile: urlFile(t, url), Init: true})
+	s, err := postgres.Open(context.Background(), postgres.Options{URLFile: urlFile(t, url), Init: true, Replica: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,17 +72,17 @@ func get(s *postgres.Store, key string) (value string, err error) {
 
 func TestOpen_RejectsWhatIsNoStore(t *testing.T) {
 	server := postgrestest.Start(t)
-	_, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, server.Database())})
+	_, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, server.Database()), Replica: "test"})
 	if !errors.Is(err, store.ErrMissing) || !strings.Contains(err.Error(), "--init") {
 		t.Errorf("a database without tables gives %v", err)
 	}
 	for name, url := range map[string]string{"empty": "", "not a URL": "postgres://user:hunter2@[", "nobody listens": "postgres://sallyport:hunter2@127.0.0.1:1/x"} {
-		_, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, url), Init: true})
+		_, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, url), Init: true, Replica: "test"})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s gives %v", name, err)
 		}
 	}
-	if _, err := postgres.Open(t.Context(), postgres.Options{URLFile: "missing", Init: true}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := postgres.Open(t.Context(), postgres.Options{URLFile: "missing", Init: true, Replica: "test"}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file gives %v", err)
 	}
 }
@@ -92,7 +92,7 @@ func TestOpen_RejectsNewerFormat(t *testing.T) {
 	put(t, open(t, url), "a", "1")
 	exec(t, url, "UPDATE sallyport_meta SET format = 99")
 	before := dump(t, url)
-	_, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, url), Init: true})
+	_, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, url), Init: true, Replica: "test"})
 	if err == nil || !strings.Contains(err.Error(), "format is 99") {
 		t.Errorf("a newer format gives %v", err)
 	}

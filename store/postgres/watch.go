@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"sallyport/store"
 )
@@ -15,6 +16,12 @@ import (
 // pollEvery is the interval at which changes of other processes are looked for, whether or not the database has told of
 // them: a notification is lost with its connection.
 const pollEvery = 200 * time.Millisecond
+
+// How long a read of changes may take, and how often the connection that receives notifications is tried.
+const (
+	readTimeout = 5 * time.Second
+	pingEvery   = 30 * time.Second
+)
 
 // How many changes are read at once.
 const (
@@ -30,11 +37,10 @@ func (s *Store) Watch(ctx context.Context, after store.Revision) iter.Seq2[store
 
 // wait returns when the feed has grown, or an error that ends a watch.
 func (s *Store) wait(ctx context.Context, grown <-chan struct{}) error {
-	switch err := s.pull(ctx); {
-	case errors.Is(err, store.ErrBehind):
+	if err := s.pull(ctx); errors.Is(err, store.ErrBehind) {
 		return err
-	case err != nil && s.closing.Err() == nil && ctx.Err() == nil:
-		s.log.Warn("changes cannot be read from the database, and are tried again", "err", err)
+	} else if err != nil { // which the renewal of the lease tells of
+		s.log.Debug("changes cannot be read from the database, and are tried again", "err", err)
 	}
 	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()
@@ -51,6 +57,8 @@ func (s *Store) wait(ctx context.Context, grown <-chan struct{}) error {
 func (s *Store) pull(ctx context.Context) error {
 	s.pulling.Lock()
 	defer s.pulling.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout) // a connection may be dead without a word
+	defer cancel()
 	for {
 		changes, newest, err := s.changesAfter(ctx, s.known)
 		if err != nil || newest == s.known {
@@ -97,12 +105,20 @@ UNION ALL SELECT revision, id, NULL FROM sallyport_meta WHERE revision <= $1 ORD
 	return changes, newest, rows.Err()
 }
 
-// Run listens for notifications of the database, until ctx ends: a change of another process is then seen at once, and not
-// after the next poll.
+// Run renews the lease and listens for notifications of the database, until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.keepLease(ctx) })
+	g.Go(func() error { return s.lookAtLease(ctx) })
+	g.Go(func() error { return s.listenAgain(ctx) })
+	return g.Wait()
+}
+
+// listenAgain listens for notifications, by which a change of another process is seen at once, and not after the next poll.
+func (s *Store) listenAgain(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := s.listen(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("the database does not tell of changes at the moment; they are looked for every 200 ms", "err", err)
+			s.log.Debug("the database does not tell of changes at the moment; they are looked for every 200 ms", "err", err)
 		}
 		rest(ctx, time.Second)
 	}
@@ -119,9 +135,22 @@ func (s *Store) listen(ctx context.Context) error {
 		return err
 	}
 	for {
-		if _, err := conn.WaitForNotification(ctx); err != nil {
+		if err := s.await(ctx, conn); err != nil {
 			return err
 		}
 		s.feed.Add(nil) // wakes those who watch
 	}
+}
+
+// await returns when the database notifies, and from time to time if the connection is alive.
+func (s *Store) await(ctx context.Context, conn *pgx.Conn) error {
+	waiting, cancel := context.WithTimeout(ctx, pingEvery)
+	defer cancel()
+	_, err := conn.WaitForNotification(waiting)
+	if waiting.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	pinging, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return conn.Ping(pinging)
 }
