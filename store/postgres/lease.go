@@ -113,13 +113,13 @@ func (l *lease) err(applied store.Revision, now time.Duration) error {
 
 // add keeps a renewal, and those before that are needed.
 func (l *lease) add(r renewal) {
-	kept := []renewal{r}
+	remaining := []renewal{r}
 	for _, old := range *l.renewals.Load() {
-		if r.start < old.start+l.length && old.revision < kept[len(kept)-1].revision {
-			kept = append(kept, old)
+		if r.start < old.start+l.length && old.revision < remaining[len(remaining)-1].revision {
+			remaining = append(remaining, old)
 		}
 	}
-	l.renewals.Store(&kept)
+	l.renewals.Store(&remaining)
 }
 
 // oldest returns the revision that every follower has applied.

@@ -14,11 +14,11 @@ import (
 	"sallyport/store/internal/group"
 )
 
-// Old changes are deleted when there are more bytes of them than keptBytes, or when they are older than keptFor. That is
+// Old changes are deleted when there are more bytes of them than maxBytes, or when they are older than maxAge. That is
 // looked at when bytes have grown by compactEvery.
 const (
-	keptBytes    = 64 << 20
-	keptFor      = "1 hour"
+	maxBytes    = 64 << 20
+	maxAge      = "1 hour"
 	compactEvery = 1 << 20
 	pause        = 100 * time.Millisecond // before the next attempt to reach the database
 )
@@ -174,7 +174,7 @@ func (t *transaction) statements() *pgx.Batch {
 	}
 	b.Queue("UPDATE sallyport_meta SET revision = $1, id = $2, bytes = $3", int64(t.newest.revision), []byte(t.newest.id), t.bytes)
 	if t.before/compactEvery != t.bytes/compactEvery { // the newest change always stays
-		b.Queue("DELETE FROM sallyport_changes WHERE revision < $1 AND (bytes <= $2 OR time < now() - $3::interval)", int64(t.newest.revision), t.bytes-keptBytes, keptFor)
+		b.Queue("DELETE FROM sallyport_changes WHERE revision < $1 AND (bytes <= $2 OR time < now() - $3::interval)", int64(t.newest.revision), t.bytes-maxBytes, maxAge)
 	}
 	b.Queue("SELECT pg_notify('sallyport', '')")
 	b.Queue("COMMIT")
