@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|alerts|fronts|conformance|keycloak]...
+# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|alerts|fronts|postgres|conformance|keycloak]...
 #
 # go           every Go test, under the race detector
 # tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
@@ -7,6 +7,7 @@
 # chart        the Helm chart: lint, golden manifests, values that must be rejected
 # alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
+# postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut
 # conformance  SCIM suites and libraries of other projects against a running server;
 #              only when named, since it downloads them from PyPI and npm
 #
@@ -34,9 +35,9 @@ main() {
   command -v go >/dev/null || die "Go 1.21 or newer is needed: https://go.dev/dl/"
   for stage in "${@:-all}"; do
     case $stage in
-      all) test_go; test_tls; test_chart; test_alerts; test_fronts; test_browser ;;
-      go | tls | browser | chart | alerts | fronts | conformance | keycloak) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, alerts, fronts, conformance, keycloak" ;;
+      all) test_go; test_tls; test_chart; test_alerts; test_fronts; test_postgres; test_browser ;;
+      go | tls | browser | chart | alerts | fronts | postgres | conformance | keycloak) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, alerts, fronts, postgres, conformance, keycloak" ;;
     esac
   done
   echo
@@ -136,6 +137,17 @@ test_fronts() {
   check "nginx, HAProxy and Caddy" env FRONTS=1 FRONT_NGINX="$(daemon nginx)" FRONT_HAPROXY="$(daemon haproxy)" \
     FRONT_CADDY="$cache/bin/caddy" timeout 10m go test -count=1 -run '^(TestForwardAuth|TestHTTPBalancer)$' ./cmd/sallyport
 }
+
+test_postgres() {
+  title "The store in PostgreSQL"
+  local bin
+  bin=$(postgres_programs) || RUNLEVEL=1 need initdb postgresql
+  bin=$(postgres_programs) || { fail "installing PostgreSQL"; return 0; }
+  check "PostgreSQL" env POSTGRES="$bin" timeout 10m go test -vet=off -count=1 -parallel 8 ./store/postgres
+}
+
+# postgres_programs prints the folder of PostgreSQL's programs, which Debian keeps out of every PATH.
+postgres_programs() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1 | grep .; }
 
 test_conformance() {
   title "SCIM suites of other projects"

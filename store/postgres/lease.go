@@ -248,7 +248,7 @@ func (s *Store) Enforced(ctx context.Context, revision store.Revision) (store.En
 
 // enforced asks once.
 func (s *Store) enforced(ctx context.Context, revision store.Revision) (e store.Enforcement, err error) {
-	rows, err := s.reads.Query(ctx, "SELECT name, applied >= $1, renewed + lease < clock_timestamp() FROM sallyport_replicas ORDER BY name", int64(revision))
+	rows, err := s.reads.Query(ctx, "SELECT name, applied >= $1, renewed + lease < clock_timestamp() FROM sallyport_replicas ORDER BY name", number(revision))
 	if err != nil {
 		return e, err
 	}

@@ -71,6 +71,7 @@ func (r *replica) awaitErr(t *testing.T, want error) {
 }
 
 func TestLease_RunsOutAndRecovers(t *testing.T) {
+	t.Parallel()
 	server := postgrestest.Start(t)
 	r := startReplica(t, server.Database(), "a")
 	r.awaitErr(t, nil)
@@ -89,6 +90,7 @@ func TestLease_RunsOutAndRecovers(t *testing.T) {
 // TestEnforced_WaitsForEveryReplica demands that no replica decides without a change once Enforced returns, whether the
 // replica has applied it, is cut off, or is not there any more.
 func TestEnforced_WaitsForEveryReplica(t *testing.T) {
+	t.Parallel()
 	database := postgrestest.Start(t).Database()
 	a, b, c := startReplica(t, database, "a"), startReplica(t, database, "b"), startReplica(t, database, "c")
 	for _, r := range []*replica{a, b, c} {
@@ -123,6 +125,7 @@ func TestEnforced_WaitsForEveryReplica(t *testing.T) {
 // TestLease_NeverDecidesLate has replicas decide all the time while their links are cut and restored: none decides by
 // what was before a change after Enforced has returned for it.
 func TestLease_NeverDecidesLate(t *testing.T) {
+	t.Parallel()
 	database := postgrestest.Start(t).Database()
 	all := []*replica{startReplica(t, database, "a"), startReplica(t, database, "b"), startReplica(t, database, "c")}
 	for _, r := range all {

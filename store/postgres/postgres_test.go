@@ -25,6 +25,7 @@ import (
 )
 
 func TestStore_Conforms(t *testing.T) {
+	t.Parallel()
 	server := postgrestest.Start(t)
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t, server.Database()) })
 }
@@ -71,6 +72,7 @@ func get(s *postgres.Store, key string) (value string, err error) {
 }
 
 func TestOpen_RejectsWhatIsNoStore(t *testing.T) {
+	t.Parallel()
 	server := postgrestest.Start(t)
 	_, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, server.Database()), Replica: "test"})
 	if !errors.Is(err, store.ErrMissing) || !strings.Contains(err.Error(), "--init") {
@@ -88,6 +90,7 @@ func TestOpen_RejectsWhatIsNoStore(t *testing.T) {
 }
 
 func TestOpen_RejectsNewerFormat(t *testing.T) {
+	t.Parallel()
 	url := postgrestest.Start(t).Database()
 	put(t, open(t, url), "a", "1")
 	exec(t, url, "UPDATE sallyport_meta SET format = 99")
@@ -135,6 +138,7 @@ func dump(t testing.TB, url string) (text string) {
 // TestUpdate_ByManyStores has several stores write to one database: no revision is used twice or left out, and each of
 // them sees every change once, in order.
 func TestUpdate_ByManyStores(t *testing.T) {
+	t.Parallel()
 	const stores, writers, each = 3, 4, 25
 	url := postgrestest.Start(t).Database()
 	var revisions sync.Map
@@ -173,6 +177,7 @@ func TestUpdate_ByManyStores(t *testing.T) {
 // TestUpdate_SurvivesRestarts kills the database again and again while it is written to. An update that was acknowledged
 // is there, one that failed is not, and of one whose outcome is unknown either holds.
 func TestUpdate_SurvivesRestarts(t *testing.T) {
+	t.Parallel()
 	server := postgrestest.Start(t)
 	s := open(t, server.Database())
 	var mu sync.Mutex
@@ -245,6 +250,7 @@ func trials(few int) int {
 // TestWatch_EndsWithAnotherDatabase puts a database in the place of another, as a restored one: whoever watches must not
 // take its changes for those that come next.
 func TestWatch_EndsWithAnotherDatabase(t *testing.T) {
+	t.Parallel()
 	server := postgrestest.Start(t)
 	for name, change := range map[string]string{
 		"earlier":              "UPDATE sallyport_meta SET revision = 1; DELETE FROM sallyport_changes WHERE revision > 1",
@@ -273,6 +279,7 @@ func TestWatch_EndsWithAnotherDatabase(t *testing.T) {
 }
 
 func TestGet_FindsDamage(t *testing.T) {
+	t.Parallel()
 	url := postgrestest.Start(t).Database()
 	s := open(t, url)
 	put(t, s, "a", "1")
@@ -297,6 +304,7 @@ func TestGet_FindsDamage(t *testing.T) {
 
 // TestUpdate_ScansWhatItWrote compares scans within updates with a map.
 func TestUpdate_ScansWhatItWrote(t *testing.T) {
+	t.Parallel()
 	s := open(t, postgrestest.Start(t).Database())
 	model := map[string]string{}
 	rapid.Check(t, func(t *rapid.T) {

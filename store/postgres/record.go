@@ -76,7 +76,7 @@ func decodeWrites(record []byte) (writes []store.Write, err error) {
 // cutBytes returns what appendBytes appended, and what comes after it.
 func cutBytes(text []byte) (part, rest []byte, ok bool) {
 	n, size := binary.Uvarint(text)
-	if size <= 0 || n > uint64(len(text)-size) {
+	if size <= 0 || n > uint64(len(text)-size) { //nolint:gosec // size is at most the length
 		return nil, nil, false
 	}
 	end := size + int(n) //nolint:gosec // at most the length of text

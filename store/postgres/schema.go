@@ -78,3 +78,6 @@ func newID() []byte {
 	_, _ = rand.Read(id) // never fails
 	return id
 }
+
+// number returns a revision as PostgreSQL has it.
+func number(r store.Revision) int64 { return int64(r) } //nolint:gosec // there are never so many

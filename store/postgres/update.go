@@ -17,8 +17,8 @@ import (
 // Old changes are deleted when there are more bytes of them than maxBytes, or when they are older than maxAge. That is
 // looked at when bytes have grown by compactEvery.
 const (
-	maxBytes    = 64 << 20
-	maxAge      = "1 hour"
+	maxBytes     = 64 << 20
+	maxAge       = "1 hour"
 	compactEvery = 1 << 20
 	pause        = 100 * time.Millisecond // before the next attempt to reach the database
 )
@@ -170,11 +170,11 @@ func (t *transaction) statements() *pgx.Batch {
 			id = []byte(t.newest.id)
 		}
 		t.bytes += int64(len(record))
-		b.Queue("INSERT INTO sallyport_changes (revision, id, bytes, writes) VALUES ($1, $2, $3, $4)", int64(c.Revision), id, t.bytes, record)
+		b.Queue("INSERT INTO sallyport_changes (revision, id, bytes, writes) VALUES ($1, $2, $3, $4)", number(c.Revision), id, t.bytes, record)
 	}
-	b.Queue("UPDATE sallyport_meta SET revision = $1, id = $2, bytes = $3", int64(t.newest.revision), []byte(t.newest.id), t.bytes)
+	b.Queue("UPDATE sallyport_meta SET revision = $1, id = $2, bytes = $3", number(t.newest.revision), []byte(t.newest.id), t.bytes)
 	if t.before/compactEvery != t.bytes/compactEvery { // the newest change always stays
-		b.Queue("DELETE FROM sallyport_changes WHERE revision < $1 AND (bytes <= $2 OR time < now() - $3::interval)", int64(t.newest.revision), t.bytes-maxBytes, maxAge)
+		b.Queue("DELETE FROM sallyport_changes WHERE revision < $1 AND (bytes <= $2 OR time < now() - $3::interval)", number(t.newest.revision), t.bytes-maxBytes, maxAge)
 	}
 	b.Queue("SELECT pg_notify('sallyport', '')")
 	b.Queue("COMMIT")
@@ -207,7 +207,7 @@ func (s *Store) find(ctx context.Context, m mark) (found bool, err error) {
 		if _, err := tx.Exec(ctx, "SELECT 1 FROM sallyport_meta FOR UPDATE"); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM sallyport_changes WHERE revision = $1 AND id = $2)", int64(m.revision), []byte(m.id)).Scan(&found)
+		return tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM sallyport_changes WHERE revision = $1 AND id = $2)", number(m.revision), []byte(m.id)).Scan(&found)
 	})
 	return found, err
 }

@@ -77,7 +77,7 @@ func (s *Store) pull(ctx context.Context) error {
 // ErrBehind. A known change that is missing was deleted since it is old.
 func (s *Store) changesAfter(ctx context.Context, known mark) (changes []store.Change, newest mark, err error) {
 	rows, err := s.reads.Query(ctx, `SELECT revision, id, CASE WHEN revision > $1 THEN writes END FROM sallyport_changes WHERE revision >= $1
-UNION ALL SELECT revision, id, NULL FROM sallyport_meta WHERE revision <= $1 ORDER BY revision LIMIT $2`, int64(known.revision), pulled)
+UNION ALL SELECT revision, id, NULL FROM sallyport_meta WHERE revision <= $1 ORDER BY revision LIMIT $2`, number(known.revision), pulled)
 	if err != nil {
 		return nil, known, err
 	}

@@ -36,7 +36,7 @@ func Start(t testing.TB, settings ...string) *Server {
 		t.Skip(Variable + " is not set to the folder of PostgreSQL's programs; ./test.sh postgres sets it")
 	}
 	s := &Server{t: t, bin: bin, port: freePort(t), settings: settings}
-	folder, err := os.MkdirTemp("", "postgres-") // that of the test may be closed to the server's user
+	folder, err := os.MkdirTemp("", "postgres-") //nolint:usetesting // the folder of a test is closed to the user of the server
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +58,8 @@ func Start(t testing.TB, settings ...string) *Server {
 func (s *Server) Start() {
 	s.t.Helper()
 	options := fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1 -c fsync=off -c shared_buffers=32MB", s.port, filepath.Dir(s.data))
-	for _, setting := range s.settings {
-		options += " -c " + setting
+	if len(s.settings) > 0 {
+		options += " -c " + strings.Join(s.settings, " -c ")
 	}
 	s.must("pg_ctl", "--pgdata", s.data, "--wait", "--log", filepath.Join(filepath.Dir(s.data), "log"), "--options", options, "start")
 }
@@ -97,8 +97,8 @@ func (s *Server) run(program string, args ...string) error {
 		return err
 	}
 	defer func() { _, _ = out.Close(), os.Remove(out.Name()) }()
-	cmd := exec.Command(filepath.Join(s.bin, program), args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out // a file, since the server keeps what pg_ctl has open
+	cmd := exec.Command(filepath.Join(s.bin, program), args...) //nolint:gosec // the programs of this test
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out             // a file, since the server keeps what pg_ctl has open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner()}
 	if err := cmd.Run(); err != nil {
 		text, failed := os.ReadFile(out.Name())
