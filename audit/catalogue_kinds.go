@@ -22,7 +22,7 @@ var fields = []Term{
 }
 
 var actors = []Term{
-	{string(ActorOperator), "a user of the system that Sallyport runs on; `name` is that user's, `address` is `control socket`"},
+	{string(ActorOperator), "a user of the system that Sallyport runs on; `name` is that user's, `address` is `control socket`, or `command line` where the server was stopped"},
 	{string(ActorSystem), "the server itself; `name` is what caused it to act"},
 	{string(ActorUser), "somebody who is signed in; `name` is their userName, `id` the directory's, `session` is `break-glass` if they signed in by a code"},
 	{string(ActorToken), "the identity provider over SCIM; `name` and `id` are those of the provisioning token, `address` is where the push came from"},

@@ -63,7 +63,7 @@ func runDemo(cmd *cobra.Command, dir string) error {
 	g, ctx := errgroup.WithContext(cmd.Context())
 	g.Go(func() error { return world.Run(ctx) })
 	g.Go(func() error { return s.Run(ctx, nil) })
-	g.Go(func() error { return pushDemoUsers(ctx, cmd, world, &controlClient{installation{file: file}}) })
+	g.Go(func() error { return pushDemoUsers(ctx, cmd, world, path, &controlClient{installation{file: file}}) })
 	return g.Wait()
 }
 
@@ -85,8 +85,9 @@ func writeDemoFiles(dir string, world *demo.Demo) (path string, err error) {
 	return filepath.Join(dir, "sallyport.yaml"), nil
 }
 
-// pushDemoUsers waits until the server is ready and then has the identity provider push its users and groups.
-func pushDemoUsers(ctx context.Context, cmd *cobra.Command, world *demo.Demo, client *controlClient) error {
+// pushDemoUsers waits until the server, whose configuration file is at path, is ready, and then has the identity provider
+// push its users and groups.
+func pushDemoUsers(ctx context.Context, cmd *cobra.Command, world *demo.Demo, path string, client *controlClient) error {
 	if err := awaitReady(ctx, client.installation); err != nil {
 		return err
 	}
@@ -97,7 +98,8 @@ func pushDemoUsers(ctx context.Context, cmd *cobra.Command, world *demo.Demo, cl
 	if err := world.Connect("http://"+client.file.Listen.SCIM+"/scim/v2", string(t.Text), http.DefaultClient); err != nil {
 		return fmt.Errorf("pushing the users of the demo: %w", err)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Sallyport is ready. Open %s in a browser; stop with Ctrl-C.\n", world.URL())
+	fmt.Fprintf(cmd.OutOrStdout(), "Sallyport is ready. Open %s in a browser; stop with Ctrl-C.\n"+
+		"Commands operate it from a second terminal: sallyport users list -c %s\n", world.URL(), path)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -40,6 +41,9 @@ func exitStatuses(c *cobra.Command) (all []exitStatus) {
 func addExitStatus(root *cobra.Command) {
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		if unknownCommand(c) != nil {
+			return // run says so
+		}
 		help(c, args)
 		writeExitStatus(c.OutOrStdout(), c)
 	})
@@ -49,6 +53,44 @@ func writeExitStatus(out io.Writer, c *cobra.Command) {
 	fmt.Fprintln(out, "\nExit status:")
 	for _, s := range exitStatuses(c) {
 		fmt.Fprintf(out, "  %d  %s\n", s.code, s.meaning)
+	}
+}
+
+// unknownCommand returns an error if what follows a group of commands, such as `audit`, names none of them.
+func unknownCommand(group *cobra.Command) error {
+	if group.Runnable() || group.Flags().NArg() == 0 {
+		return nil
+	}
+	group.SuggestionsMinimumDistance = 2
+	name, path, meant := group.Flags().Arg(0), group.CommandPath(), ""
+	if similar := group.SuggestionsFor(name); len(similar) > 0 {
+		meant = "did you mean " + strings.Join(similar, " or ") + "? "
+	}
+	return fmt.Errorf("there is no command `%s %s`; %s`%s --help` lists what there is", path, name, meant, path)
+}
+
+// addUsage has errors about the arguments and flags of a command say what it expects.
+func addUsage(root *cobra.Command) {
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if strings.HasPrefix(err.Error(), "unknown ") {
+			return fmt.Errorf("%w; `%s --help` lists the flags", err, c.CommandPath())
+		}
+		return err
+	})
+	addArgumentUsage(root)
+}
+
+func addArgumentUsage(c *cobra.Command) {
+	if check := c.Args; check != nil && c.Runnable() {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return fmt.Errorf("%w; write `%s`", err, c.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		addArgumentUsage(sub)
 	}
 }
 
@@ -67,7 +109,7 @@ func completionCommand() *cobra.Command {
 		Use:   "completion",
 		Short: "Print a script with which a shell completes commands, people, groups, routes and ids",
 		Long: "Print a script with which a shell completes commands and their flags. People, groups, routes, policies and ids are those of\n" +
-			"the running server; while none runs, they are not completed.",
+			"the running server; while none runs, they are not completed. The script for bash needs the package bash-completion of your system.",
 	}
 	c.AddCommand(
 		shellCommand("bash", "  source <(sallyport completion bash)", func(root *cobra.Command, out io.Writer) error { return root.GenBashCompletionV2(out, true) }),

@@ -46,6 +46,34 @@ func TestHelp_SaysExamplesAndExitStatus(t *testing.T) {
 	}
 }
 
+// TestRun_RefusesUnknownCommands: a command, an argument or a flag that there is not is an error that says what to write.
+func TestRun_RefusesUnknownCommands(t *testing.T) {
+	tests := map[string]struct{ call, says string }{
+		"command":            {"storre", "there is no command `sallyport storre`; did you mean store? `sallyport --help` lists what there is"},
+		"command of a group": {"audit tial", "there is no command `sallyport audit tial`; did you mean tail? `sallyport audit --help` lists what there is"},
+		"nothing similar":    {"store xyzzy file", "there is no command `sallyport store xyzzy`; `sallyport store --help` lists what there is"},
+		"its help":           {"store xyzzy --help", "there is no command `sallyport store xyzzy`; `sallyport store --help` lists what there is"},
+		"behind a flag":      {"-c x.yaml scim held lsit", "there is no command `sallyport scim held lsit`; did you mean list? `sallyport scim held --help` lists what there is"},
+		"too few arguments":  {"backup", "accepts 1 arg(s), received 0; write `sallyport backup FILE [flags]`"},
+		"an argument":        {"doctor now", "write `sallyport doctor [flags]`"},
+		"flag":               {"audit tail --folow", "unknown flag: --folow; `sallyport audit tail --help` lists the flags"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(context.Background(), strings.Fields(test.call), nil, &out, &errs)
+			if code != exitError || out.Len() != 0 || !strings.Contains(errs.String(), test.says) {
+				t.Errorf("exit code %d, %q on standard output, and the error %q; want 1, nothing, and %q", code, &out, &errs, test.says)
+			}
+		})
+	}
+	for _, group := range []string{"", "audit", "scim held"} {
+		if code := run(context.Background(), strings.Fields(group), nil, new(bytes.Buffer), new(bytes.Buffer)); code != exitOK {
+			t.Errorf("`sallyport %s` exits with %d; want its help, and 0", group, code)
+		}
+	}
+}
+
 // commandInLine matches a command of ours in a line of the shell, up to what the shell does with its output.
 var commandInLine = regexp.MustCompile(`sallyport (?:'[^']*'|"[^"]*"|[^'"|>)#])*`)
 

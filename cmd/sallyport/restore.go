@@ -221,7 +221,7 @@ func openFormer(path string) (f formerStore, notes []string, err error) {
 	case err == nil:
 		return formerStore{st, st}, nil, nil
 	case errors.Is(err, store.ErrLocked):
-		return f, nil, fmt.Errorf("%w; stop the server first", err)
+		return f, nil, stopFirst(err)
 	case errors.Is(err, store.ErrNewer):
 		return f, nil, err
 	case errors.Is(err, store.ErrMissing):
@@ -359,11 +359,11 @@ func readIdentities(path string) ([]age.Identity, error) {
 // openFormerCopy opens a copy that an earlier version of `backup` made, or a copy of the file of a stopped server.
 func openFormerCopy(path string) (source, error) {
 	if err := bolt.CheckFile(path); err != nil {
-		return source{}, fmt.Errorf("%w: %s", backup.ErrNotBackup, path)
+		return source{}, fmt.Errorf("%w; name a file that `sallyport backup` wrote, or a copy of the data file of a stopped server", backup.ErrNotBackup)
 	}
 	st, err := bolt.Open(path, bolt.Options{Inspect: true})
 	if errors.Is(err, store.ErrMissing) {
-		return source{}, fmt.Errorf("%w: %s is empty", backup.ErrNotBackup, path)
+		return source{}, fmt.Errorf("%w: the file is empty", backup.ErrNotBackup)
 	}
 	if err != nil {
 		return source{}, err

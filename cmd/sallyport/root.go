@@ -11,6 +11,7 @@ func rootCommand() *cobra.Command {
 		Short: "An identity-aware reverse proxy that follows your identity provider",
 		Long: "Sallyport receives SCIM pushes from Entra ID or Okta, lets signed-in users and API callers\n" +
 			"reach the upstreams your policy allows, and ends their access at once when they leave.",
+		Args:          cobra.ArbitraryArgs, // run refuses those that name no command, here and in every group of commands
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -23,6 +24,7 @@ func rootCommand() *cobra.Command {
 	)
 	addHelpCommand(root)
 	addExitStatus(root)
+	addUsage(root)
 	addCompletions(root)
 	return root
 }

@@ -37,7 +37,7 @@ func storeCheckCommand() *cobra.Command {
 				return fmt.Errorf("%w: %w", errDenied, err)
 			}
 			if err != nil {
-				return err
+				return stopFirst(err)
 			}
 			if err := errors.Join(checkStore(cmd.Context(), st), compareWithRecord(cmd.Context(), st, file), st.Close()); err != nil {
 				return fmt.Errorf("%w: %s: %w", errDenied, file.Store.Bolt.Path, err)
@@ -48,6 +48,14 @@ func storeCheckCommand() *cobra.Command {
 	}
 	addOutputFlag(c)
 	return c
+}
+
+// stopFirst adds to the error of a store that a server holds what to do.
+func stopFirst(err error) error {
+	if errors.Is(err, store.ErrLocked) {
+		return fmt.Errorf("%w; stop the server first", err)
+	}
+	return err
 }
 
 // soundStore is what a check says that found nothing.
@@ -103,7 +111,7 @@ func acceptLossCommand() *cobra.Command {
 			case err == nil:
 				return fmt.Errorf("%s has every change that was acknowledged; nothing was done", file.Store.Bolt.Path)
 			case !errors.Is(err, store.ErrBehind):
-				return err
+				return stopFirst(err)
 			}
 			if err := goOn(cmd.Context(), file, reasonLossAccepted); err != nil {
 				return err
