@@ -42,7 +42,11 @@ func (r *Report) Facts() (facts [][2]string) {
 		facts = append(facts, [2]string{name, fmt.Sprintf(format, values...)})
 	}
 	add("offboardings", "%d (%d deactivated, %d deleted, %d suspended)", r.Offboardings, r.Whats[Deactivated], r.Whats[Deleted], r.Whats[Suspended])
-	add("time to revoke", "p50 %d ms, p99 %d ms, at most %d ms", r.Revocation.P50, r.Revocation.P99, r.Revocation.Max)
+	if r.Offboardings == 0 {
+		add("time to revoke", "none, since nobody was offboarded")
+	} else {
+		add("time to revoke", "p50 %d ms, p99 %d ms, at most %d ms", r.Revocation.P50, r.Revocation.P99, r.Revocation.Max)
+	}
 	add("sessions ended", "%d", r.Sessions)
 	add("live requests cut", "%d", r.Cuts)
 	add("have access again", "%d", r.Returned)

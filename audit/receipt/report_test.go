@@ -59,6 +59,8 @@ func TestReport_CountsOffboardings(t *testing.T) {
 	}
 	if none := report(t, h, receipt.ReportSettings{Since: at(5000), Until: at(6000)}); none.Offboardings != 0 || none.Revocation != (receipt.Quantiles{}) {
 		t.Errorf("of a time without any: %+v", none)
+	} else if took := none.Facts()[1]; took != [2]string{"time to revoke", "none, since nobody was offboarded"} {
+		t.Errorf("of a time without any: %q", took)
 	}
 }
 

@@ -231,6 +231,7 @@ func (s soundRecord) String() string {
 	lines := []string{fmt.Sprintf("%s is sound: %d lines", strings.Join(s.Files, ", "), s.Lines)}
 	switch {
 	case s.Checkpoints == 0:
+		lines = append(lines, "no line of it is signed: it has no checkpoint")
 	case !s.Checked:
 		lines = append(lines, fmt.Sprintf("signatures were not checked: %d; name the keys with --key", s.Checkpoints))
 	default:

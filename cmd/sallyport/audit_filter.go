@@ -33,9 +33,8 @@ func (f *recordFilter) addFlags(c *cobra.Command) {
 	c.Flags().StringVar(&f.user, "user", "", "only events about this `USER`, and what they did: a userName, e-mail, externalId or id")
 	c.Flags().Var(&f.since, "since", "only events since then: a time, a day such as 2026-05-03, or how far back, such as 12h or 30d")
 	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kindNames(), cobra.ShellCompDirectiveNoFileComp))
-	for _, name := range []string{"reason", "since"} {
-		_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
-	}
+	_ = c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasonNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("since", cobra.NoFileCompletions)
 }
 
 func kindNames() (names []string) {
@@ -43,6 +42,19 @@ func kindNames() (names []string) {
 		names = append(names, string(d.Kind))
 	}
 	return names
+}
+
+// reasonNames returns the reasons of all kinds of events, each once.
+func reasonNames() (names []string) {
+	for _, d := range audit.Catalogue() {
+		for _, r := range d.Reasons {
+			if r.Name != "" {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // prepare checks the flags and finds out who the user is.
@@ -55,6 +67,11 @@ func (f *recordFilter) prepare(cmd *cobra.Command) (err error) {
 	for _, kind := range f.kinds {
 		if !slices.Contains(kindNames(), kind) {
 			return fmt.Errorf("no events are of the kind %q; the kinds are %s", kind, strings.Join(kindNames(), ", "))
+		}
+	}
+	for _, reason := range f.reasons {
+		if !slices.Contains(reasonNames(), reason) { // no error: the record may be of another version
+			fmt.Fprintf(cmd.ErrOrStderr(), "note: this version records no event with the reason %q; docs/audit.md lists the reasons, and so does `sallyport audit schema`\n", printable(reason))
 		}
 	}
 	if !f.since.at.IsZero() && !f.until.at.IsZero() && f.until.at.Before(f.since.at) {
