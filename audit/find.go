@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -70,27 +71,22 @@ func endOfLines(text io.ReaderAt, size int64) (int64, error) {
 
 // Line returns the text of a line by its number, or [ErrNoLine]. It checks neither the chain nor the hash of the line.
 func (r *Record) Line(number uint64) (text []byte, err error) {
-	err = ErrNoLine
-	for _, file := range r.files {
+	for _, file := range slices.Backward(r.files) { // a later file may go on with an earlier number, after one that was put aside
 		if file.First == 0 || file.First > number {
 			continue
 		}
-		failed := file.at(func(from io.ReaderAt, size int64) error {
+		err := file.at(func(from io.ReaderAt, size int64) error {
 			size, err := endOfLines(from, size)
-			if err != nil {
-				return err
-			}
-			found, err := findLine(from, size, number)
 			if err == nil {
-				text = found
+				text, err = findLine(from, size, number)
 			}
 			return err
 		})
-		if !errors.Is(failed, ErrNoLine) { // a later file may go on with an earlier number, after one that was put aside
-			err = failed
+		if !errors.Is(err, ErrNoLine) {
+			return text, err
 		}
 	}
-	return text, err
+	return nil, ErrNoLine
 }
 
 // findLine finds a line by its number, by halves: numbers rise in a file.
