@@ -81,7 +81,8 @@ func (h *httpReceiver) send(ctx context.Context, items []item, _ pace) (accepted
 	resp, err := h.transport.RoundTrip(req) // unlike Client.Do, it does not look at redirects
 	if err != nil {
 		h.close()
-		return 0, reasonOf(err)
+		slow := errors.Is(err, context.DeadlineExceeded)
+		return 0, &retryError{error: reasonOf(err), smaller: slow, slow: slow}
 	}
 	defer resp.Body.Close()
 	defer context.AfterFunc(ctx, func() { _ = resp.Body.Close() })() // after 101, net/http does not end the connection with ctx
@@ -158,7 +159,7 @@ func refusalOf(resp *http.Response) error {
 		err = fmt.Errorf("%w, which is not followed; configure the address that it leads to", err)
 	}
 	ofContent := slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, resp.StatusCode)
-	return &retryError{err, retryAfter(resp.Header.Get("Retry-After"), time.Now()), ofContent}
+	return &retryError{error: err, after: retryAfter(resp.Header.Get("Retry-After"), time.Now()), smaller: ofContent}
 }
 
 // retryAfter returns how long the header Retry-After asks to wait: seconds or a date (RFC 9110, section 10.2.3), an hour

@@ -37,6 +37,7 @@ type retryError struct {
 	error
 	after   time.Duration // 0: nothing
 	smaller bool          // fewer items at once may be accepted: they are too many, or one of them is at fault
+	slow    bool          // there was no time for all of them
 }
 
 func (e *retryError) Unwrap() error { return e.error }
@@ -65,7 +66,8 @@ type sink struct {
 	limits   audit.Limits
 
 	failed  int           // attempts since the last that was accepted
-	batch   int           // lines that are sent at once, if the receiver refused more; 0: as many as the limits allow
+	batch   int           // lines that are sent at once, if more failed; 0: as many as the limits allow
+	slow    bool          // since there was no time for more
 	unsaved bool          // the cursor could not be saved
 	at      atomic.Uint64 // the line of the cursor
 	oldest  atomic.Int64  // when the oldest line was written that is being sent, in Unix nanoseconds; 0: none is
@@ -187,7 +189,7 @@ func (k *sink) deliver(ctx, sending context.Context, items []item) bool {
 			wait = max(wait, refused.after)
 		}
 		if narrowed = refused != nil && refused.smaller && n > 1; narrowed {
-			k.batch = n / 2
+			k.batch, k.slow = n/2, refused.slow
 		}
 		if !sleep(ctx, wait) {
 			return false
@@ -216,10 +218,13 @@ func (k *sink) reject(ctx context.Context, items []item, accepted int, loss *los
 }
 
 // works notes that a batch was accepted. If the receiver refused a larger one, one item more is sent the next time: it may always
-// refuse more than some number, and each attempt to find out costs time.
+// refuse more than some number, and each attempt to find out costs time. If it was slow, batches grow faster: it may have been
+// so for a while only.
 func (k *sink) works(batch int) {
 	if k.batch > 0 && batch == k.batch {
-		k.batch++
+		if k.batch++; k.slow {
+			k.batch += k.batch / 4
+		}
 	}
 	if k.failed > 0 {
 		k.log.Info("lines of the audit record are sent to a sink again", "failed_attempts", k.failed)

@@ -404,6 +404,28 @@ func TestHTTPS_NamesTheLineThatIsRefused(t *testing.T) {
 	}
 }
 
+// TestHTTPS_OfSlowReceiver: a receiver that takes longer for a batch than an attempt may last gets smaller ones.
+func TestHTTPS_OfSlowReceiver(t *testing.T) {
+	t.Parallel()
+	r, to := newRecord(t), newSIEM(t)
+	to.be(func(_ http.ResponseWriter, req *http.Request) bool {
+		body, err := io.ReadAll(req.Body)
+		must(t, err)
+		select {
+		case <-time.After(time.Duration(bytes.Count(body, []byte("\n"))) * 10 * time.Millisecond):
+			return true
+		case <-req.Context().Done():
+			return false
+		}
+	})
+	r.write(150)
+	s := r.start(to.settings())
+	to.await(r)
+	if failed := s.metric(t, "failed_attempts_total"); failed < 1 {
+		t.Errorf("%v attempts failed", failed)
+	}
+}
+
 // TestHTTPS_SendsWhatIsConfigured: credentials, compression and content type; the credentials are read again for each
 // batch.
 func TestHTTPS_SendsWhatIsConfigured(t *testing.T) {

@@ -172,13 +172,18 @@ func (s *syslogReceiver) sendStream(ctx context.Context, items []item, p pace) (
 		frames = append(frames, m...)
 	}
 	defer context.AfterFunc(ctx, interrupt(s.raw))()
-	if _, err := s.conn.Write(frames); err != nil {
-		return 0, fmt.Errorf("writing to the receiver: %w", err)
+	if _, err = s.conn.Write(frames); err != nil {
+		err = fmt.Errorf("writing to the receiver: %w", err)
+	} else {
+		err = s.settle(ctx, p)
 	}
-	if err := s.settle(ctx, p); err != nil {
-		return 0, err
+	switch {
+	case err == nil:
+		return len(items), nil
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return 0, &retryError{error: err, smaller: true, slow: true}
 	}
-	return len(items), nil
+	return 0, err
 }
 
 // settle waits until the receiver's system has acknowledged what was written, and then whether the connection holds.
