@@ -90,8 +90,8 @@ func (s source) at(f func(text io.ReaderAt, size int64) error) error {
 }
 
 const (
-	partSize  = 1 << 20 // bytes that are searched at once
-	partCount = 32      // parts of which the lines are held in memory before f gets them
+	partSize  = 256 << 10 // bytes that are searched at once
+	partCount = 128       // parts of which the lines are held in memory before f gets them
 )
 
 // search searches one file. A closed one is mapped into memory, which halves the work; one that may be written must not be.
@@ -182,7 +182,7 @@ func mappedPart(data []byte) readPart {
 func partReader(r io.ReaderAt, size int64) readPart {
 	return func(buf *[]byte, begin, end int64) ([]byte, error) {
 		from := max(0, begin-1)
-		for reach := int64(64 << 10); ; reach *= 4 {
+		for reach := int64(4 << 10); ; reach *= 4 {
 			to := min(size, end+reach)
 			*buf = slices.Grow((*buf)[:0], int(to-from))[:to-from]
 			if n, err := r.ReadAt(*buf, from); n < len(*buf) {
