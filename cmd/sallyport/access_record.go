@@ -25,7 +25,7 @@ func accessReplayCommand() *cobra.Command {
 		Annotations: exits(exitDenied, "recorded requests would be decided otherwise"),
 		Args:        cobra.ExactArgs(1),
 	}
-	since := durationFlag(c, "since", 7*day, "how far back, such as 30d or 12h")
+	since := durationFlag(c, "since", 7*day, "how far back (`LONG`), such as 30d or 12h")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		text, _, err := config.ReadRules(args[0])
@@ -86,7 +86,7 @@ func accessUnusedCommand() *cobra.Command {
 		Example: "  sallyport access unused --since 90d",
 		Args:    cobra.NoArgs,
 	}
-	since := durationFlag(c, "since", 90*day, "how far back, such as 30d or 12h")
+	since := durationFlag(c, "since", 90*day, "how far back (`LONG`), such as 30d or 12h")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		result := unusedResult{Unused: []access.Unused{}}

@@ -28,8 +28,8 @@ func auditReportCommand() *cobra.Command {
 	}
 	c.Flags().Var(&since, "since", "since when: a time, a day such as 2026-05-03, or how far back, such as 90d; otherwise 90d")
 	c.Flags().Var(&until, "until", "until when; otherwise now")
-	slow := durationFlag(c, "slow", 5*time.Second, "an offboarding that took longer is an exception")
-	grant := durationFlag(c, "grant-over", day, "a grant for longer is an exception")
+	slow := durationFlag(c, "slow", 5*time.Second, "an offboarding that took longer than `LONG` is an exception")
+	grant := durationFlag(c, "grant-over", day, "a grant for longer than `LONG` is an exception")
 	for _, name := range []string{"since", "until", "slow", "grant-over"} {
 		_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}

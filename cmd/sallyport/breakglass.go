@@ -32,7 +32,7 @@ func armCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	lasting := durationFlag(c, "for", time.Hour, "how `LONG` from now until the session ends, between 1m and 12h")
-	reason := c.Flags().String("reason", "", "why; it is recorded (required)")
+	reason := c.Flags().String("reason", "", "`WHY`; it is recorded (required)")
 	_ = c.MarkFlagRequired("reason")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

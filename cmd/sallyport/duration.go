@@ -23,8 +23,13 @@ func durationFlag(c *cobra.Command, name string, preset time.Duration, usage str
 // Type implements the interface of a flag's value.
 func (*durationValue) Type() string { return "duration" }
 
-// String implements the interface of a flag's value.
-func (d *durationValue) String() string { return duration.Format(time.Duration(*d)) }
+// String implements the interface of a flag's value. The help of a flag does not show "0" as its default.
+func (d *durationValue) String() string {
+	if *d == 0 {
+		return "0"
+	}
+	return duration.Format(time.Duration(*d))
+}
 
 // Set implements the interface of a flag's value.
 func (d *durationValue) Set(text string) error {

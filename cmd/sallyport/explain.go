@@ -86,7 +86,7 @@ type loginFlags struct{ access.SignIn }
 
 func addLoginFlags(c *cobra.Command) *loginFlags {
 	var l loginFlags
-	c.Flags().DurationVar(&l.Ago, "signed-in", 0, "how long ago the user signed in, such as `2h`")
+	c.Flags().DurationVar(&l.Ago, "signed-in", 0, "how `LONG` ago the user signed in, such as 2h")
 	c.Flags().StringVar(&l.ACR, "acr", "", "the `CLAIM` acr of the user's login")
 	c.Flags().StringSliceVar(&l.AMR, "amr", nil, "a `METHOD` in the claim amr of the user's login, such as mfa; may be repeated")
 	c.Flags().StringSliceVar(&l.Context, "context", nil, "an authentication `CONTEXT` of Entra in which the user signed in, such as c1; may be repeated")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // commands returns every command of the tree, the root first.
@@ -43,6 +44,20 @@ func TestHelp_SaysExamplesAndExitStatus(t *testing.T) {
 				demandAccepted(t, c.CommandPath(), line)
 			}
 		})
+	}
+}
+
+// TestHelp_NamesValuesOfFlags: what follows a flag has a name in capitals, which the text explains, and one default at most.
+func TestHelp_NamesValuesOfFlags(t *testing.T) {
+	for _, c := range commands(rootCommand()) {
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if name, _ := pflag.UnquoteUsage(f); name != strings.ToUpper(name) {
+				t.Errorf("%s: what follows --%s is called %q; put a name in capitals and in backquotes into its text", c.CommandPath(), f.Name, name)
+			}
+		})
+		if usages := c.LocalFlags().FlagUsages(); strings.Contains(usages, "(default 0") || regexp.MustCompile(`(?m)\(default.*\(default`).MatchString(usages) {
+			t.Errorf("%s: a default of 0 says nothing, and a second one contradicts the first:\n%s", c.CommandPath(), usages)
+		}
 	}
 }
 

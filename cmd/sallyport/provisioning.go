@@ -81,7 +81,7 @@ func heldCommand(use, example, short string, decide func(*cobra.Command, *contro
 
 func scimLogCommand() *cobra.Command {
 	c := &cobra.Command{Use: "log", Short: "Show the latest pushes and their results: names of attributes, but no values", Example: "  sallyport scim log --refused", Args: cobra.NoArgs}
-	n := c.Flags().Int("last", 100, "how many pushes to show; 10,000 are kept")
+	n := c.Flags().Int("last", 100, "how many `PUSHES` to show; 10,000 are kept")
 	refused := c.Flags().Bool("refused", false, "only those that were refused, of all that are kept")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -57,7 +57,7 @@ func approveCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	lasting := durationFlag(c, "for", 0, "how `LONG` the access lasts, at most the policy's max (default 1h, or max if that is less)")
-	reason := c.Flags().String("reason", "", "why; it is recorded")
+	reason := c.Flags().String("reason", "", "`WHY`; it is recorded")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := newControlClient(cmd)
@@ -83,7 +83,7 @@ func denyCommand() *cobra.Command {
 // refuseCommand returns a command that posts the reason for which an operator takes something away.
 func refuseCommand(use, short, example, done string, path func(id string) string) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Example: "  " + example, Args: cobra.ExactArgs(1)}
-	reason := c.Flags().String("reason", "", "why; it is recorded, and the person can read it (required)")
+	reason := c.Flags().String("reason", "", "`WHY`; it is recorded, and the person can read it (required)")
 	_ = c.MarkFlagRequired("reason")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := newControlClient(cmd)

@@ -48,7 +48,7 @@ func reviewStartCommand() *cobra.Command {
 	var ask reviewStart
 	c.Flags().StringVar(&ask.Route, "route", "", "the `NAME` of the route (required)")
 	_ = c.MarkFlagRequired("route")
-	due := durationFlag(c, "due", 14*day, "in which time the review is to be done, such as 14d")
+	due := durationFlag(c, "due", 14*day, "for how `LONG` the review is open before it is overdue, such as 14d")
 	c.Flags().StringVar((*string)(&ask.Reviewer), "reviewer", "", "`WHO` decides beside operators: manager (of each user) or owner (of the route)")
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

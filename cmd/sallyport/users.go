@@ -56,7 +56,7 @@ func suspendCommand() *cobra.Command {
 		Example: "  sallyport users suspend ada@example.com --reason \"laptop stolen\"",
 		Args:    cobra.ExactArgs(1),
 	}
-	reason := c.Flags().String("reason", "", "why; it is recorded (required)")
+	reason := c.Flags().String("reason", "", "`WHY`; it is recorded (required)")
 	_ = c.MarkFlagRequired("reason")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := newControlClient(cmd)
