@@ -71,6 +71,8 @@ type sink struct {
 	unsaved bool          // the cursor could not be saved
 	at      atomic.Uint64 // the line of the cursor
 	oldest  atomic.Int64  // when the oldest line was written that is being sent, in Unix nanoseconds; 0: none is
+	lost    atomic.Uint64 // lines that are never sent
+	fault   atomic.Pointer[Fault]
 }
 
 // lag returns how many lines on the disk are not sent, and how old the oldest of those is that are being sent.
@@ -229,12 +231,16 @@ func (k *sink) works(batch int) {
 	if k.failed > 0 {
 		k.log.Info("lines of the audit record are sent to a sink again", "failed_attempts", k.failed)
 		k.failed = 0
+		recovered := *k.fault.Load()
+		recovered.Recovered = true
+		k.fault.Store(&recovered)
 	}
 }
 
 // fails logs that the sink fails from now on, and with which items. If it failed before, it is logged again if loud.
 func (k *sink) fails(err error, loud bool, items ...item) {
 	k.metrics.failed.WithLabelValues(k.name).Inc()
+	k.fault.Store(&Fault{Time: time.Now().UTC(), Error: err.Error()})
 	log := k.log.With("err", err)
 	if len(items) > 0 {
 		log = log.With("first", items[0].entry.Seq, "lines", len(items))
@@ -266,6 +272,7 @@ func (k *sink) lose(ctx context.Context, gap audit.Gap, lines int, why string, i
 		n = uint64(lines)
 	}
 	k.metrics.lost.WithLabelValues(k.name).Add(float64(n))
+	k.lost.Add(n)
 	k.log.Error("lines of the audit record are lost for a sink", "first", gap.From, "last", gap.To, "lines", n, "why", why)
 	if len(items) > 0 && !slices.ContainsFunc(items, func(i item) bool { return i.entry.Kind != audit.KindAudit }) {
 		return

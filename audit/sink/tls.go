@@ -49,3 +49,17 @@ func (t TLS) certificates() ([]tls.Certificate, error) {
 }
 
 func encodeBase64(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+
+// ClientCertificate returns the files of the certificate that Sallyport shows to the receiver, and of its key; "" if there is none.
+func (s Settings) ClientCertificate() (certFile, keyFile string) {
+	var t TLS
+	switch {
+	case s.Syslog != nil:
+		t = s.Syslog.TLS
+	case s.HTTPS != nil:
+		t = s.HTTPS.TLS
+	case s.OTLP != nil:
+		t = s.OTLP.TLS
+	}
+	return t.CertFile, t.KeyFile
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sallyport/admin"
+	"sallyport/audit/sink"
 	"sallyport/store"
 	"sallyport/webhook"
 )
@@ -29,6 +30,7 @@ type control struct {
 	publicURL   func() string   // in force; nil if no server runs
 	questions   *questions
 	webhooks    *webhook.Sender
+	sinks       *sink.Sinks // nil if no server runs
 	log         *slog.Logger
 }
 
@@ -56,6 +58,7 @@ func (c *control) operations() map[string]operation {
 		"GET /facts":              query(c.admin.Stats),
 		"GET /exchanges":          c.provisioningLog,
 		"GET /faults":             query(c.inspectNow),
+		"GET /sinks":              query(c.sinkStatus),
 
 		"GET /users/{user}":               c.user,
 		"GET /people/{name}":              c.usersNamed,

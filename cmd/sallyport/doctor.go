@@ -18,8 +18,9 @@ import (
 // checkResult is what doctor found out about one thing.
 type checkResult struct {
 	Check  string `json:"check"`
-	State  string `json:"state"` // one of the states
-	Detail string `json:"detail"`
+	State  string `json:"state"`         // one of the states
+	Detail string `json:"detail"`        // ends with the fix
+	Fix    string `json:"fix,omitempty"` // what to do; empty if the state is ok
 }
 
 // The states of a checkResult.
@@ -30,8 +31,11 @@ const (
 	stateUnknown = "unknown" // the check could not be made
 )
 
-// withoutConfiguration is why checks that need the configuration cannot be made.
-const withoutConfiguration = "the configuration cannot be used"
+// withoutConfiguration is why checks that need the configuration cannot be made, and correctIt the fix.
+const (
+	withoutConfiguration = "the configuration cannot be used"
+	correctIt            = "correct the mistakes that `sallyport validate` lists"
+)
 
 // doctor collects the results of its checks.
 type doctor struct {
@@ -83,14 +87,29 @@ func (d *doctor) table() table {
 	return t
 }
 
-func (d *doctor) report(check, state, format string, args ...any) {
-	d.results = append(d.results, checkResult{check, state, fmt.Sprintf(format, args...)})
+// pass reports that nothing is wrong.
+func (d *doctor) pass(check, format string, args ...any) {
+	d.results = append(d.results, checkResult{Check: check, State: stateOK, Detail: fmt.Sprintf(format, args...)})
+}
+
+// report reports a state other than ok. The detail ends with the fix, which says what to do.
+func (d *doctor) report(check, state, fix, format string, args ...any) {
+	d.results = append(d.results, checkResult{check, state, fmt.Sprintf(format, args...) + "; " + fix, fix})
+}
+
+// callFailed reports a check that could not be made because the server, or the store if none runs, did not respond.
+func (d *doctor) callFailed(check, fix string, err error) {
+	if errors.As(err, new(config.Faults)) {
+		d.unknown("no running server was found, and "+withoutConfiguration, correctIt, check)
+		return
+	}
+	d.report(check, stateUnknown, fix, "%v", err)
 }
 
 // unknown reports checks that could not be made.
-func (d *doctor) unknown(why string, checks ...string) {
+func (d *doctor) unknown(why, fix string, checks ...string) {
 	for _, check := range checks {
-		d.report(check, stateUnknown, "%s", why)
+		d.report(check, stateUnknown, fix, "%s", why)
 	}
 }
 
@@ -100,11 +119,18 @@ func (d *doctor) checkAll(ctx context.Context) {
 	d.checkProvider(ctx)
 	d.checkCertificate(ctx)
 	d.checkStore(ctx)
+	d.checkBackup(ctx)
+	d.checkSinks(ctx)
 	d.checkTokens(ctx)
 	var stats admin.Stats
 	if err := d.client.call(ctx, http.MethodGet, "/facts", nil, &stats); err != nil {
-		d.report("directory", stateFail, "%v; `sallyport store check` says more", err)
-		d.unknown("the directory cannot be read", "users", "last push", "groups in rules")
+		fix := "`sallyport store check` says more"
+		if errors.As(err, new(config.Faults)) {
+			fix = correctIt
+			err = errors.New("no running server was found, and " + withoutConfiguration)
+		}
+		d.report("directory", stateFail, fix, "%v", err)
+		d.unknown("the directory cannot be read", fix, "users", "last push", "groups in rules")
 		return
 	}
 	d.checkUsers(stats)
@@ -115,18 +141,21 @@ func (d *doctor) checkAll(ctx context.Context) {
 	d.checkTokenVersion(ctx)
 }
 
+// startServer is the fix where a running server is needed.
+const startServer = "start the server with `sallyport serve`"
+
 // checkReady reports what the running server says of itself.
 func (d *doctor) checkReady(ctx context.Context) {
 	status, body, err := d.client.getOps(ctx, "/readyz")
 	switch {
 	case err != nil:
-		d.report("readiness", stateUnknown, "no server responds on the ops listener: %v; start it with `sallyport serve`", err)
+		d.report("readiness", stateUnknown, startServer, "no server responds on the ops listener: %v", err)
 	case status != http.StatusOK:
-		d.report("readiness", stateFail, "%s; the server's log says more", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
+		d.report("readiness", stateFail, "look for the cause in the server's log", "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
 	case strings.TrimSpace(body) != readyText:
-		d.report("readiness", stateWarn, "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
+		d.report("readiness", stateWarn, "free some space, or look for the cause in the server's log", "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
 	default:
-		d.report("readiness", stateOK, "decisions can be made and recorded, and changes stored")
+		d.pass("readiness", "decisions can be made and recorded, and changes stored")
 	}
 }
 
@@ -135,11 +164,11 @@ func (d *doctor) checkConfiguration() {
 	var faults config.Faults
 	switch err := d.client.err; {
 	case errors.As(err, &faults):
-		d.report("configuration", stateFail, "%d mistakes, which `sallyport validate` lists; the first: %s", len(faults), faults[0])
+		d.report("configuration", stateFail, "correct them", "%d mistakes, which `sallyport validate` lists; the first: %s", len(faults), faults[0])
 	case err != nil:
-		d.report("configuration", stateFail, "%v; `sallyport validate` says more", err)
+		d.report("configuration", stateFail, "`sallyport validate` says more", "%v", err)
 	default:
-		d.report("configuration", stateOK, "%d routes, %d policies", len(d.file.Routes), len(d.file.Policies))
+		d.pass("configuration", "%d routes, %d policies", len(d.file.Routes), len(d.file.Policies))
 	}
 }
 
@@ -154,15 +183,15 @@ func (d *doctor) checkTests(ctx context.Context) {
 		err = d.client.call(ctx, http.MethodPost, "/access/test", ask, &results)
 	}
 	if err != nil {
-		d.report("tests", stateUnknown, "%v", err)
+		d.callFailed("tests", "run `sallyport test`, which says more", err)
 		return
 	}
 	if failed := access.Failed(results); len(failed) > 0 {
-		d.report("tests", stateFail, "%d of %d fail, so that a reload is refused; the first: %s: want %s, got %s; `sallyport test` runs them",
+		d.report("tests", stateFail, "correct the rules or the tests; `sallyport test` runs them", "%d of %d fail, so that a reload is refused; the first: %s: want %s, got %s",
 			len(failed), len(results), failed[0].Case, failed[0].Want, failed[0].Got)
 		return
 	}
-	d.report("tests", stateOK, "all %d tests in the file pass", len(results))
+	d.pass("tests", "all %d tests in the file pass", len(results))
 }
 
 // checkStore reports whether every record of the store is sound.
@@ -170,11 +199,11 @@ func (d *doctor) checkStore(ctx context.Context) {
 	var found inspection
 	switch err := d.client.call(ctx, http.MethodGet, "/faults", nil, &found); {
 	case err != nil:
-		d.report("store", stateUnknown, "%v", err)
+		d.callFailed("store", "run `sallyport store check`, which says more", err)
 	case found.Count > 0:
-		d.report("store", stateFail, "%d of %d records are not as they should be, and whom they are about may be denied; the first: %s; restore a backup",
+		d.report("store", stateFail, "restore a backup", "%d of %d records are not as they should be, and whom they are about may be denied; the first: %s",
 			found.Count, found.Records, found.Faults[0])
 	default:
-		d.report("store", stateOK, "%d records, all of them sound", found.Records)
+		d.pass("store", "%d records, all of them sound", found.Records)
 	}
 }

@@ -19,13 +19,14 @@ const (
 	namedInReport   = 5
 	manyRefused     = 20 // pushes in a row, with which no push succeeds any more
 	externalIDField = "externalId"
+	refusedSaysWhy  = "`sallyport scim log --refused` says why"
 )
 
 // checkTokens reports whether an identity provider can push, and for how long.
 func (d *doctor) checkTokens(ctx context.Context) {
 	var tokens []admin.Token
 	if err := d.client.call(ctx, http.MethodGet, "/tokens", nil, &tokens); err != nil {
-		d.report("tokens", stateUnknown, "%v", err)
+		d.callFailed("tokens", "`sallyport store check` says more", err)
 		return
 	}
 	d.judgeTokens(tokens)
@@ -48,32 +49,33 @@ func (d *doctor) judgeTokens(tokens []admin.Token) {
 	oauth := d.file != nil && d.file.SCIM.OAuth != nil // whose tokens are not listed
 	switch {
 	case valid == 0 && d.file == nil:
-		d.unknown("none is valid, and it is not known whether those of an authorization server are; "+withoutConfiguration, "tokens")
+		d.unknown("none is valid, and it is not known whether those of an authorization server are: "+withoutConfiguration, correctIt, "tokens")
 	case valid == 0 && !oauth:
-		d.report("tokens", stateFail, "no token lets an identity provider push; create one with `sallyport token create entra`")
+		d.report("tokens", stateFail, "create one with `sallyport token create entra`", "no token lets an identity provider push")
 	case expiring != "":
-		d.report("tokens", stateWarn, "%s; replace it without a gap with `sallyport token rotate`", expiring)
+		d.report("tokens", stateWarn, "replace it without a gap with `sallyport token rotate`", "%s", expiring)
 	case valid == 0:
-		d.unknown("those of the authorization server (scim.oauth) are not listed here", "tokens")
+		d.unknown("those of the authorization server (scim.oauth) are not listed here", "look at the last push, below, to see whether one is accepted", "tokens")
 	case used.IsZero():
-		d.report("tokens", stateUnknown, "%d valid, none of which was ever used; whether the identity provider has the right one shows once it pushes", valid)
+		d.report("tokens", stateUnknown, "start provisioning there, or use its connection test", "%d valid, none of which was ever used; whether the identity provider has the right one shows once it pushes", valid)
 	case time.Since(used) > maxPushAge && !oauth:
-		d.report("tokens", stateWarn, "%d valid, none of which was used for %s; is the token at the identity provider one of them?", valid, time.Since(used).Round(time.Hour))
+		d.report("tokens", stateWarn, "check at the identity provider that provisioning runs; if its token is none of them, give it a new one of `sallyport token create`",
+			"%d valid, none of which was used for %s", valid, time.Since(used).Round(time.Hour))
 	default:
-		d.report("tokens", stateOK, "%d valid, last used %s ago (to ten minutes)", valid, time.Since(used).Round(time.Second))
+		d.pass("tokens", "%d valid, last used %s ago (to ten minutes)", valid, time.Since(used).Round(time.Second))
 	}
 }
 
 // checkUsers reports whether those who sign in are found among those who were pushed.
 func (d *doctor) checkUsers(s admin.Stats) {
 	if s.Users == 0 {
-		d.report("users", stateFail, "no user was pushed yet; assign users and groups to the provisioning application and start it")
+		d.report("users", stateFail, "assign users and groups to the provisioning application and start it", "no user was pushed yet")
 		return
 	}
-	d.report("users", stateOK, "%d, of whom %d are active", s.Users, s.Active)
+	d.pass("users", "%d, of whom %d are active", s.Users, s.Active)
 	switch {
 	case d.file == nil:
-		d.unknown(withoutConfiguration, "externalId")
+		d.unknown(withoutConfiguration, correctIt, "externalId")
 		return
 	case d.file.OIDC.UserAttribute != externalIDField:
 		return
@@ -81,48 +83,47 @@ func (d *doctor) checkUsers(s admin.Stats) {
 	if d.file.OIDC.UserClaim == "oid" {
 		d.reportObjectIDs(100 * s.GUIDs / s.Users)
 	} else if s.WithoutExternalID > 0 {
-		d.report("externalId", stateWarn, "%d users have none and cannot sign in; map it in the provisioning application", s.WithoutExternalID)
+		d.report("externalId", stateWarn, "map it in the provisioning application", "%d users have none and cannot sign in", s.WithoutExternalID)
 	}
 	if s.Shared > 0 {
-		d.report("externalId shared", stateWarn, "%d active users have the same one as another; none of them can sign in; find the second account at the identity provider and change it", s.Shared)
+		d.report("externalId shared", stateWarn, "find the second account at the identity provider and change it", "%d active users have the same one as another; none of them can sign in", s.Shared)
 	}
 }
 
 func (d *doctor) reportObjectIDs(percent int) {
-	const advice = "; map externalId to objectId in the provisioning application, then restart provisioning"
+	const fix = "map externalId to objectId in the provisioning application, then restart provisioning"
 	switch {
 	case percent < minObjectIDs:
-		d.report("externalId", stateFail, "%d%% are object IDs (GUIDs), by which users are found%s", percent, advice)
+		d.report("externalId", stateFail, fix, "%d%% are object IDs (GUIDs), by which users are found", percent)
 	case percent < 100:
-		d.report("externalId", stateWarn, "%d%% are object IDs (GUIDs), by which users are found%s", percent, advice)
+		d.report("externalId", stateWarn, fix, "%d%% are object IDs (GUIDs), by which users are found", percent)
 	default:
-		d.report("externalId", stateOK, "%d%% are object IDs (GUIDs), by which users are found", percent)
+		d.pass("externalId", "%d%% are object IDs (GUIDs), by which users are found", percent)
 	}
 }
 
 func (d *doctor) checkPushes(s admin.Stats) {
 	switch {
 	case s.LastPush == nil:
-		d.report("last push", stateFail, "the identity provider has not sent any request yet; start provisioning there, with the SCIM address and a token of `sallyport token create`")
+		d.report("last push", stateFail, "start provisioning there, with the SCIM address and a token of `sallyport token create`", "the identity provider has not sent any request yet")
 	case time.Since(*s.LastPush) > maxPushAge:
-		d.report("last push", stateWarn, "%s ago; Entra pushes changes about every 40 minutes: is provisioning paused or in quarantine?", time.Since(*s.LastPush).Round(time.Hour))
+		d.report("last push", stateWarn, "look at the identity provider whether provisioning is paused or in quarantine, and start it", "%s ago; Entra pushes changes about every 40 minutes", time.Since(*s.LastPush).Round(time.Hour))
 	case s.RefusedInRow > 0:
-		d.report("last push", stateWarn, "%s ago, and it was refused; `sallyport scim log --refused` says why", time.Since(*s.LastPush).Round(time.Second))
+		d.report("last push", stateWarn, refusedSaysWhy, "%s ago, and it was refused", time.Since(*s.LastPush).Round(time.Second))
 	default:
-		d.report("last push", stateOK, "%s ago", time.Since(*s.LastPush).Round(time.Second))
+		d.pass("last push", "%s ago", time.Since(*s.LastPush).Round(time.Second))
 	}
 	d.checkRejected(s)
-	const advice = "`sallyport scim log --refused` says why"
 	switch {
 	case s.RefusedInRow == s.Exchanges && s.Exchanges > 0:
-		d.report("refused pushes", stateFail, "every one of the latest %d; %s", s.Exchanges, advice)
+		d.report("refused pushes", stateFail, refusedSaysWhy, "every one of the latest %d", s.Exchanges)
 	case s.RefusedInRow >= manyRefused:
-		d.report("refused pushes", stateFail, "the latest %d, one after the other; %s", s.RefusedInRow, advice)
+		d.report("refused pushes", stateFail, refusedSaysWhy, "the latest %d, one after the other", s.RefusedInRow)
 	case s.Refused > 0:
-		d.report("refused pushes", stateWarn, "%d of the latest %d; %s", s.Refused, s.Exchanges, advice)
+		d.report("refused pushes", stateWarn, refusedSaysWhy, "%d of the latest %d", s.Refused, s.Exchanges)
 	}
 	if s.Held > 0 {
-		d.report("held", stateWarn, "%d deactivations wait for an operator; `sallyport scim held list` shows them", s.Held)
+		d.report("held", stateWarn, "`sallyport scim held list` shows them; release or reject them", "%d deactivations wait for an operator", s.Held)
 	}
 }
 
@@ -142,31 +143,31 @@ func (d *doctor) checkRejected(s admin.Stats) {
 	if s.Rejected.Token != "" {
 		name = " (" + s.Rejected.Token + ")"
 	}
-	d.report("rejected tokens", state, "%s%s, in a request from %s %s ago; if that is the identity provider, give it a new token of `sallyport token create`",
+	d.report("rejected tokens", state, "if that is the identity provider, give it a new token of `sallyport token create`", "%s%s, in a request from %s %s ago",
 		s.Rejected.Reason, name, s.Rejected.Address, time.Since(s.Rejected.Time).Round(time.Second))
 }
 
 // checkGroups reports whether the groups that rules name were pushed and have members, none of which are groups.
 func (d *doctor) checkGroups(ctx context.Context, s admin.Stats) {
 	if d.file == nil {
-		d.unknown(withoutConfiguration, "groups in rules")
+		d.unknown(withoutConfiguration, correctIt, "groups in rules")
 		return
 	}
 	var groups []admin.Group
 	if err := d.client.call(ctx, http.MethodGet, "/groups", nil, &groups); err != nil {
-		d.report("groups in rules", stateUnknown, "%v", err)
+		d.callFailed("groups in rules", "`sallyport store check` says more", err)
 		return
 	}
 	switch missing, empty := compareGroups(policy.GroupsIn(d.file.Policies), groups); {
 	case len(missing) > 0:
-		d.report("groups in rules", stateWarn, "never pushed, so that the rules that name them match nobody: %s; assign them to the provisioning application, or correct the id", strings.Join(missing, ", "))
+		d.report("groups in rules", stateWarn, "assign them to the provisioning application, or correct the id", "never pushed, so that the rules that name them match nobody: %s", strings.Join(missing, ", "))
 	case len(empty) > 0:
-		d.report("groups in rules", stateWarn, "without members: %s (are the people in nested groups?)", strings.Join(empty, ", "))
+		d.report("groups in rules", stateWarn, "assign people to them; if the people are in groups within them, assign those groups and name them in the rules", "without members: %s", strings.Join(empty, ", "))
 	default:
-		d.report("groups in rules", stateOK, "%d groups were pushed; all that rules name are among them", len(groups))
+		d.pass("groups in rules", "%d groups were pushed; all that rules name are among them", len(groups))
 	}
 	if len(s.Nested) > 0 {
-		d.report("nested groups", stateWarn, "%s: members of the groups within them are not members here, and Entra does not push them; assign those groups themselves",
+		d.report("nested groups", stateWarn, "assign those groups themselves", "%s: members of the groups within them are not members here, and Entra does not push them",
 			strings.Join(s.Nested[:min(namedInReport, len(s.Nested))], ", "))
 	}
 }

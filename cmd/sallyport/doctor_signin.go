@@ -22,20 +22,21 @@ const (
 // checkProvider asks the identity provider for its metadata, its keys and the time.
 func (d *doctor) checkProvider(ctx context.Context) {
 	if d.file == nil {
-		d.unknown(withoutConfiguration, "discovery", "keys", "clock", "client secret")
+		d.unknown(withoutConfiguration, correctIt, "discovery", "keys", "clock", "client secret")
 		return
 	}
 	probe, err := d.probe(ctx)
 	if err != nil {
-		d.report("discovery", stateFail, "%v; check oidc.issuer, DNS, the firewall and oidc.ca_file", err)
-		d.unknown("the identity provider was not found", "keys", "clock", "client secret")
+		const fix = "check oidc.issuer, DNS, the firewall and oidc.ca_file"
+		d.report("discovery", stateFail, fix, "%v", err)
+		d.unknown("the identity provider was not found", fix, "keys", "clock", "client secret")
 		return
 	}
-	d.report("discovery", stateOK, "%s responds, and names itself by this issuer", d.file.OIDC.Issuer)
+	d.pass("discovery", "%s responds, and names itself by this issuer", d.file.OIDC.Issuer)
 	if probe.Keys == 0 {
-		d.report("keys", stateFail, "the provider publishes no key with which signatures can be checked; check that oidc.issuer is the right one")
+		d.report("keys", stateFail, "check that oidc.issuer is the right one", "the provider publishes no key with which signatures can be checked")
 	} else {
-		d.report("keys", stateOK, "%d keys", probe.Keys)
+		d.pass("keys", "%d keys", probe.Keys)
 	}
 	d.checkClock(probe.Skew)
 	d.checkSecret(ctx)
@@ -45,29 +46,29 @@ func (d *doctor) checkProvider(ctx context.Context) {
 func (d *doctor) checkSecret(ctx context.Context) {
 	p, err := d.provider()
 	if err != nil {
-		d.report("client secret", stateFail, "%v; write the secret to the file that oidc.client_secret_file names", err)
+		d.report("client secret", stateFail, "write the secret to the file that oidc.client_secret_file names", "%v", err)
 		return
 	}
 	ctx, stop := context.WithTimeout(ctx, probeTimeout)
 	defer stop()
 	switch err := p.ProbeSecret(ctx); {
 	case errors.Is(err, oidc.ErrWrongSecret):
-		d.report("client secret", stateFail, "%v; make a new secret at the provider, write its value to the file that oidc.client_secret_file names, check oidc.client_id, and restart", err)
+		d.report("client secret", stateFail, "make a new secret at the provider, write its value to the file that oidc.client_secret_file names, check oidc.client_id, and restart", "%v", err)
 	case err != nil:
-		d.report("client secret", stateUnknown, "%v; sign in once to find out", err)
+		d.report("client secret", stateUnknown, "sign in once to find out", "%v", err)
 	default:
-		d.report("client secret", stateOK, "the provider accepts it (a code that was made up was rejected, and so was a secret that was made up)")
+		d.pass("client secret", "the provider accepts it (a code that was made up was rejected, and so was a secret that was made up)")
 	}
 }
 
 func (d *doctor) checkClock(skew *time.Duration) {
 	switch {
 	case skew == nil:
-		d.unknown("the provider did not say what time it is; check that this machine follows a time server (NTP)", "clock")
+		d.unknown("the provider did not say what time it is", "check that this machine follows a time server (NTP)", "clock")
 	case skew.Abs() > maxSkew:
-		d.report("clock", stateFail, "the provider's clock differs from ours by %s; set the time (NTP), or tokens are rejected", skew.Abs())
+		d.report("clock", stateFail, "set the time (NTP)", "the provider's clock differs from ours by %s, so that tokens are rejected", skew.Abs())
 	default:
-		d.report("clock", stateOK, "within %s of the provider's", max(skew.Abs(), time.Second))
+		d.pass("clock", "within %s of the provider's", max(skew.Abs(), time.Second))
 	}
 }
 
@@ -99,7 +100,7 @@ const (
 func (d *doctor) checkCertificate(ctx context.Context) {
 	switch {
 	case d.file == nil:
-		d.unknown(withoutConfiguration, "certificate")
+		d.unknown(withoutConfiguration, correctIt, "certificate")
 		return
 	case d.file.TLS.ACME != nil:
 		d.checkACME(ctx)
@@ -107,27 +108,33 @@ func (d *doctor) checkCertificate(ctx context.Context) {
 	case d.file.TLS.CertFile == "":
 		return
 	}
-	pair, err := tls.LoadX509KeyPair(d.file.TLS.CertFile, d.file.TLS.KeyFile)
+	d.checkCertificateFiles("certificate", d.file.TLS.CertFile, d.file.TLS.KeyFile, "check tls.cert_file and tls.key_file", "put a new one in its place, which is read without a restart")
+}
+
+// checkCertificateFiles reports whether a certificate and its key can be used, and for how long. fix says what to do if
+// they cannot, and renew what to do if the certificate is near its end.
+func (d *doctor) checkCertificateFiles(check, certFile, keyFile, fix, renew string) {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		d.report("certificate", stateFail, "%v; check tls.cert_file and tls.key_file", err)
+		d.report(check, stateFail, fix, "%v", err)
 		return
 	}
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
-		d.report("certificate", stateFail, "%v; check tls.cert_file and tls.key_file", err)
+		d.report(check, stateFail, fix, "%v", err)
 		return
 	}
-	d.reportExpiry(leaf.NotAfter, expiryWarning)
+	d.reportExpiry(check, leaf.NotAfter, expiryWarning, renew)
 }
 
-func (d *doctor) reportExpiry(end time.Time, warning time.Duration) {
+func (d *doctor) reportExpiry(check string, end time.Time, warning time.Duration, fix string) {
 	switch left := time.Until(end); {
 	case left <= 0:
-		d.report("certificate", stateFail, "it expired on %s; put a new one in its place, which is read without a restart", end.Format(time.DateOnly))
+		d.report(check, stateFail, fix, "it expired on %s", end.Format(time.DateOnly))
 	case left < warning:
-		d.report("certificate", stateWarn, "it expires on %s; put a new one in its place before, which is read without a restart", end.Format(time.DateOnly))
+		d.report(check, stateWarn, fix, "it expires on %s", end.Format(time.DateOnly))
 	default:
-		d.report("certificate", stateOK, "valid until %s", end.Format(time.DateOnly))
+		d.pass(check, "valid until %s", end.Format(time.DateOnly))
 	}
 }
 
@@ -142,38 +149,38 @@ var (
 func (d *doctor) checkACME(ctx context.Context) {
 	metrics, err := d.client.readMetrics(ctx)
 	if err != nil {
-		d.report("certificate", stateUnknown, "the running server's metrics cannot be read: %v; start the server", err)
+		d.report("certificate", stateUnknown, startServer, "the running server's metrics cannot be read: %v", err)
 		return
 	}
 	if m := metricWithoutCertificate.FindStringSubmatch(metrics); m != nil && m[1] != "0" {
-		d.report("certificate", stateFail, "%s hosts have none; the server's log says why the authority issues none", m[1])
+		d.report("certificate", stateFail, "look in the server's log for why the authority issues none", "%s hosts have none", m[1])
 		return
 	}
 	if m := metricExpiry.FindStringSubmatch(metrics); m != nil {
 		seconds, _ := strconv.ParseFloat(m[1], 64) // the server wrote it
-		d.reportExpiry(time.Unix(int64(seconds), 0), acmeExpiryWarning)
+		d.reportExpiry("certificate", time.Unix(int64(seconds), 0), acmeExpiryWarning, "look in the server's log for why the authority does not renew it")
 		return
 	}
-	d.unknown("the running server's metrics do not tell when it expires", "certificate")
+	d.unknown("the running server's metrics do not tell when it expires", "look in the server's log for what became of the order", "certificate")
 }
 
 // checkTokenVersion reads in the running server's metrics whether bearer tokens of version 1.0 were rejected.
 func (d *doctor) checkTokenVersion(ctx context.Context) {
 	switch {
 	case d.file == nil:
-		d.unknown(withoutConfiguration, "token version")
+		d.unknown(withoutConfiguration, correctIt, "token version")
 		return
 	case len(d.file.OIDC.APIAudiences) == 0:
 		return
 	}
 	metrics, err := d.client.readMetrics(ctx)
 	if err != nil {
-		d.report("token version", stateUnknown, "the running server's metrics cannot be read: %v; start the server", err)
+		d.report("token version", stateUnknown, startServer, "the running server's metrics cannot be read: %v", err)
 		return
 	}
 	if m := metricWrongVersion.FindStringSubmatch(metrics); m != nil {
-		d.report("token version", stateFail, "%s bearer tokens of version 1.0 were rejected; set api.requestedAccessTokenVersion to 2 in the manifest of the API's registration", m[1])
+		d.report("token version", stateFail, "set api.requestedAccessTokenVersion to 2 in the manifest of the API's registration", "%s bearer tokens of version 1.0 were rejected", m[1])
 		return
 	}
-	d.report("token version", stateOK, "no bearer token of version 1.0 was rejected")
+	d.pass("token version", "no bearer token of version 1.0 was rejected")
 }

@@ -1,17 +1,24 @@
 package main
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"sallyport/admin"
+	"sallyport/audit"
+	"sallyport/audit/sink"
 	"sallyport/config"
 )
 
 // demandResult demands that a check has a result with this state, and a detail that contains text.
 func (d *doctor) demandResult(t *testing.T, check, state, text string) {
 	t.Helper()
+	demandFixes(t, d.results)
 	for _, r := range d.results {
 		if r.Check == check {
 			if r.State != state || !strings.Contains(r.Detail, text) {
@@ -21,6 +28,140 @@ func (d *doctor) demandResult(t *testing.T, check, state, text string) {
 		}
 	}
 	t.Errorf("there is no result of %s", check)
+}
+
+// demandFixes demands that every result that is not ok ends with what to do about it, as an instruction or a command.
+func demandFixes(t *testing.T, results []checkResult) {
+	t.Helper()
+	for _, r := range results {
+		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.Fix, "if that is the identity provider, "), " "); {
+		case r.State == stateOK:
+			if r.Fix != "" {
+				t.Errorf("%s is ok, and says what to do: %s", r.Check, r.Fix)
+			}
+		case !strings.HasSuffix(r.Detail, "; "+r.Fix) || len(r.Detail) <= len(r.Fix)+2:
+			t.Errorf("the line of %s does not end with what to do: %s", r.Check, r.Detail)
+		case !strings.HasPrefix(r.Fix, "`sallyport ") && !slices.Contains(instructions, first):
+			t.Errorf("%s does not say what to do, but %q", r.Check, r.Fix)
+		}
+	}
+}
+
+// instructions are the first words of what the doctor says to do.
+var instructions = strings.Fields("assign check correct create find free give look make map put register release renew replace restart restore run set sign start write")
+
+// brokenFile is a configuration of which nothing works but its syntax.
+const brokenFile = `public_url: https://login.test
+listen: {public: 127.0.0.1:0, scim: 127.0.0.1:0, ops: 127.0.0.1:1}
+tls: {cert_file: tls.crt, key_file: tls.key}
+store: {bolt: {path: data/sallyport.db}}
+control: {socket: data/control.sock}
+audit: {sinks: [{name: siem, syslog: {address: "127.0.0.1:1", ca_file: ca.pem, cert_file: tls.crt, key_file: tls.key}}]}
+oidc: {issuer: "https://127.0.0.1:1", client_id: x, client_secret_file: secrets/oidc, ca_file: ca.pem}
+policies: [{name: all, rules: [{allow: {groups: [{id: 61503835-0000-0000-0000-000000000009, name: Nobody}]}}]}]
+tests: [{as: nobody@example.com, get: app.test/, want: allow}]
+routes: [{name: app, host: app.test, upstream: "http://127.0.0.1:1", policy: [all]}]
+`
+
+// TestDoctor_EveryFindingEndsWithTheFix in an installation of which nothing works: without a store, then with an empty one,
+// and with a mistake in the file.
+func TestDoctor_EveryFindingEndsWithTheFix(t *testing.T) {
+	w := newWorld(t)
+	cert, key := w.ca.issueFor(t, -time.Minute, loginHost)
+	writeFile(t, w.dir, "tls.crt", cert)
+	writeFile(t, w.dir, "tls.key", key)
+	diagnose := func() {
+		t.Helper()
+		out, code := (&running{t: t, dir: w.dir}).try("doctor", "-o", "json")
+		var results []checkResult
+		decodeJSON(t, out, &results)
+		demandFixes(t, results)
+		if code != exitDenied || len(results) < 12 {
+			t.Errorf("doctor exits with %d, and finds %d things:\n%s", code, len(results), out)
+		}
+		for _, r := range results {
+			if r.State == stateOK && r.Check != "configuration" && r.Check != "store" {
+				t.Errorf("%s is ok in an installation that is broken: %s", r.Check, r.Detail)
+			}
+		}
+	}
+	writeFile(t, w.dir, "sallyport.yaml", []byte(brokenFile))
+	diagnose()
+	w.configure(w.group)
+	w.start("--init").kill()
+	writeFile(t, w.dir, "sallyport.yaml", []byte(brokenFile))
+	diagnose()
+	if err := os.Remove(filepath.Join(w.dir, "secrets/oidc")); err != nil {
+		t.Fatal(err)
+	}
+	diagnose()
+}
+
+func TestDoctor_SinksThatFailOrAreBehind(t *testing.T) {
+	now := time.Now()
+	fault := &sink.Fault{Time: now.Add(-time.Minute), Error: "connection refused"}
+	recovered := &sink.Fault{Time: now.Add(-time.Hour), Error: "connection refused", Recovered: true}
+	for name, c := range map[string]struct {
+		status      sink.Status
+		state, text string
+	}{
+		"current":      {sink.Status{}, stateOK, "0 lines behind, by 0s; no attempt has failed"},
+		"recovered":    {sink.Status{Fault: recovered}, stateOK, "the last failed attempt was 1h0m0s ago: connection refused"},
+		"fails":        {sink.Status{Lines: 3, Lag: time.Minute, Fault: fault}, stateWarn, "3 lines behind, by 1m0s; the attempt of 1m0s ago failed: connection refused"},
+		"fails_long":   {sink.Status{Lines: 3, Lag: 2 * time.Hour, Fault: fault}, stateFail, "by 2h0m0s"},
+		"slow":         {sink.Status{Lines: 900, Lag: 6 * time.Minute}, stateWarn, "too slow"},
+		"lost_forever": {sink.Status{Lost: 4}, stateWarn, "4 lines since the start"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := new(doctor)
+			c.status.Name = "siem"
+			d.judgeSink(c.status, now)
+			d.demandResult(t, "sink siem", c.state, c.text)
+		})
+	}
+}
+
+// TestDoctor_AgeOfTheNewestBackup comes from the record, and is never too small.
+func TestDoctor_AgeOfTheNewestBackup(t *testing.T) {
+	day, now := 24*time.Hour, time.Now()
+	copied := func(age time.Duration) audit.Event {
+		return audit.Event{Time: now.Add(-age).UTC(), Kind: audit.KindBackup, Reason: "copied", Actor: audit.Actor{Kind: audit.ActorOperator, Name: "root"}}
+	}
+	failed := func(age time.Duration) audit.Event {
+		e := copied(age)
+		e.Reason, e.Detail = "failed", map[string]string{"action": "copied", "error": "disk full"}
+		return e
+	}
+	for name, c := range map[string]struct {
+		events      []audit.Event
+		state, text string
+	}{
+		"never":               {nil, stateWarn, "tells of none"},
+		"today":               {[]audit.Event{copied(20 * day), copied(time.Hour)}, stateOK, "1h0m0s ago"},
+		"a_week_ago":          {[]audit.Event{copied(8 * day)}, stateWarn, "8 days ago"},
+		"the_newest_failed":   {[]audit.Event{copied(9 * day), copied(time.Hour), failed(time.Hour)}, stateWarn, "9 days ago"},
+		"all_failed":          {[]audit.Event{failed(2 * time.Hour), copied(time.Hour), failed(time.Hour)}, stateWarn, "tells of none"},
+		"clock_was_a_year_on": {[]audit.Event{copied(30 * day), copied(-365 * day)}, stateWarn, "30 days ago"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "audit.jsonl")
+			log, err := audit.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range c.events {
+				if err := log.Write(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			d := &doctor{client: &controlClient{installation{run: &runFile{Audit: path}, err: errors.New("not read")}}}
+			d.checkBackup(t.Context())
+			d.demandResult(t, "backup", c.state, c.text)
+		})
+	}
 }
 
 func TestDoctor_ClockIsUnknownUnlessTheProviderTellsTheTime(t *testing.T) {
@@ -101,6 +242,7 @@ func TestDoctor_ReportsRejectedTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &doctor{}
 			d.checkRejected(c.stats)
+			demandFixes(t, d.results)
 			if c.want == "" {
 				if len(d.results) > 0 {
 					t.Errorf("the report is %+v", d.results)

@@ -109,5 +109,5 @@ func (s *server) questions() *questions {
 
 // control serves operators' commands.
 func (s *server) control() *control {
-	return &control{admin: s.admin, store: s.components.store, needRestart: s.reloader.NeedRestart, publicURL: s.reloader.PublicURL, questions: s.questions(), webhooks: s.components.webhooks, log: s.log}
+	return &control{admin: s.admin, store: s.components.store, needRestart: s.reloader.NeedRestart, publicURL: s.reloader.PublicURL, questions: s.questions(), webhooks: s.components.webhooks, sinks: s.components.sinks, log: s.log}
 }

@@ -280,7 +280,7 @@ func reviewCloseCommand() *cobra.Command {
 func (d *doctor) checkReviews(ctx context.Context) {
 	var list []admin.ReviewView
 	if err := d.client.call(ctx, http.MethodGet, "/reviews", nil, &list); err != nil {
-		d.report("reviews", stateUnknown, "%v", err)
+		d.callFailed("reviews", "run `sallyport access review list`, which says more", err)
 		return
 	}
 	var late []string
@@ -291,8 +291,8 @@ func (d *doctor) checkReviews(ctx context.Context) {
 	}
 	switch {
 	case len(late) > 0:
-		d.report("reviews", stateWarn, "overdue: %s; decide the rows, then `sallyport access review close`", someOf(late))
+		d.report("reviews", stateWarn, "decide the rows, then `sallyport access review close`", "overdue: %s", someOf(late))
 	case len(list) > 0:
-		d.report("reviews", stateOK, "none is overdue")
+		d.pass("reviews", "none is overdue")
 	}
 }
