@@ -4,13 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"sallyport/disk"
 	"sallyport/store"
+	"sallyport/store/internal/checksum"
 )
 
 // The file beside the store has two slots, which are written in turn, so that a write
@@ -179,12 +179,12 @@ func encodeSlot(s state) []byte {
 	text = binary.BigEndian.AppendUint64(text, uint64(s.revision))
 	text = append(text, s.totals.encode()...)
 	text = append(text, 0, 0, 0, 0)
-	return binary.BigEndian.AppendUint32(text, crc32.Checksum(text, castagnoli))
+	return binary.BigEndian.AppendUint32(text, checksum.Of(nil, text))
 }
 
 func decodeSlot(text []byte) (s state, ok bool) {
 	body := text[:slotSize-4]
-	if string(body[:8]) != string(slotMagic) || binary.BigEndian.Uint32(text[slotSize-4:]) != crc32.Checksum(body, castagnoli) {
+	if string(body[:8]) != string(slotMagic) || binary.BigEndian.Uint32(text[slotSize-4:]) != checksum.Of(nil, body) {
 		return s, false
 	}
 	s.revision = store.Revision(binary.BigEndian.Uint64(body[8:]))

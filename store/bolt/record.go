@@ -3,35 +3,13 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
-	"hash/crc32"
 	"iter"
 
 	bbolt "go.etcd.io/bbolt"
 
 	"sallyport/store"
+	"sallyport/store/internal/checksum"
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// sum returns the checksum of key and value. It includes the key, so that a record
-// that has moved to another key counts as damaged too.
-func sum(key, value []byte) uint32 {
-	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
-}
-
-// addChecksum returns value as it is stored, behind its checksum.
-func addChecksum(key, value []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(value)), sum(key, value)), value...)
-}
-
-// verify returns the value in a record, or an error that is ErrDamaged.
-func verify(key, record []byte) ([]byte, error) {
-	if len(record) < 4 || binary.BigEndian.Uint32(record) != sum(key, record[4:]) {
-		return nil, fmt.Errorf("%w (key %q)", store.ErrDamaged, key)
-	}
-	return record[4:], nil
-}
 
 // reader reads one bbolt transaction.
 type reader struct {
@@ -50,7 +28,7 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	if record == nil {
 		return nil, store.ErrNotFound
 	}
-	return verify(key, record)
+	return checksum.Verify(key, record)
 }
 
 func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
@@ -60,7 +38,7 @@ func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
 		}
 		c := r.data.Cursor()
 		for k, record := c.Seek(from); k != nil && bytes.HasPrefix(k, prefix); k, record = c.Next() {
-			value, err := verify(k, record)
+			value, err := checksum.Verify(k, record)
 			if !yield(store.Entry{Key: k, Value: value}, err) {
 				return
 			}
@@ -84,7 +62,7 @@ func (w *writer) Put(key, value []byte) error {
 	if old := w.data.Get(key); old != nil {
 		w.totals.remove(key, old)
 	}
-	record := addChecksum(key, value)
+	record := checksum.Add(key, value)
 	w.totals.add(key, record)
 	return w.data.Put(key, record)
 }

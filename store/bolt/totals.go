@@ -3,11 +3,11 @@ package bolt
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	bbolt "go.etcd.io/bbolt"
 
 	"sallyport/store"
+	"sallyport/store/internal/checksum"
 )
 
 // totals are sums over all records. Every commit changes them with its records, so
@@ -21,13 +21,13 @@ type totals struct {
 
 func (t *totals) add(key, record []byte) {
 	t.records++
-	t.keys += uint64(crc32.Checksum(key, castagnoli))
+	t.keys += uint64(checksum.Of(nil, key))
 	t.checksums += storedChecksum(record)
 }
 
 func (t *totals) remove(key, record []byte) {
 	t.records--
-	t.keys -= uint64(crc32.Checksum(key, castagnoli))
+	t.keys -= uint64(checksum.Of(nil, key))
 	t.checksums -= storedChecksum(record)
 }
 
@@ -58,7 +58,7 @@ func countRecords(data *bbolt.Bucket) (t totals, damaged []error) {
 	c := data.Cursor()
 	for key, record := c.First(); key != nil; key, record = c.Next() {
 		t.add(key, record)
-		if _, err := verify(key, record); err != nil {
+		if _, err := checksum.Verify(key, record); err != nil {
 			damaged = append(damaged, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"sallyport/store"
+	"sallyport/store/internal/checksum"
 )
 
 // Entries are read in pages: of firstPage at first, and of twice as many each time, up to maxPage.
@@ -62,7 +63,7 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	case err != nil:
 		return nil, r.fail(err)
 	}
-	return verify(key, record)
+	return checksum.Verify(key, record)
 }
 
 // notNil returns an empty key in place of NULL, which equals nothing.
@@ -86,7 +87,7 @@ func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
 				return
 			}
 			for _, e := range page {
-				value, err := verify(e.Key, e.Value)
+				value, err := checksum.Verify(e.Key, e.Value)
 				if !yield(store.Entry{Key: e.Key, Value: value}, err) {
 					return
 				}

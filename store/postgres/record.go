@@ -3,34 +3,13 @@ package postgres
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	"sallyport/store"
+	"sallyport/store/internal/checksum"
 )
 
 // maxKey is the longest key, in bytes: PostgreSQL has no place for much more in an index.
 const maxKey = 2000
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// sum returns the checksum of key and value. It includes the key, so that a value that has moved to another key counts as
-// damaged too.
-func sum(key, value []byte) uint32 {
-	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value)
-}
-
-// addChecksum returns value as it is stored, behind its checksum.
-func addChecksum(key, value []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(value)), sum(key, value)), value...)
-}
-
-// verify returns the value in a record, or an error that is ErrDamaged.
-func verify(key, record []byte) ([]byte, error) {
-	if len(record) < 4 || binary.BigEndian.Uint32(record) != sum(key, record[4:]) {
-		return nil, fmt.Errorf("%w (key %q)", store.ErrDamaged, key)
-	}
-	return record[4:], nil
-}
 
 // encodeWrites returns the writes of one change behind their checksum: for each 0 for a deletion or 1, the key, and the
 // value, each behind its length.
@@ -43,7 +22,7 @@ func encodeWrites(writes []store.Write) []byte {
 			text = appendBytes(appendBytes(append(text, 1), w.Key), w.Value)
 		}
 	}
-	return addChecksum(nil, text)
+	return checksum.Add(nil, text)
 }
 
 func appendBytes(text, part []byte) []byte {
@@ -52,7 +31,7 @@ func appendBytes(text, part []byte) []byte {
 
 // decodeWrites is the inverse of encodeWrites. The writes share the memory of record.
 func decodeWrites(record []byte) (writes []store.Write, err error) {
-	text, err := verify(nil, record)
+	text, err := checksum.Verify(nil, record)
 	if err != nil {
 		return nil, err
 	}

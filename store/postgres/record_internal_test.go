@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"sallyport/store"
+	"sallyport/store/internal/checksum"
 )
 
 func FuzzDecodeWrites(f *testing.F) {
 	f.Add(encodeWrites([]store.Write{{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b"), Deleted: true}, {Key: []byte{}, Value: []byte{}}}))
 	f.Add(encodeWrites(nil))
-	f.Add(addChecksum(nil, []byte{1, 200, 'a'}))
-	f.Add(addChecksum(nil, []byte{2}))
+	f.Add(checksum.Add(nil, []byte{1, 200, 'a'}))
+	f.Add(checksum.Add(nil, []byte{2}))
 	f.Add([]byte("x"))
 	f.Fuzz(func(t *testing.T, record []byte) {
 		writes, err := decodeWrites(record)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sallyport/store"
+	"sallyport/store/internal/checksum"
 	"sallyport/store/internal/group"
 )
 
@@ -155,7 +156,7 @@ func (t *transaction) statements() *pgx.Batch {
 		if w.Deleted {
 			deleted = append(deleted, w.Key)
 		} else {
-			keys, values = append(keys, w.Key), append(values, addChecksum(w.Key, w.Value))
+			keys, values = append(keys, w.Key), append(values, checksum.Add(w.Key, w.Value))
 		}
 	}
 	if len(deleted) > 0 {
