@@ -8,12 +8,11 @@ import (
 
 // The bounds that tests demand.
 const (
-	MaxQueue      = maxQueue
-	MaxAttempts   = maxAttempts
-	MaxBackoff    = maxBackoff
-	MaxRetryAfter = maxRetryAfter
-	StopTime      = stopTime
-	Timeout       = attemptTimeout
+	MaxQueue    = maxQueue
+	MaxAttempts = maxAttempts
+	MaxBackoff  = maxBackoff
+	StopTime    = stopTime
+	Timeout     = attemptTimeout
 )
 
 // SetDial has s connect by dial.
@@ -32,9 +31,6 @@ func Sign(path, id, at string, body []byte) (string, error) {
 
 // Backoff is backoff.
 func Backoff(attempts int) time.Duration { return backoff(attempts) }
-
-// RetryAfter is retryAfter.
-func RetryAfter(header string, now time.Time) time.Duration { return retryAfter(header, now) }
 
 // Printed returns a secret, and settings that were opened, for tests that print them.
 func Printed(s *Sender, all []Settings) (one, opened any, err error) {

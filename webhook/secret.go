@@ -41,10 +41,10 @@ func newSecret(key []byte) secret {
 }
 
 // String keeps the secret out of text.
-func (secret) String() string { return redacted }
+func (secret) String() string { return "[secret]" }
 
 // GoString keeps the secret out of %#v.
-func (secret) GoString() string { return redacted }
+func (secret) GoString() string { return "[secret]" }
 
 // parseSecret parses "whsec_" and a key in base64. Its errors do not show the text.
 func parseSecret(text string) (secret, error) {

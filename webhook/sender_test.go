@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sallyport/outbound"
 	"sallyport/webhook"
 )
 
@@ -193,7 +194,7 @@ func bubble(t *testing.T, f func(t *testing.T, s *stage, n *network, at func(por
 		s, n := newStage(t), &network{}
 		s.SetDial(n.dial)
 		f(t, s, n, func(port string) webhook.Settings {
-			return webhook.Settings{Name: "n" + port, URL: webhook.URL("http://localhost:" + port + "/hidden"), SecretFile: secret}
+			return webhook.Settings{Name: "n" + port, URL: outbound.URL("http://localhost:" + port + "/hidden"), SecretFile: secret}
 		})
 		if s.stop != nil {
 			s.stop()
@@ -232,7 +233,7 @@ func tlsReceiver(t *testing.T, r http.Handler) webhook.Settings {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return webhook.Settings{URL: webhook.URL(server.URL + "/hidden"), SecretFile: writeSecret(t, referenceSecret), CAFile: ca}
+	return webhook.Settings{URL: outbound.URL(server.URL + "/hidden"), SecretFile: writeSecret(t, referenceSecret), CAFile: ca}
 }
 
 // TestSender_DeliversSigned: an event arrives over TLS, in the form of Standard Webhooks, with a signature that is valid.
@@ -674,7 +675,7 @@ func TestTest_SaysWhatCameBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = l.Close()
-	down := webhook.Settings{URL: webhook.URL("http://" + l.Addr().String() + "/hidden"), SecretFile: writeSecret(t, referenceSecret)}
+	down := webhook.Settings{URL: outbound.URL("http://" + l.Addr().String() + "/hidden"), SecretFile: writeSecret(t, referenceSecret)}
 	for _, c := range []struct {
 		name     string
 		settings webhook.Settings

@@ -1,15 +1,12 @@
 package webhook
 
 import (
-	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"sallyport/outbound"
 	"sallyport/pemfile"
 )
 
@@ -45,59 +42,19 @@ const maxEndpoints = 10
 
 // Settings are the settings of one endpoint.
 type Settings struct {
-	Name       string   `yaml:"name" doc:"in logs and for webhook test; the host of the URL by default"`
-	URL        URL      `yaml:"url" doc:"where events are posted; https, or http on localhost"`
-	SecretFile string   `yaml:"secret_file" kind:"file" doc:"a file with the secret that signs what is sent: whsec_ and base64"`
-	Events     []string `yaml:"events" doc:"the events to send; all by default"`
-	CAFile     string   `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the receiver's, instead of the system's"`
+	Name       string       `yaml:"name" doc:"in logs and for webhook test; the host of the URL by default"`
+	URL        outbound.URL `yaml:"url" doc:"where events are posted; https, or http on localhost"`
+	SecretFile string       `yaml:"secret_file" kind:"file" doc:"a file with the secret that signs what is sent: whsec_ and base64"`
+	Events     []string     `yaml:"events" doc:"the events to send; all by default"`
+	CAFile     string       `yaml:"ca_file" kind:"file" doc:"PEM certificates that may sign the receiver's, instead of the system's"`
 }
 
-// URL is the address of an endpoint. Some receivers know the sender by a secret in it, so it is never printed.
-type URL string
-
-const redacted = "[secret]"
-
-// String keeps the address out of text.
-func (URL) String() string { return redacted }
-
-// GoString keeps the address out of %#v.
-func (URL) GoString() string { return redacted }
-
-// MarshalText keeps the address out of JSON and YAML.
-func (URL) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue keeps the address out of slog.
-func (URL) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// parse returns the address, or an error that does not show it.
-func (u URL) parse() (*url.URL, error) {
-	parsed, err := url.Parse(string(u))
-	switch {
-	case u == "":
-		return nil, errors.New("is missing; write where events are posted, such as https://hooks.example.com/sallyport")
-	case err != nil || parsed.Host == "" || parsed.Hostname() == "":
-		return nil, errors.New("is not a URL with a scheme and a host; write one such as https://hooks.example.com/sallyport")
-	case parsed.User != nil:
-		return nil, errors.New("has a user or a password in it; leave them out, since the signature shows who sends")
-	case parsed.Fragment != "" || strings.HasSuffix(string(u), "#"):
-		return nil, errors.New("has a fragment, which is never sent; leave out # and what comes after it")
-	case parsed.Scheme == "https", parsed.Scheme == "http" && isLocal(parsed.Hostname()):
-		return parsed, nil
-	case parsed.Scheme == "http":
-		return nil, errors.New("would be sent in the clear; write https:// (http:// is for localhost alone)")
-	}
-	return nil, errors.New("is neither https nor http; write https://")
-}
-
-// isLocal reports whether host is on this machine.
-func isLocal(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
-}
+var hints = outbound.Hints{Example: "write where events are posted, such as https://hooks.example.com/sallyport",
+	Credentials: "leave them out, since the signature shows who sends"}
 
 // name returns the name of the endpoint.
 func (s Settings) name() string {
-	if u, err := s.URL.parse(); s.Name == "" && err == nil {
+	if u, err := s.URL.Parse(hints); s.Name == "" && err == nil {
 		return strings.ToLower(u.Hostname())
 	}
 	return s.Name
@@ -125,7 +82,7 @@ func (s Settings) check(fault func(path, problem string)) {
 	if s.Name != "" && !namePattern.MatchString(s.Name) {
 		fault(".name", fmt.Sprintf("%q is not a name; write up to 63 lower-case letters, digits, dashes and dots", s.Name))
 	}
-	if _, err := s.URL.parse(); err != nil {
+	if _, err := s.URL.Parse(hints); err != nil {
 		fault(".url", err.Error())
 	}
 	if s.SecretFile == "" {

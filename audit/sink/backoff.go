@@ -20,9 +20,6 @@ func usualPace() pace {
 	return pace{poll: 500 * time.Millisecond, first: time.Second, most: time.Minute, attempt: 30 * time.Second, settle: time.Second, stopping: 3 * time.Second}
 }
 
-// maxRetryAfter bounds how long a receiver can ask to wait.
-const maxRetryAfter = time.Hour
-
 // backoff returns how long to wait after that many failed attempts: up to a quarter more or less, so that what failed
 // together is not tried again together.
 func (p pace) backoff(failed int) time.Duration {

@@ -4,23 +4,19 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"sallyport/outbound"
 )
 
-// The bounds of what is read of a response, in bytes.
-const (
-	maxResponseHeader = 16 << 10
-	maxResponseBody   = 64 << 10
-)
+// maxResponseBody is how much is read of the body of a response, in bytes.
+const maxResponseBody = 64 << 10
 
 // encoding is how a batch becomes the body of a request.
 type encoding interface {
@@ -55,7 +51,7 @@ type httpReceiver struct {
 }
 
 func newHTTPReceiver(e Endpoint, encoding encoding) (*httpReceiver, error) {
-	u, err := e.URL.parse()
+	u, err := e.URL.Parse(hints)
 	if err != nil {
 		return nil, fmt.Errorf("url %w", err)
 	}
@@ -82,7 +78,7 @@ func (h *httpReceiver) send(ctx context.Context, items []item, _ pace) (accepted
 	if err != nil {
 		h.close()
 		slow := errors.Is(err, context.DeadlineExceeded)
-		return 0, &retryError{error: reasonOf(err), smaller: slow, slow: slow}
+		return 0, &retryError{error: outbound.Reason(err), smaller: slow, slow: slow}
 	}
 	defer resp.Body.Close()
 	defer context.AfterFunc(ctx, func() { _ = resp.Body.Close() })() // after 101, net/http does not end the connection with ctx
@@ -141,52 +137,13 @@ func (h *httpReceiver) open() error {
 	if err != nil {
 		return err
 	}
-	h.transport = http.DefaultTransport.(*http.Transport).Clone()
-	h.transport.TLSClientConfig = config
-	h.transport.MaxResponseHeaderBytes = maxResponseHeader
-	h.transport.DisableCompression = true
-	if h.dial != nil {
-		h.transport.DialContext = h.dial
-	}
+	h.transport = outbound.Transport(config, h.dial)
 	return nil
 }
 
 // refusalOf returns what a response that is not of success means. Nothing is ever given up: what a receiver refuses now, it
 // may accept once somebody has mended it.
 func refusalOf(resp *http.Response) error {
-	err := fmt.Errorf("the receiver responded with %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-	if resp.StatusCode/100 == 3 {
-		err = fmt.Errorf("%w, which is not followed; configure the address that it leads to", err)
-	}
 	ofContent := slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, resp.StatusCode)
-	return &retryError{error: err, after: retryAfter(resp.Header.Get("Retry-After"), time.Now()), smaller: ofContent}
-}
-
-// retryAfter returns how long the header Retry-After asks to wait: seconds or a date (RFC 9110, section 10.2.3), an hour
-// at most. It returns 0 if the header says nothing that can be understood.
-func retryAfter(header string, now time.Time) time.Duration {
-	var wait time.Duration
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
-		wait = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(header); err == nil {
-		wait = at.Sub(now)
-	}
-	return min(max(wait, 0), maxRetryAfter)
-}
-
-// reasonOf returns why an attempt got no response. Errors that may quote what the receiver sent are not passed on: it may
-// send back the address or the credentials.
-func reasonOf(err error) error {
-	var ofNetwork *net.OpError
-	var ofCertificate *tls.CertificateVerificationError
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("the receiver did not respond in time")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the receiver closed the connection without a response")
-	case errors.As(err, &ofNetwork), errors.As(err, &ofCertificate), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, context.Canceled),
-		strings.HasPrefix(err.Error(), "tls: "), strings.HasPrefix(err.Error(), "x509: "):
-		return err
-	}
-	return errors.New("what came back is not HTTP, or has a header that is too large; or a proxy on the way refused the connection")
+	return &retryError{error: outbound.Refusal(resp), after: outbound.RetryAfter(resp.Header.Get("Retry-After"), time.Now()), smaller: ofContent}
 }

@@ -16,6 +16,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/audit/sink"
+	"sallyport/outbound"
 )
 
 // collectorServer is an OpenTelemetry collector.
@@ -57,7 +58,7 @@ func TestOTLP_SendsRecords(t *testing.T) {
 	r, to := newRecord(t), &collectorServer{collector: &collector{t: t}}
 	server := httptest.NewServer(to)
 	defer server.Close()
-	s := r.start(sink.Settings{Name: "otel", From: "start", OTLP: &sink.OTLP{Endpoint: sink.Endpoint{URL: sink.URL(server.URL + "/v1/logs")}}})
+	s := r.start(sink.Settings{Name: "otel", From: "start", OTLP: &sink.OTLP{Endpoint: sink.Endpoint{URL: outbound.URL(server.URL + "/v1/logs")}}})
 	r.write(2)
 	to.await(r)
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -93,7 +94,7 @@ func TestOTLP_CountsWhatIsRejected(t *testing.T) {
 	server := httptest.NewServer(to)
 	defer server.Close()
 	r.write(5)
-	s := r.start(sink.Settings{Name: "otel", From: "start", Kinds: []audit.Kind{audit.KindLogin}, OTLP: &sink.OTLP{Endpoint: sink.Endpoint{URL: sink.URL(server.URL + "/v1/logs")}}})
+	s := r.start(sink.Settings{Name: "otel", From: "start", Kinds: []audit.Kind{audit.KindLogin}, OTLP: &sink.OTLP{Endpoint: sink.Endpoint{URL: outbound.URL(server.URL + "/v1/logs")}}})
 	to.await(r)
 	eventually(t, "lines are lost", func() bool { return s.metric(t, "lost_lines_total") == 2 })
 	s.stop()
@@ -108,7 +109,7 @@ func TestOTLP_RejectionHasAnEnd(t *testing.T) {
 	server := httptest.NewServer(to)
 	defer server.Close()
 	r.write(3)
-	s := r.start(sink.Settings{Name: "otel", From: "start", OTLP: &sink.OTLP{Endpoint: sink.Endpoint{URL: sink.URL(server.URL + "/v1/logs")}}})
+	s := r.start(sink.Settings{Name: "otel", From: "start", OTLP: &sink.OTLP{Endpoint: sink.Endpoint{URL: outbound.URL(server.URL + "/v1/logs")}}})
 	eventually(t, "lines are lost", func() bool { return s.metric(t, "lost_lines_total") == 3 })
 	must(t, r.log.Checkpoint())
 	eventually(t, "the event is lost", func() bool { return s.metric(t, "lost_lines_total") == 4 })

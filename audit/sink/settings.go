@@ -3,14 +3,13 @@ package sink
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"sallyport/audit"
+	"sallyport/outbound"
 )
 
 // maxSinks is how many sinks a configuration may name.
@@ -40,10 +39,10 @@ type File struct {
 
 // Endpoint is a receiver that speaks HTTP, and who Sallyport is to it.
 type Endpoint struct {
-	URL        URL    `yaml:"url" doc:"where lines are posted; https, or http on localhost"`
-	BearerFile string `yaml:"bearer_file" kind:"file" doc:"a file with a token, for Authorization: Bearer"`
-	BasicFile  string `yaml:"basic_file" kind:"file" doc:"a file with user:password, for Authorization: Basic"`
-	Gzip       bool   `yaml:"gzip" doc:"whether bodies are compressed"`
+	URL        outbound.URL `yaml:"url" doc:"where lines are posted; https, or http on localhost"`
+	BearerFile string       `yaml:"bearer_file" kind:"file" doc:"a file with a token, for Authorization: Bearer"`
+	BasicFile  string       `yaml:"basic_file" kind:"file" doc:"a file with user:password, for Authorization: Basic"`
+	Gzip       bool         `yaml:"gzip" doc:"whether bodies are compressed"`
 	TLS        `yaml:",inline"`
 }
 
@@ -66,45 +65,8 @@ const (
 	fromStart = "start"
 )
 
-// URL is the address of a receiver. Some receivers know the sender by a secret in it, so it is never printed.
-type URL string
-
-const redacted = "[secret]"
-
-// String keeps the address out of text.
-func (URL) String() string { return redacted }
-
-// GoString keeps the address out of %#v.
-func (URL) GoString() string { return redacted }
-
-// MarshalText keeps the address out of JSON, YAML and slog.
-func (URL) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// parse returns the address, or an error that does not show it.
-func (u URL) parse() (*url.URL, error) {
-	parsed, err := url.Parse(string(u))
-	switch {
-	case u == "":
-		return nil, errors.New("is missing; write where lines are posted, such as https://siem.example.com/ingest")
-	case err != nil || parsed.Hostname() == "":
-		return nil, errors.New("is not a URL with a scheme and a host; write one such as https://siem.example.com/ingest")
-	case parsed.User != nil:
-		return nil, errors.New("has a user or a password in it; name a file with them as basic_file")
-	case strings.Contains(string(u), "#"):
-		return nil, errors.New("has a fragment, which is never sent; leave out # and what comes after it")
-	case parsed.Scheme == "https", parsed.Scheme == "http" && isLocal(parsed.Hostname()):
-		return parsed, nil
-	case parsed.Scheme == "http":
-		return nil, errors.New("would be sent in the clear; write https:// (http:// is for localhost alone)")
-	}
-	return nil, errors.New("is neither https nor http; write https://")
-}
-
-// isLocal reports whether host is on this machine.
-func isLocal(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
-}
+var hints = outbound.Hints{Example: "write where lines are posted, such as https://siem.example.com/ingest",
+	Credentials: "name a file with them as basic_file"}
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
@@ -178,7 +140,7 @@ func (s Settings) checkKinds(fault func(path, problem string)) {
 }
 
 func (e Endpoint) check(fault func(key, problem string)) {
-	if _, err := e.URL.parse(); err != nil {
+	if _, err := e.URL.Parse(hints); err != nil {
 		fault(".url", err.Error())
 	}
 	if e.BearerFile != "" && e.BasicFile != "" {

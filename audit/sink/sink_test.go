@@ -32,6 +32,7 @@ import (
 	"sallyport/audit"
 	"sallyport/audit/audittest"
 	"sallyport/audit/sink"
+	"sallyport/outbound"
 )
 
 // record is an audit record that sinks follow.
@@ -273,7 +274,7 @@ func (s *siem) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *siem) settings() sink.Settings {
-	return sink.Settings{Name: "siem", From: "start", HTTPS: &sink.HTTPS{Endpoint: sink.Endpoint{URL: sink.URL(s.URL + "/ingest?key=hunter2")}}}
+	return sink.Settings{Name: "siem", From: "start", HTTPS: &sink.HTTPS{Endpoint: sink.Endpoint{URL: outbound.URL(s.URL + "/ingest?key=hunter2")}}}
 }
 
 // status refuses everything.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sallyport/audit"
+	"sallyport/outbound"
 )
 
 // Syslog is a receiver of syslog messages (RFC 5424).
@@ -52,7 +53,7 @@ func (s *Syslog) check(fault func(key, problem string)) {
 		fault(".network", fmt.Sprintf("%q is unknown; write tls, tcp or udp", network))
 	case network != networkTLS && s.TLS != (TLS{}):
 		fault(".network", "is "+network+", which has no TLS; leave out ca_file, cert_file and key_file, or write tls")
-	case network != networkTLS && !s.Insecure && !isLocal(host):
+	case network != networkTLS && !s.Insecure && !outbound.IsLocal(host):
 		fault(".network", "is "+network+": the record would be sent in the clear; write tls, or insecure: true if the way is protected by other means")
 	}
 	if _, ok := facilities[s.Facility]; !ok {
