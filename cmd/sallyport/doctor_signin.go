@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"sallyport/oidc"
@@ -22,7 +23,7 @@ const (
 // checkProvider asks the identity provider for its metadata, its keys and the time.
 func (d *doctor) checkProvider(ctx context.Context) {
 	if d.file == nil {
-		d.unknown(withoutConfiguration, correctIt, "discovery", "keys", "clock", "client secret")
+		d.unknown(withoutConfiguration, correctIt, "discovery", "keys", "clock", "client secret", "redirect URI")
 		return
 	}
 	probe, err := d.probe(ctx)
@@ -30,6 +31,7 @@ func (d *doctor) checkProvider(ctx context.Context) {
 		const fix = "check oidc.issuer, DNS, the firewall and oidc.ca_file"
 		d.report("discovery", stateFail, fix, "%v", err)
 		d.unknown("the identity provider was not found", fix, "keys", "clock", "client secret")
+		d.unknown("the identity provider was not found", "register "+d.redirectURI()+" there", "redirect URI")
 		return
 	}
 	d.pass("discovery", "%s responds, and names itself by this issuer", d.file.OIDC.Issuer)
@@ -40,6 +42,7 @@ func (d *doctor) checkProvider(ctx context.Context) {
 	}
 	d.checkClock(probe.Skew)
 	d.checkSecret(ctx)
+	d.checkRedirect(ctx)
 }
 
 // checkSecret asks the provider whether it accepts the client secret, without signing anybody in.
@@ -58,6 +61,37 @@ func (d *doctor) checkSecret(ctx context.Context) {
 		d.report("client secret", stateUnknown, "sign in once to find out", "%v", err)
 	default:
 		d.pass("client secret", "the provider accepts it (a code that was made up was rejected, and so was a secret that was made up)")
+	}
+}
+
+// redirectURI returns the address that must be registered at the provider.
+func (d *doctor) redirectURI() string {
+	return strings.TrimSuffix(d.file.PublicURL, "/") + "/.sallyport/callback"
+}
+
+// checkRedirect asks the provider whether it sends browsers back to the redirect URI, without signing anybody in.
+func (d *doctor) checkRedirect(ctx context.Context) {
+	p, err := d.provider()
+	if err != nil {
+		d.unknown("the client secret cannot be read", "register "+d.redirectURI()+" at the provider", "redirect URI")
+		return
+	}
+	ctx, stop := context.WithTimeout(ctx, probeTimeout)
+	defer stop()
+	code, err := p.ProbeRedirect(ctx)
+	d.judgeRedirect(p.RedirectURI(), code, err)
+}
+
+func (d *doctor) judgeRedirect(uri, code string, err error) {
+	switch {
+	case errors.Is(err, oidc.ErrNotRegistered):
+		d.report("redirect URI", stateWarn, "register exactly "+uri+" as a redirect URI of oidc.client_id at the provider, for a web application", "%v", err)
+	case errors.Is(err, oidc.ErrAnyRedirect):
+		d.report("redirect URI", stateWarn, "register exactly "+uri+" at the provider, and no pattern", "%v, so that whether ours is registered is not known", err)
+	case err != nil:
+		d.report("redirect URI", stateUnknown, "register "+uri+" at the provider if it is not yet, and sign in once to find out", "%v", err)
+	default:
+		d.pass("redirect URI", "the provider sends browsers back to %s (%q to a request that asks nobody anything), and to none that was made up", uri, code)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"sallyport/audit"
 	"sallyport/audit/sink"
 	"sallyport/config"
+	"sallyport/oidc"
 )
 
 // demandResult demands that a check has a result with this state, and a detail that contains text.
@@ -95,6 +97,18 @@ func TestDoctor_EveryFindingEndsWithTheFix(t *testing.T) {
 		t.Fatal(err)
 	}
 	diagnose()
+}
+
+func TestDoctor_RedirectURI(t *testing.T) {
+	const uri = "https://login.test/.sallyport/callback"
+	for state, err := range map[string]error{stateOK: nil, stateWarn: fmt.Errorf("%w: 400", oidc.ErrNotRegistered), stateUnknown: errors.New("a login page")} {
+		d := new(doctor)
+		d.judgeRedirect(uri, "login_required", err)
+		d.demandResult(t, "redirect URI", state, uri)
+	}
+	d := new(doctor)
+	d.judgeRedirect(uri, "", oidc.ErrAnyRedirect)
+	d.demandResult(t, "redirect URI", stateWarn, "register exactly "+uri)
 }
 
 func TestDoctor_SinksThatFailOrAreBehind(t *testing.T) {
