@@ -58,10 +58,12 @@ func Load(ctx context.Context, to store.Store, records iter.Seq2[store.Entry, er
 }
 
 func demandEmpty(ctx context.Context, st store.Store) error {
-	return st.View(ctx, func(r store.Reader) error {
-		for e := range r.Scan(nil, nil) {
-			return fmt.Errorf("%w: %q is one", ErrNotEmpty, e.Key)
-		}
-		return nil
-	})
+	return st.View(ctx, demandNoRecords)
+}
+
+func demandNoRecords(r store.Reader) error {
+	for e := range r.Scan(nil, nil) {
+		return fmt.Errorf("%w: %q is one", ErrNotEmpty, e.Key)
+	}
+	return nil
 }

@@ -105,7 +105,7 @@ type restoreResult struct {
 	Notes  []string `json:"notes"`
 }
 
-// lockRestore demands that no other restore is under way, and that no server runs. It holds the folder of the store until the
+// lockRestore demands that no other restore or copy is under way, and that no server runs. It holds the folder of the store until the
 // returned function is called.
 func lockRestore(path string) (release func(), err error) {
 	dir := filepath.Dir(path)
@@ -117,7 +117,7 @@ func lockRestore(path string) (release func(), err error) {
 		return nil, err
 	}
 	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another restore to %s is under way", path), folder.Close())
+		return nil, errors.Join(fmt.Errorf("another restore or copy to %s is under way", path), folder.Close())
 	}
 	return func() { _ = folder.Close() }, nil
 }
@@ -222,7 +222,7 @@ func openFormer(path string) (f formerStore, notes []string, err error) {
 		return formerStore{st, st}, nil, nil
 	case errors.Is(err, store.ErrLocked):
 		return f, nil, stopFirst(err)
-	case errors.Is(err, store.ErrNewer):
+	case errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrUnfinished):
 		return f, nil, err
 	case errors.Is(err, store.ErrMissing):
 		return f, []string{"there is no store in place that could say what took access away since the backup was made"}, nil

@@ -15,8 +15,8 @@ import (
 )
 
 func storeCommand() *cobra.Command {
-	c := &cobra.Command{Use: "store", Short: "Check the file that holds users, groups and sessions"}
-	c.AddCommand(acceptLossCommand(), storeCheckCommand())
+	c := &cobra.Command{Use: "store", Short: "Check and copy the file that holds users, groups and sessions"}
+	c.AddCommand(acceptLossCommand(), storeCheckCommand(), storeCopyCommand())
 	return c
 }
 

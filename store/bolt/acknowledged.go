@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	bbolt "go.etcd.io/bbolt"
+
 	"sallyport/disk"
 	"sallyport/store"
 	"sallyport/store/internal/checksum"
@@ -39,15 +41,15 @@ type acknowledged struct {
 	slot int64 // the slot to write next
 }
 
-// openAcknowledged opens the file beside the store at path. last is the newest state
-// in it; ok is false if there is no such file yet.
-func openAcknowledged(path string) (a *acknowledged, last state, ok bool, err error) {
+// openAcknowledged opens the file beside the store at path, to read it or to write it too.
+// last is the newest state in it; ok is false if there is no such file yet.
+func openAcknowledged(path string, flag int) (a *acknowledged, last state, ok bool, err error) {
 	a = &acknowledged{path: path + revisionSuffix}
-	if a.file, err = os.OpenFile(a.path, os.O_RDWR, 0); errors.Is(err, os.ErrNotExist) {
+	if a.file, err = os.OpenFile(a.path, flag, 0); errors.Is(err, os.ErrNotExist) {
 		return a, last, false, checkMetaPages(path)
 	}
 	if err != nil {
-		return nil, last, false, fmt.Errorf("opening what says which revision was acknowledged: %w; the server must be able to write the file", err)
+		return nil, last, false, fmt.Errorf("opening what says which revision was acknowledged: %w; the server must be able to read and write the file", err)
 	}
 	for slot := range int64(2) {
 		text := make([]byte, slotSize)
@@ -67,12 +69,36 @@ func openAcknowledged(path string) (a *acknowledged, last state, ok bool, err er
 // Acknowledged returns the newest revision that was acknowledged for the store at path, as
 // the file beside it says; 0 if there is no such file, or it cannot be read.
 func Acknowledged(path string) store.Revision {
-	a, last, ok, _ := openAcknowledged(path)
+	a, last, ok, _ := openAcknowledged(path, os.O_RDONLY)
 	_ = a.close()
 	if !ok {
 		return 0
 	}
 	return last.revision
+}
+
+// CheckAcknowledged returns an error that is [store.ErrBehind] if the store lacks a change that
+// was acknowledged, or if nobody can tell. It writes nothing: a store that was opened to be
+// read is not checked otherwise.
+func (s *Store) CheckAcknowledged() error {
+	var now state
+	err := s.view(func(tx *bbolt.Tx) error {
+		now = stateOf(tx)
+		if written, err := s.readFormat(tx); err != nil || written > 1 {
+			return err
+		}
+		now.totals, _ = countRecords(tx.Bucket(dataBucket)) // format 1 has none
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	a, last, ok, err := openAcknowledged(s.path, os.O_RDONLY)
+	defer func() { _ = a.close() }()
+	if err != nil || !ok {
+		return err
+	}
+	return a.compare(now, last)
 }
 
 // ForgetAcknowledged removes the file beside the store at path that says what was acknowledged.

@@ -55,6 +55,7 @@ type Options struct {
 	Copy    bool          // the file is a copy of a store: nothing is kept beside it, and it is compared with nothing
 	Inspect bool          // open the file to read it as it is, also in an older format; nothing is written, and it is compared with nothing
 	Behind  bool          // open the store even if it lacks changes that were acknowledged; see [Store.Continue]
+	Into    bool          // open the store to copy records into it, even if that was begun before; see [store.UnfinishedKey]
 	Reserve int64         // how many bytes to keep for updates that are [store.Urgent]; 0: the file grows when it must
 	Log     *slog.Logger  // nil: nothing is logged
 }
@@ -153,6 +154,9 @@ func (s *Store) load(db *database) error {
 		return fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err)
 	}
 	if err := s.prepare(db); err != nil {
+		return err
+	}
+	if err := s.demandFinished(db); err != nil {
 		return err
 	}
 	if !s.options.Copy && !s.options.Inspect {
@@ -274,6 +278,18 @@ func (s *Store) checkRecords(db *database) error {
 	return nil
 }
 
+// demandFinished demands that the file is no unfinished copy, unless it was opened to go on with one.
+func (s *Store) demandFinished(db *database) error {
+	if s.options.Into {
+		return nil
+	}
+	err := db.View(func(tx *bbolt.Tx) error { return store.DemandFinished(newReader(tx)) })
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", s.path, err)
+	}
+	return nil
+}
+
 // compareAcknowledged demands that the store has what was acknowledged last. A store
 // without a file that says so begins one. A store that is behind, and may be, goes on
 // after every revision that was acknowledged, and that is written with its next change.
@@ -282,7 +298,7 @@ func (s *Store) compareAcknowledged(db *database) error {
 	if err := db.View(func(tx *bbolt.Tx) error { now = stateOf(tx); return nil }); err != nil {
 		return err
 	}
-	a, last, ok, err := openAcknowledged(s.path)
+	a, last, ok, err := openAcknowledged(s.path, os.O_RDWR)
 	s.acknowledged = a
 	if ok {
 		err = a.compare(now, last)
