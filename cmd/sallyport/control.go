@@ -31,6 +31,7 @@ type control struct {
 	questions   *questions
 	webhooks    *webhook.Sender
 	sinks       *sink.Sinks // nil if no server runs
+	reach       *reach      // nil if no server runs
 	log         *slog.Logger
 }
 
@@ -59,6 +60,7 @@ func (c *control) operations() map[string]operation {
 		"GET /exchanges":          c.provisioningLog,
 		"GET /faults":             query(c.inspectNow),
 		"GET /sinks":              query(c.sinkStatus),
+		"POST /reach":             query(c.beginReach),
 
 		"GET /users/{user}":               c.user,
 		"GET /people/{name}":              c.usersNamed,

@@ -42,6 +42,7 @@ type doctor struct {
 	path    string       // of the configuration file
 	file    *config.File // nil if it has a fault
 	client  *controlClient
+	scimURL string // where the identity provider pushes; "": a guess
 	results []checkResult
 }
 
@@ -49,21 +50,30 @@ func doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check that sign-in and provisioning fit together",
-		Long: "Check that sign-in and provisioning fit together, as far as this server can see: the identity provider's metadata, keys and clock, the tokens,\n" +
-			"what was pushed and when, and whether rules name groups that exist. A check that could not be made is unknown. Exits with 2 if a\n" +
-			"check fails.",
+		Long: "Check that sign-in and provisioning fit together, as far as this server can see: the identity provider's metadata, keys and clock, whether\n" +
+			"it accepts the client secret and the redirect URI, the SCIM address, the tokens, what was pushed and when, whether rules name groups\n" +
+			"that exist, certificates, sinks and the newest backup. Nobody is signed in and nothing is changed. A check that could not be made is\n" +
+			"unknown. Every line that is not ok ends with what to do. Exits with 2 if a check fails.",
 		Example: "  sallyport doctor\n" +
+			"  sallyport doctor --scim-url https://scim.example.com:8444/scim/v2\n" +
 			"  sallyport doctor -o json",
 		Annotations: exits(exitDenied, "a check fails"),
 		Args:        cobra.NoArgs,
 	}
 	addOutputFlag(c)
+	scimURL := c.Flags().String("scim-url", "", "the `URL` at which the identity provider pushes, to try whether it leads to this server")
+	_ = c.RegisterFlagCompletionFunc("scim-url", cobra.NoFileCompletions)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *scimURL != "" {
+			if err := checkSCIMURL(*scimURL); err != nil {
+				return err
+			}
+		}
 		client, err := newControlClient(cmd)
 		if err != nil {
 			return err
 		}
-		d := &doctor{path: configPath(cmd), client: client}
+		d := &doctor{path: configPath(cmd), client: client, scimURL: *scimURL}
 		if client.err == nil {
 			d.file = client.file
 		}
@@ -121,6 +131,7 @@ func (d *doctor) checkAll(ctx context.Context) {
 	d.checkStore(ctx)
 	d.checkBackup(ctx)
 	d.checkSinks(ctx)
+	d.checkSCIMAddress(ctx)
 	d.checkTokens(ctx)
 	var stats admin.Stats
 	if err := d.client.call(ctx, http.MethodGet, "/facts", nil, &stats); err != nil {

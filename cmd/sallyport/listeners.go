@@ -27,7 +27,7 @@ func (s *server) servers() []listen.Options {
 			ConnContext: withPeer},
 	}
 	if addrs.SCIM != "" {
-		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.scim, Certificates: s.certs, Connections: s.connections.scim})
+		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.reach.handler(s.scim), Certificates: s.certs, Connections: s.connections.scim})
 	}
 	if addrs.HTTP != "" {
 		all = append(all, listen.Options{Name: "http", Addr: addrs.HTTP, Handler: s.redirectHandler(),
@@ -87,9 +87,10 @@ func (s *server) publicHandler() http.Handler {
 // withSCIM returns a handler that serves SCIM on the host of public_url, and passes every other request to next.
 func (s *server) withSCIM(next http.HandlerFunc) http.HandlerFunc {
 	publicURL, _ := url.Parse(s.file.PublicURL) // wire has parsed it already
+	scim := s.reach.handler(s.scim)
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Host == publicURL.Host && isSCIM(r.URL.Path) {
-			s.scim.ServeHTTP(w, r)
+			scim.ServeHTTP(w, r)
 			return
 		}
 		next(w, r)
@@ -109,5 +110,5 @@ func (s *server) questions() *questions {
 
 // control serves operators' commands.
 func (s *server) control() *control {
-	return &control{admin: s.admin, store: s.components.store, needRestart: s.reloader.NeedRestart, publicURL: s.reloader.PublicURL, questions: s.questions(), webhooks: s.components.webhooks, sinks: s.components.sinks, log: s.log}
+	return &control{admin: s.admin, store: s.components.store, needRestart: s.reloader.NeedRestart, publicURL: s.reloader.PublicURL, questions: s.questions(), webhooks: s.components.webhooks, sinks: s.components.sinks, reach: &s.reach, log: s.log}
 }

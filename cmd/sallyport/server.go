@@ -46,6 +46,7 @@ type server struct {
 	connections struct{ public, scim *listen.Connections }
 
 	stopping atomic.Bool // SIGTERM or SIGINT came
+	reach    reach
 
 	file *config.File
 	log  *slog.Logger
