@@ -114,3 +114,26 @@ func (a *authority) config(t *testing.T, lasting time.Duration, names ...string)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}}
 }
+
+// TestDoctor_KnowsTheSCIMAddressOnPublic: with scim.on_public it is on the host of public_url.
+func TestDoctor_KnowsTheSCIMAddressOnPublic(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("SSL_CERT_FILE", filepath.Join(w.dir, "ca.pem"))
+	cert, key := w.ca.issue(t, "localhost")
+	writeFile(t, w.dir, "tls.crt", cert)
+	writeFile(t, w.dir, "tls.key", key)
+	addr := freeAddr(t)
+	w.rewrite("public_url: https://"+loginHost, "scim: {on_public: true}\npublic_url: https://localhost:"+portOf(addr))
+	w.rewrite("public: 127.0.0.1:0", "public: "+addr)
+	s := w.start("--init")
+	diagnose := func(state, text string) {
+		t.Helper()
+		out, _ := s.try("doctor", "-o", "json")
+		d := new(doctor)
+		decodeJSON(t, out, &d.results)
+		d.demandResult(t, "SCIM address", state, text)
+	}
+	diagnose(stateOK, "https://localhost:"+portOf(addr)+"/scim/v2 resolves")
+	s.kill()
+	diagnose(stateUnknown, "no server is running; start the server")
+}
