@@ -2,7 +2,6 @@ package main
 
 import (
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -62,14 +61,13 @@ func TestFormerStores_AreOpened(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			t.Log(has)
+			other := newWorld(t)
+			other.placeFormerStore(name)
+			other.here("store", "check") // reads the session too, which has expired and is deleted when a server starts
 			w := newWorld(t)
 			w.placeFormerStore(name)
 			s := w.start()
 			w.demandFormerContent()
-			var sessions []json.RawMessage
-			if decode(t, w.here("sessions", "list", "-o", "json"), &sessions); len(sessions) != 1 {
-				t.Errorf("there are %d sessions", len(sessions))
-			}
 			copied := filepath.Join(w.dir, "copy.backup")
 			w.here("backup", copied)
 			s.kill()

@@ -109,7 +109,7 @@ func inspectOwn(e store.Entry) (ours bool, err error) {
 	if bytes.HasPrefix(e.Key, []byte(auditKeys)) {
 		return true, inspectAuditKey(e)
 	}
-	if !ours && string(e.Key) != copyKey && string(e.Key) != auditEndKey {
+	if !ours && string(e.Key) != copyKey && string(e.Key) != auditEndKey && string(e.Key) != store.UnfinishedKey {
 		return false, nil
 	}
 	if digest, failed := hex.DecodeString(string(issuer)); ours && (failed != nil || len(digest) != 32) || !json.Valid(e.Value) {

@@ -109,7 +109,7 @@ func (s *Store) open(ctx context.Context, options Options) (err error) {
 		return explain(err)
 	}
 	s.feed = feed.New(s.known.revision)
-	return nil
+	return s.View(ctx, store.DemandFinished)
 }
 
 // pool returns connections to a primary. It connects when it has to.
