@@ -90,8 +90,10 @@ func (d *doctor) judgeRedirect(uri, code string, err error) {
 		d.report("redirect URI", stateWarn, "register exactly "+uri+" at the provider, and no pattern", "%v, so that whether ours is registered is not known", err)
 	case err != nil:
 		d.report("redirect URI", stateUnknown, "register "+uri+" at the provider if it is not yet, and sign in once to find out", "%v", err)
+	case code == "": // somebody is signed in wherever nobody is asked, as in a tenant for tests
+		d.pass("redirect URI", "the provider sends browsers back to %s, and to none that was made up", uri)
 	default:
-		d.pass("redirect URI", "the provider sends browsers back to %s (%q to a request that asks nobody anything), and to none that was made up", uri, code)
+		d.pass("redirect URI", "the provider sends browsers back to %s (with %s, since nobody was asked to sign in), and to none that was made up", uri, code)
 	}
 }
 

@@ -54,7 +54,7 @@ func checkPages(path string) error {
 		return err
 	}
 	p := &pages{file: f, size: m.pageSize, count: m.pages, seen: make([]bool, m.pages)}
-	if err := p.checkTree(m.root, 0); err != nil {
+	if err := p.checkTree(m.root, keys{}, 0); err != nil {
 		return err
 	}
 	return p.checkFreelist(m.freelist)
@@ -128,8 +128,18 @@ func (p *pages) read(id uint64) ([]byte, error) {
 	return page, err
 }
 
+// keys are the bounds of the keys in a page: a search that comes by the page above looks for no others there.
+type keys struct {
+	first []byte // nil: any
+	end   []byte // is greater than all of them; nil: any
+}
+
+func (k keys) has(key []byte) bool {
+	return bytes.Compare(k.first, key) <= 0 && (k.end == nil || bytes.Compare(key, k.end) < 0)
+}
+
 // checkTree checks the page and everything below it.
-func (p *pages) checkTree(id uint64, depth int) error {
+func (p *pages) checkTree(id uint64, bounds keys, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%w: the tree is deeper than %d pages", errPages, maxDepth)
 	}
@@ -137,23 +147,28 @@ func (p *pages) checkTree(id uint64, depth int) error {
 	if err != nil {
 		return err
 	}
-	return p.checkPage(id, page, depth)
+	return p.checkPage(id, page, bounds, depth)
 }
 
-func (p *pages) checkPage(id uint64, page []byte, depth int) error {
+func (p *pages) checkPage(id uint64, page []byte, bounds keys, depth int) error {
 	flags, count := binary.NativeEndian.Uint16(page[8:]), int(binary.NativeEndian.Uint16(page[10:]))
 	if flags != branchPage && flags != leafPage || flags == branchPage && count == 0 || pageHeader+count*elementSize > len(page) {
 		return fmt.Errorf("%w: page %d is neither a branch nor a leaf with %d elements", errPages, id, count)
 	}
-	var last []byte
-	for i := range count {
-		start := pageHeader + i*elementSize
-		e, err := parseElement(page, start, flags == branchPage)
-		if err != nil || i > 0 && bytes.Compare(last, e.key) >= 0 {
+	elements := make([]element, count)
+	for i := range elements {
+		e, err := parseElement(page, pageHeader+i*elementSize, flags == branchPage)
+		if err != nil || i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 || !bounds.has(e.key) {
 			return fmt.Errorf("%w: element %d of page %d is not in its place", errPages, i, id)
 		}
-		last = e.key
-		if err := p.follow(e, depth); err != nil {
+		elements[i] = e
+	}
+	for i, e := range elements {
+		below := keys{e.key, bounds.end}
+		if i+1 < count {
+			below.end = elements[i+1].key
+		}
+		if err := p.follow(e, below, depth); err != nil {
 			return err
 		}
 	}
@@ -184,11 +199,11 @@ func parseElement(page []byte, start int, branch bool) (e element, err error) {
 	return e, nil
 }
 
-// follow checks what e leads to.
-func (p *pages) follow(e element, depth int) error {
+// follow checks what e leads to. The keys of a bucket are its own; those below a branch have bounds.
+func (p *pages) follow(e element, below keys, depth int) error {
 	switch {
 	case e.child != 0:
-		return p.checkTree(e.child, depth+1)
+		return p.checkTree(e.child, below, depth+1)
 	case e.bucket == nil:
 		return nil
 	case len(e.bucket) < bucketSize:
@@ -196,10 +211,10 @@ func (p *pages) follow(e element, depth int) error {
 	}
 	root := binary.NativeEndian.Uint64(e.bucket)
 	if root != 0 {
-		return p.checkTree(root, depth+1)
+		return p.checkTree(root, keys{}, depth+1)
 	}
 	if inline := e.bucket[bucketSize:]; len(inline) >= pageHeader {
-		return p.checkPage(0, inline, depth+1)
+		return p.checkPage(0, inline, keys{}, depth+1)
 	}
 	return fmt.Errorf("%w: the bucket %q has no page", errPages, e.key)
 }

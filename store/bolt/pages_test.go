@@ -85,6 +85,17 @@ func TestOpen_RejectsDamagedPages(t *testing.T) {
 				return p.flags() == branch && p.count() > 1
 			})
 		}, "does not exist"},
+		"branch_key_is_another": {func(t *testing.T, path string) { // which hides records from a search, and from no scan
+			damagePages(t, path, func(p page) bool {
+				wanted := p.flags() == branch && p.count() > 2
+				if wanted {
+					element := p.data[16+16:] // the second
+					key := element[binary.NativeEndian.Uint32(element):][:binary.NativeEndian.Uint32(element[4:])]
+					key[len(key)-1]++
+				}
+				return wanted
+			})
+		}, "not in its place"},
 		"leaf_element_outside_its_page": {func(t *testing.T, path string) {
 			damagePages(t, path, func(p page) bool {
 				if p.flags() == leaf && p.count() > 8 {
