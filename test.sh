@@ -35,7 +35,7 @@ main() {
   command -v go >/dev/null || die "Go 1.21 or newer is needed: https://go.dev/dl/"
   for stage in "${@:-all}"; do
     case $stage in
-      all) test_go; test_tls; test_chart; test_alerts; test_fronts; test_postgres; test_browser ;;
+      all) test_all ;;
       go | tls | browser | chart | alerts | fronts | postgres | conformance | keycloak) "test_$stage" ;;
       *) die "unknown stage '$stage'; there are: go, tls, browser, chart, alerts, fronts, postgres, conformance, keycloak" ;;
     esac
@@ -43,6 +43,18 @@ main() {
   echo
   echo "$passed passed, $failed failed"
   ((failed == 0 && passed > 0))
+}
+
+test_all() {
+  local browser=1
+  test_go
+  begin_browser || browser=
+  test_tls
+  test_chart
+  test_alerts
+  test_fronts
+  test_postgres
+  [[ ! $browser ]] || end_browser
 }
 
 # test_go counts packages.
@@ -56,7 +68,7 @@ test_go() {
   UPSTREAM=https timeout --signal=QUIT 20m go test -vet=off ./proxy >"$tls_log" 2>&1 &
   local tls_pid=$!
   # The first limit is for all packages, the second for one. .ci/run vets the tests with everything else.
-  CGO_ENABLED=1 timeout --signal=QUIT 35m go test -race -vet=off -timeout 15m ./... 2>&1 | tee "$log" || status=$?
+  CGO_ENABLED=1 timeout --signal=QUIT 35m go test -race -vet=off -parallel 4 -timeout 15m ./... 2>&1 | tee "$log" || status=$?
   wait "$tls_pid" || status=$?
   echo "with upstreams over TLS:"
   tee -a "$log" <"$tls_log"
@@ -79,30 +91,60 @@ test_tls() {
 }
 
 test_browser() {
-  title "In a browser"
+  begin_browser || return 0
+  end_browser
+}
+
+# begin_browser starts the tests in a browser, which wait more than they compute, so that they run beside other stages.
+begin_browser() {
   need node nodejs npm
   need npm npm
   local browser=${CHROMIUM:-/usr/bin/chromium}
   [[ -x $browser ]] || need chromium chromium
-  build_sallyport || return 0
-  npm --prefix browser ci --ignore-scripts --no-audit --no-fund --loglevel=error || { fail "npm ci"; return 0; }
-  local file log pid run=(env CHROMIUM="$browser" SALLYPORT="$cache/bin/sallyport" timeout 8m node --test --test-reporter=spec)
-  log=$(mktemp)
-  "${run[@]}" browser/demo.test.mjs >"$log" 2>&1 & # for most of a minute it waits for access to end, so that it runs beside the rest
-  pid=$!
-  for file in browser/*.test.mjs; do
-    [[ $file == browser/demo.test.mjs ]] || check "$file" "${run[@]}" "$file"
-  done
-  check browser/demo.test.mjs finished "$pid" "$log"
+  build_sallyport || return 1
+  npm --prefix browser ci --ignore-scripts --no-audit --no-fund --loglevel=error || { fail "npm ci"; return 1; }
+  browser_results=$(mktemp -d)
+  cp "$cache/bin/sallyport" "$browser_results/sallyport" # other stages build it again
+  run_browser env CHROMIUM="$browser" SALLYPORT="$browser_results/sallyport" timeout 8m node --test --test-reporter=spec &
+  browser_pid=$!
 }
 
-# finished PID LOG: waits for a command in the background, and prints what it wrote.
-finished() {
-  local status=0
-  wait "$1" || status=$?
-  cat "$2"
-  rm -f "$2"
-  return "$status"
+# run_browser COMMAND...: runs the command with each file of tests, and leaves what it wrote and its status.
+run_browser() {
+  local file demo=
+  for file in browser/demo.test.mjs browser/*.test.mjs; do
+    [[ $file == browser/demo.test.mjs && $demo ]] && continue
+    if [[ $file == browser/demo.test.mjs ]]; then
+      run_file "$file" "$@" & # for most of a minute it waits for access to end
+      demo=$!
+    else
+      run_file "$file" "$@"
+    fi
+  done
+  wait "$demo"
+}
+
+run_file() {
+  local file=$1 status=0
+  shift
+  "$@" "$file" >"$browser_results/$(basename "$file").log" 2>&1 || status=$?
+  echo "$status" >"$browser_results/$(basename "$file").status"
+}
+
+# end_browser waits for the tests in a browser, and counts them.
+end_browser() {
+  title "In a browser"
+  wait "$browser_pid" || true
+  local file
+  for file in browser/*.test.mjs; do
+    check "$file" browser_result "$browser_results/$(basename "$file")"
+  done
+  rm -rf "$browser_results"
+}
+
+browser_result() {
+  cat "$1.log"
+  [[ $(cat "$1.status") == 0 ]]
 }
 
 test_chart() {
