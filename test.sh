@@ -61,25 +61,33 @@ test_all() {
 test_go() {
   title "Go tests, race detector on"
   need cc gcc libc6-dev
-  local log tls_log status=0 good bad
+  local log beside_log status=0 good bad
   log=$(mktemp)
-  tls_log=$(mktemp)
-  # The proxy once more, with upstreams over TLS. It waits more than it computes, so that it runs beside the rest.
-  UPSTREAM=https timeout --signal=QUIT 20m go test -vet=off ./proxy >"$tls_log" 2>&1 &
-  local tls_pid=$!
+  beside_log=$(mktemp)
+  # Beside the rest, without the race detector: the scripts of the commands, which start hundreds of processes, and the
+  # proxy once more, with upstreams over TLS.
+  run_beside >"$beside_log" 2>&1 &
+  local beside_pid=$!
   # The first limit is for all packages, the second for one. .ci/run vets the tests with everything else.
-  CGO_ENABLED=1 timeout --signal=QUIT 35m go test -race -vet=off -parallel 4 -timeout 15m ./... 2>&1 | tee "$log" || status=$?
-  wait "$tls_pid" || status=$?
-  echo "with upstreams over TLS:"
-  tee -a "$log" <"$tls_log"
+  VERBS=apart CGO_ENABLED=1 timeout --signal=QUIT 35m go test -race -vet=off -parallel 4 -timeout 15m ./... 2>&1 | tee "$log" || status=$?
+  wait "$beside_pid" || status=$?
+  echo "the commands, and the proxy with upstreams over TLS:"
+  tee -a "$log" <"$beside_log"
   good=$(grep -c '^ok ' "$log" || true)
   bad=$(grep -cE '^FAIL[[:space:]]+[^[:space:]]' "$log" || true)
-  rm -f "$log" "$tls_log"
+  rm -f "$log" "$beside_log"
   passed=$((passed + good))
   failed=$((failed + bad))
   if ((status != 0 && bad == 0)); then
     fail "go test ended with status $status"
   fi
+}
+
+run_beside() {
+  local status=0
+  timeout --signal=QUIT 20m go test -vet=off -run '^TestVerbs$' ./cmd/sallyport || status=$?
+  UPSTREAM=https timeout --signal=QUIT 20m go test -vet=off ./proxy || status=$?
+  return "$status"
 }
 
 test_tls() {

@@ -188,6 +188,10 @@ func TestLineage_GoesOnFromBackup(t *testing.T) {
 		if status := b.fetch("/"); status != http.StatusForbidden {
 			t.Errorf("a deactivation after the restore gives %d", status)
 		}
+		eventually(t, "the record follows the store", func() bool {
+			record, err := os.ReadFile(filepath.Join(w.dir, "data/audit.jsonl"))
+			return err == nil && strings.LastIndex(string(record), `"kind":"scim"`) > strings.LastIndex(string(record), `"reason":"restored"`)
+		})
 		s.kill()
 		verb(t, w.dir, "audit", "verify")
 		w.demandOrder(`"reason":"restored"`, `"kind":"scim"`)
