@@ -114,20 +114,20 @@ func (l link) enter(text []byte, h head) (before link, gap bool, problem string)
 	return l, false, "does not follow the last line of the file before: lines or files were removed or inserted"
 }
 
-// maxLine is the length limit of a line, in bytes.
-const maxLine = 1 << 20
+// MaxLine is the length limit of a line, in bytes.
+const MaxLine = 1 << 20
 
 // eachLine calls f for every line, without its newline. whole is false for a last
 // line that does not end in one.
 func eachLine(r io.Reader, f func(line []byte, whole bool) error) error {
-	lines := bufio.NewReaderSize(r, maxLine)
+	lines := bufio.NewReaderSize(r, MaxLine)
 	for {
 		line, err := lines.ReadSlice('\n')
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			return nil
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, maxLine)
+			return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, MaxLine)
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err

@@ -91,7 +91,7 @@ func lastLine(f *os.File) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := min(info.Size(), maxLine+1)
+	size := min(info.Size(), MaxLine+1)
 	tail := make([]byte, size)
 	if _, err := f.ReadAt(tail, info.Size()-size); err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (r *Record) Span() (s Span, err error) {
 
 // endOfLines returns where the last line ends that is whole: a crash may have left a part of another.
 func endOfLines(text io.ReaderAt, size int64) (int64, error) {
-	for _, length := range []int64{1, maxLine} { // it is the end of the file nearly always
+	for _, length := range []int64{1, MaxLine} { // it is the end of the file nearly always
 		from := max(0, size-length)
 		tail := make([]byte, size-from)
 		if _, err := text.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
@@ -124,8 +124,8 @@ func lineAround(text io.ReaderAt, at, size int64) (line []byte, begin int64, err
 		if (begin > 0 || from == 0) && end >= at-from {
 			return buf[begin:end], from + begin, nil
 		}
-		if reach > maxLine || from == 0 && to == size {
-			return nil, 0, fmt.Errorf("%w: a line is longer than %d bytes, or has no end", ErrBroken, maxLine)
+		if reach > MaxLine || from == 0 && to == size {
+			return nil, 0, fmt.Errorf("%w: a line is longer than %d bytes, or has no end", ErrBroken, MaxLine)
 		}
 	}
 }

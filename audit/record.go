@@ -125,6 +125,16 @@ func (r *Record) Close() error {
 
 // during calls f with the text of a file, up to the end of a line.
 func (s source) during(f func(io.Reader) error) error {
+	return s.opened(func(file *os.File, size int64) error {
+		if size == math.MaxInt64 {
+			return f(file)
+		}
+		return f(io.NewSectionReader(file, 0, size))
+	})
+}
+
+// opened calls f with a file, and its size as [WholeSize] returns it.
+func (s source) opened(f func(file *os.File, size int64) error) error {
 	file := s.file
 	if file == nil {
 		var err error
@@ -137,10 +147,7 @@ func (s source) during(f func(io.Reader) error) error {
 	if err != nil {
 		return err
 	}
-	if size == math.MaxInt64 {
-		return f(file)
-	}
-	return f(io.NewSectionReader(file, 0, size))
+	return f(file, size)
 }
 
 // Read checks the record and calls f with every event, in their order, or only with those in files that have events since

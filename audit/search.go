@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -34,9 +35,9 @@ type Text struct {
 	Value string
 }
 
-// clockSlack is how much earlier than its line's place an event may be: a decision has the time at which its request came,
+// ClockSlack is how much earlier than its line's place an event may be: a decision has the time at which its request came,
 // and clocks are set back.
-const clockSlack = time.Hour
+const ClockSlack = time.Hour
 
 // Found is a line that a search found. Its text has no newline.
 type Found struct {
@@ -51,7 +52,7 @@ func (r *Record) Search(ctx context.Context, s Search, f func(Found) error) erro
 	if err != nil {
 		return err
 	}
-	for _, file := range r.files[r.firstSince(s.Since, clockSlack):] {
+	for _, file := range r.files[r.firstSince(s.Since, ClockSlack):] {
 		err := file.at(func(text io.ReaderAt, size int64) error {
 			return m.search(ctx, text, size, !file.Closed.IsZero(), f)
 		})
@@ -67,26 +68,12 @@ func (r *Record) Search(ctx context.Context, s Search, f func(Found) error) erro
 
 // at calls f with a file and its size up to the end of a line.
 func (s source) at(f func(text io.ReaderAt, size int64) error) error {
-	file := s.file
-	if file == nil {
-		var err error
-		if file, err = os.Open(s.Path); err != nil {
-			return fmt.Errorf("%w; files that are older than audit.rotate.keep are deleted: try again", err)
+	return s.opened(func(file *os.File, size int64) error {
+		if size == math.MaxInt64 {
+			return fmt.Errorf("%s is no regular file, and cannot be searched", s.Path)
 		}
-		defer file.Close()
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file, and cannot be searched", s.Path)
-	}
-	if err != nil {
-		return err
-	}
-	size, err := WholeSize(file)
-	if err != nil {
-		return err
-	}
-	return f(file, size)
+		return f(file, size)
+	})
 }
 
 const (
@@ -195,7 +182,7 @@ func partReader(r io.ReaderAt, size int64) readPart {
 			if whole || to == size {
 				return lines, nil
 			}
-			if reach > maxLine {
+			if reach > MaxLine {
 				return nil, tooLong(reach)
 			}
 		}
@@ -203,8 +190,8 @@ func partReader(r io.ReaderAt, size int64) readPart {
 }
 
 func tooLong(length int64) error {
-	if length > maxLine {
-		return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, maxLine)
+	if length > MaxLine {
+		return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, MaxLine)
 	}
 	return nil
 }
@@ -219,7 +206,7 @@ func linesFrom(text []byte, begin, end int64) (lines []byte, whole bool) {
 			return nil, true // the line before goes on here
 		}
 	}
-	reach := text[last:min(len(text), last+maxLine+1)]
+	reach := text[last:min(len(text), last+MaxLine+1)]
 	if length := bytes.IndexByte(reach, '\n'); length >= 0 {
 		return text[first : last+length+1], true
 	}

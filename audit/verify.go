@@ -144,10 +144,10 @@ func (v *verifier) readError(readErr, err error) error {
 }
 
 // segmentSize is about how many bytes are checked at once.
-const segmentSize = maxLine
+const segmentSize = MaxLine
 
 // texts are buffers for segments: as many bytes, and an incomplete line before them.
-var texts = sync.Pool{New: func() any { text := make([]byte, maxLine+segmentSize+1); return &text }}
+var texts = sync.Pool{New: func() any { text := make([]byte, MaxLine+segmentSize+1); return &text }}
 
 // segments cuts the lines of r into segments, until f returns false.
 func segments(r io.Reader, f func(*segment) bool) error {
@@ -161,8 +161,8 @@ func segments(r io.Reader, f func(*segment) bool) error {
 			return err
 		}
 		end := bytes.LastIndexByte(text, '\n') + 1
-		if end == 0 && len(text) > maxLine {
-			return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, maxLine)
+		if end == 0 && len(text) > MaxLine {
+			return fmt.Errorf("%w: a line is longer than %d bytes", ErrBroken, MaxLine)
 		}
 		if ended {
 			end = len(text)
@@ -181,8 +181,8 @@ func (s *segment) check() {
 	for rest := s.text; len(rest) > 0 && s.problem == ""; {
 		line, after, whole := bytes.Cut(rest, []byte("\n"))
 		rest = after
-		if len(line) >= maxLine {
-			s.problem = fmt.Sprintf("is longer than %d bytes", maxLine)
+		if len(line) >= MaxLine {
+			s.problem = fmt.Sprintf("is longer than %d bytes", MaxLine)
 			break
 		}
 		h, problem := s.follow(line, last)

@@ -220,9 +220,6 @@ func (t *recordTail) again(path string, size int64) (*os.File, error) {
 	return os.Open(path)
 }
 
-// maxRecordLine bounds a line, in bytes: the server writes none that is longer.
-const maxRecordLine = 1 << 20
-
 // read prints the lines up to the end of the file.
 func (t *recordTail) read() error {
 	buf := make([]byte, 64<<10)
@@ -239,8 +236,8 @@ func (t *recordTail) read() error {
 				return err
 			}
 		}
-		if len(t.rest) > maxRecordLine {
-			return fmt.Errorf("%w: %s has a line longer than %d bytes", errDenied, t.file.Name(), maxRecordLine)
+		if len(t.rest) > audit.MaxLine {
+			return fmt.Errorf("%w: %s has a line longer than %d bytes", errDenied, t.file.Name(), audit.MaxLine)
 		}
 		t.rest = slices.Clone(t.rest) // so that what was printed can be freed
 		if errors.Is(err, io.EOF) {
@@ -324,9 +321,6 @@ func plainWord(text string) string {
 	return text
 }
 
-// clockSlack is how much earlier an event may be than one before it: a decision has the time at which its request came.
-const clockSlack = time.Hour
-
 // tailStart returns in which of files, and where in it, the last lines begin that filter selects: so many, or (negative)
 // all since the time of the filter.
 func tailStart(files []string, filter *recordFilter, lines int) (begin int, offset int64, err error) {
@@ -350,7 +344,7 @@ func tailStart(files []string, filter *recordFilter, lines int) (begin int, offs
 					found++
 					begin, offset = i, at
 				}
-				done = lines > 0 && found == lines || !filter.since.at.IsZero() && l.Time.Before(filter.since.at.Add(-clockSlack))
+				done = lines > 0 && found == lines || !filter.since.at.IsZero() && l.Time.Before(filter.since.at.Add(-audit.ClockSlack))
 				return !done
 			})
 		}
@@ -386,8 +380,8 @@ func eachLineBackward(r io.ReaderAt, size int64, f func(offset int64, text []byt
 			}
 			text = text[:i+1]
 		}
-		if len(tail) > maxRecordLine {
-			return fmt.Errorf("%w: a line is longer than %d bytes", audit.ErrBroken, maxRecordLine)
+		if len(tail) > audit.MaxLine {
+			return fmt.Errorf("%w: a line is longer than %d bytes", audit.ErrBroken, audit.MaxLine)
 		}
 	}
 	return nil
