@@ -119,8 +119,6 @@ type Follower interface {
 	Err() error
 	// Changed returns a channel that is closed when Err may give another result.
 	Changed() <-chan struct{}
-	// End says that memory follows the store no longer.
-	End()
 }
 
 // Enforcement is what replicas made of a change, by their names.

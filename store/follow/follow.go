@@ -145,7 +145,9 @@ func (m *Mirror) Run(ctx context.Context) error {
 	}
 	running, stop := context.WithCancel(ctx)
 	var relay sync.WaitGroup
-	relay.Go(func() { m.relayChanges(running) })
+	if m.follower != nil {
+		relay.Go(func() { m.relayChanges(running) })
+	}
 	err := m.run(ctx)
 	stop()
 	relay.Wait()
@@ -155,7 +157,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 
 // relayChanges tells those who read memory when it may no longer be trusted, or may be again.
 func (m *Mirror) relayChanges(ctx context.Context) {
-	for m.follower != nil {
+	for {
 		changed := m.follower.Changed()
 		m.Notify()
 		select {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +34,7 @@ type lease struct {
 	renewals atomic.Pointer[[]renewal] // those that may still matter, the newest first
 
 	mu        sync.Mutex // guards the fields below
-	followers map[*follower]struct{}
+	followers []*follower
 	changed   chan struct{} // closed when the error of a follower may be another
 	applied   chan struct{} // has a value when a follower has applied a change
 }
@@ -47,7 +46,7 @@ type renewal struct {
 }
 
 func newLease(replica string, length time.Duration) *lease {
-	l := &lease{replica: replica, length: length, followers: map[*follower]struct{}{}, changed: make(chan struct{}), applied: make(chan struct{}, 1)}
+	l := &lease{replica: replica, length: length, changed: make(chan struct{}), applied: make(chan struct{}, 1)}
 	l.renewals.Store(&[]renewal{})
 	return l
 }
@@ -64,7 +63,7 @@ func (s *Store) Follow() store.Follower {
 	f := &follower{lease: s.lease, failed: true} // memory has applied nothing yet
 	s.lease.mu.Lock()
 	defer s.lease.mu.Unlock()
-	s.lease.followers[f] = struct{}{}
+	s.lease.followers = append(s.lease.followers, f)
 	return f
 }
 
@@ -82,13 +81,6 @@ func (f *follower) Changed() <-chan struct{} {
 	f.lease.mu.Lock()
 	defer f.lease.mu.Unlock()
 	return f.lease.changed
-}
-
-// End implements [store.Follower].
-func (f *follower) End() {
-	f.lease.mu.Lock()
-	defer f.lease.mu.Unlock()
-	delete(f.lease.followers, f)
 }
 
 // Err implements [store.Follower].
@@ -126,14 +118,13 @@ func (l *lease) add(r renewal) {
 func (l *lease) oldest() store.Revision {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var all []store.Revision
-	for f := range l.followers {
-		all = append(all, store.Revision(f.applied.Load()))
+	var oldest store.Revision
+	for i, f := range l.followers {
+		if applied := store.Revision(f.applied.Load()); i == 0 || applied < oldest {
+			oldest = applied
+		}
 	}
-	if len(all) == 0 {
-		return 0
-	}
-	return slices.Min(all)
+	return oldest
 }
 
 // look tells the followers whose error begins or ends.
@@ -141,7 +132,7 @@ func (l *lease) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, moved := bootTime(), false
-	for f := range l.followers {
+	for _, f := range l.followers {
 		if failed := l.err(store.Revision(f.applied.Load()), now) != nil; failed != f.failed {
 			f.failed, moved = failed, true
 		}
@@ -216,7 +207,7 @@ ON CONFLICT (name) DO UPDATE SET renewed = excluded.renewed, lease = excluded.le
 	s.lease.add(renewal{start, store.Revision(revision)})
 	s.metrics.renewed()
 	if store.Revision(revision) > applied {
-		s.feed.Add(nil) // wakes those who watch
+		s.feed.Wake()
 	}
 	return nil
 }

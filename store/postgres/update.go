@@ -53,7 +53,7 @@ func (s *Store) commitAll(updates []*group.Update) {
 		if err == nil {
 			s.metrics.count("update", "committed")
 			group.Finish(updates, nil)
-			s.feed.Add(nil) // wakes those who watch
+			s.feed.Wake()
 			return
 		}
 		if errors.Is(err, store.ErrUncertain) || !passes(err) || !rest(ctx, pause) {

@@ -138,7 +138,7 @@ func (s *Store) listen(ctx context.Context) error {
 		if err := s.await(ctx, conn); err != nil {
 			return err
 		}
-		s.feed.Add(nil) // wakes those who watch
+		s.feed.Wake()
 	}
 }
 

@@ -74,6 +74,13 @@ func (f *Feed) Restart(revision store.Revision) {
 	f.wake()
 }
 
+// Wake has those who wait look again, although nothing was added.
+func (f *Feed) Wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wake()
+}
+
 // wake wakes those who wait; mu is held.
 func (f *Feed) wake() {
 	if !f.closed {
