@@ -289,14 +289,21 @@ func (w *world) files() (list []string) {
 	return list
 }
 
+// backedUp fills a new store, backs it up and kills the server. It returns the path of the backup.
+func (w *world) backedUp() (copied string) {
+	w.t.Helper()
+	s := w.start("--init")
+	w.settle(s)
+	copied = filepath.Join(w.dir, "copy.backup")
+	s.verb("backup", copied)
+	s.kill()
+	return copied
+}
+
 // TestRestore_RefusesDamage: a backup that is not whole changes nothing.
 func TestRestore_RefusesDamage(t *testing.T) {
 	w := newWorld(t)
-	s := w.start("--init")
-	w.settle(s)
-	copied := filepath.Join(w.dir, "copy.backup")
-	s.verb("backup", copied)
-	s.kill()
+	copied := w.backedUp()
 	text, err := os.ReadFile(copied)
 	if err != nil {
 		t.Fatal(err)
@@ -531,11 +538,7 @@ func TestRestore_KeepsKeys(t *testing.T) {
 func TestRestore_OutOfSpace(t *testing.T) {
 	w := newWorld(t)
 	mountDisk(t, filepath.Join(w.dir, "data"), "32M")
-	s := w.start("--init")
-	w.settle(s)
-	copied := filepath.Join(w.dir, "copy.backup")
-	s.verb("backup", copied)
-	s.kill()
+	copied := w.backedUp()
 	release := fillDisk(t, filepath.Join(w.dir, "data"))
 	before := w.files()
 	w.refusedHere([]string{"restore", copied}, "no space left on device")
@@ -552,11 +555,7 @@ func TestRestore_OutOfSpace(t *testing.T) {
 // before the store that has it is replaced.
 func TestRestore_RecordsFormerChanges(t *testing.T) {
 	w := newWorld(t)
-	s := w.start("--init")
-	w.settle(s)
-	copied := filepath.Join(w.dir, "copy.backup")
-	s.verb("backup", copied)
-	s.kill()
+	copied := w.backedUp()
 	changeStore(t, filepath.Join(w.dir, "data/sallyport.db"), func(st store.Writer) error {
 		event := fmt.Sprintf(`{"time":"2026-11-29T03:00:00Z","kind":"scim","reason":"patch","user":"last words","rev":%d}`, st.Revision())
 		return directory.PutRecord(st, directory.Record{Received: time.Now(), Event: json.RawMessage(event)})
@@ -584,11 +583,7 @@ func TestBackup_RefusesDamagedRecords(t *testing.T) {
 // TestStore_NewerFormatIsUntouched: no command changes a store in a newer format, nor puts another one in its place.
 func TestStore_NewerFormatIsUntouched(t *testing.T) {
 	w := newWorld(t)
-	s := w.start("--init")
-	w.settle(s)
-	copied := filepath.Join(w.dir, "copy.backup")
-	s.verb("backup", copied)
-	s.kill()
+	copied := w.backedUp()
 	db, err := bbolt.Open(filepath.Join(w.dir, "data/sallyport.db"), 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
