@@ -119,19 +119,15 @@ begin_browser() {
 
 # run_browser COMMAND...: runs the command with each file of tests, and leaves what it wrote and its status.
 run_browser() {
-  local file demo=
-  for file in browser/demo.test.mjs browser/*.test.mjs; do
-    [[ $file == browser/demo.test.mjs && $demo ]] && continue
-    if [[ $file == browser/demo.test.mjs ]]; then
-      run_file "$file" "$@" & # for most of a minute it waits for access to end
-      demo=$!
-    else
-      run_file "$file" "$@"
-    fi
+  run_file browser/demo.test.mjs "$@" & # for most of a minute it waits for access to end
+  local demo=$! file
+  for file in browser/*.test.mjs; do
+    [[ $file == browser/demo.test.mjs ]] || run_file "$file" "$@"
   done
   wait "$demo"
 }
 
+# run_file FILE COMMAND...: runs the command with one file.
 run_file() {
   local file=$1 status=0
   shift
