@@ -3,13 +3,13 @@ package admin_test
 import (
 	"errors"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/disk/disktest"
 )
 
 // TestAdmin_DoesNothingOnFullDisk makes the audit record larger than the store, and then forbids files to grow beyond
@@ -38,9 +38,7 @@ func limitFileSize(t *testing.T, path string) (release func()) {
 	t.Helper()
 	info, err := os.Stat(path)
 	must(t, err)
-	signal.Ignore(syscall.SIGXFSZ)
-	var former syscall.Rlimit
-	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &former))
-	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(info.Size()), Max: former.Max}))
-	return func() { must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &former)) }
+	return disktest.LimitFileSize(t, uint64(info.Size()))
 }
+
+func TestMain(m *testing.M) { os.Exit(disktest.Main(m)) }

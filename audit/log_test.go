@@ -4,17 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sallyport/audit"
+	"sallyport/disk/disktest"
 )
 
 func write(t *testing.T, path string, users ...string) {
@@ -187,20 +186,10 @@ func TestWrite_FailsAfterFailedWrite(t *testing.T) {
 // fillDisk makes writes fail beyond the first bytes of a file, until release is called.
 func fillDisk(t *testing.T) (release func()) {
 	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ)
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 16, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return disktest.LimitFileSize(t, 16)
 }
+
+func TestMain(m *testing.M) { os.Exit(disktest.Main(m)) }
 
 func TestVerify_RejectsEndlessLine(t *testing.T) {
 	f, err := os.Open("/dev/zero")

@@ -8,15 +8,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
 
+	"sallyport/disk/disktest"
 	"sallyport/store"
 	"sallyport/store/bolt"
 	"sallyport/store/storetest"
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("STORE_TO_WRITE"); path != "" {
 		writeForever(path)
 	}
-	os.Exit(m.Run())
+	os.Exit(disktest.Main(m))
 }
 
 func open(t testing.TB, path string) *bolt.Store {
@@ -241,25 +240,7 @@ func TestUpdate_RejectsWritesAfterFullDisk(t *testing.T) {
 // called.
 func fillDisk(t *testing.T) (release func()) {
 	t.Helper()
-	return limitFileSize(t, 8192)
-}
-
-// limitFileSize makes writes beyond the first bytes of any file fail until release is called.
-func limitFileSize(t *testing.T, bytes uint64) (release func()) {
-	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ)
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return disktest.LimitFileSize(t, 8192)
 }
 
 // writeForever writes numbered records and prints each number once it is acknowledged.

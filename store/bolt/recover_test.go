@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sallyport/disk/disktest"
 	"sallyport/store"
 	"sallyport/store/bolt"
 )
@@ -63,7 +64,7 @@ func TestRun_RecoversFromFailedCommit(t *testing.T) {
 		fail   func(*testing.T, *bolt.Store) (release func())
 		stored bool
 	}{
-		"file_cannot_grow":     {func(t *testing.T, _ *bolt.Store) func() { return limitFileSize(t, 12<<20) }, false},
+		"file_cannot_grow":     {func(t *testing.T, _ *bolt.Store) func() { return disktest.LimitFileSize(t, 12<<20) }, false},
 		"before_it_is_written": {func(_ *testing.T, s *bolt.Store) func() { return s.FailCommit(false) }, false},
 		"after_it_is_written":  {func(_ *testing.T, s *bolt.Store) func() { return s.FailCommit(true) }, true},
 	} {
@@ -141,7 +142,7 @@ func TestRun_KeepsTrying(t *testing.T) {
 		if err := put(s, "a", "1"); err != nil {
 			t.Fatal(err)
 		}
-		release := limitFileSize(t, 12<<20)
+		release := disktest.LimitFileSize(t, 12<<20)
 		_ = put(s, "b", strings.Repeat("x", 16<<20))
 		for range 20 {
 			time.Sleep(time.Second)

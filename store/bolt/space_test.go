@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sallyport/disk/disktest"
 	"sallyport/store"
 	"sallyport/store/bolt"
 )
@@ -240,7 +241,7 @@ func TestReserve_FileSizeLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer limitFileSize(t, uint64(info.Size()))()
+	defer disktest.LimitFileSize(t, uint64(info.Size()))()
 	if _, err := putUntilRefused(t, s); !errors.Is(err, store.ErrFull) {
 		t.Errorf("an ordinary change gives %v", err)
 	}
