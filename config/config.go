@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport/access"
 	"sallyport/audit"
@@ -69,7 +71,15 @@ func (a Audit) Check(fault func(path, problem string)) {
 // Store selects the engine of the store: exactly one.
 type Store struct {
 	Bolt     *Bolt     `yaml:"bolt" doc:"one file on the local disk"`
-	Postgres *Postgres `yaml:"postgres" doc:"reserved; this version rejects it"`
+	Postgres *Postgres `yaml:"postgres" doc:"a PostgreSQL database, which several servers may use at once"`
+}
+
+// String returns where the store is, for people.
+func (s Store) String() string {
+	if s.Postgres != nil {
+		return "the database that " + s.Postgres.URLFile + " names"
+	}
+	return s.Bolt.Path
 }
 
 // Bolt is the engine for one server.
@@ -89,9 +99,36 @@ func (b *Bolt) ReserveBytes() int64 {
 	return int64(*b.Reserve)
 }
 
-// Postgres is the engine for several servers.
+// Postgres is the engine for several servers, the replicas.
 type Postgres struct {
-	URLFile string `yaml:"url_file" kind:"file" doc:"a file that holds the connection URL"`
+	URLFile string        `yaml:"url_file" kind:"file" doc:"a file that holds the connection URL"`
+	Lease   time.Duration `yaml:"lease" doc:"how long a replica decides after the database confirmed that it is current, such as 15s"`
+	Replica string        `yaml:"replica" doc:"the name of this replica; the host name if none is set"`
+}
+
+// DefaultLease is the lease of a store that names none.
+const DefaultLease = 15 * time.Second
+
+// LeaseLength returns the lease of the store.
+func (p *Postgres) LeaseLength() time.Duration {
+	if p.Lease == 0 {
+		return DefaultLease
+	}
+	return p.Lease
+}
+
+var replicaPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$`)
+
+func (p *Postgres) check(fault func(path, problem string)) {
+	if p.URLFile == "" {
+		fault("url_file", "names no file; write the name of a file that has the connection URL, such as secrets/postgres")
+	}
+	if p.Lease != 0 && (p.Lease < time.Second || p.Lease > 10*time.Minute) {
+		fault("lease", "a lease lasts between 1s and 10m; write for example 15s")
+	}
+	if p.Replica != "" && !replicaPattern.MatchString(p.Replica) {
+		fault("replica", "is no name of a replica; write up to 63 letters, digits, dots and dashes, or leave it out for the host name")
+	}
 }
 
 // Control is the socket for the operator's verbs.
@@ -335,10 +372,12 @@ func (f *File) checkPolicyNames(fault func(path, problem string)) {
 
 func (f *File) checkStore(fault func(path, problem string)) {
 	switch {
+	case f.Store.Postgres != nil && f.Store.Bolt != nil:
+		fault("postgres", "stands beside bolt; remove one of the two")
 	case f.Store.Postgres != nil:
-		fault("postgres", "is not in this version yet; write bolt: {path: data/sallyport.db}")
+		f.Store.Postgres.check(func(path, problem string) { fault("postgres."+path, problem) })
 	case f.Store.Bolt == nil || f.Store.Bolt.Path == "":
-		fault("", "names no file; write bolt: {path: data/sallyport.db}")
+		fault("", "names no store; write bolt: {path: data/sallyport.db}, or postgres: {url_file: secrets/postgres} for several servers")
 	case f.Store.Bolt.Reserve != nil && *f.Store.Bolt.Reserve < 0:
 		fault("bolt.reserve", "cannot be negative; write a number of bytes such as 8388608, or 0 for no reserve")
 	}

@@ -169,7 +169,7 @@ func TestExample_CommentedValuesAreValid(t *testing.T) {
 	want := []string{
 		"listen.proxy_protocol: has no effect, since no proxy is trusted",
 		"tls.acme: stands beside files or off",
-		"store.postgres: is not in this version yet",
+		"store.postgres: stands beside bolt; remove one of the two",
 	}
 	for _, f := range faults {
 		i := slices.IndexFunc(want, func(text string) bool { return strings.HasPrefix(f.Path+": "+f.Problem, text) })

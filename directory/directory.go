@@ -154,9 +154,9 @@ func (d *Directory) Revision() uint64 { return uint64(d.mirror.Revision()) }
 // [ErrStale] and wraps the reason.
 func (d *Directory) Fresh() error { return stale(d.mirror.Err()) }
 
-// stale wraps an error of the mirror in ErrStale if the mirror has ended.
+// stale wraps an error of the mirror in ErrStale if memory does not have, or may not have, what the store has.
 func stale(err error) error {
-	if errors.Is(err, follow.ErrEnded) {
+	if errors.Is(err, follow.ErrEnded) || errors.Is(err, store.ErrStale) {
 		return fmt.Errorf("%w: %w", ErrStale, err)
 	}
 	return err

@@ -88,7 +88,7 @@ func problemOf(err error) *problem {
 
 // unavailable reports whether err means that the store takes no changes, or that memory no longer follows it.
 func unavailable(err error) bool {
-	for _, cause := range []error{directory.ErrReadOnly, directory.ErrStale, store.ErrPoisoned, store.ErrClosed, follow.ErrEnded} {
+	for _, cause := range []error{directory.ErrReadOnly, directory.ErrStale, store.ErrPoisoned, store.ErrUnreachable, store.ErrStale, store.ErrClosed, follow.ErrEnded} {
 		if errors.Is(err, cause) {
 			return true
 		}

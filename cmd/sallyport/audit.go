@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/audit"
-	"sallyport/store/bolt"
+	"sallyport/config"
 )
 
 func auditCommand() *cobra.Command {
@@ -153,7 +153,7 @@ func findTrust(cmd *cobra.Command) (trust recordTrust, err error) {
 	}
 	resp, err := client.http().Do(req)
 	if notListening := (*notListeningError)(nil); errors.As(err, &notListening) && client.err == nil {
-		return readStoredTrust(cmd.Context(), client.file.Store.Bolt.Path)
+		return readStoredTrust(cmd.Context(), client.file.Store)
 	}
 	if err != nil {
 		return trust, err
@@ -162,11 +162,8 @@ func findTrust(cmd *cobra.Command) (trust recordTrust, err error) {
 	return trust, decodeResponse(resp, &trust)
 }
 
-func readStoredTrust(ctx context.Context, path string) (trust recordTrust, err error) {
-	if _, err := os.Stat(path); err != nil {
-		return trust, err
-	}
-	st, err := bolt.Open(path, bolt.Options{Copy: true})
+func readStoredTrust(ctx context.Context, s config.Store) (trust recordTrust, err error) {
+	st, err := openToRead(ctx, s)
 	if err != nil {
 		return trust, err
 	}

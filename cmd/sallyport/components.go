@@ -20,14 +20,13 @@ import (
 	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store"
-	"sallyport/store/bolt"
 	"sallyport/webhook"
 )
 
 // components are the durable parts: the store, what is read from it into memory, and the audit record; and what tells
 // other programs of changes to them.
 type components struct {
-	store        *bolt.Store
+	store        engine
 	directory    *directory.Directory
 	provisioning *scim.Provisioning
 	sessions     *session.Sessions
@@ -41,7 +40,7 @@ type components struct {
 
 // openComponents opens everything that is kept on disk. With init, it creates a store that is missing.
 func openComponents(ctx context.Context, file *config.File, init bool, log *slog.Logger) (*components, error) {
-	st, err := openStore(file.Store, bolt.Options{Init: init, Reserve: file.Store.Bolt.ReserveBytes(), Log: log})
+	st, err := openStore(ctx, file.Store, init, log)
 	if errors.Is(err, store.ErrMissing) {
 		return nil, fmt.Errorf("%w; start with `sallyport serve --init` the first time", err)
 	}
@@ -51,7 +50,7 @@ func openComponents(ctx context.Context, file *config.File, init bool, log *slog
 	c := &components{store: st, webhooks: webhook.New(log), log: log}
 	if err := c.open(ctx, file); err != nil {
 		if errors.Is(err, store.ErrDamaged) {
-			err = fmt.Errorf("%s: %w", file.Store.Bolt.Path, err)
+			err = fmt.Errorf("%s: %w", file.Store, err)
 		}
 		return nil, errors.Join(err, c.close())
 	}

@@ -25,8 +25,8 @@ type installation struct {
 func findInstallation(path string) installation {
 	file, err := config.Salvage(path)
 	i := installation{file: file, err: err}
-	if file != nil && file.Store.Bolt != nil && file.Store.Bolt.Path != "" {
-		i.run = readRunFile(runFilePath(file.Store.Bolt.Path))
+	if file != nil {
+		i.run = readRunFile(runFileOf(file)) // nil if that is ""
 	}
 	if i.run == nil {
 		i.run = searchRunFile(path)

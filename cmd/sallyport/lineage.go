@@ -24,15 +24,15 @@ type copyMark struct {
 	Made time.Time `json:"made"` // when making the copy began: it has every change before; zero if that is not known
 }
 
-// openStore opens the store that the configuration selects. A store that lacks acknowledged changes is refused, unless
-// somebody put a copy of `backup` in its place; such a copy the audit record may still refuse.
-func openStore(s config.Store, options bolt.Options) (*bolt.Store, error) {
-	st, err := bolt.Open(s.Bolt.Path, options)
+// openFile opens the store in a file. A store that lacks acknowledged changes is refused, unless somebody put a copy of
+// `backup` in its place; such a copy the audit record may still refuse.
+func openFile(path string, options bolt.Options) (engine, error) {
+	st, err := bolt.Open(path, options)
 	if !errors.Is(err, store.ErrBehind) {
-		return st, err
+		return asEngine(st, err)
 	}
 	options.Behind = true
-	behind, failed := bolt.Open(s.Bolt.Path, options)
+	behind, failed := bolt.Open(path, options)
 	if failed != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ const (
 
 // resumeStore goes on with a store that is older than what was made from it, after every revision that was acknowledged
 // or recorded. Sessions may have ended since, so all of them end. That is committed with its record, and recorded.
-func resumeStore(ctx context.Context, st *bolt.Store, record *audit.Log, actor audit.Actor, reason string) error {
+func resumeStore(ctx context.Context, st engine, record *audit.Log, actor audit.Actor, reason string) error {
 	made, err := copyMade(ctx, st)
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ type resumption struct {
 }
 
 // commit makes the first revision of the store that goes on. It returns its event, for the audit record.
-func (n resumption) commit(ctx context.Context, st *bolt.Store) (event []byte, revision store.Revision, err error) {
+func (n resumption) commit(ctx context.Context, st store.Store) (event []byte, revision store.Revision, err error) {
 	now := time.Now().UTC()
 	revision, err = st.Update(ctx, func(w store.Writer) (err error) {
 		n.event.Time, n.event.Revision = now, uint64(w.Revision())
@@ -142,6 +142,6 @@ func checkRecorded(ctx context.Context, st store.Store, record *audit.Log, file 
 		}
 		return fmt.Errorf("%w: the store %s is older than the audit record %s: the record contains a change (revision %d) that the store does not have; "+
 			"restore a backup with `sallyport restore FILE`, which makes the record go on, or accept the loss with `sallyport store accept-loss`",
-			store.ErrBehind, file.Store.Bolt.Path, file.Audit.File, recorded)
+			store.ErrBehind, file.Store, file.Audit.File, recorded)
 	})
 }

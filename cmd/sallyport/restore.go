@@ -44,6 +44,9 @@ func restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := demandFile(file.Store); err != nil {
+				return err
+			}
 			options.from = args[0]
 			if options.dryRun {
 				err = tryRestore(cmd, file, options)
@@ -387,7 +390,11 @@ func openFormerCopy(path string) (source, error) {
 
 // goOn resumes the store, which may be behind, in the name of the operator.
 func goOn(ctx context.Context, file *config.File, reason string) error {
-	st, err := bolt.Open(file.Store.Bolt.Path, bolt.Options{Behind: true})
+	path, err := demandFile(file.Store)
+	if err != nil {
+		return err
+	}
+	st, err := bolt.Open(path, bolt.Options{Behind: true})
 	if err != nil {
 		return err
 	}
@@ -396,5 +403,5 @@ func goOn(ctx context.Context, file *config.File, reason string) error {
 		return errors.Join(fmt.Errorf("opening the audit record: %w", err), st.Close())
 	}
 	operator := admin.Operator(systemUserName(os.Getuid()), "command line")
-	return errors.Join(resumeStore(ctx, st, record, operator, reason), disk.OwnAs(file.Audit.File, file.Store.Bolt.Path), record.Close(), st.Close())
+	return errors.Join(resumeStore(ctx, st, record, operator, reason), disk.OwnAs(file.Audit.File, path), record.Close(), st.Close())
 }

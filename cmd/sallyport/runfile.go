@@ -12,7 +12,8 @@ import (
 	"sallyport/listen"
 )
 
-// runFile is what a running server leaves beside its store for the commands that operate it, so that they find the server
+// runFile is what a running server leaves beside its store, or beside its control socket if the store is a
+// database, for the commands that operate it, so that they find the server
 // whatever has become of its configuration file. The server removes it when it stops. A run file that was left behind by
 // a server that was killed does no harm: commands find that nobody listens.
 type runFile struct {
@@ -27,11 +28,11 @@ const (
 	maxRunFileSize = 64 << 10 // bytes
 )
 
-func runFilePath(store string) string { return store + runFileSuffix }
+func runFilePath(beside string) string { return beside + runFileSuffix }
 
 // leaveRunFile writes the run file of this server, and returns what removes it.
 func (s *server) leaveRunFile(servers []*listen.Server) (remove func()) {
-	path := runFilePath(s.file.Store.Bolt.Path)
+	path := runFileOf(s.file)
 	remove = func() {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			s.log.Warn("the file with the addresses of this server could not be removed", "err", err)

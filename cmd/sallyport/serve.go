@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/config"
+	"sallyport/store"
 )
 
 func serveCommand() *cobra.Command {
@@ -66,9 +68,8 @@ func initCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path := file.Store.Bolt.Path
-			if info, err := os.Stat(path); err == nil && info.Size() > 0 {
-				return fmt.Errorf("there is a store at %s already; nothing was done", path)
+			if err := demandNoStore(cmd.Context(), file.Store); err != nil {
+				return err
 			}
 			r, err := openComponents(cmd.Context(), file, true, slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -77,8 +78,26 @@ func initCommand() *cobra.Command {
 			if err := r.during(cmd.Context(), func(context.Context) error { return nil }); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "created an empty store at %s\n", path)
+			fmt.Fprintf(cmd.OutOrStdout(), "created an empty store at %s\n", file.Store)
 			return nil
 		},
 	}
+}
+
+// demandNoStore returns an error if there is a store already, or if that cannot be found out.
+func demandNoStore(ctx context.Context, s config.Store) error {
+	if s.Bolt != nil {
+		if info, err := os.Stat(s.Bolt.Path); err == nil && info.Size() > 0 {
+			return fmt.Errorf("there is a store at %s already; nothing was done", s)
+		}
+		return nil
+	}
+	st, err := openStore(ctx, s, false, nil)
+	if errors.Is(err, store.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(fmt.Errorf("there is a store in %s already; nothing was done", s), st.Close())
 }

@@ -11,7 +11,6 @@ import (
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/store"
-	"sallyport/store/bolt"
 )
 
 func storeCommand() *cobra.Command {
@@ -32,7 +31,7 @@ func storeCheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := openStore(file.Store, bolt.Options{})
+			st, err := openStore(cmd.Context(), file.Store, false, nil)
 			if errors.Is(err, store.ErrUnsound) {
 				return fmt.Errorf("%w: %w", errDenied, err)
 			}
@@ -40,10 +39,10 @@ func storeCheckCommand() *cobra.Command {
 				return stopFirst(err)
 			}
 			if err := errors.Join(checkStore(cmd.Context(), st), compareWithRecord(cmd.Context(), st, file), st.Close()); err != nil {
-				return fmt.Errorf("%w: %s: %w", errDenied, file.Store.Bolt.Path, err)
+				return fmt.Errorf("%w: %s: %w", errDenied, file.Store, err)
 			}
-			path := file.Store.Bolt.Path
-			return printFacts(cmd, path+" is sound", table{[]string{"store", "sound"}, [][]string{{path, "true"}}, soundStore{path, true}})
+			where := file.Store.String()
+			return printFacts(cmd, where+" is sound", table{[]string{"store", "sound"}, [][]string{{where, "true"}}, soundStore{where, true}})
 		},
 	}
 	addOutputFlag(c)
@@ -64,10 +63,14 @@ type soundStore struct {
 	Sound bool   `json:"sound"`
 }
 
-// checkStore checks every page, and then what every record says.
-func checkStore(ctx context.Context, st *bolt.Store) error {
-	if err := st.Check(ctx); err != nil {
-		return err
+// checkStore checks every page, if the store is a file, and then what every record says.
+func checkStore(ctx context.Context, st store.Store) error {
+	if pages, ok := st.(interface {
+		Check(ctx context.Context) error
+	}); ok {
+		if err := pages.Check(ctx); err != nil {
+			return err
+		}
 	}
 	found, err := inspect(ctx, st)
 	return errors.Join(err, found.err())
@@ -75,7 +78,7 @@ func checkStore(ctx context.Context, st *bolt.Store) error {
 
 // compareWithRecord returns an error if the store lacks a change that the audit record contains. Without a record there
 // is nothing to compare, and a restored copy has not been resumed yet.
-func compareWithRecord(ctx context.Context, st *bolt.Store, file *config.File) error {
+func compareWithRecord(ctx context.Context, st store.Store, file *config.File) error {
 	if marked, err := hasKey(st, copyKey); err != nil || marked {
 		return err
 	}
@@ -103,13 +106,13 @@ func acceptLossCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := openStore(file.Store, bolt.Options{})
+			st, err := openStore(cmd.Context(), file.Store, false, nil)
 			if err == nil {
 				err = errors.Join(compareWithRecord(cmd.Context(), st, file), st.Close())
 			}
 			switch {
 			case err == nil:
-				return fmt.Errorf("%s has every change that was acknowledged; nothing was done", file.Store.Bolt.Path)
+				return fmt.Errorf("%s has every change that was acknowledged; nothing was done", file.Store)
 			case !errors.Is(err, store.ErrBehind):
 				return stopFirst(err)
 			}
