@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,6 +44,8 @@ type Options struct {
 	Init    bool          // make the tables if there are none
 	Replica string        // the name of this process among those that use the database: letters, digits, dots and dashes
 	Lease   time.Duration // how long memory may be decided from after the database confirmed it; 0: 15 seconds
+	Into    bool          // open the tables to copy records into them, even if that was begun before; see [store.UnfinishedKey]
+	Slow    bool          // transactions may take as long as they need, as those of a copy do
 	Log     *slog.Logger  // nil: nothing is logged
 }
 
@@ -56,7 +59,8 @@ type Store struct {
 	metrics *metrics
 	lease   *lease
 
-	renewalFails bool // only keepLease uses it
+	base         atomic.Uint64 // the next revision is greater
+	renewalFails bool          // only keepLease uses it
 
 	pulling sync.Mutex // held while changes are read
 	known   mark       // the newest change that was read; guarded by pulling
@@ -96,10 +100,10 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 func (s *Store) open(ctx context.Context, options Options) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if s.writes, err = s.pool(options.URLFile, 2); err != nil {
+	if s.writes, err = s.pool(options, 2); err != nil {
 		return err
 	}
-	if s.reads, err = s.pool(options.URLFile, readers); err != nil {
+	if s.reads, err = s.pool(options, readers); err != nil {
 		return err
 	}
 	if err := s.prepare(ctx, options.Init); err != nil {
@@ -109,12 +113,15 @@ func (s *Store) open(ctx context.Context, options Options) (err error) {
 		return explain(err)
 	}
 	s.feed = feed.New(s.known.revision)
+	if options.Into {
+		return nil
+	}
 	return s.View(ctx, store.DemandFinished)
 }
 
 // pool returns connections to a primary. It connects when it has to.
-func (s *Store) pool(urlFile string, size int32) (*pgxpool.Pool, error) {
-	url, err := readURL(urlFile)
+func (s *Store) pool(options Options, size int32) (*pgxpool.Pool, error) {
+	url, err := readURL(options.URLFile)
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +137,12 @@ func (s *Store) pool(urlFile string, size int32) (*pgxpool.Pool, error) {
 	c.ConnConfig.RuntimeParams["application_name"] = "sallyport"
 	c.BeforeConnect = func(_ context.Context, conn *pgx.ConnConfig) error {
 		s.metrics.connections.Inc()
-		return useCurrent(conn, urlFile)
+		return useCurrent(conn, options.URLFile)
 	}
 	c.AfterConnect = prepareSession
+	if options.Slow {
+		c.AfterConnect = prepareSlowSession
+	}
 	return pgxpool.NewWithConfig(context.Background(), c)
 }
 
@@ -141,6 +151,15 @@ func (s *Store) pool(urlFile string, size int32) (*pgxpool.Pool, error) {
 func prepareSession(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
 SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'`)
+	return err
+}
+
+// prepareSlowSession also sets that transactions may take long.
+func prepareSlowSession(ctx context.Context, conn *pgx.Conn) error {
+	if err := prepareSession(ctx, conn); err != nil {
+		return err
+	}
+	_, err := conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
 	return err
 }
 

@@ -31,7 +31,8 @@ func (s *Store) Update(ctx context.Context, fn func(store.Writer) error) (store.
 
 // transaction is one attempt to commit updates together.
 type transaction struct {
-	newest     mark // before the transaction, then after it
+	newest     mark           // before the transaction, then after it
+	base       store.Revision // what is written gets a greater one
 	bytes      int64
 	before     int64 // bytes before the transaction
 	changes    []store.Change
@@ -45,7 +46,7 @@ func (s *Store) commitAll(updates []*group.Update) {
 	ctx, cancel := context.WithTimeout(s.closing, commitTimeout)
 	defer cancel()
 	for {
-		t := &transaction{}
+		t := &transaction{base: store.Revision(s.base.Load())}
 		err := s.transact(ctx, t, updates)
 		if err != nil && t.committing {
 			err = s.findOut(ctx, t, err)
@@ -127,7 +128,7 @@ func (t *transaction) apply(ctx context.Context, tx pgx.Tx, updates []*group.Upd
 	t.written = writes{}
 	r := &reader{ctx: ctx, tx: tx}
 	for _, u := range updates {
-		w := &writer{reader: r, revision: t.newest.revision + 1, before: t.written, own: writes{}}
+		w := &writer{reader: r, revision: max(t.newest.revision, t.base) + 1, before: t.written, own: writes{}}
 		if u.Err = u.Ctx.Err(); u.Err == nil {
 			u.Err = u.Fn(w)
 		}
