@@ -249,8 +249,9 @@ same_manifests() {
 sound_config() {
   local etc status=0
   etc=$(mktemp -d)
-  mkdir "$etc/tls" "$etc/secrets"
+  mkdir "$etc/tls" "$etc/secrets" "$etc/database"
   echo secret >"$etc/secrets/oidc"
+  echo 'postgres://sallyport@db.example.com/sallyport?sslmode=verify-full' | tee "$etc/secrets/postgres" >"$etc/database/url"
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=login.example.com \
     -keyout "$etc/tls/tls.key" -out "$etc/tls/tls.crt" 2>/dev/null
   render "$1" -s templates/configmap.yaml | sed -n '/^  sallyport.yaml: |/,$ s/^    //p' |

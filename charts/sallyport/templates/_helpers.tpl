@@ -42,8 +42,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/*
-The configuration file, parsed, to read `listen` (ports and times) and `scim.on_public` from it: the only keys the chart looks at.
-Whether the rest is right is for `sallyport validate` to say.
+The configuration file, parsed, to read `listen` (ports and times), `scim.on_public`, the kind of `store` and whether there are
+`audit.sinks` from it: the only keys the chart looks at. Whether the rest is right is for `sallyport validate` to say.
 */}}
 {{- define "sallyport.parsed" -}}
 {{- $c := fromYaml .Values.config -}}
@@ -113,7 +113,7 @@ spec:
   loadBalancerSourceRanges:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- if eq $key "scim" }}
+  {{- if and (eq $key "scim") (not (include "sallyport.postgres" $root)) }}
   publishNotReadyAddresses: true  # on a full disk the server is not ready, and deactivations still have to arrive
   {{- end }}
   selector:
@@ -127,4 +127,72 @@ spec:
       port: 80  # where browsers and ACME's HTTP-01 look
       targetPort: http
     {{- end }}
+{{- end }}
+
+{{/* "true" where the store is a database, which several pods may use. */}}
+{{- define "sallyport.postgres" -}}
+{{- $store := default dict (include "sallyport.parsed" . | fromYaml).store -}}
+{{- if kindIs "map" $store -}}
+{{- if hasKey $store "postgres" -}}true{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* "true" where there is more than one pod. */}}
+{{- define "sallyport.several" -}}
+{{- if or .Values.autoscaling.enabled (gt (int .Values.replicas) 1) -}}true{{- end -}}
+{{- end }}
+
+{{/* "true" where each pod has a name that stays and a volume of its own: for a store that is a file, or a record that is kept. */}}
+{{- define "sallyport.hasClaims" -}}
+{{- if or (not (include "sallyport.postgres" .)) .Values.audit.persistence -}}true{{- end -}}
+{{- end }}
+
+{{- define "sallyport.kind" -}}
+{{- ternary "StatefulSet" "Deployment" (eq (include "sallyport.hasClaims" .) "true") -}}
+{{- end }}
+
+{{/* The label by which pods of one version of the pod template are told from others. */}}
+{{- define "sallyport.revisionLabel" -}}
+{{- ternary "controller-revision-hash" "pod-template-hash" (eq (include "sallyport.hasClaims" .) "true") -}}
+{{- end }}
+
+{{/* Seconds between SIGTERM and the moment in which the listeners close. */}}
+{{- define "sallyport.drainSeconds" -}}
+{{- $listen := default dict (include "sallyport.parsed" . | fromYaml).listen -}}
+{{- $start := toDate "2006-01-02" "2000-01-01" -}}
+{{- sub (mustDateModify (toString (default "0s" $listen.drain)) $start | unixEpoch | int64) ($start | unixEpoch | int64) -}}
+{{- end }}
+
+{{/* Fails where values and configuration do not fit together. */}}
+{{- define "sallyport.check" -}}
+{{- if include "sallyport.postgres" . -}}
+{{- include "sallyport.checkPostgres" . -}}
+{{- else if include "sallyport.several" . -}}
+{{- $value := ternary "values.autoscaling is on" (printf "values.replicas is %d" (int .Values.replicas)) .Values.autoscaling.enabled -}}
+{{- fail (printf "%s, but the store of values.config is a file that one server holds; for several pods write store: {postgres: {url_file: /etc/sallyport/database/url}}" $value) -}}
+{{- end -}}
+{{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
+{{- fail (printf "values.autoscaling: minReplicas is %d, more than maxReplicas, which is %d" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "sallyport.checkPostgres" -}}
+{{- $c := include "sallyport.parsed" . | fromYaml -}}
+{{- $postgres := ternary $c.store.postgres dict (kindIs "map" $c.store.postgres) -}}
+{{- if $postgres.replica -}}
+{{- fail (printf "values.config: store.postgres.replica is %q, and every pod would have that name; leave it out, and each pod has its own" $postgres.replica) -}}
+{{- end -}}
+{{- $url := default "" $postgres.url_file -}}
+{{- if not (or (and .Values.database.existingSecret (hasPrefix "/etc/sallyport/database/" $url)) (and .Values.secrets.existingSecret (hasPrefix "/etc/sallyport/secrets/" $url))) -}}
+{{- fail (printf "values.config: store.postgres.url_file is %q, which is in no secret that the pod has; set values.database.existingSecret, and write /etc/sallyport/database/url for its key url" $url) -}}
+{{- end -}}
+{{- if lt (include "sallyport.drainSeconds" . | int) 5 -}}
+{{- fail "values.config: listen.drain must be 5s or more with store.postgres: a pod that stops accepts connections until everybody knows that it stops; write listen: {drain: 15s}" -}}
+{{- end -}}
+{{- if not (or .Values.audit.persistence (default dict $c.audit).sinks) -}}
+{{- fail "values.config has no audit.sinks, and the record of a pod would be deleted with the pod; add a sink, or set values.audit.persistence: true" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.database) -}}
+{{- fail "values.networkPolicy.egress.database is empty, and the database could not be reached; name its pods or addresses" -}}
+{{- end -}}
 {{- end }}
