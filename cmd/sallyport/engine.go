@@ -59,7 +59,7 @@ func openDatabase(ctx context.Context, p *config.Postgres, init bool, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	return asEngine(asDatabase(postgres.Open(ctx, postgres.Options{URLFile: p.URLFile, Init: init, Replica: replica, Lease: p.LeaseLength(), Log: log})))
+	return asEngine(postgres.Open(ctx, postgres.Options{URLFile: p.URLFile, Init: init, Replica: replica, Lease: p.LeaseLength(), Log: log}))
 }
 
 // asEngine returns no engine if there is an error. A nil pointer in an interface would be one.

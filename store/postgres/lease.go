@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +24,13 @@ const (
 	lookEvery    = 50 * time.Millisecond
 )
 
+// Rows of processes that ended without a word are deleted when their lease has run out for so long, which is looked at
+// once in clearEvery.
+const (
+	goneAfter  = "10 minutes"
+	clearEvery = time.Minute
+)
+
 // fenceMargin is how much longer than the lease others wait for a replica: their clocks may run faster.
 const fenceMargin = 500 * time.Millisecond
 
@@ -28,6 +38,7 @@ const fenceMargin = 500 * time.Millisecond
 // answers reads, and then reads the newest revision. Whoever has applied that revision may decide until the lease, counted
 // from before the renewal, runs out. Whoever commits a later change finds the renewal in the table, and waits for it.
 type lease struct {
+	process string // names the row of this process alone: a replica that is replaced has another process for a while
 	replica string
 	length  time.Duration
 
@@ -46,7 +57,7 @@ type renewal struct {
 }
 
 func newLease(replica string, length time.Duration) *lease {
-	l := &lease{replica: replica, length: length, changed: make(chan struct{}), applied: make(chan struct{}, 1)}
+	l := &lease{process: hex.EncodeToString(newID()), replica: replica, length: length, changed: make(chan struct{}), applied: make(chan struct{}, 1)}
 	l.renewals.Store(&[]renewal{})
 	return l
 }
@@ -159,19 +170,48 @@ func (s *Store) keepLease(ctx context.Context) error {
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_, _ = s.reads.Exec(ending, "DELETE FROM sallyport_replicas WHERE name = $1", s.lease.replica) // the lease runs out otherwise
+	_, _ = s.reads.Exec(ending, "DELETE FROM sallyport_replicas WHERE process = $1", s.lease.process) // the lease runs out otherwise
 	return ctx.Err()
 }
 
-// noteRenewal logs when renewals begin to fail, and when they succeed again.
+// clearGone deletes the rows of processes that are gone. One that comes back writes its row again before it decides.
+func (s *Store) clearGone(ctx context.Context) error {
+	for ctx.Err() == nil {
+		deleting, cancel := context.WithTimeout(ctx, renewTimeout)
+		_, err := s.reads.Exec(deleting, "DELETE FROM sallyport_replicas WHERE renewed + lease < clock_timestamp() - $1::interval", goneAfter)
+		cancel()
+		if err != nil {
+			s.log.Debug("the rows of replicas that are gone cannot be deleted, and it is tried again", "err", err)
+		}
+		rest(ctx, clearEvery)
+	}
+	return ctx.Err()
+}
+
+// Err returns nil, or why the database takes no changes of this process. It is found out by [Store.Run].
+func (s *Store) Err() error {
+	if failure := s.failure.Load(); failure != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnreachable, *failure)
+	}
+	return nil
+}
+
+// noteRenewal keeps why renewals fail, and logs when they begin to, and when they succeed again.
 func (s *Store) noteRenewal(ctx context.Context, err error) {
+	failed := s.failure.Load() != nil
 	switch {
-	case err != nil && ctx.Err() == nil && !s.renewalFails:
+	case ctx.Err() != nil:
+		return
+	case err != nil && !failed:
 		s.log.Warn("the database does not confirm that this replica is current; it stops deciding when the lease runs out", "lease", s.lease.length, "err", err)
-	case err == nil && s.renewalFails:
+	case err == nil && failed:
 		s.log.Info("the database confirms again that this replica is current")
 	}
-	s.renewalFails = err != nil
+	if err == nil {
+		s.failure.Store(nil)
+	} else {
+		s.failure.Store(&err)
+	}
 }
 
 // lookAtLease tells those who follow when the lease runs out, whatever the renewal waits for.
@@ -193,9 +233,9 @@ func (s *Store) renew(ctx context.Context) error {
 		return err
 	}
 	defer conn.Release()
-	text := fmt.Sprintf(`BEGIN; INSERT INTO sallyport_replicas (name, renewed, lease, applied) VALUES (%[1]s, clock_timestamp(), interval '%[2]d microseconds', %[3]d)
-ON CONFLICT (name) DO UPDATE SET renewed = excluded.renewed, lease = excluded.lease, applied = excluded.applied; COMMIT; SELECT revision FROM sallyport_meta`,
-		quote(s.lease.replica), (s.lease.length + fenceMargin).Microseconds(), applied)
+	text := fmt.Sprintf(`BEGIN; INSERT INTO sallyport_replicas (process, name, renewed, lease, applied) VALUES (%s, %s, clock_timestamp(), interval '%d microseconds', %d)
+ON CONFLICT (process) DO UPDATE SET renewed = excluded.renewed, applied = excluded.applied; COMMIT; SELECT revision FROM sallyport_meta`,
+		quote(s.lease.process), quote(s.lease.replica), (s.lease.length + fenceMargin).Microseconds(), applied)
 	results, err := conn.Conn().PgConn().Exec(ctx, text).ReadAll()
 	if err != nil {
 		return err
@@ -239,22 +279,46 @@ func (s *Store) Enforced(ctx context.Context, revision store.Revision) (store.En
 
 // enforced asks once.
 func (s *Store) enforced(ctx context.Context, revision store.Revision) (e store.Enforcement, err error) {
-	rows, err := s.reads.Query(ctx, "SELECT name, applied >= $1, renewed + lease < clock_timestamp() FROM sallyport_replicas ORDER BY name", number(revision))
+	rows, err := s.reads.Query(ctx, "SELECT name, applied >= $1, renewed + lease < clock_timestamp() FROM sallyport_replicas", number(revision))
 	if err != nil {
 		return e, err
 	}
+	states := map[string]state{}
 	var name string
 	var applied, fenced bool
 	_, err = pgx.ForEachRow(rows, []any{&name, &applied, &fenced}, func() error {
+		state := waits
 		switch {
 		case applied:
-			e.Applied = append(e.Applied, name)
+			state = hasApplied
 		case fenced:
-			e.Fenced = append(e.Fenced, name)
-		default:
-			e.Waiting = append(e.Waiting, name)
+			state = isFenced
 		}
+		states[name] = max(states[name], state)
 		return nil
 	})
-	return e, err
+	if err != nil {
+		return e, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		switch states[name] {
+		case waits:
+			e.Waiting = append(e.Waiting, name)
+		case hasApplied:
+			e.Applied = append(e.Applied, name)
+		case isFenced:
+			e.Fenced = append(e.Fenced, name)
+		}
+	}
+	return e, nil
 }
+
+// state is what a replica made of a change. If several processes have its name, what holds is the greatest: a process that
+// ended without a word says nothing of the one that took its place, and one that may decide without the change says all.
+type state int
+
+const (
+	isFenced state = 1 + iota
+	hasApplied
+	waits
+)

@@ -26,6 +26,7 @@ type replica struct {
 	*postgres.Store
 	mirror *follow.Mirror
 	link   *link
+	stop   func() // ends the replica in order
 }
 
 // startReplica runs a replica until the test ends.
@@ -48,7 +49,8 @@ func startReplica(t *testing.T, database, name string) *replica {
 	var running sync.WaitGroup
 	running.Go(func() { _ = s.Run(ctx) })
 	running.Go(func() { _ = r.mirror.Run(ctx) })
-	t.Cleanup(func() { stop(); r.link.restore(); running.Wait(); _ = s.Close() })
+	r.stop = func() { stop(); r.link.restore(); running.Wait(); _ = s.Close() }
+	t.Cleanup(r.stop)
 	return r
 }
 
@@ -119,6 +121,123 @@ func TestEnforced_WaitsForEveryReplica(t *testing.T) {
 	stop()
 	if e, err := a.Enforced(ended, revision); !errors.Is(err, context.Canceled) || len(e.Fenced) > 0 {
 		t.Errorf("an ended context gives %+v, %v", e, err)
+	}
+}
+
+// TestEnforced_WaitsForEachProcessOfOneName has a second process with the name of the first, as while one takes the place of
+// the other: a change is enforced when neither decides without it, and the end of the one says nothing of the other.
+func TestEnforced_WaitsForEachProcessOfOneName(t *testing.T) {
+	t.Parallel()
+	database := postgrestest.Start(t).Database()
+	writer, former, latter := startReplica(t, database, "writer"), startReplica(t, database, "a"), startReplica(t, database, "a")
+	for _, r := range []*replica{writer, former, latter} {
+		r.awaitErr(t, nil)
+	}
+	for _, cut := range []*replica{former, latter} {
+		cut.link.cut()
+		revision := put(t, writer.Store, "k", "1")
+		e, err := writer.Enforced(t.Context(), revision)
+		if err != nil || !slices.Equal(e.Applied, []string{"a", "writer"}) || len(e.Fenced) > 0 {
+			t.Errorf("while one is cut off: %+v, %v", e, err)
+		}
+		if cut.mirror.Revision() < revision && cut.mirror.Err() == nil {
+			t.Error("a process decides without the change, which the other one of its name has")
+		}
+		cut.link.restore()
+		cut.awaitErr(t, nil)
+	}
+	former.stop()
+	if e, err := writer.Enforced(t.Context(), put(t, writer.Store, "k", "2")); err != nil || !slices.Equal(e.Applied, []string{"a", "writer"}) {
+		t.Errorf("after one ended: %+v, %v", e, err)
+	}
+}
+
+// TestLease_ForgetsProcessesThatAreGone demands that the rows of processes that ended without a word are deleted when
+// their lease has run out for some time, and not before, and that one that was only away comes back.
+func TestLease_ForgetsProcessesThatAreGone(t *testing.T) {
+	t.Parallel()
+	database := postgrestest.Start(t).Database()
+	open(t, database)
+	exec(t, database, "INSERT INTO sallyport_replicas SELECT name, name, now() - ago, '15 s', 0 FROM (VALUES ('gone', interval '11 minutes'), ('away', '9 minutes')) AS v (name, ago)")
+	r := startReplica(t, database, "a")
+	r.awaitErr(t, nil)
+	want := []string{"a", "away"}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		e, err := r.Enforced(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Equal(e.Applied, want) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the replicas are %v, want %v", e.Applied, want)
+		}
+	}
+	exec(t, database, "DELETE FROM sallyport_replicas")
+	r.awaitErr(t, nil)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if e, err := r.Enforced(t.Context(), 0); err == nil && slices.Equal(e.Applied, []string{"a"}) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a replica whose row was deleted does not come back")
+		}
+	}
+}
+
+func TestErr_TellsThatTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	r := startReplica(t, server.Database(), "a")
+	for range trials(1) {
+		r.awaitErr(t, nil)
+		if err := r.Err(); err != nil {
+			t.Errorf("with the database there is %v", err)
+		}
+		server.Stop()
+		r.awaitErr(t, store.ErrStale)
+		if err := r.Err(); !errors.Is(err, store.ErrUnreachable) {
+			t.Errorf("without the database there is %v", err)
+		}
+		server.Start()
+	}
+}
+
+// TestContinue_IsFollowedBeyondTheGap continues a store after a later revision, as when a backup takes its place: whoever
+// follows it reads everything again and goes on.
+func TestContinue_IsFollowedBeyondTheGap(t *testing.T) {
+	t.Parallel()
+	database := postgrestest.Start(t).Database()
+	a, b := startReplica(t, database, "a"), startReplica(t, database, "b")
+	for _, after := range []store.Revision{0, 3, 1_000_000, 5} {
+		before := put(t, a.Store, "k", "1")
+		a.Continue(after)
+		unchanged, err := a.Update(t.Context(), func(store.Writer) error { return nil })
+		if err != nil || unchanged != before {
+			t.Errorf("an update that writes nothing gives revision %d, %v after %d", unchanged, err, before)
+		}
+		for _, r := range []*replica{a, b} { // nothing waits for what is not there yet
+			r.awaitErr(t, nil)
+			if err := r.mirror.Wait(t.Context(), before); err != nil || r.mirror.Revision() != before {
+				t.Errorf("before the next change memory has %d, want %d: %v", r.mirror.Revision(), before, err)
+			}
+		}
+		next := put(t, a.Store, "k", "2")
+		if want := max(before, after) + 1; next != want {
+			t.Errorf("after %d and Continue(%d) comes %d, want %d", before, after, next, want)
+		}
+		for _, r := range []*replica{a, b} {
+			if err := r.mirror.Wait(t.Context(), next); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, err := range b.Watch(t.Context(), 2) {
+		if !errors.Is(err, store.ErrCompacted) {
+			t.Errorf("a watch from before the gap gives %v", err)
+		}
+		break
 	}
 }
 

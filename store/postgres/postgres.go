@@ -59,8 +59,8 @@ type Store struct {
 	metrics *metrics
 	lease   *lease
 
-	base         atomic.Uint64 // the next revision is greater
-	renewalFails bool          // only keepLease uses it
+	failure atomic.Pointer[error] // why the last renewal of the lease failed, or nil
+	base    atomic.Uint64         // the next revision is greater
 
 	pulling sync.Mutex // held while changes are read
 	known   mark       // the newest change that was read; guarded by pulling

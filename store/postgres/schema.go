@@ -18,13 +18,13 @@ const format = 1
 const schemaLock = 0x53616c6c79706f72
 
 // tables makes the tables. A record has its checksum in front of its value. A change has its writes in one value, and the
-// bytes of all changes up to it, by which old ones are deleted. The table of replicas is logged: a primary that has lost its
-// synchronous standby must not be able to renew a lease.
+// bytes of all changes up to it, by which old ones are deleted. Each process has a replica of its own, whatever its name. The
+// table of replicas is logged: a primary that has lost its synchronous standby must not be able to renew a lease.
 const tables = `
 CREATE TABLE sallyport_meta (one boolean PRIMARY KEY DEFAULT true CHECK (one), format integer NOT NULL, revision bigint NOT NULL, id bytea NOT NULL, bytes bigint NOT NULL);
 CREATE TABLE sallyport_items (key bytea PRIMARY KEY, value bytea NOT NULL);
 CREATE TABLE sallyport_changes (revision bigint PRIMARY KEY, id bytea NOT NULL, time timestamptz NOT NULL DEFAULT now(), bytes bigint NOT NULL, writes bytea NOT NULL);
-CREATE TABLE sallyport_replicas (name text PRIMARY KEY, renewed timestamptz NOT NULL, lease interval NOT NULL, applied bigint NOT NULL);
+CREATE TABLE sallyport_replicas (process text PRIMARY KEY, name text NOT NULL, renewed timestamptz NOT NULL, lease interval NOT NULL, applied bigint NOT NULL);
 ALTER TABLE sallyport_changes ALTER COLUMN writes SET STORAGE EXTERNAL;
 INSERT INTO sallyport_meta (format, revision, id, bytes) VALUES (1, 0, $$begin$$, 0);
 `

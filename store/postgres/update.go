@@ -31,8 +31,8 @@ func (s *Store) Update(ctx context.Context, fn func(store.Writer) error) (store.
 
 // transaction is one attempt to commit updates together.
 type transaction struct {
+	base       store.Revision // the next revision is greater
 	newest     mark           // before the transaction, then after it
-	base       store.Revision // what is written gets a greater one
 	bytes      int64
 	before     int64 // bytes before the transaction
 	changes    []store.Change

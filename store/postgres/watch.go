@@ -110,6 +110,7 @@ func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.keepLease(ctx) })
 	g.Go(func() error { return s.lookAtLease(ctx) })
+	g.Go(func() error { return s.clearGone(ctx) })
 	g.Go(func() error { return s.listenAgain(ctx) })
 	return g.Wait()
 }
