@@ -22,7 +22,9 @@ import (
 const HeaderTimeout = 10 * time.Second
 
 const (
-	defaultGrace  = 30 * time.Second
+	defaultGrace       = 30 * time.Second
+	defaultStreamGrace = 5 * time.Second
+
 	idleTimeout   = 2 * time.Minute // for the next request on a connection
 	maxHeaderSize = 64 << 10        // bytes, all headers of a request together
 	maxStreams    = 100             // HTTP/2 streams on one connection

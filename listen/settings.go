@@ -27,11 +27,18 @@ type Settings struct {
 	Drain time.Duration `yaml:"drain" doc:"how long /readyz says 503, after SIGTERM or SIGINT, before the other listeners close"`
 	Grace time.Duration `yaml:"grace" doc:"how long requests under way may take after that"`
 
+	StreamGrace time.Duration `yaml:"stream_grace" doc:"how long WebSockets, streams and downloads may go on after that; at most as long as grace"`
+
 	ProxyProtocol []string `yaml:"proxy_protocol" doc:"listeners (public, scim, http) on which trusted_proxies must name the client by the PROXY protocol, version 1 or 2"`
 }
 
 // Defaults returns what absent keys mean.
-func Defaults() Settings { return Settings{Ops: "127.0.0.1:9090", Grace: defaultGrace} }
+func Defaults() Settings {
+	return Settings{Ops: "127.0.0.1:9090", Grace: defaultGrace, StreamGrace: defaultStreamGrace}
+}
+
+// Streams returns how long WebSockets, streams and downloads may go on once the listeners are closed.
+func (s Settings) Streams() time.Duration { return min(s.StreamGrace, s.Grace) }
 
 // TLS is where certificates come from: exactly one of files, acme and off. It is the section "tls" of the configuration.
 type TLS struct {
@@ -90,6 +97,9 @@ func (s Settings) Check(site Site, fault func(path, problem string)) {
 	}
 	if s.Grace < time.Second || s.Grace > time.Hour {
 		fault("grace", fmt.Sprintf("%s is not between 1s and 1h; write for example 30s", s.Grace))
+	}
+	if s.StreamGrace < 0 || s.StreamGrace > s.Grace && s.StreamGrace != defaultStreamGrace {
+		fault("stream_grace", fmt.Sprintf("%s is not between 0s and listen.grace, %s; write for example 5s", s.StreamGrace, s.Grace))
 	}
 	s.checkDistinct(fault)
 	s.checkProxyProtocol(site, fault)

@@ -54,12 +54,24 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 }
 
-// closeHijacked closes the connections that became tunnels: net/http no longer knows them. Each client first gets a close
-// frame that says that the server is going away.
+// EndStreams ends every WebSocket, and every response that has been under way for longer than after, and for a second at
+// least: a stream or a download.
+func (p *Proxy) EndStreams(after time.Duration) {
+	after = max(after, longLived)
+	p.shutDown(func(w *response.Writer) bool { return w.Client() != nil || w.RespondingFor() > after })
+}
+
+// closeHijacked closes the connections that became tunnels: net/http no longer knows them.
 func (p *Proxy) closeHijacked() {
-	const timeout = time.Second
 	p.stopping.Store(true)
-	live := p.live.all()
+	p.shutDown(func(w *response.Writer) bool { return w.Client() != nil })
+}
+
+// shutDown ends the live requests for whose writers ends returns true. The client of a WebSocket first gets a close frame
+// that says that the server is going away.
+func (p *Proxy) shutDown(ends func(*response.Writer) bool) {
+	const timeout = time.Second
+	live := slices.DeleteFunc(p.live.all(), func(l *liveRequest) bool { return !ends(l.rw) })
 	for _, l := range live {
 		if client := l.rw.Client(); client != nil {
 			_ = client.SetWriteDeadline(time.Now().Add(timeout))
@@ -68,8 +80,8 @@ func (p *Proxy) closeHijacked() {
 	for _, l := range live {
 		if client := l.rw.Client(); client != nil {
 			client.SendGoingAway()
-			l.stop(response.ByShutdown)
 		}
+		l.stop(response.ByShutdown)
 	}
 }
 

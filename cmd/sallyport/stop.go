@@ -14,8 +14,8 @@ import (
 const operatorsGrace = 5 * time.Second
 
 // stopOn waits until stop ends, which means that a first SIGTERM or SIGINT came, and then stops in three steps: /readyz
-// says so while the listeners still accept (listen.drain), then they close while requests under way finish (listen.grace),
-// then what is left is ended. A second signal ends everything at once. stopOn returns when ctx ends, or after the last
+// says so while the listeners still accept (listen.drain), then they close while requests under way finish (listen.grace, and
+// listen.stream_grace for streams), then what is left is ended. A second signal ends everything at once. stopOn returns when ctx ends, or after the last
 // step.
 func (s *server) stopOn(stop, ctx context.Context, shutDown func(), servers []*listen.Server) {
 	select {
@@ -26,15 +26,27 @@ func (s *server) stopOn(stop, ctx context.Context, shutDown func(), servers []*l
 	atOnce, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer restore()
 	s.stopping.Store(true)
-	s.log.Info("stopping", "drain", s.file.Listen.Drain.String(), "grace", s.file.Listen.Grace.String())
+	s.log.Info("stopping", "drain", s.file.Listen.Drain.String(), "grace", s.file.Listen.Grace.String(), "stream_grace", s.file.Listen.Streams().String())
 	wait(atOnce, s.file.Listen.Drain)
 	shutDown()
-	wait(atOnce, s.file.Listen.Grace+operatorsGrace)
+	s.endStreams(atOnce)
 	if ctx.Err() == nil {
 		s.log.Info("ending the requests that are under way")
 	}
 	for _, srv := range servers {
 		srv.Abort()
+	}
+}
+
+// endStreams ends WebSockets, streams and downloads once they have gone on for listen.stream_grace. It returns when ctx ends,
+// or when everything that is under way has had its time.
+func (s *server) endStreams(ctx context.Context) {
+	const interval = time.Second
+	streams := s.file.Listen.Streams()
+	ctx, stop := context.WithTimeout(ctx, s.file.Listen.Grace+operatorsGrace)
+	defer stop()
+	for wait(ctx, streams); ctx.Err() == nil; wait(ctx, interval) {
+		s.proxy.EndStreams(streams)
 	}
 }
 

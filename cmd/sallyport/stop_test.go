@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"syscall"
@@ -99,11 +101,60 @@ func TestStop_EndsAfterDrain(t *testing.T) {
 	s.awaitEnd()
 }
 
+// TestStop_EndsStreamsFirst: once the listeners are closed, WebSockets end with the code 1001 after listen.stream_grace, and
+// so do streams and downloads; a request goes on.
+func TestStop_EndsStreamsFirst(t *testing.T) {
+	w := newWorld(t)
+	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 1h, stream_grace: 0s}")
+	s := w.settle(w.start("--init"))
+	socket, _, err := websocket.Dial(t.Context(), "wss://"+appHost+"/socket", &websocket.DialOptions{HTTPClient: s.browser.client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.CloseNow()
+	body, send := io.Pipe()
+	uploaded := make(chan string, 1)
+	go func() {
+		resp, err := s.browser.client.Post("https://"+appHost+"/upload", "text/plain", body)
+		if err != nil {
+			uploaded <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		uploaded <- fmt.Sprint(resp.StatusCode, " ", string(text), err)
+	}()
+	if _, err := io.WriteString(send, "abc"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, s.server, `sallyport_live_requests{route="app"} 2`+"\n") // the WebSocket and the upload
+	requests := s.openAll(t)
+	s.server.signal(syscall.SIGTERM)
+	for _, l := range requests {
+		<-l.ended
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, _, err := socket.Read(ctx); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the WebSocket ends with %v", err)
+	}
+	if _, err := io.WriteString(send, "def"); err != nil {
+		t.Fatal(err)
+	}
+	if err := send.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if text := <-uploaded; text != "200 6\n<nil>" {
+		t.Errorf("the upload gets %q", text)
+	}
+	s.server.awaitEnd()
+}
+
 // TestStop_OperatorsReachServer: while requests under way finish, no other is accepted, /readyz says why, and operators
 // can still shut somebody out. The server ends with the last request.
 func TestStop_OperatorsReachServer(t *testing.T) {
 	w := newWorld(t)
-	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 1h}")
+	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 1h, stream_grace: 1h}")
 	s := w.settle(w.start("--init"))
 	stream := s.openStream(t, "/events")
 	s.server.signal(syscall.SIGTERM)

@@ -89,7 +89,8 @@ type Writer struct {
 
 	mu        sync.Mutex // guards what follows, and the deadlines that control sets
 	state     responseState
-	code      int // of the final response; 0 before it has begun
+	code      int       // of the final response; 0 before it has begun
+	began     time.Time // when it began
 	stoppedBy Cause
 	client    *FrameTracker // in hijacked and closed
 	upstream  io.Closer     // likewise
@@ -138,7 +139,7 @@ func (w *Writer) begin(code int) bool {
 	default:
 		return false
 	}
-	w.code = code
+	w.code, w.began = code, time.Now()
 	return true
 }
 
@@ -222,6 +223,16 @@ func (w *Writer) Status() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.code
+}
+
+// RespondingFor returns how long ago the final response began; 0 if it has not begun, or has ended.
+func (w *Writer) RespondingFor() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state != stateResponding {
+		return 0
+	}
+	return time.Since(w.began)
 }
 
 // BeginTunnel takes the client's connection from net/http and writes the head of a 101 response to it. From then on stop
