@@ -191,6 +191,7 @@ test_postgres() {
   bin=$(postgres_programs) || { fail "installing PostgreSQL"; return 0; }
   check "PostgreSQL" env POSTGRES="$bin" timeout 10m go test -vet=off -count=1 -parallel 8 ./store/postgres
   check "replicas" env POSTGRES="$bin" HAPROXY="$(daemon haproxy)" timeout 10m go test -vet=off -count=1 -run '^TestReplicas_' ./cmd/sallyport
+  check "copies, backups and restores" env POSTGRES="$bin" timeout 10m go test -vet=off -count=1 -parallel 8 -run '^TestPostgres_' ./cmd/sallyport
 }
 
 # postgres_programs prints the folder of PostgreSQL's programs, which Debian keeps out of every PATH.

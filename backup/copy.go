@@ -20,9 +20,10 @@ var (
 
 // Copying copies every record of one store into another.
 type Copying struct {
-	from store.Reader
-	mark store.Unfinished
-	sum  Summary
+	from    store.Reader
+	mark    store.Unfinished
+	sum     Summary
+	confirm func(context.Context) error
 }
 
 // Copied is what came of it.
@@ -37,8 +38,11 @@ func NewCopying(ctx context.Context, from store.Reader, mark store.Unfinished) (
 	if err != nil {
 		return nil, err
 	}
-	return &Copying{from, mark, sum}, nil
+	return &Copying{from, mark, sum, func(context.Context) error { return nil }}, nil
 }
+
+// Confirm has the copy stay unfinished unless f returns nil when it is whole.
+func (c *Copying) Confirm(f func(context.Context) error) { c.confirm = f }
 
 // Look reads the store that records are about to be copied into, and demands that it is empty, or the unfinished copy that the
 // mark describes. It returns what came of the copy if that is finished already, and nobody has changed it since; else nil.
@@ -56,7 +60,13 @@ func (c *Copying) Look(ctx context.Context, to store.Store) (finished *Copied, e
 
 // Begin marks an empty store as the unfinished copy that the mark describes, or demands that it is that already.
 func Begin(ctx context.Context, to store.Store, mark store.Unfinished) error {
-	_, err := to.Update(ctx, func(w store.Writer) error {
+	_, err := to.Update(ctx, Beginning(mark))
+	return err
+}
+
+// Beginning returns the change that Begin makes.
+func Beginning(mark store.Unfinished) func(store.Writer) error {
+	return func(w store.Writer) error {
 		begun, err := demandTarget(w, mark)
 		if err != nil || begun {
 			return err
@@ -67,8 +77,7 @@ func Begin(ctx context.Context, to store.Store, mark store.Unfinished) error {
 			return err
 		}
 		return w.Put([]byte(store.UnfinishedKey), text)
-	})
-	return err
+	}
 }
 
 // Copy copies every record, and compares what is in the copy with what was read. Revisions go on: that of the copy is greater
@@ -90,6 +99,9 @@ func (c *Copying) Copy(ctx context.Context, to store.Store) (done Copied, err er
 	if got != c.sum {
 		return done, fmt.Errorf("%w: it has %d records with the SHA-256 %x, and should have %d with %x",
 			ErrCopyDiffers, got.Records, got.SHA256, c.sum.Records, c.sum.SHA256)
+	}
+	if err := c.confirm(ctx); err != nil {
+		return done, err
 	}
 	done.Summary = got
 	done.Revision, err = to.Update(ctx, func(w store.Writer) error {

@@ -22,10 +22,12 @@ func storeCopyCommand() *cobra.Command {
 		Long: "Copy a store to another place; no server may use either. The copy has everything, unlike a backup: sessions, private keys and\n" +
 			"certificates too, and it goes on where the store ended. So it is for a move, after which only one of the two is used. Its records\n" +
 			"are counted and compared by their SHA-256 with those of the store, which stays as it is.\n\n" +
-			"The only ENGINE is bolt: PATH is the data file, which `store.bolt.path` names in the configuration. The configuration is not read.\n\n" +
+			"A place is bolt:PATH, where PATH is the data file, which `store.bolt.path` names in the configuration, or postgres:FILE, where FILE\n" +
+			"has the connection URL of the database, as `store.postgres.url_file` does. The configuration is not read.\n\n" +
 			"If the command is interrupted, the copy is not finished, and nothing opens it: run the same command again, which goes on, also if\n" +
 			"the store has changed since. Any other store that has records already is refused as the target, and stays as it is.",
-		Example:     "  sallyport store copy --from bolt:data/sallyport.db --to bolt:/srv/sallyport/sallyport.db",
+		Example: "  sallyport store copy --from bolt:data/sallyport.db --to bolt:/srv/sallyport/sallyport.db\n" +
+			"  sallyport store copy --from bolt:data/sallyport.db --to postgres:secrets/postgres",
 		Annotations: exits(exitError, "an error, which standard error describes; there is no finished copy then"),
 		Args:        cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,11 +46,11 @@ func storeCopyCommand() *cobra.Command {
 			return printCopied(cmd, done, target)
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "the store to copy: bolt:`PATH`")
-	c.Flags().StringVar(&to, "to", "", "where to copy it: bolt:`PATH`, a file that does not exist yet, or a copy to go on with")
+	c.Flags().StringVar(&from, "from", "", "the store to copy: bolt:`PATH` or postgres:FILE")
+	c.Flags().StringVar(&to, "to", "", "where to copy it: bolt:`PATH` or postgres:FILE, a file or database without a store, or a copy to go on with")
 	for _, name := range []string{"from", "to"} {
 		_ = c.MarkFlagRequired(name)
-		_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions([]string{"bolt:"}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))
+		_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions([]string{"bolt:", "postgres:"}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))
 	}
 	addOutputFlag(c)
 	return c
@@ -57,20 +59,23 @@ func storeCopyCommand() *cobra.Command {
 // place is where a store is, in the words of its engine.
 type place interface {
 	String() string // as a flag names it, from any folder
-	// same reports whether both are the same store.
+	advice() string // the value of `store` in the configuration of a server that uses it
+	// same reports whether both are known to be the same store.
 	same(other place) bool
-	// lock keeps other verbs from putting something else here, until release is called.
-	lock() (release func(), err error)
+	// lock keeps others from putting something else here, until release is called.
+	lock(ctx context.Context) (release func(), err error)
 	// read opens the store that is to be copied, and changes nothing. It demands that nothing else uses it, and that it has every
 	// change that was acknowledged.
-	read() (store.Store, error)
+	read(ctx context.Context) (store.Store, error)
 	// look opens what is there to read it, even an unfinished copy; nil: nothing is there.
-	look() (store.Store, error)
+	look(ctx context.Context) (store.Store, error)
 	// write opens the store to copy records into it, whose revisions come after a revision. If nothing was there, it is made with
 	// the mark of an unfinished copy.
 	write(ctx context.Context, after store.Revision, mark store.Unfinished) (store.Store, error)
+	// err returns an error if others may have used the store since lock or read.
+	err(ctx context.Context) error
 	// finish opens the closed store as a server would, and closes it again.
-	finish() error
+	finish(ctx context.Context) error
 }
 
 // parsePlace reads the value of a flag. Its errors do not have what follows the engine: of a database it may be a password.
@@ -78,13 +83,15 @@ func parsePlace(text string) (place, error) {
 	engine, rest, ok := strings.Cut(text, ":")
 	switch {
 	case !ok:
-		return nil, errors.New("the engine is missing; write bolt:PATH")
-	case engine == "postgres" || engine == "postgresql":
-		return nil, errors.New("this version has no engine for PostgreSQL; write bolt:PATH")
-	case engine != "bolt":
-		return nil, errors.New("there is no such engine; write bolt:PATH")
+		return nil, errors.New("the engine is missing; write bolt:PATH or postgres:FILE")
+	case engine == "postgresql":
+		return nil, errURLInFlag
+	case engine != "bolt" && engine != "postgres":
+		return nil, errors.New("there is no such engine; write bolt:PATH or postgres:FILE")
 	case rest == "":
-		return nil, errors.New("the path is missing; write bolt:PATH")
+		return nil, errors.New("the path is missing; write bolt:PATH or postgres:FILE")
+	case engine == "postgres":
+		return newPostgresPlace(rest)
 	case strings.HasPrefix(rest, "//"):
 		return nil, errors.New("a path is no URL; write bolt:PATH without //")
 	}
@@ -107,17 +114,17 @@ func copyStore(ctx context.Context, from, to place) (done storeCopied, err error
 	if from.same(to) {
 		return done, errors.New("both are the same store; name another place with --to")
 	}
-	release, err := to.lock()
+	release, err := to.lock(ctx)
 	if err != nil {
 		return done, err
 	}
 	defer release()
-	source, err := from.read()
+	source, err := from.read(ctx)
 	if err != nil {
 		return done, err
 	}
 	err = source.View(ctx, func(r store.Reader) error {
-		copied, resumed, err := copyRecords(ctx, r, to, store.Unfinished{From: from.String(), To: to.String()})
+		copied, resumed, err := copyRecords(ctx, r, to, store.Unfinished{From: from.String(), To: to.String()}, from.err)
 		done.Records, done.SHA256, done.Revision, done.Resumed = copied.Records, fmt.Sprintf("%x", copied.SHA256), copied.Revision, resumed
 		return err
 	})
@@ -127,18 +134,20 @@ func copyStore(ctx context.Context, from, to place) (done storeCopied, err error
 	return done, errors.Join(err, source.Close())
 }
 
-// copyRecords copies what a reader of the source reads to a place. It reports whether that had begun before.
-func copyRecords(ctx context.Context, from store.Reader, to place, mark store.Unfinished) (done backup.Copied, resumed bool, err error) {
+// copyRecords copies what a reader of the source reads to a place, and demands at the end that unchanged returns nil. It
+// reports whether that had begun before.
+func copyRecords(ctx context.Context, from store.Reader, to place, mark store.Unfinished, unchanged func(context.Context) error) (done backup.Copied, resumed bool, err error) {
 	copying, err := backup.NewCopying(ctx, from, mark)
 	if err != nil {
 		return done, false, err
 	}
+	copying.Confirm(func(ctx context.Context) error { return errors.Join(unchanged(ctx), to.err(ctx)) })
 	resumed, finished, err := lookAt(ctx, copying, to)
 	if err != nil {
 		return done, false, err
 	}
 	if finished != nil { // the command was killed after the last change
-		return *finished, true, to.finish()
+		return *finished, true, to.finish(ctx)
 	}
 	target, err := to.write(ctx, from.Revision(), mark)
 	if err != nil {
@@ -148,11 +157,11 @@ func copyRecords(ctx context.Context, from store.Reader, to place, mark store.Un
 	if err := errors.Join(err, target.Close()); err != nil {
 		return done, false, fmt.Errorf("%w; the copy is not finished: run the same command again, or remove it", explainFull(err))
 	}
-	return done, resumed, explainFull(to.finish())
+	return done, resumed, explainFull(to.finish(ctx))
 }
 
 func explainFull(err error) error {
-	if disk.IsFull(err) {
+	if disk.IsFull(err) || errors.Is(err, store.ErrFull) {
 		return fmt.Errorf("the disk of the copy is full (%w): free some space there", err)
 	}
 	return err
@@ -160,7 +169,7 @@ func explainFull(err error) error {
 
 // lookAt demands that a place can become the copy. It reports whether an unfinished copy is there already.
 func lookAt(ctx context.Context, copying *backup.Copying, to place) (begun bool, finished *backup.Copied, err error) {
-	present, err := to.look()
+	present, err := to.look(ctx)
 	if err != nil || present == nil {
 		return false, nil, err
 	}
@@ -179,9 +188,9 @@ func lookAt(ctx context.Context, copying *backup.Copying, to place) (begun bool,
 func printCopied(cmd *cobra.Command, done storeCopied, target place) error {
 	text := fmt.Sprintf("copied %d records from %s to %s, SHA-256 %s\n"+
 		"the copy is at revision %d, and was compared with the store, which is as it was\n"+
-		"let `store` in the configuration name %s, run `sallyport store check`, and start the server\n"+
+		"write `store: {%s}` in the configuration, run `sallyport store check`, and start the server\n"+
 		"then keep any server from starting with the old store, and guard or remove it: it has sessions and private keys",
-		done.Records, done.From, done.To, done.SHA256, done.Revision, target)
+		done.Records, done.From, done.To, done.SHA256, done.Revision, target.advice())
 	return printFacts(cmd, printableLines(text), table{heads: []string{"from", "to", "records", "sha256", "revision", "resumed"},
 		rows: [][]string{{done.From, done.To, strconv.FormatUint(done.Records, 10), done.SHA256,
 			strconv.FormatUint(uint64(done.Revision), 10), strconv.FormatBool(done.Resumed)}}, values: done})

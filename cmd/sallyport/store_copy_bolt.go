@@ -37,6 +37,11 @@ func newBoltPlace(path string) (place, error) {
 // String implements place.
 func (p boltPlace) String() string { return "bolt:" + string(p) }
 
+func (p boltPlace) advice() string { return fmt.Sprintf("bolt: {path: %s}", string(p)) }
+
+// err implements place: the file is locked as long as it is open.
+func (p boltPlace) err(context.Context) error { return nil }
+
 func (p boltPlace) same(other place) bool {
 	o, ok := other.(boltPlace)
 	if !ok {
@@ -52,14 +57,14 @@ func (p boltPlace) same(other place) bool {
 	return err == nil && failed == nil && os.SameFile(ours, theirs)
 }
 
-func (p boltPlace) lock() (release func(), err error) {
+func (p boltPlace) lock(context.Context) (release func(), err error) {
 	if info, err := os.Stat(filepath.Dir(string(p))); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("there is no folder %s; make it, so that the user of the server can write in it", filepath.Dir(string(p)))
 	}
 	return lockRestore(string(p))
 }
 
-func (p boltPlace) read() (store.Store, error) {
+func (p boltPlace) read(context.Context) (store.Store, error) {
 	st, err := p.open(bolt.Options{Inspect: true})
 	if err != nil {
 		return nil, err
@@ -68,17 +73,22 @@ func (p boltPlace) read() (store.Store, error) {
 	if err != nil {
 		err = fmt.Errorf("%s: %w; restore a backup with `sallyport restore FILE`, or accept the loss with `sallyport store accept-loss`, and copy then", p, err)
 	}
-	marked, failed := hasKey(st, copyKey)
-	if marked {
-		err = errors.Join(err, fmt.Errorf("%s is a backup that an earlier version made; put it in place with `sallyport restore FILE`, and copy then", p))
-	}
-	if err := errors.Join(err, failed); err != nil {
+	if err := errors.Join(err, demandNoCopy(st, p)); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return st, nil
 }
 
-func (p boltPlace) look() (store.Store, error) {
+// demandNoCopy demands that a store is no copy that `backup` of earlier versions made.
+func demandNoCopy(st store.Store, at place) error {
+	marked, err := hasKey(st, copyKey)
+	if marked {
+		err = fmt.Errorf("%s is a backup that an earlier version made; put it in place with `sallyport restore FILE`, and copy then", at)
+	}
+	return err
+}
+
+func (p boltPlace) look(context.Context) (store.Store, error) {
 	if missing, err := p.missing(); err != nil || missing {
 		return nil, err
 	}
@@ -151,7 +161,7 @@ func (p boltPlace) create(ctx context.Context, mark store.Unfinished) error {
 	return errors.Join(err, syncFolder(filepath.Dir(path)))
 }
 
-func (p boltPlace) finish() error {
+func (p boltPlace) finish(context.Context) error {
 	st, err := p.open(bolt.Options{})
 	if err != nil {
 		return fmt.Errorf("opening the copy: %w", err)

@@ -206,12 +206,20 @@ func TestStoreCopy_Refuses(t *testing.T) {
 		{"bolt:" + at("another.db"), "bolt:" + at("new.db"), "unfinished copy"},
 		{"bolt:" + at("none.db"), "bolt:" + at("new.db"), "there is no such file"},
 		{"bolt:" + at("text"), "bolt:" + at("new.db"), "is not a store"},
-		{"bolt:" + from, at("new.db"), "write bolt:PATH"},
+		{"bolt:" + from, at("new.db"), "write bolt:PATH or postgres:FILE"},
 		{"bolt:" + from, "bolt:", "the path is missing"},
 		{"bolt:" + from, "bolt://" + at("new.db"), "without //"},
 		{"bolt:" + from, "mysql:" + at("new.db"), "no such engine"},
-		{"bolt:" + from, "postgres://sallyport:hunter2@db.example.com/sallyport", "no engine for PostgreSQL"},
-		{"postgresql://sallyport:hunter2@db.example.com/sallyport", "bolt:" + at("new.db"), "no engine for PostgreSQL"},
+		{"bolt:" + from, "postgres://sallyport:hunter2@db.example.com/sallyport", "not the URL itself"},
+		{"bolt:" + from, "postgres:postgres://sallyport:hunter2@db.example.com/sallyport", "not the URL itself"},
+		{"bolt:" + from, "postgres:sallyport:hunter2@db.example.com/sallyport", "not the URL itself"},
+		{"bolt:" + from, "postgres:host=db.example.com password=hunter2", "not the URL itself"},
+		{"postgresql://sallyport:hunter2@db.example.com/sallyport", "bolt:" + at("new.db"), "not the URL itself"},
+		{"bolt:" + from, "postgres:", "the path is missing"},
+		{"bolt:" + from, "postgres:" + at("none"), "there is no file " + at("none")},
+		{"bolt:" + from, "postgres:" + data, ""},
+		{"bolt:" + from, "postgres:" + at("text"), "is not the connection string"},
+		{"bolt:" + from, "postgres:" + from, "is not the connection string"},
 	} {
 		var out, errs bytes.Buffer
 		code := w.runHere(&out, &errs, "store", "copy", "--from", c.from, "--to", c.to)

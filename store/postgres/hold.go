@@ -147,7 +147,7 @@ func (h *Hold) demandNoReplica(ctx context.Context) error {
 		return nil
 	})
 	if err == nil && len(names) > 0 {
-		err = fmt.Errorf("%w: %s may decide for another %s; one that was killed stops being in the way then",
+		err = fmt.Errorf("%w: %s may decide for another %s (also if it was killed)",
 			store.ErrLocked, strings.Join(names, ", "), time.Duration(longest*float64(time.Second)).Round(100*time.Millisecond))
 	}
 	return err
