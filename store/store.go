@@ -107,7 +107,7 @@ type Leaser interface {
 	// Follow adds memory that follows the store.
 	Follow() Follower
 	// Enforced returns when no replica decides from memory that lacks revision, or with an error of ctx and what it
-	// knew then.
+	// knew then. Revision 0 stands for the newest, which has every change that was committed before the call.
 	Enforced(ctx context.Context, revision Revision) (Enforcement, error)
 }
 
@@ -123,7 +123,8 @@ type Follower interface {
 
 // Enforcement is what replicas made of a change, by their names.
 type Enforcement struct {
-	Applied []string // have it
-	Fenced  []string // do not decide at all
-	Waiting []string // may decide without it
+	Revision Revision // of the change
+	Applied  []string // have it
+	Fenced   []string // do not decide at all
+	Waiting  []string // may decide without it
 }

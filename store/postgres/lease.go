@@ -5,13 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sallyport/store"
@@ -263,62 +260,3 @@ func lastNumber(results []*pgconn.Result) (n uint64, err error) {
 
 // quote returns text as a literal of SQL. The name of a replica is checked when the store is opened.
 func quote(text string) string { return "'" + text + "'" }
-
-// Enforced implements [store.Leaser].
-func (s *Store) Enforced(ctx context.Context, revision store.Revision) (store.Enforcement, error) {
-	for wait := 2 * time.Millisecond; ; wait = min(2*wait, renewEvery) {
-		e, err := s.enforced(ctx, revision)
-		if err != nil || len(e.Waiting) == 0 {
-			return e, s.failed(ctx, err)
-		}
-		if !rest(ctx, wait) {
-			return e, ctx.Err()
-		}
-	}
-}
-
-// enforced asks once.
-func (s *Store) enforced(ctx context.Context, revision store.Revision) (e store.Enforcement, err error) {
-	rows, err := s.reads.Query(ctx, "SELECT name, applied >= $1, renewed + lease < clock_timestamp() FROM sallyport_replicas", number(revision))
-	if err != nil {
-		return e, err
-	}
-	states := map[string]state{}
-	var name string
-	var applied, fenced bool
-	_, err = pgx.ForEachRow(rows, []any{&name, &applied, &fenced}, func() error {
-		state := waits
-		switch {
-		case applied:
-			state = hasApplied
-		case fenced:
-			state = isFenced
-		}
-		states[name] = max(states[name], state)
-		return nil
-	})
-	if err != nil {
-		return e, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(states)) {
-		switch states[name] {
-		case waits:
-			e.Waiting = append(e.Waiting, name)
-		case hasApplied:
-			e.Applied = append(e.Applied, name)
-		case isFenced:
-			e.Fenced = append(e.Fenced, name)
-		}
-	}
-	return e, nil
-}
-
-// state is what a replica made of a change. If several processes have its name, what holds is the greatest: a process that
-// ended without a word says nothing of the one that took its place, and one that may decide without the change says all.
-type state int
-
-const (
-	isFenced state = 1 + iota
-	hasApplied
-	waits
-)

@@ -241,6 +241,31 @@ func TestContinue_IsFollowedBeyondTheGap(t *testing.T) {
 	}
 }
 
+// TestEnforced_SharesQueries has many wait at once for a replica that is cut off: one query at a time serves them all. Each
+// gets what holds of its own change.
+func TestEnforced_SharesQueries(t *testing.T) {
+	t.Parallel()
+	database := postgrestest.Start(t).Database()
+	a, b := startReplica(t, database, "a"), startReplica(t, database, "b")
+	a.awaitErr(t, nil)
+	b.awaitErr(t, nil)
+	b.link.cut()
+	var others sync.WaitGroup
+	for i := range 64 {
+		others.Go(func() {
+			revision, wanted := put(t, a.Store, "k", fmt.Sprint(i)), store.Revision(0)
+			if i%2 == 0 {
+				wanted = revision
+			}
+			e, err := a.Enforced(t.Context(), wanted)
+			if err != nil || e.Revision < revision || !slices.Equal(e.Applied, []string{"a"}) || !slices.Equal(e.Fenced, []string{"b"}) {
+				t.Errorf("of revision %d: %+v, %v", revision, e, err)
+			}
+		})
+	}
+	others.Wait()
+}
+
 // TestLease_NeverDecidesLate has replicas decide all the time while their links are cut and restored: none decides by
 // what was before a change after Enforced has returned for it.
 func TestLease_NeverDecidesLate(t *testing.T) {

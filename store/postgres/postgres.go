@@ -24,6 +24,7 @@ import (
 	"sallyport/store"
 	"sallyport/store/internal/feed"
 	"sallyport/store/internal/group"
+	"sallyport/store/internal/look"
 )
 
 const (
@@ -59,8 +60,9 @@ type Store struct {
 	metrics *metrics
 	lease   *lease
 
-	failure atomic.Pointer[error] // why the last renewal of the lease failed, or nil
-	base    atomic.Uint64         // the next revision is greater
+	replicas *look.Shared[table]   // what Enforced looks at
+	failure  atomic.Pointer[error] // why the last renewal of the lease failed, or nil
+	base     atomic.Uint64         // the next revision is greater
 
 	pulling sync.Mutex // held while changes are read
 	known   mark       // the newest change that was read; guarded by pulling
@@ -90,6 +92,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	s := &Store{log: options.Log, metrics: newMetrics(), lease: newLease(options.Replica, options.Lease)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.group = group.New(s.commitAll)
+	s.replicas = look.New(s.readTable)
 	if err := s.open(ctx, options); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("opening the database that %s names: %w", options.URLFile, err)
