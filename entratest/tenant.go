@@ -29,6 +29,7 @@ type Tenant struct {
 
 	mu       sync.Mutex // guards the fields below
 	app      App
+	secrets  []string // of app, any of which is accepted
 	people   []Person
 	groups   []*Team
 	keys     []signingKey // the newest signs
@@ -53,7 +54,7 @@ func NewSharingKey(base string, app App) *Tenant { return newTenant(base, app, s
 
 func newTenant(base string, app App, key signingKey) *Tenant {
 	app.RedirectURIs = slices.Clone(app.RedirectURIs)
-	t := &Tenant{ID: guid(), url: base, app: app, codes: map[string]code{}, keys: []signingKey{key}}
+	t := &Tenant{ID: guid(), url: base, app: app, secrets: []string{app.Secret}, codes: map[string]code{}, keys: []signingKey{key}}
 	t.mux = t.routes()
 	return t
 }
@@ -69,6 +70,20 @@ func (t *Tenant) Allow(redirectURI string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.app.RedirectURIs = append(t.app.RedirectURIs, redirectURI)
+}
+
+// AddSecret makes a further client secret valid, until [Tenant.RemoveSecret].
+func (t *Tenant) AddSecret(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.secrets = append(t.secrets, text)
+}
+
+// RemoveSecret makes a client secret invalid.
+func (t *Tenant) RemoveSecret(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.secrets = slices.DeleteFunc(t.secrets, func(other string) bool { return other == text })
 }
 
 // SignIn makes oid the person who signs in without being asked; "" shows the page to

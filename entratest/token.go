@@ -107,7 +107,9 @@ func (t *Tenant) authentic(r *http.Request) bool {
 	} else {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
-	return id == t.app.ClientID && subtle.ConstantTimeCompare([]byte(secret), []byte(t.app.Secret)) == 1
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return id == t.app.ClientID && slices.ContainsFunc(t.secrets, func(valid string) bool { return subtle.ConstantTimeCompare([]byte(secret), []byte(valid)) == 1 })
 }
 
 func challengeOf(verifier string) string {

@@ -30,7 +30,7 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 		return Identity{}, err
 	}
 	digest, keys := sha256.Sum256([]byte(token)), published.current()
-	if id, ok := p.cachedIdentity(digest, keys); ok {
+	if id, ok := p.cachedIdentity(token, digest, keys); ok {
 		return id, nil
 	}
 	id, err := p.bearer(ctx, token)
@@ -42,21 +42,41 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 	if now := published.current(); now.Equal(keys) { // otherwise a refresh came in between, and we cannot tell which keys verified it
 		p.cache.put(digest, cachedToken{id, now})
 	}
+	id.Token = Secret(token)
 	return id, nil
 }
 
-// CheckKey returns nil while the key that verified the token of an identity is
-// published. The error is a refusal if the key was withdrawn; any other error means
-// that we cannot tell. It reads memory only. See [Provider.Changed].
-func (p *Provider) CheckKey(id *Identity) error {
+// Check returns nil while the token of an identity is accepted: the key that verified
+// it is published and, if a provider with other settings verified it, these settings
+// accept it too, for the same caller. The error is a refusal if not; any other error
+// means that we cannot tell. It waits for nothing. See [Provider.Changed].
+func (p *Provider) Check(id *Identity) error {
 	if id.keys == nil {
 		return refuse(KeyUnknown, "the identity does not come from a bearer token")
 	}
-	return id.keys.check(id.signature)
+	by := p
+	if other := p.bearerIssuers[id.Issuer]; other != nil {
+		by = other
+	}
+	if by.rules == id.rules && by.keys == id.keys {
+		return id.keys.check(id.signature)
+	}
+	return p.checkAgain(id)
 }
 
-// Changed returns a channel that is closed when CheckKey may give another result than
-// before, other than by the passing of time. Take it before asking.
+// checkAgain verifies the token of an identity that another provider verified.
+func (p *Provider) checkAgain(id *Identity) error {
+	ctx, stop := context.WithCancel(context.Background())
+	stop() // so that nothing is waited for
+	again, err := p.Bearer(ctx, string(id.Token))
+	if err == nil && (again.App != id.App || id.App == "" && again.Key != id.Key) {
+		return refuse(ClaimMissing, "by the settings in force, the token is of another caller")
+	}
+	return err
+}
+
+// Changed returns a channel that is closed when Check may give another result than
+// before, other than by the passing of time and by [Provider.With]. Take it before asking.
 func (p *Provider) Changed() <-chan struct{} { return p.changed.channel() }
 
 // Cached returns the identity of a token that [Provider.Bearer] verified before, if
@@ -67,7 +87,7 @@ func (p *Provider) Cached(token string) (Identity, bool) {
 	if current.IsZero() || len(token) > maxToken {
 		return Identity{}, false
 	}
-	return issuer.cachedIdentity(sha256.Sum256([]byte(token)), current)
+	return issuer.cachedIdentity(token, sha256.Sum256([]byte(token)), current)
 }
 
 // providerFor returns the provider that must verify a token: that of the bearer
@@ -81,13 +101,16 @@ func (p *Provider) providerFor(token string) *Provider {
 	return p
 }
 
-// cachedIdentity returns the identity of a cached token and counts a verification.
-func (p *Provider) cachedIdentity(digest [sha256.Size]byte, keys time.Time) (Identity, bool) {
+// cachedIdentity returns the identity of a cached token and counts a verification. What was verified by other rules does
+// not count.
+func (p *Provider) cachedIdentity(token string, digest [sha256.Size]byte, keys time.Time) (Identity, bool) {
 	id, ok := p.cache.get(digest, keys, time.Now())
-	if ok {
-		p.metrics.verified(nil)
+	if !ok || id.rules != p.rules {
+		return Identity{}, false
 	}
-	return id, ok
+	p.metrics.verified(nil)
+	id.Token = Secret(token)
+	return id, true
 }
 
 func (p *Provider) bearer(ctx context.Context, token string) (Identity, error) {

@@ -2,12 +2,11 @@ package oidc
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
-
-	"sallyport/pemfile"
 )
 
 const (
@@ -15,16 +14,12 @@ const (
 	maxResponse    = 1 << 20          // body of one response, in bytes
 )
 
-// newClient returns a client for requests to the provider. It trusts the CA in
-// caFile, follows no redirects and bounds the size of responses.
-func newClient(caFile string) (*http.Client, error) {
-	pool, err := pemfile.Pool(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("oidc.ca_file %w", err)
-	}
+// newClient returns a client for requests to the provider. It trusts authorities (nil:
+// those of the system), follows no redirects and bounds the size of responses.
+func newClient(authorities *x509.CertPool) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	return &http.Client{Timeout: requestTimeout, Transport: limitedTransport{transport}}, nil
+	transport.TLSClientConfig = &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12}
+	return &http.Client{Timeout: requestTimeout, Transport: limitedTransport{transport}}
 }
 
 // limitedTransport bounds responses by maxResponse, and rejects redirects and other protocols.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"sallyport/pemfile"
 )
 
 // TestClient_RejectsOtherProtocols: net/http ends no connection that has switched to another protocol, not even at the end of the
@@ -28,11 +30,11 @@ func TestClient_RejectsOtherProtocols(t *testing.T) {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client, err := newClient(ca)
+	pool, err := pemfile.Pool(ca)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := client.Get(server.URL)
+	resp, err := newClient(pool).Get(server.URL)
 	if err == nil {
 		_, err = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()

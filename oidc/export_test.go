@@ -1,6 +1,9 @@
 package oidc
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Through sends the provider's requests to next, for tests in fake time. The bound on
 // responses stays.
@@ -14,3 +17,6 @@ func UsableKeys(data []byte) (n int, err error) {
 	}
 	return n, err
 }
+
+// FirstSeen returns when the token of an identity was first verified.
+func FirstSeen(id *Identity) time.Time { return id.seen }

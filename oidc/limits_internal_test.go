@@ -27,14 +27,14 @@ func TestAccountPrompt_FollowsMetadata(t *testing.T) {
 }
 
 func TestIsSecure_AcceptsPlainHTTPOnLoopbackAlone(t *testing.T) {
-	for issuer, endpoints := range map[string]map[string]bool{
+	for name, endpoints := range map[string]map[string]bool{
 		"https://idp.example.com": {"https://idp.example.com/token": true, "http://idp.example.com/token": false, "http://127.0.0.1/token": false, "": false, "https://": false, "/token": false},
 		"http://127.0.0.1:8080":   {"https://idp.example.com/token": true, "http://127.0.0.1:8080/token": true, "http://localhost/token": true, "http://idp.localhost/token": true, "http://[::1]/token": true, "http://idp.example.com/token": false, "http://10.0.0.1/token": false},
 	} {
-		p := &Provider{settings: Settings{Issuer: issuer}}
+		p := &issuer{url: name}
 		for endpoint, want := range endpoints {
 			if got := p.isSecure(endpoint); got != want {
-				t.Errorf("%q of %s: %t, want %t", endpoint, issuer, got, want)
+				t.Errorf("%q of %s: %t, want %t", endpoint, name, got, want)
 			}
 		}
 	}

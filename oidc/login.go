@@ -28,6 +28,7 @@ type Flow struct {
 	Nonce    string `json:"nonce"`
 	Verifier string `json:"verifier"`          // of PKCE
 	MaxAge   int    `json:"max_age,omitempty"` // the oldest sign-in that is accepted, in seconds; 0 for any
+	Basis    string `json:"basis,omitempty"`   // of the provider that began it; "" is any, of an earlier version
 	Stronger
 }
 
@@ -98,7 +99,7 @@ func (p *Provider) BeginWith(ctx context.Context, o LoginOptions) (authURL strin
 	if err != nil {
 		return "", Flow{}, err
 	}
-	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), MaxAge: int(o.MaxAge / time.Second), Stronger: o.Stronger}
+	f = Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), MaxAge: int(o.MaxAge / time.Second), Basis: p.basis, Stronger: o.Stronger}
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(f.Verifier), gooidc.Nonce(f.Nonce)}
 	switch {
 	case f.MaxAge > 0:
@@ -113,7 +114,7 @@ func (p *Provider) BeginWith(ctx context.Context, o LoginOptions) (authURL strin
 	if o.Carry != "" {
 		state += "." + o.Carry
 	}
-	return m.oauth.AuthCodeURL(state, options...), f, nil
+	return p.oauth(m).AuthCodeURL(state, options...), f, nil
 }
 
 // Finish completes a login with the query parameters of the callback.
@@ -133,7 +134,7 @@ func (p *Provider) finish(ctx context.Context, m *metadata, f Flow, q url.Values
 		return Identity{}, err
 	}
 	ctx = gooidc.ClientContext(ctx, p.client)
-	token, err := m.oauth.Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
+	token, err := p.oauth(m).Exchange(ctx, code, oauth2.VerifierOption(f.Verifier))
 	if err != nil {
 		return Identity{}, exchangeError(err)
 	}
@@ -151,7 +152,7 @@ func (p *Provider) finish(ctx context.Context, m *metadata, f Flow, q url.Values
 	if err != nil {
 		return Identity{}, err
 	}
-	id.IDToken = Secret(raw)
+	id.IDToken, id.Basis = Secret(raw), p.basis
 	return id, nil
 }
 
@@ -181,6 +182,8 @@ func (p *Provider) checkCallback(m *metadata, f Flow, q url.Values) (string, err
 	switch {
 	case f.State == "" || !equal(state, f.State):
 		return "", refuse(WrongState, "the callback does not belong to this login")
+	case f.Basis != "" && f.Basis != p.basis: // the code is for another issuer or client, which nobody else is told
+		return "", refuse(WrongIssuer, "the login began at another issuer, client or claim than the one in force; it has to begin again")
 	case (q.Has("iss") || m.namesIss) && q.Get("iss") != p.settings.Issuer: // RFC 9207 §2.4
 		return "", refuse(WrongIssuer, "the callback comes from another issuer")
 	case q.Has("error"):

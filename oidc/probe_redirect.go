@@ -41,10 +41,10 @@ func (p *Provider) ProbeRedirect(ctx context.Context) (code string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if code, err = p.probeRedirect(ctx, m.oauth); err != nil {
+	if code, err = p.probeRedirect(ctx, *p.oauth(m)); err != nil {
 		return "", err
 	}
-	made := m.oauth
+	made := *p.oauth(m)
 	made.RedirectURL = madeUpRedirect
 	switch _, err := p.probeRedirect(ctx, made); {
 	case err == nil, errors.Is(err, errNoResponse):

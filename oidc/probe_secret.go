@@ -22,13 +22,13 @@ func (p *Provider) ProbeSecret(ctx context.Context) error {
 		return err
 	}
 	ctx = gooidc.ClientContext(ctx, p.client)
-	switch code, err := probeCode(ctx, m.oauth); {
+	switch code, err := probeCode(ctx, *p.oauth(m)); {
 	case err != nil:
 		return err
 	case code != invalidGrant:
 		return fmt.Errorf("the token endpoint responds with %s to a code that was made up", quoted(code))
 	}
-	made := m.oauth
+	made := *p.oauth(m)
 	made.ClientSecret = oauth2.GenerateVerifier()
 	switch code, err := probeCode(ctx, made); {
 	case errors.Is(err, ErrWrongSecret):

@@ -2,83 +2,68 @@ package oidc
 
 import (
 	"context"
-	"errors"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net/http"
 	"net/url"
-	"regexp"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
 
-	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 	"golang.org/x/sync/errgroup"
 )
 
-// errNotDiscovered is returned before the first successful discovery.
-var errNotDiscovered = errors.New("the metadata of the identity provider is not known yet")
-
-// Provider is a client of the identity provider.
+// Provider is a client of the identity provider, by settings that never change. [Provider.With] makes the one that follows
+// it when the settings change.
 type Provider struct {
-	settings   Settings
-	secret     Secret
-	callback   string
-	tenant     string // of an issuer of Entra; otherwise ""
-	client     *http.Client
-	log        *slog.Logger
-	metrics    *metrics
-	metadata   atomic.Pointer[metadata] // nil before discovery
-	keys       *keys
-	keyStore   KeyStore  // nil: keys are not kept over a restart
-	firstTry   sync.Once // closes firstTried
-	firstTried chan struct{}
+	settings Settings
+	secret   Secret
+	callback string
+	rules    string // of Settings.tokenRules: what was verified by others does not count
+	basis    string
+	*issuer
 
-	changed       *signal // shared with bearerIssuers: a key was withdrawn
-	cache         tokenCache
 	bearerIssuers map[string]*Provider // of bearer_issuers, by issuer
 	appsOnly      bool                 // of a bearer issuer without user_claim: its users are rejected
-}
-
-// metadata is the result of discovery.
-type metadata struct {
-	keysURL  string // jwks_uri
-	oauth    oauth2.Config
-	logout   string // end_session_endpoint; "" if there is none
-	namesIss bool   // callbacks always have iss (RFC 9207 §3)
-
-	accountPrompt string // the value of prompt that lets people choose another account
 }
 
 // New reads the client secret. It does not contact the provider; [Provider.Run] does.
 // The callback is below publicURL.
 func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
+	return newProvider(s, publicURL, &common{log: log, metrics: newMetrics(), changed: new(signal)}, nil)
+}
+
+// With returns the provider by other settings, to take the place of p; p may still finish what it has begun. With reads the
+// files that the settings name, and changes nothing. What is known of issuers that p has too, with the same ca_file, is
+// shared, so that requests need not wait for it.
+//
+// [Provider.Prepare] fetches what is known of no issuer yet. [Provider.Run] has to run for the new provider, and no longer
+// for p.
+func (p *Provider) With(s Settings, publicURL *url.URL) (*Provider, error) {
+	return newProvider(s, publicURL, p.common, p.issuers())
+}
+
+func newProvider(s Settings, publicURL *url.URL, c *common, known []*issuer) (*Provider, error) {
 	secret, err := readSecret(s.ClientSecretFile)
 	if err != nil {
 		return nil, fmt.Errorf("oidc.client_secret_file %w", err)
 	}
-	client, err := newClient(s.CAFile)
-	if err != nil {
-		return nil, err
+	p := &Provider{settings: s, secret: secret, callback: publicURL.JoinPath("/.sallyport/callback").String(),
+		rules: s.tokenRules(false), basis: s.basis(), bearerIssuers: map[string]*Provider{}}
+	if p.issuer, err = c.issuerOf(s.Issuer, s.CAFile, known); err != nil {
+		return nil, fmt.Errorf("oidc.%w", err)
 	}
-	callback := publicURL.JoinPath("/.sallyport/callback")
-	p := &Provider{settings: s, secret: secret, callback: callback.String(), tenant: tenantOf(s.Issuer),
-		client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{}), changed: new(signal), bearerIssuers: map[string]*Provider{}}
-	p.keys = p.newKeys()
-	for _, b := range s.BearerIssuers {
-		if p.bearerIssuers[b.Issuer], err = p.newBearerIssuer(b); err != nil {
-			return nil, err
+	for i, b := range s.BearerIssuers {
+		if p.bearerIssuers[b.Issuer], err = p.newBearerIssuer(b, known); err != nil {
+			return nil, fmt.Errorf("oidc.bearer_issuers[%d].%w", i, err)
 		}
 	}
 	return p, nil
 }
 
 // newBearerIssuer returns a provider that verifies bearer tokens only.
-func (p *Provider) newBearerIssuer(s BearerIssuer) (*Provider, error) {
-	client, err := newClient(s.CAFile)
+func (p *Provider) newBearerIssuer(s BearerIssuer, known []*issuer) (*Provider, error) {
+	published, err := p.issuerOf(s.Issuer, s.CAFile, known)
 	if err != nil {
 		return nil, err
 	}
@@ -86,15 +71,59 @@ func (p *Provider) newBearerIssuer(s BearerIssuer) (*Provider, error) {
 	if claim == "" {
 		claim = "sub" // appsOnly is set, so this claim decides nothing
 	}
-	other := &Provider{settings: Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim, Applications: s.Applications},
-		tenant: tenantOf(s.Issuer), client: client, log: p.log, metrics: p.metrics, firstTried: make(chan struct{}), changed: p.changed, appsOnly: s.UserClaim == ""}
-	other.keys = other.newKeys()
-	return other, nil
+	settings := Settings{Issuer: s.Issuer, ClientID: p.settings.ClientID, APIAudiences: s.Audiences, UserClaim: claim, Applications: s.Applications}
+	return &Provider{settings: settings, rules: settings.tokenRules(s.UserClaim == ""), issuer: published, appsOnly: s.UserClaim == ""}, nil
 }
 
-// newKeys returns the keys of the provider, of which none is known yet.
-func (p *Provider) newKeys() *keys {
-	return &keys{client: p.client, count: p.metrics.refreshed, withdrawn: p.changed.notify}
+// tokenRules returns all of the settings that decide which tokens of the issuer are accepted, and for whom.
+func (s Settings) tokenRules(appsOnly bool) string {
+	text, _ := json.Marshal([]any{s.Issuer, s.ClientID, s.APIAudiences, s.UserClaim, s.Applications, appsOnly}) // texts: cannot fail
+	return string(text)
+}
+
+// basis returns what [Provider.Basis] does.
+func (s Settings) basis() string {
+	text, _ := json.Marshal([]string{s.Issuer, s.ClientID, s.UserClaim, s.UserAttribute}) // texts: cannot fail
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
+}
+
+// Basis names what a sign-in stands on: the issuer, the client, and the claim and attribute by which users are found. Where
+// it differs, a sign-in proves nothing: another provider said who the user is, or said it in another claim.
+func (p *Provider) Basis() string { return p.basis }
+
+// issuers returns the issuers of p.
+func (p *Provider) issuers() []*issuer {
+	all := []*issuer{p.issuer}
+	for _, other := range p.bearerIssuers {
+		all = append(all, other.issuer)
+	}
+	return all
+}
+
+// Run discovers the issuers and keeps their keys fresh until ctx ends. Before
+// discovery succeeds, logins fail; sessions are not affected.
+func (p *Provider) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, i := range p.issuers() {
+		g.Go(func() error { return i.run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Prepare fetches metadata and keys of those issuers for which Run never ran. Without an error, the provider does not wait
+// for them when it takes the place of another.
+func (p *Provider) Prepare(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, i := range p.issuers() {
+		g.Go(func() error { return i.prepare(ctx) })
+	}
+	return g.Wait()
+}
+
+// oauth returns what the provider's endpoints are asked by.
+func (p *Provider) oauth(m *metadata) *oauth2.Config {
+	return &oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: string(p.secret), Endpoint: m.endpoint, RedirectURL: p.callback, Scopes: p.settings.Scopes}
 }
 
 // String returns the issuer, without secrets.
@@ -102,175 +131,6 @@ func (p *Provider) String() string { return "oidc " + p.settings.Issuer }
 
 // GoString keeps secrets out of %#v.
 func (p *Provider) GoString() string { return p.String() }
-
-var entraIssuer = regexp.MustCompile(`^(?:https?://[^/]+/([0-9a-fA-F-]{36})/v2\.0|https://sts\.windows\.net/([0-9a-fA-F-]{36})/)$`)
-
-// tenantOf returns the tenant ID in an issuer of Entra, or "".
-func tenantOf(issuer string) string {
-	if m := entraIssuer.FindStringSubmatch(issuer); m != nil {
-		return m[1] + m[2]
-	}
-	return ""
-}
-
-// The pause between attempts to reach the provider doubles from minPause to maxPause.
-const (
-	minPause = time.Second
-	maxPause = time.Minute
-)
-
-// Run discovers the provider and keeps its keys fresh until ctx ends. Before
-// discovery succeeds, logins fail; sessions are not affected.
-func (p *Provider) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, other := range p.bearerIssuers {
-		g.Go(func() error { return other.run(ctx) })
-	}
-	g.Go(func() error { return p.run(ctx) })
-	return g.Wait()
-}
-
-func (p *Provider) run(ctx context.Context) error {
-	p.loadSaved(ctx)
-	if err := p.discoverUntilFound(ctx); err != nil {
-		return err
-	}
-	p.log.Info("identity provider found", "issuer", p.settings.Issuer)
-	for {
-		pause := refreshInterval
-		if err := p.keys.refresh(ctx); err != nil {
-			p.log.Warn("keys of the identity provider not refreshed", "err", err)
-			pause = maxPause
-		}
-		if err := sleep(ctx, pause); err != nil {
-			return err
-		}
-	}
-}
-
-// discoverUntilFound retries discovery until it succeeds or ctx ends.
-func (p *Provider) discoverUntilFound(ctx context.Context) error {
-	defer p.firstTry.Do(func() { close(p.firstTried) })
-	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		m, err := p.discover(ctx)
-		if err == nil {
-			p.keys.publishedAt(m.keysURL)
-			p.metadata.Store(m)
-			return nil
-		}
-		if p.keys.useSaved() {
-			p.log.Warn("bearer tokens are verified with the keys from before the start", "fetched", p.keys.current())
-		}
-		p.firstTry.Do(func() { close(p.firstTried) })
-		p.log.Warn("identity provider not reached; trying again", "err", err, "pause", pause.String())
-		if err := sleep(ctx, pause); err != nil {
-			return err
-		}
-	}
-}
-
-// firstTryTimeout is how long requests wait for the first attempt at discovery.
-const firstTryTimeout = 5 * time.Second
-
-// discovered returns the metadata. During the first attempt at discovery it waits, so
-// that logins do not fail just because the server has started a moment ago.
-func (p *Provider) discovered(ctx context.Context) (*metadata, error) {
-	if m := p.metadata.Load(); m != nil {
-		return m, nil
-	}
-	timeout := time.NewTimer(firstTryTimeout)
-	defer timeout.Stop()
-	select {
-	case <-p.firstTried:
-	case <-ctx.Done():
-	case <-timeout.C:
-	}
-	if m := p.metadata.Load(); m != nil {
-		return m, nil
-	}
-	return nil, errNotDiscovered
-}
-
-// verifying returns the keys to verify tokens with. Before discovery, those are the keys
-// from before the start.
-func (p *Provider) verifying(ctx context.Context) (*keys, error) {
-	if _, err := p.discovered(ctx); err != nil && p.keys.current().IsZero() {
-		return nil, err
-	}
-	return p.keys, nil
-}
-
-// sleep waits for a random time between half of d and d, so that replicas do not act
-// at the same time. It returns early if ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d - rand.N(d/2))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// discover reads the provider's metadata (OpenID Connect Discovery 1.0 §4), whose
-// issuer must equal the configured one.
-func (p *Provider) discover(ctx context.Context) (*metadata, error) {
-	provider, err := gooidc.NewProvider(gooidc.ClientContext(ctx, p.client), p.settings.Issuer)
-	if err != nil {
-		return nil, fmt.Errorf("reading the metadata of %s: %s", p.settings.Issuer, quoted(err.Error())) // the error may quote the whole response
-	}
-	var extra struct {
-		Keys     string   `json:"jwks_uri"`
-		Logout   string   `json:"end_session_endpoint"`
-		Methods  []string `json:"token_endpoint_auth_methods_supported"`
-		Prompts  []string `json:"prompt_values_supported"`
-		NamesIss bool     `json:"authorization_response_iss_parameter_supported"`
-	}
-	if err := provider.Claims(&extra); err != nil {
-		return nil, fmt.Errorf("reading the metadata of %s: %w", p.settings.Issuer, err)
-	}
-	endpoint := provider.Endpoint()
-	for name, u := range map[string]string{"authorization_endpoint": endpoint.AuthURL, "token_endpoint": endpoint.TokenURL, "jwks_uri": extra.Keys} {
-		if !p.isSecure(u) {
-			return nil, fmt.Errorf("the metadata of %s has as its %s %s, which is not an https URL", p.settings.Issuer, name, quoted(u))
-		}
-	}
-	if !p.isSecure(extra.Logout) {
-		extra.Logout = "" // a login does not need it
-	}
-	endpoint.AuthStyle = oauth2.AuthStyleInHeader // every provider must support it (RFC 6749 §2.3.1)
-	if slices.Contains(extra.Methods, "client_secret_post") {
-		endpoint.AuthStyle = oauth2.AuthStyleInParams
-	}
-	return &metadata{
-		keysURL: extra.Keys,
-		oauth: oauth2.Config{ClientID: p.settings.ClientID, ClientSecret: string(p.secret), Endpoint: endpoint,
-			RedirectURL: p.callback, Scopes: p.settings.Scopes},
-		logout: extra.Logout, namesIss: extra.NamesIss, accountPrompt: accountPrompt(extra.Prompts),
-	}, nil
-}
-
-// accountPrompt returns the value of prompt that lets people choose an account: login where the provider says which
-// values it supports and select_account is not among them.
-func accountPrompt(supported []string) string {
-	const selectAccount = "select_account"
-	if len(supported) == 0 || slices.Contains(supported, selectAccount) {
-		return selectAccount
-	}
-	return "login"
-}
-
-// isSecure reports whether an endpoint is https or, if the issuer itself is http,
-// on the loopback interface.
-func (p *Provider) isSecure(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" {
-		return false
-	}
-	issuer, err := url.Parse(p.settings.Issuer)
-	return u.Scheme == "https" || err == nil && issuer.Scheme == "http" && u.Scheme == "http" && isLoopback(u.Hostname())
-}
 
 // LogoutRequest says how a browser signs out at the provider.
 type LogoutRequest struct {

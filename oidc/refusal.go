@@ -71,8 +71,12 @@ type Identity struct {
 	Expires         time.Time
 	IDToken         Secret // of a login alone: the token itself, for [Provider.LogoutURL]
 
+	Basis string // of a login alone: that of the provider, see [Provider.Basis]
+
 	// Of bearer tokens only.
-	keys      *keys // of the issuer; one of them verified the token
+	Token     Secret // the token itself
+	rules     string // of the provider that verified it
+	keys      *keys  // of the issuer; one of them verified the token
 	signature signature
 	seen      time.Time // when the token was first verified here
 	backdated bool      // the issuer dates iat back

@@ -31,40 +31,35 @@ type savedKeys struct {
 }
 
 // KeepKeys makes the provider keep its keys, and those of bearer_issuers, in store. Call
-// it before [Provider.Run].
+// it before [Provider.Run]; it holds for those that take the place of p too.
 //
 // Keys from the store are used only while the issuer cannot be reached after a start,
 // and until a day after they were fetched. Every fetch is saved before its keys are
 // used, so that keys which the issuer has withdrawn since do not come back.
-func (p *Provider) KeepKeys(store KeyStore) {
-	p.keyStore, p.keys.save = store, p.saveKeys
-	for _, other := range p.bearerIssuers {
-		other.KeepKeys(store)
-	}
-}
+func (p *Provider) KeepKeys(store KeyStore) { p.keyStore = store }
 
 // KeepKeys is [Provider.KeepKeys].
 func (w *Workloads) KeepKeys(store KeyStore) { w.provider.KeepKeys(store) }
 
 // loadSaved makes the keys in the store the ones to fall back on.
-func (p *Provider) loadSaved(ctx context.Context) {
-	if p.keyStore == nil {
+func (i *issuer) loadSaved(ctx context.Context) {
+	if i.keyStore == nil {
 		return
 	}
-	data, err := p.keyStore.LoadKeys(ctx, p.settings.Issuer)
+	data, err := i.keyStore.LoadKeys(ctx, i.url)
 	if err != nil {
-		p.log.Error("saved keys of the identity provider not read", "err", err)
+		i.log.Error("saved keys of the identity provider not read", "err", err)
 		return
 	}
 	if data == nil {
 		return
 	}
-	byID, fetched, err := decodeSaved(data, p.settings.Issuer, time.Now())
+	byID, fetched, err := decodeSaved(data, i.url, time.Now())
 	if err != nil {
-		p.log.Error("saved keys of the identity provider not used", "err", err)
+		i.log.Error("saved keys of the identity provider not used", "err", err)
 		return
 	}
-	p.keys.fallBackOn(byID, fetched)
+	i.keys.fallBackOn(byID, fetched)
 }
 
 func decodeSaved(data []byte, issuer string, now time.Time) (byID map[string][]jose.JSONWebKey, fetched time.Time, err error) {
@@ -92,15 +87,18 @@ func decodeSaved(data []byte, issuer string, now time.Time) (byID map[string][]j
 
 // saveKeys saves what was fetched. If that fails, the error is logged: to accept no
 // tokens at all would be worse. The keys that were saved before count for a day.
-func (p *Provider) saveKeys(byID map[string][]jose.JSONWebKey, fetched time.Time) {
+func (i *issuer) saveKeys(byID map[string][]jose.JSONWebKey, fetched time.Time) {
+	if i.keyStore == nil {
+		return
+	}
 	ctx, stop := context.WithTimeout(context.Background(), saveTimeout)
 	defer stop()
-	data, err := encodeSaved(byID, p.settings.Issuer, fetched)
+	data, err := encodeSaved(byID, i.url, fetched)
 	if err == nil {
-		err = p.keyStore.SaveKeys(ctx, p.settings.Issuer, data)
+		err = i.keyStore.SaveKeys(ctx, i.url, data)
 	}
 	if err != nil {
-		p.log.Error("keys of the identity provider not saved", "err", err)
+		i.log.Error("keys of the identity provider not saved", "err", err)
 	}
 }
 

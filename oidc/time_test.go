@@ -210,9 +210,9 @@ func TestKeys_WithdrawnKeyIsRejected(t *testing.T) {
 	})
 }
 
-// TestCheckKey_FollowsWhatIsPublished: Changed tells when a key is withdrawn, and only
+// TestCheck_FollowsWhatIsPublished: Changed tells when a key is withdrawn, and only
 // the tokens of that key are refused then. Keys that are too old prove nothing.
-func TestCheckKey_FollowsWhatIsPublished(t *testing.T) {
+func TestCheck_FollowsWhatIsPublished(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, l *offline) {
 		l.start()
 		advance(time.Second)
@@ -226,7 +226,7 @@ func TestCheckKey_FollowsWhatIsPublished(t *testing.T) {
 		}
 		check := func(when string, id oidc.Identity, want oidc.Reason) {
 			t.Helper()
-			if got := reasonOf(l.CheckKey(&id)); got != want {
+			if got := reasonOf(l.Check(&id)); got != want {
 				t.Errorf("%s: %q, want %q", when, got, want)
 			}
 		}

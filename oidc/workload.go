@@ -38,14 +38,24 @@ func (s WorkloadSettings) Check(fault func(path, problem string)) {
 
 // NewWorkloads does not contact the issuer; [Workloads.Run] does.
 func NewWorkloads(s WorkloadSettings, log *slog.Logger) (*Workloads, error) {
-	client, err := newClient(s.CAFile)
+	return newWorkloads(s, &common{log: log, metrics: newMetrics(), changed: new(signal)}, nil)
+}
+
+// With returns what verifies tokens by other settings, to take the place of w, in the manner of [Provider.With].
+func (w *Workloads) With(s WorkloadSettings) (*Workloads, error) {
+	return newWorkloads(s, w.provider.common, w.provider.issuers())
+}
+
+func newWorkloads(s WorkloadSettings, c *common, known []*issuer) (*Workloads, error) {
+	published, err := c.issuerOf(s.Issuer, s.CAFile, known)
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{settings: Settings{Issuer: s.Issuer}, tenant: tenantOf(s.Issuer), client: client, log: log, metrics: newMetrics(), firstTried: make(chan struct{}), changed: new(signal)}
-	p.keys = p.newKeys()
-	return &Workloads{p, s.Audiences, s.ClientIDs}, nil
+	return &Workloads{&Provider{settings: Settings{Issuer: s.Issuer}, issuer: published}, s.Audiences, s.ClientIDs}, nil
 }
+
+// Prepare is [Provider.Prepare].
+func (w *Workloads) Prepare(ctx context.Context) error { return w.provider.Prepare(ctx) }
 
 // Run discovers the issuer and keeps its keys fresh until ctx ends.
 func (w *Workloads) Run(ctx context.Context) error { return w.provider.Run(ctx) }
