@@ -118,14 +118,15 @@ func (s *Sessions) limitSessions(w store.Writer, user string) (replaced []string
 		return nil, err
 	}
 	live, ended := partition(records)
-	for ; len(live) >= s.settings.MaxSessions; live = live[1:] {
+	most := s.inForce.Load().MaxSessions
+	for ; len(live) >= most; live = live[1:] {
 		if err := s.end(w, live[0], ReasonReplaced); err != nil {
 			return nil, err
 		}
 		replaced = append(replaced, live[0].ID)
 		ended = append(ended, live[0])
 	}
-	for ; len(ended) > s.settings.MaxSessions; ended = ended[1:] {
+	for ; len(ended) > most; ended = ended[1:] {
 		if err := deleteSession(w, user, ended[0].ID); err != nil {
 			return nil, err
 		}

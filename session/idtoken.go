@@ -40,7 +40,7 @@ func (s *Sessions) putIDToken(w store.Writer, id string, token IDToken) error {
 	if token == "" || len(token) > maxIDToken {
 		return nil
 	}
-	return s.sealIDToken(w, id, []byte(token), s.settings.Lifetime)
+	return s.sealIDToken(w, id, []byte(token), s.inForce.Load().Lifetime)
 }
 
 func (s *Sessions) sealIDToken(w store.Writer, id string, token []byte, ttl time.Duration) error {

@@ -30,7 +30,7 @@ func (s *Sessions) Read(cookie, host string) (*Session, error) {
 	if !t.entry.used.note(now.UnixNano()) {
 		return nil, ErrExpired // found to be idle since the check
 	}
-	return &r.Session, nil
+	return s.inForce.Load().shown(r), nil
 }
 
 // Live returns a session if it may still be used, or ErrNone, ErrExpired, ErrEnded, or ErrStopped. It reads memory
@@ -47,18 +47,19 @@ func (s *Sessions) Live(id string) (*Session, error) {
 	if err := s.check(e, r, s.clock.now()); err != nil {
 		return nil, err
 	}
-	return &r.Session, nil
+	return s.inForce.Load().shown(r), nil
 }
 
 // check returns nil if the session of e, whose record is r, may be used at now, or ErrExpired or ErrEnded. A session that
 // it finds to be idle for too long stays so.
 func (s *Sessions) check(e *entry, r *record, now time.Time) error {
+	f := s.inForce.Load()
 	switch {
 	case r.Reason == ReasonExpired || r.Reason == ReasonIdle:
 		return ErrExpired
-	case r.Reason != "":
+	case r.Reason != "", !f.accepts(r):
 		return ErrEnded
-	case !now.Before(r.Expires), e.used.endIfIdle(now.UnixNano(), s.settings.Idle):
+	case !now.Before(f.expires(r)), e.used.endIfIdle(now.UnixNano(), f.Idle):
 		return ErrExpired
 	}
 	return nil
@@ -79,10 +80,11 @@ func (s *Sessions) checkIn(r store.Reader, id string) (record, error) {
 
 // expiry returns why a session that was last used at used, in nanoseconds since 1970, has expired at now, or "".
 func (s *Sessions) expiry(r *record, used int64, now time.Time) Reason {
+	f := s.inForce.Load()
 	switch {
-	case !now.Before(r.Expires):
+	case !now.Before(f.expires(r)):
 		return ReasonExpired
-	case now.UnixNano()-used >= int64(s.settings.Idle):
+	case now.UnixNano()-used >= int64(f.Idle):
 		return ReasonIdle
 	}
 	return ""
@@ -97,7 +99,7 @@ func (s *Sessions) List() []Session {
 	var list []Session
 	for _, e := range s.memory.sessions {
 		if r := e.record.Load(); !e.counted.Load() && s.check(e, r, now) == nil {
-			live := r.Session
+			live := *s.inForce.Load().shown(r)
 			live.Used = time.Unix(0, e.used.get()).UTC()
 			list = append(list, live)
 		}

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -70,6 +71,7 @@ type Session struct {
 	ACR             string    `json:"acr,omitempty"`    // how the user signed in, by the provider's claims
 	AMR             []string  `json:"amr,omitempty"`
 	Contexts        []string  `json:"acrs,omitempty"`
+	Basis           string    `json:"basis,omitempty"`       // what the sign-in stands on; see [Sessions.Configure]
 	BreakGlass      string    `json:"break_glass,omitempty"` // why an operator allowed it without a login; "" for a session that began by one
 	Used            time.Time `json:"used"`                  // from Read and Live: up to a minute old; from List: exact
 	Expires         time.Time `json:"expires"`               // the end of its lifetime, however much it is used
@@ -78,11 +80,11 @@ type Session struct {
 
 // Sessions is the set of all sessions. Its methods may be called concurrently.
 type Sessions struct {
-	store    store.Store
-	settings Settings
-	clock    *clock
-	log      *slog.Logger
-	ended    *prometheus.CounterVec
+	store   store.Store
+	inForce atomic.Pointer[inForce]
+	clock   *clock
+	log     *slog.Logger
+	ended   *prometheus.CounterVec
 
 	endedWithUser func(Session) // nil: nobody is told
 
@@ -96,8 +98,9 @@ type Sessions struct {
 // Open reads every session in st into memory, and makes the sealing key and the first signing key if there are none.
 // It replaces damaged keys. log is told of every damaged record that is found, now or while Run runs.
 func Open(ctx context.Context, st store.Store, settings Settings, log *slog.Logger) (*Sessions, error) {
-	s := &Sessions{store: st, settings: settings.withDefaults(), clock: newClock(systemClock()), log: log,
+	s := &Sessions{store: st, clock: newClock(systemClock()), log: log,
 		ended: newEndedCounter(), memory: newMemory()}
+	s.Configure(settings, "")
 	replaced, err := ensureSealingKey(ctx, st)
 	if err != nil {
 		return nil, fmt.Errorf("reading the sealing key of sessions: %w", err)
@@ -128,7 +131,7 @@ func (s *Sessions) begin(ctx context.Context, n Session, latest time.Time) (Sess
 		return Session{}, fmt.Errorf("beginning a session: %q is not a user's id", n.User)
 	}
 	now := s.clock.now()
-	n.ID, n.Began, n.Used, n.Expires = newID(), now, now, now.Add(s.settings.Lifetime)
+	n.ID, n.Began, n.Used, n.Expires = newID(), now, now, now.Add(s.inForce.Load().Lifetime)
 	if !latest.IsZero() && latest.Before(n.Expires) {
 		n.Expires = latest
 	}

@@ -1,6 +1,9 @@
 package session
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Settings are the session settings of the configuration file.
 type Settings struct {
@@ -43,4 +46,50 @@ func (s Settings) Check(fault func(path, problem string)) {
 	if s.MaxSessions < 1 || s.MaxSessions > 1000 {
 		fault("max_sessions", "a user may have between 1 and 1000 sessions; write for example 50")
 	}
+}
+
+// inForce is what sessions are judged by. It is replaced, never altered.
+type inForce struct {
+	Settings
+	basis string // of the sign-ins that count; "": all do
+	first string // the basis of sessions that have none, since an earlier version of Sallyport began them
+}
+
+// Configure puts settings in force, for sessions that began before too: a session ends when the lifetime is over that is in force
+// now, or at its Expires if that comes first. More sessions of a user than are allowed now end when the user signs in again.
+//
+// basis is what sign-ins stand on now, such as who vouches for users; see [Session.Basis]. As long as another is in force,
+// a session counts as ended, unless it began by a break-glass code. Before the first Configure with a basis, all sessions count.
+//
+// Whoever decides about requests must decide again about those that are live.
+func (s *Sessions) Configure(settings Settings, basis string) {
+	next := &inForce{Settings: settings.withDefaults(), basis: basis, first: basis}
+	if old := s.inForce.Load(); old != nil && old.first != "" {
+		next.first = old.first
+	}
+	s.inForce.Store(next)
+}
+
+// accepts reports whether the sign-in that began a session counts.
+func (f *inForce) accepts(r *record) bool {
+	return f.basis == "" || r.IsBreakGlass() || cmp.Or(r.Basis, f.first) == f.basis
+}
+
+// expires returns the end of a session's lifetime.
+func (f *inForce) expires(r *record) time.Time {
+	if at := r.Began.Add(f.Lifetime); at.Before(r.Expires) {
+		return at
+	}
+	return r.Expires
+}
+
+// shown returns the session of a record with the end of its lifetime.
+func (f *inForce) shown(r *record) *Session {
+	at := f.expires(r)
+	if at.Equal(r.Expires) {
+		return &r.Session
+	}
+	shown := r.Session
+	shown.Expires = at
+	return &shown
 }

@@ -56,7 +56,7 @@ func (s *Sessions) due(now time.Time) (expired, obsolete []*entry) {
 	for _, e := range s.memory.sessions {
 		r := e.record.Load()
 		switch {
-		case r.Reason == "" && s.check(e, r, now) != nil:
+		case r.Reason == "" && errors.Is(s.check(e, r, now), ErrExpired):
 			expired = append(expired, e)
 		case r.Reason != "" && now.After(r.Expires.Add(keepEnded)):
 			obsolete = append(obsolete, e)
