@@ -1,7 +1,9 @@
 package listen
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -19,17 +21,17 @@ import (
 // So a client that holds connections without using them loses them to the next one that comes, and people who are signed
 // in keep theirs.
 type Connections struct {
-	perAddress int
-	exempt     func(netip.Addr) bool // addresses without a bound of their own
-	begun      time.Time
+	exempt func(netip.Addr) bool // addresses without a bound of their own
+	begun  time.Time
 
 	closed      *prometheus.CounterVec
 	open, limit prometheus.Collector
 
-	mu      sync.Mutex // guards what follows, and the state of each conn
-	freed   *sync.Cond // on mu: a connection ended or may now be closed, or a listener was closed
-	all     group
-	clients map[netip.Prefix]*group // by address (IPv6: /64); those with connections
+	mu         sync.Mutex // guards what follows, and the state of each conn
+	freed      *sync.Cond // on mu: a connection ended or may now be closed, or a listener was closed
+	perAddress int
+	all        group
+	clients    map[netip.Prefix]*group // by address (IPv6: /64); those with connections
 }
 
 // group is the connections that share a bound: all of them, or those of one address.
@@ -67,8 +69,47 @@ func NewConnections(l ConnectionLimits) *Connections {
 	t.open = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_connections", ConstLabels: labels,
 		Help: "Connections of clients."}, func() float64 { return float64(t.count()) })
 	t.limit = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_connections_limit", ConstLabels: labels,
-		Help: "How many connections clients may have at once."}, func() float64 { return float64(l.Total) })
+		Help: "How many connections clients may have at once."}, func() float64 { return float64(t.total()) })
 	return t
+}
+
+// Limit puts other limits in force. Of connections beyond them those are closed that would be closed for a new one.
+func (t *Connections) Limit(total, perAddress int) {
+	t.mu.Lock()
+	t.all.limit, t.perAddress = total, perAddress
+	surplus := t.surplus(&t.all)
+	for _, g := range t.clients {
+		g.limit = t.clientLimit()
+		surplus = append(surplus, t.surplus(g)...)
+	}
+	t.freed.Broadcast()
+	t.mu.Unlock()
+	for _, c := range surplus {
+		_ = c.Conn.Close()
+	}
+}
+
+// surplus removes the connections of g beyond its limit that may be closed; the caller must close them once mu is free.
+func (t *Connections) surplus(g *group) (removed []*conn) {
+	for g.count > g.limit {
+		c := g.next(t.now())
+		if c == nil {
+			break
+		}
+		t.remove(c)
+		t.closed.WithLabelValues(c.reason()).Inc()
+		removed = append(removed, c)
+	}
+	return removed
+}
+
+// clientLimit returns the limit of the group of an address. mu is held.
+func (t *Connections) clientLimit() int { return cmp.Or(t.perAddress, math.MaxInt) }
+
+func (t *Connections) total() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.all.limit
 }
 
 func (t *Connections) count() int {
@@ -134,7 +175,7 @@ func (t *Connections) clientGroup(client netip.Prefix) *group {
 	}
 	g := t.clients[client]
 	if g == nil {
-		g = &group{limit: t.perAddress, closable: map[*conn]struct{}{}}
+		g = &group{limit: t.clientLimit(), closable: map[*conn]struct{}{}}
 		t.clients[client] = g
 	}
 	return g
@@ -142,7 +183,10 @@ func (t *Connections) clientGroup(client netip.Prefix) *group {
 
 // clientOf returns the addresses that are counted together with addr, or the zero value if there is no bound for it.
 func (t *Connections) clientOf(addr netip.Addr) netip.Prefix {
-	if t.perAddress == 0 || t.exempt != nil && t.exempt(addr) {
+	t.mu.Lock()
+	unlimited := t.perAddress == 0
+	t.mu.Unlock()
+	if unlimited || t.exempt != nil && t.exempt(addr) {
 		return netip.Prefix{}
 	}
 	return throttle.Client(addr)

@@ -440,3 +440,43 @@ func TestConnections_AddressOfHeader(t *testing.T) {
 		}
 	}
 }
+
+// TestConnections_Limit changes the limits while there are connections: those beyond them are closed as they would be for
+// new ones, and the next connections find the limits that are in force.
+func TestConnections_Limit(t *testing.T) {
+	testLimited(t, ConnectionLimits{Total: 6, PerAddress: 3}, func(s *limited) {
+		t := s.t
+		signedIn := s.dial("192.0.2.1:1", signedPost)
+		alsoSigned := s.dial("192.0.2.1:2", signedPost)
+		slow := s.dial("192.0.2.2:1", slowPost)
+		idle := s.dial("192.0.2.3:1", get)
+		time.Sleep(20 * time.Second)
+		all := []*client{signedIn, alsoSigned, slow, idle}
+		s.connections.Limit(3, 3)
+		synctest.Wait()
+		demandEnded(t, "+++-", all...)
+		s.connections.Limit(1, 1)
+		synctest.Wait()
+		demandEnded(t, "++--", all...) // nobody who is signed in is cut off
+		if n := testutil.ToFloat64(s.connections.limit); n != 1 {
+			t.Errorf("the limit in the metrics is %v", n)
+		}
+		waiting := s.dial("192.0.2.4:1", get)
+		if len(waiting.received) != 0 {
+			t.Error("a connection beyond the limit is served")
+		}
+		s.connections.Limit(10, 2)
+		synctest.Wait()
+		if string(waiting.receivedNow()) == "" {
+			t.Error("the connection that waited is not served when there is a place")
+		}
+		third := s.dial("192.0.2.1:3", get)
+		synctest.Wait()
+		demandEnded(t, "++-", signedIn, alsoSigned, third)
+		s.connections.Limit(10, 0)
+		for port := range 5 {
+			c := s.dial(fmt.Sprintf("192.0.2.1:%d", 10+port), slowPost)
+			demandEnded(t, "+", c)
+		}
+	})
+}

@@ -26,7 +26,7 @@ func (p *Proxy) backchannel(w http.ResponseWriter, r *http.Request, req *request
 		return deny(noRoute, "back-channel logout on a host other than the login host")
 	}
 	exhausted := p.throttles.failures.Exhausted(req.address)
-	logout, err := p.provider.Logout(r.Context(), logoutToken(w, r))
+	logout, err := req.routing.provider.Logout(r.Context(), logoutToken(w, r))
 	switch {
 	case exhausted && err != nil:
 		return deny(tooMany, "logout tokens that were rejected")

@@ -47,7 +47,7 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 	if !p.throttles.callbacks.Allow(req.address) {
 		return deny(tooMany, "callbacks")
 	}
-	identity, err := p.provider.Finish(r.Context(), f.Flow, q)
+	identity, err := req.routing.provider.Finish(r.Context(), f.Flow, q)
 	if err != nil {
 		return p.loginError(r, req, target, err)
 	}
@@ -148,7 +148,7 @@ func (p *Proxy) startSession(w http.ResponseWriter, r *http.Request, req *reques
 		return p.continueSession(w, r, req, other, target)
 	}
 	started, err := p.sessions.Begin(r.Context(), session.Session{User: user.ID, Epoch: user.Epoch, UserName: user.UserName,
-		Subject: identity.Subject, ProviderSession: identity.ProviderSession, Address: req.address, Agent: r.UserAgent(),
+		Subject: identity.Subject, Basis: identity.Basis, ProviderSession: identity.ProviderSession, Address: req.address, Agent: r.UserAgent(),
 		Authenticated: identity.Authenticated, Proven: identity.TimeKnown, ACR: identity.ACR, AMR: identity.AMR, Contexts: identity.Contexts, IDToken: session.IDToken(identity.IDToken)})
 	if err != nil {
 		return fail(sessionUnavailable, err)

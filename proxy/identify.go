@@ -87,7 +87,7 @@ func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 // through with a valid one, if no key has to be fetched to verify it: others may share its address. With open, the
 // rules let anyone in: then a token that is not valid counts against nobody, and no request waits for keys.
 func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string, open bool) *denial {
-	if identity, ok := p.provider.Cached(token); ok {
+	if identity, ok := req.routing.provider.Cached(token); ok {
 		req.caller = &caller{token: &identity}
 		return nil
 	}
@@ -97,7 +97,7 @@ func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	identity, err := p.provider.Bearer(ctx, token)
+	identity, err := req.routing.provider.Bearer(ctx, token)
 	switch {
 	case err == nil:
 		req.caller = &caller{token: &identity}
@@ -190,7 +190,7 @@ func (p *Proxy) checkCredential(c *caller, user *directory.User, now time.Time) 
 	case user != nil && c.token.IssuedBefore(p.endOf(c.token.Key, user)):
 		return deny(tokenRefused, "issued before the user was deactivated")
 	default:
-		return p.checkKey(c.token)
+		return p.checkToken(c.token)
 	}
 	switch _, err := p.sessions.Live(c.session.ID); {
 	case err != nil && !isGone(err):
@@ -214,9 +214,9 @@ func (p *Proxy) endOf(key string, user *directory.User) time.Time {
 	return user.DeactivatedAt
 }
 
-// checkKey returns why the signature of a token no longer proves anything, or nil.
-func (p *Proxy) checkKey(token *oidc.Identity) *denial {
-	switch err := p.provider.CheckKey(token); {
+// checkToken returns why a token no longer proves anything, or nil.
+func (p *Proxy) checkToken(token *oidc.Identity) *denial {
+	switch err := p.Provider().Check(token); {
 	case errors.Is(err, oidc.ErrRefused):
 		return deny(tokenRefused, err.Error())
 	case err != nil:

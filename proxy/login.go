@@ -88,7 +88,7 @@ func (p *Proxy) beginLogin(w http.ResponseWriter, r *http.Request, req *request,
 	if err != nil {
 		return deny(sessionUnavailable, err.Error())
 	}
-	location, started, err := p.provider.BeginWith(r.Context(), oidc.LoginOptions{MaxAge: o.demand.MaxAge, Stronger: oidc.Stronger{ACR: o.demand.ACR, AMR: o.demand.AMR, Contexts: o.demand.Context}, SelectAccount: o.selectAccount, Carry: carry})
+	location, started, err := req.routing.provider.BeginWith(r.Context(), oidc.LoginOptions{MaxAge: o.demand.MaxAge, Stronger: oidc.Stronger{ACR: o.demand.ACR, AMR: o.demand.AMR, Contexts: o.demand.Context}, SelectAccount: o.selectAccount, Carry: carry})
 	if err != nil {
 		return &denial{reason: providerUnavailable, detail: err.Error(), returnTo: target.String()}
 	}

@@ -101,7 +101,7 @@ func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request,
 // provider, by way of the login host: pages on the hosts of applications can be read by those.
 func (p *Proxy) showSignedOut(w http.ResponseWriter, req *request, after flow.Logout) {
 	page := console.SignedOut{SignIn: otherAccount(after.SignIn.String())}
-	if address, _, _ := strings.Cut(p.provider.LogoutURL(oidc.LogoutRequest{}), "?"); address != "" && !after.AtProvider {
+	if address, _, _ := strings.Cut(req.routing.provider.LogoutURL(oidc.LogoutRequest{}), "?"); address != "" && !after.AtProvider {
 		page.Provider, page.ProviderAddress = onLoginHost(req, after.ProviderQuery()), address
 	}
 	p.pages.SignedOut(w, page)
@@ -118,9 +118,9 @@ func (p *Proxy) providerLogout(w http.ResponseWriter, r *http.Request, req *requ
 	o := oidc.LogoutRequest{ReturnTo: req.routing.public.String() + logoutPath, State: p.browser(w, r, req).LogoutState(after)}
 	for _, name := range []string{endedCookie, session.CookieName} {
 		cookie, ok := session.OneCookie(r.Header, name)
-		if past, gone := p.sessions.Past(cookie, req.host); ok && gone && o.IDToken == "" {
+		if past, gone := p.sessions.Past(cookie, req.host); ok && gone && o.IDToken == "" && past.Basis == req.routing.provider.Basis() {
 			o.IDToken = oidc.Secret(p.sessions.IDToken(r.Context(), past.ID))
 		}
 	}
-	return p.provider.LogoutURL(o)
+	return req.routing.provider.LogoutURL(o)
 }

@@ -55,7 +55,6 @@ type Proxy struct {
 	directory  *directory.Directory
 	sessions   *session.Sessions
 	grants     *grant.Grants
-	provider   *oidc.Provider
 	audit      *audit.Log
 	pages      *console.Pages
 	console    *console.Handler // may be nil
@@ -97,7 +96,7 @@ const loginsPerSecond, loginBurst = 20, 400
 
 // New returns a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
-	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, provider: parts.Provider, audit: parts.Audit,
+	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, audit: parts.Audit,
 		pages: parts.Pages, console: parts.Console, log: parts.Log, authenticated: parts.Authenticated,
 		metrics: metric.New(), tracer: trace.NewTracer(parts.Tracing), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{
@@ -115,7 +114,7 @@ func New(parts Parts) (*Proxy, error) {
 	if p.authenticated == nil {
 		p.authenticated = func(context.Context) {}
 	}
-	p.routing.Store(&routing{public: &url.URL{Scheme: "https"}})
+	p.routing.Store(&routing{public: &url.URL{Scheme: "https"}, provider: parts.Provider})
 	p.sessions.EndWithUsers(p.userEnded, false)
 	return p, nil
 }
@@ -123,25 +122,40 @@ func New(parts Parts) (*Proxy, error) {
 // Load puts settings in force: all of them or, on an error, none. When it returns, every live request that they do not
 // allow has been cut.
 func (p *Proxy) Load(s Settings) error {
+	use, err := p.Prepare(s, p.routing.Load().provider)
+	if err == nil {
+		use()
+	}
+	return err
+}
+
+// Prepare is [Proxy.Load] in two steps, with the provider that callers prove themselves to from then on: use puts the
+// settings in force, which cannot fail. No other settings may be put in force between.
+func (p *Proxy) Prepare(s Settings, provider *oidc.Provider) (use func(), err error) {
 	var faults []error
 	s.Check(func(path, problem string) { faults = append(faults, fmt.Errorf("%s: %s", path, problem)) })
 	if err := errors.Join(faults...); err != nil {
-		return err
+		return nil, err
 	}
 	old := p.routing.Load()
 	rt, err := compile(s, old)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, r := range rt.routes {
-		r.metrics = p.metrics.Route(r.name)
-	}
-	p.routing.Store(rt)
-	p.review()
-	old.closeUnused(rt)
-	p.warnOfGroups(s)
-	return nil
+	rt.provider = provider
+	return func() {
+		for _, r := range rt.routes {
+			r.metrics = p.metrics.Route(r.name)
+		}
+		p.routing.Store(rt)
+		p.review()
+		old.closeUnused(rt)
+		p.warnOfGroups(s)
+	}, nil
 }
+
+// Provider returns the provider in force.
+func (p *Proxy) Provider() *oidc.Provider { return p.routing.Load().provider }
 
 // Hosts returns the hosts that the settings in force serve: that of public_url and those of the routes.
 func (p *Proxy) Hosts() []string { return p.routing.Load().hostNames() }

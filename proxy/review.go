@@ -30,7 +30,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for ticks := 1; ; ticks++ {
 		// The channels are taken before the review, so that a change from now on starts another one.
-		directory, sessions, grants, keys := p.directory.Changed(), p.sessions.Changed(), p.grants.Changed(), p.provider.Changed()
+		directory, sessions, grants, keys := p.directory.Changed(), p.sessions.Changed(), p.grants.Changed(), p.Provider().Changed()
 		p.review()
 		for unchanged := true; unchanged; ticks++ {
 			select {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sallyport/access"
+	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
@@ -21,6 +22,7 @@ import (
 
 // routing is the compiled settings in force. It is immutable: new settings replace it as a whole.
 type routing struct {
+	provider       *oidc.Provider
 	public         *url.URL // scheme and host, with a port where it is not the scheme's own
 	host           string   // that of public, canonical
 	trustedProxies []netip.Prefix

@@ -42,7 +42,7 @@ type Server struct {
 	types        schema.Types
 	log          *slog.Logger
 	metrics      *metrics
-	lastUses     lastUses
+	lastUses     *lastUses
 	authFailures *throttle.Throttle
 	rejections   rejections
 	entries      chan LogEntry // of the provisioning log, to be written by Run
@@ -56,7 +56,7 @@ type Server struct {
 func New(p Parts) *Server {
 	s := &Server{provisioning: p.Provisioning, directory: p.Provisioning.directory, settings: p.Settings, workloads: p.Workloads,
 		origin: p.Origin, types: schema.New(directory.Fold, p.Settings.schemas()...), log: p.Log,
-		lastUses: lastUses{stored: map[string]time.Time{}}, authFailures: throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
+		lastUses: &lastUses{stored: map[string]time.Time{}}, authFailures: throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
 		rejections: newRejections(), entries: make(chan LogEntry, logQueue), now: time.Now, authenticated: p.Authenticated}
 	if s.origin == nil {
 		s.origin = connectionOrigin
@@ -68,6 +68,18 @@ func New(p Parts) *Server {
 	s.mux = s.routes()
 	return s
 }
+
+// With returns a server with other settings, to take the place of s, which finishes the requests that it has begun. Both
+// share everything else: [Server.Run] and [Server.Collectors] of s serve both.
+func (s *Server) With(settings Settings, workloads Workloads) *Server {
+	next := *s
+	next.settings, next.workloads, next.types = settings, workloads, schema.New(directory.Fold, settings.schemas()...)
+	next.mux = next.routes()
+	return &next
+}
+
+// Settings returns the settings of the server.
+func (s *Server) Settings() Settings { return s.settings }
 
 // Collectors returns the server's metrics.
 func (s *Server) Collectors() []prometheus.Collector { return s.metrics.collectors() }
