@@ -35,9 +35,9 @@ func (h *fixture) mustWith(alter func(*oidc.Settings)) *oidc.Provider {
 	return p
 }
 
-// TestWith_TakesNewSecret rotates the client secret: a login that began before ends by the new secret, and nothing is
+// TestWith_UsesNewSecret rotates the client secret: a login that began before ends by the new secret, and nothing is
 // discovered or fetched again.
-func TestWith_TakesNewSecret(t *testing.T) {
+func TestWith_UsesNewSecret(t *testing.T) {
 	h := startFixture(t, nil)
 	h.entra.AddSecret("the second secret")
 	f, q := h.begin()
@@ -70,8 +70,8 @@ func TestWith_TakesNewSecret(t *testing.T) {
 	}
 }
 
-// TestWith_RefusesWhatCannotTakeOver names files and issuers that are of no use: the provider stays as it is.
-func TestWith_RefusesWhatCannotTakeOver(t *testing.T) {
+// TestWith_RefusesWhatIsOfNoUse names files and issuers that are of no use: the provider stays as it is.
+func TestWith_RefusesWhatIsOfNoUse(t *testing.T) {
 	h := startFixture(t, nil)
 	silent := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(silent.Close)

@@ -10,10 +10,10 @@ import (
 	"sallyport/scim"
 )
 
-// TestWith_TakesOtherSettings serves the same directory by other settings: the deactivations that were carried out count
+// TestWith_UsesOtherSettings serves the same directory by other settings: the deactivations that were carried out count
 // toward the other limit, the tokens of an authorization server are accepted as long as it is named, and resources have the
 // attributes that are declared. The former server still finishes what it has begun.
-func TestWith_TakesOtherSettings(t *testing.T) {
+func TestWith_UsesOtherSettings(t *testing.T) {
 	base, token, _, server := serveFor(t, scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}}, nil)
 	c := &client{t, base, token}
 	var ids []string
