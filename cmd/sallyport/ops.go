@@ -55,8 +55,14 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	}
 	unrecorded := s.components.record.Unrecorded()
 	errs := []error{s.components.directory.Fresh()}
-	if err := s.components.store.Err(); unrecorded == nil || !errors.Is(err, store.ErrFull) {
-		errs = append(errs, err)
+	// While a database is away, requests are decided until Fresh says no. It is away for all replicas at once, and a load
+	// balancer would have nobody left.
+	away := s.components.store.Err()
+	if !errors.Is(away, store.ErrUnreachable) {
+		if unrecorded == nil || !errors.Is(away, store.ErrFull) {
+			errs = append(errs, away)
+		}
+		away = nil
 	}
 	if unrecorded == nil {
 		errs = append(errs, s.components.record.Err())
@@ -68,6 +74,9 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, readyText)
 	if unrecorded != nil {
 		fmt.Fprintln(w, unrecorded)
+	}
+	if away != nil {
+		fmt.Fprintf(w, "requests are decided until the lease runs out, and nothing can be changed: %s\n", away)
 	}
 }
 
