@@ -42,12 +42,12 @@ func (a *Admin) Approve(ctx context.Context, actor Actor, id string, d time.Dura
 }
 
 func (a *Admin) approve(ctx context.Context, actor Actor, id string, d time.Duration, why string) error {
-	plan, err := a.planApproval(actor, id, d, why, time.Now().UTC())
+	plan, err := a.planApproval(ctx, actor, id, d, why, time.Now().UTC())
 	if err != nil {
 		return err
 	}
 	plan.Check = func() error {
-		again, err := a.planApproval(actor, id, d, why, plan.At)
+		again, err := a.planApproval(ctx, actor, id, d, why, plan.At)
 		if err == nil && (len(again.Count) != len(plan.Count) || again.completes != plan.completes || again.For != plan.For) {
 			err = grant.ErrChanged
 		}
@@ -99,13 +99,13 @@ func (p plan) began() audit.Event {
 			"approved_by": strings.Join(by, ", ")}}
 }
 
-// planApproval returns what an approval of the actor would do, or why they may not approve. It reads memory only.
-func (a *Admin) planApproval(actor Actor, id string, d time.Duration, why string, now time.Time) (p plan, err error) {
+// planApproval returns what an approval of the actor would do, or why they may not approve.
+func (a *Admin) planApproval(ctx context.Context, actor Actor, id string, d time.Duration, why string, now time.Time) (p plan, err error) {
 	if err := a.directory.Fresh(); err != nil {
 		return p, err
 	}
 	f := a.inForce(now)
-	if p.request, err = a.mayDecide(f, actor, id, now); err != nil {
+	if p.request, err = a.mayDecide(ctx, f, actor, id, now); err != nil {
 		return p, err
 	}
 	r, ok := a.eligible(f, p.request)
@@ -173,8 +173,8 @@ func (a *Admin) same(id string, u *directory.User) bool {
 }
 
 // mayDecide returns an open request that the actor may decide about, or why there is none.
-func (a *Admin) mayDecide(f inForce, actor Actor, id string, now time.Time) (grant.Request, error) {
-	request, err := a.grants.Request(id)
+func (a *Admin) mayDecide(ctx context.Context, f inForce, actor Actor, id string, now time.Time) (grant.Request, error) {
+	request, err := a.grants.FindRequest(ctx, id)
 	if err != nil {
 		return request, ErrNoRequest
 	}
@@ -213,7 +213,7 @@ func (a *Admin) Deny(ctx context.Context, actor Actor, id, why string) error {
 	if err != nil {
 		return err
 	}
-	request, err := a.mayDecide(a.inForce(time.Now().UTC()), actor, id, time.Now())
+	request, err := a.mayDecide(ctx, a.inForce(time.Now().UTC()), actor, id, time.Now())
 	if err != nil {
 		return err
 	}

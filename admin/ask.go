@@ -137,7 +137,7 @@ func limited(err error) error {
 
 // Withdraw ends a request of the actor's own.
 func (a *Admin) Withdraw(ctx context.Context, actor Actor, id string) error {
-	r, err := a.grants.Request(id)
+	r, err := a.grants.FindRequest(ctx, id)
 	if err != nil || !isUser(actor) || r.Person.ID != actor.ID {
 		return ErrNoRequest
 	}

@@ -92,7 +92,7 @@ func (a *Admin) RevokeGrant(ctx context.Context, actor Actor, id, why string) er
 		return err
 	}
 	now := time.Now().UTC()
-	g, err := a.grants.Grant(id)
+	g, err := a.grants.FindGrant(ctx, id)
 	if err != nil || !a.maySee(a.inForce(now), actor, g) {
 		return ErrNoGrant
 	}

@@ -16,8 +16,8 @@ const (
 )
 
 // Request returns a request. It is [ErrNoRequest] unless the actor made it, may decide about it, or is an operator.
-func (a *Admin) Request(_ context.Context, actor Actor, id string) (RequestView, error) {
-	request, err := a.grants.Request(id)
+func (a *Admin) Request(ctx context.Context, actor Actor, id string) (RequestView, error) {
+	request, err := a.grants.FindRequest(ctx, id)
 	if err != nil {
 		return RequestView{}, ErrNoRequest
 	}

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,30 @@ func (g *Grants) Request(id string) (Request, error) {
 		return *r, nil
 	}
 	return Request{}, ErrNone
+}
+
+// FindRequest is Request of what any replica has stored: one that another replica stored a moment ago is found.
+func (g *Grants) FindRequest(ctx context.Context, id string) (Request, error) {
+	request, err := g.Request(id)
+	if err == nil || g == nil {
+		return request, err
+	}
+	if err := g.mirror.CatchUp(ctx); err != nil {
+		return Request{}, err
+	}
+	return g.Request(id)
+}
+
+// FindGrant is Grant of what any replica has stored.
+func (g *Grants) FindGrant(ctx context.Context, id string) (Grant, error) {
+	granted, err := g.Grant(id)
+	if err == nil || g == nil {
+		return granted, err
+	}
+	if err := g.mirror.CatchUp(ctx); err != nil {
+		return Grant{}, err
+	}
+	return g.Grant(id)
 }
 
 // Undecided returns the requests that wait for a decision, the newest first.

@@ -193,7 +193,7 @@ func (p *Proxy) browserSession(r *http.Request, req *request) *session.Session {
 	if !ok {
 		return nil
 	}
-	current, err := p.sessions.Read(sent, req.host)
+	current, err := p.sessions.Find(r.Context(), sent, req.host)
 	if err != nil {
 		return nil
 	}

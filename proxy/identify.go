@@ -64,7 +64,7 @@ var aboutCaller = map[Reason]bool{tokenRefused: true, tooMany: true, providerUna
 // rules let anyone in.
 func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 	if req.route.session && req.route.passAuthorization {
-		if denied := p.identifySession(r.Header, req); denied != nil || req.caller != nil {
+		if denied := p.identifySession(r, req); denied != nil || req.caller != nil {
 			return denied
 		}
 	}
@@ -78,7 +78,7 @@ func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 		}
 	}
 	if req.route.session && !req.route.passAuthorization {
-		return p.identifySession(r.Header, req)
+		return p.identifySession(r, req)
 	}
 	return nil
 }
@@ -129,12 +129,12 @@ func rejectedToken(err error) *denial {
 
 // identifySession sets the caller to the user of the session cookie. A cookie that is not valid leaves the request
 // anonymous, with its sessionError.
-func (p *Proxy) identifySession(h http.Header, req *request) *denial {
-	cookie, ok := session.Cookie(h)
+func (p *Proxy) identifySession(r *http.Request, req *request) *denial {
+	cookie, ok := session.Cookie(r.Header)
 	if !ok {
 		return nil
 	}
-	current, err := p.sessions.Read(cookie, req.host)
+	current, err := p.sessions.Find(r.Context(), cookie, req.host)
 	if err == nil {
 		req.caller = &caller{session: current}
 		return nil

@@ -119,7 +119,7 @@ func meets(s *session.Session, demand policy.Login, now time.Time) bool {
 // currentSession returns the session of the browser on this host if its user may still use it, and makes that user the
 // caller of req.
 func (p *Proxy) currentSession(r *http.Request, req *request) (*session.Session, bool) {
-	if denied := p.identifySession(r.Header, req); denied != nil || req.caller == nil {
+	if denied := p.identifySession(r, req); denied != nil || req.caller == nil {
 		return nil, false
 	}
 	if _, denied := p.currentUser(req); denied != nil {

@@ -59,7 +59,7 @@ func (p *Proxy) endSession(r *http.Request, req *request) (cookie string, err er
 	if !ok {
 		return "", nil
 	}
-	current, err := p.sessions.Read(cookie, req.host)
+	current, err := p.sessions.Find(r.Context(), cookie, req.host)
 	switch {
 	case isGone(err):
 		return "", nil

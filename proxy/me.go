@@ -34,7 +34,7 @@ func (p *Proxy) identifyInternal(r *http.Request, req *request) (*directory.User
 	case ok:
 		denied = p.identifyBearer(r.Context(), req, token, false)
 	default:
-		denied = p.identifySession(r.Header, req)
+		denied = p.identifySession(r, req)
 	}
 	switch {
 	case denied != nil:

@@ -1,6 +1,9 @@
 package session
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"sallyport/store"
@@ -31,6 +34,27 @@ func (s *Sessions) Read(cookie, host string) (*Session, error) {
 		return nil, ErrExpired // found to be idle since the check
 	}
 	return s.inForce.Load().shown(r), nil
+}
+
+// Find is Read of what any replica has stored: a session that another one began a moment ago is found, while an unknown
+// cookie costs a question to the database, which is shared by all that come at the same time.
+func (s *Sessions) Find(ctx context.Context, cookie, host string) (*Session, error) {
+	found, err := s.Read(cookie, host)
+	if _, ok := digestOf(cookie); !ok || !errors.Is(err, ErrNone) {
+		return found, err
+	}
+	if err := s.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	return s.Read(cookie, host)
+}
+
+// catchUp returns once memory has what others have stored before.
+func (s *Sessions) catchUp(ctx context.Context) error {
+	if err := s.mirror.CatchUp(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	}
+	return nil
 }
 
 // Live returns a session if it may still be used, or ErrNone, ErrExpired, ErrEnded, or ErrStopped. It reads memory

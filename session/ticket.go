@@ -72,6 +72,9 @@ func (s *Sessions) Redeem(ctx context.Context, ticket, host, bind string) (token
 	if !ok || !s.hasKey(ctx, tokenKey(prefixTicket, id, d)) {
 		return "", nil, ErrNone
 	}
+	if err := s.catchUp(ctx); err != nil { // with the session of the ticket
+		return "", nil, err
+	}
 	token = newToken()
 	var denied error // committed with the deletion of the ticket, unlike an error of the transaction
 	err = s.update(ctx, func(w store.Writer) (err error) {

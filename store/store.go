@@ -109,6 +109,19 @@ type Leaser interface {
 	// Enforced returns when no replica decides from memory that lacks revision, or with an error of ctx and what it
 	// knew then. Revision 0 stands for the newest, which has every change that was committed before the call.
 	Enforced(ctx context.Context, revision Revision) (Enforcement, error)
+	// Newest returns the newest revision that was committed before the call.
+	Newest(ctx context.Context) (Revision, error)
+	// Leads reports whether this replica is the one that does what only one of them shall do. For a moment two may
+	// believe so, or none.
+	Leads(ctx context.Context) (bool, error)
+}
+
+// Leads reports whether this process does what only one of those that use st shall do.
+func Leads(ctx context.Context, st Store) (bool, error) {
+	if l, ok := st.(Leaser); ok {
+		return l.Leads(ctx)
+	}
+	return true, nil
 }
 
 // Follower is memory that follows the store.

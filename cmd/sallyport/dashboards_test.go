@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sallyport/config"
+	"sallyport/store/postgres"
 )
 
 // dashboard is the part of a dashboard of Grafana that asks for metrics.
@@ -68,7 +69,7 @@ func alertRules(t *testing.T) []alertRule {
 	return file.Groups[0].Rules
 }
 
-// labelsOfMetrics returns the labels of every metric that a server can report, and whether it is a histogram.
+// labelsOfMetrics returns the labels of every metric that a server can report, whatever its store is, and whether it is a histogram.
 func labelsOfMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	w := newWorld(t)
@@ -83,6 +84,7 @@ func labelsOfMetrics(t *testing.T) map[string][]string {
 	defer s.components.close()
 	out := make(chan *prometheus.Desc, 1000)
 	s.registry.Describe(out)
+	postgres.Describe(out)
 	close(out)
 	pattern := regexp.MustCompile(`fqName: "([^"]*)".*constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}`)
 	metrics := map[string][]string{"up": nil}

@@ -72,7 +72,7 @@ func (r *running) limitFiles(t *testing.T, bytes uint64) (release func()) {
 }
 
 // readiness returns what /readyz says.
-func (r *running) readiness(t *testing.T) (status int, body string) {
+func (r *running) readiness(t testing.TB) (status int, body string) {
 	t.Helper()
 	resp, err := http.Get("http://" + r.addrs["ops"] + "/readyz")
 	if err != nil {
@@ -87,7 +87,7 @@ func (r *running) readiness(t *testing.T) (status int, body string) {
 }
 
 // awaitReady waits until the server is ready again.
-func (r *running) awaitReady(t *testing.T) {
+func (r *running) awaitReady(t testing.TB) {
 	t.Helper()
 	awaitStatus(t, http.StatusOK, func() int { status, _ := r.readiness(t); return status })
 }

@@ -53,14 +53,28 @@ func (w *world) settle(server *running) *stage {
 type liveRequest struct {
 	name  string
 	ended chan struct{}
+	when  *time.Time // set before ended is closed
 }
 
+func newLiveRequest(name string) liveRequest {
+	return liveRequest{name, make(chan struct{}), new(time.Time)}
+}
+
+// end says that the request has ended.
+func (l liveRequest) end() {
+	*l.when = time.Now()
+	close(l.ended)
+}
+
+// at returns when the request ended.
+func (l liveRequest) at() time.Time { return *l.when }
+
 // openAll opens a WebSocket, an event stream and a download, and demands that data flows on each.
-func (s *stage) openAll(t *testing.T) []liveRequest {
+func (s *stage) openAll(t testing.TB) []liveRequest {
 	return []liveRequest{s.openSocket(t), s.openStream(t, "/events"), s.openStream(t, "/download")}
 }
 
-func (s *stage) openSocket(t *testing.T) liveRequest {
+func (s *stage) openSocket(t testing.TB) liveRequest {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
@@ -75,9 +89,9 @@ func (s *stage) openSocket(t *testing.T) liveRequest {
 	if _, data, err := c.Read(ctx); err != nil || string(data) != "are you there?" {
 		t.Fatalf("the socket echoes %q, %v", data, err)
 	}
-	l := liveRequest{"socket", make(chan struct{})}
+	l := newLiveRequest("socket")
 	go func() {
-		defer close(l.ended)
+		defer l.end()
 		for {
 			if _, _, err := c.Read(ctx); err != nil {
 				return
@@ -87,7 +101,7 @@ func (s *stage) openSocket(t *testing.T) liveRequest {
 	return l
 }
 
-func (s *stage) openStream(t *testing.T, path string) liveRequest {
+func (s *stage) openStream(t testing.TB, path string) liveRequest {
 	t.Helper()
 	resp := s.browser.get("https://"+appHost+path, "")
 	t.Cleanup(func() { _ = resp.Body.Close() })
@@ -97,9 +111,9 @@ func (s *stage) openStream(t *testing.T, path string) liveRequest {
 	if _, err := io.ReadFull(resp.Body, make([]byte, 32)); err != nil {
 		t.Fatal(err)
 	}
-	l := liveRequest{path, make(chan struct{})}
+	l := newLiveRequest(path)
 	go func() {
-		defer close(l.ended)
+		defer l.end()
 		_, _ = io.Copy(io.Discard, resp.Body)
 	}()
 	return l

@@ -137,7 +137,7 @@ func TestKeycloak(t *testing.T) {
 }
 
 // awaitStatus asks again until the status is the wanted one, for a minute at most.
-func awaitStatus(t *testing.T, want int, ask func() int) {
+func awaitStatus(t testing.TB, want int, ask func() int) {
 	t.Helper()
 	deadline, retry := time.After(time.Minute), time.NewTicker(time.Second)
 	defer retry.Stop()

@@ -20,6 +20,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/config"
+	"sallyport/store/postgres"
 )
 
 // metricNames are the names of all metrics, without their prefix. They are a contract with those who use them.
@@ -32,11 +33,19 @@ tls_certificate_expiry_timestamp_seconds tls_hosts_without_certificate tls_order
 connections connections_limit connections_closed_total webhook_deliveries_total webhook_queue audit_sink_sent_lines_total audit_sink_failed_attempts_total audit_sink_lost_lines_total
 audit_sink_lag_lines audit_sink_lag_seconds grants_open requests_open reviews_overdue`)
 
+// replicaMetricNames are those that only a store in PostgreSQL has.
+var replicaMetricNames = strings.Fields(`replica_info store_lease_seconds store_lag_revisions store_lag_seconds store_replicas store_leads store_connections_total
+store_lease_renewals_total store_lease_renewed_timestamp_seconds`)
+
 // described returns the name of every metric that a server can report.
 func described(t *testing.T, s *server) (names []string) {
 	t.Helper()
+	return namesOf(s.registry.Describe)
+}
+
+func namesOf(describe func(chan<- *prometheus.Desc)) (names []string) {
 	out := make(chan *prometheus.Desc, 1000)
-	s.registry.Describe(out)
+	describe(out)
 	close(out)
 	for d := range out {
 		_, rest, _ := strings.Cut(d.String(), `fqName: "`)
@@ -68,7 +77,10 @@ func TestMetrics_HaveContractedNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range metricNames {
+	if got := namesOf(postgres.Describe); !slices.Equal(got, slices.Sorted(slices.Values(append(replicaMetricNames, "store_transactions_total")))) {
+		t.Errorf("metrics of a store in PostgreSQL are %v", got)
+	}
+	for _, name := range slices.Concat(metricNames, replicaMetricNames) {
 		if !regexp.MustCompile("`" + name + "[`{]").Match(page) {
 			t.Errorf("docs/operations.md does not explain %s", name)
 		}
@@ -101,7 +113,7 @@ func TestMetrics_Formats(t *testing.T) {
 }
 
 // scrape returns the text of /metrics.
-func scrape(t *testing.T, s *running) string {
+func scrape(t testing.TB, s *running) string {
 	t.Helper()
 	resp, err := http.Get("http://" + s.addrs["ops"] + "/metrics")
 	if err != nil {

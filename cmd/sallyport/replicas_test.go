@@ -21,8 +21,17 @@ type fleet struct {
 // newFleet starts replicas, and has Alice sign in by the first.
 func newFleet(t *testing.T, count int) *fleet {
 	t.Helper()
+	f := startFleet(t, count)
+	f.stage = f.settle(f.replicas[0])
+	return f
+}
+
+// startFleet starts replicas, whose configuration the functions in configure have changed before.
+func startFleet(t testing.TB, count int, configure ...func(*world)) *fleet {
+	t.Helper()
 	f := &fleet{database: postgrestest.Start(t)}
 	w := newWorld(t)
+	f.stage = &stage{world: w}
 	writeFile(t, w.dir, "secrets/postgres", []byte(f.database.Database()))
 	w.rewrite("store: {bolt: {path: data/sallyport.db}}", "store: {postgres: {url_file: secrets/postgres, lease: 2s, replica: replica-1}}")
 	folders := []string{w.dir}
@@ -30,12 +39,14 @@ func newFleet(t *testing.T, count int) *fleet {
 		folders = append(folders, w.copyFolder(number))
 	}
 	for _, dir := range folders {
+		for _, change := range configure {
+			change(&world{t: t, dir: dir, group: w.group})
+		}
 		f.replicas = append(f.replicas, start(t, dir, "--init"))
 	}
 	for _, r := range f.replicas {
 		r.awaitReady(t)
 	}
-	f.stage = w.settle(f.replicas[0])
 	return f
 }
 

@@ -38,7 +38,8 @@ type Mirror struct {
 	store    store.Store
 	load     Load
 	apply    Apply
-	follower store.Follower // nil if only this process uses the store
+	leaser   store.Leaser   // nil if only this process uses the store
+	follower store.Follower // as leaser
 
 	ended atomic.Pointer[error] // why Run ended; nil while memory may be trusted
 
@@ -58,7 +59,7 @@ func New(ctx context.Context, st store.Store, load Load, apply Apply) (*Mirror, 
 		return nil, err
 	}
 	if l, ok := st.(store.Leaser); ok {
-		m.follower = l.Follow()
+		m.leaser, m.follower = l, l.Follow()
 	}
 	m.setRevision(revision)
 	return m, nil
@@ -133,6 +134,19 @@ func (m *Mirror) Wait(ctx context.Context, revision store.Revision) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// CatchUp returns nil once memory has every change that was committed before the call, by other processes too. Call it
+// when memory lacks what another process may just have stored, and before it is told that there is no such thing.
+func (m *Mirror) CatchUp(ctx context.Context) error {
+	if m.leaser == nil {
+		return nil
+	}
+	revision, err := m.leaser.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	return m.Wait(ctx, revision)
 }
 
 // Run applies every change of the store to memory, in order, and loads memory

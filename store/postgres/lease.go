@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -54,7 +53,7 @@ type renewal struct {
 }
 
 func newLease(replica string, length time.Duration) *lease {
-	l := &lease{process: hex.EncodeToString(newID()), replica: replica, length: length, changed: make(chan struct{}), applied: make(chan struct{}, 1)}
+	l := &lease{process: newProcess(), replica: replica, length: length, changed: make(chan struct{}), applied: make(chan struct{}, 1)}
 	l.renewals.Store(&[]renewal{})
 	return l
 }

@@ -28,7 +28,7 @@ func (m *metrics) count(kind, result string) { m.transactions.WithLabelValues(ki
 
 // Collectors returns the store's metrics.
 func (s *Store) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{s.metrics.transactions, s.metrics.connections, s.metrics.renewals, s.metrics.lastRenewal}
+	return []prometheus.Collector{s.metrics.transactions, s.metrics.connections, s.metrics.renewals, s.metrics.lastRenewal, replicaCollector{s}}
 }
 
 func (m *metrics) renewed() {

@@ -61,6 +61,7 @@ type Store struct {
 	lease   *lease
 
 	replicas *look.Shared[table]   // what Enforced looks at
+	heads    *look.Shared[mark]    // the newest change, for Newest
 	failure  atomic.Pointer[error] // why the last renewal of the lease failed, or nil
 	base     atomic.Uint64         // the next revision is greater
 
@@ -92,7 +93,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	s := &Store{log: options.Log, metrics: newMetrics(), lease: newLease(options.Replica, options.Lease)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.group = group.New(s.commitAll)
-	s.replicas = look.New(s.readTable)
+	s.replicas, s.heads = look.New(s.readTable), look.New(s.readHead)
 	if err := s.open(ctx, options); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("opening the database that %s names: %w", options.URLFile, err)
