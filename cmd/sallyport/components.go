@@ -36,18 +36,25 @@ type components struct {
 	webhooks     *webhook.Sender
 	notices      *notice.Follower
 	log          *slog.Logger
+
+	unlockRecord func() // lets other processes write to the audit record
 }
 
 // openComponents opens everything that is kept on disk. With init, it creates a store that is missing.
 func openComponents(ctx context.Context, file *config.File, init bool, log *slog.Logger) (*components, error) {
-	st, err := openStore(ctx, file.Store, init, log)
-	if errors.Is(err, store.ErrMissing) {
-		return nil, fmt.Errorf("%w; start with `sallyport serve --init` the first time", err)
-	}
+	unlock, err := lockRecord(file)
 	if err != nil {
 		return nil, err
 	}
-	c := &components{store: st, webhooks: webhook.New(log), log: log}
+	st, err := openStore(ctx, file.Store, init, log)
+	if errors.Is(err, store.ErrMissing) {
+		err = fmt.Errorf("%w; start with `sallyport serve --init` the first time", err)
+	}
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	c := &components{store: st, webhooks: webhook.New(log), log: log, unlockRecord: unlock}
 	if err := c.open(ctx, file); err != nil {
 		if errors.Is(err, store.ErrDamaged) {
 			err = fmt.Errorf("%s: %w", file.Store, err)
@@ -240,5 +247,7 @@ func (c *components) close() error {
 	if c.record != nil {
 		errs = append(errs, c.record.Close())
 	}
-	return errors.Join(append(errs, c.store.Close())...)
+	errs = append(errs, c.store.Close())
+	c.unlockRecord()
+	return errors.Join(errs...)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -34,6 +36,10 @@ func (s *server) servers() []listen.Options {
 			Connections: s.connections.public, RequestTimeout: listen.HeaderTimeout})
 	}
 	for i, o := range all {
+		if socket := s.sockets[o.Name]; socket != nil {
+			all[i].Listen = func() (net.Listener, error) { return socket, nil }
+			delete(s.sockets, o.Name)
+		}
 		all[i].Log, all[i].Grace = s.log, addrs.Grace
 		if slices.Contains(s.file.Listen.ProxyProtocol, o.Name) {
 			all[i].ProxyProtocol = s.proxyProto
@@ -44,7 +50,12 @@ func (s *server) servers() []listen.Options {
 
 // openServers opens every listener, or none.
 func (s *server) openServers() (servers []*listen.Server, err error) {
-	for _, o := range s.servers() {
+	all := s.servers()
+	if unused := slices.Sorted(maps.Keys(s.sockets)); len(unused) > 0 {
+		s.sockets.Close()
+		return nil, fmt.Errorf("systemd passes a socket with the name %s, and listen.%s is not in the configuration; remove the one or write the other", unused[0], unused[0])
+	}
+	for _, o := range all {
 		opened, err := listen.Open(o)
 		if err != nil {
 			for _, other := range servers {
@@ -73,6 +84,7 @@ func (s *server) runServers(ctx context.Context, servers []*listen.Server) error
 		g.Go(func() error { defer forClients.Done(); return srv.Run(ctx) })
 	}
 	g.Go(func() error { defer stopOperators(); forClients.Wait(); return nil })
+	s.notify("READY=1") // a connection waits in the queue of its listener until it is accepted
 	return g.Wait()
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/config"
+	"sallyport/listen"
 	"sallyport/store"
 )
 
@@ -21,7 +22,8 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: "Run the server until SIGTERM or SIGINT; requests under way may then finish. A second signal ends them.\n" +
-			"The configuration is read again on SIGHUP and when the file changes.",
+			"The configuration is read again on SIGHUP and when the file changes.\n" +
+			"Listeners that systemd opened for the names public, scim, ops and http are used in place of those of the file.",
 		Example: "  sallyport serve --init",
 		Args:    cobra.NoArgs,
 	}
@@ -34,10 +36,15 @@ func serveCommand() *cobra.Command {
 		}
 		log := newLogger(cmd.ErrOrStderr(), file.Log)
 		limitMemory("/sys/fs/cgroup/memory.max")
+		sockets, err := listen.Activated()
+		if err != nil {
+			return err
+		}
 		s, err := openServer(cmd.Context(), path, file, *init, log)
 		if err != nil {
 			return err
 		}
+		s.sockets = sockets
 		hup := make(chan os.Signal, 1)
 		signal.Notify(hup, syscall.SIGHUP)
 		defer signal.Stop(hup)

@@ -44,6 +44,7 @@ type server struct {
 	registry   *prometheus.Registry
 
 	connections struct{ public, scim *listen.Connections }
+	sockets     listen.Sockets // that were open before this process; taken by openServers
 
 	stopping atomic.Bool // SIGTERM or SIGINT came
 	reach    reach

@@ -26,6 +26,7 @@ func (s *server) stopOn(stop, ctx context.Context, shutDown func(), servers []*l
 	atOnce, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer restore()
 	s.stopping.Store(true)
+	s.notify("STOPPING=1")
 	s.log.Info("stopping", "drain", s.file.Listen.Drain.String(), "grace", s.file.Listen.Grace.String(), "stream_grace", s.file.Listen.Streams().String())
 	wait(atOnce, s.file.Listen.Drain)
 	shutDown()

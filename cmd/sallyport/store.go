@@ -31,6 +31,11 @@ func storeCheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			release, err := lockRecord(file)
+			if err != nil {
+				return stopFirst(err)
+			}
+			defer release()
 			st, err := openStore(cmd.Context(), file.Store, false, nil)
 			if errors.Is(err, store.ErrUnsound) {
 				return fmt.Errorf("%w: %w", errDenied, err)
@@ -106,6 +111,11 @@ func acceptLossCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			release, err := lockRecord(file)
+			if err != nil {
+				return stopFirst(err)
+			}
+			defer release()
 			st, err := openStore(cmd.Context(), file.Store, false, nil)
 			if err == nil {
 				err = errors.Join(compareWithRecord(cmd.Context(), st, file), st.Close())

@@ -30,6 +30,14 @@ func (w *world) databaseAt(server *postgrestest.Server, name string) (at string)
 	return "postgres:" + filepath.Join(w.dir, name)
 }
 
+// useDatabase has the servers of the world use a new database.
+func (w *world) useDatabase(server *postgrestest.Server) (at string) {
+	w.t.Helper()
+	at = w.databaseAt(server, "secrets/postgres")
+	w.rewrite("store: {bolt: {path: data/sallyport.db}}", "store: {postgres: {url_file: secrets/postgres, lease: 2s}}")
+	return at
+}
+
 // contentAt is content of a store at a place that no server uses, with the mark of an unfinished copy.
 func contentAt(t testing.TB, at string) (sum backup.Summary, revision store.Revision) {
 	t.Helper()
