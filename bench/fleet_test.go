@@ -49,11 +49,12 @@ func BenchmarkFleet(b *testing.B) {
 	}
 }
 
-const fleetColumns = "users\treplicas\toffered/s\tpushes/s\trenewals/s\tcommits/s\tsyncs/s\tlog KB/s\tin KB/s\tout KB/s\tDB cores\tcores of all replicas\treach p50\treach p99\tenforced p50\tenforced p99\tload\t"
+const fleetColumns = "users\treplicas\toffered/s\tpushes/s\tfailed\trenewals/s\tcommits/s\tsyncs/s\tlog KB/s\tin KB/s\tout KB/s\tDB cores\tcores of all replicas\treach p50\treach p99\tenforced p50\tenforced p99\tload\t"
 
 // fleetRow is what was measured with some number of replicas, some directory and some rate of changes.
 type fleetRow struct {
 	pushes   float64 // a second
+	failed   int     // pushes, in all
 	cost     databaseCost
 	renewals float64
 	reach    []time.Duration // from the response to the writer until the change is at the slowest replica; sorted
@@ -62,7 +63,7 @@ type fleetRow struct {
 }
 
 func (r fleetRow) String() string {
-	text := []string{fmt.Sprintf("%.1f", r.pushes), fmt.Sprintf("%.0f", r.renewals), fmt.Sprintf("%.0f", r.cost.commits), fmt.Sprintf("%.0f", r.cost.syncs)}
+	text := []string{fmt.Sprintf("%.1f", r.pushes), strconv.Itoa(r.failed), fmt.Sprintf("%.0f", r.renewals), fmt.Sprintf("%.0f", r.cost.commits), fmt.Sprintf("%.0f", r.cost.syncs)}
 	for _, kib := range []float64{r.cost.log, r.cost.received, r.cost.sent} {
 		text = append(text, fmt.Sprintf("%.0f", kib/1000))
 	}
@@ -92,6 +93,7 @@ func measureFleet(b *testing.B, url string, n int, changes string) (row fleetRow
 	row.cost = readCost(b, url).since(before, took)
 	row.renewals = (f.renewals(b) - renewals) / took
 	row.pushes = float64(len(load.enforced)) / took
+	row.failed = load.failed
 	row.reach, row.enforced = load.reach(), load.enforced
 	slices.Sort(row.enforced)
 	return row
