@@ -148,7 +148,7 @@ func checkSignature(e Event, before link, keys map[string]ed25519.PublicKey) str
 func (l *Log) keepEnd() {
 	l.mu.Lock()
 	mark, keep := l.mark(), l.checkmark.Keep
-	if keep == nil || mark == l.checkmark.mark || mark == (Mark{}) {
+	if keep == nil || errors.Is(l.failure, errAway) || mark == l.checkmark.mark || mark == (Mark{}) {
 		l.mu.Unlock()
 		return
 	}

@@ -41,6 +41,7 @@ type Log struct {
 	change   uint64   // the revision of the newest directory change in the lines that are known to be on the disk
 	begin    beginning
 	space    space
+	away     *away // nil while this process writes the record
 	outage
 	rotation  rotation
 	checkmark checkmark
@@ -64,10 +65,19 @@ type position struct {
 // forces it to the disk. After an error, every Write fails until Run has recovered; but
 // see [Log.AllowUnrecorded].
 func (l *Log) Write(e Event) error {
+	if relay := l.elsewhere(); relay != nil {
+		return relayEvent(relay, e)
+	}
 	if l.observe != nil && !ordinary(e.Kind) {
 		l.observe(e)
 	}
 	b, err := l.add(e)
+	for errors.Is(err, errAway) { // since a moment ago
+		if relay := l.elsewhere(); relay != nil {
+			return relayEvent(relay, e)
+		}
+		b, err = l.add(e)
+	}
 	if err == nil {
 		err = l.write(b)
 	}
@@ -100,6 +110,9 @@ type batch struct {
 func (l *Log) add(e Event) (*batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if errors.Is(l.failure, errAway) {
+		return nil, errAway
+	}
 	if l.failure != nil {
 		l.lose(1, e.lettingIn(), l.failure)
 		return nil, l.failure
@@ -226,7 +239,7 @@ func (l *Log) sync() {
 		if l.file == f { // no new file was begun meanwhile
 			l.synced, l.change = written, change
 		}
-	case !errors.Is(err, os.ErrClosed):
+	case !errors.Is(err, os.ErrClosed) && !errors.Is(l.failure, errAway):
 		l.errors.Inc()
 		l.failure = fmt.Errorf("%w: it cannot be forced to the disk: %w", ErrUnwritable, err)
 	}

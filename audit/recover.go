@@ -23,7 +23,10 @@ var errOtherFile = errors.New("the file no longer ends with the lines that were 
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failure != nil {
+	switch {
+	case errors.Is(l.failure, errAway):
+		return nil
+	case l.failure != nil:
 		return l.failure
 	}
 	return l.space.full
@@ -60,7 +63,7 @@ func (l *Log) reopen() {
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	l.mu.Lock()
-	closed, told := errors.Is(l.failure, os.ErrClosed), l.lost
+	closed, told := errors.Is(l.failure, os.ErrClosed) || errors.Is(l.failure, errAway), l.lost
 	l.mu.Unlock()
 	if closed {
 		return

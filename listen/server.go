@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,9 +52,13 @@ type Options struct {
 type Server struct {
 	name     string
 	grace    time.Duration
-	listener net.Listener
+	socket   net.Listener // as it was opened
+	listener net.Listener // what connections are accepted from
 	http     *http.Server
 	cancel   context.CancelFunc // ends the contexts of all requests
+
+	leaving     atomic.Bool  // see StopAccepting
+	connections atomic.Int64 // that net/http has
 }
 
 // Open opens the listener that o describes and returns a server for it. The caller must call Run or Close.
@@ -62,6 +67,7 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the %s listener: %w", o.Name, err)
 	}
+	s := &Server{name: o.Name, grace: cmp.Or(o.Grace, defaultGrace), socket: l}
 	if o.ProxyProtocol != nil {
 		l = o.ProxyProtocol.Listener(l)
 	}
@@ -69,13 +75,14 @@ func Open(o Options) (*Server, error) {
 		l = &limitListener{Listener: l, connections: o.Connections}
 	}
 	base, cancel := context.WithCancel(context.Background())
-	return &Server{name: o.Name, grace: cmp.Or(o.Grace, defaultGrace), listener: l, cancel: cancel, http: &http.Server{
-		Handler:           o.Certificates.rejectChallengeConns(o.Handler),
+	s.listener, s.cancel = l, cancel
+	s.http = &http.Server{
+		Handler:           s.lastOnConnection(o.Certificates.rejectChallengeConns(o.Handler)),
 		TLSConfig:         o.Certificates.tlsConfig(),
 		ReadHeaderTimeout: HeaderTimeout,
 		ReadTimeout:       o.RequestTimeout,
 		WriteTimeout:      o.RequestTimeout,
-		ConnState:         trackStates(newIdleTracker(idleTimeout)),
+		ConnState:         s.trackStates(newIdleTracker(idleTimeout)),
 		MaxHeaderBytes:    maxHeaderSize,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(o.Log.With("server", o.Name).Handler(), slog.LevelDebug),
@@ -83,12 +90,19 @@ func Open(o Options) (*Server, error) {
 		ConnContext:       o.connContext,
 
 		DisableGeneralOptionsHandler: true, // the handler sees OPTIONS * too
-	}}, nil
+	}
+	return s, nil
 }
 
 // trackStates returns the ConnState hook of an [http.Server].
-func trackStates(idle *idleTracker) func(net.Conn, http.ConnState) {
+func (s *Server) trackStates(idle *idleTracker) func(net.Conn, http.ConnState) {
 	return func(nc net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.connections.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			s.connections.Add(-1)
+		}
 		idle.track(nc, state)
 		if c, ok := rawConn(nc).(*conn); ok {
 			c.of.track(c, state)
@@ -134,13 +148,17 @@ func (s *Server) Close() error {
 	return s.listener.Close()
 }
 
-// Run serves until ctx ends or the listener fails. Requests under way may then take up to [Options.Grace] to finish; those that
+// Run serves until ctx ends or the listener fails; after [Server.StopAccepting], until ctx ends. Requests under way may then take up to [Options.Grace] to finish; those that
 // take longer are ended. Run returns nil if ctx ended.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
 	select {
 	case err := <-served:
+		if s.leaving.Load() {
+			<-ctx.Done()
+			err = nil
+		}
 		s.shutDown()
 		return err
 	case <-ctx.Done():

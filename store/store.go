@@ -101,11 +101,17 @@ type Store interface {
 	Close() error
 }
 
+// Followed is a store that another process may change too. What memory has of it may be decided from only while each
+// [Follower] says so.
+type Followed interface {
+	// Follow adds memory that follows the store.
+	Follow() Follower
+}
+
 // Leaser is a store that several processes, the replicas, use at once. What memory has of it may be decided from only while
 // the store confirms that there is nothing newer.
 type Leaser interface {
-	// Follow adds memory that follows the store.
-	Follow() Follower
+	Followed
 	// Enforced returns when no replica decides from memory that lacks revision, or with an error of ctx and what it
 	// knew then. Revision 0 stands for the newest, which has every change that was committed before the call.
 	Enforced(ctx context.Context, revision Revision) (Enforcement, error)

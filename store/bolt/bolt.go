@@ -78,7 +78,8 @@ type Store struct {
 	last    state      // what was acknowledged last
 	failure *failure   // why no update is accepted; nil if updates are
 
-	reopening sync.Mutex // held while the file is opened again, and by Close
+	reopening sync.Mutex // held while the file is opened again or closed; guards released
+	released  bool       // the file is closed until Retake
 }
 
 // database is one opening of the file by bbolt.
@@ -141,7 +142,7 @@ func (s *Store) open() error {
 	if s.options.Inspect {
 		return nil
 	}
-	_ = os.WriteFile(s.path+".pid", fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600) // only for the error of others: a full disk must not matter
+	s.writeHolder()
 	return nil
 }
 
@@ -480,8 +481,8 @@ func (s *Store) Close() error {
 	s.feed.Close()
 	s.reopening.Lock()
 	defer s.reopening.Unlock()
-	if !s.options.Inspect {
-		_ = os.Remove(s.path + ".pid")
+	if s.released {
+		return nil
 	}
-	return errors.Join(s.db.Load().Close(), s.acknowledged.close())
+	return s.closeFile()
 }

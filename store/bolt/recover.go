@@ -89,7 +89,7 @@ func (s *Store) refill() {
 	}
 	s.reopening.Lock() // the file must not be closed meanwhile
 	defer s.reopening.Unlock()
-	if s.feed.Closed() {
+	if s.feed.Closed() || s.released {
 		return
 	}
 	var used int64
@@ -105,7 +105,7 @@ func (s *Store) refill() {
 func (s *Store) recover() {
 	s.reopening.Lock()
 	defer s.reopening.Unlock()
-	if s.feed.Closed() || s.skipAttempt() {
+	if s.feed.Closed() || s.released || s.skipAttempt() {
 		return
 	}
 	err := s.guard(s.reopen)

@@ -39,7 +39,7 @@ type Mirror struct {
 	load     Load
 	apply    Apply
 	leaser   store.Leaser   // nil if only this process uses the store
-	follower store.Follower // as leaser
+	follower store.Follower // nil if no other process changes the store
 
 	ended atomic.Pointer[error] // why Run ended; nil while memory may be trusted
 
@@ -58,8 +58,9 @@ func New(ctx context.Context, st store.Store, load Load, apply Apply) (*Mirror, 
 	if err != nil {
 		return nil, err
 	}
-	if l, ok := st.(store.Leaser); ok {
-		m.leaser, m.follower = l, l.Follow()
+	m.leaser, _ = st.(store.Leaser)
+	if f, ok := st.(store.Followed); ok {
+		m.follower = f.Follow()
 	}
 	m.setRevision(revision)
 	return m, nil

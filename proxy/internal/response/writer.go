@@ -78,7 +78,7 @@ type Writer struct {
 	// Facts of the request. They are set before the first event and do not change.
 	HTTP1      bool
 	HasBody    bool          // the client may not have sent all of the body yet
-	lastOnConn bool          // the HTTP/1 connection is closed after the response
+	lastOnConn bool          // the connection is closed after the response; over HTTP/2, after those under way
 	finalOnly  bool          // the client speaks HTTP/1.0, which has no informational responses
 	Stall      time.Duration // how long the client may take to receive one write
 	HSTS       string        // value of Strict-Transport-Security; "" for none
@@ -104,6 +104,7 @@ func New(w http.ResponseWriter, r *http.Request, stall time.Duration) *Writer {
 	// so must one of HTTP/1.0, whose Transfer-Encoding net/http ignores. net/http has removed the Content-Length, so
 	// every chunked request counts as such a request.
 	rw.lastOnConn = rw.HTTP1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)
+	rw.lastOnConn = rw.lastOnConn || w.Header().Get("Connection") == "close" // the server hands over to another process
 	rw.finalOnly = rw.HTTP1 && r.ProtoMinor == 0
 	if rw.HTTP1 {
 		_ = rw.control.SetWriteDeadline(time.Time{}) // the previous response on this connection had one
