@@ -143,6 +143,9 @@ func (d *Directory) NameOf(m Member) string {
 	return ""
 }
 
+// CatchUp returns nil once memory has what any replica has stored before the call.
+func (d *Directory) CatchUp(ctx context.Context) error { return d.mirror.CatchUp(ctx) }
+
 // Changed returns a channel that is closed when Lookup may give another result
 // than before. Take it before calling Lookup, or a change in between is missed.
 func (d *Directory) Changed() <-chan struct{} { return d.mirror.Changed() }

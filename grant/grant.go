@@ -49,6 +49,9 @@ func Open(ctx context.Context, st store.Store) (*Grants, error) {
 // Run brings every change of the store into memory until ctx ends or the store fails.
 func (g *Grants) Run(ctx context.Context) error { return g.mirror.Run(ctx) }
 
+// CatchUp returns nil once memory has what any replica has stored before the call.
+func (g *Grants) CatchUp(ctx context.Context) error { return g.mirror.CatchUp(ctx) }
+
 // Changed returns a channel that is closed when [Grants.Of] may return something else
 // than before. Take it before calling Of.
 func (g *Grants) Changed() <-chan struct{} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -17,7 +18,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/acme"
-	"golang.org/x/crypto/acme/autocert"
 	"golang.org/x/sync/errgroup"
 
 	"sallyport/pemfile"
@@ -36,16 +36,28 @@ const (
 // A client that connects must never cause an order: only Run orders, for the hosts of the settings in force. A
 // handshake uses a certificate that exists already, or fails.
 type acmeManager struct {
-	client *autocert.Manager
-	cache  *certCache
-	hosts  func() []string // of the settings in force
-	log    *slog.Logger
-	failed atomic.Int64  // orders
-	wake   chan struct{} // the settings have changed
+	account
+	cache   *certCache
+	leads   func(context.Context) (bool, error) // whether this process, of those that share the store, orders
+	leading bool                                // at the last look; only Run uses it
+	hosts   func() []string                     // of the settings in force
+	log     *slog.Logger
+	failed  atomic.Int64  // orders
+	wake    chan struct{} // the settings have changed
 
-	mu       sync.RWMutex // guards inUse and backoffs
+	mu       sync.RWMutex // guards the fields below
+	client   *authorityClient
+	byHTTP   bool // whether the authority may validate hosts by HTTP-01
 	inUse    map[string]*tls.Certificate
 	backoffs map[string]backoff
+}
+
+// account is how the authority is spoken to.
+type account struct {
+	directory string
+	email     string
+	eab       *acme.ExternalAccountBinding
+	http      *http.Client
 }
 
 // backoff is how long no certificate is ordered for a host after an order failed.
@@ -59,15 +71,16 @@ func newACMEManager(a ACME, hosts func() []string, st store.Store, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	m := &acmeManager{cache: newCertCache(st, a.Directory(), log), hosts: hosts, log: log, wake: make(chan struct{}, 1),
-		inUse: map[string]*tls.Certificate{}, backoffs: map[string]backoff{}}
-	m.client = &autocert.Manager{Prompt: autocert.AcceptTOS, Cache: m.cache, HostPolicy: m.hostPolicy, Email: a.Email,
-		Client: &acme.Client{DirectoryURL: a.Directory(), HTTPClient: client, UserAgent: "sallyport"}}
-	if a.EAB == nil {
-		return m, nil
+	m := &acmeManager{account: account{directory: a.Directory(), email: a.Email, http: client}, cache: newCertCache(st, a.Directory(), log),
+		leads: func(ctx context.Context) (bool, error) { return store.Leads(ctx, st) },
+		hosts: hosts, log: log, wake: make(chan struct{}, 1), inUse: map[string]*tls.Certificate{}, backoffs: map[string]backoff{}}
+	if a.EAB != nil {
+		if m.eab, err = readEAB(*a.EAB); err != nil {
+			return nil, err
+		}
 	}
-	m.client.ExternalAccountBinding, err = readEAB(*a.EAB)
-	return m, err
+	m.newClient()
+	return m, nil
 }
 
 // acmeHTTPClient returns a client for requests to the authority. caFile holds the certificates that sign the
@@ -96,16 +109,21 @@ func readEAB(e EAB) (*acme.ExternalAccountBinding, error) {
 
 // Run obtains missing certificates until ctx ends.
 func (m *acmeManager) Run(ctx context.Context) error {
-	tick := time.NewTicker(reconcileEvery)
-	defer tick.Stop()
 	for {
-		m.reconcile(ctx)
+		if m.reconcile(ctx); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		pause := reconcileEvery
+		if !m.leading && m.missing() > 0 {
+			pause = followEvery
+		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
+		case <-timer.C:
 		case <-m.wake:
 		}
+		timer.Stop()
 	}
 }
 
@@ -134,6 +152,10 @@ func (m *acmeManager) reconcile(ctx context.Context) {
 func (m *acmeManager) obtainAll(ctx context.Context) {
 	hosts := m.hosts()
 	m.forgetOthers(hosts)
+	if !m.lead(ctx) {
+		m.follow(ctx, hosts)
+		return
+	}
 	var g errgroup.Group
 	g.SetLimit(maxConcurrent)
 	for _, host := range hosts {
@@ -173,7 +195,11 @@ func (m *acmeManager) due(host string) bool {
 
 // obtain puts the certificate of host into use, from the cache or from the authority.
 func (m *acmeManager) obtain(host string) {
-	cert, err := m.client.GetCertificate(&tls.ClientHelloInfo{ServerName: host, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})
+	cert, err := m.current().GetCertificate(&tls.ClientHelloInfo{ServerName: host, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}})
+	if errors.Is(err, errNotLeading) {
+		m.log.Info("another replica began to order certificates", "host", host)
+		return
+	}
 	if err != nil {
 		m.failed.Add(1)
 		until := m.postpone(host)
@@ -181,6 +207,11 @@ func (m *acmeManager) obtain(host string) {
 			"host", host, "err", err, "retry", until.UTC().Format(time.RFC3339))
 		return
 	}
+	m.use(host, cert)
+}
+
+// use puts a certificate in use.
+func (m *acmeManager) use(host string, cert *tls.Certificate) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.backoffs, host)
@@ -212,7 +243,7 @@ func (m *acmeManager) hostPolicy(_ context.Context, host string) error {
 func (m *acmeManager) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	host := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	if slices.Equal(hello.SupportedProtos, []string{acme.ALPNProto}) && m.hostPolicy(hello.Context(), host) == nil {
-		return m.client.GetCertificate(&tls.ClientHelloInfo{ServerName: host, SupportedProtos: hello.SupportedProtos})
+		return m.current().GetCertificate(&tls.ClientHelloInfo{ServerName: host, SupportedProtos: hello.SupportedProtos})
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()

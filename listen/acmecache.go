@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 
@@ -26,18 +25,21 @@ const (
 )
 
 // certCache is the [autocert.Cache] of an acmeManager. It keeps certificates in the store. Challenge responses, which
-// are needed for seconds, stay in memory.
+// are needed for seconds, stay in memory, and are in the store only where replicas share it.
 type certCache struct {
-	store  store.Store
-	prefix string // of keys in the store
-	log    *slog.Logger
+	store   store.Store
+	shared  bool   // whether other processes use the store too
+	prefix  string // of keys in the store
+	log     *slog.Logger
+	lookups chan struct{} // has an element for each lookup of a challenge in the store
 
 	mu         sync.Mutex // guards challenges
 	challenges map[string][]byte
 }
 
 func newCertCache(st store.Store, directory string, log *slog.Logger) *certCache {
-	return &certCache{store: st, prefix: acmeKeys + directory + "\x00", log: log, challenges: map[string][]byte{}}
+	_, shared := st.(store.Leaser)
+	return &certCache{store: st, shared: shared, prefix: acmeKeys + directory + "\x00", log: log, lookups: make(chan struct{}, challengeLookups), challenges: map[string][]byte{}}
 }
 
 func (c *certCache) key(name string) []byte { return []byte(c.prefix + name) }
@@ -49,7 +51,7 @@ func isChallenge(name string) bool {
 // Get returns the value of name. A damaged record is a cache miss: a new certificate, or account, replaces it.
 func (c *certCache) Get(ctx context.Context, name string) (value []byte, err error) {
 	if isChallenge(name) {
-		return c.challenge(name)
+		return c.challenge(ctx, name)
 	}
 	err = c.store.View(ctx, func(r store.Reader) error {
 		stored, err := r.Get(c.key(name))
@@ -68,22 +70,10 @@ func (c *certCache) Get(ctx context.Context, name string) (value []byte, err err
 	return value, nil
 }
 
-func (c *certCache) challenge(name string) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if value, ok := c.challenges[name]; ok {
-		return value, nil
-	}
-	return nil, autocert.ErrCacheMiss
-}
-
 // Put stores value under name.
 func (c *certCache) Put(ctx context.Context, name string, value []byte) error {
 	if isChallenge(name) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.challenges[name] = slices.Clone(value)
-		return nil
+		return c.putChallenge(ctx, name, value)
 	}
 	_, err := c.store.Update(ctx, func(w store.Writer) error { return w.Put(c.key(name), value) })
 	if err != nil { // logged here, since autocert ignores the error and uses the certificate from memory
@@ -96,10 +86,7 @@ func (c *certCache) Put(ctx context.Context, name string, value []byte) error {
 // Delete removes name and its value.
 func (c *certCache) Delete(ctx context.Context, name string) error {
 	if isChallenge(name) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.challenges, name)
-		return nil
+		return c.deleteChallenge(ctx, name)
 	}
 	_, err := c.store.Update(ctx, func(w store.Writer) error { return w.Delete(c.key(name)) })
 	return err

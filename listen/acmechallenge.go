@@ -33,7 +33,10 @@ func (c *Certificates) HTTPChallenges(next http.Handler) http.Handler {
 }
 
 func (m *acmeManager) challenges(next http.Handler) http.Handler {
-	_ = m.client.HTTPHandler(nil) // makes autocert ask for HTTP-01 challenges
+	m.mu.Lock()
+	m.byHTTP = true
+	m.mu.Unlock()
+	m.newClient()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, ok := strings.CutPrefix(r.URL.Path, challengePath)
 		if !ok {

@@ -32,6 +32,9 @@ func Open(ctx context.Context, st store.Store, d *directory.Directory) (*Provisi
 // Run keeps the tokens in memory equal to the store until ctx ends.
 func (p *Provisioning) Run(ctx context.Context) error { return p.mirror.Run(ctx) }
 
+// CatchUp returns nil once memory has what any replica has stored before the call.
+func (p *Provisioning) CatchUp(ctx context.Context) error { return p.mirror.CatchUp(ctx) }
+
 // load reads the tokens into memory, unless another record is damaged.
 func (p *Provisioning) load(ctx context.Context) (rev store.Revision, err error) {
 	err = p.store.View(ctx, func(r store.Reader) error {

@@ -31,7 +31,7 @@ func (s *Sessions) UseLogout(ctx context.Context, jti string, expires time.Time,
 		if used || err != nil {
 			return nil, err
 		}
-		if err := s.catchUp(ctx); err != nil { // or act does not know a session that another replica began
+		if err := s.CatchUp(ctx); err != nil { // or act does not know a session that another replica began
 			return nil, err
 		}
 		if err := act(ctx); err != nil {

@@ -43,14 +43,14 @@ func (s *Sessions) Find(ctx context.Context, cookie, host string) (*Session, err
 	if _, ok := digestOf(cookie); !ok || !errors.Is(err, ErrNone) {
 		return found, err
 	}
-	if err := s.catchUp(ctx); err != nil {
+	if err := s.CatchUp(ctx); err != nil {
 		return nil, err
 	}
 	return s.Read(cookie, host)
 }
 
-// catchUp returns once memory has what others have stored before.
-func (s *Sessions) catchUp(ctx context.Context) error {
+// CatchUp returns nil once memory has what any replica has stored before the call.
+func (s *Sessions) CatchUp(ctx context.Context) error {
 	if err := s.mirror.CatchUp(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrStopped, err)
 	}

@@ -72,7 +72,7 @@ func (s *Sessions) Redeem(ctx context.Context, ticket, host, bind string) (token
 	if !ok || !s.hasKey(ctx, tokenKey(prefixTicket, id, d)) {
 		return "", nil, ErrNone
 	}
-	if err := s.catchUp(ctx); err != nil { // with the session of the ticket
+	if err := s.CatchUp(ctx); err != nil { // with the session of the ticket
 		return "", nil, err
 	}
 	token = newToken()

@@ -167,6 +167,19 @@ func (c *components) run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// catchUp returns when memory has what other replicas have stored before, or soon if the database does not respond: then
+// operators see what is known here.
+func (c *components) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for _, part := range []interface{ CatchUp(context.Context) error }{c.directory, c.sessions, c.grants, c.provisioning} {
+		if err := part.CatchUp(ctx); err != nil {
+			c.log.Warn("an operator may not see what other replicas stored lately", "err", err)
+			return
+		}
+	}
+}
+
 // runNotices tells webhooks of what happens, and delivers it, until ctx ends. What is told last is delivered too.
 func (c *components) runNotices(ctx context.Context) error {
 	delivering, stop := context.WithCancel(context.WithoutCancel(ctx))

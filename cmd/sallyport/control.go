@@ -30,8 +30,9 @@ type control struct {
 	publicURL   func() string   // in force; nil if no server runs
 	questions   *questions
 	webhooks    *webhook.Sender
-	sinks       *sink.Sinks // nil if no server runs
-	reach       *reach      // nil if no server runs
+	sinks       *sink.Sinks           // nil if no server runs
+	reach       *reach                // nil if no server runs
+	catchUp     func(context.Context) // has memory know what other replicas have stored; nil if no server runs
 	log         *slog.Logger
 }
 
@@ -41,7 +42,12 @@ type operation func(ctx context.Context, actor admin.Actor, r *http.Request) (an
 func (c *control) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, op := range c.operations() {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, op) })
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if c.catchUp != nil {
+				c.catchUp(r.Context())
+			}
+			c.serve(w, r, op)
+		})
 	}
 	mux.HandleFunc("GET /backup", c.backup)
 	return mux

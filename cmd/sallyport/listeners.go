@@ -122,5 +122,5 @@ func (s *server) questions() *questions {
 
 // control serves operators' commands.
 func (s *server) control() *control {
-	return &control{admin: s.admin, store: s.components.store, needRestart: s.reloader.NeedRestart, publicURL: s.reloader.PublicURL, questions: s.questions(), webhooks: s.components.webhooks, sinks: s.components.sinks, reach: &s.reach, log: s.log}
+	return &control{admin: s.admin, store: s.components.store, needRestart: s.reloader.NeedRestart, publicURL: s.reloader.PublicURL, questions: s.questions(), webhooks: s.components.webhooks, sinks: s.components.sinks, reach: &s.reach, catchUp: s.components.catchUp, log: s.log}
 }

@@ -40,7 +40,7 @@ func startFleet(t testing.TB, count int, configure ...func(*world)) *fleet {
 	}
 	for _, dir := range folders {
 		for _, change := range configure {
-			change(&world{t: t, dir: dir, group: w.group})
+			change(&world{t: t, dir: dir, group: w.group, ca: w.ca})
 		}
 		f.replicas = append(f.replicas, start(t, dir, "--init"))
 	}
