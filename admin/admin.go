@@ -14,6 +14,7 @@ import (
 	"sallyport/access"
 	"sallyport/audit"
 	"sallyport/directory"
+	"sallyport/enforce"
 	"sallyport/grant"
 	"sallyport/policy"
 	"sallyport/scim"
@@ -67,6 +68,7 @@ type Parts struct {
 	Notify    func(event string, data any) // called after a request was made or decided, and after a grant ended early; nil: nobody is told
 
 	BreakGlass *grant.BreakGlass // nil if no server runs
+	Enforcer   *enforce.Enforcer // nil if only this process uses the store
 	Log        *slog.Logger      // nil: nothing is logged
 }
 
@@ -91,6 +93,7 @@ type Admin struct {
 	publicURL  func() string
 	notify     func(event string, data any)
 	breakGlass *grant.BreakGlass // nil if no server runs
+	enforcer   *enforce.Enforcer
 	log        *slog.Logger
 	people     people
 	clearing   clearing
@@ -103,5 +106,5 @@ func New(p Parts) *Admin {
 	}
 	return &Admin{directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
 		store: p.Store, version: p.Version, reload: p.Reload, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
-		breakGlass: p.BreakGlass, log: p.Log, people: people{directory: p.Directory}}
+		breakGlass: p.BreakGlass, enforcer: p.Enforcer, log: p.Log, people: people{directory: p.Directory}}
 }

@@ -68,11 +68,11 @@ func (a *Admin) approve(ctx context.Context, actor Actor, id string, d time.Dura
 	}
 	approved := plan.request
 	approved.Approvals = plan.Count
-	err = a.perform(ctx, actor, action{event: requestEvent(approved, "approved", why, plan.needed)}, func(ctx context.Context) error {
+	err = a.perform(ctx, actor, action{event: requestEvent(approved, "approved", why, plan.needed), local: plan.completes, adds: true}, func(ctx context.Context) error {
 		if !plan.completes {
 			return act(ctx)
 		}
-		return a.perform(ctx, actor, action{event: plan.began()}, act)
+		return a.perform(ctx, actor, action{event: plan.began(), adds: true}, act)
 	})
 	if err == nil && plan.completes {
 		a.notifyRequest(NoticeRequestDecided, stored)

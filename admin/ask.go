@@ -91,7 +91,7 @@ func (a *Admin) Ask(ctx context.Context, actor Actor, ask Asking) (grant.Request
 		return grant.Request{}, ErrNoApprovers
 	}
 	var stored grant.Request
-	err = a.perform(ctx, actor, action{event: requestEvent(request, "made", request.Reason, r.Offer.Needed())}, func(ctx context.Context) (err error) {
+	err = a.perform(ctx, actor, action{event: requestEvent(request, "made", request.Reason, r.Offer.Needed()), adds: true}, func(ctx context.Context) (err error) {
 		stored, err = a.grants.Ask(ctx, request, func() error { _, err := a.mayAsk(actor, ask, now); return err })
 		if err == nil && stored.ID != request.ID {
 			err = errOpenAlready
@@ -151,7 +151,7 @@ func (a *Admin) endRequest(ctx context.Context, actor Actor, r grant.Request, st
 		return ErrDecided
 	}
 	var ended grant.Request
-	err := a.perform(ctx, actor, action{event: requestEvent(r, string(state), why, 0)}, func(ctx context.Context) (err error) {
+	err := a.perform(ctx, actor, action{event: requestEvent(r, string(state), why, 0), adds: true}, func(ctx context.Context) (err error) {
 		if ended, err = a.grants.End(ctx, r.ID, state, actor.Name, why, now); errors.Is(err, grant.ErrDecided) {
 			return ErrDecided
 		}

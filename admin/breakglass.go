@@ -57,7 +57,7 @@ func (a *Admin) ArmBreakGlass(ctx context.Context, actor Actor, user, why string
 	e := audit.Event{Kind: audit.KindBreakGlass, User: u.ID, UserName: u.UserName, Reason: codeArmed,
 		Detail: map[string]string{"why": why, "for": lasting.String()}}
 	var complete grant.Arming
-	err = a.perform(ctx, actor, action{event: e}, func(context.Context) (err error) {
+	err = a.perform(ctx, actor, action{event: e, adds: true}, func(context.Context) (err error) {
 		armed.Code, complete, err = a.breakGlass.Arm(grant.Arming{User: u.ID, UserName: u.UserName, Epoch: u.Epoch, By: actor.Name, Reason: why}, lasting)
 		armed.Enter, armed.Until = complete.Enter.UTC(), complete.Until.UTC()
 		return err
@@ -148,7 +148,7 @@ func (a *Admin) RedeemBreakGlass(ctx context.Context, code string, in Browser) (
 	e := audit.Event{Kind: audit.KindBreakGlass, User: armed.User, UserName: armed.UserName, Reason: codeUsed, Address: in.Address, Request: in.Request,
 		Detail: map[string]string{"why": armed.Reason, "armed_by": armed.By, "until": armed.Until.UTC().Format(time.RFC3339)}}
 	actor := Actor{Kind: audit.ActorUser, Name: armed.UserName, Address: in.Address}
-	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) (err error) {
+	err = a.perform(ctx, actor, action{event: e, local: true}, func(ctx context.Context) (err error) {
 		used, err := a.breakGlass.Use(code)
 		if err != nil {
 			return err

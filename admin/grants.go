@@ -7,6 +7,7 @@ import (
 
 	"sallyport/access"
 	"sallyport/audit"
+	"sallyport/enforce"
 	"sallyport/grant"
 )
 
@@ -108,7 +109,7 @@ func (a *Admin) RevokeGrant(ctx context.Context, actor Actor, id, why string) er
 		}
 		return err
 	})
-	if err == nil {
+	if err == nil || errors.Is(err, enforce.ErrUnknown) { // it is stored all the same
 		a.notifyRevoked(revoked)
 	}
 	return err

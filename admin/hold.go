@@ -34,16 +34,26 @@ func (a *Admin) Holds(ctx context.Context, _ Actor) ([]Hold, error) {
 // Release carries out the held deactivations of users, each a userName or an id, or of all users if none is named. It
 // returns how many there were.
 func (a *Admin) Release(ctx context.Context, actor Actor, users []string) (released int, err error) {
-	err = a.perform(ctx, actor, holdAction("released", users), func(ctx context.Context) (err error) {
-		released, err = a.provisioning.Release(ctx, actor, users)
+	todo := holdAction("released", users)
+	var holds []scim.Hold
+	todo.changes = func() (events []audit.Event) {
+		for _, h := range holds {
+			events = append(events, audit.Event{Kind: audit.KindSCIM, Reason: "release", User: h.ID, UserName: h.UserName})
+		}
+		return events
+	}
+	err = a.perform(ctx, actor, todo, func(ctx context.Context) (err error) {
+		holds, err = a.provisioning.Release(ctx, actor, users)
 		return err
 	})
-	return released, err
+	return len(holds), err
 }
 
 // Reject rejects held deactivations for a day, of the same users as [Admin.Release] would: they stay active.
 func (a *Admin) Reject(ctx context.Context, actor Actor, users []string) (rejected int, err error) {
-	err = a.perform(ctx, actor, holdAction("rejected", users), func(ctx context.Context) (err error) {
+	todo := holdAction("rejected", users)
+	todo.adds = true
+	err = a.perform(ctx, actor, todo, func(ctx context.Context) (err error) {
 		rejected, err = a.provisioning.Reject(ctx, actor, users)
 		return err
 	})

@@ -19,6 +19,10 @@ type action struct {
 	more   []audit.Event // written after event and before the action, of what it does beside
 	done   string        // the reason of a second event of each after success; "": none
 	failed string        // the reason of a second event after a failure; "": reasonFailed
+	local  bool          // it changes nothing by which other replicas decide
+	adds   bool          // it takes no access away: that it is not known whether other replicas have it is no error
+
+	changes func() []audit.Event // events of what act changed, which are recorded with the changes; nil: event and more tell
 }
 
 // reasonFailed is the reason of an event that says that an action recorded before was not done, or not wholly.
@@ -35,6 +39,9 @@ const reasonFailed = "failed"
 // If the second event cannot be written, the error that perform returns says so too. An [audit.Log] accepts no event
 // after a failed write until it has recovered, so until then every further action is rejected.
 //
+// perform returns once no replica decides without what act changed, unless the action is local. If that cannot be found
+// out, the error is [enforce.ErrUnknown]: the action is done all the same.
+//
 // act is not cancelled when ctx is: whoever asked for the action may go away, but the recorded action is still done.
 func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(context.Context) error) error {
 	if err := checkActor(actor); err != nil {
@@ -47,8 +54,12 @@ func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(
 		}
 	}
 	err := act(context.WithoutCancel(ctx))
+	var unknown error
+	if err == nil && !todo.local {
+		unknown = a.awaitReplicas(ctx, actor, todo, events)
+	}
 	if err == nil && todo.done == "" {
-		return nil
+		return unknown
 	}
 	for _, outcome := range events {
 		if err != nil {
@@ -60,7 +71,21 @@ func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(
 			return errors.Join(err, fmt.Errorf("the action is recorded, but its outcome is not: %w: %w", ErrNotRecorded, lost))
 		}
 	}
-	return err
+	return cmp.Or(err, unknown)
+}
+
+// awaitReplicas returns once no replica decides without what an action changed, of which events tell.
+func (a *Admin) awaitReplicas(ctx context.Context, actor Actor, done action, events []audit.Event) error {
+	if done.changes != nil {
+		events = done.changes()
+	}
+	for i := range events {
+		events[i].Actor = actor
+	}
+	if _, err := a.enforcer.Wait(ctx, events...); !done.adds {
+		return err
+	}
+	return nil
 }
 
 func checkActor(actor Actor) error {

@@ -95,7 +95,7 @@ func (a *Admin) StartReview(ctx context.Context, actor Actor, n NewReview) (Revi
 	}
 	e := audit.Event{Kind: audit.KindReview, Route: n.Route.Name, Reason: "started", Detail: map[string]string{"due": review.Due.Format(time.RFC3339),
 		"rows": strconv.Itoa(len(rows)), "reviewer": string(n.Reviewer)}}
-	err := a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error { return a.grants.StartReview(ctx, &review, rows) })
+	err := a.perform(ctx, actor, action{event: e, adds: true}, func(ctx context.Context) error { return a.grants.StartReview(ctx, &review, rows) })
 	return ReviewView{Review: review}, err
 }
 
@@ -308,7 +308,7 @@ func (a *Admin) CloseReview(ctx context.Context, actor Actor, id string) (Review
 		return ReviewView{}, fmt.Errorf("%s was closed on %s by %s; nothing was changed", id, review.Closed.Format(time.DateOnly), review.ClosedBy)
 	}
 	e := audit.Event{Kind: audit.KindReview, Route: review.Route, Reason: "closed", Detail: map[string]string{"review": id, "undecided": strconv.Itoa(review.Counts.Open + review.Counts.Ask)}}
-	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) (err error) {
+	err = a.perform(ctx, actor, action{event: e, adds: true}, func(ctx context.Context) (err error) {
 		review, err = a.grants.CloseReview(ctx, id, actor.Name, time.Now().UTC())
 		return err
 	})

@@ -14,7 +14,7 @@ func (a *Admin) Reload(ctx context.Context, actor Actor) error {
 		return ErrNoServer
 	}
 	e := audit.Event{Kind: audit.KindConfig, Reason: "attempted", Detail: map[string]string{"version": a.version}}
-	return a.perform(ctx, actor, action{event: e, done: "reloaded", failed: "refused"}, func(ctx context.Context) error {
+	return a.perform(ctx, actor, action{event: e, done: "reloaded", failed: "refused", local: true}, func(ctx context.Context) error {
 		err := a.reload(ctx)
 		if err != nil {
 			a.tell(NoticeConfigRefused, ConfigNotice{By: actor, Error: shorten(err.Error())})
@@ -26,7 +26,7 @@ func (a *Admin) Reload(ctx context.Context, actor Actor) error {
 // Backup writes a consistent copy of the store to w. If nothing was written to w, no copy was begun.
 func (a *Admin) Backup(ctx context.Context, actor Actor, w io.Writer) error {
 	e := audit.Event{Kind: audit.KindBackup, Reason: "copied"}
-	return a.perform(ctx, actor, action{event: e}, func(context.Context) error {
+	return a.perform(ctx, actor, action{event: e, local: true}, func(context.Context) error {
 		return a.store.Backup(ctx, w) // ends when the reader of the copy has gone
 	})
 }

@@ -67,7 +67,7 @@ func (a *Admin) CreateToken(ctx context.Context, actor Actor, name string, ttl t
 		return Token{}, err
 	}
 	e := tokenEvent("created", map[string]string{"token": t.ID, "name": t.Name})
-	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
+	err = a.perform(ctx, actor, action{event: e, adds: true}, func(ctx context.Context) error {
 		return a.provisioning.AddToken(ctx, t)
 	})
 	return withText(t, text, err)
@@ -85,7 +85,7 @@ func (a *Admin) RotateToken(ctx context.Context, actor Actor, name string, ttl, 
 		return Token{}, err
 	}
 	e := tokenEvent("rotated", map[string]string{"token": t.ID, "name": t.Name, "former": old.ID})
-	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
+	err = a.perform(ctx, actor, action{event: e, adds: true}, func(ctx context.Context) error { // the new text is shown once
 		return a.provisioning.RotateToken(ctx, old.ID, t, overlap)
 	})
 	return withText(t, text, err)

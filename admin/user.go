@@ -147,7 +147,7 @@ func (a *Admin) Unsuspend(ctx context.Context, actor Actor, user string) error {
 		return err
 	}
 	e := audit.Event{Kind: audit.KindSuspend, User: u.ID, UserName: u.UserName, Reason: "unsuspended"}
-	return a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {
+	return a.perform(ctx, actor, action{event: e, adds: true}, func(ctx context.Context) error {
 		err := a.update(ctx, actor, func(tx *directory.Tx) error { return tx.Unsuspend(u.ID) })
 		if errors.Is(err, directory.ErrNotFound) {
 			return notSuspended(u)

@@ -66,12 +66,17 @@ func newWorld(t testing.TB) *world {
 	w.log, err = audit.Open(w.logPath)
 	must(t, err)
 	w.run()
-	w.Admin = admin.New(admin.Parts{Directory: w.directory, Sessions: w.sessions, Provisioning: w.provisioning, Audit: w.log, Store: w.store,
-		Version: "1.2.3", BreakGlass: new(grant.BreakGlass), Log: slog.New(slog.NewTextHandler(&w.logged, nil)),
-		Grants: w.grants, Rules: w.rules, PublicURL: func() string { return "https://login.example.com" }, Notify: w.notify, Reload: func(ctx context.Context) error { w.reloads++; return w.reload(ctx) }})
+	w.Admin = admin.New(w.parts())
 	w.server = scim.New(scim.Parts{Provisioning: w.provisioning, Log: slog.New(slog.DiscardHandler),
 		Settings: scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 1, Per: time.Hour}}})
 	return w
+}
+
+// parts are what an Admin acts on.
+func (w *world) parts() admin.Parts {
+	return admin.Parts{Directory: w.directory, Sessions: w.sessions, Provisioning: w.provisioning, Audit: w.log, Store: w.store,
+		Version: "1.2.3", BreakGlass: new(grant.BreakGlass), Log: slog.New(slog.NewTextHandler(&w.logged, nil)),
+		Grants: w.grants, Rules: w.rules, PublicURL: func() string { return "https://login.example.com" }, Notify: w.notify, Reload: func(ctx context.Context) error { w.reloads++; return w.reload(ctx) }}
 }
 
 // notify is what the Admin tells of its events.

@@ -228,7 +228,7 @@ var quoted = regexp.MustCompile(`"[^"\n]*"`)
 // TestCatalogue_HasNoStaleWords: every reason and every key of detail is a word of the code that writes events.
 func TestCatalogue_HasNoStaleWords(t *testing.T) {
 	words := map[string]bool{`""`: true}
-	for _, folder := range []string{".", "../admin", "../scim", "../proxy", "../proxy/internal/detail", "../policy", "../oidc", "../session", "../grant", "../directory", "../cmd/sallyport"} {
+	for _, folder := range []string{".", "../admin", "../scim", "../proxy", "../proxy/internal/detail", "../policy", "../oidc", "../session", "../grant", "../directory", "../enforce", "../cmd/sallyport"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)

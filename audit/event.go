@@ -22,6 +22,7 @@ const (
 	KindRequest    Kind = "request"    // somebody asked for access, or the request was decided
 	KindGrant      Kind = "grant"      // access for a while began or ended
 	KindReview     Kind = "review"     // a review of who has access began or ended, or somebody decided in it
+	KindEnforced   Kind = "enforced"   // no replica decides without a change any more, or that could not be found out
 	KindAudit      Kind = "audit"      // the record itself could not be written for a while
 	KindStart      Kind = "start"      // the server started
 	KindStop       Kind = "stop"       // the server stopped

@@ -66,19 +66,24 @@ func logoutToken(w http.ResponseWriter, r *http.Request) string {
 	return r.PostForm.Get("logout_token")
 }
 
-// endSessionsOf ends every session that the logout token names and that started before it was issued.
+// endSessionsOf ends every session that the logout token names and that started before it was issued. It returns once no
+// replica lets anybody in by them.
 func (p *Proxy) endSessionsOf(ctx context.Context, req *request, logout oidc.LogoutToken) error {
+	var events []audit.Event
 	for _, s := range p.sessions.List() {
 		named := (logout.ProviderSession == "" || s.ProviderSession == logout.ProviderSession) && (logout.Subject == "" || s.Subject == logout.Subject)
 		if !named || s.Began.After(logout.Issued.Add(clockSkew)) {
 			continue
 		}
-		_ = p.record(req, audit.Event{Kind: audit.KindLogout, Actor: audit.Actor{Kind: audit.ActorProvider, Name: "back-channel logout"}, User: s.User, UserName: s.UserName, Session: s.ID, Reason: string(session.ReasonProvider)})
+		event := audit.Event{Kind: audit.KindLogout, Request: req.id, Actor: audit.Actor{Kind: audit.ActorProvider, Name: "back-channel logout"}, User: s.User, UserName: s.UserName, Session: s.ID, Reason: string(session.ReasonProvider)}
+		events = append(events, event)
+		_ = p.record(req, event)
 		if err := p.sessions.End(ctx, s.ID, session.ReasonProvider); err != nil && !isGone(err) {
 			return err
 		}
 	}
-	return nil
+	_, err := p.enforcer.Wait(ctx, events...)
+	return err
 }
 
 func writeLogoutError(w http.ResponseWriter, status int, code, description string) {

@@ -53,7 +53,8 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 const endedCookie = session.CookieName + "-out"
 
 // endSession ends the session of the browser's cookie and returns that cookie; "" if there was no session. It ends the
-// session even if the event cannot be recorded: that is no reason to keep somebody signed in.
+// session even if the event cannot be recorded: that is no reason to keep somebody signed in. It returns once no replica
+// lets anybody in by the session.
 func (p *Proxy) endSession(r *http.Request, req *request) (cookie string, err error) {
 	cookie, ok := session.Cookie(r.Header)
 	if !ok {
@@ -66,11 +67,13 @@ func (p *Proxy) endSession(r *http.Request, req *request) (cookie string, err er
 	case err != nil:
 		return "", err
 	}
-	_ = p.record(req, audit.Event{Kind: audit.KindLogout, User: current.User, UserName: current.UserName, Session: current.ID, Reason: string(session.ReasonLogout)})
+	event := audit.Event{Kind: audit.KindLogout, Request: req.id, User: current.User, UserName: current.UserName, Session: current.ID, Reason: string(session.ReasonLogout)}
+	_ = p.record(req, event)
 	if err := p.sessions.End(r.Context(), current.ID, session.ReasonLogout); err != nil && !isGone(err) {
 		return "", err
 	}
-	return cookie, nil
+	_, err = p.enforcer.Wait(r.Context(), event)
+	return cookie, err
 }
 
 // showLogout shows the page with the button, or, if nobody is signed in, the page that says so. Only the login host can

@@ -27,6 +27,7 @@ import (
 	"sallyport/audit"
 	"sallyport/console"
 	"sallyport/directory"
+	"sallyport/enforce"
 	"sallyport/grant"
 	"sallyport/oidc"
 	"sallyport/policy"
@@ -41,6 +42,7 @@ type Parts struct {
 	Grants    *grant.Grants // may be nil
 	Provider  *oidc.Provider
 	Audit     *audit.Log
+	Enforcer  *enforce.Enforcer // nil if only this process uses the store
 	Pages     *console.Pages
 	Console   *console.Handler // serves the pages that people act with; may be nil
 	Log       *slog.Logger
@@ -56,6 +58,7 @@ type Proxy struct {
 	sessions   *session.Sessions
 	grants     *grant.Grants
 	audit      *audit.Log
+	enforcer   *enforce.Enforcer
 	pages      *console.Pages
 	console    *console.Handler // may be nil
 	log        *slog.Logger
@@ -96,7 +99,7 @@ const loginsPerSecond, loginBurst = 20, 400
 
 // New returns a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
-	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, audit: parts.Audit,
+	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, audit: parts.Audit, enforcer: parts.Enforcer,
 		pages: parts.Pages, console: parts.Console, log: parts.Log, authenticated: parts.Authenticated,
 		metrics: metric.New(), tracer: trace.NewTracer(parts.Tracing), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{

@@ -195,6 +195,9 @@ func (b *bulkRun) execute(o *bulkOperation, data map[string]any) {
 		b.server.recordHold(req, err)
 	}
 	if req != nil {
+		if err == nil {
+			b.request.recorded = append(b.request.recorded, req.recorded...)
+		}
 		for q, n := range req.quirks.Counts {
 			for range n {
 				b.request.quirks.Add(q)

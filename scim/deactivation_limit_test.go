@@ -72,8 +72,8 @@ func TestDeactivationLimit_HoldsBeyond(t *testing.T) {
 	if resp, _ := c.do("DELETE", "/Users/"+ids[1], ""); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("deleting the deactivated: status %d", resp.StatusCode)
 	}
-	if n, err := d.Release(context.Background(), audit.Actor{}, nil); n != 3 || err != nil {
-		t.Errorf("%d are released, %v", n, err)
+	if released, err := d.Release(context.Background(), audit.Actor{}, nil); len(released) != 3 || err != nil {
+		t.Errorf("%d are released, %v", len(released), err)
 	}
 	for i := 2; i < 5; i++ {
 		if _, u := c.do("GET", "/Users/"+ids[i], ""); u["active"] != false {
@@ -222,8 +222,8 @@ func TestRelease_CountsWhatWasDone(t *testing.T) {
 	}
 	hold()
 	st.armed = true
-	if n, err := d.Release(ctx, audit.Actor{}, nil); n != 0 || err != nil {
-		t.Errorf("%d withdrawn holds are released, %v", n, err)
+	if released, err := d.Release(ctx, audit.Actor{}, nil); len(released) != 0 || err != nil {
+		t.Errorf("%d withdrawn holds are released, %v", len(released), err)
 	}
 	hold()
 	st.armed = true
@@ -234,8 +234,8 @@ func TestRelease_CountsWhatWasDone(t *testing.T) {
 		t.Errorf("rejecting what was withdrawn holds %v again", names)
 	}
 	hold()
-	if n, err := d.Release(ctx, audit.Actor{}, nil); n != 1 || err != nil {
-		t.Errorf("%d holds are released, want that of the one active user: %v", n, err)
+	if released, err := d.Release(ctx, audit.Actor{}, nil); len(released) != 1 || err != nil {
+		t.Errorf("%d holds are released, want that of the one active user: %v", len(released), err)
 	}
 	if names := heldNames(t, d); len(names) != 0 {
 		t.Errorf("after the release %v are held", names)

@@ -161,6 +161,7 @@ func (s *Server) updateGroup(req *request, operation string, f func(*directory.G
 
 // requestedGroup returns the group that the request's path names, if it has the version that the request demands.
 func (s *Server) requestedGroup(tx *directory.Tx, req *request) (directory.Group, error) {
+	req.recorded = nil // the transaction may run again
 	g, err := tx.Group(req.PathValue("id"))
 	if err != nil {
 		return g, notFound(err, req.PathValue("id"))

@@ -61,8 +61,8 @@ func (p *Provisioning) Waiting(ctx context.Context) (int, error) {
 }
 
 // Release carries out the held deactivations of the users named by userName or ID, or all that are undecided if none
-// is named. It returns how many users it deactivated. The record of each names the actor who released it.
-func (p *Provisioning) Release(ctx context.Context, actor audit.Actor, users []string) (int, error) {
+// is named. It returns those of the users whom it deactivated. The record of each names the actor who released it.
+func (p *Provisioning) Release(ctx context.Context, actor audit.Actor, users []string) ([]Hold, error) {
 	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) (released bool, err error) {
 		u, err := tx.User(h.ID)
 		if err != nil && !errors.Is(err, directory.ErrNotFound) {
@@ -112,23 +112,24 @@ func recordDecision(tx *directory.Tx, e audit.Event) error {
 // Reject rejects held deactivations for a day: the users stay active, and the identity provider is told so.
 // It chooses them as [Provisioning.Release] does, and returns how many it rejected.
 func (p *Provisioning) Reject(ctx context.Context, actor audit.Actor, users []string) (int, error) {
-	return p.decide(ctx, users, func(tx *directory.Tx, h Hold) (bool, error) {
+	rejected, err := p.decide(ctx, users, func(tx *directory.Tx, h Hold) (bool, error) {
 		h.Rejected = tx.Now()
 		return true, errors.Join(writeHold(tx.Writer(), h), recordDecision(tx, audit.Event{Actor: actor, Reason: "reject", User: h.ID, UserName: h.UserName,
 			Detail: map[string]string{"held_since": h.Since.UTC().Format(time.RFC3339Nano)}}))
 	})
+	return len(rejected), err
 }
 
-// decide calls f with each chosen hold, in a transaction of its own, and counts those for which f reports true. A hold
+// decide calls f with each chosen hold, in a transaction of its own, and returns those for which f reports true. A hold
 // that the identity provider withdrew meanwhile is not decided about.
-func (p *Provisioning) decide(ctx context.Context, users []string, f func(*directory.Tx, Hold) (bool, error)) (n int, err error) {
+func (p *Provisioning) decide(ctx context.Context, users []string, f func(*directory.Tx, Hold) (bool, error)) (list []Hold, err error) {
 	all, err := p.Holds(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	chosen, err := chooseHolds(all, users)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	for _, h := range chosen {
 		decided := false
@@ -142,13 +143,13 @@ func (p *Provisioning) decide(ctx context.Context, users []string, f func(*direc
 			return err
 		})
 		if err != nil {
-			return n, fmt.Errorf("deciding about %s: %w", h.UserName, err)
+			return list, fmt.Errorf("deciding about %s: %w", h.UserName, err)
 		}
 		if decided {
-			n++
+			list = append(list, h)
 		}
 	}
-	return n, nil
+	return list, nil
 }
 
 // chooseHolds returns the holds of the users named by userName or ID, or the undecided ones if none is named.

@@ -30,6 +30,7 @@ type LogEntry struct {
 	Quirks       map[schema.Quirk]int `json:"quirks,omitempty"`
 	Resource     string               `json:"resource,omitempty"` // the ID of the resource that was asked for or created
 	Changes      []string             `json:"changes,omitempty"`  // what it changed: attributes, "members +2 -1"
+	Enforced     string               `json:"enforced,omitempty"` // what replicas made of that: "enforced on 3/3 replicas in 5 ms"
 }
 
 // Rejected reports whether the request's token was rejected. Of such requests the log has one a minute for each address.
@@ -168,7 +169,7 @@ func (s *Server) logRequest(req *request, status int, err error, took time.Durat
 		return
 	}
 	entry := LogEntry{Time: req.received, Token: req.token.Name, Method: methodLabel(req.Method), Target: redactedTarget(req.Request), Code: status,
-		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.quirks.Counts, Changes: req.changes, Resource: req.resourceID()}
+		Milliseconds: float64(took.Microseconds()) / 1000, Quirks: req.quirks.Counts, Changes: req.changes, Enforced: req.enforced, Resource: req.resourceID()}
 	if err != nil {
 		entry.Problem = problemOf(err).redacted()
 	}

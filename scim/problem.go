@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"sallyport/directory"
+	"sallyport/enforce"
 	"sallyport/scim/internal/schema"
 	"sallyport/store"
 	"sallyport/store/follow"
@@ -54,6 +55,8 @@ func problemOf(err error) *problem {
 	var unstorable *directory.InvalidError
 	var large *http.MaxBytesError
 	switch {
+	case errors.Is(err, enforce.ErrUnknown):
+		return &problem{status: http.StatusServiceUnavailable, detail: "The change is stored, but it could not be found out in time whether every replica of the server decides by it. Send the request again."}
 	case errors.Is(err, directory.ErrStored):
 		return &problem{status: http.StatusServiceUnavailable, detail: "The change is stored, but this server does not decide by it yet. The server's log says why."}
 	case errors.Is(err, store.ErrUncertain):

@@ -24,9 +24,7 @@ type change struct {
 // recordEvent stores the audit event of a change in the transaction of the change, and says in the history who made it.
 func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
 	tx.By(req.token.cause())
-	address, _ := s.origin(req.Request)
-	actor := audit.Actor{Kind: audit.ActorToken, Name: req.token.Name, ID: req.token.ID, Address: address}
-	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Actor: actor, Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
+	event := audit.Event{Time: tx.Now(), Kind: audit.KindSCIM, Actor: s.actorOf(req), Method: req.Method, Reason: c.operation, Revision: tx.Revision(),
 		Detail: map[string]string{"token": req.token.ID, "token_name": req.token.Name, "received": req.received.Format(time.RFC3339Nano)}}
 	maps.Copy(event.Detail, c.detail)
 	if c.result != "" {
@@ -46,7 +44,14 @@ func (s *Server) recordEvent(tx *directory.Tx, req *request, c change) error {
 	if err != nil {
 		return fmt.Errorf("encoding an audit event: %w", err)
 	}
+	req.recorded = []audit.Event{event} // the transaction may run again
 	return tx.Record(directory.Record{Received: req.received, Event: data})
+}
+
+// actorOf returns who sent a request.
+func (s *Server) actorOf(req *request) audit.Actor {
+	address, _ := s.origin(req.Request)
+	return audit.Actor{Kind: audit.ActorToken, Name: req.token.Name, ID: req.token.ID, Address: address}
 }
 
 // leaverDetail adds to detail, which may be nil, the externalId of a user who leaves: the directory may forget it, and

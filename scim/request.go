@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/scim/internal/schema"
 )
@@ -41,8 +42,10 @@ type request struct {
 	data      map[string]any // the body of a bulk operation; nil: to be read from Body
 	quirks    schema.Quirks  // deviations that were accepted
 
-	setsActive bool     // it sets the attribute active of a user
-	changes    []string // what it changed, for the provisioning log
+	setsActive bool          // it sets the attribute active of a user
+	changes    []string      // what it changed, for the provisioning log
+	recorded   []audit.Event // of its changes, which are in the transactions of these
+	enforced   string        // what replicas made of them, for the provisioning log
 
 	status   int    // of a successful response; 0: 200
 	etag     string // of the resource in the response

@@ -79,6 +79,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h handlerFunc) {
 	r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
 	body, err := s.handle(req, h)
 	s.recordHold(req, err)
+	if unknown := s.awaitReplicas(req, err); unknown != nil {
+		body, err = nil, unknown
+	}
 	status := s.write(w, req, body, err)
 	took := s.now().Sub(req.received)
 	s.metrics.observe(req, status, took)

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/directory"
+	"sallyport/enforce"
 	"sallyport/scim/internal/schema"
 	"sallyport/throttle"
 )
@@ -27,6 +28,7 @@ type Parts struct {
 	Settings     Settings
 	Workloads    Workloads // nil without scim.oauth: then only tokens of ours are valid
 	Origin       Origin    // nil: requests come straight from their clients
+	Enforcer     *enforce.Enforcer
 	Log          *slog.Logger
 
 	Authenticated func(context.Context) // told of each request with a valid token; may be nil
@@ -39,6 +41,7 @@ type Server struct {
 	settings     Settings
 	workloads    Workloads // nil without scim.oauth
 	origin       Origin
+	enforcer     *enforce.Enforcer // nil if only this process uses the store
 	types        schema.Types
 	log          *slog.Logger
 	metrics      *metrics
@@ -55,7 +58,7 @@ type Server struct {
 // New returns a server; it starts nothing.
 func New(p Parts) *Server {
 	s := &Server{provisioning: p.Provisioning, directory: p.Provisioning.directory, settings: p.Settings, workloads: p.Workloads,
-		origin: p.Origin, types: schema.New(directory.Fold, p.Settings.schemas()...), log: p.Log,
+		origin: p.Origin, enforcer: p.Enforcer, types: schema.New(directory.Fold, p.Settings.schemas()...), log: p.Log,
 		lastUses: &lastUses{stored: map[string]time.Time{}}, authFailures: throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
 		rejections: newRejections(), entries: make(chan LogEntry, logQueue), now: time.Now, authenticated: p.Authenticated}
 	if s.origin == nil {

@@ -8,10 +8,20 @@ import (
 // Settings is the scim node of the configuration.
 type Settings struct {
 	OnPublic         bool              `yaml:"on_public" doc:"serve SCIM on the public listener too, on public_url's host"`
+	Enforce          Enforcement       `yaml:"enforce" doc:"when a push is answered: once all replicas decide by it (all), or once the one that received it does (local)"`
 	MaxDeactivations DeactivationLimit `yaml:"max_deactivations" doc:"beyond it, deactivations are held for an operator"`
 	Extensions       []Extension       `yaml:"extensions" doc:"schemas of users beyond the enterprise one; policies read them as user.attributes[URN]"`
 	OAuth            *OAuth            `yaml:"oauth" doc:"an authorization server whose tokens are accepted beside those of token create"`
 }
+
+// Enforcement says which replicas decide by a push when it is answered.
+type Enforcement string
+
+// The replicas that decide by a push when it is answered.
+const (
+	EnforceAll   Enforcement = "all"   // all of them, but for those whose lease has run out, which decide nothing; also ""
+	EnforceLocal Enforcement = "local" // the one that received it
+)
 
 // DeactivationLimit is how many deactivations are carried out in how long a time.
 type DeactivationLimit struct {
@@ -29,7 +39,9 @@ type OAuth struct {
 }
 
 // Defaults returns the settings that absent keys have.
-func Defaults() Settings { return Settings{MaxDeactivations: DeactivationLimit{50, 10 * time.Minute}} }
+func Defaults() Settings {
+	return Settings{Enforce: EnforceAll, MaxDeactivations: DeactivationLimit{50, 10 * time.Minute}}
+}
 
 // Check reports every fault of s.
 func (s Settings) Check(fault func(path, problem string)) {
@@ -38,6 +50,9 @@ func (s Settings) Check(fault func(path, problem string)) {
 	}
 	if s.MaxDeactivations.Per < 0 {
 		fault("max_deactivations.per", "is negative; write a time such as 10m")
+	}
+	if s.Enforce != "" && s.Enforce != EnforceAll && s.Enforce != EnforceLocal {
+		fault("enforce", fmt.Sprintf("%.40q is not one of all and local; write all, unless a push must not wait for other replicas", s.Enforce))
 	}
 	s.checkExtensions(fault)
 	if s.OAuth != nil {

@@ -12,6 +12,7 @@ import (
 
 	"sallyport/audit/audittest"
 	"sallyport/directory"
+	"sallyport/enforce"
 	"sallyport/scim"
 	"sallyport/store"
 	"sallyport/store/bolt"
@@ -60,6 +61,12 @@ func (d *tenant) mint(name string, ttl time.Duration) (scim.Token, string, error
 // serveFor is serveWith that also accepts tokens of workloads.
 func serveFor(t testing.TB, settings scim.Settings, workloads scim.Workloads) (base, token string, d *tenant, server *scim.Server) {
 	t.Helper()
+	return serveEnforced(t, settings, workloads, nil)
+}
+
+// serveEnforced is serveFor of one of several replicas.
+func serveEnforced(t testing.TB, settings scim.Settings, workloads scim.Workloads, enforcer *enforce.Enforcer) (base, token string, d *tenant, server *scim.Server) {
+	t.Helper()
 	st, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true})
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +80,7 @@ func serveFor(t testing.TB, settings scim.Settings, workloads scim.Workloads) (b
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = scim.New(scim.Parts{Provisioning: d.Provisioning, Settings: settings, Workloads: workloads,
+	server = scim.New(scim.Parts{Provisioning: d.Provisioning, Settings: settings, Workloads: workloads, Enforcer: enforcer,
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))})
 	listening := httptest.NewServer(server)
 	serving, stop := context.WithCancel(ctx)

@@ -169,6 +169,7 @@ func activation(before, after bool) string {
 
 // requestedUser returns the user that the request's path names, if it has the version that the request demands.
 func (s *Server) requestedUser(tx *directory.Tx, req *request) (directory.User, error) {
+	req.recorded = nil // the transaction may run again
 	u, err := tx.User(req.PathValue("id"))
 	if err != nil {
 		return u, notFound(err, req.PathValue("id"))

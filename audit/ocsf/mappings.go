@@ -23,6 +23,7 @@ var mappings = map[audit.Kind]func(*audit.Event) *event{
 	audit.KindRequest:    managed("access request", "request", "policy"),
 	audit.KindGrant:      access,
 	audit.KindReview:     managed("access review", "review", ""),
+	audit.KindEnforced:   managed("change on replicas", "change", "action"),
 	audit.KindAudit:      recordChange,
 	audit.KindStart:      start,
 	audit.KindStop:       stop,

@@ -223,6 +223,8 @@ func (o *offboarding) add(l audit.Found, logins map[string]login, behind bool) {
 	switch {
 	case l.Kind == audit.KindCut && (arrived || change.Revision > 0 && changeIn(l) >= change.Revision):
 		o.cut(l)
+	case l.Kind == audit.KindEnforced && (change.Revision > 0 && l.Revision >= change.Revision || change.Revision == 0 && arrived):
+		o.everywhere(l)
 	case l.Kind == audit.KindEnd && l.Reason == "user" && arrived:
 		o.session(l, logins)
 	case !after || l.Kind != audit.KindDecision && l.Kind != audit.KindLogin:
@@ -292,6 +294,21 @@ func (o *offboarding) session(l audit.Found, logins map[string]login) {
 	if len(r.Sessions) < maxSessions {
 		r.Sessions = append(r.Sessions, s)
 	}
+}
+
+// notKnown is the reason of a line that says that it was not known what replicas decide by.
+const notKnown = "unknown"
+
+// everywhere notes when every replica had the change: the first time at which that was known.
+func (o *offboarding) everywhere(l audit.Found) {
+	if known := o.receipt.Everywhere; known != nil && (known.Outcome != notKnown || l.Reason == notKnown) {
+		return
+	}
+	e := &Everywhere{Outcome: l.Reason, At: l.Time, Fenced: l.Detail["fenced"], Text: l.Detail["text"], Ref: refOf(l)}
+	e.Replicas, _ = strconv.Atoi(l.Detail["replicas"])
+	e.Applied, _ = strconv.Atoi(l.Detail["applied"])
+	e.Milliseconds, _ = strconv.ParseInt(l.Detail["milliseconds"], 10, 64)
+	o.receipt.Everywhere = e
 }
 
 func (o *offboarding) later(c Change) {

@@ -35,12 +35,13 @@ type Receipt struct {
 	Person      Person      `json:"person"`
 	Offboarding Change      `json:"offboarding"`
 	Enforced    Enforced    `json:"enforced"`
-	Sessions    []Session   `json:"sessions"` // that ended with the person
-	Cuts        []Cut       `json:"cuts"`     // live requests that were cut
-	Attempts    Attempts    `json:"attempts"` // what was tried afterwards, and denied
-	Allowed     Attempts    `json:"allowed"`  // what was allowed all the same; there should be nothing
-	Later       []Change    `json:"later"`    // what was changed about the person afterwards
-	Gaps        []Gap       `json:"gaps"`     // times since then at which the record could not be written
+	Everywhere  *Everywhere `json:"everywhere,omitzero"` // nil if one server has the store for itself, or if the record does not tell
+	Sessions    []Session   `json:"sessions"`            // that ended with the person
+	Cuts        []Cut       `json:"cuts"`                // live requests that were cut
+	Attempts    Attempts    `json:"attempts"`            // what was tried afterwards, and denied
+	Allowed     Attempts    `json:"allowed"`             // what was allowed all the same; there should be nothing
+	Later       []Change    `json:"later"`               // what was changed about the person afterwards
+	Gaps        []Gap       `json:"gaps"`                // times since then at which the record could not be written
 	Still       Still       `json:"still"`
 	Record      audit.Span  `json:"record"`
 }
@@ -92,6 +93,18 @@ type Enforced struct {
 	Cuts         int       `json:"cuts"`     // requests that were cut
 	Last         time.Time `json:"last"`     // when the last request was cut, or else when the change was made
 	Milliseconds int64     `json:"milliseconds"`
+}
+
+// Everywhere says when every replica that used the store had the change.
+type Everywhere struct {
+	Outcome      string    `json:"outcome"` // everywhere, fenced or unknown
+	At           time.Time `json:"at"`      // from when on no replica decided without the change; of unknown, when that was given up
+	Replicas     int       `json:"replicas"`
+	Applied      int       `json:"applied"`          // that decided by the change then
+	Fenced       string    `json:"fenced,omitempty"` // the names of those that decided nothing then
+	Milliseconds int64     `json:"milliseconds"`     // since the change was made
+	Text         string    `json:"text"`             // the same as a sentence
+	Ref
 }
 
 // Session is a session that ended with its user.
@@ -179,6 +192,9 @@ type Still struct {
 // Refs returns every line that a receipt rests on.
 func (r *Receipt) Refs() (refs []Ref) {
 	refs = append(refs, r.Offboarding.Ref)
+	if r.Everywhere != nil {
+		refs = append(refs, r.Everywhere.Ref)
+	}
 	for _, s := range r.Sessions {
 		refs = append(refs, s.Ref)
 		if s.Login != nil {

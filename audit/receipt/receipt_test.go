@@ -175,6 +175,64 @@ func TestFind_TellsWhatHappened(t *testing.T) {
 }
 
 // TestFind_ChoosesTheOffboarding: the last one, or the last until a time.
+// enforce adds what replicas made of the change of a revision.
+func (h *history) enforce(seconds float64, reason, user, name string, revision uint64, text string) {
+	h.events = append(h.events, audit.Event{Time: at(seconds), Kind: audit.KindEnforced, Actor: entra, User: user, UserName: name, Reason: reason, Revision: revision,
+		Detail: map[string]string{"change": "scim", "action": "patch", "replicas": "3", "applied": "2", "fenced": "replica-3", "milliseconds": "15500", "text": text}})
+}
+
+// TestFind_TellsWhenEveryReplicaHadIt: the line may be before that of the change, and one that says that it is not known
+// gives way to a later one that says more.
+func TestFind_TellsWhenEveryReplicaHadIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(h *history)
+		text  string
+	}{
+		"none": {func(h *history) { h.push(10, "patch", "deactivated", ada, "ada@example.com") }, ""},
+		"before the line of the change": {func(h *history) {
+			h.enforce(5, "everywhere", ada, "ada@example.com", 1, "of another change")
+			h.enforce(10.01, "fenced", ada, "ada@example.com", 2, "fenced")
+			h.push(10, "patch", "deactivated", ada, "ada@example.com")
+			h.enforce(11, "everywhere", ada, "ada@example.com", 3, "of a later change")
+		}, "fenced"},
+		"sent again": {func(h *history) {
+			h.push(10, "patch", "deactivated", ada, "ada@example.com")
+			h.enforce(30, "unknown", ada, "ada@example.com", 2, "unknown")
+			h.enforce(60, "everywhere", ada, "ada@example.com", 9, "everywhere")
+			h.enforce(70, "unknown", ada, "ada@example.com", 10, "again unknown")
+		}, "everywhere"},
+		"of somebody else": {func(h *history) {
+			h.push(10, "patch", "deactivated", ada, "ada@example.com")
+			h.enforce(11, "everywhere", bob, "bob@example.com", 3, "of Bob")
+		}, ""},
+		"suspension": {func(h *history) {
+			h.enforce(5, "everywhere", ada, "ada@example.com", 1, "of an earlier change")
+			h.suspend(10, "suspended", ada, "ada@example.com")
+			h.enforce(10.1, "everywhere", ada, "ada@example.com", 2, "of the suspension")
+		}, "of the suspension"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &history{}
+			h.push(0, "create", "", ada, "ada@example.com")
+			c.write(h)
+			made, err := receipt.Find(t.Context(), h.record(t), receipt.Question{Name: "ada@example.com"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.text == "" {
+				if made.Everywhere != nil {
+					t.Errorf("it tells %+v", made.Everywhere)
+				}
+				return
+			}
+			e := made.Everywhere
+			if e == nil || e.Text != c.text || e.Replicas != 3 || e.Applied != 2 || e.Fenced != "replica-3" || e.Milliseconds != 15500 || !slices.Contains(made.Refs(), e.Ref) {
+				t.Errorf("it tells %+v", e)
+			}
+		})
+	}
+}
+
 func TestFind_ChoosesTheOffboarding(t *testing.T) {
 	h := new(history)
 	h.push(0, "create", "", ada, "ada@example.com")

@@ -81,6 +81,7 @@ const (
 	ExceptionGrant      = "long_grant"
 	ExceptionUnsigned   = "unsigned"
 	ExceptionStore      = "store"
+	ExceptionReplicas   = "replicas"
 )
 
 // Exception is something that an auditor asks about.
@@ -132,7 +133,7 @@ func Make(ctx context.Context, record *audit.Record, s ReportSettings) (Report, 
 	}
 	p := &reporter{settings: s, people: map[string]*collector{}, held: map[string]audit.Found{}, report: Report{Since: s.Since, Until: s.Until, Record: span,
 		Whats: map[string]int{}, Kinds: map[string]int{}, Exceptions: []Exception{}, List: []OffboardingEntry{}}}
-	kinds := []audit.Kind{audit.KindSCIM, audit.KindCut, audit.KindSuspend, audit.KindEnd, audit.KindAudit, audit.KindBreakGlass, audit.KindGrant, audit.KindStore}
+	kinds := []audit.Kind{audit.KindSCIM, audit.KindCut, audit.KindSuspend, audit.KindEnd, audit.KindAudit, audit.KindBreakGlass, audit.KindGrant, audit.KindStore, audit.KindEnforced}
 	if err := record.Search(ctx, audit.Search{Kinds: kinds}, func(l audit.Found) error { p.add(l); return nil }); err != nil {
 		return Report{}, err
 	}
@@ -212,6 +213,10 @@ func (p *reporter) addException(l audit.Found) {
 		}
 	case audit.KindStore:
 		p.except(ExceptionStore, l, "an older store was put in place ("+l.Reason+")")
+	case audit.KindEnforced:
+		if l.Reason == notKnown {
+			p.except(ExceptionReplicas, l, "it was not known whether every replica decides by a change: "+l.Detail["text"])
+		}
 	case audit.KindAudit:
 		p.addGap(l)
 	}

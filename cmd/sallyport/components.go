@@ -14,6 +14,7 @@ import (
 	"sallyport/audit/sink"
 	"sallyport/config"
 	"sallyport/directory"
+	"sallyport/enforce"
 	"sallyport/grant"
 	"sallyport/notice"
 	"sallyport/proxy"
@@ -32,7 +33,8 @@ type components struct {
 	sessions     *session.Sessions
 	grants       *grant.Grants
 	record       *audit.Log
-	sinks        *sink.Sinks // nil if no server runs: the next one sends what is recorded meanwhile
+	enforcer     *enforce.Enforcer // nil if only this process uses the store
+	sinks        *sink.Sinks       // nil if no server runs: the next one sends what is recorded meanwhile
 	webhooks     *webhook.Sender
 	notices      *notice.Follower
 	log          *slog.Logger
@@ -80,6 +82,9 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	}
 	if err := c.openRecord(ctx, file); err != nil {
 		return err
+	}
+	if file.Store.Postgres != nil {
+		c.enforcer = enforce.New(c.store, file.Store.Postgres.LeaseLength(), c.record.Write, c.log)
 	}
 	g, reading := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
@@ -247,6 +252,7 @@ func ignoreCanceled(err error) error {
 // none if no server runs.
 func (c *components) admin(rules func() *proxy.Rules, parts admin.Parts) *admin.Admin {
 	parts.Directory, parts.Sessions, parts.Provisioning, parts.Grants = c.directory, c.sessions, c.provisioning, c.grants
+	parts.Enforcer = c.enforcer
 	parts.Audit, parts.Store, parts.Version, parts.Notify, parts.Log = c.record, backuper{c.store, c.log}, version, c.webhooks.Send, c.log
 	parts.Rules = func() admin.Rules {
 		inForce := rules()

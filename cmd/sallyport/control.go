@@ -16,6 +16,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit/sink"
+	"sallyport/enforce"
 	"sallyport/store"
 	"sallyport/webhook"
 )
@@ -128,13 +129,20 @@ func (c *control) serve(w http.ResponseWriter, r *http.Request, op operation) {
 		c.respond(w, http.StatusInternalServerError, errorBody{err.Error()})
 		return
 	}
-	result, err := op(r.Context(), actor, r)
+	ctx, incomplete := enforce.Collect(r.Context())
+	result, err := op(ctx, actor, r)
+	for _, outcome := range incomplete() {
+		w.Header().Add(enforcedHeader, outcome.String())
+	}
 	if err != nil {
 		c.respond(w, http.StatusUnprocessableEntity, errorBody{err.Error()})
 		return
 	}
 	c.respond(w, http.StatusOK, result)
 }
+
+// enforcedHeader is the header that tells of replicas which do not have what an operator changed.
+const enforcedHeader = "Sallyport-Enforced"
 
 // errorBody is the body of every response that reports an error.
 type errorBody struct {

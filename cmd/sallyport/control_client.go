@@ -24,6 +24,7 @@ import (
 // its own call.
 type controlClient struct {
 	installation
+	notes io.Writer // for what a person should know beside the result
 }
 
 // newControlClient returns a client of the server with the configuration file that -c names. Mistakes in the file do not
@@ -33,7 +34,7 @@ func newControlClient(cmd *cobra.Command) (*controlClient, error) {
 	if len(i.sockets()) == 0 {
 		return nil, i.unreachable()
 	}
-	return &controlClient{i}, nil
+	return &controlClient{i, cmd.ErrOrStderr()}, nil
 }
 
 // call sends in as JSON (nil: nothing) and decodes the response into out (nil: it is dropped).
@@ -44,7 +45,12 @@ func (c *controlClient) call(ctx context.Context, method, path string, in, out a
 			return err
 		}
 	}
-	return c.send(ctx, method, path, &body, func(resp *http.Response) error { return decodeResponse(resp, out) })
+	return c.send(ctx, method, path, &body, func(resp *http.Response) error {
+		for _, outcome := range resp.Header.Values(enforcedHeader) {
+			fmt.Fprintf(c.notes, "note: %s\n", printable(outcome))
+		}
+		return decodeResponse(resp, out)
+	})
 }
 
 const maxControlResponse = 1 << 30 // bytes

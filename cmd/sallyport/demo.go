@@ -63,7 +63,9 @@ func runDemo(cmd *cobra.Command, dir string) error {
 	g, ctx := errgroup.WithContext(cmd.Context())
 	g.Go(func() error { return world.Run(ctx) })
 	g.Go(func() error { return s.Run(ctx, nil) })
-	g.Go(func() error { return pushDemoUsers(ctx, cmd, world, path, &controlClient{installation{file: file}}) })
+	g.Go(func() error {
+		return pushDemoUsers(ctx, cmd, world, path, &controlClient{installation{file: file}, cmd.ErrOrStderr()})
+	})
 	return g.Wait()
 }
 

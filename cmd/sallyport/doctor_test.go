@@ -171,7 +171,7 @@ func TestDoctor_AgeOfTheNewestBackup(t *testing.T) {
 			if err := log.Close(); err != nil {
 				t.Fatal(err)
 			}
-			d := &doctor{client: &controlClient{installation{run: &runFile{Audit: path}, err: errors.New("not read")}}}
+			d := &doctor{client: &controlClient{installation: installation{run: &runFile{Audit: path}, err: errors.New("not read")}}}
 			d.checkBackup(t.Context())
 			d.demandResult(t, "backup", c.state, c.text)
 		})

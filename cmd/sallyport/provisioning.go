@@ -110,6 +110,9 @@ func logTable(entries []scim.LogEntry) table {
 		if e.Problem != "" {
 			result = e.Problem
 		}
+		if e.Enforced != "" && e.Problem == "" {
+			result += "; " + e.Enforced
+		}
 		if e.Address != "" {
 			result += ", from " + e.Address
 		}

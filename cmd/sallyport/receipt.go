@@ -157,6 +157,9 @@ func verifyReceipt(cmd *cobra.Command, path string, text []byte, keys map[string
 	fmt.Fprintf(out, "%s is sound: signed by the key %s\n%s\n", path, printable(keyID), compared)
 	fmt.Fprintf(out, "%s (%s) was %s at %s; %d sessions and %d live requests ended, and everything had ended after %d ms; %d attempts were denied afterwards\n", printable(r.Person.UserName),
 		printable(r.Person.ID), printable(r.Offboarding.What), r.Offboarding.Done.Format(time.RFC3339Nano), r.Enforced.Sessions, r.Enforced.Cuts, r.Enforced.Milliseconds, r.Attempts.Count)
+	if r.Everywhere != nil {
+		fmt.Fprintf(out, "it was %s\n", printable(r.Everywhere.Text))
+	}
 	fmt.Fprintf(out, "made %s by %s\n", r.Made.Format(time.RFC3339), printable(r.MadeBy.Name))
 	return nil
 }

@@ -87,7 +87,7 @@ func (s *server) wire(path string) error {
 		PublicURL: s.reloader.PublicURL, BreakGlass: new(grant.BreakGlass)})
 	s.tracing = newTracing(s.log)
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
-		Provider: s.provider, Audit: s.components.record, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
+		Provider: s.provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
 		Tracing: s.tracing.Provider(), Authenticated: listen.Authenticated})
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func (s *server) wire(path string) error {
 
 // wireSCIM makes the SCIM server. With scim.oauth, it accepts the tokens of another authorization server too.
 func (s *server) wireSCIM() (err error) {
-	parts := scim.Parts{Provisioning: s.components.provisioning, Settings: s.file.SCIM, Origin: s.proxy.Origin, Log: s.log,
+	parts := scim.Parts{Provisioning: s.components.provisioning, Settings: s.file.SCIM, Origin: s.proxy.Origin, Enforcer: s.components.enforcer, Log: s.log,
 		Authenticated: listen.Authenticated}
 	if o := s.file.SCIM.OAuth; o != nil {
 		s.workloads, err = oidc.NewWorkloads(oidc.WorkloadSettings{Issuer: o.Issuer, Audiences: o.Audiences, ClientIDs: o.ClientIDs, CAFile: o.CAFile}, s.log)

@@ -80,7 +80,7 @@ func TestReliability_Reload(t *testing.T) {
 	writeFile(t, s.dir, "other.key", key)
 	path := filepath.Join(s.dir, "sallyport.yaml")
 	sound := string(readFile(t, path))
-	control := &controlClient{installation{run: &runFile{Control: filepath.Join(s.dir, "data", "control.sock")}}}
+	control := &controlClient{installation: installation{run: &runFile{Control: filepath.Join(s.dir, "data", "control.sock")}}}
 	k := &known{person: s.person, begun: pushed{active: true, member: true}}
 	var mu sync.Mutex // guards the history of k
 	stop := make(chan struct{})
