@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,8 +25,8 @@ type Log struct {
 	events     *prometheus.CounterVec
 	errors     prometheus.Counter
 	unrecorded prometheus.Counter
-	tell       func(error, int) // see [Log.AllowUnrecorded]; nil: whatever cannot be recorded is refused
-	observe    func(Event)      // see [Log.Observe]; may be nil
+	tell       atomic.Pointer[func(error, int)] // see [Log.AllowUnrecorded]; nil: whatever cannot be recorded is refused
+	observe    func(Event)                      // see [Log.Observe]; may be nil
 
 	writeMu  sync.Mutex // held during a write to the file; guards the fields below, and batches that are no longer pending
 	buf      []byte     // of the last batch, for the next one

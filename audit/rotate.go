@@ -139,10 +139,13 @@ const (
 const ageParts = 10
 
 // Rotate sets when [Log.Run] begins a new file, and which it deletes. If that fails, it calls tell and tries again later.
-// Call it once, before any other method.
+// Files that are older than a shorter time are deleted soon.
 func (l *Log) Rotate(r Rotation, tell func(error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if r.Keep != l.rotation.Keep {
+		l.rotation.expired = time.Time{}
+	}
 	l.rotation.Rotation, l.rotation.tell = r, tell
 }
 

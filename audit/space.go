@@ -51,7 +51,7 @@ func (l *Log) allocate(size int) {
 		l.space.allocated, l.space.full = offset+need+growth, nil
 	case disk.IsFull(err):
 		until := "are refused"
-		if l.tell != nil {
+		if l.tell.Load() != nil {
 			until = "go on without a line in it"
 		}
 		l.space.full = fmt.Errorf("%w: its disk is full: free some space; until then requests and sign-ins %s, and what takes access away is still recorded (%w)", ErrUnwritable, until, err)

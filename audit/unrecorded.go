@@ -29,9 +29,11 @@ func (s Settings) Warn(warn func(path, problem string)) {
 // be written again. All other events are refused as before, and so is every event if the record is not the one that was
 // written: somebody may have removed it so that nothing is recorded.
 //
-// [Log.Run] calls tell with an error when this begins, and with nil and how many were let in when it has ended. Call
-// AllowUnrecorded once, before any other method.
-func (l *Log) AllowUnrecorded(tell func(err error, letIn int)) { l.tell = tell }
+// [Log.Run] calls tell with an error when this begins, and with nil and how many were let in when it has ended.
+func (l *Log) AllowUnrecorded(tell func(err error, letIn int)) { l.tell.Store(&tell) }
+
+// DenyUnrecorded ends what [Log.AllowUnrecorded] began.
+func (l *Log) DenyUnrecorded() { l.tell.Store(nil) }
 
 // lost is how many events were not written.
 type lost struct {
@@ -67,7 +69,7 @@ func (e Event) lettingIn() int {
 
 // passes reports whether what lets somebody in is done although err keeps its event from being written.
 func (l *Log) passes(err error) bool {
-	return l.tell != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, errOtherFile)
+	return l.tell.Load() != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, errOtherFile)
 }
 
 // lose counts events that err keeps from being written, of which some let somebody in; mu is held. A closed log counts
@@ -130,7 +132,8 @@ func (l *Log) Unrecorded() error {
 // tellOfOutage calls tell if requests and sign-ins are let in without a line from now on, or no more. On a full disk the
 // record has space to say so too.
 func (l *Log) tellOfOutage() {
-	if l.tell == nil {
+	tell := l.tell.Load()
+	if tell == nil {
 		return
 	}
 	err := l.Unrecorded()
@@ -150,8 +153,8 @@ func (l *Log) tellOfOutage() {
 		if full {
 			_ = l.Write(Event{Time: time.Now().UTC(), Kind: KindAudit, Reason: reasonUnrecorded}) // a failure is kept, and tried again
 		}
-		l.tell(err, 0)
+		(*tell)(err, 0)
 	case ends:
-		l.tell(nil, letIn)
+		(*tell)(nil, letIn)
 	}
 }

@@ -267,3 +267,27 @@ func TestAllowUnrecorded_CountsEach(t *testing.T) {
 		t.Errorf("%d are recorded and %d counted of %d; the record tells of %d, %v", recorded, missing, writers*each, told, err)
 	}
 }
+
+// TestDenyUnrecorded changes its mind while the disk is full: nobody is let in from then on without a line, and what was
+// let in before is told all the same.
+func TestDenyUnrecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "audit.jsonl")
+		l, _ := openLenient(t, path)
+		release := fillDisk(t)
+		if err := l.Write(letIn); err != nil {
+			t.Errorf("while unrecorded requests are allowed: %v", err)
+		}
+		l.DenyUnrecorded()
+		if err := l.Write(letIn); !errors.Is(err, audit.ErrUnwritable) || l.Unrecorded() != nil {
+			t.Errorf("once they are denied: %v, and %v", err, l.Unrecorded())
+		}
+		release()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if err := errors.Join(l.Err(), l.Write(letIn)); err != nil {
+			t.Error(err)
+		}
+		demandLines(t, path, map[string]int{`"reason":"recovered"`: 1, `"refused":"1"`: 1, `"unrecorded":"1"`: 1})
+	})
+}

@@ -52,7 +52,7 @@ type Directory struct {
 	metrics *metrics
 	onLeave OnLeave // nil: nobody is told
 
-	bounds   bounds                   // of the history
+	bounds   atomic.Pointer[bounds]   // of the history
 	baseline atomic.Pointer[baseline] // of the history, when everything was read
 	past     chan struct{}            // holds a value while the past is read
 	now      func() time.Time         // time.Now, but in tests
@@ -75,7 +75,8 @@ func Open(ctx context.Context, st store.Store, join string) (*Directory, error) 
 	if join != "externalId" && join != "userName" {
 		return nil, fmt.Errorf("%w, not %q", ErrJoin, join)
 	}
-	d := &Directory{store: st, join: join, metrics: newMetrics(), bounds: bounds{time.Duration(DefaultRetention), maxHistory}, past: make(chan struct{}, 1), now: time.Now}
+	d := &Directory{store: st, join: join, metrics: newMetrics(), past: make(chan struct{}, 1), now: time.Now}
+	d.bounds.Store(&bounds{time.Duration(DefaultRetention), maxHistory})
 	var err error
 	if d.mirror, err = follow.New(ctx, st, d.load, d.apply); err != nil {
 		return nil, err

@@ -24,10 +24,12 @@ const (
 )
 
 // KeepHistory sets for how long changes are remembered, instead of [DefaultRetention]; 0
-// remembers none, and forgets those that were. Call it before the first change.
-func (d *Directory) KeepHistory(keep Retention) { d.bounds.age = time.Duration(keep) }
+// remembers none, and has the next change forget those that were.
+func (d *Directory) KeepHistory(keep Retention) {
+	d.bounds.Store(&bounds{time.Duration(keep), d.bounds.Load().size})
+}
 
-// bounds are those of the history.
+// bounds are those of the history. They are replaced, never altered.
 type bounds struct {
 	age  time.Duration
 	size int64 // of the records together, in bytes
@@ -212,10 +214,11 @@ func (w *recorder) finish(now time.Time, cause Cause) error {
 	switch {
 	case len(c.formers) == 0:
 		return nil
-	case w.directory.bounds.age <= 0:
+	case w.directory.bounds.Load().age <= 0:
+		w.breakHistory(c.revision)
 		return w.endHistory()
-	case w.forget: // before the commit, so that no later change goes on with the history
-		w.directory.baseline.Store(&baseline{revision: c.revision, damaged: true, gap: true})
+	case w.forget:
+		w.breakHistory(c.revision)
 		return nil
 	}
 	h, err := w.head(&c)
@@ -304,6 +307,12 @@ func (w *recorder) sum(h *historyHead) {
 	}
 }
 
+// breakHistory has no later change go on with the history, since none is written of a revision. It is called before the
+// commit.
+func (w *recorder) breakHistory(revision uint64) {
+	w.directory.baseline.Store(&baseline{revision: revision, damaged: true, gap: true})
+}
+
 // endHistory deletes the head, and some records: nothing can be undone any more.
 func (w *recorder) endHistory() error {
 	if err := w.Writer.Delete(historyHeadKey); err != nil {
@@ -332,7 +341,7 @@ func (w *recorder) deleteAll(keys [][]byte) error {
 // or of no use: of those beyond the bound of size, more than the change added. It reads
 // records only if there may be such.
 func (w *recorder) prune(h *historyHead, now time.Time, added int64) error {
-	limit, full := w.directory.bounds, w.directory.diskFull()
+	limit, full := *w.directory.bounds.Load(), w.directory.diskFull()
 	if !h.Stale && !full && now.Sub(h.Oldest) <= limit.age && h.Bytes <= limit.size {
 		return nil
 	}

@@ -344,6 +344,36 @@ func TestHistory_Off(t *testing.T) {
 	}
 }
 
+// TestHistory_OffAndOnAgain turns the history off and on while the directory changes: it knows nothing of the time without
+// it, and goes on soundly, also over restarts.
+func TestHistory_OffAndOnAgain(t *testing.T) {
+	c := newChronicle(t)
+	_, first := c.hire("ada", "")
+	c.KeepHistory(0)
+	c.unknown(first, "no history is kept")
+	c.KeepHistory(directory.DefaultRetention)
+	if got := names(c.at(first)); len(got) != 1 { // nothing was changed meanwhile
+		t.Errorf("there are %q", got)
+	}
+	c.KeepHistory(0)
+	_, second := c.hire("bob", "")
+	c.KeepHistory(directory.DefaultRetention)
+	c.unknown(second, "it begins with the next change")
+	_, third := c.hire("eve", "")
+	_, fourth := c.hire("dan", "")
+	for range 2 {
+		c.unknown(third.Add(-1), "it begins at")
+		if got := names(c.at(third)); !slices.Equal(got, []string{"ada", "bob", "eve"}) {
+			t.Errorf("after the third change there are %q", got)
+		}
+		c.reopen(func() {})
+		c.hire("x"+fmt.Sprint(c.Revision()), "")
+		if got := names(c.at(fourth)); !slices.Equal(got, []string{"ada", "bob", "dan", "eve"}) && !slices.Equal(got, []string{"ada", "bob", "eve", "dan"}) {
+			t.Errorf("after the fourth change there are %q", got)
+		}
+	}
+}
+
 // TestHistory_WritesNothingForNothing: a change that leaves everything as it was, or that
 // concerns other keys, leaves no record of the history.
 func TestHistory_WritesNothingForNothing(t *testing.T) {

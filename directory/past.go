@@ -66,7 +66,7 @@ func (d *Directory) readPast(ctx context.Context, fn func(store.Reader, *history
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if d.bounds.age <= 0 {
+	if d.bounds.Load().age <= 0 {
 		return fmt.Errorf("%w: no history is kept; set history in the configuration, such as history: 400d", ErrNoHistory)
 	}
 	return d.store.View(ctx, func(r store.Reader) error {

@@ -53,6 +53,7 @@ func (e *lossError) Unwrap() error { return e.error }
 // sink sends the record to one receiver.
 type sink struct {
 	name     string
+	settings Settings
 	path     string       // of the record
 	kinds    []audit.Kind // nil: all
 	to       receiver

@@ -11,10 +11,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"sallyport/audit"
 	"sallyport/audit/ocsf"
@@ -22,8 +24,14 @@ import (
 
 // Sinks are the sinks of a configuration.
 type Sinks struct {
-	all     []*sink
+	path    string // of the record
+	record  *audit.Log
+	log     *slog.Logger
 	metrics *metrics
+	changed chan struct{} // has room for one
+
+	mu  sync.Mutex // guards all
+	all []*sink    // in force; replaced, never altered
 }
 
 // metrics are the metrics of all sinks.
@@ -50,23 +58,68 @@ func newMetrics() *metrics {
 // Open makes the sinks of a record at path, which log writes. A sink that is new gets its beginning now. Call
 // [Sinks.Run] to send.
 func Open(settings []Settings, path string, record *audit.Log, log *slog.Logger) (*Sinks, error) {
-	s := &Sinks{metrics: newMetrics()}
-	for i, one := range settings {
-		to, err := one.receiver()
-		if err != nil {
-			return nil, fmt.Errorf("audit.sinks[%d]: %w", i, err)
-		}
-		k := &sink{name: one.Name, path: path, kinds: one.Kinds, to: to, render: one.render(), record: record, cursor: newCursor(path, one.Name), metrics: s.metrics,
-			log: log.With("sink", one.Name), pace: usualPace(), limits: one.limits()}
-		k.begin(path, one.From)
-		s.all = append(s.all, k)
+	s := &Sinks{path: path, record: record, log: log, metrics: newMetrics(), changed: make(chan struct{}, 1)}
+	use, err := s.Prepare(settings)
+	if err != nil {
+		return nil, err
 	}
+	use()
 	return s, nil
 }
 
-// begin finds where the sink goes on.
-func (k *sink) begin(path, from string) {
-	end := k.record.Durable()
+// Prepare makes the sinks of other settings, and changes nothing; use puts them in force, which cannot fail and is called before any other Prepare. A sink that has
+// the same settings goes on. Any other that has the name of a former one goes on where that one was, once it has ended.
+func (s *Sinks) Prepare(settings []Settings) (use func(), err error) {
+	next := make([]*sink, len(settings))
+	for i, one := range settings {
+		if next[i], err = s.sink(one); err != nil {
+			return nil, fmt.Errorf("audit.sinks[%d]: %w", i, err)
+		}
+	}
+	return func() {
+		former := s.inForce()
+		for _, k := range next {
+			if !slices.ContainsFunc(former, func(f *sink) bool { return f.name == k.name }) {
+				k.begin()
+			}
+		}
+		s.mu.Lock()
+		s.all = next
+		s.mu.Unlock()
+		select {
+		case s.changed <- struct{}{}:
+		default: // Run has not seen the change before
+		}
+	}, nil
+}
+
+// sink returns the sink in force that has these settings, or a new one.
+func (s *Sinks) sink(one Settings) (*sink, error) {
+	for _, k := range s.inForce() {
+		if reflect.DeepEqual(k.settings, one) {
+			return k, nil
+		}
+	}
+	to, err := one.receiver()
+	if err != nil {
+		return nil, err
+	}
+	return &sink{name: one.Name, settings: one, path: s.path, kinds: one.Kinds, to: to, render: one.render(), record: s.record, cursor: newCursor(s.path, one.Name), metrics: s.metrics,
+		log: s.log.With("sink", one.Name), pace: usualPace(), limits: one.limits()}, nil
+}
+
+func (s *Sinks) inForce() []*sink {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}
+
+// begin finds where the sink goes on, unless that was found.
+func (k *sink) begin() {
+	if k.follower != nil {
+		return
+	}
+	from, end := k.settings.From, k.record.Durable()
 	at, isNew, err := k.cursor.begin(from, end)
 	switch {
 	case err != nil && isNew:
@@ -79,7 +132,7 @@ func (k *sink) begin(path, from string) {
 	case isNew:
 		k.log.Info("a sink is new, and begins with what is recorded from now on; `from: start` in its settings would send what the record has already", "line", end.Line)
 	}
-	k.follower = audit.NewFollower(path, at)
+	k.follower = audit.NewFollower(k.path, at)
 	k.at.Store(at.Line)
 	for _, c := range []*prometheus.CounterVec{k.metrics.sent, k.metrics.failed, k.metrics.lost} {
 		c.WithLabelValues(k.name)
@@ -88,12 +141,48 @@ func (k *sink) begin(path, from string) {
 
 // Run sends what is recorded until ctx ends. Then it tries for a few seconds to send the rest.
 func (s *Sinks) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, k := range s.all {
-		g.Go(func() error { return k.run(ctx) })
+	running := map[*sink]func(){} // what ends each, and waits for that
+	for {
+		s.follow(ctx, running)
+		select {
+		case <-s.changed:
+			continue
+		case <-ctx.Done():
+		}
+		var ending sync.WaitGroup
+		for _, end := range running {
+			ending.Go(end)
+		}
+		ending.Wait()
+		return ctx.Err()
 	}
-	g.Go(func() error { <-ctx.Done(); return ctx.Err() })
-	return g.Wait()
+}
+
+// follow ends the sinks that are no longer in force, and then begins those that are and do not run.
+func (s *Sinks) follow(ctx context.Context, running map[*sink]func()) {
+	var ending sync.WaitGroup
+	all := s.inForce()
+	for k, end := range running {
+		if !slices.Contains(all, k) {
+			delete(running, k)
+			ending.Go(end)
+		}
+	}
+	ending.Wait()
+	for _, k := range all {
+		if running[k] == nil {
+			k.begin()
+			running[k] = k.start(ctx)
+		}
+	}
+}
+
+// start runs the sink until end is called, or ctx ends.
+func (k *sink) start(ctx context.Context) (end func()) {
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = k.run(ctx) }()
+	return func() { stop(); <-done }
 }
 
 // Collectors returns the metrics of the sinks.
@@ -112,7 +201,7 @@ func (l lag) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (l lag) Collect(out chan<- prometheus.Metric) {
-	for _, k := range l.sinks.all {
+	for _, k := range l.sinks.inForce() {
 		lines, age := k.lag(time.Now())
 		out <- prometheus.MustNewConstMetric(l.sinks.metrics.lagLines, prometheus.GaugeValue, float64(lines), k.name)
 		out <- prometheus.MustNewConstMetric(l.sinks.metrics.lagTime, prometheus.GaugeValue, age.Seconds(), k.name)

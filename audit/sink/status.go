@@ -21,7 +21,7 @@ type Fault struct {
 // Status returns how each sink is doing, in the order of the configuration.
 func (s *Sinks) Status() []Status {
 	list := []Status{}
-	for _, k := range s.all {
+	for _, k := range s.inForce() {
 		lines, age := k.lag(time.Now())
 		list = append(list, Status{Name: k.name, Lines: lines, Lag: age, Lost: k.lost.Load(), Fault: k.fault.Load()})
 	}
