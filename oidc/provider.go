@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
+	"reflect"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/sync/errgroup"
@@ -35,12 +37,22 @@ func New(s Settings, publicURL *url.URL, log *slog.Logger) (*Provider, error) {
 
 // With returns the provider by other settings, to take the place of p; p may still finish what it has begun. With reads the
 // files that the settings name, and changes nothing. What is known of issuers that p has too, with the same ca_file, is
-// shared, so that requests need not wait for it.
+// shared, so that requests need not wait for it. With returns p itself if nothing differs, the secret included.
 //
 // [Provider.Prepare] fetches what is known of no issuer yet. [Provider.Run] has to run for the new provider, and no longer
 // for p.
 func (p *Provider) With(s Settings, publicURL *url.URL) (*Provider, error) {
-	return newProvider(s, publicURL, p.common, p.issuers())
+	next, err := newProvider(s, publicURL, p.common, p.issuers())
+	if err == nil && next.same(p) {
+		return p, nil
+	}
+	return next, err
+}
+
+// same reports whether p does everything as other does.
+func (p *Provider) same(other *Provider) bool {
+	return reflect.DeepEqual(p.settings, other.settings) && equal(string(p.secret), string(other.secret)) && p.callback == other.callback &&
+		p.issuer == other.issuer && maps.EqualFunc(p.bearerIssuers, other.bearerIssuers, (*Provider).same)
 }
 
 func newProvider(s Settings, publicURL *url.URL, c *common, known []*issuer) (*Provider, error) {

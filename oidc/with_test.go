@@ -68,6 +68,9 @@ func TestWith_UsesNewSecret(t *testing.T) {
 	if next.Basis() != h.Basis() {
 		t.Error("a new secret makes former sign-ins prove nothing")
 	}
+	if same := h.mustWith(func(*oidc.Settings) {}); same != h.Provider {
+		t.Error("without a difference, there is another provider")
+	}
 }
 
 // TestWith_RefusesWhatIsOfNoUse names files and issuers that are of no use: the provider stays as it is.

@@ -43,7 +43,11 @@ func NewWorkloads(s WorkloadSettings, log *slog.Logger) (*Workloads, error) {
 
 // With returns what verifies tokens by other settings, to take the place of w, in the manner of [Provider.With].
 func (w *Workloads) With(s WorkloadSettings) (*Workloads, error) {
-	return newWorkloads(s, w.provider.common, w.provider.issuers())
+	next, err := newWorkloads(s, w.provider.common, w.provider.issuers())
+	if err == nil && next.provider.issuer == w.provider.issuer && slices.Equal(next.audiences, w.audiences) && slices.Equal(next.clients, w.clients) {
+		return w, nil
+	}
+	return next, err
 }
 
 func newWorkloads(s WorkloadSettings, c *common, known []*issuer) (*Workloads, error) {
