@@ -65,6 +65,16 @@ func isWritten(key string) bool {
 	return key == storeKey || key == auditKey || key == controlKey || sinkKey.MatchString(key)
 }
 
+// ReadFiles returns the paths of the files that the configuration names for what they hold, in the order of the settings.
+func (f *File) ReadFiles() (paths []string) {
+	for _, file := range f.files() {
+		if !isWritten(file.key) {
+			paths = append(paths, file.path)
+		}
+	}
+	return paths
+}
+
 // checkFilesDiffer reports files that the server would overwrite.
 func (f *File) checkFilesDiffer(fault func(path, problem string)) {
 	files := f.files()

@@ -133,10 +133,7 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 		c.log.Warn("the audit record is not where it was when the server stopped, and a new one begins; if you did not move it, look for it", "file", file.Audit.File, "former_line", mark.Line)
 	}
 	c.record.Reserve(int64(file.Audit.Reserve))
-	c.record.Rotate(file.Audit.Rotate, func(err error) { c.log.Error("the files of the audit record are not as they should be", "err", err) })
-	if file.Audit.OnFailure == audit.Allow {
-		c.record.AllowUnrecorded(c.logUnrecorded)
-	}
+	c.configureRecord(file.Audit.Settings)
 	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
 		return err
 	}

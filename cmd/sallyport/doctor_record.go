@@ -112,7 +112,7 @@ func (d *doctor) checkSinks(ctx context.Context) {
 	}
 	for _, s := range d.file.Audit.Sinks {
 		if !slices.ContainsFunc(list, func(running sink.Status) bool { return running.Name == s.Name }) {
-			d.report("sink "+s.Name, stateWarn, "restart the server", "it is in the file, and not in force")
+			d.report("sink "+s.Name, stateWarn, "run `sallyport reload`, which says why", "it is in the file, and not in force")
 		}
 	}
 }

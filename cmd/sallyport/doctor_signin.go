@@ -56,7 +56,7 @@ func (d *doctor) checkSecret(ctx context.Context) {
 	defer stop()
 	switch err := p.ProbeSecret(ctx); {
 	case errors.Is(err, oidc.ErrWrongSecret):
-		d.report("client secret", stateFail, "make a new secret at the provider, write its value to the file that oidc.client_secret_file names, check oidc.client_id, and restart", "%v", err)
+		d.report("client secret", stateFail, "make a new secret at the provider, write its value to the file that oidc.client_secret_file names, and check oidc.client_id", "%v", err)
 	case err != nil:
 		d.report("client secret", stateUnknown, "sign in once to find out", "%v", err)
 	default:

@@ -40,7 +40,7 @@ const (
 // clientConnections returns the connections of the public listener and of listen.http, and those of the SCIM listener, so
 // that neither keeps the other from accepting.
 func (s *server) clientConnections() (public, scim *listen.Connections) {
-	total := s.maxConnections()
+	total := s.maxConnections(s.file.Limits.Listen)
 	public = listen.NewConnections(listen.ConnectionLimits{Name: "public", Total: total, PerAddress: s.file.Limits.Listen.PerAddress(total),
 		Exempt: s.proxy.Trusts})
 	return public, listen.NewConnections(listen.ConnectionLimits{Name: "scim", Total: scimConnections})
@@ -48,8 +48,8 @@ func (s *server) clientConnections() (public, scim *listen.Connections) {
 
 // maxConnections returns how many connections the public listener and listen.http accept at once: limits.connections, or fewer if the
 // process has too few file descriptors. A connection needs two, its own and one to the upstream.
-func (s *server) maxConnections() int {
-	limit := s.file.Limits.Listen.MaxConnections()
+func (s *server) maxConnections(limits listen.Limits) int {
+	limit := limits.MaxConnections()
 	var descriptors syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
 		return limit

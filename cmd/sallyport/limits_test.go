@@ -7,12 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
-	"sallyport/config"
+	"sallyport/listen"
 )
 
 // TestLimitMemory_FollowsContainer: the heap is limited below the memory of the container, unless GOMEMLIMIT is set.
@@ -44,27 +43,11 @@ func TestMaxConnections_FollowsDescriptors(t *testing.T) {
 		t.Skip(err)
 	}
 	var logged bytes.Buffer
-	s := &server{file: &config.File{}, log: slog.New(slog.NewTextHandler(&logged, nil))}
-	s.file.Limits.Listen.Connections = 10
-	if n := s.maxConnections(); n != 10 || logged.Len() != 0 {
+	s := &server{log: slog.New(slog.NewTextHandler(&logged, nil))}
+	if n := s.maxConnections(listen.Limits{Connections: 10}); n != 10 || logged.Len() != 0 {
 		t.Errorf("%d, %s", n, logged.String())
 	}
-	s.file.Limits.Listen.Connections = 1 << 30
-	if n := s.maxConnections(); n > int(descriptors.Cur/2) || !strings.Contains(logged.String(), "too few file descriptors") {
+	if n := s.maxConnections(listen.Limits{Connections: 1 << 30}); n > int(descriptors.Cur/2) || !strings.Contains(logged.String(), "too few file descriptors") {
 		t.Errorf("%d, %s", n, logged.String())
-	}
-}
-
-// TestReload_NamesConnectionLimitAsRestart: a changed limits.connections is one of the settings that need a restart.
-func TestReload_NamesConnectionLimitAsRestart(t *testing.T) {
-	old, changed := &config.File{}, &config.File{}
-	changed.Limits.Listen.Connections = 10
-	if keys := needRestart(old, changed); !slices.Equal(keys, []string{"limits.connections"}) {
-		t.Errorf("the keys are %v", keys)
-	}
-	changed.Limits = old.Limits
-	changed.Limits.Proxy.LiveRequests = 10
-	if keys := needRestart(old, changed); len(keys) > 0 {
-		t.Errorf("the keys are %v", keys)
 	}
 }

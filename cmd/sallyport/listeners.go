@@ -29,7 +29,7 @@ func (s *server) servers() []listen.Options {
 			ConnContext: withPeer},
 	}
 	if addrs.SCIM != "" {
-		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.reach.handler(s.scim), Certificates: s.certs, Connections: s.connections.scim})
+		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.scimHandler(), Certificates: s.certs, Connections: s.connections.scim})
 	}
 	if addrs.HTTP != "" {
 		all = append(all, listen.Options{Name: "http", Addr: addrs.HTTP, Handler: s.redirectHandler(),
@@ -88,25 +88,29 @@ func (s *server) runServers(ctx context.Context, servers []*listen.Server) error
 	return g.Wait()
 }
 
-// publicHandler serves the applications and, with scim.on_public, SCIM as well.
+// publicHandler serves the applications and, with scim.on_public, SCIM on the host of public_url.
 func (s *server) publicHandler() http.Handler {
-	if s.file.SCIM.OnPublic {
-		return s.withSCIM(s.proxy.ServeHTTP)
-	}
-	return s.proxy
-}
-
-// withSCIM returns a handler that serves SCIM on the host of public_url, and passes every other request to next.
-func (s *server) withSCIM(next http.HandlerFunc) http.HandlerFunc {
-	publicURL, _ := url.Parse(s.file.PublicURL) // wire has parsed it already
-	scim := s.reach.handler(s.scim)
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Host == publicURL.Host && isSCIM(r.URL.Path) {
+	scim := s.scimHandler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isSCIM(r.URL.Path) && s.isSCIMHost(r.Host) {
 			scim.ServeHTTP(w, r)
 			return
 		}
-		next(w, r)
-	}
+		s.proxy.ServeHTTP(w, r)
+	})
+}
+
+// scimHandler serves SCIM by the settings in force.
+func (s *server) scimHandler() http.Handler {
+	return s.reach.handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.scim.Load().ServeHTTP(w, r) }))
+}
+
+// isSCIMHost reports whether the public listener serves SCIM on a host, by the settings in force. It goes on with that as
+// long as there is no listener for SCIM alone, which begins with a restart.
+func (s *server) isSCIMHost(host string) bool {
+	file := s.inForce.Load()
+	publicURL, err := url.Parse(file.PublicURL)
+	return err == nil && host == publicURL.Host && (file.SCIM.OnPublic || s.file.Listen.SCIM == "")
 }
 
 func isSCIM(path string) bool { return path == "/scim" || strings.HasPrefix(path, "/scim/") }
@@ -117,7 +121,7 @@ func (s *server) redirectHandler() http.Handler {
 }
 
 func (s *server) questions() *questions {
-	return &questions{admin: s.admin, directory: s.components.directory, grants: s.components.grants, rules: s.proxy.Rules, provider: s.provider, proxy: s.proxy, record: s.file.Audit.File}
+	return &questions{admin: s.admin, directory: s.components.directory, grants: s.components.grants, rules: s.proxy.Rules, proxy: s.proxy, record: s.file.Audit.File}
 }
 
 // control serves operators' commands.

@@ -27,7 +27,7 @@ func (s *server) metrics() *prometheus.Registry {
 	reg.MustRegister(build, s.reloader.successful, s.reloader.successTime, overdueReviews(s.components.grants),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, part := range []interface{ Collectors() []prometheus.Collector }{
-		s.components.store, s.components.directory, s.components.sessions, s.components.grants, s.components.record, s.components.sinks, s.components.webhooks, s.provider, s.proxy, s.scim, s.certs, s.proxyProto, s.inspector, s.tracing,
+		s.components.store, s.components.directory, s.components.sessions, s.components.grants, s.components.record, s.components.sinks, s.components.webhooks, s.proxy.Provider(), s.proxy, s.scim.Load(), s.certs, s.proxyProto, s.inspector, s.tracing,
 		s.connections.public, s.connections.scim,
 	} {
 		reg.MustRegister(part.Collectors()...)

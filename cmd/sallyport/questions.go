@@ -13,7 +13,6 @@ import (
 	"sallyport/config"
 	"sallyport/directory"
 	"sallyport/grant"
-	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy"
 )
@@ -24,7 +23,6 @@ type questions struct {
 	directory *directory.Directory
 	grants    *grant.Grants
 	rules     func() *proxy.Rules // in force
-	provider  *oidc.Provider      // nil if no server runs
 	proxy     *proxy.Proxy        // nil if no server runs
 	record    string              // path of the audit record
 }
@@ -114,10 +112,10 @@ func (q *questions) user(ctx context.Context, actor admin.Actor, name string) (*
 
 // bearer returns the caller whom a token identifies.
 func (q *questions) bearer(ctx context.Context, token string, in *access.Circumstances) (access.Caller, error) {
-	if q.provider == nil {
+	if q.proxy == nil {
 		return access.Caller{}, fmt.Errorf("%w, which the keys of the token's issuer are needed for", admin.ErrNoServer)
 	}
-	id, err := q.provider.Bearer(ctx, strings.TrimSpace(token))
+	id, err := q.proxy.Provider().Bearer(ctx, strings.TrimSpace(token))
 	switch {
 	case err != nil:
 		return access.Caller{}, fmt.Errorf("the token is not accepted: %w", err)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -33,21 +34,24 @@ var (
 
 // reloader keeps the settings in force equal to the configuration file. A file with a fault changes nothing.
 type reloader struct {
-	path  string
-	apply func(*config.File) error
-	log   *slog.Logger
-
-	mu      sync.Mutex // guards what follows
+	path    string
 	started *config.File
-	latest  *config.File // the last without a fault; the files that it names are watched
+	apply   func(context.Context, *config.File) error
+	log     *slog.Logger
+
+	reloading sync.Mutex   // one reload at a time; guards latest and seen
+	latest    *config.File // the last without a fault; the files that it names are watched
+	seen      []byte       // digest of the watched files when they were last compared
+
+	mu      sync.Mutex   // guards what follows
+	inForce *config.File // the last that was applied
 	pending []string     // changed keys that are not in force before a restart
-	seen    []byte       // digest of the watched files when they were last compared
 
 	successful, successTime prometheus.Gauge
 }
 
-func newReloader(path string, file *config.File, apply func(*config.File) error, log *slog.Logger) *reloader {
-	r := &reloader{path: path, started: file, latest: file, apply: apply, log: log,
+func newReloader(path string, file *config.File, apply func(context.Context, *config.File) error, log *slog.Logger) *reloader {
+	r := &reloader{path: path, started: file, latest: file, inForce: file, apply: apply, log: log,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_config_last_reload_successful",
 			Help: "1 if the configuration file, when last read, was put in force; else 0."}),
 		successTime: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_config_last_reload_success_timestamp_seconds",
@@ -89,10 +93,10 @@ func (r *reloader) logReload(cause admin.Actor, err error) {
 }
 
 // Reload reads the file and puts it in force. If it has a fault, the settings in force stay, and the error says why.
-func (r *reloader) Reload(context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	err := r.load()
+func (r *reloader) Reload(ctx context.Context) error {
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
+	err := r.load(ctx)
 	if err != nil {
 		r.successful.Set(0)
 		r.log.Error("configuration not reloaded; the former settings stay in force", "err", err)
@@ -103,7 +107,7 @@ func (r *reloader) Reload(context.Context) error {
 	return nil
 }
 
-func (r *reloader) load() error {
+func (r *reloader) load(ctx context.Context) error {
 	r.seen = r.digest(r.latest) // before the file is read, so that a change from now on is seen
 	file, err := config.Load(r.path)
 	if err != nil {
@@ -113,13 +117,16 @@ func (r *reloader) load() error {
 		r.seen = r.digest(file)
 	}
 	r.latest = file
-	if err := r.apply(file); err != nil {
+	if err := r.apply(ctx, file); err != nil {
 		return err
 	}
-	r.pending = needRestart(r.started, file)
-	if len(r.pending) > 0 {
-		r.log.Warn("some changed settings take effect only after a restart", "keys", strings.Join(r.pending, ", "))
+	pending := needRestart(r.started, file)
+	if len(pending) > 0 {
+		r.log.Warn("some changed settings take effect only after a restart", "keys", strings.Join(pending, ", "))
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inForce, r.pending = file, pending
 	return nil
 }
 
@@ -135,36 +142,37 @@ func (r *reloader) NeedRestart() []string {
 func (r *reloader) PublicURL() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.latest.PublicURL
+	return r.inForce.PublicURL
 }
 
-// needRestart returns the changed keys that a running server cannot change.
-func needRestart(old, new *config.File) (keys []string) {
-	changed := func(key string, a, b any) {
-		if !reflect.DeepEqual(a, b) {
-			keys = append(keys, key)
+// fixed are the settings that a running server does not change, by their keys. docs/configuration.md has them too.
+var fixed = []struct {
+	key string
+	of  func(*config.File) any
+}{
+	{"listen", func(f *config.File) any { return f.Listen }},
+	{"tls.off", func(f *config.File) any { return f.TLS.Off }},
+	{"tls.acme", func(f *config.File) any { return f.TLS.ACME }},
+	{"store", func(f *config.File) any { return f.Store }},
+	{"control", func(f *config.File) any { return f.Control }},
+	{"oidc", func(f *config.File) any { return f.OIDC.UserAttribute }},
+	{"audit.file", func(f *config.File) any { return f.Audit.File }},
+	{"audit.reserve", func(f *config.File) any { return f.Audit.Reserve }},
+}
+
+// needRestart returns the changed keys that a running server does not change.
+func needRestart(started, file *config.File) (keys []string) {
+	for _, setting := range fixed {
+		if !reflect.DeepEqual(setting.of(started), setting.of(file)) {
+			keys = append(keys, setting.key)
 		}
 	}
-	changed("public_url", old.PublicURL, new.PublicURL)
-	changed("listen", old.Listen, new.Listen)
-	changed("limits.connections", old.Limits.Listen.Connections, new.Limits.Listen.Connections)
-	changed("limits.connections_per_address", old.Limits.Listen.ConnectionsPerAddress, new.Limits.Listen.ConnectionsPerAddress)
-	changed("tls.off", old.TLS.Off, new.TLS.Off)
-	changed("tls.acme", old.TLS.ACME, new.TLS.ACME)
-	changed("store", old.Store, new.Store)
-	changed("control", old.Control, new.Control)
-	changed("oidc", old.OIDC, new.OIDC)
-	changed("session", old.Session, new.Session)
-	changed("scim", old.SCIM, new.SCIM)
-	changed("audit", old.Audit, new.Audit)
-	changed("log", old.Log, new.Log)
-	changed("history", old.History, new.History)
 	return keys
 }
 
 func (r *reloader) contentChanged() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
 	now := r.digest(r.latest)
 	if bytes.Equal(now, r.seen) {
 		return false
@@ -173,21 +181,37 @@ func (r *reloader) contentChanged() bool {
 	return true
 }
 
-// watched returns the paths of the configuration file and of the certificate that it names.
+// watched returns the paths of the configuration file and of those that it names for their content.
 func (r *reloader) watched(file *config.File) []string {
-	return []string{r.path, file.TLS.CertFile, file.TLS.KeyFile}
+	return append([]string{r.path}, file.ReadFiles()...)
 }
+
+// maxWatched is how many bytes of a watched file are compared.
+const maxWatched = 4 << 20
 
 // digest returns a digest of the watched files. A file that cannot be read counts as empty, so that the digest changes
 // once it can be read again.
 func (r *reloader) digest(file *config.File) []byte {
 	h := sha256.New()
 	for _, path := range r.watched(file) {
-		data, _ := os.ReadFile(path)
+		data, _ := readWatched(path)
 		fmt.Fprintf(h, "%d:", len(data))
 		h.Write(data)
 	}
 	return h.Sum(nil)
+}
+
+// readWatched reads an ordinary file. Nothing else is opened, since that may wait without end, as for a named pipe.
+func readWatched(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxWatched))
 }
 
 func reloadCommand() *cobra.Command {

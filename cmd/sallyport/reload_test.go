@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
@@ -22,7 +23,7 @@ func TestReloader_WatchesFilesInForce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReloader(path, file, func(*config.File) error { return nil }, slog.New(slog.DiscardHandler))
+	r := newReloader(path, file, func(context.Context, *config.File) error { return nil }, slog.New(slog.DiscardHandler))
 	cert, key := w.ca.issue(t, loginHost)
 	writeFile(t, w.dir, "other.crt", cert)
 	writeFile(t, w.dir, "other.key", key)
@@ -58,7 +59,7 @@ func TestReloader_ReadsFaultyFileOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReloader(path, file, func(*config.File) error { return nil }, slog.New(slog.DiscardHandler))
+	r := newReloader(path, file, func(context.Context, *config.File) error { return nil }, slog.New(slog.DiscardHandler))
 	writeFile(t, w.dir, "sallyport.yaml", []byte("publik_url: x\n"))
 	if err := r.Reload(t.Context()); err == nil {
 		t.Fatal("a file with a fault is put in force")
@@ -80,7 +81,10 @@ func TestReloader_SeesChangeDuringReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReloader(path, file, func(*config.File) error { w.rewrite("owner@example.com", "other@example.com"); return nil }, slog.New(slog.DiscardHandler))
+	r := newReloader(path, file, func(context.Context, *config.File) error {
+		w.rewrite("owner@example.com", "other@example.com")
+		return nil
+	}, slog.New(slog.DiscardHandler))
 	if err := r.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -51,16 +50,6 @@ func serveCommand() *cobra.Command {
 		return s.Run(cmd.Context(), hup)
 	}
 	return c
-}
-
-func newLogger(out io.Writer, l config.Log) *slog.Logger {
-	var level slog.Level // the zero value is info; the text was checked when the file was loaded
-	_ = level.UnmarshalText([]byte(l.Level))
-	o := &slog.HandlerOptions{Level: level}
-	if l.Format == "text" {
-		return slog.New(slog.NewTextHandler(out, o))
-	}
-	return slog.New(slog.NewJSONHandler(out, o))
 }
 
 // initCommand creates an empty store without starting the server.

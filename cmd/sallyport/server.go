@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/audit/sink"
@@ -30,10 +29,10 @@ import (
 // server is a running Sallyport.
 type server struct {
 	components *components
-	provider   *oidc.Provider
 	proxy      *proxy.Proxy
-	scim       *scim.Server
-	workloads  *oidc.Workloads // nil without scim.oauth
+	scim       atomic.Pointer[scim.Server] // by the settings in force
+	provider   *successive                 // runs the *oidc.Provider in force
+	workloads  *successive                 // runs the *oidc.Workloads in force; none without scim.oauth
 	certs      *listen.Certificates
 	proxyProto *listen.ProxyProtocol
 	reloader   *reloader
@@ -49,8 +48,9 @@ type server struct {
 	stopping atomic.Bool // SIGTERM or SIGINT came
 	reach    reach
 
-	file *config.File
-	log  *slog.Logger
+	file    *config.File                // of the start
+	inForce atomic.Pointer[config.File] // the settings that a reload changes are those of the last one
+	log     *slog.Logger
 }
 
 // openServer wires everything together and starts nothing.
@@ -71,10 +71,14 @@ func (s *server) wire(path string) error {
 	if err != nil {
 		return err
 	}
-	if s.provider, err = oidc.New(s.file.OIDC, publicURL, s.log); err != nil {
+	provider, err := oidc.New(s.file.OIDC, publicURL, s.log)
+	if err != nil {
 		return err
 	}
-	s.provider.KeepKeys(keyStore{s.components.store})
+	provider.KeepKeys(keyStore{s.components.store})
+	s.provider = newSuccessive(provider)
+	s.components.sessions.Configure(s.file.Session, provider.Basis())
+	s.inForce.Store(s.file)
 	if s.components.sinks, err = sink.Open(s.file.Audit.Sinks, s.file.Audit.File, s.components.record, s.log); err != nil {
 		return err
 	}
@@ -87,7 +91,7 @@ func (s *server) wire(path string) error {
 		PublicURL: s.reloader.PublicURL, BreakGlass: new(grant.BreakGlass)})
 	s.tracing = newTracing(s.log)
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
-		Provider: s.provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
+		Provider: provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
 		Tracing: s.tracing.Provider(), Authenticated: listen.Authenticated})
 	if err != nil {
 		return err
@@ -111,63 +115,19 @@ func (s *server) wire(path string) error {
 }
 
 // wireSCIM makes the SCIM server. With scim.oauth, it accepts the tokens of another authorization server too.
-func (s *server) wireSCIM() (err error) {
+func (s *server) wireSCIM() error {
 	parts := scim.Parts{Provisioning: s.components.provisioning, Settings: s.file.SCIM, Origin: s.proxy.Origin, Enforcer: s.components.enforcer, Log: s.log,
 		Authenticated: listen.Authenticated}
-	if o := s.file.SCIM.OAuth; o != nil {
-		s.workloads, err = oidc.NewWorkloads(oidc.WorkloadSettings{Issuer: o.Issuer, Audiences: o.Audiences, ClientIDs: o.ClientIDs, CAFile: o.CAFile}, s.log)
-		if err != nil {
-			return fmt.Errorf("scim.oauth: %w", err)
-		}
-		s.workloads.KeepKeys(keyStore{s.components.store})
-		parts.Workloads = s.workloads
-	}
-	s.scim = scim.New(parts)
-	return nil
-}
-
-// apply puts a newly loaded configuration in force, all of it or nothing.
-func (s *server) apply(file *config.File) error {
-	cert, err := listen.LoadCertificate(file.TLS)
+	workloads, err := s.workloadsOf(s.file.SCIM.OAuth, nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("scim.oauth: %w", err)
 	}
-	if err := s.checkTests(file); err != nil {
-		return err
+	s.workloads = newSuccessive(nil)
+	if workloads != nil {
+		parts.Workloads = workloads
+		s.workloads.Put(workloads)
 	}
-	webhooks, err := s.components.webhooks.Open(file.Webhooks)
-	if err != nil {
-		return err
-	}
-	if err := s.proxy.Load(file.Proxy()); err != nil {
-		return err
-	}
-	s.components.webhooks.Use(webhooks)
-	s.certs.Reload(cert)
-	s.warn(file)
-	return nil
-}
-
-// warn logs what the file allows but may not mean, such as rules that end soon.
-func (s *server) warn(file *config.File) {
-	file.Warn(func(path, _, problem string) {
-		s.log.Warn("the configuration may not say what is meant; `sallyport validate` has the line", "key", path, "problem", problem)
-	})
-}
-
-// checkTests returns an error that names the tests in file that its rules fail.
-func (s *server) checkTests(file *config.File) error {
-	results, err := s.questions().runTests(context.Background(), admin.System("reload"), file.Proxy(), file.Tests)
-	if err != nil {
-		return err
-	}
-	var failed []error
-	for _, r := range access.Failed(results) {
-		failed = append(failed, fmt.Errorf("%s: want %s, got %s", r.Case, r.Want, r.Got))
-	}
-	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d tests in the file fail; `sallyport test` runs them:\n%w", len(failed), len(results), errors.Join(failed...))
-	}
+	s.scim.Store(scim.New(parts))
 	return nil
 }
 
@@ -195,7 +155,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g, ctx := errgroup.WithContext(running)
 	g.Go(func() error { return ignoreCanceled(s.provider.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.proxy.Run(ctx)) })
-	g.Go(func() error { return ignoreCanceled(s.scim.Run(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.scim.Load().Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.certs.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.inspector.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.tracing.Run(ctx)) })
@@ -203,9 +163,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g.Go(func() error { return ignoreCanceled(s.admin.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.runReviews(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.admin.Reload)) })
-	if s.workloads != nil {
-		g.Go(func() error { return ignoreCanceled(s.workloads.Run(ctx)) })
-	}
+	g.Go(func() error { return ignoreCanceled(s.workloads.Run(ctx)) })
 
 	accepting, shutDown := context.WithCancel(ctx)
 	defer shutDown()
