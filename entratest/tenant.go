@@ -29,7 +29,7 @@ type Tenant struct {
 
 	mu       sync.Mutex // guards the fields below
 	app      App
-	secrets  []string // of app, any of which is accepted
+	secrets  map[string]int // of app, each of which is accepted; how often each was
 	people   []Person
 	groups   []*Team
 	keys     []signingKey // the newest signs
@@ -54,7 +54,7 @@ func NewSharingKey(base string, app App) *Tenant { return newTenant(base, app, s
 
 func newTenant(base string, app App, key signingKey) *Tenant {
 	app.RedirectURIs = slices.Clone(app.RedirectURIs)
-	t := &Tenant{ID: guid(), url: base, app: app, secrets: []string{app.Secret}, codes: map[string]code{}, keys: []signingKey{key}}
+	t := &Tenant{ID: guid(), url: base, app: app, secrets: map[string]int{app.Secret: 0}, codes: map[string]code{}, keys: []signingKey{key}}
 	t.mux = t.routes()
 	return t
 }
@@ -76,14 +76,21 @@ func (t *Tenant) Allow(redirectURI string) {
 func (t *Tenant) AddSecret(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.secrets = append(t.secrets, text)
+	t.secrets[text] = 0
 }
 
 // RemoveSecret makes a client secret invalid.
 func (t *Tenant) RemoveSecret(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.secrets = slices.DeleteFunc(t.secrets, func(other string) bool { return other == text })
+	delete(t.secrets, text)
+}
+
+// Accepted returns how often the application authenticated by a client secret that is valid now.
+func (t *Tenant) Accepted(secret string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.secrets[secret]
 }
 
 // SignIn makes oid the person who signs in without being asked; "" shows the page to

@@ -2,7 +2,6 @@ package entratest
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -109,7 +108,11 @@ func (t *Tenant) authentic(r *http.Request) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return id == t.app.ClientID && slices.ContainsFunc(t.secrets, func(valid string) bool { return subtle.ConstantTimeCompare([]byte(secret), []byte(valid)) == 1 })
+	if _, ok := t.secrets[secret]; !ok || id != t.app.ClientID {
+		return false
+	}
+	t.secrets[secret]++
+	return true
 }
 
 func challengeOf(verifier string) string {

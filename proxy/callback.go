@@ -48,6 +48,9 @@ func (p *Proxy) callback(w http.ResponseWriter, r *http.Request, req *request) *
 		return deny(tooMany, "callbacks")
 	}
 	identity, err := req.routing.provider.Finish(r.Context(), f.Flow, q)
+	if next := p.Provider(); errors.Is(err, oidc.ErrRejected) && next != req.routing.provider { // the client secret was replaced meanwhile
+		identity, err = next.Finish(r.Context(), f.Flow, q)
+	}
 	if err != nil {
 		return p.loginError(r, req, target, err)
 	}

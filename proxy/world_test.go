@@ -50,6 +50,7 @@ type world struct {
 	sessions  *session.Sessions
 	grants    *grant.Grants
 	provider  *oidc.Provider
+	oidc      oidc.Settings // of provider
 	tenant    *entratest.Tenant
 	auditFile string
 
@@ -198,6 +199,7 @@ func (w *world) startProvider() {
 	w.must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issuer.Certificate().Raw}), 0o600))
 	s := oidc.Defaults()
 	s.Issuer, s.ClientID, s.ClientSecretFile, s.CAFile, s.APIAudiences = tenant.Issuer(), "sallyport", secret, ca, []string{audience}
+	w.oidc = s
 	public, err := url.Parse(w.settings.PublicURL)
 	w.must(err)
 	w.provider, err = oidc.New(s, public, slog.New(slog.DiscardHandler))

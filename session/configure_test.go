@@ -6,6 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"sallyport/session"
 )
 
@@ -142,7 +145,29 @@ func TestConfigure_EndsSessionsOfAnotherBasis(t *testing.T) {
 	again := h.restart(session.Defaults())
 	again.Configure(session.Defaults(), "second")
 	check(again, "after a restart by the second", first, session.ErrEnded)
-	again.Configure(session.Defaults(), "first")
-	check(again, "after a restart, by the first again", former, session.ErrEnded) // it counts as one of the second
-	check(again, "after a restart, by the first again", emergency, nil)
+	check(again, "after a restart by the second", emergency, nil)
+}
+
+// TestConfigure_EndsForGood: a session whose basis was not in force for a while stays ended when it is in force again, since
+// nobody was told meanwhile of what the provider ended.
+func TestConfigure_EndsForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, session.Defaults(), "")
+		h.Configure(session.Defaults(), "first")
+		begun, err := h.Begin(t.Context(), session.Session{User: "u1", Basis: "first"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Configure(session.Defaults(), "second")
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		h.Configure(session.Defaults(), "first")
+		if _, err := h.Live(begun.ID); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("Live: %v", err)
+		}
+		if n := testutil.ToFloat64(h.Collectors()[1].(*prometheus.CounterVec).WithLabelValues("settings")); n != 1 {
+			t.Errorf("%v sessions are counted", n)
+		}
+		h.stop()
+	})
 }

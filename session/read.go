@@ -102,10 +102,12 @@ func (s *Sessions) checkIn(r store.Reader, id string) (record, error) {
 	return stored, s.check(e, &stored, s.clock.now())
 }
 
-// expiry returns why a session that was last used at used, in nanoseconds since 1970, has expired at now, or "".
+// expiry returns why a session that was last used at used, in nanoseconds since 1970, has ended by itself at now, or "".
 func (s *Sessions) expiry(r *record, used int64, now time.Time) Reason {
 	f := s.inForce.Load()
 	switch {
+	case !f.accepts(r):
+		return ReasonSettings
 	case !now.Before(f.expires(r)):
 		return ReasonExpired
 	case now.UnixNano()-used >= int64(f.Idle):

@@ -48,11 +48,12 @@ const (
 	ReasonOperator Reason = "operator" // an operator ended it
 	ReasonProvider Reason = "provider" // the identity provider sent a logout token
 	ReasonReplaced Reason = "replaced" // its user began more sessions than one user may have
+	ReasonSettings Reason = "settings" // the sign-in stood on another basis than the one in force; see [Sessions.Configure]
 )
 
 // Reasons returns every reason.
 func Reasons() []Reason {
-	return []Reason{ReasonLogout, ReasonExpired, ReasonIdle, ReasonUser, ReasonOperator, ReasonProvider, ReasonReplaced}
+	return []Reason{ReasonLogout, ReasonExpired, ReasonIdle, ReasonUser, ReasonOperator, ReasonProvider, ReasonReplaced, ReasonSettings}
 }
 
 // Session is one login of one browser. A Session that this package returns is a copy, or is shared and never changes.

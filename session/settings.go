@@ -58,8 +58,9 @@ type inForce struct {
 // Configure puts settings in force, for sessions that began before too: a session ends when the lifetime is over that is in force
 // now, or at its Expires if that comes first. More sessions of a user than are allowed now end when the user signs in again.
 //
-// basis is what sign-ins stand on now, such as who vouches for users; see [Session.Basis]. As long as another is in force,
-// a session counts as ended, unless it began by a break-glass code. Before the first Configure with a basis, all sessions count.
+// basis is what sign-ins stand on now, such as who vouches for users; see [Session.Basis]. A session of another basis counts
+// as ended at once, and ends for good within seconds, unless it began by a break-glass code. Before the first Configure with
+// a basis, all sessions count.
 //
 // Whoever decides about requests must decide again about those that are live.
 func (s *Sessions) Configure(settings Settings, basis string) {

@@ -48,7 +48,7 @@ func inBatches[T any](ctx context.Context, s *Sessions, items []T, fn func(store
 	return nil
 }
 
-// due returns the sessions that have expired but not ended yet, and those that ended so long ago that no browser
+// due returns the sessions that have expired, or whose sign-in no longer counts, but not ended yet, and those that ended so long ago that no browser
 // needs to be told.
 func (s *Sessions) due(now time.Time) (expired, obsolete []*entry) {
 	s.mu.RLock()
@@ -56,7 +56,7 @@ func (s *Sessions) due(now time.Time) (expired, obsolete []*entry) {
 	for _, e := range s.memory.sessions {
 		r := e.record.Load()
 		switch {
-		case r.Reason == "" && errors.Is(s.check(e, r, now), ErrExpired):
+		case r.Reason == "" && s.check(e, r, now) != nil:
 			expired = append(expired, e)
 		case r.Reason != "" && now.After(r.Expires.Add(keepEnded)):
 			obsolete = append(obsolete, e)

@@ -97,9 +97,12 @@ func (s *server) workloadsOf(o *scim.OAuth, former *oidc.Workloads) (w *oidc.Wor
 
 // prepareOthers is for settings that need no preparation.
 func (s *server) prepareOthers(_ context.Context, file *config.File) (use func(), err error) {
-	total := s.maxConnections(file.Limits.Listen)
+	limits := file.Limits.Listen
 	return func() {
-		s.connections.public.Limit(total, file.Limits.Listen.PerAddress(total))
+		if limits != s.inForce.Load().Limits.Listen {
+			total := s.maxConnections(limits)
+			s.connections.public.Limit(total, limits.PerAddress(total))
+		}
 		s.components.directory.KeepHistory(file.History)
 		s.components.configureRecord(file.Audit.Settings)
 		if h, ok := s.log.Handler().(*logHandler); ok {

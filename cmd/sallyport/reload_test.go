@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +94,56 @@ func TestReloader_SeesChangeDuringReload(t *testing.T) {
 	}
 	if !r.contentChanged() {
 		t.Error("the change is lost")
+	}
+}
+
+// TestReloader_WatchesFilesThatAreNamed changes the files that the configuration names for what they hold. What is no ordinary
+// file, such as a named pipe, is not opened.
+func TestReloader_WatchesFilesThatAreNamed(t *testing.T) {
+	w := newWorld(t)
+	path := w.dir + "/sallyport.yaml"
+	file, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReloader(path, file, func(context.Context, *config.File) error { return nil }, slog.New(slog.DiscardHandler))
+	for _, name := range []string{"secrets/oidc", "ca.pem", "tls.key"} {
+		writeFile(t, w.dir, name, append(readFile(t, filepath.Join(w.dir, name)), '\n'))
+		if !r.contentChanged() || r.contentChanged() {
+			t.Errorf("a change of %s is not seen once", name)
+		}
+	}
+	secret := filepath.Join(w.dir, "secrets/oidc")
+	if err := errors.Join(os.Remove(secret), syscall.Mkfifo(secret, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if !r.contentChanged() || r.contentChanged() {
+		t.Error("a named pipe in place of the secret is not seen once")
+	}
+}
+
+// TestConfiguration_NamesWhatNeedsRestart compares the table in docs/configuration.md with the settings that a running server
+// does not change.
+func TestConfiguration_NamesWhatNeedsRestart(t *testing.T) {
+	page := string(readFile(t, "../../docs/configuration.md"))
+	_, table, ok := strings.Cut(page, "\n| needs a restart | because |\n|---|---|\n")
+	table, _, end := strings.Cut(table, "\n\n")
+	if !ok || !end {
+		t.Fatal("there is no such table")
+	}
+	var listed, keys []string
+	for row := range strings.Lines(table) {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(row, "|"), "|")
+		cell, _, _ = strings.Cut(cell, ", if ")
+		for key := range strings.SplitSeq(cell, ",") {
+			listed = append(listed, strings.Trim(key, " `"))
+		}
+	}
+	for _, setting := range fixed {
+		keys = append(keys, setting.key)
+	}
+	if !slices.Equal(listed, keys) {
+		t.Errorf("the table lists %q, and the settings are %q", listed, keys)
 	}
 }
 

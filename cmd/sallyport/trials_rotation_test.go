@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	native "encoding/binary"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,8 +18,9 @@ import (
 	"time"
 )
 
-// TestReliability_Rotation replaces secrets under load: provisioning tokens, the certificate, the secret of a webhook, and the keys of
-// the identity provider. No call fails meanwhile, and afterwards the new secret is the one that counts.
+// TestReliability_Rotation replaces secrets under load: provisioning tokens, the certificate, the secret of a webhook, the client
+// secret, and the keys of the identity provider. No call and no sign-in fails meanwhile, and afterwards the new secret is the one
+// that counts.
 func TestReliability_Rotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -63,8 +65,22 @@ func TestReliability_Rotation(t *testing.T) {
 		status, _, err := push.try("GET", "/Users/"+s.alice, nil)
 		return status, err
 	})
-	trials(t, 4, func(c *trial) {
-		switch kind := c.n % 4; {
+	repeat("a sign-in", func() (int, error) {
+		time.Sleep(50 * time.Millisecond) // an address may start 20 a second
+		resp, err := w.newBrowser(s.server).open("https://" + appHost + "/")
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		page, err := io.ReadAll(resp.Body)
+		if err == nil && !strings.HasPrefix(string(page), "hello ") {
+			err = fmt.Errorf("the page is\n%s", page)
+		}
+		return resp.StatusCode, err
+	})
+	clientSecret := "the client secret"
+	trials(t, 5, func(c *trial) {
+		switch kind := c.n % 5; {
 		case kind == 0:
 			c.count("provisioning tokens")
 			var list []struct{ ID, Name string }
@@ -111,7 +127,24 @@ func TestReliability_Rotation(t *testing.T) {
 				c.Errorf("the former secret still signs")
 			}
 			known.Store(&next)
-		case c.n%8 == 3:
+		case kind == 4:
+			c.count("client secrets")
+			next := fmt.Sprintf("secret %d", c.Uint64())
+			w.entra.AddSecret(next)
+			replace := func() { writeFile(c, w.dir, "secrets/oidc", []byte(next+"\n")) } // empty for a moment, which must change nothing
+			if c.IntN(2) == 0 {
+				replace = func() { replaceFile(c, filepath.Join(w.dir, "secrets/oidc"), next+"\n") }
+			}
+			replace()
+			if c.IntN(2) == 0 {
+				s.server.verb("reload")
+			} else {
+				awaitStatusFor(c, 20*time.Second, 1, func() int { return min(w.entra.Accepted(next), 1) })
+			}
+			w.entra.RemoveSecret(clientSecret)
+			clientSecret = next
+			w.newBrowser(s.server).signIn()
+		case c.n%10 == 3:
 			c.count("keys of the provider")
 			w.entra.Rotate()
 			signed := w.entra.AccessToken(s.person, audience, nil)

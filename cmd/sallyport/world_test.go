@@ -132,14 +132,7 @@ func (w *world) newBrowser(s *running) *browser {
 // navigate opens a page as a browser does, and follows redirects.
 func (b *browser) navigate(target string) (status int, body string) {
 	b.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, target, nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	req.Header.Set("Accept", "text/html")
-	req.Header.Set("Sec-Fetch-Mode", "navigate")
-	req.Header.Set("Sec-Fetch-Dest", "document")
-	resp, err := b.client.Do(req)
+	resp, err := b.open(target)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -149,6 +142,18 @@ func (b *browser) navigate(target string) (status int, body string) {
 		b.t.Fatal(err)
 	}
 	return resp.StatusCode, string(data)
+}
+
+// open is navigate without an end of the test.
+func (b *browser) open(target string) (*http.Response, error) {
+	req, err := http.NewRequest(http.MethodGet, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Sec-Fetch-Mode", "navigate")
+	req.Header.Set("Sec-Fetch-Dest", "document")
+	return b.client.Do(req)
 }
 
 // signIn opens the application, and demands that its page is shown.
