@@ -225,6 +225,7 @@ func TestCheck_FollowsTheSettings(t *testing.T) {
 func TestWith_RemembersWhenTokensCame(t *testing.T) {
 	h := startFixture(t, nil)
 	token := h.accessToken()
+	h.bearer(token) // keys that were fetched for a token do not tell when it came
 	first, _ := h.bearer(token)
 	next := h.mustWith(func(s *oidc.Settings) { s.APIAudiences = append(s.APIAudiences, "api://other") })
 	second, err := next.Bearer(t.Context(), token)

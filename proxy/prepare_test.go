@@ -44,6 +44,8 @@ func TestPrepare_AsksAgainByTheOtherProvider(t *testing.T) {
 			_, cookie := w.signIn("alice", appHost)
 			token := w.token("alice", nil)
 			bySession := openEvents(w, w.client(true), "https://"+appHost, "Cookie", cookie)
+			w.eventually("it is live", func() bool { return w.metric("sallyport_live_requests") == 1 })
+			w.serveStreams() // again, for another stream
 			byToken := openEvents(w, w.client(true), "https://"+appHost, "Authorization", "Bearer "+token)
 			w.eventually("both are live", func() bool { return w.metric("sallyport_live_requests") == 2 })
 

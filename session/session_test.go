@@ -248,7 +248,7 @@ func TestSession(t *testing.T) {
 			t.Errorf("%d records are stored, want 6", n)
 		}
 		want := "# HELP sallyport_sessions_ended_total Sessions that ended, by the reason why.\n# TYPE sallyport_sessions_ended_total counter\n"
-		for _, reason := range []string{"expired", "idle", "logout", "operator", "provider", "replaced", "user"} {
+		for _, reason := range []string{"expired", "idle", "logout", "operator", "provider", "replaced", "settings", "user"} {
 			n := 0
 			if reason == "replaced" {
 				n = 6
