@@ -75,6 +75,7 @@ func TestPrepare_AsksAgainByTheOtherProvider(t *testing.T) {
 				}
 			}
 			w.eventually("the others are live", func() bool { return w.metric("sallyport_live_requests") == live })
+			w.setUpstream(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 			for credential, cut := range map[[2]string]bool{{"Cookie", cookie}: c.session, {"Authorization", "Bearer " + token}: c.bearer} {
 				res, _ := w.get(w.client(true), "https://"+appHost+"/", credential[0], credential[1], "Accept", "application/json")
 				if denied := res.StatusCode >= http.StatusBadRequest; denied != cut {
