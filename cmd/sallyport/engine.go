@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"regexp"
@@ -44,14 +43,6 @@ func openToRead(ctx context.Context, s config.Store) (store.Store, error) {
 		return nil, err
 	}
 	return bolt.Open(s.Bolt.Path, bolt.Options{Copy: true})
-}
-
-// demandFile returns the file of the store, for what can be done with a file alone.
-func demandFile(s config.Store) (path string, err error) {
-	if s.Bolt == nil {
-		return "", errors.New("this cannot be done yet with a store in PostgreSQL; use the tools of the database")
-	}
-	return s.Bolt.Path, nil
 }
 
 func openDatabase(ctx context.Context, p *config.Postgres, init bool, log *slog.Logger) (engine, error) {

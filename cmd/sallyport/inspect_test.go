@@ -21,7 +21,7 @@ import (
 )
 
 // firstBelow returns the first key of the store at path that begins with prefix.
-func firstBelow(t *testing.T, path, prefix string) (key []byte) {
+func firstBelow(t testing.TB, path, prefix string) (key []byte) {
 	t.Helper()
 	changeStore(t, path, func(w store.Writer) error {
 		for e := range w.Scan([]byte(prefix), nil) {
@@ -52,7 +52,7 @@ func changeStore(t testing.TB, path string, f func(store.Writer) error) {
 }
 
 // flipBit flips a bit in the value of the first record below prefix, behind the store's back.
-func flipBit(t *testing.T, path, prefix string) {
+func flipBit(t testing.TB, path, prefix string) {
 	t.Helper()
 	key := firstBelow(t, path, prefix)
 	db, err := bbolt.Open(path, 0o600, nil)
@@ -89,9 +89,9 @@ func (w *world) settledStore() string {
 	resp := w.newBrowser(s).get("https://"+apiHost+"/", w.entra.AccessToken(stage.person, audience, nil))
 	_ = resp.Body.Close()
 	awaitProvisioningLog(s)
-	s.kill()
+	w.kill(s)
 	path := filepath.Join(w.dir, "data/sallyport.db")
-	changeStore(w.t, path, func(st store.Writer) error { return st.Put([]byte("secret/cursors"), make([]byte, 32)) }) // made when it is first needed
+	changeAt(w.t, w.storeAt(), func(st store.Writer) error { return st.Put([]byte("secret/cursors"), make([]byte, 32)) }) // made when it is first needed
 	return path
 }
 

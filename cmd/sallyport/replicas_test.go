@@ -31,6 +31,7 @@ func startFleet(t testing.TB, count int, configure ...func(*world)) *fleet {
 	t.Helper()
 	f := &fleet{database: postgrestest.Start(t)}
 	w := newWorld(t)
+	w.database = f.database
 	f.stage = &stage{world: w}
 	writeFile(t, w.dir, "secrets/postgres", []byte(f.database.Database()))
 	w.rewrite("store: {bolt: {path: data/sallyport.db}}", "store: {postgres: {url_file: secrets/postgres, lease: 2s, replica: replica-1}}")

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -22,6 +21,7 @@ import (
 	"sallyport/disk"
 	"sallyport/store"
 	"sallyport/store/bolt"
+	"sallyport/store/postgres"
 )
 
 func restoreCommand() *cobra.Command {
@@ -29,8 +29,8 @@ func restoreCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Put a backup in the place of the store; the server must be stopped",
-		Long: "Put a backup in the place of the store; the server must be stopped. The backup is checked first, the store that was there is\n" +
-			"kept beside it, and the audit record goes on. Users, groups and memberships are those of the backup. What took access away since\n" +
+		Long: "Put a backup in the place of the store; the server must be stopped, and with a database every replica. The backup is checked\n" +
+			"first, the store that was there is kept beside it, in a database in a schema of its own, and the audit record goes on. Users, groups and memberships are those of the backup. What took access away since\n" +
 			"holds, as far as the store that is replaced and the audit record know it: nobody is signed in, no grant is open, revoked tokens\n" +
 			"and suspended users stay so, and users who were deactivated or deleted since are inactive. Let the identity provider provision\n" +
 			"anew afterwards: it makes active who is active, and pushes what is missing.\n\n" +
@@ -42,9 +42,6 @@ func restoreCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := config.Load(configPath(cmd))
 			if err != nil {
-				return err
-			}
-			if _, err := demandFile(file.Store); err != nil {
 				return err
 			}
 			options.from = args[0]
@@ -74,25 +71,30 @@ type restoreOptions struct {
 }
 
 func runRestore(cmd *cobra.Command, file *config.File, options restoreOptions) error {
-	path := file.Store.Bolt.Path
-	release, err := lockRestore(path)
+	unlock, err := lockRecord(file)
+	if err != nil {
+		return stopFirst(err)
+	}
+	defer unlock()
+	place := newRestorePlace(file)
+	release, err := place.lock(cmd.Context())
 	if err != nil {
 		return err
 	}
 	defer release()
-	done, err := restore(cmd.Context(), file, options)
+	done, err := restore(cmd.Context(), file, place, options)
 	if err != nil {
 		return err
 	}
 	for _, note := range done.notes {
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", printable(note))
 	}
-	out := cmd.OutOrStdout()
+	out, where := cmd.OutOrStdout(), file.Store.String()
 	if format, _ := cmd.Flags().GetString("output"); format != "table" {
-		return printTable(cmd, table{heads: []string{"file", "store", "former"}, rows: [][]string{{options.from, path, done.former}},
-			values: restoreResult{options.from, path, done.former, append([]string{}, done.notes...)}})
+		return printTable(cmd, table{heads: []string{"file", "store", "former"}, rows: [][]string{{options.from, where, done.former}},
+			values: restoreResult{options.from, where, done.former, append([]string{}, done.notes...)}})
 	}
-	fmt.Fprintf(out, "restored %s to %s\n", options.from, path)
+	fmt.Fprintf(out, "restored %s to %s\n", options.from, where)
 	if done.former != "" {
 		fmt.Fprintf(out, "the former store is %s\n", done.former)
 	}
@@ -108,23 +110,6 @@ type restoreResult struct {
 	Notes  []string `json:"notes"`
 }
 
-// lockRestore demands that no other restore or copy is under way, and that no server runs. It holds the folder of the store until the
-// returned function is called.
-func lockRestore(path string) (release func(), err error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another restore or copy to %s is under way", path), folder.Close())
-	}
-	return func() { _ = folder.Close() }, nil
-}
-
 // restored is what came of a restore.
 type restored struct {
 	former string   // where the former store is; "" if there was none
@@ -133,18 +118,20 @@ type restored struct {
 
 // restore makes a store of a backup beside the one in place, whole, and then puts it there in one step. What is there before
 // and after that step is a store that can be served from; a server that starts right after it finds the event in the store.
-func restore(ctx context.Context, file *config.File, options restoreOptions) (done restored, err error) {
-	path := file.Store.Bolt.Path
-	former, notes, err := openFormer(path)
+func restore(ctx context.Context, file *config.File, place restorePlace, options restoreOptions) (done restored, err error) {
+	former, notes, err := place.former(ctx)
 	if err != nil {
 		return done, err
 	}
 	defer former.close()
-	part := path + ".restoring"
+	part := place.part()
 	clean := func() { _, _ = os.Remove(part), os.Remove(part+".pid") }
 	clean() // of a restore that was interrupted
 	defer clean()
-	after := max(uint64(bolt.Acknowledged(path)), former.revision())
+	after, err := place.after(ctx, former)
+	if err != nil {
+		return done, err
+	}
 	made, err := makeRestored(ctx, part, former.store, file, options, after)
 	if err != nil {
 		return done, err
@@ -163,10 +150,10 @@ func restore(ctx context.Context, file *config.File, options restoreOptions) (do
 	if err != nil {
 		return done, err
 	}
-	if done.former, err = putInPlace(part, path); err != nil {
+	if done.former, err = place.put(ctx); err != nil {
 		return done, err
 	}
-	err = errors.Join(record.Append(event, uint64(revision)), disk.OwnAs(file.Audit.File, path))
+	err = errors.Join(record.Append(event, uint64(revision)), disk.OwnAs(file.Audit.File, place.like()))
 	done.notes = notes
 	return done, err
 }
@@ -189,63 +176,6 @@ func recordFormer(ctx context.Context, former store.Store, record *audit.Log) er
 	})
 }
 
-// putInPlace puts the store at part in the place of the one at path, which stays beside it under another name.
-func putInPlace(part, path string) (former string, err error) {
-	like := filepath.Dir(path)
-	if _, err := os.Lstat(path); err == nil {
-		like = path
-	}
-	if err := disk.OwnAs(part, like); err != nil {
-		return "", err
-	}
-	if like == path {
-		former = path + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000Z")
-		if err := os.Link(path, former); err != nil {
-			return "", err
-		}
-	}
-	if err := os.Rename(part, path); err != nil {
-		return "", err
-	}
-	return former, errors.Join(syncFolder(filepath.Dir(path)), bolt.ForgetAcknowledged(path))
-}
-
-// formerStore is the store in whose place a backup is put.
-type formerStore struct {
-	store store.Store // nil: there is none, or it cannot be read
-	file  *bolt.Store
-}
-
-// openFormer opens the store at path to read it, which demands that no server runs. A store that is damaged may be replaced;
-// one of a newer version may not.
-func openFormer(path string) (f formerStore, notes []string, err error) {
-	st, err := bolt.Open(path, bolt.Options{Inspect: true, Timeout: 200 * time.Millisecond})
-	switch {
-	case err == nil:
-		return formerStore{st, st}, nil, nil
-	case errors.Is(err, store.ErrLocked):
-		return f, nil, stopFirst(err)
-	case errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrUnfinished):
-		return f, nil, err
-	case errors.Is(err, store.ErrMissing):
-		return f, []string{"there is no store in place that could say what took access away since the backup was made"}, nil
-	}
-	return f, []string{fmt.Sprintf("the store in place cannot say what took access away since the backup was made: %v", err)}, nil
-}
-
-func (f formerStore) close() {
-	if f.file != nil {
-		_ = f.file.Close()
-	}
-}
-
-func (f formerStore) revision() (revision uint64) {
-	if f.store != nil {
-		_ = f.store.View(context.Background(), func(r store.Reader) error { revision = uint64(r.Revision()); return nil })
-	}
-	return revision
-}
-
 // restoredStore is a store that was made of a backup, and is not in place yet.
 type restoredStore struct {
 	path    string
@@ -257,7 +187,7 @@ type restoredStore struct {
 
 // makeRestored makes a store at path of the backup that options name: without what must not come back, and with what took
 // access away in the former store and by the audit record. Its revisions come after a revision.
-func makeRestored(ctx context.Context, path string, former store.Store, file *config.File, options restoreOptions, after uint64) (made *restoredStore, err error) {
+func makeRestored(ctx context.Context, path string, former store.Store, file *config.File, options restoreOptions, after store.Revision) (made *restoredStore, err error) {
 	source, err := openBackup(options)
 	if err != nil {
 		return nil, err
@@ -273,7 +203,7 @@ func makeRestored(ctx context.Context, path string, former store.Store, file *co
 			err = errors.Join(err, st.Close())
 		}
 	}()
-	st.Continue(store.Revision(max(after, source.header.Revision)))
+	st.Continue(max(after, store.Revision(source.header.Revision)))
 	unknown := 0
 	if err := source.load(ctx, st, func([]byte) { unknown++ }); err != nil {
 		return nil, err
@@ -388,13 +318,21 @@ func openFormerCopy(path string) (source, error) {
 	return s, nil
 }
 
-// goOn resumes the store, which may be behind, in the name of the operator.
-func goOn(ctx context.Context, file *config.File, reason string) error {
-	path, err := demandFile(file.Store)
-	if err != nil {
-		return err
+// goOn resumes the store, which may be behind, in the name of the operator. Nobody else uses it.
+func goOn(ctx context.Context, file *config.File, reason string) (err error) {
+	var st engine
+	like := filepath.Dir(file.Audit.File)
+	if file.Store.Postgres != nil {
+		hold, failed := postgres.TakeHold(ctx, file.Store.Postgres.URLFile, postgres.ToWrite)
+		if failed != nil {
+			return stopFirst(failed)
+		}
+		defer hold.Release()
+		st, err = openStore(ctx, file.Store, false, nil)
+	} else {
+		like = file.Store.Bolt.Path
+		st, err = asEngine(bolt.Open(file.Store.Bolt.Path, bolt.Options{Behind: true}))
 	}
-	st, err := bolt.Open(path, bolt.Options{Behind: true})
 	if err != nil {
 		return err
 	}
@@ -403,5 +341,5 @@ func goOn(ctx context.Context, file *config.File, reason string) error {
 		return errors.Join(fmt.Errorf("opening the audit record: %w", err), st.Close())
 	}
 	operator := admin.Operator(systemUserName(os.Getuid()), "command line")
-	return errors.Join(resumeStore(ctx, st, record, operator, reason), disk.OwnAs(file.Audit.File, path), record.Close(), st.Close())
+	return errors.Join(resumeStore(ctx, st, record, operator, reason), disk.OwnAs(file.Audit.File, like), record.Close(), st.Close())
 }

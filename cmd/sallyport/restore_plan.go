@@ -48,12 +48,13 @@ type plannedChange struct {
 
 // tryRestore makes what a restore would put in place, in a folder of its own, and prints in what that differs.
 func tryRestore(cmd *cobra.Command, file *config.File, options restoreOptions) error {
-	dir, err := workFolder(filepath.Dir(file.Store.Bolt.Path))
+	place := newRestorePlace(file)
+	dir, err := workFolder(filepath.Dir(place.part()))
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	former, against, notes, err := openCompared(cmd, file, dir)
+	former, against, notes, err := openCompared(cmd, place, dir)
 	if err != nil {
 		return err
 	}
@@ -87,8 +88,8 @@ func workFolder(beside string) (string, error) {
 }
 
 // openCompared opens the store in place, or a copy of it that the running server makes in dir.
-func openCompared(cmd *cobra.Command, file *config.File, dir string) (f formerStore, against string, notes []string, err error) {
-	f, notes, err = openFormer(file.Store.Bolt.Path)
+func openCompared(cmd *cobra.Command, place restorePlace, dir string) (f formerStore, against string, notes []string, err error) {
+	f, notes, err = place.former(cmd.Context())
 	switch {
 	case err == nil && f.store == nil:
 		return f, "nothing", notes, nil
@@ -121,7 +122,7 @@ func openCompared(cmd *cobra.Command, file *config.File, dir string) (f formerSt
 	if err != nil {
 		return f, "", nil, errors.Join(fmt.Errorf("reading the store of the running server: %w", err), st.Close())
 	}
-	return formerStore{st, st}, "the running server", nil, nil
+	return formerStore{st}, "the running server", nil, nil
 }
 
 // maxPlanned is how many changes of one kind a table shows one by one.

@@ -113,22 +113,11 @@ func (w *world) tokens() (names []string) {
 	return names
 }
 
-// copyWorld copies the files of a stopped server to a folder of its own.
-func (w *world) copyWorld(t *testing.T) *world {
-	t.Helper()
-	other := *w
-	other.t, other.dir = t, t.TempDir()
-	_ = os.Remove(filepath.Join(w.dir, "data/control.sock")) // a socket cannot be copied
-	if err := os.CopyFS(other.dir, os.DirFS(w.dir)); err != nil {
-		t.Fatal(err)
-	}
-	return &other
-}
-
 // TestRestore_RevivesNothing takes away access of each kind after a backup was made, and restores it: with the former store
 // and the audit record, with one of them, and with none.
-func TestRestore_RevivesNothing(t *testing.T) {
-	w := newWorld(t)
+func TestRestore_RevivesNothing(t *testing.T) { restoreRevivesNothing(t, newWorld(t)) }
+
+func restoreRevivesNothing(t *testing.T, w *world) {
 	s := w.start("--init")
 	stage := w.settle(s)
 	hired := map[string]string{}
@@ -154,10 +143,10 @@ func TestRestore_RevivesNothing(t *testing.T) {
 	s.verb("token", "revoke", old.ID)
 	s.verb("token", "create", "new")
 	await(t, s, `sallyport_audit_events_total{kind="token"} 4`)
-	s.kill()
+	w.kill(s)
 
 	for name, c := range map[string]struct {
-		lost   []string // of the files
+		lost   []string // of the store and the record
 		flags  []string
 		tokens []string
 		states map[string]string
@@ -167,22 +156,18 @@ func TestRestore_RevivesNothing(t *testing.T) {
 			map[string]string{"alice": "active", "bob": "inactive", "carol": "suspended", "dave": "inactive", "erin": "suspended", "frank": "active", "gina": "suspended", "hugo": "suspended"}, nil},
 		"reactivate": {nil, []string{"--reactivate"}, []string{"entra", "new"},
 			map[string]string{"bob": "active", "carol": "suspended", "dave": "active", "erin": "suspended", "gina": "suspended", "hugo": "suspended"}, nil},
-		"without_record": {[]string{"audit.jsonl"}, nil, []string{"entra", "new"},
+		"without_record": {[]string{"record"}, nil, []string{"entra", "new"},
 			map[string]string{"alice": "active", "bob": "inactive", "carol": "suspended", "dave": "inactive", "erin": "suspended", "gina": "suspended", "hugo": "suspended"}, []string{"there is no audit record"}},
-		"without_store": {[]string{"sallyport.db", "sallyport.db.revision"}, nil, []string{"entra"},
+		"without_store": {[]string{"store"}, nil, []string{"entra"},
 			map[string]string{"alice": "active", "bob": "inactive", "carol": "suspended", "dave": "inactive", "erin": "suspended", "gina": "suspended", "hugo": "inactive"}, []string{"there is no store in place"}},
-		"nothing_left": {[]string{"sallyport.db", "sallyport.db.revision", "audit.jsonl"}, nil, nil,
+		"nothing_left": {[]string{"store", "record"}, nil, nil,
 			map[string]string{"alice": "active", "erin": "suspended"}, []string{"there is no store in place", "there is no audit record", "its 2 are left out"}},
-		"nothing_left_tokens": {[]string{"sallyport.db", "sallyport.db.revision", "audit.jsonl"}, []string{"--tokens"}, []string{"entra", "old"},
+		"nothing_left_tokens": {[]string{"store", "record"}, []string{"--tokens"}, []string{"entra", "old"},
 			map[string]string{"alice": "active", "erin": "suspended"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := w.copyWorld(t)
-			for _, file := range c.lost {
-				if err := os.Remove(filepath.Join(w.dir, "data", file)); err != nil {
-					t.Fatal(err)
-				}
-			}
+			w.lose(c.lost...)
 			var out bytes.Buffer
 			if code := w.runHere(&out, &out, append([]string{"restore", filepath.Join(w.dir, "copy.backup")}, c.flags...)...); code != exitOK {
 				t.Fatalf("the restore ends with %d: %s", code, out.String())
@@ -226,8 +211,9 @@ func stateOf(u admin.User) string {
 
 // TestRestore_DryRunSaysAll compares what a dry run says, beside the running server and without it, and that it changes
 // nothing.
-func TestRestore_DryRunSaysAll(t *testing.T) {
-	w := newWorld(t)
+func TestRestore_DryRunSaysAll(t *testing.T) { restoreDryRunSaysAll(t, newWorld(t)) }
+
+func restoreDryRunSaysAll(t *testing.T, w *world) {
 	s := w.start("--init")
 	stage := w.settle(s)
 	bob := stage.push.hire("bob", "00000000-0000-4000-8000-00000000000b")
@@ -256,8 +242,12 @@ func TestRestore_DryRunSaysAll(t *testing.T) {
 			t.Errorf("%q is left", left)
 		}
 	}
-	demand("the running server")
-	s.kill()
+	if w.database == nil {
+		demand("the running server")
+	} else {
+		demand("the store in place")
+	}
+	w.kill(s)
 	before := w.files()
 	demand("the store in place")
 	if after := w.files(); !slices.Equal(after, before) {
@@ -266,27 +256,10 @@ func TestRestore_DryRunSaysAll(t *testing.T) {
 	if u := w.people()["carol"]; u.ID != carol {
 		t.Error("the dry run restored")
 	}
-	if err := os.Remove(filepath.Join(w.dir, "data/sallyport.db")); err != nil {
-		t.Fatal(err)
-	}
+	w.lose("store")
 	removed = 0
 	want = []string{"group added Members", "membership added alice@example.com", "suspension added bob@example.com", "token added entra", "user added alice@example.com", "user added bob@example.com", "user stays inactive bob@example.com"}
 	demand("nothing")
-}
-
-// files returns the names and contents of the files of a stopped server, but for those that say that they are being read.
-func (w *world) files() (list []string) {
-	w.t.Helper()
-	paths, err := filepath.Glob(filepath.Join(w.dir, "data", "*"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, path := range paths {
-		if text, err := os.ReadFile(path); err == nil && !strings.HasSuffix(path, ".pid") {
-			list = append(list, fmt.Sprintf("%s %x", path, text))
-		}
-	}
-	return list
 }
 
 // backedUp fills a new store, backs it up and kills the server. It returns the path of the backup.
@@ -296,13 +269,14 @@ func (w *world) backedUp() (copied string) {
 	w.settle(s)
 	copied = filepath.Join(w.dir, "copy.backup")
 	s.verb("backup", copied)
-	s.kill()
+	w.kill(s)
 	return copied
 }
 
 // TestRestore_RefusesDamage: a backup that is not whole changes nothing.
-func TestRestore_RefusesDamage(t *testing.T) {
-	w := newWorld(t)
+func TestRestore_RefusesDamage(t *testing.T) { restoreRefusesDamage(t, newWorld(t)) }
+
+func restoreRefusesDamage(t *testing.T, w *world) {
 	copied := w.backedUp()
 	text, err := os.ReadFile(copied)
 	if err != nil {
@@ -337,15 +311,13 @@ func TestRestore_RefusesDamage(t *testing.T) {
 }
 
 // TestRestore_DropsForeignRecords: what a backup never holds is not restored from a stream that has it.
-func TestRestore_DropsForeignRecords(t *testing.T) {
-	w := newWorld(t)
-	path := w.settledStore()
-	st, err := bolt.Open(path, bolt.Options{Inspect: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestRestore_DropsForeignRecords(t *testing.T) { restoreDropsForeignRecords(t, newWorld(t)) }
+
+func restoreDropsForeignRecords(t *testing.T, w *world) {
+	w.settledStore()
+	st := w.openStore()
 	var out bytes.Buffer
-	err = st.View(t.Context(), func(r store.Reader) error { // with sessions, keys and all
+	err := st.View(t.Context(), func(r store.Reader) error { // with sessions, keys and all
 		_, err := backup.Write(&out, backup.Header{Made: time.Now().UTC(), Revision: uint64(r.Revision())}, r.Scan(nil, nil))
 		return err
 	})
@@ -354,9 +326,7 @@ func TestRestore_DropsForeignRecords(t *testing.T) {
 	}
 	writeFile(t, w.dir, "whole.backup", out.Bytes())
 	w.here("restore", filepath.Join(w.dir, "whole.backup"))
-	if st, err = bolt.Open(path, bolt.Options{Inspect: true}); err != nil {
-		t.Fatal(err)
-	}
+	st = w.openStore()
 	defer st.Close()
 	err = st.View(t.Context(), func(r store.Reader) error {
 		for prefix, held := range backupHolds {
@@ -461,11 +431,12 @@ func TestBackup_DecidesAboutEveryKey(t *testing.T) {
 
 // TestRestore_SurvivesKill kills restores (SIGKILL) at random times. What is in place is then the former store or the
 // restored one, whole, and the next restore succeeds. TRIALS says how often, SEED repeats the times.
-func TestRestore_SurvivesKill(t *testing.T) {
+func TestRestore_SurvivesKill(t *testing.T) { restoreSurvivesKill(t, newWorld(t)) }
+
+func restoreSurvivesKill(t *testing.T, w *world) {
 	trials, seed := number64Of("TRIALS", 3), number64Of("SEED", rand.Uint64()%1_000_000)
 	t.Logf("SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	w := newWorld(t)
 	s := w.start("--init")
 	stage := w.settle(s)
 	carol := stage.push.hire("carol", "00000000-0000-4000-8000-00000000000c")
@@ -473,7 +444,7 @@ func TestRestore_SurvivesKill(t *testing.T) {
 	s.verb("backup", copied)
 	stage.push.hire("bob", "00000000-0000-4000-8000-00000000000b")
 	stage.push.setActive(carol, "False")
-	s.kill()
+	w.kill(s)
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -515,17 +486,18 @@ func number64Of(name string, preset uint64) uint64 {
 }
 
 // TestRestore_KeepsKeys: lines of the record that were signed with keys which were made after the backup stay verifiable.
-func TestRestore_KeepsKeys(t *testing.T) {
-	w := newWorld(t)
+func TestRestore_KeepsKeys(t *testing.T) { restoreKeepsKeys(t, newWorld(t)) }
+
+func restoreKeepsKeys(t *testing.T, w *world) {
 	s := w.start("--init")
 	w.settle(s)
-	s.kill()
+	w.kill(s)
 	copied := filepath.Join(w.dir, "first.backup")
 	w.here("backup", copied)
 	w.here("restore", copied) // the next server makes a new key
-	w.start().kill()
+	w.kill(w.start())
 	w.here("restore", copied)
-	w.start().kill()
+	w.kill(w.start())
 	w.here("audit", "verify")
 	var keys struct{ Keys []json.RawMessage }
 	decode(t, w.here("audit", "key"), &keys)
@@ -553,10 +525,11 @@ func TestRestore_OutOfSpace(t *testing.T) {
 
 // TestRestore_RecordsFormerChanges: a change that a server which was killed had committed, and not recorded yet, is recorded
 // before the store that has it is replaced.
-func TestRestore_RecordsFormerChanges(t *testing.T) {
-	w := newWorld(t)
+func TestRestore_RecordsFormerChanges(t *testing.T) { restoreRecordsFormerChanges(t, newWorld(t)) }
+
+func restoreRecordsFormerChanges(t *testing.T, w *world) {
 	copied := w.backedUp()
-	changeStore(t, filepath.Join(w.dir, "data/sallyport.db"), func(st store.Writer) error {
+	changeAt(t, w.storeAt(), func(st store.Writer) error {
 		event := fmt.Sprintf(`{"time":"2026-11-29T03:00:00Z","kind":"scim","reason":"patch","user":"last words","rev":%d}`, st.Revision())
 		return directory.PutRecord(st, directory.Record{Received: time.Now(), Event: json.RawMessage(event)})
 	})
@@ -568,11 +541,12 @@ func TestRestore_RecordsFormerChanges(t *testing.T) {
 
 // TestBackup_RefusesDamagedRecords: a backup that lacked a record would restore somebody without their suspension, for
 // example. What no backup holds may be damaged.
-func TestBackup_RefusesDamagedRecords(t *testing.T) {
-	w := newWorld(t)
-	path := w.settledStore()
-	flipBit(t, path, "session/of/")
-	flipBit(t, path, "suspended/")
+func TestBackup_RefusesDamagedRecords(t *testing.T) { backupRefusesDamagedRecords(t, newWorld(t)) }
+
+func backupRefusesDamagedRecords(t *testing.T, w *world) {
+	w.settledStore()
+	w.flipBit("session/of/")
+	w.flipBit("suspended/")
 	copied := filepath.Join(w.dir, "copy.backup")
 	w.refusedHere([]string{"backup", copied}, "suspended/", "record is damaged", "sallyport store check")
 	if files, err := filepath.Glob(copied + "*"); err != nil || len(files) > 0 {
@@ -606,8 +580,9 @@ func TestStore_NewerFormatIsUntouched(t *testing.T) {
 
 // TestRestore_EndsBearerTokens: a bearer token from before its user was deactivated is not valid after a restore, although the
 // user was active in the backup and is active again, and only the audit record knows of the time between.
-func TestRestore_EndsBearerTokens(t *testing.T) {
-	w := newWorld(t)
+func TestRestore_EndsBearerTokens(t *testing.T) { restoreEndsBearerTokens(t, newWorld(t)) }
+
+func restoreEndsBearerTokens(t *testing.T, w *world) {
 	s := w.start("--init")
 	stage := w.settle(s)
 	copied := filepath.Join(w.dir, "copy.backup")
@@ -630,15 +605,15 @@ func TestRestore_EndsBearerTokens(t *testing.T) {
 		t.Fatal("the token is valid again")
 	}
 	await(t, s, `sallyport_audit_events_total{kind="scim"} 5`)
-	s.kill()
-	if err := errors.Join(os.Remove(filepath.Join(w.dir, "data/sallyport.db")), os.Remove(filepath.Join(w.dir, "data/sallyport.db.revision"))); err != nil {
-		t.Fatal(err)
-	}
+	w.kill(s)
+	w.lose("store")
 	w.here("restore", "--tokens", copied)
 	if got := stateOf(w.people()["alice"]); got != "active" {
 		t.Fatalf("alice is %s", got)
 	}
-	if got := status(w.start()); got != want {
+	s = w.start()
+	s.awaitReady(t)
+	if got := status(s); got != want {
 		t.Errorf("after the restore, the token gives %d, want %d", got, want)
 	}
 }

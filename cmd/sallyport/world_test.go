@@ -15,6 +15,7 @@ import (
 
 	"sallyport/audit/audittest"
 	"sallyport/entratest"
+	"sallyport/store/postgres/postgrestest"
 )
 
 const (
@@ -33,8 +34,9 @@ type world struct {
 	entra    *entratest.Tenant
 	provider *httptest.Server // serves entra
 	upstream *httptest.Server
-	group    string // object ID of the group that the policy allows
-	token    string // for pushes; empty until the first is created
+	group    string               // object ID of the group that the policy allows
+	token    string               // for pushes; empty until the first is created
+	database *postgrestest.Server // has the store; nil: the store is a file
 }
 
 func newWorld(t testing.TB) *world {

@@ -31,9 +31,10 @@ const holdTimeout = 5 * time.Second
 // Hold keeps servers from using a database while it is copied or replaced: none of them can renew a lease, so that none
 // decides, and with ToRead and ToReplace none can write. It is one transaction: if its connection ends, so does the hold.
 type Hold struct {
-	conn *pgx.Conn
-	tx   pgx.Tx
-	made bool // the tables exist
+	urlFile string
+	conn    *pgx.Conn
+	tx      pgx.Tx
+	made    bool // the tables exist
 }
 
 // TakeHold holds the database that the file with the connection string names. While a replica uses it, or somebody else
@@ -53,7 +54,7 @@ func takeHold(ctx context.Context, urlFile string, purpose Purpose) (*Hold, erro
 	if err != nil {
 		return nil, explain(err)
 	}
-	h := &Hold{conn: conn}
+	h := &Hold{urlFile: urlFile, conn: conn}
 	if h.tx, err = conn.Begin(ctx); err == nil {
 		err = h.take(ctx, purpose)
 	}
