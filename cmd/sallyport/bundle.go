@@ -96,6 +96,9 @@ func (b *bundle) write(ctx context.Context) ([]byte, error) {
 		}
 		parts = append(parts, part)
 	}
+	if client != nil && client.file != nil && client.file.Store.Postgres != nil {
+		parts = append(parts, bundlePart{"database.json", b.database})
+	}
 	for _, part := range parts {
 		if err := b.add(ctx, part); err != nil {
 			return nil, err

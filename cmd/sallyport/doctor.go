@@ -126,6 +126,7 @@ func (d *doctor) unknown(why, fix string, checks ...string) {
 func (d *doctor) checkAll(ctx context.Context) {
 	d.checkConfiguration()
 	d.checkReady(ctx)
+	d.checkDatabase(ctx) // before checks that open the store themselves if no server runs
 	d.checkProvider(ctx)
 	d.checkCertificate(ctx)
 	d.checkStore(ctx)

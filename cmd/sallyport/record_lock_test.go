@@ -15,7 +15,6 @@ func TestPostgres_OneProcessWritesTheRecord(t *testing.T) {
 	w := newWorld(t)
 	w.useDatabase(postgrestest.Start(t))
 	s := w.start("--init")
-	s.awaitReady(t)
 	refusal := "audit record " + filepath.Join(w.dir, "data/audit.jsonl")
 	w.refusedHere([]string{"serve"}, "held by another process", refusal)
 	for _, verb := range [][]string{{"store", "check"}, {"store", "accept-loss"}} {
@@ -25,7 +24,6 @@ func TestPostgres_OneProcessWritesTheRecord(t *testing.T) {
 	s.kill()
 	w.here("token", "list")
 	s = w.start()
-	s.awaitReady(t)
 	s.shutDown()
 	w.here("store", "check")
 	w.here("audit", "verify")

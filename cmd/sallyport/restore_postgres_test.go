@@ -106,14 +106,12 @@ func TestPostgres_RefusesAnOlderDatabase(t *testing.T) {
 	w := newWorld(t)
 	w.useDatabase(postgrestest.Start(t))
 	s := w.start("--init")
-	s.awaitReady(t)
 	stage := w.settle(s)
 	copied := filepath.Join(w.dir, "copy.backup")
 	s.verb("backup", copied)
 	s.shutDown()
 	older := w.database.Clone(sqlURL(t, w.storeAt()))
 	s = w.start()
-	s.awaitReady(t)
 	stage.server, stage.push = s, w.pusher(s)
 	stage.push.hire("bob", "00000000-0000-4000-8000-00000000000b")
 	s.verb("users", "suspend", stage.alice, "--reason", "left")
@@ -134,7 +132,6 @@ func TestPostgres_RefusesAnOlderDatabase(t *testing.T) {
 			t.Errorf("after %q, alice is %s", goOn, got)
 		}
 		s = w.start()
-		s.awaitReady(t)
 		if status := w.newBrowserWith(s, stage.browser).fetch("/"); status == http.StatusOK {
 			t.Error("a session is valid after a loss")
 		}

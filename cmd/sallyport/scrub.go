@@ -67,6 +67,21 @@ func (s *scrubber) addFile(path string) {
 		if _, password, ok := strings.Cut(line, ":"); ok { // user:password
 			s.add(password)
 		}
+		s.addPassword(line)
+	}
+}
+
+// addPassword adds the password of a connection string, which is a URL or has a key for each part.
+func (s *scrubber) addPassword(line string) {
+	if u, err := url.Parse(line); err == nil {
+		if password, ok := u.User.Password(); ok {
+			s.add(password)
+		}
+	}
+	for part := range strings.FieldsSeq(line) {
+		if password, ok := strings.CutPrefix(part, "password="); ok {
+			s.add(strings.Trim(password, "'"))
+		}
 	}
 }
 

@@ -98,7 +98,15 @@ routes:
 `, loginHost, w.entra.Issuer(), w.entra.ClientID(), audience, group, appHost, w.upstream.URL, apiHost, w.upstream.URL))
 }
 
-func (w *world) start(flags ...string) *running { return start(w.t, w.dir, flags...) }
+// start starts a server. With a database, it has a lease when start returns.
+func (w *world) start(flags ...string) *running {
+	w.t.Helper()
+	s := start(w.t, w.dir, flags...)
+	if w.database != nil {
+		s.awaitReady(w.t)
+	}
+	return s
+}
 
 // pusher returns a client that pushes to s, with one token for all clients of this world.
 func (w *world) pusher(s *running) *pusher {

@@ -28,12 +28,12 @@ func (h *Hold) Newest(ctx context.Context) (revision store.Revision, err error) 
 }
 
 // Replace puts the records that from reads in the place of those of the database, and ends the hold. That is one
-// transaction: the database has the former records or the new ones. The former ones are kept in a schema of that name,
-// whose tables are a store; "" keeps nothing, since there is none.
+// transaction: the database has the former records or the new ones. The former ones stay in a schema of that name,
+// whose tables are a store; "" leaves nothing, since there is none.
 //
 // The database is then at the revision of from, which must be greater than Newest by 2 or more: whoever knows a revision
 // before reads everything again, since there is none that comes next.
-func (h *Hold) Replace(ctx context.Context, from store.Reader, schema string) (kept string, err error) {
+func (h *Hold) Replace(ctx context.Context, from store.Reader, schema string) (former string, err error) {
 	newest, err := h.Newest(ctx)
 	if err != nil {
 		return "", err
@@ -42,7 +42,7 @@ func (h *Hold) Replace(ctx context.Context, from store.Reader, schema string) (k
 		return "", fmt.Errorf("the database is at revision %d, and what is to replace it at %d: it must be greater by 2", newest, from.Revision())
 	}
 	if h.made {
-		kept = schema
+		former = schema
 		err = h.keep(ctx, schema)
 	} else {
 		_, err = h.tx.Exec(ctx, tables)
@@ -54,7 +54,7 @@ func (h *Hold) Replace(ctx context.Context, from store.Reader, schema string) (k
 	if err := h.fill(ctx, from, id); err != nil {
 		return "", err
 	}
-	return kept, h.commit(ctx, mark{from.Revision(), string(id)})
+	return former, h.commit(ctx, mark{from.Revision(), string(id)})
 }
 
 // keep copies the tables to a new schema, and empties them. They stay the same tables, so that others keep their rights.
@@ -63,7 +63,7 @@ func (h *Hold) keep(ctx context.Context, schema string) error {
 	if _, err := h.tx.Exec(ctx, "CREATE SCHEMA "+name); err != nil {
 		var refused *pgconn.PgError
 		if errors.As(err, &refused) && refused.Code == "42501" {
-			return fmt.Errorf("what is replaced is kept in a schema, which this user of the database may not make (%s); let it with GRANT CREATE ON DATABASE, or name the owner of the database in the connection URL", refused.Message)
+			return fmt.Errorf("what is replaced stays in a schema, which this user of the database may not make (%s); let it with GRANT CREATE ON DATABASE, or name the owner of the database in the connection URL", refused.Message)
 		}
 		return err
 	}

@@ -13,15 +13,15 @@ import (
 )
 
 // replaceBy replaces the content of a database by that of another store.
-func replaceBy(t testing.TB, url string, from *postgres.Store, schema string) (kept string, err error) {
+func replaceBy(t testing.TB, url string, from *postgres.Store, schema string) (former string, err error) {
 	t.Helper()
 	h := hold(t, url, postgres.ToReplace)
 	defer h.Release()
 	err = from.View(t.Context(), func(r store.Reader) error {
-		kept, err = h.Replace(t.Context(), r, schema)
+		former, err = h.Replace(t.Context(), r, schema)
 		return err
 	})
-	return kept, err
+	return former, err
 }
 
 func TestReplace_KeepsTheFormerStore(t *testing.T) {
@@ -36,8 +36,8 @@ func TestReplace_KeepsTheFormerStore(t *testing.T) {
 			put(t, from, fmt.Sprintf("b/%d", n), "new")
 		}
 	}
-	if kept, err := replaceBy(t, url, from, "former-1"); err != nil || kept != "former-1" {
-		t.Fatalf("replacing gives %q, %v", kept, err)
+	if former, err := replaceBy(t, url, from, "former-1"); err != nil || former != "former-1" {
+		t.Fatalf("replacing gives %q, %v", former, err)
 	}
 	s := open(t, url)
 	if _, err := get(s, "a"); !errors.Is(err, store.ErrNotFound) {
@@ -82,8 +82,8 @@ func TestReplace_MakesTables(t *testing.T) {
 	from := open(t, server.Database())
 	put(t, from, "a", "1")
 	put(t, from, "a", "2")
-	if kept, err := replaceBy(t, url, from, "former"); err != nil || kept != "" {
-		t.Fatalf("replacing nothing gives %q, %v", kept, err)
+	if former, err := replaceBy(t, url, from, "former"); err != nil || former != "" {
+		t.Fatalf("replacing nothing gives %q, %v", former, err)
 	}
 	if value, err := get(open(t, url), "a"); value != "2" || err != nil {
 		t.Errorf("the record is %q, %v", value, err)
