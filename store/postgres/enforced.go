@@ -16,7 +16,7 @@ import (
 // at least once in renewEvery.
 const (
 	firstLook   = 2 * time.Millisecond
-	lookTimeout = 2 * time.Second // for one query
+	lookTimeout = 2 * time.Second // for one look
 )
 
 // table is the table of replicas at one moment, and the newest revision then.
@@ -27,9 +27,11 @@ type table struct {
 
 // process is a row of the table.
 type process struct {
-	name    string
-	applied store.Revision
-	fenced  bool // its lease has run out
+	id, name string
+	renewed  string        // another one after each renewal
+	lease    time.Duration // with the margin
+	applied  store.Revision
+	fenced   bool // its lease has run out
 }
 
 // Enforced implements [store.Leaser]. All who wait share one query at a time. A query that fails is repeated until ctx ends.
@@ -59,18 +61,37 @@ func (s *Store) Enforced(ctx context.Context, revision store.Revision) (e store.
 	}
 }
 
-// readTable reads the table of replicas, which is what the looks of [Store.Enforced] share.
+// readTable reads the table of replicas, which is what the looks of [Store.Enforced] share. It is believed only of a server
+// that commits afterwards: one that was the primary has the rows of former renewals.
 func (s *Store) readTable() (t table, err error) {
 	ctx, cancel := context.WithTimeout(s.closing, lookTimeout)
 	defer cancel()
-	rows, err := s.reads.Query(ctx, `SELECT revision, coalesce(name, ''), coalesce(applied, 0), coalesce(renewed + lease < clock_timestamp(), true)
-FROM sallyport_meta LEFT JOIN sallyport_replicas ON true`)
+	conn, err := s.reads.Acquire(ctx)
 	if err != nil {
 		return t, err
 	}
+	defer conn.Release()
+	forgetWarning(conn.Conn())
+	b := &pgx.Batch{}
+	b.Queue(`SELECT revision, coalesce(process, ''), coalesce(name, ''), coalesce(renewed::text, ''), coalesce((extract(epoch FROM lease) * 1000000)::bigint, 0), coalesce(applied, 0)
+FROM sallyport_meta LEFT JOIN sallyport_replicas ON true`).Query(func(rows pgx.Rows) error {
+		t, err = scanTable(rows)
+		return err
+	})
+	b.Queue(commitSomething)
+	if err := conn.SendBatch(ctx, b).Close(); err != nil {
+		return t, err
+	}
+	t.fence(&s.others, bootTime())
+	return t, demandDurable(conn.Conn())
+}
+
+func scanTable(rows pgx.Rows) (t table, err error) {
 	var p process
-	_, err = pgx.ForEachRow(rows, []any{&t.newest, &p.name, &p.applied, &p.fenced}, func() error {
-		if p.name != "" {
+	var microseconds int64
+	_, err = pgx.ForEachRow(rows, []any{&t.newest, &p.id, &p.name, &p.renewed, &microseconds, &p.applied}, func() error {
+		p.lease = time.Duration(microseconds) * time.Microsecond
+		if p.id != "" {
 			t.processes = append(t.processes, p)
 		}
 		return nil
@@ -116,4 +137,45 @@ func (p process) state(revision store.Revision) state {
 		return isFenced
 	}
 	return waits
+}
+
+// fenceMargin is how much longer than its lease others wait for a process: their clocks may run faster.
+const fenceMargin = 500 * time.Millisecond
+
+// Every process looks at the rows of the others once in observeEvery, to know how long they were not renewed. Rows of
+// processes that ended without a word are deleted when their lease has run out for some time.
+const (
+	observeEvery = time.Second
+	goneAfter    = "10 minutes"
+	clearEvery   = time.Minute
+)
+
+// observeOthers looks at the rows of other processes until ctx ends, and deletes those of processes that are gone. One that
+// comes back writes its row again before it decides.
+func (s *Store) observeOthers(ctx context.Context) error {
+	for cleared := -clearEvery; ctx.Err() == nil; rest(ctx, observeEvery) {
+		t, err := s.replicas.Do(ctx)
+		var gone []string
+		for _, p := range t.processes {
+			if p.fenced {
+				gone = append(gone, p.id)
+			}
+		}
+		if err == nil && len(gone) > 0 && bootTime()-cleared >= clearEvery {
+			cleared = bootTime()
+			err = s.clear(ctx, gone)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Debug("the table of replicas cannot be used, and it is tried again", "err", err)
+		}
+	}
+	return ctx.Err()
+}
+
+// clear deletes the rows of those processes whose lease has run out for some time.
+func (s *Store) clear(ctx context.Context, processes []string) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	_, err := s.reads.Exec(ctx, "DELETE FROM sallyport_replicas WHERE process = ANY($1) AND renewed + lease < clock_timestamp() - $2::interval", processes, goneAfter)
+	return err
 }

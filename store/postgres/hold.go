@@ -65,22 +65,6 @@ func takeHold(ctx context.Context, urlFile string, purpose Purpose) (*Hold, erro
 	return h, nil
 }
 
-// connect makes one connection to a primary.
-func connect(ctx context.Context, urlFile string) (*pgx.Conn, error) {
-	url, err := readURL(urlFile)
-	if err != nil {
-		return nil, err
-	}
-	c, err := pgx.ParseConfig(url)
-	if err != nil {
-		return nil, errURL // the error of the package has the URL in it
-	}
-	c.ConnectTimeout = connectTimeout
-	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	c.RuntimeParams["application_name"] = "sallyport"
-	return pgx.ConnectConfig(ctx, c)
-}
-
 func (h *Hold) take(ctx context.Context, purpose Purpose) error {
 	settings := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0", holdTimeout.Milliseconds())
 	if _, err := h.tx.Exec(ctx, settings); err != nil {

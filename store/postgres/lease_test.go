@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"net/url"
 	"slices"
 	"sync"
 	"testing"
@@ -158,7 +155,7 @@ func TestLease_ForgetsProcessesThatAreGone(t *testing.T) {
 	t.Parallel()
 	database := postgrestest.Start(t).Database()
 	open(t, database)
-	exec(t, database, "INSERT INTO sallyport_replicas SELECT name, name, now() - ago, '15 s', 0 FROM (VALUES ('gone', interval '11 minutes'), ('away', '9 minutes')) AS v (name, ago)")
+	exec(t, database, "INSERT INTO sallyport_replicas SELECT name, name, now() - ago, '1 s', 0 FROM (VALUES ('gone', interval '11 minutes'), ('away', '9 minutes')) AS v (name, ago)")
 	r := startReplica(t, database, "a")
 	r.awaitErr(t, nil)
 	want := []string{"a", "away"}
@@ -313,97 +310,4 @@ func TestLease_NeverDecidesLate(t *testing.T) {
 	}
 	close(stop)
 	others.Wait()
-}
-
-// link carries connections to the database.
-type link struct {
-	url  string
-	to   string
-	mu   sync.Mutex // guards the fields below
-	down bool
-	open map[net.Conn]bool
-}
-
-// newLink returns a link to the database at text.
-func newLink(t *testing.T, text string) *link {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	l := &link{to: u.Host, open: map[net.Conn]bool{}}
-	u.Host = listener.Addr().String()
-	l.url = u.String()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go l.carry(conn)
-		}
-	}()
-	return l
-}
-
-// carry copies both ways. While the link is down, what arrives is dropped, and the connections stay open, as in a network
-// that is partitioned.
-func (l *link) carry(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", l.to)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	l.mu.Lock()
-	l.open[client], l.open[server] = true, true
-	l.mu.Unlock()
-	done := make(chan struct{}, 2)
-	pass := func(to io.Writer, from io.Reader) {
-		buffer := make([]byte, 64<<10)
-		for {
-			n, err := from.Read(buffer)
-			l.mu.Lock()
-			down := l.down
-			l.mu.Unlock()
-			if err != nil {
-				break
-			}
-			if down {
-				continue
-			}
-			if _, err := to.Write(buffer[:n]); err != nil {
-				break
-			}
-		}
-		done <- struct{}{}
-	}
-	go pass(server, client)
-	go pass(client, server)
-	<-done
-}
-
-// cut partitions the network.
-func (l *link) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.down = true
-}
-
-// restore ends the partition, and the connections whose data was lost.
-func (l *link) restore() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.down {
-		for conn := range l.open {
-			_ = conn.Close()
-		}
-		clear(l.open)
-	}
-	l.down = false
 }

@@ -7,18 +7,12 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"regexp"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"sallyport/store"
@@ -31,7 +25,7 @@ const (
 	connectTimeout = 5 * time.Second
 	openTimeout    = 20 * time.Second
 	commitTimeout  = 10 * time.Second // for one group of updates, with every attempt
-	readers        = 16               // connections that read at once, unless the URL has pool_max_conns
+	readers        = 8                // connections that read at once, unless the URL has pool_max_conns
 )
 
 // defaultLease is the lease where none is set.
@@ -53,30 +47,28 @@ type Options struct {
 // Store is a database. Its methods may be called concurrently.
 type Store struct {
 	log     *slog.Logger
-	reads   *pgxpool.Pool
-	writes  *pgxpool.Pool // a pool of its own: a reader that waits for an update holds none of its connections
+	urlFile string
+	skip    atomic.Int64 // how many hosts of the URL to try last
+
+	// Pools of their own: a reader that waits for an update holds no connection that the update needs, and readers do not
+	// keep the replica from its lease.
+	reads, writes, control *pgxpool.Pool
+
 	feed    *feed.Feed
 	group   *group.Group
 	metrics *metrics
 	lease   *lease
+	others  sightings
+	history history
+	puller  puller
 
 	replicas *look.Shared[table]   // what Enforced looks at
 	heads    *look.Shared[mark]    // the newest change, for Newest
 	failure  atomic.Pointer[error] // why the last renewal of the lease failed, or nil
 	base     atomic.Uint64         // the next revision is greater
 
-	pulling sync.Mutex // held while changes are read
-	known   mark       // the newest change that was read; guarded by pulling
-
 	closing context.Context // ends when the store is closed
 	close   context.CancelFunc
-}
-
-// mark names a change. Two changes of one revision have different ids: the one is of a database that was restored, or
-// promoted without the other.
-type mark struct {
-	revision store.Revision
-	id       string
 }
 
 // Open connects to the database, and checks its tables or makes them.
@@ -90,7 +82,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	if !replicaPattern.MatchString(options.Replica) {
 		return nil, fmt.Errorf("%q is no name of a replica; write up to 63 letters, digits, dots and dashes", options.Replica)
 	}
-	s := &Store{log: options.Log, metrics: newMetrics(), lease: newLease(options.Replica, options.Lease)}
+	s := &Store{log: options.Log, urlFile: options.URLFile, metrics: newMetrics(), lease: newLease(options.Replica, options.Lease)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.group = group.New(s.commitAll)
 	s.replicas, s.heads = look.New(s.readTable), look.New(s.readHead)
@@ -104,109 +96,30 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 func (s *Store) open(ctx context.Context, options Options) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if s.writes, err = s.pool(options, 2); err != nil {
-		return err
+	for _, pool := range []struct {
+		pool **pgxpool.Pool
+		size int32
+	}{{&s.writes, 2}, {&s.control, 2}, {&s.reads, readers}} {
+		if *pool.pool, err = s.pool(options, pool.size); err != nil {
+			return err
+		}
 	}
-	if s.reads, err = s.pool(options, readers); err != nil {
-		return err
+	if host := unverified(s.reads.Config().ConnConfig); host != "" {
+		s.log.Warn("the connection to the database is not protected: who is between can read and change everything; add sslmode=verify-full to the URL", "host", host)
 	}
-	if err := s.prepare(ctx, options.Init); err != nil {
+	if err := current.prepare(ctx, s.writes, options.Init); err != nil {
 		return explain(err)
 	}
-	if s.known, err = s.newest(ctx); err != nil {
+	newest, err := s.newest(ctx)
+	if err != nil {
 		return explain(err)
 	}
-	s.feed = feed.New(s.known.revision)
+	s.history.pull(newest)
+	s.feed = feed.New(newest.revision)
 	if options.Into {
 		return nil
 	}
 	return s.View(ctx, store.DemandFinished)
-}
-
-// pool returns connections to a primary. It connects when it has to.
-func (s *Store) pool(options Options, size int32) (*pgxpool.Pool, error) {
-	url, err := readURL(options.URLFile)
-	if err != nil {
-		return nil, err
-	}
-	c, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, errURL // the error of the package has the URL in it
-	}
-	if !strings.Contains(url, "pool_max_conns") || size < readers {
-		c.MaxConns = size
-	}
-	c.ConnConfig.ConnectTimeout = connectTimeout
-	c.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	c.ConnConfig.RuntimeParams["application_name"] = "sallyport"
-	c.BeforeConnect = func(_ context.Context, conn *pgx.ConnConfig) error {
-		s.metrics.connections.Inc()
-		return useCurrent(conn, options.URLFile)
-	}
-	c.AfterConnect = prepareSession
-	if options.Slow {
-		c.AfterConnect = prepareSlowSession
-	}
-	return pgxpool.NewWithConfig(context.Background(), c)
-}
-
-// prepareSession sets what must hold whatever the server's configuration says: a commit is acknowledged only when it is
-// durable, and an abandoned transaction does not hold its lock for long.
-func prepareSession(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
-SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'`)
-	return err
-}
-
-// prepareSlowSession also sets that transactions may take long.
-func prepareSlowSession(ctx context.Context, conn *pgx.Conn) error {
-	if err := prepareSession(ctx, conn); err != nil {
-		return err
-	}
-	_, err := conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
-	return err
-}
-
-var errURL = errors.New("it is not the connection string of a PostgreSQL database; write one such as postgres://sallyport@db.example.com/sallyport?sslmode=verify-full")
-
-// readURL returns the connection string in a file.
-func readURL(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	url := strings.TrimSpace(string(text))
-	if url == "" {
-		return "", errURL
-	}
-	return url, nil
-}
-
-// useCurrent makes conn connect as the file says now: passwords and certificates change.
-func useCurrent(conn *pgx.ConnConfig, urlFile string) error {
-	url, err := readURL(urlFile)
-	if err != nil {
-		return err
-	}
-	now, err := pgx.ParseConfig(url)
-	if err != nil {
-		return errURL
-	}
-	conn.Host, conn.Port, conn.Database, conn.User, conn.Password = now.Host, now.Port, now.Database, now.User, now.Password
-	conn.TLSConfig, conn.Fallbacks = now.TLSConfig, now.Fallbacks
-	return nil
-}
-
-// explain adds what to do to the errors of a first connection.
-func explain(err error) error {
-	var refused *pgconn.PgError
-	switch {
-	case errors.As(err, &refused) && refused.Code == "42501":
-		return fmt.Errorf("%w; let its user make tables in the schema, or make them as another user with `sallyport init`", err)
-	case errors.As(err, &refused) && strings.HasPrefix(refused.Code, "28"):
-		return fmt.Errorf("%w; check the user and the password", err)
-	}
-	return err
 }
 
 // Close ends all connections. It waits for transactions under way.
@@ -215,12 +128,20 @@ func (s *Store) Close() error {
 	if s.feed != nil {
 		s.feed.Close()
 	}
-	for _, pool := range []*pgxpool.Pool{s.reads, s.writes} {
-		if pool != nil {
-			pool.Close()
-		}
+	for _, pool := range s.pools() {
+		pool.Close()
 	}
 	return nil
+}
+
+// pools returns the pools that were made.
+func (s *Store) pools() (made []*pgxpool.Pool) {
+	for _, pool := range []*pgxpool.Pool{s.reads, s.writes, s.control} {
+		if pool != nil {
+			made = append(made, pool)
+		}
+	}
+	return made
 }
 
 // failed returns err in the words of the package store.

@@ -291,8 +291,10 @@ func TestGet_FindsDamage(t *testing.T) {
 	if value, err := get(s, "b"); value != "2" || err != nil {
 		t.Errorf("the other record gives %q, %v", value, err)
 	}
-	exec(t, url, "UPDATE sallyport_changes SET writes = 'x' WHERE revision = 2")
-	for _, err := range s.Watch(t.Context(), 0) {
+	other := open(t, url)
+	put(t, s, "c", "3")
+	exec(t, url, "UPDATE sallyport_changes SET writes = 'x' WHERE revision = 3")
+	for _, err := range other.Watch(t.Context(), 2) {
 		if errors.Is(err, store.ErrCompacted) {
 			break
 		}

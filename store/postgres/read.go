@@ -23,9 +23,12 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	r := &reader{ctx: ctx}
 	err := pgx.BeginTxFunc(ctx, s.reads, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		r.tx = tx
-		if r.err = tx.QueryRow(ctx, "SELECT revision FROM sallyport_meta").Scan(&r.revision); r.err != nil {
-			return r.err
+		newest, err := readMeta(ctx, tx)
+		if r.fail(err) != nil {
+			return err
 		}
+		s.history.view(newest)
+		r.revision = newest.revision
 		return fn(r)
 	})
 	if r.tx == nil || r.err != nil {
@@ -34,6 +37,19 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	}
 	s.metrics.count("view", "done")
 	return err
+}
+
+// readMeta returns the newest change.
+func readMeta(ctx context.Context, from interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}) (newest mark, err error) {
+	var id []byte
+	var found int
+	if err := from.QueryRow(ctx, "SELECT revision, id, format FROM sallyport_meta").Scan(&newest.revision, &id, &found); err != nil {
+		return mark{}, err
+	}
+	newest.id = string(id)
+	return newest, demandFormat(found)
 }
 
 // reader reads one transaction.

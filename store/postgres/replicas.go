@@ -42,7 +42,7 @@ func (s *Store) readHead() (mark, error) {
 	ctx, cancel := context.WithTimeout(s.closing, readTimeout)
 	defer cancel()
 	head, err := s.newest(ctx)
-	s.feed.Wake() // whoever asked waits for it
+	s.wake() // whoever asked waits for it
 	return head, err
 }
 

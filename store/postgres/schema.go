@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"sallyport/store"
 )
@@ -29,9 +30,20 @@ ALTER TABLE sallyport_changes ALTER COLUMN writes SET STORAGE EXTERNAL;
 INSERT INTO sallyport_meta (format, revision, id, bytes) VALUES (1, 0, $$begin$$, 0);
 `
 
-// prepare checks the layout of the tables, and makes them if there are none and init is set.
-func (s *Store) prepare(ctx context.Context, init bool) error {
-	return pgx.BeginFunc(ctx, s.writes, func(tx pgx.Tx) error {
+// current is the layout of this version.
+var current = layout{format: format, tables: tables}
+
+// layout is the tables of one version.
+type layout struct {
+	format     int
+	tables     string         // makes the tables
+	migrations map[int]string // makes the tables of a format those of the next one
+}
+
+// prepare checks the layout of the tables, makes them if there are none and init is set, and migrates older ones. Processes
+// of a version that is older than the tables stop deciding and writing: each of their transactions looks at the format.
+func (l layout) prepare(ctx context.Context, pool *pgxpool.Pool, init bool) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(schemaLock)); err != nil {
 			return err
 		}
@@ -43,14 +55,15 @@ func (s *Store) prepare(ctx context.Context, init bool) error {
 		case !exists && !init:
 			return fmt.Errorf("%w: the database has no table sallyport_meta; restore a backup, or make a new store with --init", store.ErrMissing)
 		case !exists:
-			_, err := tx.Exec(ctx, tables)
+			_, err := tx.Exec(ctx, l.tables)
 			return err
 		}
-		return checkFormat(ctx, tx)
+		return l.migrate(ctx, tx)
 	})
 }
 
-func checkFormat(ctx context.Context, tx pgx.Tx) error {
+// migrate brings the tables to the format of the layout.
+func (l layout) migrate(ctx context.Context, tx pgx.Tx) error {
 	var found int
 	err := tx.QueryRow(ctx, "SELECT format FROM sallyport_meta").Scan(&found)
 	switch {
@@ -58,19 +71,33 @@ func checkFormat(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("%w: the table sallyport_meta is empty; restore a backup", store.ErrUnsound)
 	case err != nil:
 		return err
-	case found != format:
-		return fmt.Errorf("its format is %d and this version reads %d; use the version that wrote it", found, format)
+	}
+	for ; found < l.format && l.migrations[found] != ""; found++ {
+		if _, err := tx.Exec(ctx, l.migrations[found]); err != nil {
+			return fmt.Errorf("migrating the tables from format %d: %w", found, err)
+		}
+		if _, err := tx.Exec(ctx, "UPDATE sallyport_meta SET format = $1", found+1); err != nil {
+			return err
+		}
+	}
+	return l.demand(found)
+}
+
+// demandFormat demands that this version can use a database of the format.
+func demandFormat(found int) error { return current.demand(found) }
+
+func (l layout) demand(found int) error {
+	switch {
+	case found > l.format:
+		return fmt.Errorf("%w: its format is %d and this version reads %d; use the version that wrote it, or restore a backup into another database", store.ErrNewer, found, l.format)
+	case found < l.format:
+		return fmt.Errorf("%w: its format is %d, which no version has written", store.ErrUnsound, found)
 	}
 	return nil
 }
 
 // newest returns the newest change.
-func (s *Store) newest(ctx context.Context) (m mark, err error) {
-	var id []byte
-	err = s.reads.QueryRow(ctx, "SELECT revision, id FROM sallyport_meta").Scan(&m.revision, &id)
-	m.id = string(id)
-	return m, err
-}
+func (s *Store) newest(ctx context.Context) (mark, error) { return readMeta(ctx, s.reads) }
 
 // newID returns the id of a change.
 func newID() []byte {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"sallyport/store"
 	"sallyport/store/internal/checksum"
@@ -32,7 +33,8 @@ func (s *Store) Update(ctx context.Context, fn func(store.Writer) error) (store.
 // transaction is one attempt to commit updates together.
 type transaction struct {
 	base       store.Revision // the next revision is greater
-	newest     mark           // before the transaction, then after it
+	begin      mark           // the newest change before the transaction
+	newest     mark           // the newest change, after it too
 	bytes      int64
 	before     int64 // bytes before the transaction
 	changes    []store.Change
@@ -53,13 +55,16 @@ func (s *Store) commitAll(updates []*group.Update) {
 		}
 		if err == nil {
 			s.metrics.count("update", "committed")
+			s.publish(t)
 			group.Finish(updates, nil)
-			s.feed.Wake()
 			return
+		}
+		if commitsNothing(err) {
+			s.moveOn()
 		}
 		if errors.Is(err, store.ErrUncertain) || !passes(err) || !rest(ctx, pause) {
 			s.metrics.count("update", "failed")
-			group.Finish(updates, s.failed(s.closing, err))
+			group.Finish(updates, s.failed(s.closing, explain(err)))
 			return
 		}
 		s.log.Warn("a change could not be written to the database, and is tried again", "err", err)
@@ -110,16 +115,25 @@ func (s *Store) transact(ctx context.Context, t *transaction, updates []*group.U
 	}()
 	var id []byte
 	// The lock comes first: whoever has it sees every revision before.
-	if err := tx.QueryRow(ctx, "SELECT revision, id, bytes FROM sallyport_meta FOR UPDATE").Scan(&t.newest.revision, &id, &t.bytes); err != nil {
+	var found int
+	if err := tx.QueryRow(ctx, "SELECT revision, id, bytes, format FROM sallyport_meta FOR UPDATE").Scan(&t.begin.revision, &id, &t.bytes, &found); err != nil {
 		return err
 	}
-	t.newest.id, t.before = string(id), t.bytes
+	if err := demandFormat(found); err != nil {
+		return err
+	}
+	t.begin.id, t.before = string(id), t.bytes
+	t.newest = t.begin
 	if err := t.apply(ctx, tx, updates); err != nil || len(t.changes) == 0 {
 		return err
 	}
 	batch := t.statements()
 	t.committing = true
-	return tx.Conn().SendBatch(ctx, batch).Close()
+	forgetWarning(tx.Conn())
+	if err := tx.Conn().SendBatch(ctx, batch).Close(); err != nil {
+		return err
+	}
+	return demandDurable(tx.Conn())
 }
 
 // apply runs the function of each update. What an update that fails has written is left out. The error is one of the
@@ -203,13 +217,21 @@ func (s *Store) findOut(ctx context.Context, t *transaction, failure error) erro
 	}
 }
 
-// find reports whether the change m was committed. It takes the lock of writers, so that a commit under way ends before.
+// find reports whether the change m was committed. It takes the lock of writers, so that a commit under way ends before,
+// and commits that, so that what it found is durable.
 func (s *Store) find(ctx context.Context, m mark) (found bool, err error) {
-	err = pgx.BeginFunc(ctx, s.writes, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT 1 FROM sallyport_meta FOR UPDATE"); err != nil {
+	err = s.writes.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		forgetWarning(conn.Conn())
+		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "SELECT 1 FROM sallyport_meta FOR UPDATE"); err != nil {
+				return err
+			}
+			return tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM sallyport_changes WHERE revision = $1 AND id = $2)", number(m.revision), []byte(m.id)).Scan(&found)
+		})
+		if err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM sallyport_changes WHERE revision = $1 AND id = $2)", number(m.revision), []byte(m.id)).Scan(&found)
+		return demandDurable(conn.Conn())
 	})
 	return found, err
 }

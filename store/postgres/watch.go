@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,7 +22,7 @@ const pollEvery = 200 * time.Millisecond
 // How long a read of changes may take, and how often the connection that receives notifications is tried.
 const (
 	readTimeout = 5 * time.Second
-	pingEvery   = 30 * time.Second
+	pingEvery   = 10 * time.Second
 )
 
 // How many changes are read at once.
@@ -53,56 +55,121 @@ func (s *Store) wait(ctx context.Context, grown <-chan struct{}) error {
 	return nil
 }
 
-// pull adds the changes that the feed does not have to it.
-func (s *Store) pull(ctx context.Context) error {
-	s.pulling.Lock()
-	defer s.pulling.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, readTimeout) // a connection may be dead without a word
-	defer cancel()
-	for {
-		changes, newest, err := s.changesAfter(ctx, s.known)
-		if err != nil || newest == s.known {
-			return err
-		}
-		s.feed.Add(changes)
-		if s.feed.Newest() < newest.revision { // the last one is damaged: whoever follows reads everything again
-			s.feed.Restart(newest.revision)
-		}
-		s.known = newest
-	}
+// puller reads changes for all who watch.
+type puller struct {
+	wakes atomic.Uint64 // how often those who watch were woken
+
+	mu   sync.Mutex // held while changes are read; guards the fields below
+	seen uint64     // wakes before the last read began
+	last time.Time  // when the last read began
 }
 
-// changesAfter reads changes after the one that is known, and returns the newest that it read. It leaves out those that
-// are damaged. If the database has another change in the place of the known one, or none of its revision, the error is
-// ErrBehind. A known change that is missing was deleted since it is old.
-func (s *Store) changesAfter(ctx context.Context, known mark) (changes []store.Change, newest mark, err error) {
-	rows, err := s.reads.Query(ctx, `SELECT revision, id, CASE WHEN revision > $1 THEN writes END FROM sallyport_changes WHERE revision >= $1
+// wake has those who watch look for changes now.
+func (s *Store) wake() {
+	s.puller.wakes.Add(1)
+	s.feed.Wake()
+}
+
+// pull adds the changes that the feed does not have to it, unless somebody did that since the last wake and interval.
+func (s *Store) pull(ctx context.Context) error {
+	wakes := s.puller.wakes.Load()
+	s.puller.mu.Lock()
+	defer s.puller.mu.Unlock()
+	if s.puller.seen >= wakes && time.Since(s.puller.last) < pollEvery {
+		return nil
+	}
+	seen, begin := s.puller.wakes.Load(), time.Now()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout) // a connection may be dead without a word
+	defer cancel()
+	conn, err := s.control.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	for more := true; more; {
+		if more, err = s.pullFrom(ctx, conn.Conn()); err != nil {
+			return err
+		}
+	}
+	s.puller.seen, s.puller.last = seen, begin
+	return nil
+}
+
+// pullFrom adds changes that it reads over conn, and reports whether there may be more.
+func (s *Store) pullFrom(ctx context.Context, conn *pgx.Conn) (more bool, err error) {
+	known := s.history.newest()
+	p, err := readChanges(ctx, conn, known)
+	if err != nil || p.newest == known {
+		return false, err
+	}
+	if !s.history.isDurable(p.newest) {
+		if err := confirm(ctx, conn); err != nil {
+			return false, err
+		}
+	}
+	s.feed.Add(p.changes)
+	if !p.follows || s.feed.Newest() < p.newest.revision { // whoever follows reads everything again
+		s.feed.Restart(p.newest.revision)
+	}
+	s.history.pull(p.newest)
+	return true, nil
+}
+
+// publish hands the changes of a transaction to those who watch, without reading them if they know all before.
+func (s *Store) publish(t *transaction) {
+	if len(t.changes) == 0 {
+		return
+	}
+	s.history.commit(t.newest)
+	if s.puller.mu.TryLock() {
+		if s.history.newest() == t.begin {
+			s.feed.Add(t.changes)
+			s.history.pull(t.newest)
+		}
+		s.puller.mu.Unlock()
+	}
+	s.wake()
+}
+
+// page is changes that were read together.
+type page struct {
+	changes []store.Change // without those that are damaged
+	newest  mark           // of all that were read, or the known one
+	follows bool           // no change between the known one and these is missing
+}
+
+// readChanges reads changes after the one that is known. If the database has another change in the place of the known one,
+// or none of its revision, the error is ErrBehind. A known change that is missing was deleted since it is old, or the
+// database is another one: that cannot be told, so that the changes do not follow it.
+func readChanges(ctx context.Context, conn *pgx.Conn, known mark) (page, error) {
+	rows, err := conn.Query(ctx, `SELECT revision, id, CASE WHEN revision > $1 THEN writes END FROM sallyport_changes WHERE revision >= $1
 UNION ALL SELECT revision, id, NULL FROM sallyport_meta WHERE revision <= $1 ORDER BY revision LIMIT $2`, number(known.revision), pulled)
 	if err != nil {
-		return nil, known, err
+		return page{}, err
 	}
 	defer rows.Close()
-	newest = known
+	p := page{newest: known, follows: known.revision == 0}
 	for size := 0; size < pulledBytes && rows.Next(); {
-		var row mark
+		var found mark
 		var id, record []byte
-		if err := rows.Scan(&row.revision, &id, &record); err != nil {
-			return nil, known, err
+		if err := rows.Scan(&found.revision, &id, &record); err != nil {
+			return page{}, err
 		}
-		row.id = string(id)
+		found.id = string(id)
 		switch {
-		case row == known:
+		case found == known:
+			p.follows = true
 			continue
-		case row.revision <= known.revision:
-			return nil, known, fmt.Errorf("%w: change %d is not there any more: another database took its place", store.ErrBehind, known.revision)
+		case found.revision <= known.revision:
+			return page{}, fmt.Errorf("%w: change %d is not there any more: another database took its place", store.ErrBehind, known.revision)
 		}
-		newest = row
+		p.newest = found
 		size += len(record)
 		if writes, err := decodeWrites(record); err == nil {
-			changes = append(changes, store.Change{Revision: row.revision, Writes: writes})
+			p.changes = append(p.changes, store.Change{Revision: found.revision, Writes: writes})
 		}
 	}
-	return changes, newest, rows.Err()
+	return p, rows.Err()
 }
 
 // Run renews the lease and listens for notifications of the database, until ctx ends.
@@ -110,7 +177,7 @@ func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.keepLease(ctx) })
 	g.Go(func() error { return s.lookAtLease(ctx) })
-	g.Go(func() error { return s.clearGone(ctx) })
+	g.Go(func() error { return s.observeOthers(ctx) })
 	g.Go(func() error { return s.listenAgain(ctx) })
 	return g.Wait()
 }
@@ -127,7 +194,12 @@ func (s *Store) listenAgain(ctx context.Context) error {
 }
 
 func (s *Store) listen(ctx context.Context) error {
-	conn, err := pgx.ConnectConfig(ctx, s.reads.Config().ConnConfig)
+	config := s.control.Config().ConnConfig
+	if err := s.useCurrent(config); err != nil {
+		return err
+	}
+	hosts := s.skip.Load()
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -135,12 +207,13 @@ func (s *Store) listen(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, "LISTEN sallyport"); err != nil {
 		return err
 	}
-	for {
+	for hosts == s.skip.Load() {
 		if err := s.await(ctx, conn); err != nil {
 			return err
 		}
-		s.feed.Wake()
+		s.wake()
 	}
+	return nil
 }
 
 // await returns when the database notifies, and from time to time if the connection is alive.

@@ -2,6 +2,7 @@
 package postgrestest
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -36,22 +38,65 @@ func Start(t testing.TB, settings ...string) *Server {
 		t.Skip(Variable + " is not set to the folder of PostgreSQL's programs; ./test.sh postgres sets it")
 	}
 	s := &Server{t: t, bin: bin, port: freePort(t), settings: settings}
+	s.makeFolder()
+	s.makeCluster()
+	s.Start()
+	t.Cleanup(func() { _ = s.run("pg_ctl", "--pgdata", s.data, "--mode", "immediate", "stop") })
+	return s
+}
+
+// makeFolder makes the folder for the data of the server and for its socket.
+func (s *Server) makeFolder() {
+	s.t.Helper()
 	folder, err := os.MkdirTemp("", "postgres-") //nolint:usetesting // the folder of a test is closed to the user of the server
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	s.t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	s.data = filepath.Join(folder, "data")
 	if owner := owner(); owner != nil {
 		err = os.Chown(folder, int(owner.Uid), int(owner.Gid))
 	}
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
+}
+
+// making is held while a cluster is made.
+var making sync.Mutex
+
+// makeCluster makes the folder of the server. That takes seconds, so that the first one is copied and used again.
+func (s *Server) makeCluster() {
+	s.t.Helper()
+	making.Lock()
+	defer making.Unlock()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	version, err := exec.Command(filepath.Join(s.bin, "initdb"), "--version").Output()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	made := filepath.Join(cache, "sallyport-test", fmt.Sprintf("cluster-%x-of-%d", sha256.Sum256(version), os.Getuid()))
+	if s.copy(made, s.data) == nil {
+		return
+	}
+	_ = os.RemoveAll(s.data)
 	s.must("initdb", "--pgdata", s.data, "--auth", "trust", "--username", "sallyport", "--no-sync", "--encoding", "UTF8", "--locale", "C")
-	s.Start()
-	t.Cleanup(func() { _ = s.run("pg_ctl", "--pgdata", s.data, "--mode", "immediate", "stop") })
-	return s
+	copied := fmt.Sprintf("%s.%d", made, os.Getpid())
+	if os.MkdirAll(filepath.Dir(made), 0o700) == nil && s.copy(s.data, copied) == nil {
+		_ = os.Rename(copied, made) // unless another process was faster
+	}
+	_ = os.RemoveAll(copied)
+}
+
+// copy copies a folder with its owners.
+func (s *Server) copy(from, to string) error {
+	if _, err := os.Stat(from); err != nil {
+		return err
+	}
+	return exec.Command("cp", "-a", from, to).Run()
 }
 
 // Start starts the server again.
@@ -61,7 +106,11 @@ func (s *Server) Start() {
 	if len(s.settings) > 0 {
 		options += " -c " + strings.Join(s.settings, " -c ")
 	}
-	s.must("pg_ctl", "--pgdata", s.data, "--wait", "--log", filepath.Join(filepath.Dir(s.data), "log"), "--options", options, "start")
+	log := filepath.Join(filepath.Dir(s.data), "log")
+	if err := s.run("pg_ctl", "--pgdata", s.data, "--wait", "--log", log, "--options", options, "start"); err != nil {
+		text, _ := os.ReadFile(log)
+		s.t.Fatalf("%v\n%s", err, text[max(0, len(text)-2000):])
+	}
 }
 
 // Kill ends the server as a crash does.
@@ -92,19 +141,26 @@ func (s *Server) must(program string, args ...string) {
 }
 
 func (s *Server) run(program string, args ...string) error {
+	_, err := s.output(program, args...)
+	return err
+}
+
+// output runs a program of PostgreSQL and returns what it prints.
+func (s *Server) output(program string, args ...string) (string, error) {
 	out, err := os.CreateTemp("", "postgres-out-")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _, _ = out.Close(), os.Remove(out.Name()) }()
 	cmd := exec.Command(filepath.Join(s.bin, program), args...) //nolint:gosec // the programs of this test
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out             // a file, since the server keeps what pg_ctl has open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner()}
-	if err := cmd.Run(); err != nil {
-		text, failed := os.ReadFile(out.Name())
-		return errors.Join(fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, text), failed)
+	failed := cmd.Run()
+	text, err := os.ReadFile(out.Name())
+	if failed != nil {
+		return "", errors.Join(fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), failed, text), err)
 	}
-	return nil
+	return string(text), err
 }
 
 // owner returns whom the server runs as: PostgreSQL does not run as root. It is nil for whoever runs the test.
