@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -335,14 +336,14 @@ func TestSuccessive_RunsOneAtATime(t *testing.T) {
 		}
 	}
 	stop()
-	if err := <-ended; err != context.Canceled {
+	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run returns %v", err)
 	}
 	if running != 0 || most != 1 {
 		t.Errorf("%d run at the end, and %d ran at once", running, most)
 	}
 	failed := fmt.Errorf("it fails")
-	if err := newSuccessive(&runnerFunc{func(context.Context) error { return failed }}).Run(t.Context()); err != failed {
+	if err := newSuccessive(&runnerFunc{func(context.Context) error { return failed }}).Run(t.Context()); !errors.Is(err, failed) {
 		t.Errorf("Run returns %v", err)
 	}
 }
