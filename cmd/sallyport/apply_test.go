@@ -31,32 +31,37 @@ type settingsInForce struct {
 	debug                                             bool
 }
 
-// inProcess runs a server within the test.
-func (w *world) inProcess() *server {
+// inProcess runs a server within the test. Commands reach it by the result's second part.
+func (w *world) inProcess() (*server, *running) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "sallyport.yaml")
 	file, err := config.Load(path)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s, err := openServer(w.t.Context(), path, file, true, newLogger(new(lockedText), file.Log))
+	log := new(lockedText)
+	s, err := openServer(w.t.Context(), path, file, true, newLogger(log, file.Log))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
+	var serving sync.WaitGroup
+	serving.Go(func() {
 		if err := s.Run(ctx, nil); err != nil {
 			w.t.Errorf("the server: %v", err)
 		}
 	})
-	w.t.Cleanup(func() { stop(); running.Wait() })
+	w.t.Cleanup(func() { stop(); serving.Wait() })
 	for deadline := time.Now().Add(20 * time.Second); s.proxy.Provider().LogoutURL(oidc.LogoutRequest{}) == ""; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatal("the identity provider is not found")
 		}
 	}
-	return s
+	r := &running{t: w.t, dir: w.dir, addrs: map[string]string{}}
+	for _, m := range regexp.MustCompile(`"server":"(\w+)","addr":"([^"]+)"`).FindAllStringSubmatch(log.String(), -1) {
+		r.addrs[m[1]] = m[2]
+	}
+	return s, r
 }
 
 func (s *server) settings(t *testing.T) settingsInForce {
@@ -75,7 +80,7 @@ func (s *server) settings(t *testing.T) settingsInForce {
 // Without the fault, everything does.
 func TestApply_IsAllOrNothing(t *testing.T) {
 	w := newWorld(t)
-	s := w.inProcess()
+	s, _ := w.inProcess()
 	silent := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(silent.Close)
 	path := filepath.Join(w.dir, "sallyport.yaml")
@@ -155,7 +160,7 @@ func TestApply_IsAllOrNothing(t *testing.T) {
 // force before a restart, but a new client secret is.
 func TestApply_WaitsForRestartWithTheJoin(t *testing.T) {
 	w := newWorld(t)
-	s := w.inProcess()
+	s, _ := w.inProcess()
 	before := s.proxy.Provider()
 	w.rewrite("  ca_file: ca.pem\n", "  ca_file: ca.pem\n  user_claim: sub\n  user_attribute: userName\n")
 	writeFile(t, w.dir, "secrets/oidc", []byte("another secret\n"))
@@ -168,6 +173,83 @@ func TestApply_WaitsForRestartWithTheJoin(t *testing.T) {
 	if after := s.proxy.Provider(); after.Basis() != before.Basis() || after == before {
 		t.Errorf("the basis is %s, and was %s; the provider is the same: %t", after.Basis(), before.Basis(), after == before)
 	}
+}
+
+// TestApply_UnderLoad reloads two files in turn, in which almost every section differs, while people sign in and use the
+// application, applications call, and the identity provider pushes: nothing fails, and what is live goes on.
+func TestApply_UnderLoad(t *testing.T) {
+	w := newWorld(t)
+	w.rewrite("listen: {", "history: 10h\nlisten: {")
+	s, r := w.inProcess()
+	stage := w.settle(r)
+	live := stage.openAll(t)
+	w.entra.AddSecret("another secret")
+	writeFile(t, w.dir, "secrets/new", []byte("another secret\n"))
+	former := string(readFile(t, filepath.Join(w.dir, "sallyport.yaml")))
+	other := former
+	for _, c := range [][2]string{
+		{"client_secret_file: secrets/oidc", "scopes: [openid]\n  client_secret_file: secrets/new"},
+		{"history: 10h", "history: off"},
+		{"api_audiences: [", "api_audiences: [api://other, "},
+		{"control:", "session: {lifetime: 2h, idle: 10m, max_sessions: 1000}\nlog: {level: debug, format: text}\nlimits: {connections: 777}\n" +
+			"scim: {on_public: true, max_deactivations: {count: 7, per: 1m}, oauth: {issuer: '" + w.entra.Issuer() + "', audiences: [a], client_ids: [c], ca_file: ca.pem}}\n" +
+			"audit: {rotate: {size: 64KiB}, on_failure: allow, sinks: [{name: copy, file: {path: data/copy.jsonl}}]}\ncontrol:"},
+		{"  - name: api\n", "  - {name: new, host: new.test, upstream: 'http://127.0.0.1:1', policy: [members]}\n  - name: api\n"},
+	} {
+		other = replaced(c[0], c[1])(other)
+	}
+	stop, token := make(chan struct{}), w.entra.AccessToken(stage.person, audience, nil)
+	var load sync.WaitGroup
+	repeat := func(what string, call func() (int, error)) {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if status, err := call(); err != nil || status != http.StatusOK {
+					t.Errorf("%s gets %d, %v", what, status, err)
+					return
+				}
+			}
+		})
+	}
+	session, bearer := w.newBrowserWith(r, stage.browser).client, w.newBrowser(r).client
+	repeat("a session", func() (int, error) { return getStatus(session, "https://"+appHost+"/", "") })
+	repeat("an access token", func() (int, error) { return getStatus(bearer, "https://"+apiHost+"/", token) })
+	repeat("a push", func() (int, error) {
+		status, _, err := stage.push.try("GET", "/Users/"+stage.alice, nil)
+		return status, err
+	})
+	repeat("a sign-in", func() (int, error) {
+		time.Sleep(50 * time.Millisecond) // an address may start 20 a second
+		resp, err := w.newBrowser(r).open("https://" + appHost + "/")
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	})
+	for n := range 20 {
+		writeFile(t, w.dir, "sallyport.yaml", []byte([]string{other, former}[n%2]))
+		if err := s.admin.Reload(t.Context(), causeSignal); err != nil {
+			t.Error(err)
+		}
+		if n%3 == 0 {
+			stage.push.send("POST", "/Users", map[string]any{"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:User"}, "userName": fmt.Sprintf("u%d", n)}, http.StatusCreated)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	close(stop)
+	load.Wait()
+	for _, l := range live {
+		select {
+		case <-l.ended:
+			t.Errorf("the %s has ended", l.name)
+		default:
+		}
+	}
+	r.verb("audit", "verify")
 }
 
 // TestReload_ReplacesClientSecret writes another client secret into its file, of which the server notices by itself: sign-ins

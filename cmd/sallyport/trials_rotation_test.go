@@ -65,8 +65,11 @@ func TestReliability_Rotation(t *testing.T) {
 		status, _, err := push.try("GET", "/Users/"+s.alice, nil)
 		return status, err
 	})
+	var keys sync.RWMutex // held while the provider's keys are replaced: more than two new ones in 30 seconds are not fetched
 	repeat("a sign-in", func() (int, error) {
 		time.Sleep(50 * time.Millisecond) // an address may start 20 a second
+		keys.RLock()
+		defer keys.RUnlock()
 		resp, err := w.newBrowser(s.server).open("https://" + appHost + "/")
 		if err != nil {
 			return 0, err
@@ -146,6 +149,8 @@ func TestReliability_Rotation(t *testing.T) {
 			w.newBrowser(s.server).signIn()
 		case c.n%10 == 3:
 			c.count("keys of the provider")
+			keys.Lock()
+			defer keys.Unlock()
 			w.entra.Rotate()
 			signed := w.entra.AccessToken(s.person, audience, nil)
 			client := w.newBrowser(s.server).client
