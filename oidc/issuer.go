@@ -92,10 +92,9 @@ const (
 
 // run discovers the issuer, unless that was done, and keeps its keys fresh until ctx ends.
 func (i *issuer) run(ctx context.Context) error {
-	if !i.ran.Swap(true) {
-		i.loadSaved(ctx)
-	}
+	i.ran.Store(true)
 	if i.metadata.Load() == nil {
+		i.loadSaved(ctx)
 		if err := i.discoverUntilFound(ctx); err != nil {
 			return err
 		}
@@ -113,9 +112,9 @@ func (i *issuer) run(ctx context.Context) error {
 	}
 }
 
-// prepare fetches metadata and keys, unless run was called.
+// prepare fetches metadata and keys, unless they are known or run was called.
 func (i *issuer) prepare(ctx context.Context) error {
-	if i.ran.Load() {
+	if i.ran.Load() || i.metadata.Load() != nil && !i.keys.current().IsZero() {
 		return nil
 	}
 	m, err := i.discover(ctx)

@@ -175,6 +175,43 @@ func TestApply_WaitsForRestartWithTheJoin(t *testing.T) {
 	}
 }
 
+// TestApply_MovesTheLogin changes public_url: the identity provider is asked to send browsers to the new host, which serves the
+// login, and SCIM with scim.on_public.
+func TestApply_MovesTheLogin(t *testing.T) {
+	w := newWorld(t)
+	w.rewrite("control:", "scim: {on_public: true}\ncontrol:")
+	s, r := w.inProcess()
+	w.rewrite("public_url: https://"+loginHost, "public_url: https://new."+loginHost)
+	if err := s.admin.Reload(t.Context(), causeSignal); err != nil {
+		t.Fatal(err)
+	}
+	if keys := s.reloader.NeedRestart(); len(keys) > 0 {
+		t.Errorf("%q are said to need a restart", keys)
+	}
+	if uri := s.proxy.Provider().RedirectURI(); uri != "https://new."+loginHost+"/.sallyport/callback" {
+		t.Errorf("the redirect URI is %s", uri)
+	}
+	if url := s.reloader.PublicURL(); url != "https://new."+loginHost {
+		t.Errorf("the URL in force is %s", url)
+	}
+	client := newClient(t, w.ca, map[string]string{loginHost + ":443": r.addrs["public"]})
+	for host, want := range map[string]int{loginHost: http.StatusNotFound, "new." + loginHost: http.StatusUnauthorized} {
+		req, err := http.NewRequest(http.MethodGet, "https://"+loginHost+"/scim/v2/Users", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("SCIM on %s gets %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}
+
 // TestApply_UnderLoad reloads two files in turn, in which almost every section differs, while people sign in and use the
 // application, applications call, and the identity provider pushes: nothing fails, and what is live goes on.
 func TestApply_UnderLoad(t *testing.T) {

@@ -125,7 +125,7 @@ func (s *server) wireSCIM() error {
 	s.workloads = newSuccessive(nil)
 	if workloads != nil {
 		parts.Workloads = workloads
-		s.workloads.Put(workloads)
+		s.workloads = newSuccessive(workloads)
 	}
 	s.scim.Store(scim.New(parts))
 	return nil
