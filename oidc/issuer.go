@@ -42,7 +42,7 @@ type issuer struct {
 	client      *http.Client
 	metadata    atomic.Pointer[metadata] // nil before discovery
 	keys        *keys
-	cache       tokenCache
+	cache       *tokenCache
 	ran         atomic.Bool // run was called
 	firstTry    sync.Once   // closes firstTried
 	firstTried  chan struct{}
@@ -64,12 +64,17 @@ func (c *common) issuerOf(url, caFile string, known []*issuer) (*issuer, error) 
 	if err != nil {
 		return nil, fmt.Errorf("ca_file %w", err)
 	}
+	cache := new(tokenCache)
 	for _, i := range known {
-		if i.url == url && (i.authorities == nil) == (pool == nil) && (pool == nil || pool.Equal(i.authorities)) {
+		if i.url != url {
+			continue
+		}
+		if (i.authorities == nil) == (pool == nil) && (pool == nil || pool.Equal(i.authorities)) {
 			return i, nil
 		}
+		cache = i.cache // what other keys verified does not count, but when each token came first does
 	}
-	i := &issuer{common: c, url: url, tenant: tenantOf(url), authorities: pool, client: newClient(pool), firstTried: make(chan struct{})}
+	i := &issuer{common: c, url: url, tenant: tenantOf(url), authorities: pool, client: newClient(pool), firstTried: make(chan struct{}), cache: cache}
 	i.keys = &keys{client: i.client, count: c.metrics.refreshed, withdrawn: c.changed.notify, save: i.saveKeys}
 	return i, nil
 }

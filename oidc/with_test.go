@@ -227,13 +227,19 @@ func TestWith_RemembersWhenTokensCame(t *testing.T) {
 	token := h.accessToken()
 	h.bearer(token) // keys that were fetched for a token do not tell when it came
 	first, _ := h.bearer(token)
-	next := h.mustWith(func(s *oidc.Settings) { s.APIAudiences = append(s.APIAudiences, "api://other") })
-	second, err := next.Bearer(t.Context(), token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if at := oidc.FirstSeen(&first); at.IsZero() || !oidc.FirstSeen(&second).Equal(at) {
-		t.Errorf("first seen %s, then %s", at, oidc.FirstSeen(&second))
+	for name, alter := range map[string]func(*oidc.Settings){
+		"audience": func(s *oidc.Settings) { s.APIAudiences = append(s.APIAudiences, "api://other") },
+		"authorities": func(s *oidc.Settings) {
+			s.CAFile = h.write("ca.pem", append(readFile(t, h.settings.CAFile), readFile(t, newFixture(t).settings.CAFile)...))
+		},
+	} {
+		second, err := h.mustWith(alter).Bearer(t.Context(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := oidc.FirstSeen(&first); at.IsZero() || !oidc.FirstSeen(&second).Equal(at) {
+			t.Errorf("%s: first seen %s, then %s", name, at, oidc.FirstSeen(&second))
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 	maxIssuedTokens = 1000     // valid tokens of the token endpoint
 	maxForm         = 64 << 10 // bytes of a request to the token endpoint
 	jwtBearer       = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	federatedPrefix = "oauth:" // precedes the client in the Parent of a token that an assertion was exchanged for
+	federatedPrefix = "oauth:" // precedes the issuer and the client in the Parent of a token that an assertion was exchanged for
 )
 
 // authenticateWorkload authenticates a request by an access token of scim.oauth's issuer.
@@ -116,14 +116,14 @@ func (s *Server) client(r *http.Request) (parent, name string, err error) {
 		return &tokenError{code: http.StatusUnauthorized, Kind: "invalid_client", Description: "The client is unknown, or its credentials are not valid.", rejection: why}
 	}
 	if kind := r.PostForm.Get("client_assertion_type"); kind != "" {
-		if kind != jwtBearer || s.workloads == nil {
+		if kind != jwtBearer || s.workloads == nil || s.settings.OAuth == nil {
 			return "", "", unauthorized(&rejection{reason: reasonWorkload})
 		}
 		client, err := s.workloads.Client(r.Context(), r.PostForm.Get("client_assertion"))
 		if err == nil && client == "" {
 			err = unauthorized(&rejection{reason: reasonWorkload})
 		}
-		return federatedPrefix + client, client, err
+		return federatedParent(s.settings.OAuth.Issuer, client), client, err
 	}
 	id, secret, basic := r.BasicAuth()
 	if !basic {
@@ -177,13 +177,17 @@ func deleteExpiredTokens(w store.Writer, now time.Time) error {
 	return nil
 }
 
+// federatedParent returns the Parent of a token that an assertion of an issuer about a client was exchanged for.
+func federatedParent(issuer, client string) string { return federatedPrefix + issuer + " " + client }
+
 // parentValid reports whether what an issued token was exchanged for is still valid.
 func (s *Server) parentValid(t Token, now time.Time) bool {
 	if t.Parent == "" {
 		return true
 	}
-	if client, ok := strings.CutPrefix(t.Parent, federatedPrefix); ok {
-		return s.settings.OAuth != nil && slices.Contains(s.settings.OAuth.ClientIDs, client)
+	if strings.HasPrefix(t.Parent, federatedPrefix) {
+		o := s.settings.OAuth
+		return o != nil && slices.ContainsFunc(o.ClientIDs, func(client string) bool { return t.Parent == federatedParent(o.Issuer, client) })
 	}
 	parent, ok := s.provisioning.tokens.byID(t.Parent)
 	return ok && !parent.expired(now)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
 	"time"
 
@@ -50,6 +51,18 @@ func TestWith_UsesOtherSettings(t *testing.T) {
 	}
 	if resp, _ := next.do("GET", "/Schemas/"+urn, ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("the declared schema: %d", resp.StatusCode)
+	}
+	_, issued := next.requestToken(url.Values{"grant_type": {"client_credentials"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {"good.jwt"}}, http.Header{})
+	text, _ := issued["access_token"].(string)
+	other, renamed := *federated.OAuth, *federated.OAuth
+	other.Issuer, renamed.ClientIDs = "https://other.example", []string{"another"}
+	for name, c := range map[string]struct {
+		oauth *scim.OAuth
+		want  int
+	}{"the same issuer": {federated.OAuth, http.StatusOK}, "another issuer": {&other, http.StatusUnauthorized}, "another client": {&renamed, http.StatusUnauthorized}, "none": {nil, http.StatusUnauthorized}} {
+		if resp, _ := (&client{t, with(scim.Settings{OAuth: c.oauth}, issuer{}).base, text}).do("GET", "/Users", ""); resp.StatusCode != c.want {
+			t.Errorf("with %s, a token that was issued for an assertion gets %d, want %d", name, resp.StatusCode, c.want)
+		}
 	}
 	if resp, _ := (&client{t, with(scim.Settings{}, nil).base, "good.jwt"}).do("GET", "/Users", ""); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a token of an authorization server that is no longer named: %d", resp.StatusCode)
