@@ -13,7 +13,7 @@ type Term struct{ Name, Meaning string }
 type Description struct {
 	Kind    Kind
 	Meaning string
-	Fields  []string // that such an event may have beside time, kind and reason, as in JSON
+	Fields  []string // that such an event may have beside time, kind, replica and reason, as in JSON
 	Reasons []Term   // "" is an event without a reason
 	Details []Term   // keys of detail; # stands for a number
 }
@@ -71,7 +71,7 @@ func has(terms []Term, name string) bool {
 	return slices.ContainsFunc(terms, func(t Term) bool { return t.Name == name })
 }
 
-// present returns the names of the fields that e has, beside time, kind and reason.
+// present returns the names of the fields that e has, beside time, kind, replica and reason.
 func (e Event) present() (names []string) {
 	for _, f := range []struct {
 		name string

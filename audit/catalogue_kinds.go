@@ -3,6 +3,7 @@ package audit
 import "slices"
 
 var fields = []Term{
+	{"replica", "the name of the server that recorded it, of several that use one store in PostgreSQL; events of every kind have it then"},
 	{"actor", "who acted on Sallyport itself"},
 	{"request", "the id of the HTTP request, which the person is shown when it is denied"},
 	{"user", "the directory's id of the user whom the event is about"},
@@ -47,6 +48,12 @@ var (
 	}
 	ofTrace = []Term{
 		{"trace", "the id of the trace that the request belongs to (W3C Trace Context), if it has one; the client may have chosen it"},
+	}
+	ofReplica = []Term{
+		{DetailFormer, "with several replicas: the revision of the change that was recorded before, by whichever of them"},
+		{DetailFormerReplica, "the replica that made that change"},
+		{DetailRecordedFor, "the replica that made the change, if it was lost before it recorded that"},
+		{DetailDoubt, "why the change may be in another record too"},
 	}
 	ofRequest = []string{"request", "host", "method", "path", "address"}
 	ofPerson  = []string{"user", "user_name", "session"}
@@ -173,7 +180,7 @@ var catalogue = []Description{
 			{"member_#", "the id of one of the members that were added or removed; a few are named"},
 			{"users", "how many users the operator named, or `all`"},
 			{"user_#", "one of them; the first 20 are named"},
-		}, ofFailure)},
+		}, ofReplica, ofFailure)},
 	{KindToken, "an operator made, rotated or revoked a provisioning token", []string{"actor", "detail"},
 		slices.Concat([]Term{{"created", "a token was made"}, {"rotated", "a token was made in the place of another"}, {"revoked", "a token is no longer valid"}}, failed),
 		slices.Concat([]Term{{"token", "the id of the token"}, {"name", "its name"}, {"former", "the id of the token in whose place it is"}}, ofFailure)},
@@ -184,7 +191,7 @@ var catalogue = []Description{
 		slices.Concat([]Term{{"copied", "a copy is about to be made"}}, failed), ofFailure},
 	{KindStore, "an older store was put in the place of the newest", []string{"actor", "rev", "detail"},
 		[]Term{{"restored", "it is a backup, or a copy"}, {"loss_accepted", "an operator accepted that changes are lost"}},
-		[]Term{
+		slices.Concat([]Term{
 			{"recorded", "the newest revision that the record had"},
 			{"made", "when the backup was made"},
 			{"users", "how many users stay inactive who are active in the backup, since they were deactivated or deleted after it was made"},
@@ -192,7 +199,7 @@ var catalogue = []Description{
 			{"suspended", "how many users stay suspended who are not in the backup"},
 			{"memberships", "how many memberships stay revoked by reviews that are not in the backup"},
 			{"tokens", "how many provisioning tokens of the backup are left out, since they were revoked after it was made"},
-		}},
+		}, ofReplica)},
 	{KindRequest, "somebody asked for access, or the request was decided", []string{"actor", "user", "user_name", "route", "detail"},
 		slices.Concat([]Term{{"made", "the person asked"}, {"approved", "the actor approved it"}, {"denied", "the actor denied it"},
 			{"withdrawn", "the person took it back"}, {"expired", "nobody decided in time, or the person left"}}, failed),

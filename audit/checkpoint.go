@@ -71,6 +71,14 @@ func (l *Log) mark() Mark {
 	return Mark{l.begin.line, l.synced.offset, l.synced.link.seq, l.synced.link.hash, l.change, min(l.checkmark.line, l.synced.link.seq)}
 }
 
+// Mark returns the end of the lines that are known to be on the disk; the zero value if there is none yet in the file that
+// is written to.
+func (l *Log) Mark() Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mark()
+}
+
 // checkpointIfDue signs the lines since the last checkpoint. On a full disk it does not: what space there is has other uses.
 func (l *Log) checkpointIfDue() {
 	l.mu.Lock()
@@ -112,7 +120,7 @@ func (l *Log) writeCheckpoint() error {
 	e := Event{Time: now, Kind: KindAudit, Reason: reasonCheckpoint, Revision: l.revision, Detail: map[string]string{
 		"number": strconv.FormatUint(l.last.seq, 10), "hash": l.last.hash, "key": c.Key,
 		"signature": base64.StdEncoding.EncodeToString(c.Sign(checkpointText(now, l.last)))}}
-	l.pending.lines, l.last = l.last.append(l.pending.lines, e)
+	l.pending.lines, l.last = l.append(l.pending.lines, l.last, e)
 	l.pending.count, l.pending.end = 1, l.last
 	if err := l.flush(); err != nil {
 		return err

@@ -18,6 +18,7 @@ func (l line) appendFields(to []byte) []byte {
 	to = l.Time.AppendFormat(to, time.RFC3339Nano)
 	to = append(to, `","kind":`...)
 	to = appendText(to, string(l.Kind))
+	to = appendField(to, `,"replica":`, l.Replica)
 	to = appendActor(to, l.Actor)
 	for _, field := range [...]struct{ name, text string }{
 		{`,"request":`, l.Request}, {`,"user":`, l.User}, {`,"user_name":`, l.UserName}, {`,"group":`, l.Group}, {`,"session":`, l.Session},

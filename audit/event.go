@@ -60,6 +60,7 @@ const (
 type Event struct {
 	Time     time.Time         `json:"time"`
 	Kind     Kind              `json:"kind"`
+	Replica  string            `json:"replica,omitempty"` // the server that recorded it, of several that use one store
 	Actor    Actor             `json:"actor,omitzero"`    // who acted, for actions on Sallyport itself
 	Request  string            `json:"request,omitempty"` // the id shown to the caller
 	User     string            `json:"user,omitempty"`    // the directory's id

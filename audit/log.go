@@ -20,7 +20,9 @@ const syncEvery = time.Second
 // Log is an open audit record. Its methods may be called concurrently.
 type Log struct {
 	path    string
-	missing bool // see [Log.Missing]
+	replica string // is in every event
+	missing bool   // see [Log.Missing]
+	marked  bool   // see [Log.Marked]
 
 	events     *prometheus.CounterVec
 	errors     prometheus.Counter
@@ -32,17 +34,18 @@ type Log struct {
 	buf      []byte     // of the last batch, for the next one
 	unsynced []byte     // the lines that recovery writes again; nil before it has read them
 
-	mu       sync.Mutex // guards the fields below; taken after writeMu; only Close and rotate hold it over I/O
-	file     *os.File
-	pending  *batch
-	last     link
-	revision uint64   // of the newest directory change
-	written  position // the end of the lines that were acknowledged
-	synced   position // the end of the lines that are known to be on the disk
-	change   uint64   // the revision of the newest directory change in the lines that are known to be on the disk
-	begin    beginning
-	space    space
-	away     *away // nil while this process writes the record
+	mu        sync.Mutex // guards the fields below; taken after writeMu; only Close and rotate hold it over I/O
+	file      *os.File
+	pending   *batch
+	last      link
+	revision  uint64          // of the newest directory change
+	unclaimed map[uint64]bool // see [Log.Changes]; nil once it was called
+	written   position        // the end of the lines that were acknowledged
+	synced    position        // the end of the lines that are known to be on the disk
+	change    uint64          // the revision of the newest directory change in the lines that are known to be on the disk
+	begin     beginning
+	space     space
+	away      *away // nil while this process writes the record
 	outage
 	rotation  rotation
 	checkmark checkmark
@@ -72,23 +75,29 @@ func (l *Log) Write(e Event) error {
 	if l.observe != nil && !ordinary(e.Kind) {
 		l.observe(e)
 	}
-	b, err := l.add(e)
+	_, err := l.writeLine(e)
 	for errors.Is(err, errAway) { // since a moment ago
 		if relay := l.elsewhere(); relay != nil {
 			return relayEvent(relay, e)
 		}
-		b, err = l.add(e)
+		_, err = l.writeLine(e)
 	}
-	if err == nil {
-		err = l.write(b)
-	}
-	switch {
-	case err == nil:
-		l.events.WithLabelValues(string(e.Kind)).Inc()
-	case e.letsIn() && l.passes(err):
+	if err != nil && e.letsIn() && l.passes(err) {
 		return nil
 	}
 	return err
+}
+
+// writeLine writes one event, and returns the number of its line.
+func (l *Log) writeLine(e Event) (number uint64, err error) {
+	b, number, err := l.add(e)
+	if err == nil {
+		err = l.write(b)
+	}
+	if err == nil {
+		l.events.WithLabelValues(string(e.Kind)).Inc()
+	}
+	return number, err
 }
 
 // Observe has f called with every event other than decisions and logins, before it is written, whether or not it then can be.
@@ -107,28 +116,34 @@ type batch struct {
 	err    error // of the write
 }
 
-// add appends a line to the chain and to the pending batch.
-func (l *Log) add(e Event) (*batch, error) {
+// add appends a line to the chain and to the pending batch. It returns the number of the line, too.
+func (l *Log) add(e Event) (b *batch, number uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if errors.Is(l.failure, errAway) {
-		return nil, errAway
+		return nil, 0, errAway
 	}
 	if l.failure != nil {
 		l.lose(1, e.lettingIn(), l.failure)
-		return nil, l.failure
+		return nil, 0, l.failure
 	}
 	if l.space.full != nil && ordinary(e.Kind) {
 		l.lose(1, e.lettingIn(), l.space.full)
-		return nil, l.space.full
+		return nil, 0, l.space.full
 	}
-	b := l.pending
-	b.lines, l.last = l.last.append(b.lines, e)
+	b = l.pending
+	b.lines, l.last = l.append(b.lines, l.last, e)
 	b.count, b.letIn, b.end = b.count+1, b.letIn+e.lettingIn(), l.last
 	if e.Kind.changesDirectory() {
 		b.change = e
 	}
-	return b, nil
+	return b, l.last.seq, nil
+}
+
+// append appends the line of e, which follows the line at end, to lines.
+func (l *Log) append(lines []byte, end link, e Event) ([]byte, link) {
+	e.Replica = l.replica
+	return end.append(lines, e)
 }
 
 // write returns when b was written, by this call or that of another writer.
@@ -172,6 +187,9 @@ func (l *Log) finish(b *batch, err error) error {
 // other event is the one that it was decided from, and not that of a recorded change;
 // the first event of a record that goes on from another has its newest.
 func (l *Log) noteRevision(e Event) {
+	if l.unclaimed != nil && l.replica != "" && e.Kind.changesDirectory() && e.Revision > 0 {
+		l.unclaimed[e.Revision] = true
+	}
 	if e.Kind.changesDirectory() || e.Kind == KindAudit {
 		l.revision = max(l.revision, e.Revision)
 	}
@@ -179,9 +197,9 @@ func (l *Log) noteRevision(e Event) {
 
 // Append writes the event, encoded as JSON, that was committed with the directory
 // change at revision. It does nothing if revision is at or before [Log.LastRevision]:
-// that event was written before.
+// that event was written before. The record of a replica does not have all changes: see [Log.AppendChange].
 func (l *Log) Append(event []byte, revision uint64) error {
-	if revision <= l.LastRevision() {
+	if l.replica == "" && revision <= l.LastRevision() {
 		return nil
 	}
 	var e Event
@@ -190,6 +208,25 @@ func (l *Log) Append(event []byte, revision uint64) error {
 	}
 	e.Revision = revision
 	return l.Write(e)
+}
+
+// AppendChange is [Log.Append] of a replica, which writes the changes that it committed, whatever the order of their
+// revisions. It returns the number of the line.
+func (l *Log) AppendChange(e Event) (number uint64, err error) {
+	if l.observe != nil {
+		l.observe(e)
+	}
+	return l.writeLine(e)
+}
+
+// Changes returns the revisions of the directory changes that were written after the mark with which the record was resumed,
+// and begins to forget them. Only the record of a replica has them.
+func (l *Log) Changes() map[uint64]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	changes := l.unclaimed
+	l.unclaimed = nil
+	return changes
 }
 
 // LastRevision returns the revision of the newest directory change in the record.

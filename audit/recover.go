@@ -104,7 +104,7 @@ func (l *Log) repair(gap Event) (f *os.File, end position, err error) {
 	if err := disk.Forget(f); err != nil {
 		return nil, end, err
 	}
-	lines, end.link = l.written.link.append(lines, gap)
+	lines, end.link = l.append(lines, l.written.link, gap)
 	end.offset = l.synced.offset + int64(len(lines))
 	info, err := f.Stat()
 	if err != nil {

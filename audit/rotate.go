@@ -89,7 +89,7 @@ func (l *Log) beginFile(f *os.File, former string) (begun position, err error) {
 		return position{}, err
 	}
 	l.synced, l.change = l.written, l.revision
-	line, end := l.last.append(nil, rotatedEvent(l.last, l.revision, former))
+	line, end := l.append(nil, l.last, rotatedEvent(l.last, l.revision, former))
 	_, err = f.Write(line)
 	if err = errors.Join(err, f.Sync()); err != nil {
 		l.rotation.problem = err

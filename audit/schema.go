@@ -45,7 +45,7 @@ func Schema() ([]byte, error) {
 func (d Description) schema() object {
 	properties := object{}
 	for _, f := range fields {
-		if !slices.Contains(d.Fields, f.Name) {
+		if f.Name != "replica" && !slices.Contains(d.Fields, f.Name) {
 			properties[f.Name] = false
 		}
 	}

@@ -22,13 +22,24 @@ type beginning struct {
 // Open is [Resume] without a mark: it reads the newest file of the record from its beginning.
 func Open(path string) (*Log, error) { return Resume(path, Mark{}) }
 
-// Resume continues the record at path, or begins one. It reads what comes after the mark, which was kept of an earlier
+// Resume is [ResumeAs] with a mark alone.
+func Resume(path string, mark Mark) (*Log, error) {
+	return ResumeAs(path, Options{Mark: mark})
+}
+
+// Options say how a record is continued.
+type Options struct {
+	Mark    Mark   // kept of an earlier run; the zero value if there was none
+	Replica string // the name of this process among those that use one store, each with a record of its own; "" if it is alone
+}
+
+// ResumeAs continues the record at path, or begins one. It reads what comes after the mark, which was kept of an earlier
 // run, and returns an error if the record does not have that line any more: its end was cut off, or it was replaced.
 //
-// If a crash left the last line incomplete, Resume removes it and records that. If there is no file at path, a new one
+// If a crash left the last line incomplete, ResumeAs removes it and records that. If there is no file at path, a new one
 // begins: after the newest file that was rotated, if a crash came between; otherwise after the mark, and the first line
 // tells that what was there is missing.
-func Resume(path string, mark Mark) (*Log, error) {
+func ResumeAs(path string, o Options) (l *Log, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of the audit record: %w", err)
 	}
@@ -36,13 +47,17 @@ func Resume(path string, mark Mark) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit record: %w", err)
 	}
-	l := &Log{path: path, file: f, pending: &batch{}, outage: outage{recovered: make(chan struct{})}, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
+	l = &Log{path: path, replica: o.Replica, file: f, unclaimed: map[uint64]bool{}, pending: &batch{}, outage: outage{recovered: make(chan struct{})}, events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sallyport_audit_events_total",
 		Help: "Events written to the audit record by kind."}, []string{"kind"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_write_errors_total",
 			Help: "Events that could not be written to the audit record."}),
 		unrecorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "sallyport_audit_unrecorded_total",
 			Help: "Requests and sign-ins that were let in although the audit record could not be written."})}
-	if err := l.resume(mark); err != nil {
+	err = l.resume(o.Mark)
+	if err == nil && o.Replica != "" {
+		err = l.file.Sync() // what the file has is never written again
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.file.Close())
 	}
 	return l, nil
@@ -132,14 +147,15 @@ func (l *Log) findEndHere(line []byte, mark Mark) (torn int64, err error) {
 	case mark.First == first.Seq:
 		return l.followFrom(l.file, mark)
 	}
-	if err := l.checkFormer(mark); err != nil {
+	if err := l.checkFormer(mark, first.Seq); err != nil {
 		return 0, err
 	}
 	return l.followFrom(l.file, Mark{})
 }
 
-// checkFormer demands that the file that the mark is in has that line, if the file is still there.
-func (l *Log) checkFormer(mark Mark) error {
+// checkFormer demands that the file that the mark is in has that line, if the file is still there. It notes the directory
+// changes after the mark, in files before the one that begins with the line at next.
+func (l *Log) checkFormer(mark Mark, next uint64) error {
 	if mark.Line == 0 {
 		return nil
 	}
@@ -148,18 +164,40 @@ func (l *Log) checkFormer(mark Mark) error {
 		return err
 	}
 	for _, file := range former {
-		if file.First != mark.First {
+		if file.First < mark.First || file.First >= next {
 			continue
 		}
-		f, err := os.Open(file.Path)
-		if err != nil {
+		if err := l.noteFormer(file, mark); err != nil {
 			return err
 		}
-		defer f.Close()
-		return mark.check(f)
 	}
 	return nil
 }
+
+// noteFormer notes the directory changes in a closed file after the mark, which the file must have if it is in it.
+func (l *Log) noteFormer(file File, mark Mark) error {
+	f, err := os.Open(file.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	begin := int64(0)
+	if file.First == mark.First {
+		if err := mark.check(f); err != nil {
+			return err
+		}
+		l.marked, begin = true, mark.Offset
+	}
+	if l.replica == "" {
+		return nil
+	}
+	return eachLine(io.NewSectionReader(f, begin, math.MaxInt64-begin), func(line []byte, _ bool) error {
+		return l.note(line)
+	})
+}
+
+// Marked reports whether the record has the line of the mark with which it was resumed.
+func (l *Log) Marked() bool { return l.marked }
 
 // followFormer finds the end of the newest closed file, after which a crash came.
 func (l *Log) followFormer(former File, mark Mark) (torn int64, err error) {
@@ -169,6 +207,9 @@ func (l *Log) followFormer(former File, mark Mark) (torn int64, err error) {
 	}
 	defer f.Close()
 	if mark.First != former.First {
+		if err := l.checkFormer(mark, former.First); err != nil {
+			return 0, err
+		}
 		mark = Mark{}
 	}
 	if torn, err = l.followFrom(f, mark); err == nil {
@@ -184,6 +225,7 @@ func (l *Log) followFrom(f *os.File, mark Mark) (torn int64, err error) {
 	if err := mark.check(f); err != nil {
 		return 0, err
 	}
+	l.marked = l.marked || mark.Line > 0
 	l.last, l.revision, l.checkmark.line = link{mark.Line, mark.Hash}, mark.Revision, mark.Signed
 	good, err := l.readAll(io.NewSectionReader(f, mark.Offset, math.MaxInt64-mark.Offset))
 	if err != nil {

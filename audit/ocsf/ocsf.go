@@ -159,7 +159,7 @@ func status(e *audit.Event) int {
 // unmapped returns what OCSF has no attribute for.
 func unmapped(e *audit.Event) object {
 	o := object{}
-	for name, text := range map[string]string{"route": e.Route, "rule": e.Rule, "decision": e.Decision, "actor_kind": string(e.Actor.Kind), "actor_session": e.Actor.Session} {
+	for name, text := range map[string]string{"replica": e.Replica, "route": e.Route, "rule": e.Rule, "decision": e.Decision, "actor_kind": string(e.Actor.Kind), "actor_session": e.Actor.Session} {
 		if text != "" {
 			o[name] = text
 		}

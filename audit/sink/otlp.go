@@ -73,7 +73,7 @@ func traceOf(detail map[string]string) []byte {
 // attributes returns the attributes of an event, by the semantic conventions of OpenTelemetry where there are some.
 func attributes(e *audit.Event) (all []*common.KeyValue) {
 	for _, a := range [...]struct{ key, value string }{
-		{"sallyport.kind", string(e.Kind)}, {"sallyport.reason", e.Reason}, {"sallyport.decision", e.Decision}, {"sallyport.route", e.Route},
+		{"sallyport.kind", string(e.Kind)}, {"sallyport.replica", e.Replica}, {"sallyport.reason", e.Reason}, {"sallyport.decision", e.Decision}, {"sallyport.route", e.Route},
 		{"sallyport.rule", e.Rule}, {"sallyport.actor", e.Actor.Name}, {"user.id", e.User}, {"user.name", e.UserName}, {"session.id", e.Session},
 		{"http.request.method", e.Method}, {"url.path", e.Path}, {"server.address", e.Host}, {"client.address", e.Address},
 	} {
