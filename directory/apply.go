@@ -16,7 +16,8 @@ func (d *Directory) apply(change store.Change) (changed bool) {
 	memberships := map[string]*membershipChange{} // by user
 	groups := map[string]*Group{}                 // those that changed for decisions, by id
 	d.addReceipts(receiptsOf(change))             // whoever sees the change must find its receipt
-	for _, w := range change.Writes {             // ends come first: nobody may find a user of the change without them
+	d.pending.note(change)
+	for _, w := range change.Writes { // ends come first: nobody may find a user of the change without them
 		if strings.HasPrefix(string(w.Key), endedKeys) {
 			d.applyEnd(w)
 		}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -51,6 +52,7 @@ type Directory struct {
 	index   atomic.Pointer[index] // replaced when everything is read again
 	metrics *metrics
 	onLeave OnLeave // nil: nobody is told
+	pending pending // what this replica has yet to record
 
 	bounds   atomic.Pointer[bounds]   // of the history
 	baseline atomic.Pointer[baseline] // of the history, when everything was read
@@ -75,7 +77,8 @@ func Open(ctx context.Context, st store.Store, join string) (*Directory, error) 
 	if join != "externalId" && join != "userName" {
 		return nil, fmt.Errorf("%w, not %q", ErrJoin, join)
 	}
-	d := &Directory{store: st, join: join, metrics: newMetrics(), past: make(chan struct{}, 1), now: time.Now}
+	d := &Directory{store: st, join: join, metrics: newMetrics(), past: make(chan struct{}, 1), now: time.Now,
+		pending: pending{woken: make(chan struct{}, 1), from: math.MaxUint64}}
 	d.bounds.Store(&bounds{time.Duration(DefaultRetention), maxHistory})
 	var err error
 	if d.mirror, err = follow.New(ctx, st, d.load, d.apply); err != nil {
@@ -207,7 +210,7 @@ func (d *Directory) Update(ctx context.Context, fn func(*Tx) error) error {
 func (d *Directory) update(ctx context.Context, fn func(*Tx) error, forget bool) (revision store.Revision, urgent bool, err error) {
 	revision, err = d.store.Update(ctx, func(w store.Writer) error {
 		rec := &recorder{Writer: w, directory: d, forget: forget}
-		tx := &Tx{r: rec, w: rec, now: d.now().UTC(), join: d.join}
+		tx := &Tx{r: rec, w: rec, now: d.now().UTC(), join: d.join, replica: d.pending.replica}
 		err := fn(tx)
 		if err == nil {
 			err = tx.tellOfLeavers(d.onLeave)

@@ -81,6 +81,16 @@ var inspectors = map[string]func(i *Inspection, rest, value []byte) error{
 		_, err := decodeRecord(store.Entry{Key: append([]byte(recordKeys), rest...), Value: value})
 		return err
 	},
+	unrecordedKeys: func(_ *Inspection, rest, value []byte) error {
+		_, _, err := decodeUnrecorded(store.Entry{Key: append([]byte(unrecordedKeys), rest...), Value: value})
+		return err
+	},
+	"newest/": func(_ *Inspection, _, value []byte) error {
+		if json.Unmarshal(value, &newest{}) != nil {
+			return errRecord
+		}
+		return nil
+	},
 }
 
 // Record looks at one record. It reports whether the record belongs to this package,

@@ -41,6 +41,9 @@ const (
 	countKeys    = "count/"
 	recordKeys   = "record/"
 
+	unrecordedKeys = "unrecorded/" // NAME/REVISION
+	newestKey      = "newest/record"
+
 	suspendedKeys = "suspended/"
 	absentKeys    = "absent/"
 	endedKeys     = "ended/"

@@ -40,6 +40,7 @@ func (d *Directory) load(ctx context.Context) (store.Revision, error) {
 	defer d.mu.Unlock()
 	d.index.Store(&index{l.users, keys})
 	d.groups, d.ended = l.groups, l.ended
+	d.pending.wake(0)
 	return l.revision, nil
 }
 
@@ -54,7 +55,7 @@ type verification struct {
 // because that edge could not be removed.
 func (d *Directory) verify(ctx context.Context) (v verification) {
 	v.err = d.store.View(ctx, func(r store.Reader) error {
-		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys, absentKeys} {
+		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys, unrecordedKeys, absentKeys} {
 			for e, err := range r.Scan([]byte(prefix), nil) {
 				if err != nil {
 					return fmt.Errorf("the record at %q: %w", e.Key, err)

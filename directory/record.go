@@ -23,19 +23,45 @@ type Record struct {
 	Revision uint64          `json:"-"`
 	Received time.Time       `json:"received"` // when the request that made the change arrived
 	Event    json.RawMessage `json:"event"`    // the audit event; this package does not read it
+
+	Origin // zero if one process alone uses the store
+}
+
+// Origin says which replica made a change, and which change was recorded before it.
+type Origin struct {
+	Replica       string `json:"replica,omitempty"`
+	Former        uint64 `json:"former,omitempty"` // the revision of the record before; 0 if there is none
+	FormerReplica string `json:"former_replica,omitempty"`
+
+	For   string `json:"for,omitempty"`   // the lost replica that made the change, if another one records it
+	Doubt bool   `json:"doubt,omitempty"` // the lost replica may have recorded it all the same
 }
 
 // Record stores rec together with the change under way.
-func (tx *Tx) Record(rec Record) error { return PutRecord(tx.w, rec) }
+func (tx *Tx) Record(rec Record) error {
+	rec.Replica = tx.replica
+	return PutRecord(tx.w, rec)
+}
 
-// PutRecord stores rec by the revision that w makes. It deletes a few of the oldest
+// PutRecord stores rec by the revision that w makes. If a replica makes the change, that replica has it to write into its
+// audit record: see [Directory.Unrecorded]. PutRecord deletes a few of the oldest
 // records beyond maxRecords.
 func PutRecord(w store.Writer, rec Record) error {
+	revision := uint64(w.Revision())
+	if rec.Replica != "" {
+		if err := rec.follow(w, revision); err != nil {
+			return err
+		}
+	}
 	value, err := json.Marshal(rec)
 	if err != nil {
 		return fmt.Errorf("encoding the record of a change: %w", err)
 	}
-	revision := uint64(w.Revision())
+	if rec.Replica != "" {
+		if err := w.Put(unrecordedKey(rec.Replica, revision), value); err != nil {
+			return err
+		}
+	}
 	if err := w.Put(recordKey(revision), value); err != nil {
 		return err
 	}
@@ -76,6 +102,9 @@ func (d *Directory) Records(ctx context.Context, after uint64) iter.Seq2[Record,
 		for {
 			seen := d.mirror.Revision() // read before the records, or one in between is missed
 			batch, err := d.recordsAfter(ctx, after)
+			if errors.Is(err, store.ErrUnreachable) && rest(ctx, retryEvery) {
+				continue
+			}
 			if err != nil {
 				yield(Record{}, err)
 				return

@@ -20,6 +20,8 @@ type Tx struct {
 	now  time.Time
 	join string // the attribute that callers are joined by
 
+	replica string // that makes the change
+
 	cause Cause
 
 	leavers map[string][]string // members that the change removes, by group

@@ -167,7 +167,10 @@ func readStoredTrust(ctx context.Context, s config.Store) (trust recordTrust, er
 	if err != nil {
 		return trust, err
 	}
-	trust, err = readTrust(ctx, st)
+	replica, err := recordName(s)
+	if err == nil {
+		trust, err = readTrust(ctx, st, replica)
+	}
 	return trust, errors.Join(err, st.Close())
 }
 

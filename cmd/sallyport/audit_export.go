@@ -170,7 +170,7 @@ func escapeJSON(text []byte) []byte {
 
 // csvHeads are the columns of an export.
 var csvHeads = []string{"seq", "time", "kind", "decision", "reason", "user", "user_name", "actor_kind", "actor_name", "actor_address", "actor_id", "actor_session",
-	"group", "session", "route", "rule", "host", "method", "path", "address", "code", "rev", "request", "detail", "hash"}
+	"group", "session", "route", "rule", "host", "method", "path", "address", "code", "rev", "request", "detail", "hash", "replica"}
 
 // csvLines writes lines so that a spreadsheet takes no cell for a formula.
 type csvLines struct {
@@ -192,7 +192,7 @@ func (c *csvLines) line(l *audit.Line, _ []byte) error {
 	a := l.Actor
 	row := []string{strconv.FormatUint(l.Seq, 10), l.Time.UTC().Format(time.RFC3339Nano), string(l.Kind), l.Decision, l.Reason, l.User, l.UserName,
 		string(a.Kind), a.Name, a.Address, a.ID, a.Session, l.Group, l.Session, l.Route, l.Rule, l.Host, l.Method, l.Path, l.Address,
-		noZero(strconv.Itoa(l.Code)), noZero(strconv.FormatUint(l.Revision, 10)), l.Request, detail, l.Hash}
+		noZero(strconv.Itoa(l.Code)), noZero(strconv.FormatUint(l.Revision, 10)), l.Request, detail, l.Hash, l.Replica}
 	for i, cell := range row {
 		if c.terminal {
 			cell = printable(cell)

@@ -306,6 +306,7 @@ func eventText(e *audit.Event) string {
 	if e.Revision != 0 {
 		add("rev", strconv.FormatUint(e.Revision, 10))
 	}
+	add("replica", e.Replica)
 	for _, name := range slices.Sorted(maps.Keys(e.Detail)) {
 		add("detail."+name, e.Detail[name])
 	}

@@ -23,12 +23,12 @@ import (
 var backupHolds = map[string]bool{
 	"user/": true, "group/": true, "member/": true, "memberof/": true,
 	"name/": true, "gname/": true, "gext/": true, "ext/": true, "mail/": true, "dname/": true,
-	"count/": true, "record/": true, "suspended/": true, "absent/": true, "history/": true, "ended/": true,
+	"count/": true, "record/": true, "newest/": true, "suspended/": true, "absent/": true, "history/": true, "ended/": true,
 	"request/": true, "grants/": true, "revoked/": true, "unrevoked/": true, "review/": true, "reviewrow/": true, "reviewkey/": true,
 	"token/": true, "held/": true, "left/": true, "exchange/": true,
 	"auditkey/": true,
 
-	"secret/": false, "session/": false, "signing/": false, "acme/": false, "issuer/": false, "audit/": false, "backup/": false, "copying/": false,
+	"secret/": false, "session/": false, "signing/": false, "acme/": false, "issuer/": false, "audit/": false, "unrecorded/": false, "backup/": false, "copying/": false,
 }
 
 // backupPrefix returns which prefix of [backupHolds] a key would have.

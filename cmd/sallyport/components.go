@@ -35,6 +35,7 @@ type components struct {
 	record       *audit.Log
 	enforcer     *enforce.Enforcer // nil if only this process uses the store
 	sinks        *sink.Sinks       // nil if no server runs: the next one sends what is recorded meanwhile
+	recorder     *recorder         // nil if this process alone uses the store
 	webhooks     *webhook.Sender
 	notices      *notice.Follower
 	log          *slog.Logger
@@ -103,6 +104,9 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	if err := c.useRecorder(ctx); err != nil {
+		return err
+	}
 	if c.grants, err = grant.Open(ctx, c.store); err != nil {
 		return err
 	}
@@ -118,15 +122,18 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 
 // openRecord goes on with the audit record from where the store says that it ended, and demands that the store is not older.
 func (c *components) openRecord(ctx context.Context, file *config.File) error {
-	mark, err := loadMark(ctx, c.store)
-	if errors.Is(err, store.ErrDamaged) { // which is told by every inspection too, and must not shut everybody out
-		c.log.Error("the store does not know any more where the audit record ended, so that lines that are missing at its end are not noticed", "err", err)
-		err = nil
-	}
+	name, err := recordName(file.Store)
 	if err != nil {
 		return err
 	}
-	if c.record, err = audit.Resume(file.Audit.File, mark); err != nil {
+	if name != "" {
+		c.recorder = &recorder{name: name, store: c.store, goneAfter: goneLeases * file.Store.Postgres.LeaseLength(), log: c.log, written: map[uint64]uint64{}}
+	}
+	mark, err := c.loadMark(ctx)
+	if err != nil {
+		return err
+	}
+	if c.record, err = audit.ResumeAs(file.Audit.File, audit.Options{Mark: mark, Replica: name}); err != nil {
 		return fmt.Errorf("opening the audit record: %w", err)
 	}
 	if c.record.Missing() {
@@ -141,6 +148,33 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 		return err
 	}
 	return c.signRecord(ctx)
+}
+
+// loadMark returns where the record ended last. With several replicas, this process is the one from now on that writes the
+// record of its name.
+func (c *components) loadMark(ctx context.Context) (mark audit.Mark, err error) {
+	if c.recorder == nil {
+		mark, err = loadMark(ctx, c.store)
+	} else {
+		var before replicaRecord
+		c.recorder.writer, before, err = claimRecord(ctx, c.store, c.recorder.name)
+		mark, c.recorder.known = before.Mark, before.Writer != ""
+	}
+	if errors.Is(err, store.ErrDamaged) { // which is told by every inspection too, and must not shut everybody out
+		c.log.Error("the store does not know any more where the audit record ended, so that lines that are missing at its end are not noticed", "err", err)
+		err = nil
+	}
+	return mark, err
+}
+
+// useRecorder has the directory keep its changes for the replica that makes them.
+func (c *components) useRecorder(ctx context.Context) error {
+	if c.recorder == nil {
+		return nil
+	}
+	c.recorder.directory, c.recorder.record = c.directory, c.record
+	c.directory.NameReplica(c.recorder.name)
+	return c.recorder.begin(ctx)
 }
 
 // logUnrecorded logs that requests and sign-ins are let in without a line in the audit record, or no more.
@@ -204,9 +238,15 @@ func (c *components) recordSessionEnd(s session.Session) {
 // recordPushes copies the records of SCIM changes, which are committed with the changes themselves, to the audit
 // record. It continues after the last revision that the audit record contains.
 func (c *components) recordPushes(ctx context.Context) error {
+	if c.recorder != nil {
+		return c.recorder.run(ctx)
+	}
 	for rec, err := range c.directory.Records(ctx, c.record.LastRevision()) {
 		if err != nil {
 			return err
+		}
+		if rec.Replica != "" { // one of several wrote it, before the store was copied here
+			continue
 		}
 		if err := c.recordPush(ctx, rec); err != nil {
 			return fmt.Errorf("recording a directory change: %w", err)
@@ -262,6 +302,9 @@ func (c *components) close() error {
 	var errs []error
 	if c.record != nil {
 		errs = append(errs, c.record.Close())
+	}
+	if c.recorder != nil && c.recorder.record != nil {
+		errs = append(errs, c.recorder.close())
 	}
 	errs = append(errs, c.store.Close())
 	c.unlockRecord()

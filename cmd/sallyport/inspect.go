@@ -109,6 +109,9 @@ func inspectOwn(e store.Entry) (ours bool, err error) {
 	if bytes.HasPrefix(e.Key, []byte(auditKeys)) {
 		return true, inspectAuditKey(e)
 	}
+	if bytes.HasPrefix(e.Key, []byte(replicaRecords)) {
+		return true, validJSON(e.Value)
+	}
 	if !ours && string(e.Key) != copyKey && string(e.Key) != auditEndKey && string(e.Key) != store.UnfinishedKey {
 		return false, nil
 	}
@@ -116,6 +119,14 @@ func inspectOwn(e store.Entry) (ours bool, err error) {
 		return true, errors.New("the record is not what was written")
 	}
 	return true, nil
+}
+
+// validJSON returns an error if a value is none.
+func validJSON(value []byte) error {
+	if !json.Valid(value) {
+		return errors.New("the record is not what was written")
+	}
+	return nil
 }
 
 func inspectAuditKey(e store.Entry) error {

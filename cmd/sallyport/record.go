@@ -101,6 +101,9 @@ func signingAuditKey(ctx context.Context, st store.Store) (key auditKey, err err
 		return key, err
 	}
 	_, err = st.Update(ctx, func(w store.Writer) (err error) {
+		if err := find(w); err != nil || key.ID != "" { // another replica made one meanwhile
+			return err
+		}
 		if key, err = newAuditKey(); err != nil {
 			return err
 		}
@@ -116,7 +119,7 @@ func clearAuditKeys(w store.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(store.DeleteAll(w, []byte(auditKeys)), w.Delete([]byte(auditEndKey))); err != nil {
+	if err := errors.Join(store.DeleteAll(w, []byte(auditKeys)), w.Delete([]byte(auditEndKey)), store.DeleteAll(w, []byte(replicaRecords))); err != nil {
 		return err
 	}
 	for _, k := range keys {
@@ -171,6 +174,9 @@ func (c *components) signRecord(ctx context.Context) error {
 }
 
 func (c *components) keepMark(mark audit.Mark) error {
+	if c.recorder != nil {
+		return c.recorder.keep(mark)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), markDeadline)
 	defer cancel()
 	text, err := json.Marshal(mark)
@@ -185,13 +191,25 @@ func (c *components) keepMark(mark audit.Mark) error {
 
 // recordTrust is what the audit record is compared with.
 type recordTrust struct {
-	Keys jose.JSONWebKeySet `json:"keys"`
-	Mark audit.Mark         `json:"mark"`
+	Keys    jose.JSONWebKeySet    `json:"keys"`
+	Mark    audit.Mark            `json:"mark"`
+	Replica string                `json:"replica,omitempty"` // whose record it is, of several that use the store
+	Marks   map[string]audit.Mark `json:"marks,omitempty"`   // of the records of all of them
 }
 
-// readTrust reads what the store knows of the audit record.
-func readTrust(ctx context.Context, st store.Store) (trust recordTrust, err error) {
-	if trust.Mark, err = loadMark(ctx, st); err != nil {
+// readTrust reads what the store knows of the audit record; with several replicas, of those of all of them. replica is the
+// name of this one.
+func readTrust(ctx context.Context, st store.Store, replica string) (trust recordTrust, err error) {
+	if replica == "" {
+		trust.Mark, err = loadMark(ctx, st)
+	} else {
+		err = st.View(ctx, func(r store.Reader) error {
+			trust.Marks, err = replicaMarks(r)
+			return err
+		})
+		trust.Replica, trust.Mark = replica, trust.Marks[replica]
+	}
+	if err != nil {
 		return trust, err
 	}
 	trust.Keys.Keys = []jose.JSONWebKey{}
@@ -206,5 +224,5 @@ func readTrust(ctx context.Context, st store.Store) (trust recordTrust, err erro
 }
 
 func (c *control) recordTrust(ctx context.Context, _ admin.Actor) (recordTrust, error) {
-	return readTrust(ctx, c.store)
+	return readTrust(ctx, c.store, c.questions.directory.Replica())
 }

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sallyport/audit"
+	"sallyport/directory"
+	"sallyport/store"
+	"sallyport/store/bolt"
+)
+
+// TestRecorder_RecordsEachChangeOnce: whatever is killed, stopped, started again with its files or without them, and taken
+// over, each change of the directory is in the records of the replicas once; or it says that it may be there twice.
+func TestRecorder_RecordsEachChangeOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newRecorderWorld(t)
+		defer w.close()
+		for range rapid.IntRange(10, 80).Draw(t, "steps") {
+			w.step(rapid.IntRange(0, len(w.replicas)-1).Draw(t, "replica"))
+		}
+		w.check()
+	})
+}
+
+// recorderWorld is some replicas whose steps are taken one by one.
+type recorderWorld struct {
+	t        *rapid.T
+	dir      string
+	store    *bolt.Store
+	replicas []*recordingReplica
+	former   []string // files that were moved elsewhere
+	pushed   map[uint64]string
+}
+
+type recordingReplica struct {
+	name, path string
+	record     *audit.Log // nil: it does not run
+	recorder   *recorder
+	dead       *mortal
+}
+
+// mortal is the store as a process has it, until it is killed.
+type mortal struct {
+	store.Store
+	killed bool
+}
+
+var errKilled = errors.New("killed")
+
+func (m *mortal) Update(ctx context.Context, fn func(store.Writer) error) (store.Revision, error) {
+	if m.killed {
+		return 0, errKilled
+	}
+	return m.Store.Update(ctx, fn)
+}
+
+func newRecorderWorld(t *rapid.T) *recorderWorld {
+	dir, err := os.MkdirTemp("", "recorder-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := bolt.Open(filepath.Join(dir, "store.db"), bolt.Options{Init: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &recorderWorld{t: t, dir: dir, store: st, pushed: map[uint64]string{}}
+	for _, name := range []string{"a", "b", "c"} {
+		r := &recordingReplica{name: name, path: filepath.Join(dir, name, "audit.jsonl")}
+		w.replicas = append(w.replicas, r)
+		w.start(r)
+	}
+	return w
+}
+
+func (w *recorderWorld) close() {
+	for _, r := range w.replicas {
+		if r.record != nil {
+			w.kill(r)
+		}
+	}
+	_ = w.store.Close()
+	_ = os.RemoveAll(w.dir)
+}
+
+func (w *recorderWorld) start(r *recordingReplica) {
+	r.dead = &mortal{Store: w.store}
+	r.recorder = &recorder{name: r.name, store: r.dead, log: slog.New(slog.DiscardHandler), written: map[uint64]uint64{}}
+	writer, before, err := claimRecord(context.Background(), w.store, r.name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.recorder.writer, r.recorder.known = writer, before.Writer != ""
+	if r.record, err = audit.ResumeAs(r.path, audit.Options{Mark: before.Mark, Replica: r.name}); err != nil {
+		w.t.Fatalf("%s does not start: %v", r.name, err)
+	}
+	r.recorder.record = r.record
+	r.record.SignCheckpoints(audit.Checkpoints{Keep: r.recorder.keep})
+	if err := r.recorder.begin(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// kill ends a replica as a kill does: what it wrote is in its file, and the store hears nothing any more.
+func (w *recorderWorld) kill(r *recordingReplica) {
+	r.dead.killed = true
+	_ = r.record.Close()
+	r.record = nil
+}
+
+func (w *recorderWorld) step(i int) {
+	r := w.replicas[i]
+	if r.record == nil {
+		w.stepOfStopped(r)
+		return
+	}
+	switch rapid.IntRange(0, 9).Draw(w.t, "action of "+r.name) {
+	case 0:
+		w.kill(r)
+	case 1:
+		if err := errors.Join(r.recorder.recordLeft(context.Background(), maxLeft), r.record.Close(), r.recorder.close()); err != nil {
+			w.t.Fatal(err)
+		}
+		r.record = nil
+	case 2, 3:
+		if err := r.record.Checkpoint(); err != nil {
+			w.t.Fatal(err)
+		}
+	case 4, 5, 6:
+		if err := r.recorder.recordLeft(context.Background(), rapid.IntRange(1, 3).Draw(w.t, "records")); err != nil {
+			w.t.Fatal(err)
+		}
+	default:
+		w.push(r)
+	}
+}
+
+func (w *recorderWorld) stepOfStopped(r *recordingReplica) {
+	other := w.replicas[rapid.IntRange(0, len(w.replicas)-1).Draw(w.t, "other")]
+	switch rapid.IntRange(0, 3).Draw(w.t, "action with "+r.name) {
+	case 0:
+		w.start(r)
+	case 1: // the folder is lost with the machine, or somebody moved it
+		moved := fmt.Sprintf("%s.%d", filepath.Dir(r.path), len(w.former))
+		if err := os.Rename(filepath.Dir(r.path), moved); err != nil {
+			w.t.Fatal(err)
+		}
+		w.former = append(w.former, filepath.Join(moved, "audit.jsonl"))
+		w.start(r)
+	case 2, 3:
+		if other.record != nil {
+			w.recordFor(other, r)
+		}
+	}
+}
+
+func (w *recorderWorld) recordFor(by, from *recordingReplica) {
+	if err := by.recorder.recordFor(context.Background(), from.name, from.recorder.writer); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *recorderWorld) push(r *recordingReplica) {
+	revision, err := w.store.Update(context.Background(), func(wr store.Writer) error {
+		event, err := json.Marshal(audit.Event{Time: time.Now().UTC(), Kind: audit.KindSCIM, Reason: "create", User: "u"})
+		if err != nil {
+			return err
+		}
+		return directory.PutRecord(wr, directory.Record{Received: time.Now(), Event: event, Origin: directory.Origin{Replica: r.name}})
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.pushed[uint64(revision)] = r.name
+}
+
+// check lets every replica record what is left, and reads all files.
+func (w *recorderWorld) check() {
+	paths := w.former
+	for _, r := range w.replicas {
+		if r.record == nil {
+			w.start(r)
+		}
+		if err := r.recorder.recordLeft(context.Background(), maxLeft); err != nil {
+			w.t.Fatal(err)
+		}
+		paths = append(paths, r.path)
+	}
+	found := map[uint64][]audit.Event{}
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		_, err = audit.Read(f, func(e audit.Event) error {
+			if e.Kind == audit.KindSCIM {
+				found[e.Revision] = append(found[e.Revision], e)
+			}
+			return nil
+		})
+		if err = errors.Join(err, f.Close()); err != nil && !errors.Is(err, io.EOF) {
+			w.t.Fatalf("%s: %v", path, err)
+		}
+	}
+	for revision, name := range w.pushed {
+		events := found[revision]
+		doubted := 0
+		for _, e := range events {
+			if e.Detail[audit.DetailDoubt] != "" {
+				doubted++
+			}
+		}
+		if len(events)-doubted > 1 || len(events) == 0 {
+			w.t.Fatalf("revision %d of %s is recorded by %d events, of which %d are in doubt: %v", revision, name, len(events), doubted, events)
+		}
+	}
+}
