@@ -14,14 +14,15 @@ var ErrNoLine = errors.New("the record does not have this line")
 
 // Span is from where to where a record goes.
 type Span struct {
-	First    uint64    `json:"first"` // the numbers of the first and the last line
+	Replica  string    `json:"replica,omitempty"` // whose record it is, of several
+	First    uint64    `json:"first"`             // the numbers of the first and the last line
 	Last     uint64    `json:"last"`
 	LastHash string    `json:"last_hash"`
 	Begins   time.Time `json:"begins"` // the times of those lines
 	Ends     time.Time `json:"ends"`
 }
 
-// Span returns from where to where the record goes now.
+// Span returns from where to where the record goes now. It is for the record of one replica: see [Record.Spans].
 func (r *Record) Span() (s Span, err error) {
 	var first, last Line
 	for _, file := range r.files {
@@ -51,7 +52,7 @@ func (r *Record) Span() (s Span, err error) {
 			return s, err
 		}
 	}
-	return Span{First: first.Seq, Last: last.Seq, LastHash: last.Hash, Begins: first.Time, Ends: last.Time}, nil
+	return Span{Replica: r.replica, First: first.Seq, Last: last.Seq, LastHash: last.Hash, Begins: first.Time, Ends: last.Time}, nil
 }
 
 // endOfLines returns where the last line ends that is whole: a crash may have left a part of another.

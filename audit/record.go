@@ -14,8 +14,10 @@ import (
 
 // Record is the files of a record, open for reading. The newest may be growing.
 type Record struct {
-	files []source
-	whole bool // these are all files there are
+	files   []source
+	whole   bool      // these are all files there are
+	replica string    // see [Record.Replica]
+	parts   []*Record // see [Record.Parts]; none if the record is that of one replica
 }
 
 // source is a file of a record. The newest is open, since its name may become that of another.
@@ -64,11 +66,12 @@ func OpenRecord(path string) (*Record, error) {
 	}
 	if f != nil {
 		r.files = append(r.files, newest)
+		r.replica = endsOf(f).replica
 	}
 	return r, nil
 }
 
-// OpenFiles opens some files of a record, in any order.
+// OpenFiles opens some files of a record, in any order, or of the records of several replicas.
 func OpenFiles(paths []string) (*Record, error) {
 	r := new(Record)
 	for _, path := range paths {
@@ -83,6 +86,9 @@ func OpenFiles(paths []string) (*Record, error) {
 		}
 	}
 	slices.SortStableFunc(r.files, func(a, b source) int { return cmp.Compare(a.First, b.First) })
+	if len(r.files) > 0 {
+		r.split()
+	}
 	return r, nil
 }
 
@@ -158,6 +164,9 @@ func (r *Record) Read(since time.Time, f func(Event) error) (begins time.Time, e
 
 // ReadLines is Read that calls f with each line and its text, which is valid until f returns.
 func (r *Record) ReadLines(since time.Time, f func(l Line, text []byte) error) (begins time.Time, err error) {
+	if len(r.parts) > 0 {
+		return r.readAll(since, f)
+	}
 	var end link
 	first := r.firstSince(since, time.Second) // the name has whole seconds
 	for i, s := range r.files {

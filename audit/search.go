@@ -43,18 +43,22 @@ const ClockSlack = time.Hour
 type Found struct {
 	Line
 	Text []byte
+	Of   string // the replica whose record has the line, if the files are those of replicas
 }
 
 // Search calls f with the lines that s looks for, in their order. The error is a [FileError] if one of them does not have
 // its own hash. It ends with the first error of f.
 func (r *Record) Search(ctx context.Context, s Search, f func(Found) error) error {
+	if len(r.parts) > 0 {
+		return r.searchAll(ctx, s, f)
+	}
 	m, err := newMatcher(s)
 	if err != nil {
 		return err
 	}
 	for _, file := range r.files[r.firstSince(s.Since, ClockSlack):] {
 		err := file.at(func(text io.ReaderAt, size int64) error {
-			return m.search(ctx, text, size, !file.Closed.IsZero(), f)
+			return m.search(ctx, text, size, !file.Closed.IsZero(), func(l Found) error { l.Of = r.replica; return f(l) })
 		})
 		if errors.Is(err, ErrBroken) {
 			return &FileError{Path: file.Path, Err: err}
@@ -222,7 +226,7 @@ func (m *matcher) find(text []byte) (found []Found, err error) {
 		if err != nil && failed == nil {
 			failed = err
 		}
-		found = append(found, Found{l, bytes.Clone(line)})
+		found = append(found, Found{Line: l, Text: bytes.Clone(line)})
 		return begin + len(line) + 1
 	}
 	if len(m.kinds) > 0 {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // Trust is what a record is compared with, beyond its own chain.
@@ -16,6 +17,8 @@ type Trust struct {
 	Keys   map[string]ed25519.PublicKey // the keys of checkpoints by their ids; nil: signatures are not checked
 	Signed bool                         // there must be a checkpoint
 	Mark   Mark                         // a line that the record had
+
+	Changes bool // collect the directory changes that replicas made, for [CompareChanges]
 }
 
 // Checked is what the check of a record found.
@@ -25,6 +28,9 @@ type Checked struct {
 	Checkpoints int
 	Signed      uint64 // the number of the last line that a checkpoint covers
 	Gaps        []Gap
+	Changes     []Change  // in the order of the lines, if they were asked for
+	Begins      time.Time // the times of the first and the last line, if changes were asked for
+	Ends        time.Time
 }
 
 // Gap is lines that are elsewhere, and the line after them says so.
@@ -38,7 +44,8 @@ func Verify(r io.Reader) (n int, err error) {
 	return v.lines, err
 }
 
-// Verify checks every line of every file, in their order. An error that is [ErrBroken] is a [FileError].
+// Verify checks every line of every file, in their order. An error that is [ErrBroken] is a [FileError]. The record is that
+// of one replica: see [Record.Parts].
 func (r *Record) Verify(trust Trust) (Checked, error) {
 	v := verifier{trust: trust, whole: r.whole}
 	for _, s := range r.files {
@@ -48,6 +55,10 @@ func (r *Record) Verify(trust Trust) (Checked, error) {
 		}
 	}
 	err := v.wrap(v.finish())
+	if err == nil && trust.Changes {
+		span, failed := r.Span()
+		v.checked.Begins, v.checked.Ends, err = span.Begins, span.Ends, failed
+	}
 	return v.checked, err
 }
 
@@ -85,6 +96,9 @@ type segment struct {
 	events  []numbered // of the record itself
 	marked  bool
 	problem string // with the line after
+
+	collect bool // the changes
+	changes []Change
 }
 
 // numbered is an event of the record itself, and the line before it.
@@ -112,7 +126,7 @@ func (v *verifier) file(r io.Reader) error {
 		defer close(ordered)
 		defer close(waiting)
 		readErr = segments(r, func(s *segment) bool {
-			s.mark = v.trust.Mark
+			s.mark, s.collect = v.trust.Mark, v.trust.Changes
 			select {
 			case ordered <- s:
 			case <-stop:
@@ -219,6 +233,9 @@ func (s *segment) follow(line []byte, last head) (h head, problem string) {
 		}
 		s.events = append(s.events, n)
 	}
+	if s.collect && (isKind(line, KindSCIM) || isKind(line, KindStore)) {
+		s.addChange(line)
+	}
 	s.marked = s.marked || h.seq == s.mark.Line && string(h.hash) == s.mark.Hash
 	return h, ""
 }
@@ -242,6 +259,7 @@ func (v *verifier) join(s *segment) error {
 	if s.lines > 0 {
 		v.end = s.last
 	}
+	v.checked.Changes = append(v.checked.Changes, s.changes...)
 	v.marked = v.marked || s.marked
 	v.lines += s.lines
 	v.checked.Lines += s.lines

@@ -124,7 +124,7 @@ func (o *offboarding) addGap(g Gap) {
 	}
 }
 
-func refOf(l audit.Found) Ref { return Ref{l.Seq, l.Hash} }
+func refOf(l audit.Found) Ref { return Ref{l.Seq, l.Hash, l.Of} }
 
 // changeOf returns the change of access that a line tells of, of anybody.
 func changeOf(l audit.Found) (c Change, ok bool) {
@@ -219,6 +219,9 @@ func (o *offboarding) add(l audit.Found, logins map[string]login, behind bool) {
 	// have the time at which their request came, and the revision by which they were made instead.
 	setBack := func(since time.Time) bool { return behind && since.Sub(l.Time) > unsettled }
 	arrived := !l.Time.Before(change.Received) || setBack(change.Received)
+	if l.Of != change.Replica { // another clock
+		arrived = l.Time.Sub(change.Received) > -unsettled
+	}
 	after := l.Time.After(change.Done) || l.Revision > 0 && change.Revision > 0 && l.Revision >= change.Revision || l.Kind == audit.KindLogin && setBack(change.Done)
 	switch {
 	case l.Kind == audit.KindCut && (arrived || change.Revision > 0 && changeIn(l) >= change.Revision):
@@ -284,6 +287,9 @@ func milliseconds(d time.Duration) int64 { return int64((d + time.Millisecond - 
 
 func (o *offboarding) session(l audit.Found, logins map[string]login) {
 	r := &o.receipt
+	if l.Of != "" && slices.ContainsFunc(r.Sessions, func(s Session) bool { return s.ID == l.Session }) {
+		return // another replica found that too
+	}
 	r.Enforced.Sessions++
 	s := Session{ID: l.Session, Ended: l.Time, Ref: refOf(l)}
 	s.Began, _ = timeIn(l, "began")

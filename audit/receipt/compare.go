@@ -3,6 +3,7 @@ package receipt
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"sallyport/audit"
 )
@@ -10,19 +11,25 @@ import (
 // Compared says how many lines that a receipt rests on are in a record.
 type Compared struct {
 	Same    int // they are there, and the same
-	Missing int // they are not there: their files were deleted or are elsewhere
+	Missing int // they are not there: their files were deleted or are elsewhere, such as those of another replica
 	Later   int // they are not there: the record ends before them
 }
 
 // Compare compares the lines that a receipt rests on with those of a record. A line that is another one is
 // [ErrUnsound], and so is a line that is missing between others.
 func Compare(r *Receipt, record *audit.Record) (c Compared, err error) {
-	span, err := record.Span()
+	spans, err := record.Spans()
 	if err != nil {
 		return c, err
 	}
 	for _, ref := range r.Refs() {
-		text, err := record.Line(ref.Line)
+		i := slices.IndexFunc(spans, func(s audit.Span) bool { return ref.Replica == "" || s.Replica == "" || s.Replica == ref.Replica })
+		if i < 0 {
+			c.Missing++
+			continue
+		}
+		span := spans[i]
+		text, err := record.LineOf(span.Replica, ref.Line)
 		switch {
 		case errors.Is(err, audit.ErrNoLine) && ref.Line < span.First:
 			c.Missing++

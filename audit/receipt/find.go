@@ -25,7 +25,7 @@ type Question struct {
 // Find returns the receipt of an offboarding, as far as the record tells. The caller adds who makes it, and what the
 // person has now. Without an offboarding the error is [ErrNone].
 func Find(ctx context.Context, record *audit.Record, q Question) (Receipt, error) {
-	span, err := record.Span()
+	spans, err := record.Spans()
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -35,14 +35,18 @@ func Find(ctx context.Context, record *audit.Record, q Question) (Receipt, error
 	}
 	o, c, err := choose(found, q)
 	if err != nil {
-		return Receipt{}, noteBegin(err, span)
+		return Receipt{}, noteBegin(err, spans[0])
 	}
 	if !c.whole {
 		if o, c, err = again(ctx, record, o, c); err != nil {
 			return Receipt{}, err
 		}
 	}
-	return o.finish(c.person, span), nil
+	made := o.finish(c.person, spans[0])
+	if len(spans) > 1 {
+		made.Records = spans
+	}
+	return made, nil
 }
 
 // noteBegin adds to an error that the record does not go back to its beginning.
@@ -111,7 +115,7 @@ func again(ctx context.Context, record *audit.Record, o *offboarding, known *col
 		return nil, nil, err
 	}
 	for _, same := range c.offboardings {
-		if same.receipt.Offboarding.Line == o.receipt.Offboarding.Line {
+		if same.receipt.Offboarding.Ref == o.receipt.Offboarding.Ref {
 			return same, c, nil
 		}
 	}

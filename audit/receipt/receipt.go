@@ -7,6 +7,7 @@ package receipt
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"sallyport/audit"
@@ -44,9 +45,12 @@ type Receipt struct {
 	Gaps        []Gap       `json:"gaps"`                // times since then at which the record could not be written
 	Still       Still       `json:"still"`
 	Record      audit.Span  `json:"record"`
+
+	Records []audit.Span `json:"records,omitzero"`  // of several replicas: where the record of each goes from and to; Record is the first
+	NotRead []string     `json:"not_read,omitzero"` // replicas whose records were not read: what they cut or denied, the receipt does not tell
 }
 
-// Replica is a server that enforced the offboarding.
+// Replica is a server whose record the receipt rests on.
 type Replica struct {
 	Name string `json:"name"`
 }
@@ -60,8 +64,17 @@ type Person struct {
 
 // Ref is a line of the record.
 type Ref struct {
-	Line uint64 `json:"line"`
-	Hash string `json:"hash"`
+	Line    uint64 `json:"line"`
+	Hash    string `json:"hash"`
+	Replica string `json:"replica,omitempty"` // whose record has the line, of several
+}
+
+// Where returns the number of the line, with the replica if there are several.
+func (r Ref) Where() string {
+	if r.Replica == "" {
+		return strconv.FormatUint(r.Line, 10)
+	}
+	return fmt.Sprintf("%d of %s", r.Line, r.Replica)
 }
 
 // The changes that give and take access.
@@ -213,8 +226,16 @@ func (r *Receipt) Refs() (refs []Ref) {
 	for _, g := range r.Gaps {
 		refs = append(refs, g.Ref)
 	}
-	return append(refs, Ref{r.Record.Last, r.Record.LastHash})
+	refs = append(refs, spanRef(r.Record))
+	for _, s := range r.Records {
+		if s.Replica != r.Record.Replica {
+			refs = append(refs, spanRef(s))
+		}
+	}
+	return refs
 }
+
+func spanRef(s audit.Span) Ref { return Ref{s.Last, s.LastHash, s.Replica} }
 
 // Sentence says in one line what the person has left.
 func (s Still) Sentence() string {

@@ -23,8 +23,9 @@ type ReportSettings struct {
 type Report struct {
 	Since        time.Time          `json:"since"`
 	Until        time.Time          `json:"until"`
-	Record       audit.Span         `json:"record"`
+	Record       audit.Span         `json:"record"` // with several replicas, the numbers of the lines are in Replicas
 	Lines        Signed             `json:"signed"`
+	Replicas     []ReplicaRecord    `json:"replicas,omitzero"` // if there are several
 	Offboardings int                `json:"offboardings"`
 	Whats        map[string]int     `json:"by_change"` // deactivated, deleted, suspended
 	Returned     int                `json:"returned"`  // of whom have access again
@@ -50,7 +51,12 @@ func (r *Report) Facts() (facts [][2]string) {
 	add("sessions ended", "%d", r.Sessions)
 	add("live requests cut", "%d", r.Cuts)
 	add("have access again", "%d", r.Returned)
-	add("signed", "up to line %d of %d, by %d checkpoints", r.Lines.To, r.Record.Last, r.Lines.Checkpoints)
+	for _, one := range r.Replicas {
+		add("signed, "+one.Record.Replica, "up to line %d of %d, by %d checkpoints", one.Lines.To, one.Record.Last, one.Lines.Checkpoints)
+	}
+	if len(r.Replicas) == 0 {
+		add("signed", "up to line %d of %d, by %d checkpoints", r.Lines.To, r.Record.Last, r.Lines.Checkpoints)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Kinds)) {
 		add("exceptions: "+kind, "%d", r.Kinds[kind])
 	}
@@ -62,6 +68,12 @@ type Signed struct {
 	Checkpoints int    `json:"checkpoints"`
 	To          uint64 `json:"to"`       // the last line that a checkpoint covers
 	Unsigned    uint64 `json:"unsigned"` // lines after it
+}
+
+// ReplicaRecord is the record of one of several replicas.
+type ReplicaRecord struct {
+	Record audit.Span `json:"record"`
+	Lines  Signed     `json:"signed"`
 }
 
 // Quantiles are milliseconds.
@@ -93,6 +105,7 @@ type Exception struct {
 	Actor    string    `json:"actor,omitempty"`
 	What     string    `json:"what"`
 	Line     uint64    `json:"line,omitempty"`
+	Replica  string    `json:"replica,omitempty"` // whose record has the line
 }
 
 // OffboardingEntry is one offboarding in a report.
@@ -107,6 +120,7 @@ type OffboardingEntry struct {
 	Cuts         int        `json:"cuts"`
 	Returned     *time.Time `json:"returned,omitzero"`
 	Line         uint64     `json:"line"`
+	Replica      string     `json:"replica,omitempty"` // whose record has the line
 }
 
 // How much of each kind a report lists. What is beyond is counted.
@@ -120,6 +134,8 @@ const (
 type reporter struct {
 	settings ReportSettings
 	report   Report
+	spans    []audit.Span
+	signed   map[string]Signed // by replica
 	people   map[string]*collector
 	held     map[string]audit.Found // the line that a deactivation of a user is held
 }
@@ -127,11 +143,15 @@ type reporter struct {
 // Make returns the report of a record over a time. It reads the whole record, since whoever was deactivated before is not
 // offboarded by a deletion.
 func Make(ctx context.Context, record *audit.Record, s ReportSettings) (Report, error) {
-	span, err := record.Span()
+	spans, err := record.Spans()
 	if err != nil {
 		return Report{}, err
 	}
-	p := &reporter{settings: s, people: map[string]*collector{}, held: map[string]audit.Found{}, report: Report{Since: s.Since, Until: s.Until, Record: span,
+	span := spans[0]
+	if len(spans) > 1 {
+		span = audit.Span{Begins: earliest(spans), Ends: slices.MaxFunc(spans, func(a, b audit.Span) int { return a.Ends.Compare(b.Ends) }).Ends}
+	}
+	p := &reporter{settings: s, spans: spans, signed: map[string]Signed{}, people: map[string]*collector{}, held: map[string]audit.Found{}, report: Report{Since: s.Since, Until: s.Until, Record: span,
 		Whats: map[string]int{}, Kinds: map[string]int{}, Exceptions: []Exception{}, List: []OffboardingEntry{}}}
 	kinds := []audit.Kind{audit.KindSCIM, audit.KindCut, audit.KindSuspend, audit.KindEnd, audit.KindAudit, audit.KindBreakGlass, audit.KindGrant, audit.KindStore, audit.KindEnforced}
 	if err := record.Search(ctx, audit.Search{Kinds: kinds}, func(l audit.Found) error { p.add(l); return nil }); err != nil {
@@ -139,6 +159,11 @@ func Make(ctx context.Context, record *audit.Record, s ReportSettings) (Report, 
 	}
 	p.finish()
 	return p.report, nil
+}
+
+// earliest returns when the first of some records begins.
+func earliest(spans []audit.Span) time.Time {
+	return slices.MinFunc(spans, func(a, b audit.Span) int { return a.Begins.Compare(b.Begins) }).Begins
 }
 
 func (p *reporter) in(at time.Time) bool {
@@ -164,8 +189,10 @@ func (p *reporter) add(l audit.Found) {
 
 func (p *reporter) addSigned(l audit.Found) {
 	if l.Kind == audit.KindAudit && l.Reason == "checkpoint" {
-		p.report.Lines.Checkpoints++
-		p.report.Lines.To, _ = strconv.ParseUint(l.Detail["number"], 10, 64)
+		s := p.signed[l.Of]
+		s.Checkpoints++
+		s.To, _ = strconv.ParseUint(l.Detail["number"], 10, 64)
+		p.signed[l.Of] = s
 	}
 }
 
@@ -244,7 +271,7 @@ func (p *reporter) addGap(l audit.Found) {
 }
 
 func (p *reporter) except(kind string, l audit.Found, what string) {
-	p.exceptAt(kind, Exception{Time: l.Time, User: l.User, UserName: l.UserName, Actor: actorName(l.Actor), What: what, Line: l.Seq})
+	p.exceptAt(kind, Exception{Time: l.Time, User: l.User, UserName: l.UserName, Actor: actorName(l.Actor), What: what, Line: l.Seq, Replica: l.Of})
 }
 
 func (p *reporter) exceptAt(kind string, e Exception) {
@@ -280,11 +307,25 @@ func (p *reporter) finish() {
 			p.except(ExceptionHeld, l, fmt.Sprintf("a deactivation is held since %s, and nobody decided", l.Time.UTC().Format(time.RFC3339)))
 		}
 	}
-	r.Lines.Unsigned = r.Record.Last - min(r.Record.Last, r.Lines.To+1) // the checkpoint has a line itself
-	if r.Lines.Checkpoints == 0 || r.Lines.Unsigned > unsignedLines {
-		p.exceptAt(ExceptionUnsigned, Exception{Time: r.Record.Ends, What: fmt.Sprintf("%d lines at the end of the record are not signed", r.Lines.Unsigned), Line: r.Lines.To + 1})
+	for _, span := range p.spans {
+		p.finishSigned(span)
 	}
 	slices.SortStableFunc(r.Exceptions, func(a, b Exception) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Line, b.Line)) })
+}
+
+// finishSigned says how far one record is signed.
+func (p *reporter) finishSigned(span audit.Span) {
+	r, s := &p.report, p.signed[span.Replica]
+	s.Unsigned = span.Last - min(span.Last, s.To+1) // the checkpoint has a line itself
+	if s.Checkpoints == 0 || s.Unsigned > unsignedLines {
+		p.exceptAt(ExceptionUnsigned, Exception{Time: span.Ends, What: fmt.Sprintf("%d lines at the end of the record are not signed", s.Unsigned), Line: s.To + 1, Replica: span.Replica})
+	}
+	if len(p.spans) == 1 {
+		r.Lines = s
+		return
+	}
+	r.Lines.Checkpoints, r.Lines.Unsigned = r.Lines.Checkpoints+s.Checkpoints, r.Lines.Unsigned+s.Unsigned
+	r.Replicas = append(r.Replicas, ReplicaRecord{span, s})
 }
 
 // addOffboarding adds one, and returns how long it took.
@@ -300,9 +341,9 @@ func (p *reporter) addOffboarding(o *offboarding, person Person) int64 {
 	took := made.Enforced.Milliseconds
 	change := made.Offboarding
 	r.List = append(r.List, OffboardingEntry{Time: change.Done, User: person.ID, UserName: person.UserName, What: change.What, Actor: actorName(change.Actor), Milliseconds: took,
-		Sessions: made.Enforced.Sessions, Cuts: made.Enforced.Cuts, Returned: made.Still.Since, Line: change.Line})
+		Sessions: made.Enforced.Sessions, Cuts: made.Enforced.Cuts, Returned: made.Still.Since, Line: change.Line, Replica: change.Replica})
 	if slow := p.settings.Slow; slow > 0 && time.Duration(took)*time.Millisecond > slow {
-		p.exceptAt(ExceptionSlow, Exception{Time: change.Done, User: person.ID, UserName: person.UserName, Actor: actorName(change.Actor), Line: change.Line,
+		p.exceptAt(ExceptionSlow, Exception{Time: change.Done, User: person.ID, UserName: person.UserName, Actor: actorName(change.Actor), Line: change.Line, Replica: change.Replica,
 			What: fmt.Sprintf("%d ms passed from the push to the end of the last request", took)})
 	}
 	return took

@@ -26,6 +26,7 @@ func accessReplayCommand() *cobra.Command {
 		Args:        cobra.ExactArgs(1),
 	}
 	since := durationFlag(c, "since", 7*day, "how far back (`LONG`), such as 30d or 12h")
+	files := addRecordFlag(c)
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		text, _, err := config.ReadRules(args[0])
@@ -33,10 +34,11 @@ func accessReplayCommand() *cobra.Command {
 			return err
 		}
 		var result replayResult
-		if err := callRecord(cmd, "/access/replay", recordRequest{Since: *since, New: namedText{args[0], string(text)}}, &result); err != nil {
+		if err := callRecord(cmd, "/access/replay", recordRequest{Since: *since, New: namedText{args[0], string(text)}, Files: *files}, &result); err != nil {
 			return err
 		}
 		noteBegin(cmd, *since, result.Begins)
+		noteNotRead(cmd, result.Replica, result.NotRead)
 		return printFlips(cmd, result)
 	}
 	return c
@@ -45,6 +47,10 @@ func accessReplayCommand() *cobra.Command {
 func callRecord(cmd *cobra.Command, path string, ask recordRequest, out any) error {
 	if ask.Since < 0 {
 		return errors.New("--since is negative; write how far back, such as 30d")
+	}
+	var err error
+	if ask.Files, err = absolutePaths(ask.Files); err != nil {
+		return err
 	}
 	client, err := newControlClient(cmd)
 	if err != nil {
@@ -87,13 +93,15 @@ func accessUnusedCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	since := durationFlag(c, "since", 90*day, "how far back (`LONG`), such as 30d or 12h")
+	files := addRecordFlag(c)
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		result := unusedResult{Unused: []access.Unused{}}
-		if err := callRecord(cmd, "/access/unused", recordRequest{Since: *since}, &result); err != nil {
+		if err := callRecord(cmd, "/access/unused", recordRequest{Since: *since, Files: *files}, &result); err != nil {
 			return err
 		}
 		noteBegin(cmd, *since, result.Begins)
+		noteNotRead(cmd, result.Replica, result.NotRead)
 		t := table{heads: []string{"route", "rule", "group"}, values: result}
 		for _, u := range result.Unused {
 			t.rows = append(t.rows, []string{u.Route, u.Rule, u.Group})

@@ -66,10 +66,12 @@ func auditVerifyCommand() *cobra.Command {
 		Short: "Check that no line of the record was changed, removed or inserted",
 		Long: "Check that no line of the record was changed, removed or inserted. Without FILE, all files of this installation's record are\n" +
 			"checked in their order, with the keys and the last known end of it that the store has: lines that are missing at its end are\n" +
-			"found too. With FILE, copies are checked wherever they are; give --key to check who signed them. Exits with 2 if the record\n" +
-			"is not sound, and names the first line that is not.",
+			"found too. With FILE, copies are checked wherever they are; give --key to check who signed them. The files may be of several\n" +
+			"replicas that use one store: then each change of the directory must be in exactly one record. Exits with 2 if a record is not\n" +
+			"sound, and names the first line that is not, or if a change is missing or in two records.",
 		Example: "  sallyport audit verify\n" +
-			"  sallyport audit verify --key audit-key.json audit.jsonl",
+			"  sallyport audit verify --key audit-key.json audit.jsonl\n" +
+			"  sallyport audit verify --key audit-key.json replica-1/*.jsonl replica-2/*.jsonl replica-3/*.jsonl",
 		Annotations: exits(exitDenied, "the record is not sound"),
 	}
 	keyFiles := c.Flags().StringArray("key", nil, "a `FILE` that `sallyport audit key` printed; may be repeated")
@@ -185,20 +187,40 @@ func verifyFiles(cmd *cobra.Command, paths []string, trust audit.Trust) error {
 
 func verifyRecord(cmd *cobra.Command, record *audit.Record, trust audit.Trust) error {
 	defer record.Close()
-	found, err := record.Verify(trust)
-	if errors.Is(err, audit.ErrBroken) {
-		return fmt.Errorf("%w: %w", errDenied, err)
+	trust.Changes = record.Parts()[0].Replica() != "" || len(record.Parts()) > 1
+	all, checked := soundRecords{}, map[string]audit.Checked{}
+	for _, part := range record.Parts() {
+		found, err := part.Verify(trust)
+		if errors.Is(err, audit.ErrBroken) {
+			return fmt.Errorf("%w: %w", errDenied, err)
+		}
+		if err != nil {
+			return err
+		}
+		checked[part.Replica()] = found
+		all.Records = append(all.Records, newSoundRecord(part, found, trust.Keys != nil))
 	}
-	if err != nil {
+	if trust.Changes {
+		all.Compared = audit.CompareChanges(checked)
+	}
+	if len(all.Records) == 1 {
+		facts := all.Records[0]
+		facts.Elsewhere = len(all.Missing)
+		return printFacts(cmd, facts.String(), table{soundHeads, [][]string{facts.row()}, facts})
+	}
+	if err := all.err(); err != nil {
 		return err
 	}
-	facts := newSoundRecord(record.Paths(), found, trust.Keys != nil)
-	return printFacts(cmd, facts.String(), table{[]string{"files", "lines", "last", "signed", "gaps"}, [][]string{{strings.Join(facts.Files, " "),
-		strconv.Itoa(facts.Lines), strconv.FormatUint(facts.Last, 10), strconv.FormatUint(facts.Signed, 10), strconv.Itoa(len(facts.Gaps))}}, facts})
+	t := table{append([]string{"replica"}, soundHeads...), nil, all}
+	for _, facts := range all.Records {
+		t.rows = append(t.rows, append([]string{facts.Replica}, facts.row()...))
+	}
+	return printFacts(cmd, all.String(), t)
 }
 
 // soundRecord is what verification says of a sound record.
 type soundRecord struct {
+	Replica     string    `json:"replica,omitempty"` // whose it is, of several that use one store
 	Files       []string  `json:"files"`
 	Lines       int       `json:"lines"`
 	First       uint64    `json:"first"` // the number of the first line
@@ -207,6 +229,13 @@ type soundRecord struct {
 	Checked     bool      `json:"signatures_checked"`
 	Signed      uint64    `json:"signed"` // the number of the last line that a checked signature covers
 	Gaps        []lineGap `json:"gaps"`
+	Elsewhere   int       `json:"changes_elsewhere,omitempty"` // of the directory, which other replicas recorded, at least
+}
+
+var soundHeads = []string{"files", "lines", "last", "signed", "gaps"}
+
+func (s soundRecord) row() []string {
+	return []string{strings.Join(s.Files, " "), strconv.Itoa(s.Lines), strconv.FormatUint(s.Last, 10), strconv.FormatUint(s.Signed, 10), strconv.Itoa(len(s.Gaps))}
 }
 
 // lineGap is lines that are not there, and that the record says were moved.
@@ -215,8 +244,8 @@ type lineGap struct {
 	To   uint64 `json:"to"`
 }
 
-func newSoundRecord(files []string, found audit.Checked, checked bool) soundRecord {
-	s := soundRecord{Files: files, Lines: found.Lines, First: found.First, Last: found.Last, Checkpoints: found.Checkpoints, Checked: checked, Gaps: []lineGap{}}
+func newSoundRecord(record *audit.Record, found audit.Checked, checked bool) soundRecord {
+	s := soundRecord{Replica: record.Replica(), Files: record.Paths(), Lines: found.Lines, First: found.First, Last: found.Last, Checkpoints: found.Checkpoints, Checked: checked, Gaps: []lineGap{}}
 	if checked {
 		s.Signed = found.Signed
 	}
@@ -239,6 +268,12 @@ func (s soundRecord) String() string {
 	}
 	for _, gap := range s.Gaps {
 		lines = append(lines, fmt.Sprintf("lines %d to %d are not there: somebody moved or renamed their file", gap.From, gap.To))
+	}
+	if s.Replica != "" {
+		lines[0] += ", of " + printable(s.Replica)
+	}
+	if s.Elsewhere > 0 {
+		lines = append(lines, fmt.Sprintf("of %s alone: give the files of the other replicas, too, which have at least %d changes of the directory that are not here", printable(s.Replica), s.Elsewhere))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -40,6 +40,7 @@ func auditExportCommand() *cobra.Command {
 				return err
 			}
 			defer record.Close()
+			noteAlone(cmd, record)
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			err = exportRecord(record, &filter, newLineWriter(out, format.value, isTerminal(cmd.OutOrStdout())))
 			return errors.Join(err, out.Flush())

@@ -50,6 +50,7 @@ func auditReportCommand() *cobra.Command {
 			return err
 		}
 		defer record.Close()
+		noteAlone(cmd, record)
 		made, err := receipt.Make(cmd.Context(), record, s)
 		if errors.Is(err, audit.ErrBroken) {
 			return fmt.Errorf("%w: %w", errDenied, err)
@@ -58,7 +59,11 @@ func auditReportCommand() *cobra.Command {
 			return err
 		}
 		if made.Record.Begins.After(s.Since) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "note: the record begins at %s, with line %d\n", made.Record.Begins.UTC().Format(time.RFC3339), made.Record.First)
+			fmt.Fprintf(cmd.ErrOrStderr(), "note: the record begins at %s", made.Record.Begins.UTC().Format(time.RFC3339))
+			if len(made.Replicas) == 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), ", with line %d", made.Record.First)
+			}
+			fmt.Fprintln(cmd.ErrOrStderr())
 		}
 		return printReport(cmd, &made, format.value)
 	}
@@ -84,26 +89,26 @@ func printReport(cmd *cobra.Command, r *receipt.Report, format string) error {
 		return nil
 	}
 	fmt.Fprintln(out)
-	t := table{heads: []string{"exception", "time", "user", "by", "what", "line"}}
+	t := table{heads: []string{"exception", "time", "user", "by", "what", "line", "replica"}}
 	for _, e := range r.Exceptions {
-		t.rows = append(t.rows, []string{e.Kind, e.Time.UTC().Format(time.RFC3339), e.UserName, e.Actor, e.What, strconv.FormatUint(e.Line, 10)})
+		t.rows = append(t.rows, []string{e.Kind, e.Time.UTC().Format(time.RFC3339), e.UserName, e.Actor, e.What, strconv.FormatUint(e.Line, 10), e.Replica})
 	}
 	return writeTable(out, t)
 }
 
 // reportRows returns each offboarding and each exception as a row.
 func reportRows(r *receipt.Report) table {
-	t := table{heads: []string{"row", "kind", "time", "user", "user_name", "by", "milliseconds", "sessions", "cuts", "returned", "what", "line"}}
+	t := table{heads: []string{"row", "kind", "time", "user", "user_name", "by", "milliseconds", "sessions", "cuts", "returned", "what", "line", "replica"}}
 	for _, o := range r.List {
 		returned := ""
 		if o.Returned != nil {
 			returned = o.Returned.UTC().Format(time.RFC3339Nano)
 		}
 		t.rows = append(t.rows, []string{"offboarding", o.What, o.Time.UTC().Format(time.RFC3339Nano), o.User, o.UserName, o.Actor, strconv.FormatInt(o.Milliseconds, 10),
-			strconv.Itoa(o.Sessions), strconv.Itoa(o.Cuts), returned, "", strconv.FormatUint(o.Line, 10)})
+			strconv.Itoa(o.Sessions), strconv.Itoa(o.Cuts), returned, "", strconv.FormatUint(o.Line, 10), o.Replica})
 	}
 	for _, e := range r.Exceptions {
-		t.rows = append(t.rows, []string{"exception", e.Kind, e.Time.UTC().Format(time.RFC3339Nano), e.User, e.UserName, e.Actor, "", "", "", "", e.What, strconv.FormatUint(e.Line, 10)})
+		t.rows = append(t.rows, []string{"exception", e.Kind, e.Time.UTC().Format(time.RFC3339Nano), e.User, e.UserName, e.Actor, "", "", "", "", e.What, strconv.FormatUint(e.Line, 10), e.Replica})
 	}
 	return t
 }

@@ -28,13 +28,13 @@ func auditTailCommand() *cobra.Command {
 	lines := tailLines
 	format := choice{"text", []string{"text", "jsonl"}}
 	c := &cobra.Command{
-		Use:   "tail [FILE]",
+		Use:   "tail [FILE]...",
 		Short: "Print the newest events, and follow the record",
 		Long: "Print the newest events that the flags select, of the record or of FILE. With -f, go on as the server writes, over the\n" +
-			"beginning of a new file too, until interrupted.",
+			"beginning of a new file too, until interrupted. Several files, such as those of several replicas, are printed in the order\n" +
+			"of their times; with -f, each is followed.",
 		Example:     "  sallyport audit tail -f --kind decision --route payroll",
 		Annotations: exits(exitDenied, "the record is not sound"),
-		Args:        cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if lines < 0 {
 				return errors.New("--lines is negative; write how many lines, such as 100")
@@ -42,15 +42,18 @@ func auditTailCommand() *cobra.Command {
 			if err := filter.prepare(cmd); err != nil {
 				return err
 			}
+			if !filter.since.at.IsZero() && !cmd.Flags().Changed("lines") {
+				lines = -1
+			}
+			tail := recordTail{filter: &filter, json: format.value == "jsonl", out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr()}
+			if len(args) > 1 {
+				return tail.runAll(cmd.Context(), args, lines, follow)
+			}
 			files, path, err := tailFiles(cmd, args, follow)
 			if err != nil {
 				return err
 			}
-			if !filter.since.at.IsZero() && !cmd.Flags().Changed("lines") {
-				lines = -1
-			}
-			t := &recordTail{filter: &filter, json: format.value == "jsonl", out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr()}
-			err = t.run(cmd.Context(), files, path, lines, follow)
+			err = tail.run(cmd.Context(), files, path, lines, follow)
 			if errors.Is(err, audit.ErrBroken) {
 				return fmt.Errorf("%w: %w", errDenied, err)
 			}
@@ -93,6 +96,7 @@ type recordTail struct {
 
 	file *os.File
 	rest []byte     // of the file: a line of which the end was not read
+	end  int64      // of the lines that were read, when the file was closed
 	last audit.Line // the line before; the zero value if it is not known
 }
 
@@ -104,7 +108,12 @@ func (t *recordTail) run(ctx context.Context, files []string, path string, lines
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(files[begin])
+	return t.runFrom(ctx, files[begin], offset, path, follow)
+}
+
+// runFrom prints what a file has from a place on, and goes on as run does.
+func (t *recordTail) runFrom(ctx context.Context, name string, offset int64, path string, follow bool) error {
+	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
@@ -142,6 +151,9 @@ func (t *recordTail) run(ctx context.Context, files []string, path string, lines
 
 func (t *recordTail) close() {
 	if t.file != nil {
+		if offset, err := t.file.Seek(0, io.SeekCurrent); err == nil {
+			t.end = offset - int64(len(t.rest))
+		}
 		_ = t.file.Close()
 	}
 }
@@ -264,8 +276,12 @@ func (t *recordTail) print(text []byte) error {
 	if !t.filter.matches(&l.Event) {
 		return nil
 	}
+	return t.printLine(&l, text)
+}
+
+func (t *recordTail) printLine(l *audit.Line, text []byte) (err error) {
 	if t.json {
-		_, err = fmt.Fprintf(t.out, "%s\n", escapeJSON(text))
+		_, err = fmt.Fprintf(t.out, "%s\n", escapeJSON(bytes.TrimSuffix(text, []byte("\n"))))
 	} else {
 		_, err = fmt.Fprintln(t.out, eventText(&l.Event))
 	}

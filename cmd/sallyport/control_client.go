@@ -150,7 +150,7 @@ func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, us
 		}
 		inForce := func() *proxy.Rules { return rules }
 		operators := parts.admin(inForce, admin.Parts{})
-		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: inForce, record: c.file.Audit.File}, webhooks: parts.webhooks, log: log}
+		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: inForce, record: c.file.Audit.File, store: parts.store}, webhooks: parts.webhooks, log: log}
 		server := &http.Server{Handler: api.handler(), ReadHeaderTimeout: listen.HeaderTimeout, ConnContext: withPeer}
 		go func() { _ = server.Serve(l) }()
 		defer server.Close()

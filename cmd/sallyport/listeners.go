@@ -121,7 +121,7 @@ func (s *server) redirectHandler() http.Handler {
 }
 
 func (s *server) questions() *questions {
-	return &questions{admin: s.admin, directory: s.components.directory, grants: s.components.grants, rules: s.proxy.Rules, proxy: s.proxy, record: s.file.Audit.File}
+	return &questions{admin: s.admin, directory: s.components.directory, grants: s.components.grants, rules: s.proxy.Rules, proxy: s.proxy, record: s.file.Audit.File, store: s.components.store}
 }
 
 // control serves operators' commands.

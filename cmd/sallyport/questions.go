@@ -15,6 +15,7 @@ import (
 	"sallyport/grant"
 	"sallyport/policy"
 	"sallyport/proxy"
+	"sallyport/store"
 )
 
 // questions serves the questions about who may reach what on the control socket.
@@ -25,6 +26,7 @@ type questions struct {
 	rules     func() *proxy.Rules // in force
 	proxy     *proxy.Proxy        // nil if no server runs
 	record    string              // path of the audit record
+	store     store.Store
 }
 
 // explainRequest asks about one request. At most one of User, App and Bearer is set; none asks about an anonymous caller.

@@ -21,6 +21,7 @@ type reviewStart struct {
 	Route    string
 	Due      time.Duration
 	Reviewer grant.ReviewerKind
+	Files    []string // of the records of other replicas
 }
 
 // reviewDecision asks to decide about rows of a review.
@@ -47,7 +48,7 @@ func (q *questions) startReview(ctx context.Context, actor admin.Actor, r *http.
 		return nil, noSuchRoute(body.Route, rules.Routes())
 	}
 	last := &access.LastUse{Route: route.Name}
-	if last.Begins, err = q.decisions(math.MaxInt64, last.Add); err != nil {
+	if last.Begins, _, err = q.decisions(ctx, recordRequest{Since: math.MaxInt64, Files: body.Files}, last.Add); err != nil {
 		return nil, err
 	}
 	return q.admin.StartReview(ctx, actor, admin.NewReview{Route: route, Due: body.Due, Reviewer: body.Reviewer, LastUse: last})

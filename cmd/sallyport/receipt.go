@@ -22,6 +22,8 @@ import (
 type receiptRequest struct {
 	User string    `json:"user"`
 	At   time.Time `json:"at,omitzero"`
+
+	Files []string `json:"files,omitempty"` // of the records of other replicas
 }
 
 // signedReceipt is the body of the response to it.
@@ -32,13 +34,14 @@ type signedReceipt struct {
 func auditReceiptCommand() *cobra.Command {
 	format := choice{"json", []string{"json", "html"}}
 	var at *time.Time
+	files := new([]string)
 	c := &cobra.Command{
 		Use:   "receipt USER",
 		Short: "Print a signed receipt of the offboarding of a user",
 		Long: "Print a signed receipt of the last offboarding of a user: when the push arrived and by whom, which sessions and live requests\n" +
 			"it ended and after how many milliseconds, what was tried afterwards and denied, and what the user still has. USER is a userName,\n" +
 			"an e-mail address, an externalId or an id; of somebody who was deleted, the userName, the externalId or the id. -o html prints a\n" +
-			"page to print.",
+			"page to print. With several replicas, --file names the files of the records of the others; they must be sound and signed.",
 		Example: "  sallyport audit receipt ada@example.com > ada.json\n" +
 			"  sallyport audit receipt ada@example.com --at 2026-05-03 -o html > ada.html",
 		Annotations: exits(exitError, "an error, which standard error describes, such as that there was no offboarding"),
@@ -52,6 +55,9 @@ func auditReceiptCommand() *cobra.Command {
 			if at != nil {
 				ask.At = *at
 			}
+			if ask.Files, err = absolutePaths(*files); err != nil {
+				return err
+			}
 			if err := client.call(cmd.Context(), http.MethodPost, "/receipts", ask, &signed); err != nil {
 				return err
 			}
@@ -59,6 +65,7 @@ func auditReceiptCommand() *cobra.Command {
 		},
 	}
 	format.addFlag(c)
+	files = addRecordFlag(c)
 	addAtFlag(c, &at, "the last offboarding until a `TIME`")
 	c.AddCommand(receiptVerifyCommand())
 	return c
@@ -74,6 +81,9 @@ func printReceipt(cmd *cobra.Command, signed, format string) error {
 	}
 	if r.Still.Access != receipt.AccessNone {
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s %s\n", printable(r.Person.UserName), r.Still.Sentence())
+	}
+	if len(r.Replicas) > 0 {
+		noteNotRead(cmd, r.Replicas[0].Name, r.NotRead)
 	}
 	out := cmd.OutOrStdout()
 	switch {
@@ -178,7 +188,7 @@ func compareReceipt(r *receipt.Receipt, record *audit.Record, whole bool) (strin
 	}
 	text := fmt.Sprintf("the record has the same %d lines", found.Same)
 	if found.Missing > 0 {
-		text += fmt.Sprintf("; %d lines are not in it any more", found.Missing)
+		text += fmt.Sprintf("; %d lines are not in it: they were deleted, or other replicas have them", found.Missing)
 	}
 	if found.Later > 0 {
 		text += fmt.Sprintf("; its files end before %d lines", found.Later)
@@ -218,24 +228,42 @@ func (c *control) receiptOf(ctx context.Context, actor admin.Actor, ask receiptR
 	case len(named) == 1:
 		question.User = receipt.Person{ID: named[0].ID, UserName: named[0].UserName, ExternalID: named[0].ExternalID}
 	}
-	record, err := audit.OpenRecord(c.questions.record)
+	record, err := c.questions.openRecord(ctx, ask.Files)
 	if err != nil {
 		return made, err
 	}
 	defer record.Close()
-	if made, err = receipt.Find(ctx, record, question); err != nil {
+	made, err = receipt.Find(ctx, record, question)
+	notRead, failed := c.questions.notRead(ctx, record, made.Offboarding.Received)
+	if errors.Is(err, receipt.ErrNone) && len(notRead) > 0 {
+		err = fmt.Errorf("%w; the records of %s were not read: name their files with --file", err, strings.Join(notRead, ", "))
+	}
+	if err = errors.Join(err, failed); err != nil {
 		return made, err
 	}
-	name, err := os.Hostname()
-	if err != nil {
-		return made, fmt.Errorf("finding the name of this server: %w", err)
+	made.NotRead = notRead
+	if made.Replicas, err = replicasOf(record); err != nil {
+		return made, err
 	}
 	made.Made, made.MadeBy, made.Program = time.Now().UTC().Truncate(time.Millisecond), actor, version
-	made.Replicas = []receipt.Replica{{Name: name}}
 	if c.publicURL != nil {
 		made.PublicURL = c.publicURL()
 	}
 	return made, c.addStill(ctx, actor, &made)
+}
+
+// replicasOf returns the servers that wrote a record: the name of this host if there is one alone.
+func replicasOf(record *audit.Record) (names []receipt.Replica, err error) {
+	for _, part := range record.Parts() {
+		name := part.Replica()
+		if name == "" {
+			if name, err = os.Hostname(); err != nil {
+				return nil, fmt.Errorf("finding the name of this server: %w", err)
+			}
+		}
+		names = append(names, receipt.Replica{Name: name})
+	}
+	return names, nil
 }
 
 // addStill says what the person of a receipt has now.

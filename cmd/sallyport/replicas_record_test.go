@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +66,37 @@ func TestReplicas_RecordEachChangeOnce(t *testing.T) {
 	if recordedFor < 5 {
 		t.Errorf("%d hires were recorded for the lost replica, want 5 at least", recordedFor)
 	}
+	f.verifyRecords(t, lost)
+}
+
+// verifyRecords stops the replicas and verifies their records together, with the keys that one of them gives; then without
+// those of a replica.
+func (f *fleet) verifyRecords(t *testing.T, lost *running) {
+	t.Helper()
+	key := filepath.Join(t.TempDir(), "key.json")
+	writeFile(t, filepath.Dir(key), "key.json", []byte(f.replicas[1].verb("audit", "key")))
+	var paths []string
+	for _, r := range f.replicas {
+		if r.dir != lost.dir {
+			r.shutDown()
+		}
+		paths = append(paths, filepath.Join(r.dir, "data", "audit.jsonl"))
+	}
+	var out, errs bytes.Buffer
+	verify := func(paths ...string) int {
+		out.Reset()
+		errs.Reset()
+		return run(t.Context(), append([]string{"audit", "verify", "--key", key}, paths...), nil, &out, &errs)
+	}
+	if code := verify(paths...); code != exitOK || !strings.Contains(out.String(), "in the records of 4 replicas") {
+		t.Errorf("the records are not sound (%d): %s%s", code, &out, &errs)
+	}
+	if code := verify(paths[0], paths[1], paths[3]); code != exitDenied || !strings.Contains(errs.String(), "the files of fresh-7f9c are missing") {
+		t.Errorf("without the record of a replica: %d, %s%s", code, &out, &errs)
+	}
+	if code := verify(paths[1]); code != exitOK || !strings.Contains(out.String(), "of replica-2 alone") {
+		t.Errorf("of the record of one replica: %d, %s%s", code, &out, &errs)
+	}
 }
 
 // loseRecord keeps a replica from writing its record, has it make changes, and kills it. It returns how many it made.
@@ -85,6 +118,49 @@ func (f *fleet) loseRecord(t *testing.T, r *running, hire func(name string)) (co
 		t.Fatal(err)
 	}
 	return count
+}
+
+// TestReplicas_ReceiptOverAllRecords: a person has live requests on three replicas when they are deactivated on one. The
+// receipt that one makes of the records of all has every cut.
+func TestReplicas_ReceiptOverAllRecords(t *testing.T) {
+	f := newFleet(t, 3)
+	var live []liveRequest
+	for _, r := range f.replicas {
+		live = append(live, f.at(r).openAll(t)...)
+	}
+	f.push.setActive(f.alice, "False")
+	alone := f.replicas[0]
+	eventually(t, "every replica has cut what it had", func() bool {
+		cuts := 0
+		for _, r := range f.replicas {
+			out, _ := r.try("audit", "export", "--kind", "cut", "-o", "jsonl")
+			cuts += strings.Count(out, `"kind":"cut"`)
+		}
+		return cuts == len(live)
+	})
+	text, code := alone.try("audit", "receipt", "alice@example.com")
+	if r := opened(t, text); code != exitOK || r.Enforced.Cuts != len(live)/3 || !slices.Equal(r.NotRead, []string{"replica-2", "replica-3"}) {
+		t.Errorf("the receipt of one record has %d cuts, and names %v", r.Enforced.Cuts, r.NotRead)
+	}
+	ask := []string{"audit", "receipt", "alice@example.com"}
+	for _, r := range f.replicas[1:] {
+		r.shutDown() // which signs what it wrote
+		ask = append(ask, "--file", filepath.Join(r.dir, "data", "audit.jsonl"))
+	}
+	text, code = alone.try(ask...)
+	r := opened(t, text)
+	if code != exitOK || r.Enforced.Cuts != len(live) || len(r.Cuts) != len(live) || r.Enforced.Sessions != 1 || len(r.NotRead) > 0 || len(r.Records) != 3 || len(r.Replicas) != 3 {
+		t.Errorf("the receipt of three records has %d cuts and %d sessions, of %v without %v", r.Enforced.Cuts, r.Enforced.Sessions, r.Replicas, r.NotRead)
+	}
+	forged := filepath.Join(t.TempDir(), "audit.jsonl")
+	whole, err := os.ReadFile(ask[len(ask)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Dir(forged), "audit.jsonl", bytes.Replace(whole, []byte(`"reason":"inactive_user"`), []byte(`"reason":"session_ended"`), 1))
+	if out, code := alone.try("audit", "receipt", "alice@example.com", "--file", forged); code != exitError {
+		t.Errorf("of a record that was changed there is a receipt (%d): %s", code, out)
+	}
 }
 
 // replica starts a replica with a name of its own.

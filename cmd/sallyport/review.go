@@ -50,9 +50,13 @@ func reviewStartCommand() *cobra.Command {
 	_ = c.MarkFlagRequired("route")
 	due := durationFlag(c, "due", 14*day, "for how `LONG` the review is open before it is overdue, such as 14d")
 	c.Flags().StringVar((*string)(&ask.Reviewer), "reviewer", "", "`WHO` decides beside operators: manager (of each user) or owner (of the route)")
+	files := addRecordFlag(c)
 	addOutputFlag(c)
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
+	c.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		ask.Due = *due
+		if ask.Files, err = absolutePaths(*files); err != nil {
+			return err
+		}
 		var started admin.ReviewView
 		if err := callReview(cmd, http.MethodPost, "/reviews", ask, &started); err != nil {
 			return err
