@@ -43,7 +43,22 @@ func (l *Log) Retake() {
 		l.failure = fmt.Errorf("%w: %s: %w", ErrUnwritable, l.path, err)
 	}
 	close(l.away.decided)
-	l.away = nil
+	l.away, l.retaken = nil, true
+}
+
+// Away reports whether another process writes the record, or is about to.
+func (l *Log) Away() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.away != nil
+}
+
+// Retaken reports whether [Log.Retake] was called since the last call of Retaken.
+func (l *Log) Retaken() (retaken bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	retaken, l.retaken = l.retaken, false
+	return retaken
 }
 
 // unchanged returns an error if the file is not as Release left it. mu is held.

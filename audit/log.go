@@ -46,6 +46,7 @@ type Log struct {
 	begin     beginning
 	space     space
 	away      *away // nil while this process writes the record
+	retaken   bool  // see [Log.Retaken]
 	outage
 	rotation  rotation
 	checkmark checkmark

@@ -97,13 +97,13 @@ func claimRecord(ctx context.Context, st store.Store, name string) (writer strin
 	return writer, before, err
 }
 
-// updateReplica changes what the store has of the record of a replica, if writer writes it still.
-func updateReplica(w store.Writer, name, writer string, change func(*replicaRecord)) error {
+// updateReplica changes what the store has of the record of a replica, if writer writes it still, or does again.
+func updateReplica(w store.Writer, name, writer string, again bool, change func(*replicaRecord)) error {
 	rec, err := readReplica(w, name)
 	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return err
 	}
-	if err == nil && rec.Writer != writer {
+	if err == nil && rec.Writer != writer && !again {
 		return fmt.Errorf("%w: %s, on %s since %s", errNameTaken, name, rec.Host, rec.Began.Format(time.RFC3339))
 	}
 	rec.Writer = writer

@@ -37,14 +37,16 @@ type recorder struct {
 	mu      sync.Mutex        // guards the fields below; held while one line is written
 	written map[uint64]uint64 // the numbers of the lines of revisions that the store still has
 	taken   error             // another process has the name
+	again   bool              // this process writes the record again, which it had handed over
 }
 
 const (
 	keepEvery   = time.Second // how often the store forgets what was written
 	takeAtOnce  = 1000        // records of a lost replica in one transaction
 	lastRecords = 2 * time.Second
-	maxLeft     = 10_000 // records that are written before the end
-	goneLeases  = 10     // a replica is lost for good after so many leases
+	awayEvery   = 200 * time.Millisecond // how often it is looked whether the record is in other hands still
+	maxLeft     = 10_000                 // records that are written before the end
+	goneLeases  = 10                     // a replica is lost for good after so many leases
 )
 
 // run records until ctx ends, and then what is left. Call begin before.
@@ -95,11 +97,33 @@ func (r *recorder) recordAll(ctx context.Context) error {
 		if r.has(rec.Revision) || !r.current(ctx) {
 			continue
 		}
+		if r.record.Away() {
+			if err := r.awaitRecord(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := r.write(ctx, rec); err != nil {
 			return fmt.Errorf("recording a directory change: %w", err)
 		}
 	}
 	return ctx.Err()
+}
+
+// awaitRecord waits while another process writes the record, after a hand-over: that one records what this one commits, too,
+// since both have one name.
+func (r *recorder) awaitRecord(ctx context.Context) error {
+	tick := time.NewTicker(awayEvery)
+	defer tick.Stop()
+	for r.record.Away() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	r.directory.RecordAgain()
+	return nil
 }
 
 // recordLeft writes what the store has for this replica now, so many records at most.
@@ -164,8 +188,12 @@ func (r *recorder) append(rec directory.Record) error {
 		return r.taken
 	}
 	line, err := r.record.AppendChange(e)
-	if err == nil {
+	switch {
+	case err == nil:
 		r.written[rec.Revision] = line
+	case r.record.Away(): // since a moment ago
+		r.directory.RecordAgain()
+		return nil
 	}
 	return err
 }
@@ -205,6 +233,9 @@ func (r *recorder) forgetWritten(ctx context.Context) error {
 			return ctx.Err()
 		case <-tick.C:
 		}
+		if r.record.Away() {
+			continue
+		}
 		mark := r.record.Mark()
 		if mark.Line > 0 && !stored || len(r.upTo(mark)) > 0 {
 			stored = r.keep(mark) == nil // otherwise it is tried again
@@ -237,8 +268,12 @@ func (r *recorder) keepAs(mark audit.Mark, closed bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), markDeadline)
 	defer cancel()
 	revisions := r.upTo(mark)
+	r.mu.Lock()
+	r.again = r.again || r.record.Retaken()
+	again := r.again
+	r.mu.Unlock()
 	_, err := r.store.Update(ctx, func(w store.Writer) error {
-		err := updateReplica(w, r.name, r.writer, func(rec *replicaRecord) {
+		err := updateReplica(w, r.name, r.writer, again, func(rec *replicaRecord) {
 			rec.Mark, rec.Marked, rec.Closed = mark, time.Now().UTC(), closed
 		})
 		return errors.Join(err, directory.DeleteUnrecorded(w, r.name, revisions))
@@ -252,6 +287,7 @@ func (r *recorder) keepAs(mark audit.Mark, closed bool) error {
 	case err != nil:
 		r.log.Warn("the end of the audit record could not be stored; it is tried again", "err", err)
 	default:
+		r.again = false
 		for _, revision := range revisions {
 			delete(r.written, revision)
 		}
@@ -261,6 +297,9 @@ func (r *recorder) keepAs(mark audit.Mark, closed bool) error {
 
 // close says that this process has closed the record, and writes nothing after its end.
 func (r *recorder) close() error {
+	if r.record.Away() {
+		return nil
+	}
 	if mark := r.record.Mark(); mark.Line > 0 {
 		return r.keepAs(mark, true)
 	}
