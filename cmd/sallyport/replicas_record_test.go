@@ -120,9 +120,9 @@ func (f *fleet) loseRecord(t *testing.T, r *running, hire func(name string)) (co
 	return count
 }
 
-// TestReplicas_ReceiptOverAllRecords: a person has live requests on three replicas when they are deactivated on one. The
+// TestReplicas_ReceiptOfAllRecords: a person has live requests on three replicas when they are deactivated on one. The
 // receipt that one makes of the records of all has every cut.
-func TestReplicas_ReceiptOverAllRecords(t *testing.T) {
+func TestReplicas_ReceiptOfAllRecords(t *testing.T) {
 	f := newFleet(t, 3)
 	var live []liveRequest
 	for _, r := range f.replicas {
