@@ -82,6 +82,9 @@ func (f *Follower) follow(ctx context.Context) error {
 			return err
 		}
 		f.after = rec.Revision
+		if rec.Replica != f.parts.Directory.Replica() { // whoever made the change tells of it
+			continue
+		}
 		var e audit.Event
 		if err := json.Unmarshal(rec.Event, &e); err != nil {
 			return fmt.Errorf("reading the event of revision %d: %w", rec.Revision, err)
