@@ -95,10 +95,19 @@ func withMark(trust audit.Trust, record *audit.Record, mark audit.Mark) audit.Tr
 	return trust
 }
 
+// unmarked is for how long a replica may write without a mark, and more.
+const unmarked = 5 * time.Minute
+
 // notRead returns the replicas that wrote a record since a time, of which record has nothing.
 func (q *questions) notRead(ctx context.Context, record *audit.Record, since time.Time) (names []string, err error) {
 	if record.Parts()[0].Replica() == "" {
 		return nil, nil
+	}
+	var running []string
+	if l, ok := q.store.(living); ok {
+		if running, err = l.Living(ctx); err != nil {
+			return nil, err
+		}
 	}
 	err = q.store.View(ctx, func(r store.Reader) error {
 		names = nil
@@ -108,7 +117,7 @@ func (q *questions) notRead(ctx context.Context, record *audit.Record, since tim
 			if err != nil && !errors.Is(err, store.ErrDamaged) {
 				return err
 			}
-			if err == nil && json.Unmarshal(e.Value, &one) == nil && one.Began.Before(since) && one.Marked.Before(since) {
+			if err == nil && json.Unmarshal(e.Value, &one) == nil && !slices.Contains(running, name) && one.Marked.Add(unmarked).Before(since) {
 				continue
 			}
 			if !slices.ContainsFunc(record.Parts(), func(p *audit.Record) bool { return p.Replica() == name }) {

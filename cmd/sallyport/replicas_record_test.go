@@ -86,7 +86,7 @@ func (f *fleet) verifyRecords(t *testing.T, lost *running) {
 	verify := func(paths ...string) int {
 		out.Reset()
 		errs.Reset()
-		return run(t.Context(), append([]string{"audit", "verify", "--key", key}, paths...), nil, &out, &errs)
+		return run(t.Context(), append([]string{"audit", "verify"}, paths...), nil, &out, &errs)
 	}
 	if code := verify(paths...); code != exitOK || !strings.Contains(out.String(), "in the records of 4 replicas") {
 		t.Errorf("the records are not sound (%d): %s%s", code, &out, &errs)
@@ -94,7 +94,10 @@ func (f *fleet) verifyRecords(t *testing.T, lost *running) {
 	if code := verify(paths[0], paths[1], paths[3]); code != exitDenied || !strings.Contains(errs.String(), "the files of fresh-7f9c are missing") {
 		t.Errorf("without the record of a replica: %d, %s%s", code, &out, &errs)
 	}
-	if code := verify(paths[1]); code != exitOK || !strings.Contains(out.String(), "of replica-2 alone") {
+	if code := verify("--key", key, paths[0], paths[1], paths[2]); code != exitDenied || !strings.Contains(errs.String(), "the files of replica-3 are missing") {
+		t.Errorf("without the record of the lost replica, which signed nothing: %d, %s%s", code, &out, &errs)
+	}
+	if code := verify("--key", key, paths[1]); code != exitOK || !strings.Contains(out.String(), "of replica-2 alone") {
 		t.Errorf("of the record of one replica: %d, %s%s", code, &out, &errs)
 	}
 }
