@@ -25,6 +25,7 @@ type lease struct {
 	length  time.Duration
 
 	renewals atomic.Pointer[[]renewal] // those that may still matter, the newest first
+	said     store.Revision            // what the last renewal said is applied; only renew and who calls it use it
 
 	mu        sync.Mutex // guards the fields below
 	followers []*follower

@@ -19,16 +19,29 @@ func (s *Store) keepLease(ctx context.Context) error {
 		err := s.renew(ctx)
 		s.noteRenewal(ctx, err)
 		s.lease.look()
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		case <-s.lease.applied:
-		}
+		s.awaitRenewal(ctx, tick.C)
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_, _ = s.control.Exec(ending, "DELETE FROM sallyport_replicas WHERE process = $1", s.lease.process) // the lease runs out otherwise
 	return ctx.Err()
+}
+
+// awaitRenewal returns at the next tick, or sooner when every follower has applied more than the last renewal said. There
+// are several followers, and a renewal for each would say nothing new.
+func (s *Store) awaitRenewal(ctx context.Context, tick <-chan time.Time) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+			return
+		case <-s.lease.applied:
+			if s.lease.oldest() > s.lease.said {
+				return
+			}
+		}
+	}
 }
 
 // noteRenewal keeps why renewals fail, logs when they begin to, and when they succeed again, and leaves a server that does
@@ -88,6 +101,7 @@ func (s *Store) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(renewTimeout, s.lease.length))
 	defer cancel()
 	start, applied := bootTime(), s.lease.oldest()
+	s.lease.said = applied
 	pooled, err := s.control.Acquire(ctx)
 	if err != nil {
 		return err
