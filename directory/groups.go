@@ -35,15 +35,15 @@ func (tx *Tx) groupBy(prefix, text string) (Group, error) {
 // does not write a group that has not changed. It returns a *[ConflictError] if another group has the
 // displayName or the externalId.
 func (tx *Tx) PutGroup(g *Group) error {
-	if err := errors.Join(bounded("displayName", g.DisplayName), bounded("externalId", g.ExternalID)); err != nil {
-		return err
-	}
 	old := Group{}
 	if g.ID != "" {
 		var err error
 		if old, err = tx.Group(g.ID); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(boundedChange("displayName", old.DisplayName, g.DisplayName), boundedChange("externalId", old.ExternalID, g.ExternalID)); err != nil {
+		return err
 	}
 	g.Members, g.Version, g.Created, g.Modified = old.Members, old.Version, old.Created, old.Modified
 	if old.ID != "" {

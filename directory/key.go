@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"sallyport/store"
 )
 
 // The keys of this package in the store. Keys contain ids as their 16 bytes.
@@ -52,8 +54,9 @@ const (
 
 const idSize = 16
 
-// maxAttribute is the greatest length of a value in a key, in bytes.
-const maxAttribute = 4096
+// maxAttribute is the greatest length of a value in a key, in bytes: with what is before and after it in a key, every engine
+// can store it.
+const maxAttribute = store.MaxKey - 100
 
 func newID() string {
 	id := make([]byte, idSize)
@@ -118,6 +121,15 @@ func ascii(s string) bool {
 
 // Indexed reports whether value fits into the key of an index.
 func Indexed(value string) bool { return bounded("", value) == nil }
+
+// boundedChange is bounded for a value that replaces another. What is stored already stays, or whoever has it could not be
+// deactivated.
+func boundedChange(attribute, old, value string) error {
+	if value == old {
+		return nil
+	}
+	return bounded(attribute, value)
+}
 
 // bounded returns a *InvalidError for a value that fits into no key.
 func bounded(attribute, value string) error {

@@ -198,15 +198,15 @@ func (tx *Tx) addCount(what string, n int) error {
 // does not write a user that has not changed. It returns a *[ConflictError] if another
 // user has the userName.
 func (tx *Tx) PutUser(u *User) error {
-	if err := errors.Join(bounded("userName", u.UserName), bounded("externalId", u.ExternalID)); err != nil {
-		return err
-	}
 	old := User{}
 	if u.ID != "" {
 		var err error
 		if old, err = tx.User(u.ID); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(boundedChange("userName", old.UserName, u.UserName), boundedChange("externalId", old.ExternalID, u.ExternalID)); err != nil {
+		return err
 	}
 	u.Version, u.Created, u.Modified, u.Epoch, u.DeactivatedAt = old.Version, old.Created, old.Modified, old.Epoch, old.DeactivatedAt
 	u.derive()

@@ -15,6 +15,9 @@ import (
 // Revision numbers the states of a store; 0 is the empty store.
 type Revision uint64
 
+// MaxKey is the greatest length of a key, in bytes, that every engine can store.
+const MaxKey = 2000
+
 // The errors of a store.
 var (
 	ErrNotFound = errors.New("no record has that key")

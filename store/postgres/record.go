@@ -8,9 +8,6 @@ import (
 	"sallyport/store/internal/checksum"
 )
 
-// maxKey is the longest key, in bytes: PostgreSQL has no place for much more in an index.
-const maxKey = 2000
-
 // encodeWrites returns the writes of one change behind their checksum: for each 0 for a deletion or 1, the key, and the
 // value, each behind its length.
 func encodeWrites(writes []store.Write) []byte {

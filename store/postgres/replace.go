@@ -117,8 +117,8 @@ func newRecords(from store.Reader) *records {
 // Next implements [pgx.CopyFromSource].
 func (r *records) Next() (ok bool) {
 	r.entry, r.err, ok = r.next()
-	if ok && r.err == nil && len(r.entry.Key) > maxKey {
-		r.err = fmt.Errorf("a key of %d bytes is too long: at most %d can be stored", len(r.entry.Key), maxKey)
+	if ok && r.err == nil && len(r.entry.Key) > store.MaxKey {
+		r.err = fmt.Errorf("a key of %d bytes is too long: at most %d can be stored", len(r.entry.Key), store.MaxKey)
 	}
 	return ok && r.err == nil
 }

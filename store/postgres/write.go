@@ -47,8 +47,8 @@ func (w *writer) Get(key []byte) ([]byte, error) {
 }
 
 func (w *writer) Put(key, value []byte) error {
-	if len(key) > maxKey {
-		return fmt.Errorf("a key of %d bytes is too long: at most %d can be stored", len(key), maxKey)
+	if len(key) > store.MaxKey {
+		return fmt.Errorf("a key of %d bytes is too long: at most %d can be stored", len(key), store.MaxKey)
 	}
 	w.add(store.Write{Key: bytes.Clone(notNil(key)), Value: append([]byte{}, value...)})
 	return nil
