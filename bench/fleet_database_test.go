@@ -59,6 +59,18 @@ func (c databaseCost) since(before databaseCost, seconds float64) databaseCost {
 	}
 }
 
+// forgetReplicas deletes the rows of replicas that could not do so when they ended.
+func forgetReplicas(b *testing.B, url string) {
+	conn, err := pgx.Connect(b.Context(), url)
+	if err == nil {
+		defer conn.Close(context.WithoutCancel(b.Context()))
+		_, err = conn.Exec(b.Context(), "DELETE FROM sallyport_replicas")
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
 // parent returns the parent of a process: of a backend, the server.
 func parent(pid int) int {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -43,6 +43,7 @@ type fleetReplica struct {
 // startFleet opens n replicas at once, and runs them once each of them has read everything.
 func startFleet(b *testing.B, url string, n int) *fleet {
 	f := &fleet{replicas: make([]*fleetReplica, n), arrivals: arrivals{last: map[store.Revision]arrival{}}}
+	forgetReplicas(b, url) // pushes would wait for the leases of former ones
 	var opening errgroup.Group
 	for i := range n {
 		opening.Go(func() (err error) {
