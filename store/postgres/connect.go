@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -144,8 +145,12 @@ func rotate(hosts []*pgconn.FallbackConfig, n int) []*pgconn.FallbackConfig {
 }
 
 // moveOn makes new connections, and tries another host first: one that takes no commits may still respond to reads, as a
-// primary does that has lost its synchronous standby.
+// primary does that has lost its synchronous standby. It does so once a second at most, since many may notice at once.
 func (s *Store) moveOn() {
+	last, now := s.moved.Load(), int64(bootTime())
+	if last != 0 && now-last < int64(time.Second) || !s.moved.CompareAndSwap(last, now) {
+		return
+	}
 	s.skip.Add(1)
 	for _, pool := range s.pools() {
 		pool.Reset()

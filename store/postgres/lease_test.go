@@ -23,6 +23,7 @@ type replica struct {
 	*postgres.Store
 	mirror *follow.Mirror
 	link   *link
+	file   string // has the connection string
 	stop   func() // ends the replica in order
 }
 
@@ -30,7 +31,8 @@ type replica struct {
 func startReplica(t *testing.T, database, name string) *replica {
 	t.Helper()
 	r := &replica{link: newLink(t, database)}
-	s, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, r.link.url), Init: true, Replica: name, Lease: shortLease, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	r.file = urlFile(t, r.link.url)
+	s, err := postgres.Open(t.Context(), postgres.Options{URLFile: r.file, Init: true, Replica: name, Lease: shortLease, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +181,23 @@ func TestLease_ForgetsProcessesThatAreGone(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("a replica whose row was deleted does not come back")
+		}
+	}
+}
+
+// TestLease_IsGivenBack ends replicas at any time: nobody waits for them afterwards.
+func TestLease_IsGivenBack(t *testing.T) {
+	t.Parallel()
+	database := postgrestest.Start(t).Database()
+	watching := open(t, database)
+	for range trials(20) {
+		r := startReplica(t, database, "a")
+		r.awaitErr(t, nil)
+		put(t, r.Store, "k", "1")
+		r.stop()
+		e, err := watching.Enforced(t.Context(), 0)
+		if err != nil || len(e.Applied)+len(e.Fenced)+len(e.Waiting) > 0 {
+			t.Fatalf("after the end of the replica there are %+v, %v", e, err)
 		}
 	}
 }

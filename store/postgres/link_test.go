@@ -100,6 +100,13 @@ func (l *link) pass(to io.Writer, from io.Reader, direction int) {
 	}
 }
 
+// delay has every direction take longer.
+func (l *link) delay(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delays = d
+}
+
 // cut partitions the network.
 func (l *link) cut() { l.lose(true, true) }
 

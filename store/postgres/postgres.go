@@ -49,6 +49,7 @@ type Store struct {
 	log     *slog.Logger
 	urlFile string
 	skip    atomic.Int64 // how many hosts of the URL to try last
+	moved   atomic.Int64 // when skip was raised last
 
 	// Pools of their own: a reader that waits for an update holds no connection that the update needs, and readers do not
 	// keep the replica from its lease.

@@ -69,11 +69,11 @@ func (s *Store) noteRenewal(ctx context.Context, err error) {
 }
 
 // commitsNothing reports whether an error is of a server that may not be the primary any more: it does not respond, does not
-// wait for its standby, or takes no writes.
+// wait for its standby, takes no writes, or lacks changes.
 func commitsNothing(err error) bool {
 	var refused *pgconn.PgError
 	var warned notDurable
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &warned) || errors.As(err, &refused) && refused.Code == "25006"
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errOtherHistory) || errors.As(err, &warned) || errors.As(err, &refused) && refused.Code == "25006"
 }
 
 // Err returns nil, or why the database takes no changes of this process. It is found out by [Store.Run].
@@ -98,7 +98,7 @@ var errOtherHistory = errors.New("the newest change that this replica knows is n
 // a change that is committed later finds the row. The statements are one message. In a database with another history the
 // row is not renewed.
 func (s *Store) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, min(renewTimeout, s.lease.length))
+	ctx, cancel := untilAfter(ctx, time.Second, min(renewTimeout, s.lease.length))
 	defer cancel()
 	start, applied := bootTime(), s.lease.oldest()
 	s.lease.said = applied
@@ -130,6 +130,18 @@ func (s *Store) renew(ctx context.Context) error {
 		s.wake()
 	}
 	return nil
+}
+
+// untilAfter returns a context that ends after timeout, or some time after ctx: a renewal that is given up may still be made,
+// after the lease was given back.
+func untilAfter(ctx context.Context, some, timeout time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	stop := context.AfterFunc(ctx, func() {
+		if rest(longer, some) {
+			cancel()
+		}
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 // renewal returns the statements of one renewal.

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -135,5 +136,37 @@ func TestEnforced_DistrustsAFormerPrimary(t *testing.T) {
 	}
 	for _, r := range []*replica{a, b} {
 		r.awaitErr(t, nil)
+	}
+}
+
+// TestWatch_DistrustsAFormerPrimary has a replica come back to the former primary, which goes on, after it has read changes
+// of the new one: that its changes are not there says nothing, and the replica goes on.
+func TestWatch_DistrustsAFormerPrimary(t *testing.T) {
+	t.Parallel()
+	p := startPair(t)
+	former := strings.Replace(p.url, ","+p.standby.Address(), "", 1)
+	a := startReplica(t, p.url, "a")
+	put(t, a.Store, "k", "1")
+	a.awaitErr(t, nil)
+	p.promote()
+	put(t, open(t, strings.Replace(p.url, p.standby.Address()+",", "", 1)), "k", "2") // at the new primary
+	a.awaitErr(t, store.ErrStale)
+	a.awaitErr(t, nil)
+	file := urlFile(t, former)
+	behind, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := os.ReadFile(a.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, a.file, string(behind))
+	p.primary.SQL("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'sallyport'")
+	a.awaitErr(t, store.ErrStale)
+	write(t, a.file, string(both))
+	a.awaitErr(t, nil)
+	if err := a.mirror.Wait(t.Context(), put(t, a.Store, "k", "3")); err != nil {
+		t.Error(err)
 	}
 }

@@ -99,6 +99,11 @@ func (s *Store) pull(ctx context.Context) error {
 func (s *Store) pullFrom(ctx context.Context, conn *pgx.Conn) (more bool, err error) {
 	known := s.history.newest()
 	p, err := readChanges(ctx, conn, known)
+	if errors.Is(err, store.ErrBehind) {
+		if failed := confirm(ctx, conn); failed != nil { // a former primary is behind too
+			return false, failed
+		}
+	}
 	if err != nil || p.newest == known {
 		return false, err
 	}

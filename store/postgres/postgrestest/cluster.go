@@ -16,8 +16,7 @@ import (
 func (s *Server) Standby() *Server {
 	s.t.Helper()
 	standby := &Server{t: s.t, bin: s.bin, port: freePort(s.t), settings: s.settings}
-	standby.makeFolder()
-	s.t.Cleanup(func() { _ = standby.run("pg_ctl", "--pgdata", standby.data, "--mode", "immediate", "stop") })
+	standby.makeFolder("")
 	standby.Follow(s)
 	return standby
 }
@@ -99,25 +98,36 @@ func runs(pid int) bool {
 }
 
 // Signal sends a signal to every process of the server, and returns which they are.
-func (s *Server) Signal(signal syscall.Signal) (pids []int) {
+func (s *Server) Signal(number syscall.Signal) (pids []int) {
+	s.t.Helper()
+	return signal(s.postmaster(), number)
+}
+
+// postmaster returns the first process of the server.
+func (s *Server) postmaster() int {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.data, "postmaster.pid"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	postmaster, err := strconv.Atoi(line)
+	process, err := strconv.Atoi(line)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if signal == syscall.SIGCONT {
-		_ = syscall.Kill(postmaster, signal)
+	return process
+}
+
+// signal sends a signal to a process and its children.
+func signal(process int, number syscall.Signal) (pids []int) {
+	if number == syscall.SIGCONT {
+		_ = syscall.Kill(process, number)
 	} else {
-		_ = syscall.Kill(postmaster, syscall.SIGSTOP) // so that it starts no other
+		_ = syscall.Kill(process, syscall.SIGSTOP) // so that it starts no other
 	}
-	pids = append(children(postmaster), postmaster)
+	pids = append(children(process), process)
 	for _, pid := range pids {
-		_ = syscall.Kill(pid, signal)
+		_ = syscall.Kill(pid, number)
 	}
 	return pids
 }
@@ -138,6 +148,9 @@ func children(pid int) (pids []int) {
 	}
 	return pids
 }
+
+// Running reports whether the server runs.
+func (s *Server) Running() bool { return s.run("pg_ctl", "--pgdata", s.data, "status") == nil }
 
 // Address returns the host and port of the server.
 func (s *Server) Address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }

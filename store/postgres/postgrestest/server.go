@@ -27,32 +27,44 @@ type Server struct {
 	bin, data string
 	port      int
 	settings  []string
+	process   int // of the server, when it was started last
 	databases atomic.Int64
 }
 
 // Start makes a cluster and starts its server, with settings such as fsync=on: it forces nothing to the disk otherwise.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
+	return StartIn(t, "", settings...)
+}
+
+// StartIn is Start with a folder in which the server has its files.
+func StartIn(t testing.TB, parent string, settings ...string) *Server {
+	t.Helper()
 	bin := os.Getenv(Variable)
 	if bin == "" {
 		t.Skip(Variable + " is not set to the folder of PostgreSQL's programs; ./test.sh postgres sets it")
 	}
 	s := &Server{t: t, bin: bin, port: freePort(t), settings: settings}
-	s.makeFolder()
+	s.makeFolder(parent)
 	s.makeCluster()
 	s.Start()
-	t.Cleanup(func() { _ = s.run("pg_ctl", "--pgdata", s.data, "--mode", "immediate", "stop") })
 	return s
 }
 
 // makeFolder makes the folder for the data of the server and for its socket.
-func (s *Server) makeFolder() {
+func (s *Server) makeFolder(parent string) {
 	s.t.Helper()
-	folder, err := os.MkdirTemp("", "postgres-") //nolint:usetesting // the folder of a test is closed to the user of the server
+	folder, err := os.MkdirTemp(parent, "postgres-") //nolint:usetesting // the folder of a test is closed to the user of the server
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	s.t.Cleanup(func() {
+		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.process))
+		if strings.Contains(string(command), s.data) { // and not another process of its number
+			signal(s.process, syscall.SIGKILL) // also if it is stopped
+		}
+		_ = os.RemoveAll(folder)
+	})
 	s.data = filepath.Join(folder, "data")
 	if owner := owner(); owner != nil {
 		err = os.Chown(folder, int(owner.Uid), int(owner.Gid))
@@ -111,6 +123,7 @@ func (s *Server) Start() {
 		text, _ := os.ReadFile(log)
 		s.t.Fatalf("%v\n%s", err, text[max(0, len(text)-2000):])
 	}
+	s.process = s.postmaster()
 }
 
 // Kill ends the server as a crash does.
@@ -155,6 +168,9 @@ func (s *Server) output(program string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(s.bin, program), args...) //nolint:gosec // the programs of this test
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out             // a file, since the server keeps what pg_ctl has open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner()}
+	for fd := 3; fd < 64; fd++ { // the server may outlive the test, and would keep what the test was started with
+		syscall.CloseOnExec(fd)
+	}
 	failed := cmd.Run()
 	text, err := os.ReadFile(out.Name())
 	if failed != nil {
