@@ -103,7 +103,7 @@ func updateReplica(w store.Writer, name, writer string, again bool, change func(
 	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return err
 	}
-	if err == nil && rec.Writer != writer && !again {
+	if err == nil && rec.Writer != "" && rec.Writer != writer && !again { // a store that was restored names none
 		return fmt.Errorf("%w: %s, on %s since %s", errNameTaken, name, rec.Host, rec.Began.Format(time.RFC3339))
 	}
 	rec.Writer = writer

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +33,58 @@ func TestRecorder_RecordsEachChangeOnce(t *testing.T) {
 		w.check()
 	})
 }
+
+// TestRecorder_OneProcessForEachName: a process that is not the last to have begun the record of a name keeps no mark of it.
+// If the store knows of none, since a backup was restored, the process goes on.
+func TestRecorder_OneProcessForEachName(t *testing.T) {
+	st, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{Init: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	ctx, first := t.Context(), ""
+	if first, _, err = claimRecord(ctx, st, "a"); err != nil {
+		t.Fatal(err)
+	}
+	mark := func(writer string, again bool) error {
+		_, err := st.Update(ctx, func(w store.Writer) error {
+			return updateReplica(w, "a", writer, again, func(rec *replicaRecord) { rec.Mark.Line++ })
+		})
+		return err
+	}
+	second, before, err := claimRecord(ctx, st, "a")
+	if err != nil || before.Writer != first {
+		t.Fatalf("the writer before is %q, want %q (%v)", before.Writer, first, err)
+	}
+	if err := mark(first, false); !errors.Is(err, errNameTaken) {
+		t.Errorf("the first process keeps a mark: %v", err)
+	}
+	if err := errors.Join(mark(second, false), mark(first, true), mark(first, false)); err != nil {
+		t.Errorf("the process that writes keeps no mark: %v", err)
+	}
+	_, err = st.Update(ctx, func(w store.Writer) error { return w.Delete(replicaKey("a")) })
+	if err = errors.Join(err, mark(second, false)); err != nil {
+		t.Errorf("after a restore: %v", err)
+	}
+	if _, _, err := claimRecord(ctx, livingStore{st, []string{"a"}}, "a"); err != nil {
+		t.Errorf("a process on this host does not begin: %v", err)
+	}
+	_, err = st.Update(ctx, func(w store.Writer) error { return putReplica(w, "a", replicaRecord{Writer: "w", Host: "elsewhere"}) })
+	if _, _, refused := claimRecord(ctx, livingStore{st, []string{"a"}}, "a"); err != nil || refused == nil || !strings.Contains(refused.Error(), "elsewhere") {
+		t.Errorf("the name of a server that runs on another host is taken: %v", refused)
+	}
+	if _, _, err := claimRecord(ctx, livingStore{st, nil}, "a"); err != nil {
+		t.Errorf("the name of a server that is gone cannot be taken: %v", err)
+	}
+}
+
+// livingStore knows which replicas run.
+type livingStore struct {
+	store.Store
+	names []string
+}
+
+func (l livingStore) Living(context.Context) ([]string, error) { return l.names, nil }
 
 // recorderWorld is some replicas whose steps are taken one by one.
 type recorderWorld struct {
