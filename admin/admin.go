@@ -70,6 +70,8 @@ type Parts struct {
 	BreakGlass *grant.BreakGlass // nil if no server runs
 	Enforcer   *enforce.Enforcer // nil if only this process uses the store
 	Log        *slog.Logger      // nil: nothing is logged
+
+	Leads func(context.Context) (bool, error) // whether this replica does what only one of them shall do; nil: it does
 }
 
 // Rules are policies and the routes that use them.
@@ -94,6 +96,7 @@ type Admin struct {
 	notify     func(event string, data any)
 	breakGlass *grant.BreakGlass // nil if no server runs
 	enforcer   *enforce.Enforcer
+	leads      func(context.Context) (bool, error)
 	log        *slog.Logger
 	people     people
 	clearing   clearing
@@ -104,7 +107,10 @@ func New(p Parts) *Admin {
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Admin{directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
+	if p.Leads == nil {
+		p.Leads = func(context.Context) (bool, error) { return true, nil }
+	}
+	return &Admin{leads: p.Leads, directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
 		store: p.Store, version: p.Version, reload: p.Reload, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
 		breakGlass: p.BreakGlass, enforcer: p.Enforcer, log: p.Log, people: people{directory: p.Directory}}
 }

@@ -112,10 +112,11 @@ func (a *Admin) DisarmBreakGlass(ctx context.Context, actor Actor, user string) 
 	}
 	e := audit.Event{Kind: audit.KindBreakGlass, User: u.ID, UserName: u.UserName, Reason: codeDisarmed}
 	return a.perform(ctx, actor, action{event: e}, func(context.Context) error {
-		if !a.breakGlass.Disarm(u.ID) {
-			return none
+		had, err := a.breakGlass.Disarm(u.ID)
+		if err == nil && !had {
+			err = none
 		}
-		return nil
+		return err
 	})
 }
 
@@ -138,8 +139,10 @@ func (a *Admin) RedeemBreakGlass(ctx context.Context, code string, in Browser) (
 		return s, "", grant.ErrCode
 	}
 	armed, wrong, err := a.breakGlass.Find(code)
-	if err != nil {
+	if errors.Is(err, grant.ErrCode) {
 		a.recordWrongCode(ctx, wrong, in)
+	}
+	if err != nil {
 		return s, "", err
 	}
 	if err := a.directory.Fresh(); err != nil {

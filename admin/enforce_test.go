@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sallyport/admin"
 	"sallyport/audit"
@@ -69,6 +72,39 @@ func TestAdmin_WaitsForReplicas(t *testing.T) {
 		}
 		if told != 1 {
 			t.Errorf("%d events tell of the replicas", told)
+		}
+	})
+}
+
+// TestSweep_IsDoneByTheReplicaThatLeads: the record tells once that a grant ended by time.
+func TestSweep_IsDoneByTheReplicaThatLeads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var leads atomic.Bool
+		parts := w.parts()
+		parts.Leads = func(context.Context) (bool, error) { return leads.Load(), nil }
+		w.Admin = admin.New(parts)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() { _ = w.Run(ctx) }()
+		_, err := w.Approve(t.Context(), ada, w.request().ID, 0, "")
+		must(t, err)
+		ends := func() (n int) {
+			for _, e := range w.events() {
+				if e.Kind == audit.KindGrant && e.Reason == "ended" {
+					n++
+				}
+			}
+			return n
+		}
+		time.Sleep(2 * time.Hour)
+		if n := ends(); n != 0 {
+			t.Errorf("a replica that does not lead records %d ends", n)
+		}
+		leads.Store(true)
+		time.Sleep(3 * time.Minute)
+		if n := ends(); n != 1 {
+			t.Errorf("the replica that leads records %d ends", n)
 		}
 	})
 }

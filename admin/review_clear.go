@@ -26,13 +26,18 @@ const (
 //
 // The revocation is cleared by the change that removes the membership (see
 // [grant.EndMemberships]). RunReviews clears those that no change did, as after the store of
-// an older backup was put in place.
+// an older backup was put in place. Of several replicas, the one that leads does it.
 func (a *Admin) RunReviews(ctx context.Context, report func(error)) error {
 	var next time.Time // of the look at everything
 	for ctx.Err() == nil {
 		changed, wait := a.grants.Changed(), clearEvery
-		err := a.recordCleared(ctx, func(string) bool { return true })
-		if now := time.Now(); err == nil && !now.Before(next) {
+		leads, err := a.leads(ctx)
+		if !leads {
+			wait = sweepEvery
+		} else if err == nil {
+			err = a.recordCleared(ctx, func(string) bool { return true })
+		}
+		if now := time.Now(); leads && err == nil && !now.Before(next) {
 			err = errors.Join(a.clearEnded(ctx), a.grants.PruneReviews(ctx, now))
 			next = now.Add(clearEvery)
 		}

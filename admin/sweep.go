@@ -14,12 +14,17 @@ const sweepEvery = time.Minute
 
 // Run ends the requests and grants whose time is over or whose person left, and deletes old ones, until ctx ends or the
 // store is closed. Nothing depends on it but lists, metrics and the record: a request or grant that has not been swept
-// counts for nothing either.
+// counts for nothing either. Of several replicas, the one that leads does it:
+// the record tells of each end once.
 func (a *Admin) Run(ctx context.Context) error {
 	tick, recorded := time.NewTicker(sweepEvery), map[string]bool{}
 	defer tick.Stop()
 	for {
-		if err := a.sweep(ctx, recorded); errors.Is(err, store.ErrClosed) {
+		leads, err := a.leads(ctx)
+		if err == nil && leads {
+			err = a.sweep(ctx, recorded)
+		}
+		if errors.Is(err, store.ErrClosed) {
 			return err
 		}
 		select {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,10 +44,13 @@ type Arming struct {
 	Enter    time.Time // until when the code may be entered
 }
 
-// BreakGlass holds the codes that are armed, in memory alone: a restart disarms them all. It keeps the SHA-256 of a code
-// and never the code. A user has one code at most, and a code is used once. Its methods may be called concurrently. The
-// zero BreakGlass holds none.
+// BreakGlass holds the codes that are armed, in memory alone: a restart disarms them all. Where several replicas use one
+// store, they are in the store instead, so that a code is valid on each replica and used once. It keeps the SHA-256 of a
+// code and never the code. A user has one code at most. Its methods may be called concurrently. The zero BreakGlass holds
+// none, in memory.
 type BreakGlass struct {
+	shared *Grants // whose store has the codes; nil: they are in memory
+
 	mu    sync.Mutex // guards the fields below
 	armed map[string]armed
 	wrong int // codes that were wrong since a code was armed while none was
@@ -60,9 +64,12 @@ type armed struct {
 // Arm returns a new code with which a.User may begin a session that ends after lasting. It replaces the code that the user
 // has. It sets the times of a.
 func (b *BreakGlass) Arm(a Arming, lasting time.Duration) (code string, complete Arming, err error) {
+	now := time.Now()
+	if b.shared != nil {
+		return b.armShared(a, lasting, now)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
 	b.expire(now)
 	if _, has := b.armed[a.User]; !has && len(b.armed) >= maxArmed {
 		return "", a, ErrTooManyArmed
@@ -77,17 +84,23 @@ func (b *BreakGlass) Arm(a Arming, lasting time.Duration) (code string, complete
 }
 
 // Disarm forgets the code of a user and reports whether there was one.
-func (b *BreakGlass) Disarm(user string) bool {
+func (b *BreakGlass) Disarm(user string) (bool, error) {
+	if b.shared != nil {
+		return b.disarmShared(user)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expire(time.Now())
 	_, has := b.armed[user]
 	delete(b.armed, user)
-	return has
+	return has, nil
 }
 
 // Has reports whether a user has a code that may be entered.
 func (b *BreakGlass) Has(user string) bool {
+	if b.shared != nil {
+		return slices.ContainsFunc(b.shared.armed(time.Now()), func(c armedCode) bool { return c.User == user })
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expire(time.Now())
@@ -97,17 +110,30 @@ func (b *BreakGlass) Has(user string) bool {
 
 // Armed reports whether there is a code that may be entered.
 func (b *BreakGlass) Armed() bool {
+	if b.shared != nil {
+		return len(b.shared.armed(time.Now())) > 0
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expire(time.Now())
 	return len(b.armed) > 0
 }
 
-// Find returns what a code permits, without using it, or [ErrCode] and how many codes were wrong so far.
+// Find returns what a code permits, without using it, or [ErrCode] and how many codes were wrong so far. Another error
+// means that it could not be found out.
 func (b *BreakGlass) Find(code string) (a Arming, wrong int, err error) {
+	var ok bool
+	if b.shared != nil {
+		if a, ok, err = b.findShared(code); err != nil {
+			return Arming{}, 0, err
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a, ok := b.find(code); ok {
+	if b.shared == nil {
+		a, ok = b.find(code)
+	}
+	if ok {
 		return a, b.wrong, nil
 	}
 	b.wrong++
@@ -116,6 +142,9 @@ func (b *BreakGlass) Find(code string) (a Arming, wrong int, err error) {
 
 // Use uses a code up and returns what it permits, or [ErrCode].
 func (b *BreakGlass) Use(code string) (Arming, error) {
+	if b.shared != nil {
+		return b.useShared(code)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a, ok := b.find(code)

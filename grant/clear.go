@@ -41,5 +41,8 @@ func Clear(w store.Writer, now time.Time) error {
 			}
 		}
 	}
+	if err := store.DeleteAll(w, []byte(prefixArmed)); err != nil {
+		return err
+	}
 	return clearKeys(w)
 }

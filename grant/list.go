@@ -140,12 +140,16 @@ func (g *Grants) Open(now time.Time) (grants, requests int) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for granted := range g.memory.unended() {
+	return g.memory.open(now)
+}
+
+func (m *memory) open(now time.Time) (grants, requests int) {
+	for granted := range m.unended() {
 		if granted.OpenAt(now) {
 			grants++
 		}
 	}
-	for _, r := range g.memory.undecided {
+	for _, r := range m.undecided {
 		if r.OpenAt(now) {
 			requests++
 		}

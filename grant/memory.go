@@ -11,7 +11,7 @@ import (
 )
 
 // prefixes are those of all keys of this package that memory has the records of.
-var prefixes = []string{prefixRequest, prefixGrant, prefixRevoked, prefixReview}
+var prefixes = []string{prefixRequest, prefixGrant, prefixRevoked, prefixReview, prefixArmed}
 
 // memory is every record of this package. Records are replaced, never altered.
 type memory struct {
@@ -21,30 +21,22 @@ type memory struct {
 	grants      map[string]map[string]*Grant      // by user and id
 	revocations map[string]map[string]*Revocation // by user and group
 	reviews     map[string]*Review                // without their rows
+	codes       map[string]*armedCode             // break-glass codes, by user
 }
 
 func newMemory() memory {
 	return memory{requests: map[string]*Request{}, undecided: map[string]*Request{}, made: map[string]map[string]*Request{}, grants: map[string]map[string]*Grant{},
-		revocations: map[string]map[string]*Revocation{}, reviews: map[string]*Review{}}
+		revocations: map[string]map[string]*Revocation{}, reviews: map[string]*Review{}, codes: map[string]*armedCode{}}
 }
 
 // load reads every record and replaces memory. Damaged requests and grants give nobody
 // access. A damaged revocation counts for every membership of its user.
 func (g *Grants) load(ctx context.Context) (revision store.Revision, err error) {
 	loaded, users := newMemory(), map[string]bool{}
-	err = g.store.View(ctx, func(r store.Reader) error {
+	err = g.store.View(ctx, func(r store.Reader) (err error) {
 		revision = r.Revision()
-		for _, prefix := range prefixes {
-			for e, err := range r.Scan([]byte(prefix), nil) {
-				if err != nil && !errors.Is(err, store.ErrDamaged) {
-					return err
-				}
-				if user := loaded.apply(store.Write{Key: e.Key, Value: e.Value}); user != "" { // the value of a damaged record is none
-					users[user] = true
-				}
-			}
-		}
-		return nil
+		users, err = loaded.read(r)
+		return err
 	})
 	if err != nil {
 		return 0, err
@@ -56,6 +48,37 @@ func (g *Grants) load(ctx context.Context) (revision store.Revision, err error) 
 	g.holdings.Store(&holdings)
 	g.renew(users)
 	return revision, nil
+}
+
+// within calls fn with every record as the transaction of w has them: with memory, if that has what other replicas wrote
+// before, or else with what it reads anew. fn may count there.
+func (g *Grants) within(w store.Writer, fn func(*memory) error) error {
+	if _, shared := g.store.(store.Leaser); !shared || g.mirror.Revision()+1 >= w.Revision() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return fn(&g.memory)
+	}
+	current := newMemory()
+	if _, err := current.read(w); err != nil {
+		return err
+	}
+	return fn(&current)
+}
+
+// read reads every record. It returns the users whose holdings there are.
+func (m *memory) read(r store.Reader) (users map[string]bool, err error) {
+	users = map[string]bool{}
+	for _, prefix := range prefixes {
+		for e, err := range r.Scan([]byte(prefix), nil) {
+			if err != nil && !errors.Is(err, store.ErrDamaged) {
+				return nil, err
+			}
+			if user := m.apply(store.Write{Key: e.Key, Value: e.Value}); user != "" { // the value of a damaged record is none
+				users[user] = true
+			}
+		}
+	}
+	return users, nil
 }
 
 // apply brings one change of the store into memory and reports whether decisions may
@@ -90,6 +113,8 @@ func (m *memory) apply(w store.Write) (user string) {
 			m.revocations[user][group] = &Revocation{User: user, Group: group} // without a key: it counts for every group
 		}
 		return user
+	case strings.HasPrefix(key, prefixArmed):
+		applyTo(m.codes, strings.TrimPrefix(key, prefixArmed), w, &armedCode{})
 	case strings.HasPrefix(key, prefixReview):
 		applyTo(m.reviews, strings.TrimPrefix(key, prefixReview), w, &Review{})
 	}

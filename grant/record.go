@@ -21,6 +21,7 @@ import (
 //	unrevoked/USER/GROUP/T  a revocation that was made at T and has ended; nanoseconds since 1970
 //	review/ID               a review, as text
 //	reviewrow/ID/NUMBER     a row of a review, as text, with a number of six digits
+//	armed/USER              a break-glass code that is armed, as a digest; only where several replicas use the store
 //	reviewkey/ID            a key that exports of reviews are signed with, as text
 const (
 	prefixRequest = "request/"
@@ -30,6 +31,7 @@ const (
 	prefixReview  = "review/"
 	prefixRow     = "reviewrow/"
 	prefixKey     = "reviewkey/"
+	prefixArmed   = "armed/"
 )
 
 // Keep is how long ended requests and grants are kept.
@@ -196,6 +198,8 @@ func recordAt(key string) keyed {
 		return &Review{}
 	case strings.HasPrefix(key, prefixRow):
 		return &Row{}
+	case strings.HasPrefix(key, prefixArmed):
+		return &armedCode{}
 	case strings.HasPrefix(key, prefixKey):
 		return &keyRecord{}
 	}

@@ -39,7 +39,9 @@ func NewRequest(p Person, now time.Time) Request {
 // Ask stores a request. If the same person has an open one for the same policy, it stores nothing and returns that one.
 func (g *Grants) Ask(ctx context.Context, r Request, check func() error) (stored Request, err error) {
 	err = g.change(ctx, func(w store.Writer) error {
-		if open, err := g.CheckAsk(r); err != nil || open != nil {
+		var open *Request
+		err := g.within(w, func(m *memory) (err error) { open, err = m.checkAsk(r); return err })
+		if err != nil || open != nil {
 			stored = valueOf(open)
 			return err
 		}
@@ -63,8 +65,12 @@ func valueOf(r *Request) Request {
 func (g *Grants) CheckAsk(r Request) (open *Request, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.memory.checkAsk(r)
+}
+
+func (m *memory) checkAsk(r Request) (open *Request, err error) {
 	waiting, lately := 0, 0
-	for _, other := range g.memory.made[r.Person.ID] {
+	for _, other := range m.made[r.Person.ID] {
 		if r.Made.Sub(other.Made) < 24*time.Hour {
 			lately++
 		}
@@ -78,7 +84,7 @@ func (g *Grants) CheckAsk(r Request) (open *Request, err error) {
 	switch {
 	case waiting >= maxOpenOfPerson || lately >= maxMadeInDay:
 		return nil, ErrPerson
-	case len(g.memory.undecided) >= maxOpen:
+	case len(m.undecided) >= maxOpen:
 		return nil, ErrLimit
 	}
 	return nil, nil
@@ -117,8 +123,14 @@ func (g *Grants) Approve(ctx context.Context, id string, a Approving) (Request, 
 
 // begin stores the grant of an approved request.
 func (g *Grants) begin(w store.Writer, r *Request, a Approving) error {
-	if open, _ := g.Open(a.At); open >= maxOpen {
-		return ErrLimit
+	err := g.within(w, func(m *memory) error {
+		if open, _ := m.open(a.At); open >= maxOpen {
+			return ErrLimit
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	granted := &Grant{ID: a.Grant, Person: r.Person, Policy: r.Policy, Request: r.ID, Began: a.At, Until: a.At.Add(a.For)}
 	for _, approval := range a.Count {

@@ -262,8 +262,14 @@ func (g *Grants) StartReview(ctx context.Context, review *Review, rows []Row) er
 	}
 	review.State = ReviewOpen
 	err := g.change(ctx, func(w store.Writer) error {
-		if other := g.openReview(review.Route); other != "" { // started at the same moment
-			return fmt.Errorf("the review %s of %s is %w", other, review.Route, ErrReviewOpen)
+		err := g.within(w, func(m *memory) error {
+			if other := m.openReview(review.Route); other != "" { // started at the same moment
+				return fmt.Errorf("the review %s of %s is %w", other, review.Route, ErrReviewOpen)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 		return put(w, review)
 	})
@@ -274,10 +280,8 @@ func (g *Grants) StartReview(ctx context.Context, review *Review, rows []Row) er
 }
 
 // openReview returns the id of the open review of a route, or "".
-func (g *Grants) openReview(route string) string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for id, r := range g.memory.reviews {
+func (m *memory) openReview(route string) string {
+	for id, r := range m.reviews {
 		if r.State == ReviewOpen && r.Route == route {
 			return id
 		}

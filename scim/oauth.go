@@ -129,6 +129,9 @@ func (s *Server) client(r *http.Request) (parent, name string, err error) {
 	if !basic {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
+	if err := s.findToken(r.Context(), secret); err != nil {
+		return "", "", err
+	}
 	t, rejected := s.checkToken(secret, s.now())
 	if rejected == nil && (t.Parent != "" || id != t.ID && id != t.Name) {
 		rejected = &rejection{t.Name, reasonClientID}

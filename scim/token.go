@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"regexp"
+	"strings"
 	"time"
 
 	"sallyport/store"
@@ -74,6 +75,12 @@ func newTokenText() string {
 	rand.Read(random) // never fails
 	text := tokenPrefix + base64.RawURLEncoding.EncodeToString(random)
 	return text + checksum(text)
+}
+
+// isTokenText reports whether a text has the form of a token of ours.
+func isTokenText(text string) bool {
+	end := tokenLength - 6
+	return len(text) == tokenLength && strings.HasPrefix(text, tokenPrefix) && text[end:] == checksum(text[:end])
 }
 
 func checksum(text string) string {

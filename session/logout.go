@@ -37,14 +37,23 @@ func (s *Sessions) UseLogout(ctx context.Context, jti string, expires time.Time,
 		if err := act(ctx); err != nil {
 			return nil, err
 		}
-		acted = true
-		return nil, s.rememberLogout(ctx, jti, expires)
+		acted, err = s.rememberLogout(ctx, jti, expires)
+		return nil, err
 	})
 	return acted, err
 }
 
-func (s *Sessions) rememberLogout(ctx context.Context, jti string, expires time.Time) error {
-	err := s.update(ctx, func(w store.Writer) error {
+// rememberLogout reports whether no other replica has acted on the token meanwhile. Both have then ended the same sessions.
+func (s *Sessions) rememberLogout(ctx context.Context, jti string, expires time.Time) (first bool, err error) {
+	err = s.update(ctx, func(w store.Writer) error {
+		_, err := w.Get(logoutKey(jti))
+		switch first = errors.Is(err, store.ErrNotFound); {
+		case first:
+		case errors.Is(err, store.ErrDamaged): // it was written once
+			return nil
+		default:
+			return err
+		}
 		store.Urgent(w) // as was what the token asked for
 		if err := boundLogouts(w); err != nil {
 			return err
@@ -52,9 +61,9 @@ func (s *Sessions) rememberLogout(ctx context.Context, jti string, expires time.
 		return putJSON(w, logoutKey(jti), logoutRecord{Expires: expires.UTC()})
 	})
 	if err != nil {
-		return fmt.Errorf("remembering a logout token: %w", err)
+		return true, fmt.Errorf("remembering a logout token: %w", err)
 	}
-	return nil
+	return first, nil
 }
 
 func (s *Sessions) logoutUsed(ctx context.Context, jti string) (used bool, err error) {

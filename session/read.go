@@ -83,7 +83,7 @@ func (s *Sessions) check(e *entry, r *record, now time.Time) error {
 		return ErrExpired
 	case r.Reason != "", !f.accepts(r):
 		return ErrEnded
-	case !now.Before(f.expires(r)), e.used.endIfIdle(now.UnixNano(), f.Idle):
+	case !now.Before(f.expires(r)), e.used.endIfIdle(now.UnixNano(), s.idle()):
 		return ErrExpired
 	}
 	return nil
@@ -110,7 +110,7 @@ func (s *Sessions) expiry(r *record, used int64, now time.Time) Reason {
 		return ReasonSettings
 	case !now.Before(f.expires(r)):
 		return ReasonExpired
-	case now.UnixNano()-used >= int64(f.Idle):
+	case now.UnixNano()-used >= int64(s.idle()):
 		return ReasonIdle
 	}
 	return ""

@@ -38,7 +38,7 @@ func (s *Sessions) maintain(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-sweep.C:
-			err = s.sweep(ctx)
+			err = errors.Join(s.tellUses(ctx), s.sweep(ctx))
 		case <-write.C:
 			err = errors.Join(s.writeUses(ctx), s.sweepRecords(ctx), s.rotateKeys(ctx, s.update))
 		}

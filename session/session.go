@@ -83,6 +83,7 @@ type Session struct {
 type Sessions struct {
 	store   store.Store
 	inForce atomic.Pointer[inForce]
+	shared  bool // several processes may use the store
 	clock   *clock
 	log     *slog.Logger
 	ended   *prometheus.CounterVec
@@ -102,6 +103,7 @@ func Open(ctx context.Context, st store.Store, settings Settings, log *slog.Logg
 	s := &Sessions{store: st, clock: newClock(systemClock()), log: log,
 		ended: newEndedCounter(), memory: newMemory()}
 	s.Configure(settings, "")
+	_, s.shared = st.(store.Leaser)
 	replaced, err := ensureSealingKey(ctx, st)
 	if err != nil {
 		return nil, fmt.Errorf("reading the sealing key of sessions: %w", err)

@@ -96,7 +96,33 @@ func (s *Sessions) endExpired(ctx context.Context, expired []*entry) error {
 
 // writeUses stores when each session was last used, where memory has a later time than the store.
 func (s *Sessions) writeUses(ctx context.Context) error {
-	return inBatches(ctx, s, s.usedSinceWritten(), func(w store.Writer, e *entry) error {
+	return s.writeUsesOf(ctx, s.usedSinceWritten(func(*record) bool { return true }))
+}
+
+// usedElsewhere is how much longer than its idle time a session may be unused where several replicas use the store: what one
+// of them has not stored yet, others do not know.
+const usedElsewhere = 2 * sweepEvery
+
+// idle returns how long a session may be unused, as far as this replica knows.
+func (s *Sessions) idle() time.Duration {
+	idle := s.inForce.Load().Idle
+	if s.shared {
+		idle += usedElsewhere
+	}
+	return idle
+}
+
+// tellUses stores the uses of sessions that other replicas would take for idle before writeUses stores them.
+func (s *Sessions) tellUses(ctx context.Context) error {
+	if !s.shared {
+		return nil
+	}
+	before := s.clock.now().Add(2*writeEvery - s.inForce.Load().Idle)
+	return s.writeUsesOf(ctx, s.usedSinceWritten(func(r *record) bool { return r.Used.Before(before) }))
+}
+
+func (s *Sessions) writeUsesOf(ctx context.Context, entries []*entry) error {
+	return inBatches(ctx, s, entries, func(w store.Writer, e *entry) error {
 		return rewrite(w, e, func(r *record, used int64) bool {
 			later := used > r.Used.UnixNano()
 			if later {
@@ -107,13 +133,14 @@ func (s *Sessions) writeUses(ctx context.Context) error {
 	})
 }
 
-// usedSinceWritten returns the live sessions that were used since their record was written, in the order of keys.
-func (s *Sessions) usedSinceWritten() []*entry {
+// usedSinceWritten returns the live sessions that were used since their record, of which is reports true, was written, in
+// the order of keys.
+func (s *Sessions) usedSinceWritten(is func(*record) bool) []*entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []*entry
 	for _, e := range s.memory.sessions {
-		if r := e.record.Load(); r.Reason == "" && e.used.get() > r.Used.UnixNano() {
+		if r := e.record.Load(); r.Reason == "" && e.used.get() > r.Used.UnixNano() && is(r) {
 			list = append(list, e)
 		}
 	}

@@ -289,7 +289,7 @@ func ignoreCanceled(err error) error {
 // none if no server runs.
 func (c *components) admin(rules func() *proxy.Rules, parts admin.Parts) *admin.Admin {
 	parts.Directory, parts.Sessions, parts.Provisioning, parts.Grants = c.directory, c.sessions, c.provisioning, c.grants
-	parts.Enforcer = c.enforcer
+	parts.Enforcer, parts.Leads = c.enforcer, func(ctx context.Context) (bool, error) { return store.Leads(ctx, c.store) }
 	parts.Audit, parts.Store, parts.Version, parts.Notify, parts.Log = c.record, backuper{c.store, c.log}, version, c.webhooks.Send, c.log
 	parts.Rules = func() admin.Rules {
 		inForce := rules()

@@ -133,13 +133,24 @@ func (c *cable) mend() {
 // enforcedLines returns the lines of a replica's record that tell what replicas made of changes of a user.
 func enforcedLines(t *testing.T, r *running, user string) (lines []audit.Event) {
 	t.Helper()
+	for _, e := range r.recorded(t, audit.KindEnforced) {
+		if e.User == user {
+			lines = append(lines, e)
+		}
+	}
+	return lines
+}
+
+// recorded returns the lines of a kind in the record of a server.
+func (r *running) recorded(t *testing.T, kind audit.Kind) (lines []audit.Event) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(r.dir, "data", "audit.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range bytes.Lines(text) {
 		var e audit.Event
-		if json.Unmarshal(line, &e) == nil && e.Kind == audit.KindEnforced && e.User == user {
+		if json.Unmarshal(line, &e) == nil && e.Kind == kind {
 			lines = append(lines, e)
 		}
 	}

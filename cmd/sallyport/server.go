@@ -88,7 +88,7 @@ func (s *server) wire(path string) error {
 	}
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	s.admin = s.components.admin(func() *proxy.Rules { return s.proxy.Rules() }, admin.Parts{Reload: s.reloader.Reload,
-		PublicURL: s.reloader.PublicURL, BreakGlass: new(grant.BreakGlass)})
+		PublicURL: s.reloader.PublicURL, BreakGlass: grant.NewBreakGlass(s.components.grants)})
 	s.tracing = newTracing(s.log)
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
 		Provider: provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
