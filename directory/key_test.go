@@ -57,11 +57,10 @@ func TestKeys_FitEveryEngine(t *testing.T) {
 			if count < 20 {
 				t.Errorf("only %d keys were looked at", count)
 			}
-			var invalid *directory.InvalidError
 			err = h.Update(context.Background(), func(tx *directory.Tx) error {
 				return tx.PutUser(&directory.User{UserName: longest("u") + unit})
 			})
-			if !errors.As(err, &invalid) {
+			if _, ok := errors.AsType[*directory.InvalidError](err); !ok {
 				t.Errorf("a longer name gives %v", err)
 			}
 		})

@@ -28,7 +28,7 @@ const processVariable = "SALLYPORT_TEST_REPLICA"
 func TestMain(m *testing.M) {
 	if file := os.Getenv(processVariable); file != "" {
 		if err := beReplica(file); err != nil {
-			slog.Error(err.Error())
+			slog.Error("the replica cannot run", "err", err)
 			os.Exit(1)
 		}
 		return

@@ -104,7 +104,7 @@ func TestEnforced_DistrustsClocksOfTheDatabase(t *testing.T) {
 	}
 	b.link.cut()
 	revision := put(t, a.Store, "k", "1")
-	exec(t, database, "UPDATE sallyport_replicas SET renewed = renewed - interval '1 hour' WHERE name = 'b'")
+	exec(t, database, "UPDATE sallyport_replicas SET renewed = renewed - interval '5 minutes' WHERE name = 'b'")
 	e, err := a.Enforced(t.Context(), revision)
 	if b.mirror.Err() == nil {
 		t.Errorf("a replica decides without a change that is enforced: %+v, %v", e, err)

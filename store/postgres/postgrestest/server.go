@@ -86,7 +86,7 @@ func (s *Server) makeCluster() {
 	if err != nil {
 		cache = os.TempDir()
 	}
-	version, err := exec.Command(filepath.Join(s.bin, "initdb"), "--version").Output()
+	version, err := exec.Command(filepath.Join(s.bin, "initdb"), "--version").Output() //nolint:gosec // the programs of this test
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func (s *Server) copy(from, to string) error {
 	if _, err := os.Stat(from); err != nil {
 		return err
 	}
-	return exec.Command("cp", "-a", from, to).Run()
+	return exec.Command("cp", "-a", from, to).Run() //nolint:gosec // folders of this test
 }
 
 // Start starts the server again.
