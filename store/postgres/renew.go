@@ -15,14 +15,16 @@ import (
 func (s *Store) keepLease(ctx context.Context) error {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
+	renewing, cancel := outlast(ctx, time.Second)
+	defer cancel()
 	for ctx.Err() == nil {
-		err := s.renew(ctx)
+		err := s.renew(renewing)
 		s.noteRenewal(ctx, err)
 		s.lease.look()
 		s.awaitRenewal(ctx, tick.C)
 	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
+	ending, end := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer end()
 	_, _ = s.control.Exec(ending, "DELETE FROM sallyport_replicas WHERE process = $1", s.lease.process) // the lease runs out otherwise
 	return ctx.Err()
 }
@@ -42,6 +44,18 @@ func (s *Store) awaitRenewal(ctx context.Context, tick <-chan time.Time) {
 			}
 		}
 	}
+}
+
+// outlast returns a context that ends some time after ctx. A renewal must not be cut off by the end of this process: the
+// database might make it after the row was deleted.
+func outlast(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if rest(longer, by) {
+			cancel()
+		}
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 // noteRenewal keeps why renewals fail, logs when they begin to, and when they succeed again, and leaves a server that does
