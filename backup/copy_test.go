@@ -76,6 +76,32 @@ func demandSame(t *testing.T, from, to *bolt.Store) {
 	}
 }
 
+// TestCopy_StaysUnfinishedUnlessConfirmed: whoever copies must still be alone when the copy is whole.
+func TestCopy_StaysUnfinishedUnlessConfirmed(t *testing.T) {
+	from, to := open(t, "from.db", many("m", 10)), open(t, "to.db", nil)
+	lost := errors.New("the lock was lost")
+	for _, failure := range []error{lost, nil} {
+		err := from.View(t.Context(), func(r store.Reader) error {
+			copying, err := backup.NewCopying(t.Context(), r, mark)
+			if err != nil {
+				return err
+			}
+			to.Continue(r.Revision())
+			copying.Confirm(func(context.Context) error { return failure })
+			_, err = copying.Copy(t.Context(), to)
+			return err
+		})
+		if !errors.Is(err, failure) {
+			t.Errorf("the copy ends with %v", err)
+		}
+		err = to.View(t.Context(), store.DemandFinished)
+		if errors.Is(err, store.ErrUnfinished) != (failure != nil) {
+			t.Errorf("after %v, the copy is %v", failure, err)
+		}
+	}
+	demandSame(t, from, to)
+}
+
 // many returns count records: more than one transaction has.
 func many(prefix string, count int) map[string]string {
 	records := map[string]string{}

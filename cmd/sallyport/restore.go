@@ -59,6 +59,7 @@ func restoreCommand() *cobra.Command {
 	c.Flags().BoolVar(&options.dryRun, "dry-run", false, "say what would change, and change nothing")
 	c.Flags().StringVar(&options.identities, "identity-file", "", "decrypt the backup with the age identities in `FILE`")
 	c.Flags().BoolVar(&options.reactivate, "reactivate", false, "have users active again who were deactivated or deleted since the backup was made")
+	c.Flags().StringArrayVar(&options.records, "record", nil, "read the audit record of another replica in `FILE` too; may be repeated")
 	c.Flags().BoolVar(&options.tokens, "tokens", false, "use the provisioning tokens of the backup, if neither the former store nor the audit record says which were revoked since")
 	addOutputFlag(c)
 	return c
@@ -68,6 +69,7 @@ func restoreCommand() *cobra.Command {
 type restoreOptions struct {
 	from, identities           string
 	dryRun, reactivate, tokens bool
+	records                    []string // audit records of other replicas
 }
 
 func runRestore(cmd *cobra.Command, file *config.File, options restoreOptions) error {
@@ -183,6 +185,7 @@ type restoredStore struct {
 	source  backup.Header
 	changes restoreChanges
 	notes   []string
+	newest  uint64 // the newest revision that the records of other replicas name
 }
 
 // makeRestored makes a store at path of the backup that options name: without what must not come back, and with what took
@@ -214,7 +217,10 @@ func makeRestored(ctx context.Context, path string, former store.Store, file *co
 	if err := st.Check(ctx); err != nil {
 		return nil, err
 	}
-	since := readSince(ctx, file.Audit.File, source.header.Made)
+	since, err := readSince(ctx, file.Audit.File, options.records, source.header.Made)
+	if err != nil {
+		return nil, err
+	}
 	if err := made.deny(ctx, former, since, file, options); err != nil {
 		return nil, err
 	}
@@ -227,7 +233,7 @@ func makeRestored(ctx context.Context, path string, former store.Store, file *co
 
 // finish commits the event that the store was restored, and closes the file.
 func (m *restoredStore) finish(ctx context.Context, actor admin.Actor, recorded uint64) (event []byte, revision store.Revision, err error) {
-	m.store.Continue(store.Revision(recorded))
+	m.store.Continue(store.Revision(max(recorded, m.newest)))
 	detail := map[string]string{"recorded": strconv.FormatUint(recorded, 10), "made": m.source.Made.Format(time.RFC3339Nano)}
 	if m.source.Made.IsZero() {
 		delete(detail, "made")

@@ -182,3 +182,32 @@ func TestPostgres_InitMakesTables(t *testing.T) {
 	w.here("restore", copied)
 	w.here("store", "check")
 }
+
+// TestPostgres_RestoreReadsOtherRecords loses the database: what another replica took away is in its audit record alone.
+func TestPostgres_RestoreReadsOtherRecords(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2)
+	w := f.world
+	first, second := f.replicas[0], f.replicas[1]
+	var old struct{ ID string }
+	decode(t, first.verb("token", "create", "old", "-o", "json"), &old)
+	copied := filepath.Join(w.dir, "copy.backup")
+	first.verb("backup", copied)
+	second.verb("token", "revoke", old.ID)
+	second.verb("users", "suspend", f.alice, "--reason", "theft")
+	second.shutDown()
+	first.shutDown()
+	w.lose("store")
+	var out bytes.Buffer
+	if code := w.runHere(&out, &out, "restore", "--dry-run", copied); code != exitOK || !strings.Contains(out.String(), "name each with --record") {
+		t.Errorf("without the other record, the dry run says %s", &out)
+	}
+	other := filepath.Join(second.dir, "data/audit.jsonl")
+	w.here("restore", copied, "--record", other)
+	if got := stateOf(w.people()["alice"]); got != "suspended" {
+		t.Errorf("alice is %s", got)
+	}
+	if got := w.tokens(); !slices.Equal(got, []string{"entra"}) {
+		t.Errorf("the tokens are %q", got)
+	}
+}

@@ -32,6 +32,7 @@ type since struct {
 	ended     map[string]time.Time    // ids of users who were any of these, and when they were last, also of those who are back
 	reviewed  map[grant.RowRef]string // whose memberships rows of reviews revoked, and which
 	note      string                  // why it is not known; "" if it is
+	newest    uint64                  // the newest revision that the records of other replicas name
 }
 
 // sinceMargin is how much longer ago an event may be than a backup and still be read, since clocks are set back. What was
@@ -41,23 +42,30 @@ const sinceMargin = 48 * time.Hour
 // recordedBefore is how long before a backup is made its own event may have been recorded.
 const recordedBefore = time.Minute
 
-// readSince reads the audit record from the time on when a backup was made; the zero time is all of it.
-func readSince(ctx context.Context, path string, made time.Time) since {
+// readSince reads the audit record from the time on when a backup was made, and the records of other replicas; the zero time
+// is all of them. The error is one of the others.
+func readSince(ctx context.Context, path string, others []string, made time.Time) (since, error) {
 	s := since{revoked: map[string]bool{}, inactive: map[string]bool{}, suspended: map[string]string{}, ended: map[string]time.Time{},
 		reviewed: map[grant.RowRef]string{}}
 	from := made.Add(-sinceMargin)
 	if made.After(time.Now()) { // by a clock that was wrong
 		from = time.Time{}
 	}
-	record, err := audit.OpenRecord(path)
-	var begins, ends time.Time
-	if err == nil {
-		defer record.Close()
-		begins, err = record.Read(from, func(e audit.Event) error {
-			s.add(&e)
-			ends = e.Time
-			return ctx.Err()
-		})
+	elsewhere, err := s.readOthers(ctx, others, from)
+	if err != nil {
+		return s, err
+	}
+	var ends time.Time
+	begins, err := readEvents(ctx, path, from, func(e audit.Event) {
+		for len(elsewhere) > 0 && !elsewhere[0].Time.After(e.Time) {
+			s.add(&elsewhere[0])
+			elsewhere = elsewhere[1:]
+		}
+		s.add(&e)
+		ends = e.Time
+	})
+	for i := range elsewhere {
+		s.add(&elsewhere[i])
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && begins.IsZero():
@@ -73,7 +81,38 @@ func readSince(ctx context.Context, path string, made time.Time) since {
 	default:
 		s.known = true
 	}
-	return s
+	return s, nil
+}
+
+// readEvents yields the events of a record from a time on, and returns the time of the first line.
+func readEvents(ctx context.Context, path string, from time.Time, yield func(audit.Event)) (begins time.Time, err error) {
+	record, err := audit.OpenRecord(path)
+	if err != nil {
+		return begins, err
+	}
+	defer record.Close()
+	return record.Read(from, func(e audit.Event) error {
+		yield(e)
+		return ctx.Err()
+	})
+}
+
+// readOthers returns the events of the records of other replicas that may count, in the order of their times.
+func (s *since) readOthers(ctx context.Context, paths []string, from time.Time) (events []audit.Event, err error) {
+	for _, path := range paths {
+		_, err := readEvents(ctx, path, from, func(e audit.Event) {
+			s.newest = max(s.newest, e.Revision)
+			switch e.Kind {
+			case audit.KindToken, audit.KindSuspend, audit.KindSCIM, audit.KindReview:
+				events = append(events, e)
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("--record %s: %w", path, err)
+		}
+	}
+	slices.SortStableFunc(events, func(a, b audit.Event) int { return a.Time.Compare(b.Time) })
+	return events, nil
 }
 
 func (s *since) add(e *audit.Event) {
@@ -159,6 +198,10 @@ func (m *restoredStore) deny(ctx context.Context, former store.Store, s since, f
 	if s.note != "" {
 		m.notes = append(m.notes, s.note)
 	}
+	if former == nil && file.Store.Postgres != nil && len(options.records) == 0 {
+		m.notes = append(m.notes, "without the former store, what other replicas took away since the backup was made is in their audit records: name each with --record, if there were any")
+	}
+	m.newest = s.newest
 	related := false
 	if former != nil {
 		var err error

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -42,9 +44,57 @@ func TestReadSince_KnowsItsBounds(t *testing.T) {
 		"begins_after": {now.Add(-5 * time.Hour), false, "begins at"},
 		"clock_ahead":  {now.Add(1000 * time.Hour), false, "ends at"},
 	} {
-		if s := readSince(t.Context(), path, c.made); s.known != c.known || !strings.Contains(s.note, c.note) || len(s.revoked) != 3 {
+		if s, err := readSince(t.Context(), path, nil, c.made); err != nil || s.known != c.known || !strings.Contains(s.note, c.note) || len(s.revoked) != 3 {
 			t.Errorf("%s: known %v, %q, revoked %v", name, s.known, s.note, s.revoked)
 		}
+	}
+}
+
+// TestReadSince_MergesRecords: the last word about each user counts, whichever replica recorded it.
+func TestReadSince_MergesRecords(t *testing.T) {
+	now := time.Now().UTC()
+	write := func(events ...audit.Event) string {
+		path := filepath.Join(t.TempDir(), "audit.jsonl")
+		l, err := audit.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if err := l.Write(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	at := func(minute int, user, reason string) audit.Event {
+		return audit.Event{Time: now.Add(time.Duration(minute-60) * time.Minute), Kind: audit.KindSuspend, User: user, Reason: reason, Revision: uint64(minute), Detail: map[string]string{"why": "theft"}}
+	}
+	first := write(at(1, "a", "suspended"), at(4, "b", "unsuspended"), at(5, "c", "suspended"))
+	second := write(at(2, "a", "unsuspended"), at(3, "b", "suspended"), at(6, "c", "unsuspended"))
+	third := write(at(7, "c", "suspended"), at(8, "d", "suspended"))
+	for name, c := range map[string]struct {
+		own    string
+		others []string
+		want   string
+	}{
+		"alone": {first, nil, "map[a:theft c:theft]"},
+		"two":   {first, []string{second}, "map[]"},
+		"other": {second, []string{first}, "map[]"},
+		"all":   {second, []string{third, first}, "map[c:theft d:theft]"},
+	} {
+		s, err := readSince(t.Context(), c.own, c.others, now.Add(-time.Hour).Add(90*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(s.suspended); got != c.want || s.note != "" && name != "other" && name != "all" {
+			t.Errorf("%s: suspended are %s, want %s; %s", name, got, c.want, s.note)
+		}
+	}
+	if _, err := readSince(t.Context(), first, []string{filepath.Join(t.TempDir(), "none")}, now.Add(-time.Hour)); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "--record") {
+		t.Errorf("a record that is missing gives %v", err)
 	}
 }
 
@@ -73,7 +123,10 @@ func TestReadSince_SaysWhatReviewsRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	s := readSince(t.Context(), path, time.Now().Add(-time.Hour))
+	s, err := readSince(t.Context(), path, nil, time.Now().Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
 	m := &restoredStore{store: st}
 	w := newWorld(t)
 	file, err := config.Load(filepath.Join(w.dir, "sallyport.yaml"))
