@@ -9,8 +9,8 @@ import (
 	"sallyport/store/postgres/postgrestest"
 )
 
-// TestRun_GivesItsLeaseBack ends stores at any moment of a renewal: a lease that stays behind keeps pushes and restores waiting.
-func TestRun_GivesItsLeaseBack(t *testing.T) {
+// TestRun_ReturnsItsLease ends stores at any moment of a renewal: a lease that stays behind keeps pushes and restores waiting.
+func TestRun_ReturnsItsLease(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.Start(t).Database()
 	put(t, open(t, url), "a", "1")
