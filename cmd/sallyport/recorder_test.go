@@ -27,7 +27,7 @@ func TestRecorder_RecordsEachChangeOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newRecorderWorld(t)
 		defer w.close()
-		for range rapid.IntRange(10, 80).Draw(t, "steps") {
+		for range rapid.IntRange(5, 40).Draw(t, "steps") {
 			w.step(rapid.IntRange(0, len(w.replicas)-1).Draw(t, "replica"))
 		}
 		w.check()
