@@ -175,9 +175,14 @@ func (w *world) openStore() store.Store {
 func (w *world) kill(s *running) {
 	w.t.Helper()
 	s.kill()
-	if w.database != nil {
-		sqlAt(w.t, w.storeAt(), "DELETE FROM sallyport_replicas")
+	if w.database == nil {
+		return
 	}
+	const others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()" // they may have a renewal under way
+	for sqlAt(w.t, w.storeAt(), "SELECT string_agg(pg_terminate_backend(pid)::text, '') "+others) != "" {
+		continue
+	}
+	sqlAt(w.t, w.storeAt(), "DELETE FROM sallyport_replicas")
 }
 
 // copyWorld copies the files of a stopped server to a folder of its own, and its database.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -167,15 +168,41 @@ func recordFormer(ctx context.Context, former store.Store, record *audit.Log) er
 	}
 	return former.View(ctx, func(r store.Reader) error {
 		for rec, err := range directory.RecordsAfter(r, record.LastRevision()) {
-			if err == nil {
+			if err == nil && rec.Replica == "" { // what a replica made is below, unless it is recorded
 				err = record.Append(rec.Event, rec.Revision)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		return nil
+		return recordUnrecorded(ctx, former, r, record)
 	})
+}
+
+// recordUnrecorded records what the replicas that used the former store had not recorded yet, as far as that is known.
+func recordUnrecorded(ctx context.Context, former store.Store, r store.Reader, record *audit.Log) error {
+	names, err := directory.UnrecordedReplicas(r)
+	if err != nil {
+		return err
+	}
+	writer := &recorder{record: record, written: map[uint64]uint64{}}
+	for _, name := range names {
+		left, err := directory.ReadUnrecorded(ctx, former, name, 0, math.MaxInt)
+		if err != nil {
+			return err
+		}
+		of, err := readReplica(r, name)
+		for _, rec := range left {
+			if rec.For == "" {
+				rec.For = name
+			}
+			rec.Doubt = rec.Doubt || err != nil || !of.Closed
+			if err := writer.append(rec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // restoredStore is a store that was made of a backup, and is not in place yet.
