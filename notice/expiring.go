@@ -16,17 +16,30 @@ var thresholds = []int{1, 3, 7, 14, 30}
 const (
 	day         = 24 * time.Hour
 	expiryEvery = time.Minute // how often certificates and tokens are looked at
+	untoldEvery = 2 * time.Second
 )
 
+// takeOver is for how long a replica that does not lead remembers what is due as untold: if it leads by then, it tells, since
+// the former one may have ended before it did. So what is due may be told twice, but is not lost.
+const takeOver = 5 * time.Minute
+
 // Expiring tells of certificates and tokens that are about to expire. After a restart it tells again of those that it told
-// of before.
+// of before. Of several replicas, the one that leads tells.
 type Expiring struct {
+	Leads        func(context.Context) (bool, error)
 	Certificates func() []listen.InUse
 	Tokens       func(context.Context) ([]scim.Token, error)
 	Send         func(event string, data any) // must not wait
 	Log          *slog.Logger
 
-	told map[subject]int // the threshold that was told last
+	told map[subject]threshold // what was due last
+}
+
+// threshold is the last threshold that something is within.
+type threshold struct {
+	days  int
+	since time.Time // when it was found
+	told  bool      // by this process
 }
 
 // subject is something that expires. What replaces it is another.
@@ -38,21 +51,39 @@ type subject struct {
 
 // Run looks at once and every minute, until ctx ends.
 func (x *Expiring) Run(ctx context.Context) error {
-	tick := time.NewTicker(expiryEvery)
-	defer tick.Stop()
 	for {
 		x.look(ctx, time.Now())
+		wait := expiryEvery
+		if x.waits(time.Now()) {
+			wait = untoldEvery
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return ctx.Err()
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
 
+// waits reports whether something is due that another replica has to tell of, or this one if it comes to lead.
+func (x *Expiring) waits(now time.Time) bool {
+	for _, last := range x.told {
+		if !last.told && now.Sub(last.since) < takeOver {
+			return true
+		}
+	}
+	return false
+}
+
 func (x *Expiring) look(ctx context.Context, now time.Time) {
 	former := x.told
-	x.told = map[subject]int{}
+	x.told = map[subject]threshold{}
+	leads, err := x.Leads(ctx)
+	if err != nil && ctx.Err() == nil {
+		x.Log.Debug("it is not known which replica tells of what expires", "err", err)
+	}
 	for _, c := range x.Certificates() {
 		names := c.Names[:min(len(c.Names), maxNamed)]
 		first := ""
@@ -61,7 +92,7 @@ func (x *Expiring) look(ctx context.Context, now time.Time) {
 		}
 		s := subject{CertificateExpiring, first, c.NotAfter}
 		// An ACME certificate is renewed when a third of its time is left, so what is earlier than that is no news.
-		if days, ok := x.due(former, s, now); ok && !(c.Renewed && time.Duration(days)*day*3 >= c.NotAfter.Sub(c.NotBefore)) {
+		if days, ok := x.due(former, s, now, leads); ok && !(c.Renewed && time.Duration(days)*day*3 >= c.NotAfter.Sub(c.NotBefore)) {
 			x.Send(CertificateExpiring, CertificateNotice{Names: names, More: len(c.Names) - len(names), Expires: c.NotAfter.UTC(), Days: days, Renewed: c.Renewed})
 		}
 	}
@@ -70,9 +101,9 @@ func (x *Expiring) look(ctx context.Context, now time.Time) {
 		if ctx.Err() == nil {
 			x.Log.Error("provisioning tokens that expire cannot be told of", "err", err)
 		}
-		for s, days := range former { // or each would be told of again
+		for s, last := range former { // or each would be told of again
 			if s.event == TokenExpiring {
-				x.told[s] = days
+				x.told[s] = last
 			}
 		}
 		return
@@ -81,22 +112,28 @@ func (x *Expiring) look(ctx context.Context, now time.Time) {
 		if t.Damaged || t.Parent != "" || t.Expires.IsZero() || replaced(t, tokens) {
 			continue
 		}
-		if days, ok := x.due(former, subject{TokenExpiring, t.ID, t.Expires}, now); ok {
+		if days, ok := x.due(former, subject{TokenExpiring, t.ID, t.Expires}, now, leads); ok {
 			x.Send(TokenExpiring, TokenNotice{Token: t.ID, Name: t.Name, Expires: t.Expires, Days: days})
 		}
 	}
 }
 
-// due returns the threshold that s is within at now. ok is false if there is none, or if it was told before.
-func (x *Expiring) due(former map[subject]int, s subject, now time.Time) (days int, ok bool) {
+// due returns the threshold that s is within at now. ok is false if there is none, or if it is not to be told now: it was
+// told before, or another replica leads.
+func (x *Expiring) due(former map[subject]threshold, s subject, now time.Time, leads bool) (days int, ok bool) {
 	left := s.expires.Sub(now)
 	i := slices.IndexFunc(thresholds, func(days int) bool { return left <= time.Duration(days)*day })
 	if i < 0 || left <= 0 {
 		return 0, false
 	}
-	x.told[s] = thresholds[i]
-	last, told := former[s]
-	return thresholds[i], !told || thresholds[i] < last
+	current, known := former[s]
+	if !known || thresholds[i] < current.days {
+		current = threshold{days: thresholds[i], since: now}
+	}
+	ok = leads && !current.told && now.Sub(current.since) < takeOver
+	current.told = current.told || ok
+	x.told[s] = current
+	return current.days, ok
 }
 
 // replaced reports whether another token of the same name is valid for longer, as after a rotation.

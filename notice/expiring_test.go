@@ -24,6 +24,7 @@ type watch struct {
 	certificates []listen.InUse
 	tokens       []scim.Token
 	failing      error
+	follows      bool // another replica leads
 	got          []string
 }
 
@@ -61,7 +62,10 @@ func watching(t *testing.T, prepare func(*watch), f func(t *testing.T, w *watch)
 	synctest.Test(t, func(t *testing.T) {
 		w := new(watch)
 		prepare(w)
-		x := &notice.Expiring{Certificates: func() (list []listen.InUse) { w.change(func() { list = w.certificates }); return list },
+		x := &notice.Expiring{Leads: func(context.Context) (leads bool, err error) {
+			w.change(func() { leads = !w.follows })
+			return leads, nil
+		}, Certificates: func() (list []listen.InUse) { w.change(func() { list = w.certificates }); return list },
 			Tokens: func(context.Context) (list []scim.Token, err error) {
 				w.change(func() { list, err = w.tokens, w.failing })
 				return list, err
@@ -137,6 +141,37 @@ func TestExpiring_WaitsForRenewals(t *testing.T) {
 			"certificate.expiring quarter.example 3", "certificate.expiring quarter.example 1"}
 		if !slices.Equal(got, want) {
 			t.Errorf("told is %q, want %q", got, want)
+		}
+	})
+}
+
+// TestExpiring_OnlyTheLeaderTells: another replica tells of what was due lately if it comes to lead, and not of what the
+// former one must have told.
+func TestExpiring_OnlyTheLeaderTells(t *testing.T) {
+	watching(t, func(w *watch) {
+		w.follows = true
+		w.certificates = []listen.InUse{{Names: []string{"a.example"}, NotAfter: time.Now().Add(31 * day)}}
+	}, func(t *testing.T, w *watch) {
+		if got := w.after(2 * day); len(got) > 0 {
+			t.Errorf("without leading it tells %q", got)
+		}
+		w.change(func() { w.follows = false })
+		if got := w.after(day); len(got) > 0 {
+			t.Errorf("of what was told long ago it tells %q", got)
+		}
+		if got := w.after(14 * day); !slices.Equal(got, []string{"certificate.expiring a.example 14"}) {
+			t.Errorf("leading, it tells %q", got)
+		}
+		w.change(func() {
+			w.follows = true
+			w.certificates = []listen.InUse{{Names: []string{"b.example"}, NotAfter: time.Now().Add(2 * day)}}
+		})
+		if got := w.after(3 * time.Minute); len(got) > 0 {
+			t.Errorf("without leading it tells %q", got)
+		}
+		w.change(func() { w.follows = false })
+		if got := w.after(time.Minute); !slices.Equal(got, []string{"certificate.expiring b.example 3"}) {
+			t.Errorf("after it took over it tells %q", got)
 		}
 	})
 }

@@ -34,8 +34,9 @@ type components struct {
 	grants       *grant.Grants
 	record       *audit.Log
 	enforcer     *enforce.Enforcer // nil if only this process uses the store
-	sinks        *sink.Sinks       // nil if no server runs: the next one sends what is recorded meanwhile
-	recorder     *recorder         // nil if this process alone uses the store
+	leadership   leadership
+	sinks        *sink.Sinks // nil if no server runs: the next one sends what is recorded meanwhile
+	recorder     *recorder   // nil if this process alone uses the store
 	webhooks     *webhook.Sender
 	notices      *notice.Follower
 	log          *slog.Logger
@@ -57,7 +58,7 @@ func openComponents(ctx context.Context, file *config.File, init bool, log *slog
 		unlock()
 		return nil, err
 	}
-	c := &components{store: st, webhooks: webhook.New(log), log: log, unlockRecord: unlock}
+	c := &components{store: st, leadership: leadership{store: st}, webhooks: webhook.New(log), log: log, unlockRecord: unlock}
 	if err := c.open(ctx, file); err != nil {
 		if errors.Is(err, store.ErrDamaged) {
 			err = fmt.Errorf("%s: %w", file.Store, err)
@@ -225,12 +226,19 @@ func (c *components) runNotices(ctx context.Context) error {
 	return g.Wait()
 }
 
+// leads reports whether this process does what only one of those that use the store shall do.
+func (c *components) leads(ctx context.Context) (bool, error) { return store.Leads(ctx, c.store) }
+
 // recordSessionEnd records that a session ended because its user was deactivated, suspended or deleted. Nothing depends on
-// it: every request by the session is denied since the change.
+// it: every request by the session is denied since the change. Of several replicas, the one that leads records it.
 func (c *components) recordSessionEnd(s session.Session) {
-	err := c.record.Write(audit.Event{Time: time.Now().UTC(), Kind: audit.KindEnd, Actor: admin.System("the user ended"), User: s.User, UserName: s.UserName,
-		Session: s.ID, Reason: string(session.ReasonUser), Detail: map[string]string{"began": s.Began.Format(time.RFC3339Nano), "used": s.Used.Format(time.RFC3339Nano)}})
-	if err != nil {
+	e := audit.Event{Time: time.Now().UTC(), Kind: audit.KindEnd, Actor: admin.System("the user ended"), User: s.User, UserName: s.UserName,
+		Session: s.ID, Reason: string(session.ReasonUser), Detail: map[string]string{"began": s.Began.Format(time.RFC3339Nano), "used": s.Used.Format(time.RFC3339Nano)}}
+	if !c.leadership.holds() {
+		c.notices.Observe(e)
+		return
+	}
+	if err := c.record.Write(e); err != nil {
 		c.log.Error("it is not in the audit record that a session ended with its user", "user", s.User, "session", s.ID, "err", err)
 	}
 }
@@ -289,7 +297,7 @@ func ignoreCanceled(err error) error {
 // none if no server runs.
 func (c *components) admin(rules func() *proxy.Rules, parts admin.Parts) *admin.Admin {
 	parts.Directory, parts.Sessions, parts.Provisioning, parts.Grants = c.directory, c.sessions, c.provisioning, c.grants
-	parts.Enforcer, parts.Leads = c.enforcer, func(ctx context.Context) (bool, error) { return store.Leads(ctx, c.store) }
+	parts.Enforcer, parts.Leads = c.enforcer, c.leads
 	parts.Audit, parts.Store, parts.Version, parts.Notify, parts.Log = c.record, backuper{c.store, c.log}, version, c.webhooks.Send, c.log
 	parts.Rules = func() admin.Rules {
 		inForce := rules()

@@ -105,7 +105,7 @@ func (s *server) wire(path string) error {
 	s.connections.public, s.connections.scim = s.clientConnections()
 	s.proxyProto = listen.NewProxyProtocol(s.proxy.Trusts, s.log)
 	s.inspector = &inspector{store: s.components.store, log: s.log}
-	s.expiring = &notice.Expiring{Certificates: s.certs.InUse, Tokens: s.components.provisioning.Tokens, Send: s.components.webhooks.Send, Log: s.log}
+	s.expiring = &notice.Expiring{Leads: s.components.leads, Certificates: s.certs.InUse, Tokens: s.components.provisioning.Tokens, Send: s.components.webhooks.Send, Log: s.log}
 	s.registry = s.metrics()
 	s.warn(s.file)
 	if err := s.checkTests(s.file); err != nil { // a test may be about somebody who has left since
