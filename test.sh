@@ -7,7 +7,8 @@
 # chart        the Helm chart: lint, golden manifests, values that must be rejected
 # alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
-# postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut
+# postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut; several replicas
+#              behind a real HAProxy, with certificates from a real ACME server
 # conformance  SCIM suites and libraries of other projects against a running server;
 #              only when named, since it downloads them from PyPI and npm
 #
@@ -190,7 +191,8 @@ test_postgres() {
   bin=$(postgres_programs) || RUNLEVEL=1 need initdb postgresql
   bin=$(postgres_programs) || { fail "installing PostgreSQL"; return 0; }
   check "PostgreSQL" env POSTGRES="$bin" timeout 10m go test -vet=off -count=1 -parallel 8 ./store/postgres
-  check "replicas" env POSTGRES="$bin" HAPROXY="$(daemon haproxy)" timeout 10m go test -vet=off -count=1 -run '^TestReplicas_' ./cmd/sallyport
+  need_daemon haproxy && install_pebble || { fail "installing haproxy and pebble"; return 0; }
+  check "replicas" env POSTGRES="$bin" HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" timeout 10m go test -vet=off -count=1 -run '^TestReplicas_' ./cmd/sallyport
   check "copies, backups and restores" env POSTGRES="$bin" timeout 10m go test -vet=off -count=1 -parallel 8 -run '^TestPostgres_' ./cmd/sallyport
 }
 

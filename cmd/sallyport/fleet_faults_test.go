@@ -204,7 +204,7 @@ func TestReplicas_PartitionedFromDatabase(t *testing.T) {
 // 503 once leases run out; pushes are acknowledged and kept, or refused; everything goes on by itself, with the sessions.
 func TestReplicas_DatabaseRestarts(t *testing.T) {
 	f := newFleet(t, 3)
-	trials(t, 2, func(c *trial) {
+	trials(t, 1, func(c *trial) {
 		stop := make(chan struct{})
 		var all sync.WaitGroup
 		var mu sync.Mutex // guards statuses
