@@ -19,9 +19,9 @@ const (
 	untoldEvery = 2 * time.Second
 )
 
-// takeOver is for how long a replica that does not lead remembers what is due as untold: if it leads by then, it tells, since
+// untoldFor is for how long a replica that does not lead remembers what is due as untold: if it leads by then, it tells, since
 // the former one may have ended before it did. So what is due may be told twice, but is not lost.
-const takeOver = 5 * time.Minute
+const untoldFor = 5 * time.Minute
 
 // Expiring tells of certificates and tokens that are about to expire. After a restart it tells again of those that it told
 // of before. Of several replicas, the one that leads tells.
@@ -70,7 +70,7 @@ func (x *Expiring) Run(ctx context.Context) error {
 // waits reports whether something is due that another replica has to tell of, or this one if it comes to lead.
 func (x *Expiring) waits(now time.Time) bool {
 	for _, last := range x.told {
-		if !last.told && now.Sub(last.since) < takeOver {
+		if !last.told && now.Sub(last.since) < untoldFor {
 			return true
 		}
 	}
@@ -130,7 +130,7 @@ func (x *Expiring) due(former map[subject]threshold, s subject, now time.Time, l
 	if !known || thresholds[i] < current.days {
 		current = threshold{days: thresholds[i], since: now}
 	}
-	ok = leads && !current.told && now.Sub(current.since) < takeOver
+	ok = leads && !current.told && now.Sub(current.since) < untoldFor
 	current.told = current.told || ok
 	x.told[s] = current
 	return current.days, ok
