@@ -86,7 +86,7 @@ test_go() {
 
 run_beside() {
   local status=0
-  timeout --signal=QUIT 20m go test -vet=off -run '^TestVerbs$' ./cmd/sallyport || status=$?
+  timeout --signal=QUIT 20m go test -vet=off -run '^(TestVerbs|TestUpgrade_.*|TestReliability_Upgrade.*)$' ./cmd/sallyport || status=$?
   UPSTREAM=https timeout --signal=QUIT 20m go test -vet=off ./proxy || status=$?
   return "$status"
 }

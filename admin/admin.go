@@ -62,6 +62,8 @@ type Parts struct {
 	Version      string                      // of this program; recorded with every reload
 	Reload       func(context.Context) error // nil if no server runs
 
+	Upgrade func(context.Context) (pid int, err error) // nil if no server runs
+
 	Grants    *grant.Grants
 	Rules     func() Rules                 // in force
 	PublicURL func() string                // where the pages of Sallyport are, in force
@@ -89,6 +91,7 @@ type Admin struct {
 	store        Backuper
 	version      string
 	reload       func(context.Context) error // nil if no server runs
+	upgrade      func(context.Context) (pid int, err error)
 
 	grants     *grant.Grants
 	rules      func() Rules
@@ -111,6 +114,6 @@ func New(p Parts) *Admin {
 		p.Leads = func(context.Context) (bool, error) { return true, nil }
 	}
 	return &Admin{leads: p.Leads, directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
-		store: p.Store, version: p.Version, reload: p.Reload, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
+		store: p.Store, version: p.Version, reload: p.Reload, upgrade: p.Upgrade, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
 		breakGlass: p.BreakGlass, enforcer: p.Enforcer, log: p.Log, people: people{directory: p.Directory}}
 }

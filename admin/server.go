@@ -23,6 +23,20 @@ func (a *Admin) Reload(ctx context.Context, actor Actor) error {
 	})
 }
 
+// Upgrade has another process take over from the running server, and returns its id. The record says that it was attempted,
+// and then that the other process serves or why it does not.
+func (a *Admin) Upgrade(ctx context.Context, actor Actor) (pid int, err error) {
+	if a.upgrade == nil {
+		return 0, ErrNoServer
+	}
+	e := audit.Event{Kind: audit.KindUpgrade, Reason: "attempted", Detail: map[string]string{"version": a.version}}
+	err = a.perform(ctx, actor, action{event: e, done: "upgraded", failed: "refused"}, func(ctx context.Context) error {
+		pid, err = a.upgrade(ctx)
+		return err
+	})
+	return pid, err
+}
+
 // Backup writes a consistent copy of the store to w. If nothing was written to w, no copy was begun.
 func (a *Admin) Backup(ctx context.Context, actor Actor, w io.Writer) error {
 	e := audit.Event{Kind: audit.KindBackup, Reason: "copied"}

@@ -24,6 +24,7 @@ const (
 	KindReview     Kind = "review"     // a review of who has access began or ended, or somebody decided in it
 	KindEnforced   Kind = "enforced"   // no replica decides without a change any more, or that could not be found out
 	KindAudit      Kind = "audit"      // the record itself could not be written for a while
+	KindUpgrade    Kind = "upgrade"    // another process took over from the server
 	KindStart      Kind = "start"      // the server started
 	KindStop       Kind = "stop"       // the server stopped
 )

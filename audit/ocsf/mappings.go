@@ -25,6 +25,7 @@ var mappings = map[audit.Kind]func(*audit.Event) *event{
 	audit.KindReview:     managed("access review", "review", ""),
 	audit.KindEnforced:   managed("change on replicas", "change", "action"),
 	audit.KindAudit:      recordChange,
+	audit.KindUpgrade:    managed("server", "", ""),
 	audit.KindStart:      start,
 	audit.KindStop:       stop,
 }

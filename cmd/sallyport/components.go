@@ -42,13 +42,21 @@ type components struct {
 	log          *slog.Logger
 
 	unlockRecord func() // lets other processes write to the audit record
+	custody      custody
 }
 
-// openComponents opens everything that is kept on disk. With init, it creates a store that is missing.
-func openComponents(ctx context.Context, file *config.File, init bool, log *slog.Logger) (*components, error) {
-	unlock, err := lockRecord(file)
-	if err != nil {
+// openComponents opens everything that is kept on disk. With init, it creates a store that is missing. With former, it opens
+// each part once that process has released it.
+func openComponents(ctx context.Context, file *config.File, init bool, former *former, log *slog.Logger) (*components, error) {
+	if err := former.prepared(); err != nil {
 		return nil, err
+	}
+	unlock := func() {}
+	if former == nil {
+		var err error
+		if unlock, err = lockRecord(file); err != nil {
+			return nil, err
+		}
 	}
 	st, err := openStore(ctx, file.Store, init, log)
 	if errors.Is(err, store.ErrMissing) {
@@ -58,8 +66,11 @@ func openComponents(ctx context.Context, file *config.File, init bool, log *slog
 		unlock()
 		return nil, err
 	}
-	c := &components{store: st, leadership: leadership{store: st}, webhooks: webhook.New(log), log: log, unlockRecord: unlock}
-	if err := c.open(ctx, file); err != nil {
+	if inFile, ok := st.(fileStore); ok {
+		st = newSharedStore(inFile)
+	}
+	c := &components{store: st, leadership: leadership{store: st}, webhooks: webhook.New(log), log: log, unlockRecord: unlock, custody: newCustody()}
+	if err := c.open(ctx, file, former); err != nil {
 		if errors.Is(err, store.ErrDamaged) {
 			err = fmt.Errorf("%s: %w", file.Store, err)
 		}
@@ -77,17 +88,50 @@ func (c *components) useWebhooks(file *config.File) error {
 	return err
 }
 
-// open reads users and sessions concurrently, since that takes most of the time of a start.
-func (c *components) open(ctx context.Context, file *config.File) (err error) {
+// open goes on with the record and reads what memory has. What the store of another process has is read first, while that
+// process still writes the record: then requests wait no longer than opening the record takes.
+func (c *components) open(ctx context.Context, file *config.File, former *former) (err error) {
 	if err := c.useWebhooks(file); err != nil {
 		return err
 	}
-	if err := c.openRecord(ctx, file); err != nil {
+	if former == nil {
+		if err := c.openRecord(ctx, file); err != nil {
+			return err
+		}
+	}
+	if err := c.load(ctx, file); err != nil {
 		return err
+	}
+	if former != nil {
+		if err := former.loaded(); err != nil {
+			return err
+		}
+		if c.unlockRecord, err = lockRecord(file); err != nil {
+			c.unlockRecord = func() {}
+			return err
+		}
+		if err := c.openRecord(ctx, file); err != nil {
+			return err
+		}
 	}
 	if file.Store.Postgres != nil {
 		c.enforcer = enforce.New(c.store, file.Store.Postgres.LeaseLength(), c.record.Write, c.log)
 	}
+	if err := c.useRecorder(ctx); err != nil {
+		return err
+	}
+	c.directory.TellOfLeavers(grant.EndMemberships)
+	c.sessions.TellOfUsers(c.recordSessionEnd)
+	if c.provisioning, err = scim.Open(ctx, c.store, c.directory); err != nil {
+		return err
+	}
+	c.notices = notice.NewFollower(notice.Parts{Directory: c.directory, Waiting: c.provisioning.Waiting, Send: c.webhooks.Send, Log: c.log})
+	c.record.Observe(c.notices.Observe)
+	return nil
+}
+
+// load reads users and sessions concurrently, since that takes most of the time of a start.
+func (c *components) load(ctx context.Context, file *config.File) (err error) {
 	g, reading := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		if c.directory, err = directory.Open(reading, c.store, file.OIDC.UserAttribute); err != nil {
@@ -105,20 +149,8 @@ func (c *components) open(ctx context.Context, file *config.File) (err error) {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := c.useRecorder(ctx); err != nil {
-		return err
-	}
-	if c.grants, err = grant.Open(ctx, c.store); err != nil {
-		return err
-	}
-	c.directory.TellOfLeavers(grant.EndMemberships)
-	c.sessions.TellOfUsers(c.recordSessionEnd)
-	if c.provisioning, err = scim.Open(ctx, c.store, c.directory); err != nil {
-		return err
-	}
-	c.notices = notice.NewFollower(notice.Parts{Directory: c.directory, Waiting: c.provisioning.Waiting, Send: c.webhooks.Send, Log: c.log})
-	c.record.Observe(c.notices.Observe)
-	return nil
+	c.grants, err = grant.Open(ctx, c.store)
+	return err
 }
 
 // openRecord goes on with the audit record from where the store says that it ended, and demands that the store is not older.
@@ -197,9 +229,9 @@ func (c *components) run(ctx context.Context) error {
 	g.Go(func() error { return c.grants.Run(ctx) })
 	g.Go(func() error { return c.record.Run(ctx) })
 	g.Go(func() error { return c.recordPushes(ctx) })
-	g.Go(func() error { return c.runNotices(ctx) })
+	g.Go(func() error { return c.custody.unlessHanded(ctx, c.runNotices) })
 	if c.sinks != nil {
-		g.Go(func() error { return c.sinks.Run(ctx) })
+		g.Go(func() error { return c.custody.unlessHanded(ctx, c.sinks.Run) })
 	}
 	return g.Wait()
 }
@@ -232,6 +264,9 @@ func (c *components) leads(ctx context.Context) (bool, error) { return store.Lea
 // recordSessionEnd records that a session ended because its user was deactivated, suspended or deleted. Nothing depends on
 // it: every request by the session is denied since the change. Of several replicas, the one that leads records it.
 func (c *components) recordSessionEnd(s session.Session) {
+	if c.custody.isHanded() { // the other process records it
+		return
+	}
 	e := audit.Event{Time: time.Now().UTC(), Kind: audit.KindEnd, Actor: admin.System("the user ended"), User: s.User, UserName: s.UserName,
 		Session: s.ID, Reason: string(session.ReasonUser), Detail: map[string]string{"began": s.Began.Format(time.RFC3339Nano), "used": s.Used.Format(time.RFC3339Nano)}}
 	if !c.leadership.holds() {
@@ -265,6 +300,15 @@ func (c *components) recordPushes(ctx context.Context) error {
 
 // recordPush copies one record. While the audit record cannot be written it waits: the store keeps the newest records.
 func (c *components) recordPush(ctx context.Context, rec directory.Record) error {
+	select {
+	case c.custody.pushing <- struct{}{}:
+		defer func() { <-c.custody.pushing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.custody.isHanded() { // the other process copies it
+		return nil
+	}
 	err := c.record.Append(rec.Event, rec.Revision)
 	for errors.Is(err, audit.ErrUnwritable) {
 		c.log.Error("a directory change is not in the audit record yet", "rev", rec.Revision, "err", err)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sallyport/admin"
@@ -92,6 +93,7 @@ func (c *control) operations() map[string]operation {
 		"POST /held/release":              c.releaseHeld,
 		"POST /held/reject":               c.rejectHeld,
 		"POST /reload":                    c.reload,
+		"POST /upgrade":                   c.upgrade,
 		"POST /webhooks/test":             c.testWebhooks,
 		"POST /explain":                   c.questions.explain,
 		"POST /access/who":                c.questions.who,
@@ -351,6 +353,11 @@ func listenControl(path string) (net.Listener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false) // which would remove whatever is there by then
+	return ownControl(path, l)
+}
+
+// ownControl returns the listener on the control socket at path, which another process may have made.
+func ownControl(path string, l net.Listener) (net.Listener, error) {
 	made, err := os.Lstat(path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("looking for the control socket that was made: %w", err), l.Close())
@@ -379,16 +386,29 @@ func removeSocket(path string) error {
 // its own in its place.
 type controlListener struct {
 	net.Listener
-	path string
-	made os.FileInfo
-	once sync.Once
-	err  error // of the first Close
+	path   string
+	made   os.FileInfo
+	once   sync.Once
+	err    error       // of the first Close
+	shared atomic.Bool // another process has it too
 }
+
+// File returns a descriptor of the listener, for another process.
+func (l *controlListener) File() (*os.File, error) {
+	unix, ok := l.Listener.(*net.UnixListener)
+	if !ok {
+		return nil, errors.New("the control socket is not a Unix socket")
+	}
+	return unix.File()
+}
+
+// keep has Close leave the socket to another process.
+func (l *controlListener) keep() { l.shared.Store(true) }
 
 // Close implements [net.Listener].
 func (l *controlListener) Close() error {
 	l.once.Do(func() {
-		if found, err := os.Lstat(l.path); err == nil && os.SameFile(found, l.made) {
+		if found, err := os.Lstat(l.path); err == nil && os.SameFile(found, l.made) && !l.shared.Load() {
 			l.err = removeSocket(l.path)
 		}
 		l.err = errors.Join(l.err, l.Listener.Close())

@@ -135,7 +135,7 @@ func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, us
 		return c.unreachable()
 	}
 	log := slog.New(slog.DiscardHandler)
-	parts, err := openComponents(ctx, c.file, false, log)
+	parts, err := openComponents(ctx, c.file, false, nil, log)
 	if err != nil {
 		return err
 	}

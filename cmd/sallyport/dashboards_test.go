@@ -77,7 +77,7 @@ func labelsOfMetrics(t *testing.T) map[string][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openServer(t.Context(), w.dir+"/sallyport.yaml", file, true, slog.New(slog.DiscardHandler))
+	s, err := openServer(t.Context(), w.dir+"/sallyport.yaml", file, true, newSuccession("", nil), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

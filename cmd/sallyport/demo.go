@@ -56,7 +56,7 @@ func runDemo(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	s, err := openServer(cmd.Context(), path, file, true, newLogger(cmd.ErrOrStderr(), config.Log{Level: "warn", Format: "text"}))
+	s, err := openServer(cmd.Context(), path, file, true, newSuccession("", nil), newLogger(cmd.ErrOrStderr(), config.Log{Level: "warn", Format: "text"}))
 	if err != nil {
 		return err
 	}

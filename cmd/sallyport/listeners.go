@@ -25,7 +25,7 @@ func (s *server) servers() []listen.Options {
 	all := []listen.Options{
 		{Name: "public", Addr: addrs.Public, Handler: s.publicHandler(), Certificates: s.certs, Connections: s.connections.public},
 		{Name: opsServer, Addr: addrs.Ops, Handler: s.opsHandler()},
-		{Name: controlServer, Listen: func() (net.Listener, error) { return listenControl(s.file.Control.Socket) }, Handler: s.control().handler(),
+		{Name: controlServer, Addr: s.file.Control.Socket, Handler: s.control().handler(),
 			ConnContext: withPeer},
 	}
 	if addrs.SCIM != "" {
@@ -36,10 +36,6 @@ func (s *server) servers() []listen.Options {
 			Connections: s.connections.public, RequestTimeout: listen.HeaderTimeout})
 	}
 	for i, o := range all {
-		if socket := s.sockets[o.Name]; socket != nil {
-			all[i].Listen = func() (net.Listener, error) { return socket, nil }
-			delete(s.sockets, o.Name)
-		}
 		all[i].Log, all[i].Grace = s.log, addrs.Grace
 		if slices.Contains(s.file.Listen.ProxyProtocol, o.Name) {
 			all[i].ProxyProtocol = s.proxyProto
@@ -48,9 +44,40 @@ func (s *server) servers() []listen.Options {
 	return all
 }
 
+// choose decides which listener each server uses: one that is open already, by this process's start or the process that it
+// succeeds, or one that is opened now.
+func (s *server) choose(all []listen.Options) error {
+	for i, o := range all {
+		socket, activated, err := s.succession.former.socket(o.Name, o.Addr)
+		if err != nil {
+			return fmt.Errorf("the %s listener of the process that is to be succeeded: %w", o.Name, err)
+		}
+		if socket == nil && s.sockets[o.Name] != nil {
+			socket, activated = s.sockets[o.Name], true
+		}
+		s.succession.addrs[o.Name] = o.Addr
+		if activated {
+			s.succession.addrs[o.Name] = ""
+		}
+		delete(s.sockets, o.Name)
+		switch {
+		case o.Name == controlServer && socket != nil:
+			all[i].Listen = func() (net.Listener, error) { return ownControl(o.Addr, socket) }
+		case o.Name == controlServer:
+			all[i].Listen = func() (net.Listener, error) { return listenControl(o.Addr) }
+		case socket != nil:
+			all[i].Listen = func() (net.Listener, error) { return socket, nil }
+		}
+	}
+	return nil
+}
+
 // openServers opens every listener, or none.
 func (s *server) openServers() (servers []*listen.Server, err error) {
 	all := s.servers()
+	if err := s.choose(all); err != nil {
+		return nil, err
+	}
 	if unused := slices.Sorted(maps.Keys(s.sockets)); len(unused) > 0 {
 		s.sockets.Close()
 		return nil, fmt.Errorf("systemd passes a socket with the name %s, and listen.%s is not in the configuration; remove the one or write the other", unused[0], unused[0])

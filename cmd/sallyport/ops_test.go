@@ -64,7 +64,7 @@ func TestMetrics_HaveContractedNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openServer(t.Context(), w.dir+"/sallyport.yaml", file, true, slog.New(slog.DiscardHandler))
+	s, err := openServer(t.Context(), w.dir+"/sallyport.yaml", file, true, newSuccession("", nil), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func rootCommand() *cobra.Command {
 		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
 		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), requestCommand(), grantsCommand(), breakGlassCommand(), scimCommand(),
 		explainCommand(), accessCommand(), testCommand(),
-		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), webhookCommand(), reloadCommand(), doctorCommand(), bundleCommand(), healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
+		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), webhookCommand(), reloadCommand(), upgradeCommand(), doctorCommand(), bundleCommand(), healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
 	)
 	addHelpCommand(root)
 	addExitStatus(root)

@@ -34,6 +34,9 @@ func runFilePath(beside string) string { return beside + runFileSuffix }
 func (s *server) leaveRunFile(servers []*listen.Server) (remove func()) {
 	path := runFileOf(s.file)
 	remove = func() {
+		if s.succession.isHanded() { // the other process has left its own
+			return
+		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			s.log.Warn("the file with the addresses of this server could not be removed", "err", err)
 		}

@@ -110,7 +110,7 @@ func (r *running) listens(pipe io.Reader) error {
 			r.stderr.WriteString(lines.Text() + "\n")
 			r.mu.Unlock()
 			var l struct{ Msg, Server, Addr string }
-			if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" {
+			if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" && len(r.addrs) < r.listeners { // and not a process that takes over
 				r.addrs[l.Server] = l.Addr
 				if len(r.addrs) == r.listeners {
 					close(listening)

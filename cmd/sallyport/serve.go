@@ -21,35 +21,50 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: "Run the server until SIGTERM or SIGINT; requests under way may then finish. A second signal ends them.\n" +
-			"The configuration is read again on SIGHUP and when the file changes.\n" +
+			"The configuration is read again on SIGHUP and when the file changes. On SIGUSR2 the program is started anew, and takes over\n" +
+			"without refusing a connection, as `sallyport upgrade` does.\n" +
 			"Listeners that systemd opened for the names public, scim, ops and http are used in place of those of the file.",
 		Example: "  sallyport serve --init",
 		Args:    cobra.NoArgs,
 	}
 	init := c.Flags().Bool("init", false, "create an empty store if there is none")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		path := configPath(cmd)
-		file, err := config.LoadToServe(path)
+		former, err := findFormer()
 		if err != nil {
 			return err
 		}
-		log := newLogger(cmd.ErrOrStderr(), file.Log)
-		limitMemory("/sys/fs/cgroup/memory.max")
-		sockets, err := listen.Activated()
-		if err != nil {
-			return err
-		}
-		s, err := openServer(cmd.Context(), path, file, *init, log)
-		if err != nil {
-			return err
-		}
-		s.sockets = sockets
-		hup := make(chan os.Signal, 1)
-		signal.Notify(hup, syscall.SIGHUP)
-		defer signal.Stop(hup)
-		return s.Run(cmd.Context(), hup)
+		err = serve(cmd, *init, former)
+		former.fail(err) // has no effect once this process serves
+		return err
 	}
 	return c
+}
+
+func serve(cmd *cobra.Command, init bool, former *former) error {
+	path := configPath(cmd)
+	file, err := config.LoadToServe(path)
+	if err != nil {
+		return err
+	}
+	log := newLogger(cmd.ErrOrStderr(), file.Log)
+	limitMemory("/sys/fs/cgroup/memory.max")
+	sockets, err := listen.Activated()
+	if err != nil {
+		return err
+	}
+	program, err := programPath()
+	if err != nil {
+		return err
+	}
+	s, err := openServer(cmd.Context(), path, file, init, newSuccession(program, former), log)
+	if err != nil {
+		return err
+	}
+	s.sockets = sockets
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	return s.Run(cmd.Context(), signals)
 }
 
 // initCommand creates an empty store without starting the server.
@@ -67,7 +82,7 @@ func initCommand() *cobra.Command {
 			if err := demandNoStore(cmd.Context(), file.Store); err != nil {
 				return err
 			}
-			r, err := openComponents(cmd.Context(), file, true, slog.New(slog.DiscardHandler))
+			r, err := openComponents(cmd.Context(), file, true, nil, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,8 +46,9 @@ type server struct {
 	connections struct{ public, scim *listen.Connections }
 	sockets     listen.Sockets // that were open before this process; taken by openServers
 
-	stopping atomic.Bool // SIGTERM or SIGINT came
-	reach    reach
+	stopping   atomic.Bool // SIGTERM or SIGINT came
+	reach      reach
+	succession *succession
 
 	file    *config.File                // of the start
 	inForce atomic.Pointer[config.File] // the settings that a reload changes are those of the last one
@@ -54,12 +56,12 @@ type server struct {
 }
 
 // openServer wires everything together and starts nothing.
-func openServer(ctx context.Context, path string, file *config.File, init bool, log *slog.Logger) (*server, error) {
-	c, err := openComponents(ctx, file, init, log)
+func openServer(ctx context.Context, path string, file *config.File, init bool, succession *succession, log *slog.Logger) (*server, error) {
+	c, err := openComponents(ctx, file, init, succession.former, log)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{components: c, file: file, log: log}
+	s := &server{components: c, succession: succession, file: file, log: log}
 	if err := s.wire(path); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -87,7 +89,7 @@ func (s *server) wire(path string) error {
 		return err
 	}
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
-	s.admin = s.components.admin(func() *proxy.Rules { return s.proxy.Rules() }, admin.Parts{Reload: s.reloader.Reload,
+	s.admin = s.components.admin(func() *proxy.Rules { return s.proxy.Rules() }, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
 		PublicURL: s.reloader.PublicURL, BreakGlass: grant.NewBreakGlass(s.components.grants)})
 	s.tracing = newTracing(s.log)
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
@@ -131,45 +133,105 @@ func (s *server) wireSCIM() error {
 	return nil
 }
 
-// Run serves until ctx ends or a component fails. Requests under way may then finish.
-func (s *server) Run(ctx context.Context, hup <-chan os.Signal) error {
+// Run serves until ctx ends, a component fails, or another process has taken over. Requests under way may then finish. On
+// SIGHUP among signals, the configuration is read again; on SIGUSR2, another process takes over.
+func (s *server) Run(ctx context.Context, signals <-chan os.Signal) error {
 	servers, err := s.openServers()
 	if err != nil {
 		return errors.Join(err, s.components.close())
 	}
+	former := s.succession.former
+	if err := former.ready(); err != nil {
+		for _, srv := range servers {
+			err = errors.Join(err, srv.Close())
+		}
+		return errors.Join(err, s.components.close())
+	}
+	peer := former.addPeer(s.components, s.log) // before anything can change the store
 	return s.components.during(context.WithoutCancel(ctx), func(running context.Context) error {
 		defer s.leaveRunFile(servers)()
 		if err := s.recordEvent(audit.KindStart, ""); err != nil {
 			return err
 		}
-		err := s.serve(ctx, running, servers, hup)
+		err := s.serve(ctx, running, servers, signals, func(ctx context.Context) { former.serve(ctx, peer, s.components, s.log) })
+		s.components.leave()
+		if s.succession.isHanded() { // the record is the other process's
+			return err
+		}
 		return errors.Join(err, s.recordEvent(audit.KindStop, ""), s.components.record.Checkpoint())
 	})
 }
 
-// serve runs everything that stands on the components. It returns after stop ends, or after running ends, which means
-// that a component has failed. Whatever handles requests runs until the last of them has ended.
-func (s *server) serve(stop, running context.Context, servers []*listen.Server, hup <-chan os.Signal) error {
+// serve runs everything that stands on the components. It returns after stop ends, after another process has taken over, or
+// after running ends, which means that a component has failed. Whatever handles requests runs until the last of them has
+// ended. What one process does for all ends once another does it.
+func (s *server) serve(stop, running context.Context, servers []*listen.Server, signals <-chan os.Signal, serveFormer func(context.Context)) error {
 	running, quit := context.WithCancel(running)
 	defer quit()
 	g, ctx := errgroup.WithContext(running)
+	own := func(run func(context.Context) error) {
+		g.Go(func() error { return ignoreCanceled(s.components.custody.unlessHanded(ctx, run)) })
+	}
 	g.Go(func() error { return ignoreCanceled(s.provider.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.proxy.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.scim.Load().Run(ctx)) })
-	g.Go(func() error { return ignoreCanceled(s.certs.Run(ctx)) })
-	g.Go(func() error { return ignoreCanceled(s.inspector.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.tracing.Run(ctx)) })
-	g.Go(func() error { return ignoreCanceled(s.expiring.Run(ctx)) })
-	g.Go(func() error { return ignoreCanceled(s.admin.Run(ctx)) })
-	g.Go(func() error { return ignoreCanceled(s.runReviews(ctx)) })
-	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.admin.Reload)) })
+	own(s.certs.Run)
+	own(s.inspector.Run)
+	own(s.expiring.Run)
+	own(s.admin.Run)
+	own(s.runReviews)
+	hup := make(chan os.Signal, 1)
+	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.reload)) })
 	g.Go(func() error { return ignoreCanceled(s.workloads.Run(ctx)) })
+
+	upgrading, endUpgrade := context.WithCancel(ctx)
+	defer endUpgrade()
+	defer context.AfterFunc(stop, endUpgrade)()
+	s.succession.begin(upgrading, servers)
+	g.Go(func() error { s.handleSignals(ctx, signals, hup); return nil })
+	g.Go(func() error { serveFormer(ctx); return nil })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.succession.failed:
+			return err
+		}
+	})
 
 	accepting, shutDown := context.WithCancel(ctx)
 	defer shutDown()
 	g.Go(func() error { s.stopOn(stop, ctx, shutDown, servers); return nil })
 	g.Go(func() error { defer quit(); return s.runServers(accepting, servers) })
 	return g.Wait()
+}
+
+// handleSignals passes SIGHUP on to hup, and upgrades on SIGUSR2.
+func (s *server) handleSignals(ctx context.Context, signals <-chan os.Signal, hup chan<- os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case sig := <-signals:
+			if sig == syscall.SIGUSR2 {
+				_, _ = s.admin.Upgrade(ctx, admin.System("SIGUSR2")) // upgrade logs the error
+				continue
+			}
+			select {
+			case hup <- sig:
+			default: // it is about to be read again anyway
+			}
+		}
+	}
+}
+
+// reload reads the configuration again. Once another process serves, that one records what it reads.
+func (s *server) reload(ctx context.Context, actor admin.Actor) error {
+	if s.succession.isHanded() {
+		return s.reloader.Reload(ctx)
+	}
+	return s.admin.Reload(ctx, actor)
 }
 
 // recordEvent writes an event of the server itself to the audit record.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -15,22 +16,28 @@ const operatorsGrace = 5 * time.Second
 
 // stopOn waits until stop ends, which means that a first SIGTERM or SIGINT came, and then stops in three steps: /readyz
 // says so while the listeners still accept (listen.drain), then they close while requests under way finish (listen.grace, and
-// listen.stream_grace for streams), then what is left is ended. A second signal ends everything at once. stopOn returns when ctx ends, or after the last
-// step.
+// listen.stream_grace for streams), then what is left is ended. If another process has taken over, requests under way finish
+// at once. A second signal ends everything at once. stopOn returns when ctx ends, or after the last step.
 func (s *server) stopOn(stop, ctx context.Context, shutDown func(), servers []*listen.Server) {
 	select {
 	case <-ctx.Done():
 		return
 	case <-stop.Done():
+		s.succession.mu.Lock() // an upgrade that is under way ends, either way
+		defer s.succession.mu.Unlock()
+	case <-s.succession.handed:
 	}
-	atOnce, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	atOnce, restore := afterSecondSignal(stop, ctx)
 	defer restore()
-	s.stopping.Store(true)
-	s.notify("STOPPING=1")
-	s.log.Info("stopping", "drain", s.file.Listen.Drain.String(), "grace", s.file.Listen.Grace.String(), "stream_grace", s.file.Listen.Streams().String())
-	wait(atOnce, s.file.Listen.Drain)
+	if !s.succession.isHanded() {
+		s.stopping.Store(true)
+		s.notify("STOPPING=1")
+		s.log.Info("stopping", "drain", s.file.Listen.Drain.String(), "grace", s.file.Listen.Grace.String(), "stream_grace", s.file.Listen.Streams().String())
+		wait(atOnce, s.file.Listen.Drain)
+		shutDown()
+	}
+	s.endStreams(atOnce, servers)
 	shutDown()
-	s.endStreams(atOnce)
 	if ctx.Err() == nil {
 		s.log.Info("ending the requests that are under way")
 	}
@@ -39,16 +46,43 @@ func (s *server) stopOn(stop, ctx context.Context, shutDown func(), servers []*l
 	}
 }
 
+// afterSecondSignal returns a context that ends with ctx, or when a signal comes after the one that has ended stop.
+func afterSecondSignal(stop, ctx context.Context) (atOnce context.Context, restore func()) {
+	if stop.Err() != nil {
+		return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	}
+	atOnce, end := context.WithCancel(ctx)
+	release := context.AfterFunc(stop, func() {
+		second, restore := signal.NotifyContext(atOnce, os.Interrupt, syscall.SIGTERM)
+		defer restore()
+		<-second.Done()
+		end()
+	})
+	return atOnce, func() { release(); end() }
+}
+
 // endStreams ends WebSockets, streams and downloads once they have gone on for listen.stream_grace. It returns when ctx ends,
-// or when everything that is under way has had its time.
-func (s *server) endStreams(ctx context.Context) {
-	const interval = time.Second
-	streams := s.file.Listen.Streams()
-	ctx, stop := context.WithTimeout(ctx, s.file.Listen.Grace+operatorsGrace)
+// or when everything that is under way has had its time. After another process has taken over, it also returns when no client
+// has a connection any more.
+func (s *server) endStreams(ctx context.Context, servers []*listen.Server) {
+	interval, streams := time.Second, s.file.Listen.Streams()
+	limit := s.file.Listen.Grace
+	if !s.succession.isHanded() {
+		limit += operatorsGrace
+	}
+	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	for wait(ctx, streams); ctx.Err() == nil; wait(ctx, interval) {
 		s.proxy.EndStreams(streams)
+		if s.succession.isHanded() && !connected(servers) {
+			return
+		}
 	}
+}
+
+// connected reports whether a client has a connection.
+func connected(servers []*listen.Server) bool {
+	return slices.ContainsFunc(servers, func(srv *listen.Server) bool { return srv.Connections() > 0 })
 }
 
 // wait waits for d, or until ctx ends.

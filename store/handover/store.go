@@ -172,6 +172,13 @@ func (s *Store) current() store.Store {
 	return s.engine
 }
 
+// Leave says that this process decides nothing any more: the one that has the store does not have to wait for it.
+func (s *Store) Leave() {
+	if r, ok := s.current().(*Remote); ok {
+		r.Leave()
+	}
+}
+
 // Close closes the engine.
 func (s *Store) Close() error { return s.current().Close() }
 
