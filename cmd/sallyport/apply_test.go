@@ -40,7 +40,7 @@ func (w *world) inProcess() (*server, *running) {
 		w.t.Fatal(err)
 	}
 	log := new(lockedText)
-	s, err := openServer(w.t.Context(), path, file, true, newLogger(log, file.Log))
+	s, err := openServer(w.t.Context(), path, file, true, newSuccession("", nil), newLogger(log, file.Log))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -305,8 +305,8 @@ func (s *server) followSuccessor(remote *handover.Remote) {
 	s.succession.failed <- err
 }
 
-// relay has the process that took over write events.
-type relay struct {
+// eventRelay has the process that took over write events.
+type eventRelay struct {
 	mu   sync.Mutex // one event at a time; held over that I/O
 	conn net.Conn
 	*gob.Encoder
@@ -322,11 +322,11 @@ type relayed struct {
 // relayTime is how long an event may take.
 const relayTime = 10 * time.Second
 
-func newRelay(conn net.Conn) *relay {
-	return &relay{conn: conn, Encoder: gob.NewEncoder(conn), Decoder: gob.NewDecoder(conn)}
+func newRelay(conn net.Conn) *eventRelay {
+	return &eventRelay{conn: conn, Encoder: gob.NewEncoder(conn), Decoder: gob.NewDecoder(conn)}
 }
 
-func (r *relay) write(event []byte) error {
+func (r *eventRelay) write(event []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_ = r.conn.SetDeadline(time.Now().Add(relayTime))

@@ -370,14 +370,7 @@ func TestReliability_UpgradeKilled(t *testing.T) {
 		if code := healthy(path, w.dir); code {
 			c.count("served afterwards")
 		}
-		for _, pid := range []int{former, next, childOf(former)} {
-			if pid != 0 {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-				awaitProcessEnd(c.T, pid)
-			}
-		}
-		<-s.exited
-		s.exited <- nil
+		killAll(c.T, s, former, next)
 		verb(c.T, w.dir, "store", "check")
 		verb(c.T, w.dir, "audit", "verify")
 		again := w.start()
@@ -387,6 +380,31 @@ func TestReliability_UpgradeKilled(t *testing.T) {
 		again.kill()
 	})
 	w.t = t
+}
+
+// killAll kills the processes of an upgrade, and the one that serves afterwards, which may not have been seen.
+func killAll(t testing.TB, s *running, pids ...int) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		text, _ := os.ReadFile(filepath.Join(s.dir, "data", "sallyport.db.pid"))
+		if holder, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			pids = append(pids, holder)
+		}
+		for _, pid := range pids {
+			if pid != 0 && alive(pid) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		select {
+		case err := <-s.exited: // no process has its standard error any more
+			s.exited <- err
+			return
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a process of the upgrade is left")
+		}
+	}
 }
 
 // healthy reports whether a server is ready.
