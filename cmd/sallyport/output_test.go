@@ -61,7 +61,7 @@ func TestOutput_EveryCommandThatPrintsFactsHasFormats(t *testing.T) {
 		yes      = "says all by its exit code"
 	)
 	without := map[string]string{
-		"serve": runs, "demo": runs, "init": does, "reload": does, "healthcheck": yes, "man": does, "help": document,
+		"serve": runs, "demo": runs, "init": does, "reload": does, "upgrade": does, "healthcheck": yes, "man": does, "help": document,
 		"completion bash": document, "completion zsh": document, "completion fish": document, "completion powershell": document,
 		"config example": document, "config schema": document, "audit schema": document, "audit key": document,
 		"access review key": document, "access review export": document, "access review memberships": document,
