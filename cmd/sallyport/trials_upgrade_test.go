@@ -391,7 +391,8 @@ func killAll(t testing.TB, s *running, pids ...int) {
 			pids = append(pids, holder)
 		}
 		for _, pid := range pids {
-			if pid != 0 && alive(pid) {
+			command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			if strings.Contains(string(command), s.dir) { // and not another process that has the number now
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
