@@ -179,7 +179,7 @@ func (c *components) succeeded(remote *handover.Remote, record net.Conn) {
 	} else {
 		remote.Leave()
 	}
-	c.record.Relay(newRelay(record).write)
+	c.record.Relay(newEventRelay(record).write)
 	c.custody.released.record = false
 	c.unlockRecord = func() {}
 	<-c.custody.pushing

@@ -322,7 +322,7 @@ type relayed struct {
 // relayTime is how long an event may take.
 const relayTime = 10 * time.Second
 
-func newRelay(conn net.Conn) *eventRelay {
+func newEventRelay(conn net.Conn) *eventRelay {
 	return &eventRelay{conn: conn, Encoder: gob.NewEncoder(conn), Decoder: gob.NewDecoder(conn)}
 }
 
