@@ -32,9 +32,7 @@ const (
 	hdrForwardedURI    = "X-Forwarded-Uri"
 )
 
-const (
-	noRedirect = "?redirect=false" // asks for 401 in place of 302, for front proxies that cannot relay a redirect
-)
+const noRedirect = "?redirect=false" // asks for 401 in place of 302, for front proxies that cannot relay a redirect
 
 // authClient is the front proxy that asks whether a request is allowed.
 type authClient struct {

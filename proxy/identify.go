@@ -13,9 +13,7 @@ import (
 	"sallyport/session"
 )
 
-const (
-	bearerTimeout = 5 * time.Second // the keys of the issuer may have to be fetched
-)
+const bearerTimeout = 5 * time.Second // the keys of the issuer may have to be fetched
 
 // identify sets the caller of req, in a way that the route accepts. Missing credentials are not an error here; invalid
 // ones are. It also notes which origin the request comes from. A CORS preflight request that the route lets through loses its credentials and has no caller.

@@ -62,7 +62,11 @@ func (p *Proxy) endSession(r *http.Request, req *request) (cookie string, err er
 	}
 	current, err := p.sessions.Find(r.Context(), cookie, req.host)
 	switch {
-	case isGone(err):
+	case isGone(err): // perhaps by a request that still waits
+		if _, ended := p.sessions.Past(cookie, req.host); ended {
+			_, err = p.enforcer.Wait(r.Context())
+			return "", err
+		}
 		return "", nil
 	case err != nil:
 		return "", err

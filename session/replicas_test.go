@@ -3,9 +3,11 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,5 +90,60 @@ func TestReplicas_UseElsewhereKeepsSession(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// countingStore counts the reads of a store, without those that ask for its newest revision.
+type countingStore struct {
+	sharedStore
+	views *atomic.Int64
+}
+
+func (s countingStore) View(ctx context.Context, fn func(store.Reader) error) error {
+	s.views.Add(1)
+	return s.sharedStore.View(ctx, fn)
+}
+
+// TestReplicas_InventedTicketsShareQuestions: anybody may send tickets of sessions that do not exist. They cost no read of
+// the store each. A ticket that cannot be looked for is not said to be invalid.
+func TestReplicas_InventedTicketsShareQuestions(t *testing.T) {
+	st, err := bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{Init: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := countingStore{sharedStore{st}, new(atomic.Int64)}
+	s, err := session.Open(t.Context(), shared, session.Settings{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.Run(ctx) })
+	defer func() { stop(); running.Wait(); _ = st.Close() }()
+	begun, err := s.Begin(ctx, session.Session{User: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	genuine, err := s.Ticket(ctx, begun.ID, "app.test", "bind")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := shared.views.Load()
+	for n := range 100 {
+		invented := fmt.Sprintf("%032x%s", n, genuine[32:])
+		if _, _, err := s.Redeem(ctx, invented, "app.test", "bind"); !errors.Is(err, session.ErrNone) {
+			t.Fatal(err)
+		}
+	}
+	if views := shared.views.Load() - before; views > 0 {
+		t.Errorf("100 invented tickets cost %d reads", views)
+	}
+	ended, end := context.WithCancel(ctx)
+	end()
+	if _, _, err := s.Redeem(ended, genuine, "app.test", "bind"); err == nil || errors.Is(err, session.ErrNone) {
+		t.Errorf("a ticket that cannot be looked for gives %v", err)
+	}
+	if _, _, err := s.Redeem(ctx, genuine, "app.test", "bind"); err != nil {
+		t.Error(err)
 	}
 }

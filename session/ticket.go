@@ -69,10 +69,10 @@ func (s *Sessions) limitTickets(w store.Writer, id string) error {
 // if the session is.
 func (s *Sessions) Redeem(ctx context.Context, ticket, host, bind string) (token string, session *Session, err error) {
 	id, d, ok := parseTicket(ticket)
-	if !ok || !s.hasKey(ctx, tokenKey(prefixTicket, id, d)) {
+	if !ok {
 		return "", nil, ErrNone
 	}
-	if err := s.CatchUp(ctx); err != nil { // with the session of the ticket
+	if err := s.demandTicket(ctx, id, d); err != nil {
 		return "", nil, err
 	}
 	token = newToken()
@@ -93,13 +93,29 @@ func (s *Sessions) Redeem(ctx context.Context, ticket, host, bind string) (token
 	return token, session, err
 }
 
-// hasKey reports whether the store has key, so that invented tickets cost no write.
-func (s *Sessions) hasKey(ctx context.Context, key []byte) bool {
+// demandTicket returns [ErrNone] if there is no such ticket. It writes nothing, and reads the store only for a ticket that
+// names a session: nobody can invent that, and of tickets that are invented, all that come at the same time share one
+// question to the database.
+func (s *Sessions) demandTicket(ctx context.Context, id string, d digest) error {
+	if s.entry(id) == nil {
+		if err := s.CatchUp(ctx); err != nil {
+			return err
+		}
+	}
+	if s.entry(id) == nil {
+		return ErrNone
+	}
 	err := s.store.View(ctx, func(r store.Reader) error {
-		_, err := r.Get(key)
+		_, err := r.Get(tokenKey(prefixTicket, id, d))
 		return err
 	})
-	return err == nil
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return ErrNone
+	case err != nil && !errors.Is(err, store.ErrDamaged): // a damaged ticket is used up, as every one is
+		return fmt.Errorf("looking for a ticket: %w", err)
+	}
+	return nil
 }
 
 // consume deletes a ticket. denied says why it gives no token, or is nil.

@@ -61,11 +61,17 @@ func missingText(m audit.Missing) string {
 // String returns the facts as lines for people.
 func (s soundRecords) String() string {
 	var lines []string
+	var notes []string
+	replicas := 0
 	for _, r := range s.Records {
 		lines = append(lines, r.String())
+		if r.Replica != "" {
+			replicas++
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("%s names no replica: nothing says that it belongs to the records of the others", strings.Join(r.Files, ", ")))
 	}
-	lines = append(lines, fmt.Sprintf("%d changes of the directory are in the records of %d replicas, each in one", s.Changes, len(s.Records)))
-	var notes []string
+	lines = append(lines, fmt.Sprintf("%d changes of the directory are in the records of %d replicas, each in one", s.Changes, replicas))
 	for _, t := range s.Twice {
 		notes = append(notes, fmt.Sprintf("the change of revision %d is recorded by %s: it was in doubt whether a replica that was lost had recorded it", t.Revision, printable(strings.Join(t.Replicas, " and "))))
 	}

@@ -268,3 +268,31 @@ func TestReplicas_ManyPushesWaitTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestReplicas_SignOutAgainReturnsOnceEnforced signs out on two replicas while a third is cut off: the second request finds
+// the session ended, and does not return either before the third lets nobody in.
+func TestReplicas_SignOutAgainReturnsOnceEnforced(t *testing.T) {
+	t.Parallel()
+	f, cables := newCables(t, 3)
+	at := func(r *running) *stage {
+		s := f.at(r)
+		s.browser = f.newBrowser(r) // with cookies of its own
+		s.browser.client.Jar.SetCookies(mustParseURL(t, "https://"+appHost), secure(f.browser.cookies(appHost)))
+		return s
+	}
+	first, second, third := at(f.replicas[0]), at(f.replicas[1]), at(f.replicas[2])
+	if status := third.browser.fetch("/"); status != http.StatusOK {
+		t.Fatalf("before signing out, the third replica gives %d", status)
+	}
+	cables[2].cut()
+	var waiting sync.WaitGroup
+	waiting.Go(first.signOut)
+	defer waiting.Wait()
+	for second.browser.fetch("/") == http.StatusOK {
+		continue
+	}
+	second.signOut()
+	if status := third.browser.fetch("/"); status == http.StatusOK {
+		t.Error("after a response to signing out, a replica lets the session in")
+	}
+}

@@ -28,6 +28,8 @@ func (s *Store) pool(options Options, size int32) (*pgxpool.Pool, error) {
 	}
 	if !strings.Contains(text, "pool_max_conns") || size < readers {
 		c.MaxConns = size
+	} else {
+		c.MaxConns = max(c.MaxConns, reserved+1)
 	}
 	configure(c.ConnConfig)
 	c.BeforeConnect = func(_ context.Context, conn *pgx.ConnConfig) error {

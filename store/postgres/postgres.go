@@ -26,6 +26,7 @@ const (
 	openTimeout    = 20 * time.Second
 	commitTimeout  = 10 * time.Second // for one group of updates, with every attempt
 	readers        = 8                // connections that read at once, unless the URL has pool_max_conns
+	reserved       = 2                // of them, those that View does not use
 )
 
 // defaultLease is the lease where none is set.
@@ -54,6 +55,10 @@ type Store struct {
 	// Pools of their own: a reader that waits for an update holds no connection that the update needs, and readers do not
 	// keep the replica from its lease.
 	reads, writes, control *pgxpool.Pool
+
+	// views has a value for each View under way. Anybody may cause one, by an invented ticket: however many wait, connections
+	// are left for what replicas ask, such as whether a change is enforced.
+	views chan struct{}
 
 	feed    *feed.Feed
 	group   *group.Group
@@ -105,6 +110,7 @@ func (s *Store) open(ctx context.Context, options Options) (err error) {
 			return err
 		}
 	}
+	s.views = make(chan struct{}, s.reads.Config().MaxConns-reserved)
 	if host := unverified(s.reads.Config().ConnConfig); host != "" {
 		s.log.Warn("the connection to the database is not protected: who is between can read and change everything; add sslmode=verify-full to the URL", "host", host)
 	}

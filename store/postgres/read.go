@@ -18,8 +18,17 @@ const (
 	maxPage   = 4096
 )
 
-// View runs fn on the newest revision.
+// View runs fn on the newest revision. It waits while too many others read.
 func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
+	select {
+	case s.views <- struct{}{}:
+		defer func() { <-s.views }()
+	case <-s.closing.Done():
+		return store.ErrClosed
+	case <-ctx.Done():
+		s.metrics.count("view", "failed")
+		return ctx.Err()
+	}
 	r := &reader{ctx: ctx}
 	err := pgx.BeginTxFunc(ctx, s.reads, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		r.tx = tx
