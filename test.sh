@@ -190,10 +190,22 @@ test_postgres() {
   local bin
   bin=$(postgres_programs) || RUNLEVEL=1 need initdb postgresql
   bin=$(postgres_programs) || { fail "installing PostgreSQL"; return 0; }
-  check "PostgreSQL" env POSTGRES="$bin" timeout 10m go test -vet=off -count=1 -parallel 8 ./store/postgres
   need_daemon haproxy && install_pebble || { fail "installing haproxy and pebble"; return 0; }
-  check "replicas" env POSTGRES="$bin" HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" timeout 10m go test -vet=off -count=1 -run '^TestReplicas_' ./cmd/sallyport
-  check "copies, backups and restores" env POSTGRES="$bin" timeout 10m go test -vet=off -count=1 -parallel 8 -run '^TestPostgres_' ./cmd/sallyport
+  export POSTGRES=$bin
+  local logs names=("the store" "replicas" "copies, backups and restores") jobs=() n
+  logs=$(mktemp -d)
+  # At the same time, since most of it waits: for leases to run out, for servers to start.
+  timeout 10m go test -vet=off -count=1 -parallel 8 ./store/postgres >"$logs/0" 2>&1 &
+  jobs+=($!)
+  HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
+    timeout 10m go test -vet=off -count=1 -parallel 6 -run '^TestReplicas_' ./cmd/sallyport >"$logs/1" 2>&1 &
+  jobs+=($!)
+  timeout 10m go test -vet=off -count=1 -parallel 4 -run '^TestPostgres_' ./cmd/sallyport >"$logs/2" 2>&1 &
+  jobs+=($!)
+  for n in "${!jobs[@]}"; do
+    check "PostgreSQL: ${names[n]}" wait "${jobs[n]}"
+    cat "$logs/$n"
+  done
 }
 
 # postgres_programs prints the folder of PostgreSQL's programs, which Debian keeps out of every PATH.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sallyport/audit"
 )
@@ -207,9 +208,7 @@ func TestReplicas_PushReturnsOnceEnforced(t *testing.T) {
 	if !strings.Contains(receipt, `"outcome": "everywhere"`) || !strings.Contains(receipt, `"text": "enforced on 3/3 replicas in `) {
 		t.Errorf("the receipt says\n%s", receipt)
 	}
-	if log, _ := f.replicas[1].hear("scim", "log"); !strings.Contains(log, "enforced on 3/3 replicas in ") {
-		t.Errorf("the provisioning log says\n%s", log)
-	}
+	f.replicas[1].awaitOutput("enforced on 3/3 replicas in ", "scim", "log") // which is written once a second
 }
 
 // TestReplicas_FencedReplicaIsTold cuts one replica off: a push, and the verb of an operator, return once its lease has run
@@ -294,5 +293,21 @@ func TestReplicas_SignOutAgainReturnsOnceEnforced(t *testing.T) {
 	second.signOut()
 	if status := third.browser.fetch("/"); status == http.StatusOK {
 		t.Error("after a response to signing out, a replica lets the session in")
+	}
+}
+
+// awaitOutput runs a verb until it prints text.
+func (r *running) awaitOutput(text string, args ...string) {
+	r.t.Helper()
+	for deadline := time.After(20 * time.Second); ; {
+		out, _ := r.hear(args...)
+		if strings.Contains(out, text) {
+			return
+		}
+		select {
+		case <-deadline:
+			r.t.Fatalf("sallyport %s does not print %q:\n%s", strings.Join(args, " "), text, out)
+		default:
+		}
 	}
 }

@@ -42,6 +42,7 @@ func relayOnceUp(t testing.TB, addr, target string) {
 // TestReplicas_OneObtainsCertificates has the authority validate hosts at a replica that does not order: the response to the
 // challenge is there, and each host takes one order, whoever serves it. When the replica that orders is gone, the other does.
 func TestReplicas_OneObtainsCertificates(t *testing.T) {
+	t.Parallel()
 	// An order for HTTP-01 comes after one for TLS-ALPN-01 that fails.
 	for challenge, each := range map[string]int{"TLS-ALPN-01": 1, "HTTP-01": 2} {
 		t.Run(challenge, func(t *testing.T) {

@@ -17,6 +17,7 @@ const leaseOfFleet = 3 * time.Second
 // TestReplicas_StoppedBeyondItsLease stops a replica (SIGSTOP) for longer than its lease, while Alice is offboarded, and
 // continues it with requests of hers waiting at its sockets: it lets none in.
 func TestReplicas_StoppedBeyondItsLease(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	victim := f.replicas[2]
 	s := f.at(victim)
@@ -151,6 +152,7 @@ func (r *relay) restore() {
 // TestReplicas_PartitionedFromDatabase cuts one replica off the database while Alice is offboarded: her live requests there
 // end with its lease, it lets her in no more, and comes back by itself.
 func TestReplicas_PartitionedFromDatabase(t *testing.T) {
+	t.Parallel()
 	var cut *relay
 	started := 0
 	f := startFleet(t, 3, func(w *world) {
@@ -203,6 +205,7 @@ func TestReplicas_PartitionedFromDatabase(t *testing.T) {
 // TestReplicas_DatabaseRestarts restarts the database under load, in order and as by a crash. Requests are let in, or get
 // 503 once leases run out; pushes are acknowledged and kept, or refused; everything goes on by itself, with the sessions.
 func TestReplicas_DatabaseRestarts(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	trials(t, 1, func(c *trial) {
 		stop := make(chan struct{})

@@ -12,6 +12,7 @@ const terminate = syscall.SIGTERM
 // TestReplicas_RollingRestart stops one replica after the other under about 500 requests a second, and starts it again. No
 // request fails; WebSockets end with the code 1001, and are opened again at once.
 func TestReplicas_RollingRestart(t *testing.T) {
+	t.Parallel()
 	f := newBalancedFleet(t, 3, ", drain: 500ms, stream_grace: 500ms, grace: 10s")
 	l := f.startTraffic(f.stage)
 	defer l.end()
@@ -37,6 +38,7 @@ func TestReplicas_RollingRestart(t *testing.T) {
 // TestReplicas_KillOne kills a replica under load. What was on it fails; the others go on, with its sessions, and pushes
 // wait until its lease has run out.
 func TestReplicas_KillOne(t *testing.T) {
+	t.Parallel()
 	f := newBalancedFleet(t, 3, "")
 	s := *f.stage
 	s.alice, s.person, s.browser = f.hireMember("bob")

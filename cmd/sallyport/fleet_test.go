@@ -161,6 +161,7 @@ func sumOf(text, metric string) (sum float64) {
 // TestReplicas_LoginRoams has each request of a login, and of what comes after it, reach another replica than the request
 // before: the redirect, the callback, the ticket of the application's host and the session are everybody's.
 func TestReplicas_LoginRoams(t *testing.T) {
+	t.Parallel()
 	f := newBalancedFleet(t, 3, "")
 	f.entra.SignIn(f.person.OID)
 	for n := range 20 {
@@ -187,6 +188,7 @@ func TestReplicas_LoginRoams(t *testing.T) {
 
 // TestReplicas_CutEverywhere demands that whatever ends somebody's access on one replica cuts live requests on all.
 func TestReplicas_CutEverywhere(t *testing.T) {
+	t.Parallel()
 	f := newBalancedFleet(t, 3, "", (*world).makeRequestable)
 	for _, c := range []struct {
 		name   string

@@ -12,6 +12,7 @@ import (
 // TestReplicas_AreReadyUntilTheLeaseRunsOut demands that a replica whose database is away stays ready for as long as it decides: load
 // balancers would stop sending to all replicas at once otherwise, although each of them serves everybody who is signed in.
 func TestReplicas_AreReadyUntilTheLeaseRunsOut(t *testing.T) {
+	t.Parallel()
 	database := postgrestest.Start(t)
 	w := newWorld(t)
 	writeFile(t, w.dir, "secrets/postgres", []byte(database.Database()))

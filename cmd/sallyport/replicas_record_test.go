@@ -19,6 +19,7 @@ import (
 // TestReplicas_RecordEachChangeOnce pushes to three replicas, kills two of them, of which one comes back and one never does,
 // and adds one with a fresh name: each change of the directory is in exactly one record.
 func TestReplicas_RecordEachChangeOnce(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	pushers := make([]*pusher, len(f.replicas))
 	for i, r := range f.replicas {
@@ -134,6 +135,7 @@ func (f *fleet) loseRecord(t *testing.T, r *running, hire func(name string)) (co
 // TestReplicas_ReceiptOfAllRecords: a person has live requests on three replicas when they are deactivated on one. The
 // receipt that one makes of the records of all has every cut.
 func TestReplicas_ReceiptOfAllRecords(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	var live []liveRequest
 	for _, r := range f.replicas {

@@ -74,6 +74,7 @@ func (f *fleet) at(replica *running) *stage {
 }
 
 func TestReplicas_ShareSessionsAndCutEverywhere(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	live := map[*stage][]liveRequest{}
 	for _, r := range f.replicas {

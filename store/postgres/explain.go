@@ -36,6 +36,8 @@ func adviceFor(err error) string {
 		return "name the file with the authority of the database's certificate by sslrootcert=FILE in the URL"
 	case strings.Contains(err.Error(), "server refused TLS connection"):
 		return "the database speaks no TLS: set ssl = on and a certificate in its configuration, and do not use sslmode=disable over a network"
+	case strings.Contains(err.Error(), "failed to write startup message"): // before what the server said about it was read
+		return "the database ended the connection at once: its log says why; if it demands a client certificate, check the files of sslcert and sslkey in the URL"
 	case strings.Contains(err.Error(), "remote error: tls:"): // the type of the error is not exported
 		return "the database did not accept the certificate of this client: renew the files of sslcert and sslkey in the URL, or the authority that the database trusts (ssl_ca_file)"
 	}
