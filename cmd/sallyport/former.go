@@ -22,6 +22,7 @@ import (
 type former struct {
 	channel channel
 	process *os.Process
+	store   string            // of that process, as its configuration named it
 	sockets map[string]passed // that were not used yet
 	gone    chan struct{}     // closed once the process is gone
 	once    sync.Once         // closes gone
@@ -61,10 +62,20 @@ func findFormer() (*former, error) {
 		closeAll(files)
 		return nil, errors.Join(errors.New("the process that is to be succeeded does not say what it listens on"), err)
 	}
+	f.store = m.Store
 	for i, s := range m.Sockets {
 		f.sockets[s.Name] = passed{s, files[i]}
 	}
 	return f, nil
+}
+
+// demandStore returns an error unless the store is that of the former process: another one may be empty, or from before people
+// left, and the former process would decide by it too.
+func (f *former) demandStore(store string) error {
+	if f == nil || f.store == store {
+		return nil
+	}
+	return fmt.Errorf("store is %s in the configuration, and %s in the running server, and an upgrade keeps the store: correct the configuration; or stop the server, move the store with `sallyport store copy`, and start the server", store, f.store)
 }
 
 // socket returns the listener that a server with a name and a configured address shall use, or nil if it has to open one.

@@ -46,6 +46,9 @@ func serve(cmd *cobra.Command, init bool, former *former) error {
 	if err != nil {
 		return err
 	}
+	if err := former.demandStore(file.Store.String()); err != nil {
+		return err
+	}
 	log := newLogger(cmd.ErrOrStderr(), file.Log)
 	limitMemory("/sys/fs/cgroup/memory.max")
 	sockets, err := listen.Activated()
@@ -56,7 +59,7 @@ func serve(cmd *cobra.Command, init bool, former *former) error {
 	if err != nil {
 		return err
 	}
-	s, err := openServer(cmd.Context(), path, file, init, newSuccession(program, former), log)
+	s, err := openServer(cmd.Context(), path, file, init && former == nil, newSuccession(program, former), log)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ const successionVariable = "SALLYPORT_SUCCESSION"
 
 // step is what one process tells the other. The new process says what it has done, and the old one what it may do next:
 //
-//	old → new  hello     the listeners
+//	old → new  hello     the listeners, and which store it has
 //	new → old  prepared  the configuration is sound
 //	old → new  store     the store is released
 //	new → old  loaded    the store is open and in memory
@@ -49,6 +49,7 @@ type message struct {
 	Step     step           `json:"step"`
 	Error    string         `json:"error,omitempty"`    // of failed
 	Sockets  []passedSocket `json:"sockets,omitempty"`  // of hello; a descriptor for each
+	Store    string         `json:"store,omitempty"`    // of hello: the store of the old process, as the configuration names it
 	Revision store.Revision `json:"revision,omitempty"` // of serve: what the memory of the old process has
 	Shared   bool           `json:"shared,omitempty"`   // of serve: the store is in a file, so that the old process needs changes
 }

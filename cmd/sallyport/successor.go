@@ -91,7 +91,7 @@ func (s *server) upgrade(context.Context) (pid int, err error) {
 		return 0, err
 	}
 	began := time.Now()
-	next, err := u.start()
+	next, err := u.start(s.file.Store.String())
 	if err != nil {
 		return 0, fmt.Errorf("starting %s: %w; nothing was changed", u.program, err)
 	}
@@ -140,8 +140,8 @@ type successor struct {
 	ended   chan struct{} // closed when it has ended
 }
 
-// start starts the program with the arguments of this process, and passes the listeners.
-func (u *succession) start() (*successor, error) {
+// start starts the program with the arguments of this process, and passes the listeners and the name of the store.
+func (u *succession) start(store string) (*successor, error) {
 	near, far, err := newPair(syscall.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
@@ -156,16 +156,16 @@ func (u *succession) start() (*successor, error) {
 		return nil, errors.Join(err, near.Close())
 	}
 	go func() { defer close(next.ended); _ = next.cmd.Wait() }()
-	if err := u.greet(next); err != nil {
+	if err := u.greet(next, store); err != nil {
 		next.kill()
 		return nil, errors.Join(err, near.Close())
 	}
 	return next, nil
 }
 
-// greet passes the listeners.
-func (u *succession) greet(next *successor) error {
-	hello := message{Step: stepHello}
+// greet passes the listeners and the name of the store.
+func (u *succession) greet(next *successor, store string) error {
+	hello := message{Step: stepHello, Store: store}
 	var files []*os.File
 	defer func() { closeAll(files) }()
 	for _, srv := range u.servers {

@@ -270,6 +270,9 @@ func TestUpgrade_Refused(t *testing.T) {
 		"address already in use": {func() {
 			writeFile(t, w.dir, "sallyport.yaml", []byte(strings.Replace(string(sound), "ops: 127.0.0.1:0", "ops: "+s.server.addrs["scim"], 1)))
 		}, func() {}},
+		"an upgrade keeps the store": {func() {
+			writeFile(t, w.dir, "sallyport.yaml", []byte(strings.Replace(string(sound), "sallyport.db", "other.db", 1)))
+		}, func() {}},
 		"is not writable": {func() {
 			writeFile(t, w.dir, "sallyport.yaml", append(sound, "\naudit: {file: /dev/full}\n"...))
 		}, func() {}},
