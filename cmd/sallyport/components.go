@@ -162,12 +162,12 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 	if name != "" {
 		c.recorder = &recorder{name: name, store: c.store, goneAfter: goneLeases * file.Store.Postgres.LeaseLength(), log: c.log, written: map[uint64]uint64{}}
 	}
-	mark, err := c.loadMark(ctx)
+	mark, disclaim, err := c.loadMark(ctx)
 	if err != nil {
 		return err
 	}
 	if c.record, err = audit.ResumeAs(file.Audit.File, audit.Options{Mark: mark, Replica: name}); err != nil {
-		return fmt.Errorf("opening the audit record: %w", err)
+		return errors.Join(fmt.Errorf("opening the audit record: %w", err), disclaim())
 	}
 	if c.record.Missing() {
 		c.log.Warn("the audit record is not where it was when the server stopped, and a new one begins; if you did not move it, look for it", "file", file.Audit.File, "former_line", mark.Line)
@@ -184,20 +184,22 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 }
 
 // loadMark returns where the record ended last. With several replicas, this process is the one from now on that writes the
-// record of its name.
-func (c *components) loadMark(ctx context.Context) (mark audit.Mark, err error) {
+// record of its name, until disclaim is called.
+func (c *components) loadMark(ctx context.Context) (mark audit.Mark, disclaim func() error, err error) {
+	disclaim = func() error { return nil }
 	if c.recorder == nil {
 		mark, err = loadMark(ctx, c.store)
 	} else {
 		var before replicaRecord
 		c.recorder.writer, before, err = claimRecord(ctx, c.store, c.recorder.name)
 		mark, c.recorder.known = before.Mark, before.Writer != ""
+		disclaim = func() error { return disclaimRecord(ctx, c.store, c.recorder.name, c.recorder.writer, before) }
 	}
 	if errors.Is(err, store.ErrDamaged) { // which is told by every inspection too, and must not shut everybody out
 		c.log.Error("the store does not know any more where the audit record ended, so that lines that are missing at its end are not noticed", "err", err)
 		err = nil
 	}
-	return mark, err
+	return mark, disclaim, err
 }
 
 // useRecorder has the directory keep its changes for the replica that makes them.
@@ -243,7 +245,7 @@ func (c *components) catchUp(ctx context.Context) {
 	defer cancel()
 	for _, part := range []interface{ CatchUp(context.Context) error }{c.directory, c.sessions, c.grants, c.provisioning} {
 		if err := part.CatchUp(ctx); err != nil {
-			c.log.Warn("an operator may not see what other replicas stored lately", "err", err)
+			c.log.Warn("what an operator sees may lack what other replicas stored lately", "err", err)
 			return
 		}
 	}

@@ -97,6 +97,19 @@ func claimRecord(ctx context.Context, st store.Store, name string) (writer strin
 	return writer, before, err
 }
 
+// disclaimRecord gives the record of a replica back to the process that wrote it before, which may run: writer has written
+// nothing.
+func disclaimRecord(ctx context.Context, st store.Store, name, writer string, before replicaRecord) error {
+	_, err := st.Update(ctx, func(w store.Writer) error {
+		rec, err := readReplica(w, name)
+		if err != nil || rec.Writer != writer {
+			return err
+		}
+		return putReplica(w, name, before)
+	})
+	return err
+}
+
 // updateReplica changes what the store has of the record of a replica, if writer writes it still, or does again.
 func updateReplica(w store.Writer, name, writer string, again bool, change func(*replicaRecord)) error {
 	rec, err := readReplica(w, name)
@@ -104,7 +117,7 @@ func updateReplica(w store.Writer, name, writer string, again bool, change func(
 		return err
 	}
 	if err == nil && rec.Writer != "" && rec.Writer != writer && !again { // a store that was restored names none
-		return fmt.Errorf("%w: %s, on %s since %s", errNameTaken, name, rec.Host, rec.Began.Format(time.RFC3339))
+		return fmt.Errorf("%w: %s, on %s since %s; give each replica a name of its own (store.postgres.replica)", errNameTaken, name, rec.Host, rec.Began.Format(time.RFC3339))
 	}
 	rec.Writer = writer
 	change(&rec)

@@ -56,6 +56,12 @@ func TestRecorder_OneProcessForEachName(t *testing.T) {
 	if err != nil || before.Writer != first {
 		t.Fatalf("the writer before is %q, want %q (%v)", before.Writer, first, err)
 	}
+	if err := errors.Join(disclaimRecord(ctx, st, "a", second, before), mark(first, false)); err != nil {
+		t.Errorf("the first process keeps no mark after the second one has given the record back: %v", err)
+	}
+	if second, before, err = claimRecord(ctx, st, "a"); err != nil || before.Writer != first {
+		t.Fatalf("the writer before is %q, want %q (%v)", before.Writer, first, err)
+	}
 	if err := mark(first, false); !errors.Is(err, errNameTaken) {
 		t.Errorf("the first process keeps a mark: %v", err)
 	}
