@@ -244,6 +244,14 @@ type lineGap struct {
 	To   uint64 `json:"to"`
 }
 
+// String says it for people. A file may go on before the end of the one before it: then To is less than From.
+func (g lineGap) String() string {
+	if g.To < g.From {
+		return fmt.Sprintf("a file goes on after line %d, and the file before it ends with line %d: two servers had one name, or the file was moved after its server was killed", g.To, g.From-1)
+	}
+	return fmt.Sprintf("lines %d to %d are not there: somebody moved or renamed their file", g.From, g.To)
+}
+
 func newSoundRecord(record *audit.Record, found audit.Checked, checked bool) soundRecord {
 	s := soundRecord{Replica: record.Replica(), Files: record.Paths(), Lines: found.Lines, First: found.First, Last: found.Last, Checkpoints: found.Checkpoints, Checked: checked, Gaps: []lineGap{}}
 	if checked {
@@ -267,7 +275,7 @@ func (s soundRecord) String() string {
 		lines = append(lines, fmt.Sprintf("signed up to line %d of %d", s.Signed, s.Last))
 	}
 	for _, gap := range s.Gaps {
-		lines = append(lines, fmt.Sprintf("lines %d to %d are not there: somebody moved or renamed their file", gap.From, gap.To))
+		lines = append(lines, gap.String())
 	}
 	if s.Replica != "" {
 		lines[0] += ", of " + printable(s.Replica)

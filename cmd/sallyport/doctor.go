@@ -165,7 +165,7 @@ func (d *doctor) checkReady(ctx context.Context) {
 	case status != http.StatusOK:
 		d.report("readiness", stateFail, "look for the cause in the server's log", "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
 	case strings.TrimSpace(body) != readyText:
-		d.report("readiness", stateWarn, "free some space, or look for the cause in the server's log", "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
+		d.report("readiness", stateWarn, "free some space or bring the database back, whichever it says; the server's log says more", "%s", strings.ReplaceAll(strings.TrimSpace(body), "\n", "; "))
 	default:
 		d.pass("readiness", "decisions can be made and recorded, and changes stored")
 	}

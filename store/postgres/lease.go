@@ -94,7 +94,7 @@ func (l *lease) err(applied store.Revision, now time.Duration) error {
 	if len(renewals) == 0 {
 		return fmt.Errorf("%w: it has not reached the database yet", store.ErrStale)
 	}
-	return fmt.Errorf("%w: the database confirmed what it knows %s ago, and it may be %s", store.ErrStale, (now - renewals[0].start).Round(time.Second), l.length)
+	return fmt.Errorf("%w: the database last confirmed that it is current %s ago, and the lease is %s", store.ErrStale, (now - renewals[0].start).Round(time.Second), l.length)
 }
 
 // add keeps a renewal, and those before that are needed.

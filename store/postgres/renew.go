@@ -75,7 +75,7 @@ func (s *Store) noteRenewal(ctx context.Context, err error) {
 	err = explain(err)
 	s.failure.Store(&err)
 	if !failed {
-		s.log.Warn("the database does not confirm that this replica is current; it stops deciding when the lease runs out", "lease", s.lease.length, "err", err)
+		s.log.Warn("the database does not confirm that this replica is current; it stops deciding when the lease runs out", "lease", s.lease.length.String(), "err", err)
 	}
 	if commitsNothing(err) {
 		s.moveOn()

@@ -47,7 +47,7 @@ type transaction struct {
 func (s *Store) commitAll(updates []*group.Update) {
 	ctx, cancel := context.WithTimeout(s.closing, commitTimeout)
 	defer cancel()
-	for {
+	for told := false; ; {
 		t := &transaction{base: store.Revision(s.base.Load())}
 		err := s.transact(ctx, t, updates)
 		if err != nil && t.committing {
@@ -67,7 +67,10 @@ func (s *Store) commitAll(updates []*group.Update) {
 			group.Finish(updates, s.failed(s.closing, explain(err)))
 			return
 		}
-		s.log.Warn("a change could not be written to the database, and is tried again", "err", err)
+		if !told { // and not ten times a second
+			s.log.Warn("a change could not be written to the database, and is tried again", "for", commitTimeout.String(), "err", err)
+			told = true
+		}
 	}
 }
 
