@@ -72,7 +72,9 @@ func (s *Store) readTable() (t table, err error) {
 	}
 	defer conn.Release()
 	forgetWarning(conn.Conn())
+	included := false
 	b := &pgx.Batch{}
+	b.Queue("SELECT "+includedSQL, s.history.known()...).QueryRow(func(row pgx.Row) error { return row.Scan(&included) })
 	b.Queue(`SELECT revision, coalesce(process, ''), coalesce(name, ''), coalesce(renewed::text, ''), coalesce((extract(epoch FROM lease) * 1000000)::bigint, 0), coalesce(applied, 0)
 FROM sallyport_meta LEFT JOIN sallyport_replicas ON true`).Query(func(rows pgx.Rows) error {
 		t, err = scanTable(rows)
@@ -81,6 +83,9 @@ FROM sallyport_meta LEFT JOIN sallyport_replicas ON true`).Query(func(rows pgx.R
 	b.Queue(commitSomething)
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		return t, err
+	}
+	if !included { // the rows of another database say nothing
+		return table{}, errOtherHistory
 	}
 	t.fence(&s.others, bootTime())
 	return t, demandDurable(conn.Conn())

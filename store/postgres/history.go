@@ -76,3 +76,15 @@ func (h *history) included() string {
 	}
 	return strings.Join(conditions, " AND ")
 }
+
+// includedSQL is the condition of included, with the arguments of [history.known] in place of $1 to $4.
+const includedSQL = `(NOT EXISTS (SELECT 1 FROM (VALUES ($1::bigint, $2::bytea), ($3::bigint, $4::bytea)) AS known (revision, id) WHERE known.revision > 0
+AND NOT EXISTS (SELECT 1 FROM sallyport_changes AS c WHERE c.revision = known.revision AND c.id = known.id)
+AND NOT EXISTS (SELECT 1 FROM sallyport_meta AS m WHERE m.revision = known.revision AND m.id = known.id)))`
+
+// known returns the arguments of includedSQL.
+func (h *history) known() []any {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return []any{number(h.pulled.revision), []byte(h.pulled.id), number(h.viewed.revision), []byte(h.viewed.id)}
+}

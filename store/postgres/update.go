@@ -71,6 +71,10 @@ func (s *Store) commitAll(updates []*group.Update) {
 			s.log.Warn("a change could not be written to the database, and is tried again", "for", commitTimeout.String(), "err", err)
 			told = true
 		}
+		if errors.Is(err, errOtherHistory) { // the tables were replaced, perhaps: whoever follows then reads everything again
+			s.wake()
+			_ = s.pull(ctx) // which the next attempt finds out
+		}
 	}
 }
 
@@ -118,12 +122,17 @@ func (s *Store) transact(ctx context.Context, t *transaction, updates []*group.U
 	}()
 	var id []byte
 	// The lock comes first: whoever has it sees every revision before.
+	// In a database with another history, the change may have a revision that memory has applied already.
 	var found int
-	if err := tx.QueryRow(ctx, "SELECT revision, id, bytes, format FROM sallyport_meta FOR UPDATE").Scan(&t.begin.revision, &id, &t.bytes, &found); err != nil {
+	var included bool
+	if err := tx.QueryRow(ctx, "SELECT revision, id, bytes, format, "+includedSQL+" FROM sallyport_meta FOR UPDATE", s.history.known()...).Scan(&t.begin.revision, &id, &t.bytes, &found, &included); err != nil {
 		return err
 	}
 	if err := demandFormat(found); err != nil {
 		return err
+	}
+	if !included {
+		return errOtherHistory
 	}
 	t.begin.id, t.before = string(id), t.bytes
 	t.newest = t.begin
