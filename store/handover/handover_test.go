@@ -55,6 +55,12 @@ type processes struct {
 // succeed has a second process take over the store of a first, which has the memory of follow.
 func succeed(t *testing.T, first *handover.Store, engine store.Store) *processes {
 	t.Helper()
+	return succeedPatiently(t, first, engine, false)
+}
+
+// succeedPatiently is succeed with a second process that never ends the first, if patient is set.
+func succeedPatiently(t *testing.T, first *handover.Store, engine store.Store, patient bool) *processes {
+	t.Helper()
 	var revision store.Revision
 	if err := engine.View(t.Context(), func(r store.Reader) error { revision = r.Revision(); return nil }); err != nil {
 		t.Fatal(err)
@@ -63,7 +69,11 @@ func succeed(t *testing.T, first *handover.Store, engine store.Store) *processes
 	near, far := pair(t)
 	p.changes = far
 	var once sync.Once
-	peer := p.second.AddPeer(far, revision, func() { once.Do(func() { close(p.ended); _ = far.Close() }) })
+	peer := p.second.AddPeer(far, revision, func() {
+		if !patient {
+			once.Do(func() { close(p.ended); _ = far.Close() })
+		}
+	})
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { peer.Run(ctx) })
@@ -91,7 +101,7 @@ func TestStore(t *testing.T) {
 	t.Run("remote", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) store.Store {
 			engine := openBolt(t)
-			return succeed(t, handover.New(engine), engine).first
+			return succeedPatiently(t, handover.New(engine), engine, true).first // its memory may be late
 		})
 	})
 }
@@ -281,5 +291,22 @@ func TestServeCall_Bounded(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestFollower_FailsOnce: whoever follows the store is told once that it failed, and waits for nothing after that.
+func TestFollower_FailsOnce(t *testing.T) {
+	s := handover.New(openBolt(t))
+	f := s.Follow()
+	before := f.Changed()
+	s.Fail(errors.New("the other process is gone"))
+	<-before
+	select {
+	case <-f.Changed():
+		t.Error("the follower is told again and again")
+	default:
+	}
+	if err := f.Err(); !errors.Is(err, store.ErrStale) {
+		t.Errorf("the follower may decide: %v", err)
 	}
 }

@@ -217,8 +217,13 @@ func (f *follower) Err() error {
 	return nil
 }
 
-// Changed implements [store.Follower].
-func (f *follower) Changed() <-chan struct{} { return f.store.changed }
+// Changed implements [store.Follower]. After the store failed, nothing changes any more.
+func (f *follower) Changed() <-chan struct{} {
+	if f.store.stale.Load() != nil {
+		return nil
+	}
+	return f.store.changed
+}
 
 // wake wakes those who wait for followers and peers. mu is held.
 func (s *Store) wake() {
