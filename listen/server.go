@@ -7,7 +7,6 @@
 package listen
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,7 +42,9 @@ type Options struct {
 	ProxyProtocol  *ProxyProtocol // nil means that no PROXY protocol header is read
 	Connections    *Connections   // bounds the connections; nil means no limit
 	RequestTimeout time.Duration  // for reading a whole request, and for writing its response; 0 means none
-	Grace          time.Duration  // how long requests under way may take to finish when the server stops; 0 means 30 s
+
+	// Grace returns how long requests under way may take to finish. It is called when the server stops; nil means 30 s.
+	Grace func() time.Duration
 
 	ConnContext func(context.Context, net.Conn) context.Context // as in http.Server
 }
@@ -51,7 +52,7 @@ type Options struct {
 // Server is an HTTP server on an open listener. It serves once [Server.Run] is called.
 type Server struct {
 	name     string
-	grace    time.Duration
+	grace    func() time.Duration
 	socket   net.Listener // as it was opened
 	listener net.Listener // what connections are accepted from
 	http     *http.Server
@@ -67,7 +68,10 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the %s listener: %w", o.Name, err)
 	}
-	s := &Server{name: o.Name, grace: cmp.Or(o.Grace, defaultGrace), socket: l}
+	s := &Server{name: o.Name, grace: o.Grace, socket: l}
+	if s.grace == nil {
+		s.grace = func() time.Duration { return defaultGrace }
+	}
 	if o.ProxyProtocol != nil {
 		l = o.ProxyProtocol.Listener(l)
 	}
@@ -148,8 +152,8 @@ func (s *Server) Close() error {
 	return s.listener.Close()
 }
 
-// Run serves until ctx ends or the listener fails; after [Server.StopAccepting], until ctx ends. Requests under way may then take up to [Options.Grace] to finish; those that
-// take longer are ended. Run returns nil if ctx ended.
+// Run serves until ctx ends or the listener fails; after [Server.StopAccepting], until ctx ends. Requests under way may then
+// take as long as Grace of [Options] says; those that take longer are ended. Run returns nil if ctx ended.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
@@ -183,7 +187,7 @@ func (s *Server) serve() error {
 // shutDown lets requests under way finish within the grace period, then ends what is left. [http.Server.Shutdown] does
 // not track hijacked connections (WebSockets): canceling the context of their request ends them.
 func (s *Server) shutDown() {
-	ctx, stop := context.WithTimeout(context.Background(), s.grace)
+	ctx, stop := context.WithTimeout(context.Background(), s.grace())
 	defer stop()
 	_ = s.http.Shutdown(ctx)
 	s.Abort()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,7 +37,7 @@ func (s *server) servers() []listen.Options {
 			Connections: s.connections.public, RequestTimeout: listen.HeaderTimeout})
 	}
 	for i, o := range all {
-		all[i].Log, all[i].Grace = s.log, addrs.Grace
+		all[i].Log, all[i].Grace = s.log, func() time.Duration { return s.inForce.Load().Listen.Grace }
 		if slices.Contains(s.file.Listen.ProxyProtocol, o.Name) {
 			all[i].ProxyProtocol = s.proxyProto
 		}

@@ -21,6 +21,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/config"
+	"sallyport/listen"
 )
 
 // pollInterval is how often the files are compared with what was last read.
@@ -150,7 +151,7 @@ var fixed = []struct {
 	key string
 	of  func(*config.File) any
 }{
-	{"listen", func(f *config.File) any { return f.Listen }},
+	{"listen", func(f *config.File) any { return sockets(f.Listen) }},
 	{"tls.off", func(f *config.File) any { return f.TLS.Off }},
 	{"tls.acme", func(f *config.File) any { return f.TLS.ACME }},
 	{"store", func(f *config.File) any { return f.Store }},
@@ -158,6 +159,12 @@ var fixed = []struct {
 	{"oidc", func(f *config.File) any { return f.OIDC.UserAttribute }},
 	{"audit.file", func(f *config.File) any { return f.Audit.File }},
 	{"audit.reserve", func(f *config.File) any { return f.Audit.Reserve }},
+}
+
+// sockets returns the settings that the sockets were opened by.
+func sockets(l listen.Settings) listen.Settings {
+	l.Drain, l.Grace, l.StreamGrace = 0, 0, 0
+	return l
 }
 
 // needRestart returns the changed keys that a running server does not change.
@@ -232,7 +239,7 @@ func reloadCommand() *cobra.Command {
 				return err
 			}
 			if len(result.NeedRestart) > 0 {
-				return fmt.Errorf("reloaded, except what takes effect only after a restart and was changed: %s", strings.Join(result.NeedRestart, ", "))
+				return fmt.Errorf("reloaded, except what was changed and takes effect only after a restart (or `sallyport upgrade`, if the store is a file): %s", strings.Join(result.NeedRestart, ", "))
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "reloaded; all of the file is in force")
 			return nil

@@ -27,16 +27,17 @@ func (s *server) stopOn(stop, ctx context.Context, shutDown func(), servers []*l
 		defer s.succession.mu.Unlock()
 	case <-s.succession.handed:
 	}
+	times := s.inForce.Load().Listen
 	atOnce, restore := afterSecondSignal(stop, ctx)
 	defer restore()
 	if !s.succession.isHanded() {
 		s.stopping.Store(true)
 		s.notify("STOPPING=1")
-		s.log.Info("stopping", "drain", s.file.Listen.Drain.String(), "grace", s.file.Listen.Grace.String(), "stream_grace", s.file.Listen.Streams().String())
-		wait(atOnce, s.file.Listen.Drain)
+		s.log.Info("stopping", "drain", times.Drain.String(), "grace", times.Grace.String(), "stream_grace", times.Streams().String())
+		wait(atOnce, times.Drain)
 		shutDown()
 	}
-	s.endStreams(atOnce, servers)
+	s.endStreams(atOnce, times, servers)
 	shutDown()
 	if ctx.Err() == nil {
 		s.log.Info("ending the requests that are under way")
@@ -64,9 +65,8 @@ func afterSecondSignal(stop, ctx context.Context) (atOnce context.Context, resto
 // endStreams ends WebSockets, streams and downloads once they have gone on for listen.stream_grace. It returns when ctx ends,
 // or when everything that is under way has had its time. After another process has taken over, it also returns when no client
 // has a connection any more.
-func (s *server) endStreams(ctx context.Context, servers []*listen.Server) {
-	interval, streams := time.Second, s.file.Listen.Streams()
-	limit := s.file.Listen.Grace
+func (s *server) endStreams(ctx context.Context, times listen.Settings, servers []*listen.Server) {
+	interval, streams, limit := time.Second, times.Streams(), times.Grace
 	if !s.succession.isHanded() {
 		limit += operatorsGrace
 	}

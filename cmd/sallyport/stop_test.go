@@ -102,10 +102,10 @@ func TestStop_EndsAfterDrain(t *testing.T) {
 }
 
 // TestStop_EndsStreamsFirst: once the listeners are closed, WebSockets end with the code 1001 after listen.stream_grace, and
-// so do streams and downloads; a request goes on.
+// so do streams and downloads; a request goes on. The times are those of the last reload.
 func TestStop_EndsStreamsFirst(t *testing.T) {
 	w := newWorld(t)
-	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 1h, stream_grace: 0s}")
+	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 1h, stream_grace: 1h}")
 	s := w.settle(w.start("--init"))
 	socket, _, err := websocket.Dial(t.Context(), "wss://"+appHost+"/socket", &websocket.DialOptions{HTTPClient: s.browser.client})
 	if err != nil {
@@ -129,6 +129,8 @@ func TestStop_EndsStreamsFirst(t *testing.T) {
 	}
 	await(t, s.server, `sallyport_live_requests{route="app"} 2`+"\n") // the WebSocket and the upload
 	requests := s.openAll(t)
+	s.rewrite("stream_grace: 1h", "stream_grace: 0s")
+	s.server.verb("reload")
 	s.server.signal(syscall.SIGTERM)
 	for _, l := range requests {
 		<-l.ended

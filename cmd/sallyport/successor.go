@@ -125,7 +125,7 @@ func (s *server) refuseUpgrade() error {
 	case os.Getpid() == 1:
 		return errors.New("this is the first process of a container, which ends with it: have the orchestrator replace the container")
 	case u.former != nil && !u.former.isGone():
-		return fmt.Errorf("the process before this one still serves requests that were under way, for listen.grace (%s) at most; try again then", s.file.Listen.Grace)
+		return fmt.Errorf("the process before this one still serves requests that were under way, for listen.grace (%s) at most; try again then", s.inForce.Load().Listen.Grace)
 	}
 	if err := errors.Join(s.components.store.Err(), s.components.record.Err()); err != nil {
 		return fmt.Errorf("the store and the audit record must be writable: %w", err)
