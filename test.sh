@@ -7,7 +7,7 @@
 # chart        the Helm chart: lint, golden manifests, values that must be rejected
 # alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
-# postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut; several replicas
+# postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut; several replicas; all of it only by name
 #              behind a real HAProxy, with certificates from a real ACME server
 # conformance  SCIM suites and libraries of other projects against a running server;
 #              only when named, since it downloads them from PyPI and npm
@@ -54,7 +54,7 @@ test_all() {
   test_chart
   test_alerts
   test_fronts
-  test_postgres
+  test_postgres -short
   [[ ! $browser ]] || end_browser
 }
 
@@ -185,27 +185,18 @@ test_fronts() {
     FRONT_CADDY="$cache/bin/caddy" timeout 10m go test -count=1 -run '^(TestForwardAuth|TestHTTPBalancer)$' ./cmd/sallyport
 }
 
+# test_postgres [-short]: with -short, without the tests that take long.
 test_postgres() {
   title "The store in PostgreSQL"
-  local bin
+  local bin flags=${1:-}
   bin=$(postgres_programs) || RUNLEVEL=1 need initdb postgresql
   bin=$(postgres_programs) || { fail "installing PostgreSQL"; return 0; }
   need_daemon haproxy && install_pebble || { fail "installing haproxy and pebble"; return 0; }
   export POSTGRES=$bin
-  local logs names=("the store" "replicas" "copies, backups and restores") jobs=() n
-  logs=$(mktemp -d)
-  # At the same time, since most of it waits: for leases to run out, for servers to start.
-  timeout 10m go test -vet=off -count=1 -parallel 8 ./store/postgres >"$logs/0" 2>&1 &
-  jobs+=($!)
-  HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
-    timeout 10m go test -vet=off -count=1 -parallel 6 -run '^TestReplicas_' ./cmd/sallyport >"$logs/1" 2>&1 &
-  jobs+=($!)
-  timeout 10m go test -vet=off -count=1 -parallel 4 -run '^TestPostgres_' ./cmd/sallyport >"$logs/2" 2>&1 &
-  jobs+=($!)
-  for n in "${!jobs[@]}"; do
-    check "PostgreSQL: ${names[n]}" wait "${jobs[n]}"
-    cat "$logs/$n"
-  done
+  check "PostgreSQL: the store" timeout 10m go test -vet=off -count=1 -parallel 8 $flags ./store/postgres
+  check "PostgreSQL: replicas" env HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
+    timeout 10m go test -vet=off -count=1 -parallel 3 $flags -run '^TestReplicas_' ./cmd/sallyport
+  check "PostgreSQL: copies, backups and restores" timeout 10m go test -vet=off -count=1 -parallel 4 $flags -run '^TestPostgres_' ./cmd/sallyport
 }
 
 # postgres_programs prints the folder of PostgreSQL's programs, which Debian keeps out of every PATH.

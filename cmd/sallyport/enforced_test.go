@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sallyport/audit"
+	"sallyport/store/postgres/postgrestest"
 )
 
 // cable carries the connections of one replica to the database. It can be cut.
@@ -245,6 +246,7 @@ func TestReplicas_FencedReplicaIsTold(t *testing.T) {
 // TestReplicas_ManyPushesWaitTogether has many pushes wait at the same time: each is answered once it is enforced.
 func TestReplicas_ManyPushesWaitTogether(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f, cables := newCables(t, 2)
 	const count = 64
 	var ids [count]string
@@ -272,6 +274,7 @@ func TestReplicas_ManyPushesWaitTogether(t *testing.T) {
 // the session ended, and does not return either before the third lets nobody in.
 func TestReplicas_SignOutAgainReturnsOnceEnforced(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f, cables := newCables(t, 3)
 	at := func(r *running) *stage {
 		s := f.at(r)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sallyport/store/postgres/postgrestest"
 )
 
 // relayOnceUp forwards each connection to addr to target, once something listens there.
@@ -43,6 +45,7 @@ func relayOnceUp(t testing.TB, addr, target string) {
 // challenge is there, and each host takes one order, whoever serves it. When the replica that orders is gone, the other does.
 func TestReplicas_OneObtainsCertificates(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	// An order for HTTP-01 comes after one for TLS-ALPN-01 that fails.
 	for challenge, each := range map[string]int{"TLS-ALPN-01": 1, "HTTP-01": 2} {
 		t.Run(challenge, func(t *testing.T) {

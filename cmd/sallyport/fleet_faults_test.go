@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sallyport/store/postgres/postgrestest"
 )
 
 // leaseOfFleet is longer than the lease of a fleet's replicas, with what others add to it.
@@ -18,6 +20,7 @@ const leaseOfFleet = 3 * time.Second
 // continues it with requests of hers waiting at its sockets: it lets none in.
 func TestReplicas_StoppedBeyondItsLease(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newFleet(t, 3)
 	victim := f.replicas[2]
 	s := f.at(victim)
@@ -153,6 +156,7 @@ func (r *relay) restore() {
 // end with its lease, it lets her in no more, and comes back by itself.
 func TestReplicas_PartitionedFromDatabase(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	var cut *relay
 	started := 0
 	f := startFleet(t, 3, func(w *world) {
@@ -206,10 +210,13 @@ func TestReplicas_PartitionedFromDatabase(t *testing.T) {
 // 503 once leases run out; pushes are acknowledged and kept, or refused; everything goes on by itself, with the sessions.
 func TestReplicas_DatabaseRestarts(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newFleet(t, 3)
 	trials(t, 1, func(c *trial) {
 		stop := make(chan struct{})
 		var all sync.WaitGroup
+		finish := sync.OnceFunc(func() { close(stop); all.Wait() })
+		defer finish()    // also if the test fails
 		var mu sync.Mutex // guards statuses
 		statuses := map[int]int{}
 		for _, r := range f.replicas {
@@ -267,8 +274,7 @@ func TestReplicas_DatabaseRestarts(t *testing.T) {
 			}
 			r.awaitReady(c)
 		}
-		close(stop)
-		all.Wait()
+		finish()
 		c.Logf("down for %v: statuses %v", down, statuses)
 		c.tally["let in"] += statuses[http.StatusOK]
 		c.tally["503"] += statuses[http.StatusServiceUnavailable]

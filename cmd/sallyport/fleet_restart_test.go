@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sallyport/store/postgres/postgrestest"
 )
 
 const terminate = syscall.SIGTERM
@@ -13,6 +15,7 @@ const terminate = syscall.SIGTERM
 // request fails; WebSockets end with the code 1001, and are opened again at once.
 func TestReplicas_RollingRestart(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newBalancedFleet(t, 3, ", drain: 500ms, stream_grace: 500ms, grace: 10s")
 	l := f.startTraffic(f.stage)
 	defer l.end()
@@ -39,6 +42,7 @@ func TestReplicas_RollingRestart(t *testing.T) {
 // wait until its lease has run out.
 func TestReplicas_KillOne(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newBalancedFleet(t, 3, "")
 	s := *f.stage
 	s.alice, s.person, s.browser = f.hireMember("bob")

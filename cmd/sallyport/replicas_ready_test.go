@@ -13,6 +13,7 @@ import (
 // balancers would stop sending to all replicas at once otherwise, although each of them serves everybody who is signed in.
 func TestReplicas_AreReadyUntilTheLeaseRunsOut(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t)
 	w := newWorld(t)
 	writeFile(t, w.dir, "secrets/postgres", []byte(database.Database()))

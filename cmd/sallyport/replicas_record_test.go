@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"sallyport/audit"
+	"sallyport/store/postgres/postgrestest"
 )
 
 // TestReplicas_RecordEachChangeOnce pushes to three replicas, kills two of them, of which one comes back and one never does,
 // and adds one with a fresh name: each change of the directory is in exactly one record.
 func TestReplicas_RecordEachChangeOnce(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newFleet(t, 3)
 	pushers := make([]*pusher, len(f.replicas))
 	for i, r := range f.replicas {
@@ -136,6 +138,7 @@ func (f *fleet) loseRecord(t *testing.T, r *running, hire func(name string)) (co
 // receipt that one makes of the records of all has every cut.
 func TestReplicas_ReceiptOfAllRecords(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newFleet(t, 3)
 	var live []liveRequest
 	for _, r := range f.replicas {

@@ -41,6 +41,7 @@ func TestPostgres_Restore(t *testing.T) {
 // denies until it has what was restored, and so does one that starts later. What was let in before is cut.
 func TestPostgres_RestoreFencesReplicas(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newFleet(t, 2)
 	w, cutOff := f.world, f.replicas[1]
 	copied := filepath.Join(w.dir, "copy.backup")
@@ -103,6 +104,7 @@ func TestPostgres_RestoreFencesReplicas(t *testing.T) {
 // until its loss is accepted, or a backup is restored.
 func TestPostgres_RefusesAnOlderDatabase(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	w := newWorld(t)
 	w.useDatabase(postgrestest.Start(t))
 	s := w.start("--init")
@@ -143,6 +145,7 @@ func TestPostgres_RefusesAnOlderDatabase(t *testing.T) {
 // TestPostgres_NewerFormatIsUntouched: no command changes tables in a newer format, nor puts others in their place.
 func TestPostgres_NewerFormatIsUntouched(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	w := newWorld(t)
 	at := w.useDatabase(postgrestest.Start(t))
 	copied := w.backedUp()
@@ -186,6 +189,7 @@ func TestPostgres_InitMakesTables(t *testing.T) {
 // TestPostgres_RestoreReadsOtherRecords loses the database: what another replica took away is in its audit record alone.
 func TestPostgres_RestoreReadsOtherRecords(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newFleet(t, 2)
 	w := f.world
 	first, second := f.replicas[0], f.replicas[1]

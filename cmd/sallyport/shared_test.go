@@ -135,6 +135,7 @@ func TestReplicas_KnowSessionsAtOnce(t *testing.T) {
 // TestReplicas_UseThingsOnce has two replicas use what is used once, at the same moment: one of them gets it.
 func TestReplicas_UseThingsOnce(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	halves := newHalves(t, session.Settings{})
 	trials(t, 20, func(c *trial) {
 		var used, acted, tickets, forms, requests atomic.Int32
@@ -262,6 +263,7 @@ func TestReplicas_HoldDeactivationsTogether(t *testing.T) {
 // cut with the reason in the record, and /readyz says why. The replica recovers by itself.
 func TestReplicas_StaleReplicaDeniesEverything(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f, cables := newCables(t, 2)
 	stale := f.at(f.replicas[1])
 	push := f.pusher(f.replicas[1])

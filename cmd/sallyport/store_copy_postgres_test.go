@@ -112,6 +112,7 @@ func TestPostgres_CopiesBetweenEngines(t *testing.T) {
 // TestPostgres_CopyRefuses: what is refused changes nothing.
 func TestPostgres_CopyRefuses(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t)
 	w := newWorld(t)
 	file := "bolt:" + w.settledStore()
@@ -216,6 +217,7 @@ func TestPostgres_UnfinishedCopyIsOpenedForNothing(t *testing.T) {
 // TRIALS says how often, SEED repeats the times.
 func TestPostgres_CopySurvivesKill(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	trials, seed := number64Of("TRIALS", 2), number64Of("SEED", rand.Uint64()%1_000_000)
 	t.Logf("SEED=%d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -82,7 +82,7 @@ func TestReliability_Rotation(t *testing.T) {
 		return resp.StatusCode, err
 	})
 	clientSecret := "the client secret"
-	trials(t, 5, func(c *trial) {
+	trials(t, 2, func(c *trial) {
 		switch kind := c.n % 5; {
 		case kind == 0:
 			c.count("provisioning tokens")

@@ -159,7 +159,7 @@ func TestReliability_Upgrade(t *testing.T) {
 	s := w.settle(w.start("--init"))
 	pid := s.server.cmd.Process.Pid
 	longest := time.Duration(0)
-	trials(t, 2, func(c *trial) {
+	trials(t, 1, func(c *trial) {
 		w.t = c.T
 		bob := w.entra.Add(entratest.Person{UPN: fmt.Sprintf("bob%d@example.com", c.n), Name: "Bob"})
 		w.entra.SignIn(bob.OID)
@@ -317,7 +317,7 @@ func TestReliability_UpgradeKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	possible := map[string]bool{"<nil>": true} // the title of alice
-	trials(t, 3, func(c *trial) {
+	trials(t, 1, func(c *trial) {
 		w.t = c.T
 		s := w.start()
 		push := w.pusher(s)

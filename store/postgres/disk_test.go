@@ -55,6 +55,7 @@ func fill(t testing.TB, folder string) (free func()) {
 // replica decides for longer than its lease, and when there is space again, everything goes on.
 func TestUpdate_OnAFullDisk(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	disk := smallDisk(t, "250m")
 	server := postgrestest.StartIn(t, disk, "max_wal_size=32MB", "min_wal_size=32MB", "wal_recycle=off")
 	a, b := startReplica(t, server.Database(), "a"), startReplica(t, server.Database(), "b")

@@ -20,6 +20,7 @@ import (
 	"sallyport/store"
 	"sallyport/store/follow"
 	"sallyport/store/postgres"
+	"sallyport/store/postgres/postgrestest"
 )
 
 // processVariable has this binary be a replica: it holds the file with the connection string.
@@ -206,6 +207,7 @@ var allFaults = []aFault{
 // write and all decide. What then holds is said in docs/reliability.md.
 func TestFaults_LoseNothingAndDecideNothingLate(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
 	random := rand.New(rand.NewPCG(seed, 0))
 	f := startFleet(t)

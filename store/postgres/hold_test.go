@@ -105,6 +105,7 @@ func TestHold_RefusesWhatReplicasUse(t *testing.T) {
 // TestHold_FencesThoseWhoComeLater: while a database is held, no replica gets a lease, and what must not change does not.
 func TestHold_FencesThoseWhoComeLater(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	url := postgrestest.Start(t).Database()
 	put(t, open(t, url), "a", "1")
 	h := hold(t, url, postgres.ToRead)

@@ -188,6 +188,7 @@ func TestLease_ForgetsProcessesThatAreGone(t *testing.T) {
 // TestLease_IsGivenBack ends replicas at any time: nobody waits for them afterwards.
 func TestLease_IsGivenBack(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t).Database()
 	watching := open(t, database)
 	for range trials(20) {

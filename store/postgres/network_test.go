@@ -26,6 +26,7 @@ exec "$@"`
 // TestNetwork_LossAndLatency has a fleet work over a bad network: what holds of faults holds there too, and no replica stops
 // deciding for long.
 func TestNetwork_LossAndLatency(t *testing.T) {
+	postgrestest.SkipIfShort(t)
 	if os.Getenv(postgrestest.Variable) == "" {
 		t.Skip(postgrestest.Variable + " is not set")
 	}

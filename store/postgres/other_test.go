@@ -16,6 +16,7 @@ import (
 // it is enforced.
 func TestUpdate_IsRefusedByAnotherDatabase(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	server := postgrestest.Start(t)
 	first, second := server.Database(), server.Database()
 	other := open(t, second)

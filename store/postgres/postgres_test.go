@@ -73,6 +73,7 @@ func get(s *postgres.Store, key string) (value string, err error) {
 
 func TestOpen_RejectsWhatIsNoStore(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	server := postgrestest.Start(t)
 	_, err := postgres.Open(t.Context(), postgres.Options{URLFile: urlFile(t, server.Database()), Replica: "test"})
 	if !errors.Is(err, store.ErrMissing) || !strings.Contains(err.Error(), "--init") {

@@ -15,6 +15,7 @@ import (
 // waits for a change to be enforced, or for what another replica committed, does not wait for them.
 func TestView_SparesConnectionsForReplicas(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	for _, size := range []string{"", "&pool_max_conns=1", "&pool_max_conns=3"} {
 		t.Run(size, func(t *testing.T) {
 			a := startReplica(t, postgrestest.Start(t).Database()+size, "a")

@@ -107,6 +107,7 @@ func try(t testing.TB, url, statement string) error {
 // TestOpen_MakesTablesOnce has many processes make the tables at once.
 func TestOpen_MakesTablesOnce(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	url := postgrestest.Start(t).Database()
 	file := urlFile(t, url)
 	var all sync.WaitGroup

@@ -51,6 +51,7 @@ func awaitSQL(t testing.TB, server *postgrestest.Server, statement, want string)
 // that it is stored, and no memory may have it.
 func TestUpdate_IsNotAcknowledgedWithoutTheStandby(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	p := startPair(t)
 	a, b := startReplica(t, p.url, "a"), startReplica(t, p.url, "b")
 	before := put(t, a.Store, "k", "before")
@@ -97,6 +98,7 @@ func TestUpdate_IsNotAcknowledgedWithoutTheStandby(t *testing.T) {
 // does when it is set forward, or that of a standby that is promoted: the replica may decide until its lease runs out.
 func TestEnforced_DistrustsClocksOfTheDatabase(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t).Database()
 	a, b := startReplica(t, database, "a"), startReplica(t, database, "b")
 	for _, r := range []*replica{a, b} {
@@ -118,6 +120,7 @@ func TestEnforced_DistrustsClocksOfTheDatabase(t *testing.T) {
 // change is enforced that was committed at the new one.
 func TestEnforced_DistrustsAFormerPrimary(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	p := startPair(t)
 	a, b := startReplica(t, p.url, "a"), startReplica(t, p.url, "b")
 	for _, r := range []*replica{a, b} {
@@ -143,6 +146,7 @@ func TestEnforced_DistrustsAFormerPrimary(t *testing.T) {
 // of the new one: that its changes are not there says nothing, and the replica goes on.
 func TestWatch_DistrustsAFormerPrimary(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	p := startPair(t)
 	former := strings.Replace(p.url, ","+p.standby.Address(), "", 1)
 	a := startReplica(t, p.url, "a")

@@ -37,6 +37,14 @@ func Start(t testing.TB, settings ...string) *Server {
 	return StartIn(t, "", settings...)
 }
 
+// SkipIfShort leaves a test out that takes long, if go test -short runs it.
+func SkipIfShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out, since it takes long; ./test.sh postgres runs it")
+	}
+}
+
 // StartIn is Start with a folder in which the server has its files.
 func StartIn(t testing.TB, parent string, settings ...string) *Server {
 	t.Helper()
