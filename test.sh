@@ -7,8 +7,8 @@
 # chart        the Helm chart: lint, golden manifests, values that must be rejected
 # alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
-# postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut; several replicas; all of it only by name
-#              behind a real HAProxy, with certificates from a real ACME server
+# postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut; several replicas
+#              behind a real HAProxy, with certificates from a real ACME server; what takes long only when named
 # conformance  SCIM suites and libraries of other projects against a running server;
 #              only when named, since it downloads them from PyPI and npm
 #
