@@ -193,10 +193,15 @@ test_postgres() {
   bin=$(postgres_programs) || { fail "installing PostgreSQL"; return 0; }
   need_daemon haproxy && install_pebble || { fail "installing haproxy and pebble"; return 0; }
   export POSTGRES=$bin
-  check "PostgreSQL: the store" timeout 10m go test -vet=off -count=1 -parallel 8 $flags ./store/postgres
+  local log store
+  log=$(mktemp)
+  timeout 10m go test -vet=off -count=1 -parallel 8 $flags ./store/postgres >"$log" 2>&1 & # most of which waits
+  store=$!
   check "PostgreSQL: replicas" env HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
     timeout 10m go test -vet=off -count=1 -parallel 3 $flags -run '^TestReplicas_' ./cmd/sallyport
   check "PostgreSQL: copies, backups and restores" timeout 10m go test -vet=off -count=1 -parallel 4 $flags -run '^TestPostgres_' ./cmd/sallyport
+  check "PostgreSQL: the store" wait "$store"
+  cat "$log"
 }
 
 # postgres_programs prints the folder of PostgreSQL's programs, which Debian keeps out of every PATH.

@@ -31,6 +31,7 @@ async function fillIn(page) {
 
 async function saved(page, origin) {
   await page.locator('#saved').waitFor().catch(async () => assert.fail(`ended at ${page.url()}: ${await page.locator('body').innerText()}`));
+  await page.waitForLoadState(); // a page that is still read has a part of the text
   const got = await page.locator('#saved').textContent();
   assert.ok(got.replace(/\r/g, '') === text.replace(/\r/g, ''), `${got.length} bytes: ${got.slice(0, 100)}`);
   assert.equal(await page.locator('h1').innerText(), 'ada');

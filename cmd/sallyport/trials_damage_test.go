@@ -303,7 +303,7 @@ func TestReliability_Damage(t *testing.T) {
 	if len(record) < 3 {
 		t.Fatalf("the files are %q", record)
 	}
-	trials(t, 8, func(c *trial) {
+	trials(t, 4, func(c *trial) {
 		r.t, r.world.t = c.T, c.T
 		r.put(c)
 		file, kinds := "sallyport.db", storeDamage

@@ -111,7 +111,7 @@ func TestReliability_Reload(t *testing.T) {
 		})
 	}
 	bad := 0
-	trials(t, 20, func(c *trial) {
+	trials(t, 8, func(c *trial) {
 		text, after := sound, pushed{active: true, member: true}
 		if c.IntN(8) < 5 {
 			for range c.IntN(20) {
