@@ -216,6 +216,7 @@ func TestReplicas_PushReturnsOnceEnforced(t *testing.T) {
 // out, and say so. It lets nobody in then, and ends what it had let in. It recovers by itself.
 func TestReplicas_FencedReplicaIsTold(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f, cables := newCables(t, 3)
 	third := f.at(f.replicas[2])
 	live := third.openAll(t)

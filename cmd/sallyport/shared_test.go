@@ -183,6 +183,7 @@ func TestReplicas_UseThingsOnce(t *testing.T) {
 
 func TestReplicas_ShareBreakGlassCodes(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	halves := newHalves(t, session.Settings{})
 	first, second := halves[0].codes, halves[1].codes
 	code, armed, err := first.Arm(grant.Arming{User: "ada", UserName: "ada@example.com", Epoch: 3, By: "op", Reason: "down"}, time.Hour)
@@ -224,6 +225,7 @@ func TestReplicas_ShareBreakGlassCodes(t *testing.T) {
 // the rest is held, whichever replica received it.
 func TestReplicas_HoldDeactivationsTogether(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	f := newFleet(t, 2)
 	limit := scim.Defaults().MaxDeactivations.Count
 	var ids [60]string

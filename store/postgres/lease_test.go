@@ -127,6 +127,7 @@ func TestEnforced_WaitsForEveryReplica(t *testing.T) {
 // the other: a change is enforced when neither decides without it, and the end of the one says nothing of the other.
 func TestEnforced_WaitsForEachProcessOfOneName(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t).Database()
 	writer, former, latter := startReplica(t, database, "writer"), startReplica(t, database, "a"), startReplica(t, database, "a")
 	for _, r := range []*replica{writer, former, latter} {
@@ -155,6 +156,7 @@ func TestEnforced_WaitsForEachProcessOfOneName(t *testing.T) {
 // their lease has run out for some time, and not before, and that one that was only away comes back.
 func TestLease_ForgetsProcessesThatAreGone(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t).Database()
 	open(t, database)
 	exec(t, database, "INSERT INTO sallyport_replicas SELECT name, name, now() - ago, '1 s', 0 FROM (VALUES ('gone', interval '11 minutes'), ('away', '9 minutes')) AS v (name, ago)")
@@ -205,6 +207,7 @@ func TestLease_IsGivenBack(t *testing.T) {
 
 func TestErr_TellsThatTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	server := postgrestest.Start(t)
 	r := startReplica(t, server.Database(), "a")
 	for range trials(1) {
@@ -262,6 +265,7 @@ func TestContinue_IsFollowedBeyondTheGap(t *testing.T) {
 // gets what holds of its own change.
 func TestEnforced_SharesQueries(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t).Database()
 	a, b := startReplica(t, database, "a"), startReplica(t, database, "b")
 	a.awaitErr(t, nil)

@@ -179,6 +179,7 @@ func TestUpdate_ByManyStores(t *testing.T) {
 // is there, one that failed is not, and of one whose outcome is unknown either holds.
 func TestUpdate_SurvivesRestarts(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	server := postgrestest.Start(t)
 	s := open(t, server.Database())
 	var mu sync.Mutex

@@ -66,6 +66,7 @@ func TestLeads_IsTheOldestWhoseLeaseRuns(t *testing.T) {
 // TestNewest_IsWhatOthersCommitted demands that memory that catches up has what another replica committed before.
 func TestNewest_IsWhatOthersCommitted(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t).Database()
 	a, b := startReplica(t, database, "a"), startReplica(t, database, "b")
 	for n := range 200 {
@@ -86,6 +87,7 @@ func TestNewest_IsWhatOthersCommitted(t *testing.T) {
 // TestMetrics_TellOfReplicas demands that a replica tells its name, its lease and its lag, and how many there are.
 func TestMetrics_TellOfReplicas(t *testing.T) {
 	t.Parallel()
+	postgrestest.SkipIfShort(t)
 	database := postgrestest.Start(t).Database()
 	a := startReplica(t, database, "a")
 	a.awaitErr(t, nil)
