@@ -101,10 +101,11 @@ func (d *Directory) Records(ctx context.Context, after uint64) iter.Seq2[Record,
 	return func(yield func(Record, error) bool) {
 		for {
 			seen := d.mirror.Revision() // read before the records, or one in between is missed
-			batch, err := d.recordsAfter(ctx, after)
-			if errors.Is(err, store.ErrUnreachable) && rest(ctx, retryEvery) {
-				continue
-			}
+			var batch []Record
+			err := store.UntilReachable(ctx, func() (err error) {
+				batch, err = d.recordsAfter(ctx, after)
+				return err
+			})
 			if err != nil {
 				yield(Record{}, err)
 				return

@@ -11,7 +11,6 @@ import (
 	"math"
 	"strings"
 	"sync"
-	"time"
 
 	"sallyport/store"
 )
@@ -127,9 +126,6 @@ func decodeUnrecorded(e store.Entry) (rec Record, replica string, err error) {
 	return rec, replica, nil
 }
 
-// retryEvery is how often a store is asked again that cannot be reached.
-const retryEvery = time.Second
-
 // Unrecorded yields what this replica has to write into its audit record, and waits for more until ctx ends. It yields a
 // record again until [DeleteUnrecorded] was called for it, and not always in the order of revisions: what a lost replica had
 // to record comes later.
@@ -141,10 +137,11 @@ func (d *Directory) Unrecorded(ctx context.Context) iter.Seq2[Record, error] {
 				return
 			}
 			for {
-				batch, err := ReadUnrecorded(ctx, d.store, d.pending.replica, from, recordBatch)
-				if errors.Is(err, store.ErrUnreachable) && rest(ctx, retryEvery) {
-					continue
-				}
+				var batch []Record
+				err := store.UntilReachable(ctx, func() (err error) {
+					batch, err = ReadUnrecorded(ctx, d.store, d.pending.replica, from, recordBatch)
+					return err
+				})
 				if err != nil {
 					yield(Record{}, err)
 					return
@@ -163,35 +160,29 @@ func (d *Directory) Unrecorded(ctx context.Context) iter.Seq2[Record, error] {
 	}
 }
 
-// rest waits for a while, and reports whether ctx has not ended.
-func rest(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
 // ReadUnrecorded returns what a replica has to record of the revisions from one on, so many records at most.
 func ReadUnrecorded(ctx context.Context, st store.Store, replica string, from uint64, limit int) (batch []Record, err error) {
-	err = st.View(ctx, func(r store.Reader) error {
-		batch = nil
-		for e, err := range r.Scan(unrecordedPrefix(replica), unrecordedKey(replica, from)) {
-			if err != nil {
-				return err
-			}
-			rec, _, err := decodeUnrecorded(e)
-			if err != nil {
-				return err
-			}
-			if batch = append(batch, rec); len(batch) == limit {
-				return nil
-			}
-		}
-		return nil
+	err = st.View(ctx, func(r store.Reader) (err error) {
+		batch, err = readUnrecorded(r, replica, from, limit)
+		return err
 	})
 	return batch, err
+}
+
+func readUnrecorded(r store.Reader, replica string, from uint64, limit int) (batch []Record, err error) {
+	for e, err := range r.Scan(unrecordedPrefix(replica), unrecordedKey(replica, from)) {
+		if err != nil {
+			return nil, err
+		}
+		rec, _, err := decodeUnrecorded(e)
+		if err != nil {
+			return nil, err
+		}
+		if batch = append(batch, rec); len(batch) == limit {
+			break
+		}
+	}
+	return batch, nil
 }
 
 // DeleteUnrecorded says that a replica has written what it had to record of some revisions.
@@ -225,18 +216,9 @@ func UnrecordedReplicas(r store.Reader) (names []string, err error) {
 // TakeUnrecorded gives what the replica from, which is lost, had to record to the replica to: so many records at most. It
 // returns how many. doubt says that from may have recorded them.
 func TakeUnrecorded(w store.Writer, from, to string, doubt bool, limit int) (taken int, err error) {
-	var records []Record
-	for e, err := range w.Scan(unrecordedPrefix(from), nil) {
-		if err != nil {
-			return 0, err
-		}
-		rec, _, err := decodeUnrecorded(e)
-		if err != nil {
-			return 0, err
-		}
-		if records = append(records, rec); len(records) == limit {
-			break
-		}
+	records, err := readUnrecorded(w, from, 0, limit)
+	if err != nil {
+		return 0, err
 	}
 	for _, rec := range records {
 		revision := rec.Revision

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"sallyport/store"
 )
@@ -222,31 +221,17 @@ func (m *Mirror) watch(ctx context.Context) error {
 
 // reload loads memory again and trusts it.
 func (m *Mirror) reload(ctx context.Context) error {
-	revision, err := m.load(ctx)
-	for errors.Is(err, store.ErrUnreachable) && rest(ctx, retryEvery) { // meanwhile the lease runs out, and nobody decides
+	var revision store.Revision
+	err := store.UntilReachable(ctx, func() (err error) { // meanwhile the lease runs out, and nobody decides
 		revision, err = m.load(ctx)
-	}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("loading memory again: %w", err)
 	}
 	m.ended.Store(nil)
 	m.advance(revision, true)
 	return nil
-}
-
-// retryEvery is how often a store is asked again that cannot be reached.
-const retryEvery = time.Second
-
-// rest waits for a while, and reports whether ctx has not ended.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // advance records that memory has revision and wakes every Wait.
