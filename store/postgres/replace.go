@@ -135,23 +135,12 @@ func (r *records) Err() error { return r.err }
 func (h *Hold) commit(ctx context.Context, m mark) error {
 	failure := h.tx.Commit(ctx)
 	h.Release()
-	var refused *pgconn.PgError
-	if failure == nil || errors.As(failure, &refused) && !passes(failure) {
-		return failure
+	if failure == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replaceTimeout)
 	defer cancel()
-	for {
-		found, err := h.find(ctx, m)
-		switch {
-		case err == nil && found:
-			return nil
-		case err == nil:
-			return failure
-		case !rest(ctx, pause):
-			return fmt.Errorf("%w: %w", store.ErrUncertain, failure)
-		}
-	}
+	return findOut(ctx, failure, func() (bool, error) { return h.find(ctx, m) })
 }
 
 // find reports whether the change m was committed, with the lock of writers, so that a commit under way ends before.
@@ -165,10 +154,8 @@ func (h *Hold) find(ctx context.Context, m mark) (found bool, err error) {
 		if err := tx.QueryRow(ctx, "SELECT to_regclass('sallyport_changes') IS NOT NULL").Scan(&found); err != nil || !found {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "SELECT 1 FROM sallyport_meta FOR UPDATE"); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM sallyport_changes WHERE revision = $1 AND id = $2)", number(m.revision), []byte(m.id)).Scan(&found)
+		found, err = hasChange(ctx, tx, m)
+		return err
 	})
 	return found, err
 }

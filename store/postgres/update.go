@@ -51,7 +51,7 @@ func (s *Store) commitAll(updates []*group.Update) {
 		t := &transaction{base: store.Revision(s.base.Load())}
 		err := s.transact(ctx, t, updates)
 		if err != nil && t.committing {
-			err = s.findOut(ctx, t, err)
+			err = findOut(ctx, err, func() (bool, error) { return s.find(ctx, t.newest) })
 		}
 		if err == nil {
 			s.metrics.count("update", "committed")
@@ -211,13 +211,13 @@ func (t *transaction) statements() *pgx.Batch {
 
 // findOut finds out what became of a commit whose response did not arrive. It returns nil if it is in the database, the
 // error of the commit if it is not and never will be, and an error that is ErrUncertain if the database does not tell.
-func (s *Store) findOut(ctx context.Context, t *transaction, failure error) error {
+func findOut(ctx context.Context, failure error, find func() (bool, error)) error {
 	var refused *pgconn.PgError
 	if errors.As(failure, &refused) && !passes(failure) {
 		return failure // the server said that it did not commit
 	}
 	for {
-		found, err := s.find(ctx, t.newest)
+		found, err := find()
 		switch {
 		case err == nil && found:
 			return nil
@@ -235,15 +235,22 @@ func (s *Store) find(ctx context.Context, m mark) (found bool, err error) {
 	err = s.writes.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		forgetWarning(conn.Conn())
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "SELECT 1 FROM sallyport_meta FOR UPDATE"); err != nil {
-				return err
-			}
-			return tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM sallyport_changes WHERE revision = $1 AND id = $2)", number(m.revision), []byte(m.id)).Scan(&found)
+			found, err = hasChange(ctx, tx, m)
+			return err
 		})
 		if err != nil {
 			return err
 		}
 		return demandDurable(conn.Conn())
 	})
+	return found, err
+}
+
+// hasChange reports whether the database has the change m, once every commit under way has ended.
+func hasChange(ctx context.Context, tx pgx.Tx, m mark) (found bool, err error) {
+	if _, err := tx.Exec(ctx, "SELECT 1 FROM sallyport_meta FOR UPDATE"); err != nil {
+		return false, err
+	}
+	err = tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM sallyport_changes WHERE revision = $1 AND id = $2)", number(m.revision), []byte(m.id)).Scan(&found)
 	return found, err
 }
