@@ -130,6 +130,19 @@ func (s *Store) open() error {
 			return fmt.Errorf("making the store's folder: %w", err)
 		}
 	}
+	if err := s.openFile(); err != nil {
+		return err
+	}
+	s.feed = feed.New(max(s.last.revision, s.base))
+	if s.options.Inspect {
+		return nil
+	}
+	s.writeHolder()
+	return nil
+}
+
+// openFile opens the file, checks it, and uses it from then on.
+func (s *Store) openFile() error {
 	db, err := s.openDatabase(s.options.Timeout)
 	if err != nil {
 		return err
@@ -138,11 +151,6 @@ func (s *Store) open() error {
 		return errors.Join(err, s.acknowledged.close(), db.Close())
 	}
 	s.db.Store(db)
-	s.feed = feed.New(max(s.last.revision, s.base))
-	if s.options.Inspect {
-		return nil
-	}
-	s.writeHolder()
 	return nil
 }
 

@@ -32,14 +32,9 @@ func (s *Store) Retake() error {
 		return errors.New("the store was not released")
 	}
 	return s.guard(func() error {
-		db, err := s.openDatabase(s.options.Timeout)
-		if err != nil {
+		if err := s.openFile(); err != nil {
 			return err
 		}
-		if err := s.load(db); err != nil {
-			return errors.Join(err, s.acknowledged.close(), db.Close())
-		}
-		s.db.Store(db)
 		s.released = false
 		if s.last.revision > s.feed.Newest() {
 			s.feed.Restart(s.last.revision)
