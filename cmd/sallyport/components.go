@@ -311,15 +311,21 @@ func (c *components) recordPush(ctx context.Context, rec directory.Record) error
 	if c.custody.isHanded() { // the other process copies it
 		return nil
 	}
-	err := c.record.Append(rec.Event, rec.Revision)
-	for errors.Is(err, audit.ErrUnwritable) {
-		c.log.Error("a directory change is not in the audit record yet", "rev", rec.Revision, "err", err)
-		if err := c.record.Writable(ctx); err != nil {
+	return onceWritable(ctx, c.record, c.log, rec.Revision, func() error { return c.record.Append(rec.Event, rec.Revision) })
+}
+
+// onceWritable has write record the change of a revision, and again while the audit record cannot be written.
+func onceWritable(ctx context.Context, record *audit.Log, log *slog.Logger, revision uint64, write func() error) error {
+	for {
+		err := write()
+		if !errors.Is(err, audit.ErrUnwritable) {
 			return err
 		}
-		err = c.record.Append(rec.Event, rec.Revision)
+		log.Error("a directory change is not in the audit record yet", "rev", revision, "err", err)
+		if err := record.Writable(ctx); err != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // during runs the components until f returns, then closes them.

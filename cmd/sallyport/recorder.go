@@ -166,15 +166,7 @@ func (r *recorder) current(ctx context.Context) bool {
 
 // write records one change. While the audit record cannot be written it waits.
 func (r *recorder) write(ctx context.Context, rec directory.Record) error {
-	err := r.append(rec)
-	for errors.Is(err, audit.ErrUnwritable) {
-		r.log.Error("a directory change is not in the audit record yet", "rev", rec.Revision, "err", err)
-		if err := r.record.Writable(ctx); err != nil {
-			return err
-		}
-		err = r.append(rec)
-	}
-	return err
+	return onceWritable(ctx, r.record, r.log, rec.Revision, func() error { return r.append(rec) })
 }
 
 func (r *recorder) append(rec directory.Record) error {
