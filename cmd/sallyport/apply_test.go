@@ -238,19 +238,7 @@ func TestApply_UnderLoad(t *testing.T) {
 	stop, token := make(chan struct{}), w.entra.AccessToken(stage.person, audience, nil)
 	var load sync.WaitGroup
 	repeat := func(what string, call func() (int, error)) {
-		load.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if status, err := call(); err != nil || status != http.StatusOK {
-					t.Errorf("%s gets %d, %v", what, status, err)
-					return
-				}
-			}
-		})
+		load.Go(func() { callUntil(t, stop, what, call) })
 	}
 	session, bearer := w.newBrowserWith(r, stage.browser).client, w.newBrowser(r).client
 	repeat("a session", func() (int, error) { return getStatus(session, "https://"+appHost+"/", "") })

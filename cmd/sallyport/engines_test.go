@@ -47,15 +47,7 @@ func contentAt(t testing.TB, at string) (sum backup.Summary, revision store.Revi
 		return sum, 0
 	}
 	defer st.Close()
-	err = st.View(t.Context(), func(r store.Reader) (err error) {
-		revision = r.Revision()
-		sum, err = backup.Sum(r.Scan(nil, nil))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sum, revision
+	return contentOf(t, st)
 }
 
 // demandCopyAt demands that a store is a copy of another.

@@ -18,16 +18,22 @@ import (
 	"sallyport/config"
 )
 
+// newReloader returns a reloader of the configuration as it is, which has apply put another one in force.
+func (w *world) newReloader(apply func()) *reloader {
+	w.t.Helper()
+	path := w.dir + "/sallyport.yaml"
+	file, err := config.Load(path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return newReloader(path, file, func(context.Context, *config.File) error { apply(); return nil }, slog.New(slog.DiscardHandler))
+}
+
 // TestReloader_WatchesFilesInForce names other certificate files: from then on their content is watched, and no longer
 // that of the former ones.
 func TestReloader_WatchesFilesInForce(t *testing.T) {
 	w := newWorld(t)
-	path := w.dir + "/sallyport.yaml"
-	file, err := config.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newReloader(path, file, func(context.Context, *config.File) error { return nil }, slog.New(slog.DiscardHandler))
+	r := w.newReloader(func() {})
 	cert, key := w.ca.issue(t, loginHost)
 	writeFile(t, w.dir, "other.crt", cert)
 	writeFile(t, w.dir, "other.key", key)
@@ -54,16 +60,8 @@ func TestReloader_WatchesFilesInForce(t *testing.T) {
 // TestReloader_ReadsFaultyFileOnce reloads a file with a fault: it is not read again before it changes.
 func TestReloader_ReadsFaultyFileOnce(t *testing.T) {
 	w := newWorld(t)
-	path := w.dir + "/sallyport.yaml"
-	file, err := config.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sound, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newReloader(path, file, func(context.Context, *config.File) error { return nil }, slog.New(slog.DiscardHandler))
+	sound := readFile(t, w.dir+"/sallyport.yaml")
+	r := w.newReloader(func() {})
 	writeFile(t, w.dir, "sallyport.yaml", []byte("publik_url: x\n"))
 	if err := r.Reload(t.Context()); err == nil {
 		t.Fatal("a file with a fault is put in force")
@@ -80,15 +78,7 @@ func TestReloader_ReadsFaultyFileOnce(t *testing.T) {
 // TestReloader_SeesChangeDuringReload changes the file while it is put in force: the change is not lost.
 func TestReloader_SeesChangeDuringReload(t *testing.T) {
 	w := newWorld(t)
-	path := w.dir + "/sallyport.yaml"
-	file, err := config.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newReloader(path, file, func(context.Context, *config.File) error {
-		w.rewrite("owner@example.com", "other@example.com")
-		return nil
-	}, slog.New(slog.DiscardHandler))
+	r := w.newReloader(func() { w.rewrite("owner@example.com", "other@example.com") })
 	if err := r.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -101,12 +91,7 @@ func TestReloader_SeesChangeDuringReload(t *testing.T) {
 // file, such as a named pipe, is not opened.
 func TestReloader_WatchesFilesThatAreNamed(t *testing.T) {
 	w := newWorld(t)
-	path := w.dir + "/sallyport.yaml"
-	file, err := config.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newReloader(path, file, func(context.Context, *config.File) error { return nil }, slog.New(slog.DiscardHandler))
+	r := w.newReloader(func() {})
 	for _, name := range []string{"secrets/oidc", "ca.pem", "tls.key"} {
 		writeFile(t, w.dir, name, append(readFile(t, filepath.Join(w.dir, name)), '\n'))
 		if !r.contentChanged() || r.contentChanged() {

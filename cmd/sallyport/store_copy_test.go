@@ -30,7 +30,13 @@ func content(t testing.TB, path string) (sum backup.Summary, revision store.Revi
 		t.Fatal(err)
 	}
 	defer st.Close()
-	err = st.View(t.Context(), func(r store.Reader) (err error) {
+	return contentOf(t, st)
+}
+
+// contentOf is content of an open store.
+func contentOf(t testing.TB, st store.Store) (sum backup.Summary, revision store.Revision) {
+	t.Helper()
+	err := st.View(t.Context(), func(r store.Reader) (err error) {
 		revision = r.Revision()
 		sum, err = backup.Sum(r.Scan(nil, nil))
 		return err

@@ -35,20 +35,10 @@ func TestReliability_Rotation(t *testing.T) {
 	calls := 0
 	repeat := func(what string, call func() (int, error)) {
 		load.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if status, err := call(); err != nil || status != http.StatusOK {
-					t.Errorf("%s gets %d, %v", what, status, err)
-					return
-				}
-				mu.Lock()
-				calls++
-				mu.Unlock()
-			}
+			made := callUntil(t, stop, what, call)
+			mu.Lock()
+			defer mu.Unlock()
+			calls += made
 		})
 	}
 	reused, fresh := w.newBrowserWith(s.server, s.browser), w.newBrowserWith(s.server, s.browser)
@@ -198,6 +188,21 @@ func awaitStatusFor(c *trial, limit time.Duration, status int, f func() int) {
 		}
 		if time.Now().After(deadline) {
 			c.Fatalf("after %v it is still %d, want %d", limit, got, status)
+		}
+	}
+}
+
+// callUntil calls until stop is closed, demands that each call gets 200, and returns how many did.
+func callUntil(t testing.TB, stop <-chan struct{}, what string, call func() (int, error)) (made int) {
+	for ; ; made++ {
+		select {
+		case <-stop:
+			return made
+		default:
+		}
+		if status, err := call(); err != nil || status != http.StatusOK {
+			t.Errorf("%s gets %d, %v", what, status, err)
+			return made
 		}
 	}
 }
