@@ -43,6 +43,9 @@ var ErrNoServer = errors.New("no server is running")
 // ErrNoActor means that an action was asked for in nobody's name.
 var ErrNoActor = errors.New("nobody is named as the one who acts")
 
+// ErrAuditor means that somebody who may look wanted to act.
+var ErrAuditor = errors.New("auditors of the console may look at everything, and change nothing")
+
 // ErrNotRecorded means that an event could not be written to the audit record. Unless the error says otherwise, nothing
 // was done.
 var ErrNotRecorded = errors.New("the audit record cannot be written")

@@ -122,10 +122,10 @@ func (f inForce) request(route, name string, u *directory.User) (access.Request,
 	return r, true
 }
 
-// isUser reports whether the rights of the actor depend on who they are: operators and the server itself may see and decide
-// everything.
+// isUser reports whether the rights of the actor depend on who they are: operators, those who use the console, and the server
+// itself may see and decide everything.
 func isUser(actor Actor) bool {
-	return actor.Kind != audit.ActorOperator && actor.Kind != audit.ActorSystem
+	return actor.Role == "" && actor.Kind != audit.ActorOperator && actor.Kind != audit.ActorSystem
 }
 
 // userOf returns the user who acts.

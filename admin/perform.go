@@ -47,6 +47,9 @@ func (a *Admin) perform(ctx context.Context, actor Actor, todo action, act func(
 	if err := checkActor(actor); err != nil {
 		return err
 	}
+	if actor.Role == audit.RoleAuditor {
+		return ErrAuditor
+	}
 	events := append([]audit.Event{todo.event}, todo.more...)
 	for _, e := range events {
 		if err := a.record(actor, e); err != nil {

@@ -57,6 +57,7 @@ func appendActor(to []byte, a Actor) []byte {
 	to = appendField(to, `,"address":`, a.Address)
 	to = appendField(to, `,"id":`, a.ID)
 	to = appendField(to, `,"session":`, a.Session)
+	to = appendField(to, `,"role":`, a.Role)
 	return append(slices.Delete(to, begin, begin+1), '}') // without the first comma
 }
 

@@ -40,10 +40,17 @@ type Actor struct {
 	Address string    `json:"address,omitempty"`
 	ID      string    `json:"id,omitempty"`      // the directory's, of a user; that of a token
 	Session string    `json:"session,omitempty"` // of a user: [BreakGlass], or ""
+	Role    string    `json:"role,omitempty"`    // of a user in the console: [RoleAdmin] or [RoleAuditor]; or ""
 }
 
 // BreakGlass marks what was done in a session that began by a break-glass code.
 const BreakGlass = "break-glass"
+
+// The roles of those who use the console.
+const (
+	RoleAdmin   = "admin"   // may act as operators may
+	RoleAuditor = "auditor" // may see what operators see
+)
 
 // ActorKind is what an actor is; the set is closed.
 type ActorKind string

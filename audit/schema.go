@@ -27,7 +27,7 @@ func Schema() ([]byte, error) {
 	properties["decision"].(object)["enum"] = []string{"allow", "deny"}
 	properties["detail"] = object{"type": "object", "additionalProperties": text}
 	properties["actor"] = object{"type": "object", "additionalProperties": false, "required": []string{"kind"},
-		"properties": object{"kind": oneOf(actors), "name": text, "address": text, "id": text, "session": text}}
+		"properties": object{"kind": oneOf(actors), "name": text, "address": text, "id": text, "session": text, "role": object{"enum": []string{RoleAdmin, RoleAuditor}}}}
 	schema := object{
 		"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A line of Sallyport's audit record",
 		"type": "object", "properties": properties, "additionalProperties": false,

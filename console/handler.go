@@ -56,8 +56,8 @@ type Target struct {
 	Query     string // with its leading "?"; "" if there is none
 }
 
-// actor returns the caller as the one who acts. What is done in a break-glass session is recorded as such.
-func (c Caller) actor() admin.Actor {
+// Actor returns the caller as the one who acts. What is done in a break-glass session is recorded as such.
+func (c Caller) Actor() admin.Actor {
 	actor := admin.Person(c.User, c.Address)
 	if c.Session.IsBreakGlass() {
 		actor.Session = audit.BreakGlass

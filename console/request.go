@@ -17,7 +17,7 @@ import (
 // act does what a form of the page of a request asks for, and leads back to the page. If that was not done, the page says
 // why, with the request as it is now.
 func (h *Handler) act(w http.ResponseWriter, r *http.Request, id string, form url.Values, c Caller) error {
-	ctx, actor, why := r.Context(), c.actor(), strings.TrimSpace(form.Get("why"))
+	ctx, actor, why := r.Context(), c.Actor(), strings.TrimSpace(form.Get("why"))
 	view, err := h.admin.Request(ctx, actor, id) // whoever may not see the request learns nothing by acting
 	if err != nil {
 		return hidden(err)
@@ -87,11 +87,11 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, id string, c Call
 
 // showWith writes the page of a request, with a notice.
 func (h *Handler) showWith(w http.ResponseWriter, ctx context.Context, id string, c Caller, status int, notice string) error {
-	v, err := h.admin.Request(ctx, c.actor(), id)
+	v, err := h.admin.Request(ctx, c.Actor(), id)
 	if err != nil {
 		return hidden(err)
 	}
-	grants, err := h.admin.Grants(ctx, c.actor(), true)
+	grants, err := h.admin.Grants(ctx, c.Actor(), true)
 	if err != nil {
 		return err
 	}

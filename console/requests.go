@@ -81,7 +81,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, c Caller) error {
 	}
 	page.Back, page.URL = target.URL+target.Query, target.URL
 	asking := admin.Asking{User: c.User, Route: target.Route, Policy: form.Get("policy"), URL: target.URL, Reason: strings.TrimSpace(form.Get("reason"))}
-	actor := c.actor()
+	actor := c.Actor()
 	request, err := h.admin.Ask(r.Context(), actor, asking)
 	if err != nil {
 		return h.notAsked(w, c, err, page, asking, target.Path+target.Query)
@@ -169,7 +169,7 @@ func (h *Handler) requests(w http.ResponseWriter, r *http.Request, path string, 
 
 // list writes the page of all requests that the person made or may decide about.
 func (h *Handler) list(w http.ResponseWriter, r *http.Request, c Caller) error {
-	views, err := h.admin.Requests(r.Context(), c.actor())
+	views, err := h.admin.Requests(r.Context(), c.Actor())
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, c Caller) error {
 
 // grantsOf returns the open grants of the person.
 func (h *Handler) grantsOf(ctx context.Context, c Caller) (lines []GrantLine, err error) {
-	grants, err := h.admin.Grants(ctx, c.actor(), false)
+	grants, err := h.admin.Grants(ctx, c.Actor(), false)
 	for _, g := range grants {
 		if g.Person.ID != c.User.ID || g.State != admin.GrantOpen {
 			continue
@@ -219,7 +219,7 @@ func (h *Handler) Portion(ctx context.Context, c Caller) *Portion {
 		return nil
 	}
 	p := &Portion{Page: c.Public + RequestsPath, Waiting: h.admin.Waiting(c.User)}
-	views, err := h.admin.Requests(ctx, c.actor())
+	views, err := h.admin.Requests(ctx, c.Actor())
 	for _, v := range views {
 		if v.Mine && v.State == grant.StateOpen {
 			p.Mine = append(p.Mine, RequestLine{Page: c.Public + pageOf(v.ID), Title: v.Route, Text: v.URL, State: stateText(v)})

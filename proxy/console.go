@@ -19,10 +19,14 @@ func (p *Proxy) servePage(w http.ResponseWriter, r *http.Request, req *request) 
 		c.Session, c.Person = current, p.person(req.caller)
 		c.User, _ = p.directory.ByID(current.User)
 	}
-	err := p.console.Serve(w, r, req.path, queryOf(req), c)
-	if err == nil {
-		return nil
+	if err := p.console.Serve(w, r, req.path, queryOf(req), c); err != nil {
+		return p.pageDenial(err)
 	}
+	return nil
+}
+
+// pageDenial returns the denial for an error with which a page of ours does not respond.
+func (p *Proxy) pageDenial(err error) *denial {
 	if method := (*console.MethodError)(nil); errors.As(err, &method) {
 		return &denial{reason: methodRefused, detail: err.Error(), methods: method.Allowed}
 	}

@@ -1,6 +1,10 @@
 package proxy
 
-import "sallyport/policy"
+import (
+	"slices"
+
+	"sallyport/policy"
+)
 
 // warnOfGroups logs the groups that rules name and that the directory does not have, or has under another name. That is
 // no error: such an allow rule matches nobody, and such a deny rule stops nobody. Before the first group was pushed every
@@ -14,7 +18,7 @@ func (p *Proxy) warnOfGroups(s Settings) {
 	for _, g := range groups {
 		names[g.DisplayName], ids[g.ExternalID] = true, g.DisplayName
 	}
-	for _, ref := range policy.GroupsIn(s.Policies) {
+	for _, ref := range policy.GroupsIn(append(slices.Clone(s.Policies), s.Console.Policy())) {
 		name, ok := ids[ref.ID]
 		switch {
 		case ref.ID == "" && !names[ref.Name], ref.ID != "" && !ok:

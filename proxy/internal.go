@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 
+	"sallyport/console"
+	"sallyport/console/manage"
 	"sallyport/proxy/internal/response"
 )
 
@@ -20,6 +22,7 @@ const (
 	checkPath       = internalPrefix + "check"
 	formPath        = internalPrefix + "form"
 	backchannelPath = internalPrefix + "backchannel-logout"
+	consolePath     = manage.Path
 )
 
 // endpoint is what handles one of our own paths. A handler either responds or returns why it does not; it never does
@@ -31,15 +34,17 @@ type endpoint struct {
 
 // endpoints are our own paths, without checkPath: a check is decided like the request that it asks about.
 var endpoints = map[string]endpoint{
-	loginPath:       {[]string{http.MethodGet, http.MethodHead}, (*Proxy).login},
-	callbackPath:    {[]string{http.MethodGet}, (*Proxy).callback},
-	acceptPath:      {[]string{http.MethodGet}, (*Proxy).accept},
-	logoutPath:      {[]string{http.MethodGet, http.MethodHead, http.MethodPost}, (*Proxy).logout},
-	backchannelPath: {[]string{http.MethodPost}, (*Proxy).backchannel},
-	formPath:        {[]string{http.MethodGet, http.MethodHead}, (*Proxy).form},
-	mePath:          {[]string{http.MethodGet, http.MethodHead}, (*Proxy).me},
-	jwksPath:        {[]string{http.MethodGet, http.MethodHead}, (*Proxy).jwks},
-	"/":             {[]string{http.MethodGet, http.MethodHead}, (*Proxy).portal}, // of public_url, where no route is
+	loginPath:         {[]string{http.MethodGet, http.MethodHead}, (*Proxy).login},
+	callbackPath:      {[]string{http.MethodGet}, (*Proxy).callback},
+	acceptPath:        {[]string{http.MethodGet}, (*Proxy).accept},
+	logoutPath:        {[]string{http.MethodGet, http.MethodHead, http.MethodPost}, (*Proxy).logout},
+	backchannelPath:   {[]string{http.MethodPost}, (*Proxy).backchannel},
+	formPath:          {[]string{http.MethodGet, http.MethodHead}, (*Proxy).form},
+	mePath:            {[]string{http.MethodGet, http.MethodHead}, (*Proxy).me},
+	jwksPath:          {[]string{http.MethodGet, http.MethodHead}, (*Proxy).jwks},
+	consolePath:       {[]string{http.MethodGet, http.MethodHead}, (*Proxy).noConsole},
+	consolePath + "/": {[]string{http.MethodGet, http.MethodHead}, (*Proxy).noConsole},
+	"/":               {[]string{http.MethodGet, http.MethodHead}, (*Proxy).portal}, // of public_url, where no route is
 }
 
 // serveInternal serves our own paths.
@@ -57,6 +62,16 @@ func (p *Proxy) serveInternal(w *response.Writer, r *http.Request, req *request)
 		return &denial{reason: methodRefused, detail: req.method + " on " + req.path, methods: e.methods}
 	}
 	return e.handle(p, w, r, req)
+}
+
+// noConsole says how there can be a console, where nobody may look at it.
+func (p *Proxy) noConsole(w http.ResponseWriter, _ *http.Request, req *request) *denial {
+	if req.host != req.routing.host {
+		return deny(noRoute, "the console is on the host of public_url")
+	}
+	p.pages.Error(w, console.Error{Status: http.StatusNotFound, Title: "There is no console", Request: req.id,
+		Detail: "Nobody may look at it. Whoever configures this service names a group at console.admins.groups, and reloads the configuration."})
+	return nil
 }
 
 // redirect sends the browser to a URL that was made or resolved here.

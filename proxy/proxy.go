@@ -26,6 +26,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/console"
+	"sallyport/console/manage"
 	"sallyport/directory"
 	"sallyport/enforce"
 	"sallyport/grant"
@@ -45,6 +46,7 @@ type Parts struct {
 	Enforcer  *enforce.Enforcer // nil if only this process uses the store
 	Pages     *console.Pages
 	Console   *console.Handler // serves the pages that people act with; may be nil
+	Manage    *manage.Handler  // serves the console; nil if there is none
 	Log       *slog.Logger
 
 	Tracing oteltrace.TracerProvider // makes the spans of requests; may be nil
@@ -61,6 +63,7 @@ type Proxy struct {
 	enforcer   *enforce.Enforcer
 	pages      *console.Pages
 	console    *console.Handler // may be nil
+	manage     *manage.Handler  // may be nil
 	log        *slog.Logger
 	metrics    *metric.Metrics
 	tracer     trace.Tracer
@@ -100,7 +103,7 @@ const loginsPerSecond, loginBurst = 20, 400
 // New returns a Proxy and starts nothing.
 func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, audit: parts.Audit, enforcer: parts.Enforcer,
-		pages: parts.Pages, console: parts.Console, log: parts.Log, authenticated: parts.Authenticated,
+		pages: parts.Pages, console: parts.Console, manage: parts.Manage, log: parts.Log, authenticated: parts.Authenticated,
 		metrics: metric.New(), tracer: trace.NewTracer(parts.Tracing), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
 		pools: pools{
 			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
@@ -147,7 +150,7 @@ func (p *Proxy) Prepare(s Settings, provider *oidc.Provider) (use func(), err er
 	}
 	rt.provider = provider
 	return func() {
-		for _, r := range rt.routes {
+		for _, r := range rt.all() {
 			r.metrics = p.metrics.Route(r.name)
 		}
 		p.routing.Store(rt)
@@ -239,6 +242,9 @@ func (p *Proxy) serve(w *response.Writer, r *http.Request, req *request) *denial
 	}
 	if req.authClient != nil {
 		return p.writeAllowed(w, live)
+	}
+	if req.route == req.routing.console {
+		return p.serveConsole(w, r, live)
 	}
 	return p.forward(w, r, live)
 }

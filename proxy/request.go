@@ -128,7 +128,7 @@ func (req *request) readTarget(r *http.Request) *denial {
 // root of public_url where no route is.
 func (req *request) isInternal() bool {
 	if canonical.Under(req.path, internalRoot) {
-		return req.routing.hasHost(req.host)
+		return req.routing.hasHost(req.host) && !req.routing.isConsole(req.host, req.path)
 	}
 	return req.path == "/" && req.host == req.routing.host && req.routing.find(req.host, req.path) == nil
 }

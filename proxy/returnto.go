@@ -26,7 +26,7 @@ func (rt *routing) HostOf(origin string) (host string, ok bool) {
 // Accepts reports whether a route of host accepts requests for a path: one with lenient paths accepts more than others.
 func (rt *routing) Accepts(host, path string) bool {
 	path, lenient, err := canonical.Path(path)
-	if err != nil || canonical.Under(path, internalRoot) {
+	if err != nil || canonical.Under(path, internalRoot) && !rt.isConsole(host, path) {
 		return false
 	}
 	route := rt.find(host, path)

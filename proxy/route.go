@@ -37,6 +37,7 @@ type routing struct {
 	hosts                 map[string][]*route // by canonical host; longest path first
 	routes                []*route            // in the order of the file
 	policies              []policy.Named      // likewise
+	console               *route              // of the console; nil if nobody may look at it
 
 	maxLive int           // live requests at once
 	stall   time.Duration // see Limits
@@ -107,6 +108,9 @@ func (rt *routing) closeUnused(next *routing) {
 
 // find returns the route of host with the longest path that contains path, or nil.
 func (rt *routing) find(host, path string) *route {
+	if rt.isConsole(host, path) {
+		return rt.console
+	}
 	for _, r := range rt.hosts[host] {
 		if canonical.Under(path, r.path) {
 			return r
@@ -165,6 +169,11 @@ func compile(s Settings, old *routing) (*routing, error) {
 			return nil, fmt.Errorf("route %s: upstream: %w", r.Name, err)
 		}
 	}
+	if rt.console != nil {
+		if rt.console.upstream = old.consoleUpstream(); rt.console.upstream == nil {
+			rt.console.upstream = new(routeUpstream)
+		}
+	}
 	return rt, nil
 }
 
@@ -196,6 +205,9 @@ func compileRules(s Settings) (*routing, error) {
 		}
 		rt.routes = append(rt.routes, compiled)
 		rt.hosts[compiled.host] = append(rt.hosts[compiled.host], compiled)
+	}
+	if rt.console, err = compileConsole(s, rt.host); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
 	}
 	for _, routes := range rt.hosts {
 		slices.SortStableFunc(routes, func(a, b *route) int { return len(b.path) - len(a.path) })

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"sallyport/console/manage"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
@@ -112,6 +113,9 @@ const (
 func (r Route) check(s Settings, fault func(path, problem string)) {
 	if !validName(r.Name) {
 		fault("name", "a name is 1 to 63 lower-case letters, digits, dashes and dots, beginning with a letter or digit")
+	}
+	if r.Name == manage.RouteName {
+		fault("name", "is the name under which the record and the metrics have the console; choose another")
 	}
 	if _, err := canonical.HostName(r.Host); err != nil {
 		fault("host", err.Error())

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/console/manage"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
@@ -30,6 +31,8 @@ type Settings struct {
 	Limits          Limits          `yaml:"-"` // from the section limits, which config shares between this package and listen
 	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
 	Routes          []Route         `yaml:"routes" doc:"host and path to upstream"`
+
+	Console manage.Settings `yaml:"console" doc:"who may look at the console, which is at /.sallyport/console/ on the host of public_url; nobody if no group is named"`
 }
 
 // ForwardAuth is how a front proxy authenticates. Its address is not enough: a client that it proxies to us has the same.
@@ -115,21 +118,23 @@ func (s Settings) Check(fault func(path, problem string)) {
 	for i, r := range s.Routes {
 		r.check(s, func(path, problem string) { fault(join(fmt.Sprintf("routes[%d]", i), path), problem) })
 	}
+	s.Console.Check(func(path, problem string) { fault(join("console", path), problem) })
 	s.checkDuplicates(fault)
 	s.checkConditions(fault)
 	s.checkRequestable(fault)
 }
 
-// checkRequestable reports routes on the host of public_url beside policies that users may ask for: a script of such an
-// application could approve requests there in the name of whoever has its page open.
+// checkRequestable reports routes on the host of public_url beside policies that users may ask for, or a console: a script
+// of such an application could act there in the name of whoever has its page open.
 func (s Settings) checkRequestable(fault func(path, problem string)) {
 	public, err := parsePublicURL(s.PublicURL)
-	if err != nil || !slices.ContainsFunc(s.Policies, func(p policy.Named) bool { return p.Requestable != nil }) {
+	requestable := slices.ContainsFunc(s.Policies, func(p policy.Named) bool { return p.Requestable != nil })
+	if err != nil || !requestable && !s.Console.On() {
 		return
 	}
 	for i, r := range s.Routes {
 		if host, err := canonical.HostName(r.Host); err == nil && strings.EqualFold(host, public.Hostname()) {
-			fault(fmt.Sprintf("routes[%d].host", i), "is the host of public_url, where people approve requests for access: a script of the application could do that in their name; give the route a host of its own, or leave requestable out of every policy")
+			fault(fmt.Sprintf("routes[%d].host", i), "is the host of public_url, where people approve requests for access and administrators act in the console: a script of the application could do that in their name; give the route a host of its own, or leave requestable out of every policy and the groups out of console")
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"sallyport/audit/sink"
 	"sallyport/config"
 	"sallyport/console"
+	"sallyport/console/manage"
 	"sallyport/grant"
 	"sallyport/listen"
 	"sallyport/notice"
@@ -92,8 +93,12 @@ func (s *server) wire(path string) error {
 	s.admin = s.components.admin(func() *proxy.Rules { return s.proxy.Rules() }, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
 		PublicURL: s.reloader.PublicURL, BreakGlass: grant.NewBreakGlass(s.components.grants)})
 	s.tracing = newTracing(s.log)
+	manager, err := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
+	if err != nil {
+		return err
+	}
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
-		Provider: provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(pages, s.admin), Log: s.log,
+		Provider: provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(pages, s.admin), Manage: manager, Log: s.log,
 		Tracing: s.tracing.Provider(), Authenticated: listen.Authenticated})
 	if err != nil {
 		return err

@@ -1,0 +1,147 @@
+// Package manage serves the console: the pages on which administrators and auditors look at what Sallyport does, and on
+// which administrators act.
+//
+// The proxy decides who may look and who may act, by [Settings.Policy], as it decides about every route. What the pages
+// show comes from packages admin, access and audit/rollup, which the command line stands on too; nothing is decided here.
+//
+// Each page is one html/template in one layout, with at most one module of JavaScript; every page can be read without it.
+// Everything comes from this site, and nothing is inline, so that the Content-Security-Policy can forbid the rest.
+package manage
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"sallyport/admin"
+	"sallyport/audit"
+	"sallyport/console"
+	"sallyport/session"
+	"sallyport/throttle"
+)
+
+// ErrTooMany means that too many requests came from one address.
+var ErrTooMany = errors.New("too many requests for pages of the console came from this address")
+
+// How many requests one address may send.
+const requestsPerSecond, requestBurst = 50, 500
+
+// Parts are what a [Handler] is built from.
+type Parts struct {
+	Admin    *admin.Admin
+	Sessions *session.Sessions // seal the tokens of forms
+	Pages    *console.Pages    // for errors
+	Log      *slog.Logger
+}
+
+// Handler serves the console.
+type Handler struct {
+	Parts
+	templates templates
+	mux       *http.ServeMux
+	requests  *throttle.Throttle
+}
+
+// New returns a Handler.
+func New(parts Parts) (*Handler, error) {
+	h := &Handler{Parts: parts, requests: throttle.New(requestsPerSecond, requestBurst), mux: http.NewServeMux()}
+	var err error
+	if h.templates, err = parsePages(); err != nil {
+		return nil, err
+	}
+	h.routes()
+	return h, nil
+}
+
+// routes says which function serves which page. Every page has its place in the navigation: see [sections].
+func (h *Handler) routes() {
+	h.get("/", h.overview)
+}
+
+// Viewer is who looks at a page.
+type Viewer struct {
+	console.Caller
+
+	Admin bool // they may act, after a recent sign-in
+}
+
+// actor returns the viewer as one who may see everything, and act if they are an administrator.
+func (v Viewer) actor() admin.Actor {
+	actor := v.Actor()
+	actor.Role = audit.RoleAuditor
+	if v.Admin {
+		actor.Role = audit.RoleAdmin
+	}
+	return actor
+}
+
+// Serve responds to a request for path, which is canonical and below [Path], or returns why it did not respond: ErrTooMany,
+// or one of the errors of package console.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, v Viewer) error {
+	if !h.requests.Allow(v.Address) {
+		return ErrTooMany
+	}
+	below := strings.TrimPrefix(path, Path)
+	if below == "" {
+		http.Redirect(w, r, Path+"/", http.StatusFound)
+		return nil
+	}
+	if name, ok := strings.CutPrefix(below, "/static/"); ok {
+		return h.static(w, r, name)
+	}
+	inner := r.Clone(r.Context())
+	inner.URL.Path, inner.URL.RawPath = below, ""
+	handler, pattern := h.mux.Handler(inner)
+	if pattern == "" {
+		return h.unknown(inner)
+	}
+	q := &request{ResponseWriter: w, Request: inner, Viewer: v, handler: h}
+	handler.ServeHTTP(q, inner)
+	return q.err
+}
+
+// unknown returns the error for a request that no page accepts.
+func (h *Handler) unknown(r *http.Request) error {
+	other := *r
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other.Method = method
+		if _, pattern := h.mux.Handler(&other); pattern != "" {
+			return &console.MethodError{Allowed: allowed[method]}
+		}
+	}
+	return console.ErrNoPage
+}
+
+var allowed = map[string][]string{http.MethodGet: {http.MethodGet, http.MethodHead}, http.MethodPost: {http.MethodPost}}
+
+// get registers what serves a page. It may return an error of package console, or one that says what was wrong.
+func (h *Handler) get(pattern string, serve func(*request) error) {
+	h.handle("GET "+exact(pattern), serve)
+}
+
+// post registers what carries out an action. The form has been read, and its token is right.
+func (h *Handler) post(pattern string, act func(*request) error) {
+	h.handle("POST "+exact(pattern), func(q *request) error {
+		if err := q.readForm(); err != nil {
+			return err
+		}
+		return act(q)
+	})
+}
+
+func (h *Handler) handle(pattern string, serve func(*request) error) {
+	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		q := w.(*request) //nolint:errcheck,forcetypeassert // Serve passes one
+		q.Request = r     // has the values of the pattern
+		q.err = serve(q)
+	})
+}
+
+// exact returns a pattern that matches / alone, and nothing below it.
+func exact(pattern string) string {
+	if strings.HasSuffix(pattern, "/") {
+		return pattern + "{$}"
+	}
+	return pattern
+}

@@ -1,0 +1,237 @@
+package manage
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"sallyport/console"
+)
+
+//go:embed pages static texts
+var files embed.FS
+
+// templates are the parsed pages, their texts and the files that they name.
+type templates struct {
+	pages  map[string]*template.Template
+	texts  map[string]string
+	static map[string]asset // by name
+}
+
+// asset is a file that pages name. Its path has its hash, so that browsers may keep it.
+type asset struct {
+	path string
+	kind string
+	body []byte
+}
+
+// parsePages parses the embedded pages, with the texts in English.
+func parsePages() (t templates, err error) {
+	t = templates{pages: map[string]*template.Template{}, texts: map[string]string{}, static: map[string]asset{}}
+	english, err := files.ReadFile("texts/en.yaml")
+	if err != nil {
+		return t, err
+	}
+	if err := yaml.Unmarshal(english, &t.texts); err != nil {
+		return t, fmt.Errorf("reading the texts of the console: %w", err)
+	}
+	if err := t.readStatic(); err != nil {
+		return t, err
+	}
+	names, err := fs.Glob(files, "pages/*.html")
+	if err != nil {
+		return t, err
+	}
+	for _, name := range names {
+		base := strings.TrimSuffix(path.Base(name), ".html")
+		if strings.HasPrefix(base, "_") {
+			continue
+		}
+		parsed, err := template.New("_layout.html").Funcs(t.funcs()).ParseFS(files, "pages/_*.html", name)
+		if err != nil {
+			return t, fmt.Errorf("parsing page %s of the console: %w", base, err)
+		}
+		t.pages[base] = parsed
+	}
+	return t, nil
+}
+
+func (t templates) readStatic() error {
+	return fs.WalkDir(files, "static", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		body, err := files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(body)
+		short := strings.TrimPrefix(name, "static/")
+		t.static[short] = asset{Path + "/static/" + hex.EncodeToString(sum[:8]) + "/" + short, mime.TypeByExtension(path.Ext(name)), body}
+		return nil
+	})
+}
+
+// funcs are what pages may call.
+func (t templates) funcs() template.FuncMap {
+	return template.FuncMap{
+		"text":  t.text,
+		"known": func(key string) bool { _, ok := t.texts[key]; return ok },
+		"asset": func(name string) (string, error) {
+			a, ok := t.static[name]
+			if !ok {
+				return "", fmt.Errorf("no file %s", name)
+			}
+			return a.path, nil
+		},
+		"time": showTime, "ago": showAgo, "path": func(below string) string { return Path + below },
+		"dict": dict,
+	}
+}
+
+// text returns a text by its key, with its verbs filled in. A key that no text has is an error.
+func (t templates) text(key string, args ...any) (string, error) {
+	text, ok := t.texts[key]
+	switch {
+	case !ok:
+		return "", fmt.Errorf("texts/en.yaml has no %q", key)
+	case len(args) > 0:
+		return fmt.Sprintf(text, args...), nil
+	}
+	return text, nil
+}
+
+// say is [templates.text] for code, which cannot show an error.
+func (h *Handler) say(key string, args ...any) string {
+	text, err := h.templates.text(key, args...)
+	if err != nil {
+		return key
+	}
+	return text
+}
+
+// showTime returns a time in UTC; the module of the console writes it in the time zone of the browser. The zero time is a dash.
+func showTime(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	t = t.UTC()
+	return template.HTML(`<time datetime="` + t.Format(time.RFC3339Nano) + `" title="` + t.Format("2006-01-02 15:04:05 UTC") + `">` + t.Format("2006-01-02 15:04:05 UTC") + `</time>`) //nolint:gosec // digits
+}
+
+// showAgo returns how long ago a time was, with the time itself on hover.
+func showAgo(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	utc := t.UTC()
+	return template.HTML(`<time data-ago datetime="` + utc.Format(time.RFC3339Nano) + `" title="` + utc.Format("2006-01-02 15:04:05 UTC") + `">` + short(time.Since(t)) + `</time>`) //nolint:gosec // digits
+}
+
+// short returns a duration in its largest unit, such as 3 h.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d d", int(d.Hours()/24))
+}
+
+// dict returns a map of keys and values, for a template that is called with several.
+func dict(pairs ...any) (map[string]any, error) {
+	m := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		key, ok := pairs[i].(string)
+		if !ok {
+			return nil, fmt.Errorf("%v is no name", pairs[i])
+		}
+		m[key] = pairs[i+1]
+	}
+	return m, nil
+}
+
+// section is an entry of the navigation.
+type section struct {
+	Name string // of its page; its title is the text NAME.title
+	Path string // below [Path]
+}
+
+// sections are the entries of the navigation, in their order.
+var sections = []section{{"overview", "/"}}
+
+// render writes a page. The whole page is rendered before its first byte is written.
+func (h *Handler) render(q *request, p page) error {
+	if p.Title == "" {
+		p.Title = h.say(p.Name + ".title")
+	}
+	token, err := q.token()
+	if err != nil {
+		return err
+	}
+	v := view{page: p, Viewer: q.Viewer, Sections: sections, Path: q.URL.Path, Query: q.URL.Query(), Token: token, Now: time.Now()}
+	if done := "done." + v.Query.Get("done"); done != "done." {
+		v.Notice = h.templates.texts[done]
+	}
+	if a, ok := h.templates.static[p.Name+".js"]; ok {
+		v.Script = a.path
+	}
+	tmpl, ok := h.templates.pages[p.Name]
+	if !ok {
+		return fmt.Errorf("the console has no page %q", p.Name)
+	}
+	var body bytes.Buffer
+	if err := tmpl.Execute(&body, v); err != nil {
+		h.Log.Error("a page of the console cannot be shown", "page", p.Name, "err", err)
+		return err
+	}
+	setHeaders(q.Header())
+	if p.Status != 0 {
+		q.WriteHeader(p.Status)
+	}
+	_, _ = q.Write(body.Bytes())
+	return nil
+}
+
+// setHeaders sets the headers of a page. Scripts, styles, pictures and events come from this site alone, and none is inline.
+func setHeaders(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin") // with no-referrer, browsers send the origin of a form as null
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+// static writes a file that pages name. name is HASH/FILE.
+func (h *Handler) static(w http.ResponseWriter, r *http.Request, name string) error {
+	_, file, _ := strings.Cut(name, "/")
+	a, ok := h.templates.static[file]
+	if !ok || a.path != Path+"/static/"+name {
+		return console.ErrNoPage
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return &console.MethodError{Allowed: allowed[http.MethodGet]}
+	}
+	w.Header().Set("Content-Type", a.kind)
+	w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
+	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	_, _ = w.Write(a.body)
+	return nil
+}

@@ -1,0 +1,21 @@
+// What every page of the console has: times in the time zone of the browser, with UTC on hover.
+
+const local = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'medium'});
+
+// localize writes the times below an element in the time zone of the browser.
+export function localize(root = document) {
+  for (const time of root.querySelectorAll('time[datetime]:not([data-ago])')) {
+    time.textContent = local.format(new Date(time.dateTime));
+  }
+}
+
+// timeElement returns an element for a time.
+export function timeElement(text) {
+  const time = document.createElement('time');
+  time.dateTime = text;
+  time.title = new Date(text).toISOString().replace('T', ' ').replace(/\..*/, ' UTC');
+  time.textContent = local.format(new Date(text));
+  return time;
+}
+
+localize();

@@ -1,0 +1,159 @@
+package manage
+
+import (
+	"encoding/csv"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Table is what a page lists. It is shown as HTML, and written as CSV and JSON.
+type Table struct {
+	Columns []Column
+	Rows    [][]Cell
+	Empty   string // what is said in place of no rows
+	Next    string // the query of the next page; "" if there is none
+	Caption string // for screen readers
+}
+
+// Column is a column of a table.
+type Column struct {
+	Key   string // in CSV and JSON
+	Title string
+	Right bool // numbers
+}
+
+// Cell is one field. Of Text, Number and Time, one is set.
+type Cell struct {
+	Text   string
+	Number *float64
+	Unit   string // shown behind Number, such as ms
+	Time   time.Time
+	Link   string // a path with its query
+	Mark   string // the class of what the text is: yes, no, fault or quiet; "" for none
+	Code   bool   // the text is one to copy
+	Action *Action
+}
+
+// Action is a button in a table, which posts a form.
+type Action struct {
+	Path   string // that the form is posted to, below the console
+	Text   string
+	Fields map[string]string
+}
+
+// Text returns a cell of text.
+func text(s string) Cell { return Cell{Text: s} }
+
+// link returns a cell that leads to a page of the console. path is below [Path].
+func link(s, path string) Cell { return Cell{Text: s, Link: Path + path} }
+
+// number returns a cell of a number.
+func number[N int | int64 | uint64 | float64](n N) Cell { f := float64(n); return Cell{Number: &f} }
+
+// at returns a cell of a time; empty for the zero time.
+func at(t time.Time) Cell { return Cell{Time: t} }
+
+// Value returns the cell as JSON has it.
+func (c Cell) Value() any {
+	switch {
+	case c.Number != nil:
+		return *c.Number
+	case !c.Time.IsZero():
+		return c.Time.UTC().Format(time.RFC3339Nano)
+	case c.Action != nil:
+		return nil
+	}
+	return c.Text
+}
+
+// IsTime reports whether the cell is a time, or would be one if there were one.
+func (c Cell) IsTime() bool { return c.Text == "" && c.Number == nil && c.Action == nil }
+
+// Shown returns the number as pages show it: with at most two digits behind the point, and thousands apart.
+func (c Cell) Shown() string {
+	whole, rest, _ := strings.Cut(strconv.FormatFloat(*c.Number, 'f', 2, 64), ".")
+	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
+		whole = whole[:i] + "\u202f" + whole[i:]
+	}
+	if rest = strings.TrimRight(rest, "0"); rest != "" {
+		return whole + "." + rest
+	}
+	return whole
+}
+
+// String returns the cell as CSV has it.
+func (c Cell) String() string {
+	switch v := c.Value().(type) {
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return ""
+}
+
+// records returns the rows as JSON objects.
+func (t *Table) records() []map[string]any {
+	list := make([]map[string]any, len(t.Rows))
+	for i, row := range t.Rows {
+		list[i] = map[string]any{}
+		for j, cell := range row {
+			if cell.Action == nil {
+				list[i][t.Columns[j].Key] = cell.Value()
+			}
+		}
+	}
+	return list
+}
+
+// writeCSV writes the rows as CSV (RFC 4180). A field that a spreadsheet would calculate gets an apostrophe before it.
+func (t *Table) writeCSV(q *request, name string) error {
+	h := q.Header()
+	h.Set("Content-Type", "text/csv; charset=utf-8")
+	h.Set("Content-Disposition", `attachment; filename="`+name+`.csv"`)
+	w := csv.NewWriter(q)
+	heads := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		heads[i] = c.Key
+	}
+	_ = w.Write(heads)
+	for _, row := range t.Rows {
+		fields := make([]string, len(row))
+		for i, cell := range row {
+			fields[i] = harmless(cell)
+		}
+		_ = w.Write(fields)
+	}
+	w.Flush()
+	return nil // whoever reads it has gone away if there was an error
+}
+
+// harmless returns a field that no spreadsheet takes for a formula.
+func harmless(c Cell) string {
+	s := c.String()
+	if c.Number == nil && strings.ContainsAny(s[:min(1, len(s))], "=+-@\t\r") {
+		return "'" + s
+	}
+	return s
+}
+
+// perPage is how many rows a page has.
+const perPage = 100
+
+// paged returns the part of rows that the query asks for by page=N, from 1, and sets the query of the next page.
+func paged[R any](t *Table, rows []R, query url.Values) []R {
+	n, _ := strconv.Atoi(query.Get("page"))
+	n = max(n, 1)
+	from := min((n-1)*perPage, len(rows))
+	if from+perPage < len(rows) {
+		next := url.Values{}
+		for key, values := range query {
+			next[key] = values
+		}
+		next.Set("page", strconv.Itoa(n+1))
+		t.Next = "?" + next.Encode()
+	}
+	return rows[from:min(from+perPage, len(rows))]
+}

@@ -1,0 +1,81 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+
+	"sallyport/console"
+	"sallyport/console/manage"
+	"sallyport/policy"
+	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/response"
+)
+
+// The console is a route without an upstream: a request for it is identified, decided by the console's own policy, recorded
+// and live like any other, and is cut when its reader may no longer look.
+
+// compileConsole returns the route of the console, or nil if nobody may look at it.
+func compileConsole(s Settings, host string) (*route, error) {
+	if !s.Console.On() {
+		return nil, nil
+	}
+	rules, err := policy.Compile([]policy.Named{s.Console.Policy()}, policy.Options{TrustGroupNames: s.TrustGroupNames})
+	if err != nil {
+		return nil, err
+	}
+	return &route{name: manage.RouteName, host: host, path: manage.Path, policy: rules, session: true, keepForms: true, maxBody: manage.MaxBody,
+		groupIDs: setOf(rules.GroupIDs()), groupNames: setOf(rules.GroupNames())}, nil
+}
+
+// isConsole reports whether a path is the console's.
+func (rt *routing) isConsole(host, path string) bool {
+	return rt.console != nil && host == rt.host && canonical.Under(path, manage.Path)
+}
+
+// consoleUpstream returns the upstream of the console, which counts its requests; nil if there is no console.
+func (rt *routing) consoleUpstream() *routeUpstream {
+	if rt.console == nil {
+		return nil
+	}
+	return rt.console.upstream
+}
+
+// all returns every route, that of the console included.
+func (rt *routing) all() []*route {
+	if rt.console == nil {
+		return rt.routes
+	}
+	return append(rt.routes[:len(rt.routes):len(rt.routes)], rt.console)
+}
+
+// serveConsole has the console respond to a request that was let in. The context of the request ends when it is cut.
+func (p *Proxy) serveConsole(w *response.Writer, r *http.Request, live *liveRequest) *denial {
+	if p.manage == nil {
+		return deny(noRoute, "this server has no console")
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		var denied *denial
+		if r, denied = p.resumeForm(w, r, live); denied != nil {
+			return denied
+		}
+		w.LimitBody(bodyTimeout)
+	}
+	w.LimitDrain()
+	private(w.Header())
+	err := p.manage.Serve(w, r.WithContext(live.ctx), live.path, p.viewer(live))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, manage.ErrTooMany):
+		return deny(tooMany, err.Error())
+	}
+	return p.pageDenial(err)
+}
+
+// viewer returns who looks at the console.
+func (p *Proxy) viewer(live *liveRequest) manage.Viewer {
+	req := live.request
+	change := p.decideRules(req.route, readings{}, req.forTarget(http.MethodPost, req.host, req.path), req.caller, live.user.Load(), req.received)
+	return manage.Viewer{Admin: change.Allow || change.Login != nil, Caller: console.Caller{User: live.user.Load(), Session: req.caller.session,
+		Person: p.person(req.caller), Host: req.host, Address: req.address, Request: req.id, Public: req.routing.public.String(), Target: req.target}}
+}
