@@ -25,12 +25,14 @@ import (
 	"sallyport/audit"
 	"sallyport/audit/audittest"
 	"sallyport/console"
+	"sallyport/console/manage"
 	"sallyport/directory"
 	"sallyport/entratest"
 	"sallyport/grant"
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy"
+	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store"
 	"sallyport/store/bolt"
@@ -170,12 +172,15 @@ func newEnvOf(t *testing.T, sessions session.Settings) *env {
 		time.Sleep(time.Duration(tried) * time.Millisecond)
 	}
 	log, pages := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), must[*console.Pages](t)(console.New())
-	h.admin = admin.New(admin.Parts{Directory: h.directory, Sessions: h.sessions, Audit: h.record, BreakGlass: new(grant.BreakGlass), Log: log,
+	provisioning := must[*scim.Provisioning](t)(scim.Open(ctx, h.store, h.directory))
+	run("provisioning", provisioning.Run)
+	h.admin = admin.New(admin.Parts{Directory: h.directory, Provisioning: provisioning, Sessions: h.sessions, Audit: h.record, BreakGlass: new(grant.BreakGlass), Log: log,
 		Grants: grants, PublicURL: func() string { return "https://" + loginHost }, Rules: func() admin.Rules {
 			return admin.Rules{Policies: h.settings.Policies, Routes: h.proxy.Rules().Routes()}
 		}})
 	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Grants: grants, Provider: provider,
-		Audit: h.record, Pages: pages, Console: console.NewHandler(pages, h.admin), Log: log}))
+		Audit: h.record, Pages: pages, Console: console.NewHandler(pages, h.admin), Log: log,
+		Manage: must[*manage.Handler](t)(manage.New(manage.Parts{Admin: h.admin, Sessions: h.sessions, Pages: pages, Log: log}))}))
 	h.settings = h.newSettings()
 	if err := h.proxy.Load(h.settings); err != nil {
 		t.Fatal(err)

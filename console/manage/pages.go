@@ -19,7 +19,7 @@ import (
 	"sallyport/console"
 )
 
-//go:embed pages static texts
+//go:embed all:pages static texts
 var files embed.FS
 
 // templates are the parsed pages, their texts and the files that they name.
