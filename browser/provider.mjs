@@ -11,6 +11,7 @@ export class Provider {
   users = ['ada', 'eve', 'grace', 'stranger']; // the last one is not pushed
   codes = new Map();
   sessions = new Map(); // cookie → {user, sid}
+  late = 0; // how many milliseconds ago those who sign in now are said to have done so
   signOuts = []; // the queries of the end_session_endpoint
 
   constructor() {
@@ -60,11 +61,11 @@ export class Provider {
     const q = url.searchParams;
     let session = this.sessionOf(req);
     if (req.method === 'POST' && this.users.includes(form.get('user'))) {
-      session = {user: form.get('user'), sid: randomUUID()};
+      session = {user: form.get('user'), sid: randomUUID(), at: Date.now() - this.late};
       const cookie = randomUUID();
       this.sessions.set(cookie, session);
       res.setHeader('Set-Cookie', `provider=${cookie}; Path=/; HttpOnly; Secure; SameSite=Lax`);
-    } else if (!session || q.get('prompt') === 'select_account') {
+    } else if (!session || ['select_account', 'login'].includes(q.get('prompt')) || q.has('max_age') && Date.now() - session.at > q.get('max_age') * 1000) {
       res.setHeader('Content-Type', 'text/html');
       res.end(`<!doctype html><title>Provider</title><h1>Who are you?</h1><form method="post" action="${escape(req.url)}">
         ${this.users.map(user => `<button name="user" value="${user}">${user}</button>`).join(' ')}</form>`);
@@ -84,7 +85,7 @@ export class Provider {
     const digest = createHash('sha256').update(form.get('code_verifier') ?? '').digest('base64url');
     if (!code || code.challenge !== digest) return {error: 'invalid_grant'};
     const now = Math.floor(Date.now() / 1000);
-    const claims = {iss: this.issuer, aud: this.client.id, sub: code.user, sid: code.sid, nonce: code.nonce, iat: now, exp: now + 300, name: code.user};
+    const claims = {iss: this.issuer, aud: this.client.id, sub: code.user, sid: code.sid, nonce: code.nonce, iat: now, exp: now + 300, auth_time: Math.floor(code.at / 1000), name: code.user};
     const signed = encode({alg: 'RS256', typ: 'JWT', kid: 'one'}) + '.' + encode(claims);
     const id_token = signed + '.' + createSign('RSA-SHA256').update(signed).sign(this.key, 'base64url');
     return {access_token: randomUUID(), token_type: 'Bearer', expires_in: 300, id_token};

@@ -80,7 +80,7 @@ ${route('reports', 'staff', `, keep_forms: true, allowed_origins: ["${this.abroa
 
 // serveApplication shows what was asked for. The query of /frames names the addresses that the page shows in frames, that
 // of /form where its form leads.
-async function serveApplication(req, res) {
+export async function serveApplication(req, res) {
   let body = '';
   for await (const part of req) body += part;
   const {pathname, searchParams} = new URL(req.url, 'http://application');
@@ -101,7 +101,7 @@ async function push(users, token, name) {
 }
 
 // freePorts returns ports that were free just now.
-async function freePorts(n) {
+export async function freePorts(n) {
   const sockets = Array.from({length: n}, () => createSocket());
   for (const socket of sockets) await new Promise(resolve => socket.listen(0, '127.0.0.1', resolve));
   const ports = sockets.map(socket => socket.address().port);
