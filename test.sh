@@ -195,7 +195,7 @@ test_postgres() {
   export POSTGRES=$bin
   local log store
   log=$(mktemp)
-  timeout 10m go test -vet=off -count=1 -parallel 8 $flags ./store/postgres >"$log" 2>&1 & # most of which waits
+  timeout 10m go test -vet=off -count=1 -parallel 8 $flags ./store/postgres ./peers >"$log" 2>&1 & # most of which waits
   store=$!
   check "PostgreSQL: replicas" env HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
     timeout 10m go test -vet=off -count=1 -parallel 3 $flags -run '^TestReplicas_' ./cmd/sallyport

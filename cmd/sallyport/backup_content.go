@@ -28,7 +28,7 @@ var backupHolds = map[string]bool{
 	"token/": true, "held/": true, "left/": true, "exchange/": true,
 	"auditkey/": true,
 
-	"armed/": false, "secret/": false, "session/": false, "signing/": false, "acme/": false, "issuer/": false, "audit/": false, "unrecorded/": false, "backup/": false, "copying/": false,
+	"armed/": false, "secret/": false, "session/": false, "signing/": false, "acme/": false, "issuer/": false, "audit/": false, "unrecorded/": false, "backup/": false, "copying/": false, "ask/": false,
 }
 
 // backupPrefix returns which prefix of [backupHolds] a key would have.

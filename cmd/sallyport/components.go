@@ -17,6 +17,7 @@ import (
 	"sallyport/enforce"
 	"sallyport/grant"
 	"sallyport/notice"
+	"sallyport/peers"
 	"sallyport/proxy"
 	"sallyport/scim"
 	"sallyport/session"
@@ -39,6 +40,7 @@ type components struct {
 	recorder     *recorder   // nil if this process alone uses the store
 	webhooks     *webhook.Sender
 	notices      *notice.Follower
+	peers        *peers.Peers
 	log          *slog.Logger
 
 	unlockRecord func() // lets other processes write to the audit record
@@ -69,7 +71,7 @@ func openComponents(ctx context.Context, file *config.File, init bool, former *f
 	if inFile, ok := st.(fileStore); ok {
 		st = newSharedStore(inFile)
 	}
-	c := &components{store: st, leadership: leadership{store: st}, webhooks: webhook.New(log), log: log, unlockRecord: unlock, custody: newCustody()}
+	c := &components{store: st, leadership: leadership{store: st}, webhooks: webhook.New(log), peers: peers.New(st, log), log: log, unlockRecord: unlock, custody: newCustody()}
 	if err := c.open(ctx, file, former); err != nil {
 		if errors.Is(err, store.ErrDamaged) {
 			err = fmt.Errorf("%s: %w", file.Store, err)
@@ -230,6 +232,7 @@ func (c *components) run(ctx context.Context) error {
 	g.Go(func() error { return c.sessions.Run(ctx) })
 	g.Go(func() error { return c.grants.Run(ctx) })
 	g.Go(func() error { return c.record.Run(ctx) })
+	g.Go(func() error { return c.peers.Run(ctx) })
 	g.Go(func() error { return c.recordPushes(ctx) })
 	g.Go(func() error { return c.custody.unlessHanded(ctx, c.runNotices) })
 	if c.sinks != nil {

@@ -17,6 +17,7 @@ import (
 	"sallyport/directory"
 	"sallyport/grant"
 	"sallyport/listen"
+	"sallyport/peers"
 	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store"
@@ -86,7 +87,7 @@ func inspect(ctx context.Context, st store.Store) (found inspection, err error) 
 
 // owners returns what looks at the records of each package that keeps some.
 func owners(users *directory.Inspection) []func(store.Entry) (bool, error) {
-	return []func(store.Entry) (bool, error){users.Record, scim.Inspect, session.Inspect, grant.Inspect, listen.Inspect, inspectOwn}
+	return []func(store.Entry) (bool, error){users.Record, scim.Inspect, session.Inspect, grant.Inspect, listen.Inspect, peers.Inspect, inspectOwn}
 }
 
 // ask asks the owner of a record what is wrong with it.
