@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 FUZZTIME ?= 30s
 export GOTOOLCHAIN ?= $(shell sed -n 's/^toolchain //p' go.mod)
 
-.PHONY: help test lint vulnerabilities fuzz mutants bench demo release
+.PHONY: help test lint vulnerabilities fuzz mutants bench demo screenshots release
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: ## what a request costs, beside others in one run
 
 demo: ## a company in front of a real Sallyport on this machine
 	$(GO) run ./cmd/sallyport demo
+
+screenshots: ## pictures of every page of the console in screenshots/
+	node browser/screenshots.mjs screenshots
 
 release: ## static binaries and their checksums in .cache/release
 	.ci/release $(VERSION)

@@ -17,8 +17,8 @@ export const launchBrowser = () => chromium.launch({
 });
 
 // newPerson opens a browser context with its own cookies.
-export async function newPerson(t, browser) {
-  const context = await browser.newContext();
+export async function newPerson(t, browser, options = {}) {
+  const context = await browser.newContext(options);
   context.setDefaultTimeout(patience);
   t.after(() => context.close());
   return context;
