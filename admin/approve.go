@@ -190,6 +190,9 @@ func (a *Admin) mayDecide(ctx context.Context, f inForce, actor Actor, id string
 			return request, ErrNoRequest
 		}
 	}
+	if a.isSelf(actor, a.whoAsked(request)) { // in the console
+		return request, ErrOwnRequest
+	}
 	if !request.OpenAt(now) {
 		return request, ErrDecided
 	}

@@ -49,10 +49,16 @@ func (a *Admin) Release(ctx context.Context, actor Actor, users []string) (relea
 	return len(holds), err
 }
 
-// Reject rejects held deactivations for a day, of the same users as [Admin.Release] would: they stay active.
+// Reject rejects held deactivations for a day, of the same users as [Admin.Release] would: they stay active. If one of them
+// is the actor's own, the error is [ErrOwnHold], and nothing was done.
 func (a *Admin) Reject(ctx context.Context, actor Actor, users []string) (rejected int, err error) {
 	todo := holdAction("rejected", users)
 	todo.adds = true
+	if actor.Kind == audit.ActorUser {
+		if users, err = a.othersHeld(ctx, actor, users); err != nil || len(users) == 0 {
+			return 0, err
+		}
+	}
 	err = a.perform(ctx, actor, todo, func(ctx context.Context) (err error) {
 		rejected, err = a.provisioning.Reject(ctx, actor, users)
 		return err

@@ -57,6 +57,7 @@ type ReviewRow struct {
 	Active  bool     `json:"active"`            // the user may still use what the rules allow
 	Revoked []string `json:"revoked,omitempty"` // names of its groups of which the membership is revoked now, by whichever row
 	Others  bool     `json:"revoked_by_other_rows,omitempty"`
+	Own     bool     `json:"-"` // it is about whoever looks at it, who may not decide about it
 }
 
 // StartReview starts a review of everybody who reaches a route.
@@ -68,6 +69,8 @@ func (a *Admin) StartReview(ctx context.Context, actor Actor, n NewReview) (Revi
 		return ReviewView{}, ErrDue
 	case isUser(actor):
 		return ReviewView{}, ErrNotReviewer
+	case actor.Role == audit.RoleAuditor:
+		return ReviewView{}, ErrAuditor
 	}
 	if n.LastUse == nil {
 		n.LastUse = &access.LastUse{}
@@ -147,17 +150,19 @@ func (a *Admin) Review(ctx context.Context, actor Actor, id string) (ReviewView,
 	if err != nil {
 		return ReviewView{}, err
 	}
-	may := a.reviewerCheck(actor, &review)
+	sees := a.maySeeRows(actor, &review)
 	v := ReviewView{Review: review, Overdue: review.Overdue(time.Now()), Rows: []ReviewRow{}}
 	owner := a.people.owner(review.Owner, 0)
 	for _, row := range rows {
-		if may(&row) != nil {
+		if !sees(&row) {
 			continue
 		}
 		if review.State == grant.ReviewOpen && (row.Decision == grant.DecisionOpen || row.Decision == grant.DecisionAsk) {
 			row.Reviewer = a.reviewerName(&review, owner, row.User.ID)
 		}
-		v.Rows = append(v.Rows, a.viewRow(row))
+		shown := a.viewRow(row)
+		shown.Own = a.isOwnRow(actor, &row)
+		v.Rows = append(v.Rows, shown)
 	}
 	if isUser(actor) && len(v.Rows) == 0 {
 		return ReviewView{}, fmt.Errorf("%s: %w", id, grant.ErrNoReview)

@@ -8,8 +8,8 @@ import (
 )
 
 // reviewerCheck returns a function that says why the actor may not decide about a row of a
-// review; nil if the actor may. Operators may decide about every row, and the server about
-// none.
+// review; nil if the actor may. Operators may decide about every row, administrators of the console about
+// every row that is not their own, and the server about none.
 func (a *Admin) reviewerCheck(actor Actor, review *grant.Review) func(*grant.Row) error {
 	if actor.Kind == audit.ActorOperator {
 		return func(*grant.Row) error { return nil }
@@ -17,17 +17,40 @@ func (a *Admin) reviewerCheck(actor Actor, review *grant.Review) func(*grant.Row
 	owner := a.people.owner(review.Owner, 0)
 	acting, ok := a.userOf(actor)
 	return func(row *grant.Row) error {
-		if !ok || actor.Kind != audit.ActorUser {
+		switch {
+		case !ok || actor.Kind != audit.ActorUser:
 			return ErrNotReviewer
-		}
-		if access.SamePerson(acting, &directory.User{ID: row.User.ID, UserName: row.User.UserName, ExternalID: row.User.ExternalID}) {
+		case actor.Role == audit.RoleAuditor:
+			return ErrAuditor
+		case a.isOwnRow(actor, row):
 			return ErrOwnRow
+		case actor.Role == audit.RoleAdmin:
+			return nil
 		}
 		if reviewer := a.reviewer(review.Reviewer, owner, row.User.ID); reviewer == nil || reviewer.ID != acting.ID {
 			return ErrNotReviewer
 		}
 		return nil
 	}
+}
+
+// isOwnRow reports whether a row is about the one who acts, as the directory has the row's user or as they were when the
+// review was started.
+func (a *Admin) isOwnRow(actor Actor, row *grant.Row) bool {
+	if now, ok := a.directory.ByID(row.User.ID); ok && a.isSelf(actor, now) {
+		return true
+	}
+	return a.isSelf(actor, &directory.User{ID: row.User.ID, UserName: row.User.UserName, ExternalID: row.User.ExternalID})
+}
+
+// maySeeRows returns a function that reports whether the actor may see a row: operators and those who use the console see
+// every row, and others those that they decide about.
+func (a *Admin) maySeeRows(actor Actor, review *grant.Review) func(*grant.Row) bool {
+	if actor.Kind == audit.ActorOperator || actor.Role != "" {
+		return func(*grant.Row) bool { return true }
+	}
+	may := a.reviewerCheck(actor, review)
+	return func(row *grant.Row) bool { return may(row) == nil }
 }
 
 // reviewer returns who decides about the access of a user, by the directory as it is now:

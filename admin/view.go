@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/access"
+	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/grant"
 )
@@ -55,7 +56,7 @@ func (a *Admin) view(f inForce, actor Actor, request grant.Request, now time.Tim
 		request.State = grant.StateExpired // which is not stored yet
 	}
 	r, offered := f.request(request.Route, request.Policy, a.whoAsked(request))
-	v = RequestView{Request: request, Mine: isUser(actor) && actor.ID == request.Person.ID, Approvers: []string{}}
+	v = RequestView{Request: request, Mine: actor.Kind == audit.ActorUser && actor.ID == request.Person.ID, Approvers: []string{}}
 	if u, ok := a.directory.ByID(request.Person.ID); ok {
 		v.DisplayName = u.DisplayName
 	}
@@ -67,7 +68,7 @@ func (a *Admin) view(f inForce, actor Actor, request grant.Request, now time.Tim
 		approver = known && offered && r.MayApprove(me)
 		v.Approved = known && approvedBy(request, me)
 	}
-	v.MayDecide = approver && request.OpenAt(now)
+	v.MayDecide = approver && request.OpenAt(now) && actor.Role != audit.RoleAuditor && !a.isSelf(actor, a.whoAsked(request))
 	return v, r, approver
 }
 

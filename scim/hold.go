@@ -127,7 +127,7 @@ func (p *Provisioning) decide(ctx context.Context, users []string, f func(*direc
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := chooseHolds(all, users)
+	chosen, err := ChooseHolds(all, users)
 	if err != nil {
 		return nil, err
 	}
@@ -152,8 +152,8 @@ func (p *Provisioning) decide(ctx context.Context, users []string, f func(*direc
 	return list, nil
 }
 
-// chooseHolds returns the holds of the users named by userName or ID, or the undecided ones if none is named.
-func chooseHolds(all []Hold, users []string) (chosen []Hold, err error) {
+// ChooseHolds returns the holds of the users named by userName or ID, or the undecided ones if none is named.
+func ChooseHolds(all []Hold, users []string) (chosen []Hold, err error) {
 	if len(users) == 0 {
 		return pendingHolds(all), nil
 	}
