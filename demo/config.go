@@ -9,6 +9,7 @@ import (
 const (
 	clientID     = "5a111900-0000-4000-8000-000000000001"
 	clientSecret = "a secret between two programs on loopback" // good for nothing else
+	apiAudience  = "api://sallyport"
 	secretFile   = "secrets/oidc"
 )
 
@@ -47,9 +48,14 @@ oidc:
   issuer: {{.Issuer}}
   client_id: {{.ClientID}}
   client_secret_file: {{.SecretFile}}
+  api_audiences: [api://sallyport]
   user_claim: oid                      # who signs in here ...
   user_attribute: externalId           # ... is the user who was pushed with this
 session: {lifetime: 12h, idle: 1h}
+
+console:                               # {{.Public}}/.sallyport/console/
+  admins: {groups: [{{group "Administrators"}}]}
+  auditors: {groups: [{{group "Operations"}}]}
 
 policies:
   - name: operations

@@ -40,6 +40,8 @@ type Demo struct {
 	tenant    *tenant
 	servers   []server
 	config    []byte
+	client    *http.Client  // with which colleagues use the applications
+	connected chan struct{} // closed once the tenant pushes
 }
 
 type server struct {
@@ -61,7 +63,7 @@ func New(s Settings) (*Demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Demo{settings: s, pages: pages}, nil
+	return &Demo{settings: s, pages: pages, client: loopback(), connected: make(chan struct{})}, nil
 }
 
 // Listen opens the listeners. URL, Config and Secrets are valid after it.
@@ -133,9 +135,16 @@ func (w *Demo) Config() []byte { return w.config }
 func (w *Demo) Secrets() map[string]string { return map[string]string{secretFile: clientSecret} }
 
 // Connect makes the tenant push to base, Sallyport's SCIM URL, with a provisioning token, and pushes everybody, like
-// the initial cycle of Entra.
+// the initial cycle of Entra. From then on the colleagues work. Call it once.
 func (w *Demo) Connect(base, token string, client *http.Client) error {
-	return w.tenant.connect(entratest.Provisioner{BaseURL: base, Token: token, Client: client})
+	if err := w.tenant.connect(entratest.Provisioner{BaseURL: base, Token: token, Client: client}); err != nil {
+		return err
+	}
+	if err := w.tenant.hireColleagues(); err != nil {
+		return err
+	}
+	close(w.connected)
+	return nil
 }
 
 // Run serves until ctx ends.
@@ -149,6 +158,7 @@ func (w *Demo) Run(ctx context.Context) error {
 		all.Go(func() { stop(h.Serve(s.listener)) })
 		all.Go(func() { <-ctx.Done(); _ = h.Close() })
 	}
+	all.Go(func() { w.work(ctx) })
 	all.Wait()
 	return context.Cause(ctx)
 }

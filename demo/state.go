@@ -29,6 +29,9 @@ func (t *tenant) state() state {
 	s := state{People: []person{}, Teams: teams, Pushes: t.journal.all()}
 	groups := t.issuer.Teams()
 	for _, p := range t.issuer.People() {
+		if isColleague(p) {
+			continue
+		}
 		i := slices.IndexFunc(groups, func(g entratest.Team) bool {
 			return slices.Contains(teams, g.Name) && slices.Contains(g.Members, p.OID)
 		})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,21 @@ func TestDemo_ExplainsAccess(t *testing.T) {
 					t.Errorf("no %q in\n%s", want, out.String())
 				}
 			}
+		})
+	}
+}
+
+// TestDemo_FillsTheConsole waits until the colleagues of the demo have done what the pictures of the console show.
+func TestDemo_FillsTheConsole(t *testing.T) {
+	if !demoPortsAreFree() {
+		t.Skip("another demo runs")
+	}
+	record := filepath.Join(filepath.Dir(startDemo(t)), "data", "audit.jsonl")
+	for _, want := range []string{`"kind":"decision".*"decision":"allow"`, `"kind":"decision".*"decision":"deny"`, `"kind":"cut".*"reason":"inactive_user"`} {
+		pattern := regexp.MustCompile(want)
+		eventually(t, "a line of the record with "+want, func() bool {
+			text, err := os.ReadFile(record)
+			return err == nil && pattern.Match(text)
 		})
 	}
 }
