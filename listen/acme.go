@@ -238,10 +238,15 @@ func (m *acmeManager) hostPolicy(_ context.Context, host string) error {
 	return nil
 }
 
+// nameIn returns the host that hello names, in its one spelling.
+func nameIn(hello *tls.ClientHelloInfo) string {
+	return strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
+}
+
 // get returns the certificate in use for the host that hello names. For a handshake by which the authority validates
 // the host (TLS-ALPN-01, RFC 8737), it returns the challenge certificate.
 func (m *acmeManager) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	host := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
+	host := nameIn(hello)
 	if slices.Equal(hello.SupportedProtos, []string{acme.ALPNProto}) && m.hostPolicy(hello.Context(), host) == nil {
 		return m.current().GetCertificate(&tls.ClientHelloInfo{ServerName: host, SupportedProtos: hello.SupportedProtos})
 	}

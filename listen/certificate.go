@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,8 @@ type Certificates struct {
 	off  bool
 	file atomic.Pointer[tls.Certificate] // with tls.cert_file
 	acme *acmeManager                    // with tls.acme, else nil
+
+	before *Certificates // are presented until there are others; nil: none
 }
 
 // NewCertificates loads what t names. hosts returns the hosts that need a certificate, by the settings in force;
@@ -66,8 +69,8 @@ func (c *Certificates) Run(ctx context.Context) error {
 }
 
 // Reload is called after the settings have changed, with the certificate that [LoadCertificate] returned for them.
-// New connections use it if certificates come from files. With ACME, Run looks at the hosts again. Whether TLS is on,
-// and whether certificates come from files, changes only when Sallyport is restarted.
+// New connections use it if certificates come from files. With ACME, Run looks at the hosts again. Certificates from
+// elsewhere, or none, are other Certificates: see [TLS.SameSource].
 func (c *Certificates) Reload(cert *tls.Certificate) {
 	switch {
 	case c.off:
@@ -78,12 +81,32 @@ func (c *Certificates) Reload(cert *tls.Certificate) {
 	}
 }
 
+// SameSource reports whether certificates come from where they come from by other settings: from files, from the same
+// authority in the same way, or from nowhere. Which files does not matter.
+func (t TLS) SameSource(other TLS) bool {
+	return t.Off == other.Off && reflect.DeepEqual(t.ACME, other.ACME)
+}
+
+// Follow has c present the certificates of before, which came from elsewhere, for hosts for which the authority has not issued
+// one yet. It is called before c is used.
+func (c *Certificates) Follow(before *Certificates) {
+	if c.acme == nil || before.off {
+		return
+	}
+	c.before = &Certificates{acme: before.acme} // without what before has followed itself
+	c.before.file.Store(before.file.Load())
+}
+
 // get is the GetCertificate hook of a [tls.Config].
 func (c *Certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if c.acme != nil {
-		return c.acme.get(hello)
+	if c.acme == nil {
+		return c.file.Load(), nil
 	}
-	return c.file.Load(), nil
+	cert, err := c.acme.get(hello)
+	if errors.Is(err, errNoCertificate) && c.before != nil && c.acme.hostPolicy(hello.Context(), nameIn(hello)) == nil {
+		return c.before.get(hello)
+	}
+	return cert, err
 }
 
 // tlsConfig returns the settings of TLS, or nil for plain HTTP. Older versions, and cipher suites without forward

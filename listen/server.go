@@ -137,7 +137,11 @@ func (o Options) listen() (net.Listener, error) {
 	if o.Listen != nil {
 		return o.Listen()
 	}
-	return net.Listen("tcp", o.Addr)
+	l, err := net.Listen("tcp", o.Addr)
+	if err != nil {
+		return nil, explained(err)
+	}
+	return l, nil
 }
 
 // Name returns the name of the server.

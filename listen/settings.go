@@ -185,10 +185,8 @@ func (s Settings) CheckOpen(fault func(path, problem string)) {
 		switch {
 		case err == nil:
 			_ = l.Close()
-		case errors.Is(err, os.ErrPermission):
-			fault(key, fmt.Sprintf("cannot listen on %s: %v; write a port from 1024 on, or give the user of the server the right (CAP_NET_BIND_SERVICE)", addr, err))
 		case !errors.Is(err, syscall.EADDRINUSE):
-			fault(key, fmt.Sprintf("cannot listen on %s: %v; write an address of this machine, or 0.0.0.0 for all of them", addr, err))
+			fault(key, fmt.Sprintf("cannot listen on %s: %v; %s", addr, err, remedy(err)))
 		}
 	}
 }

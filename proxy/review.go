@@ -55,23 +55,23 @@ func (p *Proxy) Run(ctx context.Context) error {
 }
 
 // EndStreams ends every WebSocket, and every response that has been under way for longer than after, and for a second at
-// least: a stream or a download.
-func (p *Proxy) EndStreams(after time.Duration) {
+// least (a stream or a download), of the requests for whose contexts of returns true.
+func (p *Proxy) EndStreams(after time.Duration, of func(context.Context) bool) {
 	after = max(after, longLived)
-	p.shutDown(func(w *response.Writer) bool { return w.Client() != nil || w.RespondingFor() > after })
+	p.shutDown(func(l *liveRequest) bool { return (l.rw.Client() != nil || l.rw.RespondingFor() > after) && of(l.ctx) })
 }
 
 // closeHijacked closes the connections that became tunnels: net/http no longer knows them.
 func (p *Proxy) closeHijacked() {
 	p.stopping.Store(true)
-	p.shutDown(func(w *response.Writer) bool { return w.Client() != nil })
+	p.shutDown(func(l *liveRequest) bool { return l.rw.Client() != nil })
 }
 
-// shutDown ends the live requests for whose writers ends returns true. The client of a WebSocket first gets a close frame
+// shutDown ends the live requests for which ends returns true. The client of a WebSocket first gets a close frame
 // that says that the server is going away.
-func (p *Proxy) shutDown(ends func(*response.Writer) bool) {
+func (p *Proxy) shutDown(ends func(*liveRequest) bool) {
 	const timeout = time.Second
-	live := slices.DeleteFunc(p.live.all(), func(l *liveRequest) bool { return !ends(l.rw) })
+	live := slices.DeleteFunc(p.live.all(), func(l *liveRequest) bool { return !ends(l) })
 	for _, l := range live {
 		if client := l.rw.Client(); client != nil {
 			_ = client.SetWriteDeadline(time.Now().Add(timeout))

@@ -229,6 +229,29 @@ func TestACME_IssuesForConfiguredHosts(t *testing.T) {
 	verb(t, w.dir, "store", "check")
 }
 
+// TestACME_BeginsByReload: a reload changes from files to an authority, which validates hosts on a listener that is new too.
+// Until a host has its certificate, clients get the former one; no handshake fails.
+func TestACME_BeginsByReload(t *testing.T) {
+	w := newWorld(t)
+	a := w.newACMEAuthority(90*24*3600, nil)
+	s := w.start("--init")
+	listen := "public: " + s.addrs["public"] + ", http: " + a.http
+	w.configureACME(a, listen, "")
+	s.addrs["ops"] = ""
+	s.verb("reload")
+	s.addrs["ops"] = readRunFile(w.dir + "/data/sallyport.db.run").Ops
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		certificateAt(t, s.addrs["public"], appHost) // fails if there is none
+		if _, err := a.handshake(s.addrs["public"], appHost); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("no certificate of the authority: %v\n%s", err, s.log())
+		}
+	}
+	await(t, s, "sallyport_tls_hosts_without_certificate 0\n")
+	a.demandNoOrder(t, s.addrs["public"])
+}
+
 func earliest(certs map[string]*x509.Certificate) (first time.Time) {
 	for _, c := range certs {
 		if first.IsZero() || c.NotAfter.Before(first) {

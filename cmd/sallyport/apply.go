@@ -11,7 +11,6 @@ import (
 	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/config"
-	"sallyport/listen"
 	"sallyport/oidc"
 	"sallyport/scim"
 )
@@ -20,14 +19,14 @@ import (
 const prepareTimeout = 20 * time.Second
 
 // apply puts a newly loaded configuration in force, all of it or nothing. First every part prepares what it needs, which may
-// fail and changes nothing. Then every part uses that, which cannot fail: the proxy last, so that it decides about live
-// requests again when everything else is in force.
+// fail and changes nothing. Then every part uses that, which cannot fail: the proxy after what it decides by, so that it decides
+// about live requests again when that is in force; the listeners last, so that new ones serve by the new settings.
 func (s *server) apply(ctx context.Context, file *config.File) error {
 	ctx, stop := context.WithTimeout(ctx, prepareTimeout)
 	defer stop()
 	var uses []func()
 	for _, prepare := range []func(context.Context, *config.File) (use func(), err error){
-		s.prepareTests, s.prepareCertificates, s.prepareWebhooks, s.prepareSinks, s.prepareSCIM, s.prepareOthers, s.prepareProxy,
+		s.prepareTests, s.prepareWebhooks, s.prepareSinks, s.prepareSCIM, s.prepareOthers, s.prepareProxy, s.prepareListeners,
 	} {
 		use, err := prepare(ctx, file)
 		if err != nil {
@@ -45,11 +44,6 @@ func (s *server) apply(ctx context.Context, file *config.File) error {
 // prepareTests returns an error if the rules fail their tests.
 func (s *server) prepareTests(_ context.Context, file *config.File) (use func(), err error) {
 	return func() {}, s.checkTests(file)
-}
-
-func (s *server) prepareCertificates(_ context.Context, file *config.File) (use func(), err error) {
-	cert, err := listen.LoadCertificate(file.TLS)
-	return func() { s.certs.Reload(cert) }, err
 }
 
 func (s *server) prepareWebhooks(_ context.Context, file *config.File) (use func(), err error) {

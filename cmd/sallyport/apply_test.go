@@ -67,7 +67,7 @@ func (w *world) inProcess() (*server, *running) {
 func (s *server) settings(t *testing.T) settingsInForce {
 	t.Helper()
 	in := settingsInForce{hosts: fmt.Sprint(s.proxy.Hosts()), basis: s.proxy.Provider().Basis(), scim: fmt.Sprintf("%+v", s.scim.Load().Settings()),
-		certificate: fmt.Sprint(s.certs.InUse()), publicURL: s.reloader.PublicURL(), provider: s.proxy.Provider(), workloads: s.workloads.now(),
+		certificate: fmt.Sprint(s.certs().InUse()), publicURL: s.reloader.PublicURL(), provider: s.proxy.Provider(), workloads: s.workloads.now(),
 		debug: s.log.Enabled(t.Context(), slog.LevelDebug)}
 	for _, k := range s.components.sinks.Status() {
 		in.sinks += k.Name + " "

@@ -365,6 +365,20 @@ func ownControl(path string, l net.Listener) (net.Listener, error) {
 	return &controlListener{Listener: l, path: path, made: made}, nil
 }
 
+// removeControl removes the control socket of the process that this one succeeds, if that was at another path.
+func (f *former) removeControl(own string, log *slog.Logger) {
+	if f == nil {
+		return
+	}
+	left, ok := f.sockets[controlServer]
+	if !ok || left.Addr == own {
+		return
+	}
+	if err := removeSocket(left.Addr); err != nil {
+		log.Warn("the control socket of the process that this one has taken over from could not be removed", "err", err)
+	}
+}
+
 // removeSocket removes the socket that a former server left at path. Anything else there stays, and is an error.
 func removeSocket(path string) error {
 	info, err := os.Lstat(path)

@@ -9,45 +9,64 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"sallyport/config"
 	"sallyport/listen"
 )
 
-// The servers for operators.
-const opsServer, controlServer = "ops", "control"
+// The servers by what they are for. Those for operators are ops and control.
+const publicServer, scimServer, httpServer, opsServer, controlServer = "public", "scim", "http", "ops", "control"
 
-// servers returns the options of each server. Those for operators, ops and control, use neither TLS nor the PROXY protocol.
-func (s *server) servers() []listen.Options {
-	addrs := s.file.Listen
+func isForOperators(server string) bool { return server == opsServer || server == controlServer }
+
+// terms are what a server is opened by. One that a reload would open by others is replaced.
+type terms struct {
+	addr          string               // as configured
+	certs         *listen.Certificates // that it presents, or to whose challenges it responds
+	proxyProtocol bool
+}
+
+// opening is a server that is to be opened.
+type opening struct {
+	listen.Options
+	terms
+	activated bool // systemd has opened the listener
+}
+
+// openings returns the servers of a configuration. Those for operators use neither TLS nor the PROXY protocol.
+func (s *server) openings(file *config.File, certs *listen.Certificates) []opening {
+	addrs := file.Listen
 	all := []listen.Options{
-		{Name: "public", Addr: addrs.Public, Handler: s.publicHandler(), Certificates: s.certs, Connections: s.connections.public},
+		{Name: publicServer, Addr: addrs.Public, Handler: s.publicHandler(), Certificates: certs, Connections: s.connections.public},
 		{Name: opsServer, Addr: addrs.Ops, Handler: s.opsHandler()},
-		{Name: controlServer, Addr: s.file.Control.Socket, Handler: s.control().handler(),
-			ConnContext: withPeer},
+		{Name: controlServer, Addr: s.file.Control.Socket, Handler: s.control().handler(), ConnContext: withPeer},
 	}
 	if addrs.SCIM != "" {
-		all = append(all, listen.Options{Name: "scim", Addr: addrs.SCIM, Handler: s.scimHandler(), Certificates: s.certs, Connections: s.connections.scim})
+		all = append(all, listen.Options{Name: scimServer, Addr: addrs.SCIM, Handler: s.scimHandler(), Certificates: certs, Connections: s.connections.scim})
 	}
 	if addrs.HTTP != "" {
-		all = append(all, listen.Options{Name: "http", Addr: addrs.HTTP, Handler: s.redirectHandler(),
+		all = append(all, listen.Options{Name: httpServer, Addr: addrs.HTTP, Handler: s.redirectHandler(certs),
 			Connections: s.connections.public, RequestTimeout: listen.HeaderTimeout})
 	}
+	openings := make([]opening, len(all))
 	for i, o := range all {
-		all[i].Log, all[i].Grace = s.log, func() time.Duration { return s.inForce.Load().Listen.Grace }
-		if slices.Contains(s.file.Listen.ProxyProtocol, o.Name) {
-			all[i].ProxyProtocol = s.proxyProto
+		o.Log, o.Grace = s.log, func() time.Duration { return s.inForce.Load().Listen.Grace }
+		openings[i].terms = terms{addr: o.Addr}
+		if !isForOperators(o.Name) {
+			openings[i].certs = certs
 		}
+		if slices.Contains(addrs.ProxyProtocol, o.Name) {
+			o.ProxyProtocol, openings[i].proxyProtocol = s.proxyProto, true
+		}
+		openings[i].Options = o
 	}
-	return all
+	return openings
 }
 
 // choose decides which listener each server uses: one that is open already, by this process's start or the process that it
 // succeeds, or one that is opened now.
-func (s *server) choose(all []listen.Options) error {
+func (s *server) choose(all []opening) error {
 	for i, o := range all {
 		socket, activated, err := s.succession.former.socket(o.Name, o.Addr)
 		if err != nil {
@@ -56,10 +75,7 @@ func (s *server) choose(all []listen.Options) error {
 		if socket == nil && s.sockets[o.Name] != nil {
 			socket, activated = s.sockets[o.Name], true
 		}
-		s.succession.addrs[o.Name] = o.Addr
-		if activated {
-			s.succession.addrs[o.Name] = ""
-		}
+		all[i].activated = activated
 		delete(s.sockets, o.Name)
 		switch {
 		case o.Name == controlServer && socket != nil:
@@ -74,46 +90,39 @@ func (s *server) choose(all []listen.Options) error {
 }
 
 // openServers opens every listener, or none.
-func (s *server) openServers() (servers []*listen.Server, err error) {
-	all := s.servers()
+func (s *server) openServers() error {
+	all := s.openings(s.file, s.certs())
 	if err := s.choose(all); err != nil {
-		return nil, err
+		return err
 	}
 	if unused := slices.Sorted(maps.Keys(s.sockets)); len(unused) > 0 {
 		s.sockets.Close()
-		return nil, fmt.Errorf("systemd passes a socket with the name %s, and listen.%s is not in the configuration; remove the one or write the other", unused[0], unused[0])
+		return fmt.Errorf("systemd passes a socket with the name %s, and listen.%s is not in the configuration; remove the one or write the other", unused[0], unused[0])
 	}
+	var servers []*serving
 	for _, o := range all {
-		opened, err := listen.Open(o)
+		opened, err := o.open()
 		if err != nil {
 			for _, other := range servers {
 				_ = other.Close()
 			}
-			return nil, err
+			return err
 		}
 		servers = append(servers, opened)
 	}
-	return servers, nil
+	s.listeners.replace(servers, nil)
+	s.succession.use(servers)
+	return nil
 }
 
-// runServers serves until ctx ends or one of the servers fails, and then shuts all of them down. Those for operators shut
-// down last: while requests are under way, somebody may have to be suspended, and /readyz says that the server stops.
-func (s *server) runServers(ctx context.Context, servers []*listen.Server) error {
-	g, ctx := errgroup.WithContext(ctx)
-	forOperators, stopOperators := context.WithCancel(context.WithoutCancel(ctx))
-	var forClients sync.WaitGroup
-	for _, srv := range servers {
-		s.log.Info("listening", "server", srv.Name(), "addr", srv.Addr().String())
-		if srv.Name() == opsServer || srv.Name() == controlServer {
-			g.Go(func() error { return srv.Run(forOperators) })
-			continue
-		}
-		forClients.Add(1)
-		g.Go(func() error { defer forClients.Done(); return srv.Run(ctx) })
+// open opens the server.
+func (o opening) open() (*serving, error) {
+	srv, err := listen.Open(o.Options)
+	if err != nil {
+		return nil, err
 	}
-	g.Go(func() error { defer stopOperators(); forClients.Wait(); return nil })
-	s.notify("READY=1") // a connection waits in the queue of its listener until it is accepted
-	return g.Wait()
+	alive, ended := context.WithCancel(context.Background())
+	return &serving{Server: srv, terms: o.terms, activated: o.activated, alive: alive, ended: ended}, nil
 }
 
 // publicHandler serves the applications and, with scim.on_public, SCIM on the host of public_url.
@@ -133,19 +142,18 @@ func (s *server) scimHandler() http.Handler {
 	return s.reach.handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.scim.Load().ServeHTTP(w, r) }))
 }
 
-// isSCIMHost reports whether the public listener serves SCIM on a host, by the settings in force. It goes on with that as
-// long as there is no listener for SCIM alone, which begins with a restart.
+// isSCIMHost reports whether the public listener serves SCIM on a host, by the settings in force.
 func (s *server) isSCIMHost(host string) bool {
 	file := s.inForce.Load()
 	publicURL, err := url.Parse(file.PublicURL)
-	return err == nil && host == publicURL.Host && (file.SCIM.OnPublic || s.file.Listen.SCIM == "")
+	return err == nil && host == publicURL.Host && file.SCIM.OnPublic
 }
 
 func isSCIM(path string) bool { return path == "/scim" || strings.HasPrefix(path, "/scim/") }
 
 // redirectHandler serves requests that come without TLS.
-func (s *server) redirectHandler() http.Handler {
-	return s.certs.HTTPChallenges(http.HandlerFunc(s.proxy.ServePlain))
+func (s *server) redirectHandler(certs *listen.Certificates) http.Handler {
+	return certs.HTTPChallenges(http.HandlerFunc(s.proxy.ServePlain))
 }
 
 func (s *server) questions() *questions {
@@ -154,5 +162,5 @@ func (s *server) questions() *questions {
 
 // control serves operators' commands.
 func (s *server) control() *control {
-	return &control{admin: s.admin, store: s.components.store, needRestart: s.reloader.NeedRestart, publicURL: s.reloader.PublicURL, questions: s.questions(), webhooks: s.components.webhooks, sinks: s.components.sinks, reach: &s.reach, catchUp: s.components.catchUp, log: s.log}
+	return &control{admin: s.admin, store: s.components.store, needRestart: s.needRestart, publicURL: s.reloader.PublicURL, questions: s.questions(), webhooks: s.components.webhooks, sinks: s.components.sinks, reach: &s.reach, catchUp: s.components.catchUp, log: s.log}
 }

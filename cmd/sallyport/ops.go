@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"sallyport/listen"
 	"sallyport/store"
 )
 
@@ -27,13 +28,25 @@ func (s *server) metrics() *prometheus.Registry {
 	reg.MustRegister(build, s.reloader.successful, s.reloader.successTime, overdueReviews(s.components.grants),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, part := range []interface{ Collectors() []prometheus.Collector }{
-		s.components.store, s.components.directory, s.components.sessions, s.components.grants, s.components.record, s.components.sinks, s.components.webhooks, s.proxy.Provider(), s.proxy, s.scim.Load(), s.certs, s.proxyProto, s.inspector, s.tracing,
+		s.components.store, s.components.directory, s.components.sessions, s.components.grants, s.components.record, s.components.sinks, s.components.webhooks, s.proxy.Provider(), s.proxy, s.scim.Load(), latestCertificates(s.certs), s.proxyProto, s.inspector, s.tracing,
 		s.connections.public, s.connections.scim,
 	} {
 		reg.MustRegister(part.Collectors()...)
 	}
 	return reg
 }
+
+// latestCertificates has the metrics of the certificates in force.
+type latestCertificates func() *listen.Certificates
+
+// Collectors returns the metrics.
+func (l latestCertificates) Collectors() []prometheus.Collector { return []prometheus.Collector{l} }
+
+// Describe implements [prometheus.Collector].
+func (l latestCertificates) Describe(out chan<- *prometheus.Desc) { l().Describe(out) }
+
+// Collect implements [prometheus.Collector].
+func (l latestCertificates) Collect(out chan<- prometheus.Metric) { l().Collect(out) }
 
 // opsHandler serves operators, without authentication: it must never be public.
 func (s *server) opsHandler() http.Handler {

@@ -21,7 +21,6 @@ import (
 
 	"sallyport/admin"
 	"sallyport/config"
-	"sallyport/listen"
 )
 
 // pollInterval is how often the files are compared with what was last read.
@@ -151,20 +150,11 @@ var fixed = []struct {
 	key string
 	of  func(*config.File) any
 }{
-	{"listen", func(f *config.File) any { return sockets(f.Listen) }},
-	{"tls.off", func(f *config.File) any { return f.TLS.Off }},
-	{"tls.acme", func(f *config.File) any { return f.TLS.ACME }},
 	{"store", func(f *config.File) any { return f.Store }},
 	{"control", func(f *config.File) any { return f.Control }},
 	{"oidc", func(f *config.File) any { return f.OIDC.UserAttribute }},
 	{"audit.file", func(f *config.File) any { return f.Audit.File }},
 	{"audit.reserve", func(f *config.File) any { return f.Audit.Reserve }},
-}
-
-// sockets returns the settings that the sockets were opened by.
-func sockets(l listen.Settings) listen.Settings {
-	l.Drain, l.Grace, l.StreamGrace = 0, 0, 0
-	return l
 }
 
 // needRestart returns the changed keys that a running server does not change.

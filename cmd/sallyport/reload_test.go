@@ -199,17 +199,28 @@ func TestReload_ReplacesCertificates(t *testing.T) {
 	s.push.send("GET", "/Users", nil, http.StatusOK)
 }
 
-// TestReload_KeepsTheSourceOfCertificates changes from files to ACME, which needs a restart.
-func TestReload_KeepsTheSourceOfCertificates(t *testing.T) {
+// TestReload_ChangesTheSourceOfCertificates changes from files to ACME: until the authority has issued a certificate, the former
+// one is presented, for hosts that are configured.
+func TestReload_ChangesTheSourceOfCertificates(t *testing.T) {
 	w := newWorld(t)
 	s := w.start("--init")
 	old := certificateAt(t, s.addrs["public"], appHost)
-	w.rewrite("tls: {cert_file: tls.crt, key_file: tls.key}", "tls: {acme: {accept_terms: true}}")
-	if _, code := s.try("reload"); code != exitError {
-		t.Errorf("reloading what needs a restart exits with %d", code)
+	w.rewrite("tls: {cert_file: tls.crt, key_file: tls.key}", "tls: {acme: {accept_terms: true, directory_url: 'https://127.0.0.1:1/dir'}}")
+	if out := s.verb("reload"); !strings.Contains(out, "all of the file is in force") {
+		t.Errorf("the reload says %q", out)
 	}
-	awaitLog(t, s, `"keys":"tls.acme"`)
+	await(t, s, "sallyport_tls_hosts_without_certificate 3\n")
 	if !certificateAt(t, s.addrs["public"], appHost).Equal(old) {
 		t.Error("another certificate is presented")
+	}
+	if conn, err := tls.Dial("tcp", s.addrs["public"], &tls.Config{ServerName: "other.test", InsecureSkipVerify: true}); err == nil { // whatever it presents
+		_ = conn.Close()
+		t.Error("a certificate is presented for a host that is not configured")
+	}
+	w.rewrite("tls: {acme: {accept_terms: true, directory_url: 'https://127.0.0.1:1/dir'}}", "tls: {cert_file: tls.crt, key_file: tls.key}")
+	s.verb("reload")
+	certificateAt(t, s.addrs["public"], "other.test")
+	if text := scrape(t, s); strings.Contains(text, "sallyport_tls_hosts_without_certificate") {
+		t.Error("certificates of an authority are counted, and there is none")
 	}
 }

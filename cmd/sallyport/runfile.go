@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"sallyport/listen"
 )
 
 // runFile is what a running server leaves beside its store, or beside its control socket if the store is a
@@ -31,7 +29,7 @@ const (
 func runFilePath(beside string) string { return beside + runFileSuffix }
 
 // leaveRunFile writes the run file of this server, and returns what removes it.
-func (s *server) leaveRunFile(servers []*listen.Server) (remove func()) {
+func (s *server) leaveRunFile() (remove func()) {
 	path := runFileOf(s.file)
 	remove = func() {
 		if s.succession.isHanded() { // the other process has left its own
@@ -42,17 +40,22 @@ func (s *server) leaveRunFile(servers []*listen.Server) (remove func()) {
 		}
 	}
 	remove() // that of a former server, which must not stay if this one's cannot be written
+	s.writeRunFile()
+	return remove
+}
+
+// writeRunFile writes the run file, or replaces it once the address of the ops listener is another one.
+func (s *server) writeRunFile() {
+	path := runFileOf(s.file)
 	config, err := filepath.Abs(s.reloader.path)
 	run := runFile{Config: config, Control: s.file.Control.Socket, Audit: s.file.Audit.File}
-	for _, srv := range servers {
-		if srv.Name() == "ops" {
-			run.Ops = srv.Addr().String()
-		}
+	if ops := s.listeners.find(opsServer); ops != nil {
+		run.Ops = ops.Addr().String()
 	}
 	if err = errors.Join(err, run.write(path)); err != nil {
 		s.log.Warn("commands cannot find this server while the configuration file has a fault, since it could not leave its addresses", "err", err)
+		_ = os.Remove(path) // which would name former ones
 	}
-	return remove
 }
 
 // write replaces the file at path, for the user of this process alone. Others see the former file or the new one.

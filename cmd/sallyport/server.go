@@ -30,22 +30,23 @@ import (
 
 // server is a running Sallyport.
 type server struct {
-	components *components
-	proxy      *proxy.Proxy
-	scim       atomic.Pointer[scim.Server] // by the settings in force
-	provider   *successive                 // runs the *oidc.Provider in force
-	workloads  *successive                 // runs the *oidc.Workloads in force; none without scim.oauth
-	certs      *listen.Certificates
-	proxyProto *listen.ProxyProtocol
-	reloader   *reloader
-	admin      *admin.Admin
-	inspector  *inspector
-	tracing    *tracing
-	expiring   *notice.Expiring
-	registry   *prometheus.Registry
+	components   *components
+	proxy        *proxy.Proxy
+	scim         atomic.Pointer[scim.Server] // by the settings in force
+	provider     *successive                 // runs the *oidc.Provider in force
+	workloads    *successive                 // runs the *oidc.Workloads in force; none without scim.oauth
+	certificates *successive                 // runs the *listen.Certificates in force
+	proxyProto   *listen.ProxyProtocol
+	reloader     *reloader
+	admin        *admin.Admin
+	inspector    *inspector
+	tracing      *tracing
+	expiring     *notice.Expiring
+	registry     *prometheus.Registry
 
 	connections struct{ public, scim *listen.Connections }
 	sockets     listen.Sockets // that were open before this process; taken by openServers
+	listeners   listeners
 
 	stopping   atomic.Bool // SIGTERM or SIGINT came
 	reach      reach
@@ -106,13 +107,15 @@ func (s *server) wire(path string) error {
 	if err := s.wireSCIM(); err != nil {
 		return err
 	}
-	if s.certs, err = listen.NewCertificates(s.file.TLS, s.proxy.Hosts, s.components.store, s.log); err != nil {
+	certs, err := listen.NewCertificates(s.file.TLS, s.proxy.Hosts, s.components.store, s.log)
+	if err != nil {
 		return err
 	}
+	s.certificates = newSuccessive(certs)
 	s.connections.public, s.connections.scim = s.clientConnections()
 	s.proxyProto = listen.NewProxyProtocol(s.proxy.Trusts, s.log)
 	s.inspector = &inspector{store: s.components.store, log: s.log}
-	s.expiring = &notice.Expiring{Leads: s.components.leads, Certificates: s.certs.InUse, Tokens: s.components.provisioning.Tokens, Send: s.components.webhooks.Send, Log: s.log}
+	s.expiring = &notice.Expiring{Leads: s.components.leads, Certificates: func() []listen.InUse { return s.certs().InUse() }, Tokens: s.components.provisioning.Tokens, Send: s.components.webhooks.Send, Log: s.log}
 	s.registry = s.metrics()
 	s.warn(s.file)
 	if err := s.checkTests(s.file); err != nil { // a test may be about somebody who has left since
@@ -120,6 +123,9 @@ func (s *server) wire(path string) error {
 	}
 	return s.proxy.Load(s.file.Proxy())
 }
+
+// certs returns the certificates in force.
+func (s *server) certs() *listen.Certificates { return s.certificates.now().(*listen.Certificates) }
 
 // wireSCIM makes the SCIM server. With scim.oauth, it accepts the tokens of another authorization server too.
 func (s *server) wireSCIM() error {
@@ -141,24 +147,24 @@ func (s *server) wireSCIM() error {
 // Run serves until ctx ends, a component fails, or another process has taken over. Requests under way may then finish. On
 // SIGHUP among signals, the configuration is read again; on SIGUSR2, another process takes over.
 func (s *server) Run(ctx context.Context, signals <-chan os.Signal) error {
-	servers, err := s.openServers()
-	if err != nil {
+	if err := s.openServers(); err != nil {
 		return errors.Join(err, s.components.close())
 	}
 	former := s.succession.former
 	if err := former.ready(); err != nil {
-		for _, srv := range servers {
+		for _, srv := range s.listeners.all() {
 			err = errors.Join(err, srv.Close())
 		}
 		return errors.Join(err, s.components.close())
 	}
 	peer := former.addPeer(s.components, s.log) // before anything can change the store
 	return s.components.during(context.WithoutCancel(ctx), func(running context.Context) error {
-		defer s.leaveRunFile(servers)()
+		defer s.leaveRunFile()()
+		former.removeControl(s.file.Control.Socket, s.log)
 		if err := s.recordEvent(audit.KindStart, ""); err != nil {
 			return err
 		}
-		err := s.serve(ctx, running, servers, signals, func(ctx context.Context) { former.serve(ctx, peer, s.components, s.log) })
+		err := s.serve(ctx, running, signals, func(ctx context.Context) { former.serve(ctx, peer, s.components, s.log) })
 		s.components.leave()
 		if s.succession.isHanded() { // the record is the other process's
 			return err
@@ -170,7 +176,7 @@ func (s *server) Run(ctx context.Context, signals <-chan os.Signal) error {
 // serve runs everything that stands on the components. It returns after stop ends, after another process has taken over, or
 // after running ends, which means that a component has failed. Whatever handles requests runs until the last of them has
 // ended. What one process does for all ends once another does it.
-func (s *server) serve(stop, running context.Context, servers []*listen.Server, signals <-chan os.Signal, serveFormer func(context.Context)) error {
+func (s *server) serve(stop, running context.Context, signals <-chan os.Signal, serveFormer func(context.Context)) error {
 	running, quit := context.WithCancel(running)
 	defer quit()
 	g, ctx := errgroup.WithContext(running)
@@ -181,7 +187,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	g.Go(func() error { return ignoreCanceled(s.proxy.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.scim.Load().Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.tracing.Run(ctx)) })
-	own(s.certs.Run)
+	own(s.certificates.Run)
 	own(s.inspector.Run)
 	own(s.expiring.Run)
 	own(s.admin.Run)
@@ -193,7 +199,7 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 	upgrading, endUpgrade := context.WithCancel(ctx)
 	defer endUpgrade()
 	defer context.AfterFunc(stop, endUpgrade)()
-	s.succession.begin(upgrading, servers)
+	s.succession.begin(upgrading)
 	g.Go(func() error { s.handleSignals(ctx, signals, hup); return nil })
 	g.Go(func() error { serveFormer(ctx); return nil })
 	g.Go(func() error {
@@ -207,8 +213,8 @@ func (s *server) serve(stop, running context.Context, servers []*listen.Server, 
 
 	accepting, shutDown := context.WithCancel(ctx)
 	defer shutDown()
-	g.Go(func() error { s.stopOn(stop, ctx, shutDown, servers); return nil })
-	g.Go(func() error { defer quit(); return s.runServers(accepting, servers) })
+	g.Go(func() error { s.stopOn(stop, ctx, shutDown); return nil })
+	g.Go(func() error { defer quit(); return s.runServers(accepting) })
 	return g.Wait()
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 
@@ -18,7 +17,7 @@ const operatorsGrace = 5 * time.Second
 // says so while the listeners still accept (listen.drain), then they close while requests under way finish (listen.grace, and
 // listen.stream_grace for streams), then what is left is ended. If another process has taken over, requests under way finish
 // at once. A second signal ends everything at once. stopOn returns when ctx ends, or after the last step.
-func (s *server) stopOn(stop, ctx context.Context, shutDown func(), servers []*listen.Server) {
+func (s *server) stopOn(stop, ctx context.Context, shutDown func()) {
 	select {
 	case <-ctx.Done():
 		return
@@ -37,14 +36,12 @@ func (s *server) stopOn(stop, ctx context.Context, shutDown func(), servers []*l
 		wait(atOnce, times.Drain)
 		shutDown()
 	}
-	s.endStreams(atOnce, times, servers)
+	s.endAllStreams(atOnce, times)
 	shutDown()
 	if ctx.Err() == nil {
 		s.log.Info("ending the requests that are under way")
 	}
-	for _, srv := range servers {
-		srv.Abort()
-	}
+	s.listeners.abort()
 }
 
 // afterSecondSignal returns a context that ends with ctx, or when a signal comes after the one that has ended stop.
@@ -62,27 +59,18 @@ func afterSecondSignal(stop, ctx context.Context) (atOnce context.Context, resto
 	return atOnce, func() { release(); end() }
 }
 
-// endStreams ends WebSockets, streams and downloads once they have gone on for listen.stream_grace. It returns when ctx ends,
+// endAllStreams ends WebSockets, streams and downloads once they have gone on for listen.stream_grace. It returns when ctx ends,
 // or when everything that is under way has had its time. After another process has taken over, it also returns when no client
 // has a connection any more.
-func (s *server) endStreams(ctx context.Context, times listen.Settings, servers []*listen.Server) {
-	interval, streams, limit := time.Second, times.Streams(), times.Grace
+func (s *server) endAllStreams(ctx context.Context, times listen.Settings) {
+	limit := times.Grace
 	if !s.succession.isHanded() {
 		limit += operatorsGrace
 	}
 	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
-	for wait(ctx, streams); ctx.Err() == nil; wait(ctx, interval) {
-		s.proxy.EndStreams(streams)
-		if s.succession.isHanded() && !connected(servers) {
-			return
-		}
-	}
-}
-
-// connected reports whether a client has a connection.
-func connected(servers []*listen.Server) bool {
-	return slices.ContainsFunc(servers, func(srv *listen.Server) bool { return srv.Connections() > 0 })
+	all := func(context.Context) bool { return true }
+	s.endStreams(ctx, times.Streams(), all, func() bool { return !s.succession.isHanded() || s.listeners.connected() })
 }
 
 // wait waits for d, or until ctx ends.

@@ -46,10 +46,10 @@ func newSuccession(program string, former *former) *succession {
 }
 
 // begin allows upgrades, until ctx ends.
-func (u *succession) begin(ctx context.Context, servers []*listen.Server) {
+func (u *succession) begin(ctx context.Context) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.ctx, u.servers = ctx, servers
+	u.ctx = ctx
 }
 
 // isHanded reports whether another process serves.
