@@ -50,6 +50,9 @@ var ErrAuditor = errors.New("auditors of the console may look at everything, and
 // was done.
 var ErrNotRecorded = errors.New("the audit record cannot be written")
 
+// ErrUnconfirmed means that an action is done, and that it could not be found out in time whether every replica decides by it.
+var ErrUnconfirmed = enforce.ErrUnknown
+
 // Backuper is a store that can write a consistent copy of itself.
 type Backuper interface {
 	Backup(ctx context.Context, w io.Writer) error

@@ -90,12 +90,18 @@ type heldError struct {
 
 func (h *heldError) Error() string { return h.problem().detail }
 
+// How the details of the responses about held deactivations begin. Entries of the provisioning log have them.
+const (
+	heldBegin     = "This deactivation is held"
+	rejectedBegin = "An operator rejected this deactivation"
+)
+
 func (h *heldError) problem() *problem {
 	if h.rejected {
-		return &problem{status: http.StatusConflict, detail: "An operator rejected this deactivation; nothing was changed. " +
+		return &problem{status: http.StatusConflict, detail: rejectedBegin + "; nothing was changed. " +
 			"If it is meant, an operator lets it through with `sallyport scim held release`."}
 	}
-	return &problem{status: http.StatusServiceUnavailable, detail: "This deactivation is held: too many were asked for in a short time (scim.max_deactivations). " +
+	return &problem{status: http.StatusServiceUnavailable, detail: heldBegin + ": too many were asked for in a short time (scim.max_deactivations). " +
 		"Nothing was changed. If they are meant, an operator lets them through with `sallyport scim held release`."}
 }
 

@@ -19,7 +19,8 @@ import (
 // LogEntry is one request in the provisioning log. It holds names and shapes, never a value that the client sent,
 // except true and false.
 type LogEntry struct {
-	Time         time.Time            `json:"time"` // when the request arrived, UTC
+	Number       uint64               `json:"number,omitempty"` // from 1, of an entry that was read
+	Time         time.Time            `json:"time"`             // when the request arrived, UTC
 	Token        string               `json:"token"`
 	Address      string               `json:"address,omitempty"` // of a client whose token was rejected
 	Method       string               `json:"method"`
@@ -64,8 +65,8 @@ func (p *Provisioning) Log(ctx context.Context, n int) (entries []LogEntry, err 
 			if err != nil {
 				return err
 			}
-			var entry LogEntry
-			if err := json.Unmarshal(e.Value, &entry); err != nil {
+			entry, err := decodeEntry(e)
+			if err != nil {
 				return err
 			}
 			entries = append(entries, entry)

@@ -145,7 +145,7 @@ func (q *request) done(to, text string) error {
 
 // failed shows why an action was not carried out, with a link back to a page below [Path]. Nothing was changed.
 func (q *request) failed(status int, why, back string) error {
-	return q.handler.render(q, page{Name: "failed", Status: status, Content: struct{ Why, Back string }{why, Path + back}})
+	return q.handler.render(q, page{Name: "failed", Status: status, Content: failure{Why: why, Back: Path + back}})
 }
 
 // events writes a stream of server-sent events until the request ends. each is called with a function that sends one.

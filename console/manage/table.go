@@ -33,7 +33,15 @@ type Cell struct {
 	Link   string // a path with its query
 	Mark   string // the class of what the text is: yes, no, fault or quiet; "" for none
 	Code   bool   // the text is one to copy
+	Check  *Check // a box to choose the row, in place of text
 	Action *Action
+}
+
+// Check is a box to choose a row. It belongs to a form elsewhere on the page, of which it says the id.
+type Check struct {
+	Form, Name, Value string
+	Label             string // for screen readers
+	Off               bool   // the row cannot be chosen
 }
 
 // Action is a button in a table, which posts a form.
@@ -64,12 +72,16 @@ func (c Cell) Value() any {
 		return c.Time.UTC().Format(time.RFC3339Nano)
 	case c.Action != nil:
 		return nil
+	case c.Check != nil:
+		return c.Check.Value
 	}
 	return c.Text
 }
 
 // IsTime reports whether the cell is a time, or would be one if there were one.
-func (c Cell) IsTime() bool { return c.Text == "" && c.Number == nil && c.Action == nil }
+func (c Cell) IsTime() bool {
+	return c.Text == "" && c.Number == nil && c.Action == nil && c.Check == nil
+}
 
 // Shown returns the number as pages show it: with at most two digits behind the point, and thousands apart.
 func (c Cell) Shown() string {

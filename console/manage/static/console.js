@@ -19,3 +19,10 @@ export function timeElement(text) {
 }
 
 localize();
+
+// A box that chooses all boxes of a form which are shown.
+for (const all of document.querySelectorAll('input[data-all]')) {
+  const boxes = () => [...document.querySelectorAll(`input[type=checkbox][form="${all.dataset.all}"]:not(:disabled)`)];
+  all.parentElement.hidden = boxes().length === 0;
+  all.addEventListener('change', () => boxes().forEach(box => { box.checked = all.checked; }));
+}
