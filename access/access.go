@@ -17,9 +17,10 @@ import (
 // Route is a route as far as decisions depend on it.
 type Route struct {
 	Name, Host, Path string
-	Owner            string // whom people may ask
-	Session, Bearer  bool   // what the route accepts
-	Preflights       bool   // lets CORS preflight requests through, which no rule decides
+	Owner            string   // whom people may ask
+	Policies         []string // names of its policies
+	Session, Bearer  bool     // what the route accepts
+	Preflights       bool     // lets CORS preflight requests through, which no rule decides
 	Policy           *policy.Policy
 
 	// Readings returns how servers could read a path, as it stands in a URL: the path itself first. It returns none if

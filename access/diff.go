@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -20,6 +21,56 @@ type Difference struct {
 // Empty reports whether nothing changes.
 func (d Difference) Empty() bool {
 	return d.Moved == "" && len(d.Gained)+len(d.Lost)+len(d.Changed) == 0
+}
+
+// Change is a [Difference] of which the lists of names may be cut short. The numbers are of everybody, those in the lists
+// included.
+type Change struct {
+	Difference
+
+	GainedCount  int `json:"gained_count"`
+	LostCount    int `json:"lost_count"`
+	ChangedCount int `json:"changed_count"`
+}
+
+// DiffAtMost is [Diff] that names at most limit callers in each list, the first of users, and counts all. It works on one core,
+// and returns the error of ctx soon after ctx ends.
+func DiffAtMost(ctx context.Context, limit int, before, after []*Route, users []*directory.User, s Scope) (list []Change, err error) {
+	pairs := pairsOf(ask(before, s), ask(after, s))
+	changes := make([]Change, len(pairs))
+	for i, p := range pairs {
+		changes[i].Route = p.name
+		changes[i].add(p.withoutUsers(s), limit)
+	}
+	for part := range slices.Chunk(users, usersBetween) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		for i, d := range differencesOf(pairs, part, s) {
+			changes[i].add(d, limit)
+		}
+	}
+	for _, c := range changes {
+		if c.Moved != "" || c.GainedCount+c.LostCount+c.ChangedCount > 0 {
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+// add adds what else changes.
+func (c *Change) add(d Difference, limit int) {
+	if d.Moved != "" {
+		c.Moved = d.Moved
+	}
+	for _, list := range []struct {
+		names *[]string
+		count *int
+		more  []string
+	}{{&c.Gained, &c.GainedCount, d.Gained}, {&c.Lost, &c.LostCount, d.Lost}, {&c.Changed, &c.ChangedCount, d.Changed}} {
+		*list.count += len(list.more)
+		*list.names = append(*list.names, list.more[:min(len(list.more), max(limit-len(*list.names), 0))]...)
+	}
 }
 
 // pair is a route by the old rules and by the new ones; one of them may be nil.

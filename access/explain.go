@@ -75,10 +75,7 @@ const ReasonNotSignedIn = "not_signed_in"
 // Explain decides a request as the proxy does and says why.
 func Explain(t Target, c Caller, in Circumstances) Explanation {
 	e := Explanation{Caller: factsOf(c, in.Organization), Route: t.Route.facts(), Request: RequestFacts{Method: t.Method, Host: t.Host, Path: t.Path, Address: in.Address}}
-	req := newRequest(t, c, in)
-	if !t.Route.accepts(c) { // what is sent is not read
-		req = anonymous(req)
-	}
+	req := requestFor(t, c, in)
 	d := decide(t, c, req)
 	e.Allow, e.Reason, e.Rule = d.Allow, string(d.Reason), d.Rule
 	e.Request.Reading, e.Rules = steps(t, req)
@@ -89,6 +86,20 @@ func Explain(t Target, c Caller, in Circumstances) Explanation {
 		}
 	}
 	return e
+}
+
+// Decide decides a request as the proxy does: as [Explain] without saying why.
+func Decide(t Target, c Caller, in Circumstances) policy.Decision {
+	return decide(t, c, requestFor(t, c, in))
+}
+
+// requestFor returns the request of a caller. Of a caller whom the route does not read, nothing is known.
+func requestFor(t Target, c Caller, in Circumstances) *policy.Request {
+	req := newRequest(t, c, in)
+	if !t.Route.accepts(c) {
+		return anonymous(req)
+	}
+	return req
 }
 
 func (r *Route) facts() RouteFacts {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/url"
@@ -198,24 +199,17 @@ func (s Subject) checkAttributes(m *policy.Match, path string, find findFunc) {
 
 // checkReach reports routes that nobody reaches, or everybody.
 func (s Subject) checkReach(find findFunc) {
-	count, users, open := map[string]int{}, map[string]int{}, map[string]bool{}
-	for _, reach := range Who(s.Routes, s.Users, s.Scope) {
-		count[reach.Route]++
-		if reach.Kind == "user" {
-			users[reach.Route]++
-		}
-		open[reach.Route] = open[reach.Route] || reach.Kind == "anyone"
-	}
+	counts, _ := CountReach(context.Background(), s.Routes, s.Users, s.Scope)
 	active := len(slices.DeleteFunc(slices.Clone(s.Users), func(u *directory.User) bool { return u.Barred() != "" }))
 	for i, r := range s.Routes {
 		path := fmt.Sprintf("routes[%d].policy", i)
-		switch n := count[r.Name]; {
-		case n == 0 && len(r.Policy.Offers()) > 0: // people ask when they need it
-		case n == 0:
+		switch c := counts[i]; {
+		case c.Nobody() && len(r.Policy.Offers()) > 0: // people ask when they need it
+		case c.Nobody():
 			find(path, "nobody who was pushed, and no application, reaches route %s; `sallyport explain` says why for one user", r.Name)
-		case open[r.Name]:
+		case c.Anyone:
 			find(path, "anyone reaches route %s, signed in or not, at least in part (%s)", r.Name, strings.Join(s.Uses[i], ", "))
-		case users[r.Name] == active && active > 1:
+		case c.Users == active && active > 1:
 			find(path, "every user reaches route %s, at least in part; name groups if that is not meant", r.Name)
 		}
 	}

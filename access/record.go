@@ -42,8 +42,10 @@ type Replay struct {
 	New, InForce func(method, url string) (Target, error)
 	User         func(id string) (*directory.User, bool) // as pushed today
 	Organization policy.Organization
+	Limit        int // of how many kinds of flips there are; 0: none
 	flips        map[Flip]*Flip
 	decisions    int
+	more         int // flips of kinds beyond the limit
 }
 
 // byRules are the reasons of decisions that depend on rules or on the directory alone. Others, such as that of a session
@@ -69,9 +71,13 @@ func (r *Replay) Add(e Recorded) {
 	if now.Allow == e.Allow {
 		return
 	}
-	key := Flip{Caller: cmp.Or(e.Name, asAnonymous), Method: e.Method, URL: e.Host + e.Path, Recorded: was, New: decisionText(now.Allow, now.Reason, now.Rule),
+	key := Flip{Caller: cmp.Or(e.Name, asAnonymous), Method: e.Method, URL: e.Host + e.Path, Recorded: was, New: decisionText(now.Allow, string(now.Reason), now.Rule),
 		InForce: r.decide(r.InForce, e).Allow == now.Allow}
 	f, ok := r.flips[key]
+	if !ok && r.Limit > 0 && len(r.flips) >= r.Limit {
+		r.more++
+		return
+	}
 	if !ok {
 		first := key
 		f = &first
@@ -83,10 +89,10 @@ func (r *Replay) Add(e Recorded) {
 	}
 }
 
-func (r *Replay) decide(target func(method, url string) (Target, error), e Recorded) Explanation {
+func (r *Replay) decide(target func(method, url string) (Target, error), e Recorded) policy.Decision {
 	t, err := target(e.Method, e.Host+e.Path)
 	if err != nil {
-		return Explanation{Reason: "no_route"}
+		return denial("no_route")
 	}
 	caller := Caller{}
 	if app, ok := strings.CutPrefix(e.Name, asApp); ok {
@@ -94,7 +100,7 @@ func (r *Replay) decide(target func(method, url string) (Target, error), e Recor
 	} else if e.User != "" {
 		u, ok := r.User(e.User)
 		if !ok {
-			return Explanation{Reason: reasonUnknownUser}
+			return denial(reasonUnknownUser)
 		}
 		caller.User = u
 	}
@@ -103,13 +109,20 @@ func (r *Replay) decide(target func(method, url string) (Target, error), e Recor
 	if badLogin {
 		in.Login = time.Time{}
 	}
-	x := Explain(t, caller, in)
-	strongEnough := x.Reason == string(policy.LoginTooWeak) && !badLogin
-	if x.Allow = x.Allow || strongEnough || e.Allow && t.allowsByGrant(newRequest(t, caller, in), e.Rule) || e.Allow && caller.App != "" && t.mayReach(newRequest(t, caller, in)); x.Allow {
-		x.Reason = string(policy.RuleAllow)
+	d := Decide(t, caller, in)
+	strongEnough := d.Reason == policy.LoginTooWeak && !badLogin
+	if d.Allow = d.Allow || strongEnough || e.Allow && t.allowsByGrant(newRequest(t, caller, in), e.Rule) || e.Allow && caller.App != "" && t.mayReach(newRequest(t, caller, in)); d.Allow {
+		d.Reason = policy.RuleAllow
 	}
-	return x
+	return d
 }
+
+func denial(reason policy.Reason) policy.Decision {
+	return policy.Decision{Verdict: policy.Verdict{Reason: reason}}
+}
+
+// More returns how many decisions would be otherwise beside those that Flips returns, since there were too many kinds.
+func (r *Replay) More() int { return r.more }
 
 // mayReach reports whether rules let the application of req in if its token has the roles that they want.
 func (t Target) mayReach(req *policy.Request) bool {

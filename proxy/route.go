@@ -50,6 +50,7 @@ type route struct {
 	host              string
 	path              string // canonical, without a slash at its end except for the root
 	owner             string
+	policies          []string // names
 	policy            *policy.Policy
 	folded            *policy.Policy // the same rules for folded paths; nil if no route of the host has path_case: insensitive
 	session           bool           // accepts sessions
@@ -217,7 +218,7 @@ func compileRules(s Settings) (*routing, error) {
 
 // compileRoute compiles one route of s, without its upstream. folding are the hosts whose upstreams ignore case.
 func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, error) {
-	r := &route{name: settings.Name, owner: settings.Owner, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
+	r := &route{name: settings.Name, owner: settings.Owner, policies: settings.Policy, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
 		passPreflights: settings.Preflight == passPreflight, countPings: settings.CountPings, keepForms: settings.KeepForms, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
 	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)

@@ -39,7 +39,7 @@ func (r *Rules) Routes() []*access.Route {
 }
 
 func (r *Rules) described(route *route) *access.Route {
-	return &access.Route{Name: route.name, Host: route.host, Path: route.path, Owner: route.owner, Session: route.session, Bearer: route.bearer,
+	return &access.Route{Name: route.name, Host: route.host, Path: route.path, Owner: route.owner, Policies: route.policies, Session: route.session, Bearer: route.bearer,
 		Preflights: route.passPreflights, Policy: route.policy, Readings: func(path string) []access.Reading {
 			if t, err := r.Target(http.MethodGet, route.host+path); err == nil && t.Route.Name == route.name {
 				return t.Readings
