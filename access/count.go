@@ -14,8 +14,8 @@ type Count struct {
 	Anyone bool     `json:"anyone"`         // nobody has to be signed in, at least for a part
 }
 
-// Nobody reports whether no caller reaches the route.
-func (c Count) Nobody() bool { return c.Users+len(c.Apps) == 0 && !c.Anyone }
+// Empty reports whether no caller reaches the route.
+func (c Count) Empty() bool { return c.Users+len(c.Apps) == 0 && !c.Anyone }
 
 // usersBetween is how many users are asked about before a computation looks whether it shall end.
 const usersBetween = 256

@@ -199,7 +199,7 @@ func (d *Difference) add(more Difference) {
 
 // place says where a route is and what it accepts.
 func (r *Route) place() string {
-	return r.Host + r.Path + " (" + strings.Join(r.facts().Accept, ", ") + ")"
+	return r.Host + r.Path + " (" + strings.Join(r.Facts().Accept, ", ") + ")"
 }
 
 // conditions writes under which conditions a caller reaches a route, whatever the rules

@@ -74,7 +74,7 @@ const ReasonNotSignedIn = "not_signed_in"
 
 // Explain decides a request as the proxy does and says why.
 func Explain(t Target, c Caller, in Circumstances) Explanation {
-	e := Explanation{Caller: factsOf(c, in.Organization), Route: t.Route.facts(), Request: RequestFacts{Method: t.Method, Host: t.Host, Path: t.Path, Address: in.Address}}
+	e := Explanation{Caller: factsOf(c, in.Organization), Route: t.Route.Facts(), Request: RequestFacts{Method: t.Method, Host: t.Host, Path: t.Path, Address: in.Address}}
 	req := requestFor(t, c, in)
 	d := decide(t, c, req)
 	e.Allow, e.Reason, e.Rule = d.Allow, string(d.Reason), d.Rule
@@ -102,7 +102,8 @@ func requestFor(t Target, c Caller, in Circumstances) *policy.Request {
 	return req
 }
 
-func (r *Route) facts() RouteFacts {
+// Facts returns what names the route, and what it accepts.
+func (r *Route) Facts() RouteFacts {
 	f := RouteFacts{Name: r.Name, Host: r.Host, Path: r.Path, Owner: r.Owner}
 	if r.Session {
 		f.Accept = append(f.Accept, string(SessionCookie))

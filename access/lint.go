@@ -204,8 +204,8 @@ func (s Subject) checkReach(find findFunc) {
 	for i, r := range s.Routes {
 		path := fmt.Sprintf("routes[%d].policy", i)
 		switch c := counts[i]; {
-		case c.Nobody() && len(r.Policy.Offers()) > 0: // people ask when they need it
-		case c.Nobody():
+		case c.Empty() && len(r.Policy.Offers()) > 0: // people ask when they need it
+		case c.Empty():
 			find(path, "nobody who was pushed, and no application, reaches route %s; `sallyport explain` says why for one user", r.Name)
 		case c.Anyone:
 			find(path, "anyone reaches route %s, signed in or not, at least in part (%s)", r.Name, strings.Join(s.Uses[i], ", "))

@@ -110,7 +110,7 @@ func (d *drawing) add(place asked, u *directory.User, s Scope) bool {
 func (d *drawing) finish(p *Picture, steps []policy.Step, groups []directory.Group) {
 	for _, step := range steps {
 		if n := d.byRule[step.Rule]; n > 0 {
-			p.Rules = append(p.Rules, PictureRule{step.Rule, step.Effect, textOf(step), n})
+			p.Rules = append(p.Rules, PictureRule{step.Rule, step.Effect, RuleTextOf(step), n})
 		}
 	}
 	for _, g := range append(slices.Clone(groups), directory.Group{}) {

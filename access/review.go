@@ -53,14 +53,17 @@ func ReviewRows(route *Route, users []*directory.User, groups []directory.Group,
 }
 
 // textOf writes a rule as "allow: groups SRE; methods GET, HEAD".
-func textOf(s policy.Step) string {
+func textOf(s policy.Step) string { return s.Effect + ": " + RuleTextOf(s) }
+
+// RuleTextOf writes what is written in a rule, such as "groups SRE; methods GET, HEAD".
+func RuleTextOf(s policy.Step) string {
 	var parts []string
 	for _, p := range s.Parts {
 		if p.Written {
 			parts = append(parts, p.Part+" "+p.Text)
 		}
 	}
-	return s.Effect + ": " + strings.Join(parts, "; ")
+	return strings.Join(parts, "; ")
 }
 
 // groupNames finds groups of the directory as rules name them.

@@ -11,12 +11,10 @@ import (
 	"io"
 	"log/slog"
 
-	"sallyport/access"
 	"sallyport/audit"
 	"sallyport/directory"
 	"sallyport/enforce"
 	"sallyport/grant"
-	"sallyport/policy"
 	"sallyport/scim"
 	"sallyport/session"
 )
@@ -80,12 +78,10 @@ type Parts struct {
 	Log        *slog.Logger      // nil: nothing is logged
 
 	Leads func(context.Context) (bool, error) // whether this replica does what only one of them shall do; nil: it does
-}
 
-// Rules are policies and the routes that use them.
-type Rules struct {
-	Policies []policy.Named
-	Routes   []*access.Route
+	Parse         func(text string) (Rules, error) // a changed configuration, or the parts of one that replace those in force
+	Decisions     Decisions                        // in the record
+	Configuration ConfigurationSource              // nil if no server runs
 }
 
 // Admin acts for operators and administrators. Its methods may be called concurrently.
@@ -109,6 +105,19 @@ type Admin struct {
 	log        *slog.Logger
 	people     people
 	clearing   clearing
+	questions
+}
+
+// questions are about rules, the record and the configuration, and what is remembered of their answers.
+type questions struct {
+	parse         func(text string) (Rules, error)
+	decisions     Decisions
+	configuration ConfigurationSource
+
+	reaches reaches
+	checks  checks
+	trials  trials
+	reloads reloads
 }
 
 // New returns an Admin that acts on p.
@@ -121,5 +130,6 @@ func New(p Parts) *Admin {
 	}
 	return &Admin{leads: p.Leads, directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
 		store: p.Store, version: p.Version, reload: p.Reload, upgrade: p.Upgrade, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
-		breakGlass: p.BreakGlass, enforcer: p.Enforcer, log: p.Log, people: people{directory: p.Directory}}
+		breakGlass: p.BreakGlass, enforcer: p.Enforcer, log: p.Log, people: people{directory: p.Directory},
+		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration}}
 }

@@ -16,6 +16,7 @@ func (a *Admin) Reload(ctx context.Context, actor Actor) error {
 	e := audit.Event{Kind: audit.KindConfig, Reason: "attempted", Detail: map[string]string{"version": a.version}}
 	return a.perform(ctx, actor, action{event: e, done: "reloaded", failed: "refused", local: true}, func(ctx context.Context) error {
 		err := a.reload(ctx)
+		a.reloads.note(actor, err)
 		if err != nil {
 			a.tell(NoticeConfigRefused, ConfigNotice{By: actor, Error: shorten(err.Error())})
 		}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"sallyport/access"
 	"sallyport/audit"
 	"sallyport/audit/sink"
@@ -45,6 +47,8 @@ type File struct {
 	Audit    Audit              `yaml:"audit" doc:"the record of requests, logins, cuts and changes"`
 	Webhooks []webhook.Settings `yaml:"webhooks" doc:"programs that are told of events"`
 	Log      Log                `yaml:"log" doc:"what is written to standard error"`
+
+	Text []byte `yaml:"-"` // that was read
 
 	History directory.Retention `yaml:"history" doc:"for how long the changes of users, groups and memberships are kept, to tell who had access at a time; such as 400d, or off"`
 }
@@ -180,6 +184,7 @@ func Load(path string) (*File, error) {
 	if len(faults) > 0 {
 		return nil, faults
 	}
+	f.Text = data
 	return f, nil
 }
 
@@ -197,6 +202,25 @@ func (r *Rules) Fault(path, problem string) Fault {
 	return Fault{r.decoder.name, pos.line, pos.col, path, problem}
 }
 
+// Place returns where the value at a path of keys stands in the text, or the nearest that contains it; 0 if the text has no
+// such key, since it is the part of a configuration.
+func (r *Rules) Place(path string) (line, col int) {
+	pos := r.decoder.placeInPart(path)
+	return pos.line, pos.col
+}
+
+// placeInPart is nearestPosition, but returns no position for what the text has no key of.
+func (d *decoder) placeInPart(path string) position {
+	key := path
+	if end := strings.IndexAny(path, ".["); end > 0 {
+		key = path[:end]
+	}
+	if _, ok := d.positions[key]; !ok && key != "" {
+		return position{}
+	}
+	return d.nearestPosition(path)
+}
+
 // ReadRules reads the file at path for its rules alone. Mistakes elsewhere in it, and files that it names and that are not
 // there, do not matter.
 func ReadRules(path string) (text []byte, rules *Rules, err error) {
@@ -211,11 +235,36 @@ func ReadRules(path string) (text []byte, rules *Rules, err error) {
 // ParseRules is [ReadRules] for the content of a file that is called name.
 func ParseRules(name string, data []byte) (*Rules, error) {
 	f, d, _ := decodeInto(name, "/", data)
+	return rulesOf(f, d)
+}
+
+func rulesOf(f *File, d *decoder) (*Rules, error) {
 	faults := slices.DeleteFunc(d.sorted(), func(fault Fault) bool { return !aboutRules(fault.Path) })
 	if len(faults) > 0 {
 		return nil, faults
 	}
 	return &Rules{f.Proxy(), f.Tests, d}, nil
+}
+
+// ParseChange returns the rules of data, which is a whole configuration, or some keys of one that replace those of inForce, the
+// text of a configuration without mistakes: policies, for example.
+func ParseChange(name string, data, inForce []byte) (*Rules, error) {
+	keys := map[string]yaml.Node{}
+	if err := yaml.Unmarshal(data, &keys); err != nil || len(keys) == 0 {
+		return ParseRules(name, data) // which says what is wrong
+	}
+	if _, whole := keys["public_url"]; whole {
+		return ParseRules(name, data)
+	}
+	f, d := defaults(), &decoder{name: name, positions: map[string]position{}}
+	(&decoder{positions: map[string]position{}}).document(inForce, reflect.ValueOf(f).Elem())
+	if d.document(data, reflect.ValueOf(f).Elem()) {
+		f.check(func(path, problem string) { d.faultAt(d.placeInPart(path), path, problem) })
+	}
+	if !slices.ContainsFunc([]string{"policies", "routes", "tests"}, func(key string) bool { _, ok := keys[key]; return ok }) {
+		d.faultAt(start, "policies", "is missing; paste a whole configuration, or the parts policies, routes and tests of one")
+	}
+	return rulesOf(f, d)
 }
 
 // ReadTests returns the content of the file at path, if it has tests as its only key.

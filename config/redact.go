@@ -43,6 +43,11 @@ func Redact(path string) (Redacted, error) {
 	if err != nil {
 		return Redacted{}, err
 	}
+	return RedactText(path, dir, data)
+}
+
+// RedactText is [Redact] for data, the content of the file at path. Relative paths in it start at dir.
+func RedactText(path, dir string, data []byte) (Redacted, error) {
 	var document any
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		return Redacted{}, fmt.Errorf("%s is no YAML, so that it cannot be known what in it is a secret", path)

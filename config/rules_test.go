@@ -111,3 +111,32 @@ func TestValidateWithoutFiles_SaysNothingOfFiles(t *testing.T) {
 		t.Error("a file that is not there is sound")
 	}
 }
+
+// TestParseChange_ReplacesParts: what is pasted replaces the same parts of the configuration in force, and its mistakes are
+// where they stand in the paste.
+func TestParseChange_ReplacesParts(t *testing.T) {
+	changed := "policies:\n  - name: sre\n    rules:\n      - allow: {groups: [{id: b, name: Ops}]}\n"
+	rules, err := config.ParseChange("", []byte(changed), []byte(rulesText))
+	if err != nil || len(rules.Settings.Routes) != 1 || len(rules.Tests) != 1 || rules.Settings.Policies[0].Rules[0].Allow.Groups[0].ID != "b" {
+		t.Fatalf("%+v, %v", rules, err)
+	}
+	if line, col := rules.Place("policies[0].rules[0].allow"); line != 4 || col != 16 {
+		t.Errorf("the rule is at %d:%d", line, col)
+	}
+	if line, col := rules.Place("routes[0].policy"); line != 0 || col != 0 {
+		t.Errorf("a route that was not pasted is at %d:%d", line, col)
+	}
+	whole := strings.Replace(rulesText, "id: a", "id: c", 1)
+	if rules, err = config.ParseChange("", []byte(whole), []byte(rulesText)); err != nil || rules.Settings.Policies[0].Rules[0].Allow.Groups[0].ID != "c" {
+		t.Errorf("the whole file: %+v, %v", rules, err)
+	}
+	_, err = config.ParseChange("", []byte(strings.Replace(changed, "allow:", "alow:", 1)), []byte(rulesText))
+	demandFaults(t, err, ":4:9: policies[0].rules[0].alow: is not a key here; write allow", ":4:9: policies[0].rules[0]: must have")
+	_, err = config.ParseChange("", []byte(strings.Replace(changed, "name: sre", "name: ops", 1)), []byte(rulesText))
+	demandFaults(t, err, ":0:0: routes[0].policy")
+	for text, want := range map[string]string{"": "the file is empty", "x": "must have keys of its own", "- a": "must have keys of its own", "a: [": "is not YAML", "listen: {public: \"1\"}": "policies: is missing"} {
+		if _, err = config.ParseChange("", []byte(text), []byte(rulesText)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}

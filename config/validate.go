@@ -12,13 +12,14 @@ import (
 // LoadToServe is [Load] for a server that starts. Its error names all that would keep the server from starting for a
 // reason that lies in the file, or in the files and addresses that the file names.
 func LoadToServe(path string) (*File, error) {
-	f, d, _, err := readToServe(path)
+	f, d, data, err := readToServe(path)
 	if err != nil {
 		return nil, err
 	}
 	if len(d.faults) > 0 {
 		return nil, d.sorted()
 	}
+	f.Text = data
 	return f, nil
 }
 

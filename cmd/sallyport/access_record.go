@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sallyport/access"
+	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/config"
 )
@@ -33,7 +33,7 @@ func accessReplayCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var result replayResult
+		var result admin.Replayed
 		if err := callRecord(cmd, "/access/replay", recordRequest{Since: *since, New: namedText{args[0], string(text)}, Files: *files}, &result); err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func noteBegin(cmd *cobra.Command, since time.Duration, begins time.Time) {
 	}
 }
 
-func printFlips(cmd *cobra.Command, result replayResult) error {
+func printFlips(cmd *cobra.Command, result admin.Replayed) error {
 	if result.Decisions == 0 {
 		return errors.New("the record has no decision of that time, so nothing was asked again")
 	}
@@ -96,7 +96,7 @@ func accessUnusedCommand() *cobra.Command {
 	files := addRecordFlag(c)
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		result := unusedResult{Unused: []access.Unused{}}
+		result := admin.UnusedRules{}
 		if err := callRecord(cmd, "/access/unused", recordRequest{Since: *since, Files: *files}, &result); err != nil {
 			return err
 		}

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"sallyport/access"
@@ -12,6 +12,7 @@ import (
 	"sallyport/audit"
 	"sallyport/config"
 	"sallyport/oidc"
+	"sallyport/proxy"
 	"sallyport/scim"
 )
 
@@ -155,16 +156,27 @@ func (s *server) warn(file *config.File) {
 
 // checkTests returns an error that names the tests in file that its rules fail.
 func (s *server) checkTests(file *config.File) error {
-	results, err := s.questions().runTests(context.Background(), admin.System("reload"), file.Proxy(), file.Tests)
+	compiled, err := proxy.CompileRules(file.Proxy())
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, r := range access.Failed(results) {
-		failed = append(failed, fmt.Errorf("%s: want %s, got %s", r.Case, r.Want, r.Got))
-	}
-	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d tests in the file fail; `sallyport test` runs them:\n%w", len(failed), len(results), errors.Join(failed...))
+	results := s.admin.RunTests(context.Background(), admin.System("reload"), rulesOf(compiled), file.Tests)
+	if failed := access.Failed(results); len(failed) > 0 {
+		return &failedTests{failed, len(results)}
 	}
 	return nil
+}
+
+// failedTests are the tests in a file that its rules fail.
+type failedTests struct {
+	failed []access.Result
+	of     int
+}
+
+func (e *failedTests) Error() string {
+	lines := []string{fmt.Sprintf("%d of %d tests in the file fail; `sallyport test` runs them:", len(e.failed), e.of)}
+	for _, r := range e.failed {
+		lines = append(lines, fmt.Sprintf("%s: want %s, got %s", r.Case, r.Want, r.Got))
+	}
+	return strings.Join(lines, "\n")
 }

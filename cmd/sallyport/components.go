@@ -18,7 +18,6 @@ import (
 	"sallyport/grant"
 	"sallyport/notice"
 	"sallyport/peers"
-	"sallyport/proxy"
 	"sallyport/scim"
 	"sallyport/session"
 	"sallyport/store"
@@ -348,16 +347,14 @@ func ignoreCanceled(err error) error {
 	return err
 }
 
-// admin returns what acts for operators and users by the rules in force. The other parts are those of the running server;
+// admin returns what acts for operators and users by the rules in force. record is the path of the audit record. The other parts are those of the running server;
 // none if no server runs.
-func (c *components) admin(rules func() *proxy.Rules, parts admin.Parts) *admin.Admin {
+func (c *components) admin(inForce *rulesInForce, record string, parts admin.Parts) *admin.Admin {
 	parts.Directory, parts.Sessions, parts.Provisioning, parts.Grants = c.directory, c.sessions, c.provisioning, c.grants
 	parts.Enforcer, parts.Leads = c.enforcer, c.leads
 	parts.Audit, parts.Store, parts.Version, parts.Notify, parts.Log = c.record, backuper{c.store, c.log}, version, c.webhooks.Send, c.log
-	parts.Rules = func() admin.Rules {
-		inForce := rules()
-		return admin.Rules{Policies: inForce.Policies(), Routes: inForce.Routes()}
-	}
+	parts.Rules, parts.Parse = inForce.now, inForce.parse
+	parts.Decisions = recordReader{record, c.store}.decisions
 	return admin.New(parts)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sallyport/admin"
+	"sallyport/config"
 	"sallyport/listen"
 	"sallyport/proxy"
 )
@@ -149,8 +150,8 @@ func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, us
 			return err
 		}
 		inForce := func() *proxy.Rules { return rules }
-		operators := parts.admin(inForce, admin.Parts{})
-		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: inForce, record: c.file.Audit.File, store: parts.store}, webhooks: parts.webhooks, log: log}
+		operators := parts.admin(&rulesInForce{rules: inForce, file: func() *config.File { return c.file }}, c.file.Audit.File, admin.Parts{})
+		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: inForce, recordReader: recordReader{c.file.Audit.File, parts.store}}, webhooks: parts.webhooks, log: log}
 		server := &http.Server{Handler: api.handler(), ReadHeaderTimeout: listen.HeaderTimeout, ConnContext: withPeer}
 		go func() { _ = server.Serve(l) }()
 		defer server.Close()

@@ -157,7 +157,7 @@ func (s *server) redirectHandler(certs *listen.Certificates) http.Handler {
 }
 
 func (s *server) questions() *questions {
-	return &questions{admin: s.admin, directory: s.components.directory, grants: s.components.grants, rules: s.proxy.Rules, proxy: s.proxy, record: s.file.Audit.File, store: s.components.store}
+	return &questions{admin: s.admin, directory: s.components.directory, grants: s.components.grants, rules: s.proxy.Rules, proxy: s.proxy, recordReader: recordReader{s.file.Audit.File, s.components.store}}
 }
 
 // control serves operators' commands.

@@ -15,7 +15,6 @@ import (
 	"sallyport/grant"
 	"sallyport/policy"
 	"sallyport/proxy"
-	"sallyport/store"
 )
 
 // questions serves the questions about who may reach what on the control socket.
@@ -25,8 +24,8 @@ type questions struct {
 	grants    *grant.Grants
 	rules     func() *proxy.Rules // in force
 	proxy     *proxy.Proxy        // nil if no server runs
-	record    string              // path of the audit record
-	store     store.Store
+
+	recordReader
 }
 
 // explainRequest asks about one request. At most one of User, App and Bearer is set; none asks about an anonymous caller.
@@ -257,7 +256,7 @@ func (q *questions) diff(ctx context.Context, actor admin.Actor, r *http.Request
 	if err != nil {
 		return nil, err
 	}
-	before := q.rules()
+	before := rulesOf(q.rules())
 	if body.Old != "" {
 		if before, err = parseRules(body.OldName, body.Old); err != nil {
 			return nil, err
@@ -267,7 +266,7 @@ func (q *questions) diff(ctx context.Context, actor admin.Actor, r *http.Request
 	if err != nil {
 		return nil, err
 	}
-	list := access.Diff(before.Routes(), after.Routes(), q.directory.Users(), q.present(ctx, actor).scope(reachRequest{}))
+	list := access.Diff(before.Routes, after.Routes, q.directory.Users(), q.present(ctx, actor).scope(reachRequest{}))
 	if list == nil {
 		list = []access.Difference{}
 	}
@@ -279,14 +278,6 @@ func (q *questions) diff(ctx context.Context, actor admin.Actor, r *http.Request
 		return nil, fmt.Errorf("the rules differ for more than %d callers of routes; is this the file that you mean?", maxReaches)
 	}
 	return list, nil
-}
-
-func parseRules(name, text string) (*proxy.Rules, error) {
-	parsed, err := config.ParseRules(name, []byte(text))
-	if err != nil {
-		return nil, err
-	}
-	return proxy.CompileRules(parsed.Settings)
 }
 
 // testRequest asks to run the tests in a configuration file and in other files against the rules of the first.
@@ -303,7 +294,7 @@ func (q *questions) test(ctx context.Context, actor admin.Actor, r *http.Request
 	if err != nil {
 		return nil, err
 	}
-	rules, err := config.ParseRules(body.Config.Name, []byte(body.Config.Text))
+	rules, err := parseRules(body.Config.Name, body.Config.Text)
 	if err != nil {
 		return nil, err
 	}
@@ -315,18 +306,7 @@ func (q *questions) test(ctx context.Context, actor admin.Actor, r *http.Request
 		}
 		cases = append(cases, more...)
 	}
-	return q.runTests(ctx, actor, rules.Settings, cases)
-}
-
-// runTests runs cases against the rules of settings and the users of the directory.
-func (q *questions) runTests(ctx context.Context, actor admin.Actor, settings proxy.Settings, cases []access.Case) ([]access.Result, error) {
-	rules, err := proxy.CompileRules(settings)
-	if err != nil {
-		return nil, err
-	}
-	tester := access.Tester{Policies: settings.Policies, Target: rules.Target, Organization: q.directory, Now: time.Now().UTC(),
-		User: func(name string) (*directory.User, error) { return q.user(ctx, actor, name) }}
-	return tester.Run(cases), nil
+	return q.admin.RunTests(ctx, actor, rules, cases), nil
 }
 
 // lint responds with what the directory shows about the rules of a file.
@@ -335,17 +315,9 @@ func (q *questions) lint(ctx context.Context, actor admin.Actor, r *http.Request
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := config.ParseRules(body.Name, []byte(body.Text))
+	rules, err := parseRules(body.Name, body.Text)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := proxy.CompileRules(parsed.Settings)
-	if err != nil {
-		return nil, err
-	}
-	s := access.Subject{Policies: parsed.Settings.Policies, Routes: rules.Routes(), Groups: q.directory.Groups(), Users: q.directory.Users(), Scope: q.present(ctx, actor).scope(reachRequest{})}
-	for _, route := range parsed.Settings.Routes {
-		s.Uses = append(s.Uses, route.Policy)
-	}
-	return access.Lint(s), nil
+	return q.admin.Lint(ctx, actor, rules), nil
 }

@@ -42,23 +42,23 @@ func noteNotRead(cmd *cobra.Command, replica string, notRead []string) {
 
 // openRecord opens the record of this server, and files of those of other replicas. The latter must be sound, and signed
 // with a key of the store: the server tells what they say as if it had written them.
-func (q *questions) openRecord(ctx context.Context, files []string) (*audit.Record, error) {
-	own, err := audit.OpenRecord(q.record)
+func (r recordReader) openRecord(ctx context.Context, files []string) (*audit.Record, error) {
+	own, err := audit.OpenRecord(r.path)
 	if err != nil || len(files) == 0 {
 		return own, err
 	}
-	all, err := q.openOthers(ctx, own.Replica(), files)
+	all, err := r.openOthers(ctx, own.Replica(), files)
 	if err != nil {
 		return nil, errors.Join(err, own.Close())
 	}
 	return audit.Join(append([]*audit.Record{own}, all...)...), nil
 }
 
-func (q *questions) openOthers(ctx context.Context, own string, files []string) (others []*audit.Record, err error) {
+func (r recordReader) openOthers(ctx context.Context, own string, files []string) (others []*audit.Record, err error) {
 	if own == "" {
 		return nil, errors.New("this server alone uses its store, so that there are no records of other replicas")
 	}
-	known, err := readTrust(ctx, q.store, own)
+	known, err := readTrust(ctx, r.store, own)
 	if err != nil {
 		return nil, err
 	}
@@ -99,19 +99,19 @@ func withMark(trust audit.Trust, record *audit.Record, mark audit.Mark) audit.Tr
 const unmarked = 5 * time.Minute
 
 // notRead returns the replicas that wrote a record since a time, of which record has nothing.
-func (q *questions) notRead(ctx context.Context, record *audit.Record, since time.Time) (names []string, err error) {
+func (r recordReader) notRead(ctx context.Context, record *audit.Record, since time.Time) (names []string, err error) {
 	if record.Parts()[0].Replica() == "" {
 		return nil, nil
 	}
 	var running []string
-	if l, ok := q.store.(living); ok {
+	if l, ok := r.store.(living); ok {
 		if running, err = l.Living(ctx); err != nil {
 			return nil, err
 		}
 	}
-	err = q.store.View(ctx, func(r store.Reader) error {
+	err = r.store.View(ctx, func(rows store.Reader) error {
 		names = nil
-		for e, err := range r.Scan([]byte(replicaRecords), nil) {
+		for e, err := range rows.Scan([]byte(replicaRecords), nil) {
 			var one replicaRecord
 			name := string(e.Key[len(replicaRecords):])
 			if err != nil && !errors.Is(err, store.ErrDamaged) {

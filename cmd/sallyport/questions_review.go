@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"net/http"
 	"time"
 
@@ -48,9 +47,11 @@ func (q *questions) startReview(ctx context.Context, actor admin.Actor, r *http.
 		return nil, noSuchRoute(body.Route, rules.Routes())
 	}
 	last := &access.LastUse{Route: route.Name}
-	if last.Begins, _, err = q.decisions(ctx, recordRequest{Since: math.MaxInt64, Files: body.Files}, last.Add); err != nil {
+	read, err := q.decisions(ctx, admin.RecordQuery{Files: body.Files}, func(e access.Recorded) error { last.Add(e); return nil })
+	if err != nil {
 		return nil, err
 	}
+	last.Begins = read.Begins
 	return q.admin.StartReview(ctx, actor, admin.NewReview{Route: route, Due: body.Due, Reviewer: body.Reviewer, LastUse: last})
 }
 

@@ -43,15 +43,17 @@ type reloader struct {
 	latest    *config.File // the last without a fault; the files that it names are watched
 	seen      []byte       // digest of the watched files when they were last compared
 
-	mu      sync.Mutex   // guards what follows
-	inForce *config.File // the last that was applied
-	pending []string     // changed keys that are not in force before a restart
+	mu      sync.Mutex    // guards what follows
+	inForce *config.File  // the last that was applied
+	pending []string      // changed keys that are not in force before a restart
+	since   time.Time     // when inForce was put in force
+	refused *failedReload // the last attempt, if it failed
 
 	successful, successTime prometheus.Gauge
 }
 
 func newReloader(path string, file *config.File, apply func(context.Context, *config.File) error, log *slog.Logger) *reloader {
-	r := &reloader{path: path, started: file, latest: file, inForce: file, apply: apply, log: log,
+	r := &reloader{path: path, started: file, latest: file, inForce: file, since: time.Now().UTC(), apply: apply, log: log,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_config_last_reload_successful",
 			Help: "1 if the configuration file, when last read, was put in force; else 0."}),
 		successTime: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sallyport_config_last_reload_success_timestamp_seconds",
@@ -99,6 +101,7 @@ func (r *reloader) Reload(ctx context.Context) error {
 	err := r.load(ctx)
 	if err != nil {
 		r.successful.Set(0)
+		r.loaded(nil, nil, err)
 		r.log.Error("configuration not reloaded; the former settings stay in force", "err", err)
 		return err
 	}
@@ -124,9 +127,7 @@ func (r *reloader) load(ctx context.Context) error {
 	if len(pending) > 0 {
 		r.log.Warn("some changed settings take effect only after a restart", "keys", strings.Join(pending, ", "))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.inForce, r.pending = file, pending
+	r.loaded(file, pending, nil)
 	return nil
 }
 

@@ -91,8 +91,9 @@ func (s *server) wire(path string) error {
 		return err
 	}
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
-	s.admin = s.components.admin(func() *proxy.Rules { return s.proxy.Rules() }, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
-		PublicURL: s.reloader.PublicURL, BreakGlass: grant.NewBreakGlass(s.components.grants)})
+	inForce := &rulesInForce{rules: func() *proxy.Rules { return s.proxy.Rules() }, file: s.inForce.Load}
+	s.admin = s.components.admin(inForce, s.file.Audit.File, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
+		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, BreakGlass: grant.NewBreakGlass(s.components.grants)})
 	s.tracing = newTracing(s.log)
 	manager, err := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
 	if err != nil {
