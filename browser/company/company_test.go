@@ -33,6 +33,7 @@ var (
 	out       = flag.String("out", "", "the folder that the company is made in; none: a small one is made and thrown away")
 	people    = flag.Int("people", 5000, "how many people there are")
 	days      = flag.Int("days", 14, "how many days are made up")
+	further   = flag.Int("groups", 0, "how many groups there are beside the usual ones")
 	decisions = flag.Int("decisions", 8000, "how many requests there are on a working day")
 )
 
@@ -168,6 +169,14 @@ func (c *company) found() {
 			c.groups[name] = made["id"].(string)
 		})
 	}
+	c.must(c.directory.Update(c.ctx, func(tx *directory.Tx) error {
+		for i := range *further {
+			if err := tx.PutGroup(&directory.Group{DisplayName: fmt.Sprintf("Project %05d", i), ExternalID: externalID("project", fmt.Sprint(i))}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 	for i := range *people {
 		c.staff = append(c.staff, c.newPerson(i))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"time"
 
 	"sallyport/admin"
@@ -63,9 +64,10 @@ func (c *company) hour(length time.Duration) {
 	requests := int(float64(*decisions) * busy / 10)
 	outage := begin.YearDay()%7 == 3 && begin.Hour() < 12 // the identity provider is away for half a day
 	pushed := false
-	for i := range requests {
-		time.Sleep(length / time.Duration(requests+1))
-		c.request()
+	together := max(1, requests/200) // at one moment, so that millions take minutes
+	for i := 0; i < requests; i += together {
+		time.Sleep(length / time.Duration(requests/together+1))
+		c.request(together)
 		if !pushed && i > requests/2 && !outage {
 			c.cycle(busy)
 			pushed = true
@@ -155,8 +157,19 @@ func (c *company) cut(p *person, route, reason string) {
 		Detail: map[string]string{"begun": received.Add(-time.Hour).UTC().Format(time.RFC3339Nano), "received": received.UTC().Format(time.RFC3339Nano), "change": fmt.Sprint(c.directory.Revision())}})
 }
 
-// request records a request of somebody to an application, as the rules decide it.
-func (c *company) request() {
+// request records requests to applications, as the rules decide them.
+func (c *company) request(n int) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for range n {
+		if e := c.decision(); e.Kind != "" {
+			all.Go(func() { c.write(e) })
+		}
+	}
+}
+
+// decision returns the event of a request of somebody; the zero event if they did not even try.
+func (c *company) decision() audit.Event {
 	p, app := c.someone(), c.anApplication()
 	e := audit.Event{Kind: audit.KindDecision, User: p.id, UserName: p.userName, Session: grant.NewID(), Route: app.name, Host: app.name + ".castle.localhost",
 		Method: []string{"GET", "GET", "GET", "POST", "DELETE"}[c.rand.IntN(5)], Path: []string{"/", "/d/1", "/api/query", "/login", "/settings"}[c.rand.IntN(5)],
@@ -170,9 +183,9 @@ func (c *company) request() {
 		}
 	}
 	if e.Decision == "deny" && c.rand.IntN(8) > 0 { // most people know what they may open
-		return
+		return audit.Event{}
 	}
-	c.write(e)
+	return e
 }
 
 func (c *company) anApplication() application {
