@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sallyport/audit"
+	"sallyport/disk/disktest"
 )
 
 // TestRun_RecoversFromFailedFsync: the record is on an ext4 whose own disk is full, so that
@@ -34,7 +35,7 @@ func TestRun_RecoversFromFailedFsync(t *testing.T) {
 	command("mkfs.ext4", "-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", "-J", "size=4", image)
 	command("fallocate", "-l", "40M", image) // mkfs makes holes
 	command("mount", "-o", "loop", image, dir)
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	t.Cleanup(func() { disktest.Unmount(dir) })
 	source, err := exec.Command("findmnt", "-n", "-o", "SOURCE", dir).Output()
 	if err != nil {
 		t.Skipf("finding the disk: %v", err)

@@ -12,16 +12,14 @@ import (
 	"time"
 
 	"sallyport/audit"
+	"sallyport/disk/disktest"
 )
 
 // smallDisk mounts a file system of size bytes and returns its path.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("mounting a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	disktest.Mount(t, dir, size)
 	return dir
 }
 

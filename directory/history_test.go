@@ -18,6 +18,7 @@ import (
 	bbolt "go.etcd.io/bbolt"
 
 	"sallyport/directory"
+	"sallyport/disk/disktest"
 	"sallyport/store"
 	"sallyport/store/bolt"
 )
@@ -650,10 +651,7 @@ func putBreak(t *testing.T, path string, at, known time.Time) {
 func fullDisk(t *testing.T, reserve int64, prepare func(*testDirectory)) *testDirectory {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skipf("mounting a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	disktest.Mount(t, dir, "16m")
 	st, err := bolt.Open(filepath.Join(dir, "store.db"), bolt.Options{Init: true, Reserve: reserve})
 	if err != nil {
 		t.Fatal(err)

@@ -5,20 +5,17 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"sallyport/disk"
+	"sallyport/disk/disktest"
 )
 
 // small mounts a file system of size bytes and returns its path.
 func small(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("mounting a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	disktest.Mount(t, dir, size)
 	return dir
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/disk/disktest"
 	"sallyport/grant"
 	"sallyport/store"
 	"sallyport/store/bolt"
@@ -121,10 +122,7 @@ func TestReview_FullDisk(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {
-		t.Skipf("mounting a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	disktest.Mount(t, dir, "64m")
 	st, err := bolt.Open(filepath.Join(dir, "store.db"), bolt.Options{Init: true, Reserve: 1 << 20})
 	if err != nil {
 		t.Fatal(err)

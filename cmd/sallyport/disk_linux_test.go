@@ -1,23 +1,10 @@
 package main
 
 import (
-	"os"
 	"syscall"
 	"testing"
 	"unsafe"
 )
-
-// mountDisk mounts a disk of size at path.
-func mountDisk(t *testing.T, path, size string) {
-	t.Helper()
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", path, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("mounting a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(path, syscall.MNT_DETACH) })
-}
 
 // limitFiles makes every write of the running server fail beyond the first bytes of a file, until release is called.
 func (r *running) limitFiles(t *testing.T, bytes uint64) (release func()) {

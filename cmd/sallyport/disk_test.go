@@ -15,8 +15,18 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/disk/disktest"
 	"sallyport/entratest"
 )
+
+// mountDisk mounts a disk of size at path.
+func mountDisk(t *testing.T, path, size string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	disktest.Mount(t, path, size)
+}
 
 // fillDisk uses up the disk at dir to the last byte.
 func fillDisk(t *testing.T, dir string) (release func()) {

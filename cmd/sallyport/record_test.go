@@ -5,8 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
+
+	"sallyport/disk/disktest"
 )
 
 // smallDisk mounts a disk of 256 KiB at path.
@@ -15,10 +16,7 @@ func smallDisk(t *testing.T, path string) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", path, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("mounting a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(path, syscall.MNT_DETACH) })
+	disktest.Mount(t, path, "256k")
 }
 
 // TestRecord_RecoversFromFullDisk fills the disk of the audit record while the server runs: nothing is allowed, the

@@ -152,11 +152,7 @@ func (s *server) runServers(ctx context.Context) error {
 // and streams for listen.stream_grace.
 func (s *server) finish(srv *serving) {
 	times := s.inForce.Load().Listen
-	msg := "not listening any more"
-	if slices.ContainsFunc(s.listeners.servers(), func(other *serving) bool { return other.Addr().String() == srv.Addr().String() }) {
-		msg = "another server has the listener; what is under way ends"
-	}
-	s.log.Info(msg, "server", srv.Name(), "addr", srv.Addr().String(), "grace", times.Grace.String(), "stream_grace", times.Streams().String())
+	s.log.Info("a server was replaced or removed, and ends with what is under way", "server", srv.Name(), "addr", srv.Addr().String(), "grace", times.Grace.String(), "stream_grace", times.Streams().String())
 	ctx, stop := context.WithTimeout(srv.alive, times.Grace)
 	defer stop()
 	s.endStreams(ctx, times.Streams(), srv.Serves, func() bool { return srv.Connections() > 0 })

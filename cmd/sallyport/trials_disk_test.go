@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sallyport/disk/disktest"
 )
 
 // TestReliability_Disk lets the disk of store and record fail at a random time under load: it becomes full, or read-only, or files
@@ -157,7 +159,7 @@ func mountExt4(c *trial, dir string) {
 			c.Skipf("%q: %v: %s", command, err, out)
 		}
 	}
-	c.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	c.Cleanup(func() { disktest.Unmount(dir) })
 }
 
 // abortExt4 makes the kernel treat the ext4 at dir as if its disk had failed: it is read-only from now on.

@@ -371,7 +371,7 @@ func newThinDisk(t *testing.T) thinDisk {
 		t.Skipf("making a thin disk: %v: %s", err, out)
 	}
 	d.mount(t)
-	t.Cleanup(func() { _ = syscall.Unmount(d.dir, syscall.MNT_DETACH) })
+	t.Cleanup(func() { disktest.Unmount(d.dir) })
 	if out, err := exec.Command("fstrim", d.dir).CombinedOutput(); err != nil { // only free blocks are not there
 		t.Skipf("making a thin disk: %v: %s", err, out)
 	}
@@ -420,9 +420,6 @@ func (d thinDisk) fill(t *testing.T) (release func()) {
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("mounting a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	disktest.Mount(t, dir, size)
 	return dir
 }

@@ -18,7 +18,7 @@ import (
 // monotonic returns the time by a clock that every process of the machine has in common.
 func monotonic() int64 {
 	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+	if err := unix.ClockGettime(commonClock, &t); err != nil {
 		panic(err)
 	}
 	return t.Nano()
