@@ -105,14 +105,14 @@ func (r *running) listens(pipe io.Reader) error {
 	go func() {
 		lines := bufio.NewScanner(pipe)
 		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
+		for complete := false; lines.Scan(); {
 			r.mu.Lock()
 			r.stderr.WriteString(lines.Text() + "\n")
 			r.mu.Unlock()
 			var l struct{ Msg, Server, Addr string }
-			if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" && len(r.addrs) < r.listeners { // and not a process that takes over
+			if !complete && json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "listening" { // those of the start
 				r.addrs[l.Server] = l.Addr
-				if len(r.addrs) == r.listeners {
+				if complete = len(r.addrs) == r.listeners; complete {
 					close(listening)
 				}
 			}
