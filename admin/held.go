@@ -93,3 +93,26 @@ func firstNames(names []string) []string {
 	slices.Sort(names)
 	return names[:min(len(names), maxNames)]
 }
+
+// NewestHold returns when the newest of the deactivations that wait was first asked for; the zero time if none waits.
+func (a *Admin) NewestHold(ctx context.Context, _ Actor) (newest time.Time, err error) {
+	holds, err := a.provisioning.Holds(ctx)
+	for _, h := range holds {
+		if h.Pending() && h.Since.After(newest) {
+			newest = h.Since
+		}
+	}
+	return newest, err
+}
+
+// HeldUntil returns the ids of the users whose deactivation waits, and was first asked for at a time or before: what came
+// since, whoever decides has not seen.
+func (a *Admin) HeldUntil(ctx context.Context, _ Actor, until time.Time) (users []string, err error) {
+	holds, err := a.provisioning.Holds(ctx)
+	for _, h := range holds {
+		if h.Pending() && !h.Since.After(until) {
+			users = append(users, h.ID)
+		}
+	}
+	return users, err
+}

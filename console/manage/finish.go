@@ -32,6 +32,12 @@ type failure struct {
 	Why    string
 	Back   string
 	Unsure bool // some of it may have been done
+	Gone   bool // nothing was to be done: what was asked for is not there
+}
+
+// missing says that something is not there, with a link to a page below [Path].
+func (q *request) missing(why, to string) error {
+	return q.handler.render(q, page{Name: "failed", Title: q.handler.say("failed.gone"), Status: http.StatusNotFound, Content: failure{Why: why, Back: Path + to, Gone: true}})
 }
 
 // refusals are the errors that mean that nothing was done, and the texts why.NAME that say so.

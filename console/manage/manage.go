@@ -41,6 +41,7 @@ type Handler struct {
 	templates templates
 	mux       *http.ServeMux
 	requests  *throttle.Throttle
+	once      once
 }
 
 // New returns a Handler.
@@ -57,6 +58,15 @@ func New(parts Parts) (*Handler, error) {
 // routes says which function serves which page. Every page has its place in the navigation: see [sections].
 func (h *Handler) routes() {
 	h.get("/", h.overview)
+	h.get("/provisioning", h.pushes)
+	h.get("/provisioning/pushes/{number}", h.push)
+	h.get("/provisioning/tokens", h.tokens)
+	h.post("/provisioning/tokens", h.createToken)
+	h.get("/provisioning/tokens/{id}", h.tokenPage)
+	h.post("/provisioning/tokens/{id}/rotate", h.rotateToken)
+	h.post("/provisioning/tokens/{id}/revoke", h.revokeToken)
+	h.get("/provisioning/held", h.held)
+	h.post("/provisioning/held/{decision}", h.decideHeld)
 }
 
 // Viewer is who looks at a page.
@@ -92,12 +102,11 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, v V
 	}
 	inner := r.Clone(r.Context())
 	inner.URL.Path, inner.URL.RawPath = below, ""
-	handler, pattern := h.mux.Handler(inner)
-	if pattern == "" {
+	if _, pattern := h.mux.Handler(inner); pattern == "" {
 		return h.unknown(inner)
 	}
 	q := &request{ResponseWriter: w, Request: inner, Viewer: v, handler: h}
-	handler.ServeHTTP(q, inner)
+	h.mux.ServeHTTP(q, inner) // sets the values of the pattern
 	return q.err
 }
 
@@ -133,7 +142,7 @@ func (h *Handler) post(pattern string, act func(*request) error) {
 func (h *Handler) handle(pattern string, serve func(*request) error) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		q := w.(*request) //nolint:errcheck,forcetypeassert // Serve passes one
-		q.Request = r     // has the values of the pattern
+		q.Request = r
 		q.err = serve(q)
 	})
 }

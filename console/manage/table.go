@@ -154,10 +154,15 @@ func harmless(c Cell) string {
 // perPage is how many rows a page has.
 const perPage = 100
 
+// pageNumber returns the number of the page that a query asks for by page=N, from 1.
+func pageNumber(query url.Values) int {
+	n, _ := strconv.Atoi(query.Get("page"))
+	return min(max(n, 1), 1_000_000)
+}
+
 // paged returns the part of rows that the query asks for by page=N, from 1, and sets the query of the next page.
 func paged[R any](t *Table, rows []R, query url.Values) []R {
-	n, _ := strconv.Atoi(query.Get("page"))
-	n = max(n, 1)
+	n := pageNumber(query)
 	from := min((n-1)*perPage, len(rows))
 	if from+perPage < len(rows) {
 		next := url.Values{}

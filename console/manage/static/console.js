@@ -26,3 +26,9 @@ for (const all of document.querySelectorAll('input[data-all]')) {
   all.parentElement.hidden = boxes().length === 0;
   all.addEventListener('change', () => boxes().forEach(box => { box.checked = all.checked; }));
 }
+
+// A button that copies the text of an element.
+for (const button of document.querySelectorAll('button[data-copy]')) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener('click', () => navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent));
+}
