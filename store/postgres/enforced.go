@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +24,7 @@ const (
 type table struct {
 	newest    store.Revision
 	processes []process
+	ended     []string // have rows, and have ended: see [Store.Forget]
 }
 
 // process is a row of the table.
@@ -165,6 +167,9 @@ func (s *Store) observeOthers(ctx context.Context) error {
 			if p.fenced {
 				gone = append(gone, p.id)
 			}
+		}
+		for _, process := range t.ended {
+			err = errors.Join(err, s.forget(ctx, process))
 		}
 		if err == nil && len(gone) > 0 && bootTime()-cleared >= clearEvery {
 			cleared = bootTime()

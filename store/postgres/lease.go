@@ -39,8 +39,8 @@ type renewal struct {
 	revision store.Revision
 }
 
-func newLease(replica string, length time.Duration) *lease {
-	l := &lease{process: newProcess(), replica: replica, length: length, changed: make(chan struct{}), applied: make(chan struct{}, 1)}
+func newLease(process, replica string, length time.Duration) *lease {
+	l := &lease{process: process, replica: replica, length: length, changed: make(chan struct{}), applied: make(chan struct{}, 1)}
 	l.renewals.Store(&[]renewal{})
 	return l
 }

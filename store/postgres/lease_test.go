@@ -30,9 +30,16 @@ type replica struct {
 // startReplica runs a replica until the test ends.
 func startReplica(t *testing.T, database, name string) *replica {
 	t.Helper()
-	r := &replica{link: newLink(t, database)}
+	return startProcess(t, newLink(t, database), postgres.Options{Init: true, Replica: name})
+}
+
+// startProcess runs a process of a replica until the test ends.
+func startProcess(t *testing.T, l *link, options postgres.Options) *replica {
+	t.Helper()
+	r := &replica{link: l}
 	r.file = urlFile(t, r.link.url)
-	s, err := postgres.Open(t.Context(), postgres.Options{URLFile: r.file, Init: true, Replica: name, Lease: shortLease, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	options.URLFile, options.Lease, options.Log = r.file, shortLease, slog.New(slog.NewTextHandler(t.Output(), nil))
+	s, err := postgres.Open(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,8 @@ type Options struct {
 	Init    bool          // make the tables if there are none
 	Replica string        // the name of this process among those that use the database: letters, digits, dots and dashes
 	Lease   time.Duration // how long memory may be decided from after the database confirmed it; 0: 15 seconds
+	Process string        // the name of this process, which [Store.NameSuccessor] of another one returned; "": a new name
+	Former  string        // the name of that other one: the database must be the one that it uses
 	Into    bool          // open the tables to copy records into them, even if that was begun before; see [store.UnfinishedKey]
 	Slow    bool          // transactions may take as long as they need, as those of a copy do
 	Log     *slog.Logger  // nil: nothing is logged
@@ -73,6 +76,8 @@ type Store struct {
 	failure  atomic.Pointer[error] // why the last renewal of the lease failed, or nil
 	base     atomic.Uint64         // the next revision is greater
 
+	successor atomic.Pointer[string] // the process that is to take the place of this one, or nil
+
 	closing context.Context // ends when the store is closed
 	close   context.CancelFunc
 }
@@ -88,7 +93,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	if !replicaPattern.MatchString(options.Replica) {
 		return nil, fmt.Errorf("%q is no name of a replica; write up to 63 letters, digits, dots and dashes", options.Replica)
 	}
-	s := &Store{log: options.Log, urlFile: options.URLFile, metrics: newMetrics(), lease: newLease(options.Replica, options.Lease)}
+	s := &Store{log: options.Log, urlFile: options.URLFile, metrics: newMetrics(), lease: newLease(cmp.Or(options.Process, newProcess()), options.Replica, options.Lease)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.group = group.New(s.commitAll)
 	s.replicas, s.heads = look.New(s.readTable), look.New(s.readHead)
@@ -113,6 +118,9 @@ func (s *Store) open(ctx context.Context, options Options) (err error) {
 	s.views = make(chan struct{}, s.reads.Config().MaxConns-reserved)
 	if host := unverified(s.reads.Config().ConnConfig); host != "" {
 		s.log.Warn("the connection to the database is not protected: who is between can read and change everything; add sslmode=verify-full to the URL", "host", host)
+	}
+	if err := s.demandFormer(ctx, options.Former); err != nil { // before the tables are migrated
+		return explain(err)
 	}
 	if err := current.prepare(ctx, s.writes, options.Init); err != nil {
 		return explain(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,16 +16,19 @@ import (
 
 // newProcess returns a name for the row of a process. Names are in the order in which processes start, as far as the
 // clocks of their machines agree: the oldest one leads.
-func newProcess() string {
-	return fmt.Sprintf("%012x%s", time.Now().UnixMilli(), hex.EncodeToString(newID()))
+func newProcess() string { return processSince(time.Now().UnixMilli()) }
+
+func processSince(milliseconds int64) string {
+	return fmt.Sprintf("%012x%s", milliseconds, hex.EncodeToString(newID()))
 }
 
 // Leads implements [store.Leaser]. The replica that leads is the oldest one whose lease runs. For a moment none may lead,
-// and one that was slow may believe for a moment too long that it does.
+// and one that was slow may believe for a moment too long that it does. While another process is about to take the place
+// of this one, both lead or none.
 func (s *Store) Leads(ctx context.Context) (leads bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	err = s.reads.QueryRow(ctx, "SELECT process = $1 FROM sallyport_replicas WHERE renewed + lease >= clock_timestamp() ORDER BY process LIMIT 1", s.lease.process).Scan(&leads)
+	err = s.reads.QueryRow(ctx, "SELECT process = ANY($1) FROM sallyport_replicas WHERE renewed + lease >= clock_timestamp() ORDER BY process LIMIT 1", s.leaders()).Scan(&leads)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
@@ -138,7 +142,7 @@ func (s *Store) countReplicas() (running, fenced, leads int, err error) {
 			fenced++
 			return nil
 		}
-		if running++; running == 1 && process == s.lease.process {
+		if running++; running == 1 && slices.Contains(s.leaders(), process) {
 			leads = 1
 		}
 		return nil
