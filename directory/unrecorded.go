@@ -169,6 +169,12 @@ func ReadUnrecorded(ctx context.Context, st store.Store, replica string, from ui
 	return batch, err
 }
 
+// ReadAllUnrecorded returns all that a replica has to record; it is not nil.
+func ReadAllUnrecorded(r store.Reader, replica string) ([]Record, error) {
+	all, err := readUnrecorded(r, replica, 0, math.MaxInt)
+	return append([]Record{}, all...), err
+}
+
 func readUnrecorded(r store.Reader, replica string, from uint64, limit int) (batch []Record, err error) {
 	for e, err := range r.Scan(unrecordedPrefix(replica), unrecordedKey(replica, from)) {
 		if err != nil {

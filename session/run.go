@@ -21,14 +21,17 @@ const (
 // return [ErrStopped].
 func (s *Sessions) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.mirror.Run(ctx) })
-	g.Go(func() error { return s.maintain(ctx) })
+	g.Go(func() error { return s.Follow(ctx) })
+	g.Go(func() error { return s.Maintain(ctx) })
 	return g.Wait()
 }
 
-// maintain sweeps, stores uses and rotates keys, at intervals. After an error it tries again at the next interval: even
-// if the store accepts no writes, Read and Live deny sessions that have expired.
-func (s *Sessions) maintain(ctx context.Context) error {
+// Follow is the part of Run that keeps memory equal to the store.
+func (s *Sessions) Follow(ctx context.Context) error { return s.mirror.Run(ctx) }
+
+// Maintain is the rest of Run: it sweeps, stores uses and rotates keys, at intervals. After an error it tries again at the
+// next interval: even if the store accepts no writes, Read and Live deny sessions that have expired.
+func (s *Sessions) Maintain(ctx context.Context) error {
 	sweep, write := time.NewTicker(sweepEvery), time.NewTicker(writeEvery)
 	defer sweep.Stop()
 	defer write.Stop()

@@ -44,6 +44,7 @@ type components struct {
 
 	unlockRecord func() // lets other processes write to the audit record
 	custody      custody
+	ahead        *following // nil: nothing follows before run
 }
 
 // openComponents opens everything that is kept on disk. With init, it creates a store that is missing. With former, it opens
@@ -59,7 +60,7 @@ func openComponents(ctx context.Context, file *config.File, init bool, former *f
 			return nil, err
 		}
 	}
-	st, err := openStore(ctx, file.Store, init, log)
+	st, err := openToSucceed(ctx, former, file.Store, init, log)
 	if errors.Is(err, store.ErrMissing) {
 		err = fmt.Errorf("%w; start with `sallyport serve --init` the first time", err)
 	}
@@ -96,7 +97,7 @@ func (c *components) open(ctx context.Context, file *config.File, former *former
 		return err
 	}
 	if former == nil {
-		if err := c.openRecord(ctx, file); err != nil {
+		if err := c.beginRecord(ctx, file); err != nil {
 			return err
 		}
 	}
@@ -104,14 +105,7 @@ func (c *components) open(ctx context.Context, file *config.File, former *former
 		return err
 	}
 	if former != nil {
-		if err := former.loaded(); err != nil {
-			return err
-		}
-		if c.unlockRecord, err = lockRecord(file); err != nil {
-			c.unlockRecord = func() {}
-			return err
-		}
-		if err := c.openRecord(ctx, file); err != nil {
+		if err := c.takeRecord(ctx, file, former); err != nil {
 			return err
 		}
 	}
@@ -119,11 +113,6 @@ func (c *components) open(ctx context.Context, file *config.File, former *former
 		c.enforcer = enforce.New(c.store, file.Store.Postgres.LeaseLength(), c.record.Write, c.log)
 	}
 	if err := c.useRecorder(ctx); err != nil {
-		return err
-	}
-	c.directory.TellOfLeavers(grant.EndMemberships)
-	c.sessions.TellOfUsers(c.recordSessionEnd)
-	if c.provisioning, err = scim.Open(ctx, c.store, c.directory); err != nil {
 		return err
 	}
 	c.notices = notice.NewFollower(notice.Parts{Directory: c.directory, Waiting: c.provisioning.Waiting, Send: c.webhooks.Send, Log: c.log})
@@ -150,20 +139,53 @@ func (c *components) load(ctx context.Context, file *config.File) (err error) {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	c.grants, err = grant.Open(ctx, c.store)
+	name, err := recordName(file.Store)
+	if err != nil {
+		return err
+	}
+	c.directory.NameReplica(name)
+	c.directory.TellOfLeavers(grant.EndMemberships)
+	c.sessions.TellOfUsers(c.recordSessionEnd)
+	if c.grants, err = grant.Open(ctx, c.store); err != nil {
+		return err
+	}
+	c.provisioning, err = scim.Open(ctx, c.store, c.directory)
 	return err
 }
 
-// openRecord goes on with the audit record from where the store says that it ended, and demands that the store is not older.
-func (c *components) openRecord(ctx context.Context, file *config.File) error {
+// beginRecord opens the audit record, and demands that the store is not older.
+func (c *components) beginRecord(ctx context.Context, file *config.File) error {
+	if err := c.openRecord(ctx, file, nil); err != nil {
+		return err
+	}
+	if err := c.checkLineage(ctx, file); err != nil {
+		return err
+	}
+	checkpoints, err := c.checkpoints(ctx)
+	if err == nil {
+		c.record.SignCheckpoints(checkpoints)
+	}
+	return err
+}
+
+// checkLineage demands that the store is not older than the record, and makes the record go on if the store is a copy.
+func (c *components) checkLineage(ctx context.Context, file *config.File) error {
+	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
+		return err
+	}
+	return c.resumeCopy(ctx)
+}
+
+// openRecord goes on with the audit record from where the store says that it ended.
+func (c *components) openRecord(ctx context.Context, file *config.File, former *former) error {
 	name, err := recordName(file.Store)
 	if err != nil {
 		return err
 	}
 	if name != "" {
-		c.recorder = &recorder{name: name, store: c.store, goneAfter: goneLeases * file.Store.Postgres.LeaseLength(), log: c.log, written: map[uint64]uint64{}}
+		c.recorder = &recorder{name: name, store: c.store, goneAfter: goneLeases * file.Store.Postgres.LeaseLength(), log: c.log, written: map[uint64]uint64{}, turn: c.custody.pushing}
 	}
-	mark, disclaim, err := c.loadMark(ctx)
+	mark, disclaim, err := c.loadMark(ctx, former)
 	if err != nil {
 		return err
 	}
@@ -175,24 +197,18 @@ func (c *components) openRecord(ctx context.Context, file *config.File) error {
 	}
 	c.record.Reserve(int64(file.Audit.Reserve))
 	c.configureRecord(file.Audit.Settings)
-	if err := checkRecorded(ctx, c.store, c.record, file); err != nil {
-		return err
-	}
-	if err := c.resumeCopy(ctx); err != nil {
-		return err
-	}
-	return c.signRecord(ctx)
+	return nil
 }
 
 // loadMark returns where the record ended last. With several replicas, this process is the one from now on that writes the
 // record of its name, until disclaim is called.
-func (c *components) loadMark(ctx context.Context) (mark audit.Mark, disclaim func() error, err error) {
+func (c *components) loadMark(ctx context.Context, former *former) (mark audit.Mark, disclaim func() error, err error) {
 	disclaim = func() error { return nil }
 	if c.recorder == nil {
 		mark, err = loadMark(ctx, c.store)
 	} else {
 		var before replicaRecord
-		c.recorder.writer, before, err = claimRecord(ctx, c.store, c.recorder.name)
+		c.recorder.writer, before, err = c.recorder.claim(ctx, former)
 		mark, c.recorder.known = before.Mark, before.Writer != ""
 		disclaim = func() error { return disclaimRecord(ctx, c.store, c.recorder.name, c.recorder.writer, before) }
 	}
@@ -203,13 +219,12 @@ func (c *components) loadMark(ctx context.Context) (mark audit.Mark, disclaim fu
 	return mark, disclaim, err
 }
 
-// useRecorder has the directory keep its changes for the replica that makes them.
+// useRecorder has the recorder find out what it has to record.
 func (c *components) useRecorder(ctx context.Context) error {
 	if c.recorder == nil {
 		return nil
 	}
 	c.recorder.directory, c.recorder.record = c.directory, c.record
-	c.directory.NameReplica(c.recorder.name)
 	return c.recorder.begin(ctx)
 }
 
@@ -225,11 +240,8 @@ func (c *components) logUnrecorded(err error, letIn int) {
 // run keeps memory and the audit record equal to the store, and delivers events to webhooks, until ctx ends.
 func (c *components) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.store.Run(ctx) })
-	g.Go(func() error { return c.directory.Run(ctx) })
-	g.Go(func() error { return c.provisioning.Run(ctx) })
-	g.Go(func() error { return c.sessions.Run(ctx) })
-	g.Go(func() error { return c.grants.Run(ctx) })
+	g.Go(func() error { return c.followOn(ctx) })
+	g.Go(func() error { return c.sessions.Maintain(ctx) })
 	g.Go(func() error { return c.record.Run(ctx) })
 	g.Go(func() error { return c.peers.Run(ctx) })
 	g.Go(func() error { return c.recordPushes(ctx) })
@@ -237,6 +249,17 @@ func (c *components) run(ctx context.Context) error {
 	if c.sinks != nil {
 		g.Go(func() error { return c.custody.unlessHanded(ctx, c.sinks.Run) })
 	}
+	return g.Wait()
+}
+
+// follow keeps memory equal to the store until ctx ends.
+func (c *components) follow(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.store.Run(ctx) })
+	g.Go(func() error { return c.directory.Run(ctx) })
+	g.Go(func() error { return c.provisioning.Run(ctx) })
+	g.Go(func() error { return c.sessions.Follow(ctx) })
+	g.Go(func() error { return c.grants.Run(ctx) })
 	return g.Wait()
 }
 
@@ -360,6 +383,9 @@ func (c *components) admin(inForce *rulesInForce, record string, parts admin.Par
 
 func (c *components) close() error {
 	var errs []error
+	if c.ahead != nil {
+		c.ahead.end()
+	}
 	if c.record != nil {
 		errs = append(errs, c.record.Close())
 	}

@@ -12,6 +12,7 @@ import (
 	"sallyport/config"
 	"sallyport/store"
 	"sallyport/store/handover"
+	"sallyport/store/postgres"
 )
 
 // sharedStore is a store in a file, which another process can take over.
@@ -49,9 +50,109 @@ func (c *components) shared() *sharedStore {
 	return s
 }
 
+// database returns the store if it is in a database, which both processes of an upgrade use.
+func (c *components) database() *postgres.Store {
+	s, _ := c.store.(*postgres.Store)
+	return s
+}
+
+// hello returns what a process has to know of the store that is to take over.
+func (c *components) hello(s config.Store) message {
+	m := message{Step: stepHello, Store: s.String()}
+	if db := c.database(); db != nil {
+		m.Replica, m.Process, m.Former = c.recorder.name, db.NameSuccessor(), db.Process()
+	}
+	return m
+}
+
+// forgetTime is how long it may take to have the database forget a process.
+const forgetTime = 5 * time.Second
+
+// forget has pushes not wait for the lease of a process that has ended, or never began one.
+func (c *components) forget(process string) {
+	db := c.database()
+	if db == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), forgetTime)
+	defer cancel()
+	if err := db.Forget(ctx, process); err != nil {
+		c.log.Warn("pushes may wait until the lease of a process that has ended runs out", "process", process, "err", err)
+	}
+}
+
+// takeRecord goes on with the record of the process that this one succeeds. Requests wait once that process has released the
+// record, so that whatever can be done before is.
+func (c *components) takeRecord(ctx context.Context, file *config.File, former *former) (err error) {
+	if err := c.followAhead(ctx); err != nil {
+		return err
+	}
+	checkpoints, err := c.checkpoints(ctx)
+	if err != nil {
+		return err
+	}
+	if err := former.loaded(); err != nil {
+		return err
+	}
+	if c.unlockRecord, err = lockRecord(file); err != nil {
+		c.unlockRecord = func() {}
+		return err
+	}
+	if err := c.openRecord(ctx, file, former); err != nil {
+		return err
+	}
+	c.record.SignCheckpoints(checkpoints)
+	if c.database() != nil { // which is that of the former process, whose history the record is of
+		return nil
+	}
+	return c.checkLineage(ctx, file)
+}
+
+// following keeps memory equal to the store.
+type following struct {
+	stop  context.CancelFunc
+	ended chan struct{} // closed when it has ended
+	err   error         // why; valid then
+}
+
+// followAhead keeps memory equal to a database from now on, and returns once the database has confirmed that it is current:
+// requests would be refused if that were to begin with serving.
+func (c *components) followAhead(ctx context.Context) error {
+	db := c.database()
+	if db == nil {
+		return nil
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c.ahead = &following{stop: stop, ended: make(chan struct{})}
+	go func() { defer close(c.ahead.ended); c.ahead.err = c.follow(running) }()
+	ctx, cancel := context.WithTimeout(ctx, loadTime)
+	defer cancel()
+	return db.AwaitCurrent(ctx)
+}
+
+// followOn keeps memory equal to the store until ctx ends; it goes on with what followAhead has begun.
+func (c *components) followOn(ctx context.Context) error {
+	if c.ahead == nil {
+		return c.follow(ctx)
+	}
+	defer c.ahead.end()
+	select {
+	case <-c.ahead.ended:
+		return c.ahead.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end ends following, and returns when that has ended.
+func (f *following) end() {
+	f.stop()
+	<-f.ended
+}
+
 // custody is what another process has of the components, or is about to have.
 type custody struct {
-	pushing  chan struct{} // has a value while a change is copied to the record, and while that must not be
+	pushing  chan struct{} // has a value while a change is copied to the record or its end is kept, and while that must not be
 	handed   chan struct{} // closed once another process does everything that one process does for all
 	released struct{ store, record bool }
 }
@@ -122,7 +223,7 @@ func (c *components) releaseRecord(ctx context.Context) error {
 	select {
 	case c.custody.pushing <- struct{}{}:
 	case <-ctx.Done():
-		return errors.New("a change of the directory cannot be copied to the audit record")
+		return errors.New("a change of the directory cannot be copied to the audit record, or the end of the record not be stored")
 	}
 	if err := c.record.Release(); err != nil {
 		<-c.custody.pushing
@@ -157,6 +258,7 @@ func (c *components) retake(file *config.File) error {
 		c.record.Retake()
 		c.custody.released.record = false
 		<-c.custody.pushing
+		c.recorder.reclaim()
 	}
 	return nil
 }
@@ -170,14 +272,13 @@ func untilDone(do func() error) (err error) {
 	}
 }
 
-// succeeded has this process use the store and the record through the one that has taken over.
+// succeeded has this process use the record, and a store in a file, through the one that has taken over. remote is nil for a
+// database, which this process goes on to use by itself.
 func (c *components) succeeded(remote *handover.Remote, record net.Conn) {
 	close(c.custody.handed)
 	if s := c.shared(); s != nil {
 		s.Use(remote)
 		_ = s.file.Close() // nothing but its feed was open
-	} else {
-		remote.Leave()
 	}
 	c.record.Relay(newEventRelay(record).write)
 	c.custody.released.record = false

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"regexp"
@@ -29,15 +31,27 @@ type engine interface {
 // openStore opens the store that the configuration selects. With init, it makes one if there is none.
 func openStore(ctx context.Context, s config.Store, init bool, log *slog.Logger) (engine, error) {
 	if s.Postgres != nil {
-		return openDatabase(ctx, s.Postgres, init, log)
+		return openDatabase(ctx, s.Postgres, postgres.Options{Init: init, Log: log})
 	}
 	return openFile(s.Bolt.Path, bolt.Options{Init: init, Reserve: s.Bolt.ReserveBytes(), Log: log})
+}
+
+// openToSucceed opens the store of the process that this one succeeds; for a nil former, it is openStore.
+func openToSucceed(ctx context.Context, former *former, s config.Store, init bool, log *slog.Logger) (engine, error) {
+	if former == nil || s.Postgres == nil {
+		return openStore(ctx, s, init, log)
+	}
+	st, err := openDatabase(ctx, s.Postgres, postgres.Options{Process: former.hello.Process, Former: former.hello.Former, Log: log})
+	if errors.Is(err, postgres.ErrOtherDatabase) {
+		err = fmt.Errorf("%w, and an upgrade keeps the store: correct the connection string in that file; or stop the server, move the store with `sallyport store copy`, and start the server", err)
+	}
+	return st, err
 }
 
 // openToRead opens the store, while no server runs, to read it as it is.
 func openToRead(ctx context.Context, s config.Store) (store.Store, error) {
 	if s.Postgres != nil {
-		return openDatabase(ctx, s.Postgres, false, nil)
+		return openDatabase(ctx, s.Postgres, postgres.Options{})
 	}
 	if _, err := os.Stat(s.Bolt.Path); err != nil {
 		return nil, err
@@ -45,12 +59,13 @@ func openToRead(ctx context.Context, s config.Store) (store.Store, error) {
 	return bolt.Open(s.Bolt.Path, bolt.Options{Copy: true})
 }
 
-func openDatabase(ctx context.Context, p *config.Postgres, init bool, log *slog.Logger) (engine, error) {
+func openDatabase(ctx context.Context, p *config.Postgres, options postgres.Options) (engine, error) {
 	replica, err := replicaName(p)
 	if err != nil {
 		return nil, err
 	}
-	return asEngine(postgres.Open(ctx, postgres.Options{URLFile: p.URLFile, Init: init, Replica: replica, Lease: p.LeaseLength(), Log: log}))
+	options.URLFile, options.Replica, options.Lease = p.URLFile, replica, p.LeaseLength()
+	return asEngine(postgres.Open(ctx, options))
 }
 
 // asEngine returns no engine if there is an error. A nil pointer in an interface would be one.

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"sallyport/audit"
+	"sallyport/config"
 	"sallyport/listen"
 	"sallyport/store"
 	"sallyport/store/handover"
@@ -22,7 +23,7 @@ import (
 type former struct {
 	channel channel
 	process *os.Process
-	store   string            // of that process, as its configuration named it
+	hello   message           // what that process said first
 	sockets map[string]passed // that were not used yet
 	gone    chan struct{}     // closed once the process is gone
 	once    sync.Once         // closes gone
@@ -30,7 +31,6 @@ type former struct {
 	// Set by ready. All nil if the process was gone before.
 	changes, record net.Conn
 	revision        store.Revision
-	shared          bool
 }
 
 type passed struct {
@@ -62,7 +62,7 @@ func findFormer() (*former, error) {
 		closeAll(files)
 		return nil, errors.Join(errors.New("the process that is to be succeeded does not say what it listens on"), err)
 	}
-	f.store = m.Store
+	f.hello = m
 	for i, s := range m.Sockets {
 		f.sockets[s.Name] = passed{s, files[i]}
 	}
@@ -71,11 +71,26 @@ func findFormer() (*former, error) {
 
 // demandStore returns an error unless the store is that of the former process: another one may be empty, or from before people
 // left, and the former process would decide by it too.
-func (f *former) demandStore(store string) error {
-	if f == nil || f.store == store {
+// Whether a database is the same is found out when it is opened.
+func (f *former) demandStore(s config.Store) error {
+	switch {
+	case f == nil:
 		return nil
+	case s.Postgres != nil && f.hello.Replica != "":
+		return f.demandName(s.Postgres)
+	case s.String() != f.hello.Store:
+		return fmt.Errorf("store is %s in the configuration, and %s in the running server, and an upgrade keeps the store: correct the configuration; or stop the server, move the store with `sallyport store copy`, and start the server", s, f.hello.Store)
 	}
-	return fmt.Errorf("store is %s in the configuration, and %s in the running server, and an upgrade keeps the store: correct the configuration; or stop the server, move the store with `sallyport store copy`, and start the server", store, f.store)
+	return nil
+}
+
+// demandName returns an error unless the name of this replica is that of the former process, whose audit record it continues.
+func (f *former) demandName(p *config.Postgres) error {
+	name, err := replicaName(p)
+	if err == nil && name != f.hello.Replica {
+		err = fmt.Errorf("the name of this replica is %s by the configuration (store.postgres.replica, or the name of the host), and %s in the running server, and an upgrade keeps the name: correct the configuration; or stop the server, and start it with the new name", name, f.hello.Replica)
+	}
+	return err
 }
 
 // socket returns the listener that a server with a name and a configured address shall use, or nil if it has to open one.
@@ -145,7 +160,7 @@ func (f *former) ready() error {
 	if len(files) != 2 {
 		return errors.New("the process that is to be succeeded passes no connections")
 	}
-	f.revision, f.shared = m.Revision, m.Shared
+	f.revision = m.Revision
 	if f.changes, err = asUnixConn(files[0]); err == nil {
 		f.record, err = asUnixConn(files[1])
 	}
@@ -165,13 +180,25 @@ func (f *former) noteGone() { f.once.Do(func() { close(f.gone) }) }
 
 // serve lets the process use the store and the record of this one, until it ends.
 func (f *former) serve(ctx context.Context, peer *handover.Peer, c *components, log *slog.Logger) {
-	if f == nil || f.record == nil {
+	if f == nil {
 		return
 	}
+	err := io.EOF // it was gone before
+	if f.record != nil {
+		err = f.serveUntilGone(ctx, peer, c)
+	}
+	if ctx.Err() == nil && errors.Is(err, io.EOF) {
+		log.Info("the process that this one has taken over from has ended")
+		c.forget(f.hello.Former)
+	}
+}
+
+// serveUntilGone returns io.EOF when the process is gone: it holds the end of the channel until then.
+func (f *former) serveUntilGone(ctx context.Context, peer *handover.Peer, c *components) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer f.noteGone()
-	defer context.AfterFunc(ctx, func() { _, _ = f.channel.Close(), f.record.Close() })()
+	defer context.AfterFunc(ctx, func() { _, _, _ = f.channel.Close(), f.record.Close(), f.changes.Close() })()
 	all.Go(func() { writeRelayed(f.record, c.record) })
 	if peer != nil {
 		all.Go(func() { peer.Run(ctx) })
@@ -179,7 +206,7 @@ func (f *former) serve(ctx context.Context, peer *handover.Peer, c *components, 
 	for {
 		m, files, err := f.channel.receive()
 		if err != nil {
-			break
+			return err
 		}
 		if shared := c.shared(); m.Step == stepCall && len(files) == 1 && shared != nil {
 			if conn, err := asUnixConn(files[0]); err == nil {
@@ -189,19 +216,13 @@ func (f *former) serve(ctx context.Context, peer *handover.Peer, c *components, 
 		}
 		closeAll(files)
 	}
-	if ctx.Err() == nil {
-		log.Info("the process that this one has taken over from has ended")
-	}
 }
 
-// addPeer has every change wait for the process.
+// addPeer has every change wait for the process. If the store is a database, every replica is waited for anyway; then the
+// connection tells the process that this one runs.
 func (f *former) addPeer(c *components, log *slog.Logger) *handover.Peer {
 	shared := c.shared()
-	if f == nil || f.changes == nil {
-		return nil
-	}
-	if shared == nil || !f.shared {
-		_ = f.changes.Close()
+	if f == nil || f.changes == nil || shared == nil {
 		return nil
 	}
 	return shared.AddPeer(f.changes, f.revision, func() {

@@ -155,22 +155,21 @@ func loadMark(ctx context.Context, st store.Store) (mark audit.Mark, err error) 
 	return mark, err
 }
 
-// signRecord has the record sign what it writes, and keep its end in the store. A store that is full has no place for a
-// new key: then nothing is signed until the next start.
-func (c *components) signRecord(ctx context.Context) error {
+// checkpoints returns what the record needs to sign what it writes, and to keep its end in the store. A store that is full has
+// no place for a new key: then nothing is signed until the next start.
+func (c *components) checkpoints(ctx context.Context) (audit.Checkpoints, error) {
 	checkpoints := audit.Checkpoints{Keep: c.keepMark}
 	key, err := signingAuditKey(ctx, c.store)
 	switch {
 	case errors.Is(err, store.ErrFull):
 		c.log.Warn("no key for the audit record can be stored: the record is not signed until the next start", "err", err)
 	case err != nil:
-		return fmt.Errorf("reading the key of the audit record: %w", err)
+		return checkpoints, fmt.Errorf("reading the key of the audit record: %w", err)
 	default:
 		private := ed25519.NewKeyFromSeed(key.Private)
 		checkpoints.Key, checkpoints.Sign = key.ID, func(text []byte) []byte { return ed25519.Sign(private, text) }
 	}
-	c.record.SignCheckpoints(checkpoints)
-	return nil
+	return checkpoints, nil
 }
 
 func (c *components) keepMark(mark audit.Mark) error {

@@ -67,8 +67,8 @@ type living interface {
 }
 
 // claimRecord makes this process the one that writes the record of a replica, and returns what the store had of it before.
-// The name must not be that of a server that runs on another host.
-func claimRecord(ctx context.Context, st store.Store, name string) (writer string, before replicaRecord, err error) {
+// The name must not be that of a server that runs on another host. also is called in the same transaction.
+func claimRecord(ctx context.Context, st store.Store, name string, also ...func(store.Reader) error) (writer string, before replicaRecord, err error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return "", before, err
@@ -92,7 +92,15 @@ func claimRecord(ctx context.Context, st store.Store, name string) (writer strin
 		}
 		claimed := before
 		claimed.Writer, claimed.Host, claimed.Began, claimed.Closed = writer, host, time.Now().UTC(), false
-		return putReplica(w, name, claimed)
+		if err := putReplica(w, name, claimed); err != nil {
+			return err
+		}
+		for _, read := range also {
+			if err := read(w); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return writer, before, err
 }

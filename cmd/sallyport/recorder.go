@@ -18,6 +18,9 @@ import (
 	"sallyport/store"
 )
 
+// errNotOurs means that another process writes the record, or is about to.
+var errNotOurs = errors.New("the record is in the hands of another process")
+
 // recorder writes the changes of the directory that a replica made into its audit record, each once.
 //
 // What must hold: the store has what a replica has yet to write, committed with the change itself. It is deleted in the one
@@ -32,7 +35,10 @@ type recorder struct {
 	goneAfter time.Duration // how long a replica must be gone before another records for it
 	log       *slog.Logger
 
-	missing uint64 // it is not known that the record is the former one, which may have anything up to this revision
+	turn chan struct{} // has a value while a mark is kept, and while that must not be, since the record changes hands
+
+	left    []directory.Record // what claim has read; nil: begin reads it
+	missing uint64             // it is not known that the record is the former one, which may have anything up to this revision
 
 	mu      sync.Mutex        // guards the fields below; held while one line is written
 	written map[uint64]uint64 // the numbers of the lines of revisions that the store still has
@@ -64,14 +70,31 @@ func (r *recorder) run(ctx context.Context) error {
 	return err
 }
 
+// claim makes this process the one that writes the record of the replica: see [claimRecord]. If it succeeds another process of
+// the name, requests wait meanwhile: what there is to record is read in the same transaction.
+func (r *recorder) claim(ctx context.Context, former *former) (writer string, before replicaRecord, err error) {
+	if former == nil {
+		return claimRecord(ctx, r.store, r.name)
+	}
+	notLiving := struct{ store.Store }{r.store} // it is not asked who lives: this process and the former one have the name
+	return claimRecord(ctx, notLiving, r.name, func(reader store.Reader) (err error) {
+		r.left, err = directory.ReadAllUnrecorded(reader, r.name)
+		return err
+	})
+}
+
 // begin finds out what the record has of what the store has to record: whatever the store still has of it is deleted with
 // the next mark.
 func (r *recorder) begin(ctx context.Context) error {
 	changes := r.record.Changes()
-	left, err := directory.ReadUnrecorded(ctx, r.store, r.name, 0, math.MaxInt)
+	left, err := r.left, error(nil)
+	if r.left == nil {
+		left, err = directory.ReadUnrecorded(ctx, r.store, r.name, 0, math.MaxInt)
+	}
 	if err != nil {
 		return err
 	}
+	r.left = nil
 	r.mu.Lock()
 	for _, rec := range left {
 		if changes[rec.Revision] {
@@ -128,6 +151,9 @@ func (r *recorder) awaitRecord(ctx context.Context) error {
 
 // recordLeft writes what the store has for this replica now, so many records at most.
 func (r *recorder) recordLeft(ctx context.Context, limit int) error {
+	if r.record.Away() { // the other process does
+		return nil
+	}
 	left, err := directory.ReadUnrecorded(ctx, r.store, r.name, 0, limit)
 	for _, rec := range left {
 		if !r.has(rec.Revision) && err == nil {
@@ -259,6 +285,15 @@ func (r *recorder) keep(mark audit.Mark) error { return r.keepAs(mark, false) }
 func (r *recorder) keepAs(mark audit.Mark, closed bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), markDeadline)
 	defer cancel()
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if r.record.Away() {
+		return errNotOurs
+	}
 	revisions := r.upTo(mark)
 	r.mu.Lock()
 	r.again = r.again || r.record.Retaken()
@@ -285,6 +320,17 @@ func (r *recorder) keepAs(mark audit.Mark, closed bool) error {
 		}
 	}
 	return err
+}
+
+// reclaim says that this process writes the record again, which another one may have begun to write. If that cannot be stored
+// now, it is with the next mark.
+func (r *recorder) reclaim() {
+	if r == nil {
+		return
+	}
+	if mark := r.record.Mark(); mark.Line > 0 {
+		_ = r.keep(mark)
+	}
 }
 
 // close says that this process has closed the record, and writes nothing after its end.

@@ -32,6 +32,9 @@ func (r *recorder) watchOthers(ctx context.Context) error {
 			return ctx.Err()
 		case <-tick.C:
 		}
+		if r.record.Away() { // the other process does the same
+			continue
+		}
 		if err := r.lookAtOthers(ctx, l, gone); err != nil && ctx.Err() == nil {
 			clear(gone) // nothing is known of this time
 			r.log.Debug("it cannot be found out which replicas are gone", "err", err)

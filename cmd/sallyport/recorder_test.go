@@ -84,6 +84,62 @@ func TestRecorder_OneProcessForEachName(t *testing.T) {
 	}
 }
 
+// TestRecorder_KeepsItsNameAfterFailedUpgrade: while the record is in the hands of another process, which claims it and fails after all, the former
+// process keeps no mark, and has not lost its name. Then it has the name again at once, and its record is not closed.
+func TestRecorder_KeepsItsNameAfterFailedUpgrade(t *testing.T) {
+	w := &recorderWorld{dir: t.TempDir()}
+	st, err := bolt.Open(filepath.Join(w.dir, "store.db"), bolt.Options{Init: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.store = st
+	t.Cleanup(func() { _ = st.Close() })
+	r := &recordingReplica{name: "a", path: filepath.Join(w.dir, "audit.jsonl")}
+	w.start(r)
+	if err := errors.Join(r.record.Write(audit.Event{Time: time.Now().UTC(), Kind: audit.KindStart}), r.record.Checkpoint()); err != nil {
+		t.Fatal(err)
+	}
+	own := w.stored(t, r)
+	if own.Writer != r.recorder.writer || own.Mark.Line == 0 {
+		t.Fatalf("the store has %+v", own)
+	}
+	if err := r.record.Release(); err != nil {
+		t.Fatal(err)
+	}
+	next := &recordingReplica{name: r.name, path: r.path}
+	w.start(next)
+	if err := r.recorder.keep(r.record.Mark()); !errors.Is(err, errNotOurs) {
+		t.Errorf("the former process keeps a mark: %v", err)
+	}
+	if err := errors.Join(next.record.Close(), next.recorder.close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.stored(t, r); got.Writer != next.recorder.writer || !got.Closed {
+		t.Fatalf("the store has %+v", got)
+	}
+	r.record.Retake()
+	r.recorder.reclaim()
+	if got := w.stored(t, r); got.Writer != own.Writer || got.Closed || got.Mark != own.Mark {
+		t.Errorf("the store has %+v", got)
+	}
+	if err := errors.Join(r.record.Write(audit.Event{Time: time.Now().UTC(), Kind: audit.KindStop}), r.record.Close(), r.recorder.close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// stored returns what the store has of the record of a replica.
+func (w *recorderWorld) stored(t *testing.T, r *recordingReplica) (rec replicaRecord) {
+	t.Helper()
+	err := w.store.View(t.Context(), func(reader store.Reader) (err error) {
+		rec, err = readReplica(reader, r.name)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
 // livingStore knows which replicas run.
 type livingStore struct {
 	store.Store
@@ -154,7 +210,7 @@ func (w *recorderWorld) close() {
 
 func (w *recorderWorld) start(r *recordingReplica) {
 	r.dead = &mortal{Store: w.store}
-	r.recorder = &recorder{name: r.name, store: r.dead, log: slog.New(slog.DiscardHandler), written: map[uint64]uint64{}}
+	r.recorder = &recorder{name: r.name, store: r.dead, log: slog.New(slog.DiscardHandler), written: map[uint64]uint64{}, turn: make(chan struct{}, 1)}
 	writer, before, err := claimRecord(context.Background(), w.store, r.name)
 	if err != nil {
 		w.t.Fatal(err)

@@ -230,7 +230,7 @@ func reloadCommand() *cobra.Command {
 				return err
 			}
 			if len(result.NeedRestart) > 0 {
-				return fmt.Errorf("reloaded, except what was changed and takes effect only after a restart (or `sallyport upgrade`, if the store is a file): %s", strings.Join(result.NeedRestart, ", "))
+				return fmt.Errorf("reloaded, except what was changed and takes effect only after a restart (or `sallyport upgrade`): %s", strings.Join(result.NeedRestart, ", "))
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "reloaded; all of the file is in force")
 			return nil

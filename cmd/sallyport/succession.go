@@ -22,12 +22,12 @@ const successionVariable = "SALLYPORT_SUCCESSION"
 //
 //	old → new  hello     the listeners, and which store it has
 //	new → old  prepared  the configuration is sound
-//	old → new  store     the store is released
-//	new → old  loaded    the store is open and in memory
+//	old → new  store     the store is released, or is a database, which both use
+//	new → old  loaded    the store is open and in memory; a database confirms that memory is current
 //	old → new  record    the audit record is released
 //	new → old  ready     everything is open
 //	old → new  serve     from now on the new process serves; before this, nothing that it did is of consequence
-//	old → new  call      a connection that reads or changes the store
+//	old → new  call      a connection that reads or changes the store, if that is a file
 //
 // If the old process is gone at any step, the kernel has released what it held, and the new one goes on alone.
 type step string
@@ -51,7 +51,11 @@ type message struct {
 	Sockets  []passedSocket `json:"sockets,omitempty"`  // of hello; a descriptor for each
 	Store    string         `json:"store,omitempty"`    // of hello: the store of the old process, as the configuration names it
 	Revision store.Revision `json:"revision,omitempty"` // of serve: what the memory of the old process has
-	Shared   bool           `json:"shared,omitempty"`   // of serve: the store is in a file, so that the old process needs changes
+
+	// Of hello, if the store is a database.
+	Replica string `json:"replica,omitempty"` // the name of this replica
+	Process string `json:"process,omitempty"` // the name of the new process in the database
+	Former  string `json:"former,omitempty"`  // the name of the old one
 }
 
 // passedSocket says what a listener is for.

@@ -16,6 +16,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/listen"
+	"sallyport/store"
 	"sallyport/store/handover"
 )
 
@@ -33,6 +34,7 @@ type succession struct {
 	program string        // what is started
 	former  *former       // nil: this process was not started by an upgrade
 	handed  chan struct{} // closed once another process serves
+	to      channel       // that process takes the end of this channel, which is never closed, for the end of this process
 	failed  chan error    // receives why this process can neither go on nor be succeeded
 
 	mu      sync.Mutex // held during an upgrade
@@ -91,7 +93,7 @@ func (s *server) upgrade(context.Context) (pid int, err error) {
 		return 0, err
 	}
 	began := time.Now()
-	next, err := u.start(s.file.Store.String())
+	next, err := u.start(s.components.hello(s.file.Store))
 	if err != nil {
 		return 0, fmt.Errorf("starting %s: %w; nothing was changed", u.program, err)
 	}
@@ -103,6 +105,7 @@ func (s *server) upgrade(context.Context) (pid int, err error) {
 			u.failed <- lost
 			err = errors.Join(err, lost)
 		}
+		s.components.forget(next.name)
 		s.log.Error("not upgraded", "err", err)
 		return 0, err
 	}
@@ -120,8 +123,6 @@ func (s *server) refuseUpgrade() error {
 		return errors.New("the demo is not upgraded")
 	case u.isHanded():
 		return errors.New("another process has taken over already")
-	case s.file.Store.Bolt == nil:
-		return errors.New("the store is a database, which several servers use: start another server, or restart one after the other behind a load balancer")
 	case os.Getpid() == 1:
 		return errors.New("this is the first process of a container, which ends with it: have the orchestrator replace the container")
 	case u.former != nil && !u.former.isGone():
@@ -137,17 +138,18 @@ func (s *server) refuseUpgrade() error {
 type successor struct {
 	channel channel
 	cmd     *exec.Cmd
+	name    string        // in the database
 	ended   chan struct{} // closed when it has ended
 }
 
-// start starts the program with the arguments of this process, and passes the listeners and the name of the store.
-func (u *succession) start(store string) (*successor, error) {
+// start starts the program with the arguments of this process, and passes the listeners and what hello says of the store.
+func (u *succession) start(hello message) (*successor, error) {
 	near, far, err := newPair(syscall.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
 	}
 	defer far.Close()
-	next := &successor{channel: channel{near}, ended: make(chan struct{})}
+	next := &successor{channel: channel{near}, name: hello.Process, ended: make(chan struct{})}
 	next.cmd = exec.Command(u.program, os.Args[1:]...) //nolint:gosec // this program itself
 	next.cmd.Env = append(withoutSuccession(os.Environ()), successionVariable+"=3")
 	next.cmd.Stdin, next.cmd.Stdout, next.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -156,16 +158,15 @@ func (u *succession) start(store string) (*successor, error) {
 		return nil, errors.Join(err, near.Close())
 	}
 	go func() { defer close(next.ended); _ = next.cmd.Wait() }()
-	if err := u.greet(next, store); err != nil {
+	if err := u.greet(next, hello); err != nil {
 		next.kill()
 		return nil, errors.Join(err, near.Close())
 	}
 	return next, nil
 }
 
-// greet passes the listeners and the name of the store.
-func (u *succession) greet(next *successor, store string) error {
-	hello := message{Step: stepHello, Store: store}
+// greet passes hello and the listeners.
+func (u *succession) greet(next *successor, hello message) error {
 	var files []*os.File
 	defer func() { closeAll(files) }()
 	for _, srv := range u.servers {
@@ -241,11 +242,11 @@ func (s *server) passOn(ctx context.Context, next *successor) error {
 	if err != nil {
 		return errors.Join(err, changes.Close(), record.Close())
 	}
-	shared := s.components.shared() != nil
-	if err := next.channel.send(message{Step: stepServe, Revision: revision, Shared: shared}, theirs, theirRecord); err != nil {
+	if err := next.channel.send(message{Step: stepServe, Revision: revision}, theirs, theirRecord); err != nil {
 		return errors.Join(err, changes.Close(), record.Close(), near.Close())
 	}
-	s.succeeded(next, handover.NewRemote(changes, near.dial, revision), record)
+	s.succession.to = near
+	s.succeeded(next, changes, revision, record)
 	return nil
 }
 
@@ -272,9 +273,16 @@ func (c channel) dial() (net.Conn, error) {
 	return near, nil
 }
 
-// succeeded has this process use the store and the record through the one that has taken over, and accept no more connections.
-func (s *server) succeeded(next *successor, remote *handover.Remote, record net.Conn) {
+// succeeded has this process use the record, and a store in a file, through the one that has taken over, and accept no more
+// connections.
+func (s *server) succeeded(next *successor, changes net.Conn, revision store.Revision, record net.Conn) {
 	s.notify(fmt.Sprintf("MAINPID=%d", next.cmd.Process.Pid))
+	follow := func(ctx context.Context) error { return awaitEnd(ctx, changes) }
+	var remote *handover.Remote
+	if s.components.shared() != nil {
+		remote = handover.NewRemote(changes, s.succession.to.dial, revision)
+		follow = remote.Run
+	}
 	s.components.succeeded(remote, record)
 	close(s.succession.handed)
 	for _, srv := range s.succession.servers {
@@ -283,21 +291,29 @@ func (s *server) succeeded(next *successor, remote *handover.Remote, record net.
 		}
 		srv.StopAccepting()
 	}
-	go s.followSuccessor(remote)
+	go s.followSuccessor(follow)
 }
 
-// followSuccessor receives changes until this process ends. If the other one is gone, nobody could be cut any more, and every
-// request is ended.
-func (s *server) followSuccessor(remote *handover.Remote) {
-	shared := s.components.shared()
-	if shared == nil {
-		return
+// awaitEnd returns when the process at the other end of conn is gone, or when ctx ends.
+func awaitEnd(ctx context.Context, conn net.Conn) error {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	_, err := conn.Read(make([]byte, 1)) // nothing is sent
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	err := remote.Run(s.succession.ctx)
+	return fmt.Errorf("the process that took the record over does not hold its connection any more: %w", err)
+}
+
+// followSuccessor receives changes until this process ends. If the other one is gone, nobody could be cut any more, or nothing
+// recorded, and every request is ended.
+func (s *server) followSuccessor(follow func(context.Context) error) {
+	err := follow(s.succession.ctx)
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	shared.Fail(err)
+	if shared := s.components.shared(); shared != nil {
+		shared.Fail(err)
+	}
 	s.log.Error("the process that took over is gone: the requests that are under way are ended", "err", err)
 	for _, srv := range s.succession.servers {
 		srv.Abort()

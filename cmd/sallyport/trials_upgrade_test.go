@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,8 +81,9 @@ type upgradeLoad struct {
 
 	mu      sync.Mutex // guards what follows
 	sent    int
-	longest time.Duration
-	title   string // the last that was acknowledged
+	pushed  int
+	longest time.Duration // of the requests
+	title   string        // the last that was acknowledged
 }
 
 // request sends requests until the load stops, and demands that each is served.
@@ -129,6 +131,7 @@ func (l *upgradeLoad) push(p *pusher, user string) {
 		}
 		l.mu.Lock()
 		l.title = title
+		l.pushed++
 		l.mu.Unlock()
 	}
 }
@@ -157,37 +160,48 @@ func TestReliability_Upgrade(t *testing.T) {
 	w := newWorld(t)
 	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 3s, stream_grace: 1s}")
 	s := w.settle(w.start("--init"))
-	pid := s.server.cmd.Process.Pid
-	longest := time.Duration(0)
+	pid := s.upgradeUnderLoad(t, s.server, s.push)
+	_ = syscall.Kill(pid, syscall.SIGTERM)
+	awaitProcessEnd(t, pid)
+	verb(t, w.dir, "store", "check")
+	verb(t, w.dir, "audit", "verify")
+}
+
+// upgradeUnderLoad upgrades server, whose grace is short, again and again under load, and returns the process that serves in
+// the end. push offboards: it may be to another replica.
+func (s *stage) upgradeUnderLoad(t *testing.T, server *running, push *pusher) (pid int) {
+	t.Helper()
+	w := s.world
+	pid = server.cmd.Process.Pid
+	var longest []time.Duration
 	trials(t, 1, func(c *trial) {
 		w.t = c.T
 		bob := w.entra.Add(entratest.Person{UPN: fmt.Sprintf("bob%d@example.com", c.n), Name: "Bob"})
 		w.entra.SignIn(bob.OID)
-		push := w.pusher(s.server)
 		id := push.hire(fmt.Sprintf("bob%d", c.n), bob.OID)
 		push.member("Add", s.group, id)
-		leaver := w.newBrowser(s.server)
+		leaver := w.newBrowser(server)
 		leaver.signIn()
-		stage := &stage{world: w, server: s.server, push: push, browser: leaver, alice: id}
+		stage := &stage{world: w, server: server, push: push, browser: leaver, alice: id}
 		streams := stage.openAll(c.T)
-		socket := openGoingAway(c.T, w.newBrowserWith(s.server, s.browser))
+		socket := openGoingAway(c.T, w.newBrowserWith(server, s.browser))
 
 		l := &upgradeLoad{trial: c, stop: make(chan struct{})}
-		l.begin(w, s.server, s.browser, w.pusher(s.server), s.alice)
+		l.begin(w, server, s.browser, w.pusher(server), s.alice)
 		offboarded := make(chan struct{})
 		after := c.within(400 * time.Millisecond)
 		l.all.Go(func() {
 			defer close(offboarded)
 			time.Sleep(after)
 			push.setActive(id, "False")
-			for _, b := range []*browser{leaver, w.newBrowserWith(s.server, leaver)} {
+			for _, b := range []*browser{leaver, w.newBrowserWith(server, leaver)} {
 				if status := b.fetch("/"); status != http.StatusForbidden {
 					c.Errorf("somebody who left gets %d", status)
 				}
 			}
 		})
 		time.Sleep(c.within(200 * time.Millisecond))
-		next := s.server.upgrade(t) // which outlives the trial
+		next := server.upgrade(t) // which outlives the trial
 		<-offboarded
 		for _, live := range streams {
 			select {
@@ -206,16 +220,16 @@ func TestReliability_Upgrade(t *testing.T) {
 		if u := push.send("GET", "/Users/"+s.alice, nil, http.StatusOK); u["title"] != l.title {
 			c.Errorf("the title is %v, and %s was acknowledged", u["title"], l.title)
 		}
-		longest = max(longest, l.longest)
-		c.Logf("%d requests, the longest took %v", l.sent, l.longest.Round(time.Millisecond))
+		longest = append(longest, l.longest)
+		c.Logf("%d requests and %d pushes, the longest request took %v", l.sent, l.pushed, l.longest.Round(time.Millisecond))
 		c.count("upgraded")
+		c.tally["requests"] += l.sent
+		c.tally["pushes"] += l.pushed
 	})
 	w.t = t
-	t.Logf("the longest request took %v", longest.Round(time.Millisecond))
-	_ = syscall.Kill(pid, syscall.SIGTERM)
-	awaitProcessEnd(t, pid)
-	verb(t, w.dir, "store", "check")
-	verb(t, w.dir, "audit", "verify")
+	slices.Sort(longest)
+	t.Logf("the longest request took %v, in the middle %v", longest[len(longest)-1].Round(time.Millisecond), longest[len(longest)/2].Round(time.Millisecond))
+	return pid
 }
 
 // openGoingAway opens a WebSocket, and returns what sends why it ended.
@@ -373,7 +387,7 @@ func TestReliability_UpgradeKilled(t *testing.T) {
 		if code := healthy(path, w.dir); code {
 			c.count("served afterwards")
 		}
-		killAll(c.T, s, former, next)
+		killAll(c.T, s)
 		verb(c.T, w.dir, "store", "check")
 		verb(c.T, w.dir, "audit", "verify")
 		again := w.start()
@@ -385,19 +399,29 @@ func TestReliability_UpgradeKilled(t *testing.T) {
 	w.t = t
 }
 
+// processes returns the servers that run in the folder of r.
+func (r *running) processes(t testing.TB) (pids []int) {
+	t.Helper()
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range commands {
+		command, _ := os.ReadFile(path) // of a process that may be gone
+		if strings.Contains(string(command), "\x00serve\x00-c\x00"+r.dir+"/") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // killAll kills the processes of an upgrade, and the one that serves afterwards, which may not have been seen.
-func killAll(t testing.TB, s *running, pids ...int) {
+func killAll(t testing.TB, s *running) {
 	t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		text, _ := os.ReadFile(filepath.Join(s.dir, "data", "sallyport.db.pid"))
-		if holder, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-			pids = append(pids, holder)
-		}
-		for _, pid := range pids {
-			command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-			if strings.Contains(string(command), s.dir) { // and not another process that has the number now
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-			}
+		for _, pid := range s.processes(t) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		select {
 		case err := <-s.exited: // no process has its standard error any more
