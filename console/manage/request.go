@@ -110,7 +110,7 @@ const (
 
 // token returns the token of forms, which is valid for the viewer's session alone.
 func (q *request) token() (string, error) {
-	return q.handler.Sessions.Seal(tokenPurpose, q.Host, []byte(q.Session.ID), tokenLifetime)
+	return q.handler.Sessions.Seal(tokenPurpose, q.Caller.Host, []byte(q.Session.ID), tokenLifetime)
 }
 
 // readForm reads the form of an action. The proxy lets POST in only for administrators with a recent sign-in, and only from
