@@ -12,9 +12,11 @@ import (
 	"log/slog"
 
 	"sallyport/audit"
+	"sallyport/audit/rollup"
 	"sallyport/directory"
 	"sallyport/enforce"
 	"sallyport/grant"
+	"sallyport/peers"
 	"sallyport/scim"
 	"sallyport/session"
 )
@@ -82,6 +84,9 @@ type Parts struct {
 	Parse         func(text string) (Rules, error) // a changed configuration, or the parts of one that replace those in force
 	Decisions     Decisions                        // in the record
 	Configuration ConfigurationSource              // nil if no server runs
+
+	Peers  *peers.Peers   // ask every replica; nil if no server runs
+	Rollup *rollup.Rollup // figures; nil if no server runs
 }
 
 // Admin acts for operators and administrators. Its methods may be called concurrently.
@@ -106,6 +111,13 @@ type Admin struct {
 	people     people
 	clearing   clearing
 	questions
+	shared
+}
+
+// shared is what is asked from every replica; without a server both are nil.
+type shared struct {
+	peers  *peers.Peers
+	rollup *rollup.Rollup
 }
 
 // questions are about rules, the record and the configuration, and what is remembered of their answers.
@@ -128,8 +140,11 @@ func New(p Parts) *Admin {
 	if p.Leads == nil {
 		p.Leads = func(context.Context) (bool, error) { return true, nil }
 	}
-	return &Admin{leads: p.Leads, directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
+	a := &Admin{leads: p.Leads, directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
 		store: p.Store, version: p.Version, reload: p.Reload, upgrade: p.Upgrade, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
 		breakGlass: p.BreakGlass, enforcer: p.Enforcer, log: p.Log, people: people{directory: p.Directory},
-		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration}}
+		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration},
+		shared:    shared{p.Peers, p.Rollup}}
+	a.handleFigures()
+	return a
 }

@@ -29,6 +29,7 @@ type Log struct {
 	unrecorded prometheus.Counter
 	tell       atomic.Pointer[func(error, int)] // see [Log.AllowUnrecorded]; nil: whatever cannot be recorded is refused
 	observe    func(Event)                      // see [Log.Observe]; may be nil
+	observers  observers                        // see [Log.Written]
 
 	writeMu  sync.Mutex // held during a write to the file; guards the fields below, and batches that are no longer pending
 	buf      []byte     // of the last batch, for the next one
@@ -97,6 +98,7 @@ func (l *Log) writeLine(e Event) (number uint64, err error) {
 	}
 	if err == nil {
 		l.events.WithLabelValues(string(e.Kind)).Inc()
+		l.observers.tell(e, number)
 	}
 	return number, err
 }

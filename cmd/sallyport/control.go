@@ -112,6 +112,10 @@ func (c *control) operations() map[string]operation {
 		"POST /reviews/{id}/decisions":    c.decideReview,
 		"POST /reviews/{id}/close":        c.closeReview,
 		"GET /reviews/{id}/export":        c.exportReview,
+		"POST /figures":                   c.figures,
+		"POST /uses":                      c.lastUses,
+		"POST /heat":                      c.heat,
+		"GET /rule-uses":                  query(c.admin.RuleUses),
 		"POST /explain/request":           c.questions.explainRecorded,
 	}
 }

@@ -19,7 +19,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
 		tokenCommand(), usersCommand(), groupsCommand(), sessionsCommand(), requestCommand(), grantsCommand(), breakGlassCommand(), scimCommand(),
-		explainCommand(), accessCommand(), testCommand(),
+		explainCommand(), accessCommand(), testCommand(), statsCommand(),
 		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), webhookCommand(), reloadCommand(), upgradeCommand(), doctorCommand(), bundleCommand(), healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
 	)
 	addHelpCommand(root)

@@ -16,6 +16,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/audit/rollup"
 	"sallyport/audit/sink"
 	"sallyport/config"
 	"sallyport/console"
@@ -43,6 +44,7 @@ type server struct {
 	tracing      *tracing
 	expiring     *notice.Expiring
 	registry     *prometheus.Registry
+	rollup       *rollup.Rollup
 
 	connections struct{ public, scim *listen.Connections }
 	sockets     listen.Sockets // that were open before this process; taken by openServers
@@ -90,10 +92,12 @@ func (s *server) wire(path string) error {
 	if err != nil {
 		return err
 	}
+	s.rollup = rollup.New()
+	s.rollup.Follow(s.components.record)
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	inForce := &rulesInForce{rules: func() *proxy.Rules { return s.proxy.Rules() }, file: s.inForce.Load}
 	s.admin = s.components.admin(inForce, s.file.Audit.File, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
-		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, BreakGlass: grant.NewBreakGlass(s.components.grants)})
+		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Rollup: s.rollup, BreakGlass: grant.NewBreakGlass(s.components.grants)})
 	s.tracing = newTracing(s.log)
 	manager, err := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
 	if err != nil {
@@ -188,6 +192,7 @@ func (s *server) serve(stop, running context.Context, signals <-chan os.Signal, 
 	g.Go(func() error { return ignoreCanceled(s.proxy.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.scim.Load().Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.tracing.Run(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.runFigures(ctx)) })
 	own(s.certificates.Run)
 	own(s.inspector.Run)
 	own(s.expiring.Run)
