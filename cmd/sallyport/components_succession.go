@@ -56,9 +56,9 @@ func (c *components) database() *postgres.Store {
 	return s
 }
 
-// hello returns what a process has to know of the store that is to take over.
-func (c *components) hello(s config.Store) message {
-	m := message{Step: stepHello, Store: s.String()}
+// hello returns what a process that is to take over has to know of the store and the record.
+func (c *components) hello(file *config.File) message {
+	m := message{Step: stepHello, Store: file.Store.String(), Record: file.Audit.File}
 	if db := c.database(); db != nil {
 		m.Replica, m.Process, m.Former = c.recorder.name, db.NameSuccessor(), db.Process()
 	}

@@ -69,6 +69,15 @@ func findFormer() (*former, error) {
 	return f, nil
 }
 
+// demandSame returns an error unless the store and the record are those of the former process. The record could not be gone on
+// with elsewhere: the former process writes to it until the last moment, and changes that are there would be recorded twice.
+func (f *former) demandSame(file *config.File) error {
+	if f != nil && !sameFile(file.Audit.File, f.hello.Record) {
+		return fmt.Errorf("audit.file is %s in the configuration, and %s in the running server, and an upgrade goes on with the record: correct the configuration; or stop the server, and start it with the new one", file.Audit.File, f.hello.Record)
+	}
+	return f.demandStore(file.Store)
+}
+
 // demandStore returns an error unless the store is that of the former process: another one may be empty, or from before people
 // left, and the former process would decide by it too.
 // Whether a database is the same is found out when it is opened.

@@ -166,7 +166,8 @@ func TestReplicas_UpgradeRefused(t *testing.T) {
 	for why, change := range map[string]func(){
 		"bogus: is not a key here": change("public_url:", "bogus: 1\npublic_url:"),
 		"address already in use":   change("ops: 127.0.0.1:0", "ops: "+replica.addrs["scim"]), // after the record was claimed
-		"not an ordinary file":     change("policies:", "audit: {file: /dev/full}\npolicies:"),
+		"in the running server, and an upgrade goes on with the record": change("policies:", "audit: {file: data/other.jsonl}\npolicies:"),
+		"not an ordinary file": change("policies:", "audit: {file: /dev/full}\npolicies:"),
 		"and replica-1 in the running server, and an upgrade keeps the name": change("replica: replica-1", "replica: replica-9"),
 		"in the running server, and an upgrade keeps the store":              change("postgres: {url_file: secrets/postgres, lease: 2s, replica: replica-1}", "bolt: {path: data/sallyport.db}"),
 		"the running server does not use this database, and an upgrade keeps the store": func() {

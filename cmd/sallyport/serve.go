@@ -46,7 +46,7 @@ func serve(cmd *cobra.Command, init bool, former *former) error {
 	if err != nil {
 		return err
 	}
-	if err := former.demandStore(file.Store); err != nil {
+	if err := former.demandSame(file); err != nil {
 		return err
 	}
 	log := newLogger(cmd.ErrOrStderr(), file.Log)

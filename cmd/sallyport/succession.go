@@ -50,6 +50,7 @@ type message struct {
 	Error    string         `json:"error,omitempty"`    // of failed
 	Sockets  []passedSocket `json:"sockets,omitempty"`  // of hello; a descriptor for each
 	Store    string         `json:"store,omitempty"`    // of hello: the store of the old process, as the configuration names it
+	Record   string         `json:"record,omitempty"`   // of hello: the path of its audit record
 	Revision store.Revision `json:"revision,omitempty"` // of serve: what the memory of the old process has
 
 	// Of hello, if the store is a database.

@@ -93,7 +93,7 @@ func (s *server) upgrade(context.Context) (pid int, err error) {
 		return 0, err
 	}
 	began := time.Now()
-	next, err := u.start(s.components.hello(s.file.Store))
+	next, err := u.start(s.components.hello(s.file))
 	if err != nil {
 		return 0, fmt.Errorf("starting %s: %w; nothing was changed", u.program, err)
 	}

@@ -287,6 +287,9 @@ func TestUpgrade_Refused(t *testing.T) {
 		"an upgrade keeps the store": {func() {
 			writeFile(t, w.dir, "sallyport.yaml", []byte(strings.Replace(string(sound), "sallyport.db", "other.db", 1)))
 		}, func() {}},
+		"an upgrade goes on with the record": {func() {
+			writeFile(t, w.dir, "sallyport.yaml", append(sound, "\naudit: {file: data/other.jsonl}\n"...))
+		}, func() {}},
 		"is not writable": {func() {
 			writeFile(t, w.dir, "sallyport.yaml", append(sound, "\naudit: {file: /dev/full}\n"...))
 		}, func() {}},
