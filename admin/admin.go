@@ -77,7 +77,8 @@ type Parts struct {
 
 	BreakGlass *grant.BreakGlass // nil if no server runs
 	Enforcer   *enforce.Enforcer // nil if only this process uses the store
-	Log        *slog.Logger      // nil: nothing is logged
+	Live       LiveRequests
+	Log        *slog.Logger // nil: nothing is logged
 
 	Leads func(context.Context) (bool, error) // whether this replica does what only one of them shall do; nil: it does
 
@@ -106,6 +107,7 @@ type Admin struct {
 	notify     func(event string, data any)
 	breakGlass *grant.BreakGlass // nil if no server runs
 	enforcer   *enforce.Enforcer
+	live       LiveRequests
 	leads      func(context.Context) (bool, error)
 	log        *slog.Logger
 	people     people
@@ -142,7 +144,7 @@ func New(p Parts) *Admin {
 	}
 	a := &Admin{leads: p.Leads, directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
 		store: p.Store, version: p.Version, reload: p.Reload, upgrade: p.Upgrade, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
-		breakGlass: p.BreakGlass, enforcer: p.Enforcer, log: p.Log, people: people{directory: p.Directory},
+		breakGlass: p.BreakGlass, enforcer: p.Enforcer, live: p.Live, log: p.Log, people: people{directory: p.Directory},
 		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration},
 		shared:    shared{p.Peers, p.Rollup}}
 	a.handleFigures()

@@ -127,7 +127,8 @@ var catalogue = []Description{
 			{"front", "the address of the front proxy that asked"},
 		})},
 	{KindCut, "a request was ended after it had been allowed; `time` is when it was cut",
-		slices.Concat(ofRequest, ofPerson, []string{"route", "rule", "rev", "detail"}), denials,
+		slices.Concat(ofRequest, ofPerson, []string{"actor", "route", "rule", "rev", "detail"}),
+		slices.Concat(denials, []Term{{"request_ended", "the actor ended it; another request like it may be let in"}}),
 		slices.Concat(ofCaller, ofUnknown, ofTrace, []Term{
 			{"begun", "when the request began"},
 			{"received", "when the change of the directory arrived that ended the request: the first that came over SCIM, or that an operator made in its place, and that is about the user, since the request was last allowed"},
@@ -137,6 +138,8 @@ var catalogue = []Description{
 		slices.Concat(ofPerson, []string{"actor", "detail"}),
 		slices.Concat([]Term{{"operator", "an operator ended it"}, {"user", "the user was deactivated, suspended or deleted; `time` is when the session was found to have ended, and no request was let in by it after the change"}}, failed),
 		slices.Concat([]Term{{"began", "when the session began"}, {"used", "when it was last used"}}, ofFailure)},
+	{KindLive, "an operator is about to end live requests, each of which gets a `cut` event then", slices.Concat(ofPerson, []string{"actor", "request", "route", "detail"}),
+		slices.Concat([]Term{{"one", "the request that the event names"}, {"all", "all that the user, or the application, has under way"}}, failed), ofFailure},
 	{KindSuspend, "an operator suspended a user, or lifted a suspension",
 		[]string{"actor", "user", "user_name", "detail"},
 		slices.Concat([]Term{{"suspended", "the user may use nothing from now on"}, {"unsuspended", "the rules decide again"}}, failed),

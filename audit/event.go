@@ -12,6 +12,7 @@ const (
 	KindDecision   Kind = "decision"   // a request was allowed or denied
 	KindCut        Kind = "cut"        // a request was ended after it had been allowed
 	KindEnd        Kind = "end"        // a session was ended before it expired
+	KindLive       Kind = "live"       // an operator ended live requests
 	KindSuspend    Kind = "suspend"    // an operator suspended a user, or lifted a suspension
 	KindBreakGlass Kind = "breakglass" // a break-glass code was armed, disarmed, used or wrong
 	KindSCIM       Kind = "scim"       // the identity provider changed the directory

@@ -24,7 +24,6 @@ type exchange struct {
 	body  *response.Body // nil: there is none
 	uses  response.Uses  // of the caller's session
 	call  *trace.Call
-	sent  int64          // bytes of the response body
 	by    response.Cause // the side that ended it
 
 	begun     time.Time
@@ -46,7 +45,7 @@ func (p *Proxy) forward(w *response.Writer, r *http.Request, live *liveRequest) 
 		if r, denied = p.resumeForm(w, r, live); denied != nil {
 			return denied
 		}
-		ex.body = &response.Body{Reader: r.Body, Uses: ex.uses} // r keeps its own body: net/http checks how far that was read
+		ex.body = &response.Body{Reader: r.Body, Uses: ex.uses, Traffic: &w.Traffic} // r keeps its own body: net/http checks how far that was read
 		if limit := int64(ex.route.maxBody); limit > 0 {
 			if r.ContentLength > limit {
 				return deny(bodyTooLarge, "")
@@ -74,11 +73,7 @@ func (ex *exchange) end() {
 	if ex.live.tunneled {
 		return
 	}
-	var received int64
-	if ex.body != nil {
-		received = ex.body.Received()
-	}
-	ex.reportEnd(ex.by, received, ex.sent)
+	ex.reportEnd(ex.by)
 }
 
 // usesOf returns what counts as use of the session that req came with.

@@ -129,7 +129,6 @@ func (ex *exchange) copyBody(from io.Reader, sent *response.Sent) error {
 				ex.by = response.ByClient
 				return err
 			}
-			ex.sent += int64(n)
 		}
 		if err != nil {
 			if ex.by = response.ByUpstream; err == io.EOF {

@@ -19,10 +19,32 @@ type liveRequest struct {
 	ctx         context.Context
 	cancel      context.CancelFunc
 	rw          *response.Writer
-	tunneled    bool                           // a WebSocket, which outlives the handler; only the handler sets it
-	end         atomic.Pointer[ending]         // nil while the request is live; set once
-	user        atomic.Pointer[directory.User] // who was let in; nil: nobody the directory knows
-	decideAgain atomic.Int64                   // when the request must be decided again, in nanoseconds since 1970; 0: never
+	tunneled    bool                      // a WebSocket, which outlives the handler; only the handler sets it
+	end         atomic.Pointer[ending]    // nil while the request is live; set once
+	allowed     atomic.Pointer[allowance] // nil until the request is let in
+	decideAgain atomic.Int64              // when the request must be decided again, in nanoseconds since 1970; 0: never
+}
+
+// allowance is who was let in, and by which rule.
+type allowance struct {
+	user *directory.User // nil: nobody the directory knows
+	rule string
+}
+
+// noteAllowed notes a decision that lets the request in, or lets it go on.
+func (l *liveRequest) noteAllowed(out outcome) {
+	if a := l.allowed.Load(); a == nil || a.rule != out.decision.Rule {
+		l.allowed.Store(&allowance{out.user, out.decision.Rule})
+	}
+	l.decideAgainAt(out.decision.Until)
+}
+
+// user returns who was let in; nil: nobody the directory knows, or nobody yet.
+func (l *liveRequest) user() *directory.User {
+	if a := l.allowed.Load(); a != nil {
+		return a.user
+	}
+	return nil
 }
 
 // ending is how a request ended: it was cut for a reason, as one of a batch, or it finished.

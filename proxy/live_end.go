@@ -13,8 +13,8 @@ import (
 const longLived = time.Second
 
 // reportEnd counts and logs the end of a tunnel, stream, upload or slow request that lasted longer than longLived. by is
-// the side whose end was seen first; received and sent are the bytes of the bodies from and to the client.
-func (ex *exchange) reportEnd(by response.Cause, received, sent int64) {
+// the side whose end was seen first.
+func (ex *exchange) reportEnd(by response.Cause) {
 	took := time.Since(ex.begun)
 	ex.measureStream(took)
 	if took < longLived {
@@ -34,6 +34,7 @@ func (ex *exchange) reportEnd(by response.Cause, received, sent int64) {
 	}
 	var e audit.Event
 	ex.proxy.setCaller(&e, ex.request)
+	received, sent := ex.rw.Traffic.Bytes()
 	ex.proxy.logOf(ex.request).Debug("live connection ended", "route", ex.route.name, "user", e.User, "host", ex.host, "by", string(by),
 		"received", received, "sent", sent, "took", took)
 }

@@ -75,7 +75,7 @@ func (p *Proxy) serveConsole(w *response.Writer, r *http.Request, live *liveRequ
 // viewer returns who looks at the console.
 func (p *Proxy) viewer(live *liveRequest) manage.Viewer {
 	req := live.request
-	change := p.decideRules(req.route, readings{}, req.forTarget(http.MethodPost, req.host, req.path), req.caller, live.user.Load(), req.received)
-	return manage.Viewer{Admin: change.Allow || change.Login != nil, Caller: console.Caller{User: live.user.Load(), Session: req.caller.session,
+	change := p.decideRules(req.route, readings{}, req.forTarget(http.MethodPost, req.host, req.path), req.caller, live.user(), req.received)
+	return manage.Viewer{Admin: change.Allow || change.Login != nil, Caller: console.Caller{User: live.user(), Session: req.caller.session,
 		Person: p.person(req.caller), Host: req.host, Address: req.address, Request: req.id, Public: req.routing.public.String(), Target: req.target}}
 }

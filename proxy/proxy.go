@@ -235,8 +235,7 @@ func (p *Proxy) serve(w *response.Writer, r *http.Request, req *request) *denial
 		denied.bodyUnread = true
 		return denied
 	}
-	live.user.Store(decided.user)
-	live.decideAgainAt(decided.decision.Until)
+	live.noteAllowed(decided)
 	if req.caller != nil {
 		p.authenticated(r.Context())
 	}

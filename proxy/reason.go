@@ -20,6 +20,7 @@ const (
 	bodyTooSlow   Reason = "body_too_slow"
 	formRejected  Reason = "form_rejected" // a form that is sent again after a sign-in, and must not be
 	crossOrigin   Reason = "cross_origin"  // another site submitted a form of ours
+	requestEnded  Reason = "request_ended" // whoever may end live requests ended it; another like it may be let in
 	clientGone    Reason = "client_gone"   // nobody is left to receive a response
 )
 
@@ -73,6 +74,7 @@ var meanings = map[Reason]meaning{
 	bodyTooSlow:         {http.StatusRequestTimeout, "That took too long", "What you sent did not arrive in time. Try again, on a better connection if you can."},
 	formRejected:        {http.StatusBadRequest, "This form cannot be sent again", "It was sent already, was kept for more than two hours, or was filled in by somebody else or in another browser. See in the application whether it arrived; if it did not, fill it in again."},
 	crossOrigin:         {http.StatusForbidden, "That came from another site", "Another site tried to do this in your name. If you want to do it, do it from here."},
+	requestEnded:        {http.StatusServiceUnavailable, "This request was ended", "The people who run this service ended it while it was under way. What it was to do may be done in part."},
 	clientGone:          {metric.StatusClientGone, "The client is gone", "The client closed the connection before the response."},
 	untrustedProxy:      {http.StatusForbidden, "Only a trusted proxy may ask this", "Only proxies that the configuration trusts may ask whether a request is allowed."},
 	notSignedIn:         {http.StatusUnauthorized, "You are not signed in", "Sign in and try again."},

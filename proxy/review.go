@@ -94,7 +94,7 @@ func (p *Proxy) review() {
 	p.reviewed = revision
 	changes.release()
 	p.reviewing.Unlock()
-	p.recordCuts(cut, revision)
+	p.recordCuts(cut, revision, audit.Actor{})
 }
 
 // expire decides again the live requests whose credentials or recent login may have expired.
@@ -108,7 +108,7 @@ func (p *Proxy) expire(now time.Time) {
 	p.reviewing.Lock()
 	changes := &batch{after: p.reviewed}
 	p.reviewing.Unlock()
-	p.recordCuts(p.decideAgain(due, now, changes), p.directory.Revision())
+	p.recordCuts(p.decideAgain(due, now, changes), p.directory.Revision(), audit.Actor{})
 }
 
 // decideAgain decides live requests again and cuts those that are now denied. The cuts that only a change of the
@@ -119,7 +119,7 @@ func (p *Proxy) decideAgain(live []*liveRequest, now time.Time, changes *batch) 
 	for _, l := range live {
 		out := p.decide(rt, l.request, now)
 		if out.denial == nil {
-			l.decideAgainAt(out.decision.Until)
+			l.noteAllowed(out)
 			continue
 		}
 		b := others
@@ -176,16 +176,16 @@ func (p *Proxy) causeOf(user string, end *ending) directory.Receipt {
 	return directory.Receipt{}
 }
 
-// recordCuts records the requests that were cut. Unlike every other action, a cut is recorded after it was made: a slow
+// recordCuts records the requests that were cut, and who asked for it, if somebody did. Unlike every other action, a cut is recorded after it was made: a slow
 // disk must not keep a request alive that is no longer allowed.
-func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64) {
+func (p *Proxy) recordCuts(cut map[*liveRequest]*denial, revision uint64, by audit.Actor) {
 	for l, denied := range cut {
 		l.route.metrics.Cut(string(denied.reason))
 		end := l.end.Load()
-		e := audit.Event{Time: end.at, Kind: audit.KindCut, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision,
+		e := audit.Event{Time: end.at, Kind: audit.KindCut, Actor: by, Route: l.route.name, Rule: denied.rule, Reason: string(denied.reason), Revision: revision,
 			Detail: detail.Cut(l.received)}
 		p.setCaller(&e, l.request)
-		if u := l.user.Load(); u != nil && e.User == "" { // they were deleted
+		if u := l.user(); u != nil && e.User == "" { // they were deleted
 			e.User, e.UserName = u.ID, u.UserName
 		}
 		detail.Trace(e.Detail, l.trace.ID())

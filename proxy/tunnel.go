@@ -39,20 +39,17 @@ func (ex *exchange) tunnel(res *http.Response) error {
 // runTunnel copies both ways until both directions have ended.
 func (ex *exchange) runTunnel(client *response.FrameTracker, upstream io.ReadWriteCloser) {
 	var first atomic.Pointer[response.Cause] // the side that ended first
-	var received, sent int64
 	var both sync.WaitGroup
 	both.Go(func() {
-		n, by := copyHalf(side{client, response.ByClient}, side{upstream, response.ByUpstream})
+		by := copyHalf(side{client, response.ByClient}, side{upstream, response.ByUpstream})
 		first.CompareAndSwap(nil, &by)
-		sent = n
 	})
-	n, by := copyHalf(side{upstream, response.ByUpstream}, side{client, response.ByClient})
+	by := copyHalf(side{upstream, response.ByUpstream}, side{client, response.ByClient})
 	first.CompareAndSwap(nil, &by)
-	received = n
 	both.Wait()
 	_, _ = upstream.Close(), client.Close()
 	ex.proxy.live.leave(ex.live)
-	ex.reportEnd(*first.Load(), received, sent)
+	ex.reportEnd(*first.Load())
 }
 
 // side is one of the two ends of a tunnel.
@@ -62,23 +59,22 @@ type side struct {
 }
 
 // copyHalf copies from one side of a tunnel to the other, and closes the writing side of to when from ends. If reading
-// or writing fails, it closes both. It returns how many bytes it copied, and which side ended the copying.
-func copyHalf(to, from side) (n int64, by response.Cause) {
+// or writing fails, it closes both. It returns which side ended the copying.
+func copyHalf(to, from side) response.Cause {
 	buf := make([]byte, tunnelBuffer)
 	for {
 		read, err := from.Read(buf)
 		if read > 0 {
 			if _, err := to.Write(buf[:read]); err != nil {
 				_, _ = to.Close(), from.Close()
-				return n, to.name
+				return to.name
 			}
-			n += int64(read)
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) || response.CloseWrite(to.ReadWriteCloser) != nil {
 				_, _ = to.Close(), from.Close()
 			}
-			return n, from.name
+			return from.name
 		}
 	}
 }

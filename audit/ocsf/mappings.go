@@ -13,6 +13,7 @@ var mappings = map[audit.Kind]func(*audit.Event) *event{
 	audit.KindEnd:        logout,
 	audit.KindDecision:   decision,
 	audit.KindCut:        cut,
+	audit.KindLive:       managed("live requests", "", ""),
 	audit.KindSuspend:    suspend,
 	audit.KindBreakGlass: breakGlass,
 	audit.KindSCIM:       push,

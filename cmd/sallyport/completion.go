@@ -16,6 +16,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/grant"
+	"sallyport/live"
 )
 
 // Bounds of one completion.
@@ -50,7 +51,7 @@ func isPlainWord(word string) bool {
 var kindOfFlag = map[string]string{"user": "users", "group": "groups", "route": "routes", "policy": "policies"}
 
 // kindOfArgument says what arguments are, by their name in the command's usage. The IDs of each command are of its own kind.
-var kindOfArgument = map[string]string{"USER": "users", "GROUP": "groups", "TOKEN": "tokens"}
+var kindOfArgument = map[string]string{"USER": "users", "GROUP": "groups", "TOKEN": "tokens", "REQUEST": "live"}
 
 // kindOfID says what the arguments ID and NAME of commands are, by the path of the command or of one above it.
 var kindOfID = map[string]string{"sallyport sessions": "sessions", "sallyport request": "requests", "sallyport grants": "grants",
@@ -176,6 +177,11 @@ func (c *control) completionsOf(ctx context.Context, actor admin.Actor, kind str
 		return completionsFrom(ctx, actor, c.admin.Tokens, func(t admin.Token) completion { return plainCompletion(t.Name, t.ID, "") })
 	case "sessions":
 		return completionsFrom(ctx, actor, c.admin.Sessions, func(s admin.Session) completion { return completion{s.ID, s.UserName} })
+	case "live":
+		return completionsFrom(ctx, actor, func(ctx context.Context, actor admin.Actor) ([]live.Request, error) {
+			list, err := c.admin.Live(ctx, actor, live.Filter{Limit: live.MaxLimit})
+			return list.Requests, err
+		}, func(r live.Request) completion { return completion{r.ID, r.UserName + " on " + r.Route} })
 	case "held":
 		return completionsFrom(ctx, actor, c.admin.Holds, func(h admin.Hold) completion { return plainCompletion(h.UserName, h.ID, "") })
 	case "reviews":

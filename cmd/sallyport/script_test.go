@@ -42,6 +42,7 @@ const readyTimeout = 30 * time.Second
 //	deactivate NAME            pushes a deactivation; with !, one that is held
 //	delete NAME                pushes a deletion
 //	signin NAME                signs a user in
+//	stream NAME                begins a stream of the application with an access token of a user
 //	requestable                lets everybody ask for the policy of the configuration; its members approve
 //	ask NAME                   takes a user out of the group, who is then denied, and asks for access
 //	capture VAR PATTERN        sets $VAR to what PATTERN matches in the last command's output
@@ -62,7 +63,7 @@ func TestVerbs(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "ready": scriptReady, "until": scriptUntil, "push": scriptPush, "deactivate": scriptDeactivate, "delete": scriptDelete,
-			"signin": scriptSignIn, "capture": scriptCapture, "requestable": scriptRequestable, "ask": scriptAsk,
+			"signin": scriptSignIn, "stream": scriptStream, "capture": scriptCapture, "requestable": scriptRequestable, "ask": scriptAsk,
 		}})
 }
 
@@ -242,6 +243,18 @@ func scriptSignIn(ts *testscript.TestScript, neg bool, args []string) {
 	s := scriptOf(ts)
 	s.entra.SignIn(s.people[args[0]].OID)
 	s.newBrowser(s.server).signIn()
+}
+
+func scriptStream(ts *testscript.TestScript, neg bool, args []string) {
+	scriptUsage(ts, !neg && len(args) == 1, "stream NAME")
+	s := scriptOf(ts)
+	resp := s.newBrowser(s.server).get("https://"+apiHost+"/events", s.entra.AccessToken(s.people[args[0]], audience, nil))
+	ts.Defer(func() { _ = resp.Body.Close() })
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("the stream gets %d", resp.StatusCode)
+	}
+	_, err := resp.Body.Read(make([]byte, 1)) // it has begun
+	ts.Check(err)
 }
 
 func scriptRequestable(ts *testscript.TestScript, neg bool, args []string) {

@@ -97,7 +97,7 @@ func (s *server) wire(path string) error {
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	inForce := &rulesInForce{rules: func() *proxy.Rules { return s.proxy.Rules() }, file: s.inForce.Load}
 	s.admin = s.components.admin(inForce, s.file.Audit.File, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
-		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Rollup: s.rollup, BreakGlass: grant.NewBreakGlass(s.components.grants)})
+		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Rollup: s.rollup, BreakGlass: grant.NewBreakGlass(s.components.grants), Live: s.liveRequests()})
 	s.tracing = newTracing(s.log)
 	manager, err := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
 	if err != nil {

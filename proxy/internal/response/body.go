@@ -12,8 +12,8 @@ import (
 type Body struct {
 	io.Reader
 	complete, failed, closed atomic.Bool
-	received                 atomic.Int64 // bytes read so far
-	reading                  sync.Mutex   // held during a read
+	reading                  sync.Mutex // held during a read
+	Traffic                  *Traffic   // counts what is read; may be nil
 	Uses                     Uses
 
 	StallTimeout time.Duration // for one read; 0: none
@@ -45,7 +45,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	if rate := b.Pace.BytesPerSecond; rate > 0 { // only the time of reads counts: otherwise it is the client that waits
 		b.overdue = max(0, b.overdue+time.Since(begun)-time.Duration(n)*time.Second/time.Duration(rate))
 	}
-	b.received.Add(int64(n))
+	b.Traffic.receive(n)
 	b.Uses.note(n > 0)
 	switch {
 	case err == io.EOF:
@@ -74,9 +74,6 @@ func (b *Body) Close() error {
 	b.closed.Store(true)
 	return nil
 }
-
-// Received returns how many bytes were read so far.
-func (b *Body) Received() int64 { return b.received.Load() }
 
 // Failed reports whether reading the body failed.
 func (b *Body) Failed() bool { return b.failed.Load() }

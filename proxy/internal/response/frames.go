@@ -13,6 +13,7 @@ type FrameTracker struct {
 	net.Conn
 	buffered []byte // what was read of the connection along with the handshake
 	uses     Uses
+	traffic  *Traffic
 	received frames // followed by the one goroutine that reads
 
 	mu   sync.Mutex // held during a write; guards sent
@@ -27,6 +28,7 @@ func (f *FrameTracker) Read(p []byte) (n int, err error) {
 	} else {
 		n, err = f.Conn.Read(p)
 	}
+	f.traffic.receive(n)
 	f.uses.note(f.received.follow(p[:n], f.uses))
 	return n, err
 }
@@ -37,6 +39,7 @@ func (f *FrameTracker) Write(p []byte) (int, error) {
 	defer f.mu.Unlock()
 	carried := f.sent.follow(p, f.uses)
 	n, err := f.Conn.Write(p)
+	f.traffic.send(n)
 	f.uses.note(carried && err == nil)
 	return n, err
 }

@@ -83,6 +83,8 @@ type Writer struct {
 	Stall      time.Duration // how long the client may take to receive one write
 	HSTS       string        // value of Strict-Transport-Security; "" for none
 
+	Traffic Traffic // of the request
+
 	// Used by the goroutine of the request alone.
 	unflushed int       // bytes written since the last flush
 	drainBy   time.Time // the deadline for the rest of the request body; zero: none is set
@@ -91,6 +93,7 @@ type Writer struct {
 	state     responseState
 	code      int       // of the final response; 0 before it has begun
 	began     time.Time // when it began
+	events    bool      // it is a stream of events
 	stoppedBy Cause
 	client    *FrameTracker // in hijacked and closed
 	upstream  io.Closer     // likewise
@@ -140,7 +143,7 @@ func (w *Writer) begin(code int) bool {
 	default:
 		return false
 	}
-	w.code, w.began = code, time.Now()
+	w.code, w.began, w.events = code, time.Now(), IsEvents(w.Header())
 	return true
 }
 
@@ -181,7 +184,9 @@ func (w *Writer) Write(p []byte) (int, error) {
 	}
 	defer time.AfterFunc(w.Stall, w.writeStalled).Stop()
 	w.unflushed += len(p)
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.Traffic.send(n)
+	return n, err
 }
 
 // Flush sends what was written so far, and begins a response of 200 if none has begun.
@@ -236,6 +241,13 @@ func (w *Writer) RespondingFor() time.Duration {
 	return time.Since(w.began)
 }
 
+// IsStream reports whether the response is a stream of events, and whether it has become a tunnel.
+func (w *Writer) IsStream() (events, tunnel bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.events, w.client != nil
+}
+
 // BeginTunnel takes the client's connection from net/http and writes the head of a 101 response to it. From then on stop
 // closes that connection and the upstream's. What the client sent along with its request is read first.
 func (w *Writer) BeginTunnel(head *http.Response, upstream io.Closer, uses Uses) (*FrameTracker, error) {
@@ -265,7 +277,7 @@ func (w *Writer) takeConn(upstream io.Closer) (*FrameTracker, *bufio.ReadWriter,
 	if err != nil {
 		return nil, nil, fmt.Errorf("hijacking the client's connection: %w", err)
 	}
-	client := &FrameTracker{Conn: conn}
+	client := &FrameTracker{Conn: conn, traffic: &w.Traffic}
 	client.mu.Lock()
 	w.state, w.code, w.client, w.upstream = stateHijacked, http.StatusSwitchingProtocols, client, upstream
 	w.ResponseWriter, w.control = nil, nil // lets the memory behind them go
