@@ -122,3 +122,6 @@ func (a *Admin) Waiting(u *directory.User) (n int) {
 func approvedBy(request grant.Request, u *directory.User) bool {
 	return slices.ContainsFunc(request.Approvals, func(approval grant.Approval) bool { return approval.By == u.ID && approval.Epoch == u.Epoch })
 }
+
+// OpenRequests returns how many requests wait for a decision, whoever may make it.
+func (a *Admin) OpenRequests() int { return len(a.grants.Undecided(time.Now().UTC())) }

@@ -190,7 +190,7 @@ func (c *company) put(tx *directory.Tx, chunk []*person) error {
 	tx.By(directory.Cause{Kind: "token", Name: "entra"})
 	joined := map[string][]string{}
 	for _, p := range chunk {
-		document, err := json.Marshal(map[string]any{"displayName": p.name, "title": "Engineer", "emails": []map[string]any{{"value": p.userName, "primary": true, "type": "work"}}})
+		document, err := json.Marshal(map[string]any{"userName": p.userName, "externalId": p.externalID, "active": true, "displayName": p.name, "title": "Engineer", "emails": []map[string]any{{"value": p.userName, "primary": true, "type": "work"}}})
 		if err != nil {
 			return err
 		}

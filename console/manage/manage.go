@@ -67,6 +67,14 @@ func (h *Handler) routes() {
 	h.post("/provisioning/tokens/{id}/revoke", h.revokeToken)
 	h.get("/provisioning/held", h.held)
 	h.post("/provisioning/held/{decision}", h.decideHeld)
+	h.get("/requests", h.openRequests)
+	h.get("/requests/decided", h.decidedRequests)
+	h.get("/requests/grants", h.grants)
+	h.get("/requests/grants/{id}", h.grantPage)
+	h.post("/requests/grants/{id}/revoke", h.revokeGrant)
+	h.get("/requests/{id}", h.accessRequest)
+	h.post("/requests/{id}/approve", h.approve)
+	h.post("/requests/{id}/deny", h.deny)
 }
 
 // Viewer is who looks at a page.
