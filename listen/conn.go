@@ -198,17 +198,21 @@ func knownAddr(conn net.Conn) (net.Addr, bool) {
 }
 
 // enter counts c, and closes another connection if there are too many. While there is none that may be closed, it waits.
-// It reports false if c has ended, or the listener was closed, meanwhile.
+// It reports false if c has ended, or the listener was closed, meanwhile. If there is a place, a connection that was accepted
+// before the listener was closed has it: its client knows of nothing.
 func (l *limitListener) enter(c *conn) bool {
 	t := l.connections
 	t.mu.Lock()
-	for !c.ended && !l.closed {
+	for !c.ended {
 		if displaced, ok := t.enter(c, &t.all); ok {
 			t.mu.Unlock()
 			if displaced != nil {
 				_ = displaced.Conn.Close()
 			}
 			return true
+		}
+		if l.closed {
+			break
 		}
 		t.freed.Wait()
 	}

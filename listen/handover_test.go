@@ -83,3 +83,42 @@ func TestServer_StopsAccepting(t *testing.T) {
 		})
 	}
 }
+
+// closing is a listener that is closed as soon as it has accepted a connection.
+type closing struct {
+	net.Listener
+	close func()
+}
+
+func (l *closing) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.close()
+	}
+	return conn, err
+}
+
+// TestConnections_KeepsLastAccepted: a connection that was accepted when its listener is closed is not dropped, unless there are
+// too many.
+func TestConnections_KeepsLastAccepted(t *testing.T) {
+	for limit, accepted := range map[int]bool{1: true, 0: false} {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &limitListener{connections: NewConnections(ConnectionLimits{Name: "test", Total: limit})}
+		l.Listener = &closing{tcp, func() { _ = l.Close() }}
+		client, err := net.Dial("tcp", tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		conn, err := l.Accept()
+		if accepted != (err == nil) {
+			t.Errorf("with a limit of %d, the connection is accepted with %v", limit, err)
+		}
+		if err == nil {
+			_ = conn.Close()
+		}
+	}
+}

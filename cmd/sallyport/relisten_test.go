@@ -146,6 +146,9 @@ func TestReload_MovesListeners(t *testing.T) {
 	}
 	r.stage.server.addrs["public"], r.stage.server.addrs["scim"] = r.addr("public"), r.addr("scim")
 	r.world.newBrowser(r.stage.server).signIn()
+	r.reload("public: "+r.addr("public"), "public: "+formerPublic) // back, while streams from before go on
+	r.stage.server.addrs["public"] = r.addr("public")
+	r.world.newBrowser(r.stage.server).signIn()
 	r.world.pusher(r.stage.server).setActive(r.alice, "False")
 	for _, l := range requests {
 		<-l.ended
