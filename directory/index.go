@@ -3,6 +3,7 @@ package directory
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 )
 
 const shards = 256
@@ -12,8 +13,10 @@ const shards = 256
 type userIndex struct {
 	seed   maphash.Seed
 	shards [shards]struct {
-		mu    sync.RWMutex // guards users
-		users map[string]*User
+		mu      sync.RWMutex // guards users
+		users   map[string]*User
+		version atomic.Uint64 // counts the changes of users
+		search  atomic.Pointer[searchShard]
 	}
 	names nameIndex
 }
@@ -39,6 +42,7 @@ func (idx *userIndex) put(u *User) {
 	s.mu.Lock()
 	old := s.users[u.ID]
 	s.users[u.ID] = u
+	s.version.Add(1)
 	s.mu.Unlock()
 	idx.names.replace(old, u)
 }
@@ -48,6 +52,7 @@ func (idx *userIndex) remove(id string) {
 	s.mu.Lock()
 	old := s.users[id]
 	delete(s.users, id)
+	s.version.Add(1)
 	s.mu.Unlock()
 	idx.names.replace(old, nil)
 }

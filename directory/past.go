@@ -66,6 +66,11 @@ func (d *Directory) readPast(ctx context.Context, fn func(store.Reader, *history
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return d.viewHistory(ctx, fn)
+}
+
+// viewHistory is readPast for what needs little memory.
+func (d *Directory) viewHistory(ctx context.Context, fn func(store.Reader, *historyHead) error) error {
 	if d.bounds.Load().age <= 0 {
 		return fmt.Errorf("%w: no history is kept; set history in the configuration, such as history: 400d", ErrNoHistory)
 	}

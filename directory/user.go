@@ -3,6 +3,7 @@ package directory
 import (
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,10 +61,11 @@ func (u *User) Barred() string {
 	return ""
 }
 
-// attributes is a document decoded on first use.
+// attributes is a document decoded on first use, and the names that searches compare.
 type attributes struct {
 	once    sync.Once
 	decoded map[string]any
+	search  atomic.Pointer[string] // nil until the first search
 }
 
 // Attributes returns the user's SCIM document, decoded. It is shared: do not
