@@ -57,11 +57,14 @@ func (a *Admin) Group(ctx context.Context, _ Actor, name string) (Group, error) 
 	return Group{g.ID, g.DisplayName, g.ExternalID, g.Members}, err
 }
 
-// RemoveGroup deletes a group that the identity provider forgot to delete, with every membership. group is a name as in
-// [Admin.Group].
+// RemoveGroup deletes a group that the identity provider forgot to delete, with every membership. It is [ErrGroupNamed] if
+// a rule names the group. group is a name as in [Admin.Group].
 func (a *Admin) RemoveGroup(ctx context.Context, actor Actor, group string) error {
 	g, err := a.findGroup(ctx, group)
 	if err != nil {
+		return err
+	}
+	if err := a.checkUnnamed(g); err != nil {
 		return err
 	}
 	e := audit.Event{Kind: audit.KindSCIM, Group: g.ID, Reason: "removed", Detail: map[string]string{"display_name": g.DisplayName}}

@@ -57,8 +57,8 @@ func (c *control) handler() http.Handler {
 
 func (c *control) operations() map[string]operation {
 	return map[string]operation{
-		"GET /users":              query(c.admin.Users),
-		"GET /groups":             query(c.admin.Groups),
+		"GET /users":              c.users,
+		"GET /groups":             c.groupList,
 		"GET /sessions":           query(c.admin.Sessions),
 		"GET /tokens":             query(c.admin.Tokens),
 		"GET /held":               query(c.admin.Holds),
@@ -71,6 +71,9 @@ func (c *control) operations() map[string]operation {
 		"POST /reach":             query(c.beginReach),
 
 		"GET /users/{user}":               c.user,
+		"GET /users/{user}/changes":       c.userChanges,
+		"GET /groups/{group}/changes":     c.groupChanges,
+		"GET /search":                     c.search,
 		"GET /people/{name}":              c.usersNamed,
 		"DELETE /users/{user}":            c.removeUser,
 		"GET /groups/{group}":             c.group,

@@ -74,7 +74,7 @@ func (q *questions) explain(ctx context.Context, actor admin.Actor, r *http.Requ
 		return nil, err
 	}
 	found := access.Explain(target, caller, in)
-	found.Hints = append(found.Hints, q.revocationHints(found)...)
+	found.Hints = append(found.Hints, q.admin.RevocationHints(found)...)
 	return explanation{found, then.facts}, nil
 }
 

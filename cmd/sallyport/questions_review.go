@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/grant"
-	"sallyport/policy"
 )
 
 // reviewStart asks to start a review.
@@ -78,19 +76,6 @@ func (c *control) exportReview(ctx context.Context, actor admin.Actor, r *http.R
 
 func (c *control) reviewKeys(ctx context.Context, actor admin.Actor) (jose.JSONWebKeySet, error) {
 	return c.admin.ReviewKeys(ctx, actor)
-}
-
-// revocationHints says which rows of reviews revoked memberships of a caller who is denied for that.
-func (q *questions) revocationHints(e access.Explanation) (hints []string) {
-	if e.Reason != string(policy.AccessRevoked) {
-		return nil
-	}
-	for _, r := range q.grants.RevocationsOf(e.Caller.ID) {
-		for _, row := range r.Rows {
-			hints = append(hints, fmt.Sprintf("`sallyport access review keep %s %d`, which lifts the revocation of %s, by %s on %s", row.Review, row.Row, r.Name, r.By, r.Since.Format(time.DateOnly)))
-		}
-	}
-	return hints
 }
 
 // runReviews records what the identity provider did about reviews.

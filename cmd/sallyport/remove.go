@@ -130,7 +130,7 @@ func (c *control) user(ctx context.Context, actor admin.Actor, r *http.Request) 
 	case past:
 		return c.admin.UserAt(ctx, actor, r.PathValue("user"), at)
 	}
-	return c.admin.User(ctx, actor, r.PathValue("user"))
+	return c.admin.UserFacts(ctx, actor, r.PathValue("user"))
 }
 
 func (c *control) removeUser(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {
@@ -146,7 +146,7 @@ func (c *control) group(ctx context.Context, actor admin.Actor, r *http.Request)
 	case past:
 		return c.admin.GroupAt(ctx, actor, r.PathValue("group"), at)
 	}
-	return c.admin.Group(ctx, actor, r.PathValue("group"))
+	return c.admin.GroupFacts(ctx, actor, r.PathValue("group"))
 }
 
 func (c *control) removeGroup(ctx context.Context, actor admin.Actor, r *http.Request) (any, error) {

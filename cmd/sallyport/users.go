@@ -12,10 +12,12 @@ import (
 )
 
 func usersCommand() *cobra.Command {
-	c := &cobra.Command{Use: "users", Short: "List, show, suspend, unsuspend and remove users"}
-	c.AddCommand(listCommand("list", "List the users that the identity provider pushed, and deleted ones who are suspended", "users list -o csv", "/users", userHeads(), userRow),
-		showAtCommand(showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "users show ada@example.com", "/users/", userHeads(), userRow),
+	c := &cobra.Command{Use: "users", Short: "List, find, show, suspend, unsuspend and remove users"}
+	c.AddCommand(findUsersCommand(listCommand("list", "List the users that the identity provider pushed, and deleted ones who are suspended", "users list -o csv\n  sallyport users list --search lovelace", "/users", userHeads(), userRow)),
+		showAtCommand(showCommand("show USER", "Show a user, by userName, e-mail address, externalId or id", "users show ada@example.com", "/users/", userHeads(),
+			func(u admin.UserFacts) []string { return userRow(u.User) }),
 			"the user as they were at a `TIME`", showPastUser),
+		historyCommand("history USER", "List what changed about a user, and who changed it", "users history ada@example.com", "users"),
 		suspendCommand(), unsuspendCommand(), removeUserCommand())
 	return c
 }
@@ -37,13 +39,19 @@ func userRow(u admin.User) []string {
 }
 
 func groupsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "groups", Short: "List, show and remove groups"}
-	heads := []string{"id", "name", "externalId", "members"}
-	row := func(g admin.Group) []string { return []string{g.ID, g.Name, g.ExternalID, strconv.Itoa(g.Members)} }
-	c.AddCommand(listCommand("list", "List the groups that the identity provider pushed", "groups list", "/groups", heads, row),
-		showAtCommand(showCommand("show GROUP", "Show a group, by name, externalId or id", "groups show Payroll --at 2026-05-03", "/groups/", heads, row),
-			"the group's members at a `TIME`, since when, and who made them members", showPastGroup), removeGroupCommand())
+	c := &cobra.Command{Use: "groups", Short: "List, find, show and remove groups"}
+	c.AddCommand(findGroupsCommand(listCommand("list", "List the groups that the identity provider pushed", "groups list\n  sallyport groups list --search payroll", "/groups", groupHeads(), groupRow)),
+		showAtCommand(showCommand("show GROUP", "Show a group, by name, externalId or id", "groups show Payroll --at 2026-05-03", "/groups/", groupHeads(),
+			func(g admin.GroupFacts) []string { return groupRow(g.Group) }),
+			"the group's members at a `TIME`, since when, and who made them members", showPastGroup),
+		historyCommand("history GROUP", "List what changed about a group and its members, and who changed it", "groups history Payroll", "groups"), removeGroupCommand())
 	return c
+}
+
+func groupHeads() []string { return []string{"id", "name", "externalId", "members"} }
+
+func groupRow(g admin.Group) []string {
+	return []string{g.ID, g.Name, g.ExternalID, strconv.Itoa(g.Members)}
 }
 
 func suspendCommand() *cobra.Command {
