@@ -69,14 +69,14 @@ func (a *Admin) FindUsers(_ context.Context, _ Actor, q UserQuery) (FoundUsers, 
 			return false
 		}
 		found.Any++
-		kept := q.State == ""
+		wanted := q.State == ""
 		for _, state := range UserStates {
 			if isUserState(u, state, now) {
 				found.States[state]++
-				kept = kept || state == q.State
+				wanted = wanted || state == q.State
 			}
 		}
-		return kept
+		return wanted
 	}
 	var users []*directory.User
 	users, found.Total = a.directory.Find(directory.Query{Text: q.Text, Keep: keep, From: max(q.From, 0), Limit: foundLimit(q.Limit)})
@@ -209,16 +209,16 @@ func (a *Admin) FindGroups(_ context.Context, _ Actor, q GroupQuery) (FoundGroup
 	now, found, named := time.Now(), FoundGroups{Groups: []FoundGroup{}, States: map[GroupState]int{}}, a.namedGroups()
 	keep := func(g *directory.Group) bool {
 		found.Any++
-		kept := q.State == ""
+		wanted := q.State == ""
 		is := map[GroupState]bool{GroupNamed: named.has(g.ExternalID, g.DisplayName), GroupEmpty: g.Members == 0}
 		is[GroupStale] = is[GroupEmpty] && !is[GroupNamed] && now.Sub(g.Modified) > StaleAfter
 		for _, state := range GroupStates {
 			if is[state] {
 				found.States[state]++
-				kept = kept || state == q.State
+				wanted = wanted || state == q.State
 			}
 		}
-		return kept
+		return wanted
 	}
 	var groups []directory.Group
 	groups, found.Total = a.directory.FindGroups(directory.GroupQuery{Text: q.Text, Keep: keep, From: max(q.From, 0), Limit: foundLimit(q.Limit)})

@@ -12,6 +12,7 @@ import (
 
 	"sallyport/access"
 	"sallyport/admin"
+	"sallyport/audit"
 	"sallyport/policy"
 )
 
@@ -226,9 +227,10 @@ func TestExplain_PersonAndRoute(t *testing.T) {
 	if e, err := a.Explain(t.Context(), ada, admin.Question{URL: "grafana"}); err != nil || e.Reason != access.ReasonNotSignedIn {
 		t.Errorf("nobody: %+v, %v", e, err)
 	}
-	for _, q := range []admin.Question{{User: "nobody", URL: "grafana"}, {User: out, URL: "https://other.example.com/"}, {User: out}} {
-		if _, err := a.Explain(t.Context(), ada, q); !errors.Is(err, admin.ErrNoQuestion) {
-			t.Errorf("%+v: %v", q, err)
+	for q, person := range map[[2]string]bool{{"nobody", "grafana"}: true, {out, "https://other.example.com/"}: false, {out, ""}: false} {
+		_, err := a.Explain(t.Context(), ada, admin.Question{User: q[0], URL: q[1]})
+		if problem := (*admin.QuestionError)(nil); !errors.As(err, &problem) || problem.Person != person {
+			t.Errorf("%q: %v", q, err)
 		}
 	}
 }
@@ -307,4 +309,41 @@ func TestChanges_TellWhoAndWhat(t *testing.T) {
 	if d := changes.Changes[0].What[0]; d.Kind != admin.DifferenceDeleted || d.Before != "eve@example.com" || changes.Next == 0 {
 		t.Errorf("of a deleted user, the newest change is %+v, and it goes on at %d", d, changes.Next)
 	}
+}
+
+func TestRemoveStale_RemovesNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.policies = sre()
+		gone, back := w.createUser("gone@example.com"), w.createUser("back@example.com")
+		w.deactivate(gone, http.StatusOK)
+		old, named := w.createGroup("Old project", "old"), w.createGroup("Site Reliability", "sre")
+		time.Sleep(admin.StaleAfter + time.Hour)
+		for name, remove := range map[string]func() (int, error){
+			"active": func() (int, error) { return w.RemoveStaleUsers(t.Context(), ada, []string{gone, back}) },
+			"nobody": func() (int, error) { return w.RemoveStaleUsers(t.Context(), ada, []string{gone, "nobody"}) },
+			"none":   func() (int, error) { return w.RemoveStaleUsers(t.Context(), ada, nil) },
+			"too_many": func() (int, error) {
+				return w.RemoveStaleUsers(t.Context(), ada, strings.Split(strings.Repeat("x ", 101), " "))
+			},
+			"named":         func() (int, error) { return w.RemoveStaleGroups(t.Context(), ada, []string{old, named}) },
+			"auditor":       func() (int, error) { return w.RemoveStaleUsers(t.Context(), auditor(), []string{gone}) },
+			"auditor_group": func() (int, error) { return w.RemoveStaleGroups(t.Context(), auditor(), []string{old}) },
+		} {
+			if removed, err := remove(); removed != 0 || err == nil {
+				t.Errorf("%s: removed %d, %v; want none, and an error", name, removed, err)
+			}
+		}
+		if removed, err := w.RemoveStaleUsers(t.Context(), ada, []string{gone, gone}); removed != 1 || err != nil {
+			t.Errorf("removed %d, %v; want one", removed, err)
+		}
+		if removed, err := w.RemoveStaleGroups(t.Context(), ada, []string{old}); removed != 1 || err != nil {
+			t.Errorf("removed %d, %v; want one", removed, err)
+		}
+	})
+}
+
+// auditor is an auditor of the console.
+func auditor() admin.Actor {
+	return admin.Actor{Kind: audit.ActorUser, Name: "otto", ID: strings.Repeat("0", 32), Role: audit.RoleAuditor}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"sallyport/policy"
@@ -111,17 +110,26 @@ type Question struct {
 	Login *access.SignIn // of the user; nil: just now
 }
 
-// ErrNoQuestion means that nothing was asked that could be decided. The error says what is wrong.
-var ErrNoQuestion = errors.New("this cannot be decided")
+// QuestionError means that nothing was asked that could be decided.
+type QuestionError struct {
+	Person bool // nobody, or more than one person, has the name; otherwise no route would receive the request
+	Err    error
+}
 
-// Explain decides a request as the proxy does now, by the rules in force, and says why.
+func (e *QuestionError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *QuestionError) Unwrap() error { return e.Err }
+
+// Explain decides a request as the proxy does now, by the rules in force, and says why. It returns a *[QuestionError] if
+// there is nothing to decide.
 func (a *Admin) Explain(ctx context.Context, actor Actor, q Question) (access.Explanation, error) {
 	if err := a.directory.Fresh(); err != nil {
 		return access.Explanation{}, fmt.Errorf("every request is denied for directory_stale: %w", err)
 	}
 	target, err := a.target(q)
 	if err != nil {
-		return access.Explanation{}, fmt.Errorf("%w: %w", ErrNoQuestion, err)
+		return access.Explanation{}, &QuestionError{false, err}
 	}
 	in := access.Circumstances{Time: time.Now().UTC(), Address: q.Address, Organization: a.directory, Grants: a.grants.Of, Groups: a.directory.Groups()}
 	q.Login.Set(&in)
@@ -129,11 +137,11 @@ func (a *Admin) Explain(ctx context.Context, actor Actor, q Question) (access.Ex
 	if q.User != "" {
 		id, err := a.userID(ctx, actor, q.User)
 		if err != nil {
-			return access.Explanation{}, fmt.Errorf("%w: %w", ErrNoQuestion, err)
+			return access.Explanation{}, &QuestionError{true, err}
 		}
 		u, ok := a.directory.ByID(id)
 		if !ok {
-			return access.Explanation{}, fmt.Errorf("%w: %s was removed just now", ErrNoQuestion, q.User)
+			return access.Explanation{}, &QuestionError{true, fmt.Errorf("%s was removed just now", q.User)}
 		}
 		caller.User = u
 	}

@@ -45,7 +45,7 @@ func (a *Admin) Search(_ context.Context, actor Actor, text string, limit int) (
 	if text = strings.TrimSpace(text); text == "" || len(text) > maxText {
 		return hits, nil
 	}
-	hits = append(hits, a.searchNumbers(actor, strings.ToLower(text))...)
+	hits = append(hits, a.searchByNumber(actor, strings.ToLower(text))...)
 	users, _ := a.directory.Find(directory.Query{Text: text, Limit: limit})
 	for _, u := range users {
 		hits = append(hits, Hit{HitUser, u.ID, cmp.Or(u.DisplayName, u.UserName, u.ID), u.UserName, u.Barred()})
@@ -71,8 +71,8 @@ func (a *Admin) searchRoutes(text string, limit int) (hits []Hit) {
 	return hits
 }
 
-// searchNumbers returns what a number names.
-func (a *Admin) searchNumbers(actor Actor, text string) (hits []Hit) {
+// searchByNumber returns what a number names.
+func (a *Admin) searchByNumber(actor Actor, text string) (hits []Hit) {
 	switch {
 	case requestNumber.MatchString(text):
 		_, isUser := a.directory.ByID(text)

@@ -139,12 +139,18 @@ func (a *Admin) checkSuspensionChanges(ctx context.Context, u directory.User, wh
 	return fmt.Errorf("%s is suspended already, for this reason; nothing was changed", u.UserName)
 }
 
+// ErrOwnSuspension means that an administrator wanted to end the suspension of an account of their own.
+var ErrOwnSuspension = errors.New("nobody ends their own suspension; another administrator or an operator does")
+
 // Unsuspend ends the suspension of a user, who must sign in again. user is a name as in [Admin.Suspend], or one of a
-// deleted user who is still suspended.
+// deleted user who is still suspended. It is [ErrOwnSuspension] if that is another account of who acts.
 func (a *Admin) Unsuspend(ctx context.Context, actor Actor, user string) error {
 	u, err := a.findSuspended(ctx, user)
 	if err != nil {
 		return err
+	}
+	if a.isSelf(actor, &u) {
+		return ErrOwnSuspension
 	}
 	e := audit.Event{Kind: audit.KindSuspend, User: u.ID, UserName: u.UserName, Reason: "unsuspended"}
 	return a.perform(ctx, actor, action{event: e, adds: true}, func(ctx context.Context) error {

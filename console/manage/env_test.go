@@ -105,7 +105,7 @@ func (e *env) rules() admin.Rules {
 		e.t.Error(err)
 		return admin.Rules{}
 	}
-	return admin.Rules{Policies: compiled.Policies(), Routes: compiled.Routes()}
+	return admin.Rules{Policies: compiled.Policies(), Routes: compiled.Routes(), Target: compiled.Target}
 }
 
 // run keeps memory equal to the store until the test ends, and then checks the record.

@@ -27,6 +27,11 @@ func (q *request) finish(err error, to, text, back string) error {
 	return q.handler.render(q, page{Name: "failed", Status: http.StatusUnprocessableEntity, Content: failure{Why: err.Error(), Back: Path + back, Unsure: true}})
 }
 
+// failedPartly shows why an action was carried out in part only, with a link back to a page below [Path].
+func (q *request) failedPartly(why, back string) error {
+	return q.handler.render(q, page{Name: "failed", Status: http.StatusUnprocessableEntity, Content: failure{Why: why, Back: Path + back, Unsure: true}})
+}
+
 // failure is why an action was not carried out.
 type failure struct {
 	Why    string
@@ -50,6 +55,10 @@ var refusals = []struct {
 	{admin.ErrOwnRequest, http.StatusForbidden, "own_request"},
 	{admin.ErrOwnRow, http.StatusForbidden, "own_row"},
 	{admin.ErrOwnHold, http.StatusForbidden, "own_hold"},
+	{admin.ErrOwnSuspension, http.StatusForbidden, "own_suspension"},
+	{admin.ErrGroupNamed, http.StatusConflict, "group_named"},
+	{admin.ErrNotStale, http.StatusConflict, "not_stale"},
+	{admin.ErrChosen, http.StatusUnprocessableEntity, "chosen"},
 	{admin.ErrNotReviewer, http.StatusForbidden, "not_reviewer"},
 	{admin.ErrNoRequest, http.StatusNotFound, "no_request"},
 	{admin.ErrNoGrant, http.StatusNotFound, "no_grant"},

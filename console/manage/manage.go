@@ -75,6 +75,7 @@ func (h *Handler) routes() {
 	h.get("/requests/{id}", h.accessRequest)
 	h.post("/requests/{id}/approve", h.approve)
 	h.post("/requests/{id}/deny", h.deny)
+	h.peopleRoutes()
 }
 
 // Viewer is who looks at a page.

@@ -174,7 +174,13 @@ type section struct {
 }
 
 // sections are the entries of the navigation, in their order.
-var sections = []section{{"overview", "/"}, {"provisioning", "/provisioning"}, {"requests", "/requests"}}
+var sections = []section{
+	{"overview", "/"},
+	{"people", "/people"},
+	{"groups", "/groups"},
+	{"provisioning", "/provisioning"},
+	{"requests", "/requests"},
+}
 
 // render writes a page. The whole page is rendered before its first byte is written.
 func (h *Handler) render(q *request, p page) error {

@@ -22,6 +22,7 @@ type Column struct {
 	Key   string // in CSV and JSON
 	Title string
 	Right bool // numbers
+	Data  bool // in CSV and JSON alone
 }
 
 // Cell is one field. Of Text, Number and Time, one is set.

@@ -18,13 +18,14 @@ export function timeElement(text) {
   return time;
 }
 
-localize();
-
-// A box that chooses all boxes of a form which are shown.
-for (const all of document.querySelectorAll('input[data-all]')) {
-  const boxes = () => [...document.querySelectorAll(`input[type=checkbox][form="${all.dataset.all}"]:not(:disabled)`)];
-  all.parentElement.hidden = boxes().length === 0;
-  all.addEventListener('change', () => boxes().forEach(box => { box.checked = all.checked; }));
+// enhance makes what has been read work: the times, and a box that chooses all boxes of a form which are shown.
+function enhance() {
+  localize();
+  for (const all of document.querySelectorAll('input[data-all]')) {
+    const boxes = () => [...document.querySelectorAll(`input[type=checkbox][form="${all.dataset.all}"]:not(:disabled)`)];
+    all.parentElement.hidden = boxes().length === 0;
+    all.onchange = () => boxes().forEach(box => { box.checked = all.checked; });
+  }
 }
 
 // A button that copies the text of an element.
@@ -32,3 +33,5 @@ for (const button of document.querySelectorAll('button[data-copy]')) {
   button.hidden = !navigator.clipboard;
   button.addEventListener('click', () => navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent));
 }
+enhance();
+document.addEventListener('console:replaced', enhance); // a part of the page was read again
