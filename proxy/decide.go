@@ -96,14 +96,17 @@ func (p *Proxy) heldBy(u *directory.User) *grant.Holdings {
 // denialByPolicy turns a decision that does not allow into a denial. An anonymous caller gets 401, not 403: signing in
 // may help.
 func denialByPolicy(req *request, c *caller, d policy.Decision) *denial {
-	reason := Reason(d.Reason)
+	reason, demand := Reason(d.Reason), d.Login
+	if c == nil {
+		demand = req.route.login
+	}
 	switch {
 	case c == nil && req.sessionError != "":
 		reason = req.sessionError
 	case c == nil:
 		reason = notSignedIn
 	}
-	return &denial{reason: reason, rule: d.Rule, demand: d.Login}
+	return &denial{reason: reason, rule: d.Rule, demand: demand}
 }
 
 // continues reports whether r, under newer settings, is still the route of req: it leads to the same upstream.

@@ -159,6 +159,7 @@ func (p *Proxy) resumeForm(w *response.Writer, r *http.Request, live *liveReques
 	if denied != nil {
 		return nil, denied
 	}
+	req.resumed = true
 	resumed.Body, resumed.ContentLength = io.NopCloser(bytes.NewReader(form.Body)), int64(len(form.Body))
 	r.Header["Content-Type"] = []string{form.Type}
 	if form.From != "" { // the upstream is to know who sent it first

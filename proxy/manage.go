@@ -23,7 +23,7 @@ func compileConsole(s Settings, host string) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &route{name: manage.RouteName, host: host, path: manage.Path, policy: rules, session: true, keepForms: true, maxBody: manage.MaxBody,
+	return &route{name: manage.RouteName, host: host, path: manage.Path, policy: rules, login: &policy.Login{MaxAge: s.Console.Age()}, session: true, keepForms: true, maxBody: manage.MaxBody,
 		groupIDs: setOf(rules.GroupIDs()), groupNames: setOf(rules.GroupNames())}, nil
 }
 
@@ -76,6 +76,6 @@ func (p *Proxy) serveConsole(w *response.Writer, r *http.Request, live *liveRequ
 func (p *Proxy) viewer(live *liveRequest) manage.Viewer {
 	req := live.request
 	change := p.decideRules(req.route, readings{}, req.forTarget(http.MethodPost, req.host, req.path), req.caller, live.user(), req.received)
-	return manage.Viewer{Admin: change.Allow || change.Login != nil, Caller: console.Caller{User: live.user(), Session: req.caller.session,
+	return manage.Viewer{Admin: change.Allow || change.Login != nil, Resumed: req.resumed, Caller: console.Caller{User: live.user(), Session: req.caller.session,
 		Person: p.person(req.caller), Host: req.host, Address: req.address, Request: req.id, Public: req.routing.public.String(), Target: req.target}}
 }

@@ -1,14 +1,19 @@
 package proxy_test
 
 import (
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"sallyport/audit"
 	"sallyport/console/manage"
 	"sallyport/directory"
 	"sallyport/policy"
+	"sallyport/session"
 )
 
 const consoleURL = "https://" + loginHost + manage.Path + "/"
@@ -54,5 +59,67 @@ func TestConsole_IsForItsGroups(t *testing.T) {
 	}
 	if p := auditor.open("https://" + appHost + manage.Path + "/"); p.StatusCode != http.StatusNotFound {
 		t.Errorf("on the host of an application: %d %s", p.StatusCode, p.body)
+	}
+}
+
+var formToken = regexp.MustCompile(`name="(token|once)" value="([^"]*)"`)
+
+// tokenForm returns the form of the page of tokens, filled in.
+func tokenForm(p page, name string) string {
+	form := url.Values{"name": {name}, "for": {"90d"}}
+	for _, m := range formToken.FindAllStringSubmatch(p.body, -1) {
+		form.Set(m[1], html.UnescapeString(m[2]))
+	}
+	return form.Encode()
+}
+
+func TestConsole_ActsForAdministratorsWithARecentSignIn(t *testing.T) {
+	const tokensURL = consoleURL + "provisioning/tokens"
+	h := newConsoleEnv(t)
+	h.settings.Console.MaxAge = time.Minute
+	if err := h.proxy.Load(h.settings); err != nil {
+		t.Fatal(err)
+	}
+	made := func() int { return len(h.events(audit.KindToken)) }
+	alice := h.browser(h.alice)
+	form := tokenForm(alice.open(tokensURL), "entra")
+	for name, header := range map[string][]string{"another_site": {"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"},
+		"another_host": {"Sec-Fetch-Site", "same-site", "Origin", "https://" + appHost}, "no_site": {"Sec-Fetch-Site", "", "Origin", "null"}} {
+		if p := alice.submit(tokensURL, form, header...); p.StatusCode != http.StatusForbidden || made() != 0 {
+			t.Errorf("from %s: %d %s", name, p.StatusCode, p.body)
+		}
+	}
+	other := h.browser(h.mallory)
+	if p := other.submit(tokensURL, tokenForm(other.open(tokensURL), "x")); p.StatusCode != http.StatusOK || made() != 1 {
+		t.Errorf("another administrator: %d %s", p.StatusCode, p.body)
+	}
+	if p := other.submit(tokensURL, form); p.StatusCode != http.StatusBadRequest || made() != 1 {
+		t.Errorf("with the token of another session: %d %s", p.StatusCode, p.body)
+	}
+	if p := alice.submit(tokensURL, strings.Replace(form, "token=", "token=A", 1)); p.StatusCode != http.StatusBadRequest || made() != 1 {
+		t.Errorf("with a token that is made up: %d %s", p.StatusCode, p.body)
+	}
+	for _, s := range h.sessions.List() {
+		if s.UserName == h.alice.UPN {
+			if err := h.sessions.End(t.Context(), s.ID, session.ReasonIdle); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	alice.open("https://" + appHost + "/") // the provider does not say when she signed in
+	p := alice.submit(tokensURL, tokenForm(alice.open(tokensURL), "old"))
+	sealed := p.sealed()
+	if p.StatusCode != http.StatusUnauthorized || sealed == "" || made() != 1 {
+		t.Fatalf("with an old sign-in: %d %s", p.StatusCode, p.body)
+	}
+	alice.open("https://" + loginHost + "/.sallyport/login?max_age=60&return_to=/.sallyport/form")
+	if p := alice.submit(tokensURL, tokenForm(p, "old")); p.StatusCode != http.StatusBadRequest || made() != 1 {
+		t.Errorf("without the token of the new session: %d %s", p.StatusCode, p.body)
+	}
+	if p := alice.submit(tokensURL, sealed); p.StatusCode != http.StatusOK || made() != 2 {
+		t.Errorf("the form that was kept, after the sign-in: %d %s", p.StatusCode, p.body)
+	}
+	if e := h.events(audit.KindToken); !strings.Contains(e[1], `"role":"admin"`) || !strings.Contains(e[1], `"name":"alice@example.com"`) {
+		t.Errorf("the record does not say who acted: %s", e[1])
 	}
 }

@@ -60,6 +60,7 @@ type presented struct {
 	preflight    bool // a CORS preflight request that the route lets through without a caller
 	crossing     origin.Request
 	fragment     string // the state of the login for which the browser keeps a fragment; "" for none
+	resumed      bool   // it sends a form again that was kept, which its caller sent first
 	sessionError Reason // why the session cookie that was sent is not valid; "" if none was sent
 }
 

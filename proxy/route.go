@@ -50,7 +50,8 @@ type route struct {
 	host              string
 	path              string // canonical, without a slash at its end except for the root
 	owner             string
-	policies          []string // names
+	login             *policy.Login // what a login is begun with that begins here; nil: any will do
+	policies          []string      // names
 	policy            *policy.Policy
 	folded            *policy.Policy // the same rules for folded paths; nil if no route of the host has path_case: insensitive
 	session           bool           // accepts sessions

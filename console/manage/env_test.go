@@ -303,7 +303,7 @@ func (e *env) done(v manage.Viewer, path string, form url.Values) (location stri
 // token returns a token for forms of the viewer's session.
 func (e *env) token(v manage.Viewer) string {
 	e.t.Helper()
-	return must[string](e.t)(e.sessions.Seal("console form", v.Host, []byte(v.Session.ID), time.Hour))
+	return must[string](e.t)(e.sessions.Seal("console form", v.Host, []byte(v.Session.ID+" "+v.User.ID), time.Hour))
 }
 
 // isRefused checks that an action is refused to everybody who may not act, and changes nothing that check would notice:

@@ -82,7 +82,8 @@ func (h *Handler) routes() {
 type Viewer struct {
 	console.Caller
 
-	Admin bool // they may act, after a recent sign-in
+	Admin   bool // they may act, after a recent sign-in
+	Resumed bool // the form was kept while they signed in; it was sent in an earlier session of theirs
 }
 
 // actor returns the viewer as one who may see everything, and act if they are an administrator.

@@ -20,7 +20,7 @@ func TestForms_WorkOnAnotherPort(t *testing.T) {
 	if token == nil {
 		t.Fatalf("%d: the page has no form", page.Code)
 	}
-	r := httptest.NewRequest(http.MethodPost, origin+manage.Path+"/provisioning/tokens", strings.NewReader(url.Values{"token": {token[1]}, "name": {"entra"}}.Encode()))
+	r := httptest.NewRequest(http.MethodPost, origin+manage.Path+"/provisioning/tokens", strings.NewReader(url.Values{"token": {token[1]}, "name": {"entra"}, "for": {"90d"}}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Origin", origin)
 	r.Header.Set("Sec-Fetch-Site", "same-origin")

@@ -110,7 +110,15 @@ const (
 
 // token returns the token of forms, which is valid for the viewer's session alone.
 func (q *request) token() (string, error) {
-	return q.handler.Sessions.Seal(tokenPurpose, q.Caller.Host, []byte(q.Session.ID), tokenLifetime)
+	return q.handler.Sessions.Seal(tokenPurpose, q.Caller.Host, []byte(q.Session.ID+" "+q.User.ID), tokenLifetime)
+}
+
+// isTokenOf reports whether a token was made for the viewer's session, or for an earlier one if a form of theirs was kept
+// while they signed in.
+func (q *request) isTokenOf(text string) bool {
+	plain, err := q.handler.Sessions.Unseal(tokenPurpose, q.Caller.Host, text)
+	session, user, _ := strings.Cut(string(plain), " ")
+	return err == nil && user == q.User.ID && (session == q.Session.ID || q.Resumed)
 }
 
 // readForm reads the form of an action. The proxy lets POST in only for administrators with a recent sign-in, and only from
@@ -126,8 +134,7 @@ func (q *request) readForm() error {
 	if err := q.ParseForm(); err != nil {
 		return errors.Join(console.ErrForm, err)
 	}
-	session, err := q.handler.Sessions.Unseal(tokenPurpose, q.Caller.Host, q.PostForm.Get(tokenField))
-	if err != nil || string(session) != q.Session.ID {
+	if !q.isTokenOf(q.PostForm.Get(tokenField)) {
 		return fmt.Errorf("%w: it was made in another session, or more than a day ago; open the page again", console.ErrForm)
 	}
 	return nil

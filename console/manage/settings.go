@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -47,17 +48,16 @@ func (s Settings) On() bool {
 	return !s.Off && len(s.Admins.Groups)+len(s.Auditors.Groups) > 0
 }
 
+// Age returns how long ago the sign-in of whoever acts may be.
+func (s Settings) Age() time.Duration { return cmp.Or(s.MaxAge, DefaultMaxAge) }
+
 // Policy returns the rules of the console: auditors may look, and administrators may also act, with a recent sign-in.
 func (s Settings) Policy() policy.Named {
 	look := []string{http.MethodGet, http.MethodHead}
-	age := s.MaxAge
-	if age == 0 {
-		age = DefaultMaxAge
-	}
 	named := policy.Named{Name: "console"}
 	if groups := s.Admins.Groups; len(groups) > 0 {
 		named.Rules = append(named.Rules, policy.Rule{Allow: &policy.Match{Groups: groups, Methods: look}},
-			policy.Rule{Allow: &policy.Match{Groups: groups, Methods: []string{http.MethodPost}, Auth: &policy.Login{MaxAge: age}}})
+			policy.Rule{Allow: &policy.Match{Groups: groups, Methods: []string{http.MethodPost}, Auth: &policy.Login{MaxAge: s.Age()}}})
 	}
 	if groups := s.Auditors.Groups; len(groups) > 0 {
 		named.Rules = append(named.Rules, policy.Rule{Allow: &policy.Match{Groups: groups, Methods: look}})
