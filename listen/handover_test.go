@@ -122,3 +122,23 @@ func TestConnections_KeepsLastAccepted(t *testing.T) {
 		}
 	}
 }
+
+// TestServer_EndsAtOnceAfterStopAccepting: a server that accepts no more and is ended at once ends without an error, however its
+// goroutines are scheduled.
+func TestServer_EndsAtOnceAfterStopAccepting(t *testing.T) {
+	for range 500 {
+		s, err := Open(Options{Name: "test", Addr: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		s.StopAccepting()
+		stop()
+		s.Abort()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}

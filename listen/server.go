@@ -171,7 +171,10 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		s.shutDown()
-		return <-served
+		if err := <-served; !s.leaving.Load() { // after StopAccepting, the listener is closed without http.Server's knowing
+			return err
+		}
+		return nil
 	}
 }
 
