@@ -46,13 +46,14 @@ func (e *InvalidError) Error() string { return e.Attribute + " " + e.Problem }
 // Directory is the set of all users and groups. Its methods may be called
 // concurrently.
 type Directory struct {
-	store   store.Store
-	join    string                // the join attribute: externalId or userName
-	mirror  *follow.Mirror        // brings every change of the store into memory
-	index   atomic.Pointer[index] // replaced when everything is read again
-	metrics *metrics
-	onLeave OnLeave // nil: nobody is told
-	pending pending // what this replica has yet to record
+	store    store.Store
+	join     string                // the join attribute: externalId or userName
+	mirror   *follow.Mirror        // brings every change of the store into memory
+	index    atomic.Pointer[index] // replaced when everything is read again
+	metrics  *metrics
+	onLeave  OnLeave  // nil: nobody is told
+	onDelete OnDelete // likewise
+	pending  pending  // what this replica has yet to record
 
 	bounds   atomic.Pointer[bounds]   // of the history
 	baseline atomic.Pointer[baseline] // of the history, when everything was read
@@ -213,7 +214,7 @@ func (d *Directory) update(ctx context.Context, fn func(*Tx) error, forget bool)
 		tx := &Tx{r: rec, w: rec, now: d.now().UTC(), join: d.join, replica: d.pending.replica}
 		err := fn(tx)
 		if err == nil {
-			err = tx.tellOfLeavers(d.onLeave)
+			err = errors.Join(tx.tellOfLeavers(d.onLeave), tx.tellOfDeleted(d.onDelete))
 		}
 		if err == nil {
 			err = rec.finish(tx.now, tx.cause)

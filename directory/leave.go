@@ -16,6 +16,26 @@ type OnLeave func(w store.Writer, group string, members []string, now time.Time)
 // change.
 func (d *Directory) TellOfLeavers(fn OnLeave) { d.onLeave = fn }
 
+// OnDelete is called with a user whom a change deletes. What it writes is committed with the
+// change; its error undoes the change.
+type OnDelete func(w store.Writer, user string) error
+
+// TellOfDeleted has fn called in every change that deletes users. Call it before any change.
+func (d *Directory) TellOfDeleted(fn OnDelete) { d.onDelete = fn }
+
+// tellOfDeleted calls fn for each user whom the change deletes.
+func (tx *Tx) tellOfDeleted(fn OnDelete) error {
+	if fn == nil {
+		return nil
+	}
+	for _, user := range tx.deleted {
+		if err := fn(tx.w, user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tellOfLeavers calls fn for each group that lost members. Whoever was removed and added
 // again by one change has not left.
 func (tx *Tx) tellOfLeavers(fn OnLeave) error {

@@ -25,6 +25,7 @@ type Tx struct {
 	cause Cause
 
 	leavers map[string][]string // members that the change removes, by group
+	deleted []string            // users that the change deletes
 }
 
 // By says in the history who makes the change.
@@ -361,6 +362,7 @@ func (tx *Tx) DeleteUser(id string) error {
 		return err
 	}
 	store.Urgent(tx.w)
+	tx.deleted = append(tx.deleted, id)
 	if err := errors.Join(tx.leaveAll(id), tx.keepSuspension(&u), tx.endUser(&u)); err != nil {
 		return err
 	}
