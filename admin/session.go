@@ -16,6 +16,7 @@ type Session struct {
 	User     string    `json:"user"`
 	UserName string    `json:"userName"`
 	Address  string    `json:"address"`
+	Agent    string    `json:"agent"` // the User-Agent at the sign-in
 	Began    time.Time `json:"began"`
 	Used     time.Time `json:"used"`
 	Expires  time.Time `json:"expires"`
@@ -30,9 +31,13 @@ func (a *Admin) Sessions(context.Context, Actor) ([]Session, error) {
 		if u, ok := a.directory.ByID(s.User); !ok || !u.Active || u.Epoch != s.Epoch {
 			continue
 		}
-		sessions = append(sessions, Session{s.ID, s.User, s.UserName, s.Address, s.Began, s.Used, s.Expires, s.BreakGlass})
+		sessions = append(sessions, viewOf(s))
 	}
 	return sessions, nil
+}
+
+func viewOf(s session.Session) Session {
+	return Session{s.ID, s.User, s.UserName, s.Address, s.Agent, s.Began, s.Used, s.Expires, s.BreakGlass}
 }
 
 // EndSession ends one session, on every host.

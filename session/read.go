@@ -118,13 +118,20 @@ func (s *Sessions) expiry(r *record, used int64, now time.Time) Reason {
 
 // List returns a copy of every live session, in no order; Used is exact. It leaves out those that ended with their user
 // (see [Sessions.EndWithUsers]).
-func (s *Sessions) List() []Session {
+func (s *Sessions) List() []Session { return s.list(func(*record) bool { return true }) }
+
+// ListUser is [Sessions.List] of one user.
+func (s *Sessions) ListUser(user string) []Session {
+	return s.list(func(r *record) bool { return r.User == user })
+}
+
+func (s *Sessions) list(wanted func(*record) bool) []Session {
 	now := s.clock.now()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []Session
 	for _, e := range s.memory.sessions {
-		if r := e.record.Load(); !e.counted.Load() && s.check(e, r, now) == nil {
+		if r := e.record.Load(); wanted(r) && !e.counted.Load() && s.check(e, r, now) == nil {
 			live := *s.inForce.Load().shown(r)
 			live.Used = time.Unix(0, e.used.get()).UTC()
 			list = append(list, live)
