@@ -348,6 +348,11 @@ func decodeInto(name, dir string, data []byte) (f *File, d *decoder, isYAML bool
 	if isYAML = d.document(data, reflect.ValueOf(f).Elem()); isYAML {
 		makeAbsolute(reflect.ValueOf(f).Elem(), dir)
 		f.check(d.fault)
+		for _, key := range []string{"brand.color", "brand.color_dark"} {
+			if _, written := d.positions[key]; written && map[string]string{"brand.color": f.Brand.Color, "brand.color_dark": f.Brand.ColorDark}[key] == "" {
+				d.fault(key, `has no value: YAML takes # for the beginning of a comment; write the color in quotes, such as "#1d4ed8"`)
+			}
+		}
 	}
 	return f, d, isYAML
 }

@@ -41,7 +41,7 @@ func (p *Pages) Code(w http.ResponseWriter, c Code) {
 }
 
 // AcceptsCodes reports whether a break-glass code may be entered now. A nil Handler accepts none.
-func (h *Handler) AcceptsCodes() bool { return h != nil && h.admin.BreakGlassArmed() }
+func (h *Handler) AcceptsCodes() bool { return h != nil && h.admin != nil && h.admin.BreakGlassArmed() }
 
 // code serves the page where a break-glass code is entered, and begins the session of a valid one. While no code is armed
 // there is no such page, so that nobody learns from it whether there ever is.

@@ -14,7 +14,9 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sallyport/directory"
@@ -24,12 +26,29 @@ import (
 //go:embed pages
 var files embed.FS
 
-// Pages are the parsed templates. They are safe for concurrent use.
+// Pages write pages. They are safe for concurrent use.
 type Pages struct {
+	look   *atomic.Pointer[look] // in force
+	banner *banner               // nil for none
+}
+
+// look is the parsed templates, as they look by the configuration.
+type look struct {
+	Settings
 	pages   map[string]*template.Template
-	style   string            // the hash of the style sheet, as a CSP source
-	scripts map[string]string // likewise of the script of a page, by the page's name
-	banner  *banner           // nil for none
+	style   string              // the hash of the style sheet, as a CSP source
+	scripts map[string]string   // likewise of the script of a page, by the page's name
+	files   map[string]*picture // by the last part of their path
+	logo    string              // the path of the logo; "" for none
+	icons   map[string]string   // the paths of the icons of routes, by the route's name
+	sheet   string              // the path of the style sheet with the color; "" for none
+}
+
+// Settings are what the configuration says of the pages.
+type Settings struct {
+	Brand   Brand
+	Contact string          // whom people may turn to; "" if nobody is named
+	Tiles   map[string]Tile // of routes, by their names
 }
 
 // banner tells a person that their session is a break-glass one.
@@ -50,41 +69,72 @@ func (p *Pages) For(person Person, s *session.Session) *Pages {
 	if !s.IsBreakGlass() {
 		return p
 	}
-	seen := *p
-	seen.banner = &banner{person, FormatTime(s.Expires)}
-	return &seen
+	return &Pages{p.look, &banner{person, FormatTime(s.Expires)}}
 }
 
 // FormatTime returns a time as pages show it.
 func FormatTime(t time.Time) string { return t.UTC().Format("2 January 15:04 MST") }
 
 // scripts names, for each page, its script; "" for none. A page is a file pages/NAME.html, a script pages/NAME.js.
-var scripts = map[string]string{"ask": "", "asked": "", "code": "", "continue": "fragment", "denied": "fragment", "error": "", "failed": "fragment", "form": "form", "portal": "", "request": "", "requests": "", "resume": "form", "signout": "", "signedout": ""}
+var scripts = map[string]string{"ask": "", "asked": "", "code": "", "continue": "fragment", "denied": "fragment", "error": "", "failed": "fragment", "form": "form", "offer": "", "portal": "portal", "request": "", "requests": "", "resume": "form", "sessions": "times", "signout": "", "signedout": "", "switch": ""}
 
-// New parses the embedded pages.
+// New parses the embedded pages. Before [Pages.Prepare], they look as they do without any settings.
 func New() (*Pages, error) {
+	p := &Pages{look: new(atomic.Pointer[look])}
+	use, err := p.Prepare(Settings{})
+	if err != nil {
+		return nil, err
+	}
+	use()
+	return p, nil
+}
+
+// Prepare reads what settings name, and returns a function that has the pages look so. That cannot fail.
+func (p *Pages) Prepare(settings Settings) (use func(), err error) {
+	l := &look{Settings: settings, pages: map[string]*template.Template{}, scripts: map[string]string{}, files: map[string]*picture{}, icons: map[string]string{}}
+	if l.logo, err = l.add(settings.Brand.Logo); err != nil {
+		return nil, fmt.Errorf("brand.logo: %w", err)
+	}
+	for route, tile := range settings.Tiles {
+		if l.icons[route], err = l.add(tile.Icon); err != nil {
+			return nil, fmt.Errorf("the icon of route %s: %w", route, err)
+		}
+	}
+	if sheet := settings.Brand.colorStyle(); sheet != "" {
+		l.sheet = l.addFile(newPicture([]byte(sheet), "text/css; charset=utf-8", ".css"))
+	}
+	if err := l.parse(); err != nil {
+		return nil, err
+	}
+	return func() { p.look.Store(l) }, nil
+}
+
+// parse parses the embedded pages.
+func (l *look) parse() error {
 	css, err := files.ReadFile("pages/style.css")
 	if err != nil {
-		return nil, fmt.Errorf("reading the style sheet of pages: %w", err)
+		return fmt.Errorf("reading the style sheet of pages: %w", err)
 	}
-	p := &Pages{pages: map[string]*template.Template{}, style: source(css), scripts: map[string]string{}}
+	styled := string(css) + l.Brand.colorStyle()
+	l.style = source([]byte(styled))
 	for name, script := range scripts {
 		var js []byte
 		if script != "" {
 			if js, err = files.ReadFile("pages/" + script + ".js"); err != nil {
-				return nil, fmt.Errorf("reading the script of page %s: %w", name, err)
+				return fmt.Errorf("reading the script of page %s: %w", name, err)
 			}
-			p.scripts[name] = source(js)
+			l.scripts[name] = source(js)
 		}
-		funcs := template.FuncMap{"style": func() template.CSS { return template.CSS(css) }, "address": address,
-			"script": func() template.JS { return template.JS(js) }}
+		funcs := template.FuncMap{"style": func() template.CSS { return template.CSS(styled) }, "address": address,
+			"script": func() template.JS { return template.JS(js) }, "brand": l.Brand.title, "logo": func() string { return l.logo },
+			"contact": func() string { return l.Contact }, "time": showTime, "ago": showAgo}
 		page, err := template.New("layout.html").Funcs(funcs).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
-			return nil, fmt.Errorf("parsing page %s: %w", name, err)
+			return fmt.Errorf("parsing page %s: %w", name, err)
 		}
-		p.pages[name] = page
+		l.pages[name] = page
 	}
-	return p, nil
+	return nil
 }
 
 // source returns the source of a Content-Security-Policy that allows a style sheet or a script by its hash.
@@ -122,6 +172,7 @@ type Denied struct {
 	SignOut string // where to sign out; "" for no link
 
 	OtherAccount string // where to sign in with another account; "" for no link
+	Portal       string // where the applications are that the person may open; "" for no link
 
 	Access *Access // nil if the person may not ask for access
 }
@@ -137,6 +188,8 @@ type Error struct {
 	Request string
 	Retry   string // where to try again; "" if that does not help
 	Code    string // where to enter a break-glass code; "" for no link
+	Portal  string // where the applications are that the person may open; "" for no link
+	SignOut string // where to sign out; "" for no link
 }
 
 // Error writes e with its status.
@@ -168,6 +221,8 @@ type Failed struct {
 	Code    string // where to enter a break-glass code; "" for no link
 
 	OtherAccount string // where to sign in with another account; "" for no link
+	Portal       string // where the applications are that the person may open; "" for no link
+	Ask          bool   // signing in again may not help, so the page says whom to ask
 }
 
 // Failed writes f with its status.
@@ -224,6 +279,20 @@ func (p *Pages) SignOut(w http.ResponseWriter, s SignOut) {
 	p.write(w, http.StatusOK, "signout", s)
 }
 
+// Switch is the page on which a person signs out at an identity provider that has no account chooser, to sign in with another
+// account.
+type Switch struct {
+	Person Person // nobody if nobody is signed in
+	Action string // where the button posts to
+	SignIn string // where the person goes on after signing in
+}
+
+// Switch writes s. The Content-Security-Policy does not restrict form-action: the form leads to the provider.
+func (p *Pages) Switch(w http.ResponseWriter, s Switch) {
+	p.headers(w.Header(), "switch", false)
+	p.write(w, http.StatusOK, "switch", s)
+}
+
 // SignedOut is the page after the session has ended on every host.
 type SignedOut struct {
 	SignIn   string // where to sign in again
@@ -237,30 +306,6 @@ func (p *Pages) SignedOut(w http.ResponseWriter, s SignedOut) {
 	p.show(w, http.StatusOK, "signedout", s)
 }
 
-// Portal is the page with the applications that a person may open.
-type Portal struct {
-	Person  Person
-	Routes  []Route
-	Expires string // when the session ends at the latest, as text
-	SignOut string // where the button posts to
-
-	OtherAccount string // where to sign in with another account; "" for no link
-
-	Access *Portion // nil if there is nothing to show of requests for access
-}
-
-// Route is one line of the portal.
-type Route struct {
-	Name  string
-	URL   string
-	Owner string
-}
-
-// Portal writes portal.
-func (p *Pages) Portal(w http.ResponseWriter, portal Portal) {
-	p.show(w, http.StatusOK, "portal", portal)
-}
-
 // show writes a page whose forms may only post to this site.
 func (p *Pages) show(w http.ResponseWriter, status int, name string, content any) {
 	p.headers(w.Header(), name, true)
@@ -270,7 +315,7 @@ func (p *Pages) show(w http.ResponseWriter, status int, name string, content any
 // write renders the whole page before it writes the first byte.
 func (p *Pages) write(w http.ResponseWriter, status int, name string, content any) {
 	var body bytes.Buffer
-	if err := p.pages[name].Execute(&body, view{p.banner, content}); err != nil {
+	if err := p.look.Load().pages[name].Execute(&body, view{p.banner, content}); err != nil {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
@@ -280,8 +325,9 @@ func (p *Pages) write(w http.ResponseWriter, status int, name string, content an
 
 // headers sets the headers of a page. selfForms restricts its forms to this site.
 func (p *Pages) headers(h http.Header, name string, selfForms bool) {
-	csp := "default-src 'none'; style-src " + p.style + "; img-src data:; base-uri 'none'; frame-ancestors 'none'"
-	if script := p.scripts[name]; script != "" {
+	l := p.look.Load()
+	csp := "default-src 'none'; style-src " + l.style + "; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
+	if script := l.scripts[name]; script != "" {
 		csp += "; script-src " + script
 	}
 	if selfForms {
@@ -297,9 +343,12 @@ func (p *Pages) headers(h http.Header, name string, selfForms bool) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// address returns a mailto: link if the owner is an e-mail address, or "".
+// address returns a link if whom to ask is an e-mail address or an https URL, or "".
 func address(owner string) string {
 	name, host, ok := strings.Cut(owner, "@")
+	if u, err := url.Parse(owner); err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(owner, " \"'<>\\") {
+		return owner
+	}
 	if !ok || name == "" || !strings.Contains(host, ".") || strings.ContainsAny(owner, " ,;:<>()[]?&%\"'\\/") || strings.Contains(host, "@") {
 		return ""
 	}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
@@ -113,6 +114,44 @@ var pages = map[string]struct {
 	"signout_without_return_to": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
 		p.SignOut(w, console.SignOut{Action: "/.sallyport/logout"})
 	}, []string{`method="post"`}},
+	"switch": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Switch(w, console.Switch{Person: alice, Action: "/.sallyport/logout", SignIn: "https://a.example.com/b"})
+	}, []string{`method="post"`, `action="/.sallyport/logout"`, `name="at" value="switch"`, `value="https://a.example.com/b"`, "Alice Ng"}},
+	"sessions": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		at := time.Date(2026, 5, 3, 9, 0, 0, 0, time.UTC)
+		p.Sessions(w, http.StatusOK, console.Sessions{Person: alice, Action: console.SessionsPath, More: 3, Notice: "The session has ended.", Lines: []console.SessionLine{
+			{ID: "0a", Browser: "Firefox on Linux", Address: "203.0.113.7", Began: at, Used: at, Expires: at.Add(time.Hour), This: true},
+			{ID: "0b", Browser: "Safari on iPhone", Address: "203.0.113.8", Began: at, Used: time.Now().Add(-3 * time.Hour), Expires: at.Add(time.Hour), BreakGlass: true}}})
+	}, []string{"Firefox on Linux", "203.0.113.7", "This browser", "Break-glass", "Safari on iPhone", `value="0b"`, "3 hours ago", "3 May 09:00 UTC", `datetime="2026-05-03T10:00:00Z"`, "There are 3 more", `value="others"`, `value="all"`, "The session has ended."}},
+	"sessions_with_one": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Sessions(w, http.StatusOK, console.Sessions{Person: alice, Action: console.SessionsPath, Lines: []console.SessionLine{{ID: "0a", Browser: "Firefox on Linux", This: true}}})
+	}, []string{"This browser", "not known", `value="all"`}},
+	"offer": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Offering(w, console.Offering{Person: alice, Route: console.Route{Name: "grafana", URL: "https://grafana.example.com/", Owner: "observability@example.com", Tile: console.Tile{Title: "Grafana", Description: "Dashboards"}}, Access: &console.Access{Form: form("")}})
+	}, []string{"Ask for access to Grafana", "Dashboards", "https://grafana.example.com/", "mailto:observability@example.com", `action="/.sallyport/request"`, `value="sre"`}},
+	"offer_where_nobody_approves": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Offering(w, console.Offering{Person: alice, Route: console.Route{Name: "grafana"}, Access: &console.Access{}})
+	}, []string{"Nobody may approve it at the moment. Turn to the people who run this service."}},
+	"offer_asked_already": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Offering(w, console.Offering{Person: alice, Route: console.Route{Name: "grafana"}, Access: &console.Access{Page: "https://login.example.com/.sallyport/requests/0a"}})
+	}, []string{`href="https://login.example.com/.sallyport/requests/0a"`, "waits for a decision"}},
+	"error_with_ways_on": {http.StatusNotFound, func(p *console.Pages, w http.ResponseWriter) {
+		p.Error(w, console.Error{Status: 404, Title: "There is nothing here", Portal: "https://login.example.com/"})
+	}, []string{`href="https://login.example.com/"`}},
+	"failed_with_ways_on": {http.StatusUnauthorized, func(p *console.Pages, w http.ResponseWriter) {
+		p.Failed(w, console.Failed{Status: 401, Title: "Signing in did not work", Retry: "/r", OtherAccount: "/o", Portal: "https://login.example.com/", Ask: true})
+	}, []string{`href="/r"`, `href="/o"`, `href="https://login.example.com/"`, "ask the people who run this service"}},
+	"denied_with_ways_on": {http.StatusForbidden, func(p *console.Pages, w http.ResponseWriter) {
+		p.Denied(w, console.Denied{Person: alice, Title: "You may not open this", Portal: "https://login.example.com/", OtherAccount: "/o", SignOut: "/s"})
+	}, []string{`href="https://login.example.com/"`, `href="/o"`, `href="/s"`}},
+	"portal_with_everything": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
+		p.Portal(w, console.Portal{Person: alice, SignOut: "/.sallyport/logout", Sessions: console.SessionsPath, Console: "/.sallyport/console/", Routes: []console.Route{
+			{Name: "grafana", URL: "https://grafana.example.com/", Pinned: true, Used: time.Now().Add(-2 * time.Hour), Tile: console.Tile{Title: "Grafana", Description: "Dashboards", Group: "Observability"}},
+			{Name: "wiki", URL: "https://wiki.example.com/team", Tile: console.Tile{Group: "Documents"}}, {Name: "mail", URL: "https://mail.example.com/"},
+			{Name: "loki", URL: "https://loki.example.com/", Tile: console.Tile{Icon: "/.sallyport/assets/00.svg", Group: "Observability"}}},
+			Requestable: []console.Route{{Name: "orders", URL: "https://orders.example.com/", Ask: "/.sallyport/ask?route=orders"}, {Name: "sales", Ask: "/.sallyport/ask?route=sales", Asked: "/.sallyport/requests/0a"}}})
+	}, []string{"<h2>Pinned</h2>", "<h2>Documents</h2>", "<h2>Observability</h2>", "<h2>Other applications</h2>", `aria-label="Unpin Grafana"`, `aria-label="Pin wiki"`, "2 hours ago", `action="/.sallyport/pins"`,
+		`src="/.sallyport/assets/00.svg"`, "You may ask for access", `href="/.sallyport/ask?route=orders"`, `href="/.sallyport/requests/0a"`, `href="/.sallyport/sessions"`, `href="/.sallyport/console/"`, "Dashboards", "wiki.example.com/team"}},
 	"signedout": {http.StatusOK, func(p *console.Pages, w http.ResponseWriter) {
 		p.SignedOut(w, console.SignedOut{SignIn: "/", Provider: "https://idp.example.com/logout"})
 	}, []string{"You are signed out", "https://idp.example.com/logout"}},
@@ -136,7 +175,7 @@ func form(reason string) *console.AskForm {
 }
 
 // scriptedPages are the pages that have a script. No other may have one.
-var scriptedPages = map[string]bool{"continue": true, "denied": true, "failed": true, "form": true, "resume": true}
+var scriptedPages = map[string]bool{"continue": true, "denied": true, "failed": true, "form": true, "portal": true, "resume": true, "sessions": true}
 
 // TestPages_Content checks for an example of every page its status, its text, its Content-Security-Policy and what a
 // screen reader needs.
@@ -193,7 +232,7 @@ func checkPolicy(t *testing.T, h http.Header, body string) {
 			t.Errorf("policy %q lacks %s", csp, want)
 		}
 	}
-	if redirects := strings.Contains(body, `name="return_to"`) || strings.Contains(body, `name="sallyport-form"`); redirects == strings.Contains(csp, "form-action 'self'") {
+	if redirects := strings.Contains(body, `name="return_to"`) || strings.Contains(body, `name="sign_in"`) || strings.Contains(body, `name="sallyport-form"`); redirects == strings.Contains(csp, "form-action 'self'") {
 		t.Errorf("policy %q for a page whose form redirects: %v", csp, redirects)
 	}
 	checkScripts(t, csp, body)
@@ -277,6 +316,20 @@ func TestPages_EscapeText(t *testing.T) {
 		Subject: console.Subject{URL: evil, Route: evil, Policy: evil, Reason: evil, Made: evil, Expires: evil, LastGrant: evil, Others: evil},
 		Outcome: console.Outcome{MayDecide: true, Choices: []console.Choice{{Value: evil, Text: evil}}, Deciders: []string{evil}, Needed: 2, Approvals: []string{evil}, Decision: evil, DecidedWhy: evil, Access: evil},
 		Action:  "javascript:alert(1)", All: "javascript:alert(1)"})
+	tile := console.Route{Name: evil, URL: "javascript:alert(1)", Owner: evil, Tile: console.Tile{Title: evil, Description: evil, Group: evil}, Ask: "javascript:alert(1)"}
+	pinned := tile
+	pinned.Ask = ""
+	p.Portal(w, console.Portal{Routes: []console.Route{pinned}, Requestable: []console.Route{tile}, Console: "javascript:alert(1)", Sessions: "javascript:alert(1)"})
+	p.Offering(w, console.Offering{Person: console.Person{Name: evil}, Route: tile, Access: &console.Access{Form: ask}})
+	p.Sessions(w, http.StatusOK, console.Sessions{Person: console.Person{Name: evil}, Notice: evil, Action: "javascript:alert(1)", Lines: []console.SessionLine{{ID: evil, Browser: evil, Agent: evil, Address: evil}}})
+	p.Switch(w, console.Switch{Person: console.Person{Name: evil}, Action: "javascript:alert(1)", SignIn: evil})
+	p.Error(w, console.Error{Status: 500, Title: evil, Portal: "javascript:alert(1)"})
+	use, err := p.Prepare(console.Settings{Brand: console.Brand{Title: evil}, Contact: evil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	use()
+	p.Denied(w, console.Denied{Title: evil})
 	root, err := html.Parse(strings.NewReader(w.Body.String()))
 	if err != nil {
 		t.Fatal(err)

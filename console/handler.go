@@ -8,6 +8,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/console/pins"
 	"sallyport/directory"
 	"sallyport/session"
 	"sallyport/throttle"
@@ -43,11 +44,18 @@ type Caller struct {
 	Address string           // of the client
 	Request string           // the id of the request, shown to the caller
 	Public  string           // the origin of public_url
+	Login   string           // the host of public_url
 
 	// Target returns what a path and query, or a URL, leads to on the host of the request; false if it leads to no route
 	// there.
 	Target func(text string) (Target, bool)
+	// Route returns what the rules say of a route and the caller, by its name; false if there is none that browsers open, or
+	// if the caller may open nothing.
+	Route func(name string) (Reachable, bool)
 }
+
+// OnPublicHost reports whether the request is for the host of public_url.
+func (c Caller) OnPublicHost() bool { return c.Host == c.Login }
 
 // Target is what a person had asked for.
 type Target struct {
@@ -68,30 +76,55 @@ func (c Caller) Actor() admin.Actor {
 // How often one address may send a form. Many people may share an address, so the limit is far above what one person does.
 const postsPerSecond, postBurst = 5, 100
 
+// How often portals ask all replicas when their people last used applications; the others ask this one alone.
+const asksPerSecond, askBurst = 2, 10
+
 const maxForm = 64 << 10 // bytes
+
+// Parts are what a [Handler] is built from.
+type Parts struct {
+	Pages *Pages
+	Admin *admin.Admin // nil: people do nothing on the pages
+	Pins  *pins.Pins   // nil: the portal pins nothing
+}
 
 // Handler serves the pages with which people act, below /.sallyport on the host of public_url. What they do is done by
 // package admin.
 type Handler struct {
 	pages *Pages
-	admin *admin.Admin
+	admin *admin.Admin       // may be nil
+	pins  *pins.Pins         // may be nil
 	wrong *throttle.Throttle // break-glass codes that are not valid
 	posts *throttle.Throttle // forms of people who are signed in
+	asks  *throttle.Throttle // questions of the portal to all replicas
 }
 
-// NewHandler returns a Handler that writes pages and acts by a.
-func NewHandler(pages *Pages, a *admin.Admin) *Handler {
-	return &Handler{pages: pages, admin: a, wrong: throttle.New(wrongPerSecond, wrongBurst), posts: throttle.New(postsPerSecond, postBurst)}
+// NewHandler returns a Handler.
+func NewHandler(parts Parts) *Handler {
+	return &Handler{pages: parts.Pages, admin: parts.Admin, pins: parts.Pins,
+		wrong: throttle.New(wrongPerSecond, wrongBurst), posts: throttle.New(postsPerSecond, postBurst), asks: throttle.New(asksPerSecond, askBurst)}
 }
 
 // Serve responds to a request for path, which is canonical, or returns why it did not respond: one of the errors of this
 // package, or another error if the page cannot be served now.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, query url.Values, c Caller) error {
 	switch {
-	case path == CodePath:
-		return h.code(w, r, query, c)
+	case strings.HasPrefix(path, AssetsPath+"/"):
+		return h.asset(w, r, path, c)
+	case h.admin == nil:
+		return ErrNoPage
+	case path == SessionsPath:
+		return h.ownSessions(w, r, query, c)
 	case path == AskPath:
 		return h.ask(w, r, c)
+	case !c.OnPublicHost():
+		return ErrNoPage
+	case path == CodePath:
+		return h.code(w, r, query, c)
+	case path == OfferPath:
+		return h.offer(w, r, query.Get("route"), c)
+	case path == PinsPath:
+		return h.pin(w, r, c)
 	case path == RequestsPath || strings.HasPrefix(path, RequestsPath+"/"):
 		return h.requests(w, r, path, c)
 	}

@@ -29,17 +29,16 @@ type Denial struct {
 	Public       string // the origin of public_url
 }
 
-// Offer returns what the page of a denial says about asking for access; nil if the user may not ask. A nil Handler offers
-// nothing.
+// Offer returns what the page of a denial says about asking for access; nil if the user may not ask.
 func (h *Handler) Offer(d Denial) *Access {
-	if h == nil || d.User == nil {
+	if h.admin == nil || d.User == nil {
 		return nil
 	}
 	offers := h.admin.OffersFor(d.User, d.Route, d.Method, d.Path)
 	if len(offers) == 0 {
 		return nil
 	}
-	return accessOf(best(offers), d.Public, d.Path+d.Query)
+	return accessOf(best(offers), d.Public, accessForm{AskPath, d.Path + d.Query})
 }
 
 // best returns the offer that a person is told of: the one that they have asked for, or else the first that somebody may
@@ -53,14 +52,14 @@ func best(offers []admin.Offer) admin.Offer {
 	return offers[0]
 }
 
-func accessOf(o admin.Offer, public, target string) *Access {
+func accessOf(o admin.Offer, public string, form accessForm) *Access {
 	switch {
 	case o.Open != nil:
 		return &Access{Page: public + pageOf(o.Open.ID)}
 	case o.NoApprovers:
 		return &Access{}
 	}
-	return &Access{Form: &AskForm{Action: AskPath, Policy: o.Policy, URL: target, NeedsReason: o.NeedsReason, Longest: formatLength(o.Max)}}
+	return &Access{Form: &AskForm{Action: form.action, Policy: o.Policy, URL: form.url, NeedsReason: o.NeedsReason, Longest: formatLength(o.Max)}}
 }
 
 func pageOf(id string) string { return RequestsPath + "/" + id }
@@ -72,19 +71,26 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, c Caller) error {
 	if err != nil {
 		return err
 	}
-	page := Ask{Status: http.StatusBadRequest, Person: c.Person, Title: "This form is not valid", Back: "/", Request: c.Request,
-		Why: "It does not say what you want to open on this host, or is too old. Open the application again, and ask from the page that denies it."}
 	target, ok := c.Target(form.Get("url"))
 	if !ok {
-		h.pagesFor(c).Ask(w, page)
+		h.pagesFor(c).Ask(w, Ask{Status: http.StatusBadRequest, Person: c.Person, Title: "This form is not valid", Back: "/", Request: c.Request,
+			Why: "It does not say what you want to open on this host, or is too old. Open the application again, and ask from the page that denies it."})
 		return nil
 	}
-	page.Back, page.URL = target.URL+target.Query, target.URL
+	return h.makeRequest(w, r, c, form, target, accessForm{AskPath, target.Path + target.Query})
+}
+
+// accessForm says where a form to ask for access leads, and what it names.
+type accessForm struct{ action, url string }
+
+// makeRequest makes the request for access of a form, for target. Another try is by the form again.
+func (h *Handler) makeRequest(w http.ResponseWriter, r *http.Request, c Caller, form url.Values, target Target, again accessForm) error {
+	page := Ask{Person: c.Person, Back: target.URL + target.Query, URL: target.URL, Request: c.Request}
 	asking := admin.Asking{User: c.User, Route: target.Route, Policy: form.Get("policy"), URL: target.URL, Reason: strings.TrimSpace(form.Get("reason"))}
 	actor := c.Actor()
 	request, err := h.admin.Ask(r.Context(), actor, asking)
 	if err != nil {
-		return h.notAsked(w, c, err, page, asking, target.Path+target.Query)
+		return h.notAsked(w, c, err, page, asking, again)
 	}
 	view, err := h.admin.Request(r.Context(), actor, request.ID)
 	if err != nil {
@@ -95,16 +101,59 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, c Caller) error {
 	return nil
 }
 
+// Offering is the page on which a person asks for access to an application of the portal.
+type Offering struct {
+	Person Person
+	Route
+	Access *Access
+}
+
+// Offering writes o.
+func (p *Pages) Offering(w http.ResponseWriter, o Offering) { p.show(w, http.StatusOK, "offer", o) }
+
+// offerOf returns the page on which people ask for access to a route.
+func offerOf(route string) string { return OfferPath + "?" + url.Values{"route": {route}}.Encode() }
+
+// offer shows the form to ask for access to a route, and makes the request of that form. There is no such page of routes for
+// which the person may not ask.
+func (h *Handler) offer(w http.ResponseWriter, r *http.Request, name string, c Caller) error {
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	var form url.Values
+	if !read {
+		var err error
+		if form, err = h.formOf(w, r, c, http.MethodGet, http.MethodHead, http.MethodPost); err != nil {
+			return err
+		}
+	}
+	if c.User == nil {
+		return ErrNotSignedIn
+	}
+	route, ok := c.Route(name)
+	if !ok {
+		return ErrNoPage
+	}
+	again := accessForm{offerOf(name), route.URL}
+	if !read {
+		return h.makeRequest(w, r, c, form, Target{Route: name, URL: route.URL}, again)
+	}
+	offers := h.admin.Offers(c.User, name)
+	if len(offers) == 0 {
+		return ErrNoPage
+	}
+	h.pagesFor(c).Offering(w, Offering{c.Person, h.shown(route), accessOf(best(offers), c.Public, again)})
+	return nil
+}
+
 // notAsked shows why a request was not made, with the form if another try can help; or returns err if the page cannot say
 // it.
-func (h *Handler) notAsked(w http.ResponseWriter, c Caller, err error, page Ask, asking admin.Asking, target string) error {
+func (h *Handler) notAsked(w http.ResponseWriter, c Caller, err error, page Ask, asking admin.Asking, again accessForm) error {
 	page.Title = "Your request was not sent"
 	switch {
 	case errors.Is(err, admin.ErrReason):
 		page.Status, page.Why = http.StatusUnprocessableEntity, "Say why you need it in one line of plain text, in at most 500 letters. Letters with accents, such as é, count twice, and pictures four times."
 		for _, o := range h.admin.Offers(asking.User, asking.Route) {
 			if o.Policy == asking.Policy {
-				page.Form = accessOf(o, "", target).Form
+				page.Form = accessOf(o, "", again).Form
 			}
 		}
 		if page.Form != nil {
@@ -212,10 +261,9 @@ func (h *Handler) grantsOf(ctx context.Context, c Caller) (lines []GrantLine, er
 	return lines, err
 }
 
-// Portion returns what the portal shows a person of requests for access; nil if there is nothing. A nil Handler shows
-// nothing.
+// Portion returns what the portal shows a person of requests for access; nil if there is nothing.
 func (h *Handler) Portion(ctx context.Context, c Caller) *Portion {
-	if h == nil || c.User == nil {
+	if h.admin == nil || c.User == nil {
 		return nil
 	}
 	p := &Portion{Page: c.Public + RequestsPath, Waiting: h.admin.Waiting(c.User)}

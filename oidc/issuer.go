@@ -239,11 +239,20 @@ func (i *issuer) discover(ctx context.Context) (*metadata, error) {
 // accountPrompt returns the value of prompt that lets people choose an account: login where the provider says which
 // values it supports and select_account is not among them.
 func accountPrompt(supported []string) string {
-	const selectAccount = "select_account"
 	if len(supported) == 0 || slices.Contains(supported, selectAccount) {
 		return selectAccount
 	}
 	return "login"
+}
+
+const selectAccount = "select_account"
+
+// SwitchesByLogout reports whether people have to sign out at the provider before they can sign in with another account: it
+// says which values of prompt it supports, and has no account chooser among them. With prompt=login alone, it would ask for
+// the password of the same account.
+func (p *Provider) SwitchesByLogout(ctx context.Context) bool {
+	m, err := p.discovered(ctx)
+	return err == nil && m.accountPrompt != selectAccount && m.logout != ""
 }
 
 // isSecure reports whether an endpoint is https or, if the issuer itself is http,

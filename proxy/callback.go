@@ -95,7 +95,7 @@ func (p *Proxy) loginError(r *http.Request, req *request, target flow.Target, er
 // unfinishedText says why a login could not be finished, through no fault of the person.
 func unfinishedText(err error) string {
 	if errors.Is(err, oidc.ErrRejected) {
-		return "The identity provider rejected this service, not you: the service is not set up as the provider expects. The people who run it find what the provider said in its log."
+		return "The identity provider rejected this service, not you: the service is not set up as the provider expects. What the provider said is in the log of this service."
 	}
 	return "The identity provider does not respond. Try again in a moment."
 }
@@ -104,9 +104,9 @@ func unfinishedText(err error) string {
 func rejectedText(reason oidc.Reason) string {
 	switch reason {
 	case oidc.LoginRefused:
-		return "The identity provider did not sign you in. Start again, or ask the people who run it."
+		return "The identity provider did not sign you in. Start again, or use another account."
 	case oidc.TooWeak:
-		return "The identity provider signed you in, but not as the page demands. Start again and use another way to sign in, or ask the people who run the page."
+		return "The identity provider signed you in, but not as the page demands. Start again and use another way to sign in."
 	case oidc.CodeRefused:
 		return "This sign-in was used already, or took too long. Start again."
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"sallyport/console"
 )
@@ -11,10 +12,7 @@ import (
 // servePage serves the pages of package console that people act with: on the login host, and what the page of a denial
 // posts on every host.
 func (p *Proxy) servePage(w http.ResponseWriter, r *http.Request, req *request) *denial {
-	if p.console == nil || req.host != req.routing.host && req.path != console.AskPath {
-		return deny(noRoute, console.ErrNoPage.Error())
-	}
-	c := console.Caller{Host: req.host, Address: req.address, Request: req.id, Public: req.routing.public.String(), Target: req.target}
+	c := p.consoleCaller(req)
 	if current, ok := p.currentSession(r, req); ok {
 		c.Session, c.Person = current, p.person(req.caller)
 		c.User, _ = p.directory.ByID(current.User)
@@ -23,6 +21,19 @@ func (p *Proxy) servePage(w http.ResponseWriter, r *http.Request, req *request) 
 		return p.pageDenial(err)
 	}
 	return nil
+}
+
+// consoleCaller returns who asks for a page of ours, without what is known of them.
+func (p *Proxy) consoleCaller(req *request) console.Caller {
+	return console.Caller{Host: req.host, Address: req.address, Request: req.id, Public: req.routing.public.String(), Login: req.routing.host, Target: req.target,
+		Route: func(name string) (console.Reachable, bool) {
+			i := slices.IndexFunc(req.routing.routes, func(r *route) bool { return r.name == name && r.session })
+			if i < 0 || req.caller == nil {
+				return console.Reachable{}, false
+			}
+			user, denied := p.currentUser(req)
+			return p.reachable(req, req.routing.routes[i], user), denied == nil
+		}}
 }
 
 // pageDenial returns the denial for an error with which a page of ours does not respond.

@@ -121,7 +121,10 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, r *http.Request, req *req
 	switch {
 	case denied.login != nil:
 		page := console.Failed{Status: m.status, Title: "Signing in did not work", Why: denied.login.why,
-			Request: req.id, Retry: loginPath + "?return_to=" + url.QueryEscape(denied.login.returnTo), Code: p.codePage(req, denied, denied.login.returnTo)}
+			Request: req.id, Retry: signInPage(denied.login.returnTo), Code: p.codePage(req, denied, denied.login.returnTo), Ask: true}
+		if p.browserSession(r, req) != nil {
+			page.Portal = req.portalURL()
+		}
 		if denied.reason == tokenRefused { // the provider may reject this account each time, without a question
 			page.OtherAccount = otherAccount(denied.login.returnTo)
 		}
@@ -132,10 +135,10 @@ func (p *Proxy) writeDenialPage(w http.ResponseWriter, r *http.Request, req *req
 		if denied.reason == notSignedIn && req.crossing.IsForeign() {
 			m.title, m.text = "A form of another site did not arrive", "With a form of another site, browsers do not say who you are. Nothing was sent to the application. Open it, and start again from there."
 		}
-		pages.Failed(w, console.Failed{Status: m.status, Title: m.title, Why: m.text, Request: req.id,
-			Retry: loginPath + "?return_to=" + url.QueryEscape(returnPage(r, req))})
+		pages.Failed(w, console.Failed{Status: m.status, Title: m.title, Why: m.text, Request: req.id, Portal: req.portalURL(),
+			Retry: signInPage(returnPage(r, req))})
 	default:
-		e := console.Error{Status: m.status, Title: m.title, Detail: m.text, Request: req.id, Code: p.codePage(req, denied, denied.returnTo)}
+		e := console.Error{Status: m.status, Title: m.title, Detail: m.text, Request: req.id, Code: p.codePage(req, denied, denied.returnTo), Portal: req.portalURL()}
 		if m.status >= http.StatusInternalServerError && req.method == http.MethodGet {
 			e.Retry = req.path + req.query
 		}
@@ -156,6 +159,9 @@ func (p *Proxy) deniedPage(r *http.Request, req *request, denied *denial, m mean
 	if req.caller != nil && (req.caller.session != nil || denied.returnTo != "") {
 		d.OtherAccount = otherAccount(page)
 	}
+	if req.caller != nil && req.caller.session != nil || p.browserSession(r, req) != nil {
+		d.Portal = req.portalURL()
+	}
 	if req.caller != nil && req.caller.session != nil {
 		d.SignOut = logoutPath + "?sign_in=" + url.QueryEscape(page)
 		if denied.reason == noRule { // more access is a remedy
@@ -170,6 +176,11 @@ func (p *Proxy) deniedPage(r *http.Request, req *request, denied *denial, m mean
 // not do: a provider with single sign-on signs the same person in again.
 func otherAccount(returnTo string) string {
 	return loginPath + "?" + url.Values{"prompt": {promptSelectAccount}, "return_to": {returnTo}}.Encode()
+}
+
+// signInPage returns where a person signs in and continues at returnTo.
+func signInPage(returnTo string) string {
+	return loginPath + "?return_to=" + url.QueryEscape(returnTo)
 }
 
 // returnPage returns where a person continues after signing in: at the page that was asked for. What a form or a script

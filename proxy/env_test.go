@@ -26,6 +26,7 @@ import (
 	"sallyport/audit/audittest"
 	"sallyport/console"
 	"sallyport/console/manage"
+	"sallyport/console/pins"
 	"sallyport/directory"
 	"sallyport/entratest"
 	"sallyport/grant"
@@ -179,7 +180,7 @@ func newEnvOf(t *testing.T, sessions session.Settings) *env {
 			return admin.Rules{Policies: h.settings.Policies, Routes: h.proxy.Rules().Routes()}
 		}})
 	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Grants: grants, Provider: provider,
-		Audit: h.record, Pages: pages, Console: console.NewHandler(pages, h.admin), Log: log,
+		Audit: h.record, Pages: pages, Console: console.NewHandler(console.Parts{Pages: pages, Admin: h.admin, Pins: pins.New(h.store)}), Log: log,
 		Manage: must[*manage.Handler](t)(manage.New(manage.Parts{Admin: h.admin, Sessions: h.sessions, Pages: pages, Log: log}))}))
 	h.settings = h.newSettings()
 	if err := h.proxy.Load(h.settings); err != nil {

@@ -69,7 +69,7 @@ func (p *Proxy) noConsole(w http.ResponseWriter, _ *http.Request, req *request) 
 	if req.host != req.routing.host {
 		return deny(noRoute, "the console is on the host of public_url")
 	}
-	p.pages.Error(w, console.Error{Status: http.StatusNotFound, Title: "There is no console", Request: req.id,
+	p.pages.Error(w, console.Error{Status: http.StatusNotFound, Title: "There is no console", Request: req.id, Portal: req.portalURL(),
 		Detail: "Nobody may look at it. Whoever configures this service names a group at console.admins.groups, and reloads the configuration."})
 	return nil
 }

@@ -69,6 +69,14 @@ func (p *Proxy) login(w http.ResponseWriter, r *http.Request, req *request) *den
 		host, _ := req.routing.HostOf(target.Origin)
 		return p.redirectBack(w, r, req, current, target, p.browser(w, r, req).Verify(q.Get("handoff"), q.Get("bind"), current.ID, host))
 	}
+	if o.selectAccount && req.routing.provider.SwitchesByLogout(r.Context()) {
+		person := console.Person{}
+		if current := p.browserSession(r, req); current != nil {
+			person = p.person(&caller{session: current})
+		}
+		p.pagesFor(r, req).Switch(w, console.Switch{Person: person, Action: logoutPath, SignIn: target.String()})
+		return nil
+	}
 	return p.beginLogin(w, r, req, target, o)
 }
 

@@ -35,7 +35,13 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 	if ended && req.host == req.routing.host {
 		http.SetCookie(w, session.NewCookie(endedCookie, cookie, 600))
 	}
+	toProvider := ""
+	if after.Switch && req.host == req.routing.host {
+		toProvider = p.providerLogout(w, r, req, after)
+	}
 	switch {
+	case toProvider != "":
+		redirect(w, http.StatusSeeOther, toProvider)
 	case !header.WantsPage(r) && !after.Returns:
 		w.WriteHeader(http.StatusNoContent)
 	case !ended && req.host != req.routing.host: // the login host may have a session of which this host has no cookie
@@ -43,7 +49,7 @@ func (p *Proxy) logout(w http.ResponseWriter, r *http.Request, req *request) *de
 	case after.Returns:
 		redirect(w, http.StatusSeeOther, after.ReturnTo.String())
 	default:
-		p.showSignedOut(w, req, after)
+		p.showSignedOut(w, r, req, after)
 	}
 	return nil
 }
@@ -88,13 +94,17 @@ func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request,
 			redirect(w, http.StatusFound, onLoginHost(req, after.Query()))
 			return
 		}
-		if after.ToProvider {
+		if after.Switch && after.AtProvider {
+			redirect(w, http.StatusFound, signInPage(after.SignIn.String()))
+			return
+		}
+		if after.ToProvider && !after.Switch {
 			if to := p.providerLogout(w, r, req, after); to != "" {
 				redirect(w, http.StatusFound, to)
 				return
 			}
 		}
-		p.showSignedOut(w, req, after)
+		p.showSignedOut(w, r, req, after)
 		return
 	}
 	page := console.SignOut{Person: p.person(req.caller), Action: logoutPath, SignIn: after.SignIn.String()}
@@ -106,8 +116,11 @@ func (p *Proxy) showLogout(w http.ResponseWriter, r *http.Request, req *request,
 
 // showSignedOut shows the page that says so. It offers to sign in again with the account chooser, and to sign out at the
 // provider, by way of the login host: pages on the hosts of applications can be read by those.
-func (p *Proxy) showSignedOut(w http.ResponseWriter, req *request, after flow.Logout) {
+func (p *Proxy) showSignedOut(w http.ResponseWriter, r *http.Request, req *request, after flow.Logout) {
 	page := console.SignedOut{SignIn: otherAccount(after.SignIn.String())}
+	if after.AtProvider && req.routing.provider.SwitchesByLogout(r.Context()) { // which asks who signs in now
+		page.SignIn = signInPage(after.SignIn.String())
+	}
 	if address, _, _ := strings.Cut(req.routing.provider.LogoutURL(oidc.LogoutRequest{}), "?"); address != "" && !after.AtProvider {
 		page.Provider, page.ProviderAddress = onLoginHost(req, after.ProviderQuery()), address
 	}
@@ -123,7 +136,7 @@ func onLoginHost(req *request, query string) string {
 // session that it had: then the provider need not ask. The provider sends it back to the page of the logout.
 func (p *Proxy) providerLogout(w http.ResponseWriter, r *http.Request, req *request, after flow.Logout) string {
 	o := oidc.LogoutRequest{ReturnTo: req.routing.public.String() + logoutPath, State: p.browser(w, r, req).LogoutState(after)}
-	for _, name := range []string{endedCookie, session.CookieName} {
+	for _, name := range []string{session.CookieName, endedCookie} {
 		cookie, ok := session.OneCookie(r.Header, name)
 		if past, gone := p.sessions.Past(cookie, req.host); ok && gone && o.IDToken == "" && past.Basis == req.routing.provider.Basis() {
 			o.IDToken = oidc.Secret(p.sessions.IDToken(r.Context(), past.ID))

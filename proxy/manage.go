@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"sallyport/console"
 	"sallyport/console/manage"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
@@ -76,6 +75,7 @@ func (p *Proxy) serveConsole(w *response.Writer, r *http.Request, live *liveRequ
 func (p *Proxy) viewer(live *liveRequest) manage.Viewer {
 	req := live.request
 	change := p.decideRules(req.route, readings{}, req.forTarget(http.MethodPost, req.host, req.path), req.caller, live.user(), req.received)
-	return manage.Viewer{Admin: change.Allow || change.Login != nil, Resumed: req.resumed, Caller: console.Caller{User: live.user(), Session: req.caller.session,
-		Person: p.person(req.caller), Host: req.host, Address: req.address, Request: req.id, Public: req.routing.public.String(), Target: req.target}}
+	c := p.consoleCaller(req)
+	c.User, c.Session, c.Person = live.user(), req.caller.session, p.person(req.caller)
+	return manage.Viewer{Admin: change.Allow || change.Login != nil, Caller: c, Resumed: req.resumed}
 }

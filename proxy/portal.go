@@ -15,18 +15,33 @@ func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *de
 	if denied != nil {
 		return denied
 	}
-	page := console.Portal{Person: p.person(req.caller), SignOut: logoutPath, OtherAccount: otherAccount("/")}
-	if s := req.caller.session; s != nil {
-		page.Expires = s.Expires.Format("2 January 15:04 MST")
-		page.Access = p.console.Portion(r.Context(), console.Caller{User: user, Address: req.address, Public: req.routing.public.String()})
+	c := p.consoleCaller(req)
+	c.User, c.Session, c.Person = user, req.caller.session, p.person(req.caller)
+	reach := console.Reach{OtherAccount: otherAccount("/")}
+	if req.routing.console != nil && p.canOpen(req, req.routing.console, user) {
+		reach.Console = consolePath + "/"
 	}
 	for _, route := range req.routing.routes {
-		if p.canOpen(req, route, user) {
-			page.Routes = append(page.Routes, console.Route{Name: route.name, URL: req.routing.origin(route.host) + route.path, Owner: route.owner})
+		if route.session {
+			reach.Routes = append(reach.Routes, p.reachable(req, route, user))
 		}
 	}
-	p.pagesFor(r, req).Portal(w, page)
+	p.console.Portal(w, r, c, reach)
 	return nil
+}
+
+// reachable returns what the portal needs to know of a route.
+func (p *Proxy) reachable(req *request, r *route, user *directory.User) console.Reachable {
+	return console.Reachable{Name: r.name, URL: req.routing.origin(r.host) + r.path, Owner: r.owner, Open: p.canOpen(req, r, user)}
+}
+
+// portalURL returns where the portal is; "" if a route has its place, or if req is for the portal itself.
+func (req *request) portalURL() string {
+	rt := req.routing
+	if rt.find(rt.host, "/") != nil || !rt.hasHost(req.host) || req.host == rt.host && req.path == "/" {
+		return ""
+	}
+	return rt.public.String() + "/"
 }
 
 // canOpen reports whether the caller's browser may open the first page of a route. A login that is too old does not

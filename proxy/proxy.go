@@ -45,7 +45,7 @@ type Parts struct {
 	Audit     *audit.Log
 	Enforcer  *enforce.Enforcer // nil if only this process uses the store
 	Pages     *console.Pages
-	Console   *console.Handler // serves the pages that people act with; may be nil
+	Console   *console.Handler // serves the pages that people act with; nil: they act with none
 	Manage    *manage.Handler  // serves the console; nil if there is none
 	Log       *slog.Logger
 
@@ -62,8 +62,8 @@ type Proxy struct {
 	audit      *audit.Log
 	enforcer   *enforce.Enforcer
 	pages      *console.Pages
-	console    *console.Handler // may be nil
-	manage     *manage.Handler  // may be nil
+	console    *console.Handler
+	manage     *manage.Handler // may be nil
 	log        *slog.Logger
 	metrics    *metric.Metrics
 	tracer     trace.Tracer
@@ -117,6 +117,9 @@ func New(parts Parts) (*Proxy, error) {
 		},
 		healthChecks: make(chan struct{}, maxHealthChecks),
 		reviewed:     parts.Directory.Revision()}
+	if p.console == nil {
+		p.console = console.NewHandler(console.Parts{Pages: p.pages})
+	}
 	if p.authenticated == nil {
 		p.authenticated = func(context.Context) {}
 	}
@@ -149,7 +152,12 @@ func (p *Proxy) Prepare(s Settings, provider *oidc.Provider) (use func(), err er
 		return nil, err
 	}
 	rt.provider = provider
+	useLook, err := p.pages.Prepare(s.pages())
+	if err != nil {
+		return nil, err
+	}
 	return func() {
+		useLook()
 		for _, r := range rt.all() {
 			r.metrics = p.metrics.Route(r.name)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"sallyport/console"
 	"sallyport/console/manage"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
@@ -27,6 +28,7 @@ type Route struct {
 	Policy            []string      `yaml:"policy" doc:"names of policies; their rules apply together"`
 	Accept            []string      `yaml:"accept" doc:"how callers may prove who they are: session, bearer; both when absent"`
 	Owner             string        `yaml:"owner" doc:"whom a person may ask who was denied"`
+	Portal            console.Tile  `yaml:"portal" doc:"how the portal shows the route"`
 	PassAuthorization bool          `yaml:"pass_authorization" doc:"forward the Authorization header to the upstream"`
 	PathEncoding      string        `yaml:"path_encoding" doc:"strict (default), or lenient: let encoded slashes and the like through; not with anonymous rules"`
 	PathCase          string        `yaml:"path_case" doc:"sensitive (default), or insensitive: the upstream serves /ADMIN, fullwidth letters and a blank or dot at the end of a segment like /admin, so that rules and routes of the host cover them"`
@@ -140,6 +142,7 @@ func (r Route) check(s Settings, fault func(path, problem string)) {
 	r.ResponseHeaders.check("response_headers", nil, fault)
 	r.checkOrigins(fault)
 	r.checkPolicy(s, fault)
+	r.Portal.Check(func(path, problem string) { fault("portal."+path, problem) })
 }
 
 func (r Route) checkTLS(fault func(path, problem string)) {

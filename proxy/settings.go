@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/console"
 	"sallyport/console/manage"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
@@ -31,6 +32,9 @@ type Settings struct {
 	Limits          Limits          `yaml:"-"` // from the section limits, which config shares between this package and listen
 	Policies        []policy.Named  `yaml:"policies" doc:"named lists of rules"`
 	Routes          []Route         `yaml:"routes" doc:"host and path to upstream"`
+
+	Contact string        `yaml:"contact" doc:"whom people may turn to who meet an error, or a denial of a route without owner: an e-mail address, an https URL or a few words"`
+	Brand   console.Brand `yaml:"brand" doc:"how the pages look that people see of Sallyport"`
 
 	Console manage.Settings `yaml:"console" doc:"who may look at the console, which is at /.sallyport/console/ on the host of public_url; nobody if no group is named"`
 }
@@ -118,6 +122,8 @@ func (s Settings) Check(fault func(path, problem string)) {
 	for i, r := range s.Routes {
 		r.check(s, func(path, problem string) { fault(join(fmt.Sprintf("routes[%d]", i), path), problem) })
 	}
+	console.CheckContact("contact", s.Contact, fault)
+	s.Brand.Check(func(path, problem string) { fault(join("brand", path), problem) })
 	s.Console.Check(func(path, problem string) { fault(join("console", path), problem) })
 	s.checkDuplicates(fault)
 	s.checkConditions(fault)
@@ -146,14 +152,25 @@ func join(node, path string) string {
 	return node + "." + path
 }
 
-// CheckFiles reports the files that routes name and that do not hold what they should.
+// CheckFiles reports the files that routes and pages name and that do not hold what they should.
 func (s Settings) CheckFiles(fault func(path, problem string)) {
+	s.Brand.CheckFiles(func(path, problem string) { fault(join("brand", path), problem) })
 	for i, r := range s.Routes {
+		r.Portal.CheckFiles(func(path, problem string) { fault(fmt.Sprintf("routes[%d].portal.%s", i, path), problem) })
 		var faulty *tlsFileError
 		if _, _, err := r.UpstreamTLS.read(); errors.As(err, &faulty) {
 			fault(fmt.Sprintf("routes[%d].upstream_tls.%s", i, faulty.key), faulty.problem)
 		}
 	}
+}
+
+// pages returns what the pages of package console show of s.
+func (s Settings) pages() console.Settings {
+	pages := console.Settings{Brand: s.Brand, Contact: s.Contact, Tiles: map[string]console.Tile{}}
+	for _, r := range s.Routes {
+		pages.Tiles[r.Name] = r.Portal
+	}
+	return pages
 }
 
 // checkDuplicates reports routes that share a name, or host and path.

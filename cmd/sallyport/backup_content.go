@@ -25,6 +25,7 @@ var backupHolds = map[string]bool{
 	"name/": true, "gname/": true, "gext/": true, "ext/": true, "mail/": true, "dname/": true,
 	"count/": true, "record/": true, "newest/": true, "suspended/": true, "absent/": true, "history/": true, "ended/": true,
 	"request/": true, "grants/": true, "revoked/": true, "unrevoked/": true, "review/": true, "reviewrow/": true, "reviewkey/": true,
+	"pins/":  true,
 	"token/": true, "held/": true, "left/": true, "exchange/": true,
 	"auditkey/": true,
 

@@ -13,6 +13,7 @@ import (
 	"sallyport/audit"
 	"sallyport/audit/sink"
 	"sallyport/config"
+	"sallyport/console/pins"
 	"sallyport/directory"
 	"sallyport/enforce"
 	"sallyport/grant"
@@ -145,6 +146,7 @@ func (c *components) load(ctx context.Context, file *config.File) (err error) {
 	}
 	c.directory.NameReplica(name)
 	c.directory.TellOfLeavers(grant.EndMemberships)
+	c.directory.TellOfDeleted(pins.EndUser)
 	c.sessions.TellOfUsers(c.recordSessionEnd)
 	if c.grants, err = grant.Open(ctx, c.store); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/admin"
+	"sallyport/console/pins"
 	"sallyport/directory"
 	"sallyport/grant"
 	"sallyport/listen"
@@ -87,7 +88,7 @@ func inspect(ctx context.Context, st store.Store) (found inspection, err error) 
 
 // owners returns what looks at the records of each package that keeps some.
 func owners(users *directory.Inspection) []func(store.Entry) (bool, error) {
-	return []func(store.Entry) (bool, error){users.Record, scim.Inspect, session.Inspect, grant.Inspect, listen.Inspect, peers.Inspect, inspectOwn}
+	return []func(store.Entry) (bool, error){users.Record, scim.Inspect, session.Inspect, grant.Inspect, listen.Inspect, peers.Inspect, pins.Inspect, inspectOwn}
 }
 
 // ask asks the owner of a record what is wrong with it.

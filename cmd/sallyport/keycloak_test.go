@@ -51,6 +51,7 @@ func TestKeycloak(t *testing.T) {
 	user := push.hire("ada", ada)
 	group := push.form("Members", w.group)
 	push.member("Add", group, user)
+	push.member("Add", group, push.hire("grace", k.userID("grace")))
 	port := ":" + public
 	hosts := map[string]string{loginHost + port: s.addrs["public"], appHost + port: s.addrs["public"], apiHost + port: s.addrs["public"]}
 	page, api := "https://"+appHost+port+"/", "https://"+apiHost+port+"/"
@@ -123,9 +124,18 @@ func TestKeycloak(t *testing.T) {
 	t.Run("chooses_account", func(t *testing.T) {
 		k.signIn(t, b, page)
 		chooser := "https://" + loginHost + port + "/.sallyport/login?prompt=select_account&return_to=" + url.QueryEscape(page)
-		if _, body := b.navigate(chooser); !loginForm.MatchString(body) {
-			t.Errorf("Keycloak does not ask who signs in:\n%s", body)
+		_, body := b.navigate(chooser)
+		if loginForm.MatchString(body) || !strings.Contains(body, `name="at" value="switch"`) {
+			t.Fatalf("the page does not say that Keycloak has no account chooser:\n%s", body)
 		}
+		status, body, _ := b.sendForm("https://"+loginHost+port+"/.sallyport/logout", url.Values{"at": {"switch"}, "sign_in": {page}})
+		if status != http.StatusOK || !loginForm.MatchString(body) {
+			t.Fatalf("after signing out, Keycloak does not ask who signs in: %d\n%s", status, body)
+		}
+		if status, body := k.fillIn(t, b, body, "grace"); status != http.StatusOK || !strings.HasPrefix(body, "hello grace") {
+			t.Errorf("signing in as another person ends with %d:\n%s", status, body)
+		}
+		k.signOut(b, port)
 	})
 	t.Run("offboarding", func(t *testing.T) {
 		k.signIn(t, b, page)
@@ -247,8 +257,7 @@ func (k *keycloak) createRealm(public string) (ada string) {
 	own := "https://" + loginHost + ":" + public
 	k.call("POST", "/admin/realms", map[string]any{
 		"realm": "company", "enabled": true,
-		"users": []any{map[string]any{"username": "ada", "enabled": true, "email": "ada@example.com", "emailVerified": true,
-			"firstName": "Ada", "lastName": "Lovelace", "credentials": []any{map[string]any{"type": "password", "value": adaPassword}}}},
+		"users": []any{keycloakUser("ada"), keycloakUser("grace")},
 		"clients": []any{
 			map[string]any{"clientId": "sallyport", "secret": "the client secret", "redirectUris": []string{own + "/.sallyport/callback"},
 				"attributes": map[string]string{"backchannel.logout.url": own + "/.sallyport/backchannel-logout",
@@ -258,10 +267,22 @@ func (k *keycloak) createRealm(public string) (ada string) {
 					"config": map[string]string{"included.custom.audience": audience, "access.token.claim": "true"}}}},
 		},
 	}, nil)
+	return k.userID("ada")
+}
+
+// keycloakUser returns a user who signs in with adaPassword.
+func keycloakUser(name string) map[string]any {
+	return map[string]any{"username": name, "enabled": true, "email": name + "@example.com", "emailVerified": true,
+		"firstName": name, "lastName": "Lovelace", "credentials": []any{map[string]any{"type": "password", "value": adaPassword}}}
+}
+
+// userID returns the id of a user, which is the sub of their tokens.
+func (k *keycloak) userID(name string) string {
+	k.t.Helper()
 	var users []struct{ ID string }
-	k.call("GET", "/admin/realms/company/users?username=ada", nil, &users)
+	k.call("GET", "/admin/realms/company/users?exact=true&username="+name, nil, &users)
 	if len(users) != 1 {
-		k.t.Fatalf("Keycloak has %d users named ada", len(users))
+		k.t.Fatalf("Keycloak has %d users named %s", len(users), name)
 	}
 	return users[0].ID
 }
@@ -327,12 +348,34 @@ func (k *keycloak) call(method, path string, in, out any) {
 
 var logoutLink = regexp.MustCompile(`href="([^"]*at=provider[^"]*)"[^>]*/protocol/openid-connect/logout"`)
 
+// signOut signs out here and at Keycloak.
+func (k *keycloak) signOut(b *browser, port string) {
+	b.t.Helper()
+	if status, body, _ := b.sendForm("https://"+loginHost+port+"/.sallyport/logout", url.Values{"at": {"switch"}}); status != http.StatusOK || !loginForm.MatchString(body) {
+		b.t.Fatalf("signing out at Keycloak ends with %d:\n%s", status, body)
+	}
+}
+
 // send sends a request as a page of the browser does that a person looks at, follows redirects, and returns where they end.
 func (b *browser) send(method, target string) (status int, body string, at *url.URL) {
 	b.t.Helper()
-	req, err := http.NewRequest(method, target, nil)
+	return b.sendBody(method, target, nil)
+}
+
+// sendForm is send of a form.
+func (b *browser) sendForm(target string, form url.Values) (status int, body string, at *url.URL) {
+	b.t.Helper()
+	return b.sendBody(http.MethodPost, target, form)
+}
+
+func (b *browser) sendBody(method, target string, form url.Values) (status int, body string, at *url.URL) {
+	b.t.Helper()
+	req, err := http.NewRequest(method, target, strings.NewReader(form.Encode()))
 	if err != nil {
 		b.t.Fatal(err)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	req.Header.Set("Accept", "text/html")
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
@@ -355,19 +398,29 @@ var loginForm = regexp.MustCompile(`<form[^>]*id="kc-form-login"[^>]*action="([^
 func (k *keycloak) signIn(t *testing.T, b *browser, page string) {
 	t.Helper()
 	status, body := b.navigate(page)
-	if form := loginForm.FindStringSubmatch(body); form != nil {
-		resp, err := b.client.PostForm(html.UnescapeString(form[1]), url.Values{"username": {"ada"}, "password": {adaPassword}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		status, body = resp.StatusCode, string(text)
+	if loginForm.MatchString(body) {
+		status, body = k.fillIn(t, b, body, "ada")
 	}
 	if status != http.StatusOK || !strings.HasPrefix(body, "hello ") {
 		t.Fatalf("signing in by Keycloak ends with %d:\n%s", status, body)
 	}
+}
+
+// fillIn fills in the login form of Keycloak that a page has, and returns where that leads.
+func (k *keycloak) fillIn(t *testing.T, b *browser, page, user string) (status int, body string) {
+	t.Helper()
+	form := loginForm.FindStringSubmatch(page)
+	if form == nil {
+		t.Fatalf("the page has no login form:\n%s", page)
+	}
+	resp, err := b.client.PostForm(html.UnescapeString(form[1]), url.Values{"username": {user}, "password": {adaPassword}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
 }

@@ -21,6 +21,7 @@ import (
 	"sallyport/config"
 	"sallyport/console"
 	"sallyport/console/manage"
+	"sallyport/console/pins"
 	"sallyport/grant"
 	"sallyport/listen"
 	"sallyport/notice"
@@ -104,7 +105,7 @@ func (s *server) wire(path string) error {
 		return err
 	}
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
-		Provider: provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(pages, s.admin), Manage: manager, Log: s.log,
+		Provider: provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(console.Parts{Pages: pages, Admin: s.admin, Pins: pins.New(s.components.store)}), Manage: manager, Log: s.log,
 		Tracing: s.tracing.Provider(), Authenticated: listen.Authenticated})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package flow
 import (
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // Logout is what follows a logout.
@@ -12,12 +13,15 @@ type Logout struct {
 	SignIn     Target // where the page afterwards offers to sign in again
 	ToProvider bool   // the browser wants to sign out at the provider
 	AtProvider bool   // the browser comes from there, where it has signed out
+	Switch     bool   // the browser signed out there in order to sign in with another account
 }
 
 const (
 	maxLogoutForm = 8 << 10
 	toProvider    = "provider"
+	switching     = "switch"
 	logoutState   = "signed_out." // before the target that the provider sends back
+	switchState   = "switch."     // likewise, where the browser goes on to sign in
 )
 
 // Logout returns what follows a logout, by its form and its query q.
@@ -31,10 +35,11 @@ func (b Browser) Logout(q url.Values, here string, hosts Hosts) (l Logout) {
 		}
 	}
 	l.ReturnTo, l.Returns = Parse(q.Get("return_to"), here, hosts)
-	l.SignIn, l.ToProvider = l.ReturnTo, q.Get("at") == toProvider
+	l.SignIn, l.Switch = l.ReturnTo, q.Get("at") == switching
+	l.ToProvider = l.Switch || q.Get("at") == toProvider
 	signIn := q.Get("sign_in")
 	if carried := b.TargetIn(q.Get("state")); carried != "" {
-		signIn, l.AtProvider = carried, true
+		signIn, l.AtProvider, l.Switch = carried, true, strings.HasPrefix(q.Get("state"), switchState)
 	}
 	if signIn != "" {
 		l.SignIn, _ = Parse(signIn, here, hosts)
@@ -58,5 +63,8 @@ func (l Logout) ProviderQuery() string {
 // LogoutState returns the state with which the provider sends the browser back.
 func (b Browser) LogoutState(l Logout) string {
 	sealed, _, _ := b.SealTarget(l.SignIn) // without it, the page afterwards is the same but for its links
+	if l.Switch {
+		return switchState + sealed
+	}
 	return logoutState + sealed
 }
