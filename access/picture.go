@@ -18,6 +18,7 @@ type Picture struct {
 	Groups []PictureGroup    // the largest first
 	Rules  []PictureRule     // in their order; those that let nobody in are left out
 	Edges  []PictureEdge     // from groups to rules, in the order of both
+	Others []Reach           // who reaches the route beside people
 }
 
 // PictureGroup is a group of which a membership lets people in. The zero Group stands for what is no membership, such as a
@@ -49,7 +50,8 @@ func Draw(ctx context.Context, route *Route, users []*directory.User, groups []d
 	}
 	p := Picture{Count: Count{Route: route.Name}}
 	for _, place := range ask([]*Route{route}, s) {
-		p.addNonUsers(nonUsers(place, s))
+		p.Others = nonUsers(place, s)
+		p.addNonUsers(p.Others)
 		for n, u := range users {
 			if n%usersBetween == 0 && ctx.Err() != nil {
 				return Picture{}, ctx.Err()
@@ -62,6 +64,13 @@ func Draw(ctx context.Context, route *Route, users []*directory.User, groups []d
 	p.Users = len(p.People)
 	d.finish(&p, all, groups)
 	return p, ctx.Err()
+}
+
+// letsOthersIn reports whether a rule lets in who is no user.
+func (p *Picture) letsOthersIn(rule string) bool {
+	return slices.ContainsFunc(p.Others, func(r Reach) bool {
+		return slices.ContainsFunc(r.Allowed, func(w policy.Way) bool { return w.Rule == rule })
+	})
 }
 
 // drawing counts for a picture.
@@ -109,7 +118,7 @@ func (d *drawing) add(place asked, u *directory.User, s Scope) bool {
 // finish writes what was counted into the picture.
 func (d *drawing) finish(p *Picture, steps []policy.Step, groups []directory.Group) {
 	for _, step := range steps {
-		if n := d.byRule[step.Rule]; n > 0 {
+		if n := d.byRule[step.Rule]; n > 0 || p.letsOthersIn(step.Rule) {
 			p.Rules = append(p.Rules, PictureRule{step.Rule, step.Effect, RuleTextOf(step), n})
 		}
 	}

@@ -131,6 +131,7 @@ type questions struct {
 	reaches reaches
 	checks  checks
 	trials  trials
+	unused  unused
 	reloads reloads
 }
 
@@ -148,5 +149,6 @@ func New(p Parts) *Admin {
 		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration},
 		shared:    shared{p.Peers, p.Rollup}}
 	a.handleFigures()
+	a.handleQuestions()
 	return a
 }

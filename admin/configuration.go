@@ -3,8 +3,12 @@ package admin
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"sallyport/peers"
 )
 
 // Configuration is which configuration is in force, and what of the file is not.
@@ -89,4 +93,37 @@ func (a *Admin) Configuration(ctx context.Context, _ Actor) (Configuration, erro
 		c.Refused.By = a.reloads.refused
 	}
 	return c, nil
+}
+
+// The questions to every replica about what only its memory has.
+const (
+	askConfiguration = "configuration"
+	askTrial         = "trial"
+)
+
+// handleQuestions has this process reply to questions about its configuration and the changes that were tried in it.
+func (a *Admin) handleQuestions() {
+	if a.peers == nil {
+		return
+	}
+	handle(a.peers, askConfiguration, func(ctx context.Context, _ struct{}) (any, error) { return a.Configuration(ctx, System("replica")) })
+	handle(a.peers, askTrial, func(_ context.Context, id string) (any, error) { return a.OwnTrial(id) })
+}
+
+// Configurations returns which configuration is in force in each replica, and the replicas that did not reply.
+func (a *Admin) Configurations(ctx context.Context, actor Actor) (all []Configuration, missing []Missing, err error) {
+	if a.peers == nil {
+		own, err := a.Configuration(ctx, actor)
+		return []Configuration{own}, nil, err
+	}
+	values, silent := peers.Values[Configuration](a.peers.Ask(ctx, askConfiguration, struct{}{}))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		c := values[name]
+		c.Replica = name
+		all = append(all, c)
+	}
+	for _, r := range silent {
+		missing = append(missing, Missing{r.Replica, r.Err})
+	}
+	return all, missing, nil
 }

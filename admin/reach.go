@@ -83,6 +83,26 @@ func (a *Admin) RoutePicture(ctx context.Context, actor Actor, name string) (acc
 	return picture, state, nil
 }
 
+// ErrNotReached means that somebody does not reach a route, or is not there.
+var ErrNotReached = errors.New("there is no such person, or they do not reach the route")
+
+// PictureOf returns how one person reaches a route now. id is theirs in the directory.
+func (a *Admin) PictureOf(ctx context.Context, actor Actor, name, id string) (access.Picture, error) {
+	route, err := a.Route(ctx, actor, name)
+	if err != nil {
+		return access.Picture{}, err
+	}
+	u, ok := a.directory.ByID(id)
+	if !ok {
+		return access.Picture{}, ErrNotReached
+	}
+	p, err := access.Draw(ctx, route, []*directory.User{u}, a.directory.Groups(), a.scope())
+	if p.Others = nil; err == nil && len(p.People) == 0 {
+		err = ErrNotReached
+	}
+	return p, err
+}
+
 // picture returns what remembers the picture of a route, and forgets that of which nobody has asked for longest.
 func (r *reaches) picture(name string) *remembered[access.Picture] {
 	r.mu.Lock()

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"sallyport/access"
@@ -66,6 +67,40 @@ func (a *Admin) UnusedRules(ctx context.Context, _ Actor, q RecordQuery) (Unused
 	read, err := a.readDecisions(ctx, q, usage.Add)
 	return UnusedRules{read, usage.Unused(a.rules().Routes)}, err
 }
+
+// RecentlyUnused returns the rules that decided no request of the last days: see [Admin.UnusedRules]. It is computed in the
+// background, within two minutes, and remembered: see [Computed].
+func (a *Admin) RecentlyUnused(ctx context.Context, actor Actor, days int) (UnusedRules, Computed) {
+	return a.unused.of(days).get(ctx, a.facts(), func(ctx context.Context, _ facts) (UnusedRules, error) {
+		ctx, stop := context.WithTimeout(ctx, trialReading)
+		defer stop()
+		a.unused.reading.Lock() // one at a time
+		defer a.unused.reading.Unlock()
+		return a.UnusedRules(ctx, actor, RecordQuery{Since: time.Now().AddDate(0, 0, -days)})
+	})
+}
+
+// unused remembers which rules nobody used, for each number of days that is asked about.
+type unused struct {
+	reading sync.Mutex // held while the record is read
+	mu      sync.Mutex // guards results
+	results map[int]*remembered[UnusedRules]
+}
+
+func (u *unused) of(days int) *remembered[UnusedRules] {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.results == nil {
+		u.results = map[int]*remembered[UnusedRules]{}
+	}
+	if u.results[days] == nil {
+		u.results[days] = &remembered[UnusedRules]{lasts: unusedLasts}
+	}
+	return u.results[days]
+}
+
+// unusedLasts is how long what was read from the record is true enough, although the directory changes.
+const unusedLasts = 10 * time.Minute
 
 // readDecisions reads until the record or ctx ends.
 func (a *Admin) readDecisions(ctx context.Context, q RecordQuery, add func(access.Recorded)) (RecordRead, error) {

@@ -26,6 +26,8 @@ type Computed struct {
 // remembered keeps the result of a computation until something changes that it depends on. At most one computation runs at a
 // time; whoever asks meanwhile gets the former result.
 type remembered[V any] struct {
+	lasts time.Duration // how long a result holds by the same rules, whatever else changes; 0: until something changes
+
 	mu    sync.Mutex // guards the fields below
 	value V
 	state Computed
@@ -73,7 +75,7 @@ func (r Rules) same(other Rules) bool {
 // get returns the result of compute, or a former one if the result takes longer than [soon].
 func (r *remembered[V]) get(ctx context.Context, now facts, compute func(context.Context, facts) (V, error)) (V, Computed) {
 	r.mu.Lock()
-	if !r.of.hold(now.rules) && r.done == nil && (r.took < soon || time.Since(r.ended) > restFactor*r.took) {
+	if !r.holds(now) && r.done == nil && (r.took < soon || time.Since(r.ended) > restFactor*r.took) {
 		r.done = make(chan struct{})
 		go r.compute(now, r.done, compute)
 	}
@@ -91,8 +93,13 @@ func (r *remembered[V]) get(ctx context.Context, now facts, compute func(context
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	state := r.state
-	state.Renewing = !r.of.hold(now.rules)
+	state.Renewing = !r.holds(now)
 	return r.value, state
+}
+
+// holds reports whether the result is that of now. The mutex is locked.
+func (r *remembered[V]) holds(now facts) bool {
+	return r.of.hold(now.rules) || time.Since(r.state.At) < r.lasts && r.of.rules.same(now.rules)
 }
 
 func (r *remembered[V]) compute(now facts, done chan struct{}, compute func(context.Context, facts) (V, error)) {

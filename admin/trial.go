@@ -6,12 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
 
 	"sallyport/access"
 	"sallyport/audit"
+	"sallyport/peers"
 )
 
 const (
@@ -20,6 +22,7 @@ const (
 	trialRecord   = 7 * 24 * time.Hour
 	trialReading  = 2 * time.Minute // for reading the record
 	maxTrialNames = 200             // in each list of people
+	allTrialNames = 5_000           // in all of them
 	maxTrialFlips = 500
 	maxTrialLines = 500 // of findings, and of results of tests
 )
@@ -94,8 +97,23 @@ func (s *trials) add(t *Trial) error {
 	return nil
 }
 
-// Trial returns what is known of a trial by now.
-func (a *Admin) Trial(_ context.Context, _ Actor, id string) (Trial, error) {
+// Trial returns what is known of a trial by now, whichever replica has it.
+func (a *Admin) Trial(ctx context.Context, _ Actor, id string) (Trial, error) {
+	t, err := a.OwnTrial(id)
+	if err == nil || a.peers == nil || !trialID.MatchString(id) {
+		return t, err
+	}
+	found, _ := peers.Values[Trial](a.peers.Ask(ctx, askTrial, id))
+	for _, t := range found {
+		return t, nil
+	}
+	return Trial{}, ErrNoTrial
+}
+
+var trialID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// OwnTrial returns what is known of a trial that this replica has.
+func (a *Admin) OwnTrial(id string) (Trial, error) {
 	a.trials.mu.Lock()
 	defer a.trials.mu.Unlock()
 	for _, t := range a.trials.list {
@@ -104,6 +122,16 @@ func (a *Admin) Trial(_ context.Context, _ Actor, id string) (Trial, error) {
 		}
 	}
 	return Trial{}, ErrNoTrial
+}
+
+// Trials returns the trials that this replica remembers, the newest first.
+func (a *Admin) Trials(context.Context, Actor) (list []Trial) {
+	a.trials.mu.Lock()
+	defer a.trials.mu.Unlock()
+	for _, t := range slices.Backward(a.trials.list) {
+		list = append(list, *t)
+	}
+	return list
 }
 
 // note changes what is known of a trial. What its fields refer to does not change after that.
@@ -152,6 +180,7 @@ func (a *Admin) tryParts(ctx context.Context, t *Trial, r Rules) (err error) {
 	if err != nil {
 		return fmt.Errorf("comparing with the rules in force took more than %s", mostTime)
 	}
+	shortenNames(changes, allTrialNames)
 	a.trials.note(t, func(t *Trial) { t.Changes, t.Compared = changes, true })
 	reading, stop := context.WithTimeout(ctx, trialReading)
 	defer stop()
@@ -161,4 +190,14 @@ func (a *Admin) tryParts(ctx context.Context, t *Trial, r Rules) (err error) {
 	}
 	a.trials.note(t, func(t *Trial) { t.Replayed = &replayed })
 	return nil
+}
+
+// shortenNames leaves at most so many names in changes, the same number in each list.
+func shortenNames(changes []access.Change, limit int) {
+	each := max(3, limit/max(1, 3*len(changes)))
+	for i := range changes {
+		for _, names := range []*[]string{&changes[i].Gained, &changes[i].Lost, &changes[i].Changed} {
+			*names = (*names)[:min(len(*names), each)]
+		}
+	}
 }

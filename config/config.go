@@ -235,11 +235,12 @@ func ReadRules(path string) (text []byte, rules *Rules, err error) {
 // ParseRules is [ReadRules] for the content of a file that is called name.
 func ParseRules(name string, data []byte) (*Rules, error) {
 	f, d, _ := decodeInto(name, "/", data)
-	return rulesOf(f, d)
+	return rulesOf(f, d, aboutRules)
 }
 
-func rulesOf(f *File, d *decoder) (*Rules, error) {
-	faults := slices.DeleteFunc(d.sorted(), func(fault Fault) bool { return !aboutRules(fault.Path) })
+// rulesOf returns the rules of f, or the faults that about says to be about rules.
+func rulesOf(f *File, d *decoder, about func(path string) bool) (*Rules, error) {
+	faults := slices.DeleteFunc(d.sorted(), func(fault Fault) bool { return !about(fault.Path) })
 	if len(faults) > 0 {
 		return nil, faults
 	}
@@ -254,7 +255,8 @@ func ParseChange(name string, data, inForce []byte) (*Rules, error) {
 		return ParseRules(name, data) // which says what is wrong
 	}
 	if _, whole := keys["public_url"]; whole {
-		return ParseRules(name, data)
+		f, d, _ := decodeInto(name, "/", data)
+		return rulesOf(f, d, aboutChange)
 	}
 	f, d := defaults(), &decoder{name: name, positions: map[string]position{}}
 	(&decoder{positions: map[string]position{}}).document(inForce, reflect.ValueOf(f).Elem())
@@ -264,7 +266,7 @@ func ParseChange(name string, data, inForce []byte) (*Rules, error) {
 	if !slices.ContainsFunc([]string{"policies", "routes", "tests"}, func(key string) bool { _, ok := keys[key]; return ok }) {
 		d.faultAt(start, "policies", "is missing; paste a whole configuration, or the parts policies, routes and tests of one")
 	}
-	return rulesOf(f, d)
+	return rulesOf(f, d, aboutChange)
 }
 
 // ReadTests returns the content of the file at path, if it has tests as its only key.
@@ -311,6 +313,11 @@ func aboutRules(path string) bool {
 		}
 	}
 	return path == ""
+}
+
+// aboutChange is aboutRules, and reports whether a key is none that a configuration has: what is misspelled would change nothing.
+func aboutChange(path string) bool {
+	return aboutRules(path) || !strings.ContainsAny(path, ".[") && !slices.Contains(keysOf(reflect.TypeFor[File]()), path)
 }
 
 // read returns the content of the file at path, and its folder, at which relative paths start.

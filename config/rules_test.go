@@ -134,7 +134,7 @@ func TestParseChange_ReplacesParts(t *testing.T) {
 	demandFaults(t, err, ":4:9: policies[0].rules[0].alow: is not a key here; write allow", ":4:9: policies[0].rules[0]: must have")
 	_, err = config.ParseChange("", []byte(strings.Replace(changed, "name: sre", "name: ops", 1)), []byte(rulesText))
 	demandFaults(t, err, ":0:0: routes[0].policy")
-	for text, want := range map[string]string{"": "the file is empty", "x": "must have keys of its own", "- a": "must have keys of its own", "a: [": "is not YAML", "listen: {public: \"1\"}": "policies: is missing"} {
+	for text, want := range map[string]string{"polices: []\nroutes: []": "1:1: polices: is not a key here; write policies", rulesText + "polices: []": "10:1: polices: is not a key here", "": "the file is empty", "x": "must have keys of its own", "- a": "must have keys of its own", "a: [": "is not YAML", "listen: {public: \"1\"}": "policies: is missing"} {
 		if _, err = config.ParseChange("", []byte(text), []byte(rulesText)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}

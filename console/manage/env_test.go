@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/audit/audittest"
@@ -50,6 +51,9 @@ type env struct {
 	record       *audit.Log
 	recordPath   string
 	settings     proxy.Settings // whose policies and routes are in force
+	tests        []access.Case  // in the configuration
+	config       admin.Configuration
+	fixed        *admin.Rules // nil: those of settings
 	parts        admin.Parts
 	admin        *admin.Admin
 	scim         *scim.Server
@@ -70,6 +74,7 @@ func newEnv(t testing.TB, options ...func(*env)) *env {
 	e.record = must[*audit.Log](t)(audit.Open(e.recordPath))
 	e.parts = admin.Parts{Directory: e.directory, Sessions: e.sessions, Provisioning: e.provisioning, Audit: e.record, Store: e.store, Grants: e.grants,
 		BreakGlass: new(grant.BreakGlass), Rules: e.rules, PublicURL: func() string { return origin }, Version: "1.2.3", Log: log}
+	e.parts.Parse, e.parts.Decisions, e.parts.Configuration = e.parse, e.decisions, e.configuration
 	for _, option := range options {
 		option(e)
 	}
@@ -98,14 +103,17 @@ func rules() proxy.Settings {
 	return s
 }
 
-// rules compiles the settings, which a test may change.
+// rules compiles the settings, which a test may change, unless it has fixed them.
 func (e *env) rules() admin.Rules {
+	if e.fixed != nil {
+		return *e.fixed
+	}
 	compiled, err := proxy.CompileRules(e.settings)
 	if err != nil {
 		e.t.Error(err)
 		return admin.Rules{}
 	}
-	return admin.Rules{Policies: compiled.Policies(), Routes: compiled.Routes(), Target: compiled.Target}
+	return admin.Rules{Policies: compiled.Policies(), Routes: compiled.Routes(), Target: compiled.Target, Tests: e.tests}
 }
 
 // run keeps memory equal to the store until the test ends, and then checks the record.

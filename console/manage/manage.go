@@ -76,6 +76,7 @@ func (h *Handler) routes() {
 	h.post("/requests/{id}/approve", h.approve)
 	h.post("/requests/{id}/deny", h.deny)
 	h.peopleRoutes()
+	h.ruleRoutes()
 }
 
 // Viewer is who looks at a page.

@@ -178,8 +178,11 @@ var sections = []section{
 	{"overview", "/"},
 	{"people", "/people"},
 	{"groups", "/groups"},
+	{"routes", "/routes"},
+	{"policy", "/policy"},
 	{"provisioning", "/provisioning"},
 	{"requests", "/requests"},
+	{"configuration", "/configuration"},
 }
 
 // render writes a page. The whole page is rendered before its first byte is written.

@@ -28,6 +28,7 @@ type Column struct {
 // Cell is one field. Of Text, Number and Time, one is set.
 type Cell struct {
 	Text   string
+	Data   string // what CSV and JSON have in place of Text, if it is not ""
 	Number *float64
 	Unit   string // shown behind Number, such as ms
 	Time   time.Time
@@ -75,6 +76,8 @@ func (c Cell) Value() any {
 		return nil
 	case c.Check != nil:
 		return c.Check.Value
+	case c.Data != "":
+		return c.Data
 	}
 	return c.Text
 }

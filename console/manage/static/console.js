@@ -35,3 +35,20 @@ for (const button of document.querySelectorAll('button[data-copy]')) {
 }
 enhance();
 document.addEventListener('console:replaced', enhance); // a part of the page was read again
+
+// A page that shows what is still being computed is asked for again until it is complete, unless somebody writes in it.
+async function renew(wait = 1000) {
+  if (!document.querySelector('main [data-renewing]')) return;
+  await new Promise(resolve => setTimeout(resolve, wait));
+  const response = await fetch(location.href).catch(() => null);
+  if (!response?.ok) return;
+  const next = new DOMParser().parseFromString(await response.text(), 'text/html').querySelector('main');
+  const main = document.querySelector('main');
+  if (next && !main.contains(document.activeElement)) {
+    main.replaceWith(next);
+    document.dispatchEvent(new Event('console:replaced'));
+  }
+  return renew(Math.min(wait * 1.5, 10000));
+}
+
+renew();
