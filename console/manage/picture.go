@@ -87,7 +87,7 @@ const (
 	nodeHeight   = 46
 	nodeGap      = 12
 	portHeight   = 20 // between the ends of lines at a box
-	letter       = 6.6
+	letterWidth  = 6.6
 	maxNodes     = 12 // in a column, beside one for the rest
 )
 
@@ -205,11 +205,11 @@ func (s *sketch) others(p access.Picture, rules map[string]int) {
 
 func (s *sketch) node(column int, n pictureNode) int {
 	n.X, n.W = pictureColumns[column][0], pictureColumns[column][1]
-	room := int(float64(n.W-20) / letter)
+	letters := int(float64(n.W-20) / letterWidth)
 	if n.Title == "" {
 		n.Title = n.First
 	}
-	n.First, n.Second = shorten(n.First, room), shorten(n.Second, room)
+	n.First, n.Second = shorten(n.First, letters), shorten(n.Second, letters)
 	s.picture.Nodes = append(s.picture.Nodes, n)
 	i := len(s.picture.Nodes) - 1
 	s.columns[column] = append(s.columns[column], i)
@@ -260,14 +260,14 @@ func (s *sketch) layOut() {
 }
 
 // shorten returns a text that takes at most so many letters. A letter of East Asian scripts takes as much as two.
-func shorten(text string, room int) string {
+func shorten(text string, letters int) string {
 	width := 0
 	for i, r := range text {
 		width++
 		if r >= 0x1100 {
 			width++
 		}
-		if width > room-1 && len(text)-i > len(string(r)) {
+		if width > letters-1 && len(text)-i > len(string(r)) {
 			return strings.TrimSpace(text[:i]) + "…"
 		}
 	}

@@ -89,7 +89,7 @@ const (
 	maxShownFlips = 100
 )
 
-// shortenNames leaves as many names as the page has room for.
+// shortenNames leaves as many names as the page has space for.
 func (c *trialContent) shortenNames() {
 	each := max(3, maxShownNames/max(1, 3*len(c.Changes)))
 	cut := func(names []string) []string { return names[:min(len(names), each)] }
