@@ -126,17 +126,17 @@ func TestConnections_KeepsLastAccepted(t *testing.T) {
 // TestServer_EndsAtOnceAfterStopAccepting: a server that accepts no more and is ended at once ends without an error, however its
 // goroutines are scheduled.
 func TestServer_EndsAtOnceAfterStopAccepting(t *testing.T) {
-	for range 500 {
-		s, err := Open(Options{Name: "test", Addr: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
+	for range 200 {
+		s, err := Open(Options{Name: "test", Grace: func() time.Duration { return 0 }, Addr: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
+		dial(t, s) // which is accepted before or after
+		go stop()
 		s.StopAccepting()
-		stop()
-		s.Abort()
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
