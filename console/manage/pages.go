@@ -182,6 +182,7 @@ var sections = []section{
 	{"policy", "/policy"},
 	{"provisioning", "/provisioning"},
 	{"requests", "/requests"},
+	{"reviews", "/reviews"},
 	{"configuration", "/configuration"},
 }
 

@@ -237,13 +237,13 @@ func TestTokens_RefuseOddForms(t *testing.T) {
 		"no_name":        {"", url.Values{"for": {"30d"}, "once": {"1"}}, 422},
 		"long_name":      {"", url.Values{"name": {strings.Repeat("x", 64)}, "for": {"30d"}, "once": {"2"}}, 422},
 		"odd_name":       {"", url.Values{"name": {"<script>"}, "for": {"30d"}, "once": {"3"}}, 422},
-		"own_time":       {"", url.Values{"name": {"x"}, "for": {"36500d"}, "once": {"4"}}, 400},
-		"no_time":        {"", url.Values{"name": {"x"}, "once": {"5"}}, 400},
+		"own_time":       {"", url.Values{"name": {"x"}, "for": {"36500d"}, "once": {"4"}}, 422},
+		"no_time":        {"", url.Values{"name": {"x"}, "once": {"5"}}, 422},
 		"no_mark":        {"", url.Values{"name": {"x"}, "for": {"30d"}}, 409},
 		"long_mark":      {"", url.Values{"name": {"x"}, "for": {"30d"}, "once": {strings.Repeat("x", 101)}}, 409},
 		"rotate_by_name": {"/entra/rotate", url.Values{"for": {"30d"}, "overlap": {"0"}, "once": {"6"}}, 404},
 		"revoke_by_name": {"/entra/revoke", url.Values{"sure": {"yes"}}, 404},
-		"own_overlap":    {"/" + token.ID + "/rotate", url.Values{"for": {"30d"}, "overlap": {"-1h"}, "once": {"7"}}, 400},
+		"own_overlap":    {"/" + token.ID + "/rotate", url.Values{"for": {"30d"}, "overlap": {"-1h"}, "once": {"7"}}, 422},
 	} {
 		if res := e.post(e.ada, "/provisioning/tokens"+c.path, c.form); res.Code != c.status || secretPattern.MatchString(res.Body.String()) {
 			t.Errorf("%s: %d %v", name, res.Code, res.err)

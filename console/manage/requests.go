@@ -179,7 +179,7 @@ func (h *Handler) accessRequest(q *request) error {
 		return err
 	}
 	content := accessContent{Request: r, State: h.stateCell(r.State), Person: h.personCell(r), Others: namesAnd(h, r.Others, r.OthersCount),
-		Deciders: strings.Join(r.Approvers, ", "), Choices: durationChoices(r.Max, r.Usual)}
+		Deciders: namesAnd(h, r.Approvers, len(r.Approvers)), Choices: durationChoices(r.Max, r.Usual)}
 	if r.Grant != "" {
 		content.Grant = "/requests/grants/" + r.Grant
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"sallyport/admin"
-	"sallyport/console"
 	"sallyport/duration"
 )
 
@@ -121,7 +120,7 @@ func (h *Handler) createToken(q *request) error {
 	const back = "/provisioning/tokens"
 	ttl, err := duration.Parse(q.PostForm.Get("for"))
 	if err != nil || !slices.Contains(tokenTimes, q.PostForm.Get("for")) {
-		return console.ErrForm
+		return q.failed(http.StatusUnprocessableEntity, h.say("tokens.choose_time"), back)
 	}
 	if !h.once.use(q.PostForm.Get("once")) {
 		return q.failed(http.StatusConflict, h.say("tokens.twice"), back)
@@ -135,11 +134,11 @@ func (h *Handler) rotateToken(q *request) error {
 	back := "/provisioning/tokens/" + q.PathValue("id")
 	ttl, err := duration.Parse(q.PostForm.Get("for"))
 	if err != nil || !slices.Contains(tokenTimes, q.PostForm.Get("for")) {
-		return console.ErrForm
+		return q.failed(http.StatusUnprocessableEntity, h.say("tokens.choose_time"), back)
 	}
 	overlap, err := duration.Parse(q.PostForm.Get("overlap"))
 	if err != nil || !slices.Contains(overlaps, q.PostForm.Get("overlap")) {
-		return console.ErrForm
+		return q.failed(http.StatusUnprocessableEntity, h.say("tokens.choose_time"), back)
 	}
 	if _, ok, err := h.findToken(q); err != nil || !ok { // by its id alone: another may have that name
 		return q.failed(http.StatusNotFound, h.say("tokens.gone"), "/provisioning/tokens")
