@@ -88,6 +88,9 @@ type Parts struct {
 
 	Peers  *peers.Peers   // ask every replica; nil if no server runs
 	Rollup *rollup.Rollup // figures; nil if no server runs
+
+	Replica func() ReplicaFacts // what this process says of itself; nil if no server runs
+	Doctor  func() Diagnosis    // what the doctor found last; nil if no server runs
 }
 
 // Admin acts for operators and administrators. Its methods may be called concurrently.
@@ -116,10 +119,14 @@ type Admin struct {
 	shared
 }
 
-// shared is what is asked from every replica; without a server both are nil.
+// shared is what is asked from every replica, and what is only of this one; without a server all are nil.
 type shared struct {
-	peers  *peers.Peers
-	rollup *rollup.Rollup
+	peers   *peers.Peers
+	rollup  *rollup.Rollup
+	replica func() ReplicaFacts
+	doctor  func() Diagnosis
+	pushes  pushTimes
+	recent  figuresCache
 }
 
 // questions are about rules, the record and the configuration, and what is remembered of their answers.
@@ -147,7 +154,7 @@ func New(p Parts) *Admin {
 		store: p.Store, version: p.Version, reload: p.Reload, upgrade: p.Upgrade, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
 		breakGlass: p.BreakGlass, enforcer: p.Enforcer, live: p.Live, log: p.Log, people: people{directory: p.Directory},
 		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration},
-		shared:    shared{p.Peers, p.Rollup}}
+		shared:    shared{peers: p.Peers, rollup: p.Rollup, replica: p.Replica, doctor: p.Doctor}}
 	a.handleFigures()
 	a.handleQuestions()
 	return a

@@ -49,12 +49,13 @@ type Figures struct {
 
 // handleFigures has this process reply to questions about its figures.
 func (a *Admin) handleFigures() {
-	if a.peers == nil || a.rollup == nil {
+	if a.peers == nil || a.rollup == nil || a.replica == nil {
 		return
 	}
 	handle(a.peers, askFigures, func(_ context.Context, q rollup.Query) (any, error) { return a.rollup.Figures(q), nil })
 	handle(a.peers, askUses, func(_ context.Context, q rollup.UsesQuery) (any, error) { return a.rollup.Uses(q), nil })
 	handle(a.peers, askRules, func(_ context.Context, _ struct{}) (any, error) { return a.rollup.Rules(), nil })
+	handle(a.peers, askReplica, func(context.Context, struct{}) (any, error) { return a.replica(), nil })
 	handle(a.peers, askHeat, func(_ context.Context, q heatQuery) (any, error) { return a.heat(q) })
 }
 
@@ -106,12 +107,13 @@ func (a *Admin) Figures(ctx context.Context, _ Actor, q FiguresQuery) (Figures, 
 	if q.Points == 0 {
 		q.Points = 240
 	}
-	fit := q.Fit(q.Points, now)
-	parts, from, err := askAll[rollup.Figures](ctx, a.peers, askFigures, fit)
-	if err != nil {
-		return Figures{}, err
-	}
-	return Figures{rollup.Merge(fit, parts...), from}, nil
+	return a.recent.get(ctx, q.Fit(q.Points, now), func(ctx context.Context, fit rollup.Query) (Figures, error) {
+		parts, from, err := askAll[rollup.Figures](ctx, a.peers, askFigures, fit)
+		if err != nil {
+			return Figures{}, err
+		}
+		return Figures{rollup.Merge(fit, parts...), from}, nil
+	})
 }
 
 // Uses are last uses of routes on all replicas.

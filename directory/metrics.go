@@ -29,7 +29,7 @@ func (c census) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c census) Collect(out chan<- prometheus.Metric) {
-	active, inactive := c.d.count()
+	active, inactive := c.d.Count()
 	memberships := 0
 	groups := c.d.Groups()
 	for _, g := range groups {
@@ -46,7 +46,8 @@ func (c census) Collect(out chan<- prometheus.Metric) {
 	gauge(m.revision, int(c.d.Revision()))
 }
 
-func (d *Directory) count() (active, inactive int) {
+// Count counts the users, by whether they are active.
+func (d *Directory) Count() (active, inactive int) {
 	users := d.index.Load().users
 	for i := range users.shards {
 		s := &users.shards[i]

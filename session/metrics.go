@@ -48,6 +48,9 @@ func (s *Sessions) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{active, s.ended, breakGlass}
 }
 
+// Count returns how many sessions are live.
+func (s *Sessions) Count() int { return s.active(func(*Session) bool { return true }) }
+
 // active returns how many live sessions are such as counts reports.
 func (s *Sessions) active(counts func(*Session) bool) (n int) {
 	now := s.clock.now()

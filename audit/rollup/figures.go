@@ -14,6 +14,8 @@ type Query struct {
 	Step  time.Duration `json:"step"`            // of a point
 	Route string        `json:"route,omitempty"` // "" asks about all
 	By    By            `json:"by,omitempty"`
+
+	Without string `json:"without,omitempty"` // a route whose requests are left out
 }
 
 // By says how requests are told apart beside being allowed or denied.
@@ -183,7 +185,12 @@ func (r *Rollup) ringOf(step time.Duration) *ring {
 // addSlot adds a slot to a point. mu is held.
 func (r *Rollup) addSlot(f *Figures, s *slot, point int, q Query, series map[uint32]*Requests) {
 	only, known := r.routes.lookup[q.Route]
+	without, omit := r.routes.lookup[q.Without]
+	omit = omit && q.Without != ""
 	for _, c := range s.cells {
+		if omit && c.key>>8 == without {
+			continue
+		}
 		if q.Route != "" && (!known || c.key>>8 != only) {
 			continue
 		}

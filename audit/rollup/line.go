@@ -37,7 +37,7 @@ func parseLine(line string) (seq uint64, e event, ok bool) {
 		case "actor":
 			e.actor = fieldOf(value, "kind")
 		case "detail":
-			e.received, e.reported = fieldOf(value, "received"), fieldOf(value, "report_rule")
+			e.received, e.reported, e.failed = fieldOf(value, "received"), fieldOf(value, "report_rule"), fieldOf(value, "action")
 		}
 		return true
 	})

@@ -48,6 +48,7 @@ type Rollup struct {
 	uses     uses
 	rules    map[string]*RuleUse
 	cuts     []Revocation // the newest, in no order
+	backups  []backup     // the newest, the oldest first
 	begins   time.Time    // of what is counted
 	after    uint64       // the last line that was written before the process counted
 	rebuilds bool         // what was written before is being counted
@@ -70,6 +71,7 @@ type event struct {
 	user, userName  string
 	allow           bool
 	received, actor string // of cuts and pushes
+	failed          string // of backups: what failed
 }
 
 // Follow counts the events that log writes from now on. Call it before anything writes.
@@ -88,12 +90,12 @@ func (r *Rollup) observe(e audit.Event, _ uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.add(&event{time: e.Time, kind: e.Kind, route: e.Route, reason: e.Reason, rule: e.Rule, reported: e.Detail["report_rule"], user: e.User, userName: e.UserName,
-		allow: e.Decision == "allow", received: e.Detail["received"], actor: string(e.Actor.Kind)}, now)
+		allow: e.Decision == "allow", received: e.Detail["received"], failed: e.Detail["action"], actor: string(e.Actor.Kind)}, now)
 }
 
 // counts reports whether events of a kind are counted.
 func counts(kind audit.Kind) bool {
-	return kind == audit.KindDecision || kind == audit.KindCut || kind == audit.KindSCIM
+	return kind == audit.KindDecision || kind == audit.KindCut || kind == audit.KindSCIM || kind == audit.KindBackup
 }
 
 // add counts an event. mu is held.
@@ -121,6 +123,8 @@ func (r *Rollup) add(e *event, now time.Time) {
 			}
 		}
 		r.noteCut(e)
+	case audit.KindBackup:
+		r.noteBackup(e)
 	case audit.KindSCIM:
 		if e.actor != string(audit.ActorToken) {
 			return

@@ -121,6 +121,7 @@ func (c *control) operations() map[string]operation {
 		"POST /figures":                   c.figures,
 		"POST /uses":                      c.lastUses,
 		"POST /heat":                      c.heat,
+		"GET /replicas":                   query(c.admin.Replicas),
 		"GET /rule-uses":                  query(c.admin.RuleUses),
 		"POST /explain/request":           c.questions.explainRecorded,
 	}

@@ -44,6 +44,7 @@ type doctor struct {
 	client  *controlClient
 	scimURL string // where the identity provider pushes; "": a guess
 	results []checkResult
+	within  *findings // the doctor of a running server; nil: it is a command
 }
 
 func doctorCommand() *cobra.Command {
@@ -208,6 +209,10 @@ func (d *doctor) checkTests(ctx context.Context) {
 
 // checkStore reports whether every record of the store is sound.
 func (d *doctor) checkStore(ctx context.Context) {
+	if d.within != nil {
+		d.checkStoreWithin()
+		return
+	}
 	var found inspection
 	switch err := d.client.call(ctx, http.MethodGet, "/faults", nil, &found); {
 	case err != nil:

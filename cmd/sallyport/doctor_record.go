@@ -21,6 +21,10 @@ const (
 
 // checkBackup reports when the newest backup was made, by the record.
 func (d *doctor) checkBackup(ctx context.Context) {
+	if d.within != nil {
+		d.judgeBackup(time.Now(), d.within.rollup.NewestBackup(), nil)
+		return
+	}
 	path, err := d.client.auditFile()
 	if err != nil {
 		d.unknown("the configuration does not tell where the audit record is", correctIt, "backup")

@@ -46,6 +46,8 @@ type server struct {
 	expiring     *notice.Expiring
 	registry     *prometheus.Registry
 	rollup       *rollup.Rollup
+	findings     *findings
+	started      time.Time
 
 	connections struct{ public, scim *listen.Connections }
 	sockets     listen.Sockets // that were open before this process; taken by openServers
@@ -95,10 +97,12 @@ func (s *server) wire(path string) error {
 	}
 	s.rollup = rollup.New()
 	s.rollup.Follow(s.components.record)
+	s.findings, s.started = newFindings(path, s.rollup), time.Now().UTC()
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	inForce := &rulesInForce{rules: func() *proxy.Rules { return s.proxy.Rules() }, file: s.inForce.Load}
 	s.admin = s.components.admin(inForce, s.file.Audit.File, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
-		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Rollup: s.rollup, BreakGlass: grant.NewBreakGlass(s.components.grants), Live: s.liveRequests()})
+		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Rollup: s.rollup, Replica: s.facts, Doctor: s.findings.get,
+		BreakGlass: grant.NewBreakGlass(s.components.grants), Live: s.liveRequests()})
 	s.tracing = newTracing(s.log)
 	manager, err := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
 	if err != nil {
@@ -121,6 +125,7 @@ func (s *server) wire(path string) error {
 	s.connections.public, s.connections.scim = s.clientConnections()
 	s.proxyProto = listen.NewProxyProtocol(s.proxy.Trusts, s.log)
 	s.inspector = &inspector{store: s.components.store, log: s.log}
+	s.findings.inspector = s.inspector
 	s.expiring = &notice.Expiring{Leads: s.components.leads, Certificates: func() []listen.InUse { return s.certs().InUse() }, Tokens: s.components.provisioning.Tokens, Send: s.components.webhooks.Send, Log: s.log}
 	s.registry = s.metrics()
 	s.warn(s.file)
@@ -194,6 +199,7 @@ func (s *server) serve(stop, running context.Context, signals <-chan os.Signal, 
 	g.Go(func() error { return ignoreCanceled(s.scim.Load().Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.tracing.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.runFigures(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.findings.Run(ctx)) })
 	own(s.certificates.Run)
 	own(s.inspector.Run)
 	own(s.expiring.Run)

@@ -58,7 +58,7 @@ func statsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "stats", Short: "Print figures of the running server: requests, rules, last uses, busy hours",
 		Long: "Print figures of the running server, or of all replicas. They come from the audit record and are held in memory: after a start\n" +
 			"the record is read again, the newest lines first."}
-	c.AddCommand(statsRequestsCommand(), statsRulesCommand(), statsUsesCommand(), statsHoursCommand())
+	c.AddCommand(statsRequestsCommand(), statsRulesCommand(), statsUsesCommand(), statsHoursCommand(), statsReplicasCommand())
 	return c
 }
 
@@ -223,4 +223,38 @@ func statsHoursCommand() *cobra.Command {
 		return printTable(cmd, t)
 	}
 	return c
+}
+
+func statsReplicasCommand() *cobra.Command {
+	c := &cobra.Command{Use: "replicas", Short: "Print how each replica is: version, live requests, upstreams that are down, certificates", Example: "  sallyport stats replicas -o json", Args: cobra.NoArgs}
+	addOutputFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		var all admin.Replicas
+		if err := askStats(cmd, http.MethodGet, "/replicas", nil, &all, func(r admin.Replicas) admin.Sources { return admin.Sources{Missing: r.Missing} }); err != nil {
+			return err
+		}
+		t := table{heads: []string{"replica", "version", "started", "state", "live", "down", "certificate_ends"}, values: all}
+		for _, r := range all.Replicas {
+			t.rows = append(t.rows, replicaRow(r))
+		}
+		return printTable(cmd, t)
+	}
+	return c
+}
+
+func replicaRow(r admin.ReplicaFacts) []string {
+	state, ends := cmp.Or(r.Stale, r.Record, r.Store, "ready"), "none"
+	var down []string
+	for _, u := range r.Upstreams {
+		if u.Down > 0 {
+			down = append(down, fmt.Sprintf("%s %d/%d", u.Route, u.Down, u.Targets))
+		}
+	}
+	var first time.Time
+	for _, c := range r.Certificates {
+		if first.IsZero() || c.Expires.Before(first) {
+			first, ends = c.Expires, c.Expires.UTC().Format(time.DateOnly)
+		}
+	}
+	return []string{cmp.Or(r.Replica, "this server"), r.Version, formatTime(&r.Started), state, strconv.Itoa(r.Live), cmp.Or(strings.Join(down, ", "), "none"), ends}
 }

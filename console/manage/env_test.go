@@ -21,10 +21,12 @@ import (
 	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/audit/audittest"
+	"sallyport/audit/rollup"
 	"sallyport/console"
 	"sallyport/console/manage"
 	"sallyport/directory"
 	"sallyport/grant"
+	"sallyport/peers"
 	"sallyport/policy"
 	"sallyport/proxy"
 	"sallyport/scim"
@@ -59,6 +61,8 @@ type env struct {
 	scim         *scim.Server
 	handler      *manage.Handler
 	ada, otto    manage.Viewer
+	replica      admin.ReplicaFacts
+	diagnosis    admin.Diagnosis
 }
 
 // newEnv returns the console. Each of the options may change what the Admin is made of before it is.
@@ -73,8 +77,10 @@ func newEnv(t testing.TB, options ...func(*env)) *env {
 	e.grants = must[*grant.Grants](t)(grant.Open(ctx, e.store))
 	e.record = must[*audit.Log](t)(audit.Open(e.recordPath))
 	e.parts = admin.Parts{Directory: e.directory, Sessions: e.sessions, Provisioning: e.provisioning, Audit: e.record, Store: e.store, Grants: e.grants,
+		Peers: peers.New(e.store, log), Rollup: rollup.New(), Replica: func() admin.ReplicaFacts { return e.replica }, Doctor: func() admin.Diagnosis { return e.diagnosis },
 		BreakGlass: new(grant.BreakGlass), Rules: e.rules, PublicURL: func() string { return origin }, Version: "1.2.3", Log: log}
 	e.parts.Parse, e.parts.Decisions, e.parts.Configuration = e.parse, e.decisions, e.configuration
+	e.parts.Rollup.Follow(e.record)
 	for _, option := range options {
 		option(e)
 	}

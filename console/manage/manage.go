@@ -58,6 +58,8 @@ func New(parts Parts) (*Handler, error) {
 // routes says which function serves which page. Every page has its place in the navigation: see [sections].
 func (h *Handler) routes() {
 	h.get("/", h.overview)
+	h.get("/overview/charts", h.overviewCharts)
+	h.get("/overview/events", h.overviewEvents)
 	h.get("/provisioning", h.pushes)
 	h.get("/provisioning/pushes/{number}", h.push)
 	h.get("/provisioning/tokens", h.tokens)

@@ -96,7 +96,7 @@ func (t templates) funcs() template.FuncMap {
 			return a.path, nil
 		},
 		"time": showTime, "ago": showAgo, "path": func(below string) string { return Path + below },
-		"dict": dict,
+		"dict": dict, "commands": showCommands,
 	}
 }
 
@@ -137,6 +137,19 @@ func showAgo(t time.Time) template.HTML {
 	}
 	utc := t.UTC()
 	return template.HTML(`<time data-ago datetime="` + utc.Format(time.RFC3339Nano) + `" title="` + utc.Format("2006-01-02 15:04:05 UTC") + `">` + short(time.Since(t)) + `</time>`) //nolint:gosec // digits
+}
+
+// showCommands returns text in which what is between two backticks is shown as code.
+func showCommands(text string) template.HTML {
+	var out strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		escaped := template.HTMLEscapeString(part)
+		if i%2 == 1 {
+			escaped = "<code>" + escaped + "</code>"
+		}
+		out.WriteString(escaped)
+	}
+	return template.HTML(out.String()) //nolint:gosec // every part is escaped
 }
 
 // short returns a duration in its largest unit, such as 3 h.

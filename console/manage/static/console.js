@@ -4,7 +4,7 @@ const local = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle
 
 // localize writes the times below an element in the time zone of the browser.
 export function localize(root = document) {
-  for (const time of root.querySelectorAll('time[datetime]:not([data-ago])')) {
+  for (const time of root.querySelectorAll('time[datetime]:not([data-ago]):not([data-tick])')) {
     time.textContent = local.format(new Date(time.dateTime));
   }
 }

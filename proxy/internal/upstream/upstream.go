@@ -202,6 +202,17 @@ func (u *Upstream) Unhealthy() (n int, ok bool) {
 	return n, u.health != nil
 }
 
+// Available returns how many targets there are, and how many of them are passed over now: they fail their health check, or
+// failed a moment ago.
+func (u *Upstream) Available(now time.Time) (targets, down int) {
+	for _, t := range u.targets {
+		if !t.available(now) {
+			down++
+		}
+	}
+	return len(u.targets), down
+}
+
 // CloseIdleConnections closes the connections that wait for a request.
 func (u *Upstream) CloseIdleConnections() {
 	for _, t := range u.targets {
