@@ -4,6 +4,8 @@
 // sends the same load to each in turn, and prints medians, and ratios to the stock proxy and to nginx. To compare a
 // proxy that runs already: -peer NAME,URL,PID[,HEADER: VALUE].
 //
+// bench console measures the console instead, with a large company.
+//
 // The CPU time is that of the process of the proxy and its children, as the kernel accounts it.
 package main
 
@@ -24,6 +26,12 @@ func main() {
 		fail(serveRole(role))
 		return
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "console" {
+		fail(measureConsole(ctx, os.Args[2:]))
+		return
+	}
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "number of measurements of each proxy")
 	flag.DurationVar(&o.duration, "for", 4*time.Second, "duration of one measurement")
@@ -34,8 +42,6 @@ func main() {
 		return err
 	})
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	fail(run(ctx, o))
 }
 
@@ -57,6 +63,7 @@ type options struct {
 type subject struct {
 	name   string
 	url    string
+	host   string // "" for that of the usual application
 	pid    int    // of the process whose CPU time counts; 0 for none
 	header string // one more header of each request
 	h2     bool   // over TLS and HTTP/2

@@ -165,8 +165,14 @@ func serveRole(role string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	if name == "upstream" {
+	switch name {
+	case "upstream":
 		return http.Serve(l, http.HandlerFunc(serveKiB))
+	case "streams":
+		server := http.Server{Handler: http.HandlerFunc(serveStreams), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 10_000}, Protocols: new(http.Protocols)}
+		server.Protocols.SetHTTP1(true)
+		server.Protocols.SetUnencryptedHTTP2(true)
+		return server.Serve(l)
 	}
 	return http.Serve(l, newStock(upstream))
 }
