@@ -1,10 +1,13 @@
 package manage
 
 import (
+	"errors"
 	"net/url"
 	"strings"
+	"time"
 
 	"sallyport/admin"
+	"sallyport/audit/rollup"
 )
 
 // ruleRoutes says which function serves which page about routes, rules and the configuration.
@@ -28,7 +31,8 @@ type policyContent struct {
 	Query     string
 	Policy    string
 	Odd       bool
-	Tests     int
+	Begins    time.Time // of the counting of decisions; zero: they are not counted
+	Missing   []admin.Missing
 }
 
 // policyView is a policy with those of its rules that are shown.
@@ -43,6 +47,18 @@ type ruleView struct {
 	admin.RuleView
 
 	Findings []admin.Fault // what the directory shows
+	Use      rollup.RuleUse
+}
+
+// Hits returns how often the rule decided.
+func (r ruleView) Hits() string { return Cell{Number: new(float64(r.Use.Hits))}.Shown() }
+
+// Reported returns how often the rule would have decided, were it not in report mode; "" if it would not.
+func (r ruleView) Reported() string {
+	if r.Use.Reported == 0 {
+		return ""
+	}
+	return Cell{Number: new(float64(r.Use.Reported))}.Shown()
 }
 
 // odd reports whether there is something to look at.
@@ -53,11 +69,13 @@ func (h *Handler) showPolicy(q *request) error {
 	findings, state := h.Admin.Findings(q.Context(), q.actor())
 	f := q.filter()
 	c := policyContent{State: state, Query: f.text("q"), Policy: f.text("policy"), Odd: f.text("odd") != ""}
+	used, err := h.ruleUses(q, &c)
+	if err != nil {
+		return err
+	}
 	var list []ruleView
-	about := 0
 	for _, v := range h.Admin.RuleViews(q.Context(), q.actor()) {
-		r := ruleView{v, v.Of(findings)}
-		about += len(r.Findings)
+		r := ruleView{v, v.Of(findings), used[v.Rule]}
 		if (c.Query == "" || containsFold(c.Query, v.Rule, v.Text, strings.Join(v.Routes, " "))) && (c.Policy == "" || c.Policy == v.Policy) && (!c.Odd || r.odd()) {
 			list = append(list, r)
 		}
@@ -75,6 +93,20 @@ func (h *Handler) showPolicy(q *request) error {
 		last.Rules = append(last.Rules, r)
 	}
 	return q.show(page{Name: "policy", Content: c, Table: t})
+}
+
+// ruleUses returns how often rules decided, by their names.
+func (h *Handler) ruleUses(q *request, c *policyContent) (map[string]rollup.RuleUse, error) {
+	used := map[string]rollup.RuleUse{}
+	uses, err := h.Admin.RuleUses(q.Context(), q.actor())
+	if errors.Is(err, admin.ErrNoServer) {
+		return used, nil
+	}
+	c.Begins, c.Missing = uses.Begins, uses.Missing
+	for _, use := range uses.Rules {
+		used[use.Rule] = use
+	}
+	return used, err
 }
 
 // maxFindings is how many findings a page shows beside those of rules.
@@ -98,7 +130,7 @@ func elsewhere(findings []admin.Fault, rules []ruleView) (list []admin.Fault) {
 
 func (h *Handler) rulesTable() *Table {
 	return &Table{Caption: h.say("policy.title"), Empty: h.say("policy.none"), Columns: []Column{{Key: "policy"}, {Key: "rule"}, {Key: "effect"}, {Key: "mode"}, {Key: "text"},
-		{Key: "routes"}, {Key: "line"}, {Key: "notes"}}}
+		{Key: "routes"}, {Key: "line"}, {Key: "decisions"}, {Key: "last"}, {Key: "notes"}}}
 }
 
 // row returns the rule as CSV and JSON have it.
@@ -107,7 +139,7 @@ func (r ruleView) row() []Cell {
 	for _, f := range r.Findings {
 		notes = append(notes, f.Problem)
 	}
-	return []Cell{text(r.Policy), text(r.Rule), text(r.Effect), text(r.Mode), text(r.Text), text(strings.Join(r.Routes, ", ")), number(r.Line), text(strings.Join(notes, "\n"))}
+	return []Cell{text(r.Policy), text(r.Rule), text(r.Effect), text(r.Mode), text(r.Text), text(strings.Join(r.Routes, ", ")), number(r.Line), number(r.Use.Hits), at(r.Use.Last), text(strings.Join(notes, "\n"))}
 }
 
 // testsContent is what the page of the tests shows.

@@ -1,11 +1,14 @@
 package manage
 
 import (
+	"errors"
 	"net/url"
 	"strings"
+	"time"
 
 	"sallyport/access"
 	"sallyport/admin"
+	"sallyport/audit/rollup"
 	"sallyport/console"
 	"sallyport/directory"
 )
@@ -83,6 +86,8 @@ type routeContent struct {
 	Count   access.Count
 	Also    Cell // who reaches it beside people
 	Picture *picture
+	Heat    *heatMap // nil: it was not used
+	Missing []admin.Missing
 	Of      string // whom the picture is of; "" for everybody
 	Query   string
 	People  string // how many
@@ -116,11 +121,25 @@ func (h *Handler) showRoute(q *request) error {
 	if len(drawn.Edges)+len(drawn.Others) > 0 {
 		c.Picture = h.draw(drawn, c.Of)
 	}
+	heat, err := h.Admin.Heat(q.Context(), q.actor(), name, q.zone())
+	if err != nil && !errors.Is(err, admin.ErrNoServer) {
+		return err
+	}
+	c.Heat, c.Missing = h.heatOf(heat.Heat, q.zone()), heat.Missing
 	t, err := h.peopleOf(q, name, people)
 	if err != nil {
 		return err
 	}
 	return q.show(page{Name: "route", Title: h.say("route.title", name), Content: c, Table: t})
+}
+
+// zone returns the time zone that the query names; "" for UTC.
+func (q *request) zone() string {
+	zone := q.URL.Query().Get("zone")
+	if _, err := time.LoadLocation(zone); err != nil {
+		return ""
+	}
+	return zone
 }
 
 func schemeOf(public string) string {
@@ -141,7 +160,7 @@ func peopleNamed(people []*directory.User, find string) (found []*directory.User
 // peopleOf returns the table of the people who reach a route, with the rules that let them in.
 func (h *Handler) peopleOf(q *request, route string, people []*directory.User) (*Table, error) {
 	t := &Table{Caption: h.say("route.people"), Empty: h.say("route.nobody"), Columns: []Column{{Key: "name", Title: h.say("route.name")}, {Key: "userName", Title: h.say("route.user")},
-		{Key: "by", Title: h.say("route.by")}, {Key: "id", Title: h.say("route.how")}}}
+		{Key: "by", Title: h.say("route.by")}, {Key: "last_use", Title: h.say("route.used")}, {Key: "id", Title: h.say("route.how")}}}
 	shown := paged(t, people, q.URL.Query())
 	ways, err := h.Admin.Ways(q.Context(), q.actor(), route, shown)
 	if err != nil {
@@ -151,15 +170,39 @@ func (h *Handler) peopleOf(q *request, route string, people []*directory.User) (
 	for _, way := range ways {
 		by[way.ID] = way.String()
 	}
+	used, err := h.lastUses(q, route, shown)
+	if err != nil {
+		return nil, err
+	}
 	for _, u := range shown {
 		name := u.DisplayName
 		if name == "" {
 			name = u.UserName
 		}
 		how := Cell{Text: h.say("route.draw"), Link: "?" + url.Values{"person": {u.ID}}.Encode() + "#how", Data: u.ID, Mark: "short"}
-		t.Rows = append(t.Rows, []Cell{link(name, "/people/"+url.PathEscape(u.ID)), text(u.UserName), text(by[u.ID]), how})
+		t.Rows = append(t.Rows, []Cell{link(name, "/people/"+url.PathEscape(u.ID)), text(u.UserName), text(by[u.ID]), at(used[u.ID]), how})
 	}
 	return t, nil
+}
+
+// lastUses returns when people last used a route.
+func (h *Handler) lastUses(q *request, route string, people []*directory.User) (map[string]time.Time, error) {
+	used := map[string]time.Time{}
+	if len(people) == 0 {
+		return used, nil
+	}
+	ask := rollup.UsesQuery{Route: route, Limit: len(people)}
+	for _, u := range people {
+		ask.Users = append(ask.Users, u.ID)
+	}
+	uses, err := h.Admin.LastUses(q.Context(), q.actor(), ask)
+	if err != nil && !errors.Is(err, admin.ErrNoServer) {
+		return nil, err
+	}
+	for _, u := range uses.Uses {
+		used[u.User] = u.Time
+	}
+	return used, nil
 }
 
 // count returns a number as pages show it.

@@ -2,12 +2,15 @@ package manage_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"sallyport/audit/rollup"
 	"sallyport/directory"
+	"sallyport/peers"
 	"sallyport/policy"
 	"sallyport/proxy"
 )
@@ -141,4 +144,27 @@ func TestRoutes_ManyPeople(t *testing.T) {
 		t.Errorf("%v", list[1])
 	}
 	e.page(e.ada, "/routes/payroll?page=50").contains(t, "many")
+}
+
+// withFigures has the console count what is recorded.
+func withFigures(e *env) {
+	e.parts.Rollup, e.parts.Peers = rollup.New(), peers.New(e.store, slog.New(slog.DiscardHandler))
+	e.parts.Rollup.Follow(e.record)
+}
+
+func TestRoute_ShowsUse(t *testing.T) {
+	e := newEnv(t, withFigures)
+	e.page(e.otto, "/routes/wiki").contains(t, "Nobody used this route over the last 14 days.")
+	e.decide("ada@example.com", "GET", "allow", "sre[0]", 3)
+	page := e.page(e.otto, "/routes/wiki?zone=Europe/Berlin")
+	page.contains(t, "3 requests were let in", "in Europe/Berlin", `class="heat-6"`, "Mon")
+	e.page(e.otto, "/routes/wiki?zone=Nowhere").contains(t, "in UTC")
+	list := unmarshal[[]map[string]any](e.get(e.otto, "/routes/wiki?format=json"))
+	if len(list) != 2 || list[0]["last_use"] == "" || list[1]["last_use"] != "" {
+		t.Errorf("%v", list)
+	}
+	e.page(e.otto, "/policy").contains(t, `<td class="right">3</td>`, "never", "Decisions are counted since")
+	if list = unmarshal[[]map[string]any](e.get(e.otto, "/policy?q=sre&format=json")); list[0]["decisions"] != 3.0 || list[1]["decisions"] != 0.0 {
+		t.Errorf("%v", list)
+	}
 }
