@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,14 @@ type Computed struct {
 	At       time.Time `json:"at,omitzero"` // when the computation began; zero: there is no result yet
 	Renewing bool      `json:"renewing"`    // something has changed since, and the next result is not there yet
 	Err      string    `json:"error,omitempty"`
+}
+
+// Error returns why there is no result, or nil.
+func (c Computed) Error() error {
+	if c.Err == "" {
+		return nil
+	}
+	return errors.New(c.Err)
 }
 
 // remembered keeps the result of a computation until something changes that it depends on. At most one computation runs at a

@@ -14,7 +14,7 @@ import (
 
 func accessCommand() *cobra.Command {
 	c := &cobra.Command{Use: "access", Short: "Say who can reach what, and what new rules would change"}
-	c.AddCommand(accessWhoCommand(), accessWhatCommand(), accessDiffCommand(), accessReplayCommand(), accessUnusedCommand(), accessReviewCommand())
+	c.AddCommand(accessWhoCommand(), accessWhatCommand(), accessDiffCommand(), accessReplayCommand(), accessUnusedCommand(), accessRoutesCommand(), accessHowCommand(), accessRulesCommand(), accessReviewCommand())
 	return c
 }
 

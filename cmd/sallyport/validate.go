@@ -92,8 +92,8 @@ func lint(cmd *cobra.Command, path string) (found config.Faults, err error) {
 }
 
 func configCommand() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Print an example or the schema of the configuration file"}
-	c.AddCommand(&cobra.Command{
+	c := &cobra.Command{Use: "config", Short: "Print an example or the schema of the configuration file, or which one is in force"}
+	c.AddCommand(configStatusCommand(), &cobra.Command{
 		Use:     "example",
 		Short:   "Print a configuration file with every part explained",
 		Example: "  sallyport config example > sallyport.yaml",
