@@ -12,6 +12,7 @@ export class Provider {
   codes = new Map();
   sessions = new Map(); // cookie → {user, sid}
   late = 0; // how many milliseconds ago those who sign in now are said to have done so
+  prompts = ['none', 'login', 'select_account'];
   signOuts = []; // the queries of the end_session_endpoint
 
   constructor() {
@@ -42,7 +43,7 @@ export class Provider {
           issuer: this.issuer, authorization_endpoint: this.site + '/authorize', token_endpoint: this.issuer + '/token',
           jwks_uri: this.issuer + '/keys', end_session_endpoint: this.site + '/logout', response_types_supported: ['code'],
           subject_types_supported: ['public'], id_token_signing_alg_values_supported: ['RS256'],
-          prompt_values_supported: ['none', 'login', 'select_account'],
+          prompt_values_supported: this.prompts,
         });
       case '/keys': return json({keys: [this.jwk]});
       case '/authorize': return this.authorize(req, res, url, new URLSearchParams(body));

@@ -27,6 +27,7 @@ export class World {
     await mkdir(join(this.folder, 'secrets'));
     await writeFile(join(this.folder, 'secrets/oidc'), this.provider.client.secret);
     const file = this.file = join(this.folder, 'sallyport.yaml');
+    await this.prepare();
     await writeFile(file, this.config(port, scim, ops));
     this.sallyport = spawnSallyport('serve', '--init', '-c', file);
     this.sallyport.stdout.on('data', data => this.log += data);
@@ -35,6 +36,9 @@ export class World {
     const {token} = JSON.parse(await finish(spawnSallyport('token', 'create', 'test', '-o', 'json', '-c', file)));
     for (const user of this.provider.users.slice(0, -1)) await push(`http://127.0.0.1:${scim}/scim/v2/Users`, token, user);
   }
+
+  // prepare is for worlds whose configuration names files.
+  async prepare() {}
 
   async stop() {
     await stop(this.sallyport);
