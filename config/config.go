@@ -355,13 +355,18 @@ func decodeInto(name, dir string, data []byte) (f *File, d *decoder, isYAML bool
 	if isYAML = d.document(data, reflect.ValueOf(f).Elem()); isYAML {
 		makeAbsolute(reflect.ValueOf(f).Elem(), dir)
 		f.check(d.fault)
-		for _, key := range []string{"brand.color", "brand.color_dark"} {
-			if _, written := d.positions[key]; written && map[string]string{"brand.color": f.Brand.Color, "brand.color_dark": f.Brand.ColorDark}[key] == "" {
-				d.fault(key, `has no value: YAML takes # for the beginning of a comment; write the color in quotes, such as "#1d4ed8"`)
-			}
-		}
+		d.checkColors(f)
 	}
 	return f, d, isYAML
+}
+
+// checkColors reports colors that are written without quotes.
+func (d *decoder) checkColors(f *File) {
+	for key, color := range map[string]string{"brand.color": f.Brand.Color, "brand.color_dark": f.Brand.ColorDark} {
+		if _, written := d.positions[key]; written && color == "" {
+			d.fault(key, `has no value: YAML takes # for the beginning of a comment; write the color in quotes, such as "#1d4ed8"`)
+		}
+	}
 }
 
 // makeAbsolute makes every path in the settings absolute, starting at dir.

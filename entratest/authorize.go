@@ -49,6 +49,9 @@ func (t *Tenant) authorize(w http.ResponseWriter, r *http.Request) {
 	t.mu.Lock()
 	oid := t.selected
 	t.mu.Unlock()
+	if q.Get("prompt") == "select_account" { // even of a person who is signed in
+		oid = ""
+	}
 	if oid == "" {
 		oid = q.Get("account")
 	}
@@ -78,6 +81,8 @@ func (t *Tenant) authorizeProblem(q url.Values) string {
 		return "AADSTS501481: a code_challenge of method S256 is required."
 	case !slices.Contains(strings.Fields(q.Get("scope")), "openid"):
 		return "AADSTS900144: the scope openid is required."
+	case !slices.Contains([]string{"", "none", "login", "consent", "select_account"}, q.Get("prompt")):
+		return fmt.Sprintf("AADSTS90023: Unsupported 'prompt' value: %s.", q.Get("prompt"))
 	case q.Get("state") == "" || q.Get("nonce") == "":
 		return "a state and a nonce are required here, though Entra goes without."
 	}

@@ -205,6 +205,24 @@ func TestAuthorize_DeniesAccounts(t *testing.T) {
 	}
 }
 
+// TestAuthorize_AsksForTheAccount: with prompt=select_account, a person who is signed in is asked too.
+func TestAuthorize_AsksForTheAccount(t *testing.T) {
+	o := newOffice(t)
+	o.SignIn(o.alice.OID)
+	q := authorizeQuery()
+	if back := o.back(q); !back.Has("code") {
+		t.Errorf("without a prompt: comes back with %v", back)
+	}
+	q.Set("prompt", "select_account")
+	if _, page := o.read(o.client.Get(o.endpoint("authorize") + "?" + q.Encode())); !strings.Contains(page, `name="account" value="`+o.alice.OID+`"`) {
+		t.Errorf("page is %s", page)
+	}
+	q.Set("prompt", "select_account login")
+	if resp, page := o.read(o.client.Get(o.endpoint("authorize") + "?" + q.Encode())); resp.StatusCode != http.StatusBadRequest || !strings.Contains(page, "AADSTS90023") {
+		t.Errorf("an unknown prompt: %s %s", resp.Status, page)
+	}
+}
+
 func TestAuthorize_ShowsAccounts(t *testing.T) {
 	o := newOffice(t)
 	resp, page := o.read(o.client.Get(o.endpoint("authorize") + "?" + authorizeQuery().Encode()))

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"sallyport/session"
 )
 
 // TestLogin_OtherAccount checks that every page that a person with the wrong account meets leads to the account chooser.
@@ -32,6 +34,11 @@ func TestLogin_OtherAccount(t *testing.T) {
 		link := g.until("https://app.example.com/.sallyport/login?prompt=select_account&return_to=/d", "/authorize?")
 		if q := must[*url.URL](t)(url.Parse(link)).Query(); q.Get("prompt") != "select_account" {
 			t.Errorf("%v", q)
+		}
+		h.tenant.SignIn(h.bob.OID)
+		defer h.tenant.SignIn("")
+		if p := g.ask("GET", link, nil); p.StatusCode != 200 || !strings.Contains(p.body, `name="account"`) {
+			t.Errorf("the provider signs the same person in again: %d %s", p.StatusCode, p.body)
 		}
 		g.person = h.alice
 		if p := g.open(link); p.StatusCode != 200 || !strings.Contains(p.body, "GET /d by alice@") {
@@ -99,5 +106,51 @@ func TestLogout_NoQuestionAfterEnd(t *testing.T) {
 	p := h.browser(h.alice).open("https://app.example.com/.sallyport/logout")
 	if p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") || strings.Contains(p.body, "<form") {
 		t.Errorf("%d %s", p.StatusCode, p.body)
+	}
+}
+
+// TestLogin_SwitchesByLogout checks how people use another account at a provider that says that it has no account chooser:
+// they sign out there, by a form of our own page alone, and then the provider asks who they are.
+func TestLogin_SwitchesByLogout(t *testing.T) {
+	h := newEnvOfProvider(t, session.Defaults(), []string{"none", "login"})
+	g := h.browser(h.bob)
+	g.open("https://app.example.com/d?a=b")
+	p := g.open("https://app.example.com/.sallyport/login?prompt=select_account&return_to=/d?a=b")
+	if p.StatusCode != 200 || p.Request.URL.Host != loginHost || !strings.Contains(p.body, `name="sign_in" value="https://app.example.com/d?a=b"`) || !strings.Contains(p.body, "Bob Roe") {
+		t.Fatalf("%d %s", p.StatusCode, p.body)
+	}
+	if p := g.ask("GET", "https://app.example.com/d", nil); p.StatusCode != 403 {
+		t.Fatalf("a link alone has signed the person out: %d", p.StatusCode)
+	}
+	form := url.Values{"at": {"switch"}, "sign_in": {"https://app.example.com/d?a=b"}}.Encode()
+	if p := g.press(loginHost, form, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"); p.StatusCode != 403 {
+		t.Errorf("a form of another site: %d", p.StatusCode)
+	}
+	if p := g.ask("GET", "https://login.example.com/.sallyport/logout?"+form, nil); p.StatusCode != 200 {
+		t.Errorf("a link with the form: %d", p.StatusCode)
+	}
+	if p := g.ask("GET", "https://app.example.com/d", nil); p.StatusCode != 403 {
+		t.Fatalf("another site has signed the person out: %d", p.StatusCode)
+	}
+	p = g.press(loginHost, form)
+	to := must[*url.URL](t)(url.Parse(p.Header.Get("Location")))
+	if p.StatusCode != 303 || !strings.HasSuffix(to.Path, "/logout") || to.Query().Get("id_token_hint") == "" || to.Query().Get("post_logout_redirect_uri") != "https://login.example.com/.sallyport/logout" {
+		t.Fatalf("%d %s", p.StatusCode, to)
+	}
+	if p := g.ask("GET", "https://app.example.com/d", nil); p.StatusCode != 401 {
+		t.Errorf("after signing out: %d", p.StatusCode)
+	}
+	g.person = h.alice
+	back := "https://login.example.com/.sallyport/logout?state=" + url.QueryEscape(to.Query().Get("state"))
+	if q := must[*url.URL](t)(url.Parse(g.until(back, "/authorize?"))).Query(); q.Has("prompt") {
+		t.Errorf("the provider is asked for %v", q)
+	}
+	if p := g.open(back); p.StatusCode != 200 || !strings.Contains(p.body, "GET /d?a=b by alice@") {
+		t.Errorf("%d %s", p.StatusCode, p.body)
+	}
+	for _, forged := range []string{"switch.", "switch.AAAA", "switch.https://evil.example/"} {
+		if p := h.browser(h.bob).ask("GET", "https://login.example.com/.sallyport/logout?state="+url.QueryEscape(forged), nil, "Accept", navigate); p.StatusCode != 200 || !strings.Contains(p.body, "You are signed out") {
+			t.Errorf("%s: %d %s", forged, p.StatusCode, p.Header.Get("Location"))
+		}
 	}
 }

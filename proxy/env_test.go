@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -64,6 +65,7 @@ type env struct {
 	auditFile string
 	log       *logBuffer
 	record    *audit.Log
+	prompts   []string // that the provider says it supports; nil: it does not say
 
 	stopDirectory, stopSessions func()
 
@@ -141,8 +143,14 @@ func newEnv(t *testing.T) *env {
 // newEnvOf is newEnv with settings of sessions, which need not be within the bounds of a configuration.
 func newEnvOf(t *testing.T, sessions session.Settings) *env {
 	t.Helper()
+	return newEnvOfProvider(t, sessions, nil)
+}
+
+// newEnvOfProvider is newEnvOf with a provider that says which values of prompt it supports; nil for one that does not say.
+func newEnvOfProvider(t *testing.T, sessions session.Settings, prompts []string) *env {
+	t.Helper()
 	proxy.SkipWithTLSUpstreams(t)
-	h := &env{t: t, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
+	h := &env{t: t, prompts: prompts, auditFile: filepath.Join(t.TempDir(), "audit.jsonl"), log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	run := func(name string, fn func(context.Context) error) (stop func()) {
@@ -207,7 +215,7 @@ func (h *env) startProvider() *oidc.Provider {
 	base := "https://" + h.issuer.Listener.Addr().String()
 	h.tenant = entratest.NewSharingKey(base, entratest.App{ClientID: "11111111-2222-3333-4444-555555555555", Secret: "canary-client-secret",
 		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback", "https://" + loginHost + "/.sallyport/logout"}})
-	h.logins = &countingHandler{Handler: h.tenant, n: map[string]int{}}
+	h.logins = &countingHandler{Handler: h.saying(h.prompts), n: map[string]int{}}
 	h.issuer.Config.Handler = h.logins
 	proxy.StartTLS(h.issuer)
 	h.t.Cleanup(h.issuer.Close)
@@ -227,6 +235,28 @@ func (h *env) startProvider() *oidc.Provider {
 	settings.APIAudiences = []string{audience}
 	public := &url.URL{Scheme: "https", Host: loginHost}
 	return must[*oidc.Provider](h.t)(oidc.New(settings, public, slog.New(slog.NewTextHandler(h.log, nil))))
+}
+
+// saying returns the tenant, with metadata that name the supported values of prompt unless that is nil.
+func (h *env) saying(prompts []string) http.Handler {
+	if prompts == nil {
+		return h.tenant
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/openid-configuration") {
+			h.tenant.ServeHTTP(w, r)
+			return
+		}
+		said := httptest.NewRecorder()
+		h.tenant.ServeHTTP(said, r)
+		metadata := map[string]any{}
+		if err := json.Unmarshal(said.Body.Bytes(), &metadata); err != nil {
+			h.t.Error(err)
+		}
+		metadata["prompt_values_supported"] = prompts
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(metadata)
+	})
 }
 
 // newSettings returns settings with three hosts, whose application responds with what it received.
