@@ -208,7 +208,7 @@ func (h *Handler) render(q *request, p page) error {
 	if err != nil {
 		return err
 	}
-	v := view{page: p, Viewer: q.Viewer, Sections: sections, Path: q.URL.Path, Query: q.URL.Query(), Token: token, Now: time.Now()}
+	v := view{page: p, Viewer: q.Viewer, Sections: sections, Path: q.URL.Path, Query: q.URL.Query(), Token: token, Now: time.Now(), Look: h.Pages.Look()}
 	if done := "done." + v.Query.Get("done"); done != "done." {
 		v.Notice = h.templates.texts[done]
 	}

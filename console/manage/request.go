@@ -46,6 +46,7 @@ type view struct {
 	Notice   string // what the last action did
 	Now      time.Time
 	Script   string // the path of the page's module; "" for none
+	Look     console.Look
 }
 
 // With returns the address of the page with another value of a key of its query.
