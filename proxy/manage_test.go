@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"html"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"sallyport/audit"
 	"sallyport/console/manage"
 	"sallyport/directory"
+	"sallyport/live"
 	"sallyport/policy"
 	"sallyport/session"
 )
@@ -121,5 +123,33 @@ func TestConsole_ActsForAdministratorsWithARecentSignIn(t *testing.T) {
 	}
 	if e := h.events(audit.KindToken); !strings.Contains(e[1], `"role":"admin"`) || !strings.Contains(e[1], `"name":"alice@example.com"`) {
 		t.Errorf("the record does not say who acted: %s", e[1])
+	}
+}
+
+// TestConsole_StreamEndsWithItsViewersAccess: a page that is kept up to date is a live request like any other, gets events as
+// they happen, and is cut when its viewer leaves the group.
+func TestConsole_StreamEndsWithItsViewersAccess(t *testing.T) {
+	h := newConsoleEnv(t)
+	alice := h.browser(h.alice)
+	alice.open(consoleURL)
+	res := must[*http.Response](t)(alice.client.Get(consoleURL + "live/events"))
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 1<<20)
+	if !lines.Scan() || lines.Text() != "event: list" {
+		t.Fatalf("%d %v: %q %v", res.StatusCode, res.Header, lines.Text(), lines.Err())
+	}
+	list := h.proxy.Live(live.Filter{Limit: 10})
+	if len(list.Requests) != 1 || list.Requests[0].Kind != live.Events || list.Requests[0].Route != manage.RouteName || list.Requests[0].UserName != h.alice.UPN {
+		t.Errorf("%+v", list)
+	}
+	h.removeFromGroup(h.alice.UPN)
+	for lines.Scan() { // until it ends
+	}
+	if lines.Err() == nil {
+		t.Error("the stream looks complete")
+	}
+	if p := alice.open(consoleURL); p.StatusCode != http.StatusForbidden {
+		t.Errorf("the page: %d", p.StatusCode)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ import (
 	"sallyport/console/manage"
 	"sallyport/directory"
 	"sallyport/grant"
+	"sallyport/live"
 	"sallyport/peers"
 	"sallyport/policy"
 	"sallyport/proxy"
@@ -60,6 +62,7 @@ type env struct {
 	admin        *admin.Admin
 	scim         *scim.Server
 	handler      *manage.Handler
+	live         []live.Request // under way
 	ada, otto    manage.Viewer
 	replica      admin.ReplicaFacts
 	diagnosis    admin.Diagnosis
@@ -79,6 +82,7 @@ func newEnv(t testing.TB, options ...func(*env)) *env {
 	e.parts = admin.Parts{Directory: e.directory, Sessions: e.sessions, Provisioning: e.provisioning, Audit: e.record, Store: e.store, Grants: e.grants,
 		Peers: peers.New(e.store, log), Rollup: rollup.New(), Replica: func() admin.ReplicaFacts { return e.replica }, Doctor: func() admin.Diagnosis { return e.diagnosis },
 		BreakGlass: new(grant.BreakGlass), Rules: e.rules, PublicURL: func() string { return origin }, Version: "1.2.3", Log: log}
+	e.parts.Live = admin.LiveRequests{List: e.listLive, End: e.endLive}
 	e.parts.Parse, e.parts.Decisions, e.parts.Configuration = e.parse, e.decisions, e.configuration
 	e.parts.Rollup.Follow(e.record)
 	for _, option := range options {
@@ -135,6 +139,18 @@ func (e *env) run() {
 		_, _ = e.record.Close(), e.store.Close()
 		audittest.CheckRecord(e.t, e.recordPath)
 	})
+}
+
+// listLive returns live requests, as the proxy does.
+func (e *env) listLive(_ context.Context, f live.Filter) live.List {
+	return live.Choose(f, e.live, func(r live.Request) (live.Key, bool) { return r.Key, true }, func(r live.Request, _ live.Key) live.Request { return r })
+}
+
+// endLive ends live requests, as the proxy does.
+func (e *env) endLive(_ context.Context, f live.Filter, _ admin.Actor) (ended int, _ []string) {
+	before := len(e.live)
+	e.live = slices.DeleteFunc(e.live, func(r live.Request) bool { return f.Matches(&r.Key) })
+	return before - len(e.live), nil
 }
 
 func (e *env) addPeople() {

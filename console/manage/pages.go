@@ -189,6 +189,7 @@ type section struct {
 // sections are the entries of the navigation, in their order.
 var sections = []section{
 	{"overview", "/"},
+	{"live", "/live"},
 	{"people", "/people"},
 	{"groups", "/groups"},
 	{"routes", "/routes"},
@@ -201,6 +202,20 @@ var sections = []section{
 
 // render writes a page. The whole page is rendered before its first byte is written.
 func (h *Handler) render(q *request, p page) error {
+	var body bytes.Buffer
+	if err := h.renderPart(&body, q, p, "_layout.html"); err != nil {
+		return err
+	}
+	setHeaders(q.Header())
+	if p.Status != 0 {
+		q.WriteHeader(p.Status)
+	}
+	_, _ = q.Write(body.Bytes())
+	return nil
+}
+
+// renderPart writes the part of a page that one of its templates renders.
+func (h *Handler) renderPart(body *bytes.Buffer, q *request, p page, part string) error {
 	if p.Title == "" {
 		p.Title = h.say(p.Name + ".title")
 	}
@@ -219,16 +234,10 @@ func (h *Handler) render(q *request, p page) error {
 	if !ok {
 		return fmt.Errorf("the console has no page %q", p.Name)
 	}
-	var body bytes.Buffer
-	if err := tmpl.Execute(&body, v); err != nil {
+	if err := tmpl.ExecuteTemplate(body, part, v); err != nil {
 		h.Log.Error("a page of the console cannot be shown", "page", p.Name, "err", err)
 		return err
 	}
-	setHeaders(q.Header())
-	if p.Status != 0 {
-		q.WriteHeader(p.Status)
-	}
-	_, _ = q.Write(body.Bytes())
 	return nil
 }
 

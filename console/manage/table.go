@@ -2,6 +2,7 @@ package manage
 
 import (
 	"encoding/csv"
+	"maps"
 	"net/url"
 	"strconv"
 	"strings"
@@ -12,9 +13,10 @@ import (
 type Table struct {
 	Columns []Column
 	Rows    [][]Cell
-	Empty   string // what is said in place of no rows
-	Next    string // the query of the next page; "" if there is none
-	Caption string // for screen readers
+	Empty   string   // what is said in place of no rows
+	Next    string   // the query of the next page; "" if there is none
+	Caption string   // for screen readers
+	Keys    []string // the ids of the rows, on pages that are kept up to date; nil if they have none
 }
 
 // Column is a column of a table.
@@ -31,12 +33,23 @@ type Cell struct {
 	Data   string // what CSV and JSON have in place of Text, if it is not ""
 	Number *float64
 	Unit   string // shown behind Number, such as ms
+	Shows  string // how pages show Number, if otherwise than [Cell.Shown] says
 	Time   time.Time
+	Ago    bool   // pages show how long ago Time was
+	Raw    string // Text as CSV and JSON have it; "" if they have the same
 	Link   string // a path with its query
 	Mark   string // the class of what the text is: yes, no, fault or quiet; "" for none
 	Code   bool   // the text is one to copy
 	Check  *Check // a box to choose the row, in place of text
 	Action *Action
+	Button *Button // of a form elsewhere on the page, in place of text
+}
+
+// Button is a button in a table that sends a form elsewhere on the page, of which it says the id, with one more field.
+type Button struct {
+	Form, Name, Value string
+	Text              string
+	Label             string // for screen readers
 }
 
 // Check is a box to choose a row. It belongs to a form elsewhere on the page, of which it says the id.
@@ -72,8 +85,10 @@ func (c Cell) Value() any {
 		return *c.Number
 	case !c.Time.IsZero():
 		return c.Time.UTC().Format(time.RFC3339Nano)
-	case c.Action != nil:
+	case c.Action != nil, c.Button != nil:
 		return nil
+	case c.Raw != "":
+		return c.Raw
 	case c.Check != nil:
 		return c.Check.Value
 	case c.Data != "":
@@ -84,11 +99,14 @@ func (c Cell) Value() any {
 
 // IsTime reports whether the cell is a time, or would be one if there were one.
 func (c Cell) IsTime() bool {
-	return c.Text == "" && c.Number == nil && c.Action == nil && c.Check == nil
+	return c.Text == "" && c.Number == nil && c.Action == nil && c.Check == nil && c.Button == nil
 }
 
 // Shown returns the number as pages show it: with at most two digits behind the point, and thousands apart.
 func (c Cell) Shown() string {
+	if c.Shows != "" {
+		return c.Shows
+	}
 	whole, rest, _ := strings.Cut(strconv.FormatFloat(*c.Number, 'f', 2, 64), ".")
 	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
 		whole = whole[:i] + "\u202f" + whole[i:]
@@ -116,7 +134,7 @@ func (t *Table) records() []map[string]any {
 	for i, row := range t.Rows {
 		list[i] = map[string]any{}
 		for j, cell := range row {
-			if cell.Action == nil {
+			if cell.Action == nil && cell.Button == nil {
 				list[i][t.Columns[j].Key] = cell.Value()
 			}
 		}
@@ -164,17 +182,20 @@ func pageNumber(query url.Values) int {
 	return min(max(n, 1), 1_000_000)
 }
 
+// queryOfNext returns the query of the page after the one that a query asks for.
+func queryOfNext(query url.Values) string {
+	next := maps.Clone(query)
+	next.Set("page", strconv.Itoa(pageNumber(query)+1))
+	next.Del("done")
+	return "?" + next.Encode()
+}
+
 // paged returns the part of rows that the query asks for by page=N, from 1, and sets the query of the next page.
 func paged[R any](t *Table, rows []R, query url.Values) []R {
 	n := pageNumber(query)
 	from := min((n-1)*perPage, len(rows))
 	if from+perPage < len(rows) {
-		next := url.Values{}
-		for key, values := range query {
-			next[key] = values
-		}
-		next.Set("page", strconv.Itoa(n+1))
-		t.Next = "?" + next.Encode()
+		t.Next = queryOfNext(query)
 	}
 	return rows[from:min(from+perPage, len(rows))]
 }

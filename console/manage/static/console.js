@@ -52,3 +52,45 @@ async function renew(wait = 1000) {
 }
 
 renew();
+
+// follow receives server-sent events, each of which calls the function of its name in on, until the page is left. bar has a
+// button that pauses, and says what became of the stream. When the viewer may no longer look, the page is loaded again, which
+// then says so.
+export function follow(url, bar, on) {
+  const button = bar.querySelector('[data-pause]'), state = bar.querySelector('[data-state]');
+  let source, paused = false, waiting;
+  const open = () => {
+    source = new EventSource(url);
+    source.onopen = () => { state.textContent = ''; };
+    for (const [name, handle] of Object.entries(on)) {
+      source.addEventListener(name, event => handle(JSON.parse(event.data)));
+    }
+    source.onerror = async () => {
+      state.textContent = state.dataset.lost;
+      if (source.readyState !== EventSource.CLOSED || paused) {
+        return;
+      }
+      const status = await fetch(location.href, {method: 'HEAD', redirect: 'manual'}).then(r => r.status, () => 503);
+      if (status === 0 || status === 401 || status === 403 || status === 404) {
+        location.reload();
+      } else {
+        waiting = setTimeout(open, 5000);
+      }
+    };
+  };
+  button.addEventListener('click', () => {
+    paused = !paused;
+    clearTimeout(waiting);
+    if (paused) {
+      source.close();
+    } else {
+      open();
+    }
+    state.textContent = '';
+    button.textContent = paused ? button.dataset.paused : button.dataset.going;
+  });
+  bar.hidden = false;
+  open();
+  addEventListener('pagehide', () => source.close());
+  addEventListener('pageshow', event => { if (event.persisted && !paused) open(); });
+}

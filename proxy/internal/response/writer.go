@@ -199,6 +199,9 @@ func (w *Writer) Flush() error {
 	return w.control.Flush()
 }
 
+// FlushError is Flush, by the name under which [http.ResponseController] looks for it.
+func (w *Writer) FlushError() error { return w.Flush() }
+
 // writable reports whether the body may be written. If no response has begun, it begins one of 200 first.
 func (w *Writer) writable() bool {
 	switch w.currentState() {
