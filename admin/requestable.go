@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"sallyport/access"
 	"sallyport/directory"
 )
 
@@ -12,7 +13,6 @@ import (
 func (a *Admin) Requestable(u *directory.User) map[string]Offer {
 	now := time.Now().UTC()
 	f := a.inForce(now)
-	f.tolerance = offersTolerance
 	offers := map[string]Offer{}
 	u, ok := a.directory.ByID(u.ID)
 	if !ok {
@@ -20,7 +20,7 @@ func (a *Admin) Requestable(u *directory.User) map[string]Offer {
 	}
 	for name, route := range f.routes {
 		for _, offered := range route.Policy.Offers() {
-			r, _ := f.request(name, offered.Policy, u)
+			r := access.Request{Route: route, User: u, Offer: offered, Scope: f.scope} // without its owner, whom only approvals need
 			if !r.MayAsk() || !r.Helps() {
 				continue
 			}

@@ -14,6 +14,7 @@ import (
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/forwarded"
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/origin"
@@ -181,7 +182,7 @@ func compile(s Settings, old *routing) (*routing, error) {
 
 // compileRules compiles all of the settings that decisions depend on. It reads no files.
 func compileRules(s Settings) (*routing, error) {
-	public, err := parsePublicURL(s.PublicURL)
+	public, err := canonical.PublicURL(s.PublicURL)
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
@@ -193,7 +194,7 @@ func compileRules(s Settings) (*routing, error) {
 	}
 	rt.hsts, rt.traceContext = s.HSTS.Header(public, rt.host), s.TraceContext
 	for _, text := range s.TrustedProxies {
-		p, err := parseTrusted(text)
+		p, err := forwarded.ParseTrusted(text)
 		if err != nil {
 			return nil, fmt.Errorf("trusted_proxies: %w", err)
 		}

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"sallyport/console/manage"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/forwarded"
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/hsts"
 	"sallyport/proxy/internal/trace"
@@ -99,11 +98,11 @@ func Defaults() Settings {
 
 // Check reports every fault of s by its path, except those of the rules in Policies, which [policy.Compile] reports.
 func (s Settings) Check(fault func(path, problem string)) {
-	if _, err := parsePublicURL(s.PublicURL); err != nil {
+	if _, err := canonical.PublicURL(s.PublicURL); err != nil {
 		fault("public_url", err.Error())
 	}
 	for i, text := range s.TrustedProxies {
-		if _, err := parseTrusted(text); err != nil {
+		if _, err := forwarded.ParseTrusted(text); err != nil {
 			fault(fmt.Sprintf("trusted_proxies[%d]", i), err.Error())
 		}
 	}
@@ -133,7 +132,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 // checkRequestable reports routes on the host of public_url beside policies that users may ask for, or a console: a script
 // of such an application could act there in the name of whoever has its page open.
 func (s Settings) checkRequestable(fault func(path, problem string)) {
-	public, err := parsePublicURL(s.PublicURL)
+	public, err := canonical.PublicURL(s.PublicURL)
 	requestable := slices.ContainsFunc(s.Policies, func(p policy.Named) bool { return p.Requestable != nil })
 	if err != nil || !requestable && !s.Console.On() {
 		return
@@ -295,53 +294,4 @@ func validName(name string) bool {
 		return false
 	}
 	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
-}
-
-// parsePublicURL accepts https://host[:port], and http:// only for this machine.
-func parsePublicURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return nil, fmt.Errorf("write scheme and host alone, such as https://login.example.com")
-	}
-	host, err := canonical.HostName(u.Hostname())
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && canonical.IsLocal(host)) {
-		return nil, fmt.Errorf("browsers keep the session's cookie over https only; write https:// (http:// is for localhost alone)")
-	}
-	origin := &url.URL{Scheme: u.Scheme, Host: host}
-	if port := u.Port(); port != "" && port != defaultPort(u.Scheme) {
-		origin.Host += ":" + port
-	}
-	return origin, nil
-}
-
-func defaultPort(scheme string) string {
-	if scheme == "https" {
-		return "443"
-	}
-	return "80"
-}
-
-// parseTrusted accepts a network or one address, but not every address, nor the unspecified one.
-func parseTrusted(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		if addr.Unmap().IsUnspecified() {
-			return netip.Prefix{}, fmt.Errorf("%s is the address of no host; write those of your own proxies, for example 10.0.0.0/8", text)
-		}
-		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	switch {
-	case err != nil:
-		return p, fmt.Errorf("%q is not a network; write for example 10.0.0.0/8", text)
-	case p.Bits() == 0:
-		return p, fmt.Errorf("%s is everyone, and anyone could then claim any address; write the networks of your own proxies", text)
-	case p.Addr().Is4In6():
-		return p, fmt.Errorf("%s is an IPv4 network written as IPv6; write it as IPv4", text)
-	case p.Masked().Addr().IsUnspecified():
-		return p, fmt.Errorf("%s contains %s, which is the address of no host; write the networks of your own proxies, for example 10.0.0.0/8", text, p.Masked().Addr())
-	}
-	return p.Masked(), nil
 }

@@ -2,6 +2,7 @@
 package forwarded
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -67,4 +68,26 @@ func Peer(r *http.Request) netip.Addr {
 		return netip.IPv4Unspecified() // not TCP; never trusted
 	}
 	return peer.Addr().Unmap().WithZone("")
+}
+
+// ParseTrusted reads whom to trust: a network or one address, but not every address, nor the unspecified one.
+func ParseTrusted(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		if addr.Unmap().IsUnspecified() {
+			return netip.Prefix{}, fmt.Errorf("%s is the address of no host; write those of your own proxies, for example 10.0.0.0/8", text)
+		}
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("%q is not a network; write for example 10.0.0.0/8", text)
+	case p.Bits() == 0:
+		return p, fmt.Errorf("%s is everyone, and anyone could then claim any address; write the networks of your own proxies", text)
+	case p.Addr().Is4In6():
+		return p, fmt.Errorf("%s is an IPv4 network written as IPv6; write it as IPv4", text)
+	case p.Masked().Addr().IsUnspecified():
+		return p, fmt.Errorf("%s contains %s, which is the address of no host; write the networks of your own proxies, for example 10.0.0.0/8", text, p.Masked().Addr())
+	}
+	return p.Masked(), nil
 }
