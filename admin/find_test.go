@@ -130,7 +130,15 @@ func TestGroupFacts_TellWhatTheGroupIsFor(t *testing.T) {
 	inner := w.createGroup("Inner", "inner")
 	w.createGroup("Site Reliability", "sre", w.createUser("eve@example.com"), inner)
 	w.createGroup("Leads", "leads")
-	for name, want := range map[string]string{"sre": "allow sre[0] groups", "leads": "approve sre ", "Inner": ""} {
+	w.createGroup("Administrators", "admins")
+	parts := w.parts()
+	parts.Rules = func() admin.Rules {
+		r := w.rules()
+		r.Console = policy.Named{Name: "console", Rules: []policy.Rule{{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "admins"}}}}}}
+		return r
+	}
+	w.Admin = admin.New(parts)
+	for name, want := range map[string]string{"Administrators": "console console[0] ", "sre": "allow sre[0] groups", "leads": "approve sre ", "Inner": ""} {
 		g, err := w.GroupFacts(t.Context(), ada, name)
 		must(t, err)
 		var uses []string
@@ -144,8 +152,10 @@ func TestGroupFacts_TellWhatTheGroupIsFor(t *testing.T) {
 			t.Errorf("%d groups are in %s", nested, name)
 		}
 	}
-	if err := w.RemoveGroup(t.Context(), ada, "leads"); !errors.Is(err, admin.ErrGroupNamed) {
-		t.Errorf("removing a group that a rule names: %v", err)
+	for _, name := range []string{"leads", "admins"} {
+		if err := w.RemoveGroup(t.Context(), ada, name); !errors.Is(err, admin.ErrGroupNamed) {
+			t.Errorf("removing %s, which a rule names: %v", name, err)
+		}
 	}
 	must(t, w.RemoveGroup(t.Context(), ada, "inner"))
 }

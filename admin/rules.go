@@ -16,6 +16,7 @@ import (
 type Rules struct {
 	Policies []policy.Named
 	Routes   []*access.Route
+	Console  policy.Named                                    // of who may look at the console, and act in it
 	Tests    []access.Case                                   // of the configuration file
 	Target   func(method, url string) (access.Target, error) // by these rules
 	Place    func(path string) (line, col int)               // of a path of keys, such as policies[0].rules[1]; nil: not known

@@ -27,7 +27,8 @@ func (a *Admin) namedGroups() groupNames {
 	if a.rules == nil {
 		return n
 	}
-	for _, ref := range policy.GroupsIn(a.rules().Policies) {
+	rules := a.rules()
+	for _, ref := range policy.GroupsIn(append(slices.Clone(rules.Policies), rules.Console)) {
 		if ref.ID != "" {
 			n.ids[ref.ID] = true
 		} else {
@@ -55,9 +56,9 @@ type GroupFacts struct {
 
 // GroupUse is a rule of a route that names a group.
 type GroupUse struct {
-	Route  string `json:"route"`
+	Route  string `json:"route,omitempty"` // "" for the console
 	Rule   string `json:"rule"`
-	Effect string `json:"effect"`         // allow, deny, or request and approve for who may ask and who may approve
+	Effect string `json:"effect"`         // allow, deny, console, or request and approve for who may ask and who may approve
 	Part   string `json:"part,omitempty"` // of the rule, such as groups or unless_groups
 	Mode   string `json:"mode,omitempty"` // report
 }
@@ -113,7 +114,11 @@ func (a *Admin) usesOf(g directory.Group) []GroupUse {
 			uses = append(uses, use)
 		}
 	}
-	for _, route := range a.rules().Routes {
+	rules := a.rules()
+	if rule := slices.IndexFunc(rules.Console.Rules, func(r policy.Rule) bool { return names(r.Allow.Groups) }); rule >= 0 {
+		add(GroupUse{Rule: fmt.Sprintf("%s[%d]", rules.Console.Name, rule), Effect: "console"})
+	}
+	for _, route := range rules.Routes {
 		if !slices.Contains(route.Policy.GroupIDs(), g.ExternalID) && !slices.Contains(route.Policy.GroupNames(), g.DisplayName) && len(route.Policy.Offers()) == 0 {
 			continue
 		}

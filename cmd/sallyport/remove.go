@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -91,7 +92,7 @@ func (c *controlClient) rulesName(g admin.Group) bool {
 	if c.file == nil {
 		return false
 	}
-	for _, ref := range policy.GroupsIn(c.file.Policies) {
+	for _, ref := range policy.GroupsIn(append(slices.Clone(c.file.Policies), c.file.Console.Policy())) {
 		if ref.ID != "" && ref.ID == g.ExternalID || ref.ID == "" && strings.EqualFold(ref.Name, g.Name) {
 			return true
 		}

@@ -46,7 +46,7 @@ type rulesInForce struct {
 // now returns the rules in force, with their tests and where they stand in the file.
 func (f *rulesInForce) now() admin.Rules {
 	file, rules := f.file(), rulesOf(f.rules())
-	rules.Tests = file.Tests
+	rules.Tests, rules.Console = file.Tests, file.Console.Policy()
 	rules.Place = func(path string) (line, col int) {
 		if places := f.placesIn(file); places != nil {
 			return places.Place(path)

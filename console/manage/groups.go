@@ -127,7 +127,11 @@ func (h *Handler) usesTable(f admin.GroupFacts) *Table {
 		if u.Part != "" && u.Part != "groups" {
 			rule += " " + u.Part
 		}
-		t.Rows = append(t.Rows, []Cell{link(u.Route, "/routes/"+url.PathEscape(u.Route)), effect, {Text: rule, Code: true}})
+		route := link(u.Route, "/routes/"+url.PathEscape(u.Route))
+		if u.Route == "" {
+			route = text(h.say("group.console"))
+		}
+		t.Rows = append(t.Rows, []Cell{route, effect, {Text: rule, Code: true}})
 	}
 	return t
 }
