@@ -63,13 +63,11 @@ type Changes struct {
 	Next    uint64            `json:"next,omitempty"` // what to give as before for earlier ones; 0 if there are none
 }
 
-// historyTime bounds how long one call of [Admin.Changes] looks for changes.
-const historyTime = time.Second
-
-// Changes returns at most limit changes of the user or group with an id before a revision; 0 is the newest. The user or
-// group may be deleted.
-func (a *Admin) Changes(ctx context.Context, _ Actor, id string, before uint64, limit int) (Changes, error) {
-	h, err := a.directory.History(ctx, id, directory.HistoryQuery{Before: before, Limit: min(max(limit, 1), maxFound), Within: historyTime})
+// Changes returns the changes of the user or group with an id that a query is about; at most 1,000, and at least one. The
+// user or group may be deleted.
+func (a *Admin) Changes(ctx context.Context, _ Actor, id string, q directory.HistoryQuery) (Changes, error) {
+	q.Limit = min(max(q.Limit, 1), maxFound)
+	h, err := a.directory.History(ctx, id, q)
 	if err != nil {
 		return Changes{}, err
 	}

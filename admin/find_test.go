@@ -13,6 +13,7 @@ import (
 	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/directory"
 	"sallyport/policy"
 )
 
@@ -158,6 +159,12 @@ func TestGroupFacts_TellWhatTheGroupIsFor(t *testing.T) {
 		}
 	}
 	must(t, w.RemoveGroup(t.Context(), ada, "inner"))
+	leads, err := w.Group(t.Context(), ada, "leads")
+	must(t, err)
+	w.createGroup(leads.ID, "odd")
+	if g, err := w.GroupFacts(t.Context(), ada, leads.ID); err != nil || g.Name != "Leads" {
+		t.Errorf("the group with an id that another has as a name is %+v, %v", g, err)
+	}
 }
 
 func TestUserFacts_TellEverything(t *testing.T) {
@@ -287,7 +294,7 @@ func TestChanges_TellWhoAndWhat(t *testing.T) {
 	must(t, w.Unsuspend(t.Context(), ada, eve))
 	w.push("PATCH", "/Groups/"+group, `{"Operations":[{"op":"remove","path":"members[value eq \"`+eve+`\"]"}]}`, http.StatusNoContent)
 
-	changes, err := w.Changes(t.Context(), ada, eve, 0, 10)
+	changes, err := w.Changes(t.Context(), ada, eve, directory.HistoryQuery{Limit: 10})
 	must(t, err)
 	var got []string
 	for _, c := range changes.Changes {
@@ -306,7 +313,7 @@ func TestChanges_TellWhoAndWhat(t *testing.T) {
 	if first := changes.Changes[len(changes.Changes)-1].What; first[0].Kind != admin.DifferenceCreated || !slices.ContainsFunc(first, func(d admin.Difference) bool { return d.Field == "title" && d.After == "Engineer" }) {
 		t.Errorf("the first change is %+v", first)
 	}
-	changes, err = w.Changes(t.Context(), ada, group, 0, 10)
+	changes, err = w.Changes(t.Context(), ada, group, directory.HistoryQuery{Limit: 10})
 	must(t, err)
 	if d := changes.Changes[0].What; changes.Next != 0 || !slices.ContainsFunc(d, func(d admin.Difference) bool {
 		return d.Kind == admin.DifferenceLeft && d.ID == eve && d.Name == "Eve" && !d.Group
@@ -314,7 +321,7 @@ func TestChanges_TellWhoAndWhat(t *testing.T) {
 		t.Errorf("the newest change of the group is %+v", d)
 	}
 	w.push("DELETE", "/Users/"+eve, "", http.StatusNoContent)
-	changes, err = w.Changes(t.Context(), ada, eve, 0, 1)
+	changes, err = w.Changes(t.Context(), ada, eve, directory.HistoryQuery{Limit: 1})
 	must(t, err)
 	if d := changes.Changes[0].What[0]; d.Kind != admin.DifferenceDeleted || d.Before != "eve@example.com" || changes.Next == 0 {
 		t.Errorf("of a deleted user, the newest change is %+v, and it goes on at %d", d, changes.Next)

@@ -76,13 +76,17 @@ func (a *Admin) RemoveGroup(ctx context.Context, actor Actor, group string) erro
 	})
 }
 
-// findGroup returns the group with this displayName, externalId or id. A name that finds none, or several groups, is an
-// error.
+// findGroup returns the group with this id, or else the one with this displayName or externalId. A name that finds none, or
+// several groups, is an error.
 func (a *Admin) findGroup(ctx context.Context, name string) (directory.Group, error) {
 	var found []directory.Group
 	err := a.directory.View(ctx, func(tx *directory.Tx) error {
 		found = nil
-		for _, find := range []func(string) (directory.Group, error){tx.Group, tx.GroupByName, tx.GroupByExternalID} {
+		if g, err := tx.Group(name); !errors.Is(err, directory.ErrNotFound) { // whatever others are called
+			found = append(found, g)
+			return err
+		}
+		for _, find := range []func(string) (directory.Group, error){tx.GroupByName, tx.GroupByExternalID} {
 			g, err := find(name)
 			switch {
 			case errors.Is(err, directory.ErrNotFound):

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sallyport/store"
@@ -83,8 +84,8 @@ func (w *historyWalk) run(ctx context.Context, head *historyHead) error {
 		}
 		start := max(head.First, last-min(last, window)+1)
 		entries, errs := readHistory(w.overlay.Reader, start, last)
-		for i := len(entries) - 1; i >= 0; i-- {
-			done, err := w.entry(entries[i], errs[i])
+		for i, e := range slices.Backward(entries) {
+			done, err := w.entry(e, errs[i])
 			if err != nil || done {
 				return err
 			}

@@ -60,7 +60,7 @@ func (d *Directory) FindGroups(q GroupQuery) (found []Group, total int) {
 	for _, g := range d.allGroups() {
 		rank, ok := 0, true
 		if len(terms.words) > 0 {
-			rank, ok = terms.rank("\n" + searched(g.DisplayName) + "\n" + searched(g.ExternalID) + "\n" + g.ID + "\n")
+			rank, ok = terms.rankGroup(g)
 		}
 		if ok && (q.Keep == nil || q.Keep(g)) {
 			best.add(ranked[*Group]{g, rank})
@@ -148,18 +148,15 @@ func (s *searchShard) each(terms terms, f func(u *User, rank int)) {
 		}
 		return
 	}
-	for begin := 0; ; {
+	for i, begin := 0, 0; ; i++ {
 		at := strings.Index(s.text[begin:], terms.words[0])
 		if at < 0 {
 			return
 		}
-		i, _ := slices.BinarySearch(s.ends, begin+at+1)
-		if i > 0 {
-			begin = s.ends[i-1]
-		} else {
-			begin = 0
+		for at += begin; s.ends[i] <= at; i++ {
+			begin = s.ends[i]
 		}
-		if rank, ok := terms.rank(s.text[begin:s.ends[i]]); ok {
+		if rank, ok := terms.rank(s.text[begin:s.ends[i]], at-begin); ok {
 			f(s.users[i], rank)
 		}
 		begin = s.ends[i]
@@ -236,10 +233,11 @@ func newTerms(text string) terms {
 	return terms{words, begin, begin + "\n"}
 }
 
-// rank reports whether each word is a part of text, which has names between newlines, and how well they fit: 0 if a name
-// is the words, 1 if one begins with them, 2 if each word begins a word, else 3.
-func (t terms) rank(text string) (rank int, ok bool) {
-	for _, word := range t.words {
+// rank reports whether each word is a part of text, which has names between newlines and the first word at a place, and how
+// well they fit: 0 if a name is the words, 1 if one begins with them, 2 if each word begins a word, else 3.
+func (t terms) rank(text string, at int) (rank int, ok bool) {
+	rank = startRank(text, t.words[0], at)
+	for _, word := range t.words[1:] {
 		at := strings.Index(text, word)
 		if at < 0 {
 			return 0, false
@@ -248,8 +246,9 @@ func (t terms) rank(text string) (rank int, ok bool) {
 			rank = max(rank, startRank(text, word, at))
 		}
 	}
+	begins := len(t.words) == 1 && at > 0 && text[at-1] == '\n' || rank < 3 && strings.Contains(text, t.begin)
 	switch {
-	case rank == 3 || !strings.Contains(text, t.begin):
+	case !begins:
 		return rank, true
 	case strings.Contains(text, t.whole):
 		return 0, true
@@ -257,11 +256,20 @@ func (t terms) rank(text string) (rank int, ok bool) {
 	return 1, true
 }
 
+func (t terms) rankGroup(g *Group) (rank int, ok bool) {
+	text := "\n" + searched(g.DisplayName) + "\n" + searched(g.ExternalID) + "\n" + g.ID + "\n"
+	at := strings.Index(text, t.words[0])
+	if at < 0 {
+		return 0, false
+	}
+	return t.rank(text, at)
+}
+
 // startRank returns 2 if word, which is in text from at on, begins a word there or later, else 3.
 func startRank(text, word string, at int) int {
 	for from := at; ; {
 		before, _ := utf8.DecodeLastRuneInString(text[:from])
-		if !unicode.IsLetter(before) && !unicode.IsDigit(before) {
+		if before == '\n' || !unicode.IsLetter(before) && !unicode.IsDigit(before) {
 			return 2
 		}
 		next := strings.Index(text[from+1:], word)

@@ -167,6 +167,9 @@ func (c *control) groupChanges(ctx context.Context, actor admin.Actor, r *http.R
 	return c.changes(ctx, actor, r, name, g.ID, err)
 }
 
+// historyTime bounds for how long one command looks for changes.
+const historyTime = 10 * time.Second
+
 // changes responds with the changes of what has an id. If nothing was found by the name, that may be the id of what is deleted.
 func (c *control) changes(ctx context.Context, actor admin.Actor, r *http.Request, name, id string, notFound error) (any, error) {
 	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
@@ -180,7 +183,7 @@ func (c *control) changes(ctx context.Context, actor admin.Actor, r *http.Reques
 	if notFound == nil {
 		name = id
 	}
-	changes, err := c.admin.Changes(ctx, actor, name, before, limit)
+	changes, err := c.admin.Changes(ctx, actor, name, directory.HistoryQuery{Before: before, Limit: limit, Within: historyTime})
 	if notFound != nil && (errors.Is(err, directory.ErrNotFound) || err == nil && len(changes.Changes) == 0) {
 		return nil, notFound
 	}

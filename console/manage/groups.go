@@ -35,9 +35,9 @@ func (h *Handler) groups(q *request) error {
 		t.Columns = append([]Column{{Key: "choose", Title: h.say("people.choose")}}, t.Columns...)
 	}
 	for _, g := range found.Groups {
-		row := []Cell{link(groupName(g.Group), "/groups/"+g.ID), number(g.Members), h.usedCell(g), at(g.Changed), text(g.ExternalID), text(g.ID)}
+		row := []Cell{named(groupName(g.Group)).to("/groups/" + g.ID), number(g.Members), h.usedCell(g), at(g.Changed), text(g.ExternalID), text(g.ID)}
 		if c.Choose != "" {
-			row = append([]Cell{{Check: &Check{Form: "choose", Name: "id", Value: g.ID, Label: h.say("layout.choose", groupName(g.Group))}}}, row...)
+			row = append([]Cell{{Check: &Check{Form: "choose", Name: "id", Value: g.ID, Label: h.say("layout.choose", clip(groupName(g.Group)))}}}, row...)
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -89,13 +89,13 @@ func (h *Handler) group(q *request) error {
 	if len(facts.Nested) > 0 {
 		c.NestedTable = &Table{Caption: h.say("group.nested"), Columns: []Column{{Key: "group", Title: h.say("group.name")}, {Key: "members", Title: h.say("group.members"), Right: true}}}
 		for _, g := range facts.Nested[:min(len(facts.Nested), perPage)] {
-			c.NestedTable.Rows = append(c.NestedTable.Rows, []Cell{link(groupName(g), "/groups/"+g.ID), number(g.Members)})
+			c.NestedTable.Rows = append(c.NestedTable.Rows, []Cell{named(groupName(g)).to("/groups/" + g.ID), number(g.Members)})
 		}
 	}
 	t := &Table{Caption: h.say("group.members"), Empty: h.say("group.no_members"), Next: nextPage(f.Values, n, found.Total),
 		Columns: []Column{{Key: "displayName", Title: h.say("people.name")}, {Key: "userName", Title: h.say("people.username")}, {Key: "state", Title: h.say("people.state")}, {Key: "id", Data: true}}}
 	for _, u := range found.Users {
-		t.Rows = append(t.Rows, []Cell{link(nameOf(u.User), "/people/"+u.ID), text(u.UserName), h.userStateCell(u.User, u.Stale), text(u.ID)})
+		t.Rows = append(t.Rows, []Cell{named(nameOf(u.User)).to("/people/" + u.ID), named(u.UserName), h.userStateCell(u.User, u.Stale), text(u.ID)})
 	}
 	return q.show(page{Name: "group", Title: groupName(facts.Group), Content: c, Table: t})
 }

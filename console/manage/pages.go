@@ -96,7 +96,7 @@ func (t templates) funcs() template.FuncMap {
 			return a.path, nil
 		},
 		"time": showTime, "ago": showAgo, "path": func(below string) string { return Path + below },
-		"dict": dict, "commands": showCommands,
+		"dict": dict, "clip": clip, "commands": showCommands,
 	}
 }
 

@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -71,9 +72,7 @@ func nextPage(query url.Values, n, total int) string {
 		return ""
 	}
 	next := url.Values{}
-	for key, values := range query {
-		next[key] = values
-	}
+	maps.Copy(next, query)
 	next.Del("done")
 	next.Set("page", strconv.Itoa(n+1))
 	return "?" + next.Encode()
@@ -122,9 +121,9 @@ func (h *Handler) people(q *request) error {
 		t.Columns = append([]Column{{Key: "choose", Title: h.say("people.choose")}}, t.Columns...)
 	}
 	for _, u := range found.Users {
-		row := []Cell{link(nameOf(u.User), "/people/"+u.ID), text(u.UserName), h.userStateCell(u.User, u.Stale), number(u.Groups), at(u.Changed), text(u.ExternalID), text(u.ID)}
+		row := []Cell{named(nameOf(u.User)).to("/people/" + u.ID), named(u.UserName), h.userStateCell(u.User, u.Stale), number(u.Groups), at(u.Changed), text(u.ExternalID), text(u.ID)}
 		if c.Choose != "" {
-			row = append([]Cell{{Check: &Check{Form: "choose", Name: "id", Value: u.ID, Label: h.say("layout.choose", nameOf(u.User))}}}, row...)
+			row = append([]Cell{{Check: &Check{Form: "choose", Name: "id", Value: u.ID, Label: h.say("layout.choose", clip(nameOf(u.User)))}}}, row...)
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -143,7 +142,7 @@ func (h *Handler) deletedPeople(q *request, search string) (*Table, error) {
 		t.Columns = append(t.Columns, Column{Key: "action", Title: h.say("person.actions")})
 	}
 	for _, u := range users[:min(len(users), perPage)] {
-		row := []Cell{text(u.UserName), text(u.Suspended), {Text: u.ExternalID, Code: u.ExternalID != ""}}
+		row := []Cell{named(u.UserName), named(u.Suspended), named(u.ExternalID)}
 		if q.Viewer.Admin {
 			row = append(row, Cell{Action: &Action{Path: "/people/" + u.ID + "/unsuspend", Text: h.say("person.unsuspend")}})
 		}

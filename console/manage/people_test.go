@@ -13,6 +13,8 @@ import (
 	"sallyport/admin"
 	"sallyport/audit"
 	"sallyport/directory"
+	"sallyport/policy"
+	"sallyport/proxy"
 )
 
 // shows fails the test unless a page has each of texts.
@@ -76,6 +78,65 @@ func TestPeople_ListIsBounded(t *testing.T) {
 	last := e.page(e.ada, "/people?q=user&page=3")
 	last.shows(t, "201 to 250 of 250", "user249")
 	last.hides(t, `rel="next"`)
+}
+
+// Whatever the identity provider pushes, a page does not grow beyond what [response.check] lets it.
+func TestPages_StaySmall(t *testing.T) {
+	e := newEnv(t)
+	var groups []policy.GroupRef
+	for i := range 60 {
+		groups = append(groups, policy.GroupRef{ID: strings.Repeat("g", 100) + fmt.Sprint(i)})
+	}
+	for range 150 {
+		e.settings.Policies[0].Rules = append(e.settings.Policies[0].Rules, policy.Rule{Allow: &policy.Match{Groups: groups}})
+	}
+	for i := range 600 {
+		e.settings.Routes = append(e.settings.Routes, proxy.Route{Name: fmt.Sprint("route", i), Host: fmt.Sprintf("%d.example.com", i), Upstream: proxy.Upstreams{"http://127.0.0.1:1"}, Policy: []string{"payroll"}})
+	}
+	long, group := strings.Repeat("Ā", 600), ""
+	var ids []string
+	e.change(func(tx *directory.Tx) error {
+		ids = nil
+		g := &directory.Group{DisplayName: "all " + long, ExternalID: "all"}
+		if err := tx.PutGroup(g); err != nil {
+			return err
+		}
+		group = g.ID
+		for i := range 250 {
+			document := map[string]any{"displayName": fmt.Sprint(long, i), "nickName": long}
+			if i == 0 {
+				for n := range 300 {
+					document[fmt.Sprint("attribute", n)] = strings.Repeat("<", 1000)
+				}
+				var roles []map[string]string
+				for n := range 1000 {
+					roles = append(roles, map[string]string{"value": fmt.Sprint(n, long)})
+				}
+				document["roles"] = roles
+			}
+			text, _ := json.Marshal(document)
+			u := &directory.User{UserName: fmt.Sprint(i, long), Active: true, ExternalID: long + fmt.Sprint(i), Document: text}
+			if err := tx.PutUser(u); err != nil {
+				return err
+			}
+			ids = append(ids, u.ID)
+		}
+		for i := range 250 {
+			other := &directory.Group{DisplayName: fmt.Sprint(long, i), ExternalID: fmt.Sprint(i)}
+			if err := tx.PutGroup(other); err != nil {
+				return err
+			}
+			if _, err := tx.AddMembers(other.ID, ids[:1]); err != nil {
+				return err
+			}
+		}
+		_, err := tx.AddMembers(group, ids)
+		return err
+	})
+	for _, path := range []string{"/people", "/groups", "/people/" + ids[0], "/people/" + ids[0] + "/history", "/people/" + ids[0] + "/record", "/groups/" + group, "/groups/" + group + "/history",
+		"/groups/" + group + "/record", "/why", "/search?q=" + url.QueryEscape("ā"), "/why?route=wiki&user=" + ids[0]} {
+		e.page(e.ada, path)
+	}
 }
 
 func TestPerson_ShowsEverything(t *testing.T) {

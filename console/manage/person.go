@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sallyport/admin"
 	"sallyport/console"
@@ -27,12 +28,16 @@ type personContent struct {
 	GrantsTable   *Table       `json:"-"`
 	Question      questionForm `json:"-"`
 	MoreRoutes    int          `json:"-"` // how many routes are left out
+	RolesShown    []string     `json:"-"`
 	MoreGroups    int          `json:"-"`
 	Self          bool         `json:"-"` // the person is who looks
 }
 
-// How many routes and groups of one person are listed.
-const maxListed = 200
+// How many routes and groups, and how many roles, of one person are listed.
+const (
+	maxListed = 200
+	maxRoles  = 50
+)
 
 // person serves the page of one person.
 func (h *Handler) person(q *request) error {
@@ -45,6 +50,7 @@ func (h *Handler) person(q *request) error {
 		MoreRoutes: max(0, len(facts.Routes)-maxListed), MoreGroups: max(0, len(facts.Groups)-maxListed)}
 	c.Question = h.questionForm(q, admin.Question{User: facts.ID, Method: http.MethodGet})
 	c.Question.Fixed = true
+	c.RolesShown = facts.Roles[:min(len(facts.Roles), maxRoles)]
 	return q.show(page{Name: "person", Title: nameOf(facts.User), Content: c})
 }
 
@@ -102,7 +108,7 @@ func (h *Handler) groupsTable(f admin.UserFacts) *Table {
 		if g.Revoked {
 			note = Cell{Text: h.say("person.revoked"), Mark: "no"}
 		}
-		t.Rows = append(t.Rows, []Cell{link(groupName(g.Group), "/groups/"+g.ID), number(g.Members), note})
+		t.Rows = append(t.Rows, []Cell{named(groupName(g.Group)).to("/groups/" + g.ID), number(g.Members), note})
 	}
 	return t
 }
@@ -162,17 +168,47 @@ func (h *Handler) personHistory(q *request) error {
 	return h.showHistory(q, id, c)
 }
 
+// How many changes a page of a history has at most, and of how many bytes, and how long they are looked for: whoever reads
+// on asks for more.
+const (
+	maxChanges     = 50
+	maxChangesText = 64 << 10
+	historyTime    = 150 * time.Millisecond
+)
+
+// fit leaves out the changes that would make the page too long, and all but the first things that one change made different.
+func (c *historyContent) fit() {
+	left := maxChangesText
+	for i := range c.Changes.Changes {
+		change := &c.Changes.Changes[i]
+		if more := len(change.What) - maxChanges; more > 0 {
+			change.What = append(change.What[:maxChanges:maxChanges], admin.Difference{Kind: admin.DifferenceMore, Field: "different", Count: more})
+		}
+		for j := range change.What {
+			d := &change.What[j]
+			d.Name = clip(d.Name)
+			left -= len(d.Before) + len(d.After) + len(d.Name) + len(d.Field) + 100
+		}
+		if left < 0 && i > 0 {
+			c.Next, c.Since = c.Changes.Changes[i-1].Revision, c.Changes.Changes[i-1].Time
+			c.Changes.Changes = c.Changes.Changes[:i]
+			return
+		}
+	}
+}
+
 // showHistory serves the changes of what has an id.
 func (h *Handler) showHistory(q *request, id string, c historyContent) error {
 	before, _ := strconv.ParseUint(q.URL.Query().Get("before"), 10, 64)
 	var err error
-	c.Changes, err = h.Admin.Changes(q.Context(), q.actor(), id, before, 50)
+	c.Changes, err = h.Admin.Changes(q.Context(), q.actor(), id, directory.HistoryQuery{Before: before, Limit: maxChanges, Within: historyTime})
 	switch {
 	case errors.Is(err, directory.ErrNoHistory):
 		c.None = err.Error()
 	case err != nil || c.Gone && len(c.Changes.Changes) == 0 && before == 0:
 		return errors.Join(console.ErrNoPage, err)
 	}
+	c.fit()
 	if c.Next > 0 {
 		c.Older = "?" + url.Values{"before": {strconv.FormatUint(c.Next, 10)}}.Encode()
 	}
@@ -182,7 +218,7 @@ func (h *Handler) showHistory(q *request, id string, c historyContent) error {
 			t.Rows = append(t.Rows, []Cell{at(change.Time), number(change.Revision), text(strings.TrimSpace(change.By.Kind + " " + change.By.Name)), text(change.Address), text(change.Push), text(what.String())})
 		}
 	}
-	return q.show(page{Name: "history", Title: h.say("history.of", c.Name), Content: c, Table: t})
+	return q.show(page{Name: "history", Title: h.say("history.of", clip(c.Name)), Content: c, Table: t})
 }
 
 // recordContent is a record as it was pushed.
@@ -190,7 +226,11 @@ type recordContent struct {
 	Name     string
 	Tabs     []tab
 	Document string
+	Cut      bool // Document is the beginning of the record
 }
+
+// maxRecord is how much of a record is shown, in bytes. The whole of it can be had as JSON.
+const maxRecord = 64 << 10
 
 // personRecord serves the SCIM record of a person.
 func (h *Handler) personRecord(q *request) error {
@@ -213,7 +253,11 @@ func (h *Handler) showRecord(q *request, name string, tabs []tab, document json.
 		text.Reset()
 		text.Write(document)
 	}
-	return q.show(page{Name: "resource", Title: h.say("resource.of", name), Content: recordContent{name, tabs, text.String()}})
+	shown, isCut := text.String(), text.Len() > maxRecord
+	if isCut {
+		shown = strings.ToValidUTF8(shown[:maxRecord], "") + "…"
+	}
+	return q.show(page{Name: "resource", Title: h.say("resource.of", clip(name)), Content: recordContent{name, tabs, shown, isCut}})
 }
 
 // suspend denies a person everything.

@@ -51,7 +51,7 @@ func (h *Handler) search(q *request) error {
 		if f.Kind == admin.HitDecision {
 			title = h.say("search.decision", f.ID[:8])
 		}
-		c.Hits = append(c.Hits, hit{string(f.Kind), h.say("search.kind." + string(f.Kind)), title, f.Note, state, Path + hitPath(f)})
+		c.Hits = append(c.Hits, hit{string(f.Kind), h.say("search.kind." + string(f.Kind)), clip(title), clip(f.Note), state, Path + hitPath(f)})
 	}
 	c.Hits = append(c.Hits, h.searchPages(text)...)
 	return q.show(page{Name: "search", Content: c})

@@ -66,6 +66,35 @@ type Action struct {
 	Fields map[string]string
 }
 
+// maxShown is how many characters of a name a list shows: nobody reads more, and a page must not grow with them.
+const maxShown = 120
+
+// clip returns a text, or the beginning of a long one.
+func clip(s string) string {
+	n := 0
+	for i := range s {
+		if n++; n > maxShown {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
+// named returns a cell with a name of somebody else's making, which may be long.
+func named(s string) Cell {
+	c := Cell{Text: clip(s)}
+	if c.Text != s {
+		c.Data = s
+	}
+	return c
+}
+
+// to returns the cell as one that leads to a page of the console. path is below [Path].
+func (c Cell) to(path string) Cell {
+	c.Link = Path + path
+	return c
+}
+
 // Text returns a cell of text.
 func text(s string) Cell { return Cell{Text: s} }
 

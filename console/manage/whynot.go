@@ -10,6 +10,7 @@ import (
 	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/directory"
+	"sallyport/policy"
 )
 
 // questionForm is the form that asks whether a person may open a route, as it is filled in.
@@ -25,6 +26,13 @@ type questionForm struct {
 // methods are those that the form offers.
 var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead, http.MethodOptions}
 
+// How many routes can be chosen from, and how many rules, hints and groups an explanation shows, each with so many bytes.
+const (
+	maxChoices   = 500
+	maxExplained = 100
+	maxPartText  = 300
+)
+
 func (h *Handler) questionForm(q *request, question admin.Question) questionForm {
 	form := questionForm{User: question.User, Method: question.Method, Address: question.Address}
 	names, _ := h.Admin.RouteNames(q.Context(), q.actor())
@@ -32,6 +40,9 @@ func (h *Handler) questionForm(q *request, question admin.Question) questionForm
 		form.Route = question.URL
 	} else {
 		form.URL = question.URL
+	}
+	if len(names) > maxChoices { // the others can be written
+		names = append(names[:maxChoices:maxChoices], form.Route)
 	}
 	form.Routes = h.choices("", form.Route, names)
 	form.Methods = h.choices("", question.Method, methods)
@@ -43,9 +54,9 @@ type whyContent struct {
 	Question    questionForm        `json:"-"`
 	Asked       bool                `json:"-"`
 	Explanation *access.Explanation `json:"explanation"`
+	Shown       *shownExplanation   `json:"-"`
 	Problem     string              `json:"problem,omitempty"` // why it cannot be said
 	Named       []admin.User        `json:"named,omitempty"`   // whom the name may mean
-	Person      string              `json:"-"`                 // what the person is called
 }
 
 // whyNot serves the page that says whether a person may open a route, and why.
@@ -96,9 +107,38 @@ func (h *Handler) explain(q *request, question admin.Question, c *whyContent) er
 	case err != nil:
 		return err
 	}
-	c.Explanation, c.Person = &e, e.Caller.UserName
-	if e.Caller.Name != "" {
-		c.Person = e.Caller.Name
-	}
+	c.Explanation, c.Shown = &e, shown(e)
 	return nil
+}
+
+// shownExplanation is an explanation as pages show it.
+type shownExplanation struct {
+	access.Explanation
+
+	More int // how many rules are left out
+}
+
+// shown returns an explanation that fits on a page: without rules that do not matter, if there are many, and with the
+// beginnings of long texts.
+func shown(e access.Explanation) *shownExplanation {
+	s := &shownExplanation{Explanation: e}
+	s.Rules, s.Hints, s.Wanted = nil, e.Hints[:min(len(e.Hints), maxExplained)], e.Wanted[:min(len(e.Wanted), maxExplained)]
+	decisive := func(step policy.Step) bool { return step.Matched }
+	others := maxExplained - len(slices.DeleteFunc(slices.Clone(e.Rules), func(step policy.Step) bool { return !decisive(step) }))
+	for _, step := range e.Rules {
+		if !decisive(step) {
+			if others--; others < 0 {
+				s.More++
+				continue
+			}
+		}
+		step.Parts = slices.Clone(step.Parts)
+		for i := range step.Parts {
+			if text := step.Parts[i].Text; len(text) > maxPartText {
+				step.Parts[i].Text = strings.ToValidUTF8(text[:maxPartText], "") + "…"
+			}
+		}
+		s.Rules = append(s.Rules, step)
+	}
+	return s
 }
