@@ -345,6 +345,7 @@ func (e *env) actor() admin.Actor { return admin.Operator("root", "socket") }
 
 func TestWhyNot_ExplainsPersonAndRoute(t *testing.T) {
 	e := newEnv(t)
+	e.page(e.otto, "/routes/wiki").shows(t, `action="/.sallyport/console/why"`, `name="route" value="wiki"`)
 	e.page(e.otto, "/why").shows(t, `name="user"`, ">wiki<", ">payroll<")
 	bob, carol := e.user("bob@example.com"), e.user("carol@example.com")
 	e.page(e.otto, "/why?user="+bob.ID+"&route=wiki").shows(t, "Allowed.", "A rule lets them in", "sre[0]", "Bob Roe", "https://wiki.example.com/")
