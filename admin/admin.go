@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"sallyport/audit"
 	"sallyport/audit/rollup"
@@ -86,6 +87,7 @@ type Parts struct {
 	Decisions     Decisions                        // in the record
 	Configuration ConfigurationSource              // nil if no server runs
 
+	Record RecordSource   // of this process
 	Peers  *peers.Peers   // ask every replica; nil if no server runs
 	Rollup *rollup.Rollup // figures; nil if no server runs
 
@@ -117,6 +119,7 @@ type Admin struct {
 	clearing   clearing
 	questions
 	shared
+	records
 }
 
 // shared is what is asked from every replica, and what is only of this one; without a server all are nil.
@@ -127,6 +130,21 @@ type shared struct {
 	doctor  func() Diagnosis
 	pushes  pushTimes
 	recent  figuresCache
+}
+
+// RecordSource is the audit record of this process. Its functions are nil where there is none.
+type RecordSource struct {
+	Open    func() (*audit.Record, error)
+	Verify  func(context.Context) (audit.Checked, error)                                               // in the background; takes long
+	Receipt func(ctx context.Context, actor Actor, user string, at time.Time) (ReceiptDocument, error) // the zero time: the last one
+}
+
+// records is the record of this process, and what is known of it.
+type records struct {
+	source RecordSource
+
+	exports chan struct{} // has an element for each that is under way
+	chain   chain
 }
 
 // questions are about rules, the record and the configuration, and what is remembered of their answers.
@@ -155,7 +173,9 @@ func New(p Parts) *Admin {
 		breakGlass: p.BreakGlass, enforcer: p.Enforcer, live: p.Live, log: p.Log, people: people{directory: p.Directory},
 		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration},
 		shared:    shared{peers: p.Peers, rollup: p.Rollup, replica: p.Replica, doctor: p.Doctor}}
+	a.records = records{source: p.Record, exports: make(chan struct{}, maxExports)}
 	a.handleFigures()
+	a.handleRecord()
 	a.handleQuestions()
 	return a
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -48,6 +49,10 @@ func Verify(r io.Reader) (n int, err error) {
 // of one replica: see [Record.Parts].
 func (r *Record) Verify(trust Trust) (Checked, error) {
 	v := verifier{trust: trust, whole: r.whole}
+	return v.record(r)
+}
+
+func (v *verifier) record(r *Record) (Checked, error) {
 	for _, s := range r.files {
 		v.path, v.lines = s.Path, 0
 		if err := s.during(v.file); err != nil {
@@ -55,12 +60,28 @@ func (r *Record) Verify(trust Trust) (Checked, error) {
 		}
 	}
 	err := v.wrap(v.finish())
-	if err == nil && trust.Changes {
+	if err == nil && v.trust.Changes {
 		span, failed := r.Span()
 		v.checked.Begins, v.checked.Ends, err = span.Begins, span.Ends, failed
 	}
 	return v.checked, err
 }
+
+// VerifyInBackground is [Record.Verify] that leaves most of the processors to others, and ends when ctx does.
+func (r *Record) VerifyInBackground(ctx context.Context, trust Trust) (Checked, error) {
+	v := verifier{trust: trust, whole: r.whole, rest: func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(restBetween):
+			return nil
+		}
+	}}
+	return v.record(r)
+}
+
+// restBetween is how long a check in the background rests after each segment.
+const restBetween = 4 * time.Millisecond
 
 func (v *verifier) wrap(err error) error {
 	if errors.Is(err, ErrBroken) {
@@ -80,6 +101,8 @@ type verifier struct {
 	marked  bool // the line of trust.Mark was found
 	missing link // the last line before the record begins, if it is not recorded that it was deleted
 	ours    bool // its file had a name of ours
+
+	rest func() error // called before each segment; nil: nothing
 }
 
 // segment is some consecutive lines of a file. They are checked without what is before them.
@@ -121,11 +144,16 @@ func (v *verifier) file(r io.Reader) error {
 			}
 		})
 	}
-	var readErr error
+	var readErr, restErr error
 	running.Go(func() {
 		defer close(ordered)
 		defer close(waiting)
 		readErr = segments(r, func(s *segment) bool {
+			if v.rest != nil {
+				if restErr = v.rest(); restErr != nil {
+					return false
+				}
+			}
 			s.mark, s.collect = v.trust.Mark, v.trust.Changes
 			select {
 			case ordered <- s:
@@ -147,7 +175,7 @@ func (v *verifier) file(r io.Reader) error {
 		texts.Put(&whole)
 	}
 	running.Wait()
-	return errors.Join(err, v.readError(readErr, err))
+	return errors.Join(err, v.readError(errors.Join(readErr, restErr), err))
 }
 
 func (v *verifier) readError(readErr, err error) error {

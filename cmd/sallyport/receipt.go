@@ -202,16 +202,21 @@ func (c *control) makeReceipt(ctx context.Context, actor admin.Actor, r *http.Re
 	if err != nil {
 		return nil, err
 	}
-	made, err := c.receiptOf(ctx, actor, body)
-	if err != nil {
-		return nil, err
+	_, _, signed, err := c.signReceipt(ctx, actor, body)
+	return signedReceipt{signed}, err
+}
+
+// signReceipt makes a receipt and signs it. It returns the id of the key, too.
+func (c *control) signReceipt(ctx context.Context, actor admin.Actor, ask receiptRequest) (made receipt.Receipt, keyID, signed string, err error) {
+	if made, err = c.receiptOf(ctx, actor, ask); err != nil {
+		return made, "", "", err
 	}
 	key, err := signingAuditKey(ctx, c.store)
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of the audit record: %w", err)
+		return made, "", "", fmt.Errorf("reading the key of the audit record: %w", err)
 	}
-	signed, err := receipt.Sign(made, key.ID, ed25519.NewKeyFromSeed(key.Private))
-	return signedReceipt{signed}, err
+	signed, err = receipt.Sign(made, key.ID, ed25519.NewKeyFromSeed(key.Private))
+	return made, key.ID, signed, err
 }
 
 func (c *control) receiptOf(ctx context.Context, actor admin.Actor, ask receiptRequest) (made receipt.Receipt, err error) {

@@ -101,7 +101,7 @@ func (s *server) wire(path string) error {
 	s.reloader = newReloader(path, s.file, s.apply, s.log)
 	inForce := &rulesInForce{rules: func() *proxy.Rules { return s.proxy.Rules() }, file: s.inForce.Load}
 	s.admin = s.components.admin(inForce, s.file.Audit.File, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
-		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Rollup: s.rollup, Replica: s.facts, Doctor: s.findings.get,
+		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Record: s.recordSource(), Rollup: s.rollup, Replica: s.facts, Doctor: s.findings.get,
 		BreakGlass: grant.NewBreakGlass(s.components.grants), Live: s.liveRequests()})
 	s.tracing = newTracing(s.log)
 	manager, err := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
@@ -205,6 +205,7 @@ func (s *server) serve(stop, running context.Context, signals <-chan os.Signal, 
 	own(s.expiring.Run)
 	own(s.admin.Run)
 	own(s.runReviews)
+	own(s.admin.RunRecordChecks)
 	hup := make(chan os.Signal, 1)
 	g.Go(func() error { return ignoreCanceled(s.reloader.Run(ctx, hup, s.reload)) })
 	g.Go(func() error { return ignoreCanceled(s.workloads.Run(ctx)) })

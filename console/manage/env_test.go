@@ -85,6 +85,7 @@ func newEnv(t testing.TB, options ...func(*env)) *env {
 	e.parts.Live = admin.LiveRequests{List: e.listLive, End: e.endLive}
 	e.parts.Parse, e.parts.Decisions, e.parts.Configuration = e.parse, e.decisions, e.configuration
 	e.parts.Rollup.Follow(e.record)
+	e.parts.Record.Open = func() (*audit.Record, error) { return audit.OpenRecord(e.recordPath) }
 	for _, option := range options {
 		option(e)
 	}

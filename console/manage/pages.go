@@ -197,6 +197,7 @@ var sections = []section{
 	{"provisioning", "/provisioning"},
 	{"requests", "/requests"},
 	{"reviews", "/reviews"},
+	{"record", "/record"},
 	{"configuration", "/configuration"},
 }
 
