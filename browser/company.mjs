@@ -31,6 +31,7 @@ export class Company {
     const [port, scim, ops] = await freePorts(3);
     this.login = `http://login.castle.localhost:${port}`;
     this.console = this.login + '/.sallyport/console';
+    this.scim = `http://127.0.0.1:${scim}`;
     this.grafana = `http://grafana.castle.localhost:${port}`;
     await writeFile(join(this.folder, 'secrets/oidc'), this.provider.client.secret);
     this.file = join(this.folder, 'sallyport.yaml');

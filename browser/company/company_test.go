@@ -72,7 +72,7 @@ func TestCompany(t *testing.T) {
 	if dir == "" {
 		dir, *people, *days, *decisions = t.TempDir(), 200, 3, 100
 	}
-	ended := time.Now().Add(-time.Minute)
+	ended := time.Now().Add(-time.Hour) // of the days; what is open at the end takes most of an hour
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(ended.Add(-time.Duration(*days) * 24 * time.Hour))) // before anything runs that wakes up
 		c := &company{t: t, dir: dir, rand: rand.New(rand.NewPCG(1, 2)), groups: map[string]string{}, members: map[string][]*person{}}

@@ -87,7 +87,7 @@ func business(t time.Time) float64 {
 		working = 1 - (hour-12.5)*(hour-12.5)/50
 	}
 	if day := t.Weekday(); day == time.Saturday || day == time.Sunday {
-		working /= 8
+		working /= 3
 	}
 	return max(working, 0.03)
 }
@@ -218,6 +218,11 @@ func (c *company) today() {
 		_, err := c.sessions.Begin(c.ctx, session.Session{User: u.ID, Epoch: u.Epoch, UserName: u.UserName, Subject: p.externalID, Address: "10.1.2.3",
 			Agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", Authenticated: time.Now()})
 		c.must(err)
+	}
+	for _, p := range c.staff[12:16] {
+		c.leave(p)
+		c.cut(p, "wiki", "inactive_user")
+		time.Sleep(11 * time.Minute) // within the limit of deactivations
 	}
 	for _, p := range c.staff[10:12] {
 		_, err := c.admin.Suspend(c.ctx, operator, p.userName, "a laptop was lost")
