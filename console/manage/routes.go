@@ -15,9 +15,9 @@ import (
 
 // routesContent is what the list of routes shows.
 type routesContent struct {
-	State admin.Computed
-	Query string
-	Total int
+	State   admin.Computed
+	Query   string
+	Missing []admin.Missing
 }
 
 // listRoutes serves the list of routes.
@@ -31,18 +31,61 @@ func (h *Handler) listRoutes(q *request) error {
 		}
 	}
 	t := &Table{Caption: h.say("routes.title"), Empty: h.say("routes.none"), Columns: []Column{{Key: "route", Title: h.say("routes.route")}, {Key: "place", Title: h.say("routes.place")},
-		{Key: "people", Title: h.say("routes.people"), Right: true}, {Key: "also", Title: h.say("routes.also")}, {Key: "policies", Title: h.say("routes.policies")},
+		{Key: "people", Title: h.say("routes.people"), Right: true}, {Key: "also", Title: h.say("routes.also")}, {Key: "upstream", Title: h.say("routes.upstream")}, {Key: "policies", Title: h.say("routes.policies")},
 		{Key: "accepts", Title: h.say("routes.accepts")}, {Key: "owner", Title: h.say("routes.owner")}}}
+	health, missing := h.health(q)
 	for _, r := range paged(t, list, q.URL.Query()) {
 		people := number(r.Reach.Users)
 		if state.At.IsZero() {
 			people = Cell{Text: "…", Mark: "quiet"}
 		}
 		people.Link = Path + routePath(r.Name)
-		t.Rows = append(t.Rows, []Cell{link(r.Name, routePath(r.Name)), text(r.Host + r.Path), people, h.also(r.Reach), text(strings.Join(r.Policies, ", ")),
+		t.Rows = append(t.Rows, []Cell{link(r.Name, routePath(r.Name)), text(r.Host + r.Path), people, h.also(r.Reach), h.healthCell(health[r.Name]), text(strings.Join(r.Policies, ", ")),
 			text(strings.Join(r.Accept, ", ")), text(r.Owner)})
 	}
-	return q.show(page{Name: "routes", Content: routesContent{state, find, len(all)}, Table: t})
+	return q.show(page{Name: "routes", Content: routesContent{state, find, missing}, Table: t})
+}
+
+// health returns how the upstreams of routes are, on all replicas: by route, each replica's.
+func (h *Handler) health(q *request) (map[string][]replicaHealth, []admin.Missing) {
+	byRoute := map[string][]replicaHealth{}
+	all, err := h.Admin.Replicas(q.Context(), q.actor())
+	if err != nil {
+		return byRoute, all.Missing
+	}
+	for _, r := range all.Replicas {
+		for _, u := range r.Upstreams {
+			byRoute[u.Route] = append(byRoute[u.Route], replicaHealth{r.Replica, u})
+		}
+	}
+	return byRoute, all.Missing
+}
+
+// replicaHealth is how a replica finds the upstream of a route.
+type replicaHealth struct {
+	Replica string
+	admin.Upstream
+}
+
+// healthCell says how many targets are down, by the replica that finds most of them so.
+func (h *Handler) healthCell(list []replicaHealth) Cell {
+	worst := replicaHealth{}
+	for _, one := range list {
+		if one.Down > worst.Down || worst.Targets == 0 {
+			worst = one
+		}
+	}
+	switch {
+	case worst.Targets == 0:
+		return text(" ")
+	case worst.Down == worst.Targets:
+		return Cell{Text: h.say("routes.down"), Mark: "no", Data: "down"}
+	case worst.Down > 0:
+		return Cell{Text: h.say("routes.some_down", worst.Down, worst.Targets), Mark: "fault"}
+	case !worst.Checked:
+		return Cell{Text: h.say("routes.unchecked"), Mark: "quiet", Data: "not checked"}
+	}
+	return Cell{Text: h.say("routes.healthy"), Mark: "yes", Data: "healthy"}
 }
 
 // also says who beside people reaches a route.
@@ -84,6 +127,7 @@ type routeContent struct {
 	Rules   []string // names of its policies
 	State   admin.Computed
 	Count   access.Count
+	Health  []healthView
 	Also    Cell // who reaches it beside people
 	Picture *picture
 	Heat    *heatMap // nil: it was not used
@@ -92,6 +136,12 @@ type routeContent struct {
 	Query   string
 	People  string // how many
 	Found   string // how many the filter leaves
+}
+
+// healthView is what a replica says of the upstream.
+type healthView struct {
+	Replica string
+	Cell    Cell
 }
 
 // showRoute serves the page of a route: who reaches it and how.
@@ -126,6 +176,13 @@ func (h *Handler) showRoute(q *request) error {
 		return err
 	}
 	c.Heat, c.Missing = h.heatOf(heat.Heat, q.zone()), heat.Missing
+	health, missing := h.health(q)
+	for _, one := range health[name] {
+		c.Health = append(c.Health, healthView{one.Replica, h.healthCell([]replicaHealth{one})})
+	}
+	if len(c.Missing) == 0 {
+		c.Missing = missing
+	}
 	t, err := h.peopleOf(q, name, people)
 	if err != nil {
 		return err

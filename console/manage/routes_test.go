@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/admin"
 	"sallyport/audit/rollup"
 	"sallyport/directory"
 	"sallyport/peers"
@@ -167,4 +168,13 @@ func TestRoute_ShowsUse(t *testing.T) {
 	if list = unmarshal[[]map[string]any](e.get(e.otto, "/policy?q=sre&format=json")); list[0]["decisions"] != 3.0 || list[1]["decisions"] != 0.0 {
 		t.Errorf("%v", list)
 	}
+}
+
+func TestRoutes_ShowUpstreams(t *testing.T) {
+	e := newEnv(t)
+	e.replica = admin.ReplicaFacts{Upstreams: []admin.Upstream{{Route: "wiki", Targets: 3, Down: 1, Checked: true}, {Route: "payroll", Targets: 1, Down: 1}}}
+	e.page(e.otto, "/routes").contains(t, "1 of 3 down", ">down<")
+	e.page(e.otto, "/routes/wiki").contains(t, "1 of 3 down")
+	e.replica = admin.ReplicaFacts{Upstreams: []admin.Upstream{{Route: "wiki", Targets: 3, Checked: true}, {Route: "payroll", Targets: 1}}}
+	e.page(e.otto, "/routes").contains(t, "healthy", "up, not checked")
 }
