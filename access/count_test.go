@@ -80,6 +80,12 @@ func TestDraw_CountsPeopleOfGroups(t *testing.T) {
 	if p.Users != 3 || len(p.Rules) != 4 {
 		t.Errorf("%d people, rules %+v", p.Users, p.Rules)
 	}
+	if found := p.Named("ADA@"); len(found) != 1 || found[0] != people[0] {
+		t.Errorf("%d people are called ada@", len(found))
+	}
+	if found := p.Named("out"); len(found) > 0 {
+		t.Errorf("who does not reach the route is found: %v", found)
+	}
 	var got []access.PictureEdge
 	got = append(got, p.Edges...)
 	want := []access.PictureEdge{{"1", "p[0]", 2}, {"1", "p[1]", 1}, {"", "p[2]", 1}, {"2", "p[0]", 1}}

@@ -19,6 +19,36 @@ type Picture struct {
 	Rules  []PictureRule     // in their order; those that let nobody in are left out
 	Edges  []PictureEdge     // from groups to rules, in the order of both
 	Others []Reach           // who reaches the route beside people
+
+	names []string // of People, in lower case
+}
+
+// Named returns the people who have text in their userName, displayName or e-mail address, whatever its case.
+func (p Picture) Named(text string) (found []*directory.User) {
+	text = strings.ToLower(text)
+	for i, names := range p.names {
+		if strings.Contains(names, text) {
+			found = append(found, p.People[i])
+		}
+	}
+	return found
+}
+
+// foldNames returns the names of people in lower case. They are parts of one text, so that they are found quickly.
+func foldNames(people []*directory.User) []string {
+	var all strings.Builder
+	ends := make([]int, len(people))
+	for i, u := range people {
+		for _, name := range []string{u.UserName, u.DisplayName, u.Email} {
+			all.WriteString(strings.ToLower(name) + "\n")
+		}
+		ends[i] = all.Len()
+	}
+	names, begin := make([]string, len(people)), 0
+	for i, end := range ends {
+		names[i], begin = all.String()[begin:end], end
+	}
+	return names
 }
 
 // PictureGroup is a group of which a membership lets people in. The zero Group stands for what is no membership, such as a
@@ -61,7 +91,7 @@ func Draw(ctx context.Context, route *Route, users []*directory.User, groups []d
 			}
 		}
 	}
-	p.Users = len(p.People)
+	p.Users, p.names = len(p.People), foldNames(p.People)
 	d.finish(&p, all, groups)
 	return p, ctx.Err()
 }

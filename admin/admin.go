@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"sallyport/audit"
@@ -153,11 +154,12 @@ type questions struct {
 	decisions     Decisions
 	configuration ConfigurationSource
 
-	reaches reaches
-	checks  checks
-	trials  trials
-	unused  unused
-	reloads reloads
+	computing sync.Mutex // see facts
+	reaches   reaches
+	checks    checks
+	trials    trials
+	unused    unused
+	reloads   reloads
 }
 
 // New returns an Admin that acts on p.

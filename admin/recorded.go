@@ -72,10 +72,10 @@ func (a *Admin) UnusedRules(ctx context.Context, _ Actor, q RecordQuery) (Unused
 // background, within two minutes, and remembered: see [Computed].
 func (a *Admin) RecentlyUnused(ctx context.Context, actor Actor, days int) (UnusedRules, Computed) {
 	return a.unused.of(days).get(ctx, a.facts(), func(ctx context.Context, _ facts) (UnusedRules, error) {
-		ctx, stop := context.WithTimeout(ctx, trialReading)
-		defer stop()
 		a.unused.reading.Lock() // one at a time
 		defer a.unused.reading.Unlock()
+		ctx, stop := context.WithTimeout(ctx, trialReading)
+		defer stop()
 		return a.UnusedRules(ctx, actor, RecordQuery{Since: time.Now().AddDate(0, 0, -days)})
 	})
 }
@@ -94,7 +94,7 @@ func (u *unused) of(days int) *remembered[UnusedRules] {
 		u.results = map[int]*remembered[UnusedRules]{}
 	}
 	if u.results[days] == nil {
-		u.results[days] = &remembered[UnusedRules]{lasts: unusedLasts}
+		u.results[days] = &remembered[UnusedRules]{reads: true, lasts: unusedLasts}
 	}
 	return u.results[days]
 }

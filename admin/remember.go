@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	soon       = 100 * time.Millisecond // how long who asks waits for what is computed
-	mostTime   = 5 * time.Minute        // that a computation may take
-	rulesEnd   = time.Minute            // after which rules with an end, and grants, may have ended
-	restFactor = 10                     // a computation that takes long rests for this many times as long before the next
+	soon       = 50 * time.Millisecond // how long who asks waits for what is computed
+	mostTime   = 5 * time.Minute       // that a computation may take
+	rulesEnd   = time.Minute           // after which rules with an end, and grants, may have ended
+	restFactor = 10                    // a computation that takes long rests for this many times as long before the next
 )
 
 // Computed says of which time a result is that is computed in the background.
@@ -35,6 +35,7 @@ func (c Computed) Error() error {
 // remembered keeps the result of a computation until something changes that it depends on. At most one computation runs at a
 // time; whoever asks meanwhile gets the former result.
 type remembered[V any] struct {
+	reads bool          // computing is reading the record, which has a lock of its own
 	lasts time.Duration // how long a result holds by the same rules, whatever else changes; 0: until something changes
 
 	mu    sync.Mutex // guards the fields below
@@ -51,11 +52,12 @@ type facts struct {
 	directory, grants <-chan struct{}
 	rules             Rules
 	until             time.Time
+	computing         *sync.Mutex // held while something is computed: all of it together takes one core
 }
 
 // facts returns what is in force now.
 func (a *Admin) facts() facts {
-	f := facts{directory: a.directory.Changed(), grants: a.grants.Changed(), until: time.Now().Add(rulesEnd)}
+	f := facts{directory: a.directory.Changed(), grants: a.grants.Changed(), until: time.Now().Add(rulesEnd), computing: &a.computing}
 	if a.rules != nil {
 		f.rules = a.rules()
 	}
@@ -112,10 +114,7 @@ func (r *remembered[V]) holds(now facts) bool {
 }
 
 func (r *remembered[V]) compute(now facts, done chan struct{}, compute func(context.Context, facts) (V, error)) {
-	ctx, stop := context.WithTimeout(context.Background(), mostTime)
-	defer stop()
-	began := time.Now()
-	value, err := compute(ctx, now)
+	value, began, err := r.alone(now, compute)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.took, r.ended, r.done, r.of = time.Since(began), time.Now(), nil, now
@@ -124,4 +123,17 @@ func (r *remembered[V]) compute(now facts, done chan struct{}, compute func(cont
 		r.state.Err = err.Error()
 	}
 	close(done)
+}
+
+// alone calls compute while nothing else is computed.
+func (r *remembered[V]) alone(now facts, compute func(context.Context, facts) (V, error)) (value V, began time.Time, err error) {
+	if now.computing != nil && !r.reads {
+		now.computing.Lock()
+		defer now.computing.Unlock()
+	}
+	ctx, stop := context.WithTimeout(context.Background(), mostTime)
+	defer stop()
+	began = time.Now()
+	value, err = compute(ctx, now)
+	return value, began, err
 }

@@ -160,6 +160,25 @@ func (a *Admin) tryParts(ctx context.Context, t *Trial, r Rules) (err error) {
 			err = fmt.Errorf("the rules cannot be tried: %v", p)
 		}
 	}()
+	if err := a.tryOnDirectory(ctx, t, r); err != nil {
+		return err
+	}
+	a.unused.reading.Lock()
+	defer a.unused.reading.Unlock()
+	reading, stop := context.WithTimeout(ctx, trialReading)
+	defer stop()
+	replayed, err := a.Replay(reading, t.By, r, RecordQuery{Since: t.Begun.Add(-trialRecord)}, maxTrialFlips)
+	if err != nil {
+		return fmt.Errorf("reading the record: %w", err)
+	}
+	a.trials.note(t, func(t *Trial) { t.Replayed = &replayed })
+	return nil
+}
+
+// tryOnDirectory runs the tests, and compares the rules with those in force.
+func (a *Admin) tryOnDirectory(ctx context.Context, t *Trial, r Rules) error {
+	a.computing.Lock()
+	defer a.computing.Unlock()
 	results := a.RunTests(ctx, t.By, r, r.Tests)
 	failed := access.Failed(results)
 	a.trials.note(t, func(t *Trial) {
@@ -182,13 +201,6 @@ func (a *Admin) tryParts(ctx context.Context, t *Trial, r Rules) (err error) {
 	}
 	shortenNames(changes, allTrialNames)
 	a.trials.note(t, func(t *Trial) { t.Changes, t.Compared = changes, true })
-	reading, stop := context.WithTimeout(ctx, trialReading)
-	defer stop()
-	replayed, err := a.Replay(reading, t.By, r, RecordQuery{Since: t.Begun.Add(-trialRecord)}, maxTrialFlips)
-	if err != nil {
-		return fmt.Errorf("reading the record: %w", err)
-	}
-	a.trials.note(t, func(t *Trial) { t.Replayed = &replayed })
 	return nil
 }
 

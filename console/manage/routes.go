@@ -158,7 +158,7 @@ func (h *Handler) showRoute(q *request) error {
 	find := q.filter().text("q")
 	people := drawn.People
 	if find != "" {
-		people = peopleNamed(people, find)
+		people = drawn.Named(find)
 	}
 	c := routeContent{Route: route.Facts(), URL: schemeOf(q.Public) + route.Host + route.Path, Rules: route.Policies, State: state, Count: drawn.Count, Also: h.also(drawn.Count), Query: find, People: count(drawn.Users), Found: count(len(people))}
 	if id := q.URL.Query().Get("person"); id != "" {
@@ -202,16 +202,6 @@ func (q *request) zone() string {
 func schemeOf(public string) string {
 	scheme, _, _ := strings.Cut(public, "://")
 	return scheme + "://"
-}
-
-// peopleNamed returns the people with a text in one of their names.
-func peopleNamed(people []*directory.User, find string) (found []*directory.User) {
-	for _, u := range people {
-		if containsFold(find, u.UserName, u.DisplayName, u.Email) {
-			found = append(found, u)
-		}
-	}
-	return found
 }
 
 // peopleOf returns the table of the people who reach a route, with the rules that let them in.
