@@ -19,11 +19,11 @@ func unchanged() (facts, chan struct{}) {
 func TestRemembered_DoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r remembered[int]
-		computed, takes := 0, time.Duration(0)
+		computed, busy := 0, time.Duration(0)
 		get := func(f facts) (int, Computed, time.Duration) {
 			began := time.Now()
 			value, state := r.get(t.Context(), f, func(context.Context, facts) (int, error) {
-				time.Sleep(takes)
+				time.Sleep(busy)
 				computed++
 				return computed, nil
 			})
@@ -37,14 +37,14 @@ func TestRemembered_DoesNotWait(t *testing.T) {
 			t.Errorf("computed again although nothing changed: %d", value)
 		}
 		close(changed)
-		takes = 20 * time.Second
+		busy = 20 * time.Second
 		f, changed = unchanged()
 		for range 3 {
 			if value, state, took := get(f); value != 1 || !state.Renewing || took > soon {
 				t.Errorf("while it is computed: %d %+v after %s", value, state, took)
 			}
 		}
-		time.Sleep(takes)
+		time.Sleep(busy)
 		if value, state, _ := get(f); value != 2 || state.Renewing {
 			t.Errorf("after that: %d %+v", value, state)
 		}
@@ -54,10 +54,10 @@ func TestRemembered_DoesNotWait(t *testing.T) {
 			if value, state, _ := get(f); value != 2 || !state.Renewing {
 				t.Errorf("resting: %d %+v", value, state)
 			}
-			time.Sleep(takes)
+			time.Sleep(busy)
 		}
 		get(f)
-		time.Sleep(takes)
+		time.Sleep(busy)
 		if value, _, _ := get(f); value != 3 {
 			t.Errorf("after its rest: %d", value)
 		}
