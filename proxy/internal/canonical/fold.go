@@ -1,7 +1,6 @@
 package canonical
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 
@@ -13,7 +12,13 @@ import (
 // compatibility characters such as fullwidth letters, to marks on letters and to invisible characters, and without blanks
 // and dots at the end of a segment, which Windows drops. Fold of a result is that result.
 func Fold(path string) string {
-	return untilStable(path, func(path string) string { return trimSegments(foldLetters(path)) })
+	return untilStable(path, func(path string) string {
+		path = foldLetters(path)
+		if !isASCII(path) {
+			path = otherSlashes.Replace(path)
+		}
+		return dropBlanks(trimSegments(path))
+	})
 }
 
 // untilStable applies fold until nothing changes. A path that changes more than once is rare, and settles soon.
@@ -28,23 +33,6 @@ func untilStable(path string, fold func(string) string) string {
 	}
 	return path
 }
-
-// FoldedReadings returns every path that some server could read in path, which is canonical, if it folds paths. All are
-// results of [Fold]. Otherwise they are like [Readings].
-//
-// A server may fold letters, and drop the end of a segment, before or after it finds where segments end: /a/%2F．． is /a/ or
-// one with a dot segment, and //a∕b/c has the host a∕b or the host a. So folding is a step like the others.
-func FoldedReadings(path string) ([]string, error) {
-	all, err := readingsOf(decodeOrdinary(path), foldedSteps)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(all, func(reading string) bool { return Fold(reading) != reading }), nil
-}
-
-var foldedSteps = append([]func(string) string{
-	func(path string) string { return untilStable(path, foldLetters) }, trimSegments, dropStreams,
-}, steps...)
 
 func foldLetters(path string) string {
 	if isASCII(path) {
@@ -64,30 +52,51 @@ func isASCII(text string) bool {
 	return true
 }
 
-// foldRune drops marks and invisible characters. It replaces what Windows takes for a slash or a backslash when it
-// converts text to an older character set.
+// foldRune drops marks and invisible characters. It replaces what Windows takes for a backslash when it converts text to
+// an older character set.
 func foldRune(r rune) rune {
 	switch {
 	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point):
 		return -1
-	case strings.ContainsRune("\u2044\u2215\u29f8", r):
-		return '/'
 	case strings.ContainsRune("\u00a5\u20a9\u2216\u29f5", r):
 		return '\\'
 	}
 	return r
 }
 
-// trimSegments drops blanks and dots at the end of each segment. A segment of nothing else could be a dot segment.
+// otherSlashes replaces what Windows takes for a slash when it converts text to an older character set.
+var otherSlashes = strings.NewReplacer("\u2044", "/", "\u2215", "/", "\u29f8", "/")
+
+// trimSegments drops blanks and dots at the end of each segment, except for a segment of blanks alone. A segment of dots
+// and blanks could be a dot segment.
 func trimSegments(path string) string {
 	if !strings.ContainsAny(path, ". ") {
 		return path
 	}
 	segments := strings.Split(path, "/")
 	for i, segment := range segments {
-		segments[i] = strings.TrimRight(segment, ". ")
-		if segments[i] == "" && strings.Contains(segment, ".") {
+		trimmed := strings.TrimRight(segment, ". ")
+		switch {
+		case trimmed != "":
+			segments[i] = trimmed
+		case strings.Contains(segment, "."):
 			segments[i] = "."
+		case segment != "":
+			segments[i] = " "
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// dropBlanks empties segments of blanks alone.
+func dropBlanks(path string) string {
+	if !strings.Contains(path, " ") {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if strings.Trim(segment, " ") == "" {
+			segments[i] = ""
 		}
 	}
 	return strings.Join(segments, "/")

@@ -4,6 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
+	"golang.org/x/text/unicode/norm"
 )
 
 func TestReadings(t *testing.T) {
@@ -128,6 +133,80 @@ func TestFoldedReadings(t *testing.T) {
 		if got, err := FoldedReadings(path); err == nil && path != "/a/.%20./b" {
 			t.Errorf("%s: %q", path, got)
 		}
+	}
+}
+
+// TestFoldedReadings_PartsOfFold: servers apply the parts of Fold apart from each other. Where segments become others, both
+// readings are returned.
+func TestFoldedReadings_PartsOfFold(t *testing.T) {
+	for path, want := range map[string][]string{
+		"/x%EF%BC%8F%E2%93%90dmin%2Fsec%CC%81ret/": {"/x\uff0fadmin/secret/", "/x/admin/secret/", "/x\uff0fadmin%2fsecret/"},
+		"/x%E2%88%95Y/%C3%89":                      {"/x\u2215y/e", "/x/y/e"},
+		"/a%E2%88%95b%EF%BC%8Fc%E2%81%84D":         {"/a\u2215b\uff0fc\u2044d", "/a/b\uff0fc\u2044d", "/a\u2215b/c\u2044d", "/a\u2215b\uff0fc/d", "/a/b/c\u2044d", "/a/b/c/d"},
+		"/%C2%BDX":                                 {"/\u00bdx", "/1\u20442x", "/1/2x"},
+		"/%E2%84%80/X":                             {"/\u2100/x", "/a/c/x"},
+		"/a%EF%BC%BCB":                             {`/a\b`, "/a/b"},
+		"/a%EF%BC%9BB/c":                           {"/a;b/c", "/a/c", "/a"},
+		"/a/%20/B":                                 {"/a/ /b", "/a//b", "/a/b"},
+		"/A/%20%20":                                {"/a/ ", "/a/"},
+		"/sec%CD%85ret":                            {"/secret", "/sec\u03b9ret"},
+		"/%E1%BE%B3":                               {"/\u03b1", "/\u03b1\u03b9"},
+		"/secret%CD%BA":                            {"/secret", "/secret \u03b9"},
+		"/%CC%81a/b%E2%80%8D":                      {"/a/b"},
+	} {
+		got, err := FoldedReadings(path)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		for _, reading := range want {
+			if !slices.Contains(got, reading) {
+				t.Errorf("%s: %q lack %q", path, got, reading)
+			}
+		}
+	}
+	for _, path := range []string{"/a/%CC%81/b", "/%E2%80%8D", "/a/%C2%A0/", "/a/%E3%80%80", "/a/%C2%A8", "/a%EF%BC%8F%CC%81%EF%BC%8Fb", "/a/%CC%81%EF%BC%9Bx", "/a/%CC%81%EF%BC%852f", "/a%EF%BC%BC%CC%81%EF%BC%BCb",
+		"/a/%20%CC%81/b", "/a%E2%81%84%EF%BB%BF%E2%88%95b", "/a%E2%88%95b%EF%BC%8Fc%E2%81%84d%E2%A7%B8e%C2%BD%E2%84%80%3Bx"} {
+		if got, err := FoldedReadings(path); err == nil {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}
+
+// TestFold_NoOrderMatters: whatever parts of Fold a server applies to a character, in whatever order, the rest is folded
+// to the same text. The iota subscript is the one exception, which FoldedReadings knows.
+func TestFold_NoOrderMatters(t *testing.T) {
+	parts := []func(string) string{strings.ToLower, strings.ToUpper, strings.ToTitle, cases.Fold().String, cases.Lower(language.Und).String, cases.Upper(language.Und).String,
+		norm.NFC.String, norm.NFD.String, norm.NFKC.String, norm.NFKD.String, without(unicode.Mn, unicode.Me), without(unicode.Cf, unicode.Other_Default_Ignorable_Code_Point)}
+	for r := rune(0xa0); r < 0x20000; r++ {
+		if r >= 0x3400 && r < 0xa000 || r >= 0xac00 && r < 0xf900 { // ideographs, Hangul, surrogates, private use
+			continue
+		}
+		text := "/x" + string(r) + "y"
+		if strings.ContainsAny(norm.NFKD.String(text), "\u0345") {
+			continue
+		}
+		want, seen := Fold(text), []string{text}
+		for i := 0; i < len(seen); i++ {
+			for _, part := range parts {
+				if next := part(seen[i]); !slices.Contains(seen, next) {
+					seen = append(seen, next)
+				}
+			}
+			if got := Fold(seen[i]); got != want {
+				t.Fatalf("%q is folded to %q, but %q to %q", text, want, seen[i], got)
+			}
+		}
+	}
+}
+
+func without(tables ...*unicode.RangeTable) func(string) string {
+	return func(text string) string {
+		return strings.Map(func(r rune) rune {
+			if unicode.In(r, tables...) {
+				return -1
+			}
+			return r
+		}, text)
 	}
 }
 

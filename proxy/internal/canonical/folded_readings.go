@@ -1,0 +1,125 @@
+package canonical
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// FoldedReadings returns every path that some server could read in path, which is canonical, if it folds paths. Their
+// letters are folded as by [Fold]. Otherwise they are like [Readings].
+//
+// Servers apply the parts of Fold apart from each other: one drops marks and knows no fullwidth letters. Where this
+// changes letters alone, the reading with all letters folded stands for all such servers, since rules are folded too. Where
+// segments become others, there is a reading with the change and one without: a／b is one segment or two, and a segment of
+// blanks is there or not. A server may do so before or after it finds where segments end: /a/%2F．． is /a/ or has a dot
+// segment, and //a∕b/c has the host a∕b or the host a. So each such change is a step like the others.
+//
+// A segment of marks or invisible characters alone is an error, as is one of dots: what is left of it depends on which of
+// them a server drops.
+func FoldedReadings(path string) ([]string, error) {
+	all, err := readingsOf(decodeOrdinary(path), stepsFor(path))
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(reading string) bool { return trimSegments(foldInSegments(reading)) != reading }), nil
+}
+
+// stepsFor returns the steps of servers that fold paths. A path with nothing to decode stays ASCII.
+func stepsFor(path string) []func(string) string {
+	if strings.Contains(path, "%") {
+		return foldedSteps
+	}
+	return foldedASCIISteps
+}
+
+var (
+	foldedASCIISteps = append([]func(string) string{foldInSegments, trimSegments, dropBlanks, dropStreams}, steps...)
+	foldedSteps      = append([]func(string) string{
+		decomposeSlashes, replaceRune("\uff0f"), replaceRune("\u2044"), replaceRune("\u2215"), replaceRune("\u29f8"), dropSubscripts,
+	}, foldedASCIISteps...)
+)
+
+// replaceRune returns a step that replaces a character that is a slash to some servers. Each has a step of its own: those
+// who take the fraction slash for one may not know the fullwidth slash.
+func replaceRune(slash string) func(string) string {
+	return func(path string) string { return strings.ReplaceAll(path, slash, "/") }
+}
+
+// foldInSegments folds letters and leaves slashes of other scripts as they are. A part of a segment that has nothing but
+// marks, invisible characters and blanks of other scripts becomes ".".
+func foldInSegments(path string) string {
+	if isASCII(path) {
+		return strings.ToLower(path)
+	}
+	var out strings.Builder
+	for path != "" {
+		end := strings.IndexFunc(path, endsPart)
+		if end < 0 {
+			end = len(path)
+		}
+		out.WriteString(foldPart(path[:end]))
+		_, n := utf8.DecodeRuneInString(path[end:])
+		out.WriteString(foldEnd(path[end : end+n]))
+		path = path[end+n:]
+	}
+	return out.String()
+}
+
+func foldPart(part string) string {
+	folded := untilStable(part, foldLetters)
+	if !isASCII(part) && strings.Trim(folded, " ") == "" {
+		return "."
+	}
+	return folded
+}
+
+// foldEnd folds a character that ends a part. Those that hold a slash have steps of their own.
+func foldEnd(end string) string {
+	if folded := untilStable(end, foldLetters); !strings.ContainsAny(folded, "/\u2044\u2215\u29f8") {
+		return folded
+	}
+	return end
+}
+
+// endsPart reports whether r, or what some server makes of it, can end a segment or a path.
+func endsPart(r rune) bool {
+	const ends = special + "\u2044\u2215\u29f8\u00a5\u20a9\u2216\u29f5"
+	if r < utf8.RuneSelf {
+		return strings.ContainsRune(special, r)
+	}
+	return strings.ContainsAny(norm.NFKD.String(string(r)), ends)
+}
+
+// decomposeSlashes decomposes characters that hold a slash among other characters, such as ½ and ℀.
+func decomposeSlashes(path string) string {
+	if isASCII(path) {
+		return path
+	}
+	var out strings.Builder
+	for _, r := range path {
+		if whole := norm.NFKD.String(string(r)); len(whole) > 1 && strings.ContainsAny(whole, "/\u2044") {
+			out.WriteString(whole)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
+}
+
+// dropSubscripts drops the Greek iota subscript, a mark that is the letter iota in upper case. [Fold] takes it for the
+// letter. No other mark has such an upper case.
+func dropSubscripts(path string) string {
+	if isASCII(path) {
+		return path
+	}
+	decomposed := norm.NFD.String(path)
+	if dropped := subscripts.Replace(decomposed); dropped != decomposed {
+		return dropped
+	}
+	return path
+}
+
+var subscripts = strings.NewReplacer("\u0345", "", "\u037a", " ")
