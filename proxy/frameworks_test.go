@@ -224,22 +224,42 @@ func checkFrameworks(t *rapid.T) {
 	checkTarget(t, s, rt, hostilePath(t))
 }
 
+// partlyDenied are the paths of deny rules that depend on where segments begin and end.
+var partlyDenied = [][]string{{"/*/secret", "/a"}, {"/docs/secret/**"}, {"/docs/*"}, {"/*/*/secret"}}
+
 // TestPaths_PartlyFoldedPathsAreDenied: paths that were forwarded although some framework, which folds them in part, finds
 // a path that is denied.
 func TestPaths_PartlyFoldedPathsAreDenied(t *testing.T) {
-	for _, paths := range [][]string{{"/*/secret", "/a"}, {"/docs/secret/**"}, {"/docs/*"}, {"/*/*/secret"}} {
-		s := usualSettings("http://127.0.0.1:1")
-		s.Policies = []policy.Named{{Name: "p", Rules: []policy.Rule{{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: staff}}, Paths: []string{"/**"}}}, {Deny: &policy.Match{Paths: paths}}}}}
-		s.Routes = []Route{{Name: "r", Host: lenientHost, Path: "/", Upstream: Upstreams{"http://127.0.0.1:1"}, Policy: []string{"p"}, PathEncoding: lenientPaths, PathCase: insensitiveCase}}
-		rt, err := compile(s, &routing{})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, denied := range partlyDenied {
+		s, rt := foldingSettings(t, denied)
 		for _, target := range []string{"/pubdocssecret%EF%BC%8F%E2%93%90dmin%2fsec%CC%81ret/", "/x%E2%88%95y/SECRET", "/%CC%81/SECRET", "/%E2%80%8D/SECRET", "/%20/SECRET", "/DOCS/%20", "/DOCS/%E2%80%8D",
 			"/DOCS/%CC%81;x", "/DOCS/%CC%81%EF%BC%9Bx/y", "/A%EF%BC%8F%CC%81%EF%BC%8Fsecret", "/%20/%C2%A0/SECRET", "/%E2%80%8D/%CC%81/SECRET", "/docs/sec%CD%85ret", "/docs/secret%CD%BA/x", "/%C2%BD/SECRET", "/x%E2%84%80/SECRET"} {
 			checkTarget(t, s, rt, target)
 		}
 	}
+}
+
+// TestPaths_FoldedInPart is like TestPaths_EveryFrameworkReadsWhatWasDecided for paths of what is folded alone, of which
+// more are forwarded.
+func TestPaths_FoldedInPart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s, rt := foldingSettings(t, rapid.SampledFrom(partlyDenied).Draw(t, "denied"))
+		parts := rapid.SliceOfN(rapid.SampledFrom([]string{"/", "/", "/", "/", "A", "docs", "DOCS", "secret", "SECRET", "sec%CC%81ret", "s%E2%80%8Decret", "%C5%BFecret", "doc%EF%BD%93", "%C2%BD", "%E2%84%80", "%E2%81%84", "%E2%88%95", "%EF%BC%8F",
+			"%EF%BC%BC", "%EF%BC%9B", "%20", "%C2%A0", "%C2%A8", "%CC%81", "%E2%80%8D", "%CD%85", "%CD%BA", ".", "::$DATA", "%EF%BC%9A$DATA", "%EF%BC%852f", "%2f", ";"}), 2, 8).Draw(t, "path")
+		checkTarget(t, s, rt, "/"+strings.Join(parts, ""))
+	})
+}
+
+// foldingSettings returns a host whose upstream ignores case, with one route, for which everything but denied is allowed.
+func foldingSettings(t testFailer, denied []string) (Settings, *routing) {
+	s := usualSettings("http://127.0.0.1:1")
+	s.Policies = []policy.Named{{Name: "p", Rules: []policy.Rule{{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: staff}}, Paths: []string{"/**"}}}, {Deny: &policy.Match{Paths: denied}}}}}
+	s.Routes = []Route{{Name: "r", Host: lenientHost, Path: "/", Upstream: Upstreams{"http://127.0.0.1:1"}, Policy: []string{"p"}, PathEncoding: lenientPaths, PathCase: insensitiveCase}}
+	rt, err := compile(s, &routing{})
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return s, rt
 }
 
 // checkTarget checks what frameworks make of target, if it is forwarded.
