@@ -1,6 +1,7 @@
 package canonical
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -38,7 +39,8 @@ func stepsFor(path string) []func(string) string {
 var (
 	foldedASCIISteps = append([]func(string) string{foldInSegments, trimSegments, dropBlanks, dropStreams}, steps...)
 	foldedSteps      = append([]func(string) string{
-		decomposeSlashes, replaceRune("\uff0f"), replaceRune("\u2044"), replaceRune("\u2215"), replaceRune("\u29f8"), dropSubscripts,
+		decomposeSlashes, replaceRune("\uff0f"), replaceRune("\u2044"), replaceRune("\u2215"), replaceRune("\u29f8"),
+		composeSubscripts, dropSubscripts, dropComposedSubscripts, dropSpacingSubscripts,
 	}, foldedASCIISteps...)
 )
 
@@ -55,6 +57,7 @@ func foldInSegments(path string) string {
 		return strings.ToLower(path)
 	}
 	var out strings.Builder
+	out.Grow(len(path))
 	for path != "" {
 		end := strings.IndexFunc(path, endsPart)
 		if end < 0 {
@@ -78,6 +81,9 @@ func foldPart(part string) string {
 
 // foldEnd folds a character that ends a part. Those that hold a slash have steps of their own.
 func foldEnd(end string) string {
+	if isASCII(end) {
+		return end
+	}
 	if folded := untilStable(end, foldLetters); !strings.ContainsAny(folded, "/\u2044\u2215\u29f8") {
 		return folded
 	}
@@ -90,18 +96,26 @@ func endsPart(r rune) bool {
 	if r < utf8.RuneSelf {
 		return strings.ContainsRune(special, r)
 	}
-	return strings.ContainsAny(norm.NFKD.String(string(r)), ends)
+	return strings.ContainsRune(ends, r) || bytes.ContainsAny(decomposition(r), ends)
+}
+
+// decomposition returns what a character is in NFKD; empty if that is the character itself.
+func decomposition(r rune) []byte {
+	if r < utf8.RuneSelf {
+		return nil
+	}
+	return norm.NFKD.PropertiesString(string(r)).Decomposition()
 }
 
 // decomposeSlashes decomposes characters that hold a slash among other characters, such as ½ and ℀.
 func decomposeSlashes(path string) string {
-	if isASCII(path) {
+	if strings.IndexFunc(path, holdsSlash) < 0 {
 		return path
 	}
 	var out strings.Builder
 	for _, r := range path {
-		if whole := norm.NFKD.String(string(r)); len(whole) > 1 && strings.ContainsAny(whole, "/\u2044") {
-			out.WriteString(whole)
+		if holdsSlash(r) {
+			out.Write(decomposition(r))
 		} else {
 			out.WriteRune(r)
 		}
@@ -109,17 +123,46 @@ func decomposeSlashes(path string) string {
 	return out.String()
 }
 
-// dropSubscripts drops the Greek iota subscript, a mark that is the letter iota in upper case. [Fold] takes it for the
-// letter. No other mark has such an upper case.
-func dropSubscripts(path string) string {
-	if isASCII(path) {
-		return path
-	}
-	decomposed := norm.NFD.String(path)
-	if dropped := subscripts.Replace(decomposed); dropped != decomposed {
-		return dropped
-	}
-	return path
+func holdsSlash(r rune) bool {
+	parts := decomposition(r)
+	return len(parts) > 1 && bytes.ContainsAny(parts, "/\u2044")
 }
 
-var subscripts = strings.NewReplacer("\u0345", "", "\u037a", " ")
+// The iota subscript is a mark that is the letter iota in upper case; [Fold] takes it for the letter. No other mark has
+// such an upper case. A server that writes upper case before it drops marks takes one that stands alone for a letter, and
+// drops one in a composed letter such as U+1FB3, so that these are steps apart.
+func composeSubscripts(path string) string {
+	if strings.IndexFunc(path, hasSubscript) < 0 {
+		return path
+	}
+	return norm.NFC.String(path)
+}
+
+func dropSubscripts(path string) string { return strings.ReplaceAll(path, "\u0345", "") }
+
+// dropComposedSubscripts drops the iota subscripts of composed letters.
+func dropComposedSubscripts(path string) string {
+	if strings.IndexFunc(path, hasSubscript) < 0 {
+		return path
+	}
+	var out strings.Builder
+	for _, r := range path {
+		if hasSubscript(r) && r != '\u0345' && r != spacingSubscript {
+			out.WriteString(dropSubscripts(string(decomposition(r))))
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
+}
+
+// spacingSubscript is a blank with an iota subscript.
+const spacingSubscript = '\u037a'
+
+func dropSpacingSubscripts(path string) string {
+	return strings.ReplaceAll(path, string(spacingSubscript), " ")
+}
+
+func hasSubscript(r rune) bool {
+	return r == '\u0345' || bytes.ContainsAny(decomposition(r), "\u0345")
+}

@@ -152,6 +152,8 @@ func TestFoldedReadings_PartsOfFold(t *testing.T) {
 		"/sec%CD%85ret":                            {"/secret", "/sec\u03b9ret"},
 		"/%E1%BE%B3":                               {"/\u03b1", "/\u03b1\u03b9"},
 		"/secret%CD%BA":                            {"/secret", "/secret \u03b9"},
+		"/%CD%85/x%CD%BA":                          {"/\u03b9/x", "/\u03b9/x \u03b9", "/x"},
+		"/%CE%B1%CD%85/%E1%BE%B3/x%CD%85":          {"/\u03b1/\u03b1/x", "/\u03b1/\u03b1/x\u03b9", "/\u03b1\u03b9/\u03b1/x\u03b9", "/\u03b1\u03b9/\u03b1\u03b9/x\u03b9"},
 		"/%CC%81a/b%E2%80%8D":                      {"/a/b"},
 	} {
 		got, err := FoldedReadings(path)
