@@ -84,6 +84,7 @@ func (h *Handler) routes() {
 	h.post("/reviews/{id}/decide", h.decideRows)
 	h.post("/reviews/{id}/close", h.closeReview)
 	h.get("/reviews/{id}/export", h.exportReview)
+	h.get("/provisioning/drift", h.drift)
 	h.get("/requests", h.openRequests)
 	h.get("/requests/decided", h.decidedRequests)
 	h.get("/requests/grants", h.grants)
