@@ -10,7 +10,7 @@ import (
 	"sallyport/policy"
 )
 
-func TestDrift_ShowsWhatNobodyPushed(t *testing.T) {
+func TestDrift_ShowsWhatWasNotPushed(t *testing.T) {
 	e := newEnv(t)
 	e.settings.Policies[0].Rules = append(e.settings.Policies[0].Rules, policy.Rule{Allow: &policy.Match{Groups: []policy.GroupRef{{ID: "g-none", Name: "Never <b>pushed</b>"}, {ID: "G-SRE", Name: "SRE"}}}})
 	for _, value := range []string{"stranger@example.com", "stranger@example.com", "late@example.com", "ext-late"} {

@@ -69,11 +69,11 @@ func (h *Handler) record(q *request) error {
 	if err != nil {
 		return err
 	}
-	t := h.table("record", "time", "kind", "what", "about", "by", "where", "line")
+	t := h.table("record", "time", "line", "kind", "what", "about", "by", "where")
 	t.Empty = h.say("record.none")
 	for _, l := range found.Lines {
-		t.Rows = append(t.Rows, []Cell{at(l.Time), {Text: string(l.Kind), Link: Path + "/record?kind=" + string(l.Kind)}, whatHappened(l), h.about(l), by(l), text(whereOf(l)),
-			{Text: lineName(l), Link: Path + "/record/lines/" + strconv.FormatUint(l.Seq, 10) + replicaQuery(l.Of)}})
+		t.Rows = append(t.Rows, []Cell{at(l.Time), {Text: lineName(l), Link: Path + "/record/lines/" + strconv.FormatUint(l.Seq, 10) + replicaQuery(l.Of)},
+			{Text: string(l.Kind), Link: Path + "/record?kind=" + string(l.Kind)}, whatHappened(l), h.about(l), by(l), text(whereOf(l))})
 	}
 	if found.Next != "" {
 		t.Next = withQuery(f.Values, "before", found.Next)
