@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"sallyport/directory"
 	"strings"
+	"sync"
 )
 
 // HitKind is what a search found; the set is closed.
@@ -46,11 +47,14 @@ func (a *Admin) Search(_ context.Context, actor Actor, text string, limit int) (
 		return hits, nil
 	}
 	hits = append(hits, a.searchByNumber(actor, strings.ToLower(text))...)
+	var groups []directory.Group
+	var searching sync.WaitGroup
+	searching.Go(func() { groups, _ = a.directory.FindGroups(directory.GroupQuery{Text: text, Limit: limit}) })
 	users, _ := a.directory.Find(directory.Query{Text: text, Limit: limit})
+	searching.Wait()
 	for _, u := range users {
 		hits = append(hits, Hit{HitUser, u.ID, cmp.Or(u.DisplayName, u.UserName, u.ID), u.UserName, u.Barred()})
 	}
-	groups, _ := a.directory.FindGroups(directory.GroupQuery{Text: text, Limit: limit})
 	for _, g := range groups {
 		hits = append(hits, Hit{Kind: HitGroup, ID: g.ID, Title: cmp.Or(g.DisplayName, g.ID), Note: g.ExternalID})
 	}

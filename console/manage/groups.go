@@ -23,7 +23,7 @@ func (h *Handler) groups(q *request) error {
 	if err != nil {
 		return err
 	}
-	c := listContent{Search: query.Text, State: string(query.State), Total: found.Total, From: min(from+1, found.Total), To: from + len(found.Groups), Wrong: f.wrong,
+	c := listContent{Search: query.Text, State: string(query.State), Total: found.Total, From: min(from+1, found.Total), To: from + len(found.Groups), Wrong: f.wrong, CutOff: isCutOff(n, found.Total),
 		Tabs: stateTabs(h, "groups", f.Values, query.State, found.Any, admin.GroupStates, found.States)}
 	if query.State == admin.GroupStale && q.Viewer.Admin && len(found.Groups) > 0 {
 		c.Choose = "/groups/remove"
@@ -84,7 +84,7 @@ func (h *Handler) group(q *request) error {
 	if err != nil {
 		return err
 	}
-	c := groupContent{GroupFacts: facts, UsesTable: h.usesTable(facts), listContent: listContent{Search: query.Text, Total: found.Total, From: min(from+1, found.Total), To: from + len(found.Users),
+	c := groupContent{GroupFacts: facts, UsesTable: h.usesTable(facts), listContent: listContent{Search: query.Text, Total: found.Total, From: min(from+1, found.Total), To: from + len(found.Users), CutOff: isCutOff(n, found.Total),
 		Tabs: h.detailTabs(q, "/groups/"+facts.ID, "group")}}
 	if len(facts.Nested) > 0 {
 		c.NestedTable = &Table{Caption: h.say("group.nested"), Columns: []Column{{Key: "group", Title: h.say("group.name")}, {Key: "members", Title: h.say("group.members"), Right: true}}}

@@ -57,7 +57,7 @@ func stateTabs[S ~string](h *Handler, page string, query url.Values, chosen S, a
 }
 
 // maxListPage is the last page of a list of people or groups: nobody reads further, and the list can be searched.
-const maxListPage = 1000
+const maxListPage = 100
 
 // listPage returns where the page of a list begins that a query asks for.
 func listPage(query url.Values) (n, from int) {
@@ -78,6 +78,9 @@ func nextPage(query url.Values, n, total int) string {
 	return "?" + next.Encode()
 }
 
+// isCutOff reports whether there are more rows than pages of a list.
+func isCutOff(n, total int) bool { return n >= maxListPage && n*perPage < total }
+
 // listContent is what a page with a list of people or of groups shows beside its table.
 type listContent struct {
 	Search  string
@@ -86,6 +89,7 @@ type listContent struct {
 	Total   int
 	From    int // the number of the first row, from 1; 0 if there is none
 	To      int
+	CutOff  bool     // there are more, which no page lists
 	Choose  string   // where the chosen rows are sent to; "" if none can be chosen
 	Wrong   []string // filters that cannot be read
 	Deleted *Table   // people who are deleted and still suspended; nil if there are none
@@ -104,7 +108,7 @@ func (h *Handler) people(q *request) error {
 	if err != nil {
 		return err
 	}
-	c := listContent{Search: query.Text, State: string(query.State), Total: found.Total, From: min(from+1, found.Total), To: from + len(found.Users), Wrong: f.wrong,
+	c := listContent{Search: query.Text, State: string(query.State), Total: found.Total, From: min(from+1, found.Total), To: from + len(found.Users), Wrong: f.wrong, CutOff: isCutOff(n, found.Total),
 		Tabs: stateTabs(h, "people", f.Values, query.State, found.Any, admin.UserStates, found.States, admin.UserDamaged)}
 	if query.State == admin.UserStale && q.Viewer.Admin && len(found.Users) > 0 {
 		c.Choose = "/people/remove"
