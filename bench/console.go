@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,6 +29,7 @@ func measureConsole(ctx context.Context, args []string) error {
 	var o consoleOptions
 	flags := flag.NewFlagSet("bench console", flag.ExitOnError)
 	flags.StringVar(&o.company, "company", "", "the folder of a company: go test ./browser/company -args -people 100000 -groups 20000 -decisions 2150000 -out FOLDER")
+	only := flags.Bool("screens-only", false, "leave out the pages and the search")
 	flags.IntVar(&o.live, "live", 10_000, "number of live requests")
 	flags.IntVar(&o.repeats, "repeats", 10, "number of requests for each page")
 	flags.IntVar(&o.screens, "screens", 10, "number of screens with an open page of the console")
@@ -48,7 +50,11 @@ func measureConsole(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, io.Writer, consoleOptions) error{s.reportStart, s.openStreams, s.reportPages, s.reportSearch, s.reportScreens, s.reportMemory} {
+	steps := []func(context.Context, io.Writer, consoleOptions) error{s.reportStart, s.openStreams, s.reportPages, s.reportSearch, s.reportScreens, s.reportMemory}
+	if *only {
+		steps = slices.Delete(steps, 2, 4)
+	}
+	for _, step := range steps {
 		if err := step(ctx, os.Stdout, o); err != nil {
 			return err
 		}

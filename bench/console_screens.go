@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -176,7 +177,7 @@ func (s *site) watch(ctx context.Context, c *screen) error {
 	for {
 		line, err := lines.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("%s: %w", c.events, err)
+			return fmt.Errorf("%s, after %d events: %w", c.events, c.count.Load(), err)
 		}
 		c.bytes.Add(int64(len(line)))
 		if strings.HasPrefix(string(line), "event:") {
@@ -195,6 +196,13 @@ func (s *site) reportScreens(ctx context.Context, out io.Writer, o consoleOption
 	if len(screens) == 0 {
 		fmt.Fprintln(out, "screens: no page has events")
 		return nil
+	}
+	if err := s.reportIdle(ctx, out, screens); err != nil {
+		return err
+	}
+	for _, c := range screens {
+		c.count.Store(0)
+		c.bytes.Store(0)
 	}
 	target := subject{name: "proxied", url: "https://" + s.addrs["public"], host: loadHost, pid: s.pid,
 		header: "Authorization: Bearer " + s.entra.AccessToken(entratest.Person{OID: administrator, UPN: administrator + "@castle.example"}, audience, nil)}
@@ -244,20 +252,55 @@ func (s *site) loadAlone(ctx context.Context, target subject, _ []*screen, durat
 
 // loadWith measures the proxy while screens show the console.
 func (s *site) loadWith(ctx context.Context, target subject, screens []*screen, duration time.Duration) (perSecond float64, cpu time.Duration, err error) {
-	watching, stop := context.WithCancel(ctx)
+	closeAll := s.openScreens(ctx, screens)
+	perSecond, cpu, err = s.loadAlone(ctx, target, nil, duration)
+	return perSecond, cpu, errors.Join(err, closeAll())
+}
+
+// openScreens has screens show the console until closeAll is called, which returns why any ended before.
+func (s *site) openScreens(ctx context.Context, screens []*screen) (closeAll func() error) {
+	ctx, stop := context.WithCancel(ctx)
 	errs := make([]error, len(screens))
 	var all sync.WaitGroup
 	for i, c := range screens {
 		all.Go(func() {
-			if err := s.watch(watching, c); watching.Err() == nil {
+			if err := s.watch(ctx, c); ctx.Err() == nil {
 				errs[i] = err
 			}
 		})
 	}
-	perSecond, cpu, err = s.loadAlone(ctx, target, nil, duration)
-	stop()
-	all.Wait()
-	return perSecond, cpu, errors.Join(append(errs, err)...)
+	return func() error {
+		stop()
+		all.Wait()
+		return errors.Join(errs...)
+	}
+}
+
+// reportIdle measures what open pages cost while nothing is proxied: other work on the machine changes that little.
+func (s *site) reportIdle(ctx context.Context, out io.Writer, screens []*screen) error {
+	const long = 20 * time.Second
+	var used [2]time.Duration
+	for i, open := range [][]*screen{nil, screens} {
+		closeAll := s.openScreens(ctx, open)
+		wait(ctx, 2*warmUp)
+		before := cpuTime(s.pid)
+		wait(ctx, long)
+		used[i] = cpuTime(s.pid) - before
+		if err := errors.Join(ctx.Err(), closeAll()); err != nil {
+			return err
+		}
+	}
+	share := func(d time.Duration) float64 { return 100 * d.Seconds() / long.Seconds() / float64(runtime.NumCPU()) }
+	fmt.Fprintf(out, "nothing proxied: the server uses %.2f %% of the %d processors with the console closed, %.2f %% with it open on %d screens\n\n",
+		share(used[0]), runtime.NumCPU(), share(used[1]), len(screens))
+	return nil
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 func ratios(list, to []float64) []float64 {
