@@ -64,22 +64,27 @@ func (a *Admin) FindUsers(_ context.Context, _ Actor, q UserQuery) (FoundUsers, 
 		return FoundUsers{}, err
 	}
 	now, found := time.Now(), FoundUsers{Users: []FoundUser{}, States: map[UserState]int{}}
+	wanted, counts := slices.Index(UserStates, q.State), make([]int, len(UserStates))
 	keep := func(u *directory.User) bool {
 		if q.Group != "" && !u.IsIn(q.Group) {
 			return false
 		}
 		found.Any++
-		wanted := q.State == ""
-		for _, state := range UserStates {
-			if isUserState(u, state, now) {
-				found.States[state]++
-				wanted = wanted || state == q.State
+		states := statesOf(u, now)
+		for i, is := range states {
+			if is {
+				counts[i]++
 			}
 		}
-		return wanted
+		return wanted < 0 || states[wanted]
 	}
 	var users []*directory.User
 	users, found.Total = a.directory.Find(directory.Query{Text: q.Text, Keep: keep, From: max(q.From, 0), Limit: foundLimit(q.Limit)})
+	for i, n := range counts {
+		if n > 0 {
+			found.States[UserStates[i]] = n
+		}
+	}
 	for _, u := range users {
 		found.Users = append(found.Users, foundUser(u, now))
 	}
@@ -105,20 +110,9 @@ func CheckUserState(text string) error {
 	return fmt.Errorf("%q is no state of users; write one of %s", text, strings.Join(names, ", "))
 }
 
-func isUserState(u *directory.User, state UserState, now time.Time) bool {
-	switch state {
-	case UserActive:
-		return u.Barred() == ""
-	case UserInactive:
-		return !u.Active && !u.Damaged
-	case UserSuspended:
-		return u.Suspended != nil
-	case UserStale:
-		return isStale(u, now)
-	case UserDamaged:
-		return u.Damaged
-	}
-	return false
+// statesOf reports which of [UserStates] a user has, in their order.
+func statesOf(u *directory.User, now time.Time) [5]bool {
+	return [...]bool{u.Barred() == "", !u.Active && !u.Damaged, u.Suspended != nil, isStale(u, now), u.Damaged}
 }
 
 // isStale reports whether a user has been inactive for so long that the identity provider should have deleted them.
@@ -210,12 +204,11 @@ func (a *Admin) FindGroups(_ context.Context, _ Actor, q GroupQuery) (FoundGroup
 	keep := func(g *directory.Group) bool {
 		found.Any++
 		wanted := q.State == ""
-		is := map[GroupState]bool{GroupNamed: named.has(g.ExternalID, g.DisplayName), GroupEmpty: g.Members == 0}
-		is[GroupStale] = is[GroupEmpty] && !is[GroupNamed] && now.Sub(g.Modified) > StaleAfter
-		for _, state := range GroupStates {
-			if is[state] {
-				found.States[state]++
-				wanted = wanted || state == q.State
+		isNamed, isEmpty := named.has(g.ExternalID, g.DisplayName), g.Members == 0
+		for i, is := range [...]bool{isNamed, isEmpty, isEmpty && !isNamed && now.Sub(g.Modified) > StaleAfter} { // in the order of GroupStates
+			if is {
+				found.States[GroupStates[i]]++
+				wanted = wanted || GroupStates[i] == q.State
 			}
 		}
 		return wanted

@@ -7,13 +7,11 @@
 package directory
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -128,9 +126,7 @@ func (d *Directory) Snapshot() []*User { return d.index.Load().users.snapshot() 
 // sorted returns every user, by userName.
 func (idx *userIndex) sorted() []*User {
 	users := idx.snapshot()
-	slices.SortFunc(users, func(a, b *User) int {
-		return cmp.Or(strings.Compare(a.UserName, b.UserName), strings.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(users, compareUsers)
 	return users
 }
 

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"unicode"
@@ -27,14 +28,18 @@ type Query struct {
 func (d *Directory) Find(q Query) (found []*User, total int) {
 	terms := newTerms(q.Text)
 	best := newBest(q.From+q.Limit, func(a, b ranked[*User]) int {
-		return cmp.Or(a.rank-b.rank, strings.Compare(a.of.UserName, b.of.UserName), strings.Compare(a.of.ID, b.of.ID))
+		return cmp.Or(a.rank-b.rank, compareUsers(a.of, b.of))
 	})
 	idx := d.index.Load().users
 	for i := range idx.shards {
+		behind := unranked // users of this rank, and of higher ones, who follow in the shard come behind all that are returned
 		idx.searchable(i).each(terms, func(u *User, rank int) {
-			if q.Keep == nil || q.Keep(u) {
-				best.add(ranked[*User]{u, rank})
-				total++
+			if q.Keep != nil && !q.Keep(u) {
+				return
+			}
+			total++
+			if rank < behind && !best.add(ranked[*User]{u, rank}) {
+				behind = rank
 			}
 		})
 	}
@@ -42,6 +47,14 @@ func (d *Directory) Find(q Query) (found []*User, total int) {
 		found = append(found, r.of)
 	}
 	return found, total
+}
+
+// compareUsers orders users by userName.
+func compareUsers(a, b *User) int {
+	if order := strings.Compare(a.UserName, b.UserName); order != 0 {
+		return order
+	}
+	return strings.Compare(a.ID, b.ID)
 }
 
 // GroupQuery says which groups are looked for. Its fields are those of a [Query].
@@ -107,12 +120,17 @@ func (u *User) Groups() []Group {
 	return list
 }
 
+// searchText returns the names of a group, as [Directory.FindGroups] compares them: each between two newlines.
+func (g *Group) searchText() string {
+	return "\n" + searched(g.DisplayName) + "\n" + searched(g.ExternalID) + "\n" + g.ID + "\n"
+}
+
 // searchShard is what searches read of the users of one shard: their names in one text, which is faster to read than the
 // texts of many users.
 type searchShard struct {
-	version uint64 // of the shard
-	users   []*User
-	ends    []int // of the names of each user in text
+	version uint64  // of the shard
+	users   []*User // by userName
+	ends    []int   // of the names of each user in text
 	text    string
 }
 
@@ -130,6 +148,7 @@ func (idx *userIndex) searchable(i int) *searchShard {
 		made.users = append(made.users, u)
 	}
 	s.mu.RUnlock()
+	slices.SortFunc(made.users, compareUsers)
 	var text strings.Builder
 	for _, u := range made.users {
 		text.WriteString(u.searchText())
@@ -257,12 +276,11 @@ func (t terms) rank(text string, at int) (rank int, ok bool) {
 }
 
 func (t terms) rankGroup(g *Group) (rank int, ok bool) {
-	text := "\n" + searched(g.DisplayName) + "\n" + searched(g.ExternalID) + "\n" + g.ID + "\n"
-	at := strings.Index(text, t.words[0])
+	at := strings.Index(g.search, t.words[0])
 	if at < 0 {
 		return 0, false
 	}
-	return t.rank(text, at)
+	return t.rank(g.search, at)
 }
 
 // startRank returns 2 if word, which is in text from at on, begins a word there or later, else 3.
@@ -279,6 +297,9 @@ func startRank(text, word string, at int) int {
 		from += 1 + next
 	}
 }
+
+// unranked is higher than every rank.
+const unranked = 4
 
 // ranked is what a search found, and how well it fits: 0 is best.
 type ranked[T any] struct {
@@ -298,19 +319,21 @@ func newBest[T any](n int, compare func(a, b T) int) *best[T] {
 	return &best[T]{n: n, compare: compare}
 }
 
-func (b *best[T]) add(element T) {
+// add adds an element. It reports false if that and all behind it are not among the first.
+func (b *best[T]) add(element T) bool {
 	if b.n <= 0 || b.last != nil && b.compare(element, *b.last) > 0 {
-		return
+		return false
 	}
 	if b.list = append(b.list, element); len(b.list) >= 2*b.n {
 		b.cut()
 	}
+	return true
 }
 
-// cut sorts the list, and drops what is not among the first n.
+// cut drops what is not among the first n.
 func (b *best[T]) cut() {
-	slices.SortFunc(b.list, b.compare)
 	if len(b.list) >= b.n {
+		moveFirst(b.list, b.n, b.compare)
 		b.list = b.list[:b.n]
 		last := b.list[b.n-1]
 		b.last = &last
@@ -323,5 +346,38 @@ func (b *best[T]) from(skip int) []T {
 		return nil
 	}
 	b.cut()
-	return b.list[min(skip, len(b.list)):]
+	skip = min(skip, len(b.list))
+	moveFirst(b.list, skip, b.compare)
+	slices.SortFunc(b.list[skip:], b.compare)
+	return b.list[skip:]
+}
+
+// moveFirst moves the first n of a list to its beginning, in no order but that the last of them is at n-1. It takes a time in
+// proportion to the length of the list (quickselect, with pivots at random).
+func moveFirst[T any](list []T, n int, compare func(a, b T) int) {
+	low, high := 0, len(list)-1
+	for n > 0 && low < high {
+		pivot := list[low+rand.IntN(high-low+1)]
+		i, j := low, high
+		for i <= j {
+			for compare(list[i], pivot) < 0 {
+				i++
+			}
+			for compare(list[j], pivot) > 0 {
+				j--
+			}
+			if i <= j {
+				list[i], list[j] = list[j], list[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch {
+		case n-1 <= j:
+			high = j
+		case n-1 >= i:
+			low = i
+		default:
+			return
+		}
+	}
 }

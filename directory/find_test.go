@@ -89,6 +89,42 @@ func TestFind_Pages(t *testing.T) {
 	}
 }
 
+// Pages of any length are parts of one list: by how well a name fits, then by userName.
+func TestFind_PagesOfManyRanks(t *testing.T) {
+	d := newTestDirectory(t)
+	var want []string
+	for _, form := range []string{"%03d-ada", "%03d-adam", "%03dada"} { // a word, the beginning of one, a part of one
+		for i := range 60 {
+			want = append(want, fmt.Sprintf(form, i))
+		}
+	}
+	d.update(t, func(tx *directory.Tx) error {
+		for i := range want {
+			if err := tx.PutUser(&directory.User{UserName: want[i*77%len(want)], Active: true, Document: []byte(`{}`)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	first := slices.Sorted(slices.Values(want[:120])) // both begin a word
+	want = append(first, want[120:]...)
+	for _, limit := range []int{1, 2, 7, 59, 60, 179, 180, 500} {
+		var got []string
+		for from := 0; from < len(want)+limit; from += limit {
+			found, total := d.Find(directory.Query{Text: "ada", From: from, Limit: limit})
+			if total != len(want) {
+				t.Fatalf("%d in all, want %d", total, len(want))
+			}
+			for _, u := range found {
+				got = append(got, u.UserName)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("pages of %d have %v, want %v", limit, got, want)
+		}
+	}
+}
+
 // A search finds a user by the names of now alone.
 func TestFind_FollowsChanges(t *testing.T) {
 	d := newTestDirectory(t)

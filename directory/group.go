@@ -20,6 +20,7 @@ type Group struct {
 	Modified    time.Time       `json:"modified"`
 
 	damaged bool
+	search  string // its names, as memory has it: see searchText
 }
 
 // Member is a direct member of a group: a user or another group. The members of that
@@ -39,7 +40,7 @@ func newGroup(id string, record []byte, err error) *Group {
 	if err != nil {
 		g = &Group{ID: id, damaged: true}
 	}
-	g.Document = nil
+	g.Document, g.search = nil, g.searchText()
 	return g
 }
 
