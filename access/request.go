@@ -86,19 +86,24 @@ type unrevoked struct{ policy.Grants }
 // Revoked implements [policy.Grants].
 func (unrevoked) Revoked(string) bool { return false }
 
-// Others returns who else of users reaches the route, at most limit names of them, and how many they are.
+// Others returns who else of users, in whatever order they are, reaches the route: at most limit of their userNames, the first
+// by the alphabet, and how many they are.
 func (r Request) Others(users []*directory.User, limit int) (names []string, count int) {
+	places := ask([]*Route{r.Route}, r.Scope)
 	for _, u := range users {
-		if u.Barred() != "" || SamePerson(u, r.User) {
+		if u.Barred() != "" {
 			continue
 		}
 		req := r.as(u)
 		reaches := func(a asked) bool { return a.reaches(req, r.Scope.known()) }
-		if !slices.ContainsFunc(ask([]*Route{r.Route}, r.Scope), reaches) {
+		if !slices.ContainsFunc(places, reaches) || SamePerson(u, r.User) {
 			continue
 		}
-		if count++; len(names) < limit {
-			names = append(names, u.UserName)
+		count++
+		at, _ := slices.BinarySearch(names, u.UserName)
+		if at < limit {
+			names = slices.Insert(names, at, u.UserName)
+			names = names[:min(len(names), limit)]
 		}
 	}
 	return names, count

@@ -104,6 +104,27 @@ func TestRequest_WhoMayApprove(t *testing.T) {
 	})
 }
 
+// Others names the first by the alphabet, whatever the order of the users, and counts all.
+func TestRequest_OthersAreTheFirst(t *testing.T) {
+	staff := policy.Match{Groups: []policy.GroupRef{{ID: "staff"}}}
+	route := requestable(t, policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Owner: true}}, policy.Rule{Allow: &staff})
+	asks := person("ask", "staff")
+	users := []*directory.User{asks, person("stranger")}
+	for i := range 30 {
+		users = append(users, person(fmt.Sprintf("u%02d", i*7%30), "staff"))
+	}
+	names, count := access.Request{Route: route, User: asks, Scope: access.Scope{Time: time.Now()}}.Others(users, 3)
+	want := []string{users[2].UserName, "", ""}
+	for i, u := range users[2:] {
+		if n := i * 7 % 30; n < 3 {
+			want[n] = u.UserName
+		}
+	}
+	if !slices.Equal(names, want) || count != 30 {
+		t.Errorf("%v of %d, want %v of 30", names, count, want)
+	}
+}
+
 func TestRequest_RevokedMembershipDoesNotCount(t *testing.T) {
 	lead, bob := person("lead", "leads"), person("bob", "engineers")
 	leads, engineers := []policy.GroupRef{{ID: "leads"}}, []policy.GroupRef{{ID: "engineers"}}

@@ -36,7 +36,7 @@ func (a *Admin) Request(ctx context.Context, actor Actor, id string) (RequestVie
 		v.Approvers = namesOf(r.Approvers(a.people.candidates(r, 0), maxNames))
 	}
 	if r.Route != nil && approver {
-		v.Others, v.OthersCount = r.Others(a.directory.Users(), maxNames)
+		v.Others, v.OthersCount = r.Others(a.directory.Snapshot(), maxNames)
 	}
 	return v, nil
 }
