@@ -102,15 +102,36 @@ func dropBlanks(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// dropStreams drops the names of NTFS streams: /secret::$DATA and /secret:$I30:$INDEX_ALLOCATION are /secret.
+// dropStreams drops everything that looks like the name of an NTFS stream: /secret::$DATA and /secret:$x are /secret.
 func dropStreams(path string) string {
+	return mapStreams(path, func(segment string) string {
+		name, _, _ := strings.Cut(segment, ":")
+		return name
+	})
+}
+
+// dropKnownStreams drops the names of streams that every file or folder has. A server that knows them alone leaves other
+// text with ":$" as it is.
+func dropKnownStreams(path string) string {
+	return mapStreams(path, func(segment string) string {
+		for _, stream := range []string{"::$data", ":$i30:$index_allocation"} {
+			if end := len(segment) - len(stream); end >= 0 && strings.EqualFold(segment[end:], stream) {
+				return segment[:end]
+			}
+		}
+		return segment
+	})
+}
+
+// mapStreams replaces each segment that could have a stream.
+func mapStreams(path string, replace func(string) string) string {
 	if !strings.Contains(path, ":$") {
 		return path
 	}
 	segments := strings.Split(path, "/")
 	for i, segment := range segments {
 		if strings.Contains(segment, ":$") {
-			segments[i], _, _ = strings.Cut(segment, ":")
+			segments[i] = replace(segment)
 		}
 	}
 	return strings.Join(segments, "/")

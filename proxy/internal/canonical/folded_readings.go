@@ -37,7 +37,7 @@ func stepsFor(path string) []func(string) string {
 }
 
 var (
-	foldedASCIISteps = append([]func(string) string{foldInSegments, trimSegments, dropBlanks, dropStreams}, steps...)
+	foldedASCIISteps = append([]func(string) string{foldInSegments, trimSegments, dropBlanks, dropStreams, dropKnownStreams}, steps...)
 	foldedSteps      = append([]func(string) string{
 		decomposeSlashes, replaceRune("\uff0f"), replaceRune("\u2044"), replaceRune("\u2215"), replaceRune("\u29f8"),
 		composeSubscripts, dropSubscripts, dropComposedSubscripts, dropSpacingSubscripts,

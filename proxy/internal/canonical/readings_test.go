@@ -154,6 +154,7 @@ func TestFoldedReadings_PartsOfFold(t *testing.T) {
 		"/secret%CD%BA":                            {"/secret", "/secret \u03b9"},
 		"/%CD%85/x%CD%BA":                          {"/\u03b9/x", "/\u03b9/x \u03b9", "/x"},
 		"/%CE%B1%CD%85/%E1%BE%B3/x%CD%85":          {"/\u03b1/\u03b1/x", "/\u03b1/\u03b1/x\u03b9", "/\u03b1\u03b9/\u03b1/x\u03b9", "/\u03b1\u03b9/\u03b1\u03b9/x\u03b9"},
+		"/A:$x/b::$DATA/c:$I30:$INDEX_ALLOCATION":  {"/a:$x/b/c", "/a/b/c", "/a:$x/b::$data/c:$i30:$index_allocation"},
 		"/%CC%81a/b%E2%80%8D":                      {"/a/b"},
 	} {
 		got, err := FoldedReadings(path)
