@@ -1,6 +1,9 @@
 package admin
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	maxDiffCells = 4 << 20 // of the table by which two texts are compared
@@ -48,9 +51,9 @@ func differing(old, now []string) (lines []DiffLine) {
 	common := []uint16{} // common[i*width+j] is the length of the longest common subsequence of old[i:] and now[j:]
 	if (len(old)+1)*width <= maxDiffCells {
 		common = make([]uint16, (len(old)+1)*width)
-		for i := len(old) - 1; i >= 0; i-- {
-			for j := len(now) - 1; j >= 0; j-- {
-				if old[i] == now[j] {
+		for i, mine := range slices.Backward(old) {
+			for j, other := range slices.Backward(now) {
+				if mine == other {
 					common[i*width+j] = common[(i+1)*width+j+1] + 1
 				} else {
 					common[i*width+j] = max(common[(i+1)*width+j], common[i*width+j+1])

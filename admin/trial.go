@@ -81,7 +81,7 @@ func (a *Admin) TryRules(_ context.Context, actor Actor, text string) (id string
 	if err := a.trials.add(t); err != nil {
 		return "", err
 	}
-	go a.try(t, rules)
+	go a.try(t, rules) //nolint:gosec // goes on after the request
 	return t.ID, nil
 }
 
