@@ -130,7 +130,9 @@ type shared struct {
 	replica func() ReplicaFacts
 	doctor  func() Diagnosis
 	pushes  pushTimes
-	recent  figuresCache
+
+	recentFigures  recent[rollup.Query, Figures]
+	recentReplicas recent[struct{}, Replicas]
 }
 
 // RecordSource is the audit record of this process. Its functions are nil where there is none.

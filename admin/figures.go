@@ -107,7 +107,8 @@ func (a *Admin) Figures(ctx context.Context, _ Actor, q FiguresQuery) (Figures, 
 	if q.Points == 0 {
 		q.Points = 240
 	}
-	return a.recent.get(ctx, q.Fit(q.Points, now), func(ctx context.Context, fit rollup.Query) (Figures, error) {
+	fit := q.Fit(q.Points, now)
+	return a.recentFigures.get(ctx, fit, func(ctx context.Context) (Figures, error) {
 		parts, from, err := askAll[rollup.Figures](ctx, a.peers, askFigures, fit)
 		if err != nil {
 			return Figures{}, err

@@ -73,9 +73,11 @@ func (a *Admin) Replicas(ctx context.Context, _ Actor) (Replicas, error) {
 	if a.replica == nil {
 		return Replicas{}, ErrNoServer
 	}
-	list, from, err := askAll[ReplicaFacts](ctx, a.peers, askReplica, struct{}{})
-	slices.SortFunc(list, func(x, y ReplicaFacts) int { return strings.Compare(x.Replica, y.Replica) })
-	return Replicas{list, from.Missing}, err
+	return a.recentReplicas.get(ctx, struct{}{}, func(ctx context.Context) (Replicas, error) {
+		list, from, err := askAll[ReplicaFacts](ctx, a.peers, askReplica, struct{}{})
+		slices.SortFunc(list, func(x, y ReplicaFacts) int { return strings.Compare(x.Replica, y.Replica) })
+		return Replicas{list, from.Missing}, err
+	})
 }
 
 // Pulse is what the first page of the console says in one number each.

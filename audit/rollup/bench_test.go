@@ -49,3 +49,17 @@ func BenchmarkRebuild(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/100_000, "µs/line")
 }
+
+// BenchmarkFigures is the time of a question over a day with 500 combinations of routes and reasons in each minute.
+func BenchmarkFigures(b *testing.B) {
+	log := openRecord(b, filepath.Join(b.TempDir(), "audit.jsonl"))
+	defer log.Close()
+	r := rollup.New()
+	r.Follow(log)
+	for i := range 1440 * 500 / 10 {
+		write(b, log, decision(time.Now().Add(-time.Duration(i/50)*time.Minute), fmt.Sprintf("route%d", i%250), "u", []string{"rule_allow", "no_rule"}[i%2], i%2 == 0))
+	}
+	for b.Loop() {
+		r.Figures(rollup.Query{From: time.Now().Add(-24 * time.Hour)}.Fit(240, time.Now()))
+	}
+}

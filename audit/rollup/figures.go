@@ -130,14 +130,16 @@ func (r *Rollup) Figures(q Query) Figures {
 		return f
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	f.Begins, f.Counting = r.begins, r.rebuilds
 	ring := r.ringOf(q.Step)
-	series := map[uint32]*Requests{}
+	f.Revocations = r.revocations(q)
+	r.mu.Unlock()
+	series := newSeriesSet(q.By)
 	histograms := make([]histogram, f.Points)
 	per := int64(q.Step / ring.step)
 	first := ring.number(q.From.Unix())
 	for point := range f.Points {
+		r.mu.Lock() // for each point anew: decisions wait for it
 		for number := first + int64(point)*per; number < first+int64(point+1)*per; number++ {
 			if s := ring.find(number); s != nil {
 				r.addSlot(&f, s, point, q, series)
@@ -148,14 +150,12 @@ func (r *Rollup) Figures(q Query) Figures {
 				}
 			}
 		}
+		r.mu.Unlock()
 	}
 	for _, h := range histograms {
 		f.Seconds = append(f.Seconds, h.trimmed())
 	}
-	for _, one := range series {
-		f.Requests = append(f.Requests, *one)
-	}
-	f.Revocations = r.revocations(q)
+	f.Requests = append(f.Requests, series.list...)
 	f.sort()
 	return f
 }
@@ -182,32 +182,52 @@ func (r *Rollup) ringOf(step time.Duration) *ring {
 	return r.rings[0]
 }
 
+// seriesSet is the series of a query, by what its cells have in common: the reason or the route, and the decision.
+type seriesSet struct {
+	list    []Requests
+	reasons [256]int32       // the place of each in list, from 1
+	routes  map[uint32]int32 // as above; nil unless requests are told apart by route
+}
+
+func newSeriesSet(by By) *seriesSet {
+	s := new(seriesSet)
+	if by == ByRoute {
+		s.routes = map[uint32]int32{}
+	}
+	return s
+}
+
+// find returns the series of a cell, which is made if there is none yet.
+func (s *seriesSet) find(r *Rollup, key uint32, points int) *Requests {
+	at := s.reasons[key&0xff]
+	if s.routes != nil {
+		at = s.routes[key&^0xfe]
+	}
+	if at == 0 {
+		one := Requests{Allow: key&1 == 1, Counts: make([]uint32, points)}
+		if at = int32(len(s.list)) + 1; s.routes != nil { //nolint:gosec // bounded by the routes
+			one.Route = r.routes.list[key>>8]
+			s.routes[key&^0xfe] = at
+		} else {
+			one.Reason = r.reasons.list[key&0xff>>1]
+			s.reasons[key&0xff] = at
+		}
+		s.list = append(s.list, one)
+	}
+	return &s.list[at-1]
+}
+
 // addSlot adds a slot to a point. mu is held.
-func (r *Rollup) addSlot(f *Figures, s *slot, point int, q Query, series map[uint32]*Requests) {
+func (r *Rollup) addSlot(f *Figures, s *slot, point int, q Query, series *seriesSet) {
 	only, known := r.routes.lookup[q.Route]
 	without, omit := r.routes.lookup[q.Without]
 	omit = omit && q.Without != ""
 	for _, c := range s.cells {
-		if omit && c.key>>8 == without {
+		route := c.key >> 8
+		if omit && route == without || q.Route != "" && (!known || route != only) {
 			continue
 		}
-		if q.Route != "" && (!known || c.key>>8 != only) {
-			continue
-		}
-		key := c.key & 0xff
-		if q.By == ByRoute {
-			key = c.key &^ 0xfe
-		}
-		one, ok := series[key]
-		if !ok {
-			one = &Requests{Allow: key&1 == 1, Counts: make([]uint32, f.Points)}
-			if q.By == ByRoute {
-				one.Route = r.routes.list[key>>8]
-			} else {
-				one.Reason = r.reasons.list[key>>1]
-			}
-			series[key] = one
-		}
+		one := series.find(r, c.key, f.Points)
 		one.Counts[point] += c.count
 		one.Total += uint64(c.count)
 	}

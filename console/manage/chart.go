@@ -52,7 +52,7 @@ type tick struct {
 
 // newChart returns a chart of points from a time on.
 func (h *Handler) newChart(name, unit string, stack bool, from time.Time, step time.Duration, points int) *chart {
-	c := &chart{Name: name, Title: h.say("overview.chart." + name), Unit: unit, Stack: stack, Begin: from.Unix(), Step: step.Seconds(), until: from.Add(time.Duration(points) * step)}
+	c := &chart{Name: name, Title: h.say("overview.chart." + name), Unit: unit, Stack: stack, Begin: from.Unix(), Step: step.Seconds(), Series: []*series{}, until: from.Add(time.Duration(points) * step)}
 	for i := range 5 {
 		form := "clock"
 		if time.Duration(points)*step > 36*time.Hour {

@@ -96,6 +96,9 @@ func TestOverview_IsReadByPrograms(t *testing.T) {
 	if csv := e.get(e.otto, "/?range=1h&format=csv").Body.String(); !strings.HasPrefix(csv, "time,allowed,denied,p50_ms,p99_ms,sessions,live,pushes,cuts\n") {
 		t.Errorf("the CSV begins %q", csv[:min(len(csv), 80)])
 	}
+	if empty := newEnv(t); strings.Contains(empty.get(empty.otto, "/overview/charts").Body.String(), `"series":null`) {
+		t.Error("a chart of nothing has no list of series")
+	}
 	var charts []struct {
 		Name   string
 		Series []struct{ Values []*float64 }

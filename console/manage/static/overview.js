@@ -113,7 +113,14 @@ events.addEventListener('part', event => {
   localize(part);
   shorten(part);
 });
-events.addEventListener('charts', event => drawAll(newest = JSON.parse(event.data)));
+// While somebody chooses a time, the charts stay as they are.
+let choosing = false;
+addEventListener('mousedown', event => { choosing = event.target.classList.contains('u-over'); });
+addEventListener('mouseup', () => { choosing = false; });
+events.addEventListener('charts', event => {
+  newest = JSON.parse(event.data);
+  if (!choosing) drawAll(newest);
+});
 events.addEventListener('error', () => {
   document.getElementById('stopped').hidden = events.readyState !== EventSource.CLOSED;
 });
