@@ -114,6 +114,7 @@ type Admin struct {
 	breakGlass *grant.BreakGlass // nil if no server runs
 	enforcer   *enforce.Enforcer
 	live       LiveRequests
+	tails      tails
 	leads      func(context.Context) (bool, error)
 	log        *slog.Logger
 	people     people
@@ -180,6 +181,7 @@ func New(p Parts) *Admin {
 	a.records = records{source: p.Record, exports: make(chan struct{}, maxExports)}
 	a.handleFigures()
 	a.handleRecord()
+	a.handleDecisions()
 	a.handleQuestions()
 	return a
 }

@@ -99,7 +99,7 @@ func (h *Handler) liveTable(q *request, list live.List) *Table {
 		t.Columns = append(t.Columns, Column{Key: "end", Title: h.say("live.column.end")})
 	}
 	for _, r := range list.Requests {
-		row := []Cell{whoCell(h, r.User, r.UserName, "/live"), text(r.Route), {Text: r.Method + " " + r.Path, Mark: "long", Link: Path + "/decisions/" + r.ID}, {Text: h.say("live.kind." + string(r.Kind)), Raw: string(r.Kind), Mark: "whole"},
+		row := []Cell{whoCell(h, r.User, r.UserName, "/live", "user"), text(r.Route), {Text: r.Method + " " + r.Path, Mark: "long", Link: Path + "/decisions/" + r.ID}, {Text: h.say("live.kind." + string(r.Kind)), Raw: string(r.Kind), Mark: "whole"},
 			{Time: r.Since, Ago: true}, byteCell(r.Received), byteCell(r.Sent), text(r.Rule), text(r.Address), text(r.ID), text(r.Host), text(r.Session)}
 		if several {
 			row = append(row, text(r.Replica))
@@ -115,13 +115,13 @@ func (h *Handler) liveTable(q *request, list live.List) *Table {
 	return t
 }
 
-// whoCell returns the cell of a user or an application, which leads to what a page has of them. below is that page.
-func whoCell(h *Handler, id, name, below string) Cell {
+// whoCell returns the cell of a user or an application, which leads to what a page has of them by a parameter.
+func whoCell(h *Handler, id, name, below, parameter string) Cell {
 	switch {
 	case id != "":
-		return link(orID(name, id), below+"?user="+url.QueryEscape(id))
+		return link(orID(name, id), below+"?"+parameter+"="+url.QueryEscape(id))
 	case name != "":
-		return link(name, below+"?user="+url.QueryEscape(name))
+		return link(name, below+"?"+parameter+"="+url.QueryEscape(name))
 	}
 	return Cell{Text: h.say("live.anyone"), Raw: "-", Mark: "quiet"}
 }

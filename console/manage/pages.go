@@ -190,6 +190,7 @@ type section struct {
 var sections = []section{
 	{"overview", "/"},
 	{"live", "/live"},
+	{"decisions", "/decisions"},
 	{"people", "/people"},
 	{"groups", "/groups"},
 	{"routes", "/routes"},
