@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 FUZZTIME ?= 30s
 export GOTOOLCHAIN ?= $(shell sed -n 's/^toolchain //p' go.mod)
 
-.PHONY: help test lint vulnerabilities fuzz mutants bench demo screenshots release
+.PHONY: help test lint vulnerabilities fuzz mutants bench demo screenshots pictures release
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ demo: ## a company in front of a real Sallyport on this machine
 
 screenshots: ## pictures of every page of the console in screenshots/
 	node browser/screenshots.mjs screenshots
+
+pictures: ## the pictures of docs/console.md
+	node browser/screenshots.mjs --docs docs/images
 
 release: ## static binaries and their checksums in .cache/release
 	.ci/release $(VERSION)

@@ -3,7 +3,8 @@
 #
 # go           every Go test, under the race detector
 # tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
-# browser      the demo, signing in with many tabs and frames, signing out, and break-glass, in a real Chromium
+# browser      the demo, signing in with many tabs and frames, signing out, break-glass, the portal and every page of the
+#              console, in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be rejected
 # alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
@@ -70,7 +71,7 @@ test_go() {
   run_beside >"$beside_log" 2>&1 &
   local beside_pid=$!
   # The first limit is for all packages, the second for one. .ci/run vets the tests with everything else.
-  VERBS=apart CGO_ENABLED=1 timeout --signal=QUIT 35m go test -race -vet=off -parallel 4 -timeout 15m ./... 2>&1 | tee "$log" || status=$?
+  VERBS=apart CGO_ENABLED=1 timeout --signal=QUIT 35m go test -race -vet=off -p 3 -parallel 4 -timeout 15m ./... 2>&1 | tee "$log" || status=$?
   wait "$beside_pid" || status=$?
   echo "the commands, and the proxy with upstreams over TLS:"
   tee -a "$log" <"$beside_log"
@@ -118,15 +119,31 @@ begin_browser() {
   browser_pid=$!
 }
 
-# run_browser COMMAND...: runs the command with each file of tests, and leaves what it wrote and its status.
+# run_browser COMMAND...: runs the command with each file of tests, and leaves what it wrote and its status. Beside the others
+# run the demo, which for most of a minute waits for access to end, and the tests over a company, which is made once.
 run_browser() {
-  run_file browser/demo.test.mjs "$@" & # for most of a minute it waits for access to end
-  local demo=$! file
+  run_file browser/demo.test.mjs "$@" &
+  run_company "$@" &
+  local file
   for file in browser/*.test.mjs; do
-    [[ $file == browser/demo.test.mjs ]] || run_file "$file" "$@"
+    if [[ $file != browser/demo.test.mjs ]] && ! uses_company "$file"; then
+      run_file "$file" "$@"
+    fi
   done
-  wait "$demo"
+  wait
 }
+
+run_company() {
+  local file
+  go test -count=1 -vet=off ./browser/company -run TestCompany -args -out "$browser_results/company" >"$browser_results/company.log" 2>&1 || true
+  for file in browser/*.test.mjs; do
+    if uses_company "$file"; then
+      COMPANY="$browser_results/company" run_file "$file" "$@"
+    fi
+  done
+}
+
+uses_company() { grep -q "from './company.mjs'" "$1"; }
 
 # run_file FILE COMMAND...: runs the command with one file.
 run_file() {

@@ -1,17 +1,24 @@
-// Takes pictures of every page of the console: light, dark, and on a phone.
+// Takes pictures of every page of the console: light, dark, and on a phone. With --docs, the few of docs/console.md.
 //
-//   node browser/screenshots.mjs FOLDER
+//   node browser/screenshots.mjs [--docs] FOLDER
 import {mkdir} from 'node:fs/promises';
 import {join} from 'node:path';
 import {Company} from './company.mjs';
 import {crawl} from './crawl.mjs';
 import {launchBrowser} from './harness.mjs';
 
-const folder = process.argv[2] ?? 'screenshots';
+const args = process.argv.slice(2), docs = args[0] === '--docs';
+const folder = args[docs ? 1 : 0] ?? 'screenshots';
+const window = {width: 1280, height: 900};
 const kinds = {
-  light: {viewport: {width: 1280, height: 900}},
-  dark: {viewport: {width: 1280, height: 900}, colorScheme: 'dark'},
-  phone: {viewport: {width: 375, height: 800}, deviceScaleFactor: 2},
+  light: {viewport: window},
+  dark: {viewport: window, colorScheme: 'dark'},
+  phone: {viewport: {width: 375, height: 800}},
+};
+const shown = {
+  light: ['overview', 'live', 'decisions-one', 'people-one', 'routes-one', 'policy', 'provisioning-held', 'reviews-one', 'record'],
+  dark: ['overview', 'decisions'],
+  phone: ['overview'],
 };
 
 const company = new Company();
@@ -24,8 +31,9 @@ try {
     const page = await context.newPage();
     await company.signIn(page, 'ada');
     await crawl(page, company.console, async (page, name) => {
+      if (docs && !shown[kind].includes(name)) return;
       await page.waitForTimeout(500); // charts draw themselves
-      await page.screenshot({path: join(folder, `${name}-${kind}.png`), fullPage: kind !== 'phone'});
+      await page.screenshot({path: join(folder, docs ? `console-${name}-${kind}.png` : `${name}-${kind}.png`), fullPage: !docs && kind !== 'phone'});
     });
     await context.close();
   }
