@@ -2,6 +2,7 @@ package manage
 
 import (
 	"fmt"
+	"math"
 
 	"sallyport/audit/rollup"
 )
@@ -62,7 +63,7 @@ func (h *Handler) heatOf(heat rollup.Heat, zone string) *heatMap {
 		for hour, n := range heat[day] {
 			shade := 0
 			if n > 0 {
-				shade = 1 + int(float64(n-1)/float64(most)*heatShades)
+				shade = int(math.Ceil(float64(n) / float64(most) * heatShades))
 			}
 			m.Cells = append(m.Cells, heatCell{heatLeft + hour*heatWidth, y, fmt.Sprintf("heat-%d", min(shade, heatShades)), fmt.Sprintf("%s %02d–%02d: %s", name, hour, (hour+1)%24, count(int(min(n, 1<<62))))})
 		}
