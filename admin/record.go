@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,9 +137,7 @@ func (a *Admin) askRecords(ctx context.Context, ask recordQuestion, from *Source
 // merge puts the lines of replicas together, the newest first, and says where each goes on.
 func (found *RecordLines) merge(replies map[string]recordReply, ask recordQuestion, n int) {
 	next := map[string]uint64{}
-	for name, before := range ask.Before {
-		next[name] = before // of replicas that have not replied
-	}
+	maps.Copy(next, ask.Before) // of replicas that have not replied
 	for name, reply := range replies {
 		for _, l := range reply.Lines {
 			l.Of = name
@@ -179,7 +178,7 @@ func formatCursor(next map[string]uint64) string {
 
 func parseCursor(text string) (map[string]uint64, error) {
 	before := map[string]uint64{}
-	for _, part := range strings.Fields(text) {
+	for part := range strings.FieldsSeq(text) {
 		i := strings.LastIndexByte(part, '~')
 		n, err := strconv.ParseUint(part[i+1:], 10, 64)
 		if i < 0 || err != nil || len(before) == 1000 {

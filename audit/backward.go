@@ -23,6 +23,11 @@ const (
 	largestWindow = 4 << 20
 )
 
+// untilSlack is how much later than a time lines may be in whose place older ones are still looked for. It is less than
+// [ClockSlack], since every line in between has to be read before the first is found; after a clock was set back by more,
+// lines may be missed that a search without an end finds.
+const untilSlack = 5 * time.Minute
+
 // SearchBack calls f with the lines that s looks for, the newest first, until f returns false: those before a line by its number,
 // or all (0), and those until a time, or all (the zero time). If s looks for nothing, it finds every line. When ctx ends before
 // the search does, that is no error: Reached says how far it came. The record must be that of one replica.
@@ -128,7 +133,7 @@ func (b *backward) begin(text io.ReaderAt, end int64) (int64, error) {
 	if b.until.IsZero() {
 		return end, nil
 	}
-	return placeOf(text, end, func(l Line) bool { return l.Time.After(b.until.Add(ClockSlack)) })
+	return placeOf(text, end, func(l Line) bool { return l.Time.After(b.until.Add(untilSlack)) })
 }
 
 // placeOf returns where the first line begins that is beyond something, or end. Lines are in an order by that.

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,10 +51,8 @@ func (f *filter) time(name string, end bool) time.Time {
 // oneOf returns a parameter that must be one of some values, or "".
 func (f *filter) oneOf(name string, values []string) string {
 	text := f.text(name)
-	for _, v := range values {
-		if v == text {
-			return text
-		}
+	if slices.Contains(values, text) {
+		return text
 	}
 	if text != "" {
 		f.wrong = append(f.wrong, name)

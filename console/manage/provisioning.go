@@ -3,6 +3,7 @@ package manage
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -135,9 +136,9 @@ func (t *Table) right(keys ...string) {
 
 // withQuery returns a query with another value of a key.
 func withQuery(query url.Values, key, value string) string {
-	other := url.Values{}
-	for k, values := range query {
-		other[k] = values
+	other := maps.Clone(query)
+	if other == nil {
+		other = url.Values{}
 	}
 	other.Set(key, value)
 	other.Del("done")

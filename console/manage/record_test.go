@@ -90,7 +90,7 @@ func TestRecord_PagesHaveEachLineOnce(t *testing.T) {
 	e := newEnv(t)
 	e.writeDecisions(321)
 	seen, before := map[uint64]bool{}, ""
-	for page := 0; page < 10; page++ {
+	for range 10 {
 		found, err := e.admin.SearchRecord(t.Context(), admin.System("test"), admin.RecordFilter{Before: before}, 100)
 		if err != nil {
 			t.Fatal(err)
