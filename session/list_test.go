@@ -25,9 +25,9 @@ func TestListUser(t *testing.T) {
 		if list := h.ListUser("alice"); len(list) != 1 || list[0].ID != two.ID {
 			t.Errorf("after one ended: %v", list)
 		}
-		for _, nobody := range []string{"", "carol", "alice/"} {
-			if list := h.ListUser(nobody); len(list) != 0 {
-				t.Errorf("%q: %v", nobody, list)
+		for _, unknown := range []string{"", "carol", "alice/"} {
+			if list := h.ListUser(unknown); len(list) != 0 {
+				t.Errorf("%q: %v", unknown, list)
 			}
 		}
 		time.Sleep(session.Defaults().Idle)
