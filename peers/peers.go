@@ -33,6 +33,7 @@ const (
 	maxBody  = 8 << 20         // bytes of a reply, as it was
 	asking   = 32              // questions of this process under way
 	replying = 16              // questions of others that this process replies to at once
+	ordering = 8               // orders under way, and carried out for others at once, beside the questions
 	tidying  = 5 * time.Second // for deleting what is done
 )
 
@@ -58,16 +59,30 @@ type Members interface {
 
 // Peers asks and replies. Its methods may be called concurrently.
 type Peers struct {
-	store    store.Store
-	members  Members // nil if this process alone uses the store
-	log      *slog.Logger
-	done     chan string   // questions to delete
-	slots    chan struct{} // has a value for each question of this process under way
-	handling chan struct{} // and for each of others that it replies to
+	store   store.Store
+	members Members // nil if this process alone uses the store
+	log     *slog.Logger
+	done    chan string // questions to delete
+	asks    lane
+	orders  lane
 
 	mu       sync.Mutex // guards the fields below
 	handlers map[string]Handler
 	pending  map[string]chan<- arrival // by the id of a question
+}
+
+// lane bounds how much is under way. However much is asked, what is ordered has a lane of its own.
+type lane struct {
+	slots    chan struct{} // has a value for each question of this process under way
+	handling chan struct{} // and for each of others that it replies to
+}
+
+// lane returns the lane of a question.
+func (p *Peers) lane(q question) lane {
+	if q.Order {
+		return p.orders
+	}
+	return p.asks
 }
 
 // arrival is a reply of a process.
@@ -78,8 +93,8 @@ type arrival struct {
 
 // New returns what asks the processes that use st. If st does not tell which they are, it is this process alone.
 func New(st store.Store, log *slog.Logger) *Peers {
-	p := &Peers{store: st, log: log, done: make(chan string, 4*asking), slots: make(chan struct{}, asking), handling: make(chan struct{}, replying),
-		handlers: map[string]Handler{}, pending: map[string]chan<- arrival{}}
+	p := &Peers{store: st, log: log, done: make(chan string, 4*asking), asks: lane{make(chan struct{}, asking), make(chan struct{}, replying)},
+		orders: lane{make(chan struct{}, ordering), make(chan struct{}, ordering)}, handlers: map[string]Handler{}, pending: map[string]chan<- arrival{}}
 	p.members, _ = st.(Members)
 	return p
 }
@@ -94,6 +109,16 @@ func (p *Peers) Handle(name string, h Handler) {
 // Ask asks this process and every other that uses the store, and returns their replies by the names of the replicas. It takes a
 // second at most; whoever has not replied then has an error in place of a body.
 func (p *Peers) Ask(ctx context.Context, name string, args any) []Reply {
+	return p.ask(ctx, name, args, false)
+}
+
+// Order is Ask for what changes something, and for what has to be known first: whoever asks a lot does not keep others from
+// acting.
+func (p *Peers) Order(ctx context.Context, name string, args any) []Reply {
+	return p.ask(ctx, name, args, true)
+}
+
+func (p *Peers) ask(ctx context.Context, name string, args any, order bool) []Reply {
 	text, err := json.Marshal(args)
 	if err == nil && len(text) > maxArgs {
 		err = fmt.Errorf("the question is longer than %d bytes", maxArgs)
@@ -112,7 +137,7 @@ func (p *Peers) Ask(ctx context.Context, name string, args any) []Reply {
 	}
 	here := make(chan Reply, 1)
 	go func() { here <- p.replyHere(ctx, replicas[own], name, text) }()
-	others := p.askOthers(ctx, own, replicas, question{Name: name, Args: text})
+	others := p.askOthers(ctx, own, replicas, question{Name: name, Args: text, Order: order})
 	all := append(others, <-here)
 	slices.SortFunc(all, func(a, b Reply) int {
 		return cmp.Or(strings.Compare(a.Replica, b.Replica), bytes.Compare(a.Body, b.Body))
@@ -140,10 +165,10 @@ func (p *Peers) askOthers(ctx context.Context, own string, replicas map[string]s
 	if len(waiting) == 0 {
 		return nil
 	}
-	why := "it did not reply within a second"
+	why, slots := "it did not reply within a second", p.lane(q).slots
 	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 		arrivals := make(chan arrival, len(waiting))
 		id, err := p.pose(ctx, q, arrivals)
 		if err != nil {

@@ -165,6 +165,36 @@ func TestAsk_ThroughOneStore(t *testing.T) {
 	})
 }
 
+// TestOrder_BesideManyQuestions gives an order while there are more questions than both processes bear, to which the other one
+// does not reply.
+func TestOrder_BesideManyQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := openStore(t)
+		defer st.Close()
+		replicas := map[string]string{"1": "frankfurt", "2": "oslo"}
+		a, b := peers.New(member{st, "1", replicas}, slog.New(slog.DiscardHandler)), peers.New(member{st, "2", replicas}, slog.New(slog.DiscardHandler))
+		for name, p := range map[string]*peers.Peers{"1": a, "2": b} {
+			defer run(t, p)()
+			p.Handle("end", named(name))
+			p.Handle("slow", func(ctx context.Context, _ json.RawMessage) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
+		}
+		synctest.Wait()
+		var askers sync.WaitGroup
+		for range 100 {
+			askers.Go(func() { a.Ask(t.Context(), "slow", nil) })
+		}
+		synctest.Wait()
+		if got := texts(a.Ask(t.Context(), "end", "x")); !strings.Contains(got, "too many questions are under way") {
+			t.Errorf("a question gets %s", got)
+		}
+		if got, want := texts(a.Order(t.Context(), "end", "x")), `frankfurt:"1 got x" oslo:"2 got x"`; got != want {
+			t.Errorf("an order gets %s, want %s", got, want)
+		}
+		askers.Wait()
+		synctest.Wait()
+	})
+}
+
 // TestRun_SweepsWhatIsLeft of a process that ended before it deleted its question.
 func TestRun_SweepsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

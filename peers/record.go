@@ -15,8 +15,9 @@ import (
 
 // question is the record of a question.
 type question struct {
-	Name string          `json:"name"`
-	Args json.RawMessage `json:"args,omitempty"`
+	Name  string          `json:"name"`
+	Args  json.RawMessage `json:"args,omitempty"`
+	Order bool            `json:"order,omitempty"` // see [Peers.Order]
 }
 
 // reply is the record of a reply. Of Packed, Err and Idle, one is set.

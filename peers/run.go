@@ -87,10 +87,11 @@ func (p *Peers) see(ctx context.Context, all *sync.WaitGroup, own, id, process s
 	if mine || json.Unmarshal(value, &q) != nil {
 		return
 	}
+	handling := p.lane(q).handling
 	select {
-	case p.handling <- struct{}{}:
+	case handling <- struct{}{}:
 		all.Go(func() {
-			defer func() { <-p.handling }()
+			defer func() { <-handling }()
 			p.reply(ctx, own, id, q)
 		})
 	default:

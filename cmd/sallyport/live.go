@@ -49,11 +49,15 @@ func (s *server) liveRequests() admin.LiveRequests {
 	})
 	return admin.LiveRequests{
 		List: func(ctx context.Context, f live.Filter) live.List {
-			lists, missing := peers.Values[live.List](all.Ask(ctx, askLive, f.Whole()))
+			ask := all.Ask
+			if f.ID != "" { // it is to be ended
+				ask = all.Order
+			}
+			lists, missing := peers.Values[live.List](ask(ctx, askLive, f.Whole()))
 			return live.Merge(f, lists, silentReplicas(missing))
 		},
 		End: func(ctx context.Context, f live.Filter, by admin.Actor) (ended int, unreached []string) {
-			counts, missing := peers.Values[int](all.Ask(ctx, askEndLive, endLiveArgs{f, by}))
+			counts, missing := peers.Values[int](all.Order(ctx, askEndLive, endLiveArgs{f, by}))
 			for _, n := range counts {
 				ended += n
 			}
