@@ -21,7 +21,8 @@ type Query struct {
 
 // Find returns users by parts of any of their names: userName, displayName, the parts of name, nickName, e-mail addresses,
 // externalId and id; neither case nor accents count. Those come first of whom a name is the text, then those of whom one
-// begins with it, then those of whom a word does; each by userName. total is how many users there are.
+// begins with it, then those of whom a word does; each by userName. total is how many users there are. A text of more than
+// 32 different words finds nobody.
 //
 // It looks at every user in memory, and neither sorts nor copies more than it returns, so that it takes some milliseconds
 // in a directory of 100,000. The first call takes longer: it folds every name.
@@ -161,6 +162,9 @@ func (idx *userIndex) searchable(i int) *searchShard {
 
 // each calls f with the users whom terms fit, and how well.
 func (s *searchShard) each(terms terms, f func(u *User, rank int)) {
+	if terms.none {
+		return
+	}
 	if len(terms.words) == 0 {
 		for _, u := range s.users {
 			f(u, 0)
@@ -243,13 +247,18 @@ type terms struct {
 	words []string // the longest first
 	begin string   // a name that begins with all of them
 	whole string   // a name that is all of them
+	none  bool     // they are too many: nothing is found
 }
+
+// maxWords is how many different words are looked for at most: each of them is looked for in every name.
+const maxWords = 32
 
 func newTerms(text string) terms {
 	words := strings.Fields(searched(text))
 	begin := "\n" + strings.Join(words, " ")
-	slices.SortStableFunc(words, func(a, b string) int { return len(b) - len(a) })
-	return terms{words, begin, begin + "\n"}
+	slices.SortFunc(words, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	words = slices.Compact(words)
+	return terms{words, begin, begin + "\n", len(words) > maxWords}
 }
 
 // rank reports whether each word is a part of text, which has names between newlines and the first word at a place, and how
@@ -277,7 +286,7 @@ func (t terms) rank(text string, at int) (rank int, ok bool) {
 
 func (t terms) rankGroup(g *Group) (rank int, ok bool) {
 	at := strings.Index(g.search, t.words[0])
-	if at < 0 {
+	if at < 0 || t.none {
 		return 0, false
 	}
 	return t.rank(g.search, at)

@@ -151,6 +151,28 @@ func TestFind_FollowsChanges(t *testing.T) {
 	}
 }
 
+// TestFind_BoundsWords checks that a word that is repeated is looked for once, and that nothing is found by too many words,
+// which would be looked for one by one in every name.
+func TestFind_BoundsWords(t *testing.T) {
+	d := newTestDirectory(t)
+	var many []string
+	for n := range 40 {
+		many = append(many, fmt.Sprintf("w%02d", n))
+	}
+	d.put(t, "ada", fmt.Sprintf(`{"displayName":%q}`, strings.Join(many, " ")))
+	d.update(t, func(tx *directory.Tx) error { return tx.PutGroup(&directory.Group{DisplayName: strings.Join(many, " ")}) })
+	for name, c := range map[string]struct {
+		text string
+		want int
+	}{"repeated": {strings.Repeat("w01 ", 3000), 1}, "as many as may be": {strings.Join(many[:32], " "), 1}, "too many": {strings.Join(many[:33], " "), 0}} {
+		_, users := d.Find(directory.Query{Text: c.text, Limit: 5})
+		_, groups := d.FindGroups(directory.GroupQuery{Text: c.text, Limit: 5})
+		if users != c.want || groups != c.want {
+			t.Errorf("%s: %d users and %d groups are found, want %d", name, users, groups, c.want)
+		}
+	}
+}
+
 func TestFindGroups_AnyName(t *testing.T) {
 	d := newTestDirectory(t)
 	d.update(t, func(tx *directory.Tx) error {
