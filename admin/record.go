@@ -50,6 +50,9 @@ type RecordLines struct {
 // errShortText means that a text is too short to be looked for.
 var errShortText = errors.New("the text is too short: write at least 4 bytes")
 
+// ErrPlace means that the text of [RecordFilter.Before] names no place in the record.
+var ErrPlace = errors.New("is no place in the record")
+
 // searchFor is how long each step of a search may take.
 const searchFor = 120 * time.Millisecond
 
@@ -182,7 +185,7 @@ func parseCursor(text string) (map[string]uint64, error) {
 		i := strings.LastIndexByte(part, '~')
 		n, err := strconv.ParseUint(part[i+1:], 10, 64)
 		if i < 0 || err != nil || len(before) == 1000 {
-			return nil, fmt.Errorf("%q is no place in the record", text)
+			return nil, fmt.Errorf("%q %w", text, ErrPlace)
 		}
 		before[part[:i]] = n
 	}

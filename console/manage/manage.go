@@ -42,6 +42,8 @@ type Handler struct {
 	mux       *http.ServeMux
 	requests  *throttle.Throttle
 	once      once
+	streams   open // of server-sent events
+	exports   open // of the record
 }
 
 // New returns a Handler.

@@ -89,8 +89,11 @@ func (h *Handler) findLines(q *request, wanted admin.RecordFilter, content *line
 	if len(content.Wrong) == 0 && content.Fault == "" {
 		found, err = h.Admin.SearchRecord(q.Context(), q.actor(), wanted, perPage)
 	}
-	if errors.Is(err, audit.ErrBroken) {
+	switch {
+	case errors.Is(err, audit.ErrBroken):
 		content.Fault, err = h.say("record.unsound", err.Error()), nil
+	case errors.Is(err, admin.ErrPlace):
+		return found, errors.Join(console.ErrNoPage, err)
 	}
 	chains, from := h.Admin.Chains(q.Context(), q.actor())
 	for _, c := range chains {
@@ -224,6 +227,11 @@ func (h *Handler) exportRecord(q *request) error {
 	if len(f.wrong) > 0 || form == "" {
 		return console.ErrNoPage
 	}
+	end, ok := h.exports.begin(q.User.ID, maxExports)
+	if !ok {
+		return h.showBusy(q)
+	}
+	defer end()
 	wanted.Before = ""
 	name := "record"
 	if replica := h.Admin.Replica(); replica != "" {
@@ -235,7 +243,10 @@ func (h *Handler) exportRecord(q *request) error {
 	out := &exportWriter{q: q}
 	err := h.Admin.ExportRecord(q.Context(), q.actor(), wanted, form == "ocsf", out)
 	switch {
-	case err == nil || q.Context().Err() != nil:
+	case q.Context().Err() != nil:
+		return nil
+	case err == nil:
+		_, _ = q.Write(nil) // so that there is a response if no line was selected
 		return nil
 	case out.begun:
 		h.Log.Error("an export of the record is not whole", "err", err)
@@ -243,9 +254,14 @@ func (h *Handler) exportRecord(q *request) error {
 	}
 	header.Del("Content-Disposition")
 	if errors.Is(err, admin.ErrBusy) {
-		return h.render(q, page{Name: "failed", Status: http.StatusServiceUnavailable, Title: h.say("record.busy_title"), Content: failure{Why: h.say("record.busy"), Back: Path + "/record", Gone: true}})
+		return h.showBusy(q)
 	}
 	return err
+}
+
+// showBusy says that as much is being exported as may be at once.
+func (h *Handler) showBusy(q *request) error {
+	return h.render(q, page{Name: "failed", Status: http.StatusServiceUnavailable, Title: h.say("record.busy_title"), Content: failure{Why: h.say("record.busy"), Back: Path + "/record", Gone: true}})
 }
 
 // exportWriter writes to a response, and notes that it has begun.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"sallyport/admin"
 	"sallyport/audit"
+	"sallyport/console/manage"
 )
 
 // writeDecisions writes decisions about Bob and others.
@@ -133,10 +135,50 @@ func TestRecord_IsExported(t *testing.T) {
 	if strings.Count(ocsf.Body.String(), "\n") != 20 {
 		t.Errorf("it has %d events", strings.Count(ocsf.Body.String(), "\n"))
 	}
+	if res := e.get(e.otto, "/record?before=x"); res.Code != http.StatusNotFound {
+		t.Errorf("a place that is none: %d", res.Code)
+	}
 	for _, query := range []string{"", "as=xml", "as=ndjson&since=never"} {
 		if res := e.get(e.otto, "/record/export?"+query); res.Code != http.StatusNotFound || res.Header().Get("Content-Disposition") != "" {
 			t.Errorf("%q: %d", query, res.Code)
 		}
+	}
+}
+
+// TestRecord_ExportsNothing: an export without a line is a response all the same. Without one, the proxy would break the
+// connection off.
+func TestRecord_ExportsNothing(t *testing.T) {
+	e := newEnv(t)
+	w := newHeldWriter(false)
+	r := httptest.NewRequest(http.MethodGet, origin+manage.Path+"/record/export?as=ndjson&until=2020-01-01", nil)
+	if err := e.handler.Serve(w, r, r.URL.Path, e.otto); err != nil || !w.hasBegun() || w.Body.Len() > 0 {
+		t.Errorf("%v, a response: %v, %s", err, w.hasBegun(), w.Body)
+	}
+}
+
+// TestRecord_ExportsOneAtATimeForEach: whoever reads an export slowly does not keep the places of others.
+func TestRecord_ExportsOneAtATimeForEach(t *testing.T) {
+	e := newEnv(t)
+	e.writeDecisions(20)
+	const path = "/record/export?as=ndjson"
+	w, ended := newHeldWriter(true), make(chan error)
+	go func() {
+		r := httptest.NewRequest(http.MethodGet, origin+manage.Path+path, nil)
+		ended <- e.handler.Serve(w, r, r.URL.Path, e.otto)
+	}()
+	<-w.begun
+	if res := e.get(e.otto, path); res.Code != http.StatusServiceUnavailable {
+		t.Errorf("a second one for the same person: %d", res.Code)
+	}
+	if res := e.get(e.ada, path); res.Code != http.StatusOK {
+		t.Errorf("one for somebody else: %d", res.Code)
+	}
+	close(w.release)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if res := e.get(e.otto, path); res.Code != http.StatusOK {
+		t.Errorf("one after the first has ended: %d", res.Code)
 	}
 }
 

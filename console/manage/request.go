@@ -158,6 +158,11 @@ func (q *request) failed(status int, why, back string) error {
 
 // events writes a stream of server-sent events until the request ends. each is called with a function that sends one.
 func (q *request) events(each func(send func(name string, data any) error) error) error {
+	end, ok := q.handler.streams.begin(q.User.ID, maxStreams)
+	if !ok {
+		return errTooManyStreams
+	}
+	defer end()
 	q.Header().Set("Content-Type", "text/event-stream")
 	q.WriteHeader(http.StatusOK)
 	flusher := http.NewResponseController(q.ResponseWriter)

@@ -58,7 +58,7 @@ func (h *Handler) openRequests(q *request) error {
 	t.Empty = h.say("requests.none_open")
 	for _, r := range paged(t, requests, q.URL.Query()) {
 		t.Rows = append(t.Rows, []Cell{h.personCell(r), text(r.Policy), link(r.Route, "/routes/"+r.Route), text(r.Reason), text(approvalsOf(r)), at(r.Made), at(r.Expires),
-			{Text: h.openText(q, r), Link: Path + "/requests/" + r.ID}})
+			{Text: h.openText(q, r), Data: r.ID, Link: Path + "/requests/" + r.ID}})
 	}
 	return q.show(page{Name: "requests", Content: requestsContent{Tabs: q.requestTabs("", open, running), Note: h.say("requests.note")}, Table: t})
 }
@@ -108,7 +108,7 @@ func (h *Handler) decidedRequests(q *request) error {
 	t.Empty = h.say("requests.none_decided")
 	for _, r := range paged(t, requests, q.URL.Query()) {
 		t.Rows = append(t.Rows, []Cell{h.personCell(r), text(r.Policy), link(r.Route, "/routes/"+r.Route), text(r.Reason), h.stateCell(r.State), text(r.By), text(r.Why), at(r.Decided),
-			{Text: h.say("requests.look"), Link: Path + "/requests/" + r.ID}})
+			{Text: h.say("requests.look"), Data: r.ID, Link: Path + "/requests/" + r.ID}})
 	}
 	return q.show(page{Name: "requests", Title: h.say("requests.decided_title"),
 		Content: requestsContent{Tabs: q.requestTabs("decided", open, running), Text: f.text("text"), Filter: true}, Table: t})
@@ -147,7 +147,7 @@ func (h *Handler) grants(q *request) error {
 			left = text(short(time.Until(g.Until)))
 		}
 		t.Rows = append(t.Rows, []Cell{link(g.Person.UserName, "/people/"+g.Person.ID), text(g.Policy), link(g.Route, "/routes/"+g.Route), h.grantCell(g.State), left,
-			at(g.Began), at(g.End()), text(strings.Join(g.By, ", ")), {Text: h.say("requests.look"), Link: Path + "/requests/grants/" + g.ID}})
+			at(g.Began), at(g.End()), text(strings.Join(g.By, ", ")), {Text: h.say("requests.look"), Data: g.ID, Link: Path + "/requests/grants/" + g.ID}})
 	}
 	return q.show(page{Name: "requests", Title: h.say("requests.grants_title"),
 		Content: requestsContent{Tabs: q.requestTabs("grants", open, running), Text: f.text("text"), Filter: true, All: all}, Table: t})
