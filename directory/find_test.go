@@ -160,7 +160,9 @@ func TestFind_BoundsWords(t *testing.T) {
 		many = append(many, fmt.Sprintf("w%02d", n))
 	}
 	d.put(t, "ada", fmt.Sprintf(`{"displayName":%q}`, strings.Join(many, " ")))
-	d.update(t, func(tx *directory.Tx) error { return tx.PutGroup(&directory.Group{DisplayName: strings.Join(many, " ")}) })
+	d.update(t, func(tx *directory.Tx) error {
+		return tx.PutGroup(&directory.Group{DisplayName: strings.Join(many, " ")})
+	})
 	for name, c := range map[string]struct {
 		text string
 		want int
