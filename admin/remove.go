@@ -29,13 +29,23 @@ func (a *Admin) User(ctx context.Context, _ Actor, name string) (User, error) {
 	return out, err
 }
 
+// ErrOwnRemoval means that an administrator wanted to remove an account of their own.
+var ErrOwnRemoval = errors.New("nobody removes their own account; another administrator or an operator does")
+
 // RemoveUser deletes a user whom the identity provider forgot to delete, and ends their sessions. It returns how many
 // there were. A user whom the identity provider still pushes comes back as a new user. user is a name as in
-// [Admin.Suspend].
+// [Admin.Suspend]. It is [ErrOwnRemoval] if that is an account of who acts: it would come back without what reviews revoked.
 func (a *Admin) RemoveUser(ctx context.Context, actor Actor, user string) (ended int, err error) {
 	u, err := a.findUser(ctx, user)
 	if err != nil {
 		return 0, err
+	}
+	person := &u
+	if known, ok := a.directory.ByID(u.ID); ok {
+		person = known
+	}
+	if a.isSelf(actor, person) {
+		return 0, ErrOwnRemoval
 	}
 	e := audit.Event{Kind: audit.KindSCIM, User: u.ID, UserName: u.UserName, Reason: "removed"}
 	err = a.perform(ctx, actor, action{event: e}, func(ctx context.Context) error {

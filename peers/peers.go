@@ -33,7 +33,7 @@ const (
 	maxBody  = 8 << 20         // bytes of a reply, as it was
 	asking   = 32              // questions of this process under way
 	replying = 16              // questions of others that this process replies to at once
-	ordering = 8               // orders under way, and carried out for others at once, beside the questions
+	urgently = 8               // urgent questions under way, and of others that this process replies to at once
 	tidying  = 5 * time.Second // for deleting what is done
 )
 
@@ -64,14 +64,14 @@ type Peers struct {
 	log     *slog.Logger
 	done    chan string // questions to delete
 	asks    lane
-	orders  lane
+	urgent  lane
 
 	mu       sync.Mutex // guards the fields below
 	handlers map[string]Handler
 	pending  map[string]chan<- arrival // by the id of a question
 }
 
-// lane bounds how much is under way. However much is asked, what is ordered has a lane of its own.
+// lane bounds how much is under way. However much is asked, what is urgent has a lane of its own.
 type lane struct {
 	slots    chan struct{} // has a value for each question of this process under way
 	handling chan struct{} // and for each of others that it replies to
@@ -79,8 +79,8 @@ type lane struct {
 
 // lane returns the lane of a question.
 func (p *Peers) lane(q question) lane {
-	if q.Order {
-		return p.orders
+	if q.Urgent {
+		return p.urgent
 	}
 	return p.asks
 }
@@ -94,7 +94,7 @@ type arrival struct {
 // New returns what asks the processes that use st. If st does not tell which they are, it is this process alone.
 func New(st store.Store, log *slog.Logger) *Peers {
 	p := &Peers{store: st, log: log, done: make(chan string, 4*asking), asks: lane{make(chan struct{}, asking), make(chan struct{}, replying)},
-		orders: lane{make(chan struct{}, ordering), make(chan struct{}, ordering)}, handlers: map[string]Handler{}, pending: map[string]chan<- arrival{}}
+		urgent: lane{make(chan struct{}, urgently), make(chan struct{}, urgently)}, handlers: map[string]Handler{}, pending: map[string]chan<- arrival{}}
 	p.members, _ = st.(Members)
 	return p
 }
@@ -112,13 +112,13 @@ func (p *Peers) Ask(ctx context.Context, name string, args any) []Reply {
 	return p.ask(ctx, name, args, false)
 }
 
-// Order is Ask for what changes something, and for what has to be known first: whoever asks a lot does not keep others from
+// AskFirst is Ask for what changes something, and for what has to be known first: whoever asks a lot does not keep others from
 // acting.
-func (p *Peers) Order(ctx context.Context, name string, args any) []Reply {
+func (p *Peers) AskFirst(ctx context.Context, name string, args any) []Reply {
 	return p.ask(ctx, name, args, true)
 }
 
-func (p *Peers) ask(ctx context.Context, name string, args any, order bool) []Reply {
+func (p *Peers) ask(ctx context.Context, name string, args any, urgent bool) []Reply {
 	text, err := json.Marshal(args)
 	if err == nil && len(text) > maxArgs {
 		err = fmt.Errorf("the question is longer than %d bytes", maxArgs)
@@ -137,7 +137,7 @@ func (p *Peers) ask(ctx context.Context, name string, args any, order bool) []Re
 	}
 	here := make(chan Reply, 1)
 	go func() { here <- p.replyHere(ctx, replicas[own], name, text) }()
-	others := p.askOthers(ctx, own, replicas, question{Name: name, Args: text, Order: order})
+	others := p.askOthers(ctx, own, replicas, question{Name: name, Args: text, Urgent: urgent})
 	all := append(others, <-here)
 	slices.SortFunc(all, func(a, b Reply) int {
 		return cmp.Or(strings.Compare(a.Replica, b.Replica), bytes.Compare(a.Body, b.Body))

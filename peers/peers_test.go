@@ -165,9 +165,9 @@ func TestAsk_ThroughOneStore(t *testing.T) {
 	})
 }
 
-// TestOrder_BesideManyQuestions gives an order while there are more questions than both processes bear, to which the other one
+// TestAskFirst_BesideManyQuestions asks what is urgent while there are more questions than both processes bear, to which the other one
 // does not reply.
-func TestOrder_BesideManyQuestions(t *testing.T) {
+func TestAskFirst_BesideManyQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := openStore(t)
 		defer st.Close()
@@ -187,8 +187,8 @@ func TestOrder_BesideManyQuestions(t *testing.T) {
 		if got := texts(a.Ask(t.Context(), "end", "x")); !strings.Contains(got, "too many questions are under way") {
 			t.Errorf("a question gets %s", got)
 		}
-		if got, want := texts(a.Order(t.Context(), "end", "x")), `frankfurt:"1 got x" oslo:"2 got x"`; got != want {
-			t.Errorf("an order gets %s, want %s", got, want)
+		if got, want := texts(a.AskFirst(t.Context(), "end", "x")), `frankfurt:"1 got x" oslo:"2 got x"`; got != want {
+			t.Errorf("an urgent question gets %s, want %s", got, want)
 		}
 		askers.Wait()
 		synctest.Wait()

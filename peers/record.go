@@ -15,9 +15,9 @@ import (
 
 // question is the record of a question.
 type question struct {
-	Name  string          `json:"name"`
-	Args  json.RawMessage `json:"args,omitempty"`
-	Order bool            `json:"order,omitempty"` // see [Peers.Order]
+	Name   string          `json:"name"`
+	Args   json.RawMessage `json:"args,omitempty"`
+	Urgent bool            `json:"urgent,omitempty"` // see [Peers.AskFirst]
 }
 
 // reply is the record of a reply. Of Packed, Err and Idle, one is set.

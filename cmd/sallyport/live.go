@@ -51,13 +51,13 @@ func (s *server) liveRequests() admin.LiveRequests {
 		List: func(ctx context.Context, f live.Filter) live.List {
 			ask := all.Ask
 			if f.ID != "" { // it is to be ended
-				ask = all.Order
+				ask = all.AskFirst
 			}
 			lists, missing := peers.Values[live.List](ask(ctx, askLive, f.Whole()))
 			return live.Merge(f, lists, silentReplicas(missing))
 		},
 		End: func(ctx context.Context, f live.Filter, by admin.Actor) (ended int, unreached []string) {
-			counts, missing := peers.Values[int](all.Order(ctx, askEndLive, endLiveArgs{f, by}))
+			counts, missing := peers.Values[int](all.AskFirst(ctx, askEndLive, endLiveArgs{f, by}))
 			for _, n := range counts {
 				ended += n
 			}

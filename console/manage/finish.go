@@ -56,6 +56,7 @@ var refusals = []struct {
 	{admin.ErrOwnRow, http.StatusForbidden, "own_row"},
 	{admin.ErrOwnHold, http.StatusForbidden, "own_hold"},
 	{admin.ErrOwnSuspension, http.StatusForbidden, "own_suspension"},
+	{admin.ErrOwnRemoval, http.StatusForbidden, "own_removal"},
 	{admin.ErrGroupNamed, http.StatusConflict, "group_named"},
 	{admin.ErrNotStale, http.StatusConflict, "not_stale"},
 	{admin.ErrChosen, http.StatusUnprocessableEntity, "chosen"},

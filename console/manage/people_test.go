@@ -204,6 +204,19 @@ func TestPerson_UnsuspendsNotThemselves(t *testing.T) {
 	}
 }
 
+// TestPerson_RemovesNotThemselves: an account that is removed comes back with the next push, without the memberships that
+// reviews revoked.
+func TestPerson_RemovesNotThemselves(t *testing.T) {
+	e := newEnv(t)
+	second := e.push("POST", "/Users", `{"userName":"ada.two@example.com","externalId":"two","active":true,"emails":[{"value":"ada@example.com"}]}`, http.StatusCreated)
+	for id, name := range map[string]string{second: "ada.two@example.com", e.ada.User.ID: "ada@example.com"} {
+		res := e.post(e.ada, "/people/"+id+"/remove", url.Values{"name": {name}})
+		if _, there := e.directory.ByID(id); res.Code != http.StatusForbidden || !there || !strings.Contains(res.Body.String(), "Nobody removes their own account") {
+			t.Errorf("%s: %d, and the account is there: %v", name, res.Code, there)
+		}
+	}
+}
+
 func TestPerson_UnsuspendsDeleted(t *testing.T) {
 	e := newEnv(t)
 	id := e.push("POST", "/Users", `{"userName":"eve@example.com","externalId":"e","active":true}`, http.StatusCreated)
