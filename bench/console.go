@@ -65,11 +65,16 @@ func measureConsole(ctx context.Context, args []string) error {
 
 // reportStart starts the server, and says how long it took, and what counting the record took and needed.
 func (s *site) reportStart(ctx context.Context, out io.Writer, _ consoleOptions) error {
-	record, err := os.Stat(filepath.Join(s.dir, "data", "audit.jsonl"))
-	if err != nil {
-		return err
+	record, files := 0.0, 0
+	paths, _ := filepath.Glob(filepath.Join(s.dir, "data", "audit*.jsonl"))
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		record, files = record+float64(info.Size()), files+1
 	}
-	fmt.Fprintf(out, "%s, load average %s, a record of %.1f GB\n\n", time.Now().Format(time.DateOnly), loadAverage(), float64(record.Size())/1e9)
+	fmt.Fprintf(out, "%s, load average %s, a record of %.1f GB in %d files\n\n", time.Now().Format(time.DateOnly), loadAverage(), record/1e9, files)
 	listening, ready, err := s.start(ctx)
 	if err != nil {
 		return err

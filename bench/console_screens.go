@@ -63,7 +63,7 @@ func (s *site) openStream(ctx context.Context, transport http.RoundTripper, toke
 		return err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
-	resp, err := transport.RoundTrip(r)
+	resp, err := transport.RoundTrip(r) //nolint:bodyclose // the reader closes it
 	if err != nil {
 		return err
 	}

@@ -366,7 +366,7 @@ func (b *best[T]) from(skip int) []T {
 func moveFirst[T any](list []T, n int, compare func(a, b T) int) {
 	low, high := 0, len(list)-1
 	for n > 0 && low < high {
-		pivot := list[low+rand.IntN(high-low+1)]
+		pivot := list[low+rand.IntN(high-low+1)] //nolint:gosec // only the time depends on it
 		i, j := low, high
 		for i <= j {
 			for compare(list[i], pivot) < 0 {
