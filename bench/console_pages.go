@@ -47,7 +47,11 @@ func (s *site) get(ctx context.Context, below string) (f fetched, err error) {
 		return f, err
 	}
 	defer resp.Body.Close()
-	f.body, err = io.ReadAll(resp.Body)
+	body := io.Reader(resp.Body)
+	if resp.Header.Get("Content-Disposition") != "" { // a file to keep, not a page: the beginning is enough
+		body = io.LimitReader(body, 1<<20)
+	}
+	f.body, err = io.ReadAll(body)
 	f.status, f.whole, f.kind = resp.StatusCode, time.Since(begun), resp.Header.Get("Content-Type")
 	return f, err
 }
@@ -68,6 +72,7 @@ func (s *site) reportPages(ctx context.Context, out io.Writer, o consoleOptions)
 	if err != nil {
 		return err
 	}
+	s.paths = paths
 	table := newTable(out, "page", "status", "first byte, half, ms", "the slowest, ms", "processor time, ms", "kB", "with styles and modules, kB")
 	slow, large := 0, 0
 	for _, path := range paths {
@@ -138,7 +143,7 @@ const (
 	mostPages   = 200
 )
 
-// crawl returns the paths of pages: those that links lead to, of those that differ in an id or in the text of a query alone
+// crawl returns the paths of pages, not of files to keep: those that links lead to, of those that differ in an id or in the text of a query alone
 // the first; and the largest ones.
 func (s *site) crawl(ctx context.Context) ([]string, error) {
 	waiting, err := s.largest(ctx)
@@ -153,16 +158,17 @@ func (s *site) crawl(ctx context.Context) ([]string, error) {
 		if _, ok := seen[shapeOf(path)]; ok {
 			continue
 		}
-		seen[shapeOf(path)] = path
+		seen[shapeOf(path)] = ""
 		got, err := s.get(ctx, path)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if strings.HasPrefix(got.kind, "text/html") {
+			seen[shapeOf(path)] = path
 			waiting = append(waiting, linksOf(path, string(got.body))...)
 		}
 	}
-	return slices.Sorted(maps.Values(seen)), nil
+	return slices.DeleteFunc(slices.Sorted(maps.Values(seen)), func(path string) bool { return path == "" }), nil
 }
 
 // linksOf returns the paths of the console that the links of a page lead to.

@@ -120,9 +120,11 @@ type screen struct {
 
 // screensOf returns screens for the pages that have events, of each as many.
 func (s *site) screensOf(ctx context.Context, n int) (screens []*screen, err error) {
-	paths, err := s.crawl(ctx)
-	if err != nil {
-		return nil, err
+	paths := s.paths
+	if paths == nil {
+		if paths, err = s.crawl(ctx); err != nil {
+			return nil, err
+		}
 	}
 	seen := map[string]bool{}
 	for _, path := range paths {
