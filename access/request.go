@@ -89,14 +89,14 @@ func (unrevoked) Revoked(string) bool { return false }
 // Others returns who else of users, in whatever order they are, reaches the route: at most limit of their userNames, the first
 // by the alphabet, and how many they are.
 func (r Request) Others(users []*directory.User, limit int) (names []string, count int) {
-	places := ask([]*Route{r.Route}, r.Scope)
+	places, asking := ask([]*Route{r.Route}, r.Scope), newPerson(r.User)
 	for _, u := range users {
 		if u.Barred() != "" {
 			continue
 		}
 		req := r.as(u)
 		reaches := func(a asked) bool { return a.reaches(req, r.Scope.known()) }
-		if !slices.ContainsFunc(places, reaches) || SamePerson(u, r.User) {
+		if !slices.ContainsFunc(places, reaches) || asking.is(u) {
 			continue
 		}
 		count++
@@ -128,13 +128,27 @@ func (r Request) isManager(u *directory.User) bool {
 // SamePerson reports whether two records of the directory are those of one person: the same record, or two with the same
 // externalId, userName or e-mail address, however it is written. A userName can be the address of the other record: people
 // with a second account for administration often have the mail of the first in both.
-func SamePerson(a, b *directory.User) bool {
-	if a.ID == b.ID || a.ExternalID != "" && strings.EqualFold(a.ExternalID, b.ExternalID) {
-		return true
+func SamePerson(a, b *directory.User) bool { return newPerson(a).is(b) }
+
+// person is who a record of the directory belongs to, to be compared with other records.
+type person struct {
+	record *directory.User
+	names  []string // folded
+}
+
+func newPerson(u *directory.User) person {
+	names := namesOfPerson(u)
+	for i, name := range names {
+		names[i] = directory.Fold(name)
 	}
-	return slices.ContainsFunc(namesOfPerson(a), func(name string) bool {
-		return slices.ContainsFunc(namesOfPerson(b), func(other string) bool { return directory.Fold(name) == directory.Fold(other) })
-	})
+	return person{u, names}
+}
+
+// is reports whether another record belongs to the person.
+func (p person) is(u *directory.User) bool {
+	has := func(name string) bool { return name != "" && slices.Contains(p.names, directory.Fold(name)) }
+	return p.record.ID == u.ID || u.ExternalID != "" && strings.EqualFold(p.record.ExternalID, u.ExternalID) ||
+		has(u.UserName) || has(u.Email) || slices.ContainsFunc(u.Emails, has)
 }
 
 // namesOfPerson returns the userName and the e-mail addresses of a user.
