@@ -82,7 +82,7 @@ func (s source) at(f func(text io.ReaderAt, size int64) error) error {
 
 const (
 	partSize  = 256 << 10 // bytes that are searched at once
-	partCount = 128       // parts of which the lines are held in memory before f gets them
+	partCount = 32        // parts of which the lines are held in memory before f gets them
 )
 
 // search searches one file. A closed one is mapped into memory, which halves the work; one that may be written must not be.
