@@ -37,7 +37,7 @@ type site struct {
 	client *http.Client
 	dir    string
 	file   string
-	paths  []string // of pages, once they have been found
+	paths  []string     // of pages, once they have been found
 	pace   *time.Ticker // of requests for the console, which has a limit of 50 a second
 }
 
