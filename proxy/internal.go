@@ -6,6 +6,7 @@ import (
 
 	"sallyport/console"
 	"sallyport/console/manage"
+	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/response"
 )
 
@@ -54,6 +55,12 @@ func (p *Proxy) serveInternal(w *response.Writer, r *http.Request, req *request)
 		r.Body = &response.Body{Reader: r.Body, StallTimeout: response.DrainTimeout, OnStall: w.Stop}
 	}
 	private(w.Header())
+	if p.manage != nil && canonical.Under(req.path, manage.StaticPath) {
+		if err := p.manage.Static(w, r, req.path); err != nil {
+			return p.pageDenial(err)
+		}
+		return nil
+	}
 	e, ok := endpoints[req.path]
 	if !ok {
 		return p.servePage(w, r, req)

@@ -26,9 +26,9 @@ func compileConsole(s Settings, host string) (*route, error) {
 		groupIDs: setOf(rules.GroupIDs()), groupNames: setOf(rules.GroupNames())}, nil
 }
 
-// isConsole reports whether a path is the console's.
+// isConsole reports whether a path is that of a page of the console.
 func (rt *routing) isConsole(host, path string) bool {
-	return rt.console != nil && host == rt.host && canonical.Under(path, manage.Path)
+	return rt.console != nil && host == rt.host && canonical.Under(path, manage.Path) && !canonical.Under(path, manage.StaticPath)
 }
 
 // consoleUpstream returns the upstream of the console, which counts its requests; nil if there is no console.

@@ -153,3 +153,24 @@ func TestConsole_StreamEndsWithItsViewersAccess(t *testing.T) {
 		t.Errorf("the page: %d", p.StatusCode)
 	}
 }
+
+var styleSheet = regexp.MustCompile(`href="([^"]*console\.css)"`)
+
+// TestConsole_FilesOfPagesNeedNoDecision: they are no secret, and the record is not to have five lines for each page.
+func TestConsole_FilesOfPagesNeedNoDecision(t *testing.T) {
+	h := newConsoleEnv(t)
+	p := h.browser(h.alice).open(consoleURL)
+	m := styleSheet.FindStringSubmatch(p.body)
+	if m == nil {
+		t.Fatalf("%d: no style sheet in %s", p.StatusCode, p.body)
+	}
+	before := len(h.events(audit.KindDecision))
+	for path, want := range map[string]int{m[1]: http.StatusOK, manage.StaticPath: http.StatusNotFound, manage.StaticPath + "/x/console.css": http.StatusNotFound} {
+		if p := h.browser(h.bob).ask("GET", "https://"+loginHost+path, nil); p.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, p.StatusCode, want)
+		}
+	}
+	if after := len(h.events(audit.KindDecision)); after != before {
+		t.Errorf("%d decisions were recorded", after-before)
+	}
+}

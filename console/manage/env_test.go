@@ -260,7 +260,11 @@ type response struct {
 func (e *env) serve(v manage.Viewer, r *http.Request) *response {
 	e.t.Helper()
 	res := &response{ResponseRecorder: httptest.NewRecorder(), path: strings.TrimPrefix(r.URL.RequestURI(), manage.Path)}
-	res.err = e.handler.Serve(res, r.WithContext(e.t.Context()), r.URL.Path, v)
+	if strings.HasPrefix(r.URL.Path, manage.StaticPath) {
+		res.err = e.handler.Static(res, r, r.URL.Path)
+	} else {
+		res.err = e.handler.Serve(res, r.WithContext(e.t.Context()), r.URL.Path, v)
+	}
 	if res.err != nil {
 		res.Code = statusOf(res.err)
 	}

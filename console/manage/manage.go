@@ -131,9 +131,6 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, v V
 		http.Redirect(w, r, Path+"/", http.StatusFound)
 		return nil
 	}
-	if name, ok := strings.CutPrefix(below, "/static/"); ok {
-		return h.static(w, r, name)
-	}
 	inner := r.Clone(r.Context())
 	inner.URL.Path, inner.URL.RawPath = below, ""
 	if _, pattern := h.mux.Handler(inner); pattern == "" {

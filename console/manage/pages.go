@@ -78,7 +78,7 @@ func (t templates) readStatic() error {
 		}
 		sum := sha256.Sum256(body)
 		short := strings.TrimPrefix(name, "static/")
-		t.static[short] = asset{Path + "/static/" + hex.EncodeToString(sum[:8]) + "/" + short, mime.TypeByExtension(path.Ext(name)), body}
+		t.static[short] = asset{StaticPath + "/" + hex.EncodeToString(sum[:8]) + "/" + short, mime.TypeByExtension(path.Ext(name)), body}
 		return nil
 	})
 }
@@ -253,11 +253,13 @@ func setHeaders(h http.Header) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// static writes a file that pages name. name is HASH/FILE.
-func (h *Handler) static(w http.ResponseWriter, r *http.Request, name string) error {
+// Static writes a file that pages name, which anybody may read: styles, scripts and pictures. path is canonical and below
+// [StaticPath]; its error is one of package console.
+func (h *Handler) Static(w http.ResponseWriter, r *http.Request, path string) error {
+	name := strings.TrimPrefix(path, StaticPath+"/")
 	_, file, _ := strings.Cut(name, "/")
 	a, ok := h.templates.static[file]
-	if !ok || a.path != Path+"/static/"+name {
+	if !ok || a.path != path {
 		return console.ErrNoPage
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -13,6 +13,9 @@ const (
 	// Path is the path of the console on the host of public_url.
 	Path = "/.sallyport/console"
 
+	// StaticPath is the path of the files that pages name. They are no secret, so that they need no decision.
+	StaticPath = Path + "/static"
+
 	// RouteName is the name of the console in the record and in metrics.
 	RouteName = "sallyport-console"
 
