@@ -259,6 +259,8 @@ func (c *company) review() {
 	route, _ := c.rules.Route("payroll")
 	view, err := c.admin.StartReview(c.ctx, operator, admin.NewReview{Route: route, Due: 10 * 24 * time.Hour, Reviewer: grant.ReviewerOperator})
 	c.must(err)
+	view, err = c.admin.Review(c.ctx, operator, view.ID)
+	c.must(err)
 	var rows []int
 	for i := range min(10, len(view.Rows)) {
 		rows = append(rows, view.Rows[i].Number)
