@@ -174,6 +174,22 @@ func (a *Admin) findRequest(ctx context.Context, ask decisionQuestion) (any, err
 	})
 }
 
+// addSeen adds a line of a request that an earlier step found, if the record has it.
+func (r *decisionReply) addSeen(record *audit.Record, number uint64, request string) error {
+	text, err := record.Line(number)
+	if errors.Is(err, audit.ErrNoLine) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	line, err := audit.CheckLine(text)
+	if err == nil && line.Request == request {
+		r.Lines = append(r.Lines, line)
+	}
+	return err
+}
+
 func (a *Admin) searchBack(ctx context.Context, ask decisionQuestion, s audit.Search, until time.Time, f func(*decisionReply, audit.Found) bool) (any, error) {
 	reply := decisionReply{Lines: []audit.Line{}}
 	name := a.directory.Replica()
@@ -187,16 +203,8 @@ func (a *Admin) searchBack(ctx context.Context, ask decisionQuestion, s audit.Se
 	}
 	defer record.Close()
 	if number := ask.Seen[name]; number > 0 {
-		text, err := record.Line(number)
-		if err != nil {
+		if err := reply.addSeen(record, number, ask.Request); err != nil {
 			return nil, err
-		}
-		line, err := audit.CheckLine(text)
-		if err != nil {
-			return nil, err
-		}
-		if line.Request == ask.Request {
-			reply.Lines = append(reply.Lines, line)
 		}
 	}
 	ctx, stop := context.WithTimeout(ctx, min(max(ask.For, 0), nextStep))

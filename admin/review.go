@@ -197,6 +197,12 @@ type ReviewDecision struct {
 // provider has removed them. To keep a row that was revoked lifts that. The rows are
 // returned as they were before.
 func (a *Admin) DecideRows(ctx context.Context, actor Actor, d ReviewDecision) (before []ReviewRow, err error) {
+	return a.DecideSeenRows(ctx, actor, d, nil)
+}
+
+// DecideSeenRows is [Admin.DecideRows] about rows that the actor looked at before: seen has when each had been decided last. If
+// one was decided since, the error is [grant.ErrRowChanged]. A row that seen does not have is decided as it is now.
+func (a *Admin) DecideSeenRows(ctx context.Context, actor Actor, d ReviewDecision, seen map[int]time.Time) (before []ReviewRow, err error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
@@ -212,6 +218,9 @@ func (a *Admin) DecideRows(ctx context.Context, actor Actor, d ReviewDecision) (
 			return nil, fmt.Errorf("row %d: %w", n, grant.ErrNoRow)
 		}
 		row := rows[n-1]
+		if at, ok := seen[n]; ok && !at.Equal(row.At) {
+			return nil, fmt.Errorf("row %d: %w", n, grant.ErrRowChanged)
+		}
 		if err := cmp.Or(may(&row), d.checkRow(&review, &row)); err != nil {
 			return nil, fmt.Errorf("row %d: %w", n, err)
 		}

@@ -174,7 +174,9 @@ func (h *Handler) handle(pattern string, serve func(*request) error) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		q := w.(*request) //nolint:errcheck,forcetypeassert // Serve passes one
 		q.Request = r
-		q.err = serve(q)
+		if q.err = serve(q); errors.Is(q.err, admin.ErrPlace) { // of the address
+			q.err = errors.Join(console.ErrNoPage, q.err)
+		}
 	})
 }
 

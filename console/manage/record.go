@@ -89,11 +89,8 @@ func (h *Handler) findLines(q *request, wanted admin.RecordFilter, content *line
 	if len(content.Wrong) == 0 && content.Fault == "" {
 		found, err = h.Admin.SearchRecord(q.Context(), q.actor(), wanted, perPage)
 	}
-	switch {
-	case errors.Is(err, audit.ErrBroken):
+	if errors.Is(err, audit.ErrBroken) {
 		content.Fault, err = h.say("record.unsound", err.Error()), nil
-	case errors.Is(err, admin.ErrPlace):
-		return found, errors.Join(console.ErrNoPage, err)
 	}
 	chains, from := h.Admin.Chains(q.Context(), q.actor())
 	for _, c := range chains {

@@ -135,8 +135,14 @@ func TestRecord_IsExported(t *testing.T) {
 	if strings.Count(ocsf.Body.String(), "\n") != 20 {
 		t.Errorf("it has %d events", strings.Count(ocsf.Body.String(), "\n"))
 	}
-	if res := e.get(e.otto, "/record?before=x"); res.Code != http.StatusNotFound {
-		t.Errorf("a place that is none: %d", res.Code)
+	unknown := strings.Repeat("0", 32)
+	for _, path := range []string{"/record?before=x", "/decisions?before=x", "/decisions/" + unknown + "?seen=x"} {
+		if res := e.get(e.otto, path); res.Code != http.StatusNotFound {
+			t.Errorf("%s, a place that is none: %d %v", path, res.Code, res.err)
+		}
+	}
+	if res := e.get(e.otto, "/decisions/"+unknown+"?before=~9&seen=~99999999"); res.err != nil {
+		t.Errorf("a line that is not there was seen: %v", res.err)
 	}
 	for _, query := range []string{"", "as=xml", "as=ndjson&since=never"} {
 		if res := e.get(e.otto, "/record/export?"+query); res.Code != http.StatusNotFound || res.Header().Get("Content-Disposition") != "" {

@@ -164,7 +164,7 @@ func (h *Handler) reviewTable(q *request, found admin.ReviewPage) *Table {
 		var row []Cell
 		if q.Admin {
 			off := r.Own || found.State == grant.ReviewClosed && r.Decision != grant.DecisionRevoke
-			row = append(row, Cell{Check: &Check{Form: "decide", Name: "row", Value: strconv.Itoa(r.Number), Label: h.say("layout.choose", name+", "+r.Rule), Off: off}})
+			row = append(row, Cell{Raw: strconv.Itoa(r.Number), Check: &Check{Form: "decide", Name: "row", Value: rowValue(r, off), Label: h.say("layout.choose", name+", "+r.Rule), Off: off}})
 		}
 		person := link(name, "/people/"+r.User.ID)
 		if !r.Active {
@@ -199,6 +199,43 @@ func (h *Handler) membershipsText(r admin.ReviewRow) string {
 	return strings.Join(names, ", ")
 }
 
+// rowValue returns what a form has of a row: its number, and when it was decided last, so that nobody undoes a decision that
+// they have not seen.
+func rowValue(r admin.ReviewRow, off bool) string {
+	decided := ".0"
+	switch {
+	case off: // it cannot be chosen
+		decided = ""
+	case !r.At.IsZero():
+		decided = "." + strconv.FormatInt(r.At.UnixNano(), 10)
+	}
+	return strconv.Itoa(r.Number) + decided
+}
+
+// readRows reads values as [rowValue] returns them, or numbers alone.
+func readRows(values []string) (rows []int, seen map[int]time.Time, err error) {
+	seen = map[int]time.Time{}
+	for _, value := range values {
+		number, decided, versioned := strings.Cut(value, ".")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, nil, err
+		}
+		rows = append(rows, n)
+		if !versioned {
+			continue
+		}
+		at, err := strconv.ParseInt(decided, 10, 64)
+		if err != nil {
+			return nil, nil, err
+		}
+		if seen[n] = (time.Time{}); at != 0 {
+			seen[n] = time.Unix(0, at)
+		}
+	}
+	return rows, seen, nil
+}
+
 // decideRows decides about the rows that were chosen.
 func (h *Handler) decideRows(q *request) error {
 	back := "/reviews/" + q.PathValue("id")
@@ -207,16 +244,12 @@ func (h *Handler) decideRows(q *request) error {
 		query.Del("done")
 		to += "?" + query.Encode()
 	}
-	var rows []int
-	for _, value := range q.PostForm["row"] {
-		n, err := strconv.Atoi(value)
-		if err != nil {
-			return console.ErrForm
-		}
-		rows = append(rows, n)
+	rows, seen, err := readRows(q.PostForm["row"])
+	if err != nil {
+		return errors.Join(console.ErrForm, err)
 	}
 	decision := grant.Decision(q.PostForm.Get("decision"))
-	_, err := h.Admin.DecideRows(q.Context(), q.actor(), admin.ReviewDecision{Review: q.PathValue("id"), Rows: rows, Decision: decision, Why: q.PostForm.Get("why")})
+	_, err = h.Admin.DecideSeenRows(q.Context(), q.actor(), admin.ReviewDecision{Review: q.PathValue("id"), Rows: rows, Decision: decision, Why: q.PostForm.Get("why")}, seen)
 	return q.finish(err, to, "decided_rows", back)
 }
 

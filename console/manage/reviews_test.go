@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,36 @@ func TestReviews_StartDecideAndClose(t *testing.T) {
 	e.done(e.ada, path, url.Values{"row": {"2"}, "decision": {"keep"}, "why": {"a mistake"}}) // which lifts the revocation
 	if body := e.page(e.ada, "/reviews").Body.String(); !strings.Contains(body, "closed") || !strings.Contains(body, "50 %") {
 		t.Error("the list does not say how far it came")
+	}
+}
+
+// TestReviews_StalePageUndoesNothing: whoever decides by a page on which a row was not decided yet, or otherwise, does not undo
+// what somebody else decided meanwhile.
+func TestReviews_StalePageUndoesNothing(t *testing.T) {
+	e := newEnv(t, usedAt(time.Now()))
+	id := e.startReview()
+	path, choice := "/reviews/"+id+"/decide", regexp.MustCompile(`name="row" value="(2[^"]*)"`)
+	onPage := func() string {
+		t.Helper()
+		found := choice.FindStringSubmatch(e.page(e.ada, "/reviews/"+id).Body.String())
+		if found == nil {
+			t.Fatal("the row cannot be chosen")
+		}
+		return found[1]
+	}
+	stale := onPage()
+	e.done(e.ada, path, url.Values{"row": {stale}, "decision": {"revoke"}, "why": {"left the team"}})
+	for _, row := range []string{stale, "2.1", "2.x", "2."} {
+		if res := e.post(e.ada, path, url.Values{"row": {row}, "decision": {"keep"}, "why": {"all well"}}); res.Code < 400 {
+			t.Errorf("%s: %d", row, res.Code)
+		}
+		if got := e.rows(id); got != "open revoke" {
+			t.Errorf("%s: the rows are %s", row, got)
+		}
+	}
+	e.done(e.ada, path, url.Values{"row": {onPage()}, "decision": {"keep"}, "why": {"they are back"}})
+	if got := e.rows(id); got != "open keep" {
+		t.Errorf("the rows are %s", got)
 	}
 }
 
