@@ -18,6 +18,7 @@ import (
 	"sallyport/directory"
 	"sallyport/enforce"
 	"sallyport/grant"
+	"sallyport/oidc/claimed"
 	"sallyport/peers"
 	"sallyport/scim"
 	"sallyport/session"
@@ -94,6 +95,8 @@ type Parts struct {
 
 	Replica func() ReplicaFacts // what this process says of itself; nil if no server runs
 	Doctor  func() Diagnosis    // what the doctor found last; nil if no server runs
+
+	TokenGroups *claimed.Memory // what tokens said of groups; nil if no server runs
 }
 
 // Admin acts for operators and administrators. Its methods may be called concurrently.
@@ -131,6 +134,7 @@ type shared struct {
 	replica func() ReplicaFacts
 	doctor  func() Diagnosis
 	pushes  pushTimes
+	tokens  *claimed.Memory
 
 	recentFigures  recent[rollup.Query, Figures]
 	recentReplicas recent[struct{}, Replicas]
@@ -177,11 +181,12 @@ func New(p Parts) *Admin {
 		store: p.Store, version: p.Version, reload: p.Reload, upgrade: p.Upgrade, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
 		breakGlass: p.BreakGlass, enforcer: p.Enforcer, live: p.Live, log: p.Log, people: people{directory: p.Directory},
 		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration},
-		shared:    shared{peers: p.Peers, rollup: p.Rollup, replica: p.Replica, doctor: p.Doctor}}
+		shared:    shared{peers: p.Peers, rollup: p.Rollup, replica: p.Replica, doctor: p.Doctor, tokens: p.TokenGroups}}
 	a.records = records{source: p.Record, exports: make(chan struct{}, maxExports)}
 	a.handleFigures()
 	a.handleRecord()
 	a.handleDecisions()
 	a.handleQuestions()
+	a.handleTokenDrift()
 	return a
 }

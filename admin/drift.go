@@ -19,6 +19,8 @@ type Drift struct {
 	Since     time.Time    `json:"since"`     // sign-ins since then were looked at
 	More      bool         `json:"more,omitempty"`
 	Missing   []Missing    `json:"missing,omitempty"`
+
+	Tokens *TokenDrift `json:"tokens,omitempty"` // nil if no server runs
 }
 
 // DriftGroup is a group that rules name.
@@ -44,11 +46,13 @@ const (
 	maxTried     = 1000 // lines of sign-ins
 )
 
-// Drift returns the groups that rules name and nobody pushed, and who was denied lately because they were not pushed.
+// Drift returns the groups that rules name and nobody pushed, who was denied lately because they were not pushed, and where
+// tokens name other groups than were pushed.
 func (a *Admin) Drift(ctx context.Context, actor Actor) (Drift, error) {
 	d := Drift{Groups: a.unpushedGroups(), Strangers: []Stranger{}, Since: time.Now().UTC().Add(-driftDays)}
-	if a.source.Open == nil {
-		return d, nil
+	var err error
+	if d.Tokens, err = a.tokenDrift(ctx); err != nil || a.source.Open == nil {
+		return d, err
 	}
 	found, err := a.SearchRecord(ctx, actor, RecordFilter{Reason: "unknown_user", Kinds: []audit.Kind{audit.KindLogin, audit.KindDecision}, Since: d.Since}, maxTried)
 	if err != nil {

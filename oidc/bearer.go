@@ -38,8 +38,9 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	id.seen = p.cache.firstSeen(digest, time.Now())
-	if now := published.current(); now.Equal(keys) { // otherwise a refresh came in between, and we cannot tell which keys verified it
+	p.tell(id)
+	id.seen, id.Groups = p.cache.firstSeen(digest, time.Now()), Groups{} // which would take much memory in the cache
+	if now := published.current(); now.Equal(keys) {                     // otherwise a refresh came in between, and we cannot tell which keys verified it
 		p.cache.put(digest, cachedToken{id, now})
 	}
 	id.Token = Secret(token)

@@ -127,7 +127,7 @@ func (p *Provider) identity(c *claims) (Identity, error) {
 	}
 	id := Identity{Key: key, Claim: p.settings.UserClaim, Issuer: c.Issuer, Subject: c.Subject, Name: c.Name, Email: c.Email, ProviderSession: c.ProviderSession,
 		Roles: c.Roles, App: app, Issued: c.Issued.Time, Authenticated: c.Authenticated.Time, Expires: c.Expires.Time,
-		ACR: c.short("acr"), AMR: c.list("amr"), Contexts: c.list("acrs"),
+		ACR: c.short("acr"), AMR: c.list("amr"), Contexts: c.list("acrs"), Groups: c.groups(),
 		keys: c.keys, signature: c.signature, rules: p.rules, backdated: p.tenant != ""}
 	if id.TimeKnown = !id.Authenticated.IsZero(); !id.TimeKnown {
 		id.Authenticated = id.Issued

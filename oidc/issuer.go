@@ -28,8 +28,9 @@ var errNotDiscovered = errors.New("the metadata of the identity provider is not 
 type common struct {
 	log      *slog.Logger
 	metrics  *metrics
-	changed  *signal  // a key was withdrawn
-	keyStore KeyStore // nil: keys are not kept over a restart
+	changed  *signal        // a key was withdrawn
+	keyStore KeyStore       // nil: keys are not kept over a restart
+	proven   func(Identity) // see [Provider.TellOfGroups]; may be nil
 }
 
 // issuer is what is known of an issuer of tokens: the metadata and keys that it publishes, and tokens of it that were

@@ -125,6 +125,9 @@ func (p *Provider) Finish(ctx context.Context, f Flow, q url.Values) (Identity, 
 	}
 	id, err := p.finish(ctx, m, f, q)
 	p.metrics.verified(err)
+	if err == nil {
+		p.tell(id)
+	}
 	return id, err
 }
 

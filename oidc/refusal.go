@@ -62,6 +62,7 @@ type Identity struct {
 	Name, Email     string   // for display only; decisions must not depend on them
 	ProviderSession string   // sid
 	Roles           []string // app roles
+	Groups          Groups   // of a login; of bearer tokens only [Provider.TellOfGroups] tells, and they are not cached
 	App             string   // client ID of an application that calls for itself; "" for a user
 	Issued          time.Time
 	TimeKnown       bool      // Authenticated is the auth_time of the token, not its iat

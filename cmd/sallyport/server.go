@@ -26,6 +26,7 @@ import (
 	"sallyport/listen"
 	"sallyport/notice"
 	"sallyport/oidc"
+	"sallyport/oidc/claimed"
 	"sallyport/proxy"
 	"sallyport/scim"
 )
@@ -85,6 +86,8 @@ func (s *server) wire(path string) error {
 		return err
 	}
 	provider.KeepKeys(keyStore{s.components.store})
+	tokenGroups := claimed.New()
+	provider.TellOfGroups(noteGroups(tokenGroups))
 	s.provider = newSuccessive(provider)
 	s.components.sessions.Configure(s.file.Session, provider.Basis())
 	s.inForce.Store(s.file)
@@ -102,7 +105,7 @@ func (s *server) wire(path string) error {
 	inForce := &rulesInForce{rules: func() *proxy.Rules { return s.proxy.Rules() }, file: s.inForce.Load}
 	s.admin = s.components.admin(inForce, s.file.Audit.File, admin.Parts{Reload: s.reloader.Reload, Upgrade: s.upgrade,
 		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Record: s.recordSource(), Rollup: s.rollup, Replica: s.facts, Doctor: s.findings.get,
-		BreakGlass: grant.NewBreakGlass(s.components.grants), Live: s.liveRequests()})
+		BreakGlass: grant.NewBreakGlass(s.components.grants), Live: s.liveRequests(), TokenGroups: tokenGroups})
 	s.tracing = newTracing(s.log)
 	manager, err := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
 	if err != nil {
