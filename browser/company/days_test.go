@@ -153,7 +153,7 @@ func (c *company) cut(p *person, route, reason string) {
 	received := time.Now()
 	time.Sleep(time.Duration(1+c.rand.ExpFloat64()*4) * time.Millisecond)
 	c.write(audit.Event{Kind: audit.KindCut, User: p.id, UserName: p.userName, Route: route, Host: route + ".castle.localhost", Method: http.MethodGet, Path: "/live",
-		Reason: reason, Revision: c.directory.Revision(), Address: "10.1.2.3", Request: grant.NewID(), Session: grant.NewID(),
+		Reason: reason, Revision: c.directory.Revision(), Address: "10.1.2.3", Request: grant.NewID() + grant.NewID(), Session: grant.NewID() + grant.NewID(),
 		Detail: map[string]string{"begun": received.Add(-time.Hour).UTC().Format(time.RFC3339Nano), "received": received.UTC().Format(time.RFC3339Nano), "change": fmt.Sprint(c.directory.Revision())}})
 }
 
@@ -171,9 +171,9 @@ func (c *company) request(n int) {
 // decision returns the event of a request of somebody; the zero event if they did not even try.
 func (c *company) decision() audit.Event {
 	p, app := c.someone(), c.anApplication()
-	e := audit.Event{Kind: audit.KindDecision, User: p.id, UserName: p.userName, Session: grant.NewID(), Route: app.name, Host: app.name + ".castle.localhost",
+	e := audit.Event{Kind: audit.KindDecision, User: p.id, UserName: p.userName, Session: grant.NewID() + grant.NewID(), Route: app.name, Host: app.name + ".castle.localhost",
 		Method: []string{"GET", "GET", "GET", "POST", "DELETE"}[c.rand.IntN(5)], Path: []string{"/", "/d/1", "/api/query", "/login", "/settings"}[c.rand.IntN(5)],
-		Address: fmt.Sprintf("10.1.%d.%d", c.rand.IntN(8), c.rand.IntN(250)+1), Request: grant.NewID(), Revision: c.directory.Revision(),
+		Address: fmt.Sprintf("10.1.%d.%d", c.rand.IntN(8), c.rand.IntN(250)+1), Request: grant.NewID() + grant.NewID(), Revision: c.directory.Revision(),
 		Decision: "deny", Reason: "no_rule", Code: http.StatusForbidden}
 	for i, g := range app.allow {
 		for _, mine := range p.groups {
