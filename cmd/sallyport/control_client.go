@@ -150,7 +150,7 @@ func (c *controlClient) runStandalone(ctx context.Context, req *http.Request, us
 			return err
 		}
 		inForce := func() *proxy.Rules { return rules }
-		operators := parts.admin(&rulesInForce{rules: inForce, file: func() *config.File { return c.file }}, c.file.Audit.File, admin.Parts{})
+		operators := parts.admin(&rulesInForce{rules: inForce, file: func() *config.File { return c.file }}, c.file.Audit.File, admin.Parts{Record: openedRecord(c.file.Audit.File)})
 		api := &control{admin: operators, store: parts.store, questions: &questions{admin: operators, directory: parts.directory, grants: parts.grants, rules: inForce, recordReader: recordReader{c.file.Audit.File, parts.store}}, webhooks: parts.webhooks, log: log}
 		server := &http.Server{Handler: api.handler(), ReadHeaderTimeout: listen.HeaderTimeout, ConnContext: withPeer}
 		go func() { _ = server.Serve(l) }()

@@ -15,21 +15,21 @@ import (
 )
 
 func scimCommand() *cobra.Command {
-	c := &cobra.Command{Use: "scim", Short: "Show what the identity provider pushed, and decide about held deactivations"}
+	c := &cobra.Command{Use: "scim", Short: "Show what the identity provider pushed and what it did not, and decide about held deactivations"}
 	held := &cobra.Command{Use: "held", Short: "Decide about deactivations beyond scim.max_deactivations, which wait for an operator"}
 	held.AddCommand(heldListCommand(), heldReleaseCommand(), heldRejectCommand())
-	c.AddCommand(held, scimLogCommand())
+	c.AddCommand(held, scimLogCommand(), scimShowCommand(), scimDriftCommand())
 	return c
 }
 
 func heldListCommand() *cobra.Command {
-	return listCommand("list", "List the users whose deactivation is held or was rejected", "scim held list", "/held",
-		[]string{"id", "userName", "since", "rejected"}, func(h admin.Hold) []string {
+	return listCommand("list", "List the users whose deactivation is held or was rejected, and what each would lose", "scim held list", "/held",
+		[]string{"id", "userName", "since", "rejected", "loses"}, func(h admin.HeldPerson) []string {
 			rejected := ""
 			if h.Rejected != nil {
 				rejected = formatTime(h.Rejected)
 			}
-			return []string{h.ID, h.UserName, formatTime(&h.Since), rejected}
+			return []string{h.ID, h.UserName, formatTime(&h.Since), rejected, losses(h)}
 		})
 }
 
@@ -104,7 +104,7 @@ func scimLogCommand() *cobra.Command {
 }
 
 func logTable(entries []scim.LogEntry) table {
-	t := table{heads: []string{"time", "token", "request", "code", "ms", "changes", "quirks"}, values: entries}
+	t := table{heads: []string{"time", "token", "request", "code", "ms", "changes", "quirks", "number"}, values: entries}
 	for _, e := range entries {
 		result := strings.Join(e.Changes, ", ")
 		if e.Problem != "" {
@@ -117,7 +117,7 @@ func logTable(entries []scim.LogEntry) table {
 			result += ", from " + e.Address
 		}
 		t.rows = append(t.rows, []string{e.Time.UTC().Format(time.RFC3339), e.Token, e.Method + " " + e.Target, strconv.Itoa(e.Code),
-			strconv.FormatFloat(e.Milliseconds, 'f', 1, 64), result, strings.Join(e.QuirkNames(), " ")})
+			strconv.FormatFloat(e.Milliseconds, 'f', 1, 64), result, strings.Join(e.QuirkNames(), " "), strconv.FormatUint(e.Number, 10)})
 	}
 	return t
 }

@@ -10,6 +10,11 @@ import (
 	"sallyport/audit/receipt"
 )
 
+// openedRecord is the record at a path, which is searched and not written.
+func openedRecord(path string) admin.RecordSource {
+	return admin.RecordSource{Open: func() (*audit.Record, error) { return audit.OpenRecord(path) }}
+}
+
 // recordSource is the record of this process, for pages.
 func (s *server) recordSource() admin.RecordSource {
 	path := s.file.Audit.File
