@@ -185,7 +185,7 @@ func New(p Parts) *Admin {
 	a.records = records{source: p.Record, exports: make(chan struct{}, maxExports)}
 	a.handleFigures()
 	a.handleRecord()
-	a.handleDecisions()
+	a.handleRequests()
 	a.handleQuestions()
 	a.handleTokenDrift()
 	return a

@@ -25,14 +25,11 @@ type DecisionFilter struct {
 	Until    time.Time `json:"until,omitzero"`
 	Before   string    `json:"before,omitempty"` // where the decisions go on that Decisions.Next says
 
-	IDs []string `json:"ids,omitempty"` // whom Person means; set by [Admin.SearchDecisions]
+	IDs []string `json:"ids,omitempty"` // whom Person means; for [Admin.Follow]
 }
 
 // Decided is a decision in the record of a replica.
-type Decided struct {
-	audit.Line
-	Of string `json:"of,omitempty"` // the replica
-}
+type Decided = RecordLine
 
 // DecidedList are decisions, the newest first.
 type DecidedList struct {
@@ -48,101 +45,60 @@ const (
 	nextStep  = 700 * time.Millisecond
 )
 
-const (
-	askDecisions = "decisions"
-	askRequest   = "decisions/request"
-)
+const askRequest = "decisions/request"
 
-// decisionQuestion asks a replica for decisions, or for what its record has of one request.
-type decisionQuestion struct {
-	Filter  DecisionFilter    `json:"filter"`
-	Request string            `json:"request,omitempty"`
+// requestQuestion asks a replica for what its record has of one request.
+type requestQuestion struct {
+	Request string            `json:"request"`
 	Before  map[string]uint64 `json:"before,omitempty"` // by replica; 1 means that nothing older is there
 	Seen    map[string]uint64 `json:"seen,omitempty"`   // by replica, a line that an earlier step found
-	Limit   int               `json:"limit,omitempty"`
 	For     time.Duration     `json:"for"`
 }
 
-// decisionReply is what one replica found, the newest first.
-type decisionReply struct {
+// requestReply is what one replica found, the newest first.
+type requestReply struct {
 	Lines   []audit.Line  `json:"lines"`
 	Reached audit.Reached `json:"reached"`
 }
 
-// handleDecisions has this process reply to questions about decisions.
-func (a *Admin) handleDecisions() {
+// handleRequests has this process reply to questions about one request.
+func (a *Admin) handleRequests() {
 	if a.peers == nil || a.records.source.Open == nil {
 		return
 	}
-	handle(a.peers, askDecisions, a.searchDecisions)
 	handle(a.peers, askRequest, a.findRequest)
 }
 
 // SearchDecisions returns at most n decisions that a filter selects, of the records of all replicas. It is bounded in time:
 // Reached and Next tell where it goes on.
 func (a *Admin) SearchDecisions(ctx context.Context, actor Actor, f DecisionFilter, n int) (found DecidedList, err error) {
-	found.Decisions = []Decided{}
-	if f.Person != "" {
-		named, err := a.UsersNamed(ctx, actor, f.Person)
-		if err != nil {
-			return found, err
-		}
-		for _, u := range named[:min(len(named), maxNames)] {
-			f.IDs = append(f.IDs, u.ID)
-		}
-	}
-	ask := decisionQuestion{Filter: f, Limit: n, For: firstStep}
-	if ask.Before, err = parseCursor(f.Before); err != nil {
-		return found, err
-	}
-	replies, from, err := a.askDecisions(ctx, askDecisions, ask)
-	if err != nil {
-		return found, err
-	}
-	found.Sources = from
-	next := ask.Before
-	for name, reply := range replies {
-		for _, l := range reply.Lines {
-			found.Decisions = append(found.Decisions, Decided{l, name})
-		}
-		if next[name] = reply.goesOn(); next[name] > 1 && len(reply.Lines) < n && reply.Reached.Time.After(found.Reached) {
-			found.Reached = reply.Reached.Time
-		}
-	}
-	slices.SortStableFunc(found.Decisions, func(x, y Decided) int { return cmp.Or(y.Time.Compare(x.Time), cmp.Compare(y.Seq, x.Seq)) })
-	for _, d := range found.Decisions[min(n, len(found.Decisions)):] { // the next page has them
-		next[d.Of] = max(next[d.Of], d.Seq+1)
-	}
-	found.Decisions, found.Next = found.Decisions[:min(n, len(found.Decisions))], formatPlaces(next)
-	return found, nil
+	lines, err := a.SearchRecord(ctx, actor, RecordFilter{Kinds: []audit.Kind{audit.KindDecision}, Person: f.Person, Route: f.Route, Reason: f.Reason,
+		Decision: f.Decision, Since: f.Since, Until: f.Until, Before: f.Before}, n)
+	return DecidedList{lines.Lines, lines.Next, lines.CutOff, lines.Sources}, err
 }
 
 // goesOn returns before which line the search goes on; 1 if nothing older is there.
-func (r decisionReply) goesOn() uint64 {
+func (r requestReply) goesOn() uint64 {
 	if r.Reached.Done {
 		return 1
 	}
 	return max(r.Reached.Line, 1)
 }
 
-// askDecisions asks every replica, or this process if no server runs.
-func (a *Admin) askDecisions(ctx context.Context, name string, ask decisionQuestion) (map[string]decisionReply, Sources, error) {
+// askRequests asks every replica, or this process if no server runs.
+func (a *Admin) askRequests(ctx context.Context, ask requestQuestion) (map[string]requestReply, Sources, error) {
 	var from Sources
 	if a.records.source.Open == nil {
 		return nil, from, errNoRecord
 	}
 	if a.peers == nil {
-		search := a.searchDecisions
-		if name == askRequest {
-			search = a.findRequest
-		}
-		reply, err := search(ctx, ask)
+		reply, err := a.findRequest(ctx, ask)
 		if err != nil {
 			return nil, from, err
 		}
-		return map[string]decisionReply{"": reply.(decisionReply)}, from, nil //nolint:errcheck,forcetypeassert // both return one
+		return map[string]requestReply{"": reply.(requestReply)}, from, nil //nolint:errcheck,forcetypeassert // it returns one
 	}
-	replies, missing := peers.Values[decisionReply](a.peers.Ask(ctx, name, ask))
+	replies, missing := peers.Values[requestReply](a.peers.Ask(ctx, askRequest, ask))
 	for _, m := range missing {
 		from.Missing = append(from.Missing, Missing{m.Replica, m.Err})
 	}
@@ -152,21 +108,10 @@ func (a *Admin) askDecisions(ctx context.Context, name string, ask decisionQuest
 	return replies, from, nil
 }
 
-// searchDecisions looks for decisions in the record of this process.
-func (a *Admin) searchDecisions(ctx context.Context, ask decisionQuestion) (any, error) {
-	f, limit := ask.Filter, min(max(ask.Limit, 1), maxListed)
-	return a.searchBack(ctx, ask, f.search(), f.Until, func(reply *decisionReply, l audit.Found) bool {
-		if f.Selects(&l.Event) {
-			reply.Lines = append(reply.Lines, l.Line)
-		}
-		return len(reply.Lines) < limit
-	})
-}
-
 // findRequest looks for what the record of this process has of one request, back to its decision.
-func (a *Admin) findRequest(ctx context.Context, ask decisionQuestion) (any, error) {
+func (a *Admin) findRequest(ctx context.Context, ask requestQuestion) (any, error) {
 	s := audit.Search{Texts: []audit.Text{{Key: "request", Value: ask.Request}}}
-	return a.searchBack(ctx, ask, s, time.Time{}, func(reply *decisionReply, l audit.Found) bool {
+	return a.searchBack(ctx, ask, s, time.Time{}, func(reply *requestReply, l audit.Found) bool {
 		if l.Request == ask.Request && len(reply.Lines) < maxNames {
 			reply.Lines = append(reply.Lines, l.Line)
 		}
@@ -175,7 +120,7 @@ func (a *Admin) findRequest(ctx context.Context, ask decisionQuestion) (any, err
 }
 
 // addSeen adds a line of a request that an earlier step found, if the record has it.
-func (r *decisionReply) addSeen(record *audit.Record, number uint64, request string) error {
+func (r *requestReply) addSeen(record *audit.Record, number uint64, request string) error {
 	text, err := record.Line(number)
 	if errors.Is(err, audit.ErrNoLine) {
 		return nil
@@ -190,8 +135,8 @@ func (r *decisionReply) addSeen(record *audit.Record, number uint64, request str
 	return err
 }
 
-func (a *Admin) searchBack(ctx context.Context, ask decisionQuestion, s audit.Search, until time.Time, f func(*decisionReply, audit.Found) bool) (any, error) {
-	reply := decisionReply{Lines: []audit.Line{}}
+func (a *Admin) searchBack(ctx context.Context, ask requestQuestion, s audit.Search, until time.Time, f func(*requestReply, audit.Found) bool) (any, error) {
+	reply := requestReply{Lines: []audit.Line{}}
 	name := a.directory.Replica()
 	if ask.Before[name] == 1 {
 		reply.Reached.Done = true
@@ -211,27 +156,6 @@ func (a *Admin) searchBack(ctx context.Context, ask decisionQuestion, s audit.Se
 	defer stop()
 	reply.Reached, err = record.SearchBack(ctx, s, ask.Before[name], until, func(l audit.Found) bool { return f(&reply, l) })
 	return reply, err
-}
-
-// search returns what narrows the search most. It finds too much: [DecisionFilter.Selects] decides.
-func (f *DecisionFilter) search() (s audit.Search) {
-	s.Since = f.Since
-	switch {
-	case f.Person != "":
-		for _, id := range f.IDs {
-			s.Texts = append(s.Texts, audit.Text{Key: "user", Value: id})
-		}
-		s.Texts = append(s.Texts, audit.Text{Key: "user_name", Value: f.Person}, audit.Text{Key: "user", Value: f.Person})
-	case f.Reason != "" && f.Reason != "rule_allow":
-		s.Texts = []audit.Text{{Key: "reason", Value: f.Reason}}
-	case f.Decision == "deny":
-		s.Texts = []audit.Text{{Key: "decision", Value: f.Decision}}
-	case f.Route != "":
-		s.Texts = []audit.Text{{Key: "route", Value: f.Route}}
-	default:
-		s.Kinds = []audit.Kind{audit.KindDecision}
-	}
-	return s
 }
 
 // Selects reports whether an event is a decision that is looked for.
@@ -262,7 +186,7 @@ func (a *Admin) FindRequest(ctx context.Context, _ Actor, id, before, seen strin
 	if !IsRequestNumber(id) {
 		return story, fmt.Errorf("%q is no number of a request: those have 32 characters of 0-9 and a-f", id)
 	}
-	ask := decisionQuestion{Request: id, For: firstStep}
+	ask := requestQuestion{Request: id, For: firstStep}
 	if before != "" {
 		ask.For = nextStep
 	}
@@ -272,7 +196,7 @@ func (a *Admin) FindRequest(ctx context.Context, _ Actor, id, before, seen strin
 	if ask.Seen, err = parseCursor(seen); err != nil {
 		return story, err
 	}
-	replies, from, err := a.askDecisions(ctx, askRequest, ask)
+	replies, from, err := a.askRequests(ctx, ask)
 	if err != nil {
 		return story, err
 	}
@@ -287,7 +211,7 @@ func (a *Admin) FindRequest(ctx context.Context, _ Actor, id, before, seen strin
 			story.Reached = reply.Reached.Time
 		}
 	}
-	slices.SortStableFunc(story.Events, func(x, y Decided) int { return cmp.Compare(x.Seq, y.Seq) })
+	story.sort()
 	if story.Decision != nil {
 		story.Reached = time.Time{}
 		return story, nil
@@ -296,6 +220,11 @@ func (a *Admin) FindRequest(ctx context.Context, _ Actor, id, before, seen strin
 		story.Seen = formatPlaces(found)
 	}
 	return story, nil
+}
+
+// sort puts the events in their order.
+func (s *RequestStory) sort() {
+	slices.SortStableFunc(s.Events, func(x, y Decided) int { return cmp.Compare(x.Seq, y.Seq) })
 }
 
 func (s *RequestStory) add(d Decided) {

@@ -27,6 +27,9 @@ type RecordFilter struct {
 	Since  time.Time    `json:"since,omitzero"`
 	Until  time.Time    `json:"until,omitzero"`
 
+	Decision string `json:"decision,omitempty"` // allow or deny
+	Request  string `json:"request,omitempty"`  // the number of a request
+
 	Before string `json:"before,omitempty"` // where the lines go on that RecordLines.Next says
 	Leave  bool   `json:"leave,omitempty"`  // only lines that tell of an offboarding
 
@@ -212,7 +215,7 @@ func (a *Admin) searchOwnRecord(ctx context.Context, ask recordQuestion) (any, e
 		if f.selects(&l) {
 			reply.Lines = append(reply.Lines, RecordLine{Line: l.Line})
 		}
-		return len(reply.Lines) < ask.Limit
+		return len(reply.Lines) < min(ask.Limit, maxListed)
 	})
 	return reply, err
 }
@@ -228,14 +231,18 @@ func (f *RecordFilter) search() (s audit.Search) {
 		s.Texts = append(s.Texts, audit.Text{Key: "user_name", Value: f.Person}, audit.Text{Key: "user", Value: f.Person}, audit.Text{Key: "name", Value: f.Person})
 	case f.Leave:
 		s.Texts = []audit.Text{{Key: "result", Value: "deactivated"}, {Key: "reason", Value: "delete"}, {Key: "reason", Value: "suspended"}}
+	case f.Request != "":
+		s.Texts = []audit.Text{{Key: "request", Value: f.Request}}
 	case len(f.Text) >= 4:
 		s.Texts = []audit.Text{{Value: f.Text}}
 	case f.Actor != "":
 		s.Texts = []audit.Text{{Key: "name", Value: f.Actor}, {Key: "id", Value: f.Actor}}
+	case f.Reason != "" && f.Reason != "rule_allow": // which most lines have
+		s.Texts = []audit.Text{{Key: "reason", Value: f.Reason}}
+	case f.Decision == "deny":
+		s.Texts = []audit.Text{{Key: "decision", Value: f.Decision}}
 	case f.Route != "":
 		s.Texts = []audit.Text{{Key: "route", Value: f.Route}}
-	case f.Reason != "":
-		s.Texts = []audit.Text{{Key: "reason", Value: f.Reason}}
 	default:
 		s.Kinds = f.Kinds
 	}
@@ -246,6 +253,7 @@ func (f *RecordFilter) selects(l *audit.Found) bool {
 	e := &l.Event
 	switch {
 	case len(f.Kinds) > 0 && !slices.Contains(f.Kinds, e.Kind), f.Reason != "" && e.Reason != f.Reason, f.Route != "" && e.Route != f.Route,
+		f.Decision != "" && e.Decision != f.Decision, f.Request != "" && e.Request != f.Request,
 		f.Actor != "" && !strings.EqualFold(e.Actor.Name, f.Actor) && e.Actor.ID != f.Actor,
 		f.Person != "" && !f.isAbout(e), f.Leave && !isOffboarding(e):
 		return false

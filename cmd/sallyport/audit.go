@@ -19,7 +19,7 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	c := &cobra.Command{Use: "audit", Short: "Follow, export and check the record of who was allowed, denied and cut, and of what was changed"}
+	c := &cobra.Command{Use: "audit", Short: "Follow, search, export and check the record of who was allowed, denied and cut, and of what was changed"}
 	c.AddCommand(auditVerifyCommand(), &cobra.Command{
 		Use:     "key",
 		Short:   "Print the public keys that the record is signed with (JWK Set)",
@@ -39,7 +39,7 @@ func auditCommand() *cobra.Command {
 			return enc.Encode(trust.Keys)
 		},
 	})
-	c.AddCommand(auditTailCommand(), auditExportCommand(), auditSchemaCommand(), auditReceiptCommand(), auditReportCommand())
+	c.AddCommand(auditSearchCommand(), auditShowCommand(), auditTailCommand(), auditExportCommand(), auditSchemaCommand(), auditReceiptCommand(), auditReportCommand())
 	return c
 }
 

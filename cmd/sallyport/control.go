@@ -118,6 +118,8 @@ func (c *control) operations() map[string]operation {
 		"GET /reviews":                    query(c.admin.Reviews),
 		"GET /review-keys":                query(c.reviewKeys),
 		"GET /record":                     query(c.recordTrust),
+		"POST /record/search":             c.searchRecord,
+		"GET /decisions/{request}":        c.showRequest,
 		"POST /receipts":                  c.makeReceipt,
 		"POST /reviews":                   c.questions.startReview,
 		"GET /reviews/{id}":               c.review,
