@@ -57,8 +57,8 @@ type PushedGroup struct {
 // Bounds of what a replica says, and of what is put together.
 const (
 	maxTokenGroups  = 100
-	maxTokenPeople  = 100
-	maxPersonGroups = 5
+	maxTokenPeople  = 50
+	maxPersonGroups = 3
 )
 
 // The questions to every replica about what tokens said.

@@ -1,6 +1,7 @@
 package oidc_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -39,11 +40,7 @@ func TestGroups_OfTokens(t *testing.T) {
 		"no_hasgroups": {entratest.Claims{"hasgroups": false, "_claim_names": "groups"}, oidc.Groups{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			alter := func(claims entratest.Claims) {
-				for key, value := range c.claims {
-					claims[key] = value
-				}
-			}
+			alter := func(claims entratest.Claims) { maps.Copy(claims, c.claims) }
 			*told = nil
 			token := h.entra.AccessToken(h.alice, audience, alter)
 			first, reason := h.bearer(token)
