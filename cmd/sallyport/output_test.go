@@ -66,7 +66,7 @@ func TestOutput_EveryCommandThatPrintsFactsHasFormats(t *testing.T) {
 		"config example": document, "config schema": document, "audit schema": document, "audit key": document,
 		"access review key": document, "access review export": document, "access review memberships": document,
 		"backup": does, "store accept-loss": does, "support-bundle": does, "token revoke": does, "audit receipt verify": yes, "users suspend": does, "users unsuspend": does, "users remove": does, "groups remove": does,
-		"sessions end": does, "request deny": does, "grants revoke": does, "breakglass disarm": does, "scim held release": does, "scim held reject": does,
+		"sessions end": does, "live end": does, "request deny": does, "grants revoke": does, "breakglass disarm": does, "scim held release": does, "scim held reject": does,
 	}
 	for _, c := range commands(rootCommand()) {
 		name := strings.TrimPrefix(c.CommandPath(), "sallyport ")

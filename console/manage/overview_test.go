@@ -70,7 +70,7 @@ func TestOverview_ShowsWhatHappened(t *testing.T) {
 		t.Errorf("what to do is told %d times", n)
 	}
 	e.push(http.MethodGet, "/Users", "", http.StatusOK)
-	for deadline := time.Now().Add(10 * time.Second); strings.Contains(body, ">never<") && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); strings.Contains(body, ">never<") && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		body = e.get(e.otto, "/").Body.String()
 	}
 	if strings.Contains(body, ">never<") {
