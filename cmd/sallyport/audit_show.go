@@ -16,7 +16,7 @@ import (
 
 func auditShowCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "show NUMBER",
+		Use:   "show REQUEST",
 		Short: "Show one decision by the number of its request, explained as it was made and as it would be made now",
 		Long: "Show what the records of all replicas have of one request, by the number on the page that its sender saw: its decision and\n" +
 			"whether it was cut. The decision is explained by the directory and the grants of then, and by those of now; the rules are those in\n" +

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -51,7 +52,7 @@ func isPlainWord(word string) bool {
 var kindOfFlag = map[string]string{"user": "users", "group": "groups", "route": "routes", "policy": "policies"}
 
 // kindOfArgument says what arguments are, by their name in the command's usage. The IDs of each command are of its own kind.
-var kindOfArgument = map[string]string{"USER": "users", "GROUP": "groups", "TOKEN": "tokens", "REQUEST": "live"}
+var kindOfArgument = map[string]string{"USER": "users", "GROUP": "groups", "TOKEN": "tokens", "REQUEST": "live", "NUMBER": "pushes"}
 
 // kindOfID says what the arguments ID and NAME of commands are, by the path of the command or of one above it.
 var kindOfID = map[string]string{"sallyport sessions": "sessions", "sallyport request": "requests", "sallyport grants": "grants",
@@ -184,6 +185,13 @@ func (c *control) completionsOf(ctx context.Context, actor admin.Actor, kind str
 		}, func(r live.Request) completion { return completion{r.ID, r.UserName + " on " + r.Route} })
 	case "held":
 		return completionsFrom(ctx, actor, c.admin.Holds, func(h admin.Hold) completion { return plainCompletion(h.UserName, h.ID, "") })
+	case "pushes":
+		return completionsFrom(ctx, actor, func(ctx context.Context, actor admin.Actor) ([]admin.Push, error) {
+			found, err := c.admin.Pushes(ctx, actor, admin.PushFilter{}, maxCompletions)
+			return found.Pushes, err
+		}, func(p admin.Push) completion {
+			return completion{strconv.FormatUint(p.Number, 10), p.Method + " " + p.Target}
+		})
 	case "reviews":
 		return completionsFrom(ctx, actor, c.admin.Reviews, func(v admin.ReviewView) completion { return completion{v.ID, v.Route} })
 	case "requests":

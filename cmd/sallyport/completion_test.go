@@ -12,7 +12,7 @@ import (
 // is completed by the files of the folder unless a file is meant.
 func TestCompletion_KnowsEveryArgument(t *testing.T) {
 	// arguments that nobody but the operator knows, and the shell must not complete
-	free := []string{"NAME", "URL", "TEXT", "NUMBER", ""}
+	free := []string{"NAME", "URL", "TEXT", ""}
 	for _, c := range commands(rootCommand()) {
 		if !c.Runnable() || c.Name() == "help" {
 			continue
