@@ -32,7 +32,7 @@ const (
 	changeEvery   = 7 * time.Second
 	offboardAfter = 4 * time.Second
 	restoreAfter  = 6 * time.Second
-	offboardEvery = 40 * time.Second
+	offboardEvery = 12 * time.Second
 )
 
 // isColleague reports whether somebody works by themselves.
@@ -96,8 +96,11 @@ func (w *Demo) useApplications(ctx context.Context, p entratest.Person) {
 
 // readNews has somebody keep the news of the clock open; when the stream ends, they try again.
 func (w *Demo) readNews(ctx context.Context, p entratest.Person) {
-	for pause(ctx, rand.N(5*time.Second)) {
+	for {
 		w.fetch(ctx, p, http.MethodGet, strings.TrimSuffix(w.endpoints.Clock, "/")+"/news")
+		if !pause(ctx, rand.N(5*time.Second)) {
+			return
+		}
 	}
 }
 
