@@ -30,7 +30,7 @@ var colleagues = []employee{
 const (
 	requestEvery  = time.Second
 	changeEvery   = 7 * time.Second
-	offboardAfter = 4 * time.Second
+	offboardAfter = 6 * time.Second
 	restoreAfter  = 6 * time.Second
 	offboardEvery = 12 * time.Second
 )
@@ -98,7 +98,7 @@ func (w *Demo) useApplications(ctx context.Context, p entratest.Person) {
 func (w *Demo) readNews(ctx context.Context, p entratest.Person) {
 	for {
 		w.fetch(ctx, p, http.MethodGet, strings.TrimSuffix(w.endpoints.Clock, "/")+"/news")
-		if !pause(ctx, rand.N(5*time.Second)) {
+		if !pause(ctx, requestEvery/2+rand.N(requestEvery)) {
 			return
 		}
 	}
