@@ -108,7 +108,7 @@ func accessRoutesCommand() *cobra.Command {
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		var list []admin.RouteCount
-		if err := callFacts(cmd, "/routes", &list); err != nil {
+		if err := callGet(cmd, "/routes", &list); err != nil {
 			return err
 		}
 		t := table{heads: []string{"route", "place", "people", "applications", "anyone", "policies", "owner"}, values: list}
@@ -133,7 +133,7 @@ func accessHowCommand() *cobra.Command {
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		var list []wayIn
-		if err := callFacts(cmd, "/routes/"+url.PathEscape(*route), &list); err != nil {
+		if err := callGet(cmd, "/routes/"+url.PathEscape(*route), &list); err != nil {
 			return err
 		}
 		t := table{heads: []string{"group", "members", "rule", "effect", "text", "people"}, values: list}
@@ -161,7 +161,7 @@ func accessRulesCommand() *cobra.Command {
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		var list []ruleFacts
-		if err := callFacts(cmd, "/rules", &list); err != nil {
+		if err := callGet(cmd, "/rules", &list); err != nil {
 			return err
 		}
 		t := table{heads: []string{"rule", "effect", "text", "routes", "odd"}, values: list}
@@ -176,13 +176,4 @@ func accessRulesCommand() *cobra.Command {
 		return printTable(cmd, t)
 	}
 	return c
-}
-
-// callFacts asks the running server, or this process, for facts.
-func callFacts(cmd *cobra.Command, path string, out any) error {
-	client, err := newControlClient(cmd)
-	if err != nil {
-		return err
-	}
-	return client.call(cmd.Context(), http.MethodGet, path, nil, out)
 }

@@ -36,7 +36,7 @@ func configStatusCommand() *cobra.Command {
 	addOutputFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		var all configurations
-		if err := callFacts(cmd, "/configuration", &all); err != nil {
+		if err := callGet(cmd, "/configuration", &all); err != nil {
 			return err
 		}
 		for _, m := range all.Missing {

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -168,35 +166,10 @@ func printLive(cmd *cobra.Command, list live.List) error {
 }
 
 func liveEndCommand() *cobra.Command {
-	c := &cobra.Command{
+	return endCommand("live", "the number of a request", "request", "end every live request of this `USER`: a userName, e-mail address, externalId or id; or app: and a client ID", &cobra.Command{
 		Use:   "end REQUEST",
 		Short: "End a live request, or all of a user (--user), on every replica; others like it may be let in",
 		Example: "  sallyport live end 4f0c2a9b8d7e6f5a4b3c2d1e0f9a8b7c\n" +
 			"  sallyport live end --user ada@example.com",
-		Args: cobra.MaximumNArgs(1),
-	}
-	user := c.Flags().String("user", "", "end every live request of this `USER`: a userName, e-mail address, externalId or id; or app: and a client ID")
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if (*user == "") == (len(args) == 0) {
-			return errors.New("say which: the number of a request, or --user USER")
-		}
-		path := "/users/" + url.PathEscape(*user) + "/live"
-		if *user == "" {
-			path = "/live/" + url.PathEscape(args[0])
-		}
-		client, err := newControlClient(cmd)
-		if err != nil {
-			return err
-		}
-		var count endedCount
-		if err := client.call(cmd.Context(), http.MethodDelete, path, nil, &count); err != nil {
-			return err
-		}
-		if count.Ended == 0 {
-			return fmt.Errorf("%s has no live request; nothing was ended", *user)
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%d ended\n", count.Ended)
-		return nil
-	}
-	return c
+	})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,21 +24,26 @@ func sessionsCommand() *cobra.Command {
 }
 
 func sessionsEndCommand() *cobra.Command {
-	c := &cobra.Command{
+	return endCommand("sessions", "a session ID", "session", "end every session of this `USER`: a userName, e-mail address, externalId or id", &cobra.Command{
 		Use:   "end ID",
 		Short: "End a session, or all sessions of a user (--user), on every host at once",
 		Example: "  sallyport sessions end 3q2-7wEjRz0\n" +
 			"  sallyport sessions end --user ada@example.com",
-		Args: cobra.MaximumNArgs(1),
-	}
-	user := c.Flags().String("user", "", "end every session of this `USER`: a userName, e-mail address, externalId or id")
+	})
+}
+
+// endCommand makes c a command that ends one of a kind, by its id, or all of a user. kind is the path of the kind on the
+// control socket; id and name are what its ids and its members are called; usage describes the flag --user.
+func endCommand(kind, id, name, usage string, c *cobra.Command) *cobra.Command {
+	c.Args = cobra.MaximumNArgs(1)
+	user := c.Flags().String("user", "", usage)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if (*user == "") == (len(args) == 0) {
-			return errors.New("say which: a session ID, or --user USER")
+			return fmt.Errorf("say which: %s, or --user USER", id)
 		}
-		path := "/users/" + url.PathEscape(*user) + "/sessions"
+		path := "/users/" + url.PathEscape(*user) + "/" + kind
 		if *user == "" {
-			path = "/sessions/" + url.PathEscape(args[0])
+			path = "/" + kind + "/" + url.PathEscape(args[0])
 		}
 		client, err := newControlClient(cmd)
 		if err != nil {
@@ -50,7 +54,7 @@ func sessionsEndCommand() *cobra.Command {
 			return err
 		}
 		if count.Ended == 0 {
-			return fmt.Errorf("%s has no live session; nothing was ended", *user)
+			return fmt.Errorf("%s has no live %s; nothing was ended", *user, name)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%d ended\n", count.Ended)
 		return nil
