@@ -324,4 +324,7 @@ func formatPlaces(next map[string]uint64) string {
 }
 
 // Size returns how many users there are.
-func (a *Admin) Size() int { return len(a.directory.Snapshot()) }
+func (a *Admin) Size() int {
+	active, inactive := a.directory.Count()
+	return active + inactive
+}
