@@ -37,6 +37,9 @@ var (
 	decisions = flag.Int("decisions", 8000, "how many requests there are on a working day")
 )
 
+// afternoon is when the days end by the clock in the office: whatever time it is now, the same is made up.
+var afternoon = time.Date(2026, time.November, 26, 15, 0, 0, 0, time.UTC)
+
 // company is a company that is made.
 type company struct {
 	t   *testing.T
@@ -52,6 +55,7 @@ type company struct {
 	admin        *admin.Admin
 	rules        *proxy.Rules
 	rand         *rand.Rand
+	ahead        time.Duration // of the clock in the office
 	token        string
 
 	staff   []*person // everybody who has been here
@@ -75,7 +79,7 @@ func TestCompany(t *testing.T) {
 	ended := time.Now().Add(-time.Hour) // of the days; what is open at the end takes most of an hour
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(ended.Add(-time.Duration(*days) * 24 * time.Hour))) // before anything runs that wakes up
-		c := &company{t: t, dir: dir, rand: rand.New(rand.NewPCG(1, 2)), groups: map[string]string{}, members: map[string][]*person{}}
+		c := &company{t: t, dir: dir, rand: rand.New(rand.NewPCG(1, 2)), ahead: afternoon.Sub(ended), groups: map[string]string{}, members: map[string][]*person{}}
 		defer c.open()()
 		c.found()
 		for time.Until(ended) > 0 {

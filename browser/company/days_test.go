@@ -60,9 +60,10 @@ func (c *company) patch(path, op, attribute string, value any) int {
 // hour lets a part of a day pass: people work, and every 40 minutes the identity provider pushes what has changed.
 func (c *company) hour(length time.Duration) {
 	begin := time.Now()
-	busy := business(begin)
+	local := begin.Add(c.ahead)
+	busy := business(local)
 	requests := int(float64(*decisions) * busy / 10)
-	outage := begin.YearDay()%7 == 3 && begin.Hour() < 12 // the identity provider is away for half a day
+	outage := local.YearDay()%7 == 3 && local.Hour() < 12 // the identity provider is away for half a day
 	pushed := false
 	together := max(1, requests/200) // at one moment, so that millions take minutes
 	for i := 0; i < requests; i += together {
@@ -93,9 +94,14 @@ func business(t time.Time) float64 {
 }
 
 // someone returns somebody who is there.
-func (c *company) someone() *person {
+func (c *company) someone() *person { return c.oneOf(c.staff) }
+
+// colleague returns somebody who is there and may change: not one of those whom the tests sign in as.
+func (c *company) colleague() *person { return c.oneOf(c.staff[3:]) }
+
+func (c *company) oneOf(people []*person) *person {
 	for {
-		if p := c.staff[int(float64(len(c.staff))*c.rand.Float64()*c.rand.Float64())]; !p.gone {
+		if p := people[int(float64(len(people))*c.rand.Float64()*c.rand.Float64())]; !p.gone {
 			return p
 		}
 	}
@@ -114,15 +120,15 @@ func (c *company) cycle(busy float64) {
 		c.staff = append(c.staff, p)
 	}
 	if c.rand.Float64() < busy/3 {
-		c.leave(c.someone())
+		c.leave(c.colleague())
 	}
-	if p := c.someone(); c.rand.Float64() < busy && len(p.groups) > 2 {
+	if p := c.colleague(); c.rand.Float64() < busy && len(p.groups) > 2 {
 		g := p.groups[len(p.groups)-1]
 		c.patch("/Groups/"+c.groups[g], "Remove", `members[value eq "`+p.id+`"]`, nil)
 		p.groups = p.groups[:len(p.groups)-1]
 		c.cut(p, applications[c.rand.IntN(len(applications))].name, "no_rule")
 	}
-	switch p := c.someone(); c.rand.IntN(20) {
+	switch p := c.colleague(); c.rand.IntN(20) {
 	case 0: // a name that is taken
 		c.push(http.MethodPost, "/Users", map[string]any{"schemas": []string{userSchema}, "userName": p.userName, "externalId": "other", "active": true}, nil)
 	case 1:
@@ -138,9 +144,6 @@ func (c *company) cycle(busy float64) {
 
 // leave has somebody leave, with what they had open.
 func (c *company) leave(p *person) {
-	if p == c.staff[0] || p == c.staff[1] || p == c.staff[2] {
-		return
-	}
 	p.gone = true
 	c.patch("/Users/"+p.id, "Replace", "active", "False")
 	if c.rand.IntN(2) == 0 {
