@@ -52,12 +52,7 @@ func (a *acmeAuthority) orderCount() int { return a.logged(`Added order "`) }
 // freeAddr returns an address that nothing listens on.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return freeAddrs(t, 1)[0]
 }
 
 func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }

@@ -57,18 +57,22 @@ defaults
 	return haproxy
 }
 
-// freeAddrs returns different addresses that nothing listens on.
+// freeAddrs returns different addresses that nothing listens on. Their ports are not among those which connections get by
+// themselves, so that they stay free while a server is down.
 func freeAddrs(t testing.TB, count int) (addrs []string) {
 	t.Helper()
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 * count {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
+		if addrs = append(addrs, l.Addr().String()); len(addrs) == count {
+			return addrs
+		}
 	}
-	return addrs
+	t.Fatal("too few ports are free")
+	return nil
 }
 
 // behindBalancer gives a replica addresses that stay when it is started again, and has it accept the PROXY protocol.

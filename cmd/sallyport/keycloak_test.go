@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -41,7 +40,7 @@ func TestKeycloak(t *testing.T) {
 		t.Skip("KEYCLOAK names no distribution; ./test.sh keycloak does")
 	}
 	w := newWorld(t)
-	public := freePort(t)
+	public := portOf(freeAddr(t))
 	k := startKeycloak(t, w, folder, public)
 	ada := k.createRealm(public)
 	w.configureKeycloak(k, public)
@@ -166,21 +165,6 @@ func bearerStatus(b *browser, target, token string) int {
 	return resp.StatusCode
 }
 
-// freePort returns a port that was free just now: Keycloak has to know where Sallyport will listen.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 func (w *world) configureKeycloak(k *keycloak, public string) {
 	w.t.Helper()
 	writeFile(w.t, w.dir, "sallyport.yaml", fmt.Appendf(nil, `public_url: https://%s:%s
@@ -216,7 +200,7 @@ func startKeycloak(t *testing.T, w *world, folder, public string) *keycloak {
 	writeFile(t, w.dir, "keycloak.crt", cert)
 	writeFile(t, w.dir, "keycloak.key", key)
 	writeFile(t, w.dir, "hosts", []byte("127.0.0.1 localhost "+loginHost+"\n"))
-	port := freePort(t)
+	port := portOf(freeAddr(t))
 	k := &keycloak{t: t, base: "https://127.0.0.1:" + port, client: newClient(t, w.ca, nil)}
 	cmd := exec.Command(filepath.Join(folder, "bin", "kc.sh"), "start-dev", "--db=dev-mem", "--http-enabled=false", "--https-port="+port,
 		"--hostname="+k.base, "--https-certificate-file="+filepath.Join(w.dir, "keycloak.crt"),
