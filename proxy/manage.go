@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"sallyport/console/manage"
 	"sallyport/policy"
@@ -44,7 +45,7 @@ func (rt *routing) all() []*route {
 	if rt.console == nil {
 		return rt.routes
 	}
-	return append(rt.routes[:len(rt.routes):len(rt.routes)], rt.console)
+	return append(slices.Clip(rt.routes), rt.console)
 }
 
 // serveConsole has the console respond to a request that was let in. The context of the request ends when it is cut.

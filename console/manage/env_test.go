@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -309,9 +310,7 @@ func (e *env) page(v manage.Viewer, path string) *response {
 func (e *env) post(v manage.Viewer, path string, form url.Values) *response {
 	e.t.Helper()
 	sent := url.Values{"token": {e.token(v)}}
-	for key, values := range form {
-		sent[key] = values
-	}
+	maps.Copy(sent, form)
 	return e.postAs(v, path, sent, origin)
 }
 
@@ -348,9 +347,7 @@ func (e *env) isRefused(path string, form url.Values, check func()) {
 	other := e.viewer("ada@example.com", true)
 	with := func(token string) url.Values {
 		sent := url.Values{"token": {token}}
-		for key, values := range form {
-			sent[key] = values
-		}
+		maps.Copy(sent, form)
 		return sent
 	}
 	for name, res := range map[string]*response{

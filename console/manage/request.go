@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -52,9 +53,7 @@ type view struct {
 // With returns the address of the page with another value of a key of its query.
 func (v view) With(key, value string) string {
 	query := url.Values{}
-	for k, values := range v.Query {
-		query[k] = values
-	}
+	maps.Copy(query, v.Query)
 	query.Set(key, value)
 	query.Del("done")
 	return "?" + query.Encode()
