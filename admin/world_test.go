@@ -91,7 +91,7 @@ func (w *world) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.directory.Run(ctx) })
-	running.Go(func() { _ = w.sessions.Run(ctx) })
+	running.Go(func() { _ = w.sessions.Follow(ctx) }) // without what is done every five seconds: some tests wait for a month
 	running.Go(func() { _ = w.provisioning.Run(ctx) })
 	running.Go(func() { _ = w.grants.Run(ctx) })
 	w.t.Cleanup(func() {

@@ -132,7 +132,8 @@ func (e *env) rules() admin.Rules {
 func (e *env) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{e.directory.Run, e.sessions.Run, e.provisioning.Run, e.grants.Run} {
+	// Without what sessions do every five seconds: some tests wait for a month.
+	for _, run := range []func(context.Context) error{e.directory.Run, e.sessions.Follow, e.provisioning.Run, e.grants.Run} {
 		running.Go(func() { _ = run(ctx) })
 	}
 	e.t.Cleanup(func() {

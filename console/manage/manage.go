@@ -50,7 +50,7 @@ type Handler struct {
 func New(parts Parts) (*Handler, error) {
 	h := &Handler{Parts: parts, requests: throttle.New(requestsPerSecond, requestBurst), mux: http.NewServeMux()}
 	var err error
-	if h.templates, err = parsePages(); err != nil {
+	if h.templates, err = parsedPages(); err != nil {
 		return nil, err
 	}
 	h.routes()

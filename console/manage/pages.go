@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -36,6 +37,9 @@ type asset struct {
 	body []byte
 }
 
+// parsedPages returns what parsePages does. It parses once, for all handlers: the pages are part of the program.
+var parsedPages = sync.OnceValues(parsePages)
+
 // parsePages parses the embedded pages, with the texts in English.
 func parsePages() (t templates, err error) {
 	t = templates{pages: map[string]*template.Template{}, texts: map[string]string{}, static: map[string]asset{}}
@@ -49,6 +53,10 @@ func parsePages() (t templates, err error) {
 	if err := t.readStatic(); err != nil {
 		return t, err
 	}
+	shared, err := template.New("_layout.html").Funcs(t.funcs()).ParseFS(files, "pages/_*.html")
+	if err != nil {
+		return t, fmt.Errorf("parsing what the pages of the console share: %w", err)
+	}
 	names, err := fs.Glob(files, "pages/*.html")
 	if err != nil {
 		return t, err
@@ -58,7 +66,10 @@ func parsePages() (t templates, err error) {
 		if strings.HasPrefix(base, "_") {
 			continue
 		}
-		parsed, err := template.New("_layout.html").Funcs(t.funcs()).ParseFS(files, "pages/_*.html", name)
+		parsed, err := shared.Clone()
+		if err == nil {
+			parsed, err = parsed.ParseFS(files, name)
+		}
 		if err != nil {
 			return t, fmt.Errorf("parsing page %s of the console: %w", base, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.yaml.in/yaml/v4"
@@ -134,18 +135,17 @@ func checkForm(t testing.TB, path string, form *html.Node, admin bool) {
 	t.Errorf("%s: the form for %s has no token", path, attr(form, "action"))
 }
 
+// dotted matches words with dots between them.
+var dotted = regexp.MustCompile(`(?:^|[\s>])([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)(?:$|[\s<,.;:])`)
+
 // missingText returns a key of a text that the page shows in place of the text, or "".
 func missingText(doc *html.Node) string {
-	texts, names := readTexts(), map[string]bool{}
-	for key := range texts {
-		name, _, _ := strings.Cut(key, ".")
-		names[name] = true
-	}
+	names := textNames()
 	for n := range doc.Descendants() {
-		if n.Type != html.TextNode {
+		if n.Type != html.TextNode || !strings.Contains(n.Data, ".") {
 			continue
 		}
-		for _, key := range regexp.MustCompile(`(?:^|[\s>])([a-z]+\.[a-z_]+(?:\.[a-z_]+)*)(?:$|[\s<,.;:])`).FindAllStringSubmatch(n.Data, -1) {
+		for _, key := range dotted.FindAllStringSubmatch(n.Data, -1) {
 			name, _, _ := strings.Cut(key[1], ".")
 			if names[name] && strings.Count(key[1], ".") == 1 && n.Parent.Data != "code" && n.Parent.Data != "pre" {
 				return key[1]
@@ -154,6 +154,16 @@ func missingText(doc *html.Node) string {
 	}
 	return ""
 }
+
+// textNames returns what the keys of texts begin with.
+var textNames = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	for key := range readTexts() {
+		name, _, _ := strings.Cut(key, ".")
+		names[name] = true
+	}
+	return names
+})
 
 func readTexts() map[string]string {
 	texts := map[string]string{}
