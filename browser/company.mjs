@@ -3,13 +3,13 @@
 //
 //   node browser/company.mjs        starts it, prints where it is, and runs until Ctrl-C
 import {cp, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
-import {createServer} from 'node:http';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {spawn} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
-import {finish, spawnSallyport, stop} from './harness.mjs';
-import {freePorts, serveApplication} from './world.mjs';
+import {after, before} from 'node:test';
+import {finish, launchBrowser, newPerson, spawnSallyport, stop} from './harness.mjs';
+import {freePorts, listenApplication} from './world.mjs';
 import {Provider} from './provider.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -26,13 +26,13 @@ export class Company {
     else await finish(spawn('go', ['test', '-count=1', './browser/company', '-run', 'TestCompany', '-args', '-out', this.folder], {cwd: root}));
     this.provider.users = ['ada', 'grace', 'eve', 'stranger'];
     await this.provider.listen();
-    this.upstream = createServer(serveApplication);
-    await new Promise(resolve => this.upstream.listen(0, '127.0.0.1', resolve));
+    this.upstream = await listenApplication();
     const [port, scim, ops] = await freePorts(3);
     this.login = `http://login.castle.localhost:${port}`;
     this.console = this.login + '/.sallyport/console';
     this.scim = `http://127.0.0.1:${scim}`;
     this.grafana = `http://grafana.castle.localhost:${port}`;
+    this.wiki = `http://wiki.castle.localhost:${port}`; // of all staff
     await writeFile(join(this.folder, 'secrets/oidc'), this.provider.client.secret);
     this.file = join(this.folder, 'sallyport.yaml');
     const words = {PORT: port, PUBLIC: `127.0.0.1:${port}`, SCIM: `127.0.0.1:${scim}`, OPS: `127.0.0.1:${ops}`,
@@ -65,6 +65,30 @@ export class Company {
     await page.getByRole('button', {name: user, exact: true}).click();
     await page.waitForURL(url => url.pathname.startsWith('/.sallyport/console') && !url.search.includes('state='));
   }
+}
+
+// openCompany starts a company and a browser before the tests of a file, and stops both after them.
+export function openCompany() {
+  const company = new Company();
+  before(async () => {
+    [company.browser] = await Promise.all([launchBrowser(), company.start()]);
+  }, {timeout: 240_000});
+  after(async () => {
+    await company.browser?.close();
+    await company.stop();
+  });
+
+  // as opens a page of the console in a browser of its own, in which somebody is signed in. What its scripts throw ends up in
+  // the page's faults.
+  async function as(t, user, path = '/', options = {}) {
+    const context = await newPerson(t, company.browser, options);
+    const page = await context.newPage();
+    page.faults = [];
+    page.on('pageerror', error => page.faults.push(String(error)));
+    await company.signIn(page, user, path);
+    return page;
+  }
+  return {company, as};
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,28 +1,12 @@
 // Tests the first page of the console in a real Chromium: its charts, zooming, and that it refreshes itself.
 import assert from 'node:assert/strict';
-import {after, before, test} from 'node:test';
-import {Company} from './company.mjs';
-import {launchBrowser, newPerson} from './harness.mjs';
+import {test} from 'node:test';
+import {openCompany} from './company.mjs';
 
-const company = new Company();
-let browser;
-
-before(async () => {
-  await company.start();
-  browser = await launchBrowser();
-}, {timeout: 240_000});
-
-after(async () => {
-  await browser?.close();
-  await company.stop();
-});
+const {company, as} = openCompany();
 
 test('the charts are drawn, and a shorter time can be chosen', async t => {
-  const context = await newPerson(t, browser);
-  const page = await context.newPage();
-  const errors = [];
-  page.on('pageerror', error => errors.push(String(error)));
-  await company.signIn(page, 'grace', '/?range=7d');
+  const page = await as(t, 'grace', '/?range=7d');
   const chart = page.locator('[data-plot=requests] .zoom canvas');
   await chart.waitFor();
   const {width, height} = await chart.boundingBox();
@@ -35,29 +19,22 @@ test('the charts are drawn, and a shorter time can be chosen', async t => {
   await chart.waitFor();
   await page.getByRole('link', {name: 'Zoom out'}).click();
   await page.waitForURL(/from=.*until=/);
-  assert.deepEqual(errors, []);
+  assert.deepEqual(page.faults, []);
 });
 
 test('the page refreshes itself', async t => {
-  const context = await newPerson(t, browser);
-  const page = await context.newPage();
-  await company.signIn(page, 'grace', '/?range=1h');
+  const page = await as(t, 'grace', '/?range=1h');
   const decided = () => [...document.querySelectorAll('#part-cards .card')].filter(card => /requests (allowed|denied)/.test(card.textContent))
     .reduce((sum, card) => sum + Number(card.querySelector('.figure').textContent.replace(/\D/g, '')), 0);
   const before = await page.evaluate(decided);
-  const other = await context.newPage();
+  const other = await page.context().newPage();
   await other.goto(company.grafana + '/');
   for (const end = Date.now() + 30_000; await page.evaluate(decided) <= before; await page.locator('#part-cards').waitFor()) assert.ok(Date.now() < end, 'a new request does not show');
   assert.equal(await page.locator('#stopped').isVisible(), false);
 });
 
 test('the page can be read without scripts', async t => {
-  const signed = await newPerson(t, browser);
-  await company.signIn(await signed.newPage(), 'grace');
-  const plain = await browser.newContext({javaScriptEnabled: false, storageState: await signed.storageState()});
-  t.after(() => plain.close());
-  const page = await plain.newPage();
-  await page.goto(company.console + '/?range=30d');
+  const page = await as(t, 'grace', '/?range=30d', {javaScriptEnabled: false});
   for (const chart of ['requests', 'denied']) {
     const picture = page.locator(`[data-plot=${chart}] svg[role=img]`);
     assert.ok(await picture.isVisible());

@@ -1,32 +1,11 @@
 // Tests the palette, and the pages of people and groups, in a browser over a company of 5,000 people.
 import assert from 'node:assert/strict';
-import {after, before, test} from 'node:test';
-import {Company} from './company.mjs';
+import {test} from 'node:test';
+import {openCompany} from './company.mjs';
 import {overflow, violations} from './crawl.mjs';
-import {launchBrowser, newPerson} from './harness.mjs';
+import {newPerson} from './harness.mjs';
 
-const company = new Company();
-let browser;
-
-before(async () => {
-  await company.start();
-  browser = await launchBrowser();
-}, {timeout: 180_000});
-
-after(async () => {
-  await browser?.close();
-  await company.stop();
-});
-
-// as opens a browser in which somebody is signed in to the console. Whatever the page complains of ends up in faults.
-async function as(t, user, options = {}, path = '/people') {
-  const context = await newPerson(t, browser, options);
-  const page = await context.newPage();
-  page.faults = [];
-  page.on('pageerror', error => page.faults.push(String(error)));
-  await company.signIn(page, user, path);
-  return page;
-}
+const {company, as} = openCompany();
 
 // typed writes into the palette and waits for what is found for it.
 async function typed(page, text, first) {
@@ -35,7 +14,7 @@ async function typed(page, text, first) {
 }
 
 test('the palette finds a person by the keyboard alone', {timeout: 90_000}, async t => {
-  const page = await as(t, 'grace');
+  const page = await as(t, 'grace', '/people');
   const field = page.getByRole('combobox', {name: 'Find people, groups, routes, requests and pages'});
   for (const key of ['/', 'Control+k']) {
     await page.keyboard.press(key);
@@ -61,7 +40,7 @@ test('the palette finds a person by the keyboard alone', {timeout: 90_000}, asyn
 });
 
 test('the palette finds groups, routes, pages and numbers', {timeout: 90_000}, async t => {
-  const page = await as(t, 'ada');
+  const page = await as(t, 'ada', '/people');
   await page.getByRole('searchbox', {name: 'Find people'}).click();
   for (const [text, first, kind] of [['all staff', 'All staff', 'Group'], ['grafana', 'grafana', ''], ['provisioning', 'Provisioning', 'Page'], ['0'.repeat(32), 'Request 00000000', 'Decision']]) {
     await typed(page, text, first);
@@ -75,14 +54,14 @@ test('the palette finds groups, routes, pages and numbers', {timeout: 90_000}, a
 });
 
 test('a slash in a field is a slash', {timeout: 60_000}, async t => {
-  const page = await as(t, 'grace', {}, '/why');
+  const page = await as(t, 'grace', '/why');
   await page.getByLabel('Or an address').pressSequentially('https://x/');
   assert.equal(await page.getByLabel('Or an address').inputValue(), 'https://x/');
   assert.equal(await page.locator('#palette').evaluate(e => e.open), false);
 });
 
 test('the list of people follows what is written, and so does its address', {timeout: 90_000}, async t => {
-  const page = await as(t, 'ada');
+  const page = await as(t, 'ada', '/people');
   await page.getByLabel('Any part of a name').pressSequentially('grace hopper');
   await page.waitForURL(url => url.searchParams.get('q') === 'grace hopper');
   await page.getByRole('link', {name: 'Grace Hopper'}).first().waitFor();
@@ -95,7 +74,7 @@ test('the list of people follows what is written, and so does its address', {tim
 });
 
 test('people are found without scripts', {timeout: 60_000}, async t => {
-  const page = await as(t, 'grace', {javaScriptEnabled: false, viewport: {width: 375, height: 800}});
+  const page = await as(t, 'grace', '/people', {javaScriptEnabled: false, viewport: {width: 375, height: 800}});
   await page.getByRole('searchbox', {name: 'Find people'}).fill('eve');
   await page.keyboard.press('Enter');
   await page.getByRole('link', {name: 'Eve Castellanos'}).first().click();
@@ -104,11 +83,11 @@ test('people are found without scripts', {timeout: 60_000}, async t => {
 });
 
 test('an administrator suspends somebody, who is out at once, and lets them in again', {timeout: 120_000}, async t => {
-  const eve = await (await newPerson(t, browser)).newPage();
+  const eve = await (await newPerson(t, company.browser)).newPage();
   await eve.goto(company.login + '/');
   await eve.getByRole('button', {name: 'eve', exact: true}).click();
   await eve.waitForURL(company.login + '/');
-  const page = await as(t, 'ada', {}, '/people?q=eve@castle.example');
+  const page = await as(t, 'ada', '/people?q=eve@castle.example');
   await page.getByRole('link', {name: 'Eve Castellanos'}).first().click();
   await page.getByRole('button', {name: 'End all sessions'}).waitFor();
   await page.getByLabel('Reason for a suspension').fill('a test');

@@ -1,42 +1,25 @@
 // The pages of routes, rules and the configuration: pictures, a change that is tried, and a file that is refused.
-import {after, before, test} from 'node:test';
+import {test} from 'node:test';
 import assert from 'node:assert/strict';
 import {readFile, writeFile} from 'node:fs/promises';
-import {launchBrowser} from './harness.mjs';
-import {Company} from './company.mjs';
+import {openCompany} from './company.mjs';
 
-const company = new Company();
-let browser;
+const {company, as} = openCompany();
 
-before(async () => {
-  await company.start();
-  browser = await launchBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await company.stop();
-});
-
-test('the page of a route draws who reaches it', async () => {
-  const page = await browser.newPage();
-  await company.signIn(page, 'grace', '/routes');
+test('the page of a route draws who reaches it', async t => {
+  const page = await as(t, 'grace', '/routes');
   await page.getByRole('link', {name: 'grafana', exact: true}).first().click();
   await page.locator('svg.picture').waitFor();
   assert.match(await page.locator('svg.picture').getAttribute('aria-label'), /people reach route grafana/);
   await page.getByRole('link', {name: 'Draw'}).first().click();
   await page.getByRole('link', {name: 'Show everybody'}).waitFor();
-  await page.context().close();
 });
 
-test('a changed policy is tried, and nothing changes', async () => {
-  const page = await browser.newPage();
-  await company.signIn(page, 'grace', '/policy/trials');
+test('a changed policy is tried, and nothing changes', async t => {
+  const page = await as(t, 'grace', '/policy/trials');
   assert.equal(await page.locator('textarea').count(), 0, 'an auditor may not try');
-  await page.context().close();
 
-  const admin = await browser.newPage();
-  await company.signIn(admin, 'ada', '/policy/trials');
+  const admin = await as(t, 'ada', '/policy/trials');
   await admin.fill('textarea', 'policies:\n  - {name: x, ruls: []}\n');
   await admin.getByRole('button', {name: 'Try it'}).click();
   await admin.getByText('ruls').first().waitFor();
@@ -49,13 +32,11 @@ test('a changed policy is tried, and nothing changes', async () => {
   assert.match(await admin.locator('main').innerText(), /lose access/);
   assert.match(await admin.locator('main').innerText(), /recorded decisions were asked again/);
   assert.equal(await readFile(company.file, 'utf8'), file);
-  await admin.context().close();
 });
 
-test('a file that is refused is shown with its mistakes, and without secrets', async () => {
+test('a file that is refused is shown with its mistakes, and without secrets', async t => {
   const file = await readFile(company.file, 'utf8');
-  const page = await browser.newPage();
-  await company.signIn(page, 'grace', '/configuration');
+  const page = await as(t, 'grace', '/configuration');
   assert.match(await page.locator('main').innerText(), /the same/);
   await writeFile(company.file, file + '\nsesion: {idle: Canary0SecretValue}\n');
   while (!/A newer file was refused/.test(await page.locator('main').innerText())) {
@@ -66,5 +47,4 @@ test('a file that is refused is shown with its mistakes, and without secrets', a
   assert.match(text, /is not a key here; write session/);
   assert.doesNotMatch(text, /Canary0SecretValue/);
   await writeFile(company.file, file);
-  await page.context().close();
 });

@@ -1,30 +1,10 @@
 // Tests the console in a browser, over a company of 5,000 people: who may look, who may act, and that every page can be read.
 import assert from 'node:assert/strict';
-import {after, before, test} from 'node:test';
-import {Company} from './company.mjs';
+import {test} from 'node:test';
+import {openCompany} from './company.mjs';
 import {crawl, overflow, violations} from './crawl.mjs';
-import {launchBrowser, newPerson} from './harness.mjs';
 
-const company = new Company();
-let browser;
-
-before(async () => {
-  await company.start();
-  browser = await launchBrowser();
-}, {timeout: 180_000});
-
-after(async () => {
-  await browser?.close();
-  await company.stop();
-});
-
-// as opens a browser in which somebody is signed in to the console.
-async function as(t, user, options = {}, path = '/') {
-  const context = await newPerson(t, browser, options);
-  const page = await context.newPage();
-  await company.signIn(page, user, path);
-  return page;
-}
+const {company, as} = openCompany();
 
 test('an administrator can read every page, in the light, in the dark and on a phone', {timeout: 300_000}, async t => {
   const page = await as(t, 'ada');
@@ -48,7 +28,7 @@ test('an administrator can read every page, in the light, in the dark and on a p
 });
 
 test('an auditor can read every page without scripts, and change nothing', {timeout: 300_000}, async t => {
-  const page = await as(t, 'grace', {javaScriptEnabled: false});
+  const page = await as(t, 'grace', '/', {javaScriptEnabled: false});
   const faults = [];
   await crawl(page, company.console, async (page, name, response) => {
     if (response.status() !== 200) faults.push(`${name}: ${page.url()} gets ${response.status()}`);
@@ -66,7 +46,7 @@ test('whoever has neither right reads nothing', {timeout: 60_000}, async t => {
 });
 
 test('an administrator suspends somebody, and the command line says so', {timeout: 60_000}, async t => {
-  const page = await as(t, 'ada', {}, '/people?q=eve');
+  const page = await as(t, 'ada', '/people?q=eve');
   await page.getByRole('link', {name: 'Eve Castellanos'}).click();
   await page.getByLabel(/reason/i).first().fill('she lost her laptop');
   await page.getByRole('button', {name: 'Suspend'}).click();
@@ -79,7 +59,7 @@ test('an administrator suspends somebody, and the command line says so', {timeou
 
 // The last one: from then on ada is no administrator.
 test('whoever loses the group while they look reads no more', {timeout: 60_000}, async t => {
-  const page = await as(t, 'ada', {}, '/live');
+  const page = await as(t, 'ada', '/live');
   await page.getByRole('cell', {name: 'event stream'}).first().waitFor();
   const {token} = JSON.parse(await company.verb('token', 'create', 'test', '-o', 'json'));
   const headers = {Authorization: 'Bearer ' + token, 'Content-Type': 'application/scim+json'};

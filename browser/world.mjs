@@ -1,5 +1,6 @@
 // A Sallyport with two applications and a provider with single sign-on, for the tests beside this file. All hosts are
 // of one site, as those of a company are.
+import {createHash} from 'node:crypto';
 import {mkdtemp, mkdir, rm, writeFile} from 'node:fs/promises';
 import {createServer} from 'node:http';
 import {createServer as createSocket} from 'node:net';
@@ -17,8 +18,7 @@ export class World {
   async start() {
     this.folder = await mkdtemp(join(tmpdir(), 'sallyport-browser-'));
     await this.provider.listen();
-    this.upstream = createServer(serveApplication);
-    await new Promise(resolve => this.upstream.listen(0, '127.0.0.1', resolve));
+    this.upstream = await listenApplication();
     const [port, scim, ops] = await freePorts(3);
     this.login = `http://login.castle.localhost:${port}`;
     this.reports = `http://reports.castle.localhost:${port}`;
@@ -82,18 +82,47 @@ ${route('reports', 'staff', `, keep_forms: true, allowed_origins: ["${this.abroa
   }
 }
 
+// listenApplication returns a server with an application on a free port of 127.0.0.1.
+export async function listenApplication() {
+  const server = createServer(serveApplication);
+  server.on('upgrade', openWebSocket);
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}
+
 // serveApplication shows what was asked for. The query of /frames names the addresses that the page shows in frames, that
-// of /form where its form leads.
-export async function serveApplication(req, res) {
+// of /form where its form leads. The page /live has an event stream and a WebSocket open, and says when they end.
+async function serveApplication(req, res) {
   let body = '';
   for await (const part of req) body += part;
   const {pathname, searchParams} = new URL(req.url, 'http://application');
+  if (pathname === '/events') {
+    res.writeHead(200, {'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store'});
+    return res.write(': begun\n\n'); // and never ends
+  }
   const frames = pathname === '/frames' ? searchParams.getAll('frame') : [];
   res.setHeader('Content-Type', 'text/html; charset=utf-8');
   res.setHeader('Cache-Control', 'no-store');
   const form = pathname === '/form' ? `<form method="post" action="${escape(searchParams.get('to'))}"><textarea name="text"></textarea><button>Save</button></form>` : '';
   res.end(`<!doctype html><title>Application</title><h1>${escape(req.headers['x-forwarded-user'] ?? 'nobody')}</h1>
-    <p id="asked">${escape(req.url)}</p>${form}${req.method === 'POST' ? `<p id="saved">${escape(new URLSearchParams(body).get('text') ?? body)}</p><p id="origin">${escape(req.headers.origin ?? '')}</p>` : ''}${frames.map(src => `<iframe src="${escape(src)}"></iframe>`).join('')}`);
+    <p id="asked">${escape(req.url)}</p>${form}${req.method === 'POST' ? `<p id="saved">${escape(new URLSearchParams(body).get('text') ?? body)}</p><p id="origin">${escape(req.headers.origin ?? '')}</p>` : ''}${frames.map(src => `<iframe src="${escape(src)}"></iframe>`).join('')}${pathname === '/live' ? livePage : ''}`);
+}
+
+const livePage = `<p>Events: <b id="events">none</b></p><p>WebSocket: <b id="socket">none</b></p><script>
+  const says = (id, text) => () => document.getElementById(id).textContent = text;
+  const events = new EventSource('/events'); // begins again by itself, unless it is closed
+  events.onopen = says('events', 'open');
+  events.onerror = () => { events.close(); says('events', 'cut')(); };
+  const socket = new WebSocket('/socket');
+  socket.onopen = says('socket', 'open');
+  socket.onclose = says('socket', 'cut');
+</script>`;
+
+// openWebSocket accepts a WebSocket (RFC 6455, section 4.2.2) on which nothing is ever sent.
+function openWebSocket(req, socket) {
+  const accept = createHash('sha1').update(req.headers['sec-websocket-key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').digest('base64');
+  socket.on('error', () => {}).on('end', () => socket.end()).resume();
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
 }
 
 // push creates a user as an identity provider does.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -77,9 +78,14 @@ func TestCompany(t *testing.T) {
 		dir, *people, *days, *decisions = t.TempDir(), 200, 3, 100
 	}
 	ended := time.Now().Add(-time.Hour) // of the days; what is open at the end takes most of an hour
+	begun := ended.Add(-time.Duration(*days) * 24 * time.Hour)
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(ended.Add(-time.Duration(*days) * 24 * time.Hour))) // before anything runs that wakes up
 		c := &company{t: t, dir: dir, rand: rand.New(rand.NewPCG(1, 2)), ahead: afternoon.Sub(ended), groups: map[string]string{}, members: map[string][]*person{}}
+		time.Sleep(time.Until(begun.Add(-2 * admin.StaleAfter))) // before anything runs that wakes up
+		stop := c.open()
+		c.forget()
+		stop()
+		time.Sleep(time.Until(begun))
 		defer c.open()()
 		c.found()
 		for time.Until(ended) > 0 {
@@ -187,6 +193,23 @@ func (c *company) found() {
 	for chunk := range slices.Chunk(c.staff, 500) {
 		c.must(c.directory.Update(c.ctx, func(tx *directory.Tx) error { return c.put(tx, chunk) }))
 	}
+}
+
+// forget makes people and groups that the identity provider forgets: when the days begin, nothing has changed about them for
+// long.
+func (c *company) forget() {
+	c.must(c.directory.Update(c.ctx, func(tx *directory.Tx) error {
+		tx.By(directory.Cause{Kind: "token", Name: "entra"})
+		for i := range 4 {
+			name := fmt.Sprintf("former%d@castle.example", i)
+			u := &directory.User{ExternalID: externalID("former", fmt.Sprint(i)), UserName: name, Document: fmt.Appendf(nil, `{"userName":%q,"active":false,"displayName":"Former Colleague %d"}`, name, i)}
+			g := &directory.Group{ExternalID: externalID("former group", fmt.Sprint(i)), DisplayName: fmt.Sprintf("Former project %d", i)}
+			if err := errors.Join(tx.PutUser(u), tx.PutGroup(g)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // put adds people and their memberships.
