@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -109,8 +110,32 @@ func (p *Pages) Prepare(settings Settings) (use func(), err error) {
 	return func() { p.look.Store(l) }, nil
 }
 
-// parse parses the embedded pages.
+// parsedPages returns the embedded pages. They are parsed once and cloned for each look, which has functions of its own.
+var parsedPages = sync.OnceValues(func() (map[string]*template.Template, error) {
+	pages, funcs := map[string]*template.Template{}, new(look).funcs("", nil)
+	for name := range scripts {
+		page, err := template.New("layout.html").Funcs(funcs).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
+		if err != nil {
+			return nil, fmt.Errorf("parsing page %s: %w", name, err)
+		}
+		pages[name] = page
+	}
+	return pages, nil
+})
+
+// funcs are the functions of a page.
+func (l *look) funcs(style string, script []byte) template.FuncMap {
+	return template.FuncMap{"style": func() template.CSS { return template.CSS(style) }, "script": func() template.JS { return template.JS(script) },
+		"brand": l.Brand.title, "logo": func() string { return l.logo }, "contact": func() string { return l.Contact },
+		"address": address, "time": showTime, "ago": showAgo}
+}
+
+// parse gives the look its pages.
 func (l *look) parse() error {
+	parsed, err := parsedPages()
+	if err != nil {
+		return err
+	}
 	css, err := files.ReadFile("pages/style.css")
 	if err != nil {
 		return fmt.Errorf("reading the style sheet of pages: %w", err)
@@ -125,13 +150,11 @@ func (l *look) parse() error {
 			}
 			l.scripts[name] = source(js)
 		}
-		funcs := template.FuncMap{"style": func() template.CSS { return template.CSS(styled) }, "address": address,
-			"script": func() template.JS { return template.JS(js) }, "brand": l.Brand.title, "logo": func() string { return l.logo },
-			"contact": func() string { return l.Contact }, "time": showTime, "ago": showAgo}
-		page, err := template.New("layout.html").Funcs(funcs).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
+		page, err := parsed[name].Clone()
 		if err != nil {
-			return fmt.Errorf("parsing page %s: %w", name, err)
+			return fmt.Errorf("preparing page %s: %w", name, err)
 		}
+		page.Funcs(l.funcs(styled, js))
 		l.pages[name] = page
 	}
 	return nil
