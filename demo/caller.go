@@ -18,7 +18,7 @@ func callerOf(r *http.Request) caller {
 	return caller{
 		UserName: r.Header.Get("X-Forwarded-User"),
 		Email:    r.Header.Get("X-Forwarded-Email"),
-		Name:     r.Header.Get("X-Forwarded-Preferred-Username"),
+		Name:     r.Header.Get("X-Forwarded-Name"),
 		Groups:   splitGroups(r.Header.Get("X-Forwarded-Groups")),
 	}
 }

@@ -53,6 +53,8 @@ oidc:
   user_attribute: externalId           # ... is the user who was pushed with this
 session: {lifetime: 12h, idle: 1h}
 
+identity_headers: {name: X-Forwarded-Name}   # the applications show it, beside what they get by default
+
 console:                               # {{.Public}}/.sallyport/console/
   admins: {groups: [{{group "Administrators"}}]}
   auditors: {groups: [{{group "Operations"}}]}

@@ -12,6 +12,7 @@ import (
 	"sallyport/directory"
 	"sallyport/entratest"
 	"sallyport/policy"
+	"sallyport/proxy/internal/identity"
 )
 
 const (
@@ -109,8 +110,8 @@ func TestApplication_IsNoUser(t *testing.T) {
 
 func TestUserHeader_CannotNameApplication(t *testing.T) {
 	for name, want := range map[string]string{"app:" + appID: "app%3A" + appID, "app": "app", "apparent:x": "apparent:x", "alice": "alice"} {
-		if got := userHeader(name); got != want {
-			t.Errorf("userHeader(%q): %q, want %q", name, got, want)
+		if got := identity.UserValue(name); got != want {
+			t.Errorf("UserValue(%q): %q, want %q", name, got, want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sallyport/directory"
 	"sallyport/grant"
 	"sallyport/proxy/internal/assertion"
+	"sallyport/proxy/internal/identity"
 	"sallyport/session"
 )
 
@@ -55,8 +56,8 @@ func (a *assertions) forCaller(rt *routing, c *caller, r *route, now time.Time) 
 		return cached
 	}
 	fresh := signed{a.signer.Sign(claimsOf(c, r, rt.public.String(), now)), http.Header{}, now}
-	rt.setIdentity(fresh.headers, r, c)
-	if name := rt.headers.Assertion; name != "" {
+	r.setIdentity(fresh.headers, c)
+	if name := r.headers.Assertion; name != "" {
 		fresh.headers[name] = []string{fresh.text}
 	}
 	a.mu.Lock()
@@ -71,7 +72,7 @@ func (a *assertions) forCaller(rt *routing, c *caller, r *route, now time.Time) 
 func claimsOf(c *caller, r *route, issuer string, now time.Time) assertion.Claims {
 	cl := assertion.Claims{Issuer: issuer, Audience: r.name, Groups: []string{}, Issued: now.Unix(), Before: now.Unix(), Expires: now.Add(assertionLifetime).Unix()}
 	if cl.App = c.app(); cl.App != "" {
-		cl.Subject, cl.UserName = appName(cl.App), appName(cl.App)
+		cl.Subject, cl.UserName = identity.AppName(cl.App), identity.AppName(cl.App)
 		return cl
 	}
 	u := c.user

@@ -382,7 +382,7 @@ func TestBreakGlass_AssertionSaysSo(t *testing.T) {
 	h := newEnv(t)
 	s := h.newSettings()
 	s.IdentityHeaders = proxy.Defaults().IdentityHeaders
-	s.IdentityHeaders.User, s.IdentityHeaders.Assertion = "", "X-Forwarded-User" // which the application shows
+	s.IdentityHeaders.User, s.IdentityHeaders.Assertion = new(""), new("X-Forwarded-User") // which the application shows
 	if err := h.proxy.Load(s); err != nil {
 		t.Fatal(err)
 	}

@@ -158,8 +158,8 @@ func isMethod(text string) bool {
 
 // spoofedHeader returns the name of a header that could make the application believe what we did not decide; "" if there
 // is none. The front proxy forwards the request with the headers of the client, so these are rejected: another spelling
-// of a header of ours, which the front proxy would not overwrite; a duplicate of one; one of [overrideHeaders]; and a
-// usual identity header that this configuration does not set.
+// of a header of ours, which the front proxy would not overwrite; a duplicate of one; and one of [header.Overrides].
+// rejectUnset rejects identity headers that the route does not set.
 func (rt *routing) spoofedHeader(h http.Header) string {
 	for key, lines := range h {
 		name := header.CGI(key)
@@ -168,28 +168,15 @@ func (rt *routing) spoofedHeader(h http.Header) string {
 		switch {
 		case (ours || managed) && !header.ValidName(key),
 			ours && len(lines) > 1,
-			header.Overrides.Has(name),
-			rt.unusedIdentityHeaders[name]:
+			header.Overrides.Has(name):
 			return key
 		}
 	}
 	return ""
 }
 
-// unusedIdentityHeaders returns the usual identity headers, by CGI name, that h does not set.
-func unusedIdentityHeaders(h IdentityHeaders) map[string]bool {
-	names := map[string]bool{}
-	for _, name := range Defaults().IdentityHeaders.all() {
-		names[header.CGI(name)] = true
-	}
-	for _, name := range h.all() {
-		delete(names, header.CGI(name))
-	}
-	return names
-}
-
 // writeAllowed tells the front proxy that the request is allowed and who is calling. The response holds every identity
-// header, even if empty, because the front proxy overwrites what the client sent with it. The assertion is only for a
+// header of every route, even if empty, because the front proxy overwrites what the client sent with it. The assertion is only for a
 // front proxy that has authenticated: a client that was proxied to us must not obtain it.
 func (p *Proxy) writeAllowed(w *response.Writer, live *liveRequest) *denial {
 	if denied := live.cutBy(); denied != nil {
@@ -198,15 +185,13 @@ func (p *Proxy) writeAllowed(w *response.Writer, live *liveRequest) *denial {
 	w.CloseIfBodyUnread(nil)
 	h := w.Header()
 	private(h)
-	for _, name := range live.routing.headers.all() {
-		if name != "" {
-			h[name] = []string{""}
-		}
+	for _, name := range live.routing.identity {
+		h[name] = []string{""}
 	}
 	if live.caller != nil {
 		maps.Copy(h, p.assertions.forCaller(live.routing, live.caller, live.route, live.received).headers)
 	}
-	if name := live.routing.headers.Assertion; name != "" && !live.authClient.authenticated {
+	if name := live.route.headers.Assertion; name != "" && !live.authClient.authenticated {
 		h[name] = []string{""}
 	}
 	h.Set("Content-Length", "0")

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sallyport/proxy/internal/identity"
 )
 
 // FuzzCheck checks that a check is allowed only if it comes from a trusted proxy and the rules allow the request that the
@@ -72,7 +74,7 @@ func FuzzCheck(f *testing.F) {
 		if resp.Code/100 != 2 || !strings.HasPrefix(rawPath, internalPrefix+"check") {
 			return
 		}
-		for _, header := range Defaults().IdentityHeaders.all() {
+		for _, header := range identity.Names() {
 			if len(resp.Header()[header]) != 1 {
 				t.Errorf("allowed without %s: %v", header, resp.Header())
 			}

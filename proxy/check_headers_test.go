@@ -72,7 +72,10 @@ func TestCheck_RejectsInvalidHeaders(t *testing.T) {
 // TestCheck_RejectsSpoofedHeaders checks that a check is rejected if the client sent a header that the application could take
 // for one of ours and that the front proxy would not overwrite.
 func TestCheck_RejectsSpoofedHeaders(t *testing.T) {
-	w := newWorld(t, func(s *Settings) { trustLoopback(s); s.IdentityHeaders.Email, s.IdentityHeaders.Name = "X-Mail", "" })
+	w := newWorld(t, func(s *Settings) {
+		trustLoopback(s)
+		s.IdentityHeaders.Email, s.IdentityHeaders.Login = new("X-Mail"), new("")
+	})
 	c := w.client(false)
 	good := forwardedHeaders("GET", "https://"+openHost+"/a")
 	statusWith := func(headers ...string) int {

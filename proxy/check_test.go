@@ -13,6 +13,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/identity"
 	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/response"
 )
@@ -36,14 +37,14 @@ func without(pairs []string, name string) (rest []string) {
 }
 
 // checkAllowed checks that the response to a check allows the request and has every identity header exactly once.
-func checkAllowed(t *testing.T, res *http.Response, want IdentityHeaders) {
+func checkAllowed(t *testing.T, res *http.Response, want identity.Headers) {
 	t.Helper()
 	if res.StatusCode != http.StatusOK {
 		t.Errorf("status %d", res.StatusCode)
 		return
 	}
-	names := Defaults().IdentityHeaders
-	for name, want := range map[string]string{names.User: want.User, names.Email: want.Email, names.Name: want.Name, names.Groups: want.Groups} {
+	names := identity.Default()
+	for name, want := range map[string]string{names.User: want.User, names.Email: want.Email, names.Login: want.Login, names.Groups: want.Groups} {
 		if got := res.Header[name]; !slices.Equal(got, []string{want}) {
 			t.Errorf("%s: %q, want one of %q", name, got, want)
 		}
@@ -56,7 +57,7 @@ func checkAllowed(t *testing.T, res *http.Response, want IdentityHeaders) {
 	}
 }
 
-var aliceHeaders = IdentityHeaders{User: "alice@example.com", Email: "alice@example.com", Name: "Alice Doe", Groups: staff}
+var aliceHeaders = identity.Headers{User: "alice@example.com", Email: "alice@example.com", Login: "alice@example.com", Groups: staff}
 
 // TestCheck_DecidesForwardedRequest checks that a check has the result that the request itself would have.
 func TestCheck_DecidesForwardedRequest(t *testing.T) {
@@ -75,7 +76,7 @@ func TestCheck_DecidesForwardedRequest(t *testing.T) {
 		headers  []string
 		code     int
 		reason   Reason
-		identity IdentityHeaders
+		identity identity.Headers
 	}{
 		{"member", "GET", app + "/", []string{"Cookie", alice}, 200, "", aliceHeaders},
 		{"query_is_ignored", "POST", app + "/a,b/c?d=/secret/x&e", []string{"Cookie", alice}, 200, "", aliceHeaders},
@@ -84,8 +85,8 @@ func TestCheck_DecidesForwardedRequest(t *testing.T) {
 		{"unusual_method", "FROB", app + "/", []string{"Cookie", alice}, 403, noRule, aliceHeaders},
 		{"user_outside_group", "GET", app + "/", []string{"Cookie", bob}, 403, noRule, aliceHeaders},
 		{"anonymous", "GET", app + "/", nil, 401, notSignedIn, aliceHeaders},
-		{"anonymous_where_anyone_may", "GET", open + "/", nil, 200, "", IdentityHeaders{}},
-		{"cookie_of_another_host", "GET", open + "/", []string{"Cookie", alice}, 200, "", IdentityHeaders{}},
+		{"anonymous_where_anyone_may", "GET", open + "/", nil, 200, "", identity.Headers{}},
+		{"cookie_of_another_host", "GET", open + "/", []string{"Cookie", alice}, 200, "", identity.Headers{}},
 		{"invalid_cookie", "GET", app + "/", []string{"Cookie", "__Host-sallyport=x"}, 401, notSignedIn, aliceHeaders},
 		{"bearer_token", "GET", api + "/v1/x", []string{"Authorization", token}, 200, "", aliceHeaders},
 		{"cookie_on_route_for_tokens", "GET", api + "/v1/x", []string{"Cookie", alice}, 401, notSignedIn, aliceHeaders},
@@ -150,16 +151,16 @@ func TestCheck_DecidesForwardedRequest(t *testing.T) {
 
 // checkResult checks that the response to a check has a status and a reason and, unless it allows the request, no
 // identity header.
-func checkResult(t *testing.T, form string, res *http.Response, body string, code int, reason Reason, identity IdentityHeaders) {
+func checkResult(t *testing.T, form string, res *http.Response, body string, code int, reason Reason, who identity.Headers) {
 	t.Helper()
 	if code == http.StatusOK {
-		checkAllowed(t, res, identity)
+		checkAllowed(t, res, who)
 		return
 	}
 	if res.StatusCode != code || !strings.Contains(body, `"reason":"`+string(reason)+`"`) {
 		t.Errorf("%s: %d %s, want %d %s", form, res.StatusCode, body, code, reason)
 	}
-	for _, name := range Defaults().IdentityHeaders.all() {
+	for _, name := range identity.Names() {
 		if _, ok := res.Header[name]; ok {
 			t.Errorf("%s: a denial has the header %s", form, name)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/identity"
 )
 
 const testSecret = "3f9b1c6d3f9b1c6d3f9b1c6d3f9b1c6d"
@@ -104,7 +105,7 @@ func TestCheck_RequiresSecret(t *testing.T) {
 	})
 	t.Run("no_assertion_for_anonymous", func(t *testing.T) {
 		res, _ := w.get(c, checkURL, append(forwardedHeaders("GET", "https://"+openHost+"/"), header.Secret, testSecret)...)
-		checkAllowed(t, res, IdentityHeaders{})
+		checkAllowed(t, res, identity.Headers{})
 	})
 	t.Run("no_assertion_without_secret", func(t *testing.T) {
 		w.settings.ForwardAuth.SecretFile = ""

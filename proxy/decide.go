@@ -11,6 +11,7 @@ import (
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/detail"
+	"sallyport/proxy/internal/identity"
 )
 
 // outcome is what [Proxy.decide] returns.
@@ -162,7 +163,7 @@ func (p *Proxy) setCaller(e *audit.Event, req *request) {
 			e.Detail = detail.With(e.Detail, "session", audit.BreakGlass)
 		}
 	case c.app() != "":
-		e.UserName = appName(c.app())
+		e.UserName = identity.AppName(c.app())
 	default:
 		e.UserName = c.token.Name
 		if u, ok := p.directory.Lookup(c.token.Key); ok {

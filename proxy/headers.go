@@ -1,66 +1,60 @@
 package proxy
 
 import (
+	"fmt"
 	"net/http"
-	"strings"
 
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/identity"
 )
 
-// canonical returns h with canonical names.
-func (h IdentityHeaders) canonical() IdentityHeaders {
-	return IdentityHeaders{User: http.CanonicalHeaderKey(h.User), Email: http.CanonicalHeaderKey(h.Email),
-		Name: http.CanonicalHeaderKey(h.Name), Groups: http.CanonicalHeaderKey(h.Groups), Assertion: http.CanonicalHeaderKey(h.Assertion)}
+// identityHeaders returns the identity headers of every route, in the order of the file, and before them those of the
+// routes that name none themselves.
+func (s Settings) identityHeaders() []identity.Headers {
+	all := []identity.Headers{s.IdentityHeaders.On(identity.Default())}
+	for _, r := range s.Routes {
+		all = append(all, r.IdentityHeaders.On(all[0]))
+	}
+	return all
 }
 
-// identityNames returns the names of the usual identity headers and of those of the settings. An upstream may trust the
-// usual ones even if others are configured, so no client may bring either, and no upstream may send them to a client.
-func identityNames(identity IdentityHeaders) (names []string) {
-	for _, h := range []IdentityHeaders{Defaults().IdentityHeaders, identity} {
-		for _, name := range h.all() {
-			names = append(names, name)
+// checkIdentity reports identity headers that cannot be used, and names of groups that cannot be sent.
+func (s Settings) checkIdentity(fault func(path, problem string)) {
+	all := s.identityHeaders()
+	s.IdentityHeaders.Check(all[0], func(key, problem string) { fault(join("identity_headers", key), problem) })
+	for i, r := range s.Routes {
+		path, h := fmt.Sprintf("routes[%d].identity_headers", i), all[1+i]
+		r.IdentityHeaders.Check(h, func(key, problem string) { fault(join(path, key), problem) })
+		if h.GroupNames && (h.Groups != "" || h.Assertion != "") {
+			identity.GroupNames(r.rules(s), func(problem string) { fault(join(path, "group_names"), problem) })
 		}
 	}
-	return names
 }
 
-// managedNames returns the names of headers that no client may bring.
-func managedNames(identity IdentityHeaders) header.Names {
-	return header.Managed(identityNames(identity)...)
+// managedNames returns the names of headers that no client may bring, on any route.
+func (s Settings) managedNames() header.Names {
+	return header.Managed(identity.Names(s.identityHeaders()...)...)
 }
 
 // setIdentity sets the headers that tell the upstream who the caller is.
-func (rt *routing) setIdentity(h http.Header, r *route, c *caller) {
-	set := func(name, value string) {
-		if name != "" && value != "" {
-			h[name] = []string{value}
-		}
-	}
+func (r *route) setIdentity(h http.Header, c *caller) {
 	if c.app() != "" {
-		set(rt.headers.User, header.Value(appName(c.app())))
+		r.headers.Set(h, identity.Caller{App: c.app()})
 		return
 	}
-	set(rt.headers.User, userHeader(c.user.UserName))
-	set(rt.headers.Email, header.Value(c.user.Email))
-	set(rt.headers.Name, header.Value(c.user.DisplayName))
-	if rt.headers.Groups != "" {
-		set(rt.headers.Groups, groupList(r.groupsOf(c)))
-	}
+	r.headers.Set(h, identity.Caller{UserName: c.user.UserName, Email: c.user.Email, Name: c.user.DisplayName, Groups: r.groupsOf(c)})
 }
 
-// userHeader returns the header value of a userName. It never equals that of an application.
-func userHeader(userName string) string {
-	if rest, ok := strings.CutPrefix(userName, appPrefix); ok {
-		return header.Value(strings.TrimSuffix(appPrefix, ":")) + "%3A" + header.Value(rest)
+// rejectUnset denies a check with an identity header that the route does not set: the front proxy would not overwrite it,
+// and forwards what the client sent.
+func (req *request) rejectUnset(h http.Header) *denial {
+	if req.authClient == nil {
+		return nil
 	}
-	return header.Value(userName)
-}
-
-// groupList joins groups by commas. Commas inside a group are encoded.
-func groupList(groups []string) string {
-	list := make([]string, len(groups))
-	for i, g := range groups {
-		list[i] = header.ListValue(g)
+	for key := range h {
+		if req.route.unset[header.CGI(key)] {
+			return deny(badRequest, "check with "+key+", which the route does not set")
+		}
 	}
-	return strings.Join(list, ",")
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"sallyport/audit"
 	"sallyport/live"
+	"sallyport/proxy/internal/identity"
 )
 
 // Live returns those of the live requests that f asks for.
@@ -49,7 +50,7 @@ func (l *liveRequest) key() (k live.Key, ok bool) {
 	if a.user != nil {
 		k.User, k.UserName = a.user.ID, a.user.UserName
 	} else if app := l.caller.app(); app != "" {
-		k.UserName = appName(app)
+		k.UserName = identity.AppName(app)
 	}
 	return k, true
 }

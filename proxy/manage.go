@@ -23,8 +23,7 @@ func compileConsole(s Settings, host string) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &route{name: manage.RouteName, host: host, path: manage.Path, policy: rules, login: &policy.Login{MaxAge: s.Console.Age()}, session: true, keepForms: true, maxBody: manage.MaxBody,
-		groupIDs: setOf(rules.GroupIDs()), groupNames: setOf(rules.GroupNames())}, nil
+	return &route{name: manage.RouteName, host: host, path: manage.Path, policy: rules, login: &policy.Login{MaxAge: s.Console.Age()}, session: true, keepForms: true, maxBody: manage.MaxBody}, nil
 }
 
 // isConsole reports whether a path is that of a page of the console.

@@ -268,7 +268,7 @@ func TestOrigin_DenialsAreReadable(t *testing.T) {
 // in front could take for an identity.
 func TestResponse_KeepsIdentityNamesBack(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
-		s.IdentityHeaders.Email = "X-Mail"
+		s.IdentityHeaders.Email = new("X-Mail")
 		s.Routes[1].ResponseHeaders = HeaderEdits{Set: []HeaderSet{{Name: "X-Auth-User", Value: "by the operator"}}}
 	})
 	names := []string{"Clear-Site-Data", "X-Auth-User", "X-Auth-Email", "X-Auth-Groups", "X-Auth-Request-User", "X-Auth-Request-Groups", "X-Forwarded-User",

@@ -227,6 +227,9 @@ func (p *Proxy) serve(w *response.Writer, r *http.Request, req *request) *denial
 	if denied := req.findRoute(); denied != nil {
 		return denied
 	}
+	if denied := req.rejectUnset(r.Header); denied != nil {
+		return denied
+	}
 	if denied := p.identify(r, req); denied != nil {
 		return denied
 	}

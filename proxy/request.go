@@ -190,9 +190,3 @@ func (c *caller) expires() time.Time {
 	}
 	return c.token.Expires
 }
-
-// appPrefix begins the name of an application where users have their userName. No userName that is sent to an upstream
-// begins with it (userHeader).
-const appPrefix = "app:"
-
-func appName(id string) string { return appPrefix + id }

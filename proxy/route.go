@@ -16,6 +16,7 @@ import (
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/forwarded"
 	"sallyport/proxy/internal/header"
+	"sallyport/proxy/internal/identity"
 	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/origin"
 	"sallyport/proxy/internal/response"
@@ -27,18 +28,17 @@ type routing struct {
 	public         *url.URL // scheme and host, with a port where it is not the scheme's own
 	host           string   // that of public, canonical
 	trustedProxies []netip.Prefix
-	headers        IdentityHeaders
 	hsts           string // value of Strict-Transport-Security; "" for none
 	managed        header.Names
 	stripped       header.ResponseNames
 	secret         secret // of front proxies; nil: none is required
 	traceContext   string // what becomes of the trace that a request names
 
-	unusedIdentityHeaders map[string]bool     // usual identity headers that are not set, by CGI name
-	hosts                 map[string][]*route // by canonical host; longest path first
-	routes                []*route            // in the order of the file
-	policies              []policy.Named      // likewise
-	console               *route              // of the console; nil if nobody may look at it
+	identity []string            // names of the identity headers of all routes
+	hosts    map[string][]*route // by canonical host; longest path first
+	routes   []*route            // in the order of the file
+	policies []policy.Named      // likewise
+	console  *route              // of the console; nil if nobody may look at it
 
 	maxLive int           // live requests at once
 	stall   time.Duration // see Limits
@@ -70,19 +70,36 @@ type route struct {
 	metrics           *metric.Route
 
 	requestEdits, responseEdits headerEdits
-	groupIDs, groupNames        map[string]bool // that the policy names
+
+	headers    identity.Headers
+	unset      map[string]bool   // identity headers of other routes, by CGI name
+	groupIDs   map[string]string // that the policy names, each with what it is called to the upstream
+	groupNames map[string]bool   // that the policy names without an ID
 }
 
-// groupsOf returns the groups of a user that the route's policy names, as the policy names them, without those of which
-// a review revoked the membership.
+// setIdentityHeaders says by which headers and group names the upstream learns who is calling. names are those of the identity
+// headers of all routes.
+func (r *route) setIdentityHeaders(h identity.Headers, names []string, rules []policy.Named) {
+	r.headers, r.unset, r.groupIDs, r.groupNames = h, h.Unset(names), map[string]string{}, setOf(r.policy.GroupNames())
+	for _, id := range r.policy.GroupIDs() {
+		r.groupIDs[id] = id
+	}
+	if h.GroupNames {
+		maps.Copy(r.groupIDs, identity.GroupNames(rules, func(string) {}))
+	}
+}
+
+// groupsOf returns the groups of a user that the route's policy names, as the upstream is to know them, without those of
+// which a review revoked the membership.
 func (r *route) groupsOf(c *caller) []string {
 	var list []string
 	u := c.user
 	for i, id := range u.GroupIDs {
+		called, ok := r.groupIDs[id]
 		switch {
 		case access.Revoked(c.held, u, i):
-		case r.groupIDs[id]:
-			list = append(list, id)
+		case ok:
+			list = append(list, called)
 		case r.groupNames[u.GroupNames[i]]:
 			list = append(list, u.GroupNames[i])
 		}
@@ -186,9 +203,11 @@ func compileRules(s Settings) (*routing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	rt := &routing{public: public, policies: s.Policies, headers: s.IdentityHeaders.canonical(), managed: managedNames(s.IdentityHeaders), stripped: header.Stripped(identityNames(s.IdentityHeaders)...), unusedIdentityHeaders: unusedIdentityHeaders(s.IdentityHeaders), hosts: map[string][]*route{},
+	headers := s.identityHeaders()
+	rt := &routing{public: public, policies: s.Policies, identity: identity.Names(headers...), managed: s.managedNames(), hosts: map[string][]*route{},
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall),
 		pace: response.Pace{BytesPerSecond: cmp.Or(s.Limits.MinBodyRate, defaultLimits.MinBodyRate), Tolerance: slowTimeout}}
+	rt.stripped = header.Stripped(rt.identity...)
 	if rt.host, err = canonical.Host(public.Host); err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
@@ -201,16 +220,20 @@ func compileRules(s Settings) (*routing, error) {
 		rt.trustedProxies = append(rt.trustedProxies, p)
 	}
 	folding := s.foldingHosts()
-	for _, r := range s.Routes {
+	for i, r := range s.Routes {
 		compiled, err := compileRoute(r, s, folding)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
+		compiled.setIdentityHeaders(headers[1+i], rt.identity, r.rules(s))
 		rt.routes = append(rt.routes, compiled)
 		rt.hosts[compiled.host] = append(rt.hosts[compiled.host], compiled)
 	}
 	if rt.console, err = compileConsole(s, rt.host); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
+	}
+	if rt.console != nil {
+		rt.console.setIdentityHeaders(headers[0], rt.identity, []policy.Named{s.Console.Policy()})
 	}
 	for _, routes := range rt.hosts {
 		slices.SortStableFunc(routes, func(a, b *route) int { return len(b.path) - len(a.path) })
@@ -231,12 +254,7 @@ func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, 
 	if r.stripPath, r.addPath, err = settings.Rewrite.compile(); err != nil {
 		return nil, fmt.Errorf("rewrite: %w", err)
 	}
-	var rules []policy.Named
-	for _, p := range s.Policies {
-		if slices.Contains(settings.Policy, p.Name) {
-			rules = append(rules, p)
-		}
-	}
+	rules := settings.rules(s)
 	if r.policy, err = policy.Compile(rules, policy.Options{TrustGroupNames: s.TrustGroupNames}); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", strings.Join(settings.Policy, ", "), err)
 	}
@@ -245,7 +263,6 @@ func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, 
 			return nil, fmt.Errorf("policy %s with path_case: insensitive: %w", strings.Join(settings.Policy, ", "), err)
 		}
 	}
-	r.groupIDs, r.groupNames = setOf(r.policy.GroupIDs()), setOf(r.policy.GroupNames())
 	return r, nil
 }
 

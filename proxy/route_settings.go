@@ -42,6 +42,8 @@ type Route struct {
 	Rewrite           *Rewrite      `yaml:"rewrite" doc:"gives the upstream another path than the one that was decided"`
 	RequestHeaders    HeaderEdits   `yaml:"request_headers" doc:"changes what the upstream is sent"`
 	ResponseHeaders   HeaderEdits   `yaml:"response_headers" doc:"changes what the client is sent"`
+
+	IdentityHeaders IdentityHeaders `yaml:"identity_headers" doc:"the names by which this application learns who is calling; what is absent is as for all routes"`
 }
 
 // Upstreams is one URL or a list of them; requests take turns.
@@ -112,7 +114,7 @@ const (
 	maxHealthTimeout     = 30 * time.Second
 )
 
-func (r Route) check(s Settings, fault func(path, problem string)) {
+func (r Route) check(s Settings, managed header.Names, fault func(path, problem string)) {
 	if !validName(r.Name) {
 		fault("name", "a name is 1 to 63 lower-case letters, digits, dashes and dots, beginning with a letter or digit")
 	}
@@ -137,7 +139,6 @@ func (r Route) check(s Settings, fault func(path, problem string)) {
 	r.checkTLS(fault)
 	r.checkRewrite(fault)
 	r.Health.check(fault)
-	managed := managedNames(s.IdentityHeaders)
 	r.RequestHeaders.check("request_headers", managed, fault)
 	r.ResponseHeaders.check("response_headers", nil, fault)
 	r.checkOrigins(fault)
@@ -284,6 +285,16 @@ func (r Route) checkPolicy(s Settings, fault func(path, problem string)) {
 			fault(fmt.Sprintf("policy[%d]", i), fmt.Sprintf("policy %q lets anyone in, which a route with lenient paths must not: an oddly encoded path could slip past a rule", name))
 		}
 	}
+}
+
+// rules returns the policies of a route.
+func (r Route) rules(s Settings) (rules []policy.Named) {
+	for _, p := range s.Policies {
+		if slices.Contains(r.Policy, p.Name) {
+			rules = append(rules, p)
+		}
+	}
+	return rules
 }
 
 func admitsAnyone(p policy.Named) bool {

@@ -13,8 +13,8 @@ import (
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/forwarded"
-	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/hsts"
+	"sallyport/proxy/internal/identity"
 	"sallyport/proxy/internal/trace"
 )
 
@@ -74,26 +74,13 @@ func (l Limits) check(fault func(path, problem string)) {
 	}
 }
 
-// IdentityHeaders names the headers that tell an upstream who is calling. A header with an empty name is not set. Every
-// spelling of the others is removed from the request first. Values are ASCII: any other byte, and "%", is
-// percent-encoded (RFC 3986 §2.1), and so is a comma inside the name of a group.
-type IdentityHeaders struct {
-	User      string `yaml:"user" doc:"carries userName"`
-	Email     string `yaml:"email" doc:"carries the e-mail address"`
-	Name      string `yaml:"name" doc:"carries the display name"`
-	Groups    string `yaml:"groups" doc:"carries the caller's groups that the route's policy names, separated by commas"`
-	Assertion string `yaml:"assertion" doc:"carries a signed JWT of the same, valid for a minute; its keys are at /.sallyport/jwks.json"`
-}
+// IdentityHeaders names the headers that tell an upstream who is calling. Every spelling of them is removed from requests
+// first, and of those that other routes have too.
+type IdentityHeaders = identity.Settings
 
 // Defaults returns what absent keys mean.
 func Defaults() Settings {
-	return Settings{TraceContext: trace.Pass, Limits: defaultLimits, HSTS: hsts.Settings{MaxAge: hsts.Year}, IdentityHeaders: IdentityHeaders{
-		User:      "X-Forwarded-User",
-		Email:     "X-Forwarded-Email",
-		Name:      "X-Forwarded-Preferred-Username",
-		Groups:    "X-Forwarded-Groups",
-		Assertion: "X-Sallyport-Assertion",
-	}}
+	return Settings{TraceContext: trace.Pass, Limits: defaultLimits, HSTS: hsts.Settings{MaxAge: hsts.Year}}
 }
 
 // Check reports every fault of s by its path, except those of the rules in Policies, which [policy.Compile] reports.
@@ -107,7 +94,6 @@ func (s Settings) Check(fault func(path, problem string)) {
 		}
 	}
 	s.Limits.check(fault)
-	s.IdentityHeaders.check(fault)
 	if _, err := readSecret(s.ForwardAuth.SecretFile); err != nil {
 		fault("forward_auth.secret_file", err.Error())
 	}
@@ -118,12 +104,14 @@ func (s Settings) Check(fault func(path, problem string)) {
 	if len(s.Routes) == 0 {
 		fault("routes", "there are no routes; write at least one with name, host, upstream and policy")
 	}
+	managed := s.managedNames()
 	for i, r := range s.Routes {
-		r.check(s, func(path, problem string) { fault(join(fmt.Sprintf("routes[%d]", i), path), problem) })
+		r.check(s, managed, func(path, problem string) { fault(join(fmt.Sprintf("routes[%d]", i), path), problem) })
 	}
 	console.CheckContact("contact", s.Contact, fault)
 	s.Brand.Check(func(path, problem string) { fault(join("brand", path), problem) })
 	s.Console.Check(func(path, problem string) { fault(join("console", path), problem) })
+	s.checkIdentity(fault)
 	s.checkDuplicates(fault)
 	s.checkConditions(fault)
 	s.checkRequestable(fault)
@@ -263,31 +251,6 @@ func (r Route) below(outer Route) bool {
 }
 
 func sameSet(a, b []string) bool { return maps.Equal(setOf(a), setOf(b)) }
-
-func (h IdentityHeaders) check(fault func(path, problem string)) {
-	carries := map[string]string{}
-	for key, name := range h.all() {
-		switch other, ok := carries[header.CGI(name)]; {
-		case name == "":
-		case !header.ValidName(name):
-			fault("identity_headers."+key, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
-		case header.Reserved(name):
-			fault("identity_headers."+key, fmt.Sprintf("%s has a meaning of its own in HTTP; choose another name", name))
-		case ok:
-			fault("identity_headers."+key, fmt.Sprintf("%s carries %s already; give each its own header", name, other))
-		default:
-			carries[header.CGI(name)] = key
-		}
-	}
-}
-
-// all yields key and name of each identity header, in order.
-func (h IdentityHeaders) all() func(yield func(key, name string) bool) {
-	return func(yield func(key, name string) bool) {
-		_ = yield("user", h.User) && yield("email", h.Email) && yield("name", h.Name) &&
-			yield("groups", h.Groups) && yield("assertion", h.Assertion)
-	}
-}
 
 func validName(name string) bool {
 	if len(name) == 0 || len(name) > 63 || strings.ContainsAny(name[:1], "-.") {

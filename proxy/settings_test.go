@@ -54,10 +54,10 @@ func TestSettings_Check(t *testing.T) {
 		{"route_where_people_approve", func(s *Settings) {
 			s.Policies[1].Requestable, s.Routes[1].Host = &policy.Requestable{}, "LOGIN.example.com"
 		}, "routes[1].host", "a host of its own"},
-		{"identity_header_with_space", func(s *Settings) { s.IdentityHeaders.User = "X User" }, "identity_headers.user", "letters, digits and dashes"},
-		{"identity_header_content_length", func(s *Settings) { s.IdentityHeaders.Email = "content-length" }, "identity_headers.email", "meaning of its own"},
-		{"identity_header_forwarded_for", func(s *Settings) { s.IdentityHeaders.Email = "X-Forwarded-For" }, "identity_headers.email", "meaning of its own"},
-		{"identity_header_used_twice", func(s *Settings) { s.IdentityHeaders.Groups = "x-forwarded-user" }, "identity_headers.groups", "carries user already"},
+		{"identity_header_with_space", func(s *Settings) { s.IdentityHeaders.User = new("X User") }, "identity_headers.user", "letters, digits and dashes"},
+		{"identity_header_content_length", func(s *Settings) { s.IdentityHeaders.Email = new("content-length") }, "identity_headers.email", "meaning of its own"},
+		{"identity_header_forwarded_for", func(s *Settings) { s.IdentityHeaders.Email = new("X-Forwarded-For") }, "identity_headers.email", "meaning of its own"},
+		{"identity_header_used_twice", func(s *Settings) { s.IdentityHeaders.Groups = new("x-forwarded-user") }, "identity_headers.groups", "carries user already"},
 		{"hsts_below_a_second", func(s *Settings) { s.HSTS.MaxAge = time.Millisecond }, "hsts.max_age", "8760h"},
 		{"hsts_negative", func(s *Settings) { s.HSTS.MaxAge = -time.Hour }, "hsts.max_age", "8760h"},
 		{"hsts_preload_without_subdomains", func(s *Settings) { s.HSTS.Preload = true }, "hsts.preload", "include_subdomains: true"},
@@ -116,7 +116,7 @@ func TestSettings_Check(t *testing.T) {
 		{"sets_path_override", func(s *Settings) {
 			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Script-Name", "/app"}, {"X-HTTP-Path-Override", "/x"}}
 		}, "routes[0].request_headers.set[1].name", "only the proxy itself may set or remove"},
-		{"identity_in_override_header", func(s *Settings) { s.IdentityHeaders.Email = "X-Http-User" }, "identity_headers.email", "meaning of its own"},
+		{"identity_in_override_header", func(s *Settings) { s.IdentityHeaders.Email = new("X-Http-User") }, "identity_headers.email", "meaning of its own"},
 		{"removes_forwarded_for", func(s *Settings) { s.Routes[0].RequestHeaders.Remove = []string{"X-Forwarded-For"} }, "routes[0].request_headers.remove[0]", "only the proxy itself may set or remove"},
 		{"sets_content_length", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Content-Length", "1"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
 		{"sets_cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Set-Cookie", "a=b"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},

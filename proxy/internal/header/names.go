@@ -119,16 +119,20 @@ const upperHex = "0123456789ABCDEF"
 
 // Value encodes text so that every parser reads it as one value. Printable ASCII stays; everything else, "%" and
 // spaces at either end are percent-encoded.
-func Value(text string) string { return encode(text, false) }
+func Value(text string) string { return encode(text, "") }
 
 // ListValue encodes text as one element of a list: commas and spaces are encoded too.
-func ListValue(text string) string { return encode(text, true) }
+func ListValue(text string) string { return encode(text, ", ") }
 
-// encode encodes a value; inList also encodes commas and spaces.
-func encode(text string, inList bool) string {
+// WordValue encodes text as one element of a list whose reader may also quote, and may separate elements by other
+// characters or read JSON.
+func WordValue(text string) string { return encode(text, ", ;|\"'`\\[]{}<>") }
+
+// encode encodes a value; special are the characters of printable ASCII that it also encodes.
+func encode(text, special string) string {
 	needsEncoding := func(i int) bool {
 		c := text[i]
-		return c < ' ' || c > '~' || c == '%' || c == ',' && inList || c == ' ' && (i == 0 || i == len(text)-1 || inList)
+		return c < ' ' || c > '~' || c == '%' || c == ' ' && (i == 0 || i == len(text)-1) || strings.IndexByte(special, c) >= 0
 	}
 	first := 0
 	for first < len(text) && !needsEncoding(first) {
