@@ -196,7 +196,10 @@ func TestDocuments_LinkToExistingFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, _ := filepath.Glob("docs/design/*.md")
+	more, err := filepath.Glob("docs/*/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, path := range append(append(documents, more...), "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "charts/sallyport/README.md", "examples/README.md") {
 		text, err := os.ReadFile(path)
 		if err != nil {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests everything, on a fresh Debian machine too: ./test.sh [go|tls|browser|chart|alerts|fronts|postgres|conformance|keycloak]...
+# Tests everything, on a fresh Debian machine too: ./test.sh [STAGE]...
 #
 # go           every Go test, under the race detector
 # tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
@@ -12,6 +12,11 @@
 #              behind a real HAProxy, with certificates from a real ACME server; what takes long only when named
 # conformance  SCIM suites and libraries of other projects against a running server;
 #              only when named, since it downloads them from PyPI and npm
+# keycloak     sign-in with a real Keycloak, from Maven Central; only when named
+# quickstart   the commands of docs/quickstart.md, in the order of the page, and its result in a real Chromium; only when
+#              named, since it downloads Keycloak from Maven Central and JupyterLab from PyPI
+# recipes      the applications of docs/recipes behind Sallyport, in a real Chromium; only when named, since it installs
+#              them from PyPI, npm and Debian
 #
 # Missing programs are installed where that needs no question: Chromium,
 # Node.js, nginx, HAProxy, Prometheus and a C compiler by apt-get (as root), playwright-core by
@@ -28,6 +33,11 @@ readonly pebble_version=v2.10.1
 readonly kube_version=1.34.0
 readonly caddy_version=v2.11.9
 readonly keycloak_version=26.4.0
+readonly jupyterlab_version=4.6.6
+readonly node_red_version=5.0.7
+readonly code_server_version=4.139.1
+readonly node_version=24.22.3
+readonly node=$cache/recipes/node/bin
 
 passed=0
 failed=0
@@ -39,8 +49,8 @@ main() {
   for stage in "${@:-all}"; do
     case $stage in
       all) test_all ;;
-      go | tls | browser | chart | alerts | fronts | postgres | conformance | keycloak) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, alerts, fronts, postgres, conformance, keycloak" ;;
+      go | tls | browser | chart | alerts | fronts | postgres | conformance | keycloak | quickstart | recipes) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, alerts, fronts, postgres, conformance, keycloak, quickstart, recipes" ;;
     esac
   done
   echo
@@ -256,6 +266,73 @@ test_keycloak() {
   install_keycloak || { fail "installing Keycloak"; return 0; }
   check "Keycloak $keycloak_version" env KEYCLOAK="$cache/keycloak-$keycloak_version" \
     timeout 15m go test -count=1 -run '^TestKeycloak$' ./cmd/sallyport
+}
+
+# test_quickstart installs what the page says must be there, by the page's own line for Debian.
+test_quickstart() {
+  title "The quickstart"
+  local command
+  for command in java mvn unzip curl openssl; do
+    # shellcheck disable=SC2046 # a list of packages
+    need "$command" $(sed -n 's/^On Debian and Ubuntu: `sudo apt-get install \(.*\)`\.$/\1/p' docs/quickstart.md)
+  done
+  python3 -c 'import ensurepip' 2>/dev/null || need ensurepip python3 python3-venv
+  install_browser || { fail "installing the browser"; return 0; }
+  check "docs/quickstart.md" env GOCACHE="$(go env GOCACHE)" GOMODCACHE="$(go env GOMODCACHE)" PIP_CACHE_DIR="$cache/pip" \
+    timeout 30m node --test --test-reporter=spec browser/quickstart/quickstart.test.mjs
+}
+
+# test_recipes counts applications.
+test_recipes() {
+  title "Applications behind Sallyport"
+  build_sallyport || return 0
+  install_browser || { fail "installing the browser"; return 0; }
+  need_daemon prometheus || { fail "installing prometheus"; return 0; }
+  need htpasswd apache2-utils
+  install_node || { fail "installing Node.js $node_version"; return 0; }
+  install_recipe jupyterlab "$jupyterlab_version" install_jupyterlab || { fail "installing JupyterLab"; return 0; }
+  install_recipe node-red "$node_red_version" npm_install || { fail "installing Node-RED"; return 0; }
+  need cc gcc libc6-dev
+  need c++ g++
+  need make make
+  need pkg-config pkg-config libkrb5-dev
+  [[ -f /usr/include/gssapi.h ]] || need krb5-headers libkrb5-dev
+  install_recipe code-server "$code_server_version" npm_install || { fail "installing code-server"; return 0; }
+  check "JupyterLab, Node-RED, Prometheus and code-server" env RECIPES="$cache/recipes" SALLYPORT="$cache/bin/sallyport" PROMETHEUS="$(daemon prometheus)" \
+    timeout 20m "$node/node" --test --test-reporter=spec browser/recipes/recipes.test.mjs
+}
+
+# install_recipe NAME VERSION COMMAND: runs the command in an empty folder of that name, unless it has that version.
+install_recipe() {
+  local folder=$cache/recipes/$1
+  [[ -f $folder/installed-$2 ]] && return
+  rm -rf "$folder" && mkdir -p "$folder" && (cd "$folder" && "$3" "$1" "$2") && touch "$folder/installed-$2"
+}
+
+install_jupyterlab() {
+  python3 -c 'import ensurepip' 2>/dev/null || need ensurepip python3 python3-venv
+  python3 -m venv . && bin/pip install --quiet --disable-pip-version-check "jupyterlab==$2"
+}
+
+# npm_install NAME VERSION: with the Node.js of install_node, whose headers compile what has to be compiled.
+npm_install() {
+  PATH=$node:$PATH npm_config_nodedir=$(dirname "$node") npm install --no-audit --no-fund --loglevel=error "$1@$2"
+}
+
+# install_node installs a newer Node.js than Debian's, which Node-RED and code-server demand.
+install_node() {
+  need npm nodejs npm
+  install_recipe node "$node_version" install_node_package && [[ -x $node/node ]]
+}
+
+install_node_package() { npm install --no-audit --no-fund --loglevel=error --ignore-scripts "node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')@$2" && ln -s node_modules/node-linux-*/bin bin && ln -s node_modules/node-linux-*/include include; }
+
+# install_browser installs what tests in a browser need.
+install_browser() {
+  need node nodejs npm
+  need npm npm
+  [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] || need chromium chromium
+  [[ -d browser/node_modules/playwright-core ]] || npm --prefix browser ci --ignore-scripts --no-audit --no-fund --loglevel=error
 }
 
 install_keycloak() {

@@ -7,12 +7,13 @@ import {chromium} from 'playwright-core';
 
 export const patience = 30_000; // of a person before a busy machine
 
-export const launchBrowser = () => chromium.launch({
+// launchBrowser starts Chromium, with further flags.
+export const launchBrowser = (...flags) => chromium.launch({
   executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
   args: [
     ...(process.getuid() === 0 ? ['--no-sandbox'] : []), // Chromium's sandbox does not work for root
     '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
+    '--disable-component-update', '--disable-sync', ...flags,
   ],
 });
 
