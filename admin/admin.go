@@ -118,6 +118,7 @@ type Admin struct {
 	enforcer   *enforce.Enforcer
 	live       LiveRequests
 	tails      tails
+	watches    watches
 	leads      func(context.Context) (bool, error)
 	log        *slog.Logger
 	people     people

@@ -12,8 +12,9 @@ import (
 
 // LiveRequests are the live requests of every replica.
 type LiveRequests struct {
-	List func(context.Context, live.Filter) live.List                              // nil if no server runs
-	End  func(context.Context, live.Filter, Actor) (ended int, unreached []string) // nil if no server runs
+	List  func(context.Context, live.Filter) live.List                              // nil if no server runs
+	Lists func(context.Context, []live.Filter) []live.List                          // of each filter; nil if no server runs
+	End   func(context.Context, live.Filter, Actor) (ended int, unreached []string) // nil if no server runs
 }
 
 // errNoUser means that live requests were to be ended, and not said whose.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Kind is what a live request is; the set is closed.
@@ -99,23 +100,62 @@ type List struct {
 
 // Choose returns the part of all that f asks for. It calls key once for each, and facts for those that are chosen. key
 // returns false for what does not count.
-func Choose[R any](f Filter, all []R, key func(R) (Key, bool), facts func(R, Key) Request) (list List) {
-	f = f.Bounded()
-	chosen := best[R]{sort: f.Sort, most: f.Skip + f.Limit}
+func Choose[R any](f Filter, all []R, key func(R) (Key, bool), facts func(R, Key) Request) List {
+	return ChooseEach([]Filter{f}, all, key, facts)[0]
+}
+
+// ChooseEach returns for each filter what [Choose] does. It calls key once for each request, however many filters there are.
+func ChooseEach[R any](filters []Filter, all []R, key func(R) (Key, bool), facts func(R, Key) Request) []List {
+	lists, chosen, bounded := make([]List, len(filters)), make([]best[R], len(filters)), make([]Filter, len(filters))
+	for i, f := range filters {
+		bounded[i] = f.Bounded()
+		chosen[i] = best[R]{sort: f.Sort, most: bounded[i].Skip + bounded[i].Limit}
+	}
+	total := 0
 	for _, r := range all {
 		k, ok := key(r)
 		if !ok {
 			continue
 		}
-		if list.Total++; f.Matches(&k) {
-			list.Matching++
-			chosen.add(candidate[R]{k, r})
+		total++
+		for i := range bounded {
+			if bounded[i].Matches(&k) {
+				lists[i].Matching++
+				chosen[i].add(candidate[R]{k, r})
+			}
 		}
 	}
-	for _, c := range part(f, chosen.sorted()) {
-		list.Requests = append(list.Requests, facts(c.r, c.Key))
+	for i := range lists {
+		lists[i].Total = total
+		for _, c := range part(bounded[i], chosen[i].sorted()) {
+			lists[i].Requests = append(lists[i].Requests, facts(c.r, c.Key).clipped())
+		}
 	}
-	return list
+	return lists
+}
+
+// How much of what a client wrote a list has: a list of many requests must fit into one reply of a replica, whatever clients
+// send. The record has all of it.
+const (
+	maxPath   = 200
+	maxMethod = 32
+)
+
+// clipped returns r with the beginning of what is long.
+func (r Request) clipped() Request {
+	r.Path, r.Method = clip(r.Path, maxPath), clip(r.Method, maxMethod)
+	return r
+}
+
+// clip returns a text, or its first bytes that are whole characters, and an ellipsis.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most] + "…"
 }
 
 // best keeps the first of many candidates without sorting all of them.

@@ -1,11 +1,16 @@
 package live_test
 
 import (
+	"bytes"
+	"compress/flate"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"sallyport/live"
 )
@@ -129,5 +134,54 @@ func BenchmarkChoose(b *testing.B) {
 	all := made(10_000)
 	for b.Loop() {
 		choose(live.Filter{Limit: 100, Name: "person"}, all)
+	}
+}
+
+// TestChooseEach_IsChooseForEach: what is chosen by several filters at once is what each chooses by itself, and each request is
+// looked at once.
+func TestChooseEach_IsChooseForEach(t *testing.T) {
+	all := made(700)
+	filters := []live.Filter{{Limit: 50}, {Limit: 20, Skip: 30, Sort: live.Busiest}, {Limit: 10, Route: "wiki"}, {}, {Limit: 10, Name: "PERSON1"}}
+	looked := 0
+	lists := live.ChooseEach(filters, all, func(r live.Request) (live.Key, bool) { looked++; return r.Key, true }, func(r live.Request, _ live.Key) live.Request { return r })
+	if looked != len(all) || len(lists) != len(filters) {
+		t.Fatalf("%d requests are looked at %d times", len(all), looked)
+	}
+	for i, f := range filters {
+		want := choose(f, all)
+		if got := lists[i]; got.Total != want.Total || got.Matching != want.Matching || !slices.Equal(got.Requests, want.Requests) {
+			t.Errorf("%+v: %d of %d", f, len(got.Requests), got.Matching)
+		}
+	}
+	if len(live.ChooseEach(nil, all, func(r live.Request) (live.Key, bool) { return r.Key, true }, func(r live.Request, _ live.Key) live.Request { return r })) != 0 {
+		t.Error("no filter chooses something")
+	}
+}
+
+// TestChoose_FitsIntoAReply: whatever clients write into their requests, a list of the most requests stays small enough to be
+// told to other replicas.
+func TestChoose_FitsIntoAReply(t *testing.T) {
+	all := made(live.MaxLimit)
+	for i := range all {
+		var random [4 << 10]byte
+		for j := range random {
+			random[j] = byte(33 + rand.IntN(90))
+		}
+		all[i].Path, all[i].Method, all[i].Host = "/"+string(random[:]), string(random[:1000]), "wiki.example.com"
+	}
+	all[0].Path = strings.Repeat("ü", 1000)
+	var packed bytes.Buffer
+	w, _ := flate.NewWriter(&packed, flate.BestSpeed)
+	list := choose(live.Filter{Limit: live.MaxLimit}, all)
+	if err := json.NewEncoder(w).Encode(list); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil || packed.Len() > 256<<10 || len(list.Requests) != live.MaxLimit {
+		t.Errorf("%d bytes for %d requests, %v", packed.Len(), len(list.Requests), err)
+	}
+	for _, r := range list.Requests {
+		if !utf8.ValidString(r.Path) || !strings.HasSuffix(r.Path, "…") {
+			t.Fatalf("%q", r.Path)
+		}
 	}
 }

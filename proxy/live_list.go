@@ -9,9 +9,9 @@ import (
 	"sallyport/proxy/internal/identity"
 )
 
-// Live returns those of the live requests that f asks for.
-func (p *Proxy) Live(f live.Filter) live.List {
-	return live.Choose(f, p.live.all(), (*liveRequest).key, (*liveRequest).facts)
+// Live returns those of the live requests that each filter asks for.
+func (p *Proxy) Live(filters ...live.Filter) []live.List {
+	return live.ChooseEach(filters, p.live.all(), (*liveRequest).key, (*liveRequest).facts)
 }
 
 // EndLive cuts the live requests that f means, whatever its limit, and returns how many. It cuts none if f means neither one

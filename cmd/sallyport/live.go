@@ -19,6 +19,7 @@ import (
 // The questions that replicas ask each other about live requests.
 const (
 	askLive    = "live/list"
+	askLives   = "live/lists" // of several filters
 	askEndLive = "live/end"
 )
 
@@ -36,7 +37,14 @@ func (s *server) liveRequests() admin.LiveRequests {
 		if err := json.Unmarshal(args, &f); err != nil {
 			return nil, err
 		}
-		return s.proxy.Live(f), nil
+		return s.proxy.Live(f)[0], nil
+	})
+	all.Handle(askLives, func(_ context.Context, args json.RawMessage) (any, error) {
+		var filters []live.Filter
+		if err := json.Unmarshal(args, &filters); err != nil {
+			return nil, err
+		}
+		return s.proxy.Live(filters...), nil
 	})
 	all.Handle(askEndLive, func(_ context.Context, args json.RawMessage) (any, error) {
 		var end endLiveArgs
@@ -54,6 +62,13 @@ func (s *server) liveRequests() admin.LiveRequests {
 			lists, missing := peers.Values[live.List](ask(ctx, askLive, f.Whole()))
 			return live.Merge(f, lists, silentReplicas(missing))
 		},
+		Lists: func(ctx context.Context, filters []live.Filter) []live.List {
+			whole := make([]live.Filter, len(filters))
+			for i, f := range filters {
+				whole[i] = f.Whole()
+			}
+			return mergeLives(filters, all.Ask(ctx, askLives, whole))
+		},
 		End: func(ctx context.Context, f live.Filter, by admin.Actor) (ended int, unreached []string) {
 			counts, missing := peers.Values[int](all.AskFirst(ctx, askEndLive, endLiveArgs{f, by}))
 			for _, n := range counts {
@@ -62,6 +77,22 @@ func (s *server) liveRequests() admin.LiveRequests {
 			return ended, silentReplicas(missing)
 		},
 	}
+}
+
+// mergeLives returns for each filter the list of what all replicas replied.
+func mergeLives(filters []live.Filter, replies []peers.Reply) []live.List {
+	lists, missing := peers.Values[[]live.List](replies)
+	merged := make([]live.List, len(filters))
+	for i, f := range filters {
+		part := map[string]live.List{}
+		for replica, l := range lists {
+			if i < len(l) {
+				part[replica] = l[i]
+			}
+		}
+		merged[i] = live.Merge(f, part, silentReplicas(missing))
+	}
+	return merged
 }
 
 // silentReplicas returns the names of replicas that did not reply, with why.

@@ -1,19 +1,13 @@
 package manage
 
 import (
-	"bytes"
 	"net/http"
 	"net/url"
-	"slices"
-	"time"
 
 	"sallyport/access"
 	"sallyport/admin"
 	"sallyport/audit"
 )
-
-// tailEvery is how often a page that follows decisions gets those that were made meanwhile.
-const tailEvery = 500 * time.Millisecond
 
 // decisionsContent is the page of decisions.
 type decisionsContent struct {
@@ -95,58 +89,6 @@ func (h *Handler) decisionTable(list []admin.Decided) *Table {
 		t.Keys = append(t.Keys, "d"+d.Request)
 	}
 	return t
-}
-
-// decisionEvents follows what this process decides: it sends rows of the table, and how many it dropped.
-func (h *Handler) decisionEvents(q *request) error {
-	f, wanted := q.decisionFilter()
-	if len(f.wrong) > 0 {
-		return q.failed(http.StatusUnprocessableEntity, h.say("layout.wrong", f.wrong[0]), "/decisions")
-	}
-	if wanted.Person != "" {
-		named, err := h.Admin.UsersNamed(q.Context(), q.actor(), wanted.Person)
-		if err != nil {
-			return err
-		}
-		for _, u := range named {
-			wanted.IDs = append(wanted.IDs, u.ID)
-		}
-	}
-	tail := h.Admin.Follow(q.actor(), wanted)
-	defer tail.Close()
-	return q.events(func(send func(string, any) error) error {
-		tick := time.NewTicker(tailEvery)
-		defer tick.Stop()
-		if err := send("begun", struct{}{}); err != nil {
-			return err
-		}
-		for {
-			select {
-			case <-q.Context().Done():
-				return q.Context().Err()
-			case <-tick.C:
-			}
-			list, dropped := tail.Take()
-			if len(list)+dropped == 0 {
-				continue
-			}
-			slices.Reverse(list)
-			var rows bytes.Buffer
-			if err := h.renderPart(&rows, q, page{Name: "decisions", Content: decisionsContent{}, Table: h.decisionTable(list)}, "table"); err != nil {
-				return err
-			}
-			sent := struct {
-				Rows    string `json:"rows"`
-				Dropped string `json:"dropped,omitempty"`
-			}{Rows: rows.String()}
-			if dropped > 0 {
-				sent.Dropped = h.say("decisions.dropped", dropped)
-			}
-			if err := send("decisions", sent); err != nil {
-				return err
-			}
-		}
-	})
 }
 
 // decisionContent is what the record has of one request, and what would be decided now.

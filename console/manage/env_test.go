@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ type env struct {
 	scim         *scim.Server
 	handler      *manage.Handler
 	live         []live.Request // under way
+	asked        atomic.Int32   // how often the replicas were asked for what is watched
 	ada, otto    manage.Viewer
 	replica      admin.ReplicaFacts
 	diagnosis    admin.Diagnosis
@@ -83,7 +85,7 @@ func newEnv(t testing.TB, options ...func(*env)) *env {
 	e.parts = admin.Parts{Directory: e.directory, Sessions: e.sessions, Provisioning: e.provisioning, Audit: e.record, Store: e.store, Grants: e.grants,
 		Peers: peers.New(e.store, log), Rollup: rollup.New(), Replica: func() admin.ReplicaFacts { return e.replica }, Doctor: func() admin.Diagnosis { return e.diagnosis },
 		BreakGlass: new(grant.BreakGlass), Rules: e.rules, PublicURL: func() string { return origin }, Version: "1.2.3", Log: log}
-	e.parts.Live = admin.LiveRequests{List: e.listLive, End: e.endLive}
+	e.parts.Live = admin.LiveRequests{List: e.listLive, Lists: e.listLives, End: e.endLive}
 	e.parts.Parse, e.parts.Decisions, e.parts.Configuration = e.parse, e.decisions, e.configuration
 	e.parts.Rollup.Follow(e.record)
 	e.parts.Record.Open = func() (*audit.Record, error) { return audit.OpenRecord(e.recordPath) }
@@ -147,6 +149,15 @@ func (e *env) run() {
 // listLive returns live requests, as the proxy does.
 func (e *env) listLive(_ context.Context, f live.Filter) live.List {
 	return live.Choose(f, e.live, func(r live.Request) (live.Key, bool) { return r.Key, true }, func(r live.Request, _ live.Key) live.Request { return r })
+}
+
+// listLives returns live requests of several filters, as the proxy does, and counts how often it is asked.
+func (e *env) listLives(ctx context.Context, filters []live.Filter) (lists []live.List) {
+	e.asked.Add(1)
+	for _, f := range filters {
+		lists = append(lists, e.listLive(ctx, f))
+	}
+	return lists
 }
 
 // endLive ends live requests, as the proxy does.

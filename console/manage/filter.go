@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -46,6 +47,11 @@ func (f *filter) time(name string, end bool) time.Time {
 	}
 	f.wrong = append(f.wrong, name)
 	return time.Time{}
+}
+
+// keep forgets all parameters but some.
+func (f *filter) keep(names ...string) {
+	maps.DeleteFunc(f.Values, func(name string, _ []string) bool { return !slices.Contains(names, name) })
 }
 
 // oneOf returns a parameter that must be one of some values, or "".

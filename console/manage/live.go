@@ -3,17 +3,15 @@ package manage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
+	"sallyport/admin"
 	"sallyport/live"
 )
-
-// liveEvery is how often the page of live requests is refreshed.
-const liveEvery = 2 * time.Second
 
 // liveContent is the page of live requests.
 type liveContent struct {
@@ -47,29 +45,26 @@ func textsOf[W ~string](words []W) []string {
 
 // live serves the page of live requests.
 func (h *Handler) live(q *request) error {
-	p, err := h.livePage(q, q.Context())
+	f, wanted := q.liveFilter()
+	list, err := h.Admin.Live(q.Context(), q.actor(), wanted)
 	if err != nil {
 		return err
 	}
+	p := h.livePage(f, wanted, list, q.Admin)
+	content := p.Content.(liveContent) //nolint:errcheck,forcetypeassert // it has one
+	content.Kinds, content.Sorts = h.choices("live.kind.", string(wanted.Kind), textsOf(live.Kinds())), h.choices("live.sort.", string(wanted.Sort), textsOf(live.Sorts()))
+	routes, err := h.Admin.RouteNames(q.Context(), q.actor())
+	if err != nil {
+		return err
+	}
+	content.Routes = h.choices("", wanted.Route, routes)
+	p.Content = content
 	return q.show(p)
 }
 
-// livePage returns the page of the live requests that a query asks for.
-func (h *Handler) livePage(q *request, ctx context.Context) (page, error) {
-	f, wanted := q.liveFilter()
-	list, err := h.Admin.Live(ctx, q.actor(), wanted)
-	if err != nil {
-		return page{}, err
-	}
-	content := liveContent{Filter: f.Values, Wrong: f.wrong, List: list, Kinds: h.choices("live.kind.", string(wanted.Kind), textsOf(live.Kinds())),
-		Sorts: h.choices("live.sort.", string(wanted.Sort), textsOf(live.Sorts())), Unreachable: max(0, list.Matching-live.MaxLimit)}
-	routes, err := h.Admin.RouteNames(ctx, q.actor())
-	if err != nil {
-		return page{}, err
-	}
-	for _, route := range routes {
-		content.Routes = append(content.Routes, choice{route, route, route == wanted.Route})
-	}
+// livePage returns the page of a list of live requests, without what it is filtered by.
+func (h *Handler) livePage(f *filter, wanted live.Filter, list live.List, admin bool) page {
+	content := liveContent{Filter: f.Values, Wrong: f.wrong, List: list, Unreachable: max(0, list.Matching-live.MaxLimit)}
 	if wanted.User != "" {
 		content.Whose = wanted.User
 		if !strings.HasPrefix(wanted.User, "app:") {
@@ -79,10 +74,10 @@ func (h *Handler) livePage(q *request, ctx context.Context) (page, error) {
 			content.Whose = list.Requests[0].UserName
 		}
 	}
-	return page{Name: "live", Content: content, Table: h.liveTable(q, list)}, nil
+	return page{Name: "live", Content: content, Table: h.liveTable(f.Values, list, admin)}
 }
 
-func (h *Handler) liveTable(q *request, list live.List) *Table {
+func (h *Handler) liveTable(query url.Values, list live.List, admin bool) *Table {
 	t := &Table{Caption: h.say("live.caption"), Empty: h.say("live.empty"), Columns: []Column{
 		{Key: "user", Title: h.say("live.column.user")}, {Key: "route", Title: h.say("live.column.route")}, {Key: "asked", Title: h.say("live.column.asked")},
 		{Key: "kind", Title: h.say("live.column.kind")}, {Key: "since", Title: h.say("live.column.since")}, {Key: "received", Title: h.say("live.column.received"), Right: true},
@@ -95,7 +90,7 @@ func (h *Handler) liveTable(q *request, list live.List) *Table {
 	if several {
 		t.Columns = append(t.Columns, Column{Key: "replica", Title: h.say("live.column.replica")})
 	}
-	if q.Admin {
+	if admin {
 		t.Columns = append(t.Columns, Column{Key: "end", Title: h.say("live.column.end")})
 	}
 	for _, r := range list.Requests {
@@ -104,13 +99,13 @@ func (h *Handler) liveTable(q *request, list live.List) *Table {
 		if several {
 			row = append(row, text(r.Replica))
 		}
-		if q.Admin {
+		if admin {
 			row = append(row, Cell{Button: &Button{Form: "end", Name: "request", Value: r.ID, Text: h.say("live.end"), Label: h.say("live.end.label", r.UserName, r.Route)}})
 		}
 		t.Rows, t.Keys = append(t.Rows, row), append(t.Keys, "r"+r.ID)
 	}
-	if skip := (pageNumber(q.URL.Query()) - 1) * perPage; skip+len(list.Requests) < min(list.Matching, live.MaxLimit) && len(list.Requests) > 0 {
-		t.Next = queryOfNext(q.URL.Query())
+	if skip := (pageNumber(query) - 1) * perPage; skip+len(list.Requests) < min(list.Matching, live.MaxLimit) && len(list.Requests) > 0 {
+		t.Next = queryOfNext(query)
 	}
 	return t
 }
@@ -159,30 +154,26 @@ func bytesText(n int64) string {
 
 // liveEvents keeps a page of live requests up to date: it sends the list again and again.
 func (h *Handler) liveEvents(q *request) error {
-	if _, err := h.livePage(q, q.Context()); err != nil {
+	f, wanted := q.liveFilter()
+	watch, err := h.Admin.WatchLive(q.actor(), wanted)
+	if errors.Is(err, admin.ErrLongFilter) {
+		return q.failed(http.StatusUnprocessableEntity, err.Error(), "/live")
+	} else if err != nil {
 		return err
 	}
-	return q.events(func(send func(string, any) error) error {
-		tick := time.NewTicker(liveEvery)
-		defer tick.Stop()
-		for {
-			p, err := h.livePage(q, q.Context())
-			if err != nil {
-				return err
-			}
-			var list bytes.Buffer
-			if err := h.renderPart(&list, q, p, "list"); err != nil {
-				return err
-			}
-			if err := send("list", list.String()); err != nil {
-				return err
-			}
-			select {
-			case <-q.Context().Done():
-				return q.Context().Err()
-			case <-tick.C:
-			}
+	defer watch.Close()
+	f.keep("user", "person", "route", "kind", "sort", "page")
+	return q.refresh(q.shared("live", f.Encode()), admin.LiveEvery, func(ctx context.Context) ([]frame, error) {
+		list, ok, err := watch.List(ctx)
+		if err != nil || !ok {
+			return nil, err
 		}
+		var part bytes.Buffer
+		if err := h.renderPart(&part, view{page: h.livePage(f, wanted, list, q.Admin), Viewer: Viewer{Admin: q.Admin}}, "list"); err != nil {
+			return nil, err
+		}
+		sent, err := newFrame("list", "list", part.String())
+		return []frame{sent}, err
 	})
 }
 

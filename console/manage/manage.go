@@ -43,6 +43,8 @@ type Handler struct {
 	requests  *throttle.Throttle
 	once      once
 	streams   open // of server-sent events
+	together  together
+	followed  following
 	exports   open // of the record
 }
 

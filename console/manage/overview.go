@@ -67,7 +67,8 @@ type finding struct {
 
 // overview serves the first page.
 func (h *Handler) overview(q *request) error {
-	content, table, err := h.overviewOf(q)
+	ask, chosen, wrong := q.span()
+	content, table, err := h.overviewOf(q.Context(), q.actor(), ask, chosen, wrong)
 	if err != nil {
 		return err
 	}
@@ -94,9 +95,7 @@ func (q *request) span() (ask admin.FiguresQuery, chosen string, wrong []string)
 }
 
 // overviewOf returns what the first page shows, and its figures as a table.
-func (h *Handler) overviewOf(q *request) (content overviewContent, table *Table, err error) {
-	ask, chosen, wrong := q.span()
-	ctx, actor := q.Context(), q.actor()
+func (h *Handler) overviewOf(ctx context.Context, actor admin.Actor, ask admin.FiguresQuery, chosen string, wrong []string) (content overviewContent, table *Table, err error) {
 	figures, err := h.Admin.Figures(ctx, actor, ask)
 	if err != nil && !errors.Is(err, admin.ErrNoServer) {
 		return content, nil, err
@@ -113,7 +112,7 @@ func (h *Handler) overviewOf(q *request) (content overviewContent, table *Table,
 		return content, nil, err
 	}
 	content.Rhythm, content.Cuts = h.rhythmOf(rhythm, until), h.cutsOf(figures, until)
-	if content.Cards, err = h.cards(q, figures, rhythm); err != nil {
+	if content.Cards, err = h.cards(ctx, actor, figures, rhythm); err != nil {
 		return content, nil, err
 	}
 	if err := h.addState(ctx, actor, &content); err != nil {
@@ -275,8 +274,8 @@ func (h *Handler) hasPage(path string) string {
 }
 
 // cards returns the figures at the top of the page.
-func (h *Handler) cards(q *request, f admin.Figures, r admin.Rhythm) ([]card, error) {
-	pulse, err := h.Admin.Pulse(q.Context(), q.actor())
+func (h *Handler) cards(ctx context.Context, actor admin.Actor, f admin.Figures, r admin.Rhythm) ([]card, error) {
+	pulse, err := h.Admin.Pulse(ctx, actor)
 	if err != nil {
 		return nil, err
 	}
@@ -323,51 +322,40 @@ var overviewParts = []string{"cards", "findings", "rhythm", "cuts", "health", "n
 
 // overviewEvents serves the parts of the page that have changed, and the charts, as long as somebody looks.
 func (h *Handler) overviewEvents(q *request) error {
-	return q.events(func(send func(string, any) error) error {
-		sent := map[string]string{}
-		tick := time.NewTicker(refreshEvery)
-		defer tick.Stop()
-		for {
-			if err := h.sendOverview(q, sent, send); err != nil {
-				return err
-			}
-			select {
-			case <-q.Context().Done():
-				return q.Context().Err()
-			case <-tick.C:
-			}
+	ask, chosen, wrong := q.span()
+	actor := q.actor()
+	key, err := json.Marshal(struct {
+		Ask    admin.FiguresQuery
+		Chosen string
+		Wrong  []string
+	}{ask, chosen, wrong})
+	if err != nil {
+		return err
+	}
+	return q.refresh(q.shared("overview", string(key)), refreshEvery, func(ctx context.Context) ([]frame, error) {
+		content, _, err := h.overviewOf(ctx, actor, ask, chosen, wrong)
+		if err != nil {
+			return nil, err
 		}
+		return h.overviewFrames(content)
 	})
 }
 
-// sendOverview sends what has changed since it was sent.
-func (h *Handler) sendOverview(q *request, sent map[string]string, send func(string, any) error) error {
-	content, _, err := h.overviewOf(q)
-	if err != nil {
-		if errors.Is(err, context.Canceled) {
-			return err
-		}
-		h.Log.Debug("an open page of the console is not refreshed", "err", err)
-		return nil
-	}
+// overviewFrames returns the parts of the page, and the charts, as they are sent.
+func (h *Handler) overviewFrames(content overviewContent) (frames []frame, err error) {
 	for _, name := range overviewParts {
 		text, err := h.part("overview", name, content)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if sent[name] != text {
-			if err := send("part", struct{ Name, HTML string }{name, text}); err != nil {
-				return err
-			}
-			sent[name] = text
+		part, err := newFrame(name, "part", struct{ Name, HTML string }{name, text})
+		if err != nil {
+			return nil, err
 		}
+		frames = append(frames, part)
 	}
-	charts, err := json.Marshal(content.Charts)
-	if err != nil || sent["charts"] == string(charts) {
-		return err
-	}
-	sent["charts"] = string(charts)
-	return send("charts", json.RawMessage(charts))
+	charts, err := newFrame("charts", "charts", content.Charts)
+	return append(frames, charts), err
 }
 
 // part renders one template of a page by itself.

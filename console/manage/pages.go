@@ -216,7 +216,7 @@ var sections = []section{
 // render writes a page. The whole page is rendered before its first byte is written.
 func (h *Handler) render(q *request, p page) error {
 	var body bytes.Buffer
-	if err := h.renderPart(&body, q, p, "_layout.html"); err != nil {
+	if err := h.renderPage(&body, q, p); err != nil {
 		return err
 	}
 	setHeaders(q.Header())
@@ -227,11 +227,8 @@ func (h *Handler) render(q *request, p page) error {
 	return nil
 }
 
-// renderPart writes the part of a page that one of its templates renders.
-func (h *Handler) renderPart(body *bytes.Buffer, q *request, p page, part string) error {
-	if p.Title == "" {
-		p.Title = h.say(p.Name + ".title")
-	}
+// renderPage writes a page to a buffer.
+func (h *Handler) renderPage(body *bytes.Buffer, q *request, p page) error {
 	token, err := q.token()
 	if err != nil {
 		return err
@@ -243,12 +240,21 @@ func (h *Handler) renderPart(body *bytes.Buffer, q *request, p page, part string
 	if a, ok := h.templates.static[p.Name+".js"]; ok {
 		v.Script = a.path
 	}
-	tmpl, ok := h.templates.pages[p.Name]
+	return h.renderPart(body, v, "_layout.html")
+}
+
+// renderPart writes the part of a page that one of its templates renders. What several viewers share must have no token: that is
+// of one session.
+func (h *Handler) renderPart(body *bytes.Buffer, v view, part string) error {
+	if v.Title == "" {
+		v.Title = h.say(v.Name + ".title")
+	}
+	tmpl, ok := h.templates.pages[v.Name]
 	if !ok {
-		return fmt.Errorf("the console has no page %q", p.Name)
+		return fmt.Errorf("the console has no page %q", v.Name)
 	}
 	if err := tmpl.ExecuteTemplate(body, part, v); err != nil {
-		h.Log.Error("a page of the console cannot be shown", "page", p.Name, "err", err)
+		h.Log.Error("a page of the console cannot be shown", "page", v.Name, "err", err)
 		return err
 	}
 	return nil

@@ -154,29 +154,3 @@ func (q *request) done(to, text string) error {
 func (q *request) failed(status int, why, back string) error {
 	return q.handler.render(q, page{Name: "failed", Status: status, Content: failure{Why: why, Back: Path + back}})
 }
-
-// events writes a stream of server-sent events until the request ends. each is called with a function that sends one.
-func (q *request) events(each func(send func(name string, data any) error) error) error {
-	end, ok := q.handler.streams.begin(q.User.ID, maxStreams)
-	if !ok {
-		return errTooManyStreams
-	}
-	defer end()
-	q.Header().Set("Content-Type", "text/event-stream")
-	q.WriteHeader(http.StatusOK)
-	flusher := http.NewResponseController(q.ResponseWriter)
-	if err := flusher.Flush(); err != nil {
-		return nil
-	}
-	_ = each(func(name string, data any) error {
-		text, err := json.Marshal(data)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(q, "event: %s\ndata: %s\n\n", name, text); err != nil {
-			return err
-		}
-		return flusher.Flush()
-	})
-	return nil
-}
