@@ -54,7 +54,7 @@ func BenchmarkPeople(b *testing.B) {
 			return nil
 		})
 	}
-	for _, path := range []string{"/people", "/people?state=inactive", "/people?page=100", "/people?q=user0999", "/people?q=u", "/people?q=nobody", "/search?q=user099&format=json", "/search?q=g&format=json",
+	for _, path := range []string{"/people", "/people?state=inactive", "/people?page=100", "/people?q=user0999", "/people?q=u", "/people?state=inactive&q=e", "/people?q=nobody", "/search?q=user099&format=json", "/search?q=g&format=json",
 		"/people/" + ids[4711], "/people/" + ids[4711] + "/history", "/groups", "/groups?q=group+77", "/groups/" + all, "/groups/" + all + "?q=user0999", "/groups/" + all + "/history", "/why?user=" + ids[4711] + "&route=wiki"} {
 		b.Run(path, func(b *testing.B) {
 			size, began := 0, processorTime()
