@@ -9,8 +9,11 @@ import (
 	"sallyport/proxy/internal/identity"
 )
 
-// Live returns those of the live requests that each filter asks for.
-func (p *Proxy) Live(filters ...live.Filter) []live.List {
+// Live returns those of the live requests that f asks for.
+func (p *Proxy) Live(f live.Filter) live.List { return p.LiveEach([]live.Filter{f})[0] }
+
+// LiveEach returns those of the live requests that each filter asks for.
+func (p *Proxy) LiveEach(filters []live.Filter) []live.List {
 	return live.ChooseEach(filters, p.live.all(), (*liveRequest).key, (*liveRequest).facts)
 }
 

@@ -37,14 +37,14 @@ func (s *server) liveRequests() admin.LiveRequests {
 		if err := json.Unmarshal(args, &f); err != nil {
 			return nil, err
 		}
-		return s.proxy.Live(f)[0], nil
+		return s.proxy.Live(f), nil
 	})
 	all.Handle(askLives, func(_ context.Context, args json.RawMessage) (any, error) {
 		var filters []live.Filter
 		if err := json.Unmarshal(args, &filters); err != nil {
 			return nil, err
 		}
-		return s.proxy.Live(filters...), nil
+		return s.proxy.LiveEach(filters), nil
 	})
 	all.Handle(askEndLive, func(_ context.Context, args json.RawMessage) (any, error) {
 		var end endLiveArgs

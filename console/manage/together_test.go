@@ -56,7 +56,7 @@ func (s *screen) take() (events []string) {
 	defer s.mu.Unlock()
 	text := s.Body.String()
 	s.Body.Reset()
-	for _, e := range strings.Split(text, "\n\n") {
+	for e := range strings.SplitSeq(text, "\n\n") {
 		if e != "" {
 			events = append(events, e)
 		}
