@@ -20,7 +20,7 @@ type liveReplicas struct {
 	mu    sync.Mutex
 	asked [][]live.Filter // in each question
 	total int             // of questions
-	takes time.Duration   // until they reply
+	delay time.Duration   // until they reply
 	panic bool            // instead of replying
 }
 
@@ -33,7 +33,7 @@ func (r *liveReplicas) lists(ctx context.Context, filters []live.Filter) (lists 
 	if fault {
 		panic("a fault")
 	}
-	time.Sleep(r.takes)
+	time.Sleep(r.delay)
 	if ctx.Err() != nil {
 		return make([]live.List, len(filters))
 	}
@@ -91,7 +91,7 @@ func listAll(t *testing.T, all []*admin.LiveWatch) (known int) {
 func TestWatchLive_AsksOnceForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, watch := watchers(t)
-		r.takes = 300 * time.Millisecond
+		r.delay = 300 * time.Millisecond
 		var all []*admin.LiveWatch
 		for i := range 30 {
 			all = append(all, watch(live.Filter{Name: fmt.Sprint("person", i%3), Limit: 100}))
@@ -164,7 +164,7 @@ func TestWatchLive_IsBounded(t *testing.T) {
 func TestWatchLive_OneMayGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, watch := watchers(t)
-		r.takes = time.Second
+		r.delay = time.Second
 		first, second := watch(live.Filter{Name: "first", Limit: 100}), watch(live.Filter{Name: "second", Limit: 100})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { _, _, _ = first.List(ctx); first.Close() }()
