@@ -263,6 +263,7 @@ test_conformance() {
 test_keycloak() {
   title "Sign-in with a real Keycloak"
   need java openjdk-17-jre-headless
+  need python3 python3
   install_keycloak || { fail "installing Keycloak"; return 0; }
   check "Keycloak $keycloak_version" env KEYCLOAK="$cache/keycloak-$keycloak_version" \
     timeout 15m go test -count=1 -run '^TestKeycloak$' ./cmd/sallyport

@@ -22,6 +22,7 @@ const (
 	keycloakPassword = "for this test alone"
 	adaPassword      = "difference engine"
 	nightlySecret    = "the secret of the nightly export"
+	pushSecret       = "the secret of the program that pushes"
 )
 
 // keycloak is a real Keycloak with the realm "company": the user ada, the client sallyport for sign-in, and the client
@@ -42,7 +43,7 @@ func TestKeycloak(t *testing.T) {
 	w := newWorld(t)
 	public := portOf(freeAddr(t))
 	k := startKeycloak(t, w, folder, public)
-	ada := k.createRealm(public)
+	ada := k.createRealm(public, w.group)
 	w.configureKeycloak(k, public)
 	s := w.start("--init")
 	push := w.pusher(s)
@@ -143,6 +144,7 @@ func TestKeycloak(t *testing.T) {
 			t.Errorf("after the deactivation the browser gets %d", status)
 		}
 	})
+	t.Run("pushes_by_program", func(t *testing.T) { testKeycloakPush(t, w, k, s, b, page, ada) })
 }
 
 // awaitStatus asks again until the status is the wanted one, for a minute at most.
@@ -236,27 +238,47 @@ func startKeycloak(t *testing.T, w *world, folder, public string) *keycloak {
 }
 
 // createRealm returns the id of the user ada, which is the sub of her tokens.
-func (k *keycloak) createRealm(public string) (ada string) {
+func (k *keycloak) createRealm(public, group string) (ada string) {
 	k.t.Helper()
 	own := "https://" + loginHost + ":" + public
 	k.call("POST", "/admin/realms", map[string]any{
 		"realm": "company", "enabled": true,
-		"users": []any{keycloakUser("ada"), keycloakUser("grace")},
+		"groups": []any{map[string]any{"id": group, "name": "Members"}},
+		"users":  []any{keycloakUser("ada", "/Members"), keycloakUser("grace", "/Members")},
 		"clients": []any{
 			map[string]any{"clientId": "sallyport", "secret": "the client secret", "redirectUris": []string{own + "/.sallyport/callback"},
 				"attributes": map[string]string{"backchannel.logout.url": own + "/.sallyport/backchannel-logout",
 					"backchannel.logout.session.required": "true", "post.logout.redirect.uris": own + "/.sallyport/logout"}},
+			map[string]any{"clientId": "push", "secret": pushSecret, "serviceAccountsEnabled": true, "standardFlowEnabled": false},
 			map[string]any{"clientId": "nightly", "secret": nightlySecret, "serviceAccountsEnabled": true, "standardFlowEnabled": false,
 				"protocolMappers": []any{map[string]any{"name": "audience", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
 					"config": map[string]string{"included.custom.audience": audience, "access.token.claim": "true"}}}},
 		},
 	}, nil)
+	k.letReadUsers("push")
 	return k.userID("ada")
 }
 
+// letReadUsers gives the service account of a client the role view-users.
+func (k *keycloak) letReadUsers(client string) {
+	k.t.Helper()
+	type resource struct {
+		ID   string `json:"id"`
+		Name string `json:"name"`
+	}
+	const realm = "/admin/realms/company"
+	var own, management []resource
+	var account, role resource
+	k.call("GET", realm+"/clients?clientId="+client, nil, &own)
+	k.call("GET", realm+"/clients?clientId=realm-management", nil, &management)
+	k.call("GET", realm+"/clients/"+own[0].ID+"/service-account-user", nil, &account)
+	k.call("GET", realm+"/clients/"+management[0].ID+"/roles/view-users", nil, &role)
+	k.call("POST", realm+"/users/"+account.ID+"/role-mappings/clients/"+management[0].ID, []resource{role}, nil)
+}
+
 // keycloakUser returns a user who signs in with adaPassword.
-func keycloakUser(name string) map[string]any {
-	return map[string]any{"username": name, "enabled": true, "email": name + "@example.com", "emailVerified": true,
+func keycloakUser(name string, groups ...string) map[string]any {
+	return map[string]any{"groups": groups, "username": name, "enabled": true, "email": name + "@example.com", "emailVerified": true,
 		"firstName": name, "lastName": "Lovelace", "credentials": []any{map[string]any{"type": "password", "value": adaPassword}}}
 }
 
