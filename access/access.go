@@ -23,6 +23,10 @@ type Route struct {
 	Preflights       bool     // lets CORS preflight requests through, which no rule decides
 	Policy           *policy.Policy
 
+	// Serves reports whether a host, in small letters and without a port, is that of the route, or one that its wildcard
+	// covers. Nil means that Host is the one.
+	Serves func(host string) bool
+
 	// Readings returns how servers could read a path, as it stands in a URL: the path itself first. It returns none if
 	// the route does not receive requests for the path. Nil means that every server reads paths as they are.
 	Readings func(path string) []Reading

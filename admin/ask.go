@@ -77,7 +77,7 @@ func (a *Admin) Ask(ctx context.Context, actor Actor, ask Asking) (grant.Request
 		return grant.Request{}, err
 	}
 	request := requestOf(r, now)
-	request.URL = shownURL(ask.URL, r.Route.Host)
+	request.URL = shownURL(ask.URL, r.Route)
 	if request.Reason, err = text(ask.Reason, r.Offer.NeedsReason()); err != nil {
 		return grant.Request{}, err
 	}
@@ -192,12 +192,19 @@ func text(written string, required bool) (string, error) {
 
 const maxURL = 1000 // bytes
 
-// shownURL returns the address that somebody had asked for, without query and fragment; "" unless it is one of host, since
-// those who decide may follow it.
-func shownURL(address, host string) string {
+// shownURL returns the address that somebody had asked for, without query and fragment; "" unless it is one of the route,
+// since those who decide may follow it.
+func shownURL(address string, route *access.Route) string {
 	u, err := url.Parse(address)
-	if err != nil || len(address) > maxURL || !strings.EqualFold(u.Hostname(), host) || u.Scheme != "https" && u.Scheme != "http" {
+	if err != nil || len(address) > maxURL || !serves(route, strings.ToLower(u.Hostname())) || u.Scheme != "https" && u.Scheme != "http" {
 		return ""
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+}
+
+func serves(route *access.Route, host string) bool {
+	if route.Serves == nil {
+		return strings.EqualFold(route.Host, host)
+	}
+	return route.Serves(host)
 }

@@ -254,6 +254,10 @@ func checkDomainNames(site Site, fault func(path, problem string)) {
 		hosts = append(hosts, u.Hostname())
 	}
 	for _, host := range append(hosts, site.RouteHosts...) {
+		if strings.HasPrefix(host, "*.") {
+			fault("", fmt.Sprintf("cannot get a certificate for %q: authorities issue those for wildcards only to whoever can change the DNS zone, which Sallyport does not do; write cert_file and key_file with a certificate for it, or a route for each host", host))
+			return
+		}
 		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || !strings.Contains(strings.Trim(host, "."), ".") || strings.Contains(host, "_") {
 			fault("", fmt.Sprintf("cannot get a certificate for %q; ACME authorities issue them for domain names only: write cert_file and key_file instead", host))
 			return

@@ -84,7 +84,7 @@ func compileCondition(text string) (*condition, error) {
 // factsOf returns the facts that a condition reads.
 func factsOf(ast *cel.Ast) (asks fact) {
 	for _, reference := range ast.NativeRep().ReferenceMap() {
-		asks |= map[string]fact{"request.method": factMethod, "request.path": factPath, "request.time": factTime, "user.roles": factRoles}[reference.Name]
+		asks |= map[string]fact{"request.method": factMethod, "request.host": factHost, "request.path": factPath, "request.time": factTime, "user.roles": factRoles}[reference.Name]
 	}
 	return asks
 }

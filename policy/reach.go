@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // fact is something that a part of a rule asks about, beside the caller.
 type fact uint8
@@ -12,15 +15,20 @@ const (
 	factTime
 	factLogin // when and how the caller signed in
 	factRoles // those of an application are in its token
+	factHost  // of a route with a wildcard
 )
 
 // Known says which facts of a request are known. The caller always is, but for the roles
-// of an application if the request has none.
+// of an application if the request has none. The host is, unless the request has a wildcard
+// such as *.apps.example.com in its place.
 type Known struct{ Method, Path, Address, Time bool }
 
 func (k Known) facts(req *Request) (known fact) {
 	if req.App == "" || req.Roles != nil {
 		known |= factRoles
+	}
+	if !strings.HasPrefix(req.Host, "*.") {
+		known |= factHost
 	}
 	if k.Method {
 		known |= factMethod

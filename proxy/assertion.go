@@ -8,6 +8,7 @@ import (
 	"sallyport/directory"
 	"sallyport/grant"
 	"sallyport/proxy/internal/assertion"
+	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/identity"
 	"sallyport/session"
 )
@@ -29,6 +30,7 @@ type assertions struct {
 
 type assertionKey struct {
 	route *route
+	host  string          // set if the route has many
 	user  *directory.User // immutable: a user that changed is another *User
 	held  *grant.Holdings // immutable too
 	app   string          // set if an application calls for itself
@@ -46,16 +48,21 @@ func newAssertions(sessions *session.Sessions) *assertions {
 	return &assertions{signer: assertion.New(sessions), cache: map[assertionKey]signed{}}
 }
 
-// forCaller returns the assertion that c is calling on r, a route of rt.
-func (a *assertions) forCaller(rt *routing, c *caller, r *route, now time.Time) signed {
-	key := assertionKey{r, c.user, c.held, c.app(), c.session.IsBreakGlass()}
+// forCaller returns the assertion that c is calling on host, which r serves, a route of rt.
+func (a *assertions) forCaller(rt *routing, c *caller, r *route, host string, now time.Time) signed {
+	key := assertionKey{r, "", c.user, c.held, c.app(), c.session.IsBreakGlass()}
+	if canonical.IsWildcard(r.host) {
+		key.host = host
+	}
 	a.mu.Lock()
 	cached, ok := a.cache[key]
 	a.mu.Unlock()
 	if age := now.Sub(cached.made); ok && age >= 0 && age < assertionReuse {
 		return cached
 	}
-	fresh := signed{a.signer.Sign(claimsOf(c, r, rt.public.String(), now)), http.Header{}, now}
+	claims := claimsOf(c, r, rt.public.String(), now)
+	claims.Host = key.host // an application at one host must not call that at another with it
+	fresh := signed{a.signer.Sign(claims), http.Header{}, now}
 	r.setIdentity(fresh.headers, c)
 	if name := r.headers.Assertion; name != "" {
 		fresh.headers[name] = []string{fresh.text}

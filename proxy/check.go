@@ -189,7 +189,7 @@ func (p *Proxy) writeAllowed(w *response.Writer, live *liveRequest) *denial {
 		h[name] = []string{""}
 	}
 	if live.caller != nil {
-		maps.Copy(h, p.assertions.forCaller(live.routing, live.caller, live.route, live.received).headers)
+		maps.Copy(h, p.assertions.forCaller(live.routing, live.caller, live.route, live.host, live.received).headers)
 	}
 	if name := live.route.headers.Assertion; name != "" && !live.authClient.authenticated {
 		h[name] = []string{""}

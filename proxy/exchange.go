@@ -114,7 +114,7 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	ex.routing.stripped.Strip(res.Header)
 	ex.routing.stripped.Strip(res.Trailer) // the names of those that will come
 	header.CleanTrailer(res.Trailer)
-	ex.route.responseEdits.apply(res.Header)
+	ex.route.responseEdits.Apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if !header.AcceptsWebSocket(res) {
 			return errors.New("the upstream switched to a protocol that the request did not ask for")

@@ -116,7 +116,7 @@ func (p *Proxy) formOf(browser flow.Browser, r *http.Request, req *request, deni
 
 // rememberUser notes whose session the browser has now, where a route of the host keeps forms.
 func (req *request) rememberUser(browser flow.Browser, current *session.Session) {
-	if slices.ContainsFunc(req.routing.hosts[req.host], func(r *route) bool { return r.keepForms }) {
+	if slices.ContainsFunc(req.routing.routesOf(req.host), func(r *route) bool { return r.keepForms }) {
 		browser.RememberUser(current.User)
 	}
 }

@@ -18,7 +18,11 @@ func (ex *exchange) roundTrip(in *http.Request) *denial {
 	if ex.body != nil {
 		defer ex.body.CloseFor(ex.rw)
 	}
-	res, err := ex.route.upstream.RoundTrip(out, ex.passInformational)
+	to, err := ex.route.upstream.of(ex.host)
+	if err != nil {
+		return ex.fail(err)
+	}
+	res, err := to.RoundTrip(out, ex.passInformational)
 	if err == nil {
 		if err = ex.checkResponse(res); err != nil {
 			_ = res.Body.Close()
@@ -64,13 +68,13 @@ func (ex *exchange) upstreamRequest(in *http.Request) *http.Request {
 		}
 	}
 	ex.call = ex.trace.Forward(h, ex.method, ex.route.name)
-	ex.route.requestEdits.apply(h)
+	ex.route.requestEdits.Apply(h)
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = []string{""} // or net/http would send its own
 	}
 	ex.setForwarded(h)
 	if ex.caller != nil {
-		maps.Copy(h, ex.proxy.assertions.forCaller(ex.routing, ex.caller, ex.route, ex.received).headers)
+		maps.Copy(h, ex.proxy.assertions.forCaller(ex.routing, ex.caller, ex.route, ex.host, ex.received).headers)
 	}
 	out.Header = h
 	return out

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"sallyport/proxy/internal/canonical"
 )
 
 // maxHealthChecks is how many targets are checked at once, over all routes.
@@ -17,8 +19,12 @@ func (p *Proxy) checkHealth(ctx context.Context, now time.Time) {
 		if r.upstream.settings.Health == nil {
 			continue
 		}
+		host := r.host
+		if canonical.IsWildcard(host) {
+			host = "" // the target's own
+		}
 		all.Go(func() {
-			r.upstream.CheckHealth(ctx, now, r.host, p.healthChecks, func(target string, healthy bool) {
+			r.upstream.CheckHealth(ctx, now, host, p.healthChecks, func(target string, healthy bool) {
 				p.log.Warn("the health of an upstream changed", "route", r.name, "upstream", target, "healthy", healthy)
 			})
 		})

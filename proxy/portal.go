@@ -7,6 +7,7 @@ import (
 	"sallyport/console"
 	"sallyport/directory"
 	"sallyport/policy"
+	"sallyport/proxy/internal/canonical"
 )
 
 // portal lists the applications that the caller may open, by the current rules and groups.
@@ -22,7 +23,7 @@ func (p *Proxy) portal(w http.ResponseWriter, r *http.Request, req *request) *de
 		reach.Console = consolePath + "/"
 	}
 	for _, route := range req.routing.routes {
-		if route.session {
+		if route.session && !canonical.IsWildcard(route.host) { // there is no address that could be opened
 			reach.Routes = append(reach.Routes, p.reachable(req, route, user))
 		}
 	}

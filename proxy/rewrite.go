@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -55,28 +53,4 @@ func (r *route) comeFrom(rewritten, decided []string, fold func(string) string) 
 		rest, ok := strings.CutPrefix(reading, add)
 		return !ok || !slices.Contains(decided, strip+rest)
 	})
-}
-
-// headerEdits are [HeaderEdits] with canonical names.
-type headerEdits struct {
-	remove []string
-	set    http.Header
-}
-
-func (e HeaderEdits) compile() headerEdits {
-	c := headerEdits{set: http.Header{}}
-	for _, name := range e.Remove {
-		c.remove = append(c.remove, http.CanonicalHeaderKey(name))
-	}
-	for _, header := range e.Set {
-		c.set.Add(header.Name, header.Value)
-	}
-	return c
-}
-
-func (e headerEdits) apply(h http.Header) {
-	for _, name := range e.remove {
-		delete(h, name)
-	}
-	maps.Copy(h, e.set)
 }

@@ -30,8 +30,8 @@ func TestRewrite_ReplacesLeadingSegments(t *testing.T) {
 
 func TestHeaderEdits_ChangeBothDirections(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[1].RequestHeaders = HeaderEdits{Remove: []string{"accept-language"}, Set: []HeaderSet{{"X-Env", "prod"}}}
-		s.Routes[1].ResponseHeaders = HeaderEdits{Remove: []string{"Server"}, Set: []HeaderSet{{"X-Frame-Options", "DENY"}}}
+		s.Routes[1].RequestHeaders = HeaderEdits{Remove: []string{"accept-language"}, Set: []HeaderSet{{Name: "X-Env", Value: "prod"}}}
+		s.Routes[1].ResponseHeaders = HeaderEdits{Remove: []string{"Server"}, Set: []HeaderSet{{Name: "X-Frame-Options", Value: "DENY"}}}
 	})
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Server", "secret/1.0")

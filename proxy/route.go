@@ -35,7 +35,8 @@ type routing struct {
 	traceContext   string // what becomes of the trace that a request names
 
 	identity []string            // names of the identity headers of all routes
-	hosts    map[string][]*route // by canonical host; longest path first
+	hosts    map[string][]*route // by canonical host, or wildcard; longest path first
+	below    map[string]string   // the wildcard of each name below which there is one
 	routes   []*route            // in the order of the file
 	policies []policy.Named      // likewise
 	console  *route              // of the console; nil if nobody may look at it
@@ -69,7 +70,7 @@ type route struct {
 	upstream          *routeUpstream
 	metrics           *metric.Route
 
-	requestEdits, responseEdits headerEdits
+	requestEdits, responseEdits header.EditsInForce
 
 	headers    identity.Headers
 	unset      map[string]bool   // identity headers of other routes, by CGI name
@@ -131,7 +132,7 @@ func (rt *routing) find(host, path string) *route {
 	if rt.isConsole(host, path) {
 		return rt.console
 	}
-	for _, r := range rt.hosts[host] {
+	for _, r := range rt.routesOf(host) {
 		if canonical.Under(path, r.path) {
 			return r
 		}
@@ -139,15 +140,38 @@ func (rt *routing) find(host, path string) *route {
 	return nil
 }
 
-// hasHost reports whether host is that of public_url or of a route.
-func (rt *routing) hasHost(host string) bool {
-	_, ok := rt.hosts[host]
-	return ok || host == rt.host
+// served returns the host of the routes that serve host: itself, or the wildcard that covers it. No wildcard covers a host
+// that has routes of its own, nor that of public_url.
+func (rt *routing) served(host string) (place string, ok bool) {
+	if _, ok := rt.hosts[host]; ok || host == rt.host {
+		return host, true
+	}
+	if len(rt.below) == 0 {
+		return "", false
+	}
+	_, base, ok := canonical.CutLabel(host)
+	if !ok {
+		return "", false
+	}
+	place, ok = rt.below[base]
+	return place, ok
 }
 
-// hostNames returns the hosts of public_url and of the routes, sorted.
+// routesOf returns the routes that serve host, the one with the longest path first.
+func (rt *routing) routesOf(host string) []*route {
+	place, _ := rt.served(host)
+	return rt.hosts[place]
+}
+
+// hasHost reports whether host is that of public_url, or a route serves it.
+func (rt *routing) hasHost(host string) bool {
+	_, ok := rt.served(host)
+	return ok
+}
+
+// hostNames returns the hosts of public_url and of the routes, sorted, without wildcards.
 func (rt *routing) hostNames() []string {
-	names := slices.Collect(maps.Keys(rt.hosts))
+	names := slices.DeleteFunc(slices.Collect(maps.Keys(rt.hosts)), canonical.IsWildcard)
 	if _, ok := rt.hosts[rt.host]; !ok && rt.host != "" {
 		names = append(names, rt.host)
 	}
@@ -204,7 +228,7 @@ func compileRules(s Settings) (*routing, error) {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
 	headers := s.identityHeaders()
-	rt := &routing{public: public, policies: s.Policies, identity: identity.Names(headers...), managed: s.managedNames(), hosts: map[string][]*route{},
+	rt := &routing{public: public, policies: s.Policies, identity: identity.Names(headers...), managed: s.managedNames(), hosts: map[string][]*route{}, below: map[string]string{},
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall),
 		pace: response.Pace{BytesPerSecond: cmp.Or(s.Limits.MinBodyRate, defaultLimits.MinBodyRate), Tolerance: slowTimeout}}
 	rt.stripped = header.Stripped(rt.identity...)
@@ -228,6 +252,9 @@ func compileRules(s Settings) (*routing, error) {
 		compiled.setIdentityHeaders(headers[1+i], rt.identity, r.rules(s))
 		rt.routes = append(rt.routes, compiled)
 		rt.hosts[compiled.host] = append(rt.hosts[compiled.host], compiled)
+		if base, ok := strings.CutPrefix(compiled.host, canonical.WildcardPrefix); ok {
+			rt.below[base] = compiled.host
+		}
 	}
 	if rt.console, err = compileConsole(s, rt.host); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
@@ -244,7 +271,7 @@ func compileRules(s Settings) (*routing, error) {
 // compileRoute compiles one route of s, without its upstream. folding are the hosts whose upstreams ignore case.
 func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, error) {
 	r := &route{name: settings.Name, owner: settings.Owner, policies: settings.Policy, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
-		passPreflights: settings.Preflight == passPreflight, countPings: settings.CountPings, keepForms: settings.KeepForms, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.compile(), responseEdits: settings.ResponseHeaders.compile()}
+		passPreflights: settings.Preflight == passPreflight, countPings: settings.CountPings, keepForms: settings.KeepForms, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.Compile(), responseEdits: settings.ResponseHeaders.Compile()}
 	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error

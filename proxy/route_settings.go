@@ -14,14 +14,15 @@ import (
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/origin"
+	"sallyport/proxy/internal/upstream"
 )
 
 // Route leads one host and path to an upstream.
 type Route struct {
 	Name              string        `yaml:"name" doc:"names the route in logs, metrics and the assertion's audience"`
-	Host              string        `yaml:"host" doc:"the exact host name, without a port"`
+	Host              string        `yaml:"host" doc:"the exact host name, without a port; or *.apps.example.com for every name one label below, except those that have routes of their own"`
 	Path              string        `yaml:"path" doc:"whole leading segments of the path; / when absent"`
-	Upstream          Upstreams     `yaml:"upstream" doc:"http://, https:// or h2c:// with host and port, or a list of them"`
+	Upstream          Upstreams     `yaml:"upstream" doc:"http://, https:// or h2c:// with host and port, or a list of them; {label} stands for the label of a wildcard host"`
 	UpstreamTLS       UpstreamTLS   `yaml:"upstream_tls" doc:"how to speak TLS to an https upstream"`
 	UpstreamHost      string        `yaml:"upstream_host" doc:"the Host header for the upstream: public (default; the one the client asked for), upstream (its own), or a name"`
 	Health            *Health       `yaml:"health" doc:"checks the health of each upstream, and sends requests to those that are healthy"`
@@ -59,12 +60,7 @@ func (u *Upstreams) UnmarshalYAML(node *yaml.Node) error {
 }
 
 // UpstreamTLS is how the proxy and an https upstream authenticate each other.
-type UpstreamTLS struct {
-	CAFile     string `yaml:"ca_file" kind:"file" doc:"PEM certificates of the authorities that may sign the upstream's certificate, instead of the system's"`
-	CertFile   string `yaml:"cert_file" kind:"file" doc:"PEM certificate with which the proxy authenticates to the upstream"`
-	KeyFile    string `yaml:"key_file" kind:"file" doc:"PEM key of cert_file"`
-	ServerName string `yaml:"server_name" doc:"the name in the upstream's certificate; that of its URL when absent"`
-}
+type UpstreamTLS = upstream.TLS
 
 // Health is how the health of upstreams is checked. One that fails to respond with 200 to 399 twice in a row receives no
 // requests until it succeeds again, unless all fail.
@@ -81,16 +77,10 @@ type Rewrite struct {
 }
 
 // HeaderEdits removes headers, then sets others.
-type HeaderEdits struct {
-	Remove []string    `yaml:"remove" doc:"names"`
-	Set    []HeaderSet `yaml:"set" doc:"names and values, in place of what was sent"`
-}
+type HeaderEdits = header.Edits
 
 // HeaderSet is one header.
-type HeaderSet struct {
-	Name  string `yaml:"name"`
-	Value string `yaml:"value" doc:"printable ASCII"`
-}
+type HeaderSet = header.Edit
 
 // The values of a Route's keys.
 const (
@@ -121,7 +111,7 @@ func (r Route) check(s Settings, managed header.Names, fault func(path, problem 
 	if r.Name == manage.RouteName {
 		fault("name", "is the name under which the record and the metrics have the console; choose another")
 	}
-	if _, err := canonical.HostName(r.Host); err != nil {
+	if _, err := canonical.RouteHost(r.Host); err != nil {
 		fault("host", err.Error())
 	}
 	if _, err := routePath(r.Path); err != nil {
@@ -130,17 +120,13 @@ func (r Route) check(s Settings, managed header.Names, fault func(path, problem 
 	if len(r.Upstream) == 0 {
 		fault("upstream", "no upstream; write for example http://127.0.0.1:3000")
 	}
-	for i, text := range r.Upstream {
-		if _, err := parseUpstream(text); err != nil {
-			fault(upstreamPath(r, i), err.Error())
-		}
-	}
+	r.checkUpstreams(fault)
 	r.checkValues(fault)
 	r.checkTLS(fault)
 	r.checkRewrite(fault)
 	r.Health.check(fault)
-	r.RequestHeaders.check("request_headers", managed, fault)
-	r.ResponseHeaders.check("response_headers", nil, fault)
+	r.RequestHeaders.Check("request_headers", managed, fault)
+	r.ResponseHeaders.Check("response_headers", nil, fault)
 	r.checkOrigins(fault)
 	r.checkPolicy(s, fault)
 	r.Portal.Check(func(path, problem string) { fault("portal."+path, problem) })
@@ -192,26 +178,17 @@ func (h *Health) check(fault func(path, problem string)) {
 	}
 }
 
-// check reports headers that cannot be edited: those that identify the caller, and those that frame messages.
-func (e HeaderEdits) check(key string, managed header.Names, fault func(path, problem string)) {
-	checkName := func(at, name string) {
-		spelling, ok := managed[header.CGI(name)]
-		ok = ok && !header.Mounts.Has(header.CGI(name))
-		switch {
-		case !header.ValidName(name) || name == "":
-			fault(at, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
-		case header.Fixed(name) || ok && spelling == "" || managed != nil && header.SetByUs.HasPrefix([]byte(header.CGI(name))):
-			fault(at, fmt.Sprintf("only the proxy itself may set or remove %s", name))
+// checkUpstreams reports targets that cannot be reached, or that another than the operator could choose.
+func (r Route) checkUpstreams(fault func(path, problem string)) {
+	for i, text := range r.Upstream {
+		if _, err := parseUpstream(text); err != nil {
+			fault(upstreamPath(r, i), err.Error())
+		} else if upstream.HasLabel(text) && !canonical.IsWildcard(r.Host) {
+			fault(upstreamPath(r, i), "{label} stands for the label by which a wildcard host was reached, and the host of this route is none; write the name itself")
 		}
 	}
-	for i, name := range e.Remove {
-		checkName(fmt.Sprintf("%s.remove[%d]", key, i), name)
-	}
-	for i, set := range e.Set {
-		checkName(fmt.Sprintf("%s.set[%d].name", key, i), set.Name)
-		if strings.ContainsFunc(set.Value, func(c rune) bool { return c < ' ' || c > '~' }) {
-			fault(fmt.Sprintf("%s.set[%d].value", key, i), "the value of a header must be printable ASCII here")
-		}
+	if r.Health != nil && slices.ContainsFunc(r.Upstream, upstream.HasLabel) {
+		fault("health", "there is no telling which targets {label} stands for, so they cannot be checked; leave health out")
 	}
 }
 
@@ -303,7 +280,7 @@ func admitsAnyone(p policy.Named) bool {
 
 // place returns the canonical host and path of a route.
 func (r Route) place() (host, path string, err error) {
-	if host, err = canonical.HostName(r.Host); err != nil {
+	if host, err = canonical.RouteHost(r.Host); err != nil {
 		return "", "", err
 	}
 	path, err = routePath(r.Path)

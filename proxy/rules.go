@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport/access"
@@ -40,7 +41,7 @@ func (r *Rules) Routes() []*access.Route {
 
 func (r *Rules) described(route *route) *access.Route {
 	return &access.Route{Name: route.name, Host: route.host, Path: route.path, Owner: route.owner, Policies: route.policies, Session: route.session, Bearer: route.bearer,
-		Preflights: route.passPreflights, Policy: route.policy, Readings: func(path string) []access.Reading {
+		Preflights: route.passPreflights, Policy: route.policy, Serves: func(host string) bool { place, _ := r.routing.served(host); return place == route.host }, Readings: func(path string) []access.Reading {
 			if t, err := r.Target(http.MethodGet, route.host+path); err == nil && t.Route.Name == route.name {
 				return t.Readings
 			}
@@ -69,7 +70,7 @@ func (r *Rules) Target(method, rawURL string) (access.Target, error) {
 		return access.Target{}, fmt.Errorf("%s is a path of Sallyport's own, which no rule is about", rawURL)
 	}
 	if denied := req.findRoute(); denied != nil {
-		if denied.detail == "" && len(r.routing.hosts[req.host]) == 0 {
+		if denied.detail == "" && len(r.routing.routesOf(req.host)) == 0 {
 			denied.detail = "no route has this host"
 		}
 		return access.Target{}, fmt.Errorf("%s would be denied for %s%s", rawURL, denied.reason, detailText(denied))
@@ -78,10 +79,19 @@ func (r *Rules) Target(method, rawURL string) (access.Target, error) {
 		Decide: func(q *policy.Request) policy.Decision { return req.route.decideReadings(q, req.readings) }}, nil
 }
 
-// read returns the facts of a request that is made up.
+// read returns the facts of a request that is made up. In place of a host, it may be for a wildcard, and is then one for
+// whichever host has no routes of its own.
 func (rt *routing) read(method, host, target string) (*request, *denial) {
 	req := &request{routing: rt, method: method}
-	return req, req.readTarget(&http.Request{Method: method, Host: host, RequestURI: target, URL: &url.URL{Path: target}})
+	wildcard := ""
+	if _, ok := rt.hosts[host]; ok && canonical.IsWildcard(host) {
+		wildcard, host = host, strings.TrimPrefix(host, canonical.WildcardPrefix)
+	}
+	denied := req.readTarget(&http.Request{Method: method, Host: host, RequestURI: target, URL: &url.URL{Path: target}})
+	if wildcard != "" && denied == nil {
+		req.host, req.internal = wildcard, canonical.Under(req.path, internalRoot)
+	}
+	return req, denied
 }
 
 // allReadings returns the readings of the path in the order of decideReadings.

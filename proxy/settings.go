@@ -16,6 +16,7 @@ import (
 	"sallyport/proxy/internal/hsts"
 	"sallyport/proxy/internal/identity"
 	"sallyport/proxy/internal/trace"
+	"sallyport/proxy/internal/upstream"
 )
 
 // Settings are the parts of the configuration that say which applications there are and who may reach them. They are
@@ -144,9 +145,9 @@ func (s Settings) CheckFiles(fault func(path, problem string)) {
 	s.Brand.CheckFiles(func(path, problem string) { fault(join("brand", path), problem) })
 	for i, r := range s.Routes {
 		r.Portal.CheckFiles(func(path, problem string) { fault(fmt.Sprintf("routes[%d].portal.%s", i, path), problem) })
-		var faulty *tlsFileError
-		if _, _, err := r.UpstreamTLS.read(); errors.As(err, &faulty) {
-			fault(fmt.Sprintf("routes[%d].upstream_tls.%s", i, faulty.key), faulty.problem)
+		var faulty *upstream.TLSFileError
+		if _, _, err := r.UpstreamTLS.Read(); errors.As(err, &faulty) {
+			fault(fmt.Sprintf("routes[%d].upstream_tls.%s", i, faulty.Key), faulty.Problem)
 		}
 	}
 }
@@ -231,6 +232,7 @@ func (s Settings) Warn(warn func(path, other, problem string)) {
 		}
 		p.WarnOfOwners(owners, warnOf)
 	}
+	s.warnOfWildcards(warn)
 	for i, inner := range s.Routes {
 		host, _, _ := inner.place()
 		for j, outer := range s.Routes {
@@ -238,6 +240,32 @@ func (s Settings) Warn(warn func(path, other, problem string)) {
 				warn(fmt.Sprintf("routes[%d]", i), fmt.Sprintf("routes[%d]", j), fmt.Sprintf("route %s has other policies than route %s, which gets other spellings of its paths, such as %s. "+
 					"If the upstream of %[2]s serves them like %s, write path_case: insensitive there; if it distinguishes them, write path_case: sensitive; or give both routes the same policies",
 					inner.Name, outer.Name, strings.ToUpper(inner.Path), inner.Path))
+			}
+		}
+	}
+}
+
+// warnOfWildcards reports hosts that a wildcard would cover and whose routes do not have every path: the wildcard does not
+// have the others, since a host with routes of its own is left to these.
+func (s Settings) warnOfWildcards(warn func(path, other, problem string)) {
+	hosts := map[string]int{} // by host, the first route; -1 if a route has all paths
+	for i, r := range s.Routes {
+		host, path, err := r.place()
+		if _, ok := hosts[host]; err == nil && (!ok || path == "/") {
+			hosts[host] = map[bool]int{true: -1, false: i}[path == "/"]
+		}
+	}
+	for i, r := range s.Routes {
+		base, ok := strings.CutPrefix(r.Host, canonical.WildcardPrefix)
+		for host, first := range hosts {
+			if _, below, covered := canonical.CutLabel(host); ok && covered && first >= 0 && strings.EqualFold(below, base) {
+				warn(fmt.Sprintf("routes[%d].host", first), fmt.Sprintf("routes[%d].host", i), fmt.Sprintf("%s has routes of its own, so route %s for %s serves nothing there: other paths of it are 404. "+
+					"If that is not meant, give it a route for / too", host, r.Name, r.Host))
+			}
+		}
+		if public, err := canonical.PublicURL(s.PublicURL); err == nil && ok {
+			if _, below, covered := canonical.CutLabel(public.Hostname()); covered && strings.EqualFold(below, base) {
+				warn(fmt.Sprintf("routes[%d].host", i), "public_url", fmt.Sprintf("%s covers %s, where people sign in: no request to it ever reaches route %s", r.Host, public.Hostname(), r.Name))
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func TestSettings_Check(t *testing.T) {
 		{"same_host_and_path_twice", func(s *Settings) { s.Routes[1].Host = "APP.example.com" }, "routes[1].path", "same host and path"},
 		{"no_host", func(s *Settings) { s.Routes[0].Host = "" }, "routes[0].host", "app.example.com"},
 		{"host_with_port", func(s *Settings) { s.Routes[0].Host = "a.example:8443" }, "routes[0].host", "public_url's"},
-		{"host_pattern", func(s *Settings) { s.Routes[0].Host = "*.example.com" }, "routes[0].host", "exact"},
+		{"host_pattern", func(s *Settings) { s.Routes[0].Host = "pr-*.example.com" }, "routes[0].host", "one whole label"},
 		{"path_with_dot_segment", func(s *Settings) { s.Routes[0].Path = "/a/../b" }, "routes[0].path", "/orders"},
 		{"path_pattern", func(s *Settings) { s.Routes[0].Path = "/a/*" }, "routes[0].path", "whole segments"},
 		{"internal_path", func(s *Settings) { s.Routes[0].Path = "/.sallyport/x" }, "routes[0].path", "belongs to Sallyport"},
@@ -108,19 +108,19 @@ func TestSettings_Check(t *testing.T) {
 		{"rewrite_strips_below_root", func(s *Settings) { s.Routes[0].Rewrite = &Rewrite{Strip: "/b"} }, "routes[0].rewrite.strip", "path"},
 		{"rewrite_adds_internal_path", func(s *Settings) { s.Routes[0].Rewrite = &Rewrite{Add: "/.sallyport"} }, "routes[0].rewrite.add", "belongs to Sallyport"},
 		{"sets_identity_header_in_other_spelling", func(s *Settings) {
-			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"x_forwarded-user", "root"}}
+			s.Routes[0].RequestHeaders.Set = []HeaderSet{{Name: "x_forwarded-user", Value: "root"}}
 		}, "routes[0].request_headers.set[0].name", "letters"},
 		{"sets_identity_header", func(s *Settings) {
-			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Forwarded-User", "root"}}
+			s.Routes[0].RequestHeaders.Set = []HeaderSet{{Name: "X-Forwarded-User", Value: "root"}}
 		}, "routes[0].request_headers.set[0].name", "only the proxy itself may set or remove"},
 		{"sets_path_override", func(s *Settings) {
-			s.Routes[0].RequestHeaders.Set = []HeaderSet{{"X-Script-Name", "/app"}, {"X-HTTP-Path-Override", "/x"}}
+			s.Routes[0].RequestHeaders.Set = []HeaderSet{{Name: "X-Script-Name", Value: "/app"}, {Name: "X-HTTP-Path-Override", Value: "/x"}}
 		}, "routes[0].request_headers.set[1].name", "only the proxy itself may set or remove"},
 		{"identity_in_override_header", func(s *Settings) { s.IdentityHeaders.Email = new("X-Http-User") }, "identity_headers.email", "meaning of its own"},
 		{"removes_forwarded_for", func(s *Settings) { s.Routes[0].RequestHeaders.Remove = []string{"X-Forwarded-For"} }, "routes[0].request_headers.remove[0]", "only the proxy itself may set or remove"},
-		{"sets_content_length", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Content-Length", "1"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
-		{"sets_cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"Set-Cookie", "a=b"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
-		{"header_value_with_newline", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{"X-A", "a\r\nX-B: b"}} }, "routes[0].response_headers.set[0].value", "ASCII"},
+		{"sets_content_length", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{Name: "Content-Length", Value: "1"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
+		{"sets_cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{Name: "Set-Cookie", Value: "a=b"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
+		{"header_value_with_newline", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{Name: "X-A", Value: "a\r\nX-B: b"}} }, "routes[0].response_headers.set[0].value", "ASCII"},
 		{"cross_origin_unknown", func(s *Settings) { s.Routes[0].CrossOrigin = "yes" }, "routes[0].cross_origin", "reject or allow"},
 		{"allowed_origin_any", func(s *Settings) { s.Routes[0].AllowedOrigins = []string{"*"} }, "routes[0].allowed_origins[0]", "not an origin"},
 		{"allowed_origin_null", func(s *Settings) { s.Routes[0].AllowedOrigins = []string{"null"} }, "routes[0].allowed_origins[0]", "not an origin"},

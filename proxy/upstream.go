@@ -3,29 +3,30 @@ package proxy
 import (
 	"cmp"
 	"crypto/sha256"
-	"crypto/tls"
 	"fmt"
 	"net/url"
-	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"sync/atomic"
+	"time"
 
-	"sallyport/pemfile"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/upstream"
 )
 
 // routeUpstream is the upstream of a route. A reload keeps it, and its connections, while its settings stay the same.
 type routeUpstream struct {
-	*upstream.Upstream
-	settings Route             // the part of the route that the upstream depends on
-	files    [sha256.Size]byte // digest of the files that the settings name
-	live     atomic.Int64      // requests under way
+	*upstream.Upstream                   // of no target where labeled has them
+	labeled            *upstream.Labeled // nil unless the targets have {label} in them
+	settings           Route             // the part of the route that the upstream depends on
+	files              [sha256.Size]byte // digest of the files that the settings name
+	live               atomic.Int64      // requests under way
 }
 
 // newUpstream returns the upstream of a route. It connects to nothing.
 func newUpstream(r Route) (*routeUpstream, error) {
-	config, files, err := r.UpstreamTLS.read()
+	config, files, err := r.UpstreamTLS.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +42,9 @@ func newUpstream(r Route) (*routeUpstream, error) {
 	if s.Health != nil {
 		c.Health = &upstream.Health{Path: s.Health.Path, Every: s.Health.Every, Timeout: s.Health.Timeout}
 	}
+	if slices.ContainsFunc(r.Upstream, upstream.HasLabel) {
+		return &routeUpstream{Upstream: upstream.New(c), labeled: upstream.NewLabeled(c, r.Upstream), settings: s, files: files}, nil
+	}
 	for _, text := range r.Upstream {
 		target, err := parseUpstream(text)
 		if err != nil {
@@ -49,6 +53,34 @@ func newUpstream(r Route) (*routeUpstream, error) {
 		c.Targets = append(c.Targets, target)
 	}
 	return &routeUpstream{Upstream: upstream.New(c), settings: s, files: files}, nil
+}
+
+// of returns the upstream for requests to host.
+func (u *routeUpstream) of(host string) (*upstream.Upstream, error) {
+	if u.labeled == nil {
+		return u.Upstream, nil
+	}
+	label, _, ok := canonical.CutLabel(host)
+	if !ok {
+		return nil, fmt.Errorf("%q has no label that could stand in the name of an upstream", host) // cannot happen: a wildcard covers host
+	}
+	return u.labeled.For(label)
+}
+
+// Available returns how many targets there are, and how many of them are passed over now.
+func (u *routeUpstream) Available(now time.Time) (targets, down int) {
+	if u.labeled == nil {
+		return u.Upstream.Available(now)
+	}
+	return u.labeled.Available(now)
+}
+
+// CloseIdleConnections closes the connections that wait for a request.
+func (u *routeUpstream) CloseIdleConnections() {
+	u.Upstream.CloseIdleConnections()
+	if u.labeled != nil {
+		u.labeled.CloseIdleConnections()
+	}
 }
 
 // upstreamSettings returns the part of a route that its upstream depends on, with the defaults filled in.
@@ -65,7 +97,7 @@ func (u *routeUpstream) same(r Route) bool {
 	if !reflect.DeepEqual(u.settings, upstreamSettings(r)) {
 		return false
 	}
-	_, files, err := r.UpstreamTLS.read()
+	_, files, err := r.UpstreamTLS.Read()
 	return err == nil && files == u.files
 }
 
@@ -75,50 +107,19 @@ func (u *routeUpstream) full(rt *routing) bool {
 	return len(rt.routes) > 1 && u.live.Load() >= int64(rt.maxLive-rt.maxLive/5)
 }
 
-// read returns the TLS configuration that the files contain, and a digest of the files. Its error is a [*tlsFileError].
-func (s UpstreamTLS) read() (*tls.Config, [sha256.Size]byte, error) {
-	config, sum := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.ServerName}, sha256.New()
-	content := map[string][]byte{}
-	for key, file := range map[string]string{"ca_file": s.CAFile, "cert_file": s.CertFile, "key_file": s.KeyFile} {
-		if file == "" {
-			continue
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, [sha256.Size]byte{}, &tlsFileError{key, "cannot be read: " + err.Error()}
-		}
-		content[key] = text
-	}
-	for _, key := range []string{"ca_file", "cert_file", "key_file"} {
-		fmt.Fprintf(sum, "%d\n%s", len(content[key]), content[key])
-	}
-	if s.CAFile != "" {
-		pool, err := pemfile.Parse(content["ca_file"])
-		if err != nil {
-			return nil, [sha256.Size]byte{}, &tlsFileError{"ca_file", s.CAFile + " " + err.Error()}
-		}
-		config.RootCAs = pool
-	}
-	if s.CertFile != "" {
-		pair, err := tls.X509KeyPair(content["cert_file"], content["key_file"])
-		if err != nil {
-			return nil, [sha256.Size]byte{}, &tlsFileError{"cert_file", fmt.Sprintf("%s and key_file %s are no pair: %v", s.CertFile, s.KeyFile, err)}
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, [sha256.Size]byte(sum.Sum(nil)), nil
-}
-
-// tlsFileError says what is wrong with a file of upstream_tls.
-type tlsFileError struct{ key, problem string }
-
-func (e *tlsFileError) Error() string { return "upstream_tls." + e.key + ": " + e.problem }
-
-// parseUpstream returns the URL of a target: scheme, host and port.
+// parseUpstream returns the URL of a target: scheme, host and port. Where {label} stands for the first label of the host,
+// it returns the URL for one label; whatever the label is, the host is then a name below the one that the operator wrote.
 func parseUpstream(text string) (*url.URL, error) {
-	u, err := upstream.ParseTarget(text)
+	const longest = "a23456789-123456789-123456789-123456789-123456789-123456789-123"
+	u, err := upstream.ParseLabeled(text, longest)
 	if err != nil {
 		return nil, err
+	}
+	if upstream.HasLabel(text) {
+		base, ok := strings.CutPrefix(u.Hostname(), longest+".")
+		if !ok || strings.Contains(base, longest) || canonical.EndsInNumber(base) {
+			return nil, fmt.Errorf("%q: {label} can only be the first label of a host below a name of yours; write for example http://{label}.apps.internal:8080", text)
+		}
 	}
 	if _, err := canonical.Host(u.Host); err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)

@@ -280,6 +280,22 @@ func TestSession(t *testing.T) {
 		h.wantRead(onLogin, login, nil)
 	})
 
+	t.Run("has at most 500 tokens on all hosts", func(t *testing.T) {
+		h := open(t, session.Defaults(), "")
+		begun := h.begin("u1")
+		oldest := h.newToken(begun.ID, app)
+		second := h.newToken(begun.ID, login)
+		var all sync.WaitGroup
+		for i := range 498 {
+			all.Go(func() { h.newToken(begun.ID, fmt.Sprintf("h%d.example.com", i)) })
+		}
+		all.Wait()
+		h.wantRead(oldest, app, nil)
+		h.newToken(begun.ID, "one.more.example.com")
+		h.wantRead(oldest, app, session.ErrNone)
+		h.wantRead(second, login, nil)
+	})
+
 	t.Run("gets its id and times from Begin", func(t *testing.T) {
 		h := open(t, session.Defaults(), "")
 		old := h.begin("u1")

@@ -18,6 +18,8 @@ import (
 const (
 	tokenLength = 43 // characters of a token: 256 random bits in base64url without padding
 	maxTokens   = 32 // tokens of one session on one host: tabs that log in at the same time each get one
+
+	maxAllTokens = 500 // tokens of one session on all hosts: a route with a wildcard has as many as somebody asks for
 )
 
 // digest is the SHA-256 of a token's text. The store never holds more of it.
@@ -39,25 +41,38 @@ func (s *Sessions) NewToken(ctx context.Context, id, host string) (token string,
 	return token, nil
 }
 
-// putToken stores a token and deletes the oldest of that session on that host beyond maxTokens.
+// putToken stores a token and deletes the oldest of that session on that host beyond maxTokens, and on all hosts beyond
+// maxAllTokens.
 func (s *Sessions) putToken(w store.Writer, id, host, token string) error {
 	type stored struct {
 		key  []byte
 		made time.Time
 	}
-	var tokens []stored
+	var tokens, others []stored // of the host, and of other hosts
 	for e, err := range w.Scan([]byte(prefixToken+id+"/"), nil) {
 		var t tokenRecord
 		if err != nil && !errors.Is(err, store.ErrDamaged) {
 			return err
 		}
-		if err == nil && json.Unmarshal(e.Value, &t) == nil && t.Host == host {
-			tokens = append(tokens, stored{slices.Clone(e.Key), t.Made})
+		if err != nil || json.Unmarshal(e.Value, &t) != nil {
+			continue
+		}
+		if one := (stored{slices.Clone(e.Key), t.Made}); t.Host == host {
+			tokens = append(tokens, one)
+		} else {
+			others = append(others, one)
 		}
 	}
-	slices.SortFunc(tokens, func(a, b stored) int { return a.made.Compare(b.made) })
+	older := func(a, b stored) int { return a.made.Compare(b.made) }
+	slices.SortFunc(tokens, older)
+	slices.SortFunc(others, older)
 	for ; len(tokens) >= maxTokens; tokens = tokens[1:] {
 		if err := w.Delete(tokens[0].key); err != nil {
+			return err
+		}
+	}
+	for ; len(others)+len(tokens) >= maxAllTokens; others = others[1:] {
+		if err := w.Delete(others[0].key); err != nil {
 			return err
 		}
 	}

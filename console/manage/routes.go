@@ -161,6 +161,9 @@ func (h *Handler) showRoute(q *request) error {
 		people = drawn.Named(find)
 	}
 	c := routeContent{Route: route.Facts(), URL: schemeOf(q.Public) + route.Host + route.Path, Rules: route.Policies, State: state, Count: drawn.Count, Also: h.also(drawn.Count), Query: find, People: count(drawn.Users), Found: count(len(people))}
+	if strings.HasPrefix(route.Host, "*.") {
+		c.URL = "" // there is no address that could be opened
+	}
 	if id := q.URL.Query().Get("person"); id != "" {
 		if drawn, err = h.Admin.PictureOf(q.Context(), q.actor(), name, id); err != nil {
 			c.Of, drawn = id, access.Picture{}

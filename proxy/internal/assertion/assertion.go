@@ -86,7 +86,8 @@ func (s *Signer) JWKS() []byte {
 type Claims struct {
 	Issuer   string   `json:"iss"`
 	Audience string   `json:"aud"`
-	Subject  string   `json:"sub"` // our id of the user, which is never given to another user
+	Host     string   `json:"host,omitempty"` // that was asked for, if many lead to the audience
+	Subject  string   `json:"sub"`            // our id of the user, which is never given to another user
 	UserName string   `json:"preferred_username"`
 	Email    string   `json:"email,omitempty"`
 	Name     string   `json:"name,omitempty"`

@@ -82,9 +82,12 @@ func ipv6Host(bracketed string) (string, error) {
 	return "[" + addr.String() + "]", nil
 }
 
+// maxHostBytes is the length limit of a name in DNS.
+const maxHostBytes = 253
+
 // isHostName reports whether name consists of labels of letters, digits, dashes and underscores.
 func isHostName(name string) bool {
-	if len(name) == 0 || len(name) > 253 {
+	if len(name) == 0 || len(name) > maxHostBytes {
 		return false
 	}
 	label := 0

@@ -21,9 +21,10 @@ type http1Transport struct {
 	dialer  *dialer
 	timeout time.Duration // until the header of the response is complete, from the end of the request
 
-	mu     sync.Mutex // guards what follows
-	idle   []*conn    // in order of use, the one used last is last
-	reaper *time.Timer
+	mu      sync.Mutex // guards what follows
+	idle    []*conn    // in order of use, the one used last is last
+	reaper  *time.Timer
+	retired bool // no connection is kept any more
 }
 
 func newHTTP1Transport(d *dialer, timeout time.Duration) *http1Transport {
@@ -164,7 +165,7 @@ func (t *http1Transport) putIdle(c *conn, now time.Time) {
 	c.idleSince = now
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.idle) >= maxIdleConns {
+	if t.retired || len(t.idle) >= maxIdleConns {
 		_ = c.Close()
 		return
 	}
@@ -187,6 +188,14 @@ func (t *http1Transport) reap(now time.Time) {
 	if t.reaper = nil; len(t.idle) > 0 {
 		t.reaper = time.AfterFunc(idleTimeout, func() { t.reap(time.Now()) })
 	}
+}
+
+// retire closes all idle connections, and has those in use closed after their request.
+func (t *http1Transport) retire() {
+	t.mu.Lock()
+	t.retired = true
+	t.mu.Unlock()
+	t.CloseIdleConnections()
 }
 
 // CloseIdleConnections closes all idle connections.
