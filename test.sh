@@ -5,7 +5,8 @@
 # tls          certificates from a real ACME server, the PROXY protocol from a real HAProxy
 # browser      the demo, signing in with many tabs and frames, signing out, break-glass, the portal and every page of the
 #              console, in a real Chromium
-# chart        the Helm chart: lint, golden manifests, values that must be rejected
+# chart        the Helm chart: lint, golden manifests, values that must be rejected, manifests against the types of four
+#              versions of Kubernetes
 # alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
 # postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut; several replicas
@@ -31,6 +32,7 @@ readonly cache=$PWD/.cache
 readonly helm_version=v3.22.0
 readonly pebble_version=v2.10.1
 readonly kube_version=1.34.0
+readonly kube_versions=(1.27 1.32 1.34 1.37) # the oldest that the chart admits, and the newest
 readonly caddy_version=v2.11.9
 readonly keycloak_version=26.4.0
 readonly jupyterlab_version=4.6.6
@@ -207,6 +209,18 @@ test_chart() {
   for values in charts/sallyport/ci/refused/*.yaml; do
     check "refused $values" refused_values "$values"
   done
+  local version
+  for version in "${kube_versions[@]}"; do
+    check "manifests for Kubernetes $version" typed_manifests "$version"
+  done
+}
+
+# typed_manifests VERSION: read the manifests with the types of that version, which a file of modules of its own pins.
+typed_manifests() {
+  local mod=$1.mod
+  [[ -f charts/manifests/$mod ]] || mod=go.mod
+  grep -q "k8s.io/api v0\.${1#1.}\." "charts/manifests/$mod" || { echo "charts/manifests/$mod is not for Kubernetes $1"; return 1; }
+  (cd charts/manifests && KUBE=$1 HELM=$cache/bin/helm timeout 10m go test -vet=off -count=1 -modfile="$mod" .)
 }
 
 test_alerts() {

@@ -18,11 +18,31 @@ app.kubernetes.io/name: {{ include "sallyport.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The labels of every object that are the chart's own. */}}
 {{- define "sallyport.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ include "sallyport.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/*
+Labels and annotations of one object: include "sallyport.meta" (dict "root" $ "labels" … "annotations" … "component" …).
+The chart's own labels win, since selectors go by them.
+*/}}
+{{- define "sallyport.meta" -}}
+{{- $own := include "sallyport.labels" .root | fromYaml -}}
+{{- with .component -}}{{- $_ := set $own "app.kubernetes.io/component" . -}}{{- end -}}
+{{- $labels := dict -}}
+{{- range list .root.Values.commonLabels .labels $own -}}{{- range $k, $v := default dict . -}}{{- $_ := set $labels $k $v -}}{{- end -}}{{- end -}}
+{{- $annotations := dict -}}
+{{- range list .root.Values.commonAnnotations .annotations -}}{{- range $k, $v := default dict . -}}{{- $_ := set $annotations $k $v -}}{{- end -}}{{- end -}}
+labels:
+  {{- toYaml $labels | nindent 2 }}
+{{- with $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "sallyport.serviceAccount" -}}
@@ -42,8 +62,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/*
-The configuration file, parsed, to read `listen` (ports and times), `scim.on_public`, the kind of `store` and whether there are
-`audit.sinks` from it: the only keys the chart looks at. Whether the rest is right is for `sallyport validate` to say.
+The configuration file, parsed. The chart looks at `listen` (ports, times, the PROXY protocol), `scim.on_public`, the kind of `store`,
+whether there are `audit.sinks`, and for an Ingress and routes at `tls.off`, `trusted_proxies` and the hosts. Whether the rest is
+right is for `sallyport validate` to say.
 */}}
 {{- define "sallyport.parsed" -}}
 {{- $c := fromYaml .Values.config -}}
@@ -55,19 +76,23 @@ The configuration file, parsed, to read `listen` (ports and times), `scim.on_pub
 
 {{/* The port of one listener: include "sallyport.port" (list . "public" "0.0.0.0:8443"), the last being what to suggest. */}}
 {{- define "sallyport.port" -}}
-{{- $root := index . 0 -}}{{- $door := index . 1 -}}{{- $suggest := index . 2 -}}
+{{- $root := index . 0 -}}{{- $listener := index . 1 -}}{{- $suggest := index . 2 -}}
 {{- $listen := default dict (include "sallyport.parsed" $root | fromYaml).listen -}}
-{{- $address := default "" (get $listen $door) -}}
+{{- $address := default "" (get $listen $listener) -}}
 {{- if not (regexMatch ":[1-9][0-9]*$" $address) -}}
-{{- fail (printf "values.config: listen.%s must be an address with a port, like %s; it is %q" $door $suggest $address) -}}
+{{- fail (printf "values.config: listen.%s must be an address with a port, like %s; it is %q" $listener $suggest $address) -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" $address -}}
-{{- fail (printf "values.config: listen.%s is %s, which nothing outside the container can reach; write %s" $door $address $suggest) -}}
+{{- fail (printf "values.config: listen.%s is %s, which nothing outside the container can reach; write %s" $listener $address $suggest) -}}
 {{- end -}}
 {{- regexReplaceAll "^.*:" $address "" -}}
 {{- end }}
 
-{{/* How long the server may take to stop, in seconds: listen.drain and listen.grace, and 15 for what comes after. */}}
+{{/* How long the server may take to stop, in seconds: listen.drain and listen.grace, and 15 for what comes after; or longer. */}}
+{{- define "sallyport.terminationSeconds" -}}
+{{- default (include "sallyport.stopSeconds" .) (.Values.terminationGracePeriodSeconds | int) -}}
+{{- end }}
+
 {{- define "sallyport.stopSeconds" -}}
 {{- $listen := default dict (include "sallyport.parsed" . | fromYaml).listen -}}
 {{- $start := toDate "2006-01-02" "2000-01-01" -}}
@@ -90,27 +115,31 @@ The configuration file, parsed, to read `listen` (ports and times), `scim.on_pub
 {{- if (default dict $c.listen).http -}}true{{- end -}}
 {{- end }}
 
-{{/* One of the two outward Services: include "sallyport.service" (list . "scim" "scim"), values key and port name. */}}
+{{/* One of the two outward Services: include "sallyport.service" (list . "scim"): the key in values and the name of the port. */}}
 {{- define "sallyport.service" -}}
 {{- $root := index . 0 -}}{{- $key := index . 1 -}}{{- $v := get $root.Values.services $key -}}
 apiVersion: v1
 kind: Service
 metadata:
   name: {{ include "sallyport.fullname" $root }}-{{ $key }}
-  labels:
-    {{- include "sallyport.labels" $root | nindent 4 }}
-    app.kubernetes.io/component: {{ $key }}
-  {{- with $v.annotations }}
-  annotations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+  {{- include "sallyport.meta" (dict "root" $root "labels" $v.labels "annotations" $v.annotations "component" $key) | nindent 2 }}
 spec:
   type: {{ $v.type }}
   {{- if ne $v.type "ClusterIP" }}
-  externalTrafficPolicy: Local  # keeps the callers' addresses for the audit record
+  externalTrafficPolicy: {{ default "Local" $v.externalTrafficPolicy }}
+  {{- end }}
+  {{- with $v.loadBalancerClass }}
+  loadBalancerClass: {{ . }}
   {{- end }}
   {{- with $v.loadBalancerSourceRanges }}
   loadBalancerSourceRanges:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $v.ipFamilyPolicy }}
+  ipFamilyPolicy: {{ . }}
+  {{- end }}
+  {{- with $v.ipFamilies }}
+  ipFamilies:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- if and (eq $key "scim") (not (include "sallyport.postgres" $root)) }}
@@ -122,10 +151,19 @@ spec:
     - name: {{ $key }}
       port: {{ $v.port }}
       targetPort: {{ $key }}
+      {{- with $v.appProtocol }}
+      appProtocol: {{ . }}
+      {{- end }}
+      {{- with $v.nodePort }}
+      nodePort: {{ . }}
+      {{- end }}
     {{- if and (eq $key "applications") (include "sallyport.hasHttp" $root) }}
     - name: http
       port: 80  # where browsers and ACME's HTTP-01 look
       targetPort: http
+      {{- with $v.httpNodePort }}
+      nodePort: {{ . }}
+      {{- end }}
     {{- end }}
 {{- end }}
 
@@ -147,6 +185,11 @@ spec:
 {{- if or (not (include "sallyport.postgres" .)) .Values.audit.persistence -}}true{{- end -}}
 {{- end }}
 
+{{/* "true" where the StatefulSet makes a claim for each pod. */}}
+{{- define "sallyport.makesClaims" -}}
+{{- if and (include "sallyport.hasClaims" .) (not .Values.persistence.existingClaim) -}}true{{- end -}}
+{{- end }}
+
 {{- define "sallyport.kind" -}}
 {{- ternary "StatefulSet" "Deployment" (eq (include "sallyport.hasClaims" .) "true") -}}
 {{- end }}
@@ -161,38 +204,4 @@ spec:
 {{- $listen := default dict (include "sallyport.parsed" . | fromYaml).listen -}}
 {{- $start := toDate "2006-01-02" "2000-01-01" -}}
 {{- sub (mustDateModify (toString (default "0s" $listen.drain)) $start | unixEpoch | int64) ($start | unixEpoch | int64) -}}
-{{- end }}
-
-{{/* Fails where values and configuration do not fit together. */}}
-{{- define "sallyport.check" -}}
-{{- if include "sallyport.postgres" . -}}
-{{- include "sallyport.checkPostgres" . -}}
-{{- else if include "sallyport.several" . -}}
-{{- $value := ternary "values.autoscaling is on" (printf "values.replicas is %d" (int .Values.replicas)) .Values.autoscaling.enabled -}}
-{{- fail (printf "%s, but the store of values.config is a file that one server holds; for several pods write store: {postgres: {url_file: /etc/sallyport/database/url}}" $value) -}}
-{{- end -}}
-{{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
-{{- fail (printf "values.autoscaling: minReplicas is %d, more than maxReplicas, which is %d" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
-{{- end -}}
-{{- end }}
-
-{{- define "sallyport.checkPostgres" -}}
-{{- $c := include "sallyport.parsed" . | fromYaml -}}
-{{- $postgres := ternary $c.store.postgres dict (kindIs "map" $c.store.postgres) -}}
-{{- if $postgres.replica -}}
-{{- fail (printf "values.config: store.postgres.replica is %q, and every pod would have that name; leave it out, and each pod has its own" $postgres.replica) -}}
-{{- end -}}
-{{- $url := default "" $postgres.url_file -}}
-{{- if not (or (and .Values.database.existingSecret (hasPrefix "/etc/sallyport/database/" $url)) (and .Values.secrets.existingSecret (hasPrefix "/etc/sallyport/secrets/" $url))) -}}
-{{- fail (printf "values.config: store.postgres.url_file is %q, which is in no secret that the pod has; set values.database.existingSecret, and write /etc/sallyport/database/url for its key url" $url) -}}
-{{- end -}}
-{{- if lt (include "sallyport.drainSeconds" . | int) 5 -}}
-{{- fail "values.config: listen.drain must be 5s or more with store.postgres: a pod that stops accepts connections until everybody knows that it stops; write listen: {drain: 15s}" -}}
-{{- end -}}
-{{- if not (or .Values.audit.persistence (default dict $c.audit).sinks) -}}
-{{- fail "values.config has no audit.sinks, and the record of a pod would be deleted with the pod; add a sink, or set values.audit.persistence: true" -}}
-{{- end -}}
-{{- if and .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.database) -}}
-{{- fail "values.networkPolicy.egress.database is empty, and the database could not be reached; name its pods or addresses" -}}
-{{- end -}}
 {{- end }}

@@ -1,19 +1,15 @@
 {{/* The pod: the same for one server with a file, and for several with a database. */}}
 {{- define "sallyport.pod" -}}
 metadata:
+  {{- $labels := dict }}
+  {{- range list .Values.commonLabels .Values.podLabels (include "sallyport.selector" . | fromYaml) }}{{ range $k, $v := . }}{{ $_ := set $labels $k $v }}{{ end }}{{ end }}
   labels:
-    {{- include "sallyport.selector" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- toYaml $labels | nindent 4 }}
+  {{- $annotations := dict "kubectl.kubernetes.io/default-container" "sallyport" }}
+  {{- if .Values.restartOnConfigChange }}{{ $_ := set $annotations "checksum/config" (sha256sum .Values.config) }}{{ end }}
+  {{- range $k, $v := .Values.podAnnotations }}{{ $_ := set $annotations $k $v }}{{ end }}
   annotations:
-    kubectl.kubernetes.io/default-container: sallyport
-    {{- if .Values.restartOnConfigChange }}
-    checksum/config: {{ sha256sum .Values.config }}
-    {{- end }}
-    {{- with .Values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- toYaml $annotations | nindent 4 }}
 spec:
   {{- with .Values.imagePullSecrets }}
   imagePullSecrets:
@@ -22,16 +18,33 @@ spec:
   serviceAccountName: {{ include "sallyport.serviceAccount" . }}
   automountServiceAccountToken: false
   enableServiceLinks: false
-  terminationGracePeriodSeconds: {{ include "sallyport.stopSeconds" . }}  # listen.drain, listen.grace and 15 s
+  terminationGracePeriodSeconds: {{ include "sallyport.terminationSeconds" . }}  # listen.drain, listen.grace and 15 s, or more
   securityContext:
-    runAsNonRoot: true
-    runAsUser: 65532
-    runAsGroup: 65532
-    fsGroup: 65532
-    fsGroupChangePolicy: OnRootMismatch
-    seccompProfile: {type: RuntimeDefault}
+    {{- range $k, $v := .Values.podSecurityContext }}
+    {{- if $v }}
+    {{- toYaml (dict $k $v) | nindent 4 }}
+    {{- end }}
+    {{- end }}
   {{- with .Values.priorityClassName }}
   priorityClassName: {{ . }}
+  {{- end }}
+  {{- with .Values.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- with .Values.hostAliases }}
+  hostAliases:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.dnsPolicy }}
+  dnsPolicy: {{ . }}
+  {{- end }}
+  {{- with .Values.dnsConfig }}
+  dnsConfig:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.initContainers }}
+  initContainers:
+    {{- include "sallyport.containers" (list $ .) | nindent 4 }}
   {{- end }}
   containers:
     - name: sallyport
@@ -41,6 +54,10 @@ spec:
       args: [serve{{ if .Values.init }}, --init{{ end }}]
       {{- with .Values.extraEnv }}
       env:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .Values.extraEnvFrom }}
+      envFrom:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       ports:
@@ -53,20 +70,16 @@ spec:
         {{- end }}
         - {name: ops, containerPort: {{ include "sallyport.port" (list . "ops" "0.0.0.0:9090") }}}
       securityContext:
-        allowPrivilegeEscalation: false
-        readOnlyRootFilesystem: true
-        capabilities: {drop: [ALL]}
+        {{- toYaml .Values.securityContext | nindent 8 }}
       startupProbe:
         httpGet: {path: /healthz, port: ops}  # which responds once the directory is loaded, on a full disk too
-        periodSeconds: 1
-        failureThreshold: 120  # a large directory takes seconds to load
+        {{- toYaml .Values.probes.startup | nindent 8 }}
       readinessProbe:
         httpGet: {path: /readyz, port: ops}
-        periodSeconds: 5
+        {{- toYaml .Values.probes.readiness | nindent 8 }}
       livenessProbe:
         httpGet: {path: /healthz, port: ops}
-        periodSeconds: 10
-        failureThreshold: 6
+        {{- toYaml .Values.probes.liveness | nindent 8 }}
       {{- with .Values.resources }}
       resources:
         {{- toYaml . | nindent 8 }}
@@ -84,10 +97,19 @@ spec:
         {{- if .Values.tls.existingSecret }}
         - {name: tls, mountPath: /etc/sallyport/tls, readOnly: true}
         {{- end }}
+        {{- with .Values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- with .Values.extraContainers }}
+    {{- include "sallyport.containers" (list $ .) | nindent 4 }}
+    {{- end }}
   volumes:
     {{- if not (include "sallyport.hasClaims" .) }}
     - name: data
       emptyDir: {}  # no limit: the kubelet ends a pod that is over one, and every pod reaches it at about the same time
+    {{- else if .Values.persistence.existingClaim }}
+    - name: data
+      persistentVolumeClaim: {claimName: {{ .Values.persistence.existingClaim | quote }}}
     {{- end }}
     - name: run
       emptyDir: {medium: Memory, sizeLimit: 1Mi}
@@ -111,15 +133,19 @@ spec:
     - name: tls
       secret: {secretName: {{ . | quote }}, defaultMode: 0440}
     {{- end }}
+    {{- with .Values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- with .Values.nodeSelector }}
   nodeSelector:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- with .Values.topologySpreadConstraints }}
+  topologySpreadConstraints:
+    {{- toYaml . | nindent 4 }}
+  {{- else }}
   {{- if include "sallyport.postgres" . }}
   topologySpreadConstraints:
-    {{- if .Values.topologySpreadConstraints }}
-    {{- toYaml .Values.topologySpreadConstraints | nindent 4 }}
-    {{- else }}
     {{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
     - maxSkew: 1
       topologyKey: {{ $key }}
@@ -129,7 +155,7 @@ spec:
           {{- include "sallyport.selector" $ | nindent 10 }}
       matchLabelKeys: [{{ include "sallyport.revisionLabel" $ }}]  # the pods that a rolling update ends do not count
     {{- end }}
-    {{- end }}
+  {{- end }}
   {{- end }}
   {{- with .Values.affinity }}
   affinity:
@@ -139,4 +165,18 @@ spec:
   tolerations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end }}
+
+{{/* Containers of values: include "sallyport.containers" (list $ .Values.extraContainers). One without a security context gets the chart's. */}}
+{{- define "sallyport.containers" -}}
+{{- $root := index . 0 -}}
+{{- $containers := list -}}
+{{- range index . 1 -}}
+{{- if hasKey . "securityContext" -}}
+{{- $containers = append $containers . -}}
+{{- else -}}
+{{- $containers = append $containers (set (deepCopy .) "securityContext" $root.Values.securityContext) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $containers -}}
 {{- end }}
