@@ -342,6 +342,7 @@ func (p *Pages) write(w http.ResponseWriter, status int, name string, content an
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
+	Straighten(body.Bytes())
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes())
 }

@@ -163,7 +163,7 @@ func (h *Handler) removeGroup(q *request) error {
 		return err
 	}
 	to := "/groups/" + facts.ID
-	if strings.TrimSpace(q.PostForm.Get("name")) != strings.TrimSpace(facts.Name) {
+	if !isNamed(q.PostForm.Get("name"), facts.Name) {
 		return q.failed(http.StatusUnprocessableEntity, h.say("person.other_name", facts.Name), to)
 	}
 	return q.finish(h.Admin.RemoveGroup(q.Context(), q.actor(), facts.ID), "/groups", "group_removed", to)

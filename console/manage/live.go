@@ -114,9 +114,9 @@ func (h *Handler) liveTable(query url.Values, list live.List, admin bool) *Table
 func whoCell(h *Handler, id, name, below, parameter string) Cell {
 	switch {
 	case id != "":
-		return link(orID(name, id), below+"?"+parameter+"="+url.QueryEscape(id))
+		return who(orID(name, id), below+"?"+parameter+"="+url.QueryEscape(id))
 	case name != "":
-		return link(name, below+"?"+parameter+"="+url.QueryEscape(name))
+		return who(name, below+"?"+parameter+"="+url.QueryEscape(name))
 	}
 	return Cell{Text: h.say("live.anyone"), Raw: "-", Mark: "quiet"}
 }

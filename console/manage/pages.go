@@ -257,6 +257,7 @@ func (h *Handler) renderPart(body *bytes.Buffer, v view, part string) error {
 		h.Log.Error("a page of the console cannot be shown", "page", v.Name, "err", err)
 		return err
 	}
+	console.Straighten(body.Bytes())
 	return nil
 }
 

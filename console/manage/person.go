@@ -301,6 +301,11 @@ func (h *Handler) endSessions(q *request) error {
 	return q.finish(h.Admin.EndSession(q.Context(), q.actor(), chosen), to, "session_ended", to)
 }
 
+// isNamed reports whether somebody wrote a name as it is, or as pages show it.
+func isNamed(written, name string) bool {
+	return strings.TrimSpace(console.Straightened(written)) == strings.TrimSpace(console.Straightened(name))
+}
+
 // removePerson deletes a person, whose userName was written again.
 func (h *Handler) removePerson(q *request) error {
 	facts, err := h.personFacts(q)
@@ -308,7 +313,7 @@ func (h *Handler) removePerson(q *request) error {
 		return err
 	}
 	to := "/people/" + facts.ID
-	if strings.TrimSpace(q.PostForm.Get("name")) != strings.TrimSpace(facts.UserName) {
+	if !isNamed(q.PostForm.Get("name"), facts.UserName) {
 		return q.failed(http.StatusUnprocessableEntity, h.say("person.other_name", facts.UserName), to)
 	}
 	_, err = h.Admin.RemoveUser(q.Context(), q.actor(), facts.ID)

@@ -108,7 +108,7 @@ func (h *Handler) pushTable(found admin.Pushes, query url.Values) *Table {
 			token = Cell{Text: p.Address, Mark: "quiet"}
 		}
 		t.Rows = append(t.Rows, []Cell{at(p.Time), link(shortTarget(p), pushPath(p.Number)), h.resourceCell(p), h.outcomeCell(p), number(p.Code),
-			text(whatOf(p)), token, {Number: &p.Milliseconds, Unit: "ms"}, {Text: quirks, Mark: "quiet"}})
+			{Text: whatOf(p), Mark: "long clamp"}, token, {Number: &p.Milliseconds, Unit: "ms"}, {Text: quirks, Mark: "quiet"}})
 	}
 	if found.Next > 0 {
 		t.Next = withQuery(query, "before", strconv.FormatUint(found.Next, 10))

@@ -73,7 +73,7 @@ func (h *Handler) record(q *request) error {
 	t.Empty = h.say("record.none")
 	for _, l := range found.Lines {
 		t.Rows = append(t.Rows, []Cell{at(l.Time), {Text: lineName(l), Link: Path + "/record/lines/" + strconv.FormatUint(l.Seq, 10) + replicaQuery(l.Of)},
-			{Text: string(l.Kind), Link: Path + "/record?kind=" + string(l.Kind)}, whatHappened(l), h.about(l), by(l), text(whereOf(l))})
+			{Text: string(l.Kind), Link: Path + "/record?kind=" + string(l.Kind)}, whatHappened(l), h.about(l), by(l), {Text: whereOf(l), Mark: "long"}})
 	}
 	if found.Next != "" {
 		t.Next = withQuery(f.Values, "before", found.Next)
@@ -138,7 +138,11 @@ func whatHappened(l admin.RecordLine) Cell {
 	if l.Kind == audit.KindCut {
 		mark = "fault"
 	}
-	return Cell{Text: strings.Join(words, " · "), Mark: mark}
+	what := Cell{Text: strings.Join(words, " · "), Mark: mark}
+	if len(what.Text) < 32 {
+		what.Mark = strings.TrimSpace(mark + " whole")
+	}
+	return what
 }
 
 // about names whom a line is about.
@@ -149,13 +153,13 @@ func (h *Handler) about(l admin.RecordLine) Cell {
 		if name == "" {
 			name = l.User
 		}
-		return link(name, "/people/"+l.User)
+		return who(name, "/people/"+l.User)
 	case l.Group != "":
 		name := l.Detail["display_name"]
 		if name == "" {
 			name = l.Group
 		}
-		return link(name, "/groups/"+l.Group)
+		return who(name, "/groups/"+l.Group)
 	}
 	return text(l.UserName)
 }
@@ -163,7 +167,7 @@ func (h *Handler) about(l admin.RecordLine) Cell {
 // by names who acted.
 func by(l admin.RecordLine) Cell {
 	if l.Actor.Kind == audit.ActorUser && l.Actor.ID != "" {
-		return link(l.Actor.Name, "/people/"+l.Actor.ID)
+		return who(l.Actor.Name, "/people/"+l.Actor.ID)
 	}
 	return text(l.Actor.Name)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Table is what a page lists. It is shown as HTML, and written as CSV and JSON.
@@ -100,6 +101,9 @@ func text(s string) Cell { return Cell{Text: s} }
 
 // link returns a cell that leads to a page of the console. path is below [Path].
 func link(s, path string) Cell { return Cell{Text: s, Link: Path + path} }
+
+// who returns a cell that leads to a page about somebody, in a table that has no space for long names in one line.
+func who(name, path string) Cell { return Cell{Text: name, Link: Path + path, Mark: "who"} }
 
 // number returns a cell of a number.
 func number[N int | int64 | uint64 | float64](n N) Cell { f := float64(n); return Cell{Number: &f} }
@@ -196,7 +200,7 @@ func (t *Table) writeCSV(q *request, name string) error {
 // harmless returns a field that no spreadsheet takes for a formula.
 func harmless(c Cell) string {
 	s := c.String()
-	if c.Number == nil && strings.ContainsAny(s[:min(1, len(s))], "=+-@\t\r") {
+	if first, _ := utf8.DecodeRuneInString(s); s != "" && c.Number == nil && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		return "'" + s
 	}
 	return s

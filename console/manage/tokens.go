@@ -37,6 +37,7 @@ func (h *Handler) tokens(q *request) error {
 	slices.SortFunc(list, func(a, b admin.Token) int { return b.Created.Compare(a.Created) })
 	t := h.table("tokens", "name", "state", "created", "expires", "last_used", "issued_for", "id")
 	t.Empty = h.say("tokens.empty")
+	t.Columns[len(t.Columns)-1].Data = true // the page of a token has its id
 	for _, token := range paged(t, list, q.URL.Query()) {
 		name := token.Name
 		if name == "" {

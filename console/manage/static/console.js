@@ -1,11 +1,17 @@
 // What every page of the console has: times in the time zone of the browser, with UTC on hover.
 
 const local = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'medium'});
+const thisYear = new Intl.DateTimeFormat(undefined, {month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit', second: '2-digit'});
+
+// show returns a time in the time zone of the browser: without the year, if it is this one.
+function show(date) {
+  return (date.getFullYear() === new Date().getFullYear() ? thisYear : local).format(date);
+}
 
 // localize writes the times below an element in the time zone of the browser.
 export function localize(root = document) {
   for (const time of root.querySelectorAll('time[datetime]:not([data-ago]):not([data-tick])')) {
-    time.textContent = local.format(new Date(time.dateTime));
+    time.textContent = show(new Date(time.dateTime));
   }
 }
 
@@ -14,7 +20,7 @@ export function timeElement(text) {
   const time = document.createElement('time');
   time.dateTime = text;
   time.title = new Date(text).toISOString().replace('T', ' ').replace(/\..*/, ' UTC');
-  time.textContent = local.format(new Date(text));
+  time.textContent = show(new Date(text));
   return time;
 }
 
