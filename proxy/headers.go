@@ -31,6 +31,17 @@ func (s Settings) checkIdentity(fault func(path, problem string)) {
 	}
 }
 
+// warnOfGroupLists reports routes whose list of groups can be longer than many servers accept in a header.
+func (s Settings) warnOfGroupLists(warn func(path, other, problem string)) {
+	all := s.identityHeaders()
+	for i, r := range s.Routes {
+		if n := identity.ListBytes(r.rules(s)); n > identity.MaxGroupBytes && all[1+i].Groups != "" && !all[1+i].GroupNames {
+			warn(fmt.Sprintf("routes[%d].policy", i), "", fmt.Sprintf("whoever is in every group that the policies of route %s name is sent with %d bytes of groups in %s, and many servers reject a header over %d. "+
+				"Name fewer groups, or write identity_headers: {groups: \"\"} if the application does not read them", r.Name, n, all[1+i].Groups, identity.MaxGroupBytes))
+		}
+	}
+}
+
 // managedNames returns the names of headers that no client may bring, on any route.
 func (s Settings) managedNames() header.Names {
 	return header.Managed(identity.Names(s.identityHeaders()...)...)

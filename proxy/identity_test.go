@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -196,5 +197,19 @@ func TestSettings_IdentityNamesCannotBeEdited(t *testing.T) {
 	s.Routes[1].RequestHeaders.Set = []HeaderSet{{Name: "X-Webauth-User", Value: "admin"}}
 	if faults := faultsOf(s); len(faults) != 1 || !strings.HasPrefix(faults[0], "routes[1].request_headers.set[0].name: only the proxy itself") {
 		t.Error(faults)
+	}
+}
+
+// TestSettings_WarnsOfLongGroupLists checks that validate says where a list of ids could be too long for an application.
+func TestSettings_WarnsOfLongGroupLists(t *testing.T) {
+	s := usualSettings("http://127.0.0.1:3000")
+	for i := range 250 {
+		s.Policies[0].Rules[0].Allow.Groups = append(s.Policies[0].Rules[0].Allow.Groups, policy.GroupRef{ID: fmt.Sprintf("61503835-0000-0000-0000-%012d", i)})
+	}
+	s.Routes[0].IdentityHeaders.Groups = new("")
+	var got []string
+	s.Warn(func(path, _, problem string) { got = append(got, path+": "+problem) })
+	if len(got) != 2 || !strings.HasPrefix(got[0], "routes[2].policy: ") || !strings.HasPrefix(got[1], "routes[3].policy: ") || !strings.Contains(got[0], "9250 bytes") {
+		t.Errorf("%q", got)
 	}
 }

@@ -233,6 +233,7 @@ func (s Settings) Warn(warn func(path, other, problem string)) {
 		p.WarnOfOwners(owners, warnOf)
 	}
 	s.warnOfWildcards(warn)
+	s.warnOfGroupLists(warn)
 	for i, inner := range s.Routes {
 		host, _, _ := inner.place()
 		for j, outer := range s.Routes {

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode"
@@ -42,6 +43,19 @@ func GroupNames(lists []policy.Named, fault func(problem string)) map[string]str
 		fault(fmt.Sprintf("the names of all groups of the policy make a header of %d bytes, and many servers reject one over %d; leave group_names out, or give the route a policy with fewer groups", bytes, MaxGroupBytes))
 	}
 	return names
+}
+
+// ListBytes returns the length of the list of all groups that rules name, as they name them.
+func ListBytes(lists []policy.Named) (n int) {
+	seen := map[string]bool{}
+	for _, g := range policy.GroupsIn(lists) {
+		called := cmp.Or(g.ID, g.Name)
+		if !seen[called] {
+			n += len(header.ListValue(called)) + len(",")
+		}
+		seen[called] = true
+	}
+	return n
 }
 
 // fold returns text with one rune for each that differs from it by case alone: applications may compare without regard to

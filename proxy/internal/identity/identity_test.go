@@ -2,7 +2,9 @@ package identity
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -67,6 +69,32 @@ func TestSettings_Check(t *testing.T) {
 				t.Errorf("preset %s: %s: %s cannot be used", preset, key, name)
 			}
 		}
+	}
+}
+
+// TestPresets_AreDocumented compares the table of presets in docs/configuration.md with the presets.
+func TestPresets_AreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| preset | `user` | `login` | `email` | `name` | `groups` | `assertion` |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	found := map[string]Headers{}
+	for _, line := range strings.Split(table, "\n")[1:] {
+		cells := strings.Split(line, "|")
+		for i := range cells {
+			_, name, _ := strings.Cut(cells[i], "`")
+			cells[i], _, _ = strings.Cut(name, "`")
+		}
+		var h Headers
+		for i, name := range []*string{&h.User, &h.Login, &h.Email, &h.Name, &h.Groups, &h.Assertion} {
+			*name = http.CanonicalHeaderKey(cells[2+i])
+		}
+		found[cells[1]] = h
+	}
+	if !maps.Equal(found, presets) {
+		t.Errorf("docs/configuration.md has\n%v\nand the code\n%v", found, presets)
 	}
 }
 
