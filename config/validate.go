@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -95,8 +96,9 @@ func (d *decoder) findPlaceholders(data []byte) {
 
 func (d *decoder) findPlaceholdersIn(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode {
+		value := strings.Replace(n.Value, "://{label}.", "://label.", 1) // of an upstream, whose host is a wildcard
 		for _, p := range placeholders {
-			if found := p.FindString(n.Value); found != "" {
+			if found := p.FindString(value); found != "" {
 				d.faultAt(positionOf(n), "", fmt.Sprintf("%s is left in; write the value itself, since nothing is put in its place when the file is read", found))
 				break
 			}

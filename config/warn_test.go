@@ -142,7 +142,7 @@ func TestValidate_FindsPlaceholders(t *testing.T) {
 	cert, key := certificate(t, -time.Hour, time.Hour)
 	for value, found := range map[string]bool{
 		"https://login.microsoftonline.com/TENANT-ID/v2.0": true, "https://login.microsoftonline.com/TENANT_ID/v2.0": true, "https://login.microsoftonline.com/tenant-id/v2.0": true,
-		"https://login.microsoftonline.com/{tenantid}/v2.0": true, "${ISSUER}": true, "https://${ISSUER:-x}/": true, "https://$(ISSUER)/": true, "https://{{ .Values.issuer }}/": true, "https://<your-domain>/": true,
+		"https://login.microsoftonline.com/{tenantid}/v2.0": true, "${ISSUER}": true, "https://${ISSUER:-x}/": true, "https://$(ISSUER)/": true, "https://{{ .Values.issuer }}/": true, "https://<your-domain>/": true, "https://id.example.com/{label}": true,
 		"https://login.example.com/realms/tenant-identity": false, "https://login.example.com": false,
 	} {
 		t.Run(value, func(t *testing.T) {
@@ -167,7 +167,8 @@ func TestValidate_FindsPlaceholders(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Conditions and paths may look a little like placeholders.
-	text = []byte(strings.NewReplacer(`request.time.getHours("UTC") < 20`, `1 < 2 && 3 > 2 && request.path.matches("^/a{1}$") && {"a": {"b": 1}}.size() > 0`, "/reports/*", "/tenant-id/*").Replace(string(text)))
+	text = []byte(strings.NewReplacer(`request.time.getHours("UTC") < 20`, `1 < 2 && 3 > 2 && request.path.matches("^/a{1}$") && {"a": {"b": 1}}.size() > 0`, "/reports/*", "/tenant-id/*",
+		"host: grafana.example.com", `host: "*.apps.example.com"`, "upstream: http://127.0.0.1:3000", "upstream: http://{label}.apps.internal:8080").Replace(string(text)))
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
