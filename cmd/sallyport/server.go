@@ -203,6 +203,7 @@ func (s *server) serve(stop, running context.Context, signals <-chan os.Signal, 
 	g.Go(func() error { return ignoreCanceled(s.tracing.Run(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.runFigures(ctx)) })
 	g.Go(func() error { return ignoreCanceled(s.findings.Run(ctx)) })
+	g.Go(func() error { return ignoreCanceled(s.runWatchdog(ctx)) })
 	own(s.certificates.Run)
 	own(s.inspector.Run)
 	own(s.expiring.Run)

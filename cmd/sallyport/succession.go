@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -170,9 +171,10 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// withoutSuccession returns an environment without what an earlier start was told by it.
-func withoutSuccession(environ []string) []string {
+// withoutStart returns an environment without what tells one process how it was started: whom it succeeds, and that systemd
+// waits for its signs of life.
+func withoutStart(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
-		return len(v) > len(successionVariable) && v[:len(successionVariable)+1] == successionVariable+"="
+		return strings.HasPrefix(v, successionVariable+"=") || strings.HasPrefix(v, watchdogProcess+"=")
 	})
 }

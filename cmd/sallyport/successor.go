@@ -151,7 +151,7 @@ func (u *succession) start(hello message) (*successor, error) {
 	defer far.Close()
 	next := &successor{channel: channel{near}, name: hello.Process, ended: make(chan struct{})}
 	next.cmd = exec.Command(u.program, os.Args[1:]...) //nolint:gosec // this program itself
-	next.cmd.Env = append(withoutSuccession(os.Environ()), successionVariable+"=3")
+	next.cmd.Env = append(withoutStart(os.Environ()), successionVariable+"=3")
 	next.cmd.Stdin, next.cmd.Stdout, next.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	next.cmd.ExtraFiles = []*os.File{far}
 	if err := next.cmd.Start(); err != nil {

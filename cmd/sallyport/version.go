@@ -11,6 +11,9 @@ import (
 // version is set by the release build (-ldflags "-X main.version=…").
 var version = "0.1.0-dev"
 
+// revision is set by the release build too, which does not look at the repository: its result is the same without one.
+var revision string
+
 // versionFacts say which binary this is.
 type versionFacts struct {
 	Version string `json:"version"`
@@ -42,6 +45,9 @@ func versionCommand() *cobra.Command {
 
 // commit returns the revision the binary was built from, if the build recorded it.
 func commit() string {
+	if revision != "" {
+		return revision
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown commit"
