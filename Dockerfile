@@ -6,7 +6,7 @@
 #     -p 8443:8443 -p 8444:8444 sallyport serve --init
 FROM --platform=$BUILDPLATFORM golang:1.26.10-bookworm AS build
 ARG TARGETOS TARGETARCH
-ARG VERSION=0.1.0-dev
+ARG VERSION=0.1.0-dev COMMIT
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/sallyport ./cmd/sallyport
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION -X main.revision=$COMMIT" -o /out/sallyport ./cmd/sallyport
 # What the final image has besides: a user, and the folders it may write to.
 RUN mkdir -p /root-fs/etc/sallyport/config /root-fs/var/lib/sallyport /root-fs/run/sallyport \
  && echo 'sallyport:x:65532:65532:sallyport:/var/lib/sallyport:/sbin/nologin' > /root-fs/etc/passwd \

@@ -1,6 +1,5 @@
 # Thin names for the commands of this repository; the work is done by the scripts they call.
 GO ?= go
-VERSION ?= $(shell git describe --tags --always --dirty)
 FUZZTIME ?= 30s
 export GOTOOLCHAIN ?= $(shell sed -n 's/^toolchain //p' go.mod)
 
@@ -36,5 +35,5 @@ screenshots: ## pictures of every page of the console in screenshots/
 pictures: ## the pictures of docs/console.md
 	node browser/screenshots.mjs --docs docs/images
 
-release: ## static binaries and their checksums in .cache/release
+release: ## archives, packages, image, chart, SBOM and checksums in .cache/release; VERSION=1.2.3 names them
 	.ci/release $(VERSION)

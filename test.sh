@@ -18,6 +18,10 @@
 #              named, since it downloads Keycloak from Maven Central and JupyterLab from PyPI
 # recipes      the applications of docs/recipes behind Sallyport, in a real Chromium; only when named, since it installs
 #              them from PyPI, npm and Debian
+# release      what a release consists of, built twice in different folders and compared, and checked by programs of others;
+#              only when named, since it builds everything six times
+# packages     the packages installed, started, upgraded under load, removed and purged in a Debian of their own, in which
+#              systemd is process 1; only when named, since it downloads that Debian, and needs root
 #
 # Missing programs are installed where that needs no question: Chromium,
 # Node.js, nginx, HAProxy, Prometheus and a C compiler by apt-get (as root), playwright-core by
@@ -51,8 +55,8 @@ main() {
   for stage in "${@:-all}"; do
     case $stage in
       all) test_all ;;
-      go | tls | browser | chart | alerts | fronts | postgres | conformance | keycloak | quickstart | recipes) "test_$stage" ;;
-      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, alerts, fronts, postgres, conformance, keycloak, quickstart, recipes" ;;
+      go | tls | browser | chart | alerts | fronts | postgres | conformance | keycloak | quickstart | recipes | release | packages) "test_$stage" ;;
+      *) die "unknown stage '$stage'; there are: go, tls, browser, chart, alerts, fronts, postgres, conformance, keycloak, quickstart, recipes, release, packages" ;;
     esac
   done
   echo
@@ -358,6 +362,40 @@ install_keycloak() {
   mvn --batch-mode --quiet dependency:copy "-Dartifact=org.keycloak:keycloak-quarkus-dist:$keycloak_version:zip" "-DoutputDirectory=$cache" &&
     unzip -q -o "$cache/keycloak-quarkus-dist-$keycloak_version.zip" -d "$cache" &&
     rm "$cache/keycloak-quarkus-dist-$keycloak_version.zip"
+}
+
+# test_release builds a second time in another folder, with another build cache and without the repository.
+test_release() {
+  title "A release, built twice"
+  need file file
+  need skopeo skopeo
+  need rpm rpm
+  need curl curl
+  local elsewhere version commit time
+  version=0.0.0-test
+  commit=$(git rev-parse HEAD)
+  time=$(git log -1 --format=%ct)
+  elsewhere=$(mktemp -d)
+  check "build" quietly env "SOURCE_DATE_EPOCH=$time" "COMMIT=$commit" .ci/release "$version" "$cache/releases/first"
+  git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xf - -C "$elsewhere"
+  mkdir "$elsewhere/.cache"
+  cp -r "$cache/bin" "$elsewhere/.cache/bin"
+  cp "$cache"/nfpm-* "$cache"/cyclonedx-gomod-* "$cache"/helm-* "$elsewhere/.cache/"
+  check "build elsewhere" quietly env "SOURCE_DATE_EPOCH=$time" "COMMIT=$commit" "GOCACHE=$elsewhere/go-build" \
+    "$elsewhere/.ci/release" "$version" "$cache/releases/second"
+  rm -rf "$elsewhere"
+  check "artefacts" .ci/artefacts "$cache/releases/first" "$cache/releases/second" "$version" "$commit"
+}
+
+# test_packages upgrades from a version before to the next, both built from this tree.
+test_packages() {
+  title "Packages in a Debian of their own"
+  need debootstrap debootstrap
+  need openssl openssl
+  need curl curl
+  check "build the version before" quietly env PLATFORMS=linux/amd64 .ci/release 0.0.8 "$cache/releases/before"
+  check "build the next version" quietly env PLATFORMS=linux/amd64 .ci/release 0.0.9 "$cache/releases/next"
+  check "packages" .ci/packages "$cache/releases/before" "$cache/releases/next"
 }
 
 install_suites() {
