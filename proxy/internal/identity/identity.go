@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/header"
 )
 
@@ -22,6 +23,7 @@ type Settings struct {
 	Name       *string `yaml:"name" doc:"carries the display name"`
 	Groups     *string `yaml:"groups" doc:"carries the caller's groups that the route's policy names, separated by commas"`
 	Assertion  *string `yaml:"assertion" doc:"carries a signed JWT of the same, valid for a minute; its keys are at /.sallyport/jwks.json"`
+	Domain     *string `yaml:"login_domain" doc:"a domain, such as example.com: login is alice for alice@example.com, and as it was for names of other domains"`
 	GroupNames *bool   `yaml:"group_names" doc:"true: groups are called by the names that the policy has beside their ids, which it must then have"`
 }
 
@@ -29,7 +31,8 @@ type Settings struct {
 type Headers struct {
 	User, Login, Email, Name, Groups, Assertion string
 
-	GroupNames bool // groups are called by name
+	Domain     string // that login leaves out; "" for none
+	GroupNames bool   // groups are called by name
 }
 
 // Default returns the built-in names.
@@ -41,7 +44,7 @@ func Default() Headers {
 // presets are names that other proxies send, or that applications expect. What a preset does not name is inherited.
 var presets = map[string]Headers{
 	"authelia":             {User: "Remote-User", Email: "Remote-Email", Name: "Remote-Name", Groups: "Remote-Groups"},
-	"gitea":                {User: "X-Webauth-User", Email: "X-Webauth-Email", Name: "X-Webauth-Fullname"},
+	"gitea":                {Login: "X-Webauth-User", Email: "X-Webauth-Email", Name: "X-Webauth-Fullname"},
 	"grafana":              {User: "X-Webauth-User", Email: "X-Webauth-Email", Name: "X-Webauth-Name", Groups: "X-Webauth-Groups"},
 	"oauth2-proxy":         {User: "X-Forwarded-User", Login: "X-Forwarded-Preferred-Username", Email: "X-Forwarded-Email", Groups: "X-Forwarded-Groups"},
 	"pomerium":             {User: "X-Pomerium-Claim-User", Email: "X-Pomerium-Claim-Email", Name: "X-Pomerium-Claim-Name", Groups: "X-Pomerium-Claim-Groups", Assertion: "X-Pomerium-Jwt-Assertion"},
@@ -61,6 +64,9 @@ func (s Settings) On(base Headers) Headers {
 		if name != nil {
 			*h.field(key) = http.CanonicalHeaderKey(*name)
 		}
+	}
+	if s.Domain != nil {
+		h.Domain = strings.ToLower(*s.Domain)
 	}
 	if s.GroupNames != nil {
 		h.GroupNames = *s.GroupNames
@@ -84,6 +90,11 @@ func (h *Headers) yieldLogin(written bool) {
 func (s Settings) Check(h Headers, fault func(key, problem string)) {
 	if _, ok := presets[s.Preset]; !ok && s.Preset != "" {
 		fault("preset", fmt.Sprintf("%q is no preset; write %s, or the names themselves", s.Preset, strings.Join(slices.Sorted(maps.Keys(presets)), ", ")))
+	}
+	if s.Domain != nil && *s.Domain != "" {
+		if _, err := canonical.HostName(*s.Domain); err != nil {
+			fault("login_domain", fmt.Sprintf("%q is no domain; write what follows the @ of your users, such as example.com", *s.Domain))
+		}
 	}
 	preset, written, carries := presets[s.Preset], maps.Collect(s.all()), map[string]string{}
 	for key, name := range h.All() {

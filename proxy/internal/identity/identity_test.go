@@ -23,7 +23,7 @@ func TestSettings_On(t *testing.T) {
 	}{
 		{"inherits", Settings{}, Headers{User: "X-Forwarded-User", Login: "X-Forwarded-Preferred-Username", Email: "X-Mail", Groups: "X-Forwarded-Groups", Assertion: "X-Sallyport-Assertion", GroupNames: true}},
 		{"preset", Settings{Preset: "grafana"}, Headers{User: "X-Webauth-User", Login: "X-Forwarded-Preferred-Username", Email: "X-Webauth-Email", Name: "X-Webauth-Name", Groups: "X-Webauth-Groups", Assertion: "X-Sallyport-Assertion", GroupNames: true}},
-		{"key_beside_preset", Settings{Preset: "gitea", Email: new("X-Post"), Assertion: new(""), GroupNames: new(false)}, Headers{User: "X-Webauth-User", Login: "X-Forwarded-Preferred-Username", Email: "X-Post", Name: "X-Webauth-Fullname", Groups: "X-Forwarded-Groups"}},
+		{"key_beside_preset", Settings{Preset: "gitea", Email: new("X-Post"), Assertion: new(""), Domain: new("Example.com"), GroupNames: new(false)}, Headers{Domain: "example.com", User: "X-Forwarded-User", Login: "X-Webauth-User", Email: "X-Post", Name: "X-Webauth-Fullname", Groups: "X-Forwarded-Groups"}},
 		{"switched_off", Settings{User: new(""), Login: new(""), Email: new(""), Groups: new(""), Assertion: new("")}, Headers{GroupNames: true}},
 		{"name_takes_the_header_of_login", Settings{Name: new("X_Forwarded-preferred-username")}, Headers{User: "X-Forwarded-User", Email: "X-Mail", Name: "X_forwarded-Preferred-Username", Groups: "X-Forwarded-Groups", Assertion: "X-Sallyport-Assertion", GroupNames: true}},
 	} {
@@ -48,6 +48,8 @@ func TestSettings_Check(t *testing.T) {
 		{"header_of_login", Settings{Name: new("X-Forwarded-Preferred-Username")}, nil},
 		{"header_of_login_twice", Settings{Login: new("X-A"), Name: new("X-A")}, []string{"name: X-A carries login already"}},
 		{"in_the_preset", Settings{Preset: "authelia", Login: new("Remote-User")}, []string{"login: Remote-User carries user already"}},
+		{"domain_with_at", Settings{Domain: new("@example.com")}, []string{`login_domain: "@example.com" is no domain`}},
+		{"no_domain", Settings{Domain: new("")}, nil},
 		{"off", Settings{User: new(""), Email: new("")}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -153,6 +155,35 @@ func TestGroupList_NeverSplitsAName(t *testing.T) {
 		if got := h.GroupList([]string{name, "Z"}); got != want+",Z" {
 			t.Errorf("%q: %q, want %q", name, got, want+",Z")
 		}
+	}
+}
+
+// TestLogin_IsOneUsers checks that no two names make the same login.
+func TestLogin_IsOneUsers(t *testing.T) {
+	for name, want := range map[string]string{
+		"alice@example.com":       "alice",
+		"Alice@EXAMPLE.com":       "Alice",
+		"alice@other.example":     "alice@other.example",
+		"alice@sub.example.com":   "alice@sub.example.com",
+		"alice@example.com.":      "alice@example.com.",
+		"alice":                   "",
+		"@example.com":            "@example.com",
+		"a@b@example.com":         "a@b@example.com",
+		"app:x@example.com":       "app%3Ax",
+		"Jörg@example.com":        "J%C3%B6rg",
+		"alice@example.com ":      "alice@example.com%20",
+		"alice%40x@example.com":   "alice%2540x",
+		"alice@example.com@other": "alice@example.com@other",
+	} {
+		h := http.Header{}
+		Settings{Domain: new("example.com")}.On(Default()).Set(h, Caller{UserName: name})
+		if got := h.Get("X-Forwarded-Preferred-Username"); got != want || h.Get("X-Forwarded-User") != UserValue(name) {
+			t.Errorf("%q: %q, want %q; the user is %q", name, got, want, h.Get("X-Forwarded-User"))
+		}
+	}
+	h := http.Header{}
+	if (Headers{Login: "X-Login"}).Set(h, Caller{UserName: "alice"}); h.Get("X-Login") != "alice" {
+		t.Errorf("without a domain: %q", h)
 	}
 }
 

@@ -27,12 +27,27 @@ func (h Headers) Set(to http.Header, c Caller) {
 		return
 	}
 	set(h.User, UserValue(c.UserName))
-	set(h.Login, UserValue(c.UserName))
+	set(h.Login, UserValue(h.login(c.UserName)))
 	set(h.Email, header.Value(c.Email))
 	set(h.Name, header.Value(c.Name))
 	if h.Groups != "" {
 		set(h.Groups, h.GroupList(c.Groups))
 	}
+}
+
+// login returns the login name of a user. No two users have the same: a name that is left without its domain has no @, and
+// one that has none as it is would look like one, and gets no login.
+func (h Headers) login(userName string) string {
+	at := strings.LastIndexByte(userName, '@')
+	switch {
+	case h.Domain == "":
+		return userName
+	case at < 0:
+		return ""
+	case at > 0 && strings.EqualFold(userName[at+1:], h.Domain) && strings.IndexByte(userName, '@') == at:
+		return userName[:at]
+	}
+	return userName
 }
 
 // appPrefix begins the name of an application where users have their userName. No userName that is sent to an upstream
