@@ -6,7 +6,7 @@
 # browser      the demo, signing in with many tabs and frames, signing out, break-glass, the portal and every page of the
 #              console, in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be rejected, manifests against the types of four
-#              versions of Kubernetes
+#              versions of Kubernetes and the rules of its API server, an upgrade from the chart before
 # alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
 # postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut; several replicas
@@ -217,7 +217,13 @@ test_chart() {
   for version in "${kube_versions[@]}"; do
     check "manifests for Kubernetes $version" typed_manifests "$version"
   done
+  check "manifests by the rules of the API server" admitted_manifests
 }
+
+# admitted_manifests: has the API server's own code check new manifests, and those that take the place of the former chart's.
+admitted_manifests() (
+  cd charts/manifests/admission && HELM=$cache/bin/helm timeout 10m go test -vet=off -count=1 .
+)
 
 # typed_manifests VERSION: read the manifests with the types of that version, which a file of modules of its own pins.
 typed_manifests() {
