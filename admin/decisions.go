@@ -216,8 +216,8 @@ func (a *Admin) FindRequest(ctx context.Context, _ Actor, id, before, seen strin
 		story.Reached = time.Time{}
 		return story, nil
 	}
-	if story.Next = formatPlaces(next); story.Next != "" {
-		story.Seen = formatPlaces(found)
+	if story.Next = formatCursor(next); story.Next != "" {
+		story.Seen = formatCursor(found)
 	}
 	return story, nil
 }
@@ -311,16 +311,6 @@ func (a *Admin) explainAt(ctx context.Context, e audit.Event) (x access.Explanat
 		}
 	}
 	return access.Explain(target, caller, in), past.Revision, nil
-}
-
-// formatPlaces writes where the records of replicas go on; "" if none does.
-func formatPlaces(next map[string]uint64) string {
-	for _, before := range next {
-		if before > 1 {
-			return formatCursor(next)
-		}
-	}
-	return ""
 }
 
 // Size returns how many users there are.

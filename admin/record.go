@@ -165,18 +165,19 @@ func (found *RecordLines) merge(replies map[string]recordReply, ask recordQuesti
 		}
 		found.Lines = found.Lines[:n]
 	}
-	for _, before := range next {
-		if before > 1 {
-			found.Next = formatCursor(next)
-		}
-	}
+	found.Next = formatCursor(next)
 }
 
-// formatCursor writes where the records of replicas go on.
+// formatCursor writes where the records of replicas go on; "" if none does.
 func formatCursor(next map[string]uint64) string {
 	var parts []string
+	more := false
 	for name, before := range next {
+		more = more || before > 1
 		parts = append(parts, name+"~"+strconv.FormatUint(before, 10))
+	}
+	if !more {
+		return ""
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, " ")

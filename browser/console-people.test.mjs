@@ -53,6 +53,22 @@ test('the palette finds groups, routes, pages and numbers', {timeout: 90_000}, a
   assert.deepEqual(page.faults, []);
 });
 
+test('a name that turns text is found, and turns nothing', {timeout: 60_000}, async t => {
+  const page = await as(t, 'grace', '/people');
+  const {token} = JSON.parse(await company.verb('token', 'create', 'turns', '-o', 'json'));
+  const displayName = '\u202eecalevoL adA\u2067 the second'; // looks like Ada Lovelace
+  const pushed = await fetch(company.scim + '/scim/v2/Users', {method: 'POST', headers: {Authorization: 'Bearer ' + token, 'Content-Type': 'application/scim+json'},
+    body: JSON.stringify({schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'], userName: 'mallory@castle.example', externalId: 'mallory', active: true, displayName})});
+  assert.equal(pushed.status, 201);
+  await page.keyboard.press('/');
+  await typed(page, 'mallory', 'ecalevoL adA');
+  assert.equal(await page.locator('#palette-list [role=option] b').first().textContent(), '\ufffdecalevoL adA\ufffd the second');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', {level: 1, name: '\ufffdecalevoL adA\ufffd the second'}).waitFor();
+  assert.doesNotMatch(await page.content(), /[\u202a-\u202e\u2066-\u2069]/);
+  assert.deepEqual(page.faults, []);
+});
+
 test('a slash in a field is a slash', {timeout: 60_000}, async t => {
   const page = await as(t, 'grace', '/why');
   await page.getByLabel('Or an address').pressSequentially('https://x/');

@@ -2,16 +2,18 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {openCompany} from './company.mjs';
-import {crawl, overflow, violations} from './crawl.mjs';
+import {crawl, hidden, overflow, violations} from './crawl.mjs';
 
 const {company, as} = openCompany();
 
 test('an administrator can read every page, in the light, in the dark and on a phone', {timeout: 300_000}, async t => {
-  const page = await as(t, 'ada');
+  const page = await as(t, 'ada', '/', {viewport: {width: 1280, height: 900}});
   const faults = [];
   const {pages, errors} = await crawl(page, company.console, async (page, name, response) => {
     if (response.status() !== 200) faults.push(`${name}: ${page.url()} gets ${response.status()}`);
     if (!await page.locator('h1').first().isVisible()) faults.push(`${name}: no heading`);
+    const cut = await hidden(page);
+    if (cut > 24) faults.push(`${name}: a table has ${cut} pixels that do not fit`);
     faults.push(...(await violations(page)).map(v => `${name}: ${v}`));
     await page.emulateMedia({colorScheme: 'dark'});
     faults.push(...(await violations(page, ['color-contrast'])).map(v => `${name} in the dark: ${v}`));

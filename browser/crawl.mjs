@@ -39,5 +39,8 @@ export async function violations(page, rules) {
   return violations.flatMap(v => v.nodes.map(node => `${v.id}: ${v.help}: ${node.html.slice(0, 200)} ${node.any.map(a => a.message).join('; ')}`));
 }
 
+// hidden returns how many pixels of the widest table of a page can be seen by scrolling alone.
+export const hidden = page => page.evaluate(() => Math.max(0, ...[...document.querySelectorAll('.scroll')].filter(e => e.checkVisibility()).map(e => e.scrollWidth - e.clientWidth)));
+
 // overflow returns how many pixels a page is wider than its window.
 export const overflow = page => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

@@ -26,6 +26,12 @@ await company.start();
 const browser = await launchBrowser();
 try {
   await mkdir(folder, {recursive: true});
+  for (const user of ['eve', 'grace', 'ada']) { // who have something open
+    const page = await (await browser.newContext()).newPage();
+    await page.goto(company.wiki + '/live');
+    await page.getByRole('button', {name: user, exact: true}).click();
+    await page.waitForURL(company.wiki + '/live');
+  }
   for (const [kind, options] of Object.entries(kinds)) {
     const context = await browser.newContext(options);
     const page = await context.newPage();

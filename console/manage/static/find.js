@@ -6,6 +6,7 @@ const text = document.getElementById('palette-text');
 const list = document.getElementById('palette-list');
 const status = document.getElementById('palette-status');
 const delay = 80; // milliseconds without a key before a search
+const turns = /[\u202a-\u202e\u2066-\u2069]/g; // characters that change the direction of text, which pages show as U+FFFD
 
 let hits = [];
 let active = -1;
@@ -38,13 +39,14 @@ async function find() {
 }
 
 function show(found) {
+  const shown = text => (text ?? '').replace(turns, '\ufffd');
   hits = found;
   list.replaceChildren(...hits.map((hit, i) => {
     const option = document.createElement('li');
     option.id = `palette-${i}`;
     option.setAttribute('role', 'option');
-    const title = Object.assign(document.createElement('b'), {textContent: hit.title});
-    const note = Object.assign(document.createElement('small'), {textContent: [hit.note, hit.state].filter(Boolean).join(' · ')});
+    const title = Object.assign(document.createElement('b'), {textContent: shown(hit.title)});
+    const note = Object.assign(document.createElement('small'), {textContent: shown([hit.note, hit.state].filter(Boolean).join(' · '))});
     const kind = Object.assign(document.createElement('small'), {textContent: hit.label, className: 'kind'});
     option.append(title, ' ', note, ' ', kind);
     option.addEventListener('click', event => go(event, i));
