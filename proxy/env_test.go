@@ -187,7 +187,8 @@ func newEnvOfProvider(t *testing.T, sessions session.Settings, prompts []string)
 	h.admin = admin.New(admin.Parts{Directory: h.directory, Provisioning: provisioning, Sessions: h.sessions, Audit: h.record, BreakGlass: new(grant.BreakGlass), Log: log,
 		Grants: grants, PublicURL: func() string { return "https://" + loginHost }, Rules: func() admin.Rules {
 			return admin.Rules{Policies: h.settings.Policies, Routes: h.proxy.Rules().Routes()}
-		}, Live: admin.LiveRequests{List: func(_ context.Context, f live.Filter) live.List { return h.proxy.Live(f) }}})
+		}, Live: admin.LiveRequests{List: func(_ context.Context, f live.Filter) live.List { return h.proxy.Live(f) },
+			Lists: func(_ context.Context, filters []live.Filter) []live.List { return h.proxy.LiveEach(filters) }}})
 	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Grants: grants, Provider: provider,
 		Audit: h.record, Pages: pages, Console: console.NewHandler(console.Parts{Pages: pages, Admin: h.admin, Pins: pins.New(h.store)}), Log: log,
 		Manage: must[*manage.Handler](t)(manage.New(manage.Parts{Admin: h.admin, Sessions: h.sessions, Pages: pages, Log: log}))}))
