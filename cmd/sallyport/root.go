@@ -17,7 +17,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringP("config", "c", "sallyport.yaml", "the configuration `FILE`")
 	root.AddCommand(
-		serveCommand(), demoCommand(), initCommand(), validateCommand(), configCommand(),
+		serveCommand(), demoCommand(), initCommand(), importCommand(), validateCommand(), configCommand(),
 		tokenCommand(), usersCommand(), groupsCommand(), searchCommand(), sessionsCommand(), liveCommand(), requestCommand(), grantsCommand(), breakGlassCommand(), scimCommand(),
 		explainCommand(), accessCommand(), testCommand(), statsCommand(),
 		auditCommand(), backupCommand(), restoreCommand(), storeCommand(), webhookCommand(), reloadCommand(), upgradeCommand(), doctorCommand(), bundleCommand(), healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
