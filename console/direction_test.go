@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -21,5 +23,17 @@ func TestStraighten(t *testing.T) {
 		if got := console.Straightened(text); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestPages_NamesTurnNothing(t *testing.T) {
+	pages, err := console.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	pages.Sessions(w, http.StatusOK, console.Sessions{Person: console.Person{Name: "\u202ecalA", UserName: "al\u2067ice"}, Lines: []console.SessionLine{{ID: "1", Browser: "Firefox \u202d"}}})
+	if page := w.Body.String(); strings.ContainsAny(page, "\u202d\u202e\u2067") || !strings.Contains(page, "<b>\uFFFDcalA</b> <bdi class=\"quiet\">al\uFFFDice</bdi>") {
+		t.Errorf("the page of sessions: %s", page)
 	}
 }
