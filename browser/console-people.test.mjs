@@ -89,6 +89,14 @@ test('the list of people follows what is written, and so does its address', {tim
   assert.deepEqual(page.faults, []);
 });
 
+test('on a phone, the navigation shows the page that is open', {timeout: 60_000}, async t => {
+  const page = await as(t, 'grace', '/record', {viewport: {width: 375, height: 800}});
+  await page.waitForFunction(() => {
+    const {left, right} = document.querySelector('nav [aria-current]').getBoundingClientRect();
+    return left >= 0 && right <= innerWidth;
+  });
+});
+
 test('people are found without scripts', {timeout: 60_000}, async t => {
   const page = await as(t, 'grace', '/people', {javaScriptEnabled: false, viewport: {width: 375, height: 800}});
   await page.getByRole('searchbox', {name: 'Find people'}).fill('eve');

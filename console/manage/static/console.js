@@ -34,6 +34,10 @@ function enhance() {
   }
 }
 
+// On a narrow screen, the entry of the navigation that the page belongs to is moved into view.
+const here = document.querySelector('nav [aria-current]');
+if (here) here.closest('nav').scrollLeft = here.offsetLeft - (here.closest('nav').clientWidth - here.offsetWidth) / 2;
+
 // A button that copies the text of an element.
 for (const button of document.querySelectorAll('button[data-copy]')) {
   button.hidden = !navigator.clipboard;
