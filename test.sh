@@ -335,6 +335,26 @@ test_recipes() {
   install_recipe code-server "$code_server_version" npm_install || { fail "installing code-server"; return 0; }
   check "JupyterLab, Node-RED, Prometheus and code-server" env RECIPES="$cache/recipes" SALLYPORT="$cache/bin/sallyport" PROMETHEUS="$(daemon prometheus)" \
     timeout 20m "$node/node" --test --test-reporter=spec browser/recipes/recipes.test.mjs
+  if [[ $(id -u) == 0 ]]; then
+    need nft nftables
+    check "the rule that lets Sallyport's user alone in" unshare --net bash -Eeuo pipefail -c "$(declare -f only_its_user); only_its_user daemon"
+  fi
+}
+
+# only_its_user USER: loads the rule of docs/recipes/README.md for that user, and asks as that one, as another and as root.
+only_its_user() {
+  local served status=0
+  ip link set lo up
+  sed -n '/^ *table inet sallyport/,/^ *```$/p' docs/recipes/README.md | sed "/\`/d; s/\"sallyport\"/\"$1\"/" | nft -f -
+  served=$(mktemp -d)
+  python3 -m http.server 8080 --bind 127.0.0.1 --directory "$served" >/dev/null 2>&1 &
+  until [[ $(ss -Hltn sport = :8080) ]]; do sleep 0.1; done
+  setpriv --reuid="$1" --clear-groups curl -sf -o /dev/null http://127.0.0.1:8080/ || { echo "$1 gets no response"; status=1; }
+  ! setpriv --reuid=nobody --clear-groups curl -s -o /dev/null http://127.0.0.1:8080/ || { echo "nobody gets a response"; status=1; }
+  ! curl -s -o /dev/null http://127.0.0.1:8080/ || { echo "root gets a response"; status=1; }
+  kill %1
+  rmdir "$served"
+  return "$status"
 }
 
 # install_recipe NAME VERSION COMMAND: runs the command in an empty folder of that name, unless it has that version.

@@ -14,8 +14,8 @@ const installed = process.env.RECIPES;
 const patient = 90_000; // applications load long on a busy machine
 
 // recipe runs the recipe of that name, with the checks that all recipes share around its own.
-function recipe(name, {upstream, edits = [], start, address, check, beside}) {
-  test(name, {timeout: 300_000}, async t => {
+function recipe(name, {variant = '', upstream, edits = [], start, address, check, beside}) {
+  test(name + variant, {timeout: 300_000}, async t => {
     const r = new Recipe(name, upstream, ...edits);
     t.after(() => r.stop());
     try {
@@ -38,19 +38,21 @@ function recipe(name, {upstream, edits = [], start, address, check, beside}) {
 }
 
 const jupyterToken = randomBytes(24).toString('hex');
+const jupyter = (r, ...flags) => ({
+  command: join(installed, 'jupyterlab/bin/jupyter'),
+  args: ['lab', `--config=${join(examples, 'jupyter_server_config.py')}`, `--port=${r.port}`, '--ServerApp.port_retries=0', ...flags, ...(process.getuid() === 0 ? ['--allow-root'] : [])],
+  env: {JUPYTER_TOKEN: jupyterToken},
+});
 recipe('jupyterlab', {
   upstream: 'http://127.0.0.1:8888',
   edits: [['REPLACE-WITH-THE-TOKEN', jupyterToken]],
-  start: r => ({
-    command: join(installed, 'jupyterlab/bin/jupyter'),
-    args: ['lab', `--config=${join(examples, 'jupyter_server_config.py')}`, `--port=${r.port}`, `--ServerApp.port_retries=0`, ...(process.getuid() === 0 ? ['--allow-root'] : [])],
-    env: {JUPYTER_TOKEN: jupyterToken},
-  }),
+  start: r => jupyter(r),
   address: 'https://jupyter.example.com/',
   async check(r, page) {
     await runNotebook(page);
     const me = await page.evaluate(() => fetch('/api/me').then(r => r.json()));
     assert.equal(me.identity.username, 'ada');
+    assert.deepEqual((await page.context().cookies('https://jupyter.example.com')).map(cookie => cookie.name).filter(name => name.startsWith('username-')), []);
     return openSocket(page, '/api/kernels/');
   },
   async beside(origin) {
@@ -61,14 +63,29 @@ recipe('jupyterlab', {
   },
 });
 
+recipe('jupyterlab', {
+  variant: ' below a path',
+  upstream: 'http://127.0.0.1:8888',
+  edits: [['REPLACE-WITH-THE-TOKEN', jupyterToken], ['host: jupyter.example.com', 'host: tools.example.com\n    path: /jupyter']],
+  start: r => jupyter(r, '--ServerApp.base_url=/jupyter/', '--ServerApp.local_hostnames=tools.example.com'),
+  address: 'https://tools.example.com/jupyter/',
+  async check(r, page) {
+    await runNotebook(page);
+    return openSocket(page, '/jupyter/api/kernels/');
+  },
+});
+
+// nodeRED starts Node-RED with one flow, and settings beside those of the example.
+function nodeRED(r, settings = {}) {
+  copyFileSync(join(examples, 'node-red-settings.js'), join(r.folder, 'example.js'));
+  writeFileSync(join(r.folder, 'settings.js'), `module.exports = {...require('./example.js'), ...${JSON.stringify(settings)}};`);
+  const flow = [{id: 'tab', type: 'tab', label: 'Flow'}, {id: 'in', z: 'tab', type: 'http in', url: '/hello', method: 'get', wires: [['out']], x: 1, y: 1}, {id: 'out', z: 'tab', type: 'http response', wires: [], x: 9, y: 1}];
+  writeFileSync(join(r.folder, 'flows.json'), JSON.stringify(flow));
+  return {command: join(installed, 'node-red/node_modules/.bin/node-red'), args: ['--userDir', r.folder], env: {PORT: String(r.port), SALLYPORT_KEYS: r.keySet}};
+}
 recipe('node-red', {
   upstream: 'http://127.0.0.1:1880',
-  start: r => {
-    copyFileSync(join(examples, 'node-red-settings.js'), join(r.folder, 'settings.js'));
-    const flow = [{id: 'tab', type: 'tab', label: 'Flow'}, {id: 'in', z: 'tab', type: 'http in', url: '/hello', method: 'get', wires: [['out']], x: 1, y: 1}, {id: 'out', z: 'tab', type: 'http response', wires: [], x: 9, y: 1}];
-    writeFileSync(join(r.folder, 'flows.json'), JSON.stringify(flow));
-    return {command: join(installed, 'node-red/node_modules/.bin/node-red'), args: ['--userDir', r.folder], env: {PORT: String(r.port), SALLYPORT_KEYS: r.keySet}};
-  },
+  start: r => nodeRED(r),
   address: 'https://flows.example.com/',
   async check(r, page) {
     await page.locator('#red-ui-palette-container .red-ui-palette-node').first().waitFor({timeout: patient});
@@ -90,6 +107,19 @@ recipe('node-red', {
     });
     socket.close();
     assert.ok(['closed', 'refused', '{"auth":"fail"}'].includes(said), said);
+  },
+});
+
+recipe('node-red', {
+  variant: ' below a path',
+  upstream: 'http://127.0.0.1:1880',
+  edits: [['host: flows.example.com', 'host: tools.example.com\n    path: /flows']],
+  start: r => nodeRED(r, {httpAdminRoot: '/flows', httpNodeRoot: '/flows'}),
+  address: 'https://tools.example.com/flows/',
+  async check(r, page) {
+    await page.locator('#red-ui-palette-container .red-ui-palette-node').first().waitFor({timeout: patient});
+    assert.equal((await page.evaluate(() => fetch('hello').then(r => r.status))), 200);
+    return openSocket(page, '/flows/comms');
   },
 });
 
