@@ -70,13 +70,33 @@ func testKeycloakPush(t *testing.T, w *world, k *keycloak, s *running, b *browse
 	})
 	t.Run("in_doubt", func(t *testing.T) {
 		k.call("PUT", realm+"/users/"+ada, map[string]any{"enabled": false}, nil)
-		for _, wrong := range []string{"KEYCLOAK_GROUPS=/Nobody", "KEYCLOAK_CLIENT=nightly", "SSL_CERT_FILE=" + filepath.Join(w.dir, "tls.key"), "SALLYPORT_TOKEN=" + filepath.Join(w.dir, "push-secret")} {
+		for _, wrong := range []string{"KEYCLOAK_CLIENT=nightly", "SSL_CERT_FILE=" + filepath.Join(w.dir, "tls.key"), "SALLYPORT_TOKEN=" + filepath.Join(w.dir, "push-secret")} {
 			out, err := run(wrong)
 			if err == nil || !strings.Contains(out, "nothing more is pushed") || strings.Contains(out, pushSecret) || strings.Contains(out, w.token) {
 				t.Errorf("with %s it ends with %v: %s", wrong, err, out)
 			}
 		}
 		push(t, "1 pushed, 0 failed")
+		k.call("PUT", realm+"/users/"+ada, map[string]any{"enabled": true}, nil)
+		push(t, "1 pushed, 0 failed")
+	})
+	t.Run("group_is_missing", func(t *testing.T) {
+		k.call("PUT", realm+"/users/"+ada, map[string]any{"enabled": false}, nil)
+		out, err := run("KEYCLOAK_GROUPS=/Nobody")
+		if err == nil || !strings.Contains(out, "no group /Nobody") || !strings.Contains(out, "1 pushed, 1 failed") {
+			t.Errorf("it ends with %v: %s", err, out)
+		}
+		push(t, "0 pushed, 0 failed")
+	})
+	t.Run("group_is_not_named", func(t *testing.T) {
+		k.call("POST", realm+"/groups", map[string]any{"name": "Others"}, nil)
+		if out, err := run("KEYCLOAK_GROUPS=/Members,/Others"); err != nil || !strings.Contains(out, "1 pushed") {
+			t.Errorf("it ends with %v: %s", err, out)
+		}
+		push(t, "1 pushed, 0 failed")
+		if out := s.verb("groups", "list", "-o", "csv"); strings.Contains(out, "Others") || !strings.Contains(out, "Members") {
+			t.Errorf("the groups are\n%s", out)
+		}
 	})
 }
 

@@ -2,12 +2,12 @@
 """Pushes the users of a Keycloak realm, and some of its groups, to Sallyport by SCIM: docs/providers/keycloak.md.
 
 It compares both sides, pushes what differs, takes access away before it gives any, and ends; run it every minute. Nothing else
-may push users to the same Sallyport: whoever is not in the realm is deleted. The environment has
+may push to the same Sallyport: users who are not in the realm are deleted, and groups that are not named. The environment has
 
   KEYCLOAK_REALM      such as https://keycloak.example.com/realms/company
   KEYCLOAK_CLIENT     a client with a service account that has the role view-users of realm-management
   KEYCLOAK_SECRET     a file with its secret
-  KEYCLOAK_GROUPS     paths of the groups to push, separated by commas, such as /research,/plant
+  KEYCLOAK_GROUPS     paths of the groups to push, separated by commas, such as /research,/plant; without it, no groups
   SALLYPORT_SCIM      such as https://scim.example.com:8444/scim/v2
   SALLYPORT_TOKEN     a file with a token of `sallyport token create`
   SSL_CERT_FILE       the certificates that sign those of both, if they are not the system's
@@ -66,11 +66,18 @@ class Realm:
         return {key: user_of(u) for key, u in found.items()}
 
     def groups(self):
-        found = {}
+        """The named groups, and the names that are no group's."""
+        found, missing = {}, []
         for path in filter(None, os.environ.get("KEYCLOAK_GROUPS", "").split(",")):
-            group = call("GET", f"{self.admin}/group-by-path/{quote(path.strip('/'))}", self.token)
+            try:
+                group = call("GET", f"{self.admin}/group-by-path/{quote(path.strip('/'))}", self.token)
+            except HTTPError as err:
+                if err.code != 404:
+                    raise
+                missing.append(path)
+                continue
             found[group["id"]] = (group["name"], set(self.all(f"/groups/{group['id']}/members")))
-        return found
+        return found, missing
 
 
 def user_of(u):
@@ -117,7 +124,7 @@ def differs(before, wanted):
 
 def main():
     realm, sallyport = Realm(), Sallyport()
-    users, groups = realm.users(), realm.groups()  # everything is read before anything is pushed
+    users, (groups, missing) = realm.users(), realm.groups()  # everything is read before anything is pushed
     known, known_groups = sallyport.all("Users"), sallyport.all("Groups")
     if not users:
         raise ValueError("the realm has no users; that cannot be meant")
@@ -128,6 +135,13 @@ def main():
             sallyport.push("DELETE", "Users/" + before["id"])
         elif before.get("active") and not users[key]["active"]:
             sallyport.patch("Users/" + before["id"], {"op": "replace", "path": "active", "value": False})
+    for path in missing:  # users go on, because nobody who leaves may stay for it; groups are not deleted, because it may be a slip
+        sallyport.failed += 1
+        print(f"the realm has no group {path}; correct KEYCLOAK_GROUPS", file=sys.stderr)
+    if groups and not missing:
+        for key, before in known_groups.items():
+            if key not in groups:
+                sallyport.push("DELETE", "Groups/" + before["id"])
     ids = {key: before["id"] for key, before in known.items() if key in users}
     for key, (_, members) in groups.items():
         if before := known_groups.get(key):
