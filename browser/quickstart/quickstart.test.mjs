@@ -136,6 +136,8 @@ test('Ada runs a kernel until she leaves, Grace is denied, nobody gets past Sall
   const again = await page.goto(application);
   assert.equal(again.status(), 403);
   assert.equal(await page.locator('.jp-Launcher').count(), 0);
+  const beside = await page.goto('http://jupyter.localhost:7083/api/contents'); // cookies are valid at every port of a host
+  assert.equal(beside.status(), 403, 'nothing that she got before lets her in beside Sallyport');
 });
 
 test('Undo everything', {timeout: 120_000}, async () => {
