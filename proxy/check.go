@@ -1,13 +1,8 @@
 package proxy
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"errors"
-	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"strings"
 
 	"sallyport/proxy/internal/canonical"
@@ -86,7 +81,7 @@ func (req *request) newAuthClient(r *http.Request) (*authClient, *denial) {
 	if req.routing.secret == nil {
 		return client, nil
 	}
-	if client.authenticated = req.routing.secret.sentIn(r.Header); !client.authenticated {
+	if client.authenticated = req.routing.secret.SentIn(r.Header); !client.authenticated {
 		return nil, deny(untrustedProxy, "check by "+client.address+" without the secret of forward_auth.secret_file in "+header.Secret)
 	}
 	return client, nil
@@ -198,37 +193,4 @@ func (p *Proxy) writeAllowed(w *response.Writer, live *liveRequest) *denial {
 	w.WriteHeader(http.StatusOK)
 	_ = w.Flush() // while the request is live: no response is sent after a change that denies it
 	return nil
-}
-
-// secret is the SHA-256 of the secret that front proxies send; nil if there is none.
-type secret []byte
-
-// sentIn reports whether the headers hold the secret, once.
-func (s secret) sentIn(h http.Header) bool {
-	lines := h[header.Secret]
-	if len(lines) != 1 {
-		return false
-	}
-	sum := sha256.Sum256([]byte(lines[0]))
-	return subtle.ConstantTimeCompare(sum[:], s) == 1
-}
-
-// minSecretBytes is the length of 128 bits in hexadecimal.
-const minSecretBytes = 32
-
-// readSecret reads the secret from the file at path; nil if path is empty. Its errors do not reveal what the file holds.
-func readSecret(path string) (secret, error) {
-	if path == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the secret of forward-auth: %w", err)
-	}
-	line := strings.TrimRight(string(text), "\r\n")
-	if len(line) < minSecretBytes || strings.ContainsFunc(line, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return nil, errors.New(path + " must hold one line of at least 32 printable characters; make one with: openssl rand -hex 32")
-	}
-	sum := sha256.Sum256([]byte(line))
-	return sum[:], nil
 }

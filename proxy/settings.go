@@ -13,6 +13,7 @@ import (
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
 	"sallyport/proxy/internal/forwarded"
+	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/hsts"
 	"sallyport/proxy/internal/identity"
 	"sallyport/proxy/internal/trace"
@@ -95,7 +96,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 		}
 	}
 	s.Limits.check(fault)
-	if _, err := readSecret(s.ForwardAuth.SecretFile); err != nil {
+	if _, err := header.ReadFrontSecret(s.ForwardAuth.SecretFile); err != nil {
 		fault("forward_auth.secret_file", err.Error())
 	}
 	if s.TraceContext != "" && s.TraceContext != trace.Pass && s.TraceContext != trace.New {
