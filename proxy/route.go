@@ -31,8 +31,8 @@ type routing struct {
 	hsts           string // value of Strict-Transport-Security; "" for none
 	managed        header.Names
 	stripped       header.ResponseNames
-	secret         header.FrontSecret // of front proxies; nil: none is required
-	traceContext   string             // what becomes of the trace that a request names
+	secret         header.SharedSecret // of front proxies; nil: none is required
+	traceContext   string              // what becomes of the trace that a request names
 
 	identity []string            // names of the identity headers of all routes
 	hosts    map[string][]*route // by canonical host, or wildcard; longest path first
@@ -205,7 +205,7 @@ func compile(s Settings, old *routing) (*routing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if rt.secret, err = header.ReadFrontSecret(s.ForwardAuth.SecretFile); err != nil {
+	if rt.secret, err = header.ReadSharedSecret(s.ForwardAuth.SecretFile); err != nil {
 		return nil, fmt.Errorf("forward_auth.secret_file: %w", err)
 	}
 	for i, r := range s.Routes {

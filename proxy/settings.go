@@ -96,7 +96,7 @@ func (s Settings) Check(fault func(path, problem string)) {
 		}
 	}
 	s.Limits.check(fault)
-	if _, err := header.ReadFrontSecret(s.ForwardAuth.SecretFile); err != nil {
+	if _, err := header.ReadSharedSecret(s.ForwardAuth.SecretFile); err != nil {
 		fault("forward_auth.secret_file", err.Error())
 	}
 	if s.TraceContext != "" && s.TraceContext != trace.Pass && s.TraceContext != trace.New {

@@ -179,3 +179,16 @@ func TestRoutes_ShowUpstreams(t *testing.T) {
 	e.replica = admin.ReplicaFacts{Upstreams: []admin.Upstream{{Route: "wiki", Targets: 3, Checked: true}, {Route: "payroll", Targets: 1}}}
 	e.page(e.otto, "/routes").contains(t, "healthy", "up, not checked")
 }
+
+// TestRoutes_WildcardHasNoAddress: the page of a route whose host is a wildcard has no link to the application.
+func TestRoutes_WildcardHasNoAddress(t *testing.T) {
+	e := newEnv(t)
+	e.settings.Routes[0].Host = "*.apps.example.com"
+	name := e.settings.Routes[0].Name
+	page := e.page(e.otto, "/routes/"+name)
+	page.contains(t, "*.apps.example.com/")
+	if strings.Contains(page.Body.String(), "//*.apps") {
+		t.Error("the page has a link to the wildcard")
+	}
+	e.page(e.otto, "/routes").contains(t, "*.apps.example.com/")
+}

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// FrontSecret is the SHA-256 of the secret that front proxies send; nil if there is none.
-type FrontSecret []byte
+// SharedSecret is the SHA-256 of the secret that front proxies share with us; nil if there is none.
+type SharedSecret []byte
 
 // SentIn reports whether the headers hold the secret, once.
-func (s FrontSecret) SentIn(h http.Header) bool {
+func (s SharedSecret) SentIn(h http.Header) bool {
 	lines := h[Secret]
 	if len(lines) != 1 {
 		return false
@@ -26,8 +26,8 @@ func (s FrontSecret) SentIn(h http.Header) bool {
 // minSecretBytes is the length of 128 bits in hexadecimal.
 const minSecretBytes = 32
 
-// ReadFrontSecret reads the secret from the file at path; nil if path is empty. Its errors do not reveal what the file holds.
-func ReadFrontSecret(path string) (FrontSecret, error) {
+// ReadSharedSecret reads the secret from the file at path; nil if path is empty. Its errors do not reveal what the file holds.
+func ReadSharedSecret(path string) (SharedSecret, error) {
 	if path == "" {
 		return nil, nil
 	}
