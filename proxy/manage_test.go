@@ -126,6 +126,38 @@ func TestConsole_ActsForAdministratorsWithARecentSignIn(t *testing.T) {
 	}
 }
 
+// TestConsole_DecidesAboutKeptFormsAgain: a form that was kept while an administrator signed in is carried out only if it is
+// of the console, and if they still may.
+func TestConsole_DecidesAboutKeptFormsAgain(t *testing.T) {
+	const tokensURL = consoleURL + "provisioning/tokens"
+	h := newConsoleEnv(t)
+	made := func() int { return len(h.events(audit.KindToken)) }
+	alice := h.browser(h.alice)
+	foreign := alice.postFrom("https://evil.example", tokensURL, tokenForm(alice.open(tokensURL), "foreign"))
+	if foreign.sealed() == "" {
+		t.Fatalf("a form of another site: %d %s", foreign.StatusCode, foreign.body)
+	}
+	if p := alice.submit(tokensURL, foreign.sealed()); p.StatusCode != http.StatusForbidden || made() != 0 {
+		t.Errorf("a form of another site, which the administrator sends on: %d %s", p.StatusCode, p.body)
+	}
+
+	h.settings.Console.MaxAge = time.Minute
+	if err := h.proxy.Load(h.settings); err != nil {
+		t.Fatal(err)
+	}
+	mallory := h.browser(h.mallory)
+	mallory.open("https://" + appHost + "/") // the provider does not say when they signed in
+	kept := mallory.submit(tokensURL, tokenForm(mallory.open(tokensURL), "late"))
+	if kept.StatusCode != http.StatusUnauthorized || kept.sealed() == "" {
+		t.Fatalf("with an old sign-in: %d %s", kept.StatusCode, kept.body)
+	}
+	h.removeFromGroup(h.mallory.UPN)
+	mallory.open("https://" + loginHost + "/.sallyport/login?max_age=60&return_to=/.sallyport/form")
+	if p := mallory.submit(tokensURL, kept.sealed()); p.StatusCode != http.StatusForbidden || made() != 0 {
+		t.Errorf("a form that was kept, of who is no administrator any more: %d %s", p.StatusCode, p.body)
+	}
+}
+
 // TestConsole_StreamEndsWithItsViewersAccess: a page that is kept up to date is a live request like any other, gets events as
 // they happen, and is cut when its viewer leaves the group.
 func TestConsole_StreamEndsWithItsViewersAccess(t *testing.T) {
