@@ -126,9 +126,9 @@ func TestConsole_ActsForAdministratorsWithARecentSignIn(t *testing.T) {
 	}
 }
 
-// TestConsole_DecidesAboutKeptFormsAgain: a form that was kept while an administrator signed in is carried out only if it is
+// TestConsole_DecidesAboutFormsAgain: a form that was kept while an administrator signed in is carried out only if it is
 // of the console, and if they still may.
-func TestConsole_DecidesAboutKeptFormsAgain(t *testing.T) {
+func TestConsole_DecidesAboutFormsAgain(t *testing.T) {
 	const tokensURL = consoleURL + "provisioning/tokens"
 	h := newConsoleEnv(t)
 	made := func() int { return len(h.events(audit.KindToken)) }
@@ -147,13 +147,13 @@ func TestConsole_DecidesAboutKeptFormsAgain(t *testing.T) {
 	}
 	mallory := h.browser(h.mallory)
 	mallory.open("https://" + appHost + "/") // the provider does not say when they signed in
-	kept := mallory.submit(tokensURL, tokenForm(mallory.open(tokensURL), "late"))
-	if kept.StatusCode != http.StatusUnauthorized || kept.sealed() == "" {
-		t.Fatalf("with an old sign-in: %d %s", kept.StatusCode, kept.body)
+	late := mallory.submit(tokensURL, tokenForm(mallory.open(tokensURL), "late"))
+	if late.StatusCode != http.StatusUnauthorized || late.sealed() == "" {
+		t.Fatalf("with an old sign-in: %d %s", late.StatusCode, late.body)
 	}
 	h.removeFromGroup(h.mallory.UPN)
 	mallory.open("https://" + loginHost + "/.sallyport/login?max_age=60&return_to=/.sallyport/form")
-	if p := mallory.submit(tokensURL, kept.sealed()); p.StatusCode != http.StatusForbidden || made() != 0 {
+	if p := mallory.submit(tokensURL, late.sealed()); p.StatusCode != http.StatusForbidden || made() != 0 {
 		t.Errorf("a form that was kept, of who is no administrator any more: %d %s", p.StatusCode, p.body)
 	}
 }
