@@ -152,8 +152,9 @@ type RecordSource struct {
 type records struct {
 	source RecordSource
 
-	exports chan struct{} // has an element for each that is under way
-	chain   chain
+	exports  exports
+	receipts receipts
+	chain    chain
 }
 
 // questions are about rules, the record and the configuration, and what is remembered of their answers.
@@ -161,6 +162,9 @@ type questions struct {
 	parse         func(text string) (Rules, error)
 	decisions     Decisions
 	configuration ConfigurationSource
+
+	explaining   explaining
+	explanations recent[pastDecision, explainedAt]
 
 	computing sync.Mutex // see facts
 	reaches   reaches
@@ -181,9 +185,9 @@ func New(p Parts) *Admin {
 	a := &Admin{leads: p.Leads, directory: p.Directory, sessions: p.Sessions, provisioning: p.Provisioning, audit: p.Audit,
 		store: p.Store, version: p.Version, reload: p.Reload, upgrade: p.Upgrade, grants: p.Grants, rules: p.Rules, publicURL: p.PublicURL, notify: p.Notify,
 		breakGlass: p.BreakGlass, enforcer: p.Enforcer, live: p.Live, log: p.Log, people: people{directory: p.Directory},
-		questions: questions{parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration},
+		questions: questions{explanations: recent[pastDecision, explainedAt]{underWay: true}, parse: p.Parse, decisions: p.Decisions, configuration: p.Configuration},
 		shared:    shared{peers: p.Peers, rollup: p.Rollup, replica: p.Replica, doctor: p.Doctor, tokens: p.TokenGroups}}
-	a.records = records{source: p.Record, exports: make(chan struct{}, maxExports)}
+	a.records = records{source: p.Record, exports: newExports()}
 	a.handleFigures()
 	a.handleRecord()
 	a.handleRequests()

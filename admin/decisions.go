@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sallyport/access"
@@ -263,13 +264,56 @@ func (a *Admin) AsDecided(ctx context.Context, _ Actor, d Decided) (then Then) {
 		then.LoadsKnown = err == nil && (reached.Done || reached.Line <= d.Seq) && len(then.Loads) < maxNames
 		_ = record.Close()
 	}
-	explained, revision, err := a.explainAt(ctx, d.Event)
+	explained, err := a.explanations.get(ctx, pastDecision{d.Of, d.Seq}, func(ctx context.Context) (e explainedAt, err error) {
+		end, err := a.explaining.begin()
+		if err != nil {
+			return e, err
+		}
+		defer end()
+		ctx, stop := context.WithTimeout(ctx, explainFor)
+		defer stop()
+		e.Explanation, e.revision, err = a.explainAt(ctx, d.Event)
+		return e, err
+	})
 	if err != nil {
 		then.Problem = err.Error()
 		return then
 	}
-	then.Explanation, then.Revision = &explained, revision
+	then.Explanation, then.Revision = &explained.Explanation, explained.revision
 	return then
+}
+
+// pastDecision is a decision in the record of a replica.
+type pastDecision struct {
+	replica string
+	line    uint64
+}
+
+// explainedAt is a decision, explained by the directory with a revision.
+type explainedAt struct {
+	access.Explanation
+
+	revision uint64
+}
+
+const (
+	maxExplaining = 4               // decisions that wait to be explained, or are: each reads the directory as it was
+	explainFor    = 2 * time.Minute // one of them
+)
+
+// errExplaining means that too many decisions are being explained.
+var errExplaining = errors.New("other decisions are being explained; ask again in a moment")
+
+// explaining bounds how many decisions are explained by the directory of then. Its zero value is ready.
+type explaining struct{ count atomic.Int32 }
+
+// begin lets one more decision be explained, or returns errExplaining. end must be called when it is.
+func (e *explaining) begin() (end func(), err error) {
+	if e.count.Add(1) > maxExplaining {
+		e.count.Add(-1)
+		return nil, errExplaining
+	}
+	return func() { e.count.Add(-1) }, nil
 }
 
 // openRecordOf opens the record of this process, if it is that of a replica.

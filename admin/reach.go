@@ -17,13 +17,19 @@ var ErrNoRoute = errors.New("there is no such route")
 // reaches are computed answers to who reaches what.
 type reaches struct {
 	counts   remembered[[]access.Count]
-	mu       sync.Mutex // guards the fields below
-	pictures map[string]*remembered[access.Picture]
-	recent   []string // the routes of pictures, the newest last
+	pictures rememberedOf[access.Picture] // by the route
+	others   rememberedOf[othersWho]      // by the request for access
 }
 
-// maxPictures is how many routes have their picture kept.
-const maxPictures = 8
+// rememberedOf keeps the results of which somebody asked last, by their keys.
+type rememberedOf[V any] struct {
+	mu     sync.Mutex // guards the fields below
+	list   map[string]*remembered[V]
+	recent []string // keys, the newest last
+}
+
+// maxRemembered is how many results of a kind are kept.
+const maxRemembered = 8
 
 // scope is that of questions about now.
 func (a *Admin) scope() access.Scope {
@@ -73,7 +79,7 @@ func (a *Admin) RoutePicture(ctx context.Context, actor Actor, name string) (acc
 	if _, err := a.Route(ctx, actor, name); err != nil {
 		return access.Picture{}, Computed{}, err
 	}
-	picture, state := a.reaches.picture(name).get(ctx, a.facts(), func(ctx context.Context, f facts) (access.Picture, error) {
+	picture, state := a.reaches.pictures.of(name).get(ctx, a.facts(), func(ctx context.Context, f facts) (access.Picture, error) {
 		i := slices.IndexFunc(f.rules.Routes, func(r *access.Route) bool { return r.Name == name })
 		if i < 0 {
 			return access.Picture{}, ErrNoRoute
@@ -103,22 +109,22 @@ func (a *Admin) PictureOf(ctx context.Context, actor Actor, name, id string) (ac
 	return p, err
 }
 
-// picture returns what remembers the picture of a route, and forgets that of which nobody has asked for longest.
-func (r *reaches) picture(name string) *remembered[access.Picture] {
+// of returns what remembers the result of a key, and forgets that of which nobody has asked for longest.
+func (r *rememberedOf[V]) of(key string) *remembered[V] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.pictures == nil {
-		r.pictures = map[string]*remembered[access.Picture]{}
+	if r.list == nil {
+		r.list = map[string]*remembered[V]{}
 	}
-	r.recent = append(slices.DeleteFunc(r.recent, func(other string) bool { return other == name }), name)
-	if len(r.recent) > maxPictures {
-		delete(r.pictures, r.recent[0])
+	r.recent = append(slices.DeleteFunc(r.recent, func(other string) bool { return other == key }), key)
+	if len(r.recent) > maxRemembered {
+		delete(r.list, r.recent[0])
 		r.recent = r.recent[1:]
 	}
-	if r.pictures[name] == nil {
-		r.pictures[name] = new(remembered[access.Picture])
+	if r.list[key] == nil {
+		r.list[key] = new(remembered[V])
 	}
-	return r.pictures[name]
+	return r.list[key]
 }
 
 // Ways returns how users reach a route, in their order. Who does not reach it is left out.

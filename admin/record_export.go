@@ -4,17 +4,68 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"sallyport/audit"
 	"sallyport/audit/ocsf"
 )
 
 // ErrBusy means that as much is being exported as may be at once.
-var ErrBusy = errors.New("two exports are under way; wait until one is done, or use `sallyport audit export`")
+var ErrBusy = errors.New("as many exports are under way as may be; wait until one is done, or use `sallyport audit export`")
 
-// maxExports is how many exports may be under way.
-const maxExports = 2
+const (
+	maxExports   = 16       // that may be under way
+	readExports  = 2        // that may read the record at the same moment
+	exportedPart = 64 << 10 // bytes that are written at once
+)
+
+// exports bounds exports. Whoever receives one slowly keeps nobody else from reading.
+type exports struct {
+	open    chan struct{} // has an element for each that is under way
+	reading chan struct{} // and for each that reads
+}
+
+func newExports() exports {
+	return exports{make(chan struct{}, maxExports), make(chan struct{}, readExports)}
+}
+
+// export writes lines in parts, and reads only while it may.
+type export struct {
+	ctx     context.Context //nolint:containedctx // of one call
+	reading chan struct{}
+	reads   bool
+	part    []byte
+	w       io.Writer
+}
+
+// read waits until the export may read.
+func (x *export) read() error {
+	select {
+	case x.reading <- struct{}{}:
+		x.reads = true
+		return nil
+	case <-x.ctx.Done():
+		return x.ctx.Err()
+	}
+}
+
+// rest lets others read.
+func (x *export) rest() {
+	if x.reads {
+		<-x.reading
+		x.reads = false
+	}
+}
+
+// flush writes what was read, which may take as long as whoever receives it likes.
+func (x *export) flush() error {
+	x.rest()
+	if len(x.part) == 0 {
+		return nil
+	}
+	_, err := x.w.Write(x.part)
+	x.part = x.part[:0]
+	return err
+}
 
 // ExportRecord writes the lines of this process's record that a filter selects, the oldest first and each as it is in the
 // record, or as an event of the Open Cybersecurity Schema Framework. The chain is checked on the way: after a line that is not
@@ -24,11 +75,16 @@ func (a *Admin) ExportRecord(ctx context.Context, _ Actor, f RecordFilter, asOCS
 		return errNoRecord
 	}
 	select {
-	case a.exports <- struct{}{}:
-		defer func() { <-a.exports }()
+	case a.exports.open <- struct{}{}:
+		defer func() { <-a.exports.open }()
 	default:
 		return ErrBusy
 	}
+	x := &export{ctx: ctx, reading: a.exports.reading, w: w}
+	if err := x.read(); err != nil {
+		return err
+	}
+	defer x.rest()
 	record, err := a.source.Open()
 	if err != nil {
 		return err
@@ -36,8 +92,11 @@ func (a *Admin) ExportRecord(ctx context.Context, _ Actor, f RecordFilter, asOCS
 	defer record.Close()
 	n := 0
 	_, err = record.ReadLines(f.Since, func(l audit.Line, text []byte) error {
-		if n++; n%stepsBetween == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if n++; n%stepsBetween == 0 { // others have their turn
+			x.rest()
+			if err := x.read(); err != nil {
+				return err
+			}
 		}
 		found := audit.Found{Line: l, Text: text}
 		switch {
@@ -48,10 +107,15 @@ func (a *Admin) ExportRecord(ctx context.Context, _ Actor, f RecordFilter, asOCS
 				return err
 			}
 		}
-		_, err := w.Write(append(append(make([]byte, 0, len(text)+1), text...), '\n'))
-		return err
+		if x.part = append(append(x.part, text...), '\n'); len(x.part) < exportedPart {
+			return nil
+		}
+		if err := x.flush(); err != nil {
+			return err
+		}
+		return x.read()
 	})
-	return err
+	return errors.Join(err, x.flush())
 }
 
 // Replica returns the name of this process among those that use the store; "" if it is alone.
@@ -61,12 +125,4 @@ func (a *Admin) Replica() string { return a.directory.Replica() }
 type ReceiptDocument struct {
 	JWS  string // in compact form
 	Page string // HTML, to print
-}
-
-// Receipt returns the signed receipt of the last offboarding of a user until a time, or of the last one at all (the zero time).
-func (a *Admin) Receipt(ctx context.Context, actor Actor, user string, at time.Time) (ReceiptDocument, error) {
-	if a.source.Receipt == nil {
-		return ReceiptDocument{}, ErrNoServer
-	}
-	return a.source.Receipt(ctx, actor, user, at)
 }

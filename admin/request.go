@@ -47,15 +47,16 @@ type Asking struct {
 // RequestView is a request as those see it who made it or may decide about it.
 type RequestView struct {
 	grant.Request
-	DisplayName string        `json:"display_name,omitempty"` // of the person, as the directory has it now
-	Max         time.Duration `json:"max_ns"`                 // the longest time of the grant
-	Usual       time.Duration `json:"usual_ns"`               // its time if none is named
-	Needed      int           `json:"needed"`
-	Approvers   []string      `json:"approvers"`              // userNames of people who may approve, at most 20; only from Request
-	LastGrant   *grant.Grant  `json:"last_grant,omitempty"`   // the person's former one of the policy; only from Request
-	Others      []string      `json:"others,omitempty"`       // who else reaches the route, at most 20; only from Request, for those who decide
-	OthersCount int           `json:"others_count,omitempty"` // only from Request
-	MayDecide   bool          `json:"may_decide"`
-	Mine        bool          `json:"mine"`
-	Approved    bool          `json:"-"` // the actor approved it, which still counts
+	DisplayName   string        `json:"display_name,omitempty"` // of the person, as the directory has it now
+	Max           time.Duration `json:"max_ns"`                 // the longest time of the grant
+	Usual         time.Duration `json:"usual_ns"`               // its time if none is named
+	Needed        int           `json:"needed"`
+	Approvers     []string      `json:"approvers"`                // userNames of people who may approve, at most 20; only from Request
+	LastGrant     *grant.Grant  `json:"last_grant,omitempty"`     // the person's former one of the policy; only from Request
+	Others        []string      `json:"others,omitempty"`         // who else reaches the route, at most 20; only from Request, for those who decide
+	OthersCount   int           `json:"others_count,omitempty"`   // only from Request
+	OthersPending bool          `json:"others_pending,omitempty"` // they are being counted; never for operators
+	MayDecide     bool          `json:"may_decide"`
+	Mine          bool          `json:"mine"`
+	Approved      bool          `json:"-"` // the actor approved it, which still counts
 }

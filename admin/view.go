@@ -36,9 +36,34 @@ func (a *Admin) Request(ctx context.Context, actor Actor, id string) (RequestVie
 		v.Approvers = namesOf(r.Approvers(a.people.candidates(r, 0), maxNames))
 	}
 	if r.Route != nil && approver {
-		v.Others, v.OthersCount = r.Others(a.directory.Snapshot(), maxNames)
+		a.addOthers(ctx, actor, &v)
 	}
 	return v, nil
+}
+
+// othersWho are the others who reach the route of a request for access.
+type othersWho struct {
+	names []string
+	count int
+}
+
+// addOthers adds who else reaches the route. Only operators wait until everybody was looked at.
+func (a *Admin) addOthers(ctx context.Context, actor Actor, v *RequestView) {
+	find := func(context.Context, facts) (o othersWho, err error) {
+		if r, ok := a.inForce(time.Now().UTC()).request(v.Route, v.Policy, a.whoAsked(v.Request)); ok && r.Route != nil {
+			o.names, o.count = r.Others(a.directory.Snapshot(), maxNames)
+		}
+		return o, nil
+	}
+	var others othersWho
+	if actor.Kind == audit.ActorOperator {
+		others, _ = find(ctx, facts{}) // which is never an error
+	} else {
+		var state Computed
+		others, state = a.reaches.others.of(v.ID).get(ctx, a.facts(), find)
+		v.OthersPending = state.At.IsZero()
+	}
+	v.Others, v.OthersCount = others.names, others.count
 }
 
 func namesOf(users []*directory.User) []string {

@@ -157,8 +157,8 @@ func (s *site) screensOf(ctx context.Context, n int) (screens []*screen, err err
 	return screens[:n], nil
 }
 
-// watch receives the events of a page until ctx ends.
-func (s *site) watch(ctx context.Context, c *screen) error {
+// watch receives the events of a page until ctx ends. It calls opened once the first has come.
+func (s *site) watch(ctx context.Context, c *screen, opened func()) error {
 	if _, err := s.page(ctx, c.page); err != nil {
 		return err
 	}
@@ -184,6 +184,7 @@ func (s *site) watch(ctx context.Context, c *screen) error {
 		c.bytes.Add(int64(len(line)))
 		if strings.HasPrefix(string(line), "event:") {
 			c.count.Add(1)
+			opened()
 		}
 	}
 }
@@ -259,18 +260,23 @@ func (s *site) loadWith(ctx context.Context, target subject, screens []*screen, 
 	return perSecond, cpu, errors.Join(err, closeAll())
 }
 
-// openScreens has screens show the console until closeAll is called, which returns why any ended before.
+// openScreens has screens show the console until closeAll is called, which returns why any ended before. It returns once each
+// has got its first event, so that what opening costs is not taken for what showing costs.
 func (s *site) openScreens(ctx context.Context, screens []*screen) (closeAll func() error) {
 	ctx, stop := context.WithCancel(ctx)
 	errs := make([]error, len(screens))
-	var all sync.WaitGroup
+	var all, opening sync.WaitGroup
+	opening.Add(len(screens))
 	for i, c := range screens {
+		opened := sync.OnceFunc(opening.Done)
 		all.Go(func() {
-			if err := s.watch(ctx, c); ctx.Err() == nil {
+			defer opened()
+			if err := s.watch(ctx, c, opened); ctx.Err() == nil {
 				errs[i] = err
 			}
 		})
 	}
+	opening.Wait()
 	return func() error {
 		stop()
 		all.Wait()

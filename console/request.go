@@ -160,6 +160,9 @@ func stateText(v admin.RequestView) string { return states[v.State] }
 
 // othersText returns who else has what v asks for.
 func othersText(v admin.RequestView) string {
+	if v.OthersPending {
+		return "being counted; load this page again in a moment"
+	}
 	text := strings.Join(v.Others, ", ")
 	if more := v.OthersCount - len(v.Others); more > 0 {
 		text += " and " + strconv.Itoa(more) + " more"

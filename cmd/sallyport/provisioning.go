@@ -23,14 +23,42 @@ func scimCommand() *cobra.Command {
 }
 
 func heldListCommand() *cobra.Command {
-	return listCommand("list", "List the users whose deactivation is held or was rejected, and what each would lose", "scim held list", "/held",
-		[]string{"id", "userName", "since", "rejected", "loses"}, func(h admin.HeldPerson) []string {
-			rejected := ""
-			if h.Rejected != nil {
-				rejected = formatTime(h.Rejected)
-			}
-			return []string{h.ID, h.UserName, formatTime(&h.Since), rejected, losses(h)}
-		})
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List the users whose deactivation is held or was rejected, and what each would lose",
+		Long:    fmt.Sprintf("List the users whose deactivation is held or was rejected, and what each would lose: %d of them at most, those first that\nwait longest.", maxHeld),
+		Example: "  sallyport scim held list",
+		Args:    cobra.NoArgs,
+	}
+	addOutputFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := newControlClient(cmd)
+		if err != nil {
+			return err
+		}
+		var found admin.HeldPeople
+		if err := client.call(cmd.Context(), http.MethodGet, "/held", nil, &found); err != nil {
+			return err
+		}
+		if all := found.Waiting + found.Rejected; len(found.People) < all {
+			fmt.Fprintf(cmd.ErrOrStderr(), "note: %d of %d, of which %d wait; decide about these, then list the others\n", len(found.People), all, found.Waiting)
+		}
+		return printTable(cmd, heldTable(found.People))
+	}
+	return c
+}
+
+// heldTable returns held deactivations as a table.
+func heldTable(people []admin.HeldPerson) table {
+	t := table{heads: []string{"id", "userName", "since", "rejected", "loses"}, values: people}
+	for _, h := range people {
+		rejected := ""
+		if h.Rejected != nil {
+			rejected = formatTime(h.Rejected)
+		}
+		t.rows = append(t.rows, []string{h.ID, h.UserName, formatTime(&h.Since), rejected, losses(h)})
+	}
+	return t
 }
 
 func heldReleaseCommand() *cobra.Command {

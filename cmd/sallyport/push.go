@@ -86,12 +86,11 @@ func (c *control) push(ctx context.Context, actor admin.Actor, r *http.Request) 
 
 // held responds with every held deactivation, and what each person would lose.
 func (c *control) held(ctx context.Context, actor admin.Actor, _ *http.Request) (any, error) {
-	found, err := c.admin.HeldPeople(ctx, actor, 0, maxHeld)
-	return found.People, err
+	return c.admin.HeldPeople(ctx, actor, 0, maxHeld)
 }
 
-// maxHeld is more than the users that a directory can have.
-const maxHeld = 1 << 30
+// maxHeld is how many held deactivations are listed: what each person would lose is computed. Those that wait longest come first.
+const maxHeld = 1_000
 
 // losses says in words what a person would lose.
 func losses(p admin.HeldPerson) string {

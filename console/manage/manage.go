@@ -84,6 +84,7 @@ func (h *Handler) routes() {
 	h.get("/record/lines/{number}", h.line)
 	h.get("/record/export", h.exportRecord)
 	h.get("/record/receipts", h.receipts)
+	h.get("/record/receipts/{user}", h.receiptState)
 	h.get("/record/receipts/{user}/{form}", h.receipt)
 	h.get("/reviews", h.reviews)
 	h.post("/reviews", h.startReview)
@@ -138,6 +139,8 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, v V
 	if _, pattern := h.mux.Handler(inner); pattern == "" {
 		return h.unknown(inner)
 	}
+	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	q := &request{ResponseWriter: w, Request: inner, Viewer: v, handler: h}
 	h.mux.ServeHTTP(q, inner) // sets the values of the pattern
 	return q.err

@@ -308,7 +308,13 @@ func (h *Handler) receipt(q *request) error {
 		return console.ErrNoPage
 	}
 	made, err := h.Admin.Receipt(q.Context(), q.actor(), q.PathValue("user"), until)
-	if err != nil {
+	switch {
+	case errors.Is(err, admin.ErrBeingMade):
+		http.Redirect(q, q.Request, Path+"/record/receipts/"+url.PathEscape(q.PathValue("user"))+atQuery(until), http.StatusSeeOther)
+		return nil
+	case errors.Is(err, admin.ErrBusy):
+		return h.showBusy(q)
+	case err != nil:
 		return q.missing(err.Error(), "/record/receipts")
 	}
 	name := "receipt-" + strings.Map(fileName, q.PathValue("user"))
@@ -316,6 +322,44 @@ func (h *Handler) receipt(q *request) error {
 		return q.download("application/jose", name+".jws", made.JWS)
 	}
 	return q.download("text/html; charset=utf-8", name+".html", made.Page)
+}
+
+// receiptContent is the page of a receipt that was not made at once.
+type receiptContent struct {
+	Name      string
+	Making    bool
+	Page, JWS string // addresses
+}
+
+// atQuery returns the query that names a time; "" for the zero time.
+func atQuery(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return "?" + url.Values{"at": {at.UTC().Format(time.RFC3339Nano)}}.Encode()
+}
+
+// receiptState says whether a receipt has been made, and then leads to it.
+func (h *Handler) receiptState(q *request) error {
+	f := q.filter()
+	until := f.time("at", false)
+	if len(f.wrong) > 0 {
+		return console.ErrNoPage
+	}
+	user := q.PathValue("user")
+	_, err := h.Admin.Receipt(q.Context(), q.actor(), user, until)
+	switch {
+	case errors.Is(err, admin.ErrBusy):
+		return h.showBusy(q)
+	case err != nil && !errors.Is(err, admin.ErrBeingMade):
+		return q.missing(err.Error(), "/record/receipts")
+	}
+	path, query := Path+"/record/receipts/"+url.PathEscape(user), atQuery(until)
+	c := receiptContent{Name: user, Making: err != nil, Page: path + "/page" + query, JWS: path + "/jws" + query}
+	if found, err := h.Admin.UsersNamed(q.Context(), q.actor(), user); err == nil && len(found) == 1 {
+		c.Name = found[0].UserName
+	}
+	return q.show(page{Name: "receipt", Title: h.say("receipt.title", c.Name), Content: c})
 }
 
 // fileName keeps characters that every system lets a file's name have.
