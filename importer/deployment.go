@@ -15,6 +15,7 @@ type deployment struct {
 	text      []string // the lines of the file
 	add       func(setting)
 	embedded  func(name, text string, first, indent int) // a whole file in a value
+	values    map[string]string                          // names of settings by the keys of config in the values of a chart
 }
 
 var (
@@ -43,6 +44,8 @@ func (r *deployment) read(n *yaml.Node) {
 	}
 	for _, p := range pairs(n) {
 		switch key := p.key.Value; {
+		case key == "config" && p.value.Kind == yaml.MappingNode:
+			r.chart(p.value)
 		case slices.Contains(commandKeys, key):
 			r.command(p.value)
 		case slices.Contains(extraKeys, key):
@@ -55,6 +58,18 @@ func (r *deployment) read(n *yaml.Node) {
 			r.read(p.value)
 		}
 	}
+}
+
+// chart reads the settings that values of a chart have by names of their own.
+func (r *deployment) chart(n *yaml.Node) {
+	for _, p := range pairs(n) {
+		if name, ok := r.values[p.key.Value]; ok && isScalar(p.value) {
+			s := settingOf(p, name, inEnvironment) // as the chart passes them on
+			s.key = "config." + p.key.Value
+			r.add(s)
+		}
+	}
+	r.read(n)
 }
 
 // indentOf returns how many blanks a line begins with.

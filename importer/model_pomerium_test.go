@@ -92,10 +92,10 @@ type origin struct {
 }
 
 func (o origin) matches(a asked) bool {
-	switch {
-	case o.kind == "path":
+	switch o.kind {
+	case "path":
 		return a.path == o.match
-	case o.kind == "prefix":
+	case "prefix":
 		return strings.HasPrefix(a.path, o.match)
 	}
 	return strings.HasPrefix(a.path, "/beta/") // of the one regular expression

@@ -52,7 +52,7 @@ func routePath(text string) (p string, ok bool) {
 		return "", false
 	}
 	p = strings.TrimRight(text, "/")
-	for _, segment := range strings.Split(p, "/") {
+	for segment := range strings.SplitSeq(p, "/") {
 		if segment == "." || segment == ".." || segment == ".sallyport" {
 			return "", false
 		}

@@ -15,17 +15,15 @@ type oauth2proxy struct {
 	*draft
 	settings
 
-	host       string // at which the applications are; "" if the text does not say
-	people     []test // of which one must hold: who may sign in, by address
-	members    []test // likewise, by group; empty if groups make no difference
-	roles      []string
-	closed     bool   // something restricts access that cannot be expressed
-	open       []rule // what needs no sign-in
-	targets    []target
-	lost       []lost
-	insecure   bool // certificates of upstreams are not verified
-	static     bool // an upstream responds by itself, as for a front proxy that asks
-	fromHeader bool // client addresses come from headers
+	host    string // at which the applications are; "" if the text does not say
+	people  []test // of which one must hold: who may sign in, by address
+	members []test // likewise, by group; empty if groups make no difference
+	roles   []string
+	closed  bool   // something restricts access that cannot be expressed
+	open    []rule // what needs no sign-in
+	targets []target
+	lost    []lost
+	static  bool // an upstream responds by itself, as for a front proxy that asks
 }
 
 // target is one upstream.
@@ -88,7 +86,8 @@ func (o *oauth2proxy) read(text string) error {
 			o.readAlpha(documents[0])
 			return nil
 		}
-		r := deployment{image: "oauth2-proxy", envPrefix: l.envPrefix, text: strings.Split(text, "\n"), add: add}
+		r := deployment{image: "oauth2-proxy", envPrefix: l.envPrefix, text: strings.Split(text, "\n"), add: add,
+			values: map[string]string{"clientID": "client_id", "clientSecret": "client_secret", "cookieSecret": "cookie_secret", "cookieName": "cookie_name"}}
 		r.embedded = func(_, inner string, first, indent int) { o.readEmbedded(l, inner, first, indent, add, strange) }
 		for _, document := range documents {
 			r.read(document)

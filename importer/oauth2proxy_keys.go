@@ -154,7 +154,6 @@ func (o *oauth2proxy) reverseProxy(s setting) {
 		o.find(s.place, Carried, "trusted_proxies", "no proxy in front is believed")
 		return
 	}
-	o.fromHeader = true
 	o.find(s.place, Changed, "trusted_proxies", "headers are believed from named addresses alone, not from everybody")
 }
 
