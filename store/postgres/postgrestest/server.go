@@ -210,7 +210,7 @@ func owner() *syscall.Credential {
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		port := 20_000 + rand.IntN(12_000)
+		port := 20_000 + rand.IntN(12_000) //nolint:gosec // a port need not be secret
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			_ = l.Close()
