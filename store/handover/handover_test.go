@@ -117,7 +117,18 @@ func newMemory(t *testing.T, st store.Store) *memory {
 	t.Helper()
 	m := &memory{keys: map[string]bool{}}
 	load := func(ctx context.Context) (rev store.Revision, err error) {
-		err = st.View(ctx, func(r store.Reader) error { rev = r.Revision(); return nil })
+		err = st.View(ctx, func(r store.Reader) error {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			for e, err := range r.Scan(nil, nil) {
+				if err != nil {
+					return err
+				}
+				m.keys[string(e.Key)] = true
+			}
+			rev = r.Revision()
+			return nil
+		})
 		return rev, err
 	}
 	mirror, err := follow.New(t.Context(), st, load, func(c store.Change) bool {

@@ -67,7 +67,7 @@ func (p *Peer) send(ctx context.Context) {
 		}
 		p.note(change.Revision)
 		if encoder.Encode(change) != nil || out.Flush() != nil {
-			break
+			return // it has closed the connection, as one does that leaves
 		}
 	}
 	if ctx.Err() == nil { // it would not know of what comes
