@@ -3,6 +3,8 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -142,4 +144,43 @@ func TestPreflight_PassesAnonymously(t *testing.T) {
 	if res, _ := send(newWorld(t, nil), "OPTIONS", preflight[:4]...); res.StatusCode != 401 {
 		t.Errorf("on a route with default settings: %d", res.StatusCode)
 	}
+}
+
+func TestHeaderEdits_ReadValuesFromFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("canary one\r\n")
+	w := newWorld(t, func(s *Settings) {
+		s.Routes[1].RequestHeaders = HeaderEdits{Set: []HeaderSet{{Name: "X-Key", ValueFile: file}}}
+	})
+	w.setUpstream(mirror)
+	sees := func(want string) {
+		t.Helper()
+		if _, body := w.get(w.client(true), "https://"+openHost+"/", "X-Key", "of the client"); !strings.Contains(body, "X-Key: "+want) || strings.Contains(body, "of the client") {
+			t.Errorf("the upstream sees\n%s\nwant %s", body, want)
+		}
+	}
+	sees("canary one")
+	write("canary two")
+	if err := w.proxy.Load(w.settings); err != nil {
+		t.Fatal(err)
+	}
+	sees("canary two")
+	for name, text := range map[string]string{"empty": "\n", "two_lines": "canary\nX-Forwarded-User: ada\n", "not_ascii": "canäry", "long": strings.Repeat("c", 8<<10+1)} {
+		write(text)
+		var faults []string
+		w.settings.CheckFiles(func(path, problem string) { faults = append(faults, path+": "+problem) })
+		if len(faults) != 1 || !strings.HasPrefix(faults[0], "routes[1].request_headers.set[0].value_file: "+file+" must hold one line") || strings.Contains(faults[0], "can") {
+			t.Errorf("%s: %q", name, faults)
+		}
+		if err := w.proxy.Load(w.settings); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: loading gives %v", name, err)
+		}
+	}
+	sees("canary two")
 }

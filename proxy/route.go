@@ -212,6 +212,12 @@ func compile(s Settings, old *routing) (*routing, error) {
 		if rt.routes[i].upstream, err = old.upstreamOf(r); err != nil {
 			return nil, fmt.Errorf("route %s: upstream: %w", r.Name, err)
 		}
+		if rt.routes[i].requestEdits, err = compileEdits(r.RequestHeaders); err != nil {
+			return nil, fmt.Errorf("route %s: request_headers: %w", r.Name, err)
+		}
+		if rt.routes[i].responseEdits, err = compileEdits(r.ResponseHeaders); err != nil {
+			return nil, fmt.Errorf("route %s: response_headers: %w", r.Name, err)
+		}
 	}
 	if rt.console != nil {
 		if rt.console.upstream = old.consoleUpstream(); rt.console.upstream == nil {
@@ -219,6 +225,11 @@ func compile(s Settings, old *routing) (*routing, error) {
 		}
 	}
 	return rt, nil
+}
+
+func compileEdits(e header.Edits) (header.EditsInForce, error) {
+	e, err := e.ReadFiles()
+	return e.Compile(), err
 }
 
 // compileRules compiles all of the settings that decisions depend on. It reads no files.
@@ -271,7 +282,7 @@ func compileRules(s Settings) (*routing, error) {
 // compileRoute compiles one route of s, without its upstream. folding are the hosts whose upstreams ignore case.
 func compileRoute(settings Route, s Settings, folding map[string]bool) (*route, error) {
 	r := &route{name: settings.Name, owner: settings.Owner, policies: settings.Policy, passAuthorization: settings.PassAuthorization, lenient: settings.PathEncoding == lenientPaths,
-		passPreflights: settings.Preflight == passPreflight, countPings: settings.CountPings, keepForms: settings.KeepForms, origins: settings.compileOrigins(), maxBody: settings.MaxBody, requestEdits: settings.RequestHeaders.Compile(), responseEdits: settings.ResponseHeaders.Compile()}
+		passPreflights: settings.Preflight == passPreflight, countPings: settings.CountPings, keepForms: settings.KeepForms, origins: settings.compileOrigins(), maxBody: settings.MaxBody}
 	accepts := func(kind string) bool { return len(settings.Accept) == 0 || slices.Contains(settings.Accept, kind) }
 	r.session, r.bearer = accepts(acceptSession), accepts(acceptBearer)
 	var err error

@@ -150,6 +150,12 @@ func (s Settings) CheckFiles(fault func(path, problem string)) {
 		if _, _, err := r.UpstreamTLS.Read(); errors.As(err, &faulty) {
 			fault(fmt.Sprintf("routes[%d].upstream_tls.%s", i, faulty.Key), faulty.Problem)
 		}
+		for key, edits := range map[string]header.Edits{"request_headers": r.RequestHeaders, "response_headers": r.ResponseHeaders} {
+			var faulty *header.EditFileError
+			if _, err := edits.ReadFiles(); errors.As(err, &faulty) {
+				fault(fmt.Sprintf("routes[%d].%s.%s", i, key, faulty.Key), faulty.Problem)
+			}
+		}
 	}
 }
 

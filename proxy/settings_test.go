@@ -117,6 +117,9 @@ func TestSettings_Check(t *testing.T) {
 			s.Routes[0].RequestHeaders.Set = []HeaderSet{{Name: "X-Script-Name", Value: "/app"}, {Name: "X-HTTP-Path-Override", Value: "/x"}}
 		}, "routes[0].request_headers.set[1].name", "only the proxy itself may set or remove"},
 		{"identity_in_override_header", func(s *Settings) { s.IdentityHeaders.Email = new("X-Http-User") }, "identity_headers.email", "meaning of its own"},
+		{"two_values", func(s *Settings) {
+			s.Routes[0].ResponseHeaders.Set = []HeaderSet{{Name: "X-Key", Value: "a", ValueFile: "key"}}
+		}, "routes[0].response_headers.set[0].value_file", "write one of them"},
 		{"removes_forwarded_for", func(s *Settings) { s.Routes[0].RequestHeaders.Remove = []string{"X-Forwarded-For"} }, "routes[0].request_headers.remove[0]", "only the proxy itself may set or remove"},
 		{"sets_content_length", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{Name: "Content-Length", Value: "1"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},
 		{"sets_cookie", func(s *Settings) { s.Routes[0].ResponseHeaders.Set = []HeaderSet{{Name: "Set-Cookie", Value: "a=b"}} }, "routes[0].response_headers.set[0].name", "only the proxy itself may set or remove"},

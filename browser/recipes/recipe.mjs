@@ -18,9 +18,10 @@ export class Recipe {
   provider = new Provider();
   log = '';
 
-  // from reads the recipe of that name. upstream is where the application listens in the file, and edits replace more of it.
-  constructor(name, upstream, ...edits) {
-    Object.assign(this, {name, upstream, edits});
+  // from reads the recipe of that name. upstream is where the application listens in the file, authorization is what the file
+  // secrets/authorization holds, and edits replace more of the recipe.
+  constructor(name, upstream, authorization, ...edits) {
+    Object.assign(this, {name, upstream, authorization, edits});
   }
 
   async start(startApplication) {
@@ -46,6 +47,7 @@ export class Recipe {
   async makeFiles() {
     await mkdir(join(this.folder, 'secrets'));
     await writeFile(join(this.folder, 'secrets/oidc'), this.provider.client.secret);
+    if (this.authorization) await writeFile(join(this.folder, 'secrets/authorization'), this.authorization + '\n');
     await promisify(execFile)('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1', '-subj', '/CN=example.com',
       '-addext', 'subjectAltName=DNS:*.example.com', '-keyout', join(this.folder, 'tls.key'), '-out', join(this.folder, 'tls.crt')]);
     await chmod(join(this.folder, 'tls.key'), 0o600);

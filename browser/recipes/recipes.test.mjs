@@ -14,9 +14,9 @@ const installed = process.env.RECIPES;
 const patient = 90_000; // applications load long on a busy machine
 
 // recipe runs the recipe of that name, with the checks that all recipes share around its own.
-function recipe(name, {variant = '', upstream, edits = [], start, address, check, beside}) {
+function recipe(name, {variant = '', upstream, authorization, edits = [], start, address, check, beside}) {
   test(name + variant, {timeout: 300_000}, async t => {
-    const r = new Recipe(name, upstream, ...edits);
+    const r = new Recipe(name, upstream, authorization, ...edits);
     t.after(() => r.stop());
     try {
       await r.start(start);
@@ -45,7 +45,7 @@ const jupyter = (r, ...flags) => ({
 });
 recipe('jupyterlab', {
   upstream: 'http://127.0.0.1:8888',
-  edits: [['REPLACE-WITH-THE-TOKEN', jupyterToken]],
+  authorization: 'token ' + jupyterToken,
   start: r => jupyter(r),
   address: 'https://jupyter.example.com/',
   async check(r, page) {
@@ -66,7 +66,8 @@ recipe('jupyterlab', {
 recipe('jupyterlab', {
   variant: ' below a path',
   upstream: 'http://127.0.0.1:8888',
-  edits: [['REPLACE-WITH-THE-TOKEN', jupyterToken], ['host: jupyter.example.com', 'host: tools.example.com\n    path: /jupyter']],
+  authorization: 'token ' + jupyterToken,
+  edits: [['host: jupyter.example.com', 'host: tools.example.com\n    path: /jupyter']],
   start: r => jupyter(r, '--ServerApp.base_url=/jupyter/', '--ServerApp.local_hostnames=tools.example.com'),
   address: 'https://tools.example.com/jupyter/',
   async check(r, page) {
@@ -126,7 +127,7 @@ recipe('node-red', {
 const prometheusPassword = randomBytes(24).toString('hex');
 recipe('prometheus', {
   upstream: 'http://127.0.0.1:9090',
-  edits: [['REPLACE-WITH-THE-PASSWORD', Buffer.from('sallyport:' + prometheusPassword).toString('base64')]],
+  authorization: 'Basic ' + Buffer.from('sallyport:' + prometheusPassword).toString('base64'),
   start: r => {
     const hash = execFileSync('htpasswd', ['-niBC', '10', 'sallyport'], {input: prometheusPassword}).toString().trim().replace('sallyport:', '');
     writeFileSync(join(r.folder, 'web.yml'), `basic_auth_users:\n  sallyport: ${hash}\n`);
