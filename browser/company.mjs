@@ -8,7 +8,7 @@ import {join} from 'node:path';
 import {spawn} from 'node:child_process';
 import {fileURLToPath} from 'node:url';
 import {after, before} from 'node:test';
-import {finish, launchBrowser, newPerson, spawnSallyport, stop} from './harness.mjs';
+import {arrived, finish, launchBrowser, newPerson, spawnSallyport, stop} from './harness.mjs';
 import {freePorts, listenApplication} from './world.mjs';
 import {Provider} from './provider.mjs';
 
@@ -63,7 +63,7 @@ export class Company {
   async signIn(page, user, path = '/') {
     await page.goto(this.console + path);
     await page.getByRole('button', {name: user, exact: true}).click();
-    await page.waitForURL(url => url.pathname.startsWith('/.sallyport/console') && !url.search.includes('state='));
+    await arrived(page, url => url.pathname.startsWith('/.sallyport/console') && !url.search.includes('state='));
   }
 }
 

@@ -8,7 +8,7 @@ import {readFile} from 'node:fs/promises';
 import {test} from 'node:test';
 import {formOf, post, postFrom, press, until} from './actions.mjs';
 import {openCompany} from './company.mjs';
-import {newPerson} from './harness.mjs';
+import {arrived, newPerson} from './harness.mjs';
 
 const {company, as} = openCompany();
 
@@ -37,7 +37,7 @@ class Stage {
     const page = await (await newPerson(this.t, company.browser, {bypassCSP: true})).newPage();
     await page.goto(company.login + '/');
     await page.getByRole('button', {name: user, exact: true}).click();
-    await page.waitForURL(company.login + '/');
+    await arrived(page, company.login + '/');
     return page;
   }
 

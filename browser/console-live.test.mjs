@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {press} from './actions.mjs';
 import {openCompany} from './company.mjs';
-import {newPerson} from './harness.mjs';
+import {arrived, newPerson} from './harness.mjs';
 
 const {company, as} = openCompany();
 const wide = {viewport: {width: 1280, height: 900}};
@@ -14,7 +14,7 @@ async function eve(t, path) {
   const page = await (await newPerson(t, company.browser)).newPage();
   await page.goto(company.wiki + path);
   await page.getByRole('button', {name: 'eve', exact: true}).click();
-  await page.waitForURL(company.wiki + path);
+  await arrived(page, company.wiki + path);
   return page;
 }
 

@@ -51,3 +51,13 @@ export async function stop(child) {
   await Promise.race([ended, new Promise(resolve => setTimeout(resolve, 5_000).unref())]);
   child.kill('SIGKILL');
 }
+
+// arrived waits until a page is where it should be. Its error says where the page is, and what it shows.
+export async function arrived(page, where) {
+  try {
+    await page.waitForURL(where);
+  } catch (err) {
+    const text = await page.locator('body').innerText({timeout: 1000}).catch(reason => String(reason));
+    throw new Error(`${err.message}\nThe page is at ${page.url()} and says: ${text.slice(0, 1000)}`, {cause: err});
+  }
+}
