@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -39,8 +38,7 @@ var sourceFiles = map[importer.Source]string{
 
 // importFlags are the flags of a command that imports.
 type importFlags struct {
-	output, secrets *string
-	findings        outputFormat
+	to, secrets *string
 }
 
 func importSourceCommand(source importer.Source) *cobra.Command {
@@ -50,18 +48,18 @@ func importSourceCommand(source importer.Source) *cobra.Command {
 		Long: "Write a configuration out of one of " + string(source) + ". " + sourceFiles[source] + " With - it is read from standard input.\n\n" +
 			"The configuration goes to standard output, and what became of each setting to standard error. Secrets are printed\n" +
 			"nowhere: with --secrets they are written to files, each readable for you alone. No file is ever overwritten.",
-		Example: fmt.Sprintf("  sallyport import %s old.conf -o sallyport.yaml --secrets secrets", source),
+		Example: fmt.Sprintf("  sallyport import %s old.conf --to sallyport.yaml --secrets secrets", source),
 		Args:    cobra.ExactArgs(1),
 	}
-	f := importFlags{findings: "table"}
-	f.output = c.Flags().StringP("output", "o", "", "write the configuration to this new `FILE`; otherwise to standard output")
+	addOutputFlag(c)
+	c.Flags().Lookup("output").Usage = "`FORMAT` of what is said on standard error: table, json, yaml or csv"
+	var f importFlags
+	f.to = c.Flags().String("to", "", "write the configuration to this new `FILE`; otherwise to standard output")
 	f.secrets = c.Flags().String("secrets", "", "write the secrets of the file to new files in this `FOLDER`")
-	c.Flags().Var(&f.findings, "findings", "`FORMAT` of what is said on standard error: table, json, yaml or csv")
-	_ = c.RegisterFlagCompletionFunc("output", completeFiles)
+	_ = c.RegisterFlagCompletionFunc("to", completeFiles)
 	_ = c.RegisterFlagCompletionFunc("secrets", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveFilterDirs
 	})
-	_ = c.RegisterFlagCompletionFunc("findings", cobra.FixedCompletions(outputFormats, cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(cmd *cobra.Command, args []string) error { return runImport(cmd, source, args[0], f) }
 	return c
 }
@@ -71,14 +69,11 @@ func completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompD
 }
 
 func runImport(cmd *cobra.Command, source importer.Source, path string, f importFlags) error {
-	if slices.Contains(outputFormats, *f.output) {
-		return fmt.Errorf("-o names the file to write here; write --findings %s for findings that programs read, or -o ./%s", *f.output, *f.output)
-	}
 	text, err := readImported(cmd.InOrStdin(), path)
 	if err != nil {
 		return err
 	}
-	folder, err := secretsFolder(*f.output, *f.secrets)
+	folder, err := secretsFolder(*f.to, *f.secrets)
 	if err != nil {
 		return err
 	}
@@ -95,7 +90,7 @@ func runImport(cmd *cobra.Command, source importer.Source, path string, f import
 	if err := writeImported(cmd, result, f); err != nil {
 		return err
 	}
-	return printFindings(cmd.ErrOrStderr(), path, result.Findings, string(f.findings))
+	return printFindings(cmd.ErrOrStderr(), path, result.Findings, cmd.Flag("output").Value.String())
 }
 
 // maxImported bounds the file that is read.
@@ -123,22 +118,22 @@ func readImported(in io.Reader, path string) ([]byte, error) {
 }
 
 // secretsFolder returns how the configuration names the folder of secrets: from its own folder.
-func secretsFolder(output, secrets string) (string, error) {
-	if secrets == "" || output == "" {
+func secretsFolder(to, secrets string) (string, error) {
+	if secrets == "" || to == "" {
 		return secrets, nil
 	}
-	from, err := filepath.Abs(filepath.Dir(output))
+	from, err := filepath.Abs(filepath.Dir(to))
 	if err != nil {
 		return "", err
 	}
-	to, err := filepath.Abs(secrets)
+	folder, err := filepath.Abs(secrets)
 	if err != nil {
 		return "", err
 	}
-	if relative, err := filepath.Rel(from, to); err == nil && !strings.HasPrefix(relative, "..") {
+	if relative, err := filepath.Rel(from, folder); err == nil && !strings.HasPrefix(relative, "..") {
 		return relative, nil
 	}
-	return to, nil
+	return folder, nil
 }
 
 // writeImported writes the secrets, then the configuration: all of it, or nothing.
@@ -171,8 +166,8 @@ func writeImported(cmd *cobra.Command, result importer.Result, f importFlags) (e
 			}
 		}
 	}
-	if *f.output != "" {
-		return write(*f.output, result.YAML)
+	if *f.to != "" {
+		return write(*f.to, result.YAML)
 	}
 	_, err = cmd.OutOrStdout().Write(result.YAML)
 	return err
