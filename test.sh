@@ -6,8 +6,8 @@
 # browser      the demo, signing in with many tabs and frames, signing out, break-glass, the portal and every page of the
 #              console, in a real Chromium
 # chart        the Helm chart: lint, golden manifests, values that must be rejected, manifests against the types of four
-#              versions of Kubernetes and the rules of its API server, an upgrade from the chart before; the types of one
-#              version alone unless named
+#              versions of Kubernetes and the rules of its API server, an upgrade from the chart before; golden
+#              manifests and the types of one version alone unless named
 # alerts       the alerts by promtool; every query of the dashboards in a real Prometheus
 # fronts       the snippets of docs/forward-auth.md in real nginx, HAProxy and Caddy
 # postgres     the store in a real PostgreSQL, with restarts of the server and networks that are cut; several replicas
@@ -48,6 +48,7 @@ readonly node=$cache/recipes/node/bin
 
 passed=0
 failed=0
+commands_built=
 
 main() {
   local stage
@@ -71,8 +72,8 @@ use_memory() {
   local free
   free=$(df --output=avail -k /dev/shm 2>/dev/null | tail -1) || return 0
   ((free > 6000000)) || return 0
-  TMPDIR=$(mktemp -d /dev/shm/sallyport-test-XXXXXX)
-  chmod 1777 "$TMPDIR" # as /tmp: PostgreSQL runs as another user
+  TMPDIR=$(mktemp -d /dev/shm/sp-XXX)
+  chmod 1777 "$TMPDIR" # as /tmp: PostgreSQL runs as another user. The name is short because those of Unix sockets are
   export TMPDIR
   trap 'rm -rf "$TMPDIR"' EXIT
 }
@@ -89,26 +90,31 @@ test_all() {
   [[ ! $browser ]] || end_browser
 }
 
-# test_go counts packages.
+# apart are the tests of commands that start many processes, each of which would start slowly under the race detector, and
+# trials that last: they run without it.
+readonly apart='^Test(Verbs|Upgrade_.*|Reliability_.*|StoreCopy_.*|Restore_.*|AccessGuide_.*|Demo_.*|Record_RotatesAndIsKilled|Paths_OnTheWire|Reload_PassesNewListenersOn|Store_NewerFormatIsUntouched)$'
+
+# test_go counts packages. Three lanes run beside each other.
 test_go() {
   title "Go tests, race detector on"
   need cc gcc libc6-dev
-  local log beside_log status=0 good bad
-  log=$(mktemp)
-  beside_log=$(mktemp)
-  # Beside the rest, without the race detector: the scripts of the commands, which start hundreds of processes, and the
-  # proxy once more, with upstreams over TLS.
-  run_beside >"$beside_log" 2>&1 &
-  local beside_pid=$!
-  # The first limit is for all packages, the second for one. .ci/run vets the tests with everything else.
-  # Fewer collections of garbage and no debugger's tables take a fifth less time.
-  VERBS=apart CGO_ENABLED=1 GOGC=400 timeout --signal=QUIT 35m go test -race -vet=off -ldflags=-w -p 3 -parallel 4 -timeout 15m ./... 2>&1 | tee "$log" || status=$?
+  local logs status=0 good bad others commands_pid beside_pid
+  logs=$(mktemp -d)
+  build_commands || { fail "building the tests of the commands"; return 0; }
+  race -skip "$apart" ./cmd/sallyport >"$logs/commands" 2>&1 &
+  commands_pid=$!
+  run_beside >"$logs/beside" 2>&1 &
+  beside_pid=$!
+  mapfile -t others < <(go list ./... | grep -v '/cmd/sallyport$')
+  race -p 2 "${others[@]}" 2>&1 | tee "$logs/packages" || status=$?
+  wait "$commands_pid" || status=$?
+  cat "$logs/commands"
   wait "$beside_pid" || status=$?
-  echo "the commands, and the proxy with upstreams over TLS:"
-  tee -a "$log" <"$beside_log"
-  good=$(grep -c '^ok ' "$log" || true)
-  bad=$(grep -cE '^FAIL[[:space:]]+[^[:space:]]' "$log" || true)
-  rm -f "$log" "$beside_log"
+  echo "without the race detector: more of the commands, and the proxy with upstreams over TLS:"
+  cat "$logs/beside"
+  good=$(cat "$logs"/* | grep -c '^ok ' || true)
+  bad=$(cat "$logs"/* | grep -cE '^FAIL[[:space:]]+[^[:space:]]' || true)
+  rm -rf "$logs"
   passed=$((passed + good))
   failed=$((failed + bad))
   if ((status != 0 && bad == 0)); then
@@ -116,19 +122,48 @@ test_go() {
   fi
 }
 
+# race [ARG]...: runs go test under the race detector. The first limit is for all packages, the second for one. .ci/run vets
+# the tests with everything else. Fewer collections of garbage and no debugger's tables take a fifth less time.
+race() {
+  CGO_ENABLED=1 GOGC=400 timeout --signal=QUIT 35m go test -race -vet=off -ldflags=-w -parallel 4 -timeout 15m "$@"
+}
+
 run_beside() {
   local status=0
-  timeout --signal=QUIT 20m go test -vet=off -run '^(TestVerbs|TestUpgrade_.*|TestReliability_Upgrade.*)$' ./cmd/sallyport || status=$?
-  UPSTREAM=https timeout --signal=QUIT 20m go test -vet=off ./proxy || status=$?
+  commands 20m -run "$apart" || status=$?
+  UPSTREAM=https timeout --signal=QUIT 20m go test -vet=off -ldflags=-w ./proxy || status=$?
   return "$status"
+}
+
+# build_commands builds the tests of the commands, without the race detector, for the stages that run some of them.
+build_commands() {
+  [[ ! $commands_built ]] || return 0
+  go test -c -ldflags=-w -o "$cache/bin/commands.test" ./cmd/sallyport && commands_built=1
+}
+
+# commands LIMIT FLAG...: runs tests of the commands, with flags of go test. What they print is shown if one fails.
+commands() {
+  local limit=$1 log
+  shift
+  build_commands || return 1
+  log=$(mktemp)
+  if (cd cmd/sallyport && timeout --signal=QUIT "$limit" "$cache/bin/commands.test" "${@/#-/-test.}") >"$log" 2>&1; then
+    echo "ok    sallyport/cmd/sallyport $*"
+    rm "$log"
+  else
+    cat "$log"
+    rm "$log"
+    printf 'FAIL\tsallyport/cmd/sallyport %s\n' "$*"
+    return 1
+  fi
 }
 
 test_tls() {
   title "Certificates by ACME, clients by the PROXY protocol"
   need_daemon haproxy || { fail "installing haproxy"; return 0; }
   install_pebble || { fail "installing pebble"; return 0; }
-  check "with Pebble and HAProxy" env PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
-    HAPROXY="$(daemon haproxy)" timeout 10m go test -count=1 -run '^Test(ACME|Balancer)_' ./cmd/sallyport
+  PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" HAPROXY="$(daemon haproxy)" \
+    check "with Pebble and HAProxy" commands 10m -run '^Test(ACME|Balancer)_'
 }
 
 test_browser() {
@@ -204,7 +239,8 @@ browser_result() {
   [[ $(cat "$1.status") == 0 ]]
 }
 
-# test_chart [-short]: with -short, without what has to build the API server and the types of former versions.
+# test_chart [-short]: with -short, without the values that must be rejected, which are many, and without what has to build
+# the API server and the types of former versions.
 test_chart() {
   title "The Helm chart"
   need openssl openssl
@@ -216,13 +252,13 @@ test_chart() {
     check "golden $values" same_manifests "$values"
     check "config $values" sound_config "$values"
   done
-  for values in charts/sallyport/ci/refused/*.yaml; do
-    check "refused $values" refused_values "$values"
-  done
   if [[ ${1:-} == -short ]]; then
     check "manifests for Kubernetes ${kube_versions[-1]}" typed_manifests "${kube_versions[-1]}"
     return 0
   fi
+  for values in charts/sallyport/ci/refused/*.yaml; do
+    check "refused $values" refused_values "$values"
+  done
   local version
   for version in "${kube_versions[@]}"; do
     check "manifests for Kubernetes $version" typed_manifests "$version"
@@ -248,7 +284,7 @@ test_alerts() {
   need_daemon prometheus || { fail "installing prometheus"; return 0; }
   check "promtool check rules" quietly promtool check rules deploy/prometheus/alerts.yaml
   check "promtool test rules" quietly promtool test rules deploy/prometheus/alerts_test.yaml
-  check "every query of every dashboard" env PROMETHEUS="$(daemon prometheus)" timeout 5m go test -count=1 -run '^TestDashboards_' ./cmd/sallyport
+  PROMETHEUS="$(daemon prometheus)" check "every query of every dashboard" commands 5m -run '^TestDashboards_'
 }
 
 test_fronts() {
@@ -256,8 +292,8 @@ test_fronts() {
   need_daemon nginx || { fail "installing nginx"; return 0; }
   need_daemon haproxy || { fail "installing haproxy"; return 0; }
   install_caddy || { fail "installing caddy"; return 0; }
-  check "nginx, HAProxy and Caddy" env FRONTS=1 FRONT_NGINX="$(daemon nginx)" FRONT_HAPROXY="$(daemon haproxy)" \
-    FRONT_CADDY="$cache/bin/caddy" timeout 10m go test -count=1 -run '^(TestForwardAuth|TestHTTPBalancer)$' ./cmd/sallyport
+  FRONTS=1 FRONT_NGINX="$(daemon nginx)" FRONT_HAPROXY="$(daemon haproxy)" FRONT_CADDY="$cache/bin/caddy" \
+    check "nginx, HAProxy and Caddy" commands 10m -run '^(TestForwardAuth|TestHTTPBalancer)$'
 }
 
 # test_postgres [-short]: with -short, without the tests that take long.
@@ -272,9 +308,9 @@ test_postgres() {
   log=$(mktemp)
   timeout 10m go test -vet=off -count=1 -parallel 8 $flags ./store/postgres ./peers >"$log" 2>&1 & # most of which waits
   store=$!
-  check "PostgreSQL: replicas" env HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
-    timeout 10m go test -vet=off -count=1 -parallel 3 $flags -run '^TestReplicas_' ./cmd/sallyport
-  check "PostgreSQL: copies, backups and restores" timeout 10m go test -vet=off -count=1 -parallel 4 $flags -run '^TestPostgres_' ./cmd/sallyport
+  HAPROXY="$(daemon haproxy)" PEBBLE="$cache/bin/pebble" PEBBLE_CHALLTESTSRV="$cache/bin/pebble-challtestsrv" \
+    check "PostgreSQL: replicas" commands 10m -parallel 3 $flags -run '^TestReplicas_'
+  check "PostgreSQL: copies, backups and restores" commands 10m -parallel 4 $flags -run '^TestPostgres_'
   check "PostgreSQL: the store" wait "$store"
   cat "$log"
 }

@@ -397,7 +397,6 @@ func TestReload_WhileStopping(t *testing.T) {
 // TestReload_PassesNewListenersOn: a process that takes over has the listeners of the last reload, and those that it opens itself.
 // Its control socket may be at another path, and none is left at the former.
 func TestReload_PassesNewListenersOn(t *testing.T) {
-	skipApart(t)
 	w := newWorld(t)
 	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 1s, stream_grace: 0s}")
 	s := w.settle(w.start("--init"))

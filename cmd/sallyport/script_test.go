@@ -49,9 +49,6 @@ const readyTimeout = 30 * time.Second
 //
 // $PUBLIC, $SCIM and $OPS are the addresses of the listeners, $UPSTREAM is the URL of the application.
 func TestVerbs(t *testing.T) {
-	if os.Getenv("VERBS") == "apart" {
-		t.Skip("./test.sh runs these beside the others, without the race detector: it makes each of hundreds of processes start slowly")
-	}
 	w := newWorld(t)
 	testscript.Run(t, testscript.Params{Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error { return prepareScript(w, env) },

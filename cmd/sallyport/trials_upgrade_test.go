@@ -22,14 +22,6 @@ import (
 	"sallyport/entratest"
 )
 
-// skipApart skips a test that ./test.sh runs beside the others: it takes seconds, and starts many processes.
-func skipApart(t *testing.T) {
-	t.Helper()
-	if os.Getenv("VERBS") == "apart" {
-		t.Skip("./test.sh runs this beside the others, without the race detector")
-	}
-}
-
 // upgradedTo matches the output of `sallyport upgrade`.
 var upgradedTo = regexp.MustCompile(`^process (\d+) has taken over\n$`)
 
@@ -156,7 +148,6 @@ func (l *upgradeLoad) begin(w *world, r *running, jar *browser, p *pusher, user 
 // acknowledged is there afterwards. Somebody who is offboarded at a random moment is denied from then on and cut, whichever
 // process serves them. WebSockets end with the code 1001, and streams end.
 func TestReliability_Upgrade(t *testing.T) {
-	skipApart(t)
 	w := newWorld(t)
 	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 3s, stream_grace: 1s}")
 	s := w.settle(w.start("--init"))
@@ -248,7 +239,6 @@ func openGoingAway(t testing.TB, b *browser) <-chan error {
 
 // TestUpgrade_OffboardingCutsBoth: whoever leaves after an upgrade is cut in the process before it too, and denied in both.
 func TestUpgrade_OffboardingCutsBoth(t *testing.T) {
-	skipApart(t)
 	w := newWorld(t)
 	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 1h, stream_grace: 1h}")
 	s := w.settle(w.start("--init"))
@@ -269,7 +259,6 @@ func TestUpgrade_OffboardingCutsBoth(t *testing.T) {
 
 // TestUpgrade_Refused: if the new process does not take over, the running one goes on and says why.
 func TestUpgrade_Refused(t *testing.T) {
-	skipApart(t)
 	w := newWorld(t)
 	s := w.settle(w.start("--init"))
 	config := filepath.Join(w.dir, "sallyport.yaml")
@@ -323,7 +312,6 @@ func TestUpgrade_Refused(t *testing.T) {
 // TestReliability_UpgradeKilled kills either process (SIGKILL) at a random moment of an upgrade. Whatever was acknowledged is
 // there afterwards, and store and record are sound, so there never were two writers.
 func TestReliability_UpgradeKilled(t *testing.T) {
-	skipApart(t)
 	w := newWorld(t)
 	w.rewrite("ops: 127.0.0.1:0}", "ops: 127.0.0.1:0, grace: 2s, stream_grace: 0s}")
 	first := w.start("--init")
