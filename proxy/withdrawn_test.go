@@ -181,11 +181,12 @@ func TestBearer_KeyCannotBeLookedUp(t *testing.T) {
 	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
 		t.Errorf("after the second: %d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
 	}
-	for range 200 { // whoever makes up key ids is slowed down, as with other tokens that are not valid
-		w.askAPI(entratest.Garbage(newID(), entratest.Claims{}))
+	limited := false // whoever makes up key ids is slowed down, as with other tokens that are not valid
+	for range 1000 {
+		limited = limited || w.askAPI(entratest.Garbage(newID(), entratest.Claims{})) == http.StatusTooManyRequests
 	}
-	if got := w.askAPI(entratest.Garbage(newID(), entratest.Claims{})); got != http.StatusTooManyRequests {
-		t.Errorf("after 200 made-up key ids: %d", got)
+	if !limited {
+		t.Error("1000 made-up key ids were looked at")
 	}
 }
 
