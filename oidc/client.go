@@ -28,7 +28,7 @@ type limitedTransport struct{ next http.RoundTripper }
 // RoundTrip rejects redirects itself because the error of [http.Client] would quote the
 // Location, which may repeat a secret that we sent.
 func (t limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(r)
+	resp, err := t.next.RoundTrip(repeatable(r))
 	if err != nil {
 		return nil, err
 	}
@@ -42,4 +42,12 @@ func (t limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body = http.MaxBytesReader(nil, resp.Body, maxResponse)
 	return resp, nil
+}
+
+// repeatable returns r so that [http.Transport] sends it once more if the provider closed the kept connection just then. It
+// does that with a GET anyway. To ask for tokens twice is harmless: a code is worth something once (RFC 6749 §4.1.2).
+func repeatable(r *http.Request) *http.Request {
+	r = r.Clone(r.Context())
+	r.Header["Idempotency-Key"] = []string{} // without values, it is not sent
+	return r
 }

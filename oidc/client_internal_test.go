@@ -1,12 +1,17 @@
 package oidc
 
 import (
+	"context"
+	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sallyport/pemfile"
@@ -41,5 +46,40 @@ func TestClient_RejectsOtherProtocols(t *testing.T) {
 	}
 	if err == nil {
 		t.Error("a response that switches to another protocol is accepted")
+	}
+}
+
+// TestClient_SurvivesClosedConnection: a provider closes a connection that it kept, just when a request for tokens is sent.
+func TestClient_SurvivesClosedConnection(t *testing.T) {
+	type used struct{}
+	var served atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(used{}).(*atomic.Int32).Add(1) > 1 {
+			panic(http.ErrAbortHandler) // closes the connection
+		}
+		body, err := io.ReadAll(r.Body)
+		if _, sent := r.Header["Idempotency-Key"]; sent || err != nil || string(body) != "code=c" {
+			t.Errorf("the provider gets %q with %v, %v", body, r.Header, err)
+		}
+		served.Add(1)
+	}))
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, used{}, new(atomic.Int32))
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	authorities := x509.NewCertPool()
+	authorities.AddCert(server.Certificate())
+	client := newClient(authorities)
+	for n := range 3 {
+		resp, err := client.Post(server.URL, "application/x-www-form-urlencoded", strings.NewReader("code=c"))
+		if err != nil {
+			t.Fatalf("request %d: %v", n+1, err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	if n := served.Load(); n != 3 {
+		t.Errorf("%d of 3 requests were served", n)
 	}
 }
