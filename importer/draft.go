@@ -295,3 +295,25 @@ func isLoopback(address string) bool {
 	ip, err := netip.ParseAddr(host)
 	return ok && (host == "localhost" || err == nil && ip.IsLoopback())
 }
+
+// take hands a setting to its function in keys, or says why it is left out. It reports whether it is in one of both.
+func take[T any](d *draft, reading T, name string, s setting, keys map[string]func(T, setting), dropped map[string]string) bool {
+	if handle, ok := keys[name]; ok {
+		handle(reading, s)
+		return true
+	}
+	why, ok := dropped[name]
+	if ok {
+		d.find(s.place, Dropped, "", "%s", why)
+	}
+	return ok
+}
+
+// carriedIfOff says that a switch is carried over if it is off, as it always is at the target, and reports whether it is.
+func (d *draft) carriedIfOff(s setting, target string) bool {
+	if s.isOff() {
+		d.find(s.place, Carried, target, "")
+		return true
+	}
+	return false
+}

@@ -58,6 +58,12 @@ func (s setting) on() (on, ok bool) {
 	return on, err == nil && !s.opaque && !s.tree
 }
 
+// isOff reports whether a switch is off.
+func (s setting) isOff() bool {
+	on, ok := s.on()
+	return ok && !on
+}
+
 func (s setting) duration() (time.Duration, bool) {
 	d, err := time.ParseDuration(strings.TrimSpace(s.value()))
 	return d, err == nil && d >= 0 && !s.opaque && !s.tree

@@ -45,14 +45,7 @@ func importOAuth2Proxy(d *draft, text []byte) error {
 	}
 	for _, name := range o.names {
 		s := o.byName[name]
-		handle, known := oauth2Keys[name]
-		why, dropped := oauth2Dropped[name]
-		switch {
-		case known:
-			handle(o, s)
-		case dropped:
-			d.find(s.place, Dropped, "", "%s", why)
-		default:
+		if !take(d, o, name, s, oauth2Keys, oauth2Dropped) {
 			o.unknown(s.place, name)
 		}
 	}

@@ -150,7 +150,7 @@ func (o *oauth2proxy) forceHTTPS(s setting) {
 }
 
 func (o *oauth2proxy) reverseProxy(s setting) {
-	if on, ok := s.on(); ok && !on {
+	if s.isOff() {
 		o.find(s.place, Carried, "trusted_proxies", "no proxy in front is believed")
 		return
 	}
@@ -309,15 +309,14 @@ func (o *oauth2proxy) webSockets(s setting) {
 }
 
 func (o *oauth2proxy) insecureUpstreams(s setting) {
-	if on, ok := s.on(); ok && !on {
-		o.find(s.place, Carried, "routes", "")
+	if o.carriedIfOff(s, "routes") {
 		return
 	}
 	o.find(s.place, FillIn, "routes[].upstream_tls.ca_file", "certificates of upstreams are always verified; name the file with the certificate that signs them")
 }
 
 func (o *oauth2proxy) userHeaders(s setting) {
-	if on, ok := s.on(); ok && !on && !o.isOn("pass_basic_auth", true) {
+	if s.isOff() && !o.isOn("pass_basic_auth", true) {
 		o.headers.names = noIdentity
 		o.find(s.place, Carried, "identity_headers", "")
 		return
@@ -326,16 +325,14 @@ func (o *oauth2proxy) userHeaders(s setting) {
 }
 
 func (o *oauth2proxy) basicAuth(s setting) {
-	if on, ok := s.on(); ok && !on {
-		o.find(s.place, Carried, "identity_headers", "")
+	if o.carriedIfOff(s, "identity_headers") {
 		return
 	}
 	o.find(s.place, Dropped, "", "no password is sent to applications; they read X-Forwarded-User, or verify X-Sallyport-Assertion, which is signed")
 }
 
 func (o *oauth2proxy) xAuthRequest(s setting) {
-	if on, ok := s.on(); ok && !on {
-		o.find(s.place, Carried, "identity_headers", "")
+	if o.carriedIfOff(s, "identity_headers") {
 		return
 	}
 	if !o.asksFor("static://") {

@@ -240,7 +240,7 @@ func (o *oauth2proxy) readAlphaUpstream(n *yaml.Node, path string) {
 		case "timeout":
 			t.timeout = o.timeoutOf(s)
 		case "passHostHeader":
-			if on, ok := s.on(); ok && !on {
+			if s.isOff() {
 				t.upstreamHost = "upstream"
 			}
 			o.find(s.place, Carried, "routes[].upstream_host", "")

@@ -29,14 +29,7 @@ func importPomerium(d *draft, text []byte) error {
 	}
 	for _, name := range p.names {
 		s := p.byName[name]
-		handle, known := pomeriumKeys[name]
-		why, dropped := pomeriumDropped[name]
-		switch {
-		case known:
-			handle(p, s)
-		case dropped:
-			d.find(s.place, Dropped, "", "%s", why)
-		default:
+		if !take(d, p, name, s, pomeriumKeys, pomeriumDropped) {
 			p.unknown(s.place, name, &p.closed)
 		}
 	}

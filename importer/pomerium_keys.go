@@ -86,8 +86,7 @@ func (p *pomerium) address(s setting) {
 }
 
 func (p *pomerium) insecure(s setting) {
-	if on, ok := s.on(); ok && !on {
-		p.find(s.place, Carried, "tls", "")
+	if p.carriedIfOff(s, "tls") {
 		return
 	}
 	p.tls.off, p.byAddress = true, false
@@ -135,8 +134,7 @@ func (d *draft) takePEM(s setting, name, target string, to *string) {
 }
 
 func (p *pomerium) autocert(s setting) {
-	if on, ok := s.on(); ok && !on {
-		p.find(s.place, Carried, "tls", "")
+	if p.carriedIfOff(s, "tls") {
 		return
 	}
 	p.tls.acme = true
@@ -156,8 +154,7 @@ func (d *draft) takeLogLevel(s setting) {
 }
 
 func (p *pomerium) useProxyProtocol(s setting) {
-	if on, ok := s.on(); ok && !on {
-		p.find(s.place, Carried, "listen.proxy_protocol", "")
+	if p.carriedIfOff(s, "listen.proxy_protocol") {
 		return
 	}
 	p.listen.proxyProtocol, p.byAddress = true, false

@@ -123,8 +123,7 @@ func (p *pomerium) allowWebSockets(_ *pomeriumRoute, s setting) {
 }
 
 func (p *pomerium) skipVerify(_ *pomeriumRoute, s setting) {
-	if on, ok := s.on(); ok && !on {
-		p.find(s.place, Carried, "routes[].upstream_tls", "")
+	if p.carriedIfOff(s, "routes[].upstream_tls") {
 		return
 	}
 	p.find(s.place, FillIn, "routes[].upstream_tls.ca_file", "certificates of upstreams are always verified; name the file with the certificate that signs it")

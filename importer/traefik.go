@@ -51,13 +51,8 @@ func importTraefik(d *draft, text []byte) error {
 			t.readRule(s)
 			continue
 		}
-		handle, known := traefikKeys[name]
-		why, dropped := traefikDropped[name]
 		switch {
-		case known:
-			handle(t, s)
-		case dropped:
-			d.find(s.place, Dropped, "", "%s", why)
+		case take(d, t, name, s, traefikKeys, traefikDropped):
 		case mayRestrict(name):
 			t.closed = true
 			d.find(s.place, Unknown, "", "by its name it may say who gets in, so nobody does")
