@@ -233,7 +233,7 @@ func TestPaths_PartlyFoldedPathsAreDenied(t *testing.T) {
 	for _, denied := range partlyDenied {
 		s, rt := foldingSettings(t, denied)
 		for _, target := range []string{"/pubdocssecret%EF%BC%8F%E2%93%90dmin%2fsec%CC%81ret/", "/x%E2%88%95y/SECRET", "/%CC%81/SECRET", "/%E2%80%8D/SECRET", "/%20/SECRET", "/DOCS/%20", "/DOCS/%E2%80%8D",
-			"/DOCS/%CC%81;x", "/DOCS/%CC%81%EF%BC%9Bx/y", "/A%EF%BC%8F%CC%81%EF%BC%8Fsecret", "/%20/%C2%A0/SECRET", "/%E2%80%8D/%CC%81/SECRET", "/docs/sec%CD%85ret", "/docs/secret%CD%BA/x", "/::$DATA%E2%81%84/%C5%BFecret/%EF%BC%BC::$DATA%E2%88%95", "/%CD%85%EF%BC%8Fsec%CC%81ret%CD%BA", "/%C2%BD/SECRET", "/x%E2%84%80/SECRET"} {
+			"/DOCS/%CC%81;x", "/DOCS/%CC%81%EF%BC%9Bx/y", "/A%EF%BC%8F%CC%81%EF%BC%8Fsecret", "/%20/%C2%A0/SECRET", "/%E2%80%8D/%CC%81/SECRET", "/docs/sec%CD%85ret", "/docs/secret%CD%BA/x", "/::$DATA%E2%81%84/%C5%BFecret/%EF%BC%BC::$DATA%E2%88%95", "/%CD%85%EF%BC%8Fsec%CC%81ret%CD%BA", "/%C2%BD/SECRET", "/x%E2%84%80/SECRET", "/%CD%BA/doc%EF%BD%93/%20", "/DOCS%EF%BC%852f%E2%80%8D"} {
 			checkTarget(t, s, rt, target)
 		}
 	}

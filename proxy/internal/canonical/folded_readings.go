@@ -40,7 +40,7 @@ var (
 	foldedASCIISteps = append([]func(string) string{foldInSegments, trimSegments, dropBlanks, dropStreams, dropKnownStreams}, steps...)
 	foldedSteps      = append([]func(string) string{
 		decomposeSlashes, replaceRune("\uff0f"), replaceRune("\u2044"), replaceRune("\u2215"), replaceRune("\u29f8"),
-		composeSubscripts, dropSubscripts, dropComposedSubscripts, dropSpacingSubscripts,
+		percentSigns.Replace, composeSubscripts, dropSubscripts, dropComposedSubscripts, blankSpacingSubscripts, dropSpacingSubscripts,
 	}, foldedASCIISteps...)
 )
 
@@ -49,6 +49,10 @@ var (
 func replaceRune(slash string) func(string) string {
 	return func(path string) string { return strings.ReplaceAll(path, slash, "/") }
 }
+
+// percentSigns replaces what is a percent sign to servers that know compatibility characters. One that does so before it
+// decodes once more finds segments that letters folded at the same time would hide.
+var percentSigns = strings.NewReplacer("\uff05", "%", "\ufe6a", "%")
 
 // foldInSegments folds letters and leaves slashes of other scripts as they are. A part of a segment that has nothing but
 // marks, invisible characters and blanks of other scripts becomes ".".
@@ -159,8 +163,14 @@ func dropComposedSubscripts(path string) string {
 // spacingSubscript is a blank with an iota subscript.
 const spacingSubscript = '\u037a'
 
-func dropSpacingSubscripts(path string) string {
+func blankSpacingSubscripts(path string) string {
 	return strings.ReplaceAll(path, string(spacingSubscript), " ")
+}
+
+// dropSpacingSubscripts drops the blank too. A server that finds this one may leave others as they are, which are still
+// encoded when it looks.
+func dropSpacingSubscripts(path string) string {
+	return strings.ReplaceAll(path, string(spacingSubscript), "")
 }
 
 func hasSubscript(r rune) bool {
