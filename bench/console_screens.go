@@ -207,7 +207,7 @@ func (s *site) reportScreens(ctx context.Context, out io.Writer, o consoleOption
 		c.count.Store(0)
 		c.bytes.Store(0)
 	}
-	target := subject{name: "proxied", url: "https://" + s.addrs["public"], host: loadHost, pid: s.pid,
+	target := subject{name: "proxied", address: s.addrs["public"], transport: tlsHTTP1, host: loadHost, pid: s.pid,
 		header: "Authorization: Bearer " + s.entra.AccessToken(entratest.Person{OID: administrator, UPN: administrator + "@castle.example"}, audience, nil)}
 	var rates, costs [2][]float64 // without and with
 	var watched time.Duration

@@ -1,8 +1,13 @@
 // Command bench measures what a request costs Sallyport and other proxies, in one run on one machine.
 //
 // It starts an upstream, sallyport, a stock httputil.ReverseProxy and, if it is installed, nginx. In several rounds, it
-// sends the same load to each in turn, and prints medians, and ratios to the stock proxy and to nginx. To compare a
-// proxy that runs already: -peer NAME,URL,PID[,HEADER: VALUE].
+// sends the same load to each in turn, and prints medians, and ratios to the stock proxy and to nginx over the same
+// transport. -only chooses rows by their keys; a run of few takes seconds:
+//
+//	go run ./bench -only stock,session -rounds 2 -for 1s
+//	go run ./bench -only '*-h2'
+//
+// To compare a proxy that runs already: -peer NAME,URL,PID[,HEADER: VALUE].
 //
 // bench console measures the console instead, with a large company.
 //
@@ -36,6 +41,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "number of measurements of each proxy")
 	flag.DurationVar(&o.duration, "for", 4*time.Second, "duration of one measurement")
 	flag.IntVar(&o.connections, "connections", 32, "number of concurrent keep-alive connections")
+	flag.StringVar(&o.only, "only", "", "keys of the rows to measure, with * for any text: "+keysOf(rows))
 	flag.Func("peer", "another proxy: NAME,URL,PID[,HEADER: VALUE]", func(text string) error {
 		p, err := parsePeer(text)
 		o.peers = append(o.peers, p)
@@ -56,17 +62,19 @@ type options struct {
 	rounds      int
 	duration    time.Duration
 	connections int
+	only        string // "" for all rows
 	peers       []subject
 }
 
 // subject is one path to the upstream that is measured.
 type subject struct {
-	name   string
-	url    string
-	host   string // "" for that of the usual application
-	pid    int    // of the process whose CPU time counts; 0 for none
-	header string // one more header of each request
-	h2     bool   // over TLS and HTTP/2
+	key       string
+	name      string
+	transport transport
+	address   string
+	host      string // "" for that of the usual application
+	pid       int    // of the process whose CPU time counts; 0 for none
+	header    string // one more header of each request
 }
 
 func parsePeer(text string) (p subject, err error) {
@@ -74,7 +82,14 @@ func parsePeer(text string) (p subject, err error) {
 	if len(parts) < 3 {
 		return p, errors.New("write NAME,URL,PID[,HEADER: VALUE]")
 	}
-	p = subject{name: parts[0], url: parts[1]}
+	scheme, address, _ := strings.Cut(strings.TrimSuffix(parts[1], "/"), "://")
+	p = subject{key: parts[0], name: parts[0], transport: plainHTTP1, address: address}
+	switch {
+	case strings.Contains(address, "/") || scheme != "http" && scheme != "https":
+		return p, fmt.Errorf("%q is not the URL of a server; write http://ADDRESS:PORT or https://ADDRESS:PORT", parts[1])
+	case scheme == "https":
+		p.transport = tlsHTTP1
+	}
 	if len(parts) == 4 {
 		p.header = parts[3]
 	}
@@ -83,18 +98,26 @@ func parsePeer(text string) (p subject, err error) {
 }
 
 func run(ctx context.Context, o options) error {
+	chosen, err := choose(rows, o.only)
+	if err != nil {
+		return err
+	}
 	s, err := newSetup(ctx)
 	defer s.close()
 	if err != nil {
 		return err
 	}
-	subjects := append(s.subjects, o.peers...)
+	subjects, err := s.start(ctx, chosen)
+	if err != nil {
+		return err
+	}
+	subjects = append(subjects, o.peers...)
 	results := make([][]result, len(subjects))
 	for round := range o.rounds {
 		for i, subject := range subjects {
 			got, err := measure(ctx, subject, o)
 			if err != nil {
-				return fmt.Errorf("%s, round %d: %w", subject.name, round+1, err)
+				return fmt.Errorf("%s, round %d: %w", subject.key, round+1, err)
 			}
 			results[i] = append(results[i], got)
 		}

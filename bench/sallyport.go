@@ -43,43 +43,52 @@ type instance struct {
 	entra  *entratest.Tenant
 }
 
-// addSallyport builds sallyport and starts one instance for each kind of request: to a route that is open to all, or
-// to one for members of a group with a session or a bearer token, over HTTP or TLS.
-func (s *setup) addSallyport(ctx context.Context) error {
+// kind is what differs between the instances that are measured. Without any of it, members of a group get in with a session.
+type kind struct {
+	open   bool // the route is open to all, and requests prove nothing
+	bearer bool // requests have a bearer token
+}
+
+// startSallyport returns a function that starts an instance of the kind, and signs somebody in if its requests have a session.
+func startSallyport(k kind) startFunc {
+	return func(ctx context.Context, s *setup, r row) (target subject, err error) {
+		if err := s.build(ctx); err != nil {
+			return target, err
+		}
+		s.startProvider()
+		d := &instance{dir: filepath.Join(s.dir, r.key), binary: s.program, secure: r.transport != plainHTTP1, entra: s.tenant}
+		cookie, err := s.startInstance(ctx, d, s.alice, k.open)
+		target = subject{address: d.addrs["public"], pid: d.pid, header: cookie}
+		if k.bearer {
+			target.header = "Authorization: Bearer " + s.tenant.AccessToken(s.alice, audience, nil)
+		}
+		return target, err
+	}
+}
+
+// build builds sallyport, unless that is done.
+func (s *setup) build(ctx context.Context) error {
+	if s.program != "" {
+		return nil
+	}
 	binary := filepath.Join(s.dir, "sallyport")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "sallyport/cmd/sallyport").CombinedOutput(); err != nil {
 		return fmt.Errorf("building: %w: %s", err, out)
 	}
-	var tenant *entratest.Tenant
-	s.issuer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tenant.ServeHTTP(w, r) }))
-	tenant = entratest.New(s.issuer.URL, entratest.App{ClientID: "5a111900-0000-4000-8000-000000000001", Secret: "secret",
-		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback"}})
-	alice := tenant.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice"})
-	tenant.SignIn(alice.OID)
-	bearer := "Authorization: Bearer " + tenant.AccessToken(alice, audience, nil)
-	for _, kind := range []struct {
-		name         string
-		secure, open bool
-		header       string
-	}{
-		{"sallyport, open route", false, true, ""}, {"sallyport, session", false, false, ""}, {"sallyport, bearer", false, false, bearer},
-		{"sallyport, session, TLS h2", true, false, ""},
-	} {
-		d := &instance{dir: filepath.Join(s.dir, kind.name), binary: binary, secure: kind.secure, entra: tenant}
-		cookie, err := s.startInstance(ctx, d, alice, kind.open)
-		if err != nil {
-			return fmt.Errorf("%s: %w", kind.name, err)
-		}
-		target := subject{name: kind.name, url: "http://" + d.addrs["public"], pid: d.pid, header: kind.header, h2: kind.secure}
-		if kind.secure {
-			target.url = "https://" + d.addrs["public"]
-		}
-		if kind.header == "" && !kind.open {
-			target.header = cookie
-		}
-		s.subjects = append(s.subjects, target)
-	}
+	s.program = binary
 	return nil
+}
+
+// startProvider starts the identity provider, with one person, unless it runs.
+func (s *setup) startProvider() {
+	if s.issuer != nil {
+		return
+	}
+	s.issuer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.tenant.ServeHTTP(w, r) }))
+	s.tenant = entratest.New(s.issuer.URL, entratest.App{ClientID: "5a111900-0000-4000-8000-000000000001", Secret: "secret",
+		RedirectURIs: []string{"https://" + loginHost + "/.sallyport/callback"}})
+	s.alice = s.tenant.Add(entratest.Person{UPN: "alice@example.com", Name: "Alice"})
+	s.tenant.SignIn(s.alice.OID)
 }
 
 // startInstance starts sallyport, pushes a person, signs them in and returns the header with their session cookie.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,24 +13,22 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-)
 
-// Names of the subjects that the others are compared with.
-const (
-	stockName   = "stock ReverseProxy"
-	nginxName   = "nginx"
-	nginxH2Name = "nginx, TLS h2"
+	"sallyport/entratest"
 )
 
 // setup is everything that runs during the comparison.
 type setup struct {
 	dir      string
 	upstream string // address
-	subjects []subject
+	program  string // of sallyport, once it is built
 	running  []*exec.Cmd
 	issuer   *httptest.Server
+	tenant   *entratest.Tenant
+	alice    entratest.Person
 }
 
+// newSetup starts what every subject needs: the upstream. It writes the certificate of those that speak TLS.
 func newSetup(ctx context.Context) (s *setup, err error) {
 	s = &setup{}
 	if s.dir, err = os.MkdirTemp("", "sallyport-bench-"); err != nil {
@@ -40,18 +37,8 @@ func newSetup(ctx context.Context) (s *setup, err error) {
 	if err := writeCertificate(s.dir); err != nil {
 		return s, err
 	}
-	addr, _, err := s.child(ctx, "upstream")
-	if err != nil {
-		return s, err
-	}
-	s.upstream = addr
-	s.subjects = append(s.subjects, subject{name: "the upstream itself", url: "http://" + addr})
-	addr, pid, err := s.child(ctx, "stock", addr)
-	if err != nil {
-		return s, err
-	}
-	s.subjects = append(s.subjects, subject{name: stockName, url: "http://" + addr, pid: pid})
-	return s, errors.Join(s.addNginx(ctx), s.addSallyport(ctx))
+	s.upstream, _, err = s.child(ctx, "upstream")
+	return s, err
 }
 
 func (s *setup) close() {
@@ -88,93 +75,105 @@ func (s *setup) child(ctx context.Context, role ...string) (addr string, pid int
 	return strings.TrimSpace(addr), cmd.Process.Pid, err
 }
 
-// addNginx starts nginx as a plain proxy, over HTTP and over TLS, if it is installed.
-func (s *setup) addNginx(ctx context.Context) error {
+// startNginx starts nginx as a plain proxy, if it is installed.
+func startNginx(ctx context.Context, s *setup, r row) (target subject, err error) {
 	path, err := exec.LookPath("nginx")
 	if err != nil {
-		return nil
+		return target, errMissing
 	}
-	plain, secure, err := freeAddresses()
+	address, err := freeAddress()
 	if err != nil {
-		return err
+		return target, err
 	}
-	file := filepath.Join(s.dir, "nginx.conf")
-	config := fmt.Sprintf(`daemon off; worker_processes auto; pid %[1]s/nginx.pid; error_log %[1]s/nginx.log;
+	name, security := filepath.Join(s.dir, r.key), ""
+	if r.transport != plainHTTP1 {
+		security = " ssl http2"
+	}
+	config := fmt.Sprintf(`daemon off; worker_processes auto; pid %[1]s.pid; error_log %[1]s.log;
 events { worker_connections 1024; }
 http {
 	access_log off;
 	upstream behind { server %[2]s; keepalive 64; }
 	server {
-		listen %[3]s;
-		listen %[4]s ssl http2;
-		ssl_certificate %[1]s/tls.crt; ssl_certificate_key %[1]s/tls.key;
+		listen %[3]s%[4]s;
+		ssl_certificate %[5]s/tls.crt; ssl_certificate_key %[5]s/tls.key;
 		keepalive_requests 1000000000;
 		location / { proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; }
 	}
 }
-`, s.dir, s.upstream, plain, secure)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return err
+`, name, s.upstream, address, security, s.dir)
+	if err := os.WriteFile(name+".conf", []byte(config), 0o600); err != nil {
+		return target, err
 	}
-	cmd := exec.CommandContext(ctx, path, "-c", file, "-e", filepath.Join(s.dir, "nginx.log"))
+	cmd := exec.CommandContext(ctx, path, "-c", name+".conf", "-e", name+".log")
 	if err := cmd.Start(); err != nil {
-		return err
+		return target, err
 	}
 	s.running = append(s.running, cmd)
-	s.subjects = append(s.subjects, subject{name: nginxName, url: "http://" + plain, pid: cmd.Process.Pid},
-		subject{name: nginxH2Name, url: "https://" + secure, pid: cmd.Process.Pid, h2: true})
-	return awaitListeners(plain, secure)
+	return subject{address: address, pid: cmd.Process.Pid}, awaitListener(address)
 }
 
-// awaitListeners waits until all addresses accept connections.
-func awaitListeners(addresses ...string) error {
-	for _, address := range addresses {
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			conn, err := net.Dial("tcp", address)
-			if err == nil {
-				_ = conn.Close()
-				break
-			}
-			if time.Now().After(deadline) {
-				return err
-			}
+// awaitListener waits until the address accepts connections.
+func awaitListener(address string) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(deadline) {
+			return err
 		}
 	}
-	return nil
 }
 
-func freeAddresses() (first, second string, err error) {
+func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	defer l.Close()
-	m, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", "", err
-	}
-	defer m.Close()
-	return l.Addr().String(), m.Addr().String(), nil
+	return l.Addr().String(), l.Close()
 }
 
-// serveRole is the main function of a child: it serves until it is interrupted.
+// startUpstream names the upstream itself, which runs already.
+func startUpstream(_ context.Context, s *setup, _ row) (subject, error) {
+	return subject{address: s.upstream}, nil
+}
+
+// startChild returns a function that starts this program again, as a proxy of the role.
+func startChild(role string) startFunc {
+	return func(ctx context.Context, s *setup, r row) (target subject, err error) {
+		words := []string{role, s.upstream}
+		if r.transport != plainHTTP1 {
+			words = append(words, s.dir)
+		}
+		target.address, target.pid, err = s.child(ctx, words...)
+		return target, err
+	}
+}
+
+// serveRole is the main function of a child: it serves until it is interrupted. The role is its name, the address of the
+// upstream, and the folder of a certificate if it is served over TLS.
 func serveRole(role string) error {
-	name, upstream, _ := strings.Cut(role, " ")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	fmt.Println(l.Addr())
-	switch name {
-	case "upstream":
-		return http.Serve(l, http.HandlerFunc(serveKiB))
+	words := append(strings.Fields(role), "", "")
+	server := &http.Server{Handler: http.HandlerFunc(serveKiB)}
+	switch words[0] {
 	case "streams":
-		server := http.Server{Handler: http.HandlerFunc(serveStreams), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 10_000}, Protocols: new(http.Protocols)}
+		server.Handler = http.HandlerFunc(serveStreams)
+		server.HTTP2, server.Protocols = &http.HTTP2Config{MaxConcurrentStreams: 10_000}, new(http.Protocols)
 		server.Protocols.SetHTTP1(true)
 		server.Protocols.SetUnencryptedHTTP2(true)
-		return server.Serve(l)
+	case "stock":
+		server.Handler = newStock(words[1])
 	}
-	return http.Serve(l, newStock(upstream))
+	if dir := words[2]; dir != "" {
+		return server.ServeTLS(l, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+	}
+	return server.Serve(l)
 }
 
 var kib = bytes.Repeat([]byte("sallyport bench "), 64)
