@@ -321,7 +321,7 @@ func ratios(list, to []float64) []float64 {
 
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // serveStreams responds to /stream with events that never end, and to the rest like the other upstream.

@@ -54,9 +54,11 @@ func newSite(ctx context.Context, dir string) (s *site, err error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "sallyport/cmd/sallyport").CombinedOutput(); err != nil {
 		return s, fmt.Errorf("building: %w: %s", err, out)
 	}
-	if s.upstream, _, err = s.child(ctx, "streams"); err != nil {
+	upstream, err := s.child(ctx, "streams")
+	if err != nil {
 		return s, err
 	}
+	s.upstream = upstream.address
 	return s, s.configureCompany()
 }
 

@@ -15,18 +15,26 @@ import (
 	"time"
 )
 
-// result is the result of one round.
+// result is the result of one round. Times are in microseconds.
 type result struct {
+	requests  int
 	perSecond float64
-	cpu       time.Duration // of the proxy, per request
-	p50, p99  time.Duration // with all connections busy
-	single    time.Duration // median with a single connection
-	resident  float64       // MiB, after the round
+	cpu       float64 // of the proxy, per request
+	p50, p99  float64 // with all connections busy
+	alone     float64 // median with a single connection
+	resident  float64 // MiB, after the round
+	allocated allocations
 }
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
 // measure runs one round with one subject.
 func measure(ctx context.Context, s subject, o options) (r result, err error) {
 	if _, err = load(ctx, s, o.connections, o.duration/8); err != nil { // to warm up
+		return r, err
+	}
+	meter, err := newAllocationMeter(ctx, s.metrics)
+	if err != nil {
 		return r, err
 	}
 	before, begun := cpuTime(s.pid), time.Now()
@@ -34,13 +42,18 @@ func measure(ctx context.Context, s subject, o options) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	elapsed := time.Since(begun)
-	r.cpu = (cpuTime(s.pid) - before) / time.Duration(len(took))
+	elapsed, used := time.Since(begun), cpuTime(s.pid)-before
+	allocated, err := meter.since(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.requests, r.allocated = len(took), allocated.each(len(took))
+	r.cpu = micros(used) / float64(len(took))
 	r.perSecond = float64(len(took)) / elapsed.Seconds()
-	r.p50, r.p99 = quantile(took, 0.5), quantile(took, 0.99)
+	r.p50, r.p99 = micros(quantile(took, 0.5)), micros(quantile(took, 0.99))
 	r.resident = resident(s.pid)
-	single, err := load(ctx, s, 1, o.duration/4)
-	r.single = quantile(single, 0.5)
+	alone, err := load(ctx, s, 1, o.duration/4)
+	r.alone = micros(quantile(alone, 0.5))
 	return r, err
 }
 
@@ -49,22 +62,28 @@ func measure(ctx context.Context, s subject, o options) (r result, err error) {
 func load(ctx context.Context, s subject, connections int, duration time.Duration) ([]time.Duration, error) {
 	ctx, stop := context.WithTimeout(ctx, duration)
 	defer stop()
-	dial := dialPlain
+	dial := dialHTTP1
 	if s.transport == tlsHTTP2 {
-		dial = dialH2()
+		client := newH2Client()
+		defer client.CloseIdleConnections()
+		dial = func(s subject) (func() error, func() error, error) { return requestH2(client, s) }
 	}
 	took := make([][]time.Duration, connections)
 	errs := make([]error, connections)
 	var all sync.WaitGroup
 	for i := range connections {
 		all.Go(func() {
-			roundTrip, err := dial(s)
+			roundTrip, hangUp, err := dial(s)
+			if err != nil {
+				errs[i] = err
+				return
+			}
 			for err == nil && ctx.Err() == nil {
 				begun := time.Now()
 				err = roundTrip()
 				took[i] = append(took[i], time.Since(begun))
 			}
-			errs[i] = err
+			errs[i] = cmp.Or(err, hangUp())
 		})
 	}
 	all.Wait()
@@ -83,12 +102,12 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// dialPlain opens a connection of HTTP/1.1, over TLS if the subject wants it. It does as little work as possible on the
-// side of the client.
-func dialPlain(s subject) (roundTrip func() error, err error) {
+// dialHTTP1 opens a connection of HTTP/1.1, over TLS if the subject wants it, which hangUp closes. It does as little work as
+// possible on the side of the client.
+func dialHTTP1(s subject) (roundTrip, hangUp func() error, err error) {
 	conn, err := net.Dial("tcp", s.address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if s.transport == tlsHTTP1 {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
@@ -99,8 +118,8 @@ func dialPlain(s subject) (roundTrip func() error, err error) {
 		if _, err := conn.Write(request); err != nil {
 			return err
 		}
-		return readResponse(conn, buffer)
-	}, nil
+		return readResponse(conn, s.wanted(), buffer)
+	}, conn.Close, nil
 }
 
 func line(header string) string {
@@ -110,8 +129,8 @@ func line(header string) string {
 	return header + "\r\n"
 }
 
-// readResponse reads one response, which must be 200 with a Content-Length.
-func readResponse(conn io.Reader, buffer []byte) error {
+// readResponse reads one response, which must have the status and a Content-Length.
+func readResponse(conn io.Reader, status int, buffer []byte) error {
 	have, want := 0, -1
 	for want < 0 || have < want {
 		n, err := conn.Read(buffer[have:])
@@ -126,7 +145,7 @@ func readResponse(conn io.Reader, buffer []byte) error {
 		if !whole {
 			continue
 		}
-		if !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+		if !strings.HasPrefix(head, "HTTP/1.1 "+strconv.Itoa(status)+" ") {
 			return fmt.Errorf("responded with %q", head)
 		}
 		_, length, _ := strings.Cut(strings.ToLower(head)+"\r\n", "content-length: ")
@@ -140,29 +159,30 @@ func readResponse(conn io.Reader, buffer []byte) error {
 	return nil
 }
 
-// dialH2 returns a function that opens streams on one connection of HTTP/2 over TLS.
-func dialH2() func(s subject) (func() error, error) {
-	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	return func(s subject) (func() error, error) {
-		r, err := http.NewRequest(http.MethodGet, "https://"+s.address, nil)
-		if err != nil {
-			return nil, err
-		}
-		r.Host = appHost
-		if key, value, ok := strings.Cut(s.header, ": "); ok {
-			r.Header.Set(key, value)
-		}
-		return func() error {
-			resp, err := client.Do(r)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			_, err = io.Copy(io.Discard, resp.Body)
-			if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
-				return fmt.Errorf("responded with %s %s", resp.Proto, resp.Status)
-			}
-			return err
-		}, nil
+func newH2Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+}
+
+// requestH2 returns a function that opens a stream on the client's connection of HTTP/2.
+func requestH2(client *http.Client, s subject) (roundTrip, hangUp func() error, err error) {
+	r, err := http.NewRequest(http.MethodGet, "https://"+s.address, nil)
+	if err != nil {
+		return nil, nil, err
 	}
+	r.Host = cmp.Or(s.host, appHost)
+	if key, value, ok := strings.Cut(s.header, ": "); ok {
+		r.Header.Set(key, value)
+	}
+	return func() error {
+		resp, err := client.Do(r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		if resp.StatusCode != s.wanted() || resp.ProtoMajor != 2 {
+			return fmt.Errorf("responded with %s %s", resp.Proto, resp.Status)
+		}
+		return err
+	}, func() error { return nil }, nil
 }

@@ -26,26 +26,58 @@ type row struct {
 	name      string
 	transport transport
 	start     startFunc
+	program   string // the sallyport that is started; "": that of this folder
 }
 
-// startFunc starts a subject, and returns its address, its process and what its requests have.
+// startFunc starts a subject, and returns its addresses, its process and what its requests have.
 type startFunc func(ctx context.Context, s *setup, r row) (subject, error)
 
 // errMissing means that a program is not installed; its rows are left out.
 var errMissing = errors.New("not installed")
 
+// Names of rows that the others are compared with.
+const (
+	stockName = "stock ReverseProxy"
+	leanName  = "lean prototype"
+	nginxName = "nginx"
+)
+
 var rows = []row{
-	{"upstream", "the upstream itself", plainHTTP1, startUpstream},
-	{"stock", "stock ReverseProxy", plainHTTP1, startChild("stock")},
-	{"stock-tls", "stock ReverseProxy", tlsHTTP1, startChild("stock")},
-	{"stock-h2", "stock ReverseProxy", tlsHTTP2, startChild("stock")},
-	{"nginx", "nginx", plainHTTP1, startNginx},
-	{"nginx-h2", "nginx", tlsHTTP2, startNginx},
-	{"open", "sallyport, open route", plainHTTP1, startSallyport(kind{open: true})},
-	{"session", "sallyport, session", plainHTTP1, startSallyport(kind{})},
-	{"bearer", "sallyport, bearer", plainHTTP1, startSallyport(kind{bearer: true})},
-	{"session-tls", "sallyport, session", tlsHTTP1, startSallyport(kind{})},
-	{"session-h2", "sallyport, session", tlsHTTP2, startSallyport(kind{})},
+	{key: "upstream", name: "the upstream itself", transport: plainHTTP1, start: startUpstream},
+	{key: "stock", name: stockName, transport: plainHTTP1, start: startChild("stock")},
+	{key: "stock-tls", name: stockName, transport: tlsHTTP1, start: startChild("stock")},
+	{key: "stock-h2", name: stockName, transport: tlsHTTP2, start: startChild("stock")},
+	{key: "lean", name: leanName, transport: plainHTTP1, start: startLean},
+	{key: "lean-tls", name: leanName, transport: tlsHTTP1, start: startLean},
+	{key: "lean-h2", name: leanName, transport: tlsHTTP2, start: startLean},
+	{key: "nginx", name: nginxName, transport: plainHTTP1, start: startNginx},
+	{key: "nginx-tls", name: nginxName, transport: tlsHTTP1, start: startNginx},
+	{key: "nginx-h2", name: nginxName, transport: tlsHTTP2, start: startNginx},
+	{key: "open", name: "sallyport, open route", transport: plainHTTP1, start: startSallyport(kind{open: true})},
+	{key: "session", name: "sallyport, session", transport: plainHTTP1, start: startSallyport(kind{})},
+	{key: "session-tls", name: "sallyport, session", transport: tlsHTTP1, start: startSallyport(kind{})},
+	{key: "session-h2", name: "sallyport, session", transport: tlsHTTP2, start: startSallyport(kind{})},
+	{key: "bearer", name: "sallyport, bearer", transport: plainHTTP1, start: startSallyport(kind{bearer: true})},
+	{key: "session-big", name: "sallyport, session, 20,000 others", transport: plainHTTP1, start: startSallyport(kind{big: true})},
+	{key: "session-10-rules", name: "sallyport, session, 10 rules", transport: plainHTTP1, start: startSallyport(kind{rules: 10})},
+	{key: "session-1000-rules", name: "sallyport, session, 1,000 rules", transport: plainHTTP1, start: startSallyport(kind{rules: 1000})},
+	{key: "bare-401", name: "a handler that refuses", transport: plainHTTP1, start: startBare},
+	{key: "refused", name: "sallyport, without a credential", transport: plainHTTP1, start: startSallyport(kind{refused: true})},
+}
+
+// beforeSuffix ends the keys of rows that measure the program of -before.
+const beforeSuffix = "-before"
+
+// withBefore puts a row behind each row of Sallyport that measures the same with another program.
+func withBefore(all []row, program string) (both []row) {
+	for _, r := range all {
+		both = append(both, r)
+		if program != "" && strings.HasPrefix(r.name, "sallyport") {
+			r.key, r.name, r.program = r.key+beforeSuffix, r.name+", before", program
+			both = append(both, r)
+		}
+	}
+	return both
 }
 
 func keysOf(all []row) string {

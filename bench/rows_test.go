@@ -7,11 +7,11 @@ import (
 
 func TestChoose_FindsRowsByTheirKeys(t *testing.T) {
 	for patterns, want := range map[string]string{
-		"":                 keysOf(rows),
-		"session,stock":    "stock, session",
-		"stock, stock":     "stock",
-		"*-h2":             "stock-h2, nginx-h2, session-h2",
-		"nginx*,session-*": "nginx, nginx-h2, session-tls, session-h2",
+		"":              keysOf(rows),
+		"session,stock": "stock, session",
+		"stock, stock":  "stock",
+		"*-h2":          "stock-h2, lean-h2, nginx-h2, session-h2",
+		"nginx*,ope?":   "nginx, nginx-tls, nginx-h2, open",
 	} {
 		chosen, err := choose(rows, patterns)
 		if got := keysOf(chosen); err != nil || got != want {

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sallyport/entratest"
@@ -45,38 +46,47 @@ type instance struct {
 
 // kind is what differs between the instances that are measured. Without any of it, members of a group get in with a session.
 type kind struct {
-	open   bool // the route is open to all, and requests prove nothing
-	bearer bool // requests have a bearer token
+	open    bool // the route is open to all, and requests prove nothing
+	bearer  bool // requests have a bearer token
+	refused bool // requests have no credential
+	big     bool // the store has many users and sessions
+	rules   int  // of the route; 0 is one
 }
 
 // startSallyport returns a function that starts an instance of the kind, and signs somebody in if its requests have a session.
 func startSallyport(k kind) startFunc {
 	return func(ctx context.Context, s *setup, r row) (target subject, err error) {
-		if err := s.build(ctx); err != nil {
-			return target, err
+		program := r.program
+		if program == "" {
+			if program, err = s.build(ctx); err != nil {
+				return target, err
+			}
 		}
 		s.startProvider()
-		d := &instance{dir: filepath.Join(s.dir, r.key), binary: s.program, secure: r.transport != plainHTTP1, entra: s.tenant}
-		cookie, err := s.startInstance(ctx, d, s.alice, k.open)
-		target = subject{address: d.addrs["public"], pid: d.pid, header: cookie}
-		if k.bearer {
+		d := &instance{dir: filepath.Join(s.dir, r.key), binary: program, secure: r.transport != plainHTTP1, entra: s.tenant}
+		cookie, err := s.startInstance(ctx, d, s.alice, k)
+		target = subject{address: d.addrs["public"], pid: d.pid, header: cookie, metrics: "http://" + d.addrs["ops"] + "/metrics"}
+		switch {
+		case k.bearer:
 			target.header = "Authorization: Bearer " + s.tenant.AccessToken(s.alice, audience, nil)
+		case k.refused:
+			target.header, target.status = "", http.StatusUnauthorized
 		}
 		return target, err
 	}
 }
 
-// build builds sallyport, unless that is done.
-func (s *setup) build(ctx context.Context) error {
+// build builds sallyport, unless that is done, and returns its path.
+func (s *setup) build(ctx context.Context) (string, error) {
 	if s.program != "" {
-		return nil
+		return s.program, nil
 	}
 	binary := filepath.Join(s.dir, "sallyport")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "sallyport/cmd/sallyport").CombinedOutput(); err != nil {
-		return fmt.Errorf("building: %w: %s", err, out)
+		return "", fmt.Errorf("building: %w: %s", err, out)
 	}
 	s.program = binary
-	return nil
+	return binary, nil
 }
 
 // startProvider starts the identity provider, with one person, unless it runs.
@@ -92,9 +102,14 @@ func (s *setup) startProvider() {
 }
 
 // startInstance starts sallyport, pushes a person, signs them in and returns the header with their session cookie.
-func (s *setup) startInstance(ctx context.Context, d *instance, person entratest.Person, open bool) (cookie string, err error) {
-	if err := d.configure(s, open); err != nil {
+func (s *setup) startInstance(ctx context.Context, d *instance, person entratest.Person, k kind) (cookie string, err error) {
+	if err := d.configure(s, k); err != nil {
 		return "", err
+	}
+	if k.big {
+		if err := fillStore(ctx, filepath.Join(d.dir, "sallyport.db")); err != nil {
+			return "", fmt.Errorf("filling the store: %w", err)
+		}
 	}
 	cmd := exec.CommandContext(ctx, d.binary, "serve", "--init", "-c", d.file())
 	log, err := cmd.StderrPipe()
@@ -112,7 +127,7 @@ func (s *setup) startInstance(ctx context.Context, d *instance, person entratest
 	if err := d.push(person); err != nil {
 		return "", err
 	}
-	if open {
+	if k.open {
 		return "", nil
 	}
 	return d.signIn()
@@ -122,9 +137,9 @@ func (d *instance) file() string { return filepath.Join(d.dir, "sallyport.yaml")
 
 const members = "61503835-0000-0000-0000-000000000001"
 
-func (d *instance) configure(s *setup, open bool) error {
+func (d *instance) configure(s *setup, k kind) error {
 	allow, security := "{groups: [{id: "+members+", name: Members}]}", "off: true"
-	if open {
+	if k.open {
 		allow = "{anyone: true}"
 	}
 	if d.secure {
@@ -143,9 +158,18 @@ trusted_proxies: [127.0.0.0/8]
 store: {bolt: {path: sallyport.db}}
 control: {socket: control.sock}
 oidc: {issuer: %s, client_id: %s, client_secret_file: oidc, api_audiences: [%s]}
-policies: [{name: members, rules: [{allow: %s}]}]
+policies: [{name: members, rules: [%s{allow: %s}]}]
 routes: [{name: app, host: %s, upstream: "http://%s", policy: [members]}]
-`, loginHost, security, d.entra.Issuer(), d.entra.ClientID(), audience, allow, appHost, s.upstream), 0o600)
+`, loginHost, security, d.entra.Issuer(), d.entra.ClientID(), audience, otherRules(k.rules-1), allow, appHost, s.upstream), 0o600)
+}
+
+// otherRules returns n rules for groups that nobody is in, some of which are for some paths or methods alone.
+func otherRules(n int) string {
+	var rules strings.Builder
+	for i := range n {
+		fmt.Fprintf(&rules, "{allow: {groups: [{id: 71503835-0000-0000-0000-%012d}]%s}}, ", i, []string{"", ", paths: [/, /reports/**]", ", methods: [GET, HEAD]"}[i%3])
+	}
+	return rules.String()
 }
 
 // await waits until every listener is open. It keeps reading the log, so that the process never blocks on it.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -37,7 +36,8 @@ func newSetup(ctx context.Context) (s *setup, err error) {
 	if err := writeCertificate(s.dir); err != nil {
 		return s, err
 	}
-	s.upstream, _, err = s.child(ctx, "upstream")
+	upstream, err := s.child(ctx, "upstream")
+	s.upstream = upstream.address
 	return s, err
 }
 
@@ -54,25 +54,28 @@ func (s *setup) close() {
 
 const roleVariable = "SALLYPORT_BENCH_ROLE"
 
-// child starts this program again in a role, and returns the address that it prints.
-func (s *setup) child(ctx context.Context, role ...string) (addr string, pid int, err error) {
+// child starts this program again in a role, and returns its addresses, which it prints.
+func (s *setup) child(ctx context.Context, role ...string) (target subject, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return "", 0, err
+		return target, err
 	}
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(role, " "))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", 0, err
+		return target, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", 0, err
+		return target, err
 	}
 	s.running = append(s.running, cmd)
-	addr, err = bufio.NewReader(out).ReadString('\n')
-	return strings.TrimSpace(addr), cmd.Process.Pid, err
+	target.pid = cmd.Process.Pid
+	var ops string
+	_, err = fmt.Fscanln(out, &target.address, &ops)
+	target.metrics = "http://" + ops
+	return target, err
 }
 
 // startNginx starts nginx as a plain proxy, if it is installed.
@@ -139,16 +142,27 @@ func startUpstream(_ context.Context, s *setup, _ row) (subject, error) {
 	return subject{address: s.upstream}, nil
 }
 
-// startChild returns a function that starts this program again, as a proxy of the role.
+// startChild returns a function that starts this program again, as a server of the role.
 func startChild(role string) startFunc {
-	return func(ctx context.Context, s *setup, r row) (target subject, err error) {
+	return func(ctx context.Context, s *setup, r row) (subject, error) {
 		words := []string{role, s.upstream}
 		if r.transport != plainHTTP1 {
 			words = append(words, s.dir)
 		}
-		target.address, target.pid, err = s.child(ctx, words...)
-		return target, err
+		return s.child(ctx, words...)
 	}
+}
+
+func startLean(ctx context.Context, s *setup, r row) (subject, error) {
+	target, err := startChild("lean")(ctx, s, r)
+	target.header = "Cookie: " + leanCookie + leanToken
+	return target, err
+}
+
+func startBare(ctx context.Context, s *setup, r row) (subject, error) {
+	target, err := startChild("bare")(ctx, s, r)
+	target.status = http.StatusUnauthorized
+	return target, err
 }
 
 // serveRole is the main function of a child: it serves until it is interrupted. The role is its name, the address of the
@@ -158,7 +172,12 @@ func serveRole(role string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(l.Addr())
+	ops, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	go func() { _ = http.Serve(ops, http.HandlerFunc(serveAllocations)) }()
+	fmt.Println(l.Addr(), ops.Addr())
 	words := append(strings.Fields(role), "", "")
 	server := &http.Server{Handler: http.HandlerFunc(serveKiB)}
 	switch words[0] {
@@ -169,11 +188,20 @@ func serveRole(role string) error {
 		server.Protocols.SetUnencryptedHTTP2(true)
 	case "stock":
 		server.Handler = newStock(words[1])
+	case "lean":
+		server.Handler = newLean(words[1])
+	case "bare":
+		server.Handler = http.HandlerFunc(serveUnauthorized)
 	}
 	if dir := words[2]; dir != "" {
 		return server.ServeTLS(l, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 	}
 	return server.Serve(l)
+}
+
+func serveUnauthorized(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 }
 
 var kib = bytes.Repeat([]byte("sallyport bench "), 64)
