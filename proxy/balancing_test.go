@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/upstream"
 )
 
 func TestUpstream_RoundRobin(t *testing.T) {
@@ -167,11 +169,7 @@ func TestUpstream_NoRetryAfterCancel(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://x/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := u.RoundTrip(r, nil); err == nil || good.requests.Load() != 0 {
+	if _, err := u.RoundTrip(ctx, &upstream.Request{Method: http.MethodGet, Host: "x", Path: "/"}); err == nil || good.requests.Load() != 0 {
 		t.Errorf("%v, %d", err, good.requests.Load())
 	}
 }

@@ -17,7 +17,6 @@ import (
 // exchange is one request to the upstream and its response.
 type exchange struct {
 	*request
-	path  string // for the upstream
 	proxy *Proxy
 	live  *liveRequest
 	rw    *response.Writer
@@ -25,6 +24,10 @@ type exchange struct {
 	uses  response.Uses  // of the caller's session
 	call  *trace.Call
 	by    response.Cause // the side that ended it
+
+	out      upstream.Request
+	brought  http.Header // of the client, as far as it is forwarded
+	identity http.Header // says who is calling
 
 	begun     time.Time
 	responded time.Duration // from begun to the headers of the response
@@ -37,7 +40,7 @@ type exchange struct {
 func (p *Proxy) forward(w *response.Writer, r *http.Request, live *liveRequest) *denial {
 	ex := &exchange{request: live.request, proxy: p, live: live, rw: w, begun: time.Now(), by: response.ByError}
 	var denied *denial
-	if ex.path, denied = ex.route.rewritePath(live.request); denied != nil {
+	if ex.out.Path, denied = ex.route.rewritePath(live.request); denied != nil {
 		return denied
 	}
 	ex.uses = p.usesOf(live.request)
@@ -116,7 +119,7 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	header.CleanTrailer(res.Trailer)
 	ex.route.responseEdits.Apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		if !header.AcceptsWebSocket(res) {
+		if !header.AcceptsWebSocket(res, ex.brought) {
 			return errors.New("the upstream switched to a protocol that the request did not ask for")
 		}
 		return ex.tunnel(res)

@@ -4,17 +4,17 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 
 	"sallyport/proxy/internal/header"
 	"sallyport/proxy/internal/response"
+	"sallyport/proxy/internal/upstream"
 )
 
 // roundTrip sends the request to the upstream and the response to the client. It returns a denial if there is no
 // response from the upstream.
 func (ex *exchange) roundTrip(in *http.Request) *denial {
-	out := ex.upstreamRequest(in)
+	ex.prepare(in)
 	if ex.body != nil {
 		defer ex.body.CloseFor(ex.rw)
 	}
@@ -22,7 +22,7 @@ func (ex *exchange) roundTrip(in *http.Request) *denial {
 	if err != nil {
 		return ex.fail(err)
 	}
-	res, err := to.RoundTrip(out, ex.passInformational)
+	res, err := to.RoundTrip(ex.live.ctx, &ex.out)
 	if err == nil {
 		if err = ex.checkResponse(res); err != nil {
 			_ = res.Body.Close()
@@ -35,28 +35,23 @@ func (ex *exchange) roundTrip(in *http.Request) *denial {
 	return nil
 }
 
-// upstreamRequest returns the request for the upstream, made from the request that was decided on. The upstream fills in
-// scheme and host of the target.
-func (ex *exchange) upstreamRequest(in *http.Request) *http.Request {
-	out := in.WithContext(ex.live.ctx)
-	out.URL = &url.URL{Opaque: ex.path}
-	if ex.query != "" {
-		out.URL.RawQuery, out.URL.ForceQuery = ex.query[1:], true
-	}
-	out.Host, out.Method, out.Close = ex.routing.authority(ex.host), ex.method, false
-	out.Trailer = nil // trailers arrive after the decision
-	if out.Body = nil; ex.body != nil && in.ContentLength != 0 {
-		out.Body = ex.body
+// prepare makes the request for the upstream from the request that was decided on. Of its header, it removes from that of
+// in what is not forwarded; EachField adds what says where the request came from and who is calling.
+func (ex *exchange) prepare(in *http.Request) {
+	out := &ex.out
+	out.Method, out.Host, out.Query = ex.method, ex.routing.authority(ex.host), ex.query
+	if ex.body != nil && in.ContentLength != 0 {
+		out.Body, out.ContentLength = ex.body, in.ContentLength
 	}
 	trailers, webSocket := header.HasToken(in.Header["Te"], "trailers"), header.WantsWebSocket(in) // gRPC asks for trailers
 	h := ex.routing.managed.Strip(in.Header)
 	if trailers {
 		h["Te"] = []string{"trailers"}
 	}
-	if webSocket {
+	if out.Upgrade = webSocket; webSocket {
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
-	if out.Body == nil || !header.IsSingle(h["Expect"], "100-continue") { // servers disagree on what else it means
+	if out.Continue = out.Body != nil && header.IsSingle(h["Expect"], "100-continue"); !out.Continue { // servers disagree on what else it means
 		delete(h, "Expect")
 	}
 	if !ex.route.passAuthorization {
@@ -69,15 +64,20 @@ func (ex *exchange) upstreamRequest(in *http.Request) *http.Request {
 	}
 	ex.call = ex.trace.Forward(h, ex.method, ex.route.name)
 	ex.route.requestEdits.Apply(h)
-	if _, ok := h["User-Agent"]; !ok {
-		h["User-Agent"] = []string{""} // or net/http would send its own
-	}
-	ex.setForwarded(h)
 	if ex.caller != nil {
-		maps.Copy(h, ex.proxy.assertions.forCaller(ex.routing, ex.caller, ex.route, ex.host, ex.received).headers)
+		ex.identity = ex.proxy.assertions.forCaller(ex.routing, ex.caller, ex.route, ex.host, ex.received).headers
 	}
-	out.Header = h
-	return out
+	ex.brought, out.Header, out.Informational = h, ex, ex.passInformational
+}
+
+// EachField calls write for each field of the header for the upstream. No field of the client has the name of one of ours:
+// the managed names, which requestEdits cannot set either, have all of them.
+func (ex *exchange) EachField(write func(name, value string)) {
+	upstream.HTTPHeader(ex.brought).EachField(write)
+	write("X-Forwarded-For", ex.chain)
+	write("X-Forwarded-Host", ex.out.Host)
+	write("X-Forwarded-Proto", ex.scheme)
+	upstream.HTTPHeader(ex.identity).EachField(write)
 }
 
 // writeResponse sends the client the response of the upstream as it arrives. If that breaks off, writeResponse panics, so

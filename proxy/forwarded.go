@@ -6,13 +6,6 @@ import (
 	"sallyport/proxy/internal/forwarded"
 )
 
-// setForwarded tells the upstream where the request came from.
-func (req *request) setForwarded(h http.Header) {
-	h["X-Forwarded-For"] = []string{req.chain}
-	h["X-Forwarded-Host"] = []string{req.routing.authority(req.host)}
-	h["X-Forwarded-Proto"] = []string{req.scheme}
-}
-
 // Origin returns the address of the client of a request, and the scheme that the client sees. Trusted proxies may
 // report both.
 func (p *Proxy) Origin(r *http.Request) (address, scheme string) {

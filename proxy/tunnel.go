@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"sallyport/proxy/internal/response"
+	"sallyport/proxy/internal/upstream"
 )
 
 // errTunneled ends an exchange that goes on as a tunnel.
@@ -20,34 +21,35 @@ const tunnelBuffer = 2 << 10
 // returns meanwhile, and with it goes the memory that net/http keeps for a request. The request stays live until both
 // sides have ended, one of them fails, or it is cut.
 func (ex *exchange) tunnel(res *http.Response) error {
-	upstream, ok := res.Body.(io.ReadWriteCloser)
+	target, ok := res.Body.(io.ReadWriteCloser)
 	if !ok {
 		return errors.New("the upstream's connection cannot be written to after a 101")
 	}
 	head := *res
 	head.Body, res.Body = nil, http.NoBody
-	client, err := ex.rw.BeginTunnel(&head, upstream, ex.uses)
+	client, err := ex.rw.BeginTunnel(&head, target, ex.uses)
 	if err != nil {
-		_ = upstream.Close()
+		_ = target.Close()
 		return err
 	}
 	ex.live.tunneled = true
-	go ex.runTunnel(client, upstream)
+	ex.out, ex.brought = upstream.Request{}, nil // lets the memory of the request go
+	go ex.runTunnel(client, target)
 	return errTunneled
 }
 
 // runTunnel copies both ways until both directions have ended.
-func (ex *exchange) runTunnel(client *response.FrameTracker, upstream io.ReadWriteCloser) {
+func (ex *exchange) runTunnel(client *response.FrameTracker, target io.ReadWriteCloser) {
 	var first atomic.Pointer[response.Cause] // the side that ended first
 	var both sync.WaitGroup
 	both.Go(func() {
-		by := copyHalf(side{client, response.ByClient}, side{upstream, response.ByUpstream})
+		by := copyHalf(side{client, response.ByClient}, side{target, response.ByUpstream})
 		first.CompareAndSwap(nil, &by)
 	})
-	by := copyHalf(side{upstream, response.ByUpstream}, side{client, response.ByClient})
+	by := copyHalf(side{target, response.ByUpstream}, side{client, response.ByClient})
 	first.CompareAndSwap(nil, &by)
 	both.Wait()
-	_, _ = upstream.Close(), client.Close()
+	_, _ = target.Close(), client.Close()
 	ex.proxy.live.leave(ex.live)
 	ex.reportEnd(*first.Load())
 }

@@ -17,10 +17,10 @@ func WantsWebSocket(r *http.Request) bool {
 		IsSingle(r.Header["Sec-Websocket-Version"], "13") && len(r.Header["Sec-Websocket-Key"]) == 1
 }
 
-// AcceptsWebSocket reports whether a 101 completes the handshake of its request (RFC 6455 §4.2.2).
-func AcceptsWebSocket(res *http.Response) bool {
-	keys := res.Request.Header["Sec-Websocket-Key"]
-	if len(keys) != 1 || !IsSingle(res.Request.Header["Upgrade"], "websocket") {
+// AcceptsWebSocket reports whether a 101 completes the handshake of a request with the header sent (RFC 6455 §4.2.2).
+func AcceptsWebSocket(res *http.Response, sent http.Header) bool {
+	keys := sent["Sec-Websocket-Key"]
+	if len(keys) != 1 || !IsSingle(sent["Upgrade"], "websocket") {
 		return false
 	}
 	sum := sha1.Sum([]byte(keys[0] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))

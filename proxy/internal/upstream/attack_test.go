@@ -228,7 +228,7 @@ func TestUpstream_FollowsChosenProtocol(t *testing.T) {
 			r.Header.Set("Upgrade", header)
 			r.Header.Set("Connection", "Upgrade")
 		}
-		res, err := u.RoundTrip(r, nil)
+		res, err := u.RoundTrip(r.Context(), requestOf(r))
 		if err != nil {
 			t.Fatalf("%s: %v", method, err)
 		}

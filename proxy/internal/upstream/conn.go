@@ -23,6 +23,7 @@ type conn struct {
 	net.Conn
 	in        *bufio.Reader
 	out       *bufio.Writer
+	head      *headWriter // writes to out
 	readLimit int64       // bytes that may still be read; bounds the header of a response
 	sent      atomic.Bool // some of the request under way was sent
 	responded bool        // some of the response to the request under way has arrived
@@ -34,6 +35,7 @@ type conn struct {
 func newConn(netConn net.Conn) *conn {
 	c := &conn{Conn: netConn}
 	c.in, c.out = bufio.NewReaderSize(c, connBuffer), bufio.NewWriterSize(c, connBuffer)
+	c.head = newHeadWriter(c.out)
 	return c
 }
 
@@ -61,14 +63,14 @@ func (c *conn) abort() { _ = rawConn(c.Conn).Close() }
 
 // roundTrip writes the request and reads the header of the final response. reusable reports whether the header can be
 // read in one way only, so that the connection may be used again.
-func (c *conn) roundTrip(r *http.Request, i *informational, timeout time.Duration) (res *http.Response, reusable bool, err error) {
+func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response, reusable bool, err error) {
 	c.responded, c.body = false, nil
 	c.sent.Store(false)
 	c.deadline = time.Now().Add(timeout)
 	if err := c.SetDeadline(c.deadline); err != nil {
 		return nil, false, err
 	}
-	if err = writeRequestHead(c.out, r); err == nil {
+	if err = c.head.write(r); err == nil {
 		err = c.out.Flush()
 	}
 	switch {
@@ -76,7 +78,7 @@ func (c *conn) roundTrip(r *http.Request, i *informational, timeout time.Duratio
 		return nil, false, err
 	case err != nil: // the target may have responded to what it did receive
 		_ = c.setReadDeadline(time.Now().Add(responseAfterError))
-	case hasBody(r):
+	case r.hasBody():
 		if err := c.clearDeadline(); err != nil { // sending takes as long as the client takes
 			return nil, false, err
 		}
@@ -84,14 +86,14 @@ func (c *conn) roundTrip(r *http.Request, i *informational, timeout time.Duratio
 		go c.body.run()
 	}
 	sendErr := err
-	if res, reusable, err = c.readFinal(r, i); err != nil {
+	if res, reusable, err = c.readFinal(r); err != nil {
 		return nil, false, sendingFailed(sendErr, c.body.cause(err))
 	}
 	return res, reusable && sendErr == nil, nil
 }
 
 // readFinal reads responses up to the header of the final one.
-func (c *conn) readFinal(r *http.Request, i *informational) (res *http.Response, reusable bool, err error) {
+func (c *conn) readFinal(r *Request) (res *http.Response, reusable bool, err error) {
 	for reusable = true; ; {
 		c.readLimit = MaxHeaderBytes
 		one, err := c.peekHead(r)
@@ -99,10 +101,10 @@ func (c *conn) readFinal(r *http.Request, i *informational) (res *http.Response,
 			return nil, false, err
 		}
 		reusable = reusable && one
-		if res, err = http.ReadResponse(c.in, r); err != nil {
+		if res, err = http.ReadResponse(c.in, &http.Request{Method: r.Method}); err != nil {
 			return nil, false, err
 		}
-		switched := res.StatusCode == http.StatusSwitchingProtocols && len(r.Header["Upgrade"]) > 0
+		switched := res.StatusCode == http.StatusSwitchingProtocols && r.Upgrade
 		if switched || res.StatusCode < 100 || res.StatusCode >= 200 {
 			c.readLimit = unlimited
 			return res, reusable, c.endWait(res)
@@ -110,7 +112,7 @@ func (c *conn) readFinal(r *http.Request, i *informational) (res *http.Response,
 		if res.StatusCode == http.StatusSwitchingProtocols {
 			return nil, false, errors.New("the upstream switched to a protocol that the request did not ask for")
 		}
-		if err := i.receive(res.StatusCode, textproto.MIMEHeader(res.Header)); err != nil {
+		if err := r.receive(res.StatusCode, textproto.MIMEHeader(res.Header)); err != nil {
 			return nil, false, err
 		}
 		if res.StatusCode == http.StatusContinue {

@@ -34,30 +34,30 @@ func newHTTP1Transport(d *dialer, timeout time.Duration) *http1Transport {
 // roundTrip sends r and reads the header of the response. If an idle connection turns out to be closed, roundTrip sends r
 // once more over a new connection, provided that nothing was sent, or that nothing of a response had arrived and r is
 // safe.
-func (t *http1Transport) roundTrip(r *http.Request, i *informational) (*http.Response, error) {
+func (t *http1Transport) roundTrip(ctx context.Context, r *Request) (*http.Response, error) {
 	if c := t.getIdle(time.Now()); c != nil {
-		res, err := t.roundTripOn(c, r, i)
-		again := !c.sent.Load() || !c.responded && isSafe(r.Method) && !hasBody(r)
-		if err == nil || !again || r.Context().Err() != nil || IsTimeout(err) {
+		res, err := t.roundTripOn(ctx, c, r)
+		again := !c.sent.Load() || !c.responded && r.isSafe() && !r.hasBody()
+		if err == nil || !again || ctx.Err() != nil || IsTimeout(err) {
 			return res, err
 		}
 	}
-	netConn, err := t.dialer.http1(r.Context(), len(r.Header["Upgrade"]) > 0)
+	netConn, err := t.dialer.http1(ctx, r.Upgrade)
 	if err != nil {
 		return nil, err
 	}
-	return t.roundTripOn(newConn(netConn), r, i)
+	return t.roundTripOn(ctx, newConn(netConn), r)
 }
 
 // roundTripOn sends r over c and reads the header of the response. On an error it closes c; c.responded then says
 // whether any of a response had arrived.
-func (t *http1Transport) roundTripOn(c *conn, r *http.Request, i *informational) (*http.Response, error) {
-	stop := context.AfterFunc(r.Context(), c.abort)
-	res, reusable, err := c.roundTrip(r, i, t.timeout)
+func (t *http1Transport) roundTripOn(ctx context.Context, c *conn, r *Request) (*http.Response, error) {
+	stop := context.AfterFunc(ctx, c.abort)
+	res, reusable, err := c.roundTrip(r, t.timeout)
 	if err != nil {
 		stop()
 		c.abort()
-		if ctxErr := r.Context().Err(); ctxErr != nil {
+		if ctxErr := ctx.Err(); ctxErr != nil {
 			err = ctxErr
 		}
 		return nil, err

@@ -89,9 +89,20 @@ func newTestTransport(addr string, timeout time.Duration) testTransport {
 }
 
 func (t testTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	i := &informational{pass: t.pass}
-	i.begin()
-	return t.roundTrip(r, i)
+	out := requestOf(r)
+	out.pass = t.pass
+	out.begin()
+	return t.roundTrip(r.Context(), out)
+}
+
+// requestOf returns r as a [Request].
+func requestOf(r *http.Request) *Request {
+	out := &Request{Method: r.Method, Host: r.Host, Path: r.URL.RequestURI(), Header: HTTPHeader(r.Header), Upgrade: len(r.Header["Upgrade"]) > 0,
+		Continue: strings.EqualFold(r.Header.Get("Expect"), "100-continue"), host: r.Host}
+	if r.Body != nil && r.Body != http.NoBody {
+		out.Body, out.ContentLength = r.Body, r.ContentLength
+	}
+	return out
 }
 
 // get sends one GET request and reads the response to its end.
@@ -321,9 +332,9 @@ func TestHTTP1Transport_ClosesIdle(t *testing.T) {
 	}
 }
 
-// TestWriteRequestHead checks that the target reads the same request as from net/http's transport, and that a part that
+// TestHeadWriter checks that the target reads the same request as from net/http's transport, and that a part that
 // does not fit into its line is rejected.
-func TestWriteRequestHead(t *testing.T) {
+func TestHeadWriter(t *testing.T) {
 	written := func(write func(io.Writer, *http.Request) error, r *http.Request) (*http.Request, error) {
 		var out bytes.Buffer
 		if err := write(&out, r); err != nil {
@@ -333,7 +344,7 @@ func TestWriteRequestHead(t *testing.T) {
 	}
 	ours := func(to io.Writer, r *http.Request) error {
 		out := bufio.NewWriter(to)
-		return errors.Join(writeRequestHead(out, r), out.Flush())
+		return errors.Join(newHeadWriter(out).write(requestOf(r)), out.Flush())
 	}
 	request := func(change func(*http.Request)) *http.Request {
 		r := &http.Request{Method: "GET", Host: "app.example.com", URL: &url.URL{Scheme: "http", Host: "10.0.0.1:80", Opaque: "/a%20b", RawQuery: "x=1"},
@@ -409,7 +420,7 @@ func FuzzHTTP1Transport(f *testing.F) {
 func BenchmarkCheckHead(b *testing.B) {
 	head := []byte("HTTP/1.1 200 OK\r\nDate: Sat, 28 Nov 2026 20:00:00 GMT\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 1024\r\n" +
 		"Cache-Control: private, max-age=0\r\nEtag: \"33a64df551425fcc55e4d42a148795d9f25f89d4\"\r\nVary: Accept-Encoding\r\nX-Frame-Options: DENY\r\nServer: x\r\n")
-	r := &http.Request{Method: http.MethodGet}
+	r := &Request{Method: http.MethodGet}
 	b.ReportAllocs()
 	for b.Loop() {
 		if ok, err := checkHead(r, head); !ok || err != nil {

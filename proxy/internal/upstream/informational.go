@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptrace"
@@ -80,10 +81,10 @@ func (i *informational) end() {
 	i.ended = true
 }
 
-// trace returns a copy of r that has net/http's transport call begin and receive.
-func (i *informational) trace(r *http.Request) *http.Request {
-	return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+// trace returns a context of a request that has net/http's transport call begin and receive.
+func (i *informational) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:        func(httptrace.GotConnInfo) { i.begin() },
 		Got1xxResponse: i.receive,
-	}))
+	})
 }

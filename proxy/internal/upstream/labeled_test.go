@@ -66,7 +66,7 @@ func TestUpstream_RetiredKeepsNoConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := u.RoundTrip(r, nil)
+		res, err := u.RoundTrip(r.Context(), requestOf(r))
 		if err != nil {
 			t.Fatal(err)
 		}

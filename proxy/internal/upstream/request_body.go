@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/http/httputil"
-	"strings"
 	"sync"
 	"time"
 )
@@ -33,7 +31,7 @@ var (
 // all the same.
 type bodySender struct {
 	conn    *conn
-	r       *http.Request
+	r       *Request
 	timeout time.Duration // for the header of the response, from the end of the body
 
 	wanted     chan struct{} // closed once the target wants the body or has responded; nil: the body need not wait
@@ -46,9 +44,9 @@ type bodySender struct {
 	onEnd     func(complete bool) // called when sending ends; may be nil
 }
 
-func newBodySender(c *conn, r *http.Request, timeout time.Duration) *bodySender {
+func newBodySender(c *conn, r *Request, timeout time.Duration) *bodySender {
 	s := &bodySender{conn: c, r: r, timeout: timeout}
-	if expectsContinue(r) {
+	if r.Continue {
 		s.wanted = make(chan struct{})
 	}
 	return s
@@ -174,10 +172,4 @@ func sendingFailed(sent, received error) error {
 		return sent
 	}
 	return fmt.Errorf("sending the request: %w; reading the response: %w", sent, received)
-}
-
-func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
-
-func expectsContinue(r *http.Request) bool {
-	return len(r.Header["Expect"]) == 1 && strings.EqualFold(r.Header["Expect"][0], "100-continue")
 }

@@ -10,33 +10,48 @@ import (
 
 var errInvalidRequest = errors.New("the request has a part that cannot be written in one line")
 
-// writeRequestHead writes the request line and the header of a request (RFC 9112 §3). The server has validated all parts
-// already; writeRequestHead rejects any that would still end its line early.
-func writeRequestHead(w *bufio.Writer, r *http.Request) error {
-	target := r.URL.RequestURI()
-	if strings.ContainsFunc(target, isDelimiter) || strings.ContainsFunc(r.Host, isDelimiter) || strings.ContainsFunc(r.Method, isDelimiter) {
+// headWriter writes the request lines and the headers of requests (RFC 9112 §3).
+type headWriter struct {
+	out     *bufio.Writer
+	field   func(name, value string) // writes one field
+	invalid bool                     // a field of the request under way cannot be written
+}
+
+func newHeadWriter(out *bufio.Writer) *headWriter {
+	w := &headWriter{out: out}
+	w.field = w.writeField
+	return w
+}
+
+// write writes the head of a request. The server has validated all parts already; write rejects any that would still end
+// its line early.
+func (w *headWriter) write(r *Request) error {
+	if hasDelimiter(r.Path) || hasDelimiter(r.Query) || hasDelimiter(r.host) || hasDelimiter(r.Method) {
 		return errInvalidRequest
 	}
-	writeLine(w, r.Method, " ", target, " HTTP/1.1\r\nHost: ", r.Host)
+	writeLine(w.out, r.Method, " ", r.Path, r.Query, " HTTP/1.1\r\nHost: ", r.host)
 	switch {
-	case hasBody(r) && r.ContentLength < 0:
-		writeLine(w, "Transfer-Encoding: chunked")
-	case hasBody(r), r.Method == http.MethodPost, r.Method == http.MethodPut, r.Method == http.MethodPatch:
-		writeLine(w, "Content-Length: ", strconv.FormatInt(r.ContentLength, 10))
+	case r.hasBody() && r.ContentLength < 0:
+		writeLine(w.out, "Transfer-Encoding: chunked")
+	case r.hasBody(), r.Method == http.MethodPost, r.Method == http.MethodPut, r.Method == http.MethodPatch:
+		writeLine(w.out, "Content-Length: ", strconv.FormatInt(r.ContentLength, 10))
 	}
-	for name, values := range r.Header {
-		for _, value := range values {
-			if strings.ContainsAny(value, "\r\n\x00") || strings.ContainsFunc(name, isDelimiter) {
-				return errInvalidRequest
-			}
-			if name == "User-Agent" && value == "" || isWrittenElsewhere(name) {
-				continue
-			}
-			writeLine(w, name, ": ", value)
-		}
+	w.invalid = false
+	if r.eachField(w.field); w.invalid {
+		return errInvalidRequest
 	}
-	writeLine(w)
+	writeLine(w.out)
 	return nil
+}
+
+func (w *headWriter) writeField(name, value string) {
+	switch {
+	case strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, 0) >= 0 || hasDelimiter(name):
+		w.invalid = true
+	case name == "User-Agent" && value == "", isWrittenElsewhere(name):
+	default:
+		writeLine(w.out, name, ": ", value)
+	}
 }
 
 // writeLine returns no error: the errors of a bufio.Writer are sticky, and Flush reports them.
@@ -47,10 +62,17 @@ func writeLine(w *bufio.Writer, parts ...string) {
 	_, _ = w.WriteString("\r\n")
 }
 
-// isWrittenElsewhere reports whether a header only repeats a field of http.Request, which is what counts.
+// isWrittenElsewhere reports whether a header only repeats a field of [Request], which is what counts.
 func isWrittenElsewhere(name string) bool {
 	return name == "Host" || name == "Content-Length" || name == "Transfer-Encoding" || name == "Trailer"
 }
 
-// isDelimiter reports whether c ends a word of a header, or could be taken for such an end.
-func isDelimiter(c rune) bool { return c <= ' ' || c == 0x7f }
+// hasDelimiter reports whether a word of a header has a byte that ends it, or could be taken for such an end.
+func hasDelimiter(word string) bool {
+	for i := range len(word) {
+		if word[i] <= ' ' || word[i] == 0x7f {
+			return true
+		}
+	}
+	return false
+}

@@ -14,7 +14,7 @@ var errInvalidHead = errors.New("the header of the upstream's response is not va
 // reusable reports whether the connection may be used again after the response. A header that two parsers could read
 // differently, or that is very long, makes its response the last on the connection: the bytes after it may not be the
 // response that they seem to be.
-func (c *conn) peekHead(r *http.Request) (reusable bool, err error) {
+func (c *conn) peekHead(r *Request) (reusable bool, err error) {
 	reusable = true
 	for scanned := 0; ; scanned = c.in.Buffered() {
 		if scanned == c.in.Size() {
@@ -54,7 +54,7 @@ func headEnd(seen []byte, offset int) int {
 // version other than HTTP/1.0 and HTTP/1.1 (RFC 9112 §2.2, §5.1, RFC 9110 §5.5). unambiguous reports whether it is
 // HTTP/1.1, all its lines end in CRLF, none is folded, at most one says how long the body is, and none announces a body
 // that the response does not have (RFC 9112 §5.2, §6.3): some servers send it all the same.
-func checkHead(r *http.Request, head []byte) (unambiguous bool, err error) {
+func checkHead(r *Request, head []byte) (unambiguous bool, err error) {
 	status, fields, _ := bytes.Cut(head, []byte("\n"))
 	status, unambiguous = bytes.CutSuffix(status, []byte("\r"))
 	code, modern := bytes.CutPrefix(status, []byte("HTTP/1.1 "))

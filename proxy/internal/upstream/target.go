@@ -5,11 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -61,24 +59,23 @@ func hostPort(u *url.URL) string {
 
 // roundTrip sends a request to the target. An https target speaks HTTP/2 if it chooses to, except that WebSockets need
 // HTTP/1.1.
-func (t *target) roundTrip(r *http.Request, i *informational) (*http.Response, error) {
-	i.begin()
-	upgrade := len(r.Header["Upgrade"]) > 0
-	if t.http2 == nil || t.http1 != nil && (upgrade || !t.choseHTTP2.Load()) {
-		res, err := t.http1.roundTrip(r, i)
+func (t *target) roundTrip(ctx context.Context, r *Request) (*http.Response, error) {
+	r.begin()
+	if t.http2 == nil || t.http1 != nil && (r.Upgrade || !t.choseHTTP2.Load()) {
+		res, err := t.http1.roundTrip(ctx, r)
 		if !errors.Is(err, errChoseHTTP2) {
 			return res, err
 		}
 		t.choseHTTP2.Store(true)
 	}
-	res, err := t.http2.RoundTrip(withoutRetry(i.trace(r)))
+	res, err := t.http2.RoundTrip(r.toHTTP(ctx, t))
 	if errors.Is(err, errChoseHTTP1) {
 		t.choseHTTP2.Store(false)
-		if !hasBody(r) { // net/http closed it
-			return t.http1.roundTrip(r, i)
+		if !r.hasBody() { // net/http closed it
+			return t.http1.roundTrip(ctx, r)
 		}
 	}
-	if err == nil && hasBody(r) && res.Body != http.NoBody {
+	if err == nil && r.hasBody() && res.Body != http.NoBody {
 		res.Body = asyncCloser{res.Body}
 	}
 	return res, err
@@ -92,23 +89,6 @@ type asyncCloser struct{ io.ReadCloser }
 func (b asyncCloser) Close() error {
 	go func() { _ = b.ReadCloser.Close() }()
 	return nil
-}
-
-// withoutRetry changes r so that http.Transport does not send it twice. The transport repeats a request without a body
-// if it has an Idempotency-Key, but a client's word is no proof that a repetition is harmless. The transport looks for
-// the canonical name only, so the header is sent under its lower-case name, which means the same (RFC 9110 §5.1).
-func withoutRetry(r *http.Request) *http.Request {
-	if hasBody(r) || isSafe(r.Method) {
-		return r
-	}
-	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
-		if values, ok := r.Header[name]; ok {
-			r.Header = maps.Clone(r.Header) // the header is shared with the requests to other targets
-			delete(r.Header, name)
-			r.Header[strings.ToLower(name)] = values
-		}
-	}
-	return r
 }
 
 // backoffTime is how long a target that failed is passed over while others are available.
@@ -144,15 +124,15 @@ func (t *target) beginCheck(now time.Time, every time.Duration) bool {
 func (t *target) check(ctx context.Context, h *Health, host string) {
 	ctx, stop := context.WithTimeout(ctx, h.Timeout)
 	defer stop()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, t.scheme+"://"+t.host+h.Path, nil)
+	u, err := url.Parse(t.scheme + "://" + t.host + h.Path)
 	if err != nil {
 		return // cannot happen: the settings were checked
 	}
+	r := &Request{Method: http.MethodGet, Path: u.RequestURI(), Header: HTTPHeader{"User-Agent": {"sallyport-health"}}, host: t.host}
 	if host != "" && host != TargetHost {
-		r.Host = host
+		r.host = host
 	}
-	r.Header.Set("User-Agent", "sallyport-health")
-	res, err := t.roundTrip(r, new(informational))
+	res, err := t.roundTrip(ctx, r)
 	if err == nil {
 		_ = res.Body.Close()
 	}

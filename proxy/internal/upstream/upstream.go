@@ -78,29 +78,28 @@ func ParseTarget(text string) (*url.URL, error) {
 }
 
 // RoundTrip sends a request to the next target. If that target cannot be reached, or fails before it responds, and the
-// request may be sent again, RoundTrip tries the others, each once. It does not follow redirects. It calls pass, unless
-// that is nil, for each informational response, on any goroutine but before it returns; it never calls pass for two
-// attempts.
+// request may be sent again, RoundTrip tries the others, each once. It does not follow redirects. It ends with ctx.
 //
 // A target that cannot be reached is passed over for a while, and so is one that responds to nothing while a request waits
 // until its timeout. So is one that fails before it responds, but only if
 // another target responds to the same request: otherwise the request may be to blame, and clients could mark all targets
 // as down. A connection for which this process or machine has no resources left says nothing of the target.
-func (u *Upstream) RoundTrip(r *http.Request, pass func(code int, h http.Header)) (*http.Response, error) {
-	i := &informational{pass: pass}
-	defer i.end()
+func (u *Upstream) RoundTrip(ctx context.Context, r *Request) (*http.Response, error) {
+	r.pass = r.Informational
+	defer r.end()
 	turn := u.turn.Add(1)
 	var tried, failed []*target
 	for {
 		t := u.pick(turn, time.Now(), tried)
 		begun := time.Now()
-		res, err := t.roundTrip(u.rewriteFor(t, r), i)
+		r.host = u.hostOf(t, r)
+		res, err := t.roundTrip(ctx, r)
 		if err == nil {
 			t.responded.Store(time.Now().UnixNano())
 			backOff(failed)
 			return res, nil
 		}
-		if r.Context().Err() != nil {
+		if ctx.Err() != nil {
 			return nil, err // the client left, which says nothing of the target
 		}
 		tried = append(tried, t)
@@ -111,14 +110,14 @@ func (u *Upstream) RoundTrip(r *http.Request, pass func(code int, h http.Header)
 			}
 		}
 		if len(tried) == len(u.targets) || !mayRepeat(r, err) {
-			return nil, i.cause(err)
+			return nil, r.cause(err)
 		}
 	}
 }
 
 // mayRepeat reports whether r may be sent to another target after it failed with err.
-func mayRepeat(r *http.Request, err error) bool {
-	return !hasBody(r) && (isUnreached(err) || isSafe(r.Method) && !IsTimeout(err))
+func mayRepeat(r *Request, err error) bool {
+	return !r.hasBody() && (isUnreached(err) || r.isSafe() && !IsTimeout(err))
 }
 
 func backOff(failed []*target) {
@@ -127,18 +126,15 @@ func backOff(failed []*target) {
 	}
 }
 
-// rewriteFor returns a copy of r that is addressed to t. It shares the header with r.
-func (u *Upstream) rewriteFor(t *target, r *http.Request) *http.Request {
-	out, to := *r, *r.URL
-	to.Scheme, to.Host, out.URL = t.scheme, t.host, &to
+// hostOf returns the Host that t is sent with r.
+func (u *Upstream) hostOf(t *target, r *Request) string {
 	switch u.host {
 	case "":
+		return r.Host
 	case TargetHost:
-		out.Host = t.host
-	default:
-		out.Host = u.host
+		return t.host
 	}
-	return &out
+	return u.host
 }
 
 // pick returns the first target from turn on that has not failed the request and is available; if none is available, the
@@ -229,9 +225,4 @@ func (u *Upstream) CloseIdleConnections() {
 func IsTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// isSafe reports whether a method is defined to have no effect (RFC 9110 §9.2.1).
-func isSafe(method string) bool {
-	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
 }

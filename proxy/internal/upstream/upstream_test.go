@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -46,7 +45,7 @@ func send(ctx context.Context, u *Upstream, method, body string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := u.RoundTrip(r, nil)
+	res, err := u.RoundTrip(r.Context(), requestOf(r))
 	if err != nil {
 		return 0, err
 	}
@@ -180,12 +179,12 @@ func TestTarget_UsesNoProxy(t *testing.T) {
 	}
 }
 
-// TestWithoutRetry checks that net/http's transport does not see an Idempotency-Key, and that the header of the caller
-// stays as it is.
-func TestWithoutRetry(t *testing.T) {
+// TestRequest_NoRetryByTransport checks that net/http's transport does not see an Idempotency-Key, and that the header of
+// the caller stays as it is.
+func TestRequest_NoRetryByTransport(t *testing.T) {
 	h := http.Header{"Idempotency-Key": {"1"}, "X-Idempotency-Key": {"2"}}
-	r := withoutRetry(&http.Request{Method: "POST", Header: h, URL: &url.URL{}})
-	if r.Header["idempotency-key"][0] != "1" || r.Header["x-idempotency-key"][0] != "2" || len(r.Header) != 2 {
+	r := (&Request{Method: "POST", Path: "/", Header: HTTPHeader(h)}).toHTTP(t.Context(), &target{scheme: "https", host: "x"})
+	if r.Header["idempotency-key"][0] != "1" || r.Header["x-idempotency-key"][0] != "2" || len(r.Header) != 3 || r.Header.Get("User-Agent") != "" {
 		t.Error(r.Header)
 	}
 	if len(h) != 2 || h.Get("Idempotency-Key") != "1" {
