@@ -142,7 +142,8 @@ func (f figures) benchmarks(out io.Writer) (err error) {
 			_, err = fmt.Fprintf(out, format, args...)
 		}
 	}
-	line("date: %s\ngoos: %s\ngoarch: %s\ngo: %s\ncores: %d\ncpu: %s\n", time.Now().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.Version(), runtime.NumCPU(), processor())
+	commit, _ := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output() // none outside a repository
+	line("date: %s\ncommit: %s\ngoos: %s\ngoarch: %s\ngo: %s\ncores: %d\ncpu: %s\n", time.Now().Format(time.DateOnly), strings.TrimSpace(string(commit)), runtime.GOOS, runtime.GOARCH, runtime.Version(), runtime.NumCPU(), processor())
 	for round := range f.results[0] {
 		for i, s := range f.subjects {
 			r := f.results[i][round]
