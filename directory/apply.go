@@ -13,6 +13,9 @@ var inDecisions = []string{userKeys, groupKeys, memberOfKeys, suspendedKeys, end
 // apply brings one change of the store into memory and reports whether Lookup may
 // give another result than before. Users are replaced, never altered.
 func (d *Directory) apply(change store.Change) (changed bool) {
+	idx := d.index.Load()
+	idx.users.changing.Lock()
+	defer idx.users.changing.Unlock()
 	memberships := map[string]*membershipChange{} // by user
 	groups := map[string]*Group{}                 // those that changed for decisions, by id
 	d.addReceipts(receiptsOf(change))             // whoever sees the change must find its receipt

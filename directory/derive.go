@@ -134,6 +134,35 @@ func membersOf(object []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// AttributeOf returns the value that a JSON object has by a name, as it is written: of several, the last. It returns nil if
+// there is none. The object is valid JSON.
+func AttributeOf(object json.RawMessage, name string) (value json.RawMessage) {
+	if !mayHave(object, name) {
+		return nil
+	}
+	for n, v := range membersOf(object) {
+		if len(n) == len(name)+2 && string(n[1:len(n)-1]) == name || bytes.IndexByte(n, '\\') >= 0 && textOf(n) == name {
+			value = v
+		}
+	}
+	return value
+}
+
+// mayHave reports false if no object in a JSON text has a member of that name. A name is written with escapes, or as it is.
+func mayHave(text []byte, name string) bool {
+	for rest := text; ; {
+		i := bytes.Index(rest, []byte(name))
+		if i < 0 {
+			return bytes.IndexByte(text, '\\') >= 0
+		}
+		end := i + len(name)
+		if i > 0 && rest[i-1] == '"' && end < len(rest) && rest[end] == '"' {
+			return true
+		}
+		rest = rest[end:]
+	}
+}
+
 // itemsOf yields the objects in a JSON array as they are written.
 func itemsOf(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
@@ -156,7 +185,12 @@ func nextValue(text []byte) (value, rest []byte) {
 	return text[:n], skipSpace(text[n:])
 }
 
-func skipSpace(text []byte) []byte { return bytes.TrimLeft(text, " \t\r\n") }
+func skipSpace(text []byte) []byte {
+	if len(text) > 0 && text[0] > ' ' { // as in every document that was stored by a client
+		return text
+	}
+	return bytes.TrimLeft(text, " \t\r\n")
+}
 
 // valueLength returns the length of the JSON value that text begins with, or 0 if
 // it does not end.

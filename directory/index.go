@@ -19,6 +19,8 @@ type userIndex struct {
 		search  atomic.Pointer[searchShard]
 	}
 	names nameIndex
+
+	changing sync.RWMutex // held while a change of the store is applied to the index
 }
 
 func newUserIndex() *userIndex {
@@ -58,7 +60,15 @@ func (idx *userIndex) remove(id string) {
 }
 
 // snapshot returns every user.
-func (idx *userIndex) snapshot() (users []*User) {
+func (idx *userIndex) snapshot() []*User {
+	n := 0
+	for i := range idx.shards {
+		s := &idx.shards[i]
+		s.mu.RLock()
+		n += len(s.users)
+		s.mu.RUnlock()
+	}
+	users := make([]*User, 0, n+n/64)
 	for i := range idx.shards {
 		s := &idx.shards[i]
 		s.mu.RLock()

@@ -104,21 +104,58 @@ func (tx *Tx) UsersByEmail(address string) ([]User, error) {
 	return tx.usersSharing(mailKeys, Fold(address))
 }
 
-// UsersByDisplayName returns every user with this display name, ignoring case.
-func (tx *Tx) UsersByDisplayName(name string) ([]User, error) {
-	return tx.usersSharing(displayKeys, Fold(name))
+// UserIDsBy returns the ids of the users with a value of an attribute: id, userName, externalId, emails or displayName. Case
+// counts only in id and externalId. It reads an index, and no user.
+func (tx *Tx) UserIDsBy(attribute, value string) ([]string, error) {
+	switch attribute {
+	case "id":
+		return existing(value, tx.exists(userKeys, value))
+	case "userName":
+		return existing(tx.pointer(nameKeys, Fold(value)))
+	case "externalId":
+		return tx.idsSharing(externalKeys, value)
+	case "emails":
+		return tx.idsSharing(mailKeys, Fold(value))
+	case "displayName":
+		return tx.idsSharing(displayKeys, Fold(value))
+	}
+	return nil, fmt.Errorf("no index has the attribute %q", attribute)
 }
 
-func (tx *Tx) usersSharing(prefix, value string) ([]User, error) {
+// existing returns the id that was found, if one was.
+func existing(id string, err error) ([]string, error) {
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return []string{id}, err
+}
+
+// exists returns ErrNotFound if there is no record of id.
+func (tx *Tx) exists(prefix, id string) error {
+	_, err := tx.get(prefix, id)
+	return err
+}
+
+func (tx *Tx) idsSharing(prefix, value string) (ids []string, err error) {
 	if bounded("", value) != nil {
 		return nil, nil
 	}
-	var users []User
 	for e, err := range tx.r.Scan(sharedKey(prefix, value, ""), nil) {
 		if err != nil {
 			return nil, err
 		}
-		u, err := tx.User(string(e.Value))
+		ids = append(ids, string(e.Value))
+	}
+	return ids, nil
+}
+
+func (tx *Tx) usersSharing(prefix, value string) (users []User, err error) {
+	ids, err := tx.idsSharing(prefix, value)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		u, err := tx.User(id)
 		if err != nil {
 			return nil, err
 		}

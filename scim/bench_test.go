@@ -230,6 +230,13 @@ func BenchmarkUnindexed(b *testing.B) {
 	q := newQuick(base, token)
 	for name, query := range map[string]string{
 		"filter":        "/Users?filter=" + url.QueryEscape(`title eq "nobody"`),
+		"userName co":   "/Users?filter=" + url.QueryEscape(`userName co "nobody"`),
+		"userName sw":   "/Users?filter=" + url.QueryEscape(`userName sw "USER"`),
+		"emails co":     "/Users?filter=" + url.QueryEscape(`emails co "nobody"`),
+		"nickName eq":   "/Users?filter=" + url.QueryEscape(`nickName eq "nobody"`),
+		"or by indexes": "/Users?filter=" + url.QueryEscape(`userName eq "user0000001@example.com" or externalId eq "00000000-0000-4000-8000-000000000002"`),
+		"or":            "/Users?filter=" + url.QueryEscape(`nickName eq "nobody" or userName co "nobody"`),
+		"active":        "/Users?filter=" + url.QueryEscape(`active eq true`),
 		"sorted page":   "/Users?sortBy=userName&count=100",
 		"the last page": fmt.Sprintf("/Users?startIndex=%d&count=100", size-100),
 	} {

@@ -25,21 +25,7 @@ func (s *Server) find(req *request, types []*schema.ResourceType) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var page *page
-	found := []any{}
-	err = s.directory.View(req.Context(), func(tx *directory.Tx) (err error) {
-		if page, err = q.collect(tx); err != nil {
-			return err
-		}
-		for _, c := range page.items() {
-			out, err := q.render(tx, c)
-			if err != nil {
-				return err
-			}
-			found = append(found, out)
-		}
-		return nil
-	})
+	found, page, err := s.results(req, q)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +39,44 @@ func (s *Server) find(req *request, types []*schema.ResourceType) (any, error) {
 		body["nextCursor"] = next
 	}
 	return body, err
+}
+
+// results returns the resources on the page that a query asks for, rendered. Of a query that no index serves it reads memory, or
+// if that is not equal to the store, the store.
+func (s *Server) results(req *request, q *query) (found []any, page *page, err error) {
+	if q.scans() {
+		end, err := s.scans.begin(req.Context())
+		if err != nil {
+			return nil, nil, err
+		}
+		defer end()
+		if q.memory = q.readMemory(req.Context()); q.memory != nil {
+			if found, page, err = s.resultsIn(req, q); err == nil || req.Context().Err() != nil {
+				return found, page, err
+			}
+			q.memory = nil
+		}
+	}
+	return s.resultsIn(req, q)
+}
+
+// resultsIn is results within one transaction.
+func (s *Server) resultsIn(req *request, q *query) (found []any, page *page, err error) {
+	err = s.directory.View(req.Context(), func(tx *directory.Tx) (err error) {
+		found = []any{}
+		if page, err = q.collect(tx); err != nil {
+			return err
+		}
+		for _, c := range page.items() {
+			out, err := q.render(tx, c)
+			if err != nil {
+				return err
+			}
+			found = append(found, out)
+		}
+		return nil
+	})
+	return found, page, err
 }
 
 // collect returns the page of the resources that match.
@@ -100,49 +124,103 @@ func (q *query) collectIDs(tx *directory.Tx, p *subquery, page *page) error {
 
 // collectUsers collects the users that match.
 func (q *query) collectUsers(tx *directory.Tx, p *subquery, page *page) error {
-	for u, err := range p.users(tx) {
+	if lookups, ok := p.lookups(); ok {
+		ids, err := userIDs(tx, lookups)
 		if err != nil {
 			return err
 		}
-		document, err := p.userDocument(tx, q.request, &u)
+		for _, id := range ids {
+			u, err := tx.User(id)
+			if err != nil {
+				return err
+			}
+			if err := q.addUser(tx, p, page, &u); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if q.memory != nil {
+		return q.collectCurrentUsers(p, page)
+	}
+	for u, err := range tx.Users("") {
 		if err != nil {
 			return err
 		}
-		ok, err := p.matches(&schema.Subject{Document: document})
-		if err != nil {
+		if err := q.addUser(tx, p, page, &u); err != nil {
 			return err
-		}
-		if ok {
-			page.add(newCandidate(p, u.ID, p.sortBy.SortKey(document)))
 		}
 	}
 	return nil
+}
+
+// addUser adds a user who was read from the store, if they match.
+func (q *query) addUser(tx *directory.Tx, p *subquery, page *page, u *directory.User) error {
+	document, err := p.userDocument(tx, q.request, u)
+	if err != nil {
+		return err
+	}
+	return q.addMatch(p, page, u.ID, &schema.Subject{Document: document})
+}
+
+// addMatch adds a resource if it matches.
+func (q *query) addMatch(p *subquery, page *page, id string, s *schema.Subject) error {
+	ok, err := p.matches(s)
+	if err == nil && ok {
+		page.add(newCandidate(p, id, p.sortBy.SortKeyOf(s)))
+	}
+	return err
 }
 
 // collectGroups collects the groups that match.
 func (q *query) collectGroups(tx *directory.Tx, p *subquery, page *page) error {
-	for g, err := range p.groups(tx) {
+	if lookups, ok := p.lookups(); ok {
+		groups, err := groupsBy(tx, lookups)
 		if err != nil {
 			return err
 		}
-		document, err := p.groupDocument(q.request, &g)
+		for i := range groups {
+			if err := q.addGroup(tx, p, page, &groups[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if q.memory != nil {
+		return q.collectCurrentGroups(tx, p, page)
+	}
+	for g, err := range tx.Groups("") {
 		if err != nil {
 			return err
 		}
-		ok, err := p.matches(&schema.Subject{Document: document, IsMember: func(id string) (bool, error) { return tx.IsMember(g.ID, id) },
-			Members: memberDocuments(tx, q.request, g.ID)})
-		if err != nil {
+		if err := q.addGroup(tx, p, page, &g); err != nil {
 			return err
-		}
-		if ok {
-			page.add(newCandidate(p, g.ID, p.sortBy.SortKey(document)))
 		}
 	}
 	return nil
 }
 
+// addGroup adds a group that was read from the store, if it matches.
+func (q *query) addGroup(tx *directory.Tx, p *subquery, page *page, g *directory.Group) error {
+	document, err := p.groupDocument(q.request, g)
+	if err != nil {
+		return err
+	}
+	subject := q.subjectOfGroup(tx, g.ID)
+	subject.Document = document
+	return q.addMatch(p, page, g.ID, subject)
+}
+
+// subjectOfGroup returns the subject of a group, with its members alone.
+func (q *query) subjectOfGroup(tx *directory.Tx, id string) *schema.Subject {
+	return &schema.Subject{IsMember: func(member string) (bool, error) { return tx.IsMember(id, member) }, Members: memberDocuments(tx, q.request, id)}
+}
+
 // render returns the resource of a candidate as the response has it.
 func (q *query) render(tx *directory.Tx, c candidate) (any, error) {
+	if c.user != nil {
+		return currentUserResource(q.request, c.user, c.subquery.want)
+	}
 	if c.subquery.resourceType == q.request.types.User {
 		u, err := tx.User(c.ID)
 		if err != nil {

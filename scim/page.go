@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport/directory"
 	"sallyport/scim/internal/schema"
 )
 
@@ -12,6 +13,7 @@ import (
 type candidate struct {
 	subquery *subquery
 	position
+	user *directory.User // as it was when it matched, from memory; nil: to be read from the store
 }
 
 // position is the place of a resource in the results of a query. Cursors hold it as JSON.
@@ -23,21 +25,22 @@ type position struct {
 
 // newCandidate returns the candidate of a resource; key is its sort key.
 func newCandidate(p *subquery, id string, key schema.SortKey) candidate {
-	return candidate{p, position{p.index, id, key}}
+	return candidate{subquery: p, position: position{p.index, id, key}}
 }
 
 // page collects the resources of one page of results.
 type page struct {
 	query      *query
-	sorted     bool
-	skip       int // how many results precede the page
-	wanted     int // one more than the page has: it tells whether there is a next page
+	sorted     bool      // at the end: candidates are added in no order
+	limit      *position // what is behind it is not on a page that is sorted at the end; nil: nothing is known
+	skip       int       // how many results precede the page
+	wanted     int       // one more than the page has: it tells whether there is a next page
 	total      int
 	candidates []candidate
 }
 
 func newPage(q *query) *page {
-	p := &page{query: q, sorted: q.subqueries[0].sortBy != nil, wanted: q.count + 1}
+	p := &page{query: q, sorted: q.subqueries[0].sortBy != nil || q.memory != nil, wanted: q.count + 1}
 	if q.cursor == nil {
 		p.skip = q.start - 1
 	}
@@ -53,6 +56,9 @@ func (p *page) add(c candidate) {
 	if last := p.query.cursor.last(); last != nil && p.query.compare(&c.position, last) <= 0 || p.full() {
 		return
 	}
+	if p.limit != nil && p.query.compare(&c.position, p.limit) > 0 {
+		return
+	}
 	if !p.sorted && p.skip > 0 {
 		p.skip--
 		return
@@ -60,7 +66,10 @@ func (p *page) add(c candidate) {
 	p.candidates = append(p.candidates, c)
 	if enough := p.skip + p.wanted; len(p.candidates) >= 2*enough+1000 {
 		p.sort()
-		p.candidates = slices.Clip(p.candidates[:enough])
+		clear(p.candidates[enough:])
+		p.candidates = p.candidates[:enough]
+		last := p.candidates[enough-1].position
+		p.limit = &last
 	}
 }
 

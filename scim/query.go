@@ -2,7 +2,6 @@ package scim
 
 import (
 	"errors"
-	"iter"
 	"math"
 	"net/url"
 	"strconv"
@@ -27,6 +26,7 @@ type query struct {
 	descending bool
 	cursor     *cursor // nil: the page is asked for by startIndex
 	identity   string  // the parameters that must be the same for every page
+	memory     *memory // what is read instead of the store; nil: nothing
 }
 
 // subquery is what a query means for one resource type.
@@ -126,39 +126,6 @@ func (p *subquery) parse(req *request, values url.Values, types []*schema.Resour
 	}
 	p.want, err = selection(p.resourceType, req)
 	return err
-}
-
-// users returns the users that may match: by an index if the filter allows it.
-func (p *subquery) users(tx *directory.Tx) iter.Seq2[directory.User, error] {
-	switch attribute, value := p.indexed(); attribute {
-	case "id":
-		return optional(tx.User(value))
-	case "userName":
-		return optional(tx.UserByName(value))
-	case "externalId":
-		list, err := tx.UsersByExternalID(value)
-		return sequence(list, err)
-	case "emails":
-		list, err := tx.UsersByEmail(value)
-		return sequence(list, err)
-	case "displayName":
-		list, err := tx.UsersByDisplayName(value)
-		return sequence(list, err)
-	}
-	return tx.Users("")
-}
-
-// groups returns the groups that may match.
-func (p *subquery) groups(tx *directory.Tx) iter.Seq2[directory.Group, error] {
-	switch attribute, value := p.indexed(); attribute {
-	case "id":
-		return optional(tx.Group(value))
-	case "displayName":
-		return optional(tx.GroupByName(value))
-	case "externalId":
-		return optional(tx.GroupByExternalID(value))
-	}
-	return tx.Groups("")
 }
 
 // matches reports whether a resource matches the filter.

@@ -73,6 +73,19 @@ func userResource(tx *directory.Tx, req *request, u *directory.User, want schema
 	return want.Trim(req.types.User, out), nil
 }
 
+// currentUserResource is userResource for a user from memory.
+func currentUserResource(req *request, u *directory.User, want schema.Selection) (map[string]any, error) {
+	out, err := decodeDocument(u.Document)
+	if err != nil {
+		return nil, err
+	}
+	describe(out, req.types.User, req, u.ID, u.Version, u.Created, u.Modified)
+	if list := groupsOf(req, u); list != nil && want.Includes("groups") {
+		out["groups"] = list
+	}
+	return want.Trim(req.types.User, out), nil
+}
+
 // addGroups adds to out the groups that a user is a direct member of.
 func addGroups(tx *directory.Tx, req *request, id string, out map[string]any) error {
 	groups, err := tx.GroupsOf(id)
@@ -80,13 +93,18 @@ func addGroups(tx *directory.Tx, req *request, id string, out map[string]any) er
 		return err
 	}
 	var list []any
-	for _, g := range groups {
-		list = append(list, map[string]any{"value": g.ID, "$ref": req.base + "/Groups/" + g.ID, "display": g.DisplayName, "type": "direct"})
+	for i := range groups {
+		list = append(list, groupReference(req, &groups[i]))
 	}
 	if len(list) > 0 {
 		out["groups"] = list
 	}
 	return nil
+}
+
+// groupReference returns a group as an element of a user's groups.
+func groupReference(req *request, g *directory.Group) map[string]any {
+	return map[string]any{"value": g.ID, "$ref": req.base + "/Groups/" + g.ID, "display": g.DisplayName, "type": "direct"}
 }
 
 // groupResource returns a group as the client sees it. The members are read only if the response has them.

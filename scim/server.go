@@ -48,6 +48,7 @@ type Server struct {
 	lastUses     *lastUses
 	authFailures *throttle.Throttle
 	rejections   rejections
+	scans        *scans
 	entries      chan LogEntry // of the provisioning log, to be written by Run
 	mux          *http.ServeMux
 	now          func() time.Time
@@ -60,7 +61,7 @@ func New(p Parts) *Server {
 	s := &Server{provisioning: p.Provisioning, directory: p.Provisioning.directory, settings: p.Settings, workloads: p.Workloads,
 		origin: p.Origin, enforcer: p.Enforcer, types: schema.New(directory.Fold, p.Settings.schemas()...), log: p.Log,
 		lastUses: &lastUses{stored: map[string]time.Time{}}, authFailures: throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
-		rejections: newRejections(), entries: make(chan LogEntry, logQueue), now: time.Now, authenticated: p.Authenticated}
+		rejections: newRejections(), scans: newScans(), entries: make(chan LogEntry, logQueue), now: time.Now, authenticated: p.Authenticated}
 	if s.origin == nil {
 		s.origin = connectionOrigin
 	}

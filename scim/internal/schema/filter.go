@@ -17,6 +17,9 @@ type Filter struct {
 	Left, Right *Filter // operands of and and or; not has Left alone, and so has [], whose operand is about one element
 	Path        *Path   // what a comparison or a value filter is about
 	Value       any     // compared with: string, bool, json.Number, or nil for null
+
+	folded string // Value, if it is a text, as texts are compared whose case does not count
+	part   string // in lower case: a part of some text in every value that matches, if all of that is ASCII; "" if nothing is known
 }
 
 // ParseFilter parses a filter for one of the resource types that a query searches. An attribute that only another of
@@ -185,7 +188,7 @@ func (p *parser) valueFilter(path *Path) (*Filter, error) {
 	if t, err := p.next(); err != nil || t.kind != ']' {
 		return nil, p.invalid("invalidFilter", "A ] is missing.")
 	}
-	f := &Filter{Op: "[]", Path: path, Left: inner}
+	f := &Filter{Op: "[]", Path: path, Left: inner, part: inner.partOfElement()}
 	t, err := p.peek()
 	if err != nil {
 		return nil, err
@@ -201,7 +204,20 @@ func (p *parser) valueFilter(path *Path) (*Filter, error) {
 		return nil, err
 	}
 	f.Left = &Filter{Op: "and", Left: inner, Right: comparison}
+	f.part = f.Left.partOfElement()
 	return f, nil
+}
+
+// partOfElement returns the longest part of a text that every element must have which the operand of a value filter matches.
+func (f *Filter) partOfElement() string {
+	if f.Op != "and" {
+		return f.part // only comparisons have one
+	}
+	left, right := f.Left.partOfElement(), f.Right.partOfElement()
+	if len(left) < len(right) {
+		return right
+	}
+	return left
 }
 
 // hasElements reports whether the attribute's values are objects that a value filter can choose from.

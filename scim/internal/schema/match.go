@@ -11,8 +11,26 @@ import (
 // Subject is a resource that a filter is evaluated on. No document holds the members of a group, so they are asked for.
 type Subject struct {
 	Document map[string]any
+	Stored   Stored                           // has the attributes instead of Document, if it is not nil
 	IsMember func(id string) (bool, error)    // nil for resources without members
 	Members  iter.Seq2[map[string]any, error] // as objects with value, type and $ref
+}
+
+// Stored is a resource of which only those attributes are decoded that are asked for.
+type Stored interface {
+	// Value returns the value of an attribute as a decoded document has it: of the core schema, or of an extension.
+	Value(extension, attribute string) any
+	// Lacks reports that no text in the value of an attribute has text as a part, whatever the case of ASCII letters. False
+	// means that it may have. The text is in lower case.
+	Lacks(extension, attribute, text string) bool
+}
+
+// value returns the value of the attribute that p points at; nil if it is unassigned.
+func (s *Subject) value(p *Path) any {
+	if s.Stored != nil {
+		return s.Stored.Value(p.Extension, p.Attribute.Name)
+	}
+	return p.valueIn(s.Document)
 }
 
 // Matches reports whether the filter matches a resource. Only IsMember and Members can fail.
@@ -31,12 +49,15 @@ func (f *Filter) Matches(s *Subject) (bool, error) {
 	if f.Path.Attribute.Name == MembersAttribute && s.IsMember != nil {
 		return f.matchesMember(s)
 	}
-	return f.matchesValue(f.Path.valueIn(s.Document)), nil
+	if s.Stored != nil && f.part != "" && s.Stored.Lacks(f.Path.Extension, f.Path.Attribute.Name, f.part) {
+		return false, nil
+	}
+	return f.matchesValue(s.value(f.Path)), nil
 }
 
 // matchesMember looks up one member if the filter names one by its id. Otherwise it reads the members until one matches.
 func (f *Filter) matchesMember(s *Subject) (bool, error) {
-	if id, ok := f.memberID(); ok {
+	if id, ok := f.MemberID(); ok {
 		return s.IsMember(id)
 	}
 	empty := true
@@ -52,8 +73,8 @@ func (f *Filter) matchesMember(s *Subject) (bool, error) {
 	return empty && f.matchesOne(nil), nil
 }
 
-// memberID returns the id in members eq "ID", members.value eq "ID" and members[value eq "ID"].
-func (f *Filter) memberID() (id string, ok bool) {
+// MemberID returns the id in members eq "ID", members.value eq "ID" and members[value eq "ID"].
+func (f *Filter) MemberID() (id string, ok bool) {
 	if f.Op == "[]" {
 		f = f.Left
 	}
@@ -133,7 +154,7 @@ func (f *Filter) compareText(have, want string) bool {
 		}
 	}
 	if !a.CaseExact {
-		have, want = f.Path.fold(have), f.Path.fold(want)
+		have, want = f.Path.fold(have), f.folded
 	}
 	switch f.Op {
 	case "co":

@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // operand parses the value that f compares with.
@@ -78,7 +79,21 @@ func (p *parser) convertOperand(f *Filter, a *Attribute, whole bool) error {
 		if !isText {
 			p.quirks.Add(QuirkNumberString)
 		}
-		f.Value = text
+		f.setText(a, text)
 	}
 	return nil
+}
+
+// setText sets the text that f compares an attribute with. Times are compared as times, whatever their text is.
+func (f *Filter) setText(a *Attribute, text string) {
+	f.Value, f.folded = text, f.Path.fold(text)
+	switch f.Op {
+	case "eq", "co", "sw", "ew":
+		if f.part = f.folded; a.CaseExact {
+			f.part = strings.ToLower(text)
+		}
+		if a.Type == DateTime {
+			f.part = ""
+		}
+	}
 }

@@ -17,8 +17,14 @@ type ResourceType struct {
 // Types holds the resource types of a server.
 type Types struct{ User, Group *ResourceType }
 
+// Has reports whether resources have an attribute of that name that is of no extension.
+func (rt *ResourceType) Has(name string) bool {
+	a, extension := rt.attribute("", name)
+	return a != nil && extension == ""
+}
+
 // New returns the resource types, with further extensions of users. fold must return the same text for all texts that
-// are equal where an attribute is not case-exact.
+// are equal where an attribute is not case-exact: of a text of ASCII, the one in lower case.
 func New(fold func(string) string, extensions ...Schema) Types {
 	user := ResourceType{
 		Name: "User", Endpoint: "Users",

@@ -27,10 +27,15 @@ func (k SortKey) Compare(other SortKey) int {
 // SortKey returns what a document is sorted by: of many values the primary one, else the first (RFC 7644 §3.4.2.3). If
 // the path is nil, all keys are equal.
 func (p *Path) SortKey(document map[string]any) SortKey {
+	return p.SortKeyOf(&Subject{Document: document})
+}
+
+// SortKeyOf is SortKey for a subject.
+func (p *Path) SortKeyOf(s *Subject) SortKey {
 	if p == nil {
 		return SortKey{}
 	}
-	v := p.valueIn(document)
+	v := s.value(p)
 	if list, ok := v.([]any); ok {
 		v = preferred(list)
 	}
