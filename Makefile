@@ -3,7 +3,7 @@ GO ?= go
 FUZZTIME ?= 30s
 export GOTOOLCHAIN ?= $(shell sed -n 's/^toolchain //p' go.mod)
 
-.PHONY: help test lint vulnerabilities fuzz mutants bench bench-compare demo screenshots pictures release
+.PHONY: help test lint vulnerabilities fuzz mutants bench bench-compare bench-policy demo screenshots pictures release
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ bench: ## what a request costs, beside others in one run
 
 bench-compare: ## the same, held against the stored figures of bench/baseline; BENCH='-only stock,session' for some rows
 	.ci/bench-compare $(BENCH)
+
+bench-policy: ## what a decision costs, beside cel-go, cedar-go, casbin and OPA in one run
+	$(GO) -C bench/policy run .
 
 demo: ## a company in front of a real Sallyport on this machine
 	$(GO) run ./cmd/sallyport demo
