@@ -13,6 +13,7 @@ import (
 type condition struct {
 	program cel.Program
 	asks    fact // that may be unknown
+	reads   reading
 }
 
 // variable is what a condition can ask for. Each is declared by its whole name and with its type, so that an attribute
@@ -78,15 +79,29 @@ func compileCondition(text string) (*condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot be prepared: %w", err)
 	}
-	return &condition{program, factsOf(ast)}, nil
+	asks, reads := factsOf(ast)
+	return &condition{program, asks, reads}, nil
 }
 
-// factsOf returns the facts that a condition reads.
-func factsOf(ast *cel.Ast) (asks fact) {
+// factsOf returns the facts that a condition reads, and what else.
+func factsOf(ast *cel.Ast) (asks fact, reads reading) {
 	for _, reference := range ast.NativeRep().ReferenceMap() {
-		asks |= map[string]fact{"request.method": factMethod, "request.host": factHost, "request.path": factPath, "request.time": factTime, "user.roles": factRoles}[reference.Name]
+		switch reference.Name {
+		case "request.method":
+			asks |= factMethod
+		case "request.host":
+			asks |= factHost
+		case "request.path":
+			asks |= factPath
+		case "request.time":
+			asks |= factTime
+		case "user.roles":
+			asks, reads = asks|factRoles, reads|readsRoles
+		case "user.attributes":
+			reads |= readsAttributes
+		}
 	}
-	return asks
+	return asks, reads
 }
 
 // holds evaluates the condition. It returns onError if that fails or the result is

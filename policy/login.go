@@ -78,6 +78,9 @@ func (l *Login) recent(req *Request) bool {
 	return l.MaxAge == 0 || req.Time.Before(req.Authenticated.Add(l.MaxAge))
 }
 
+// met reports whether the login of a caller is enough; nil demands nothing.
+func (l *Login) met(req *Request) bool { return l == nil || l.recent(req) && l.Enough(req.Strength) }
+
 func compileMaxAuthAge(m *Match, _ bool) (matcher, error) {
 	return (&Login{MaxAge: m.MaxAuthAge}).recent, nil
 }
@@ -97,8 +100,7 @@ func checkAge(age time.Duration, fault faultFunc) {
 }
 
 func compileAuth(m *Match, _ bool) (matcher, error) {
-	l := m.login()
-	return func(req *Request) bool { return l.recent(req) && l.Enough(req.Strength) }, nil
+	return m.login().met, nil
 }
 
 func authChange(m *Match) changer {

@@ -14,7 +14,7 @@ func (p *Policy) AllowedMethods(req *Request) (allowed []string) {
 	try := *req
 	for _, method := range p.methods[:min(len(p.methods), maxMethods)] {
 		try.Method = method
-		if p.verdict(&try, false).Allow {
+		if q := p.ask(&try, false); q.verdict(false).Allow {
 			allowed = append(allowed, method)
 		}
 	}

@@ -135,6 +135,7 @@ func TestDecide_EqualsNaive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		policy.Remember(p, rapid.SampledFrom([]int64{0, 1, 2000, 1 << 20}).Draw(t, "memory"))
 		naive := policy.NewNaive(lists)
 		records := []*record{someRecord(t), someRecord(t)}
 		for range rapid.IntRange(1, 12).Draw(t, "requests") {
@@ -147,6 +148,42 @@ func TestDecide_EqualsNaive(t *testing.T) {
 			if !reflect.DeepEqual(got, want) {
 				t.Fatalf("%+v\nis decided as %+v, report %+v\nwant %+v, report %+v", req, got, got.Report, want, want.Report)
 			}
+		}
+	})
+}
+
+// TestPaths_EqualNaive: the tree of paths finds the rules whose patterns match.
+func TestPaths_EqualNaive(t *testing.T) {
+	pattern := rapid.Custom(func(t *rapid.T) string {
+		text := ""
+		for _, segment := range rapid.SliceOfN(rapid.SampledFrom([]string{"/a", "/b", "/*"}), 0, 4).Draw(t, "segments") {
+			text += segment
+		}
+		return rapid.SampledFrom([]string{text + "/**", text + "/", text + "/a"}).Draw(t, "pattern")
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		patterns := rapid.SliceOfN(pattern, 1, 12).Draw(t, "patterns")
+		allow := rapid.Bool().Draw(t, "allow")
+		path := rapid.StringMatching(`(/(a|b|c|ab|\*|)){1,9}|a/b|\*|`).Draw(t, "path")
+		var rules []policy.Rule
+		for _, text := range patterns {
+			m := &policy.Match{Paths: []string{text}, Methods: []string{"any"}}
+			if allow {
+				m.Anyone = true
+				rules = append(rules, policy.Rule{Allow: m})
+			} else {
+				rules = append(rules, policy.Rule{Deny: m})
+			}
+		}
+		want, name := policy.NoRule, ""
+		for i, text := range patterns {
+			if policy.NaiveGlob(text, path, allow) {
+				want, name = map[bool]policy.Reason{true: policy.RuleAllow, false: policy.RuleDeny}[allow], fmt.Sprintf("p[%d]", i)
+				break
+			}
+		}
+		if d := decide(t, rules, &policy.Request{Method: "GET", Path: path}); d.Reason != want || d.Rule != name {
+			t.Fatalf("%q gives %+v, want %s %s", path, d, want, name)
 		}
 	})
 }

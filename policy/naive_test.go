@@ -309,3 +309,23 @@ func (r *naiveRule) demandsLess(req *Request, v Verdict) bool {
 	}
 	return v.Login.MaxAge > 0 && (r.login.MaxAge == 0 || r.login.MaxAge > v.Login.MaxAge)
 }
+
+// Remember has a policy remember callers, however few rules it has, in so many bytes; or none at 0.
+func Remember(p *Policy, limit int64) {
+	if p.memory = nil; limit > 0 {
+		p.memory = newMemoryOf(limit)
+	}
+}
+
+// Remembered returns how many callers the policy remembers by a method each, and in how many bytes.
+func Remembered(p *Policy) (callers int, size int64) {
+	for i := range p.memory.slots {
+		if p.memory.slots[i].Load() != nil {
+			callers++
+		}
+	}
+	return callers, p.memory.size.Load()
+}
+
+// NaiveGlob reports whether a pattern of a rule matches a path.
+var NaiveGlob = naiveGlob

@@ -17,7 +17,11 @@ type part struct {
 	names   bool   // it names callers; an allow rule needs such a part, a condition, or anyone
 	ofUsers bool   // no application can match it
 	asks    fact   // what it asks about beside the caller; a condition says itself
-	inDeny  string // why it is a mistake in a deny rule; "" if it is none
+	about   about  // by what alone it matches; a condition says itself
+
+	ofMembers bool    // in an allow rule, what reviews revoked makes a difference
+	reads     reading // beside what every part about the caller may read; a condition says itself
+	inDeny    string  // why it is a mistake in a deny rule; "" if it is none
 
 	written func(*Match) bool
 	text    func(*Match) string              // what is written, in one line
@@ -27,6 +31,18 @@ type part struct {
 	stands  string                             // what the absent part stands for, as text
 	changes func(m *Match) changer             // nil unless the part depends on the time
 }
+
+// about is by what alone a part matches or not. A part about the caller is asked once for a caller, and of one about a
+// method or a path, the index knows; every other part is asked for each request.
+type about uint8
+
+const (
+	aboutRequest about = iota // anything
+	aboutCaller               // the fields of the request that say who makes it
+	aboutMethod
+	aboutPath
+	aboutLogin
+)
 
 // matcher reports whether a part matches a request; nil if it matches every request.
 type matcher func(*Request) bool
@@ -39,6 +55,8 @@ type changer func(*Request) time.Time
 type faultFunc func(path, problem string)
 
 const (
+	partApps       = "apps"
+	partUsers      = "users"
 	partGroups     = "groups"
 	partAllGroups  = "all_groups"
 	partRoles      = "roles"
@@ -54,16 +72,16 @@ const (
 // max_auth_age and auth stay last: only a caller who misses nothing else is told that
 // signing in again would help.
 var parts = [...]part{
-	{key: "anyone", inDeny: "means nothing in a deny rule; a deny rule without groups, users or roles is about everybody",
+	{key: "anyone", about: aboutCaller, inDeny: "means nothing in a deny rule; a deny rule without groups, users or roles is about everybody",
 		written: func(m *Match) bool { return m.Anyone },
 		text:    func(*Match) string { return "everybody" }, compile: matchAll, absent: signedInOnly, stands: "callers who are signed in"},
-	{key: "apps", names: true,
+	{key: partApps, about: aboutCaller, names: true,
 		written: func(m *Match) bool { return len(m.Apps) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.Apps, ", ") }, check: checkApps, compile: compileApps, absent: usersOnly, stands: "users"},
-	{key: "methods", asks: factMethod,
+	{key: "methods", about: aboutMethod, asks: factMethod,
 		written: func(m *Match) bool { return len(m.Methods) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.Methods, ", ") }, check: checkMethods, compile: compileMethods, absent: usualMethodsOnly, stands: strings.Join(usualMethods, ", ")},
-	{key: "paths", asks: factPath,
+	{key: "paths", about: aboutPath, asks: factPath,
 		written: func(m *Match) bool { return len(m.Paths) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.Paths, ", ") }, check: checkPaths, compile: compilePaths},
 	{key: "networks", asks: factAddress,
@@ -72,22 +90,22 @@ var parts = [...]part{
 	{key: "hours", asks: factTime,
 		written: func(m *Match) bool { return m.Hours != nil },
 		text:    func(m *Match) string { return m.Hours.String() }, check: checkHours, compile: compileHours, changes: hoursChange},
-	{key: "users", names: true, ofUsers: true,
+	{key: partUsers, about: aboutCaller, names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.Users) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.Users, ", ") }, check: checkUsers, compile: compileUsers},
-	{key: "not_users", ofUsers: true,
+	{key: "not_users", about: aboutCaller, ofUsers: true,
 		written: func(m *Match) bool { return len(m.NotUsers) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.NotUsers, ", ") }, check: checkNotUsers, compile: compileNotUsers},
-	{key: partGroups, names: true, ofUsers: true,
+	{key: partGroups, about: aboutCaller, ofMembers: true, names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.Groups) > 0 },
 		text:    func(m *Match) string { return groupsText(m.Groups) }, check: checkGroups, compile: compileGroups},
-	{key: partAllGroups, names: true, ofUsers: true,
+	{key: partAllGroups, about: aboutCaller, ofMembers: true, names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.AllGroups) > 0 },
 		text:    func(m *Match) string { return groupsText(m.AllGroups) }, check: checkAllGroups, compile: compileAllGroups},
-	{key: "unless_groups", ofUsers: true,
+	{key: "unless_groups", about: aboutCaller, ofUsers: true,
 		written: func(m *Match) bool { return len(m.UnlessGroups) > 0 },
 		text:    func(m *Match) string { return groupsText(m.UnlessGroups) }, check: checkUnlessGroups, compile: compileUnlessGroups},
-	{key: partRoles, names: true, asks: factRoles,
+	{key: partRoles, about: aboutCaller, reads: readsRoles, names: true, asks: factRoles,
 		written: func(m *Match) bool { return len(m.Roles) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.Roles, ", ") }, check: checkRoles, compile: compileRoles},
 	{key: "reports_to", names: true, ofUsers: true,
@@ -96,16 +114,16 @@ var parts = [...]part{
 	{key: "manager_of", names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.ManagerOf) > 0 },
 		text:    func(m *Match) string { return strings.Join(m.ManagerOf, ", ") }, check: checkManagerOf, compile: compileManagerOf},
-	{key: "attributes", names: true, ofUsers: true,
+	{key: "attributes", about: aboutCaller, reads: readsAttributes, names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.Attributes) > 0 },
 		text:    attributesText, check: checkAttributes, compile: compileAttributes},
 	{key: partWhen,
 		written: func(m *Match) bool { return m.When != "" },
 		text:    func(m *Match) string { return m.When }, check: checkWhen, compile: compileWhen},
-	{key: partMaxAuthAge, asks: factLogin, inDeny: "belongs in an allow rule: it says how recent a login must be",
+	{key: partMaxAuthAge, about: aboutLogin, asks: factLogin, inDeny: "belongs in an allow rule: it says how recent a login must be",
 		written: func(m *Match) bool { return m.MaxAuthAge != 0 },
 		text:    func(m *Match) string { return m.MaxAuthAge.String() }, check: checkMaxAuthAge, compile: compileMaxAuthAge, changes: maxAuthAgeChange},
-	{key: partAuth, asks: factLogin, inDeny: "belongs in an allow rule: it says how the caller must have signed in",
+	{key: partAuth, about: aboutLogin, asks: factLogin, inDeny: "belongs in an allow rule: it says how the caller must have signed in",
 		written: func(m *Match) bool { return m.Auth != nil },
 		text:    func(m *Match) string { return m.Auth.String() }, check: checkAuth, compile: compileAuth, changes: authChange},
 }
@@ -319,19 +337,45 @@ func memberOfAny(groups []GroupRef, allow bool) matcher {
 			names = append(names, g.Name)
 		}
 	}
+	if len(ids) > fewGroups {
+		return memberOfMany(ids, names, allow)
+	}
 	return func(req *Request) bool {
 		for _, id := range ids {
 			if contains(req.GroupIDs, id) && !(allow && req.Grants != nil && req.Grants.Revoked(id)) {
 				return true
 			}
 		}
-		for _, name := range names {
-			if slices.Contains(req.GroupNames, name) && !(allow && req.revoked(name)) {
+		return memberOfNamed(req, names, allow)
+	}
+}
+
+// fewGroups is up to how many groups it is faster to look for each among those of the user.
+const fewGroups = 16
+
+// memberOfMany is memberOfAny where it is faster to look for the groups of the user among ids.
+func memberOfMany(ids, names []string, allow bool) matcher {
+	set := make(map[string]struct{}, len(ids))
+	for _, id := range ids {
+		set[id] = struct{}{}
+	}
+	return func(req *Request) bool {
+		for _, id := range req.GroupIDs {
+			if _, ok := set[id]; ok && !(allow && req.Grants != nil && req.Grants.Revoked(id)) {
 				return true
 			}
 		}
-		return false
+		return memberOfNamed(req, names, allow)
 	}
+}
+
+func memberOfNamed(req *Request, names []string, allow bool) bool {
+	for _, name := range names {
+		if slices.Contains(req.GroupNames, name) && !(allow && req.revoked(name)) {
+			return true
+		}
+	}
+	return false
 }
 
 // revoked reports whether every membership of a group with this name was revoked.

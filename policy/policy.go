@@ -82,7 +82,8 @@ type Options struct {
 	TrustGroupNames bool // a rule may name a group by its displayName alone
 }
 
-// Request holds everything that a decision depends on.
+// Request holds everything that a decision depends on. What its slices and Attributes refer to must never change: a
+// policy remembers by them which rules are about the caller.
 type Request struct {
 	Anonymous                    bool   // the caller is not signed in; all fields of the user are empty
 	App                          string // client ID of an application that calls for itself; of the fields of the user, only Roles is set then
@@ -126,9 +127,12 @@ type Verdict struct {
 	Until  time.Time // with Allow: when the passing of time may change the outcome; zero if it cannot
 }
 
-// Policy is a compiled list of rules. It is immutable.
+// Policy is a compiled list of rules. It is immutable, but for what it remembers of callers.
 type Policy struct {
 	rules   []rule
+	index   ruleIndex
+	memory  *memory  // nil if asking every rule about its callers is as fast
+	timed   [2]timed // the rules that deny and depend on the time: those in force, and with those in report mode
 	written []Rule
 	offers  []Offer
 	reports bool // some rule is in report mode
@@ -157,6 +161,9 @@ func Compile(lists []Named, o Options) (*Policy, error) {
 			return nil, err
 		}
 	}
+	p.index.build(p.rules, p.written)
+	p.memory = newMemory(p.written)
+	p.setTimed()
 	slices.Sort(p.ids)
 	slices.Sort(p.names)
 	slices.Sort(p.apps)
@@ -262,15 +269,16 @@ func (p *Policy) Equal(other *Policy) bool {
 // AllowsAnyone reports whether a rule in force allows callers who are not signed in.
 func (p *Policy) AllowsAnyone() bool { return p.anyone }
 
-// Decide decides about a request. It has no side effects; it allocates only to
-// evaluate conditions.
+// Decide decides about a request. It has no side effects but that it remembers which rules are about the caller; it
+// allocates only to remember that, and to evaluate conditions.
 func (p *Policy) Decide(req *Request) (d Decision) {
-	d.Verdict = p.verdict(req, false)
+	q := p.ask(req, true)
+	d.Verdict = q.verdict(false)
 	if req.Grants != nil && d.Reason == NoRule {
 		d.Verdict = p.withoutRevocations(req)
 	}
 	if p.reports {
-		if would := p.verdict(req, true); would.Allow != d.Allow {
+		if would := q.verdict(true); would.Allow != d.Allow {
 			d.Report = &would
 		}
 	}
@@ -282,7 +290,8 @@ func (p *Policy) Decide(req *Request) (d Decision) {
 func (p *Policy) withoutRevocations(req *Request) Verdict {
 	before := *req
 	before.Grants = unrevoked{req.Grants}
-	if v := p.verdict(&before, false); v.Allow {
+	q := p.ask(&before, true)
+	if v := q.verdict(false); v.Allow {
 		return Verdict{Rule: v.Rule, Reason: AccessRevoked}
 	}
 	return Verdict{Reason: NoRule}
@@ -292,37 +301,3 @@ func (p *Policy) withoutRevocations(req *Request) Verdict {
 type unrevoked struct{ Grants }
 
 func (unrevoked) Revoked(string) bool { return false }
-
-// verdict decides by the rules in force and, if reports is set, by those in report
-// mode too.
-func (p *Policy) verdict(req *Request, reports bool) Verdict {
-	v := Verdict{Reason: NoRule}
-	var until time.Time // when a deny rule that does not match now may match
-	for i := range p.rules {
-		rule := &p.rules[i]
-		if rule.report && !reports || v.Allow && rule.allow {
-			continue
-		}
-		switch rule.misses(req) {
-		case "":
-		case partMaxAuthAge, partAuth: // everything else matches
-			if !v.Allow && rule.demandsLess(req, v) {
-				v = Verdict{Rule: rule.name, Reason: rule.loginReason(req), Login: rule.login}
-			}
-			continue
-		default:
-			if !rule.allow {
-				until = Earlier(until, rule.until(req))
-			}
-			continue
-		}
-		if !rule.allow {
-			return Verdict{Rule: rule.name, Reason: RuleDeny}
-		}
-		v = Verdict{Allow: true, Rule: rule.name, Reason: RuleAllow, Until: rule.until(req)}
-	}
-	if v.Allow {
-		v.Until = Earlier(v.Until, until)
-	}
-	return v
-}

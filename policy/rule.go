@@ -10,10 +10,12 @@ type rule struct {
 	name          string
 	allow, report bool
 	parts         []compiledPart
-	changers      []changer // of the parts that depend on the time
-	login         *Login    // that is demanded of the caller; nil if any will do
-	end           time.Time // of until; zero if the rule does not end
-	grant         string    // the policy of which the user must have a grant; "" if none is needed
+	callers       []callerPart // of parts: those about the caller alone
+	asked         []matcher    // of parts: those that neither callers nor the index has, and that are not about the login
+	changers      []changer    // of the parts that depend on the time
+	login         *Login       // that is demanded of the caller; nil if any will do
+	end           time.Time    // of until; zero if the rule does not end
+	grant         string       // the policy of which the user must have a grant; "" if none is needed
 }
 
 type compiledPart struct {
@@ -22,6 +24,8 @@ type compiledPart struct {
 	written bool
 	groups  []GroupRef // of which the part wants membership
 	asks    fact
+	about   about
+	reads   reading
 	matches matcher
 }
 
@@ -43,7 +47,7 @@ func compileRule(name string, written Rule) (rule, error) {
 			return rule{}, err
 		}
 		if matches != nil {
-			r.parts = append(r.parts, parts[i].compiled(m, matches))
+			r.addPart(parts[i].compiled(m, matches), &parts[i], allow)
 		}
 		if parts[i].changes != nil && parts[i].written(m) {
 			r.changers = append(r.changers, parts[i].changes(m))
@@ -52,15 +56,33 @@ func compileRule(name string, written Rule) (rule, error) {
 	return r, nil
 }
 
+// addPart adds a part of the rule to those that are asked in the same way.
+func (r *rule) addPart(c compiledPart, p *part, allow bool) {
+	r.parts = append(r.parts, c)
+	switch c.about {
+	case aboutCaller:
+		reads := c.reads | readsCaller
+		if p.ofMembers && allow {
+			reads |= readsGrants
+		}
+		r.callers = append(r.callers, callerPart{key: c.key, reads: reads, matches: c.matches})
+	case aboutRequest:
+		r.asked = append(r.asked, c.matches)
+	}
+}
+
 func (p *part) compiled(m *Match, matches matcher) compiledPart {
-	c := compiledPart{key: p.key, text: p.stands, asks: p.asks, matches: matches}
+	c := compiledPart{key: p.key, text: p.stands, asks: p.asks, about: p.about, reads: p.reads, matches: matches}
 	if c.written = p.written(m); c.written {
 		c.text = p.text(m)
 	}
 	switch p.key {
 	case partWhen:
 		if condition, err := compileCondition(m.When); err == nil {
-			c.asks = condition.asks
+			c.asks, c.reads = condition.asks, condition.reads
+			if condition.asks&^factRoles == 0 {
+				c.about = aboutCaller
+			}
 		}
 	case partGroups:
 		c.groups = m.Groups
@@ -135,14 +157,11 @@ func (r *rule) loginReason(req *Request) Reason {
 	return LoginTooWeak
 }
 
-// demandsLess reports whether the caller should be told of this rule, and not of that
-// of v: one that demands no stronger login comes first, then one that accepts an older one.
-func (r *rule) demandsLess(req *Request, v Verdict) bool {
-	if v.Login == nil {
-		return true
-	}
-	if reason := r.loginReason(req); reason != v.Reason {
+// demandsLess reports whether the caller, to whom two rules apply but for their login, should be told of this rule and not of
+// the other: one that demands no stronger login comes first, then one that accepts an older one.
+func (r *rule) demandsLess(req *Request, other *rule) bool {
+	if reason := r.loginReason(req); reason != other.loginReason(req) {
 		return reason == LoginTooOld
 	}
-	return v.Login.MaxAge > 0 && (r.login.MaxAge == 0 || r.login.MaxAge > v.Login.MaxAge)
+	return other.login.MaxAge > 0 && (r.login.MaxAge == 0 || r.login.MaxAge > other.login.MaxAge)
 }
