@@ -68,6 +68,9 @@ func (ex *exchange) prepare(in *http.Request) {
 		ex.identity = ex.proxy.assertions.forCaller(ex.routing, ex.caller, ex.route, ex.host, ex.received).headers
 	}
 	ex.brought, out.Header, out.Informational = h, ex, ex.passInformational
+	if h := ex.rw.Header(); len(h) == 0 {
+		out.ResponseHeader = h
+	}
 }
 
 // EachField calls write for each field of the header for the upstream. No field of the client has the name of one of ours:
@@ -87,7 +90,9 @@ func (ex *exchange) writeResponse(res *http.Response) {
 		response.Measure(res)
 	}
 	h := ex.rw.Header()
-	maps.Copy(h, res.Header)
+	if ex.out.ResponseHeader == nil {
+		maps.Copy(h, res.Header)
+	}
 	declared := len(res.Trailer)
 	for name := range res.Trailer {
 		h["Trailer"] = append(h["Trailer"], name)

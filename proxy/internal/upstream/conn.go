@@ -96,13 +96,15 @@ func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response,
 func (c *conn) readFinal(r *Request) (res *http.Response, reusable bool, err error) {
 	for reusable = true; ; {
 		c.readLimit = MaxHeaderBytes
-		one, err := c.peekHead(r)
+		h, err := c.peekHead(r)
 		if err != nil {
 			return nil, false, err
 		}
-		reusable = reusable && one
-		if res, err = http.ReadResponse(c.in, &http.Request{Method: r.Method}); err != nil {
-			return nil, false, err
+		reusable = reusable && h.unambiguous
+		if res = c.readPlain(r, h); res == nil {
+			if res, err = http.ReadResponse(c.in, &http.Request{Method: r.Method}); err != nil {
+				return nil, false, err
+			}
 		}
 		switched := res.StatusCode == http.StatusSwitchingProtocols && r.Upgrade
 		if switched || res.StatusCode < 100 || res.StatusCode >= 200 {

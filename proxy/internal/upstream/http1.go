@@ -57,6 +57,7 @@ func (t *http1Transport) roundTripOn(ctx context.Context, c *conn, r *Request) (
 	if err != nil {
 		stop()
 		c.abort()
+		clear(r.ResponseHeader)
 		if ctxErr := ctx.Err(); ctxErr != nil {
 			err = ctxErr
 		}
@@ -67,8 +68,12 @@ func (t *http1Transport) roundTripOn(ctx context.Context, c *conn, r *Request) (
 		res.Body = newSwitchedConn(c)
 		return res, nil
 	}
-	b := &responseBody{ReadCloser: res.Body, transport: t, conn: c, stop: stop, reusable: reusable && !res.Close,
-		untilReset: c.body != nil && res.ContentLength < 0 && len(res.TransferEncoding) == 0}
+	b, plain := res.Body.(*responseBody)
+	if !plain {
+		b = &responseBody{ReadCloser: res.Body}
+	}
+	b.transport, b.conn, b.stop, b.reusable = t, c, stop, reusable && !res.Close
+	b.untilReset = c.body != nil && res.ContentLength < 0 && len(res.TransferEncoding) == 0
 	if res.Body == http.NoBody {
 		b.finish(true)
 		return res, nil
@@ -79,12 +84,13 @@ func (t *http1Transport) roundTripOn(ctx context.Context, c *conn, r *Request) (
 
 // responseBody is the body of a response. When it was read to its end, its connection becomes idle.
 type responseBody struct {
-	io.ReadCloser
-	transport *http1Transport
-	conn      *conn
-	stop      func() bool // detaches the connection from the context of the request
-	reusable  bool
-	finished  bool
+	io.ReadCloser // nil: the next left bytes of the connection are the body
+	left          int64
+	transport     *http1Transport
+	conn          *conn
+	stop          func() bool // detaches the connection from the context of the request
+	reusable      bool
+	finished      bool
 
 	// The body ends where the target closes the connection. If the target did not read the request's body, its system
 	// resets the connection then.
@@ -96,12 +102,27 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if b.finished {
 		return 0, io.EOF
 	}
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.read(p)
 	if b.untilReset && errors.Is(err, syscall.ECONNRESET) {
 		err = io.EOF
 	}
 	if err != nil {
 		b.finish(err == io.EOF)
+	}
+	return n, err
+}
+
+func (b *responseBody) read(p []byte) (n int, err error) {
+	if b.ReadCloser != nil {
+		return b.ReadCloser.Read(p)
+	}
+	n, err = b.conn.in.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	switch {
+	case b.left == 0:
+		err = io.EOF
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }

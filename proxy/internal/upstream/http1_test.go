@@ -423,8 +423,97 @@ func BenchmarkCheckHead(b *testing.B) {
 	r := &Request{Method: http.MethodGet}
 	b.ReportAllocs()
 	for b.Loop() {
-		if ok, err := checkHead(r, head); !ok || err != nil {
-			b.Fatal(ok, err)
+		if h, err := checkHead(r, head); !h.unambiguous || err != nil {
+			b.Fatal(h, err)
 		}
 	}
 }
+
+// BenchmarkReadHead measures reading a header after the look at it, by net/http and ourselves.
+func BenchmarkReadHead(b *testing.B) {
+	text := []byte("HTTP/1.1 200 OK\r\nDate: Sat, 28 Nov 2026 20:00:00 GMT\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 1024\r\n" +
+		"Cache-Control: private, max-age=0\r\nEtag: \"33a64df551425fcc55e4d42a148795d9f25f89d4\"\r\nVary: Accept-Encoding\r\nServer: x\r\n\r\n")
+	in, r := bytes.NewReader(text), &Request{Method: http.MethodGet}
+	c := newConn(readConn{in: in})
+	for _, by := range []string{"http", "plain"} {
+		b.Run(by, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				in.Reset(text)
+				c.in.Reset(c)
+				c.readLimit = unlimited
+				h, err := c.peekHead(r)
+				if h.plain = by == "plain"; err != nil {
+					b.Fatal(err)
+				}
+				res := c.readPlain(r, h)
+				if res == nil {
+					res, err = http.ReadResponse(c.in, &http.Request{Method: r.Method})
+				}
+				if err != nil || res.StatusCode != 200 {
+					b.Fatal(res, err)
+				}
+			}
+		})
+	}
+}
+
+// readConn is a connection that can only be read.
+type readConn struct {
+	net.Conn
+	in io.Reader
+}
+
+// Read reads what has arrived.
+func (c readConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+// FuzzConn_ReadPlain checks that what is read of a plain header, and of the body after it, is what http.ReadResponse reads.
+func FuzzConn_ReadPlain(f *testing.F) {
+	const status = "HTTP/1.1 200 OK\r\n"
+	for _, text := range []string{okResponse, status + "Content-Length:\t2 \r\nx-A: b\r\nX-a:c\r\nSet-Cookie: a=b\r\nset-cookie:\r\n\r\nok", status + "Content-Length: 3\r\n\r\nok",
+		"HTTP/1.1 404\r\nTrailer: X\r\nDate: x \r\ncontent-length: 0\r\n\r\n", status + "Content-Length: 0002\r\n\r\nokok", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+		status + "Content-Length: 2\r\nPragma: no-cache\r\n\r\nok", status + "Content-Length: 2\r\nConnection: close\r\n\r\nok", status + "Content-Length: 9223372036854775808\r\n\r\nok",
+		status + "Content-Length: 2\r\nX: \x01\r\n\r\nok", status + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok", status + "Content-Length: 2\r\nX\r\n\r\nok",
+		status + "Content-Length: 2\r\n\nok"} {
+		f.Add([]byte(text), false)
+		f.Add([]byte(text), true)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, head bool) {
+		r := &Request{Method: http.MethodGet, ResponseHeader: http.Header{}}
+		if head {
+			r.Method = http.MethodHead
+		}
+		c := newConn(readConn{in: bytes.NewReader(text)})
+		c.readLimit = unlimited
+		h, err := c.peekHead(r)
+		if err != nil {
+			return
+		}
+		got := c.readPlain(r, h)
+		if got == nil {
+			return
+		}
+		want, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(text)), &http.Request{Method: r.Method})
+		if err != nil {
+			t.Fatalf("read all the same: %v", err)
+		}
+		if got.Proto != want.Proto || got.Status != want.Status || got.StatusCode != want.StatusCode || got.ContentLength != want.ContentLength || got.Close != want.Close ||
+			!reflect.DeepEqual(got.Header, want.Header) || want.Trailer != nil || want.TransferEncoding != nil || got.ProtoMajor != want.ProtoMajor || got.ProtoMinor != want.ProtoMinor {
+			t.Fatalf("%+v\nwant %+v", got, want)
+		}
+		if b, ok := got.Body.(*responseBody); ok {
+			b.conn, got.Body = c, io.NopCloser(readerFunc(b.read))
+		}
+		body, err := io.ReadAll(got.Body)
+		wantBody, wantErr := io.ReadAll(want.Body)
+		if !bytes.Equal(body, wantBody) || !errors.Is(err, wantErr) {
+			t.Fatalf("%q, %v; want %q, %v", body, err, wantBody, wantErr)
+		}
+	})
+}
+
+// readerFunc is a function that reads.
+type readerFunc func([]byte) (int, error)
+
+// Read calls the function.
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

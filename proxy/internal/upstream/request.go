@@ -24,6 +24,8 @@ type Request struct {
 	// returns, and never for two attempts.
 	Informational func(code int, h http.Header)
 
+	ResponseHeader http.Header // an empty one, which becomes the header of the response; nil: the response has one of its own
+
 	host string // that is sent to the target of the attempt under way
 	informational
 }

@@ -5,32 +5,49 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 )
 
 // errInvalidHead means that the header of a response could be read in more than one way.
 var errInvalidHead = errors.New("the header of the upstream's response is not valid")
 
+// head is the header of a response that was looked at, and what was seen.
+type head struct {
+	text   []byte // without the empty line at its end; valid until the next read
+	fields int    // its lines, without that of the status
+
+	// unambiguous means that the header can be read in one way only. A header that two parsers could read differently, or
+	// that is very long, makes its response the last on the connection: the bytes after it may not be the response that
+	// they seem to be.
+	unambiguous bool
+
+	// plain means that the header is unambiguous, and the one thing that it says of messages and connections is that the
+	// body has the given length. The response is final, and its status is one that has a body.
+	plain  bool
+	status int
+	length int64
+}
+
 // peekHead looks at the header of a response before it is read. It returns an error if the header must not be passed on.
-// reusable reports whether the connection may be used again after the response. A header that two parsers could read
-// differently, or that is very long, makes its response the last on the connection: the bytes after it may not be the
-// response that they seem to be.
-func (c *conn) peekHead(r *Request) (reusable bool, err error) {
-	reusable = true
+func (c *conn) peekHead(r *Request) (head, error) {
+	long := false
 	for scanned := 0; ; scanned = c.in.Buffered() {
 		if scanned == c.in.Size() {
-			c.in, reusable = bufio.NewReaderSize(c.in, 4*c.in.Size()), false
+			c.in, long = bufio.NewReaderSize(c.in, 4*c.in.Size()), true
 		}
 		if _, err := c.in.Peek(scanned + 1); err != nil {
-			return false, err
+			return head{}, err
 		}
 		c.responded = true
 		seen, _ := c.in.Peek(c.in.Buffered())
 		if n := min(len(seen), len("HTTP/1.")); string(seen[:n]) != "HTTP/1."[:n] {
-			return false, errInvalidHead
+			return head{}, errInvalidHead
 		}
 		if end := headEnd(seen, max(0, scanned-len("\n\r"))); end >= 0 {
-			unambiguous, err := checkHead(r, seen[:end])
-			return reusable && unambiguous, err
+			h, err := checkHead(r, seen[:end])
+			h.unambiguous, h.plain = h.unambiguous && !long, h.plain && !long && seen[end] == '\r' // the empty line ends in CRLF too
+			return h, err
 		}
 	}
 }
@@ -51,44 +68,154 @@ func headEnd(seen []byte, offset int) int {
 }
 
 // checkHead rejects a header with NUL, a CR inside a line, a field without a valid name, an invalid status or length, or a
-// version other than HTTP/1.0 and HTTP/1.1 (RFC 9112 §2.2, §5.1, RFC 9110 §5.5). unambiguous reports whether it is
-// HTTP/1.1, all its lines end in CRLF, none is folded, at most one says how long the body is, and none announces a body
-// that the response does not have (RFC 9112 §5.2, §6.3): some servers send it all the same.
-func checkHead(r *Request, head []byte) (unambiguous bool, err error) {
-	status, fields, _ := bytes.Cut(head, []byte("\n"))
-	status, unambiguous = bytes.CutSuffix(status, []byte("\r"))
+// version other than HTTP/1.0 and HTTP/1.1 (RFC 9112 §2.2, §5.1, RFC 9110 §5.5). It is unambiguous if it is HTTP/1.1, all
+// its lines end in CRLF, none is folded, at most one says how long the body is, and none announces a body that the
+// response does not have (RFC 9112 §5.2, §6.3): some servers send it all the same.
+func checkHead(r *Request, text []byte) (h head, err error) {
+	status, fields, _ := bytes.Cut(text, []byte("\n"))
+	status, unambiguous := bytes.CutSuffix(status, []byte("\r"))
 	code, modern := bytes.CutPrefix(status, []byte("HTTP/1.1 "))
 	if !modern {
 		code, _ = bytes.CutPrefix(status, []byte("HTTP/1.0 "))
 	}
 	if len(code) == len(status) || len(code) == 0 || code[0] < '1' || code[0] > '9' || hasControl(code) {
-		return false, errInvalidHead
+		return head{}, errInvalidHead
 	}
-	lengths, chunked, long := 0, false, false // what the fields say about the body
+	h.text, h.length = text, -1
+	lengths, chunked, long, special := 0, false, false, false // what the fields say about the body and the connection
 	for len(fields) > 0 {
 		var line []byte
 		line, fields, _ = bytes.Cut(fields, []byte("\n"))
 		line, crlf := bytes.CutSuffix(line, []byte("\r"))
 		folded := len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		encoding, length := bytes.EqualFold(name, []byte("Transfer-Encoding")), bytes.EqualFold(name, []byte("Content-Length"))
+		name, value, colon := bytes.Cut(line, []byte(":"))
+		kind := fieldKind(name)
 		switch {
-		case hasControl(line), !folded && !isToken(name), encoding && !modern, length && !isNumber(value):
-			return false, errInvalidHead
-		case encoding:
+		case hasControl(line), !folded && !isToken(name), kind == fieldEncoding && !modern, kind == fieldLength && !isNumber(value):
+			return head{}, errInvalidHead
+		case kind == fieldEncoding:
 			lengths, chunked = lengths+1, true
-		case length:
-			lengths, long = lengths+1, long || string(bytes.TrimSpace(value)) != "0"
+		case kind == fieldLength:
+			value = bytes.TrimSpace(value)
+			lengths, long, h.length = lengths+1, long || string(value) != "0", parseLength(value)
+		case kind == fieldSpecial, !colon:
+			special = true
 		}
-		unambiguous = unambiguous && crlf && !folded
+		h.fields, unambiguous = h.fields+1, unambiguous && crlf && !folded
 	}
+	bodiless := r.Method == http.MethodHead || code[0] == '1' || bytes.HasPrefix(code, []byte("204"))
+	notModified := bytes.HasPrefix(code, []byte("304"))
 	switch {
-	case r.Method == http.MethodHead, bytes.HasPrefix(code, []byte("1")), bytes.HasPrefix(code, []byte("204")):
+	case bodiless:
 		unambiguous = unambiguous && !chunked && !long
-	case bytes.HasPrefix(code, []byte("304")):
+	case notModified:
 		unambiguous = unambiguous && !chunked
 	}
-	return unambiguous && modern && lengths <= 1, nil
+	h.unambiguous, h.status = unambiguous && modern && lengths <= 1, parseStatus(code)
+	h.plain = h.unambiguous && h.status > 0 && h.length >= 0 && !special && !bodiless && !notModified
+	return h, nil
+}
+
+// readPlain reads a plain header into the header of r, as http.ReadResponse does any header. It returns nil, and reads
+// nothing, if http.ReadResponse must do so, since the header is not plain or has a value that is not valid.
+func (c *conn) readPlain(r *Request, h head) *http.Response {
+	if !h.plain || hasInvalidValue(h.text) {
+		return nil
+	}
+	all := string(h.text)
+	_, _ = c.in.Discard(len(all) + len("\r\n")) // cannot fail: peekHead saw them
+	line, fields, _ := strings.Cut(all, "\r\n")
+	res := &plainResponse{}
+	res.Proto, res.Status, _ = strings.Cut(line, " ")
+	res.ProtoMajor, res.ProtoMinor, res.StatusCode, res.ContentLength = 1, 1, h.status, h.length
+	if res.Header = r.ResponseHeader; res.Header == nil {
+		res.Header = make(http.Header, h.fields)
+	}
+	values := make([]string, h.fields)
+	for i := range values {
+		line, fields, _ = strings.Cut(fields, "\r\n")
+		name, value, _ := strings.Cut(line, ":")
+		name, values[i] = http.CanonicalHeaderKey(name), strings.Trim(value, " \t")
+		if others, ok := res.Header[name]; ok {
+			res.Header[name] = append(others, values[i])
+		} else {
+			res.Header[name] = values[i : i+1 : i+1]
+		}
+	}
+	if res.Body = http.NoBody; h.length > 0 {
+		res.body.left, res.Body = h.length, &res.body
+	}
+	return &res.Response
+}
+
+// plainResponse is a response with its body, in one piece of memory.
+type plainResponse struct {
+	http.Response
+	body responseBody
+}
+
+// The kinds of fields that say how messages and connections end.
+const (
+	fieldOther    = iota
+	fieldEncoding // Transfer-Encoding
+	fieldLength   // Content-Length
+	fieldSpecial  // one that http.ReadResponse looks at besides
+)
+
+// fieldKind returns the kind of the field with a name.
+func fieldKind(name []byte) int {
+	switch len(name) {
+	case len("Transfer-Encoding"):
+		if bytes.EqualFold(name, []byte("Transfer-Encoding")) {
+			return fieldEncoding
+		}
+	case len("Content-Length"):
+		if bytes.EqualFold(name, []byte("Content-Length")) {
+			return fieldLength
+		}
+	case len("Connection"):
+		if bytes.EqualFold(name, []byte("Connection")) {
+			return fieldSpecial
+		}
+	case len("Pragma"):
+		if bytes.EqualFold(name, []byte("Pragma")) {
+			return fieldSpecial
+		}
+	}
+	return fieldOther
+}
+
+// parseStatus returns the status that begins a status line without its version; 0 if that is not one.
+func parseStatus(code []byte) (status int) {
+	if len(code) < 3 || len(code) > 3 && code[3] != ' ' {
+		return 0
+	}
+	for _, c := range code[:3] {
+		if c < '0' || c > '9' {
+			return 0
+		}
+		status = 10*status + int(c-'0')
+	}
+	return status
+}
+
+// parseLength returns the number in the value of a Content-Length; -1 if it is too large to count with.
+func parseLength(value []byte) int64 {
+	n, err := strconv.ParseUint(string(value), 10, 63)
+	if err != nil {
+		return -1
+	}
+	return int64(n)
+}
+
+// hasInvalidValue reports whether a header has bytes that no value may have (RFC 9110 §5.5).
+func hasInvalidValue(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // hasControl reports whether a line has bytes at which some readers end it.

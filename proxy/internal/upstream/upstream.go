@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -97,6 +98,10 @@ func (u *Upstream) RoundTrip(ctx context.Context, r *Request) (*http.Response, e
 		if err == nil {
 			t.responded.Store(time.Now().UnixNano())
 			backOff(failed)
+			if r.end(); r.ResponseHeader != nil && len(r.ResponseHeader) == 0 {
+				maps.Copy(r.ResponseHeader, res.Header)
+				res.Header = r.ResponseHeader
+			}
 			return res, nil
 		}
 		if ctx.Err() != nil {
