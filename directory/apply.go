@@ -44,6 +44,7 @@ func (d *Directory) apply(change store.Change) (changed bool) {
 	}
 	d.applyMemberships(memberships)
 	d.applyGroupChanges(change.Revision, groups)
+	d.tellTouched() // last: memory has the whole change
 	return changed
 }
 
@@ -55,6 +56,7 @@ func (d *Directory) applyUser(w store.Write) {
 		idx.users.remove(id)
 		if ok {
 			idx.keys.remove(d.keyOf(old), id)
+			d.touch(old, nil)
 		}
 		return
 	}
@@ -71,8 +73,9 @@ func (d *Directory) applyUser(w store.Write) {
 
 // replace replaces the user that has the id of u.
 func (d *Directory) replace(idx *index, u *User) {
-	idx.users.put(u)
+	old := idx.users.put(u)
 	idx.keys.put(d.keyOf(u), u)
+	d.touch(old, u)
 }
 
 // applyGroup replaces a group. It adds the group to changed if what decisions read

@@ -58,6 +58,9 @@ type Directory struct {
 	past     chan struct{}            // holds a value while the past is read
 	now      func() time.Time         // time.Now, but in tests
 
+	touched  follow.Feed[Touched]
+	touching []Touched // by the change that is being applied; only for the goroutine that applies it
+
 	mu       sync.RWMutex // guards the fields below
 	groups   map[string]*Group
 	ended    map[string]time.Time // when callers with a value of the join attribute last ended
@@ -83,6 +86,7 @@ func Open(ctx context.Context, st store.Store, join string) (*Directory, error) 
 	if d.mirror, err = follow.New(ctx, st, d.load, d.apply); err != nil {
 		return nil, err
 	}
+	d.mirror.OnUnknown(d.touched.AddUnknown)
 	return d, nil
 }
 

@@ -111,6 +111,7 @@ func (d *Directory) applyEnd(w store.Write) {
 	if !ok {
 		return
 	}
+	d.touching = append(d.touching, Touched{Names: [4]string{key}})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch last := d.ended[key]; {

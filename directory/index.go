@@ -39,14 +39,16 @@ func (idx *userIndex) find(id string) (*User, bool) {
 	return u, ok
 }
 
-func (idx *userIndex) put(u *User) {
+// put replaces the user that has the id of u, and returns it; nil if there was none.
+func (idx *userIndex) put(u *User) (old *User) {
 	s := &idx.shards[maphash.String(idx.seed, u.ID)%shards]
 	s.mu.Lock()
-	old := s.users[u.ID]
+	old = s.users[u.ID]
 	s.users[u.ID] = u
 	s.version.Add(1)
 	s.mu.Unlock()
 	idx.names.replace(old, u)
+	return old
 }
 
 func (idx *userIndex) remove(id string) {

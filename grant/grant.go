@@ -29,6 +29,7 @@ var ErrStored = errors.New("the change is stored, but decisions do not depend on
 type Grants struct {
 	store    store.Store
 	mirror   *follow.Mirror
+	touched  follow.Feed[string]                  // users
 	holdings atomic.Pointer[map[string]*Holdings] // by user, of those decisions depend on; replaced, never altered
 	writing  chan struct{}                        // holds one element while records are changed
 
@@ -43,6 +44,7 @@ func Open(ctx context.Context, st store.Store) (*Grants, error) {
 	if g.mirror, err = follow.New(ctx, st, g.load, g.apply); err != nil {
 		return nil, fmt.Errorf("loading grants: %w", err)
 	}
+	g.mirror.OnUnknown(g.touched.AddUnknown)
 	return g, nil
 }
 
@@ -59,6 +61,17 @@ func (g *Grants) Changed() <-chan struct{} {
 		return nil
 	}
 	return g.mirror.Changed()
+}
+
+// Touched returns the users for whom [Grants.Of] may return something else than when it
+// returned since, and what to call it with the next time. It reports false if that is not
+// known: then it may be any user. Take the channel of Changed before calling it, and call
+// Of afterwards.
+func (g *Grants) Touched(since uint64) (users []string, now uint64, known bool) {
+	if g == nil {
+		return nil, since, true
+	}
+	return g.touched.Since(since)
 }
 
 // Fresh returns nil while memory follows the store.

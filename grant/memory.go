@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,6 +94,7 @@ func (g *Grants) apply(change store.Change) (changed bool) {
 		}
 	}
 	g.renew(users)
+	g.touched.Add(slices.Collect(maps.Keys(users))...)
 	return len(users) > 0
 }
 

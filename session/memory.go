@@ -120,18 +120,20 @@ func (m *memory) read(r store.Reader, prefix string) (damaged int, err error) {
 func (s *Sessions) apply(change store.Change) (ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var users []string
 	for _, prefix := range followedPrefixes {
 		for _, w := range change.Writes {
 			if strings.HasPrefix(string(w.Key), prefix) {
-				ended = s.memory.apply(w) || ended
+				users = append(users, s.memory.apply(w)...)
 			}
 		}
 	}
-	return ended
+	s.touched.Add(users...)
+	return len(users) > 0
 }
 
-// apply brings one write into memory and reports whether a session may have ended by it.
-func (m *memory) apply(w store.Write) (ended bool) {
+// apply brings one write into memory and returns the users of whom a session may have ended by it.
+func (m *memory) apply(w store.Write) (ended []string) {
 	key := string(w.Key)
 	switch {
 	case strings.HasPrefix(key, prefixSession) && w.Deleted:
@@ -145,12 +147,12 @@ func (m *memory) apply(w store.Write) (ended bool) {
 	case key == keySealing:
 		m.applySealing(w)
 	}
-	return false
+	return nil
 }
 
 // applyRecord replaces a session's record. A record that cannot be read, or that has the key of another session, removes
 // the session.
-func (m *memory) applyRecord(key string, value []byte) (ended bool) {
+func (m *memory) applyRecord(key string, value []byte) (ended []string) {
 	r := new(record)
 	if json.Unmarshal(value, r) != nil || key != string(recordKey(r.User, r.ID)) {
 		return m.remove(idInKey(key))
@@ -159,22 +161,27 @@ func (m *memory) applyRecord(key string, value []byte) (ended bool) {
 	if e == nil {
 		e = &entry{shared: newShared()}
 		m.sessions[r.ID] = e
+	} else if old := e.record.Load(); old.User != r.User { // the ids of sessions are random: it is damaged, or made up
+		ended = append(ended, old.User, r.User)
 	}
 	e.used.stored(r.Used.UnixNano())
 	e.record.Store(r)
-	return r.Reason != ""
+	if r.Reason != "" {
+		ended = append(ended, r.User)
+	}
+	return ended
 }
 
-func (m *memory) remove(id string) (ended bool) {
+func (m *memory) remove(id string) (ended []string) {
 	e := m.sessions[id]
 	if e == nil {
-		return false
+		return nil
 	}
 	for _, d := range e.tokens {
 		delete(m.tokens, d)
 	}
 	delete(m.sessions, id)
-	return true
+	return []string{e.record.Load().User}
 }
 
 func (m *memory) applyToken(w store.Write) {

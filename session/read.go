@@ -142,3 +142,14 @@ func (s *Sessions) list(wanted func(*record) bool) []Session {
 
 // Changed returns a channel that is closed when Live may give another result than before. Take it before asking.
 func (s *Sessions) Changed() <-chan struct{} { return s.mirror.Changed() }
+
+// Touched returns the users, by the directory's ids, for whose sessions Live may give another result than when it
+// returned since, and what to call it with the next time. It reports false if that is not known: then it may be any user.
+// Take the channel of Changed before calling it, and call Live afterwards. A user may be named more than once, and
+// without need.
+//
+// Live may also give another result by the passing of time, which is noticed within [sweepEvery], and after
+// [Sessions.Configure].
+func (s *Sessions) Touched(since uint64) (users []string, now uint64, known bool) {
+	return s.touched.Since(since)
+}

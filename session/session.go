@@ -90,7 +90,8 @@ type Sessions struct {
 
 	endedWithUser func(Session) // nil: nobody is told
 
-	mirror  *follow.Mirror     // brings every change of the store into memory
+	mirror  *follow.Mirror // brings every change of the store into memory
+	touched follow.Feed[string]
 	logouts singleflight.Group // acts on one logout token once, by jti
 
 	mu     sync.RWMutex // guards memory
@@ -117,6 +118,7 @@ func Open(ctx context.Context, st store.Store, settings Settings, log *slog.Logg
 	if s.mirror, err = follow.New(ctx, st, s.load, s.apply); err != nil {
 		return nil, fmt.Errorf("loading sessions: %w", err)
 	}
+	s.mirror.OnUnknown(s.touched.AddUnknown)
 	return s, nil
 }
 

@@ -18,8 +18,11 @@ const (
 // sweep ends the sessions that have expired and deletes those that ended long ago.
 func (s *Sessions) sweep(ctx context.Context) error {
 	expired, obsolete := s.due(s.clock.now())
-	if len(expired) > 0 {
-		s.mirror.Notify() // live requests are reviewed even if the store accepts no writes
+	if len(expired) > 0 { // live requests are reviewed even if the store accepts no writes
+		for _, e := range expired {
+			s.touched.Add(e.record.Load().User)
+		}
+		s.mirror.Notify()
 	}
 	if err := s.endExpired(ctx, expired); err != nil {
 		return err

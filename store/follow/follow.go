@@ -40,6 +40,7 @@ type Mirror struct {
 	apply    Apply
 	leaser   store.Leaser   // nil if only this process uses the store
 	follower store.Follower // nil if no other process changes the store
+	unknown  func()         // see OnUnknown; never nil
 
 	ended atomic.Pointer[error] // why Run ended; nil while memory may be trusted
 
@@ -53,7 +54,7 @@ type Mirror struct {
 // New loads memory and returns its Mirror. Memory follows the store once
 // [Mirror.Run] runs.
 func New(ctx context.Context, st store.Store, load Load, apply Apply) (*Mirror, error) {
-	m := &Mirror{store: st, load: load, apply: apply, moved: make(chan struct{}), changed: make(chan struct{})}
+	m := &Mirror{store: st, load: load, apply: apply, unknown: func() {}, moved: make(chan struct{}), changed: make(chan struct{})}
 	revision, err := load(ctx)
 	if err != nil {
 		return nil, err
@@ -81,6 +82,11 @@ func (m *Mirror) Changed() <-chan struct{} {
 	defer m.mu.Unlock()
 	return m.changed
 }
+
+// OnUnknown has f called before the channel of [Mirror.Changed] is closed because of
+// anything else than a change that Apply brought, or [Mirror.Notify]: memory was loaded
+// again, may no longer be trusted, or may be trusted again. Call it before [Mirror.Run].
+func (m *Mirror) OnUnknown(f func()) { m.unknown = f }
 
 // Notify closes the channel of [Mirror.Changed], for changes of what memory
 // means that do not come from the store, such as the passing of time.
@@ -174,6 +180,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 func (m *Mirror) relayChanges(ctx context.Context) {
 	for {
 		changed := m.follower.Changed()
+		m.unknown()
 		m.Notify()
 		select {
 		case <-ctx.Done():
@@ -230,6 +237,7 @@ func (m *Mirror) reload(ctx context.Context) error {
 		return fmt.Errorf("loading memory again: %w", err)
 	}
 	m.ended.Store(nil)
+	m.unknown()
 	m.advance(revision, true)
 	return nil
 }
@@ -262,6 +270,7 @@ func (m *Mirror) end(reason error) {
 	ended := fmt.Errorf("%w: %w", ErrEnded, reason)
 	m.ended.Store(&ended)
 	m.running = false
+	m.unknown()
 	renew(&m.moved)
 	renew(&m.changed)
 }
