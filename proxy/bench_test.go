@@ -119,6 +119,6 @@ func BenchmarkReview(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		w.proxy.review()
+		w.proxy.reviewAll()
 	}
 }

@@ -125,17 +125,24 @@ func TestGrant_CountsForTokens(t *testing.T) {
 // grant lets a user in by the policy staff.
 func (w *world) grant(name string, length time.Duration) grant.Grant {
 	w.t.Helper()
-	u, now := w.user(name), time.Now().UTC()
-	request := grant.NewRequest(grant.Person{ID: u.ID, UserName: u.UserName, Epoch: u.Epoch}, now)
-	request.Policy, request.Route = "staff", "app"
-	ok := func() error { return nil }
-	_, err := w.grants.Ask(w.ctx, request, ok)
-	w.must(err)
-	approval := grant.Approval{By: w.user("alice").ID, Name: "alice@example.com", At: now, For: length}
-	id := grant.NewID()
-	_, err = w.grants.Approve(w.ctx, request.ID, grant.Approving{Count: []grant.Approval{approval}, Grant: id, For: length, At: now, Check: ok})
-	w.must(err)
-	g, err := w.grants.Grant(id)
+	g, err := w.grantTo(w.user(name), "staff", length)
 	w.must(err)
 	return g
+}
+
+// grantTo grants a user a policy.
+func (w *world) grantTo(u *directory.User, name string, length time.Duration) (grant.Grant, error) {
+	now := time.Now().UTC()
+	request := grant.NewRequest(grant.Person{ID: u.ID, UserName: u.UserName, Epoch: u.Epoch}, now)
+	request.Policy, request.Route = name, "app"
+	ok := func() error { return nil }
+	if _, err := w.grants.Ask(w.ctx, request, ok); err != nil {
+		return grant.Grant{}, err
+	}
+	approval := grant.Approval{By: newID(), Name: "alice@example.com", At: now, For: length}
+	id := grant.NewID()
+	if _, err := w.grants.Approve(w.ctx, request.ID, grant.Approving{Count: []grant.Approval{approval}, Grant: id, For: length, At: now, Check: ok}); err != nil {
+		return grant.Grant{}, err
+	}
+	return w.grants.Grant(id)
 }

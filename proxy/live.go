@@ -5,38 +5,31 @@ import (
 	"math"
 	"net/http"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"sallyport/directory"
+	"sallyport/policy"
+	"sallyport/proxy/internal/liveset"
 	"sallyport/proxy/internal/response"
 )
 
 // liveRequest is a request on a route, from before it is decided until its last byte.
 type liveRequest struct {
 	*request
-	ctx         context.Context
-	cancel      context.CancelFunc
-	rw          *response.Writer
-	tunneled    bool                      // a WebSocket, which outlives the handler; only the handler sets it
-	end         atomic.Pointer[ending]    // nil while the request is live; set once
-	allowed     atomic.Pointer[allowance] // nil until the request is let in
-	decideAgain atomic.Int64              // when the request must be decided again, in nanoseconds since 1970; 0: never
+	ctx      context.Context
+	cancel   context.CancelFunc
+	rw       *response.Writer
+	tunneled bool                      // a WebSocket, which outlives the handler; only the handler sets it
+	end      atomic.Pointer[ending]    // nil while the request is live; set once
+	allowed  atomic.Pointer[allowance] // nil until the request is let in
+	entry    liveset.Entry[*liveRequest]
 }
 
 // allowance is who was let in, and by which rule.
 type allowance struct {
 	user *directory.User // nil: nobody the directory knows
 	rule string
-}
-
-// noteAllowed notes a decision that lets the request in, or lets it go on.
-func (l *liveRequest) noteAllowed(out outcome) {
-	if a := l.allowed.Load(); a == nil || a.rule != out.decision.Rule {
-		l.allowed.Store(&allowance{out.user, out.decision.Rule})
-	}
-	l.decideAgainAt(out.decision.Until)
 }
 
 // user returns who was let in; nil: nobody the directory knows, or nobody yet.
@@ -66,21 +59,6 @@ func (l *liveRequest) stop(by response.Cause) {
 	l.cancel()
 }
 
-// decideAgainAt sets when the request must be decided again. The zero time is never.
-func (l *liveRequest) decideAgainAt(t time.Time) {
-	if t.IsZero() {
-		l.decideAgain.Store(0)
-		return
-	}
-	l.decideAgain.Store(t.UnixNano())
-}
-
-// isDue reports whether the request must be decided again, because what let it in may have expired.
-func (l *liveRequest) isDue(now time.Time) bool {
-	due := l.decideAgain.Load()
-	return due != 0 && now.UnixNano() >= due || l.caller != nil && !now.Before(l.caller.expires())
-}
-
 // cutBy returns why the request was cut, or nil.
 func (l *liveRequest) cutBy() *denial {
 	if e := l.end.Load(); e != nil {
@@ -90,36 +68,40 @@ func (l *liveRequest) cutBy() *denial {
 }
 
 // liveSet holds every request that was let in and has not ended.
-type liveSet struct {
-	mu   sync.Mutex // guards live
-	live map[*liveRequest]struct{}
-}
+type liveSet struct{ *liveset.Set[*liveRequest] }
 
 // enter adds a request to the set, before it is decided. A change then comes either before the decision, which sees it,
 // or after, and finds the request in the set.
-func (s *liveSet) enter(req *request, w *response.Writer, r *http.Request) *liveRequest {
+func (s liveSet) enter(req *request, w *response.Writer, r *http.Request) *liveRequest {
 	l := &liveRequest{request: req, rw: w}
 	l.ctx, l.cancel = context.WithCancel(r.Context())
-	s.mu.Lock()
-	s.live[l] = struct{}{}
-	s.mu.Unlock()
+	s.Add(&l.entry, l, req.caller.subject())
 	req.route.upstream.live.Add(1)
 	req.route.metrics.Entered()
 	return l
 }
 
+// noteAllowed notes a decision that lets the request in, or lets it go on. If the passing of time may change the decision
+// before the request is decided again anyway, the request becomes due then.
+func (s liveSet) noteAllowed(l *liveRequest, out outcome) {
+	if a := l.allowed.Load(); a == nil || a.rule != out.decision.Rule {
+		l.allowed.Store(&allowance{out.user, out.decision.Rule})
+	}
+	if until := policy.Earlier(out.decision.Until, l.caller.expires()); !until.IsZero() && time.Until(until) < 2*reviewEvery {
+		s.Schedule(&l.entry, until)
+	}
+}
+
 // leaveUnlessTunneled removes a request whose handler returns. A tunnel goes on, and leaves when it ends.
-func (s *liveSet) leaveUnlessTunneled(l *liveRequest) {
+func (s liveSet) leaveUnlessTunneled(l *liveRequest) {
 	if !l.tunneled {
 		s.leave(l)
 	}
 }
 
 // leave removes a request that has ended.
-func (s *liveSet) leave(l *liveRequest) {
-	s.mu.Lock()
-	delete(s.live, l)
-	s.mu.Unlock()
+func (s liveSet) leave(l *liveRequest) {
+	s.Remove(&l.entry)
 	l.route.upstream.live.Add(-1)
 	l.route.metrics.Left()
 	l.cancel()
@@ -136,22 +118,7 @@ const bytesPerLive = 64 << 10
 func maxLiveByMemory() int { return int(min(debug.SetMemoryLimit(-1)/2/bytesPerLive, math.MaxInt32)) }
 
 // full reports whether the set holds limit requests. Requests that come at the same moment may exceed the limit slightly.
-func (s *liveSet) full(limit int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.live) >= limit
-}
-
-// all returns the requests in the set.
-func (s *liveSet) all() []*liveRequest {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]*liveRequest, 0, len(s.live))
-	for l := range s.live {
-		list = append(list, l)
-	}
-	return list
-}
+func (s liveSet) full(limit int) bool { return s.Len() >= limit }
 
 // batch is the requests that were cut because of one change of the directory. It calls done when the last has ended.
 type batch struct {

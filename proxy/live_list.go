@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"maps"
-	"slices"
-
 	"sallyport/audit"
 	"sallyport/live"
 	"sallyport/proxy/internal/identity"
@@ -14,7 +11,7 @@ func (p *Proxy) Live(f live.Filter) live.List { return p.LiveEach([]live.Filter{
 
 // LiveEach returns those of the live requests that each filter asks for.
 func (p *Proxy) LiveEach(filters []live.Filter) []live.List {
-	return live.ChooseEach(filters, p.live.all(), (*liveRequest).key, (*liveRequest).facts)
+	return live.ChooseEach(filters, p.live.All(), (*liveRequest).key, (*liveRequest).facts)
 }
 
 // EndLive cuts the live requests that f means, whatever its limit, and returns how many. It cuts none if f means neither one
@@ -23,15 +20,16 @@ func (p *Proxy) EndLive(f live.Filter, by audit.Actor) int {
 	if f.ID == "" && f.User == "" {
 		return 0
 	}
-	cut, together := map[*liveRequest]*denial{}, new(batch)
-	for _, l := range p.live.all() {
+	var cut []*liveRequest
+	together := new(batch)
+	for _, l := range p.live.All() {
 		if k, ok := l.key(); ok && f.Matches(&k) {
-			if denied := deny(requestEnded, ""); together.add(l, denied) {
-				cut[l] = denied
+			if together.add(l, deny(requestEnded, "")) {
+				cut = append(cut, l)
 			}
 		}
 	}
-	endAll(slices.Collect(maps.Keys(cut)))
+	endAll(cut)
 	p.recordCuts(cut, p.directory.Revision(), by)
 	return len(cut)
 }

@@ -2,8 +2,22 @@
 // request lives.
 //
 // [Proxy.serve] is the only way from a socket to an upstream. A request goes on only as long as it is allowed: when the
-// directory, the sessions or the settings change, [Proxy.decide] decides every live request again, and the requests that
-// it now denies are cut.
+// directory, the sessions or the settings change, [Proxy.decide] decides again every live request that the change may
+// touch, and the requests that it now denies are cut.
+//
+// Why no request that a change denies goes on: [Proxy.decide] depends on the request, which never changes; on the settings
+// and the keys of the provider, after whose change all live requests are decided again; on the time, for which a request
+// is due when its decision may change; on one session, one user, what was granted to that user, and, for a token, who has
+// its key and when a person with that key last ended; and on the users whom reports_to and manager_of name. The directory,
+// the sessions and the grants each tell in a feed for which users they may now say something else, after memory says so;
+// whatever they cannot name, such as memory that was loaded again or may no longer be trusted, they tell as unknown. A
+// review reads the feeds, and then decides again the live requests of the users whom they name, by id for sessions and by
+// each name that the user has or had for tokens, or all live requests if anything is unknown or somebody is named whom
+// reports_to or manager_of names. A request is in the set, under the one id or name that its caller has from the beginning,
+// before it is first decided. So for each change and each request, either the request was in the set when the review
+// looked, and is decided again with the change; or it entered afterwards, and its first decision was made with the change.
+// Should this reasoning have a fault, a minute bounds it: each live request is decided again once a minute, whatever has
+// changed.
 package proxy
 
 import (
@@ -18,6 +32,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"sallyport/proxy/internal/liveset"
 	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/response"
 	"sallyport/proxy/internal/trace"
@@ -78,8 +93,8 @@ type Proxy struct {
 
 	healthChecks chan struct{} // a place for each target that is checked
 
-	reviewing sync.Mutex // one review at a time; guards reviewed
-	reviewed  uint64     // the directory's revision that the last review saw
+	reviewing sync.Mutex // one review at a time; guards seen
+	seen      seen
 }
 
 // pools are memory that requests reuse.
@@ -104,7 +119,7 @@ const loginsPerSecond, loginBurst = 20, 400
 func New(parts Parts) (*Proxy, error) {
 	p := &Proxy{directory: parts.Directory, sessions: parts.Sessions, grants: parts.Grants, audit: parts.Audit, enforcer: parts.Enforcer,
 		pages: parts.Pages, console: parts.Console, manage: parts.Manage, log: parts.Log, authenticated: parts.Authenticated,
-		metrics: metric.New(), tracer: trace.NewTracer(parts.Tracing), assertions: newAssertions(parts.Sessions), live: liveSet{live: map[*liveRequest]struct{}{}},
+		metrics: metric.New(), tracer: trace.NewTracer(parts.Tracing), assertions: newAssertions(parts.Sessions), live: liveSet{liveset.New[*liveRequest]()},
 		pools: pools{
 			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
 			forms:          make(chan struct{}, maxForms),
@@ -116,7 +131,7 @@ func New(parts Parts) (*Proxy, error) {
 			failures:  throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
 		},
 		healthChecks: make(chan struct{}, maxHealthChecks),
-		reviewed:     parts.Directory.Revision()}
+		seen:         seen{revision: parts.Directory.Revision()}}
 	if p.console == nil {
 		p.console = console.NewHandler(console.Parts{Pages: p.pages})
 	}
@@ -162,7 +177,7 @@ func (p *Proxy) Prepare(s Settings, provider *oidc.Provider) (use func(), err er
 			r.metrics = p.metrics.Route(r.name)
 		}
 		p.routing.Store(rt)
-		p.review()
+		p.reviewAll()
 		old.closeUnused(rt)
 		p.warnOfGroups(s)
 	}, nil
@@ -246,7 +261,7 @@ func (p *Proxy) serve(w *response.Writer, r *http.Request, req *request) *denial
 		denied.bodyUnread = true
 		return denied
 	}
-	live.noteAllowed(decided)
+	p.live.noteAllowed(live, decided)
 	if req.caller != nil {
 		p.authenticated(r.Context())
 	}

@@ -14,6 +14,7 @@ import (
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy/internal/canonical"
+	"sallyport/proxy/internal/liveset"
 	"sallyport/proxy/internal/origin"
 	"sallyport/proxy/internal/trace"
 	"sallyport/session"
@@ -183,10 +184,25 @@ func (c *caller) strength() policy.Strength {
 	return policy.Strength{ACR: c.token.ACR, AMR: c.token.AMR, Contexts: c.token.Contexts}
 }
 
-// expires returns when the session or the token expires.
+// expires returns when the session or the token expires; zero for an anonymous caller.
 func (c *caller) expires() time.Time {
-	if c.session != nil {
+	switch {
+	case c == nil:
+		return time.Time{}
+	case c.session != nil:
 		return c.session.Expires
 	}
 	return c.token.Expires
+}
+
+// subject returns whose changes may change the decision about the caller: a session is of one user, a token of whoever has
+// its key at the time. Those of nobody change it for an application, or for an anonymous caller.
+func (c *caller) subject() liveset.Subject {
+	switch {
+	case c == nil || c.app() != "":
+		return liveset.Subject{}
+	case c.session != nil:
+		return liveset.User(c.session.User)
+	}
+	return liveset.Named(c.token.Key)
 }

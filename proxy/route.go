@@ -39,6 +39,7 @@ type routing struct {
 	below    map[string]string   // the wildcard of each name below which there is one
 	routes   []*route            // in the order of the file
 	policies []policy.Named      // likewise
+	related  map[string]bool     // the users whom reports_to and manager_of name
 	console  *route              // of the console; nil if nobody may look at it
 
 	maxLive int           // live requests at once
@@ -239,7 +240,7 @@ func compileRules(s Settings) (*routing, error) {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
 	headers := s.identityHeaders()
-	rt := &routing{public: public, policies: s.Policies, identity: identity.Names(headers...), managed: s.managedNames(), hosts: map[string][]*route{}, below: map[string]string{},
+	rt := &routing{public: public, policies: s.Policies, related: setOf(policy.RelatedIn(s.Policies)), identity: identity.Names(headers...), managed: s.managedNames(), hosts: map[string][]*route{}, below: map[string]string{},
 		maxLive: min(cmp.Or(s.Limits.LiveRequests, defaultLimits.LiveRequests), maxLiveByMemory()), stall: cmp.Or(s.Limits.Stall, defaultLimits.Stall),
 		pace: response.Pace{BytesPerSecond: cmp.Or(s.Limits.MinBodyRate, defaultLimits.MinBodyRate), Tolerance: slowTimeout}}
 	rt.stripped = header.Stripped(rt.identity...)

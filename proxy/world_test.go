@@ -25,6 +25,7 @@ import (
 	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/session"
+	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
@@ -55,6 +56,7 @@ type world struct {
 	auditFile string
 
 	stopDirectory context.CancelFunc // ends the directory's Run and no other
+	forgetful     *forgetfulStore    // through which the parts use the store; nil: directly, and Run of the proxy runs
 	settings      Settings
 	server        *httptest.Server
 	upstream      *httptest.Server
@@ -95,6 +97,19 @@ func newWorldOf(t testing.TB, sessions session.Settings, change func(*Settings))
 	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	StartTLS(w.server)
 	t.Cleanup(w.server.CloseClientConnections) // streams would keep Close waiting
+	return w
+}
+
+// newUnreviewedWorld is newWorld without a server, in which live requests are reviewed only when the test does it. The
+// parts use the store through st.
+func newUnreviewedWorld(t testing.TB, st *forgetfulStore, change func(*Settings)) *world {
+	t.Helper()
+	w := &world{t: t, handler: http.HandlerFunc(mirror), forgetful: st}
+	w.startUpstream()
+	w.settings = usualSettings(w.upstream.URL)
+	change(&w.settings)
+	w.startProxy(session.Defaults())
+	w.addUsersAndGroups()
 	return w
 }
 
@@ -147,8 +162,12 @@ func (w *world) startProxy(sessions session.Settings) {
 	t := w.t
 	ctx, stop := context.WithCancel(context.Background())
 	w.ctx = ctx
-	st, err := bolt.Open(filepath.Join(t.TempDir(), "sallyport.db"), bolt.Options{Init: true})
+	opened, err := bolt.Open(filepath.Join(t.TempDir(), "sallyport.db"), bolt.Options{Init: true})
 	w.must(err)
+	st := store.Store(opened)
+	if w.forgetful != nil {
+		w.forgetful.Store, st = st, w.forgetful
+	}
 	w.directory, err = directory.Open(ctx, st, "externalId")
 	w.must(err)
 	w.sessions, err = session.Open(ctx, st, sessions, slog.New(slog.DiscardHandler))
@@ -169,7 +188,11 @@ func (w *world) startProxy(sessions session.Settings) {
 	following, stopFollowing := context.WithCancel(ctx)
 	w.stopDirectory = stopFollowing
 	follow := func(context.Context) error { return w.directory.Run(following) }
-	for _, run := range []func(context.Context) error{follow, w.sessions.Run, w.grants.Run, w.provider.Run, w.proxy.Run} {
+	runs := []func(context.Context) error{follow, w.sessions.Run, w.grants.Run, w.provider.Run}
+	if w.forgetful == nil {
+		runs = append(runs, w.proxy.Run)
+	}
+	for _, run := range runs {
 		running.Go(func() {
 			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("a Run function returned: %v", err)
@@ -305,6 +328,20 @@ func (w *world) removeFromGroup(name, group string) {
 			return err
 		}
 		_, err = tx.RemoveMembers(g.ID, []string{id})
+		return err
+	})
+}
+
+// addToGroup adds a user to a group.
+func (w *world) addToGroup(name, group string) {
+	w.t.Helper()
+	id := w.user(name).ID
+	w.update(func(tx *directory.Tx) error {
+		g, err := tx.GroupByExternalID(group)
+		if err != nil {
+			return err
+		}
+		_, err = tx.AddMembers(g.ID, []string{id})
 		return err
 	})
 }
