@@ -32,18 +32,16 @@ type link struct {
 // before the mark.
 const hashMark = `,"hash":"`
 
-// append appends the line of e to lines. It returns the new end of the chain too.
-func (l link) append(lines []byte, e Event) ([]byte, link) {
+// append appends the line of an event to lines, of which event is the fields. It returns the new end of the chain too.
+func (l link) append(lines, event []byte) ([]byte, link) {
 	begin := len(lines)
-	lines = line{Seq: l.seq + 1, Event: e, Prev: l.hash}.appendFields(lines)
-	hash := digest(lines[begin:])
-	lines = append(append(append(lines, hashMark...), hash...), "\"}\n"...)
-	return lines, link{l.seq + 1, hash}
-}
-
-func digest(fields []byte) string {
-	sum := sha256.Sum256(fields)
-	return hex.EncodeToString(sum[:])
+	lines = appendLine(lines, l.seq+1, event, l.hash)
+	sum := sha256.Sum256(lines[begin:])
+	lines = append(lines, hashMark...)
+	begin = len(lines)
+	lines = hex.AppendEncode(lines, sum[:])
+	hash := string(lines[begin:])
+	return append(lines, "\"}\n"...), link{l.seq + 1, hash}
 }
 
 // follow checks that text is the next line of the chain. The first line of a file continues the zero link: it is line 1,

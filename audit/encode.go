@@ -9,34 +9,37 @@ import (
 	"time"
 )
 
-// appendFields appends a line up to its hash. It is written by hand because every
+// appendLine appends a line up to its hash, of which event is the fields of the event. It is written by hand because every
 // request has a line; the result equals that of encoding/json, byte for byte.
-func (l line) appendFields(to []byte) []byte {
-	to = append(to, `{"seq":`...)
-	to = strconv.AppendUint(to, l.Seq, 10)
+func appendLine(to []byte, seq uint64, event []byte, prev string) []byte {
+	to = strconv.AppendUint(append(to, `{"seq":`...), seq, 10)
+	return appendText(append(append(to, event...), `,"prev":`...), prev)
+}
+
+// appendFields appends the fields of the event, with a comma before each.
+func (e *Event) appendFields(to []byte) []byte {
 	to = append(to, `,"time":"`...)
-	to = l.Time.AppendFormat(to, time.RFC3339Nano)
+	to = e.Time.AppendFormat(to, time.RFC3339Nano)
 	to = append(to, `","kind":`...)
-	to = appendText(to, string(l.Kind))
-	to = appendField(to, `,"replica":`, l.Replica)
-	to = appendActor(to, l.Actor)
+	to = appendText(to, string(e.Kind))
+	to = appendField(to, `,"replica":`, e.Replica)
+	to = appendActor(to, e.Actor)
 	for _, field := range [...]struct{ name, text string }{
-		{`,"request":`, l.Request}, {`,"user":`, l.User}, {`,"user_name":`, l.UserName}, {`,"group":`, l.Group}, {`,"session":`, l.Session},
-		{`,"route":`, l.Route}, {`,"host":`, l.Host}, {`,"method":`, l.Method}, {`,"path":`, l.Path}, {`,"address":`, l.Address},
+		{`,"request":`, e.Request}, {`,"user":`, e.User}, {`,"user_name":`, e.UserName}, {`,"group":`, e.Group}, {`,"session":`, e.Session},
+		{`,"route":`, e.Route}, {`,"host":`, e.Host}, {`,"method":`, e.Method}, {`,"path":`, e.Path}, {`,"address":`, e.Address},
 	} {
 		to = appendField(to, field.name, field.text)
 	}
-	if l.Code != 0 {
-		to = strconv.AppendInt(append(to, `,"code":`...), int64(l.Code), 10)
+	if e.Code != 0 {
+		to = strconv.AppendInt(append(to, `,"code":`...), int64(e.Code), 10)
 	}
-	to = appendField(to, `,"decision":`, l.Decision)
-	to = appendField(to, `,"rule":`, l.Rule)
-	to = appendField(to, `,"reason":`, l.Reason)
-	if l.Revision != 0 {
-		to = strconv.AppendUint(append(to, `,"rev":`...), l.Revision, 10)
+	to = appendField(to, `,"decision":`, e.Decision)
+	to = appendField(to, `,"rule":`, e.Rule)
+	to = appendField(to, `,"reason":`, e.Reason)
+	if e.Revision != 0 {
+		to = strconv.AppendUint(append(to, `,"rev":`...), e.Revision, 10)
 	}
-	to = appendDetail(to, l.Detail)
-	return appendText(append(to, `,"prev":`...), l.Prev)
+	return appendDetail(to, e.Detail)
 }
 
 func appendField(to []byte, name, text string) []byte {

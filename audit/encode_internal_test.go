@@ -29,7 +29,7 @@ func TestAppendFields_EqualsEncodingJSON(t *testing.T) {
 		if err := enc.Encode(l); err != nil {
 			t.Fatal(err)
 		}
-		if got := string(l.appendFields(nil)) + "}\n"; got != want.String() {
+		if got := string(appendLine(nil, l.Seq, e.appendFields(nil), l.Prev)) + "}\n"; got != want.String() {
 			t.Fatalf("%s\nwant %s", got, want.String())
 		}
 	})

@@ -71,14 +71,16 @@ type position struct {
 // forces it to the disk. After an error, every Write fails until Run has recovered; but
 // see [Log.AllowUnrecorded].
 func (l *Log) Write(e Event) error {
-	if relay := l.elsewhere(); relay != nil {
-		return relayEvent(relay, e)
-	}
-	if l.observe != nil && !ordinary(e.Kind) {
-		l.observe(e)
+	if !ordinary(e.Kind) {
+		if relay := l.elsewhere(); relay != nil {
+			return relayEvent(relay, e)
+		}
+		if l.observe != nil {
+			l.observe(e)
+		}
 	}
 	_, err := l.writeLine(e)
-	for errors.Is(err, errAway) { // since a moment ago
+	for errors.Is(err, errAway) {
 		if relay := l.elsewhere(); relay != nil {
 			return relayEvent(relay, e)
 		}
@@ -92,9 +94,11 @@ func (l *Log) Write(e Event) error {
 
 // writeLine writes one event, and returns the number of its line.
 func (l *Log) writeLine(e Event) (number uint64, err error) {
-	b, number, err := l.add(e)
+	e.Replica = l.replica
+	var fields [1 << 10]byte
+	b, first, number, err := l.add(&e, e.appendFields(fields[:0])) // encoded before the locks are taken
 	if err == nil {
-		err = l.write(b)
+		err = l.write(b, first)
 	}
 	if err == nil {
 		l.events.WithLabelValues(string(e.Kind)).Inc()
@@ -107,50 +111,68 @@ func (l *Log) writeLine(e Event) (number uint64, err error) {
 // An event that is tried again is seen again. f must not wait. Call Observe once, before any other method.
 func (l *Log) Observe(f func(Event)) { l.observe = f }
 
-// batch is lines that are written by one system call. Of the writers that wait for a
-// batch, the first to hold writeMu writes it.
+// batch is lines that are written by one system call. The writer of its first line writes it; those of the others wait for
+// that writer.
 type batch struct {
 	lines  []byte
-	count  int   // of the lines
-	letIn  int   // of those that let somebody in
-	end    link  // of the last line
-	change Event // the last event of a directory change, if any
+	count  int    // of the lines
+	letIn  int    // of those that let somebody in
+	end    link   // of the last line
+	change *Event // the last event of a directory change; nil if there is none
 	done   bool
-	err    error // of the write
+	err    error         // of the write
+	wait   chan struct{} // closed once the batch is done; nil if nobody waits
 }
 
-// add appends a line to the chain and to the pending batch. It returns the number of the line, too.
-func (l *Log) add(e Event) (b *batch, number uint64, err error) {
+// finish marks the batch as done. Its lines were written, or err is why not. No more lines are added to it.
+func (b *batch) finish(err error) {
+	b.done, b.err = true, err
+	if b.wait != nil {
+		close(b.wait)
+	}
+}
+
+// add appends a line to the chain and to the pending batch; fields are those of e. It returns the number of the line, too,
+// and whether it is the first of the batch.
+func (l *Log) add(e *Event, fields []byte) (b *batch, first bool, number uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if errors.Is(l.failure, errAway) {
-		return nil, 0, errAway
+		return nil, false, 0, errAway
 	}
 	if l.failure != nil {
 		l.lose(1, e.lettingIn(), l.failure)
-		return nil, 0, l.failure
+		return nil, false, 0, l.failure
 	}
 	if l.space.full != nil && ordinary(e.Kind) {
 		l.lose(1, e.lettingIn(), l.space.full)
-		return nil, 0, l.space.full
+		return nil, false, 0, l.space.full
 	}
 	b = l.pending
-	b.lines, l.last = l.append(b.lines, l.last, e)
+	if first = b.count == 0; !first && b.wait == nil {
+		b.wait = make(chan struct{})
+	}
+	b.lines, l.last = l.last.append(b.lines, fields)
 	b.count, b.letIn, b.end = b.count+1, b.letIn+e.lettingIn(), l.last
 	if e.Kind.changesDirectory() {
-		b.change = e
+		change := *e
+		b.change = &change
 	}
-	return b, l.last.seq, nil
+	return b, first, l.last.seq, nil
 }
 
 // append appends the line of e, which follows the line at end, to lines.
 func (l *Log) append(lines []byte, end link, e Event) ([]byte, link) {
 	e.Replica = l.replica
-	return end.append(lines, e)
+	return end.append(lines, e.appendFields(nil))
 }
 
-// write returns when b was written, by this call or that of another writer.
-func (l *Log) write(b *batch) error {
+// write returns when b was written. The writer of its first line writes it, unless somebody who held both locks did.
+func (l *Log) write(b *batch, first bool) error {
+	if !first {
+		<-b.wait
+		return b.err
+	}
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	if b.done {
@@ -159,17 +181,19 @@ func (l *Log) write(b *batch) error {
 	runtime.Gosched() // lets other writers add their lines to this batch
 	l.mu.Lock()
 	l.pending = &batch{lines: l.buf[:0]}
-	if b.err = l.failure; b.err != nil {
-		l.lose(b.count, b.letIn, b.err)
+	err := l.failure
+	if err != nil {
+		l.lose(b.count, b.letIn, err)
 	}
 	l.mu.Unlock()
-	if b.err == nil {
+	if err == nil {
 		l.allocate(len(b.lines))
-		_, b.err = l.file.Write(b.lines)
-		b.err = l.finish(b, b.err)
+		_, err = l.file.Write(b.lines)
+		err = l.finish(b, err)
 	}
-	b.done, l.buf, b.lines = true, b.lines, nil
-	return b.err
+	l.buf, b.lines = b.lines, nil
+	b.finish(err)
+	return err
 }
 
 // finish records the result of writing b.
@@ -189,7 +213,10 @@ func (l *Log) finish(b *batch, err error) error {
 // noteRevision keeps the revision of the newest directory change. The revision of any
 // other event is the one that it was decided from, and not that of a recorded change;
 // the first event of a record that goes on from another has its newest.
-func (l *Log) noteRevision(e Event) {
+func (l *Log) noteRevision(e *Event) {
+	if e == nil {
+		return
+	}
 	if l.unclaimed != nil && l.replica != "" && e.Kind.changesDirectory() && e.Revision > 0 {
 		l.unclaimed[e.Revision] = true
 	}

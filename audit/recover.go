@@ -173,7 +173,7 @@ func endsWith(f io.ReaderAt, p position) error {
 // belong to the time of the failure and are refused. mu is held.
 func (l *Log) resumeAt(f *os.File, end position) {
 	l.lose(l.pending.count, l.pending.letIn, l.failure)
-	l.pending.done, l.pending.err = true, l.failure
+	l.pending.finish(l.failure)
 	l.pending = &batch{}
 	_ = l.file.Close()
 	l.unsynced = nil

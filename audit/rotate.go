@@ -264,14 +264,16 @@ func syncFolder(path string) {
 func (l *Log) flush() error {
 	b := l.pending
 	l.pending = &batch{}
-	if b.done = true; b.count == 0 {
+	if b.count == 0 {
 		return nil
 	}
-	if _, b.err = l.file.Write(b.lines); b.err != nil {
-		l.lose(b.count, b.letIn, b.err)
-		return b.err
+	_, err := l.file.Write(b.lines)
+	if err != nil {
+		l.lose(b.count, b.letIn, err)
+	} else {
+		l.written = position{l.written.offset + int64(len(b.lines)), b.end}
+		l.noteRevision(b.change)
 	}
-	l.written = position{l.written.offset + int64(len(b.lines)), b.end}
-	l.noteRevision(b.change)
-	return nil
+	b.finish(err)
+	return err
 }

@@ -16,7 +16,7 @@ func TestSearch_SurvivesFilesThatAreCutOff(t *testing.T) {
 	end := link{}
 	for len(text) < 2*partSize*partCount {
 		e := Event{Time: time.Now().UTC(), Kind: KindCut, User: "ada", Path: string(bytes.Repeat([]byte("x"), 500_000))}
-		text, end = end.append(text, e)
+		text, end = end.append(text, e.appendFields(nil))
 	}
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	closed := rotatedPath(path, 1, time.Now())

@@ -281,7 +281,7 @@ func (l *Log) note(line []byte) error {
 	if err := json.Unmarshal(line, &e); err != nil {
 		return fmt.Errorf("%w: line %d is not JSON: %w", ErrBroken, l.last.seq, err)
 	}
-	l.noteRevision(e)
+	l.noteRevision(&e)
 	if e.Kind == KindAudit && e.Reason == reasonCheckpoint {
 		l.checkmark.line = l.last.seq
 	}
