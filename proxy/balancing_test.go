@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/proxy/internal/lifetime"
 	"sallyport/proxy/internal/upstream"
 )
 
@@ -169,7 +170,7 @@ func TestUpstream_NoRetryAfterCancel(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := u.RoundTrip(ctx, &upstream.Request{Method: http.MethodGet, Host: "x", Path: "/"}); err == nil || good.requests.Load() != 0 {
+	if _, err := u.RoundTrip(lifetime.New(ctx), &upstream.Request{Method: http.MethodGet, Host: "x", Path: "/"}); err == nil || good.requests.Load() != 0 {
 		t.Errorf("%v, %d", err, good.requests.Load())
 	}
 }

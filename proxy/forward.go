@@ -22,7 +22,7 @@ func (ex *exchange) roundTrip(in *http.Request) *denial {
 	if err != nil {
 		return ex.fail(err)
 	}
-	res, err := to.RoundTrip(ex.live.ctx, &ex.out)
+	res, err := to.RoundTrip(&ex.live.ctx, &ex.out)
 	if err == nil {
 		if err = ex.checkResponse(res); err != nil {
 			_ = res.Body.Close()

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"math"
 	"net/http"
 	"runtime/debug"
@@ -10,6 +9,7 @@ import (
 
 	"sallyport/directory"
 	"sallyport/policy"
+	"sallyport/proxy/internal/lifetime"
 	"sallyport/proxy/internal/liveset"
 	"sallyport/proxy/internal/response"
 )
@@ -17,8 +17,7 @@ import (
 // liveRequest is a request on a route, from before it is decided until its last byte.
 type liveRequest struct {
 	*request
-	ctx      context.Context
-	cancel   context.CancelFunc
+	ctx      lifetime.Context
 	rw       *response.Writer
 	tunneled bool                      // a WebSocket, which outlives the handler; only the handler sets it
 	end      atomic.Pointer[ending]    // nil while the request is live; set once
@@ -56,7 +55,7 @@ func (l *liveRequest) cut(denied *denial, b *batch) bool {
 // the context wakes the goroutine of the request, which must find the writer stopped.
 func (l *liveRequest) stop(by response.Cause) {
 	l.rw.Stop(by)
-	l.cancel()
+	l.ctx.Cancel()
 }
 
 // cutBy returns why the request was cut, or nil.
@@ -74,7 +73,7 @@ type liveSet struct{ *liveset.Set[*liveRequest] }
 // or after, and finds the request in the set.
 func (s liveSet) enter(req *request, w *response.Writer, r *http.Request) *liveRequest {
 	l := &liveRequest{request: req, rw: w}
-	l.ctx, l.cancel = context.WithCancel(r.Context())
+	l.ctx.Begin(r.Context())
 	s.Add(&l.entry, l, req.caller.subject())
 	req.route.upstream.live.Add(1)
 	req.route.metrics.Entered()
@@ -104,7 +103,7 @@ func (s liveSet) leave(l *liveRequest) {
 	s.Remove(&l.entry)
 	l.route.upstream.live.Add(-1)
 	l.route.metrics.Left()
-	l.cancel()
+	l.ctx.Cancel()
 	if !l.end.CompareAndSwap(nil, new(ending)) {
 		l.end.Load().batch.release()
 	}

@@ -61,7 +61,7 @@ func (p *Proxy) serveConsole(w *response.Writer, r *http.Request, live *liveRequ
 	}
 	w.LimitDrain()
 	private(w.Header())
-	err := p.manage.Serve(w, r.WithContext(live.ctx), live.path, p.viewer(live))
+	err := p.manage.Serve(w, r.WithContext(&live.ctx), live.path, p.viewer(live))
 	switch {
 	case err == nil:
 		return nil

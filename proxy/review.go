@@ -75,7 +75,7 @@ func (r *round) next(set liveSet, now time.Time) []*liveRequest {
 // least (a stream or a download), of the requests for whose contexts of returns true.
 func (p *Proxy) EndStreams(after time.Duration, of func(context.Context) bool) {
 	after = max(after, longLived)
-	p.shutDown(func(l *liveRequest) bool { return (l.rw.Client() != nil || l.rw.RespondingFor() > after) && of(l.ctx) })
+	p.shutDown(func(l *liveRequest) bool { return (l.rw.Client() != nil || l.rw.RespondingFor() > after) && of(&l.ctx) })
 }
 
 // closeHijacked closes the connections that became tunnels: net/http no longer knows them.

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 // badTarget listens on loopback, hands each connection to serve and counts them.
@@ -228,7 +230,7 @@ func TestUpstream_FollowsChosenProtocol(t *testing.T) {
 			r.Header.Set("Upgrade", header)
 			r.Header.Set("Connection", "Upgrade")
 		}
-		res, err := u.RoundTrip(r.Context(), requestOf(r))
+		res, err := u.RoundTrip(lifetime.New(r.Context()), requestOf(r))
 		if err != nil {
 			t.Fatalf("%s: %v", method, err)
 		}

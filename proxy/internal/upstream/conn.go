@@ -9,6 +9,8 @@ import (
 	"net/textproto"
 	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 const (
@@ -29,13 +31,15 @@ type conn struct {
 	responded bool        // some of the response to the request under way has arrived
 	body      *bodySender // sends the body of the request under way; nil if it has none
 	idleSince time.Time
-	deadline  time.Time // the deadline for reads that is set on the connection; zero: none
+	end       lifetime.End // aborts it at the end of a request
+	deadline  time.Time    // the deadline for reads that is set on the connection; zero: none
 }
 
 func newConn(netConn net.Conn) *conn {
 	c := &conn{Conn: netConn}
 	c.in, c.out = bufio.NewReaderSize(c, connBuffer), bufio.NewWriterSize(c, connBuffer)
 	c.head = newHeadWriter(c.out)
+	c.end.Call = c.abort
 	return c
 }
 

@@ -1,13 +1,14 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
 	"sync"
 	"syscall"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 // settleTime is how long a connection is not used after a request with a body. A target may have responded without reading
@@ -34,7 +35,7 @@ func newHTTP1Transport(d *dialer, timeout time.Duration) *http1Transport {
 // roundTrip sends r and reads the header of the response. If an idle connection turns out to be closed, roundTrip sends r
 // once more over a new connection, provided that nothing was sent, or that nothing of a response had arrived and r is
 // safe.
-func (t *http1Transport) roundTrip(ctx context.Context, r *Request) (*http.Response, error) {
+func (t *http1Transport) roundTrip(ctx *lifetime.Context, r *Request) (*http.Response, error) {
 	if c := t.getIdle(time.Now()); c != nil {
 		res, err := t.roundTripOn(ctx, c, r)
 		again := !c.sent.Load() || !c.responded && r.isSafe() && !r.hasBody()
@@ -51,11 +52,11 @@ func (t *http1Transport) roundTrip(ctx context.Context, r *Request) (*http.Respo
 
 // roundTripOn sends r over c and reads the header of the response. On an error it closes c; c.responded then says
 // whether any of a response had arrived.
-func (t *http1Transport) roundTripOn(ctx context.Context, c *conn, r *Request) (*http.Response, error) {
-	stop := context.AfterFunc(ctx, c.abort)
+func (t *http1Transport) roundTripOn(ctx *lifetime.Context, c *conn, r *Request) (*http.Response, error) {
+	ctx.Add(&c.end)
 	res, reusable, err := c.roundTrip(r, t.timeout)
 	if err != nil {
-		stop()
+		ctx.Remove(&c.end)
 		c.abort()
 		clear(r.ResponseHeader)
 		if ctxErr := ctx.Err(); ctxErr != nil {
@@ -64,7 +65,7 @@ func (t *http1Transport) roundTripOn(ctx context.Context, c *conn, r *Request) (
 		return nil, err
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		stop() // the connection outlives the request
+		ctx.Remove(&c.end) // the connection outlives the request
 		res.Body = newSwitchedConn(c)
 		return res, nil
 	}
@@ -72,7 +73,7 @@ func (t *http1Transport) roundTripOn(ctx context.Context, c *conn, r *Request) (
 	if !plain {
 		b = &responseBody{ReadCloser: res.Body}
 	}
-	b.transport, b.conn, b.stop, b.reusable = t, c, stop, reusable && !res.Close
+	b.transport, b.ctx, b.conn, b.reusable = t, ctx, c, reusable && !res.Close
 	b.untilReset = c.body != nil && res.ContentLength < 0 && len(res.TransferEncoding) == 0
 	if res.Body == http.NoBody {
 		b.finish(true)
@@ -88,7 +89,7 @@ type responseBody struct {
 	left          int64
 	transport     *http1Transport
 	conn          *conn
-	stop          func() bool // detaches the connection from the context of the request
+	ctx           *lifetime.Context // of the request
 	reusable      bool
 	finished      bool
 
@@ -152,7 +153,7 @@ func (b *responseBody) finish(complete bool) {
 // release returns the connection to the pool if it may be used again, and otherwise closes it.
 func (b *responseBody) release(reusable bool) {
 	switch {
-	case !b.stop() || !reusable:
+	case !b.ctx.Remove(&b.conn.end) || !reusable:
 		b.conn.abort()
 	case b.conn.body != nil:
 		time.AfterFunc(settleTime, func() { b.transport.putIdle(b.conn, time.Now()) })

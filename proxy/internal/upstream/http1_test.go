@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 // scriptedTarget is a target that sends its responses in order, one for each request on any connection, and counts the
@@ -92,7 +94,7 @@ func (t testTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	out := requestOf(r)
 	out.pass = t.pass
 	out.begin()
-	return t.roundTrip(r.Context(), out)
+	return t.roundTrip(lifetime.New(r.Context()), out)
 }
 
 // requestOf returns r as a [Request].

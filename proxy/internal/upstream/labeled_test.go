@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 // TestLabeled_IsBounded asks for ever new labels: those that were not used for the longest time are forgotten, and what they
@@ -66,7 +68,7 @@ func TestUpstream_RetiredKeepsNoConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := u.RoundTrip(r.Context(), requestOf(r))
+		res, err := u.RoundTrip(lifetime.New(r.Context()), requestOf(r))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 // target is one server that requests may be sent to.
@@ -59,7 +61,7 @@ func hostPort(u *url.URL) string {
 
 // roundTrip sends a request to the target. An https target speaks HTTP/2 if it chooses to, except that WebSockets need
 // HTTP/1.1.
-func (t *target) roundTrip(ctx context.Context, r *Request) (*http.Response, error) {
+func (t *target) roundTrip(ctx *lifetime.Context, r *Request) (*http.Response, error) {
 	r.begin()
 	if t.http2 == nil || t.http1 != nil && (r.Upgrade || !t.choseHTTP2.Load()) {
 		res, err := t.http1.roundTrip(ctx, r)
@@ -132,7 +134,9 @@ func (t *target) check(ctx context.Context, h *Health, host string) {
 	if host != "" && host != TargetHost {
 		r.host = host
 	}
-	res, err := t.roundTrip(ctx, r)
+	life := lifetime.New(ctx)
+	defer life.Cancel()
+	res, err := t.roundTrip(life, r)
 	if err == nil {
 		_ = res.Body.Close()
 	}

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 const (
@@ -85,7 +87,7 @@ func ParseTarget(text string) (*url.URL, error) {
 // until its timeout. So is one that fails before it responds, but only if
 // another target responds to the same request: otherwise the request may be to blame, and clients could mark all targets
 // as down. A connection for which this process or machine has no resources left says nothing of the target.
-func (u *Upstream) RoundTrip(ctx context.Context, r *Request) (*http.Response, error) {
+func (u *Upstream) RoundTrip(ctx *lifetime.Context, r *Request) (*http.Response, error) {
 	r.pass = r.Informational
 	defer r.end()
 	turn := u.turn.Add(1)

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 // newUpstream returns an upstream with targets, given as URLs.
@@ -45,7 +47,7 @@ func send(ctx context.Context, u *Upstream, method, body string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := u.RoundTrip(r.Context(), requestOf(r))
+	res, err := u.RoundTrip(lifetime.New(r.Context()), requestOf(r))
 	if err != nil {
 		return 0, err
 	}
