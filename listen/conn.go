@@ -35,6 +35,7 @@ type conn struct {
 	ended  bool
 
 	authenticated bool // the caller of a request under way, or of the last one, is authenticated
+	left          bool // one of groups does not have it among those that may be closed
 }
 
 // spare makes the connection count as fast until a time from now.
@@ -51,14 +52,17 @@ func (c *conn) earn(n int) {
 	}
 }
 
-// setClosable notes in its groups whether the connection may be closed in favour of another. of.mu is held.
-func (c *conn) setClosable() {
+// mayBeClosed reports whether the connection may be closed in favour of another. of.mu is held.
+func (c *conn) mayBeClosed() bool { return !c.authenticated || c.idle }
+
+// joinClosable adds the connection to those of its groups that may be closed. of.mu is held.
+func (c *conn) joinClosable() {
+	if !c.left {
+		return
+	}
+	c.left = false
 	for _, g := range c.groups {
-		if c.authenticated && !c.idle {
-			delete(g.closable, c)
-		} else {
-			g.closable[c] = struct{}{}
-		}
+		g.closable[c] = struct{}{}
 	}
 }
 

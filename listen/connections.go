@@ -37,7 +37,7 @@ type Connections struct {
 // group is the connections that share a bound: all of them, or those of one address.
 type group struct {
 	limit, count int
-	closable     map[*conn]struct{} // those that may be closed in favour of a new one
+	closable     map[*conn]struct{} // those that may be closed in favour of a new one, and some others: see [group.next]
 }
 
 // Reasons for which a connection is closed: values of the label "reason".
@@ -130,7 +130,7 @@ func (t *Connections) enter(c *conn, g *group) (displaced *conn, ok bool) {
 	}
 	g.count++
 	c.groups = append(c.groups, g)
-	c.setClosable()
+	g.closable[c] = struct{}{}
 	return displaced, true
 }
 
@@ -151,10 +151,16 @@ func (t *Connections) remove(c *conn) {
 // anywhere, so that of more connections the slowest of a sample is closed.
 const maxCompared = 1000
 
-// next returns the connection that goes first, or nil if none may be closed.
+// next returns the connection that goes first, or nil if none may be closed. Those that may not are only now taken out of
+// closable, and added again once they may be: most requests begin and end without a need for this.
 func (g *group) next(now time.Duration) (first *conn) {
 	compared := 0
 	for c := range g.closable {
+		if !c.mayBeClosed() {
+			delete(g.closable, c)
+			c.left = true
+			continue
+		}
 		if first == nil || c.goesBefore(first, now) {
 			first = c
 		}
@@ -207,7 +213,7 @@ func (t *Connections) track(c *conn, state http.ConnState) {
 	default:
 		return
 	}
-	c.setClosable()
+	c.joinClosable()
 }
 
 // connKey is the key of the connection in the context of a request.
@@ -223,7 +229,6 @@ func Authenticated(ctx context.Context) {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
 	c.authenticated = true
-	c.setClosable()
 }
 
 // Collectors returns the metrics of t.
