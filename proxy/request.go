@@ -84,7 +84,9 @@ func newID() string {
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
 	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
-	return hex.EncodeToString(id[:])
+	var text [2 * len(id)]byte // on the stack
+	hex.Encode(text[:], id[:])
+	return string(text[:])
 }
 
 // logOf returns a logger for lines about a request, which have its id, and that of its trace if it has one.

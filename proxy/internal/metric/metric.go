@@ -6,9 +6,6 @@
 package metric
 
 import (
-	"net/http"
-	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +34,7 @@ type Metrics struct {
 	decisions       *prometheus.CounterVec
 	logins          *prometheus.CounterVec
 	enforcement     prometheus.Histogram
-	none, internal  prometheus.Observer // of seconds
+	none, internal  ended
 }
 
 var (
@@ -70,7 +67,8 @@ func New() *Metrics {
 		enforcement: prometheus.NewHistogram(histogram("offboarding_enforcement_seconds",
 			"From receiving a change of the directory to the end of the last live request it no longer allows.", enforcementBuckets)),
 	}
-	m.none, m.internal = m.seconds.WithLabelValues(RouteNone), m.seconds.WithLabelValues(RouteInternal)
+	m.none.init(m, RouteNone)
+	m.internal.init(m, RouteInternal)
 	return m
 }
 
@@ -95,14 +93,12 @@ func (m *Metrics) Enforced(took time.Duration) { m.enforcement.Observe(took.Seco
 // Internal counts a request to a path of ours that ended, by its method and the code of its response. The id of an
 // exported trace makes it an example of how long requests take; it may be "", here and below.
 func (m *Metrics) Internal(method string, code int, took time.Duration, trace string) {
-	m.count(RouteInternal, method, code)
-	observe(m.internal, took, trace)
+	m.internal.count(method, code, took, trace)
 }
 
 // Unrouted counts a request that ended and had no route.
 func (m *Metrics) Unrouted(method string, code int, took time.Duration, trace string) {
-	m.count(RouteNone, method, code)
-	observe(m.none, took, trace)
+	m.none.count(method, code, took, trace)
 }
 
 // observe measures how long something took, with the id of an exported trace as an exemplar.
@@ -114,34 +110,26 @@ func observe(by prometheus.Observer, took time.Duration, trace string) {
 	by.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": trace})
 }
 
-// count counts a request that ended. The code 0 is that of a client that has gone.
-func (m *Metrics) count(route, method string, code int) {
-	if code == 0 {
-		code = StatusClientGone
-	}
-	m.requests.WithLabelValues(route, methodLabel(method), codeLabel(code)).Inc()
-}
-
 // Route are the metrics of one route.
 type Route struct {
 	name            string
 	all             *Metrics
 	live            prometheus.Gauge
-	seconds         prometheus.Observer
+	ended           ended
 	upstreamSeconds prometheus.Observer
 	last            atomic.Pointer[lastDecision]
 }
 
 // Route returns the metrics of the route with a name.
 func (m *Metrics) Route(name string) *Route {
-	return &Route{name: name, all: m, live: m.live.WithLabelValues(name), seconds: m.seconds.WithLabelValues(name),
-		upstreamSeconds: m.upstreamSeconds.WithLabelValues(name)}
+	r := &Route{name: name, all: m, live: m.live.WithLabelValues(name), upstreamSeconds: m.upstreamSeconds.WithLabelValues(name)}
+	r.ended.init(m, name)
+	return r
 }
 
 // Request counts a request that ended, by its method and the code of its response.
 func (r *Route) Request(method string, code int, took time.Duration, trace string) {
-	r.all.count(r.name, method, code)
-	observe(r.seconds, took, trace)
+	r.ended.count(method, code, took, trace)
 }
 
 // Responded measures how long the upstream took until the headers of its response.
@@ -185,23 +173,4 @@ func (r *Route) Decided(decision, reason string) {
 type lastDecision struct {
 	decision, reason string
 	prometheus.Counter
-}
-
-var knownMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
-	http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect}
-
-// methodLabel returns a method as a label. Clients can invent methods, so unknown ones are "other".
-func methodLabel(method string) string {
-	if slices.Contains(knownMethods, method) {
-		return method
-	}
-	return "other"
-}
-
-// codeLabel returns a status code as a label. Upstreams can invent codes, so unknown ones are "other".
-func codeLabel(code int) string {
-	if http.StatusText(code) == "" && code != StatusClientGone {
-		return "other"
-	}
-	return strconv.Itoa(code)
 }
