@@ -192,7 +192,7 @@ func BenchmarkDecideNewRecord(b *testing.B) {
 func BenchmarkDecideConditions(b *testing.B) {
 	for name, condition := range map[string]string{
 		"path":       `request.path.startsWith("/app%d/")`,
-		"method":     `request.method == "GET" && request.path == "/app%d/x"`,
+		"method":     `request.method == "GET" && request.path == "/app%d/x" && request.host.endsWith(".example.com")`,
 		"role":       `"role%d" in user.roles && request.method == "GET"`,
 		"group":      `"group%d" in user.groups && request.method != "POST"`,
 		"attributes": `user.attributes.title == "title%d" && request.method == "GET"`,
@@ -209,15 +209,21 @@ func BenchmarkDecideConditions(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				req := inGroups("GET", "/app0/x")
-				req.GroupIDs = append(req.GroupIDs, "group0")
-				req.GroupNames = req.GroupIDs
-				req.Roles, req.UserName = []string{"role0"}, "user0"
-				r := &record{document: map[string]any{"title": "title0"}}
-				req.Attributes = r
+				var requests [2]*policy.Request // in turn, of two users
+				for i := range requests {
+					req := inGroups("GET", "/app0/x")
+					req.GroupIDs = append(req.GroupIDs, "group0")
+					req.GroupNames, req.Host = req.GroupIDs, fmt.Sprintf("app%d.example.com", i)
+					req.Roles, req.UserName = []string{"role0"}, "user0"
+					req.Attributes = &record{document: map[string]any{"title": "title0"}}
+					requests[i] = req
+				}
+				if name == "path" {
+					requests[1].Path = "/app0/other"
+				}
 				b.ReportAllocs()
-				for b.Loop() {
-					if !p.Decide(req).Allow {
+				for i := 0; b.Loop(); i++ {
+					if !p.Decide(requests[i%2]).Allow {
 						b.Fatal("denied")
 					}
 				}
@@ -234,6 +240,24 @@ func BenchmarkCompile(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := policy.Compile(lists, policy.Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkCompileConditions compiles rules with a condition each, of which none is in use.
+func BenchmarkCompileConditions(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				var rules []policy.Rule
+				for j := range n {
+					rules = append(rules, allowed(policy.Match{When: fmt.Sprintf(`request.path.startsWith("/app%d/%d/") && "role%d" in user.roles`, i, j, j)}))
+				}
+				if _, err := policy.Compile([]policy.Named{{Name: "p", Rules: rules}}, policy.Options{}); err != nil {
 					b.Fatal(err)
 				}
 			}

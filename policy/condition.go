@@ -11,40 +11,49 @@ import (
 
 // condition is a compiled CEL expression (https://cel.dev) over the variables.
 type condition struct {
-	program cel.Program
-	asks    fact // that may be unknown
+	counted cel.Program // stops at costLimit
+	cheap   cel.Program // does not count, which takes most of the time; nil if small requests can reach costLimit
+	asks    fact        // that may be unknown
 	reads   reading
+	texts   []string // in its comparisons that ask for request.path
 }
 
 // variable is what a condition can ask for. Each is declared by its whole name and with its type, so that an attribute
-// that does not exist, and a comparison of different types, are faults of the rule.
+// that does not exist, and a comparison of different types, are faults of the rule. What each is, [values] says.
 type variable struct {
-	name  string
-	kind  *cel.Type
-	value func(*Request) any
+	name string
+	kind *cel.Type
 }
 
 var variables = []variable{
-	{"request.method", cel.StringType, func(r *Request) any { return r.Method }},
-	{"request.host", cel.StringType, func(r *Request) any { return r.Host }},
-	{"request.path", cel.StringType, func(r *Request) any { return r.Path }},
-	{"request.time", cel.TimestampType, func(r *Request) any { return r.Time.UTC() }},
-	{"user.id", cel.StringType, func(r *Request) any { return r.UserID }},
-	{"user.userName", cel.StringType, func(r *Request) any { return r.UserName }},
-	{"user.externalId", cel.StringType, func(r *Request) any { return r.ExternalID }},
-	{"user.groups", cel.ListType(cel.StringType), func(r *Request) any { return r.GroupIDs }}, // ids
-	{"user.groupNames", cel.ListType(cel.StringType), func(r *Request) any { return r.GroupNames }},
-	{"user.roles", cel.ListType(cel.StringType), func(r *Request) any { return r.Roles }},
-	{"user.attributes", cel.MapType(cel.StringType, cel.DynType), scimAttributes}, // the SCIM document
-	{"user.app", cel.StringType, func(r *Request) any { return r.App }},           // client ID of an application that calls for itself, or ""
+	{varMethod, cel.StringType},
+	{varHost, cel.StringType},
+	{varPath, cel.StringType},
+	{varTime, cel.TimestampType},
+	{varID, cel.StringType},
+	{varUserName, cel.StringType},
+	{varExternalID, cel.StringType},
+	{varGroups, cel.ListType(cel.StringType)}, // ids
+	{varGroupNames, cel.ListType(cel.StringType)},
+	{varRoles, cel.ListType(cel.StringType)},
+	{varAttributes, cel.MapType(cel.StringType, cel.DynType)}, // the SCIM document
+	{varApp, cel.StringType},                                  // client ID of an application that calls for itself, or ""
 }
 
-func scimAttributes(r *Request) any {
-	if r.Attributes == nil {
-		return map[string]any{}
-	}
-	return r.Attributes.Attributes()
-}
+const (
+	varMethod     = "request.method"
+	varHost       = "request.host"
+	varPath       = "request.path"
+	varTime       = "request.time"
+	varID         = "user.id"
+	varUserName   = "user.userName"
+	varExternalID = "user.externalId"
+	varGroups     = "user.groups"
+	varGroupNames = "user.groupNames"
+	varRoles      = "user.roles"
+	varAttributes = "user.attributes"
+	varApp        = "user.app"
+)
 
 // costLimit bounds the work of one evaluation, in the units of CEL.
 const costLimit = 100_000
@@ -57,12 +66,15 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(declared...)
 })
 
-func compileCondition(text string) (*condition, error) {
+// compileCondition compiles a condition, or returns what it compiled before from the same text, as long as that is in use.
+func compileCondition(text string) (*condition, error) { return compiledConditions.of(text) }
+
+func newCondition(text string) (*condition, error) {
 	env, err := environment()
 	if err != nil {
 		return nil, err
 	}
-	ast, issues := env.Compile(text)
+	checked, issues := env.Compile(text)
 	if err := unknownAttribute(text, issues); err != nil {
 		return nil, err
 	}
@@ -72,32 +84,37 @@ func compileCondition(text string) (*condition, error) {
 	if err := issues.Err(); err != nil {
 		return nil, fmt.Errorf("is not a condition: %w", err)
 	}
-	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
+	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("is a %s; write a condition that is true or false", t)
 	}
-	program, err := env.Program(ast, cel.CostLimit(costLimit), cel.EvalOptions(cel.OptOptimize))
-	if err != nil {
+	c := &condition{texts: textsOfPath(checked)}
+	c.asks, c.reads = factsOf(checked)
+	if c.counted, err = env.Program(checked, cel.CostLimit(costLimit), cel.EvalOptions(cel.OptOptimize)); err != nil {
 		return nil, fmt.Errorf("cannot be prepared: %w", err)
 	}
-	asks, reads := factsOf(ast)
-	return &condition{program, asks, reads}, nil
+	if isCheap(env, checked) {
+		if c.cheap, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize)); err != nil {
+			return nil, fmt.Errorf("cannot be prepared: %w", err)
+		}
+	}
+	return c, nil
 }
 
 // factsOf returns the facts that a condition reads, and what else.
-func factsOf(ast *cel.Ast) (asks fact, reads reading) {
-	for _, reference := range ast.NativeRep().ReferenceMap() {
+func factsOf(checked *cel.Ast) (asks fact, reads reading) {
+	for _, reference := range checked.NativeRep().ReferenceMap() {
 		switch reference.Name {
-		case "request.method":
+		case varMethod:
 			asks |= factMethod
-		case "request.host":
+		case varHost:
 			asks |= factHost
-		case "request.path":
+		case varPath:
 			asks |= factPath
-		case "request.time":
+		case varTime:
 			asks |= factTime
-		case "user.roles":
+		case varRoles:
 			asks, reads = asks|factRoles, reads|readsRoles
-		case "user.attributes":
+		case varAttributes:
 			reads |= readsAttributes
 		}
 	}
@@ -106,12 +123,12 @@ func factsOf(ast *cel.Ast) (asks fact, reads reading) {
 
 // holds evaluates the condition. It returns onError if that fails or the result is
 // not a boolean.
-func (c *condition) holds(req *Request, onError bool) bool {
-	values := make(map[string]any, len(variables))
-	for _, v := range variables {
-		values[v.name] = v.value(req)
+func (c *condition) holds(v *values, onError bool) bool {
+	program := c.counted
+	if c.cheap != nil && v.small() {
+		program = c.cheap
 	}
-	out, _, err := c.program.Eval(values)
+	out, _, err := program.Eval(v)
 	if err != nil {
 		return onError
 	}

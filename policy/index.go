@@ -12,7 +12,7 @@ type ruleIndex struct {
 
 // methodRules are the rules that a method matches.
 type methodRules struct {
-	number int // of the method, in the index
+	number uint64 // of the method, in the index
 	rules  []uint64
 }
 
@@ -66,7 +66,8 @@ func (x *ruleIndex) build(rules []rule, written []Rule) {
 
 func (x *ruleIndex) addMethods(rules []rule, written []Rule) {
 	words := (len(rules) + 63) / 64
-	add := func() *methodRules { return &methodRules{len(x.methods) + 1, make([]uint64, words)} }
+	last := uint64(0)
+	add := func() *methodRules { last++; return &methodRules{last, make([]uint64, words)} }
 	x.methods, x.otherMethod = map[string]*methodRules{}, &methodRules{0, make([]uint64, words)}
 	for _, method := range usualMethods {
 		x.methods[method] = add()

@@ -55,17 +55,17 @@ func (n Named) PathLiterals(literal func(path, text string)) {
 }
 
 // pathLiterals returns the texts in each comparison of a condition that asks for request.path.
-func pathLiterals(condition string) (texts []string) {
-	env, err := environment()
+func pathLiterals(condition string) []string {
+	c, err := compileCondition(condition)
 	if err != nil {
 		return nil
 	}
-	compiled, issues := env.Compile(condition)
-	if issues.Err() != nil {
-		return nil
-	}
-	for _, c := range comparisons(compiled.NativeRep().Expr()) {
-		if asksForPath(compiled, c) {
+	return c.texts
+}
+
+func textsOfPath(checked *cel.Ast) (texts []string) {
+	for _, c := range comparisons(checked.NativeRep().Expr()) {
+		if asksForPath(checked, c) {
 			texts = append(texts, textsIn(c)...)
 		}
 	}
@@ -88,7 +88,7 @@ func asksForPath(condition *cel.Ast, e ast.Expr) (asks bool) {
 	references := condition.NativeRep().ReferenceMap()
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
 		ref := references[e.ID()]
-		asks = asks || ref != nil && ref.Name == "request.path"
+		asks = asks || ref != nil && ref.Name == varPath
 	}))
 	return asks
 }

@@ -16,6 +16,7 @@ import (
 type memory struct {
 	seed  maphash.Seed
 	slots []atomic.Pointer[remembered] // a power of two
+	mask  uint64                       // of a hash, for its slot
 	limit int64
 	size  atomic.Int64  // of what is kept, in bytes
 	hand  atomic.Uint64 // the slot that is emptied next, when there is too much
@@ -30,7 +31,7 @@ type remembered struct {
 
 // callerKey is who makes a request, and the method.
 type callerKey struct {
-	method                        int
+	method                        uint64
 	open                          reading // what is not part of the key, and may differ between requests
 	anonymous                     bool
 	app, id, userName, externalID string
@@ -65,14 +66,17 @@ func newMemory(rules []Rule) *memory {
 }
 
 func newMemoryOf(limit int64) *memory {
-	slots := max(1, limit/(2*callerBytes))
-	return &memory{seed: maphash.MakeSeed(), limit: limit, slots: make([]atomic.Pointer[remembered], 1<<(bits.Len(uint(slots))-1))}
+	slots := uint64(1)
+	for bytes := int64(4 * callerBytes); bytes <= limit; bytes *= 2 {
+		slots *= 2
+	}
+	return &memory{seed: maphash.MakeSeed(), limit: limit, slots: make([]atomic.Pointer[remembered], slots), mask: slots - 1}
 }
 
 // of returns what is remembered of the caller of a request and a method, or finds it out.
 func (mem *memory) of(p *Policy, req *Request, method *methodRules, keep bool) *remembered {
 	open := openOf(req)
-	hash := maphash.String(mem.seed, cmp.Or(req.UserID, req.App, req.UserName)) + uint64(method.number)*0x9e3779b97f4a7c15
+	hash := maphash.String(mem.seed, cmp.Or(req.UserID, req.App, req.UserName)) + method.number*0x9e3779b97f4a7c15
 	first, second := mem.slot(hash), mem.slot(hash>>32)
 	if m := first.Load(); m != nil && m.caller.is(req, method.number, open) {
 		return m
@@ -88,7 +92,7 @@ func (mem *memory) of(p *Policy, req *Request, method *methodRules, keep bool) *
 }
 
 func (mem *memory) slot(hash uint64) *atomic.Pointer[remembered] {
-	return &mem.slots[hash&uint64(len(mem.slots)-1)]
+	return &mem.slots[hash&mem.mask]
 }
 
 // openOf returns what is not remembered of the caller of a request.
@@ -105,7 +109,7 @@ func openOf(req *Request) (open reading) {
 	return open
 }
 
-func keyOf(req *Request, method int, open reading) callerKey {
+func keyOf(req *Request, method uint64, open reading) callerKey {
 	k := callerKey{method: method, open: open, anonymous: req.Anonymous, app: req.App, id: req.UserID, userName: req.UserName, externalID: req.ExternalID,
 		groupIDs: req.GroupIDs, groupNames: req.GroupNames}
 	if open&readsRoles == 0 {
@@ -118,7 +122,7 @@ func keyOf(req *Request, method int, open reading) callerKey {
 }
 
 // is reports whether the key is that of a request.
-func (k *callerKey) is(req *Request, method int, open reading) bool {
+func (k *callerKey) is(req *Request, method uint64, open reading) bool {
 	return k.method == method && k.open == open && k.anonymous == req.Anonymous &&
 		k.id == req.UserID && k.app == req.App && k.userName == req.UserName && k.externalID == req.ExternalID &&
 		sameSlice(k.groupIDs, req.GroupIDs) && sameSlice(k.groupNames, req.GroupNames) &&
@@ -209,5 +213,5 @@ func (r *rule) always(open reading) bool {
 			return false
 		}
 	}
-	return !r.report && len(r.asked) == 0 && r.login == nil && r.end.IsZero() && r.grant == ""
+	return !r.report && len(r.asked) == 0 && r.when == nil && r.login == nil && r.end.IsZero() && r.grant == ""
 }

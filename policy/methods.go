@@ -14,9 +14,11 @@ func (p *Policy) AllowedMethods(req *Request) (allowed []string) {
 	try := *req
 	for _, method := range p.methods[:min(len(p.methods), maxMethods)] {
 		try.Method = method
-		if q := p.ask(&try, false); q.verdict(false).Allow {
+		q := p.ask(&try, false)
+		if q.verdict(false).Allow {
 			allowed = append(allowed, method)
 		}
+		q.close()
 	}
 	return allowed
 }

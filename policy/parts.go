@@ -42,6 +42,7 @@ const (
 	aboutMethod
 	aboutPath
 	aboutLogin
+	aboutCondition // anything, by values that all conditions of the policy share
 )
 
 // matcher reports whether a part matches a request; nil if it matches every request.
@@ -117,7 +118,7 @@ var parts = [...]part{
 	{key: "attributes", about: aboutCaller, reads: readsAttributes, names: true, ofUsers: true,
 		written: func(m *Match) bool { return len(m.Attributes) > 0 },
 		text:    attributesText, check: checkAttributes, compile: compileAttributes},
-	{key: partWhen,
+	{key: partWhen, about: aboutCondition,
 		written: func(m *Match) bool { return m.When != "" },
 		text:    func(m *Match) string { return m.When }, check: checkWhen, compile: compileWhen},
 	{key: partMaxAuthAge, about: aboutLogin, asks: factLogin, inDeny: "belongs in an allow rule: it says how recent a login must be",
@@ -463,47 +464,6 @@ func compileRoles(m *Match, _ bool) (matcher, error) {
 }
 
 func checkRoles(m *Match, _ Options, fault faultFunc) { checkTexts(m.Roles, fault) }
-
-// compileWhen counts a condition that cannot be evaluated as false in an allow
-// rule and as true in a deny rule. A deny rule for /secret applies to /secret/ too,
-// and one for /secret/ to /secret, as with paths.
-func compileWhen(m *Match, allow bool) (matcher, error) {
-	c, err := compileCondition(m.When)
-	if err != nil {
-		return nil, err
-	}
-	if allow || !strings.Contains(m.When, "path") {
-		return func(req *Request) bool { return c.holds(req, !allow) }, nil
-	}
-	ends := slices.DeleteFunc(pathLiterals(m.When), func(text string) bool { return len(text) < 2 || !strings.HasSuffix(text, "/") })
-	return func(req *Request) bool {
-		if c.holds(req, true) {
-			return true
-		}
-		path, ok := servedAlike(req.Path, ends)
-		if !ok {
-			return false
-		}
-		alike := *req
-		alike.Path = path
-		return c.holds(&alike, true)
-	}, nil
-}
-
-// servedAlike returns path without the slash at its end. It returns path with one if a condition asks for that: ends are
-// the texts ending with a slash that the condition has.
-func servedAlike(path string, ends []string) (string, bool) {
-	if bare, ok := strings.CutSuffix(path, "/"); ok {
-		return bare, bare != ""
-	}
-	return path + "/", slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(path+"/", end) })
-}
-
-func checkWhen(m *Match, _ Options, fault faultFunc) {
-	if _, err := compileCondition(m.When); err != nil {
-		fault("", err.Error())
-	}
-}
 
 func checkTexts(texts []string, fault faultFunc) {
 	for i, text := range texts {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -145,6 +146,7 @@ type Policy struct {
 
 // Compile compiles rules. Its error lists every fault of them.
 func Compile(lists []Named, o Options) (*Policy, error) {
+	defer runtime.KeepAlive(conditionsOf(lists)) // so that each is compiled once
 	if err := faults(lists, o); err != nil {
 		return nil, err
 	}
@@ -282,6 +284,7 @@ func (p *Policy) Decide(req *Request) (d Decision) {
 			d.Report = &would
 		}
 	}
+	q.close()
 	return d
 }
 
@@ -291,7 +294,9 @@ func (p *Policy) withoutRevocations(req *Request) Verdict {
 	before := *req
 	before.Grants = unrevoked{req.Grants}
 	q := p.ask(&before, true)
-	if v := q.verdict(false); v.Allow {
+	v := q.verdict(false)
+	q.close()
+	if v.Allow {
 		return Verdict{Rule: v.Rule, Reason: AccessRevoked}
 	}
 	return Verdict{Reason: NoRule}

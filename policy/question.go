@@ -9,6 +9,7 @@ type question struct {
 	rules  []uint64 // those that may match, as far as their paths do
 	found  found    // sets in which those are that the path matches, and those without paths
 	open   reading  // the parts about the caller that read any of it are yet to be asked
+	values *values  // of the request, for conditions; nil before the first one
 }
 
 // ask finds the rules that the request may match. What is found of the caller is kept for later requests if keep is set.
@@ -122,5 +123,18 @@ func (q *question) matches(r *rule) bool {
 			return false
 		}
 	}
-	return true
+	if r.when == nil {
+		return true
+	}
+	if q.values == nil {
+		q.values = valuesOf(q.req)
+	}
+	return r.when.holds(q.values)
+}
+
+// close ends the question, which must not be asked again.
+func (q *question) close() {
+	if q.values != nil {
+		q.values.release()
+	}
 }

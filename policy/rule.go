@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -11,7 +12,8 @@ type rule struct {
 	allow, report bool
 	parts         []compiledPart
 	callers       []callerPart // of parts: those about the caller alone
-	asked         []matcher    // of parts: those that neither callers nor the index has, and that are not about the login
+	asked         []matcher    // of parts: those that neither callers nor the index has, without when and those about the login
+	when          *when        // unless it is among callers; nil if there is none
 	changers      []changer    // of the parts that depend on the time
 	login         *Login       // that is demanded of the caller; nil if any will do
 	end           time.Time    // of until; zero if the rule does not end
@@ -24,8 +26,6 @@ type compiledPart struct {
 	written bool
 	groups  []GroupRef // of which the part wants membership
 	asks    fact
-	about   about
-	reads   reading
 	matches matcher
 }
 
@@ -47,49 +47,46 @@ func compileRule(name string, written Rule) (rule, error) {
 			return rule{}, err
 		}
 		if matches != nil {
-			r.addPart(parts[i].compiled(m, matches), &parts[i], allow)
+			r.addPart(&parts[i], m, matches)
 		}
 		if parts[i].changes != nil && parts[i].written(m) {
 			r.changers = append(r.changers, parts[i].changes(m))
 		}
 	}
+	r.parts, r.callers = slices.Clone(r.parts), slices.Clone(r.callers) // there may be many rules: without room for more
 	return r, nil
 }
 
 // addPart adds a part of the rule to those that are asked in the same way.
-func (r *rule) addPart(c compiledPart, p *part, allow bool) {
-	r.parts = append(r.parts, c)
-	switch c.about {
-	case aboutCaller:
-		reads := c.reads | readsCaller
-		if p.ofMembers && allow {
-			reads |= readsGrants
-		}
-		r.callers = append(r.callers, callerPart{key: c.key, reads: reads, matches: c.matches})
-	case aboutRequest:
-		r.asked = append(r.asked, c.matches)
-	}
-}
-
-func (p *part) compiled(m *Match, matches matcher) compiledPart {
-	c := compiledPart{key: p.key, text: p.stands, asks: p.asks, about: p.about, reads: p.reads, matches: matches}
+func (r *rule) addPart(p *part, m *Match, matches matcher) {
+	c := compiledPart{key: p.key, text: p.stands, asks: p.asks, matches: matches}
 	if c.written = p.written(m); c.written {
 		c.text = p.text(m)
 	}
+	about, reads := p.about, p.reads
 	switch p.key {
 	case partWhen:
-		if condition, err := compileCondition(m.When); err == nil {
-			c.asks, c.reads = condition.asks, condition.reads
-			if condition.asks&^factRoles == 0 {
-				c.about = aboutCaller
-			}
+		w, _ := newWhen(m.When, r.allow) // matches is of it, so there is no error
+		if c.asks, reads = w.asks, w.reads; c.asks&^factRoles == 0 {
+			about = aboutCaller
+		} else {
+			r.when = w
 		}
 	case partGroups:
 		c.groups = m.Groups
 	case partAllGroups:
 		c.groups = m.AllGroups
 	}
-	return c
+	if p.ofMembers && r.allow {
+		reads |= readsGrants
+	}
+	r.parts = append(r.parts, c)
+	switch about {
+	case aboutCaller:
+		r.callers = append(r.callers, callerPart{key: c.key, reads: reads | readsCaller, matches: matches})
+	case aboutRequest:
+		r.asked = append(r.asked, matches)
+	}
 }
 
 // keyUntil is the key of the time at which a rule ends.
