@@ -84,8 +84,8 @@ func (p *Proxy) usesOf(req *request) response.Uses {
 	if req.caller == nil || req.caller.session == nil {
 		return response.Uses{}
 	}
-	return response.Uses{Note: p.sessions.Use(req.caller.session.ID).Note, Pings: req.route.countPings,
-		EngineIO: strings.Contains(strings.Replace(req.query, "?", "&", 1), "&EIO=")}
+	return response.Uses{Session: p.sessions.Use(req.caller.session.ID), Pings: req.route.countPings,
+		EngineIO: strings.HasPrefix(req.query, "?EIO=") || strings.Contains(req.query, "&EIO=")}
 }
 
 // isGRPC reports whether the body is a stream of gRPC messages, between which hours may pass.

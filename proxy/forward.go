@@ -67,7 +67,7 @@ func (ex *exchange) prepare(in *http.Request) {
 	if ex.caller != nil {
 		ex.identity = ex.proxy.assertions.forCaller(ex.routing, ex.caller, ex.route, ex.host, ex.received).headers
 	}
-	ex.brought, out.Header, out.Informational = h, ex, ex.passInformational
+	ex.brought, out.Header, out.Informational = h, ex, ex
 	if h := ex.rw.Header(); len(h) == 0 {
 		out.ResponseHeader = h
 	}
@@ -157,8 +157,8 @@ func (ex *exchange) copyBody(from io.Reader, sent *response.Sent) error {
 	}
 }
 
-// passInformational sends the client an informational response of the upstream (RFC 9110 §15.2).
-func (ex *exchange) passInformational(code int, received http.Header) {
+// ReceiveInformational sends the client an informational response of the upstream (RFC 9110 §15.2).
+func (ex *exchange) ReceiveInformational(code int, received http.Header) {
 	header.RemoveHopByHop(received)
 	ex.routing.stripped.Strip(received)
 	h := ex.rw.Header()

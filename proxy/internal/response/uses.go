@@ -9,18 +9,21 @@ import (
 // Uses says what counts as use of the session that a request came with: content that the client sends or receives. What
 // only keeps a connection open does not count, unless Pings is set.
 type Uses struct {
-	Note  func() // called at each use; nil: nobody counts
-	Pings bool   // pings and pongs of a WebSocket, and comments in a stream of events, count too
+	Session Noter // told of each use; nil: nobody counts
+	Pings   bool  // pings and pongs of a WebSocket, and comments in a stream of events, count too
 
 	// EngineIO says that the WebSocket carries Engine.IO, the protocol below Socket.IO, whose pings and pongs are text
 	// messages of one byte.
 	EngineIO bool
 }
 
+// Noter counts uses of a session.
+type Noter interface{ Note() }
+
 // note counts a use if something was carried.
 func (u Uses) note(carried bool) {
-	if carried && u.Note != nil {
-		u.Note()
+	if carried && u.Session != nil {
+		u.Session.Note()
 	}
 }
 
@@ -33,7 +36,7 @@ type Sent struct {
 
 // NewSent returns what counts the body of a response with the header h.
 func NewSent(uses Uses, h http.Header) *Sent {
-	return &Sent{uses: uses, events: !uses.Pings && uses.Note != nil && isEventStream(h)}
+	return &Sent{uses: uses, events: !uses.Pings && uses.Session != nil && isEventStream(h)}
 }
 
 // isEventStream reports whether a body is a stream of events that can be read: in a compressed one nothing can be told

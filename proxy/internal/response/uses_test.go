@@ -10,7 +10,13 @@ import (
 )
 
 // counting returns Uses that count into n.
-func counting(n *int) Uses { return Uses{Note: func() { *n++ }} }
+func counting(n *int) Uses { return Uses{Session: noter(func() { *n++ })} }
+
+// noter is a function that counts uses.
+type noter func()
+
+// Note calls the function.
+func (n noter) Note() { n() }
 
 const large = "\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00" // the header of a frame of 64 KiB
 
@@ -61,12 +67,12 @@ func TestFrameTracker_CountsMessages(t *testing.T) {
 				want := setting.want
 				sent, received := 0, 0
 				to := &FrameTracker{Conn: discardConn{}, uses: setting.Uses}
-				to.uses.Note = func() { sent++ }
+				to.uses.Session = noter(func() { sent++ })
 				for p := range slices.Chunk([]byte(c.frames), piece) {
 					_, _ = to.Write(p)
 				}
 				from := &FrameTracker{Conn: readConn{Reader: strings.NewReader(c.frames[len(c.frames)/2:])}, buffered: []byte(c.frames[:len(c.frames)/2]), uses: setting.Uses}
-				from.uses.Note = func() { received++ }
+				from.uses.Session = noter(func() { received++ })
 				got, _ := io.ReadAll(pieces{from, piece})
 				if string(got) != c.frames || sent > 0 != want || received > 0 != want {
 					t.Errorf("%s in pieces of %d with pings %v and Engine.IO %v: %d uses sent, %d received, want %v", name, piece, setting.Pings, setting.EngineIO, sent, received, want)
@@ -110,7 +116,7 @@ func TestSent_CountsEvents(t *testing.T) {
 		for _, piece := range []int{1, 2, 1 << 20} {
 			for pings, want := range map[bool]bool{false: c.used, true: c.pings} {
 				n := 0
-				s := NewSent(Uses{Note: func() { n++ }, Pings: pings}, c.header)
+				s := NewSent(Uses{Session: noter(func() { n++ }), Pings: pings}, c.header)
 				for p := range slices.Chunk([]byte(c.body), piece) {
 					s.Count(p)
 				}

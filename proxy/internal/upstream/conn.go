@@ -32,14 +32,14 @@ type conn struct {
 	body      *bodySender // sends the body of the request under way; nil if it has none
 	idleSince time.Time
 	end       lifetime.End // aborts it at the end of a request
-	deadline  time.Time    // the deadline for reads that is set on the connection; zero: none
+	probe     *idleProbe
 }
 
 func newConn(netConn net.Conn) *conn {
 	c := &conn{Conn: netConn}
 	c.in, c.out = bufio.NewReaderSize(c, connBuffer), bufio.NewWriterSize(c, connBuffer)
 	c.head = newHeadWriter(c.out)
-	c.end.Call = c.abort
+	c.end.Call, c.probe = c.abort, newIdleProbe(netConn)
 	return c
 }
 
@@ -70,8 +70,7 @@ func (c *conn) abort() { _ = rawConn(c.Conn).Close() }
 func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response, reusable bool, err error) {
 	c.responded, c.body = false, nil
 	c.sent.Store(false)
-	c.deadline = time.Now().Add(timeout)
-	if err := c.SetDeadline(c.deadline); err != nil {
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, false, err
 	}
 	if err = c.head.write(r); err == nil {
@@ -81,9 +80,9 @@ func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response,
 	case err != nil && !c.sent.Load():
 		return nil, false, err
 	case err != nil: // the target may have responded to what it did receive
-		_ = c.setReadDeadline(time.Now().Add(responseAfterError))
+		_ = c.SetReadDeadline(time.Now().Add(responseAfterError))
 	case r.hasBody():
-		if err := c.clearDeadline(); err != nil { // sending takes as long as the client takes
+		if err := c.SetDeadline(time.Time{}); err != nil { // sending takes as long as the client takes
 			return nil, false, err
 		}
 		c.body = newBodySender(c, r, timeout)
@@ -135,7 +134,7 @@ func (c *conn) endWait(res *http.Response) error {
 	if c.hasArrived(res) {
 		return nil
 	}
-	return c.clearDeadline()
+	return c.SetDeadline(time.Time{})
 }
 
 // hasArrived reports whether all of the response has arrived. It is false for a connection that switched protocols.
@@ -144,16 +143,6 @@ func (c *conn) hasArrived(res *http.Response) bool {
 		return false
 	}
 	return res.Body == http.NoBody || res.ContentLength >= 0 && int64(c.in.Buffered()) >= res.ContentLength
-}
-
-func (c *conn) clearDeadline() error {
-	c.deadline = time.Time{}
-	return c.SetDeadline(c.deadline)
-}
-
-func (c *conn) setReadDeadline(t time.Time) error {
-	c.deadline = t
-	return c.SetReadDeadline(t)
 }
 
 // switchedConn is the body of a 101: the connection, which speaks another protocol from now on.

@@ -83,7 +83,7 @@ func (s *scriptedTarget) serve(conn net.Conn) {
 // testTransport is our transport as an http.RoundTripper.
 type testTransport struct {
 	*http1Transport
-	pass func(code int, h http.Header)
+	pass receiver
 }
 
 func newTestTransport(addr string, timeout time.Duration) testTransport {
@@ -92,7 +92,9 @@ func newTestTransport(addr string, timeout time.Duration) testTransport {
 
 func (t testTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	out := requestOf(r)
-	out.pass = t.pass
+	if t.pass != nil {
+		out.pass = t.pass
+	}
 	out.begin()
 	return t.roundTrip(lifetime.New(r.Context()), out)
 }

@@ -21,7 +21,7 @@ var ErrInformational = errors.New("the upstream sends too many informational res
 // informational receives the informational responses (RFC 9110 §15.2) to one request, bounds them and passes them on.
 // They may arrive on another goroutine than the request's. A 101 is none of them.
 type informational struct {
-	pass func(code int, h http.Header) // nil: they are dropped
+	pass Receiver // nil: they are dropped
 
 	mu           sync.Mutex // guards what follows; held while one is passed on
 	begun        time.Time  // the attempt under way
@@ -59,7 +59,7 @@ func (i *informational) receive(code int, h textproto.MIMEHeader) error {
 	}
 	if i.pass != nil && !i.repeated {
 		i.passed = true
-		i.pass(code, http.Header(h))
+		i.pass.ReceiveInformational(code, http.Header(h))
 	}
 	return nil
 }

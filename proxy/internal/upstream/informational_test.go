@@ -9,12 +9,18 @@ import (
 	"time"
 )
 
+// receiver is a function that receives informational responses.
+type receiver func(code int, h http.Header)
+
+// ReceiveInformational calls the function.
+func (r receiver) ReceiveInformational(code int, h http.Header) { r(code, h) }
+
 // TestInformational_Progress checks that an upstream may report progress once a second for as long as it likes, but not
 // more often.
 func TestInformational_Progress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		passed := 0
-		i := &informational{pass: func(int, http.Header) { passed++ }}
+		i := &informational{pass: receiver(func(int, http.Header) { passed++ })}
 		i.begin()
 		h := textproto.MIMEHeader{"Upload-Offset": {"1"}}
 		for range maxInformational + 1000 {

@@ -20,9 +20,7 @@ type Request struct {
 	ContentLength int64         // of Body; -1: unknown
 	Continue      bool          // the body waits until the target wants it: the request has "Expect: 100-continue"
 
-	// Informational, unless it is nil, is called for each informational response, on any goroutine but before RoundTrip
-	// returns, and never for two attempts.
-	Informational func(code int, h http.Header)
+	Informational Receiver // nil: informational responses are dropped
 
 	ResponseHeader http.Header // an empty one, which becomes the header of the response; nil: the response has one of its own
 
@@ -34,6 +32,12 @@ type Request struct {
 type Header interface {
 	// EachField calls write for each field: for one with two values twice. It may be called again.
 	EachField(write func(name, value string))
+}
+
+// Receiver receives the informational responses to a request.
+type Receiver interface {
+	// ReceiveInformational is called for each, on any goroutine but before RoundTrip returns, and never for two attempts.
+	ReceiveInformational(code int, h http.Header)
 }
 
 // HTTPHeader is an [http.Header] as a [Header].

@@ -62,7 +62,7 @@ func (s *bodySender) run() {
 		if err != nil {
 			wait = responseAfterError
 		}
-		_ = s.conn.setReadDeadline(time.Now().Add(wait))
+		_ = s.conn.SetReadDeadline(time.Now().Add(wait))
 	}
 	if !received {
 		s.conn.abort() // the target must not take what it received for the whole
@@ -84,7 +84,11 @@ func (s *bodySender) send() (received bool, err error) {
 		out = httputil.NewChunkedWriter(s.conn.out)
 	}
 	left := s.r.ContentLength
-	for buf := make([]byte, bodyBuffer); ; {
+	size := int64(bodyBuffer)
+	if !chunked {
+		size = min(size, left+1) // the body may be longer than it should be
+	}
+	for buf := make([]byte, size); ; {
 		n, err := s.r.Body.Read(buf)
 		left -= int64(n)
 		ended := errors.Is(err, io.EOF) || !chunked && left == 0
@@ -133,7 +137,7 @@ func (s *bodySender) proceed() {
 func (s *bodySender) endWait() error {
 	s.mu.Lock()
 	s.responded = true
-	err := s.conn.setReadDeadline(time.Time{})
+	err := s.conn.SetReadDeadline(time.Time{})
 	s.mu.Unlock()
 	s.proceed()
 	return err
