@@ -179,7 +179,7 @@ func TestUser_IgnoresStoredDerivedFields(t *testing.T) {
 
 // BenchmarkNewUser decodes one record, as Open does for each user.
 func BenchmarkNewUser(b *testing.B) {
-	id := newID()
+	id := newID(time.Now())
 	document := `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"user000001@example.com","externalId":"00000000-0000-4000-8000-000000000001","displayName":"User 1","active":true,"emails":[{"type":"work","value":"user000001@example.com","primary":true}],"name":{"givenName":"Given","familyName":"Family"},"title":"Engineer"}`
 	record, err := json.Marshal(User{ID: id, ExternalID: "00000000-0000-4000-8000-000000000001", UserName: "user000001@example.com", Active: true,
 		Document: json.RawMessage(document), Version: 1, Created: time.Unix(1, 0), Modified: time.Unix(2, 0)})

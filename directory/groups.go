@@ -62,7 +62,7 @@ func (tx *Tx) writeGroup(old, g *Group) error {
 		return &ConflictError{"externalId", g.ExternalID}
 	}
 	if old.ID == "" {
-		g.ID, g.Created = newID(), tx.now
+		g.ID, g.Created = newID(tx.now), tx.now
 		if err := tx.addCount("groups", 1); err != nil {
 			return err
 		}

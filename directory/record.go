@@ -178,7 +178,7 @@ type receipt struct {
 }
 
 const (
-	maxReceipts     = 1024 // how many of the newest receipts memory keeps
+	maxReceipts     = 1024 // how many of the newest receipts memory keeps at least
 	maxReceiptUsers = 256  // of one receipt: a change of more users may be about anybody
 )
 
@@ -196,8 +196,9 @@ func receiptsOf(change store.Change) (receipts []receipt) {
 				users[member] = true
 			}
 		case strings.HasPrefix(key, recordKeys) && !w.Deleted:
-			if rec, err := decodeRecord(store.Entry{Key: w.Key, Value: w.Value}); err == nil {
-				receipts = append(receipts, receipt{Receipt: Receipt{uint64(change.Revision), rec.Received}})
+			var received time.Time
+			if json.Unmarshal(AttributeOf(w.Value, "received"), &received) == nil {
+				receipts = append(receipts, receipt{Receipt: Receipt{uint64(change.Revision), received}})
 			}
 		}
 	}
@@ -227,8 +228,8 @@ func (d *Directory) addReceipts(receipts []receipt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.receipts = append(d.receipts, receipts...)
-	if extra := len(d.receipts) - maxReceipts; extra > 0 {
-		d.receipts = slices.Delete(d.receipts, 0, extra)
+	if len(d.receipts) >= 2*maxReceipts { // not with each change: it moves all others
+		d.receipts = slices.Delete(d.receipts, 0, len(d.receipts)-maxReceipts)
 	}
 }
 

@@ -288,7 +288,7 @@ func (tx *Tx) writeUser(old, u *User) error {
 		return err
 	}
 	if old.ID == "" {
-		u.ID, u.Created = newID(), tx.now
+		u.ID, u.Created = newID(tx.now), tx.now
 		if err := tx.addCount("users", 1); err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 // Only the fields with a name in JSON are stored. The others are computed from
 // Document when the user is read, so that a new one needs no migration.
 type User struct {
-	ID            string          `json:"id"` // ours: 32 hex digits of 128 random bits, never used again
+	ID            string          `json:"id"` // ours: 32 hex digits, never used again
 	ExternalID    string          `json:"externalId,omitempty"`
 	UserName      string          `json:"userName"`
 	Active        bool            `json:"active"`

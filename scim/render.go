@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"time"
 
@@ -43,6 +44,14 @@ func (s *Server) renderUser(req *request, u *directory.User, want schema.Selecti
 	}
 	req.etag, req.location = etag(u.Version), req.base+"/Users/"+u.ID
 	return out, nil
+}
+
+// renderCreated is renderUser for a user who was just created with a document, and who is in no group.
+func (s *Server) renderCreated(req *request, u *directory.User, document map[string]any, want schema.Selection) any {
+	out := maps.Clone(document)
+	describe(out, req.types.User, req, u.ID, u.Version, u.Created, u.Modified)
+	req.etag, req.location = etag(u.Version), req.base+"/Users/"+u.ID
+	return want.Trim(req.types.User, out)
 }
 
 // renderGroup returns the body of the response to a change of a group.

@@ -44,7 +44,7 @@ func (s *Server) createUser(req *request) (any, error) {
 		return nil, err
 	}
 	req.status = http.StatusCreated
-	return s.renderUser(req, &u, want)
+	return s.renderCreated(req, &u, document, want), nil
 }
 
 // replaceUser handles PUT /Users/{id} (RFC 7644 §3.5.1).

@@ -46,9 +46,10 @@ func (r *reader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
 	}
 }
 
-// writer also records its writes for the feed, and keeps the totals.
+// writer also records its writes for the feed, and keeps the totals. Only one goroutine uses it.
 type writer struct {
 	reader
+	cursor *bbolt.Cursor // of Get: it is sought anew each time, without a new one
 	totals *totals
 	writes []store.Write
 	urgent bool
@@ -57,18 +58,39 @@ type writer struct {
 // Urgent implements [store.Urgent].
 func (w *writer) Urgent() { w.urgent = true }
 
+func newWriter(r reader, totals *totals) *writer {
+	return &writer{reader: r, cursor: r.data.Cursor(), totals: totals}
+}
+
+// Get implements [store.Reader].
+func (w *writer) Get(key []byte) ([]byte, error) {
+	record := w.record(key)
+	if record == nil {
+		return nil, store.ErrNotFound
+	}
+	return checksum.Verify(key, record)
+}
+
+// record returns what is stored at key; nil if there is nothing.
+func (w *writer) record(key []byte) []byte {
+	if found, record := w.cursor.Seek(key); bytes.Equal(found, key) {
+		return record
+	}
+	return nil
+}
+
 func (w *writer) Put(key, value []byte) error {
-	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Value: append([]byte{}, value...)})
-	if old := w.data.Get(key); old != nil {
+	if old := w.record(key); old != nil {
 		w.totals.remove(key, old)
 	}
 	record := checksum.Add(key, value)
+	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Value: record[len(record)-len(value):]})
 	w.totals.add(key, record)
 	return w.data.Put(key, record)
 }
 
 func (w *writer) Delete(key []byte) error {
-	old := w.data.Get(key)
+	old := w.record(key)
 	if old == nil {
 		return nil
 	}

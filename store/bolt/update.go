@@ -161,7 +161,7 @@ func apply(tx *bbolt.Tx, updates []*group.Update, after store.Revision) (changes
 	next = stateOf(tx)
 	for i, u := range updates {
 		revision := max(next.revision, after) + 1
-		w := &writer{reader: reader{tx.Bucket(dataBucket), revision}, totals: &next.totals}
+		w := newWriter(reader{tx.Bucket(dataBucket), revision}, &next.totals)
 		if u.Err = u.Ctx.Err(); u.Err == nil {
 			u.Err = u.Fn(w)
 		}
