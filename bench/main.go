@@ -8,6 +8,7 @@
 //	go run ./bench -only stock,session -rounds 2 -for 1s
 //	go run ./bench -only '*-h2'
 //
+// -calls counts system calls by perf, in place of times: they depend less on what else the machine does.
 // -before FILE measures another build of sallyport in turn with that of this folder. -out FILE writes the figures for
 // benchstat; make bench-compare compares them with stored ones.
 //
@@ -49,6 +50,7 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 32, "number of concurrent keep-alive connections")
 	flag.StringVar(&o.only, "only", "", "keys of the rows to measure, with * for any text: "+keysOf(rows))
 	flag.StringVar(&o.before, "before", "", "another build of sallyport, which is measured in turn with that of this folder")
+	flag.BoolVar(&o.calls, "calls", false, "count system calls by perf, in place of the other figures")
 	flag.StringVar(&o.out, "out", "", "the file to which the figures are written for benchstat")
 	flag.Func("peer", "another proxy: NAME,URL,PID[,HEADER: VALUE]", func(text string) error {
 		p, err := parsePeer(text)
@@ -73,6 +75,7 @@ type options struct {
 	only        string // "" for all rows
 	before      string // a program; "" for none
 	out         string // a file; "" for none
+	calls       bool   // count system calls alone
 	peers       []subject
 }
 
@@ -137,7 +140,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	f, err := measureAll(ctx, append(subjects, o.peers...), o)
+	subjects = append(subjects, o.peers...)
+	if o.calls {
+		return reportCalls(ctx, os.Stdout, s.dir, subjects, o)
+	}
+	f, err := measureAll(ctx, subjects, o)
 	if err != nil {
 		return err
 	}
