@@ -7,6 +7,7 @@ package response
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -22,6 +23,10 @@ const (
 	DrainTimeout = 5 * time.Second
 
 	denialTimeout = 5 * time.Second // for the client to read a denial after its request was stopped
+
+	// serverBuffer is how many bytes of a body net/http buffers at least, over HTTP/1 and HTTP/2, before it sends any. A write
+	// that leaves no more than that unsent does not wait for the client.
+	serverBuffer = 2 << 10
 )
 
 // ErrStopped means that the response was stopped, or has ended.
@@ -83,7 +88,8 @@ type Writer struct {
 	Stall      time.Duration // how long the client may take to receive one write
 	HSTS       string        // value of Strict-Transport-Security; "" for none
 
-	Traffic Traffic // of the request
+	stream  context.Context // of the request; it ends with the stream over HTTP/2
+	Traffic Traffic         // of the request
 
 	// Used by the goroutine of the request alone.
 	unflushed int       // bytes written since the last flush
@@ -101,7 +107,7 @@ type Writer struct {
 
 // New returns the writer of the response to r. stall bounds how long the client may take to receive one write.
 func New(w http.ResponseWriter, r *http.Request, stall time.Duration) *Writer {
-	rw := &Writer{ResponseWriter: w, control: http.NewResponseController(w), HTTP1: r.ProtoMajor == 1,
+	rw := &Writer{ResponseWriter: w, control: http.NewResponseController(w), stream: r.Context(), HTTP1: r.ProtoMajor == 1,
 		HasBody: r.Body != nil && r.Body != http.NoBody, Stall: stall}
 	// A request with both Content-Length and Transfer-Encoding must be the last on its connection (RFC 9112 §6.1), and
 	// so must one of HTTP/1.0, whose Transfer-Encoding net/http ignores. net/http has removed the Content-Length, so
@@ -182,8 +188,10 @@ func (w *Writer) Write(p []byte) (int, error) {
 	if !w.writable() {
 		return 0, ErrStopped
 	}
-	defer time.AfterFunc(w.Stall, w.writeStalled).Stop()
 	w.unflushed += len(p)
+	if w.unflushed > serverBuffer {
+		defer time.AfterFunc(w.Stall, w.writeStalled).Stop()
+	}
 	n, err := w.ResponseWriter.Write(p)
 	w.Traffic.send(n)
 	return n, err
@@ -221,9 +229,15 @@ func (w *Writer) currentState() responseState {
 }
 
 // FlushPending sends the rest of a response over HTTP/2 while Stop can still end it. For HTTP/1, Release sets a deadline.
+// So does FlushPending for a rest that net/http buffers, which it then sends together with the end of the stream. There is
+// none for a stream that has ended: it would keep the connection in memory until it passes.
 func (w *Writer) FlushPending() {
-	if !w.HTTP1 && w.unflushed > 0 {
+	switch {
+	case w.HTTP1 || w.unflushed == 0:
+	case w.unflushed > serverBuffer:
 		_ = w.Flush()
+	case w.stream.Err() == nil:
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.Stall))
 	}
 }
 
