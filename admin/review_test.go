@@ -85,7 +85,11 @@ func (w *reviewed) join(group string, users ...string) {
 
 func routeOf(t testing.TB, rules ...policy.Rule) *access.Route {
 	t.Helper()
-	p, err := policy.Compile([]policy.Named{{Name: "sre", Rules: rules}}, policy.Options{TrustGroupNames: true})
+	others := &policy.Match{} // so many that the policy remembers which rules are about whom
+	for i := range 30 {
+		others.Users = append(others.Users, fmt.Sprintf("nobody%d@example.com", i))
+	}
+	p, err := policy.Compile([]policy.Named{{Name: "sre", Rules: append(rules, policy.Rule{Deny: others})}}, policy.Options{TrustGroupNames: true})
 	must(t, err)
 	return &access.Route{Name: "app", Host: "app.example.com", Path: "/", Owner: "owner@example.com", Session: true, Policy: p}
 }
