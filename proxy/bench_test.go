@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"sallyport/proxy/internal/canonical"
-	"sallyport/proxy/internal/response"
 )
 
 // BenchmarkThrough measures one request over loopback with a response of 1 KiB, on idle connections, with client and
@@ -104,21 +103,5 @@ func BenchmarkStrip(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		names.Strip(h)
-	}
-}
-
-// BenchmarkReview measures one review of ten thousand live requests that cuts none.
-func BenchmarkReview(b *testing.B) {
-	w := newWorld(b, nil)
-	started, _ := w.signIn("alice", appHost)
-	rt := w.proxy.routing.Load()
-	for range 10_000 {
-		r := httptest.NewRequest("GET", "/", nil)
-		req := &request{routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: &started}}
-		w.proxy.live.enter(req, response.New(httptest.NewRecorder(), r, time.Minute), r)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		w.proxy.reviewAll()
 	}
 }
