@@ -11,6 +11,7 @@ import "slices"
 type Touched struct {
 	ID    string    // of the user; "" if a person ended who has Names
 	Names [4]string // userName and externalId, before the change and after it; "" for none
+	Ended bool      // sessions that began before the change are not valid any more, whatever becomes of the user
 }
 
 // Named reports whether the user has, or had, one of names.
@@ -37,6 +38,7 @@ func (d *Directory) touch(old, new *User) {
 			t.ID, t.Names[2*i], t.Names[2*i+1] = u.ID, u.UserName, u.ExternalID
 		}
 	}
+	t.Ended = new == nil || old != nil && (old.Epoch != new.Epoch || old.Damaged != new.Damaged)
 	d.touching = append(d.touching, t)
 }
 

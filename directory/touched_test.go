@@ -14,9 +14,10 @@ func TestTouched(t *testing.T) {
 	ada, bob := h.addUser(t, "ada"), h.addUser(t, "bob")
 	group := h.addGroup(t, "staff")
 	_, position, _ := h.Touched(0)
+	var ended bool
 	since := func() (ids, names []string, known bool) {
 		touched, now, known := h.Touched(position)
-		position = now
+		position, ended = now, slices.ContainsFunc(touched, func(t directory.Touched) bool { return t.Ended })
 		for _, one := range touched {
 			ids, names = append(ids, one.ID), append(names, one.Names[:]...)
 		}
@@ -65,6 +66,9 @@ func TestTouched(t *testing.T) {
 		ids, names, known := since()
 		if slices.Sort(step.ids); !known || !slices.Equal(slices.DeleteFunc(ids, func(id string) bool { return id == "" }), step.ids) {
 			t.Errorf("%s: %q (%v), want %q", step.name, ids, known, step.ids)
+		}
+		if want := step.name == "deleted" || step.name == "suspended" || step.name == "other externalId"; ended != want {
+			t.Errorf("%s: sessions ended: %v", step.name, ended)
 		}
 		for _, want := range step.named {
 			if !slices.Contains(names, want) {

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"sallyport/directory"
 	"sallyport/session"
 )
 
@@ -22,9 +24,15 @@ func (p *Proxy) countLeavers(ctx context.Context) {
 		case <-time.After(d):
 		}
 	}
+	seen, last := uint64(0), time.Time{}
 	for ctx.Err() == nil {
 		changed := p.directory.Changed() // before the look: a change from now on causes another
-		p.sessions.EndWithUsers(p.userEnded, true)
+		touched, now, known := p.directory.Touched(seen)
+		if !known || time.Since(last) >= leaversEvery || slices.ContainsFunc(touched, func(t directory.Touched) bool { return t.Ended }) {
+			p.sessions.EndWithUsers(p.userEnded, true)
+			last = time.Now()
+		}
+		seen = now
 		wait(leaversEvery, changed)
 		wait(leaversPause, nil)
 	}
