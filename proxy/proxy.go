@@ -35,6 +35,7 @@ import (
 	"sallyport/proxy/internal/liveset"
 	"sallyport/proxy/internal/metric"
 	"sallyport/proxy/internal/response"
+	"sallyport/proxy/internal/touched"
 	"sallyport/proxy/internal/trace"
 
 	oteltrace "go.opentelemetry.io/otel/trace"
@@ -93,8 +94,9 @@ type Proxy struct {
 
 	healthChecks chan struct{} // a place for each target that is checked
 
-	reviewing sync.Mutex // one review at a time; guards seen
-	seen      seen
+	reviewing sync.Mutex // one review at a time; guards reviewed and touched
+	reviewed  uint64     // the directory's revision that the last review saw
+	touched   *touched.Reader
 }
 
 // pools are memory that requests reuse.
@@ -131,7 +133,8 @@ func New(parts Parts) (*Proxy, error) {
 			failures:  throttle.New(throttle.FailuresPerSecond, throttle.FailuresBurst),
 		},
 		healthChecks: make(chan struct{}, maxHealthChecks),
-		seen:         seen{revision: parts.Directory.Revision()}}
+		reviewed:     parts.Directory.Revision(),
+		touched:      touched.NewReader(parts.Directory, parts.Sessions, parts.Grants)}
 	if p.console == nil {
 		p.console = console.NewHandler(console.Parts{Pages: p.pages})
 	}

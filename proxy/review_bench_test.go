@@ -16,16 +16,16 @@ import (
 	"sallyport/session"
 )
 
-// crowd is many people with a live request each.
-type crowd struct {
+// people is many users with a live request each.
+type people struct {
 	*world
-	people []*directory.User
-	live   []*liveRequest
+	users []*directory.User
+	live  []*liveRequest
 }
 
-// newCrowd returns n people, whom the last of some rules lets in to the application.
-func newCrowd(b *testing.B, w func(change func(*Settings)) *world, n, rules int) *crowd {
-	c := &crowd{world: w(func(s *Settings) {
+// newPeople returns n people, whom the last of some rules lets in to the application.
+func newPeople(b *testing.B, w func(change func(*Settings)) *world, n, rules int) *people {
+	c := &people{world: w(func(s *Settings) {
 		s.Policies[0].Rules = nil
 		for i := range rules - 1 {
 			s.Policies[0].Rules = append(s.Policies[0].Rules, policy.Rule{Allow: &policy.Match{
@@ -66,13 +66,13 @@ func newCrowd(b *testing.B, w func(change func(*Settings)) *world, n, rules int)
 	c.must(all.Wait())
 	for i, id := range ids {
 		u, _ := c.directory.ByID(id)
-		c.people = append(c.people, u)
+		c.users = append(c.users, u)
 		c.live = append(c.live, c.enter(b, &sessions[i]))
 	}
 	return c
 }
 
-func (c *crowd) enter(b *testing.B, s *session.Session) *liveRequest {
+func (c *people) enter(b *testing.B, s *session.Session) *liveRequest {
 	rt := c.proxy.routing.Load()
 	r := httptest.NewRequest("GET", "/", nil)
 	req := &request{id: newID(), timing: timing{received: time.Now().UTC()}, routing: rt, route: rt.routes[0], method: "GET", host: appHost, path: "/", caller: &caller{session: s}}
@@ -86,9 +86,9 @@ func (c *crowd) enter(b *testing.B, s *session.Session) *liveRequest {
 }
 
 // offboard deactivates a person.
-func (c *crowd) offboard(i int) {
+func (c *people) offboard(i int) {
 	c.update(func(tx *directory.Tx) error {
-		u, err := tx.User(c.people[i].ID)
+		u, err := tx.User(c.users[i].ID)
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (c *crowd) offboard(i int) {
 // was changed.
 func BenchmarkReview(b *testing.B) {
 	for _, rules := range []int{1, 1_000, 10_000} {
-		c := newCrowd(b, func(change func(*Settings)) *world { return newUnreviewedWorld(b, &forgetfulStore{}, change) }, 10_000, rules)
+		c := newPeople(b, func(change func(*Settings)) *world { return newUnreviewedWorld(b, &forgetfulStore{}, change) }, 10_000, rules)
 		c.proxy.review()
 		b.Run(fmt.Sprintf("rules=%d/all", rules), func(b *testing.B) {
 			b.ReportAllocs()
@@ -111,9 +111,9 @@ func BenchmarkReview(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("rules=%d/one", rules), func(b *testing.B) {
 			b.ReportAllocs()
-			seen := c.proxy.seen
+			seen := *c.proxy.touched
 			c.update(func(tx *directory.Tx) error {
-				u, err := tx.User(c.people[0].ID)
+				u, err := tx.User(c.users[0].ID)
 				if err != nil {
 					return err
 				}
@@ -121,7 +121,7 @@ func BenchmarkReview(b *testing.B) {
 				return tx.PutUser(&u)
 			})
 			for b.Loop() {
-				c.proxy.seen = seen // so that the change is seen again
+				*c.proxy.touched = seen // so that the change is seen again
 				c.proxy.review()
 			}
 		})
@@ -131,10 +131,10 @@ func BenchmarkReview(b *testing.B) {
 // BenchmarkOffboarding measures how long the request of one of ten thousand people goes on who is deactivated, with ten
 // thousand rules: from the beginning of the change, and from its end.
 func BenchmarkOffboarding(b *testing.B) {
-	c := newCrowd(b, func(change func(*Settings)) *world { return newWorld(b, change) }, 10_000, 10_000)
+	c := newPeople(b, func(change func(*Settings)) *world { return newWorld(b, change) }, 10_000, 10_000)
 	var whole, after []time.Duration
 	b.ResetTimer()
-	for i := range min(b.N, len(c.people)) {
+	for i := range min(b.N, len(c.users)) {
 		begun := time.Now()
 		c.offboard(i)
 		stored := time.Now()
@@ -152,7 +152,7 @@ func BenchmarkOffboarding(b *testing.B) {
 // beside those of ten thousand people.
 func BenchmarkChange(b *testing.B) {
 	for _, live := range []int{0, 10_000} {
-		c := newCrowd(b, func(change func(*Settings)) *world { return newWorld(b, change) }, 10_000, 1_000)
+		c := newPeople(b, func(change func(*Settings)) *world { return newWorld(b, change) }, 10_000, 1_000)
 		for _, l := range c.live[live:] {
 			c.proxy.live.leave(l)
 		}

@@ -411,9 +411,11 @@ func (m *reviewMachine) check() {
 
 // peek returns what the next review will decide again.
 func (m *reviewMachine) peek(rt *routing) []*liveRequest {
-	seen := m.proxy.seen
-	defer func() { m.proxy.seen = seen }()
-	return m.proxy.touched(rt)
+	peek := *m.proxy.touched // so that the next review reads the same
+	if subjects, known := peek.Read(rt.related, m.proxy.Provider().Changed); known {
+		return m.proxy.live.Of(subjects)
+	}
+	return m.proxy.live.All()
 }
 
 func describe(c *caller) string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,6 +141,67 @@ func TestSet_LooksFindWhatWasAddedBefore(t *testing.T) {
 		for _, m := range allowed {
 			if !slices.Contains(found, m) {
 				t.Fatal("an entry that was allowed by the old fact was not found")
+			}
+		}
+	}
+}
+
+// TestPass_LooksAtEachOncePerRound steps irregularly; each member must be looked at at least once in each round, and not more
+// often than once in each, but for those that are due.
+func TestPass_LooksAtEachOncePerRound(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		set, round := liveset.New[*member](), liveset.Round{Step: time.Second, Parts: 60}
+		looked := map[*member]time.Duration{} // when each was looked at last
+		for i := range 50 {
+			m := &member{}
+			set.Add(&m.entry, m, liveset.User(fmt.Sprint(i)))
+			looked[m] = 0
+		}
+		start := time.Unix(1000, 0)
+		for elapsed := time.Duration(0); elapsed < 5*time.Minute; {
+			step := time.Duration(rapid.SampledFrom([]int{1000, 1000, 1000, 700, 1300, 20_000, 90_000}).Draw(t, "ms")) * time.Millisecond
+			elapsed += step
+			for _, m := range set.Pass(&round, elapsed, start.Add(elapsed)) {
+				looked[m] = elapsed
+			}
+			for _, last := range looked {
+				if elapsed-last > round.Length()+step {
+					t.Fatalf("a member was not looked at for %s", elapsed-last)
+				}
+			}
+		}
+	})
+}
+
+// TestPass_LooksAtAllAfterTheClockWasSet sets the clock to a later time, and back.
+func TestPass_LooksAtAllAfterTheClockWasSet(t *testing.T) {
+	set, round := liveset.New[*member](), liveset.Round{Step: time.Second, Parts: 60}
+	for i := range 500 {
+		m := &member{}
+		set.Add(&m.entry, m, liveset.User(fmt.Sprint(i)))
+	}
+	now := time.Unix(1000, 0)
+	for i, step := range []struct {
+		by  time.Duration
+		all bool
+	}{{time.Second, false}, {time.Second, false}, {time.Hour, true}, {time.Second, false}, {-time.Hour, false}, {3 * time.Second, true}} {
+		now = now.Add(step.by)
+		if got := len(set.Pass(&round, time.Duration(i+1)*time.Second, now)); (got == 500) != step.all {
+			t.Errorf("step %d: %d of 500", i, got)
+		}
+	}
+}
+
+func TestEach_CallsWithEach(t *testing.T) {
+	for _, n := range []int{0, 1, 128, 129, 5000} {
+		values, called := make([]int, n), make([]atomic.Int32, n)
+		for i := range values {
+			values[i] = i
+		}
+		liveset.Each(values, func(i int) { called[i].Add(1) })
+		for i := range called {
+			if called[i].Load() != 1 {
+				t.Fatalf("of %d values, value %d: called %d times", n, i, called[i].Load())
 			}
 		}
 	}
