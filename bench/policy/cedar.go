@@ -35,17 +35,11 @@ func loadCedar(w *world, sets bool) (engine, error) {
 		if r.method != "" {
 			action = fmt.Sprintf("action == Action::%q", r.method)
 		}
-		if r.prefix != "/" {
-			when = append(when, fmt.Sprintf("context.path like %q", r.prefix+"*"))
-		}
 		if r.within != "" {
 			when = append(when, fmt.Sprintf("principal.department == %q", r.within))
 		}
-		fmt.Fprintf(&text, "%s (%s, %s, resource)", effect, principal, action)
-		if len(when) > 0 {
-			fmt.Fprintf(&text, " when { %s }", strings.Join(when, " && "))
-		}
-		text.WriteString(";\n")
+		when = append(when, fmt.Sprintf("context.path like %q", r.prefix+"*"))
+		fmt.Fprintf(&text, "%s (%s, %s, resource) when { %s };\n", effect, principal, action, strings.Join(when, " && "))
 	}
 	policies, err := cedar.NewPolicySetFromBytes("rules.cedar", []byte(text.String()))
 	if err != nil {

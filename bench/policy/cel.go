@@ -30,12 +30,10 @@ func loadCEL(_ context.Context, w *world) (engine, error) {
 		if r.method != "" {
 			terms = append(terms, fmt.Sprintf("method == %q", r.method))
 		}
-		if r.prefix != "/" {
-			terms = append(terms, fmt.Sprintf("path.startsWith(%q)", r.prefix))
-		}
 		if r.within != "" {
 			terms = append(terms, fmt.Sprintf("attributes.department == %q", r.within))
 		}
+		terms = append(terms, fmt.Sprintf("path.startsWith(%q)", r.prefix))
 		ast, issues := env.Compile(strings.Join(terms, " && "))
 		if err := issues.Err(); err != nil {
 			return nil, err

@@ -26,7 +26,7 @@ func loadAll(ctx context.Context, w *world) (all []loaded, err error) {
 		name string
 		load func(context.Context, *world) (engine, error)
 	}{
-		{ourName, loadSallyport}, {"cel-go alone", loadCEL}, {"cedar-go, groups as parents", loadCedarParents}, {"cedar-go, groups in a set", loadCedarSets}, {"casbin", loadCasbin}, {"OPA, a list of rules", loadOPAList}, {"OPA, rules by group", loadOPAByGroup},
+		{ourName, loadSallyport}, {ourName + ", users not seen before", loadSallyportFresh}, {"cel-go alone", loadCEL}, {"cedar-go, groups as parents", loadCedarParents}, {"cedar-go, groups in a set", loadCedarSets}, {"casbin", loadCasbin}, {"OPA, a list of rules", loadOPAList}, {"OPA, rules by group", loadOPAByGroup},
 	} {
 		before, begun := heapInUse(), time.Now()
 		e, err := one.load(ctx, w)

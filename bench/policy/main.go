@@ -6,7 +6,8 @@
 // The others are cel-go with one expression for each rule, cedar-go, casbin and OPA. cedar-go has the groups, and OPA the
 // rules, in two ways. Before anything is measured, all engines must decide many requests alike.
 //
-// Each engine has what it needs of a user before, as Sallyport has its directory; a decision composes the rest of its input.
+// Sallyport remembers which rules are about a user while their record stays the same; a row of its own is about records that
+// were never seen before. Each engine has what it needs of a user before, as Sallyport has its directory; a decision composes the rest of its input.
 // This is a module of its own, so that Sallyport depends on none of the others.
 package main
 

@@ -59,10 +59,18 @@ func report(out io.Writer, groups, rounds int, rows []row) {
 	for _, r := range rows {
 		low, middle, high := spread(r.times)
 		_, ratio, _ := spread(r.ratios)
-		fmt.Fprintf(w, "| %s\t| %s\t| %.3f (%.3f–%.3f)\t| %.4g\t| %d\t| %d\t| %.1f\t| %.1f\t|\n", r.what, r.engine.name, middle/1000, low/1000, high/1000, ratio,
+		fmt.Fprintf(w, "| %s\t| %s\t| %.3f (%.3f–%.3f)\t| %s\t| %d\t| %d\t| %.1f\t| %.1f\t|\n", r.what, r.engine.name, middle/1000, low/1000, high/1000, rounded(ratio),
 			r.allocs, r.bytes, r.engine.took.Seconds()*1000, r.engine.heap)
 	}
 	_ = w.Flush()
+}
+
+// rounded writes three digits of a ratio, or all before the point.
+func rounded(ratio float64) string {
+	if ratio >= 100 {
+		return fmt.Sprintf("%.0f", ratio)
+	}
+	return fmt.Sprintf("%.3g", ratio)
 }
 
 func spread(values []float64) (low, middle, high float64) {

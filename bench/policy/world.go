@@ -11,7 +11,7 @@ type rule struct {
 	deny   bool
 	group  string // whose members it is about
 	method string // "" for all
-	prefix string // of the path; it ends in a slash
+	prefix string // of the path; it ends in a slash, but in a condition
 	within string // the department that the caller must have, which is a condition on an attribute; "" for all
 }
 
@@ -66,12 +66,12 @@ func newWorld(n, groups int) *world {
 	return w
 }
 
-// newConditionalWorld makes up n rules for a group that everybody is in, each with a condition on an attribute, and users of
-// whom half meet one of the conditions.
+// newConditionalWorld makes up n rules for a group that everybody is in, each with a condition on an attribute and on the path,
+// and users of whom half meet one of the conditions.
 func newConditionalWorld(n, groups int) *world {
-	w := &world{what: "conditions", random: rand.New(rand.NewPCG(17, uint64(n)))}
+	w := &world{what: "rules with a condition", random: rand.New(rand.NewPCG(17, uint64(n)))}
 	for i := range n {
-		w.rules = append(w.rules, rule{group: groupName(0), prefix: "/", within: departmentName(i)})
+		w.rules = append(w.rules, rule{group: groupName(0), prefix: "/app", within: departmentName(i)})
 	}
 	for i := range manyUsers {
 		u := user{fmt.Sprintf("user%d@example.com", i), w.someGroups(1, groups), departmentName(w.random.IntN(n))}
