@@ -11,13 +11,13 @@ import (
 // Context is a [context.Context] that ends with its parent, or when it is canceled. The zero value ends when it is
 // canceled. A Context must not be copied.
 type Context struct {
-	parent context.Context
-	detach func() bool // from the parent
+	parent context.Context // nil: there is none
 
-	mu   sync.Mutex // guards what follows
-	err  error      // nil before the end
-	done chan struct{}
-	ends *End // the first of those that are called at the end
+	mu     sync.Mutex  // guards what follows
+	detach func() bool // from the parent; nil before Watch
+	err    error       // nil before the end
+	done   chan struct{}
+	ends   *End // the first of those that are called at the end
 }
 
 // End is a function that is called at the end of a Context, on a goroutine of its own. One Context at a time has it.
@@ -36,18 +36,20 @@ func New(parent context.Context) *Context {
 }
 
 // Begin sets the parent of a zero Context. Cancel must be called in the end.
-func (c *Context) Begin(parent context.Context) {
-	c.parent = parent
-	c.detach = context.AfterFunc(parent, func() { c.end(parent.Err()) })
+func (c *Context) Begin(parent context.Context) { c.parent = parent }
+
+// Watch has c end as soon as its parent does. Before Watch, c notices that in Err alone. Whoever uses Add calls Watch before
+// a long wait, since attaching c to the parent costs more than the rest of it; Done and AfterFunc call it themselves.
+func (c *Context) Watch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.parent != nil && c.detach == nil && c.err == nil {
+		c.detach = context.AfterFunc(c.parent, func() { c.end(c.parent.Err()) })
+	}
 }
 
 // Cancel ends the context, unless it has ended.
-func (c *Context) Cancel() {
-	if c.detach != nil {
-		c.detach()
-	}
-	c.end(context.Canceled)
-}
+func (c *Context) Cancel() { c.end(context.Canceled) }
 
 func (c *Context) end(err error) {
 	c.mu.Lock()
@@ -55,7 +57,9 @@ func (c *Context) end(err error) {
 	if c.err != nil {
 		return
 	}
-	c.err = err
+	if c.err = err; c.detach != nil {
+		c.detach()
+	}
 	if c.done != nil {
 		close(c.done)
 	}
@@ -103,12 +107,14 @@ func (c *Context) Remove(e *End) bool {
 // AfterFunc is what [context.AfterFunc], and contexts that are made from c, use in place of a goroutine that waits.
 func (c *Context) AfterFunc(f func()) (stop func() bool) {
 	e := &End{Call: f}
+	c.Watch()
 	c.Add(e)
 	return func() bool { return c.Remove(e) }
 }
 
 // Done returns a channel that is closed at the end.
 func (c *Context) Done() <-chan struct{} {
+	c.Watch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.done == nil {
@@ -119,7 +125,7 @@ func (c *Context) Done() <-chan struct{} {
 	return c.done
 }
 
-// Err returns why the context has ended, or nil. The parent may have ended a moment ago.
+// Err returns why the context has ended, or nil.
 func (c *Context) Err() error {
 	if c.parent != nil {
 		if err := c.parent.Err(); err != nil {

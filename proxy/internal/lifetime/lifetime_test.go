@@ -47,6 +47,7 @@ func TestContext_Ends(t *testing.T) {
 				if stop := context.AfterFunc(c, func() { calls.Add(100) }); !stop() || !c.Remove(&removed) || c.Remove(&removed) {
 					t.Error("not removed")
 				}
+				c.Watch()
 				if c.Err() != nil || child.Err() != nil {
 					t.Fatal("ended before the end")
 				}
@@ -110,9 +111,15 @@ func TestContext_KnowsParent(t *testing.T) {
 	if at, ok := c.Deadline(); !ok || !at.Equal(want) || c.Value(key{}) != "x" {
 		t.Error("no deadline, or no value")
 	}
-	if cancel(); c.Err() == nil {
+	e := End{Call: func() { t.Error("called") }}
+	c.Add(&e)
+	if cancel(); c.Remove(&e) != true || c.Err() == nil {
 		t.Error("the parent has ended, and the context has not")
 	}
+	watched, called := New(parent), make(chan bool)
+	watched.Add(&End{Call: func() { close(called) }})
+	watched.Watch()
+	<-called
 	zero := new(Context)
 	if _, ok := zero.Deadline(); ok || zero.Err() != nil || zero.Value(key{}) != nil {
 		t.Error("the zero value has what nobody gave it")

@@ -15,6 +15,7 @@ import (
 
 const (
 	connBuffer = 4 << 10
+	promptly   = 20 * time.Millisecond // how long a request is under way before its client is watched
 	unlimited  = 1 << 62
 )
 
@@ -31,7 +32,9 @@ type conn struct {
 	responded bool        // some of the response to the request under way has arrived
 	body      *bodySender // sends the body of the request under way; nil if it has none
 	idleSince time.Time
-	end       lifetime.End // aborts it at the end of a request
+	life      *lifetime.Context // of the request under way
+	until     time.Time         // zero, or when the response must have begun at the latest: reads have an earlier deadline
+	end       lifetime.End      // aborts it at the end of a request
 	probe     *idleProbe
 }
 
@@ -49,12 +52,28 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, errLongHeader
 	}
 	n, err := c.Conn.Read(p)
+	if n == 0 && !c.until.IsZero() && IsTimeout(err) {
+		deadline := c.until
+		if err = c.waitLong(deadline); err == nil {
+			n, err = c.Conn.Read(p)
+		}
+	}
 	c.readLimit -= int64(n)
 	return n, err
 }
 
-// Write writes a part of a request.
+// waitLong sets the deadline for reads. The connection is closed from now on if the client leaves.
+func (c *conn) waitLong(deadline time.Time) error {
+	c.until = time.Time{}
+	c.life.Watch()
+	return c.SetReadDeadline(deadline)
+}
+
+// Write writes a part of a request. All but the first may have to wait until the target reads.
 func (c *conn) Write(p []byte) (int, error) {
+	if c.sent.Load() {
+		c.life.Watch()
+	}
 	n, err := c.Conn.Write(p)
 	if n > 0 {
 		c.sent.Store(true)
@@ -70,7 +89,7 @@ func (c *conn) abort() { _ = rawConn(c.Conn).Close() }
 func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response, reusable bool, err error) {
 	c.responded, c.body = false, nil
 	c.sent.Store(false)
-	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
+	if err := c.setDeadlines(r, time.Now(), timeout); err != nil {
 		return nil, false, err
 	}
 	if err = c.head.write(r); err == nil {
@@ -93,6 +112,20 @@ func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response,
 		return nil, false, sendingFailed(sendErr, c.body.cause(err))
 	}
 	return res, reusable && sendErr == nil, nil
+}
+
+// setDeadlines sets the deadlines for a request without its body and for the header of the response, both timeout from
+// now. Most responses have arrived whole after promptly: until then, Read does not watch the client.
+func (c *conn) setDeadlines(r *Request, now time.Time, timeout time.Duration) error {
+	deadline := now.Add(timeout)
+	if err := c.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	if r.hasBody() || timeout <= promptly {
+		return c.waitLong(deadline)
+	}
+	c.until = deadline
+	return c.SetReadDeadline(now.Add(promptly))
 }
 
 // readFinal reads responses up to the header of the final one.
@@ -132,9 +165,10 @@ func (c *conn) endWait(res *http.Response) error {
 		return c.body.endWait()
 	}
 	if c.hasArrived(res) {
+		c.until = time.Time{}
 		return nil
 	}
-	return c.SetDeadline(time.Time{})
+	return errors.Join(c.waitLong(time.Time{}), c.SetWriteDeadline(time.Time{}))
 }
 
 // hasArrived reports whether all of the response has arrived. It is false for a connection that switched protocols.

@@ -53,6 +53,7 @@ func (t *http1Transport) roundTrip(ctx *lifetime.Context, r *Request) (*http.Res
 // roundTripOn sends r over c and reads the header of the response. On an error it closes c; c.responded then says
 // whether any of a response had arrived.
 func (t *http1Transport) roundTripOn(ctx *lifetime.Context, c *conn, r *Request) (*http.Response, error) {
+	c.life = ctx
 	ctx.Add(&c.end)
 	res, reusable, err := c.roundTrip(r, t.timeout)
 	if err != nil {
@@ -73,7 +74,7 @@ func (t *http1Transport) roundTripOn(ctx *lifetime.Context, c *conn, r *Request)
 	if !plain {
 		b = &responseBody{ReadCloser: res.Body}
 	}
-	b.transport, b.ctx, b.conn, b.reusable = t, ctx, c, reusable && !res.Close
+	b.transport, b.conn, b.reusable = t, c, reusable && !res.Close
 	b.untilReset = c.body != nil && res.ContentLength < 0 && len(res.TransferEncoding) == 0
 	if res.Body == http.NoBody {
 		b.finish(true)
@@ -89,7 +90,6 @@ type responseBody struct {
 	left          int64
 	transport     *http1Transport
 	conn          *conn
-	ctx           *lifetime.Context // of the request
 	reusable      bool
 	finished      bool
 
@@ -153,7 +153,7 @@ func (b *responseBody) finish(complete bool) {
 // release returns the connection to the pool if it may be used again, and otherwise closes it.
 func (b *responseBody) release(reusable bool) {
 	switch {
-	case !b.ctx.Remove(&b.conn.end) || !reusable:
+	case !b.conn.life.Remove(&b.conn.end) || !reusable:
 		b.conn.abort()
 	case b.conn.body != nil:
 		time.AfterFunc(settleTime, func() { b.transport.putIdle(b.conn, time.Now()) })
@@ -184,7 +184,7 @@ func (t *http1Transport) getIdle(now time.Time) *conn {
 
 // putIdle keeps a connection for the next request, or closes it if enough are idle.
 func (t *http1Transport) putIdle(c *conn, now time.Time) {
-	c.idleSince = now
+	c.idleSince, c.life = now, nil
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.retired || len(t.idle) >= maxIdleConns {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"slices"
@@ -316,6 +317,99 @@ func TestHTTP1Transport_EndsWithContext(t *testing.T) {
 	_, _, err := get(t.Context(), newTestTransport(s.addr, 20*time.Millisecond), s.addr)
 	if !IsTimeout(err) {
 		t.Errorf("a slow target: %v", err)
+	}
+}
+
+// TestHTTP1Transport_SlowResponse checks that a response is read whole although its target takes its time before each part
+// of it, with TLS and without, and that the connection is used again.
+func TestHTTP1Transport_SlowResponse(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		var conns atomic.Int64
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, out, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			conns.Add(1)
+			for ; err == nil; r, err = http.ReadRequest(out.Reader) {
+				for _, part := range []string{"HTTP/1.1 103 Early", " Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 2", "00 OK\r\nContent-Length: 2\r\n\r\n", "ok"} {
+					time.Sleep(2 * promptly)
+					_, _ = io.WriteString(conn, part)
+				}
+			}
+		}))
+		if secure {
+			s.StartTLS()
+		} else {
+			s.Start()
+		}
+		defer s.Close()
+		d := newTestTransport(s.Listener.Addr().String(), time.Minute)
+		if secure {
+			d.dialer.tls = s.Client().Transport.(*http.Transport).TLSClientConfig
+		}
+		for range 2 {
+			if res, body, err := get(t.Context(), d, d.dialer.address); err != nil || string(body) != "ok" || res.StatusCode != 200 {
+				t.Fatalf("secure %t: %q, %v", secure, body, err)
+			}
+		}
+		if conns.Load() != 1 {
+			t.Errorf("secure %t: %d connections", secure, conns.Load())
+		}
+		d.CloseIdleConnections()
+	}
+}
+
+// TestHTTP1Transport_EndsWithClient checks that the target is left too when the client leaves, whatever a request over a kept
+// connection waits for: the header of the response, its body, or the target that does not read.
+func TestHTTP1Transport_EndsWithClient(t *testing.T) {
+	for name, respond := range map[string]string{"header": "HTTP/1.1 100 Continue\r\n\r\n", "body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "sending": ""} {
+		t.Run(name, func(t *testing.T) {
+			reached, left := make(chan bool), make(chan bool)
+			addr, _ := badTarget(t, func(conn *net.TCPConn) {
+				in := bufio.NewReader(conn)
+				_, _ = http.ReadRequest(in)
+				_, _ = io.WriteString(conn, okResponse)
+				if name == "sending" {
+					_, _ = in.Peek(1)
+					close(reached)
+					<-left
+					return
+				}
+				_, _ = http.ReadRequest(in)
+				_, _ = io.WriteString(conn, respond)
+				close(reached)
+				_, _ = io.Copy(io.Discard, in)
+				close(left)
+			})
+			transport := newTestTransport(addr, time.Hour)
+			if _, _, err := get(t.Context(), transport, addr); err != nil {
+				t.Fatal(err)
+			}
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "sending" {
+				r.Header.Set("X", strings.Repeat("x", 64<<20))
+			}
+			go func() { <-reached; leave() }()
+			res, err := transport.RoundTrip(r)
+			if err == nil {
+				_, err = io.ReadAll(res.Body)
+			}
+			if err == nil {
+				t.Error("the request goes on")
+			}
+			if name == "sending" {
+				close(left)
+			}
+			<-left
+		})
 	}
 }
 
