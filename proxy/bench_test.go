@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -103,5 +104,33 @@ func BenchmarkStrip(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		names.Strip(h)
+	}
+}
+
+// silentClient is the client of a response that nobody reads.
+type silentClient struct {
+	header http.Header
+	code   int
+}
+
+func (c *silentClient) Header() http.Header              { return c.header }
+func (c *silentClient) Write(p []byte) (int, error)      { return len(p), nil }
+func (c *silentClient) WriteHeader(code int)             { c.code = code }
+func (c *silentClient) Flush()                           {}
+func (c *silentClient) SetReadDeadline(time.Time) error  { return nil }
+func (c *silentClient) SetWriteDeadline(time.Time) error { return nil }
+
+// BenchmarkRefuse measures the denial of a request without a credential, without net/http.
+func BenchmarkRefuse(b *testing.B) {
+	w := newWorld(b, nil)
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET /v1/x HTTP/1.1\r\nHost: " + appHost + "\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n")))
+	w.must(err)
+	r.RemoteAddr = "192.0.2.1:1234"
+	b.ReportAllocs()
+	for b.Loop() {
+		client := &silentClient{header: http.Header{}}
+		if w.proxy.ServeHTTP(client, r); client.code != http.StatusUnauthorized {
+			b.Fatal(client.code)
+		}
 	}
 }

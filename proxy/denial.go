@@ -75,7 +75,7 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 	}
 	switch status {
 	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", challenge(denied))
+		w.Header().Set("Www-Authenticate", challenge(denied))
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 	case http.StatusMethodNotAllowed:
@@ -98,9 +98,8 @@ func allowed(methods []string) string {
 
 // private keeps a response of ours out of every cache, and its URL out of the Referer of other sites.
 func private(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
+	values := []string{"no-store", "no-referrer", "nosniff"}
+	h["Cache-Control"], h["Referrer-Policy"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 
 // challenge returns the WWW-Authenticate header of a 401. Only a token that was sent is called invalid (RFC 6750 §3.1).

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"strings"
 
 	"sallyport/proxy/internal/forwarded"
 )
@@ -16,7 +17,8 @@ func (p *Proxy) Origin(r *http.Request) (address, scheme string) {
 // setOrigin sets the address of the client, the chain of trusted proxies between, and the scheme that the client sees.
 func (req *request) setOrigin(r *http.Request) {
 	o := forwarded.Of(r, req.routing.trusts)
-	req.client, req.address, req.chain, req.scheme = o.Client, o.Client.String(), o.Chain, o.Scheme
+	req.client, req.chain, req.scheme = o.Client, o.Chain, o.Scheme
+	req.address, _, _ = strings.Cut(o.Chain, ",") // it begins with the client
 }
 
 // hstsHeader returns the value of Strict-Transport-Security for the response, which is "" unless the client used https and

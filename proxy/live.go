@@ -46,6 +46,9 @@ type ending struct {
 	at     time.Time // when it was ended; set by endAll
 }
 
+// finished is the ending of every request that was not cut.
+var finished = new(ending)
+
 // cut marks the request as cut; the caller must then call endAll. It reports false if the request had ended before.
 func (l *liveRequest) cut(denied *denial, b *batch) bool {
 	return l.end.CompareAndSwap(nil, &ending{denial: denied, batch: b})
@@ -104,7 +107,7 @@ func (s liveSet) leave(l *liveRequest) {
 	l.route.upstream.live.Add(-1)
 	l.route.metrics.Left()
 	l.ctx.Cancel()
-	if !l.end.CompareAndSwap(nil, new(ending)) {
+	if !l.end.CompareAndSwap(nil, finished) {
 		l.end.Load().batch.release()
 	}
 }

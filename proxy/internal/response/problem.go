@@ -22,8 +22,8 @@ func (p Problem) Write(w http.ResponseWriter) {
 	if err != nil {
 		body = []byte("{}")
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
+	h, values := w.Header(), []string{"application/problem+json", strconv.Itoa(len(body) + 1)}
+	h["Content-Type"], h["Content-Length"] = values[0:1:1], values[1:2:2]
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n'))
 }

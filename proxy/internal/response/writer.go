@@ -78,7 +78,7 @@ const (
 // that writes is waiting for.
 type Writer struct {
 	http.ResponseWriter
-	control *http.ResponseController
+	control http.ResponseController
 
 	// Facts of the request. They are set before the first event and do not change.
 	HTTP1      bool
@@ -107,7 +107,7 @@ type Writer struct {
 
 // New returns the writer of the response to r. stall bounds how long the client may take to receive one write.
 func New(w http.ResponseWriter, r *http.Request, stall time.Duration) *Writer {
-	rw := &Writer{ResponseWriter: w, control: http.NewResponseController(w), stream: r.Context(), HTTP1: r.ProtoMajor == 1,
+	rw := &Writer{ResponseWriter: w, control: *http.NewResponseController(w), stream: r.Context(), HTTP1: r.ProtoMajor == 1,
 		HasBody: r.Body != nil && r.Body != http.NoBody, Stall: stall}
 	// A request with both Content-Length and Transfer-Encoding must be the last on its connection (RFC 9112 §6.1), and
 	// so must one of HTTP/1.0, whose Transfer-Encoding net/http ignores. net/http has removed the Content-Length, so
@@ -297,7 +297,7 @@ func (w *Writer) takeConn(upstream io.Closer) (*FrameTracker, *bufio.ReadWriter,
 	client := &FrameTracker{Conn: conn, traffic: &w.Traffic}
 	client.mu.Lock()
 	w.state, w.code, w.client, w.upstream = stateHijacked, http.StatusSwitchingProtocols, client, upstream
-	w.ResponseWriter, w.control = nil, nil // lets the memory behind them go
+	w.ResponseWriter, w.control = nil, http.ResponseController{} // lets the memory behind them go
 	return client, rw, nil
 }
 
