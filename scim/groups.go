@@ -107,6 +107,9 @@ func (s *Server) patchGroup(req *request) (any, error) {
 				return nil, err
 			}
 		}
+		if len(others) == 0 {
+			return nil, nil
+		}
 		return s.applyPatch(req, s.types.Group, g.Document, others)
 	})
 	if err != nil {
@@ -120,7 +123,8 @@ func (s *Server) patchGroup(req *request) (any, error) {
 }
 
 // updateGroup replaces the document of the group that the request names by the result of f, which may also change its
-// members, in one transaction with the audit event.
+// members, in one transaction with the audit event. If the result is nil, the document stays, and so does what the directory
+// has beside it: what decisions read of a group changes for each member, which takes long in a large one.
 func (s *Server) updateGroup(req *request, operation string, f func(*directory.Group, *membersChange) (map[string]any, error)) (directory.Group, error) {
 	var g directory.Group
 	var m *membersChange
@@ -137,8 +141,10 @@ func (s *Server) updateGroup(req *request, operation string, f func(*directory.G
 		if err != nil {
 			return err
 		}
-		if err := setGroupDocument(&g, document); err != nil {
-			return err
+		if document != nil {
+			if err := setGroupDocument(&g, document); err != nil {
+				return err
+			}
 		}
 		if err := tx.PutGroup(&g); err != nil {
 			return err
@@ -146,8 +152,11 @@ func (s *Server) updateGroup(req *request, operation string, f func(*directory.G
 		if changed = g.Version != before.Version; !changed {
 			return nil
 		}
-		if err := req.recordChanges(before.Document, document); err != nil {
-			return err
+		req.changes = nil
+		if document != nil {
+			if err := req.recordChanges(before.Document, document); err != nil {
+				return err
+			}
 		}
 		req.changes = append(req.changes, m.changes()...)
 		return s.recordEvent(tx, req, change{operation: operation, group: &g, detail: m.detail()})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"sallyport/directory"
 	"sallyport/scim"
 )
 
@@ -265,6 +266,33 @@ func TestIndex_FindsWhatAScanFinds(t *testing.T) {
 					t.Errorf("%s finds %v, and reading everybody %v", f, names(indexed), names(read))
 				}
 			}
+		}
+	}
+}
+
+// TestPatchGroup_OfMembersKeepsTheRest: a PATCH of members alone changes nothing else of a group, also if the directory
+// has an externalId that is in no document of a client.
+func TestPatchGroup_OfMembersKeepsTheRest(t *testing.T) {
+	base, token, d := serve(t)
+	c := &client{t, base, token}
+	c.createUsers(1)
+	u, ok := d.Lookup("X0")
+	if !ok {
+		t.Fatal("the user does not exist")
+	}
+	g := directory.Group{DisplayName: "staff", ExternalID: "g-staff", Document: []byte(`{"displayName":"staff"}`)}
+	err := d.Update(t.Context(), func(tx *directory.Tx) error { g.ID = ""; return tx.PutGroup(&g) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []string{"Add", "Remove"} {
+		resp, result := c.do("PATCH", "/Groups/"+g.ID, patch(`{"op":"`+op+`","path":"members","value":[{"value":"`+u.ID+`"}]}`))
+		if resp.StatusCode != http.StatusNoContent {
+			t.Fatalf("%s: %v", op, result)
+		}
+		after, _ := d.GroupByID(g.ID)
+		if want := map[string]int{"Add": 1}[op]; after.ExternalID != g.ExternalID || after.DisplayName != g.DisplayName || after.Members != want {
+			t.Errorf("after %s the group is %+v", op, after)
 		}
 	}
 }
