@@ -58,6 +58,9 @@ func main() {
 		return err
 	})
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fail(fmt.Errorf("%q is no flag; rows are chosen by -only", flag.Arg(0)))
+	}
 	fail(run(ctx, o))
 }
 

@@ -111,7 +111,7 @@ func (s *setup) startInstance(ctx context.Context, d *instance, person entratest
 			return "", fmt.Errorf("filling the store: %w", err)
 		}
 	}
-	cmd := exec.CommandContext(ctx, d.binary, "serve", "--init", "-c", d.file())
+	cmd := command(ctx, d.binary, "serve", "--init", "-c", d.file())
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		return "", err

@@ -52,6 +52,14 @@ func (s *setup) close() {
 	_ = os.RemoveAll(s.dir)
 }
 
+// command returns a command that the end of ctx interrupts. To kill nginx would leave its workers running.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
+
 const roleVariable = "SALLYPORT_BENCH_ROLE"
 
 // child starts this program again in a role, and returns its addresses, which it prints.
@@ -60,7 +68,7 @@ func (s *setup) child(ctx context.Context, role ...string) (target subject, err 
 	if err != nil {
 		return target, err
 	}
-	cmd := exec.CommandContext(ctx, self)
+	cmd := command(ctx, self)
 	cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(role, " "))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -108,7 +116,7 @@ http {
 	if err := os.WriteFile(name+".conf", []byte(config), 0o600); err != nil {
 		return target, err
 	}
-	cmd := exec.CommandContext(ctx, path, "-c", name+".conf", "-e", name+".log")
+	cmd := command(ctx, path, "-c", name+".conf", "-e", name+".log")
 	if err := cmd.Start(); err != nil {
 		return target, err
 	}
