@@ -99,7 +99,7 @@ func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response,
 	case err != nil && !c.sent.Load():
 		return nil, false, err
 	case err != nil: // the target may have responded to what it did receive
-		_ = c.SetReadDeadline(time.Now().Add(responseAfterError))
+		_ = c.waitLong(time.Now().Add(responseAfterError))
 	case r.hasBody():
 		if err := c.SetDeadline(time.Time{}); err != nil { // sending takes as long as the client takes
 			return nil, false, err

@@ -108,7 +108,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		err = io.EOF
 	}
 	if err != nil {
-		b.finish(err == io.EOF)
+		b.finish(err == io.EOF) //nolint:errorlint // a wrapped EOF is not the end of a body
 	}
 	return n, err
 }

@@ -325,7 +325,7 @@ func TestHTTP1Transport_EndsWithContext(t *testing.T) {
 func TestHTTP1Transport_SlowResponse(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		var conns atomic.Int64
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			conn, out, err := w.(http.Hijacker).Hijack()
 			if err != nil {
 				t.Error(err)
@@ -333,7 +333,7 @@ func TestHTTP1Transport_SlowResponse(t *testing.T) {
 			}
 			defer conn.Close()
 			conns.Add(1)
-			for ; err == nil; r, err = http.ReadRequest(out.Reader) {
+			for ; err == nil; _, err = http.ReadRequest(out.Reader) {
 				for _, part := range []string{"HTTP/1.1 103 Early", " Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 2", "00 OK\r\nContent-Length: 2\r\n\r\n", "ok"} {
 					time.Sleep(2 * promptly)
 					_, _ = io.WriteString(conn, part)

@@ -36,7 +36,7 @@ func newIdleProbe(conn net.Conn) *idleProbe {
 
 // isIdle reports whether conn is open and has no unread bytes.
 func (p *idleProbe) isIdle(conn net.Conn) bool {
-	if secure, ok := conn.(*tls.Conn); ok && !decryptedAll(secure) || p.raw == nil {
+	if secure, ok := conn.(*tls.Conn); ok && !decryptedAll(secure, p.next[:]) || p.raw == nil {
 		return false
 	}
 	p.silent = false
@@ -46,10 +46,10 @@ func (p *idleProbe) isIdle(conn net.Conn) bool {
 
 // decryptedAll reports whether conn holds no bytes of the target that arrived along with others. Its deadline is none
 // afterwards.
-func decryptedAll(conn *tls.Conn) bool {
+func decryptedAll(conn *tls.Conn, buf []byte) bool {
 	if conn.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return false
 	}
-	n, err := conn.Read(make([]byte, 1))
+	n, err := conn.Read(buf)
 	return n == 0 && IsTimeout(err) && conn.SetReadDeadline(time.Time{}) == nil
 }

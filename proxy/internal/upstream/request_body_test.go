@@ -7,9 +7,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
+
+	"sallyport/proxy/internal/lifetime"
 )
 
 // TestHTTP1Transport_SendsBody checks that a target reads the body as it was sent, and that it cannot take a body for whole
@@ -67,4 +71,37 @@ func TestHTTP1Transport_SendsBody(t *testing.T) {
 			}
 		})
 	}
+}
+
+// brokenConn is a connection over which one write succeeds.
+type brokenConn struct {
+	net.Conn
+	written bool
+}
+
+// Write fails, except for the first time.
+func (c *brokenConn) Write(p []byte) (int, error) {
+	if c.written {
+		return 0, syscall.EPIPE
+	}
+	c.written = true
+	return c.Conn.Write(p)
+}
+
+// TestConn_WaitAfterBrokenHead checks that a target which took a part of the header, and no more, has a moment to say why,
+// however long it may take for the response to a whole one.
+func TestConn_WaitAfterBrokenHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, theirs) }()
+		defer ours.Close()
+		c := newConn(&brokenConn{Conn: ours})
+		c.life = lifetime.New(t.Context())
+		defer c.life.Cancel()
+		begun := time.Now()
+		_, _, err := c.roundTrip(&Request{Method: http.MethodGet, Path: "/", Header: HTTPHeader{"X": {strings.Repeat("x", 3*connBuffer)}}}, time.Hour)
+		if took := time.Since(begun); !errors.Is(err, syscall.EPIPE) || took != responseAfterError {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
 }
