@@ -29,7 +29,7 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 		p.metrics.verified(err)
 		return Identity{}, err
 	}
-	digest, keys := sha256.Sum256([]byte(token)), published.current()
+	digest, keys := digestOf(token), published.current()
 	if id, ok := p.cachedIdentity(token, digest, keys); ok {
 		return id, nil
 	}
@@ -88,7 +88,16 @@ func (p *Provider) Cached(token string) (Identity, bool) {
 	if current.IsZero() || len(token) > maxToken {
 		return Identity{}, false
 	}
-	return issuer.cachedIdentity(token, sha256.Sum256([]byte(token)), current)
+	return issuer.cachedIdentity(token, digestOf(token), current)
+}
+
+// digestOf returns the digest of a token.
+func digestOf(token string) [sha256.Size]byte {
+	var text [2 << 10]byte // on the stack, unlike a converted string
+	if n := copy(text[:], token); n == len(token) {
+		return sha256.Sum256(text[:n])
+	}
+	return sha256.Sum256([]byte(token))
 }
 
 // providerFor returns the provider that must verify a token: that of the bearer

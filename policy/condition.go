@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 )
 
 // condition is a compiled CEL expression (https://cel.dev) over the variables.
@@ -103,7 +104,7 @@ func newCondition(text string) (*condition, error) {
 // factsOf returns the facts that a condition reads, and what else.
 func factsOf(checked *cel.Ast) (asks fact, reads reading) {
 	for _, reference := range checked.NativeRep().ReferenceMap() {
-		switch reference.Name {
+		switch variableOf(reference) {
 		case varMethod:
 			asks |= factMethod
 		case varHost:
@@ -120,6 +121,10 @@ func factsOf(checked *cel.Ast) (asks fact, reads reading) {
 	}
 	return asks, reads
 }
+
+// variableOf returns the name of the variable that a reference is to. The reference has a dot before the name where a
+// variable of a macro is called request or user.
+func variableOf(reference *ast.ReferenceInfo) string { return strings.TrimPrefix(reference.Name, ".") }
 
 // holds evaluates the condition. It returns onError if that fails or the result is
 // not a boolean.

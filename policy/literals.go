@@ -88,7 +88,7 @@ func asksForPath(condition *cel.Ast, e ast.Expr) (asks bool) {
 	references := condition.NativeRep().ReferenceMap()
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
 		ref := references[e.ID()]
-		asks = asks || ref != nil && ref.Name == varPath
+		asks = asks || ref != nil && variableOf(ref) == varPath
 	}))
 	return asks
 }
