@@ -62,12 +62,14 @@ func newMemory(rules []Rule) *memory {
 	if names <= fewNames {
 		return nil
 	}
-	return newMemoryOf(int64(min(max(names*memoryForName, minMemory), maxMemory)))
+	return newMemoryOf(int64(min(max(names*memoryForName, minMemory), maxMemory)), len(rules))
 }
 
-func newMemoryOf(limit int64) *memory {
-	slots := uint64(1)
-	for bytes := int64(4 * callerBytes); bytes <= limit; bytes *= 2 {
+// newMemoryOf returns a memory of so many bytes, with at least twice as many slots as there can be callers of a policy with
+// so many rules, or else callers would push each other out.
+func newMemoryOf(limit int64, rules int) *memory {
+	caller, slots := int64(callerBytes+rules/8), uint64(1)
+	for bytes := caller; bytes <= 2*limit; bytes *= 2 {
 		slots *= 2
 	}
 	return &memory{seed: maphash.MakeSeed(), limit: limit, slots: make([]atomic.Pointer[remembered], slots), mask: slots - 1}

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func TestMemory_FollowsTheRecord(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			policy.Remember(p, 1000) // one caller
+			policy.Remember(p, policy.OneCaller)
 			naive := policy.NewNaive(lists)
 			before := member("other", "none", "nothing")
 			after := *before
@@ -88,7 +89,7 @@ func TestMemory_FollowsTheRecord(t *testing.T) {
 	}
 	t.Run("anonymous", func(t *testing.T) {
 		p := compile(t, `[{allow: {users: [ada@example.com]}}]`)
-		policy.Remember(p, 1000) // one caller
+		policy.Remember(p, policy.OneCaller)
 		for i := range 6 {
 			req := member("ada").get("/")
 			req.Anonymous, req.Attributes = i%2 == 0, nil
@@ -183,7 +184,7 @@ func (m managers) Manages(id, name string) bool { return m[name] == id }
 // TestMemory_FollowsToken: each token says which roles the application has.
 func TestMemory_FollowsToken(t *testing.T) {
 	p := compile(t, `[{allow: {apps: [a], roles: [r]}}, {deny: {roles: [bad]}}, {allow: {apps: [b], when: '"r" in user.roles'}}]`)
-	policy.Remember(p, 1000) // one caller
+	policy.Remember(p, policy.OneCaller)
 	roles := []string{"r"}
 	for _, c := range []struct {
 		app   string
@@ -336,6 +337,70 @@ func TestDecide_UntilAtAnyTime(t *testing.T) {
 		req := &policy.Request{Anonymous: true, Method: "GET", Path: "/", Time: begin.Add(time.Duration(i*37%96) * time.Hour)}
 		if got, want := p.Decide(req), naive.Decide(req); !reflect.DeepEqual(got, want) {
 			t.Fatalf("at %s: %+v, want %+v", req.Time, got, want)
+		}
+	}
+}
+
+// TestMemory_KeepsWhoComesAgain: far fewer callers than there is room for do not push each other out, whatever their ids.
+func TestMemory_KeepsWhoComesAgain(t *testing.T) {
+	p := grouped(t, 10)
+	var requests []*policy.Request
+	for i := range 100 {
+		for _, method := range []string{"GET", "POST"} {
+			req := member(fmt.Sprint("user", i), "group-00003").get("/")
+			req.Method = method
+			requests = append(requests, req)
+		}
+	}
+	round := func() {
+		for _, req := range requests {
+			p.Decide(req)
+		}
+	}
+	round()
+	if n, _ := policy.Remembered(p); n < len(requests)*95/100 {
+		t.Errorf("%d of %d are remembered", n, len(requests))
+	}
+}
+
+// TestMemory_FollowsCircumstances: address, time, login, method, host and path are of the request, and are read each time.
+func TestMemory_FollowsCircumstances(t *testing.T) {
+	r := member("ada", "a")
+	for name, c := range map[string]struct {
+		rule   string
+		change func(*policy.Request)
+	}{
+		"address":   {`networks: [10.0.0.0/8]`, func(r *policy.Request) { r.Address = netip.MustParseAddr("10.1.2.3") }},
+		"time":      {`hours: {from: '20:00'}`, func(r *policy.Request) { r.Time = r.Time.Add(9 * time.Hour) }},
+		"login":     {`max_auth_age: 1h`, func(r *policy.Request) { r.Authenticated = r.Time.Add(-time.Minute) }},
+		"strength":  {`auth: {amr: [mfa]}`, func(r *policy.Request) { r.Strength.AMR = []string{"mfa"} }},
+		"method":    {`methods: [PUT]`, func(r *policy.Request) { r.Method = "PUT" }},
+		"path":      {`paths: [/x]`, func(r *policy.Request) { r.Path = "/x" }},
+		"condition": {`when: 'request.host == "x"'`, func(r *policy.Request) { r.Host = "x" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := compile(t, `[{allow: {groups: [{id: a}], `+c.rule+`}}]`)
+			policy.Remember(p, 1<<20)
+			for i := range 6 {
+				req := r.get("/")
+				if i%2 == 1 {
+					c.change(req)
+				}
+				if d := p.Decide(req); d.Allow != (i%2 == 1) {
+					t.Errorf("request %d: %+v", i, d)
+				}
+			}
+		})
+	}
+}
+
+// TestDecide_ConditionsReadTheSamePath: a deny rule whose condition is asked about the path with a slash, too, leaves the path
+// as it is for the conditions after it.
+func TestDecide_ConditionsReadTheSamePath(t *testing.T) {
+	p := compile(t, `[{deny: {when: 'request.path == "/b/"'}}, {allow: {when: 'request.path == "/a"'}}, {deny: {when: 'request.path.startsWith("/c/")'}}, {allow: {when: 'request.path == "/a/"'}}]`)
+	for path, want := range map[string]string{"/a": "p[1]", "/a/": "p[3]", "/b": "p[0]", "/b/": "p[0]", "/c": "p[2]", "/d": ""} {
+		if d := p.Decide(newRequest("GET", path)); d.Rule != want {
+			t.Errorf("%s: %+v, want %q", path, d, want)
 		}
 	}
 }

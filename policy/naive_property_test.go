@@ -135,7 +135,7 @@ func TestDecide_EqualsNaive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		policy.Remember(p, rapid.SampledFrom([]int64{0, 1, 2000, 1 << 20}).Draw(t, "memory"))
+		policy.Remember(p, rapid.SampledFrom([]int64{0, 1, policy.OneCaller, 2000, 1 << 20}).Draw(t, "memory"))
 		naive := policy.NewNaive(lists)
 		records := []*record{someRecord(t), someRecord(t)}
 		for range rapid.IntRange(1, 12).Draw(t, "requests") {

@@ -310,12 +310,21 @@ func (r *naiveRule) demandsLess(req *Request, v Verdict) bool {
 	return v.Login.MaxAge > 0 && (r.login.MaxAge == 0 || r.login.MaxAge > v.Login.MaxAge)
 }
 
-// Remember has a policy remember callers, however few rules it has, in so many bytes; or none at 0.
+// Remember has a policy remember callers, however few rules it has, in so many bytes, or none at 0.
 func Remember(p *Policy, limit int64) {
-	if p.memory = nil; limit > 0 {
-		p.memory = newMemoryOf(limit)
+	switch {
+	case limit == OneCaller:
+		p.memory = newMemoryOf(callerBytes/4, 0)
+		p.memory.limit = 4 * callerBytes
+	case limit > 0:
+		p.memory = newMemoryOf(limit, len(p.rules))
+	default:
+		p.memory = nil
 	}
 }
+
+// OneCaller is a limit for Remember with which a policy of few rules remembers one caller, by one method, and has one slot.
+const OneCaller = -1
 
 // Remembered returns how many callers the policy remembers by a method each, and in how many bytes.
 func Remembered(p *Policy) (callers int, size int64) {
