@@ -61,15 +61,15 @@ func (h byTime[T]) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 // Swap implements [heap.Interface].
 func (h byTime[T]) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index.Store(int32(i + 1))
-	h[j].index.Store(int32(j + 1))
+	h[i].index.Store(int64(i + 1))
+	h[j].index.Store(int64(j + 1))
 }
 
 // Push implements [heap.Interface].
 func (h *byTime[T]) Push(x any) {
 	e := x.(*Entry[T])
 	*h = append(*h, e)
-	e.index.Store(int32(len(*h)))
+	e.index.Store(int64(len(*h)))
 }
 
 // Pop implements [heap.Interface].

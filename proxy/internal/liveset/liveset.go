@@ -58,7 +58,7 @@ type Entry[T any] struct {
 	prev, next *Entry[T]
 
 	at      time.Time    // when the entry is due; guarded by the mutex of due
-	index   atomic.Int32 // 1 + its place in the heap, or 0; written under the mutex of due
+	index   atomic.Int64 // 1 + its place in the heap, or 0; written under the mutex of due
 	removed atomic.Bool
 }
 
@@ -78,7 +78,7 @@ func (s *Set[T]) Add(e *Entry[T], value T, subject Subject) {
 // bucketOf returns the bucket of a subject; any bucket for none.
 func (s *Set[T]) bucketOf(subject Subject) *bucket[T] {
 	if subject.name == "" {
-		return &s.buckets[rand.Uint32()%buckets]
+		return &s.buckets[rand.Uint64()%buckets]
 	}
 	return &s.buckets[maphash.String(s.seed, subject.name)%buckets]
 }
