@@ -36,10 +36,12 @@ func TestSet_FindsWhatItHas(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"": func(t *rapid.T) {
-				same("All", set.All(), members)
 				if set.Len() != len(members) {
 					t.Fatalf("Len is %d, want %d", set.Len(), len(members))
 				}
+			},
+			"all": func(t *rapid.T) {
+				same("All", set.All(), members)
 				parts, n := []*member{}, rapid.IntRange(1, 70).Draw(t, "parts")
 				for i := range n {
 					parts = append(parts, set.Part(i, n)...)
@@ -158,7 +160,7 @@ func TestPass_LooksAtEachOncePerRound(t *testing.T) {
 			looked[m] = 0
 		}
 		start := time.Unix(1000, 0)
-		for elapsed := time.Duration(0); elapsed < 5*time.Minute; {
+		for elapsed := time.Duration(0); elapsed < 3*time.Minute; {
 			step := time.Duration(rapid.SampledFrom([]int{1000, 1000, 1000, 700, 1300, 20_000, 90_000}).Draw(t, "ms")) * time.Millisecond
 			elapsed += step
 			for _, m := range set.Pass(&round, elapsed, start.Add(elapsed)) {
