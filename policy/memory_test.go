@@ -404,3 +404,37 @@ func TestDecide_ConditionsReadTheSamePath(t *testing.T) {
 		}
 	}
 }
+
+// TestMemory_FollowsConditionsWithMacros: a variable of a macro may be called request or user. What the condition then asks for
+// behind a dot is what it asks for without one: nothing of a request, or of a token, is remembered of a caller.
+func TestMemory_FollowsConditionsWithMacros(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 11, 23, hour, 0, 0, 0, time.UTC) }
+	user := policy.Request{UserID: "ada", Method: "GET", Path: "/a", Time: at(12)}
+	app := policy.Request{App: "robot", Method: "GET", Path: "/a", Roles: []string{"r"}}
+	for _, c := range []struct {
+		when   string
+		req    policy.Request
+		apps   []string
+		change func(*policy.Request)
+	}{
+		{`["/a"].exists(request, .request.path == request)`, user, nil, func(r *policy.Request) { r.Path = "/b" }},
+		{`["GET"].exists(request, .request.method == request)`, user, nil, func(r *policy.Request) { r.Method = "PUT" }},
+		{`["a"].exists(request, .request.host != request)`, user, nil, func(r *policy.Request) { r.Host = "a" }},
+		{`[13].exists(request, .request.time.getHours() < request)`, user, nil, func(r *policy.Request) { r.Time = at(20) }},
+		{`["r"].exists(user, user in .user.roles)`, app, []string{"robot"}, func(r *policy.Request) { r.Roles = []string{"other"} }},
+	} {
+		rules := slices.Repeat([]policy.Rule{allowed(policy.Match{When: c.when, Apps: c.apps})}, 10) // so many that callers are remembered
+		p, err := policy.Compile([]policy.Named{{Name: "p", Rules: rules}}, policy.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, after := c.req, c.req
+		c.change(&after)
+		if !p.Decide(&before).Allow {
+			t.Errorf("%s denies", c.when)
+		}
+		if p.Decide(&after).Allow {
+			t.Errorf("%s allows a request for which it does not hold, because it held before", c.when)
+		}
+	}
+}

@@ -101,6 +101,7 @@ func TestPolicy_Decide(t *testing.T) {
 		{"denying condition, with a slash", `[{allow: {roles: [auditor]}}, {deny: {when: 'request.path == "/docs/secret"'}}]`, newRequest("GET", "/docs/secret/"), "deny rule_deny p[1]"},
 		{"denying condition without a path, with a slash", `[{allow: {roles: [auditor]}}, {deny: {when: 'request.method == "POST"'}}]`, newRequest("GET", "/docs/"), "allow rule_allow p[0]"},
 		{"denying condition written with a slash", `[{allow: {roles: [auditor]}}, {deny: {when: 'request.path.startsWith("/docs/secret/")'}}]`, newRequest("GET", "/docs/secret"), "deny rule_deny p[1]"},
+		{"denying condition written with a slash and a dot", `[{allow: {roles: [auditor]}}, {deny: {when: '["/docs/secret/"].exists(request, .request.path.startsWith(request))'}}]`, newRequest("GET", "/docs/secret"), "deny rule_deny p[1]"},
 		{"denying condition for the end of a path", `[{allow: {roles: [auditor]}}, {deny: {when: 'request.path.endsWith("/")'}}]`, newRequest("GET", "/docs"), "allow rule_allow p[0]"},
 		{"denying condition that excludes a path", `[{allow: {roles: [auditor]}}, {deny: {when: 'request.path != "/docs/open"'}}]`, newRequest("GET", "/docs/open"), "allow rule_allow p[0]"},
 		{"allowing condition, with a slash", `[{allow: {when: 'request.path == "/docs/open"'}}]`, newRequest("GET", "/docs/open/"), "deny no_rule"},
