@@ -69,7 +69,12 @@ func (c systemCalls) String() string {
 
 // countCalls has perf count the calls of a process and its children during a load.
 func countCalls(ctx context.Context, dir string, s subject, connections int, duration time.Duration) (systemCalls, error) {
-	if _, err := load(ctx, s, connections, duration/8); err != nil { // to warm up
+	clients, err := connect(s, connections)
+	defer clients.close()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := clients.load(ctx, duration/8); err != nil { // to warm up
 		return nil, err
 	}
 	ctx, stop := context.WithTimeout(ctx, duration+20*time.Second)
@@ -81,7 +86,7 @@ func countCalls(ctx context.Context, dir string, s subject, connections int, dur
 	if err := p.tell("enable"); err != nil {
 		return nil, errors.Join(err, p.end())
 	}
-	took, err := load(ctx, s, connections, duration)
+	took, err := clients.load(ctx, duration)
 	err = errors.Join(err, p.tell("disable"), p.end())
 	if err != nil {
 		return nil, err

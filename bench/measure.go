@@ -28,9 +28,14 @@ type result struct {
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
-// measure runs one round with one subject.
+// measure runs one round with one subject. What opening connections costs is not part of the figures.
 func measure(ctx context.Context, s subject, o options) (r result, err error) {
-	if _, err = load(ctx, s, o.connections, o.duration/8); err != nil { // to warm up
+	clients, err := connect(s, o.connections)
+	defer clients.close()
+	if err != nil {
+		return r, err
+	}
+	if _, err = clients.load(ctx, o.duration/8); err != nil { // to warm up
 		return r, err
 	}
 	meter, err := newAllocationMeter(ctx, s.metrics)
@@ -38,7 +43,7 @@ func measure(ctx context.Context, s subject, o options) (r result, err error) {
 		return r, err
 	}
 	before, begun := cpuTime(s.pid), time.Now()
-	took, err := load(ctx, s, o.connections, o.duration)
+	took, err := clients.load(ctx, o.duration)
 	if err != nil {
 		return r, err
 	}
@@ -52,47 +57,78 @@ func measure(ctx context.Context, s subject, o options) (r result, err error) {
 	r.perSecond = float64(len(took)) / elapsed.Seconds()
 	r.p50, r.p99 = micros(quantile(took, 0.5)), micros(quantile(took, 0.99))
 	r.resident = resident(s.pid)
-	alone, err := load(ctx, s, 1, o.duration/4)
+	alone, err := clients[:1].load(ctx, o.duration/4)
 	r.alone = micros(quantile(alone, 0.5))
 	return r, err
 }
 
-// load sends requests over concurrent connections, each as soon as the previous response is complete, and returns the
-// sorted durations.
-func load(ctx context.Context, s subject, connections int, duration time.Duration) ([]time.Duration, error) {
-	ctx, stop := context.WithTimeout(ctx, duration)
-	defer stop()
+// client is a connection to a subject, or streams on one that clients share.
+type client struct {
+	roundTrip func() error
+	hangUp    func() error
+}
+
+// connected are open connections to one subject.
+type connected []client
+
+// connect opens connections, and sends a request over each.
+func connect(s subject, connections int) (all connected, err error) {
 	dial := dialHTTP1
 	if s.transport == tlsHTTP2 {
-		client := newH2Client()
-		defer client.CloseIdleConnections()
-		dial = func(s subject) (func() error, func() error, error) { return requestH2(client, s) }
+		dial = dialH2()
 	}
-	took := make([][]time.Duration, connections)
-	errs := make([]error, connections)
-	var all sync.WaitGroup
-	for i := range connections {
-		all.Go(func() {
-			roundTrip, hangUp, err := dial(s)
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			for err == nil && ctx.Err() == nil {
+	for range connections {
+		one, err := dial(s)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, one)
+		if err := one.roundTrip(); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+func (all connected) close() {
+	for _, one := range all {
+		_ = one.hangUp()
+	}
+}
+
+// load sends requests over all connections, each as soon as the previous response is complete, and returns the sorted durations.
+func (all connected) load(ctx context.Context, duration time.Duration) ([]time.Duration, error) {
+	ctx, stop := context.WithTimeout(ctx, duration)
+	defer stop()
+	took := make([][]time.Duration, len(all))
+	errs := make([]error, len(all))
+	var running sync.WaitGroup
+	for i, one := range all {
+		running.Go(func() {
+			for first := true; errs[i] == nil && (first || ctx.Err() == nil); first = false {
 				begun := time.Now()
-				err = roundTrip()
+				errs[i] = one.roundTrip()
 				took[i] = append(took[i], time.Since(begun))
 			}
-			errs[i] = cmp.Or(err, hangUp())
 		})
 	}
-	all.Wait()
-	list := slices.Concat(took...)
+	running.Wait()
 	if err := cmp.Or(errs...); err != nil {
 		return nil, err
 	}
+	list := slices.Concat(took...)
 	slices.Sort(list)
 	return list, nil
+}
+
+// load opens connections, and sends requests over them for a while.
+func load(ctx context.Context, s subject, connections int, duration time.Duration) ([]time.Duration, error) {
+	all, err := connect(s, connections)
+	defer all.close()
+	if err != nil {
+		return nil, err
+	}
+	return all.load(ctx, duration)
 }
 
 func quantile(sorted []time.Duration, q float64) time.Duration {
@@ -102,24 +138,24 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// dialHTTP1 opens a connection of HTTP/1.1, over TLS if the subject wants it, which hangUp closes. It does as little work as
-// possible on the side of the client.
-func dialHTTP1(s subject) (roundTrip, hangUp func() error, err error) {
+// dialHTTP1 opens a connection of HTTP/1.1, over TLS if the subject wants it. It does as little work as possible on the side
+// of the client.
+func dialHTTP1(s subject) (client, error) {
 	conn, err := net.Dial("tcp", s.address)
 	if err != nil {
-		return nil, nil, err
+		return client{}, err
 	}
 	if s.transport == tlsHTTP1 {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	}
 	request := []byte("GET / HTTP/1.1\r\nHost: " + cmp.Or(s.host, appHost) + "\r\nAccept: application/json\r\nUser-Agent: bench\r\n" + line(s.header) + "\r\n")
 	buffer := make([]byte, 16<<10)
-	return func() error {
+	return client{func() error {
 		if _, err := conn.Write(request); err != nil {
 			return err
 		}
 		return readResponse(conn, s.wanted(), buffer)
-	}, conn.Close, nil
+	}, conn.Close}, nil
 }
 
 func line(header string) string {
@@ -159,30 +195,31 @@ func readResponse(conn io.Reader, status int, buffer []byte) error {
 	return nil
 }
 
-func newH2Client() *http.Client {
-	return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+// dialH2 returns a function that opens streams on one connection of HTTP/2 over TLS.
+func dialH2() func(s subject) (client, error) {
+	shared := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	return func(s subject) (client, error) {
+		r, err := http.NewRequest(http.MethodGet, "https://"+s.address, nil)
+		if err != nil {
+			return client{}, err
+		}
+		r.Host = cmp.Or(s.host, appHost)
+		if key, value, ok := strings.Cut(s.header, ": "); ok {
+			r.Header.Set(key, value)
+		}
+		return client{func() error { return requestH2(shared, s, r) }, func() error { shared.CloseIdleConnections(); return nil }}, nil
+	}
 }
 
-// requestH2 returns a function that opens a stream on the client's connection of HTTP/2.
-func requestH2(client *http.Client, s subject) (roundTrip, hangUp func() error, err error) {
-	r, err := http.NewRequest(http.MethodGet, "https://"+s.address, nil)
+func requestH2(shared *http.Client, s subject, r *http.Request) error {
+	resp, err := shared.Do(r)
 	if err != nil {
-		return nil, nil, err
-	}
-	r.Host = cmp.Or(s.host, appHost)
-	if key, value, ok := strings.Cut(s.header, ": "); ok {
-		r.Header.Set(key, value)
-	}
-	return func() error {
-		resp, err := client.Do(r)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		_, err = io.Copy(io.Discard, resp.Body)
-		if resp.StatusCode != s.wanted() || resp.ProtoMajor != 2 {
-			return fmt.Errorf("responded with %s %s", resp.Proto, resp.Status)
-		}
 		return err
-	}, func() error { return nil }, nil
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != s.wanted() || resp.ProtoMajor != 2 {
+		return fmt.Errorf("responded with %s %s", resp.Proto, resp.Status)
+	}
+	return err
 }
