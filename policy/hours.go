@@ -132,10 +132,13 @@ func (s *schedule) window(t time.Time, days int) (from, to time.Time, ok bool) {
 	return from, to, s.days[time.Date(year, month, day+days, 12, 0, 0, 0, time.UTC).Weekday()]
 }
 
-// contains reports whether t is in a window that began today or, past midnight,
-// yesterday.
+// A window that is open at a time is that of its day, of a day before, if it goes on past midnight, or of the next one, if
+// the zone skips a day: times on a skipped day are times of a day beside it.
+const earliest, latest = -2, 1
+
+// contains reports whether t is in a window.
 func (s *schedule) contains(t time.Time) bool {
-	for days := -1; days <= 0; days++ {
+	for days := earliest; days <= latest; days++ {
 		if from, to, ok := s.window(t, days); ok && !t.Before(from) && t.Before(to) {
 			return true
 		}
@@ -144,18 +147,16 @@ func (s *schedule) contains(t time.Time) bool {
 }
 
 // change returns the first time after t at which a window begins or ends.
-func (s *schedule) change(t time.Time) time.Time {
-	for days := -1; days <= 8; days++ { // a week, and a day that the zone may skip
+func (s *schedule) change(t time.Time) (next time.Time) {
+	for days := earliest; days <= 8; days++ { // a week, and a day that the zone may skip
 		from, to, ok := s.window(t, days)
-		switch {
-		case !ok:
-		case t.Before(from):
-			return from
-		case t.Before(to):
-			return to
+		for _, end := range [...]time.Time{from, to} {
+			if ok && end.After(t) {
+				next = Earlier(next, end)
+			}
 		}
 	}
-	return time.Time{} // not reached: every schedule has a day
+	return next
 }
 
 func compileHours(m *Match, _ bool) (matcher, error) {
