@@ -73,9 +73,11 @@ type reviewMachine struct {
 }
 
 const (
-	bossHost  = "boss.example.com"  // for those whose manager is boss@example.com or boss2@example.com
-	leadHost  = "lead.example.com"  // for the managers of person0@example.com
-	grantHost = "grant.example.com" // for those who were granted it
+	bossHost  = "boss.example.com"   // for those whose manager is boss@example.com or boss2@example.com
+	leadHost  = "lead.example.com"   // for the managers of person0@example.com
+	grantHost = "grant.example.com"  // for those who were granted it
+	salesHost = "sales.example.com"  // for those whose department is Sales, while they are not chiefs
+	crewHost  = "a.crew.example.com" // for members of a group that is named Crew
 )
 
 func newReviewMachine(t *testing.T) *reviewMachine {
@@ -85,7 +87,12 @@ func newReviewMachine(t *testing.T) *reviewMachine {
 			policy.Named{Name: "boss", Rules: []policy.Rule{{Allow: &policy.Match{ReportsTo: []string{"boss@example.com", "boss2@example.com"}}}}},
 			policy.Named{Name: "lead", Rules: []policy.Rule{{Allow: &policy.Match{ManagerOf: []string{"person0@example.com"}}}}},
 			policy.Named{Name: "granted", Requestable: &policy.Requestable{By: policy.Requesters{Anyone: true}, Approvers: policy.Approvers{Manager: true}, Max: time.Hour}})
-		for name, host := range map[string]string{"boss": bossHost, "lead": leadHost, "granted": grantHost} {
+		s.TrustGroupNames = true
+		s.Policies = append(s.Policies,
+			policy.Named{Name: "sales", Rules: []policy.Rule{{Allow: &policy.Match{Attributes: map[string][]string{"department": {"Sales"}}}},
+				{Deny: &policy.Match{When: `has(user.attributes.title) && user.attributes.title == "Chief"`}}}},
+			policy.Named{Name: "crew", Rules: []policy.Rule{{Allow: &policy.Match{Groups: []policy.GroupRef{{Name: "Crew"}}}}}})
+		for name, host := range map[string]string{"boss": bossHost, "lead": leadHost, "granted": grantHost, "sales": salesHost, "crew": "*.crew.example.com"} {
 			s.Routes = append(s.Routes, Route{Name: name, Host: host, Upstream: s.Routes[0].Upstream, Policy: []string{name}})
 		}
 	})
@@ -120,9 +127,9 @@ func (m *reviewMachine) reset() {
 		var ids []string
 		for i, name := range m.people {
 			p := m.person(name)
-			u := directory.User{ExternalID: p.OID, UserName: p.UPN, Active: true}
+			u := directory.User{ExternalID: p.OID, UserName: p.UPN, Active: true, Document: documentOf("", "Sales", "")}
 			if i >= 2 { // boss and boss2 come first
-				u.Document = managedBy(ids[i%2])
+				u.Document = documentOf(ids[i%2], "Sales", "")
 			}
 			err = errors.Join(err, tx.PutUser(&u))
 			ids = append(ids, u.ID)
@@ -153,9 +160,9 @@ func (m *reviewMachine) edit(name string, change func(*directory.User)) {
 	})
 }
 
-// managedBy returns the document of a user who has a manager.
-func managedBy(id string) []byte {
-	return fmt.Appendf(nil, `{"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"manager":{"value":%q}}}`, id)
+// documentOf returns the document of a user with the id of a manager, a department and a title.
+func documentOf(manager, department, title string) []byte {
+	return fmt.Appendf(nil, `{"title":%q,"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"department":%q,"manager":{"value":%q}}}`, title, department, manager)
 }
 
 // find returns a user whose userName is that of a name now.
@@ -186,7 +193,7 @@ func (m *reviewMachine) enter(host string, c *caller) {
 }
 
 func (m *reviewMachine) host() string {
-	return rapid.SampledFrom([]string{appHost, openHost, apiHost, bossHost, leadHost, grantHost}).Draw(m.rt, "host")
+	return rapid.SampledFrom([]string{appHost, openHost, apiHost, bossHost, leadHost, grantHost, salesHost, crewHost}).Draw(m.rt, "host")
 }
 
 func (m *reviewMachine) caller() *caller {
@@ -245,7 +252,22 @@ func (m *reviewMachine) actions() map[string]func(*rapid.T) {
 			if u, ok := m.find(m.pick("manager")); ok {
 				manager = u.ID
 			}
-			m.edit(m.pick("user"), func(u *directory.User) { u.Document = managedBy(manager) })
+			m.edit(m.pick("user"), func(u *directory.User) { u.Document = documentOf(manager, "Sales", "") })
+		},
+		"get other attributes": func() {
+			department, title := rapid.SampledFrom([]string{"Sales", "Finance"}).Draw(m.rt, "department"), rapid.SampledFrom([]string{"", "Chief"}).Draw(m.rt, "title")
+			m.edit(m.pick("user"), func(u *directory.User) { u.Document = documentOf(u.Manager(), department, title) })
+		},
+		"rename a group": func() {
+			name := rapid.SampledFrom([]string{"Crew", "Staff"}).Draw(m.rt, "name")
+			_ = m.directory.Update(m.ctx, func(tx *directory.Tx) error {
+				g, err := tx.GroupByExternalID(staff)
+				if err != nil {
+					return err
+				}
+				g.DisplayName = name
+				return tx.PutGroup(&g)
+			})
 		},
 		"join or leave": func() {
 			u, ok := m.find(m.pick("user"))
