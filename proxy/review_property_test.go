@@ -121,9 +121,15 @@ func (m *reviewMachine) reset() {
 		}
 		g, err := tx.GroupByExternalID(staff)
 		if errors.Is(err, directory.ErrNotFound) {
-			g = directory.Group{ExternalID: staff, DisplayName: "Staff" + newID()}
-			err = tx.PutGroup(&g)
+			g, err = directory.Group{ExternalID: staff}, nil
 		}
+		for _, other := range m.directory.Groups() {
+			if other.ID != g.ID {
+				err = errors.Join(err, tx.DeleteGroup(other.ID))
+			}
+		}
+		g.DisplayName = "Crew"
+		err = errors.Join(err, tx.PutGroup(&g))
 		var ids []string
 		for i, name := range m.people {
 			p := m.person(name)
