@@ -120,10 +120,10 @@ func caveat(t Target, req *policy.Request, rule policy.Step, steps []policy.Step
 		wished = append(wished, p.Part)
 		certain = certain && (p.Part == "groups" && len(p.Groups) == 1 || p.Part == "all_groups")
 		for _, g := range p.Groups {
-			joined.GroupIDs, joined.GroupNames = append(joined.GroupIDs, g.ID), append(joined.GroupNames, g.Name)
+			at, _ := slices.BinarySearch(joined.GroupIDs, g.ID)
+			joined.GroupIDs, joined.GroupNames = slices.Insert(joined.GroupIDs, at, g.ID), slices.Insert(joined.GroupNames, at, g.Name)
 		}
 	}
-	slices.Sort(joined.GroupIDs)
 	if d := t.Decide(&joined); certain && d.Reason == policy.RuleDeny {
 		return fmt.Sprintf(", but %s would keep the caller out then", d.Rule), true
 	} else if certain {
