@@ -466,7 +466,7 @@ func checksOf(variable string, few int) int {
 
 // TestReview_CutsWhomAReviewOfAllWould changes users, their names, groups, managers, suspensions, sessions and grants in
 // random order, and loses changes. A review that decides again what the changes touched must cut exactly the requests that
-// a review of all would, for the same reasons. REVIEW_STEPS=100000 tries more.
+// a review of all would, for the same reasons. REVIEW_STEPS=100000 with -rapid.checks=5000 tries more.
 func TestReview_CutsWhomAReviewOfAllWould(t *testing.T) {
 	m := newReviewMachine(t)
 	steps := checksOf("REVIEW_STEPS", 1500)
