@@ -85,7 +85,7 @@ func (w *reviewed) join(group string, users ...string) {
 
 func routeOf(t testing.TB, rules ...policy.Rule) *access.Route {
 	t.Helper()
-	others := &policy.Match{} // so many that the policy remembers which rules are about whom
+	others := &policy.Match{} // with this many names, the policy keeps which rules may match a caller
 	for i := range 30 {
 		others.Users = append(others.Users, fmt.Sprintf("nobody%d@example.com", i))
 	}

@@ -116,12 +116,12 @@ func (l *Log) Observe(f func(Event)) { l.observe = f }
 type batch struct {
 	lines  []byte
 	count  int    // of the lines
-	letIn  int    // of those that let somebody in
+	letIn  int    // how many of them let somebody in
 	end    link   // of the last line
 	change *Event // the last event of a directory change; nil if there is none
 	done   bool
 	err    error         // of the write
-	wait   chan struct{} // closed once the batch is done; nil if nobody waits
+	wait   chan struct{} // closed when the batch is finished; nil while nobody waits
 }
 
 // finish marks the batch as done. Its lines were written, or err is why not. No more lines are added to it.
@@ -167,7 +167,8 @@ func (l *Log) append(lines []byte, end link, e Event) ([]byte, link) {
 	return end.append(lines, e.appendFields(nil))
 }
 
-// write returns when b was written. The writer of its first line writes it, unless somebody who held both locks did.
+// write waits until the lines of b are in the file, or are refused. The writer of the first line writes all of them, unless
+// rotation or recovery has finished the batch already.
 func (l *Log) write(b *batch, first bool) error {
 	if !first {
 		<-b.wait

@@ -82,7 +82,7 @@ func newAllocationMeter(ctx context.Context, url string) (m allocationMeter, err
 	return allocationMeter{url, second.minus(first), second}, err
 }
 
-// since returns what was allocated since the meter was made.
+// since returns the allocations since the meter was made.
 func (m allocationMeter) since(ctx context.Context) (allocations, error) {
 	now, err := readAllocations(ctx, m.url)
 	return now.minus(m.before).minus(m.asking), err

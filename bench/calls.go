@@ -26,7 +26,7 @@ const (
 	rareCall = 0.01 // of a request, below which calls are not shown
 )
 
-// eventOf returns perf's name of what is counted.
+// eventOf returns the name of the event that perf counts.
 func eventOf(name string) string {
 	if name == allCalls {
 		return "raw_syscalls:sys_enter"

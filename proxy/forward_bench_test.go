@@ -70,31 +70,18 @@ func processTime(tb testing.TB) time.Duration {
 
 // silentUpstream is an upstream that sends the same response to every request.
 func silentUpstream(tb testing.TB, response string) (addr string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = l.Close() })
-	go func() {
+	l, out := listenTCP(tb), []byte(response)
+	go acceptEach(l, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
 		for {
-			conn, err := l.Accept()
-			if err != nil {
+			if _, err := discardMessage(in); err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				in, out := bufio.NewReader(conn), []byte(response)
-				for {
-					if _, err := discardMessage(in); err != nil {
-						return
-					}
-					if _, err := conn.Write(out); err != nil {
-						return
-					}
-				}
-			}()
+			if _, err := conn.Write(out); err != nil {
+				return
+			}
 		}
-	}()
+	})
 	return l.Addr().String()
 }
 

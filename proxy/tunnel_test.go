@@ -23,27 +23,13 @@ const handshake = "GET / HTTP/1.1\r\nHost: " + openHost + "\r\nUpgrade: websocke
 // and its reader.
 func webSocketUpstream(t *testing.T, f func(conn io.ReadWriteCloser, in io.Reader)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				in := bufio.NewReader(conn)
-				if _, err := http.ReadRequest(in); err != nil {
-					return
-				}
-				f(conn, in)
-			}()
+	l := listenTCP(t)
+	go acceptEach(l, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		if _, err := http.ReadRequest(in); err == nil {
+			f(conn, in)
 		}
-	}()
+	})
 	return "http://" + l.Addr().String()
 }
 

@@ -36,33 +36,45 @@ func serveRaw(t *testing.T, secure bool, serve func(conn net.Conn, raw *net.TCPC
 // listenRaw starts an upstream that hands each connection to serve, and closes it afterwards.
 func listenRaw(t *testing.T, secure bool, protocol string, serve func(conn net.Conn, raw *net.TCPConn)) rawServer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := listenTCP(t)
 	s, config := rawServer{url: "http://" + l.Addr().String()}, &tls.Config{NextProtos: []string{protocol}}
 	if secure {
 		s.url, s.ca = "https://"+l.Addr().String(), filepath.Join(t.TempDir(), "raw.crt")
 		config.Certificates = []tls.Certificate{certificate(t, strings.TrimSuffix(s.ca, ".crt"), "raw.internal")}
 	}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				raw, _ := conn.(*net.TCPConn)
-				if secure {
-					conn = tls.Server(conn, config)
-				}
-				serve(conn, raw)
-			}()
+	go acceptEach(l, func(conn net.Conn) {
+		raw, _ := conn.(*net.TCPConn)
+		if secure {
+			conn = tls.Server(conn, config)
 		}
-	}()
+		serve(conn, raw)
+	})
 	return s
+}
+
+// listenTCP returns a listener on loopback, which is closed with the test.
+func listenTCP(tb testing.TB) net.Listener {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// acceptEach hands each connection of l to serve, and closes it afterwards. It returns once l is closed.
+func acceptEach(l net.Listener, serve func(net.Conn)) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			serve(conn)
+		}()
+	}
 }
 
 // use makes the server the only upstream of a route.

@@ -13,29 +13,16 @@ import (
 	"time"
 )
 
-// hostile returns the URL of an upstream that responds to every request with the bytes of text.
+// rawUpstream returns the URL of an upstream that responds to every request with the bytes of text.
 func rawUpstream(t *testing.T, text string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					io.WriteString(conn, text)
-					io.Copy(io.Discard, conn)
-				}
-			}()
+	l := listenTCP(t)
+	go acceptEach(l, func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			io.WriteString(conn, text)
+			io.Copy(io.Discard, conn)
 		}
-	}()
+	})
 	return "http://" + l.Addr().String()
 }
 

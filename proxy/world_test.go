@@ -321,19 +321,16 @@ func (w *world) setActive(name string, active bool) {
 // removeFromGroup removes a user from a group.
 func (w *world) removeFromGroup(name, group string) {
 	w.t.Helper()
-	id := w.user(name).ID
-	w.update(func(tx *directory.Tx) error {
-		g, err := tx.GroupByExternalID(group)
-		if err != nil {
-			return err
-		}
-		_, err = tx.RemoveMembers(g.ID, []string{id})
-		return err
-	})
+	w.changeMember(name, group, (*directory.Tx).RemoveMembers)
 }
 
 // addToGroup adds a user to a group.
 func (w *world) addToGroup(name, group string) {
+	w.t.Helper()
+	w.changeMember(name, group, (*directory.Tx).AddMembers)
+}
+
+func (w *world) changeMember(name, group string, change func(*directory.Tx, string, []string) (int, error)) {
 	w.t.Helper()
 	id := w.user(name).ID
 	w.update(func(tx *directory.Tx) error {
@@ -341,7 +338,7 @@ func (w *world) addToGroup(name, group string) {
 		if err != nil {
 			return err
 		}
-		_, err = tx.AddMembers(g.ID, []string{id})
+		_, err = change(tx, g.ID, []string{id})
 		return err
 	})
 }

@@ -167,7 +167,7 @@ func (q *query) addUser(tx *directory.Tx, p *subquery, page *page, u *directory.
 func (q *query) addMatch(p *subquery, page *page, id string, s *schema.Subject) error {
 	ok, err := p.matches(s)
 	if err == nil && ok {
-		page.add(newCandidate(p, id, p.sortBy.SortKeyOf(s)))
+		page.add(newCandidate(p, id, p.sortBy.SortKey(s)))
 	}
 	return err
 }

@@ -132,7 +132,7 @@ func (q *query) addCurrentUser(p *subquery, page *page, subject *schema.Subject,
 	if err != nil || !ok {
 		return err
 	}
-	c := newCandidate(p, u.ID, p.sortBy.SortKeyOf(subject))
+	c := newCandidate(p, u.ID, p.sortBy.SortKey(subject))
 	c.user = u
 	page.add(c)
 	return nil
@@ -151,7 +151,7 @@ func (q *query) collectCurrentGroups(tx *directory.Tx, p *subquery, page *page) 
 		if err != nil {
 			return err
 		}
-		key := p.sortBy.SortKeyOf(subject)
+		key := p.sortBy.SortKey(subject)
 		if stored.err != nil {
 			return stored.err
 		}

@@ -116,7 +116,7 @@ func (s *searched) expected(t *rapid.T, kinds []*schema.ResourceType, filter, so
 			if ok, err := f.Matches(subject); err != nil {
 				t.Fatal(err)
 			} else if ok {
-				results = append(results, result{order.SortKey(r), k, r})
+				results = append(results, result{order.SortKey(&schema.Subject{Document: r}), k, r})
 			}
 		}
 	}

@@ -222,7 +222,7 @@ func TestPath_SortKey(t *testing.T) {
 		path, err := ParseSortBy(testTypes.User, nil, expand(name), nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if got := path.SortKey(document); got != want {
+		} else if got := path.SortKey(&Subject{Document: document}); got != want {
 			t.Errorf("the key of %s is %+v", name, got)
 		}
 	}
@@ -232,22 +232,22 @@ func TestPath_SortKey(t *testing.T) {
 		`{"emails":[{"value":"B"},{"value":"A","primary":false}]}`: {Assigned: true, Text: "b"},
 		`{"emails":[]}`: {}, `{"emails":[{}]}`: {},
 	} {
-		if got := emails.SortKey(mustDecode(t, text)); got != want {
+		if got := emails.SortKey(&Subject{Document: mustDecode(t, text)}); got != want {
 			t.Errorf("the key of %s is %+v", text, got)
 		}
 	}
 	floor, _ := ParseSortBy(testTypes.User, nil, testURN+":floor", nil)
-	if got := floor.SortKey(mustDecode(t, `{"$X":{"floor":1e999}}`)); got.Assigned {
+	if got := floor.SortKey(&Subject{Document: mustDecode(t, `{"$X":{"floor":1e999}}`)}); got.Assigned {
 		t.Errorf("a number that is too large has the key %+v", got)
 	}
 	since, _ := ParseSortBy(testTypes.User, nil, testURN+":since", nil)
-	if got := since.SortKey(mustDecode(t, `{"$X":{"since":"Never"}}`)); got != (SortKey{Assigned: true, Text: "never"}) {
+	if got := since.SortKey(&Subject{Document: mustDecode(t, `{"$X":{"since":"Never"}}`)}); got != (SortKey{Assigned: true, Text: "never"}) {
 		t.Errorf("a time that is none has the key %+v", got)
 	}
-	if got := since.SortKey(mustDecode(t, `{"$X":{"since":"2026-01-02T03:04:05.5+01:00"}}`)); got.Text != "2026-01-02T02:04:05.500000000Z" {
+	if got := since.SortKey(&Subject{Document: mustDecode(t, `{"$X":{"since":"2026-01-02T03:04:05.5+01:00"}}`)}); got.Text != "2026-01-02T02:04:05.500000000Z" {
 		t.Errorf("a time of another zone has the key %+v", got)
 	}
-	if got := (*Path)(nil).SortKey(document); got != (SortKey{}) {
+	if got := (*Path)(nil).SortKey(&Subject{Document: document}); got != (SortKey{}) {
 		t.Errorf("without an attribute the key is %+v", got)
 	}
 }

@@ -24,14 +24,9 @@ func (k SortKey) Compare(other SortKey) int {
 	return cmp.Or(cmp.Compare(k.Number, other.Number), strings.Compare(k.Text, other.Text))
 }
 
-// SortKey returns what a document is sorted by: of many values the primary one, else the first (RFC 7644 §3.4.2.3). If
-// the path is nil, all keys are equal.
-func (p *Path) SortKey(document map[string]any) SortKey {
-	return p.SortKeyOf(&Subject{Document: document})
-}
-
-// SortKeyOf is SortKey for a subject.
-func (p *Path) SortKeyOf(s *Subject) SortKey {
+// SortKey returns what a subject is sorted by: of many values the primary one, else the first (RFC 7644 §3.4.2.3). If the
+// path is nil, all keys are equal.
+func (p *Path) SortKey(s *Subject) SortKey {
 	if p == nil {
 		return SortKey{}
 	}
