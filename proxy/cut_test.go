@@ -219,14 +219,33 @@ func TestCut_MissesNoRequest(t *testing.T) {
 	w.eventually("nothing is live", func() bool { return w.metric("sallyport_live_requests") == 0 })
 }
 
-// TestCut_MeasuresEnforcement checks that a cut because of a push is measured once by offboarding_enforcement_seconds.
+// TestCut_MeasuresEnforcement checks that a cut because of a push is measured once by offboarding_enforcement_seconds, also
+// if live requests are being decided again for another reason when the push comes.
 func TestCut_MeasuresEnforcement(t *testing.T) {
 	w := newWorld(t, nil)
-	w.serveStreams()
-	_, cookie := w.signIn("alice", appHost)
-	s := openEvents(w, w.client(true), "https://"+appHost, "Cookie", cookie)
-	id := w.user("alice").ID
-	received := time.Now()
+	c := w.client(true)
+	for n := range 40 {
+		w.serveStreams()
+		name := fmt.Sprintf("person%d", n)
+		w.addUser(name, staff)
+		_, cookie := w.signIn(name, appHost)
+		s := openEvents(w, c, "https://"+appHost, "Cookie", cookie)
+		var reload sync.WaitGroup
+		reload.Go(func() { w.must(w.proxy.Load(w.settings)) })
+		w.pushInactive(name, time.Now())
+		await(t, "the client sees the end", s.done)
+		reload.Wait()
+		w.eventually("it is measured", func() bool { return w.metric("sallyport_offboarding_enforcement_seconds") >= float64(n+1) })
+	}
+	if n := w.metric("sallyport_offboarding_enforcement_seconds"); n != 40 {
+		t.Errorf("measured %v times, not 40", n)
+	}
+}
+
+// pushInactive deactivates a user by a push that was received at some time.
+func (w *world) pushInactive(name string, received time.Time) {
+	w.t.Helper()
+	id := w.user(name).ID
 	w.update(func(tx *directory.Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
@@ -238,8 +257,6 @@ func TestCut_MeasuresEnforcement(t *testing.T) {
 		}
 		return tx.Record(directory.Record{Received: received, Event: []byte(`{}`)})
 	})
-	await(t, "the client sees the end", s.done)
-	w.eventually("it is measured", func() bool { return w.metric("sallyport_offboarding_enforcement_seconds") == 1 })
 }
 
 // TestCut_ClosesConnection checks that a cut closes the connection of a client whose WebSocket is idle in both

@@ -107,10 +107,8 @@ func (p *Proxy) reviewAll() {
 func (p *Proxy) reviewSome(choose func(*routing) []*liveRequest) (record func()) {
 	p.reviewing.Lock()
 	rt, revision := p.routing.Load(), p.directory.Revision() // before choosing and deciding: a later change belongs to the next review
-	changes := p.newBatch()
-	cut := p.decideAgain(rt, choose(rt), time.Now(), changes)
+	cut := p.decideAgain(rt, choose(rt), time.Now())
 	p.reviewed = revision
-	changes.release()
 	p.reviewing.Unlock()
 	return func() { p.recordCuts(cut, revision, audit.Actor{}) }
 }
@@ -119,18 +117,17 @@ func (p *Proxy) reviewSome(choose func(*routing) []*liveRequest) (record func())
 // records the cuts.
 func (p *Proxy) expire(due []*liveRequest, now time.Time) (record func()) {
 	p.reviewing.Lock()
-	revision := p.reviewed
-	cut := p.decideAgain(p.routing.Load(), due, now, &batch{after: revision})
+	cut := p.decideAgain(p.routing.Load(), due, now)
 	p.reviewing.Unlock()
-	revision = p.directory.Revision()
+	revision := p.directory.Revision()
 	return func() { p.recordCuts(cut, revision, audit.Actor{}) }
 }
 
 // decideAgain decides live requests again, on all cores, and cuts those that are now denied. The cuts that only a change of
-// the directory can explain become part of changes.
-func (p *Proxy) decideAgain(rt *routing, live []*liveRequest, now time.Time, changes *batch) (cut []*liveRequest) {
+// the directory can explain are one batch, whose enforcement is measured.
+func (p *Proxy) decideAgain(rt *routing, live []*liveRequest, now time.Time) (cut []*liveRequest) {
 	var mu sync.Mutex // guards the batches and cut
-	others := new(batch)
+	changes, others := p.newBatch(), new(batch)
 	liveset.Each(live, func(l *liveRequest) {
 		out := p.decide(rt, l.request, now)
 		if out.denial == nil {
@@ -148,6 +145,8 @@ func (p *Proxy) decideAgain(rt *routing, live []*liveRequest, now time.Time, cha
 		}
 	})
 	endAll(cut)
+	changes.received, _ = p.directory.ReceivedAfter(changes.after) // not before: a decision may be by a change of this moment
+	changes.release()
 	return cut
 }
 
@@ -169,7 +168,6 @@ var byDirectory = map[Reason]bool{unknownUser: true, inactiveUser: true, suspend
 // made.
 func (p *Proxy) newBatch() *batch {
 	b := &batch{after: p.reviewed, done: p.metrics.Enforced}
-	b.received, _ = p.directory.ReceivedAfter(p.reviewed)
 	b.live.Store(1)
 	return b
 }
