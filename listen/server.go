@@ -16,6 +16,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"sallyport/deadline"
 )
 
 // HeaderTimeout is how long a client may take for the TLS handshake and the headers of a request.
@@ -72,6 +74,7 @@ func Open(o Options) (*Server, error) {
 	if s.grace == nil {
 		s.grace = func() time.Duration { return defaultGrace }
 	}
+	l = deadlineListener{l}
 	if o.ProxyProtocol != nil {
 		l = o.ProxyProtocol.Listener(l)
 	}
@@ -142,6 +145,18 @@ func (o Options) listen() (net.Listener, error) {
 		return nil, explained(err)
 	}
 	return l, nil
+}
+
+// deadlineListener accepts connections whose deadlines cost little: net/http sets seven for each request.
+type deadlineListener struct{ net.Listener }
+
+// Accept waits for the next connection.
+func (l deadlineListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return deadline.New(conn), nil
 }
 
 // Name returns the name of the server.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -34,6 +35,7 @@ type conn struct {
 	idleSince time.Time
 	life      *lifetime.Context // of the request under way
 	until     time.Time         // zero, or when the response must have begun at the latest: reads have an earlier deadline
+	prompt    time.Time         // that earlier deadline, of this request or one before; zero: reads have another
 	end       lifetime.End      // aborts it at the end of a request
 	probe     *idleProbe
 }
@@ -64,7 +66,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // waitLong sets the deadline for reads. The connection is closed from now on if the client leaves.
 func (c *conn) waitLong(deadline time.Time) error {
-	c.until = time.Time{}
+	c.until, c.prompt = time.Time{}, time.Time{}
 	c.life.Watch()
 	return c.SetReadDeadline(deadline)
 }
@@ -79,6 +81,14 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.sent.Store(true)
 	}
 	return n, err
+}
+
+// isIdle reports whether nothing has arrived since the last response, and the target has not closed the connection.
+func (c *conn) isIdle() bool {
+	if _, ok := c.Conn.(*tls.Conn); ok {
+		c.prompt = time.Time{} // to look for decrypted bytes takes a deadline of its own
+	}
+	return c.probe.isIdle(c.Conn)
 }
 
 // abort closes the connection at once. Close would send a TLS alert first, and might have to wait.
@@ -115,7 +125,8 @@ func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response,
 }
 
 // setDeadlines sets the deadlines for a request without its body and for the header of the response, both timeout from
-// now. Most responses have arrived whole after promptly: until then, Read does not watch the client.
+// now. Most responses have arrived whole after promptly: until then, Read does not watch the client. A deadline of a request
+// before does as well, unless less than half of that time is left: setting one costs more than all the rest.
 func (c *conn) setDeadlines(r *Request, now time.Time, timeout time.Duration) error {
 	deadline := now.Add(timeout)
 	if err := c.SetWriteDeadline(deadline); err != nil {
@@ -125,7 +136,11 @@ func (c *conn) setDeadlines(r *Request, now time.Time, timeout time.Duration) er
 		return c.waitLong(deadline)
 	}
 	c.until = deadline
-	return c.SetReadDeadline(now.Add(promptly))
+	if c.prompt.Sub(now) >= promptly/2 {
+		return nil
+	}
+	c.prompt = now.Add(promptly)
+	return c.SetReadDeadline(c.prompt)
 }
 
 // readFinal reads responses up to the header of the final one.

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"sallyport/deadline"
 )
 
 // Errors of a connection to a target that chose the other protocol. Nothing was sent over it.
@@ -32,7 +34,7 @@ func (d *dialer) http1(ctx context.Context, must bool) (net.Conn, error) {
 	if must {
 		offer = nil
 	}
-	conn, chosen, err := d.connect(ctx, offer, func(c net.Conn) net.Conn { return c })
+	conn, chosen, err := d.connect(ctx, offer, func(c net.Conn) net.Conn { return deadline.New(c) })
 	if err == nil && chosen == "h2" {
 		_ = conn.Close()
 		return nil, errChoseHTTP2

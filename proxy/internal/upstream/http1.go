@@ -175,7 +175,7 @@ func (t *http1Transport) getIdle(now time.Time) *conn {
 		t.idle[last] = nil
 		t.idle = t.idle[:last]
 		t.mu.Unlock()
-		if now.Sub(c.idleSince) < idleTimeout && c.probe.isIdle(c.Conn) {
+		if now.Sub(c.idleSince) < idleTimeout && c.isIdle() {
 			return c
 		}
 		_ = c.Close()
