@@ -43,10 +43,13 @@ func (c *conn) spare(d time.Duration) { c.spared.Store(int64(c.of.now() + d)) }
 
 // earn notes that n bytes were read or written.
 func (c *conn) earn(n int) {
+	if n <= 0 {
+		return
+	}
 	now := int64(c.of.now())
 	for {
 		old := c.spared.Load()
-		if old >= now || n <= 0 || c.spared.CompareAndSwap(old, min(now, old+int64(n)*int64(earnedPerByte))) {
+		if old >= now || c.spared.CompareAndSwap(old, min(now, old+int64(n)*int64(earnedPerByte))) {
 			return
 		}
 	}

@@ -96,10 +96,10 @@ func (c *conn) abort() { _ = rawConn(c.Conn).Close() }
 
 // roundTrip writes the request and reads the header of the final response. reusable reports whether the header can be
 // read in one way only, so that the connection may be used again.
-func (c *conn) roundTrip(r *Request, timeout time.Duration) (res *http.Response, reusable bool, err error) {
+func (c *conn) roundTrip(r *Request, now time.Time, timeout time.Duration) (res *http.Response, reusable bool, err error) {
 	c.responded, c.body = false, nil
 	c.sent.Store(false)
-	if err := c.setDeadlines(r, time.Now(), timeout); err != nil {
+	if err := c.setDeadlines(r, now, timeout); err != nil {
 		return nil, false, err
 	}
 	if err = c.head.write(r); err == nil {

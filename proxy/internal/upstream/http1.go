@@ -35,9 +35,9 @@ func newHTTP1Transport(d *dialer, timeout time.Duration) *http1Transport {
 // roundTrip sends r and reads the header of the response. If an idle connection turns out to be closed, roundTrip sends r
 // once more over a new connection, provided that nothing was sent, or that nothing of a response had arrived and r is
 // safe.
-func (t *http1Transport) roundTrip(ctx *lifetime.Context, r *Request) (*http.Response, error) {
-	if c := t.getIdle(time.Now()); c != nil {
-		res, err := t.roundTripOn(ctx, c, r)
+func (t *http1Transport) roundTrip(ctx *lifetime.Context, r *Request, now time.Time) (*http.Response, error) {
+	if c := t.getIdle(now); c != nil {
+		res, err := t.roundTripOn(ctx, c, r, now)
 		again := !c.sent.Load() || !c.responded && r.isSafe() && !r.hasBody()
 		if err == nil || !again || ctx.Err() != nil || IsTimeout(err) {
 			return res, err
@@ -47,15 +47,15 @@ func (t *http1Transport) roundTrip(ctx *lifetime.Context, r *Request) (*http.Res
 	if err != nil {
 		return nil, err
 	}
-	return t.roundTripOn(ctx, newConn(netConn), r)
+	return t.roundTripOn(ctx, newConn(netConn), r, time.Now())
 }
 
 // roundTripOn sends r over c and reads the header of the response. On an error it closes c; c.responded then says
 // whether any of a response had arrived.
-func (t *http1Transport) roundTripOn(ctx *lifetime.Context, c *conn, r *Request) (*http.Response, error) {
+func (t *http1Transport) roundTripOn(ctx *lifetime.Context, c *conn, r *Request, now time.Time) (*http.Response, error) {
 	c.life = ctx
 	ctx.Add(&c.end)
-	res, reusable, err := c.roundTrip(r, t.timeout)
+	res, reusable, err := c.roundTrip(r, now, t.timeout)
 	if err != nil {
 		ctx.Remove(&c.end)
 		c.abort()

@@ -96,8 +96,8 @@ func (t testTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.pass != nil {
 		out.pass = t.pass
 	}
-	out.begin()
-	return t.roundTrip(lifetime.New(r.Context()), out)
+	out.begin(time.Now())
+	return t.roundTrip(lifetime.New(r.Context()), out, time.Now())
 }
 
 // requestOf returns r as a [Request].
@@ -360,6 +360,29 @@ func TestHTTP1Transport_SlowResponse(t *testing.T) {
 		}
 		d.CloseIdleConnections()
 	}
+}
+
+// TestHTTP1Transport_TimesOutOnUsedTLS has a target not respond to the second request on a connection. Between the two, the
+// look for decrypted bytes took a deadline of its own.
+func TestHTTP1Transport_TimesOutOnUsedTLS(t *testing.T) {
+	requests, ended := 0, make(chan bool)
+	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if requests++; requests == 2 {
+			<-ended
+		}
+	}))
+	defer s.Close()
+	defer close(ended)
+	d := newTestTransport(s.Listener.Addr().String(), time.Hour)
+	d.dialer.tls = s.Client().Transport.(*http.Transport).TLSClientConfig
+	if _, _, err := get(t.Context(), d, d.dialer.address); err != nil {
+		t.Fatal(err)
+	}
+	d.timeout = 2 * promptly
+	if _, _, err := get(t.Context(), d, d.dialer.address); !IsTimeout(err) {
+		t.Error(err)
+	}
+	d.CloseIdleConnections()
 }
 
 // TestHTTP1Transport_EndsWithClient checks that the target is left too when the client leaves, whatever a request over a kept

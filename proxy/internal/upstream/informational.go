@@ -32,12 +32,12 @@ type informational struct {
 	ended        bool       // the final response has arrived
 }
 
-// begin says that the request is sent, perhaps not for the first time.
-func (i *informational) begin() {
+// begin says that the request is sent now, perhaps not for the first time.
+func (i *informational) begin(now time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.repeated = i.passed
-	i.begun, i.count, i.bytes, i.exceeded = time.Now(), 0, 0, false
+	i.begun, i.count, i.bytes, i.exceeded = now, 0, 0, false
 }
 
 // receive passes one on. It returns ErrInformational if there were too many.
@@ -84,7 +84,7 @@ func (i *informational) end() {
 // trace returns a context of a request that has net/http's transport call begin and receive.
 func (i *informational) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:        func(httptrace.GotConnInfo) { i.begin() },
+		GotConn:        func(httptrace.GotConnInfo) { i.begin(time.Now()) },
 		Got1xxResponse: i.receive,
 	})
 }

@@ -21,7 +21,7 @@ func TestInformational_Progress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		passed := 0
 		i := &informational{pass: receiver(func(int, http.Header) { passed++ })}
-		i.begin()
+		i.begin(time.Now())
 		h := textproto.MIMEHeader{"Upload-Offset": {"1"}}
 		for range maxInformational + 1000 {
 			time.Sleep(time.Second)

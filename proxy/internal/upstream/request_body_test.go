@@ -99,7 +99,7 @@ func TestConn_WaitAfterBrokenHead(t *testing.T) {
 		c.life = lifetime.New(t.Context())
 		defer c.life.Cancel()
 		begun := time.Now()
-		_, _, err := c.roundTrip(&Request{Method: http.MethodGet, Path: "/", Header: HTTPHeader{"X": {strings.Repeat("x", 3*connBuffer)}}}, time.Hour)
+		_, _, err := c.roundTrip(&Request{Method: http.MethodGet, Path: "/", Header: HTTPHeader{"X": {strings.Repeat("x", 3*connBuffer)}}}, time.Now(), time.Hour)
 		if took := time.Since(begun); !errors.Is(err, syscall.EPIPE) || took != responseAfterError {
 			t.Errorf("%v after %v", err, took)
 		}

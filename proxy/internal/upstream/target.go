@@ -61,10 +61,10 @@ func hostPort(u *url.URL) string {
 
 // roundTrip sends a request to the target. An https target speaks HTTP/2 if it chooses to, except that WebSockets need
 // HTTP/1.1.
-func (t *target) roundTrip(ctx *lifetime.Context, r *Request) (*http.Response, error) {
-	r.begin()
+func (t *target) roundTrip(ctx *lifetime.Context, r *Request, now time.Time) (*http.Response, error) {
+	r.begin(now)
 	if t.http2 == nil || t.http1 != nil && (r.Upgrade || !t.choseHTTP2.Load()) {
-		res, err := t.http1.roundTrip(ctx, r)
+		res, err := t.http1.roundTrip(ctx, r, now)
 		if !errors.Is(err, errChoseHTTP2) {
 			return res, err
 		}
@@ -74,7 +74,7 @@ func (t *target) roundTrip(ctx *lifetime.Context, r *Request) (*http.Response, e
 	if errors.Is(err, errChoseHTTP1) {
 		t.choseHTTP2.Store(false)
 		if !r.hasBody() { // net/http closed it
-			return t.http1.roundTrip(ctx, r)
+			return t.http1.roundTrip(ctx, r, time.Now())
 		}
 	}
 	if err == nil && r.hasBody() && res.Body != http.NoBody {
@@ -136,7 +136,7 @@ func (t *target) check(ctx context.Context, h *Health, host string) {
 	}
 	life := lifetime.New(ctx)
 	defer life.Cancel()
-	res, err := t.roundTrip(life, r)
+	res, err := t.roundTrip(life, r, time.Now())
 	if err == nil {
 		_ = res.Body.Close()
 	}

@@ -93,10 +93,10 @@ func (u *Upstream) RoundTrip(ctx *lifetime.Context, r *Request) (*http.Response,
 	turn := u.turn.Add(1)
 	var tried, failed []*target
 	for {
-		t := u.pick(turn, time.Now(), tried)
 		begun := time.Now()
+		t := u.pick(turn, begun, tried)
 		r.host = u.hostOf(t, r)
-		res, err := t.roundTrip(ctx, r)
+		res, err := t.roundTrip(ctx, r, begun)
 		if err == nil {
 			t.responded.Store(time.Now().UnixNano())
 			backOff(failed)
