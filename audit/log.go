@@ -25,6 +25,7 @@ type Log struct {
 	marked  bool   // see [Log.Marked]
 
 	events     *prometheus.CounterVec
+	lastKind   atomic.Pointer[kindCounter] // of events, the one that was used last
 	errors     prometheus.Counter
 	unrecorded prometheus.Counter
 	tell       atomic.Pointer[func(error, int)] // see [Log.AllowUnrecorded]; nil: whatever cannot be recorded is refused
@@ -101,10 +102,27 @@ func (l *Log) writeLine(e Event) (number uint64, err error) {
 		err = l.write(b, first)
 	}
 	if err == nil {
-		l.events.WithLabelValues(string(e.Kind)).Inc()
+		l.count(e.Kind)
 		l.observers.tell(e, number)
 	}
 	return number, err
+}
+
+// count counts an event that was written. Most events are decisions, and looking up a counter takes longer than counting, so
+// the counter that was used last is kept.
+func (l *Log) count(kind Kind) {
+	last := l.lastKind.Load()
+	if last == nil || last.kind != kind {
+		last = &kindCounter{kind, l.events.WithLabelValues(string(kind))}
+		l.lastKind.Store(last)
+	}
+	last.Inc()
+}
+
+// kindCounter counts the events of one kind.
+type kindCounter struct {
+	kind Kind
+	prometheus.Counter
 }
 
 // Observe has f called with every event other than decisions and logins, before it is written, whether or not it then can be.

@@ -156,8 +156,7 @@ func rest(ctx context.Context, d time.Duration) error {
 
 // addLines counts lines from the last to the first. Lines that cannot be read are left out.
 func (r *Rollup) addLines(text string) error {
-	now := r.now()
-	oldest := now.Add(-oldestCounted)
+	oldest := r.now().Add(-oldestCounted)
 	for text != "" {
 		r.mu.Lock()
 		for range linesAtOnce {
@@ -175,7 +174,7 @@ func (r *Rollup) addLines(text string) error {
 				r.mu.Unlock()
 				return errEnough
 			}
-			r.add(&e, now)
+			r.add(&e)
 			if e.time.Before(r.begins) {
 				r.begins = e.time.UTC()
 			}

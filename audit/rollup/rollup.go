@@ -47,6 +47,8 @@ type Rollup struct {
 	reasons  names
 	uses     uses
 	rules    map[string]*RuleUse
+	lastRule *RuleUse     // that was counted last; nil for none
+	clock    int64        // the time when it was last looked at, in seconds
 	cuts     []Revocation // the newest, in no order
 	backups  []backup     // the newest, the oldest first
 	begins   time.Time    // of what is counted
@@ -86,11 +88,10 @@ func (r *Rollup) observe(e audit.Event, _ uint64) {
 	if !counts(e.Kind) {
 		return
 	}
-	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.add(&event{time: e.Time, kind: e.Kind, route: e.Route, reason: e.Reason, rule: e.Rule, reported: e.Detail["report_rule"], user: e.User, userName: e.UserName,
-		allow: e.Decision == "allow", received: e.Detail["received"], failed: e.Detail["action"], actor: string(e.Actor.Kind)}, now)
+		allow: e.Decision == "allow", received: e.Detail["received"], failed: e.Detail["action"], actor: string(e.Actor.Kind)})
 }
 
 // counts reports whether events of a kind are counted.
@@ -99,11 +100,14 @@ func counts(kind audit.Kind) bool {
 }
 
 // add counts an event. mu is held.
-func (r *Rollup) add(e *event, now time.Time) {
-	if e.time.After(now.Add(clockSlack)) {
-		e.time = now
-	}
+func (r *Rollup) add(e *event) {
 	at := e.time.Unix()
+	if ahead := int64(clockSlack / time.Second); at > r.clock+ahead { // most events need no look at the clock
+		now := r.now()
+		if r.clock = now.Unix(); at > r.clock+ahead {
+			e.time, at = now, r.clock
+		}
+	}
 	switch e.kind {
 	case audit.KindDecision:
 		key := cellKey(r.routes.number(e.route), r.reasons.number(e.reason), e.allow)
@@ -163,6 +167,9 @@ func (r *Rollup) noteRules(e *event, at int64) {
 
 // rule returns the figures of a rule, or nil beyond the bound.
 func (r *Rollup) rule(name string) *RuleUse {
+	if r.lastRule != nil && r.lastRule.Rule == name {
+		return r.lastRule
+	}
 	use, ok := r.rules[name]
 	if !ok {
 		if len(r.rules) >= maxRules {
@@ -172,6 +179,7 @@ func (r *Rollup) rule(name string) *RuleUse {
 		use = &RuleUse{Rule: name}
 		r.rules[name] = use
 	}
+	r.lastRule = use
 	return use
 }
 
@@ -203,13 +211,17 @@ type names struct {
 	max    int
 	list   []string
 	lookup map[string]uint32
+	last   uint32 // the number that was returned last: most requests are like the one before
 }
 
 func newNames(most int) names {
-	return names{most, []string{Other}, map[string]uint32{Other: 0}}
+	return names{max: most, list: []string{Other}, lookup: map[string]uint32{Other: 0}}
 }
 
 func (n *names) number(name string) uint32 {
+	if n.list[n.last] == name {
+		return n.last
+	}
 	number, ok := n.lookup[name]
 	if !ok && len(n.list) <= n.max {
 		number = uint32(len(n.list)) //nolint:gosec // bounded
@@ -217,5 +229,6 @@ func (n *names) number(name string) uint32 {
 		n.list = append(n.list, name)
 		n.lookup[name] = number
 	}
+	n.last = number
 	return number
 }

@@ -24,6 +24,9 @@ type ring struct {
 	resolution
 	newest int64 // the number of the newest slot
 	slots  []slot
+
+	last        *slot // that at returned last: most events come soon after another
+	from, until int64 // the times of last, in seconds
 }
 
 func newRings() (all []*ring) {
@@ -62,6 +65,9 @@ func (r *ring) number(at int64) int64 { return at / int64(r.step/time.Second) }
 
 // at returns the slot of a time, or nil if that is too long ago.
 func (r *ring) at(at int64) *slot {
+	if r.from <= at && at < r.until {
+		return r.last
+	}
 	number := r.number(at)
 	if number <= r.newest-int64(len(r.slots)) || number <= 0 {
 		return nil
@@ -71,6 +77,8 @@ func (r *ring) at(at int64) *slot {
 	if s.number != number {
 		*s = slot{number: number, cells: s.cells[:0]}
 	}
+	step := int64(r.step / time.Second)
+	r.last, r.from, r.until = s, number*step, (number+1)*step
 	return s
 }
 

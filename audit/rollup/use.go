@@ -25,8 +25,8 @@ type RuleUse struct {
 }
 
 func (u *RuleUse) last(at int64) {
-	if t := time.Unix(at, 0).UTC(); t.After(u.Last) {
-		u.Last = t
+	if at > u.Last.Unix() {
+		u.Last = time.Unix(at, 0).UTC()
 	}
 }
 
