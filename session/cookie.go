@@ -11,10 +11,8 @@ const CookieName = "__Host-sallyport"
 
 // Cookie returns the value of the session cookie in header, if there is exactly one and it has the form of a token.
 func Cookie(header http.Header) (value string, ok bool) {
-	if value, ok = OneCookie(header, CookieName); ok {
-		_, ok = digestOf(value)
-	}
-	return value, ok
+	value, ok = OneCookie(header, CookieName)
+	return value, ok && isToken(value)
 }
 
 // OneCookie returns the value of the cookie called name, if there is exactly one. If there are two, or another whose

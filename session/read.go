@@ -40,7 +40,7 @@ func (s *Sessions) Read(cookie, host string) (*Session, error) {
 // cookie costs a question to the database, which is shared by all that come at the same time.
 func (s *Sessions) Find(ctx context.Context, cookie, host string) (*Session, error) {
 	found, err := s.Read(cookie, host)
-	if _, ok := digestOf(cookie); !ok || !errors.Is(err, ErrNone) {
+	if !errors.Is(err, ErrNone) || !isToken(cookie) {
 		return found, err
 	}
 	if err := s.CatchUp(ctx); err != nil {

@@ -94,15 +94,23 @@ func newID() string {
 	return hex.EncodeToString(bits[:])
 }
 
-// digestOf returns the digest of text if it has the form of a token: its exact length, base64url characters only.
-func digestOf(text string) (digest, bool) {
+// isToken reports whether text has the form of a token: its exact length, base64url characters only.
+func isToken(text string) bool {
 	if len(text) != tokenLength {
-		return digest{}, false
+		return false
 	}
 	for i := range len(text) {
 		if !tokenByte(text[i]) {
-			return digest{}, false
+			return false
 		}
+	}
+	return true
+}
+
+// digestOf returns the digest of text if it has the form of a token.
+func digestOf(text string) (digest, bool) {
+	if !isToken(text) {
+		return digest{}, false
 	}
 	var b [tokenLength]byte // on the stack, unlike a converted string
 	copy(b[:], text)
