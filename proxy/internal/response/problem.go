@@ -19,8 +19,9 @@ type Problem struct {
 // Write writes the problem with its status.
 func (p Problem) Write(w http.ResponseWriter) {
 	p.Title = http.StatusText(p.Status)
-	var space [512]byte
-	body := append(p.append(space[:0]), '\n')
+	const others = len(`{"title":"","status":401,"detail":"","reason":"","request":""}`) + 1
+	body := make([]byte, 0, others+len(p.Title)+len(p.Detail)+len(p.Reason)+len(p.Request))
+	body = append(p.append(body), '\n')
 	h, values := w.Header(), []string{"application/problem+json", strconv.Itoa(len(body))}
 	h["Content-Type"], h["Content-Length"] = values[0:1:1], values[1:2:2]
 	w.WriteHeader(p.Status)
