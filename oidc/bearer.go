@@ -15,7 +15,8 @@ import (
 const maxToken = 16 << 10
 
 // Bearer verifies an access token (RFC 9068, and the forms of Entra) as a token of
-// the issuer that it names.
+// the issuer that it names. The identity does not have the token itself, which [Provider.Check]
+// needs.
 func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 	if issuer := p.providerFor(token); issuer != p {
 		return issuer.Bearer(ctx, token)
@@ -30,8 +31,8 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 		return Identity{}, err
 	}
 	digest, keys := digestOf(token), published.current()
-	if id, ok := p.cachedIdentity(token, digest, keys); ok {
-		return id, nil
+	if id := p.cachedIdentity(digest, keys); id != nil {
+		return *id, nil
 	}
 	id, err := p.bearer(ctx, token)
 	p.metrics.verified(err)
@@ -41,17 +42,17 @@ func (p *Provider) Bearer(ctx context.Context, token string) (Identity, error) {
 	p.tell(id)
 	id.seen, id.Groups = p.cache.firstSeen(digest, time.Now()), Groups{} // which would take much memory in the cache
 	if now := published.current(); now.Equal(keys) {                     // otherwise a refresh came in between, and we cannot tell which keys verified it
-		p.cache.put(digest, cachedToken{id, now})
+		cached := id
+		p.cache.put(digest, cachedToken{&cached, now})
 	}
-	id.Token = Secret(token)
 	return id, nil
 }
 
-// Check returns nil while the token of an identity is accepted: the key that verified
+// Check returns nil while a token, which has an identity, is accepted: the key that verified
 // it is published and, if a provider with other settings verified it, these settings
 // accept it too, for the same caller. The error is a refusal if not; any other error
 // means that we cannot tell. It waits for nothing. See [Provider.Changed].
-func (p *Provider) Check(id *Identity) error {
+func (p *Provider) Check(id *Identity, token string) error {
 	if id.keys == nil {
 		return refuse(KeyUnknown, "the identity does not come from a bearer token")
 	}
@@ -62,14 +63,14 @@ func (p *Provider) Check(id *Identity) error {
 	if by.rules == id.rules && by.keys == id.keys {
 		return id.keys.check(id.signature)
 	}
-	return p.checkAgain(id)
+	return p.checkAgain(id, token)
 }
 
 // checkAgain verifies the token of an identity that another provider verified.
-func (p *Provider) checkAgain(id *Identity) error {
+func (p *Provider) checkAgain(id *Identity, token string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	stop() // so that nothing is waited for
-	again, err := p.Bearer(ctx, string(id.Token))
+	again, err := p.Bearer(ctx, token)
 	if err == nil && (again.App != id.App || id.App == "" && again.Key != id.Key) {
 		return refuse(ClaimMissing, "by the settings in force, the token is of another caller")
 	}
@@ -81,14 +82,15 @@ func (p *Provider) checkAgain(id *Identity) error {
 func (p *Provider) Changed() <-chan struct{} { return p.changed.channel() }
 
 // Cached returns the identity of a token that [Provider.Bearer] verified before, if
-// the token is still valid. It does no I/O and verifies no signature.
-func (p *Provider) Cached(token string) (Identity, bool) {
+// the token is still valid, and otherwise nil. The identity is shared with others and must not
+// be changed. Cached does no I/O and verifies no signature.
+func (p *Provider) Cached(token string) *Identity {
 	issuer := p.providerFor(token)
 	current := issuer.keys.current()
 	if current.IsZero() || len(token) > maxToken {
-		return Identity{}, false
+		return nil
 	}
-	return issuer.cachedIdentity(token, digestOf(token), current)
+	return issuer.cachedIdentity(digestOf(token), current)
 }
 
 // digestOf returns the digest of a token.
@@ -111,16 +113,15 @@ func (p *Provider) providerFor(token string) *Provider {
 	return p
 }
 
-// cachedIdentity returns the identity of a cached token and counts a verification. What was verified by other rules does
-// not count.
-func (p *Provider) cachedIdentity(token string, digest [sha256.Size]byte, keys time.Time) (Identity, bool) {
-	id, ok := p.cache.get(digest, keys, time.Now())
-	if !ok || id.rules != p.rules {
-		return Identity{}, false
+// cachedIdentity returns the identity of a cached token and counts a verification; nil if it is not cached. What was
+// verified by other rules does not count.
+func (p *Provider) cachedIdentity(digest [sha256.Size]byte, keys time.Time) *Identity {
+	id := p.cache.get(digest, keys, time.Now())
+	if id == nil || id.rules != p.rules {
+		return nil
 	}
 	p.metrics.verified(nil)
-	id.Token = Secret(token)
-	return id, true
+	return id
 }
 
 func (p *Provider) bearer(ctx context.Context, token string) (Identity, error) {

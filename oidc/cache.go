@@ -22,11 +22,12 @@ type tokenCache struct {
 }
 
 type cachedToken struct {
-	identity Identity
+	identity *Identity // immutable
 	keys     time.Time // when the keys that verified it were fetched
 }
 
-func (c *tokenCache) get(token [sha256.Size]byte, keys, now time.Time) (Identity, bool) {
+// get returns the identity of a token that the current keys verified, or nil.
+func (c *tokenCache) get(token [sha256.Size]byte, keys, now time.Time) *Identity {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t, ok := c.newer[token]
@@ -36,9 +37,9 @@ func (c *tokenCache) get(token [sha256.Size]byte, keys, now time.Time) (Identity
 		}
 	}
 	if !ok || keys.IsZero() || !t.keys.Equal(keys) || !now.Before(t.identity.Expires) {
-		return Identity{}, false
+		return nil
 	}
-	return t.identity, true
+	return t.identity
 }
 
 func (c *tokenCache) put(token [sha256.Size]byte, t cachedToken) {

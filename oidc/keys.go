@@ -109,11 +109,21 @@ func (k *keys) check(by signature) error {
 // contains reports whether one of keys is that of a signature.
 func contains(keys []jose.JSONWebKey, by signature) bool {
 	for _, key := range keys {
-		if published, ok := key.Key.(interface{ Equal(crypto.PublicKey) bool }); ok && isAllowedFor(key, by.algorithm) && published.Equal(by.key) {
+		if isAllowedFor(key, by.algorithm) && isSameKey(key.Key, by.key) {
 			return true
 		}
 	}
 	return false
+}
+
+// isSameKey reports whether two keys, of which the second is a pointer, are the same. Until the keys are fetched again, even
+// the pointers are; comparing all of an RSA key needs memory for two copies.
+func isSameKey(key, pointer any) bool {
+	if key == pointer {
+		return true
+	}
+	published, ok := key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && published.Equal(pointer)
 }
 
 // lookup returns the keys with an id, at least one. If the id is unknown, it fetches

@@ -75,7 +75,6 @@ type Identity struct {
 	Basis string // of a login alone: that of the provider, see [Provider.Basis]
 
 	// Of bearer tokens only.
-	Token     Secret // the token itself
 	rules     string // of the provider that verified it
 	keys      *keys  // of the issuer; one of them verified the token
 	signature signature

@@ -82,10 +82,10 @@ func TestKeepKeys_SurvivesRestartWithoutProvider(t *testing.T) {
 		if got != "" || id.Subject == "" {
 			t.Fatalf("after a restart gives %q", got)
 		}
-		if err := l.Check(&id); err != nil {
+		if err := l.Check(&id, ""); err != nil {
 			t.Errorf("the key gives %v", err)
 		}
-		if _, ok := l.Cached(l.accessToken()); ok {
+		if l.Cached(l.accessToken()) != nil {
 			t.Error("a token that was not verified is cached")
 		}
 		if _, got := l.bearer(entratest.Garbage("new", entratest.Claims{})); got != unknown {
@@ -95,7 +95,7 @@ func TestKeepKeys_SurvivesRestartWithoutProvider(t *testing.T) {
 			t.Errorf("a login gives %v", err)
 		}
 		advance(4 * time.Hour)
-		if _, got := l.bearer(l.accessToken()); got != unknown || reasonOf(l.Check(&id)) != unknown {
+		if _, got := l.bearer(l.accessToken()); got != unknown || reasonOf(l.Check(&id, "")) != unknown {
 			t.Errorf("a day after the fetch gives %q", got)
 		}
 	})
@@ -152,7 +152,7 @@ func TestKeepKeys_WithdrawnKeyStaysWithdrawn(t *testing.T) {
 			default:
 				t.Error("the withdrawal is not told")
 			}
-			if got := reasonOf(l.Check(&id)); got != oidc.KeyUnknown {
+			if got := reasonOf(l.Check(&id, "")); got != oidc.KeyUnknown {
 				t.Errorf("the key gives %q", got)
 			}
 			if _, got := l.bearer(token); got != oidc.KeyUnknown {

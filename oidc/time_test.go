@@ -226,7 +226,7 @@ func TestCheck_FollowsWhatIsPublished(t *testing.T) {
 		}
 		check := func(when string, id oidc.Identity, want oidc.Reason) {
 			t.Helper()
-			if got := reasonOf(l.Check(&id)); got != want {
+			if got := reasonOf(l.Check(&id, "")); got != want {
 				t.Errorf("%s: %q, want %q", when, got, want)
 			}
 		}

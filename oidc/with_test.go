@@ -166,13 +166,17 @@ func TestCheck_FollowsTheSettings(t *testing.T) {
 	further := newFixture(t)
 	bearerIssuer := oidc.BearerIssuer{Issuer: further.settings.Issuer, Audiences: []string{audience}, UserClaim: "oid", CAFile: further.settings.CAFile}
 	h := startFixture(t, func(s *oidc.Settings) { s.BearerIssuers = []oidc.BearerIssuer{bearerIssuer} })
-	verified := func(token string) oidc.Identity {
+	type verifiedToken struct {
+		text     string
+		identity oidc.Identity
+	}
+	verified := func(token string) verifiedToken {
 		t.Helper()
 		id, reason := h.bearer(token)
 		if reason != "" {
 			t.Fatalf("a good token gives %q", reason)
 		}
-		return id
+		return verifiedToken{token, id}
 	}
 	user, app := verified(h.accessToken()), verified(h.entra.AppToken("an-app", "b6a1c0de-0000-4000-8000-000000000009", audience, nil))
 	elsewhere := verified(further.accessToken())
@@ -203,16 +207,16 @@ func TestCheck_FollowsTheSettings(t *testing.T) {
 				c.alter(s)
 			})
 			for _, id := range []struct {
-				name     string
-				identity oidc.Identity
-				want     oidc.Reason
+				name  string
+				token verifiedToken
+				want  oidc.Reason
 			}{{"user", user, c.user}, {"app", app, c.app}, {"elsewhere", elsewhere, c.elsewhere}} {
 				for range 2 { // the second time from memory
-					if got := reasonOf(next.Check(&id.identity)); got != id.want {
+					if got := reasonOf(next.Check(&id.token.identity, id.token.text)); got != id.want {
 						t.Errorf("%s: %q, want %q", id.name, got, id.want)
 					}
 				}
-				if got := reasonOf(h.Check(&id.identity)); got != "" {
+				if got := reasonOf(h.Check(&id.token.identity, id.token.text)); got != "" {
 					t.Errorf("%s, by the former settings: %q", id.name, got)
 				}
 			}

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// BenchmarkForward measures one request with a session over loopback. Client and upstream are in the same process, but
+// BenchmarkForward measures one request with a session, or with a bearer token, over loopback. Client and upstream are in the same process, but
 // allocate nothing, so what is reported is that of net/http's server and the proxy alone.
 func BenchmarkForward(b *testing.B) {
 	const browser = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.5\r\n" +
@@ -22,16 +22,21 @@ func BenchmarkForward(b *testing.B) {
 	const page = "HTTP/1.1 200 OK\r\nDate: Sat, 28 Nov 2026 20:00:00 GMT\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 1024\r\n"
 	for _, c := range []struct{ name, method, header, response, body string }{
 		{"program", "GET", "Accept: application/json\r\nUser-Agent: bench\r\n", page, ""},
+		{"bearer", "GET", "Accept: application/json\r\nUser-Agent: bench\r\n", page, ""},
 		{"browser", "GET", browser, page + "Cache-Control: private, max-age=0\r\nEtag: \"33a64df551425fcc55e4d42a148795d9\"\r\nVary: Accept-Encoding\r\nServer: x\r\n", ""},
 		{"form", "POST", "Accept: application/json\r\nContent-Length: 64\r\n", page, strings.Repeat("x", 64)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			addr := silentUpstream(b, c.response+"\r\n"+strings.Repeat("x", 1<<10))
 			w := newWorld(b, func(s *Settings) { s.Routes[0].Upstream = Upstreams{"http://" + addr} })
-			_, cookie := w.signIn("alice", appHost)
+			credential := "Authorization: Bearer " + w.token("alice", nil)
+			if c.name != "bearer" {
+				_, cookie := w.signIn("alice", appHost)
+				credential = "Cookie: " + cookie
+			}
 			server := httptest.NewServer(w.proxy)
 			defer server.Close()
-			request := []byte(c.method + " /v1/x?y=z HTTP/1.1\r\nHost: " + appHost + "\r\nCookie: " + cookie + "\r\n" + c.header + "\r\n" + c.body)
+			request := []byte(c.method + " /v1/x?y=z HTTP/1.1\r\nHost: " + appHost + "\r\n" + credential + "\r\n" + c.header + "\r\n" + c.body)
 			b.ReportAllocs()
 			b.ResetTimer()
 			before := processTime(b)

@@ -85,8 +85,8 @@ func (p *Proxy) authenticate(r *http.Request, req *request, open bool) *denial {
 // through with a valid one, if no key has to be fetched to verify it: others may share its address. With open, the
 // rules let anyone in: then a token that is not valid counts against nobody, and no request waits for keys.
 func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string, open bool) *denial {
-	if identity, ok := req.routing.provider.Cached(token); ok {
-		req.caller = &caller{token: &identity}
+	if identity := req.routing.provider.Cached(token); identity != nil {
+		req.caller = &caller{token: identity, bearer: oidc.Secret(token)}
 		return nil
 	}
 	timeout, exhausted := bearerTimeout, p.throttles.failures.Exhausted(req.address)
@@ -98,7 +98,7 @@ func (p *Proxy) identifyBearer(ctx context.Context, req *request, token string, 
 	identity, err := req.routing.provider.Bearer(ctx, token)
 	switch {
 	case err == nil:
-		req.caller = &caller{token: &identity}
+		req.caller = &caller{token: &identity, bearer: oidc.Secret(token)}
 		return nil
 	case exhausted:
 		return deny(tooMany, "bearer tokens that were rejected")
@@ -188,7 +188,7 @@ func (p *Proxy) checkCredential(c *caller, user *directory.User, now time.Time) 
 	case user != nil && c.token.IssuedBefore(p.endOf(c.token.Key, user)):
 		return deny(tokenRefused, "issued before the user was deactivated")
 	default:
-		return p.checkToken(c.token)
+		return p.checkToken(c)
 	}
 	switch _, err := p.sessions.Live(c.session.ID); {
 	case err != nil && !isGone(err):
@@ -212,9 +212,9 @@ func (p *Proxy) endOf(key string, user *directory.User) time.Time {
 	return user.DeactivatedAt
 }
 
-// checkToken returns why a token no longer proves anything, or nil.
-func (p *Proxy) checkToken(token *oidc.Identity) *denial {
-	switch err := p.Provider().Check(token); {
+// checkToken returns why the token of a caller no longer proves anything, or nil.
+func (p *Proxy) checkToken(c *caller) *denial {
+	switch err := p.Provider().Check(c.token, string(c.bearer)); {
 	case errors.Is(err, oidc.ErrRefused):
 		return deny(tokenRefused, err.Error())
 	case err != nil:

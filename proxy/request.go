@@ -152,7 +152,8 @@ type caller struct {
 	user    *directory.User  // nil before the decision, and for an application
 	held    *grant.Holdings  // what grants and reviews change for user; nil if nothing
 	session *session.Session // nil for a bearer token
-	token   *oidc.Identity   // nil for a session
+	token   *oidc.Identity   // nil for a session; immutable
+	bearer  oidc.Secret      // the token itself; "" for a session
 }
 
 // app returns the client ID of an application that calls for itself; "" if a user calls.

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sallyport/directory"
+	"sallyport/oidc"
 	"sallyport/policy"
 	"sallyport/proxy/internal/response"
 	"sallyport/session"
@@ -226,7 +227,7 @@ func (m *reviewMachine) caller() *caller {
 func (m *reviewMachine) tokenCaller(text string) *caller {
 	identity, err := m.provider.Bearer(m.ctx, text)
 	m.must(err)
-	return &caller{token: &identity}
+	return &caller{token: &identity, bearer: oidc.Secret(text)}
 }
 
 func (m *reviewMachine) actions() map[string]func(*rapid.T) {
@@ -500,7 +501,7 @@ func TestReview_BesideRequestsThatEnter(t *testing.T) {
 		token := w.token(name, nil)
 		identity, err := w.provider.Bearer(w.ctx, token)
 		w.must(err)
-		callers = append(callers, &caller{session: &started}, &caller{token: &identity})
+		callers = append(callers, &caller{session: &started}, &caller{token: &identity, bearer: oidc.Secret(token)})
 	}
 	stop := make(chan struct{})
 	var entering sync.WaitGroup

@@ -106,10 +106,10 @@ func (req *request) allReadings() []access.Reading {
 	return all
 }
 
-// CheckToken returns an error if requests with a valid token are denied because of the token or its user, whatever the
-// rules say.
-func (p *Proxy) CheckToken(token *oidc.Identity) error {
-	if _, denied := p.checkUser(&caller{token: token}, time.Now()); denied != nil {
+// CheckToken returns an error if requests with a valid token, which has an identity, are denied because of the token or its
+// user, whatever the rules say.
+func (p *Proxy) CheckToken(identity *oidc.Identity, token string) error {
+	if _, denied := p.checkUser(&caller{token: identity, bearer: oidc.Secret(token)}, time.Now()); denied != nil {
 		return fmt.Errorf("requests with the token are denied for %s%s", denied.reason, detailText(denied))
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"sallyport/access"
 	"sallyport/directory"
 	"sallyport/entratest"
+	"sallyport/oidc"
 	"sallyport/policy"
 )
 
@@ -91,12 +92,14 @@ func (w *world) askers() []asker {
 	list := []asker{{}}
 	for _, name := range []string{"alice", "bob", "carol", "dora"} {
 		started, _ := w.signIn(name, appHost)
-		identity, err := w.provider.Bearer(w.ctx, w.token(name, nil))
+		token := w.token(name, nil)
+		identity, err := w.provider.Bearer(w.ctx, token)
 		w.must(err)
 		list = append(list, asker{&caller{session: &started}, access.Caller{User: w.user(name), Credential: access.SessionCookie}},
-			asker{&caller{token: &identity}, access.Caller{User: w.user(name), Credential: access.BearerToken}})
+			asker{&caller{token: &identity, bearer: oidc.Secret(token)}, access.Caller{User: w.user(name), Credential: access.BearerToken}})
 	}
-	app, err := w.provider.Bearer(w.ctx, w.tenant.AppToken(appID, appObject, audience, func(c entratest.Claims) { c["roles"] = []string{"r1"} }))
+	token := w.tenant.AppToken(appID, appObject, audience, func(c entratest.Claims) { c["roles"] = []string{"r1"} })
+	app, err := w.provider.Bearer(w.ctx, token)
 	w.must(err)
 	w.setActive("dora", false)
 	for i := range list {
@@ -104,7 +107,7 @@ func (w *world) askers() []asker {
 			list[i].asked.User, _ = w.directory.ByID(u.ID)
 		}
 	}
-	return append(list, asker{&caller{token: &app}, access.Caller{App: app.App, Roles: app.Roles}})
+	return append(list, asker{&caller{token: &app, bearer: oidc.Secret(token)}, access.Caller{App: app.App, Roles: app.Roles}})
 }
 
 // signedIn returns the same caller, who signed in at a time and in a way.
@@ -119,7 +122,7 @@ func (a asker) signedIn(at time.Time, how policy.Strength) *caller {
 	}
 	t := *a.proved.token
 	t.TimeKnown, t.Authenticated, t.ACR, t.AMR, t.Contexts = true, at, how.ACR, how.AMR, how.Contexts
-	return &caller{token: &t}
+	return &caller{token: &t, bearer: a.proved.bearer}
 }
 
 // TestRules_ExplainAgreesWithDecide demands that an explanation and the decision of the proxy never differ, whatever
@@ -320,12 +323,12 @@ func TestRules_CheckToken(t *testing.T) {
 	})
 	identity, err := w.provider.Bearer(w.ctx, old)
 	w.must(err)
-	if err := w.proxy.CheckToken(&identity); err != nil {
+	if err := w.proxy.CheckToken(&identity, old); err != nil {
 		t.Errorf("a good token: %v", err)
 	}
 	w.setActive("alice", false)
 	w.setActive("alice", true)
-	if err := w.proxy.CheckToken(&identity); err == nil || !strings.Contains(err.Error(), "token_refused: issued before the user was deactivated") || strings.Contains(err.Error(), old) {
+	if err := w.proxy.CheckToken(&identity, old); err == nil || !strings.Contains(err.Error(), "token_refused: issued before the user was deactivated") || strings.Contains(err.Error(), old) {
 		t.Errorf("an old token: %v", err)
 	}
 	if status, _ := w.statusOf(apiHost, "/v1/x", []string{"Authorization", "Bearer " + old}); status != http.StatusUnauthorized {

@@ -116,7 +116,8 @@ func (q *questions) bearer(ctx context.Context, token string, in *access.Circums
 	if q.proxy == nil {
 		return access.Caller{}, fmt.Errorf("%w, which the keys of the token's issuer are needed for", admin.ErrNoServer)
 	}
-	id, err := q.proxy.Provider().Bearer(ctx, strings.TrimSpace(token))
+	token = strings.TrimSpace(token)
+	id, err := q.proxy.Provider().Bearer(ctx, token)
 	switch {
 	case err != nil:
 		return access.Caller{}, fmt.Errorf("the token is not accepted: %w", err)
@@ -128,7 +129,7 @@ func (q *questions) bearer(ctx context.Context, token string, in *access.Circums
 		return access.Caller{}, fmt.Errorf("the token is valid, but nobody was pushed with its user claim %q, so that requests with it are denied (unknown_user)", id.Key)
 	}
 	if u.Barred() == "" { // who is barred is explained
-		if err := q.proxy.CheckToken(&id); err != nil {
+		if err := q.proxy.CheckToken(&id, token); err != nil {
 			return access.Caller{}, err
 		}
 	}
