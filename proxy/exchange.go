@@ -38,29 +38,53 @@ type exchange struct {
 // forward sends the request to the upstream and the response to the client. It returns a denial if there is no response
 // from the upstream.
 func (p *Proxy) forward(w *response.Writer, r *http.Request, live *liveRequest) *denial {
-	ex := &exchange{request: live.request, proxy: p, live: live, rw: w, begun: time.Now(), by: response.ByError}
-	var denied *denial
-	if ex.out.Path, denied = ex.route.rewritePath(live.request); denied != nil {
+	ex := p.pools.exchanges.Get().(*exchange)
+	ex.request, ex.proxy, ex.live, ex.rw, ex.begun, ex.by = live.request, p, live, w, time.Now(), response.ByError
+	denied := ex.forward(r)
+	if ex.isReusable() {
+		*ex = exchange{}
+		p.pools.exchanges.Put(ex)
+	}
+	return denied
+}
+
+// isReusable reports whether nothing uses the exchange any more, after the handler is done with it. A request body may still
+// be read, and a tunnel goes on. An exchange that panicked is not used again either.
+func (ex *exchange) isReusable() bool {
+	return ex.body == nil && !ex.live.tunneled && ex.out.IsReusable()
+}
+
+// forward is [Proxy.forward] of one exchange.
+func (ex *exchange) forward(r *http.Request) (denied *denial) {
+	if ex.out.Path, denied = ex.route.rewritePath(ex.request); denied != nil {
 		return denied
 	}
-	ex.uses = p.usesOf(live.request)
+	ex.uses = ex.proxy.usesOf(ex.request)
 	if r.Body != nil && r.Body != http.NoBody {
-		if r, denied = p.resumeForm(w, r, live); denied != nil {
+		if r, denied = ex.proxy.resumeForm(ex.rw, r, ex.live); denied != nil {
 			return denied
 		}
-		ex.body = &response.Body{Reader: r.Body, Uses: ex.uses, Traffic: &w.Traffic} // r keeps its own body: net/http checks how far that was read
-		if limit := int64(ex.route.maxBody); limit > 0 {
-			if r.ContentLength > limit {
-				return deny(bodyTooLarge, "")
-			}
-			ex.body.Reader = http.MaxBytesReader(nil, r.Body, limit) // without w, which is written to at the same time
-		}
-		if !isGRPC(r) {
-			ex.body.StallTimeout, ex.body.Pace, ex.body.OnStall = w.Stall, ex.pace(), live.stop
+		if denied = ex.setBody(r); denied != nil {
+			return denied
 		}
 	}
 	defer ex.end()
 	return ex.roundTrip(r)
+}
+
+// setBody sets the body of the exchange to that of r, with what bounds it.
+func (ex *exchange) setBody(r *http.Request) *denial {
+	ex.body = &response.Body{Reader: r.Body, Uses: ex.uses, Traffic: &ex.rw.Traffic} // r keeps its own body: net/http checks how far that was read
+	if limit := int64(ex.route.maxBody); limit > 0 {
+		if r.ContentLength > limit {
+			return deny(bodyTooLarge, "")
+		}
+		ex.body.Reader = http.MaxBytesReader(nil, r.Body, limit) // without the writer, which is written to at the same time
+	}
+	if !isGRPC(r) {
+		ex.body.StallTimeout, ex.body.Pace, ex.body.OnStall = ex.rw.Stall, ex.pace(), ex.live.stop
+	}
+	return nil
 }
 
 // pace returns how fast the body must arrive: if nobody is signed in, at limits.min_body_rate.

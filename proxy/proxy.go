@@ -101,6 +101,7 @@ type Proxy struct {
 
 // pools are memory that requests reuse.
 type pools struct {
+	exchanges      sync.Pool     // of *exchange; zero values
 	buffers        sync.Pool     // of *[32 << 10]byte, through which responses are copied
 	forms          chan struct{} // a place for each form whose body is in memory
 	policyRequests sync.Pool     // of *policy.Request: the parts of a rule are function values, so what Decide is given escapes
@@ -123,6 +124,7 @@ func New(parts Parts) (*Proxy, error) {
 		pages: parts.Pages, console: parts.Console, manage: parts.Manage, log: parts.Log, authenticated: parts.Authenticated,
 		metrics: metric.New(), tracer: trace.NewTracer(parts.Tracing), assertions: newAssertions(parts.Sessions), live: liveSet{liveset.New[*liveRequest]()},
 		pools: pools{
+			exchanges:      sync.Pool{New: func() any { return new(exchange) }},
 			buffers:        sync.Pool{New: func() any { return new([32 << 10]byte) }},
 			forms:          make(chan struct{}, maxForms),
 			policyRequests: sync.Pool{New: func() any { return new(policy.Request) }},

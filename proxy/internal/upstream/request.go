@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Request is a request to an upstream. One that fails may be sent again, to another target.
+// Request is a request to an upstream. One that fails may be sent again, to another target. The response may use its memory,
+// and must not be used after another response to it has begun.
 type Request struct {
 	Method, Host string
 	Path         string // as the request line has it
@@ -26,6 +27,8 @@ type Request struct {
 
 	host string // that is sent to the target of the attempt under way
 	informational
+	plain plainResponse
+	lent  bool // net/http's transport was given the request
 }
 
 // Header is the header of a request. A Content-Length, Host, Trailer or Transfer-Encoding in it does not count.
@@ -58,6 +61,10 @@ func (r *Request) eachField(write func(name, value string)) {
 	}
 }
 
+// IsReusable reports whether nothing uses the memory of r any more, provided that the body of its response was closed, or
+// that there is none. It is for the one goroutine that called RoundTrip, after that has returned.
+func (r *Request) IsReusable() bool { return !r.hasBody() && !r.lent }
+
 func (r *Request) hasBody() bool { return r.Body != nil }
 
 // isSafe reports whether the method is defined to have no effect (RFC 9110 §9.2.1).
@@ -85,6 +92,7 @@ func (r *Request) toHTTP(ctx context.Context, t *target) *http.Request {
 	if r.Query != "" {
 		u.RawQuery, u.ForceQuery = r.Query[1:], true
 	}
+	r.lent = true
 	out := &http.Request{Method: r.Method, URL: u, Host: r.host, Header: h, Body: r.Body, ContentLength: r.ContentLength}
 	return out.WithContext(r.trace(ctx))
 }

@@ -125,7 +125,8 @@ func (c *conn) readPlain(r *Request, h head) *http.Response {
 	all := string(h.text)
 	_, _ = c.in.Discard(len(all) + len("\r\n")) // cannot fail: peekHead saw them
 	line, fields, _ := strings.Cut(all, "\r\n")
-	res := &plainResponse{}
+	r.plain = plainResponse{}
+	res := &r.plain
 	res.Proto, res.Status, _ = strings.Cut(line, " ")
 	res.ProtoMajor, res.ProtoMinor, res.StatusCode, res.ContentLength = 1, 1, h.status, h.length
 	if res.Header = r.ResponseHeader; res.Header == nil {
@@ -148,7 +149,7 @@ func (c *conn) readPlain(r *Request, h head) *http.Response {
 	return &res.Response
 }
 
-// plainResponse is a response with its body, in one piece of memory.
+// plainResponse is a response with its body.
 type plainResponse struct {
 	http.Response
 	body responseBody
