@@ -12,6 +12,7 @@ import (
 	"sallyport/proxy/internal/response"
 	"sallyport/proxy/internal/trace"
 	"sallyport/proxy/internal/upstream"
+	"sallyport/session"
 )
 
 // exchange is one request to the upstream and its response.
@@ -21,7 +22,8 @@ type exchange struct {
 	live  *liveRequest
 	rw    *response.Writer
 	body  *response.Body // nil: there is none
-	uses  response.Uses  // of the caller's session
+	use   session.Use    // of the caller's session
+	uses  response.Uses  // what counts as that
 	call  *trace.Call
 	by    response.Cause // the side that ended it
 
@@ -49,9 +51,9 @@ func (p *Proxy) forward(w *response.Writer, r *http.Request, live *liveRequest) 
 }
 
 // isReusable reports whether nothing uses the exchange any more, after the handler is done with it. A request body may still
-// be read, and a tunnel goes on. An exchange that panicked is not used again either.
+// be read, and a tunnel goes on, whose connection counts uses. An exchange that panicked is not used again either.
 func (ex *exchange) isReusable() bool {
-	return ex.body == nil && !ex.live.tunneled && ex.out.IsReusable()
+	return ex.body == nil && !ex.out.Upgrade && !ex.live.tunneled && ex.out.IsReusable()
 }
 
 // forward is [Proxy.forward] of one exchange.
@@ -59,7 +61,7 @@ func (ex *exchange) forward(r *http.Request) (denied *denial) {
 	if ex.out.Path, denied = ex.route.rewritePath(ex.request); denied != nil {
 		return denied
 	}
-	ex.uses = ex.proxy.usesOf(ex.request)
+	ex.setUses()
 	if r.Body != nil && r.Body != http.NoBody {
 		if r, denied = ex.proxy.resumeForm(ex.rw, r, ex.live); denied != nil {
 			return denied
@@ -103,13 +105,14 @@ func (ex *exchange) end() {
 	ex.reportEnd(ex.by)
 }
 
-// usesOf returns what counts as use of the session that req came with.
-func (p *Proxy) usesOf(req *request) response.Uses {
-	if req.caller == nil || req.caller.session == nil {
-		return response.Uses{}
+// setUses sets what counts as use of the session that the request came with.
+func (ex *exchange) setUses() {
+	if ex.caller == nil || ex.caller.session == nil {
+		return
 	}
-	return response.Uses{Session: p.sessions.Use(req.caller.session.ID), Pings: req.route.countPings,
-		EngineIO: strings.HasPrefix(req.query, "?EIO=") || strings.Contains(req.query, "&EIO=")}
+	ex.use = ex.proxy.sessions.Use(ex.caller.session.ID)
+	ex.uses = response.Uses{Session: &ex.use, Pings: ex.route.countPings,
+		EngineIO: strings.HasPrefix(ex.query, "?EIO=") || strings.Contains(ex.query, "&EIO=")}
 }
 
 // isGRPC reports whether the body is a stream of gRPC messages, between which hours may pass.

@@ -9,25 +9,25 @@ import (
 const useGrain = int64(time.Millisecond)
 
 // Use counts what a request does after [Sessions.Read] let it in as use of its session: the bytes of a long upload or
-// download, the messages of a WebSocket. A nil *Use counts nothing.
+// download, the messages of a WebSocket. The zero Use counts nothing.
 type Use struct {
 	last  *lastUse
 	clock *clock
 }
 
-// Use returns what counts uses of the session with id; nil if there is none. Looking it up is no use.
-func (s *Sessions) Use(id string) *Use {
+// Use returns what counts uses of the session with id; the zero Use if there is none. Looking it up is no use.
+func (s *Sessions) Use(id string) Use {
 	e := s.entry(id)
 	if e == nil {
-		return nil
+		return Use{}
 	}
-	return &Use{e.used, s.clock}
+	return Use{e.used, s.clock}
 }
 
 // Note counts a use now. It is cheap enough for every read of a stream: it writes to memory alone. A session that was
 // found to be idle, or that ended, stays so.
-func (u *Use) Note() {
-	if u != nil {
+func (u Use) Note() {
+	if u.last != nil {
 		u.last.note(u.clock.nanos())
 	}
 }

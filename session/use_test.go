@@ -13,7 +13,7 @@ import (
 )
 
 // inUse runs fn in a synctest bubble, with a session that just began and what counts its uses.
-func inUse(t *testing.T, fn func(h *testSessions, id string, use *session.Use)) {
+func inUse(t *testing.T, fn func(h *testSessions, id string, use session.Use)) {
 	t.Helper()
 	settings := session.Settings{Lifetime: 10 * time.Hour, Idle: time.Hour, MaxSessions: 50}
 	withStore(t, func(t *testing.T, ctx context.Context, st store.Store) {
@@ -32,7 +32,7 @@ func (h *testSessions) wantLive(id string, want error) {
 }
 
 func TestUse_KeepsSessionUntilItsLifetime(t *testing.T) {
-	inUse(t, func(h *testSessions, id string, use *session.Use) {
+	inUse(t, func(h *testSessions, id string, use session.Use) {
 		for range 11 { // 9 h 54 min
 			time.Sleep(54 * time.Minute)
 			synctest.Wait()
@@ -50,7 +50,7 @@ func TestUse_KeepsSessionUntilItsLifetime(t *testing.T) {
 }
 
 func TestUse_CountsToTheMillisecond(t *testing.T) {
-	inUse(t, func(h *testSessions, id string, use *session.Use) {
+	inUse(t, func(h *testSessions, id string, use session.Use) {
 		time.Sleep(time.Hour - time.Millisecond)
 		use.Note()
 		time.Sleep(time.Hour - time.Millisecond)
@@ -62,7 +62,7 @@ func TestUse_CountsToTheMillisecond(t *testing.T) {
 
 func TestUse_RevivesNothing(t *testing.T) {
 	t.Run("that was found to be idle", func(t *testing.T) {
-		inUse(t, func(h *testSessions, id string, use *session.Use) {
+		inUse(t, func(h *testSessions, id string, use session.Use) {
 			time.Sleep(time.Hour)
 			h.wantLive(id, session.ErrExpired)
 			use.Note()
@@ -74,7 +74,7 @@ func TestUse_RevivesNothing(t *testing.T) {
 		})
 	})
 	t.Run("that was ended", func(t *testing.T) {
-		inUse(t, func(h *testSessions, id string, use *session.Use) {
+		inUse(t, func(h *testSessions, id string, use session.Use) {
 			if err := h.End(context.Background(), id, session.ReasonLogout); err != nil {
 				t.Fatal(err)
 			}
@@ -85,12 +85,12 @@ func TestUse_RevivesNothing(t *testing.T) {
 		})
 	})
 	t.Run("that is deleted", func(t *testing.T) {
-		inUse(t, func(h *testSessions, id string, use *session.Use) {
+		inUse(t, func(h *testSessions, id string, use session.Use) {
 			time.Sleep(12 * time.Hour)
 			synctest.Wait()
 			use.Note()
 			h.wantLive(id, session.ErrNone)
-			if use := h.Use(id); use != nil {
+			if use := h.Use(id); use != (session.Use{}) {
 				t.Error("there is something to count uses of a session that is gone")
 			}
 			h.Use(id).Note()
@@ -99,7 +99,7 @@ func TestUse_RevivesNothing(t *testing.T) {
 }
 
 func TestUse_IsStoredOnceAMinute(t *testing.T) {
-	inUse(t, func(h *testSessions, id string, use *session.Use) {
+	inUse(t, func(h *testSessions, id string, use session.Use) {
 		before := h.revision()
 		for range 600 {
 			time.Sleep(time.Second)

@@ -24,8 +24,8 @@ func Of(r *http.Request, trusts func(netip.Addr) bool) Origin {
 	if r.TLS != nil {
 		o.Scheme = "https"
 	}
-	peer := Peer(r)
-	o.Client, o.Chain = peer, peer.String()
+	peer, text := peerOf(r.RemoteAddr)
+	o.Client, o.Chain = peer, text
 	if !trusts(peer) {
 		return o
 	}
@@ -63,11 +63,23 @@ func parseHop(hop string) (addr netip.Addr, ok bool) {
 
 // Peer returns the address at the other end of the connection.
 func Peer(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	peer, _ := peerOf(r.RemoteAddr)
+	return peer
+}
+
+// peerOf returns the address of a peer, and the same as text. An IPv4 address can be written in one way only, and remote has
+// it already.
+func peerOf(remote string) (peer netip.Addr, text string) {
+	parsed, err := netip.ParseAddrPort(remote)
 	if err != nil {
-		return netip.IPv4Unspecified() // not TCP; never trusted
+		return netip.IPv4Unspecified(), netip.IPv4Unspecified().String() // not TCP; never trusted
 	}
-	return peer.Addr().Unmap().WithZone("")
+	if peer = parsed.Addr(); peer.Is4() {
+		text, _, _ = strings.Cut(remote, ":")
+		return peer, text
+	}
+	peer = peer.Unmap().WithZone("")
+	return peer, peer.String()
 }
 
 // ParseTrusted reads whom to trust: a network or one address, but not every address, nor the unspecified one.
