@@ -28,6 +28,7 @@ type conn struct {
 	in        *bufio.Reader
 	out       *bufio.Writer
 	head      *headWriter // writes to out
+	names     headNames   // of the responses so far
 	readLimit int64       // bytes that may still be read; bounds the header of a response
 	sent      atomic.Bool // some of the request under way was sent
 	responded bool        // some of the response to the request under way has arrived

@@ -16,6 +16,7 @@ var errInvalidHead = errors.New("the header of the upstream's response is not va
 type head struct {
 	text   []byte // without the empty line at its end; valid until the next read
 	fields int    // its lines, without that of the status
+	values int    // bytes of their values, at most
 
 	// unambiguous means that the header can be read in one way only. A header that two parsers could read differently, or
 	// that is very long, makes its response the last on the connection: the bytes after it may not be the response that
@@ -101,7 +102,7 @@ func checkHead(r *Request, text []byte) (h head, err error) {
 		case kind == fieldSpecial, !colon:
 			special = true
 		}
-		h.fields, unambiguous = h.fields+1, unambiguous && crlf && !folded
+		h.fields, h.values, unambiguous = h.fields+1, h.values+len(value), unambiguous && crlf && !folded
 	}
 	bodiless := r.Method == http.MethodHead || code[0] == '1' || bytes.HasPrefix(code, []byte("204"))
 	notModified := bytes.HasPrefix(code, []byte("304"))
@@ -122,31 +123,42 @@ func (c *conn) readPlain(r *Request, h head) *http.Response {
 	if !h.plain || hasInvalidValue(h.text) {
 		return nil
 	}
-	all := string(h.text)
-	_, _ = c.in.Discard(len(all) + len("\r\n")) // cannot fail: peekHead saw them
-	line, fields, _ := strings.Cut(all, "\r\n")
+	line, fields := cutPlainLine(h.text)
 	r.plain = plainResponse{}
 	res := &r.plain
-	res.Proto, res.Status, _ = strings.Cut(line, " ")
+	res.Proto, res.Status = "HTTP/1.1", c.names.statusText(line[len("HTTP/1.1 "):])
 	res.ProtoMajor, res.ProtoMinor, res.StatusCode, res.ContentLength = 1, 1, h.status, h.length
 	if res.Header = r.ResponseHeader; res.Header == nil {
 		res.Header = make(http.Header, h.fields)
 	}
+	var text strings.Builder // of all values, which is never moved
+	text.Grow(h.values)
 	values := make([]string, h.fields)
 	for i := range values {
-		line, fields, _ = strings.Cut(fields, "\r\n")
-		name, value, _ := strings.Cut(line, ":")
-		name, values[i] = http.CanonicalHeaderKey(name), strings.Trim(value, " \t")
-		if others, ok := res.Header[name]; ok {
-			res.Header[name] = append(others, values[i])
+		line, fields = cutPlainLine(fields)
+		colon := bytes.IndexByte(line, ':')
+		name, value := line[:colon], line[colon+1:]
+		begin := text.Len()
+		_, _ = text.Write(bytes.Trim(value, " \t"))
+		values[i] = text.String()[begin:]
+		key := c.names.canonical(i, name)
+		if others, ok := res.Header[key]; ok {
+			res.Header[key] = append(others, values[i])
 		} else {
-			res.Header[name] = values[i : i+1 : i+1]
+			res.Header[key] = values[i : i+1 : i+1]
 		}
 	}
+	_, _ = c.in.Discard(len(h.text) + len("\r\n")) // cannot fail: peekHead saw them
 	if res.Body = http.NoBody; h.length > 0 {
 		res.body.left, res.Body = h.length, &res.body
 	}
 	return &res.Response
+}
+
+// cutPlainLine returns the first line of a plain header, and the rest.
+func cutPlainLine(text []byte) (line, rest []byte) {
+	lf := bytes.IndexByte(text, '\n')
+	return text[:lf-len("\r")], text[lf+1:]
 }
 
 // plainResponse is a response with its body.
@@ -209,10 +221,19 @@ func parseLength(value []byte) int64 {
 	return int64(n)
 }
 
-// hasInvalidValue reports whether a header has bytes that no value may have (RFC 9110 §5.5).
+// invalidBytes says which bytes no value of a field may have (RFC 9110 §5.5), beside those that end lines.
+var invalidBytes = func() (table [256]bool) {
+	for c := range table[:' '] {
+		table[c] = c != '\t' && c != '\r' && c != '\n'
+	}
+	table[0x7f] = true
+	return table
+}()
+
+// hasInvalidValue reports whether a header has bytes that no value may have.
 func hasInvalidValue(text []byte) bool {
 	for _, c := range text {
-		if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
+		if invalidBytes[c] {
 			return true
 		}
 	}

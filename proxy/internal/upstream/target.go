@@ -59,7 +59,7 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), "80")
 }
 
-// roundTrip sends a request to the target. An https target speaks HTTP/2 if it chooses to, except that WebSockets need
+// roundTrip sends a request to the target now. An https target speaks HTTP/2 if it chooses to, except that WebSockets need
 // HTTP/1.1.
 func (t *target) roundTrip(ctx *lifetime.Context, r *Request, now time.Time) (*http.Response, error) {
 	r.begin(now)
