@@ -158,7 +158,7 @@ func isMethod(text string) bool {
 func (rt *routing) spoofedHeader(h http.Header) string {
 	for key, lines := range h {
 		name := header.CGI(key)
-		spelling, managed := rt.managed[name]
+		spelling, managed := rt.managed.Spelling(name)
 		ours := strings.HasPrefix(name, header.SetByUsPrefix) || managed && spelling == ""
 		switch {
 		case (ours || managed) && !header.ValidName(key),

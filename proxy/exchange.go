@@ -135,15 +135,19 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	if res.StatusCode < 100 {
 		return fmt.Errorf("the upstream sent the invalid status %d", res.StatusCode)
 	}
-	if res.StatusCode != http.StatusSwitchingProtocols {
-		header.RemoveHopByHop(res.Header)
-	}
-	if res.StatusCode == http.StatusNoContent {
+	switch res.StatusCode {
+	case http.StatusSwitchingProtocols:
+		ex.routing.stripped.StripIdentities(res.Header)
+	case http.StatusNoContent:
 		delete(res.Header, "Content-Length") // a reader could wait for content (RFC 9110 §8.6)
+		fallthrough
+	default:
+		ex.routing.stripped.Strip(res.Header)
 	}
-	ex.routing.stripped.Strip(res.Header)
-	ex.routing.stripped.Strip(res.Trailer) // the names of those that will come
-	header.CleanTrailer(res.Trailer)
+	if len(res.Trailer) > 0 {
+		ex.routing.stripped.StripIdentities(res.Trailer) // the names of those that will come
+		header.CleanTrailer(res.Trailer)
+	}
 	ex.route.responseEdits.Apply(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if !header.AcceptsWebSocket(res, ex.brought) {

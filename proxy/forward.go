@@ -111,7 +111,7 @@ func (ex *exchange) writeResponse(res *http.Response) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	ex.routing.stripped.Strip(res.Trailer)
+	ex.routing.stripped.StripIdentities(res.Trailer)
 	header.CleanTrailer(res.Trailer)
 	if len(res.Trailer) == 0 {
 		return
@@ -159,7 +159,6 @@ func (ex *exchange) copyBody(from io.Reader, sent *response.Sent) error {
 
 // ReceiveInformational sends the client an informational response of the upstream (RFC 9110 §15.2).
 func (ex *exchange) ReceiveInformational(code int, received http.Header) {
-	header.RemoveHopByHop(received)
 	ex.routing.stripped.Strip(received)
 	h := ex.rw.Header()
 	for name, values := range received {

@@ -126,7 +126,7 @@ func (r Route) check(s Settings, managed header.Names, fault func(path, problem 
 	r.checkRewrite(fault)
 	r.Health.check(fault)
 	r.RequestHeaders.Check("request_headers", managed, fault)
-	r.ResponseHeaders.Check("response_headers", nil, fault)
+	r.ResponseHeaders.Check("response_headers", header.Names{}, fault)
 	r.checkOrigins(fault)
 	r.checkPolicy(s, fault)
 	r.Portal.Check(func(path, problem string) { fault("portal."+path, problem) })

@@ -27,12 +27,12 @@ type Edit struct {
 // Check reports headers that cannot be edited: those that identify the caller, and those that frame messages.
 func (e Edits) Check(key string, managed Names, fault func(path, problem string)) {
 	checkName := func(at, name string) {
-		spelling, ok := managed[CGI(name)]
+		spelling, ok := managed.Spelling(CGI(name))
 		ok = ok && !Mounts.Has(CGI(name))
 		switch {
 		case !ValidName(name) || name == "":
 			fault(at, fmt.Sprintf("%q cannot be the name of a header; write letters, digits and dashes", name))
-		case Fixed(name) || ok && spelling == "" || managed != nil && SetByUs.HasPrefix([]byte(CGI(name))):
+		case Fixed(name) || ok && spelling == "" || managed.spellings != nil && SetByUs.HasPrefix([]byte(CGI(name))):
 			fault(at, fmt.Sprintf("only the proxy itself may set or remove %s", name))
 		}
 	}

@@ -28,16 +28,6 @@ func CleanTrailer(h http.Header) {
 	}
 }
 
-// RemoveHopByHop removes the headers that concern one connection, and those that its Connection header names.
-func RemoveHopByHop(h http.Header) {
-	for _, name := range connectionOptions(h["Connection"]) {
-		delete(h, name)
-	}
-	for _, name := range HopByHop {
-		delete(h, name)
-	}
-}
-
 // connectionOptions returns the headers that a Connection header names (RFC 9110 §7.6.1).
 func connectionOptions(connection []string) (names []string) {
 	for _, line := range connection {

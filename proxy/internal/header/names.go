@@ -9,9 +9,12 @@ import (
 	"strings"
 )
 
-// Names says which request headers are not forwarded. The key is a CGI name (RFC 3875 §4.1.18), by which many
-// applications read headers; the value is the one spelling that is forwarded, or "" if none is.
-type Names map[string]string
+// Names says which request headers are not forwarded, by CGI name (RFC 3875 §4.1.18), by which many applications read
+// headers. The zero value has none.
+type Names struct {
+	spellings map[string]string // by CGI name: the one spelling that is forwarded, or "" if none is
+	sieve     *sieve            // of the keys of spellings, and what SetByUs has by prefix
+}
 
 // SetByUsPrefix begins the headers with which proxies describe a request. Some of them are set after all were removed.
 const SetByUsPrefix = "X_FORWARDED_"
@@ -25,22 +28,35 @@ const MaxNameBytes = 64
 
 // Managed returns the names that a request to an upstream may not bring, besides the given identity headers.
 func Managed(identity ...string) Names {
-	names := Names{}
+	names := Names{map[string]string{}, new(sieve)}
 	for _, name := range exact {
-		names[CGI(name)] = name
+		names.spellings[CGI(name)] = name
 	}
 	for _, name := range HopByHop {
-		names[CGI(name)] = ""
+		names.spellings[CGI(name)] = ""
 	}
 	for name := range SetByUs.names {
-		names[name] = ""
+		names.spellings[name] = ""
 	}
 	for _, name := range identity {
 		if name != "" {
-			names[CGI(name)] = ""
+			names.spellings[CGI(name)] = ""
 		}
 	}
+	for name := range names.spellings {
+		names.sieve.add(name)
+	}
+	for _, prefix := range SetByUs.prefixes {
+		names.sieve.addPrefix(prefix)
+	}
 	return names
+}
+
+// Spelling returns the one spelling of the header with a CGI name that is forwarded, or "" if none is. ok is false if all
+// are.
+func (n Names) Spelling(cgi string) (spelling string, ok bool) {
+	spelling, ok = n.spellings[cgi]
+	return spelling, ok
 }
 
 // Strip removes from h the headers that are not forwarded, and those that its Connection header names.
@@ -59,12 +75,15 @@ func (n Names) Strip(h http.Header) http.Header {
 
 // Passes reports whether the header of that name is forwarded.
 func (n Names) Passes(key string) bool {
+	if !n.sieve.mayHave(key) {
+		return true
+	}
 	var buf [MaxNameBytes]byte
 	name := AppendCGI(buf[:0], key)
 	if strings.HasPrefix(string(name), "X_") && SetByUs.HasPrefix(name) {
 		return false
 	}
-	spelling, ok := n[string(name)]
+	spelling, ok := n.spellings[string(name)]
 	return !ok || spelling == key
 }
 

@@ -15,25 +15,52 @@ var identityNames = []string{"X-Auth-User", "X-Auth-Username", "X-Auth-Name", "X
 // strippedPrefixes begin the CGI names of further ones.
 var strippedPrefixes = []string{SetByUsPrefix, "X_AUTH_REQUEST_", "X_AUTHENTIK_", "X_SALLYPORT_"}
 
-// ResponseNames are the CGI names of response headers that no upstream may send to clients.
-type ResponseNames map[string]bool
+// ResponseNames are the names of response headers that no upstream may send to clients.
+type ResponseNames struct {
+	byCGI map[string]bool
+	sieve *sieve // of byCGI, strippedPrefixes and HopByHop
+}
 
 // Stripped returns the names of the headers that name an identity, those of the settings among them, and Clear-Site-Data,
 // with which one application could delete what the browser keeps for the whole host, the session cookie included.
 func Stripped(identity ...string) ResponseNames {
-	names := ResponseNames{CGI("Clear-Site-Data"): true}
+	names := ResponseNames{map[string]bool{CGI("Clear-Site-Data"): true}, new(sieve)}
 	for _, name := range slices.Concat(identityNames, identity) {
 		if name != "" {
-			names[CGI(name)] = true
+			names.byCGI[CGI(name)] = true
 		}
+	}
+	for name := range names.byCGI {
+		names.sieve.add(name)
+	}
+	for _, name := range HopByHop {
+		names.sieve.add(CGI(name))
+	}
+	for _, prefix := range strippedPrefixes {
+		names.sieve.addPrefix(prefix)
 	}
 	return names
 }
 
-// Strip removes the headers that no upstream may send to clients. It serves trailers and informational responses too.
+// Strip removes the headers that no upstream may send to clients, those that concern one connection, and those that its
+// Connection header names. It serves informational responses too.
 func (n ResponseNames) Strip(h http.Header) {
+	for _, name := range connectionOptions(h["Connection"]) {
+		delete(h, name)
+	}
 	for name := range h {
-		if n.has(name) {
+		if n.sieve.mayHave(name) && (n.has(name) || slices.Contains(HopByHop, name)) {
+			delete(h, name)
+		}
+	}
+	StripSetCookies(h)
+}
+
+// StripIdentities is Strip without the headers that concern the connection: for a response that switches protocols, and for
+// a trailer, whose Connection field names nothing.
+func (n ResponseNames) StripIdentities(h http.Header) {
+	for name := range h {
+		if n.sieve.mayHave(name) && n.has(name) {
 			delete(h, name)
 		}
 	}
@@ -43,5 +70,5 @@ func (n ResponseNames) Strip(h http.Header) {
 func (n ResponseNames) has(key string) bool {
 	var buf [MaxNameBytes]byte
 	name := AppendCGI(buf[:0], key)
-	return n[string(name)] || slices.ContainsFunc(strippedPrefixes, func(prefix string) bool { return strings.HasPrefix(string(name), prefix) })
+	return n.byCGI[string(name)] || slices.ContainsFunc(strippedPrefixes, func(prefix string) bool { return strings.HasPrefix(string(name), prefix) })
 }

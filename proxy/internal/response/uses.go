@@ -42,13 +42,20 @@ func NewSent(uses Uses, h http.Header) *Sent {
 // isEventStream reports whether a body is a stream of events that can be read: in a compressed one nothing can be told
 // apart.
 func isEventStream(h http.Header) bool {
+	if !IsEvents(h) {
+		return false
+	}
 	encoding := h.Get("Content-Encoding")
-	return IsEvents(h) && (encoding == "" || strings.EqualFold(encoding, "identity"))
+	return encoding == "" || strings.EqualFold(encoding, "identity")
 }
 
 // IsEvents reports whether a body is a stream of events for a page, by its media type.
 func IsEvents(h http.Header) bool {
-	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	types := h["Content-Type"] // faster than Get
+	if len(types) == 0 {
+		return false
+	}
+	media, _, _ := strings.Cut(types[0], ";")
 	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 }
 
