@@ -154,7 +154,7 @@ func (m *memory) apply(w store.Write) (ended []string) {
 // the session.
 func (m *memory) applyRecord(key string, value []byte) (ended []string) {
 	r := new(record)
-	if json.Unmarshal(value, r) != nil || key != string(recordKey(r.User, r.ID)) {
+	if decodeRecord(value, r) != nil || key != string(recordKey(r.User, r.ID)) {
 		return m.remove(idInKey(key))
 	}
 	e := m.sessions[r.ID]

@@ -126,7 +126,7 @@ func recordsOf(r store.Reader, user string) ([]record, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case json.Unmarshal(e.Value, &stored) != nil:
+		case decodeRecord(e.Value, &stored) != nil:
 			continue
 		}
 		all = append(all, stored)
