@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
+	"slices"
 
 	"sallyport/store"
 )
@@ -38,6 +39,23 @@ type pages struct {
 	size  int64  // of a page
 	count uint64 // all pages have lower numbers
 	seen  []bool // by page
+
+	levels [maxDepth + 1]level // of the tree, with the pages on the way to the one that is read
+}
+
+// level has what is used again for each page of one depth, so that a large file leaves no garbage of its size.
+type level struct {
+	page     []byte
+	elements []element
+}
+
+// grow returns a page of n bytes with the content of page, in its memory if that is large enough.
+func (l *level) grow(n int64) []byte {
+	if int64(cap(l.page)) < n {
+		l.page = append(make([]byte, 0, n), l.page...)
+	}
+	l.page = l.page[:n]
+	return l.page
 }
 
 // checkPages follows every page from the root once. bbolt trusts its pages: one that
@@ -104,12 +122,13 @@ func readMetaAt(f *os.File, offset int64) (m meta, ok bool) {
 	return m, binary.NativeEndian.Uint32(body) == magic && binary.NativeEndian.Uint64(body[56:]) == sum.Sum64()
 }
 
-// read returns a page with its overflow, and demands that nothing else led to it.
-func (p *pages) read(id uint64) ([]byte, error) {
+// read returns a page with its overflow, and demands that nothing else led to it. The page is valid until another of the
+// same depth is read.
+func (p *pages) read(id uint64, depth int) ([]byte, error) {
 	if id < 2 || id >= p.count {
 		return nil, fmt.Errorf("%w: page %d does not exist", errPages, id)
 	}
-	head := make([]byte, pageHeader)
+	head := p.levels[depth].grow(p.size)
 	if _, err := p.file.ReadAt(head, int64(id)*p.size); err != nil {
 		return nil, err
 	}
@@ -123,8 +142,11 @@ func (p *pages) read(id uint64) ([]byte, error) {
 		}
 		p.seen[part] = true
 	}
-	page := make([]byte, (int64(overflow)+1)*p.size)
-	_, err := p.file.ReadAt(page, int64(id)*p.size)
+	if overflow == 0 {
+		return head, nil
+	}
+	page := p.levels[depth].grow((int64(overflow) + 1) * p.size)
+	_, err := p.file.ReadAt(page[p.size:], (int64(id)+1)*p.size)
 	return page, err
 }
 
@@ -140,10 +162,7 @@ func (k keys) has(key []byte) bool {
 
 // checkTree checks the page and everything below it.
 func (p *pages) checkTree(id uint64, bounds keys, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%w: the tree is deeper than %d pages", errPages, maxDepth)
-	}
-	page, err := p.read(id)
+	page, err := p.read(id, depth)
 	if err != nil {
 		return err
 	}
@@ -155,7 +174,9 @@ func (p *pages) checkPage(id uint64, page []byte, bounds keys, depth int) error 
 	if flags != branchPage && flags != leafPage || flags == branchPage && count == 0 || pageHeader+count*elementSize > len(page) {
 		return fmt.Errorf("%w: page %d is neither a branch nor a leaf with %d elements", errPages, id, count)
 	}
-	elements := make([]element, count)
+	l := &p.levels[depth]
+	l.elements = slices.Grow(l.elements[:0], count)[:count]
+	elements := l.elements
 	for i := range elements {
 		e, err := parseElement(page, pageHeader+i*elementSize, flags == branchPage)
 		if err != nil || i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 || !bounds.has(e.key) {
@@ -202,10 +223,12 @@ func parseElement(page []byte, start int, branch bool) (e element, err error) {
 // follow checks what e leads to. The keys of a bucket are its own; those below a branch have bounds.
 func (p *pages) follow(e element, below keys, depth int) error {
 	switch {
+	case e.child == 0 && e.bucket == nil:
+		return nil
+	case depth == maxDepth:
+		return fmt.Errorf("%w: the tree is deeper than %d pages", errPages, maxDepth)
 	case e.child != 0:
 		return p.checkTree(e.child, below, depth+1)
-	case e.bucket == nil:
-		return nil
 	case len(e.bucket) < bucketSize:
 		return fmt.Errorf("%w: the bucket %q has no root", errPages, e.key)
 	}
@@ -224,7 +247,7 @@ func (p *pages) checkFreelist(id uint64) error {
 	if id == noFreelist {
 		return nil
 	}
-	page, err := p.read(id)
+	page, err := p.read(id, 0)
 	if err != nil {
 		return err
 	}
