@@ -36,13 +36,14 @@ type Pages struct {
 // look is the parsed templates, as they look by the configuration.
 type look struct {
 	Settings
-	pages   map[string]*template.Template
-	style   string              // the hash of the style sheet, as a CSP source
-	scripts map[string]string   // likewise of the script of a page, by the page's name
-	files   map[string]*picture // by the last part of their path
-	logo    string              // the path of the logo; "" for none
-	icons   map[string]string   // the paths of the icons of routes, by the route's name
-	sheet   string              // the path of the style sheet with the color; "" for none
+	parse   func() error                  // reads the next three, once: a page that is shown causes it, not the start
+	pages   map[string]*template.Template // by name
+	style   string                        // the hash of the style sheet, as a CSP source
+	scripts map[string]string             // likewise of the script of a page, by the page's name
+	files   map[string]*picture           // by the last part of their path
+	logo    string                        // the path of the logo; "" for none
+	icons   map[string]string             // the paths of the icons of routes, by the route's name
+	sheet   string                        // the path of the style sheet with the color; "" for none
 }
 
 // Settings are what the configuration says of the pages.
@@ -79,7 +80,7 @@ func FormatTime(t time.Time) string { return t.UTC().Format("2 January 15:04 MST
 // scripts names, for each page, its script; "" for none. A page is a file pages/NAME.html, a script pages/NAME.js.
 var scripts = map[string]string{"ask": "", "asked": "", "code": "", "continue": "fragment", "denied": "fragment", "error": "", "failed": "fragment", "form": "form", "offer": "", "portal": "portal", "request": "", "requests": "", "resume": "form", "sessions": "times", "signout": "", "signedout": "", "switch": ""}
 
-// New parses the embedded pages. Before [Pages.Prepare], they look as they do without any settings.
+// New returns the pages. Before [Pages.Prepare], they look as they do without any settings.
 func New() (*Pages, error) {
 	p := &Pages{look: new(atomic.Pointer[look])}
 	use, err := p.Prepare(Settings{})
@@ -104,9 +105,7 @@ func (p *Pages) Prepare(settings Settings) (use func(), err error) {
 	if sheet := settings.Brand.colorStyle(); sheet != "" {
 		l.sheet = l.addFile(newPicture([]byte(sheet), "text/css; charset=utf-8", ".css"))
 	}
-	if err := l.parse(); err != nil {
-		return nil, err
-	}
+	l.parse = sync.OnceValue(l.parseAll)
 	return func() { p.look.Store(l) }, nil
 }
 
@@ -130,8 +129,8 @@ func (l *look) funcs(style string, script []byte) template.FuncMap {
 		"address": address, "time": showTime, "ago": showAgo}
 }
 
-// parse gives the look its pages.
-func (l *look) parse() error {
+// parseAll gives the look its pages.
+func (l *look) parseAll() error {
 	parsed, err := parsedPages()
 	if err != nil {
 		return err
@@ -338,7 +337,12 @@ func (p *Pages) show(w http.ResponseWriter, status int, name string, content any
 // write renders the whole page before it writes the first byte.
 func (p *Pages) write(w http.ResponseWriter, status int, name string, content any) {
 	var body bytes.Buffer
-	if err := p.look.Load().pages[name].Execute(&body, view{p.banner, content}); err != nil {
+	l := p.look.Load()
+	err := l.parse()
+	if err == nil {
+		err = l.pages[name].Execute(&body, view{p.banner, content})
+	}
+	if err != nil {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
@@ -350,6 +354,7 @@ func (p *Pages) write(w http.ResponseWriter, status int, name string, content an
 // headers sets the headers of a page. selfForms restricts its forms to this site.
 func (p *Pages) headers(h http.Header, name string, selfForms bool) {
 	l := p.look.Load()
+	_ = l.parse() // write responds with the error
 	csp := "default-src 'none'; style-src " + l.style + "; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
 	if script := l.scripts[name]; script != "" {
 		csp += "; script-src " + script

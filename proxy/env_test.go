@@ -191,7 +191,7 @@ func newEnvOfProvider(t *testing.T, sessions session.Settings, prompts []string)
 			Lists: func(_ context.Context, filters []live.Filter) []live.List { return h.proxy.LiveEach(filters) }}})
 	h.proxy = must[*proxy.Proxy](t)(proxy.New(proxy.Parts{Directory: h.directory, Sessions: h.sessions, Grants: grants, Provider: provider,
 		Audit: h.record, Pages: pages, Console: console.NewHandler(console.Parts{Pages: pages, Admin: h.admin, Pins: pins.New(h.store)}), Log: log,
-		Manage: must[*manage.Handler](t)(manage.New(manage.Parts{Admin: h.admin, Sessions: h.sessions, Pages: pages, Log: log}))}))
+		Manage: manage.New(manage.Parts{Admin: h.admin, Sessions: h.sessions, Pages: pages, Log: log})}))
 	h.settings = h.newSettings()
 	if err := h.proxy.Load(h.settings); err != nil {
 		t.Fatal(err)

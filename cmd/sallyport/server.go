@@ -107,10 +107,7 @@ func (s *server) wire(path string) error {
 		PublicURL: s.reloader.PublicURL, Configuration: s.reloader.Configuration, Peers: s.components.peers, Record: s.recordSource(), Rollup: s.rollup, Replica: s.facts, Doctor: s.findings.get,
 		BreakGlass: grant.NewBreakGlass(s.components.grants), Live: s.liveRequests(), TokenGroups: tokenGroups})
 	s.tracing = newTracing(s.log)
-	manager, err := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
-	if err != nil {
-		return err
-	}
+	manager := manage.New(manage.Parts{Admin: s.admin, Sessions: s.components.sessions, Pages: pages, Log: s.log})
 	s.proxy, err = proxy.New(proxy.Parts{Directory: s.components.directory, Sessions: s.components.sessions, Grants: s.components.grants,
 		Provider: provider, Audit: s.components.record, Enforcer: s.components.enforcer, Pages: pages, Console: console.NewHandler(console.Parts{Pages: pages, Admin: s.admin, Pins: pins.New(s.components.store)}), Manage: manager, Log: s.log,
 		Tracing: s.tracing.Provider(), Authenticated: listen.Authenticated})

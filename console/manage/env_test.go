@@ -96,7 +96,7 @@ func newEnv(t testing.TB, options ...func(*env)) *env {
 	e.admin = admin.New(e.parts)
 	e.scim = scim.New(scim.Parts{Provisioning: e.provisioning, Log: log, Settings: scim.Settings{MaxDeactivations: scim.DeactivationLimit{Count: 2, Per: time.Hour}}})
 	pages := must[*console.Pages](t)(console.New())
-	e.handler = must[*manage.Handler](t)(manage.New(manage.Parts{Admin: e.admin, Sessions: e.sessions, Pages: pages, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}))
+	e.handler = manage.New(manage.Parts{Admin: e.admin, Sessions: e.sessions, Pages: pages, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	e.addPeople()
 	e.ada, e.otto = e.viewer("ada@example.com", true), e.viewer("otto@example.com", false)
 	return e

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 
 	"sallyport/admin"
 	"sallyport/audit"
@@ -38,7 +39,8 @@ type Parts struct {
 // Handler serves the console.
 type Handler struct {
 	Parts
-	templates templates
+	parse     func() error // reads templates, once
+	templates templates    // once parse has returned
 	mux       *http.ServeMux
 	requests  *throttle.Throttle
 	once      once
@@ -49,14 +51,14 @@ type Handler struct {
 }
 
 // New returns a Handler.
-func New(parts Parts) (*Handler, error) {
+func New(parts Parts) *Handler {
 	h := &Handler{Parts: parts, requests: throttle.New(requestsPerSecond, requestBurst), mux: http.NewServeMux()}
-	var err error
-	if h.templates, err = parsedPages(); err != nil {
-		return nil, err
-	}
+	h.parse = sync.OnceValue(func() (err error) {
+		h.templates, err = parsedPages()
+		return err
+	})
 	h.routes()
-	return h, nil
+	return h
 }
 
 // routes says which function serves which page. Every page has its place in the navigation: see [sections].
@@ -133,6 +135,9 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, path string, v V
 	if below == "" {
 		http.Redirect(w, r, Path+"/", http.StatusFound)
 		return nil
+	}
+	if err := h.parse(); err != nil {
+		return err
 	}
 	inner := r.Clone(r.Context())
 	inner.URL.Path, inner.URL.RawPath = below, ""

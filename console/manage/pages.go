@@ -37,7 +37,8 @@ type asset struct {
 	body []byte
 }
 
-// parsedPages returns what parsePages does. It parses once, for all handlers: the pages are part of the program.
+// parsedPages returns what parsePages does. It parses once, for all handlers: the pages are part of the program. The first
+// page that is shown causes it, since it would take a tenth of a start.
 var parsedPages = sync.OnceValues(parsePages)
 
 // parsePages parses the embedded pages, with the texts in English.
@@ -274,6 +275,9 @@ func setHeaders(h http.Header) {
 // Static writes a file that pages name, which anybody may read: styles, scripts and pictures. path is canonical and below
 // [StaticPath]; its error is one of package console.
 func (h *Handler) Static(w http.ResponseWriter, r *http.Request, path string) error {
+	if err := h.parse(); err != nil {
+		return err
+	}
 	name := strings.TrimPrefix(path, StaticPath+"/")
 	_, file, _ := strings.Cut(name, "/")
 	a, ok := h.templates.static[file]
