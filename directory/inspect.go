@@ -111,7 +111,7 @@ func (i *Inspection) Record(e store.Entry) (ours bool, err error) {
 
 func (i *Inspection) user(rest, value []byte) error {
 	u := User{}
-	if len(rest) != idSize || json.Unmarshal(value, &u) != nil || u.ID != hex.EncodeToString(rest) || u.UserName == "" {
+	if len(rest) != idSize || decodeUser(value, &u) != nil || u.ID != hex.EncodeToString(rest) || u.UserName == "" {
 		return errRecord
 	}
 	i.users[[idSize]byte(rest)] = true

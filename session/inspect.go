@@ -29,7 +29,7 @@ func readable(key string, value []byte) bool {
 	switch {
 	case strings.HasPrefix(key, prefixSession):
 		var r record
-		return json.Unmarshal(value, &r) == nil && key == string(recordKey(r.User, r.ID))
+		return decodeRecord(value, &r) == nil && key == string(recordKey(r.User, r.ID))
 	case strings.HasPrefix(key, prefixToken):
 		_, _, ok := parseTokenKey(prefixToken, []byte(key))
 		return ok && json.Unmarshal(value, &tokenRecord{}) == nil

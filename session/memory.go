@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"sallyport/store"
 	"sallyport/store/follow"
@@ -72,13 +73,15 @@ func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var latest int64 // use, in nanoseconds since 1970
 	for id, e := range loaded.sessions {
-		s.clock.atLeast(e.record.Load().Used)
+		latest = max(latest, e.record.Load().Used.UnixNano())
 		if old := s.memory.sessions[id]; old != nil {
 			old.used.stored(e.used.get())
 			e.shared = old.shared
 		}
 	}
+	s.clock.atLeast(time.Unix(0, latest))
 	if err := loaded.keepKeys(&s.memory); err != nil {
 		return 0, err
 	}
