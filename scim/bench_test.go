@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"sync"
@@ -245,5 +247,58 @@ func BenchmarkUnindexed(b *testing.B) {
 				q.send(b, "GET", query, "", http.StatusOK)
 			}
 		})
+	}
+}
+
+// BenchmarkScansAtOnce asks 16 queries at once that no index serves. It reports by how many bytes the heap in use grew at
+// most meanwhile, garbage included, and what all of them allocated.
+func BenchmarkScansAtOnce(b *testing.B) {
+	const clients = 16
+	size := 2000
+	if os.Getenv("LARGE") != "" {
+		size = 100_000
+	}
+	base, token, d, _ := serveWith(b, settingsWithoutLimit)
+	createUsers(b, d, size)
+	q := newQuick(base, token)
+	query := "/Users?filter=" + url.QueryEscape(`nickName eq "nobody" or userName co "nobody"`)
+	q.send(b, "GET", query, "", http.StatusOK)
+	var peak, allocated uint64
+	for b.Loop() {
+		runtime.GC()
+		before := readHeap()
+		var asking sync.WaitGroup
+		for range clients {
+			asking.Go(func() { q.send(b, "GET", query, "", http.StatusOK) })
+		}
+		ended := make(chan struct{})
+		go func() { asking.Wait(); close(ended) }()
+		peak = max(peak, highestHeap(ended)-before.inUse)
+		allocated = max(allocated, readHeap().allocated-before.allocated)
+	}
+	b.ReportMetric(float64(peak)/1e6, "peak-MB")
+	b.ReportMetric(float64(allocated)/1e6, "allocated-MB")
+}
+
+// heap is a reading of the runtime's metrics, in bytes.
+type heap struct{ inUse, allocated uint64 }
+
+func readHeap() heap {
+	read := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(read)
+	return heap{read[0].Value.Uint64() + read[1].Value.Uint64(), read[2].Value.Uint64()}
+}
+
+// highestHeap returns the most that was in use of the heap until ended is closed.
+func highestHeap(ended <-chan struct{}) (highest uint64) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		highest = max(highest, readHeap().inUse)
+		select {
+		case <-ended:
+			return highest
+		case <-tick.C:
+		}
 	}
 }

@@ -122,9 +122,16 @@ func (q *query) collectCurrentUsers(p *subquery, page *page) error {
 // same time, which are all over memory. One after the other, they take longer to fetch than the filter to evaluate.
 const readAhead = 64
 
-// unreadable reports whether a user may not be in memory as the store has them.
+// unreadable reports whether a user may not be in memory as the store has them. It looks at all parts of what filters mostly
+// compare, see [readAhead].
 func unreadable(u *directory.User) bool {
-	return u.Damaged || len(u.Document) > 0 && u.Document[0] != '{'
+	return u.Damaged || u.UserName == "" || u.UserName[0] == 0 || !isObject(u.Document)
+}
+
+// isObject reports false if a document is not a JSON object. There may be no document.
+func isObject(document []byte) bool {
+	n := len(document)
+	return n == 0 || document[0] == '{' && document[n/2] != 0 && document[n-1] == '}'
 }
 
 func (q *query) addCurrentUser(p *subquery, page *page, subject *schema.Subject, u *directory.User) error {
