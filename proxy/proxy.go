@@ -199,6 +199,7 @@ func (p *Proxy) Trusts(addr netip.Addr) bool { return p.routing.Load().trusts(ad
 
 // ServeHTTP handles one request of the public listener.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	growStack(false)
 	p.handle(response.New(w, r, p.routing.Load().stall), r, p.serve)
 }
 
