@@ -48,7 +48,7 @@ func (l pipeListener) Close() error {
 func (pipeListener) Addr() net.Addr { return &net.UnixAddr{} }
 
 // TestServerBuffer_IsNotSent checks what [Writer.Write] relies on: net/http sends nothing before a handler has written more than
-// serverBuffer. Over HTTP/2 the client lets the server send no body, so that a write which sends some would wait.
+// its buffer holds. Over HTTP/2 the client lets the server send no body, so that a write which sends some would wait.
 func TestServerBuffer_IsNotSent(t *testing.T) {
 	t.Run("HTTP/1", func(t *testing.T) {
 		var writes atomic.Int64
@@ -58,7 +58,7 @@ func TestServerBuffer_IsNotSent(t *testing.T) {
 		connections := make(chan net.Conn, 1)
 		connections <- countedConn{conn, &writes}
 		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(make([]byte, serverBuffer))
+			_, _ = w.Write(make([]byte, serverBuffer1))
 			wrote <- writes.Load()
 		})}
 		defer s.Close()
@@ -66,13 +66,13 @@ func TestServerBuffer_IsNotSent(t *testing.T) {
 		if _, err := io.WriteString(other, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		awaitWrite(t, wrote)
+		awaitWrite(t, serverBuffer1, wrote)
 	})
 	t.Run("HTTP/2", func(t *testing.T) {
 		wrote := make(chan int64, 1)
 		s := newHandlerServer(t, true)
 		s.handlers <- func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(make([]byte, serverBuffer))
+			_, _ = w.Write(make([]byte, serverBuffer2))
 			wrote <- 0
 		}
 		conn, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
@@ -97,18 +97,18 @@ func TestServerBuffer_IsNotSent(t *testing.T) {
 		if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndHeaders: true, EndStream: true}); err != nil {
 			t.Fatal(err)
 		}
-		awaitWrite(t, wrote)
+		awaitWrite(t, serverBuffer2, wrote)
 	})
 }
 
-func awaitWrite(t *testing.T, wrote chan int64) {
+func awaitWrite(t *testing.T, size int, wrote chan int64) {
 	t.Helper()
 	select {
 	case n := <-wrote:
 		if n != 0 {
-			t.Errorf("%d bytes cause %d writes before the handler returns", serverBuffer, n)
+			t.Errorf("%d bytes cause %d writes before the handler returns", size, n)
 		}
 	case <-time.After(waitLimit):
-		t.Fatalf("a write of %d bytes waits for the client", serverBuffer)
+		t.Fatalf("a write of %d bytes waits for the client", size)
 	}
 }

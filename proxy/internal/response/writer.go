@@ -24,9 +24,10 @@ const (
 
 	denialTimeout = 5 * time.Second // for the client to read a denial after its request was stopped
 
-	// serverBuffer is how many bytes of a body net/http buffers at least, over HTTP/1 and HTTP/2, before it sends any. A write
-	// that leaves no more than that unsent does not wait for the client.
-	serverBuffer = 2 << 10
+	// How many bytes of a body net/http buffers before it sends any. A write that leaves no more than that unsent does not wait
+	// for the client.
+	serverBuffer1 = 2 << 10 // over HTTP/1
+	serverBuffer2 = 4 << 10 // over HTTP/2
 )
 
 // ErrStopped means that the response was stopped, or has ended.
@@ -189,7 +190,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, ErrStopped
 	}
 	w.unflushed += len(p)
-	if w.unflushed > serverBuffer {
+	if w.unflushed > w.serverBuffer() {
 		defer time.AfterFunc(w.Stall, w.writeStalled).Stop()
 	}
 	n, err := w.ResponseWriter.Write(p)
@@ -234,11 +235,18 @@ func (w *Writer) currentState() responseState {
 func (w *Writer) FlushPending() {
 	switch {
 	case w.HTTP1 || w.unflushed == 0:
-	case w.unflushed > serverBuffer:
+	case w.unflushed > w.serverBuffer():
 		_ = w.Flush()
 	case w.stream.Err() == nil:
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.Stall))
 	}
+}
+
+func (w *Writer) serverBuffer() int {
+	if w.HTTP1 {
+		return serverBuffer1
+	}
+	return serverBuffer2
 }
 
 // Status returns the status code of the final response, or 0 if none has begun.
