@@ -225,6 +225,25 @@ func TestLiveEnd_Causes(t *testing.T) {
 	}
 }
 
+// TestLiveEnd_UpstreamComesFirst checks that a tunnel counts as ended by the upstream if the client ends it as soon as it sees
+// the upstream's end.
+func TestLiveEnd_UpstreamComesFirst(t *testing.T) {
+	t.Parallel() // it waits
+	const tunnels = 200
+	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{closingWebSocketUpstream(t, "bye", lived)} })
+	for range tunnels {
+		conn, in := w.openTunnel("")
+		go func() {
+			_, _ = io.Copy(io.Discard, in)
+			_ = conn.Close()
+		}()
+	}
+	w.eventually("the tunnels end", func() bool { return w.metric("sallyport_live_ended_total") == tunnels })
+	if n := w.metric("sallyport_live_ended_total", "by", string(response.ByUpstream)); n != tunnels {
+		t.Errorf("%v of %d tunnels count as ended by the upstream", n, tunnels)
+	}
+}
+
 // TestLiveEnd_LogsUser checks that the line has the user of the connection.
 func TestLiveEnd_LogsUser(t *testing.T) {
 	t.Parallel()

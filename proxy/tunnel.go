@@ -41,13 +41,11 @@ func (ex *exchange) tunnel(res *http.Response) error {
 // runTunnel copies both ways until both directions have ended.
 func (ex *exchange) runTunnel(client *response.FrameTracker, target io.ReadWriteCloser) {
 	var first atomic.Pointer[response.Cause] // the side that ended first
+	ended := func(by response.Cause) { first.CompareAndSwap(nil, &by) }
+	down, up := side{client, response.ByClient}, side{target, response.ByUpstream}
 	var both sync.WaitGroup
-	both.Go(func() {
-		by := copyHalf(side{client, response.ByClient}, side{target, response.ByUpstream})
-		first.CompareAndSwap(nil, &by)
-	})
-	by := copyHalf(side{target, response.ByUpstream}, side{client, response.ByClient})
-	first.CompareAndSwap(nil, &by)
+	both.Go(func() { copyHalf(down, up, ended) })
+	copyHalf(up, down, ended)
 	both.Wait()
 	_, _ = target.Close(), client.Close()
 	ex.proxy.live.leave(ex.live)
@@ -61,22 +59,25 @@ type side struct {
 }
 
 // copyHalf copies from one side of a tunnel to the other, and closes the writing side of to when from ends. If reading
-// or writing fails, it closes both. It returns which side ended the copying.
-func copyHalf(to, from side) response.Cause {
+// or writing fails, it closes both. It calls ended with the side that ended the copying first: the other side may end as soon
+// as it sees that.
+func copyHalf(to, from side, ended func(response.Cause)) {
 	buf := make([]byte, tunnelBuffer)
 	for {
 		read, err := from.Read(buf)
 		if read > 0 {
 			if _, err := to.Write(buf[:read]); err != nil {
+				ended(to.name)
 				_, _ = to.Close(), from.Close()
-				return to.name
+				return
 			}
 		}
 		if err != nil {
+			ended(from.name)
 			if !errors.Is(err, io.EOF) || response.CloseWrite(to.ReadWriteCloser) != nil {
 				_, _ = to.Close(), from.Close()
 			}
-			return from.name
+			return
 		}
 	}
 }
