@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -17,40 +16,42 @@ import (
 // TestIdleTracker_ClosesIdleConnections: idle connections are closed, connections in use are not, and no timer outlives
 // its connection.
 func TestIdleTracker_ClosesIdleConnections(t *testing.T) {
-	idle := newIdleTracker(200 * time.Millisecond)
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") }))
-	s.Config.ConnState = idle.track
-	s.Start()
-	defer s.Close()
-	conn, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	br := bufio.NewReader(conn)
-	for range 2 {
-		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		idle := newIdleTracker(time.Minute)
+		l := &memoryListener{dialed: make(chan net.Conn), closed: make(chan struct{})}
+		s := &http.Server{ConnState: idle.track, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Hour)
+			_, _ = io.WriteString(w, "here")
+		})}
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = s.Serve(l) })
+		conn, served := net.Pipe()
+		l.dialed <- served
+		br := bufio.NewReader(conn)
+		for range 3 {
+			time.Sleep(time.Minute - time.Nanosecond)
+			if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
 		}
-		resp, err := http.ReadResponse(br, nil)
-		if err != nil {
-			t.Fatal(err)
+		start := time.Now()
+		if _, err := br.ReadByte(); !errors.Is(err, io.EOF) || time.Since(start) != time.Minute {
+			t.Errorf("an idle connection ends with %v after %s", err, time.Since(start))
 		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-	}
-	start := time.Now()
-	if _, err := br.ReadByte(); !errors.Is(err, io.EOF) || time.Since(start) < 100*time.Millisecond {
-		t.Errorf("an idle connection ends with %v after %s", err, time.Since(start))
-	}
-	s.CloseClientConnections()
-	s.Close() // waits until all connections have ended
-	idle.mu.Lock()
-	defer idle.mu.Unlock()
-	if len(idle.timers) != 0 {
-		t.Errorf("%d timers are left", len(idle.timers))
-	}
+		_ = s.Close()
+		serving.Wait()
+		synctest.Wait()
+		idle.mu.Lock()
+		defer idle.mu.Unlock()
+		if len(idle.timers) != 0 {
+			t.Errorf("%d timers are left", len(idle.timers))
+		}
+	})
 }
 
 // TestIdleTracker_ShortTimeoutBeyondMaxIdle: with many idle connections, further ones are closed sooner.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -56,15 +55,9 @@ func newBackend(t *testing.T) *backend {
 	return b
 }
 
-// unusedAddress returns an address on which no server listens.
-func unusedAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+// unusedAddress is an address on which nothing listens. No connection and no server gets this port by itself, as it may get
+// one that was free a moment ago.
+const unusedAddress = "127.0.0.1:1"
 
 // TestUpstream_RetriesOnAnother checks that a request that may be sent twice goes to another server if the first cannot
 // be reached or closes the connection before it responds.
@@ -74,9 +67,9 @@ func TestUpstream_RetriesOnAnother(t *testing.T) {
 		name, bad, method, body string
 		code                    int
 	}{
-		{"unreachable_GET", unusedAddress(t), "GET", "", 200},
-		{"unreachable_DELETE", unusedAddress(t), "DELETE", "", 200},
-		{"unreachable_POST_with_body", unusedAddress(t), "POST", "x", 502},
+		{"unreachable_GET", unusedAddress, "GET", "", 200},
+		{"unreachable_DELETE", unusedAddress, "DELETE", "", 200},
+		{"unreachable_POST_with_body", unusedAddress, "POST", "x", 502},
 		{"closes_GET", closes, "GET", "", 200},
 		{"closes_DELETE", closes, "DELETE", "", 502},
 		{"closes_POST_with_body", closes, "POST", "x", 502},
@@ -97,7 +90,7 @@ func TestUpstream_RetriesOnAnother(t *testing.T) {
 // TestUpstream_BacksOff checks that requests after the first are not sent to a server that cannot be reached.
 func TestUpstream_BacksOff(t *testing.T) {
 	good := newBackend(t)
-	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + unusedAddress(t)} })
+	w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{good.URL, "http://" + unusedAddress} })
 	c := w.client(true)
 	w.get(c, "https://"+openHost+"/")
 	for range 4 { // a request with a body is not sent again
@@ -164,7 +157,7 @@ func TestHealth_SkipsUnhealthy(t *testing.T) {
 // TestUpstream_NoRetryAfterCancel checks that no other server is tried for a request whose client is gone.
 func TestUpstream_NoRetryAfterCancel(t *testing.T) {
 	good := newBackend(t)
-	u, err := newUpstream(Route{Upstream: Upstreams{good.URL, "http://" + unusedAddress(t)}})
+	u, err := newUpstream(Route{Upstream: Upstreams{good.URL, "http://" + unusedAddress}})
 	if err != nil {
 		t.Fatal(err)
 	}

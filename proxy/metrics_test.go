@@ -58,7 +58,7 @@ func TestMetrics_TargetsDownOfRemovedRoutes(t *testing.T) {
 	health := &Health{Path: "/healthz"}
 	w := newWorld(t, func(s *Settings) {
 		for i := range s.Routes {
-			s.Routes[i].Upstream, s.Routes[i].UpstreamTLS, s.Routes[i].Health = Upstreams{"http://" + unusedAddress(t)}, UpstreamTLS{}, health
+			s.Routes[i].Upstream, s.Routes[i].UpstreamTLS, s.Routes[i].Health = Upstreams{"http://" + unusedAddress}, UpstreamTLS{}, health
 		}
 	})
 	reg := prometheus.NewPedanticRegistry()

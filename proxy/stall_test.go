@@ -59,7 +59,7 @@ func TestRequestBody_NeverArrives(t *testing.T) {
 // the body, or cannot be reached. Bytes that arrive later are not read as a request.
 func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + unusedAddress(t)}
+		s.Routes[0].Policy, s.Routes[0].Upstream = []string{"all"}, Upstreams{"http://" + unusedAddress}
 		s.Routes[1].Upstream = Upstreams{rawUpstream(t, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")}
 	})
 	for host, want := range map[string]int{appHost: 502, openHost: 401} {
@@ -98,12 +98,12 @@ func TestRequestBody_UnreadIsNotAwaited(t *testing.T) {
 // that a gRPC stream may also pause for longer.
 func TestRequestBody_MayBeSlow(t *testing.T) {
 	t.Parallel() // it waits
-	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
+	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 2 * time.Second })
 	w.setUpstream(func(rw http.ResponseWriter, r *http.Request) { _, _ = io.Copy(rw, r.Body) })
 	for _, kind := range []string{"text/plain", "application/grpc"} {
 		body, feed := io.Pipe()
 		go func() {
-			pieces, pause := 5, 700*time.Millisecond
+			pieces, pause := 8, 300*time.Millisecond // far from the limit, also on a busy machine
 			if kind == "application/grpc" {
 				pieces, pause = 1, 3*time.Second
 			}
@@ -223,7 +223,8 @@ func TestResponse_InformationalStalls(t *testing.T) {
 
 // TestResponse_ResetsDeadlines checks that the deadlines of one response do not apply to the next on the connection.
 func TestResponse_ResetsDeadlines(t *testing.T) {
-	w := newWorld(t, func(s *Settings) { s.Limits.Stall = 50 * time.Millisecond })
+	t.Parallel() // it waits
+	w := newWorld(t, func(s *Settings) { s.Limits.Stall = time.Second })
 	conn := w.sendRaw("")
 	br := bufio.NewReader(conn)
 	for range 3 {
@@ -233,7 +234,7 @@ func TestResponse_ResetsDeadlines(t *testing.T) {
 		w.must(err)
 		_, err = io.Copy(io.Discard, res.Body)
 		w.must(err)
-		time.Sleep(100 * time.Millisecond) // longer than one response may take
+		time.Sleep(1100 * time.Millisecond) // longer than one response may take
 	}
 }
 

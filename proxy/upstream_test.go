@@ -48,14 +48,9 @@ func dropsPosts(w *world) *atomic.Int64 {
 
 func TestUpstream_Failures(t *testing.T) {
 	t.Run("unreachable", func(t *testing.T) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Close()
-		w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{"http://" + l.Addr().String()} })
+		w := newWorld(t, func(s *Settings) { s.Routes[1].Upstream = Upstreams{"http://" + unusedAddress} })
 		res, body := w.get(w.client(true), "https://"+openHost+"/")
-		if res.StatusCode != 502 || !strings.Contains(body, string(upstreamUnavailable)) || strings.Contains(body, l.Addr().String()) {
+		if res.StatusCode != 502 || !strings.Contains(body, string(upstreamUnavailable)) || strings.Contains(body, unusedAddress) {
 			t.Errorf("%d %s", res.StatusCode, body)
 		}
 	})

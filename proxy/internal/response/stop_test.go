@@ -31,6 +31,9 @@ func TestResponseWriter_StopEndsWaiting(t *testing.T) {
 		handler := func(w http.ResponseWriter, r *http.Request) {
 			defer close(done)
 			respond(w, r, stall, func(rw *Writer) {
+				if wait == "write" {
+					_, _ = io.WriteString(rw, piece) // the response begins before it is stopped
+				}
 				if !byTimer {
 					time.AfterFunc(stopDelay, func() { rw.Stop(ByCut) })
 				}

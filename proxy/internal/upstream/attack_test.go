@@ -104,7 +104,7 @@ func TestUpstream_ServesWhileOneTargetIsWell(t *testing.T) {
 	for name, serve := range bad {
 		t.Run(name, func(t *testing.T) {
 			addr, conns := badTarget(t, serve)
-			for _, rest := range []string{"http://" + addr, "http://" + unusedAddress(t)} {
+			for _, rest := range []string{"http://" + addr, "http://" + unusedAddress} {
 				for range 10 {
 					u := newUpstream(t, Config{Timeout: time.Minute}, "http://"+addr, rest, good.URL) // new: nothing rests
 					for _, method := range []string{"GET", "HEAD", "OPTIONS", "GET"} {
@@ -139,7 +139,7 @@ func TestUpstream_ServesWhileOneTLSTargetIsWell(t *testing.T) {
 			stranger.StartTLS()
 			t.Cleanup(stranger.Close)
 			addr, _ := badTarget(t, reset)
-			for _, bad := range []string{"https://" + addr, stranger.URL, "https://" + unusedAddress(t)} {
+			for _, bad := range []string{"https://" + addr, stranger.URL, "https://" + unusedAddress} {
 				for _, method := range []string{"GET", "DELETE", "GET"} {
 					u := newUpstream(t, Config{Timeout: time.Minute, TLS: config}, good.URL, bad, bad)
 					if code, err := send(t.Context(), u, method, ""); code != 404 || err != nil {
@@ -172,7 +172,7 @@ func TestUpstream_ServesWhileOneHTTP2TargetIsWell(t *testing.T) {
 	} {
 		bad, _ := badTarget(t, serve)
 		for range 5 {
-			u := newUpstream(t, Config{Timeout: time.Minute}, h2c(bad), h2c(unusedAddress(t)), h2c(good.URL))
+			u := newUpstream(t, Config{Timeout: time.Minute}, h2c(bad), h2c(unusedAddress), h2c(good.URL))
 			for range 4 {
 				if code, err := send(t.Context(), u, "GET", ""); code != 404 || err != nil {
 					t.Fatalf("%s: %d, %v", name, code, err)

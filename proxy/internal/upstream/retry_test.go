@@ -14,7 +14,7 @@ import (
 // back-off, whichever transport dials.
 func TestUpstream_CanceledDialIsNoFailure(t *testing.T) {
 	for _, scheme := range []string{"http", "h2c"} { // sent over our transport and over net/http's
-		u := newUpstream(t, Config{Timeout: time.Minute}, scheme+"://"+unusedAddress(t))
+		u := newUpstream(t, Config{Timeout: time.Minute}, scheme+"://"+unusedAddress)
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()
 		dialed := false
@@ -104,7 +104,8 @@ func TestUpstream_HangingTargetRests(t *testing.T) {
 	good := httptest.NewServer(http.NotFoundHandler())
 	defer good.Close()
 	hangs := newScriptedTarget(t, "", "", "") // no response
-	u := newUpstream(t, Config{Timeout: 50 * time.Millisecond}, good.URL, "http://"+hangs.addr)
+	u := newUpstream(t, Config{Timeout: time.Minute}, good.URL, "http://"+hangs.addr)
+	u.targets[1].http1.timeout = 50 * time.Millisecond // that of the other is not to pass on a busy machine
 	if _, err := send(t.Context(), u, "GET", ""); !IsTimeout(err) {
 		t.Fatal(err)
 	}
@@ -113,19 +114,43 @@ func TestUpstream_HangingTargetRests(t *testing.T) {
 			t.Error(code, err)
 		}
 	}
-	var slow *Upstream
-	busy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	timeout := 50 * time.Millisecond
+	for !slowTargetStaysAvailable(t, timeout) {
+		timeout *= 2
+	}
+}
+
+// slowTargetStaysAvailable has a request wait until its timeout, and checks that its target stays available because it
+// responded to another request meanwhile. It returns false if it did not, on a busy machine.
+func slowTargetStaysAvailable(t *testing.T, timeout time.Duration) bool {
+	t.Helper()
+	var u *Upstream
+	responded := make(chan time.Time, 1)
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == "PUT" {
-			_, _ = send(r.Context(), slow, "GET", "") // another request, which gets its response meanwhile
+			if _, err := send(t.Context(), u, "GET", ""); err == nil { // another request
+				responded <- time.Now()
+			}
 			<-r.Context().Done()
 		}
 	}))
-	defer busy.Close()
-	slow = newUpstream(t, Config{Timeout: 50 * time.Millisecond}, busy.URL)
-	if _, err := send(t.Context(), slow, "PUT", ""); !IsTimeout(err) {
+	u = newUpstream(t, Config{Timeout: timeout}, slow.URL)
+	begun := time.Now()
+	if _, err := send(t.Context(), u, "PUT", ""); !IsTimeout(err) {
 		t.Fatal(err)
 	}
-	if !slow.targets[0].available(time.Now()) {
+	available := u.targets[0].available(time.Now())
+	slow.Close() // waits for the other request
+	select {
+	case at := <-responded:
+		if at.After(begun.Add(timeout)) {
+			return false
+		}
+	default:
+		return false
+	}
+	if !available {
 		t.Error("a target that responds to other requests counts as hanging")
 	}
+	return true
 }
