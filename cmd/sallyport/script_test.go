@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,41 +89,13 @@ func prepareScript(w *world, env *testscript.Env) error {
 	}
 	env.Setenv("UPSTREAM", w.upstream.URL)
 	for _, name := range []string{"public", "scim", "ops"} {
-		addr := reservedAddr(w.t)
+		addr := freeAddr(w.t)
 		s.server.addrs[name] = addr
 		s.rewrite(name+": 127.0.0.1:0", name+": "+addr)
 		env.Setenv(strings.ToUpper(name), addr)
 	}
 	s.rewrite("control: {", "scim: {max_deactivations: {count: 1, per: 1h}}\ncontrol: {")
 	return nil
-}
-
-// The ports of the scripts' servers. They lie below those that systems give to outgoing connections, so that no
-// connection of another script takes one between the moment it is found free and the start of the server.
-const (
-	firstScriptPort = 20000
-	scriptPorts     = 12000
-)
-
-// nextScriptPort counts from a number that differs between processes that run the tests at the same time.
-var nextScriptPort atomic.Int64
-
-func init() { nextScriptPort.Store(int64(os.Getpid()) * 97) }
-
-// reservedAddr returns an address on which nobody listens, and which no other script of this process gets.
-func reservedAddr(t testing.TB) string {
-	t.Helper()
-	for range scriptPorts {
-		port := firstScriptPort + nextScriptPort.Add(1)%scriptPorts
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10)))
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		return l.Addr().String()
-	}
-	t.Fatal("there is no free port")
-	return ""
 }
 
 func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }

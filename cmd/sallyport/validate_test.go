@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -214,13 +213,10 @@ func (w *world) must(err error) {
 // its control socket are in use.
 func TestValidate_AcceptsARunningServersFiles(t *testing.T) {
 	w := newWorld(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	w.must(err)
-	w.must(l.Close())
 	path := filepath.Join(w.dir, "sallyport.yaml")
 	text, err := os.ReadFile(path)
 	w.must(err)
-	w.must(os.WriteFile(path, bytes.Replace(text, []byte("ops: 127.0.0.1:0"), []byte("ops: "+l.Addr().String()), 1), 0o600))
+	w.must(os.WriteFile(path, bytes.Replace(text, []byte("ops: 127.0.0.1:0"), []byte("ops: "+freeAddr(t)), 1), 0o600))
 	w.start("--init")
 	if errs, code := w.run("validate"); code != exitOK || errs != "" {
 		t.Errorf("validate ends with %d: %s", code, errs)

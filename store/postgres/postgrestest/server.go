@@ -205,12 +205,15 @@ func owner() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// freePort returns a port that nothing listens on, and that is not one of those which connections get by themselves: it
-// stays free while a server is down.
+// freePort returns a port that nothing listens on, that is not one of those which connections get by themselves, and that no
+// other test gets: it stays free until a server uses it, and while that is down.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
 		port := 20_000 + rand.IntN(12_000) //nolint:gosec // a port need not be secret
+		if !reserved(t, port) {            // first: even looking whether something listens takes the port for a moment
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			_ = l.Close()
@@ -219,4 +222,16 @@ func freePort(t testing.TB) int {
 	}
 	t.Fatal("no port is free")
 	return 0
+}
+
+// reserved reserves a TCP port until the test ends, as the tests of the commands do: each process holds the UDP port of the
+// same number, on an address that nothing else uses.
+func reserved(t testing.TB, port int) bool {
+	t.Helper()
+	held, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.3:%d", port))
+	if err != nil {
+		return false
+	}
+	t.Cleanup(func() { _ = held.Close() })
+	return true
 }
