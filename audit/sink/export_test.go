@@ -16,7 +16,22 @@ func (s *Sinks) Dial(dial func(ctx context.Context, network, addr string) (net.C
 // Hasten has the sinks try and look often, so that tests do not wait.
 func (s *Sinks) Hasten() {
 	for _, k := range s.all {
-		k.pace = pace{poll: 5 * time.Millisecond, first: 2 * time.Millisecond, most: 20 * time.Millisecond, attempt: time.Second, settle: 50 * time.Millisecond, stopping: 2 * time.Second}
+		k.pace = pace{poll: 5 * time.Millisecond, first: 2 * time.Millisecond, most: 20 * time.Millisecond, attempt: 30 * time.Second, settle: 50 * time.Millisecond, stopping: 2 * time.Second}
+	}
+}
+
+// ShortAttempts has an attempt to send end after a second, which one to a receiver that responds may need on a busy machine.
+func (s *Sinks) ShortAttempts() {
+	for _, k := range s.all {
+		k.pace.attempt = time.Second
+	}
+}
+
+// LongSettle has a connection of syslog count as alive only if it holds for a second: on a busy machine, a receiver may need
+// that to die.
+func (s *Sinks) LongSettle() {
+	for _, k := range s.all {
+		k.pace.settle = time.Second
 	}
 }
 

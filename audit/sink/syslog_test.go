@@ -141,7 +141,7 @@ func TestSyslog_LosesNothing(t *testing.T) {
 			}
 			to.listen()
 			defer to.kill()
-			s := r.startWith(func(s *sink.Sinks) { s.Batches(8) }, settings())
+			s := r.startWith(func(s *sink.Sinks) { s.LongSettle(); s.Batches(8) }, settings())
 			r.write(10)
 			eventually(t, "attempts fail", func() bool { return s.metric(t, "failed_attempts_total") >= 2 })
 			to.kill()
@@ -206,7 +206,7 @@ func TestSyslog_OfReceiverThatDoesNotRead(t *testing.T) {
 		r.written++
 	}
 	must(t, r.log.Checkpoint())
-	s := r.startWith(func(s *sink.Sinks) { s.BatchBytes(20 << 20) }, to.settings())
+	s := r.startWith(func(s *sink.Sinks) { s.ShortAttempts(); s.BatchBytes(20 << 20) }, to.settings())
 	eventually(t, "attempts fail", func() bool { return s.metric(t, "failed_attempts_total") >= 1 })
 	if sent := s.metric(t, "lag_lines"); sent != 150 {
 		t.Errorf("the lag is %v lines", sent)
