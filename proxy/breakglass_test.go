@@ -319,7 +319,7 @@ func TestBreakGlass_EndsByItself(t *testing.T) {
 	if !ok {
 		t.Fatal("there is no alice")
 	}
-	began, err := h.sessions.BeginBreakGlass(t.Context(), session.Session{User: u.ID, UserName: u.UserName, Epoch: u.Epoch}, "drill", time.Now().Add(3*time.Second))
+	began, err := h.sessions.BeginBreakGlass(t.Context(), session.Session{User: u.ID, UserName: u.UserName, Epoch: u.Epoch}, "drill", time.Now().Add(5*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

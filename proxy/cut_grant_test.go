@@ -19,7 +19,7 @@ var deaths = []struct {
 	do     func(w *world, g grant.Grant)
 	reason Reason
 }{
-	{"expired", 2 * time.Second, func(*world, grant.Grant) {}, noRule},
+	{"expired", 4 * time.Second, func(*world, grant.Grant) {}, noRule},
 	{"revoked", time.Hour, func(w *world, g grant.Grant) {
 		_, err := w.grants.Revoke(w.ctx, g.Person.ID, g.ID, "an operator", "the incident is over", time.Now())
 		w.must(err)

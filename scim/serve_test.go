@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sallyport/scim"
@@ -54,29 +55,33 @@ func TestServer_LocationHasClientsScheme(t *testing.T) {
 
 // TestServer_ThrottlesInvalidTokens by the client's address, but no valid token.
 func TestServer_ThrottlesInvalidTokens(t *testing.T) {
-	_, token, d, _ := serveWith(t, scim.Settings{})
-	server := scim.New(scim.Parts{Provisioning: d.Provisioning, Log: slog.New(slog.DiscardHandler),
-		Origin: func(r *http.Request) (string, string) { return r.Header.Get("Client"), "https" }})
-	send := func(client, token string) *httptest.ResponseRecorder {
-		r, w := newRequest(token, "GET", "/scim/v2/Users", ""), httptest.NewRecorder()
-		r.Header.Set("Client", client)
-		server.ServeHTTP(w, r)
-		return w
-	}
-	for i := range throttle.FailuresBurst {
-		if w := send("192.0.2.1", "wrong"); w.Code != http.StatusUnauthorized {
-			t.Fatalf("invalid token %d: status %d", i, w.Code)
+	synctest.Test(t, func(t *testing.T) { // no time passes, in which another would be allowed
+		const token = "sallyport_scim_0123456789012345678901234567890123456789012abcdef"
+		d := openTenant(t, storeWith(t, map[string]string{"token/0123456789abcdef": `{"id":"30313233343536373839616263646566","name":"entra","digest":` +
+			digestOf(token) + `,"created":"1999-01-01T00:00:00Z","expires":"2099-12-31T00:00:00Z"}`}))
+		server := scim.New(scim.Parts{Provisioning: d.Provisioning, Log: slog.New(slog.DiscardHandler),
+			Origin: func(r *http.Request) (string, string) { return r.Header.Get("Client"), "https" }})
+		send := func(client, token string) *httptest.ResponseRecorder {
+			r, w := newRequest(token, "GET", "/scim/v2/Users", ""), httptest.NewRecorder()
+			r.Header.Set("Client", client)
+			server.ServeHTTP(w, r)
+			return w
 		}
-	}
-	if w := send("192.0.2.1", "wrong"); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
-		t.Errorf("after %d invalid tokens the next: status %d, Retry-After %q", throttle.FailuresBurst, w.Code, w.Header().Get("Retry-After"))
-	}
-	if w := send("192.0.2.1", token); w.Code != http.StatusOK {
-		t.Errorf("a valid token from that address: status %d", w.Code)
-	}
-	if w := send("192.0.2.2", "wrong"); w.Code != http.StatusUnauthorized {
-		t.Errorf("another address: status %d", w.Code)
-	}
+		for i := range throttle.FailuresBurst {
+			if w := send("192.0.2.1", "wrong"); w.Code != http.StatusUnauthorized {
+				t.Fatalf("invalid token %d: status %d", i, w.Code)
+			}
+		}
+		if w := send("192.0.2.1", "wrong"); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+			t.Errorf("after %d invalid tokens the next: status %d, Retry-After %q", throttle.FailuresBurst, w.Code, w.Header().Get("Retry-After"))
+		}
+		if w := send("192.0.2.1", token); w.Code != http.StatusOK {
+			t.Errorf("a valid token from that address: status %d", w.Code)
+		}
+		if w := send("192.0.2.2", "wrong"); w.Code != http.StatusUnauthorized {
+			t.Errorf("another address: status %d", w.Code)
+		}
+	})
 }
 
 func newRequest(token, method, path, body string) *http.Request {
