@@ -134,7 +134,7 @@ func TestCut_TokenExpires(t *testing.T) {
 	t.Parallel() // it waits
 	w := newWorld(t, nil)
 	w.serveStreams()
-	text := w.token("alice", func(c entratest.Claims) { c["exp"] = time.Now().Add(2 * time.Second).Unix() })
+	text := w.token("alice", func(c entratest.Claims) { c["exp"] = time.Now().Add(4 * time.Second).Unix() }) // after the stream has begun, on a busy machine
 	s := openEvents(w, w.client(true), "https://"+appHost, "Authorization", "Bearer "+text)
 	await(t, "the client sees the end", s.done)
 	w.eventually("the cut is counted", func() bool {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -65,10 +66,7 @@ func (w *world) logDebug() *logBuffer {
 const lived = longLived + 200*time.Millisecond
 
 // openTunnel opens a WebSocket whose upstream repeats what it receives, and returns the client's side.
-func (w *world) openTunnel(headers string) (conn interface {
-	io.ReadWriteCloser
-	CloseWrite() error
-}, in *bufio.Reader) {
+func (w *world) openTunnel(headers string) (conn *tls.Conn, in *bufio.Reader) {
 	w.t.Helper()
 	c := w.sendRaw(strings.Replace(handshake, "Upgrade: websocket", headers+"Upgrade: websocket", 1))
 	in = bufio.NewReader(c)

@@ -72,14 +72,12 @@ func TestTunnel_LosesNothing(t *testing.T) {
 
 // TestTunnel_OutlivesTimeout checks that a tunnel may be idle for longer than the upstream may take to respond.
 func TestTunnel_OutlivesTimeout(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, func(s *Settings) {
-		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{echoWebSocketUpstream(t, "")}, 100*time.Millisecond
+		s.Routes[1].Upstream, s.Routes[1].Timeout = Upstreams{echoWebSocketUpstream(t, "")}, time.Second
 	})
-	conn := w.sendRaw(handshake)
-	in := bufio.NewReader(conn)
-	_, err := http.ReadResponse(in, nil)
-	w.must(err)
-	w.must(conn.SetReadDeadline(time.Now().Add(time.Second)))
+	conn, in := w.openTunnel("")
+	w.must(conn.SetReadDeadline(time.Now().Add(1500 * time.Millisecond)))
 	if _, err := in.ReadByte(); !upstream.IsTimeout(err) {
 		t.Errorf("the tunnel ended: %v", err)
 	}
