@@ -135,9 +135,7 @@ func (s *stage) checkRecord(t *testing.T, code string) {
 	}
 	s.server.verb("audit", "verify")
 	for _, want := range []string{"a break-glass code is armed", "a break-glass code was used"} {
-		if !regexp.MustCompile(`"level":"WARN","msg":"` + want).MatchString(s.server.log()) {
-			t.Errorf("the log lacks a warning that %s", want)
-		}
+		awaitLog(t, s.server, `"level":"WARN","msg":"`+want)
 	}
 	for name, text := range map[string]string{"record": string(record), "log": s.server.log()} {
 		if strings.Contains(text, code) || strings.Contains(text, strings.ToLower(code)) {

@@ -198,9 +198,7 @@ func TestInspect_RaisesAlarm(t *testing.T) {
 		return 0
 	})
 	for _, prefix := range []string{`\"session/of/`, `\"token/`, `\"memberof/`} {
-		if !strings.Contains(s.log(), "the record at "+prefix) {
-			t.Errorf("the log does not tell of %s:\n%s", prefix, s.log())
-		}
+		awaitLog(t, s, "the record at "+prefix)
 	}
 	if out, code := s.try("doctor", "-o", "csv"); code != exitDenied || !strings.Contains(out, "store,fail,") {
 		t.Errorf("doctor exits with %d:\n%s", code, out)

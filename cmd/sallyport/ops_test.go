@@ -186,10 +186,8 @@ func TestReload_OfFailingTests(t *testing.T) {
 	if code := s.browser.fetch("/"); code != http.StatusOK {
 		t.Errorf("with rules that fail a test, Alice gets %d", code)
 	}
-	want := "alice@example.com GET " + appHost + "/: want allow, got deny: rule_deny by members[1]"
-	if log := s.server.log(); !strings.Contains(log, "the former settings stay in force") || !strings.Contains(log, want) {
-		t.Errorf("no %q in the log\n%s", want, log)
-	}
+	awaitLog(t, s.server, "the former settings stay in force")
+	awaitLog(t, s.server, "alice@example.com GET "+appHost+"/: want allow, got deny: rule_deny by members[1]")
 	if out, code := s.server.try("doctor", "-o", "csv"); code != exitDenied || !strings.Contains(out, "tests,fail,") {
 		t.Errorf("the doctor says (%d):\n%s", code, out)
 	}

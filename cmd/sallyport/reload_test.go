@@ -156,7 +156,7 @@ func certificateAt(t testing.TB, addr, name string) *x509.Certificate {
 	return conn.ConnectionState().PeerCertificates[0]
 }
 
-// awaitLog waits until the log has text.
+// awaitLog waits until the log has text, which arrives later than what the server does meanwhile.
 func awaitLog(t *testing.T, s *running, text string) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -293,6 +293,7 @@ func TestReplicas_StaleReplicaDeniesEverything(t *testing.T) {
 	if status, text := f.replicas[1].readiness(t); status != http.StatusServiceUnavailable || !strings.Contains(text, "not ready") || !strings.Contains(text, "the database confirmed") {
 		t.Errorf("/readyz says %d %s", status, text)
 	}
+	eventually(t, "the cuts are recorded", func() bool { return len(f.replicas[1].recorded(t, audit.KindCut)) >= len(live) })
 	if cuts := f.replicas[1].recorded(t, audit.KindCut); len(cuts) != len(live) || cuts[0].Reason != "directory_stale" {
 		t.Errorf("the record has the cuts %+v", cuts)
 	}

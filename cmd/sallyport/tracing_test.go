@@ -124,6 +124,7 @@ func TestTracing_ReceiverDown(t *testing.T) {
 			t.Fatal("no span has failed")
 		}
 	}
+	awaitLog(t, s.server, "requests are not traced as they should be")
 	if log := s.server.log(); strings.Count(log, "requests are not traced as they should be") != 1 {
 		t.Errorf("the log does not say so once:\n%s", log)
 	}
