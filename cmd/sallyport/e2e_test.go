@@ -131,7 +131,7 @@ func (s *stage) demandCut(t *testing.T, requests []liveRequest, denied int) (slo
 	for _, l := range requests {
 		select {
 		case <-l.ended:
-			slowest = max(slowest, time.Since(pushed))
+			slowest = max(slowest, l.at().Sub(pushed))
 		case <-deadline:
 			t.Fatalf("the %s is not cut", l.name)
 		}
