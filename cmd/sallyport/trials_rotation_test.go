@@ -28,7 +28,8 @@ func TestReliability_Rotation(t *testing.T) {
 	known.Store(new(webhookSecret))
 	w.serveReceiverOf(known)
 	s := w.settle(w.start("--init"))
-	var mu sync.Mutex // guards token
+	var mu sync.Mutex       // guards calls
+	var tokens sync.RWMutex // guards token; held during a push
 	token := w.token
 	stop := make(chan struct{})
 	var load sync.WaitGroup
@@ -48,10 +49,10 @@ func TestReliability_Rotation(t *testing.T) {
 	repeat("a new connection", func() (int, error) { return getStatus(fresh.client, "https://"+appHost+"/", "") })
 	repeat("an access token", func() (int, error) { return getStatus(bearer, "https://"+apiHost+"/", accepted) })
 	repeat("a push", func() (int, error) {
+		tokens.RLock()
+		defer tokens.RUnlock()
 		push := *s.push
-		mu.Lock()
 		push.token = token
-		mu.Unlock()
 		status, _, err := push.try("GET", "/Users/"+s.alice, nil)
 		return status, err
 	})
@@ -80,11 +81,10 @@ func TestReliability_Rotation(t *testing.T) {
 			decode(c, s.server.verb("token", "list", "-o", "json"), &list)
 			var made struct{ ID, Token string }
 			decode(c, s.server.verb("token", "rotate", list[0].ID, "-o", "json"), &made)
-			mu.Lock()
+			tokens.Lock() // waits for pushes that are under way with the former token
 			former := token
 			token = made.Token
-			mu.Unlock()
-			time.Sleep(50 * time.Millisecond) // pushes that are under way have the former token
+			tokens.Unlock()
 			for _, other := range list {
 				s.server.verb("token", "revoke", other.ID)
 			}
