@@ -123,19 +123,23 @@ func (c *calls) end() { c.underWay.Add(-1) }
 // isBefore reports whether a deadline is earlier than the one that is armed.
 func isBefore(at, armed int64) bool { return at != 0 && (armed == 0 || at < armed) }
 
-// arm sets the wanted deadline on the connection.
-func (c *calls) arm() error {
+// arm sets the wanted deadline on the connection. It looks again afterwards: want may have stored another meanwhile, and have
+// seen the deadline that was set before.
+func (c *calls) arm() (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := c.wanted.Load()
-	if at == c.armed.Load() {
-		return nil
+	for at := c.wanted.Load(); at != c.armed.Load(); at = c.wanted.Load() {
+		c.armed.Store(at)
+		err = c.set(c.timeOf(at))
 	}
-	c.armed.Store(at)
+	return err
+}
+
+func (c *calls) timeOf(at int64) time.Time {
 	if at == 0 {
-		return c.set(time.Time{})
+		return time.Time{}
 	}
-	return c.set(c.begun.Add(time.Duration(at)))
+	return c.begun.Add(time.Duration(at))
 }
 
 // goOn reports whether a call that ended with err is to be made again: a deadline passed, but not the one that is wanted.

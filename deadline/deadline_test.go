@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -250,5 +251,32 @@ func BenchmarkRequest(b *testing.B) {
 				_, _ = conn.SetWriteDeadline(none), conn.SetReadDeadline(none)
 			}
 		})
+	}
+}
+
+// TestConn_AbortsReadThatBegins sets a deadline in the past at the moment at which a read begins, as net/http does to end the
+// read that waits for a client to leave. No read may miss it.
+func TestConn_AbortsReadThatBegins(t *testing.T) {
+	raw, peer := net.Pipe()
+	defer peer.Close()
+	conn := deadline.New(raw)
+	defer conn.Close()
+	for range 200000 {
+		ended := make(chan error)
+		_ = conn.SetReadDeadline(time.Time{})
+		go func() {
+			_, err := conn.Read(make([]byte, 1))
+			ended <- err
+		}()
+		runtime.Gosched()
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+		select {
+		case err := <-ended:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a read missed its deadline")
+		}
 	}
 }
