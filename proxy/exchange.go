@@ -135,13 +135,12 @@ func (ex *exchange) checkResponse(res *http.Response) error {
 	if res.StatusCode < 100 {
 		return fmt.Errorf("the upstream sent the invalid status %d", res.StatusCode)
 	}
-	switch res.StatusCode {
-	case http.StatusSwitchingProtocols:
-		ex.routing.stripped.StripIdentities(res.Header)
-	case http.StatusNoContent:
+	if res.StatusCode == http.StatusNoContent {
 		delete(res.Header, "Content-Length") // a reader could wait for content (RFC 9110 §8.6)
-		fallthrough
-	default:
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		ex.routing.stripped.StripIdentities(res.Header)
+	} else {
 		ex.routing.stripped.Strip(res.Header)
 	}
 	if len(res.Trailer) > 0 {
