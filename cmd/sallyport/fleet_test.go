@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"sallyport/entratest"
+	"sallyport/store/postgres/postgrestest"
 )
 
 // balance starts a real HAProxy before the replicas, which forwards each connection to the next one that is ready. It
@@ -57,38 +57,13 @@ defaults
 	return haproxy
 }
 
-// freeAddrs returns different addresses that nothing listens on. Their ports are not among those which connections get by
-// themselves, and no other test gets them, so that they stay free until a server uses them, and while it is down.
+// freeAddrs returns different addresses, which stay free until a server uses them, and while it is down.
 func freeAddrs(t testing.TB, count int) (addrs []string) {
 	t.Helper()
-	for range 100 * count {
-		port := 20_000 + rand.IntN(12_000)
-		if !reservePort(t, port) { // first: even looking whether something listens takes the port for a moment
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		if addrs = append(addrs, l.Addr().String()); len(addrs) == count {
-			return addrs
-		}
+	for range count {
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", postgrestest.FreePort(t)))
 	}
-	t.Fatal("too few ports are free")
-	return nil
-}
-
-// reservePort reserves a TCP port until the test ends. It reports false if another test has reserved it, in this process or
-// another: each holds the UDP port of the same number, on an address that nothing else uses.
-func reservePort(t testing.TB, port int) bool {
-	t.Helper()
-	held, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.3:%d", port))
-	if err != nil {
-		return false
-	}
-	t.Cleanup(func() { _ = held.Close() })
-	return true
+	return addrs
 }
 
 // behindBalancer gives a replica addresses that stay when it is started again, and has it accept the PROXY protocol.

@@ -15,7 +15,7 @@ import (
 // not have.
 func (s *Server) Standby() *Server {
 	s.t.Helper()
-	standby := &Server{t: s.t, bin: s.bin, port: freePort(s.t), settings: s.settings}
+	standby := &Server{t: s.t, bin: s.bin, port: FreePort(s.t), settings: s.settings}
 	standby.makeFolder("")
 	standby.Follow(s)
 	return standby

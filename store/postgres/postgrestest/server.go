@@ -53,7 +53,7 @@ func StartIn(t testing.TB, parent string, settings ...string) *Server {
 	if bin == "" {
 		t.Skip(Variable + " is not set to the folder of PostgreSQL's programs; ./test.sh postgres sets it")
 	}
-	s := &Server{t: t, bin: bin, port: freePort(t), settings: settings}
+	s := &Server{t: t, bin: bin, port: FreePort(t), settings: settings}
 	s.makeFolder(parent)
 	s.makeCluster()
 	s.Start()
@@ -205,9 +205,9 @@ func owner() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// freePort returns a port that nothing listens on, that is not one of those which connections get by themselves, and that no
+// FreePort returns a port that nothing listens on, that is not one of those which connections get by themselves, and that no
 // other test gets: it stays free until a server uses it, and while that is down.
-func freePort(t testing.TB) int {
+func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
 		port := 20_000 + rand.IntN(12_000) //nolint:gosec // a port need not be secret
@@ -224,8 +224,8 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-// reserved reserves a TCP port until the test ends, as the tests of the commands do: each process holds the UDP port of the
-// same number, on an address that nothing else uses.
+// reserved reserves a TCP port until the test ends. It reports false if another test has reserved it, in this process or
+// another: each holds the UDP port of the same number, on an address that nothing else uses.
 func reserved(t testing.TB, port int) bool {
 	t.Helper()
 	held, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.3:%d", port))
