@@ -220,16 +220,23 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-// BenchmarkUnindexed reads all users: for a filter without an index, a sorted page, and the last page by
-// startIndex.
-func BenchmarkUnindexed(b *testing.B) {
-	size := 2000
+// serveMany serves a directory of 2,000 users, or of 100,000 if LARGE is set. It returns a client, and how many users there
+// are.
+func serveMany(b *testing.B) (q *quick, size int) {
+	b.Helper()
+	size = 2000
 	if os.Getenv("LARGE") != "" {
 		size = 100_000
 	}
 	base, token, d, _ := serveWith(b, settingsWithoutLimit)
 	createUsers(b, d, size)
-	q := newQuick(base, token)
+	return newQuick(base, token), size
+}
+
+// BenchmarkUnindexed reads all users: for a filter without an index, a sorted page, and the last page by
+// startIndex.
+func BenchmarkUnindexed(b *testing.B) {
+	q, size := serveMany(b)
 	for name, query := range map[string]string{
 		"filter":        "/Users?filter=" + url.QueryEscape(`title eq "nobody"`),
 		"userName co":   "/Users?filter=" + url.QueryEscape(`userName co "nobody"`),
@@ -254,13 +261,7 @@ func BenchmarkUnindexed(b *testing.B) {
 // most meanwhile, garbage included, and what all of them allocated.
 func BenchmarkScansAtOnce(b *testing.B) {
 	const clients = 16
-	size := 2000
-	if os.Getenv("LARGE") != "" {
-		size = 100_000
-	}
-	base, token, d, _ := serveWith(b, settingsWithoutLimit)
-	createUsers(b, d, size)
-	q := newQuick(base, token)
+	q, _ := serveMany(b)
 	query := "/Users?filter=" + url.QueryEscape(`nickName eq "nobody" or userName co "nobody"`)
 	q.send(b, "GET", query, "", http.StatusOK)
 	var peak, allocated uint64
