@@ -73,6 +73,12 @@ func (p *page) add(c candidate) {
 	}
 }
 
+func (p *page) addAll(list []candidate) {
+	for _, c := range list {
+		p.add(c)
+	}
+}
+
 func (p *page) sort() {
 	slices.SortFunc(p.candidates, func(a, b candidate) int {
 		return p.query.compare(&a.position, &b.position)

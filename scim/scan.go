@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"sallyport/directory"
 	"sallyport/scim/internal/schema"
@@ -16,6 +21,8 @@ const (
 	maxScans     = 2                // under way at once
 	maxScanQueue = 64               // that wait
 	maxScanWait  = 20 * time.Second // of each
+
+	maxScanProcessors = 4 // of one query
 )
 
 // scans are the queries under way that no index serves.
@@ -97,25 +104,59 @@ func (q *query) readMemory(ctx context.Context) *memory {
 // errMemory means that memory does not have a resource as the store has it.
 var errMemory = errors.New("a record cannot be read from memory")
 
-// collectCurrentUsers collects the users in memory that match.
+// collectCurrentUsers collects the users in memory that match. It looks at them on several processors, each at some at a time.
 func (q *query) collectCurrentUsers(p *subquery, page *page) error {
-	stored := &storedUser{request: q.request}
-	subject := &schema.Subject{Stored: stored}
-	for batch := range slices.Chunk(q.memory.users, readAhead) {
-		if err := q.request.Context().Err(); err != nil {
-			return err
-		}
-		if slices.ContainsFunc(batch, unreadable) {
-			return errMemory
-		}
-		for _, u := range batch {
-			stored.user = u
-			if err := q.addCurrentUser(p, page, subject, u); err != nil {
-				return err
+	var taken atomic.Int64 // of the batches
+	var adding sync.Mutex
+	looking, ctx := errgroup.WithContext(q.request.Context())
+	for range min(runtime.GOMAXPROCS(0), maxScanProcessors) {
+		looking.Go(func() error {
+			stored := &storedUser{request: q.request}
+			var matches []candidate
+			for ctx.Err() == nil {
+				batch := batchOf(q.memory.users, int(taken.Add(1))-1)
+				if len(batch) == 0 {
+					return nil
+				}
+				var err error
+				if matches, err = p.matchesAmong(batch, stored, matches[:0]); err != nil {
+					return err
+				}
+				adding.Lock()
+				page.addAll(matches)
+				adding.Unlock()
 			}
+			return ctx.Err()
+		})
+	}
+	return looking.Wait()
+}
+
+// batchOf returns the users of batch number n; none after the last.
+func batchOf(users []*directory.User, n int) []*directory.User {
+	first := min(n*readAhead, len(users))
+	return users[first:min(first+readAhead, len(users))]
+}
+
+// matchesAmong appends the candidates of those users of a batch that match to matches. It reads them by stored.
+func (p *subquery) matchesAmong(batch []*directory.User, stored *storedUser, matches []candidate) ([]candidate, error) {
+	if slices.ContainsFunc(batch, unreadable) {
+		return nil, errMemory
+	}
+	subject := &schema.Subject{Stored: stored}
+	for _, u := range batch {
+		stored.user = u
+		ok, err := p.matches(subject)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			c := newCandidate(p, u.ID, p.sortBy.SortKey(subject))
+			c.user = u
+			matches = append(matches, c)
 		}
 	}
-	return nil
+	return matches, nil
 }
 
 // readAhead is how many users are looked at before their filter is evaluated: the processor then fetches their records at the
@@ -132,17 +173,6 @@ func unreadable(u *directory.User) bool {
 func isObject(document []byte) bool {
 	n := len(document)
 	return n == 0 || document[0] == '{' && document[n/2] != 0 && document[n-1] == '}'
-}
-
-func (q *query) addCurrentUser(p *subquery, page *page, subject *schema.Subject, u *directory.User) error {
-	ok, err := p.matches(subject)
-	if err != nil || !ok {
-		return err
-	}
-	c := newCandidate(p, u.ID, p.sortBy.SortKey(subject))
-	c.user = u
-	page.add(c)
-	return nil
 }
 
 // collectCurrentGroups collects the groups in memory that match.

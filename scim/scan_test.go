@@ -306,7 +306,7 @@ func TestFilter_FindsWhatReadingEverybodyFinds(t *testing.T) {
 	s := newSearched(t)
 	users := 0
 	rapid.Check(t, func(t *rapid.T) {
-		for more := rapid.IntRange(0, 3).Draw(t, "more users"); more > 0 || users < 40; more-- {
+		for more := rapid.IntRange(0, 3).Draw(t, "more users"); more > 0 || users < 100; more-- { // more than are looked at at once
 			users++
 			s.putUser(t, fmt.Sprintf("%s user%d", drawText(t), users))
 			if users > 150 {
