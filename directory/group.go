@@ -3,9 +3,12 @@ package directory
 import (
 	"cmp"
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"sallyport/store/plainjson"
 )
 
 // Group is a group that the identity provider pushed.
@@ -35,13 +38,56 @@ type Member struct {
 func newGroup(id string, record []byte, err error) *Group {
 	g := &Group{}
 	if err == nil {
-		err = json.Unmarshal(record, g)
+		err = decodeGroup(record, g)
 	}
 	if err != nil {
 		g = &Group{ID: id, damaged: true}
 	}
-	g.Document, g.search = nil, g.searchText()
+	g.search = g.searchText()
 	return g
+}
+
+// decodeGroup decodes a stored group, but for its document.
+func decodeGroup(record []byte, g *Group) error {
+	if g.readPlain(record) {
+		return nil
+	}
+	*g = Group{}
+	err := json.Unmarshal(record, g)
+	g.Document = nil
+	return err
+}
+
+// readPlain reads a group as nearly all are stored, as that of a [User] does.
+func (g *Group) readPlain(record []byte) bool {
+	object := plainjson.New(record)
+	for name, ok := object.Next(); ok; name, ok = object.Next() {
+		switch string(name) {
+		case "id":
+			g.ID = string(object.Text())
+		case "externalId":
+			g.ExternalID = string(object.Text())
+		case "displayName":
+			g.DisplayName = string(object.Text())
+		case "document":
+			object.Object()
+		case "members":
+			n := object.Uint()
+			if n > math.MaxInt {
+				return false
+			}
+			g.Members = int(n)
+		case "version":
+			g.Version = object.Uint()
+		case "created":
+			g.Created = object.Time()
+		case "modified":
+			g.Modified = object.Time()
+		default:
+			return false
+		}
+	}
+	return object.End()
 }
 
 // sameForDecisions reports whether a and b are equal in what decisions read of a
