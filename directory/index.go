@@ -23,10 +23,11 @@ type userIndex struct {
 	changing sync.RWMutex // held while a change of the store is applied to the index
 }
 
-func newUserIndex() *userIndex {
+// newUserIndex returns an index with room for n users.
+func newUserIndex(n int) *userIndex {
 	idx := &userIndex{seed: maphash.MakeSeed()}
 	for i := range idx.shards {
-		idx.shards[i].users = map[string]*User{}
+		idx.shards[i].users = make(map[string]*User, n/shards)
 	}
 	return idx
 }

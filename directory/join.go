@@ -7,26 +7,22 @@ import (
 	"time"
 )
 
-// joinIndex finds users by the value of the join attribute, as resolve says.
+// joinIndex finds users by the value of the join attribute, as resolve says. While one user alone has a value, as it should
+// be, find returns that user, and shared lacks the value.
 type joinIndex struct {
 	seed   maphash.Seed
 	shards [shards]struct {
 		mu    sync.RWMutex // guards users
 		users map[string]*User
 	}
-	holders map[string]holder // by value; only for the goroutine that changes the index
+	shared map[string]*holders // by value; only for the goroutine that changes the index
 }
 
-// holder is who has one value: one user, or more.
-type holder struct {
-	only   *User
-	shared *holders // nil while one user alone has the value, as it should be
-}
-
-func newJoinIndex() *joinIndex {
-	idx := &joinIndex{seed: maphash.MakeSeed(), holders: map[string]holder{}}
+// newJoinIndex returns an index with room for n users.
+func newJoinIndex(n int) *joinIndex {
+	idx := &joinIndex{seed: maphash.MakeSeed(), shared: map[string]*holders{}}
 	for i := range idx.shards {
-		idx.shards[i].users = map[string]*User{}
+		idx.shards[i].users = make(map[string]*User, n/shards)
 	}
 	return idx
 }
@@ -51,39 +47,55 @@ func (idx *joinIndex) set(key string, u *User) {
 	}
 }
 
+// claim makes find return u for key unless another user has key, and reports whether it does. It may be called concurrently,
+// but with no other change of the index; the caller must put u later if it reports false.
+func (idx *joinIndex) claim(key string, u *User) bool {
+	if key == "" {
+		return true
+	}
+	s := &idx.shards[maphash.String(idx.seed, key)%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.users[key]; taken {
+		return false
+	}
+	s.users[key] = u
+	return true
+}
+
 // put records that u, as it is now, has key.
 func (idx *joinIndex) put(key string, u *User) {
 	if key == "" {
 		return
 	}
-	h := idx.holders[key]
-	if h.shared == nil && (h.only == nil || h.only.ID == u.ID) {
-		idx.holders[key] = holder{only: u}
-		idx.set(key, u)
-		return
+	h := idx.shared[key]
+	if h == nil {
+		only, ok := idx.find(key)
+		if !ok || only.ID == u.ID {
+			idx.set(key, u)
+			return
+		}
+		h = &holders{}
+		h.put(only)
+		idx.shared[key] = h
 	}
-	if h.shared == nil {
-		h = holder{shared: &holders{}}
-		h.shared.put(idx.holders[key].only)
-		idx.holders[key] = h
-	}
-	h.shared.put(u)
-	idx.set(key, h.shared.resolve())
+	h.put(u)
+	idx.set(key, h.resolve())
 }
 
 // remove records that the user with id no longer has key.
 func (idx *joinIndex) remove(key, id string) {
-	h := idx.holders[key]
-	switch {
-	case h.shared != nil:
-		h.shared.remove(id)
-		idx.set(key, h.shared.resolve())
-		if h.shared.count() == 0 {
-			delete(idx.holders, key)
+	h := idx.shared[key]
+	if h == nil {
+		if only, ok := idx.find(key); ok && only.ID == id {
+			idx.set(key, nil)
 		}
-	case h.only != nil && h.only.ID == id:
-		delete(idx.holders, key)
-		idx.set(key, nil)
+		return
+	}
+	h.remove(id)
+	idx.set(key, h.resolve())
+	if h.count() == 0 {
+		delete(idx.shared, key)
 	}
 }
 

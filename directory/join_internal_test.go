@@ -12,7 +12,7 @@ import (
 // at all of them says.
 func TestJoinIndex_ResolvesAsAllHolders(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		idx, users := newJoinIndex(), map[string]*User{}
+		idx, users := newJoinIndex(0), map[string]*User{}
 		for range rapid.IntRange(1, 60).Draw(rt, "changes") {
 			id := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(rt, "id")
 			if rapid.Bool().Draw(rt, "removed") {
@@ -66,7 +66,7 @@ func BenchmarkJoinIndex_OneValue(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				idx := newJoinIndex()
+				idx := newJoinIndex(0)
 				for i := range n {
 					idx.put("key", &User{ID: fmt.Sprint(i), Active: i == 0, DeactivatedAt: time.Unix(int64(i), 0)})
 				}
@@ -83,13 +83,13 @@ func BenchmarkJoinIndex_OneValue(b *testing.B) {
 // and the memory, must not grow with the changes before.
 func TestJoinIndex_WorkIsBoundedByChange(t *testing.T) {
 	const n = 1000
-	idx := newJoinIndex()
+	idx := newJoinIndex(0)
 	for round := range 50 {
 		for i := range n {
 			idx.put("key", &User{ID: fmt.Sprint(i), DeactivatedAt: time.Unix(int64(round*n+i+1), 0)})
 		}
 	}
-	if remembered := len(idx.holders["key"].shared.deactivated); remembered > 2*n+16 {
+	if remembered := len(idx.shared["key"].deactivated); remembered > 2*n+16 {
 		t.Errorf("%d deactivations of %d users are remembered", remembered, n)
 	}
 }

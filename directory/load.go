@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -16,13 +15,14 @@ import (
 
 // load reads the whole store and replaces memory.
 func (d *Directory) load(ctx context.Context) (store.Revision, error) {
-	l := newLoader()
+	var l *loader
 	var b *baseline
 	verifying := make(chan verification, 1)
 	go func() { verifying <- d.verify(ctx) }()
 	err := d.store.View(ctx, func(r store.Reader) error {
+		l = newLoader(r, d.keyOf)
 		l.revision = r.Revision()
-		err := errors.Join(l.loadGroups(r), l.loadUsers(r), l.loadMembers(r), l.loadSuspensions(r), l.loadEnds(r))
+		err := errors.Join(l.loadDirectory(r), l.loadSuspensions(r), l.loadEnds(r))
 		b = newBaseline(r, l.sums, l.damaged)
 		return err
 	})
@@ -31,14 +31,13 @@ func (d *Directory) load(ctx context.Context) (store.Revision, error) {
 		return 0, fmt.Errorf("loading users and groups: %w; restore a backup", err)
 	}
 	l.markDamaged(verified.damagedMembers)
-	keys := newJoinIndex()
-	for u := range l.users.all {
-		keys.put(d.keyOf(u), u)
+	for _, u := range l.unclaimed {
+		l.keys.put(d.keyOf(u), u)
 	}
 	d.baseline.Store(b)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.index.Store(&index{l.users, keys})
+	d.index.Store(&index{l.users, l.keys})
 	d.groups, d.ended = l.groups, l.ended
 	d.pending.wake(0)
 	return l.revision, nil
@@ -79,36 +78,50 @@ func (d *Directory) verify(ctx context.Context) (v verification) {
 
 // loader builds new memory.
 type loader struct {
-	users    *userIndex
-	groups   map[string]*Group
-	ordered  map[[idSize]byte]orderedGroup // by the bytes of the id, as edges have them
-	ended    map[string]time.Time
-	revision store.Revision
-	nested   map[string][]string // the ids of the groups in each group
+	users     *userIndex
+	groups    map[string]*Group
+	sorted    []*Group                // the groups, sorted
+	positions map[[idSize]byte]uint32 // in sorted, by the bytes of the id, as memberships have them
+	ended     map[string]time.Time
+	revision  store.Revision
+	nested    map[string][]string // the ids of the groups in each group
 
-	sums    sums // over the records that the history is about
-	damaged bool // one of them is
+	keys      *joinIndex         // nil if nobody is looked up by the join attribute
+	keyOf     func(*User) string // its value
+	unclaimed []*User            // have a value that another user has too: they are put into keys last, as they are then
+
+	mu      sync.Mutex // guards nested, unclaimed, groups and the fields below while records are handled
+	sums    sums       // over the records that the history is about
+	damaged bool       // one of them is
 }
 
-func newLoader() *loader {
-	return &loader{users: newUserIndex(), groups: map[string]*Group{}, ordered: map[[idSize]byte]orderedGroup{}, ended: map[string]time.Time{},
-		nested: map[string][]string{}}
-}
-
-// sum adds what was read of a record to the sums.
-func (l *loader) sum(e store.Entry, err error) {
-	if err != nil {
-		l.damaged = true
-		return
+// newLoader returns a loader of what r reads. keyOf returns the value of the join attribute; nil if nobody is looked up by it.
+func newLoader(r store.Reader, keyOf func(*User) string) *loader {
+	tx := &Tx{r: r}
+	users, _ := tx.UserCount() // only to make room: verify finds damage
+	groups, _ := tx.GroupCount()
+	l := &loader{users: newUserIndex(users), groups: make(map[string]*Group, groups), ended: map[string]time.Time{}, nested: map[string][]string{}, keyOf: keyOf}
+	if keyOf != nil {
+		l.keys = newJoinIndex(users)
 	}
-	l.sums.add(e.Key, e.Value)
+	return l
 }
 
-// orderedGroup is a group with its position among the sorted groups: millions of
-// edges are sorted by number, which is faster than by text.
-type orderedGroup struct {
-	group    *Group
-	position int
+// sum adds records to the sums.
+func (l *loader) sum(records ...scanned) {
+	var read sums
+	damaged := false
+	for _, rec := range records {
+		if rec.err != nil {
+			damaged = true
+			continue
+		}
+		read.add(rec.Key, rec.Value)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sums.Records, l.sums.Checksums = l.sums.Records+read.Records, l.sums.Checksums+read.Checksums
+	l.damaged = l.damaged || damaged
 }
 
 // markDamaged marks users with a damaged record.
@@ -120,111 +133,139 @@ func (l *loader) markDamaged(ids []string) {
 	}
 }
 
+// loadDirectory brings groups, users and memberships into memory.
+func (l *loader) loadDirectory(r store.Reader) error {
+	groups := l.loadGroups(r)
+	var sorting sync.WaitGroup
+	sorting.Go(l.sortGroups)
+	users := l.loadUsers(r)
+	sorting.Wait()
+	members := l.loadMembers(r)
+	for _, ids := range l.nested {
+		slices.Sort(ids)
+	}
+	return errors.Join(groups, users, members)
+}
+
 func (l *loader) loadGroups(r store.Reader) error {
+	groups := newBatches(groupKeys, l.addGroups)
+	defer groups.wait()
 	for e, err := range r.Scan([]byte(groupKeys), nil) {
-		id, ok := idIn(e.Key, groupKeys, 0)
-		if !ok {
+		if _, ok := idIn(e.Key, groupKeys, 0); !ok {
 			return fmt.Errorf("the key of a group is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
-		l.sum(e, err)
-		l.groups[id] = newGroup(id, e.Value, err)
+		groups.add(scanned{e, err})
 	}
-	l.orderGroups()
 	return nil
 }
 
-// orderGroups gives every group its position.
-func (l *loader) orderGroups() {
-	all := slices.Collect(maps.Values(l.groups))
-	sortGroups(all)
-	for position, g := range all {
+func (l *loader) addGroups(batch []scanned) {
+	l.sum(batch...)
+	decoded := make([]*Group, 0, len(batch))
+	for _, rec := range batch {
+		id, _ := idIn(rec.Key, groupKeys, 0)
+		decoded = append(decoded, newGroup(id, rec.Value, rec.err))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, g := range decoded {
+		id, _ := idIn(batch[i].Key, groupKeys, 0)
+		l.groups[id] = g
+	}
+}
+
+// sortGroups gives every group its position.
+func (l *loader) sortGroups() {
+	l.sorted = slices.Collect(maps.Values(l.groups))
+	sortGroups(l.sorted)
+	l.positions = make(map[[idSize]byte]uint32, len(l.sorted))
+	for i, g := range l.sorted {
 		var id [idSize]byte
 		if _, err := hex.Decode(id[:], []byte(g.ID)); err == nil {
-			l.ordered[id] = orderedGroup{g, position}
+			l.positions[id] = uint32(i) //nolint:gosec // there are not so many groups
 		}
 	}
 }
 
-// loadUsers decodes users on every processor, because decoding takes most of the
-// time of Open.
 func (l *loader) loadUsers(r store.Reader) error {
-	type record struct {
-		id    string
-		value []byte
-		err   error
-	}
-	work := make(chan []record, 4)
-	var decoders sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		decoders.Go(func() {
-			for batch := range work {
-				for _, rec := range batch {
-					l.users.put(newUser(rec.id, rec.value, rec.err))
-				}
-			}
-		})
-	}
-	var batch []record
-	var fault error
+	users := newBatches(userKeys, l.addUsers)
+	defer users.wait()
 	for e, err := range r.Scan([]byte(userKeys), nil) {
-		id, ok := idIn(e.Key, userKeys, 0)
-		if !ok {
-			fault = fmt.Errorf("the key of a user is damaged: %q: %w", e.Key, store.ErrDamaged)
-			break
+		if _, ok := idIn(e.Key, userKeys, 0); !ok {
+			return fmt.Errorf("the key of a user is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
-		l.sum(e, err)
-		if batch = append(batch, record{id, e.Value, err}); len(batch) == 512 {
-			work <- batch
-			batch = nil
+		users.add(scanned{e, err})
+	}
+	return nil
+}
+
+func (l *loader) addUsers(batch []scanned) {
+	l.sum(batch...)
+	for _, rec := range batch {
+		id, _ := idIn(rec.Key, userKeys, 0)
+		u := newUser(id, rec.Value, rec.err)
+		l.users.put(u)
+		if l.keys != nil && !l.keys.claim(l.keyOf(u), u) {
+			l.mu.Lock()
+			l.unclaimed = append(l.unclaimed, u)
+			l.mu.Unlock()
 		}
 	}
-	work <- batch
-	close(work)
-	decoders.Wait()
-	return fault
 }
 
 // loadMembers reads the mirrored edges. Their keys are sorted by member.
 func (l *loader) loadMembers(r store.Reader) error {
-	var member [idSize]byte
-	var groups []orderedGroup
-	damaged := false
+	edges := newBatches(memberOfKeys, l.addMembers)
+	defer edges.wait()
 	for e, err := range r.Scan([]byte(memberOfKeys), nil) {
-		edge := e.Key[len(memberOfKeys):]
-		if len(edge) != 2*idSize {
+		if len(e.Key) != len(memberOfKeys)+2*idSize {
 			return fmt.Errorf("the key of a membership is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
-		l.sum(e, err)
+		edges.add(scanned{e, err})
+	}
+	return nil
+}
+
+func (l *loader) addMembers(batch []scanned) {
+	l.sum(batch...)
+	var member [idSize]byte
+	var groups []uint32
+	damaged := false
+	for _, rec := range batch {
+		edge := rec.Key[len(memberOfKeys):]
 		if [idSize]byte(edge) != member {
 			l.setGroups(member, groups, damaged)
 			member, groups, damaged = [idSize]byte(edge), groups[:0], false
 		}
-		g, ok := l.ordered[[idSize]byte(edge[idSize:])]
-		if err != nil || !ok {
+		g, ok := l.positions[[idSize]byte(edge[idSize:])]
+		if rec.err != nil || !ok {
 			damaged = true
 			continue
 		}
 		groups = append(groups, g)
 	}
 	l.setGroups(member, groups, damaged)
-	return nil
 }
 
-// setGroups sets the groups of a member. Decisions read those of users only.
-func (l *loader) setGroups(member [idSize]byte, groups []orderedGroup, damaged bool) {
-	id := hex.EncodeToString(member[:])
-	u, ok := l.users.find(id)
+// setGroups sets the groups of a member, by their positions. Decisions read those of users only.
+func (l *loader) setGroups(member [idSize]byte, positions []uint32, damaged bool) {
+	var text [2 * idSize]byte
+	hex.Encode(text[:], member[:])
+	u, ok := l.users.find(string(text[:]))
 	if !ok {
-		for _, g := range groups {
-			l.nested[g.group.ID] = append(l.nested[g.group.ID], id)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, p := range positions {
+			id := l.sorted[p].ID
+			l.nested[id] = append(l.nested[id], string(text[:]))
 		}
 		return
 	}
-	slices.SortFunc(groups, func(a, b orderedGroup) int { return a.position - b.position })
-	sorted := make([]*Group, len(groups))
-	for i, g := range groups {
-		sorted[i] = g.group
+	slices.Sort(positions)
+	groups := make([]*Group, len(positions))
+	for i, p := range positions {
+		groups[i] = l.sorted[p]
 	}
 	u.Damaged = u.Damaged || damaged
-	u.setGroups(sorted)
+	u.setGroups(groups)
 }

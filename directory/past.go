@@ -44,8 +44,8 @@ func (d *Directory) At(ctx context.Context, at time.Time) (*Past, error) {
 		if p.Revision, err = undoUntil(ctx, o, h, at); err != nil {
 			return err
 		}
-		l := newLoader()
-		if err := errors.Join(l.loadGroups(o), l.loadUsers(o), l.loadMembers(o), l.loadSuspensions(o)); err != nil {
+		l := newLoader(o, nil)
+		if err := errors.Join(l.loadDirectory(o), l.loadSuspensions(o)); err != nil {
 			return fmt.Errorf("reading the directory as it was: %w", err)
 		}
 		p.users, p.groups, p.nested = l.users, l.groups, l.nested

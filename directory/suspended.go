@@ -150,7 +150,7 @@ func (l *loader) loadSuspensions(r store.Reader) error {
 		if !ok {
 			return fmt.Errorf("the key of a suspension is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
-		l.sum(e, err)
+		l.sum(scanned{e, err})
 		if u, ok := l.users.find(id); ok {
 			u.Suspended = readSuspension(e.Value, err)
 		}

@@ -150,7 +150,9 @@ func newUser(id string, record []byte, err error) *User {
 // decisions read. The user must not be shared yet.
 func (u *User) setGroups(groups []*Group) {
 	u.groups = groups
-	u.GroupIDs, u.GroupNames = make([]string, len(groups)), make([]string, len(groups))
+	n := len(groups)
+	texts := make([]string, 2*n)
+	u.GroupIDs, u.GroupNames = texts[:n:n], texts[n:]
 	for i, g := range groups {
 		u.GroupIDs[i], u.GroupNames[i] = g.ExternalID, g.DisplayName
 		u.Damaged = u.Damaged || g.damaged

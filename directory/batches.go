@@ -1,0 +1,62 @@
+package directory
+
+import (
+	"bytes"
+	"runtime"
+	"sync"
+
+	"sallyport/store"
+)
+
+// batchSize is how many records are handled at once, or more if they are of one id.
+const batchSize = 512
+
+// scanned is what a scan yielded at one key.
+type scanned struct {
+	store.Entry
+	err error
+}
+
+// batches has records handled on every processor while more are read, because handling them takes longer than reading
+// them. The records of one id, which their keys begin with behind the prefix, are handled in one batch, in order; there is
+// no order among batches.
+type batches struct {
+	idEnd   int // where the id ends in a key
+	batch   []scanned
+	full    chan []scanned
+	handled chan []scanned // to be used again
+	workers sync.WaitGroup
+}
+
+// newBatches returns batches of records whose keys begin with prefix. The caller must call wait.
+func newBatches(prefix string, handle func([]scanned)) *batches {
+	processors := runtime.GOMAXPROCS(0)
+	b := &batches{idEnd: len(prefix) + idSize, full: make(chan []scanned, processors), handled: make(chan []scanned, 2*processors+1)}
+	for range processors {
+		b.workers.Go(func() {
+			for batch := range b.full {
+				handle(batch)
+				b.handled <- batch[:0] // there are no more batches than it has room for
+			}
+		})
+		b.handled <- nil
+		b.handled <- nil
+	}
+	return b
+}
+
+// add adds the record that follows those before.
+func (b *batches) add(rec scanned) {
+	if n := len(b.batch); n >= batchSize && !bytes.Equal(b.batch[n-1].Key[:b.idEnd], rec.Key[:b.idEnd]) {
+		b.full <- b.batch
+		b.batch = <-b.handled
+	}
+	b.batch = append(b.batch, rec)
+}
+
+// wait returns once every record is handled.
+func (b *batches) wait() {
+	b.full <- b.batch
+	close(b.full)
+	b.workers.Wait()
+}
