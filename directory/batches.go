@@ -56,7 +56,9 @@ func (b *batches) add(rec scanned) {
 
 // wait returns once every record is handled.
 func (b *batches) wait() {
-	b.full <- b.batch
+	if len(b.batch) > 0 {
+		b.full <- b.batch
+	}
 	close(b.full)
 	b.workers.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,21 +79,23 @@ func (d *Directory) verify(ctx context.Context) (v verification) {
 
 // loader builds new memory.
 type loader struct {
-	users     *userIndex
-	groups    map[string]*Group
-	sorted    []*Group                // the groups, sorted
-	positions map[[idSize]byte]uint32 // in sorted, by the bytes of the id, as memberships have them
-	ended     map[string]time.Time
-	revision  store.Revision
-	nested    map[string][]string // the ids of the groups in each group
+	users        *userIndex
+	groups       map[string]*Group
+	sortedUsers  []*User                 // by id
+	sortedGroups []*Group                // in the order that a user has them in
+	positions    map[[idSize]byte]uint32 // in sortedGroups, by the bytes of the id, as memberships have them
+	ended        map[string]time.Time
+	revision     store.Revision
+	nested       map[string][]string // the ids of the groups in each group
 
 	keys      *joinIndex         // nil if nobody is looked up by the join attribute
 	keyOf     func(*User) string // its value
 	unclaimed []*User            // have a value that another user has too: they are put into keys last, as they are then
 
-	mu      sync.Mutex // guards nested, unclaimed, groups and the fields below while records are handled
-	sums    sums       // over the records that the history is about
-	damaged bool       // one of them is
+	mu          sync.Mutex // guards nested, unclaimed, groups and the fields below while records are handled
+	userBatches [][]*User  // the users of each batch
+	sums        sums       // over the records that the history is about
+	damaged     bool       // one of them is
 }
 
 // newLoader returns a loader of what r reads. keyOf returns the value of the join attribute; nil if nobody is looked up by it.
@@ -151,7 +154,7 @@ func (l *loader) loadGroups(r store.Reader) error {
 	groups := newBatches(groupKeys, l.addGroups)
 	defer groups.wait()
 	for e, err := range r.Scan([]byte(groupKeys), nil) {
-		if _, ok := idIn(e.Key, groupKeys, 0); !ok {
+		if len(e.Key) < len(groupKeys)+idSize {
 			return fmt.Errorf("the key of a group is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
 		groups.add(scanned{e, err})
@@ -161,25 +164,21 @@ func (l *loader) loadGroups(r store.Reader) error {
 
 func (l *loader) addGroups(batch []scanned) {
 	l.sum(batch...)
-	decoded := make([]*Group, 0, len(batch))
 	for _, rec := range batch {
 		id, _ := idIn(rec.Key, groupKeys, 0)
-		decoded = append(decoded, newGroup(id, rec.Value, rec.err))
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, g := range decoded {
-		id, _ := idIn(batch[i].Key, groupKeys, 0)
+		g := newGroup(id, rec.Value, rec.err)
+		l.mu.Lock()
 		l.groups[id] = g
+		l.mu.Unlock()
 	}
 }
 
 // sortGroups gives every group its position.
 func (l *loader) sortGroups() {
-	l.sorted = slices.Collect(maps.Values(l.groups))
-	sortGroups(l.sorted)
-	l.positions = make(map[[idSize]byte]uint32, len(l.sorted))
-	for i, g := range l.sorted {
+	l.sortedGroups = slices.Collect(maps.Values(l.groups))
+	sortGroups(l.sortedGroups)
+	l.positions = make(map[[idSize]byte]uint32, len(l.sortedGroups))
+	for i, g := range l.sortedGroups {
 		var id [idSize]byte
 		if _, err := hex.Decode(id[:], []byte(g.ID)); err == nil {
 			l.positions[id] = uint32(i) //nolint:gosec // there are not so many groups
@@ -188,10 +187,17 @@ func (l *loader) sortGroups() {
 }
 
 func (l *loader) loadUsers(r store.Reader) error {
+	err := l.scanUsers(r)
+	slices.SortFunc(l.userBatches, func(a, b []*User) int { return strings.Compare(a[0].ID, b[0].ID) })
+	l.sortedUsers, l.userBatches = slices.Concat(l.userBatches...), nil
+	return err
+}
+
+func (l *loader) scanUsers(r store.Reader) error {
 	users := newBatches(userKeys, l.addUsers)
 	defer users.wait()
 	for e, err := range r.Scan([]byte(userKeys), nil) {
-		if _, ok := idIn(e.Key, userKeys, 0); !ok {
+		if len(e.Key) < len(userKeys)+idSize {
 			return fmt.Errorf("the key of a user is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
 		users.add(scanned{e, err})
@@ -201,71 +207,19 @@ func (l *loader) loadUsers(r store.Reader) error {
 
 func (l *loader) addUsers(batch []scanned) {
 	l.sum(batch...)
-	for _, rec := range batch {
+	users := make([]*User, len(batch))
+	var unclaimed []*User
+	for i, rec := range batch {
 		id, _ := idIn(rec.Key, userKeys, 0)
 		u := newUser(id, rec.Value, rec.err)
+		users[i] = u
 		l.users.put(u)
 		if l.keys != nil && !l.keys.claim(l.keyOf(u), u) {
-			l.mu.Lock()
-			l.unclaimed = append(l.unclaimed, u)
-			l.mu.Unlock()
+			unclaimed = append(unclaimed, u)
 		}
 	}
-}
-
-// loadMembers reads the mirrored edges. Their keys are sorted by member.
-func (l *loader) loadMembers(r store.Reader) error {
-	edges := newBatches(memberOfKeys, l.addMembers)
-	defer edges.wait()
-	for e, err := range r.Scan([]byte(memberOfKeys), nil) {
-		if len(e.Key) != len(memberOfKeys)+2*idSize {
-			return fmt.Errorf("the key of a membership is damaged: %q: %w", e.Key, store.ErrDamaged)
-		}
-		edges.add(scanned{e, err})
-	}
-	return nil
-}
-
-func (l *loader) addMembers(batch []scanned) {
-	l.sum(batch...)
-	var member [idSize]byte
-	var groups []uint32
-	damaged := false
-	for _, rec := range batch {
-		edge := rec.Key[len(memberOfKeys):]
-		if [idSize]byte(edge) != member {
-			l.setGroups(member, groups, damaged)
-			member, groups, damaged = [idSize]byte(edge), groups[:0], false
-		}
-		g, ok := l.positions[[idSize]byte(edge[idSize:])]
-		if rec.err != nil || !ok {
-			damaged = true
-			continue
-		}
-		groups = append(groups, g)
-	}
-	l.setGroups(member, groups, damaged)
-}
-
-// setGroups sets the groups of a member, by their positions. Decisions read those of users only.
-func (l *loader) setGroups(member [idSize]byte, positions []uint32, damaged bool) {
-	var text [2 * idSize]byte
-	hex.Encode(text[:], member[:])
-	u, ok := l.users.find(string(text[:]))
-	if !ok {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for _, p := range positions {
-			id := l.sorted[p].ID
-			l.nested[id] = append(l.nested[id], string(text[:]))
-		}
-		return
-	}
-	slices.Sort(positions)
-	groups := make([]*Group, len(positions))
-	for i, p := range positions {
-		groups[i] = l.sorted[p]
-	}
-	u.Damaged = u.Damaged || damaged
-	u.setGroups(groups)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.userBatches = append(l.userBatches, users)
+	l.unclaimed = append(l.unclaimed, unclaimed...)
 }
