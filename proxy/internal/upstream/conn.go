@@ -72,9 +72,9 @@ func (c *conn) waitLong(deadline time.Time) error {
 	return c.SetReadDeadline(deadline)
 }
 
-// Write writes a part of a request. All but the first may have to wait until the target reads.
+// Write writes a part of a request. All but a short first one may have to wait until the target reads.
 func (c *conn) Write(p []byte) (int, error) {
-	if c.sent.Load() {
+	if len(p) > connBuffer || c.sent.Load() {
 		c.life.Watch()
 	}
 	n, err := c.Conn.Write(p)

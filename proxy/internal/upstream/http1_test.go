@@ -579,6 +579,22 @@ func BenchmarkReadHead(b *testing.B) {
 	}
 }
 
+// BenchmarkWriteHead measures writing the header of one request.
+func BenchmarkWriteHead(b *testing.B) {
+	out := bufio.NewWriterSize(io.Discard, connBuffer)
+	w := newHeadWriter(out)
+	r := &Request{Method: http.MethodGet, Path: "/api/dashboards/home", Query: "?org=1", host: "grafana.example.com", Header: HTTPHeader{
+		"Accept": {"application/json"}, "Accept-Encoding": {"gzip, deflate, br"}, "User-Agent": {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		"X-Forwarded-For": {"203.0.113.7"}, "X-Forwarded-Host": {"grafana.example.com"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-User": {"alice@example.com"},
+		"X-Sallyport-Assertion": {strings.Repeat("x", 500)}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := errors.Join(w.write(r), out.Flush()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // readConn is a connection that can only be read.
 type readConn struct {
 	net.Conn

@@ -101,7 +101,7 @@ func (s *bodySender) send() (received bool, err error) {
 			_, _ = out.Write(buf[:n]) // Flush reports the error
 		}
 		if ended && chunked {
-			writeLine(s.conn.out, "0\r\n")
+			_, _ = s.conn.out.WriteString("0\r\n\r\n")
 		}
 		if err := s.conn.out.Flush(); err != nil || ended {
 			return true, err

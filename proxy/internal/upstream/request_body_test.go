@@ -73,19 +73,13 @@ func TestHTTP1Transport_SendsBody(t *testing.T) {
 	}
 }
 
-// brokenConn is a connection over which one write succeeds.
-type brokenConn struct {
-	net.Conn
-	written bool
-}
+// brokenConn is a connection that breaks while the first bytes are written.
+type brokenConn struct{ net.Conn }
 
-// Write fails, except for the first time.
-func (c *brokenConn) Write(p []byte) (int, error) {
-	if c.written {
-		return 0, syscall.EPIPE
-	}
-	c.written = true
-	return c.Conn.Write(p)
+// Write writes one half, and fails.
+func (c brokenConn) Write(p []byte) (int, error) {
+	n, _ := c.Conn.Write(p[:len(p)/2])
+	return n, syscall.EPIPE
 }
 
 // TestConn_WaitAfterBrokenHead checks that a target which took a part of the header, and no more, has a moment to say why,
@@ -95,7 +89,7 @@ func TestConn_WaitAfterBrokenHead(t *testing.T) {
 		ours, theirs := net.Pipe()
 		go func() { _, _ = io.Copy(io.Discard, theirs) }()
 		defer ours.Close()
-		c := newConn(&brokenConn{Conn: ours})
+		c := newConn(brokenConn{ours})
 		c.life = lifetime.New(t.Context())
 		defer c.life.Cancel()
 		begun := time.Now()

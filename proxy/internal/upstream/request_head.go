@@ -13,13 +13,14 @@ var errInvalidRequest = errors.New("the request has a part that cannot be writte
 // headWriter writes the request lines and the headers of requests (RFC 9112 §3).
 type headWriter struct {
 	out     *bufio.Writer
-	field   func(name, value string) // writes one field
-	invalid bool                     // a field of the request under way cannot be written
+	field   func(name, value string) // appends one field
+	head    []byte                   // of the request under way
+	invalid bool                     // one of its fields cannot be written
 }
 
 func newHeadWriter(out *bufio.Writer) *headWriter {
 	w := &headWriter{out: out}
-	w.field = w.writeField
+	w.field = w.appendField
 	return w
 }
 
@@ -29,37 +30,38 @@ func (w *headWriter) write(r *Request) error {
 	if hasDelimiter(r.Path) || hasDelimiter(r.Query) || hasDelimiter(r.host) || hasDelimiter(r.Method) {
 		return errInvalidRequest
 	}
-	writeLine(w.out, r.Method, " ", r.Path, r.Query, " HTTP/1.1\r\nHost: ", r.host)
+	w.head, w.invalid = w.out.AvailableBuffer(), false
+	w.appendLine(r.Method, " ", r.Path, r.Query, " HTTP/1.1\r\nHost: ", r.host)
 	switch {
 	case r.hasBody() && r.ContentLength < 0:
-		writeLine(w.out, "Transfer-Encoding: chunked")
+		w.appendLine("Transfer-Encoding: chunked")
 	case r.hasBody(), r.Method == http.MethodPost, r.Method == http.MethodPut, r.Method == http.MethodPatch:
-		writeLine(w.out, "Content-Length: ", strconv.FormatInt(r.ContentLength, 10))
+		w.appendLine("Content-Length: ", strconv.FormatInt(r.ContentLength, 10))
 	}
-	w.invalid = false
 	if r.eachField(w.field); w.invalid {
 		return errInvalidRequest
 	}
-	writeLine(w.out)
-	return nil
+	w.appendLine()
+	_, err := w.out.Write(w.head)
+	w.head = nil // it is large if the header is
+	return err
 }
 
-func (w *headWriter) writeField(name, value string) {
+func (w *headWriter) appendField(name, value string) {
 	switch {
 	case strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, 0) >= 0 || hasDelimiter(name):
 		w.invalid = true
 	case name == "User-Agent" && value == "", isWrittenElsewhere(name):
 	default:
-		writeLine(w.out, name, ": ", value)
+		w.head = append(append(append(append(w.head, name...), ": "...), value...), "\r\n"...)
 	}
 }
 
-// writeLine returns no error: the errors of a bufio.Writer are sticky, and Flush reports them.
-func writeLine(w *bufio.Writer, parts ...string) {
+func (w *headWriter) appendLine(parts ...string) {
 	for _, part := range parts {
-		_, _ = w.WriteString(part)
+		w.head = append(w.head, part...)
 	}
-	_, _ = w.WriteString("\r\n")
+	w.head = append(w.head, "\r\n"...)
 }
 
 // isWrittenElsewhere reports whether a header only repeats a field of [Request], which is what counts.
