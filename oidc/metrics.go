@@ -32,10 +32,12 @@ func (m *metrics) refreshed(result string) { m.refreshes.WithLabelValues(result)
 
 // verified counts the result of one verification.
 func (m *metrics) verified(err error) {
-	var r *Refusal
-	switch {
-	case err == nil:
+	if err == nil {
 		m.valid().Inc()
+		return
+	}
+	var r *Refusal // is on the heap, for errors.As
+	switch {
 	case errors.As(err, &r):
 		m.verifications.WithLabelValues("refused", string(r.Reason)).Inc()
 	default:
