@@ -130,9 +130,9 @@ const (
 // the request is forwarded; if it cannot be written, the request is denied. Anonymous denials are counted only, so that
 // they cannot fill the disk.
 func (p *Proxy) recordDecision(req *request, out outcome) *denial {
-	decision, reason, code := decisionAllow, Reason(out.decision.Reason), 0
+	decision, reason := decisionAllow, Reason(out.decision.Reason)
 	if out.denial != nil {
-		decision, reason, code = decisionDeny, out.denial.reason, out.denial.status()
+		decision, reason = decisionDeny, out.denial.reason
 	}
 	if req.caller != nil {
 		req.caller.user, req.caller.held = out.user, p.heldBy(out.user)
@@ -143,7 +143,10 @@ func (p *Proxy) recordDecision(req *request, out outcome) *denial {
 		return out.denial
 	}
 	e := audit.Event{Kind: audit.KindDecision, Route: req.route.name, Decision: decision, Reason: string(reason),
-		Rule: out.decision.Rule, Revision: p.directory.Revision(), Code: code, Detail: detail.Decision(out.decision.Report, cmp.Or(req.authClient, &authClient{}).address)}
+		Rule: out.decision.Rule, Revision: p.directory.Revision(), Detail: detail.Decision(out.decision.Report, cmp.Or(req.authClient, &authClient{}).address)}
+	if out.denial != nil {
+		e.Code = out.denial.status()
+	}
 	p.setCaller(&e, req)
 	e.Detail = detail.Trace(e.Detail, req.trace.ID())
 	if err := p.record(req, e); err != nil && out.denial == nil {

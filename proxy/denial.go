@@ -75,7 +75,7 @@ func (p *Proxy) writeDenial(w http.ResponseWriter, r *http.Request, req *request
 	}
 	switch status {
 	case http.StatusUnauthorized:
-		w.Header().Set("Www-Authenticate", challenge(denied))
+		w.Header()["Www-Authenticate"] = []string{challenge(denied)}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 	case http.StatusMethodNotAllowed:

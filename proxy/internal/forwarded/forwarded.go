@@ -49,7 +49,9 @@ func Of(r *http.Request, trusts func(netip.Addr) bool) Origin {
 // parseHop returns the address of one element of X-Forwarded-For. Some proxies, such as Azure Application Gateway, write
 // the port behind it: 192.0.2.1:50001 or [2001:db8::1]:50001.
 func parseHop(hop string) (addr netip.Addr, ok bool) {
-	hop = strings.TrimSpace(hop)
+	if hop = strings.TrimSpace(hop); hop == "" { // there is no header: making an error takes longer than all the rest
+		return netip.Addr{}, false
+	}
 	addr, err := netip.ParseAddr(hop)
 	if err != nil {
 		withPort, err := netip.ParseAddrPort(hop)

@@ -9,7 +9,7 @@ import (
 // Navigates reports whether a browser is opening a page, as opposed to a page, a script or a program that fetches
 // something. Browsers say so (Fetch Metadata §2.2); without that, a GET for HTML that is no XMLHttpRequest counts.
 func Navigates(r *http.Request, method string) bool {
-	if method != http.MethodGet || r.Header.Get("Upgrade") != "" {
+	if method != http.MethodGet || first(r.Header["Upgrade"]) != "" {
 		return false
 	}
 	if mode := r.Header["Sec-Fetch-Mode"]; len(mode) > 0 {
@@ -28,14 +28,22 @@ func OpensWindow(r *http.Request) bool {
 // WantsPage reports whether a person would read the response: it is not for a script, and the client accepts HTML and
 // does not prefer JSON to it.
 func WantsPage(r *http.Request) bool {
-	if r.Header.Get("X-Requested-With") != "" || r.Header.Get("Upgrade") != "" {
+	if first(r.Header["X-Requested-With"]) != "" || first(r.Header["Upgrade"]) != "" {
 		return false
 	}
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+	if mode := first(r.Header["Sec-Fetch-Mode"]); mode != "" && mode != "navigate" {
 		return false
 	}
 	html := max(quality(r, "text/html"), quality(r, "application/xhtml+xml"))
 	return html > 0 && html >= max(quality(r, "application/json"), quality(r, "application/problem+json"))
+}
+
+// first returns the first value of a header, or "". [http.Header.Get] takes longer, since it looks whether the name is canonical.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 // quality returns the weight that the Accept header gives to a media type by its name, from 0 to 1 (RFC 9110 §12.5.1).

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 )
 
 // Problem is a problem of RFC 9457 of the type about:blank, with our reason and the request's id beside it.
@@ -41,8 +40,7 @@ func (p Problem) append(to []byte) []byte {
 
 // appendText appends text as a JSON string: plain ASCII directly, anything else as encoding/json writes it.
 func appendText(to []byte, text string) []byte {
-	special := func(c rune) bool { return c < ' ' || c > '~' || strings.ContainsRune("\"\\<>&", c) }
-	if !strings.ContainsFunc(text, special) {
+	if isPlain(text) {
 		return append(append(append(to, '"'), text...), '"')
 	}
 	quoted, err := json.Marshal(text)
@@ -50,4 +48,15 @@ func appendText(to []byte, text string) []byte {
 		panic(err) // cannot happen: every string can be encoded
 	}
 	return append(to, quoted...)
+}
+
+// isPlain reports whether encoding/json writes text as it is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
 }

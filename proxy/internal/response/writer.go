@@ -99,7 +99,7 @@ type Writer struct {
 	mu        sync.Mutex // guards what follows, and the deadlines that control sets
 	state     responseState
 	code      int       // of the final response; 0 before it has begun
-	began     time.Time // when it began
+	began     time.Time // when it began, unless it is a denial
 	events    bool      // it is a stream of events
 	stoppedBy Cause
 	client    *FrameTracker // in hijacked and closed
@@ -114,7 +114,7 @@ func New(w http.ResponseWriter, r *http.Request, stall time.Duration) *Writer {
 	// so must one of HTTP/1.0, whose Transfer-Encoding net/http ignores. net/http has removed the Content-Length, so
 	// every chunked request counts as such a request.
 	rw.lastOnConn = rw.HTTP1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 || r.Method == http.MethodConnect)
-	rw.lastOnConn = rw.lastOnConn || w.Header().Get("Connection") == "close" // the server hands over to another process
+	rw.lastOnConn = rw.lastOnConn || len(w.Header()["Connection"]) > 0 // "close": the server hands over to another process
 	rw.finalOnly = rw.HTTP1 && r.ProtoMinor == 0
 	if rw.HTTP1 {
 		_ = rw.control.SetWriteDeadline(time.Time{}) // the previous response on this connection had one
@@ -144,13 +144,13 @@ func (w *Writer) begin(code int) bool {
 	defer w.mu.Unlock()
 	switch w.state {
 	case stateOpen:
-		w.state = stateResponding
+		w.state, w.began, w.events = stateResponding, time.Now(), IsEvents(w.Header())
 	case stateDenying:
 		w.state = stateDenied
 	default:
 		return false
 	}
-	w.code, w.began, w.events = code, time.Now(), IsEvents(w.Header())
+	w.code = code
 	return true
 }
 
