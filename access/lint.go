@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"sallyport/directory"
 	"sallyport/policy"
@@ -96,7 +97,7 @@ func (s Subject) known() known {
 // asksForAttributes reports whether a condition asks for an attribute, which is found in the documents of users.
 func asksForAttributes(p policy.Named) bool {
 	return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
-		return r.Allow != nil && askedAttribute.MatchString(r.Allow.When) || r.Deny != nil && askedAttribute.MatchString(r.Deny.When)
+		return r.Allow != nil && askedAttribute().MatchString(r.Allow.When) || r.Deny != nil && askedAttribute().MatchString(r.Deny.When)
 	})
 }
 
@@ -145,10 +146,12 @@ func (k known) checkGroup(ref policy.GroupRef, path string, find findFunc) {
 }
 
 // askedAttribute is a SCIM attribute that a condition asks for.
-var askedAttribute = regexp.MustCompile(`user\s*\.\s*attributes\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*["']([^"']+)["']\s*\])`)
+var askedAttribute = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`user\s*\.\s*attributes\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*["']([^"']+)["']\s*\])`)
+})
 
 func (k known) checkCondition(when, path string, find findFunc) {
-	for _, asked := range askedAttribute.FindAllStringSubmatch(when, -1) {
+	for _, asked := range askedAttribute().FindAllStringSubmatch(when, -1) {
 		name := asked[1] + asked[2]
 		if slices.Contains(k.attributes, name) {
 			continue

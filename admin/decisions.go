@@ -167,7 +167,7 @@ func (f *DecisionFilter) Selects(e *audit.Event) bool {
 }
 
 // IsRequestNumber reports whether a text is the number of a request, as a denied page shows it.
-func IsRequestNumber(text string) bool { return requestNumber.MatchString(text) }
+func IsRequestNumber(text string) bool { return requestNumber().MatchString(text) }
 
 // RequestStory is what the record has of one request.
 type RequestStory struct {

@@ -35,8 +35,8 @@ type Hit struct {
 const maxText = 200
 
 var (
-	requestNumber = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	grantNumber   = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	requestNumber = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{32}$`) })
+	grantNumber   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{16}$`) })
 )
 
 // Search returns what has a text in a name, or is named by it: users, groups, routes, requests for access and grants by
@@ -78,12 +78,12 @@ func (a *Admin) searchRoutes(text string, limit int) (hits []Hit) {
 // searchByNumber returns what a number names.
 func (a *Admin) searchByNumber(actor Actor, text string) (hits []Hit) {
 	switch {
-	case requestNumber.MatchString(text):
+	case requestNumber().MatchString(text):
 		_, isUser := a.directory.ByID(text)
 		if _, isGroup := a.directory.GroupByID(text); !isUser && !isGroup {
 			hits = append(hits, Hit{Kind: HitDecision, ID: text, Title: text})
 		}
-	case grantNumber.MatchString(text) && a.grants != nil && !isUser(actor):
+	case grantNumber().MatchString(text) && a.grants != nil && !isUser(actor):
 		if r, err := a.grants.Request(text); err == nil {
 			hits = append(hits, Hit{Kind: HitRequest, ID: r.ID, Title: r.ID, Note: r.Person.UserName + ", " + r.Route})
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"regexp"
+	"sync"
 	"time"
 
 	"sallyport/directory"
@@ -34,7 +35,9 @@ type Rejection struct {
 	Reason  string    `json:"reason"`
 }
 
-var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+var guid = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+})
 
 // How many of the newest entries of the provisioning log Stats reads, and how many if no push is among those: rejected
 // requests may have come between.
@@ -74,7 +77,7 @@ func (s *Stats) countUsers(tx *directory.Tx) error {
 		switch {
 		case u.ExternalID == "":
 			s.WithoutExternalID++
-		case guid.MatchString(u.ExternalID):
+		case guid().MatchString(u.ExternalID):
 			s.GUIDs++
 		}
 		if u.Active {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 )
 
 // Term is a word that events use, and what it means.
@@ -52,7 +53,7 @@ func (e Event) Check() error {
 		return fault("kind of actor", string(e.Actor.Kind))
 	}
 	for name := range e.Detail {
-		if !has(d.Details, digits.ReplaceAllString(name, "#")) {
+		if !has(d.Details, digits().ReplaceAllString(name, "#")) {
 			return fault("detail", name)
 		}
 	}
@@ -65,7 +66,7 @@ func (e Event) Check() error {
 }
 
 // digits is the number at the end of a key of detail, of several that mean the same.
-var digits = regexp.MustCompile(`[0-9]+$`)
+var digits = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[0-9]+$`) })
 
 func has(terms []Term, name string) bool {
 	return slices.ContainsFunc(terms, func(t Term) bool { return t.Name == name })

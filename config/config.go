@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -121,7 +122,10 @@ func (p *Postgres) LeaseLength() time.Duration {
 	return p.Lease
 }
 
-var replicaPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$`)
+const maxReplica = 63
+
+// replicaPattern matches the name of a replica, but for its length: repetitions with a limit take long to compile.
+var replicaPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`) })
 
 func (p *Postgres) check(fault func(path, problem string)) {
 	if p.URLFile == "" {
@@ -130,7 +134,7 @@ func (p *Postgres) check(fault func(path, problem string)) {
 	if p.Lease != 0 && (p.Lease < time.Second || p.Lease > 10*time.Minute) {
 		fault("lease", "a lease lasts between 1s and 10m; write for example 15s")
 	}
-	if p.Replica != "" && !replicaPattern.MatchString(p.Replica) {
+	if p.Replica != "" && (len(p.Replica) > maxReplica || !replicaPattern().MatchString(p.Replica)) {
 		fault("replica", "is no name of a replica; write up to 63 letters, digits, dots and dashes, or leave it out for the host name")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -115,11 +116,11 @@ func (d *decoder) document(data []byte, v reflect.Value) bool {
 	return true
 }
 
-var linePattern = regexp.MustCompile(`line (\d+)`)
+var linePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`line (\d+)`) })
 
 // lineOf returns the line that a YAML error names, or 1.
 func lineOf(err error) int {
-	if m := linePattern.FindStringSubmatch(err.Error()); m != nil {
+	if m := linePattern().FindStringSubmatch(err.Error()); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			return n
 		}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 
 	"sallyport/audit"
@@ -58,11 +59,11 @@ const (
 )
 
 // sinkKey is the pattern of keys of files that lines of the audit record are appended to.
-var sinkKey = regexp.MustCompile(`^audit\.sinks\[\d+\]\.file\.path$`)
+var sinkKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^audit\.sinks\[\d+\]\.file\.path$`) })
 
 // isWritten reports whether the server writes the file that key names, or creates it.
 func isWritten(key string) bool {
-	return key == storeKey || key == auditKey || key == controlKey || sinkKey.MatchString(key)
+	return key == storeKey || key == auditKey || key == controlKey || sinkKey().MatchString(key)
 }
 
 // ReadFiles returns the paths of the files that the configuration names for what they hold, in the order of the settings.
@@ -149,7 +150,7 @@ func checkWritable(file namedFile) error {
 	switch {
 	case file.key == storeKey:
 		check = bolt.CheckFile
-	case sinkKey.MatchString(file.key):
+	case sinkKey().MatchString(file.key):
 		check = func(string) error { return nil } // its format may have been another
 	}
 	if err := check(file.path); err != nil {

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -31,9 +33,13 @@ var plainKeys = strings.Fields(`name host path path_case path_encoding methods a
 // originKeys are the keys whose texts are URLs, of which the origin is kept.
 var originKeys = []string{"upstream", "url", "public_url", "issuer", "directory"}
 
+const maxPlainText = 100
+
 var (
-	plainValue = regexp.MustCompile(`^-?[0-9]{1,7}(\.[0-9]{1,3})?(ns|us|ms|s|m|h|d|KiB|MiB|GiB|%)?$|^(true|false|on|off|null|all|any)$`)
-	plainText  = regexp.MustCompile(`^[\pL\pN._~:/*\[\] -]{1,100}$`)
+	plainValue = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^-?[0-9]{1,7}(\.[0-9]{1,3})?(ns|us|ms|s|m|h|d|KiB|MiB|GiB|%)?$|^(true|false|on|off|null|all|any)$`)
+	})
+	plainText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[\pL\pN._~:/*\[\] -]+$`) }) // of at most maxPlainText characters: a limit here takes milliseconds to compile
 )
 
 // Redact reads the configuration file at path and leaves what is known to be no secret, whatever faults the file has. What is
@@ -141,11 +147,11 @@ func (r *redactor) text(key, text string) string {
 	case text == "" || !r.known[key]:
 	case strings.HasSuffix(key, "_file"):
 		return r.file(text)
-	case plainValue.MatchString(text):
+	case plainValue().MatchString(text):
 		return text
 	case slices.Contains(originKeys, key):
 		return r.origin(text)
-	case slices.Contains(plainKeys, key) && plainText.MatchString(text):
+	case slices.Contains(plainKeys, key) && utf8.RuneCountInString(text) <= maxPlainText && plainText().MatchString(text):
 		return text
 	}
 	r.withhold(text)

@@ -52,3 +52,20 @@ log: {level: "CANARY!"}
 		t.Errorf("what is no YAML gets %v", err)
 	}
 }
+
+// TestRedact_LimitsTexts: what is longer than a name is no name.
+func TestRedact_LimitsTexts(t *testing.T) {
+	for name, want := range map[string]bool{strings.Repeat("é", 100): true, strings.Repeat("é", 101): false, "a\tb": false} {
+		path := filepath.Join(t.TempDir(), "sallyport.yaml")
+		if err := os.WriteFile(path, []byte("webhooks: [{name: \""+name+"\"}]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Redact(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := strings.Contains(string(got.Text), name); left != want {
+			t.Errorf("whether %q is left: %v", name, left)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -79,11 +80,13 @@ func readToServe(path string) (f *File, d *decoder, data []byte, err error) {
 }
 
 // placeholders match what is meant to be replaced before the file is used: by a person, a shell, Kubernetes or a template.
-var placeholders = []*regexp.Regexp{
-	regexp.MustCompile(`TENANT[-_]ID`),
-	regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Z_][A-Z0-9_]*\)|\{\{[^{}]*\}\}`),
-	regexp.MustCompile(`\w://.*/(?i:tenant[-_]?id)\b|\w://.*\{[A-Za-z_-]+\}|<[A-Za-z][A-Za-z0-9 _-]*>`),
-}
+var placeholders = sync.OnceValue(func() []*regexp.Regexp {
+	return []*regexp.Regexp{
+		regexp.MustCompile(`TENANT[-_]ID`),
+		regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Z_][A-Z0-9_]*\)|\{\{[^{}]*\}\}`),
+		regexp.MustCompile(`\w://.*/(?i:tenant[-_]?id)\b|\w://.*\{[A-Za-z_-]+\}|<[A-Za-z][A-Za-z0-9 _-]*>`),
+	}
+})
 
 // findPlaceholders reports every value that still holds a placeholder.
 func (d *decoder) findPlaceholders(data []byte) {
@@ -97,7 +100,7 @@ func (d *decoder) findPlaceholders(data []byte) {
 func (d *decoder) findPlaceholdersIn(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode {
 		value := strings.Replace(n.Value, "://{label}.", "://label.", 1) // of an upstream, whose host is a wildcard
-		for _, p := range placeholders {
+		for _, p := range placeholders() {
 			if found := p.FindString(value); found != "" {
 				d.faultAt(positionOf(n), "", fmt.Sprintf("%s is left in; write the value itself, since nothing is put in its place when the file is read", found))
 				break

@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -130,18 +131,20 @@ func isPlainAttribute(a xml.Attr) bool {
 }
 
 var (
-	styleURL   = regexp.MustCompile(`(?i)url\s*\(\s*['"]?\s*(#?)`)
-	styleLoads = regexp.MustCompile(`(?i)@import|@namespace|image-set|expression\s*\(|javascript:|\\`)
+	styleURL   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)url\s*\(\s*['"]?\s*(#?)`) })
+	styleLoads = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)@import|@namespace|image-set|expression\s*\(|javascript:|\\`)
+	})
 )
 
 // isPlainStyle reports whether a piece of CSS loads nothing but parts of the picture itself. Escapes could hide it.
 func isPlainStyle(text string) bool {
-	for _, found := range styleURL.FindAllStringSubmatch(text, -1) {
+	for _, found := range styleURL().FindAllStringSubmatch(text, -1) {
 		if found[1] != "#" {
 			return false
 		}
 	}
-	return !styleLoads.MatchString(text)
+	return !styleLoads().MatchString(text)
 }
 
 // short returns the beginning of a name out of a file.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,13 +17,13 @@ const Day = 24 * time.Hour
 
 const maxDays = math.MaxInt64/int64(Day) - 1
 
-var daysPattern = regexp.MustCompile(`^(-?)([0-9]+)d(.*)$`)
+var daysPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(-?)([0-9]+)d(.*)$`) })
 
 // Parse parses a duration such as 30d, 1d12h, 90m or 0.
 func Parse(text string) (time.Duration, error) {
 	rest, sign, days := text, time.Duration(1), time.Duration(0)
 	fault := fmt.Errorf("%q is not a duration; write one such as 90d, 12h or 30m", text)
-	if m := daysPattern.FindStringSubmatch(text); m != nil {
+	if m := daysPattern().FindStringSubmatch(text); m != nil {
 		n, err := strconv.ParseInt(m[2], 10, 64)
 		if err != nil || n > maxDays {
 			return 0, fmt.Errorf("%q is too long; write at most %dd", text, maxDays)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -62,7 +63,7 @@ func (t *Tenant) token(w http.ResponseWriter, r *http.Request) {
 }
 
 // verifierForm is the form of a code verifier (RFC 7636 §4.1).
-var verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
+var verifierForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`) })
 
 // redeem uses the code of a request up, even if the request is invalid otherwise.
 func (t *Tenant) redeem(r *http.Request) (code, *tokenError) {
@@ -87,7 +88,7 @@ func (t *Tenant) redeem(r *http.Request) (code, *tokenError) {
 		return invalid("AADSTS54005: OAuth2 Authorization code was already redeemed or has expired.")
 	case q.Get("redirect_uri") != c.redirectURI:
 		return invalid("AADSTS500112: The redirect URI does not match the one of the authorization request.")
-	case !verifierForm.MatchString(q.Get("code_verifier")) || challengeOf(q.Get("code_verifier")) != c.challenge:
+	case !verifierForm().MatchString(q.Get("code_verifier")) || challengeOf(q.Get("code_verifier")) != c.challenge:
 		return invalid("AADSTS501481: The Code_Verifier does not match the code_challenge supplied in the authorization request.")
 	}
 	return c, nil

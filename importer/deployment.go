@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -19,7 +20,9 @@ type deployment struct {
 }
 
 var (
-	fileKey     = regexp.MustCompile(`(?i)\.(cfg|toml|ini|conf|env|ya?ml)$|^(configFile|existingConfig)$`)
+	fileKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\.(cfg|toml|ini|conf|env|ya?ml)$|^(configFile|existingConfig)$`)
+	})
 	commandKeys = []string{"command", "args", "entrypoint"}
 	extraKeys   = []string{"extraArgs", "additionalArgs"}
 )
@@ -52,7 +55,7 @@ func (r *deployment) read(n *yaml.Node) {
 			r.extra(p.value)
 		case key == "environment" || key == "env" || key == "extraEnv":
 			r.environment(p.value)
-		case isScalar(p.value) && fileKey.MatchString(key) && strings.Contains(p.value.Value, "\n"):
+		case isScalar(p.value) && fileKey().MatchString(key) && strings.Contains(p.value.Value, "\n"):
 			r.embedded(key, p.value.Value, p.value.Line+1, r.indentOf(p.value.Line+1))
 		default:
 			r.read(p.value)
@@ -98,15 +101,15 @@ func (r *deployment) command(n *yaml.Node) {
 		}
 	}
 	for _, one := range n.Content {
-		m := flagWord.FindStringSubmatch(one.Value)
+		m := flagWord().FindStringSubmatch(one.Value)
 		switch {
 		case m == nil && waiting != nil:
-			waiting.values, waiting.bare, waiting.opaque = []string{one.Value}, false, templates.MatchString(one.Value)
+			waiting.values, waiting.bare, waiting.opaque = []string{one.Value}, false, templates().MatchString(one.Value)
 			flush()
 		case m == nil:
 		case strings.Contains(one.Value, "="):
 			flush()
-			r.add(setting{place: placeOf(one, "--"+m[1]), name: m[1], values: []string{m[2]}, form: inFlag, opaque: templates.MatchString(m[2])})
+			r.add(setting{place: placeOf(one, "--"+m[1]), name: m[1], values: []string{m[2]}, form: inFlag, opaque: templates().MatchString(m[2])})
 		default:
 			flush()
 			waiting = &setting{place: placeOf(one, "--"+m[1]), name: m[1], form: inFlag, bare: true}
@@ -140,12 +143,12 @@ func (r *deployment) environment(n *yaml.Node) {
 			value := child(one, "value")
 			s := setting{place: placeOf(name, name.Value), name: name.Value, form: inEnvironment}
 			s.values, _ = texts(value)
-			s.opaque = len(s.values) > 0 && templates.MatchString(s.value())
+			s.opaque = len(s.values) > 0 && templates().MatchString(s.value())
 			r.variable(s, isNull(value))
 			continue
 		}
 		if name, value, ok := strings.Cut(one.Value, "="); one.Kind == yaml.ScalarNode {
-			s := setting{place: placeOf(one, name), name: name, values: []string{value}, form: inEnvironment, opaque: templates.MatchString(value)}
+			s := setting{place: placeOf(one, name), name: name, values: []string{value}, form: inEnvironment, opaque: templates().MatchString(value)}
 			r.variable(s, !ok)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 )
 
 // Kind is what became of a setting.
@@ -59,11 +60,11 @@ type place struct {
 	key       string
 }
 
-var plainKey = regexp.MustCompile(`^-{0,2}[A-Za-z][A-Za-z0-9_.\[\]/-]{0,99}$`)
+var plainKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-{0,2}[A-Za-z][A-Za-z0-9_.\[\]/-]{0,99}$`) })
 
 // shownKey returns a key as findings may show it: what stands in the place of a key may be a secret.
 func shownKey(key string) string {
-	if !plainKey.MatchString(key) {
+	if !plainKey().MatchString(key) {
 		return "(not shown)"
 	}
 	return key

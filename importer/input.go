@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -70,14 +71,18 @@ func (s setting) duration() (time.Duration, bool) {
 }
 
 // templates match values that something puts another value in the place of, before the program reads them.
-var templates = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Z_][A-Z0-9_]*\)|\$[A-Z_][A-Z0-9_]+\b|\{\{[^{}]*\}\}`)
+var templates = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Z_][A-Z0-9_]*\)|\$[A-Z_][A-Z0-9_]+\b|\{\{[^{}]*\}\}`)
+})
 
 // unwritable match what `sallyport validate` takes for something that nobody has filled in.
-var unwritable = regexp.MustCompile(`TENANT[-_]ID|\$\{[A-Za-z_][^}]*\}|\$\([A-Z_][A-Z0-9_]*\)|\{\{[^{}]*\}\}|\w://.*/(?i:tenant[-_]?id)\b|\w://.*\{[A-Za-z_-]+\}|<[A-Za-z][A-Za-z0-9 _-]*>`)
+var unwritable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`TENANT[-_]ID|\$\{[A-Za-z_][^}]*\}|\$\([A-Z_][A-Z0-9_]*\)|\{\{[^{}]*\}\}|\w://.*/(?i:tenant[-_]?id)\b|\w://.*\{[A-Za-z_-]+\}|<[A-Za-z][A-Za-z0-9 _-]*>`)
+})
 
 // writable reports whether text can stand in a configuration: printable, one line, no template.
 func writable(text string) bool {
-	return len(text) <= 4096 && !unwritable.MatchString(text) && strings.ToValidUTF8(text, "") == text &&
+	return len(text) <= 4096 && !unwritable().MatchString(text) && strings.ToValidUTF8(text, "") == text &&
 		!strings.ContainsFunc(text, func(r rune) bool {
 			return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufeff'
 		})

@@ -7,19 +7,20 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 var (
 	label    = `[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`
-	hostForm = regexp.MustCompile(`^` + label + `(?:\.` + label + `)*$`)
+	hostForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^` + label + `(?:\.` + label + `)*$`) })
 	// pathForm has the paths that every server reads alike.
-	pathForm = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
+	pathForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`) })
 )
 
 // plainHost returns the one spelling of a host name or IPv4 address; ok is false for anything else, and for patterns.
 func plainHost(text string) (host string, ok bool) {
 	host = strings.TrimSuffix(strings.ToLower(text), ".")
-	if len(host) > 253 || !hostForm.MatchString(host) {
+	if len(host) > 253 || !hostForm().MatchString(host) {
 		return "", false
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
@@ -48,7 +49,7 @@ func routePath(text string) (p string, ok bool) {
 	if text == "" {
 		return "/", true
 	}
-	if len(text) > 500 || !pathForm.MatchString(text) || strings.Contains(text, "//") {
+	if len(text) > 500 || !pathForm().MatchString(text) || strings.Contains(text, "//") {
 		return "", false
 	}
 	p = strings.TrimRight(text, "/")

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -63,10 +64,12 @@ func (o *oauth2proxy) unknown(at place, name string) {
 	o.find(at, Unknown, "", "oauth2-proxy has no such setting that is known here")
 }
 
-var restricting = regexp.MustCompile(`(?i)allow|den[yi]|group|role|user|email|mail|domain|restrict|require|whitelist|blacklist|forbid|block|only|tenant|org|team|policy|polic|authoriz|mtls|client_?ca`)
+var restricting = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)allow|den[yi]|group|role|user|email|mail|domain|restrict|require|whitelist|blacklist|forbid|block|only|tenant|org|team|policy|polic|authoriz|mtls|client_?ca`)
+})
 
 // mayRestrict reports whether a setting may say who gets in, by its name.
-func mayRestrict(name string) bool { return restricting.MatchString(name) }
+func mayRestrict(name string) bool { return restricting().MatchString(name) }
 
 // read collects the settings of text, in whichever form it has them.
 func (o *oauth2proxy) read(text string) error {
@@ -111,7 +114,9 @@ func (o *oauth2proxy) readEmbedded(l lines, text string, first, indent int, add 
 	}
 }
 
-var firstSetting = regexp.MustCompile(`(?m)^\s*(?:export\s+)?(?:Environment="?)?OAUTH2_PROXY_[A-Z_]+=|^\s*-{1,2}[a-z][a-z-]+|\s--[a-z][a-z-]+`)
+var firstSetting = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^\s*(?:export\s+)?(?:Environment="?)?OAUTH2_PROXY_[A-Z_]+=|^\s*-{1,2}[a-z][a-z-]+|\s--[a-z][a-z-]+`)
+})
 
 // flagsOrVariables reports whether a text has flags or variables of the environment, rather than TOML.
 func flagsOrVariables(text string, _ lines) bool {
@@ -120,14 +125,14 @@ func flagsOrVariables(text string, _ lines) bool {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		if firstSetting.MatchString(line) && !tomlLine.MatchString(line) {
+		if firstSetting().MatchString(line) && !tomlLine().MatchString(line) {
 			return true
 		}
 	}
 	return false
 }
 
-var tomlLine = regexp.MustCompile(`^[a-z][a-z0-9_-]*\s*=`)
+var tomlLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9_-]*\s*=`) })
 
 // oauth2Name returns the one name of a setting, however it is written: that of the file, plural where it can be repeated.
 func oauth2Name(name string) string {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // oauth2Keys has what becomes of each setting that is not left out, by its name in the file.
@@ -194,7 +195,7 @@ func (o *oauth2proxy) emailDomains(s setting) {
 		case domain == "*":
 			o.people = append(o.people, exactly(always))
 			o.find(s.place, Changed, "policies", "everybody who can sign in is every user whom the identity provider pushes by SCIM")
-		case (plain == domain || strings.HasPrefix(plain, ".")) && domainForm.MatchString(strings.TrimPrefix(plain, ".")):
+		case (plain == domain || strings.HasPrefix(plain, ".")) && domainForm().MatchString(strings.TrimPrefix(plain, ".")):
 			domains = append(domains, strings.ToLower(plain))
 		default:
 			o.deny(s.place, "one of these is no domain")
@@ -225,7 +226,7 @@ func (o *oauth2proxy) groups(s setting) {
 	switch {
 	case len(names) == 0:
 		o.find(s.place, Dropped, "", "it is empty")
-	case slices.ContainsFunc(names, func(name string) bool { return !objectID.MatchString(name) }):
+	case slices.ContainsFunc(names, func(name string) bool { return !objectID().MatchString(name) }):
 		o.find(s.place, FillIn, "policies", "groups are named by the object ID that SCIM pushes as externalId: a name can be taken by another. Nobody is in a group whose ID is not filled in")
 	default:
 		o.find(s.place, Changed, "policies", "these are object IDs of groups that SCIM pushes, not of tokens")
@@ -352,7 +353,7 @@ func (o *oauth2proxy) asksFor(prefix string) bool {
 // noIdentity switches off all headers that say who is calling, but the signed assertion.
 var noIdentity = []headerName{{"user", ""}, {"login", ""}, {"email", ""}, {"groups", ""}}
 
-var literalPattern = regexp.MustCompile(`^\^(/[A-Za-z0-9/_~-]*)\$$`)
+var literalPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\^(/[A-Za-z0-9/_~-]*)\$$`) })
 
 // skipAuth reads what needs no sign-in: METHOD=REGEX, METHOD!=REGEX, REGEX or !=REGEX.
 func (o *oauth2proxy) skipAuth(s setting) {
@@ -365,11 +366,11 @@ func (o *oauth2proxy) skipAuth(s setting) {
 	}
 }
 
-var methodAndPattern = regexp.MustCompile(`^([A-Z]*)(!?=)(.*)$`)
+var methodAndPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([A-Z]*)(!?=)(.*)$`) })
 
 func (o *oauth2proxy) skipOne(s setting, text string) {
 	method, negative, pattern := "", false, text
-	if m := methodAndPattern.FindStringSubmatch(text); m != nil && s.name == "skip_auth_routes" {
+	if m := methodAndPattern().FindStringSubmatch(text); m != nil && s.name == "skip_auth_routes" {
 		method, negative, pattern = m[1], m[2] == "!=", m[3]
 	}
 	r := rule{anyone: true}
@@ -380,14 +381,14 @@ func (o *oauth2proxy) skipOne(s setting, text string) {
 	if negative {
 		t = t.negated()
 	}
-	literal := literalPattern.FindStringSubmatch(pattern)
+	literal := literalPattern().FindStringSubmatch(pattern)
 	if literal != nil {
 		if _, ok := routePath(literal[1]); !ok {
 			literal = nil
 		}
 	}
 	switch {
-	case t.sure == never || method != "" && !methodForm.MatchString(method):
+	case t.sure == never || method != "" && !methodForm().MatchString(method):
 		o.deny(s.place, "one of these is no regular expression that can be written here")
 		return
 	case literal != nil && !negative && !strings.Contains(literal[1], "//"):

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -216,7 +217,7 @@ func (o *oauth2proxy) readAlphaUpstreams(n *yaml.Node, path string) {
 	}
 }
 
-var rewritten = regexp.MustCompile(`^\^(/[A-Za-z0-9._~/-]*/)\(\.\*\)\$?$`)
+var rewritten = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\^(/[A-Za-z0-9._~/-]*/)\(\.\*\)\$?$`) })
 
 func (o *oauth2proxy) readAlphaUpstream(n *yaml.Node, path string) {
 	var t target
@@ -263,7 +264,7 @@ func (o *oauth2proxy) readAlphaUpstream(n *yaml.Node, path string) {
 		o.lose(mount)
 		return
 	}
-	if m := rewritten.FindStringSubmatch(mount); m != nil && rewrite != "" {
+	if m := rewritten().FindStringSubmatch(mount); m != nil && rewrite != "" {
 		added, ok := strings.CutSuffix(rewrite, "$1")
 		if into, valid := routePath(added); ok && valid && strings.HasSuffix(added, "/") {
 			mount, t.strip, t.add, rewrite = m[1], strings.TrimSuffix(m[1], "/"), into, ""
@@ -312,11 +313,13 @@ func (o *oauth2proxy) readInjected(n *yaml.Node, at place) {
 	_ = at
 }
 
-var identityHeaderForm = regexp.MustCompile(`^X-[A-Za-z][A-Za-z0-9-]{0,60}$|^Remote-[A-Za-z]{2,20}$`)
+var identityHeaderForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^X-[A-Za-z][A-Za-z0-9-]{0,60}$|^Remote-[A-Za-z]{2,20}$`)
+})
 
 // nameHeader has an identity header carry a value, if no other carries it and the name has no other meaning.
 func (d *draft) nameHeader(at place, headers *identityHeaders, carries, name string) {
-	if !identityHeaderForm.MatchString(name) || forwardedName.MatchString(name) {
+	if !identityHeaderForm().MatchString(name) || forwardedName().MatchString(name) {
 		d.find(at, Dropped, "", "the header has a meaning of its own, or none that an identity may have; choose another in identity_headers")
 		return
 	}
@@ -330,7 +333,9 @@ func (d *draft) nameHeader(at place, headers *identityHeaders, carries, name str
 	d.find(at, Carried, "identity_headers."+carries, "")
 }
 
-var forwardedName = regexp.MustCompile(`(?i)^X-(Forwarded-(For|Proto|Host|Port|Server|Prefix|Uri|Method|Path|Scheme|Ssl|Proto-Version|By)|Real-Ip|Original-.*|Rewrite-.*|Http-Method.*|Method-Override|Scheme|Script-Name|Sallyport-.*|Client-Ip|Cluster-Client-Ip|Envoy-.*|Host|Url|Path|Uri)$`)
+var forwardedName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^X-(Forwarded-(For|Proto|Host|Port|Server|Prefix|Uri|Method|Path|Scheme|Ssl|Proto-Version|By)|Real-Ip|Original-.*|Rewrite-.*|Http-Method.*|Method-Override|Scheme|Script-Name|Sallyport-.*|Client-Ip|Cluster-Client-Ip|Envoy-.*|Host|Url|Path|Uri)$`)
+})
 
 // decoded returns the bytes that a text has in base64.
 func decoded(text string) (string, bool) {

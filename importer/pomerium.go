@@ -69,7 +69,7 @@ func (p *pomerium) read(text string) error {
 		}
 		return nil
 	}
-	if envLine.MatchString(firstLine(text)) {
+	if envLine().MatchString(firstLine(text)) {
 		lines{}.read(text, 1, 0, p.addVariable, strange)
 		return nil
 	}

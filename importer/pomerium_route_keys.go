@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -166,7 +167,7 @@ func (p *pomerium) routeIdentity(src *pomeriumRoute, s setting) {
 
 func (p *pomerium) removeHeaders(src *pomeriumRoute, s setting) {
 	for _, name := range s.values {
-		if s.opaque || s.tree || !headerForm.MatchString(name) || ownHeader.MatchString(name) {
+		if s.opaque || s.tree || !headerForm().MatchString(name) || ownHeader().MatchString(name) {
 			p.find(s.place, Dropped, "", "one of these headers is Sallyport's own to remove or to set")
 			continue
 		}
@@ -176,14 +177,18 @@ func (p *pomerium) removeHeaders(src *pomeriumRoute, s setting) {
 }
 
 var (
-	headerForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,60}$`)
+	headerForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,60}$`) })
 	// ownHeader matches headers that frame or route messages, describe the client or identify the caller: Sallyport alone sets them.
-	ownHeader = regexp.MustCompile(`(?i)^(connection|content-.*|host|keep-alive|proxy.*|set-cookie|cookie|te|trailer|transfer-encoding|upgrade|http2-settings|expect|origin|referer|user-agent|sec-.*|` +
-		`forwarded.*|x-forward.*|x-real.*|x-client-.*|x-cluster-.*|x-remote.*|remote-.*|x-orig.*|x-http.*|x-method.*|x-rewrite.*|x-override.*|x-envoy.*|x-request-(method|url|uri|path|id).*|x-path.*|x-url.*|x-uri.*|x-waws.*|` +
-		`request-uri|path-info|x-ms-.*|x-auth.*|x-user.*|x-webauth.*|x-email.*|x-sallyport.*|x-pomerium.*|x-goog-.*|x-amzn-.*|x-azure.*|x-appengine.*|cf-.*|true-client.*|client-.*|wl-.*|fastly-.*|ssl-.*|x-ssl.*|x-host.*|x-proxy.*|` +
-		`x-backend.*|x-server.*|x-scheme|x-proto|x-https|front-end.*|x-script.*|script-.*|x-context.*|x-ingress.*|x-base.*|traceparent|tracestate|from|x-username|x-groups?|x-roles?|x-token.*|x-id.*|x-sub.*|x-principal.*|x-account.*|x-login.*|x-name|x-preferred.*|x-jwt.*|x-oidc.*|x-access.*|x-credential.*|clear-site-data|strict-transport-security)$`)
-	secretName = regexp.MustCompile(`(?i)auth|token|secret|passw|key|cookie|session|credential|signature|bearer|jwt`)
-	longWord   = regexp.MustCompile(`[A-Za-z0-9+/=_.-]{20,}`)
+	ownHeader = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)^(connection|content-.*|host|keep-alive|proxy.*|set-cookie|cookie|te|trailer|transfer-encoding|upgrade|http2-settings|expect|origin|referer|user-agent|sec-.*|` +
+			`forwarded.*|x-forward.*|x-real.*|x-client-.*|x-cluster-.*|x-remote.*|remote-.*|x-orig.*|x-http.*|x-method.*|x-rewrite.*|x-override.*|x-envoy.*|x-request-(method|url|uri|path|id).*|x-path.*|x-url.*|x-uri.*|x-waws.*|` +
+			`request-uri|path-info|x-ms-.*|x-auth.*|x-user.*|x-webauth.*|x-email.*|x-sallyport.*|x-pomerium.*|x-goog-.*|x-amzn-.*|x-azure.*|x-appengine.*|cf-.*|true-client.*|client-.*|wl-.*|fastly-.*|ssl-.*|x-ssl.*|x-host.*|x-proxy.*|` +
+			`x-backend.*|x-server.*|x-scheme|x-proto|x-https|front-end.*|x-script.*|script-.*|x-context.*|x-ingress.*|x-base.*|traceparent|tracestate|from|x-username|x-groups?|x-roles?|x-token.*|x-id.*|x-sub.*|x-principal.*|x-account.*|x-login.*|x-name|x-preferred.*|x-jwt.*|x-oidc.*|x-access.*|x-credential.*|clear-site-data|strict-transport-security)$`)
+	})
+	secretName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)auth|token|secret|passw|key|cookie|session|credential|signature|bearer|jwt`)
+	})
+	longWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z0-9+/=_.-]{20,}`) })
 )
 
 // headersOf returns the headers of a mapping that routes may set. Values that may be secrets are left out.
@@ -193,13 +198,13 @@ func (p *pomerium) headersOf(n *yaml.Node, path string, request bool) (headers [
 		at := placeOf(one.key, path+"."+one.key.Value)
 		name, value := one.key.Value, one.value.Value
 		switch {
-		case one.value.Kind != yaml.ScalarNode || !headerForm.MatchString(name) || name == "disable":
+		case one.value.Kind != yaml.ScalarNode || !headerForm().MatchString(name) || name == "disable":
 			p.find(at, Dropped, "", "this is no header with a value")
-		case ownHeader.MatchString(name):
+		case ownHeader().MatchString(name):
 			p.find(at, Dropped, "", "this header is Sallyport's own to set; identity_headers, hsts and pass_authorization say which it sends")
-		case request && (secretName.MatchString(name) || longWord.MatchString(value)):
+		case request && (secretName().MatchString(name) || longWord().MatchString(value)):
 			p.find(at, Dropped, "", "its value may be a secret, and is not printed here; write it into %s if the file is readable for the server alone", target)
-		case !writable(value) || templates.MatchString(value) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }):
+		case !writable(value) || templates().MatchString(value) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }):
 			p.find(at, Dropped, "", "its value is no printable ASCII, or is made from something else")
 		default:
 			headers = append(headers, headerValue{name, value})

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -256,7 +257,7 @@ func (p *pomerium) from(src *pomeriumRoute, s setting) {
 	p.find(s.place, Carried, "routes[].host", "")
 }
 
-var weight = regexp.MustCompile(`,\d+$`)
+var weight = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`,\d+$`) })
 
 func (p *pomerium) to(src *pomeriumRoute, s setting) {
 	values := s.values
@@ -267,7 +268,7 @@ func (p *pomerium) to(src *pomeriumRoute, s setting) {
 	}
 	base := ""
 	for _, text := range values {
-		u, ok := parseUpstream(weight.ReplaceAllString(text, ""))
+		u, ok := parseUpstream(weight().ReplaceAllString(text, ""))
 		if !ok {
 			p.find(s.place, FillIn, "routes[].upstream", "one of these is no http, https or h2c URL with a host name; write one")
 			continue
@@ -275,7 +276,7 @@ func (p *pomerium) to(src *pomeriumRoute, s setting) {
 		if u.secret {
 			p.find(s.place, Dropped, "", "a user, a query or a fragment in the URL of an upstream is left out")
 		}
-		if weight.MatchString(text) {
+		if weight().MatchString(text) {
 			p.find(s.place, Changed, "routes[].upstream", "upstreams take turns; they have no weights")
 		}
 		base = u.path
@@ -355,7 +356,7 @@ func (p *pomerium) legacyAllow(src *pomeriumRoute, s setting) {
 		case s.name == "allowed_groups":
 			t = memberOf(value)
 			fill = fill || t.group != nil && t.group.id == ""
-		case s.name == "allowed_users" && emailForm.MatchString(value):
+		case s.name == "allowed_users" && emailForm().MatchString(value):
 			t = emailIs(value)
 		case s.name == "allowed_users" && !strings.Contains(value, "@"):
 			if literal, ok := quoted(value); ok && value != "" {

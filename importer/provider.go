@@ -32,7 +32,7 @@ func (d *draft) setIssuer(at place, text string) {
 
 // setTenant takes over a tenant of Microsoft Entra ID.
 func (d *draft) setTenant(at place, tenant string) {
-	if objectID.MatchString(tenant) {
+	if objectID().MatchString(tenant) {
 		d.provider.issuer = "https://" + microsoft + "/" + strings.ToLower(tenant) + "/v2.0"
 		d.find(at, Carried, "oidc.issuer", "")
 		return

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // The two tests that need no question.
@@ -119,7 +120,9 @@ func ofAddress(condition string) string {
 
 func exactly(condition string) test { return test{sure: condition, maybe: condition} }
 
-var emailForm = regexp.MustCompile(`^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$`)
+var emailForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$`)
+})
 
 // emailIs is the test that a user has one of some addresses.
 func emailIs(addresses ...string) test {
@@ -140,14 +143,14 @@ func emailIs(addresses ...string) test {
 	return t
 }
 
-var domainForm = regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$`)
+var domainForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$`) })
 
 // domainIs is the test that a user's address is in one of some domains. A domain that begins with a dot stands for those below it.
 func domainIs(fold bool, domains ...string) test {
 	patterns := make([]string, len(domains))
 	for i, d := range domains {
 		plain := strings.TrimPrefix(d, ".")
-		if !domainForm.MatchString(plain) {
+		if !domainForm().MatchString(plain) {
 			return impossible
 		}
 		patterns[i] = regexp.QuoteMeta(plain)
@@ -168,12 +171,14 @@ func domainIs(fold bool, domains ...string) test {
 	return t
 }
 
-var objectID = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+var objectID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+})
 
 // memberOf is the test that a user is in a group. Of a group that is written by another thing than its object ID it is not known
 // who is in it, until a person fills the ID in.
 func memberOf(name string) test {
-	if objectID.MatchString(name) {
+	if objectID().MatchString(name) {
 		t := exactly(strconv.Quote(name) + " in user.groups")
 		t.group = &group{id: name}
 		return t
@@ -225,12 +230,12 @@ func pathMatches(pattern string) test {
 	return impossible
 }
 
-var methodForm = regexp.MustCompile(`^[A-Z]{1,20}$`)
+var methodForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z]{1,20}$`) })
 
 func methodIs(methods ...string) test {
 	var tests []string
 	for _, m := range methods {
-		if !methodForm.MatchString(m) {
+		if !methodForm().MatchString(m) {
 			return impossible
 		}
 		tests = append(tests, "request.method == "+strconv.Quote(m))

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // lines reads settings as people have them in files of variables, scripts, units of systemd and INI files.
@@ -14,10 +15,12 @@ type lines struct {
 }
 
 var (
-	envLine  = regexp.MustCompile(`^\s*(?:export\s+|Environment=)?"?([A-Z][A-Z0-9_]*)=(.*)$`)
-	flagWord = regexp.MustCompile(`^--?([a-z][A-Za-z0-9._-]*)(?:=(.*))?$`)
-	iniLine  = regexp.MustCompile(`^\s*-{0,2}([A-Za-z][A-Za-z0-9._-]*)\s*[=:]\s*(.*)$`)
-	oldLine  = regexp.MustCompile(`^([a-z][a-z-]*) +(.+)$`)
+	envLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\s*(?:export\s+|Environment=)?"?([A-Z][A-Z0-9_]*)=(.*)$`)
+	})
+	flagWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^--?([a-z][A-Za-z0-9._-]*)(?:=(.*))?$`) })
+	iniLine  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*-{0,2}([A-Za-z][A-Za-z0-9._-]*)\s*[=:]\s*(.*)$`) })
+	oldLine  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z][a-z-]*) +(.+)$`) })
 )
 
 // read calls add for each setting of text. first is the number of its first line, indent that of blanks before each.
@@ -41,22 +44,22 @@ func (l lines) read(text string, first, indent int, add func(setting), strange f
 			waiting = flagsIn(strings.Replace(line, "=", " ", 1), at.line, indent, nil, add)
 		case l.isVariable(trimmed):
 			flush()
-			m := envLine.FindStringSubmatch(trimmed)
+			m := envLine().FindStringSubmatch(trimmed)
 			at.key = m[1]
 			value := unquote(strings.TrimSuffix(m[2], `"`), m[2])
-			add(setting{place: at, name: m[1], values: []string{value}, form: inEnvironment, opaque: templates.MatchString(value)})
-		case hasFlags(trimmed) && !(l.ini && iniLine.MatchString(trimmed) && !strings.HasPrefix(trimmed, "-")):
+			add(setting{place: at, name: m[1], values: []string{value}, form: inEnvironment, opaque: templates().MatchString(value)})
+		case hasFlags(trimmed) && !(l.ini && iniLine().MatchString(trimmed) && !strings.HasPrefix(trimmed, "-")):
 			waiting = flagsIn(line, at.line, indent, waiting, add)
-		case l.ini && iniLine.MatchString(trimmed):
+		case l.ini && iniLine().MatchString(trimmed):
 			flush()
-			m := iniLine.FindStringSubmatch(trimmed)
+			m := iniLine().FindStringSubmatch(trimmed)
 			at.key = m[1]
-			add(setting{place: at, name: m[1], values: []string{unquote(m[2], m[2])}, form: inFile, opaque: templates.MatchString(m[2])})
-		case l.old != nil && oldLine.MatchString(trimmed) && l.old(oldLine.FindStringSubmatch(trimmed)[1]):
+			add(setting{place: at, name: m[1], values: []string{unquote(m[2], m[2])}, form: inFile, opaque: templates().MatchString(m[2])})
+		case l.old != nil && oldLine().MatchString(trimmed) && l.old(oldLine().FindStringSubmatch(trimmed)[1]):
 			flush()
-			m := oldLine.FindStringSubmatch(trimmed)
+			m := oldLine().FindStringSubmatch(trimmed)
 			at.key = m[1]
-			add(setting{place: at, name: m[1], values: []string{m[2]}, form: inFile, opaque: templates.MatchString(m[2])})
+			add(setting{place: at, name: m[1], values: []string{m[2]}, form: inFile, opaque: templates().MatchString(m[2])})
 		default:
 			flush()
 			if first, _, _ := strings.Cut(trimmed, " "); strings.HasSuffix(trimmed, `\`) || strings.HasPrefix(first, "ExecStart") || strings.Contains(first, "/") || first == "exec" {
@@ -69,23 +72,23 @@ func (l lines) read(text string, first, indent int, add func(setting), strange f
 }
 
 func (l lines) isVariable(line string) bool {
-	m := envLine.FindStringSubmatch(line)
+	m := envLine().FindStringSubmatch(line)
 	return m != nil && strings.HasPrefix(m[1], l.envPrefix)
 }
 
 func hasFlags(line string) bool {
-	return strings.HasPrefix(line, "--") || strings.HasPrefix(line, "-") && flagWord.MatchString(strings.Fields(line)[0]) || strings.Contains(line, " --")
+	return strings.HasPrefix(line, "--") || strings.HasPrefix(line, "-") && flagWord().MatchString(strings.Fields(line)[0]) || strings.Contains(line, " --")
 }
 
 // flagsIn calls add for each flag of a line of a command. It returns a flag that may have its value in the next line. A flag
 // whose value goes on behind a blank is opaque: a part of it must not be taken for the whole.
 func flagsIn(line string, number, indent int, waiting *setting, add func(setting)) *setting {
 	for _, w := range shellWords(line) {
-		m := flagWord.FindStringSubmatch(w.text)
+		m := flagWord().FindStringSubmatch(w.text)
 		switch {
 		case m == nil && waiting == nil:
 		case m == nil && waiting.bare:
-			waiting.values, waiting.bare, waiting.opaque = []string{w.text}, false, templates.MatchString(w.text)
+			waiting.values, waiting.bare, waiting.opaque = []string{w.text}, false, templates().MatchString(w.text)
 		case m == nil:
 			waiting.opaque = true
 		default:
@@ -94,7 +97,7 @@ func flagsIn(line string, number, indent int, waiting *setting, add func(setting
 			}
 			waiting = &setting{place: place{number, indent + w.col, "--" + m[1]}, name: m[1], form: inFlag, bare: true}
 			if strings.Contains(w.text, "=") {
-				waiting.values, waiting.bare, waiting.opaque = []string{m[2]}, false, templates.MatchString(m[2])
+				waiting.values, waiting.bare, waiting.opaque = []string{m[2]}, false, templates().MatchString(m[2])
 			}
 		}
 	}

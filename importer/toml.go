@@ -31,7 +31,7 @@ func readTOML(text string, first int, add func(setting)) (err error) {
 			s.line, s.col = positionIn(text, offset)
 			s.key, s.line = table+key, s.line+first-1
 			s.values, s.tree = tomlValues(e.Value())
-			s.opaque = len(s.values) > 0 && templates.MatchString(s.value())
+			s.opaque = len(s.values) > 0 && templates().MatchString(s.value())
 			add(s)
 		default:
 		}

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // traefik is a configuration of traefik-forward-auth while it is read.
@@ -373,12 +374,12 @@ func (t *traefik) defaultProvider(s setting) {
 	}
 }
 
-var bareWord = regexp.MustCompile(`^\S+$`)
+var bareWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\S+$`) })
 
 func (t *traefik) restrict(s setting) {
 	values := s.list()
 	for _, v := range values {
-		if s.opaque || !bareWord.MatchString(v) {
+		if s.opaque || !bareWord().MatchString(v) {
 			values = nil
 			t.deny(s.place, "the text does not have the values themselves")
 			break

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // expression is the rule of a router of Traefik, version 2.
@@ -72,14 +73,14 @@ func (e callExpression) test(host string) test {
 	return t
 }
 
-var template = regexp.MustCompile(`\{[^{}:]*(?::([^{}]*))?\}`)
+var template = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{[^{}:]*(?::([^{}]*))?\}`) })
 
 // hostMatches is the test that a host fits a template such as {name:[a-z]+}.example.com.
 func hostMatches(pattern, host string) test {
 	var expression strings.Builder
 	expression.WriteString("(?i)^")
 	last := 0
-	for _, at := range template.FindAllStringSubmatchIndex(pattern, -1) {
+	for _, at := range template().FindAllStringSubmatchIndex(pattern, -1) {
 		expression.WriteString(regexp.QuoteMeta(pattern[last:at[0]]))
 		inner := "[^.]+"
 		if at[2] >= 0 {
@@ -152,7 +153,7 @@ func (p *ruleParser) joined(operator string, depth int, next func(int) (expressi
 	return e, err
 }
 
-var matcherName = regexp.MustCompile(`^[A-Za-z]+`)
+var matcherName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z]+`) })
 
 func (p *ruleParser) one(depth int) (expression, error) {
 	if depth > maxDepth {
@@ -169,7 +170,7 @@ func (p *ruleParser) one(depth int) (expression, error) {
 		}
 		return e, err
 	}
-	name := matcherName.FindString(p.text[p.at:])
+	name := matcherName().FindString(p.text[p.at:])
 	p.at += len(name)
 	if name == "" || !p.accepts("(") {
 		return nil, errExpression

@@ -158,7 +158,7 @@ func settingOf(p pair, name string, form form) setting {
 	s := setting{place: placeOf(p.key, p.key.Value), name: name, form: form}
 	values, ok := texts(p.value)
 	s.values, s.tree = values, !ok
-	s.opaque = len(values) > 0 && templates.MatchString(s.value())
+	s.opaque = len(values) > 0 && templates().MatchString(s.value())
 	return s
 }
 

@@ -80,11 +80,13 @@ func (c *common) issuerOf(url, caFile string, known []*issuer) (*issuer, error) 
 	return i, nil
 }
 
-var entraIssuer = regexp.MustCompile(`^(?:https?://[^/]+/([0-9a-fA-F-]{36})/v2\.0|https://sts\.windows\.net/([0-9a-fA-F-]{36})/)$`)
+var entraIssuer = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:https?://[^/]+/([0-9a-fA-F-]{36})/v2\.0|https://sts\.windows\.net/([0-9a-fA-F-]{36})/)$`)
+})
 
 // tenantOf returns the tenant ID in an issuer of Entra, or "".
 func tenantOf(issuer string) string {
-	if m := entraIssuer.FindStringSubmatch(issuer); m != nil {
+	if m := entraIssuer().FindStringSubmatch(issuer); m != nil {
 		return m[1] + m[2]
 	}
 	return ""

@@ -95,7 +95,7 @@ func judgeRedirect(resp *http.Response, redirect, state string) (code string, er
 		return q.Get("error"), nil
 	}
 	page, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
-	found := entraCode.FindString(string(page))
+	found := entraCode().FindString(string(page))
 	result := strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, found))
 	switch {
 	case resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests:

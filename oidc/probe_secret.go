@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -43,7 +44,7 @@ func (p *Provider) ProbeSecret(ctx context.Context) error {
 const invalidGrant = "invalid_grant"
 
 // entraCode is the number of an error of Entra. Nothing else of a description is quoted: it may repeat secrets.
-var entraCode = regexp.MustCompile(`\bAADSTS[0-9]{3,12}\b`)
+var entraCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bAADSTS[0-9]{3,12}\b`) })
 
 // probeCode returns the error code with which the token endpoint rejects a code that was made up.
 func probeCode(ctx context.Context, config oauth2.Config) (code string, err error) {
@@ -55,7 +56,7 @@ func probeCode(ctx context.Context, config oauth2.Config) (code string, err erro
 	case !errors.As(err, &rejected):
 		return "", exchangeError(err)
 	case rejected.ErrorCode == "invalid_client" || rejected.ErrorCode == "unauthorized_client":
-		return "", fmt.Errorf("%w: %s %s", ErrWrongSecret, rejected.ErrorCode, entraCode.FindString(rejected.ErrorDescription))
+		return "", fmt.Errorf("%w: %s %s", ErrWrongSecret, rejected.ErrorCode, entraCode().FindString(rejected.ErrorDescription))
 	case rejected.ErrorCode == "":
 		return "", exchangeError(err)
 	}

@@ -79,7 +79,7 @@ func newCondition(text string) (*condition, error) {
 	if err := unknownAttribute(text, issues); err != nil {
 		return nil, err
 	}
-	if m := dashedAttribute.FindStringSubmatch(text); issues.Err() != nil && m != nil {
+	if m := dashedAttribute().FindStringSubmatch(text); issues.Err() != nil && m != nil {
 		return nil, fmt.Errorf("asks for %s, which is read as a subtraction; write user.attributes[%q]", m[0], m[1])
 	}
 	if err := issues.Err(); err != nil {
@@ -145,10 +145,12 @@ func (c *condition) holds(v *values, onError bool) bool {
 }
 
 // attributePattern matches what follows in a condition where an attribute of request or user is asked for.
-var attributePattern = regexp.MustCompile(`^(request|user)\b\s*(?:\.\s*([A-Za-z_][A-Za-z0-9_]*)|\[\s*["']([^"']*)["'])?`)
+var attributePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(request|user)\b\s*(?:\.\s*([A-Za-z_][A-Za-z0-9_]*)|\[\s*["']([^"']*)["'])?`)
+})
 
 // dashedAttribute matches an attribute of SCIM with a dash in its name, written as if there were none.
-var dashedAttribute = regexp.MustCompile(`\buser\.attributes\.([A-Za-z]\w*(?:-[A-Za-z]\w*)+)`)
+var dashedAttribute = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\buser\.attributes\.([A-Za-z]\w*(?:-[A-Za-z]\w*)+)`) })
 
 // unknownAttribute returns an error for the first attribute of request or user that does not exist, with its position in
 // the condition and what may have been meant.
@@ -166,7 +168,7 @@ func unknownAttribute(text string, issues *cel.Issues) error {
 		}
 		for ; line[column] == '.' && column > 0 || column > 0 && isLetter(line[column-1]); column-- {
 		}
-		m := attributePattern.FindStringSubmatch(string(line[column:]))
+		m := attributePattern().FindStringSubmatch(string(line[column:]))
 		if m == nil {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -192,7 +193,7 @@ func usualMethodsOnly(_ *Match, allow bool) matcher {
 	return func(req *Request) bool { return slices.Contains(usualMethods, req.Method) }
 }
 
-var methodForm = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
+var methodForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`) })
 
 func checkMethods(m *Match, _ Options, fault faultFunc) {
 	for i, method := range m.Methods {
@@ -202,7 +203,7 @@ func checkMethods(m *Match, _ Options, fault faultFunc) {
 			}
 			continue
 		}
-		if !methodForm.MatchString(method) {
+		if !methodForm().MatchString(method) {
 			fault(index(i), fmt.Sprintf("%q is not a method; methods are compared exactly, so write GET, POST and so on, or any alone for all of them", method))
 		}
 	}

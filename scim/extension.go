@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"sallyport/scim/internal/schema"
 )
@@ -27,8 +28,10 @@ type Attribute struct {
 }
 
 var (
-	urnForm       = regexp.MustCompile(`^urn:[A-Za-z0-9][A-Za-z0-9-]{1,31}(:[A-Za-z0-9_.-]+)+$`)
-	attributeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
+	urnForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^urn:[A-Za-z0-9][A-Za-z0-9-]{1,31}(:[A-Za-z0-9_.-]+)+$`)
+	})
+	attributeForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`) })
 	plainTypes    = []schema.DataType{schema.String, schema.Boolean, schema.Integer, schema.Decimal, schema.DateTime, schema.Reference, schema.Binary}
 )
 
@@ -50,7 +53,7 @@ func (s Settings) checkExtensions(fault func(path, problem string)) {
 		nested := func(path, problem string) { fault(fmt.Sprintf("extensions[%d]%s", i, path), problem) }
 		urn := strings.ToLower(x.URN)
 		switch {
-		case !urnForm.MatchString(x.URN):
+		case !urnForm().MatchString(x.URN):
 			nested(".urn", fmt.Sprintf("%q is no URN; write one such as urn:ietf:params:scim:schemas:extension:contoso:2.0:User", x.URN))
 		case slices.ContainsFunc(used, func(other string) bool {
 			return urn == other || strings.HasPrefix(urn, other+":") || strings.HasPrefix(other, urn+":")
@@ -69,7 +72,7 @@ func (x Extension) checkAttributes(fault func(path, problem string)) {
 	seen := map[string]bool{}
 	for i, a := range x.Attributes {
 		key := fmt.Sprintf(".attributes[%d]", i)
-		if !attributeForm.MatchString(a.Name) {
+		if !attributeForm().MatchString(a.Name) {
 			fault(key+".name", fmt.Sprintf("%q cannot be an attribute's name; write letters, digits, - and _, a letter first", a.Name))
 		}
 		if folded := strings.ToLower(a.Name); seen[folded] {

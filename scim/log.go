@@ -188,7 +188,7 @@ func (s *Server) enqueue(entry LogEntry) {
 
 // resourceID returns the ID of the resource that the request names or created.
 func (req *request) resourceID() string {
-	if id := req.PathValue("id"); ourID.MatchString(id) {
+	if id := req.PathValue("id"); ourID().MatchString(id) {
 		return id
 	}
 	if i := strings.LastIndexByte(req.location, '/'); i >= 0 {

@@ -6,20 +6,22 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"sallyport/scim/internal/schema"
 )
 
 var (
-	ourID     = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	plainName = regexp.MustCompile(`^[A-Za-z0-9$._:,-]{1,200}$`)
+	ourID     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{32}$`) })
+	plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9$._:,-]+$`) }) // of at most maxPlainName bytes: a limit here would take long to compile
 )
 
 // The target of a request may be as long as its header; the log keeps the beginning.
 const (
 	maxParameters  = 20
 	maxTargetBytes = 2000
+	maxPlainName   = 200
 )
 
 // redactedTarget returns the path and query of a request without the values in them. What it leaves out it marks with an
@@ -28,7 +30,7 @@ func redactedTarget(r *http.Request) string {
 	var segments []string
 	for segment := range strings.SplitSeq(strings.TrimPrefix(r.URL.Path, "/"), "/") {
 		switch {
-		case ourID.MatchString(segment), segment == "", slices.Contains(knownSegments, segment), strings.HasPrefix(segment, "urn:ietf:params:scim:schemas:"):
+		case ourID().MatchString(segment), segment == "", slices.Contains(knownSegments, segment), strings.HasPrefix(segment, "urn:ietf:params:scim:schemas:"):
 		default:
 			segment = "…"
 		}
@@ -93,7 +95,7 @@ func parameterShape(name, value string) string {
 		return "cursor"
 	case !slices.Contains(parameters, name):
 		return "…"
-	case plainName.MatchString(value):
+	case len(value) <= maxPlainName && plainName().MatchString(value):
 		return name + "=" + value
 	}
 	return name + "=…"

@@ -13,17 +13,19 @@ import (
 func TestLog_MarksOmissionsInTargets(t *testing.T) {
 	many := strings.Repeat("&count=1", 30)
 	for raw, want := range map[string]string{
-		"":                                  "/Users",
-		"count=5&filter=active+eq+true":     "/Users?count=5&filter=active eq …",
-		"filter=userName+eq+%22a%22&count=": "/Users?count=…&filter=userName eq …",
-		"filter=title+eq+%22100%%22":        "/Users?filter=(unreadable)",
-		"count=5&filter=%zz":                "/Users?count=5&filter=(unreadable)",
-		"%zz=1":                             "/Users?…",
-		"other=%zz":                         "/Users?…",
-		"count=1&count=2":                   "/Users?count=1&count=2",
-		"&&count=1&":                        "/Users?count=1",
-		`filter=title+eq+"R&D"`:             "/Users?…&filter=(unreadable)",
-		"startIndex=7" + many:               "/Users?" + strings.Repeat("count=1&", 18) + "startIndex=7&…",
+		"":                                   "/Users",
+		"count=5&filter=active+eq+true":      "/Users?count=5&filter=active eq …",
+		"filter=userName+eq+%22a%22&count=":  "/Users?count=…&filter=userName eq …",
+		"filter=title+eq+%22100%%22":         "/Users?filter=(unreadable)",
+		"count=5&filter=%zz":                 "/Users?count=5&filter=(unreadable)",
+		"%zz=1":                              "/Users?…",
+		"other=%zz":                          "/Users?…",
+		"count=1&count=2":                    "/Users?count=1&count=2",
+		"&&count=1&":                         "/Users?count=1",
+		"sortBy=" + strings.Repeat("a", 200): "/Users?sortBy=" + strings.Repeat("a", 200),
+		"sortBy=" + strings.Repeat("a", 201): "/Users?sortBy=…",
+		`filter=title+eq+"R&D"`:              "/Users?…&filter=(unreadable)",
+		"startIndex=7" + many:                "/Users?" + strings.Repeat("count=1&", 18) + "startIndex=7&…",
 	} {
 		if got := redactedTarget(&http.Request{URL: &url.URL{Path: "/Users", RawQuery: raw}}); got != want {
 			t.Errorf("%s: %s, want %s", raw, got, want)

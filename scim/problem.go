@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync"
 
 	"sallyport/directory"
 	"sallyport/enforce"
@@ -28,11 +29,11 @@ func (p *problem) Error() string { return p.detail }
 
 // fail returns a problem whose shape has an ellipsis in the place of each value.
 func fail(status int, kind, format string, args ...any) error {
-	return &problem{status, kind, fmt.Sprintf(format, args...), verbs.ReplaceAllString(format, "…")}
+	return &problem{status, kind, fmt.Sprintf(format, args...), verbs().ReplaceAllString(format, "…")}
 }
 
 // verbs matches what fmt replaces by values.
-var verbs = regexp.MustCompile(`%[.0-9]*[a-z]`)
+var verbs = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`%[.0-9]*[a-z]`) })
 
 // invalid returns a problem with status 400.
 func invalid(kind, format string, args ...any) error {

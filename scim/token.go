@@ -12,6 +12,7 @@ import (
 	"hash/crc32"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"sallyport/store"
@@ -40,12 +41,12 @@ const (
 	tokenLength = len(tokenPrefix) + 43 + 6 // characters
 )
 
-var tokenNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$`)
+var tokenNamePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._ -]{0,62}$`) })
 
 // NewToken returns a token that expires after ttl (0: never), and its text, which is stored nowhere. The token is
 // valid once [Provisioning.AddToken] or [Provisioning.RotateToken] has stored it.
 func NewToken(name string, ttl time.Duration) (t Token, text string, err error) {
-	if !tokenNamePattern.MatchString(name) {
+	if !tokenNamePattern().MatchString(name) {
 		return t, "", fmt.Errorf("%q cannot be a token's name; write 1 to 63 letters, digits, dots, dashes, underscores and spaces", name)
 	}
 	if ttl < 0 {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"sallyport/outbound"
 	"sallyport/pemfile"
@@ -60,7 +61,7 @@ func (s Settings) name() string {
 	return s.Name
 }
 
-var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+var namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`) })
 
 // Check reports the faults in the settings of all endpoints, at paths such as [0].url.
 func Check(all []Settings, fault func(path, problem string)) {
@@ -79,7 +80,7 @@ func Check(all []Settings, fault func(path, problem string)) {
 
 // check reports the faults in the settings of one endpoint.
 func (s Settings) check(fault func(path, problem string)) {
-	if s.Name != "" && !namePattern.MatchString(s.Name) {
+	if s.Name != "" && !namePattern().MatchString(s.Name) {
 		fault(".name", fmt.Sprintf("%q is not a name; write up to 63 lower-case letters, digits, dashes and dots", s.Name))
 	}
 	if _, err := s.URL.Parse(hints); err != nil {

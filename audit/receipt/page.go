@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -15,12 +16,14 @@ import (
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("receipt").Funcs(template.FuncMap{"time": pageTime, "actor": actorText}).Parse(pageText))
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("receipt").Funcs(template.FuncMap{"time": pageTime, "actor": actorText}).Parse(pageText))
+})
 
 // WritePage writes a receipt as one HTML page to print, without scripts and without anything from elsewhere. The
 // signature is on it as text; it is the JSON that can be verified as a whole.
 func WritePage(w io.Writer, r *Receipt, keyID, signature string) error {
-	return writePage(w, page, struct {
+	return writePage(w, page(), struct {
 		*Receipt
 		Key, Signature string
 	}{r, keyID, signature})
@@ -45,10 +48,12 @@ func writePage(w io.Writer, t *template.Template, data any) error {
 //go:embed report.html
 var reportText string
 
-var reportPage = template.Must(template.New("report").Funcs(template.FuncMap{"time": pageTime}).Parse(reportText))
+var reportPage = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("report").Funcs(template.FuncMap{"time": pageTime}).Parse(reportText))
+})
 
 // WritePage writes a report as one HTML page to print, in the manner of [WritePage].
-func (r *Report) WritePage(w io.Writer) error { return writePage(w, reportPage, r) }
+func (r *Report) WritePage(w io.Writer) error { return writePage(w, reportPage(), r) }
 
 // pageTime returns a time for people, to the millisecond.
 func pageTime(t time.Time) string {

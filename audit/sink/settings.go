@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"sallyport/audit"
 	"sallyport/outbound"
@@ -68,7 +69,7 @@ const (
 var hints = outbound.Hints{Example: "write where lines are posted, such as https://siem.example.com/ingest",
 	Credentials: "name a file with them as basic_file"}
 
-var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+var namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`) })
 
 // Check reports the faults in the settings of all sinks, at paths such as [0].https.url.
 func Check(all []Settings, fault func(path, problem string)) {
@@ -86,7 +87,7 @@ func Check(all []Settings, fault func(path, problem string)) {
 }
 
 func (s Settings) check(fault func(path, problem string)) {
-	if !namePattern.MatchString(s.Name) {
+	if !namePattern().MatchString(s.Name) {
 		fault(".name", fmt.Sprintf("%q is not a name; write up to 32 lower-case letters, digits and dashes, and do not change it later", s.Name))
 	}
 	under := func(node string) func(key, problem string) {

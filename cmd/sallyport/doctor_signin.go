@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sallyport/oidc"
@@ -176,9 +177,13 @@ func (d *doctor) reportExpiry(check string, end time.Time, warning time.Duration
 
 // What doctor reads in the metrics of the running server.
 var (
-	metricWithoutCertificate = regexp.MustCompile(`(?m)^sallyport_tls_hosts_without_certificate (.*)$`)
-	metricExpiry             = regexp.MustCompile(`(?m)^sallyport_tls_certificate_expiry_timestamp_seconds (.*)$`)
-	metricWrongVersion       = regexp.MustCompile(`(?m)^sallyport_jwt_verifications_total\{[^}]*reason="wrong_version"[^}]*\} ([1-9].*)$`)
+	metricWithoutCertificate = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^sallyport_tls_hosts_without_certificate (.*)$`) })
+	metricExpiry             = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^sallyport_tls_certificate_expiry_timestamp_seconds (.*)$`)
+	})
+	metricWrongVersion = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^sallyport_jwt_verifications_total\{[^}]*reason="wrong_version"[^}]*\} ([1-9].*)$`)
+	})
 )
 
 // checkACME reads in the running server's metrics which certificates it obtained.
@@ -188,11 +193,11 @@ func (d *doctor) checkACME(ctx context.Context) {
 		d.report("certificate", stateUnknown, startServer, "the running server's metrics cannot be read: %v", err)
 		return
 	}
-	if m := metricWithoutCertificate.FindStringSubmatch(metrics); m != nil && m[1] != "0" {
+	if m := metricWithoutCertificate().FindStringSubmatch(metrics); m != nil && m[1] != "0" {
 		d.report("certificate", stateFail, "look in the server's log for why the authority issues none", "%s hosts have none", m[1])
 		return
 	}
-	if m := metricExpiry.FindStringSubmatch(metrics); m != nil {
+	if m := metricExpiry().FindStringSubmatch(metrics); m != nil {
 		seconds, _ := strconv.ParseFloat(m[1], 64) // the server wrote it
 		d.reportExpiry("certificate", time.Unix(int64(seconds), 0), acmeExpiryWarning, "look in the server's log for why the authority does not renew it")
 		return
@@ -214,7 +219,7 @@ func (d *doctor) checkTokenVersion(ctx context.Context) {
 		d.report("token version", stateUnknown, startServer, "the running server's metrics cannot be read: %v", err)
 		return
 	}
-	if m := metricWrongVersion.FindStringSubmatch(metrics); m != nil {
+	if m := metricWrongVersion().FindStringSubmatch(metrics); m != nil {
 		d.report("token version", stateFail, "set api.requestedAccessTokenVersion to 2 in the manifest of the API's registration", "%s bearer tokens of version 1.0 were rejected", m[1])
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -76,7 +77,7 @@ func asEngine[E engine](e E, err error) (engine, error) {
 	return e, nil
 }
 
-var notInReplica = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
+var notInReplica = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[^A-Za-z0-9.-]+`) })
 
 // replicaName returns the name of this process among those that use the database.
 func replicaName(p *config.Postgres) (string, error) {
@@ -87,7 +88,7 @@ func replicaName(p *config.Postgres) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := notInReplica.ReplaceAllString(host, "-")
+	name := notInReplica().ReplaceAllString(host, "-")
 	return name[:min(len(name), 63)], nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -107,11 +108,11 @@ func (v *timeValue) Set(text string) error {
 	return err
 }
 
-var dayPattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}$`)
+var dayPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\d{4}-\d{2}-\d{2}$`) })
 
 // parseAt parses a time or a day. A day means its last nanosecond, or now if that is in the future.
 func parseAt(text string, now time.Time) (time.Time, error) {
-	if dayPattern.MatchString(text) {
+	if dayPattern().MatchString(text) {
 		if day, err := time.Parse(time.DateOnly, text); err == nil {
 			end := day.AddDate(0, 0, 1).Add(-1)
 			if now = now.UTC(); end.After(now) && !day.After(now) {

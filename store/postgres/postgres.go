@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +34,10 @@ const (
 // defaultLease is the lease where none is set.
 const defaultLease = 15 * time.Second
 
-var replicaPattern = regexp.MustCompile(`^[A-Za-z0-9.-]{1,63}$`)
+const maxReplica = 63
+
+// replicaPattern matches the name of a replica, but for its length: repetitions with a limit take long to compile.
+var replicaPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9.-]+$`) })
 
 // Options are the options of Open.
 type Options struct {
@@ -90,7 +94,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	if options.Lease == 0 {
 		options.Lease = defaultLease
 	}
-	if !replicaPattern.MatchString(options.Replica) {
+	if len(options.Replica) > maxReplica || !replicaPattern().MatchString(options.Replica) {
 		return nil, fmt.Errorf("%q is no name of a replica; write up to 63 letters, digits, dots and dashes", options.Replica)
 	}
 	s := &Store{log: options.Log, urlFile: options.URLFile, metrics: newMetrics(), lease: newLease(cmp.Or(options.Process, newProcess()), options.Replica, options.Lease)}

@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"regexp"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -21,8 +22,8 @@ func (e *Error) at(before string) {
 }
 
 // formatVerbs matches the verbs that fmt replaces with values.
-var formatVerbs = regexp.MustCompile(`%[.0-9]*[a-z]`)
+var formatVerbs = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`%[.0-9]*[a-z]`) })
 
 func invalid(scimType, format string, args ...any) *Error {
-	return &Error{scimType, fmt.Sprintf(format, args...), formatVerbs.ReplaceAllString(format, "…")}
+	return &Error{scimType, fmt.Sprintf(format, args...), formatVerbs().ReplaceAllString(format, "…")}
 }

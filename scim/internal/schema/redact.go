@@ -3,10 +3,15 @@ package schema
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
-// plainName matches the words of a filter that may be shown.
-var plainName = regexp.MustCompile(`^[A-Za-z0-9$._:,-]{1,200}$`)
+const maxPlainName = 200
+
+// plainName matches the words of a filter that may be shown, but for their length: repetitions with a limit take long to compile.
+var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9$._:,-]+$`) })
+
+func isPlainName(word string) bool { return len(word) <= maxPlainName && plainName().MatchString(word) }
 
 // maxRedacted bounds the tokens of a filter that are shown.
 const maxRedacted = 50
@@ -24,7 +29,7 @@ func RedactFilter(text string) string {
 		switch {
 		case t.kind == tokenEnd:
 			return strings.Join(words, " ")
-		case isValue || t.kind == tokenString || t.kind == tokenWord && !plainName.MatchString(t.text):
+		case isValue || t.kind == tokenString || t.kind == tokenWord && !isPlainName(t.text):
 			words, isValue = append(words, "…"), false
 		default:
 			words, isValue = append(words, t.text), t.kind == tokenWord && isComparison(strings.ToLower(t.text))
