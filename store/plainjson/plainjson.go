@@ -129,6 +129,10 @@ func (r *Reader) Bool() bool {
 
 // Time returns a time.
 func (r *Reader) Time() (t time.Time) {
+	if t, n := utc(r.text[r.at:]); n > 0 {
+		r.at += n
+		return t
+	}
 	begin := r.at
 	if r.Text(); r.failed || t.UnmarshalJSON(r.text[begin:r.at]) != nil {
 		r.Fail()
@@ -136,6 +140,58 @@ func (r *Reader) Time() (t time.Time) {
 	}
 	return t
 }
+
+// utc returns the time that text begins with, and its length with its quotes, if it is written as those in UTC are. It
+// returns 0 for every other, and for one that does not exist.
+func utc(text []byte) (t time.Time, n int) {
+	const form = `"0000-00-00T00:00:00`
+	if len(text) < len(form) {
+		return t, 0
+	}
+	for i := range len(form) {
+		if c := text[i]; form[i] == '0' && !isDigit(c) || form[i] != '0' && form[i] != c {
+			return t, 0
+		}
+	}
+	nanoseconds, n := fraction(text[len(form):])
+	if n += len(form); !bytes.HasPrefix(text[n:], []byte(`Z"`)) {
+		return t, 0
+	}
+	year, month, day := 100*twoDigits(text[1:])+twoDigits(text[3:]), twoDigits(text[6:]), twoDigits(text[9:])
+	hour, minute, second := twoDigits(text[12:]), twoDigits(text[15:]), twoDigits(text[18:])
+	t = time.Date(year, time.Month(month), day, hour, minute, second, nanoseconds, time.UTC)
+	if month < 1 || month > 12 || day < 1 || day > 28 && t.Day() != day || hour > 23 || minute > 59 || second > 59 {
+		return time.Time{}, 0
+	}
+	return t, n + len(`Z"`)
+}
+
+// fraction returns the nanoseconds that text begins with, as the fraction of a second, and the length of the fraction.
+// Both are 0 if there is none, or none of at most nine digits.
+func fraction(text []byte) (nanoseconds, n int) {
+	const maxDigits = 9
+	if len(text) == 0 || text[0] != '.' {
+		return 0, 0
+	}
+	for n = 1; n < len(text) && isDigit(text[n]); n++ {
+		if n > maxDigits {
+			return 0, 0
+		}
+		nanoseconds = nanoseconds*10 + int(text[n]-'0')
+	}
+	if n == 1 {
+		return 0, 0
+	}
+	for range maxDigits + 1 - n {
+		nanoseconds *= 10
+	}
+	return nanoseconds, n
+}
+
+// twoDigits returns the number of two digits that text begins with.
+func twoDigits(text []byte) int { return int(text[0]-'0')*10 + int(text[1]-'0') }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // Object returns an object as it is written, as a part of the object that the Reader reads.
 func (r *Reader) Object() []byte {
