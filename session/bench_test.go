@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"sallyport/session"
@@ -31,6 +32,21 @@ func BenchmarkReadUnknown(b *testing.B) {
 	for b.Loop() {
 		if _, err := h.Read(token, app); err == nil {
 			b.Fatal("Read returned a session")
+		}
+	}
+}
+
+// BenchmarkOpen measures what a start does with the sessions of many users, each with a token.
+func BenchmarkOpen(b *testing.B) {
+	h := open(b, session.Defaults(), "")
+	const many = 2000
+	for i := range many {
+		h.newToken(h.begin(fmt.Sprintf("%032d", i)).ID, app)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := session.Open(b.Context(), h.store, session.Defaults(), slog.New(slog.DiscardHandler)); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

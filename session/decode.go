@@ -57,6 +57,27 @@ func (r *record) readPlain(text []byte) bool {
 	return object.End()
 }
 
+// hostOf returns the host in a token as stored.
+func hostOf(text []byte) (host string, err error) {
+	object := plainjson.New(text)
+	for name, ok := object.Next(); ok; name, ok = object.Next() {
+		switch string(name) {
+		case "host":
+			host = string(object.Text())
+		case "made":
+			object.Time()
+		default:
+			object.Fail()
+		}
+	}
+	if object.End() {
+		return host, nil
+	}
+	var t tokenRecord
+	err = json.Unmarshal(text, &t)
+	return t.Host, err
+}
+
 // textNamed returns the field that is stored by a name and is one of the texts of a record; nil if there is none.
 func (r *record) textNamed(name []byte) *string {
 	switch string(name) {

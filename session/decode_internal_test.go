@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -38,6 +39,43 @@ func FuzzDecodeRecord(f *testing.F) {
 		failed, wanted := decodeRecord(text, &got) != nil, json.Unmarshal(text, &want) != nil
 		if failed != wanted || !failed && !reflect.DeepEqual(got, want) {
 			t.Errorf("%q is decoded to\n%+v (%v), by encoding/json to\n%+v (%v)", text, got, failed, want, wanted)
+		}
+	})
+}
+
+// FuzzHostOf: the host in a token is decoded as encoding/json decodes it, in whatever form the token is.
+func FuzzHostOf(f *testing.F) {
+	for _, text := range []string{`{"host":"app.example.com","made":"2026-11-29T10:20:30.5Z"}`, `{"host":"é","made":"2026-11-29T10:20:30+01:00"}`, "", "{}", `{"host":"a"}`, `{"HOST":"a"}`, `{"host":"a","host":"b"}`, `{"host":null}`, `{"host":1}`,
+		`{"host":"a","made":null}`, `{"host":"a","made":"x"}`, `{"host":"a","other":1}`, `{"host":"a"}x`, ` {"host" : "a\u0062"}`, `{"host":"a",}`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		host, err := hostOf(text)
+		var want tokenRecord
+		if wanted := json.Unmarshal(text, &want); (err != nil) != (wanted != nil) || err == nil && host != want.Host {
+			t.Errorf("%q has the host %q, %v, by encoding/json %q, %v", text, host, err, want.Host, wanted)
+		}
+	})
+}
+
+// FuzzKeys: only the key that is made for a record is its key, and for a token.
+func FuzzKeys(f *testing.F) {
+	f.Add("session/of/u/a", "u", "a")
+	f.Add("session/of/u/b/a", "u/b", "a")
+	f.Add("session/of//", "", "")
+	f.Add("session/of/", "", "")
+	f.Add("session/of", "", "f")
+	f.Add("session/grant/a/"+strings.Repeat("0f", 32), "", "a")
+	f.Add("session/grant/a/"+strings.Repeat("0F", 32), "", "a")
+	f.Add("session/grant/a/"+strings.Repeat("0f", 31)+"0", "", "a")
+	f.Fuzz(func(t *testing.T, key, user, id string) {
+		r := record{Session: Session{User: user, ID: id}}
+		if is := r.isAt([]byte(key)); is != (key == string(recordKey(user, id))) || !r.isAt(recordKey(user, id)) {
+			t.Errorf("%q is the key of user %q, session %q: %v", key, user, id, is)
+		}
+		session, d, ok := parseTokenKey(prefixToken, []byte(key))
+		if made := strings.ToLower(string(tokenKey(prefixToken, string(session), d))); ok && made != strings.ToLower(key) && strings.HasPrefix(key, prefixToken) {
+			t.Errorf("%q is parsed as %q", key, made)
 		}
 	})
 }

@@ -1,12 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,26 +15,24 @@ import (
 
 // memory is what Read and Live read: every session, and the session of each token.
 type memory struct {
-	sessions map[string]*entry // by id
-	tokens   map[digest]hostToken
-	signing  []*SigningKey // the oldest first; replaced, never altered
-	sealing  []byte        // replaced, never altered
+	sessions map[string]*entry    // by id
+	tokens   map[digest]hostToken // nil before there is one
+	signing  []*SigningKey        // the oldest first; replaced, never altered
+	sealing  []byte               // replaced, never altered
 }
 
 // entry is one session in memory. Its record is replaced, never altered.
 type entry struct {
 	record atomic.Pointer[record]
-	shared
+	*shared
 	tokens []digest
 }
 
 // shared is what an entry keeps when everything is read again. Requests and whoever ends sessions hold it.
 type shared struct {
-	used    *lastUse
-	counted *atomic.Bool // the end of the session is in the metrics
+	used    lastUse
+	counted atomic.Bool // the end of the session is in the metrics
 }
-
-func newShared() shared { return shared{new(lastUse), new(atomic.Bool)} }
 
 // hostToken is a token in memory: the session it belongs to, on one host.
 type hostToken struct {
@@ -44,7 +41,7 @@ type hostToken struct {
 }
 
 func newMemory() memory {
-	return memory{sessions: map[string]*entry{}, tokens: map[digest]hostToken{}}
+	return memory{sessions: map[string]*entry{}}
 }
 
 // followedPrefixes are the prefixes of the keys that memory follows, in the order in which records are applied: sessions
@@ -58,7 +55,11 @@ func (s *Sessions) load(ctx context.Context) (revision store.Revision, err error
 	err = s.store.View(ctx, func(r store.Reader) error {
 		revision = r.Revision()
 		for _, prefix := range followedPrefixes {
-			damaged, err := loaded.read(r, prefix)
+			read := loaded.read
+			if prefix == prefixSession {
+				read = loaded.readSessions
+			}
+			damaged, err := read(r, prefix)
 			if err != nil {
 				return err
 			}
@@ -119,6 +120,36 @@ func (m *memory) read(r store.Reader, prefix string) (damaged int, err error) {
 	return damaged, nil
 }
 
+// readSessions is read of the sessions. It makes room in memory once it knows how many there are: maps that grow on and on
+// take long.
+func (m *memory) readSessions(r store.Reader, prefix string) (damaged int, err error) {
+	var records []*record
+	put := func() {
+		if len(m.sessions) == 0 {
+			m.sessions = make(map[string]*entry, len(records))
+		}
+		for _, r := range records {
+			m.put(r)
+		}
+		records = nil
+	}
+	for e, err := range r.Scan([]byte(prefix), nil) {
+		switch r := recordIn(e.Key, e.Value); {
+		case errors.Is(err, store.ErrDamaged):
+			damaged++
+		case err != nil:
+			return 0, err
+		case r == nil:
+			put() // what comes before it
+			m.remove(idInKey(e.Key))
+		default:
+			records = append(records, r)
+		}
+	}
+	put()
+	return damaged, nil
+}
+
 // apply brings one change of the store into memory and reports whether a session may have ended by it.
 func (s *Sessions) apply(change store.Change) (ended bool) {
 	s.mu.Lock()
@@ -126,7 +157,7 @@ func (s *Sessions) apply(change store.Change) (ended bool) {
 	var users []string
 	for _, prefix := range followedPrefixes {
 		for _, w := range change.Writes {
-			if strings.HasPrefix(string(w.Key), prefix) {
+			if bytes.HasPrefix(w.Key, []byte(prefix)) {
 				users = append(users, s.memory.apply(w)...)
 			}
 		}
@@ -137,17 +168,16 @@ func (s *Sessions) apply(change store.Change) (ended bool) {
 
 // apply brings one write into memory and returns the users of whom a session may have ended by it.
 func (m *memory) apply(w store.Write) (ended []string) {
-	key := string(w.Key)
 	switch {
-	case strings.HasPrefix(key, prefixSession) && w.Deleted:
-		return m.remove(idInKey(key))
-	case strings.HasPrefix(key, prefixSession):
-		return m.applyRecord(key, w.Value)
-	case strings.HasPrefix(key, prefixToken):
+	case bytes.HasPrefix(w.Key, []byte(prefixSession)) && w.Deleted:
+		return m.remove(idInKey(w.Key))
+	case bytes.HasPrefix(w.Key, []byte(prefixSession)):
+		return m.applyRecord(w.Key, w.Value)
+	case bytes.HasPrefix(w.Key, []byte(prefixToken)):
 		m.applyToken(w)
-	case strings.HasPrefix(key, prefixSigning):
+	case bytes.HasPrefix(w.Key, []byte(prefixSigning)):
 		m.applySigning(w)
-	case key == keySealing:
+	case string(w.Key) == keySealing:
 		m.applySealing(w)
 	}
 	return nil
@@ -155,14 +185,27 @@ func (m *memory) apply(w store.Write) (ended []string) {
 
 // applyRecord replaces a session's record. A record that cannot be read, or that has the key of another session, removes
 // the session.
-func (m *memory) applyRecord(key string, value []byte) (ended []string) {
-	r := new(record)
-	if decodeRecord(value, r) != nil || key != string(recordKey(r.User, r.ID)) {
+func (m *memory) applyRecord(key, value []byte) (ended []string) {
+	r := recordIn(key, value)
+	if r == nil {
 		return m.remove(idInKey(key))
 	}
+	return m.put(r)
+}
+
+// recordIn returns the record that is stored as value at key; nil if it cannot be read, or has the key of another session.
+func recordIn(key, value []byte) *record {
+	if r := new(record); decodeRecord(value, r) == nil && r.isAt(key) {
+		return r
+	}
+	return nil
+}
+
+// put replaces a session's record, and returns the users of whom a session may have ended by it.
+func (m *memory) put(r *record) (ended []string) {
 	e := m.sessions[r.ID]
 	if e == nil {
-		e = &entry{shared: newShared()}
+		e = &entry{shared: new(shared)}
 		m.sessions[r.ID] = e
 	} else if old := e.record.Load(); old.User != r.User { // the ids of sessions are random: it is damaged, or made up
 		ended = append(ended, old.User, r.User)
@@ -196,13 +239,19 @@ func (m *memory) applyToken(w store.Write) {
 		old.entry.tokens = slices.DeleteFunc(old.entry.tokens, func(other digest) bool { return other == d })
 		delete(m.tokens, d)
 	}
-	var t tokenRecord
-	e := m.sessions[id]
-	if e == nil || w.Deleted || json.Unmarshal(w.Value, &t) != nil {
+	e := m.sessions[string(id)]
+	if e == nil || w.Deleted {
 		return
 	}
+	host, err := hostOf(w.Value)
+	if err != nil {
+		return
+	}
+	if m.tokens == nil {
+		m.tokens = make(map[digest]hostToken, len(m.sessions)) // most sessions have one
+	}
 	e.tokens = append(e.tokens, d)
-	m.tokens[d] = hostToken{entry: e, host: t.Host}
+	m.tokens[d] = hostToken{entry: e, host: host}
 }
 
 // entry returns the entry of the session with id, or nil.

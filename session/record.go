@@ -1,12 +1,12 @@
 package session
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"sallyport/store"
@@ -56,10 +56,17 @@ type ticketRecord struct {
 
 func recordKey(user, id string) []byte { return []byte(prefixSession + user + "/" + id) }
 
+// isAt reports whether key is the key of the record. Unlike recordKey, it allocates nothing.
+func (r *record) isAt(key []byte) bool {
+	rest, ok := bytes.CutPrefix(key, []byte(prefixSession))
+	user := len(rest) - len(r.ID) - 1 // where it ends
+	return ok && user == len(r.User) && string(rest[:user]) == r.User && rest[user] == '/' && string(rest[user+1:]) == r.ID
+}
+
 // idInKey returns the session's id in the key of its record.
-func idInKey(key string) string {
-	_, id, _ := strings.Cut(strings.TrimPrefix(key, prefixSession), "/")
-	return id
+func idInKey(key []byte) string {
+	_, id, _ := bytes.Cut(bytes.TrimPrefix(key, []byte(prefixSession)), []byte("/"))
+	return string(id)
 }
 
 // tokenKey returns the key of a token or ticket, by its prefix.
@@ -68,13 +75,15 @@ func tokenKey(prefix, id string, d digest) []byte {
 }
 
 // parseTokenKey is the inverse of tokenKey.
-func parseTokenKey(prefix string, key []byte) (id string, d digest, ok bool) {
-	id, text, ok := strings.Cut(strings.TrimPrefix(string(key), prefix), "/")
-	bits, err := hex.DecodeString(text)
-	if !ok || err != nil || len(bits) != len(d) {
-		return "", d, false
+func parseTokenKey(prefix string, key []byte) (id []byte, d digest, ok bool) {
+	id, text, ok := bytes.Cut(bytes.TrimPrefix(key, []byte(prefix)), []byte("/"))
+	if !ok || len(text) != hex.EncodedLen(len(d)) {
+		return nil, d, false
 	}
-	return id, digest(bits), true
+	if _, err := hex.Decode(d[:], text); err != nil {
+		return nil, digest{}, false
+	}
+	return id, d, true
 }
 
 // putRecord writes the record of a session. One that has ended keeps no ID token, unless its user signed out.

@@ -21,7 +21,7 @@ func (s *Sessions) Use(id string) Use {
 	if e == nil {
 		return Use{}
 	}
-	return Use{e.used, s.clock}
+	return Use{&e.used, s.clock}
 }
 
 // Note counts a use now. It is cheap enough for every read of a stream: it writes to memory alone. A session that was
