@@ -29,7 +29,7 @@ func (p *Proxy) countLeavers(ctx context.Context) {
 		changed := p.directory.Changed() // before the look: a change from now on causes another
 		touched, now, known := p.directory.Touched(seen)
 		if !known || time.Since(last) >= leaversEvery || slices.ContainsFunc(touched, func(t directory.Touched) bool { return t.Ended }) {
-			p.sessions.EndWithUsers(p.userEnded, true)
+			p.sessions.EndWithUsers(p.userEnded(), true)
 			last = time.Now()
 		}
 		seen = now
@@ -38,8 +38,16 @@ func (p *Proxy) countLeavers(ctx context.Context) {
 	}
 }
 
-// userEnded reports whether the user of a session ended since it began. A user who cannot be read may come back.
-func (p *Proxy) userEnded(s *session.Session) bool {
-	user, ok := p.directory.ByID(s.User)
-	return p.directory.Fresh() == nil && (!ok || !user.Damaged && user.Epoch > s.Epoch)
+// userEnded returns what reports whether the user of a session ended since it began. A user who cannot be read may come
+// back. It asks once about sessions of one user that follow each other.
+func (p *Proxy) userEnded() func(*session.Session) bool {
+	var id string
+	var user *directory.User
+	return func(s *session.Session) bool {
+		if id != s.User || user == nil {
+			id = s.User
+			user, _ = p.directory.ByID(id)
+		}
+		return p.directory.Fresh() == nil && (user == nil || !user.Damaged && user.Epoch > s.Epoch)
+	}
 }

@@ -144,7 +144,7 @@ func New(parts Parts) (*Proxy, error) {
 		p.authenticated = func(context.Context) {}
 	}
 	p.routing.Store(&routing{public: &url.URL{Scheme: "https"}, provider: parts.Provider})
-	p.sessions.EndWithUsers(p.userEnded, false)
+	p.sessions.EndWithUsers(p.userEnded(), false)
 	return p, nil
 }
 

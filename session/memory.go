@@ -19,6 +19,7 @@ type memory struct {
 	tokens   map[digest]hostToken // nil before there is one
 	signing  []*SigningKey        // the oldest first; replaced, never altered
 	sealing  []byte               // replaced, never altered
+	loaded   []*record            // of sessions, by user; nil after the first change, and once markEnded has looked at them
 }
 
 // entry is one session in memory. Its record is replaced, never altered.
@@ -131,7 +132,7 @@ func (m *memory) readSessions(r store.Reader, prefix string) (damaged int, err e
 		for _, r := range records {
 			m.put(r)
 		}
-		records = nil
+		m.loaded, records = append(m.loaded, records...), nil
 	}
 	for e, err := range r.Scan([]byte(prefix), nil) {
 		switch r := recordIn(e.Key, e.Value); {
@@ -155,6 +156,7 @@ func (s *Sessions) apply(change store.Change) (ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var users []string
+	s.memory.loaded = nil
 	for _, prefix := range followedPrefixes {
 		for _, w := range change.Writes {
 			if bytes.HasPrefix(w.Key, []byte(prefix)) {

@@ -43,3 +43,45 @@ func TestSession_EndWithUserIsToldOnce(t *testing.T) {
 		t.Errorf("told of %v", told)
 	}
 }
+
+// TestSession_EndWithUser_AfterStart: a start finds the sessions whose users ended, among those that were stored and those
+// that began meanwhile, once.
+func TestSession_EndWithUser_AfterStart(t *testing.T) {
+	for name, changed := range map[string]bool{"as loaded": false, "changed since": true} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, session.Defaults(), "")
+			for _, user := range []string{"u1", "u2", "u1", "u3"} {
+				h.begin(user)
+			}
+			signedOut := h.begin("u1")
+			if err := h.End(t.Context(), signedOut.ID, session.ReasonLogout); err != nil {
+				t.Fatal(err)
+			}
+			h = h.restart(session.Defaults())
+			want := 2
+			if changed {
+				h.begin("u1")
+				h.begin("u3")
+				want++
+			}
+			var asked []string
+			ended := func(s *session.Session) bool {
+				asked = append(asked, s.ID)
+				return s.User == "u1"
+			}
+			h.EndWithUsers(ended, false)
+			if slices.Contains(asked, signedOut.ID) {
+				t.Error("it is asked about a session that ended before")
+			}
+			var users []string
+			for _, s := range h.List() {
+				users = append(users, s.User)
+			}
+			if slices.Sort(users); !slices.Equal(users, slices.Sorted(slices.Values(append(slices.Repeat([]string{"u3"}, want-1), "u2")))) {
+				t.Errorf("sessions of %v are left", users)
+			}
+			h.TellOfUsers(func(s session.Session) { t.Errorf("told of %+v", s) })
+			h.EndWithUsers(ended, true)
+		})
+	}
+}
