@@ -87,7 +87,8 @@ func (s *Store) CheckAcknowledged() error {
 		if written, err := s.readFormat(tx); err != nil || written > 1 {
 			return err
 		}
-		now.totals, _ = countRecords(tx.Bucket(dataBucket)) // format 1 has none
+		found, _ := countRecords(tx.Bucket(dataBucket)) // format 1 has no totals
+		now.totals = found.totals
 		return nil
 	})
 	if err != nil {

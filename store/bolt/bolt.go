@@ -159,10 +159,11 @@ func (s *Store) load(db *database) error {
 	if s.options.Reserve > 0 {
 		db.AllocSize = 0 // until space has allocated blocks: bbolt's would not be
 	}
-	if err := checkPages(s.path); err != nil {
+	found, err := checkPages(db.file)
+	if err != nil {
 		return fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err)
 	}
-	if err := s.prepare(db); err != nil {
+	if err := s.prepare(db, found); err != nil {
 		return err
 	}
 	if err := s.demandFinished(db); err != nil {
@@ -174,7 +175,7 @@ func (s *Store) load(db *database) error {
 		}
 	}
 	used := int64(0)
-	err := db.View(func(tx *bbolt.Tx) error {
+	err = db.View(func(tx *bbolt.Tx) error {
 		s.last, used = stateOf(tx), tx.Size()
 		return nil
 	})
@@ -237,9 +238,9 @@ func (s *Store) holder() string {
 	return fmt.Sprintf(" (process %s)", pid[:max(0, len(pid)-1)])
 }
 
-// prepare makes the buckets of a new file, or checks the format and the records of an
-// existing one.
-func (s *Store) prepare(db *database) error {
+// prepare makes the buckets of a new file, or checks the format of an existing one and the
+// records that were found in it.
+func (s *Store) prepare(db *database, found records) error {
 	written, err := s.formatOf(db)
 	switch {
 	case err == nil && s.options.Inspect && written == 1:
@@ -248,9 +249,9 @@ func (s *Store) prepare(db *database) error {
 		if err := s.upgrade(db, written); err != nil {
 			return err
 		}
-		return s.checkRecords(db)
+		return s.checkRecords(db, found) // which an upgrade does not change
 	case err == nil:
-		return s.checkRecords(db)
+		return s.checkRecords(db, found)
 	case !errors.Is(err, errNew) || s.options.Inspect:
 		return err
 	}
@@ -275,13 +276,9 @@ var (
 	errInspected = errors.New("the store was opened to be read")
 )
 
-// checkRecords demands that the file holds what the last change left.
-func (s *Store) checkRecords(db *database) error {
-	err := db.View(func(tx *bbolt.Tx) error {
-		_, err := checkTotals(tx)
-		return err
-	})
-	if err != nil {
+// checkRecords demands that the records that were found are what the last change left.
+func (s *Store) checkRecords(db *database, found records) error {
+	if err := db.View(func(tx *bbolt.Tx) error { return checkTotals(tx, found) }); err != nil {
 		return fmt.Errorf("opening %s: %w; keep the file for an investigation, and restore a backup", s.path, err)
 	}
 	return nil
@@ -381,12 +378,15 @@ func (s *Store) readFormat(tx *bbolt.Tx) (written uint64, err error) {
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 // guard returns the panics and memory faults that damaged pages cause as errors.
-func (s *Store) guard(f func() error) (err error) {
+func (s *Store) guard(f func() error) error { return guard(s.path, f) }
+
+// guard runs f, which reads the store at path. A goroutine that f starts needs its own.
+func guard(path string, f func() error) (err error) {
 	before := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(before)
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %s is damaged (%v); restore a backup", store.ErrUnsound, s.path, p)
+			err = fmt.Errorf("%w: %s is damaged (%v); restore a backup", store.ErrUnsound, path, p)
 		}
 	}()
 	return f()
@@ -464,9 +464,9 @@ func (s *Store) Check(ctx context.Context) error {
 		for err := range tx.Check() {
 			faults = append(faults, err)
 		}
-		damaged, err := checkTotals(tx)
+		found, damaged := countRecords(tx.Bucket(dataBucket))
+		err := checkTotals(tx, found)
 		if written, failed := s.readFormat(tx); failed == nil && written == 1 { // which has no totals
-			_, damaged = countRecords(tx.Bucket(dataBucket))
 			err = nil
 		}
 		return errors.Join(slices.Concat(faults, damaged, []error{err, ctx.Err()})...)

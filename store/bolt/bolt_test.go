@@ -324,6 +324,49 @@ func TestBackup_CanBeOpened(t *testing.T) {
 	}
 }
 
+// fillFile makes a store at path with n records, by many updates.
+func fillFile(b *testing.B, path string, n int) {
+	b.Helper()
+	const atOnce = 10_000
+	s := open(b, path)
+	var err error
+	for first := 0; first < n && err == nil; first += atOnce {
+		_, err = s.Update(b.Context(), func(w store.Writer) error {
+			for i := first; i < min(n, first+atOnce); i++ {
+				if err := w.Put(fmt.Appendf(nil, "key-%08d", i), fmt.Appendf(nil, "the value of record number %d", i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := errors.Join(err, s.Close()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkOpen opens files with few and with many records, and with as many as a large tenant has if LARGE is set.
+func BenchmarkOpen(b *testing.B) {
+	sizes := []int{100, 100_000}
+	if os.Getenv("LARGE") != "" {
+		sizes = append(sizes, 2_500_000)
+	}
+	for _, records := range sizes {
+		b.Run(fmt.Sprintf("records=%d", records), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "store.db")
+			fillFile(b, path, records)
+			for b.Loop() {
+				s := open(b, path)
+				b.StopTimer()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}
+
 // BenchmarkUpdate makes revisions of one record from several concurrent writers.
 func BenchmarkUpdate(b *testing.B) {
 	for _, writers := range []int{1, 8, 64} {

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"errors"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	bbolt "go.etcd.io/bbolt"
@@ -25,4 +26,24 @@ func (s *Store) FailCommit(stored bool) (release func()) {
 		return ErrInjected
 	}
 	return func() { s.commitTx = (*bbolt.Tx).Commit }
+}
+
+// Counts returns which records the check of the pages finds in the file at path, and which a cursor finds.
+func Counts(path string) (pages, cursor any, err error) {
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer db.Close()
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	pages, err = checkPages(f)
+	viewed := db.View(func(tx *bbolt.Tx) error {
+		cursor, _ = countRecords(tx.Bucket(dataBucket))
+		return nil
+	})
+	return pages, cursor, errors.Join(err, viewed)
 }

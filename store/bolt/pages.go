@@ -1,12 +1,12 @@
 package bolt
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"sallyport/store"
 )
@@ -27,55 +27,32 @@ const (
 
 	magic      = 0xED0CDAED
 	noFreelist = ^uint64(0)
-	maxDepth   = 64 // bbolt's trees are less than ten pages deep
 )
 
 var errPages = fmt.Errorf("%w: the pages are damaged", store.ErrUnsound)
 
-// pages reads the pages of a file. It does not use the memory map, so a damaged or
-// missing page is an error and not a fault.
+// pages reads the pages of a file, by several goroutines at once. It does not use the
+// memory map, so a damaged or missing page is an error and not a fault.
 type pages struct {
 	file  *os.File
-	size  int64  // of a page
-	count uint64 // all pages have lower numbers
-	seen  []bool // by page
-
-	levels [maxDepth + 1]level // of the tree, with the pages on the way to the one that is read
+	size  int64           // of a page
+	count uint64          // all pages have lower numbers
+	seen  []atomic.Uint64 // has a bit for each page
 }
 
-// level has what is used again for each page of one depth, so that a large file leaves no garbage of its size.
-type level struct {
-	page     []byte
-	elements []element
-}
-
-// grow returns a page of n bytes with the content of page, in its memory if that is large enough.
-func (l *level) grow(n int64) []byte {
-	if int64(cap(l.page)) < n {
-		l.page = append(make([]byte, 0, n), l.page...)
-	}
-	l.page = l.page[:n]
-	return l.page
-}
-
-// checkPages follows every page from the root once. bbolt trusts its pages: one that
-// leads to itself would end the process with a stack overflow, which cannot be
-// recovered from.
-func checkPages(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+// checkPages follows every page from the root once, and counts the records. bbolt trusts
+// its pages: one that leads to itself would end the process with a stack overflow, which
+// cannot be recovered from.
+func checkPages(f *os.File) (found records, err error) {
 	m, err := readMeta(f)
 	if err != nil {
-		return err
+		return found, err
 	}
-	p := &pages{file: f, size: m.pageSize, count: m.pages, seen: make([]bool, m.pages)}
-	if err := p.checkTree(m.root, keys{}, 0); err != nil {
-		return err
+	p := &pages{file: f, size: m.pageSize, count: m.pages, seen: make([]atomic.Uint64, m.pages/64+1)}
+	if found, err = p.checkTree(m.root); err != nil {
+		return found, err
 	}
-	return p.checkFreelist(m.freelist)
+	return found, p.checkFreelist(m.freelist)
 }
 
 // meta is what a meta page says.
@@ -122,132 +99,49 @@ func readMetaAt(f *os.File, offset int64) (m meta, ok bool) {
 	return m, binary.NativeEndian.Uint32(body) == magic && binary.NativeEndian.Uint64(body[56:]) == sum.Sum64()
 }
 
-// read returns a page with its overflow, and demands that nothing else led to it. The page is valid until another of the
-// same depth is read.
-func (p *pages) read(id uint64, depth int) ([]byte, error) {
+// read returns a page with its overflow, in the memory of buffer if that is large enough,
+// and demands that nothing else led to it.
+func (p *pages) read(id uint64, buffer []byte) ([]byte, error) {
 	if id < 2 || id >= p.count {
 		return nil, fmt.Errorf("%w: page %d does not exist", errPages, id)
 	}
-	head := p.levels[depth].grow(p.size)
-	if _, err := p.file.ReadAt(head, int64(id)*p.size); err != nil {
+	page := slices.Grow(buffer[:0], int(p.size))[:p.size]
+	if _, err := p.file.ReadAt(page, int64(id)*p.size); err != nil {
 		return nil, err
 	}
-	overflow := uint64(binary.NativeEndian.Uint32(head[12:]))
-	if got := binary.NativeEndian.Uint64(head); got != id || id+overflow >= p.count {
+	overflow := uint64(binary.NativeEndian.Uint32(page[12:]))
+	if got := binary.NativeEndian.Uint64(page); got != id || id+overflow >= p.count {
 		return nil, fmt.Errorf("%w: page %d says that it is page %d, with %d pages after it", errPages, id, got, overflow)
 	}
 	for part := id; part <= id+overflow; part++ {
-		if p.seen[part] {
+		if p.mark(part) {
 			return nil, fmt.Errorf("%w: two pages lead to page %d", errPages, part)
 		}
-		p.seen[part] = true
 	}
 	if overflow == 0 {
-		return head, nil
+		return page, nil
 	}
-	page := p.levels[depth].grow((int64(overflow) + 1) * p.size)
+	size := (int(overflow) + 1) * int(p.size)
+	page = slices.Grow(page, size-len(page))[:size]
 	_, err := p.file.ReadAt(page[p.size:], (int64(id)+1)*p.size)
 	return page, err
 }
 
-// keys are the bounds of the keys in a page: a search that comes by the page above looks for no others there.
-type keys struct {
-	first []byte // nil: any
-	end   []byte // is greater than all of them; nil: any
+// mark remembers that something led to page id, and reports whether something had before.
+func (p *pages) mark(id uint64) (before bool) {
+	bit := uint64(1) << (id % 64)
+	return p.seen[id/64].Or(bit)&bit != 0
 }
 
-func (k keys) has(key []byte) bool {
-	return bytes.Compare(k.first, key) <= 0 && (k.end == nil || bytes.Compare(key, k.end) < 0)
-}
-
-// checkTree checks the page and everything below it.
-func (p *pages) checkTree(id uint64, bounds keys, depth int) error {
-	page, err := p.read(id, depth)
-	if err != nil {
-		return err
-	}
-	return p.checkPage(id, page, bounds, depth)
-}
-
-func (p *pages) checkPage(id uint64, page []byte, bounds keys, depth int) error {
-	flags, count := binary.NativeEndian.Uint16(page[8:]), int(binary.NativeEndian.Uint16(page[10:]))
-	if flags != branchPage && flags != leafPage || flags == branchPage && count == 0 || pageHeader+count*elementSize > len(page) {
-		return fmt.Errorf("%w: page %d is neither a branch nor a leaf with %d elements", errPages, id, count)
-	}
-	l := &p.levels[depth]
-	l.elements = slices.Grow(l.elements[:0], count)[:count]
-	elements := l.elements
-	for i := range elements {
-		e, err := parseElement(page, pageHeader+i*elementSize, flags == branchPage)
-		if err != nil || i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 || !bounds.has(e.key) {
-			return fmt.Errorf("%w: element %d of page %d is not in its place", errPages, i, id)
-		}
-		elements[i] = e
-	}
-	for i, e := range elements {
-		below := keys{e.key, bounds.end}
-		if i+1 < count {
-			below.end = elements[i+1].key
-		}
-		if err := p.follow(e, below, depth); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// element is one element of a branch or leaf page.
-type element struct {
-	key    []byte
-	child  uint64 // the page below a branch element
-	bucket []byte // the value of a leaf element that is a bucket
-}
-
-func parseElement(page []byte, start int, branch bool) (e element, err error) {
-	field := func(i int) int { return int(binary.NativeEndian.Uint32(page[start+i:])) }
-	position, keySize, valueSize := start+field(4), field(8), field(12)
-	if branch {
-		position, keySize, valueSize = start+field(0), field(4), 0
-		e.child = binary.NativeEndian.Uint64(page[start+8:])
-	}
-	if position+keySize+valueSize > len(page) {
-		return e, errPages
-	}
-	e.key = page[position : position+keySize]
-	if !branch && field(0)&bucketFlag != 0 {
-		e.bucket = page[position+keySize : position+keySize+valueSize]
-	}
-	return e, nil
-}
-
-// follow checks what e leads to. The keys of a bucket are its own; those below a branch have bounds.
-func (p *pages) follow(e element, below keys, depth int) error {
-	switch {
-	case e.child == 0 && e.bucket == nil:
-		return nil
-	case depth == maxDepth:
-		return fmt.Errorf("%w: the tree is deeper than %d pages", errPages, maxDepth)
-	case e.child != 0:
-		return p.checkTree(e.child, below, depth+1)
-	case len(e.bucket) < bucketSize:
-		return fmt.Errorf("%w: the bucket %q has no root", errPages, e.key)
-	}
-	root := binary.NativeEndian.Uint64(e.bucket)
-	if root != 0 {
-		return p.checkTree(root, keys{}, depth+1)
-	}
-	if inline := e.bucket[bucketSize:]; len(inline) >= pageHeader {
-		return p.checkPage(0, inline, keys{}, depth+1)
-	}
-	return fmt.Errorf("%w: the bucket %q has no page", errPages, e.key)
-}
+// isMarked reports whether something led to page id.
+func (p *pages) isMarked(id uint64) bool { return p.seen[id/64].Load()&(1<<(id%64)) != 0 }
 
 // checkFreelist demands that no page in use is listed as free: it would be overwritten.
 func (p *pages) checkFreelist(id uint64) error {
 	if id == noFreelist {
 		return nil
 	}
-	page, err := p.read(id, 0)
+	page, err := p.read(id, nil)
 	if err != nil {
 		return err
 	}
@@ -262,7 +156,7 @@ func (p *pages) checkFreelist(id uint64) error {
 		return fmt.Errorf("%w: the freelist has %d pages and names %d", errPages, len(ids)/8, count)
 	}
 	for i := range count {
-		if free := binary.NativeEndian.Uint64(ids[i*8:]); free < 2 || free >= p.count || p.seen[free] {
+		if free := binary.NativeEndian.Uint64(ids[i*8:]); free < 2 || free >= p.count || p.isMarked(free) {
 			return fmt.Errorf("%w: page %d is in use or does not exist, and is listed as free", errPages, free)
 		}
 	}

@@ -2,12 +2,17 @@ package bolt_test
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	bbolt "go.etcd.io/bbolt"
 
+	"sallyport/store"
 	"sallyport/store/bolt"
 )
 
@@ -19,6 +24,18 @@ type page struct {
 
 func (p page) flags() uint16 { return binary.NativeEndian.Uint16(p.data[8:]) }
 func (p page) count() int    { return int(binary.NativeEndian.Uint16(p.data[10:])) }
+
+// child returns the page to which element i of a branch leads.
+func (p page) child(i int) uint64 { return binary.NativeEndian.Uint64(p.data[16+16*i+8:]) }
+
+// leadTo makes a leaf a branch that leads to page id and nowhere else, by the first of its keys.
+func (p page) leadTo(id uint64) {
+	element := p.data[16:]
+	binary.NativeEndian.PutUint16(p.data[8:], branch)
+	binary.NativeEndian.PutUint16(p.data[10:], 1)
+	copy(element, element[4:12]) // position and size of the key
+	binary.NativeEndian.PutUint64(element[8:], id)
+}
 
 // damagePages calls f with every page of the file at path, pages that are no longer in use among them, and writes back
 // what f changed. f reports whether it is a page of the wanted kind.
@@ -169,6 +186,81 @@ func TestOpen_TellsDamageFromNewFile(t *testing.T) {
 			for _, init := range []bool{false, true} {
 				if _, err := bolt.Open(path, bolt.Options{Init: init}); err == nil || !strings.Contains(err.Error(), "damaged") {
 					t.Errorf("with init %v, opening gives %v", init, err)
+				}
+			}
+		})
+	}
+}
+
+// pageOf returns a page of a file with the content text.
+func pageOf(text []byte, id uint64) page {
+	size := uint64(os.Getpagesize())
+	return page{id, text[id*size : (id+1)*size]}
+}
+
+// leafBelow returns the last of the leaves to which element i of a branch leads.
+func leafBelow(text []byte, p page, i int) page {
+	for p.flags() == branch {
+		p = pageOf(text, p.child(i))
+		i = p.count() - 1
+	}
+	return p
+}
+
+// TestOpen_RejectsDamageInEachSubtree damages a leaf below one page after the other of those that goroutines share.
+func TestOpen_RejectsDamageInEachSubtree(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	path := fileWithRecords(t, 60_000)
+	intact, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := rootPage(t, path)
+	for name, damage := range map[string]func(leaf, other page) (want string){ // other is a leaf of another subtree
+		"page_is_another": func(leaf, _ page) string {
+			binary.NativeEndian.PutUint64(leaf.data, leaf.id+1)
+			return fmt.Sprintf("page %d says that it is page %d", leaf.id, leaf.id+1)
+		},
+		"page_is_no_leaf": func(leaf, _ page) string {
+			binary.NativeEndian.PutUint16(leaf.data[8:], freelist)
+			return fmt.Sprintf("page %d is neither a branch nor a leaf", leaf.id)
+		},
+		"element_outside_its_page": func(leaf, _ page) string {
+			binary.NativeEndian.PutUint32(leaf.data[16+4:], 1<<20)
+			return fmt.Sprintf("element 0 of page %d is not in its place", leaf.id)
+		},
+		"keys_of_another_page": func(leaf, other page) string {
+			copy(leaf.data[8:], other.data[8:])
+			return fmt.Sprintf("of page %d is not in its place", leaf.id)
+		},
+		"leads_to_itself": func(leaf, _ page) string {
+			leaf.leadTo(leaf.id)
+			return fmt.Sprintf("two pages lead to page %d", leaf.id)
+		},
+		"leads_to_another_subtree": func(leaf, other page) string {
+			leaf.leadTo(other.id)
+			binary.NativeEndian.PutUint16(other.data[10:], 0) // without keys, it is in its place anywhere
+			return fmt.Sprintf("two pages lead to page %d", other.id)
+		},
+		"leads_to_missing_page": func(leaf, _ page) string {
+			leaf.leadTo(1 << 40)
+			return fmt.Sprintf("page %d does not exist", 1<<40)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			below := pageOf(intact, root).count()
+			if below < 16 {
+				t.Fatalf("the root has only %d pages below it", below)
+			}
+			for _, i := range []int{0, below / 2, below - 1} {
+				text := slices.Clone(intact)
+				top := pageOf(text, root)
+				want := damage(leafBelow(text, top, i), leafBelow(text, top, (i+below/2)%below))
+				if err := os.WriteFile(path, text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := bolt.Open(path, bolt.Options{}); !errors.Is(err, store.ErrUnsound) || !strings.Contains(err.Error(), want) {
+					t.Errorf("damage below page %d gives %v, want %q", top.child(i), err, want)
 				}
 			}
 		})

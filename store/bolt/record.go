@@ -80,12 +80,13 @@ func (w *writer) record(key []byte) []byte {
 }
 
 func (w *writer) Put(key, value []byte) error {
+	ofKey := checksum.Of(key, nil)
 	if old := w.record(key); old != nil {
-		w.totals.remove(key, old)
+		w.totals.remove(ofKey, old)
 	}
 	record := checksum.Add(key, value)
 	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Value: record[len(record)-len(value):]})
-	w.totals.add(key, record)
+	w.totals.add(ofKey, record)
 	return w.data.Put(key, record)
 }
 
@@ -94,7 +95,7 @@ func (w *writer) Delete(key []byte) error {
 	if old == nil {
 		return nil
 	}
-	w.totals.remove(key, old)
+	w.totals.remove(checksum.Of(key, nil), old)
 	w.writes = append(w.writes, store.Write{Key: bytes.Clone(key), Deleted: true})
 	return w.data.Delete(key)
 }

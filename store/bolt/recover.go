@@ -207,14 +207,15 @@ func (s *Store) verify(db *database) (found state, err error) {
 	if err := settle(db.file); err != nil {
 		return found, fmt.Errorf("writing %s: %w", s.path, err)
 	}
-	if err := checkPages(s.path); err != nil {
+	counted, err := checkPages(db.file)
+	if err != nil {
 		return found, err
 	}
 	err = db.View(func(tx *bbolt.Tx) error {
 		if _, err := s.readFormat(tx); err != nil {
 			return err
 		}
-		if _, err := checkTotals(tx); err != nil {
+		if err := checkTotals(tx, counted); err != nil {
 			return err
 		}
 		found = stateOf(tx)

@@ -19,15 +19,17 @@ type totals struct {
 	checksums uint64 // the sum of their own checksums
 }
 
-func (t *totals) add(key, record []byte) {
+// add adds a record whose key has the checksum ofKey.
+func (t *totals) add(ofKey uint32, record []byte) {
 	t.records++
-	t.keys += uint64(checksum.Of(nil, key))
+	t.keys += uint64(ofKey)
 	t.checksums += storedChecksum(record)
 }
 
-func (t *totals) remove(key, record []byte) {
+// remove is the reverse of add.
+func (t *totals) remove(ofKey uint32, record []byte) {
 	t.records--
-	t.keys -= uint64(checksum.Of(nil, key))
+	t.keys -= uint64(ofKey)
 	t.checksums -= storedChecksum(record)
 }
 
@@ -52,30 +54,50 @@ func decodeTotals(text []byte) (t totals, ok bool) {
 	return totals{binary.BigEndian.Uint64(text), binary.BigEndian.Uint64(text[8:]), binary.BigEndian.Uint64(text[16:])}, true
 }
 
-// countRecords returns the totals of what is in the file, and an error for each damaged
+// records is what was found in the bucket of records.
+type records struct {
+	totals  totals
+	damaged bool // one at least
+}
+
+// add adds a record, and reports whether it is not damaged.
+func (r *records) add(key, record []byte) (ok bool) {
+	ofKey, ok := checksum.Check(key, record)
+	r.totals.add(ofKey, record)
+	r.damaged = r.damaged || !ok
+	return ok
+}
+
+// merge adds what another goroutine found.
+func (r *records) merge(other records) {
+	r.totals.records += other.totals.records
+	r.totals.keys += other.totals.keys
+	r.totals.checksums += other.totals.checksums
+	r.damaged = r.damaged || other.damaged
+}
+
+// countRecords returns what is in the bucket of records, and an error for each damaged
 // record.
-func countRecords(data *bbolt.Bucket) (t totals, damaged []error) {
+func countRecords(data *bbolt.Bucket) (found records, damaged []error) {
 	c := data.Cursor()
 	for key, record := c.First(); key != nil; key, record = c.Next() {
-		t.add(key, record)
-		if _, err := checksum.Verify(key, record); err != nil {
+		if !found.add(key, record) {
+			_, err := checksum.Verify(key, record)
 			damaged = append(damaged, err)
 		}
 	}
-	return t, damaged
+	return found, damaged
 }
 
-// checkTotals compares the records in the file with the totals of the last commit. A
-// damaged record explains another sum of checksums, and whoever reads it is told; no
-// damage to a value explains a missing key. checkTotals returns an error for each damaged
-// record too.
-func checkTotals(tx *bbolt.Tx) (damaged []error, err error) {
+// checkTotals compares the records that were found in the file with the totals of the last
+// commit. A damaged record explains another sum of checksums, and whoever reads it is told;
+// no damage to a value explains a missing key.
+func checkTotals(tx *bbolt.Tx, found records) error {
 	want, ok := decodeTotals(tx.Bucket(metaBucket).Get(totalsKey))
 	if !ok {
-		return nil, fmt.Errorf("%w: the totals are damaged", store.ErrUnsound)
+		return fmt.Errorf("%w: the totals are damaged", store.ErrUnsound)
 	}
-	got, damaged := countRecords(tx.Bucket(dataBucket))
-	return damaged, got.compare(want, len(damaged) > 0)
+	return found.totals.compare(want, found.damaged)
 }
 
 // compare returns an error if t are not the totals of the last change.

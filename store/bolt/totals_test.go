@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -118,6 +120,53 @@ func TestOpen_AcceptsWhatUpdatesLeft(t *testing.T) {
 		}
 		if err := errors.Join(s.Check(t.Context()), s.Close()); err != nil {
 			rt.Fatal(err)
+		}
+	})
+}
+
+// TestOpen_CountsWhatCursorFinds writes records of random sizes, damaged ones and a bucket among them, and deletes some.
+func TestOpen_CountsWhatCursorFinds(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	dir, file := t.TempDir(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		file++
+		path := filepath.Join(dir, fmt.Sprint(file))
+		if err := open(t, path).Close(); err != nil {
+			rt.Fatal(err)
+		}
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
+		writes := rapid.SampledFrom([]int{0, 1, 100, 5000}).Draw(rt, "writes")
+		size := rapid.SampledFrom([]int{1, 100, 3000}).Draw(rt, "size")
+		change(t, path, func(data, _ *bbolt.Bucket) error {
+			for range writes {
+				key, value := fmt.Sprint(random.IntN(2*writes)), strings.Repeat("v", random.IntN(size))
+				if err := data.Put([]byte(key), record(key, value)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		damaged := rapid.IntRange(0, 3).Draw(rt, "damaged")
+		change(t, path, func(data, _ *bbolt.Bucket) error {
+			for n := range damaged {
+				if err := data.Put(fmt.Appendf(nil, "damaged-%d", n), []byte("damaged")[:random.IntN(8)]); err != nil {
+					return err
+				}
+			}
+			for range random.IntN(writes + 1) {
+				if err := data.Delete(fmt.Append(nil, random.IntN(2*writes))); err != nil {
+					return err
+				}
+			}
+			if rapid.Bool().Draw(rt, "bucket") {
+				bucket, err := data.CreateBucket([]byte("data"))
+				return errors.Join(err, bucket.Put([]byte("not"), make([]byte, random.IntN(3000)))) // in a page of its own, or not
+			}
+			return nil
+		})
+		pages, cursor, err := bolt.Counts(path)
+		if err != nil || pages != cursor {
+			rt.Fatalf("the check of the pages finds %+v, a cursor finds %+v, %v", pages, cursor, err)
 		}
 	})
 }

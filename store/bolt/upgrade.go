@@ -53,8 +53,8 @@ func (s *Store) upgrade(db *database, from uint64) error {
 
 // addTotals brings format 1 to format 2, which has totals.
 func addTotals(tx *bbolt.Tx) error {
-	sums, _ := countRecords(tx.Bucket(dataBucket))
-	return tx.Bucket(metaBucket).Put(totalsKey, sums.encode())
+	found, _ := countRecords(tx.Bucket(dataBucket))
+	return tx.Bucket(metaBucket).Put(totalsKey, found.totals.encode())
 }
 
 const formerTime = "20060102T150405.000000Z"
