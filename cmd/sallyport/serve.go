@@ -51,6 +51,7 @@ func serve(cmd *cobra.Command, init bool, former *former) error {
 	}
 	log := newLogger(cmd.ErrOrStderr(), file.Log)
 	limitMemory("/sys/fs/cgroup/memory.max")
+	collectGarbageAt(gcPercentOfStart)
 	sockets, err := listen.Activated()
 	if err != nil {
 		return err
@@ -63,6 +64,7 @@ func serve(cmd *cobra.Command, init bool, former *former) error {
 	if err != nil {
 		return err
 	}
+	collectGarbageAt(gcPercent)
 	s.sockets = sockets
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
