@@ -23,7 +23,67 @@ func Decode(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, syntaxError(encoding.ErrInvalidUTF8)
 	}
-	return decodeText(bytes.NewReader(bytes.TrimPrefix(data, []byte(byteOrderMark))), false)
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	if object, ok := decodeAtOnce(data); ok {
+		return object, nil
+	}
+	return decodeText(bytes.NewReader(data), false)
+}
+
+// decodeAtOnce is decodeText by one call of encoding/json, which takes half the time. It reports false if anything is wrong:
+// decodeText then says what.
+func decodeAtOnce(data []byte) (object map[string]any, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if d.Decode(&object) != nil || object == nil || len(bytes.Trim(data[d.InputOffset():], " \t\r\n")) > 0 {
+		return nil, false
+	}
+	members, ok := countMembers(object, 0)
+	return object, ok && members == countColons(data) // of two members of one name, encoding/json keeps one
+}
+
+// countMembers returns how many members the objects in v have. It reports false if two names of one object differ in case
+// alone, or if v is nested too deep.
+func countMembers(v any, depth int) (n int, ok bool) {
+	if depth > maxDepth {
+		return 0, false
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		var names nameSet
+		for name, value := range v {
+			inside, ok := countMembers(value, depth+1)
+			if !ok || !names.add(name) {
+				return 0, false
+			}
+			n += 1 + inside
+		}
+	case []any:
+		for _, value := range v {
+			inside, ok := countMembers(value, depth+1)
+			if !ok {
+				return 0, false
+			}
+			n += inside
+		}
+	}
+	return n, true
+}
+
+// countColons returns how many members the objects in JSON have, as they are written: each has one colon outside of texts.
+func countColons(text []byte) (n int) {
+	inText := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\': // in a text
+			i++
+		case c == '"':
+			inText = !inText
+		case c == ':' && !inText:
+			n++
+		}
+	}
+	return n
 }
 
 // DecodeReader parses one JSON object that r has. An error of r itself is returned as it is. If lean, the object is

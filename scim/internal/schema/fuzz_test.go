@@ -1,10 +1,15 @@
 package schema
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
+	"reflect"
+	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // The corpora are in testdata/fuzz; each file is named for what it shows.
@@ -121,4 +126,22 @@ func isRepeatable(operations []Operation) bool {
 		seen[o.Path.Attribute.Name] = true
 	}
 	return true
+}
+
+// FuzzDecode: an object that is decoded at once is the one that is decoded part by part, and so is an error.
+func FuzzDecode(f *testing.F) {
+	for _, text := range []string{`{"a":{"b":[1,"x:y",null,{"c":true}]}}`, `{"a":1,"A":2}`, `{"a":1,"\u0061":2}`, `{"a":{"x":1,"y":2},"a":3}`, `{"a":"\\\":"}`, `null`, `{} `, `{}x`, `{"a":`,
+		strings.Repeat(`{"a":`, maxDepth+1) + `1` + strings.Repeat(`}`, maxDepth+1), strings.Repeat(`{"a":`, maxDepth) + `[]` + strings.Repeat(`}`, maxDepth)} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if !utf8.Valid(text) || bytes.HasPrefix(text, []byte(byteOrderMark)) {
+			return
+		}
+		got, gotErr := Decode(text)
+		want, wantErr := decodeText(bytes.NewReader(text), false)
+		if !reflect.DeepEqual(got, want) || fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
+			t.Errorf("%q: %v, %v; want %v, %v", text, got, gotErr, want, wantErr)
+		}
+	})
 }
