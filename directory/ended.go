@@ -86,23 +86,18 @@ func parseEnded(stored []byte) (at time.Time, key string, ok bool) {
 // a damaged record counts too.
 func (l *loader) loadEnds(r store.Reader) error {
 	for e, err := range r.Scan([]byte(endedKeys), nil) {
+		if endsScan(err) {
+			return err
+		}
 		at, key, ok := parseEnded(e.Key)
 		if !ok {
-			return fmt.Errorf("the key of a person's end is damaged: %q: %w", e.Key, errorOr(err, store.ErrDamaged))
+			return fmt.Errorf("the key of a person's end is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
 		if at.After(l.ended[key]) {
 			l.ended[key] = at
 		}
 	}
 	return nil
-}
-
-// errorOr returns err, or other if err is nil.
-func errorOr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
 
 // applyEnd brings one record into memory.

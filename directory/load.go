@@ -28,8 +28,10 @@ func (d *Directory) load(ctx context.Context) (store.Revision, error) {
 		return err
 	})
 	verified := <-verifying
-	if err := errors.Join(err, verified.err); err != nil {
+	if err := errors.Join(err, verified.err); errors.Is(err, store.ErrDamaged) {
 		return 0, fmt.Errorf("loading users and groups: %w; restore a backup", err)
+	} else if err != nil {
+		return 0, fmt.Errorf("loading users and groups: %w", err)
 	}
 	l.markDamaged(verified.damagedMembers)
 	for _, u := range l.unclaimed {
@@ -57,12 +59,18 @@ func (d *Directory) verify(ctx context.Context) (v verification) {
 	v.err = d.store.View(ctx, func(r store.Reader) error {
 		for _, prefix := range []string{nameKeys, externalKeys, mailKeys, displayKeys, groupNames, groupExts, countKeys, recordKeys, unrecordedKeys, absentKeys} {
 			for e, err := range r.Scan([]byte(prefix), nil) {
+				if endsScan(err) {
+					return err
+				}
 				if err != nil {
 					return fmt.Errorf("the record at %q: %w", e.Key, err)
 				}
 			}
 		}
 		for e, err := range r.Scan([]byte(memberKeys), nil) {
+			if endsScan(err) {
+				return err
+			}
 			if err == nil {
 				continue
 			}
@@ -76,6 +84,10 @@ func (d *Directory) verify(ctx context.Context) (v verification) {
 	})
 	return v
 }
+
+// endsScan reports whether an error of a scan is not about a damaged record, such as one of the connection to the database.
+// There is no key with it.
+func endsScan(err error) bool { return err != nil && !errors.Is(err, store.ErrDamaged) }
 
 // loader builds new memory.
 type loader struct {
@@ -154,6 +166,9 @@ func (l *loader) loadGroups(r store.Reader) error {
 	groups := newBatches(groupKeys, l.addGroups)
 	defer groups.wait()
 	for e, err := range r.Scan([]byte(groupKeys), nil) {
+		if endsScan(err) {
+			return err
+		}
 		if len(e.Key) < len(groupKeys)+idSize {
 			return fmt.Errorf("the key of a group is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}
@@ -197,6 +212,9 @@ func (l *loader) scanUsers(r store.Reader) error {
 	users := newBatches(userKeys, l.addUsers)
 	defer users.wait()
 	for e, err := range r.Scan([]byte(userKeys), nil) {
+		if endsScan(err) {
+			return err
+		}
 		if len(e.Key) < len(userKeys)+idSize {
 			return fmt.Errorf("the key of a user is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}

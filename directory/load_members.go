@@ -14,6 +14,9 @@ func (l *loader) loadMembers(r store.Reader) error {
 	edges := newBatches(memberOfKeys, l.addMembers)
 	defer edges.wait()
 	for e, err := range r.Scan([]byte(memberOfKeys), nil) {
+		if endsScan(err) {
+			return err
+		}
 		if len(e.Key) != len(memberOfKeys)+2*idSize {
 			return fmt.Errorf("the key of a membership is damaged: %q: %w", e.Key, store.ErrDamaged)
 		}

@@ -146,6 +146,9 @@ func (tx *Tx) Suspension(id string) (Suspension, error) {
 // suspends its user.
 func (l *loader) loadSuspensions(r store.Reader) error {
 	for e, err := range r.Scan([]byte(suspendedKeys), nil) {
+		if endsScan(err) {
+			return err
+		}
 		id, ok := idIn(e.Key, suspendedKeys, 0)
 		if !ok {
 			return fmt.Errorf("the key of a suspension is damaged: %q: %w", e.Key, store.ErrDamaged)
