@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,8 +50,9 @@ const readyTimeout = 30 * time.Second
 // $PUBLIC, $SCIM and $OPS are the addresses of the listeners, $UPSTREAM is the URL of the application.
 func TestVerbs(t *testing.T) {
 	w := newWorld(t)
+	var signingIn sync.Mutex
 	testscript.Run(t, testscript.Params{Dir: "testdata/script",
-		Setup: func(env *testscript.Env) error { return prepareScript(w, env) },
+		Setup: func(env *testscript.Env) error { return prepareScript(w, &signingIn, env) },
 		Condition: func(name string) (bool, error) {
 			if name != "demo_ports" {
 				return false, fmt.Errorf("unknown condition %q", name)
@@ -69,13 +71,23 @@ type script struct {
 	server  *running
 	members string // id of the group that was pushed; empty until then
 	people  map[string]entratest.Person
+
+	signingIn *sync.Mutex // held while somebody signs in: the identity provider, which all scripts share, signs one person in
+}
+
+// as signs somebody in, and has f use their browser.
+func (s *script) as(name string, f func(*browser)) {
+	s.signingIn.Lock()
+	defer s.signingIn.Unlock()
+	s.entra.SignIn(s.people[name].OID)
+	f(s.newBrowser(s.server))
 }
 
 type scriptKey struct{}
 
 // prepareScript copies the files of w to the folder of a script, with listeners at addresses of their own.
-func prepareScript(w *world, env *testscript.Env) error {
-	s := &script{world: *w, people: map[string]entratest.Person{}}
+func prepareScript(w *world, signingIn *sync.Mutex, env *testscript.Env) error {
+	s := &script{world: *w, people: map[string]entratest.Person{}, signingIn: signingIn}
 	s.dir = env.WorkDir
 	s.server = &running{t: w.t, dir: s.dir, addrs: map[string]string{}}
 	env.Values[scriptKey{}] = s
@@ -205,12 +217,9 @@ func scriptDelete(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptSignIn may be used by one script only: the identity provider, which all share, signs one person in.
 func scriptSignIn(ts *testscript.TestScript, neg bool, args []string) {
 	scriptUsage(ts, !neg && len(args) == 1, "signin NAME")
-	s := scriptOf(ts)
-	s.entra.SignIn(s.people[args[0]].OID)
-	s.newBrowser(s.server).signIn()
+	scriptOf(ts).as(args[0], (*browser).signIn)
 }
 
 func scriptStream(ts *testscript.TestScript, neg bool, args []string) {
@@ -239,15 +248,15 @@ func scriptAsk(ts *testscript.TestScript, neg bool, args []string) {
 	scriptUsage(ts, !neg && len(args) == 1, "ask NAME")
 	s := scriptOf(ts)
 	s.scim(ts).member("Remove", s.members, ts.Getenv(args[0]))
-	s.entra.SignIn(s.people[args[0]].OID)
-	b := s.newBrowser(s.server)
-	status, page := b.navigate("https://" + appHost + "/")
-	if status != http.StatusForbidden {
-		ts.Fatalf("the application responds with %d: %s", status, page)
-	}
-	if status, page = b.askFor("the disk is full"); status != http.StatusOK {
-		ts.Fatalf("asking gets %d: %s", status, page)
-	}
+	s.as(args[0], func(b *browser) {
+		status, page := b.navigate("https://" + appHost + "/")
+		if status != http.StatusForbidden {
+			ts.Fatalf("the application responds with %d: %s", status, page)
+		}
+		if status, page = b.askFor("the disk is full"); status != http.StatusOK {
+			ts.Fatalf("asking gets %d: %s", status, page)
+		}
+	})
 }
 
 // askFor sends the form of the page that denied the application.
