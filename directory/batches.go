@@ -2,6 +2,7 @@ package directory
 
 import (
 	"bytes"
+	"fmt"
 	"runtime"
 	"sync"
 
@@ -28,7 +29,24 @@ type batches struct {
 	workers sync.WaitGroup
 }
 
-// newBatches returns batches of records whose keys begin with prefix. The caller must call wait.
+// scanInBatches reads the records whose keys begin with prefix, and has handle handle them in [batches]. It returns an error
+// if the scan ends with one, or at a key that is not valid; kind says there what the records are.
+func scanInBatches(r store.Reader, prefix, kind string, valid func(key []byte) bool, handle func([]scanned)) error {
+	b := newBatches(prefix, handle)
+	defer b.wait()
+	for e, err := range r.Scan([]byte(prefix), nil) {
+		if endsScan(err) {
+			return err
+		}
+		if !valid(e.Key) {
+			return fmt.Errorf("the key of a %s is damaged: %q: %w", kind, e.Key, store.ErrDamaged)
+		}
+		b.add(scanned{e, err})
+	}
+	return nil
+}
+
+// newBatches returns batches that handle handles, of records whose keys begin with prefix. The caller must call wait.
 func newBatches(prefix string, handle func([]scanned)) *batches {
 	processors := runtime.GOMAXPROCS(0)
 	b := &batches{idEnd: len(prefix) + idSize, full: make(chan []scanned, processors), handled: make(chan []scanned, 2*processors+1)}
@@ -36,7 +54,7 @@ func newBatches(prefix string, handle func([]scanned)) *batches {
 		b.workers.Go(func() {
 			for batch := range b.full {
 				handle(batch)
-				b.handled <- batch[:0] // there are no more batches than it has room for
+				b.handled <- batch[:0] // never blocks: it has room for every batch
 			}
 		})
 		b.handled <- nil

@@ -163,18 +163,7 @@ func (l *loader) loadDirectory(r store.Reader) error {
 }
 
 func (l *loader) loadGroups(r store.Reader) error {
-	groups := newBatches(groupKeys, l.addGroups)
-	defer groups.wait()
-	for e, err := range r.Scan([]byte(groupKeys), nil) {
-		if endsScan(err) {
-			return err
-		}
-		if len(e.Key) < len(groupKeys)+idSize {
-			return fmt.Errorf("the key of a group is damaged: %q: %w", e.Key, store.ErrDamaged)
-		}
-		groups.add(scanned{e, err})
-	}
-	return nil
+	return scanInBatches(r, groupKeys, "group", func(key []byte) bool { return len(key) >= len(groupKeys)+idSize }, l.addGroups)
 }
 
 func (l *loader) addGroups(batch []scanned) {
@@ -202,25 +191,10 @@ func (l *loader) sortGroups() {
 }
 
 func (l *loader) loadUsers(r store.Reader) error {
-	err := l.scanUsers(r)
+	err := scanInBatches(r, userKeys, "user", func(key []byte) bool { return len(key) >= len(userKeys)+idSize }, l.addUsers)
 	slices.SortFunc(l.userBatches, func(a, b []*User) int { return strings.Compare(a[0].ID, b[0].ID) })
 	l.sortedUsers, l.userBatches = slices.Concat(l.userBatches...), nil
 	return err
-}
-
-func (l *loader) scanUsers(r store.Reader) error {
-	users := newBatches(userKeys, l.addUsers)
-	defer users.wait()
-	for e, err := range r.Scan([]byte(userKeys), nil) {
-		if endsScan(err) {
-			return err
-		}
-		if len(e.Key) < len(userKeys)+idSize {
-			return fmt.Errorf("the key of a user is damaged: %q: %w", e.Key, store.ErrDamaged)
-		}
-		users.add(scanned{e, err})
-	}
-	return nil
 }
 
 func (l *loader) addUsers(batch []scanned) {

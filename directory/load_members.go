@@ -2,7 +2,6 @@ package directory
 
 import (
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -11,18 +10,7 @@ import (
 
 // loadMembers reads the mirrored edges. Their keys are sorted by member.
 func (l *loader) loadMembers(r store.Reader) error {
-	edges := newBatches(memberOfKeys, l.addMembers)
-	defer edges.wait()
-	for e, err := range r.Scan([]byte(memberOfKeys), nil) {
-		if endsScan(err) {
-			return err
-		}
-		if len(e.Key) != len(memberOfKeys)+2*idSize {
-			return fmt.Errorf("the key of a membership is damaged: %q: %w", e.Key, store.ErrDamaged)
-		}
-		edges.add(scanned{e, err})
-	}
-	return nil
+	return scanInBatches(r, memberOfKeys, "membership", func(key []byte) bool { return len(key) == len(memberOfKeys)+2*idSize }, l.addMembers)
 }
 
 func (l *loader) addMembers(batch []scanned) {
