@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -19,7 +21,7 @@ type memory struct {
 	tokens   map[digest]hostToken // nil before there is one
 	signing  []*SigningKey        // the oldest first; replaced, never altered
 	sealing  []byte               // replaced, never altered
-	loaded   []*record            // of sessions, by user; nil after the first change, and once markEnded has looked at them
+	loaded   []*entry             // in the order of the store, by user, with entries that were removed since; nil after the first change
 }
 
 // entry is one session in memory. Its record is replaced, never altered.
@@ -130,9 +132,10 @@ func (m *memory) readSessions(r store.Reader, prefix string) (damaged int, err e
 			m.sessions = make(map[string]*entry, len(records))
 		}
 		for _, r := range records {
-			m.put(r)
+			e, _ := m.put(r)
+			m.loaded = append(m.loaded, e)
 		}
-		m.loaded, records = append(m.loaded, records...), nil
+		records = nil
 	}
 	for e, err := range r.Scan([]byte(prefix), nil) {
 		switch r := recordIn(e.Key, e.Value); {
@@ -192,7 +195,8 @@ func (m *memory) applyRecord(key, value []byte) (ended []string) {
 	if r == nil {
 		return m.remove(idInKey(key))
 	}
-	return m.put(r)
+	_, ended = m.put(r)
+	return ended
 }
 
 // recordIn returns the record that is stored as value at key; nil if it cannot be read, or has the key of another session.
@@ -203,10 +207,9 @@ func recordIn(key, value []byte) *record {
 	return nil
 }
 
-// put replaces a session's record, and returns the users of whom a session may have ended by it.
-func (m *memory) put(r *record) (ended []string) {
-	e := m.sessions[r.ID]
-	if e == nil {
+// put replaces a session's record, and returns its entry and the users of whom a session may have ended by it.
+func (m *memory) put(r *record) (e *entry, ended []string) {
+	if e = m.sessions[r.ID]; e == nil {
 		e = &entry{shared: new(shared)}
 		m.sessions[r.ID] = e
 	} else if old := e.record.Load(); old.User != r.User { // the ids of sessions are random: it is damaged, or made up
@@ -217,7 +220,16 @@ func (m *memory) put(r *record) (ended []string) {
 	if r.Reason != "" {
 		ended = append(ended, r.User)
 	}
-	return ended
+	return e, ended
+}
+
+// each yields every session; before the first change, those of one user after each other, which is much faster than in the
+// order of a map. It may yield some that were removed.
+func (m *memory) each() iter.Seq[*entry] {
+	if m.loaded != nil {
+		return slices.Values(m.loaded)
+	}
+	return maps.Values(m.sessions)
 }
 
 func (m *memory) remove(id string) (ended []string) {
