@@ -12,16 +12,12 @@ import (
 	"sallyport/scim/internal/schema"
 )
 
-var (
-	ourID     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{32}$`) })
-	plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9$._:,-]+$`) }) // of at most maxPlainName bytes: a limit here would take long to compile
-)
+var ourID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{32}$`) })
 
 // The target of a request may be as long as its header; the log keeps the beginning.
 const (
 	maxParameters  = 20
 	maxTargetBytes = 2000
-	maxPlainName   = 200
 )
 
 // redactedTarget returns the path and query of a request without the values in them. What it leaves out it marks with an
@@ -95,7 +91,7 @@ func parameterShape(name, value string) string {
 		return "cursor"
 	case !slices.Contains(parameters, name):
 		return "…"
-	case len(value) <= maxPlainName && plainName().MatchString(value):
+	case schema.IsPlainName(value):
 		return name + "=" + value
 	}
 	return name + "=…"

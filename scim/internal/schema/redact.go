@@ -8,10 +8,11 @@ import (
 
 const maxPlainName = 200
 
-// plainName matches the words of a filter that may be shown, but for their length: repetitions with a limit take long to compile.
+// plainName matches what IsPlainName accepts, but for its length: repetitions with a limit take long to compile.
 var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9$._:,-]+$`) })
 
-func isPlainName(word string) bool { return len(word) <= maxPlainName && plainName().MatchString(word) }
+// IsPlainName reports whether a word of a request has the form of a name, at most 200 bytes long, so that the log may show it.
+func IsPlainName(word string) bool { return len(word) <= maxPlainName && plainName().MatchString(word) }
 
 // maxRedacted bounds the tokens of a filter that are shown.
 const maxRedacted = 50
@@ -29,7 +30,7 @@ func RedactFilter(text string) string {
 		switch {
 		case t.kind == tokenEnd:
 			return strings.Join(words, " ")
-		case isValue || t.kind == tokenString || t.kind == tokenWord && !isPlainName(t.text):
+		case isValue || t.kind == tokenString || t.kind == tokenWord && !IsPlainName(t.text):
 			words, isValue = append(words, "…"), false
 		default:
 			words, isValue = append(words, t.text), t.kind == tokenWord && isComparison(strings.ToLower(t.text))
