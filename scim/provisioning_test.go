@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +19,7 @@ import (
 	"sallyport/scim"
 	"sallyport/store"
 	"sallyport/store/bolt"
+	"sallyport/store/storetest"
 )
 
 // storeWith returns a new store with these records.
@@ -136,36 +136,12 @@ func TestServer_RejectsAllWithoutCurrentTokens(t *testing.T) {
 func TestOpen_RefusesDamage(t *testing.T) {
 	for prefix, refused := range map[string]bool{"held/": true, "left/": true, "secret/": true, "token/": false, "exchange/": false} {
 		t.Run(prefix, func(t *testing.T) {
-			st := storeWith(t, nil)
-			_, err := scim.Open(t.Context(), damagedStore{st, prefix}, nil)
+			damaged := storetest.ScanYields{Store: storeWith(t, nil), Prefix: prefix, Entry: store.Entry{Key: []byte(prefix + "0123456789abcdef")}, Err: store.ErrDamaged}
+			_, err := scim.Open(t.Context(), damaged, nil)
 			if got := errors.Is(err, store.ErrDamaged); got != refused {
 				t.Errorf("Open gives %v", err)
 			}
 		})
-	}
-}
-
-// damagedStore is a store that has one damaged record, below prefix.
-type damagedStore struct {
-	store.Store
-	prefix string
-}
-
-func (s damagedStore) View(ctx context.Context, fn func(store.Reader) error) error {
-	return s.Store.View(ctx, func(r store.Reader) error { return fn(damagedReader{r, s.prefix}) })
-}
-
-type damagedReader struct {
-	store.Reader
-	prefix string
-}
-
-func (r damagedReader) Scan(prefix, from []byte) iter.Seq2[store.Entry, error] {
-	if string(prefix) != r.prefix {
-		return r.Reader.Scan(prefix, from)
-	}
-	return func(yield func(store.Entry, error) bool) {
-		yield(store.Entry{Key: append(prefix, "0123456789abcdef"...)}, store.ErrDamaged)
 	}
 }
 
