@@ -53,7 +53,7 @@ func (w *headWriter) appendField(name, value string) {
 		w.invalid = true
 	case name == "User-Agent" && value == "", isWrittenElsewhere(name):
 	default:
-		w.head = append(append(append(append(w.head, name...), ": "...), value...), "\r\n"...)
+		w.appendLine(name, ": ", value)
 	}
 }
 
