@@ -153,7 +153,7 @@ func TestExplain_HintsAreTrue(t *testing.T) {
 			if _, err := fmt.Sscanf(hint, "p[%d] would", &index); err != nil || strings.Contains(hint, "caller out then") {
 				continue
 			}
-			m, changed := rules[index].Allow, *u // a record never changes, and what rules say of it is remembered
+			m, changed := rules[index].Allow, *u // records never change, and Explain remembers what rules say of one
 			if !meet(m, rules[index].Until, hint, &changed, &in, &method, &path) {
 				continue
 			}

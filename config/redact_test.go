@@ -53,7 +53,7 @@ log: {level: "CANARY!"}
 	}
 }
 
-// TestRedact_LimitsTexts: what is longer than a name is no name.
+// TestRedact_LimitsTexts: a text is shown only if it has at most 100 characters.
 func TestRedact_LimitsTexts(t *testing.T) {
 	for name, want := range map[string]bool{strings.Repeat("é", 100): true, strings.Repeat("é", 101): false, "a\tb": false} {
 		path := filepath.Join(t.TempDir(), "sallyport.yaml")

@@ -62,7 +62,7 @@ func createAll(clients []*creator, first, n int) error {
 	return running.Wait()
 }
 
-// creator is a client on a connection of its own, which it keeps.
+// creator is a client that keeps one connection of its own.
 type creator struct {
 	token   string
 	conn    *tls.Conn

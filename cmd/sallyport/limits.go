@@ -14,8 +14,8 @@ import (
 // allocates is garbage when the request ends.
 const gcPercent = 200
 
-// gcPercentOfStart is gcPercent while a start reads the store: nearly all that it allocates stays in use, and garbage is
-// hardly found.
+// gcPercentOfStart takes the place of gcPercent while a start reads the store: nearly everything that it allocates stays in
+// use, so that a collection frees little.
 const gcPercentOfStart = 400
 
 // collectGarbageAt has the collector let the heap grow by percent before it runs, unless GOGC is set.

@@ -72,10 +72,10 @@ type script struct {
 	members string // id of the group that was pushed; empty until then
 	people  map[string]entratest.Person
 
-	signingIn *sync.Mutex // held while somebody signs in: the identity provider, which all scripts share, signs one person in
+	signingIn *sync.Mutex // held while somebody signs in: all scripts share the identity provider, which signs in one person at a time
 }
 
-// as signs somebody in, and has f use their browser.
+// as makes the identity provider sign in the named person, and calls f with a new browser.
 func (s *script) as(name string, f func(*browser)) {
 	s.signingIn.Lock()
 	defer s.signingIn.Unlock()
